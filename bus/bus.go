@@ -1,0 +1,286 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/internal/tally"
+)
+
+// The pace of the connection. Two missed pings end a connection that a black hole swallowed.
+const (
+	pingInterval  = 5 * time.Second
+	pingsMissed   = 2
+	reconnectWait = 250 * time.Millisecond
+	flushTimeout  = 10 * time.Second
+	// complainEvery bounds how often the log repeats that NATS cannot be reached.
+	complainEvery = 30 * time.Second
+	// DefaultChannel is how many messages may wait between NATS and the edge.
+	DefaultChannel = 64 * 1024
+	// DefaultLinger is how long a subscription stays behind its last user.
+	DefaultLinger = 2 * time.Second
+)
+
+// Errors of publishing. Compare them with errors.Is.
+var (
+	// ErrOffline is returned when there is no connection to NATS: nothing is buffered to be sent later.
+	ErrOffline = errors.New("no connection to NATS")
+	// ErrSubjectTooLong is returned when subject and reply together pass MaxSubjects.
+	ErrSubjectTooLong = errors.New("subject and reply subject are too long for NATS")
+	// ErrTooLarge is returned when a message is larger than the NATS server accepts.
+	ErrTooLarge = errors.New("message is larger than the NATS server accepts")
+)
+
+// Bus is one NATS connection: it publishes, it keeps the subscriptions of the edge, and it hands every message that
+// arrives to one reader, in the order in which NATS delivered them.
+//
+// The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → Run → the edge. The path
+// up: Publish writes into nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen
+// on Run's goroutine because they may wait for NATS: subscribing and answering. Both are left to a worker.
+type Bus struct {
+	nc      *nats.Conn
+	log     *slog.Logger
+	channel chan *nats.Msg
+	linger  time.Duration
+
+	work   *worker
+	closed chan struct{} // closed when nats.go has ended the connection
+
+	overflowed atomic.Bool  // set when nats.go dropped a message, cleared by Run once the channel is empty
+	complained atomic.Int64 // unix nanoseconds of the last complaint about an unreachable server
+	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
+
+	stats stats
+}
+
+type stats struct {
+	published, publishedBytes tally.Counter
+	received, receivedBytes   tally.Counter
+	publishFailed             tally.Counter
+	overflows                 tally.Counter
+	reconnects                tally.Counter
+	asyncErrors               tally.Counter
+	lateDropped               tally.Counter
+	dropped                   tally.Counter // of subscriptions that are gone; see Bus.Dropped
+}
+
+// Option changes how Connect works.
+type Option func(*settings)
+
+type settings struct {
+	nats      []nats.Option
+	channel   int
+	linger    time.Duration
+	onConnect func()
+	inProcess bool
+}
+
+// InProcess connects through memory to a server in the same process instead of to Config.URL.
+func InProcess(server interface {
+	InProcessConn() (net.Conn, error)
+}) Option {
+	return func(s *settings) {
+		s.nats = append(s.nats, nats.InProcessServer(server))
+		s.inProcess = true
+	}
+}
+
+// Channel sets how many messages may wait for Run; past that they are dropped and counted. Default: DefaultChannel.
+func Channel(messages int) Option { return func(s *settings) { s.channel = messages } }
+
+// Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
+func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
+
+// OnConnect is called after the first connection and after each later one, on a goroutine of its own.
+func OnConnect(fn func()) Option { return func(s *settings) { s.onConnect = fn } }
+
+// Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, says so in the log,
+// and is not Ready meanwhile. An unreadable credentials file or certificate is one. The caller must Close the bus.
+func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
+	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func() {}}
+	for _, o := range options {
+		o(&s)
+	}
+	b := &Bus{
+		log:       log,
+		channel:   make(chan *nats.Msg, s.channel),
+		linger:    s.linger,
+		closed:    make(chan struct{}),
+		onConnect: s.onConnect,
+	}
+	b.work = newWorker(b)
+	opts, err := natsOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(append(opts, b.handlers()...), s.nats...)
+	url := cfg.URL
+	if s.inProcess {
+		url = ""
+	}
+	if b.nc, err = nats.Connect(url, opts...); err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(cfg.URL), err)
+	}
+	b.work.start()
+	return b, nil
+}
+
+// natsOptions turns the configuration into options of nats.go.
+func natsOptions(cfg Config) ([]nats.Option, error) {
+	opts := []nats.Option{
+		nats.Name("partyline edge"),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.IgnoreAuthErrorAbort(), // an operator may mend the account while we wait
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.ReconnectBufSize(-1), // fail at once while disconnected: nothing is sent minutes late
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsMissed),
+	}
+	switch {
+	case cfg.Creds != "":
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	case cfg.NKey != "":
+		nkey, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("nats.nkey: cannot read a seed from %s: %w", cfg.NKey, err)
+		}
+		opts = append(opts, nkey)
+	case cfg.Token != "":
+		opts = append(opts, nats.Token(cfg.Token))
+	}
+	if cfg.TLS.CA != "" {
+		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
+	}
+	if cfg.TLS.Cert != "" {
+		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
+	}
+	return opts, nil
+}
+
+func (b *Bus) handlers() []nats.Option {
+	connected := func(nc *nats.Conn) {
+		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", redact(nc.ConnectedUrl()))
+		b.work.connectionChanged()
+		b.onConnect()
+	}
+	return []nats.Option{
+		nats.ConnectHandler(connected),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.stats.reconnects.Inc()
+			connected(nc)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
+			}
+			b.work.connectionChanged()
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			now, last := time.Now().UnixNano(), b.complained.Load()
+			if now-last > int64(complainEvery) && b.complained.CompareAndSwap(last, now) {
+				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "error", err)
+			}
+		}),
+		nats.ErrorHandler(b.asyncError),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
+	}
+}
+
+// asyncError is told by nats.go of what no caller waits for.
+func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	if errors.Is(err, nats.ErrSlowConsumer) {
+		if b.overflowed.CompareAndSwap(false, true) {
+			b.stats.overflows.Inc()
+			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.channel))
+		}
+		return
+	}
+	b.stats.asyncErrors.Inc()
+	b.log.Error("NATS refused something", "subscription", subject, "error", err)
+}
+
+// Ready says why the bus cannot be relied on just now: nothing when it can.
+func (b *Bus) Ready() []string {
+	var why []string
+	switch {
+	case !b.nc.IsConnected():
+		why = append(why, "not connected to NATS")
+	case !b.work.caughtUp():
+		why = append(why, "subscriptions are not in place yet")
+	}
+	if b.overflowed.Load() {
+		why = append(why, "messages from NATS were dropped and the edge has not caught up yet")
+	}
+	return why
+}
+
+// Connected says whether a publish would be sent now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first
+// connection.
+func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
+
+// Dropped is how many messages nats.go threw away because the channel was full.
+func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.work.droppedNow() }
+
+// Metrics lists what the bus counts.
+func (b *Bus) Metrics() *tally.Set {
+	set, s := &tally.Set{}, &b.stats
+	set.Counter(&s.published, "nats_published_total", "Messages published to NATS.")
+	set.Counter(&s.publishedBytes, "nats_published_bytes_total", "Bytes of bodies published to NATS.")
+	set.Counter(&s.publishFailed, "nats_publish_failed_total", "Messages that could not be published.")
+	set.Counter(&s.received, "nats_received_total", "Messages received from NATS.")
+	set.Counter(&s.receivedBytes, "nats_received_bytes_total", "Bytes of bodies received from NATS.")
+	set.Counter(&s.overflows, "nats_channel_overflows_total", "Times the channel from NATS was full.")
+	set.Counter(&s.reconnects, "nats_reconnects_total", "Times the connection to NATS was made again.")
+	set.Counter(&s.asyncErrors, "nats_errors_total", "Errors that NATS reported, for instance missing permissions.")
+	set.Counter(&s.lateDropped, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.")
+	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
+		func() float64 { return float64(b.Dropped()) })
+	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
+		func() float64 { return float64(len(b.channel)) })
+	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
+		func() float64 { return float64(b.work.count()) })
+	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {
+		if b.nc.IsConnected() {
+			return 1
+		}
+		return 0
+	})
+	return set
+}
+
+// Close publishes what still waits (for at most the deadline of ctx), ends the connection and waits until everything
+// that the bus started has stopped. Run returns.
+func (b *Bus) Close(ctx context.Context) {
+	b.work.stop(ctx)
+	b.nc.Close()
+	<-b.closed
+}
+
+// redact hides what a URL may carry in front of an @.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, u := range list {
+		scheme, rest, found := strings.Cut(u, "://")
+		if at := strings.LastIndexByte(rest, '@'); found && at >= 0 {
+			list[i] = scheme + "://…@" + rest[at+1:]
+		}
+	}
+	return strings.Join(list, ",")
+}

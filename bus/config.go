@@ -1,0 +1,22 @@
+// Package bus is NATS as the edge sees it.
+package bus
+
+// Config says how to reach NATS. At most one of Creds, NKey and Token may be set.
+type Config struct {
+	URL    string `koanf:"url"`    // one or more server URLs, separated by commas
+	Prefix string `koanf:"prefix"` // first token or tokens of every subject; default "sio"
+	Creds  string `koanf:"creds"`  // path of a credentials file (JWT and seed), or ""
+	NKey   string `koanf:"nkey"`   // path of an nkey seed file, or ""
+	Token  string `koanf:"token"`  // authentication token, or ""; a secret
+	TLS    TLS    `koanf:"tls"`
+}
+
+// TLS holds paths of PEM files, each "" where it is not used. Cert and Key go together.
+type TLS struct {
+	CA   string `koanf:"ca"`   // authorities that may sign the server's certificate, instead of the system's
+	Cert string `koanf:"cert"` // client certificate
+	Key  string `koanf:"key"`  // client key
+}
+
+// DefaultConfig is a NATS server on this machine.
+func DefaultConfig() Config { return Config{URL: "nats://127.0.0.1:4222", Prefix: "sio"} }

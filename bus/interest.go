@@ -1,0 +1,357 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// What waits for NATS while it is away, at the most. A notice is a few hundred bytes.
+const (
+	maxKept      = 100_000
+	maxKeptBytes = 64 << 20
+)
+
+// interest is one subject that somebody wants to hear.
+type interest struct {
+	subject string
+	users   int                // guarded by worker.mu
+	sub     *nats.Subscription // owned by the worker's goroutine, read under worker.mu; nil until subscribed
+	queued  bool               // guarded by worker.mu: in wanted, the worker will look at it
+	since   time.Time          // guarded by worker.mu: when the last user left
+}
+
+// held is called once what was wanted before it holds at the server.
+type held struct {
+	fn      func()
+	offline bool // call it at once when there is no connection
+}
+
+// letter is a message that the worker publishes.
+type letter struct {
+	subject, reply string
+	header         Header
+	body           []byte
+	keep           bool // worth sending when NATS is back
+}
+
+func (l *letter) size() int { return len(l.subject) + len(l.reply) + len(l.body) }
+
+// worker does all that may wait for NATS and must not hold up the reader: it subscribes, flushes, calls back,
+// unsubscribes after the linger, and publishes answers and notices.
+type worker struct {
+	bus  *Bus
+	wake chan struct{} // capacity 1
+	quit chan struct{}
+	done chan struct{}
+
+	mu        sync.Mutex
+	interests map[string]*interest // guarded by mu
+	wanted    []*interest          // guarded by mu: not subscribed yet
+	lingering []*interest          // guarded by mu: oldest first; may hold interests that found a user again
+	waiting   []held               // guarded by mu
+	letters   []letter             // guarded by mu
+	keptBytes int                  // guarded by mu: size of letters
+	stale     bool                 // guarded by mu: the connection is new and was not flushed yet
+}
+
+func newWorker(b *Bus) *worker {
+	return &worker{
+		bus: b, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		interests: make(map[string]*interest), stale: true,
+	}
+}
+
+// Subscribe wants a subject to be heard by Run. It never blocks; WhenHeld tells when it is so. Every Subscribe needs one
+// Unsubscribe; the same subject may be wanted many times.
+func (b *Bus) Subscribe(subject string) {
+	w := b.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in := w.interests[subject]
+	if in == nil {
+		in = &interest{subject: subject}
+		w.interests[subject] = in
+	}
+	in.users++
+	if in.sub == nil && !in.queued {
+		in.queued = true
+		w.wanted = append(w.wanted, in)
+		w.nudge()
+	}
+}
+
+// Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
+// come back, or somebody else enters it.
+func (b *Bus) Unsubscribe(subject string) {
+	w := b.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in := w.interests[subject]
+	if in == nil || in.users == 0 {
+		return
+	}
+	if in.users--; in.users == 0 {
+		in.since = time.Now()
+		w.lingering = append(w.lingering, in)
+		if len(w.lingering) == 1 {
+			w.nudge()
+		}
+	}
+}
+
+// WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
+// that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
+// any more once the bus closes.
+func (b *Bus) WhenHeld(fn func()) { b.work.when(held{fn: fn}) }
+
+// WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
+func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: true}) }
+
+// Later publishes from the bus's worker, for callers that must not wait, in the order of the calls. Without a connection
+// the message is dropped and counted, unless keep is set: then it is kept, within bounds, until NATS is back. The bus
+// owns header and body from now on.
+func (b *Bus) Later(subject, reply string, header Header, body []byte, keep bool) {
+	w := b.work
+	l := letter{subject, reply, header, body, keep}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.letters) >= maxKept || w.keptBytes+l.size() > maxKeptBytes {
+		b.stats.lateDropped.Inc()
+		return
+	}
+	w.keptBytes += l.size()
+	w.letters = append(w.letters, l)
+	w.nudge()
+}
+
+func (w *worker) when(h held) {
+	w.mu.Lock()
+	w.waiting = append(w.waiting, h)
+	w.nudge()
+	w.mu.Unlock()
+}
+
+// nudge wakes the worker. It never blocks.
+func (w *worker) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) connectionChanged() {
+	w.mu.Lock()
+	w.stale = true
+	w.nudge()
+	w.mu.Unlock()
+}
+
+func (w *worker) start() { go w.run() }
+
+// stop lets the worker finish what waits and ends it, at the latest when ctx does.
+func (w *worker) stop(ctx context.Context) {
+	close(w.quit)
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		w.bus.nc.Close() // ends a flush that waits for NATS
+		<-w.done
+	}
+}
+
+func (w *worker) run() {
+	defer close(w.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(w.sweep(time.Now()))
+		select {
+		case <-w.quit:
+			w.round()
+			return
+		case <-w.wake:
+		case <-timer.C:
+		}
+		w.round()
+	}
+}
+
+// round does all that can be done now.
+func (w *worker) round() {
+	connected := w.bus.nc.IsConnected()
+	w.mu.Lock()
+	wanted, waiting, stale := w.wanted, w.waiting, w.stale
+	w.wanted, w.waiting = nil, nil
+	w.mu.Unlock()
+
+	for _, in := range wanted {
+		w.subscribe(in)
+	}
+	if connected {
+		w.publish(true)
+	}
+	if connected && (len(waiting) > 0 || stale || len(wanted) > 0) {
+		connected = w.flush(stale)
+		if connected {
+			for _, h := range waiting {
+				h.fn()
+			}
+			w.publish(true) // the callbacks' answers, behind what they promise
+			return
+		}
+	}
+	if !connected {
+		w.publish(false)
+		w.putBack(waiting)
+	}
+}
+
+// flush makes a round trip to the server; what was written before it has been processed there when it returns true.
+func (w *worker) flush(stale bool) bool {
+	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
+		w.bus.log.Warn("NATS did not answer a flush", "error", err)
+		// A connection that is slow but stays gives no further signal, so try again by ourselves.
+		time.AfterFunc(reconnectWait, func() { w.nudge() })
+		return false
+	}
+	if stale {
+		w.mu.Lock()
+		w.stale = false
+		w.mu.Unlock()
+	}
+	return true
+}
+
+// putBack keeps the callbacks that insist on a connection in front of newer ones and calls the others.
+func (w *worker) putBack(waiting []held) {
+	kept := waiting[:0:0]
+	for _, h := range waiting {
+		if h.offline {
+			h.fn()
+		} else {
+			kept = append(kept, h)
+		}
+	}
+	if len(kept) > 0 {
+		w.mu.Lock()
+		w.waiting = append(kept, w.waiting...)
+		w.mu.Unlock()
+	}
+}
+
+func (w *worker) subscribe(in *interest) {
+	w.mu.Lock()
+	in.queued = false
+	skip := in.users == 0 && w.interests[in.subject] != in || in.sub != nil
+	w.mu.Unlock()
+	if skip {
+		return
+	}
+	// While disconnected this only registers the subscription; nats.go sends all of them when it is back.
+	sub, err := w.bus.nc.ChanSubscribe(in.subject, w.bus.channel)
+	if err != nil {
+		w.bus.stats.asyncErrors.Inc()
+		w.bus.log.Error("cannot subscribe", "subject", in.subject, "error", err)
+		return
+	}
+	w.mu.Lock()
+	in.sub = sub
+	w.mu.Unlock()
+}
+
+// publish sends the letters; without a connection it only drops those that would come too late.
+func (w *worker) publish(connected bool) {
+	w.mu.Lock()
+	letters := w.letters
+	w.letters, w.keptBytes = nil, 0
+	w.mu.Unlock()
+	var kept []letter
+	for _, l := range letters {
+		err := ErrOffline
+		if connected {
+			err = w.bus.PublishWithHeader([]byte(l.subject), []byte(l.reply), l.header, l.body)
+		}
+		switch {
+		case err == nil:
+		case err == ErrOffline && l.keep:
+			kept = append(kept, l)
+		default:
+			w.bus.stats.lateDropped.Inc()
+			if err != ErrOffline {
+				w.bus.log.Warn("an answer could not be published", "subject", l.subject, "error", err)
+			}
+		}
+	}
+	if len(kept) > 0 {
+		w.mu.Lock()
+		w.letters = append(kept, w.letters...)
+		for i := range kept {
+			w.keptBytes += kept[i].size()
+		}
+		w.mu.Unlock()
+	}
+}
+
+// sweep unsubscribes what has lingered long enough and says when to look again.
+func (w *worker) sweep(now time.Time) time.Duration {
+	var gone []*nats.Subscription
+	next := time.Hour
+	w.mu.Lock()
+	i := 0
+	for ; i < len(w.lingering); i++ {
+		in := w.lingering[i]
+		if left := in.since.Add(w.bus.linger).Sub(now); left > 0 && in.users == 0 {
+			next = left
+			break
+		}
+		if in.users == 0 && w.interests[in.subject] == in {
+			delete(w.interests, in.subject)
+			if in.sub != nil {
+				gone = append(gone, in.sub)
+			}
+		}
+	}
+	if w.lingering = w.lingering[i:]; len(w.lingering) == 0 {
+		w.lingering = nil
+	}
+	w.mu.Unlock()
+	for _, sub := range gone {
+		if n, err := sub.Dropped(); err == nil {
+			w.bus.stats.dropped.Add(n)
+		}
+		if err := sub.Unsubscribe(); err != nil && w.bus.nc.IsConnected() {
+			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
+		}
+	}
+	return next
+}
+
+// caughtUp says whether all that is wanted holds on the present connection.
+func (w *worker) caughtUp() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.stale
+}
+
+func (w *worker) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.interests)
+}
+
+func (w *worker) droppedNow() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var sum uint64
+	for _, in := range w.interests {
+		if in.sub != nil {
+			if n, err := in.sub.Dropped(); err == nil {
+				sum += uint64(n)
+			}
+		}
+	}
+	return sum
+}

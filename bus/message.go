@@ -1,0 +1,109 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/nats-io/nats.go"
+)
+
+// MaxSubjects is the largest length in bytes of a subject and its reply together. nats-server closes a connection whose
+// protocol line passes 4,096 bytes; the rest of the line and a margin stay free.
+const MaxSubjects = 3000
+
+// Header holds the header lines of a message. Names are case-sensitive, as NATS has them.
+type Header map[string][]string
+
+// Get is the first value of a name, or "".
+func (h Header) Get(name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Has says whether the name is there at all.
+func (h Header) Has(name string) bool { return len(h[name]) > 0 }
+
+// Message is what arrived. Data may be kept as long as the reader likes: it is never used again.
+type Message struct {
+	Subject string
+	Reply   string // "" when nobody waits for an answer
+	Via     string // the subscription by which it came
+	Header  Header // nil for a message without headers
+	Data    []byte
+}
+
+// NoResponders says whether this is the server's own answer that nobody subscribes the subject of a request.
+func (m *Message) NoResponders() bool {
+	return len(m.Data) == 0 && m.Header != nil && m.Header.Get("Status") == "503"
+}
+
+// Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. handle must never
+// wait for NATS: while it runs, messages pile up in the channel. The message is handle's for the call, its Data for ever.
+func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
+	var m Message
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case raw := <-b.channel:
+			m = Message{Subject: raw.Subject, Reply: raw.Reply, Via: raw.Sub.Subject, Header: Header(raw.Header), Data: raw.Data}
+			b.stats.received.Inc()
+			b.stats.receivedBytes.Add(len(raw.Data))
+			handle(&m)
+			if b.overflowed.Load() && len(b.channel) == 0 {
+				b.overflowed.Store(false)
+				b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
+			}
+		}
+	}
+}
+
+// Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
+// It may wait for a moment while NATS reads slowly, so it is not for the goroutine of Run (see Later).
+// Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
+func (b *Bus) Publish(subject, reply, body []byte) error {
+	if len(subject)+len(reply) > MaxSubjects {
+		b.stats.publishFailed.Inc()
+		return ErrSubjectTooLong
+	}
+	// nats.go copies subject and reply into its write buffer before it returns and keeps neither, so no string of
+	// our own is needed for each message (two allocations less on the path of an event).
+	if len(reply) == 0 {
+		return b.published(b.nc.Publish(asString(subject), body), len(body))
+	}
+	return b.published(b.nc.PublishRequest(asString(subject), asString(reply), body), len(body))
+}
+
+// PublishWithHeader is Publish with headers.
+func (b *Bus) PublishWithHeader(subject, reply []byte, header Header, body []byte) error {
+	if len(subject)+len(reply) > MaxSubjects {
+		b.stats.publishFailed.Inc()
+		return ErrSubjectTooLong
+	}
+	return b.published(b.nc.PublishMsg(&nats.Msg{
+		Subject: asString(subject), Reply: asString(reply), Header: nats.Header(header), Data: body,
+	}), len(body))
+}
+
+func (b *Bus) published(err error, size int) error {
+	if err == nil {
+		b.stats.published.Inc()
+		b.stats.publishedBytes.Add(size)
+		return nil
+	}
+	b.stats.publishFailed.Inc()
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, b.nc.MaxPayload())
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
+		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		return ErrOffline
+	}
+	return fmt.Errorf("publish to NATS: %w", err)
+}
+
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

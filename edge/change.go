@@ -1,0 +1,106 @@
+package edge
+
+import (
+	"fmt"
+	"slices"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// handleChange acts on a join, leave or disconnect from NATS, and answers once it holds: the number of sockets here.
+func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
+	var tokens []string
+	var hangUp bool
+	var err error
+	if sub.Verb == subjects.VerbDisconnect {
+		hangUp, err = msg.Disconnect(m.Data)
+	} else {
+		var names []string
+		if names, err = msg.Rooms(m.Data); err == nil {
+			tokens, err = roomTokens(names)
+		}
+	}
+	if err != nil {
+		e.drop(m, dropBadBody, err)
+		e.answerError(m, err.Error())
+		return
+	}
+	e.stats.commanded.Inc()
+	sockets, found := e.subjectsOf(m, sub)
+	if !found {
+		e.drop(m, dropUnknownSocket, nil)
+		e.answerError(m, errGone.Error())
+		return
+	}
+	if sub.Verb == subjects.VerbDisconnect {
+		e.disconnect(sockets, hangUp)
+	} else if sockets, err = e.changeRooms(sub, sockets, tokens); err != nil {
+		e.answerError(m, err.Error())
+		return
+	}
+	if m.Reply == "" {
+		return
+	}
+	answer := fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, len(sockets))
+	asked := *m
+	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
+}
+
+// subjectsOf is the sockets that a command is about; found is false for a single socket that is not there.
+func (e *Edge) subjectsOf(m *bus.Message, sub *subjects.Subject) (sockets []*socket, found bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sub.Target == subjects.TargetSocket {
+		s := e.sockets[sub.Socket]
+		if s == nil || s.ns.token != sub.Namespace {
+			return nil, false
+		}
+		return []*socket{s}, true
+	}
+	if ns := e.namespaces[sub.Namespace]; ns != nil {
+		sockets = e.choose(ns, m, sub)
+	}
+	return sockets, true
+}
+
+// changeRooms joins or leaves, and returns the sockets for which it holds. It fails only for a single socket.
+func (e *Edge) changeRooms(sub *subjects.Subject, sockets []*socket, tokens []string) ([]*socket, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	done := make([]*socket, 0, len(sockets))
+	for _, s := range sockets {
+		if sub.Verb == subjects.VerbLeave {
+			for _, token := range tokens {
+				e.leave(s, token)
+			}
+		} else if err := e.join(s, tokens); err != nil {
+			if sub.Target == subjects.TargetSocket {
+				return nil, err
+			}
+			e.complaints.about(s.ns.name, "a socket could not join rooms", err)
+			continue
+		}
+		done = append(done, s)
+	}
+	return done, nil
+}
+
+// disconnect ends sockets, and with hangUp their sessions and so their other sockets, too (reference: socket.disconnect).
+func (e *Edge) disconnect(sockets []*socket, hangUp bool) {
+	for _, s := range sockets {
+		if !hangUp {
+			e.end(s, socketEndWords[endServer], endServer, true)
+			continue
+		}
+		e.mu.Lock()
+		all := slices.Clone(s.conn.sockets)
+		e.mu.Unlock()
+		for _, other := range all {
+			e.end(other, socketEndWords[endServer], endServer, true)
+		}
+		s.conn.session.Close(engine.ForcedServerClose)
+	}
+}

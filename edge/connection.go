@@ -1,0 +1,325 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// connection is what a session means in Socket.IO: its sockets. It is the session's Receiver.
+type connection struct {
+	edge    *Edge
+	session *engine.Session
+	request []byte      // the members of the handshake that stay the same, as JSON; static
+	timer   *time.Timer // ends a session that joins no namespace in time; static
+
+	sockets []*socket // guarded by Edge.mu
+	partial *partial  // owned by the session's reader: a packet whose attachments have not all come
+	joining int       // guarded by Edge.mu: joins and leaves of the client that are not answered yet
+}
+
+// partial is a binary packet that waits for its attachments.
+type partial struct {
+	packet sio.Packet // Namespace and Data are copies
+	got    [][]byte   // copies
+	size   int        // bytes of Data and attachments
+}
+
+// Accept makes the receiver of a session. It is the engine's Handler.
+func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
+	c := &connection{edge: e, session: session, request: requestJSON(o)}
+	c.timer = time.AfterFunc(e.set.ConnectTimeout, func() {
+		e.mu.Lock()
+		idle := !slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.state.Load() == live })
+		e.mu.Unlock()
+		if idle {
+			session.Close(engine.ForcedServerClose)
+		}
+	})
+	return c
+}
+
+// requestJSON is the part of a handshake (Socket.IO server API, socket.handshake) that the opening request gives.
+func requestJSON(o *engine.Opening) []byte {
+	headers := make(map[string]string, len(o.Header)+1)
+	for name, values := range o.Header {
+		separator := ", "
+		if name == "Cookie" {
+			separator = "; "
+		}
+		headers[strings.ToLower(name)] = strings.Join(values, separator)
+	}
+	headers["host"] = o.Host
+	query := make(map[string]string, len(o.Query))
+	for name, values := range o.Query {
+		query[name] = values[len(values)-1]
+	}
+	body, err := json.Marshal(struct {
+		Query   map[string]string `json:"query"`
+		Headers map[string]string `json:"headers"`
+		Address string            `json:"address"`
+		URL     string            `json:"url"`
+		Secure  bool              `json:"secure"`
+		XDomain bool              `json:"xdomain"`
+	}{query, headers, o.Address, o.URL, o.Secure, http.Header(o.Header).Get("Origin") != ""})
+	if err != nil { // strings and bools always marshal
+		return []byte("{}")
+	}
+	return body
+}
+
+// handshake is the body of a connect request.
+func (c *connection) handshake(id string, auth []byte) []byte {
+	now := time.Now()
+	if auth == nil {
+		auth = []byte("{}")
+	}
+	body := make([]byte, 0, len(c.request)+len(auth)+200)
+	body = msg.AppendString(append(body, `["connect",{"sid":`...), id)
+	body = append(append(body, `,"auth":`...), auth...)
+	body = fmt.Appendf(body, `,"issued":%d,"time":`, now.UnixMilli())
+	// As JavaScript prints a Date.
+	body = msg.AppendString(body, now.UTC().Format("Mon Jan 02 2006 15:04:05 GMT-0700")+" (Coordinated Universal Time)")
+	body = append(append(body, ','), c.request[1:]...)
+	return append(body, ']')
+}
+
+// Closed ends all sockets of the session.
+func (c *connection) Closed(reason engine.Reason) {
+	c.timer.Stop()
+	c.edge.mu.Lock()
+	sockets := slices.Clone(c.sockets)
+	c.edge.mu.Unlock()
+	for _, s := range sockets {
+		c.edge.end(s, reason.String(), endSession, false)
+	}
+}
+
+// forget needs Edge.mu.
+func (c *connection) forget(s *socket) {
+	if i := slices.Index(c.sockets, s); i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
+	}
+}
+
+// socket is the session's socket in a namespace, in any state but gone, or nil.
+func (c *connection) socket(namespace []byte) *socket {
+	c.edge.mu.Lock()
+	defer c.edge.mu.Unlock()
+	for _, s := range c.sockets {
+		if s.ns.name == string(namespace) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Errors that end a session as the reference's decoder errors do ("forced close"); the log names them.
+var (
+	errPlainInside  = errors.New("text while binary attachments are due")
+	errBinary       = errors.New("binary data without a packet that announces it")
+	errPayload      = errors.New("invalid payload")
+	errEventTooBig  = errors.New("an event with its attachments is larger than max_payload")
+	errTooManyJoins = errors.New("too many joins and leaves under way")
+)
+
+// invalid ends the session because of a packet that cannot be decoded.
+func (c *connection) invalid(err error) {
+	c.edge.log.Info("invalid packet, closing the session", "error", err, "address", c.session.Address())
+	c.session.Close(engine.ForcedClose)
+}
+
+// outOfTurn ends the session because of a packet that has no place in its state.
+func (c *connection) outOfTurn(p sio.Packet) {
+	c.edge.log.Info("packet out of turn, closing the session", "type", string(p.Type), "address", c.session.Address())
+	c.session.Close(engine.ForcedServerClose)
+}
+
+// Message takes one Engine.IO message: a packet, or an attachment of the one before.
+func (c *connection) Message(data []byte, binary bool) {
+	if binary {
+		c.attachment(data)
+		return
+	}
+	if c.partial != nil {
+		c.invalid(errPlainInside)
+		return
+	}
+	p, err := sio.Parse(data)
+	if err != nil {
+		c.invalid(err)
+		return
+	}
+	switch p.Type {
+	case sio.BinaryEvent, sio.BinaryAck:
+		if err := checkPayload(p); err != nil {
+			c.invalid(err)
+			return
+		}
+		c.partial = &partial{packet: p, size: len(p.Data)}
+		c.partial.packet.Namespace, c.partial.packet.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
+	default:
+		c.packet(p, nil)
+	}
+}
+
+// attachment takes one binary message.
+func (c *connection) attachment(data []byte) {
+	part := c.partial
+	if part == nil {
+		c.invalid(errBinary)
+		return
+	}
+	if part.size += len(data); part.size > c.edge.set.MaxPayload() {
+		c.invalid(errEventTooBig)
+		return
+	}
+	part.got = append(part.got, slices.Clone(data))
+	if len(part.got) < part.packet.Attachments {
+		return
+	}
+	c.partial = nil
+	if part.packet.Data != nil {
+		if err := msg.CheckPlaceholders(part.packet.Data, len(part.got)); err != nil {
+			c.invalid(err)
+			return
+		}
+	}
+	c.packet(part.packet, part.got)
+}
+
+// packet acts on a whole packet (reference: socket.io, client.ts ondecoded).
+func (c *connection) packet(p sio.Packet, attachments [][]byte) {
+	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
+		c.event(p, attachments)
+		return
+	}
+	if err := checkPayload(p); err != nil {
+		c.invalid(err)
+		return
+	}
+	if p.Type == sio.Connect {
+		c.connect(p)
+		return
+	}
+	s := c.socket(p.Namespace)
+	switch {
+	case s == nil || s.state.Load() != live || p.Type == sio.ConnectError:
+		c.outOfTurn(p)
+	case p.Type == sio.Disconnect:
+		c.edge.end(s, socketEndWords[endClient], endClient, false)
+	default: // an ack that nobody waits for, which the reference ignores, too
+		c.edge.stats.acksIn.Inc()
+	}
+}
+
+// checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any packet
+// is valid.
+func checkPayload(p sio.Packet) error {
+	if p.Data == nil {
+		return nil
+	}
+	switch p.Type {
+	case sio.Connect:
+		return msg.CheckObject(p.Data)
+	case sio.BinaryEvent:
+		_, err := msg.EventName(nil, p.Data)
+		return err
+	case sio.Ack, sio.BinaryAck:
+		return msg.CheckArray(p.Data)
+	case sio.Disconnect:
+		return errPayload
+	}
+	return nil
+}
+
+// connect begins the admission to a namespace.
+func (c *connection) connect(p sio.Packet) {
+	e, name := c.edge, string(p.Namespace)
+	token, err := subjects.AppendNamespace(nil, name)
+	if err != nil {
+		c.invalid(fmt.Errorf("namespace: %w", err))
+		return
+	}
+	rules := e.rules.find(name)
+	if rules == nil {
+		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
+		return
+	}
+	if c.socket(p.Namespace) != nil {
+		c.outOfTurn(p)
+		return
+	}
+	s := &socket{id: e.newSocketID(), conn: c, index: -1}
+	e.mu.Lock()
+	if limit := e.set.Limits.NamespacesPerSession; limit > 0 && len(c.sockets) >= limit {
+		e.mu.Unlock()
+		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
+		return
+	}
+	s.ns = e.enter(name, string(token), rules)
+	e.sockets[s.id] = s
+	c.sockets = append(c.sockets, s)
+	if rules.Connect != ConnectOpen {
+		s.timer = time.AfterFunc(rules.ConnectTimeout, func() {
+			e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
+		})
+	}
+	e.mu.Unlock()
+	e.ask(s, c.handshake(s.id, p.Data))
+}
+
+// ask publishes the connect request, or the notice of an open namespace.
+func (e *Edge) ask(s *socket, body []byte) {
+	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
+	if s.ns.rules.Connect == ConnectOpen {
+		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {
+			e.complaints.about(string(subject), "a connect notice could not be published", err)
+		}
+		e.admit(s, msg.Admission{})
+		return
+	}
+	err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, s.ns.token, s.id), body)
+	switch {
+	case errors.Is(err, bus.ErrTooLarge):
+		e.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
+	case err != nil:
+		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	}
+}
+
+// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold.
+func (e *Edge) admit(s *socket, a msg.Admission) {
+	tokens, err := roomTokens(append(slices.Clone(s.ns.rules.AutoJoin), a.Rooms...))
+	e.mu.Lock()
+	if s.state.Load() != admitting || s.admitted {
+		e.mu.Unlock()
+		return
+	}
+	if err == nil {
+		err = e.join(s, tokens)
+	}
+	if err != nil {
+		e.mu.Unlock()
+		e.complaints.about(s.ns.name, "a service admitted a socket to rooms that cannot be", err)
+		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+		return
+	}
+	s.admitted, s.user = true, a.User
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	e.appear(s)
+	e.mu.Unlock()
+	e.bus.WhenHeldOrOffline(func() { e.goLive(s) })
+}

@@ -1,0 +1,284 @@
+package edge
+
+import (
+	"strings"
+	"unsafe"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// Handle takes one message from NATS. It never waits, and is called on one goroutine only.
+func (e *Edge) Handle(m *bus.Message) {
+	sub, ok := e.prefix.Parse(m.Subject)
+	if !ok {
+		e.drop(m, dropBadSubject, nil)
+		return
+	}
+	switch {
+	case sub.Kind == subjects.KindAck:
+		e.handleAck(m, &sub)
+	case m.NoResponders():
+		e.stats.noResponders.Inc()
+	case sub.Kind == subjects.KindCommand:
+		e.handleCommand(m, &sub)
+	}
+}
+
+// handleCommand acts on a verb with a target. Each verb is heard by one subscription only, though a room's own
+// subscription matches the others, too.
+func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
+	wide := strings.HasPrefix(m.Via, e.wide)
+	switch sub.Verb {
+	case subjects.VerbEmit, subjects.VerbBroadcast:
+		switch {
+		case sub.Target == subjects.TargetSocket && sub.Verb == subjects.VerbBroadcast:
+			e.drop(m, dropUnknownVerb, nil)
+		case wide == (sub.Target == subjects.TargetSocket):
+			e.handleEvent(m, sub)
+		}
+	case subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect:
+		if wide {
+			e.handleChange(m, sub)
+		}
+	default:
+		if wide { // counted once
+			e.drop(m, dropUnknownVerb, nil)
+		}
+	}
+}
+
+// handleEvent delivers an event to the sockets of its target.
+func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
+	ns, receivers, ok := e.receivers(m, sub)
+	if !ok {
+		return
+	}
+	text, attachments, err := e.content(m, true)
+	if err != nil {
+		e.drop(m, dropBadBody, err)
+		return
+	}
+	var except *socket
+	if sub.Verb == subjects.VerbBroadcast {
+		except = e.sender(m.Reply, sub.Namespace)
+	}
+	kind := sio.Event
+	if len(attachments) > 0 {
+		kind = sio.BinaryEvent
+	}
+	var head [64]byte
+	frame := engine.NewMessage(
+		sio.AppendHead(head[:0], kind, len(attachments), ns.name, false, 0), text, attachments, options(m.Header))
+	e.stats.eventsOut.Inc()
+	for _, s := range receivers {
+		if s != except {
+			e.deliver(s, frame)
+		}
+	}
+}
+
+// options reads the headers that say how an event is sent.
+func options(h bus.Header) engine.Options {
+	if h == nil {
+		return engine.Options{}
+	}
+	return engine.Options{
+		Volatile:      h.Has(msg.HeaderVolatile) && isYes(h.Get(msg.HeaderVolatile)),
+		NoCompression: h.Has(msg.HeaderCompress) && !isYes(h.Get(msg.HeaderCompress)),
+	}
+}
+
+func isYes(value string) bool { return value != "false" && value != "0" }
+
+// content takes the body of an event or of an ack apart and checks what would break a client's decoder.
+func (e *Edge) content(m *bus.Message, event bool) (text []byte, attachments [][]byte, err error) {
+	text = m.Data
+	if m.Header.Has(msg.HeaderAttachments) {
+		// The frame keeps the list of attachments, so it is made anew.
+		if text, attachments, err = msg.SplitAttachments(nil, m.Header.Get(msg.HeaderAttachments), m.Data); err != nil {
+			return nil, nil, err
+		}
+	}
+	if event {
+		e.name, err = msg.EventName(e.name[:0], text)
+	} else {
+		err = msg.CheckArray(text)
+	}
+	if err == nil && len(attachments) > 0 {
+		err = msg.CheckPlaceholders(text, len(attachments))
+	}
+	return text, attachments, err
+}
+
+// receivers is who a message is for. It says no when that is nobody here.
+func (e *Edge) receivers(m *bus.Message, sub *subjects.Subject) (ns *namespace, list []*socket, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sub.Target == subjects.TargetSocket {
+		s := e.sockets[sub.Socket]
+		switch {
+		case s == nil:
+			e.drop(m, dropUnknownSocket, nil)
+			return nil, nil, false
+		case s.ns.token != sub.Namespace:
+			// Who may write to one namespace must not reach another through a socket's id.
+			e.drop(m, dropWrongNamespace, nil)
+			return nil, nil, false
+		}
+		return s.ns, []*socket{s}, true
+	}
+	if ns = e.namespaces[sub.Namespace]; ns == nil {
+		return nil, nil, false
+	}
+	list = e.choose(ns, m, sub)
+	return ns, list, len(list) > 0
+}
+
+// choose is the sockets of a target all or room, after the headers that widen or narrow it. The list must not be
+// changed. Needs mu.
+func (e *Edge) choose(ns *namespace, m *bus.Message, sub *subjects.Subject) []*socket {
+	var except, rooms []string
+	if m.Header != nil {
+		except = m.Header[msg.HeaderExcept]
+		if sub.Target == subjects.TargetAll {
+			rooms = m.Header[msg.HeaderRooms]
+		}
+	}
+	all := &ns.members
+	if sub.Target == subjects.TargetRoom {
+		r := ns.rooms[sub.Room]
+		if r == nil {
+			return nil
+		}
+		all = &r.members
+	}
+	if except == nil && rooms == nil {
+		return all.snapshot()
+	}
+	e.generation += 2
+	excluded, included := e.generation-1, e.generation
+	for _, name := range except {
+		for _, s := range ns.named(e, name) {
+			s.mark = excluded
+		}
+	}
+	var list []*socket
+	take := func(candidates []*socket) {
+		for _, s := range candidates {
+			if s.mark != excluded && s.mark != included {
+				s.mark = included
+				list = append(list, s)
+			}
+		}
+	}
+	if rooms == nil {
+		take(all.list)
+	}
+	for _, name := range rooms {
+		take(ns.named(e, name))
+	}
+	return list
+}
+
+// named is the sockets that a name in a header stands for: a room's members, or the one socket of an id. Needs mu.
+func (ns *namespace) named(e *Edge, name string) []*socket {
+	if subjects.IsSocketID(name) {
+		if s := e.sockets[name]; s != nil && s.ns == ns && s.index >= 0 {
+			return []*socket{s}
+		}
+		return nil
+	}
+	if r := ns.rooms[name]; r != nil {
+		return r.members.list
+	}
+	return nil
+}
+
+// sender is the socket that a reply subject names: its address, or the address of one of its acks. nil for none.
+func (e *Edge) sender(reply, namespace string) *socket {
+	if reply == "" || !e.prefix.Covers(reply) {
+		return nil
+	}
+	sub, ok := e.prefix.Parse(reply)
+	if !ok || sub.Socket == "" || sub.Namespace != namespace {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.sockets[sub.Socket]; s != nil && s.ns.token == namespace {
+		return s
+	}
+	return nil
+}
+
+// handleAck takes what a service answered: to an event, which becomes the client's ack, or to a connect request.
+func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
+	e.mu.Lock()
+	s := e.sockets[sub.Socket]
+	e.mu.Unlock()
+	isConnect := sub.Ack == subjects.AckConnect
+	switch {
+	case m.NoResponders() && !isConnect:
+		e.stats.noResponders.Inc()
+	case s == nil && isConnect:
+		e.drop(m, dropLateAnswer, nil)
+	case s == nil:
+		e.drop(m, dropUnknownSocket, nil)
+	case s.ns.token != sub.Namespace:
+		e.drop(m, dropWrongNamespace, nil)
+	case isConnect:
+		e.handleAdmission(m, s)
+	default:
+		e.deliverAck(m, sub, s)
+	}
+}
+
+func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
+	text, attachments, err := e.content(m, false)
+	if err != nil {
+		e.drop(m, dropBadBody, err)
+		return
+	}
+	kind := sio.Ack
+	if len(attachments) > 0 {
+		kind = sio.BinaryAck
+	}
+	n, _ := subjects.AckNumber(sub.Ack) // checked by Parse
+	var head [64]byte
+	e.stats.acksOut.Inc()
+	e.deliver(s, engine.NewMessage(
+		sio.AppendHead(head[:0], kind, len(attachments), s.ns.name, true, n), text, attachments, options(m.Header)))
+}
+
+// handleAdmission takes the answer to a connect request.
+func (e *Edge) handleAdmission(m *bus.Message, s *socket) {
+	e.mu.Lock()
+	over := s.admitted || s.timer == nil
+	e.mu.Unlock()
+	switch {
+	case over && !m.NoResponders():
+		e.drop(m, dropLateAnswer, nil)
+	case m.NoResponders():
+		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	case m.Header.Has(msg.HeaderError):
+		data, err := msg.RefusalData(m.Data)
+		if err != nil {
+			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
+		}
+		e.reject(s, m.Header.Get(msg.HeaderError), data, refusedByService)
+	default:
+		a, err := msg.ParseAdmission(m.Data)
+		if err != nil {
+			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
+			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			return
+		}
+		e.admit(s, a)
+	}
+}
+
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,255 @@
+// Package edge gives Engine.IO sessions their Socket.IO meaning: sockets, namespaces, rooms, acks, and relay rules, all
+// of it in terms of publishes on NATS subjects (docs/subjects.md).
+//
+// Up: connection.Message → sio.Parse → the event's subject → bus.Publish, on the goroutine that reads from the client.
+// Down: bus.Run → Edge.Handle → the room's members → one engine.Frame → each session's queue, on the one goroutine that
+// reads from NATS. That goroutine never waits: whatever needs an answer from NATS is left to the bus's worker.
+package edge
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/internal/tally"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// Settings is what an Edge needs.
+type Settings struct {
+	ID             string               // see NewID
+	Prefix         subjects.Prefix      // of every subject
+	Namespaces     map[string]Namespace // by name or pattern
+	Limits         Limits
+	ConnectTimeout time.Duration // how long a session may be without a namespace
+	QueueBytes     int           // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
+	MaxPayload     func() int    // the largest event with its attachments, in bytes
+	Bus            *bus.Bus
+	Log            *slog.Logger
+}
+
+// Edge holds the sockets of one process.
+type Edge struct {
+	set    Settings
+	id     string
+	prefix subjects.Prefix
+	bus    *bus.Bus
+	log    *slog.Logger
+	rules  ruleBook
+	wide   string // how a subscription for all namespaces begins; static
+
+	// mu guards who is where: the fields below and those of namespaces, rooms and sockets that say so. It is held
+	// for moments only, never while a frame goes to many sessions.
+	mu         sync.Mutex
+	namespaces map[string]*namespace // guarded by mu; by token in subjects
+	sockets    map[string]*socket    // guarded by mu; by id
+	generation uint64                // guarded by mu: marks the sockets of a union
+
+	name       []byte   // owned by the goroutine of Handle: scratch for event names
+	parts      [][]byte // owned by the goroutine of Handle: scratch for attachments
+	complaints complaints
+	stats      stats
+}
+
+type stats struct {
+	sockets, rooms             tally.Gauge
+	eventsIn, eventsFailed     tally.Counter
+	acksIn                     tally.Counter
+	eventsOut, deliveries      tally.Counter
+	acksOut                    tally.Counter
+	relayed                    tally.Counter
+	volatileDropped            tally.Counter
+	noResponders               tally.Counter
+	connectRefused             [refusals]tally.Counter
+	disconnected               [socketEnds]tally.Counter
+	dropped                    [drops]tally.Counter
+	answersWithheld, commanded tally.Counter
+}
+
+// New makes an edge. Its Handle must be given to bus.Run, its Accept to the engine.
+func New(set Settings) *Edge {
+	if set.QueueBytes == 0 {
+		set.QueueBytes = engine.DefaultQueueBytes
+	}
+	e := &Edge{
+		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
+		rules: newRuleBook(set.Namespaces), wide: set.Prefix.String() + ".*.",
+		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket),
+	}
+	e.complaints.log = set.Log
+	e.bus.Subscribe(e.prefix.Sockets(e.id))
+	e.bus.Subscribe(e.prefix.Acks(e.id))
+	for _, verb := range []string{subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect} {
+		e.bus.Subscribe(e.prefix.EveryAll(verb))
+		e.bus.Subscribe(e.prefix.EveryRoom(verb))
+	}
+	return e
+}
+
+// NewID makes the id of an edge: 8 random characters, new at each start of a process.
+func NewID() string {
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	for i, c := range b {
+		b[i] = letters[int(c)%len(letters)]
+	}
+	return string(b[:])
+}
+
+// newSocketID makes a socket's id, which is public and opens nothing.
+func (e *Edge) newSocketID() string {
+	var b [15]byte
+	_, _ = rand.Read(b[:])
+	return e.id + "." + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Sockets is the number of sockets now.
+func (e *Edge) Sockets() int { return int(e.stats.sockets.Value()) }
+
+// Why the edge refuses a socket. What a service says is one reason.
+const (
+	refusedNamespace = iota
+	refusedByService
+	refusedNoService
+	refusedTimeout
+	refusedAnswer
+	refusedHandshake
+	refusedLimit
+	refusals
+)
+
+var refusalWords = [refusals]string{
+	refusedNamespace: "Invalid namespace",
+	refusedByService: "refused by service",
+	refusedNoService: "no service",
+	refusedTimeout:   "service timeout",
+	refusedAnswer:    "invalid answer",
+	refusedHandshake: "handshake too large",
+	refusedLimit:     "too many namespaces",
+}
+
+// Why a socket left its namespace, for the count; sessions' ends are engine.Reasons.
+const (
+	endClient  = iota // "client namespace disconnect"
+	endServer         // "server namespace disconnect"
+	endSession        // the session ended
+	socketEnds
+)
+
+var socketEndWords = [socketEnds]string{
+	endClient:  "client namespace disconnect",
+	endServer:  "server namespace disconnect",
+	endSession: "session ended",
+}
+
+// Why a message from NATS came to nothing.
+const (
+	dropBadSubject = iota
+	dropBadBody
+	dropUnknownSocket
+	dropWrongNamespace
+	dropUnknownVerb
+	dropLateAnswer
+	drops
+)
+
+var dropWords = [drops]string{
+	dropBadSubject:     "bad subject",
+	dropBadBody:        "bad body",
+	dropUnknownSocket:  "unknown socket",
+	dropWrongNamespace: "wrong namespace",
+	dropUnknownVerb:    "unknown verb",
+	dropLateAnswer:     "answer to a connect that is over",
+}
+
+// errWithheld is logged when an answer may not go where the asker wants it.
+var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
+
+// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
+func (e *Edge) drop(m *bus.Message, why int, err error) {
+	e.stats.dropped[why].Inc()
+	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
+		e.complaints.about(m.Subject, "dropped a message from NATS: "+dropWords[why], err)
+	}
+}
+
+// Metrics lists what the edge counts.
+func (e *Edge) Metrics() *tally.Set {
+	set, s := &tally.Set{}, &e.stats
+	set.Gauge(&s.sockets, "sockets", "Socket.IO sockets that are connected to a namespace.")
+	set.Gauge(&s.rooms, "rooms", "Rooms with a member on this edge.")
+	set.Counter(&s.eventsIn, "events_in_total", "Events from clients that were published.")
+	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published.")
+	set.Counter(&s.acksIn, "acks_in_total", "Acks from clients.")
+	set.Counter(&s.eventsOut, "events_out_total", "Events from NATS that had receivers here.")
+	set.Counter(&s.deliveries, "deliveries_total", "Events handed to sessions: one for each receiver.")
+	set.Counter(&s.acksOut, "acks_out_total", "Acks from services to clients.")
+	set.Counter(&s.relayed, "relayed_total", "Events passed on by a relay rule.")
+	set.Counter(&s.volatileDropped, "volatile_dropped_total", "Volatile events not handed to a busy session.")
+	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
+	set.Counter(&s.commanded, "commands_total", "Joins, leaves and disconnects asked for over NATS.")
+	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
+	for i := range s.connectRefused {
+		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
+	}
+	for i := range s.disconnected {
+		set.LabelledCounter(&s.disconnected[i], "sockets_ended_total", "Sockets that left their namespace, by reason.", "reason", socketEndWords[i])
+	}
+	for i := range s.dropped {
+		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
+	}
+	return set
+}
+
+// complaints writes to the log at most once a minute a subject.
+type complaints struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last map[string]time.Time // guarded by mu
+}
+
+const (
+	complainEvery = time.Minute
+	maxComplaints = 1000 // subjects remembered; past that the log is silent until the minute is over
+)
+
+func (c *complaints) about(subject, what string, err error) {
+	now := time.Now()
+	c.mu.Lock()
+	if at, told := c.last[subject]; told && now.Sub(at) < complainEvery {
+		c.mu.Unlock()
+		return
+	}
+	if len(c.last) >= maxComplaints {
+		for s, at := range c.last {
+			if now.Sub(at) >= complainEvery {
+				delete(c.last, s)
+			}
+		}
+		if len(c.last) >= maxComplaints {
+			c.mu.Unlock()
+			return
+		}
+	}
+	if c.last == nil {
+		c.last = make(map[string]time.Time)
+	}
+	c.last[subject] = now
+	c.mu.Unlock()
+	c.log.Warn(what, "subject", subject, "error", err)
+}
+
+// userHeader is the header of what a socket with a user causes, or nil.
+func userHeader(user string) bus.Header {
+	if user == "" {
+		return nil
+	}
+	return bus.Header{msg.HeaderUser: {user}}
+}

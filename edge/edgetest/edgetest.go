@@ -1,0 +1,147 @@
+// Package edgetest runs whole edges inside a test: NATS, bus, edge and engine behind a real HTTP listener.
+package edgetest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"partyline/bus"
+	"partyline/edge"
+	"partyline/engine"
+	"partyline/engine/enginetest"
+	"partyline/subjects"
+)
+
+// Options of a running edge; the zero value is what New fills in.
+type Options struct {
+	NATS       string // URL of the server; required unless InProcess is set
+	InProcess  interface{ InProcessConn() (net.Conn, error) }
+	Namespaces map[string]edge.Namespace // default: everything open, every room, message to rooms or all
+	Limits     edge.Limits               // default: DefaultLimits
+	Engine     engine.Config             // default: DefaultConfig
+	Settings   func(*engine.Settings)
+	Linger     time.Duration
+	Channel    int
+	QueueBytes int
+}
+
+// Node is a running edge.
+type Node struct {
+	URL    string
+	ID     string
+	Bus    *bus.Bus
+	Edge   *edge.Edge
+	Engine *engine.Server
+	Talk   *enginetest.Conversation
+	t      testing.TB
+}
+
+// Open lets everybody do everything.
+func Open() map[string]edge.Namespace {
+	return map[string]edge.Namespace{"*": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
+		{Event: "message", To: edge.ToRoomsOrAll}, {Event: "everyone", To: edge.ToAll}, {Event: "direct", To: edge.ToSocket},
+	}}}
+}
+
+// Start runs an edge until the test ends, and waits until it is ready if NATS is there.
+func Start(t testing.TB, o Options) *Node {
+	t.Helper()
+	if o.Namespaces == nil {
+		o.Namespaces = Open()
+	}
+	if o.Limits == (edge.Limits{}) {
+		o.Limits = edge.DefaultLimits()
+	}
+	if o.Engine.MaxPayload == 0 {
+		o.Engine = engine.DefaultConfig()
+	}
+	n := &Node{t: t, ID: edge.NewID(), Talk: enginetest.NewConversation(t)}
+	log := slog.New(slog.NewTextHandler(logWriter{n.Talk}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	options := []bus.Option{}
+	if o.InProcess != nil {
+		options = append(options, bus.InProcess(o.InProcess))
+	}
+	if o.Linger > 0 {
+		options = append(options, bus.Linger(o.Linger))
+	}
+	if o.Channel > 0 {
+		options = append(options, bus.Channel(o.Channel))
+	}
+	b, err := bus.Connect(bus.Config{URL: o.NATS}, log, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix, err := subjects.NewPrefix("sio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Bus = b
+	n.Edge = edge.New(edge.Settings{
+		ID: n.ID, Prefix: prefix, Namespaces: o.Namespaces, Limits: o.Limits, ConnectTimeout: 45 * time.Second,
+		QueueBytes: o.QueueBytes, MaxPayload: func() int { return n.Engine.MaxPayload() }, Bus: b, Log: log,
+	})
+	set := engine.Settings{
+		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, MaxSessions: o.Limits.Sessions,
+		MaxPerAddress: o.Limits.SessionsPerAddress, Handler: n.Edge.Accept, Log: log,
+	}
+	if o.Settings != nil {
+		o.Settings(&set)
+	}
+	n.Engine = engine.NewServer(set)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { b.Run(ctx, n.Edge.Handle) })
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", n.Engine)
+	front := httptest.NewServer(mux)
+	n.URL = front.URL
+	t.Cleanup(func() {
+		n.Engine.Leave()
+		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
+		n.Engine.Abort()
+		front.Close()
+		closing, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		b.Close(closing)
+		cancel()
+		running.Wait()
+	})
+	return n
+}
+
+// Ready waits until the edge can be relied on.
+func (n *Node) Ready() *Node {
+	n.t.Helper()
+	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
+	return n
+}
+
+// Dial opens a session over WebSocket.
+func (n *Node) Dial(name string) *enginetest.Client {
+	n.t.Helper()
+	return enginetest.Dial(n.t, n.Talk, name, n.URL, nil)
+}
+
+// Eventually polls until something is so, and fails the test when it takes too long.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it did not come true that %s", what)
+		}
+	}
+}
+
+type logWriter struct{ talk *enginetest.Conversation }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.talk.Note("log: %s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}

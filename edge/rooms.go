@@ -1,0 +1,198 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+
+	"partyline/subjects"
+)
+
+// namespace is what lives of a namespace on this edge. It exists while a socket is in it or about to be.
+type namespace struct {
+	name  string     // with the leading slash; static
+	token string     // as in subjects; static
+	rules *Namespace // static
+
+	users   int              // guarded by Edge.mu: sockets in any state
+	members members          // guarded by Edge.mu: admitted sockets
+	rooms   map[string]*room // guarded by Edge.mu; by name as in subjects
+}
+
+// room is a room with a member on this edge.
+type room struct {
+	name    string // as in subjects; static
+	members members
+}
+
+// membership is one room of a socket.
+type membership struct {
+	room  *room
+	index int // place among the room's members
+}
+
+// members is a list of sockets from which whoever delivers takes a snapshot for nothing: adding writes only behind the
+// end of a snapshot, and taking away copies the list if a snapshot was taken since the last copy.
+type members struct {
+	list   []*socket
+	shared bool
+}
+
+func (m *members) add(s *socket) int {
+	m.list = append(m.list, s)
+	return len(m.list) - 1
+}
+
+// removeAt takes the socket at a place away and returns the one that is there now, or nil.
+func (m *members) removeAt(i int) *socket {
+	if m.shared {
+		m.list, m.shared = append([]*socket(nil), m.list...), false
+	}
+	last := len(m.list) - 1
+	moved := m.list[last]
+	m.list[i], m.list[last] = moved, nil
+	m.list = m.list[:last]
+	if i == last {
+		return nil
+	}
+	return moved
+}
+
+// snapshot is the list as it is now; it must not be changed and stays as it is.
+func (m *members) snapshot() []*socket {
+	m.shared = true
+	return m.list
+}
+
+// Errors of joining, as clients and services read them.
+var (
+	errRoomLooksLikeSocket = errors.New("a room cannot have the form of a socket id")
+	errTooManyRooms        = errors.New("too many rooms")
+	errGone                = errors.New("unknown socket")
+)
+
+// roomToken is a room's name as in subjects.
+func roomToken(name string) (string, error) {
+	if subjects.IsSocketID(name) {
+		return "", errRoomLooksLikeSocket
+	}
+	token, err := subjects.AppendRoom(nil, name)
+	if err != nil {
+		return "", fmt.Errorf("room name: %w", err)
+	}
+	return string(token), nil
+}
+
+func roomTokens(names []string) ([]string, error) {
+	tokens := make([]string, len(names))
+	for i, name := range names {
+		var err error
+		if tokens[i], err = roomToken(name); err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}
+
+// enter makes the namespace exist and counts the socket. Needs mu.
+func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
+	ns := e.namespaces[token]
+	if ns == nil {
+		ns = &namespace{name: name, token: token, rules: rules, rooms: make(map[string]*room)}
+		e.namespaces[token] = ns
+	}
+	ns.users++
+	return ns
+}
+
+// join puts a socket into rooms. All or none: it fails when that would be too many, or when the socket is gone. Needs mu.
+func (e *Edge) join(s *socket, tokens []string) error {
+	if s.state.Load() == gone {
+		return errGone
+	}
+	limit := e.set.Limits.RoomsPerSocket
+	fresh := 0
+	for _, token := range tokens {
+		if s.find(token) < 0 {
+			fresh++
+		}
+	}
+	if limit > 0 && fresh > 0 && len(s.rooms)+fresh > limit {
+		return fmt.Errorf("%w: the limit is %d", errTooManyRooms, limit)
+	}
+	for _, token := range tokens {
+		if s.find(token) >= 0 {
+			continue
+		}
+		r := s.ns.rooms[token]
+		if r == nil {
+			r = &room{name: token}
+			s.ns.rooms[token] = r
+			e.stats.rooms.Add(1)
+			e.bus.Subscribe(e.prefix.RoomInterest(s.ns.token, token))
+		}
+		s.rooms = append(s.rooms, membership{r, r.members.add(s)})
+	}
+	return nil
+}
+
+// leave takes a socket out of a room, if it is there. Needs mu.
+func (e *Edge) leave(s *socket, token string) {
+	i := s.find(token)
+	if i < 0 {
+		return
+	}
+	e.unlink(s, s.rooms[i])
+	last := len(s.rooms) - 1
+	s.rooms[i], s.rooms[last] = s.rooms[last], membership{}
+	s.rooms = s.rooms[:last]
+}
+
+// unlink removes a socket from the room's side of a membership. Needs mu.
+func (e *Edge) unlink(s *socket, m membership) {
+	if moved := m.room.members.removeAt(m.index); moved != nil {
+		moved.rooms[moved.find(m.room.name)].index = m.index
+	}
+	if len(m.room.members.list) == 0 {
+		delete(s.ns.rooms, m.room.name)
+		e.stats.rooms.Add(-1)
+		e.bus.Unsubscribe(e.prefix.RoomInterest(s.ns.token, m.room.name))
+	}
+}
+
+// appear makes a socket a member of its namespace. Needs mu.
+func (e *Edge) appear(s *socket) {
+	if len(s.ns.members.list) == 0 {
+		e.bus.Subscribe(e.prefix.NamespaceAll(s.ns.token))
+	}
+	s.index = s.ns.members.add(s)
+	e.stats.sockets.Add(1)
+}
+
+// vanish takes a socket out of all its rooms, its namespace and the edge, and returns the rooms that it was in, as in
+// subjects. Needs mu.
+func (e *Edge) vanish(s *socket) []string {
+	s.state.Store(gone)
+	rooms := make([]string, 0, len(s.rooms))
+	for _, m := range s.rooms {
+		rooms = append(rooms, m.room.name)
+		e.unlink(s, m)
+	}
+	s.rooms, s.waiting, s.waitingBytes = nil, nil, 0
+	ns := s.ns
+	if s.index >= 0 {
+		if moved := ns.members.removeAt(s.index); moved != nil {
+			moved.index = s.index
+		}
+		s.index = -1
+		e.stats.sockets.Add(-1)
+		if len(ns.members.list) == 0 {
+			e.bus.Unsubscribe(e.prefix.NamespaceAll(ns.token))
+		}
+	}
+	if ns.users--; ns.users == 0 {
+		delete(e.namespaces, ns.token)
+	}
+	delete(e.sockets, s.id)
+	s.conn.forget(s)
+	return rooms
+}

@@ -1,0 +1,175 @@
+package edge
+
+import (
+	"sync/atomic"
+	"time"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// The life of a socket. It changes only while Edge.mu is held and is read without.
+const (
+	admitting int32 = iota // CONNECT has not been sent: what is for it waits
+	live
+	gone
+)
+
+// socket is one session in one namespace.
+type socket struct {
+	id   string      // public; static
+	ns   *namespace  // static
+	conn *connection // static
+
+	state        atomic.Int32
+	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
+	user         string          // guarded by Edge.mu until live, static then
+	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
+	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
+	rooms        []membership    // guarded by Edge.mu
+	waiting      []*engine.Frame // guarded by Edge.mu: what came before CONNECT
+	waitingBytes int             // guarded by Edge.mu
+	mark         uint64          // guarded by Edge.mu: see Edge.union
+}
+
+// find is the place of a room among the socket's, -1 for none. Needs Edge.mu.
+func (s *socket) find(token string) int {
+	for i := range s.rooms {
+		if s.rooms[i].room.name == token {
+			return i
+		}
+	}
+	return -1
+}
+
+// address is the subject that reaches the socket, which names it as a sender.
+func (e *Edge) address(dst []byte, s *socket) []byte {
+	return e.prefix.AppendToSocket(dst, s.ns.token, subjects.VerbEmit, s.id)
+}
+
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called on the goroutine
+// of Handle, so that frames keep their order.
+func (e *Edge) deliver(s *socket, f *engine.Frame) {
+	e.stats.deliveries.Inc()
+	if s.state.Load() == live {
+		if s.conn.session.Send(f) == engine.Dropped {
+			e.stats.volatileDropped.Inc()
+		}
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch s.state.Load() {
+	case live:
+		s.conn.session.Send(f)
+	case admitting:
+		if s.waitingBytes+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
+			session := s.conn.session
+			s.waiting = nil
+			e.later(func() { session.Close(engine.QueueOverflow) })
+			return
+		}
+		s.waiting = append(s.waiting, f)
+		s.waitingBytes += f.Size()
+	}
+}
+
+// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Handle.
+func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
+
+// goLive tells the client that it is connected, hands over what waited, and lets the rest through. It runs once the
+// socket's subscriptions hold.
+func (e *Edge) goLive(s *socket) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s.state.Load() != admitting {
+		return
+	}
+	head := sio.AppendHead(nil, sio.Connect, 0, s.ns.name, false, 0)
+	body := append(msg.AppendString([]byte(`{"sid":`), s.id), '}')
+	s.conn.session.Send(engine.NewMessage(head, body, nil, engine.Options{}))
+	for _, f := range s.waiting {
+		s.conn.session.Send(f)
+	}
+	s.waiting, s.waitingBytes = nil, 0
+	s.state.Store(live)
+	s.conn.timer.Stop()
+}
+
+// end takes a socket out of its namespace and tells services; tell says whether the client is told, too. why is the
+// reason in the reference's words, kind the one for the count.
+func (e *Edge) end(s *socket, why string, kind int, tell bool) {
+	e.mu.Lock()
+	if s.state.Load() == gone {
+		e.mu.Unlock()
+		return
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	rooms := e.vanish(s)
+	e.mu.Unlock()
+	e.stats.disconnected[kind].Inc()
+	if tell {
+		head := sio.AppendHead(nil, sio.Disconnect, 0, s.ns.name, false, 0)
+		s.conn.session.Send(engine.NewMessage(head, nil, nil, engine.Options{}))
+	}
+	body := msg.AppendString([]byte(`["disconnect",{"reason":`), why)
+	body = append(body, `,"rooms":[`...)
+	for i, token := range rooms {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		name, _ := subjects.Room(token) // our own token
+		body = msg.AppendString(body, name)
+	}
+	body = append(body, "]}]"...)
+	subject := e.prefix.AppendOn(nil, s.ns.token, "disconnect")
+	e.bus.Later(string(subject), string(e.address(nil, s)), userHeader(s.user), body, true)
+}
+
+// refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
+func (c *connection) refuse(namespace, message string, data []byte, kind int) {
+	c.edge.stats.connectRefused[kind].Inc()
+	head := sio.AppendHead(nil, sio.ConnectError, 0, namespace, false, 0)
+	body := msg.AppendString([]byte(`{"message":`), message)
+	if data != nil {
+		body = append(append(body, `,"data":`...), data...)
+	}
+	c.session.Send(engine.NewMessage(head, append(body, '}'), nil, engine.Options{}))
+}
+
+// reject ends the admission of a socket.
+func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
+	e.mu.Lock()
+	if s.state.Load() == gone || s.admitted {
+		e.mu.Unlock()
+		return
+	}
+	s.timer.Stop()
+	e.vanish(s)
+	e.mu.Unlock()
+	s.conn.refuse(s.ns.name, message, data, kind)
+}
+
+// answer publishes an answer to a request from NATS, from the bus's worker.
+func (e *Edge) answer(m *bus.Message, header bus.Header, body []byte) {
+	if m.Reply == "" {
+		return
+	}
+	if e.prefix.Covers(m.Reply) || m.Reply[0] == '$' {
+		// NATS does not check that the asker may publish to the reply subject; the edge would do it in its name.
+		e.stats.answersWithheld.Inc()
+		e.complaints.about(m.Subject, "withheld an answer", errWithheld)
+		return
+	}
+	e.bus.Later(m.Reply, "", header, body, false)
+}
+
+// answerError answers a request with an error.
+func (e *Edge) answerError(m *bus.Message, message string) {
+	e.answer(m, bus.Header{msg.HeaderError: {message}}, nil)
+}

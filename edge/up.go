@@ -1,0 +1,243 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// scratch holds the buffers that an event needs on its way up. They are pooled because a session that keeps its own
+// would cost their size while it is idle.
+type scratch struct{ name, event, subject, reply, arg []byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// event takes an event of the client.
+func (c *connection) event(p sio.Packet, attachments [][]byte) {
+	sc := scratches.Get().(*scratch)
+	defer scratches.Put(sc)
+	if p.Data != nil {
+		var err error
+		if sc.name, err = msg.EventName(sc.name[:0], p.Data); err != nil {
+			c.invalid(err)
+			return
+		}
+		if sc.event, err = subjects.AppendEvent(sc.event[:0], sc.name); err != nil {
+			c.invalid(fmt.Errorf("event name: %w", err))
+			return
+		}
+	}
+	s := c.socket(p.Namespace)
+	if s == nil || s.state.Load() != live {
+		c.outOfTurn(p)
+		return
+	}
+	if p.Data == nil {
+		return // an event without name or arguments is heard by nobody in the reference, too
+	}
+	if len(s.ns.rules.Rooms) > 0 && (string(sc.name) == "join" || string(sc.name) == "leave") {
+		c.joinOrLeave(s, p, sc)
+		return
+	}
+	c.publish(s, p, attachments, sc)
+}
+
+// publish sends an event to services, and on to other clients if a relay rule says so.
+func (c *connection) publish(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) {
+	e := c.edge
+	body, header := p.Data, bus.Header(nil)
+	if len(attachments) > 0 {
+		body, header = pack(p.Data, attachments)
+	}
+	rule := s.ns.rules.relay(sc.name)
+	sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
+	if p.HasID {
+		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.ns.token, s.id, p.ID)
+	} else {
+		sc.reply = e.address(sc.reply[:0], s)
+	}
+	if s.user != "" {
+		own := bus.Header{msg.HeaderUser: {s.user}}
+		for name, values := range header {
+			own[name] = values
+		}
+		c.send(s, sc.subject, sc.reply, own, body)
+	} else {
+		c.send(s, sc.subject, sc.reply, header, body)
+	}
+	e.stats.eventsIn.Inc()
+	if rule != nil {
+		c.relay(s, rule, header, body, p.Data, sc)
+	}
+}
+
+// pack is an event with attachments as one body (docs/subjects.md, Sio-Attachments).
+func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
+	lengths := make([]int, len(attachments))
+	size := len(text)
+	for i, a := range attachments {
+		lengths[i] = len(a)
+		size += len(a)
+	}
+	body := append(make([]byte, 0, size), text...)
+	for _, a := range attachments {
+		body = append(body, a...)
+	}
+	return body, bus.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}
+}
+
+// send publishes; what cannot be sent is counted, and its client gets no ack.
+func (c *connection) send(s *socket, subject, reply []byte, header bus.Header, body []byte) {
+	var err error
+	if header == nil {
+		err = c.edge.bus.Publish(subject, reply, body)
+	} else {
+		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
+	}
+	if err != nil {
+		c.edge.stats.eventsFailed.Inc()
+		if !errors.Is(err, bus.ErrOffline) { // that is in the log already
+			c.edge.complaints.about(string(subject), "an event of a client could not be published", err)
+		}
+	}
+}
+
+// relay passes an event on to other clients. A rule is nothing but a publish on the public subjects.
+func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text []byte, sc *scratch) {
+	e, verb := c.edge, subjects.VerbBroadcast
+	sc.reply = e.address(sc.reply[:0], s)
+	if rule.Self {
+		verb, sc.reply = subjects.VerbEmit, sc.reply[:0]
+	}
+	sc.subject = sc.subject[:0]
+	switch rule.To {
+	case ToAll:
+		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+	case ToSocket:
+		var isString bool
+		sc.arg, isString = msg.FirstArgument(sc.arg[:0], text)
+		if !isString || !subjects.IsSocketID(sc.arg) || !rule.Self && string(sc.arg) == s.id {
+			return
+		}
+		sc.subject = e.prefix.AppendToSocket(sc.subject, s.ns.token, subjects.VerbEmit, asString(sc.arg))
+		sc.reply = sc.reply[:0]
+	case ToRoom:
+		room, in := c.ownRoom(s, text, sc)
+		if !in {
+			return
+		}
+		sc.subject = e.prefix.AppendToRoom(sc.subject, s.ns.token, verb, room)
+	case ToRooms, ToRoomsOrAll:
+		if header = c.toRooms(s, rule, verb, header, sc); len(sc.subject) == 0 {
+			return
+		}
+	}
+	e.stats.relayed.Inc()
+	c.send(s, sc.subject, sc.reply, header, body)
+}
+
+// ownRoom is the room that the event's first argument names, as in subjects, if the socket is in it.
+func (c *connection) ownRoom(s *socket, text []byte, sc *scratch) (string, bool) {
+	var isString bool
+	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], text); !isString {
+		return "", false
+	}
+	token, err := roomToken(string(sc.arg))
+	if err != nil {
+		return "", false
+	}
+	c.edge.mu.Lock()
+	defer c.edge.mu.Unlock()
+	return token, s.find(token) >= 0
+}
+
+// toRooms fills in the subject that reaches all rooms of a socket, and returns the header that it needs. In one room the
+// room's own subject does; several are a union, so that who is in two of them gets the event once.
+func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Header, sc *scratch) bus.Header {
+	e := c.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case len(s.rooms) == 1:
+		sc.subject = e.prefix.AppendToRoom(sc.subject, s.ns.token, verb, s.rooms[0].room.name)
+	case len(s.rooms) > 1:
+		union := bus.Header{}
+		for name, values := range header {
+			union[name] = values
+		}
+		for _, m := range s.rooms {
+			union[msg.HeaderRooms] = append(union[msg.HeaderRooms], m.room.name)
+		}
+		header = union
+		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+	case rule.To == ToRoomsOrAll:
+		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+	}
+	return header
+}
+
+// maxJoining bounds the joins and leaves of one session that wait for NATS.
+const maxJoining = 1000
+
+// joinOrLeave acts on a client's own join or leave, and answers once it holds.
+func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
+	e := c.edge
+	err := c.changeRoom(s, p, sc)
+	if !p.HasID {
+		return
+	}
+	answer := `[{"ok":true}]`
+	if err != nil {
+		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
+	}
+	ack := engine.NewMessage(sio.AppendHead(nil, sio.Ack, 0, s.ns.name, true, p.ID), []byte(answer), nil, engine.Options{})
+	if err != nil {
+		c.session.Send(ack)
+		return
+	}
+	e.mu.Lock()
+	c.joining++
+	e.mu.Unlock()
+	e.bus.WhenHeld(func() {
+		c.session.Send(ack)
+		e.mu.Lock()
+		c.joining--
+		e.mu.Unlock()
+	})
+}
+
+// Errors that a client reads in the answer to its join or leave.
+var (
+	errNoRoom     = errors.New("the first argument must be the room's name, a string")
+	errNotAllowed = errors.New("this room cannot be joined or left by clients")
+)
+
+func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) error {
+	var isString bool
+	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], p.Data); !isString {
+		return errNoRoom
+	}
+	if !s.ns.rules.mayEnter(sc.arg) {
+		return errNotAllowed
+	}
+	token, err := roomToken(string(sc.arg))
+	if err != nil {
+		return err
+	}
+	c.edge.mu.Lock()
+	defer c.edge.mu.Unlock()
+	if c.joining >= maxJoining {
+		return errTooManyJoins
+	}
+	if string(sc.name) == "leave" {
+		c.edge.leave(s, token)
+		return nil
+	}
+	return c.edge.join(s, []string{token})
+}

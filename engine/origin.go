@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// peer is who sent a request, behind trusted proxies.
+type peer struct {
+	address string // IP address
+	host    string // the Host that the client asked for
+	secure  bool
+}
+
+// peer reads the request's origin; X-Forwarded-… headers count only when a trusted proxy set them.
+func (s *Server) peer(r *http.Request) peer {
+	p := peer{address: remoteIP(r.RemoteAddr), host: r.Host, secure: r.TLS != nil}
+	if !s.trusted(p.address) {
+		return p
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- { // from the nearest hop on, the first that is not ours
+		hop := strings.TrimSpace(hops[i])
+		if _, err := netip.ParseAddr(hop); err != nil {
+			break
+		}
+		p.address = hop
+		if !s.trusted(hop) {
+			break
+		}
+	}
+	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
+		p.host = host
+	}
+	if proto := firstOf(r.Header.Get("X-Forwarded-Proto")); proto != "" {
+		p.secure = proto == "https" || proto == "wss"
+	}
+	return p
+}
+
+func (s *Server) trusted(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+}
+
+func firstOf(list string) string {
+	first, _, _ := strings.Cut(list, ",")
+	return strings.TrimSpace(first)
+}
+
+// isLocalHost says whether a Host names this machine. A page elsewhere can make a browser send any other name to a
+// loopback address (DNS rebinding), but not these.
+func isLocalHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	switch strings.Trim(strings.ToLower(name), "[]") {
+	case "localhost", "127.0.0.1", "::1":
+		return true
+	}
+	return false
+}
+
+// maxToldOrigins bounds what is remembered for the log.
+const maxToldOrigins = 1000
+
+// origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).
+type origins struct {
+	allowed     []string
+	any         bool
+	credentials bool
+	log         *slog.Logger
+
+	mu   sync.Mutex
+	told map[string]bool // guarded by mu: origins that the log has named
+}
+
+func newOrigins(allowed []string, credentials bool, log *slog.Logger) *origins {
+	return &origins{
+		allowed: allowed, any: slices.Contains(allowed, "*"), credentials: credentials, log: log,
+		told: make(map[string]bool),
+	}
+}
+
+func (o *origins) configured() bool { return len(o.allowed) > 0 }
+
+// check says whether the request's origin may connect and which CORS headers the answer carries. A request without
+// Origin comes from no page.
+func (o *origins) check(r *http.Request, p peer) (http.Header, bool) {
+	origin := r.Header.Get("Origin")
+	listed := origin != "" && (o.any || slices.Contains(o.allowed, origin))
+	var h http.Header
+	if o.configured() {
+		h = http.Header{"Vary": {"Origin"}}
+		switch {
+		case o.any && !o.credentials:
+			h = http.Header{"Access-Control-Allow-Origin": {"*"}}
+		case listed:
+			h.Set("Access-Control-Allow-Origin", origin)
+		}
+		if o.credentials {
+			h.Set("Access-Control-Allow-Credentials", "true")
+		}
+	}
+	if origin == "" || listed {
+		return h, true
+	}
+	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, p) {
+		return h, true
+	}
+	if o.news(origin) {
+		o.log.Warn("refused a page of another origin; to allow it, list it in cors.origins", "origin", origin, "host", p.host)
+	}
+	return h, false
+}
+
+// news says whether the log has not named the origin yet.
+func (o *origins) news(origin string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told[origin] || len(o.told) >= maxToldOrigins {
+		return false
+	}
+	o.told[origin] = true
+	return true
+}
+
+// sameHost compares an origin with the host that the browser asked for; the default port may be left out.
+func sameHost(origin *url.URL, p peer) bool {
+	if strings.EqualFold(origin.Host, p.host) {
+		return true
+	}
+	port := map[string]string{"http": "80", "https": "443"}[origin.Scheme]
+	return port != "" && (strings.EqualFold(origin.Host+":"+port, p.host) || strings.EqualFold(origin.Host, p.host+":"+port))
+}
+
+// preflight answers OPTIONS.
+func (o *origins) preflight(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Add("Vary", "Access-Control-Request-Headers")
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"partyline/wire/eio"
+)
+
+// gzipFrom is the size in bytes from which a polling reply is compressed (reference: httpCompression.threshold).
+const gzipFrom = 1024
+
+// poll is a GET request that waits until there is something to send.
+type poll struct {
+	ready    chan struct{} // capacity 1
+	replaced bool          // guarded by Session.mu: a WebSocket took over, the queue is not ours any more
+}
+
+func (p *poll) wake() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// servePoll answers a GET of the polling transport with all that is queued, as soon as there is something.
+func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
+	p := &poll{ready: make(chan struct{}, 1)}
+	s.mu.Lock()
+	if s.poll != nil {
+		s.mu.Unlock()
+		s.fail(TransportError) // two polls at a time; the first one gets the close packet
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	s.poll = p
+	if len(s.queue) > 0 || s.state != open {
+		p.wake()
+	}
+	s.mu.Unlock()
+
+	select {
+	case <-p.ready:
+	case <-r.Context().Done():
+		s.mu.Lock()
+		s.poll = nil
+		s.mu.Unlock()
+		s.fail(TransportError) // the reference: "poll connection closed prematurely"
+		return
+	}
+
+	s.mu.Lock()
+	var frames []*Frame
+	if !p.replaced {
+		frames = s.take()
+	}
+	if s.poll == p {
+		s.poll = nil
+	}
+	ending := s.state != open || p.replaced
+	s.mu.Unlock()
+	n := writePayload(w, r, frames, ending)
+	s.server.stats.bytesOut.Add(n)
+	s.mu.Lock()
+	s.release(frames)
+	finished := s.state == closing && ending && !p.replaced
+	if finished {
+		s.state = closed
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	if finished {
+		s.server.remove(s)
+	}
+}
+
+var (
+	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	payloads    = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+// writePayload sends frames as one polling reply and says how many bytes that was before compression.
+func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, ending bool) int {
+	pooled := payloads.Get().(*[]byte)
+	body, compress := (*pooled)[:0], false
+	for _, f := range frames {
+		if f.text == nil {
+			continue
+		}
+		if len(body) > 0 {
+			body = append(body, eio.Separator)
+		}
+		body = append(body, f.payload()...)
+		compress = compress || !f.plain
+	}
+	if ending {
+		if len(body) > 0 {
+			body = append(body, eio.Separator)
+		}
+		body = append(body, byte(eio.Close))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Cache-Control", "no-store")
+	if compress && len(body) >= gzipFrom && acceptsGzip(r) {
+		h.Set("Content-Encoding", "gzip")
+		z := gzipWriters.Get().(*gzip.Writer)
+		z.Reset(w)
+		_, _ = z.Write(body) // a client that is gone is noticed by its next request or by the heartbeat
+		_ = z.Close()
+		gzipWriters.Put(z)
+	} else {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	}
+	n := len(body)
+	if cap(body) <= 64<<10 {
+		*pooled = body
+		payloads.Put(pooled)
+	}
+	return n
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		coding, q, _ := strings.Cut(part, ";")
+		if c := strings.TrimSpace(coding); (c == "gzip" || c == "*") && strings.ReplaceAll(q, " ", "") != "q=0" {
+			return true
+		}
+	}
+	return false
+}
+
+// servePost takes the packets that a POST of the polling transport brings.
+func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	overlap := s.posting
+	s.posting = true
+	s.mu.Unlock()
+	if overlap || r.Header.Get("Content-Type") == "application/octet-stream" {
+		if !overlap {
+			s.donePosting()
+		}
+		s.fail(TransportError)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	defer s.donePosting()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		s.fail(TransportError) // the reference: "data request connection closed prematurely"
+		return
+	}
+	s.server.stats.bytesIn.Add(len(body))
+	s.packets(body)
+	h := w.Header()
+	h.Set("Content-Type", "text/html") // text/plain would start a download in some browsers, says the reference
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", "2")
+	_, _ = w.Write([]byte("ok"))
+}
+
+func (s *Session) donePosting() {
+	s.mu.Lock()
+	s.posting = false
+	s.mu.Unlock()
+}
+
+// packets handles a polling payload.
+func (s *Session) packets(payload []byte) {
+	s.in.Lock()
+	defer s.in.Unlock()
+	for more := true; more; more = payload != nil {
+		p, rest, err := eio.Next(payload)
+		switch {
+		case err != nil:
+			s.fail(ParseError)
+			return
+		case p.Type == eio.Close:
+			s.releasePoll()
+			s.fail(TransportClose)
+			return
+		}
+		s.packet(p)
+		payload = rest
+	}
+}
+
+// releasePoll ends a waiting poll with a noop, as the reference does when the client says goodbye.
+func (s *Session) releasePoll() {
+	s.mu.Lock()
+	if s.poll != nil && s.state == open && len(s.queue) == 0 {
+		s.enqueue(noopFrame)
+	}
+	s.mu.Unlock()
+}

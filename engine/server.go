@@ -1,0 +1,394 @@
+// Package engine speaks Engine.IO v4 with clients, over HTTP long-polling and WebSocket, and knows nothing of what the
+// messages mean.
+//
+// The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all on
+// the goroutine that reads from the client. The path down: Session.Send puts a Frame, encoded once for all its receivers,
+// into the session's queue and returns; a writer that lives only while there is something to write joins what is queued
+// into few writes, or a waiting poll takes all of it.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"partyline/internal/tally"
+	"partyline/wire/eio"
+)
+
+// DefaultQueueBytes is how much may wait for one session before it is closed.
+const DefaultQueueBytes = 4 << 20
+
+// Opening is the request with which a session began. It is valid only during the call of Handler.
+type Opening struct {
+	Header  http.Header // as the client sent it
+	Host    string      // the host that the client asked for, behind trusted proxies
+	Query   url.Values
+	URL     string // path and query as in the request line
+	Address string // the client's IP address, behind trusted proxies
+	Secure  bool   // over TLS, behind trusted proxies
+	Time    time.Time
+}
+
+// Handler makes the receiver of a new session. The session may not be used before Handler returns.
+type Handler func(s *Session, o *Opening) Receiver
+
+// Settings is what a Server needs besides the operator's Config.
+type Settings struct {
+	Config
+	EdgeID         string         // first part of every session id
+	Origins        []string       // origins beside our own that may connect; "*" is any
+	Credentials    bool           // whether those may send cookies
+	Cookie         string         // name of a cookie that carries the session id, "" for none
+	TrustedProxies []netip.Prefix // whose X-Forwarded-… headers are believed
+	MaxSessions    int            // 0: no limit
+	MaxPerAddress  int            // sessions of one client address; 0: no limit
+	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
+	LocalHostOnly  bool           // serve only Host localhost, 127.0.0.1 or [::1]: development on loopback
+	Handler        Handler
+	Log            *slog.Logger
+}
+
+// Server is an http.Handler for all requests of Engine.IO below one path.
+type Server struct {
+	cfg        Config
+	set        Settings
+	origins    *origins
+	log        *slog.Logger
+	upgrades   *websocket.Upgrader
+	queueBytes int
+	maxPayload atomic.Int64
+	running    sync.WaitGroup // every goroutine that a session starts
+
+	mu        sync.Mutex
+	sessions  map[string]*Session // guarded by mu: those that began
+	reserved  int                 // guarded by mu: sessions that began or are about to
+	addresses map[string]int      // guarded by mu: reserved sessions a client address, only when limited
+	leaving   bool                // guarded by mu: no new sessions
+
+	stats stats
+}
+
+type stats struct {
+	opened                       [2]tally.Counter // by transport: polling, websocket
+	ended                        [reasons]tally.Counter
+	refused                      [eio.UnsupportedProtocol + 1]tally.Counter
+	overLimit                    tally.Counter
+	upgrades                     tally.Counter
+	packetsIn, bytesIn, bytesOut tally.Counter
+}
+
+// NewServer makes a Server. Shutdown ends it.
+func NewServer(set Settings) *Server {
+	s := &Server{
+		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes,
+		origins:  newOrigins(set.Origins, set.Credentials, set.Log),
+		sessions: make(map[string]*Session), addresses: make(map[string]int),
+	}
+	if s.queueBytes == 0 {
+		s.queueBytes = DefaultQueueBytes
+	}
+	s.maxPayload.Store(int64(set.MaxPayload))
+	s.upgrades = s.upgrader()
+	return s
+}
+
+// SetMaxPayload changes the largest packet, in bytes, for sessions that begin from now on.
+func (s *Server) SetMaxPayload(n int) { s.maxPayload.Store(int64(n)) }
+
+// MaxPayload is the largest packet in bytes that new sessions may send.
+func (s *Server) MaxPayload() int { return int(s.maxPayload.Load()) }
+
+// Sessions is the number of sessions now.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+// ServeHTTP answers one request of a client as the reference server does (engine.io, server.ts: verify, handleRequest,
+// handleUpgrade).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	isUpgrade := websocket.IsWebSocketUpgrade(r)
+	q := r.URL.Query()
+	peer := s.peer(r)
+	if s.set.LocalHostOnly && !isLocalHost(peer.host) {
+		s.refuse(w, eio.Forbidden, isUpgrade)
+		return
+	}
+	header, allowed := s.origins.check(r, peer)
+	for name, values := range header {
+		w.Header()[name] = values
+	}
+	if allowed && r.Method == http.MethodOptions && s.origins.configured() {
+		s.origins.preflight(w, r)
+		return
+	}
+	transport := last(q, "transport")
+	if !slices.Contains(s.cfg.Transports, transport) {
+		s.refuse(w, eio.UnknownTransport, isUpgrade)
+		return
+	}
+	if !allowed {
+		s.refuse(w, eio.Forbidden, isUpgrade)
+		return
+	}
+	if sid := last(q, "sid"); sid != "" {
+		s.serveSession(w, r, sid, transport, isUpgrade, last(q, "EIO"))
+		return
+	}
+	switch {
+	case r.Method != http.MethodGet:
+		s.refuse(w, eio.BadHandshakeMethod, isUpgrade)
+	case transport == "websocket" && !isUpgrade, transport == "polling" && isUpgrade:
+		s.refuse(w, eio.BadRequest, isUpgrade)
+	case last(q, "EIO") != "4":
+		s.refuse(w, eio.UnsupportedProtocol, isUpgrade)
+	default:
+		s.handshake(w, r, q, peer, isUpgrade)
+	}
+}
+
+// serveSession passes a request on to the session that it names.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, transport string, isUpgrade bool, version string) {
+	s.mu.Lock()
+	session := s.sessions[sid]
+	s.mu.Unlock()
+	switch {
+	case session == nil:
+		s.refuse(w, eio.UnknownSession, isUpgrade)
+	case !isUpgrade && session.usesWebSocket() != (transport == "websocket"), version != "4",
+		isUpgrade && transport != "websocket":
+		s.refuse(w, eio.BadRequest, isUpgrade)
+	case isUpgrade:
+		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
+		if err == nil {
+			s.running.Go(func() { session.takeOver(conn) })
+		}
+	case r.Method == http.MethodGet:
+		session.servePoll(w, r)
+	case r.Method == http.MethodPost:
+		session.servePost(w, r)
+	default:
+		w.WriteHeader(http.StatusInternalServerError) // so says the reference
+	}
+}
+
+// errLimit is why a session is not opened.
+var errLimit = errors.New("too many sessions, try again later")
+
+// handshake opens a session.
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer peer, isUpgrade bool) {
+	if !s.reserve(peer.address) {
+		s.stats.overLimit.Inc()
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, errLimit.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	session := &Session{
+		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.address, maxPayload: s.MaxPayload(),
+	}
+	if s.set.Cookie != "" {
+		w.Header().Add("Set-Cookie", (&http.Cookie{
+			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		}).String())
+	}
+	if isUpgrade {
+		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
+		if err != nil {
+			s.release(peer.address)
+			return
+		}
+		session.conn = conn
+	}
+	session.receiver = s.set.Handler(session, &Opening{
+		Header: r.Header, Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),
+	})
+	s.begin(session)
+	if conn := session.conn; conn != nil {
+		s.stats.opened[1].Inc()
+		// The request's goroutine ends here: net/http lets go of what it holds for it.
+		s.running.Go(func() { session.readLoop(conn) })
+		return
+	}
+	s.stats.opened[0].Inc()
+	session.servePoll(w, r)
+}
+
+// begin makes a session live: it can be reached, the client is told its id, heartbeats start.
+func (s *Server) begin(session *Session) {
+	h := eio.Handshake{
+		SID: session.id, Upgrades: []string{}, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout,
+		MaxPayload: session.maxPayload,
+	}
+	if session.conn == nil && slices.Contains(s.cfg.Transports, "websocket") {
+		h.Upgrades = []string{"websocket"}
+	}
+	session.mu.Lock()
+	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
+	session.enqueue(newPacket(string(eio.AppendOpen(nil, h))))
+	session.mu.Unlock()
+	s.mu.Lock()
+	s.sessions[session.id] = session
+	leaving := s.leaving
+	s.mu.Unlock()
+	if leaving { // it began to leave since the session was reserved
+		session.Close(ServerShutdown)
+	}
+}
+
+// reserve takes a place for a session of an address, unless a limit forbids it. release gives it back, which remove does
+// for a session that began.
+func (s *Server) reserve(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving ||
+		s.set.MaxSessions > 0 && s.reserved >= s.set.MaxSessions ||
+		s.set.MaxPerAddress > 0 && s.addresses[address] >= s.set.MaxPerAddress {
+		return false
+	}
+	s.reserved++
+	if s.set.MaxPerAddress > 0 {
+		s.addresses[address]++
+	}
+	return true
+}
+
+func (s *Server) release(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseLocked(address)
+}
+
+func (s *Server) releaseLocked(address string) {
+	s.reserved--
+	if s.set.MaxPerAddress > 0 {
+		if s.addresses[address]--; s.addresses[address] == 0 {
+			delete(s.addresses, address)
+		}
+	}
+}
+
+// remove forgets a session. It may be called with Session.mu held, never the other way round.
+func (s *Server) remove(session *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[session.id] == session {
+		delete(s.sessions, session.id)
+		s.releaseLocked(session.address)
+	}
+}
+
+// ended counts and logs the end of a session.
+func (s *Server) ended(session *Session, reason Reason) {
+	s.stats.ended[reason].Inc()
+	s.log.Debug("session ended", "reason", reason.String(), "address", session.address)
+}
+
+// refuse answers a request that breaks the rules: JSON for plain HTTP, and for an upgrade a plain 400 with the message
+// (engine.io, server.ts: abortRequest, abortUpgrade).
+func (s *Server) refuse(w http.ResponseWriter, why eio.Refusal, isUpgrade bool) {
+	s.stats.refused[why].Inc()
+	if isUpgrade {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", fmt.Sprint(len(why.Message())))
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(why.Message()))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(why.Status())
+	_, _ = w.Write(eio.AppendRefusal(nil, why))
+}
+
+// Leave refuses new sessions from now on.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+}
+
+// closeSteps is in how many steps a second CloseAll spreads its work.
+const closeSteps = 20
+
+// CloseAll closes every session in good order, at most perSecond of them each second; what is left when ctx ends is
+// closed at once.
+func (s *Server) CloseAll(ctx context.Context, reason Reason, perSecond int) {
+	ticks := time.NewTicker(time.Second / closeSteps)
+	defer ticks.Stop()
+	step := max(1, perSecond/closeSteps)
+	for i, session := range s.all() {
+		if i > 0 && i%step == 0 {
+			select {
+			case <-ticks.C:
+			case <-ctx.Done():
+			}
+		}
+		session.Close(reason)
+	}
+}
+
+// Abort ends all sessions without further courtesy, among them those that a CloseAll left waiting for their clients, and
+// waits for every goroutine of the server. No request may reach the server any more.
+func (s *Server) Abort() {
+	for _, session := range s.all() {
+		session.fail(ServerShutdown)
+	}
+	s.running.Wait()
+}
+
+func (s *Server) all() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.sessions))
+}
+
+// Metrics lists what the server counts.
+func (s *Server) Metrics() *tally.Set {
+	set, st := &tally.Set{}, &s.stats
+	set.Func(tally.KindGauge, "sessions", "Engine.IO sessions.", func() float64 { return float64(s.Sessions()) })
+	for i, transport := range []string{"polling", "websocket"} {
+		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.", "transport", transport)
+	}
+	set.Counter(&st.upgrades, "upgrades_total", "Sessions that moved from polling to WebSocket.")
+	for i := range st.ended {
+		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.", "reason", Reason(i).String())
+	}
+	for i := range st.refused {
+		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason that the client was told.", "reason", eio.Refusal(i).Message())
+	}
+	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because of a limit or because the edge is leaving.")
+	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
+	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
+	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
+	return set
+}
+
+// last is the value that counts when a query names a key twice, as in the reference.
+func last(q url.Values, key string) string {
+	if v := q[key]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+// randomPart is the part of an id that cannot be guessed: 20 base64url characters, 120 random bits.
+func randomPart() string {
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,315 @@
+package engine
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"partyline/wire/eio"
+)
+
+// closeTimeout is how long a closed session waits for the client to fetch or confirm the end, as the reference server.
+const closeTimeout = 30 * time.Second
+
+// keptQueue is the largest queue slice that an idle session keeps for the next message.
+const keptQueue = 16
+
+// Receiver is who a session talks to; the owner of a Server makes one for each session (see Handler). Its methods are
+// never called at the same time as each other, except that Closed may come while Message runs, and not with locks held.
+type Receiver interface {
+	// Message is one message of the client. data is only valid during the call. It runs on the goroutine that reads
+	// from the client, so what it waits for slows this client down and no other.
+	Message(data []byte, binary bool)
+	// Closed says that the session has ended: no Message follows that has not begun, and what is sent is thrown away.
+	// It is called exactly once.
+	Closed(reason Reason)
+}
+
+type state uint8
+
+const (
+	open    state = iota
+	closing       // ended for the receiver; the client has yet to be told
+	closed
+)
+
+// Session is one Engine.IO connection (Engine.IO protocol v4), over one of two transports: it begins with polling or
+// WebSocket, and may move once from the first to the second.
+type Session struct {
+	id         string // secret: who has it can read and write the session; static
+	server     *Server
+	receiver   Receiver // static once the session is reachable
+	address    string   // the client's IP address; static
+	maxPayload int      // static
+
+	in sync.Mutex // held while packets of the client are processed, so that a POST and a new WebSocket do not overlap
+
+	mu         sync.Mutex
+	state      state       // guarded by mu
+	queue      []*Frame    // guarded by mu: what waits to be sent
+	spare      []*Frame    // guarded by mu: an empty slice for the next queue
+	queued     int         // guarded by mu: bytes of queue and of what is being written
+	conn       *wsConn     // guarded by mu: nil while the transport is polling
+	writing    bool        // guarded by mu: a goroutine writes to conn
+	readerDone bool        // guarded by mu: nobody reads conn any more
+	poll       *poll       // guarded by mu: the request that waits for something to send
+	posting    bool        // guarded by mu: a request brings packets
+	upgrade    *upgrade    // guarded by mu: the WebSocket that wants to take over
+	timer      *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
+	pinged     bool        // guarded by mu: waiting for a pong
+	refreshed  bool        // guarded by mu: the wait for the pong was prolonged once
+}
+
+// ID is the session id, a secret of the client: it must not be logged or published.
+func (s *Session) ID() string { return s.id }
+
+// Address is the client's IP address, behind trusted proxies.
+func (s *Session) Address() string { return s.address }
+
+// Sent is what became of a frame.
+type Sent uint8
+
+// What became of a frame.
+const (
+	Queued   Sent = iota // it will be written unless the session ends before
+	Dropped              // volatile, and the session was busy or waits for no packet
+	Overflow             // it did not fit into the queue; the session ends
+	Gone                 // the session has ended
+)
+
+// Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until it
+// is written. Send takes only the session's own lock, so the caller may hold its own.
+func (s *Session) Send(f *Frame) Sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open {
+		return Gone
+	}
+	if f.volatile && !s.idle() {
+		return Dropped
+	}
+	if s.queued+f.Size() > s.server.queueBytes {
+		// The receiver must not be called from here: the caller may hold locks that Closed wants.
+		s.server.running.Go(func() { s.fail(QueueOverflow) })
+		return Overflow
+	}
+	s.enqueue(f)
+	return Queued
+}
+
+// Waiting is how many bytes are queued or being written.
+func (s *Session) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
+}
+
+// idle says whether a frame would leave at once (the reference: transport.writable). Needs mu.
+func (s *Session) idle() bool {
+	if s.conn != nil {
+		return !s.writing && len(s.queue) == 0
+	}
+	return s.poll != nil && len(s.queue) == 0
+}
+
+// enqueue needs mu.
+func (s *Session) enqueue(f *Frame) {
+	if s.queue == nil {
+		s.queue, s.spare = s.spare, nil
+	}
+	s.queue = append(s.queue, f)
+	s.queued += f.Size()
+	s.flush()
+}
+
+// flush sees to it that the queue is being sent. Needs mu.
+func (s *Session) flush() {
+	switch {
+	case len(s.queue) == 0:
+	case s.conn != nil:
+		if !s.writing {
+			s.writing = true
+			conn := s.conn
+			s.server.running.Go(func() { s.write(conn) })
+		}
+	case s.poll != nil:
+		s.poll.wake()
+	}
+}
+
+// take empties the queue; the bytes count until released. Needs mu.
+func (s *Session) take() []*Frame {
+	frames := s.queue
+	s.queue = nil
+	return frames
+}
+
+// release gives back what take took, once it is written. Needs mu.
+func (s *Session) release(frames []*Frame) {
+	for _, f := range frames {
+		s.queued -= f.Size()
+	}
+	clear(frames)
+	if s.spare == nil && cap(frames) <= keptQueue {
+		s.spare = frames[:0]
+	}
+}
+
+// write sends what is queued until nothing is left, and ends. There is no writer while a session is idle.
+func (s *Session) write(conn *wsConn) {
+	for {
+		s.mu.Lock()
+		frames := s.take()
+		if len(frames) == 0 {
+			s.writing = false
+			ending, readerDone := s.state != open, s.readerDone
+			s.mu.Unlock()
+			switch {
+			case readerDone:
+				_ = conn.Close()
+			case ending:
+				conn.expectEnd(closeTimeout)
+			}
+			return
+		}
+		s.mu.Unlock()
+		n, err := conn.writeFrames(frames)
+		s.server.stats.bytesOut.Add(n)
+		s.mu.Lock()
+		s.release(frames)
+		s.mu.Unlock()
+		if err != nil {
+			// The reader of the connection sees the same and ends the session.
+			_ = conn.Close()
+			s.mu.Lock()
+			s.queue = nil
+			s.mu.Unlock()
+		}
+	}
+}
+
+// Close ends the session in good order: what is queued is sent, then the transport is closed, which a client answers by
+// coming back. The receiver hears the reason at once, on the caller's goroutine. Later calls do nothing.
+func (s *Session) Close(reason Reason) {
+	s.mu.Lock()
+	if s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	s.state = closing
+	s.timer.Stop()
+	switch {
+	case s.conn != nil:
+		s.enqueue(closeFrame)
+		s.state = closed
+	case s.poll != nil:
+		s.poll.wake() // it appends the close packet
+	default:
+		s.timer = time.AfterFunc(closeTimeout, func() { s.fail(reason) })
+	}
+	if s.state == closed {
+		s.server.remove(s)
+	}
+	s.mu.Unlock()
+	s.server.ended(s, reason)
+	s.receiver.Closed(reason)
+}
+
+// fail ends the session at once: what is queued is lost.
+func (s *Session) fail(reason Reason) { s.end(reason, closeFrame) }
+
+// end is fail with the frame that a WebSocket is told as the last, or nil.
+func (s *Session) end(reason Reason, last *Frame) {
+	s.mu.Lock()
+	before := s.state
+	if before == closed {
+		s.mu.Unlock()
+		return
+	}
+	s.state = closed
+	s.timer.Stop()
+	s.queue, s.spare = nil, nil
+	if s.conn != nil {
+		// A writer may be waiting for a client that does not read.
+		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(lastWrite))
+		if last != nil {
+			s.enqueue(last)
+		}
+	}
+	if s.poll != nil {
+		s.poll.wake()
+	}
+	u := s.upgrade
+	if s.upgrade = nil; u != nil {
+		u.stop()
+	}
+	s.server.remove(s)
+	s.mu.Unlock()
+	if u != nil {
+		u.conn.hangUp()
+	}
+	if before == open {
+		s.server.ended(s, reason)
+		s.receiver.Closed(reason)
+	}
+}
+
+// packet handles one packet of the client, in the order of arrival. Needs in.
+func (s *Session) packet(p eio.Packet) {
+	s.mu.Lock()
+	if s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	if s.pinged && !s.refreshed && p.Type != eio.Pong {
+		// A client that sends is alive, though its pong may wait behind a long upload (reference: socket.ts onPacket).
+		s.refreshed = true
+		s.timer.Reset(s.server.cfg.PingTimeout)
+	}
+	if p.Type == eio.Pong {
+		s.pinged = false
+		s.timer.Reset(s.server.cfg.PingInterval)
+	}
+	s.mu.Unlock()
+	switch p.Type {
+	case eio.Message:
+		s.server.stats.packetsIn.Inc()
+		s.receiver.Message(p.Data, p.Binary)
+	case eio.Ping:
+		s.fail(TransportError) // in protocol v4 only the server pings
+	}
+}
+
+// heartbeat runs on the timer: it pings, or gives up on a client that did not answer.
+func (s *Session) heartbeat() {
+	s.mu.Lock()
+	if s.state != open {
+		s.mu.Unlock()
+		return
+	}
+	if s.pinged {
+		s.mu.Unlock()
+		s.fail(PingTimeout)
+		return
+	}
+	s.pinged, s.refreshed = true, false
+	s.enqueue(pingFrame)
+	s.timer.Reset(s.server.cfg.PingTimeout)
+	s.mu.Unlock()
+}
+
+// usesWebSocket says whether the session has left polling behind.
+func (s *Session) usesWebSocket() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn != nil
+}
+
+// remoteIP is the address part of host:port.
+func remoteIP(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return hostport
+	}
+	return host
+}

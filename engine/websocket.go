@@ -1,0 +1,347 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"partyline/wire/eio"
+)
+
+const (
+	// wsReadBuffer is what an idle WebSocket keeps for reading, in bytes. Larger messages are read past it.
+	wsReadBuffer = 512
+	// joined is how many bytes of frames are copied together for one write. A write of one small frame costs as much
+	// as a write of 32 of them.
+	joined = 32 << 10
+	// probeEvery is how often a waiting poll is released while a WebSocket wants to take over (reference: 100 ms).
+	probeEvery = 100 * time.Millisecond
+	// lastWrite is how long the last frame of a connection may take.
+	lastWrite = time.Second
+)
+
+// wsConn is a WebSocket under a session. gorilla/websocket makes the handshake and reads; frames are written to the
+// connection under it, by one goroutine at a time, except for the close frames with which gorilla answers broken input
+// just before reading fails.
+type wsConn struct {
+	ws  *websocket.Conn // read by one goroutine: the session's reader
+	raw net.Conn
+}
+
+var (
+	joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, joined); return &b }}
+	readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+	// noWriteBuffers satisfies gorilla, which writes nothing but the handshake.
+	noWriteBuffers = &sync.Pool{}
+)
+
+func (s *Server) upgrader() *websocket.Upgrader {
+	return &websocket.Upgrader{
+		HandshakeTimeout: s.cfg.UpgradeTimeout,
+		ReadBufferSize:   wsReadBuffer,
+		WriteBufferSize:  wsReadBuffer,
+		WriteBufferPool:  noWriteBuffers,
+		CheckOrigin:      func(*http.Request) bool { return true }, // checked before, for both transports
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			http.Error(w, reason.Error(), status)
+		},
+	}
+}
+
+// accept turns a request into a WebSocket. When it fails the client has its answer.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int) (*wsConn, error) {
+	ws, err := s.upgrades.Upgrade(w, r, header)
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(int64(maxPayload))
+	return &wsConn{ws: ws, raw: ws.NetConn()}, nil
+}
+
+func (c *wsConn) Close() error { return c.raw.Close() }
+
+// expectEnd gives the client some time to close its side.
+func (c *wsConn) expectEnd(d time.Duration) { _ = c.raw.SetReadDeadline(time.Now().Add(d)) }
+
+// writeFrames writes all frames in as few writes as possible and returns the number of bytes.
+func (c *wsConn) writeFrames(frames []*Frame) (int, error) {
+	if len(frames) == 1 {
+		return c.raw.Write(frames[0].ws)
+	}
+	pooled := joinBuffers.Get().(*[]byte)
+	defer joinBuffers.Put(pooled)
+	buf, total := (*pooled)[:0], 0
+	for _, f := range frames {
+		if len(buf)+len(f.ws) > cap(buf) && len(buf) > 0 {
+			n, err := c.raw.Write(buf)
+			total += n
+			if err != nil {
+				return total, err
+			}
+			buf = buf[:0]
+		}
+		if len(f.ws) > cap(buf) {
+			n, err := c.raw.Write(f.ws)
+			total += n
+			if err != nil {
+				return total, err
+			}
+			continue
+		}
+		buf = append(buf, f.ws...)
+	}
+	n, err := c.raw.Write(buf)
+	return total + n, err
+}
+
+// errNotUTF8 is returned by read for a text message that is not UTF-8.
+var errNotUTF8 = errors.New("text message is not UTF-8")
+
+// read waits for the next message. The buffer is taken only when one has begun to arrive, so an idle connection holds
+// none; the caller gives it back with readBuffers.Put.
+func (c *wsConn) read() (*[]byte, bool, error) {
+	kind, r, err := c.ws.NextReader()
+	if err != nil {
+		return nil, false, err
+	}
+	pooled := readBuffers.Get().(*[]byte)
+	buf := (*pooled)[:0]
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	*pooled = buf
+	if kind == websocket.TextMessage && !utf8.Valid(buf) {
+		return nil, false, errNotUTF8
+	}
+	return pooled, kind == websocket.BinaryMessage, nil
+}
+
+func giveBack(pooled *[]byte) {
+	if cap(*pooled) <= 64<<10 { // a pool of megabytes would stay
+		readBuffers.Put(pooled)
+	}
+}
+
+// endOf says what an error of reading means (the reference: ws emits "error" for what the client did wrong, and only
+// "close" when the connection went away).
+func endOf(err error) Reason {
+	var closeErr *websocket.CloseError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return TransportClose
+	}
+	return TransportError
+}
+
+// readLoop reads the session's WebSocket until it ends. It is the session's reader goroutine.
+func (s *Session) readLoop(conn *wsConn) {
+	conn.ws.SetPingHandler(func(data string) error {
+		s.control(controlFrame(wsPong, data))
+		return nil
+	})
+	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // end answers it
+	for {
+		buf, binary, err := conn.read()
+		if err != nil {
+			s.endReading(conn, err)
+			return
+		}
+		s.server.stats.bytesIn.Add(len(*buf))
+		s.frame(*buf, binary)
+		giveBack(buf)
+	}
+}
+
+// endReading ends the session after a failed read. The connection is closed by whoever is done last with it, the reader
+// or a writer that still has a close frame to send.
+func (s *Session) endReading(conn *wsConn, err error) {
+	last := closeFrame
+	var closeErr *websocket.CloseError
+	switch {
+	case errors.Is(err, errNotUTF8):
+		last = controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
+	case errors.As(err, &closeErr) && closeErr.Code != websocket.CloseAbnormalClosure:
+	default:
+		last = nil // nobody is there, or gorilla has told the client what it did wrong
+	}
+	s.end(endOf(err), last)
+	s.mu.Lock()
+	s.readerDone = true
+	writing := s.writing
+	s.mu.Unlock()
+	if !writing {
+		_ = conn.Close()
+	}
+}
+
+// control queues a WebSocket control frame.
+func (s *Session) control(f *Frame) {
+	s.mu.Lock()
+	if s.state == open && s.queued < s.server.queueBytes {
+		s.enqueue(f)
+	}
+	s.mu.Unlock()
+}
+
+// frame handles one WebSocket message as an Engine.IO packet.
+func (s *Session) frame(data []byte, binary bool) {
+	s.in.Lock()
+	defer s.in.Unlock()
+	if binary {
+		s.packet(eio.Packet{Type: eio.Message, Binary: true, Data: data})
+		return
+	}
+	p, err := eio.Parse(data)
+	if err != nil {
+		s.fail(ParseError)
+		return
+	}
+	s.packet(p)
+}
+
+// upgrade is a WebSocket that wants to take a polling session over.
+type upgrade struct {
+	conn    *wsConn
+	timeout *time.Timer // guarded by Session.mu
+	probe   *time.Timer // guarded by Session.mu: releases the poll; nil before the probe
+}
+
+// stop ends the timers. Needs Session.mu.
+func (u *upgrade) stop() {
+	u.timeout.Stop()
+	if u.probe != nil {
+		u.probe.Stop()
+	}
+}
+
+// hangUp closes a WebSocket that does not become a session's transport. It may wait for a moment.
+func (c *wsConn) hangUp() {
+	_ = c.raw.SetWriteDeadline(time.Now().Add(lastWrite))
+	_, _ = c.raw.Write(closeFrame.ws)
+	_ = c.Close()
+}
+
+// takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
+// released, the client says upgrade, and the WebSocket is the session's transport from then on. It is the goroutine that
+// reads the WebSocket, during and after the upgrade.
+func (s *Session) takeOver(conn *wsConn) {
+	u := &upgrade{conn: conn}
+	s.mu.Lock()
+	if s.state == closed || s.upgrade != nil || s.conn != nil {
+		s.mu.Unlock()
+		conn.hangUp()
+		return
+	}
+	s.upgrade = u
+	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
+	s.mu.Unlock()
+	for {
+		buf, binary, err := conn.read()
+		if err != nil {
+			s.abandonUpgrade(u)
+			return
+		}
+		p, err := eio.Parse(*buf)
+		isProbe := err == nil && !binary && p.Type == eio.Ping && string(p.Data) == "probe"
+		isUpgrade := err == nil && !binary && p.Type == eio.Upgrade
+		giveBack(buf)
+		switch {
+		case isProbe:
+			s.answerProbe(u)
+		case isUpgrade && s.switchTo(u):
+			s.server.stats.upgrades.Inc()
+			s.readLoop(conn)
+			return
+		default:
+			s.abandonUpgrade(u)
+			return
+		}
+	}
+}
+
+func (s *Session) abandonUpgrade(u *upgrade) {
+	s.mu.Lock()
+	mine := s.upgrade == u
+	if mine {
+		s.upgrade = nil
+		u.stop()
+	}
+	s.mu.Unlock()
+	if mine {
+		u.conn.hangUp()
+	}
+}
+
+func (s *Session) answerProbe(u *upgrade) {
+	// Nobody else writes to this connection yet. The lock is not held: a client that probes without reading must not
+	// hold up whoever sends to the session.
+	_ = u.conn.raw.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
+	_, _ = u.conn.raw.Write(probeFrame.ws)
+	_ = u.conn.raw.SetWriteDeadline(time.Time{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upgrade != u {
+		return
+	}
+	if u.probe == nil {
+		u.probe = time.AfterFunc(probeEvery, func() { s.releaseForUpgrade(u) })
+	}
+}
+
+// releaseForUpgrade lets a waiting poll return, again and again, so that the client can pause polling.
+func (s *Session) releaseForUpgrade(u *upgrade) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upgrade != u {
+		return
+	}
+	if s.poll != nil && len(s.queue) == 0 {
+		s.enqueue(noopFrame)
+	}
+	u.probe.Reset(probeEvery)
+}
+
+// switchTo makes the WebSocket the transport. It says no when the session has ended meanwhile.
+func (s *Session) switchTo(u *upgrade) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upgrade != u || s.state == closed {
+		return false
+	}
+	u.stop()
+	s.upgrade, s.conn = nil, u.conn
+	if s.poll != nil {
+		s.poll.replaced = true
+		s.poll.wake()
+		s.poll = nil
+	}
+	if s.state == closing { // closed by the server while it was polling, and nobody fetched the rest
+		s.state = closed
+		s.timer.Stop()
+		s.queue = append(s.queue, closeFrame)
+		s.server.remove(s)
+	} else if s.pinged {
+		// The reference forgets a ping that was under way over the old transport.
+		s.pinged = false
+		s.timer.Reset(s.server.cfg.PingInterval)
+	}
+	s.flush()
+	return true
+}

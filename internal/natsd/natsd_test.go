@@ -1,0 +1,146 @@
+package natsd
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lines is a log that several goroutines may write.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func start(t *testing.T, c Config) *Server {
+	t.Helper()
+	c.Listen = "127.0.0.1:0"
+	s, err := Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestInsideAndOutside(t *testing.T) {
+	var log lines
+	s := start(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	inside, outside := connect(t, "", nats.InProcessServer(s)), connect(t, s.ClientURL())
+	sub, err := outside.SubscribeSync("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := outside.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := inside.Publish("a", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(nats.DefaultTimeout); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.Shutdown()
+	if _, err := s.InProcessConn(); err == nil {
+		t.Error("a server that has ended takes connections")
+	}
+	if log.String() != "" {
+		t.Errorf("a quiet run logs %s", log.String())
+	}
+}
+
+func TestMaxPayload(t *testing.T) {
+	for event, message := range map[int]int64{0: 1 << 20, 1_000_000: 1_000_000 + Headroom, 5_000_000: 5_000_000 + Headroom, maxMessage - Headroom: maxMessage} {
+		if nc := connect(t, start(t, Config{MaxPayload: event}).ClientURL()); nc.MaxPayload() != message {
+			t.Errorf("events of %d bytes: messages of %d, want %d", event, nc.MaxPayload(), message)
+		}
+	}
+	if _, err := Start(Config{Listen: "127.0.0.1:0", MaxPayload: maxMessage}); err == nil {
+		t.Error("events that NATS cannot take are accepted")
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	s := start(t, Config{})
+	_, err := Start(Config{Listen: strings.TrimPrefix(s.ClientURL(), "nats://")})
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("error %v, want one that wraps EADDRINUSE", err)
+	}
+	for _, listen := range []string{"nonsense", "127.0.0.1:x", "192.0.2.1:4222"} {
+		if _, err := Start(Config{Listen: listen}); err == nil {
+			t.Errorf("listens on %s", listen)
+		}
+	}
+}
+
+func TestJetStreamKeepsMessages(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "by", "it")
+	for round := range 2 {
+		s := start(t, Config{JetStreamDir: dir})
+		js, err := connect(t, s.ClientURL()).JetStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.Publish("s", []byte("kept")); err != nil {
+				t.Fatal(err)
+			}
+		} else if m, err := js.GetMsg("S", 1); err != nil || string(m.Data) != "kept" {
+			t.Fatalf("after a restart: %v, %v", m, err)
+		}
+		s.Shutdown()
+	}
+}
+
+func TestJetStreamFolderCannotBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(Config{Listen: "127.0.0.1:0", JetStreamDir: filepath.Join(file, "folder")})
+	if err == nil || !strings.Contains(err.Error(), "JetStream") {
+		t.Errorf("error %v, want one about JetStream", err)
+	}
+	var refused net.Error
+	if errors.As(err, &refused) {
+		t.Errorf("error %v is about the network", err)
+	}
+}

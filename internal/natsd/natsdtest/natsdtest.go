@@ -1,0 +1,172 @@
+// Package natsdtest gives tests real NATS servers on free ports: alone or as a cluster, with or without
+// authentication, to be stopped and started again on the same port.
+package natsdtest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	host = "127.0.0.1"
+	// deadline bounds each wait. It is long because test machines are slow and a server that hangs fails anyway.
+	deadline = 20 * time.Second
+	poll     = 5 * time.Millisecond
+)
+
+// Server is a NATS server of one test. Its methods may be called from several goroutines; those that can fail end the
+// test, so they are for the test's own goroutine.
+type Server struct {
+	t testing.TB
+
+	mu      sync.Mutex
+	options *server.Options // guarded by mu; with the real ports once the server has run
+	ns      *server.Server  // guarded by mu; nil while it is stopped
+}
+
+// Start runs a server on a free port of 127.0.0.1 until the test ends. conf is text in the syntax of a nats-server
+// configuration file, such as
+//
+//	authorization { users: [ {user: a, password: b, permissions: {publish: "sio.>"}} ] }
+//	jetstream { store_dir: "/tmp/x" }
+func Start(t testing.TB, conf ...string) *Server {
+	t.Helper()
+	s := prepare(t, conf)
+	s.start()
+	return s
+}
+
+// StartCluster runs n servers with routes between all of them and returns when the routes stand. conf is as for Start
+// and applies to each.
+func StartCluster(t testing.TB, n int, conf ...string) []*Server {
+	t.Helper()
+	servers := make([]*Server, n)
+	var routes []*url.URL
+	for i := range servers {
+		s := prepare(t, conf)
+		s.options.ServerName = fmt.Sprintf("server-%d", i)
+		s.options.Cluster = server.ClusterOpts{Name: "natsdtest", Host: host, Port: server.RANDOM_PORT}
+		s.options.Routes = routes
+		s.start()
+		routes = append(routes[:len(routes):len(routes)], &url.URL{Scheme: "nats", Host: s.ns.ClusterAddr().String()})
+		servers[i] = s
+	}
+	for i, s := range servers { // for when it is started again: then the others may not look for it
+		s.options.Routes = append(append([]*url.URL{}, routes[:i]...), routes[i+1:]...)
+	}
+	WaitForRoutes(t, servers...)
+	return servers
+}
+
+// WaitForRoutes waits until the servers, all of a cluster that run, are connected with one another and with no others.
+// It is for use after Stop and Restart.
+func WaitForRoutes(t testing.TB, servers ...*Server) {
+	t.Helper()
+	var missing string
+	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(poll) {
+		missing = ""
+		for _, s := range servers {
+			others := len(servers) - 1
+			remotes, routes, connections := s.routes()
+			if remotes != others || routes != others*connections {
+				missing += fmt.Sprintf("; %s has %d routes to %d servers", s.options.ServerName, routes, remotes)
+			}
+		}
+		if missing == "" {
+			return
+		}
+	}
+	t.Fatalf("natsdtest: no full cluster of %d servers within %s%s", len(servers), deadline, missing)
+}
+
+// routes counts the servers this one is connected with, its connections to them, and how many of these each takes.
+func (s *Server) routes() (remotes, routes, connections int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return 0, 0, 1
+	}
+	return s.ns.NumRemotes(), s.ns.NumRoutes(), s.options.Cluster.PoolSize + len(s.options.Cluster.PinnedAccounts)
+}
+
+// prepare makes a server that is not started yet.
+func prepare(t testing.TB, conf []string) *Server {
+	t.Helper()
+	options := &server.Options{}
+	if text := strings.Join(conf, "\n"); strings.TrimSpace(text) != "" {
+		if err := options.ProcessConfigString(text); err != nil {
+			t.Fatalf("natsdtest: %v", err)
+		}
+	}
+	options.Host, options.Port = host, server.RANDOM_PORT
+	options.NoLog, options.NoSigs = true, true
+	s := &Server{t: t, options: options}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func (s *Server) start() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	options := s.options.Clone() // the server changes its options
+	ns, err := server.NewServer(options)
+	if err != nil {
+		s.t.Fatalf("natsdtest: %v", err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(deadline) {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+		s.t.Fatalf("natsdtest: no server on port %d within %s", options.Port, deadline)
+	}
+	options.Port = ns.Addr().(*net.TCPAddr).Port
+	if address := ns.ClusterAddr(); address != nil {
+		options.Cluster.Port = address.Port
+	}
+	s.options, s.ns = options, ns
+}
+
+// Stop ends the server, as a crash would for its clients, and returns when it has ended. Stopping a stopped server does
+// nothing.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return
+	}
+	s.ns.Shutdown()
+	s.ns.WaitForShutdown()
+	s.ns = nil
+}
+
+// Restart stops the server if it runs and starts it again on the same port.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.start()
+}
+
+// ClientURL is where clients connect. It stays the same over Restart, and is known while the server is stopped.
+func (s *Server) ClientURL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("nats://%s:%d", host, s.options.Port)
+}
+
+// InProcessConn opens a connection that passes no socket. It makes Server fit nats.InProcessServer.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return nil, net.ErrClosed
+	}
+	return s.ns.InProcessConn()
+}

@@ -1,0 +1,76 @@
+// Package tally counts what happens in the packages of an edge, so that they need no metrics library.
+//
+// A package declares its counters where it counts them, gathers them in a Set, and whoever exposes metrics (package
+// admin) reads all sets in the same way. Names are Prometheus names without the common "partyline_" in front.
+package tally
+
+import "sync/atomic"
+
+// Counter only goes up. Its zero value is ready, and it is safe for use by several goroutines.
+type Counter struct{ n atomic.Uint64 }
+
+// Inc adds one.
+func (c *Counter) Inc() { c.n.Add(1) }
+
+// Add adds n.
+func (c *Counter) Add(n int) { c.n.Add(uint64(n)) }
+
+// Value is the count since the start of the process.
+func (c *Counter) Value() uint64 { return c.n.Load() }
+
+// Gauge goes up and down. Its zero value is ready, and it is safe for use by several goroutines.
+type Gauge struct{ n atomic.Int64 }
+
+// Add adds n, which may be negative, and returns the new value.
+func (g *Gauge) Add(n int) int64 { return g.n.Add(int64(n)) }
+
+// Set replaces the value.
+func (g *Gauge) Set(n int) { g.n.Store(int64(n)) }
+
+// Value is the present value.
+func (g *Gauge) Value() int64 { return g.n.Load() }
+
+// Kind tells how a metric behaves over time.
+type Kind uint8
+
+// The kinds of metrics.
+const (
+	KindCounter Kind = iota // only goes up
+	KindGauge               // goes up and down
+)
+
+// Metric is one named figure. A metric with a label appears once a value of that label.
+type Metric struct {
+	Kind  Kind
+	Name  string // Prometheus name without prefix: "sessions_opened_total"
+	Help  string // one sentence
+	Label string // label name, or "" for none
+	Value string // label value, "" without a label
+	Read  func() float64
+}
+
+// Set is the list of a package's metrics. It is filled while the package's object is built and read-only afterwards.
+type Set struct{ metrics []Metric }
+
+// Counter adds a counter to the set.
+func (s *Set) Counter(c *Counter, name, help string) {
+	s.LabelledCounter(c, name, help, "", "")
+}
+
+// LabelledCounter adds a counter that is one value of a label.
+func (s *Set) LabelledCounter(c *Counter, name, help, label, value string) {
+	s.metrics = append(s.metrics, Metric{KindCounter, name, help, label, value, func() float64 { return float64(c.Value()) }})
+}
+
+// Gauge adds a gauge to the set.
+func (s *Set) Gauge(g *Gauge, name, help string) {
+	s.metrics = append(s.metrics, Metric{KindGauge, name, help, "", "", func() float64 { return float64(g.Value()) }})
+}
+
+// Func adds a figure that is computed when it is read. read must be safe for use by several goroutines.
+func (s *Set) Func(kind Kind, name, help string, read func() float64) {
+	s.metrics = append(s.metrics, Metric{kind, name, help, "", "", read})
+}
+
+// Metrics lists the set. The caller must not change the slice.
+func (s *Set) Metrics() []Metric { return s.metrics }

@@ -1,0 +1,120 @@
+package msg
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Admission is a service's answer to a connect request that lets the socket in.
+type Admission struct {
+	Rooms []string        // rooms that the socket enters before its client knows of the connection
+	User  string          // who the socket belongs to, empty for nobody; it fits into a header as it is
+	Data  json.RawMessage // a JSON object to keep with the socket, nil if none; it points into the body
+}
+
+// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional, null is as good as
+// leaving one out, members of other names are ignored, of a repeated one the last counts; [] and [{}] admit with
+// nothing. A user must be able to stand in a header: no control characters, no spaces around it. What has another form
+// is an error, ErrNotUTF8, ErrNotJSON or ErrNotArray, or one that wraps ErrAdmission and says which member is wrong. So
+// is an empty body: to admit is a decision, and nothing is none.
+func ParseAdmission(body []byte) (Admission, error) {
+	var none, a Admission
+	elements, err := array(body)
+	if err != nil {
+		return none, err
+	}
+	first, given := elements.next()
+	if !given {
+		return none, nil
+	}
+	if _, more := elements.next(); more || first[0] != '{' {
+		return none, fmt.Errorf("%w: it must be an array of at most one object", ErrAdmission)
+	}
+	for members := inside(first); ; {
+		key, more := members.next()
+		if !more {
+			return a, nil
+		}
+		value, _ := members.next()
+		if err := a.set(key, value); err != nil {
+			return none, fmt.Errorf("%w: %w", ErrAdmission, err)
+		}
+	}
+}
+
+// set takes over one member.
+func (a *Admission) set(key, value []byte) (err error) {
+	null := value[0] == 'n'
+	switch {
+	case keyIs(key, "rooms"):
+		a.Rooms = nil
+		if null {
+			return nil
+		}
+		if value[0] != '[' {
+			return errors.New(`"rooms" is not an array of strings`)
+		}
+		if a.Rooms, err = roomNames(inside(value)); err != nil {
+			return fmt.Errorf(`"rooms": %w`, err)
+		}
+	case keyIs(key, "user"):
+		a.User = ""
+		if null {
+			return nil
+		}
+		if !isString(value) {
+			return errors.New(`"user" is not a string`)
+		}
+		user, err := appendDecoded(nil, value)
+		if err != nil {
+			return fmt.Errorf(`"user": %w`, err)
+		}
+		if a.User = string(user); !fitsHeader(a.User) {
+			return errors.New(`"user" has control characters, or spaces around it, and does not fit into a header`)
+		}
+	case keyIs(key, "data"):
+		a.Data = nil
+		if null {
+			return nil
+		}
+		if value[0] != '{' {
+			return errors.New(`"data" is not an object`)
+		}
+		a.Data = json.RawMessage(value)
+	}
+	return nil
+}
+
+// fitsHeader tells whether a NATS header carries s unchanged: one with line ends would begin another header, and
+// spaces around a value are lost on the way.
+func fitsHeader(s string) bool {
+	if strings.Trim(s, " ") != s {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+// RefusalData reads the body of a refusal (which its Sio-Error header makes one): the data of [data], which goes to
+// the client in CONNECT_ERROR, or nil if the body is empty or []. The data points into body. The errors are ErrNotUTF8,
+// ErrNotJSON, ErrNotArray, and ErrRefusal for more than one element.
+func RefusalData(body []byte) (json.RawMessage, error) {
+	if isBlank(body) {
+		return nil, nil
+	}
+	elements, err := array(body)
+	if err != nil {
+		return nil, err
+	}
+	data, _ := elements.next()
+	if _, more := elements.next(); more {
+		return nil, ErrRefusal
+	}
+	return data, nil
+}

@@ -1,0 +1,103 @@
+// Package msg reads and writes the bodies and headers of the messages between edges and services (docs/subjects.md).
+//
+// A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
+// for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
+// Up: EventName gives the name that becomes the subject, AppendAttachmentLengths the header of binary data. Down:
+// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, ParseAdmission
+// and RefusalData for the other verbs.
+//
+// The package is pure. JSON is judged by encoding/json, at most 10,000 levels deep, with white space around it allowed;
+// bodies must be valid UTF-8, which encoding/json does not ask for. The bytes of a body are never changed; where a
+// result points into one, its function says so.
+package msg
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"unicode/utf8"
+)
+
+// The headers of the contract. Names are case-sensitive, exactly these.
+const (
+	HeaderExcept      = "Sio-Except"      // repeatable: a room or socket id to leave out, written as in subjects
+	HeaderRooms       = "Sio-Rooms"       // repeatable: a room or socket id to address, written as in subjects
+	HeaderAttachments = "Sio-Attachments" // byte lengths of the attachments behind the JSON text: "3,2"
+	HeaderVolatile    = "Sio-Volatile"    // may be dropped for a client that has other packets waiting
+	HeaderCompress    = "Sio-Compress"    // whether the frame is worth compressing
+	HeaderUser        = "Sio-User"        // the user of the socket whose event this is
+	HeaderSocket      = "Sio-Socket"      // the socket whose ack this is
+	HeaderExpect      = "Sio-Expect"      // how many answers an edge will pass on
+	HeaderError       = "Sio-Error"       // why a request failed, as a message for people
+)
+
+// The errors of this package, alone or wrapped, as their functions say. All mean that the body (or header) must be dropped or refused.
+var (
+	// ErrNotUTF8 is returned for a body that is not valid UTF-8.
+	ErrNotUTF8 = errors.New("msg: body is not valid UTF-8")
+	// ErrNotJSON is returned for a body that is not valid JSON, such as an empty one.
+	ErrNotJSON = errors.New("msg: body is not valid JSON")
+	// ErrNotArray is returned for a body that is JSON, but no array.
+	ErrNotArray = errors.New("msg: body is not a JSON array")
+	// ErrNotObject is returned for a payload that is JSON, but no object.
+	ErrNotObject = errors.New("msg: payload is not a JSON object")
+	// ErrNoName is returned for the body of an event that does not begin with its name, a string or a number.
+	ErrNoName = errors.New("msg: first element is not an event name (a string or a number)")
+	// ErrReserved is returned for an event with a name that Socket.IO keeps for itself.
+	ErrReserved = errors.New("msg: event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
+	// ErrLoneSurrogate is returned for a name with an escape such as \ud800 that stands for half a character.
+	ErrLoneSurrogate = errors.New(`msg: name contains half a surrogate pair (such as "\ud800")`)
+	// ErrRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
+	ErrRooms = errors.New("msg: body is not an array of one or more room names")
+	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true] and [false].
+	ErrDisconnect = errors.New("msg: body of a disconnect must be empty, [], [true] or [false]")
+	// ErrAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
+	ErrAdmission = errors.New("msg: bad answer to a connect request")
+	// ErrRefusal is returned for the body of a refusal that is none of empty, [] and [data].
+	ErrRefusal = errors.New("msg: body of a refusal must be empty, [] or [data]")
+	// ErrAttachments is wrapped by the errors about attachments: their header, lengths and placeholders.
+	ErrAttachments = errors.New("msg: bad attachments")
+)
+
+// CheckArray tells whether body is valid UTF-8 and a JSON array: the arguments of an ack. Its errors are ErrNotUTF8,
+// ErrNotJSON and ErrNotArray. It does not allocate.
+func CheckArray(body []byte) error { return check(body, '[', ErrNotArray) }
+
+// CheckObject tells whether body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the
+// reference accepts in no other form. Its errors are ErrNotUTF8, ErrNotJSON and ErrNotObject. It does not allocate.
+func CheckObject(body []byte) error { return check(body, '{', ErrNotObject) }
+
+// check tells whether body is valid JSON in valid UTF-8 whose first character is open.
+func check(body []byte, open byte, otherwise error) error {
+	if !utf8.Valid(body) {
+		return ErrNotUTF8
+	}
+	if !json.Valid(body) {
+		return ErrNotJSON
+	}
+	if body[skipSpace(body, 0)] != open {
+		return otherwise
+	}
+	return nil
+}
+
+// isBlank tells whether a body is empty, white space (which people's tools add) aside.
+func isBlank(body []byte) bool { return skipSpace(body, 0) == len(body) }
+
+// array checks that body is a JSON array in valid UTF-8 and returns its elements.
+func array(body []byte) (values, error) {
+	if err := CheckArray(body); err != nil {
+		return values{}, err
+	}
+	return inside(body), nil
+}
+
+func isReserved(name []byte) bool {
+	switch string(name) {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return true
+	}
+	return false
+}
+
+func isTrue(value []byte) bool { return bytes.Equal(value, []byte("true")) }

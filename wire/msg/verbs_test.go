@@ -1,0 +1,153 @@
+package msg
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestRooms(t *testing.T) {
+	for body, want := range map[string][]string{
+		`["vip"]`:                             {"vip"},
+		` [ "vip" , "a" ] `:                   {"vip", "a"},
+		`["","a.b","\uba54\ud83c\udf89","]"]`: {"", "a.b", "메🎉", "]"},
+	} {
+		if rooms, err := Rooms([]byte(body)); err != nil || !slices.Equal(rooms, want) {
+			t.Errorf("Rooms(%q) = %q, %v", body, rooms, err)
+		}
+	}
+	for body, want := range map[string]error{
+		`[]`:               ErrRooms,
+		`["a",1]`:          ErrRooms,
+		`[["a"]]`:          ErrRooms,
+		`["a",null]`:       ErrRooms,
+		`["a","\ud800"]`:   ErrLoneSurrogate,
+		`["a","\ud800",1]`: ErrRooms,
+		`{}`:               ErrNotArray,
+		`"a"`:              ErrNotArray,
+		``:                 ErrNotJSON,
+		`["a"`:             ErrNotJSON,
+		"[\"\xff\"]":       ErrNotUTF8,
+	} {
+		if rooms, err := Rooms([]byte(body)); !errors.Is(err, want) || rooms != nil {
+			t.Errorf("Rooms(%q) = %q, %v; want %v", body, rooms, err, want)
+		}
+	}
+	if _, err := Rooms([]byte(`["a","b",3]`)); !strings.Contains(err.Error(), "element 2 is not a string") {
+		t.Errorf("the error does not say where: %v", err)
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	for body, want := range map[string]bool{"": false, " \n": false, `[]`: false, ` [ ] `: false, `[false]`: false, `[true]`: true,
+		` [ true ]`: true} {
+		if got, err := Disconnect([]byte(body)); err != nil || got != want {
+			t.Errorf("Disconnect(%q) = %v, %v", body, got, err)
+		}
+	}
+	for body, want := range map[string]error{`[1]`: ErrDisconnect, `["true"]`: ErrDisconnect, `[null]`: ErrDisconnect,
+		`[true,true]`: ErrDisconnect, `[[true]]`: ErrDisconnect, `{}`: ErrNotArray, `true`: ErrNotArray, `[true`: ErrNotJSON,
+		"\xff": ErrNotUTF8} {
+		if got, err := Disconnect([]byte(body)); got || !errors.Is(err, want) {
+			t.Errorf("Disconnect(%q) = %v, %v; want %v", body, got, err, want)
+		}
+	}
+}
+
+func TestParseAdmission(t *testing.T) {
+	for body, want := range map[string]Admission{
+		`[]`:   {},
+		`[{}]`: {},
+		` [ { "rooms" : [ "a" , "b.c" ] , "user" : "al\u0069ce" , "data" : { "x" : 1 } } ] `: {
+			Rooms: []string{"a", "b.c"}, User: "alice", Data: []byte(`{ "x" : 1 }`)},
+		`[{"data":{},"user":"","rooms":[]}]`:                    {Data: []byte(`{}`)},
+		`[{"user":null,"rooms":null,"data":null}]`:              {},
+		`[{"later":[1,{"user":"x"}],"User":1,"ROOMS":2,"":3}]`:  {},
+		`[{"\ud800":1,"user":"a b"}]`:                           {User: "a b"},
+		`[{"\u0075ser":"앨리스"}]`:                                 {User: "앨리스"},
+		`[{"user":"a","user":"b","rooms":["a"],"rooms":["b"]}]`: {User: "b", Rooms: []string{"b"}},
+		`[{"user":"a","user":null,"rooms":["a"],"rooms":null}]`: {},
+	} {
+		got, err := ParseAdmission([]byte(body))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("ParseAdmission(%s) = %+v, %v", body, got, err)
+		}
+	}
+}
+
+func TestParseAdmissionRefuses(t *testing.T) {
+	for body, want := range map[string]struct {
+		err  error
+		says string
+	}{
+		``:                        {ErrNotJSON, ""},
+		`{}`:                      {ErrNotArray, ""},
+		`true`:                    {ErrNotArray, ""},
+		"[{\"user\":\"\xff\"}]":   {ErrNotUTF8, ""},
+		`[null]`:                  {ErrAdmission, "at most one object"},
+		`[true]`:                  {ErrAdmission, "at most one object"},
+		`[["a"]]`:                 {ErrAdmission, "at most one object"},
+		`[{},{}]`:                 {ErrAdmission, "at most one object"},
+		`[{"rooms":"a"}]`:         {ErrAdmission, `"rooms" is not an array`},
+		`[{"rooms":{"a":1}}]`:     {ErrAdmission, `"rooms" is not an array`},
+		`[{"rooms":["a",1]}]`:     {ErrAdmission, `"rooms": element 1 is not a string`},
+		`[{"rooms":["\udc00"]}]`:  {ErrLoneSurrogate, `"rooms": element 0`},
+		`[{"user":7}]`:            {ErrAdmission, `"user" is not a string`},
+		`[{"user":7,"user":"a"}]`: {ErrAdmission, `"user" is not a string`}, // though a later one counts
+		`[{"user":{"id":7}}]`:     {ErrAdmission, `"user" is not a string`},
+		`[{"user":"\ud800"}]`:     {ErrLoneSurrogate, `"user"`},
+		`[{"user":"a\r\nX: y"}]`:  {ErrAdmission, "header"},
+		`[{"user":"a\u007f"}]`:    {ErrAdmission, "header"},
+		`[{"user":" a"}]`:         {ErrAdmission, "header"},
+		`[{"user":"a "}]`:         {ErrAdmission, "header"},
+		`[{"data":1}]`:            {ErrAdmission, `"data" is not an object`},
+		`[{"data":["a"]}]`:        {ErrAdmission, `"data" is not an object`},
+		`[{"rooms":["a"],"data"]`: {ErrNotJSON, ""},
+	} {
+		got, err := ParseAdmission([]byte(body))
+		if !errors.Is(err, want.err) || !strings.Contains(err.Error(), want.says) || !reflect.DeepEqual(got, Admission{}) {
+			t.Errorf("ParseAdmission(%s) = %+v, %v; want %v", body, got, err, want)
+		}
+	}
+}
+
+func TestRefusalData(t *testing.T) {
+	for body, want := range map[string]string{``: "", ` `: "", `[]`: "", `[ {"code": 7} ]`: `{"code": 7}`, `["a"]`: `"a"`,
+		`[null]`: "null", `[[1,2]]`: "[1,2]"} {
+		if got, err := RefusalData([]byte(body)); err != nil || string(got) != want || want == "" && got != nil {
+			t.Errorf("RefusalData(%s) = %s, %v", body, got, err)
+		}
+	}
+	for body, want := range map[string]error{`[1,2]`: ErrRefusal, `{}`: ErrNotArray, `x`: ErrNotJSON, "[\"\xff\"]": ErrNotUTF8} {
+		if got, err := RefusalData([]byte(body)); !errors.Is(err, want) || got != nil {
+			t.Errorf("RefusalData(%s) = %s, %v; want %v", body, got, err, want)
+		}
+	}
+}
+
+// FuzzVerbs: no body makes a reader panic, and what they all call an array is one.
+func FuzzVerbs(f *testing.F) {
+	for _, body := range []string{``, `[]`, `["vip","a"]`, `[true]`, `[{"rooms":["a"],"user":"b","data":{"c":[]}}]`, `[null]`,
+		`[{"user":"\ud800"}]`, `[{"":[{}]}]`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		isArray, blank := CheckArray(body) == nil, isBlank(body)
+		if _, err := Rooms(body); err == nil && !isArray {
+			t.Error("Rooms")
+		}
+		if _, err := Disconnect(body); err == nil && !isArray && !blank {
+			t.Error("Disconnect")
+		}
+		if _, err := RefusalData(body); err == nil && !isArray && !blank {
+			t.Error("RefusalData")
+		}
+		a, err := ParseAdmission(body)
+		if err == nil && !isArray || a.Data != nil && CheckObject(a.Data) != nil || !fitsHeader(a.User) {
+			t.Error("ParseAdmission")
+		}
+		_, _, _ = CheckObject(body), CheckPlaceholders(body, 3), AppendString(nil, string(body))
+	})
+}
