@@ -2,7 +2,6 @@ package engine
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -57,20 +56,6 @@ func firstOf(list string) string {
 	return strings.TrimSpace(first)
 }
 
-// isLocalHost says whether a Host names this machine. A page elsewhere can make a browser send any other name to a
-// loopback address (DNS rebinding), but not these.
-func isLocalHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	switch strings.Trim(strings.ToLower(name), "[]") {
-	case "localhost", "127.0.0.1", "::1":
-		return true
-	}
-	return false
-}
-
 // maxToldOrigins bounds what is remembered for the log.
 const maxToldOrigins = 1000
 
@@ -94,34 +79,40 @@ func newOrigins(allowed []string, credentials bool, log *slog.Logger) *origins {
 
 func (o *origins) configured() bool { return len(o.allowed) > 0 }
 
-// check says whether the request's origin may connect and which CORS headers the answer carries. A request without
-// Origin comes from no page.
-func (o *origins) check(r *http.Request, p peer) (http.Header, bool) {
-	origin := r.Header.Get("Origin")
-	listed := origin != "" && (o.any || slices.Contains(o.allowed, origin))
-	var h http.Header
-	if o.configured() {
-		h = http.Header{"Vary": {"Origin"}}
-		switch {
-		case o.any && !o.credentials:
-			h = http.Header{"Access-Control-Allow-Origin": {"*"}}
-		case listed:
-			h.Set("Access-Control-Allow-Origin", origin)
-		}
-		if o.credentials {
-			h.Set("Access-Control-Allow-Credentials", "true")
-		}
+// headers is what the answer to a request says to the browser about its origin.
+func (o *origins) headers(origin string) http.Header {
+	if !o.configured() {
+		return nil
 	}
-	if origin == "" || listed {
-		return h, true
+	h := http.Header{"Vary": {"Origin"}}
+	switch {
+	case o.any && !o.credentials:
+		h = http.Header{"Access-Control-Allow-Origin": {"*"}}
+	case o.listed(origin):
+		h.Set("Access-Control-Allow-Origin", origin)
+	}
+	if o.credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+	return h
+}
+
+func (o *origins) listed(origin string) bool {
+	return origin != "" && (o.any || slices.Contains(o.allowed, origin))
+}
+
+// check says whether the page that sent a request may connect. A request without Origin comes from no page.
+func (o *origins) check(origin string, p peer) bool {
+	if origin == "" || o.listed(origin) {
+		return true
 	}
 	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, p) {
-		return h, true
+		return true
 	}
 	if o.news(origin) {
 		o.log.Warn("refused a page of another origin; to allow it, list it in cors.origins", "origin", origin, "host", p.host)
 	}
-	return h, false
+	return false
 }
 
 // news says whether the log has not named the origin yet.

@@ -57,7 +57,6 @@ type Settings struct {
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
-	LocalHostOnly  bool           // serve only Host localhost, 127.0.0.1 or [::1]: development on loopback
 	Handler        Handler
 	Log            *slog.Logger
 }
@@ -125,14 +124,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := websocket.IsWebSocketUpgrade(r)
 	q := r.URL.Query()
 	peer := s.peer(r)
-	if s.set.LocalHostOnly && !isLocalHost(peer.host) {
-		s.refuse(w, eio.Forbidden, isUpgrade)
-		return
-	}
-	header, allowed := s.origins.check(r, peer)
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	allowed := s.origins.check(r.Header.Get("Origin"), peer)
+	s.WriteCORS(w, r)
 	if allowed && r.Method == http.MethodOptions && s.origins.configured() {
 		s.origins.preflight(w, r)
 		return
@@ -159,6 +152,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, eio.UnsupportedProtocol, isUpgrade)
 	default:
 		s.handshake(w, r, q, peer, isUpgrade)
+	}
+}
+
+// WriteCORS adds the headers of cross-origin requests to an answer; also for what is served beside Engine.IO.
+func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
+	for name, values := range s.origins.headers(r.Header.Get("Origin")) {
+		w.Header()[name] = values
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 			s.release(peer.address)
 			return
 		}
-		session.conn = conn
+		session.attach(conn)
 	}
 	session.receiver = s.set.Handler(session, &Opening{
 		Header: r.Header, Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),

@@ -50,6 +50,7 @@ type Session struct {
 	spare      []*Frame    // guarded by mu: an empty slice for the next queue
 	queued     int         // guarded by mu: bytes of queue and of what is being written
 	conn       *wsConn     // guarded by mu: nil while the transport is polling
+	writer     func()      // guarded by mu: write, for conn
 	writing    bool        // guarded by mu: a goroutine writes to conn
 	readerDone bool        // guarded by mu: nobody reads conn any more
 	poll       *poll       // guarded by mu: the request that waits for something to send
@@ -129,12 +130,18 @@ func (s *Session) flush() {
 	case s.conn != nil:
 		if !s.writing {
 			s.writing = true
-			conn := s.conn
-			s.server.running.Go(func() { s.write(conn) })
+			s.server.running.Add(1)
+			go s.writer() // a closure made here would be an allocation for each delivery
 		}
 	case s.poll != nil:
 		s.poll.wake()
 	}
+}
+
+// attach makes a WebSocket the transport. Needs mu.
+func (s *Session) attach(conn *wsConn) {
+	s.conn = conn
+	s.writer = func() { s.write(conn) }
 }
 
 // take empties the queue; the bytes count until released. Needs mu.
@@ -157,6 +164,7 @@ func (s *Session) release(frames []*Frame) {
 
 // write sends what is queued until nothing is left, and ends. There is no writer while a session is idle.
 func (s *Session) write(conn *wsConn) {
+	defer s.server.running.Done()
 	for {
 		s.mu.Lock()
 		frames := s.take()

@@ -326,7 +326,8 @@ func (s *Session) switchTo(u *upgrade) bool {
 		return false
 	}
 	u.stop()
-	s.upgrade, s.conn = nil, u.conn
+	s.upgrade = nil
+	s.attach(u.conn)
 	if s.poll != nil {
 		s.poll.replaced = true
 		s.poll.wake()

@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"partyline/internal/tally"
+)
+
+// metricPrefix stands before the name of every metric of a tally.Set.
+const metricPrefix = "partyline_"
+
+// newRegistry gathers the runtime's, the process's and the packages' metrics.
+func newRegistry(version string, sets []*tally.Set) (*prometheus.Registry, error) {
+	registry := prometheus.NewRegistry()
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricPrefix + "build_info", Help: "Always 1; the label is the program's version.", ConstLabels: prometheus.Labels{"version": version},
+	}, func() float64 { return 1 })
+	tallies, err := newTallies(sets)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, tallies,
+	} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return registry, nil
+}
+
+// tallies reads tally sets when Prometheus asks. It is static after construction.
+type tallies struct{ figures []figure }
+
+// figure is one time series.
+type figure struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	labels []string // the value of the label, if there is one
+	read   func() float64
+}
+
+// newTallies fails if two metrics cannot stand side by side: the same name with another text, label or kind, or the
+// same name and label value twice.
+func newTallies(sets []*tally.Set) (*tallies, error) {
+	t := &tallies{}
+	first, series := map[string]tally.Metric{}, map[[2]string]bool{}
+	descs := map[string]*prometheus.Desc{}
+	for _, set := range sets {
+		for _, m := range set.Metrics() {
+			if other, seen := first[m.Name]; seen && (other.Help != m.Help || other.Label != m.Label || other.Kind != m.Kind) {
+				return nil, fmt.Errorf("metric %s is declared in two ways", m.Name)
+			}
+			if id := [2]string{m.Name, m.Value}; series[id] {
+				return nil, fmt.Errorf("metric %s is declared twice for %s=%q", m.Name, m.Label, m.Value)
+			} else {
+				series[id] = true
+			}
+			var names, values []string
+			if m.Label != "" {
+				names, values = []string{m.Label}, []string{m.Value}
+			}
+			if descs[m.Name] == nil {
+				first[m.Name] = m
+				descs[m.Name] = prometheus.NewDesc(metricPrefix+m.Name, m.Help, names, nil)
+			}
+			kind := prometheus.CounterValue
+			if m.Kind == tally.KindGauge {
+				kind = prometheus.GaugeValue
+			}
+			t.figures = append(t.figures, figure{descs[m.Name], kind, values, m.Read})
+		}
+	}
+	return t, nil
+}
+
+// Describe lists each metric once.
+func (t *tallies) Describe(out chan<- *prometheus.Desc) {
+	seen := map[*prometheus.Desc]bool{}
+	for _, f := range t.figures {
+		if !seen[f.desc] {
+			seen[f.desc] = true
+			out <- f.desc
+		}
+	}
+}
+
+// Collect reads every figure.
+func (t *tallies) Collect(out chan<- prometheus.Metric) {
+	for _, f := range t.figures {
+		metric, err := prometheus.NewConstMetric(f.desc, f.kind, f.read(), f.labels...)
+		if err != nil { // a bad name or label: shown as an error of the page, not a panic
+			metric = prometheus.NewInvalidMetric(f.desc, err)
+		}
+		out <- metric
+	}
+}

@@ -1,0 +1,28 @@
+// Command embedded is an edge with NATS inside, for development and small sites.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"partyline/cmd/internal/node"
+	"partyline/config"
+	"partyline/internal/natsd"
+)
+
+func main() {
+	os.Exit(node.Main(node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS}))
+}
+
+func startNATS(c config.Config, log *slog.Logger) (node.NATS, error) {
+	server, err := natsd.Start(natsd.Config{
+		Listen:       c.Embedded.Listen,
+		JetStreamDir: c.Embedded.JetStream.Dir,
+		MaxPayload:   c.Engine.MaxPayload,
+		Log:          log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return server, nil
+}

@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"partyline/bus"
+	"partyline/config"
+	"partyline/edge"
+	"partyline/engine"
+	"partyline/internal/tally"
+	"partyline/subjects"
+	"partyline/web"
+)
+
+const (
+	// natsHeadroom is what an event must stay below NATS's largest message, in bytes: the room for headers.
+	natsHeadroom = 64 << 10
+	// closePerSecond is how many sessions a leaving edge closes a second, so that their clients come back one by one.
+	closePerSecond = 2000
+	// leaveTimeout bounds how long that takes, and lastWords how long the last notices may take after it.
+	leaveTimeout = 10 * time.Second
+	lastWords    = 5 * time.Second
+)
+
+// front is all that serves clients: the bus, the edge, the engine and the pages.
+type front struct {
+	bus     *bus.Bus
+	edge    *edge.Edge
+	engine  *engine.Server
+	handler http.Handler
+	log     *slog.Logger
+
+	reading context.CancelFunc // ends the goroutine that reads from NATS
+	running sync.WaitGroup
+}
+
+// newFront connects to NATS, which may take its time, and makes everything ready to serve. The caller must call leave.
+func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
+	f := &front{log: log}
+	prefix, err := subjects.NewPrefix(c.NATS.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("nats.prefix: %w", err)
+	}
+	proxies, err := prefixes(c.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("trusted_proxies: %w", err)
+	}
+	id := edge.NewID()
+	f.log = log.With("edge", id)
+	f.engine = engine.NewServer(engine.Settings{
+		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
+		TrustedProxies: proxies, MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
+		Log:     f.log,
+	})
+	connected := make(chan *bus.Bus, 1)
+	options := []bus.Option{bus.OnConnect(func() {
+		b := <-connected // the first connection may stand before Connect returns
+		connected <- b
+		f.fitPayload(c.Engine.MaxPayload, b.MaxPayload())
+	})}
+	if inside != nil {
+		options = append(options, bus.InProcess(inside))
+	}
+	if f.bus, err = bus.Connect(c.NATS, f.log, options...); err != nil {
+		return nil, err
+	}
+	connected <- f.bus
+	f.edge = edge.New(edge.Settings{
+		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, ConnectTimeout: c.ConnectTimeout,
+		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	f.reading = cancel
+	f.running.Go(func() { f.bus.Run(ctx, f.edge.Handle) })
+	f.handler = f.routes(c, inside)
+	return f, nil
+}
+
+// routes is what is where for clients.
+func (f *front) routes(c config.Config, inside NATS) http.Handler {
+	client := web.NewClient()
+	mux := http.NewServeMux()
+	mux.HandleFunc(c.Path, func(w http.ResponseWriter, r *http.Request) {
+		switch name := strings.TrimPrefix(r.URL.Path, c.Path); {
+		case name == "":
+			f.engine.ServeHTTP(w, r)
+		case client.Has(name):
+			f.engine.WriteCORS(w, r)
+			client.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+	if bare := strings.TrimSuffix(c.Path, "/"); bare != "" {
+		mux.Handle(bare, f.engine) // the reference answers here, too
+	}
+	if c.Page {
+		url := c.NATS.URL
+		if inside != nil {
+			url = inside.ClientURL()
+		}
+		mux.Handle("/", web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url}))
+	}
+	if !c.Open {
+		return mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLocalHost(r.Host) {
+			http.Error(w, "This is a development server that allows everything: it serves localhost, 127.0.0.1 and [::1] only. "+
+				"Give it a `namespaces` section to use it under another name.", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// isLocalHost says whether a Host names this machine. A page elsewhere can make a browser send any other name to a
+// loopback address (DNS rebinding), but not these.
+func isLocalHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	switch strings.Trim(strings.ToLower(name), "[]") {
+	case "localhost", "127.0.0.1", "::1":
+		return true
+	}
+	return false
+}
+
+// fitPayload keeps clients' packets below what NATS takes.
+func (f *front) fitPayload(wanted, nats int) {
+	limit := nats - natsHeadroom
+	if wanted <= limit {
+		f.engine.SetMaxPayload(wanted)
+		return
+	}
+	f.engine.SetMaxPayload(limit)
+	f.log.Warn("engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
+		"engine.max_payload", wanted, "nats", nats, "used", limit)
+}
+
+// ready says why clients should go elsewhere now.
+func (f *front) ready() []string { return f.bus.Ready() }
+
+func (f *front) metrics() []*tally.Set {
+	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.bus.Metrics()}
+}
+
+// close ends the sessions in good order: their clients see the transport close and come back, to another edge.
+func (f *front) close() {
+	f.engine.Leave()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	f.engine.CloseAll(ctx, engine.ServerShutdown, closePerSecond)
+}
+
+// leave ends what close left, publishes the last notices and disconnects from NATS. No request may come any more.
+func (f *front) leave() {
+	f.engine.Abort()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	f.bus.Close(ctx)
+	f.reading()
+	f.running.Wait()
+}
+
+// prefixes reads addresses and CIDR ranges.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, item := range list {
+		p, err := netip.ParsePrefix(item)
+		if err != nil {
+			ip, ipErr := netip.ParseAddr(item)
+			if ipErr != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a range: %w", item, err)
+			}
+			p = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}

@@ -1,0 +1,116 @@
+// Package node is what the programs have in common, from the command line to the last goroutine: main calls Main and
+// exits with what it returns.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"partyline/config"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it could not run, or --health found it unwell
+	exitConfig = 2 // the configuration is bad
+)
+
+// Flavour is what one program has that the other lacks. The NATS server comes in through it because cmd/edge must not
+// link nats-server.
+type Flavour struct {
+	Name config.Flavour
+
+	// StartNATS runs a NATS server inside the process; nil if NATS is elsewhere. Its error wraps a *net.OpError where the
+	// address cannot be listened on.
+	StartNATS func(config.Config, *slog.Logger) (NATS, error)
+}
+
+// NATS is a NATS server inside the process.
+type NATS interface {
+	ClientURL() string                // where other NATS clients connect
+	InProcessConn() (net.Conn, error) // a connection that passes no socket
+	Shutdown()                        // ends the server and waits for it
+}
+
+// Main runs a program with the process's arguments, environment and signals, and returns its exit status. The first
+// SIGINT or SIGTERM ends it in order, the second at once.
+func Main(f Flavour) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+}
+
+// Run runs a program until ctx ends and returns its exit status: 0 if all went well, 1 if it could not run, 2 if its
+// configuration is bad. When it returns nothing of it runs any more.
+func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr io.Writer) int {
+	loaded, err := config.Load(f.Name, args, environ)
+	if err != nil {
+		return badConfig(f, loaded.Action, err, stderr)
+	}
+	c := loaded.Config
+	switch loaded.Action {
+	case config.ActionHelp:
+		err = config.WriteHelp(stdout, f.Name)
+	case config.ActionVersion:
+		_, err = fmt.Fprintf(stdout, "partyline %s %s (%s %s/%s)\n", f.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	case config.ActionPrintConfig:
+		for _, warning := range loaded.Warnings {
+			fmt.Fprintf(stderr, "%s: warning: %s\n", f.Name, warning)
+		}
+		var printed []byte
+		if printed, err = c.YAML(f.Name); err == nil {
+			_, err = stdout.Write(printed)
+		}
+	case config.ActionHealth:
+		var sentence string
+		if sentence, err = health(ctx, c.Admin.Listen); err == nil {
+			_, err = fmt.Fprintln(stdout, sentence)
+		}
+	default:
+		log := newLogger(stderr, c.Log.Level)
+		for _, warning := range loaded.Warnings {
+			log.Warn(warning)
+		}
+		if err := serve(ctx, f, c, log); err != nil {
+			log.Error("cannot run", "error", err)
+			return exitFailed
+		}
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", f.Name, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// badConfig tells a person what is wrong in the configuration.
+func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int {
+	var faults config.Faults
+	if !errors.As(err, &faults) {
+		fmt.Fprintf(stderr, "%s: %v\n", f.Name, err)
+		return exitFailed
+	}
+	noun := "faults"
+	if len(faults) == 1 {
+		noun = "fault"
+	}
+	fmt.Fprintf(stderr, "%s: %d %s in the configuration:\n", f.Name, len(faults), noun)
+	for _, fault := range faults {
+		fmt.Fprintf(stderr, "  %s\n", fault)
+	}
+	if action == config.ActionHealth {
+		return exitFailed // an image's health check knows 0 and 1 only
+	}
+	return exitConfig
+}

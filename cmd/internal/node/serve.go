@@ -1,0 +1,142 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"partyline/admin"
+	"partyline/config"
+)
+
+// stopTimeout bounds how long an HTTP server waits for the requests that still run.
+const stopTimeout = 5 * time.Second
+
+// serve runs the program until ctx ends or a part of it fails, and returns when all parts have ended. They start from
+// the inside to the outside (NATS, listeners, pages, clients) and end in the opposite order, the operator's pages last
+// but NATS, so that an operator sees the end too.
+func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) error {
+	listening := []any{"version", Version()}
+	var nats NATS
+	if f.StartNATS != nil {
+		var err error
+		if nats, err = startNATS(f, c, log); err != nil {
+			return err
+		}
+		defer nats.Shutdown()
+		listening = append(listening, "nats", nats.ClientURL())
+	}
+
+	clientListener, err := listen("listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer clientListener.Close() // for the errors below; a server closes it itself
+	adminListener, err := listen("admin.listen", c.Admin.Listen)
+	if err != nil {
+		return err
+	}
+	defer adminListener.Close()
+
+	front, err := newFront(c, nats, log)
+	if err != nil {
+		return err
+	}
+	defer front.leave()
+
+	var stopping atomic.Bool
+	pages, err := admin.NewHandler(admin.Options{
+		Version: Version(),
+		Ready: func() []string {
+			if stopping.Load() {
+				return []string{"shutting down"}
+			}
+			return front.ready()
+		},
+		Metrics: front.metrics(),
+		Log:     log,
+	})
+	if err != nil {
+		return err
+	}
+
+	adminSite := &site{name: "admin.listen", listener: adminListener, server: admin.NewServer(pages, log)}
+	clientSite := &site{name: "listen", listener: clientListener, server: newClientServer(front.handler, log)}
+	failed := make(chan error, 2) // one for each site
+	var running sync.WaitGroup
+	for _, s := range []*site{adminSite, clientSite} {
+		running.Go(func() {
+			if err := s.serve(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	defer running.Wait()
+	defer adminSite.stop(log)
+	defer clientSite.stop(log)
+
+	log.Info("listening", append(listening, "address", clientListener.Addr().String(), "admin", adminListener.Addr().String())...)
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		log.Info("stopping", "cause", context.Cause(ctx))
+	}
+	stopping.Store(true)
+	front.close()
+	return err
+}
+
+// startNATS runs the NATS server inside the process.
+func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
+	nats, err := f.StartNATS(c, log)
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return nil, listenError("embedded.listen", c.Embedded.Listen, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the NATS inside does not start: %w", err)
+	}
+	return nats, nil
+}
+
+// newClientServer makes the server for clients. It has no timeouts on bodies: polls and WebSockets stay open, and the
+// engine ends them by its own clock.
+func newClientServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP
+	}
+}
+
+// site is an HTTP server on its listener.
+type site struct {
+	name     string // the key of its address
+	listener net.Listener
+	server   *http.Server
+}
+
+// serve serves until stop is called. The error is that of a listener that broke.
+func (s *site) serve() error {
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
+}
+
+// stop takes no more requests, waits a while for those that run, and then cuts them off.
+func (s *site) stop(log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.server.Shutdown(ctx); err != nil {
+		log.Warn("requests cut off", "key", s.name, "error", err)
+		_ = s.server.Close() // what it would report has been said
+	}
+}

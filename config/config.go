@@ -1,0 +1,140 @@
+// Package config turns defaults, a YAML file, the environment and flags into one checked Config.
+//
+//	defaults < file (--config) < environment (PARTYLINE_…) < flags
+//
+// Every source yields the same known keys (keys.go) as typed values; koanf lays them over one another and fills the
+// struct; validate.go looks at the result. Nothing stops at the first fault: Load returns all of them, each with the
+// place it comes from and what to do about it.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"partyline/bus"
+	"partyline/edge"
+	"partyline/engine"
+)
+
+// Flavour is one of the two programs. They share most keys and differ in some defaults.
+type Flavour string
+
+// The programs.
+const (
+	FlavourEdge     Flavour = "edge"     // NATS is elsewhere
+	FlavourEmbedded Flavour = "embedded" // NATS is inside the process
+)
+
+// Config is everything an operator can choose. A Config from Load is valid.
+type Config struct {
+	Listen         string        `koanf:"listen"` // host:port for clients; port 0 picks a free one
+	Admin          Admin         `koanf:"admin"`
+	Path           string        `koanf:"path"`            // begins and ends with "/"
+	Page           bool          `koanf:"page"`            // serve the chat page at "/"
+	TrustedProxies []string      `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… headers count
+	Log            Log           `koanf:"log"`
+	NATS           bus.Config    `koanf:"nats"`     // with FlavourEmbedded only the prefix counts
+	Embedded       Embedded      `koanf:"embedded"` // FlavourEmbedded only
+	Engine         engine.Config `koanf:"engine"`
+	ConnectTimeout time.Duration `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
+	CORS           CORS          `koanf:"cors"`
+	Cookie         Cookie        `koanf:"cookie"`
+	Limits         edge.Limits   `koanf:"limits"`
+
+	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
+	Namespaces map[string]edge.Namespace `koanf:"-"`
+
+	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
+	// loopback may be listened on and only loopback names may be served.
+	Open bool `koanf:"-"`
+}
+
+// ProxyRanges is TrustedProxies as ranges of addresses; a single address is a range of one. Entries that are neither,
+// which Load refuses, are left out.
+func (c Config) ProxyRanges() []netip.Prefix {
+	var ranges []netip.Prefix
+	for _, proxy := range c.TrustedProxies {
+		if one, err := netip.ParseAddr(proxy); err == nil {
+			one = one.Unmap()
+			ranges = append(ranges, netip.PrefixFrom(one, one.BitLen()))
+		} else if several, err := netip.ParsePrefix(proxy); err == nil {
+			ranges = append(ranges, several.Masked())
+		}
+	}
+	return ranges
+}
+
+// Admin is where the operator's pages are.
+type Admin struct {
+	Listen string `koanf:"listen"` // host:port; port 0 picks a free one
+}
+
+// Log says what is logged.
+type Log struct {
+	Level string `koanf:"level"` // debug, info, warn or error
+}
+
+// Embedded is the NATS server inside the process. (It is not natsd's own Config: this package must not link nats-server.)
+type Embedded struct {
+	Listen    string    `koanf:"listen"` // host:port for other NATS clients; port 0 picks a free one
+	JetStream JetStream `koanf:"jetstream"`
+}
+
+// JetStream is switched on by naming a folder for its files.
+type JetStream struct {
+	Dir string `koanf:"dir"` // "" leaves JetStream off
+}
+
+// CORS says which web pages may connect from another origin.
+type CORS struct {
+	Origins     []string `koanf:"origins"`     // "*" or scheme://host[:port] as browsers send it
+	Credentials bool     `koanf:"credentials"` // Access-Control-Allow-Credentials
+}
+
+// Cookie is set at the handshake, as the reference does on request.
+type Cookie struct {
+	Name string `koanf:"name"` // "" sets no cookie
+}
+
+// Default is the configuration of a program that is given nothing.
+func Default(f Flavour) Config {
+	c := Config{
+		Listen:         ":3000",
+		Admin:          Admin{Listen: "127.0.0.1:3001"},
+		Path:           "/socket.io/",
+		TrustedProxies: []string{},
+		Log:            Log{Level: "info"},
+		NATS:           bus.DefaultConfig(),
+		Engine:         engine.DefaultConfig(),
+		ConnectTimeout: 45 * time.Second,
+		CORS:           CORS{Origins: []string{}},
+		Limits:         edge.DefaultLimits(),
+		Namespaces: map[string]edge.Namespace{
+			"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
+		},
+	}
+	if f == FlavourEmbedded {
+		c.Listen = "127.0.0.1:3000"
+		c.Page = true
+		c.NATS.URL = "" // connected in the process
+		c.Embedded.Listen = "127.0.0.1:4222"
+		c.Namespaces = openNamespaces()
+		c.Open = true
+	}
+	return c
+}
+
+// openNamespaces is a working chat without a service: any namespace, any room, messages to the sender's rooms (or to
+// all while it is in none) and to single sockets.
+func openNamespaces() map[string]edge.Namespace {
+	return map[string]edge.Namespace{"*": {
+		Connect:        edge.ConnectOpen,
+		ConnectTimeout: edge.DefaultConnectTimeout,
+		Rooms:          []string{"*"},
+		Relay: []edge.Relay{
+			{Event: "message", To: edge.ToRoomsOrAll},
+			{Event: "everyone", To: edge.ToAll},
+			{Event: "direct", To: edge.ToSocket},
+		},
+	}}
+}

@@ -1,0 +1,75 @@
+package config
+
+import "strings"
+
+// Fault is one thing that is wrong in a configuration.
+type Fault struct {
+	Where   string // "partyline.yaml:7: engine.ping_interval", "PARTYLINE_LISTEN" or "--listen"
+	Problem string // what is wrong and what to do about it; never a secret
+}
+
+// String is the line that an operator reads.
+func (f Fault) String() string { return f.Where + ": " + f.Problem }
+
+// Faults is the error of Load: everything that is wrong, not only the first thing. A program that gets it exits with
+// status 2.
+type Faults []Fault
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// nearest returns the candidate that name was probably meant to be, or "". What stands behind the last dot may be
+// enough ("ping_interval"), and dashes count as underscores.
+func nearest(name string, candidates []string) string {
+	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	most := max(1, len(name)/3) // of wrong letters; more is another word
+	best, bestScore := "", 2*most+2
+	consider := func(candidate string, distance, behindWhole int) {
+		if score := 2*distance + behindWhole; distance <= most && score < bestScore {
+			best, bestScore = candidate, score
+		}
+	}
+	for _, candidate := range candidates {
+		lower := strings.ToLower(candidate)
+		consider(candidate, levenshtein(name, lower), 0)
+		if dot := strings.LastIndexByte(lower, '.'); dot >= 0 {
+			consider(candidate, levenshtein(name, lower[dot+1:]), 1)
+		}
+	}
+	return best
+}
+
+// didYouMean is the end of a sentence about an unknown name.
+func didYouMean(name string, candidates []string) string {
+	if near := nearest(name, candidates); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}
+
+// levenshtein counts the letters to insert, remove or replace to turn a into b.
+func levenshtein(a, b string) int {
+	row := make([]int, len(b)+1) // distances from a's first i bytes to each beginning of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

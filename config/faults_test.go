@@ -1,0 +1,255 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bad is a configuration and, for each of its faults, a part of the line that an operator reads. FILE stands for the
+// path of the file.
+type bad struct {
+	flavour Flavour
+	file    string
+	args    []string
+	environ []string
+	want    []string
+}
+
+var badConfigurations = map[string]bad{
+	"unknown keys": {file: "listn: :1\nengine:\n  ping_intervall: 5s\nengin: {ping_timeout: 1s}\nping_timeout: 3s\nquite_other: 1\n", want: []string{
+		"FILE:1: listn: unknown key; did you mean listen?",
+		"FILE:3: engine.ping_intervall: unknown key; did you mean engine.ping_interval?",
+		"FILE:4: engin: unknown key; did you mean engine?",
+		"FILE:5: ping_timeout: unknown key; did you mean engine.ping_timeout?",
+		"FILE:6: quite_other: unknown key",
+	}},
+	"unknown flags": {args: []string{"--engine.ping-interval", "5s", "--nats.tokn=s3cret", "--helth", "-listen", ":1", "--zzz", "--namespaces={}", "--prefix=a", "stray", "--listen"}, want: []string{
+		"--engine.ping-interval: unknown flag; did you mean --engine.ping_interval?",
+		"--nats.tokn: unknown flag; did you mean --nats.token?",
+		"--helth: unknown flag; did you mean --health?",
+		"-listen: unknown flag; did you mean --listen?",
+		"--zzz: unknown flag; --help lists all",
+		"--namespaces: namespaces cannot be a flag; put them in the file (--config), or as JSON in PARTYLINE_NAMESPACES",
+		"--prefix: unknown flag; did you mean --nats.prefix?",
+		"--listen: needs a value",
+		`command line: unexpected argument "stray"`,
+	}},
+	"all sources at once": {
+		file: "engine: {ping_interval: 5}\n", environ: []string{"PARTYLINE_ENGINE_MAX_PAYLOAD=1e6"}, args: []string{"--page=perhaps", "--connect_timeout=0s"},
+		want: []string{
+			`--page: "perhaps" is neither true nor false`,
+			`FILE:1: engine.ping_interval: "5" is not a duration; write a number with its unit, such as 25s or 1m30s`,
+			`PARTYLINE_ENGINE_MAX_PAYLOAD: "1e6" is not a whole number; write it in digits`,
+			`--connect_timeout: 0s is too short; write at least 1ms`,
+		}},
+	"shapes in the file": {file: "listen: [a]\nadmin: x\npage:\ncors: {origins: {a: b}}\nengine: {transports: [[a]]}\nlog: {level: info}\nlog: {level: info}\nnats: {prefix: a}\nnats.prefix: b\n", want: []string{
+		"FILE:1: listen: must be a single value, not a list",
+		"FILE:2: admin: it must hold keys (key: value), not a single value",
+		"FILE:3: page: has no value; give one, or remove the key for the default",
+		"FILE:4: cors.origins: must be a list such as [a, b], not keys",
+		"FILE:5: engine.transports: must be a list of texts, and holds a list",
+		"FILE:7: log: is given twice, first in line 6; remove one",
+		"FILE:9: nats.prefix: is given twice; remove one",
+	}},
+	"no mapping":    {file: "- a\n", want: []string{"FILE:1: the file must hold keys (key: value), not a list"}},
+	"no YAML":       {file: "listen: [\n", want: []string{"FILE: is not YAML: line 1: "}},
+	"two documents": {file: "listen: :1\n---\nlisten: :2\n", want: []string{"FILE: holds more than one YAML document"}},
+	"no file":       {args: []string{"--config", "/nowhere/x.yaml"}, want: []string{"--config: open /nowhere/x.yaml: no such file or directory"}},
+	"empty path":    {args: []string{"--config="}, want: []string{"--config: needs the path of a YAML file"}},
+
+	"addresses": {args: []string{"--listen=3000", "--admin.listen=127.0.0.1:70000"}, want: []string{
+		`--listen: "3000" is not an address to listen on; write host:port`,
+		`--admin.listen: "127.0.0.1:70000" has no good port; write a number from 0`,
+	}},
+	"addresses, more": {args: []string{"--listen=a b:3000", "--admin.listen=:http"}, want: []string{
+		`--listen: "a b:3000" has no good host`,
+		`--admin.listen: ":http" has no good port`,
+	}},
+	"one port twice":   {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
+	"path":             {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
+	"path, not plain":  {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},
+	"path of the page": {args: []string{"--path=/", "--page"}, want: []string{`--path: "/" is where the page is`}},
+	"log level":        {args: []string{"--log.level=inf"}, want: []string{`--log.level: "inf" is not one of debug, info, warn, error; did you mean info?`}},
+	"proxies": {environ: []string{"PARTYLINE_TRUSTED_PROXIES=10.0.0.1,proxy,10.0.0.0/40"}, want: []string{
+		`PARTYLINE_TRUSTED_PROXIES: "proxy" is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8`,
+		`PARTYLINE_TRUSTED_PROXIES: "10.0.0.0/40" is neither`,
+	}},
+	"engine": {args: []string{"--engine.ping_interval=0s", "--engine.ping_timeout=-1s", "--engine.upgrade_timeout=1us", "--engine.max_payload=1023", "--engine.transports=polling,webtransport,polling"}, want: []string{
+		"--engine.ping_interval: 0s is too short; write at least 1ms",
+		"--engine.ping_timeout: -1s is too short",
+		"--engine.upgrade_timeout: 1µs is too short",
+		"--engine.max_payload: 1023 is too small; write at least 1024 bytes",
+		`--engine.transports: "webtransport" is not one of polling, websocket`,
+		`--engine.transports: "polling" is listed twice`,
+	}},
+	"no transport":      {environ: []string{"PARTYLINE_ENGINE_TRANSPORTS="}, want: []string{"PARTYLINE_ENGINE_TRANSPORTS: is empty; write polling, websocket or both"}},
+	"too much for NATS": {flavour: FlavourEmbedded, args: []string{"--engine.max_payload=67108864"}, want: []string{"--engine.max_payload: 67108864 is more than NATS can carry; write at most 67043328 bytes"}},
+	"origins": {args: []string{"--cors.origins=app.example,https://*.app.example,https://a.example/x,*"}, want: []string{
+		`--cors.origins: "app.example" is not an origin; write scheme://host`,
+		`--cors.origins: "https://*.app.example" is a pattern, and origins are compared whole`,
+		`--cors.origins: "https://a.example/x" is not an origin`,
+	}},
+	"cookie": {args: []string{"--cookie.name=a b"}, want: []string{`--cookie.name: "a b" cannot name a cookie`}},
+	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1"}, want: []string{
+		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1",
+	}},
+
+	"prefix": {args: []string{"--nats.prefix=a..b"}, want: []string{"--nats.prefix: "}},
+	"NATS URLs": {args: []string{"--nats.url=http://u:s3cret@a,nats://:4222,nats://u:s3cret@[,b:1"}, want: []string{
+		`--nats.url: "http://u:hidden@a" has a scheme that NATS does not know; write nats://host:4222`,
+		`--nats.url: "nats://:4222" names no host`,
+		`--nats.url: "nats://u:hidden@[" is not a URL`,
+	}},
+	"no NATS URL": {args: []string{"--nats.url="}, want: []string{"--nats.url: is empty; write the servers' URLs"}},
+	"two secrets": {file: "nats: {nkey: FILE, token: s3cret}\n", want: []string{"FILE:1: nats.token: nats.nkey and nats.token are given; NATS takes one of them"}},
+	"no such files": {args: []string{"--nats.creds=/nowhere/creds", "--nats.tls.ca=/nowhere/ca"}, want: []string{
+		"--nats.creds: the file cannot be read: open /nowhere/creds: no such file",
+		"--nats.tls.ca: the file cannot be read",
+	}},
+	"half a pair": {file: "nats: {tls: {ca: FILE, cert: FILE}}\n", want: []string{
+		"FILE:1: nats.tls.ca: \"FILE\" holds no certificate in PEM form",
+		"FILE:1: nats.tls.cert: needs nats.tls.key, the file of its private key",
+	}},
+	"other half": {file: "nats: {tls: {key: FILE}}\n", want: []string{"FILE:1: nats.tls.key: needs nats.tls.cert"}},
+	"no pair":    {file: "nats: {tls: {key: FILE, cert: FILE}}\n", want: []string{`FILE:1: nats.tls.cert: "FILE" and "FILE" are no pair of certificate and key`}},
+
+	"the other program's keys": {file: "embedded: {listen: \":4222\"}\n", args: []string{"--embedded.jetstream.dir=x"}, want: []string{
+		"--embedded.jetstream.dir: unknown flag: only cmd/embedded knows it: cmd/edge has no NATS inside; remove it, or run cmd/embedded",
+		"FILE:1: embedded: unknown key: only cmd/embedded knows it",
+	}},
+	"the other program's keys, embedded": {flavour: FlavourEmbedded, file: "nats: {url: x, prefix: a, tls: {ca: x}}\n", want: []string{
+		"FILE:1: nats.url: unknown key: only cmd/edge knows it: cmd/embedded has NATS inside and connects to it in the process; remove it, or run cmd/edge",
+		"FILE:1: nats.tls: unknown key: only cmd/edge knows it",
+	}},
+	"open to the world": {flavour: FlavourEmbedded, args: []string{"--listen=0.0.0.0:3000", "--embedded.listen=:4222"}, want: []string{
+		"--listen: \"0.0.0.0:3000\" is not a loopback address, and without a `namespaces` section everything is open to everyone; declare namespaces in the file (or PARTYLINE_NAMESPACES), or listen on 127.0.0.1",
+		"--embedded.listen: \":4222\" is not a loopback address",
+	}},
+	"JetStream in a file": {flavour: FlavourEmbedded, file: "embedded: {jetstream: {dir: FILE}}\n", want: []string{`FILE:1: embedded.jetstream.dir: "FILE" is a file; name a folder`}},
+
+	"no namespaces":       {file: "namespaces:\n", want: []string{"FILE:1: namespaces: declares none, so that no client could connect"}},
+	"no namespaces, JSON": {environ: []string{"PARTYLINE_NAMESPACES={}"}, want: []string{"PARTYLINE_NAMESPACES: namespaces: declares none"}},
+	"no JSON":             {environ: []string{"PARTYLINE_NAMESPACES={/: x}"}, want: []string{"PARTYLINE_NAMESPACES: is not JSON (invalid character"}},
+	"namespaces, a list":  {file: "namespaces: [a]\n", want: []string{"FILE:1: namespaces: must hold keys (key: value), not a list"}},
+	"namespaces": {file: `
+namespaces:
+  chat: {connect: opn, conect: open}
+  "/a":
+    connect_timeout: 5
+    rooms: all
+    auto_join: ["", "a*", "abcd1234.ABCDEFGHIJKLMNOPQRST", a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q]
+    relay:
+      - {event: join, to: rooms}
+      - {event: disconnect, to: everyone, self: maybe}
+      - {}
+      - x
+  "/a": {}
+  "/b": {connect_timeout: 0s, rooms: [""], relay: {event: x}}
+  "/c": [open]
+`, want: []string{
+		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
+		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open; did you mean open?`,
+		`FILE:3: namespaces: "chat": unknown key "conect"; did you mean connect?`,
+		`FILE:5: namespaces: "/a": connect_timeout: "5" is not a duration`,
+		`FILE:6: namespaces: "/a": rooms: must be a list such as [a, b], not a single value`,
+		`FILE:7: namespaces: "/a": auto_join[0]: is empty; write a room's name`,
+		`FILE:7: namespaces: "/a": auto_join[1]: "a*" is a pattern; a socket enters rooms by their exact names`,
+		`FILE:7: namespaces: "/a": auto_join[2]: "abcd1234.ABCDEFGHIJKLMNOPQRST" has the form of a socket id`,
+		`FILE:7: namespaces: "/a": auto_join[3]: "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q" cannot be part of a NATS subject`,
+		`FILE:9: namespaces: "/a": relay[0]: event: "join" is answered by the edge itself (see rooms) and is never passed on`,
+		`FILE:10: namespaces: "/a": relay[1]: event: "disconnect" is a reserved name, which no client can emit`,
+		`FILE:10: namespaces: "/a": relay[1]: to: "everyone" is not one of rooms, room, socket, all, rooms_or_all`,
+		`FILE:10: namespaces: "/a": relay[1]: self: "maybe" is neither true nor false`,
+		`FILE:11: namespaces: "/a": relay[2]: has no event`,
+		`FILE:11: namespaces: "/a": relay[2]: has no to; write one of rooms, room, socket, all, rooms_or_all`,
+		`FILE:12: namespaces: "/a": relay[3]: must hold keys`,
+		`FILE:13: namespaces: "/a" is given twice; remove one`,
+		`FILE:14: namespaces: "/b": connect_timeout: 0s is too short`,
+		`FILE:14: namespaces: "/b": rooms[0]: is empty`,
+		`FILE:14: namespaces: "/b": relay: must be a list of rules`,
+		`FILE:15: namespaces: "/c": must hold keys (key: value), not a list`,
+	}},
+	"namespace in JSON": {environ: []string{`PARTYLINE_NAMESPACES={"/a":{"relay":[{"event":"","to":1}]}}`}, want: []string{
+		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: event: is empty`,
+		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: to: "1" is not one of`,
+	}},
+}
+
+func TestBadConfigurations(t *testing.T) {
+	for name, c := range badConfigurations {
+		t.Run(name, func(t *testing.T) {
+			args, path := c.args, filepath.Join(t.TempDir(), "p.yaml")
+			if c.file != "" {
+				args = append([]string{"--config", path}, args...)
+				if err := os.WriteFile(path, []byte(strings.ReplaceAll(c.file, "FILE", path)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.flavour == "" {
+				c.flavour = FlavourEdge
+			}
+			_, err := Load(c.flavour, args, c.environ)
+			var faults Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("error %v, want Faults", err)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("a secret in %q", err)
+			}
+			got := strings.Split(err.Error(), "\n")
+			if len(got) != len(c.want) {
+				t.Errorf("%d faults, want %d", len(got), len(c.want))
+			}
+			for i, want := range c.want {
+				if i < len(got) && !strings.HasPrefix(got[i], strings.ReplaceAll(want, "FILE", path)) {
+					t.Errorf("fault %d:\n got %s\nwant %s…", i, got[i], want)
+				}
+			}
+			if t.Failed() {
+				t.Logf("all faults:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"listen", "admin.listen", "engine.ping_interval", "engine.ping_timeout", "nats.tls.ca", "print-config"}
+	for in, want := range map[string]string{
+		"listen": "listen", "lisen": "listen", "engine.ping_interval": "engine.ping_interval", "ping_interval": "engine.ping_interval",
+		"PING-TIMEOUT": "engine.ping_timeout", "print_config": "print-config", "ca": "nats.tls.ca", "x": "", "": "", "something": "",
+	} {
+		if got := nearest(in, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}} {
+		if got := levenshtein(c.a, c.b); got != c.want {
+			t.Errorf("levenshtein(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// Whatever a file holds, Load answers with a configuration or with faults.
+func FuzzFile(f *testing.F) {
+	for _, c := range badConfigurations {
+		f.Add(c.file)
+	}
+	f.Add("a: &a [*a]\nnamespaces: &n {\"/\": *n}\n? [a]\n: b\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		path := filepath.Join(t.TempDir(), "p.yaml")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(FlavourEdge, []string{"--config", path}, nil)
+		var faults Faults
+		if err != nil && !errors.As(err, &faults) {
+			t.Errorf("error of another kind: %v", err)
+		}
+	})
+}

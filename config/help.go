@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+var summaries = map[Flavour]string{
+	FlavourEdge:     "Holds the connections of Socket.IO clients and lets them talk over a NATS that runs elsewhere.",
+	FlavourEmbedded: "Holds the connections of Socket.IO clients, with NATS inside: for development and small sites.",
+}
+
+// WriteHelp writes what --help shows: every key with its default, its flag and its variable, by group.
+func WriteHelp(w io.Writer, f Flavour) error {
+	values, err := Default(f).values()
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n", summaries[f], f)
+	b.WriteString(`
+A setting has the same name in the YAML file (nats.url is url below nats) and as a flag; each one's environment
+variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by
+commas, durations are written 25s or 1m30s, and a flag without a value is true (--page, --page=false).
+`)
+	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n", flagConfig)
+	for _, a := range actionFlags {
+		name := "--" + a.name
+		if a.letter != "" {
+			name = "-" + a.letter + ", " + name
+		}
+		fmt.Fprintf(&b, "  %s\n      %s\n", name, a.help)
+	}
+	group := ""
+	for _, k := range keysOf(f) {
+		if k.group != group {
+			group = k.group
+			fmt.Fprintf(&b, "\n%s\n", group)
+		}
+		fmt.Fprintf(&b, "  --%s", k.name)
+		if k.arg != "" {
+			fmt.Fprintf(&b, " %s", k.arg)
+		}
+		fmt.Fprintf(&b, "\n      %s", k.help)
+		if shown := showDefault(values.Get(k.name)); shown != "" {
+			fmt.Fprintf(&b, " Default: %s", shown)
+		}
+		fmt.Fprintf(&b, "\n      %s\n", k.env())
+	}
+	fmt.Fprintf(&b, "\nNamespaces\n  In the file below namespaces, or as JSON in %s; no flag. They replace the default as a whole.\n", namespacesEnv)
+	if f == FlavourEmbedded {
+		b.WriteString("  Default: everything is open, on loopback only.\n")
+	} else {
+		b.WriteString("  Default: {\"/\": {\"connect\": \"service\"}}\n")
+	}
+	b.WriteString("  --print-config shows an example of every section.\n")
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// showDefault writes a default as a flag would take it; "" if there is none.
+func showDefault(value any) string {
+	switch v := value.(type) {
+	case []string:
+		return strings.Join(v, ",")
+	case time.Duration:
+		return v.String()
+	default:
+		return fmt.Sprint(v)
+	}
+}

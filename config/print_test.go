@@ -1,0 +1,76 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestPrintedConfigLoadsAgain(t *testing.T) {
+	full := write(t, `
+listen: "[::1]:80"
+path: /x
+page: false
+trusted_proxies: [10.0.0.0/8]
+engine: {ping_interval: 1m30s, transports: [websocket]}
+cors: {origins: ["*"], credentials: true}
+namespaces:
+  "*": {connect: open}
+  "/a.b": {connect: open, connect_timeout: 9s, rooms: ["*", "yes", "1"], auto_join: ["# no: comment"], relay: [{event: "*", to: all, self: true}]}
+`)
+	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {
+		for _, args := range [][]string{nil, {"--config", full}} {
+			first := mustLoad(t, f, args, nil).Config
+			printed, err := first.YAML(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := mustLoad(t, f, []string{"--config", write(t, string(printed))}, nil).Config
+			if !reflect.DeepEqual(first, second) {
+				t.Errorf("%s %q: printed\n%s\n got %+v\nwant %+v", f, args, printed, second, first)
+			}
+		}
+	}
+}
+
+func TestPrintedConfigHidesSecrets(t *testing.T) {
+	const secret = "s3cret"
+	for _, url := range []string{"nats://user:" + secret + "@a:1, tls://" + secret + "@b:2", "user:" + secret + "@c"} {
+		c := mustLoad(t, FlavourEdge, []string{"--nats.url", url, "--nats.token", secret}, nil).Config
+		printed, err := c.YAML(FlavourEdge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(printed), secret) || !strings.Contains(string(printed), "user:hidden@") {
+			t.Errorf("printed:\n%s", printed)
+		}
+		if !strings.Contains(c.NATS.URL, secret) || c.NATS.Token != secret {
+			t.Error("the configuration itself has lost its secrets")
+		}
+	}
+}
+
+func TestHelpNamesEverything(t *testing.T) {
+	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {
+		var b strings.Builder
+		if err := WriteHelp(&b, f); err != nil {
+			t.Fatal(err)
+		}
+		help := b.String()
+		for _, k := range allKeys {
+			if known := k.only == "" || k.only == f; strings.Contains(help, "  --"+k.name) != known || strings.Contains(help, k.env()+"\n") != known {
+				t.Errorf("%s: --help and %s", f, k.name)
+			}
+		}
+		for _, part := range []string{"--config FILE", "-h, --help", "--print-config", "--version", "--health", "Default: 25s", "Default: polling,websocket", "PARTYLINE_NAMESPACES"} {
+			if !strings.Contains(help, part) {
+				t.Errorf("%s: --help lacks %q", f, part)
+			}
+		}
+		for line := range strings.Lines(help) {
+			if len(line) > 125 {
+				t.Errorf("%s: --help has a line of %d letters: %s", f, len(line), line)
+			}
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package edge
+
+import (
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/engine/enginetest"
+	"partyline/internal/natsd/natsdtest"
+	"partyline/subjects"
+)
+
+// bench is an edge with sockets in /chat's room "room", driven below its HTTP side.
+type bench struct {
+	edge        *Edge
+	connections []*connection
+}
+
+func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
+	tb.Helper()
+	server := natsdtest.Start(tb)
+	log := slog.New(slog.DiscardHandler)
+	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	prefix, _ := subjects.NewPrefix("sio")
+	x := &bench{}
+	x.edge = New(Settings{
+		ID: NewID(), Prefix: prefix, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
+		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,
+	})
+	accepted := make(chan *connection, sockets)
+	es := engine.NewServer(engine.Settings{
+		Config: engine.DefaultConfig(), EdgeID: x.edge.id, Log: log,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver {
+			c := x.edge.Accept(s, o).(*connection)
+			accepted <- c
+			return c
+		},
+	})
+	front := httptest.NewServer(es)
+	talk := enginetest.NewConversation(tb)
+	for range sockets {
+		client := enginetest.Dial(tb, talk, "c", front.URL, nil)
+		client.Connect("/chat", "")
+		x.connections = append(x.connections, <-accepted)
+	}
+	tb.Cleanup(func() {
+		es.CloseAll(tb.Context(), engine.ServerShutdown, 0)
+		es.Abort()
+		front.Close()
+		b.Close(tb.Context())
+	})
+	return x
+}
+
+var openRoom = Namespace{Connect: ConnectOpen, AutoJoin: []string{"room"}, Relay: []Relay{{Event: "message", To: ToRooms}}}
+
+func TestEventUpDoesNotAllocate(t *testing.T) {
+	x := newBench(t, 1, openRoom)
+	c := x.connections[0]
+	event := []byte(`2/chat,["message","` + strings.Repeat("x", 100) + `"]`)
+	allocs := testing.AllocsPerRun(200, func() { c.Message(event, false) })
+	if allocs > 0.5 { // nats.go's buffers grow now and then
+		t.Errorf("an event and its relay cost %v allocations on their way to the publish", allocs)
+	}
+}
+
+func TestDeliveryAllocatesOneFrame(t *testing.T) {
+	const sockets = 20
+	x := newBench(t, sockets, openRoom)
+	m := &bus.Message{
+		Subject: "sio.chat.emit.room.room", Via: "sio.chat.*.room.room", Data: []byte(`["message","` + strings.Repeat("x", 100) + `"]`),
+	}
+	x.edge.Handle(m) // the queues' first slices
+	allocs := testing.AllocsPerRun(200, func() { x.edge.Handle(m) })
+	if allocs > 3 { // the frame and its bytes, however many receivers; queues that a slow writer leaves grow
+		t.Errorf("a delivery to %d sockets costs %v allocations", sockets, allocs)
+	}
+}
+
+func BenchmarkEventUp(b *testing.B) {
+	x := newBench(b, 1, openRoom)
+	event := []byte(`2/chat,["message","` + strings.Repeat("x", 100) + `"]`)
+	b.ReportAllocs()
+	for b.Loop() {
+		x.connections[0].Message(event, false)
+	}
+}
+
+func BenchmarkDelivery(b *testing.B) {
+	x := newBench(b, 100, openRoom)
+	m := &bus.Message{
+		Subject: "sio.chat.emit.room.room", Via: "sio.chat.*.room.room", Data: []byte(`["message","` + strings.Repeat("x", 100) + `"]`),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for x.connections[0].session.Waiting() > 1<<20 {
+			time.Sleep(time.Millisecond)
+		}
+		x.edge.Handle(m)
+	}
+}
