@@ -50,6 +50,7 @@ type Bus struct {
 	log     *slog.Logger
 	channel chan *nats.Msg
 	linger  time.Duration
+	url     string // without credentials, for the log
 
 	work   *worker
 	closed chan struct{} // closed when nats.go has ended the connection
@@ -113,6 +114,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		log:       log,
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
+		url:       redact(cfg.URL),
 		closed:    make(chan struct{}),
 		onConnect: s.onConnect,
 	}
@@ -188,7 +190,7 @@ func (b *Bus) handlers() []nats.Option {
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			now, last := time.Now().UnixNano(), b.complained.Load()
 			if now-last > int64(complainEvery) && b.complained.CompareAndSwap(last, now) {
-				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "error", err)
+				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "url", b.url, "error", err)
 			}
 		}),
 		nats.ErrorHandler(b.asyncError),

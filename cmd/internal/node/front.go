@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -49,15 +48,11 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
 	}
-	proxies, err := prefixes(c.TrustedProxies)
-	if err != nil {
-		return nil, fmt.Errorf("trusted_proxies: %w", err)
-	}
 	id := edge.NewID()
 	f.log = log.With("edge", id)
 	f.engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
-		TrustedProxies: proxies, MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
+		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
 		Log:     f.log,
 	})
@@ -146,7 +141,7 @@ func (f *front) fitPayload(wanted, nats int) {
 	}
 	f.engine.SetMaxPayload(limit)
 	f.log.Warn("engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
-		"engine.max_payload", wanted, "nats", nats, "used", limit)
+		"engine.max_payload", wanted, "nats_max_payload", nats, "used", limit)
 }
 
 // ready says why clients should go elsewhere now.
@@ -172,21 +167,4 @@ func (f *front) leave() {
 	f.bus.Close(ctx)
 	f.reading()
 	f.running.Wait()
-}
-
-// prefixes reads addresses and CIDR ranges.
-func prefixes(list []string) ([]netip.Prefix, error) {
-	var all []netip.Prefix
-	for _, item := range list {
-		p, err := netip.ParsePrefix(item)
-		if err != nil {
-			ip, ipErr := netip.ParseAddr(item)
-			if ipErr != nil {
-				return nil, fmt.Errorf("%q is neither an address nor a range: %w", item, err)
-			}
-			p = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
-		}
-		all = append(all, p)
-	}
-	return all, nil
 }

@@ -236,7 +236,7 @@ func TestWarningsAndLevels(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	var line struct{ Level, Msg string }
-	if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Level != "WARN" || !strings.Contains(line.Msg, "PARTYLINE_NONSENSE") {
+	if err := json.NewDecoder(bytes.NewReader(log.Bytes())).Decode(&line); err != nil || line.Level != "WARN" || !strings.Contains(line.Msg, "PARTYLINE_NONSENSE") {
 		t.Errorf("log: %s", log.String())
 	}
 	if status := Run(ctx, edgeFlavour, []string{"--print-config"}, environ, io.Discard, &log); status != exitOK || !strings.Contains(log.String(), "edge: warning: unknown environment variables") {

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Runs everything: `make test`. It installs what the tests need, goes on after a failure, and says at the end what failed
+# and what had to be left out.
+set -u
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# run NAME COMMAND…: runs a step and keeps its output for the summary.
+run() {
+  name=$1
+  shift
+  printf '\n=== %s\n' "$name"
+  { "$@" 2>&1; echo $? >"$work/status"; } | tee -a "$work/output"
+  if [ "$(cat "$work/status")" != 0 ]; then
+    failed=1
+    echo "$name" >>"$work/failed"
+  fi
+}
+
+leave_out() { echo "LEFT OUT: $1" | tee -a "$work/output"; }
+
+install_chromium() {
+  for browser in chromium chromium-browser google-chrome; do
+    command -v "$browser" >/dev/null && return
+  done
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    leave_out "the browser: install chromium (with root and apt this script does it)"
+    return
+  fi
+  echo "installing chromium"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >"$work/apt" 2>&1 ||
+    { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
+}
+
+install_npm() {
+  if ! command -v npm >/dev/null; then
+    leave_out "the official clients and the browser: install Node.js and npm"
+    return
+  fi
+  (cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
+    leave_out "the official clients and the browser: npm could not install test/node"
+}
+
+# Short runs of every fuzz target, from their seeds on.
+fuzz() {
+  for package in ./wire/eio ./wire/sio ./wire/msg ./subjects; do
+    for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" "$package" || return 1
+    done
+  done
+}
+
+unformatted() {
+  files=$(gofmt -l $(git ls-files '*.go' 2>/dev/null || find . -name '*.go'))
+  [ -z "$files" ] || { echo "not gofmt'ed:"; echo "$files"; return 1; }
+}
+
+install_chromium
+install_npm
+run gofmt unformatted
+run vet go vet ./...
+run build go build ./...
+run "unit, behaviours, official clients, browser" go test -race -timeout 12m ./...
+run "allocations, which -race hides" go test -run 'Alloc' ./...
+run "fuzz targets, briefly" fuzz
+if command -v node >/dev/null; then
+  run "the page's own code" node --test web/page/contract.test.mjs
+fi
+
+printf '\n=== summary\n'
+# Tests say what they left out; go test shows it only with -v, so they are asked again, from the cache.
+go test -race -timeout 12m -v ./test/... 2>/dev/null | grep -o 'LEFT OUT: .*' | sort -u >>"$work/output"
+grep -h '^LEFT OUT' "$work/output" | sort -u
+if [ "$failed" = 0 ]; then
+  echo "all passed"
+else
+  echo "FAILED:"
+  cat "$work/failed"
+fi
+exit "$failed"

@@ -1,0 +1,117 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+//go:embed page/index.html page/chat.js page/log.js page/contract.js page/style.css page/favicon.svg
+var pageFiles embed.FS
+
+// PageConfig is what the try-it page shows and uses.
+type PageConfig struct {
+	Prefix string // first tokens of every subject; "" is "sio"
+	Path   string // where the edge listens for Socket.IO, with slashes at both ends; "" is "/socket.io/"
+	NATS   string // URL that a reader's NATS client would use, or several with commas; credentials are not shown; may be empty
+}
+
+// contentSecurityPolicy lets the page use its own files and connections to its own host, nothing else.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// page serves the try-it page from memory. Static after construction.
+type page map[string]pageFile // by the URL's path
+
+type pageFile struct {
+	contentType string
+	etag        string
+	body        []byte
+}
+
+// NewPage returns a handler for "/" and the page's own files beside it; any other path is a 404. The page speaks to the
+// edge as any client does, and shows with each message its NATS subject. It expects the open namespaces of the
+// development mode.
+func NewPage(config PageConfig) http.Handler {
+	if config.Prefix == "" {
+		config.Prefix = "sio"
+	}
+	if config.Path == "" {
+		config.Path = "/socket.io/"
+	}
+	config.NATS = withoutCredentials(config.NATS)
+
+	var index bytes.Buffer
+	if err := template.Must(template.ParseFS(pageFiles, "page/index.html")).Execute(&index, config); err != nil {
+		panic(err) // the template is embedded and the data are three strings
+	}
+	icon := newPageFile("image/svg+xml", read("favicon.svg"))
+	return page{
+		"/":            newPageFile("text/html; charset=utf-8", index.Bytes()),
+		"/chat.js":     newPageFile("text/javascript; charset=utf-8", read("chat.js")),
+		"/log.js":      newPageFile("text/javascript; charset=utf-8", read("log.js")),
+		"/contract.js": newPageFile("text/javascript; charset=utf-8", read("contract.js")),
+		"/style.css":   newPageFile("text/css; charset=utf-8", read("style.css")),
+		"/favicon.svg": icon,
+		"/favicon.ico": icon, // browsers ask for this name on pages without a link, such as a plain test page
+	}
+}
+
+// ServeHTTP serves the file at exactly the URL's path. Files are revalidated each time, so that a new binary shows its
+// own page at once.
+func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	file, ok := p[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if !allowRead(w, r) {
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Security-Policy", contentSecurityPolicy)
+	h.Set("Content-Type", file.contentType)
+	h.Set("ETag", file.etag)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
+}
+
+func newPageFile(contentType string, body []byte) pageFile {
+	sum := sha256.Sum256(body)
+	return pageFile{contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: body}
+}
+
+// read returns a file that the directive above embeds.
+func read(name string) []byte {
+	body, err := pageFiles.ReadFile("page/" + name)
+	if err != nil {
+		panic(err)
+	}
+	return body
+}
+
+// withoutCredentials removes user and password from NATS URLs, as the page shows them to everyone. What is no URL is left out.
+func withoutCredentials(urls string) string {
+	var shown []string
+	for server := range strings.SplitSeq(urls, ",") {
+		server = strings.TrimSpace(server)
+		if server != "" && !strings.Contains(server, "://") {
+			server = "nats://" + server // NATS clients take a bare host and port
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Host == "" {
+			continue
+		}
+		u.User = nil
+		shown = append(shown, u.Scheme+"://"+u.Host)
+	}
+	return strings.Join(shown, ",")
+}

@@ -1,0 +1,84 @@
+package web
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPageFiles(t *testing.T) {
+	p := NewPage(PageConfig{})
+	for path, contentType := range map[string]string{
+		"/":            "text/html; charset=utf-8",
+		"/chat.js":     "text/javascript; charset=utf-8",
+		"/log.js":      "text/javascript; charset=utf-8",
+		"/contract.js": "text/javascript; charset=utf-8",
+		"/style.css":   "text/css; charset=utf-8",
+		"/favicon.svg": "image/svg+xml",
+		"/favicon.ico": "image/svg+xml",
+	} {
+		response := get(t, p, "GET", path)
+		if response.StatusCode != 200 || bodyOf(t, response) == "" {
+			t.Errorf("%s: status %d or empty", path, response.StatusCode)
+		}
+		for header, want := range map[string]string{
+			"Content-Type":            contentType,
+			"Cache-Control":           "no-cache",
+			"X-Content-Type-Options":  "nosniff",
+			"Content-Security-Policy": contentSecurityPolicy,
+		} {
+			if got := response.Header.Get(header); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, header, got, want)
+			}
+		}
+		again := get(t, p, "GET", path, "If-None-Match", response.Header.Get("Etag"))
+		if again.StatusCode != 304 {
+			t.Errorf("%s: %d with its own ETag", path, again.StatusCode)
+		}
+	}
+}
+
+func TestPageRefuses(t *testing.T) {
+	p := NewPage(PageConfig{})
+	for _, path := range []string{"/index.html", "/page/chat.js", "/contract.test.mjs", "/nothing", "//"} {
+		if response := get(t, p, "GET", path); response.StatusCode != 404 {
+			t.Errorf("%s: %d", path, response.StatusCode)
+		}
+	}
+	if response := get(t, p, "POST", "/"); response.StatusCode != 405 {
+		t.Errorf("POST: %d", response.StatusCode)
+	}
+}
+
+func TestPageKnowsItsConfiguration(t *testing.T) {
+	html := bodyOf(t, get(t, NewPage(PageConfig{}), "GET", "/"))
+	for _, want := range []string{`data-prefix="sio"`, `data-path="/socket.io/"`, `data-nats=""`, `src="/socket.io/socket.io.min.js"`} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	html = bodyOf(t, get(t, NewPage(PageConfig{Prefix: "a.b", Path: `/x"y/`, NATS: `nats://"<b>:4222`}), "GET", "/"))
+	for _, want := range []string{`data-prefix="a.b"`, `data-path="/x&#34;y/"`, `src="/x%22y/socket.io.min.js"`} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(html, "<b>") {
+		t.Error("the NATS URL is not escaped")
+	}
+}
+
+func TestPageShowsNoCredentials(t *testing.T) {
+	for given, want := range map[string]string{
+		"":                                      "",
+		"nats://127.0.0.1:4222":                 "nats://127.0.0.1:4222",
+		"127.0.0.1:4222":                        "nats://127.0.0.1:4222",
+		"u:secret@host:4222":                    "nats://host:4222",
+		"nats://token@a:1, tls://u:p@b:2/x?y#z": "nats://a:1,tls://b:2",
+		"nats://u:%zz@host":                     "",
+		"nats://[::1]:4222":                     "nats://[::1]:4222",
+	} {
+		if got := withoutCredentials(given); got != want {
+			t.Errorf("withoutCredentials(%q) is %q, want %q", given, got, want)
+		}
+	}
+}
