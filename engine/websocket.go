@@ -172,7 +172,7 @@ func (s *Session) readLoop(conn *wsConn) {
 // endReading ends the session after a failed read. The connection is closed by whoever is done last with it, the reader
 // or a writer that still has a close frame to send.
 func (s *Session) endReading(conn *wsConn, err error) {
-	last := closeFrame
+	reason, last := endOf(err), closeFrame
 	var closeErr *websocket.CloseError
 	switch {
 	case errors.Is(err, errNotUTF8):
@@ -181,7 +181,12 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	default:
 		last = nil // nobody is there, or gorilla has told the client what it did wrong
 	}
-	s.end(endOf(err), last)
+	s.end(reason, last)
+	if reason == TransportError {
+		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
+		conn.expectEnd(lastWrite)
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn.raw, 4*int64(s.maxPayload)))
+	}
 	s.mu.Lock()
 	s.readerDone = true
 	writing := s.writing

@@ -99,7 +99,7 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 		mux.Handle(bare, f.engine) // the reference answers here, too
 	}
 	if c.Page {
-		url := c.NATS.URL
+		url := "" // where NATS is for a reader of the page, which need not be where it is for the edge
 		if inside != nil {
 			url = inside.ClientURL()
 		}
