@@ -1,0 +1,281 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"partyline/internal/natsd/natsdtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// connect starts a bus and what reads from it; heard gets every message.
+func connect(t *testing.T, url string, heard func(*Message), options ...Option) *Bus {
+	t.Helper()
+	b, err := Connect(Config{URL: url}, slog.New(slog.DiscardHandler), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	if heard != nil {
+		running.Go(func() { b.Run(ctx, heard) })
+	}
+	t.Cleanup(func() {
+		closing, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		b.Close(closing)
+		cancel()
+		running.Wait()
+	})
+	return b
+}
+
+func client(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	t.Cleanup(func() { nc.Close(); <-closed })
+	return nc
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it did not come true that %s", what)
+		}
+	}
+}
+
+func wait(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("it did not come true that %s", what)
+	}
+}
+
+// inPlace waits until all that is wanted is in place.
+func inPlace(t *testing.T, b *Bus) {
+	t.Helper()
+	done := make(chan struct{})
+	b.WhenHeld(func() { close(done) })
+	wait(t, "the subscriptions hold", done)
+}
+
+func TestWhatIsHeldIsHeard(t *testing.T) {
+	server := natsdtest.Start(t)
+	heard := make(chan string, 100)
+	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.Subject + " via " + m.Via + " " + string(m.Data) })
+	nc := client(t, server.ClientURL())
+	for i := range 50 {
+		subject := fmt.Sprintf("a.%d", i)
+		b.Subscribe(subject)
+		inPlace(t, b)
+		if err := nc.Publish(subject, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := <-heard, subject+" via "+subject+" x"; got != want {
+			t.Fatalf("heard %q, want %q", got, want)
+		}
+	}
+}
+
+func TestOneOrderAcrossSubscriptions(t *testing.T) {
+	server := natsdtest.Start(t)
+	const rooms, messages = 200, 5000
+	done := make(chan struct{})
+	next := 0
+	b := connect(t, server.ClientURL(), func(m *Message) {
+		if want := fmt.Sprint(next); string(m.Data) != want {
+			t.Errorf("heard %s, want %s", m.Data, want)
+		}
+		if next++; next == messages {
+			close(done)
+		}
+	})
+	for i := range rooms {
+		b.Subscribe(fmt.Sprintf("room.%d", i))
+	}
+	inPlace(t, b)
+	nc := client(t, server.ClientURL())
+	for i := range messages {
+		if err := nc.Publish(fmt.Sprintf("room.%d", i*7%rooms), fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, "all messages arrive", done)
+}
+
+func TestSubscriptionsLinger(t *testing.T) {
+	server := natsdtest.Start(t)
+	heard := make(chan string, 10)
+	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.Subject }, Linger(300*time.Millisecond))
+	nc := client(t, server.ClientURL())
+	b.Subscribe("a")
+	b.Subscribe("a")
+	b.Unsubscribe("a")
+	inPlace(t, b)
+	b.Unsubscribe("a")
+	b.Unsubscribe("a") // one too many is harmless
+	if err := nc.Publish("a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-heard; got != "a" {
+		t.Fatalf("heard %q", got)
+	}
+	b.Subscribe("a") // in time
+	b.Subscribe("later")
+	b.Unsubscribe("later")
+	eventually(t, "a subscription that was left later goes", func() bool { return b.work.count() == 1 })
+	if err := nc.Publish("a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-heard; got != "a" { // it found a user again and stayed
+		t.Fatalf("heard %q", got)
+	}
+	b.Unsubscribe("a")
+	eventually(t, "the subscription goes", func() bool { return b.work.count() == 0 })
+}
+
+func TestNATSGoneAndBack(t *testing.T) {
+	server := natsdtest.Start(t)
+	heard := make(chan string, 10)
+	b := connect(t, server.ClientURL(), func(m *Message) { heard <- string(m.Data) })
+	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
+	b.Subscribe("before")
+	inPlace(t, b)
+	server.Stop()
+	eventually(t, "the bus notices", func() bool { return !b.Connected() })
+	if err := b.Publish([]byte("a"), nil, nil); !errors.Is(err, ErrOffline) {
+		t.Errorf("publishing while NATS is away: %v", err)
+	}
+	if why := b.Ready(); !slices.Contains(why, "not connected to NATS") {
+		t.Errorf("ready: %v", why)
+	}
+	b.Subscribe("meanwhile")
+	offline, online := make(chan struct{}), make(chan struct{})
+	b.WhenHeldOrOffline(func() { close(offline) })
+	b.WhenHeld(func() { close(online) })
+	b.Later("notices", "", nil, []byte("lost"), false)
+	b.Later("notices", "", nil, []byte("kept"), true)
+	wait(t, "who does not insist on NATS is called", offline)
+	select {
+	case <-online:
+		t.Fatal("called while NATS is away")
+	default:
+	}
+	b.Subscribe("notices")
+	server.Restart()
+	wait(t, "the subscriptions hold again", online)
+	nc := client(t, server.ClientURL())
+	for _, subject := range []string{"before", "meanwhile"} {
+		if err := nc.Publish(subject, []byte(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []string{<-heard, <-heard, <-heard}
+	slices.Sort(got)
+	if want := []string{"before", "kept", "meanwhile"}; !slices.Equal(got, want) {
+		t.Errorf("heard %v, want %v", got, want)
+	}
+	eventually(t, "the bus is ready again", func() bool { return len(b.Ready()) == 0 })
+}
+
+func TestNATSNotThereAtStart(t *testing.T) {
+	server := natsdtest.Start(t)
+	url := server.ClientURL()
+	server.Stop()
+	b := connect(t, url, func(*Message) {})
+	b.Subscribe("a")
+	if why := b.Ready(); len(why) == 0 {
+		t.Error("ready without NATS")
+	}
+	if err := b.Publish([]byte("a"), nil, nil); !errors.Is(err, ErrOffline) {
+		t.Errorf("publish: %v", err)
+	}
+	server.Restart()
+	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
+}
+
+func TestOverflowIsCountedAndTold(t *testing.T) {
+	server := natsdtest.Start(t)
+	b := connect(t, server.ClientURL(), nil, Channel(10))
+	b.Subscribe("a")
+	inPlace(t, b)
+	nc := client(t, server.ClientURL())
+	for range 100 {
+		if err := nc.Publish("a", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "90 messages are dropped", func() bool { return b.Dropped() == 90 })
+	eventually(t, "the bus says so", func() bool { return strings.Contains(strings.Join(b.Ready(), " "), "dropped") })
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { b.Run(ctx, func(*Message) {}) })
+	eventually(t, "the bus is ready again", func() bool { return len(b.Ready()) == 0 })
+	cancel()
+	running.Wait()
+}
+
+func TestTooLong(t *testing.T) {
+	server := natsdtest.Start(t)
+	b := connect(t, server.ClientURL(), func(*Message) {})
+	inPlace(t, b)
+	subject, reply := bytes.Repeat([]byte("s"), 2000), bytes.Repeat([]byte("r"), 1001)
+	if err := b.Publish(subject, reply, nil); !errors.Is(err, ErrSubjectTooLong) {
+		t.Errorf("subjects of 3,001 bytes: %v", err)
+	}
+	if err := b.PublishWithHeader(subject, reply, nil, nil); !errors.Is(err, ErrSubjectTooLong) {
+		t.Errorf("subjects of 3,001 bytes: %v", err)
+	}
+	if err := b.Publish(subject, reply[:1000], nil); err != nil {
+		t.Errorf("subjects of 3,000 bytes: %v", err)
+	}
+	if err := b.Publish([]byte("a"), nil, make([]byte, b.MaxPayload()+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a message over the limit: %v", err)
+	}
+	inPlace(t, b) // the connection stands
+}
+
+func TestNobodyThere(t *testing.T) {
+	server := natsdtest.Start(t)
+	heard := make(chan bool, 1)
+	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.NoResponders() })
+	b.Subscribe("answers.*")
+	inPlace(t, b)
+	if err := b.Publish([]byte("nobody"), []byte("answers.1"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if !<-heard {
+		t.Error("the server's 503 was not recognised")
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"nats://a:b@h:1,nats://h2": "nats://…@h:1,nats://h2", "h:4222": "h:4222", "tls://token@h": "tls://…@h", "": "",
+	} {
+		if got := redact(in); got != want {
+			t.Errorf("redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package partyline_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layer is what a package may import of this module; arrows only go down.
+var layers = map[string][]string{
+	"wire/eio":                 {},
+	"wire/sio":                 {},
+	"wire/msg":                 {},
+	"subjects":                 {},
+	"internal/tally":           {},
+	"bus":                      {"internal/tally"},
+	"engine":                   {"wire/eio", "internal/tally"},
+	"engine/enginetest":        {},
+	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/tally"},
+	"edge/edgetest":            {"bus", "edge", "engine", "engine/enginetest", "subjects"},
+	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
+	"admin":                    {"internal/tally"},
+	"web":                      {},
+	"internal/natsd":           {},
+	"internal/natsd/natsdtest": {},
+	"cmd/internal/node":        {"admin", "bus", "config", "edge", "engine", "internal/tally", "subjects", "web"},
+	"cmd/edge":                 {"cmd/internal/node", "config"},
+	"cmd/embedded":             {"cmd/internal/node", "config", "internal/natsd"},
+}
+
+// doors names the only packages through which a heavy dependency comes in.
+var doors = map[string][]string{
+	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
+	"github.com/nats-io/nats.go":     {"bus"},
+	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
+	"github.com/knadh/koanf":         {"config"},
+	"github.com/spf13/pflag":         {"config"},
+	"github.com/prometheus":          {"admin"},
+	"go.yaml.in/yaml":                {"config"},
+	"golang.org/x/term":              {"cmd/internal/node"},
+	"go.uber.org/goleak":             {},
+}
+
+// stdOnly are packages that must not import anything but the standard library, and the embedded files.
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "subjects", "internal/tally", "web"}
+
+const module = "partyline"
+
+func TestArrowsOnlyGoDown(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		allowed, known := layers[name]
+		if len(p.GoFiles) == 0 {
+			continue // tests only
+		}
+		if !known {
+			t.Errorf("package %s has no place in the layout: give it one in this test and in docs/architecture.md", name)
+		}
+		for _, imported := range p.Imports {
+			inner, ours := strings.CutPrefix(imported, module+"/")
+			switch {
+			case ours && !slices.Contains(allowed, inner):
+				t.Errorf("%s imports %s, which is not below it", name, inner)
+			case !ours && strings.Contains(strings.SplitN(imported, "/", 2)[0], "."):
+				door(t, name, imported)
+			}
+		}
+	}
+}
+
+// door checks that a package may import something from outside.
+func door(t *testing.T, name, imported string) {
+	t.Helper()
+	if slices.Contains(stdOnly, name) {
+		t.Errorf("%s imports %s, but it may import the standard library only", name, imported)
+	}
+	for dependency, allowed := range doors {
+		if imported == dependency || strings.HasPrefix(imported, dependency+"/") {
+			if !slices.Contains(allowed, name) {
+				t.Errorf("%s imports %s, whose only doors are %v", name, imported, allowed)
+			}
+			return
+		}
+	}
+	t.Errorf("%s imports %s, which has no door: decide which package may", name, imported)
+}
+
+type goPackage struct {
+	ImportPath string
+	GoFiles    []string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p goPackage
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
