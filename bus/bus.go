@@ -126,7 +126,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	opts = append(append(opts, b.handlers()...), s.nats...)
 	url := cfg.URL
 	if s.inProcess {
-		url = ""
+		url, b.url = "", "in this process"
 	}
 	if b.nc, err = nats.Connect(url, opts...); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(cfg.URL), err)
@@ -171,7 +171,7 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
-		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", redact(nc.ConnectedUrl()))
+		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
 		b.work.connectionChanged()
 		b.onConnect()
 	}

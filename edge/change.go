@@ -68,9 +68,15 @@ func (e *Edge) subjectsOf(m *bus.Message, sub *subjects.Subject) (sockets []*soc
 
 // changeRooms joins or leaves, and returns the sockets for which it holds. It fails only for a single socket.
 func (e *Edge) changeRooms(sub *subjects.Subject, sockets []*socket, tokens []string) ([]*socket, error) {
+	done := make([]*socket, 0, len(sockets))
+	var failed error
+	defer func() {
+		if failed != nil {
+			e.complaints.about(sub.Namespace, "a socket could not join rooms", failed)
+		}
+	}()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	done := make([]*socket, 0, len(sockets))
 	for _, s := range sockets {
 		if sub.Verb == subjects.VerbLeave {
 			for _, token := range tokens {
@@ -80,7 +86,7 @@ func (e *Edge) changeRooms(sub *subjects.Subject, sockets []*socket, tokens []st
 			if sub.Target == subjects.TargetSocket {
 				return nil, err
 			}
-			e.complaints.about(s.ns.name, "a socket could not join rooms", err)
+			failed = err
 			continue
 		}
 		done = append(done, s)

@@ -275,12 +275,26 @@ func (c *connection) connect(p sio.Packet) {
 			e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		})
 	}
+	heard := s.ns.heard
 	e.mu.Unlock()
-	e.ask(s, c.handshake(s.id, p.Data))
+	body := c.handshake(s.id, p.Data)
+	if heard {
+		e.ask(s, body)
+		return
+	}
+	e.bus.WhenHeldOrOffline(func() {
+		e.mu.Lock()
+		s.ns.heard = true
+		e.mu.Unlock()
+		e.ask(s, body)
+	})
 }
 
 // ask publishes the connect request, or the notice of an open namespace.
 func (e *Edge) ask(s *socket, body []byte) {
+	if s.state.Load() == gone {
+		return
+	}
 	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
 	if s.ns.rules.Connect == ConnectOpen {
 		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"bytes"
+	"errors"
 	"strings"
 	"unsafe"
 
@@ -103,6 +105,8 @@ func (e *Edge) content(m *bus.Message, event bool) (text []byte, attachments [][
 			return nil, nil, err
 		}
 	}
+	// Clients would read white space in front of the array as an ack id (socket.io-parser: Number(" ") is 0).
+	text = bytes.TrimLeft(text, " \t\r\n")
 	if event {
 		e.name, err = msg.EventName(e.name[:0], text)
 	} else {
@@ -116,10 +120,10 @@ func (e *Edge) content(m *bus.Message, event bool) (text []byte, attachments [][
 
 // receivers is who a message is for. It says no when that is nobody here.
 func (e *Edge) receivers(m *bus.Message, sub *subjects.Subject) (ns *namespace, list []*socket, ok bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if sub.Target == subjects.TargetSocket {
+		e.mu.Lock()
 		s := e.sockets[sub.Socket]
+		e.mu.Unlock()
 		switch {
 		case s == nil:
 			e.drop(m, dropUnknownSocket, nil)
@@ -131,6 +135,8 @@ func (e *Edge) receivers(m *bus.Message, sub *subjects.Subject) (ns *namespace, 
 		}
 		return s.ns, []*socket{s}, true
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if ns = e.namespaces[sub.Namespace]; ns == nil {
 		return nil, nil, false
 	}
@@ -272,6 +278,10 @@ func (e *Edge) handleAdmission(m *bus.Message, s *socket) {
 		e.reject(s, m.Header.Get(msg.HeaderError), data, refusedByService)
 	default:
 		a, err := msg.ParseAdmission(m.Data)
+		if errors.Is(err, msg.ErrNotArray) {
+			e.drop(m, dropBadBody, err) // the PubAck of a stream that records events: nobody's decision
+			return
+		}
 		if err != nil {
 			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)

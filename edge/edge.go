@@ -51,8 +51,7 @@ type Edge struct {
 	sockets    map[string]*socket    // guarded by mu; by id
 	generation uint64                // guarded by mu: marks the sockets of a union
 
-	name       []byte   // owned by the goroutine of Handle: scratch for event names
-	parts      [][]byte // owned by the goroutine of Handle: scratch for attachments
+	name       []byte // owned by the goroutine of Handle: scratch for event names
 	complaints complaints
 	stats      stats
 }
@@ -186,7 +185,7 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Gauge(&s.sockets, "sockets", "Socket.IO sockets that are connected to a namespace.")
 	set.Gauge(&s.rooms, "rooms", "Rooms with a member on this edge.")
 	set.Counter(&s.eventsIn, "events_in_total", "Events from clients that were published.")
-	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published.")
+	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published; their clients get no ack.")
 	set.Counter(&s.acksIn, "acks_in_total", "Acks from clients.")
 	set.Counter(&s.eventsOut, "events_out_total", "Events from NATS that had receivers here.")
 	set.Counter(&s.deliveries, "deliveries_total", "Events handed to sessions: one for each receiver.")

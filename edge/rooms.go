@@ -14,6 +14,7 @@ type namespace struct {
 	rules *Namespace // static
 
 	users   int              // guarded by Edge.mu: sockets in any state
+	heard   bool             // guarded by Edge.mu: what its sockets need is on its way to NATS, see Edge.enter
 	members members          // guarded by Edge.mu: admitted sockets
 	rooms   map[string]*room // guarded by Edge.mu; by name as in subjects
 }
@@ -93,15 +94,29 @@ func roomTokens(names []string) ([]string, error) {
 	return tokens, nil
 }
 
-// enter makes the namespace exist and counts the socket. Needs mu.
+// enter makes the namespace exist and counts the socket. The namespace's own subscription and those of its automatic
+// rooms are wanted from now on, not from the admission on: a service may publish right behind its answer. Needs mu.
 func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
 	ns := e.namespaces[token]
 	if ns == nil {
 		ns = &namespace{name: name, token: token, rules: rules, rooms: make(map[string]*room)}
 		e.namespaces[token] = ns
+		for _, subject := range e.expected(ns) {
+			e.bus.Subscribe(subject)
+		}
 	}
 	ns.users++
 	return ns
+}
+
+// expected is what every socket of a namespace will hear.
+func (e *Edge) expected(ns *namespace) []string {
+	subjects := []string{e.prefix.NamespaceAll(ns.token)}
+	rooms, _ := roomTokens(ns.rules.AutoJoin) // admit complains about bad ones
+	for _, token := range rooms {
+		subjects = append(subjects, e.prefix.RoomInterest(ns.token, token))
+	}
+	return subjects
 }
 
 // join puts a socket into rooms. All or none: it fails when that would be too many, or when the socket is gone. Needs mu.
@@ -161,9 +176,6 @@ func (e *Edge) unlink(s *socket, m membership) {
 
 // appear makes a socket a member of its namespace. Needs mu.
 func (e *Edge) appear(s *socket) {
-	if len(s.ns.members.list) == 0 {
-		e.bus.Subscribe(e.prefix.NamespaceAll(s.ns.token))
-	}
 	s.index = s.ns.members.add(s)
 	e.stats.sockets.Add(1)
 }
@@ -185,12 +197,12 @@ func (e *Edge) vanish(s *socket) []string {
 		}
 		s.index = -1
 		e.stats.sockets.Add(-1)
-		if len(ns.members.list) == 0 {
-			e.bus.Unsubscribe(e.prefix.NamespaceAll(ns.token))
-		}
 	}
 	if ns.users--; ns.users == 0 {
 		delete(e.namespaces, ns.token)
+		for _, subject := range e.expected(ns) {
+			e.bus.Unsubscribe(subject)
+		}
 	}
 	delete(e.sockets, s.id)
 	s.conn.forget(s)

@@ -149,7 +149,9 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 		e.mu.Unlock()
 		return
 	}
-	s.timer.Stop()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	e.vanish(s)
 	e.mu.Unlock()
 	s.conn.refuse(s.ns.name, message, data, kind)

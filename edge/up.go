@@ -67,11 +67,10 @@ func (c *connection) publish(s *socket, p sio.Packet, attachments [][]byte, sc *
 		for name, values := range header {
 			own[name] = values
 		}
-		c.send(s, sc.subject, sc.reply, own, body)
+		c.count(c.send(sc.subject, sc.reply, own, body))
 	} else {
-		c.send(s, sc.subject, sc.reply, header, body)
+		c.count(c.send(sc.subject, sc.reply, header, body))
 	}
-	e.stats.eventsIn.Inc()
 	if rule != nil {
 		c.relay(s, rule, header, body, p.Data, sc)
 	}
@@ -92,20 +91,26 @@ func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
 	return body, bus.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}
 }
 
-// send publishes; what cannot be sent is counted, and its client gets no ack.
-func (c *connection) send(s *socket, subject, reply []byte, header bus.Header, body []byte) {
-	var err error
+// count counts an event; one that could not be sent gets no ack.
+func (c *connection) count(err error) {
+	if err == nil {
+		c.edge.stats.eventsIn.Inc()
+	} else {
+		c.edge.stats.eventsFailed.Inc()
+	}
+}
+
+// send publishes what a client's event causes.
+func (c *connection) send(subject, reply []byte, header bus.Header, body []byte) (err error) {
 	if header == nil {
 		err = c.edge.bus.Publish(subject, reply, body)
 	} else {
 		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
 	}
-	if err != nil {
-		c.edge.stats.eventsFailed.Inc()
-		if !errors.Is(err, bus.ErrOffline) { // that is in the log already
-			c.edge.complaints.about(string(subject), "an event of a client could not be published", err)
-		}
+	if err != nil && !errors.Is(err, bus.ErrOffline) { // that is in the log already
+		c.edge.complaints.about(string(subject), "an event of a client could not be published", err)
 	}
+	return err
 }
 
 // relay passes an event on to other clients. A rule is nothing but a publish on the public subjects.
@@ -138,8 +143,9 @@ func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text
 			return
 		}
 	}
-	e.stats.relayed.Inc()
-	c.send(s, sc.subject, sc.reply, header, body)
+	if c.send(sc.subject, sc.reply, header, body) == nil {
+		e.stats.relayed.Inc()
+	}
 }
 
 // ownRoom is the room that the event's first argument names, as in subjects, if the socket is in it.

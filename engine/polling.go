@@ -62,7 +62,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if s.poll == p {
 		s.poll = nil
 	}
-	ending := s.state != open || p.replaced
+	// What a session that is closing still has to say goes alone, and the close packet with the next poll (reference:
+	// Socket.close waits for "drain"). The official client reads a close packet at once and the messages before it a
+	// moment later, so together the reason in a DISCONNECT would come too late.
+	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
 	s.mu.Unlock()
 	n := writePayload(w, r, frames, ending)
 	s.server.stats.bytesOut.Add(n)

@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,7 +216,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		session.attach(conn)
 	}
 	session.receiver = s.set.Handler(session, &Opening{
-		Header: r.Header, Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),
+		Header: s.withoutSessionID(r.Header), Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),
 	})
 	s.begin(session)
 	if conn := session.conn; conn != nil {
@@ -226,6 +227,27 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	s.stats.opened[0].Inc()
 	session.servePoll(w, r)
+}
+
+// withoutSessionID is the header without the cookie that may carry the id of the browser's other session: an id opens
+// the session to whoever reads it, so it stays in the engine.
+func (s *Server) withoutSessionID(h http.Header) http.Header {
+	if s.set.Cookie == "" || h.Get("Cookie") == "" {
+		return h
+	}
+	h = h.Clone()
+	var kept []string
+	for _, line := range h["Cookie"] {
+		for _, pair := range strings.Split(line, ";") {
+			if name, _, _ := strings.Cut(pair, "="); strings.TrimSpace(name) != s.set.Cookie {
+				kept = append(kept, strings.TrimSpace(pair))
+			}
+		}
+	}
+	if h.Del("Cookie"); len(kept) > 0 {
+		h.Set("Cookie", strings.Join(kept, "; "))
+	}
+	return h
 }
 
 // begin makes a session live: it can be reached, the client is told its id, heartbeats start.

@@ -210,9 +210,10 @@ func (s *Session) Close(reason Reason) {
 	case s.conn != nil:
 		s.enqueue(closeFrame)
 		s.state = closed
-	case s.poll != nil:
-		s.poll.wake() // it appends the close packet
 	default:
+		if s.poll != nil {
+			s.poll.wake()
+		}
 		s.timer = time.AfterFunc(closeTimeout, func() { s.fail(reason) })
 	}
 	if s.state == closed {
@@ -236,7 +237,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 	}
 	s.state = closed
 	s.timer.Stop()
-	s.queue, s.spare = nil, nil
+	s.release(s.take())
 	if s.conn != nil {
 		// A writer may be waiting for a client that does not read.
 		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(lastWrite))

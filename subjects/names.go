@@ -18,16 +18,16 @@ const maxTailBytes = 3 * MaxNameBytes
 
 var (
 	// ErrNameTooLong is returned for a name of more than MaxNameBytes bytes.
-	ErrNameTooLong = errors.New("subjects: name longer than 512 bytes")
+	ErrNameTooLong = errors.New("name longer than 512 bytes")
 	// ErrTooManyTokens is returned for an event or a room whose tail has more than MaxNameTokens tokens.
-	ErrTooManyTokens = errors.New("subjects: name of more than 16 tokens (parts between dots)")
+	ErrTooManyTokens = errors.New("name of more than 16 tokens (parts between dots)")
 	// ErrNotUTF8 is returned for a name that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("subjects: name is not valid UTF-8")
+	ErrNotUTF8 = errors.New("name is not valid UTF-8")
 	// ErrNamespace is returned for a namespace that does not begin with a slash.
 	ErrNamespace = errors.New(`subjects: namespace does not begin with "/"`)
 	// ErrSpelling is returned for a token or tail that is not the spelling of a name: a bad or needless escape, small
 	// hexadecimal digits, or a character that must be escaped.
-	ErrSpelling = errors.New("subjects: not the spelling of a name in a subject")
+	ErrSpelling = errors.New("not the spelling of a name in a subject")
 )
 
 // AppendEvent appends the tail that stands for an event's name in <p>.<ns>.on.<tail>, and returns the extended slice.

@@ -12,7 +12,7 @@ import (
 const MaxPrefixBytes = 128
 
 // ErrPrefix is wrapped by the errors of NewPrefix.
-var ErrPrefix = errors.New("subjects: bad prefix")
+var ErrPrefix = errors.New("bad prefix")
 
 // Prefix is what all subjects of one installation begin with, "sio" unless configured otherwise. NewPrefix makes it;
 // the zero Prefix makes subjects that NATS refuses. It can be copied and compared.

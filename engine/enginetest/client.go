@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,10 @@ type Client struct {
 	in   chan frame // closed when reading ends
 	done chan struct{}
 	talk *Conversation
-	Open string // the data of the open packet
+	// writing is held while a frame is written: the reader answers pings beside the test.
+	writing sync.Mutex
+	deaf    atomic.Bool // forget what comes
+	Open    string      // the data of the open packet
 }
 
 type frame struct {
@@ -88,8 +92,11 @@ func (c *Client) read() {
 			return
 		}
 		c.talk.Note("%s <- %.200q", c.name, data)
-		if string(data) == "2" {
+		if kind == websocket.TextMessage && string(data) == "2" {
 			c.Send("3")
+			continue
+		}
+		if c.deaf.Load() {
 			continue
 		}
 		c.in <- frame{text: string(data), binary: kind == websocket.BinaryMessage}
@@ -99,13 +106,19 @@ func (c *Client) read() {
 // Send sends one text frame. Failures show in what does not come back.
 func (c *Client) Send(text string) {
 	c.talk.Note("%s -> %.200q", c.name, text)
-	_ = c.ws.WriteMessage(websocket.TextMessage, []byte(text))
+	c.write(websocket.TextMessage, []byte(text))
 }
 
 // SendBinary sends one binary frame.
 func (c *Client) SendBinary(data []byte) {
 	c.talk.Note("%s -> binary %.200q", c.name, data)
-	_ = c.ws.WriteMessage(websocket.BinaryMessage, data)
+	c.write(websocket.BinaryMessage, data)
+}
+
+func (c *Client) write(kind int, data []byte) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_ = c.ws.WriteMessage(kind, data)
 }
 
 // Next waits for the next frame; pings are answered on the way. A binary frame has the letter b in front.
@@ -148,6 +161,9 @@ func (c *Client) ExpectEnd() {
 		}
 	}
 }
+
+// Ignore makes the client read and forget all that comes from now on, but pings.
+func (c *Client) Ignore() { c.deaf.Store(true) }
 
 // Pending is how many frames have come and were not looked at.
 func (c *Client) Pending() int { return len(c.in) }

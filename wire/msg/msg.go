@@ -34,29 +34,29 @@ const (
 // The errors of this package, alone or wrapped, as their functions say. All mean that the body (or header) must be dropped or refused.
 var (
 	// ErrNotUTF8 is returned for a body that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("msg: body is not valid UTF-8")
+	ErrNotUTF8 = errors.New("body is not valid UTF-8")
 	// ErrNotJSON is returned for a body that is not valid JSON, such as an empty one.
-	ErrNotJSON = errors.New("msg: body is not valid JSON")
+	ErrNotJSON = errors.New("body is not valid JSON")
 	// ErrNotArray is returned for a body that is JSON, but no array.
-	ErrNotArray = errors.New("msg: body is not a JSON array")
+	ErrNotArray = errors.New("body is not a JSON array")
 	// ErrNotObject is returned for a payload that is JSON, but no object.
-	ErrNotObject = errors.New("msg: payload is not a JSON object")
+	ErrNotObject = errors.New("payload is not a JSON object")
 	// ErrNoName is returned for the body of an event that does not begin with its name, a string or a number.
-	ErrNoName = errors.New("msg: first element is not an event name (a string or a number)")
+	ErrNoName = errors.New("first element is not an event name (a string or a number)")
 	// ErrReserved is returned for an event with a name that Socket.IO keeps for itself.
-	ErrReserved = errors.New("msg: event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
+	ErrReserved = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
 	// ErrLoneSurrogate is returned for a name with an escape such as \ud800 that stands for half a character.
-	ErrLoneSurrogate = errors.New(`msg: name contains half a surrogate pair (such as "\ud800")`)
+	ErrLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
 	// ErrRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
-	ErrRooms = errors.New("msg: body is not an array of one or more room names")
+	ErrRooms = errors.New("body is not an array of one or more room names")
 	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true] and [false].
-	ErrDisconnect = errors.New("msg: body of a disconnect must be empty, [], [true] or [false]")
+	ErrDisconnect = errors.New("body of a disconnect must be empty, [], [true] or [false]")
 	// ErrAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
-	ErrAdmission = errors.New("msg: bad answer to a connect request")
+	ErrAdmission = errors.New("bad answer to a connect request")
 	// ErrRefusal is returned for the body of a refusal that is none of empty, [] and [data].
-	ErrRefusal = errors.New("msg: body of a refusal must be empty, [] or [data]")
+	ErrRefusal = errors.New("body of a refusal must be empty, [] or [data]")
 	// ErrAttachments is wrapped by the errors about attachments: their header, lengths and placeholders.
-	ErrAttachments = errors.New("msg: bad attachments")
+	ErrAttachments = errors.New("bad attachments")
 )
 
 // CheckArray tells whether body is valid UTF-8 and a JSON array: the arguments of an ack. Its errors are ErrNotUTF8,

@@ -134,7 +134,7 @@ func isLocalHost(host string) bool {
 
 // fitPayload keeps clients' packets below what NATS takes.
 func (f *front) fitPayload(wanted, nats int) {
-	limit := nats - natsHeadroom
+	limit := max(nats-natsHeadroom, nats/2) // a NATS server with tiny messages still takes something
 	if wanted <= limit {
 		f.engine.SetMaxPayload(wanted)
 		return

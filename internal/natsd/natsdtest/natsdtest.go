@@ -127,11 +127,12 @@ func (s *Server) start() {
 		ns.WaitForShutdown()
 		s.t.Fatalf("natsdtest: no server on port %d within %s", options.Port, deadline)
 	}
-	options.Port = ns.Addr().(*net.TCPAddr).Port
+	known := options.Clone() // the server goes on reading its own
+	known.Port = ns.Addr().(*net.TCPAddr).Port
 	if address := ns.ClusterAddr(); address != nil {
-		options.Cluster.Port = address.Port
+		known.Cluster.Port = address.Port
 	}
-	s.options, s.ns = options, ns
+	s.options, s.ns = known, ns
 }
 
 // Stop ends the server, as a crash would for its clients, and returns when it has ended. Stopping a stopped server does

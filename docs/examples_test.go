@@ -1,0 +1,380 @@
+package docs_test
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/config"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/engine/enginetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+const patience = 10 * time.Second
+
+// TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats command
+// would; comments tell what clients do, and what they and the commands must receive.
+func TestExamples(t *testing.T) {
+	namespaces := exampleNamespaces(t)
+	for _, b := range blocks(t, "subjects.md", "sh") {
+		t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) {
+			s := newScene(t, namespaces)
+			for i, line := range strings.Split(strings.TrimSpace(b.text), "\n") {
+				s.talk("subjects.md:%d: %s", b.line+i, line)
+				s.line(line)
+			}
+			s.end()
+		})
+	}
+}
+
+// exampleNamespaces reads the configuration that the document shows.
+func exampleNamespaces(t *testing.T) map[string]edge.Namespace {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	writeFile(t, file, theBlock(t, "subjects.md", "yaml"))
+	loaded, err := config.Load(config.FlavourEdge, []string{"--config", file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded.Config.Namespaces
+}
+
+// scene is one block while it runs: an edge, a NATS client, and the people of the example.
+type scene struct {
+	t       *testing.T
+	node    *edgetest.Node
+	nc      *nats.Conn
+	heard   chan *nats.Msg // what `nats sub` prints
+	answers []*nats.Msg    // what `nats request` prints
+	last    *nats.Msg      // the message that lines about reply and header are about
+	people  map[string]*person
+	ids     map[string]string // $ANN → the socket's id
+}
+
+// person is a client of the example.
+type person struct {
+	*enginetest.Client
+	head string // the namespace as a packet has it: "" or "/chat,"
+	live bool
+	acks int // wanted so far
+}
+
+func newScene(t *testing.T, namespaces map[string]edge.Namespace) *scene {
+	t.Helper()
+	server := natsdtest.Start(t)
+	nc := connect(t, server.ClientURL())
+	return &scene{
+		t: t, nc: nc, node: edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready(),
+		heard: make(chan *nats.Msg, 1000), people: map[string]*person{}, ids: map[string]string{},
+	}
+}
+
+func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	ended := make(chan struct{})
+	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(ended) }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close(); <-ended })
+	return nc
+}
+
+func (s *scene) talk(format string, args ...any) { s.node.Talk.Note(format, args...) }
+
+func (s *scene) line(line string) {
+	s.t.Helper()
+	comment, isComment := strings.CutPrefix(line, "#")
+	if !isComment {
+		s.command(words(s.t, line, s.ids))
+		return
+	}
+	comment = s.expand(strings.TrimSpace(comment))
+	for _, f := range forms {
+		if m := f.pattern.FindStringSubmatch(comment); m != nil {
+			f.act(s, m[1:])
+			return
+		}
+	}
+	s.t.Fatalf("no form of comment: %s", line)
+}
+
+// expand replaces the ids that are known.
+func (s *scene) expand(text string) string {
+	for name, id := range s.ids {
+		text = strings.ReplaceAll(text, name, id)
+	}
+	return text
+}
+
+// end sees to it that nothing came that the document does not tell.
+func (s *scene) end() {
+	s.t.Helper()
+	for _, p := range s.people {
+		if p.live {
+			s.publish("sio."+strings.Trim(p.head, "/,")+".emit.all", `["the end"]`, nil, "")
+			break
+		}
+	}
+	for _, p := range s.people {
+		if p.live {
+			p.Expect("42" + p.head + `["the end"]`)
+		}
+	}
+	if len(s.heard) > 0 {
+		m := <-s.heard
+		s.t.Errorf("heard and not told: %s %s", m.Subject, m.Data)
+	}
+	if len(s.answers) > 0 {
+		s.t.Errorf("answered and not told: %s %v", s.answers[0].Data, s.answers[0].Header)
+	}
+}
+
+// command executes a line of the nats command, in the few forms that the document uses.
+func (s *scene) command(line []string) {
+	s.t.Helper()
+	var args []string
+	var reply string
+	header := nats.Header{}
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case "-H":
+			i++
+			name, value, _ := strings.Cut(line[i], ":")
+			header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		case "--reply":
+			i++
+			reply = line[i]
+		case "&":
+		default:
+			args = append(args, line[i])
+		}
+	}
+	if len(args) < 3 || args[0] != "nats" {
+		s.t.Fatalf("no form of command: %q", line)
+	}
+	body := strings.Join(args[3:], " ")
+	var err error
+	switch args[1] {
+	case "sub":
+		_, err = s.nc.ChanSubscribe(args[2], s.heard)
+	case "reply":
+		_, err = s.nc.QueueSubscribe(args[2], "NATS-RPLY-22", func(m *nats.Msg) {
+			_ = m.RespondMsg(&nats.Msg{Header: maps.Clone(header), Data: []byte(body)})
+		})
+	case "pub":
+		s.publish(args[2], body, header, reply)
+	case "request":
+		var answer *nats.Msg
+		if answer, err = s.nc.RequestMsg(&nats.Msg{Subject: args[2], Header: header, Data: []byte(body)}, patience); err == nil {
+			s.answers = append(s.answers, answer)
+		}
+	default:
+		s.t.Fatalf("no form of command: %q", line)
+	}
+	if err == nil {
+		err = s.nc.Flush()
+	}
+	if err != nil {
+		s.t.Fatalf("%q: %v", line, err)
+	}
+}
+
+func (s *scene) publish(subject, body string, header nats.Header, reply string) {
+	s.t.Helper()
+	if err := s.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: header, Data: []byte(body)}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// forms are the comments that mean something, tried in this order.
+var forms = []struct {
+	pattern *regexp.Regexp
+	act     func(*scene, []string)
+}{
+	{regexp.MustCompile(`^(\w+) connects to (\S+)(?: with (\{.*\}))? as (\$\w+)$`), (*scene).connects},
+	{regexp.MustCompile(`^(\w+) is refused by (\S+): (.*)$`), (*scene).refused},
+	{regexp.MustCompile(`^(\w+) disconnects from (\S+)$`), (*scene).disconnects},
+	{regexp.MustCompile(`^(\w+) is disconnected from (\S+)$`), (*scene).disconnected},
+	{regexp.MustCompile(`^(\w+) emits (\[.*\])( with an ack)?(?: and the bytes (.*))?$`), (*scene).emits},
+	{regexp.MustCompile(`^(\w+) receives (\[.*\])(?: and the bytes (.*))?$`), (*scene).receives},
+	{regexp.MustCompile(`^(\w+)'s ack (\[.*\])$`), (*scene).acked},
+	{regexp.MustCompile(`^heard (\S+) (.*)$`), (*scene).hears},
+	{regexp.MustCompile(`^answered ?(.*)$`), (*scene).answered},
+	{regexp.MustCompile(`^reply (\S+)$`), (*scene).hasReply},
+	{regexp.MustCompile(`^header ([\w-]+): (.*)$`), (*scene).hasHeader},
+}
+
+func (s *scene) person(name, namespace string) *person {
+	p := s.people[name]
+	if p == nil {
+		p = &person{Client: s.node.Dial(name)}
+		s.people[name] = p
+	}
+	if namespace != "" && namespace != "/" {
+		p.head = namespace + ","
+	}
+	return p
+}
+
+func (s *scene) connects(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], m[1])
+	s.ids[m[3]] = p.Connect(m[1], m[2])
+	p.live = true
+}
+
+func (s *scene) refused(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], m[1])
+	p.Send("40" + p.head)
+	p.Expect("44" + p.head + m[2])
+}
+
+func (s *scene) disconnects(m []string) {
+	p := s.person(m[0], m[1])
+	p.Send("41" + p.head)
+	p.live = false
+}
+
+func (s *scene) disconnected(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], m[1])
+	p.Expect("41" + p.head)
+	p.live = false
+}
+
+func (s *scene) emits(m []string) {
+	p := s.person(m[0], "")
+	attachments := list(m[3])
+	kind, id := "42", ""
+	if len(attachments) > 0 {
+		kind = fmt.Sprintf("45%d-", len(attachments))
+	}
+	if m[2] != "" {
+		id = fmt.Sprint(p.acks)
+		p.acks++
+	}
+	p.Send(kind + p.head + id + m[1])
+	for _, a := range attachments {
+		p.SendBinary([]byte(a))
+	}
+}
+
+func (s *scene) receives(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], "")
+	attachments := list(m[2])
+	kind := "42"
+	if len(attachments) > 0 {
+		kind = fmt.Sprintf("45%d-", len(attachments))
+	}
+	p.Expect(kind + p.head + m[1])
+	for _, a := range attachments {
+		p.Expect("b" + a)
+	}
+}
+
+func (s *scene) acked(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], "")
+	p.Expect(fmt.Sprintf("43%s%d%s", p.head, p.acks-1, m[1]))
+}
+
+func (s *scene) hears(m []string) {
+	s.t.Helper()
+	select {
+	case s.last = <-s.heard:
+	case <-time.After(patience):
+		s.t.Fatalf("not heard: %s %s", m[0], m[1])
+	}
+	if s.last.Subject != m[0] || !like(string(s.last.Data), m[1]) {
+		s.t.Fatalf("heard %s %s, want %s %s", s.last.Subject, s.last.Data, m[0], m[1])
+	}
+}
+
+func (s *scene) answered(m []string) {
+	s.t.Helper()
+	if len(s.answers) == 0 {
+		s.t.Fatalf("no answer where %s was expected", m[0])
+	}
+	s.last, s.answers = s.answers[0], s.answers[1:]
+	if !like(string(s.last.Data), m[0]) {
+		s.t.Fatalf("answered %s %v, want %s", s.last.Data, s.last.Header, m[0])
+	}
+}
+
+func (s *scene) hasReply(m []string) {
+	s.t.Helper()
+	if s.last.Reply != m[0] {
+		s.t.Fatalf("reply subject %s, want %s", s.last.Reply, m[0])
+	}
+}
+
+func (s *scene) hasHeader(m []string) {
+	s.t.Helper()
+	if got := s.last.Header.Get(m[0]); got != m[1] {
+		s.t.Fatalf("header %s: %q, want %q; all: %v", m[0], got, m[1], s.last.Header)
+	}
+}
+
+// like compares a text with a pattern in which … is any run of characters.
+func like(text, pattern string) bool {
+	quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), "…", ".*")
+	return regexp.MustCompile("^(?s:" + quoted + ")$").MatchString(text)
+}
+
+// list splits "abc, de".
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ", ")
+}
+
+// words splits a line as a shell does: single quotes, and double quotes and bare words with variables.
+func words(t *testing.T, line string, variables map[string]string) []string {
+	t.Helper()
+	var out []string
+	for rest := strings.TrimLeft(line, " "); rest != ""; rest = strings.TrimLeft(rest, " ") {
+		var word string
+		found := true
+		switch rest[0] {
+		case '\'':
+			word, rest, found = strings.Cut(rest[1:], "'")
+		case '"':
+			word, rest, found = strings.Cut(rest[1:], `"`)
+			word = substitute(t, word, variables)
+		default:
+			word, rest, _ = strings.Cut(rest, " ")
+			word = substitute(t, word, variables)
+		}
+		if !found {
+			t.Fatalf("a quote is not closed: %s", line)
+		}
+		out = append(out, word)
+	}
+	return out
+}
+
+var variable = regexp.MustCompile(`\$\w+`)
+
+func substitute(t *testing.T, text string, variables map[string]string) string {
+	t.Helper()
+	return variable.ReplaceAllStringFunc(text, func(name string) string {
+		value, known := variables[name]
+		if !known {
+			t.Fatalf("%s is not known yet", name)
+		}
+		return value
+	})
+}

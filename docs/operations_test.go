@@ -1,0 +1,121 @@
+package docs_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"partyline/config"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+	"partyline/internal/tally"
+)
+
+// setting is a key of the configuration as --help tells it.
+type setting struct {
+	name, variable, help, standard string
+	only                           string // the one program that knows it, or ""
+}
+
+// TestConfigurationTable compares the table of keys with what the programs know.
+func TestConfigurationTable(t *testing.T) {
+	settings := helpOf(t, config.FlavourEdge)
+	for _, inside := range helpOf(t, config.FlavourEmbedded) {
+		known := false
+		for i := range settings {
+			s := &settings[i]
+			if s.name != inside.name {
+				continue
+			}
+			known, s.only = true, ""
+			if s.standard != inside.standard {
+				s.standard += "; embedded: " + inside.standard
+			}
+		}
+		if !known {
+			settings = append(settings, inside)
+		}
+	}
+	table := "| Key | Environment | Default | Meaning |\n|---|---|---|---|\n"
+	for _, s := range settings {
+		if s.only != "" {
+			s.help += " Only `cmd/" + s.only + "`."
+		}
+		table += fmt.Sprintf("| `%s` | `%s` | %s | %s |\n", s.name, s.variable, s.standard, s.help)
+	}
+	compareTable(t, "operations.md", "configuration", table)
+}
+
+var (
+	helpFlag = regexp.MustCompile(`^  --(\S+)`)
+	helpEnv  = regexp.MustCompile(`^      (PARTYLINE_\S+)$`)
+)
+
+// helpOf reads the keys from --help.
+func helpOf(t *testing.T, f config.Flavour) []setting {
+	t.Helper()
+	var text strings.Builder
+	if err := config.WriteHelp(&text, f); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text.String(), "\n")
+	var found []setting
+	for i := 0; i+2 < len(lines); i++ {
+		flag, env := helpFlag.FindStringSubmatch(lines[i]), helpEnv.FindStringSubmatch(lines[i+2])
+		if flag == nil || env == nil {
+			continue // another flag, such as --version
+		}
+		help, standard, given := strings.Cut(strings.TrimSpace(lines[i+1]), " Default: ")
+		if given {
+			standard = "`" + standard + "`"
+		} else {
+			standard = "none"
+		}
+		found = append(found, setting{flag[1], env[1], help, standard, string(f)})
+	}
+	if len(found) < 20 {
+		t.Fatalf("found %d keys in --help", len(found))
+	}
+	return found
+}
+
+// TestMetricsTable compares the table of metrics with what the packages count.
+func TestMetricsTable(t *testing.T) {
+	server := natsdtest.Start(t)
+	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
+	table := "| Metric | Kind | Meaning |\n|---|---|---|\n"
+	kinds := map[tally.Kind]string{tally.KindCounter: "counter", tally.KindGauge: "gauge"}
+	for _, set := range []*tally.Set{n.Engine.Metrics(), n.Edge.Metrics(), n.Bus.Metrics()} {
+		metrics := set.Metrics()
+		for i, m := range metrics {
+			if i > 0 && metrics[i-1].Name == m.Name {
+				continue // another value of the same label
+			}
+			label := ""
+			for _, other := range metrics {
+				if m.Label != "" && other.Name == m.Name {
+					label += ", `" + other.Value + "`"
+				}
+			}
+			if label != "" {
+				label = " `" + m.Label + "`: " + strings.TrimPrefix(label, ", ") + "."
+			}
+			table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, label)
+		}
+	}
+	compareTable(t, "operations.md", "metrics", table)
+}
+
+// TestConfigurationExamples loads every file that the documents show.
+func TestConfigurationExamples(t *testing.T) {
+	for _, document := range []string{"operations.md", "../README.md"} {
+		for _, b := range blocks(t, document, "yaml") {
+			file := t.TempDir() + "/config.yaml"
+			writeFile(t, file, b.text)
+			if _, err := config.Load(config.FlavourEdge, []string{"--config", file}, nil); err != nil {
+				t.Errorf("%s:%d: %v", document, b.line, err)
+			}
+		}
+	}
+}
