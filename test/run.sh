@@ -71,7 +71,7 @@ fi
 
 printf '\n=== summary\n'
 # Tests say what they left out; go test shows it only with -v, so they are asked again, from the cache.
-go test -race -timeout 12m -v ./test/... 2>/dev/null | grep -o 'LEFT OUT: .*' | sort -u >>"$work/output"
+go test -race -timeout 12m -v ./test/... ./docs 2>/dev/null | grep -o 'LEFT OUT: .*' | sort -u >>"$work/output"
 grep -h '^LEFT OUT' "$work/output" | sort -u
 if [ "$failed" = 0 ]; then
   echo "all passed"

@@ -1,0 +1,197 @@
+// The chat page in the default mode: everything that it offers, and that the NATS subjects it shows are the true ones.
+
+import { assert, browserScene, control, until } from './tabs.mjs';
+
+const connected = (tab) => tab.locator('#state[data-state=connected]').waitFor();
+const inRoom = (tab, room) => tab.locator('#where', { hasText: `“${room}”` }).waitFor();
+const inNoRoom = (tab) => tab.locator('#where', { hasText: 'In no room' }).waitFor();
+const idOf = async (tab) => (await tab.locator('#socket-id').textContent()).trim();
+const hears = (tab, text) => tab.locator('#log [data-direction=in]', { hasText: text }).waitFor();
+
+// messages is what a tab shows: direction, event, body and subjects of each.
+const messages = (tab) => tab.locator('#log [data-direction]').evaluateAll((all) => all.map((m) => (
+  { direction: m.dataset.direction, event: m.dataset.event, body: m.dataset.body, subject: m.dataset.subject, subjects: m.dataset.subjects.split(' '), text: m.innerText })));
+
+const heardBy = async (tab) => (await messages(tab)).filter((m) => m.direction === 'in').map((m) => JSON.parse(m.body)).map(([event, ...values]) => values[event === 'direct' ? 1 : 0]);
+
+// click brings the tab to the front first, as a person would: Chromium paints a tab behind others once a second only.
+async function click(tab, target) {
+  await tab.bringToFront();
+  await (typeof target === 'string' ? tab.locator(target) : target).click();
+}
+
+async function enter(tab, name, room) {
+  await connected(tab);
+  await tab.fill('#name', name);
+  await tab.fill('#room', room);
+  await click(tab, '#join');
+  await inRoom(tab, room);
+}
+
+async function say(tab, text, button = '#send-room') {
+  await tab.fill('#text', text);
+  await click(tab, button);
+}
+
+// matches says whether a subject is in a subscription.
+function matches(pattern, subject) {
+  const [p, t] = [pattern.split('.'), subject.split('.')];
+  return p.every((token, i) => token === '>' ? i < t.length : i < t.length && (token === '*' || token === t[i]))
+    && (p.at(-1) === '>' || p.length === t.length);
+}
+
+browserScene('join, talk, to all, to one, leave, and a NATS client among them', async (s, window) => {
+  const nats = await s.nats();
+  const tapped = [];
+  await s.service(nats, 'sio.>', (m) => { tapped.push({ subject: m.subject, body: m.string() }); });
+
+  const [a, b, c] = [await window.open('a', '/'), await window.open('b', '/'), await window.open('c', '/')];
+  await enter(a, 'Ann', 'room');
+  await enter(b, 'Bo', 'room');
+  await connected(c);
+  await inNoRoom(c);
+  for (const tab of [a, b, c]) {
+    await tab.locator('#transport', { hasText: 'websocket' }).waitFor();
+    assert.match(await idOf(tab), /^[0-9a-z]{8}\.[\w-]{20}$/);
+  }
+
+  await say(a, 'hello room');
+  await hears(b, 'hello room');
+  assert.match((await messages(b)).at(-1).text, /Ann/);
+  await say(b, 'hello everyone', '#send-all');
+  await hears(a, 'hello everyone');
+  await hears(c, 'hello everyone');
+
+  // To one socket: a click on who spoke fills in its id.
+  await click(a, a.locator('#log [data-direction=in] button.who', { hasText: 'Bo' }).first());
+  assert.equal(await a.inputValue('#target'), await idOf(b));
+  await say(a, 'between us', '#send-direct');
+  await hears(b, 'between us');
+  await c.fill('#target', await idOf(a));
+  await say(c, 'from outside', '#send-direct');
+  await hears(a, 'from outside');
+
+  s.publish(nats, 'sio.chat_room.emit.room.room', '["message","hi"]');
+  s.publish(nats, `sio.chat_room.emit.socket.${await idOf(c)}`, '["message","only c"]');
+  await hears(a, /\bhi\b/);
+  await hears(b, /\bhi\b/);
+  await hears(c, 'only c');
+  await window.screenshot('chat');
+
+  await click(b, '#leave');
+  await inNoRoom(b);
+  await say(a, 'who is left?');
+  await say(a, 'bye', '#send-all');
+  await hears(b, 'bye');
+  await hears(c, 'bye');
+
+  assert.deepEqual(await heardBy(a), ['hello everyone', 'from outside', 'hi']);
+  assert.deepEqual(await heardBy(b), ['hello room', 'between us', 'hi', 'bye']);
+  assert.deepEqual(await heardBy(c), ['hello everyone', 'only c', 'bye']);
+
+  // What the page says about subjects is what a subscriber to everything saw.
+  let compared = 0;
+  for (const tab of [a, b, c]) {
+    for (const m of await messages(tab)) {
+      const on = tapped.filter(({ body }) => body === m.body).map(({ subject }) => subject);
+      if (m.direction === 'out') {
+        assert.deepEqual(m.subjects.filter((subject) => !on.includes(subject)), [], `${m.body} was seen on ${on}`);
+        assert.deepEqual([...new Set(on)].sort(), [...m.subjects].sort());
+      } else {
+        assert.ok(m.subjects.some((pattern) => on.some((subject) => matches(pattern, subject))), `${m.body}: ${m.subjects}, but was seen on ${on}`);
+        assert.ok(m.subjects.includes(m.subject));
+      }
+      compared++;
+    }
+  }
+  assert.equal(compared, 16);
+});
+
+browserScene('another namespace and a room with a difficult name', async (s, window) => {
+  const nats = await s.nats();
+  const seen = await s.service(nats, 'sio.>');
+  const tab = await window.open('tab', '/');
+  await connected(tab);
+  const before = await idOf(tab);
+  await tab.fill('#namespace', '/방.1');
+  await tab.press('#namespace', 'Enter');
+  await until('another socket', async () => ![before, '–'].includes(await idOf(tab)));
+  await connected(tab);
+  await tab.fill('#room', '.a b.*');
+  await click(tab, '#join');
+  await inRoom(tab, '.a b.*');
+  await say(tab, 'x');
+  const relayed = await seen.take('the message', (m) => m.subject.includes('.broadcast.'));
+  assert.equal(relayed.subject, 'sio.방%2E1.broadcast.room.%2Ea%20b.%2A');
+  assert.equal((await messages(tab)).at(-1).subject, relayed.subject);
+  // By NATS, into that room.
+  s.publish(nats, 'sio.방%2E1.emit.room.%2Ea%20b.%2A', '["message","found you"]');
+  await hears(tab, 'found you');
+});
+
+browserScene('the server restarts: the tabs come back to their room', async (s, window) => {
+  const [a, b] = [await window.open('a', '/'), await window.open('b', '/')];
+  await enter(a, 'Ann', 'room');
+  await enter(b, 'Bo', 'room');
+  const before = await idOf(a);
+  window.expected.push(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection to/);
+  await control('stop');
+  for (const tab of [a, b]) {
+    await tab.locator('#state:not([data-state=connected])').waitFor();
+  }
+  await window.screenshot('chat without server', a);
+  await control('start');
+  for (const tab of [a, b]) {
+    await connected(tab);
+    await inRoom(tab, 'room');
+  }
+  assert.notEqual(await idOf(a), before);
+  await say(a, 'there you are');
+  await hears(b, 'there you are');
+  assert.match((await messages(a)).at(-1).subject, /\.broadcast\.room\.room$/);
+});
+
+browserScene('by keyboard alone, on a narrow screen, in the dark', async (s, window) => {
+  const [a, b] = [await window.open('a', '/'), await window.open('b', '/')];
+  await enter(b, 'Bo', 'quiet');
+  await a.bringToFront();
+  await a.setViewportSize({ width: 360, height: 740 });
+  await a.emulateMedia({ colorScheme: 'dark' });
+  await connected(a);
+
+  const tabTo = async (id) => {
+    for (let presses = 0; presses < 40; presses++) {
+      if (await a.evaluate((wanted) => document.activeElement?.id === wanted, id)) {
+        return;
+      }
+      await a.keyboard.press('Tab');
+    }
+    assert.fail(`#${id} cannot be reached with Tab`);
+  };
+  await tabTo('name');
+  await a.keyboard.type('Kit');
+  await tabTo('room');
+  await a.keyboard.press('Control+A');
+  await a.keyboard.type('quiet');
+  await a.keyboard.press('Enter');
+  await inRoom(a, 'quiet');
+  await tabTo('text');
+  await a.keyboard.type('by keyboard');
+  await a.keyboard.press('Enter');
+  await hears(b, 'by keyboard');
+  await tabTo('text');
+  await a.keyboard.type('to all by keyboard');
+  await tabTo('send-all');
+  await a.keyboard.press('Enter');
+  await hears(b, 'to all by keyboard');
+  await say(b, `a long word: ${'m'.repeat(300)}`);
+  await hears(a, 'a long word');
+
+  const { scroll, client } = await a.evaluate(() => ({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth }));
+  assert.ok(scroll <= client, `the page is ${scroll} px wide on a screen of ${client} px`);
+  await window.screenshot('chat narrow', a);
+  await a.keyboard.press('Shift+Tab');
+  await tabTo('leave');
+  await a.keyboard.press('Enter');
+  await inNoRoom(a);
+});

@@ -1,0 +1,101 @@
+// Tabs of a real browser, for scenes. What a tab complains about (errors on its console, exceptions, breaches of its
+// content security policy) fails the scene, unless it was to be expected.
+
+import { after, before } from 'node:test';
+import { mkdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { assert, base, chromium, scene } from '../node/scene.mjs';
+
+export * from '../node/scene.mjs';
+
+const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync'];
+const patience = 10_000; // milliseconds
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({ executablePath: process.env.PARTYLINE_CHROMIUM, args: flags });
+});
+after(() => browser?.close());
+
+// browserScene is a scene with a window of its own, whose tabs are opened by open.
+export function browserScene(name, play) {
+  scene(name, async (s) => {
+    const window = new Window(s);
+    try {
+      await window.begin();
+      await play(s, window);
+      assert.deepEqual(window.complaints, [], 'what the tabs complained about');
+    } catch (error) {
+      await window.screenshot(`failed ${name}`).catch(() => {});
+      throw error;
+    } finally {
+      await window.context.close();
+    }
+  }, { timeout: 60_000 });
+}
+
+class Window {
+  complaints = [];
+  expected = []; // regular expressions of complaints that are no failure
+
+  constructor(s) {
+    this.scene = s;
+  }
+
+  async begin() {
+    this.context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+    // Pages that serve puts in place come from no network that Chromium knows of, so loopback would be closed to them.
+    await this.context.grantPermissions(['local-network-access']);
+    this.context.setDefaultTimeout(patience);
+    await this.context.addInitScript(() => {
+      addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+    });
+  }
+
+  // open opens a tab; who is its name in the conversation.
+  async open(who, url) {
+    const page = await this.context.newPage();
+    const complain = (text) => {
+      this.scene.note(who, `! ${text}`);
+      if (!this.expected.some((pattern) => pattern.test(text))) {
+        this.complaints.push(`${who}: ${text}`);
+      }
+    };
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) {
+        complain(message.text());
+      }
+    });
+    page.on('pageerror', (error) => complain(String(error)));
+    page.on('websocket', (ws) => {
+      ws.on('framesent', ({ payload }) => this.scene.note(who, `→ ${shown(payload)}`));
+      ws.on('framereceived', ({ payload }) => this.scene.note(who, `← ${shown(payload)}`));
+      ws.on('close', () => this.scene.note(who, '· WebSocket closed'));
+    });
+    await page.goto(base + url);
+    return page;
+  }
+
+  // serve puts a page of this folder, or a text, at the server's own origin, where its script tag finds the client.
+  async serve(path, html) {
+    const body = html ?? readFileSync(new URL(path.slice(1), import.meta.url), 'utf8');
+    await this.context.route(base + path, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }));
+  }
+
+  // screenshot keeps a picture of each tab, or of one.
+  async screenshot(name, page) {
+    const folder = process.env.PARTYLINE_SCREENSHOTS;
+    await mkdir(folder, { recursive: true });
+    const pages = page ? [page] : this.context.pages();
+    for (const [i, tab] of pages.entries()) {
+      const number = pages.length > 1 ? `-${i + 1}` : '';
+      await tab.screenshot({ path: join(folder, `${name.replace(/[^a-z0-9]+/gi, '-').toLowerCase()}${number}.png`) });
+    }
+  }
+}
+
+function shown(payload) {
+  return typeof payload === 'string' ? payload.slice(0, 300) : `<${payload.length} bytes>`;
+}

@@ -1,0 +1,125 @@
+// Package official runs the programs as processes, and the official Socket.IO clients against them: in Node, by the
+// scripts in ../node, and in Chromium, by those in ../browser. Each script is a subtest.
+package official
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"partyline/internal/natsd/natsdtest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		if dir, _ := build(); dir != "" {
+			_ = os.RemoveAll(dir)
+		}
+		os.Exit(status)
+	}))
+}
+
+// namespaces is the configuration that the scripts are written against.
+var namespaces = "--config=" + filepath.Join("testdata", "namespaces.yaml")
+
+// quickHeart lets a script see heartbeats, and miss them, without a minute's wait.
+var quickHeart = []string{"--engine.ping_interval=400ms", "--engine.ping_timeout=1600ms"}
+
+// restarting are the scripts that end their server, so each has one of its own.
+const restarting = "restart"
+
+func TestOfficialClients(t *testing.T) {
+	needScripts(t)
+	for _, flavour := range []struct {
+		name  string
+		start func(t *testing.T, args ...string) *program
+	}{
+		{"embedded", func(t *testing.T, args ...string) *program { return start(t, "embedded", args...) }},
+		{"edge", func(t *testing.T, args ...string) *program {
+			nats := natsdtest.Start(t).ClientURL()
+			p := start(t, "edge", append(args, "--nats.url="+nats)...)
+			p.at.NATS = nats
+			return p
+		}},
+	} {
+		t.Run(flavour.name, func(t *testing.T) {
+			t.Parallel()
+			shared := flavour.start(t, namespaces)
+			for _, script := range scripts(t, "../node") {
+				name := strings.TrimSuffix(filepath.Base(script), ".test.mjs")
+				t.Run(name, func(t *testing.T) {
+					p := shared
+					if name == restarting {
+						p = flavour.start(t, append(quickHeart, namespaces)...)
+					}
+					p.run(t, script)
+				})
+			}
+		})
+	}
+}
+
+func TestBrowser(t *testing.T) {
+	needScripts(t)
+	chromium := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil && chromium == "" {
+			chromium = path
+		}
+	}
+	if chromium == "" {
+		leaveOut(t, "the tests in a browser need chromium, chromium-browser or google-chrome in PATH")
+	}
+	if _, err := os.Stat("../../web/client/VERSION"); err != nil {
+		leaveOut(t, "the tests in a browser need the official client in web/client; run `make client`")
+	}
+	screenshots, err := filepath.Abs("../screenshots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range scripts(t, "../browser") {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".test.mjs"), func(t *testing.T) {
+			var args []string // as `make run` starts it
+			if strings.HasPrefix(filepath.Base(script), "clients.") {
+				args = append(args, namespaces) // it wants to be refused, too
+			}
+			start(t, "embedded", args...).run(t, script, "PARTYLINE_CHROMIUM="+chromium, "PARTYLINE_SCREENSHOTS="+screenshots)
+		})
+	}
+}
+
+// scripts lists the scripts of a folder.
+func scripts(t *testing.T, folder string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(folder, "*.test.mjs"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no scripts in %s (%v)", folder, err)
+	}
+	return found
+}
+
+// needScripts leaves the test out on a machine that cannot run the scripts.
+func needScripts(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		leaveOut(t, "the tests with the official clients need node in PATH")
+	}
+	for _, name := range []string{"socket.io-client", "@nats-io/transport-node", "playwright-core"} {
+		if _, err := os.Stat(filepath.Join("../node/node_modules", name)); err != nil {
+			leaveOut(t, "the tests with the official clients need the npm package "+name+"; run `npm ci` in test/node")
+		}
+	}
+}
+
+// leaveOut skips a test, loudly: whoever runs the tests looks for these words. Where everything must be tested it fails.
+func leaveOut(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("PARTYLINE_TEST_ALL") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip("LEFT OUT: " + why)
+}
