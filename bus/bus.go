@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"partyline/internal/tally"
 )
@@ -45,11 +46,16 @@ var (
 // The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → Run → the edge. The path
 // up: Publish writes into nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen
 // on Run's goroutine because they may wait for NATS: subscribing and answering. Both are left to a worker.
+//
+// A message arrives once, however many subscriptions of the bus match it: all of them (but those for replies, which do not
+// overlap with any) belong to one queue group that has no other member, and NATS gives a message to a group once, whatever subjects its members subscribe. So a wider subscription
+// may come and go beside others.
 type Bus struct {
 	nc      *nats.Conn
 	log     *slog.Logger
 	channel chan *nats.Msg
 	linger  time.Duration
+	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
 
 	work   *worker
@@ -114,6 +120,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		log:       log,
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
+		group:     nuid.Next(),
 		url:       redact(cfg.URL),
 		closed:    make(chan struct{}),
 		onConnect: s.onConnect,

@@ -31,7 +31,6 @@ func (h Header) Has(name string) bool { return len(h[name]) > 0 }
 type Message struct {
 	Subject string
 	Reply   string // "" when nobody waits for an answer
-	Via     string // the subscription by which it came
 	Header  Header // nil for a message without headers
 	Data    []byte
 }
@@ -50,7 +49,7 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
 		case <-ctx.Done():
 			return
 		case raw := <-b.channel:
-			m = Message{Subject: raw.Subject, Reply: raw.Reply, Via: raw.Sub.Subject, Header: Header(raw.Header), Data: raw.Data}
+			m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
 			b.stats.received.Inc()
 			b.stats.receivedBytes.Add(len(raw.Data))
 			handle(&m)

@@ -68,7 +68,7 @@ func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
 	if isNull(n) {
 		return ns // `"/chat":` declares it with the defaults
 	}
-	known := []string{"connect", "connect_timeout", "rooms", "auto_join", "relay"}
+	known := []string{"connect", "connect_timeout", "rooms", "auto_join", "relay", "strict_interest"}
 	d.fields(n, path, known, func(label, value *yaml.Node) {
 		path := path + ": " + label.Value
 		switch label.Value {
@@ -82,6 +82,8 @@ func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
 			ns.AutoJoin = d.texts(value, path, badRoomName)
 		case "relay":
 			ns.Relay = d.relay(value, path)
+		case "strict_interest":
+			ns.StrictInterest = d.boolean(value, path)
 		}
 	})
 	return ns

@@ -275,7 +275,7 @@ func (c *connection) connect(p sio.Packet) {
 			e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		})
 	}
-	heard := s.ns.heard
+	heard, asked := s.ns.heard, s.ns.asked
 	e.mu.Unlock()
 	body := c.handshake(s.id, p.Data)
 	if heard {
@@ -284,7 +284,7 @@ func (c *connection) connect(p sio.Packet) {
 	}
 	e.bus.WhenHeldOrOffline(func() {
 		e.mu.Lock()
-		s.ns.heard = true
+		s.ns.heard = s.ns.heard || s.ns.asked == asked
 		e.mu.Unlock()
 		e.ask(s, body)
 	})

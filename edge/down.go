@@ -3,7 +3,6 @@ package edge
 import (
 	"bytes"
 	"errors"
-	"strings"
 	"unsafe"
 
 	"partyline/bus"
@@ -30,26 +29,15 @@ func (e *Edge) Handle(m *bus.Message) {
 	}
 }
 
-// handleCommand acts on a verb with a target. Each verb is heard by one subscription only, though a room's own
-// subscription matches the others, too.
+// handleCommand acts on a verb with a target.
 func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
-	wide := strings.HasPrefix(m.Via, e.wide)
-	switch sub.Verb {
-	case subjects.VerbEmit, subjects.VerbBroadcast:
-		switch {
-		case sub.Target == subjects.TargetSocket && sub.Verb == subjects.VerbBroadcast:
-			e.drop(m, dropUnknownVerb, nil)
-		case wide == (sub.Target == subjects.TargetSocket):
-			e.handleEvent(m, sub)
-		}
-	case subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect:
-		if wide {
-			e.handleChange(m, sub)
-		}
+	switch {
+	case sub.Verb == subjects.VerbEmit, sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket:
+		e.handleEvent(m, sub)
+	case sub.Verb == subjects.VerbJoin, sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect:
+		e.handleChange(m, sub)
 	default:
-		if wide { // counted once
-			e.drop(m, dropUnknownVerb, nil)
-		}
+		e.drop(m, dropUnknownVerb, nil)
 	}
 }
 
@@ -57,6 +45,7 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
 	ns, receivers, ok := e.receivers(m, sub)
 	if !ok {
+		e.stats.unwanted.Inc()
 		return
 	}
 	text, attachments, err := e.content(m, true)

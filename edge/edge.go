@@ -42,7 +42,6 @@ type Edge struct {
 	bus    *bus.Bus
 	log    *slog.Logger
 	rules  ruleBook
-	wide   string // how a subscription for all namespaces begins; static
 
 	// mu guards who is where: the fields below and those of namespaces, rooms and sockets that say so. It is held
 	// for moments only, never while a frame goes to many sessions.
@@ -64,6 +63,7 @@ type stats struct {
 	acksOut                    tally.Counter
 	relayed                    tally.Counter
 	volatileDropped            tally.Counter
+	unwanted                   tally.Counter
 	noResponders               tally.Counter
 	connectRefused             [refusals]tally.Counter
 	disconnected               [socketEnds]tally.Counter
@@ -78,12 +78,12 @@ func New(set Settings) *Edge {
 	}
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
-		rules: newRuleBook(set.Namespaces), wide: set.Prefix.String() + ".*.",
+		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket),
 	}
 	e.complaints.log = set.Log
-	e.bus.Subscribe(e.prefix.Sockets(e.id))
-	e.bus.Subscribe(e.prefix.Acks(e.id))
+	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
+	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
 	for _, verb := range []string{subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect} {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
@@ -192,6 +192,7 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.acksOut, "acks_out_total", "Acks from services to clients.")
 	set.Counter(&s.relayed, "relayed_total", "Events passed on by a relay rule.")
 	set.Counter(&s.volatileDropped, "volatile_dropped_total", "Volatile events not handed to a busy session.")
+	set.Counter(&s.unwanted, "unwanted_total", "Events from NATS that had no receiver here.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves and disconnects asked for over NATS.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")

@@ -14,7 +14,9 @@ type namespace struct {
 	rules *Namespace // static
 
 	users   int              // guarded by Edge.mu: sockets in any state
-	heard   bool             // guarded by Edge.mu: what its sockets need is on its way to NATS, see Edge.enter
+	asking  int              // guarded by Edge.mu: sockets that a service is being asked about
+	asked   int              // guarded by Edge.mu: how often asking has fallen to none
+	heard   bool             // guarded by Edge.mu: all that a newcomer may need to hear is in place at NATS
 	members members          // guarded by Edge.mu: admitted sockets
 	rooms   map[string]*room // guarded by Edge.mu; by name as in subjects
 }
@@ -94,8 +96,10 @@ func roomTokens(names []string) ([]string, error) {
 	return tokens, nil
 }
 
-// enter makes the namespace exist and counts the socket. The namespace's own subscription and those of its automatic
-// rooms are wanted from now on, not from the admission on: a service may publish right behind its answer. Needs mu.
+// enter makes the namespace exist and counts the socket. Its subscriptions are wanted from now on, not from the admission
+// on, because a service may publish right behind its answer: the namespace's own, those of its automatic rooms, and, as
+// nobody knows yet to which rooms the service will admit, one for all rooms as long as somebody is asked about
+// (docs/decisions: greetings). Needs mu.
 func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
 	ns := e.namespaces[token]
 	if ns == nil {
@@ -106,7 +110,30 @@ func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
 		}
 	}
 	ns.users++
+	if rules.hearsAll() {
+		if ns.asking++; ns.asking == 1 {
+			e.bus.Subscribe(e.prefix.RoomInterest(ns.token, ">"))
+			ns.heard = false
+		}
+	}
 	return ns
+}
+
+// hearsAll says whether all rooms are heard while a socket is admitted.
+func (n *Namespace) hearsAll() bool { return n.Connect != ConnectOpen && !n.StrictInterest }
+
+// settle ends the time in which a service is asked about a socket. Needs mu.
+func (e *Edge) settle(s *socket) {
+	ns := s.ns
+	if s.settled || !ns.rules.hearsAll() {
+		return
+	}
+	s.settled = true
+	if ns.asking--; ns.asking == 0 {
+		e.bus.Drop(e.prefix.RoomInterest(ns.token, ">"))
+		ns.heard = false
+		ns.asked++
+	}
 }
 
 // expected is what every socket of a namespace will hear.
@@ -184,6 +211,7 @@ func (e *Edge) appear(s *socket) {
 // subjects. Needs mu.
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
+	e.settle(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {
 		rooms = append(rooms, m.room.name)

@@ -25,6 +25,7 @@ type socket struct {
 	conn *connection // static
 
 	state        atomic.Int32
+	settled      bool            // guarded by Edge.mu: no service is asked about it any more
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
 	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
@@ -96,6 +97,7 @@ func (e *Edge) goLive(s *socket) {
 	}
 	s.waiting, s.waitingBytes = nil, 0
 	s.state.Store(live)
+	e.settle(s) // its rooms have subscriptions of their own now
 	s.conn.timer.Stop()
 }
 

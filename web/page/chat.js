@@ -336,7 +336,6 @@ function showTerminal() {
     const me = socketTarget(socket.id);
     commands.push(
       ['Speak to this tab alone', natsLine('pub', subjects.to('emit', me), body('message', 'only for you'), { server })],
-      ['Ask this tab for an ack', natsLine('req', subjects.to('ask', me), body('message', 'are you there?'), { server })],
     );
   }
   at('terminal').replaceChildren(...commands.flatMap(([what, command]) =>
