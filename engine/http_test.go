@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// ask sends one request to a server without a network and without a session.
+func ask(t *testing.T, change func(*Settings), method, query string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	set := Settings{
+		Config: DefaultConfig(), EdgeID: "edgeedge", Log: slog.New(slog.DiscardHandler),
+		Handler: func(s *Session, _ *Opening) Receiver { return &recorder{session: s} },
+	}
+	if change != nil {
+		change(&set)
+	}
+	s := NewServer(set)
+	t.Cleanup(s.Abort)
+	r := httptest.NewRequest(method, "http://chat.example/socket.io/?"+query, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+const polling = "EIO=4&transport=polling"
+
+func TestRefusals(t *testing.T) {
+	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+	for _, c := range []struct {
+		name, method, query string
+		header              []string
+		status              int
+		body                string
+	}{
+		{"no transport", "GET", "EIO=4", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"unknown transport", "GET", "EIO=4&transport=webtransport", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"unknown session", "GET", polling + "&sid=x", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"POST handshake", "POST", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"OPTIONS without CORS", "OPTIONS", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"WebSocket without upgrade", "GET", "EIO=4&transport=websocket", nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"foreign origin", "GET", polling, []string{"Origin", "https://evil.example"}, 403, `{"code":4,"message":"Forbidden"}`},
+		{"old protocol", "GET", "EIO=3&transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"no protocol", "GET", "transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"foreign origin, upgrade", "GET", "EIO=4&transport=websocket", append([]string{"Origin", "null"}, upgrade...), 400, "Forbidden"},
+		{"unknown session, upgrade", "GET", "EIO=4&transport=websocket&sid=x", upgrade, 400, "Session ID unknown"},
+		{"old protocol, upgrade", "GET", "EIO=3&transport=websocket", upgrade, 400, "Unsupported protocol version"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := ask(t, nil, c.method, c.query, c.header...)
+			if w.Code != c.status || w.Body.String() != c.body {
+				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, c.status, c.body)
+			}
+		})
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	list := func(origins ...string) func(*Settings) { return func(s *Settings) { s.Origins = origins } }
+	for _, c := range []struct {
+		name   string
+		change func(*Settings)
+		origin string
+		want   int
+		allow  string // Access-Control-Allow-Origin
+	}{
+		{"no page", nil, "", 200, ""},
+		{"our own", nil, "http://chat.example", 200, ""},
+		{"our own with the default port", nil, "https://chat.example:443", 200, ""},
+		{"another port", nil, "http://chat.example:8080", 403, ""},
+		{"another host", nil, "http://chat.example.evil", 403, ""},
+		{"a file", nil, "null", 403, ""},
+		{"listed", list("https://a.example"), "https://a.example", 200, "https://a.example"},
+		{"not listed", list("https://a.example"), "https://b.example", 403, ""},
+		{"our own beside a list", list("https://a.example"), "http://chat.example", 200, ""},
+		{"any", list("*"), "https://b.example", 200, "*"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var header []string
+			if c.origin != "" {
+				header = []string{"Origin", c.origin}
+			}
+			w := ask(t, c.change, "GET", polling, header...)
+			if w.Code != c.want {
+				t.Errorf("got %d %s, want %d", w.Code, w.Body, c.want)
+			}
+			if got := w.Header().Get("Access-Control-Allow-Origin"); got != c.allow {
+				t.Errorf("Access-Control-Allow-Origin: %q, want %q", got, c.allow)
+			}
+		})
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	w := ask(t, func(s *Settings) { s.Origins, s.Credentials = []string{"https://a.example"}, true }, "OPTIONS", polling,
+		"Origin", "https://a.example", "Access-Control-Request-Headers", "x-token")
+	h := w.Header()
+	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "https://a.example" || h.Get("Access-Control-Allow-Credentials") != "true" ||
+		h.Get("Access-Control-Allow-Headers") != "x-token" || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
+		t.Errorf("got %d %v", w.Code, h)
+	}
+}
+
+func TestARefusedOriginIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	o := newOrigins(nil, false, slog.New(slog.NewTextHandler(&log, nil)))
+	for range 3 {
+		o.check("https://a.example", peer{host: "chat.example"})
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cors.origins") || !strings.Contains(got, "https://a.example") {
+		t.Errorf("the log: %s", got)
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	s := NewServer(Settings{Config: DefaultConfig(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	for _, c := range []struct {
+		name, remote string
+		header       http.Header
+		want         peer
+	}{
+		{"direct", "192.0.2.1:5", http.Header{"X-Forwarded-For": {"1.1.1.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}}, peer{"192.0.2.1", "chat.example", false}},
+		{"one proxy", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.7"}, "X-Forwarded-Host": {"public.example"}, "X-Forwarded-Proto": {"https"}}, peer{"192.0.2.7", "public.example", true}},
+		{"two proxies and a lie", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"1.1.1.1, 192.0.2.7", "10.2.3.4"}}, peer{"192.0.2.7", "chat.example", false}},
+		{"nonsense", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.7, unknown"}}, peer{"10.0.0.1", "chat.example", false}},
+		{"no header", "10.0.0.1:5", nil, peer{"10.0.0.1", "chat.example", false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := s.peer(&http.Request{RemoteAddr: c.remote, Host: "chat.example", Header: c.header}); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheSessionCookieStaysHere(t *testing.T) {
+	var seen http.Header
+	change := func(s *Settings) {
+		s.Cookie = "io"
+		s.Handler = func(session *Session, o *Opening) Receiver {
+			seen = o.Header
+			return &recorder{session: session}
+		}
+	}
+	w := ask(t, change, "GET", polling, "Cookie", "a=1; io=secret; b=2")
+	if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "io=edgeedge.") || !strings.HasSuffix(got, "; Path=/; HttpOnly; SameSite=Lax") {
+		t.Errorf("Set-Cookie: %q", got)
+	}
+	if got := seen.Get("Cookie"); got != "a=1; b=2" {
+		t.Errorf("services would see the cookies %q", got)
+	}
+}
+
+func TestSessionLimits(t *testing.T) {
+	var s *Server
+	open := func(address string) int {
+		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+polling, nil)
+		r.RemoteAddr = address + ":1"
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Code
+	}
+	s = NewServer(Settings{
+		Config: DefaultConfig(), EdgeID: "edgeedge", Log: slog.New(slog.DiscardHandler), MaxSessions: 3, MaxPerAddress: 2,
+		Handler: func(s *Session, _ *Opening) Receiver { return &recorder{session: s} },
+	})
+	t.Cleanup(s.Abort)
+	for i, want := range []int{200, 200, 503} {
+		if got := open("192.0.2.1"); got != want {
+			t.Errorf("session %d of one address: %d, want %d", i+1, got, want)
+		}
+	}
+	if got := open("192.0.2.2"); got != 200 {
+		t.Errorf("another address: %d", got)
+	}
+	if got := open("192.0.2.3"); got != 503 {
+		t.Errorf("the fourth session: %d", got)
+	}
+	for _, session := range s.all() {
+		session.fail(TransportClose)
+	}
+	if got := open("192.0.2.1"); got != 200 {
+		t.Errorf("after the others went: %d", got)
+	}
+}
