@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"partyline/wire/eio"
 )
@@ -67,7 +68,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	// moment later, so together the reason in a DISCONNECT would come too late.
 	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
 	s.mu.Unlock()
+	writing := http.NewResponseController(w)
+	_ = writing.SetWriteDeadline(time.Now().Add(s.patience()))
 	n := writePayload(w, r, frames, ending)
+	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
 	s.mu.Lock()
 	s.release(frames)
@@ -154,6 +158,8 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.donePosting()
+	// A body that comes no faster than a heartbeat may take is given up, or it would hold its connection for ever.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience()))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
@@ -171,6 +177,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", "2")
 	_, _ = w.Write([]byte("ok"))
+}
+
+// patience is how long one request may take to be read or answered, its wait for something to say aside.
+func (s *Session) patience() time.Duration {
+	return s.server.cfg.PingInterval + s.server.cfg.PingTimeout
 }
 
 func (s *Session) donePosting() {
