@@ -93,34 +93,29 @@ func (w *worker) want(subject string, plain bool) {
 
 // Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
 // come back, or somebody else enters it.
-func (b *Bus) Unsubscribe(subject string) {
-	w := b.work
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	in := w.interests[subject]
-	if in == nil || in.users == 0 {
-		return
-	}
-	if in.users--; in.users == 0 {
-		in.since = time.Now()
-		w.lingering = append(w.lingering, in)
-		if len(w.lingering) == 1 {
-			w.nudge()
-		}
-	}
-}
+func (b *Bus) Unsubscribe(subject string) { b.work.release(subject, true) }
 
 // Drop is Unsubscribe without the linger.
-func (b *Bus) Drop(subject string) {
-	w := b.work
+func (b *Bus) Drop(subject string) { b.work.release(subject, false) }
+
+func (w *worker) release(subject string, linger bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	in := w.interests[subject]
 	if in == nil || in.users == 0 {
 		return
 	}
-	if in.users--; in.users == 0 {
+	if in.users--; in.users > 0 {
+		return
+	}
+	if !linger {
 		w.dropped = append(w.dropped, in)
+		w.nudge()
+		return
+	}
+	in.since = time.Now()
+	w.lingering = append(w.lingering, in)
+	if len(w.lingering) == 1 {
 		w.nudge()
 	}
 }
