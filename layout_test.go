@@ -35,6 +35,7 @@ var layers = map[string][]string{
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":     {"bus"},
+	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},

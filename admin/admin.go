@@ -77,7 +77,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) // the asker has gone: nothing to do
+	_, _ = io.WriteString(w, text+"\n") // the asker has gone: nothing to do
 }
 
 // NewServer makes a server for the pages whose connections cannot be kept busy for ever.

@@ -46,7 +46,7 @@ func TestPages(t *testing.T) {
 	reasons = []string{"shutting down", "NATS is not connected"}
 	expect("GET", "/readyz", 503, "NATS is not connected\nshutting down")
 	expect("GET", "/healthz", 200, "ok") // a restart would not help
-	if status, body := get(t, newHandler(t, Options{}), "GET", "/readyz"); status != 200 || body != "ready" {
+	if status, body := get(t, newHandler(t, Options{}), "GET", "/readyz"); status != 200 || body != "ready\n" {
 		t.Errorf("with nothing to ask: %d %q", status, body)
 	}
 }

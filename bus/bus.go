@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"github.com/nats-io/nuid"
 
 	"partyline/internal/tally"
@@ -106,7 +108,8 @@ func Channel(messages int) Option { return func(s *settings) { s.channel = messa
 // Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
 func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
 
-// OnConnect is called after the first connection and after each later one, on a goroutine of its own.
+// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks, which it
+// must not hold up.
 func OnConnect(fn func()) Option { return func(s *settings) { s.onConnect = fn } }
 
 // Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, says so in the log,
@@ -153,10 +156,21 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: nothing is sent minutes late
 		nats.PingInterval(pingInterval),
+		// nats.go writes under its lock, and its own timer needs that, too: with the default of a minute a black hole
+		// would hold up every publisher, and with them the clients' heartbeats, for as long.
+		nats.FlusherTimeout(pingInterval),
 		nats.MaxPingsOutstanding(pingsMissed),
 	}
 	switch {
 	case cfg.Creds != "":
+		text, err := os.ReadFile(cfg.Creds)
+		if err != nil {
+			return nil, fmt.Errorf("nats.creds: %w", err)
+		}
+		// nats.go reads the file at each connect and would go on trying with one that never works.
+		if _, err := nkeys.ParseDecoratedUserNKey(text); err != nil {
+			return nil, fmt.Errorf("nats.creds: %s holds no user's seed: %w", cfg.Creds, err)
+		}
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
 	case cfg.NKey != "":
 		nkey, err := nats.NkeyOptionFromSeed(cfg.NKey)
@@ -231,6 +245,9 @@ func (b *Bus) Ready() []string {
 	case !b.work.caughtUp():
 		why = append(why, "subscriptions are not in place yet")
 	}
+	if b.overflowed.Load() && len(b.channel) == 0 {
+		b.overflowed.Store(false) // the news of the last drop came after the last message was read
+	}
 	if b.overflowed.Load() {
 		why = append(why, "messages from NATS were dropped and the edge has not caught up yet")
 	}
@@ -275,7 +292,7 @@ func (b *Bus) Metrics() *tally.Set {
 }
 
 // Close publishes what still waits (for at most the deadline of ctx), ends the connection and waits until everything
-// that the bus started has stopped. Run returns.
+// that the bus started has stopped. Run goes on until its own context ends.
 func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()

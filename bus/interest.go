@@ -14,6 +14,12 @@ const (
 	maxKeptBytes = 64 << 20
 )
 
+// Ending a subscription costs nats.go a goroutine and a round trip, so a few at a time.
+const (
+	maxEnding   = 500
+	endingPause = 20 * time.Millisecond
+)
+
 // interest is one subject that somebody wants to hear.
 type interest struct {
 	subject string
@@ -22,6 +28,12 @@ type interest struct {
 	sub     *nats.Subscription // owned by the worker's goroutine, read under worker.mu; nil until subscribed
 	queued  bool               // guarded by worker.mu: in wanted, the worker will look at it
 	since   time.Time          // guarded by worker.mu: when the last user left
+}
+
+// lingerer is an interest as it was left; it counts no more if it found a user since, and was left again.
+type lingerer struct {
+	in   *interest
+	left time.Time
 }
 
 // held is called once what was wanted before it holds at the server.
@@ -48,10 +60,12 @@ type worker struct {
 	quit chan struct{}
 	done chan struct{}
 
+	ending []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
+
 	mu        sync.Mutex
 	interests map[string]*interest // guarded by mu
 	wanted    []*interest          // guarded by mu: not subscribed yet
-	lingering []*interest          // guarded by mu: oldest first; may hold interests that found a user again
+	lingering []lingerer           // guarded by mu: oldest first
 	dropped   []*interest          // guarded by mu: not to linger; may hold interests that found a user again
 	waiting   []held               // guarded by mu
 	letters   []letter             // guarded by mu
@@ -114,7 +128,7 @@ func (w *worker) release(subject string, linger bool) {
 		return
 	}
 	in.since = time.Now()
-	w.lingering = append(w.lingering, in)
+	w.lingering = append(w.lingering, lingerer{in, in.since})
 	if len(w.lingering) == 1 {
 		w.nudge()
 	}
@@ -122,8 +136,8 @@ func (w *worker) release(subject string, linger bool) {
 
 // WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
 // that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
-// any more once the bus closes.
-func (b *Bus) WhenHeld(fn func()) { b.work.when(held{fn: fn}) }
+// any more once the bus closes. It says no, and does not keep fn, when too many wait already.
+func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
 
 // WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
 func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: true}) }
@@ -145,11 +159,15 @@ func (b *Bus) Later(subject, reply string, header Header, body []byte, keep bool
 	w.nudge()
 }
 
-func (w *worker) when(h held) {
+func (w *worker) when(h held) bool {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !h.offline && len(w.waiting) >= maxKept {
+		return false
+	}
 	w.waiting = append(w.waiting, h)
 	w.nudge()
-	w.mu.Unlock()
+	return true
 }
 
 // nudge wakes the worker. It never blocks.
@@ -319,7 +337,7 @@ func (w *worker) publish(connected bool) {
 
 // sweep unsubscribes what has lingered long enough and says when to look again.
 func (w *worker) sweep(now time.Time) time.Duration {
-	var gone []*nats.Subscription
+	gone := w.ending
 	next := time.Hour
 	w.mu.Lock()
 	end := func(in *interest) {
@@ -336,17 +354,24 @@ func (w *worker) sweep(now time.Time) time.Duration {
 	w.dropped = nil
 	i := 0
 	for ; i < len(w.lingering); i++ {
-		in := w.lingering[i]
-		if left := in.since.Add(w.bus.linger).Sub(now); left > 0 && in.users == 0 {
+		l := w.lingering[i]
+		if left := l.left.Add(w.bus.linger).Sub(now); left > 0 {
 			next = left
 			break
 		}
-		end(in)
+		if l.left.Equal(l.in.since) {
+			end(l.in)
+		}
 	}
 	if w.lingering = w.lingering[i:]; len(w.lingering) == 0 {
 		w.lingering = nil
 	}
 	w.mu.Unlock()
+	if len(gone) > maxEnding {
+		gone, w.ending, next = gone[:maxEnding], gone[maxEnding:], endingPause
+	} else {
+		w.ending = nil
+	}
 	for _, sub := range gone {
 		if n, err := sub.Dropped(); err == nil {
 			w.bus.stats.dropped.Add(n)
@@ -375,13 +400,17 @@ func (w *worker) count() int {
 
 func (w *worker) droppedNow() uint64 {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	var sum uint64
+	subs := make([]*nats.Subscription, 0, len(w.interests))
 	for _, in := range w.interests {
 		if in.sub != nil {
-			if n, err := in.sub.Dropped(); err == nil {
-				sum += uint64(n)
-			}
+			subs = append(subs, in.sub)
+		}
+	}
+	w.mu.Unlock()
+	var sum uint64
+	for _, sub := range subs {
+		if n, err := sub.Dropped(); err == nil {
+			sum += uint64(n)
 		}
 	}
 	return sum

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"unsafe"
 
 	"github.com/nats-io/nats.go"
@@ -62,7 +64,7 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
 }
 
 // Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
-// It may wait for a moment while NATS reads slowly, so it is not for the goroutine of Run (see Later).
+// It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).
 // Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply, body []byte) error {
 	if len(subject)+len(reply) > MaxSubjects {
@@ -99,10 +101,16 @@ func (b *Bus) published(err error, size int) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, b.nc.MaxPayload())
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
-		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected), isNetwork(err):
 		return ErrOffline
 	}
 	return fmt.Errorf("publish to NATS: %w", err)
+}
+
+// isNetwork says whether a write to the connection failed: nats.go will find out and connect again.
+func isNetwork(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -24,6 +24,8 @@ type connection struct {
 	timer   *time.Timer // ends a session that joins no namespace in time; static
 
 	sockets []*socket // guarded by Edge.mu
+	closed  bool      // guarded by Edge.mu: the session has ended, no socket may begin
+	waiting int       // guarded by Edge.mu: bytes that wait for the CONNECT of one of its sockets
 	partial *partial  // owned by the session's reader: a packet whose attachments have not all come
 	joining int       // guarded by Edge.mu: joins and leaves of the client that are not answered yet
 }
@@ -98,6 +100,7 @@ func (c *connection) handshake(id string, auth []byte) []byte {
 func (c *connection) Closed(reason engine.Reason) {
 	c.timer.Stop()
 	c.edge.mu.Lock()
+	c.closed = true
 	sockets := slices.Clone(c.sockets)
 	c.edge.mu.Unlock()
 	for _, s := range sockets {
@@ -262,6 +265,10 @@ func (c *connection) connect(p sio.Packet) {
 	}
 	s := &socket{id: e.newSocketID(), conn: c, index: -1}
 	e.mu.Lock()
+	if c.closed { // while this packet was on its way
+		e.mu.Unlock()
+		return
+	}
 	if limit := e.set.Limits.NamespacesPerSession; limit > 0 && len(c.sockets) >= limit {
 		e.mu.Unlock()
 		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
@@ -275,19 +282,11 @@ func (c *connection) connect(p sio.Packet) {
 			e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		})
 	}
-	heard, asked := s.ns.heard, s.ns.asked
 	e.mu.Unlock()
 	body := c.handshake(s.id, p.Data)
-	if heard {
-		e.ask(s, body)
-		return
-	}
-	e.bus.WhenHeldOrOffline(func() {
-		e.mu.Lock()
-		s.ns.heard = s.ns.heard || s.ns.asked == asked
-		e.mu.Unlock()
-		e.ask(s, body)
-	})
+	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
+	// the two cannot overtake each other.
+	e.bus.WhenHeldOrOffline(func() { e.ask(s, body) })
 }
 
 // ask publishes the connect request, or the notice of an open namespace.

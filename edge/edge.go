@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -200,7 +201,7 @@ func (e *Edge) Metrics() *tally.Set {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
 	}
 	for i := range s.disconnected {
-		set.LabelledCounter(&s.disconnected[i], "sockets_ended_total", "Sockets that left their namespace, by reason.", "reason", socketEndWords[i])
+		set.LabelledCounter(&s.disconnected[i], "sockets_ended_total", "Sockets that left their namespace or went while being admitted, by reason.", "reason", socketEndWords[i])
 	}
 	for i := range s.dropped {
 		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
@@ -210,9 +211,10 @@ func (e *Edge) Metrics() *tally.Set {
 
 // complaints writes to the log at most once a minute a subject.
 type complaints struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu
+	log   *slog.Logger
+	mu    sync.Mutex
+	last  map[string]time.Time // guarded by mu
+	swept time.Time            // guarded by mu
 }
 
 const (
@@ -227,16 +229,13 @@ func (c *complaints) about(subject, what string, err error) {
 		c.mu.Unlock()
 		return
 	}
+	if len(c.last) >= maxComplaints && now.Sub(c.swept) > time.Second { // whoever makes up subjects must not cost a sweep each
+		c.swept = now
+		maps.DeleteFunc(c.last, func(_ string, at time.Time) bool { return now.Sub(at) >= complainEvery })
+	}
 	if len(c.last) >= maxComplaints {
-		for s, at := range c.last {
-			if now.Sub(at) >= complainEvery {
-				delete(c.last, s)
-			}
-		}
-		if len(c.last) >= maxComplaints {
-			c.mu.Unlock()
-			return
-		}
+		c.mu.Unlock()
+		return
 	}
 	if c.last == nil {
 		c.last = make(map[string]time.Time)

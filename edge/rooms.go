@@ -15,8 +15,6 @@ type namespace struct {
 
 	users   int              // guarded by Edge.mu: sockets in any state
 	asking  int              // guarded by Edge.mu: sockets that a service is being asked about
-	asked   int              // guarded by Edge.mu: how often asking has fallen to none
-	heard   bool             // guarded by Edge.mu: all that a newcomer may need to hear is in place at NATS
 	members members          // guarded by Edge.mu: admitted sockets
 	rooms   map[string]*room // guarded by Edge.mu; by name as in subjects
 }
@@ -85,12 +83,18 @@ func roomToken(name string) (string, error) {
 	return string(token), nil
 }
 
+// roomTokens is each of the rooms once.
 func roomTokens(names []string) ([]string, error) {
-	tokens := make([]string, len(names))
-	for i, name := range names {
-		var err error
-		if tokens[i], err = roomToken(name); err != nil {
+	tokens := make([]string, 0, len(names))
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		token, err := roomToken(name)
+		if err != nil {
 			return nil, err
+		}
+		if !seen[token] {
+			seen[token] = true
+			tokens = append(tokens, token)
 		}
 	}
 	return tokens, nil
@@ -113,7 +117,6 @@ func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
 	if rules.hearsAll() {
 		if ns.asking++; ns.asking == 1 {
 			e.bus.Subscribe(e.prefix.RoomInterest(ns.token, ">"))
-			ns.heard = false
 		}
 	}
 	return ns
@@ -131,8 +134,6 @@ func (e *Edge) settle(s *socket) {
 	s.settled = true
 	if ns.asking--; ns.asking == 0 {
 		e.bus.Drop(e.prefix.RoomInterest(ns.token, ">"))
-		ns.heard = false
-		ns.asked++
 	}
 }
 
@@ -152,6 +153,9 @@ func (e *Edge) join(s *socket, tokens []string) error {
 		return errGone
 	}
 	limit := e.set.Limits.RoomsPerSocket
+	if limit > 0 && len(tokens) > limit {
+		return fmt.Errorf("%w: the limit is %d", errTooManyRooms, limit)
+	}
 	fresh := 0
 	for _, token := range tokens {
 		if s.find(token) < 0 {
@@ -217,6 +221,7 @@ func (e *Edge) vanish(s *socket) []string {
 		rooms = append(rooms, m.room.name)
 		e.unlink(s, m)
 	}
+	s.conn.waiting -= s.waitingBytes
 	s.rooms, s.waiting, s.waitingBytes = nil, nil, 0
 	ns := s.ns
 	if s.index >= 0 {

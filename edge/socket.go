@@ -67,14 +67,17 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) {
 	case live:
 		s.conn.session.Send(f)
 	case admitting:
-		if s.waitingBytes+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
-			session := s.conn.session
-			s.waiting = nil
-			e.later(func() { session.Close(engine.QueueOverflow) })
+		if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
+			if !s.conn.closed {
+				session := s.conn.session
+				s.conn.closed = true
+				e.later(func() { session.Close(engine.QueueOverflow) })
+			}
 			return
 		}
 		s.waiting = append(s.waiting, f)
 		s.waitingBytes += f.Size()
+		s.conn.waiting += f.Size()
 	}
 }
 
@@ -95,6 +98,7 @@ func (e *Edge) goLive(s *socket) {
 	for _, f := range s.waiting {
 		s.conn.session.Send(f)
 	}
+	s.conn.waiting -= s.waitingBytes
 	s.waiting, s.waitingBytes = nil, 0
 	s.state.Store(live)
 	e.settle(s) // its rooms have subscriptions of their own now
@@ -105,7 +109,8 @@ func (e *Edge) goLive(s *socket) {
 // reason in the reference's words, kind the one for the count.
 func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	e.mu.Lock()
-	if s.state.Load() == gone {
+	before := s.state.Load()
+	if before == gone {
 		e.mu.Unlock()
 		return
 	}
@@ -115,7 +120,10 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	rooms := e.vanish(s)
 	e.mu.Unlock()
 	e.stats.disconnected[kind].Inc()
-	if tell {
+	switch {
+	case tell && before == admitting: // the client knows of no connection that could end
+		s.conn.refuse(s.ns.name, why, nil, refusedByService)
+	case tell:
 		head := sio.AppendHead(nil, sio.Disconnect, 0, s.ns.name, false, 0)
 		s.conn.session.Send(engine.NewMessage(head, nil, nil, engine.Options{}))
 	}

@@ -210,12 +210,15 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	e.mu.Lock()
 	c.joining++
 	e.mu.Unlock()
-	e.bus.WhenHeld(func() {
+	kept := e.bus.WhenHeld(func() {
 		c.session.Send(ack)
 		e.mu.Lock()
 		c.joining--
 		e.mu.Unlock()
 	})
+	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
+		e.stats.eventsFailed.Inc()
+	}
 }
 
 // Errors that a client reads in the answer to its join or leave.

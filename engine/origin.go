@@ -110,7 +110,11 @@ func (o *origins) check(origin string, p peer) bool {
 		return true
 	}
 	if o.news(origin) {
-		o.log.Warn("refused a page of another origin; to allow it, list it in cors.origins", "origin", origin, "host", p.host)
+		what := "refused a page of another origin; to allow it, list it in cors.origins"
+		if origin == "null" { // a page opened as a file, or in a sandbox: it has no name that could be listed
+			what = "refused a page without an origin; serve it over HTTP, or allow any page with cors.origins \"*\""
+		}
+		o.log.Warn(what, "origin", origin, "host", p.host)
 	}
 	return false
 }

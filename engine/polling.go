@@ -20,6 +20,7 @@ const gzipFrom = 1024
 type poll struct {
 	ready    chan struct{} // capacity 1
 	replaced bool          // guarded by Session.mu: a WebSocket took over, the queue is not ours any more
+	goodbye  bool          // guarded by Session.mu: the client has said goodbye, it is answered with a noop
 }
 
 func (p *poll) wake() {
@@ -33,6 +34,11 @@ func (p *poll) wake() {
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	p := &poll{ready: make(chan struct{}, 1)}
 	s.mu.Lock()
+	if s.conn != nil { // a WebSocket took over since the request was looked at
+		s.mu.Unlock()
+		s.server.refuse(w, eio.BadRequest, false)
+		return
+	}
 	if s.poll != nil {
 		s.mu.Unlock()
 		s.fail(TransportError) // two polls at a time; the first one gets the close packet
@@ -43,15 +49,22 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if len(s.queue) > 0 || s.state != open {
 		p.wake()
 	}
+	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
+	alone := s.state == closing && len(s.queue) == 0
 	s.mu.Unlock()
 
 	select {
 	case <-p.ready:
 	case <-r.Context().Done():
 		s.mu.Lock()
-		s.poll = nil
+		mine := s.poll == p
+		if mine {
+			s.poll = nil
+		}
 		s.mu.Unlock()
-		s.fail(TransportError) // the reference: "poll connection closed prematurely"
+		if mine {
+			s.fail(TransportError) // the reference: "poll connection closed prematurely"
+		}
 		return
 	}
 
@@ -67,23 +80,25 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	// Socket.close waits for "drain"). The official client reads a close packet at once and the messages before it a
 	// moment later, so together the reason in a DISCONNECT would come too late.
 	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
+	said := frames
+	if p.goodbye || alone {
+		said, ending = []*Frame{noopFrame}, !p.goodbye
+	}
 	s.mu.Unlock()
 	writing := http.NewResponseController(w)
 	_ = writing.SetWriteDeadline(time.Now().Add(s.patience()))
-	n := writePayload(w, r, frames, ending)
+	n := writePayload(w, r, said, ending)
+	_ = writing.Flush()
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
 	s.mu.Lock()
 	s.release(frames)
-	finished := s.state == closing && ending && !p.replaced
-	if finished {
-		s.state = closed
-		s.timer.Stop()
+	var abandoned *wsConn
+	if s.state == closing && ending && !p.replaced {
+		abandoned = s.retire()
 	}
 	s.mu.Unlock()
-	if finished {
-		s.server.remove(s)
-	}
+	abandoned.hangUp()
 }
 
 var (
@@ -170,6 +185,9 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.fail(TransportError) // the reference: "data request connection closed prematurely"
 		return
 	}
+	if s.isClosed() {
+		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
+	}
 	s.server.stats.bytesIn.Add(len(body))
 	s.packets(body)
 	h := w.Header()
@@ -210,11 +228,12 @@ func (s *Session) packets(payload []byte) {
 	}
 }
 
-// releasePoll ends a waiting poll with a noop, as the reference does when the client says goodbye.
+// releasePoll makes the end of the session, which follows, answer a waiting poll with a noop, as the reference does when
+// the client says goodbye.
 func (s *Session) releasePoll() {
 	s.mu.Lock()
 	if s.poll != nil && s.state == open && len(s.queue) == 0 {
-		s.enqueue(noopFrame)
+		s.poll.goodbye = true
 	}
 	s.mu.Unlock()
 }

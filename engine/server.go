@@ -43,7 +43,8 @@ type Opening struct {
 	Time    time.Time
 }
 
-// Handler makes the receiver of a new session. The session may not be used before Handler returns.
+// Handler makes the receiver of a new session. It must not use the session itself: its methods wait until Handler has
+// returned.
 type Handler func(s *Session, o *Opening) Receiver
 
 // Settings is what a Server needs besides the operator's Config.
@@ -73,20 +74,21 @@ type Server struct {
 	running    sync.WaitGroup // every goroutine that a session starts
 
 	mu        sync.Mutex
-	sessions  map[string]*Session // guarded by mu: those that began
-	reserved  int                 // guarded by mu: sessions that began or are about to
-	addresses map[string]int      // guarded by mu: reserved sessions a client address, only when limited
-	leaving   bool                // guarded by mu: no new sessions
+	sessions  map[string]*Session  // guarded by mu: those that began
+	conns     map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
+	reserved  int                  // guarded by mu: sessions that began or are about to
+	addresses map[string]int       // guarded by mu: reserved sessions a client address, only when limited
+	leaving   bool                 // guarded by mu: no new sessions
 
 	stats stats
 }
 
-// NewServer makes a Server. Shutdown ends it.
+// NewServer makes a Server. Leave, CloseAll and Abort, in this order, end it.
 func NewServer(set Settings) *Server {
 	s := &Server{
 		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes,
 		origins:  newOrigins(set.Origins, set.Credentials, set.Log),
-		sessions: make(map[string]*Session), addresses: make(map[string]int),
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), addresses: make(map[string]int),
 	}
 	if s.queueBytes == 0 {
 		s.queueBytes = DefaultQueueBytes
@@ -112,7 +114,8 @@ func (s *Server) Sessions() int {
 // ServeHTTP answers one request of a client as the reference server does (engine.io, server.ts: verify, handleRequest,
 // handleUpgrade).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	isUpgrade := websocket.IsWebSocketUpgrade(r)
+	// A server without WebSockets takes an upgrade for a plain request, as Node does.
+	isUpgrade := websocket.IsWebSocketUpgrade(r) && slices.Contains(s.cfg.Transports, "websocket")
 	q := r.URL.Query()
 	peer := s.peer(r)
 	allowed := s.origins.check(r.Header.Get("Origin"), peer)
@@ -161,10 +164,15 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 	switch {
 	case session == nil:
 		s.refuse(w, eio.UnknownSession, isUpgrade)
-	case !isUpgrade && session.usesWebSocket() != (transport == "websocket"), version != "4",
+	case !isUpgrade && (transport == "websocket" || session.usesWebSocket()), version != "4",
 		isUpgrade && transport != "websocket":
 		s.refuse(w, eio.BadRequest, isUpgrade)
 	case isUpgrade:
+		if !s.begun() {
+			s.refuse(w, eio.BadRequest, isUpgrade)
+			return
+		}
+		defer s.running.Done()
 		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
 		if err == nil {
 			s.running.Go(func() { session.takeOver(conn) })
@@ -189,6 +197,13 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		http.Error(w, errLimit.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	began := false
+	defer func() {
+		if !began {
+			s.release(peer.address)
+		}
+		s.running.Done()
+	}()
 	session := &Session{
 		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.address, maxPayload: s.MaxPayload(),
 	}
@@ -200,15 +215,14 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	if isUpgrade {
 		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
 		if err != nil {
-			s.release(peer.address)
 			return
 		}
 		session.attach(conn)
 	}
-	session.receiver = s.set.Handler(session, &Opening{
+	began = true
+	s.begin(session, &Opening{
 		Header: s.withoutSessionID(r.Header), Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),
 	})
-	s.begin(session)
 	if conn := session.conn; conn != nil {
 		s.stats.opened[1].Inc()
 		// The request's goroutine ends here: net/http lets go of what it holds for it.
@@ -240,8 +254,10 @@ func (s *Server) withoutSessionID(h http.Header) http.Header {
 	return h
 }
 
-// begin makes a session live: it can be reached, the client is told its id, heartbeats start.
-func (s *Server) begin(session *Session) {
+// begin makes a session live: it has a receiver, the client is told its id, heartbeats start, it can be reached. All of
+// it happens under the session's lock, so that whoever has the session already, a timer of the receiver for instance,
+// waits until it is whole.
+func (s *Server) begin(session *Session, o *Opening) {
 	h := eio.Handshake{
 		SID: session.id, Upgrades: []string{}, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout,
 		MaxPayload: session.maxPayload,
@@ -250,20 +266,32 @@ func (s *Server) begin(session *Session) {
 		h.Upgrades = []string{"websocket"}
 	}
 	session.mu.Lock()
+	session.receiver = s.set.Handler(session, o)
 	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
 	session.enqueue(newPacket(string(eio.AppendOpen(nil, h))))
-	session.mu.Unlock()
 	s.mu.Lock()
 	s.sessions[session.id] = session
 	leaving := s.leaving
 	s.mu.Unlock()
+	session.mu.Unlock()
 	if leaving { // it began to leave since the session was reserved
 		session.Close(ServerShutdown)
 	}
 }
 
-// reserve takes a place for a session of an address, unless a limit forbids it. release gives it back, which remove does
-// for a session that began.
+// begun counts a request that may start goroutines, so that Abort waits for it, unless the server is leaving. The caller
+// must call running.Done.
+func (s *Server) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.leaving {
+		s.running.Add(1)
+	}
+	return !s.leaving
+}
+
+// reserve takes a place for a session of an address, unless a limit forbids it, and counts the request as begun does.
+// release gives the place back, which remove does for a session that began.
 func (s *Server) reserve(address string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,6 +300,7 @@ func (s *Server) reserve(address string) bool {
 		s.set.MaxPerAddress > 0 && s.addresses[address] >= s.set.MaxPerAddress {
 		return false
 	}
+	s.running.Add(1)
 	s.reserved++
 	if s.set.MaxPerAddress > 0 {
 		s.addresses[address]++
@@ -337,8 +366,8 @@ func (s *Server) Leave() {
 // closeSteps is in how many steps a second CloseAll spreads its work.
 const closeSteps = 20
 
-// CloseAll closes every session in good order, at most perSecond of them each second; what is left when ctx ends is
-// closed at once.
+// CloseAll closes every session in good order, about perSecond of them each second and no fewer than closeSteps; what is
+// left when ctx ends is closed at once.
 func (s *Server) CloseAll(ctx context.Context, reason Reason, perSecond int) {
 	ticks := time.NewTicker(time.Second / closeSteps)
 	defer ticks.Stop()
@@ -354,12 +383,18 @@ func (s *Server) CloseAll(ctx context.Context, reason Reason, perSecond int) {
 	}
 }
 
-// Abort ends all sessions without further courtesy, among them those that a CloseAll left waiting for their clients, and
-// waits for every goroutine of the server. No request may reach the server any more.
+// Abort ends all sessions, gives those that a CloseAll left waiting for their clients one more second (lastWrite), and
+// waits for every goroutine of the server. Leave must have been called.
 func (s *Server) Abort() {
 	for _, session := range s.all() {
 		session.fail(ServerShutdown)
 	}
+	s.mu.Lock()
+	for conn := range s.conns {
+		_ = conn.raw.SetDeadline(time.Now().Add(lastWrite))
+		conn.hurried.Store(true)
+	}
+	s.mu.Unlock()
 	s.running.Wait()
 }
 

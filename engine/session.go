@@ -174,7 +174,7 @@ func (s *Session) write(conn *wsConn) {
 			s.mu.Unlock()
 			switch {
 			case readerDone:
-				_ = conn.Close()
+				conn.close()
 			case ending:
 				conn.expectEnd(closeTimeout)
 			}
@@ -187,8 +187,8 @@ func (s *Session) write(conn *wsConn) {
 		s.release(frames)
 		s.mu.Unlock()
 		if err != nil {
-			// The reader of the connection sees the same and ends the session.
-			_ = conn.Close()
+			// The reader of the connection sees the same, and ends the session if it is still open.
+			conn.close()
 			s.mu.Lock()
 			s.queue = nil
 			s.mu.Unlock()
@@ -206,18 +206,16 @@ func (s *Session) Close(reason Reason) {
 	}
 	s.state = closing
 	s.timer.Stop()
-	switch {
-	case s.conn != nil:
+	if s.conn != nil {
+		// The writer may be waiting for a client that does not read.
+		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
 		s.enqueue(closeFrame)
-		s.state = closed
-	default:
+		s.retire()
+	} else {
 		if s.poll != nil {
 			s.poll.wake()
 		}
 		s.timer = time.AfterFunc(closeTimeout, func() { s.fail(reason) })
-	}
-	if s.state == closed {
-		s.server.remove(s)
 	}
 	s.mu.Unlock()
 	s.server.ended(s, reason)
@@ -235,8 +233,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 		s.mu.Unlock()
 		return
 	}
-	s.state = closed
-	s.timer.Stop()
+	abandoned := s.retire()
 	s.release(s.take())
 	if s.conn != nil {
 		// A writer may be waiting for a client that does not read.
@@ -248,19 +245,26 @@ func (s *Session) end(reason Reason, last *Frame) {
 	if s.poll != nil {
 		s.poll.wake()
 	}
-	u := s.upgrade
-	if s.upgrade = nil; u != nil {
-		u.stop()
-	}
-	s.server.remove(s)
 	s.mu.Unlock()
-	if u != nil {
-		u.conn.hangUp()
-	}
+	abandoned.hangUp()
 	if before == open {
 		s.server.ended(s, reason)
 		s.receiver.Closed(reason)
 	}
+}
+
+// retire is the one way into the state closed: the session is forgotten, its timer and an upgrade under way are stopped.
+// The caller hangs up on the WebSocket that is returned, if any, without the lock. Needs mu.
+func (s *Session) retire() (abandoned *wsConn) {
+	s.state = closed
+	s.timer.Stop()
+	s.server.remove(s)
+	if u := s.upgrade; u != nil {
+		s.upgrade = nil
+		u.stop()
+		return u.conn
+	}
+	return nil
 }
 
 // packet handles one packet of the client, in the order of arrival. Needs in.
@@ -305,6 +309,13 @@ func (s *Session) heartbeat() {
 	s.enqueue(pingFrame)
 	s.timer.Reset(s.server.cfg.PingTimeout)
 	s.mu.Unlock()
+}
+
+// isClosed says whether the session has ended and its client has been told.
+func (s *Session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == closed
 }
 
 // usesWebSocket says whether the session has left polling behind.

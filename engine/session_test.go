@@ -211,7 +211,7 @@ func TestCloseSendsWhatIsQueuedFirst(t *testing.T) {
 		r = s.last()
 		r.session.Send(message("last words"))
 		r.session.Close(ForcedServerClose)
-		for _, want := range []string{"4last words", "1"} { // the reference, too, closes with a poll of its own
+		for _, want := range []string{"4last words", "6\x1e1"} { // the reference, too, closes with a poll of its own
 			if _, body, _ := s.request("GET", query, ""); body != want {
 				t.Fatalf("got %q, want %q", body, want)
 			}
@@ -325,5 +325,87 @@ func TestTooLarge(t *testing.T) {
 		go func() { _ = ws.WriteMessage(websocket.TextMessage, []byte("4"+strings.Repeat("x", 5000))) }()
 		s.expectClose(ws, websocket.CloseMessageTooBig)
 		s.last().expectEnd(t, TransportError)
+	})
+}
+
+// open counts the WebSockets that are not closed.
+func (s *stage) openSockets() int {
+	synctest.Wait()
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	return len(s.server.conns)
+}
+
+func TestAClosedSessionWhoseClientDoesNotReadGoes(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		ws := s.open() // and never reads again: the pipe holds nothing
+		defer ws.Close()
+		r := s.last()
+		r.session.Send(message(strings.Repeat("x", 1000)))
+		synctest.Wait()
+		r.session.Close(ForcedServerClose)
+		time.Sleep(2*closeTimeout + time.Second)
+		if n := s.openSockets(); n != 0 {
+			t.Errorf("%d connections are open", n)
+		}
+		r.expectEnd(t, ForcedServerClose)
+	})
+}
+
+func TestAbortDoesNotWaitForSilentClients(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		silent := s.dialSilently("EIO=4&transport=websocket")
+		defer silent.Close()
+		query := s.poll()
+		probing := s.dial(strings.Replace(query, "polling", "websocket", 1))
+		defer probing.Close()
+		began := time.Now()
+		s.server.Leave()
+		s.server.CloseAll(t.Context(), ServerShutdown, 0)
+		s.server.Abort()
+		if took := time.Since(began); took > 3*lastWrite {
+			t.Errorf("the end took %s", took)
+		}
+		if n := s.openSockets(); n != 0 {
+			t.Errorf("%d connections are open", n)
+		}
+	})
+}
+
+// A polling session that ends while a WebSocket is about to take over takes that along.
+func TestEndWhileUpgrading(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		query := s.poll()
+		r := s.last()
+		ws := s.dial(strings.Replace(query, "polling", "websocket", 1))
+		defer ws.Close()
+		s.write(ws, "2probe")
+		if got := s.read(ws); got != "3probe" {
+			t.Fatalf("got %q", got)
+		}
+		r.session.Close(ForcedServerClose)
+		began := time.Now()
+		s.request("GET", query, "")
+		s.expectClose(ws, websocket.CloseNoStatusReceived)
+		if took := time.Since(began); took > lastWrite {
+			t.Errorf("the WebSocket was left alone for %s", took)
+		}
+	})
+}
+
+func TestAPlainRequestCannotReadAWebSocketSession(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		ws := s.open()
+		defer ws.Close()
+		r := s.last()
+		for _, transport := range []string{"websocket", "polling"} {
+			for _, method := range []string{"GET", "POST"} {
+				status, body, _ := s.request(method, "EIO=4&transport="+transport+"&sid="+r.session.ID(), "4x")
+				if status != 400 || body != `{"code":3,"message":"Bad request"}` {
+					t.Errorf("%s %s: %d %s", method, transport, status, body)
+				}
+			}
+		}
+		r.expectEnd(t)
 	})
 }

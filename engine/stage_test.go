@@ -159,6 +159,23 @@ func (s *stage) dial(query string) *websocket.Conn {
 	return ws
 }
 
+// dialSilently opens a WebSocket whose client reads and answers nothing, not even a close frame.
+func (s *stage) dialSilently(query string) net.Conn {
+	s.t.Helper()
+	conn, err := s.listener.dial(context.Background(), "", "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = io.WriteString(conn, "GET /socket.io/?"+query+" HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
+	synctest.Wait()
+	return conn
+}
+
 // open opens a WebSocket session and reads its open packet.
 func (s *stage) open() *websocket.Conn {
 	s.t.Helper()

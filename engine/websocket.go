@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -30,8 +31,11 @@ const (
 // connection under it, by one goroutine at a time, except for the close frames with which gorilla answers broken input
 // just before reading fails.
 type wsConn struct {
-	ws  *websocket.Conn // read by one goroutine: the session's reader
-	raw net.Conn
+	ws     *websocket.Conn // read by one goroutine: the session's reader
+	raw    net.Conn
+	server *Server
+
+	hurried atomic.Bool // the server is ending: no deadline may be later than the one that is set
 }
 
 var (
@@ -49,6 +53,7 @@ func (s *Server) upgrader() *websocket.Upgrader {
 		WriteBufferPool:  noWriteBuffers,
 		CheckOrigin:      func(*http.Request) bool { return true }, // checked before, for both transports
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			w.Header().Set("Connection", "close")
 			http.Error(w, reason.Error(), status)
 		},
 	}
@@ -61,13 +66,27 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Head
 		return nil, err
 	}
 	ws.SetReadLimit(int64(maxPayload))
-	return &wsConn{ws: ws, raw: ws.NetConn()}, nil
+	c := &wsConn{ws: ws, raw: ws.NetConn(), server: s}
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	return c, nil
 }
 
-func (c *wsConn) Close() error { return c.raw.Close() }
+// close closes the connection, now.
+func (c *wsConn) close() {
+	c.server.mu.Lock()
+	delete(c.server.conns, c)
+	c.server.mu.Unlock()
+	_ = c.raw.Close()
+}
 
 // expectEnd gives the client some time to close its side.
-func (c *wsConn) expectEnd(d time.Duration) { _ = c.raw.SetReadDeadline(time.Now().Add(d)) }
+func (c *wsConn) expectEnd(d time.Duration) {
+	if !c.hurried.Load() {
+		_ = c.raw.SetReadDeadline(time.Now().Add(d))
+	}
+}
 
 // writeFrames writes all frames in as few writes as possible and returns the number of bytes.
 func (c *wsConn) writeFrames(frames []*Frame) (int, error) {
@@ -178,6 +197,8 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	case errors.Is(err, errNotUTF8):
 		last = controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
 	case errors.As(err, &closeErr) && closeErr.Code != websocket.CloseAbnormalClosure:
+		// RFC 6455, section 5.5.1: the answer to a close frame repeats its code, and the reference its words, too.
+		last = controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 	default:
 		last = nil // nobody is there, or gorilla has told the client what it did wrong
 	}
@@ -192,7 +213,7 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	writing := s.writing
 	s.mu.Unlock()
 	if !writing {
-		_ = conn.Close()
+		conn.close()
 	}
 }
 
@@ -236,11 +257,14 @@ func (u *upgrade) stop() {
 	}
 }
 
-// hangUp closes a WebSocket that does not become a session's transport. It may wait for a moment.
+// hangUp closes a WebSocket that does not become a session's transport, if there is one. It may wait for a moment.
 func (c *wsConn) hangUp() {
+	if c == nil {
+		return
+	}
 	_ = c.raw.SetWriteDeadline(time.Now().Add(lastWrite))
 	_, _ = c.raw.Write(closeFrame.ws)
-	_ = c.Close()
+	c.close()
 }
 
 // takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
@@ -339,10 +363,9 @@ func (s *Session) switchTo(u *upgrade) bool {
 		s.poll = nil
 	}
 	if s.state == closing { // closed by the server while it was polling, and nobody fetched the rest
-		s.state = closed
-		s.timer.Stop()
 		s.queue = append(s.queue, closeFrame)
-		s.server.remove(s)
+		s.queued += closeFrame.Size()
+		s.retire()
 	} else if s.pinged {
 		// The reference forgets a ping that was under way over the old transport.
 		s.pinged = false

@@ -121,6 +121,16 @@ func (c *Client) write(kind int, data []byte) {
 	_ = c.ws.WriteMessage(kind, data)
 }
 
+// Await is Next for where the test cannot be failed; ok is false when nothing came or the connection ended.
+func (c *Client) Await() (text string, ok bool) {
+	select {
+	case f, open := <-c.in:
+		return f.text, open && f.err == nil
+	case <-time.After(patience):
+		return "", false
+	}
+}
+
 // Next waits for the next frame; pings are answered on the way. A binary frame has the letter b in front.
 func (c *Client) Next() string {
 	c.t.Helper()

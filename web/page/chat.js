@@ -41,8 +41,8 @@ function connect(name) {
   mine.io.on('reconnect_attempt', whileMine((attempt) => showState('connecting', `attempt ${attempt}`)));
   mine.io.on('open', whileMine(() => {
     const { engine } = mine.io;
-    at('transport').textContent = engine.transport.name;
-    engine.on('upgrade', whileMine((transport) => { at('transport').textContent = transport.name; }));
+    showTransport(engine.transport.name);
+    engine.on('upgrade', whileMine((transport) => showTransport(transport.name)));
   }));
   showState('connecting');
   showPlace();
@@ -62,15 +62,22 @@ function onConnect() {
 function onDisconnect(reason) {
   joined = null;
   showState('disconnected', reason); // if it is not final, reconnect_attempt follows
-  at('transport').textContent = '–';
+  showTransport('');
   at('socket-id').textContent = '–';
   at('copy-socket-id').disabled = true;
   addNotice(`Disconnected: ${reason}`, { term: 'services heard', subject: `${subjects.base}.on.disconnect`, prefix });
   showPlace();
 }
 
+// onConnectError tells of a connection that failed, which the client tries again, or of a refusal, which it does not.
 function onConnectError(error) {
-  showState(socket.active ? 'connecting' : 'disconnected', error.message);
+  if (socket.active) {
+    showState('connecting', error.message);
+    return;
+  }
+  showState('disconnected', error.message);
+  showTransport('');
+  problem(`The edge refused the connection to ${namespace}: ${error.message}`);
 }
 
 function showState(state, reason = '') {
@@ -78,6 +85,11 @@ function showState(state, reason = '') {
   at('state').dataset.state = state;
   at('reason').textContent = reason;
   at('reconnect').hidden = state !== 'disconnected' || socket === null || socket.active;
+}
+
+function showTransport(name) {
+  at('transport').textContent = name;
+  at('transport').hidden = name === '';
 }
 
 // --- Rooms ----------------------------------------------------------------------------------------------------------
@@ -101,24 +113,37 @@ async function ask(event, name) {
   }
 }
 
+// enter joins a room and only then leaves the one before, so that who is refused stays where he was.
 async function enter(name) {
   if (name === joined) {
     return;
   }
   roomTarget(name); // throws for a name that no subject can carry
-  await exit();
-  wanted = name;
+  const before = joined;
   const mine = socket;
+  wanted = name;
   try {
     await ask('join', name);
   } catch (error) {
     if (socket === mine && socket.connected) {
-      wanted = null; // refused; when the connection was lost, the next one tries again
+      wanted = before; // refused; when the connection was lost, the next one tries again
     }
     throw error;
   }
   if (socket !== mine || !socket.connected) {
     return; // another connection has begun, and with it its own rooms
+  }
+  if (before !== null) {
+    try {
+      await exit();
+    } finally {
+      if (socket === mine) {
+        wanted = name;
+      }
+    }
+    if (socket !== mine || !socket.connected) {
+      return;
+    }
   }
   joined = name;
   addNotice(`Joined room “${name}”`, {
@@ -214,7 +239,7 @@ function onEvent(event, ...values) {
   } else if (ack) {
     note = 'It asked for an ack, and this page answered ["ok"].';
   } else if (!known) {
-    note = 'Nothing in it says who sent it or where to. The edge listens on these for you; it came by one of them.';
+    note = 'It does not say who sent it, or to whom. The edge listens on these subjects for you, and it came by one of them.';
   }
   addMessage({
     direction: 'in', event: String(event), body: said, who: known ? told.name : 'someone', from: known ? told.from : '',
@@ -282,6 +307,9 @@ function chooseTarget(id) {
 function problem(text) {
   at('problem').textContent = text;
   at('problem').hidden = text === '';
+  if (text !== '') {
+    at('problem').scrollIntoView({ block: 'nearest' }); // on a narrow screen it may be below what is seen
+  }
 }
 
 // goTo enters the namespace and, unless it is null, the room that the fields name.
@@ -309,17 +337,25 @@ function goTo(roomName) {
   if (roomName === null) {
     return;
   }
-  if (socket.connected) {
-    inOrder(() => enter(roomName));
-  } else {
+  if (!socket.connected) {
     wanted = roomName;
+    return;
   }
+  inOrder(() => enter(roomName)).then((done) => {
+    if (done && at('settings').contains(document.activeElement)) {
+      at('text').focus(); // what comes next
+    }
+  });
 }
 
 function showPlace() {
-  at('where').textContent = joined === null
-    ? `In no room of ${namespace}: messages go to all of it.`
-    : `In room “${joined}” of ${namespace}: messages go to the others in it.`;
+  if (!socket?.connected) {
+    at('where').textContent = `Not connected to ${namespace}.`;
+  } else if (joined === null) {
+    at('where').textContent = `In no room of ${namespace}: messages go to all of it.`;
+  } else {
+    at('where').textContent = `In room “${joined}” of ${namespace}: messages go to the others in it.`;
+  }
   at('leave').disabled = joined === null && wanted === null;
   at('send-room').textContent = joined === null ? 'Send' : 'Send to room';
   showTerminal();
@@ -393,7 +429,7 @@ at('composer').addEventListener('submit', (event) => {
 });
 at('send-all').addEventListener('click', () => send('all'));
 at('send-direct').addEventListener('click', () => send('direct'));
-at('reconnect').addEventListener('click', () => { showState('connecting'); socket.connect(); });
+at('reconnect').addEventListener('click', () => { problem(''); showState('connecting'); socket.connect(); });
 at('copy-socket-id').addEventListener('click', () => copy(socket.id, at('copy-socket-id'), at('socket-id')));
 
 goTo(null);

@@ -35,10 +35,11 @@ export async function copy(text, button, selectable) {
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
-// line shows a command with a button that copies it. Options get no line break after their dashes.
+// line shows a command with a button that copies it. Its words, an option with its value, are kept together where a row
+// has room for them, so that subject and body are found at a glance.
 export function line(command, label) {
-  const parts = command.split(/(?<= )(--[a-z-]{1,12})(?= |$)/);
-  const code = element('code', '', parts.map((part, i) => (i % 2 === 1 ? element('span', 'option', part) : part)));
+  const words = command.match(/(?:--?[a-z-]+ )?(?:'[^']*'|\\.|[^\s'\\])+/g);
+  const code = element('code', '', words.flatMap((word, i) => [i > 0 ? ' ' : '', element('span', 'word', word)]));
   return element('div', 'line', [copyButton(command, label, code), code]);
 }
 
@@ -107,7 +108,7 @@ export function addNotice(text, { term = '', subject = '', prefix = '', command 
     details.append(element('dt', '', term), element('dd', '', subjectCode(subject, prefix)));
   }
   if (command) {
-    details.append(element('dt', '', 'a service would'), element('dd', '', line(command, 'Copy this command')));
+    details.append(element('dt', '', 'the same by hand'), element('dd', '', line(command, 'Copy this command')));
   }
   if (details.childElementCount > 0) {
     inside.push(details);

@@ -104,6 +104,10 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 			url = inside.ClientURL()
 		}
 		mux.Handle("/", web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url}))
+	} else {
+		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+" (with `page: true` there is a page to try it).", http.StatusNotFound)
+		})
 	}
 	if !c.Open {
 		return mux

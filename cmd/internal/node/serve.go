@@ -81,6 +81,9 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 	defer adminSite.stop(log)
 	defer clientSite.stop(log)
 
+	if c.Page {
+		listening = append(listening, "page", pageURL(clientListener.Addr()))
+	}
 	log.Info("listening", append(listening, "address", clientListener.Addr().String(), "admin", adminListener.Addr().String())...)
 	select {
 	case err = <-failed:
@@ -90,6 +93,15 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 	stopping.Store(true)
 	front.close()
 	return err
+}
+
+// pageURL is where a person on this machine finds the page.
+func pageURL(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsLoopback() || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
 // startNATS runs the NATS server inside the process.
@@ -112,7 +124,7 @@ func newClientServer(handler http.Handler, log *slog.Logger) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10, // as Node.js; more is answered with 431
+		MaxHeaderBytes:    16 << 10,                                          // as Node.js; more is answered with 431
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP
 	}
 }

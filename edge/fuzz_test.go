@@ -1,0 +1,147 @@
+package edge_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/engine"
+	"partyline/engine/enginetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// FuzzSession says anything to an edge in any state of a session: while polling, while upgrading, over WebSocket, before
+// and after CONNECT. The edge must not panic, and two clients beside it must go on talking.
+//
+// The input is a program. Its first byte chooses how the session begins, then lines follow, each a packet; the first
+// byte of a line chooses what is done with the rest.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"w\nt40\nt42[\"message\",1]\nt420[\"join\",\"room\"]", "w\nt40/chat,{\"a\":1}\nt41/chat,\nt40/chat,",
+		"w\nt40\nt451-[\"x\",{\"_placeholder\":true,\"num\":0}]\nb\x01\x02", "w\nt40\nt452-[\"x\"]\nt42[\"y\"]", "w\nt2\nt3\nt5\nt6\nt1",
+		"p\np40\ng\np42[\"message\"]\x1ebAAAA\np1", "p\np40\x1e40/a,\x1e41\ng\nu\nt2probe\nt5\nt42[\"message\"]", "u\nt2probe\nt2probe\nt4x",
+		"w\nt40\nt42[\"leave\",\"room\"]\nt43[]\nt44{}\nt4", "p\np\xff\ng\ng", "w\nt40\nt42[\"a.b\"]\nt42[\"\"]\nt42[\"connect\"]", "x",
+	} {
+		f.Add([]byte(seed))
+	}
+	server := natsdtest.Start(f)
+	n := edgetest.Start(f, edgetest.Options{
+		NATS: server.ClientURL(), Namespaces: edgetest.Open(), Limits: edge.Limits{RoomsPerSocket: 5, NamespacesPerSession: 3},
+		Engine: engine.Config{
+			PingInterval: time.Second, PingTimeout: time.Second, UpgradeTimeout: 50 * time.Millisecond, MaxPayload: 2000,
+			Transports: []string{"polling", "websocket"},
+		},
+	}).Ready()
+	silent := enginetest.NewConversation(f)
+	ann := enginetest.Dial(f, silent, "ann", n.URL, nil)
+	bob := enginetest.Dial(f, silent, "bob", n.URL, nil)
+	ann.Connect("/beside", "")
+	bob.Connect("/beside", "")
+	client := &http.Client{Timeout: 50 * time.Millisecond}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		s := &fuzzed{base: n.URL, http: client}
+		defer s.close()
+		lines := bytes.Split(program, []byte("\n"))
+		if len(lines) > 12 {
+			return
+		}
+		s.begin(lines[0])
+		for _, line := range lines[1:] {
+			if len(line) > 0 {
+				s.do(line[0], line[1:])
+			}
+		}
+		ann.Send(`42/beside,["message","still here"]`)
+		if got, ok := bob.Await(); !ok || got != `42/beside,["message","still here"]` {
+			t.Fatalf("the clients beside do not hear each other any more: %q %v", got, ok)
+		}
+	})
+}
+
+// fuzzed is the session of one run. Errors are the fuzzer's own doing and are not looked at.
+type fuzzed struct {
+	base string
+	http *http.Client
+	sid  string
+	ws   *websocket.Conn
+}
+
+func (s *fuzzed) begin(how []byte) {
+	if len(how) > 0 && how[0] == 'w' {
+		s.dial("")
+		return
+	}
+	body := s.request("GET", "", nil)
+	if _, rest, ok := strings.Cut(body, `"sid":"`); ok {
+		s.sid, _, _ = strings.Cut(rest, `"`)
+	}
+	if len(how) > 0 && how[0] == 'u' {
+		s.dial(s.sid)
+	}
+}
+
+func (s *fuzzed) do(what byte, rest []byte) {
+	switch what {
+	case 'g':
+		s.request("GET", s.sid, nil)
+	case 'p':
+		s.request("POST", s.sid, rest)
+	case 'u':
+		s.dial(s.sid)
+	case 'b':
+		s.send(websocket.BinaryMessage, rest)
+	case 'h':
+		s.close()
+	default:
+		s.send(websocket.TextMessage, rest)
+	}
+}
+
+func (s *fuzzed) dial(sid string) {
+	url := "ws" + strings.TrimPrefix(s.base, "http") + "/socket.io/?EIO=4&transport=websocket"
+	if sid != "" {
+		url += "&sid=" + sid
+	}
+	s.close()
+	if ws, _, err := websocket.DefaultDialer.Dial(url, nil); err == nil {
+		s.ws = ws
+	}
+}
+
+func (s *fuzzed) send(kind int, data []byte) {
+	if s.ws != nil {
+		_ = s.ws.WriteMessage(kind, data)
+	}
+}
+
+func (s *fuzzed) request(method, sid string, body []byte) string {
+	url := s.base + "/socket.io/?EIO=4&transport=polling"
+	if sid != "" {
+		url += "&sid=" + sid
+	}
+	r, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		return ""
+	}
+	response, err := s.http.Do(r)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
+	return string(text)
+}
+
+func (s *fuzzed) close() {
+	if s.ws != nil {
+		_ = s.ws.Close()
+		s.ws = nil
+	}
+}
