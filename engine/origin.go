@@ -143,8 +143,8 @@ func sameHost(origin *url.URL, p peer) bool {
 func (o *origins) preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
+	h.Add("Vary", "Access-Control-Request-Headers")
 	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-		h.Add("Vary", "Access-Control-Request-Headers")
 		h.Set("Access-Control-Allow-Headers", asked)
 	}
 	h.Set("Content-Length", "0")

@@ -207,7 +207,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	session := &Session{
 		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.address, maxPayload: s.MaxPayload(),
 	}
-	if s.set.Cookie != "" {
+	if s.set.Cookie != "" && !isUpgrade { // it is for whoever spreads a session's requests; the reference does the same
 		w.Header().Add("Set-Cookie", (&http.Cookie{
 			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		}).String())
@@ -344,6 +344,7 @@ func (s *Server) ended(session *Session, reason Reason) {
 func (s *Server) refuse(w http.ResponseWriter, why eio.Refusal, isUpgrade bool) {
 	s.stats.refused[why].Inc()
 	if isUpgrade {
+		clear(w.Header()) // CORS has no say in it
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Length", fmt.Sprint(len(why.Message())))

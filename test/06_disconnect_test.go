@@ -156,7 +156,7 @@ func TestWhoIsRefusedIsNotReported(t *testing.T) {
 	notices.gets("sio.chat.on.disconnect", chat.address(), left("transport close"))
 }
 
-// A service may change its mind before the client knows.
+// A service may change its mind before the client knows: to a client that is not connected yet, that is a refusal.
 func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	s := begin(t, usual())
 	life := s.hear("sio.door.on.*")
@@ -165,7 +165,7 @@ func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	request := life.next()
 	id := handshake(t, request)["sid"].(string)
 	s.change("sio.door.disconnect.socket."+id, "", 1)
-	a.Expect("41/door,")
+	a.Expect(`44/door,{"message":"server namespace disconnect"}`)
 	life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect"))
 	if err := request.Respond([]byte(`[]`)); err != nil {
 		t.Fatal(err)
