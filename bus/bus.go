@@ -63,6 +63,9 @@ type Bus struct {
 	work   *worker
 	closed chan struct{} // closed when nats.go has ended the connection
 
+	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
+	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
+	online     atomic.Bool
 	overflowed atomic.Bool  // set when nats.go dropped a message, cleared by Run once the channel is empty
 	complained atomic.Int64 // unix nanoseconds of the last complaint about an unreachable server
 	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
@@ -193,7 +196,7 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
-		b.work.connectionChanged()
+		b.work.connectionChanged(true)
 		b.onConnect()
 	}
 	return []nats.Option{
@@ -206,7 +209,7 @@ func (b *Bus) handlers() []nats.Option {
 			if err != nil {
 				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
 			}
-			b.work.connectionChanged()
+			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			now, last := time.Now().UnixNano(), b.complained.Load()
@@ -240,7 +243,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 func (b *Bus) Ready() []string {
 	var why []string
 	switch {
-	case !b.nc.IsConnected():
+	case !b.online.Load():
 		why = append(why, "not connected to NATS")
 	case !b.work.caughtUp():
 		why = append(why, "subscriptions are not in place yet")
@@ -255,7 +258,7 @@ func (b *Bus) Ready() []string {
 }
 
 // Connected says whether a publish would be sent now.
-func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+func (b *Bus) Connected() bool { return b.online.Load() }
 
 // MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first
 // connection.
@@ -283,7 +286,7 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
 		func() float64 { return float64(b.work.count()) })
 	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {
-		if b.nc.IsConnected() {
+		if b.Connected() {
 			return 1
 		}
 		return 0

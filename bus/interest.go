@@ -26,7 +26,6 @@ type interest struct {
 	plain   bool               // outside the queue group; static
 	users   int                // guarded by worker.mu
 	sub     *nats.Subscription // owned by the worker's goroutine, read under worker.mu; nil until subscribed
-	queued  bool               // guarded by worker.mu: in wanted, the worker will look at it
 	since   time.Time          // guarded by worker.mu: when the last user left
 }
 
@@ -60,11 +59,12 @@ type worker struct {
 	quit chan struct{}
 	done chan struct{}
 
-	ending []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
+	ending   []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
+	draining []*nats.Subscription // owned by the worker's goroutine: unsubscribed; nats.go may not be done with them
 
 	mu        sync.Mutex
 	interests map[string]*interest // guarded by mu
-	wanted    []*interest          // guarded by mu: not subscribed yet
+	wanted    map[string]*interest // guarded by mu: those of interests that are not subscribed yet
 	lingering []lingerer           // guarded by mu: oldest first
 	dropped   []*interest          // guarded by mu: not to linger; may hold interests that found a user again
 	waiting   []held               // guarded by mu
@@ -76,7 +76,7 @@ type worker struct {
 func newWorker(b *Bus) *worker {
 	return &worker{
 		bus: b, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		interests: make(map[string]*interest), stale: true,
+		interests: make(map[string]*interest), wanted: make(map[string]*interest), stale: true,
 	}
 }
 
@@ -98,9 +98,8 @@ func (w *worker) want(subject string, plain bool) {
 		w.interests[subject] = in
 	}
 	in.users++
-	if in.sub == nil && !in.queued {
-		in.queued = true
-		w.wanted = append(w.wanted, in)
+	if in.sub == nil {
+		w.wanted[subject] = in
 		w.nudge()
 	}
 }
@@ -178,9 +177,11 @@ func (w *worker) nudge() {
 	}
 }
 
-func (w *worker) connectionChanged() {
+// connectionChanged is told of each connection that begins or ends.
+func (w *worker) connectionChanged(online bool) {
 	w.mu.Lock()
-	w.stale = true
+	w.stale = true // before it is online, so that nobody takes it for ready
+	w.bus.online.Store(online)
 	w.nudge()
 	w.mu.Unlock()
 }
@@ -217,12 +218,19 @@ func (w *worker) run() {
 
 // round does all that can be done now.
 func (w *worker) round() {
-	connected := w.bus.nc.IsConnected()
+	connected := w.bus.online.Load()
+	var wanted map[string]*interest
 	w.mu.Lock()
-	wanted, waiting, stale := w.wanted, w.waiting, w.stale
-	w.wanted, w.waiting = nil, nil
+	waiting, stale := w.waiting, w.stale
+	w.waiting = nil
+	if connected && len(w.wanted) > 0 { // nats.go may not be reached while it tries to connect
+		wanted, w.wanted = w.wanted, make(map[string]*interest)
+	}
 	w.mu.Unlock()
 
+	if stale {
+		w.forgetDraining()
+	}
 	for _, in := range wanted {
 		w.subscribe(in)
 	}
@@ -279,14 +287,10 @@ func (w *worker) putBack(waiting []held) {
 }
 
 func (w *worker) subscribe(in *interest) {
-	w.mu.Lock()
-	in.queued = false
-	skip := in.users == 0 && w.interests[in.subject] != in || in.sub != nil
-	w.mu.Unlock()
-	if skip {
+	if in.sub != nil { // wanted again after it was taken from the list
 		return
 	}
-	// While disconnected this only registers the subscription; nats.go sends all of them when it is back.
+	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
 	group := w.bus.group
 	if in.plain {
 		group = ""
@@ -343,6 +347,7 @@ func (w *worker) sweep(now time.Time) time.Duration {
 	end := func(in *interest) {
 		if in.users == 0 && w.interests[in.subject] == in {
 			delete(w.interests, in.subject)
+			delete(w.wanted, in.subject)
 			if in.sub != nil {
 				gone = append(gone, in.sub)
 			}
@@ -367,6 +372,14 @@ func (w *worker) sweep(now time.Time) time.Duration {
 		w.lingering = nil
 	}
 	w.mu.Unlock()
+	for len(w.draining) > 0 && !w.draining[0].IsValid() {
+		w.draining = w.draining[1:]
+	}
+	if !w.bus.online.Load() {
+		// nats.go would keep silent to the server and still subscribe them again (see forgetDraining). They wait.
+		w.ending = gone
+		return next
+	}
 	if len(gone) > maxEnding {
 		gone, w.ending, next = gone[:maxEnding], gone[maxEnding:], endingPause
 	} else {
@@ -378,11 +391,23 @@ func (w *worker) sweep(now time.Time) time.Duration {
 		}
 		// Not Unsubscribe: the server may have chosen this subscription for a message that another one of ours matches,
 		// too, and nats.go would throw away what is on its way (2,500 of 20,000 messages in the test that covers it).
-		if err := sub.Drain(); err != nil && w.bus.nc.IsConnected() {
+		if err := sub.Drain(); err != nil && w.bus.online.Load() {
 			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
+		w.draining = append(w.draining, sub)
 	}
 	return next
+}
+
+// forgetDraining takes the subscriptions that were draining away at once when the connection has been lost. nats.go goes
+// on draining them over the next connection: it subscribes them again with all others, and forgets them without telling
+// the server. Such a subscription is read by nobody, and as a member of our queue group it would take every second
+// message away from those that are.
+func (w *worker) forgetDraining() {
+	for _, sub := range w.draining {
+		_ = sub.Unsubscribe() // it may be gone already
+	}
+	w.draining = nil
 }
 
 // caughtUp says whether all that is wanted holds on the present connection.

@@ -67,9 +67,8 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
 // It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).
 // Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply, body []byte) error {
-	if len(subject)+len(reply) > MaxSubjects {
-		b.stats.publishFailed.Inc()
-		return ErrSubjectTooLong
+	if err := b.mayPublish(len(subject) + len(reply)); err != nil {
+		return err
 	}
 	// nats.go copies subject and reply into its write buffer before it returns and keeps neither, so no string of
 	// our own is needed for each message (two allocations less on the path of an event).
@@ -81,13 +80,25 @@ func (b *Bus) Publish(subject, reply, body []byte) error {
 
 // PublishWithHeader is Publish with headers.
 func (b *Bus) PublishWithHeader(subject, reply []byte, header Header, body []byte) error {
-	if len(subject)+len(reply) > MaxSubjects {
-		b.stats.publishFailed.Inc()
-		return ErrSubjectTooLong
+	if err := b.mayPublish(len(subject) + len(reply)); err != nil {
+		return err
 	}
 	return b.published(b.nc.PublishMsg(&nats.Msg{
 		Subject: asString(subject), Reply: asString(reply), Header: nats.Header(header), Data: body,
 	}), len(body))
+}
+
+// mayPublish says what can be said without nats.go, which may be busy with an attempt to connect.
+func (b *Bus) mayPublish(subjects int) error {
+	switch {
+	case subjects > MaxSubjects:
+		b.stats.publishFailed.Inc()
+		return ErrSubjectTooLong
+	case !b.online.Load():
+		b.stats.publishFailed.Inc()
+		return ErrOffline
+	}
+	return nil
 }
 
 func (b *Bus) published(err error, size int) error {

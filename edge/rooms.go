@@ -158,7 +158,7 @@ func (e *Edge) join(s *socket, tokens []string) error {
 	}
 	fresh := 0
 	for _, token := range tokens {
-		if s.find(token) < 0 {
+		if s.find(s.ns.rooms[token]) < 0 {
 			fresh++
 		}
 	}
@@ -166,10 +166,10 @@ func (e *Edge) join(s *socket, tokens []string) error {
 		return fmt.Errorf("%w: the limit is %d", errTooManyRooms, limit)
 	}
 	for _, token := range tokens {
-		if s.find(token) >= 0 {
+		r := s.ns.rooms[token]
+		if s.find(r) >= 0 {
 			continue
 		}
-		r := s.ns.rooms[token]
 		if r == nil {
 			r = &room{name: token}
 			s.ns.rooms[token] = r
@@ -183,7 +183,7 @@ func (e *Edge) join(s *socket, tokens []string) error {
 
 // leave takes a socket out of a room, if it is there. Needs mu.
 func (e *Edge) leave(s *socket, token string) {
-	i := s.find(token)
+	i := s.find(s.ns.rooms[token])
 	if i < 0 {
 		return
 	}
@@ -196,7 +196,7 @@ func (e *Edge) leave(s *socket, token string) {
 // unlink removes a socket from the room's side of a membership. Needs mu.
 func (e *Edge) unlink(s *socket, m membership) {
 	if moved := m.room.members.removeAt(m.index); moved != nil {
-		moved.rooms[moved.find(m.room.name)].index = m.index
+		moved.rooms[moved.find(m.room)].index = m.index
 	}
 	if len(m.room.members.list) == 0 {
 		delete(s.ns.rooms, m.room.name)

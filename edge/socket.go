@@ -36,10 +36,15 @@ type socket struct {
 	mark         uint64          // guarded by Edge.mu: see Edge.union
 }
 
-// find is the place of a room among the socket's, -1 for none. Needs Edge.mu.
-func (s *socket) find(token string) int {
+// find is the place of a room among the socket's, -1 for none, such as for nil. Needs Edge.mu.
+//
+// It compares no names, and does not look for a room that nobody is in: a client may try to join a million of them.
+func (s *socket) find(r *room) int {
+	if r == nil {
+		return -1
+	}
 	for i := range s.rooms {
-		if s.rooms[i].room.name == token {
+		if s.rooms[i].room == r {
 			return i
 		}
 	}

@@ -160,7 +160,7 @@ func (c *connection) ownRoom(s *socket, text []byte, sc *scratch) (string, bool)
 	}
 	c.edge.mu.Lock()
 	defer c.edge.mu.Unlock()
-	return token, s.find(token) >= 0
+	return token, s.find(s.ns.rooms[token]) >= 0
 }
 
 // toRooms fills in the subject that reaches all rooms of a socket, and returns the header that it needs. In one room the

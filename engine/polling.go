@@ -41,7 +41,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.poll != nil {
 		s.mu.Unlock()
-		s.fail(TransportError) // two polls at a time; the first one gets the close packet
+		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -84,6 +84,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if p.goodbye || alone {
 		said, ending = []*Frame{noopFrame}, !p.goodbye
 	}
+	var abandoned *wsConn
+	if s.state == closing && ending && !p.replaced {
+		abandoned = s.retire() // before the reply, since the client may ask again as soon as it has it
+	}
 	s.mu.Unlock()
 	writing := http.NewResponseController(w)
 	_ = writing.SetWriteDeadline(time.Now().Add(s.patience()))
@@ -93,10 +97,6 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	s.server.stats.bytesOut.Add(n)
 	s.mu.Lock()
 	s.release(frames)
-	var abandoned *wsConn
-	if s.state == closing && ending && !p.replaced {
-		abandoned = s.retire()
-	}
 	s.mu.Unlock()
 	abandoned.hangUp()
 }
@@ -165,10 +165,12 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.posting = true
 	s.mu.Unlock()
 	if overlap || r.Header.Get("Content-Type") == "application/octet-stream" {
+		why := errTwoPosts
 		if !overlap {
+			why = errContentType
 			s.donePosting()
 		}
-		s.fail(TransportError)
+		s.broken(TransportError, why)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -216,7 +218,7 @@ func (s *Session) packets(payload []byte) {
 		p, rest, err := eio.Next(payload)
 		switch {
 		case err != nil:
-			s.fail(ParseError)
+			s.broken(ParseError, err)
 			return
 		case p.Type == eio.Close:
 			s.releasePoll()

@@ -336,7 +336,11 @@ func (s *Server) remove(session *Session) {
 // ended counts and logs the end of a session.
 func (s *Server) ended(session *Session, reason Reason) {
 	s.stats.ended[reason].Inc()
-	s.log.Debug("session ended", "reason", reason.String(), "address", session.address)
+	level := slog.LevelDebug
+	if reason == QueueOverflow { // the one end that an operator may want to look into and that nothing else tells of
+		level = slog.LevelInfo
+	}
+	s.log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
 }
 
 // refuse answers a request that breaks the rules: JSON for plain HTTP, and for an upgrade a plain 400 with the message

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -222,6 +223,30 @@ func (s *Session) Close(reason Reason) {
 	s.receiver.Closed(reason)
 }
 
+// Errors of clients that end their session; the log names them.
+var (
+	errClientPing  = errors.New("engine.io: a ping from the client, which only the server may send")
+	errTwoPolls    = errors.New("engine.io: a second poll while one waits")
+	errTwoPosts    = errors.New("engine.io: a second POST while one is under way")
+	errContentType = errors.New("engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
+)
+
+// broken ends the session at once because of what the client sent, with one line in the log.
+func (s *Session) broken(reason Reason, err error) {
+	s.blame(err)
+	s.fail(reason)
+}
+
+// blame logs what the client did wrong, if that is what ends the session.
+func (s *Session) blame(err error) {
+	s.mu.Lock()
+	first := s.state == open
+	s.mu.Unlock()
+	if first {
+		s.server.log.Info("invalid packet, closing the session", "error", err, "address", s.address)
+	}
+}
+
 // fail ends the session at once: what is queued is lost.
 func (s *Session) fail(reason Reason) { s.end(reason, closeFrame) }
 
@@ -289,7 +314,7 @@ func (s *Session) packet(p eio.Packet) {
 		s.server.stats.packetsIn.Inc()
 		s.receiver.Message(p.Data, p.Binary)
 	case eio.Ping:
-		s.fail(TransportError) // in protocol v4 only the server pings
+		s.broken(TransportError, errClientPing) // in protocol v4 only the server pings
 	}
 }
 

@@ -202,6 +202,9 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	default:
 		last = nil // nobody is there, or gorilla has told the client what it did wrong
 	}
+	if reason == TransportError {
+		s.blame(err)
+	}
 	s.end(reason, last)
 	if reason == TransportError {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
@@ -236,7 +239,7 @@ func (s *Session) frame(data []byte, binary bool) {
 	}
 	p, err := eio.Parse(data)
 	if err != nil {
-		s.fail(ParseError)
+		s.broken(ParseError, err)
 		return
 	}
 	s.packet(p)

@@ -41,6 +41,8 @@ install_npm() {
   fi
   (cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
     leave_out "the official clients and the browser: npm could not install test/node"
+  (cd test/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
+    leave_out "the comparison with the reference server: npm could not install test/conformance"
 }
 
 # All Go tests. Only -v tells what a test left out; of a run without a failure, just that and Go's own lines are shown.
@@ -48,7 +50,7 @@ go_tests() {
   go test -race -v -timeout 12m ./... >"$work/go" 2>&1
   status=$?
   if [ "$status" = 0 ]; then
-    grep -oE '^(ok|FAIL|[?]) .*|LEFT OUT: .*' "$work/go"
+    grep -oE '^(ok|FAIL|[?]) .*|(LEFT OUT|CONFORMANCE): .*' "$work/go"
   else
     grep -vE '^(=== |PASS$| *--- (PASS|SKIP))' "$work/go"
   fi
@@ -82,7 +84,7 @@ if command -v node >/dev/null; then
 fi
 
 printf '\n=== summary\n'
-grep -h '^LEFT OUT' "$work/output" | sort -u
+grep -hE '^(LEFT OUT|CONFORMANCE)' "$work/output" | sort -u
 if [ "$failed" = 0 ]; then
   echo "all passed"
 else

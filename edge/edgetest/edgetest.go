@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ type Node struct {
 	Engine *engine.Server
 	Talk   *enginetest.Conversation
 	t      testing.TB
+	log    *logWriter
 }
 
 // Open lets everybody do everything.
@@ -63,7 +65,8 @@ func Start(t testing.TB, o Options) *Node {
 		o.Engine = engine.DefaultConfig()
 	}
 	n := &Node{t: t, ID: edge.NewID(), Talk: enginetest.NewConversation(t)}
-	log := slog.New(slog.NewTextHandler(logWriter{n.Talk}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n.log = &logWriter{talk: n.Talk}
+	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	options := []bus.Option{}
 	if o.InProcess != nil {
 		options = append(options, bus.InProcess(o.InProcess))
@@ -100,7 +103,9 @@ func Start(t testing.TB, o Options) *Node {
 	running.Go(func() { b.Run(ctx, n.Edge.Handle) })
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", n.Engine)
-	front := httptest.NewServer(mux)
+	front := httptest.NewUnstartedServer(mux)
+	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	front.Start()
 	n.URL = front.URL
 	t.Cleanup(func() {
 		n.Engine.Leave()
@@ -139,9 +144,28 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-type logWriter struct{ talk *enginetest.Conversation }
+// Logged is what the edge has logged so far, a string a line, without what only level debug shows.
+func (n *Node) Logged() []string {
+	n.log.mu.Lock()
+	defer n.log.mu.Unlock()
+	return slices.Clone(n.log.lines)
+}
 
-func (w logWriter) Write(p []byte) (int, error) {
-	w.talk.Note("log: %s", strings.TrimSpace(string(p)))
+// logWriter takes the edge's log, one line a call.
+type logWriter struct {
+	talk *enginetest.Conversation
+
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	w.talk.Note("log: %s", line)
+	if !strings.Contains(line, "level=DEBUG") {
+		w.mu.Lock()
+		w.lines = append(w.lines, line)
+		w.mu.Unlock()
+	}
 	return len(p), nil
 }

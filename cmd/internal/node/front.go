@@ -96,7 +96,7 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 		}
 	})
 	if bare := strings.TrimSuffix(c.Path, "/"); bare != "" {
-		mux.Handle(bare, f.engine) // the reference answers here, too
+		mux.Handle(bare, f.engine) // for clients with addTrailingSlash: false; the reference must be told
 	}
 	if c.Page {
 		url := "" // where NATS is for a reader of the page, which need not be where it is for the edge

@@ -1,0 +1,122 @@
+// Package conformance plays the same cases on the npm reference server and on ours, raw requests and frames as well as
+// official clients, and compares what was seen. The cases are in cases/, what may differ in differences.mjs.
+package conformance
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds a whole comparison, which takes about 15 seconds on two cores.
+const patience = 4 * time.Minute
+
+func TestConformance(t *testing.T) {
+	needNode(t)
+	for _, name := range []string{"socket.io", "socket.io-client", "ws", "@nats-io/transport-node"} {
+		if _, err := os.Stat(filepath.Join("node_modules", name)); err != nil {
+			leaveOut(t, "the comparison with the reference server needs the npm package "+name+"; run `npm ci --ignore-scripts` in test/conformance")
+		}
+	}
+	lookAtSources(t)
+	program := filepath.Join(t.TempDir(), "embedded")
+	if output, err := exec.Command("go", "build", "-race", "-o", program, "partyline/cmd/embedded").CombinedOutput(); err != nil {
+		t.Fatalf("cmd/embedded does not build: %v\n%s", err, output)
+	}
+	output, err := node(t, "run.mjs", program)
+	if err != nil {
+		t.Errorf("%v\n%s", err, output)
+		return
+	}
+	t.Logf("%s", output)
+}
+
+const (
+	document = "../../docs/conformance.md"
+	begin    = "<!-- differences -->\n"
+	end      = "<!-- end -->"
+)
+
+// TestDocument compares the list of differences in the documentation with the declared one.
+func TestDocument(t *testing.T) {
+	needNode(t)
+	lookAtSources(t)
+	want, err := node(t, "list.mjs")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, want)
+	}
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), begin)
+	got, _, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no part between %q and %q", document, begin, end)
+	}
+	if got != want {
+		t.Errorf("the list in %s is not what test/conformance declares; replace it by the output of `node list.mjs`:\n%s", document, want)
+	}
+}
+
+// node runs a script of this folder and returns what it printed. When it takes too long, it ends with all processes that
+// it has started.
+func node(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	command := exec.CommandContext(ctx, "node", args...)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.WaitDelay = time.Second
+	output, err := command.CombinedOutput()
+	if ctx.Err() != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	return string(output), err
+}
+
+func needNode(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		leaveOut(t, "the comparison with the reference server needs node in PATH")
+	}
+}
+
+// leaveOut skips a test, loudly: whoever runs the tests looks for these words. Where everything must be tested it fails.
+func leaveOut(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("PARTYLINE_TEST_ALL") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip("LEFT OUT: " + why)
+}
+
+// lookAtSources looks at the files that other processes read, so that `go test` does not repeat an earlier result when
+// one of them has changed.
+func lookAtSources(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == "bin" || name == "screenshots" || len(name) > 2 && name[0] == '.') {
+			return fs.SkipDir
+		}
+		switch filepath.Ext(path) {
+		case ".go", ".mod", ".mjs", ".yaml", ".json", ".md":
+			_, _ = os.Stat(path) // an editor may have taken it away meanwhile
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

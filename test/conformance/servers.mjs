@@ -1,0 +1,38 @@
+// The servers that cases are played on. Each exists twice, with the same settings: as the npm reference and as ours.
+// Times are in milliseconds, sizes in bytes.
+
+const calm = {
+  pingInterval: 25_000, pingTimeout: 20_000, upgradeTimeout: 10_000, connectTimeout: 45_000, maxPayload: 20_000,
+  transports: ['polling', 'websocket'], origins: [], credentials: false, cookie: '',
+};
+
+export const servers = {
+  calm,
+  standard: { ...calm, maxPayload: 1_000_000 }, // what a server without any configuration says
+  quick: { ...calm, pingInterval: 500, pingTimeout: 500 }, // heartbeats that can be seen, and missed
+  hasty: { ...calm, upgradeTimeout: 500, connectTimeout: 500 },
+  pages: { ...calm, origins: ['http://app.example', 'http://other.example'], credentials: true, cookie: 'io' },
+  anyone: { ...calm, origins: ['*'] },
+  polling: { ...calm, transports: ['polling'] },
+  websocket: { ...calm, transports: ['websocket'] },
+};
+
+// referenceOptions are the settings as the npm server takes them.
+export function referenceOptions(s) {
+  return {
+    pingInterval: s.pingInterval, pingTimeout: s.pingTimeout, upgradeTimeout: s.upgradeTimeout,
+    connectTimeout: s.connectTimeout, maxHttpBufferSize: s.maxPayload, transports: s.transports,
+    cookie: s.cookie ? { name: s.cookie } : false, serveClient: false,
+    cors: s.origins.length ? { origin: s.origins[0] === '*' ? '*' : s.origins, credentials: s.credentials } : undefined,
+  };
+}
+
+// flags are the settings as our programs take them.
+export function flags(s) {
+  return [
+    `--engine.ping_interval=${s.pingInterval}ms`, `--engine.ping_timeout=${s.pingTimeout}ms`,
+    `--engine.upgrade_timeout=${s.upgradeTimeout}ms`, `--engine.max_payload=${s.maxPayload}`,
+    `--engine.transports=${s.transports}`, `--connect_timeout=${s.connectTimeout}ms`,
+    `--cors.origins=${s.origins}`, `--cors.credentials=${s.credentials}`, `--cookie.name=${s.cookie}`,
+  ];
+}

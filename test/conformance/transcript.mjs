@@ -1,0 +1,122 @@
+// What was seen while a case was played, and the comparison of two of these.
+
+// Transcript keeps what each actor saw, in order. What different actors saw is not ordered, because nothing orders it.
+export class Transcript {
+  #lanes = new Map(); // actor → lines
+  #seen = new Map(); // actor → how many lines until has taken
+  #wake = new Set();
+  #last = Date.now();
+  #over = false;
+
+  note(actor, line) {
+    if (this.#over) {
+      return;
+    }
+    this.#last = Date.now();
+    if (!this.#lanes.has(actor)) {
+      this.#lanes.set(actor, []);
+    }
+    this.#lanes.get(actor).push(withoutSecrets(line));
+    this.#wake.forEach((wake) => wake());
+  }
+
+  lines(actor) {
+    return this.#lanes.get(actor) ?? [];
+  }
+
+  actors() {
+    return [...this.#lanes.keys()].sort();
+  }
+
+  // close waits until nothing has been noted for some milliseconds, and notes nothing after that.
+  async close(quiet) {
+    for (let left = quiet; left > 0; left = this.#last + quiet - Date.now()) {
+      await new Promise((resolve) => { setTimeout(resolve, left); });
+    }
+    this.#over = true;
+  }
+
+  // until waits for the actor's next line that fits, behind the one that was waited for before.
+  async until(actor, fits, patience) {
+    const end = Date.now() + patience;
+    for (;;) {
+      const lines = this.lines(actor);
+      for (let at = this.#seen.get(actor) ?? 0; at < lines.length; at++) {
+        if (typeof fits === 'string' ? lines[at].includes(fits) : fits.test(lines[at])) {
+          this.#seen.set(actor, at + 1);
+          return lines[at];
+        }
+      }
+      if (Date.now() >= end) {
+        throw new Error(`${actor} waited in vain for ${fits}`);
+      }
+      await new Promise((resolve) => {
+        const timer = setTimeout(done, end - Date.now());
+        const wake = () => done();
+        this.#wake.add(wake);
+        function done() { clearTimeout(timer); resolve(); }
+      });
+      this.#wake.clear();
+    }
+  }
+}
+
+// withoutSecrets takes out what is new each time: ids of sessions and sockets, ports, times.
+function withoutSecrets(line) {
+  return line
+    .replace(/("sid\\*":\\*")[\w.-]*/g, '$1<sid>')
+    .replace(/\bio=[\w.-]{20,}/g, 'io=<sid>')
+    .replace(/127\.0\.0\.1:\d+/g, '<server>')
+    .replace(/(case=|"case":")\w+/g, '$1<case>')
+    .replace(/"issued":\d{13}\b/g, '"issued":<time>')
+    .replace(/"time":"\w{3} \w{3} \d\d \d{4} [\d:]{8} GMT[+-]\d{4} \([^)]*\)"/g, '"time":"<time>"');
+}
+
+// compare lists what only one of two transcripts has.
+export function compare(reference, ours) {
+  const difference = { reference: [], ours: [] };
+  const [a, b] = [lanes(reference), lanes(ours)];
+  for (const actor of [...new Set([...a.keys(), ...b.keys()])].sort()) {
+    const [left, right] = unshared(a.get(actor) ?? [], b.get(actor) ?? []);
+    difference.reference.push(...left.map((line) => `${actor}: ${line}`));
+    difference.ours.push(...right.map((line) => `${actor}: ${line}`));
+  }
+  return difference;
+}
+
+// lanes is what each actor saw. The application sees namespaces apart: nothing orders an event in one of them and the end
+// of a socket in another.
+function lanes(transcript) {
+  const lanes = new Map();
+  for (const actor of transcript.actors()) {
+    for (const line of transcript.lines(actor)) {
+      const lane = actor === 'server' ? `server ${line.split(' ')[1]}` : actor;
+      lanes.set(lane, [...lanes.get(lane) ?? [], line]);
+    }
+  }
+  return lanes;
+}
+
+// unshared returns what is left of two lists without their longest common subsequence.
+function unshared(a, b) {
+  const longest = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      longest[i][j] = a[i] === b[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
+    }
+  }
+  const left = [];
+  const right = [];
+  let [i, j] = [0, 0];
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      i++;
+      j++;
+    } else if (j >= b.length || (i < a.length && longest[i + 1][j] >= longest[i][j + 1])) {
+      left.push(a[i++]);
+    } else {
+      right.push(b[j++]);
+    }
+  }
+  return [left, right];
+}
