@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -26,6 +27,10 @@ const (
 	flushTimeout  = 10 * time.Second
 	// complainEvery bounds how often the log repeats that NATS cannot be reached.
 	complainEvery = 30 * time.Second
+	// repeatEvery bounds how often the log repeats an error that NATS reports; maxTold of them are remembered, and past
+	// that the log is silent until a minute is over.
+	repeatEvery = time.Minute
+	maxTold     = 1000
 	// DefaultChannel is how many messages may wait between NATS and the edge.
 	DefaultChannel = 64 * 1024
 	// DefaultLinger is how long a subscription stays behind its last user.
@@ -66,9 +71,10 @@ type Bus struct {
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
 	online     atomic.Bool
-	overflowed atomic.Bool  // set when nats.go dropped a message, cleared by Run once the channel is empty
-	complained atomic.Int64 // unix nanoseconds of the last complaint about an unreachable server
-	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
+	overflowed atomic.Bool          // set when nats.go dropped a message, cleared by Run once the channel is empty
+	complained atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
+	told       map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
+	onConnect  func()               // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
@@ -129,6 +135,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		group:     nuid.Next(),
 		url:       redact(cfg.URL),
 		closed:    make(chan struct{}),
+		told:      make(map[string]time.Time),
 		onConnect: s.onConnect,
 	}
 	b.work = newWorker(b)
@@ -236,7 +243,25 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	b.stats.asyncErrors.Inc()
-	b.log.Error("NATS refused something", "subscription", subject, "error", err)
+	if b.isNews(subject+" "+err.Error(), time.Now()) {
+		b.log.Error("NATS refused something", "subscription", subject, "error", err)
+	}
+}
+
+// isNews says whether the log has not had a text within the last minute. Whoever asks the edge for an answer on a subject
+// that it may not publish to could fill the log otherwise.
+func (b *Bus) isNews(text string, now time.Time) bool {
+	if at, told := b.told[text]; told && now.Sub(at) < repeatEvery {
+		return false
+	}
+	if len(b.told) >= maxTold {
+		maps.DeleteFunc(b.told, func(_ string, at time.Time) bool { return now.Sub(at) >= repeatEvery })
+		if len(b.told) >= maxTold {
+			return false
+		}
+	}
+	b.told[text] = now
+	return true
 }
 
 // Ready says why the bus cannot be relied on just now: nothing when it can.

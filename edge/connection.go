@@ -28,6 +28,7 @@ type connection struct {
 	waiting int       // guarded by Edge.mu: bytes that wait for the CONNECT of one of its sockets
 	partial *partial  // owned by the session's reader: a packet whose attachments have not all come
 	joining int       // guarded by Edge.mu: joins and leaves of the client that are not answered yet
+	entered time.Time // owned by the session's reader: see pace
 }
 
 // partial is a binary packet that waits for its attachments.
@@ -283,6 +284,7 @@ func (c *connection) connect(p sio.Packet) {
 		})
 	}
 	e.mu.Unlock()
+	c.pace()
 	body := c.handshake(s.id, p.Data)
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
 	// the two cannot overtake each other.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"partyline/bus"
 	"partyline/engine"
@@ -191,6 +192,24 @@ func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Hea
 // maxJoining bounds the joins and leaves of one session that wait for NATS.
 const maxJoining = 1000
 
+// What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first few
+// a session gets as many a second as the bus can let go of with ease; whoever wants more waits.
+const (
+	freeEntries = 100
+	entryEvery  = time.Millisecond
+)
+
+// pace makes a client that enters rooms and namespaces in a loop wait, for entryEvery at the most. It is only called on
+// the session's reader.
+func (c *connection) pace() {
+	now := time.Now()
+	if earliest := now.Add(-freeEntries * entryEvery); c.entered.Before(earliest) {
+		c.entered = earliest
+	}
+	c.entered = c.entered.Add(entryEvery)
+	time.Sleep(c.entered.Sub(now)) // not at all while that is in the past
+}
+
 // joinOrLeave acts on a client's own join or leave, and answers once it holds.
 func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	e := c.edge
@@ -240,13 +259,19 @@ func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) error {
 		return err
 	}
 	c.edge.mu.Lock()
-	defer c.edge.mu.Unlock()
-	if c.joining >= maxJoining {
-		return errTooManyJoins
-	}
-	if string(sc.name) == "leave" {
+	before := len(s.rooms)
+	switch {
+	case c.joining >= maxJoining:
+		err = errTooManyJoins
+	case string(sc.name) == "leave":
 		c.edge.leave(s, token)
-		return nil
+	default:
+		err = c.edge.join(s, []string{token})
 	}
-	return c.edge.join(s, []string{token})
+	entered := len(s.rooms) > before
+	c.edge.mu.Unlock()
+	if entered {
+		c.pace()
+	}
+	return err
 }

@@ -1,0 +1,107 @@
+package badnats
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// badEvents is what no client could digest, by name.
+var badEvents = []struct {
+	name, body string
+	headers    []string
+}{
+	{"empty", ``, nil},
+	{"no JSON", `hello`, nil},
+	{"half of an array", `["x"`, nil},
+	{"two values", `["x"]["y"]`, nil},
+	{"an object", `{"stream":"EVENTS","seq":1}`, nil},
+	{"a string", `"x"`, nil},
+	{"a number", `7`, nil},
+	{"null", `null`, nil},
+	{"no name", `[]`, nil},
+	{"null as a name", `[null]`, nil},
+	{"true as a name", `[true]`, nil},
+	{"an array as a name", `[["x"]]`, nil},
+	{"an object as a name", `[{}]`, nil},
+	{"connect", `["connect"]`, nil},
+	{"connect, escaped", `["\u0063onnect"]`, nil},
+	{"connect_error", `["connect_error",{}]`, nil},
+	{"disconnect", `["disconnect"]`, nil},
+	{"disconnecting", `["disconnecting"]`, nil},
+	{"newListener", `["newListener"]`, nil},
+	{"removeListener", `["removeListener"]`, nil},
+	{"invalid UTF-8", "[\"x\",\"\xff\"]", nil},
+	{"invalid UTF-8 in the name", "[\"\xc3\x28\"]", nil},
+	{"half of a surrogate pair", `["\ud800"]`, nil},
+	{"very deep", `["x",` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `]`, nil},
+	{"11 attachments", `["x"]` + "abcdefghijk", []string{"Sio-Attachments: 1,1,1,1,1,1,1,1,1,1,1"}},
+	{"a placeholder without its attachment", `["x",{"_placeholder":true,"num":1}]` + "abc", []string{"Sio-Attachments: 3"}},
+	{"a negative placeholder", `["x",{"_placeholder":true,"num":-1}]` + "abc", []string{"Sio-Attachments: 3"}},
+	{"a placeholder that is no number", `["x",{"_placeholder":true,"num":"0"}]` + "abc", []string{"Sio-Attachments: 3"}},
+	{"half a placeholder", `["x",{"_placeholder":true,"num":0.5}]` + "abc", []string{"Sio-Attachments: 3"}},
+	{"lengths past the body", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 300"}},
+	{"lengths that leave no text", `["x"]`, []string{"Sio-Attachments: 5"}},
+	{"lengths that cut the text", `["x"]`, []string{"Sio-Attachments: 2"}},
+	{"lengths that leave too much", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 2"}},
+	{"a length that overflows", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 18446744073709551619"}},
+	{"a length with a sign", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: +3"}},
+	{"a length with a zero in front", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 03"}},
+	{"a length in words", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: three"}},
+	{"a comma too much", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 3,"}},
+	{"a space", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde", []string{"Sio-Attachments: 3, 2"}},
+	{"lengths in two headers", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde", []string{"Sio-Attachments: 3", "Sio-Attachments: 2"}},
+}
+
+// The official client ends its connection on most of these, so one of them to a room would disconnect the room.
+func TestBadEvents(t *testing.T) {
+	s := begin(t)
+	for i, c := range badEvents {
+		// A subject of its own each, so that each has its line in the log; all reach ann.
+		room := fmt.Sprintf("bad-%d", i)
+		if answer := s.ask(message("sio.chat.join.socket."+s.annID, "", `["`+room+`"]`)); answer.Header != nil {
+			t.Fatal(answer.Header)
+		}
+		for _, verb := range []string{"emit", "broadcast"} {
+			s.drops(message("sio.chat."+verb+".room."+room, "", c.body, c.headers...), badBody, 1)
+		}
+		if answer := s.ask(message("sio.chat.leave.socket."+s.annID, "", `["`+room+`"]`)); answer.Header != nil {
+			t.Fatal(answer.Header)
+		}
+	}
+	for i, c := range badEvents {
+		lines := 1 // for all of them: the minute is not over
+		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.annID, "sio.chat.emit.room.both"} {
+			s.drops(message(subject, "", c.body, c.headers...), badBody, lines)
+		}
+		if t.Failed() {
+			t.Fatalf("%s (%d)", c.name, i)
+		}
+	}
+}
+
+// A request gets no answer from an event, good or bad; what asks is not kept waiting for one that another could give.
+func TestBadEventsHaveNoAnswer(t *testing.T) {
+	s := begin(t)
+	inbox, err := s.nc.SubscribeSync(s.nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`[]`, `["connect"]`} {
+		s.drops(message("sio.chat.emit.room.both", inbox.Subject, body), badBody, 1)
+	}
+	// What was asked before has been answered, if at all, before this is.
+	answer := s.ask(message("sio.chat.leave.socket."+s.annID, "", `["none"]`))
+	if n, _, err := inbox.Pending(); err != nil || n > 0 || answer.Header != nil {
+		t.Errorf("%d answers, %v %v", n, answer.Header, err)
+	}
+}
+
+// What looks like a placeholder is data like any other where no attachments are announced: for the clients' decoder, too.
+func TestPlaceholderAsPlainData(t *testing.T) {
+	s := begin(t)
+	s.publish(message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`))
+	s.ann.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
+	s.bob.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
+	s.fine()
+}

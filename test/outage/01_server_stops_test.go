@@ -1,0 +1,137 @@
+package outage
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// heard puts what a service hears into a channel and acks it.
+func heard(events chan<- string) nats.MsgHandler {
+	return func(m *nats.Msg) {
+		events <- string(m.Data)
+		_ = m.Respond([]byte("[]"))
+	}
+}
+
+// The server stops and starts again, for everybody.
+func TestServerStopsAndStarts(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	c := gather(s)
+	up := s.listen(c.all[0])
+	c.roundTrip()
+	up.arrive(100)
+	if err := s.pair.say(); err != nil {
+		t.Fatal(err)
+	}
+
+	s.nats.Stop()
+	s.lost()
+	s.eventually("the service has lost NATS", func() bool { return !s.nc.IsConnected() })
+	up.emit(100) // none is acked, as the answers to what follows show
+	s.eventually("each event that was not sent is counted", func() bool { return figure(s.Node, "events_failed_total", "") == 100 })
+	b := s.Dial("b")
+	b.Send("40/door,")
+	b.Expect(`44/door,{"message":"no service"}`)
+	c.swap()
+
+	s.nats.Restart()
+	c.swappedOver()
+	s.back()
+	s.eventually("the service is back", func() bool { return s.nc.IsConnected() && s.nc.FlushTimeout(time.Second) == nil })
+	c.roundTrip()
+	up.arrive(100)
+	for range 100 {
+		if err := s.pair.say(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(up.events); n > 0 {
+		t.Errorf("the service heard %d events more, the first %s", n, <-up.events)
+	}
+}
+
+// Only the edge loses NATS: its connection is closed, and new ones are refused. Everybody else goes on, and hears after
+// the outage what the edge kept.
+func TestConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	c := gather(s)
+	up := s.listen(c.all[0])
+	leaver, goer := s.enter("leaver", "/room"), s.enter("goer", "/room")
+	notices := make(chan string, 1000)
+	if _, err := s.nc.Subscribe("sio.room.on.disconnect", func(m *nats.Msg) { notices <- m.Reply + " " + string(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	stop := s.pair.chat()
+	c.roundTrip()
+	up.arrive(10)
+	for range 3 {
+		s.cut()
+		failed := figure(s.Node, "events_failed_total", "")
+		up.emit(100)
+		s.eventually("each event that was not sent is counted", func() bool { return figure(s.Node, "events_failed_total", "") == failed+100 })
+		s.publish("sio.room.emit.all", `["missed"]`) // as any subscriber without a connection misses it
+		s.mend()
+		s.back()
+		c.roundTrip()
+		up.arrive(10)
+	}
+
+	s.cut()
+	sockets := figure(s.Node, "sockets", "")
+	leaver.Send("41/room,")
+	s.eventually("one has left", func() bool { return figure(s.Node, "sockets", "") == sockets-1 })
+	goer.Hangup()
+	s.eventually("one has gone", func() bool { return figure(s.Node, "sockets", "") == sockets-2 })
+	c.swap()
+	s.mend()
+	c.swappedOver()
+	s.back()
+	c.roundTrip()
+	for _, want := range []string{
+		"sio.room.emit.socket." + leaver.id + ` ["disconnect",{"reason":"client namespace disconnect","rooms":[]}]`,
+		"sio.room.emit.socket." + goer.id + ` ["disconnect",{"reason":"transport close","rooms":[]}]`,
+	} {
+		if got := <-notices; got != want {
+			t.Errorf("the service heard %s, want %s", got, want)
+		}
+	}
+	if n := figure(s.Node, "nats_answers_dropped_total", ""); n != 0 {
+		t.Errorf("%d answers or notices were dropped", n)
+	}
+	stop()
+}
+
+// Ready says why not, at every step of the way back, and what was joined meanwhile is answered only at its end.
+func TestWayBack(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	a := s.enter("a", "/room")
+	s.cut()
+	a.emit("1", `["join","late"]`)
+	s.poison("latency", `"latency":150`) // each step of the way takes long enough to be seen
+	s.mend()
+	var steps []string
+	s.eventually("the edge is ready again", func() bool {
+		why := s.Bus.Ready()
+		for _, reason := range why {
+			if !slices.Contains(steps, reason) {
+				steps = append(steps, reason)
+			}
+		}
+		if len(why) > 0 && a.Pending() > 0 && len(s.Bus.Ready()) > 0 {
+			t.Fatalf("a join was answered while the edge was not ready: %q", why)
+		}
+		return len(why) == 0
+	})
+	if want := []string{"not connected to NATS", "subscriptions are not in place yet"}; !slices.Equal(steps, want) {
+		t.Errorf("the edge was not ready because of %q, want %q", steps, want)
+	}
+	a.Expect(`43/room,1[{"ok":true}]`)
+	s.publish("sio.room.emit.room.late", `["in time"]`)
+	a.gets(`["in time"]`)
+}

@@ -1,0 +1,71 @@
+package outage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"partyline/edge/edgetest"
+)
+
+// The channel between NATS and the edge is full: what does not fit is dropped, each message counted, the edge is not ready
+// until it has caught up, and says so. What is not dropped arrives once and in order.
+func TestChannelIsFull(t *testing.T) {
+	t.Parallel()
+	s := begin(t, func(o *edgetest.Options) { o.Channel = 8 })
+	a := s.enter("a", "/room")
+	s.join(a, []string{"one", "two"})
+	stop := s.pair.chat()
+	const full = "messages from NATS were dropped and the edge has not caught up yet"
+	sent, got, told := 0, 0, false
+	last := 0
+	next := func() {
+		text := a.Next()
+		var n int
+		if _, err := fmt.Sscanf(text, `42/room,["n",%d]`, &n); err != nil {
+			t.Fatalf("a got %q", text)
+		}
+		if n <= last {
+			t.Fatalf("message %d came after %d", n, last)
+		}
+		last = n
+		got++
+	}
+	s.eventually("the channel is full, and the edge says so", func() bool {
+		for range 500 {
+			sent++
+			s.publish([]string{"sio.room.emit.room.one", "sio.room.emit.room.two", "sio.room.emit.all", "sio.room.emit.socket." + a.id}[sent%4],
+				fmt.Sprintf(`["n",%d]`, sent))
+		}
+		if err := s.nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		told = told || slices.Contains(s.Bus.Ready(), full)
+		for a.Pending() > 0 {
+			next()
+		}
+		return told && s.Bus.Dropped() > 0
+	})
+	s.back()
+	// Whatever was sent has come or was dropped, and was counted then.
+	s.eventually("all is accounted for", func() bool {
+		for a.Pending() > 0 {
+			next()
+		}
+		return got+int(s.Bus.Dropped()) == sent
+	})
+	t.Logf("%d messages, %d dropped", sent, s.Bus.Dropped())
+	if n := figure(s.Node, "nats_channel_dropped_total", ""); n != int(s.Bus.Dropped()) {
+		t.Errorf("the metric says %d", n)
+	}
+	if log := strings.Join(s.Logged(), "\n"); !strings.Contains(log, "messages from NATS were dropped: the edge does not keep up") {
+		t.Errorf("the log does not tell:\n%s", log)
+	}
+	for range 100 { // and now one at a time
+		sent++
+		s.publish("sio.room.emit.room.one", fmt.Sprintf(`["n",%d]`, sent))
+		next()
+	}
+	stop()
+}

@@ -1,0 +1,270 @@
+package permissions
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/edge/edgetest"
+)
+
+// Everything that the three are for works, and NATS has to refuse none of them anything.
+func TestEachCanDoItsWork(t *testing.T) {
+	s := begin(t)
+	service, news := s.as("chat"), s.as("news")
+	ann, bob := s.ann, s.bob
+
+	// The edge: events with and without an ack, users, relays, joins, notices.
+	service.answer("sio.chat.on.sum", `[3]`)
+	ann.Send(`42/chat,0["sum",1,2]`)
+	ann.Expect(`43/chat,0[3]`)
+	heard := service.hear("sio.chat.on.>")
+	ann.Send(`42/chat,["order.created",7]`)
+	m, err := heard.NextMsg(patience)
+	if err != nil || m.Subject != "sio.chat.on.order.created" || m.Header.Get("Sio-User") != "u" || m.Reply != "sio.chat.emit.socket."+ann.id {
+		t.Fatalf("the service heard %v, %v", m, err)
+	}
+	if err := m.Respond([]byte(`["thanks"]`)); err != nil {
+		t.Fatal(err)
+	}
+	ann.Expect(`42/chat,["thanks"]`)
+	ann.Send(`42/chat,1["join","mine"]`)
+	ann.Expect(`43/chat,1[{"ok":true}]`)
+	ann.Send(`42/chat,2["leave","mine"]`)
+	ann.Expect(`43/chat,2[{"ok":true}]`)
+	ann.Send(`42/chat,["shout","hey"]`)
+	bob.Expect(`42/chat,["shout","hey"]`)
+	ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, bob.id))
+	bob.Expect(fmt.Sprintf(`42/chat,["direct",%q]`, bob.id))
+	s.fine()
+
+	// The service: every verb to every target.
+	for _, target := range []string{"all", "room.news", "socket." + ann.id} {
+		for _, change := range []struct{ verb, body string }{{"join", `["vip"]`}, {"leave", `["vip"]`}} {
+			answer, err := service.nc.Request("sio.chat."+change.verb+"."+target, []byte(change.body), patience)
+			if err != nil || answer.Header != nil || !strings.HasPrefix(string(answer.Data), `[{"edge":"`+s.ID+`","sockets":`) {
+				t.Fatalf("%s %s: %v %v", change.verb, target, answer, err)
+			}
+		}
+		service.publish("sio.chat.emit."+target, "", `["emit"]`)
+		ann.Expect(`42/chat,["emit"]`)
+		if !strings.HasPrefix(target, "socket") {
+			bob.Expect(`42/chat,["emit"]`)
+			service.publish("sio.chat.broadcast."+target, "sio.chat.emit.socket."+ann.id, `["broadcast"]`)
+			bob.Expect(`42/chat,["broadcast"]`)
+		}
+	}
+	s.fine()
+
+	// The publisher.
+	news.publish("sio.chat.emit.room.news", "", `["headline"]`)
+	ann.Expect(`42/chat,["headline"]`)
+	bob.Expect(`42/chat,["headline"]`)
+	s.fine()
+
+	carl := s.enter("carl", "/chat")
+	if answer, err := service.nc.Request("sio.chat.disconnect.socket."+carl.id, nil, patience); err != nil || answer.Header != nil {
+		t.Fatalf("disconnect: %v %v", answer, err)
+	}
+	carl.Expect(`41/chat,`)
+	for {
+		m, err := heard.NextMsg(patience)
+		if err != nil {
+			t.Fatalf("the service does not hear that carl has gone: %v", err)
+		}
+		if m.Subject == "sio.chat.on.disconnect" && m.Reply == "sio.chat.emit.socket."+carl.id {
+			break
+		}
+	}
+	service.unhindered()
+	news.unhindered()
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
+	}
+}
+
+// What is not theirs, NATS refuses, and no client notices.
+func TestNobodyCanDoMore(t *testing.T) {
+	s := begin(t)
+	for name, subjects := range map[string]struct{ publish, subscribe []string }{
+		"edge": {
+			publish: []string{
+				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.id + ".1", "orders.new",
+				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
+			},
+			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
+		},
+		"chat": {
+			publish: []string{
+				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.id, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.id,
+				"sio.secret.ack." + s.secret.id + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
+			},
+			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
+		},
+		"news": {
+			publish: []string{
+				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.id, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
+				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
+			},
+			subscribe: []string{">", "sio.chat.on.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
+		},
+	} {
+		u := s.as(name)
+		for _, subject := range subjects.publish {
+			u.publish(subject, "", `["forbidden"]`)
+			u.mayNot("publish", subject)
+		}
+		for _, subject := range subjects.subscribe {
+			u.hear(subject)
+			u.mayNot("subscription", subject)
+		}
+		s.fine()
+	}
+}
+
+// confused is a request of a user that may make it, with a reply subject that is not his to publish to. The edge may
+// publish to many of them; it must not do it for him.
+func TestReplySubjectsOfOthers(t *testing.T) {
+	s := begin(t)
+	service := s.as("chat")
+	all := s.admin.hear(">")
+	before := s.figure("answers_withheld_total")
+	replies := []string{
+		// An edge may publish these, the asker may not.
+		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.id, "sio.secret.broadcast.all",
+		"sio.secret.on.message", "sio.secret.on.connect", "sio.chat.on.message", "sio.$edge.x",
+		// Neither may publish these.
+		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.id + ".1", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS",
+		// And not those that the asker himself may publish to: an answer is no event.
+		"sio.chat.emit.all", "sio.chat.emit.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.chat.join.all",
+	}
+	withheld := 0
+	for _, reply := range replies {
+		for _, c := range []struct{ subject, body string }{
+			{"sio.chat.join.socket." + s.ann.id, `["x"]`},                       // [{"edge":…}]
+			{"sio.chat.leave.room.news", `["x"]`},                               // the same
+			{"sio.chat.join.all", `{}`},                                         // Sio-Error: body …
+			{"sio.chat.join.socket." + s.ID + ".AAAAAAAAAAAAAAAAAAAA", `["x"]`}, // Sio-Error: unknown socket
+			{"sio.chat.disconnect.socket." + s.secret.id, ``},                   // the same: it is not in /chat
+		} {
+			service.publish(c.subject, reply, c.body)
+			withheld++
+		}
+		s.fine()
+	}
+	edgetest.Eventually(t, "each answer is withheld and counted", func() bool { return s.figure("answers_withheld_total") == before+withheld })
+	for _, m := range heardSoFar(t, s, all) {
+		for _, reply := range replies {
+			if m.Subject == reply && (strings.Contains(string(m.Data), `"edge"`) || m.Header.Get("Sio-Error") != "") {
+				t.Errorf("the edge answered on %s: %s %v", m.Subject, m.Data, m.Header)
+			}
+		}
+	}
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("the edge tried %d things that NATS refused", n)
+	}
+	// A subject elsewhere that is nobody's inbox: the edge tries, and its own permissions end it there.
+	for range 3 {
+		service.publish("sio.chat.join.socket."+s.ann.id, "orders.delete", `["x"]`)
+	}
+	edgetest.Eventually(t, "NATS refuses the edge", func() bool { return s.figure("nats_errors_total") == 3 })
+	s.fine()
+	for _, m := range heardSoFar(t, s, all) {
+		if m.Subject == "orders.delete" {
+			t.Errorf("the edge answered on %s: %s", m.Subject, m.Data)
+		}
+	}
+	service.unhindered()
+	if n := strings.Count(strings.Join(s.Logged(), "\n"), "orders.delete"); n != 1 {
+		t.Errorf("the log has %d lines about the refused answers, want one a minute", n)
+	}
+}
+
+// heardSoFar is all that the admin heard up to now.
+func heardSoFar(t *testing.T, s *stage, all *nats.Subscription) (list []*nats.Msg) {
+	t.Helper()
+	end := s.admin.nc.NewInbox()
+	s.admin.publish(end, "", "")
+	for {
+		m, err := all.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject == end {
+			return list
+		}
+		list = append(list, m)
+	}
+}
+
+// The publisher's reply subject means nothing on emit, whatever it names.
+func TestEmitNeverAnswers(t *testing.T) {
+	s := begin(t)
+	news := s.as("news")
+	all := s.admin.hear(">")
+	replies := []string{"sio.secret.emit.all", "sio.chat.emit.all", "sio.chat.emit.socket." + s.bob.id, "sio.chat.join.all", "_INBOX.admin.x", "orders.delete"}
+	for _, reply := range replies {
+		news.publish("sio.chat.emit.room.news", reply, `["headline"]`)
+		s.ann.Expect(`42/chat,["headline"]`)
+		s.bob.Expect(`42/chat,["headline"]`) // emit leaves nobody out
+		news.publish("sio.chat.emit.room.news", reply, `[]`)
+		s.fine()
+	}
+	for _, m := range heardSoFar(t, s, all) {
+		for _, reply := range replies {
+			if m.Subject == reply {
+				t.Errorf("on %s came %q %v", m.Subject, m.Data, m.Header)
+			}
+		}
+	}
+	news.unhindered()
+}
+
+// Who may write to one namespace reaches no socket of another: by its id in a subject that he may use, in a reply subject,
+// or in a header; nor by what his own clients send.
+func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
+	s := begin(t)
+	service, news := s.as("chat"), s.as("news")
+	id := s.secret.id
+	for _, subject := range []string{"sio.chat.emit.socket." + id, "sio.chat.ack." + id + ".1", "sio.chat.ack." + id + ".connect"} {
+		service.publish(subject, "", `["forbidden"]`)
+	}
+	for verb, body := range map[string]string{"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`} {
+		answer, err := service.nc.Request("sio.chat."+verb+".socket."+id, []byte(body), patience)
+		if err != nil || answer.Header.Get("Sio-Error") != "unknown socket" {
+			t.Errorf("%s: %v %v", verb, answer, err)
+		}
+	}
+	service.publish("sio.chat.emit.all", "", `["forbidden"]`, "Sio-Rooms: "+id, "Sio-Rooms: vault")
+	service.publish("sio.chat.broadcast.room.vault", "", `["forbidden"]`)
+	news.publish("sio.chat.emit.room.vault", "", `["forbidden"]`)
+	news.publish("sio.chat.emit.room."+id, "", `["forbidden"]`)
+	service.publish("sio.chat.broadcast.all", "sio.secret.emit.socket."+id, `["all of us"]`) // names nobody here
+	s.ann.Expect(`42/chat,["all of us"]`)
+	s.bob.Expect(`42/chat,["all of us"]`)
+	s.ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, id))
+	s.fine()
+	service.unhindered()
+	news.unhindered()
+}
+
+// Only the service of a namespace admits to it.
+func TestOnlyTheServiceAdmits(t *testing.T) {
+	server := begin(t)
+	intruder := server.as("news")
+	asked := server.admin.hear("sio.chat.on.connect")
+	carl := server.Dial("carl")
+	carl.Send("40/chat,")
+	request, err := asked.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := carl.Next(); !strings.HasPrefix(got, `40/chat,{"sid":"`) {
+		t.Fatalf("carl got %s", got)
+	}
+	intruder.publish(request.Reply, "", `[{"rooms":["vault"]}]`)
+	intruder.mayNot("publish", request.Reply)
+	server.fine()
+}
