@@ -139,14 +139,24 @@ var (
 
 // invalid ends the session because of a packet that cannot be decoded.
 func (c *connection) invalid(err error) {
-	c.edge.log.Info("invalid packet, closing the session", "error", err, "address", c.session.Address())
-	c.session.Close(engine.ForcedClose)
+	c.expel(engine.ForcedClose, "invalid packet, closing the session", "error", err)
 }
 
 // outOfTurn ends the session because of a packet that has no place in its state.
 func (c *connection) outOfTurn(p sio.Packet) {
-	c.edge.log.Info("packet out of turn, closing the session", "type", string(p.Type), "address", c.session.Address())
-	c.session.Close(engine.ForcedServerClose)
+	c.expel(engine.ForcedServerClose, "packet out of turn, closing the session", "type", string(p.Type))
+}
+
+// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any packet
+// that was on its way is out of turn.
+func (c *connection) expel(reason engine.Reason, what, name string, value any) {
+	c.edge.mu.Lock()
+	ended := c.closed
+	c.edge.mu.Unlock()
+	if !ended {
+		c.edge.log.Info(what, name, value, "address", c.session.Address())
+		c.session.Close(reason)
+	}
 }
 
 // Message takes one Engine.IO message: a packet, or an attachment of the one before.

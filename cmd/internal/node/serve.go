@@ -13,6 +13,7 @@ import (
 
 	"partyline/admin"
 	"partyline/config"
+	"partyline/engine"
 )
 
 // stopTimeout bounds how long an HTTP server waits for the requests that still run.
@@ -67,7 +68,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 	}
 
 	adminSite := &site{name: "admin.listen", listener: adminListener, server: admin.NewServer(pages, log)}
-	clientSite := &site{name: "listen", listener: clientListener, server: newClientServer(front.handler, log)}
+	clientSite := &site{name: "listen", listener: clientListener, server: newClientServer(front.handler, c.Engine, log)}
 	failed := make(chan error, 2) // one for each site
 	var running sync.WaitGroup
 	for _, s := range []*site{adminSite, clientSite} {
@@ -117,13 +118,27 @@ func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
 	return nats, nil
 }
 
-// newClientServer makes the server for clients. It has no timeouts on bodies: polls and WebSockets stay open, and the
-// engine ends them by its own clock.
-func newClientServer(handler http.Handler, log *slog.Logger) *http.Server {
+// How long clients may take. Polls and WebSockets stay open: the engine ends them by its own clock.
+const (
+	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
+	bodyTimeout   = 10 * time.Second // for a body that nobody reads; the engine sets its own for those that it does
+	idleTimeout   = 2 * time.Minute  // between two requests
+	writeTimeout  = 10 * time.Second // for an answer, beside the time that a POST may take to be read
+)
+
+// newClientServer makes the server for clients.
+func newClientServer(handler http.Handler, c engine.Config, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength != 0 {
+				// Not ReadTimeout, which would end polls. net/http reads what is left of a body before it answers.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+			}
+			handler.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		WriteTimeout:      c.PingInterval + c.PingTimeout + writeTimeout,     // a poll, which waits, gets a new one for its answer
 		MaxHeaderBytes:    16 << 10,                                          // as Node.js; more is answered with 431
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP
 	}

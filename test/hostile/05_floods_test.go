@@ -1,0 +1,197 @@
+package hostile
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/engine"
+)
+
+func (s *stage) subscriptions() int {
+	return figure(s.Bus.Metrics(), "nats_subscriptions", "")
+}
+
+// many is how much of a flood a test sends: all of it, or a tenth with -short and under the race detector.
+func many(n int) int {
+	if testing.Short() || raceEnabled {
+		return n / 10
+	}
+	return n
+}
+
+// A socket is in as many rooms as it may be; what it wants more is answered, and costs nobody but itself.
+func TestAMillionJoins(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	r.drain()
+	said, joins := len(s.Logged()), many(1_000_000)
+	took := s.flood(r, joins, func(dst []byte, i int) []byte { return fmt.Appendf(dst, `42/chat,%d["join","room-%d"]`, i, i) })
+	t.Logf("joins: %s", perSecond(joins, took))
+	if rooms, subscriptions := s.edgeFigure("rooms", ""), s.subscriptions(); rooms != 1001 || subscriptions > 1050 {
+		t.Errorf("%d rooms and %d subscriptions after %d joins, want the limit of 1,000 and the pair's", rooms, subscriptions, joins)
+	}
+	// Each is answered: an ack has about 60 bytes.
+	s.eventually("all joins are answered", func() bool { return r.read.Load() > int64(joins)*50 })
+	s.quiet("joins past the limit", said)
+	r.hangup()
+}
+
+// A subscription outlives the last member of its room. Who comes and goes in a loop must not fill the edge and NATS with
+// such subscriptions faster than they are given back: past the first hundred rooms he waits.
+func TestJoiningAndLeavingInALoop(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	r.drain()
+	const rooms = 3000
+	took := s.flood(r, 2*rooms, func(dst []byte, i int) []byte {
+		return fmt.Appendf(dst, `42/chat,["%s","room-%d"]`, []string{"join", "leave"}[i%2], i/2)
+	})
+	t.Logf("rooms entered and left: %s", perSecond(rooms, took))
+	if least := (rooms - 100) * time.Millisecond; took < least {
+		t.Errorf("it took %s, want at least %s", took, least)
+	}
+	r.hangup()
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+}
+
+// The first so many are admitted, the rest is refused.
+func TestTenThousandNamespaces(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	r.drain()
+	said := len(s.Logged())
+	s.flood(r, 10_000, func(dst []byte, i int) []byte { return fmt.Appendf(dst, "40/extra-%d,", i) })
+	limit := edge.DefaultLimits().NamespacesPerSession
+	s.eventually("the first are admitted", func() bool { return s.Edge.Sockets() == 2+limit })
+	if got, want := s.edgeFigure("connects_refused_total", "too many namespaces"), 10_000+1-limit; got != want {
+		t.Errorf("%d connects were refused, want %d", got, want)
+	}
+	s.quiet("namespaces past the limit", said)
+	r.hangup()
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+}
+
+// One namespace after the other, each left at once.
+func TestManyNamespacesInALoop(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	const namespaces = 1000
+	for i := range namespaces {
+		r.write(textFrame(fmt.Sprintf("40/extra-%d,", i)))
+		for head := fmt.Sprintf(`40/extra-%d,{"sid"`, i); !strings.HasPrefix(r.next(), head); {
+		}
+		r.write(textFrame(fmt.Sprintf("41/extra-%d,", i)))
+	}
+	r.hangup()
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+}
+
+// Unknown namespaces, one after the other, to a client that reads the refusals.
+func TestManyUnknownNamespaces(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	r.drain()
+	said, connects := len(s.Logged()), many(200_000)
+	took := s.flood(r, connects, func(dst []byte, i int) []byte { return fmt.Appendf(dst, "40/none-%d,", i) })
+	t.Logf("refused connects: %s", perSecond(connects, took))
+	if got := s.edgeFigure("connects_refused_total", "Invalid namespace"); got != connects {
+		t.Errorf("%d connects were refused, want %d", got, connects)
+	}
+	s.quiet("unknown namespaces", said)
+	r.hangup()
+}
+
+// Events of many names: nothing is kept of them.
+func TestManyEvents(t *testing.T) {
+	s := begin(t)
+	r := s.enterRaw()
+	r.drain()
+	events := many(500_000)
+	before := heap()
+	took := s.flood(r, events, func(dst []byte, i int) []byte { return fmt.Appendf(dst, `42/chat,["event-%d","x"]`, i) })
+	t.Logf("events: %s", perSecond(events, took))
+	r.hangup()
+	s.eventually("the memory is back", func() bool { return heap()-before < 4<<20 })
+}
+
+// impatient makes an edge that waits only seconds for clients.
+func impatient(o *edgetest.Options) {
+	o.Engine = engine.DefaultConfig()
+	o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, 2*time.Second
+}
+
+// Thousands begin and never go on: they are forgotten when they miss a heartbeat.
+func TestHandshakesThatNeverGoOn(t *testing.T) {
+	s := begin(t, impatient)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	said, before := len(s.Logged()), heap()
+	pollers, sockets := 3000, 300
+	for range pollers {
+		get(t, client, s.URL+"/socket.io/?EIO=4&transport=polling", http.StatusOK)
+	}
+	silent := make([]*raw, sockets)
+	for i := range silent {
+		silent[i] = dialRaw(t, s.URL)
+		silent[i].drain()
+	}
+	t.Logf("%d sessions at once", s.Engine.Sessions())
+	s.eventually("they are forgotten", func() bool { return s.Engine.Sessions() == 2 })
+	if got := s.ended("ping timeout"); got != pollers+sockets {
+		t.Errorf("%d sessions ended with a ping timeout, want %d", got, pollers+sockets)
+	}
+	s.quiet("handshakes that never go on", said)
+	for _, r := range silent {
+		r.hangup() // the server would wait half a minute for the answer to its close frame
+	}
+	s.eventually("the memory is back", func() bool { return heap()-before < 8<<20 })
+}
+
+// get makes a request, wants a status and returns the body.
+func get(t *testing.T, client *http.Client, url string, status int) string {
+	t.Helper()
+	response, err := client.Get(url)
+	text, err := body(response, err)
+	if err != nil || response.StatusCode != status {
+		t.Fatalf("%s: %v, %.200s, want status %d", url, err, text, status)
+	}
+	return text
+}
+
+// body reads a response to its end.
+func body(response *http.Response, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
+}
+
+// More than the configuration allows are turned away, with a time to come back.
+func TestMoreSessionsThanAllowed(t *testing.T) {
+	s := begin(t, func(o *edgetest.Options) {
+		impatient(o)
+		o.Limits = edge.Limits{RoomsPerSocket: 10, SessionsPerAddress: 50, Sessions: 60}
+	})
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	for i := range 500 {
+		want := http.StatusOK
+		if i >= 48 { // and the pair
+			want = http.StatusServiceUnavailable
+		}
+		get(t, client, s.URL+"/socket.io/?EIO=4&transport=polling", want)
+	}
+	if got := figure(s.Engine.Metrics(), "sessions_refused_total", ""); got != 452 {
+		t.Errorf("%d refused sessions are counted, want 452", got)
+	}
+	s.eventually("they are forgotten", func() bool { return s.Engine.Sessions() == 2 })
+	s.enter("late").Hangup()
+}
