@@ -42,13 +42,16 @@ func TestAMillionJoins(t *testing.T) {
 	r.hangup()
 }
 
+// brief makes an edge that gives subscriptions back soon.
+func brief(o *edgetest.Options) { o.Linger = 100 * time.Millisecond }
+
 // A subscription outlives the last member of its room. Who comes and goes in a loop must not fill the edge and NATS with
 // such subscriptions faster than they are given back: past the first hundred rooms he waits.
 func TestJoiningAndLeavingInALoop(t *testing.T) {
-	s := begin(t)
+	s := begin(t, brief)
 	r := s.enterRaw()
 	r.drain()
-	const rooms = 3000
+	const rooms = 2000
 	took := s.flood(r, 2*rooms, func(dst []byte, i int) []byte {
 		return fmt.Appendf(dst, `42/chat,["%s","room-%d"]`, []string{"join", "leave"}[i%2], i/2)
 	})
@@ -62,7 +65,7 @@ func TestJoiningAndLeavingInALoop(t *testing.T) {
 
 // The first so many are admitted, the rest is refused.
 func TestTenThousandNamespaces(t *testing.T) {
-	s := begin(t)
+	s := begin(t, brief)
 	r := s.enterRaw()
 	r.drain()
 	said := len(s.Logged())
@@ -79,7 +82,7 @@ func TestTenThousandNamespaces(t *testing.T) {
 
 // One namespace after the other, each left at once.
 func TestManyNamespacesInALoop(t *testing.T) {
-	s := begin(t)
+	s := begin(t, brief)
 	r := s.enterRaw()
 	const namespaces = 1000
 	for i := range namespaces {
@@ -132,7 +135,7 @@ func TestHandshakesThatNeverGoOn(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	said, before := len(s.Logged()), heap()
-	pollers, sockets := 3000, 300
+	pollers, sockets := 2000, 200
 	for range pollers {
 		get(t, client, s.URL+"/socket.io/?EIO=4&transport=polling", http.StatusOK)
 	}

@@ -6,6 +6,7 @@ package hostile
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,14 @@ import (
 	"partyline/internal/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		if folder, err := programs(); err == nil {
+			_ = os.RemoveAll(folder)
+		}
+		os.Exit(status)
+	}))
+}
 
 // patience is how long a test waits for what must come. The machine may be busy.
 const patience = 20 * time.Second
@@ -240,14 +248,15 @@ const (
 
 // pair is two healthy clients in /chat, and a service that hears them.
 type pair struct {
-	t       *testing.T
-	stop    chan struct{}
-	done    chan struct{}
-	once    sync.Once
-	service *nats.Subscription
-	heard   chan *nats.Msg
-	rounds  int   // owned by run until done is closed
-	err     error // owned by run until done is closed
+	t        *testing.T
+	stop     chan struct{}
+	done     chan struct{}
+	once     sync.Once
+	ann, bob *websocket.Conn
+	service  *nats.Subscription
+	heard    chan *nats.Msg
+	rounds   int   // owned by run until done is closed
+	err      error // owned by run until done is closed
 }
 
 // talk starts a pair; check ends it. url is the edge's.
@@ -261,12 +270,9 @@ func talk(t *testing.T, url string, nc *nats.Conn) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ann, bob := friend(t, url, "ann"), friend(t, url, "bob")
-	go p.run(ann, bob)
-	t.Cleanup(func() { // before the edge ends
-		p.finish()
-		_, _ = ann.Close(), bob.Close()
-	})
+	p.ann, p.bob = friend(t, url, "ann"), friend(t, url, "bob")
+	go p.run(p.ann, p.bob)
+	t.Cleanup(p.hangUp) // before the edge ends
 	return p
 }
 
@@ -370,6 +376,12 @@ func (p *pair) finish() {
 	p.once.Do(func() { close(p.stop) })
 	<-p.done
 	_ = p.service.Unsubscribe()
+}
+
+// hangUp ends the talk and the pair's sessions.
+func (p *pair) hangUp() {
+	p.finish()
+	_, _ = p.ann.Close(), p.bob.Close()
 }
 
 // check ends the talk and wants all of it to have arrived.
