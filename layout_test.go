@@ -16,10 +16,12 @@ var layers = map[string][]string{
 	"wire/msg":                 {},
 	"subjects":                 {},
 	"internal/tally":           {},
+	"internal/liveness":        {},
 	"bus":                      {"internal/tally"},
 	"engine":                   {"wire/eio", "internal/tally"},
 	"engine/enginetest":        {},
-	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/tally"},
+	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/liveness", "internal/tally"},
+	"backend":                  {"subjects", "wire/msg", "internal/liveness"},
 	"edge/edgetest":            {"bus", "edge", "engine", "engine/enginetest", "subjects"},
 	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                    {"internal/tally"},
@@ -34,7 +36,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus"},
+	"github.com/nats-io/nats.go":     {"bus", "backend"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
@@ -47,7 +49,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "subjects", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "subjects", "internal/liveness", "internal/tally", "web"}
 
 const module = "partyline"
 
