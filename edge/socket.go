@@ -20,14 +20,17 @@ const (
 
 // socket is one session in one namespace.
 type socket struct {
-	id   string      // public; static
-	ns   *namespace  // static
-	conn *connection // static
+	id     string      // public; static
+	ns     *namespace  // static
+	conn   *connection // static
+	auth   []byte      // what the client gave as auth, a JSON object; nil for nothing; static
+	issued time.Time   // when the client asked to connect; static
 
 	state        atomic.Int32
 	settled      bool            // guarded by Edge.mu: no service is asked about it any more
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
+	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
 	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
 	rooms        []membership    // guarded by Edge.mu
