@@ -29,7 +29,6 @@ const (
 	TooMany       Code = "too many"            // a limit of this service or of an edge has been reached
 	Refused       Code = "refused"             // whoever was asked said no; the text says why
 	Answered      Code = "answered already"    // an ack can be sent once
-	NotOwned      Code = "socket is not owned" // this works for sockets that this instance owns only
 )
 
 // Error makes a Code an error.
