@@ -51,6 +51,8 @@ type Edge struct {
 	sockets    map[string]*socket    // guarded by mu; by id
 	generation uint64                // guarded by mu: marks the sockets of a union
 
+	owners *owners // has a lock of its own, which may be taken while mu is held
+
 	name       []byte // owned by the goroutine of Handle: scratch for event names
 	complaints complaints
 	stats      stats
@@ -70,6 +72,8 @@ type stats struct {
 	disconnected               [socketEnds]tally.Counter
 	dropped                    [drops]tally.Counter
 	answersWithheld, commanded tally.Counter
+	held, takeovers            tally.Counter
+	instancesDied              tally.Counter
 }
 
 // New makes an edge. Its Handle must be given to bus.Run, its Accept to the engine.
@@ -80,11 +84,13 @@ func New(set Settings) *Edge {
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
-		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket),
+		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 	}
 	e.complaints.log = set.Log
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
 	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
+	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.bus.Subscribe(e.prefix.EveryInstance())
 	for _, verb := range []string{subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect} {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
@@ -172,6 +178,9 @@ var dropWords = [drops]string{
 // errWithheld is logged when an answer may not go where the asker wants it.
 var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
 
+// errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
+var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
+
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
@@ -196,6 +205,9 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.unwanted, "unwanted_total", "Events from NATS that had no receiver here.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves and disconnects asked for over NATS.")
+	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
+	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
+	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
