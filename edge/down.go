@@ -231,7 +231,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
-	case m.NoResponders() && !isConnect:
+	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
 		e.stats.noResponders.Inc()
 	case s == nil && isConnect:
 		e.drop(m, dropLateAnswer, nil)
