@@ -209,7 +209,7 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 				t.Errorf("Parse(%q) = %+v, %v", subject, s, ok)
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
-				p.RoomInterest(string(ns), string(roomTail)), p.String() + ".$edge.>"}
+				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"), p.String() + ".$edge.>"}
 			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
 			}
