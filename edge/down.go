@@ -244,9 +244,9 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
-	case m.NoResponders() && !isConnect:
-		e.noResponders(sub)
 	case isConnect && e.handleTakeover(m, sub):
+	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
+		e.noResponders(sub)
 	case s == nil && isConnect:
 		e.drop(m, dropLateAnswer, nil)
 		e.refuseClaim(m, sub, nil)

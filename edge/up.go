@@ -260,6 +260,9 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
 		e.stats.eventsFailed.Inc()
+		e.mu.Lock()
+		c.joining-- // nothing is under way, or the client could never join again
+		e.mu.Unlock()
 	}
 }
 
