@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"fmt"
 	"slices"
 
 	"partyline/bus"
@@ -44,7 +43,7 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	if m.Reply == "" {
 		return
 	}
-	answer := fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, len(sockets))
+	answer := e.answerBody(len(sockets))
 	asked := *m
 	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
 }
