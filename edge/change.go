@@ -58,7 +58,7 @@ func (e *Edge) changeAnswer(sub *subjects.Subject, sockets []*socket) []byte {
 		e.mu.Unlock()
 		return fmt.Appendf(nil, `[{"edge":"%s","sockets":1,"rev":%d}]`, e.id, rev)
 	}
-	return fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, len(sockets))
+	return e.answerBody(len(sockets))
 }
 
 // subjectsOf is the sockets that a command is about; found is false for a single socket that is not there.

@@ -231,8 +231,8 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 		c.outOfTurn(p)
 	case p.Type == sio.Disconnect:
 		c.edge.end(s, socketEndWords[endClient], endClient, false)
-	default: // an ack that nobody waits for, which the reference ignores, too
-		c.edge.stats.acksIn.Inc()
+	default:
+		c.edge.clientAck(s, p, attachments)
 	}
 }
 

@@ -50,6 +50,10 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.handleEvent(m, sub)
 	case sub.Verb == subjects.VerbJoin, sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect:
 		e.handleChange(m, sub)
+	case sub.Verb == subjects.VerbAsk:
+		e.handleAsk(m, sub)
+	case sub.Verb == subjects.VerbFetch, sub.Verb == subjects.VerbData, sub.Verb == subjects.VerbRooms:
+		e.handleInquiry(m, sub)
 	default:
 		e.drop(m, dropUnknownVerb, nil)
 	}
@@ -92,11 +96,19 @@ func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
 // fits says whether a frame can be sent at all. One that is larger than a session's whole queue could reach nobody, however
 // idle, and would close every session that it is for: it is dropped like any other publish that cannot be right.
 func (e *Edge) fits(m *bus.Message, f *engine.Frame) bool {
-	if f.Size() <= e.set.QueueBytes {
-		return true
+	err := e.oversize(f)
+	if err != nil {
+		e.drop(m, dropBadBody, err)
 	}
-	e.drop(m, dropBadBody, fmt.Errorf("a packet of %d bytes is larger than what may wait for one client, %d bytes", f.Size(), e.set.QueueBytes))
-	return false
+	return err == nil
+}
+
+// oversize is why a frame cannot be sent, or nil.
+func (e *Edge) oversize(f *engine.Frame) error {
+	if f.Size() <= e.set.QueueBytes {
+		return nil
+	}
+	return fmt.Errorf("a packet of %d bytes is larger than what may wait for one client, %d bytes", f.Size(), e.set.QueueBytes)
 }
 
 // options reads the headers that say how an event is sent.

@@ -142,7 +142,7 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 	case subjects.WordLeft, subjects.WordBye:
 		if i != nil {
 			o.remove(i)
-			e.later(func() { e.abandon(i, false) })
+			e.later(func() { e.orphan(i, false) })
 		}
 		if sub.Word == subjects.WordLeft {
 			e.later(e.knockAgain)
@@ -235,9 +235,9 @@ func (e *Edge) handOver(i *instance, asked *bus.Message) {
 	e.answer(asked, nil, answer)
 }
 
-// abandon looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
+// orphan looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
 // the bus's worker, after the instance was removed.
-func (e *Edge) abandon(i *instance, dead bool) {
+func (e *Edge) orphan(i *instance, dead bool) {
 	routes := e.owners.routesOf(i)
 	for _, r := range routes {
 		r.hold()
@@ -307,7 +307,7 @@ func (e *Edge) attend(now time.Time) {
 		o.remove(i)
 		e.stats.instancesDied.Inc()
 		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
-		e.later(func() { e.abandon(i, true) })
+		e.later(func() { e.orphan(i, true) })
 	}
 	e.seekAgain(now)
 	for _, s := range o.again {

@@ -220,6 +220,7 @@ func (e *Edge) appear(s *socket) {
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
 	e.settle(s)
+	e.abandon(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {
 		rooms = append(rooms, m.room.name)

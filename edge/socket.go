@@ -39,6 +39,7 @@ type socket struct {
 	waiting      []*engine.Frame // guarded by Edge.mu: what came before CONNECT
 	waitingBytes int             // guarded by Edge.mu
 	mark         uint64          // guarded by Edge.mu: see Edge.union
+	asked        []*question     // guarded by Edge.mu: whose acks are waited for, in the order of their ids
 }
 
 // find is the place of a room among the socket's, -1 for none, such as for nil. Needs Edge.mu.
@@ -62,20 +63,21 @@ func (e *Edge) address(dst []byte, s *socket) []byte {
 }
 
 // deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called on the goroutine
-// of Handle, so that frames keep their order.
-func (e *Edge) deliver(s *socket, f *engine.Frame) {
+// of Handle, so that frames keep their order. It returns what became of the frame: queued also while it waits.
+func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
 	e.stats.deliveries.Inc()
 	if s.state.Load() == live {
-		if s.conn.session.Send(f) == engine.Dropped {
+		sent := s.conn.session.Send(f)
+		if sent == engine.Dropped {
 			e.stats.volatileDropped.Inc()
 		}
-		return
+		return sent
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch s.state.Load() {
 	case live:
-		s.conn.session.Send(f)
+		return s.conn.session.Send(f)
 	case admitting:
 		if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
 			if !s.conn.closed {
@@ -83,12 +85,14 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) {
 				s.conn.closed = true
 				e.later(func() { session.Close(engine.QueueOverflow) })
 			}
-			return
+			return engine.Overflow
 		}
 		s.waiting = append(s.waiting, f)
 		s.waitingBytes += f.Size()
 		s.conn.waiting += f.Size()
+		return engine.Queued
 	}
+	return engine.Gone
 }
 
 // later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Handle.
@@ -182,16 +186,21 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 
 // answer publishes an answer to a request from NATS, from the bus's worker.
 func (e *Edge) answer(m *bus.Message, header bus.Header, body []byte) {
-	if m.Reply == "" {
-		return
-	}
-	if e.prefix.Covers(m.Reply) || m.Reply[0] == '$' {
-		// NATS does not check that the asker may publish to the reply subject; the edge would do it in its name.
-		e.stats.answersWithheld.Inc()
-		e.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	if m.Reply == "" || e.withheld(m) {
 		return
 	}
 	e.bus.Later(m.Reply, "", header, body, false)
+}
+
+// withheld says whether the reply subject of a request is one that gets no answer, and counts it.
+func (e *Edge) withheld(m *bus.Message) bool {
+	if !e.prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+		return false
+	}
+	// NATS does not check that the asker may publish to the reply subject; the edge would do it in its name.
+	e.stats.answersWithheld.Inc()
+	e.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	return true
 }
 
 // answerError answers a request with an error.
