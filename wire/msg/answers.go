@@ -26,7 +26,7 @@ var (
 	// ErrData is wrapped by the errors about the body of data.
 	ErrData = errors.New("body of data must be empty (to get) or an array of one object (to set)")
 	// ErrDataTooLarge is wrapped by the error for data of more than MaxDataBytes.
-	ErrDataTooLarge = errors.New("data too large")
+	ErrDataTooLarge = errors.New("the limit is " + strconv.Itoa(MaxDataBytes))
 	// ErrTimeout is returned for a Sio-Timeout that is no number of milliseconds from 1 to MaxAskTimeout.
 	ErrTimeout = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
 	// ErrAnswer is wrapped by the errors of ParseAnswer.
@@ -71,7 +71,7 @@ func Data(body []byte) (json.RawMessage, error) {
 // CheckData tells whether a socket's data, a JSON object, is small enough.
 func CheckData(object []byte) error {
 	if len(object) > MaxDataBytes {
-		return fmt.Errorf("%w: data of %d bytes; the limit is %d", ErrDataTooLarge, len(object), MaxDataBytes)
+		return fmt.Errorf("data of %d bytes; %w", len(object), ErrDataTooLarge)
 	}
 	return nil
 }
