@@ -20,15 +20,15 @@ type Code string
 
 // The codes. Texts of errors are for people and may change; codes stay.
 const (
-	UnknownSocket Code = "unknown socket"      // the socket is not there, not in this namespace, or went away meanwhile
-	NoAnswer      Code = "no answer"           // nobody answered in time; with a question to many, not everybody did
-	TooLarge      Code = "too large"           // a message is larger than NATS accepts, or data than a socket may have
-	BadArguments  Code = "bad arguments"       // what was given cannot be sent, or does not fit what receives it
-	Closed        Code = "closed"              // the service, or the NATS connection, has been closed
-	Offline       Code = "offline"             // the NATS connection is down at the moment; nothing was sent
-	TooMany       Code = "too many"            // a limit of this service or of an edge has been reached
-	Refused       Code = "refused"             // whoever was asked said no; the text says why
-	Answered      Code = "answered already"    // an ack can be sent once
+	UnknownSocket Code = "unknown socket"   // the socket is not there, not in this namespace, or went away meanwhile
+	NoAnswer      Code = "no answer"        // nobody answered in time; with a question to many, not everybody did
+	TooLarge      Code = "too large"        // a message is larger than NATS accepts, or data than a socket may have
+	BadArguments  Code = "bad arguments"    // what was given cannot be sent, or does not fit what receives it
+	Closed        Code = "closed"           // the service, or the NATS connection, has been closed
+	Offline       Code = "offline"          // the NATS connection is down at the moment; nothing was sent
+	TooMany       Code = "too many"         // a limit of this service or of an edge has been reached
+	Refused       Code = "refused"          // whoever was asked said no; the text says why
+	Answered      Code = "answered already" // an ack can be sent once
 )
 
 // Error makes a Code an error.
