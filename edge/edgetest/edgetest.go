@@ -31,6 +31,7 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
+	SendBuffer int // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -105,6 +106,13 @@ func Start(t testing.TB, o Options) *Node {
 	mux.Handle("/socket.io/", n.Engine)
 	front := httptest.NewUnstartedServer(mux)
 	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
 	front.Start()
 	n.URL = front.URL
 	t.Cleanup(func() {
