@@ -33,7 +33,7 @@ type Options struct {
 	Channel    int
 	QueueBytes int
 	Secret     string // with which edges sign their announcements
-	SendBuffer int // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
+	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
