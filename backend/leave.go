@@ -203,7 +203,9 @@ func (s *Service) flush(ctx context.Context) error {
 	if !s.nc.IsConnected() {
 		return nil
 	}
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait)
+	defer cancel()
+	if err := s.nc.FlushWithContext(bound); err != nil {
 		return because(Offline, err, "Close")
 	}
 	return nil

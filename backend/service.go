@@ -186,7 +186,9 @@ func (s *Service) Start(ctx context.Context) error {
 		}
 	}
 	slices.SortStableFunc(s.patterns, func(a, b *Namespace) int { return len(b.name) - len(a.name) })
-	if err := s.begin(ctx, all); err != nil {
+	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait) // nats.go flushes only with a deadline
+	defer cancel()
+	if err := s.begin(bound, all); err != nil {
 		s.abandon()
 		return err
 	}
