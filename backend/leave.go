@@ -113,25 +113,22 @@ func (s *Service) handOver(ctx context.Context) error {
 	if err := s.awaitMarkers(ctx, wanted); err != nil {
 		return err
 	}
-	var finished sync.WaitGroup
-	for _, so := range s.owners.all() {
-		finished.Add(1)
+	sockets := s.owners.all()
+	done := make(chan struct{}, len(sockets))
+	for _, so := range sockets {
 		s.lanes.always(laneKey{so.ns.token, so.id}, func() {
-			defer finished.Done()
 			s.release(so, handingOver)
+			done <- struct{}{}
 		})
 	}
-	done := make(chan struct{})
-	go func() { // ends with the handlers: no later than they do
-		finished.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished")
+	for range sockets {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished")
+		}
 	}
+	return nil
 }
 
 // sayLeaving announces that the instance leaves. It returns the end markers that the edges say they have sent.
@@ -203,7 +200,7 @@ func (s *Service) flush(ctx context.Context) error {
 	if !s.nc.IsConnected() {
 		return nil
 	}
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Close")
 	}
 	return nil
