@@ -18,17 +18,33 @@ const (
 	helloAtMost = 250 * time.Millisecond
 )
 
+// heardOf are the announcements of other instances that matter here. Pings are left out: whoever subscribes them hides
+// from an edge that the instance is not there.
+var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
+
 // watch subscribes to what edges and instances announce.
 func (s *Service) watch() error {
-	for _, subject := range []string{s.prefix.EveryEdge(), s.prefix.InstanceAnnouncement(s.group, "*", "*")} {
-		sub, err := s.nc.Subscribe(subject, s.hear)
-		if err != nil {
-			return sendError(err, &nats.Msg{Subject: subject}, s.nc)
-		}
-		s.mu.Lock()
-		s.subs = append(s.subs, sub)
-		s.mu.Unlock()
+	wanted := []string{s.prefix.EveryEdge()}
+	for _, word := range heardOf {
+		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
 	}
+	for _, subject := range wanted {
+		if err := s.listen(&s.subs, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen subscribes to announcements, and notes the subscription in a list that mu guards.
+func (s *Service) listen(list *[]*nats.Subscription, subject string) error {
+	sub, err := s.nc.Subscribe(subject, s.hear)
+	if err != nil {
+		return sendError(err, &nats.Msg{Subject: subject}, s.nc)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*list = append(*list, sub)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (s *Service) mayFence() {
 			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, ownerChanged) })
 		}
 	}
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(s.everyNamespace(), s.Instance())); err != nil {
+	if err := s.takeName(s.everyNamespace()); err != nil {
 		s.log.Error("the subjects of the new name could not be subscribed", "error", err)
 	}
 	_ = s.say(subjects.WordHello) // without a connection, the next beat does

@@ -106,12 +106,9 @@ func (s *Service) cutOff() {
 
 // handOver makes the edges stop sending, and finishes what they have sent to this instance.
 func (s *Service) handOver(ctx context.Context) error {
-	wanted, err := s.sayLeaving(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.awaitMarkers(ctx, wanted); err != nil {
-		return err
+	wanted, failed := s.sayLeaving(ctx)
+	if failed == nil {
+		failed = s.awaitMarkers(ctx, wanted)
 	}
 	sockets := s.owners.all()
 	done := make(chan struct{}, len(sockets))
@@ -125,10 +122,10 @@ func (s *Service) handOver(ctx context.Context) error {
 		select {
 		case <-done:
 		case <-ctx.Done():
-			return because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished")
+			return errors.Join(failed, because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished"))
 		}
 	}
-	return nil
+	return failed
 }
 
 // sayLeaving announces that the instance leaves. It returns the end markers that the edges say they have sent.
@@ -213,6 +210,10 @@ func (s *Service) drain(ctx context.Context, list *[]*nats.Subscription) error {
 	*list = nil
 	s.mu.Unlock()
 	for _, sub := range subs {
+		if !s.nc.IsConnected() {
+			_ = sub.Unsubscribe() // nothing comes any more
+			continue
+		}
 		ended := make(chan struct{})
 		sub.SetClosedHandler(func(string) { close(ended) })
 		if err := sub.Drain(); err != nil {

@@ -206,7 +206,7 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.subscribeAll(&s.clientSubs, s.groupSubjects(all)); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, s.Instance())); err != nil {
+	if err := s.takeName(all); err != nil {
 		return err
 	}
 	if err := s.announce(ctx); err != nil {
@@ -221,6 +221,15 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
 	return nil
+}
+
+// takeName subscribes to what is for the instance by its name.
+func (s *Service) takeName(all []*Namespace) error {
+	name := s.Instance()
+	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, name)); err != nil {
+		return err
+	}
+	return s.listen(&s.ownSubs, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing))
 }
 
 // interest is one subscription: a subject, and the queue group, "" for none.
