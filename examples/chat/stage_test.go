@@ -108,7 +108,6 @@ func (s *stage) store() store {
 	return shared
 }
 
-
 // guest is a client of the chat.
 type guest struct {
 	*enginetest.Client

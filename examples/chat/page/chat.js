@@ -81,9 +81,9 @@ async function ask(event, ...values) {
   try {
     answer = await socket.timeout(patience).emitWithAck(event, ...values);
   } catch {
-    answer = { error: 'there was no answer' };
+    answer = { error: 'the chat does not answer, please try again' };
   }
-  problem(answer.error ? `${event}: ${answer.error}` : '');
+  problem(answer.error ?? '');
   return answer.error ? null : answer;
 }
 
@@ -291,11 +291,14 @@ onSubmit('join', async () => {
   }
 });
 
+let lastTyping = 0; // when the others were told
+
 onSubmit('composer', async () => {
   const text = at('text').value;
   const c = shown;
   if (!c || text.trim() === '') { return; }
   at('text').value = '';
+  lastTyping = 0;
   const answer = c.room ? await ask('message', c.room, text) : await ask('direct', c.who, text);
   if (!answer) {
     if (at('text').value === '') { at('text').value = text; } // nothing is lost
@@ -304,7 +307,6 @@ onSubmit('composer', async () => {
   }
 });
 
-let lastTyping = 0;
 at('text').addEventListener('input', () => {
   if (shown?.room && socket?.connected && Date.now() - lastTyping > 2000) {
     lastTyping = Date.now();
