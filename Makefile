@@ -14,6 +14,11 @@ example-chat: build
 	@NATS_URL=nats://127.0.0.1:4222 PAGE_LISTEN=127.0.0.1:3010 EDGE_URL=http://localhost:3000 \
 		sh examples/run.sh examples/chat/partyline.yaml ./bin/chat
 
+## example-node: a chat service in JavaScript with the plain NATS client; `npm run talk Ann` in its folder talks to it
+example-node: build
+	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
+
 ## build: bin/edge and bin/embedded, the official browser client inside
 build: client
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded

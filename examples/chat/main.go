@@ -106,7 +106,7 @@ func servePage(s settings, log *slog.Logger) (end func(), err error) {
 			log.Error("the page is not served any more", "error", err)
 		}
 	}()
-	log.Info("the page", "address", listener.Addr().String())
+	log.Info("the page", "url", "http://"+listener.Addr().String())
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

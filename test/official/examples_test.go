@@ -144,3 +144,39 @@ func TestExampleChatInTheBrowser(t *testing.T) {
 	p, more := chatExample(t)
 	p.run(t, "../examples/page.test.mjs", append(environment, more...)...)
 }
+
+// TestExampleNodeService runs the service and its client for the terminal with the packages of the other scripts.
+func TestExampleNodeService(t *testing.T) {
+	needScripts(t)
+	modules, err := filepath.Abs("../node/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS("../../examples/node-service")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(folder, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(modules, filepath.Join(folder, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "embedded", "--config", "../../examples/node-service/partyline.yaml")
+	services := map[string]*service{}
+	for _, name := range []string{"one", "two"} {
+		services[name] = startService(t, folder, []string{"node", "service.mjs"}, "NATS_URL="+p.at.NATS)
+	}
+	p.run(t, "../examples/node-service.test.mjs", "PARTYLINE_TALK="+filepath.Join(folder, "talk.mjs"), controlServices(t, services))
+}
+
+func TestExampleCLI(t *testing.T) {
+	needScripts(t)
+	// The demo compiles what it runs. That may take its time once, which a script does not have.
+	const tools = "github.com/nats-io/nats.go/examples/"
+	compile := exec.Command("go", "build", "-o", t.TempDir(), tools+"nats-pub", tools+"nats-req")
+	if output, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	start(t, "embedded").run(t, "../examples/cli.test.mjs") // as `make run` starts it
+}
