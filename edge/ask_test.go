@@ -1,0 +1,11 @@
+package edge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"partyline/bus"
+	"partyline/edge/edgetest"
+)
