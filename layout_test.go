@@ -22,13 +22,15 @@ var layers = map[string][]string{
 	"engine/enginetest":        {},
 	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/liveness", "internal/tally"},
 	"backend":                  {"subjects", "wire/msg", "internal/liveness"},
-	"edge/edgetest":            {"bus", "edge", "engine", "engine/enginetest", "subjects"},
+	"cluster":                  {"bus", "subjects", "wire/msg", "internal/liveness", "internal/tally"},
+	"edge/edgetest":            {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
 	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                    {"internal/tally"},
 	"web":                      {},
 	"internal/natsd":           {},
 	"internal/natsd/natsdtest": {},
-	"cmd/internal/node":        {"admin", "bus", "config", "edge", "engine", "internal/tally", "subjects", "web"},
+	"test/deploy/worker":       {"backend"},
+	"cmd/internal/node":        {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
 	"cmd/edge":                 {"cmd/internal/node", "config"},
 	"cmd/embedded":             {"cmd/internal/node", "config", "internal/natsd"},
 }
@@ -36,7 +38,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "test/deploy/worker"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},

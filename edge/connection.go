@@ -310,7 +310,7 @@ func (e *Edge) knock(s *socket) {
 		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {
 			e.complaints.about(string(subject), "a connect notice could not be published", err)
 		}
-		e.admit(s, msg.Admission{})
+		e.admit(s, msg.Admission{}, "", "")
 		return
 	}
 	err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, s.ns.token, s.id), body)
@@ -322,8 +322,9 @@ func (e *Edge) knock(s *socket) {
 	}
 }
 
-// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold.
-func (e *Edge) admit(s *socket, a msg.Admission) {
+// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold. group
+// and owner are who claims its events, "" for nobody.
+func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
 	tokens, err := roomTokens(append(slices.Clone(s.ns.rules.AutoJoin), a.Rooms...))
 	e.mu.Lock()
 	if s.state.Load() != admitting || s.admitted {
@@ -342,6 +343,13 @@ func (e *Edge) admit(s *socket, a msg.Admission) {
 	s.admitted, s.user, s.data = true, a.User, slices.Clone(a.Data)
 	if s.timer != nil {
 		s.timer.Stop()
+	}
+	switch {
+	case owner != "":
+		s.route = &route{socket: s, to: owner}
+		e.own(s.route, group, owner)
+	case group != "":
+		s.route = &route{socket: s, to: group}
 	}
 	e.appear(s)
 	e.mu.Unlock()

@@ -53,6 +53,8 @@ type Edge struct {
 	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
 	inquired   int                   // guarded by mu: the weight of inquiries
 
+	owners *owners // has a lock of its own, which may be taken while mu is held
+
 	name       []byte // owned by the goroutine of Handle: scratch for event names
 	lastAsk    uint64 // owned by the goroutine of Handle: the ack id of the latest ask
 	complaints complaints
@@ -73,6 +75,8 @@ type stats struct {
 	disconnected               [socketEnds]tally.Counter
 	dropped                    [drops]tally.Counter
 	answersWithheld, commanded tally.Counter
+	held, takeovers            tally.Counter
+	instancesDied              tally.Counter
 	acksAwaited                tally.Gauge
 	asks, asksRefused          tally.Counter
 	acksPassed, acksExpired    tally.Counter
@@ -86,11 +90,13 @@ func New(set Settings) *Edge {
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
-		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket),
+		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 	}
 	e.complaints.log = set.Log
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
 	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
+	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.bus.Subscribe(e.prefix.EveryInstance())
 	for _, verb := range everyEdge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
@@ -186,11 +192,20 @@ var dropWords = [drops]string{
 // errWithheld is logged when an answer may not go where the asker wants it.
 var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
 
+// errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
+var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
+
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
+	subject := m.Subject
+	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
+		if sub, ok := e.prefix.Parse(subject); ok {
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+		}
+	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
-		e.complaints.about(m.Subject, "dropped a message from NATS: "+dropWords[why], err)
+		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], err)
 	}
 }
 
@@ -215,6 +230,9 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Gauge(&s.acksAwaited, "asks_awaited", "Acks of clients that asks wait for.")
 	set.Counter(&s.acksPassed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
 	set.Counter(&s.acksExpired, "asks_expired_total", "Acks of clients that did not come in time.")
+	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
+	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
+	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])

@@ -91,7 +91,14 @@ func (e *Edge) handleInquiry(m *bus.Message, sub *subjects.Subject) {
 		e.answerError(m, errGone.Error())
 		return
 	}
-	e.answer(m, nil, e.answerBody(n))
+	asked := *m
+	e.later(func() { // behind what owners are told
+		answer := e.answerBody(n)
+		if single {
+			answer = e.changeAnswer(sub, sockets)
+		}
+		e.answer(&asked, nil, answer)
+	})
 }
 
 // setAll sets the data of sockets and returns of how many.
@@ -115,6 +122,7 @@ func (e *Edge) setData(s *socket, object []byte) bool {
 		return false
 	}
 	s.data = object
+	e.changed(s)
 	return true
 }
 

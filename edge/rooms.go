@@ -178,6 +178,9 @@ func (e *Edge) join(s *socket, tokens []string) error {
 		}
 		s.rooms = append(s.rooms, membership{r, r.members.add(s)})
 	}
+	if fresh > 0 && s.admitted {
+		e.changed(s)
+	}
 	return nil
 }
 
@@ -191,6 +194,7 @@ func (e *Edge) leave(s *socket, token string) {
 	last := len(s.rooms) - 1
 	s.rooms[i], s.rooms[last] = s.rooms[last], membership{}
 	s.rooms = s.rooms[:last]
+	e.changed(s)
 }
 
 // unlink removes a socket from the room's side of a membership. Needs mu.

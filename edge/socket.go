@@ -31,6 +31,8 @@ type socket struct {
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
 	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
+	rev          uint64          // guarded by Edge.mu: counts changes of rooms and data since the admission
+	route        *route          // guarded by Edge.mu until live, static then: where the events of a claimed socket go; nil for one that nobody claimed
 	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
 	rooms        []membership    // guarded by Edge.mu
@@ -151,6 +153,9 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	body = append(body, "]}]"...)
 	subject := e.prefix.AppendOn(nil, s.ns.token, "disconnect")
 	e.bus.Later(string(subject), string(e.address(nil, s)), userHeader(s.user), body, true)
+	if s.route != nil {
+		e.later(func() { e.endRoute(s.route, userHeader(s.user), body) })
+	}
 }
 
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.

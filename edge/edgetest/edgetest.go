@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/cluster"
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
@@ -31,6 +32,8 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
+	Secret     string // with which edges sign their announcements
+	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -40,6 +43,7 @@ type Node struct {
 	Bus    *bus.Bus
 	Edge   *edge.Edge
 	Engine *engine.Server
+	Others *cluster.Cluster
 	Talk   *enginetest.Conversation
 	t      testing.TB
 	log    *logWriter
@@ -98,13 +102,30 @@ func Start(t testing.TB, o Options) *Node {
 		o.Settings(&set)
 	}
 	n.Engine = engine.NewServer(set)
+	n.Others = cluster.New(cluster.Settings{ID: n.ID, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { b.Run(ctx, n.Edge.Handle) })
+	var running, attentive sync.WaitGroup
+	running.Go(func() {
+		b.Run(ctx, func(m *bus.Message) {
+			if !n.Others.Handle(m) {
+				n.Edge.Handle(m)
+			}
+		})
+	})
+	attending, leave := context.WithCancel(context.Background())
+	attentive.Go(func() { n.Others.Run(attending) })
+	attentive.Go(func() { n.Edge.Attend(attending) })
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", n.Engine)
 	front := httptest.NewUnstartedServer(mux)
 	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
 	front.Start()
 	n.URL = front.URL
 	t.Cleanup(func() {
@@ -112,6 +133,8 @@ func Start(t testing.TB, o Options) *Node {
 		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
 		n.Engine.Abort()
 		front.Close()
+		leave()
+		attentive.Wait()
 		closing, stop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer stop()
 		b.Close(closing)
@@ -137,7 +160,7 @@ func (n *Node) Dial(name string) *enginetest.Client {
 // Eventually polls until something is so, and fails the test when it takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // Client is one WebSocket session. It belongs to the test's goroutine.
 type Client struct {
@@ -186,6 +186,16 @@ func (c *Client) Connect(namespace, auth string) string {
 		head = namespace + ","
 	}
 	c.Send("40" + head + auth)
+	return c.Connected(namespace)
+}
+
+// Connected waits for the CONNECT of a namespace, and returns the socket's id.
+func (c *Client) Connected(namespace string) string {
+	c.t.Helper()
+	head := ""
+	if namespace != "/" {
+		head = namespace + ","
+	}
 	got := c.Next()
 	id, ok := strings.CutPrefix(got, "40"+head+`{"sid":"`)
 	if !ok {

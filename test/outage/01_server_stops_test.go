@@ -44,6 +44,7 @@ func TestServerStopsAndStarts(t *testing.T) {
 	s.eventually("the service is back", func() bool { return s.nc.IsConnected() && s.nc.FlushTimeout(time.Second) == nil })
 	c.roundTrip()
 	up.arrive(100)
+	s.eventually("the pair's own edge is back", func() bool { return len(s.pair.node.Bus.Ready()) == 0 })
 	for range 100 {
 		if err := s.pair.say(); err != nil {
 			t.Fatal(err)
@@ -113,7 +114,7 @@ func TestWayBack(t *testing.T) {
 	a := s.enter("a", "/room")
 	s.cut()
 	a.emit("1", `["join","late"]`)
-	s.poison("latency", `"latency":150`) // each step of the way takes long enough to be seen
+	s.poison("latency", `"latency":300`) // each step of the way takes long enough to be seen
 	s.mend()
 	var steps []string
 	s.eventually("the edge is ready again", func() bool {
