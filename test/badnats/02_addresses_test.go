@@ -17,10 +17,10 @@ func TestSocketThatIsGone(t *testing.T) {
 	eve.Hangup()
 	s.counts("sockets", "", 2)
 	never := s.ID + "." + strings.Repeat("A", 20)
-	for i, id := range []string{id, never} {
+	for _, id := range []string{id, never} {
 		s.drops(message("sio.chat.emit.socket."+id, "", `["x"]`), unknownSocket, 0)
 		s.drops(message("sio.chat.ack."+id+".1", "", `["x"]`), unknownSocket, 0)
-		s.drops(message("sio.chat.ack."+id+".connect", "", `[]`), lateAnswer, 1-i) // one line for the namespace
+		s.drops(message("sio.chat.ack."+id+".connect", "", `[]`), lateAnswer, 0) // the line is about the namespace
 		s.refused("sio.chat.join.socket."+id, `["x"]`, "unknown socket")
 		s.refused("sio.chat.leave.socket."+id, `["x"]`, "unknown socket")
 		s.refused("sio.chat.disconnect.socket."+id, ``, "unknown socket")
