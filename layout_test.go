@@ -14,12 +14,13 @@ var layers = map[string][]string{
 	"wire/eio":                 {},
 	"wire/sio":                 {},
 	"wire/msg":                 {},
+	"wire/msgpack":             {"wire/sio"},
 	"subjects":                 {},
 	"internal/tally":           {},
 	"bus":                      {"internal/tally"},
 	"engine":                   {"wire/eio", "internal/tally"},
 	"engine/enginetest":        {},
-	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/tally"},
+	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/tally"},
 	"edge/edgetest":            {"bus", "edge", "engine", "engine/enginetest", "subjects"},
 	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                    {"internal/tally"},
@@ -47,7 +48,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "subjects", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/tally", "web"}
 
 const module = "partyline"
 
