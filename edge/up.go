@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"partyline/bus"
-	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -221,7 +220,7 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	if err != nil {
 		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
 	}
-	ack := engine.NewMessage(sio.AppendHead(nil, sio.Ack, 0, s.ns.name, true, p.ID), []byte(answer), nil, engine.Options{})
+	ack := c.frame(&parcel{kind: sio.Ack, namespace: s.ns.name, hasID: true, id: p.ID, body: []byte(answer)})
 	if err != nil {
 		c.session.Send(ack)
 		return

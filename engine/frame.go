@@ -23,7 +23,7 @@ const (
 // of gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
 type Frame struct {
 	ws          []byte    // WebSocket frames, one behind the other; static
-	text        []byte    // the packet ahead of the attachments in its text form, a part of ws, empty if they are all there is; static; nil for WebSocket control frames
+	text        []byte    // the first packet in its text form, a part of ws; static; nil for WebSocket control frames, empty if all is binary
 	attachments [][]byte  // static
 	volatile    bool      // static
 	plain       bool      // static: never compress
