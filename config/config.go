@@ -40,6 +40,7 @@ type Config struct {
 	CORS           CORS          `koanf:"cors"`
 	Cookie         Cookie        `koanf:"cookie"`
 	Limits         edge.Limits   `koanf:"limits"`
+	Edges          Edges         `koanf:"edges"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]edge.Namespace `koanf:"-"`
@@ -89,6 +90,11 @@ type JetStream struct {
 type CORS struct {
 	Origins     []string `koanf:"origins"`     // "*" or scheme://host[:port] as browsers send it
 	Credentials bool     `koanf:"credentials"` // Access-Control-Allow-Credentials
+}
+
+// Edges says how edges trust each other.
+type Edges struct {
+	Secret string `koanf:"secret"` // shared by all edges, signs their announcements; "" for none
 }
 
 // Cookie is set at the handshake, as the reference does on request.

@@ -61,6 +61,8 @@ var allKeys = []key{
 	{"embedded.listen", text, FlavourEmbedded, "NATS inside", "HOST:PORT", "Where other NATS clients (services, the nats command) connect."},
 	{"embedded.jetstream.dir", text, FlavourEmbedded, "NATS inside", "FOLDER", "Switches JetStream on and keeps its files here."},
 
+	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: announcements of edges must be signed with it. Better in the environment or the file."},
+
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next."},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one."},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take."},

@@ -70,7 +70,7 @@ func (c Config) values() (*koanf.Koanf, error) {
 func withoutSecret(name string, value any) any {
 	text, _ := value.(string)
 	switch {
-	case name == "nats.token" && text != "":
+	case (name == "nats.token" || name == "edges.secret") && text != "":
 		return hidden
 	case name == "nats.url":
 		servers := strings.Split(text, ",")

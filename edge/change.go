@@ -44,9 +44,21 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	if m.Reply == "" {
 		return
 	}
-	answer := fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, len(sockets))
+	answer := e.changeAnswer(sub, sockets)
 	asked := *m
 	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
+}
+
+// changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner
+// must know to know of it.
+func (e *Edge) changeAnswer(sub *subjects.Subject, sockets []*socket) []byte {
+	if sub.Target == subjects.TargetSocket && sockets[0].route != nil {
+		e.mu.Lock()
+		rev := sockets[0].rev
+		e.mu.Unlock()
+		return fmt.Appendf(nil, `[{"edge":"%s","sockets":1,"rev":%d}]`, e.id, rev)
+	}
+	return e.answerBody(len(sockets))
 }
 
 // subjectsOf is the sockets that a command is about; found is false for a single socket that is not there.

@@ -82,20 +82,19 @@ func requestJSON(o *engine.Opening) []byte {
 	return body
 }
 
-// handshake is the body of a connect request.
-func (c *connection) handshake(id string, auth []byte) []byte {
-	now := time.Now()
+// handshake is the handshake of a socket as services read it, a JSON object.
+func (c *connection) handshake(s *socket) []byte {
+	auth := s.auth
 	if auth == nil {
 		auth = []byte("{}")
 	}
 	body := make([]byte, 0, len(c.request)+len(auth)+200)
-	body = msg.AppendString(append(body, `["connect",{"sid":`...), id)
+	body = msg.AppendString(append(body, `{"sid":`...), s.id)
 	body = append(append(body, `,"auth":`...), auth...)
-	body = fmt.Appendf(body, `,"issued":%d,"time":`, now.UnixMilli())
+	body = fmt.Appendf(body, `,"issued":%d,"time":`, s.issued.UnixMilli())
 	// As JavaScript prints a Date.
-	body = msg.AppendString(body, now.UTC().Format("Mon Jan 02 2006 15:04:05 GMT-0700")+" (Coordinated Universal Time)")
-	body = append(append(body, ','), c.request[1:]...)
-	return append(body, ']')
+	body = msg.AppendString(body, s.issued.UTC().Format("Mon Jan 02 2006 15:04:05 GMT-0700")+" (Coordinated Universal Time)")
+	return append(append(body, ','), c.request[1:]...)
 }
 
 // Closed ends all sockets of the session.
@@ -237,8 +236,8 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 		c.outOfTurn(p)
 	case p.Type == sio.Disconnect:
 		c.edge.end(s, socketEndWords[endClient], endClient, false)
-	default: // an ack that nobody waits for, which the reference ignores, too
-		c.edge.stats.acksIn.Inc()
+	default:
+		c.edge.clientAck(s, p, attachments)
 	}
 }
 
@@ -279,7 +278,7 @@ func (c *connection) connect(p sio.Packet) {
 		c.outOfTurn(p)
 		return
 	}
-	s := &socket{id: e.newSocketID(), conn: c, index: -1}
+	s := &socket{id: e.newSocketID(), conn: c, index: -1, auth: slices.Clone(p.Data), issued: time.Now()}
 	e.mu.Lock()
 	if c.closed { // while this packet was on its way
 		e.mu.Unlock()
@@ -300,23 +299,23 @@ func (c *connection) connect(p sio.Packet) {
 	}
 	e.mu.Unlock()
 	c.pace()
-	body := c.handshake(s.id, p.Data)
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
 	// the two cannot overtake each other.
-	e.bus.WhenHeldOrOffline(func() { e.ask(s, body) })
+	e.bus.WhenHeldOrOffline(func() { e.knock(s) })
 }
 
-// ask publishes the connect request, or the notice of an open namespace.
-func (e *Edge) ask(s *socket, body []byte) {
+// knock publishes the connect request, or the notice of an open namespace.
+func (e *Edge) knock(s *socket) {
 	if s.state.Load() == gone {
 		return
 	}
+	body := slices.Concat([]byte(`["connect",`), s.conn.handshake(s), []byte("]"))
 	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
 	if s.ns.rules.Connect == ConnectOpen {
 		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {
 			e.complaints.about(string(subject), "a connect notice could not be published", err)
 		}
-		e.admit(s, msg.Admission{})
+		e.admit(s, msg.Admission{}, "", "")
 		return
 	}
 	err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, s.ns.token, s.id), body)
@@ -328,8 +327,9 @@ func (e *Edge) ask(s *socket, body []byte) {
 	}
 }
 
-// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold.
-func (e *Edge) admit(s *socket, a msg.Admission) {
+// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold. group
+// and owner are who claims its events, "" for nobody.
+func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
 	tokens, err := roomTokens(append(slices.Clone(s.ns.rules.AutoJoin), a.Rooms...))
 	e.mu.Lock()
 	if s.state.Load() != admitting || s.admitted {
@@ -345,9 +345,16 @@ func (e *Edge) admit(s *socket, a msg.Admission) {
 		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return
 	}
-	s.admitted, s.user = true, a.User
+	s.admitted, s.user, s.data = true, a.User, slices.Clone(a.Data)
 	if s.timer != nil {
 		s.timer.Stop()
+	}
+	switch {
+	case owner != "":
+		s.route = &route{socket: s, to: owner}
+		e.own(s.route, group, owner)
+	case group != "":
+		s.route = &route{socket: s, to: group}
 	}
 	e.appear(s)
 	e.mu.Unlock()

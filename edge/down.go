@@ -22,11 +22,24 @@ func (e *Edge) Handle(m *bus.Message) {
 	switch {
 	case sub.Kind == subjects.KindAck:
 		e.handleAck(m, &sub)
+	case sub.Kind == subjects.KindPong:
+		e.handlePong(m, &sub)
+	case sub.Kind == subjects.KindInstance:
+		e.handleInstance(m, &sub)
 	case m.NoResponders():
-		e.stats.noResponders.Inc()
+		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
 		e.handleCommand(m, &sub)
 	}
+}
+
+// noResponders is told by NATS that nobody subscribes to what was published for a socket, which is its reply subject.
+func (e *Edge) noResponders(sub *subjects.Subject) {
+	e.stats.noResponders.Inc()
+	e.mu.Lock()
+	s := e.sockets[sub.Socket]
+	e.mu.Unlock()
+	e.doubt(s)
 }
 
 // handleCommand acts on a verb with a target.
@@ -36,6 +49,10 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.handleEvent(m, sub)
 	case sub.Verb == subjects.VerbJoin, sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect:
 		e.handleChange(m, sub)
+	case sub.Verb == subjects.VerbAsk:
+		e.handleAsk(m, sub)
+	case sub.Verb == subjects.VerbFetch, sub.Verb == subjects.VerbData, sub.Verb == subjects.VerbRooms:
+		e.handleInquiry(m, sub)
 	default:
 		e.drop(m, dropUnknownVerb, nil)
 	}
@@ -212,16 +229,18 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
-	case m.NoResponders() && !isConnect:
-		e.stats.noResponders.Inc()
+	case isConnect && e.handleTakeover(m, sub):
+	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
+		e.noResponders(sub)
 	case s == nil && isConnect:
 		e.drop(m, dropLateAnswer, nil)
+		e.refuseClaim(m, sub, nil)
 	case s == nil:
 		e.drop(m, dropUnknownSocket, nil)
 	case s.ns.token != sub.Namespace:
 		e.drop(m, dropWrongNamespace, nil)
 	case isConnect:
-		e.handleAdmission(m, s)
+		e.handleAdmission(m, sub, s)
 	default:
 		e.deliverAck(m, sub, s)
 	}
@@ -241,15 +260,20 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 }
 
 // handleAdmission takes the answer to a connect request.
-func (e *Edge) handleAdmission(m *bus.Message, s *socket) {
+func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket) {
 	e.mu.Lock()
 	over := s.admitted || s.timer == nil
 	e.mu.Unlock()
 	switch {
 	case over && !m.NoResponders():
 		e.drop(m, dropLateAnswer, nil)
+		e.refuseClaim(m, sub, s)
 	case m.NoResponders():
 		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	case m.Header.Get(msg.HeaderError) == errorAgain:
+		e.owners.mu.Lock()
+		e.owners.again = append(e.owners.again, s)
+		e.owners.mu.Unlock()
 	case m.Header.Has(msg.HeaderError):
 		data, err := msg.RefusalData(m.Data)
 		if err != nil {
@@ -267,7 +291,13 @@ func (e *Edge) handleAdmission(m *bus.Message, s *socket) {
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 			return
 		}
-		e.admit(s, a)
+		group, owner, ok := claimOf(m.Header)
+		if !ok {
+			e.complaints.about(m.Subject, "a service claimed a socket with headers that are no claim", errClaim)
+			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			return
+		}
+		e.admit(s, a, group, owner)
 	}
 }
 

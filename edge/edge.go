@@ -50,8 +50,13 @@ type Edge struct {
 	namespaces map[string]*namespace // guarded by mu; by token in subjects
 	sockets    map[string]*socket    // guarded by mu; by id
 	generation uint64                // guarded by mu: marks the sockets of a union
+	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
+	inquired   int                   // guarded by mu: the weight of inquiries
+
+	owners *owners // has a lock of its own, which may be taken while mu is held
 
 	name       []byte // owned by the goroutine of Handle: scratch for event names
+	lastAsk    uint64 // owned by the goroutine of Handle: the ack id of the latest ask
 	complaints complaints
 	stats      stats
 }
@@ -70,6 +75,11 @@ type stats struct {
 	disconnected               [socketEnds]tally.Counter
 	dropped                    [drops]tally.Counter
 	answersWithheld, commanded tally.Counter
+	held, takeovers            tally.Counter
+	instancesDied              tally.Counter
+	acksAwaited                tally.Gauge
+	asks, asksRefused          tally.Counter
+	acksPassed, acksExpired    tally.Counter
 }
 
 // New makes an edge. Its Handle must be given to bus.Run, its Accept to the engine.
@@ -80,16 +90,24 @@ func New(set Settings) *Edge {
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
-		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket),
+		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 	}
 	e.complaints.log = set.Log
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
 	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
-	for _, verb := range []string{subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect} {
+	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.bus.Subscribe(e.prefix.EveryInstance())
+	for _, verb := range everyEdge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
 	}
 	return e
+}
+
+// everyEdge are the verbs that concern every edge, also one that has nobody in the namespace or room: each answers.
+var everyEdge = []string{
+	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect,
+	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 
 // NewID makes the id of an edge: 8 random characters, new at each start of a process.
@@ -157,6 +175,7 @@ const (
 	dropWrongNamespace
 	dropUnknownVerb
 	dropLateAnswer
+	dropNoReply
 	drops
 )
 
@@ -167,10 +186,14 @@ var dropWords = [drops]string{
 	dropWrongNamespace: "wrong namespace",
 	dropUnknownVerb:    "unknown verb",
 	dropLateAnswer:     "answer to a connect that is over",
+	dropNoReply:        "no reply subject",
 }
 
 // errWithheld is logged when an answer may not go where the asker wants it.
 var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
+
+// errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
+var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
 
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
@@ -195,7 +218,15 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.volatileDropped, "volatile_dropped_total", "Volatile events not handed to a busy session.")
 	set.Counter(&s.unwanted, "unwanted_total", "Events from NATS that had no receiver here.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
-	set.Counter(&s.commanded, "commands_total", "Joins, leaves and disconnects asked for over NATS.")
+	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
+	set.Counter(&s.asks, "asks_total", "Asks over NATS that were put to the sockets here.")
+	set.Counter(&s.asksRefused, "asks_refused_total", "Asks refused because too many acks were waited for.")
+	set.Gauge(&s.acksAwaited, "asks_awaited", "Acks of clients that asks wait for.")
+	set.Counter(&s.acksPassed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
+	set.Counter(&s.acksExpired, "asks_expired_total", "Acks of clients that did not come in time.")
+	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
+	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
+	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])

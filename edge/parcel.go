@@ -26,9 +26,8 @@ type parcel struct {
 	options     engine.Options
 	sent        *tally.Counter // counts the parcel once it has a frame; nil for none
 
-	text   *engine.Frame // for JSON clients, nil until one needs it
-	packed *engine.Frame // for msgpack clients, the same
-	failed [dialects]bool
+	forms  [dialects]*engine.Frame // nil until a client needs it
+	failed [dialects]bool          // it cannot be sent in that dialect
 }
 
 // hand delivers a parcel to a socket. A form of it that cannot be sent at all is dropped like any other publish that
@@ -62,41 +61,55 @@ func (c *connection) frame(p *parcel) *engine.Frame {
 	return frame
 }
 
-// encoded is the parcel in a dialect; limit is how many bytes a frame may have.
-func (p *parcel) encoded(d dialect, limit int) (*engine.Frame, error) {
-	if d == speaksMsgpack {
-		if p.packed == nil {
-			frame, err := p.pack(limit)
-			if err != nil {
-				return nil, err
-			}
-			p.packed = frame
+// encodeFor encodes a parcel for all the dialects of some sockets.
+func (p *parcel) encodeFor(sockets []*socket, limit int) error {
+	for _, s := range sockets {
+		if _, err := p.encoded(s.conn.dialect, limit); err != nil {
+			return err
 		}
-		return p.packed, nil
 	}
-	if p.text == nil {
-		kind := p.kind
-		if len(p.attachments) > 0 {
-			switch kind {
-			case sio.Event:
-				kind = sio.BinaryEvent
-			case sio.Ack:
-				kind = sio.BinaryAck
-			}
-		}
-		var head [64]byte
-		frame := engine.NewMessage(
-			sio.AppendHead(head[:0], kind, len(p.attachments), p.namespace, p.hasID, p.id), p.body, p.attachments, p.options)
-		if frame.Size() > limit {
-			return nil, tooLarge(frame.Size(), limit)
-		}
-		p.text = frame
-	}
-	return p.text, nil
+	return nil
 }
 
-// pack makes the frame for msgpack clients.
-func (p *parcel) pack(limit int) (*engine.Frame, error) {
+// encoded is the parcel in a dialect; limit is how many bytes a frame may have.
+func (p *parcel) encoded(d dialect, limit int) (*engine.Frame, error) {
+	if p.forms[d] != nil {
+		return p.forms[d], nil
+	}
+	var frame *engine.Frame
+	if d == speaksMsgpack {
+		var err error
+		if frame, err = p.packed(limit); err != nil {
+			return nil, err
+		}
+	} else {
+		frame = p.text()
+	}
+	if frame.Size() > limit {
+		return nil, fmt.Errorf("a packet of %d bytes is larger than what may wait for one client, %d bytes", frame.Size(), limit)
+	}
+	p.forms[d] = frame
+	return frame, nil
+}
+
+// text makes the frame for JSON clients.
+func (p *parcel) text() *engine.Frame {
+	kind := p.kind
+	if len(p.attachments) > 0 {
+		switch kind {
+		case sio.Event:
+			kind = sio.BinaryEvent
+		case sio.Ack:
+			kind = sio.BinaryAck
+		}
+	}
+	var head [64]byte
+	return engine.NewMessage(
+		sio.AppendHead(head[:0], kind, len(p.attachments), p.namespace, p.hasID, p.id), p.body, p.attachments, p.options)
+}
+
+// packed makes the frame for msgpack clients.
+func (p *parcel) packed(limit int) (*engine.Frame, error) {
 	buffer := takeBuffer()
 	message, err := msgpack.Append(*buffer, sio.Packet{
 		Type: p.kind, Namespace: []byte(p.namespace), HasID: p.hasID, ID: p.id, Data: p.body,
@@ -108,13 +121,5 @@ func (p *parcel) pack(limit int) (*engine.Frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame := engine.NewBinaryMessage(message, p.options)
-	if frame.Size() > limit {
-		return nil, tooLarge(frame.Size(), limit)
-	}
-	return frame, nil
-}
-
-func tooLarge(size, limit int) error {
-	return fmt.Errorf("a packet of %d bytes is larger than what may wait for one client, %d bytes", size, limit)
+	return engine.NewBinaryMessage(message, p.options), nil
 }

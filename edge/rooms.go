@@ -178,6 +178,9 @@ func (e *Edge) join(s *socket, tokens []string) error {
 		}
 		s.rooms = append(s.rooms, membership{r, r.members.add(s)})
 	}
+	if fresh > 0 && s.admitted {
+		e.changed(s)
+	}
 	return nil
 }
 
@@ -191,6 +194,7 @@ func (e *Edge) leave(s *socket, token string) {
 	last := len(s.rooms) - 1
 	s.rooms[i], s.rooms[last] = s.rooms[last], membership{}
 	s.rooms = s.rooms[:last]
+	e.changed(s)
 }
 
 // unlink removes a socket from the room's side of a membership. Needs mu.
@@ -216,6 +220,7 @@ func (e *Edge) appear(s *socket) {
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
 	e.settle(s)
+	e.abandon(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {
 		rooms = append(rooms, m.room.name)

@@ -20,20 +20,26 @@ const (
 
 // socket is one session in one namespace.
 type socket struct {
-	id   string      // public; static
-	ns   *namespace  // static
-	conn *connection // static
+	id     string      // public; static
+	ns     *namespace  // static
+	conn   *connection // static
+	auth   []byte      // what the client gave as auth, a JSON object; nil for nothing; static
+	issued time.Time   // when the client asked to connect; static
 
 	state        atomic.Int32
 	settled      bool            // guarded by Edge.mu: no service is asked about it any more
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
+	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
+	rev          uint64          // guarded by Edge.mu: counts changes of rooms and data since the admission
+	route        *route          // guarded by Edge.mu until live, static then: where the events of a claimed socket go; nil for one that nobody claimed
 	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
 	rooms        []membership    // guarded by Edge.mu
 	waiting      []*engine.Frame // guarded by Edge.mu: what came before CONNECT
 	waitingBytes int             // guarded by Edge.mu
 	mark         uint64          // guarded by Edge.mu: see Edge.union
+	asked        []*question     // guarded by Edge.mu: whose acks are waited for, in the order of their ids
 }
 
 // find is the place of a room among the socket's, -1 for none, such as for nil. Needs Edge.mu.
@@ -57,20 +63,21 @@ func (e *Edge) address(dst []byte, s *socket) []byte {
 }
 
 // deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called on the goroutine
-// of Handle, so that frames keep their order.
-func (e *Edge) deliver(s *socket, f *engine.Frame) {
+// of Handle, so that frames keep their order. It returns what became of the frame: queued also while it waits.
+func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
 	e.stats.deliveries.Inc()
 	if s.state.Load() == live {
-		if s.conn.session.Send(f) == engine.Dropped {
+		sent := s.conn.session.Send(f)
+		if sent == engine.Dropped {
 			e.stats.volatileDropped.Inc()
 		}
-		return
+		return sent
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch s.state.Load() {
 	case live:
-		s.conn.session.Send(f)
+		return s.conn.session.Send(f)
 	case admitting:
 		if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
 			if !s.conn.closed {
@@ -78,12 +85,14 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) {
 				s.conn.closed = true
 				e.later(func() { session.Close(engine.QueueOverflow) })
 			}
-			return
+			return engine.Overflow
 		}
 		s.waiting = append(s.waiting, f)
 		s.waitingBytes += f.Size()
 		s.conn.waiting += f.Size()
+		return engine.Queued
 	}
+	return engine.Gone
 }
 
 // later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Handle.
@@ -142,6 +151,9 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	body = append(body, "]}]"...)
 	subject := e.prefix.AppendOn(nil, s.ns.token, "disconnect")
 	e.bus.Later(string(subject), string(e.address(nil, s)), userHeader(s.user), body, true)
+	if s.route != nil {
+		e.later(func() { e.endRoute(s.route, userHeader(s.user), body) })
+	}
 }
 
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
@@ -171,16 +183,21 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 
 // answer publishes an answer to a request from NATS, from the bus's worker.
 func (e *Edge) answer(m *bus.Message, header bus.Header, body []byte) {
-	if m.Reply == "" {
-		return
-	}
-	if e.prefix.Covers(m.Reply) || m.Reply[0] == '$' {
-		// NATS does not check that the asker may publish to the reply subject; the edge would do it in its name.
-		e.stats.answersWithheld.Inc()
-		e.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	if m.Reply == "" || e.withheld(m) {
 		return
 	}
 	e.bus.Later(m.Reply, "", header, body, false)
+}
+
+// withheld says whether the reply subject of a request is one that gets no answer, and counts it.
+func (e *Edge) withheld(m *bus.Message) bool {
+	if !e.prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+		return false
+	}
+	// NATS does not check that the asker may publish to the reply subject; the edge would do it in its name.
+	e.stats.answersWithheld.Inc()
+	e.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	return true
 }
 
 // answerError answers a request with an error.

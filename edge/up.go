@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -56,24 +57,42 @@ func (c *connection) publish(s *socket, p sio.Packet, attachments [][]byte, sc *
 		body, header = pack(p.Data, attachments)
 	}
 	rule := s.ns.rules.relay(sc.name)
-	sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
 	if p.HasID {
 		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.ns.token, s.id, p.ID)
 	} else {
 		sc.reply = e.address(sc.reply[:0], s)
 	}
+	own := header
 	if s.user != "" {
-		own := bus.Header{msg.HeaderUser: {s.user}}
+		own = userHeader(s.user)
 		for name, values := range header {
 			own[name] = values
 		}
-		c.count(c.send(sc.subject, sc.reply, own, body))
-	} else {
-		c.count(c.send(sc.subject, sc.reply, header, body))
+	}
+	if !c.toServices(s, own, body, sc) {
+		return
 	}
 	if rule != nil {
 		c.relay(s, rule, header, body, p.Data, sc)
 	}
+}
+
+// toServices publishes an event for services, or for the one that claimed the socket. It says no if that ended the session.
+func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) bool {
+	e := c.edge
+	if s.route == nil {
+		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
+		c.count(c.send(sc.subject, sc.reply, header, body))
+		return true
+	}
+	err := e.sendOwned(s.route, sc.event, sc.reply, header, body)
+	c.count(err)
+	if errors.Is(err, errHeldFull) {
+		c.expel(engine.QueueOverflow, "closing the session", "error", err)
+		return false
+	}
+	c.complain(s.ns.name, err)
+	return true
 }
 
 // pack is an event with attachments as one body (docs/subjects.md, Sio-Attachments).
@@ -107,10 +126,15 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 	} else {
 		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
 	}
-	if err != nil && !errors.Is(err, bus.ErrOffline) { // that is in the log already
-		c.edge.complaints.about(string(subject), "an event of a client could not be published", err)
-	}
+	c.complain(string(subject), err)
 	return err
+}
+
+// complain logs why an event was not published, if anything.
+func (c *connection) complain(about string, err error) {
+	if err != nil && !errors.Is(err, bus.ErrOffline) { // that is in the log already
+		c.edge.complaints.about(about, "an event of a client could not be published", err)
+	}
 }
 
 // relay passes an event on to other clients. A rule is nothing but a publish on the public subjects.
@@ -236,6 +260,9 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
 		e.stats.eventsFailed.Inc()
+		e.mu.Lock()
+		c.joining-- // nothing is under way, or the client could never join again
+		e.mu.Unlock()
 	}
 }
 

@@ -13,17 +13,50 @@ func IsSocketID[T ~string | ~[]byte](s T) bool {
 	if len(s) != socketIDBytes || s[edgeIDBytes] != '.' {
 		return false
 	}
+	if !isEdgeID(s[:edgeIDBytes]) {
+		return false
+	}
+	for i := edgeIDBytes + 1; i < socketIDBytes; i++ {
+		if !isBase64URL(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isEdgeID tells whether s has the form of an edge's id.
+func isEdgeID[T ~string | ~[]byte](s T) bool {
+	if len(s) != edgeIDBytes {
+		return false
+	}
 	for i := range edgeIDBytes {
 		if c := s[i]; !isDigit(c) && !isLower(c) {
 			return false
 		}
 	}
-	for i := edgeIDBytes + 1; i < socketIDBytes; i++ {
-		if c := s[i]; !isDigit(c) && !isLower(c) && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+	return true
+}
+
+// MaxTokenBytes is the most that the name of a group or an instance may have.
+const MaxTokenBytes = 64
+
+// IsToken tells whether s can name a group of service instances, or an instance: 1 to MaxTokenBytes characters of A-Z,
+// a-z, 0-9, "-" and "_", and none of the words of a target (all, room, socket), which would make the events that are
+// meant for it commands to edges.
+func IsToken(s string) bool {
+	if s == "" || len(s) > MaxTokenBytes || targetWord(s) != "" {
+		return false
+	}
+	for i := range len(s) {
+		if !isBase64URL(s[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func isBase64URL(c byte) bool {
+	return isDigit(c) || isLower(c) || 'A' <= c && c <= 'Z' || c == '-' || c == '_'
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

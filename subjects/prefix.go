@@ -97,6 +97,35 @@ func (p Prefix) AppendConnectReply(dst []byte, ns, socketID string) []byte {
 	return append(dst, "."+AckConnect...)
 }
 
+// AppendOwn appends where an event of a claimed socket goes: <p>.<ns>.own.<owner>.<event>.
+func (p Prefix) AppendOwn(dst []byte, ns, owner, event string) []byte {
+	dst = p.appendVerb(dst, ns, VerbOwn)
+	dst = append(dst, owner...)
+	dst = append(dst, '.')
+	return append(dst, event...)
+}
+
+// AppendService appends where an event of a service for services goes: <p>.<ns>.service.<event>.
+func (p Prefix) AppendService(dst []byte, ns, event string) []byte {
+	dst = p.appendVerb(dst, ns, VerbService)
+	return append(dst, event...)
+}
+
+// EdgeAnnouncement is where an edge announces itself: <p>.$edge.<edge>.<word>.
+func (p Prefix) EdgeAnnouncement(edge, word string) string {
+	return p.dotted + internalEdge + "." + edge + "." + word
+}
+
+// Pong is where an instance answers an edge's ping: <p>.$edge.<edge>.pong.<instance>.
+func (p Prefix) Pong(edge, instance string) string {
+	return p.EdgeAnnouncement(edge, wordPong) + "." + instance
+}
+
+// InstanceAnnouncement is where an instance announces itself: <p>.$svc.<group>.<instance>.<word>.
+func (p Prefix) InstanceAnnouncement(group, instance, word string) string {
+	return p.dotted + internalService + "." + group + "." + instance + "." + word
+}
+
 // appendVerb appends <p>.<ns>.<verb> and a dot.
 func (p Prefix) appendVerb(dst []byte, ns, verb string) []byte {
 	dst = append(dst, p.dotted...)
@@ -124,6 +153,15 @@ func (p Prefix) NamespaceAll(ns string) string { return p.dotted + ns + ".*." + 
 func (p Prefix) RoomInterest(ns, room string) string {
 	return p.dotted + ns + ".*." + wordRoom + "." + room
 }
+
+// EveryEdge matches the announcements of all edges.
+func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
+
+// EveryInstance matches the announcements of all instances of all services.
+func (p Prefix) EveryInstance() string { return p.dotted + internalService + ".*.*.*" }
+
+// Pongs matches the answers to an edge's pings.
+func (p Prefix) Pongs(edge string) string { return p.EdgeAnnouncement(edge, wordPong) + ".*" }
 
 // EveryAll matches one command for all sockets of a namespace, in every namespace.
 func (p Prefix) EveryAll(verb string) string { return p.dotted + "*." + verb + "." + wordAll }

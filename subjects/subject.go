@@ -6,7 +6,11 @@
 //	<prefix>.<ns>.<verb>.room.<room>             … for the members of a room
 //	<prefix>.<ns>.<verb>.socket.<edge>.<id>      … for one socket
 //	<prefix>.<ns>.ack.<edge>.<id>.<n>            the return address of an event or a connect request
-//	<prefix>.$….                                 edges and service instances among themselves
+//	<prefix>.<ns>.own.<owner>.<event>            a client emitted <event>, and a service has claimed its socket
+//	<prefix>.<ns>.service.<event>                an event of a service for services
+//	<prefix>.$edge.<edge>.<word>                 an edge announces itself
+//	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
+//	<prefix>.$svc.<group>.<instance>.<word>      a service instance announces itself
 //
 // On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of Prefix
 // puts the subject together; on the way down Prefix.Parse takes a subject apart into substrings, and Event, Room and
@@ -29,7 +33,22 @@ const (
 	VerbLeave      = "leave"      // take them out
 	VerbDisconnect = "disconnect" // end the sockets of the target
 	VerbFetch      = "fetch"      // tell about the sockets of the target
+	VerbData       = "data"       // get or set the data of the sockets of the target
+	VerbRooms      = "rooms"      // list the rooms that the sockets of the target are in
 	VerbAck        = "ack"        // a return address
+	VerbOwn        = "own"        // an event of a socket that a service claimed: edge to that service
+	VerbService    = "service"    // an event of a service for services
+)
+
+// The words of announcements: the first three are said by edges and instances.
+const (
+	WordHello   = "hello"   // it is there
+	WordBeat    = "beat"    // it is still there, every second
+	WordBye     = "bye"     // it has gone in good order
+	WordGone    = "gone"    // an edge: it died, says another
+	WordLeaving = "leaving" // an instance: edges shall send it nothing more
+	WordLeft    = "left"    // an instance: it has finished all that was sent to it
+	WordPing    = "ping"    // an edge asks an instance whether it lives
 )
 
 // The words of a target, which is why no event's first token is spelled like one of them.
@@ -37,6 +56,13 @@ const (
 	wordAll    = "all"
 	wordRoom   = "room"
 	wordSocket = "socket"
+)
+
+// The first tokens of what edges and instances say among themselves, and of a ping's return address.
+const (
+	internalEdge    = "$edge"
+	internalService = "$svc"
+	wordPong        = "pong"
 )
 
 // AckConnect stands in place of the ack number in the return address of a connect request.
@@ -54,6 +80,11 @@ const (
 	KindAck                      // <ns>.ack.<edge>.<id>.<n>: Socket, Edge and Ack are set
 	KindCommand                  // <ns>.<verb>.<target>: Target is set, and Room, or Socket and Edge
 	KindInternal                 // $….: only Namespace is set, to the token with its $
+	KindOwn                      // <ns>.own.<owner>.<event>: Owner and Event are set
+	KindService                  // <ns>.service.<event>: Event is set
+	KindEdge                     // $edge.<edge>.<word>: Edge and Word are set
+	KindPong                     // $edge.<edge>.pong.<instance>: Edge and Instance are set
+	KindInstance                 // $svc.<group>.<instance>.<word>: Group, Instance and Word are set
 )
 
 // Target says whom a command is for. The zero Target stands in subjects that have none.
@@ -71,12 +102,16 @@ type Subject struct {
 	Kind      Kind
 	Target    Target
 	Namespace string // the escaped token: "_" for the namespace "/"
-	Verb      string // empty with KindInternal
+	Verb      string // empty where Namespace begins with $
 	Room      string // the escaped tail
 	Socket    string // the whole id, "<edge>.<own>"
 	Edge      string // the edge's part of Socket
 	Event     string // the escaped tail
 	Ack       string // the ack number (see AckNumber) or AckConnect
+	Owner     string // the group or the instance that claimed a socket
+	Group     string // the group of an instance
+	Instance  string // a running copy of a service
+	Word      string // one of the Word… constants, or one of a later version
 }
 
 // Parse takes a subject under the prefix apart. It returns false for every subject that has none of the forms of this
@@ -92,7 +127,7 @@ func (p Prefix) Parse(subject string) (Subject, bool) {
 		return Subject{}, false
 	}
 	if namespace[0] == '$' {
-		return Subject{Kind: KindInternal, Namespace: namespace}, true
+		return parseInternal(namespace, rest), true
 	}
 	verb, tail, more := strings.Cut(rest, ".")
 	if !more {
@@ -106,6 +141,13 @@ func (p Prefix) Parse(subject string) (Subject, bool) {
 		ok = targetWord(tail) == ""
 	case VerbAck:
 		ok = s.parseAck(tail)
+	case VerbOwn:
+		s.Kind = KindOwn
+		s.Owner, s.Event, ok = strings.Cut(tail, ".")
+		ok = ok && IsToken(s.Owner) && targetWord(s.Event) == ""
+	case VerbService:
+		s.Kind, s.Event = KindService, tail
+		ok = targetWord(tail) == ""
 	default:
 		ok = s.parseTarget(tail)
 	}
@@ -113,6 +155,22 @@ func (p Prefix) Parse(subject string) (Subject, bool) {
 		return Subject{}, false
 	}
 	return s, true
+}
+
+// parseInternal takes apart what follows $edge or $svc. Forms that this version does not know are KindInternal.
+func parseInternal(namespace, rest string) Subject {
+	s := Subject{Kind: KindInternal, Namespace: namespace}
+	first, rest, _ := strings.Cut(rest, ".")
+	second, third, _ := strings.Cut(rest, ".")
+	switch {
+	case namespace == internalEdge && isEdgeID(first) && second != "" && third == "":
+		s.Kind, s.Edge, s.Word = KindEdge, first, second
+	case namespace == internalEdge && isEdgeID(first) && second == wordPong && IsToken(third):
+		s.Kind, s.Edge, s.Instance = KindPong, first, third
+	case namespace == internalService && IsToken(first) && IsToken(second) && third != "" && !strings.Contains(third, "."):
+		s.Kind, s.Group, s.Instance, s.Word = KindInstance, first, second, third
+	}
+	return s
 }
 
 // parseAck fills in <edge>.<id>.<n>.

@@ -25,22 +25,34 @@ func mustPrefix(s string) Prefix {
 
 func TestParse(t *testing.T) {
 	for subject, want := range map[string]Subject{
-		"sio._.on.message":       {Kind: KindOn, Namespace: "_", Verb: "on", Event: "message"},
-		"sio.chat.on.order.123":  {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "order.123"},
-		"sio.chat.on.%61ll":      {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "%61ll"},
-		"sio.chat.on.roomy":      {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "roomy"},
-		"sio.chat.on.%":          {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "%"},
-		"sio.on.on.on":           {Kind: KindOn, Namespace: "on", Verb: "on", Event: "on"},
-		"sio.chat.emit.all":      {Kind: KindCommand, Namespace: "chat", Verb: "emit", Target: TargetAll},
-		"sio.chat.broadcast.all": {Kind: KindCommand, Namespace: "chat", Verb: "broadcast", Target: TargetAll},
-		"sio.chat.later.all":     {Kind: KindCommand, Namespace: "chat", Verb: "later", Target: TargetAll},
-		"sio.chat.emit.room.all": {Kind: KindCommand, Namespace: "chat", Verb: "emit", Target: TargetRoom, Room: "all"},
-		"sio.chat.join.room.a.b": {Kind: KindCommand, Namespace: "chat", Verb: "join", Target: TargetRoom, Room: "a.b"},
-		"sio.채팅.emit.room.방.1":   {Kind: KindCommand, Namespace: "채팅", Verb: "emit", Target: TargetRoom, Room: "방.1"},
-		"sio.a%2Eb.fetch.room.%": {Kind: KindCommand, Namespace: "a%2Eb", Verb: "fetch", Target: TargetRoom, Room: "%"},
-		"sio.$edge.x":            {Kind: KindInternal, Namespace: "$edge"},
-		"sio.$svc.a.b.c.d.e":     {Kind: KindInternal, Namespace: "$svc"},
-		"sio.%24svc.emit.all":    {Kind: KindCommand, Namespace: "%24svc", Verb: "emit", Target: TargetAll},
+		"sio._.on.message":                       {Kind: KindOn, Namespace: "_", Verb: "on", Event: "message"},
+		"sio.chat.on.order.123":                  {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "order.123"},
+		"sio.chat.on.%61ll":                      {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "%61ll"},
+		"sio.chat.on.roomy":                      {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "roomy"},
+		"sio.chat.on.%":                          {Kind: KindOn, Namespace: "chat", Verb: "on", Event: "%"},
+		"sio.on.on.on":                           {Kind: KindOn, Namespace: "on", Verb: "on", Event: "on"},
+		"sio.chat.emit.all":                      {Kind: KindCommand, Namespace: "chat", Verb: "emit", Target: TargetAll},
+		"sio.chat.broadcast.all":                 {Kind: KindCommand, Namespace: "chat", Verb: "broadcast", Target: TargetAll},
+		"sio.chat.later.all":                     {Kind: KindCommand, Namespace: "chat", Verb: "later", Target: TargetAll},
+		"sio.chat.emit.room.all":                 {Kind: KindCommand, Namespace: "chat", Verb: "emit", Target: TargetRoom, Room: "all"},
+		"sio.chat.join.room.a.b":                 {Kind: KindCommand, Namespace: "chat", Verb: "join", Target: TargetRoom, Room: "a.b"},
+		"sio.채팅.emit.room.방.1":                   {Kind: KindCommand, Namespace: "채팅", Verb: "emit", Target: TargetRoom, Room: "방.1"},
+		"sio.a%2Eb.fetch.room.%":                 {Kind: KindCommand, Namespace: "a%2Eb", Verb: "fetch", Target: TargetRoom, Room: "%"},
+		"sio.$edge.x":                            {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$svc.a.b.c.d.e":                     {Kind: KindInternal, Namespace: "$svc"},
+		"sio.$svc.a.b":                           {Kind: KindInternal, Namespace: "$svc"},
+		"sio.$svc.all.b.beat":                    {Kind: KindInternal, Namespace: "$svc"},
+		"sio.$edge.x.beat":                       {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$later.a":                           {Kind: KindInternal, Namespace: "$later"},
+		"sio.$edge." + testEdge:                  {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$edge." + testEdge + ".beat":        {Kind: KindEdge, Namespace: "$edge", Edge: testEdge, Word: WordBeat},
+		"sio.$edge." + testEdge + ".pong.chat-1": {Kind: KindPong, Namespace: "$edge", Edge: testEdge, Instance: "chat-1"},
+		"sio.$edge." + testEdge + ".pong.a.b":    {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$svc.chat.chat-1.left":              {Kind: KindInstance, Namespace: "$svc", Group: "chat", Instance: "chat-1", Word: WordLeft},
+		"sio.c.own.chat-1.order.7":               {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat-1", Event: "order.7"},
+		"sio.c.own.chat.connect":                 {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat", Event: "connect"},
+		"sio.c.service.order.7":                  {Kind: KindService, Namespace: "c", Verb: "service", Event: "order.7"},
+		"sio.%24svc.emit.all":                    {Kind: KindCommand, Namespace: "%24svc", Verb: "emit", Target: TargetAll},
 		"sio.c.ask.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: "ask", Target: TargetSocket,
 			Socket: testSocket, Edge: testEdge},
 		"sio.c.ack." + testSocket + ".0": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
@@ -92,6 +104,14 @@ func TestBuilders(t *testing.T) {
 		"sio.chat.emit.socket." + testSocket:           sio.AppendToSocket(nil, "chat", VerbEmit, testSocket),
 		"sio.chat.ack." + testSocket + ".17":           sio.AppendAck(nil, "chat", testSocket, 17),
 		"sio.chat.ack." + testSocket + ".connect":      sio.AppendConnectReply(nil, "chat", testSocket),
+		"sio.chat.own.chat-1.order.1":                  sio.AppendOwn(nil, "chat", "chat-1", "order.1"),
+		"sio.chat.service.order.1":                     sio.AppendService(nil, "chat", "order.1"),
+		"sio.$edge." + testEdge + ".hello":             []byte(sio.EdgeAnnouncement(testEdge, WordHello)),
+		"sio.$edge." + testEdge + ".pong.chat-1":       []byte(sio.Pong(testEdge, "chat-1")),
+		"sio.$edge." + testEdge + ".pong.*":            []byte(sio.Pongs(testEdge)),
+		"sio.$svc.chat.chat-1.beat":                    []byte(sio.InstanceAnnouncement("chat", "chat-1", WordBeat)),
+		"sio.$edge.*.*":                                []byte(sio.EveryEdge()),
+		"sio.$svc.*.*.*":                               []byte(sio.EveryInstance()),
 		"x sio.chat.on.y":                              sio.AppendOn([]byte("x "), "chat", "y"),
 		"sio.*.*.socket." + testEdge + ".*":            []byte(sio.Sockets(testEdge)),
 		"sio.*.ack." + testEdge + ".*.*":               []byte(sio.Acks(testEdge)),
@@ -172,6 +192,16 @@ func rebuild(s Subject) string {
 	case s.Kind == KindAck:
 		n, _ := AckNumber(s.Ack)
 		return string(sio.AppendAck(nil, s.Namespace, s.Socket, n))
+	case s.Kind == KindOwn:
+		return string(sio.AppendOwn(nil, s.Namespace, s.Owner, s.Event))
+	case s.Kind == KindService:
+		return string(sio.AppendService(nil, s.Namespace, s.Event))
+	case s.Kind == KindEdge:
+		return sio.EdgeAnnouncement(s.Edge, s.Word)
+	case s.Kind == KindPong:
+		return sio.Pong(s.Edge, s.Instance)
+	case s.Kind == KindInstance:
+		return sio.InstanceAnnouncement(s.Group, s.Instance, s.Word)
 	case s.Target == TargetAll:
 		return string(sio.AppendAll(nil, s.Namespace, s.Verb))
 	case s.Target == TargetRoom:
@@ -186,6 +216,7 @@ func rebuild(s Subject) string {
 // events match nothing that an edge subscribes to. Else a client could give orders to edges.
 func FuzzEventReachesNoEdge(f *testing.F) {
 	f.Add("/", "all", "x")
+	f.Add("/own", "own.chat", "x")
 	f.Add("/chat", "room.x", "x")
 	f.Add("/ack", "socket."+testSocket, "x")
 	f.Add("/$edge", testSocket+".1", "all")
@@ -209,13 +240,20 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 				t.Errorf("Parse(%q) = %+v, %v", subject, s, ok)
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
-				p.RoomInterest(string(ns), string(roomTail)), p.String() + ".$edge.>"}
-			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch} {
+				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
+				p.EveryEdge(), p.EveryInstance(), p.Pongs(testEdge)}
+			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
 			}
+			owned := string(p.AppendOwn(nil, string(ns), "chat-1", string(tail)))
+			if s, ok := p.Parse(owned); !ok || s.Kind != KindOwn || s.Event != string(tail) || s.Owner != "chat-1" {
+				t.Errorf("Parse(%q) = %+v, %v", owned, s, ok)
+			}
 			for _, pattern := range patterns {
-				if matches(pattern, subject) {
-					t.Errorf("%q matches %q", subject, pattern)
+				for _, subject := range []string{subject, owned, string(p.AppendService(nil, string(ns), string(tail)))} {
+					if matches(pattern, subject) {
+						t.Errorf("%q matches %q", subject, pattern)
+					}
 				}
 			}
 		}
@@ -301,5 +339,17 @@ func BenchmarkAppendToSocket(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst = sio.AppendToSocket(dst[:0], "chat_room", VerbEmit, testSocket)
+	}
+}
+
+func TestIsToken(t *testing.T) {
+	for s, want := range map[string]bool{
+		"chat": true, "chat-k3f9a0zz": true, "A_9": true, "-": true, "rooms": true, strings.Repeat("x", MaxTokenBytes): true,
+		"": false, "all": false, "room": false, "socket": false, "a.b": false, "a b": false, "*": false, ">": false, "$x": false,
+		"%61ll": false, "é": false, strings.Repeat("x", MaxTokenBytes+1): false,
+	} {
+		if got := IsToken(s); got != want {
+			t.Errorf("IsToken(%q) = %v", s, got)
+		}
 	}
 }

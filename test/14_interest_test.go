@@ -1,11 +1,15 @@
 package test
 
 import (
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
+	"partyline/edge"
 	"partyline/edge/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/subjects"
 )
 
 // beside starts one more edge at the same NATS server.
@@ -107,4 +111,60 @@ func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 	s.publish("sio.chat.emit.room.x", `["x"]`)
 	b.gets(`["x"]`)
 	s.onlyMarker(a, b)
+}
+
+// No edge hears what clients emit, under whatever name, in whatever namespace, whatever it subscribes just then: else a
+// client could give orders to edges, and every edge would have the events of all clients.
+func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
+	words := []string{
+		"all", "room", "socket", "on", "ack", "emit", "broadcast", "join", "leave", "disconnect", "connect", "x", "$edge", "*", ">", "%", "", "방",
+	}
+	names := rules{"/door": {ConnectTimeout: time.Minute}}
+	for _, word := range words {
+		names["/"+word] = edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}
+	}
+	delete(names, "/*") // a pattern, and it would not be in the way
+	s := begin(t, names)
+	asked := s.hear("sio.door.on.connect") // so that the newcomer waits, and the edge hears all rooms for him
+	a, newcomer := s.Dial("a"), s.Dial("newcomer")
+	newcomer.Send("40/door,")
+	asked.next()
+	var tokens []string
+	var last *socket
+	for name := range names {
+		token, err := subjects.AppendNamespace(nil, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, string(token))
+		if name != "/door" {
+			last = also(a, name)
+			last.token = string(token)
+			s.ask("sio."+last.token+".join.socket."+last.id, `["`+strings.Join(words, `","`)+`"]`)
+		}
+	}
+	words = append(words, s.ID, last.id, strings.TrimPrefix(last.id, s.ID+"."), "7", ".", "a.b")
+	random := rand.New(rand.NewPCG(1, 2))
+	before, sent := received(s.Node), 0
+	emit := func(event string) {
+		tail, err := subjects.AppendEvent(nil, []byte(event))
+		if err != nil {
+			return // as an invalid packet
+		}
+		s.publish("sio."+tokens[random.IntN(len(tokens))]+".on."+string(tail), `["x"]`)
+		sent++
+	}
+	for range 5000 {
+		event := words[random.IntN(len(words))]
+		for range random.IntN(5) {
+			event += "." + words[random.IntN(len(words))]
+		}
+		emit(event)
+	}
+	s.publish(last.address(), `["marker"]`)
+	for a.Next() != "42"+last.head+`["marker"]` {
+	}
+	if n := received(s.Node) - before; n != 1 {
+		t.Errorf("of %d events of clients an edge had %d, want the marker alone", sent, n-1)
+	}
 }

@@ -255,3 +255,30 @@ func TestEdgeStartsBeforeNATS(t *testing.T) {
 	a.send("", `["say"]`)
 	a.gets(`["say"]`)
 }
+
+// What cannot be kept while NATS is away must not count as under way for ever after: a client whose joins were not
+// answered may join when NATS is back.
+func TestJoinsThatWereNotKeptDoNotCountAsUnderWay(t *testing.T) {
+	s, c := cuttable(t, alone())
+	a := s.enter("a", "/self")
+	s.lose(c)
+	for s.Bus.WhenHeld(func() {}) { // until no more is kept
+	}
+	for range 2000 { // more than one session may have under way
+		a.send("1", `["join","x"]`)
+	}
+	a.Send("40/chat,")
+	for !strings.HasPrefix(a.Next(), "40/chat,") { // so the edge has seen all of them
+	}
+	c.Mend()
+	s.Ready()
+	held := make(chan struct{})
+	edgetest.Eventually(t, "there is room for more", func() bool { return s.Bus.WhenHeld(func() { close(held) }) })
+	<-held // and so is all that was kept
+	a.send("2", `["join","y"]`)
+	for got := a.Next(); got != `43/self,2[{"ok":true}]`; got = a.Next() {
+		if !strings.HasPrefix(got, "43/self,1") {
+			t.Fatalf("a got %s", got)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/cluster"
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
@@ -31,6 +32,7 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
+	Secret     string // with which edges sign their announcements
 }
 
 // Node is a running edge.
@@ -40,6 +42,7 @@ type Node struct {
 	Bus    *bus.Bus
 	Edge   *edge.Edge
 	Engine *engine.Server
+	Others *cluster.Cluster
 	Talk   *enginetest.Conversation
 	t      testing.TB
 	log    *logWriter
@@ -98,9 +101,19 @@ func Start(t testing.TB, o Options) *Node {
 		o.Settings(&set)
 	}
 	n.Engine = engine.NewServer(set)
+	n.Others = cluster.New(cluster.Settings{ID: n.ID, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { b.Run(ctx, n.Edge.Handle) })
+	var running, attentive sync.WaitGroup
+	running.Go(func() {
+		b.Run(ctx, func(m *bus.Message) {
+			if !n.Others.Handle(m) {
+				n.Edge.Handle(m)
+			}
+		})
+	})
+	attending, leave := context.WithCancel(context.Background())
+	attentive.Go(func() { n.Others.Run(attending) })
+	attentive.Go(func() { n.Edge.Attend(attending) })
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", n.Engine)
 	front := httptest.NewUnstartedServer(mux)
@@ -112,6 +125,8 @@ func Start(t testing.TB, o Options) *Node {
 		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
 		n.Engine.Abort()
 		front.Close()
+		leave()
+		attentive.Wait()
 		closing, stop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer stop()
 		b.Close(closing)

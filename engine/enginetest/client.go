@@ -186,6 +186,16 @@ func (c *Client) Connect(namespace, auth string) string {
 		head = namespace + ","
 	}
 	c.Send("40" + head + auth)
+	return c.Connected(namespace)
+}
+
+// Connected waits for the CONNECT of a namespace, and returns the socket's id.
+func (c *Client) Connected(namespace string) string {
+	c.t.Helper()
+	head := ""
+	if namespace != "/" {
+		head = namespace + ","
+	}
 	got := c.Next()
 	id, ok := strings.CutPrefix(got, "40"+head+`{"sid":"`)
 	if !ok {

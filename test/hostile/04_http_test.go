@@ -18,7 +18,7 @@ import (
 
 // house is the configuration of a real program, with the pair's namespace in it.
 const house = `
-engine: {ping_interval: 1s, ping_timeout: 3s, max_payload: 100000}
+engine: {ping_interval: 1s, ping_timeout: 10s, max_payload: 100000}
 namespaces:
   "/chat": {connect: open, rooms: ["*"], relay: [{event: message, to: rooms}]}
   "/other": {connect: open}

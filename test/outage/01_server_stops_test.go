@@ -44,6 +44,7 @@ func TestServerStopsAndStarts(t *testing.T) {
 	s.eventually("the service is back", func() bool { return s.nc.IsConnected() && s.nc.FlushTimeout(time.Second) == nil })
 	c.roundTrip()
 	up.arrive(100)
+	s.eventually("the pair's own edge is back", func() bool { return len(s.pair.node.Bus.Ready()) == 0 })
 	for range 100 {
 		if err := s.pair.say(); err != nil {
 			t.Fatal(err)

@@ -130,13 +130,14 @@ func (s *stage) watchReadyz() (stop func() time.Duration) {
 
 // failsAtOnce asks for what cannot be without NATS, for some attempts of the NATS client to connect to the black hole. Each
 // takes two seconds, and with a wait of a quarter to half a second between them they are most of the time; nobody waits for
-// them. It counts instead of timing because a busy machine is slow now and then, but not most of the time.
+// them. Who did would do it ten times and more. That is counted, for on a busy machine an answer is slow now and then.
 func (s *stage) failsAtOnce(c *enginetest.Client) {
 	s.t.Helper()
 	const attempts, each = 100, 50 * time.Millisecond
+	const slow, most = time.Second, 5
 	pace := time.NewTicker(each)
 	defer pace.Stop()
-	var waited time.Duration
+	waits := 0
 	for range attempts {
 		began := time.Now()
 		c.Send("40/door,")
@@ -144,11 +145,13 @@ func (s *stage) failsAtOnce(c *enginetest.Client) {
 		if why := s.Bus.Ready(); len(why) == 0 {
 			s.t.Error("the edge says that it is ready")
 		}
-		waited += time.Since(began)
+		if time.Since(began) > slow {
+			waits++
+		}
 		<-pace.C
 	}
-	if waited > attempts*each/2 {
-		s.t.Errorf("%d times a connect was refused and the reasons told: that took %s", attempts, waited)
+	if waits > most {
+		s.t.Errorf("%d times a connect was refused and the reasons told: %d times that took more than %s", attempts, waits, slow)
 	}
 }
 
@@ -251,7 +254,7 @@ func TestBlackHoleUnderLoad(t *testing.T) {
 	up.arrive(10)
 	listener.check(t, "who listens", 3*time.Second)
 	for i, p := range loud {
-		p.check(t, fmt.Sprintf("talker %d", i), 12*time.Second)
+		p.check(t, fmt.Sprintf("talker %d", i), 18*time.Second) // its session would end after 20
 	}
 	if longest := readyz(); longest > 3*time.Second {
 		t.Errorf("/readyz took %s to answer", longest)

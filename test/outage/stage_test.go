@@ -205,13 +205,14 @@ func figure(n *edgetest.Node, name, label string) int {
 // pair is two clients in one room, whose numbered messages all arrive, once and in order.
 type pair struct {
 	t        *testing.T
+	node     *edgetest.Node
 	ann, bob *enginetest.Client
 	said     int
 }
 
 func newPair(t *testing.T, n *edgetest.Node) *pair {
 	t.Helper()
-	p := &pair{t: t, ann: n.Dial("ann"), bob: n.Dial("bob")}
+	p := &pair{t: t, node: n, ann: n.Dial("ann"), bob: n.Dial("bob")}
 	p.ann.Connect("/pair", "")
 	p.bob.Connect("/pair", "")
 	return p

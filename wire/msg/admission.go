@@ -11,7 +11,7 @@ import (
 type Admission struct {
 	Rooms []string        // rooms that the socket enters before its client knows of the connection
 	User  string          // who the socket belongs to, empty for nobody; it fits into a header as it is
-	Data  json.RawMessage // a JSON object to keep with the socket, nil if none; it points into the body
+	Data  json.RawMessage // a JSON object of at most MaxDataBytes to keep with the socket, nil if none; it points into the body
 }
 
 // ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional, null is as good as
@@ -81,6 +81,9 @@ func (a *Admission) set(key, value []byte) (err error) {
 		}
 		if value[0] != '{' {
 			return errors.New(`"data" is not an object`)
+		}
+		if err := CheckData(value); err != nil {
+			return err
 		}
 		a.Data = json.RawMessage(value)
 	}

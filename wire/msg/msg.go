@@ -29,6 +29,12 @@ const (
 	HeaderSocket      = "Sio-Socket"      // the socket whose ack this is
 	HeaderExpect      = "Sio-Expect"      // how many answers an edge will pass on
 	HeaderError       = "Sio-Error"       // why a request failed, as a message for people
+	HeaderTimeout     = "Sio-Timeout"     // how long an edge waits for the acks of an ask, in milliseconds
+	HeaderPart        = "Sio-Part"        // which part of an answer in several messages this is: "2", "3 last"
+	HeaderGroup       = "Sio-Group"       // in a connect reply: the group of instances that handles the socket's events
+	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
+	HeaderSignature   = "Sio-Signature"   // of an edge's announcement
+	HeaderFrom        = "Sio-From"        // the instance that an event for services, or an answer to one, comes from
 )
 
 // The errors of this package, alone or wrapped, as their functions say. All mean that the body (or header) must be dropped or refused.

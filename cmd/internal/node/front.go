@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/cluster"
 	"partyline/config"
 	"partyline/edge"
 	"partyline/engine"
@@ -34,11 +35,14 @@ type front struct {
 	bus     *bus.Bus
 	edge    *edge.Edge
 	engine  *engine.Server
+	cluster *cluster.Cluster
 	handler http.Handler
 	log     *slog.Logger
 
-	reading context.CancelFunc // ends the goroutine that reads from NATS
-	running sync.WaitGroup
+	reading   context.CancelFunc // ends the goroutine that reads from NATS
+	attending context.CancelFunc // ends those that announce the edge and watch over others
+	running   sync.WaitGroup     // of the first
+	attentive sync.WaitGroup     // of the others
 }
 
 // newFront connects to NATS, which may take its time, and makes everything ready to serve. The caller must call leave.
@@ -73,9 +77,21 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, ConnectTimeout: c.ConnectTimeout,
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	f.reading = cancel
-	f.running.Go(func() { f.bus.Run(ctx, f.edge.Handle) })
+	f.cluster = cluster.New(cluster.Settings{
+		ID: id, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
+	})
+	var reading, attending context.Context
+	reading, f.reading = context.WithCancel(context.Background())
+	f.running.Go(func() {
+		f.bus.Run(reading, func(m *bus.Message) {
+			if !f.cluster.Handle(m) {
+				f.edge.Handle(m)
+			}
+		})
+	})
+	attending, f.attending = context.WithCancel(context.Background())
+	f.attentive.Go(func() { f.cluster.Run(attending) })
+	f.attentive.Go(func() { f.edge.Attend(attending) })
 	f.handler = f.routes(c, inside)
 	return f, nil
 }
@@ -152,7 +168,7 @@ func (f *front) fitPayload(wanted, nats int) {
 func (f *front) ready() []string { return f.bus.Ready() }
 
 func (f *front) metrics() []*tally.Set {
-	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.bus.Metrics()}
+	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.cluster.Metrics(), f.bus.Metrics()}
 }
 
 // close ends the sessions in good order: their clients see the transport close and come back, to another edge.
@@ -166,6 +182,8 @@ func (f *front) close() {
 // leave ends what close left, publishes the last notices and disconnects from NATS. No request may come any more.
 func (f *front) leave() {
 	f.engine.Abort()
+	f.attending()
+	f.attentive.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	f.bus.Close(ctx)

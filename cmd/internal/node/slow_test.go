@@ -70,8 +70,9 @@ func TestSlowClients(t *testing.T) {
 				go func() { served <- server.Serve(listener) }()
 				client, inside := net.Pipe()
 				listener <- inside
-				begun := time.Now()
+				begun, done := time.Now(), make(chan struct{})
 				go func() {
+					defer close(done)
 					_, _ = io.WriteString(client, test.request)
 					if test.read {
 						_, _ = io.Copy(io.Discard, client)
@@ -84,6 +85,7 @@ func TestSlowClients(t *testing.T) {
 					t.Errorf("the connection ended after %s, want %s", took, test.want)
 				}
 				_ = client.Close()
+				<-done
 				_ = server.Close()
 				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 					t.Error(err)

@@ -1,0 +1,278 @@
+// Package cluster is how edges know of each other: each announces itself on NATS when it starts, every second, and when
+// it leaves, and keeps a list of those that live (docs/subjects.md, Announcements). Of one that falls silent, one of the
+// others tells everybody.
+//
+// Down: bus.Run → Cluster.Handle → the list. Up: Run, once a second → bus.Publish.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"partyline/bus"
+	"partyline/internal/liveness"
+	"partyline/internal/tally"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+const (
+	// watchEvery is how often the list is looked through.
+	watchEvery = 250 * time.Millisecond
+	// turn is how long each edge waits for those before it in line to tell of a death, so that it is told once.
+	turn = 500 * time.Millisecond
+	// remembered is for how long it is known of a dead edge that its end has been told.
+	remembered = time.Minute
+	// hurry is the least time between two beats that answer somebody's hello.
+	hurry = 50 * time.Millisecond
+)
+
+// Settings is what a Cluster needs.
+type Settings struct {
+	ID      string          // this edge's
+	Prefix  subjects.Prefix // of every subject
+	Secret  string          // shared by all edges; "" trusts whoever NATS lets publish announcements
+	Sockets func() int      // how many sockets this edge has
+	Bus     *bus.Bus
+	Log     *slog.Logger
+}
+
+// Cluster is the edges that live, as seen from one of them.
+type Cluster struct {
+	set    Settings
+	dollar string // what the subjects of announcements begin with
+
+	beatNow chan struct{} // capacity 1: somebody said hello
+
+	mu         sync.Mutex
+	others     *liveness.Table      // guarded by mu
+	sockets    map[string]int       // guarded by mu: of the others, as they say
+	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
+	told       map[string]time.Time // guarded by mu: whose end has been told, and when
+	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
+	stats      struct{ ignored, gone tally.Counter }
+}
+
+// New makes a cluster and subscribes to announcements. Its Handle must be given each message of the bus first.
+func New(set Settings) *Cluster {
+	c := &Cluster{
+		set: set, dollar: set.Prefix.String() + ".$", beatNow: make(chan struct{}, 1),
+		others: liveness.New(msg.DeadAfter), sockets: make(map[string]int),
+		dead: make(map[string]time.Time), told: make(map[string]time.Time),
+	}
+	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	return c
+}
+
+// Handle takes a message from NATS if it is one of edges among themselves, and says whether it did. It answers a new
+// instance's hello, too, but leaves that to others as well. It never waits.
+func (c *Cluster) Handle(m *bus.Message) bool {
+	if !strings.HasPrefix(m.Subject, c.dollar) {
+		return false
+	}
+	sub, _ := c.set.Prefix.Parse(m.Subject)
+	switch sub.Kind {
+	case subjects.KindEdge:
+		if sub.Edge != c.set.ID || sub.Word == subjects.WordGone {
+			c.hear(m, &sub)
+		}
+		return true
+	case subjects.KindInstance:
+		if sub.Word == subjects.WordHello {
+			c.greet(m)
+		}
+	}
+	return false
+}
+
+// hear takes an announcement of another edge.
+func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
+	now := time.Now()
+	a, err := msg.ParseEdgeAnnouncement(m.Data)
+	if err == nil && a.Edge != sub.Edge {
+		err = fmt.Errorf("%w: its body names another edge than its subject", msg.ErrAnnouncement)
+	}
+	if err == nil && c.set.Secret != "" {
+		err = msg.Verify(c.set.Secret, sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.stats.ignored.Inc()
+		if now.Sub(c.complained) >= time.Minute {
+			c.complained = now
+			c.set.Log.Warn("ignored an edge's announcement", "subject", m.Subject, "error", err)
+		}
+		return
+	}
+	switch sub.Word {
+	case subjects.WordHello, subjects.WordBeat:
+		if c.others.Heard(sub.Edge, now) {
+			c.set.Log.Info("an edge has come", "other", sub.Edge)
+		}
+		c.sockets[sub.Edge] = a.Sockets
+		delete(c.dead, sub.Edge)
+		delete(c.told, sub.Edge)
+		if sub.Word == subjects.WordHello {
+			c.hasten()
+		}
+	case subjects.WordBye:
+		c.remove(sub.Edge, "an edge has left")
+	case subjects.WordGone:
+		if sub.Edge == c.set.ID {
+			c.set.Log.Warn("another edge has not heard of this one for too long and told services that it is gone", "other", a.By)
+			c.hasten()
+			return
+		}
+		c.remove(sub.Edge, "an edge has died, says another")
+		delete(c.dead, sub.Edge)
+		c.told[sub.Edge] = now
+	}
+}
+
+// remove needs mu.
+func (c *Cluster) remove(edge, what string) {
+	if c.others.Remove(edge) {
+		c.set.Log.Info(what, "other", edge)
+	}
+	delete(c.sockets, edge)
+}
+
+// hasten makes the next beat come soon. It never blocks.
+func (c *Cluster) hasten() {
+	select {
+	case c.beatNow <- struct{}{}:
+	default:
+	}
+}
+
+// greet answers a new instance.
+func (c *Cluster) greet(m *bus.Message) {
+	c.hasten()
+	if m.Reply != "" && !c.set.Prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+		body, header := c.announcement(subjects.WordBeat)
+		c.set.Bus.Later(m.Reply, "", header, body, false)
+	}
+}
+
+// announcement is what this edge says of itself.
+func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
+	a := msg.EdgeAnnouncement{
+		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
+	}
+	return c.signed(c.set.ID, word, a)
+}
+
+func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus.Header) {
+	body := a.Body()
+	if c.set.Secret == "" {
+		return body, nil
+	}
+	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge, word, body)}}
+}
+
+// Run announces this edge and watches the others until ctx ends; then it says goodbye.
+func (c *Cluster) Run(ctx context.Context) {
+	beat, watch := time.NewTicker(msg.BeatEvery), time.NewTicker(watchEvery)
+	defer beat.Stop()
+	defer watch.Stop()
+	var hurried time.Time
+	online, seen := false, time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			c.say(subjects.WordBye)
+			return
+		case <-beat.C:
+			if online {
+				c.say(subjects.WordBeat)
+			}
+		case <-c.beatNow:
+			if now := time.Now(); online && now.Sub(hurried) > hurry {
+				hurried = now
+				c.say(subjects.WordBeat)
+			}
+		case <-watch.C:
+			now, was := time.Now(), online
+			online = c.set.Bus.Connected()
+			if online && !was {
+				c.say(subjects.WordHello)
+			}
+			if !online || !was || now.Sub(seen) > msg.BeatEvery {
+				c.forgive(now) // it was this edge that could not hear
+			}
+			seen = now
+			c.watch(now)
+		}
+	}
+}
+
+func (c *Cluster) say(word string) {
+	body, header := c.announcement(word)
+	// It is said again in a second, or the edge has no connection over which anybody could hear it.
+	_ = c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
+}
+
+func (c *Cluster) forgive(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.others.Forgive(now)
+}
+
+// watch finds who has died, and tells it when it is this edge's turn.
+func (c *Cluster) watch(now time.Time) {
+	c.mu.Lock()
+	for _, edge := range c.others.Expire(now) {
+		c.set.Log.Warn("an edge has died", "other", edge)
+		delete(c.sockets, edge)
+		if _, told := c.told[edge]; !told {
+			c.dead[edge] = now
+		}
+	}
+	for edge, at := range c.told {
+		if now.Sub(at) > remembered {
+			delete(c.told, edge)
+		}
+	}
+	line := append(c.others.Members(), c.set.ID)
+	slices.Sort(line)
+	wait := time.Duration(slices.Index(line, c.set.ID)) * turn
+	var tell []string
+	for edge, since := range c.dead {
+		if now.Sub(since) >= wait {
+			tell = append(tell, edge)
+			delete(c.dead, edge)
+			c.told[edge] = now
+		}
+	}
+	c.mu.Unlock()
+	for _, edge := range tell {
+		c.stats.gone.Inc()
+		body, header := c.signed(edge, subjects.WordGone, msg.EdgeAnnouncement{Edge: edge, At: now.UnixMilli(), By: c.set.ID})
+		_ = c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
+	}
+}
+
+// Edges is the edges that live, this one among them, sorted.
+func (c *Cluster) Edges() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := append(c.others.Members(), c.set.ID)
+	slices.Sort(all)
+	return all
+}
+
+// Metrics lists what the cluster counts.
+func (c *Cluster) Metrics() *tally.Set {
+	set := &tally.Set{}
+	set.Func(tally.KindGauge, "edges", "Edges that live, this one among them, as this one sees it.",
+		func() float64 { return float64(len(c.Edges())) })
+	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
+	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
+	return set
+}

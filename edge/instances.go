@@ -1,0 +1,324 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"partyline/bus"
+	"partyline/internal/liveness"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// How doubts about an instance end. An instance that lost its connection gives up what it owns before deadAfterDoubt is
+// over, so that nobody else owns it by then (docs/subjects.md, Owners).
+const (
+	attendEvery    = 250 * time.Millisecond // and so often a doubtful instance is pinged
+	deadAfterDoubt = time.Second
+)
+
+// The state of an instance as an edge sees it.
+type instanceState uint8
+
+const (
+	serving  instanceState = iota
+	doubtful               // nobody heard a ping; events for it are held
+	leaving                // it wants no more; events are held for the next owner
+)
+
+// instance is a running copy of a service that owns sockets of this edge. It is known from its first claim on.
+type instance struct {
+	group, name string               // static
+	state       instanceState        // guarded by owners.mu
+	routes      map[*route]struct{}  // guarded by owners.mu
+	namespaces  map[*namespace]token // guarded by owners.mu: in which it has owned anything
+	doubted     time.Time            // guarded by owners.mu: since when it is doubtful
+	pinged      time.Time            // guarded by owners.mu
+}
+
+// token is a namespace as in subjects.
+type token = string
+
+// key tells instances apart. The group is part of it because NATS permissions are given by groups: nobody else can beat or
+// leave in its name.
+func (i *instance) key() string { return i.group + "." + i.name }
+
+// owners is which instance owns what, and whom a new owner is sought for.
+type owners struct {
+	mu        sync.Mutex
+	live      *liveness.Table      // guarded by mu
+	instances map[string]*instance // guarded by mu; by key
+	searches  map[string]*search   // guarded by mu; by socket id
+	again     []*socket            // guarded by mu: whose admission an instance on its way out did not want to decide
+}
+
+func newOwners() *owners {
+	return &owners{
+		live: liveness.New(msg.DeadAfter), instances: make(map[string]*instance), searches: make(map[string]*search),
+	}
+}
+
+// claim makes an instance the owner of a route. It says no if that instance is about to leave. It takes no lock of a route.
+func (o *owners) claim(r *route, group, name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := &instance{group: group, name: name}
+	if known := o.instances[i.key()]; known != nil {
+		i = known
+	} else {
+		i.routes, i.namespaces = make(map[*route]struct{}), make(map[*namespace]token)
+		o.instances[i.key()] = i
+		o.live.Heard(i.key(), time.Now())
+	}
+	if i.state == leaving {
+		return false
+	}
+	r.instance = i
+	i.routes[r] = struct{}{}
+	i.namespaces[r.socket.ns] = r.socket.ns.token
+	return true
+}
+
+// detach forgets a route whose socket's end has been told.
+func (o *owners) detach(r *route) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r.instance != nil {
+		delete(r.instance.routes, r)
+		r.instance = nil
+	}
+	delete(o.searches, r.socket.id)
+}
+
+func (o *owners) isOwned(r *route) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return r.instance != nil
+}
+
+// owner is the name of the instance that owns a route, or "".
+func (o *owners) owner(r *route) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r == nil || r.instance == nil {
+		return ""
+	}
+	return r.instance.name
+}
+
+// routesOf is what an instance owns now.
+func (o *owners) routesOf(i *instance) []*route {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	routes := make([]*route, 0, len(i.routes))
+	for r := range i.routes {
+		routes = append(routes, r)
+	}
+	return routes
+}
+
+// handleInstance takes an announcement of an instance.
+func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
+	o := e.owners
+	o.mu.Lock()
+	i := o.instances[sub.Group+"."+sub.Instance]
+	switch sub.Word {
+	case subjects.WordHello, subjects.WordBeat:
+		if i != nil {
+			o.live.Heard(i.key(), time.Now())
+			e.trust(i)
+		}
+	case subjects.WordLeaving:
+		if i == nil { // it owns nothing here; it waits for the answer all the same
+			i = &instance{group: sub.Group, name: sub.Instance}
+		}
+		i.state = leaving
+		asked := *m
+		e.later(func() { e.handOver(i, &asked) })
+	case subjects.WordLeft, subjects.WordBye:
+		if i != nil {
+			o.remove(i)
+			e.later(func() { e.orphan(i, false) })
+		}
+		if sub.Word == subjects.WordLeft {
+			e.later(e.knockAgain)
+		}
+	}
+	o.mu.Unlock()
+}
+
+// remove needs o.mu.
+func (o *owners) remove(i *instance) {
+	delete(o.instances, i.key())
+	o.live.Remove(i.key())
+}
+
+// trust ends a doubt. Needs owners.mu.
+func (e *Edge) trust(i *instance) {
+	if i.state == doubtful {
+		i.state = serving
+		e.later(func() {
+			for _, r := range e.owners.routesOf(i) {
+				e.release(r, i.name)
+			}
+		})
+	}
+}
+
+// doubt is told that NATS knew of nobody who subscribes to something that was published for a socket: perhaps its owner
+// has gone. A ping shows.
+func (e *Edge) doubt(s *socket) {
+	o := e.owners
+	if s == nil || s.route == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i, now := s.route.instance, time.Now(); i != nil && i.state == serving && now.Sub(i.pinged) >= attendEvery {
+		i.pinged = now
+		e.later(func() { e.ping(i) })
+	}
+}
+
+// ping asks an instance whether it is there. It runs on the bus's worker.
+func (e *Edge) ping(i *instance) {
+	subject := e.prefix.InstanceAnnouncement(i.group, i.name, subjects.WordPing)
+	// If it cannot be sent, nobody here hears the instance's beats either.
+	_ = e.bus.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), []byte("[]"))
+}
+
+// handlePong takes the answer to a ping, or NATS's word that nobody was there to hear it.
+func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
+	o := e.owners
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, i := range o.instances {
+		switch {
+		case i.name != sub.Instance || i.state == leaving:
+		case !m.NoResponders():
+			e.trust(i)
+		case i.state == serving:
+			i.state, i.doubted = doubtful, time.Now()
+			e.later(func() {
+				for _, r := range o.routesOf(i) {
+					r.hold()
+				}
+			})
+		}
+	}
+}
+
+// handOver stops what goes to an instance that leaves, puts an end mark behind it, and answers. It runs on the bus's worker.
+func (e *Edge) handOver(i *instance, asked *bus.Message) {
+	routes := e.owners.routesOf(i)
+	for _, r := range routes {
+		r.hold()
+	}
+	e.owners.mu.Lock()
+	var marked []string
+	for ns, token := range i.namespaces {
+		marked = append(marked, ns.name)
+		subject := e.prefix.AppendOwn(nil, token, i.name, nameDisconnecting)
+		e.bus.Later(string(subject), "", nil, fmt.Appendf(nil, `["disconnecting",{"edge":"%s"}]`, e.id), false)
+	}
+	e.owners.mu.Unlock()
+	slices.Sort(marked)
+	answer := encode([]any{struct {
+		Edge    string   `json:"edge"`
+		Sockets int      `json:"sockets"`
+		Markers []string `json:"markers"`
+	}{e.id, len(routes), slices.Compact(marked)}})
+	e.answer(asked, nil, answer)
+}
+
+// orphan looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
+// the bus's worker, after the instance was removed.
+func (e *Edge) orphan(i *instance, dead bool) {
+	routes := e.owners.routesOf(i)
+	for _, r := range routes {
+		r.hold()
+		if dead {
+			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged)
+		}
+	}
+	if len(routes) > 0 {
+		e.log.Info("sockets look for another instance", "group", i.group, "instance", i.name, "dead", dead, "sockets", len(routes))
+	}
+	e.seek(routes, i.name)
+}
+
+// Why an instance is told that a socket is not, or no longer, its own.
+const (
+	reasonNotYours     = "not yours"
+	reasonOwnerChanged = "owner changed"
+)
+
+// disown tells an instance that it does not own a socket. It never waits.
+func (e *Edge) disown(ns, owner, socketID, reason string) {
+	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]}]`...)
+	subject := e.prefix.AppendOwn(nil, ns, owner, nameDisconnect)
+	reply := e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, socketID)
+	e.bus.Later(string(subject), string(reply), nil, body, false)
+}
+
+// Attend watches over the instances that own sockets until ctx ends.
+func (e *Edge) Attend(ctx context.Context) {
+	ticker := time.NewTicker(attendEvery)
+	defer ticker.Stop()
+	online, seen := false, time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now, was := time.Now(), online
+		online = e.bus.Connected()
+		e.owners.mu.Lock()
+		if !online || !was || now.Sub(seen) > msg.BeatEvery {
+			e.owners.live.Forgive(now) // it was this edge that could not hear
+		}
+		e.attend(now)
+		e.owners.mu.Unlock()
+		seen = now
+	}
+}
+
+// attend finds what is due. Needs owners.mu.
+func (e *Edge) attend(now time.Time) {
+	o := e.owners
+	var dead []*instance
+	for _, key := range o.live.Expire(now) {
+		dead = append(dead, o.instances[key])
+	}
+	for _, i := range o.instances {
+		switch {
+		case i.state == doubtful && now.Sub(i.doubted) > deadAfterDoubt && !slices.Contains(dead, i):
+			dead = append(dead, i)
+		case i.state == doubtful:
+			e.later(func() { e.ping(i) })
+		}
+	}
+	for _, i := range dead {
+		o.remove(i)
+		e.stats.instancesDied.Inc()
+		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
+		e.later(func() { e.orphan(i, true) })
+	}
+	e.seekAgain(now)
+	for _, s := range o.again {
+		e.later(func() { e.knock(s) })
+	}
+	o.again = nil
+}
+
+// isGroup and its like judge the headers of a claim.
+func claimOf(h bus.Header) (group, owner string, ok bool) {
+	group, owner = h.Get(msg.HeaderGroup), h.Get(msg.HeaderOwner)
+	ok = (group != "" || owner == "") && (group == "" || subjects.IsToken(group)) && (owner == "" || subjects.IsToken(owner))
+	return strings.Clone(group), strings.Clone(owner), ok
+}

@@ -1,0 +1,190 @@
+package edge
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"partyline/bus"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+const (
+	// seekEvery is how often a group is asked to take a socket over until one of its instances does.
+	seekEvery = time.Second
+	// lastSearch is how long an owner is sought for the last events of a socket that has ended.
+	lastSearch = time.Minute
+)
+
+// errorAgain is what an instance that is about to leave says instead of a decision.
+const errorAgain = "again"
+
+// Reserved event names, which no client can emit: what the edge itself says on own subjects.
+const (
+	nameConnect       = "connect"
+	nameDisconnect    = "disconnect"
+	nameDisconnecting = "disconnecting"
+)
+
+// search is a socket that looks for a new owner.
+type search struct {
+	route       *route    // static
+	group, from string    // static: who is asked, and who owned it
+	since       time.Time // static
+	asked       time.Time // guarded by owners.mu
+}
+
+// own makes an instance the owner of a newcomer; if it is about to leave, another one is asked. It never waits.
+func (e *Edge) own(r *route, group, owner string) {
+	if e.owners.claim(r, group, owner) {
+		return
+	}
+	now := time.Now()
+	s := &search{route: r, group: group, from: owner, since: now, asked: now}
+	e.owners.mu.Lock()
+	e.owners.searches[r.socket.id] = s
+	e.owners.mu.Unlock()
+	r.holding = true // nobody else knows the route yet
+	e.later(func() { e.askTakeover(s) })
+}
+
+// seek asks the group of some routes for new owners. It runs on the bus's worker; the routes are held.
+func (e *Edge) seek(routes []*route, from string) {
+	now := time.Now()
+	for _, r := range routes {
+		e.owners.mu.Lock()
+		if r.instance == nil { // it has ended, and its end was told
+			e.owners.mu.Unlock()
+			continue
+		}
+		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now}
+		delete(r.instance.routes, r)
+		r.instance = nil
+		e.owners.searches[r.socket.id] = s
+		e.owners.mu.Unlock()
+		e.askTakeover(s)
+	}
+}
+
+// seekAgain asks once more for those whom nobody has taken over. Needs owners.mu.
+func (e *Edge) seekAgain(now time.Time) {
+	for id, s := range e.owners.searches {
+		switch {
+		case s.route.socket.state.Load() == gone && now.Sub(s.since) > lastSearch:
+			delete(e.owners.searches, id)
+			e.stats.eventsFailed.Inc()
+		case now.Sub(s.asked) >= seekEvery:
+			s.asked = now
+			e.later(func() { e.askTakeover(s) })
+		}
+	}
+}
+
+// askTakeover publishes the request. It runs on the bus's worker.
+func (e *Edge) askTakeover(s *search) {
+	socket := s.route.socket
+	state := e.stateOf(socket)
+	state.From = s.from
+	s.route.mu.Lock()
+	s.route.told = state.Rev // if it changes until somebody answers, release tells
+	s.route.mu.Unlock()
+	handshake := socket.conn.handshake(socket)
+	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
+	subject := e.prefix.AppendOwn(nil, socket.ns.token, s.group, nameConnect)
+	if err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), body); err != nil {
+		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
+	}
+}
+
+// handleTakeover takes an answer to such a request, and says whether it was one.
+func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
+	e.owners.mu.Lock()
+	s := e.owners.searches[sub.Socket]
+	e.owners.mu.Unlock()
+	if s == nil || s.route.socket.ns.token != sub.Namespace {
+		return false
+	}
+	if m.NoResponders() {
+		return true // it is asked again
+	}
+	group, owner, ok := claimOf(m.Header)
+	if refusal := m.Header.Get(msg.HeaderError); refusal != "" {
+		if refusal != errorAgain {
+			e.owners.drop(s)
+			e.disconnect([]*socket{s.route.socket}, false)
+		}
+		return true
+	}
+	a, err := msg.ParseAdmission(m.Data)
+	if err != nil || !ok || group == "" {
+		e.complaints.about(m.Subject, "an instance answered a takeover with something else than an admission with its group", err)
+		return true
+	}
+	e.takeOver(s, a, group, owner)
+	return true
+}
+
+// drop ends a search in vain.
+func (o *owners) drop(s *search) {
+	o.mu.Lock()
+	delete(o.searches, s.route.socket.id)
+	o.mu.Unlock()
+}
+
+// takeOver gives a socket to its new owner. It never waits.
+func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string) {
+	r, to := s.route, group
+	if owner != "" {
+		if to = owner; !e.owners.claim(r, group, owner) {
+			return // that one leaves, too; the group is asked again
+		}
+	}
+	e.owners.drop(s)
+	e.stats.takeovers.Inc()
+	e.mu.Lock()
+	if r.socket.state.Load() != gone {
+		tokens, err := roomTokens(a.Rooms)
+		if err == nil {
+			err = e.join(r.socket, tokens)
+		}
+		if err != nil {
+			e.complaints.about(r.socket.ns.name, "an instance took a socket over into rooms that cannot be", err)
+		}
+		if a.Data != nil && msg.CheckData(a.Data) == nil {
+			r.socket.data = slices.Clone(a.Data)
+			e.changed(r.socket)
+		}
+	}
+	e.mu.Unlock()
+	e.later(func() { e.release(r, to) })
+}
+
+// refuseClaim tells an instance that its claim came to nothing, if an answer to a connect made one.
+func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
+	if _, owner, ok := claimOf(m.Header); ok && owner != "" && (s == nil || e.owners.owner(s.route) != owner) {
+		e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours)
+	}
+}
+
+// knockAgain asks once more about everybody who is being admitted: an instance has left, and what was on its way to it
+// is lost without a word. It runs on the bus's worker.
+func (e *Edge) knockAgain() {
+	e.mu.Lock()
+	var waiting []*socket
+	for _, s := range e.sockets {
+		if s.state.Load() == admitting && !s.admitted && s.timer != nil {
+			waiting = append(waiting, s)
+		}
+	}
+	e.mu.Unlock()
+	for _, s := range waiting {
+		e.knock(s)
+	}
+}
+
+// encode is JSON of what always marshals.
+func encode(v any) []byte {
+	text, _ := json.Marshal(v)
+	return text
+}

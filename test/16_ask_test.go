@@ -1,0 +1,438 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/edge/edgetest"
+)
+
+// asked is an ask under way, and what has been answered so far.
+type asked struct {
+	t       *testing.T
+	ear     *ear
+	expect  map[string]int    // by edge
+	answers map[string]string // by socket: the ack, or "! " and the error
+}
+
+// askMany puts an event to a room or to all.
+func (s *stage) askMany(subject, body string, headers ...string) *asked {
+	s.t.Helper()
+	inbox := nats.NewInbox()
+	a := &asked{s.t, s.hear(inbox), map[string]int{}, map[string]string{}}
+	s.publishReply(subject, inbox, body, headers...)
+	return a
+}
+
+// take reads messages until so many edges and so many sockets have answered.
+func (a *asked) take(edges, sockets int) *asked {
+	a.t.Helper()
+	for len(a.expect) < edges || len(a.answers) < sockets {
+		m := a.ear.next()
+		id, expect := m.Header.Get("Sio-Socket"), m.Header.Get("Sio-Expect")
+		switch {
+		case id != "" && expect == "":
+			if _, twice := a.answers[id]; twice {
+				a.t.Fatalf("%s answered twice: %q %v", id, m.Data, m.Header)
+			}
+			owner, _, _ := strings.Cut(id, ".")
+			if _, told := a.expect[owner]; !told {
+				a.t.Fatalf("an answer of %s came before its edge's Sio-Expect", id)
+			}
+			a.answers[id] = string(m.Data)
+			if why := m.Header.Get("Sio-Error"); why != "" {
+				a.answers[id] = "! " + why
+			}
+		case id == "" && expect != "":
+			var body []struct {
+				Edge    string
+				Sockets int
+			}
+			if err := json.Unmarshal(m.Data, &body); err != nil || len(body) != 1 || strconv.Itoa(body[0].Sockets) != expect {
+				a.t.Fatalf("what to expect: %q %v", m.Data, m.Header)
+			}
+			if _, twice := a.expect[body[0].Edge]; twice {
+				a.t.Fatalf("edge %s answered twice", body[0].Edge)
+			}
+			a.expect[body[0].Edge] = body[0].Sockets
+		default:
+			a.t.Fatalf("an answer of an unknown form: %q %v", m.Data, m.Header)
+		}
+	}
+	return a
+}
+
+// is compares all answers, given as pairs of a socket's id and its answer.
+func (a *asked) is(pairs ...string) {
+	a.t.Helper()
+	want := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		want[pairs[i]] = pairs[i+1]
+	}
+	total := 0
+	for _, n := range a.expect {
+		total += n
+	}
+	if !maps.Equal(a.answers, want) || total != len(want) {
+		a.t.Fatalf("%d answers were announced, these came: %v, want %v", total, a.answers, want)
+	}
+	if n, _, _ := a.ear.sub.Pending(); n > 0 {
+		a.t.Fatalf("more came: %v", a.ear.next())
+	}
+}
+
+// isAsked waits until a socket gets an event that wants an ack as its next frame, and returns the ack id.
+func (s *stage) isAsked(so *socket, body string) (id string) {
+	s.t.Helper()
+	return s.isAskedAs(so, "42"+so.head, body)
+}
+
+func (s *stage) isAskedAs(so *socket, head, body string) (id string) {
+	s.t.Helper()
+	got := so.Next()
+	rest, isHead := strings.CutPrefix(got, head)
+	id, isBody := strings.CutSuffix(rest, body)
+	if _, err := strconv.Atoi(id); err != nil || !isHead || !isBody {
+		s.t.Fatalf("%s got %s, want %s<id>%s", so.id, got, head, body)
+	}
+	return id
+}
+
+// acks answers it.
+func (so *socket) acks(id, body string) { so.Send("43" + so.head + id + body) }
+
+// request sends a request and returns where the answer comes.
+func (s *stage) request(subject, body string, headers ...string) *ear {
+	s.t.Helper()
+	inbox := nats.NewInbox()
+	e := s.hear(inbox)
+	s.publishReply(subject, inbox, body, headers...)
+	return e
+}
+
+// is waits for the one answer of a plain request: a body, or "! " and the error. It returns the header.
+func (e *ear) is(want string) nats.Header {
+	e.t.Helper()
+	m := e.next()
+	got := string(m.Data)
+	if why := m.Header.Get("Sio-Error"); why != "" {
+		got = "! " + why
+	}
+	if got != want {
+		e.t.Fatalf("the answer is %q %v, want %q", m.Data, m.Header, want)
+	}
+	return m.Header
+}
+
+func TestAskOneSocket(t *testing.T) {
+	s := begin(t, usual())
+	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	root := also(a.Client, "/")
+	for _, so := range []*socket{a, b, root} {
+		for _, body := range []string{`[]`, `["yes",1.0, {"x":null}]`, `[null]`, `["disconnect"]`} {
+			answer := s.request("sio."+so.token+".ask.socket."+so.id, `["ready?", 1]`)
+			so.acks(s.isAsked(so, `["ready?", 1]`), body)
+			if h := answer.is(body); len(h) > 0 {
+				t.Errorf("the answer has the headers %v", h)
+			}
+		}
+	}
+	// An ack without data acks with nothing, as in the reference.
+	answer := s.request("sio.chat.ask.socket."+a.id, `["ready?"]`)
+	a.acks(s.isAsked(a, `["ready?"]`), "")
+	answer.is("[]")
+	s.counts("asks_total", "", 13)
+	s.counts("asks_acks_total", "", 13)
+	s.counts("asks_awaited", "", 0)
+	s.onlyMarker(a, b, root)
+}
+
+func TestAskARoomAndAll(t *testing.T) {
+	s := begin(t, usual())
+	a, b, c := s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("c", "/chat")
+	s.join(a, `["vip"]`)
+	s.join(b, `["vip"]`)
+	q := s.askMany("sio.chat.ask.room.vip", `["ready?"]`).take(1, 0)
+	ida, idb := s.isAsked(a, `["ready?"]`), s.isAsked(b, `["ready?"]`)
+	if ida != idb {
+		t.Errorf("the packets of one question have the ids %s and %s", ida, idb)
+	}
+	b.acks(idb, `["b"]`) // passed on at once
+	q.take(1, 1)
+	a.acks(ida, `[]`)
+	q.take(1, 2).is(a.id, `[]`, b.id, `["b"]`)
+
+	q = s.askMany("sio.chat.ask.all", `["all?"]`)
+	for _, so := range []*socket{c, b, a} {
+		so.acks(s.isAsked(so, `["all?"]`), `["`+so.id+`"]`)
+	}
+	q.take(1, 3).is(a.id, `["`+a.id+`"]`, b.id, `["`+b.id+`"]`, c.id, `["`+c.id+`"]`)
+
+	q = s.askMany("sio.chat.ask.all", `["some?"]`, "Sio-Rooms: vip", "Sio-Rooms: "+c.id, "Sio-Except: "+a.id)
+	b.acks(s.isAsked(b, `["some?"]`), `[1]`)
+	c.acks(s.isAsked(c, `["some?"]`), `[2]`)
+	q.take(1, 2).is(b.id, `[1]`, c.id, `[2]`)
+
+	q = s.askMany("sio.chat.ask.room.vip", `["but a?"]`, "Sio-Except: "+a.id)
+	b.acks(s.isAsked(b, `["but a?"]`), `[1]`)
+	q.take(1, 1).is(b.id, `[1]`)
+	for _, subject := range []string{"sio.chat.ask.room.nobody", "sio.nowhere.ask.all"} {
+		s.askMany(subject, `["anyone?"]`).take(1, 0).is()
+	}
+	s.onlyMarker(a, b, c)
+}
+
+func TestAskBinaryBothWays(t *testing.T) {
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	const two = `["file",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`
+	for i, many := range []bool{false, true} {
+		subject := "sio.chat.ask.socket." + a.id
+		if many {
+			subject = "sio.chat.ask.all"
+		}
+		answer := s.request(subject, two+"abcde", "Sio-Attachments: 3,2")
+		id := s.isAskedAs(a, "452-/chat,", two)
+		a.Expect("babc")
+		a.Expect("bde")
+		a.Send("462-/chat," + id + `[{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]`)
+		a.SendBinary([]byte("xyz"))
+		a.SendBinary([]byte("0"))
+		if many {
+			answer.is(fmt.Sprintf(`[{"edge":"%s","sockets":1}]`, s.ID))
+		}
+		h := answer.is(`[{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]xyz0`)
+		if h.Get("Sio-Attachments") != "3,1" || many != (h.Get("Sio-Socket") == a.id) || len(h) != i+1 {
+			t.Errorf("the answer has the headers %v", h)
+		}
+	}
+}
+
+// The frames of a question wait with the others until the client knows that it is connected.
+func TestAskWhileAdmitting(t *testing.T) {
+	s := begin(t, usual())
+	asked, err := s.nc.SubscribeSync("sio.door.on.connect")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	c := s.Dial("c")
+	c.Send("40/door,")
+	request, err := asked.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.TrimSuffix(strings.TrimPrefix(request.Reply, "sio.door.ack."), ".connect")
+	answer := s.request("sio.door.ask.socket."+id, `["early?"]`)
+	if err := request.Respond([]byte("[]")); err != nil {
+		t.Fatal(err)
+	}
+	c.Expect(`40/door,{"sid":"` + id + `"}`)
+	so := &socket{Client: c, id: id, head: "/door,", token: "door"}
+	so.acks(s.isAsked(so, `["early?"]`), `["in"]`)
+	answer.is(`["in"]`)
+	// One that is refused has gone.
+	c2 := s.Dial("c2")
+	c2.Send("40/door,")
+	if request, err = asked.NextMsg(patience); err != nil {
+		t.Fatal(err)
+	}
+	id = strings.TrimSuffix(strings.TrimPrefix(request.Reply, "sio.door.ack."), ".connect")
+	answer = s.request("sio.door.ask.socket."+id, `["early?"]`)
+	if err := request.RespondMsg(message("", "", "", "Sio-Error: no")); err != nil {
+		t.Fatal(err)
+	}
+	answer.is("! unknown socket")
+}
+
+func TestAskTimesOut(t *testing.T) {
+	s := begin(t, usual())
+	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	answer := s.request("sio.chat.ask.socket."+a.id, `["slow?"]`, "Sio-Timeout: 1")
+	late := s.isAsked(a, `["slow?"]`)
+	answer.is("! no answer")
+	q := s.askMany("sio.chat.ask.all", `["slow?"]`, "Sio-Timeout: 200")
+	s.isAsked(a, `["slow?"]`)
+	b.acks(s.isAsked(b, `["slow?"]`), `[]`)
+	q.take(1, 2).is(a.id, "! no answer", b.id, "[]")
+	s.counts("asks_expired_total", "", 2)
+	s.counts("asks_awaited", "", 0)
+	a.acks(late, `["too late"]`) // ignored
+	answer = s.request("sio.chat.ask.socket."+a.id, `["quick?"]`, "Sio-Timeout: 600000")
+	a.acks(s.isAsked(a, `["quick?"]`), `["yes"]`)
+	answer.is(`["yes"]`)
+	s.counts("asks_acks_total", "", 2)
+}
+
+// A socket that goes away answers at once, not when the time is over.
+func TestAskOfASocketThatGoes(t *testing.T) {
+	s := begin(t, usual())
+	a, b, c := s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("c", "/chat")
+	answer := s.request("sio.chat.ask.socket."+a.id, `["one"]`)
+	q := s.askMany("sio.chat.ask.all", `["all"]`, "Sio-Timeout: 600000")
+	s.isAsked(a, `["one"]`)
+	for _, so := range []*socket{a, b} {
+		s.isAsked(so, `["all"]`)
+	}
+	c.acks(s.isAsked(c, `["all"]`), `["c"]`)
+	a.Hangup()
+	answer.is("! unknown socket")
+	b.Send("41/chat,") // leaves the namespace, not the session
+	q.take(1, 3).is(a.id, "! unknown socket", b.id, "! unknown socket", c.id, `["c"]`)
+	s.counts("asks_awaited", "", 0)
+	s.request("sio.chat.ask.socket."+a.id, `["again"]`).is("! unknown socket")
+	s.onlyMarker(c)
+}
+
+func TestAskOfNobody(t *testing.T) {
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	s.fails("sio.chat.ask.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", `["x"]`, "unknown socket")
+	for _, token := range []string{"_", "door", "nowhere"} { // not its namespace
+		s.fails("sio."+token+".ask.socket."+a.id, `["x"]`, "unknown socket")
+	}
+	s.onlyMarker(a)
+}
+
+func TestBadAsks(t *testing.T) {
+	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
+	a := s.enter("a", "/chat")
+	for _, subject := range []string{"sio.chat.ask.all", "sio.chat.ask.room.nobody", "sio.nowhere.ask.all", "sio.chat.ask.socket." + a.id} {
+		for _, body := range []string{"", "x", "[]", `{}`, `[null]`, `["connect"]`, "[\"\xff\"]", `["\ud800"]`} {
+			s.fails(subject, body, "bad event: ")
+		}
+		for _, value := range []string{"0", "-1", "600001", "1.5", "1s", "soon", "99999999999999999999"} {
+			answer := s.ask(subject, `["x"]`, "Sio-Timeout: "+value)
+			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "Sio-Timeout must be") || answer.Header.Get("Sio-Expect") != "" {
+				t.Errorf("%s with the time-out %q was answered %q %v", subject, value, answer.Data, answer.Header)
+			}
+		}
+		answer := s.ask(subject, `["x"]`, "Sio-Attachments: 1,2,x")
+		if !strings.HasPrefix(answer.Header.Get("Sio-Error"), "bad event: bad attachments") {
+			t.Errorf("%s was answered %q %v", subject, answer.Data, answer.Header)
+		}
+	}
+	s.fails("sio.chat.ask.all", `["`+strings.Repeat("x", 100_000)+`"]`, "bad event: a packet of")
+	s.counts("asks_total", "", 0)
+	s.onlyMarker(a)
+}
+
+// Who cannot be answered is not heard: there is no reply subject, or one that is not for answers.
+func TestAsksWithoutAReplySubject(t *testing.T) {
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	targets := []string{"all", "room.x", "socket." + a.id}
+	for _, target := range targets {
+		for _, verb := range []string{"ask", "fetch", "data", "rooms"} {
+			body := ""
+			if verb == "ask" {
+				body = `["x"]`
+			}
+			s.publish("sio.chat."+verb+"."+target, body)
+			s.publishReply("sio.chat."+verb+"."+target, "sio.chat.emit.all", body)
+			s.publishReply("sio.chat."+verb+"."+target, "$x", body)
+		}
+	}
+	s.counts("dropped_total", "no reply subject", 12)
+	s.counts("answers_withheld_total", "", 24)
+	s.onlyMarker(a)
+}
+
+// An ack counts from a socket that was asked, in its namespace, and once.
+func TestAcksOfOthersDoNotCount(t *testing.T) {
+	s := begin(t, usual())
+	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	aroot := also(a.Client, "/")
+	answer := s.request("sio.chat.ask.socket."+a.id, `["x"]`)
+	id := s.isAsked(a, `["x"]`)
+	b.acks(id, `["not asked"]`)
+	aroot.acks(id, `["another namespace"]`)
+	for _, other := range []string{"0", "9999", "9007199254740991", ""} {
+		a.acks(other, `["another question"]`)
+	}
+	a.Send(`461-/chat,9999[{"_placeholder":true,"num":0}]`)
+	a.SendBinary([]byte("abc"))
+	said := s.hear("sio.chat.on.said")
+	b.send("", `["said"]`)
+	said.next() // b's ack has been looked at
+	a.acks(id, `["first"]`)
+	a.acks(id, `["second"]`)
+	answer.is(`["first"]`)
+	a.send("", `["said"]`)
+	said.next()
+	if n, _, _ := answer.sub.Pending(); n > 0 {
+		t.Errorf("a second answer came: %v", answer.next())
+	}
+	s.counts("asks_acks_total", "", 1)
+}
+
+// A volatile question that a busy client does not get is answered in its place.
+func TestVolatileAsk(t *testing.T) {
+	s := begin(t, usual())
+	id := s.poll().enter("/chat") // it has no poll under way
+	s.request("sio.chat.ask.socket."+id, `["x"]`, "Sio-Volatile: true", "Sio-Timeout: 600000").is("! no answer")
+	q := s.askMany("sio.chat.ask.all", `["x"]`, "Sio-Volatile: true", "Sio-Timeout: 600000")
+	q.take(1, 1).is(id, "! no answer")
+	s.counts("asks_awaited", "", 0)
+}
+
+func TestAsksReachAllEdges(t *testing.T) {
+	s, edges := cluster(t, usual())
+	so := s.arrive(edges, "/chat")
+	s.join(so[0], `["x"]`)
+	q := s.askMany("sio.chat.ask.all", `["all?"]`)
+	for i, c := range so {
+		c.acks(s.isAsked(c, `["all?"]`), fmt.Sprint("[", i, "]"))
+	}
+	q.take(3, 3).is(so[0].id, "[0]", so[1].id, "[1]", so[2].id, "[2]")
+	q = s.askMany("sio.chat.ask.room.x", `["room?"]`)
+	so[0].acks(s.isAsked(so[0], `["room?"]`), `[]`)
+	q.take(3, 1).is(so[0].id, "[]")
+	q = s.askMany("sio.chat.ask.all", `["some?"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[2].id)
+	so[0].acks(s.isAsked(so[0], `["some?"]`), `[]`)
+	so[2].Hangup()
+	q.take(3, 2).is(so[0].id, "[]", so[2].id, "! unknown socket")
+	s.askMany("sio.nowhere.ask.all", `["nobody?"]`).take(3, 0).is()
+	answer := s.request("sio.chat.ask.socket."+so[1].id, `["one?"]`)
+	so[1].acks(s.isAsked(so[1], `["one?"]`), `["one"]`)
+	answer.is(`["one"]`)
+	s.onlyMarker(so[0], so[1])
+	for _, n := range edges {
+		if got := figure(n.Edge.Metrics(), "asks_awaited", ""); got != 0 {
+			t.Errorf("an edge waits for %d acks", got)
+		}
+	}
+}
+
+// More sockets than an ask sees to at once, all in one question, of which some answer and the rest does not.
+func TestAskOfMany(t *testing.T) {
+	s := begin(t, usual())
+	const n = 300
+	var all []*socket
+	for i := range n {
+		all = append(all, s.enter(fmt.Sprint("c", i), "/chat"))
+	}
+	q := s.askMany("sio.chat.ask.all", `["x"]`, "Sio-Timeout: 5000")
+	want := []string{}
+	for i, so := range all {
+		id := s.isAsked(so, `["x"]`)
+		if i%3 == 0 {
+			so.acks(id, `[]`)
+			want = append(want, so.id, "[]")
+		} else if i%3 == 1 {
+			so.Hangup()
+			want = append(want, so.id, "! unknown socket")
+		} else {
+			want = append(want, so.id, "! no answer")
+		}
+	}
+	q.take(1, n).is(want...)
+}
