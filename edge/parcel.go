@@ -40,8 +40,10 @@ func (e *Edge) hand(m *bus.Message, s *socket, p *parcel) {
 	}
 	frame, err := p.encoded(d, e.set.QueueBytes)
 	if err != nil {
+		if p.failed == ([dialects]bool{}) { // a message counts once
+			e.drop(m, dropBadBody, err)
+		}
 		p.failed[d] = true
-		e.drop(m, dropBadBody, err)
 		return
 	}
 	if p.sent != nil {
