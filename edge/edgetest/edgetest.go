@@ -33,6 +33,7 @@ type Options struct {
 	Channel    int
 	QueueBytes int
 	Secret     string // with which edges sign their announcements
+	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -118,6 +119,13 @@ func Start(t testing.TB, o Options) *Node {
 	mux.Handle("/socket.io/", n.Engine)
 	front := httptest.NewUnstartedServer(mux)
 	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
 	front.Start()
 	n.URL = front.URL
 	t.Cleanup(func() {
@@ -152,7 +160,7 @@ func (n *Node) Dial(name string) *enginetest.Client {
 // Eventually polls until something is so, and fails the test when it takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}
