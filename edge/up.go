@@ -128,7 +128,7 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 	} else {
 		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
 	}
-	if err != nil {
+	if err != nil { // else the subject would become a string for nothing
 		c.complain(string(subject), err)
 	}
 	return err
@@ -248,7 +248,7 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	if err != nil {
 		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
 	}
-	ack := engine.NewMessage(sio.AppendHead(nil, sio.Ack, 0, s.ns.name, true, p.ID), []byte(answer), nil, engine.Options{})
+	ack := c.frame(&parcel{kind: sio.Ack, namespace: s.ns.name, hasID: true, id: p.ID, body: []byte(answer)})
 	if err != nil {
 		c.session.Send(ack)
 		return
