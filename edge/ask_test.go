@@ -162,7 +162,7 @@ func TestAskOfAGoneSocket(t *testing.T) {
 	s := x.connections[0].sockets[0]
 	q := &question{id: 1, reply: "inbox", sockets: []*socket{s}, left: 1}
 	x.edge.end(s, "gone", endServer, false) // between choosing and asking
-	x.edge.put(q, nil, time.Hour)
+	x.edge.put(q, &parcel{}, time.Hour)
 	answers.fails("unknown socket")
 	if q.timer != nil || q.left != 0 || s.asked != nil {
 		t.Errorf("left behind: %+v, %v", q, s.asked)
