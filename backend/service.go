@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -197,6 +198,7 @@ func (s *Service) Start(ctx context.Context) error {
 // begin brings the instance up: first what an edge may send as soon as it knows of the instance, then the announcement,
 // then what makes it send.
 func (s *Service) begin(ctx context.Context, all []*Namespace) error {
+	before := s.nc.LastError()
 	if err := s.watch(); err != nil {
 		return err
 	}
@@ -217,6 +219,9 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	}
 	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Start")
+	}
+	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+		s.log.Error("NATS does not permit all that this service needs (docs/subjects.md, Permissions)", "error", err)
 	}
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
@@ -430,6 +435,13 @@ func (r *recent) first(id string, now time.Time) bool {
 	}
 	r.ids[id] = now
 	return true
+}
+
+// drop forgets a socket that was not admitted after all, and may be asked about again.
+func (r *recent) drop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ids, id)
 }
 
 // forget drops who was admitted long ago.
