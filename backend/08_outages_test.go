@@ -18,6 +18,7 @@ import (
 // An instance that is cut off from NATS gives up what it owns, before the edge gives it to another one, and comes back
 // under a new name.
 func TestAnInstanceThatIsCutOff(t *testing.T) {
+	t.Parallel()
 	servers := natsdtest.StartCluster(t, 2)
 	s := &stage{t: t, nats: servers[0], Node: edgetest.Start(t, edgetest.Options{
 		NATS: servers[0].ClientURL(), Namespaces: map[string]edge.Namespace{"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}},
@@ -115,6 +116,7 @@ func (e *fakeEdge) connect(own string) string {
 
 // A dead edge says nothing: its sockets' owners tell by its beats, or are told by another edge.
 func TestEdgesThatDie(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())
