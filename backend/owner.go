@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -326,7 +325,3 @@ func (s *Socket) register(method string, add func(*closures)) {
 	defer s.own.mu.Unlock()
 	add(&s.own.closures)
 }
-
-// fenceAfter is the age of the last confirmed beat at which this instance must fear that others own its sockets by now:
-// edges wait msg.DeadAfter.
-const fenceAfter = 3 * time.Second

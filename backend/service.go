@@ -53,6 +53,7 @@ type Service struct {
 	subs       []*nats.Subscription  // guarded by mu; announcements and events of other services
 	clientSubs []*nats.Subscription  // guarded by mu; what is for any instance of the group
 	ownSubs    []*nats.Subscription  // guarded by mu; of the instance's name
+	former     []string              // guarded by mu; names that this instance had, and has not said goodbye for
 	instance   string                // guarded by mu; <group>-<8 random characters>, another one after a fence
 }
 
@@ -186,9 +187,7 @@ func (s *Service) Start(ctx context.Context) error {
 		}
 	}
 	slices.SortStableFunc(s.patterns, func(a, b *Namespace) int { return len(b.name) - len(a.name) })
-	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait) // nats.go flushes only with a deadline
-	defer cancel()
-	if err := s.begin(bound, all); err != nil {
+	if err := s.begin(ctx, all); err != nil {
 		s.abandon()
 		return err
 	}
@@ -207,7 +206,7 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.subscribeAll(&s.clientSubs, s.groupSubjects(all)); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, s.Instance())); err != nil {
+	if err := s.takeName(all); err != nil {
 		return err
 	}
 	if err := s.announce(ctx); err != nil {
@@ -216,11 +215,21 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.subscribeAll(&s.clientSubs, s.clientSubjects(all)); err != nil {
 		return err
 	}
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Start")
 	}
 	s.working.Go(s.beat)
+	s.working.Go(s.attend)
 	return nil
+}
+
+// takeName subscribes to what is for the instance by its name.
+func (s *Service) takeName(all []*Namespace) error {
+	name := s.Instance()
+	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, name)); err != nil {
+		return err
+	}
+	return s.listen(&s.ownSubs, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing))
 }
 
 // interest is one subscription: a subject, and the queue group, "" for none.
@@ -349,6 +358,13 @@ func (s *Service) reachable() error {
 	return nil
 }
 
+// flushed waits until NATS has taken all that was sent before.
+func (s *Service) flushed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.set.limits.Wait) // nats.go wants a deadline
+	defer cancel()
+	return s.nc.FlushWithContext(ctx)
+}
+
 // reply answers a message.
 func (s *Service) reply(to string, header nats.Header, body []byte) error {
 	return s.publish(&nats.Msg{Subject: to, Header: header, Data: body})
@@ -424,9 +440,11 @@ func (r *recent) forget(now time.Time) {
 }
 
 // ownAnnouncement is what the instance says of itself.
-func (s *Service) ownAnnouncement() msg.InstanceAnnouncement {
+func (s *Service) ownAnnouncement() msg.InstanceAnnouncement { return s.announcementOf(s.Instance()) }
+
+func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
 	a := msg.InstanceAnnouncement{
-		Instance: s.Instance(), Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
+		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
 	}
 	for _, n := range s.everyNamespace() {
 		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
