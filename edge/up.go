@@ -128,7 +128,7 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 	} else {
 		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
 	}
-	if err != nil {
+	if err != nil { // else the subject would become a string for nothing
 		c.complain(string(subject), err)
 	}
 	return err

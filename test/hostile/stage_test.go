@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come. The machine may be busy.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // stage is an edge with two healthy clients and a NATS client.
 type stage struct {
