@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/engine"
@@ -70,6 +71,7 @@ type passing struct {
 	r              *http.Request // as the client has sent it
 	sid            string
 	edge, hostPort string // where it goes
+	body           *watchedBody
 }
 
 type passingKey struct{}
@@ -156,7 +158,10 @@ func (f *Forwarder) pass(to *passing) {
 	if to.r.Method == http.MethodGet { // it may wait at the other edge, longer than this one wants to
 		defer f.release(f.hold(cancel))
 	}
-	f.proxy.ServeHTTP(to.w, to.r.WithContext(ctx))
+	to.body = &watchedBody{ReadCloser: to.r.Body}
+	out := to.r.WithContext(ctx)
+	out.Body = to.body
+	f.proxy.ServeHTTP(to.w, out)
 	_ = client.Flush()
 	_ = client.SetWriteDeadline(time.Time{}) // net/http would keep that of answered for the connection's next requests
 }
@@ -185,8 +190,8 @@ func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
 // notPassed answers a request that another edge did not answer: so the client begins anew.
 func (f *Forwarder) notPassed(w http.ResponseWriter, out *http.Request, err error) {
 	to := out.Context().Value(passingKey{}).(*passing)
-	if to.r.Context().Err() != nil {
-		return // it is the client who has gone
+	if to.r.Context().Err() != nil || to.body.broken.Load() {
+		return // it is the client who has gone, or does not go on
 	}
 	f.failed(to, err)
 	f.set.Engine.ServeHTTP(w, to.r)
@@ -247,6 +252,20 @@ func hasToken(lines []string, token string) bool {
 		}
 	}
 	return false
+}
+
+// watchedBody knows whether a client failed to send all of its request.
+type watchedBody struct {
+	io.ReadCloser
+	broken atomic.Bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.broken.Store(true)
+	}
+	return n, err
 }
 
 // emptyBody is a body that net/http must read to know that it is empty.

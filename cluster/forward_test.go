@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,6 +95,24 @@ func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	cancel()
 	<-done
 	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Held() == 0 })
+	if n := figure(b, "forward_failed_total"); n != 0 {
+		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
+	}
+}
+
+// So has one that goes away in the middle of a POST.
+func TestAnAbortedPostIsAbortedAtItsEdge(t *testing.T) {
+	s := begin(t, 2)
+	a, b := s.nodes[0], s.nodes[1]
+	sid := s.open(a)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n42[", polling(sid))
+	edgetest.Eventually(t, "it is on its way", func() bool { return figure(b, "forwarded_total") == 1 })
+	_ = conn.Close()
+	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 })
 	if n := figure(b, "forward_failed_total"); n != 0 {
 		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
 	}
