@@ -198,8 +198,14 @@ var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
+	subject := m.Subject
+	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
+		if sub, ok := e.prefix.Parse(subject); ok {
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+		}
+	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
-		e.complaints.about(m.Subject, "dropped a message from NATS: "+dropWords[why], err)
+		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], err)
 	}
 }
 

@@ -33,7 +33,7 @@ type Options struct {
 	Channel    int
 	QueueBytes int
 	Secret     string // with which edges sign their announcements, and what they pass on
-	Advertise  string // for other edges; default: the edge's URL; "-": none
+	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -105,16 +105,10 @@ func Start(t testing.TB, o Options) *Node {
 	}
 	n.Engine = engine.NewServer(set)
 	mux := http.NewServeMux()
-	front := httptest.NewUnstartedServer(mux)
+	front := o.front(mux, log)
 	n.URL = "http://" + front.Listener.Addr().String()
-	switch o.Advertise {
-	case "":
-		o.Advertise = n.URL
-	case "-":
-		o.Advertise = ""
-	}
 	n.Others = cluster.New(cluster.Settings{
-		ID: n.ID, Address: o.Advertise, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
+		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,
@@ -132,7 +126,6 @@ func Start(t testing.TB, o Options) *Node {
 	attending, leave := context.WithCancel(context.Background())
 	attentive.Go(func() { n.Others.Run(attending) })
 	attentive.Go(func() { n.Edge.Attend(attending) })
-	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
 	front.Start()
 	n.stop = sync.OnceFunc(func() {
 		n.Engine.Leave()
@@ -151,6 +144,20 @@ func Start(t testing.TB, o Options) *Node {
 	})
 	t.Cleanup(n.stop)
 	return n
+}
+
+// front is an HTTP server that is not started yet; it has its address.
+func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server {
+	front := httptest.NewUnstartedServer(handler)
+	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
+	return front
 }
 
 // Stop ends the edge before the test ends. Its clients see the transport close.
@@ -172,7 +179,7 @@ func (n *Node) Dial(name string) *enginetest.Client {
 // Eventually polls until something is so, and fails the test when it takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}

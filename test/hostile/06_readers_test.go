@@ -15,8 +15,9 @@ import (
 	"partyline/engine"
 )
 
-// narrow makes an edge that keeps little for a client that does not read.
-func narrow(o *edgetest.Options) { o.QueueBytes = 200_000 }
+// narrow makes an edge that keeps little for a client that does not read, and lets the kernel keep little, too: to fill
+// megabytes with short answers takes long on a busy machine.
+func narrow(o *edgetest.Options) { o.QueueBytes, o.SendBuffer = 200_000, 16<<10 }
 
 // emit publishes events of 10 kB to a subject.
 func (s *stage) emit(subject string, events int) {

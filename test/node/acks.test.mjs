@@ -70,7 +70,7 @@ scene('retries send an event again until it is acked, one after the other', asyn
     seen.push(m.json()[1]);
     return seen.length < 3 ? undefined : '["ok"]'; // the first two tries go unanswered
   });
-  const a = await s.connected('a', '/', { retries: 5, ackTimeout: 150 });
+  const a = await s.connected('a', '/', { retries: 5, ackTimeout: 1000 });
   const answers = [];
   a.emit('retried', 'one', (error, answer) => answers.push(error ?? answer));
   a.emit('retried', 'two', (error, answer) => answers.push(error ?? answer));

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 var namespaces = "--config=" + filepath.Join("testdata", "namespaces.yaml")
 
 // quickHeart lets a script see heartbeats, and miss them, without a minute's wait.
-var quickHeart = []string{"--engine.ping_interval=400ms", "--engine.ping_timeout=1600ms"}
+var quickHeart = []string{"--engine.ping_interval=400ms", "--engine.ping_timeout=4000ms"}
 
 // restarting are the scripts that end their server, so each has one of its own.
 const restarting = "restart"

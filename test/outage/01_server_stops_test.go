@@ -114,7 +114,7 @@ func TestWayBack(t *testing.T) {
 	a := s.enter("a", "/room")
 	s.cut()
 	a.emit("1", `["join","late"]`)
-	s.poison("latency", `"latency":150`) // each step of the way takes long enough to be seen
+	s.poison("latency", `"latency":300`) // each step of the way takes long enough to be seen
 	s.mend()
 	var steps []string
 	s.eventually("the edge is ready again", func() bool {

@@ -1,0 +1,229 @@
+package backend
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// How long Start waits for the edges to tell of themselves: until they have been quiet for a moment, and not longer than
+// helloAtMost.
+const (
+	helloQuiet  = 50 * time.Millisecond
+	helloAtMost = 250 * time.Millisecond
+)
+
+// heardOf are the announcements of other instances that matter here. Pings are left out: whoever subscribes them hides
+// from an edge that the instance is not there.
+var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
+
+// watch subscribes to what edges and instances announce.
+func (s *Service) watch() error {
+	wanted := []string{s.prefix.EveryEdge()}
+	for _, word := range heardOf {
+		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
+	}
+	for _, subject := range wanted {
+		if err := s.listen(&s.subs, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen subscribes to announcements, and notes the subscription in a list that mu guards.
+func (s *Service) listen(list *[]*nats.Subscription, subject string) error {
+	sub, err := s.nc.Subscribe(subject, s.hear)
+	if err != nil {
+		return sendError(err, &nats.Msg{Subject: subject}, s.nc)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*list = append(*list, sub)
+	return nil
+}
+
+// hear takes an announcement.
+func (s *Service) hear(m *nats.Msg) {
+	sub, ok := s.prefix.Parse(m.Subject)
+	if !ok {
+		return
+	}
+	switch {
+	case sub.Kind == subjects.KindEdge:
+		if s.edges.hear(sub.Edge, sub.Word, time.Now()) {
+			s.edgeDied(sub.Edge)
+		}
+	case sub.Kind == subjects.KindInstance && sub.Word == subjects.WordPing:
+		s.pong(m, sub.Instance)
+	case sub.Kind == subjects.KindInstance && sub.Instance != s.Instance():
+		s.peers.hear(sub.Instance, sub.Word, m.Data, time.Now())
+		if sub.Word == subjects.WordHello && s.state.Load() == running {
+			_ = s.say(subjects.WordBeat) // so that the new one knows of this one at once
+		}
+	}
+}
+
+// pong tells an edge that this instance lives.
+func (s *Service) pong(m *nats.Msg, instance string) {
+	to, ok := s.prefix.Parse(m.Reply)
+	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fenced() {
+		return
+	}
+	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
+}
+
+// say publishes an announcement of this instance.
+func (s *Service) say(word string) error {
+	return s.publish(&nats.Msg{
+		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), word), Data: s.ownAnnouncement().Body(),
+	})
+}
+
+// announce says hello, and waits a moment for the edges that answer.
+func (s *Service) announce(ctx context.Context) error {
+	answered := make(chan struct{}, 1)
+	sub, err := s.hello(func() {
+		select {
+		case answered <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := s.confirm(ctx, time.Now()); err != nil {
+		return because(Offline, err, "Start")
+	}
+	atMost := time.NewTimer(helloAtMost)
+	defer atMost.Stop()
+	quiet := atMost.C
+	for {
+		select {
+		case <-answered:
+			quiet = time.After(helloQuiet)
+		case <-quiet:
+			return nil
+		case <-atMost.C:
+			return nil
+		case <-ctx.Done():
+			return because(Offline, ctx.Err(), "Start")
+		}
+	}
+}
+
+// hello announces the instance with a reply subject, to which the edges answer. The caller ends the subscription.
+func (s *Service) hello(answered func()) (*nats.Subscription, error) {
+	inbox := s.nc.NewInbox()
+	sub, err := s.nc.Subscribe(inbox, func(m *nats.Msg) {
+		if a, err := msg.ParseEdgeAnnouncement(m.Data); err == nil {
+			s.edges.hear(a.Edge, subjects.WordHello, time.Now())
+		}
+		answered()
+	})
+	if err != nil {
+		return nil, sendError(err, &nats.Msg{Subject: inbox}, s.nc)
+	}
+	err = s.publish(&nats.Msg{
+		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordHello), Reply: inbox, Data: s.ownAnnouncement().Body(),
+	})
+	if err != nil {
+		_ = sub.Unsubscribe()
+		return nil, err
+	}
+	return sub, nil
+}
+
+// confirm notes that what was said at a moment has reached NATS, once it has.
+func (s *Service) confirm(ctx context.Context, said time.Time) error {
+	if err := s.flushed(ctx); err != nil {
+		return err
+	}
+	s.fence.confirmed.Store(&said)
+	return nil
+}
+
+// beat says every second that this instance lives, until the service closes; after a reconnect, as a newcomer does, so
+// that edges tell of themselves.
+func (s *Service) beat() {
+	every := time.NewTicker(msg.BeatEvery)
+	defer every.Stop()
+	connects := s.nc.Stats().Reconnects
+	for {
+		select {
+		case <-every.C:
+		case <-s.fence.stop:
+			return
+		}
+		word, now := subjects.WordBeat, s.nc.Stats().Reconnects
+		if now != connects {
+			word = subjects.WordHello
+		}
+		connects = now
+		s.mayFence() // before this process, which may have been stopped, says that it lives
+		s.buryFormer()
+		// The moment before counts: NATS may take its time, and edges count from when they heard.
+		said := time.Now()
+		if s.say(word) == nil {
+			ctx, cancel := context.WithTimeout(s.ctx, msg.BeatEvery*9/10)
+			_ = s.confirm(ctx, said) // if not, the age of the last confirmed beat tells
+			cancel()
+		}
+	}
+}
+
+// attendEvery is how often the instance looks whether it must give up what it owns, and who has died.
+const attendEvery = 100 * time.Millisecond
+
+// attend looks after what dies in silence, until the service closes.
+func (s *Service) attend() {
+	every := time.NewTicker(attendEvery)
+	defer every.Stop()
+	last, tidied, connects := time.Now(), time.Now(), s.nc.Stats().Reconnects
+	for {
+		select {
+		case <-every.C:
+		case <-s.fence.stop:
+			return
+		}
+		now, reconnects := time.Now(), s.nc.Stats().Reconnects
+		s.lookAtConnection(last)
+		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
+			// This process did not run, or was cut off: the silence of the others was its own.
+			s.edges.forgive(now)
+			s.peers.forgive(now)
+		}
+		last, connects = now, reconnects
+		s.mayFence()
+		for _, edge := range s.edges.expire(now) {
+			s.edgeDied(edge)
+		}
+		s.peers.expire(now)
+		if now.Sub(tidied) >= time.Second {
+			tidied = now
+			s.recent.forget(now)
+			s.countLost()
+		}
+	}
+}
+
+// countLost notices messages that nats.go threw away because they came faster than they were taken.
+func (s *Service) countLost() {
+	lost := 0
+	s.mu.Lock()
+	for _, sub := range slices.Concat(s.subs, s.clientSubs, s.ownSubs) {
+		if n, err := sub.Dropped(); err == nil {
+			lost += n
+		}
+	}
+	s.mu.Unlock()
+	if before := s.stats.lost.Swap(uint64(lost)); uint64(lost) > before {
+		s.log.Error("messages from edges were lost: this process did not read fast enough", "messages", uint64(lost)-before)
+	}
+}

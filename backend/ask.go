@@ -1,0 +1,210 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// askGrace is how much longer than the edge this service waits for the edge's word that a client did not answer.
+const askGrace = time.Second
+
+// Responses are the acks of several sockets to one event.
+type Responses struct {
+	Answers  []Response // in the order in which they came
+	Expected int        // how many sockets were asked, as far as edges told
+	Missing  []Missing  // the sockets that did not answer, as far as edges told, by their ids
+	Silent   []string   // the edges that lived and did not tell in time how many sockets they asked, or died meanwhile
+}
+
+// Response is the ack of one socket.
+type Response struct {
+	Socket string // its id
+	Args   Args
+}
+
+// Missing is a socket that gave no ack.
+type Missing struct {
+	Socket string // its id
+	Err    error  // NoAnswer, or UnknownSocket if it went away
+}
+
+// wait is how long edges shall wait for acks.
+func (t Target) wait(ctx context.Context) (time.Duration, error) {
+	d := t.timeout
+	if d == 0 {
+		d = msg.DefaultAskTimeout
+	}
+	if end, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(end))
+	}
+	if d < time.Millisecond {
+		return 0, because(NoAnswer, context.DeadlineExceeded, "EmitWithAck")
+	}
+	return d.Truncate(time.Millisecond), nil
+}
+
+// question makes the message of an event whose acks are wanted.
+func (t Target) question(ctx context.Context, event string, args []any) (*nats.Msg, time.Duration, error) {
+	wait, err := t.wait(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := t.event(subjects.VerbAsk, event, args)
+	if err != nil {
+		return nil, 0, err
+	}
+	setHeader(m, msg.HeaderTimeout, strconv.FormatInt(wait.Milliseconds(), 10))
+	return m, wait, nil
+}
+
+// askOne asks the one socket that the target is.
+func (t Target) askOne(ctx context.Context, event string, args []any) (Args, error) {
+	m, wait, err := t.question(ctx, event, args)
+	if err != nil {
+		return Args{}, err
+	}
+	answer, err := t.ns.svc.request(ctx, m, wait+askGrace)
+	if err != nil {
+		return Args{}, err
+	}
+	return parseArgs(answer.Data, answer.Header, 0)
+}
+
+// EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time of
+// Timeout is over (30 s by default), or the context ends. Unless all have answered, the error is NoAnswer, or the context's,
+// and the responses say who is missing; they are valid with every error. Further errors are those of Emit, TooMany (this
+// service asks too much at once, or an edge does) and BadArguments.
+func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Responses, error) {
+	if id := t.single(); id != "" && t.err == nil {
+		return t.askAlone(ctx, id, event, args)
+	}
+	var r Responses
+	m, wait, err := t.question(ctx, event, args)
+	if err != nil {
+		return r, err
+	}
+	s := t.ns.svc
+	bound, done, err := s.bounded(ctx, wait+askGrace)
+	if err != nil {
+		return r, err
+	}
+	defer done()
+	c := acks{r: &r, lives: s.edges.lives, missing: make(map[string]error), perEdge: make(map[string]int)}
+	r.Silent, err = s.gather(bound, m, &gathering{
+		members: s.edges.living, lives: s.edges.lives, take: c.take, finished: c.complete,
+	})
+	for _, id := range slices.Sorted(maps.Keys(c.missing)) {
+		r.Missing = append(r.Missing, Missing{id, c.missing[id]})
+	}
+	r.Silent = append(r.Silent, c.died()...)
+	switch {
+	case err != nil:
+		return r, err
+	case ctx.Err() != nil && (len(r.Answers) < r.Expected || len(r.Silent) > 0):
+		return r, ctx.Err()
+	case c.edgeError != nil:
+		return r, c.edgeError
+	case len(r.Answers) < r.Expected || len(r.Silent) > 0:
+		return r, failure(NoAnswer, "%d of %d sockets answered; %d edges are silent", len(r.Answers), r.Expected, len(r.Silent))
+	}
+	return r, nil
+}
+
+// askAlone is EmitWithAck for a target of one socket.
+func (t Target) askAlone(ctx context.Context, id, event string, args []any) (Responses, error) {
+	r := Responses{Expected: 1}
+	answer, err := t.askOne(ctx, event, args)
+	switch {
+	case err == nil:
+		r.Answers = []Response{{id, answer}}
+	case errors.Is(err, UnknownSocket), errors.Is(err, NoAnswer):
+		r.Missing = []Missing{{id, err}}
+	}
+	return r, err
+}
+
+// acks takes what edges answer to a question to many sockets.
+type acks struct {
+	r         *Responses
+	lives     func(edge string) bool
+	missing   map[string]error
+	perEdge   map[string]int // how many sockets each edge asked that announces itself
+	edgeError error          // of an edge that asked nobody
+}
+
+// take takes one message. The one that says how many sockets an edge asks names the edge; acks, and errors of an edge as
+// a whole, do not.
+func (c *acks) take(m *nats.Msg) (edge string, err error) {
+	failed := answerError(m.Header)
+	if id := m.Header.Get(msg.HeaderSocket); id != "" {
+		args := Args{}
+		if failed == nil {
+			args, failed = parseArgs(m.Data, m.Header, 0)
+		}
+		if failed != nil {
+			c.missing[id] = failed
+		} else {
+			c.r.Answers = append(c.r.Answers, Response{id, args})
+		}
+		return "", nil
+	}
+	if failed != nil {
+		c.edgeError = failed
+		return nameless, nil
+	}
+	n, err := strconv.Atoi(m.Header.Get(msg.HeaderExpect))
+	a, bad := msg.ParseAnswer(m.Data)
+	if err != nil || bad != nil || n < 0 {
+		return "", nil // nobody's answer
+	}
+	c.r.Expected += n
+	if c.lives(a.Edge) {
+		c.perEdge[a.Edge] = n
+	}
+	return a.Edge, nil
+}
+
+// complete tells whether every socket that was asked has answered, or never will.
+func (c *acks) complete() bool {
+	told := len(c.r.Answers) + len(c.missing)
+	for _, edge := range c.died() {
+		told += c.perEdge[edge] - c.toldBy(edge)
+	}
+	return told >= c.r.Expected
+}
+
+// died are the edges that went while acks of their clients were under way.
+func (c *acks) died() (edges []string) {
+	for edge, n := range c.perEdge {
+		if n > 0 && !c.lives(edge) && c.toldBy(edge) < n {
+			edges = append(edges, edge)
+		}
+	}
+	return edges
+}
+
+// toldBy counts the sockets that began at an edge and of which something was told. Where a socket is now does not follow
+// from where it began, but what is wrong then costs no more than the time until the question's end.
+func (c *acks) toldBy(edge string) (n int) {
+	count := func(id string) {
+		if began, _, _ := subjects.SplitSocketID(id); began == edge {
+			n++
+		}
+	}
+	for _, r := range c.r.Answers {
+		count(r.Socket)
+	}
+	for id := range c.missing {
+		count(id)
+	}
+	return n
+}

@@ -1,0 +1,39 @@
+// Package backend is the Go way to write a service for Socket.IO clients behind Partyline's edges: handlers for their
+// events, emits to rooms and sockets, acks both ways. It speaks the public contract (docs/subjects.md) over the caller's
+// own NATS connection, and holds no client's connection itself.
+//
+//	io, err := backend.New(nc, "chat")
+//	chat := io.Of("/chat")
+//	chat.On("message", func(s *backend.Socket, text string) error {
+//		return chat.To("room").Emit("message", s.ID(), text)
+//	})
+//	err = io.Start(ctx)
+//	…
+//	err = io.Close(ctx)
+//
+// # Two ways to handle events
+//
+// By default, every event goes to any instance of the service's group, and an instance keeps nothing of a socket. The
+// events of one socket may be handled by several instances at the same time; state belongs into Socket.SetData or a
+// database.
+//
+// With Owned, the instance that admits a socket receives all of its events, in the order sent, and may keep state for it:
+// the closures of Socket.On, as Socket.IO code does. When an instance leaves (Service.Close) the edges hold the events of
+// its sockets until another one has taken them over; nothing is lost, and no client notices. When it dies, what was sent to
+// it in its last seconds is lost.
+//
+// # What waits, and what does not
+//
+// Emit, and everything else without a context, hands a message to NATS and returns. What has a context waits for answers:
+// of edges (Join, Fetch, …), of clients (EmitWithAck), of services. Nothing is kept to be sent later: without NATS,
+// everything fails with Offline.
+//
+// The handlers of one socket run one after the other, on goroutines of this package, those of different sockets side by
+// side. A handler that waits makes the further events of its socket wait, but nobody else's. Queues are bounded, see
+// Limits. A handler that panics is reported, and nothing else happens.
+//
+// # Errors
+//
+// Failures have a Code, compared with errors.Is: errors.Is(err, backend.UnknownSocket). What is wrong with the program
+// itself, such as a handler whose form is none or that comes after Start, panics when it is registered, as in net/http.
+package backend

@@ -1,0 +1,190 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/wire/msg"
+)
+
+// Code says what kind of failure an error of this package is. Codes are errors themselves, to be compared with
+// errors.Is:
+//
+//	if errors.Is(err, backend.UnknownSocket) { … }
+type Code string
+
+// The codes. Texts of errors are for people and may change; codes stay.
+const (
+	UnknownSocket Code = "unknown socket"   // the socket is not there, not in this namespace, or went away meanwhile
+	NoAnswer      Code = "no answer"        // nobody answered in time; with a question to many, not everybody did
+	TooLarge      Code = "too large"        // a message is larger than NATS accepts, or data than a socket may have
+	BadArguments  Code = "bad arguments"    // what was given cannot be sent, or does not fit what receives it
+	Closed        Code = "closed"           // the service, or the NATS connection, has been closed
+	Offline       Code = "offline"          // the NATS connection is down at the moment; nothing was sent
+	TooMany       Code = "too many"         // a limit of this service or of an edge has been reached
+	Refused       Code = "refused"          // whoever was asked said no; the text says why
+	Answered      Code = "answered already" // an ack can be sent once
+)
+
+// Error makes a Code an error.
+func (c Code) Error() string { return "backend: " + string(c) }
+
+// Error is what the functions of this package return. errors.Is compares it with a Code; what caused it is wrapped.
+type Error struct {
+	Code Code
+	Text string // what went wrong, with the numbers and names that matter
+	Err  error  // what caused it, nil if nothing else did
+}
+
+// Error returns the text for people.
+func (e *Error) Error() string { return "backend: " + e.Text }
+
+// Unwrap returns what caused the error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is tells whether target is the error's Code.
+func (e *Error) Is(target error) bool {
+	code, ok := target.(Code)
+	return ok && code == e.Code
+}
+
+func failure(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// because is a failure with a cause, whose text stands behind.
+func because(code Code, cause error, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...) + ": " + cause.Error(), Err: cause}
+}
+
+// Refusal is what a middleware of Namespace.Use returns to keep a socket out: its client gets a connect_error with this
+// message and data.
+type Refusal struct {
+	Message string // shown to the client; control characters become spaces
+	Data    any    // anything that marshals as JSON, nil for none
+}
+
+// Error makes a Refusal an error.
+func (r *Refusal) Error() string { return "refused: " + r.Message }
+
+// Refuse is a Refusal without data.
+func Refuse(message string) *Refusal { return &Refusal{Message: message} }
+
+// HandlerError is what the hook of OnError gets: what went wrong in, or on the way to, a handler.
+type HandlerError struct {
+	Namespace string // such as "/chat"
+	Event     string // the event's name; "connect" for middleware and connection handlers, "disconnect" for disconnect handlers
+	Socket    string // the socket's id, empty in events between services
+	Err       error  // *ArgumentError, *PanicError, what the handler returned, or an *Error
+}
+
+// Error returns the text for people.
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("backend: event %q of namespace %s: %v", e.Event, e.Namespace, e.Err)
+}
+
+// Unwrap returns what went wrong.
+func (e *HandlerError) Unwrap() error { return e.Err }
+
+// PanicError is a panic of a handler. The service goes on; the event gets no ack.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+// Error returns the text for people.
+func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.Value) }
+
+// ArgumentError is an argument of an event, or of an ack, that does not fit the Go type that receives it. Its code is
+// BadArguments.
+type ArgumentError struct {
+	Argument int    // counted from 1
+	Want     string // the Go type
+	Got      string // the JSON that came, shortened; "nothing" if there were too few arguments
+	Err      error  // of encoding/json, nil if an argument is missing
+}
+
+// Error returns the text for people.
+func (e *ArgumentError) Error() string {
+	return fmt.Sprintf("argument %d does not fit: expected %s, got %s", e.Argument, e.Want, e.Got)
+}
+
+// Unwrap returns the error of encoding/json.
+func (e *ArgumentError) Unwrap() error { return e.Err }
+
+// Is tells whether target is BadArguments.
+func (e *ArgumentError) Is(target error) bool { return target == error(BadArguments) }
+
+// SilentEdges are edges that live, or lived when they were asked, and did not answer in time. Its code is NoAnswer.
+type SilentEdges struct {
+	Edges []string // their ids
+}
+
+// Error returns the text for people.
+func (e *SilentEdges) Error() string {
+	return fmt.Sprintf("backend: %d edges did not answer: %s", len(e.Edges), strings.Join(e.Edges, ", "))
+}
+
+// Is tells whether target is NoAnswer.
+func (e *SilentEdges) Is(target error) bool { return target == error(NoAnswer) }
+
+// sendError gives an error of nats.go a code.
+func sendError(err error, m *nats.Msg, nc *nats.Conn) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrMaxPayload):
+		return tooLarge(messageBytes(m), nc.MaxPayload())
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return because(Closed, err, "the NATS connection is closed")
+	case errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
+		return because(Offline, err, "NATS is away")
+	case errors.Is(err, nats.ErrNoResponders):
+		return because(NoAnswer, err, "nobody is there to answer on %s", m.Subject)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return because(NoAnswer, err, "no answer on %s in time", m.Subject)
+	}
+	return fmt.Errorf("backend: %s: %w", m.Subject, err)
+}
+
+func tooLarge(size int, limit int64) error {
+	return failure(TooLarge, "a message of %d bytes is larger than NATS accepts, %d bytes", size, limit)
+}
+
+// messageBytes is what NATS counts against its limit: headers and body.
+func messageBytes(m *nats.Msg) int {
+	size := len(m.Data)
+	if len(m.Header) > 0 {
+		size += len("NATS/1.0\r\n\r\n")
+		for name, values := range m.Header {
+			for _, value := range values {
+				size += len(name) + len(": \r\n") + len(value)
+			}
+		}
+	}
+	return size
+}
+
+// answerError is the error that an answer of an edge, or of another service, carries in its header.
+func answerError(header nats.Header) error {
+	text := header.Get(msg.HeaderError)
+	if _, failed := http.Header(header)[msg.HeaderError]; !failed {
+		return nil
+	}
+	switch {
+	case text == string(UnknownSocket):
+		return failure(UnknownSocket, "unknown socket")
+	case text == string(NoAnswer):
+		return failure(NoAnswer, "the client did not answer in time")
+	case len(text) >= 8 && text[:8] == "too many":
+		return failure(TooMany, "refused: %s", text)
+	case len(text) >= 9 && text[:9] == "bad event":
+		return failure(BadArguments, "refused: %s", text)
+	}
+	return failure(Refused, "refused: %s", text)
+}

@@ -1,0 +1,167 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+)
+
+// Ack answers an event. It may be called once, during the handler or later, from any goroutine; a second call returns
+// Answered. When the client wants no ack, the arguments go nowhere and the call returns nil. The other errors are those
+// of Target.Emit. []byte anywhere in the arguments travel as binary data.
+type Ack func(args ...any) error
+
+var (
+	contextType = reflect.TypeFor[context.Context]()
+	socketType  = reflect.TypeFor[*Socket]()
+	ackType     = reflect.TypeFor[Ack]()
+	argsType    = reflect.TypeFor[Args]()
+	errorType   = reflect.TypeFor[error]()
+)
+
+// handler is a function of the user, looked at once when it was registered.
+type handler struct {
+	fn       reflect.Value
+	front    []reflect.Type // context.Context and *Socket, in the order wanted
+	args     []reflect.Type // the event's arguments; without the variadic one
+	rest     reflect.Type   // what further arguments become, nil if they are ignored
+	all      bool           // the one argument is Args, all of them
+	wantsAck bool           // the last parameter is an Ack
+	answers  bool           // results are the ack
+	fails    bool           // the last result is an error
+	once     bool           // it runs for one event only
+}
+
+// newHandler checks a handler's signature. It panics, as net/http does for a bad pattern: the program is wrong.
+func newHandler(place string, fn any, withSocket bool) *handler {
+	v := reflect.ValueOf(fn)
+	if v.Kind() != reflect.Func || v.IsNil() {
+		panic(fmt.Sprintf("backend: %s: the handler is %T, not a function", place, fn))
+	}
+	h, t := &handler{fn: v}, v.Type()
+	in := make([]reflect.Type, t.NumIn())
+	for i := range in {
+		in[i] = t.In(i)
+	}
+	for len(in) > 0 && len(h.front) < 2 && (in[0] == contextType || in[0] == socketType) {
+		if in[0] == socketType && !withSocket {
+			panic(fmt.Sprintf("backend: %s: events between services come from no socket; remove the parameter *Socket", place))
+		}
+		h.front, in = append(h.front, in[0]), in[1:]
+	}
+	if t.IsVariadic() {
+		h.rest, in = in[len(in)-1].Elem(), in[:len(in)-1]
+	} else if len(in) > 0 && in[len(in)-1] == ackType {
+		h.wantsAck, in = true, in[:len(in)-1]
+	}
+	h.all = len(in) == 1 && in[0] == argsType && h.rest == nil
+	h.args = in
+	for i, arg := range in {
+		if arg == contextType || arg == socketType || arg == ackType || arg == argsType && !h.all || !decodable(arg) {
+			panic(fmt.Sprintf("backend: %s: parameter %d of %s cannot be %s; a handler has the form "+
+				"func([ctx context.Context], [s *backend.Socket], arguments…, [ack backend.Ack]) ([results…], [error])", place, i+1+len(h.front), t, arg))
+		}
+	}
+	out := t.NumOut()
+	if out > 0 && t.Out(out-1) == errorType {
+		h.fails = true
+		out--
+	}
+	h.answers = out > 0 || h.fails && !h.wantsAck
+	if h.wantsAck && out > 0 {
+		panic(fmt.Sprintf("backend: %s: %s has an Ack and results; the ack is one or the other", place, t))
+	}
+	return h
+}
+
+// decodable tells whether encoding/json can fill a type.
+func decodable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128, reflect.Uintptr:
+		return false
+	case reflect.Interface:
+		return t.NumMethod() == 0
+	}
+	return true
+}
+
+// call runs the handler and sends its results as the ack. The error is why the arguments do not fit, what the handler
+// returned, a *PanicError, or why the ack could not be sent.
+func (h *handler) call(ctx context.Context, s *Socket, args Args, ack Ack) (err error) {
+	in, err := h.parameters(ctx, s, args, ack)
+	if err != nil {
+		return err
+	}
+	var out []reflect.Value
+	if err := guarded(func() error {
+		out = h.fn.Call(in)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if h.fails {
+		if failed, _ := out[len(out)-1].Interface().(error); failed != nil {
+			return failed
+		}
+		out = out[:len(out)-1]
+	}
+	if !h.answers {
+		return nil
+	}
+	results := make([]any, len(out))
+	for i := range out {
+		results[i] = out[i].Interface()
+	}
+	if err := ack(results...); !errors.Is(err, Answered) { // of several handlers of an event, the first answers
+		return err
+	}
+	return nil
+}
+
+// parameters makes the arguments of the call.
+func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack) ([]reflect.Value, error) {
+	in := make([]reflect.Value, 0, len(h.front)+args.Len()+1)
+	for _, t := range h.front {
+		if t == contextType {
+			in = append(in, reflect.ValueOf(ctx))
+		} else {
+			in = append(in, reflect.ValueOf(s))
+		}
+	}
+	if h.all {
+		in = append(in, reflect.ValueOf(args))
+	} else {
+		for i, t := range h.args {
+			v := reflect.New(t)
+			if err := args.decode(i, v); err != nil {
+				return nil, err
+			}
+			in = append(in, v.Elem())
+		}
+	}
+	if h.rest != nil {
+		for i := len(h.args); i < args.Len(); i++ {
+			v := reflect.New(h.rest)
+			if err := args.decode(i, v); err != nil {
+				return nil, err
+			}
+			in = append(in, v.Elem())
+		}
+	}
+	if h.wantsAck {
+		in = append(in, reflect.ValueOf(ack))
+	}
+	return in, nil
+}
+
+// guarded calls a function of the user and makes an error of its panic.
+func guarded(fn func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return fn()
+}

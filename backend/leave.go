@@ -1,0 +1,231 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+)
+
+// leave is what an instance that leaves has heard from the edges.
+type leave struct {
+	mu      sync.Mutex
+	markers map[marker]bool // guarded by mu: those that have come
+	came    chan struct{}   // guarded by mu; closed, and made anew, when one comes
+}
+
+// marker is an edge's word that nothing more comes from it in a namespace.
+type marker struct{ namespace, edge string } // the namespace's token, the edge's id
+
+func (l *leave) init() {
+	l.markers = make(map[marker]bool)
+	l.came = make(chan struct{})
+}
+
+// marker notes an end marker.
+func (l *leave) marker(namespace string, body []byte) {
+	var elements []json.RawMessage
+	var about struct {
+		Edge string `json:"edge"`
+	}
+	if json.Unmarshal(body, &elements) != nil || len(elements) != 2 || json.Unmarshal(elements[1], &about) != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.markers[marker{namespace, about.Edge}] = true
+	close(l.came)
+	l.came = make(chan struct{})
+}
+
+// missing returns those of the markers that have not come, and what closes when one comes.
+func (l *leave) missing(wanted []marker) (missing []marker, came <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range wanted {
+		if !l.markers[m] {
+			missing = append(missing, m)
+		}
+	}
+	return missing, l.came
+}
+
+// Close takes the instance out of service so that no client notices. It announces that it leaves; the edges stop sending
+// and hold what comes; it finishes all that they have sent, runs the handlers of OnHandover, and says that it has left;
+// then the edges give its sockets, and what they held, to other instances. Then it finishes what came for any instance,
+// and ends its subscriptions. The NATS connection stays open.
+//
+// ctx bounds all that. When it ends, Close gives up: what waits for handlers is thrown away, the contexts of handlers end,
+// and the error says so; handlers that run on are not waited for. After Close everything fails with Closed.
+func (s *Service) Close(ctx context.Context) error {
+	if s.state.CompareAndSwap(fresh, closed) {
+		s.cancel()
+		return nil
+	}
+	s.claiming.Lock()
+	first := s.state.CompareAndSwap(running, leaving)
+	s.claiming.Unlock()
+	if !first {
+		return nil // it has been closed, or is being closed
+	}
+	err := errors.Join(s.handOver(ctx), s.finish(ctx))
+	s.abandon()
+	return err
+}
+
+// abandon ends everything at once. Handlers that do not return are left alone.
+func (s *Service) abandon() { s.ended.Do(s.cutOff) }
+
+func (s *Service) cutOff() {
+	busy := s.lanes.stop()
+	s.cancel()
+	close(s.fence.stop)
+	s.working.Wait()
+	s.mu.Lock()
+	for _, list := range [][]*nats.Subscription{s.subs, s.clientSubs, s.ownSubs} {
+		for _, sub := range list {
+			_ = sub.Unsubscribe() // one that was drained has ended already
+		}
+	}
+	s.mu.Unlock()
+	for _, so := range s.owners.all() {
+		s.owners.remove(so)
+		so.own.cancel()
+	}
+	s.state.Store(closed)
+	if busy == 0 {
+		s.lanes.running.Wait()
+	} else {
+		s.log.Error("handlers run on after Close: they have not returned in time", "handlers", busy)
+	}
+}
+
+// handOver makes the edges stop sending, and finishes what they have sent to this instance.
+func (s *Service) handOver(ctx context.Context) error {
+	wanted, failed := s.sayLeaving(ctx)
+	if failed == nil {
+		failed = s.awaitMarkers(ctx, wanted)
+	}
+	sockets := s.owners.all()
+	done := make(chan struct{}, len(sockets))
+	for _, so := range sockets {
+		s.lanes.always(laneKey{so.ns.token, so.id}, func() {
+			s.release(so, handingOver)
+			done <- struct{}{}
+		})
+	}
+	for range sockets {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return errors.Join(failed, because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished"))
+		}
+	}
+	return failed
+}
+
+// sayLeaving announces that the instance leaves. It returns the end markers that the edges say they have sent.
+func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
+	if all, _ := s.edges.living(); len(all) == 0 {
+		return nil, s.say(subjects.WordLeaving) // nobody there would answer
+	}
+	m := &nats.Msg{
+		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordLeaving), Data: s.ownAnnouncement().Body(),
+	}
+	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait)
+	defer cancel()
+	silent, err := s.gather(bound, m, &gathering{
+		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
+		take: func(m *nats.Msg) (string, error) {
+			var list []struct {
+				Edge    string   `json:"edge"`
+				Markers []string `json:"markers"`
+			}
+			if json.Unmarshal(m.Data, &list) != nil || len(list) != 1 {
+				return "", nil
+			}
+			for _, namespace := range list[0].Markers {
+				if token, err := subjects.AppendNamespace(nil, namespace); err == nil {
+					wanted = append(wanted, marker{string(token), list[0].Edge})
+				}
+			}
+			return list[0].Edge, nil
+		},
+	})
+	if err == nil && len(silent) > 0 {
+		s.log.Warn("edges did not answer that this instance leaves", "edges", silent)
+	}
+	return wanted, err
+}
+
+// awaitMarkers waits until everything has come that the edges sent before they stopped.
+func (s *Service) awaitMarkers(ctx context.Context, wanted []marker) error {
+	for {
+		_, edgesChanged := s.edges.living()
+		missing, came := s.leave.missing(wanted)
+		pending := false
+		for _, m := range missing {
+			pending = pending || s.edges.lives(m.edge)
+		}
+		if !pending {
+			return nil
+		}
+		select {
+		case <-came:
+		case <-edgesChanged:
+		case <-ctx.Done():
+			return because(NoAnswer, ctx.Err(), "Close: %d end markers of edges have not come", len(missing))
+		}
+	}
+}
+
+// finish ends the subscriptions without losing what they have, and says goodbye.
+func (s *Service) finish(ctx context.Context) error {
+	err := s.drain(ctx, &s.clientSubs)
+	_ = s.say(subjects.WordLeft) // without NATS, the edges learn it from the beats that do not come
+	err = errors.Join(err, s.flush(ctx), s.drain(ctx, &s.ownSubs), s.lanes.wait(ctx))
+	_ = s.say(subjects.WordBye)
+	return errors.Join(err, s.flush(ctx))
+}
+
+// flush waits until NATS has what was sent. Without NATS there is nothing to wait for.
+func (s *Service) flush(ctx context.Context) error {
+	if !s.nc.IsConnected() {
+		return nil
+	}
+	if err := s.flushed(ctx); err != nil {
+		return because(Offline, err, "Close")
+	}
+	return nil
+}
+
+// drain ends subscriptions and waits until all that had come on them has been taken.
+func (s *Service) drain(ctx context.Context, list *[]*nats.Subscription) error {
+	s.mu.Lock()
+	subs := *list
+	*list = nil
+	s.mu.Unlock()
+	for _, sub := range subs {
+		if !s.nc.IsConnected() {
+			_ = sub.Unsubscribe() // nothing comes any more
+			continue
+		}
+		ended := make(chan struct{})
+		sub.SetClosedHandler(func(string) { close(ended) })
+		if err := sub.Drain(); err != nil {
+			_ = sub.Unsubscribe()
+			continue
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			_ = sub.Unsubscribe()
+			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
+		}
+	}
+	return nil
+}

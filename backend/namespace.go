@@ -1,0 +1,264 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"partyline/subjects"
+)
+
+// Namespace is one Socket.IO namespace, or, when its name is a pattern, all that match it. Service.Of makes it.
+//
+// Handlers are registered before Service.Start; what is wrong with a handler, or comes too late, panics, as it does in
+// net/http: the program is wrong, not its input. Everything else may be used at any time and from several goroutines.
+type Namespace struct {
+	svc   *Service
+	name  string // or the pattern
+	token string // how the name stands in subjects; empty for a pattern
+	rules *rules
+}
+
+// rules are how the namespaces of a name or pattern are handled. They do not change once the service has started.
+type rules struct {
+	owned      bool
+	eventsOnly bool
+
+	admit      []func(*Socket) error
+	connection []func(*Socket)
+	packets    []func(*Socket, *Packet) error
+	any        []func(*Socket, string, Args)
+	events     map[string][]*handler
+	disconnect []func(*Socket, string)
+	handover   []func(*Socket, string)
+	service    map[string][]*handler
+}
+
+// Packet is an event on its way to the handlers, for packet middleware, which may change it.
+type Packet struct {
+	Event    string
+	Args     Args
+	WantsAck bool // whether the client wants an ack
+	ack      Ack
+}
+
+// isPattern tells whether a namespace's name stands for several.
+func isPattern(name string) bool { return strings.Contains(name, "*") }
+
+// Name is the namespace's name, such as "/chat", or the pattern.
+func (n *Namespace) Name() string { return n.name }
+
+// Use adds a middleware, which decides whether a socket may connect. They are called one after the other, in the order
+// in which they were added, before anybody knows of the socket. nil admits. A *Refusal refuses, and its message and data
+// go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What the
+// middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
+//
+// A socket that this instance takes over from another one has been admitted before, and is not asked again. Where the
+// edges' configuration says connect: open, a client is connected before it is asked; whoever is refused is disconnected.
+func (n *Namespace) Use(middleware func(*Socket) error) {
+	n.register("Use", middleware != nil)
+	n.rules.admit = append(n.rules.admit, middleware)
+}
+
+// OnConnection adds a handler that runs for each new socket, and, in an Owned namespace, for each that is taken over (see
+// Socket.TakenOver). What it emits reaches the client right after CONNECT. Events of the socket wait until it returns.
+func (n *Namespace) OnConnection(handler func(*Socket)) {
+	n.register("OnConnection", handler != nil)
+	n.rules.connection = append(n.rules.connection, handler)
+}
+
+// On adds a handler for an event, a function of the form
+//
+//	func([ctx context.Context], [s *backend.Socket], arguments…, [ack backend.Ack]) ([results…], [error])
+//
+// The arguments of the event are unmarshalled into the parameters as encoding/json does; []byte, at any depth, receives
+// binary data. Arguments without a parameter are ignored, unless the last one is variadic. A missing argument is an
+// error, except for pointers and any, which are nil then. With a single parameter of the type Args, it gets all of them
+// as they are.
+//
+// The ack of the event is what the handler gives to its Ack, or its results: none of them makes an empty ack if the
+// handler returns an error and that is nil. A handler without results, error and Ack acks nothing. With an error, with
+// arguments that do not fit, and after a panic there is no ack: the client's own timeout counts. All three go to the
+// hook of OnError and to the log, and nothing else happens.
+//
+// An event can have several handlers, which run one after the other; the first to answer gives the ack. Events of one
+// socket are handled one after the other by one instance. In an Owned namespace that is all; else other instances may
+// handle further events of the same socket at the same time.
+func (n *Namespace) On(event string, fn any) {
+	n.register("On", true)
+	h := newHandler(fmt.Sprintf("On(%q) of %s", event, n.name), fn, true)
+	checkEvent("On", event)
+	n.rules.events[event] = append(n.rules.events[event], h)
+}
+
+// checkEvent panics for a name that no event of a client has.
+func checkEvent(method, event string) {
+	switch event {
+	case "connection", "connect":
+		panic(fmt.Sprintf("backend: %s(%q): use OnConnection", method, event))
+	case "disconnect", "disconnecting":
+		panic(fmt.Sprintf("backend: %s(%q): use OnDisconnect, in which Socket.Rooms are those that the socket has left", method, event))
+	}
+	if reserved[event] {
+		panic(fmt.Sprintf("backend: %s(%q): the name is reserved by Socket.IO", method, event))
+	}
+	if _, err := subjects.AppendEvent(nil, event); err != nil {
+		panic(fmt.Sprintf("backend: %s(%.64q): %v", method, event, err))
+	}
+}
+
+// OnAny adds a handler that sees every event of clients, before the handlers of On.
+func (n *Namespace) OnAny(handler func(s *Socket, event string, args Args)) {
+	n.register("OnAny", handler != nil)
+	n.rules.any = append(n.rules.any, handler)
+}
+
+// UsePacket adds a middleware for events. They run in order in front of all handlers. One that returns an error stops the
+// event; the error goes to the hook of OnError and to the log.
+func (n *Namespace) UsePacket(middleware func(*Socket, *Packet) error) {
+	n.register("UsePacket", middleware != nil)
+	n.rules.packets = append(n.rules.packets, middleware)
+}
+
+// OnDisconnect adds a handler that runs when a socket has gone, behind its last event, with the reason in the reference's
+// words, such as "transport close" or "client namespace disconnect". Socket.Rooms are the rooms that it has left.
+func (n *Namespace) OnDisconnect(handler func(s *Socket, reason string)) {
+	n.register("OnDisconnect", handler != nil)
+	n.rules.disconnect = append(n.rules.disconnect, handler)
+}
+
+// OnHandover adds a handler that runs, in an Owned namespace, when this instance stops owning a socket that is still
+// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the next
+// owner), "owner changed" (the edge took this instance for dead, or it was cut off from NATS) and "not yours" (another
+// instance's claim came first). OnDisconnect does not run here then, but at a later owner.
+func (n *Namespace) OnHandover(handler func(s *Socket, reason string)) {
+	n.register("OnHandover", handler != nil)
+	n.rules.handover = append(n.rules.handover, handler)
+}
+
+// OnServerSide adds a handler for an event of other services, see ServerSideEmit. It has the form of a handler of On
+// without the socket.
+func (n *Namespace) OnServerSide(event string, fn any) {
+	n.register("OnServerSide", true)
+	h := newHandler(fmt.Sprintf("OnServerSide(%q) of %s", event, n.name), fn, false)
+	checkEvent("OnServerSide", event)
+	n.rules.service[event] = append(n.rules.service[event], h)
+}
+
+// register panics if nothing can be registered any more.
+func (n *Namespace) register(method string, given bool) {
+	if !given {
+		panic(fmt.Sprintf("backend: %s of %s: the function is nil", method, n.name))
+	}
+	if n.svc.state.Load() != fresh {
+		panic(fmt.Sprintf("backend: %s of %s: the service has started; register before Start", method, n.name))
+	}
+}
+
+// admits tells whether this service answers connect requests.
+func (r *rules) admits() bool {
+	return !r.eventsOnly && (r.owned || r.hearsClients() || len(r.admit) > 0 || len(r.connection) > 0)
+}
+
+// hearsClients tells whether there are handlers of clients' events.
+func (r *rules) hearsClients() bool {
+	return len(r.events) > 0 || len(r.any) > 0 || len(r.disconnect) > 0 || len(r.packets) > 0
+}
+
+// check finds what does not go together, when the service starts.
+func (n *Namespace) check() error {
+	r := n.rules
+	if r.eventsOnly && (r.owned || isPattern(n.name) || len(r.admit) > 0 || len(r.connection) > 0) {
+		return failure(BadArguments, "namespace %s: EventsOnly cannot be combined with Owned, a pattern, Use or OnConnection", n.name)
+	}
+	return nil
+}
+
+// matches tells whether a namespace's name matches a pattern, in which * is any run of characters.
+func matches(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == name
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(part):]
+	}
+	return true
+}
+
+// Socket is a handle for a socket of the namespace by its id. It costs no round trip: whether the socket is there shows
+// when something is asked of it. For a socket that this instance owns it is the one that its handlers have.
+func (n *Namespace) Socket(id string) *Socket {
+	if o := n.svc.owners.find(id); o != nil && o.ns.token == n.token {
+		return o
+	}
+	return &Socket{ns: n, id: id}
+}
+
+// target is all sockets of the namespace.
+func (n *Namespace) target() Target {
+	t := Target{ns: n}
+	if n.token == "" {
+		t.err = failure(BadArguments, "namespace %s is a pattern; take a socket's Namespace, or Service.Of with a name", n.name)
+	}
+	return t
+}
+
+// The following choose sockets of the namespace, or say how an event is sent; see the methods of Target.
+
+// To is Target.To for the whole namespace.
+func (n *Namespace) To(roomsOrIDs ...string) Target { return n.target().To(roomsOrIDs...) }
+
+// In is To, which reads better with joins and fetches.
+func (n *Namespace) In(roomsOrIDs ...string) Target { return n.target().To(roomsOrIDs...) }
+
+// Except is Target.Except for the whole namespace.
+func (n *Namespace) Except(roomsOrIDs ...string) Target { return n.target().Except(roomsOrIDs...) }
+
+// Volatile is Target.Volatile for the whole namespace.
+func (n *Namespace) Volatile() Target { return n.target().Volatile() }
+
+// Compress is Target.Compress for the whole namespace.
+func (n *Namespace) Compress(worthIt bool) Target { return n.target().Compress(worthIt) }
+
+// Timeout is Target.Timeout for the whole namespace.
+func (n *Namespace) Timeout(d time.Duration) Target { return n.target().Timeout(d) }
+
+// Emit is Target.Emit for the whole namespace.
+func (n *Namespace) Emit(event string, args ...any) error { return n.target().Emit(event, args...) }
+
+// EmitWithAck is Target.EmitWithAck for the whole namespace.
+func (n *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) (Responses, error) {
+	return n.target().EmitWithAck(ctx, event, args...)
+}
+
+// Join is Target.Join for the whole namespace.
+func (n *Namespace) Join(ctx context.Context, rooms ...string) (sockets int, err error) {
+	return n.target().Join(ctx, rooms...)
+}
+
+// Leave is Target.Leave for the whole namespace.
+func (n *Namespace) Leave(ctx context.Context, rooms ...string) (sockets int, err error) {
+	return n.target().Leave(ctx, rooms...)
+}
+
+// Disconnect is Target.Disconnect for the whole namespace.
+func (n *Namespace) Disconnect(ctx context.Context, closeConnection bool) (sockets int, err error) {
+	return n.target().Disconnect(ctx, closeConnection)
+}
+
+// Fetch is Target.Fetch for the whole namespace.
+func (n *Namespace) Fetch(ctx context.Context) ([]Snapshot, error) { return n.target().Fetch(ctx) }
+
+// Rooms is Target.Rooms for the whole namespace.
+func (n *Namespace) Rooms(ctx context.Context) (map[string]int, error) { return n.target().Rooms(ctx) }

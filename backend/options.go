@@ -1,0 +1,122 @@
+package backend
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"partyline/subjects"
+)
+
+// Option changes a Service from what New makes by itself.
+type Option func(*settings) error
+
+// settings is what options change.
+type settings struct {
+	prefix  subjects.Prefix
+	log     *slog.Logger
+	onError func(*HandlerError)
+	limits  Limits
+}
+
+// Limits bound what a service keeps, so that no client and no other service can make it grow. Zero members stand for the
+// defaults.
+type Limits struct {
+	// Handlers is how many handlers run at once, of all sockets together; 4,096 by default. Each socket has one at a
+	// time. What is above waits.
+	Handlers int
+	// SocketEvents and SocketBytes are how many events, and bytes of them, wait while a handler of the same socket runs;
+	// 1,024 and 1 MiB by default. A socket with more is disconnected, and the reason is logged. One event always fits.
+	SocketEvents, SocketBytes int
+	// WaitingBytes is how many bytes of events wait in all, 128 MiB by default. Past that the socket with the most
+	// waiting is disconnected.
+	WaitingBytes int
+	// Questions is how many requests to edges and services (joins, fetches, asks, …) are under way, 4,096 by default.
+	// More fail with TooMany.
+	Questions int
+	// AnswerBytes is how much the answers to one question may have together, 64 MiB by default. It fails with TooMany
+	// when they have more.
+	AnswerBytes int
+	// Wait is how long a question waits for its answers when its context has no earlier deadline, 5 s by default. What
+	// waits for clients' acks has its own, Target.Timeout.
+	Wait time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orElse(&l.Handlers, 4096)
+	orElse(&l.SocketEvents, 1024)
+	orElse(&l.SocketBytes, 1<<20)
+	orElse(&l.WaitingBytes, 128<<20)
+	orElse(&l.Questions, 4096)
+	orElse(&l.AnswerBytes, 64<<20)
+	orElse(&l.Wait, 5*time.Second)
+	return l
+}
+
+func orElse[T comparable](value *T, otherwise T) {
+	var zero T
+	if *value == zero {
+		*value = otherwise
+	}
+}
+
+// Prefix is what all subjects begin with, "sio" by default. It must be the one that the edges are configured with.
+func Prefix(prefix string) Option {
+	return func(s *settings) (err error) {
+		s.prefix, err = subjects.NewPrefix(prefix)
+		return err
+	}
+}
+
+// Logger is where the service writes what nobody else is told, slog.Default() by default.
+func Logger(log *slog.Logger) Option {
+	return func(s *settings) error {
+		if log == nil {
+			return fmt.Errorf("backend: Logger: it is nil; use slog.DiscardHandler for silence")
+		}
+		s.log = log
+		return nil
+	}
+}
+
+// OnError sets a hook for what goes wrong in handlers, or on the way to them: panics, errors that they return, arguments
+// that do not fit. It is called besides the log, on the goroutine of the handler, and must not wait. It may keep what it
+// gets.
+func OnError(hook func(*HandlerError)) Option {
+	return func(s *settings) error {
+		s.onError = hook
+		return nil
+	}
+}
+
+// WithLimits sets the bounds of the service.
+func WithLimits(limits Limits) Option {
+	return func(s *settings) error {
+		for _, l := range []struct {
+			name  string
+			value int
+		}{
+			{"Handlers", limits.Handlers}, {"SocketEvents", limits.SocketEvents}, {"SocketBytes", limits.SocketBytes},
+			{"WaitingBytes", limits.WaitingBytes}, {"Questions", limits.Questions}, {"AnswerBytes", limits.AnswerBytes},
+			{"Wait", int(limits.Wait)},
+		} {
+			if l.value < 0 {
+				return fmt.Errorf("backend: Limits.%s is %d; it must be positive, or 0 for the default", l.name, l.value)
+			}
+		}
+		s.limits = limits.withDefaults()
+		return nil
+	}
+}
+
+// NamespaceOption says how a service handles a namespace.
+type NamespaceOption func(*rules)
+
+// Owned makes the instance that admits a socket its owner: it receives all events of the socket, in the order sent, and
+// may keep state for it, such as the closures of Socket.On. When the instance leaves or dies, another one of the group
+// takes the socket over, and its OnConnection runs there. The edges must declare the namespace with connect: service.
+func Owned() NamespaceOption { return func(r *rules) { r.owned = true } }
+
+// EventsOnly leaves it to another service (of another group) to admit the sockets of the namespace: this one does not
+// answer connect requests. It cannot be combined with Owned, Use, OnConnection or a pattern.
+func EventsOnly() NamespaceOption { return func(r *rules) { r.eventsOnly = true } }

@@ -1,0 +1,327 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// The reasons for which an instance does not own a socket any more that is still there. The first two are an edge's.
+const (
+	notYours     = "not yours"
+	ownerChanged = "owner changed"
+	handingOver  = "leaving"
+)
+
+// Takeover tells where an owned socket comes from that was admitted by another instance.
+type Takeover struct {
+	From string // the instance that owned it before
+}
+
+// ownership is what the owner of a socket knows of it.
+type ownership struct {
+	ctx      context.Context // see Socket.Context
+	cancel   context.CancelFunc
+	instance string    // the name under which the socket was claimed
+	takeover *Takeover // nil if this instance admitted the socket
+
+	mu       sync.Mutex
+	known    msg.State // guarded by mu: what the edge told
+	changes  []change  // guarded by mu: made here since, in the order of their rev
+	closures closures  // guarded by mu
+}
+
+// change is one that this instance made, and that known does not have yet.
+type change struct {
+	rev   uint64
+	apply func(*msg.State) // replaces members, and changes nothing in place
+}
+
+// closures are the handlers of one socket.
+type closures struct {
+	packets    []func(*Socket, *Packet) error
+	any        []func(*Socket, string, Args)
+	events     map[string][]*handler
+	disconnect []func(*Socket, string)
+	handover   []func(*Socket, string)
+}
+
+// state is what is known now. Nothing in it may be changed.
+func (o *ownership) state() msg.State {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	state := o.known
+	for _, c := range o.changes {
+		c.apply(&state)
+	}
+	return state
+}
+
+// changed notes a change that the edge made for this instance. Its rev says whether known has it already; the notice of
+// the edge may come before or after.
+func (o *ownership) changed(rev *uint64, apply func(*msg.State)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case rev == nil: // an edge that does not count
+		apply(&o.known)
+	case *rev > o.known.Rev:
+		at, _ := slices.BinarySearchFunc(o.changes, *rev, func(c change, rev uint64) int { return int(c.rev) - int(rev) })
+		o.changes = slices.Insert(o.changes, at, change{*rev, apply})
+	}
+}
+
+// notice takes what the edge tells about the socket.
+func (o *ownership) notice(state msg.State) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if state.Rev < o.known.Rev {
+		return
+	}
+	o.known = state
+	o.changes = slices.DeleteFunc(o.changes, func(c change) bool { return c.rev <= state.Rev })
+}
+
+// owners are the sockets that this instance owns.
+type owners struct {
+	mu   sync.Mutex
+	byID map[string]*Socket // guarded by mu
+}
+
+func (os *owners) init() { os.byID = make(map[string]*Socket) }
+
+// add makes a socket one that this instance owns.
+func (os *owners) add(s *Service, so *Socket, from string, state msg.State) {
+	o := &ownership{instance: s.Instance(), known: state}
+	o.ctx, o.cancel = context.WithCancel(s.ctx)
+	if from != "" {
+		o.takeover = &Takeover{From: from}
+	}
+	so.own = o
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	os.byID[so.id] = so
+}
+
+// remove ends the ownership of a socket, and tells whether it was owned.
+func (os *owners) remove(so *Socket) bool {
+	os.mu.Lock()
+	known := os.byID[so.id] == so
+	if known {
+		delete(os.byID, so.id)
+	}
+	os.mu.Unlock()
+	return known
+}
+
+// find is the owned socket with an id, or nil.
+func (os *owners) find(id string) *Socket {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	return os.byID[id]
+}
+
+func (os *owners) count() int {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	return len(os.byID)
+}
+
+// all are the owned sockets, in no order.
+func (os *owners) all() []*Socket {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	return slices.Collect(maps.Values(os.byID))
+}
+
+// notice takes an edge's word about the rooms and data of an owned socket.
+func (os *owners) notice(body []byte) {
+	var elements []json.RawMessage
+	var state msg.State
+	if json.Unmarshal(body, &elements) != nil || len(elements) != 2 || json.Unmarshal(elements[1], &state) != nil {
+		return
+	}
+	so := os.find(state.ID)
+	if so == nil {
+		return
+	}
+	so.own.notice(state)
+	so.mu.Lock()
+	so.user = state.User
+	so.mu.Unlock()
+}
+
+// takeOver answers an edge that looks for a new owner of a socket.
+func (s *Service) takeOver(ns *Namespace, m *nats.Msg, from sender) {
+	c, err := parseConnect(m.Data)
+	if err != nil || !from.connect || c.Takeover == nil || !ns.rules.owned {
+		s.bad(m, "it is no request to take a socket over")
+		return
+	}
+	s.claiming.RLock()
+	so := s.owners.find(from.socket)
+	// While this instance still has the socket, the edge's word that it has not is on its way.
+	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance {
+		s.claiming.RUnlock()
+		s.answerAgain(m)
+		return
+	}
+	news := so == nil
+	if news {
+		so = &Socket{ns: ns, id: from.socket, user: c.Takeover.User, handshake: &c.Handshake}
+		s.owners.add(s, so, c.Takeover.From, *c.Takeover)
+	}
+	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
+	err = s.reply(m.Reply, header, []byte("[]"))
+	s.claiming.RUnlock()
+	switch {
+	case err != nil && news:
+		s.owners.remove(so)
+		s.report(ns, "connect", so.id, err)
+	case news:
+		s.connected(so)
+	}
+}
+
+// mayNotOwn tells whether this instance must not claim sockets now.
+func (s *Service) mayNotOwn() bool { return s.state.Load() != running || s.fenced() }
+
+// end runs the last handlers of an owned socket whose client has gone. It is called in the socket's lane.
+func (s *Service) end(so *Socket, reason string, rooms []string) {
+	if !s.owners.remove(so) {
+		return
+	}
+	so.mu.Lock()
+	so.gone, so.left = true, rooms
+	so.mu.Unlock()
+	s.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
+	so.own.cancel()
+}
+
+// release gives up an owned socket whose client is still there. It is called in the socket's lane.
+func (s *Service) release(so *Socket, reason string) {
+	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
+		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+	}
+	if !s.owners.remove(so) {
+		return
+	}
+	if reason != handingOver {
+		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+	}
+	so.own.cancel()
+}
+
+// edgeDied ends the sockets of an edge that is no more.
+func (s *Service) edgeDied(edge string) {
+	for _, so := range s.owners.all() {
+		if began, _, _ := subjects.SplitSocketID(so.id); began == edge {
+			s.log.Warn("a socket's edge has died or gone", "edge", edge, "socket", so.id)
+			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.end(so, "transport close", so.own.state().Rooms) })
+		}
+	}
+}
+
+// TakenOver tells whether this instance took the socket over from another one, and from which.
+func (s *Socket) TakenOver() (Takeover, bool) {
+	if s.own == nil || s.own.takeover == nil {
+		return Takeover{}, false
+	}
+	return *s.own.takeover, true
+}
+
+// handlers are those of the socket itself, which only owned sockets have.
+func (s *Socket) handlers() closures {
+	if s.own == nil {
+		return closures{}
+	}
+	s.own.mu.Lock()
+	defer s.own.mu.Unlock()
+	return s.own.closures
+}
+
+// take returns the socket's own handlers of an event, and forgets those of Once.
+func (s *Socket) take(event string) []*handler {
+	if s.own == nil {
+		return nil
+	}
+	s.own.mu.Lock()
+	defer s.own.mu.Unlock()
+	list := s.own.closures.events[event]
+	if slices.ContainsFunc(list, func(h *handler) bool { return h.once }) {
+		s.own.closures.events[event] = slices.DeleteFunc(slices.Clone(list), func(h *handler) bool { return h.once })
+	}
+	return list
+}
+
+// The following register handlers of one socket. They work for sockets that this instance owns, best in OnConnection, and
+// panic for others: a further event of those may come to another instance, where the handler is not.
+
+// On adds a handler of an event of this socket; see Namespace.On for its form. It runs behind those of the namespace.
+func (s *Socket) On(event string, fn any) { s.on("Socket.On", event, fn, false) }
+
+// Once adds a handler that runs for the next such event only.
+func (s *Socket) Once(event string, fn any) { s.on("Socket.Once", event, fn, true) }
+
+func (s *Socket) on(method, event string, fn any, once bool) {
+	checkEvent(method, event)
+	h := newHandler(fmt.Sprintf("%s(%q)", method, event), fn, true)
+	h.once = once
+	s.register(method, func(c *closures) {
+		if c.events == nil {
+			c.events = make(map[string][]*handler)
+		}
+		c.events[event] = append(slices.Clip(c.events[event]), h)
+	})
+}
+
+// Off removes all handlers of an event that On and Once have added to this socket.
+func (s *Socket) Off(event string) {
+	s.register("Socket.Off", func(c *closures) { delete(c.events, event) })
+}
+
+// OnAny adds a handler that sees every event of this socket.
+func (s *Socket) OnAny(handler func(event string, args Args)) {
+	s.register("Socket.OnAny", func(c *closures) {
+		c.any = append(slices.Clip(c.any), func(_ *Socket, event string, args Args) { handler(event, args) })
+	})
+}
+
+// Use adds a middleware for the events of this socket; see Namespace.UsePacket.
+func (s *Socket) Use(middleware func(*Packet) error) {
+	s.register("Socket.Use", func(c *closures) {
+		c.packets = append(slices.Clip(c.packets), func(_ *Socket, p *Packet) error { return middleware(p) })
+	})
+}
+
+// OnDisconnect adds a handler that runs when this socket has gone; see Namespace.OnDisconnect.
+func (s *Socket) OnDisconnect(handler func(reason string)) {
+	s.register("Socket.OnDisconnect", func(c *closures) {
+		c.disconnect = append(slices.Clip(c.disconnect), func(_ *Socket, reason string) { handler(reason) })
+	})
+}
+
+// OnHandover adds a handler that runs when this instance stops owning the socket; see Namespace.OnHandover.
+func (s *Socket) OnHandover(handler func(reason string)) {
+	s.register("Socket.OnHandover", func(c *closures) {
+		c.handover = append(slices.Clip(c.handover), func(_ *Socket, reason string) { handler(reason) })
+	})
+}
+
+func (s *Socket) register(method string, add func(*closures)) {
+	if s.own == nil {
+		panic(fmt.Sprintf("backend: %s: this instance does not own the socket; register in OnConnection of a namespace with backend.Owned(), "+
+			"or use the handlers of the namespace", method))
+	}
+	s.own.mu.Lock()
+	defer s.own.mu.Unlock()
+	add(&s.own.closures)
+}

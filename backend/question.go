@@ -1,0 +1,211 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/wire/msg"
+)
+
+// How long a question to many waits when nobody has announced himself: for the first answer, then until it is quiet.
+const (
+	firstAnswer = time.Second
+	quietAfter  = 250 * time.Millisecond
+)
+
+// bounded gives a question's context its deadline and counts the question; done must be called.
+func (s *Service) bounded(ctx context.Context, atMost time.Duration) (bound context.Context, done func(), err error) {
+	if err := s.reachable(); err != nil {
+		return nil, nil, err
+	}
+	if n := s.questions.Add(1); n > int64(s.set.limits.Questions) {
+		s.questions.Add(-1)
+		return nil, nil, failure(TooMany, "%d questions are under way (Limits.Questions)", n-1)
+	}
+	bound, cancel := context.WithTimeout(ctx, atMost)
+	return bound, func() {
+		cancel()
+		s.questions.Add(-1)
+	}, nil
+}
+
+// request asks whoever answers first, an edge about one of its sockets.
+func (s *Service) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
+	bound, done, err := s.bounded(ctx, atMost)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	answer, err := s.nc.RequestMsgWithContext(bound, m)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, because(UnknownSocket, err, "the socket's edge is not there")
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, sendError(err, m, s.nc)
+	}
+	if err := answerError(answer.Header); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// gathering takes the answers to a question to many. take is given each; it says of which member it is the last one, ""
+// for none, nameless for one that does not say who it is. finished tells whether nothing more will come, once all known
+// members have said their last.
+type gathering struct {
+	members  func() (all []string, changed <-chan struct{}) // who must answer
+	lives    func(member string) bool
+	take     func(m *nats.Msg) (member string, err error)
+	finished func() bool
+}
+
+const nameless = "?"
+
+// gather asks many and waits until all have answered that lived when they were asked, have died meanwhile, or the context
+// ends. silent are those who have not. When nobody is known, it waits until it is quiet.
+func (s *Service) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent []string, err error) {
+	answers, stop, err := s.answers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	waiting, changed := g.members()
+	m.Reply = answers.inbox
+	if err := s.publish(m); err != nil {
+		return nil, err
+	}
+	known := len(waiting) > 0
+	quiet := time.NewTimer(firstAnswer)
+	defer quiet.Stop()
+	var dead []string
+	size, unnamed := 0, 0
+	for {
+		if known && len(waiting) <= unnamed && g.finished() {
+			return dead, nil
+		}
+		select {
+		case answer := <-answers.messages:
+			if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
+				return append(dead, waiting...), nil // nobody is there
+			}
+			if size += len(answer.Data); size > s.set.limits.AnswerBytes {
+				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", s.set.limits.AnswerBytes)
+			}
+			member, err := g.take(answer)
+			if err != nil {
+				return waiting, err
+			}
+			if member == nameless {
+				unnamed++
+			}
+			waiting = slices.DeleteFunc(waiting, func(w string) bool { return w == member })
+			quiet.Reset(quietAfter)
+		case <-changed:
+			_, changed = g.members()
+			for _, member := range waiting {
+				if !g.lives(member) {
+					dead = append(dead, member)
+				}
+			}
+			waiting = slices.DeleteFunc(waiting, func(w string) bool { return slices.Contains(dead, w) })
+		case <-quiet.C:
+			if !known && g.finished() {
+				return nil, nil
+			}
+			quiet.Reset(quietAfter)
+		case <-ctx.Done():
+			return append(dead, waiting...), nil
+		}
+	}
+}
+
+// inbox is where the answers to one question come in.
+type inbox struct {
+	inbox    string
+	messages chan *nats.Msg
+}
+
+// answers subscribes an inbox; stop ends it.
+func (s *Service) answers(ctx context.Context) (*inbox, func(), error) {
+	in := &inbox{inbox: s.nc.NewInbox(), messages: make(chan *nats.Msg, 64)}
+	ctx, cancel := context.WithCancel(ctx)
+	sub, err := s.nc.Subscribe(in.inbox, func(m *nats.Msg) {
+		select {
+		case in.messages <- m:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		cancel()
+		return nil, nil, sendError(err, &nats.Msg{Subject: in.inbox}, s.nc)
+	}
+	return in, func() {
+		cancel()
+		_ = sub.Unsubscribe()
+	}, nil
+}
+
+// everyEdge asks all edges, whose answers have the form of msg.Answer, perhaps in parts, and gives each to take. Edges
+// that did not answer make the error NoAnswer; what the others said was taken all the same.
+func (s *Service) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
+	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+	if err != nil {
+		return err
+	}
+	defer done()
+	answered := 0
+	silent, err := s.gather(bound, m, &gathering{
+		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
+		take: func(m *nats.Msg) (string, error) {
+			if err := answerError(m.Header); err != nil {
+				return "", err
+			}
+			a, err := msg.ParseAnswer(m.Data)
+			if err != nil {
+				return "", nil // nobody's answer
+			}
+			if err := take(&a); err != nil {
+				return "", err
+			}
+			if !msg.IsLastPart(m.Header.Get(msg.HeaderPart)) {
+				return "", nil
+			}
+			answered++
+			return a.Edge, nil
+		},
+	})
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case len(silent) > 0:
+		return &SilentEdges{Edges: silent}
+	case answered == 0:
+		return failure(NoAnswer, "no edge answered")
+	}
+	return nil
+}
+
+// ask asks the edge of the one socket that the target is, or all edges, and gives each answer to take.
+func (t Target) ask(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
+	s := t.ns.svc
+	if t.single() == "" {
+		return s.everyEdge(ctx, m, take)
+	}
+	answer, err := s.request(ctx, m, s.set.limits.Wait)
+	if err != nil {
+		return err
+	}
+	a, err := msg.ParseAnswer(answer.Data)
+	if err != nil {
+		return because(Refused, err, "%s", m.Subject)
+	}
+	return take(&a)
+}

@@ -1,0 +1,154 @@
+package backend
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// ServerSideEmit sends an event to all other services that handle the namespace, in every process: those with
+// OnServerSide. Clients and edges never see it. It does not wait; the errors are those of Target.Emit.
+func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+	m, err := n.serviceEvent(event, args)
+	if err != nil {
+		return err
+	}
+	return n.svc.publish(m)
+}
+
+// ServiceResponses are the acks of other services to one event.
+type ServiceResponses struct {
+	Answers []ServiceResponse // in the order in which they came
+	Failed  map[string]error  // the instances whose handler failed, by name
+	Silent  []string          // the instances of this group that live, handle the namespace, and did not answer
+}
+
+// ServiceResponse is the ack of one instance.
+type ServiceResponse struct {
+	Instance string
+	Args     Args
+}
+
+// ServerSideEmitWithAck sends an event as ServerSideEmit does, and waits for the acks of all other instances of this
+// service's group that handle the namespace; those of other groups are taken while it waits. It waits until the context
+// ends, and not longer than Limits.Wait. If somebody fails or is silent, the error is NoAnswer, or the context's; the
+// responses are valid with every error. The service must have been started.
+func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (ServiceResponses, error) {
+	r := ServiceResponses{Failed: make(map[string]error)}
+	s := n.svc
+	m, err := n.serviceEvent(event, args)
+	if err != nil {
+		return r, err
+	}
+	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+	if err != nil {
+		return r, err
+	}
+	defer done()
+	r.Silent, err = s.gather(bound, m, &gathering{
+		members: func() ([]string, <-chan struct{}) {
+			return slices.Collect(maps.Keys(s.peers.handling(n.name))), nil
+		},
+		lives:    func(instance string) bool { return s.peers.handling(n.name)[instance] },
+		finished: func() bool { return true },
+		take: func(m *nats.Msg) (string, error) {
+			from := m.Header.Get(msg.HeaderFrom)
+			if err := answerError(m.Header); err != nil {
+				r.Failed[from] = err
+				return from, nil
+			}
+			args, err := parseArgs(m.Data, m.Header, 0)
+			if err != nil {
+				r.Failed[from] = err
+				return from, nil
+			}
+			r.Answers = append(r.Answers, ServiceResponse{from, args})
+			return from, nil
+		},
+	})
+	switch {
+	case err != nil:
+		return r, err
+	case ctx.Err() != nil:
+		return r, ctx.Err()
+	case len(r.Silent)+len(r.Failed) > 0:
+		return r, failure(NoAnswer, "%d instances answered, %d failed, %d are silent", len(r.Answers), len(r.Failed), len(r.Silent))
+	}
+	return r, nil
+}
+
+// serviceEvent makes the message of an event for services.
+func (n *Namespace) serviceEvent(event string, args []any) (*nats.Msg, error) {
+	if t := n.target(); t.err != nil {
+		return nil, t.err
+	}
+	body, header, err := eventBody(event, args)
+	if err != nil {
+		return nil, err
+	}
+	tail, _ := subjects.AppendEvent(nil, event) // checked by eventBody
+	m := &nats.Msg{Subject: string(n.svc.prefix.AppendService(nil, n.token, string(tail))), Data: body, Header: header}
+	setHeader(m, msg.HeaderFrom, n.svc.Instance())
+	return m, nil
+}
+
+// handleService puts an event of another service in that one's lane.
+func (s *Service) handleService(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
+	from := m.Header.Get(msg.HeaderFrom)
+	event, err := subjects.Event(sub.Event)
+	switch {
+	case err != nil:
+		s.bad(m, "it is not the event of a service")
+		return
+	case from == s.Instance() || len(ns.rules.service[event]) == 0:
+		return
+	}
+	s.lanes.event(laneKey{ns.token, from}, len(m.Data)+len(m.Subject), func() {
+		args, err := parseArgs(m.Data, m.Header, 1)
+		if err != nil {
+			s.report(ns, event, "", err)
+			return
+		}
+		ack := s.serviceAck(m.Reply)
+		for _, h := range ns.rules.service[event] {
+			if err := h.call(s.ctx, nil, args, ack); err != nil {
+				s.report(ns, event, "", err)
+				s.answerFailed(m.Reply, err)
+			}
+		}
+	})
+}
+
+// serviceAck is the Ack of an event of another service.
+func (s *Service) serviceAck(reply string) Ack {
+	return newAck(func(args []any) error {
+		if reply == "" {
+			return nil
+		}
+		body, header, err := ackBody(args)
+		if err != nil {
+			return err
+		}
+		m := &nats.Msg{Subject: reply, Data: body, Header: header}
+		setHeader(m, msg.HeaderFrom, s.Instance())
+		return s.publish(m)
+	})
+}
+
+// answerFailed tells another service that the handler failed: it is one of ours, and need not wait.
+func (s *Service) answerFailed(reply string, why error) {
+	if reply == "" {
+		return
+	}
+	m := &nats.Msg{Subject: reply}
+	setHeader(m, msg.HeaderError, headerText(why.Error()))
+	setHeader(m, msg.HeaderFrom, s.Instance())
+	if err := s.publish(m); err != nil {
+		s.log.Warn("another service could not be answered", "error", err)
+	}
+}

@@ -1,0 +1,332 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// Socket is one client in one namespace. There are two kinds, with the same methods:
+//
+//   - In an Owned namespace, the instance that owns the socket has one Socket for it from its middleware to its last
+//     disconnect handler, and knows its rooms, data, user and handshake: reading them costs no round trip.
+//   - Else a Socket is little more than the socket's id. Each event brings a new one; it can be kept. What it does not
+//     know it asks the socket's edge.
+//
+// All methods may be called from several goroutines. Those with a context wait for an answer of the edge: until the
+// context ends, but not longer than Limits.Wait. Inside the middleware of Namespace.Use nothing is asked yet: Join,
+// SetUser and SetData become part of the admission.
+type Socket struct {
+	ns *Namespace
+	id string
+
+	mu        sync.Mutex
+	user      string     // guarded by mu
+	handshake *Handshake // guarded by mu; nil if it is not known here
+	admission *admission // guarded by mu; while the middleware decides
+	left      []string   // guarded by mu; in disconnect handlers: the rooms that the socket was in
+	gone      bool       // guarded by mu
+
+	own *ownership // nil unless this instance owns the socket
+}
+
+// admission is what the middleware has decided so far.
+type admission struct {
+	rooms   []string
+	user    string
+	userSet bool
+	data    json.RawMessage
+}
+
+// ID is the socket's id. It is public and opens nothing.
+func (s *Socket) ID() string { return s.id }
+
+// Namespace is the namespace that the socket is in, by its name also where the handler's one is a pattern.
+func (s *Socket) Namespace() *Namespace { return s.ns }
+
+// User is who the middleware said the socket belongs to. It is known in middleware, in handlers of events, and for owned
+// sockets; else it is empty, and Fetch tells.
+func (s *Socket) User() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admission != nil {
+		return s.admission.user
+	}
+	return s.user
+}
+
+// Handshake is the client's connect request. It is known in middleware, in connection handlers, and for owned sockets;
+// else it is nil, and Fetch tells.
+func (s *Socket) Handshake() *Handshake {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handshake
+}
+
+// Context ends when an owned socket has gone and its last handler has run, or was handed over to another instance; of
+// other sockets, when the service has closed. Handlers get it as their context.
+func (s *Socket) Context() context.Context {
+	if s.own != nil {
+		return s.own.ctx
+	}
+	return s.ns.svc.ctx
+}
+
+// SetUser says who the socket belongs to. It works inside the middleware of Namespace.Use only; the user stays with the
+// socket. It must fit into a header: no control characters, no spaces around it.
+func (s *Socket) SetUser(user string) error {
+	for i := range len(user) {
+		if user[i] < ' ' || user[i] == 0x7F {
+			return failure(BadArguments, "SetUser: %.64q has control characters", user)
+		}
+	}
+	if user != "" && (user[0] == ' ' || user[len(user)-1] == ' ') {
+		return failure(BadArguments, "SetUser: %.64q has spaces around it", user)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admission == nil {
+		return failure(BadArguments, "SetUser works in the middleware of Use only: a socket's user does not change")
+	}
+	s.admission.user, s.admission.userSet = user, true
+	return nil
+}
+
+// target is the socket itself.
+func (s *Socket) target() Target {
+	t := s.ns.target()
+	t.self = s.id
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case t.err != nil:
+	case s.gone:
+		t.err = failure(UnknownSocket, "socket %s has gone", s.id)
+	case s.admission != nil:
+		t.err = failure(BadArguments, "socket %s is not admitted yet: emit from OnConnection", s.id)
+	}
+	return t
+}
+
+// Emit sends an event to the socket's client; see Target.Emit.
+func (s *Socket) Emit(event string, args ...any) error { return s.target().Emit(event, args...) }
+
+// EmitWithAck sends an event to the socket's client and returns what it acks. It waits as long as Timeout says, 30 s by
+// default, and not longer than ctx. The errors are those of Target.Emit, and UnknownSocket (it is not there, or went away
+// meanwhile), NoAnswer (the client did not ack in time) and TooMany (the edge waits for too many acks). In a handler, the
+// further events of the socket wait meanwhile.
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
+	return s.target().askOne(ctx, event, args)
+}
+
+// Timeout is a target of this socket alone whose EmitWithAck waits so long for the ack.
+func (s *Socket) Timeout(d time.Duration) Target { return s.target().Timeout(d) }
+
+// Volatile is a target of this socket alone whose events are dropped when its connection is busy. Followed by To or
+// Except, it is a broadcast as To is.
+func (s *Socket) Volatile() Target { return s.target().Volatile() }
+
+// Compress is a target of this socket alone whose events are, or are not, worth compressing.
+func (s *Socket) Compress(worthIt bool) Target { return s.target().Compress(worthIt) }
+
+// Broadcast is everybody in the namespace but this socket.
+func (s *Socket) Broadcast() Target { return s.others() }
+
+// To is the members of rooms, and other sockets by their ids, but not this socket.
+func (s *Socket) To(roomsOrIDs ...string) Target { return s.others().To(roomsOrIDs...) }
+
+// In is To.
+func (s *Socket) In(roomsOrIDs ...string) Target { return s.others().To(roomsOrIDs...) }
+
+// Except is everybody in the namespace but this socket, the members of rooms, and other sockets by their ids.
+func (s *Socket) Except(roomsOrIDs ...string) Target { return s.others().Except(roomsOrIDs...) }
+
+// others is a target of all but this socket. A socket that has gone can still be talked about.
+func (s *Socket) others() Target {
+	t := s.ns.target()
+	t.sender = s.id
+	return t
+}
+
+// Join puts the socket into rooms. When it returns, what this service sends to them reaches the socket.
+func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	if err := checkRooms(rooms); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if a := s.admission; a != nil {
+		a.rooms = union(a.rooms, rooms)
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	return s.change(ctx, subjects.VerbJoin, rooms, func(state *msg.State) { state.Rooms = union(state.Rooms, rooms) })
+}
+
+// Leave takes the socket out of rooms.
+func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
+	if err := checkRooms(rooms); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if a := s.admission; a != nil {
+		a.rooms = without(a.rooms, rooms)
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	return s.change(ctx, subjects.VerbLeave, rooms, func(state *msg.State) { state.Rooms = without(state.Rooms, rooms) })
+}
+
+// change asks the edge for a change of the socket, and notes it at once for whoever reads on.
+func (s *Socket) change(ctx context.Context, verb string, body any, apply func(*msg.State)) error {
+	answer, err := s.target().command(ctx, verb, body)
+	if err == nil && s.own != nil {
+		s.own.changed(answer.Rev, apply)
+	}
+	return err
+}
+
+// Disconnect ends the socket, and with closeConnection the client's whole connection with its sockets in other
+// namespaces. Either way the official client does not come back by itself.
+func (s *Socket) Disconnect(ctx context.Context, closeConnection bool) error {
+	_, err := s.target().command(ctx, subjects.VerbDisconnect, []bool{closeConnection})
+	return err
+}
+
+// Rooms are the rooms that the socket is in; in disconnect handlers, those that it was in. The socket's own id is not
+// among them. For an owned socket this costs nothing.
+func (s *Socket) Rooms(ctx context.Context) ([]string, error) {
+	s.mu.Lock()
+	switch {
+	case s.admission != nil:
+		defer s.mu.Unlock()
+		return slices.Clone(s.admission.rooms), nil
+	case s.gone:
+		defer s.mu.Unlock()
+		return slices.Clone(s.left), nil
+	}
+	s.mu.Unlock()
+	if s.own != nil {
+		return slices.Clone(s.own.state().Rooms), nil
+	}
+	counts, err := s.target().Rooms(ctx)
+	rooms := make([]string, 0, len(counts))
+	for room := range counts {
+		rooms = append(rooms, room)
+	}
+	slices.Sort(rooms)
+	return rooms, err
+}
+
+// Data unmarshals the object that SetData, here or at any other service, has set into what target points to. If nothing
+// was set it is an empty object. For an owned socket this costs nothing.
+func (s *Socket) Data(ctx context.Context, target any) error {
+	text, err := s.data(ctx)
+	if err != nil {
+		return err
+	}
+	if len(text) == 0 {
+		text = json.RawMessage("{}")
+	}
+	if err := json.Unmarshal(text, target); err != nil {
+		return because(BadArguments, err, "the data of socket %s does not fit %T", s.id, target)
+	}
+	return nil
+}
+
+func (s *Socket) data(ctx context.Context) (json.RawMessage, error) {
+	s.mu.Lock()
+	if a := s.admission; a != nil {
+		defer s.mu.Unlock()
+		return a.data, nil
+	}
+	s.mu.Unlock()
+	if s.own != nil {
+		return s.own.state().Data, nil
+	}
+	all, err := s.target().Data(ctx)
+	return all[s.id], err
+}
+
+// SetData keeps an object with the socket, at its edge: it outlives this instance, and is replaced as a whole. It must
+// marshal as a JSON object of at most 65,536 bytes; the errors are BadArguments and TooLarge, and those of Join.
+func (s *Socket) SetData(ctx context.Context, data any) error {
+	text, err := dataObject(data)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if a := s.admission; a != nil {
+		a.data = text
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	return s.change(ctx, subjects.VerbData, []json.RawMessage{text}, func(state *msg.State) { state.Data = text })
+}
+
+// Fetch asks the socket's edge for all that it knows of the socket.
+func (s *Socket) Fetch(ctx context.Context) (Snapshot, error) {
+	all, err := s.target().Fetch(ctx)
+	if err != nil || len(all) == 0 {
+		return Snapshot{}, err
+	}
+	return all[0], nil
+}
+
+// String is the namespace and the id, for logs.
+func (s *Socket) String() string { return fmt.Sprintf("%s %s", s.ns.name, s.id) }
+
+// dataObject marshals what SetData gets.
+func dataObject(data any) (json.RawMessage, error) {
+	text, err := appendJSON(nil, data)
+	if err != nil {
+		return nil, because(BadArguments, err, "data")
+	}
+	if len(text) == 0 || text[0] != '{' {
+		return nil, failure(BadArguments, "data must be a JSON object, and is %.64s", text)
+	}
+	if err := msg.CheckData(text); err != nil {
+		return nil, because(TooLarge, err, "data")
+	}
+	return text, nil
+}
+
+// checkRooms finds names that cannot be rooms before an edge is asked.
+func checkRooms(rooms []string) error {
+	if len(rooms) == 0 {
+		return failure(BadArguments, "no room is given")
+	}
+	for _, room := range rooms {
+		if subjects.IsSocketID(room) {
+			return failure(BadArguments, "a room cannot have the form of a socket id: %s", room)
+		}
+		if _, err := subjects.AppendRoom(nil, room); err != nil {
+			return because(BadArguments, err, "room %.64q", room)
+		}
+	}
+	return nil
+}
+
+// union and without return new lists, with each room once.
+
+func union(rooms, more []string) []string {
+	rooms = slices.Clone(rooms)
+	for _, room := range more {
+		if !slices.Contains(rooms, room) {
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms
+}
+
+func without(rooms, fewer []string) []string {
+	return slices.DeleteFunc(slices.Clone(rooms), func(room string) bool { return slices.Contains(fewer, room) })
+}

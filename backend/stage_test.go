@@ -1,0 +1,134 @@
+package backend_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/engine/enginetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 10 * time.Second
+
+// stage is NATS, an edge, and what services need.
+type stage struct {
+	*edgetest.Node
+	t    testing.TB
+	nats *natsdtest.Server
+}
+
+func begin(t testing.TB) *stage {
+	t.Helper()
+	server := natsdtest.Start(t)
+	service := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}
+	return &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{
+		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
+	}).Ready()}
+}
+
+// connection is a NATS connection that lasts as long as the test.
+func (s *stage) connection() *nats.Conn {
+	s.t.Helper()
+	return connection(s.t, s.nats.ClientURL())
+}
+
+func connection(t testing.TB, url string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	closed := make(chan struct{})
+	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		nc.Close()
+		<-closed
+	})
+	return nc
+}
+
+// service makes a service that is not started.
+func (s *stage) service(group string, options ...backend.Option) *backend.Service {
+	s.t.Helper()
+	return serviceOn(s.t, s.connection(), s.Talk, group, options...)
+}
+
+func serviceOn(t testing.TB, nc *nats.Conn, talk *enginetest.Conversation, group string, options ...backend.Option) *backend.Service {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(noteWriter{talk}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	io, err := backend.New(nc, group, append([]backend.Option{backend.Logger(log)}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return io
+}
+
+// start starts a service until the test ends.
+func (s *stage) start(io *backend.Service) *backend.Service {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := io.Start(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := io.Close(ctx); err != nil {
+			s.t.Errorf("Close: %v", err)
+		}
+	})
+	return io
+}
+
+type noteWriter struct{ talk *enginetest.Conversation }
+
+func (w noteWriter) Write(p []byte) (int, error) {
+	w.talk.Note("service log: %s", p)
+	return len(p), nil
+}
+
+// client is one client in one namespace.
+type client struct {
+	*enginetest.Client
+	id, head string
+}
+
+func (s *stage) enter(name, namespace string) *client {
+	s.t.Helper()
+	return enter(s.Node, name, namespace, "")
+}
+
+func enter(n *edgetest.Node, name, namespace, auth string) *client {
+	c := &client{Client: n.Dial(name), head: namespace + ","}
+	if namespace == "/" {
+		c.head = ""
+	}
+	c.id = c.Connect(namespace, auth)
+	return c
+}
+
+// emit sends an event; ack is its ack id, or "".
+func (c *client) emit(ack, body string) { c.Send("42" + c.head + ack + body) }
+
+// gets waits for an event as the next frame.
+func (c *client) gets(body string) { c.Expect("42" + c.head + body) }
+
+// acked waits for an ack as the next frame.
+func (c *client) acked(id, body string) { c.Expect("43" + c.head + id + body) }
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	edgetest.Eventually(t, what, ok)
+}

@@ -1,0 +1,235 @@
+package deploy
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	clients  = 200
+	interval = 50 * time.Millisecond // 20 events a second from each
+	// ackTimeout is how long a client waits for an ack, as an application would with socket.timeout(…).emit.
+	ackTimeout = 6 * time.Second
+)
+
+// client is one that emits ["n",0], ["n",1], … and waits for the ack of each.
+type client struct {
+	name string
+	conn *websocket.Conn
+	stop chan struct{} // closed to end the emitting
+	done chan struct{} // closed when the reader has ended
+
+	mu      sync.Mutex
+	sent    int               // guarded by mu
+	waiting map[int]time.Time // guarded by mu: acks that have not come
+	acked   int               // guarded by mu: the newest event that was acked
+	late    int               // guarded by mu: acks that came after their time
+	lost    error             // guarded by mu: why the connection ended before its time
+	leaving bool              // guarded by mu: it ends by itself now
+}
+
+// join connects a client to /work.
+func join(t *testing.T, address, name string) *client {
+	t.Helper()
+	conn, _, err := websocket.DefaultDialer.Dial("ws://"+address+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{name: name, conn: conn, stop: make(chan struct{}), done: make(chan struct{}), waiting: make(map[int]time.Time)}
+	if _, _, err = conn.ReadMessage(); err == nil {
+		err = conn.WriteMessage(websocket.TextMessage, []byte(`40/work,{"client":"`+name+`"}`))
+	}
+	var answer []byte
+	if err == nil {
+		_, answer, err = conn.ReadMessage()
+	}
+	if err != nil || !bytes.HasPrefix(answer, []byte(`40/work,`)) {
+		t.Fatalf("%s: %s, %v", name, answer, err)
+	}
+	return c
+}
+
+// run emits and reads until stop is closed and finish is called.
+func (c *client) run(running *sync.WaitGroup) {
+	running.Go(c.read)
+	running.Go(func() {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-c.stop:
+				return
+			case <-c.done:
+				return
+			case <-ticker.C:
+			}
+			c.mu.Lock()
+			c.sent = n + 1
+			c.waiting[n] = time.Now()
+			err := c.conn.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `42/work,%d["n",%d]`, n, n))
+			c.mu.Unlock()
+			if err != nil {
+				return // the reader tells
+			}
+		}
+	})
+}
+
+func (c *client) read() {
+	defer close(c.done)
+	for {
+		_, data, err := c.conn.ReadMessage()
+		text := string(data)
+		switch {
+		case err != nil:
+			c.broken(err)
+			return
+		case text == "2":
+			c.mu.Lock()
+			_ = c.conn.WriteMessage(websocket.TextMessage, []byte("3"))
+			c.mu.Unlock()
+		case strings.HasPrefix(text, "43/work,"):
+			head, _, _ := strings.Cut(text[len("43/work,"):], "[")
+			n, _ := strconv.Atoi(head)
+			c.mu.Lock()
+			if at, waits := c.waiting[n]; !waits {
+				c.lost = fmt.Errorf("ack %d came twice", n)
+			} else if time.Since(at) > ackTimeout {
+				c.late++
+			}
+			delete(c.waiting, n)
+			c.acked = max(c.acked, n)
+			c.mu.Unlock()
+		default:
+			c.broken(fmt.Errorf("it was told %s", text))
+		}
+	}
+}
+
+func (c *client) broken(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.leaving && c.lost == nil {
+		c.lost = err
+	}
+}
+
+// unanswered is how many acks have not come.
+func (c *client) unanswered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting)
+}
+
+// crowd is all clients, spread over the edges.
+type crowd struct {
+	t       *testing.T
+	all     []*client
+	running sync.WaitGroup
+	once    sync.Once
+}
+
+func gather(t *testing.T, edges []string) *crowd {
+	t.Helper()
+	c := &crowd{t: t}
+	for i := range clients {
+		c.all = append(c.all, join(t, edges[i%len(edges)], fmt.Sprint(i)))
+	}
+	for _, one := range c.all {
+		one.run(&c.running)
+	}
+	t.Cleanup(c.disperse)
+	return c
+}
+
+// served waits until each client has an ack of something that it sent from now on.
+func (c *crowd) served(what string) {
+	c.t.Helper()
+	for _, one := range c.all {
+		one.mu.Lock()
+		now := one.sent
+		one.mu.Unlock()
+		eventually(c.t, what, func() bool {
+			one.mu.Lock()
+			defer one.mu.Unlock()
+			return one.acked >= now
+		})
+	}
+}
+
+// quiet ends the emitting and waits until every ack has come or cannot come any more.
+func (c *crowd) quiet() {
+	c.t.Helper()
+	for _, one := range c.all {
+		close(one.stop)
+	}
+	for end := time.Now().Add(ackTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		waiting := 0
+		for _, one := range c.all {
+			waiting += one.unanswered()
+		}
+		if waiting == 0 {
+			return
+		}
+	}
+}
+
+// disperse ends all clients.
+func (c *crowd) disperse() {
+	c.once.Do(func() {
+		for _, one := range c.all {
+			one.mu.Lock()
+			one.leaving = true
+			one.mu.Unlock()
+			_ = one.conn.Close()
+		}
+		c.running.Wait()
+	})
+}
+
+// journal is what the instances handled, by client.
+type journal struct {
+	mu      sync.Mutex
+	entries map[string][]entry // guarded by mu
+}
+
+// entry is one event, handled at a time of this machine's clock.
+type entry struct {
+	at       int64
+	n        int
+	instance string
+}
+
+func listen(t *testing.T, nc *nats.Conn) *journal {
+	t.Helper()
+	j := &journal{entries: make(map[string][]entry)}
+	sub, err := nc.Subscribe("journal", func(m *nats.Msg) {
+		var e entry
+		var client string
+		if _, err := fmt.Sscan(string(m.Data), &e.at, &client, &e.n, &e.instance); err != nil {
+			t.Errorf("the journal has %s: %v", m.Data, err)
+		}
+		j.mu.Lock()
+		j.entries[client] = append(j.entries[client], e)
+		j.mu.Unlock()
+	})
+	if err == nil {
+		_ = sub.SetPendingLimits(-1, -1)
+		_, err = nc.Subscribe(">", func(*nats.Msg) {}) // a tap: nobody ever hears "no responders"
+	}
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}

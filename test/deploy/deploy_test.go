@@ -1,0 +1,130 @@
+package deploy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// tally is what became of all events.
+type tally struct {
+	sent, lost, doubled, reordered int
+	moves                          int // how often a client's events went on at another instance
+	unanswered, late               int
+	disconnected                   int
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d events sent, %d lost, %d doubled, %d reordered; %d acks did not come, %d came late; %d clients disconnected",
+		t.sent, t.lost, t.doubled, t.reordered, t.unanswered, t.late, t.disconnected)
+}
+
+// count compares what clients sent with what instances handled.
+func (c *crowd) count(j *journal) (sum tally) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, one := range c.all {
+		one.mu.Lock()
+		entries := j.entries[one.name]
+		slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
+		seen := make([]int, one.sent)
+		last := -1
+		for i, e := range entries {
+			seen[e.n]++
+			if i > 0 && e.instance != entries[i-1].instance {
+				sum.moves++
+			}
+			if e.n < last {
+				sum.reordered++
+			}
+			last = max(last, e.n)
+		}
+		for _, times := range seen {
+			switch {
+			case times == 0:
+				sum.lost++
+			case times > 1:
+				sum.doubled++
+			}
+		}
+		sum.sent += one.sent
+		sum.unanswered += len(one.waiting)
+		sum.late += one.late
+		if one.lost != nil {
+			sum.disconnected++
+			c.t.Logf("client %s: %v", one.name, one.lost)
+		}
+		one.mu.Unlock()
+	}
+	return sum
+}
+
+// roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.
+func roll(t *testing.T, end func(*process)) tally {
+	urls := natsCluster(t)
+	j := listen(t, connect(t, urls[2]))
+	edges := []string{edgeAt(t, "edge 0", urls[0]), edgeAt(t, "edge 1", urls[1])}
+	var workers []*process
+	for i := range 3 {
+		workers = append(workers, workerAt(t, fmt.Sprint("instance ", i), urls[i]))
+	}
+	c := gather(t, edges)
+	c.served("all clients are served")
+	for i := range workers {
+		replacement := workerAt(t, fmt.Sprint("instance ", 3+i), urls[(i+1)%3])
+		end(workers[i])
+		workers[i] = replacement
+		c.served("all clients are served after the end of an instance")
+	}
+	c.quiet()
+	sum := c.count(j)
+	t.Log(sum)
+	c.disperse()
+	return sum
+}
+
+// With SIGTERM nothing at all happens to an event.
+func TestRollingRestart(t *testing.T) {
+	sum := roll(t, func(p *process) {
+		p.kill(syscall.SIGTERM)
+		if p.err != nil {
+			t.Errorf("%s ended with %v", p.name, p.err)
+		}
+	})
+	if want := (tally{sent: sum.sent, moves: sum.moves}); sum != want {
+		t.Errorf("%s", sum)
+	}
+}
+
+// lossyFor is the most that a client may lose of its owner's death: what it emitted until the edge noticed that three beats did not
+// come, and what a busy machine adds to that.
+const lossyFor = 6 * time.Second
+
+func TestInstancesAreKilled(t *testing.T) {
+	checkDeaths(t, roll(t, func(p *process) { p.kill(syscall.SIGKILL) }))
+}
+
+// An instance that is stopped, and wakes up when its sockets have found others, must not handle what it still has.
+func TestInstancesAreStopped(t *testing.T) {
+	var asleep []*process
+	sum := roll(t, func(p *process) {
+		_ = p.command.Process.Signal(syscall.SIGSTOP)
+		asleep = append(asleep, p)
+		if len(asleep) > 1 { // wakes while the next one sleeps
+			_ = asleep[len(asleep)-2].command.Process.Signal(syscall.SIGCONT)
+		}
+	})
+	checkDeaths(t, sum)
+}
+
+func checkDeaths(t *testing.T, sum tally) {
+	t.Helper()
+	lossy := sum.moves * int(lossyFor/interval)
+	if sum.disconnected > 0 || sum.doubled > 0 || sum.reordered > 0 || sum.lost > lossy {
+		t.Errorf("%s (at most %d may be lost)", sum, lossy)
+	}
+	t.Logf("DEPLOY: instances that die without a word: %s, in %d changes of a client's owner", sum, sum.moves)
+}
