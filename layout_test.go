@@ -23,7 +23,7 @@ var layers = map[string][]string{
 	"engine/enginetest":        {},
 	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
 	"backend":                  {"subjects", "wire/msg", "internal/liveness"},
-	"cluster":                  {"bus", "subjects", "wire/msg", "internal/liveness", "internal/tally"},
+	"cluster":                  {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/tally"},
 	"edge/edgetest":            {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
 	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                    {"internal/tally"},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -113,7 +114,10 @@ func start(t *testing.T, name string, args ...string) *program {
 	if err != nil {
 		t.Fatalf("the programs do not build: %v", err)
 	}
-	args = append(args, "--listen="+freeAddress(t), "--admin.listen="+freeAddress(t), "--log.level=debug")
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--listen=") }) {
+		args = append(args, "--listen="+freeAddress(t))
+	}
+	args = append(args, "--admin.listen="+freeAddress(t), "--log.level=debug")
 	if name == "embedded" {
 		args = append(args, "--embedded.listen="+freeAddress(t))
 	}
@@ -256,12 +260,17 @@ func (p *program) control() *httptest.Server {
 // run runs one script with `node --test` against the program, and shows what it printed if it fails.
 func (p *program) run(t *testing.T, script string, environment ...string) {
 	t.Helper()
+	runScript(t, script, append(environment,
+		"PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+}
+
+func runScript(t *testing.T, script string, environment ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*deadline)
 	defer cancel()
 	command := exec.CommandContext(ctx, "node", "--test", "--test-reporter=spec", script)
 	command.WaitDelay = time.Second
-	command.Env = append(os.Environ(), append(environment,
-		"PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+	command.Env = append(os.Environ(), environment...)
 	output, err := command.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:

@@ -122,6 +122,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.chat.ask.all", "sio.chat.fetch.all", "sio.chat.data.all", "sio.chat.rooms.all",
 				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.id + ".1", "orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
+				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
 			},
 			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
 		},
@@ -130,16 +131,19 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.id, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.id,
 				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.id, "sio.secret.fetch.all", "sio.secret.data.all", "sio.secret.rooms.all",
 				"sio.secret.ack." + s.secret.id + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
+				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
+				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
 			},
-			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
+			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},
 		"news": {
 			publish: []string{
 				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.id, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
 				"sio.chat.ask.room.news", "sio.chat.fetch.room.news", "sio.chat.data.room.news", "sio.chat.rooms.room.news",
 				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
+				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye", "sio.$edge." + s.ID + ".pong.x",
 			},
-			subscribe: []string{">", "sio.chat.on.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
+			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
 		},
 	} {
 		u := s.as(name)
