@@ -14,13 +14,14 @@ var layers = map[string][]string{
 	"wire/eio":                 {},
 	"wire/sio":                 {},
 	"wire/msg":                 {},
+	"wire/msgpack":             {"wire/sio"},
 	"subjects":                 {},
 	"internal/tally":           {},
 	"internal/liveness":        {},
 	"bus":                      {"internal/tally"},
 	"engine":                   {"wire/eio", "internal/tally"},
 	"engine/enginetest":        {},
-	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "internal/liveness", "internal/tally"},
+	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
 	"backend":                  {"subjects", "wire/msg", "internal/liveness"},
 	"cluster":                  {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/tally"},
 	"edge/edgetest":            {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
@@ -51,7 +52,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "subjects", "internal/liveness", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/tally", "web"}
 
 const module = "partyline"
 

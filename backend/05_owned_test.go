@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,81 +143,93 @@ func TestEventsOfAnOwnedSocketKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// deploy is what the instances of a test tell.
+type deploy struct {
+	*stage
+	taken chan string // how sockets were taken over
+	ends  chan string // what OnHandover and OnDisconnect heard
+
+	mu     sync.Mutex
+	events map[string][]int // guarded by mu; by socket
+}
+
+// instance starts an instance, which the test closes.
+func (d *deploy) instance() *backend.Service {
+	d.t.Helper()
+	io := d.service("chat")
+	chat := io.Of("/chat", backend.Owned())
+	chat.Use(func(so *backend.Socket) error {
+		return errors.Join(so.SetUser("u"), so.Join(so.Context(), "room"))
+	})
+	chat.OnConnection(func(so *backend.Socket) {
+		if from, yes := so.TakenOver(); yes {
+			var data map[string]string
+			_ = so.Data(so.Context(), &data)
+			rooms, _ := so.Rooms(so.Context())
+			d.taken <- fmt.Sprint(from.From, data["saved by"] == from.From, rooms, so.User(), so.Handshake().Query["EIO"])
+		}
+	})
+	chat.On("n", func(so *backend.Socket, n int) int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.events[so.ID()] = append(d.events[so.ID()], n)
+		return n
+	})
+	chat.OnDisconnect(func(so *backend.Socket, reason string) { d.ends <- "disconnected: " + reason })
+	chat.OnHandover(func(so *backend.Socket, reason string) {
+		if err := so.SetData(so.Context(), map[string]string{"saved by": io.Instance()}); err != nil {
+			reason = err.Error()
+		}
+		d.ends <- reason
+	})
+	if err := io.Start(context.Background()); err != nil {
+		d.t.Fatal(err)
+	}
+	return io
+}
+
+// close closes an instance, and wants its sockets at the next one.
+func (d *deploy) close(io *backend.Service, sockets int) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := io.Close(ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	for range sockets {
+		if reason := <-d.ends; reason != "leaving" {
+			d.t.Fatalf("handed over with %s", reason)
+		}
+		if got, want := <-d.taken, fmt.Sprint(io.Instance(), true, []string{"room"}, "u", "4"); got != want {
+			d.t.Fatalf("taken over: %s, want %s", got, want)
+		}
+	}
+}
+
 // When an instance leaves, the next one gets its sockets and all of their events, once and in order, and no client
 // notices.
 func TestADeployThatNobodyNotices(t *testing.T) {
+	t.Parallel()
 	s, second := twoEdges(t)
-	type heard struct {
-		mu     sync.Mutex
-		events map[string][]int
-	}
-	all := &heard{events: map[string][]int{}}
-	taken := make(chan string, 100)
-	saved := make(chan string, 100)
-	instance := func() *backend.Service {
-		io := s.service("chat")
-		chat := io.Of("/chat", backend.Owned())
-		chat.OnConnection(func(so *backend.Socket) {
-			if from, yes := so.TakenOver(); yes {
-				var data map[string]string
-				_ = so.Data(so.Context(), &data)
-				rooms, _ := so.Rooms(so.Context())
-				taken <- fmt.Sprint(from.From, data["saved by"] == from.From, rooms, so.User(), so.Handshake().Query["EIO"])
-			}
-		})
-		chat.Use(func(so *backend.Socket) error {
-			_ = so.SetUser("u")
-			return so.Join(so.Context(), "room")
-		})
-		chat.On("n", func(so *backend.Socket, n int) int {
-			all.mu.Lock()
-			defer all.mu.Unlock()
-			all.events[so.ID()] = append(all.events[so.ID()], n)
-			return n
-		})
-		chat.OnDisconnect(func(so *backend.Socket, reason string) { saved <- "disconnected " + reason })
-		chat.OnHandover(func(so *backend.Socket, reason string) {
-			if err := so.SetData(so.Context(), map[string]string{"saved by": io.Instance()}); err != nil {
-				saved <- err.Error()
-				return
-			}
-			saved <- reason
-		})
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := io.Start(ctx); err != nil {
-			t.Fatal(err)
-		}
-		return io
-	}
-	old := instance()
+	d := &deploy{stage: s, taken: make(chan string, 100), ends: make(chan string, 100), events: map[string][]int{}}
+	old := d.instance()
 	clients := []*client{s.enter("ann", "/chat"), enter(second, "bob", "/chat", "")}
 	const many, perRound = 4, 200
 	var sending sync.WaitGroup
 	for _, c := range clients {
 		sending.Go(func() {
+			pace := time.NewTicker(500 * time.Microsecond)
+			defer pace.Stop()
 			for i := range many * perRound {
 				c.emit("9", fmt.Sprintf(`["n",%d]`, i))
-				time.Sleep(500 * time.Microsecond) // a client's pace; nothing depends on it
+				<-pace.C
 			}
 		})
 	}
 	for range many - 1 {
-		next := instance()
-		eventually(t, "some events have come", func() bool { all.mu.Lock(); defer all.mu.Unlock(); return len(all.events) == 2 })
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		if err := old.Close(ctx); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
-		for range clients {
-			if reason := <-saved; reason != "leaving" {
-				t.Fatalf("handed over with %s", reason)
-			}
-			if got, want := <-taken, fmt.Sprint(old.Instance(), true, []string{"room"}, "u", "4"); got != want {
-				t.Fatalf("taken over: %s, want %s", got, want)
-			}
-		}
+		next := d.instance()
+		eventually(t, "events have come", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return len(d.events) == len(clients) })
+		d.close(old, len(clients))
 		old = next
 	}
 	sending.Wait()
@@ -226,21 +237,17 @@ func TestADeployThatNobodyNotices(t *testing.T) {
 		for i := range many * perRound {
 			c.acked("9", fmt.Sprintf("[%d]", i))
 		}
-		all.mu.Lock()
-		if got := all.events[c.id]; len(got) != many*perRound || !slices.IsSorted(got) {
+		d.mu.Lock()
+		if got := d.events[c.id]; len(got) != many*perRound || !slices.IsSorted(got) {
 			t.Errorf("the events came as %v", got)
 		}
-		all.mu.Unlock()
+		d.mu.Unlock()
 		c.Hangup()
 	}
 	for range clients {
-		if got := <-saved; !strings.HasPrefix(got, "disconnected transport close") {
+		if got := <-d.ends; got != "disconnected: transport close" {
 			t.Errorf("the end was %s", got)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := old.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
+	d.close(old, 0)
 }

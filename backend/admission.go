@@ -44,7 +44,7 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.admits() {
 		return
 	}
-	s.lanes.always(laneKey{ns.token, from.socket}, func() { s.admit(ns, m, from) })
+	s.lanes.event(laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply), func() { s.admit(ns, m, from) })
 }
 
 // admit asks the middleware about a newcomer and answers the edge.
@@ -92,6 +92,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
 	case so.ns.rules.owned:
 		var free bool
 		if free, err = s.claim(so, m.Reply, body, a); !free {
+			s.recent.drop(so.id)
 			s.answerAgain(m)
 			return false
 		}
@@ -101,6 +102,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
 		err = s.reply(m.Reply, nil, body)
 	}
 	if err != nil {
+		s.recent.drop(so.id)
 		s.report(so.ns, "connect", so.id, err)
 	}
 	return err == nil

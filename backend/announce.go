@@ -85,6 +85,22 @@ func (s *Service) say(word string) error {
 	})
 }
 
+// ownAnnouncement is what the instance says of itself.
+func (s *Service) ownAnnouncement() msg.InstanceAnnouncement { return s.announcementOf(s.Instance()) }
+
+func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
+	a := msg.InstanceAnnouncement{
+		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
+	}
+	for _, n := range s.everyNamespace() {
+		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
+			a.Namespaces = append(a.Namespaces, n.name)
+		}
+	}
+	slices.Sort(a.Namespaces)
+	return a
+}
+
 // announce says hello, and waits a moment for the edges that answer.
 func (s *Service) announce(ctx context.Context) error {
 	answered := make(chan struct{}, 1)
