@@ -31,6 +31,7 @@ var layers = map[string][]string{
 	"internal/natsd":           {},
 	"internal/natsd/natsdtest": {},
 	"test/deploy/worker":       {"backend"},
+	"examples/chat":            {"backend"},
 	"cmd/internal/node":        {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
 	"cmd/edge":                 {"cmd/internal/node", "config"},
 	"cmd/embedded":             {"cmd/internal/node", "config", "internal/natsd"},
@@ -39,7 +40,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/deploy/worker"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "test/deploy/worker", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},

@@ -32,7 +32,8 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator), "partyline/cmd/edge", "partyline/cmd/embedded")
+	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator),
+		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/examples/chat")
 	if output, err := command.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%w\n%s", err, output)
 	}
