@@ -67,7 +67,7 @@ function withoutSecrets(line) {
     .replace(/("sid\\*":\\*")[\w.-]*/g, '$1<sid>')
     .replace(/\bio=[\w.-]{20,}/g, 'io=<sid>')
     .replace(/127\.0\.0\.1:\d+/g, '<server>')
-    .replace(/(case=|"case":")\w+/g, '$1<case>')
+    .replace(/(case=|"case":"|\/(?:owned|stateless)-)\w+/g, '$1<case>')
     .replace(/"issued":\d{13}\b/g, '"issued":<time>')
     .replace(/"time":"\w{3} \w{3} \d\d \d{4} [\d:]{8} GMT[+-]\d{4} \([^)]*\)"/g, '"time":"<time>"');
 }
