@@ -23,9 +23,9 @@ for (const [name, settings] of Object.entries(servers)) {
     next(error);
   });
   io.of('/slow').use((socket, next) => setTimeout(next, 100)).on('connection', serve);
-  serveScripted(io, (socket, line) => {
+  serveScripted(io, (socket, line, lane = 'server') => {
     const { query, auth } = socket.handshake;
-    process.send({ tag: query.case, actor: `server ${auth.name}`, line });
+    process.send({ tag: query.case, actor: `${lane} ${auth.name}`, line });
   });
   await new Promise((resolve) => { http.listen(0, '127.0.0.1', resolve); });
   urls[name] = `http://127.0.0.1:${http.address().port}`;

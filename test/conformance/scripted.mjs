@@ -13,12 +13,13 @@ for (const event of ['uncaughtException', 'unhandledRejection']) {
   });
 }
 
-// serveScripted makes the namespaces of the application. tell notes what one socket's side of it has seen.
+// serveScripted makes the namespaces of the application. tell notes what one socket's side of it has seen, and the
+// catch-all listener apart: where several events come at once, the reference runs it for all of them first.
 export function serveScripted(io, tell) {
   for (const name of ['/owned', '/stateless', /^\/(owned|stateless)-.*$/]) {
     const namespace = io.of(name);
     [0, 1, 2].forEach((i) => namespace.use((socket, next) => admit(socket, i, next, tell)));
-    namespace.on('connection', (socket) => serve(socket, (line) => tell(socket, line)));
+    namespace.on('connection', (socket) => serve(socket, (line, lane) => tell(socket, line, lane)));
   }
 }
 
@@ -35,12 +36,12 @@ function admit(socket, i, next, tell) {
   const refusal = Object.assign(new Error('not you'), step === 'refuse with data' ? { data: { code: 7 } } : {});
   switch (step) {
     case 'pass': next(); break;
-    case 'pass later': setTimeout(next, 30); break;
+    case 'pass later': setTimeout(next, 80); break;
     case 'join': socket.join(['lobby', 'hall']); next(); break;
     case 'leave': socket.leave('hall'); next(); break;
     case 'data': socket.data.plan = 'pro'; next(); break;
     case 'refuse': case 'refuse with data': next(refusal); break;
-    case 'refuse later': setTimeout(() => next(refusal), 30); break;
+    case 'refuse later': setTimeout(() => next(refusal), 80); break;
     case 'throw': throw new Error(thrown);
   }
 }
@@ -59,7 +60,7 @@ function serve(socket, tell) {
   });
   socket.onAny((event, ...values) => {
     if (event !== 'do' && event !== 'listen') {
-      tell(`heard ${event} ${shown(values.filter((value) => typeof value !== 'function'))}`);
+      tell(`${event} ${shown(values.filter((value) => typeof value !== 'function'))}`, 'heard');
     }
   });
   socket.use(([event], next) => next(event === 'forbidden' ? new Error('not allowed') : undefined));

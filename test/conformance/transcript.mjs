@@ -51,12 +51,14 @@ export class Transcript {
         throw new Error(`${actor} waited in vain for ${fits}`);
       }
       await new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#wake.delete(done); // another wait has its own
+          resolve();
+        };
         const timer = setTimeout(done, end - Date.now());
-        const wake = () => done();
-        this.#wake.add(wake);
-        function done() { clearTimeout(timer); resolve(); }
+        this.#wake.add(done);
       });
-      this.#wake.clear();
     }
   }
 }

@@ -1,6 +1,7 @@
 // What cases about the server's side have in common. They are scripts for the server's interface: what a case calls on
 // `ann.io` or `ann.own`, the application of scripted.mjs or scripted/ calls on its server, in a handler of ann's socket.
 
+const patience = 5_000; // milliseconds until a call has failed
 const calls = new Set([
   'emit', 'emitWithAck', 'join', 'leave', 'disconnect', 'rooms', 'data', 'setData',
   'socketsJoin', 'socketsLeave', 'disconnectSockets', 'fetchSockets',
@@ -42,14 +43,16 @@ class Cast {
 
   // member is what a case needs of a client's socket.
   member(name, socket) {
+    let before = Promise.resolve(); // results are noted in the order of the calls
     const take = async (plan) => {
-      const result = await socket.emitWithAck('do', plan).catch((error) => error.message); // of a call that ends the socket
-      this.#stage.note(name, `${plan.call[0]}: ${result}`);
+      const result = socket.timeout(patience).emitWithAck('do', plan).catch((error) => error.message);
+      before = before.then(async () => this.#stage.note(`calls ${name}`, `${plan.call[0]}: ${await result}`));
+      await before;
     };
     return {
       name, socket, io: recorder('io', take), own: recorder('socket', take),
       get id() { return socket.id; },
-      listen: (...steps) => socket.emitWithAck('listen', steps),
+      listen: (...steps) => socket.timeout(patience).emitWithAck('listen', steps),
       ready: () => this.#stage.until(name, '["ready"'),
       // answers makes the client ack an event.
       answers: (event, ...values) => socket.on(event, (...given) => given.at(-1)(...values)),

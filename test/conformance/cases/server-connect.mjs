@@ -52,7 +52,7 @@ const middleware = [
     const ann = cast.client('ann', { use: ['pass later'] });
     await s.until('server ann', 'pass later');
     ann.socket.disconnect();
-    await s.sleep(100);
+    await s.sleep(150);
     const [bob] = await cast.ready('bob');
     await bob.io.fetchSockets();
   }),

@@ -53,7 +53,7 @@ func (a application) serve() {
 	})
 	a.ns.OnAny(func(s *backend.Socket, event string, args backend.Args) {
 		if event != "do" && event != "listen" {
-			a.tell(s, fmt.Sprintf("heard %s %s", event, shownArgs(args)))
+			a.note("heard", s.ID(), fmt.Sprintf("%s %s", event, shownArgs(args)))
 		}
 	})
 	a.ns.UsePacket(func(s *backend.Socket, p *backend.Packet) error {
@@ -83,7 +83,7 @@ func (a application) admit(s *backend.Socket, i int) error {
 	a.tell(s, fmt.Sprintf("use %d: %s", i, step))
 	switch step {
 	case "pass later":
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(80 * time.Millisecond)
 	case "join":
 		return s.Join(s.Context(), "lobby", "hall")
 	case "leave":
@@ -95,7 +95,7 @@ func (a application) admit(s *backend.Socket, i int) error {
 	case "refuse with data":
 		return &backend.Refusal{Message: "not you", Data: map[string]int{"code": 7}}
 	case "refuse later":
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(80 * time.Millisecond)
 		return backend.Refuse("not you")
 	case "throw":
 		panic(thrown)

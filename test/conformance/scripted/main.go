@@ -96,14 +96,14 @@ func (t *teller) write(line map[string]any) {
 }
 
 // tell notes a line of one socket's side of the application.
-func (t *teller) tell(s *backend.Socket, line string) { t.note(s.ID(), line) }
+func (t *teller) tell(s *backend.Socket, line string) { t.note("server", s.ID(), line) }
 
-func (t *teller) note(id, line string) {
+func (t *teller) note(lane, id, line string) {
 	t.mu.Lock()
 	user := t.users[id]
 	t.mu.Unlock()
 	tag, name, _ := strings.Cut(user, " ")
-	t.write(map[string]any{"tag": tag, "actor": "server " + name, "line": line})
+	t.write(map[string]any{"tag": tag, "actor": lane + " " + name, "line": line})
 }
 
 // failed notes what went wrong in a handler, in the words of the reference where it has any.
@@ -112,7 +112,7 @@ func (t *teller) failed(e *backend.HandlerError) {
 	if errors.As(e.Err, &panicked) || e.Err.Error() == thrown {
 		return // the reference would have ended
 	}
-	t.note(e.Socket, "error: "+e.Err.Error())
+	t.note("server", e.Socket, "error: "+e.Err.Error())
 }
 
 // remember keeps who a socket is: the case's tag and the client's name.
