@@ -66,15 +66,21 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender) {
 		return
 	}
 	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &admission{}}
+	if ns.rules.owned {
+		so.own = s.newOwnership()
+	}
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			s.refuse(so, m, from, err)
+			so.endOwnership()
 			return
 		}
 	}
-	if s.settle(so, m, from) {
-		s.connected(so)
+	if !s.settle(so, m, from) {
+		so.endOwnership()
+		return
 	}
+	s.connected(so)
 }
 
 // settle makes the socket one that is admitted, and tells the edge.
@@ -116,7 +122,7 @@ func (s *Service) claim(so *Socket, to string, body []byte, a *admission) (free 
 	if s.mayNotOwn() {
 		return false, nil
 	}
-	s.owners.add(s, so, "", msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
+	s.owners.add(so, s.Instance(), msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
 	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
 	if err = s.reply(to, header, body); err != nil {
 		s.owners.remove(so)

@@ -94,7 +94,7 @@ func (s *Service) cutOff() {
 	s.mu.Unlock()
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
-		so.own.cancel()
+		so.endOwnership()
 	}
 	s.state.Store(closed)
 	if busy == 0 {

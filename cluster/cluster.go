@@ -61,7 +61,7 @@ type Cluster struct {
 	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
 	told       map[string]time.Time // guarded by mu: whose end has been told, and when
 	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
-	stats      struct{ ignored, gone tally.Counter }
+	stats      struct{ heard, ignored, gone tally.Counter }
 }
 
 // report is what another edge said of itself last.
@@ -92,6 +92,7 @@ func (c *Cluster) Handle(m *bus.Message) bool {
 	sub, _ := c.set.Prefix.Parse(m.Subject)
 	switch sub.Kind {
 	case subjects.KindEdge:
+		c.stats.heard.Inc()
 		if sub.Edge != c.set.ID || sub.Word == subjects.WordGone {
 			c.hear(m, &sub)
 		}
@@ -313,6 +314,7 @@ func (c *Cluster) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "edges", "Edges that live, this one among them, as this one sees it.",
 		func() float64 { return float64(len(c.Edges())) })
 	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
+	set.Counter(&c.stats.heard, "announcements_total", "Announcements of edges that came, this one's own among them.")
 	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
 	return set
 }

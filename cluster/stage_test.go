@@ -230,7 +230,7 @@ func (w webSocket) ended() {
 	}
 }
 
-// upgrade moves a session to a WebSocket through an edge.
+// upgrade moves a session to a WebSocket through an edge, and returns once it has moved.
 func (s *stage) upgrade(n *edgetest.Node, sid string) webSocket {
 	s.t.Helper()
 	ws, got := s.dial(n, sid)
@@ -240,7 +240,16 @@ func (s *stage) upgrade(n *edgetest.Node, sid string) webSocket {
 	ws.send("2probe")
 	ws.gets("3probe")
 	ws.send("5")
-	return ws
+	ws.send(`420["join","moved"]`)
+	for {
+		_, got, err := ws.ReadMessage()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if string(got) == `430[{"ok":true}]` {
+			return ws
+		}
+	}
 }
 
 // figure is a metric of an edge's forwarder.

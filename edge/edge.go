@@ -96,7 +96,9 @@ func New(set Settings) *Edge {
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
 	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
 	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
-	e.bus.Subscribe(e.prefix.EveryInstance())
+	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
+		e.bus.Subscribe(e.prefix.EveryInstance(word))
+	}
 	for _, verb := range everyEdge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))

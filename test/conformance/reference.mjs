@@ -1,8 +1,9 @@
 // The application on the npm reference, one server for each entry of servers.mjs. service.mjs is the same application on
-// NATS. Started by run.mjs, to which it tells what it sees: [case, line].
+// NATS. Beside it the application of scripted.mjs. Started by run.mjs, to which it tells what it sees: {tag, actor, line}.
 
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
+import { serveScripted } from './scripted.mjs';
 import { referenceOptions, servers } from './servers.mjs';
 
 const urls = {};
@@ -22,6 +23,10 @@ for (const [name, settings] of Object.entries(servers)) {
     next(error);
   });
   io.of('/slow').use((socket, next) => setTimeout(next, 100)).on('connection', serve);
+  serveScripted(io, (socket, line, lane = 'server') => {
+    const { query, auth } = socket.handshake;
+    process.send({ tag: query.case, actor: `${lane} ${auth.name}`, line });
+  });
   await new Promise((resolve) => { http.listen(0, '127.0.0.1', resolve); });
   urls[name] = `http://127.0.0.1:${http.address().port}`;
 }

@@ -34,6 +34,9 @@ export class Stage {
 
   get transcript() { return this.#transcript; }
 
+  // tag is what all that belongs to this case has in its query.
+  get tag() { return this.#tag; }
+
   note(actor, line) { this.#transcript.note(actor, line); }
 
   // until waits for a line of an actor that has the text, or matches the expression.
@@ -53,9 +56,12 @@ export class Stage {
     this.note(actor, `${what} after about ${nearest} ms`);
   }
 
-  // close ends the case once all is quiet.
-  async close(quiet) {
-    await this.#transcript.close(quiet);
+  // settle waits until all is quiet.
+  settle(quiet) { return this.#transcript.settle(quiet); }
+
+  // close ends the case.
+  close() {
+    this.#transcript.close();
     this.#open.forEach((end) => end());
   }
 

@@ -28,13 +28,15 @@ export class Transcript {
     return [...this.#lanes.keys()].sort();
   }
 
-  // close waits until nothing has been noted for some milliseconds, and notes nothing after that.
-  async close(quiet) {
+  // settle waits until nothing has been noted for some milliseconds.
+  async settle(quiet) {
     for (let left = quiet; left > 0; left = this.#last + quiet - Date.now()) {
       await new Promise((resolve) => { setTimeout(resolve, left); });
     }
-    this.#over = true;
   }
+
+  // close says that nothing is noted any more.
+  close() { this.#over = true; }
 
   // until waits for the actor's next line that fits, behind the one that was waited for before.
   async until(actor, fits, patience) {
@@ -51,12 +53,14 @@ export class Transcript {
         throw new Error(`${actor} waited in vain for ${fits}`);
       }
       await new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#wake.delete(done); // another wait has its own
+          resolve();
+        };
         const timer = setTimeout(done, end - Date.now());
-        const wake = () => done();
-        this.#wake.add(wake);
-        function done() { clearTimeout(timer); resolve(); }
+        this.#wake.add(done);
       });
-      this.#wake.clear();
     }
   }
 }
@@ -67,7 +71,7 @@ function withoutSecrets(line) {
     .replace(/("sid\\*":\\*")[\w.-]*/g, '$1<sid>')
     .replace(/\bio=[\w.-]{20,}/g, 'io=<sid>')
     .replace(/127\.0\.0\.1:\d+/g, '<server>')
-    .replace(/(case=|"case":")\w+/g, '$1<case>')
+    .replace(/(case=|"case":"|\/(?:owned|stateless)-)\w+/g, '$1<case>')
     .replace(/"issued":\d{13}\b/g, '"issued":<time>')
     .replace(/"time":"\w{3} \w{3} \d\d \d{4} [\d:]{8} GMT[+-]\d{4} \([^)]*\)"/g, '"time":"<time>"');
 }

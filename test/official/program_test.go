@@ -145,24 +145,26 @@ func start(t *testing.T, name string, args ...string) *program {
 }
 
 // freeAddress finds a port that nobody uses. It lies below the ports that systems give to outgoing connections, so that
-// it is still free when a program comes back to it.
+// it is still free when a program comes back to it. Until the test ends, the same port of UDP says to other tests, in this
+// process and in others, that it is taken.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for port := 20000 + os.Getpid()%10000; port < 32000; port++ {
 		address := fmt.Sprintf("127.0.0.1:%d", port)
-		if _, taken := given.LoadOrStore(address, true); taken {
+		sign, err := net.ListenPacket("udp", address)
+		if err != nil {
 			continue
 		}
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
+			t.Cleanup(func() { sign.Close() })
 			return address
 		}
+		sign.Close()
 	}
 	t.Fatal("no free port")
 	return ""
 }
-
-var given sync.Map // addresses that freeAddress has returned
 
 // begin starts the process and waits until it listens.
 func (p *program) begin() error {
