@@ -440,3 +440,21 @@ func TestAPlainRequestCannotReadAWebSocketSession(t *testing.T) {
 		r.expectEnd(t)
 	})
 }
+
+// A browser takes a second close frame for an error of the server.
+func TestAClientThatClosesInTheMiddleOfAnUpgradeGetsOneCloseFrame(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		ws := s.dial(strings.Replace(s.poll(), "polling", "websocket", 1))
+		s.write(ws, "2probe")
+		if got := s.read(ws); got != "3probe" {
+			t.Fatalf("got %q", got)
+		}
+		if err := ws.WriteMessage(websocket.CloseMessage, nil); err != nil {
+			t.Fatal(err)
+		}
+		rest, err := io.ReadAll(ws.NetConn())
+		if want := "\x88\x00"; string(rest) != want || err != nil {
+			t.Errorf("the client got %q, %v, want %q", rest, err, want)
+		}
+	})
+}

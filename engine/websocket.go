@@ -281,6 +281,7 @@ func (s *Session) takeOver(conn *wsConn) {
 		conn.hangUp()
 		return
 	}
+	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // hangUp answers it: a second close frame would be an error
 	s.upgrade = u
 	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
 	s.mu.Unlock()
