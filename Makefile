@@ -2,11 +2,22 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client test test-go test-node clean
+.PHONY: run build client test clean example-chat example-node
 
 ## run: the single binary with NATS and the chat page inside, on http://localhost:3000
 run: build
 	./bin/embedded
+
+## example-chat: a chat whose service can be replaced while people talk, on http://localhost:3010
+example-chat: build
+	go build -trimpath -o bin/ ./examples/chat
+	@NATS_URL=nats://127.0.0.1:4222 PAGE_LISTEN=127.0.0.1:3010 EDGE_URL=http://localhost:3000 \
+		sh examples/run.sh examples/chat/partyline.yaml ./bin/chat
+
+## example-node: a chat service in JavaScript with the plain NATS client; `npm run talk Ann` in its folder talks to it
+example-node: build
+	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
 
 ## build: bin/edge and bin/embedded, the official browser client inside
 build: client

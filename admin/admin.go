@@ -1,8 +1,9 @@
 // Package admin is what an operator sees of a running process: whether it works (/healthz), whether it should be given
-// clients (/readyz), and what it counts (/metrics, for Prometheus).
+// clients (/readyz), which other edges it knows (/edges), and what it counts (/metrics, for Prometheus).
 package admin
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,8 +21,19 @@ import (
 type Options struct {
 	Version string          // for the index and the metric partyline_build_info
 	Ready   func() []string // reasons why no client should come now, each a sentence; nil or empty: ready
+	Edges   func() []Edge   // this edge and those that it knows; nil: none
 	Metrics []*tally.Set    // what the packages count
 	Log     *slog.Logger    // faults while metrics are written; nil logs nothing
+}
+
+// Edge is an edge as /edges shows it.
+type Edge struct {
+	Edge    string `json:"edge"`             // its id
+	Address string `json:"address"`          // where other edges reach it, "" if they do not
+	Sockets int    `json:"sockets"`          // that it has, as it says
+	BeatAge int64  `json:"beat_age_ms"`      // milliseconds since its last announcement; -1 before the first
+	This    bool   `json:"this"`             // it is the edge that answers
+	Silent  bool   `json:"silent,omitempty"` // held to be dead since a short while
 }
 
 // index lists the pages. It loads nothing from elsewhere.
@@ -31,6 +43,7 @@ const index = `<!doctype html>
 <ul>
 <li><a href="/healthz">/healthz</a>: the process works
 <li><a href="/readyz">/readyz</a>: it should be given clients, or why not
+<li><a href="/edges">/edges</a>: this edge and those that it knows, as JSON
 <li><a href="/metrics">/metrics</a>: figures for Prometheus
 </ul>
 </html>
@@ -53,6 +66,15 @@ func NewHandler(o Options) (http.Handler, error) {
 			return
 		}
 		writeText(w, http.StatusOK, "ready")
+	})
+	mux.HandleFunc("GET /edges", func(w http.ResponseWriter, _ *http.Request) {
+		edges := []Edge{}
+		if o.Edges != nil {
+			edges = o.Edges()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		_ = json.NewEncoder(w).Encode(edges) // the asker has gone: nothing to do
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),

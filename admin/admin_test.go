@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 	expect("GET", "/readyz", 200, "ready")
 	expect("POST", "/healthz", 405, "")
 	expect("GET", "/other", 404, "")
-	for _, part := range []string{"v1.2.3", `href="/healthz"`, `href="/readyz"`, `href="/metrics"`} {
+	for _, part := range []string{"v1.2.3", `href="/healthz"`, `href="/readyz"`, `href="/edges"`, `href="/metrics"`} {
 		expect("GET", "/", 200, part)
 	}
 	reasons = []string{"shutting down", "NATS is not connected"}
@@ -48,6 +48,22 @@ func TestPages(t *testing.T) {
 	expect("GET", "/healthz", 200, "ok") // a restart would not help
 	if status, body := get(t, newHandler(t, Options{}), "GET", "/readyz"); status != 200 || body != "ready\n" {
 		t.Errorf("with nothing to ask: %d %q", status, body)
+	}
+}
+
+func TestEdges(t *testing.T) {
+	if status, body := get(t, newHandler(t, Options{}), "GET", "/edges"); status != 200 || body != "[]\n" {
+		t.Errorf("without edges: %d %q", status, body)
+	}
+	h := newHandler(t, Options{Edges: func() []Edge {
+		return []Edge{
+			{Edge: "a0000000", Address: "http://10.0.0.1:3000", Sockets: 3, BeatAge: 250, This: true}, {Edge: "b0000000", BeatAge: 5000, Silent: true},
+		}
+	}})
+	want := `[{"edge":"a0000000","address":"http://10.0.0.1:3000","sockets":3,"beat_age_ms":250,"this":true},` +
+		`{"edge":"b0000000","address":"","sockets":0,"beat_age_ms":5000,"this":false,"silent":true}]` + "\n"
+	if status, body := get(t, h, "GET", "/edges"); status != 200 || body != want {
+		t.Errorf("%d %s, want %s", status, body, want)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.admits() {
 		return
 	}
-	s.lanes.always(laneKey{ns.token, from.socket}, func() { s.admit(ns, m, from) })
+	s.lanes.event(laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply), func() { s.admit(ns, m, from) })
 }
 
 // admit asks the middleware about a newcomer and answers the edge.
@@ -66,15 +66,21 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender) {
 		return
 	}
 	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &admission{}}
+	if ns.rules.owned {
+		so.own = s.newOwnership()
+	}
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			s.refuse(so, m, from, err)
+			so.endOwnership()
 			return
 		}
 	}
-	if s.settle(so, m, from) {
-		s.connected(so)
+	if !s.settle(so, m, from) {
+		so.endOwnership()
+		return
 	}
+	s.connected(so)
 }
 
 // settle makes the socket one that is admitted, and tells the edge.
@@ -92,6 +98,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
 	case so.ns.rules.owned:
 		var free bool
 		if free, err = s.claim(so, m.Reply, body, a); !free {
+			s.recent.drop(so.id)
 			s.answerAgain(m)
 			return false
 		}
@@ -101,6 +108,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
 		err = s.reply(m.Reply, nil, body)
 	}
 	if err != nil {
+		s.recent.drop(so.id)
 		s.report(so.ns, "connect", so.id, err)
 	}
 	return err == nil
@@ -114,7 +122,7 @@ func (s *Service) claim(so *Socket, to string, body []byte, a *admission) (free 
 	if s.mayNotOwn() {
 		return false, nil
 	}
-	s.owners.add(s, so, "", msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
+	s.owners.add(so, s.Instance(), msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
 	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
 	if err = s.reply(to, header, body); err != nil {
 		s.owners.remove(so)

@@ -18,17 +18,33 @@ const (
 	helloAtMost = 250 * time.Millisecond
 )
 
+// heardOf are the announcements of other instances that matter here. Pings are left out: whoever subscribes them hides
+// from an edge that the instance is not there.
+var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
+
 // watch subscribes to what edges and instances announce.
 func (s *Service) watch() error {
-	for _, subject := range []string{s.prefix.EveryEdge(), s.prefix.InstanceAnnouncement(s.group, "*", "*")} {
-		sub, err := s.nc.Subscribe(subject, s.hear)
-		if err != nil {
-			return sendError(err, &nats.Msg{Subject: subject}, s.nc)
-		}
-		s.mu.Lock()
-		s.subs = append(s.subs, sub)
-		s.mu.Unlock()
+	wanted := []string{s.prefix.EveryEdge()}
+	for _, word := range heardOf {
+		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
 	}
+	for _, subject := range wanted {
+		if err := s.listen(&s.subs, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen subscribes to announcements, and notes the subscription in a list that mu guards.
+func (s *Service) listen(list *[]*nats.Subscription, subject string) error {
+	sub, err := s.nc.Subscribe(subject, s.hear)
+	if err != nil {
+		return sendError(err, &nats.Msg{Subject: subject}, s.nc)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*list = append(*list, sub)
 	return nil
 }
 
@@ -67,6 +83,22 @@ func (s *Service) say(word string) error {
 	return s.publish(&nats.Msg{
 		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), word), Data: s.ownAnnouncement().Body(),
 	})
+}
+
+// ownAnnouncement is what the instance says of itself.
+func (s *Service) ownAnnouncement() msg.InstanceAnnouncement { return s.announcementOf(s.Instance()) }
+
+func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
+	a := msg.InstanceAnnouncement{
+		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
+	}
+	for _, n := range s.everyNamespace() {
+		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
+			a.Namespaces = append(a.Namespaces, n.name)
+		}
+	}
+	slices.Sort(a.Namespaces)
+	return a
 }
 
 // announce says hello, and waits a moment for the edges that answer.
@@ -126,56 +158,74 @@ func (s *Service) hello(answered func()) (*nats.Subscription, error) {
 
 // confirm notes that what was said at a moment has reached NATS, once it has.
 func (s *Service) confirm(ctx context.Context, said time.Time) error {
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	if err := s.flushed(ctx); err != nil {
 		return err
 	}
 	s.fence.confirmed.Store(&said)
 	return nil
 }
 
-// beat announces the instance every second until the service closes, and looks who has died.
+// beat says every second that this instance lives, until the service closes; after a reconnect, as a newcomer does, so
+// that edges tell of themselves.
 func (s *Service) beat() {
 	every := time.NewTicker(msg.BeatEvery)
 	defer every.Stop()
-	last, connects := time.Now(), s.nc.Stats().Reconnects
+	connects := s.nc.Stats().Reconnects
 	for {
 		select {
 		case <-every.C:
 		case <-s.fence.stop:
 			return
 		}
-		now := time.Now()
-		reconnects := s.nc.Stats().Reconnects
-		if now.Sub(last) > 2*msg.BeatEvery || reconnects != connects || !s.nc.IsConnected() {
+		word, now := subjects.WordBeat, s.nc.Stats().Reconnects
+		if now != connects {
+			word = subjects.WordHello
+		}
+		connects = now
+		s.mayFence() // before this process, which may have been stopped, says that it lives
+		s.buryFormer()
+		// The moment before counts: NATS may take its time, and edges count from when they heard.
+		said := time.Now()
+		if s.say(word) == nil {
+			ctx, cancel := context.WithTimeout(s.ctx, msg.BeatEvery*9/10)
+			_ = s.confirm(ctx, said) // if not, the age of the last confirmed beat tells
+			cancel()
+		}
+	}
+}
+
+// attendEvery is how often the instance looks whether it must give up what it owns, and who has died.
+const attendEvery = 100 * time.Millisecond
+
+// attend looks after what dies in silence, until the service closes.
+func (s *Service) attend() {
+	every := time.NewTicker(attendEvery)
+	defer every.Stop()
+	last, tidied, connects := time.Now(), time.Now(), s.nc.Stats().Reconnects
+	for {
+		select {
+		case <-every.C:
+		case <-s.fence.stop:
+			return
+		}
+		now, reconnects := time.Now(), s.nc.Stats().Reconnects
+		s.lookAtConnection(last)
+		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
 			// This process did not run, or was cut off: the silence of the others was its own.
 			s.edges.forgive(now)
 			s.peers.forgive(now)
 		}
-		last = now
+		last, connects = now, reconnects
 		s.mayFence()
-		s.sayBeat(reconnects != connects)
-		connects = reconnects
 		for _, edge := range s.edges.expire(now) {
 			s.edgeDied(edge)
 		}
 		s.peers.expire(now)
-		s.recent.forget(now)
-		s.countLost()
-	}
-}
-
-// sayBeat says that this instance lives; after a reconnect, as a newcomer does, so
-// that edges tell of themselves. It waits less than a beat for NATS to
-// confirm it.
-func (s *Service) sayBeat(reconnected bool) {
-	ctx, cancel := context.WithTimeout(s.ctx, msg.BeatEvery*9/10)
-	defer cancel()
-	said, word := time.Now(), subjects.WordBeat
-	if reconnected {
-		word = subjects.WordHello
-	}
-	if s.say(word) == nil {
-		_ = s.confirm(ctx, said) // if not, the age of the last confirmed beat tells
+		if now.Sub(tidied) >= time.Second {
+			tidied = now
+			s.recent.forget(now)
+			s.countLost()
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"reflect"
 
@@ -15,8 +14,8 @@ import (
 // goroutines.
 type Args struct {
 	elements []json.RawMessage // []byte arguments stand there as base64
-	binary   []bool            // which elements are nothing but a []byte; nil if none of the arguments has one inside
-	blobs    map[string][]byte // all []byte inside, by their base64
+	marked   []json.RawMessage // the same with markers in the place of []byte; nil if there are none
+	blobs    [][]byte          // what the markers stand for
 }
 
 // Len is how many arguments there are.
@@ -56,16 +55,39 @@ func (a Args) decode(i int, v reflect.Value) error {
 		}
 		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "nothing"}
 	}
-	if a.binary != nil && a.binary[i] && want.Kind() == reflect.String {
+	if _, binary := a.blob(a.marked, i); binary && want.Kind() == reflect.String {
 		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "binary data"}
 	}
 	if err := json.Unmarshal(a.elements[i], v.Interface()); err != nil {
 		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: shortened(a.elements[i]), Err: err}
 	}
-	if a.blobs != nil {
-		a.restore(v.Elem())
+	if a.marked != nil && mayHoldBytes(want) && !isBytes(want) {
+		// Where the Go type is any, encoding/json makes a string of base64. Which strings were none shows the same value
+		// with markers.
+		shadow := reflect.New(want)
+		if json.Unmarshal(a.marked[i], shadow.Interface()) == nil {
+			a.restore(v.Elem(), shadow.Elem())
+		}
 	}
 	return nil
+}
+
+// blob is the attachment that an element is, if it is nothing else.
+func (a Args) blob(marked []json.RawMessage, i int) ([]byte, bool) {
+	var text string
+	if marked == nil || json.Unmarshal(marked[i], &text) != nil {
+		return nil, false
+	}
+	return a.marker(text)
+}
+
+// marker is the attachment that a marker stands for.
+func (a Args) marker(text string) ([]byte, bool) {
+	number, ok := markerNumber(text)
+	if !ok || number >= len(a.blobs) {
+		return nil, false
+	}
+	return a.blobs[number], true
 }
 
 // mayBeMissing tells of the types for which a missing argument is a value: nil.
@@ -96,7 +118,8 @@ func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 		return none, because(BadArguments, err, "body")
 	}
 	if len(blobs) > 0 {
-		if err := a.fill(&text, blobs, skip); err != nil {
+		var err error
+		if text, err = a.fill(text, blobs); err != nil {
 			return none, because(BadArguments, err, "body")
 		}
 	}
@@ -107,100 +130,117 @@ func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 		return none, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
 	}
 	a.elements = a.elements[skip:]
+	if a.marked != nil {
+		a.marked = a.marked[skip:]
+	}
 	return a, nil
 }
 
-// fill writes the attachments as base64 in the place of their placeholders, so that encoding/json decodes them into
-// []byte wherever they stand.
-func (a *Args) fill(text *[]byte, blobs [][]byte, skip int) error {
-	if err := msg.CheckPlaceholders(*text, len(blobs)); err != nil {
-		return err
+// fill returns the text with attachments as base64 in the place of their placeholders, so that encoding/json decodes them
+// into []byte wherever they stand, and keeps the same text with markers.
+func (a *Args) fill(text []byte, blobs [][]byte) (filled []byte, err error) {
+	if err := msg.CheckPlaceholders(text, len(blobs)); err != nil {
+		return nil, err
 	}
 	var tree []any
-	d := json.NewDecoder(bytes.NewReader(*text))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&tree); err != nil {
-		return err
+		return nil, err
 	}
-	a.blobs = make(map[string][]byte, len(blobs))
+	total, used := 0, 0
 	for _, blob := range blobs {
-		a.blobs[base64.StdEncoding.EncodeToString(blob)] = blob
+		total += len(blob)
 	}
-	for i := range tree {
-		tree[i] = filled(tree[i], blobs)
-		if i >= skip {
-			_, isBlob := tree[i].([]byte)
-			a.binary = append(a.binary, isBlob)
-		}
+	count := func(n int) any { used += len(blobs[n]); return nil }
+	// Clients mention each attachment once. A hostile one could make gigabytes of a few bytes.
+	if replaced(tree, len(blobs), count); used > 2*total {
+		return nil, failure(BadArguments, "placeholders share attachments too often")
 	}
-	var err error
-	*text, err = appendJSON(nil, tree)
-	return err
+	marked, err := appendJSON(nil, replaced(tree, len(blobs), func(n int) any { return newMarker(n) }))
+	if err == nil {
+		err = json.Unmarshal(marked, &a.marked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.blobs = blobs
+	return appendJSON(nil, replaced(tree, len(blobs), func(n int) any { return blobs[n] })) // base64
 }
 
-// filled returns a decoded value with []byte in the place of placeholders. It changes maps and slices in place.
-func filled(value any, blobs [][]byte) any {
+// replaced is a decoded value with something else in the place of placeholders.
+func replaced(value any, blobs int, by func(n int) any) any {
 	switch v := value.(type) {
 	case []any:
+		out := make([]any, len(v))
 		for i := range v {
-			v[i] = filled(v[i], blobs)
+			out[i] = replaced(v[i], blobs, by)
 		}
+		return out
 	case map[string]any:
 		if v["_placeholder"] == true {
 			if number, ok := v["num"].(json.Number); ok {
-				n, err := number.Float64()
-				if i := int(n); err == nil && i >= 0 && i < len(blobs) {
-					return append([]byte{}, blobs[i]...)
+				if n, err := number.Float64(); err == nil && n >= 0 && int(n) < blobs {
+					return by(int(n))
 				}
 			}
 		}
+		out := make(map[string]any, len(v))
 		for key := range v {
-			v[key] = filled(v[key], blobs)
+			out[key] = replaced(v[key], blobs, by)
 		}
+		return out
 	}
 	return value
 }
 
-// restore puts []byte in the place of base64 where the Go type is any, which encoding/json fills with a string.
-func (a Args) restore(v reflect.Value) {
-	if !mayHoldBytes(v.Type()) || isBytes(v.Type()) {
+// restore puts []byte in the place of base64 in v where its type is any, and shadow, which is else the same, has a
+// marker.
+func (a Args) restore(v, shadow reflect.Value) {
+	if v.Kind() != shadow.Kind() || !mayHoldBytes(v.Type()) || isBytes(v.Type()) {
 		return
 	}
 	switch v.Kind() {
 	case reflect.Interface:
-		if v.IsNil() {
-			return
-		}
-		if text, ok := v.Interface().(string); ok {
-			if blob, ok := a.blobs[text]; ok && v.Type().NumMethod() == 0 {
-				v.Set(reflect.ValueOf(append([]byte{}, blob...)))
-			}
-			return
-		}
-		inner := reflect.New(v.Elem().Type()).Elem()
-		inner.Set(v.Elem())
-		a.restore(inner)
-		v.Set(inner)
+		a.restoreAny(v, shadow)
 	case reflect.Pointer:
-		if !v.IsNil() {
-			a.restore(v.Elem())
+		if !v.IsNil() && !shadow.IsNil() {
+			a.restore(v.Elem(), shadow.Elem())
 		}
 	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			a.restore(v.Index(i))
+		for i := range min(v.Len(), shadow.Len()) {
+			a.restore(v.Index(i), shadow.Index(i))
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
-			inner := reflect.New(v.Type().Elem()).Elem()
-			inner.Set(v.MapIndex(key))
-			a.restore(inner)
-			v.SetMapIndex(key, inner)
+			if beside := shadow.MapIndex(key); beside.IsValid() {
+				inner := reflect.New(v.Type().Elem()).Elem()
+				inner.Set(v.MapIndex(key))
+				a.restore(inner, beside)
+				v.SetMapIndex(key, inner)
+			}
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if field := v.Field(i); field.CanSet() {
-				a.restore(field)
+				a.restore(field, shadow.Field(i))
 			}
 		}
 	}
+}
+
+func (a Args) restoreAny(v, shadow reflect.Value) {
+	if v.IsNil() || shadow.IsNil() || v.Elem().Type() != shadow.Elem().Type() {
+		return
+	}
+	if text, ok := shadow.Interface().(string); ok {
+		if blob, ok := a.marker(text); ok && v.NumMethod() == 0 {
+			v.Set(reflect.ValueOf(append([]byte{}, blob...)))
+		}
+		return
+	}
+	inner := reflect.New(v.Elem().Type()).Elem()
+	inner.Set(v.Elem())
+	a.restore(inner, shadow.Elem())
+	v.Set(inner)
 }

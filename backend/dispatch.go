@@ -128,7 +128,7 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 		return nil, false
 	}
 	so := s.owners.find(from.socket)
-	if so == nil || so.own.instance != sub.Owner {
+	if so == nil || so.own.instance != sub.Owner || sub.Owner != s.Instance() {
 		s.bad(m, "this instance does not own the socket")
 		return nil, false
 	}

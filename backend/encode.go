@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -99,6 +98,23 @@ var markerKey = sync.OnceValue(func() (key [18]byte) {
 	return key
 })
 
+// newMarker makes the marker with a number, which encoding/json writes as base64.
+func newMarker(number int) []byte {
+	key := markerKey()
+	return append(key[:], byte(number>>16), byte(number>>8), byte(number))
+}
+
+// markerNumber is the number of a marker in base64.
+func markerNumber(text string) (int, bool) {
+	key := markerKey()
+	marker, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(marker) != markerBytes || !bytes.Equal(marker[:len(key)], key[:]) {
+		return 0, false
+	}
+	number := marker[len(key):]
+	return int(number[0])<<16 | int(number[1])<<8 | int(number[2]), true
+}
+
 // appendJSON appends an argument.
 func (a *attachments) appendJSON(text []byte, arg any) ([]byte, error) {
 	if arg != nil {
@@ -132,10 +148,8 @@ func (a *attachments) placeholders(text []byte) (out []byte, sent [][]byte, err 
 		if i < 0 {
 			break
 		}
-		var marker [markerBytes]byte
 		end := i + 1 + markerText
-		_, _ = base64.StdEncoding.Decode(marker[:], text[i+1:end])
-		number := binary.BigEndian.Uint32(append([]byte{0}, marker[18:]...))
+		number, _ := markerNumber(string(text[i+1 : end]))
 		out = append(out, text[:i]...)
 		out = append(out, `{"_placeholder":true,"num":`...)
 		out = msg.AppendAttachmentLengths(out, len(sent)) // a decimal number
@@ -230,8 +244,7 @@ func (a *attachments) takeEmbedded(v reflect.Value, depth int) {
 
 // mark replaces one []byte.
 func (a *attachments) mark(v reflect.Value) reflect.Value {
-	key := markerKey()
-	marker := append(key[:], byte(len(a.found)>>16), byte(len(a.found)>>8), byte(len(a.found)))
+	marker := newMarker(len(a.found))
 	if a.found = append(a.found, v.Bytes()); len(a.found) >= 1<<24 {
 		a.err = failure(BadArguments, "too many binary attachments; the limit is %d", msg.MaxAttachments)
 	}

@@ -11,26 +11,47 @@ import (
 
 // fence keeps an instance from acting for sockets that others may own by now.
 type fence struct {
-	confirmed atomic.Pointer[time.Time] // when the last beat was said that NATS has confirmed; nil before Start
-	stop      chan struct{}             // closed when the instance beats no more
+	confirmed    atomic.Pointer[time.Time] // when the last beat was said that NATS has confirmed; nil before Start
+	disconnected atomic.Pointer[time.Time] // since when there is no connection to NATS; nil if there is one
+	stop         chan struct{}             // closed when the instance beats no more
 }
+
+// When this instance must fear that others own its sockets: edges give it up three and a half seconds after the last beat
+// that they heard, and a second after NATS told them that it is not there.
+const (
+	fenceAfter        = 3 * time.Second
+	fenceDisconnected = 750 * time.Millisecond
+)
 
 // fenced tells whether this instance must fear that the edges gave it up.
 func (s *Service) fenced() bool {
-	at := s.fence.confirmed.Load()
-	return at != nil && time.Since(*at) >= fenceAfter
+	confirmed, disconnected := s.fence.confirmed.Load(), s.fence.disconnected.Load()
+	return confirmed != nil && time.Since(*confirmed) >= fenceAfter ||
+		disconnected != nil && time.Since(*disconnected) >= fenceDisconnected
+}
+
+// lookAtConnection notes since when there is none. before is when there was one at the latest.
+func (s *Service) lookAtConnection(before time.Time) {
+	switch {
+	case s.nc.IsConnected():
+		s.fence.disconnected.Store(nil)
+	case s.fence.disconnected.Load() == nil:
+		s.fence.disconnected.Store(&before)
+	}
 }
 
 // mayFence gives up all owned sockets if the edges must have given up this instance, and goes on under a new name: its
 // old one is dead for them.
 func (s *Service) mayFence() {
+	s.claiming.Lock()
 	if !s.fenced() || s.owners.count() == 0 || s.state.Load() != running {
+		s.claiming.Unlock()
 		return
 	}
-	s.claiming.Lock()
 	s.mu.Lock()
 	old, subs := s.instance, s.ownSubs
 	s.instance, s.ownSubs = newInstance(s.group), nil
+	s.former = append(s.former, old)
 	s.mu.Unlock()
 	s.claiming.Unlock()
 	s.log.Error("this instance was cut off from NATS and owns nothing any more; it goes on under a new name", "old", old, "new", s.Instance())
@@ -42,12 +63,24 @@ func (s *Service) mayFence() {
 			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, ownerChanged) })
 		}
 	}
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(s.everyNamespace(), s.Instance())); err != nil {
+	if err := s.takeName(s.everyNamespace()); err != nil {
 		s.log.Error("the subjects of the new name could not be subscribed", "error", err)
 	}
-	// Edges that have not noticed yet need not wait.
-	_ = s.publish(&nats.Msg{Subject: s.prefix.InstanceAnnouncement(s.group, old, subjects.WordBye), Data: s.ownAnnouncement().Body()})
-	_ = s.say(subjects.WordHello)
+	_ = s.say(subjects.WordHello) // without a connection, the next beat does
+	s.buryFormer()
+}
+
+// buryFormer says goodbye for the names that this instance had, so that edges that have not noticed yet need not wait.
+func (s *Service) buryFormer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.former) > 0 {
+		a := s.announcementOf(s.former[0])
+		if s.publish(&nats.Msg{Subject: s.prefix.InstanceAnnouncement(s.group, a.Instance, subjects.WordBye), Data: a.Body()}) != nil {
+			return
+		}
+		s.former = s.former[1:]
+	}
 }
 
 // everyNamespace is all that handlers were registered for.

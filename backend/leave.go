@@ -94,7 +94,7 @@ func (s *Service) cutOff() {
 	s.mu.Unlock()
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
-		so.own.cancel()
+		so.endOwnership()
 	}
 	s.state.Store(closed)
 	if busy == 0 {
@@ -106,32 +106,26 @@ func (s *Service) cutOff() {
 
 // handOver makes the edges stop sending, and finishes what they have sent to this instance.
 func (s *Service) handOver(ctx context.Context) error {
-	wanted, err := s.sayLeaving(ctx)
-	if err != nil {
-		return err
+	wanted, failed := s.sayLeaving(ctx)
+	if failed == nil {
+		failed = s.awaitMarkers(ctx, wanted)
 	}
-	if err := s.awaitMarkers(ctx, wanted); err != nil {
-		return err
-	}
-	var finished sync.WaitGroup
-	for _, so := range s.owners.all() {
-		finished.Add(1)
+	sockets := s.owners.all()
+	done := make(chan struct{}, len(sockets))
+	for _, so := range sockets {
 		s.lanes.always(laneKey{so.ns.token, so.id}, func() {
-			defer finished.Done()
 			s.release(so, handingOver)
+			done <- struct{}{}
 		})
 	}
-	done := make(chan struct{})
-	go func() { // ends with the handlers: no later than they do
-		finished.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished")
+	for range sockets {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return errors.Join(failed, because(NoAnswer, ctx.Err(), "Close: handlers of owned sockets have not finished"))
+		}
 	}
+	return failed
 }
 
 // sayLeaving announces that the instance leaves. It returns the end markers that the edges say they have sent.
@@ -203,9 +197,7 @@ func (s *Service) flush(ctx context.Context) error {
 	if !s.nc.IsConnected() {
 		return nil
 	}
-	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait)
-	defer cancel()
-	if err := s.nc.FlushWithContext(bound); err != nil {
+	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Close")
 	}
 	return nil
@@ -218,6 +210,10 @@ func (s *Service) drain(ctx context.Context, list *[]*nats.Subscription) error {
 	*list = nil
 	s.mu.Unlock()
 	for _, sub := range subs {
+		if !s.nc.IsConnected() {
+			_ = sub.Unsubscribe() // nothing comes any more
+			continue
+		}
 		ended := make(chan struct{})
 		sub.SetClosedHandler(func(string) { close(ended) })
 		if err := sub.Drain(); err != nil {

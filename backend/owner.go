@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -31,7 +30,7 @@ type Takeover struct {
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
-	instance string    // the name under which the socket was claimed
+	instance string    // the name under which the socket was claimed; set when it becomes one of owners
 	takeover *Takeover // nil if this instance admitted the socket
 
 	mu       sync.Mutex
@@ -99,16 +98,22 @@ type owners struct {
 
 func (os *owners) init() { os.byID = make(map[string]*Socket) }
 
-// add makes a socket one that this instance owns.
-func (os *owners) add(s *Service, so *Socket, from string, state msg.State) {
-	o := &ownership{instance: s.Instance(), known: state}
+// newOwnership is what an instance needs for a socket that it may own soon.
+func (s *Service) newOwnership() *ownership {
+	o := &ownership{}
 	o.ctx, o.cancel = context.WithCancel(s.ctx)
-	if from != "" {
-		o.takeover = &Takeover{From: from}
-	}
-	so.own = o
+	return o
+}
+
+// add makes a socket one that an instance owns, under the name that it has now.
+func (os *owners) add(so *Socket, instance string, state msg.State) {
+	o := so.own
+	o.mu.Lock()
+	o.known = state
+	o.mu.Unlock()
 	os.mu.Lock()
 	defer os.mu.Unlock()
+	o.instance = instance
 	os.byID[so.id] = so
 }
 
@@ -177,8 +182,9 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, from sender) {
 	}
 	news := so == nil
 	if news {
-		so = &Socket{ns: ns, id: from.socket, user: c.Takeover.User, handshake: &c.Handshake}
-		s.owners.add(s, so, c.Takeover.From, *c.Takeover)
+		so = &Socket{ns: ns, id: from.socket, user: c.Takeover.User, handshake: &c.Handshake, own: s.newOwnership()}
+		so.own.takeover = &Takeover{From: c.Takeover.From}
+		s.owners.add(so, s.Instance(), *c.Takeover)
 	}
 	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
 	err = s.reply(m.Reply, header, []byte("[]"))
@@ -186,6 +192,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, from sender) {
 	switch {
 	case err != nil && news:
 		s.owners.remove(so)
+		so.endOwnership()
 		s.report(ns, "connect", so.id, err)
 	case news:
 		s.connected(so)
@@ -204,7 +211,7 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
 	s.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
-	so.own.cancel()
+	so.endOwnership()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
@@ -218,7 +225,14 @@ func (s *Service) release(so *Socket, reason string) {
 	if reason != handingOver {
 		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
-	so.own.cancel()
+	so.endOwnership()
+}
+
+// endOwnership ends the context of a socket that this instance owns no longer, or never did.
+func (s *Socket) endOwnership() {
+	if s.own != nil {
+		s.own.cancel()
+	}
 }
 
 // edgeDied ends the sockets of an edge that is no more.
@@ -263,7 +277,7 @@ func (s *Socket) take(event string) []*handler {
 	return list
 }
 
-// The following register handlers of one socket. They work for sockets that this instance owns, best in OnConnection, and
+// The following register handlers of one socket. They work for sockets that this instance owns, from its middleware on, and
 // panic for others: a further event of those may come to another instance, where the handler is not.
 
 // On adds a handler of an event of this socket; see Namespace.On for its form. It runs behind those of the namespace.
@@ -319,14 +333,10 @@ func (s *Socket) OnHandover(handler func(reason string)) {
 
 func (s *Socket) register(method string, add func(*closures)) {
 	if s.own == nil {
-		panic(fmt.Sprintf("backend: %s: this instance does not own the socket; register in OnConnection of a namespace with backend.Owned(), "+
-			"or use the handlers of the namespace", method))
+		panic(fmt.Sprintf("backend: %s: this instance does not own the socket; it needs a namespace with backend.Owned(); "+
+			"else use the handlers of the namespace", method))
 	}
 	s.own.mu.Lock()
 	defer s.own.mu.Unlock()
 	add(&s.own.closures)
 }
-
-// fenceAfter is the age of the last confirmed beat at which this instance must fear that others own its sockets by now:
-// edges wait msg.DeadAfter.
-const fenceAfter = 3 * time.Second

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -10,12 +11,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
-	"partyline/wire/msg"
 )
 
 // Service is one instance of a service: what handles the events of clients, and sends to them. New makes it. All its
@@ -53,6 +52,7 @@ type Service struct {
 	subs       []*nats.Subscription  // guarded by mu; announcements and events of other services
 	clientSubs []*nats.Subscription  // guarded by mu; what is for any instance of the group
 	ownSubs    []*nats.Subscription  // guarded by mu; of the instance's name
+	former     []string              // guarded by mu; names that this instance had, and has not said goodbye for
 	instance   string                // guarded by mu; <group>-<8 random characters>, another one after a fence
 }
 
@@ -186,9 +186,7 @@ func (s *Service) Start(ctx context.Context) error {
 		}
 	}
 	slices.SortStableFunc(s.patterns, func(a, b *Namespace) int { return len(b.name) - len(a.name) })
-	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait) // nats.go flushes only with a deadline
-	defer cancel()
-	if err := s.begin(bound, all); err != nil {
+	if err := s.begin(ctx, all); err != nil {
 		s.abandon()
 		return err
 	}
@@ -198,6 +196,7 @@ func (s *Service) Start(ctx context.Context) error {
 // begin brings the instance up: first what an edge may send as soon as it knows of the instance, then the announcement,
 // then what makes it send.
 func (s *Service) begin(ctx context.Context, all []*Namespace) error {
+	before := s.nc.LastError()
 	if err := s.watch(); err != nil {
 		return err
 	}
@@ -207,7 +206,7 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.subscribeAll(&s.clientSubs, s.groupSubjects(all)); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, s.Instance())); err != nil {
+	if err := s.takeName(all); err != nil {
 		return err
 	}
 	if err := s.announce(ctx); err != nil {
@@ -216,116 +215,15 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.subscribeAll(&s.clientSubs, s.clientSubjects(all)); err != nil {
 		return err
 	}
-	if err := s.nc.FlushWithContext(ctx); err != nil {
+	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Start")
 	}
+	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+		s.log.Error("NATS does not permit all that this service needs (docs/subjects.md, Permissions)", "error", err)
+	}
 	s.working.Go(s.beat)
+	s.working.Go(s.attend)
 	return nil
-}
-
-// interest is one subscription: a subject, and the queue group, "" for none.
-type interest struct{ subject, queue string }
-
-// subscribeAll subscribes, and notes the subscriptions in a list that mu guards.
-func (s *Service) subscribeAll(list *[]*nats.Subscription, wanted []interest) error {
-	for _, w := range wanted {
-		var sub *nats.Subscription
-		var err error
-		if w.queue != "" {
-			sub, err = s.nc.QueueSubscribe(w.subject, w.queue, s.handle)
-		} else {
-			sub, err = s.nc.Subscribe(w.subject, s.handle)
-		}
-		if err != nil {
-			return sendError(err, &nats.Msg{Subject: w.subject}, s.nc)
-		}
-		s.mu.Lock()
-		*list = append(*list, sub)
-		s.mu.Unlock()
-	}
-	return nil
-}
-
-// clientSubjects are where new sockets and the events of clients come in; the instances of the group share them. Where
-// two of them match one message, NATS gives it to the queue group once.
-func (s *Service) clientSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
-		switch p := s.prefix; {
-		case isPattern(n.name) && n.rules.admits():
-			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), s.group})
-		case n.rules.owned:
-			list = append(list, interest{string(p.AppendOn(nil, n.token, "connect")), s.group})
-		case n.rules.admits() || n.rules.hearsClients():
-			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), s.group})
-		}
-	}
-	return distinct(list)
-}
-
-// groupSubjects are where events for the group come in, and requests to take sockets over.
-func (s *Service) groupSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
-		if n.rules.owned || isPattern(n.name) && n.rules.admits() {
-			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), s.group, ">")), s.group})
-		}
-	}
-	return distinct(list)
-}
-
-// instanceSubjects are where the events of owned sockets come in.
-func (s *Service) instanceSubjects(all []*Namespace, instance string) (list []interest) {
-	for _, n := range all {
-		if n.rules.owned {
-			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
-		}
-	}
-	return distinct(list)
-}
-
-// serviceSubjects are where events of other services come in.
-func (s *Service) serviceSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
-		if len(n.rules.service) > 0 {
-			list = append(list, interest{string(s.prefix.AppendService(nil, n.anyToken(), ">")), ""})
-		}
-	}
-	return distinct(list)
-}
-
-// anyToken is the namespace's token in subjects, * for a pattern.
-func (n *Namespace) anyToken() string {
-	if isPattern(n.name) {
-		return "*"
-	}
-	return n.token
-}
-
-// distinct drops interests that another one with * covers: events of one socket must come in on one subscription, because
-// between two there is no order.
-func distinct(list []interest) (kept []interest) {
-	for _, i := range list {
-		covered := slices.ContainsFunc(list, func(other interest) bool {
-			return other != i && other.queue == i.queue && covers(other.subject, i.subject)
-		})
-		if !covered && !slices.Contains(kept, i) {
-			kept = append(kept, i)
-		}
-	}
-	return kept
-}
-
-// covers tells whether one subject is the other with a * in one token's place.
-func covers(wide, narrow string) bool {
-	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
-	if len(w) != len(n) || !slices.Contains(w, "*") {
-		return false
-	}
-	for i := range w {
-		if w[i] != n[i] && w[i] != "*" {
-			return false
-		}
-	}
-	return true
 }
 
 // publish sends a message, if that is possible now: nothing is sent minutes later.
@@ -347,6 +245,13 @@ func (s *Service) reachable() error {
 		return failure(Offline, "NATS is away")
 	}
 	return nil
+}
+
+// flushed waits until NATS has taken all that was sent before.
+func (s *Service) flushed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.set.limits.Wait) // nats.go wants a deadline
+	defer cancel()
+	return s.nc.FlushWithContext(ctx)
 }
 
 // reply answers a message.
@@ -389,50 +294,4 @@ func (s *Service) report(ns *Namespace, event, socket string, err error) {
 			s.log.Error("the hook of OnError panicked", "error", err)
 		}
 	}
-}
-
-// recent remembers for a moment which sockets were admitted: an edge asks again when an instance leaves meanwhile.
-type recent struct {
-	mu  sync.Mutex
-	ids map[string]time.Time // guarded by mu
-}
-
-const (
-	rememberAdmitted = 10 * time.Second
-	mostRemembered   = 100_000
-)
-
-// first notes a socket, and tells whether it is new.
-func (r *recent) first(id string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at, known := r.ids[id]; known && now.Sub(at) < rememberAdmitted {
-		return false
-	}
-	if r.ids == nil || len(r.ids) >= mostRemembered {
-		r.ids = make(map[string]time.Time)
-	}
-	r.ids[id] = now
-	return true
-}
-
-// forget drops who was admitted long ago.
-func (r *recent) forget(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	maps.DeleteFunc(r.ids, func(_ string, at time.Time) bool { return now.Sub(at) >= rememberAdmitted })
-}
-
-// ownAnnouncement is what the instance says of itself.
-func (s *Service) ownAnnouncement() msg.InstanceAnnouncement {
-	a := msg.InstanceAnnouncement{
-		Instance: s.Instance(), Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
-	}
-	for _, n := range s.everyNamespace() {
-		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
-			a.Namespaces = append(a.Namespaces, n.name)
-		}
-	}
-	slices.Sort(a.Namespaces)
-	return a
 }

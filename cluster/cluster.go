@@ -1,8 +1,10 @@
 // Package cluster is how edges know of each other: each announces itself on NATS when it starts, every second, and when
 // it leaves, and keeps a list of those that live (docs/subjects.md, Announcements). Of one that falls silent, one of the
-// others tells everybody.
+// others tells everybody. Since they know each other's addresses, they also pass on what clients send to the wrong one of
+// them: Forwarder.
 //
-// Down: bus.Run → Cluster.Handle → the list. Up: Run, once a second → bus.Publish.
+// Down: bus.Run → Cluster.Handle → the list. Up: Run, once a second → bus.Publish. A request of a client: Forwarder →
+// the engine of this edge, or of the one whose id its sid begins with.
 package cluster
 
 import (
@@ -26,7 +28,8 @@ const (
 	watchEvery = 250 * time.Millisecond
 	// turn is how long each edge waits for those before it in line to tell of a death, so that it is told once.
 	turn = 500 * time.Millisecond
-	// remembered is for how long it is known of a dead edge that its end has been told.
+	// remembered is for how long it is known of a dead edge that its end has been told, and where it was: it may live on,
+	// cut off from NATS and not from its clients. Longer than that, somebody else may have got its address.
 	remembered = time.Minute
 	// hurry is the least time between two beats that answer somebody's hello.
 	hurry = 50 * time.Millisecond
@@ -35,6 +38,7 @@ const (
 // Settings is what a Cluster needs.
 type Settings struct {
 	ID      string          // this edge's
+	Address string          // http://host:port where other edges reach this one; "": they do not
 	Prefix  subjects.Prefix // of every subject
 	Secret  string          // shared by all edges; "" trusts whoever NATS lets publish announcements
 	Sockets func() int      // how many sockets this edge has
@@ -51,18 +55,28 @@ type Cluster struct {
 
 	mu         sync.Mutex
 	others     *liveness.Table      // guarded by mu
-	sockets    map[string]int       // guarded by mu: of the others, as they say
+	about      map[string]report    // guarded by mu: what the others say, also those that have fallen silent
+	greeted    time.Time            // guarded by mu: when this edge said hello for the first time
+	said       time.Time            // guarded by mu: when this edge last announced itself
 	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
 	told       map[string]time.Time // guarded by mu: whose end has been told, and when
 	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
-	stats      struct{ ignored, gone tally.Counter }
+	stats      struct{ heard, ignored, gone tally.Counter }
+}
+
+// report is what another edge said of itself last.
+type report struct {
+	hostPort string    // where it takes requests; "": nowhere
+	sockets  int       // that it has
+	heard    time.Time // when
+	silent   time.Time // since when it is held to be dead; zero while it lives
 }
 
 // New makes a cluster and subscribes to announcements. Its Handle must be given each message of the bus first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
 		set: set, dollar: set.Prefix.String() + ".$", beatNow: make(chan struct{}, 1),
-		others: liveness.New(msg.DeadAfter), sockets: make(map[string]int),
+		others: liveness.New(msg.DeadAfter), about: make(map[string]report),
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
 	set.Bus.Subscribe(set.Prefix.EveryEdge())
@@ -78,6 +92,7 @@ func (c *Cluster) Handle(m *bus.Message) bool {
 	sub, _ := c.set.Prefix.Parse(m.Subject)
 	switch sub.Kind {
 	case subjects.KindEdge:
+		c.stats.heard.Inc()
 		if sub.Edge != c.set.ID || sub.Word == subjects.WordGone {
 			c.hear(m, &sub)
 		}
@@ -100,6 +115,10 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 	if err == nil && c.set.Secret != "" {
 		err = msg.Verify(c.set.Secret, sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
 	}
+	var hostPort string
+	if err == nil && a.Address != "" {
+		hostPort, err = msg.EdgeHostPort(a.Address)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -115,7 +134,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		if c.others.Heard(sub.Edge, now) {
 			c.set.Log.Info("an edge has come", "other", sub.Edge)
 		}
-		c.sockets[sub.Edge] = a.Sockets
+		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, heard: now}
 		delete(c.dead, sub.Edge)
 		delete(c.told, sub.Edge)
 		if sub.Word == subjects.WordHello {
@@ -123,6 +142,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		}
 	case subjects.WordBye:
 		c.remove(sub.Edge, "an edge has left")
+		delete(c.about, sub.Edge)
 	case subjects.WordGone:
 		if sub.Edge == c.set.ID {
 			c.set.Log.Warn("another edge has not heard of this one for too long and told services that it is gone", "other", a.By)
@@ -130,6 +150,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 			return
 		}
 		c.remove(sub.Edge, "an edge has died, says another")
+		c.silence(sub.Edge, now)
 		delete(c.dead, sub.Edge)
 		c.told[sub.Edge] = now
 	}
@@ -140,7 +161,14 @@ func (c *Cluster) remove(edge, what string) {
 	if c.others.Remove(edge) {
 		c.set.Log.Info(what, "other", edge)
 	}
-	delete(c.sockets, edge)
+}
+
+// silence notes that an edge is held to be dead. It needs mu.
+func (c *Cluster) silence(edge string, now time.Time) {
+	if r, known := c.about[edge]; known && r.silent.IsZero() {
+		r.silent = now
+		c.about[edge] = r
+	}
 }
 
 // hasten makes the next beat come soon. It never blocks.
@@ -164,6 +192,7 @@ func (c *Cluster) greet(m *bus.Message) {
 func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
 		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
+		Address: c.set.Address,
 	}
 	return c.signed(c.set.ID, word, a)
 }
@@ -215,7 +244,14 @@ func (c *Cluster) Run(ctx context.Context) {
 func (c *Cluster) say(word string) {
 	body, header := c.announcement(word)
 	// It is said again in a second, or the edge has no connection over which anybody could hear it.
-	_ = c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
+	err := c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		if c.said = time.Now(); c.greeted.IsZero() {
+			c.greeted = c.said
+		}
+	}
 }
 
 func (c *Cluster) forgive(now time.Time) {
@@ -229,7 +265,7 @@ func (c *Cluster) watch(now time.Time) {
 	c.mu.Lock()
 	for _, edge := range c.others.Expire(now) {
 		c.set.Log.Warn("an edge has died", "other", edge)
-		delete(c.sockets, edge)
+		c.silence(edge, now)
 		if _, told := c.told[edge]; !told {
 			c.dead[edge] = now
 		}
@@ -237,6 +273,11 @@ func (c *Cluster) watch(now time.Time) {
 	for edge, at := range c.told {
 		if now.Sub(at) > remembered {
 			delete(c.told, edge)
+		}
+	}
+	for edge, r := range c.about {
+		if !r.silent.IsZero() && now.Sub(r.silent) > remembered {
+			delete(c.about, edge)
 		}
 	}
 	line := append(c.others.Members(), c.set.ID)
@@ -273,6 +314,7 @@ func (c *Cluster) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "edges", "Edges that live, this one among them, as this one sees it.",
 		func() float64 { return float64(len(c.Edges())) })
 	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
+	set.Counter(&c.stats.heard, "announcements_total", "Announcements of edges that came, this one's own among them.")
 	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
 	return set
 }

@@ -40,6 +40,7 @@ type Config struct {
 	CORS           CORS          `koanf:"cors"`
 	Cookie         Cookie        `koanf:"cookie"`
 	Limits         edge.Limits   `koanf:"limits"`
+	Advertise      string        `koanf:"advertise"` // http://host:port where other edges reach this one; "": they do not
 	Edges          Edges         `koanf:"edges"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
@@ -94,7 +95,7 @@ type CORS struct {
 
 // Edges says how edges trust each other.
 type Edges struct {
-	Secret string `koanf:"secret"` // shared by all edges, signs their announcements; "" for none
+	Secret string `koanf:"secret"` // shared by all edges, signs their announcements and what they pass on; "" for none
 }
 
 // Cookie is set at the handshake, as the reference does on request.

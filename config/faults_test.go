@@ -97,6 +97,13 @@ var badConfigurations = map[string]bad{
 		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1",
 	}},
 
+	"advertise without http": {args: []string{"--advertise=10.0.0.7:3000"}, want: []string{
+		`--advertise: "10.0.0.7:3000" is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000`,
+	}},
+	"advertise without a port": {args: []string{"--advertise=http://edge-1"}, want: []string{`--advertise: "http://edge-1" is not where`}},
+	"advertise with a path":    {args: []string{"--advertise=http://edge-1:3000/x"}, want: []string{`--advertise: "http://edge-1:3000/x" is not where`}},
+	"advertise of nowhere":     {args: []string{"--advertise=http://0.0.0.0:3000"}, want: []string{`--advertise: "http://0.0.0.0:3000" is no address that others could ask`}},
+
 	"prefix": {args: []string{"--nats.prefix=a..b"}, want: []string{"--nats.prefix: "}},
 	"NATS URLs": {args: []string{"--nats.url=http://u:s3cret@a,nats://:4222,nats://u:s3cret@[,b:1"}, want: []string{
 		`--nats.url: "http://u:hidden@a" has a scheme that NATS does not know; write nats://host:4222`,

@@ -42,7 +42,7 @@ const namespacesEnv = "PARTYLINE_NAMESPACES"
 // allKeys in the order of --help and --print-config. Keys of one section stand together.
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one."},
-	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz and /metrics for the operator."},
+	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges and /metrics for the operator."},
 	{"path", text, "", "Listening", "PATH", "Where clients connect."},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything."},
 	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded headers count: addresses or ranges such as 10.0.0.0/8."},
@@ -61,7 +61,8 @@ var allKeys = []key{
 	{"embedded.listen", text, FlavourEmbedded, "NATS inside", "HOST:PORT", "Where other NATS clients (services, the nats command) connect."},
 	{"embedded.jetstream.dir", text, FlavourEmbedded, "NATS inside", "FOLDER", "Switches JetStream on and keeps its files here."},
 
-	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: announcements of edges must be signed with it. Better in the environment or the file."},
+	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions."},
+	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file."},
 
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next."},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one."},

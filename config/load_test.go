@@ -116,7 +116,7 @@ cors:
 func TestEveryKeyFromEverySource(t *testing.T) {
 	samples := map[string]string{
 		"listen": "127.0.0.1:9", "admin.listen": "127.0.0.1:8", "embedded.listen": "127.0.0.1:7", "path": "/p/",
-		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s",
+		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
 		"trusted_proxies": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "embedded.jetstream.dir": t.TempDir(),
 	}
@@ -236,6 +236,25 @@ func TestWarnings(t *testing.T) {
 	loaded = mustLoad(t, FlavourEmbedded, []string{"--embedded.listen=0.0.0.0:4222"}, []string{`PARTYLINE_NAMESPACES={"/":{}}`})
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "no credentials") {
 		t.Errorf("warnings for a NATS on all addresses: %q", loaded.Warnings)
+	}
+}
+
+func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		warned bool
+	}{
+		{nil, false},
+		{[]string{"--advertise=http://10.0.0.7:3000"}, true},
+		{[]string{"--advertise=http://10.0.0.7:3000/", "--edges.secret=x"}, false},
+		{[]string{"--advertise=http://[::1]:3000", "--trusted_proxies=10.0.0.0/8"}, false},
+	} {
+		if got := mustLoad(t, FlavourEdge, c.args, nil).Warnings; (len(got) > 0) != c.warned {
+			t.Errorf("%q: warnings %q", c.args, got)
+		}
+	}
+	if got := mustLoad(t, FlavourEdge, []string{"--advertise=http://10.0.0.7:3000/", "--edges.secret=x"}, nil).Config.Advertise; got != "http://10.0.0.7:3000" {
+		t.Errorf("the address is %q", got)
 	}
 }
 

@@ -36,7 +36,7 @@ namespaces:
 func TestPrintedConfigHidesSecrets(t *testing.T) {
 	const secret = "s3cret"
 	for _, url := range []string{"nats://user:" + secret + "@a:1, tls://" + secret + "@b:2", "user:" + secret + "@c"} {
-		c := mustLoad(t, FlavourEdge, []string{"--nats.url", url, "--nats.token", secret}, nil).Config
+		c := mustLoad(t, FlavourEdge, []string{"--nats.url", url, "--nats.token", secret, "--edges.secret", secret}, nil).Config
 		printed, err := c.YAML(FlavourEdge)
 		if err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestPrintedConfigHidesSecrets(t *testing.T) {
 		if strings.Contains(string(printed), secret) || !strings.Contains(string(printed), "user:hidden@") {
 			t.Errorf("printed:\n%s", printed)
 		}
-		if !strings.Contains(c.NATS.URL, secret) || c.NATS.Token != secret {
+		if !strings.Contains(c.NATS.URL, secret) || c.NATS.Token != secret || c.Edges.Secret != secret {
 			t.Error("the configuration itself has lost its secrets")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Sizes of messages in bytes.
@@ -45,6 +46,7 @@ func (l *loader) validate(c *Config) {
 			l.fault(l.at("trusted_proxies"), "%s is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8", quote(proxy))
 		}
 	}
+	l.validateAdvertise(c)
 	l.validateNATS(c)
 	l.validateEngine(c)
 	for i, origin := range c.CORS.Origins {
@@ -122,6 +124,26 @@ func isLoopback(host string) bool {
 	}
 	address, err := netip.ParseAddr(host)
 	return err == nil && address.Unmap().IsLoopback()
+}
+
+func (l *loader) validateAdvertise(c *Config) {
+	if c.Advertise == "" {
+		return
+	}
+	hostPort, err := msg.EdgeHostPort(c.Advertise)
+	if err != nil {
+		l.fault(l.at("advertise"), "%s is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000", quote(c.Advertise))
+		return
+	}
+	host, _, _ := net.SplitHostPort(hostPort)
+	if address, err := netip.ParseAddr(host); err == nil && address.IsUnspecified() {
+		l.fault(l.at("advertise"), "%s is no address that others could ask; write this machine's own", quote(c.Advertise))
+	}
+	c.Advertise = "http://" + hostPort
+	if c.Edges.Secret == "" && len(c.TrustedProxies) == 0 {
+		l.warnings = append(l.warnings, "advertise: without edges.secret, this edge takes what others pass on only from addresses in trusted_proxies, "+
+			"and there are none; set edges.secret, the same on every edge")
+	}
 }
 
 func (l *loader) validatePath(c *Config) {

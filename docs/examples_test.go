@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ type scene struct {
 	node    *edgetest.Node
 	nc      *nats.Conn
 	heard   chan *nats.Msg // what `nats sub` prints
-	answers []*nats.Msg    // what `nats request` prints
+	answers chan *nats.Msg // what `nats request` prints
 	last    *nats.Msg      // the message that lines about reply and header are about
 	people  map[string]*person
 	ids     map[string]string // $ANN → the socket's id
@@ -74,7 +75,7 @@ func newScene(t *testing.T, namespaces map[string]edge.Namespace) *scene {
 	nc := connect(t, server.ClientURL())
 	return &scene{
 		t: t, nc: nc, node: edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready(),
-		heard: make(chan *nats.Msg, 1000), people: map[string]*person{}, ids: map[string]string{},
+		heard: make(chan *nats.Msg, 1000), answers: make(chan *nats.Msg, 1000), people: map[string]*person{}, ids: map[string]string{},
 	}
 }
 
@@ -135,7 +136,8 @@ func (s *scene) end() {
 		s.t.Errorf("heard and not told: %s %s", m.Subject, m.Data)
 	}
 	if len(s.answers) > 0 {
-		s.t.Errorf("answered and not told: %s %v", s.answers[0].Data, s.answers[0].Header)
+		m := <-s.answers
+		s.t.Errorf("answered and not told: %s %v", m.Data, m.Header)
 	}
 }
 
@@ -145,6 +147,7 @@ func (s *scene) command(line []string) {
 	var args []string
 	var reply string
 	header := nats.Header{}
+	background := false
 	for i := 0; i < len(line); i++ {
 		switch line[i] {
 		case "-H":
@@ -154,7 +157,10 @@ func (s *scene) command(line []string) {
 		case "--reply":
 			i++
 			reply = line[i]
+		case "--replies", "--timeout": // how long it listens: here until the end
+			i++
 		case "&":
+			background = true
 		default:
 			args = append(args, line[i])
 		}
@@ -174,9 +180,16 @@ func (s *scene) command(line []string) {
 	case "pub":
 		s.publish(args[2], body, header, reply)
 	case "request":
+		if background {
+			inbox := nats.NewInbox()
+			if _, err = s.nc.ChanSubscribe(inbox, s.answers); err == nil {
+				s.publish(args[2], body, header, inbox)
+			}
+			break
+		}
 		var answer *nats.Msg
 		if answer, err = s.nc.RequestMsg(&nats.Msg{Subject: args[2], Header: header, Data: []byte(body)}, patience); err == nil {
-			s.answers = append(s.answers, answer)
+			s.answers <- answer
 		}
 	default:
 		s.t.Fatalf("no form of command: %q", line)
@@ -206,6 +219,7 @@ var forms = []struct {
 	{regexp.MustCompile(`^(\w+) disconnects from (\S+)$`), (*scene).disconnects},
 	{regexp.MustCompile(`^(\w+) is disconnected from (\S+)$`), (*scene).disconnected},
 	{regexp.MustCompile(`^(\w+) emits (\[.*\])( with an ack)?(?: and the bytes (.*))?$`), (*scene).emits},
+	{regexp.MustCompile(`^(\w+) receives (\[.*\]) and (?:does not ack|acks (\[.*\])(?: with the bytes (.*))?)$`), (*scene).acks},
 	{regexp.MustCompile(`^(\w+) receives (\[.*\])(?: and the bytes (.*))?$`), (*scene).receives},
 	{regexp.MustCompile(`^(\w+)'s ack (\[.*\])$`), (*scene).acked},
 	{regexp.MustCompile(`^heard (\S+) (.*)$`), (*scene).hears},
@@ -284,6 +298,29 @@ func (s *scene) receives(m []string) {
 	}
 }
 
+// acks lets a client receive an event that wants an ack, and give it, or not.
+func (s *scene) acks(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], "")
+	got := p.Next()
+	id, isEvent := strings.CutSuffix(strings.TrimPrefix(got, "42"+p.head), m[1])
+	if _, err := strconv.Atoi(id); err != nil || !isEvent {
+		s.t.Fatalf("%s received %s, want %s that wants an ack", m[0], got, m[1])
+	}
+	if m[2] == "" {
+		return
+	}
+	attachments := list(m[3])
+	kind := "43"
+	if len(attachments) > 0 {
+		kind = fmt.Sprintf("46%d-", len(attachments))
+	}
+	p.Send(kind + p.head + id + m[2])
+	for _, a := range attachments {
+		p.SendBinary([]byte(a))
+	}
+}
+
 func (s *scene) acked(m []string) {
 	s.t.Helper()
 	p := s.person(m[0], "")
@@ -304,10 +341,11 @@ func (s *scene) hears(m []string) {
 
 func (s *scene) answered(m []string) {
 	s.t.Helper()
-	if len(s.answers) == 0 {
+	select {
+	case s.last = <-s.answers:
+	case <-time.After(patience):
 		s.t.Fatalf("no answer where %s was expected", m[0])
 	}
-	s.last, s.answers = s.answers[0], s.answers[1:]
 	if !like(string(s.last.Data), m[0]) {
 		s.t.Fatalf("answered %s %v, want %s", s.last.Data, s.last.Header, m[0])
 	}

@@ -76,12 +76,25 @@ func TestErrorTexts(t *testing.T) {
 		{"join.all", `["a",1]`},
 		{"join.all", `["\ud800"]`},
 		{"disconnect.all", `[1]`},
+		{"ask.socket." + id, `["x"]`}, // and she does not answer
+		{"ask.all", `x`},
+		{"ask.room.x", `["x"]`},
+		{"data.all", `[{"x":"` + strings.Repeat("x", 65537-8) + `"}]`},
+		{"data.all", `["x"]`},
+		{"fetch.all", `["x"]`},
 	} {
 		subject := "sio.chat." + c.subject
 		if strings.HasSuffix(c.subject, "AAA1") { // only its own edge answers
 			subject = strings.Replace(subject, "k3f9a0zz", n.ID, 1)
 		}
-		answer, err := nc.Request(subject, []byte(c.body), patience)
+		m := &nats.Msg{Subject: subject, Data: []byte(c.body)}
+		switch {
+		case strings.HasPrefix(c.subject, "ask.socket."):
+			m.Header = nats.Header{"Sio-Timeout": {"1"}}
+		case strings.HasPrefix(c.subject, "ask.room."):
+			m.Header = nats.Header{"Sio-Timeout": {"soon"}}
+		}
+		answer, err := nc.RequestMsg(m, patience)
 		if err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}
@@ -90,6 +103,13 @@ func TestErrorTexts(t *testing.T) {
 			t.Errorf("%s %.40s: the contract does not list %q", subject, c.body, got)
 		}
 		told[got] = true
+	}
+	// These take hundreds of thousands of messages; edge/ask_test.go has them.
+	for _, text := range []string{"too many asks under way", "too many questions under way"} {
+		if !strings.Contains(section, "| `"+text+"` |") {
+			t.Errorf("the contract does not list %q", text)
+		}
+		told[text] = true
 	}
 	if rows := strings.Count(section, "\n| `"); rows != len(told) {
 		t.Errorf("the contract lists %d errors, %d were provoked", rows, len(told))

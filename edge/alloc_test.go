@@ -17,6 +17,7 @@ import (
 // bench is an edge with sockets in /chat's room "room", driven below its HTTP side.
 type bench struct {
 	edge        *Edge
+	nats        string // URL of the server
 	connections []*connection
 }
 
@@ -29,7 +30,7 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 		tb.Fatal(err)
 	}
 	prefix, _ := subjects.NewPrefix("sio")
-	x := &bench{}
+	x := &bench{nats: server.ClientURL()}
 	x.edge = New(Settings{
 		ID: NewID(), Prefix: prefix, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
 		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,

@@ -68,16 +68,10 @@ func (e *Edge) handleAsk(m *bus.Message, sub *subjects.Subject) {
 	}
 	e.lastAsk++
 	q := &question{id: e.lastAsk, reply: m.Reply, many: sub.Target != subjects.TargetSocket, sockets: sockets, left: len(sockets)}
-	var frame *engine.Frame
+	p := parcel{kind: sio.Event, hasID: true, id: q.id, body: text, attachments: attachments, options: options(m.Header)}
 	if len(sockets) > 0 {
-		kind := sio.Event
-		if len(attachments) > 0 {
-			kind = sio.BinaryEvent
-		}
-		var head [64]byte
-		frame = engine.NewMessage(
-			sio.AppendHead(head[:0], kind, len(attachments), sockets[0].ns.name, true, q.id), text, attachments, options(m.Header))
-		if err := e.oversize(frame); err != nil {
+		p.namespace = sockets[0].ns.name
+		if err := p.encodeFor(sockets, e.set.QueueBytes); err != nil {
 			e.refuseEvent(m, err)
 			return
 		}
@@ -86,7 +80,7 @@ func (e *Edge) handleAsk(m *bus.Message, sub *subjects.Subject) {
 	if q.many { // before the first ack, which takes the same way
 		e.bus.Later(q.reply, "", bus.Header{msg.HeaderExpect: {strconv.Itoa(len(sockets))}}, e.answerBody(len(sockets)), false)
 	}
-	e.put(q, frame, timeout)
+	e.put(q, &p, timeout)
 }
 
 // refuseEvent answers an ask whose event may not go to clients.
@@ -95,8 +89,8 @@ func (e *Edge) refuseEvent(m *bus.Message, err error) {
 	e.answerError(m, "bad event: "+err.Error())
 }
 
-// put puts a question to its sockets.
-func (e *Edge) put(q *question, frame *engine.Frame, timeout time.Duration) {
+// put puts a question to its sockets, for which the parcel has been encoded.
+func (e *Edge) put(q *question, p *parcel, timeout time.Duration) {
 	if len(q.sockets) == 0 {
 		return
 	}
@@ -109,7 +103,7 @@ func (e *Edge) put(q *question, frame *engine.Frame, timeout time.Duration) {
 		}
 		e.mu.Unlock()
 		for _, s := range chunk {
-			switch sent := e.deliver(s, frame); {
+			switch sent := e.deliver(s, p.forms[s.conn.dialect]); {
 			case sent == engine.Dropped: // volatile: the client will never hear of it
 				e.giveUp(s, q, errNoAnswer)
 			case s.state.Load() == gone: // before it was asked; else vanish has taken the question from it

@@ -44,15 +44,15 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	if m.Reply == "" {
 		return
 	}
-	answer := e.changeAnswer(sub, sockets)
+	answer := e.changeAnswer(sub.Target == subjects.TargetSocket, sockets)
 	asked := *m
 	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
 }
 
 // changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner
 // must know to know of it.
-func (e *Edge) changeAnswer(sub *subjects.Subject, sockets []*socket) []byte {
-	if sub.Target == subjects.TargetSocket && sockets[0].route != nil {
+func (e *Edge) changeAnswer(single bool, sockets []*socket) []byte {
+	if single && sockets[0].route != nil {
 		e.mu.Lock()
 		rev := sockets[0].rev
 		e.mu.Unlock()

@@ -65,8 +65,12 @@ func TestABadPublishIsLoggedOnceAMinuteASubject(t *testing.T) {
 			synctest.Wait()
 		}
 		for _, m := range bad {
-			if n := lines("subject=" + m.Subject + " "); n != 3 {
-				t.Errorf("%d lines about %s in %d seconds, want 3", n, m.Subject, seconds)
+			subject := m.Subject
+			if strings.Contains(subject, ".ack.") { // one a socket would be too many
+				subject = "sio.chat.on.connect"
+			}
+			if n := lines("subject=" + subject + " "); n != 3 {
+				t.Errorf("%d lines about %s in %d seconds, want 3", n, subject, seconds)
 			}
 		}
 		if got, want := e.stats.dropped[dropBadBody].Value(), uint64(3*seconds); got != want {

@@ -27,6 +27,7 @@ type connection struct {
 	closed  bool      // guarded by Edge.mu: the session has ended, no socket may begin
 	waiting int       // guarded by Edge.mu: bytes that wait for the CONNECT of one of its sockets
 	partial *partial  // owned by the session's reader: a packet whose attachments have not all come
+	dialect dialect   // written by the session's reader before there is any socket, static then
 	joining int       // guarded by Edge.mu: joins and leaves of the client that are not answered yet
 	entered time.Time // owned by the session's reader: see pace
 }
@@ -160,6 +161,10 @@ func (c *connection) expel(reason engine.Reason, what, name string, value any) {
 
 // Message takes one Engine.IO message: a packet, or an attachment of the one before.
 func (c *connection) Message(data []byte, binary bool) {
+	if c.hears(binary) == speaksMsgpack {
+		c.unpack(data, binary)
+		return
+	}
 	if binary {
 		c.attachment(data)
 		return

@@ -3,7 +3,6 @@ package edge
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"unsafe"
 
 	"partyline/bus"
@@ -75,40 +74,14 @@ func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
 	if sub.Verb == subjects.VerbBroadcast {
 		except = e.sender(m.Reply, sub.Namespace)
 	}
-	kind := sio.Event
-	if len(attachments) > 0 {
-		kind = sio.BinaryEvent
+	p := parcel{
+		kind: sio.Event, namespace: ns.name, body: text, attachments: attachments, options: options(m.Header), sent: &e.stats.eventsOut,
 	}
-	var head [64]byte
-	frame := engine.NewMessage(
-		sio.AppendHead(head[:0], kind, len(attachments), ns.name, false, 0), text, attachments, options(m.Header))
-	if !e.fits(m, frame) {
-		return
-	}
-	e.stats.eventsOut.Inc()
 	for _, s := range receivers {
 		if s != except {
-			e.deliver(s, frame)
+			e.hand(m, s, &p)
 		}
 	}
-}
-
-// fits says whether a frame can be sent at all. One that is larger than a session's whole queue could reach nobody, however
-// idle, and would close every session that it is for: it is dropped like any other publish that cannot be right.
-func (e *Edge) fits(m *bus.Message, f *engine.Frame) bool {
-	err := e.oversize(f)
-	if err != nil {
-		e.drop(m, dropBadBody, err)
-	}
-	return err == nil
-}
-
-// oversize is why a frame cannot be sent, or nil.
-func (e *Edge) oversize(f *engine.Frame) error {
-	if f.Size() <= e.set.QueueBytes {
-		return nil
-	}
-	return fmt.Errorf("a packet of %d bytes is larger than what may wait for one client, %d bytes", f.Size(), e.set.QueueBytes)
 }
 
 // options reads the headers that say how an event is sent.
@@ -279,18 +252,11 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 		e.drop(m, dropBadBody, err)
 		return
 	}
-	kind := sio.Ack
-	if len(attachments) > 0 {
-		kind = sio.BinaryAck
-	}
 	n, _ := subjects.AckNumber(sub.Ack) // checked by Parse
-	var head [64]byte
-	frame := engine.NewMessage(
-		sio.AppendHead(head[:0], kind, len(attachments), s.ns.name, true, n), text, attachments, options(m.Header))
-	if e.fits(m, frame) {
-		e.stats.acksOut.Inc()
-		e.deliver(s, frame)
-	}
+	e.hand(m, s, &parcel{
+		kind: sio.Ack, namespace: s.ns.name, hasID: true, id: n, body: text, attachments: attachments,
+		options: options(m.Header), sent: &e.stats.acksOut,
+	})
 }
 
 // handleAdmission takes the answer to a connect request.

@@ -96,7 +96,9 @@ func New(set Settings) *Edge {
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
 	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
 	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
-	e.bus.Subscribe(e.prefix.EveryInstance())
+	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
+		e.bus.Subscribe(e.prefix.EveryInstance(word))
+	}
 	for _, verb := range everyEdge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
@@ -198,8 +200,14 @@ var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
+	subject := m.Subject
+	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
+		if sub, ok := e.prefix.Parse(subject); ok {
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+		}
+	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
-		e.complaints.about(m.Subject, "dropped a message from NATS: "+dropWords[why], err)
+		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], err)
 	}
 }
 

@@ -95,7 +95,7 @@ func (e *Edge) handleInquiry(m *bus.Message, sub *subjects.Subject) {
 	e.later(func() { // behind what owners are told
 		answer := e.answerBody(n)
 		if single {
-			answer = e.changeAnswer(sub, sockets)
+			answer = e.changeAnswer(single, sockets)
 		}
 		e.answer(&asked, nil, answer)
 	})

@@ -27,6 +27,7 @@ func FuzzSession(f *testing.F) {
 		"w\nt40\nt42[\"message\",1]\nt420[\"join\",\"room\"]", "w\nt40/chat,{\"a\":1}\nt41/chat,\nt40/chat,",
 		"w\nt40\nt451-[\"x\",{\"_placeholder\":true,\"num\":0}]\nb\x01\x02", "w\nt40\nt452-[\"x\"]\nt42[\"y\"]", "w\nt2\nt3\nt5\nt6\nt1",
 		"p\np40\ng\np42[\"message\"]\x1ebAAAA\np1", "p\np40\x1e40/a,\x1e41\ng\nu\nt2probe\nt5\nt42[\"message\"]", "u\nt2probe\nt2probe\nt4x",
+		"w\nb\x82\xa4type\x00\xa3nsp\xa1/\nb\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa7message\xc4\x01a", "p\npbgqR0eXBlAKNuc3ChLw==\ng\np42[\"x\"]",
 		"w\nt40\nt42[\"leave\",\"room\"]\nt43[]\nt44{}\nt4", "p\np\xff\ng\ng", "w\nt40\nt42[\"a.b\"]\nt42[\"\"]\nt42[\"connect\"]", "x",
 		"w\nt40\nr\x81\x80\x00\x00\x00\x00\nr\x01\x81\x00\x00\x00\x004\nr\x80\x81\x00\x00\x00\x00x\nr\x88\x80", "w\nr\xff\xff\xff\nt40",
 		"p\np40\x1e40\np42[\"x\"]\ng\ng\nu\nt2probe\nt5",

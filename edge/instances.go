@@ -19,6 +19,9 @@ import (
 const (
 	attendEvery    = 250 * time.Millisecond // and so often a doubtful instance is pinged
 	deadAfterDoubt = time.Second
+	// shakyFor is for how long connect requests without an answer are asked again after an instance has died: one that was only
+	// stopped is still a member of its queue group, and NATS goes on giving it its share of them.
+	shakyFor = 30 * time.Second
 )
 
 // The state of an instance as an edge sees it.
@@ -54,6 +57,8 @@ type owners struct {
 	instances map[string]*instance // guarded by mu; by key
 	searches  map[string]*search   // guarded by mu; by socket id
 	again     []*socket            // guarded by mu: whose admission an instance on its way out did not want to decide
+	shaky     time.Time            // guarded by mu: until then requests are asked again, see shakyFor
+	asked     time.Time            // guarded by mu: when that was done last
 }
 
 func newOwners() *owners {
@@ -145,7 +150,7 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 			e.later(func() { e.orphan(i, false) })
 		}
 		if sub.Word == subjects.WordLeft {
-			e.later(e.knockAgain)
+			e.later(func() { e.knockAgain(0) })
 		}
 	}
 	o.mu.Unlock()
@@ -308,6 +313,11 @@ func (e *Edge) attend(now time.Time) {
 		e.stats.instancesDied.Inc()
 		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
 		e.later(func() { e.orphan(i, true) })
+		o.shaky = now.Add(shakyFor)
+	}
+	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {
+		o.asked = now
+		e.later(func() { e.knockAgain(seekEvery) })
 	}
 	e.seekAgain(now)
 	for _, s := range o.again {

@@ -111,9 +111,8 @@ func (e *Edge) goLive(s *socket) {
 
 // welcome sends CONNECT and what waited for it. Needs mu.
 func (e *Edge) welcome(s *socket) {
-	head := sio.AppendHead(nil, sio.Connect, 0, s.ns.name, false, 0)
 	body := append(msg.AppendString([]byte(`{"sid":`), s.id), '}')
-	s.conn.session.Send(engine.NewMessage(head, body, nil, engine.Options{}))
+	s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Connect, namespace: s.ns.name, body: body}))
 	for _, f := range s.waiting {
 		s.conn.session.Send(f)
 	}
@@ -147,8 +146,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell && before == admitting: // the client knows of no connection that could end
 		s.conn.refuse(s.ns.name, why, nil, refusedByService)
 	case tell:
-		head := sio.AppendHead(nil, sio.Disconnect, 0, s.ns.name, false, 0)
-		s.conn.session.Send(engine.NewMessage(head, nil, nil, engine.Options{}))
+		s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Disconnect, namespace: s.ns.name}))
 	}
 	body := msg.AppendString([]byte(`["disconnect",{"reason":`), why)
 	body = append(body, `,"rooms":[`...)
@@ -170,12 +168,11 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
-	head := sio.AppendHead(nil, sio.ConnectError, 0, namespace, false, 0)
 	body := msg.AppendString([]byte(`{"message":`), message)
 	if data != nil {
 		body = append(append(body, `,"data":`...), data...)
 	}
-	c.session.Send(engine.NewMessage(head, append(body, '}'), nil, engine.Options{}))
+	c.session.Send(c.frame(&parcel{kind: sio.ConnectError, namespace: namespace, body: append(body, '}')}))
 }
 
 // reject ends the admission of a socket.

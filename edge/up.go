@@ -91,7 +91,9 @@ func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *s
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 		return false
 	}
-	c.complain(s.ns.name, err)
+	if err != nil {
+		c.complain(s.ns.name, err)
+	}
 	return true
 }
 
@@ -126,13 +128,15 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 	} else {
 		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
 	}
-	c.complain(string(subject), err)
+	if err != nil { // else the subject would become a string for nothing
+		c.complain(string(subject), err)
+	}
 	return err
 }
 
-// complain logs why an event was not published, if anything.
+// complain logs why an event was not published.
 func (c *connection) complain(about string, err error) {
-	if err != nil && !errors.Is(err, bus.ErrOffline) { // that is in the log already
+	if !errors.Is(err, bus.ErrOffline) { // that is in the log already
 		c.edge.complaints.about(about, "an event of a client could not be published", err)
 	}
 }
@@ -244,7 +248,7 @@ func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
 	if err != nil {
 		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
 	}
-	ack := engine.NewMessage(sio.AppendHead(nil, sio.Ack, 0, s.ns.name, true, p.ID), []byte(answer), nil, engine.Options{})
+	ack := c.frame(&parcel{kind: sio.Ack, namespace: s.ns.name, hasID: true, id: p.ID, body: []byte(answer)})
 	if err != nil {
 		c.session.Send(ack)
 		return

@@ -23,7 +23,7 @@ const (
 // of gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
 type Frame struct {
 	ws          []byte    // WebSocket frames, one behind the other; static
-	text        []byte    // the first packet in its text form, a part of ws; static; nil for WebSocket control frames
+	text        []byte    // the first packet in its text form, a part of ws; static; nil for WebSocket control frames, empty if all is binary
 	attachments [][]byte  // static
 	volatile    bool      // static
 	plain       bool      // static: never compress
@@ -59,6 +59,16 @@ func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
 	return f
 }
 
+// NewBinaryMessage makes a message that is one binary packet. data is copied.
+func NewBinaryMessage(data []byte, o Options) *Frame {
+	b := appendWSHead(make([]byte, 0, wsHeadSize(len(data))+len(data)), wsBinary, len(data))
+	start := len(b)
+	b = append(b, data...)
+	return &Frame{
+		ws: b, text: b[:0], attachments: [][]byte{b[start:]}, volatile: o.Volatile, plain: o.NoCompression,
+	}
+}
+
 // newPacket makes a frame of any other Engine.IO packet from its text form.
 func newPacket(text string) *Frame {
 	b := appendWSHead(make([]byte, 0, 4+len(text)), wsText, len(text))
@@ -82,7 +92,10 @@ func (f *Frame) payload() []byte {
 		}
 		b := append(make([]byte, 0, size), f.text...)
 		for _, a := range f.attachments {
-			b = eio.Append(append(b, eio.Separator), eio.Packet{Type: eio.Message, Binary: true, Data: a})
+			if len(b) > 0 {
+				b = append(b, eio.Separator)
+			}
+			b = eio.Append(b, eio.Packet{Type: eio.Message, Binary: true, Data: a})
 		}
 		f.polling = b
 	})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -10,17 +11,28 @@ import (
 	"sync"
 )
 
-// peer is who sent a request, behind trusted proxies.
-type peer struct {
-	address string // IP address
-	host    string // the Host that the client asked for
-	secure  bool
+// Peer is who sent a request, behind trusted proxies.
+type Peer struct {
+	Address string // IP address
+	Host    string // the Host that the client asked for
+	Secure  bool   // over TLS
 }
 
-// peer reads the request's origin; X-Forwarded-… headers count only when a trusted proxy set them.
-func (s *Server) peer(r *http.Request) peer {
-	p := peer{address: remoteIP(r.RemoteAddr), host: r.Host, secure: r.TLS != nil}
-	if !s.trusted(p.address) {
+type peerKey struct{}
+
+// WithPeer is r with the client that another edge, which has passed it on, has seen. It goes before all that the request
+// itself says about its sender.
+func WithPeer(r *http.Request, p Peer) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
+}
+
+// Peer reads who sent a request; X-Forwarded-… headers count only when a trusted proxy set them.
+func (s *Server) Peer(r *http.Request) Peer {
+	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
+		return p
+	}
+	p := Peer{Address: remoteIP(r.RemoteAddr), Host: r.Host, Secure: r.TLS != nil}
+	if !s.trusted(p.Address) {
 		return p
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -29,19 +41,22 @@ func (s *Server) peer(r *http.Request) peer {
 		if _, err := netip.ParseAddr(hop); err != nil {
 			break
 		}
-		p.address = hop
+		p.Address = hop
 		if !s.trusted(hop) {
 			break
 		}
 	}
 	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
-		p.host = host
+		p.Host = host
 	}
 	if proto := firstOf(r.Header.Get("X-Forwarded-Proto")); proto != "" {
-		p.secure = proto == "https" || proto == "wss"
+		p.Secure = proto == "https" || proto == "wss"
 	}
 	return p
 }
+
+// FromTrustedProxy tells whether the connection of a request comes from one of the trusted proxies' addresses.
+func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.trusted(remoteIP(r.RemoteAddr)) }
 
 func (s *Server) trusted(address string) bool {
 	ip, err := netip.ParseAddr(address)
@@ -102,7 +117,7 @@ func (o *origins) listed(origin string) bool {
 }
 
 // check says whether the page that sent a request may connect. A request without Origin comes from no page.
-func (o *origins) check(origin string, p peer) bool {
+func (o *origins) check(origin string, p Peer) bool {
 	if origin == "" || o.listed(origin) {
 		return true
 	}
@@ -114,7 +129,7 @@ func (o *origins) check(origin string, p peer) bool {
 		if origin == "null" { // a page opened as a file, or in a sandbox: it has no name that could be listed
 			what = "refused a page without an origin; serve it over HTTP, or allow any page with cors.origins \"*\""
 		}
-		o.log.Warn(what, "origin", origin, "host", p.host)
+		o.log.Warn(what, "origin", origin, "host", p.Host)
 	}
 	return false
 }
@@ -131,12 +146,12 @@ func (o *origins) news(origin string) bool {
 }
 
 // sameHost compares an origin with the host that the browser asked for; the default port may be left out.
-func sameHost(origin *url.URL, p peer) bool {
-	if strings.EqualFold(origin.Host, p.host) {
+func sameHost(origin *url.URL, p Peer) bool {
+	if strings.EqualFold(origin.Host, p.Host) {
 		return true
 	}
 	port := map[string]string{"http": "80", "https": "443"}[origin.Scheme]
-	return port != "" && (strings.EqualFold(origin.Host+":"+port, p.host) || strings.EqualFold(origin.Host, p.host+":"+port))
+	return port != "" && (strings.EqualFold(origin.Host+":"+port, p.Host) || strings.EqualFold(origin.Host, p.Host+":"+port))
 }
 
 // preflight answers OPTIONS.

@@ -114,10 +114,9 @@ func (s *Server) Sessions() int {
 // ServeHTTP answers one request of a client as the reference server does (engine.io, server.ts: verify, handleRequest,
 // handleUpgrade).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// A server without WebSockets takes an upgrade for a plain request, as Node does.
-	isUpgrade := websocket.IsWebSocketUpgrade(r) && slices.Contains(s.cfg.Transports, "websocket")
+	isUpgrade := s.isUpgrade(r)
 	q := r.URL.Query()
-	peer := s.peer(r)
+	peer := s.Peer(r)
 	allowed := s.origins.check(r.Header.Get("Origin"), peer)
 	s.WriteCORS(w, r)
 	if allowed && r.Method == http.MethodOptions && s.origins.configured() {
@@ -190,8 +189,8 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 var errLimit = errors.New("too many sessions, try again later")
 
 // handshake opens a session.
-func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer peer, isUpgrade bool) {
-	if !s.reserve(peer.address) {
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
+	if !s.reserve(peer.Address) {
 		s.stats.overLimit.Inc()
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, errLimit.Error(), http.StatusServiceUnavailable)
@@ -200,12 +199,12 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	began := false
 	defer func() {
 		if !began {
-			s.release(peer.address)
+			s.release(peer.Address)
 		}
 		s.running.Done()
 	}()
 	session := &Session{
-		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.address, maxPayload: s.MaxPayload(),
+		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
 	if s.set.Cookie != "" && !isUpgrade { // it is for whoever spreads a session's requests; the reference does the same
 		w.Header().Add("Set-Cookie", (&http.Cookie{
@@ -221,7 +220,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	began = true
 	s.begin(session, &Opening{
-		Header: s.withoutSessionID(r.Header), Host: peer.host, Query: q, URL: r.RequestURI, Address: peer.address, Secure: peer.secure, Time: time.Now(),
+		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address, Secure: peer.Secure, Time: time.Now(),
 	})
 	if conn := session.conn; conn != nil {
 		s.stats.opened[1].Inc()
@@ -341,6 +340,19 @@ func (s *Server) ended(session *Session, reason Reason) {
 		level = slog.LevelInfo
 	}
 	s.log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
+}
+
+// isUpgrade tells whether a request asks for a WebSocket. A server without WebSockets takes an upgrade for a plain request,
+// as Node does.
+func (s *Server) isUpgrade(r *http.Request) bool {
+	return websocket.IsWebSocketUpgrade(r) && slices.Contains(s.cfg.Transports, "websocket")
+}
+
+// Refuse answers a request that somebody in front of the server has looked at, as the server answers bad ones, and counts
+// it with them.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, why eio.Refusal) {
+	s.WriteCORS(w, r)
+	s.refuse(w, why, s.isUpgrade(r))
 }
 
 // refuse answers a request that breaks the rules: JSON for plain HTTP, and for an upgrade a plain 400 with the message

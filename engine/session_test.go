@@ -2,6 +2,7 @@ package engine
 
 import (
 	"compress/gzip"
+	"encoding/base64"
 	"io"
 	"reflect"
 	"strings"
@@ -110,6 +111,36 @@ func TestPollingCarriesBinaryAsBase64(t *testing.T) {
 		r.session.Send(NewMessage([]byte("51-"), []byte("two"), [][]byte{{1, 2, 3}}, Options{}))
 		if _, body, _ := s.request("GET", query, ""); body != "4one\x1e451-two\x1ebAQID" {
 			t.Fatalf("got %q", body)
+		}
+	})
+}
+
+func TestBinaryMessages(t *testing.T) {
+	large := strings.Repeat("x", 70_000)
+	play(t, nil, func(t *testing.T, s *stage) {
+		query := s.poll()
+		polling := s.last()
+		ws := s.open()
+		for _, r := range []*recorder{polling, s.last()} {
+			r.session.Send(message("one"))
+			for _, data := range []string{"\x01\x02\x03", "", large} {
+				r.session.Send(NewBinaryMessage([]byte(data), Options{NoCompression: true}))
+			}
+			if sent := r.session.Send(NewBinaryMessage([]byte("v"), Options{Volatile: true})); sent != Dropped {
+				t.Errorf("a volatile message in a busy session: %v", sent)
+			}
+		}
+		want := "4one\x1ebAQID\x1eb\x1eb" + base64.StdEncoding.EncodeToString([]byte(large))
+		if _, body, _ := s.request("GET", query, ""); body != want {
+			t.Errorf("got %.100q", body)
+		}
+		for _, want := range []string{"4one", "b:\x01\x02\x03", "b:", "b:" + large} {
+			if got := s.read(ws); got != want {
+				t.Errorf("got %.100q, want %.100q", got, want)
+			}
+		}
+		if size := NewBinaryMessage([]byte(large), Options{}).Size(); size < len(large) || size > len(large)+10 {
+			t.Errorf("it counts %d bytes", size)
 		}
 	})
 }

@@ -157,8 +157,9 @@ func (p Prefix) RoomInterest(ns, room string) string {
 // EveryEdge matches the announcements of all edges.
 func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
 
-// EveryInstance matches the announcements of all instances of all services.
-func (p Prefix) EveryInstance() string { return p.dotted + internalService + ".*.*.*" }
+// EveryInstance matches what all instances of all services announce with one word. (Not with any word: who subscribed
+// pings, too, would keep NATS from telling that nobody is there.)
+func (p Prefix) EveryInstance(word string) string { return p.dotted + internalService + ".*.*." + word }
 
 // Pongs matches the answers to an edge's pings.
 func (p Prefix) Pongs(edge string) string { return p.EdgeAnnouncement(edge, wordPong) + ".*" }

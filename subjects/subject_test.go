@@ -111,7 +111,7 @@ func TestBuilders(t *testing.T) {
 		"sio.$edge." + testEdge + ".pong.*":            []byte(sio.Pongs(testEdge)),
 		"sio.$svc.chat.chat-1.beat":                    []byte(sio.InstanceAnnouncement("chat", "chat-1", WordBeat)),
 		"sio.$edge.*.*":                                []byte(sio.EveryEdge()),
-		"sio.$svc.*.*.*":                               []byte(sio.EveryInstance()),
+		"sio.$svc.*.*.beat":                            []byte(sio.EveryInstance(WordBeat)),
 		"x sio.chat.on.y":                              sio.AppendOn([]byte("x "), "chat", "y"),
 		"sio.*.*.socket." + testEdge + ".*":            []byte(sio.Sockets(testEdge)),
 		"sio.*.ack." + testEdge + ".*.*":               []byte(sio.Acks(testEdge)),
@@ -241,7 +241,7 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
 				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
-				p.EveryEdge(), p.EveryInstance(), p.Pongs(testEdge)}
+				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge)}
 			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
 			}

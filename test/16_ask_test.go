@@ -1,134 +1,12 @@
 package test
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/edge/edgetest"
 )
-
-// asked is an ask under way, and what has been answered so far.
-type asked struct {
-	t       *testing.T
-	ear     *ear
-	expect  map[string]int    // by edge
-	answers map[string]string // by socket: the ack, or "! " and the error
-}
-
-// askMany puts an event to a room or to all.
-func (s *stage) askMany(subject, body string, headers ...string) *asked {
-	s.t.Helper()
-	inbox := nats.NewInbox()
-	a := &asked{s.t, s.hear(inbox), map[string]int{}, map[string]string{}}
-	s.publishReply(subject, inbox, body, headers...)
-	return a
-}
-
-// take reads messages until so many edges and so many sockets have answered.
-func (a *asked) take(edges, sockets int) *asked {
-	a.t.Helper()
-	for len(a.expect) < edges || len(a.answers) < sockets {
-		m := a.ear.next()
-		id, expect := m.Header.Get("Sio-Socket"), m.Header.Get("Sio-Expect")
-		switch {
-		case id != "" && expect == "":
-			if _, twice := a.answers[id]; twice {
-				a.t.Fatalf("%s answered twice: %q %v", id, m.Data, m.Header)
-			}
-			owner, _, _ := strings.Cut(id, ".")
-			if _, told := a.expect[owner]; !told {
-				a.t.Fatalf("an answer of %s came before its edge's Sio-Expect", id)
-			}
-			a.answers[id] = string(m.Data)
-			if why := m.Header.Get("Sio-Error"); why != "" {
-				a.answers[id] = "! " + why
-			}
-		case id == "" && expect != "":
-			var body []struct {
-				Edge    string
-				Sockets int
-			}
-			if err := json.Unmarshal(m.Data, &body); err != nil || len(body) != 1 || strconv.Itoa(body[0].Sockets) != expect {
-				a.t.Fatalf("what to expect: %q %v", m.Data, m.Header)
-			}
-			if _, twice := a.expect[body[0].Edge]; twice {
-				a.t.Fatalf("edge %s answered twice", body[0].Edge)
-			}
-			a.expect[body[0].Edge] = body[0].Sockets
-		default:
-			a.t.Fatalf("an answer of an unknown form: %q %v", m.Data, m.Header)
-		}
-	}
-	return a
-}
-
-// is compares all answers, given as pairs of a socket's id and its answer.
-func (a *asked) is(pairs ...string) {
-	a.t.Helper()
-	want := map[string]string{}
-	for i := 0; i < len(pairs); i += 2 {
-		want[pairs[i]] = pairs[i+1]
-	}
-	total := 0
-	for _, n := range a.expect {
-		total += n
-	}
-	if !maps.Equal(a.answers, want) || total != len(want) {
-		a.t.Fatalf("%d answers were announced, these came: %v, want %v", total, a.answers, want)
-	}
-	if n, _, _ := a.ear.sub.Pending(); n > 0 {
-		a.t.Fatalf("more came: %v", a.ear.next())
-	}
-}
-
-// isAsked waits until a socket gets an event that wants an ack as its next frame, and returns the ack id.
-func (s *stage) isAsked(so *socket, body string) (id string) {
-	s.t.Helper()
-	return s.isAskedAs(so, "42"+so.head, body)
-}
-
-func (s *stage) isAskedAs(so *socket, head, body string) (id string) {
-	s.t.Helper()
-	got := so.Next()
-	rest, isHead := strings.CutPrefix(got, head)
-	id, isBody := strings.CutSuffix(rest, body)
-	if _, err := strconv.Atoi(id); err != nil || !isHead || !isBody {
-		s.t.Fatalf("%s got %s, want %s<id>%s", so.id, got, head, body)
-	}
-	return id
-}
-
-// acks answers it.
-func (so *socket) acks(id, body string) { so.Send("43" + so.head + id + body) }
-
-// request sends a request and returns where the answer comes.
-func (s *stage) request(subject, body string, headers ...string) *ear {
-	s.t.Helper()
-	inbox := nats.NewInbox()
-	e := s.hear(inbox)
-	s.publishReply(subject, inbox, body, headers...)
-	return e
-}
-
-// is waits for the one answer of a plain request: a body, or "! " and the error. It returns the header.
-func (e *ear) is(want string) nats.Header {
-	e.t.Helper()
-	m := e.next()
-	got := string(m.Data)
-	if why := m.Header.Get("Sio-Error"); why != "" {
-		got = "! " + why
-	}
-	if got != want {
-		e.t.Fatalf("the answer is %q %v, want %q", m.Data, m.Header, want)
-	}
-	return m.Header
-}
 
 func TestAskOneSocket(t *testing.T) {
 	s := begin(t, usual())
@@ -259,7 +137,7 @@ func TestAskTimesOut(t *testing.T) {
 	answer := s.request("sio.chat.ask.socket."+a.id, `["slow?"]`, "Sio-Timeout: 1")
 	late := s.isAsked(a, `["slow?"]`)
 	answer.is("! no answer")
-	q := s.askMany("sio.chat.ask.all", `["slow?"]`, "Sio-Timeout: 200")
+	q := s.askMany("sio.chat.ask.all", `["slow?"]`, "Sio-Timeout: 1500")
 	s.isAsked(a, `["slow?"]`)
 	b.acks(s.isAsked(b, `["slow?"]`), `[]`)
 	q.take(1, 2).is(a.id, "! no answer", b.id, "[]")
@@ -398,6 +276,7 @@ func TestAsksReachAllEdges(t *testing.T) {
 	q.take(3, 1).is(so[0].id, "[]")
 	q = s.askMany("sio.chat.ask.all", `["some?"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[2].id)
 	so[0].acks(s.isAsked(so[0], `["some?"]`), `[]`)
+	s.isAsked(so[2], `["some?"]`)
 	so[2].Hangup()
 	q.take(3, 2).is(so[0].id, "[]", so[2].id, "! unknown socket")
 	s.askMany("sio.nowhere.ask.all", `["nobody?"]`).take(3, 0).is()

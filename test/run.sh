@@ -59,7 +59,7 @@ go_tests() {
 
 # Short runs of every fuzz target, from their seeds on.
 fuzz() {
-  for package in ./wire/eio ./wire/sio ./wire/msg ./subjects ./config ./edge; do
+  for package in ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
     for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
       go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" "$package" || return 1
     done

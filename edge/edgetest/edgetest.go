@@ -32,21 +32,23 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
-	Secret     string // with which edges sign their announcements
+	Secret     string // with which edges sign their announcements, and what they pass on
 	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
 type Node struct {
-	URL    string
-	ID     string
-	Bus    *bus.Bus
-	Edge   *edge.Edge
-	Engine *engine.Server
-	Others *cluster.Cluster
-	Talk   *enginetest.Conversation
-	t      testing.TB
-	log    *logWriter
+	URL     string
+	ID      string
+	Bus     *bus.Bus
+	Edge    *edge.Edge
+	Engine  *engine.Server
+	Others  *cluster.Cluster
+	Forward *cluster.Forwarder
+	Talk    *enginetest.Conversation
+	t       testing.TB
+	log     *logWriter
+	stop    func()
 }
 
 // Open lets everybody do everything.
@@ -102,7 +104,16 @@ func Start(t testing.TB, o Options) *Node {
 		o.Settings(&set)
 	}
 	n.Engine = engine.NewServer(set)
-	n.Others = cluster.New(cluster.Settings{ID: n.ID, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log})
+	mux := http.NewServeMux()
+	front := o.front(mux, log)
+	n.URL = "http://" + front.Listener.Addr().String()
+	n.Others = cluster.New(cluster.Settings{
+		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
+	})
+	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
+		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,
+	})
+	mux.Handle("/socket.io/", n.Forward)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, attentive sync.WaitGroup
 	running.Go(func() {
@@ -115,23 +126,13 @@ func Start(t testing.TB, o Options) *Node {
 	attending, leave := context.WithCancel(context.Background())
 	attentive.Go(func() { n.Others.Run(attending) })
 	attentive.Go(func() { n.Edge.Attend(attending) })
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", n.Engine)
-	front := httptest.NewUnstartedServer(mux)
-	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
-	if o.SendBuffer > 0 {
-		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
-			}
-		}
-	}
 	front.Start()
-	n.URL = front.URL
-	t.Cleanup(func() {
+	n.stop = sync.OnceFunc(func() {
 		n.Engine.Leave()
+		n.Forward.Leave()
 		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
 		n.Engine.Abort()
+		n.Forward.Abort()
 		front.Close()
 		leave()
 		attentive.Wait()
@@ -141,8 +142,26 @@ func Start(t testing.TB, o Options) *Node {
 		cancel()
 		running.Wait()
 	})
+	t.Cleanup(n.stop)
 	return n
 }
+
+// front is an HTTP server that is not started yet; it has its address.
+func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server {
+	front := httptest.NewUnstartedServer(handler)
+	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
+	return front
+}
+
+// Stop ends the edge before the test ends. Its clients see the transport close.
+func (n *Node) Stop() { n.stop() }
 
 // Ready waits until the edge can be relied on.
 func (n *Node) Ready() *Node {

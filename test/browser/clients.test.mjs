@@ -68,6 +68,33 @@ for (const [transports, last] of [[['polling'], 'polling'], [['websocket'], 'web
   });
 }
 
+for (const transports of [['polling'], ['polling', 'websocket']]) {
+  browserScene(`the msgpack build over ${transports.join(', then ')}`, async (s, window) => {
+    await window.serve('/msgpack.html', html.replace('socket.io.js', 'socket.io.msgpack.min.js'));
+    const nats = await s.nats();
+    const files = await s.service(nats, 'sio._.on.file', (m) => {
+      const answer = attached('[{"_placeholder":true,"num":0},"ok"]', Buffer.from([9, 8]));
+      m.respond(answer.body, { headers: answer.headers });
+    });
+    const tab = await window.open('tab', '/msgpack.html');
+    await tab.evaluate((list) => { window.socket = start('/', { transports: list }); }, transports);
+    await hears(tab, 'connect');
+    await until('the last transport', () => tab.evaluate((name) => socket.io.engine.transport.name === name, transports.at(-1)));
+    const ack = await tab.evaluate(() => new Promise((resolve) => {
+      socket.emit('file', new Uint8Array([1, 2]).buffer, { at: new Date(0), none: undefined }, '가', -1.5, (...values) => resolve(values.map(plain)));
+    }));
+    assert.deepEqual(ack, ['bytes:9,8', 'ok']);
+    const file = await files.take('the file');
+    assert.equal(file.headers.get('Sio-Attachments'), '2');
+    assert.equal(file.string(), '["file",{"_placeholder":true,"num":0},{"at":"1970-01-01T00:00:00.000Z"},"가",-1.5]\u0001\u0002');
+    const down = attached('["down",[{"_placeholder":true,"num":0}],{"a":[1e2,null]},"가 🎉"]', Buffer.from([255, 0]));
+    nats.publish('sio._.emit.all', down.body, { headers: down.headers });
+    assert.deepEqual(await hears(tab, 'down'), ['down', ['bytes:255,0'], { a: [100, null] }, '가 🎉']);
+    await tab.evaluate('socket.disconnect()');
+    assert.deepEqual(await hears(tab, 'disconnect'), ['disconnect', 'io client disconnect']);
+  });
+}
+
 browserScene('namespaces on one connection, auth, CONNECT_ERROR with data', async (s, window) => {
   await window.serve('/client.html', html);
   const nats = await s.nats();

@@ -54,7 +54,7 @@ class Window {
     });
   }
 
-  // open opens a tab; who is its name in the conversation.
+  // open opens a tab, at the server under test unless the URL says another; who is its name in the conversation.
   async open(who, url) {
     const page = await this.context.newPage();
     const complain = (text) => {
@@ -74,7 +74,7 @@ class Window {
       ws.on('framereceived', ({ payload }) => this.scene.note(who, `← ${shown(payload)}`));
       ws.on('close', () => this.scene.note(who, '· WebSocket closed'));
     });
-    await page.goto(base + url);
+    await page.goto(new URL(url, base).href);
     return page;
   }
 

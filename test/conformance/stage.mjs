@@ -56,9 +56,12 @@ export class Stage {
     this.note(actor, `${what} after about ${nearest} ms`);
   }
 
-  // close ends the case once all is quiet.
-  async close(quiet) {
-    await this.#transcript.close(quiet);
+  // settle waits until all is quiet.
+  settle(quiet) { return this.#transcript.settle(quiet); }
+
+  // close ends the case.
+  close() {
+    this.#transcript.close();
     this.#open.forEach((end) => end());
   }
 

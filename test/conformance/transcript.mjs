@@ -28,13 +28,15 @@ export class Transcript {
     return [...this.#lanes.keys()].sort();
   }
 
-  // close waits until nothing has been noted for some milliseconds, and notes nothing after that.
-  async close(quiet) {
+  // settle waits until nothing has been noted for some milliseconds.
+  async settle(quiet) {
     for (let left = quiet; left > 0; left = this.#last + quiet - Date.now()) {
       await new Promise((resolve) => { setTimeout(resolve, left); });
     }
-    this.#over = true;
   }
+
+  // close says that nothing is noted any more.
+  close() { this.#over = true; }
 
   // until waits for the actor's next line that fits, behind the one that was waited for before.
   async until(actor, fits, patience) {

@@ -17,7 +17,7 @@ const (
 	clients  = 200
 	interval = 50 * time.Millisecond // 20 events a second from each
 	// ackTimeout is how long a client waits for an ack, as an application would with socket.timeout(…).emit.
-	ackTimeout = 10 * time.Second
+	ackTimeout = 6 * time.Second
 )
 
 // client is one that emits ["n",0], ["n",1], … and waits for the ack of each.

@@ -144,7 +144,9 @@ func (s *stage) flood(r *raw, packets int, packet func(dst []byte, i int) []byte
 		}
 	}
 	r.write(textFrame(`42/chat,["done"]`))
-	s.next(done)
+	if _, err := done.NextMsg(3 * patience); err != nil { // the edge has much to do before
+		s.t.Fatalf("the event behind the flood did not come: %v", err)
+	}
 	_ = done.Unsubscribe()
 	return time.Since(begun)
 }

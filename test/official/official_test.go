@@ -65,6 +65,21 @@ func TestOfficialClients(t *testing.T) {
 
 func TestBrowser(t *testing.T) {
 	needScripts(t)
+	environment := needBrowser(t)
+	for _, script := range scripts(t, "../browser") {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".test.mjs"), func(t *testing.T) {
+			var args []string // as `make run` starts it
+			if strings.HasPrefix(filepath.Base(script), "clients.") {
+				args = append(args, namespaces) // it wants to be refused, too
+			}
+			start(t, "embedded", args...).run(t, script, environment...)
+		})
+	}
+}
+
+// needBrowser leaves the test out where there is no browser, and returns what a script needs in its environment.
+func needBrowser(t *testing.T) []string {
+	t.Helper()
 	chromium := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil && chromium == "" {
@@ -81,15 +96,7 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, script := range scripts(t, "../browser") {
-		t.Run(strings.TrimSuffix(filepath.Base(script), ".test.mjs"), func(t *testing.T) {
-			var args []string // as `make run` starts it
-			if strings.HasPrefix(filepath.Base(script), "clients.") {
-				args = append(args, namespaces) // it wants to be refused, too
-			}
-			start(t, "embedded", args...).run(t, script, "PARTYLINE_CHROMIUM="+chromium, "PARTYLINE_SCREENSHOTS="+screenshots)
-		})
-	}
+	return []string{"PARTYLINE_CHROMIUM=" + chromium, "PARTYLINE_SCREENSHOTS=" + screenshots}
 }
 
 // scripts lists the scripts of a folder.
@@ -108,7 +115,7 @@ func needScripts(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		leaveOut(t, "the tests with the official clients need node in PATH")
 	}
-	for _, name := range []string{"socket.io-client", "@nats-io/transport-node", "playwright-core"} {
+	for _, name := range []string{"socket.io-client", "socket.io-msgpack-parser", "@nats-io/transport-node", "playwright-core"} {
 		if _, err := os.Stat(filepath.Join("../node/node_modules", name)); err != nil {
 			leaveOut(t, "the tests with the official clients need the npm package "+name+"; run `npm ci` in test/node")
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,8 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator), "partyline/cmd/edge", "partyline/cmd/embedded")
+	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator),
+		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/examples/chat")
 	if output, err := command.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%w\n%s", err, output)
 	}
@@ -113,7 +115,10 @@ func start(t *testing.T, name string, args ...string) *program {
 	if err != nil {
 		t.Fatalf("the programs do not build: %v", err)
 	}
-	args = append(args, "--listen="+freeAddress(t), "--admin.listen="+freeAddress(t), "--log.level=debug")
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--listen=") }) {
+		args = append(args, "--listen="+freeAddress(t))
+	}
+	args = append(args, "--admin.listen="+freeAddress(t), "--log.level=debug")
 	if name == "embedded" {
 		args = append(args, "--embedded.listen="+freeAddress(t))
 	}
@@ -140,24 +145,26 @@ func start(t *testing.T, name string, args ...string) *program {
 }
 
 // freeAddress finds a port that nobody uses. It lies below the ports that systems give to outgoing connections, so that
-// it is still free when a program comes back to it.
+// it is still free when a program comes back to it. Until the test ends, the same port of UDP says to other tests, in this
+// process and in others, that it is taken.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for port := 20000 + os.Getpid()%10000; port < 32000; port++ {
 		address := fmt.Sprintf("127.0.0.1:%d", port)
-		if _, taken := given.LoadOrStore(address, true); taken {
+		sign, err := net.ListenPacket("udp", address)
+		if err != nil {
 			continue
 		}
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
+			t.Cleanup(func() { sign.Close() })
 			return address
 		}
+		sign.Close()
 	}
 	t.Fatal("no free port")
 	return ""
 }
-
-var given sync.Map // addresses that freeAddress has returned
 
 // begin starts the process and waits until it listens.
 func (p *program) begin() error {
@@ -256,12 +263,17 @@ func (p *program) control() *httptest.Server {
 // run runs one script with `node --test` against the program, and shows what it printed if it fails.
 func (p *program) run(t *testing.T, script string, environment ...string) {
 	t.Helper()
+	runScript(t, script, append(environment,
+		"PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+}
+
+func runScript(t *testing.T, script string, environment ...string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*deadline)
 	defer cancel()
 	command := exec.CommandContext(ctx, "node", "--test", "--test-reporter=spec", script)
 	command.WaitDelay = time.Second
-	command.Env = append(os.Environ(), append(environment,
-		"PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+	command.Env = append(os.Environ(), environment...)
 	output, err := command.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:

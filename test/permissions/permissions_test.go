@@ -55,6 +55,7 @@ func TestEachCanDoItsWork(t *testing.T) {
 			service.publish("sio.chat.broadcast."+target, "sio.chat.emit.socket."+ann.id, `["broadcast"]`)
 			bob.Expect(`42/chat,["broadcast"]`)
 		}
+		asksAndIsAnswered(t, s, service, target)
 	}
 	s.fine()
 
@@ -85,30 +86,64 @@ func TestEachCanDoItsWork(t *testing.T) {
 	}
 }
 
+// asksAndIsAnswered lets a service ask clients and edges.
+func asksAndIsAnswered(t *testing.T, s *stage, service *user, target string) {
+	t.Helper()
+	for verb, body := range map[string]string{"fetch": "", "rooms": "[]", "data": `[{"x":1}]`} {
+		answer, err := service.nc.Request("sio.chat."+verb+"."+target, []byte(body), patience)
+		if err != nil || answer.Header != nil || !strings.HasPrefix(string(answer.Data), `[{"edge":"`+s.ID+`","sockets":`) {
+			t.Fatalf("%s %s: %v %v", verb, target, answer, err)
+		}
+	}
+	inbox := service.nc.NewInbox()
+	answers := service.hear(inbox)
+	service.publish("sio.chat.ask."+target, inbox, `["ready?"]`)
+	asked, want := []*socket{s.ann}, 1
+	if !strings.HasPrefix(target, "socket") {
+		asked, want = append(asked, s.bob), 3 // and what to expect
+	}
+	for _, so := range asked {
+		id := strings.TrimSuffix(strings.TrimPrefix(so.Next(), "42/chat,"), `["ready?"]`)
+		so.Send("43/chat," + id + `["yes"]`)
+	}
+	for range want {
+		if m, err := answers.NextMsg(patience); err != nil || m.Header.Get("Sio-Error") != "" {
+			t.Fatalf("ask %s: %v %v", target, m, err)
+		}
+	}
+}
+
 // What is not theirs, NATS refuses, and no client notices.
 func TestNobodyCanDoMore(t *testing.T) {
 	s := begin(t)
 	for name, subjects := range map[string]struct{ publish, subscribe []string }{
 		"edge": {
 			publish: []string{
+				"sio.chat.ask.all", "sio.chat.fetch.all", "sio.chat.data.all", "sio.chat.rooms.all",
 				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.id + ".1", "orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
+				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
 			},
 			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
 		},
 		"chat": {
 			publish: []string{
 				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.id, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.id,
+				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.id, "sio.secret.fetch.all", "sio.secret.data.all", "sio.secret.rooms.all",
 				"sio.secret.ack." + s.secret.id + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
+				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
+				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
 			},
-			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
+			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},
 		"news": {
 			publish: []string{
 				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.id, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
+				"sio.chat.ask.room.news", "sio.chat.fetch.room.news", "sio.chat.data.room.news", "sio.chat.rooms.room.news",
 				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
+				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye", "sio.$edge." + s.ID + ".pong.x",
 			},
-			subscribe: []string{">", "sio.chat.on.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
+			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
 		},
 	} {
 		u := s.as(name)
@@ -148,6 +183,11 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 			{"sio.chat.join.all", `{}`},                                         // Sio-Error: body …
 			{"sio.chat.join.socket." + s.ID + ".AAAAAAAAAAAAAAAAAAAA", `["x"]`}, // Sio-Error: unknown socket
 			{"sio.chat.disconnect.socket." + s.secret.id, ``},                   // the same: it is not in /chat
+			{"sio.chat.ask.all", `["x"]`},                                       // Sio-Expect
+			{"sio.chat.ask.room.news", `[]`},                                    // Sio-Error: bad event …
+			{"sio.chat.fetch.all", ``},                                          // [{"edge":…}, …]
+			{"sio.chat.rooms.socket." + s.ann.id, ``},                           // the same
+			{"sio.chat.data.socket." + s.ann.id, `[{}]`},                        // [{"edge":…}]
 		} {
 			service.publish(c.subject, reply, c.body)
 			withheld++
@@ -231,7 +271,9 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	for _, subject := range []string{"sio.chat.emit.socket." + id, "sio.chat.ack." + id + ".1", "sio.chat.ack." + id + ".connect"} {
 		service.publish(subject, "", `["forbidden"]`)
 	}
-	for verb, body := range map[string]string{"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`} {
+	for verb, body := range map[string]string{
+		"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`, "ask": `["forbidden"]`, "fetch": ``, "rooms": ``, "data": `[{"forbidden":1}]`,
+	} {
 		answer, err := service.nc.Request("sio.chat."+verb+".socket."+id, []byte(body), patience)
 		if err != nil || answer.Header.Get("Sio-Error") != "unknown socket" {
 			t.Errorf("%s: %v %v", verb, answer, err)

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,6 +30,7 @@ type EdgeAnnouncement struct {
 	At      int64  `json:"at"`              // milliseconds since 1970
 	Every   int64  `json:"every,omitempty"` // milliseconds between two beats
 	Sockets int    `json:"sockets"`
+	Address string `json:"address,omitempty"` // http://host:port for other edges; "": they cannot reach it
 	By      string `json:"by,omitempty"`
 }
 
@@ -54,6 +58,21 @@ func one(v any) []byte {
 // ParseEdgeAnnouncement reads the body of an edge's announcement. Its errors wrap ErrAnnouncement.
 func ParseEdgeAnnouncement(body []byte) (EdgeAnnouncement, error) {
 	return parseAnnouncement[EdgeAnnouncement](body)
+}
+
+// EdgeHostPort is where the address of an announcement leads to: "http://10.0.0.7:3000" → "10.0.0.7:3000". Its errors wrap
+// ErrAnnouncement.
+func EdgeHostPort(address string) (string, error) {
+	hostPort, isHTTP := strings.CutPrefix(address, "http://")
+	hostPort = strings.TrimSuffix(hostPort, "/")
+	u, err := url.Parse("http://" + hostPort)
+	if !isHTTP || err != nil || u.Host != hostPort || u.Hostname() == "" {
+		return "", fmt.Errorf("%w: its address is not http://host:port", ErrAnnouncement)
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return "", fmt.Errorf("%w: its address has no port from 1 to 65535", ErrAnnouncement)
+	}
+	return hostPort, nil
 }
 
 // ParseInstanceAnnouncement reads the body of an instance's announcement. Its errors wrap ErrAnnouncement.

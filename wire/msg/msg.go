@@ -3,8 +3,8 @@
 // A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
 // for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
 // Up: EventName gives the name that becomes the subject, AppendAttachmentLengths the header of binary data. Down:
-// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, ParseAdmission
-// and RefusalData for the other verbs.
+// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Question, Data,
+// ParseAdmission and RefusalData for the other verbs.
 //
 // The package is pure. JSON is judged by encoding/json, at most 10,000 levels deep, with white space around it allowed;
 // bodies must be valid UTF-8, which encoding/json does not ask for. The bytes of a body are never changed; where a

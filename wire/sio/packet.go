@@ -118,25 +118,32 @@ func Parse(text []byte) (Packet, error) {
 // Append appends the text of p to dst and returns it. For Parse to read the same again, Namespace must hold no comma, ID be
 // at most MaxID, and Data be JSON that is an array, an object or a string, as it is in every packet of the protocol.
 func Append(dst []byte, p Packet) []byte {
-	return append(appendHead(dst, p.Type, p.Attachments, p.Namespace, p.HasID, p.ID), p.Data...)
+	dst = appendType(dst, p.Type, p.Attachments)
+	if len(p.Namespace) > 1 {
+		dst = append(append(dst, p.Namespace...), ',')
+	}
+	return append(appendID(dst, p.HasID, p.ID), p.Data...)
 }
 
 // AppendHead appends all of a packet that stands before the JSON to dst and returns it, for a sender that has no Packet.
 // The attachments are left out unless t is a binary type, the namespace if it is "/" or empty.
 func AppendHead(dst []byte, t Type, attachments int, namespace string, hasID bool, id uint64) []byte {
-	return appendHead(dst, t, attachments, namespace, hasID, id)
+	dst = appendType(dst, t, attachments) // not generic code, which would make the callers' buffers escape to the heap
+	if len(namespace) > 1 {
+		dst = append(append(dst, namespace...), ',')
+	}
+	return appendID(dst, hasID, id)
 }
 
-func appendHead[S string | []byte](dst []byte, t Type, attachments int, namespace S, hasID bool, id uint64) []byte {
+func appendType(dst []byte, t Type, attachments int) []byte {
 	dst = append(dst, byte(t))
 	if isBinary(t) {
-		dst = strconv.AppendInt(dst, int64(attachments), 10)
-		dst = append(dst, '-')
+		dst = append(strconv.AppendInt(dst, int64(attachments), 10), '-')
 	}
-	if len(namespace) > 1 {
-		dst = append(dst, namespace...)
-		dst = append(dst, ',')
-	}
+	return dst
+}
+
+func appendID(dst []byte, hasID bool, id uint64) []byte {
 	if hasID {
 		dst = strconv.AppendUint(dst, id, 10)
 	}

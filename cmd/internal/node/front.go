@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"partyline/admin"
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/config"
@@ -36,6 +37,7 @@ type front struct {
 	edge    *edge.Edge
 	engine  *engine.Server
 	cluster *cluster.Cluster
+	forward *cluster.Forwarder // in front of the engine
 	handler http.Handler
 	log     *slog.Logger
 
@@ -78,7 +80,10 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
-		ID: id, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
+		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
+	})
+	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
+		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster, Log: f.log,
 	})
 	var reading, attending context.Context
 	reading, f.reading = context.WithCancel(context.Background())
@@ -103,7 +108,7 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 	mux.HandleFunc(c.Path, func(w http.ResponseWriter, r *http.Request) {
 		switch name := strings.TrimPrefix(r.URL.Path, c.Path); {
 		case name == "":
-			f.engine.ServeHTTP(w, r)
+			f.forward.ServeHTTP(w, r)
 		case client.Has(name):
 			f.engine.WriteCORS(w, r)
 			client.ServeHTTP(w, r)
@@ -112,7 +117,7 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 		}
 	})
 	if bare := strings.TrimSuffix(c.Path, "/"); bare != "" {
-		mux.Handle(bare, f.engine) // for clients with addTrailingSlash: false; the reference must be told
+		mux.Handle(bare, f.forward) // for clients with addTrailingSlash: false; the reference must be told
 	}
 	if c.Page {
 		url := "" // where NATS is for a reader of the page, which need not be where it is for the edge
@@ -165,23 +170,42 @@ func (f *front) fitPayload(wanted, nats int) {
 }
 
 // ready says why clients should go elsewhere now.
-func (f *front) ready() []string { return f.bus.Ready() }
+func (f *front) ready() []string { return append(f.bus.Ready(), f.cluster.Ready()...) }
 
-func (f *front) metrics() []*tally.Set {
-	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.cluster.Metrics(), f.bus.Metrics()}
+// edges is what the operator sees of this edge and the others.
+func (f *front) edges() []admin.Edge {
+	var all []admin.Edge
+	for _, m := range f.cluster.Members() {
+		all = append(all, admin.Edge{
+			Edge: m.ID, Address: m.Address, Sockets: m.Sockets, BeatAge: m.Beat.Milliseconds(), This: m.This, Silent: m.Silent,
+		})
+	}
+	return all
 }
 
-// close ends the sessions in good order: their clients see the transport close and come back, to another edge.
+func (f *front) metrics() []*tally.Set {
+	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.cluster.Metrics(), f.forward.Metrics(), f.bus.Metrics()}
+}
+
+// close ends the sessions, and what goes through this edge to sessions elsewhere, in good order: their clients see the
+// transport close and come back, to another edge. Both together keep to the one rate, each by its share.
 func (f *front) close() {
 	f.engine.Leave()
+	f.forward.Leave()
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	f.engine.CloseAll(ctx, engine.ServerShutdown, closePerSecond)
+	own, held := f.engine.Sessions(), f.forward.Held()
+	passing := closePerSecond * held / max(1, own+held)
+	var ending sync.WaitGroup
+	ending.Go(func() { f.forward.CloseAll(ctx, passing) })
+	f.engine.CloseAll(ctx, engine.ServerShutdown, closePerSecond-passing)
+	ending.Wait()
 }
 
 // leave ends what close left, publishes the last notices and disconnects from NATS. No request may come any more.
 func (f *front) leave() {
 	f.engine.Abort()
+	f.forward.Abort()
 	f.attending()
 	f.attentive.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)

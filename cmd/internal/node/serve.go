@@ -60,6 +60,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 			}
 			return front.ready()
 		},
+		Edges:   front.edges,
 		Metrics: front.metrics(),
 		Log:     log,
 	})

@@ -1,0 +1,182 @@
+package backend_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// An instance that is cut off from NATS gives up what it owns, before the edge gives it to another one, and comes back
+// under a new name.
+func TestAnInstanceThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	servers := natsdtest.StartCluster(t, 2)
+	s := &stage{t: t, nats: servers[0], Node: edgetest.Start(t, edgetest.Options{
+		NATS: servers[0].ClientURL(), Namespaces: map[string]edge.Namespace{"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}},
+	}).Ready()}
+	events := make(chan string, 100)
+	instance := func(name, url string) *backend.Service {
+		io := serviceOn(t, connection(t, url, nats.DontRandomize(), nats.IgnoreDiscoveredServers()), s.Talk, "chat")
+		chat := io.Of("/chat", backend.Owned())
+		chat.OnConnection(func(so *backend.Socket) {
+			if _, yes := so.TakenOver(); yes {
+				events <- name + " takes over"
+			}
+		})
+		chat.On("who", func() string { return name })
+		chat.OnHandover(func(_ *backend.Socket, reason string) { events <- name + " loses: " + reason })
+		chat.OnDisconnect(func(_ *backend.Socket, reason string) { events <- name + " hears: " + reason })
+		return s.start(io)
+	}
+	first := instance("first", servers[1].ClientURL())
+	before := first.Instance()
+	ann := s.enter("ann", "/chat")
+	ann.emit("1", `["who"]`)
+	ann.acked("1", `["first"]`)
+	second := instance("second", servers[0].ClientURL())
+	servers[1].Stop()
+	ask := func(want string) {
+		t.Helper()
+		var sent time.Time
+		eventually(t, want+" answers", func() bool {
+			if time.Since(sent) > 50*time.Millisecond { // what comes before somebody has taken over may be lost
+				ann.emit("2", `["who"]`)
+				sent = time.Now()
+			}
+			for ann.Pending() > 0 {
+				if text, _ := ann.Await(); text == fmt.Sprintf("43/chat,2[%q]", want) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	ask("second")
+	if got := <-events + ", " + <-events; got != "first loses: owner changed, second takes over" {
+		t.Fatal(got)
+	}
+	if before == first.Instance() {
+		t.Error("the name is still the same")
+	}
+	servers[1].Restart()
+	natsdtest.WaitForRoutes(t, servers...)
+	eventually(t, "the first is back", func() bool { return first.Of("/chat").Emit("x") == nil })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := second.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"second loses: leaving", "first takes over"} {
+		if got := <-events; got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	}
+	ask("first")
+}
+
+// fakeEdge says what an edge says.
+type fakeEdge struct {
+	t  *testing.T
+	nc *nats.Conn
+	id string
+}
+
+func (e *fakeEdge) say(word string) {
+	_ = e.nc.Publish("sio.$edge."+e.id+"."+word, fmt.Appendf(nil, `[{"edge":"%s","at":1,"every":1000,"sockets":1}]`, e.id))
+}
+
+// connect asks for an admission, and returns the socket's id.
+func (e *fakeEdge) connect(own string) string {
+	e.t.Helper()
+	id := e.id + "." + own
+	reply := "sio.chat.ack." + id + ".connect"
+	sub, err := e.nc.SubscribeSync(reply)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	handshake, _ := json.Marshal([]any{"connect", map[string]any{"sid": id, "auth": map[string]any{}}})
+	if err := e.nc.PublishRequest("sio.chat.on.connect", reply, handshake); err != nil {
+		e.t.Fatal(err)
+	}
+	m, err := sub.NextMsg(patience)
+	if err != nil || m.Header.Get("Sio-Owner") == "" {
+		e.t.Fatalf("the answer is %+v, %v", m, err)
+	}
+	return id
+}
+
+// A dead edge says nothing: its sockets' owners tell by its beats, or are told by another edge.
+func TestEdgesThatDie(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("chat")
+	chat := io.Of("/chat", backend.Owned())
+	ends := make(chan string, 10)
+	chat.OnDisconnect(func(so *backend.Socket, reason string) { ends <- so.ID() + " " + reason })
+	s.start(io)
+	nc := s.connection()
+	silent, gone, parted := &fakeEdge{t, nc, "silent00"}, &fakeEdge{t, nc, "gone0000"}, &fakeEdge{t, nc, "parted00"}
+	var ids []string
+	for _, e := range []*fakeEdge{parted, gone, silent} {
+		e.say("hello")
+		ids = append(ids, e.connect("aaaaaaaaaaaaaaaaaaaa"))
+	}
+	began := time.Now()
+	parted.say("bye")
+	gone.say("gone") // another edge may be wrong: this one was heard just now
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for i := 0; i < len(ids); {
+		select {
+		case got := <-ends:
+			if want := ids[i] + " transport close"; got != want {
+				t.Fatalf("after %v: %s, want %s", time.Since(began), got, want)
+			}
+			i++
+		case <-ticker.C:
+			gone.say("gone")
+		case <-time.After(patience):
+			t.Fatal("nothing happens")
+		}
+	}
+	if took := time.Since(began); took < 3*time.Second {
+		t.Errorf("a silent edge was dead after %v", took)
+	}
+}
+
+// A claim that comes too late is answered: the instance hears that the socket is not its own.
+func TestAClaimThatComesTooLate(t *testing.T) {
+	s := begin(t)
+	io := s.service("chat")
+	chat := io.Of("/chat", backend.Owned())
+	entered, release := make(chan struct{}), make(chan struct{})
+	events := make(chan string, 10)
+	chat.Use(func(so *backend.Socket) error {
+		close(entered)
+		<-release
+		return nil
+	})
+	chat.OnHandover(func(_ *backend.Socket, reason string) { events <- reason })
+	chat.OnDisconnect(func(_ *backend.Socket, reason string) { events <- "disconnect " + reason })
+	s.start(io)
+	c := s.Dial("ann")
+	c.Send("40/chat,")
+	<-entered
+	c.Hangup()
+	s.connection() // whatever: the edge has the end by now, or soon
+	eventually(t, "the session has ended", func() bool { return s.Edge.Sockets() == 0 })
+	close(release)
+	if got := <-events; got != "not yours" && got != "disconnect transport close" {
+		t.Errorf("heard %s", got)
+	}
+	eventually(t, "nothing is owned", func() bool { return io.Stats().Owned == 0 })
+}

@@ -1,0 +1,219 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/wire/msg"
+)
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"/a", "/a", true}, {"/a", "/b", false}, {"/*", "/", true}, {"/t-*", "/t-1", true}, {"/t-*", "/t", false}, {"*", "/a/b", true},
+		{"/a*a", "/a", false}, {"/a*a", "/aa", true}, {"/*b*d", "/abcd", true}, {"/*b*d", "/acbd", true}, {"/*b*b*d", "/abcd", false},
+	} {
+		if got := matches(c.pattern, c.name); got != c.want {
+			t.Errorf("%s matches %s: %v", c.pattern, c.name, got)
+		}
+	}
+}
+
+func TestAWildcardReplacesWhatItCovers(t *testing.T) {
+	list := []interest{{"sio.a.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.a.own.g.>", ""}, {"sio.a.on.>", "g"}}
+	want := []interest{{"sio.*.own.g.>", "g"}, {"sio.a.own.g.>", ""}, {"sio.a.on.>", "g"}}
+	if got := distinct(list); !slices.Equal(got, want) {
+		t.Errorf("kept %v", got)
+	}
+}
+
+// Own changes count at once, whether the edge's notice about them has come or not, and in whatever order they come.
+func TestOwnChangesAndNotices(t *testing.T) {
+	join := func(room string) func(*msg.State) {
+		return func(s *msg.State) { s.Rooms = union(s.Rooms, []string{room}) }
+	}
+	rev := func(n uint64) *uint64 { return &n }
+	o := &ownership{known: msg.State{Rooms: []string{"a"}}}
+	at := func(want string) {
+		t.Helper()
+		if got := fmt.Sprint(o.state().Rooms); got != want {
+			t.Fatalf("the rooms are %s, want %s", got, want)
+		}
+	}
+	o.changed(rev(2), join("two"))
+	at("[a two]")
+	o.notice(msg.State{Rev: 1, Rooms: []string{"a", "one"}}) // by somebody else, before
+	at("[a one two]")
+	o.changed(rev(4), join("four"))
+	o.changed(rev(3), join("three"))
+	at("[a one two three four]")
+	o.notice(msg.State{Rev: 3, Rooms: []string{"a", "three"}})
+	at("[a three four]")
+	o.notice(msg.State{Rev: 2, Rooms: []string{"old"}})
+	at("[a three four]")
+	o.notice(msg.State{Rev: 4, Rooms: []string{"a", "three", "four"}})
+	o.changed(rev(4), join("late")) // the notice had it
+	at("[a three four]")
+	o.changed(nil, join("uncounted"))
+	at("[a three four uncounted]")
+}
+
+func TestLanesKeepOrderAndBounds(t *testing.T) {
+	var mu sync.Mutex
+	var overflowed []laneKey
+	ls := newLanes(Limits{Handlers: 2, SocketEvents: 100, SocketBytes: 1000, WaitingBytes: 1500}, func(key laneKey, _, _ int) {
+		mu.Lock()
+		defer mu.Unlock()
+		overflowed = append(overflowed, key)
+	})
+	got := map[string][]int{}
+	for i := range 100 {
+		for _, who := range []string{"a", "b", "c"} {
+			ls.event(laneKey{"", who}, 1, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				got[who] = append(got[who], i)
+			})
+		}
+	}
+	if err := ls.wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for who, list := range got {
+		if len(list) != 100 || !slices.IsSorted(list) {
+			t.Errorf("%s ran %v", who, list)
+		}
+	}
+
+	release := make(chan struct{})
+	var started sync.WaitGroup
+	started.Add(2)
+	var ran []string
+	block := func(who string) {
+		ls.event(laneKey{"", who}, 1, func() { started.Done(); <-release })
+		ls.event(laneKey{"", who}, 1, func() { t.Error("ran though it was thrown away") })
+		ls.always(laneKey{"", who}, func() { mu.Lock(); defer mu.Unlock(); ran = append(ran, who) })
+	}
+	block("a")
+	block("b")
+	started.Wait()
+	ls.event(laneKey{"", "a"}, 998, func() { t.Error("ran though it was thrown away") })
+	ls.event(laneKey{"", "a"}, 2, func() { t.Error("ran though it is one too many") }) // more than SocketBytes
+	ls.event(laneKey{"", "a"}, 1, func() { t.Error("ran though the lane is flooded") })
+	ls.event(laneKey{"", "b"}, 999, func() { t.Error("ran though it was thrown away") })
+	ls.event(laneKey{"", "c"}, 999, func() {}) // more than WaitingBytes: b has most
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := ls.wait(canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait: %v", err)
+	}
+	close(release)
+	if err := ls.wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(overflowed) != "[{ a} { b}]" {
+		t.Errorf("overflowed %v", overflowed)
+	}
+	if slices.Sort(ran); !slices.Equal(ran, []string{"a", "b"}) || ls.waiting != 0 {
+		t.Errorf("ran %v, %d bytes wait", ran, ls.waiting)
+	}
+	if ls.stop() != 0 {
+		t.Error("something is busy")
+	}
+	ls.always(laneKey{"", "a"}, func() { t.Error("ran after stop") })
+	ls.running.Wait()
+}
+
+// Whatever an application sends comes out as it was, and what a hostile body holds makes no panic.
+func FuzzBodies(f *testing.F) {
+	f.Add([]byte(`["x",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]]abc`), "1,2")
+	f.Add([]byte(`["x",{"_placeholder":true,"num":7}]a`), "1")
+	f.Add([]byte(`[1]`), "")
+	f.Fuzz(func(t *testing.T, body []byte, lengths string) {
+		header := nats.Header{}
+		if lengths != "" {
+			header[msg.HeaderAttachments] = []string{lengths}
+		}
+		args, err := parseArgs(body, header, 1)
+		if err != nil {
+			return
+		}
+		values := make([]any, args.Len())
+		for i := range values {
+			if err := args.Decode(append(make([]any, 0, i+1), pointers(values, i)...)...); err != nil {
+				return // a number too large for a float64
+			}
+		}
+		again, header, err := eventBody("x", values)
+		if err != nil {
+			return // placeholders may share an attachment: then there are more than ten
+		}
+		second, err := parseArgs(again, header, 1)
+		if err != nil {
+			t.Fatalf("%q: %v", again, err)
+		}
+		for i := range values {
+			var a, b any
+			_ = json.Unmarshal(args.JSON(i), &a)
+			_ = json.Unmarshal(second.JSON(i), &b)
+			left, _ := json.Marshal(a)
+			right, _ := json.Marshal(b)
+			if !bytes.Equal(left, right) {
+				t.Fatalf("argument %d was %s and is %s", i, left, right)
+			}
+		}
+	})
+}
+
+// pointers are pointers to the first values, up to and with i.
+func pointers(values []any, i int) (list []any) {
+	for j := range i + 1 {
+		list = append(list, &values[j])
+	}
+	return list
+}
+
+func BenchmarkEventBody(b *testing.B) {
+	for b.Loop() {
+		if _, _, err := eventBody("message", []any{"hello", 7}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestBinaryWhereTheTypeIsAny(t *testing.T) {
+	body := `["x",["YWJj","",{"_placeholder":true,"num":0},{"a":{"_placeholder":true,"num":1}}],"YWJj",{"_placeholder":true,"num":0}]abc`
+	args, err := parseArgs([]byte(body), nats.Header{msg.HeaderAttachments: {"3,0"}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list, text, data any
+	if err := args.Decode(&list, &text, &data); err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%#v %#v %#v", list, text, data)
+	want := `[]interface {}{"YWJj", "", []uint8{0x61, 0x62, 0x63}, map[string]interface {}{"a":[]uint8{}}} "YWJj" []byte{0x61, 0x62, 0x63}`
+	if got != want {
+		t.Errorf("decoded %s", got)
+	}
+	var s string
+	var bad *ArgumentError
+	if err := args.Decode(&list, &text, &s); !errors.As(err, &bad) || bad.Got != "binary data" {
+		t.Errorf("binary data fits a string: %v", err)
+	}
+	many := bytes.Repeat([]byte(`,{"_placeholder":true,"num":0}`), 1000)
+	bomb := append(append([]byte(`["x"`), many...), "]abc"...)
+	if _, err := parseArgs(bomb, nats.Header{msg.HeaderAttachments: {"3"}}, 1); !errors.Is(err, BadArguments) {
+		t.Errorf("a bomb: %v", err)
+	}
+}

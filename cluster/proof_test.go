@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"partyline/engine"
+)
+
+const sid = "k3f9a0zz.Q2hhdHR5LXNvY2tldC0x"
+
+// passedOn is a request as another edge reads it that was marked by one that knows a secret.
+func passedOn(t *testing.T, secret string, client engine.Peer, at time.Time) *http.Request {
+	t.Helper()
+	out, err := http.NewRequest(http.MethodPost, "http://10.0.0.7:3000/socket.io/?EIO=4&sid="+sid+"&x=%20;", strings.NewReader("2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Header.Set(headerForwarded, "for=6.6.6.6")
+	out.Header.Set(headerSignature, "abcd")
+	proof(secret).give(out, sid, "a0000000", client, at)
+	var wire bytes.Buffer
+	if err := out.Write(&wire); err != nil {
+		t.Fatal(err)
+	}
+	if secret != "" && strings.Contains(wire.String(), secret) {
+		t.Errorf("the secret is in the request:\n%s", wire.String())
+	}
+	in, err := http.ReadRequest(bufio.NewReader(&wire))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func TestProof(t *testing.T) {
+	client := engine.Peer{Address: "2001:db8::7", Host: "chat.example:80 & more", Secure: true}
+	now := time.Now()
+	for name, c := range map[string]struct {
+		theirs, ours string
+		at           time.Time
+		change       func(*http.Request)
+		sid          string
+		err          string // part; "": it is believed
+	}{
+		"good":                {theirs: "5ecret", ours: "5ecret"},
+		"a clock that is off": {theirs: "5ecret", ours: "5ecret", at: now.Add(29 * time.Second)},
+		"too old":             {theirs: "5ecret", ours: "5ecret", at: now.Add(-31 * time.Second), err: "31s from now"},
+		"too new":             {theirs: "5ecret", ours: "5ecret", at: now.Add(31 * time.Second), err: "31s from now"},
+		"another secret":      {theirs: "other", ours: "5ecret", err: "edges.secret"},
+		"no secret there":     {theirs: "", ours: "5ecret", err: "edges.secret"},
+		"no secrets":          {},
+		"another method":      {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) { r.Method = "GET" }},
+		"another query":       {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) { r.RequestURI += "&y" }},
+		"another session":     {theirs: "5ecret", ours: "5ecret", err: "edges.secret", sid: strings.Replace(sid, "Q", "q", 1)},
+		"another client": {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) {
+			r.Header.Set(headerForwarded, strings.Replace(r.Header.Get(headerForwarded), "db8", "db9", 1))
+		}},
+		"no client":        {err: "for whom", change: func(r *http.Request) { r.Header.Del(headerForwarded) }},
+		"a client's guess": {err: "for whom", change: func(r *http.Request) { r.Header.Set(headerForwarded, "for=a;b") }},
+	} {
+		at := c.at
+		if at.IsZero() {
+			at = now
+		}
+		r := passedOn(t, c.theirs, client, at)
+		if c.change != nil {
+			c.change(r)
+		}
+		if c.sid == "" {
+			c.sid = sid
+		}
+		got, err := proof(c.ours).check(r, c.sid, now)
+		switch {
+		case c.err == "" && (err != nil || got != client):
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: got %v, want %q", name, err, c.err)
+		}
+	}
+}
+
+func TestSessionOf(t *testing.T) {
+	other := "a0000000" + sid[8:]
+	for query, want := range map[string]string{
+		"":                                "",
+		"EIO=4&transport=polling":         "",
+		"EIO=4&sid=" + sid:                sid,
+		"sid=" + sid + "&EIO=4":           sid,
+		"sid=" + other + "&sid=" + sid:    sid,
+		"sid=" + sid + "&sid=":            "",
+		"xsid=" + sid:                     "",
+		"sid=" + sid + "x":                "",
+		"sid=" + strings.ToUpper(sid[:8]): "",
+		"sid=K3F9A0ZZ" + sid[8:]:          "",
+		"sid=../../admin.aaaaaaaaaaaaa":   "",
+		"&&sid=" + sid + "&&":             sid,
+	} {
+		got, edge := sessionOf(query)
+		if got != want || want != "" && edge != want[:8] {
+			t.Errorf("%q: %q of %q, want %q", query, got, edge, want)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { sessionOf("EIO=4&transport=polling&sid=" + sid) }); n > 1 { // the test's own text
+		t.Errorf("%v allocations", n)
+	}
+}

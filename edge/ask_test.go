@@ -1,0 +1,192 @@
+package edge
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/bus"
+)
+
+// inbox hears the answers to what a test asks on the bench.
+type inbox struct {
+	t   *testing.T
+	sub *nats.Subscription
+}
+
+func (x *bench) inbox(t *testing.T) *inbox {
+	t.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect(x.nats, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close(); <-closed })
+	sub, err := nc.SubscribeSync("inbox")
+	if err == nil {
+		err = sub.SetPendingLimits(-1, -1)
+	}
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &inbox{t, sub}
+}
+
+func (i *inbox) next() *nats.Msg {
+	i.t.Helper()
+	m, err := i.sub.NextMsg(10 * time.Second)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return m
+}
+
+// fails wants an error next.
+func (i *inbox) fails(want string) {
+	i.t.Helper()
+	if m := i.next(); m.Header.Get("Sio-Error") != want {
+		i.t.Fatalf("answered %q %v, want the error %q", m.Data, m.Header, want)
+	}
+}
+
+func ask(target string, headers ...string) *bus.Message {
+	m := &bus.Message{Subject: "sio.chat.ask." + target, Reply: "inbox", Data: []byte(`["x"]`), Header: bus.Header{}}
+	for i := 0; i < len(headers); i += 2 {
+		m.Header[headers[i]] = []string{headers[i+1]}
+	}
+	return m
+}
+
+func TestAsksAreBounded(t *testing.T) {
+	x := newBench(t, 2, openRoom)
+	answers := x.inbox(t)
+	socket := "socket." + x.connections[0].sockets[0].id
+	x.edge.stats.acksAwaited.Add(maxAsked - 1)
+	x.edge.Handle(ask("all"))
+	answers.fails("too many asks under way")
+	x.edge.Handle(ask("room.nobody")) // costs nothing
+	if m := answers.next(); m.Header.Get("Sio-Expect") != "0" {
+		t.Errorf("answered %q %v", m.Data, m.Header)
+	}
+	x.edge.Handle(ask(socket, "Sio-Timeout", "1"))
+	x.edge.Handle(ask(socket))
+	answers.fails("too many asks under way")
+	answers.fails("no answer")
+	x.edge.Handle(ask(socket, "Sio-Timeout", "1")) // there is room again
+	answers.fails("no answer")
+	if n := x.edge.stats.asksRefused.Value(); n != 2 {
+		t.Errorf("%d asks count as refused", n)
+	}
+}
+
+func TestInquiriesAreBounded(t *testing.T) {
+	x := newBench(t, 1, openRoom)
+	answers := x.inbox(t)
+	fetch := &bus.Message{Subject: "sio.chat.fetch.all", Reply: "inbox"}
+	x.edge.mu.Lock()
+	x.edge.inquiries, x.edge.inquired = []*inquiry{{}}, maxInquired-inquiryWeight
+	x.edge.mu.Unlock()
+	x.edge.Handle(fetch)
+	answers.fails("too many questions under way")
+	x.edge.mu.Lock()
+	x.edge.inquiries = nil // alone it may be as large as it likes
+	x.edge.mu.Unlock()
+	x.edge.Handle(fetch)
+	if m := answers.next(); len(m.Header) > 0 || len(m.Data) < 100 {
+		t.Errorf("answered %q %v", m.Data, m.Header)
+	}
+}
+
+// More sockets than are seen to while Edge.mu is held, and then more questions to one of them: each is answered for once.
+func TestAsksInChunks(t *testing.T) {
+	const sockets = askChunk + 1
+	x := newBench(t, sockets, openRoom)
+	answers := x.inbox(t)
+	take := func(n int, why string) {
+		t.Helper()
+		seen := map[string]bool{}
+		for range n {
+			m := answers.next()
+			if id := m.Header.Get("Sio-Socket"); m.Header.Get("Sio-Error") != why || seen[id] && id != "" {
+				t.Fatalf("answered %q %v, want %q", m.Data, m.Header, why)
+			} else {
+				seen[id] = true
+			}
+		}
+	}
+	x.edge.Handle(ask("all", "Sio-Timeout", "600000"))
+	x.edge.Handle(ask("all", "Sio-Timeout", "1"))
+	expect := fmt.Sprint(sockets)
+	for range 2 {
+		if m := answers.next(); m.Header.Get("Sio-Expect") != expect {
+			t.Fatalf("answered %q %v", m.Data, m.Header)
+		}
+	}
+	take(sockets, "no answer")
+	for i, c := range x.connections {
+		if i > 0 { // the first goes below
+			c.Message([]byte(`3/chat,1["yes"]`), false)
+		}
+	}
+	take(sockets-1, "")
+	first := x.connections[0].sockets[0]
+	for range 2*askChunk + 1 {
+		x.edge.Handle(ask("socket." + first.id))
+	}
+	first.conn.Message([]byte(`1/chat,`), false)
+	seen := map[bool]int{} // the long question says which socket, the others do not
+	for range 2*askChunk + 2 {
+		m := answers.next()
+		if m.Header.Get("Sio-Error") != "unknown socket" {
+			t.Fatalf("answered %q %v", m.Data, m.Header)
+		}
+		seen[m.Header.Get("Sio-Socket") == first.id]++
+	}
+	if seen[true] != 1 || x.edge.stats.acksAwaited.Value() != 0 {
+		t.Errorf("answers %v, %d acks are waited for", seen, x.edge.stats.acksAwaited.Value())
+	}
+	if n := x.edge.stats.acksPassed.Value(); n != sockets-1 {
+		t.Errorf("%d acks were passed on", n)
+	}
+}
+
+// A socket that goes while it is being asked is answered for, by whoever comes first.
+func TestAskOfAGoneSocket(t *testing.T) {
+	x := newBench(t, 1, openRoom)
+	answers := x.inbox(t)
+	s := x.connections[0].sockets[0]
+	q := &question{id: 1, reply: "inbox", sockets: []*socket{s}, left: 1}
+	x.edge.end(s, "gone", endServer, false) // between choosing and asking
+	x.edge.put(q, &parcel{}, time.Hour)
+	answers.fails("unknown socket")
+	if q.timer != nil || q.left != 0 || s.asked != nil {
+		t.Errorf("left behind: %+v, %v", q, s.asked)
+	}
+}
+
+// What an ask and its ack cost beyond the frame: a place in the socket's list, the answer, and what it says.
+func TestAskAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool forget")
+	}
+	x := newBench(t, 1, openRoom)
+	c := x.connections[0]
+	// An ack that nobody waits for costs nothing, as ever.
+	late := []byte(`3/chat,1["yes"]`)
+	if allocs := testing.AllocsPerRun(200, func() { c.Message(late, false) }); allocs > 0 {
+		t.Errorf("an ack that nobody waits for costs %v allocations", allocs)
+	}
+	m := ask("socket." + c.sockets[0].id)
+	allocs := testing.AllocsPerRun(200, func() {
+		x.edge.Handle(m)
+		c.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, x.edge.lastAsk), false)
+	})
+	if allocs > 15 {
+		t.Errorf("an ask and its ack cost %v allocations", allocs)
+	}
+}

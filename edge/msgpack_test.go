@@ -1,0 +1,66 @@
+package edge
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"partyline/bus"
+	"partyline/wire/sio"
+)
+
+// A message is encoded once a dialect, however many clients get it, and not at all in one that nobody here speaks.
+func TestParcelsAreEncodedOnce(t *testing.T) {
+	p := parcel{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
+	first, err := p.encoded(speaksJSON, 1000)
+	if err != nil || p.forms[speaksMsgpack] != nil {
+		t.Fatalf("%v, msgpack made: %t", err, p.forms[speaksMsgpack] != nil)
+	}
+	if again, _ := p.encoded(speaksJSON, 1000); again != first {
+		t.Error("JSON was encoded twice")
+	}
+	p = parcel{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
+	first, err = p.encoded(speaksMsgpack, 1000)
+	if err != nil || p.forms[speaksJSON] != nil {
+		t.Fatalf("%v, JSON made: %t", err, p.forms[speaksJSON] != nil)
+	}
+	if again, _ := p.encoded(speaksMsgpack, 1000); again != first {
+		t.Error("msgpack was encoded twice")
+	}
+}
+
+func TestAllocDeliveryAsMsgpack(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool forget")
+	}
+	x := newBench(t, 20, openRoom)
+	for _, c := range x.connections { // for this test it is of no consequence what the client understands
+		c.dialect = speaksMsgpack
+	}
+	m := &bus.Message{
+		Subject: "sio.chat.emit.room.room", Data: []byte(`["message","` + strings.Repeat("x", 100) + `"]`),
+	}
+	x.edge.Handle(m)
+	allocs := testing.AllocsPerRun(200, func() { x.edge.Handle(m) })
+	if allocs > 8 { // the frame, its bytes and the list of its one attachment, containers, namespace; queues that grow
+		t.Errorf("a delivery to 20 sockets costs %v allocations", allocs)
+	}
+}
+
+// A frame that is made elsewhere would not ask which dialect its receivers speak.
+func TestFramesAreMadeOfParcels(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != "parcel.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "engine.NewMessage(") {
+			t.Errorf("%s makes a frame itself; a parcel does it for every client", name)
+		}
+	}
+}

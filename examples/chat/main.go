@@ -1,0 +1,118 @@
+// Command chat is a chat as a service behind Partyline's edges: nicknames, rooms with who is in them and their last
+// lines, typing, direct messages. It holds no client's connection, and keeps nothing that another instance does not
+// find: run several, stop and replace them as you like. README.md says how.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"partyline/backend"
+)
+
+// settings come from the environment.
+type settings struct {
+	NATS string // NATS_URL
+	Page string // PAGE_LISTEN: where the page is served, such as ":3010"; "" serves none
+	Edge string // EDGE_URL: where the page's browser finds the edges; "" is the page's own host, behind one proxy with them
+}
+
+// leaving bounds how long an instance takes to hand its sockets to others.
+const leaving = 20 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s := settings{cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), os.Getenv("PAGE_LISTEN"), os.Getenv("EDGE_URL")}
+	if err := run(ctx, s, slog.Default()); err != nil {
+		slog.Error("cannot run", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run is one instance, until ctx ends.
+func run(ctx context.Context, s settings, log *slog.Logger) error {
+	nc, err := nats.Connect(s.NATS, nats.Name("chat"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
+	if err != nil {
+		return fmt.Errorf("NATS at %s: %w", s.NATS, err)
+	}
+	defer nc.Close()
+	store, err := openStore(ctx, nc)
+	if err != nil {
+		return err
+	}
+	io, err := backend.New(nc, "chat", backend.Logger(log))
+	if err != nil {
+		return err
+	}
+	register(io, store, log)
+	if err := io.Start(ctx); err != nil {
+		return err
+	}
+	endPage, err := servePage(s, log)
+	if err == nil {
+		log.Info("ready", "instance", io.Instance())
+		<-ctx.Done()
+		endPage()
+	}
+	last, cancel := context.WithTimeout(context.Background(), leaving)
+	defer cancel()
+	return errors.Join(err, io.Close(last))
+}
+
+// openStore opens what all instances share, and makes it if this is the first one ever.
+func openStore(ctx context.Context, nc *nats.Conn) (store, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return store{}, err
+	}
+	names, err := js.CreateOrUpdateKeyValue(ctx, namesBucket)
+	if err == nil {
+		var lines jetstream.KeyValue
+		if lines, err = js.CreateOrUpdateKeyValue(ctx, linesBucket); err == nil {
+			return store{names, lines}, nil
+		}
+	}
+	return store{}, fmt.Errorf("the chat keeps nicknames and history in NATS's key-value store, which needs JetStream "+
+		"(nats-server -js; bin/embedded --embedded.jetstream.dir): %w", err)
+}
+
+// servePage serves the page, if it is wanted, until the function that it returns is called.
+func servePage(s settings, log *slog.Logger) (end func(), err error) {
+	if s.Page == "" {
+		return func() {}, nil
+	}
+	listener, err := net.Listen("tcp", s.Page)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: newPage(s.Edge), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the page is not served any more", "error", err)
+		}
+	}()
+	log.Info("the page", "url", "http://"+listener.Addr().String())
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+		<-ended
+	}, nil
+}

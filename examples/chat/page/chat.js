@@ -1,0 +1,357 @@
+// The chat's page. It is plain Socket.IO: events, acks, and an ack of its own for direct messages. What people write is
+// only ever set as text.
+
+const namespace = '/chat_room';
+const patience = 8000; // milliseconds for an answer
+const at = (id) => document.getElementById(id);
+
+let socket = null;
+let name = '';
+let shown = null; // the conversation on the screen
+const conversations = new Map(); // by id: "#room" or "@name"
+
+// The key lets this page come back under its name while the server still believes in its old connection. It belongs to
+// this tab: another tab is another person.
+const key = remembered('key', () => crypto.getRandomValues(new Uint32Array(4)).join('-'));
+
+function remembered(what, make = () => '') {
+  try {
+    const value = sessionStorage.getItem(`chat-${what}`) ?? make();
+    sessionStorage.setItem(`chat-${what}`, value);
+    return value;
+  } catch {
+    return make(); // storage is not allowed: the page works without
+  }
+}
+
+function remember(what, value) {
+  try { sessionStorage.setItem(`chat-${what}`, value); } catch { /* not remembered, then */ }
+}
+
+// --- Connection -----------------------------------------------------------------------------------------------------
+
+function enter(wanted) {
+  if (typeof io === 'undefined') {
+    doorProblem('The Socket.IO client cannot be loaded: is the edge running?');
+    return;
+  }
+  socket?.disconnect();
+  name = wanted;
+  const mine = io(document.body.dataset.edge + namespace, { forceNew: true, auth: (give) => give({ name, key }) });
+  socket = mine;
+  mine.on('connect', () => {
+    remember('name', name);
+    state('connected');
+    at('door').hidden = true;
+    at('chat').hidden = false;
+    at('me').textContent = name;
+    for (const c of conversations.values()) {
+      if (c.room) { join(c.room); } // again: it is a new socket
+    }
+    if (conversations.size === 0) {
+      join(decodeURIComponent(location.hash.slice(1)) || 'lobby').then(() => at('text').focus());
+    }
+  });
+  mine.on('connect_error', (error) => {
+    if (mine.active) {
+      state('connecting'); // the client tries again
+      if (!at('door').hidden) { doorProblem('No connection yet, trying …'); }
+      return;
+    }
+    at('door').hidden = false; // refused
+    at('chat').hidden = true;
+    doorProblem(error.message);
+  });
+  mine.on('disconnect', (reason) => {
+    state(mine.active ? 'connecting' : 'ended');
+    if (reason === 'io server disconnect') { problem('You are here in another tab now. Reload to come back.'); }
+  });
+  listen(mine);
+}
+
+function state(value) {
+  at('state').dataset.state = value;
+  at('state').textContent = value;
+  if (value === 'connected') { problem(''); }
+}
+
+// ask emits an event and returns its ack, or shows why there is none and returns null.
+async function ask(event, ...values) {
+  let answer;
+  try {
+    answer = await socket.timeout(patience).emitWithAck(event, ...values);
+  } catch {
+    answer = { error: 'the chat does not answer, please try again' };
+  }
+  problem(answer.error ?? '');
+  return answer.error ? null : answer;
+}
+
+function listen(from) {
+  from.on('message', (line) => add(`#${line.room}`, line));
+  from.on('direct', (line, ack) => { add(open(`@${line.from}`).id, line); ack('seen'); });
+  from.on('joined', (room, who) => change(room, (people) => people.add(who)));
+  from.on('left', (room, who) => change(room, (people) => people.delete(who)));
+  from.on('gone', (who) => { for (const c of conversations.values()) { change(c.room, (people) => people.delete(who)); } });
+  from.on('renamed', (old, who) => {
+    for (const c of conversations.values()) {
+      change(c.room, (people) => { if (people.delete(old)) { people.add(who); } });
+    }
+  });
+  from.on('typing', (room, who) => {
+    const c = conversations.get(`#${room}`);
+    if (c) {
+      c.typing.set(who, Date.now());
+      showTyping();
+      setTimeout(showTyping, 3100);
+    }
+  });
+}
+
+// --- Conversations --------------------------------------------------------------------------------------------------
+
+// open returns a conversation, and makes it if there is none. Its id is "#room" or "@name".
+function open(id) {
+  let c = conversations.get(id);
+  if (!c) {
+    c = { id, room: id.startsWith('#') ? id.slice(1) : null, who: id.startsWith('@') ? id.slice(1) : null, lines: [], people: new Set(), typing: new Map(), unread: 0 };
+    conversations.set(id, c);
+    showConversations();
+  }
+  return c;
+}
+
+function close(c) {
+  conversations.delete(c.id);
+  show(conversations.values().next().value ?? null);
+}
+
+async function join(room) {
+  const answer = await ask('join', room);
+  if (!answer) { return; }
+  const c = open(`#${room}`);
+  c.people = new Set(answer.people);
+  for (const line of answer.lines) { put(c, line); }
+  if (shown === null || shown === c || document.activeElement === at('room')) { show(c); }
+}
+
+// put keeps a line in its place. One that is known already, from before a reconnect or from the history, is not put twice.
+function put(c, line) {
+  if (line.n && c.lines.some((known) => known.n === line.n)) { return; }
+  c.lines.push(line);
+  if (line.n) { c.lines.sort((a, b) => (a.n ?? 0) - (b.n ?? 0)); }
+  c.lines.splice(0, c.lines.length - 500);
+}
+
+function add(id, line) {
+  const c = conversations.get(id);
+  if (!c) { return; }
+  put(c, line);
+  c.typing.delete(line.from);
+  if (c === shown) {
+    showLines();
+    showTyping();
+  } else {
+    c.unread++;
+    showConversations();
+  }
+}
+
+function change(room, act) {
+  const c = conversations.get(`#${room}`);
+  if (c) {
+    act(c.people);
+    if (c === shown) { showPeople(); }
+  }
+}
+
+// --- The screen -----------------------------------------------------------------------------------------------------
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function show(c) {
+  shown = c;
+  if (c) {
+    c.unread = 0;
+    if (c.room) { history.replaceState(null, '', `#${encodeURIComponent(c.room)}`); }
+  }
+  at('title').textContent = c ? (c.room ?? c.who) : 'No room';
+  at('title').dataset.kind = c?.room ? 'room' : 'person';
+  at('leave').hidden = !c;
+  at('leave').textContent = c?.room ? 'Leave' : 'Close';
+  at('text').disabled = !c;
+  at('text').placeholder = !c ? 'Join a room first' : c.room ? `To everyone in ${c.room}` : `To ${c.who} alone`;
+  showConversations();
+  showPeople();
+  showLines();
+  showTyping();
+}
+
+function showConversations() {
+  at('conversations').replaceChildren(...[...conversations.values()].map((c) => {
+    const button = element('button', c.room ? 'room' : 'person', c.room ?? c.who);
+    button.type = 'button';
+    button.setAttribute('aria-current', String(c === shown));
+    if (c.unread > 0) { button.append(element('span', 'unread', String(c.unread))); }
+    button.addEventListener('click', () => { show(c); at('text').focus(); });
+    const item = document.createElement('li');
+    item.append(button);
+    return item;
+  }));
+}
+
+function showPeople() {
+  const people = [...(shown?.people ?? [])].sort((a, b) => a.localeCompare(b));
+  at('people').replaceChildren(...people.map((who) => {
+    const item = document.createElement('li');
+    const button = element('button', 'who', who === name ? `${who} (you)` : who);
+    button.type = 'button';
+    button.disabled = who === name;
+    button.title = who === name ? '' : `Write to ${who} alone`;
+    button.style.setProperty('--hue', hue(who));
+    button.addEventListener('click', () => { show(open(`@${who}`)); at('text').focus(); });
+    item.append(button);
+    return item;
+  }));
+}
+
+function showLines() {
+  const log = at('log');
+  const lines = shown?.lines ?? [];
+  const atEnd = log.dataset.of !== shown?.id || log.scrollHeight - log.scrollTop - log.clientHeight < 80; // else somebody reads
+  log.dataset.of = shown?.id;
+  log.replaceChildren(...lines.map((line, i) => {
+    const entry = element('article', line.from === name ? 'line mine' : 'line', '');
+    const before = lines[i - 1];
+    const when = new Date(line.at);
+    if (before?.from !== line.from || when - new Date(before.at) > 300_000) {
+      const head = element('p', 'from', line.from);
+      head.style.setProperty('--hue', hue(line.from));
+      const time = element('time', '', when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
+      time.dateTime = line.at;
+      head.append(time);
+      entry.append(head);
+    }
+    entry.append(element('p', 'text', line.text));
+    return entry;
+  }));
+  if (lines.length === 0) {
+    log.append(element('p', 'empty', !shown ? 'Join a room.' : shown.room ? 'Nobody has said anything here yet.' : 'Nobody but you two sees this.'));
+  }
+  if (atEnd) { log.scrollTop = log.scrollHeight; }
+}
+
+function showTyping() {
+  const now = [...(shown?.typing ?? [])].filter(([, since]) => Date.now() - since < 3000).map(([who]) => who);
+  at('typing').textContent = now.length === 0 ? '' : `${now.join(', ')} ${now.length === 1 ? 'is' : 'are'} typing …`;
+}
+
+function problem(text) {
+  at('problem').textContent = text;
+  at('problem').hidden = text === '';
+}
+
+function doorProblem(text) {
+  at('door-problem').textContent = text;
+  at('door-problem').hidden = text === '';
+}
+
+// hue gives each name a colour that stays the same.
+function hue(text) {
+  let sum = 0;
+  for (const character of text) { sum = (sum * 31 + character.codePointAt(0)) % 360; }
+  return String(sum);
+}
+
+// --- The forms ------------------------------------------------------------------------------------------------------
+
+function onSubmit(form, act) {
+  at(form).addEventListener('submit', (event) => { event.preventDefault(); act(); });
+}
+
+onSubmit('door', () => {
+  const wanted = at('name').value.trim();
+  doorProblem(wanted === '' ? 'Type a nickname first.' : '');
+  if (wanted !== '') { enter(wanted); }
+});
+
+onSubmit('join', async () => {
+  const room = at('room').value.trim();
+  if (room === '') { return; }
+  await join(room);
+  if (conversations.has(`#${room}`)) {
+    at('room').value = '';
+    show(conversations.get(`#${room}`));
+    at('text').focus();
+  }
+});
+
+let lastTyping = 0; // when the others were told
+
+onSubmit('composer', async () => {
+  const text = at('text').value;
+  const c = shown;
+  if (!c || text.trim() === '') { return; }
+  at('text').value = '';
+  lastTyping = 0;
+  const answer = c.room ? await ask('message', c.room, text) : await ask('direct', c.who, text);
+  if (!answer) {
+    if (at('text').value === '') { at('text').value = text; } // nothing is lost
+  } else if (c.who) {
+    add(c.id, { from: name, text, at: answer.at });
+  }
+});
+
+at('text').addEventListener('input', () => {
+  if (shown?.room && socket?.connected && Date.now() - lastTyping > 2000) {
+    lastTyping = Date.now();
+    socket.volatile.emit('typing', shown.room);
+  }
+});
+
+at('leave').addEventListener('click', async () => {
+  const c = shown;
+  if (!c.room || await ask('leave', c.room)) { close(c); }
+});
+
+at('room').addEventListener('focus', async () => {
+  const answer = await ask('rooms');
+  const options = Object.entries(answer?.rooms ?? {}).map(([room, people]) => {
+    const option = element('option', '', `${people} here`);
+    option.value = room;
+    return option;
+  });
+  at('rooms').replaceChildren(...options);
+});
+
+at('me').addEventListener('click', () => {
+  at('new-name').value = name;
+  at('rename').showModal();
+});
+
+at('rename').addEventListener('close', async () => {
+  const wanted = at('new-name').value.trim();
+  if (at('rename').returnValue !== 'save' || wanted === name) { return; }
+  const answer = await ask('nickname', wanted);
+  if (!answer) { return; }
+  const old = name;
+  name = answer.name;
+  remember('name', name);
+  at('me').textContent = name;
+  for (const c of conversations.values()) {
+    if (c.people.delete(old)) { c.people.add(name); }
+  }
+  show(shown);
+});
+
+// --- Start ----------------------------------------------------------------------------------------------------------
+
+at('name').value = remembered('name');
+if (at('name').value !== '') {
+  enter(at('name').value); // the page was reloaded
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"partyline/config"
+	"partyline/edge/edgetest"
+	"partyline/engine/enginetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// deadline is how long a test waits for what must come.
+const deadline = 20 * time.Second
+
+// stage is NATS with JetStream, and an edge with the example's own configuration.
+type stage struct {
+	*edgetest.Node
+	t   *testing.T
+	url string // of NATS
+}
+
+func begin(t *testing.T) *stage {
+	t.Helper()
+	url := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir())).ClientURL()
+	return &stage{edgeOf(t, url), t, url}
+}
+
+func edgeOf(t *testing.T, url string) *edgetest.Node {
+	t.Helper()
+	loaded, err := config.Load(config.FlavourEmbedded, []string{"--config", "partyline.yaml"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: loaded.Config.Namespaces}).Ready()
+}
+
+// instance runs one instance of the chat until the function that it returns is called, which is SIGTERM, or the test ends.
+func (s *stage) instance(name string) (stop func()) {
+	s.t.Helper()
+	log := &logLines{name: name, talk: s.Talk, ready: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, settings{NATS: s.url}, slog.New(slog.NewTextHandler(log, nil)))
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.t.Errorf("instance %s ended with: %v", name, err)
+			}
+		case <-time.After(deadline):
+			s.t.Errorf("instance %s does not end", name)
+		}
+	})
+	s.t.Cleanup(stop)
+	select {
+	case <-log.ready:
+	case <-time.After(deadline):
+		s.t.Fatalf("instance %s does not say that it is ready", name)
+	}
+	return stop
+}
+
+// logLines takes an instance's log.
+type logLines struct {
+	name  string
+	talk  *enginetest.Conversation
+	once  sync.Once
+	ready chan struct{}
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.talk.Note("%s: %s", l.name, bytes.TrimSpace(p))
+	if bytes.Contains(p, []byte("msg=ready")) {
+		l.once.Do(func() { close(l.ready) })
+	}
+	return len(p), nil
+}
+
+// store is what the instances share, for a look.
+func (s *stage) store() store {
+	s.t.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect(s.url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { nc.Close(); <-closed })
+	shared, err := openStore(s.t.Context(), nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return shared
+}
+
+// guest is a client of the chat.
+type guest struct {
+	*enginetest.Client
+	t       *testing.T
+	name    string
+	id      string
+	acks    int
+	waiting []string // events that came while something else was waited for
+}
+
+const head = namespace + ","
+
+// enter connects a client with a name.
+func (s *stage) enter(name, key string) *guest {
+	s.t.Helper()
+	return enter(s.t, s.Node, name, key)
+}
+
+func enter(t *testing.T, n *edgetest.Node, name, key string) *guest {
+	t.Helper()
+	g := &guest{Client: n.Dial(name), t: t, name: name}
+	g.id = g.Connect(namespace, fmt.Sprintf(`{"name":%q,"key":%q}`, name, key))
+	return g
+}
+
+// refused tries to connect, and returns what the client is told.
+func (s *stage) refused(auth string) string {
+	s.t.Helper()
+	c := s.Dial("somebody")
+	defer c.Hangup()
+	c.Send("40" + head + auth)
+	text, ok := strings.CutPrefix(c.Next(), "44"+head)
+	if !ok {
+		s.t.Fatalf("%s was not refused", auth)
+	}
+	return text
+}
+
+// asks emits an event and returns its ack's only argument.
+func (g *guest) asks(event string, args ...any) string {
+	g.t.Helper()
+	g.acks++
+	body, err := json.Marshal(append([]any{event}, args...))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.Send(fmt.Sprintf("42%s%d%s", head, g.acks, body))
+	want := fmt.Sprintf("43%s%d[", head, g.acks)
+	for {
+		frame := g.Next()
+		if answer, ok := strings.CutPrefix(frame, want); ok {
+			return strings.TrimSuffix(answer, "]")
+		}
+		g.waiting = append(g.waiting, frame)
+	}
+}
+
+// is compares an ack.
+func (g *guest) is(got, want string) {
+	g.t.Helper()
+	if got != want {
+		g.t.Fatalf("%s was told %s, want %s", g.name, got, want)
+	}
+}
+
+// joins enters a room and returns the people and the texts that are there.
+func (g *guest) joins(room string) (people, texts []string) {
+	g.t.Helper()
+	var answer struct {
+		People []string
+		Lines  []line
+		Error  string
+	}
+	if err := json.Unmarshal([]byte(g.asks("join", room)), &answer); err != nil || answer.Error != "" {
+		g.t.Fatalf("%s joins %s: %+v %v", g.name, room, answer, err)
+	}
+	for _, l := range answer.Lines {
+		texts = append(texts, l.Text)
+	}
+	return answer.People, texts
+}
+
+// says speaks in a room, which must work.
+func (g *guest) says(room, text string) {
+	g.t.Helper()
+	if answer := g.asks("message", room, text); !strings.HasPrefix(answer, `{"n":`) {
+		g.t.Fatalf("%s says %q in %s: %s", g.name, text, room, answer)
+	}
+}
+
+// hears waits for an event, whatever comes before it, and returns its arguments.
+func (g *guest) hears(event string) []json.RawMessage {
+	g.t.Helper()
+	for i := 0; ; i++ {
+		for i >= len(g.waiting) {
+			g.waiting = append(g.waiting, g.Next())
+		}
+		_, body, found := strings.Cut(g.waiting[i], "[")
+		var elements []json.RawMessage
+		if !found || json.Unmarshal([]byte("["+body), &elements) != nil || string(elements[0]) != fmt.Sprintf("%q", event) {
+			continue
+		}
+		g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
+		return elements[1:]
+	}
+}
+
+// hearsText waits for a message in a room and compares who said what.
+func (g *guest) hearsText(from, text string) {
+	g.t.Helper()
+	var l line
+	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 || l.At.IsZero() {
+		g.t.Fatalf("%s hears %+v (%v), want %q from %s", g.name, l, err, text, from)
+	}
+}
+
+// hearsOf waits for an event about people and compares its arguments.
+func (g *guest) hearsOf(event string, args ...string) {
+	g.t.Helper()
+	got := g.hears(event)
+	for i, arg := range args {
+		if len(got) != len(args) || string(got[i]) != fmt.Sprintf("%q", arg) {
+			g.t.Fatalf("%s hears %s %s, want %q", g.name, event, got, args)
+		}
+	}
+}

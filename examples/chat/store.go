@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// longest is how many of a room's lines are kept.
+const longest = 50
+
+// The buckets in NATS's key-value store. The one of nicknames has a key a name, the other a key a room, whose last values
+// are its last lines.
+var (
+	namesBucket = jetstream.KeyValueConfig{Bucket: "chat_names", LimitMarkerTTL: time.Hour}
+	linesBucket = jetstream.KeyValueConfig{Bucket: "chat_lines", History: longest, TTL: 30 * 24 * time.Hour}
+)
+
+// store is what all instances share.
+type store struct{ names, lines jetstream.KeyValue }
+
+// owner is who has a nickname.
+type owner struct {
+	Name   string `json:"name"`   // as it is to be shown
+	Socket string `json:"socket"` // id
+	Key    string `json:"key"`    // a secret of the page: with it the same person comes back, before the old socket has gone
+}
+
+// line is one message in a room.
+type line struct {
+	Room string    `json:"room"`
+	From string    `json:"from"`
+	Text string    `json:"text"`
+	At   time.Time `json:"at"`
+	N    uint64    `json:"n"` // larger than that of every earlier line of the room
+}
+
+// errTaken is the answer to a nickname that somebody else has.
+var errTaken = errors.New("somebody else has this name")
+
+// justNow is how long a name counts without a look at its socket, which may be on its way in.
+const justNow = 10 * time.Second
+
+// claim gives a name to a socket. Of several instances that try at once, NATS lets one win. A name whose socket is not
+// alive any more is free: nobody has to clean up behind an instance or an edge that died. before is the socket of the same
+// person that had the name until now, or "".
+func (s store) claim(ctx context.Context, o owner, alive func(socket string) bool) (before string, err error) {
+	value, err := json.Marshal(o)
+	if err != nil {
+		return "", err
+	}
+	key := keyOf(o.Name)
+	for {
+		_, err := s.names.Create(ctx, key, value)
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			return "", err
+		}
+		entry, err := s.names.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // it has been released meanwhile
+		}
+		if err != nil {
+			return "", err
+		}
+		has, err := parseOwner(entry)
+		switch {
+		case err != nil:
+			return "", err
+		case has.Socket == o.Socket || o.Key != "" && has.Key == o.Key: // asked twice, or come back
+		case time.Since(entry.Created()) < justNow || alive(has.Socket):
+			return "", errTaken
+		}
+		_, err = s.names.Update(ctx, key, value, entry.Revision())
+		if err == nil && has.Socket != o.Socket {
+			before = has.Socket
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) { // that is: somebody else was faster
+			return before, err
+		}
+	}
+}
+
+// release gives a name up, unless another socket has it by now. It tells whether it did.
+func (s store) release(ctx context.Context, name, socket string) (bool, error) {
+	entry, err := s.names.Get(ctx, keyOf(name))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if has, err := parseOwner(entry); err != nil || has.Socket != socket {
+		return false, err
+	}
+	err = s.names.Purge(ctx, keyOf(name), jetstream.LastRevision(entry.Revision()), jetstream.PurgeTTL(time.Hour))
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// find is who has a name; ok is false if nobody has.
+func (s store) find(ctx context.Context, name string) (o owner, ok bool, err error) {
+	entry, err := s.names.Get(ctx, keyOf(name))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return owner{}, false, nil
+	}
+	if err != nil {
+		return owner{}, false, err
+	}
+	o, err = parseOwner(entry)
+	return o, err == nil, err
+}
+
+func parseOwner(entry jetstream.KeyValueEntry) (o owner, err error) {
+	if err := json.Unmarshal(entry.Value(), &o); err != nil {
+		return o, fmt.Errorf("the bucket of nicknames has no owner at %s: %w", entry.Key(), err)
+	}
+	return o, nil
+}
+
+// add keeps a line and gives it its number.
+func (s store) add(ctx context.Context, l *line) error {
+	value, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	l.N, err = s.lines.Put(ctx, keyOf(l.Room), value)
+	return err
+}
+
+// last are the lines of a room, the oldest first.
+func (s store) last(ctx context.Context, room string) ([]line, error) {
+	entries, err := s.lines.History(ctx, keyOf(room))
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, err
+	}
+	lines := make([]line, 0, len(entries))
+	for _, entry := range entries {
+		var l line
+		if err := json.Unmarshal(entry.Value(), &l); err != nil {
+			return nil, fmt.Errorf("the bucket of lines has none at %s: %w", entry.Key(), err)
+		}
+		l.N = entry.Revision()
+		lines = append(lines, l)
+	}
+	slices.SortFunc(lines, func(a, b line) int { return int(a.N) - int(b.N) })
+	return lines, nil
+}
+
+// keyOf makes a name of any script one that a bucket takes. Ann and ann are one name.
+func keyOf(name string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.ToLower(name)))
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# run.sh CONFIG COMMAND…: an edge with NATS inside and, once it is ready, a service beside it, until Ctrl-C. The Makefile
+# calls it.
+set -eu
+cd "$(dirname "$0")/.."
+config=$1
+shift
+
+apart=$(command -v setsid || :) # out of reach of Ctrl-C, so that the service can take its leave before NATS goes
+$apart ./bin/embedded --config "$config" &
+edge=$!
+service=
+finish() {
+  trap - EXIT INT TERM
+  [ -z "$service" ] || { kill "$service" 2>/dev/null && wait "$service"; } || :
+  kill "$edge" 2>/dev/null && wait "$edge" || :
+}
+trap finish EXIT
+trap 'exit 0' INT TERM
+
+until ./bin/embedded --config "$config" --health >/dev/null 2>&1; do
+  kill -0 "$edge" 2>/dev/null || exit 1 # it has said why
+  sleep 0.1
+done
+"$@" &
+service=$!
+wait "$service"

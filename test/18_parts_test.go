@@ -1,0 +1,133 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/edge"
+	"partyline/edge/edgetest"
+)
+
+// A namespace that does not fit into one message: parts in order, each object whole, together everything.
+func TestAnswersInParts(t *testing.T) {
+	s := begin(t, usual())
+	const n = 12
+	var all []*socket
+	for i := range n {
+		so := s.enter(fmt.Sprint("c", i), "/chat")
+		all = append(all, so)
+		s.change("sio.chat.data.socket."+so.id, fmt.Sprintf(`[{"i":%d,"x":"%s"}]`, i, strings.Repeat("x", 60_000)), 1)
+	}
+	root := s.enter("root", "/")
+	for _, verb := range []string{"fetch", "data"} {
+		got := s.tell(1, "sio.chat."+verb+".all", "")
+		if got.parts[s.ID] != 3 { // four objects of 60 KB fit into one
+			t.Errorf("%s was answered in %d parts", verb, got.parts[s.ID])
+		}
+		list := got.socketsOf(t)
+		for i, so := range all {
+			var data struct{ I int }
+			if err := json.Unmarshal(list[so.id].Data, &data); err != nil || data.I != i || list[so.id].Incomplete {
+				t.Errorf("%s: socket %d has %.50s", verb, i, list[so.id].Data)
+			}
+		}
+		if got := s.tell(1, "sio.chat."+verb+".socket."+all[0].id, ""); got.parts[s.ID] != 1 {
+			t.Errorf("%s of one socket was answered in %d parts", verb, got.parts[s.ID])
+		}
+	}
+	// Rooms: the object goes on in the next part.
+	want := map[string]int{}
+	for i := range 3 {
+		var rooms []string
+		for j := range 900 {
+			room := fmt.Sprintf("%d.%d.%s", i, j, strings.Repeat("r", 300))
+			rooms, want[room] = append(rooms, room), 1
+		}
+		body, _ := json.Marshal(append(rooms, "common"))
+		s.join(all[i], string(body))
+	}
+	want["common"] = 3
+	got := s.tell(1, "sio.chat.rooms.all", "")
+	is := map[string]int{}
+	for _, raw := range got.rest {
+		var part map[string]int
+		if err := json.Unmarshal(raw, &part); err != nil {
+			t.Fatal(err)
+		}
+		for room, count := range part {
+			if _, twice := is[room]; twice {
+				t.Fatalf("room %.20s is told twice", room)
+			}
+			is[room] = count
+		}
+	}
+	if got.parts[s.ID] < 3 || !maps.Equal(is, want) {
+		t.Errorf("%d parts with %d of %d rooms", got.parts[s.ID], len(is), len(want))
+	}
+	s.onlyMarker(append(all, root)...)
+}
+
+// What a client can make larger than a NATS message is left out, and the answer comes.
+func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
+	s := begin(t, usual().with("/free", edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}))
+	so := &socket{Client: s.Dial("big"), head: "/free,", token: "free"}
+	so.id = so.Connect("/free", `{"x":"`+strings.Repeat("x", 990_000)+`"}`)
+	s.change("sio.free.data.socket."+so.id, `[{"x":"`+strings.Repeat("x", 60_000)+`"}]`, 1)
+	small := s.enter("small", "/free")
+	list := s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
+	if f := list[so.id]; !f.Incomplete || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
+		t.Errorf("the large one is told as %.200s with %d bytes of data", f.Handshake, len(f.Data))
+	}
+	if f := list[small.id]; f.Incomplete || len(f.Handshake) < 100 {
+		t.Errorf("the small one is told as %+v", f)
+	}
+	rooms := make([]string, 1000)
+	for i := range rooms {
+		rooms[i] = fmt.Sprint(i) + strings.Repeat("\x01", 500) // six bytes each in JSON
+	}
+	for some := range slices.Chunk(rooms, 250) { // NATS would not take them all
+		body, _ := json.Marshal(some)
+		s.join(so, string(body))
+	}
+	list = s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
+	if f := list[so.id]; !f.Incomplete || len(f.Rooms) > 0 || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
+		t.Errorf("the large one is told as %.200s, in %d rooms", f.Handshake, len(f.Rooms))
+	}
+	if got := s.tell(1, "sio.free.rooms.all", ""); got.sockets[s.ID] != 2 || got.parts[s.ID] < 10 {
+		t.Errorf("rooms: %v in %v parts", got.sockets, got.parts)
+	}
+}
+
+// Many questions at once are all answered, in their order.
+func TestManyQuestionsAtOnce(t *testing.T) {
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	inbox := nats.NewInbox()
+	ear := s.hear(inbox)
+	const n = 2000
+	for i := range n {
+		s.publishReply("sio.chat.data.socket."+a.id, inbox, fmt.Sprintf(`[{"i":%d}]`, i))
+		s.publishReply("sio.chat.data.all", inbox, "")
+	}
+	sets, gets, last := 0, 0, -1
+	for sets+gets < 2*n {
+		m := ear.next()
+		if string(m.Data) == fmt.Sprintf(`[{"edge":"%s","sockets":1}]`, s.ID) {
+			sets++
+			continue
+		}
+		gets++
+		var answer []struct{ Data struct{ I int } }
+		if err := json.Unmarshal(m.Data, &answer); err != nil || len(answer) != 2 || answer[1].Data.I < last || answer[1].Data.I < gets-1 {
+			t.Fatalf("answer %d is %q %v", gets, m.Data, m.Header)
+		}
+		last = answer[1].Data.I
+	}
+	edgetest.Eventually(t, "the edge is done", func() bool { return figure(s.Bus.Metrics(), "nats_answers_dropped_total", "") == 0 })
+}

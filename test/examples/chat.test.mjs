@@ -1,0 +1,75 @@
+// The chat of examples/chat, as the official client sees it, while its instances come and go.
+
+import { assert, scene } from '../node/scene.mjs';
+import { deploy } from './deploy.mjs';
+
+const enter = (s, name, auth = {}) => s.connected(name, '/chat_room', { auth: { name, ...auth } });
+const ask = (socket, ...event) => socket.timeout(10_000).emitWithAck(...event);
+const heard = async (s, socket, event) => (await s.hear(socket, event))[0];
+
+scene('nicknames, rooms, history, typing, direct messages', async (s) => {
+  const [ann, bob] = [await enter(s, 'Ann'), await enter(s, 'Bob')];
+  assert.deepEqual(await ask(ann, 'join', 'tea'), { people: ['Ann'], lines: [] });
+  const { n } = await ask(ann, 'message', 'tea', 'hello?');
+  const { people, lines } = await ask(bob, 'join', 'tea');
+  assert.deepEqual(people, ['Ann', 'Bob']);
+  assert.deepEqual(lines.map(({ n, from, text }) => ({ n, from, text })), [{ n, from: 'Ann', text: 'hello?' }]);
+  assert.deepEqual(await s.hear(ann, 'joined'), ['tea', 'Bob']);
+
+  bob.emit('typing', 'tea');
+  assert.deepEqual(await s.hear(ann, 'typing'), ['tea', 'Bob']);
+  await ask(bob, 'message', 'tea', 'here');
+  assert.equal((await heard(s, ann, 'message')).text, 'hello?');
+  assert.equal((await heard(s, ann, 'message')).text, 'here');
+
+  ann.on('direct', (line, ack) => ack('seen'));
+  assert.equal((await ask(bob, 'direct', 'Ann', 'just you')).to, 'Ann');
+  assert.equal((await heard(s, ann, 'direct')).text, 'just you');
+
+  const refused = s.client('x', '/chat_room', { auth: { name: 'ann' } });
+  const [error] = await s.hear(refused, 'connect_error');
+  assert.equal(error.message, 'somebody else has this name');
+  assert.deepEqual(error.data, { code: 'taken' });
+  assert.deepEqual(await ask(bob, 'nickname', 'Ann'), { error: 'somebody else has this name' });
+  assert.deepEqual(await ask(bob, 'nickname', 'Rob'), { name: 'Rob' });
+  assert.deepEqual(await s.hear(ann, 'renamed'), ['Bob', 'Rob']);
+});
+
+scene('an instance is stopped in the middle, and later the other one: nobody notices', async (s) => {
+  const people = await Promise.all(Array.from({ length: 8 }, (_, n) => enter(s, `p${n}`)));
+  for (const person of people) {
+    assert.equal((await ask(person, 'join', 'deploy')).error, undefined);
+  }
+  let talking = true;
+  const said = await Promise.all([
+    ...people.map(async (person) => {
+      let n = 0;
+      for (; talking; n++) {
+        const answer = await ask(person, 'message', 'deploy', String(n));
+        assert.equal(answer.error, undefined);
+      }
+      return n;
+    }),
+    (async () => {
+      await deploy('stop', 'one');
+      await deploy('start', 'one');
+      await deploy('stop', 'two');
+      talking = false;
+    })(),
+  ]);
+  await deploy('start', 'two');
+  for (const person of people) {
+    for (const [author, lines] of said.slice(0, -1).entries()) { // each line of everybody once, and in order
+      for (let n = 0; n < lines; n++) {
+        const [line] = await s.hear(person, 'message', ({ from }) => from === `p${author}`);
+        assert.equal(line.text, String(n));
+      }
+    }
+    assert.deepEqual(s.unheard(person).filter(([event]) => event === 'message'), []);
+    assert.ok(person.connected);
+  }
+  const { lines } = await ask(people[0], 'join', 'deploy');
+  assert.equal(lines.length, 50);
+  assert.equal((await ask(people[3], 'who', 'deploy')).people.length, 8);
+  console.log(`${said.slice(0, -1).reduce((a, b) => a + b)} lines were said meanwhile`);
+});

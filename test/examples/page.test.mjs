@@ -1,0 +1,110 @@
+// The page of examples/chat.
+
+import { assert, browserScene } from '../browser/tabs.mjs';
+import { deploy } from './deploy.mjs';
+
+const page = process.env.PARTYLINE_PAGE;
+
+async function enter(window, name) {
+  const tab = await window.open(name, page);
+  await tab.fill('#name', name);
+  await tab.click('#enter');
+  await tab.locator('#title', { hasText: 'lobby' }).waitFor();
+  return tab;
+}
+
+const connected = (tab) => tab.locator('#state[data-state=connected]').waitFor();
+const hears = (tab, text) => tab.locator('#log .text', { hasText: text }).waitFor();
+
+async function say(tab, text) {
+  await tab.bringToFront();
+  await tab.fill('#text', text);
+  await tab.press('#text', 'Enter');
+}
+
+browserScene('a conversation', async (s, window) => {
+  const [ann, bob] = [await enter(window, 'Ann'), await enter(window, 'Bob')];
+  await ann.locator('#people .who', { hasText: 'Bob' }).waitFor();
+  await say(ann, 'Good morning! Has anybody seen the tea?');
+  await hears(bob, 'the tea?');
+  await say(bob, '<img src=x onerror="alert(1)"> is what I write, and what you read');
+  await hears(ann, '<img src=x');
+  assert.equal(await ann.locator('#log img').count(), 0);
+  await say(bob, 'It is behind the biscuits.');
+  await bob.locator('#text').pressSequentially('And');
+  await ann.locator('#typing', { hasText: 'Bob is typing' }).waitFor();
+  await ann.bringToFront();
+  await window.screenshot('example chat', ann);
+
+  // A room of its own, and a name that is taken.
+  await ann.fill('#room', 'tea 茶');
+  await ann.press('#room', 'Enter');
+  await ann.locator('#title', { hasText: 'tea 茶' }).waitFor();
+  await say(ann, 'alone here');
+  await hears(ann, 'alone here');
+  await say(bob, 'still in the lobby');
+  await ann.locator('#conversations .unread', { hasText: '1' }).waitFor();
+  const third = await window.open('third', page);
+  await third.fill('#name', 'ANN');
+  await third.click('#enter');
+  await third.locator('#door-problem', { hasText: 'somebody else has this name' }).waitFor();
+  await window.screenshot('example chat door', third);
+  await third.fill('#name', 'Cleo');
+  await third.click('#enter');
+  await hears(third, 'behind the biscuits');
+
+  // To one person alone, in both directions.
+  await third.click('#people .who:has-text("Bob")');
+  await say(third, 'between us');
+  await hears(third, 'between us');
+  await bob.click('#conversations .person');
+  await hears(bob, 'between us');
+  await say(bob, 'I see');
+  await hears(third, 'I see');
+
+  // Another name; the others see it.
+  await bob.click('#me');
+  await bob.fill('#new-name', 'Robert');
+  await bob.click('#rename button.primary');
+  await bob.locator('#me', { hasText: 'Robert' }).waitFor();
+  await third.click('#conversations .room:has-text("lobby")');
+  await third.locator('#people .who', { hasText: 'Robert' }).waitFor();
+
+  // A reload comes back under the same name, with what was said.
+  await third.reload();
+  await connected(third);
+  await hears(third, 'still in the lobby');
+  assert.equal(await third.locator('#me').textContent(), 'Cleo');
+  await bob.close();
+  await third.locator('#people .who', { hasText: 'Robert' }).waitFor({ state: 'detached' });
+});
+
+browserScene('on a phone, while the service is replaced', async (s, window) => {
+  const [ann, bob] = [await enter(window, 'Ann'), await enter(window, 'Bob')];
+  await ann.setViewportSize({ width: 390, height: 780 });
+  let lost = 0;
+  for (const tab of [ann, bob]) {
+    tab.on('websocket', () => { lost++; }); // a new connection
+  }
+  await say(ann, 'before');
+  await hears(bob, 'before');
+  await deploy('stop', 'one');
+  await say(bob, 'one is stopped');
+  await hears(ann, 'one is stopped');
+  await deploy('start', 'one');
+  await deploy('stop', 'two');
+  await say(ann, 'two is stopped: did you notice anything at all, with a line so long that it needs several rows on a phone?');
+  await hears(bob, 'two is stopped');
+  await say(bob, 'No.');
+  await hears(ann, 'No.');
+  await deploy('start', 'two');
+  for (const tab of [ann, bob]) {
+    await connected(tab);
+  }
+  assert.equal(lost, 0);
+  await window.screenshot('example chat phone', ann);
+  await bob.emulateMedia({ colorScheme: 'dark' });
+  await window.screenshot('example chat dark', bob);
+  const wider = await ann.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wider <= 0, `the page is ${wider} pixels wider than a phone`);
+});

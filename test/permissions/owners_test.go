@@ -1,0 +1,84 @@
+package permissions
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// A service that owns sockets, asks clients, and hands its sockets over when it leaves does all of it with what the contract
+// allows it.
+func TestAnOwnerCanDoItsWork(t *testing.T) {
+	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+	first, second := s.instance(), s.instance()
+	ann := s.enter("ann", "/chat")
+	owner := func() string {
+		t.Helper()
+		ann.Send(`42/chat,1["who"]`)
+		return strings.TrimSuffix(strings.TrimPrefix(ann.Next(), `43/chat,1["`), `"]`)
+	}
+	before := owner()
+	other := map[string]*instance{first.Instance(): second, second.Instance(): first}[before]
+	leaver := map[string]*instance{first.Instance(): first, second.Instance(): second}[before]
+	if other == nil {
+		t.Fatalf("%q answered", before)
+	}
+	ann.Send(`42/chat,2["ask me"]`)
+	question := ann.Next() // 42/chat,<id>["ready?"]
+	ann.Send("43/chat," + strings.TrimSuffix(strings.TrimPrefix(question, "42/chat,"), `["ready?"]`) + `["yes"]`)
+	ann.Expect(`43/chat,2["yes"]`)
+	if err := leaver.Close(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	if after := owner(); after != other.Instance() {
+		t.Errorf("%s answers after %s has left, want %s", after, before, other.Instance())
+	}
+	first.user.unhindered()
+	second.user.unhindered()
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
+	}
+}
+
+// instance is a copy of the service chat.
+type instance struct {
+	*backend.Service
+	user *user
+}
+
+func (s *stage) instance() *instance {
+	s.t.Helper()
+	u := s.as("chat")
+	io, err := backend.New(u.nc, "chat")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	chat := io.Of("/chat", backend.Owned())
+	chat.On("who", func(*backend.Socket) string { return io.Instance() })
+	chat.On("ask me", func(ctx context.Context, so *backend.Socket) (string, error) {
+		answer, err := so.EmitWithAck(ctx, "ready?")
+		if err != nil {
+			return "", err
+		}
+		var text string
+		return text, answer.Decode(&text)
+	})
+	if err := io.Start(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = io.Close(patient(s.t)) })
+	return &instance{io, u}
+}
+
+// patient is a context for what may take its time, also while a test ends.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}

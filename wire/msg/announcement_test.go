@@ -1,0 +1,122 @@
+package msg
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEdgeAnnouncement(t *testing.T) {
+	for want, a := range map[string]EdgeAnnouncement{
+		`[{"edge":"k3f9a0zz","at":1767225600000,"every":1000,"sockets":0}]`: {Edge: "k3f9a0zz", At: 1767225600000, Every: 1000},
+		`[{"edge":"k3f9a0zz","at":5,"sockets":3,"by":"aaaaaaaa"}]`:          {Edge: "k3f9a0zz", At: 5, Sockets: 3, By: "aaaaaaaa"},
+	} {
+		if got := string(a.Body()); got != want {
+			t.Errorf("the body is %s, want %s", got, want)
+		}
+		if back, err := ParseEdgeAnnouncement([]byte(want)); err != nil || back != a {
+			t.Errorf("ParseEdgeAnnouncement(%s) = %+v, %v", want, back, err)
+		}
+	}
+}
+
+func TestInstanceAnnouncement(t *testing.T) {
+	a := InstanceAnnouncement{Instance: "chat-a", Group: "chat", Namespaces: []string{"/chat", "/tenant-*"}, At: 5, Every: 1000}
+	const want = `[{"instance":"chat-a","group":"chat","namespaces":["/chat","/tenant-*"],"at":5,"every":1000}]`
+	if got := string(a.Body()); got != want {
+		t.Errorf("the body is %s, want %s", got, want)
+	}
+	if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
+		t.Errorf("%+v, %v", back, err)
+	}
+}
+
+func TestBadAnnouncements(t *testing.T) {
+	for _, body := range []string{``, `x`, `{}`, `null`, `[]`, `[{},{}]`, `["x"]`, `[{"at":"now"}]`, `[{"edge":1,"instance":1}]`, `[{"at":1.5}]`} {
+		if a, err := ParseEdgeAnnouncement([]byte(body)); !errors.Is(err, ErrAnnouncement) {
+			t.Errorf("ParseEdgeAnnouncement(%q) = %+v, %v", body, a, err)
+		}
+		if a, err := ParseInstanceAnnouncement([]byte(body)); !errors.Is(err, ErrAnnouncement) {
+			t.Errorf("ParseInstanceAnnouncement(%q) = %+v, %v", body, a, err)
+		}
+	}
+}
+
+func TestSignature(t *testing.T) {
+	now := time.UnixMilli(1767225600000)
+	body := EdgeAnnouncement{Edge: "k3f9a0zz", At: now.UnixMilli(), Every: 1000, Sockets: 1}.Body()
+	const secret = "between us"
+	good := Sign(secret, "k3f9a0zz", "beat", body)
+	// As written in another language: hex of HMAC-SHA256 over "<edge>.<word>\n<body>".
+	if again := Sign(secret, "k3f9a0zz", "beat", body); good != again || len(good) != 64 || strings.ToLower(good) != good {
+		t.Fatalf("the signature is %q, then %q", good, again)
+	}
+	for _, at := range []time.Time{now, now.Add(MaxClockSkew), now.Add(-MaxClockSkew)} {
+		if err := Verify(secret, "k3f9a0zz", "beat", body, good, at); err != nil {
+			t.Errorf("at %v: %v", at.Sub(now), err)
+		}
+	}
+	other := EdgeAnnouncement{Edge: "k3f9a0zz", At: now.UnixMilli(), Every: 1000, Sockets: 2}.Body()
+	for name, err := range map[string]error{
+		"no signature":     Verify(secret, "k3f9a0zz", "beat", body, "", now),
+		"not hexadecimal":  Verify(secret, "k3f9a0zz", "beat", body, "x"+good[1:], now),
+		"cut":              Verify(secret, "k3f9a0zz", "beat", body, good[:62], now),
+		"too long":         Verify(secret, "k3f9a0zz", "beat", body, good+"00", now),
+		"another secret":   Verify("guess", "k3f9a0zz", "beat", body, good, now),
+		"no secret":        Verify("", "k3f9a0zz", "beat", body, good, now),
+		"another edge":     Verify(secret, "aaaaaaaa", "beat", body, good, now),
+		"another word":     Verify(secret, "k3f9a0zz", "bye", body, good, now),
+		"another body":     Verify(secret, "k3f9a0zz", "beat", other, good, now),
+		"too old":          Verify(secret, "k3f9a0zz", "beat", body, good, now.Add(MaxClockSkew+time.Millisecond)),
+		"from tomorrow":    Verify(secret, "k3f9a0zz", "beat", body, good, now.Add(-MaxClockSkew-time.Millisecond)),
+		"signed, but junk": Verify(secret, "k3f9a0zz", "beat", []byte("x"), Sign(secret, "k3f9a0zz", "beat", []byte("x")), now),
+	} {
+		if !errors.Is(err, ErrAnnouncement) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A signature made elsewhere: printf 'k3f9a0zz.beat\n[]' | openssl dgst -sha256 -hmac secret
+func TestSignatureIsTheOneOfOtherTools(t *testing.T) {
+	const want = "9146012566bbb6b7168f4b424211e6ae206f5cc1d46ad4e6f192f5b32e36cf16"
+	if got := Sign("secret", "k3f9a0zz", "beat", []byte("[]")); got != want {
+		t.Errorf("the signature is %s, want %s", got, want)
+	}
+}
+
+func FuzzAnnouncements(f *testing.F) {
+	f.Add(EdgeAnnouncement{Edge: "k3f9a0zz", At: 5, Every: 1000}.Body(), "beat", "00ff")
+	f.Add(InstanceAnnouncement{Instance: "i", Group: "g", Namespaces: []string{"/"}}.Body(), "hello", "")
+	f.Add([]byte(`[{"at":9223372036854775807}]`), "", "x")
+	f.Add([]byte(`[null]`), "bye", "")
+	f.Fuzz(func(t *testing.T, body []byte, word, header string) {
+		if a, err := ParseEdgeAnnouncement(body); err == nil {
+			again, err := ParseEdgeAnnouncement(a.Body())
+			if err != nil || again != a {
+				t.Errorf("%q → %+v → %+v, %v", body, a, again, err)
+			}
+			now := time.UnixMilli(a.At)
+			if err := Verify("secret", "k3f9a0zz", word, body, Sign("secret", "k3f9a0zz", word, body), now); err != nil {
+				t.Errorf("%q: %v", body, err)
+			}
+			if Verify("secret", "k3f9a0zz", word, body, Sign("other", "k3f9a0zz", word, body), now) == nil {
+				t.Error("a signature of somebody else counts")
+			}
+		} else if !errors.Is(err, ErrAnnouncement) {
+			t.Errorf("%q: %v", body, err)
+		}
+		if Verify("secret", "k3f9a0zz", word, body, header, time.Now()) == nil {
+			t.Errorf("the made up signature %q counts", header)
+		}
+		if a, err := ParseInstanceAnnouncement(body); err == nil {
+			var again any
+			if json.Unmarshal(a.Body(), &again) != nil {
+				t.Errorf("%q → %q", body, a.Body())
+			}
+		}
+	})
+}
