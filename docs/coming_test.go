@@ -35,8 +35,14 @@ func TestTheSameServerTwice(t *testing.T) {
 	t.Run("Go", func(t *testing.T) {
 		server := natsdtest.Start(t)
 		n := comingEdge(t, server.ClientURL())
+		beats, err := connect(t, server.ClientURL()).SubscribeSync("sio.$svc.chat.*.beat")
+		if err != nil {
+			t.Fatal(err)
+		}
 		start(t, compile(t, theBlock(t, coming, "go")), "NATS_URL="+server.ClientURL())
-		awaitService(t, n)
+		if _, err := beats.NextMsg(patience); err != nil { // the first comes when the service has begun
+			t.Fatalf("the service does not begin: %v", err)
+		}
 		converse(t, n.URL)
 	})
 	t.Run("JavaScript", func(t *testing.T) {
@@ -101,17 +107,6 @@ func comingEdge(t *testing.T, url string) *edgetest.Node {
 	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: map[string]edge.Namespace{
 		"/chat_room": {Connect: edge.ConnectService, ConnectTimeout: patience},
 	}}).Ready()
-}
-
-// awaitService returns once somebody admits sockets.
-func awaitService(t *testing.T, n *edgetest.Node) {
-	t.Helper()
-	edgetest.Eventually(t, "the service admits sockets", func() bool {
-		c := n.Dial("scout")
-		defer c.Hangup()
-		c.Send("40/chat_room,")
-		return strings.HasPrefix(c.Next(), "40/chat_room,{")
-	})
 }
 
 // compile makes a program of a text that stands nowhere in the module, and returns where it is.

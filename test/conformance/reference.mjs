@@ -3,14 +3,19 @@
 
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
-import { serveScripted } from './scripted.mjs';
+import { pairedAdapter } from './pair.mjs';
+import { hearServers, serveScripted } from './scripted.mjs';
 import { referenceOptions, servers } from './servers.mjs';
 
 const urls = {};
 for (const [name, settings] of Object.entries(servers)) {
   // What is not for Socket.IO is not found, as with `new Server(port)`.
   const http = createServer((request, response) => response.writeHead(404).end());
-  const io = new Server(http, referenceOptions(settings));
+  const adapter = name === 'pair' ? pairedAdapter() : undefined;
+  const io = new Server(http, { ...referenceOptions(settings), adapter });
+  if (adapter) {
+    [io, new Server({ adapter })].forEach((one) => hearServers(one, (tag, line) => process.send({ tag, actor: 'other server', line })));
+  }
   for (const namespace of ['/', '/custom', /^\/dynamic-.*$/]) {
     io.of(namespace).on('connection', serve);
   }

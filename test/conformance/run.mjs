@@ -19,6 +19,8 @@ const [program, scripted, wanted] = process.argv.slice(2);
 const stages = new Map(); // by the tag that the application tells
 const ending = []; // functions that end the processes
 const complaints = []; // of our servers
+const children = []; // processes; whatever goes wrong here, they do not stay behind
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
 // hear notes what an application saw.
 function hear({ tag, actor, line }) {
@@ -48,7 +50,7 @@ function startOurs(name) {
     '--config=namespaces.yaml', '--listen=127.0.0.1:0', '--admin.listen=127.0.0.1:0', '--embedded.listen=127.0.0.1:0', '--page=false',
     ...flags(servers[name]),
   ], { cwd: import.meta.dirname, env: { ...process.env, GORACE: 'halt_on_error=1 atexit_sleep_ms=0' } });
-  process.on('exit', () => child.kill('SIGKILL')); // whatever went wrong here, it does not stay behind
+  children.push(child);
   return new Promise((resolve, reject) => {
     const log = (line) => {
       if (line.includes('"listening"')) {
@@ -77,7 +79,7 @@ function startOurs(name) {
 // startScripted runs the Go service. Its edges must outlive it.
 function startScripted(addresses) {
   const child = spawn(scripted, addresses, { env: { ...process.env, GORACE: 'halt_on_error=1 atexit_sleep_ms=0' } });
-  process.on('exit', () => child.kill('SIGKILL'));
+  children.push(child);
   createInterface(child.stderr).on('line', (line) => complaints.push(`the Go service: ${line}`));
   return new Promise((resolve, reject) => {
     createInterface(child.stdout).on('line', (text) => {
@@ -180,7 +182,8 @@ async function main() {
   const names = Object.keys(servers);
   const [reference, ...started] = await Promise.all([startFork('reference.mjs'), ...names.map(startOurs)]);
   const addresses = started.map((one) => one.nats);
-  await Promise.all([startFork('service.mjs', ...addresses), startScripted(addresses)]);
+  const second = addresses[names.indexOf('pair')];
+  await Promise.all([startFork('service.mjs', ...addresses), startScripted([...addresses, second])]);
   const urls = {
     reference: reference.urls,
     ours: Object.fromEntries(names.map((name, i) => [name, `http://${started[i].address}`])),

@@ -23,6 +23,17 @@ export function serveScripted(io, tell) {
   }
 }
 
+// hearServers adds the handlers of what other servers say. The first argument is the case's tag.
+export function hearServers(io, tell) {
+  for (const name of ['/owned', '/stateless']) {
+    io.of(name).on('hello', (tag, ...values) => tell(tag, `hello ${shown(values)}`));
+    io.of(name).on('add', (tag, a, b, ack) => {
+      tell(tag, `add ${shown([a, b])}`);
+      ack(a + b);
+    });
+  }
+}
+
 function admit(socket, i, next, tell) {
   const step = socket.handshake.auth.use?.[i];
   if (i === 0) {
@@ -103,6 +114,7 @@ async function perform(socket, { of, steps, call: [method, ...values] }) {
   const broadcast = of === 'io' || target !== socket;
   try {
     switch (method) {
+      case 'serverSideEmitWithAck': return `answers ${sorted(await target.serverSideEmitWithAck(...values), true)}`;
       case 'emitWithAck': return `${broadcast ? 'answers' : 'answer'} ${sorted(await target.emitWithAck(...values), broadcast)}`;
       case 'fetchSockets': return shown((await target.fetchSockets()).map(snapshot).sort((a, b) => (a.name < b.name ? -1 : 1)));
       case 'rooms': return broadcast ? shown(allRooms(socket.nsp)) : roomsOf(socket);

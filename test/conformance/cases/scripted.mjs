@@ -4,7 +4,7 @@
 const patience = 5_000; // milliseconds until a call has failed
 const calls = new Set([
   'emit', 'emitWithAck', 'join', 'leave', 'disconnect', 'rooms', 'data', 'setData',
-  'socketsJoin', 'socketsLeave', 'disconnectSockets', 'fetchSockets',
+  'socketsJoin', 'socketsLeave', 'disconnectSockets', 'fetchSockets', 'serverSideEmit', 'serverSideEmitWithAck',
 ]);
 const getters = new Set(['volatile', 'broadcast']);
 

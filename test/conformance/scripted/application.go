@@ -194,6 +194,15 @@ func (a application) listen(s *backend.Socket, step []string) {
 	}
 }
 
+// hearServers adds the handlers of what other instances say. The first argument is the case's tag.
+func (a application) hearServers() {
+	a.ns.OnServerSide("hello", func(tag string, values ...any) { a.tellOf(tag, "hello "+shown(values)) })
+	a.ns.OnServerSide("add", func(tag string, x, y float64) float64 {
+		a.tellOf(tag, "add "+shown([]any{x, y}))
+		return x + y
+	})
+}
+
 func shownHandshake(h *backend.Handshake) string {
 	text, _ := json.Marshal(h)
 	var members map[string]any

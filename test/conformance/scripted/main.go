@@ -78,6 +78,9 @@ func serve(ctx context.Context, nc *nats.Conn, t *teller) (*backend.Service, err
 		a.ns.OnDisconnect(func(s *backend.Socket, _ string) { a.sayGoodbye(s, t.goodbyes(s)) })
 		a.ns.OnConnection(a.greet)
 	}
+	for _, name := range []string{"/owned", "/stateless"} {
+		application{t, service.Of(name)}.hearServers()
+	}
 	return service, service.Start(ctx)
 }
 
@@ -97,6 +100,11 @@ func (t *teller) write(line map[string]any) {
 
 // tell notes a line of one socket's side of the application.
 func (t *teller) tell(s *backend.Socket, line string) { t.note("server", s.ID(), line) }
+
+// tellOf notes a line of another instance than the one that a case's client has to do with.
+func (t *teller) tellOf(tag, line string) {
+	t.write(map[string]any{"tag": tag, "actor": "other server", "line": line})
+}
 
 func (t *teller) note(lane, id, line string) {
 	t.mu.Lock()

@@ -90,6 +90,10 @@ func perform(ctx context.Context, s *backend.Socket, p plan) string {
 	}
 	all := at.(many)
 	switch p.method() {
+	case "serverSideEmit":
+		return outcome(s.Namespace().ServerSideEmit(args[0].(string), args[1:]...))
+	case "serverSideEmitWithAck":
+		return askServers(ctx, s.Namespace(), args[0].(string), args[1:])
 	case "socketsJoin":
 		_, err := all.Join(ctx, texts(args)...)
 		return outcome(err)
@@ -170,6 +174,19 @@ func ask(ctx context.Context, at chosen, broadcast bool, event string, args []an
 	slices.Sort(answers)
 	told := "answers [" + strings.Join(answers, ",") + "]"
 	return asked(err, told, ", "+told)
+}
+
+func askServers(ctx context.Context, ns *backend.Namespace, event string, args []any) string {
+	r, err := ns.ServerSideEmitWithAck(ctx, event, args...)
+	if err != nil {
+		return outcome(err)
+	}
+	answers := make([]string, len(r.Answers))
+	for i, answer := range r.Answers {
+		answers[i] = first(answer.Args)
+	}
+	slices.Sort(answers)
+	return "answers [" + strings.Join(answers, ",") + "]"
 }
 
 func asked(err error, answered, soFar string) string {
