@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -51,7 +52,8 @@ type Cluster struct {
 	set    Settings
 	dollar string // what the subjects of announcements begin with
 
-	beatNow chan struct{} // capacity 1: somebody said hello
+	beatNow  chan struct{} // capacity 1: somebody said hello, or should know at once
+	draining atomic.Bool   // this edge takes no new sessions, as it says in its announcements
 
 	mu         sync.Mutex
 	others     *liveness.Table      // guarded by mu
@@ -68,6 +70,7 @@ type Cluster struct {
 type report struct {
 	hostPort string    // where it takes requests; "": nowhere
 	sockets  int       // that it has
+	draining bool      // it takes no new sessions
 	heard    time.Time // when
 	silent   time.Time // since when it is held to be dead; zero while it lives
 }
@@ -133,7 +136,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		if c.others.Heard(sub.Edge, now) {
 			c.set.Log.Info("an edge has come", "other", sub.Edge)
 		}
-		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, heard: now}
+		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, draining: a.Draining, heard: now}
 		delete(c.dead, sub.Edge)
 		delete(c.told, sub.Edge)
 		if sub.Word == subjects.WordHello {
@@ -191,7 +194,7 @@ func (c *Cluster) greet(m *bus.Message) {
 func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
 		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
-		Address: c.set.Address,
+		Address: c.set.Address, Draining: c.draining.Load(),
 	}
 	return c.signed(c.set.ID, word, a)
 }
@@ -202,6 +205,12 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 		return body, nil
 	}
 	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge, word, body)}}
+}
+
+// SetDraining tells the other edges, from now on, whether this one takes new sessions.
+func (c *Cluster) SetDraining(draining bool) {
+	c.draining.Store(draining)
+	c.hasten()
 }
 
 // Run announces this edge and watches the others until ctx ends; then it says goodbye.

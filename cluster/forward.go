@@ -76,7 +76,7 @@ type passing struct {
 
 type passingKey struct{}
 
-// NewForwarder makes a Forwarder. Leave, CloseAll and Abort, in this order, end it.
+// NewForwarder makes a Forwarder. Leave, all of Closers, and Abort, in this order, end it.
 func NewForwarder(set ForwarderSettings) *Forwarder {
 	f := &Forwarder{
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,

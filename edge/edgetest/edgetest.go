@@ -32,8 +32,9 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
-	Secret     string // with which edges sign their announcements, and what they pass on
-	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
+	Secret     string              // with which edges sign their announcements, and what they pass on
+	Drain      cluster.DrainConfig // the zero value: all at once
+	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -45,6 +46,7 @@ type Node struct {
 	Engine  *engine.Server
 	Others  *cluster.Cluster
 	Forward *cluster.Forwarder
+	Drain   *cluster.Drainer
 	Talk    *enginetest.Conversation
 	t       testing.TB
 	log     *logWriter
@@ -113,6 +115,7 @@ func Start(t testing.TB, o Options) *Node {
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,
 	})
+	n.Drain = cluster.NewDrainer(cluster.DrainSettings{DrainConfig: o.Drain, Engine: n.Engine, Forward: n.Forward, Cluster: n.Others, Log: log})
 	mux.Handle("/socket.io/", n.Forward)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, attentive sync.WaitGroup
@@ -129,8 +132,10 @@ func Start(t testing.TB, o Options) *Node {
 	front.Start()
 	n.stop = sync.OnceFunc(func() {
 		n.Engine.Leave()
-		n.Forward.Leave()
-		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
+		for _, end := range n.Engine.Closers(engine.ServerShutdown) { // whatever the rate of o.Drain
+			end()
+		}
+		n.Drain.Stop()
 		n.Engine.Abort()
 		n.Forward.Abort()
 		front.Close()
