@@ -81,6 +81,7 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, "", "Limits (0: none)", "N", "Namespaces a session may join."},
 	{"limits.sessions", integer, "", "Limits (0: none)", "N", "Sessions of this process."},
 	{"limits.sessions_per_address", integer, "", "Limits (0: none)", "N", "Sessions of one client address."},
+	{"limits.handshakes_per_second", integer, "", "Limits (0: none)", "N", "Sessions that may begin each second; who comes above that is told to come back in some seconds."},
 }
 
 // keysOf lists the keys that a program knows.

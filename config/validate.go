@@ -69,6 +69,7 @@ func (l *loader) validate(c *Config) {
 	l.notNegative("limits.namespaces_per_session", c.Limits.NamespacesPerSession)
 	l.notNegative("limits.sessions", c.Limits.Sessions)
 	l.notNegative("limits.sessions_per_address", c.Limits.SessionsPerAddress)
+	l.notNegative("limits.handshakes_per_second", c.Limits.HandshakesPerSecond)
 }
 
 // listener is an address that the program listens on.

@@ -56,6 +56,7 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-… headers are believed
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
+	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	Handler        Handler
 	Log            *slog.Logger
@@ -72,12 +73,13 @@ type Server struct {
 	maxPayload atomic.Int64
 	running    sync.WaitGroup // every goroutine that a session starts
 
-	mu        sync.Mutex
-	sessions  map[string]*Session  // guarded by mu: those that began
-	conns     map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
-	reserved  int                  // guarded by mu: sessions that began or are about to
-	addresses map[string]int       // guarded by mu: reserved sessions a client address, only when limited
-	leaving   bool                 // guarded by mu: no new sessions
+	mu         sync.Mutex
+	sessions   map[string]*Session  // guarded by mu: those that began
+	conns      map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
+	reserved   int                  // guarded by mu: sessions that began or are about to
+	addresses  map[string]int       // guarded by mu: reserved sessions a client address, only when limited
+	leaving    bool                 // guarded by mu: no new sessions
+	handshakes bucket               // guarded by mu: how many may begin now, only when limited
 
 	stats stats
 }

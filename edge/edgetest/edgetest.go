@@ -100,7 +100,8 @@ func Start(t testing.TB, o Options) *Node {
 	})
 	set := engine.Settings{
 		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, MaxSessions: o.Limits.Sessions,
-		MaxPerAddress: o.Limits.SessionsPerAddress, Handler: n.Edge.Accept, Log: log,
+		MaxPerAddress: o.Limits.SessionsPerAddress, MaxHandshakes: o.Limits.HandshakesPerSecond,
+		Handler: n.Edge.Accept, Log: log,
 	}
 	if o.Settings != nil {
 		o.Settings(&set)

@@ -58,8 +58,9 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	f.engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
-		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
-		Log:     f.log,
+		MaxHandshakes: c.Limits.HandshakesPerSecond,
+		Handler:       func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
+		Log:           f.log,
 	})
 	connected := make(chan *bus.Bus, 1)
 	options := []bus.Option{bus.OnConnect(func() {
