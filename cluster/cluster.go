@@ -266,6 +266,12 @@ func (c *Cluster) forgive(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.others.Forgive(now)
+	for edge, r := range c.about {
+		if !r.silent.IsZero() { // while it can hear nobody, this edge forgets no address either
+			r.silent = now
+			c.about[edge] = r
+		}
+	}
 }
 
 // watch finds who has died, and tells it when it is this edge's turn.

@@ -43,7 +43,7 @@ var drainWords = [drainReasons]string{
 // DrainSettings is what a Drainer needs.
 type DrainSettings struct {
 	DrainConfig
-	Isolation time.Duration // how long the edge may be cut off from NATS before it sends its clients to others; 0: for ever
+	Isolation time.Duration // how long the edge may be cut off from NATS before it sends its clients to others; 0: it never does
 	Engine    *engine.Server
 	Forward   *Forwarder
 	Cluster   *Cluster
@@ -66,7 +66,7 @@ type Drainer struct {
 	stats struct{ drains, closed tally.Counter }
 }
 
-// NewDrainer makes a Drainer. Stop ends it.
+// NewDrainer makes a Drainer. Run is for it to watch over the connection to NATS; Stop ends it.
 func NewDrainer(set DrainSettings) *Drainer { return &Drainer{set: set} }
 
 // Drain begins to send the clients elsewhere and returns at once. Until Return it goes on.

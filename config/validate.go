@@ -65,6 +65,9 @@ func (l *loader) validate(c *Config) {
 	if c.Drain.Timeout < 0 {
 		l.fault(l.at("drain.timeout"), "%s is negative; write 0s to send all clients away at once", c.Drain.Timeout)
 	}
+	if c.IsolationTimeout < 0 {
+		l.fault(l.at("isolation_timeout"), "%s is negative; write 0s to keep the clients of an edge that is cut off from NATS", c.IsolationTimeout)
+	}
 	l.notNegative("limits.rooms_per_socket", c.Limits.RoomsPerSocket)
 	l.notNegative("limits.namespaces_per_session", c.Limits.NamespacesPerSession)
 	l.notNegative("limits.sessions", c.Limits.Sessions)

@@ -34,6 +34,7 @@ type Options struct {
 	QueueBytes int
 	Secret     string              // with which edges sign their announcements, and what they pass on
 	Drain      cluster.DrainConfig // the zero value: all at once
+	Isolation  time.Duration       // see cluster.DrainSettings
 	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
@@ -114,9 +115,10 @@ func Start(t testing.TB, o Options) *Node {
 		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
-		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,
+		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others,
+		Path: "/socket.io/", Ready: n.NotReady, Log: log,
 	})
-	n.Drain = cluster.NewDrainer(cluster.DrainSettings{DrainConfig: o.Drain, Engine: n.Engine, Forward: n.Forward, Cluster: n.Others, Log: log})
+	n.Drain = cluster.NewDrainer(cluster.DrainSettings{DrainConfig: o.Drain, Isolation: o.Isolation, Engine: n.Engine, Forward: n.Forward, Cluster: n.Others, Log: log})
 	mux.Handle("/socket.io/", n.Forward)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, attentive sync.WaitGroup
@@ -130,6 +132,7 @@ func Start(t testing.TB, o Options) *Node {
 	attending, leave := context.WithCancel(context.Background())
 	attentive.Go(func() { n.Others.Run(attending) })
 	attentive.Go(func() { n.Edge.Attend(attending) })
+	attentive.Go(func() { n.Drain.Run(attending) })
 	front.Start()
 	n.stop = sync.OnceFunc(func() {
 		n.Engine.Leave()
@@ -174,6 +177,11 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	return n
+}
+
+// NotReady says why no clients should come.
+func (n *Node) NotReady() []string {
+	return slices.Concat(n.Drain.Ready(), n.Bus.Ready(), n.Others.Ready())
 }
 
 // Dial opens a session over WebSocket.

@@ -83,10 +83,11 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
-		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster, Log: f.log,
+		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster,
+		Path: c.Path, Ready: f.ready, Log: f.log,
 	})
 	f.drain = cluster.NewDrainer(cluster.DrainSettings{
-		DrainConfig: c.Drain, Engine: f.engine, Forward: f.forward, Cluster: f.cluster, Log: f.log,
+		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: f.engine, Forward: f.forward, Cluster: f.cluster, Log: f.log,
 	})
 	var reading, attending context.Context
 	reading, f.reading = context.WithCancel(context.Background())
@@ -100,6 +101,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	attending, f.attending = context.WithCancel(context.Background())
 	f.attentive.Go(func() { f.cluster.Run(attending) })
 	f.attentive.Go(func() { f.edge.Attend(attending) })
+	f.attentive.Go(func() { f.drain.Run(attending) })
 	f.handler = f.routes(c, inside)
 	return f, nil
 }
