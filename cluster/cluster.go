@@ -43,14 +43,17 @@ type Settings struct {
 	Prefix  subjects.Prefix // of every subject
 	Secret  string          // shared by all edges; "" trusts whoever NATS lets publish announcements
 	Sockets func() int      // how many sockets this edge has
+	Version string          // of the program
+	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
 	Bus     *bus.Bus
 	Log     *slog.Logger
 }
 
 // Cluster is the edges that live, as seen from one of them.
 type Cluster struct {
-	set    Settings
-	dollar string // what the subjects of announcements begin with
+	set     Settings
+	dollar  string    // what the subjects of announcements begin with
+	started time.Time // static
 
 	beatNow  chan struct{} // capacity 1: somebody said hello, or should know at once
 	draining atomic.Bool   // this edge takes no new sessions, as it says in its announcements
@@ -78,17 +81,26 @@ type report struct {
 // New makes a cluster and subscribes to announcements. Its Handle must be given each message of the bus first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
-		set: set, dollar: set.Prefix.String() + ".$", beatNow: make(chan struct{}, 1),
+		set: set, dollar: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
 		others: liveness.New(msg.DeadAfter), about: make(map[string]report),
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
 	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	if set.Figures != nil {
+		for _, subject := range microSubjects(set.ID) {
+			set.Bus.Subscribe(subject)
+		}
+	}
 	return c
 }
 
 // Handle takes a message from NATS if it is one of edges among themselves, and says whether it did. It answers a new
-// instance's hello, too, but leaves that to others as well. It never waits.
+// instance's hello, too, but leaves that to others as well; and questions of NATS's service protocol. It never waits.
 func (c *Cluster) Handle(m *bus.Message) bool {
+	if strings.HasPrefix(m.Subject, microPrefix) {
+		c.handleMicro(m)
+		return true
+	}
 	if !strings.HasPrefix(m.Subject, c.dollar) {
 		return false
 	}
@@ -184,10 +196,15 @@ func (c *Cluster) hasten() {
 // greet answers a new instance.
 func (c *Cluster) greet(m *bus.Message) {
 	c.hasten()
-	if m.Reply != "" && !c.set.Prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+	if c.mayAnswer(m.Reply) {
 		body, header := c.announcement(subjects.WordBeat)
 		c.set.Bus.Later(m.Reply, "", header, body, false)
 	}
+}
+
+// mayAnswer says whether something may be published on a reply subject: NATS has not checked that who named it may.
+func (c *Cluster) mayAnswer(reply string) bool {
+	return reply != "" && !c.set.Prefix.Covers(reply) && reply[0] != '$'
 }
 
 // announcement is what this edge says of itself.

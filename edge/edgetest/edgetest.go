@@ -112,7 +112,8 @@ func Start(t testing.TB, o Options) *Node {
 	front := o.front(mux, log)
 	n.URL = "http://" + front.Listener.Addr().String()
 	n.Others = cluster.New(cluster.Settings{
-		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
+		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets,
+		Version: "v1.2.3", Figures: n.figures, Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others,
@@ -177,6 +178,10 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	return n
+}
+
+func (n *Node) figures() cluster.Figures {
+	return cluster.Figures{Sessions: n.Engine.Sessions(), Sockets: n.Edge.Sockets(), Rooms: n.Edge.Rooms()}
 }
 
 // NotReady says why no clients should come.

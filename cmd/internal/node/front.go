@@ -80,7 +80,8 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
-		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
+		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets,
+		Version: Version(), Figures: f.figures, Bus: f.bus, Log: f.log,
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster,
@@ -177,6 +178,11 @@ func (f *front) fitPayload(wanted, nats int) {
 // ready says why clients should go elsewhere now.
 func (f *front) ready() []string {
 	return slices.Concat(f.drain.Ready(), f.bus.Ready(), f.cluster.Ready())
+}
+
+// figures is what is told of this edge to `nats micro stats`.
+func (f *front) figures() cluster.Figures {
+	return cluster.Figures{Sessions: f.engine.Sessions(), Sockets: f.edge.Sockets(), Rooms: f.edge.Rooms()}
 }
 
 // edges is what the operator sees of this edge and the others.
