@@ -18,14 +18,15 @@ var layers = map[string][]string{
 	"subjects":                  {},
 	"internal/tally":            {},
 	"internal/liveness":         {},
+	"internal/pace":             {},
 	"bus":                       {"internal/tally"},
-	"engine":                    {"wire/eio", "internal/tally"},
+	"engine":                    {"wire/eio", "internal/pace", "internal/tally"},
 	"engine/enginetest":         {},
 	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
-	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/tally"},
+	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally"},
 	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
-	"config":                    {"bus", "edge", "engine", "subjects", "wire/msg"},
+	"config":                    {"bus", "cluster", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally"},
 	"web":                       {},
 	"internal/natsd":            {},
@@ -54,7 +55,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/pace", "internal/tally", "web"}
 
 const module = "partyline"
 

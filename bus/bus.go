@@ -289,6 +289,9 @@ func (b *Bus) Connected() bool { return b.online.Load() }
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
+// Received is how many messages have come from NATS.
+func (b *Bus) Received() uint64 { return b.stats.received.Value() }
+
 // Dropped is how many messages nats.go threw away because the channel was full.
 func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.work.droppedNow() }
 

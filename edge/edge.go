@@ -133,6 +133,9 @@ func (e *Edge) newSocketID() string {
 // Sockets is the number of sockets now.
 func (e *Edge) Sockets() int { return int(e.stats.sockets.Value()) }
 
+// Rooms is the number of rooms with a member now.
+func (e *Edge) Rooms() int { return int(e.stats.rooms.Value()) }
+
 // Why the edge refuses a socket. What a service says is one reason.
 const (
 	refusedNamespace = iota

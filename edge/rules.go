@@ -8,6 +8,7 @@ type Limits struct {
 	NamespacesPerSession int `koanf:"namespaces_per_session"`
 	Sessions             int `koanf:"sessions"`
 	SessionsPerAddress   int `koanf:"sessions_per_address"`
+	HandshakesPerSecond  int `koanf:"handshakes_per_second"` // sessions that begin; as many may come at once after a quiet second
 }
 
 // DefaultLimits are the limits an edge has when none are configured.

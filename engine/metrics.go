@@ -9,7 +9,7 @@ type stats struct {
 	opened                       [2]tally.Counter // by transport: polling, websocket
 	ended                        [reasons]tally.Counter
 	refused                      [eio.UnsupportedProtocol + 1]tally.Counter
-	overLimit                    tally.Counter
+	overLimit, tooFast           tally.Counter
 	upgrades                     tally.Counter
 	packetsIn, bytesIn, bytesOut tally.Counter
 }
@@ -28,7 +28,8 @@ func (s *Server) Metrics() *tally.Set {
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason that the client was told.", "reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because of a limit or because the edge is leaving.")
+	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, or because the edge is leaving.")
+	set.Counter(&st.tooFast, "handshakes_delayed_total", "Sessions told to come back in some seconds because of limits.handshakes_per_second.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")

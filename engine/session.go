@@ -336,6 +336,13 @@ func (s *Session) heartbeat() {
 	s.mu.Unlock()
 }
 
+// isOpen says whether the session has not ended for its receiver.
+func (s *Session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == open
+}
+
 // isClosed says whether the session has ended and its client has been told.
 func (s *Session) isClosed() bool {
 	s.mu.Lock()

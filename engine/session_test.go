@@ -392,7 +392,7 @@ func TestAbortDoesNotWaitForSilentClients(t *testing.T) {
 		defer probing.Close()
 		began := time.Now()
 		s.server.Leave()
-		s.server.CloseAll(t.Context(), ServerShutdown, 0)
+		s.closeAll()
 		s.server.Abort()
 		if took := time.Since(began); took > 3*lastWrite {
 			t.Errorf("the end took %s", took)
