@@ -73,6 +73,8 @@ func (l *loader) validate(c *Config) {
 	l.notNegative("limits.sessions", c.Limits.Sessions)
 	l.notNegative("limits.sessions_per_address", c.Limits.SessionsPerAddress)
 	l.notNegative("limits.handshakes_per_second", c.Limits.HandshakesPerSecond)
+	l.atLeast("limits.queue_bytes", c.Limits.QueueBytes, 64<<10)
+	l.atLeast("limits.queue_packets", c.Limits.QueuePackets, 16)
 }
 
 // listener is an address that the program listens on.
@@ -274,6 +276,13 @@ func (l *loader) validateEngine(c *Config) {
 		if slices.Contains(c.Engine.Transports[:i], transport) {
 			l.fault(l.at("engine.transports"), "%s is listed twice; remove one", quote(transport))
 		}
+	}
+}
+
+// atLeast tells of a number that is too small.
+func (l *loader) atLeast(name string, value, least int) {
+	if value < least {
+		l.fault(l.at(name), "%d is too small; write at least %d", value, least)
 	}
 }
 

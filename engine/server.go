@@ -31,6 +31,10 @@ import (
 // DefaultQueueBytes is how much may wait for one session before it is closed.
 const DefaultQueueBytes = 4 << 20
 
+// DefaultQueuePackets is how many packets may. The bytes are the bound that counts as a rule; this one is for tiny packets, of
+// which each costs its place in the queue.
+const DefaultQueuePackets = 64 << 10
+
 // Opening is the request with which a session began. It is valid only during the call of Handler.
 type Opening struct {
 	Header  http.Header // as the client sent it
@@ -58,20 +62,21 @@ type Settings struct {
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
+	QueuePackets   int            // packets that may; 0: DefaultQueuePackets
 	Handler        Handler
 	Log            *slog.Logger
 }
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	cfg        Config
-	set        Settings
-	origins    *origins
-	log        *slog.Logger
-	upgrades   *websocket.Upgrader
-	queueBytes int
-	maxPayload atomic.Int64
-	running    sync.WaitGroup // every goroutine that a session starts
+	cfg                      Config
+	set                      Settings
+	origins                  *origins
+	log                      *slog.Logger
+	upgrades                 *websocket.Upgrader
+	queueBytes, queuePackets int
+	maxPayload               atomic.Int64
+	running                  sync.WaitGroup // every goroutine that a session starts
 
 	mu         sync.Mutex
 	sessions   map[string]*Session  // guarded by mu: those that began
@@ -87,12 +92,15 @@ type Server struct {
 // NewServer makes a Server. Leave, all of Closers, and Abort, in this order, end it.
 func NewServer(set Settings) *Server {
 	s := &Server{
-		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes,
+		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes, queuePackets: set.QueuePackets,
 		origins:  newOrigins(set.Origins, set.Credentials, set.Log),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), addresses: make(map[string]int),
 	}
 	if s.queueBytes == 0 {
 		s.queueBytes = DefaultQueueBytes
+	}
+	if s.queuePackets == 0 {
+		s.queuePackets = DefaultQueuePackets
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
 	s.upgrades = s.upgrader()

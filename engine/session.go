@@ -90,7 +90,7 @@ func (s *Session) Send(f *Frame) Sent {
 	if f.volatile && !s.idle() {
 		return Dropped
 	}
-	if s.queued+f.Size() > s.server.queueBytes {
+	if s.queued+f.Size() > s.server.queueBytes || len(s.queue) >= s.server.queuePackets {
 		// The receiver must not be called from here: the caller may hold locks that Closed wants.
 		s.server.running.Go(func() { s.fail(QueueOverflow) })
 		return Overflow

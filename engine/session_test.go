@@ -271,21 +271,31 @@ func TestClosedPollingSessionIsForgottenWhenNobodyPolls(t *testing.T) {
 }
 
 func TestQueueOverflowEndsTheSession(t *testing.T) {
-	play(t, func(set *Settings) { set.QueueBytes = 10_000 }, func(t *testing.T, s *stage) {
-		ws := s.open() // and never reads again: the pipe holds nothing
-		defer ws.Close()
-		r := s.last()
-		var sent Sent
-		for range 100 {
-			if sent = r.session.Send(message(strings.Repeat("x", 1000))); sent != Queued {
-				break
-			}
-		}
-		if sent != Overflow {
-			t.Fatalf("the last frame was %v", sent)
-		}
-		r.expectEnd(t, QueueOverflow)
-	})
+	for name, c := range map[string]struct {
+		set  func(*Settings)
+		size int
+	}{
+		"bytes":   {func(set *Settings) { set.QueueBytes = 10_000 }, 1000},
+		"packets": {func(set *Settings) { set.QueuePackets = 16 }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, c.set, func(t *testing.T, s *stage) {
+				ws := s.open() // and never reads again: the pipe holds nothing
+				defer ws.Close()
+				r := s.last()
+				var sent Sent
+				for range 100 {
+					if sent = r.session.Send(message(strings.Repeat("x", c.size))); sent != Queued {
+						break
+					}
+				}
+				if sent != Overflow {
+					t.Fatalf("the last frame was %v", sent)
+				}
+				r.expectEnd(t, QueueOverflow)
+			})
+		})
+	}
 }
 
 func TestVolatileIsDroppedWhenBusy(t *testing.T) {

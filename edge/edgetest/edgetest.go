@@ -100,7 +100,7 @@ func Start(t testing.TB, o Options) *Node {
 		QueueBytes: o.QueueBytes, MaxPayload: func() int { return n.Engine.MaxPayload() }, Bus: b, Log: log,
 	})
 	set := engine.Settings{
-		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, MaxSessions: o.Limits.Sessions,
+		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, QueuePackets: o.Limits.QueuePackets, MaxSessions: o.Limits.Sessions,
 		MaxPerAddress: o.Limits.SessionsPerAddress, MaxHandshakes: o.Limits.HandshakesPerSecond,
 		Handler: n.Edge.Accept, Log: log,
 	}

@@ -58,7 +58,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	f.engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
-		MaxHandshakes: c.Limits.HandshakesPerSecond,
+		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
 		Handler:       func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
 		Log:           f.log,
 	})
@@ -76,7 +76,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	}
 	connected <- f.bus
 	f.edge = edge.New(edge.Settings{
-		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, ConnectTimeout: c.ConnectTimeout,
+		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes, ConnectTimeout: c.ConnectTimeout,
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
