@@ -459,11 +459,11 @@ func TestAClientThatClosesInTheMiddleOfAnUpgradeGetsOneCloseFrame(t *testing.T) 
 		if got := s.read(ws); got != "3probe" {
 			t.Fatalf("got %q", got)
 		}
-		if err := ws.WriteMessage(websocket.CloseMessage, nil); err != nil {
+		if err := ws.WriteMessage(websocket.CloseMessage, []byte("\x03\xe8")); err != nil { // 1000
 			t.Fatal(err)
 		}
 		rest, err := io.ReadAll(ws.NetConn())
-		if want := "\x88\x00"; string(rest) != want || err != nil {
+		if want := "\x88\x02\x03\xe8"; string(rest) != want || err != nil {
 			t.Errorf("the client got %q, %v, want %q", rest, err, want)
 		}
 	})
