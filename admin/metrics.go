@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -39,7 +40,7 @@ type tallies struct{ figures []figure }
 type figure struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
-	labels []string // the value of the label, if there is one
+	labels []string // their values
 	read   func() float64
 }
 
@@ -47,25 +48,25 @@ type figure struct {
 // same name and label value twice.
 func newTallies(sets []*tally.Set) (*tallies, error) {
 	t := &tallies{}
-	first, series := map[string]tally.Metric{}, map[[2]string]bool{}
+	first, series := map[string]tally.Metric{}, map[string]bool{}
 	descs := map[string]*prometheus.Desc{}
 	for _, set := range sets {
 		for _, m := range set.Metrics() {
-			if other, seen := first[m.Name]; seen && (other.Help != m.Help || other.Label != m.Label || other.Kind != m.Kind) {
+			if other, seen := first[m.Name]; seen && (other.Help != m.Help || !slices.Equal(labelNames(other), labelNames(m)) || other.Kind != m.Kind) {
 				return nil, fmt.Errorf("metric %s is declared in two ways", m.Name)
 			}
-			if id := [2]string{m.Name, m.Value}; series[id] {
-				return nil, fmt.Errorf("metric %s is declared twice for %s=%q", m.Name, m.Label, m.Value)
+			if id := fmt.Sprintf("%s %q", m.Name, m.Labels); series[id] {
+				return nil, fmt.Errorf("metric %s is declared twice", id)
 			} else {
 				series[id] = true
 			}
-			var names, values []string
-			if m.Label != "" {
-				names, values = []string{m.Label}, []string{m.Value}
+			var values []string
+			for _, l := range m.Labels {
+				values = append(values, l.Value)
 			}
 			if descs[m.Name] == nil {
 				first[m.Name] = m
-				descs[m.Name] = prometheus.NewDesc(metricPrefix+m.Name, m.Help, names, nil)
+				descs[m.Name] = prometheus.NewDesc(metricPrefix+m.Name, m.Help, labelNames(m), nil)
 			}
 			kind := prometheus.CounterValue
 			if m.Kind == tally.KindGauge {
@@ -75,6 +76,14 @@ func newTallies(sets []*tally.Set) (*tallies, error) {
 		}
 	}
 	return t, nil
+}
+
+func labelNames(m tally.Metric) []string {
+	var names []string
+	for _, l := range m.Labels {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 // Describe lists each metric once.
