@@ -14,17 +14,25 @@ import (
 const metricPrefix = "partyline_"
 
 // newRegistry gathers the runtime's, the process's and the packages' metrics.
-func newRegistry(version string, sets []*tally.Set) (*prometheus.Registry, error) {
+func newRegistry(version string, ready func() []string, sets []*tally.Set) (*prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: metricPrefix + "build_info", Help: "Always 1; the label is the program's version.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
+	isReady := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricPrefix + "ready", Help: "1 while clients should come, as /readyz says.",
+	}, func() float64 {
+		if len(notReady(ready)) > 0 {
+			return 0
+		}
+		return 1
+	})
 	tallies, err := newTallies(sets)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, tallies,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, isReady, tallies,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err

@@ -86,7 +86,7 @@ func TestMetricsTable(t *testing.T) {
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
 	table := "| Metric | Kind | Meaning |\n|---|---|---|\n"
 	kinds := map[tally.Kind]string{tally.KindCounter: "counter", tally.KindGauge: "gauge"}
-	for _, set := range []*tally.Set{n.Engine.Metrics(), n.Edge.Metrics(), n.Others.Metrics(), n.Forward.Metrics(), n.Drain.Metrics(), n.Bus.Metrics()} {
+	for _, set := range n.Metrics() {
 		metrics := set.Metrics()
 		for i, m := range metrics {
 			if i > 0 && metrics[i-1].Name == m.Name {
