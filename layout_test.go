@@ -25,7 +25,7 @@ var layers = map[string][]string{
 	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally"},
-	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
+	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},
 	"config":                    {"bus", "cluster", "edge", "engine", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally"},
 	"web":                       {},

@@ -58,7 +58,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	registry, err := newRegistry(o.Version, o.Metrics)
+	registry, err := newRegistry(o.Version, o.Ready, o.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}

@@ -25,6 +25,8 @@ const (
 	pingsMissed   = 2
 	reconnectWait = 250 * time.Millisecond
 	flushTimeout  = 10 * time.Second
+	// measureEvery is how old the figure of NATS's round trip may be.
+	measureEvery = 5 * time.Second
 	// complainEvery bounds how often the log repeats that NATS cannot be reached.
 	complainEvery = 30 * time.Second
 	// repeatEvery bounds how often the log repeats an error that NATS reports; maxTold of them are remembered, and past
@@ -82,6 +84,7 @@ type Bus struct {
 type stats struct {
 	published, publishedBytes tally.Counter
 	received, receivedBytes   tally.Counter
+	roundTrip                 tally.Gauge // nanoseconds; 0 before the first
 	publishFailed             tally.Counter
 	overflows                 tally.Counter
 	reconnects                tally.Counter
@@ -311,6 +314,8 @@ func (b *Bus) Metrics() *tally.Set {
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
 		func() float64 { return float64(len(b.channel)) })
+	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",
+		func() float64 { return time.Duration(s.roundTrip.Value()).Seconds() })
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
 		func() float64 { return float64(b.work.count()) })
 	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {

@@ -86,7 +86,8 @@ type Server struct {
 	leaving    bool                 // guarded by mu: no new sessions
 	handshakes bucket               // guarded by mu: how many may begin now, only when limited
 
-	stats stats
+	census census
+	stats  stats
 }
 
 // NewServer makes a Server. Leave, all of Closers, and Abort, in this order, end it.

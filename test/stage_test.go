@@ -251,7 +251,7 @@ func (s *stage) serve(token, body string, headers ...string) {
 // figure reads a metric; label is the value of its label, or "".
 func figure(set *tally.Set, name, label string) int {
 	for _, m := range set.Metrics() {
-		if m.Name == name && m.Value == label {
+		if m.Name == name && m.Value() == label {
 			return int(m.Read())
 		}
 	}

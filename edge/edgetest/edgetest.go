@@ -18,6 +18,7 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/tally"
 	"partyline/subjects"
 )
 
@@ -182,6 +183,11 @@ func (n *Node) Ready() *Node {
 
 func (n *Node) figures() cluster.Figures {
 	return cluster.Figures{Sessions: n.Engine.Sessions(), Sockets: n.Edge.Sockets(), Rooms: n.Edge.Rooms()}
+}
+
+// Metrics is what is counted in the edge, in the order of a running program.
+func (n *Node) Metrics() []*tally.Set {
+	return []*tally.Set{n.Engine.Metrics(), n.Edge.Metrics(), n.Others.Metrics(), n.Forward.Metrics(), n.Drain.Metrics(), n.Bus.Metrics()}
 }
 
 // NotReady says why no clients should come.

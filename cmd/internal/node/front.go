@@ -59,8 +59,8 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
 		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
-		Handler:       func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
-		Log:           f.log,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
+		Log:     f.log,
 	})
 	connected := make(chan *bus.Bus, 1)
 	options := []bus.Option{bus.OnConnect(func() {
