@@ -108,7 +108,8 @@ func Start(t testing.TB, o Options) *Node {
 	front := o.front(mux, log)
 	n.URL = "http://" + front.Listener.Addr().String()
 	n.Others = cluster.New(cluster.Settings{
-		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Bus: b, Log: log,
+		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Missed: n.Edge.Missed,
+		Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,

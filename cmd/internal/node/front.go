@@ -80,7 +80,8 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
-		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Bus: f.bus, Log: f.log,
+		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Missed: f.edge.Missed,
+		Bus: f.bus, Log: f.log,
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster, Log: f.log,
