@@ -1,7 +1,10 @@
-# Images that hold one static binary and nothing else: `edge` (the default) and `embedded`, the one with NATS inside.
+# Images that hold one static binary and nothing else: `edge` (the default), `chat`, the example service, and `embedded`,
+# the edge with NATS inside. What compose.yaml needs comes first, so that a builder without BuildKit makes no more.
 
-# The official browser client, from its npm package. Nothing is fetched when `make client` has done so already.
-FROM node:22-alpine AS client
+# The official browser client, from its npm package. Nothing is fetched when `make client` has done so already; any image
+# with a shell then serves as CLIENT_IMAGE.
+ARG CLIENT_IMAGE=node:22-alpine
+FROM ${CLIENT_IMAGE} AS client
 WORKDIR /web
 COPY web/ ./
 RUN sh fetch-client.sh
@@ -13,18 +16,32 @@ RUN go mod download
 COPY . .
 COPY --from=client /web/client/ web/client/
 ARG VERSION=devel
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X partyline/cmd/internal/node.version=$VERSION" -o /out/ ./cmd/edge ./cmd/embedded
+ENV CGO_ENABLED=0 LDFLAGS="-s -w -X partyline/cmd/internal/node.version=$VERSION"
+RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/edge ./examples/chat
 
-FROM scratch AS embedded
-COPY --from=build /out/embedded /embedded
+FROM scratch AS chat
+COPY --from=build /out/chat /chat
 USER 65532:65532
-EXPOSE 3000 4222
-HEALTHCHECK --interval=5s --timeout=3s CMD ["/embedded", "--health"]
-ENTRYPOINT ["/embedded"]
+ENV PAGE_LISTEN=:3010
+EXPOSE 3010
+HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/chat", "--health"]
+ENTRYPOINT ["/chat"]
 
 FROM scratch AS edge
 COPY --from=build /out/edge /edge
 USER 65532:65532
 EXPOSE 3000
-HEALTHCHECK --interval=5s --timeout=3s CMD ["/edge", "--health"]
+HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/edge", "--health"]
 ENTRYPOINT ["/edge"]
+
+FROM build AS build-embedded
+RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/embedded
+
+FROM scratch AS embedded
+COPY --from=build-embedded /out/embedded /embedded
+USER 65532:65532
+EXPOSE 3000 4222
+HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/embedded", "--health"]
+ENTRYPOINT ["/embedded"]
+
+FROM edge

@@ -45,6 +45,7 @@ type Settings struct {
 	Sockets func() int      // how many sockets this edge has
 	Version string          // of the program
 	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
+	Missed  func()          // services may have been told that this edge is gone, and it is not; must not wait; nil: nothing
 	Bus     *bus.Bus
 	Log     *slog.Logger
 }
@@ -63,6 +64,8 @@ type Cluster struct {
 	about      map[string]report    // guarded by mu: what the others say, also those that have fallen silent
 	greeted    time.Time            // guarded by mu: when this edge said hello for the first time
 	said       time.Time            // guarded by mu: when this edge last announced itself
+	echo       int64                // guarded by mu: when it said what it heard last of itself, in milliseconds; 0: nothing yet
+	missed     time.Time            // guarded by mu: when Missed was called last
 	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
 	told       map[string]time.Time // guarded by mu: whose end has been told, and when
 	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
@@ -108,9 +111,7 @@ func (c *Cluster) Handle(m *bus.Message) bool {
 	switch sub.Kind {
 	case subjects.KindEdge:
 		c.stats.heard.Inc()
-		if sub.Edge != c.set.ID || sub.Word == subjects.WordGone {
-			c.hear(m, &sub)
-		}
+		c.hear(m, &sub)
 		return true
 	case subjects.KindInstance:
 		if sub.Word == subjects.WordHello {
@@ -144,6 +145,10 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		}
 		return
 	}
+	if sub.Edge == c.set.ID {
+		c.hearSelf(sub.Word, a, now)
+		return
+	}
 	switch sub.Word {
 	case subjects.WordHello, subjects.WordBeat:
 		if c.others.Heard(sub.Edge, now) {
@@ -159,15 +164,33 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		c.remove(sub.Edge, "an edge has left")
 		delete(c.about, sub.Edge)
 	case subjects.WordGone:
-		if sub.Edge == c.set.ID {
-			c.set.Log.Warn("another edge has not heard of this one for too long and told services that it is gone", "other", a.By)
-			c.hasten()
-			return
-		}
 		c.remove(sub.Edge, "an edge has died, says another")
 		c.silence(sub.Edge, now)
 		delete(c.dead, sub.Edge)
 		c.told[sub.Edge] = now
+	}
+}
+
+// hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody
+// can have heard it for so long that it was taken for dead, even if it was not there to hear that told. It needs mu.
+func (c *Cluster) hearSelf(word string, a msg.EdgeAnnouncement, now time.Time) {
+	switch {
+	case word == subjects.WordGone:
+		c.set.Log.Warn("another edge has not heard of this one for too long and told services that it is gone", "other", a.By)
+		c.hasten()
+	case word == subjects.WordBye:
+		return
+	default:
+		before := c.echo
+		c.echo = a.At
+		if before == 0 || a.At-before <= msg.DeadAfter.Milliseconds() {
+			return
+		}
+		c.set.Log.Warn("nobody has heard of this edge for so long that services may have taken it for dead")
+	}
+	if c.set.Missed != nil && now.Sub(c.missed) > msg.DeadAfter { // both ways to learn it come together
+		c.missed = now
+		c.set.Missed()
 	}
 }
 

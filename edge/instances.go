@@ -256,6 +256,20 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	e.seek(routes, i.name)
 }
 
+// Missed says that services may have taken this edge for dead, and with it the sockets that they owned: somebody must own
+// them anew. An instance that has noticed nothing is told that it does not own them any more. It never waits.
+func (e *Edge) Missed() {
+	o := e.owners
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, i := range o.instances {
+		if i.state != leaving { // that ends by itself
+			o.remove(i)
+			e.later(func() { e.orphan(i, true) })
+		}
+	}
+}
+
 // Why an instance is told that a socket is not, or no longer, its own.
 const (
 	reasonNotYours     = "not yours"

@@ -486,6 +486,36 @@ func TestADeadEdgeIsToldOnce(t *testing.T) {
 	edgetest.Eventually(t, "each edge knows both", func() bool { return len(s.Others.Edges()) == 2 && len(second.Others.Edges()) == 2 })
 }
 
+// Services end the sockets of an edge that is told dead. If it lives after all, it finds owners for them: otherwise its
+// clients would stay connected, and nobody would hear them.
+func TestAnEdgeThatWasTakenForDeadFindsOwners(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	s.publish("sio.$edge."+s.ID+".gone", `[{"edge":"`+s.ID+`","at":1,"by":"otheredg"}]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	request := a.claim(a.takes, `[]`)
+	if request.Takeover == nil || request.Takeover.From != "chat-a" {
+		t.Errorf("the request to own the socket again: %+v", request)
+	}
+	so.send("", `["heard"]`)
+	a.gets(so, "heard", `["heard"]`)
+}
+
+// The same when it was cut off from NATS while it was told: then its own beats show that nobody heard it.
+func TestAnEdgeThatWasSilentFindsOwners(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	for _, at := range []time.Time{time.Now(), time.Now().Add(4 * time.Second)} { // the clock jumps, for a wait
+		s.publish("sio.$edge."+s.ID+".beat", fmt.Sprintf(`[{"edge":"%s","at":%d}]`, s.ID, at.UnixMilli()))
+	}
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	a.claim(a.takes, `[]`)
+	so.send("", `["heard"]`)
+	a.gets(so, "heard", `["heard"]`)
+}
+
 // With a secret only those who know it are edges.
 func TestSignedAnnouncements(t *testing.T) {
 	server := natsdtest.Start(t)

@@ -113,7 +113,7 @@ func Start(t testing.TB, o Options) *Node {
 	front := o.front(mux, log)
 	n.URL = "http://" + front.Listener.Addr().String()
 	n.Others = cluster.New(cluster.Settings{
-		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets,
+		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Missed: n.Edge.Missed,
 		Version: "v1.2.3", Figures: n.figures, Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{

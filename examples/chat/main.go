@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type settings struct {
 	NATS string // NATS_URL
 	Page string // PAGE_LISTEN: where the page is served, such as ":3010"; "" serves none
 	Edge string // EDGE_URL: where the page's browser finds the edges; "" is the page's own host, behind one proxy with them
+
+	Replicas int // REPLICAS: how many NATS servers of a cluster keep nicknames and history; 0 is one
 }
 
 // leaving bounds how long an instance takes to hand its sockets to others.
@@ -35,11 +38,28 @@ const leaving = 20 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s := settings{cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), os.Getenv("PAGE_LISTEN"), os.Getenv("EDGE_URL")}
-	if err := run(ctx, s, slog.Default()); err != nil {
-		slog.Error("cannot run", "error", err)
+	s, err := fromEnvironment()
+	what := "cannot run"
+	if err == nil && len(os.Args) == 2 && os.Args[1] == "--health" {
+		what, err = "unhealthy", health(ctx, s)
+	} else if err == nil {
+		err = run(ctx, s, slog.Default())
+	}
+	if err != nil {
+		slog.Error(what, "error", err)
 		os.Exit(1)
 	}
+}
+
+func fromEnvironment() (settings, error) {
+	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"), Edge: os.Getenv("EDGE_URL")}
+	if text := os.Getenv("REPLICAS"); text != "" {
+		var err error
+		if s.Replicas, err = strconv.Atoi(text); err != nil {
+			return settings{}, fmt.Errorf("REPLICAS %q is no number", text)
+		}
+	}
+	return s, nil
 }
 
 // run is one instance, until ctx ends.
@@ -49,7 +69,11 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 		return fmt.Errorf("NATS at %s: %w", s.NATS, err)
 	}
 	defer nc.Close()
-	store, err := openStore(ctx, nc)
+	store, err := openStore(ctx, nc, s.Replicas)
+	for tries := 1; errors.Is(err, context.DeadlineExceeded) && tries < 6; tries++ {
+		log.Info("JetStream does not answer yet") // servers of a cluster that have just started elect leaders first
+		store, err = openStore(ctx, nc, s.Replicas)
+	}
 	if err != nil {
 		return err
 	}
@@ -73,15 +97,17 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 }
 
 // openStore opens what all instances share, and makes it if this is the first one ever.
-func openStore(ctx context.Context, nc *nats.Conn) (store, error) {
+func openStore(ctx context.Context, nc *nats.Conn, replicas int) (store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return store{}, err
 	}
-	names, err := js.CreateOrUpdateKeyValue(ctx, namesBucket)
+	ofNames, ofLines := namesBucket, linesBucket
+	ofNames.Replicas, ofLines.Replicas = replicas, replicas
+	names, err := js.CreateOrUpdateKeyValue(ctx, ofNames)
 	if err == nil {
 		var lines jetstream.KeyValue
-		if lines, err = js.CreateOrUpdateKeyValue(ctx, linesBucket); err == nil {
+		if lines, err = js.CreateOrUpdateKeyValue(ctx, ofLines); err == nil {
 			return store{names, lines}, nil
 		}
 	}

@@ -101,7 +101,7 @@ func (s *stage) store() store {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { nc.Close(); <-closed })
-	shared, err := openStore(s.t.Context(), nc)
+	shared, err := openStore(s.t.Context(), nc, 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
-		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets,
+		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Missed: f.edge.Missed,
 		Version: Version(), Figures: f.figures, Bus: f.bus, Log: f.log,
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
