@@ -90,6 +90,7 @@ func (f *Forwarder) ask(ctx context.Context, hostPort string) (ready bool, err e
 	if err != nil {
 		return false, err
 	}
+	out.Close = true // it is asked seldom, and no connection must be left when the forwarder ends
 	question := url.Values{"at": {strconv.FormatInt(time.Now().UnixMilli(), 10)}, "by": {f.set.ID}, "nonce": {rand.Text()}}.Encode()
 	out.Header.Set(headerAsk, question)
 	if f.proof != "" {

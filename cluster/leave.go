@@ -12,6 +12,12 @@ func (f *Forwarder) begun() bool {
 	return !f.leaving
 }
 
+func (f *Forwarder) isLeaving() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leaving
+}
+
 // hold keeps in mind how to end something that goes on for long.
 func (f *Forwarder) hold(end func()) *held {
 	h := &held{end}
