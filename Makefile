@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client test clean example-chat example-node
+.PHONY: run build client test clean test-compose example-chat example-node
 
 ## run: the single binary with NATS and the chat page inside, on http://localhost:3000
 run: build
@@ -30,6 +30,11 @@ client:
 ## test: everything, installing what it needs; says at the end what had to be left out
 test: client
 	@sh test/run.sh
+
+## test-compose: compose.yaml on the Docker engine that runs here, while its parts fail one after the other (some minutes)
+test-compose: client
+	cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@sh test/node/stand/run.sh
 
 ## clean: remove what the build made
 clean:
