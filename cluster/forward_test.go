@@ -1,11 +1,13 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -91,7 +93,10 @@ func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	sid := s.open(a)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := s.pollUntilAborted(ctx, b, sid)
-	edgetest.Eventually(t, "the poll waits", func() bool { return b.Forward.Held() == 1 })
+	edgetest.Eventually(t, "the poll waits at its edge", func() bool {
+		stacks := make([]byte, 4<<20)
+		return b.Forward.Held() == 1 && bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("servePoll"))
+	})
 	cancel()
 	<-done
 	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Held() == 0 })
