@@ -11,36 +11,38 @@ import (
 
 // layer is what a package may import of this module; arrows only go down.
 var layers = map[string][]string{
-	"wire/eio":                 {},
-	"wire/sio":                 {},
-	"wire/msg":                 {},
-	"wire/msgpack":             {"wire/sio"},
-	"subjects":                 {},
-	"internal/tally":           {},
-	"internal/liveness":        {},
-	"bus":                      {"internal/tally"},
-	"engine":                   {"wire/eio", "internal/tally"},
-	"engine/enginetest":        {},
-	"edge":                     {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
-	"backend":                  {"subjects", "wire/msg", "internal/liveness"},
-	"cluster":                  {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/tally"},
-	"edge/edgetest":            {"bus", "cluster", "edge", "engine", "engine/enginetest", "subjects"},
-	"config":                   {"bus", "edge", "engine", "subjects", "wire/msg"},
-	"admin":                    {"internal/tally"},
-	"web":                      {},
-	"internal/natsd":           {},
-	"internal/natsd/natsdtest": {},
-	"test/deploy/worker":       {"backend"},
-	"examples/chat":            {"backend"},
-	"cmd/internal/node":        {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
-	"cmd/edge":                 {"cmd/internal/node", "config"},
-	"cmd/embedded":             {"cmd/internal/node", "config", "internal/natsd"},
+	"wire/eio":                  {},
+	"wire/sio":                  {},
+	"wire/msg":                  {},
+	"wire/msgpack":              {"wire/sio"},
+	"subjects":                  {},
+	"internal/tally":            {},
+	"internal/liveness":         {},
+	"internal/pace":             {},
+	"bus":                       {"internal/tally"},
+	"engine":                    {"wire/eio", "internal/pace", "internal/tally"},
+	"engine/enginetest":         {},
+	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
+	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
+	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally"},
+	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},
+	"config":                    {"bus", "cluster", "edge", "engine", "subjects", "wire/msg"},
+	"admin":                     {"internal/tally"},
+	"web":                       {},
+	"internal/natsd":            {},
+	"internal/natsd/natsdtest":  {},
+	"test/conformance/scripted": {"backend"},
+	"test/deploy/worker":        {"backend"},
+	"examples/chat":             {"backend"},
+	"cmd/internal/node":         {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
+	"cmd/edge":                  {"cmd/internal/node", "config"},
+	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
 
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/deploy/worker", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
@@ -53,7 +55,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/pace", "internal/tally", "web"}
 
 const module = "partyline"
 

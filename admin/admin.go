@@ -1,5 +1,6 @@
 // Package admin is what an operator sees of a running process: whether it works (/healthz), whether it should be given
-// clients (/readyz), which other edges it knows (/edges), and what it counts (/metrics, for Prometheus).
+// clients (/readyz), which other edges it knows (/edges), and what it counts (/metrics, for Prometheus). A POST to /drain
+// sends its clients elsewhere.
 package admin
 
 import (
@@ -22,18 +23,20 @@ type Options struct {
 	Version string          // for the index and the metric partyline_build_info
 	Ready   func() []string // reasons why no client should come now, each a sentence; nil or empty: ready
 	Edges   func() []Edge   // this edge and those that it knows; nil: none
+	Drain   Drainer         // sends the clients elsewhere; nil: the operator cannot
 	Metrics []*tally.Set    // what the packages count
 	Log     *slog.Logger    // faults while metrics are written; nil logs nothing
 }
 
 // Edge is an edge as /edges shows it.
 type Edge struct {
-	Edge    string `json:"edge"`             // its id
-	Address string `json:"address"`          // where other edges reach it, "" if they do not
-	Sockets int    `json:"sockets"`          // that it has, as it says
-	BeatAge int64  `json:"beat_age_ms"`      // milliseconds since its last announcement; -1 before the first
-	This    bool   `json:"this"`             // it is the edge that answers
-	Silent  bool   `json:"silent,omitempty"` // held to be dead since a short while
+	Edge     string `json:"edge"`               // its id
+	Address  string `json:"address"`            // where other edges reach it, "" if they do not
+	Sockets  int    `json:"sockets"`            // that it has, as it says
+	BeatAge  int64  `json:"beat_age_ms"`        // milliseconds since its last announcement; -1 before the first
+	This     bool   `json:"this"`               // it is the edge that answers
+	Silent   bool   `json:"silent,omitempty"`   // held to be dead since a short while
+	Draining bool   `json:"draining,omitempty"` // it sends its clients elsewhere
 }
 
 // index lists the pages. It loads nothing from elsewhere.
@@ -45,6 +48,7 @@ const index = `<!doctype html>
 <li><a href="/readyz">/readyz</a>: it should be given clients, or why not
 <li><a href="/edges">/edges</a>: this edge and those that it knows, as JSON
 <li><a href="/metrics">/metrics</a>: figures for Prometheus
+<li>POST /drain: send the clients to other edges; POST /drain?cancel: take clients again
 </ul>
 </html>
 `
@@ -54,7 +58,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	registry, err := newRegistry(o.Version, o.Metrics)
+	registry, err := newRegistry(o.Version, o.Ready, o.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
@@ -76,6 +80,9 @@ func NewHandler(o Options) (http.Handler, error) {
 		w.Header().Set("Cache-Control", "no-store")
 		_ = json.NewEncoder(w).Encode(edges) // the asker has gone: nothing to do
 	})
+	if o.Drain != nil {
+		mux.Handle("POST /drain", drainPage(o.Drain, o.Ready))
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // some figures are better than none

@@ -85,7 +85,7 @@ func TestMetrics(t *testing.T) {
 		"# HELP partyline_sessions_opened_total Sessions opened.", "# TYPE partyline_sessions_opened_total counter", "partyline_sessions_opened_total 3",
 		`partyline_dropped_total{reason="bad"} 0`, `partyline_dropped_total{reason="slow"} 1`,
 		"# TYPE partyline_sessions gauge", "partyline_sessions 2", "partyline_half 0.5",
-		`partyline_build_info{version="v1"} 1`, "go_goroutines", "process_open_fds",
+		`partyline_build_info{version="v1"} 1`, "partyline_ready 1", "go_goroutines", "process_open_fds",
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("/metrics lacks %q", line)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,17 +14,25 @@ import (
 const metricPrefix = "partyline_"
 
 // newRegistry gathers the runtime's, the process's and the packages' metrics.
-func newRegistry(version string, sets []*tally.Set) (*prometheus.Registry, error) {
+func newRegistry(version string, ready func() []string, sets []*tally.Set) (*prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: metricPrefix + "build_info", Help: "Always 1; the label is the program's version.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
+	isReady := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricPrefix + "ready", Help: "1 while clients should come, as /readyz says.",
+	}, func() float64 {
+		if len(notReady(ready)) > 0 {
+			return 0
+		}
+		return 1
+	})
 	tallies, err := newTallies(sets)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, tallies,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, isReady, tallies,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
@@ -39,7 +48,7 @@ type tallies struct{ figures []figure }
 type figure struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
-	labels []string // the value of the label, if there is one
+	labels []string // their values
 	read   func() float64
 }
 
@@ -47,25 +56,25 @@ type figure struct {
 // same name and label value twice.
 func newTallies(sets []*tally.Set) (*tallies, error) {
 	t := &tallies{}
-	first, series := map[string]tally.Metric{}, map[[2]string]bool{}
+	first, series := map[string]tally.Metric{}, map[string]bool{}
 	descs := map[string]*prometheus.Desc{}
 	for _, set := range sets {
 		for _, m := range set.Metrics() {
-			if other, seen := first[m.Name]; seen && (other.Help != m.Help || other.Label != m.Label || other.Kind != m.Kind) {
+			if other, seen := first[m.Name]; seen && (other.Help != m.Help || !slices.Equal(labelNames(other), labelNames(m)) || other.Kind != m.Kind) {
 				return nil, fmt.Errorf("metric %s is declared in two ways", m.Name)
 			}
-			if id := [2]string{m.Name, m.Value}; series[id] {
-				return nil, fmt.Errorf("metric %s is declared twice for %s=%q", m.Name, m.Label, m.Value)
+			if id := fmt.Sprintf("%s %q", m.Name, m.Labels); series[id] {
+				return nil, fmt.Errorf("metric %s is declared twice", id)
 			} else {
 				series[id] = true
 			}
-			var names, values []string
-			if m.Label != "" {
-				names, values = []string{m.Label}, []string{m.Value}
+			var values []string
+			for _, l := range m.Labels {
+				values = append(values, l.Value)
 			}
 			if descs[m.Name] == nil {
 				first[m.Name] = m
-				descs[m.Name] = prometheus.NewDesc(metricPrefix+m.Name, m.Help, names, nil)
+				descs[m.Name] = prometheus.NewDesc(metricPrefix+m.Name, m.Help, labelNames(m), nil)
 			}
 			kind := prometheus.CounterValue
 			if m.Kind == tally.KindGauge {
@@ -75,6 +84,14 @@ func newTallies(sets []*tally.Set) (*tallies, error) {
 		}
 	}
 	return t, nil
+}
+
+func labelNames(m tally.Metric) []string {
+	var names []string
+	for _, l := range m.Labels {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 // Describe lists each metric once.

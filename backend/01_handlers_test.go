@@ -86,3 +86,36 @@ func TestWhatDoesNotFitIsReportedAndGetsNoAck(t *testing.T) {
 		t.Errorf("counted %+v", got)
 	}
 }
+
+// As in the reference: catch-all handlers see also what a middleware stops.
+func TestCatchAllHandlersRunBeforePacketMiddleware(t *testing.T) {
+	s := begin(t)
+	seen := make(chan string, 20)
+	io := s.service("chat")
+	chat := io.Of("/chat", backend.Owned())
+	chat.UsePacket(func(_ *backend.Socket, p *backend.Packet) error {
+		seen <- "middleware " + p.Event
+		if p.Event == "forbidden" {
+			return errors.New("not allowed")
+		}
+		return nil
+	})
+	chat.OnAny(func(_ *backend.Socket, event string, _ backend.Args) { seen <- "any " + event })
+	chat.OnConnection(func(so *backend.Socket) {
+		so.Use(func(p *backend.Packet) error { seen <- "own middleware " + p.Event; return nil })
+		so.OnAny(func(event string, _ backend.Args) { seen <- "own any " + event })
+		so.On("fine", func() { seen <- "handler" })
+	})
+	s.start(io)
+	ann := s.enter("ann", "/chat")
+	ann.emit("", `["forbidden"]`)
+	ann.emit("", `["fine"]`)
+	for _, want := range []string{
+		"any forbidden", "own any forbidden", "middleware forbidden",
+		"any fine", "own any fine", "middleware fine", "own middleware fine", "handler",
+	} {
+		if got := <-seen; got != want {
+			t.Fatalf("saw %q, want %q", got, want)
+		}
+	}
+}

@@ -45,6 +45,7 @@ func TestAnOwnerKeepsClosures(t *testing.T) {
 	bob.gets(`["saw","count"]`)
 	bob.acked("1", `[1]`)
 	ann.emit("2", `["bad"]`)
+	ann.gets(`["saw","bad"]`) // and no ack
 	ann.emit("3", `["once"]`)
 	ann.gets(`["saw","once"]`)
 	ann.acked("3", `["once"]`)

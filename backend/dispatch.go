@@ -135,19 +135,19 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 	return so, true
 }
 
-// deliver gives an event to the middleware and the handlers.
+// deliver gives an event to the catch-all handlers, the middleware and the handlers, in the order of the reference.
 func (s *Service) deliver(so *Socket, p *Packet) {
 	ns := so.ns
 	own := so.handlers()
+	for _, any := range append(ns.rules.any[:len(ns.rules.any):len(ns.rules.any)], own.any...) {
+		if err := guarded(func() error { any(so, p.Event, p.Args); return nil }); err != nil {
+			s.report(ns, p.Event, so.id, err)
+		}
+	}
 	for _, middleware := range append(ns.rules.packets[:len(ns.rules.packets):len(ns.rules.packets)], own.packets...) {
 		if err := guarded(func() error { return middleware(so, p) }); err != nil {
 			s.report(ns, p.Event, so.id, err)
 			return
-		}
-	}
-	for _, any := range append(ns.rules.any[:len(ns.rules.any):len(ns.rules.any)], own.any...) {
-		if err := guarded(func() error { any(so, p.Event, p.Args); return nil }); err != nil {
-			s.report(ns, p.Event, so.id, err)
 		}
 	}
 	for _, list := range [][]*handler{ns.rules.events[p.Event], so.take(p.Event)} {

@@ -108,14 +108,15 @@ func checkEvent(method, event string) {
 	}
 }
 
-// OnAny adds a handler that sees every event of clients, before the handlers of On.
+// OnAny adds a handler that sees every event of clients, before packet middleware and the handlers of On, and also one
+// that a packet middleware stops.
 func (n *Namespace) OnAny(handler func(s *Socket, event string, args Args)) {
 	n.register("OnAny", handler != nil)
 	n.rules.any = append(n.rules.any, handler)
 }
 
-// UsePacket adds a middleware for events. They run in order in front of all handlers. One that returns an error stops the
-// event; the error goes to the hook of OnError and to the log.
+// UsePacket adds a middleware for events. They run in order in front of the handlers of On. One that returns an error
+// stops the event; the error goes to the hook of OnError and to the log.
 func (n *Namespace) UsePacket(middleware func(*Socket, *Packet) error) {
 	n.register("UsePacket", middleware != nil)
 	n.rules.packets = append(n.rules.packets, middleware)

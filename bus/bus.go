@@ -25,6 +25,8 @@ const (
 	pingsMissed   = 2
 	reconnectWait = 250 * time.Millisecond
 	flushTimeout  = 10 * time.Second
+	// measureEvery is how old the figure of NATS's round trip may be.
+	measureEvery = 5 * time.Second
 	// complainEvery bounds how often the log repeats that NATS cannot be reached.
 	complainEvery = 30 * time.Second
 	// repeatEvery bounds how often the log repeats an error that NATS reports; maxTold of them are remembered, and past
@@ -82,6 +84,7 @@ type Bus struct {
 type stats struct {
 	published, publishedBytes tally.Counter
 	received, receivedBytes   tally.Counter
+	roundTrip                 tally.Gauge // nanoseconds; 0 before the first
 	publishFailed             tally.Counter
 	overflows                 tally.Counter
 	reconnects                tally.Counter
@@ -289,6 +292,9 @@ func (b *Bus) Connected() bool { return b.online.Load() }
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
+// Received is how many messages have come from NATS.
+func (b *Bus) Received() uint64 { return b.stats.received.Value() }
+
 // Dropped is how many messages nats.go threw away because the channel was full.
 func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.work.droppedNow() }
 
@@ -308,6 +314,8 @@ func (b *Bus) Metrics() *tally.Set {
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
 		func() float64 { return float64(len(b.channel)) })
+	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",
+		func() float64 { return time.Duration(s.roundTrip.Value()).Seconds() })
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
 		func() float64 { return float64(b.work.count()) })
 	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {

@@ -236,6 +236,15 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 	running.Wait()
 }
 
+// The round trip is known after the first connection, and measured again though nothing else has to be flushed.
+func TestRoundTrip(t *testing.T) {
+	b := connect(t, natsdtest.Start(t).ClientURL(), nil)
+	eventually(t, "it is known", func() bool { return b.stats.roundTrip.Value() > 0 })
+	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
+	b.stats.roundTrip.Set(0)
+	eventually(t, "it has been measured again", func() bool { return b.stats.roundTrip.Value() > 0 })
+}
+
 func TestTooLong(t *testing.T) {
 	server := natsdtest.Start(t)
 	b := connect(t, server.ClientURL(), func(*Message) {})

@@ -61,6 +61,7 @@ type worker struct {
 
 	ending   []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
 	draining []*nats.Subscription // owned by the worker's goroutine: unsubscribed; nats.go may not be done with them
+	measured time.Time            // owned by the worker's goroutine: when the last flush was tried
 
 	mu        sync.Mutex
 	interests map[string]*interest // guarded by mu
@@ -204,7 +205,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(w.sweep(time.Now()))
+		timer.Reset(min(w.sweep(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			w.round()
@@ -237,7 +238,7 @@ func (w *worker) round() {
 	if connected {
 		w.publish(true)
 	}
-	if connected && (len(waiting) > 0 || stale || len(wanted) > 0) {
+	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || time.Since(w.measured) >= measureEvery) {
 		connected = w.flush(stale)
 		if connected {
 			for _, h := range waiting {
@@ -255,12 +256,14 @@ func (w *worker) round() {
 
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
 func (w *worker) flush(stale bool) bool {
+	w.measured = time.Now()
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
 		w.bus.log.Warn("NATS did not answer a flush", "error", err)
 		// A connection that is slow but stays gives no further signal, so try again by ourselves.
 		time.AfterFunc(reconnectWait, func() { w.nudge() })
 		return false
 	}
+	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))
 	if stale {
 		w.mu.Lock()
 		w.stale = false

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -42,6 +43,8 @@ type Settings struct {
 	Prefix  subjects.Prefix // of every subject
 	Secret  string          // shared by all edges; "" trusts whoever NATS lets publish announcements
 	Sockets func() int      // how many sockets this edge has
+	Version string          // of the program
+	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
 	Missed  func()          // services may have been told that this edge is gone, and it is not; must not wait; nil: nothing
 	Bus     *bus.Bus
 	Log     *slog.Logger
@@ -49,10 +52,12 @@ type Settings struct {
 
 // Cluster is the edges that live, as seen from one of them.
 type Cluster struct {
-	set    Settings
-	dollar string // what the subjects of announcements begin with
+	set     Settings
+	dollar  string    // what the subjects of announcements begin with
+	started time.Time // static
 
-	beatNow chan struct{} // capacity 1: somebody said hello
+	beatNow  chan struct{} // capacity 1: somebody said hello, or should know at once
+	draining atomic.Bool   // this edge takes no new sessions, as it says in its announcements
 
 	mu         sync.Mutex
 	others     *liveness.Table      // guarded by mu
@@ -64,13 +69,14 @@ type Cluster struct {
 	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
 	told       map[string]time.Time // guarded by mu: whose end has been told, and when
 	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
-	stats      struct{ ignored, gone tally.Counter }
+	stats      struct{ heard, ignored, gone tally.Counter }
 }
 
 // report is what another edge said of itself last.
 type report struct {
 	hostPort string    // where it takes requests; "": nowhere
 	sockets  int       // that it has
+	draining bool      // it takes no new sessions
 	heard    time.Time // when
 	silent   time.Time // since when it is held to be dead; zero while it lives
 }
@@ -78,23 +84,33 @@ type report struct {
 // New makes a cluster and subscribes to announcements. Its Handle must be given each message of the bus first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
-		set: set, dollar: set.Prefix.String() + ".$", beatNow: make(chan struct{}, 1),
+		set: set, dollar: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
 		others: liveness.New(msg.DeadAfter), about: make(map[string]report),
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
 	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	if set.Figures != nil {
+		for _, subject := range microSubjects(set.ID) {
+			set.Bus.Subscribe(subject)
+		}
+	}
 	return c
 }
 
 // Handle takes a message from NATS if it is one of edges among themselves, and says whether it did. It answers a new
-// instance's hello, too, but leaves that to others as well. It never waits.
+// instance's hello, too, but leaves that to others as well; and questions of NATS's service protocol. It never waits.
 func (c *Cluster) Handle(m *bus.Message) bool {
+	if strings.HasPrefix(m.Subject, microPrefix) {
+		c.handleMicro(m)
+		return true
+	}
 	if !strings.HasPrefix(m.Subject, c.dollar) {
 		return false
 	}
 	sub, _ := c.set.Prefix.Parse(m.Subject)
 	switch sub.Kind {
 	case subjects.KindEdge:
+		c.stats.heard.Inc()
 		c.hear(m, &sub)
 		return true
 	case subjects.KindInstance:
@@ -138,7 +154,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		if c.others.Heard(sub.Edge, now) {
 			c.set.Log.Info("an edge has come", "other", sub.Edge)
 		}
-		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, heard: now}
+		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, draining: a.Draining, heard: now}
 		delete(c.dead, sub.Edge)
 		delete(c.told, sub.Edge)
 		if sub.Word == subjects.WordHello {
@@ -204,17 +220,22 @@ func (c *Cluster) hasten() {
 // greet answers a new instance.
 func (c *Cluster) greet(m *bus.Message) {
 	c.hasten()
-	if m.Reply != "" && !c.set.Prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+	if c.mayAnswer(m.Reply) {
 		body, header := c.announcement(subjects.WordBeat)
 		c.set.Bus.Later(m.Reply, "", header, body, false)
 	}
+}
+
+// mayAnswer says whether something may be published on a reply subject: NATS has not checked that who named it may.
+func (c *Cluster) mayAnswer(reply string) bool {
+	return reply != "" && !c.set.Prefix.Covers(reply) && reply[0] != '$'
 }
 
 // announcement is what this edge says of itself.
 func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
 		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
-		Address: c.set.Address,
+		Address: c.set.Address, Draining: c.draining.Load(),
 	}
 	return c.signed(c.set.ID, word, a)
 }
@@ -225,6 +246,12 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 		return body, nil
 	}
 	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge, word, body)}}
+}
+
+// SetDraining tells the other edges, from now on, whether this one takes new sessions.
+func (c *Cluster) SetDraining(draining bool) {
+	c.draining.Store(draining)
+	c.hasten()
 }
 
 // Run announces this edge and watches the others until ctx ends; then it says goodbye.
@@ -280,6 +307,12 @@ func (c *Cluster) forgive(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.others.Forgive(now)
+	for edge, r := range c.about {
+		if !r.silent.IsZero() { // while it can hear nobody, this edge forgets no address either
+			r.silent = now
+			c.about[edge] = r
+		}
+	}
 }
 
 // watch finds who has died, and tells it when it is this edge's turn.
@@ -336,6 +369,7 @@ func (c *Cluster) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "edges", "Edges that live, this one among them, as this one sees it.",
 		func() float64 { return float64(len(c.Edges())) })
 	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
+	set.Counter(&c.stats.heard, "announcements_total", "Announcements of edges that came, this one's own among them.")
 	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
 	return set
 }

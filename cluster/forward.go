@@ -32,11 +32,13 @@ const (
 
 // ForwarderSettings is what a Forwarder needs.
 type ForwarderSettings struct {
-	ID      string         // this edge's
-	Secret  string         // shared by all edges; "": what comes from the engine's trusted proxies may be passed on
-	Config  engine.Config  // the limits of time that the engine keeps, too
-	Engine  *engine.Server // for all that is this edge's own
-	Cluster *Cluster       // where the others are
+	ID      string          // this edge's
+	Secret  string          // shared by all edges; "": what comes from the engine's trusted proxies may be passed on
+	Config  engine.Config   // the limits of time that the engine keeps, too
+	Engine  *engine.Server  // for all that is this edge's own
+	Cluster *Cluster        // where the others are
+	Path    string          // where clients connect, on every edge
+	Ready   func() []string // why clients should not come to this edge, told to others that ask; nil: they always may
 	Log     *slog.Logger
 }
 
@@ -57,8 +59,8 @@ type Forwarder struct {
 	aborted  bool                 // guarded by mu: what is held from now on ends at once
 	complain map[string]time.Time // guarded by mu: when the log last heard of something
 	stats    struct {
-		forwarded, failed, refused, spliced tally.Counter
-		splicedNow                          tally.Gauge
+		forwarded, failed, refused, spliced, asks tally.Counter
+		splicedNow                                tally.Gauge
 	}
 }
 
@@ -76,7 +78,7 @@ type passing struct {
 
 type passingKey struct{}
 
-// NewForwarder makes a Forwarder. Leave, CloseAll and Abort, in this order, end it.
+// NewForwarder makes a Forwarder. Leave, all of Closers, and Abort, in this order, end it.
 func NewForwarder(set ForwarderSettings) *Forwarder {
 	f := &Forwarder{
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,
@@ -102,6 +104,10 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 
 // ServeHTTP answers a request of Engine.IO, or has another edge answer it.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header[headerAsk] != nil {
+		f.serveAsk(w, r)
+		return
+	}
 	sid, edge := sessionOf(r.URL.RawQuery)
 	if claimed(r.Header) {
 		f.serveForwarded(w, r, sid)

@@ -127,6 +127,7 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 	s.knows(a, leaver.ID)
 	left := s.open(leaver)
 	leaver.Stop()
+	edgetest.Eventually(t, "it is known to have left", func() bool { return len(a.Others.Members()) == 2 })
 	s.announce("dead0000", "http://"+closedAddress(t))
 	s.announce("earlier0", b.URL) // an edge that was restarted: the one that is there now has another id
 	s.announce("itself00", a.URL)

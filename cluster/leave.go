@@ -1,16 +1,6 @@
 package cluster
 
-import (
-	"context"
-	"maps"
-	"slices"
-	"time"
-
-	"partyline/internal/tally"
-)
-
-// closeSteps is in how many steps a second CloseAll spreads its work, as in the engine.
-const closeSteps = 20
+import "partyline/internal/tally"
 
 // begun counts an upgrade, so that Abort waits for it, unless the edge is leaving. The caller must call running.Done.
 func (f *Forwarder) begun() bool {
@@ -20,6 +10,12 @@ func (f *Forwarder) begun() bool {
 		f.running.Add(1)
 	}
 	return !f.leaving
+}
+
+func (f *Forwarder) isLeaving() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leaving
 }
 
 // hold keeps in mind how to end something that goes on for long.
@@ -55,22 +51,23 @@ func (f *Forwarder) Leave() {
 	f.mu.Unlock()
 }
 
-// CloseAll ends what goes through this edge to others, about perSecond each second and no fewer than closeSteps; what is
-// left when ctx ends is ended at once. Clients see the transport close, or read that their session is unknown, and come
-// back.
-func (f *Forwarder) CloseAll(ctx context.Context, perSecond int) {
-	ticks := time.NewTicker(time.Second / closeSteps)
-	defer ticks.Stop()
-	step := max(1, perSecond/closeSteps)
-	for i, h := range f.all() {
-		if i > 0 && i%step == 0 {
-			select {
-			case <-ticks.C:
-			case <-ctx.Done():
-			}
-		}
-		h.end()
+// Return lets WebSockets be spliced again after a Leave.
+func (f *Forwarder) Return() {
+	f.mu.Lock()
+	f.leaving = false
+	f.mu.Unlock()
+}
+
+// Closers lists, in no order, what ends each of the things that go through this edge to others now. Clients see the
+// transport close, or read that their session is unknown, and come back.
+func (f *Forwarder) Closers() []func() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	closers := make([]func(), 0, len(f.held))
+	for h := range f.held {
+		closers = append(closers, h.end)
 	}
+	return closers
 }
 
 // Abort ends all that is left and waits for every goroutine of the forwarder. Leave must have been called.
@@ -78,17 +75,11 @@ func (f *Forwarder) Abort() {
 	f.mu.Lock()
 	f.aborted = true
 	f.mu.Unlock()
-	for _, h := range f.all() {
-		h.end()
+	for _, end := range f.Closers() {
+		end()
 	}
 	f.running.Wait()
 	f.transport.CloseIdleConnections()
-}
-
-func (f *Forwarder) all() []*held {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Collect(maps.Keys(f.held))
 }
 
 // Metrics lists what the forwarder counts.
@@ -98,6 +89,7 @@ func (f *Forwarder) Metrics() *tally.Set {
 	set.Counter(&st.failed, "forward_failed_total", "Of these, those that the other edge did not answer.")
 	set.Gauge(&st.splicedNow, "spliced", "WebSockets of sessions on other edges that go through this one.")
 	set.Counter(&st.spliced, "spliced_total", "WebSockets that were spliced through to other edges.")
+	set.Counter(&st.asks, "readiness_asked_total", "Times this edge asked others, while it was cut off from NATS, whether they are ready.")
 	set.Counter(&st.refused, "forwarded_refused_total", "Requests refused because they said that another edge had passed them on, and could not prove it.")
 	return set
 }

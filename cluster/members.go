@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -10,12 +11,13 @@ import (
 
 // Member is what is known of an edge.
 type Member struct {
-	ID      string
-	Address string        // http://host:port for other edges; "": it cannot be reached by them
-	Sockets int           // that it has
-	Beat    time.Duration // since its last announcement; negative: this edge has not announced itself yet
-	This    bool          // it is this edge
-	Silent  bool          // held to be dead since less than a minute
+	ID       string
+	Address  string        // http://host:port for other edges; "": it cannot be reached by them
+	Sockets  int           // that it has
+	Beat     time.Duration // since its last announcement; negative: this edge has not announced itself yet
+	This     bool          // it is this edge
+	Silent   bool          // held to be dead since less than a minute
+	Draining bool          // it takes no new sessions
 }
 
 // Members is the edges that live, this one among them, and those that fell silent a short while ago, sorted by id.
@@ -23,13 +25,13 @@ func (c *Cluster) Members() []Member {
 	now, own := time.Now(), c.set.Sockets()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	this := Member{ID: c.set.ID, Address: c.set.Address, Sockets: own, Beat: -1, This: true}
+	this := Member{ID: c.set.ID, Address: c.set.Address, Sockets: own, Beat: -1, This: true, Draining: c.draining.Load()}
 	if !c.said.IsZero() {
 		this.Beat = now.Sub(c.said)
 	}
 	all := []Member{this}
 	for edge, r := range c.about {
-		m := Member{ID: edge, Sockets: r.sockets, Beat: now.Sub(r.heard), Silent: !r.silent.IsZero()}
+		m := Member{ID: edge, Sockets: r.sockets, Beat: now.Sub(r.heard), Silent: !r.silent.IsZero(), Draining: r.draining}
 		if r.hostPort != "" {
 			m.Address = "http://" + r.hostPort
 		}
@@ -44,6 +46,20 @@ func (c *Cluster) hostPort(edge string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.about[edge].hostPort
+}
+
+// addresses is where other edges take requests, a random choice of so many.
+func (c *Cluster) addresses(most int) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []string
+	for _, r := range c.about {
+		if r.hostPort != "" {
+			all = append(all, r.hostPort)
+		}
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:min(most, len(all))]
 }
 
 // Ready says why clients should not come yet: whoever has not announced its address gets no requests of its sessions from

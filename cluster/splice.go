@@ -139,6 +139,9 @@ func (f *Forwarder) join(client, owner net.Conn) {
 	f.stats.spliced.Inc()
 	f.stats.splicedNow.Add(1)
 	spliced := f.hold(end)
+	if f.isLeaving() { // it was not there yet when the others were told to end
+		end()
+	}
 	var ended atomic.Int32
 	both := func(to, from net.Conn) {
 		if err := pump(to, from, f.patience); err != nil {

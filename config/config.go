@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/cluster"
 	"partyline/edge"
 	"partyline/engine"
 )
@@ -27,21 +28,23 @@ const (
 
 // Config is everything an operator can choose. A Config from Load is valid.
 type Config struct {
-	Listen         string        `koanf:"listen"` // host:port for clients; port 0 picks a free one
-	Admin          Admin         `koanf:"admin"`
-	Path           string        `koanf:"path"`            // begins and ends with "/"
-	Page           bool          `koanf:"page"`            // serve the chat page at "/"
-	TrustedProxies []string      `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… headers count
-	Log            Log           `koanf:"log"`
-	NATS           bus.Config    `koanf:"nats"`     // with FlavourEmbedded only the prefix counts
-	Embedded       Embedded      `koanf:"embedded"` // FlavourEmbedded only
-	Engine         engine.Config `koanf:"engine"`
-	ConnectTimeout time.Duration `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
-	CORS           CORS          `koanf:"cors"`
-	Cookie         Cookie        `koanf:"cookie"`
-	Limits         edge.Limits   `koanf:"limits"`
-	Advertise      string        `koanf:"advertise"` // http://host:port where other edges reach this one; "": they do not
-	Edges          Edges         `koanf:"edges"`
+	Listen           string              `koanf:"listen"` // host:port for clients; port 0 picks a free one
+	Admin            Admin               `koanf:"admin"`
+	Path             string              `koanf:"path"`            // begins and ends with "/"
+	Page             bool                `koanf:"page"`            // serve the chat page at "/"
+	TrustedProxies   []string            `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… headers count
+	Log              Log                 `koanf:"log"`
+	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only the prefix counts
+	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
+	Engine           engine.Config       `koanf:"engine"`
+	ConnectTimeout   time.Duration       `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
+	CORS             CORS                `koanf:"cors"`
+	Cookie           Cookie              `koanf:"cookie"`
+	Limits           edge.Limits         `koanf:"limits"`
+	Advertise        string              `koanf:"advertise"` // http://host:port where other edges reach this one; "": they do not
+	Edges            Edges               `koanf:"edges"`
+	Drain            cluster.DrainConfig `koanf:"drain"`
+	IsolationTimeout time.Duration       `koanf:"isolation_timeout"` // cut off from NATS for that long, an edge sends clients elsewhere; 0: never
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]edge.Namespace `koanf:"-"`
@@ -116,6 +119,7 @@ func Default(f Flavour) Config {
 		ConnectTimeout: 45 * time.Second,
 		CORS:           CORS{Origins: []string{}},
 		Limits:         edge.DefaultLimits(),
+		Drain:          cluster.DefaultDrain(),
 		Namespaces: map[string]edge.Namespace{
 			"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
 		},

@@ -93,8 +93,12 @@ var badConfigurations = map[string]bad{
 		`--cors.origins: "https://a.example/x" is not an origin`,
 	}},
 	"cookie": {args: []string{"--cookie.name=a b"}, want: []string{`--cookie.name: "a b" cannot name a cookie`}},
-	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1"}, want: []string{
-		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1",
+	"drain": {args: []string{"--drain.rate=-1", "--drain.timeout=-1s", "--isolation_timeout=-1s"}, want: []string{
+		"--drain.rate: -1 is negative; write 0 to send all clients away at once", "--drain.timeout: -1s is negative", "--isolation_timeout: -1s is negative",
+	}},
+	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1", "--limits.handshakes_per_second=-1", "--limits.queue_bytes=65535", "--limits.queue_packets=0"}, want: []string{
+		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1", "--limits.handshakes_per_second: -1",
+		"--limits.queue_bytes: 65535 is too small; write at least 65536", "--limits.queue_packets: 0 is too small; write at least 16",
 	}},
 
 	"advertise without http": {args: []string{"--advertise=10.0.0.7:3000"}, want: []string{

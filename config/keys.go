@@ -42,7 +42,7 @@ const namespacesEnv = "PARTYLINE_NAMESPACES"
 // allKeys in the order of --help and --print-config. Keys of one section stand together.
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one."},
-	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges and /metrics for the operator."},
+	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator."},
 	{"path", text, "", "Listening", "PATH", "Where clients connect."},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything."},
 	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded headers count: addresses or ranges such as 10.0.0.0/8."},
@@ -64,6 +64,10 @@ var allKeys = []key{
 	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions."},
 	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file."},
 
+	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once."},
+	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once."},
+	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to another that is ready. 0s: never."},
+
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next."},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one."},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take."},
@@ -78,6 +82,9 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, "", "Limits (0: none)", "N", "Namespaces a session may join."},
 	{"limits.sessions", integer, "", "Limits (0: none)", "N", "Sessions of this process."},
 	{"limits.sessions_per_address", integer, "", "Limits (0: none)", "N", "Sessions of one client address."},
+	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "What may wait for one client; past that its session is closed. At least 65536."},
+	{"limits.queue_packets", integer, "", "Limits (0: none)", "N", "Packets that may wait for one client, the same. At least 16."},
+	{"limits.handshakes_per_second", integer, "", "Limits (0: none)", "N", "Sessions that may begin each second; who comes above that is told to come back in some seconds."},
 }
 
 // keysOf lists the keys that a program knows.

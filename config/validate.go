@@ -59,10 +59,22 @@ func (l *loader) validate(c *Config) {
 	if name := c.Cookie.Name; !isToken(name) {
 		l.fault(l.at("cookie.name"), "%s cannot name a cookie; use letters, digits, - and _", quote(name))
 	}
+	if c.Drain.Rate < 0 {
+		l.fault(l.at("drain.rate"), "%d is negative; write 0 to send all clients away at once", c.Drain.Rate)
+	}
+	if c.Drain.Timeout < 0 {
+		l.fault(l.at("drain.timeout"), "%s is negative; write 0s to send all clients away at once", c.Drain.Timeout)
+	}
+	if c.IsolationTimeout < 0 {
+		l.fault(l.at("isolation_timeout"), "%s is negative; write 0s to keep the clients of an edge that is cut off from NATS", c.IsolationTimeout)
+	}
 	l.notNegative("limits.rooms_per_socket", c.Limits.RoomsPerSocket)
 	l.notNegative("limits.namespaces_per_session", c.Limits.NamespacesPerSession)
 	l.notNegative("limits.sessions", c.Limits.Sessions)
 	l.notNegative("limits.sessions_per_address", c.Limits.SessionsPerAddress)
+	l.notNegative("limits.handshakes_per_second", c.Limits.HandshakesPerSecond)
+	l.atLeast("limits.queue_bytes", c.Limits.QueueBytes, 64<<10)
+	l.atLeast("limits.queue_packets", c.Limits.QueuePackets, 16)
 }
 
 // listener is an address that the program listens on.
@@ -264,6 +276,13 @@ func (l *loader) validateEngine(c *Config) {
 		if slices.Contains(c.Engine.Transports[:i], transport) {
 			l.fault(l.at("engine.transports"), "%s is listed twice; remove one", quote(transport))
 		}
+	}
+}
+
+// atLeast tells of a number that is too small.
+func (l *loader) atLeast(name string, value, least int) {
+	if value < least {
+		l.fault(l.at(name), "%d is too small; write at least %d", value, least)
 	}
 }
 

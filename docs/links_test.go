@@ -17,7 +17,7 @@ var (
 // TestLinks follows the links between the documents, as far as their headings.
 func TestLinks(t *testing.T) {
 	documents := []string{"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
-	for _, pattern := range []string{"*.md", "decisions/*.md"} {
+	for _, pattern := range []string{"*.md", "decisions/*.md", "../examples/*.md", "../examples/*/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -86,25 +86,36 @@ func TestMetricsTable(t *testing.T) {
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
 	table := "| Metric | Kind | Meaning |\n|---|---|---|\n"
 	kinds := map[tally.Kind]string{tally.KindCounter: "counter", tally.KindGauge: "gauge"}
-	for _, set := range []*tally.Set{n.Engine.Metrics(), n.Edge.Metrics(), n.Others.Metrics(), n.Forward.Metrics(), n.Bus.Metrics()} {
+	for _, set := range n.Metrics() {
 		metrics := set.Metrics()
 		for i, m := range metrics {
 			if i > 0 && metrics[i-1].Name == m.Name {
 				continue // another value of the same label
 			}
-			label := ""
-			for _, other := range metrics {
-				if m.Label != "" && other.Name == m.Name {
-					label += ", `" + other.Value + "`"
-				}
-			}
-			if label != "" {
-				label = " `" + m.Label + "`: " + strings.TrimPrefix(label, ", ") + "."
-			}
-			table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, label)
+			table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, labels(m, metrics))
 		}
 	}
 	compareTable(t, "operations.md", "metrics", table)
+}
+
+// labels says which labels a metric has, and their values unless they come from the configuration.
+func labels(m tally.Metric, metrics []tally.Metric) string {
+	var names, values []string
+	for _, l := range m.Labels {
+		names = append(names, "`"+l.Name+"`")
+	}
+	for _, other := range metrics {
+		if other.Name == m.Name {
+			values = append(values, "`"+other.Value()+"`")
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return ""
+	case m.Labels[0].Name == "namespace":
+		return " " + strings.Join(names, ", ") + ": as in the configuration."
+	}
+	return " " + names[0] + ": " + strings.Join(values, ", ") + "."
 }
 
 // TestConfigurationExamples loads every file that the documents show.

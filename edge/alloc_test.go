@@ -53,7 +53,9 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 		x.connections = append(x.connections, <-accepted)
 	}
 	tb.Cleanup(func() {
-		es.CloseAll(tb.Context(), engine.ServerShutdown, 0)
+		for _, end := range es.Closers(engine.ServerShutdown) {
+			end()
+		}
 		es.Abort()
 		front.Close()
 		b.Close(tb.Context())

@@ -63,6 +63,7 @@ func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
 	ns, receivers, ok := e.receivers(m, sub)
 	if !ok {
 		e.stats.unwanted.Inc()
+		e.stats.discardedBytes.Add(len(m.Data))
 		return
 	}
 	text, attachments, err := e.content(m, true)

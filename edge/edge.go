@@ -69,7 +69,7 @@ type stats struct {
 	acksOut                    tally.Counter
 	relayed                    tally.Counter
 	volatileDropped            tally.Counter
-	unwanted                   tally.Counter
+	unwanted, discardedBytes   tally.Counter
 	noResponders               tally.Counter
 	connectRefused             [refusals]tally.Counter
 	disconnected               [socketEnds]tally.Counter
@@ -132,6 +132,9 @@ func (e *Edge) newSocketID() string {
 
 // Sockets is the number of sockets now.
 func (e *Edge) Sockets() int { return int(e.stats.sockets.Value()) }
+
+// Rooms is the number of rooms with a member now.
+func (e *Edge) Rooms() int { return int(e.stats.rooms.Value()) }
 
 // Why the edge refuses a socket. What a service says is one reason.
 const (
@@ -200,6 +203,7 @@ var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and
 // drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
+	e.stats.discardedBytes.Add(len(m.Data))
 	subject := m.Subject
 	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
 		if sub, ok := e.prefix.Parse(subject); ok {
@@ -225,6 +229,7 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.relayed, "relayed_total", "Events passed on by a relay rule.")
 	set.Counter(&s.volatileDropped, "volatile_dropped_total", "Volatile events not handed to a busy session.")
 	set.Counter(&s.unwanted, "unwanted_total", "Events from NATS that had no receiver here.")
+	set.Counter(&s.discardedBytes, "discarded_bytes_total", "Bytes of bodies from NATS that had no receiver here or came to nothing.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
 	set.Counter(&s.asks, "asks_total", "Asks over NATS that were put to the sockets here.")
@@ -245,6 +250,7 @@ func (e *Edge) Metrics() *tally.Set {
 	for i := range s.dropped {
 		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
 	}
+	e.rules.metrics(set)
 	return set
 }
 

@@ -9,9 +9,9 @@ import (
 
 // namespace is what lives of a namespace on this edge. It exists while a socket is in it or about to be.
 type namespace struct {
-	name  string     // with the leading slash; static
-	token string     // as in subjects; static
-	rules *Namespace // static
+	name  string // with the leading slash; static
+	token string // as in subjects; static
+	rules *rules // static
 
 	users   int              // guarded by Edge.mu: sockets in any state
 	asking  int              // guarded by Edge.mu: sockets that a service is being asked about
@@ -104,7 +104,7 @@ func roomTokens(names []string) ([]string, error) {
 // on, because a service may publish right behind its answer: the namespace's own, those of its automatic rooms, and, as
 // nobody knows yet to which rooms the service will admit, one for all rooms as long as somebody is asked about
 // (docs/decisions: greetings). Needs mu.
-func (e *Edge) enter(name, token string, rules *Namespace) *namespace {
+func (e *Edge) enter(name, token string, rules *rules) *namespace {
 	ns := e.namespaces[token]
 	if ns == nil {
 		ns = &namespace{name: name, token: token, rules: rules, rooms: make(map[string]*room)}
@@ -213,6 +213,7 @@ func (e *Edge) unlink(s *socket, m membership) {
 func (e *Edge) appear(s *socket) {
 	s.index = s.ns.members.add(s)
 	e.stats.sockets.Add(1)
+	s.ns.rules.sockets.Add(1)
 }
 
 // vanish takes a socket out of all its rooms, its namespace and the edge, and returns the rooms that it was in, as in
@@ -235,6 +236,7 @@ func (e *Edge) vanish(s *socket) []string {
 		}
 		s.index = -1
 		e.stats.sockets.Add(-1)
+		ns.rules.sockets.Add(-1)
 	}
 	if ns.users--; ns.users == 0 {
 		delete(e.namespaces, ns.token)

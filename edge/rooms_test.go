@@ -1,9 +1,12 @@
 package edge
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"partyline/internal/tally"
 )
 
 // A snapshot stays as it was whatever happens to the list afterwards, and the list stays right.
@@ -77,5 +80,30 @@ func TestRuleBookPrefersExactThenLongest(t *testing.T) {
 	declared := newRuleBook(map[string]Namespace{"/": {}})
 	if rules := declared.find("/other"); rules != nil {
 		t.Errorf("an undeclared namespace found %v", rules)
+	}
+}
+
+// What is counted a namespace stands under what declares it, however many there are, and a rule that never applies nowhere.
+func TestMetricsOfRules(t *testing.T) {
+	book := newRuleBook(map[string]Namespace{
+		"/tenant-*": {Relay: []Relay{{Event: "say", To: ToAll}, {Event: "order.*", To: ToAll}, {Event: "say", To: ToRooms}}}, "/": {},
+	})
+	for _, event := range []string{"say", "say", "order.1", "other"} {
+		book.find("/tenant-1").relay([]byte(event))
+	}
+	book.find("/tenant-2").relay([]byte("say"))
+	book.find("/tenant-2").sockets.Add(7)
+	var set tally.Set
+	book.metrics(&set)
+	got := map[string]float64{}
+	for _, m := range set.Metrics() {
+		got[m.Name+" "+m.Value()] = m.Read()
+	}
+	want := map[string]float64{
+		"sockets_by_namespace /": 0, "sockets_by_namespace /tenant-*": 7,
+		"relay_rule_hits_total /tenant-* say": 3, "relay_rule_hits_total /tenant-* order.*": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -103,9 +103,14 @@ func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
 func (e *Edge) goLive(s *socket) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.state.Load() != admitting {
-		return
+	if s.state.Load() == admitting {
+		e.welcome(s)
+		e.settle(s) // its rooms have subscriptions of their own now
 	}
+}
+
+// welcome sends CONNECT and what waited for it. Needs mu.
+func (e *Edge) welcome(s *socket) {
 	body := append(msg.AppendString([]byte(`{"sid":`), s.id), '}')
 	s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Connect, namespace: s.ns.name, body: body}))
 	for _, f := range s.waiting {
@@ -114,7 +119,6 @@ func (e *Edge) goLive(s *socket) {
 	s.conn.waiting -= s.waitingBytes
 	s.waiting, s.waitingBytes = nil, 0
 	s.state.Store(live)
-	e.settle(s) // its rooms have subscriptions of their own now
 	s.conn.timer.Stop()
 }
 
@@ -126,6 +130,11 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	if before == gone {
 		e.mu.Unlock()
 		return
+	}
+	if tell && before == admitting && s.admitted {
+		// Who ends it has heard of its admission, or said it, and may have said more: that reaches the client first.
+		e.welcome(s)
+		before = live
 	}
 	if s.timer != nil {
 		s.timer.Stop()

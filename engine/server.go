@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -31,6 +30,10 @@ import (
 
 // DefaultQueueBytes is how much may wait for one session before it is closed.
 const DefaultQueueBytes = 4 << 20
+
+// DefaultQueuePackets is how many packets may. The bytes are the bound that counts as a rule; this one is for tiny packets, of
+// which each costs its place in the queue.
+const DefaultQueuePackets = 64 << 10
 
 // Opening is the request with which a session began. It is valid only during the call of Handler.
 type Opening struct {
@@ -57,41 +60,48 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-… headers are believed
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
+	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
+	QueuePackets   int            // packets that may; 0: DefaultQueuePackets
 	Handler        Handler
 	Log            *slog.Logger
 }
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	cfg        Config
-	set        Settings
-	origins    *origins
-	log        *slog.Logger
-	upgrades   *websocket.Upgrader
-	queueBytes int
-	maxPayload atomic.Int64
-	running    sync.WaitGroup // every goroutine that a session starts
+	cfg                      Config
+	set                      Settings
+	origins                  *origins
+	log                      *slog.Logger
+	upgrades                 *websocket.Upgrader
+	queueBytes, queuePackets int
+	maxPayload               atomic.Int64
+	running                  sync.WaitGroup // every goroutine that a session starts
 
-	mu        sync.Mutex
-	sessions  map[string]*Session  // guarded by mu: those that began
-	conns     map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
-	reserved  int                  // guarded by mu: sessions that began or are about to
-	addresses map[string]int       // guarded by mu: reserved sessions a client address, only when limited
-	leaving   bool                 // guarded by mu: no new sessions
+	mu         sync.Mutex
+	sessions   map[string]*Session  // guarded by mu: those that began
+	conns      map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
+	reserved   int                  // guarded by mu: sessions that began or are about to
+	addresses  map[string]int       // guarded by mu: reserved sessions a client address, only when limited
+	leaving    bool                 // guarded by mu: no new sessions
+	handshakes bucket               // guarded by mu: how many may begin now, only when limited
 
-	stats stats
+	census census
+	stats  stats
 }
 
-// NewServer makes a Server. Leave, CloseAll and Abort, in this order, end it.
+// NewServer makes a Server. Leave, all of Closers, and Abort, in this order, end it.
 func NewServer(set Settings) *Server {
 	s := &Server{
-		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes,
+		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes, queuePackets: set.QueuePackets,
 		origins:  newOrigins(set.Origins, set.Credentials, set.Log),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), addresses: make(map[string]int),
 	}
 	if s.queueBytes == 0 {
 		s.queueBytes = DefaultQueueBytes
+	}
+	if s.queuePackets == 0 {
+		s.queuePackets = DefaultQueuePackets
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
 	s.upgrades = s.upgrader()
@@ -185,15 +195,10 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 	}
 }
 
-// errLimit is why a session is not opened.
-var errLimit = errors.New("too many sessions, try again later")
-
 // handshake opens a session.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
-	if !s.reserve(peer.Address) {
-		s.stats.overLimit.Inc()
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, errLimit.Error(), http.StatusServiceUnavailable)
+	if err := s.reserve(peer.Address); err != nil {
+		s.turnAway(w, err)
 		return
 	}
 	began := false
@@ -289,39 +294,6 @@ func (s *Server) begun() bool {
 	return !s.leaving
 }
 
-// reserve takes a place for a session of an address, unless a limit forbids it, and counts the request as begun does.
-// release gives the place back, which remove does for a session that began.
-func (s *Server) reserve(address string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leaving ||
-		s.set.MaxSessions > 0 && s.reserved >= s.set.MaxSessions ||
-		s.set.MaxPerAddress > 0 && s.addresses[address] >= s.set.MaxPerAddress {
-		return false
-	}
-	s.running.Add(1)
-	s.reserved++
-	if s.set.MaxPerAddress > 0 {
-		s.addresses[address]++
-	}
-	return true
-}
-
-func (s *Server) release(address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.releaseLocked(address)
-}
-
-func (s *Server) releaseLocked(address string) {
-	s.reserved--
-	if s.set.MaxPerAddress > 0 {
-		if s.addresses[address]--; s.addresses[address] == 0 {
-			delete(s.addresses, address)
-		}
-	}
-}
-
 // remove forgets a session. It may be called with Session.mu held, never the other way round.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
@@ -373,34 +345,33 @@ func (s *Server) refuse(w http.ResponseWriter, why eio.Refusal, isUpgrade bool) 
 	_, _ = w.Write(eio.AppendRefusal(nil, why))
 }
 
-// Leave refuses new sessions from now on.
+// Leave refuses new sessions from now on: their handshakes are answered with 503, so that clients try again elsewhere.
 func (s *Server) Leave() {
 	s.mu.Lock()
 	s.leaving = true
 	s.mu.Unlock()
 }
 
-// closeSteps is in how many steps a second CloseAll spreads its work.
-const closeSteps = 20
-
-// CloseAll closes every session in good order, about perSecond of them each second and no fewer than closeSteps; what is
-// left when ctx ends is closed at once.
-func (s *Server) CloseAll(ctx context.Context, reason Reason, perSecond int) {
-	ticks := time.NewTicker(time.Second / closeSteps)
-	defer ticks.Stop()
-	step := max(1, perSecond/closeSteps)
-	for i, session := range s.all() {
-		if i > 0 && i%step == 0 {
-			select {
-			case <-ticks.C:
-			case <-ctx.Done():
-			}
-		}
-		session.Close(reason)
-	}
+// Return lets new sessions begin again after a Leave.
+func (s *Server) Return() {
+	s.mu.Lock()
+	s.leaving = false
+	s.mu.Unlock()
 }
 
-// Abort ends all sessions, gives those that a CloseAll left waiting for their clients one more second (lastWrite), and
+// Closers lists, in no order, what closes each session that is open now in good order (Session.Close).
+func (s *Server) Closers(reason Reason) []func() {
+	all := s.all()
+	closers := make([]func(), 0, len(all))
+	for _, session := range all {
+		if session.isOpen() {
+			closers = append(closers, func() { session.Close(reason) })
+		}
+	}
+	return closers
+}
+
+// Abort ends all sessions, gives those that wait for their clients after a Close one more second (lastWrite), and
 // waits for every goroutine of the server. Leave must have been called.
 func (s *Server) Abort() {
 	for _, session := range s.all() {

@@ -90,7 +90,7 @@ func (s *Session) Send(f *Frame) Sent {
 	if f.volatile && !s.idle() {
 		return Dropped
 	}
-	if s.queued+f.Size() > s.server.queueBytes {
+	if s.queued+f.Size() > s.server.queueBytes || len(s.queue) >= s.server.queuePackets {
 		// The receiver must not be called from here: the caller may hold locks that Closed wants.
 		s.server.running.Go(func() { s.fail(QueueOverflow) })
 		return Overflow
@@ -334,6 +334,13 @@ func (s *Session) heartbeat() {
 	s.enqueue(pingFrame)
 	s.timer.Reset(s.server.cfg.PingTimeout)
 	s.mu.Unlock()
+}
+
+// isOpen says whether the session has not ended for its receiver.
+func (s *Session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == open
 }
 
 // isClosed says whether the session has ended and its client has been told.

@@ -271,21 +271,31 @@ func TestClosedPollingSessionIsForgottenWhenNobodyPolls(t *testing.T) {
 }
 
 func TestQueueOverflowEndsTheSession(t *testing.T) {
-	play(t, func(set *Settings) { set.QueueBytes = 10_000 }, func(t *testing.T, s *stage) {
-		ws := s.open() // and never reads again: the pipe holds nothing
-		defer ws.Close()
-		r := s.last()
-		var sent Sent
-		for range 100 {
-			if sent = r.session.Send(message(strings.Repeat("x", 1000))); sent != Queued {
-				break
-			}
-		}
-		if sent != Overflow {
-			t.Fatalf("the last frame was %v", sent)
-		}
-		r.expectEnd(t, QueueOverflow)
-	})
+	for name, c := range map[string]struct {
+		set  func(*Settings)
+		size int
+	}{
+		"bytes":   {func(set *Settings) { set.QueueBytes = 10_000 }, 1000},
+		"packets": {func(set *Settings) { set.QueuePackets = 16 }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, c.set, func(t *testing.T, s *stage) {
+				ws := s.open() // and never reads again: the pipe holds nothing
+				defer ws.Close()
+				r := s.last()
+				var sent Sent
+				for range 100 {
+					if sent = r.session.Send(message(strings.Repeat("x", c.size))); sent != Queued {
+						break
+					}
+				}
+				if sent != Overflow {
+					t.Fatalf("the last frame was %v", sent)
+				}
+				r.expectEnd(t, QueueOverflow)
+			})
+		})
+	}
 }
 
 func TestVolatileIsDroppedWhenBusy(t *testing.T) {
@@ -392,7 +402,7 @@ func TestAbortDoesNotWaitForSilentClients(t *testing.T) {
 		defer probing.Close()
 		began := time.Now()
 		s.server.Leave()
-		s.server.CloseAll(t.Context(), ServerShutdown, 0)
+		s.closeAll()
 		s.server.Abort()
 		if took := time.Since(began); took > 3*lastWrite {
 			t.Errorf("the end took %s", took)
@@ -438,5 +448,23 @@ func TestAPlainRequestCannotReadAWebSocketSession(t *testing.T) {
 			}
 		}
 		r.expectEnd(t)
+	})
+}
+
+// A browser takes a second close frame for an error of the server.
+func TestAClientThatClosesInTheMiddleOfAnUpgradeGetsOneCloseFrame(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		ws := s.dial(strings.Replace(s.poll(), "polling", "websocket", 1))
+		s.write(ws, "2probe")
+		if got := s.read(ws); got != "3probe" {
+			t.Fatalf("got %q", got)
+		}
+		if err := ws.WriteMessage(websocket.CloseMessage, []byte("\x03\xe8")); err != nil { // 1000
+			t.Fatal(err)
+		}
+		rest, err := io.ReadAll(ws.NetConn())
+		if want := "\x88\x02\x03\xe8"; string(rest) != want || err != nil {
+			t.Errorf("the client got %q, %v, want %q", rest, err, want)
+		}
 	})
 }

@@ -98,7 +98,7 @@ func play(t *testing.T, change func(*Settings), test func(t *testing.T, s *stage
 		go func() { _ = s.http.Serve(s.listener); close(done) }()
 		defer func() {
 			s.server.Leave()
-			s.server.CloseAll(context.Background(), ServerShutdown, 0)
+			s.closeAll()
 			s.server.Abort()
 			_ = s.http.Close()
 			transport.CloseIdleConnections()
@@ -107,6 +107,13 @@ func play(t *testing.T, change func(*Settings), test func(t *testing.T, s *stage
 		}()
 		test(t, s)
 	})
+}
+
+// closeAll closes all sessions in good order.
+func (s *stage) closeAll() {
+	for _, end := range s.server.Closers(ServerShutdown) {
+		end()
+	}
 }
 
 // last is the receiver of the newest session.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -191,16 +192,12 @@ func (s *Session) readLoop(conn *wsConn) {
 // endReading ends the session after a failed read. The connection is closed by whoever is done last with it, the reader
 // or a writer that still has a close frame to send.
 func (s *Session) endReading(conn *wsConn, err error) {
-	reason, last := endOf(err), closeFrame
-	var closeErr *websocket.CloseError
-	switch {
-	case errors.Is(err, errNotUTF8):
+	reason := endOf(err)
+	var last *Frame
+	if errors.Is(err, errNotUTF8) {
 		last = controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
-	case errors.As(err, &closeErr) && closeErr.Code != websocket.CloseAbnormalClosure:
-		// RFC 6455, section 5.5.1: the answer to a close frame repeats its code, and the reference its words, too.
-		last = controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
-	default:
-		last = nil // nobody is there, or gorilla has told the client what it did wrong
+	} else {
+		last = closeAnswer(err) // nil: nobody is there, or gorilla has told the client what it did wrong
 	}
 	if reason == TransportError {
 		s.blame(err)
@@ -218,6 +215,16 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	if !writing {
 		conn.close()
 	}
+}
+
+// closeAnswer is the answer to a close frame that ended reading, nil if none did.
+func closeAnswer(err error) *Frame {
+	var closeErr *websocket.CloseError
+	if !errors.As(err, &closeErr) || closeErr.Code == websocket.CloseAbnormalClosure {
+		return nil
+	}
+	// RFC 6455, section 5.5.1: it repeats the code, and the reference the words, too.
+	return controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }
 
 // control queues a WebSocket control frame.
@@ -261,12 +268,14 @@ func (u *upgrade) stop() {
 }
 
 // hangUp closes a WebSocket that does not become a session's transport, if there is one. It may wait for a moment.
-func (c *wsConn) hangUp() {
+func (c *wsConn) hangUp() { c.hangUpWith(closeFrame) }
+
+func (c *wsConn) hangUpWith(last *Frame) {
 	if c == nil {
 		return
 	}
 	_ = c.raw.SetWriteDeadline(time.Now().Add(lastWrite))
-	_, _ = c.raw.Write(closeFrame.ws)
+	_, _ = c.raw.Write(last.ws)
 	c.close()
 }
 
@@ -281,13 +290,14 @@ func (s *Session) takeOver(conn *wsConn) {
 		conn.hangUp()
 		return
 	}
+	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // answered below: a second close frame would be an error
 	s.upgrade = u
 	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
 	s.mu.Unlock()
 	for {
 		buf, binary, err := conn.read()
 		if err != nil {
-			s.abandonUpgrade(u)
+			s.abandonUpgradeWith(u, cmp.Or(closeAnswer(err), closeFrame))
 			return
 		}
 		p, err := eio.Parse(*buf)
@@ -308,7 +318,9 @@ func (s *Session) takeOver(conn *wsConn) {
 	}
 }
 
-func (s *Session) abandonUpgrade(u *upgrade) {
+func (s *Session) abandonUpgrade(u *upgrade) { s.abandonUpgradeWith(u, closeFrame) }
+
+func (s *Session) abandonUpgradeWith(u *upgrade, last *Frame) {
 	s.mu.Lock()
 	mine := s.upgrade == u
 	if mine {
@@ -317,7 +329,7 @@ func (s *Session) abandonUpgrade(u *upgrade) {
 	}
 	s.mu.Unlock()
 	if mine {
-		u.conn.hangUp()
+		u.conn.hangUpWith(last)
 	}
 }
 

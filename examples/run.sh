@@ -24,4 +24,7 @@ until ./bin/embedded --config "$config" --health >/dev/null 2>&1; do
 done
 "$@" &
 service=$!
-wait "$service"
+wait "$service" || exit
+service=
+echo 'The service has ended. The edge goes on, for other copies of it, until Ctrl-C.'
+wait "$edge"

@@ -173,3 +173,25 @@ func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	s.counts("dropped_total", "answer to a connect that is over", 1)
 	also(a, "/chat")
 }
+
+// Behind the admission the client is connected, also while the edge's subscriptions for it are on their way.
+func TestServiceDisconnectsWhomItHasJustAdmitted(t *testing.T) {
+	s := begin(t, usual())
+	life := s.hear("sio.door.on.*")
+	a := s.Dial("a")
+	for _, hangUp := range []string{"[false]", "[true]"} {
+		a.Send("40/door,")
+		request := life.next()
+		id := handshake(t, request)["sid"].(string)
+		if err := request.Respond([]byte(`[{"rooms":["vip"]}]`)); err != nil {
+			t.Fatal(err)
+		}
+		s.publish("sio.door.emit.socket."+id, `["bye"]`)
+		s.publish("sio.door.disconnect.socket."+id, hangUp)
+		a.Expect(`40/door,{"sid":"` + id + `"}`)
+		a.Expect(`42/door,["bye"]`)
+		a.Expect(`41/door,`)
+		life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect", "vip"))
+	}
+	s.counts("sockets", "", 0)
+}

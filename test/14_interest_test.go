@@ -82,6 +82,9 @@ func TestRoomLingersBehindItsLastMember(t *testing.T) {
 			t.Errorf("there are %d subscriptions, want %d", got, before+1)
 		}
 	}
+	if got, want := figure(s.Edge.Metrics(), "discarded_bytes_total", ""), 3*len(`["out"]`); got != want {
+		t.Errorf("%d bytes were discarded, want %d", got, want)
+	}
 }
 
 func TestLingerEnds(t *testing.T) {

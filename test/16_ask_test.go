@@ -276,6 +276,7 @@ func TestAsksReachAllEdges(t *testing.T) {
 	q.take(3, 1).is(so[0].id, "[]")
 	q = s.askMany("sio.chat.ask.all", `["some?"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[2].id)
 	so[0].acks(s.isAsked(so[0], `["some?"]`), `[]`)
+	s.isAsked(so[2], `["some?"]`)
 	so[2].Hangup()
 	q.take(3, 2).is(so[0].id, "[]", so[2].id, "! unknown socket")
 	s.askMany("sio.nowhere.ask.all", `["nobody?"]`).take(3, 0).is()

@@ -251,7 +251,7 @@ func (s *stage) serve(token, body string, headers ...string) {
 // figure reads a metric; label is the value of its label, or "".
 func figure(set *tally.Set, name, label string) int {
 	for _, m := range set.Metrics() {
-		if m.Name == name && m.Value == label {
+		if m.Name == name && m.Value() == label {
 			return int(m.Read())
 		}
 	}
@@ -266,8 +266,16 @@ func (s *stage) counts(name, label string, want int) {
 	})
 }
 
-// received is how many messages the edge had from NATS.
-func received(n *edgetest.Node) int { return figure(n.Bus.Metrics(), "nats_received_total", "") }
+// received is how many messages the edge had from NATS, without the announcements of edges, which come all the time.
+func received(n *edgetest.Node) int {
+	for {
+		announced := figure(n.Others.Metrics(), "announcements_total", "")
+		all := figure(n.Bus.Metrics(), "nats_received_total", "")
+		if announced == figure(n.Others.Metrics(), "announcements_total", "") {
+			return all - announced
+		}
+	}
+}
 
 // with returns the rules with one namespace more.
 func (r rules) with(name string, ns edge.Namespace) rules {

@@ -18,6 +18,7 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/tally"
 	"partyline/subjects"
 )
 
@@ -32,8 +33,10 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int
-	Secret     string // with which edges sign their announcements, and what they pass on
-	SendBuffer int    // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
+	Secret     string              // with which edges sign their announcements, and what they pass on
+	Drain      cluster.DrainConfig // the zero value: all at once
+	Isolation  time.Duration       // see cluster.DrainSettings
+	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
 // Node is a running edge.
@@ -45,6 +48,7 @@ type Node struct {
 	Engine  *engine.Server
 	Others  *cluster.Cluster
 	Forward *cluster.Forwarder
+	Drain   *cluster.Drainer
 	Talk    *enginetest.Conversation
 	t       testing.TB
 	log     *logWriter
@@ -97,8 +101,9 @@ func Start(t testing.TB, o Options) *Node {
 		QueueBytes: o.QueueBytes, MaxPayload: func() int { return n.Engine.MaxPayload() }, Bus: b, Log: log,
 	})
 	set := engine.Settings{
-		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, MaxSessions: o.Limits.Sessions,
-		MaxPerAddress: o.Limits.SessionsPerAddress, Handler: n.Edge.Accept, Log: log,
+		Config: o.Engine, EdgeID: n.ID, QueueBytes: o.QueueBytes, QueuePackets: o.Limits.QueuePackets, MaxSessions: o.Limits.Sessions,
+		MaxPerAddress: o.Limits.SessionsPerAddress, MaxHandshakes: o.Limits.HandshakesPerSecond,
+		Handler: n.Edge.Accept, Log: log,
 	}
 	if o.Settings != nil {
 		o.Settings(&set)
@@ -109,11 +114,13 @@ func Start(t testing.TB, o Options) *Node {
 	n.URL = "http://" + front.Listener.Addr().String()
 	n.Others = cluster.New(cluster.Settings{
 		ID: n.ID, Address: n.URL, Prefix: prefix, Secret: o.Secret, Sockets: n.Edge.Sockets, Missed: n.Edge.Missed,
-		Bus: b, Log: log,
+		Version: "v1.2.3", Figures: n.figures, Bus: b, Log: log,
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
-		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others, Log: log,
+		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others,
+		Path: "/socket.io/", Ready: n.NotReady, Log: log,
 	})
+	n.Drain = cluster.NewDrainer(cluster.DrainSettings{DrainConfig: o.Drain, Isolation: o.Isolation, Engine: n.Engine, Forward: n.Forward, Cluster: n.Others, Log: log})
 	mux.Handle("/socket.io/", n.Forward)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, attentive sync.WaitGroup
@@ -127,11 +134,14 @@ func Start(t testing.TB, o Options) *Node {
 	attending, leave := context.WithCancel(context.Background())
 	attentive.Go(func() { n.Others.Run(attending) })
 	attentive.Go(func() { n.Edge.Attend(attending) })
+	attentive.Go(func() { n.Drain.Run(attending) })
 	front.Start()
 	n.stop = sync.OnceFunc(func() {
 		n.Engine.Leave()
-		n.Forward.Leave()
-		n.Engine.CloseAll(ctx, engine.ServerShutdown, 0)
+		for _, end := range n.Engine.Closers(engine.ServerShutdown) { // whatever the rate of o.Drain
+			end()
+		}
+		n.Drain.Stop()
 		n.Engine.Abort()
 		n.Forward.Abort()
 		front.Close()
@@ -169,6 +179,20 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	return n
+}
+
+func (n *Node) figures() cluster.Figures {
+	return cluster.Figures{Sessions: n.Engine.Sessions(), Sockets: n.Edge.Sockets(), Rooms: n.Edge.Rooms()}
+}
+
+// Metrics is what is counted in the edge, in the order of a running program.
+func (n *Node) Metrics() []*tally.Set {
+	return []*tally.Set{n.Engine.Metrics(), n.Edge.Metrics(), n.Others.Metrics(), n.Forward.Metrics(), n.Drain.Metrics(), n.Bus.Metrics()}
+}
+
+// NotReady says why no clients should come.
+func (n *Node) NotReady() []string {
+	return slices.Concat(n.Drain.Ready(), n.Bus.Ready(), n.Others.Ready())
 }
 
 // Dial opens a session over WebSocket.

@@ -298,3 +298,39 @@ func TestWithoutJetStreamItSaysSo(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// The README says what NATS must permit.
+func TestPermissions(t *testing.T) {
+	server := natsdtest.Start(t, fmt.Sprintf(`
+		jetstream { store_dir: %q }
+		authorization { users: [
+			{user: edge, password: edge}
+			{user: chat, password: chat, permissions: {
+				publish: [
+					"sio.chat_room.emit.>", "sio.chat_room.broadcast.>", "sio.chat_room.ack.>", "sio.chat_room.ask.>", "sio.chat_room.join.>"
+					"sio.chat_room.leave.>", "sio.chat_room.disconnect.>", "sio.chat_room.fetch.>", "sio.chat_room.data.>", "sio.chat_room.rooms.>"
+					"sio.chat_room.service.>", "sio.$svc.chat.>", "sio.$edge.*.pong.*"
+					"$JS.API.>", "$KV.chat_names.>", "$KV.chat_lines.>"
+				]
+				subscribe: ["sio.chat_room.on.>", "sio.chat_room.own.>", "sio.chat_room.service.>", "sio.$edge.*.*", "sio.$svc.chat.>", "_INBOX.>"]
+			}}
+		] }`, t.TempDir()))
+	as := func(user string) string {
+		return strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"@", 1)
+	}
+	s := &stage{edgeOf(t, as("edge")), t, as("chat")}
+	s.instance("one")
+	ann, bob := s.enter("Ann", ""), s.enter("Bob", "")
+	ann.joins("lobby")
+	ann.says("lobby", "hello")
+	if _, texts := bob.joins("lobby"); !slices.Equal(texts, []string{"hello"}) {
+		t.Errorf("Bob finds %v", texts)
+	}
+	bob.is(bob.asks("nickname", "Rob"), `{"name":"Rob"}`)
+	ann.hearsOf("renamed", "Bob", "Rob")
+	bob.Hangup()
+	ann.hearsOf("gone", "Rob")
+	if names, err := s.store().names.Keys(t.Context()); err != nil || len(names) != 1 {
+		t.Errorf("names that are taken: %v %v", names, err)
+	}
+}

@@ -33,13 +33,13 @@ type owner struct {
 	Key    string `json:"key"`    // a secret of the page: with it the same person comes back, before the old socket has gone
 }
 
-// line is one message in a room.
+// line is one message, in a room unless it is for one person.
 type line struct {
-	Room string    `json:"room"`
+	Room string    `json:"room,omitempty"`
 	From string    `json:"from"`
 	Text string    `json:"text"`
 	At   time.Time `json:"at"`
-	N    uint64    `json:"n"` // larger than that of every earlier line of the room
+	N    uint64    `json:"n,omitempty"` // larger than that of every earlier line of the room
 }
 
 // errTaken is the answer to a nickname that somebody else has.

@@ -4,7 +4,10 @@
 // admin) reads all sets in the same way. Names are Prometheus names without the common "partyline_" in front.
 package tally
 
-import "sync/atomic"
+import (
+	"strings"
+	"sync/atomic"
+)
 
 // Counter only goes up. Its zero value is ready, and it is safe for use by several goroutines.
 type Counter struct{ n atomic.Uint64 }
@@ -39,14 +42,25 @@ const (
 	KindGauge               // goes up and down
 )
 
-// Metric is one named figure. A metric with a label appears once a value of that label.
+// Metric is one named figure. A metric with labels appears once a combination of their values.
 type Metric struct {
-	Kind  Kind
-	Name  string // Prometheus name without prefix: "sessions_opened_total"
-	Help  string // one sentence
-	Label string // label name, or "" for none
-	Value string // label value, "" without a label
-	Read  func() float64
+	Kind   Kind
+	Name   string  // Prometheus name without prefix: "sessions_opened_total"
+	Help   string  // one sentence
+	Labels []Label // none for most
+	Read   func() float64
+}
+
+// Label is one that a metric has, with its value.
+type Label struct{ Name, Value string }
+
+// Value is the value of the metric's labels, with a space between them; "" without labels.
+func (m Metric) Value() string {
+	values := make([]string, len(m.Labels))
+	for i, l := range m.Labels {
+		values[i] = l.Value
+	}
+	return strings.Join(values, " ")
 }
 
 // Set is the list of a package's metrics. It is filled while the package's object is built and read-only afterwards.
@@ -54,22 +68,22 @@ type Set struct{ metrics []Metric }
 
 // Counter adds a counter to the set.
 func (s *Set) Counter(c *Counter, name, help string) {
-	s.LabelledCounter(c, name, help, "", "")
+	s.Func(KindCounter, name, help, func() float64 { return float64(c.Value()) })
 }
 
 // LabelledCounter adds a counter that is one value of a label.
 func (s *Set) LabelledCounter(c *Counter, name, help, label, value string) {
-	s.metrics = append(s.metrics, Metric{KindCounter, name, help, label, value, func() float64 { return float64(c.Value()) }})
+	s.Func(KindCounter, name, help, func() float64 { return float64(c.Value()) }, Label{label, value})
 }
 
 // Gauge adds a gauge to the set.
 func (s *Set) Gauge(g *Gauge, name, help string) {
-	s.metrics = append(s.metrics, Metric{KindGauge, name, help, "", "", func() float64 { return float64(g.Value()) }})
+	s.Func(KindGauge, name, help, func() float64 { return float64(g.Value()) })
 }
 
 // Func adds a figure that is computed when it is read. read must be safe for use by several goroutines.
-func (s *Set) Func(kind Kind, name, help string, read func() float64) {
-	s.metrics = append(s.metrics, Metric{kind, name, help, "", "", read})
+func (s *Set) Func(kind Kind, name, help string, read func() float64, labels ...Label) {
+	s.metrics = append(s.metrics, Metric{kind, name, help, labels, read})
 }
 
 // Metrics lists the set. The caller must not change the slice.

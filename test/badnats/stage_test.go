@@ -113,7 +113,7 @@ func (s *stage) ask(m *nats.Msg) *nats.Msg {
 func (s *stage) figure(name, label string) int {
 	for _, set := range []*tally.Set{s.Edge.Metrics(), s.Bus.Metrics(), s.Engine.Metrics()} {
 		for _, m := range set.Metrics() {
-			if m.Name == name && m.Value == label {
+			if m.Name == name && m.Value() == label {
 				return int(m.Read())
 			}
 		}

@@ -6,10 +6,19 @@ import { heartbeat } from './cases/heartbeat.mjs';
 import { messages } from './cases/messages.mjs';
 import { pages } from './cases/pages.mjs';
 import { protocol } from './cases/protocol.mjs';
+import { serverAcks } from './cases/server-acks.mjs';
+import { serverConnect } from './cases/server-connect.mjs';
+import { serverEmits } from './cases/server-emits.mjs';
+import { serverHandlers } from './cases/server-handlers.mjs';
+import { serverPair } from './cases/server-pair.mjs';
+import { serverSockets } from './cases/server-sockets.mjs';
 import { upgrade } from './cases/upgrade.mjs';
 import { differences } from './differences.mjs';
 
-export const cases = [...handshake, ...messages, ...heartbeat, ...upgrade, ...pages, ...protocol, ...client];
+export const cases = [
+  ...handshake, ...messages, ...heartbeat, ...upgrade, ...pages, ...protocol, ...client,
+  ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair,
+];
 
 const byName = new Map(cases.map((one) => [one.name, one]));
 if (byName.size !== cases.length) {

@@ -1,5 +1,5 @@
-// Package conformance plays the same cases on the npm reference server and on ours, raw requests and frames as well as
-// official clients, and compares what was seen. The cases are in cases/, what may differ in differences.mjs.
+// Package conformance plays the same cases on the npm reference server and on ours, raw requests and frames, official
+// clients, and scripts for the server's interface, and compares what was seen. The cases are in cases/, what may differ in differences.mjs.
 package conformance
 
 import (
@@ -15,22 +15,23 @@ import (
 	"time"
 )
 
-// patience bounds a whole comparison, which takes about 15 seconds on two cores.
+// patience bounds a whole comparison, which takes about 30 seconds on two cores.
 const patience = 4 * time.Minute
 
 func TestConformance(t *testing.T) {
 	needNode(t)
-	for _, name := range []string{"socket.io", "socket.io-client", "ws", "@nats-io/transport-node"} {
+	for _, name := range []string{"socket.io", "socket.io-adapter", "socket.io-client", "ws", "@nats-io/transport-node"} {
 		if _, err := os.Stat(filepath.Join("node_modules", name)); err != nil {
 			leaveOut(t, "the comparison with the reference server needs the npm package "+name+"; run `npm ci --ignore-scripts` in test/conformance")
 		}
 	}
 	lookAtSources(t)
-	program := filepath.Join(t.TempDir(), "embedded")
-	if output, err := exec.Command("go", "build", "-race", "-o", program, "partyline/cmd/embedded").CombinedOutput(); err != nil {
-		t.Fatalf("cmd/embedded does not build: %v\n%s", err, output)
+	programs := t.TempDir() + string(filepath.Separator)
+	build := exec.Command("go", "build", "-race", "-o", programs, "partyline/cmd/embedded", "partyline/test/conformance/scripted")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("cmd/embedded or the service does not build: %v\n%s", err, output)
 	}
-	output, err := node(t, "run.mjs", program)
+	output, err := node(t, "run.mjs", programs+"embedded", programs+"scripted")
 	if err != nil {
 		t.Errorf("%v\n%s", err, output)
 		return

@@ -331,4 +331,46 @@ export const differences = [
       },
     },
   },
+  {
+    title: 'A middleware that throws refuses',
+    reason: 'An error that a middleware throws ends a process of the reference; if it is caught elsewhere, nobody answers the client. Ours is told to `OnError`, and the client hears `not admitted`.',
+    cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`middleware: one throws, ${mode}`, {
+      ours: ['ann: connect_error: not admitted ', 'ann engine: close forced close'],
+    }])),
+  },
+  {
+    title: 'A client that goes while the middleware decides',
+    reason: 'The reference asks its own connection and forgets the socket. A service here has said yes before it can know; its connection handler runs, and an owner is then told with `OnHandover` that the socket is `not yours`. A stateless service of a pattern hears no more of it.',
+    cases: {
+      'middleware: the client goes meanwhile, owned': {
+        ours: ['server ann: connection rooms [] data {"name":"ann"}', 'server ann: handover not yours'],
+      },
+      'middleware: the client goes meanwhile, stateless': {
+        ours: ['server ann: connection rooms [] data null'],
+      },
+    },
+  },
+  {
+    title: 'Who has gone is not waited for',
+    reason: 'When a socket goes that owes an ack, the reference waits for it until the time is over. Ours says at once that it has gone: `UnknownSocket` for one that was asked by its id, and one that is missing among several.',
+    cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask one: it goes meanwhile, ${mode}`, {
+      reference: ['calls bob: emitWithAck: timed out, answers []'],
+      ours: ['calls bob: emitWithAck: gone'],
+    }])),
+  },
+  {
+    title: 'Asking many without a time',
+    reason: 'Without `timeout`, the reference gives clients one millisecond for the ack of a broadcast. Ours gives them 30 seconds.',
+    cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask many: without a time, ${mode}`, {
+      reference: ['calls ann: emitWithAck: timed out, answers []'],
+      ours: ['calls ann: emitWithAck: answers ["ann","bob"]'],
+    }])),
+  },
+  {
+    title: 'A packet that cannot be decoded is no `error` of its sockets',
+    reason: 'The reference emits `error` on each socket of a client that sends what is no packet, and then ends them with `forced close`. Here the edge decodes, so it is the edge that logs it; services hear of the end.',
+    cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`reasons: the client sends what is no packet, ${mode}`, {
+      reference: ['server ann: error: invalid payload'],
+    }])),
+  },
 ];

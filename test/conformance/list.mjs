@@ -4,7 +4,9 @@ import { cases } from './cases.mjs';
 import { differences } from './differences.mjs';
 
 const differing = cases.filter((one) => one.differs).length;
-console.log(`${cases.length} cases: ${cases.length - differing} agree, ${differing} differ, for ${differences.length} reasons.`);
+const scripted = cases.filter((one) => one.serverSide).length;
+console.log(`${cases.length} cases, ${scripted} of them of the server's interface: ${cases.length - differing} agree, ${differing} differ, for`);
+console.log(`${differences.length} reasons.`);
 for (const { title, reason, cases: declared } of differences) {
   console.log(`\n### ${title}\n\n${wrapped(reason)}\n`);
   Object.keys(declared).forEach((name) => console.log(`- \`${name}\``));

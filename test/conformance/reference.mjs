@@ -1,15 +1,21 @@
 // The application on the npm reference, one server for each entry of servers.mjs. service.mjs is the same application on
-// NATS. Started by run.mjs, to which it tells what it sees: [case, line].
+// NATS. Beside it the application of scripted.mjs. Started by run.mjs, to which it tells what it sees: {tag, actor, line}.
 
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
+import { pairedAdapter } from './pair.mjs';
+import { hearServers, serveScripted } from './scripted.mjs';
 import { referenceOptions, servers } from './servers.mjs';
 
 const urls = {};
 for (const [name, settings] of Object.entries(servers)) {
   // What is not for Socket.IO is not found, as with `new Server(port)`.
   const http = createServer((request, response) => response.writeHead(404).end());
-  const io = new Server(http, referenceOptions(settings));
+  const adapter = name === 'pair' ? pairedAdapter() : undefined;
+  const io = new Server(http, { ...referenceOptions(settings), adapter });
+  if (adapter) {
+    [io, new Server({ adapter })].forEach((one) => hearServers(one, (tag, line) => process.send({ tag, actor: 'other server', line })));
+  }
   for (const namespace of ['/', '/custom', /^\/dynamic-.*$/]) {
     io.of(namespace).on('connection', serve);
   }
@@ -22,6 +28,10 @@ for (const [name, settings] of Object.entries(servers)) {
     next(error);
   });
   io.of('/slow').use((socket, next) => setTimeout(next, 100)).on('connection', serve);
+  serveScripted(io, (socket, line, lane = 'server') => {
+    const { query, auth } = socket.handshake;
+    process.send({ tag: query.case, actor: `${lane} ${auth.name}`, line });
+  });
   await new Promise((resolve) => { http.listen(0, '127.0.0.1', resolve); });
   urls[name] = `http://127.0.0.1:${http.address().port}`;
 }

@@ -1,6 +1,7 @@
 // Plays every case on the reference and on ours and compares the transcripts. Usage, after `npm ci --ignore-scripts`:
 //
-//   node run.mjs PATH-OF-EMBEDDED [PART-OF-A-NAME]   with a part of a name: those cases only, with both transcripts
+//   node run.mjs PATH-OF-EMBEDDED PATH-OF-SCRIPTED [PART-OF-A-NAME]   with a part of a name: those cases only, with both
+//                                                                     transcripts
 //
 // The exit status is 0 if each case agrees or differs exactly as it declares.
 
@@ -14,10 +15,17 @@ import { compare } from './transcript.mjs';
 const atOnce = 12; // cases that run at the same time
 const lateness = 3000; // milliseconds that a busy machine may need for what should have been seen already
 const quick = new Set(['quick', 'hasty']); // servers on which moments count
-const [program, wanted] = process.argv.slice(2);
+const [program, scripted, wanted] = process.argv.slice(2);
 const stages = new Map(); // by the tag that the application tells
 const ending = []; // functions that end the processes
 const complaints = []; // of our servers
+const children = []; // processes; whatever goes wrong here, they do not stay behind
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+
+// hear notes what an application saw.
+function hear({ tag, actor, line }) {
+  stages.get(tag)?.note(actor ?? 'server', line);
+}
 
 // startFork runs a script of this folder and returns the first thing that it says. All else is what an application saw.
 function startFork(script, ...args) {
@@ -28,7 +36,7 @@ function startFork(script, ...args) {
     child.on('exit', (code) => reject(new Error(`${script} ended with ${code}`)));
     child.on('message', (message) => {
       if (message.line !== undefined) {
-        stages.get(message.tag)?.note('server', message.line);
+        hear(message);
       } else {
         resolve(message);
       }
@@ -42,7 +50,7 @@ function startOurs(name) {
     '--config=namespaces.yaml', '--listen=127.0.0.1:0', '--admin.listen=127.0.0.1:0', '--embedded.listen=127.0.0.1:0', '--page=false',
     ...flags(servers[name]),
   ], { cwd: import.meta.dirname, env: { ...process.env, GORACE: 'halt_on_error=1 atexit_sleep_ms=0' } });
-  process.on('exit', () => child.kill('SIGKILL')); // whatever went wrong here, it does not stay behind
+  children.push(child);
   return new Promise((resolve, reject) => {
     const log = (line) => {
       if (line.includes('"listening"')) {
@@ -65,6 +73,31 @@ function startOurs(name) {
       setTimeout(() => child.kill('SIGKILL'), 15_000).unref();
     }));
     child.on('exit', (code) => reject(new Error(`${name} ended with ${code}`)));
+  });
+}
+
+// startScripted runs the Go service. Its edges must outlive it.
+function startScripted(addresses) {
+  const child = spawn(scripted, addresses, { env: { ...process.env, GORACE: 'halt_on_error=1 atexit_sleep_ms=0' } });
+  children.push(child);
+  createInterface(child.stderr).on('line', (line) => complaints.push(`the Go service: ${line}`));
+  return new Promise((resolve, reject) => {
+    createInterface(child.stdout).on('line', (text) => {
+      const message = JSON.parse(text);
+      message.ready ? resolve() : hear(message);
+    });
+    child.on('error', reject);
+    child.on('exit', (code, signal) => reject(new Error(`the Go service ended with ${signal ?? code}`)));
+    ending.unshift(() => new Promise((done) => {
+      child.on('exit', (code, signal) => {
+        if (code !== 0) {
+          complaints.push(`the Go service ended with ${signal ?? code}`);
+        }
+        done();
+      });
+      child.stdin.end();
+      setTimeout(() => child.kill('SIGKILL'), 15_000).unref();
+    }));
   });
 }
 
@@ -148,7 +181,9 @@ async function main() {
   const chosen = cases.filter((one) => one.name.includes(wanted ?? ''));
   const names = Object.keys(servers);
   const [reference, ...started] = await Promise.all([startFork('reference.mjs'), ...names.map(startOurs)]);
-  await startFork('service.mjs', ...started.map((one) => one.nats));
+  const addresses = started.map((one) => one.nats);
+  const second = addresses[names.indexOf('pair')];
+  await Promise.all([startFork('service.mjs', ...addresses), startScripted([...addresses, second])]);
   const urls = {
     reference: reference.urls,
     ours: Object.fromEntries(names.map((name, i) => [name, `http://${started[i].address}`])),
@@ -164,16 +199,20 @@ async function main() {
   for (const [i, verdict] of verdicts.entries()) {
     verdicts[i] = await judgeAgain(verdict, urls);
   }
-  for (const end of ending) { // our servers before the service, which they still tell something
+  for (const end of ending) { // our servers before the service on plain NATS, which they still tell something
     await end();
   }
 
   verdicts.sort((a, b) => chosen.indexOf(a.one) - chosen.indexOf(b.one));
   verdicts.filter(({ word, text }) => word !== 'agrees' || text || wanted).forEach(report);
   complaints.forEach((line) => console.log(`COMPLAINT: ${line}`));
-  const count = (word) => verdicts.filter((verdict) => verdict.word === word).length;
-  console.log(`CONFORMANCE: ${count('agrees')} of ${verdicts.length} cases agree with the reference, ${count('declared')} differ as docs/conformance.md says, ${verdicts.length - count('agrees') - count('declared')} are wrong`);
-  return count('agrees') + count('declared') === verdicts.length && complaints.length === 0;
+  const count = (word, among = verdicts) => among.filter((verdict) => verdict.word === word).length;
+  const scriptedOnes = verdicts.filter(({ one }) => one.serverSide);
+  const right = count('agrees') + count('declared');
+  console.log([`CONFORMANCE: ${count('agrees')} of ${verdicts.length} cases agree with the reference`,
+    `${count('declared')} differ as docs/conformance.md says`, `${verdicts.length - right} are wrong`,
+    `of the server's interface: ${count('agrees', scriptedOnes)} of ${scriptedOnes.length}, ${count('declared', scriptedOnes)} differ`].join(', '));
+  return right === verdicts.length && complaints.length === 0;
 }
 
 try {

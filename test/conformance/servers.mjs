@@ -15,6 +15,7 @@ export const servers = {
   anyone: { ...calm, origins: ['*'] },
   polling: { ...calm, transports: ['polling'] },
   websocket: { ...calm, transports: ['websocket'] },
+  pair: calm, // behind it are two servers of the reference, or two instances of the Go service
 };
 
 // referenceOptions are the settings as the npm server takes them.

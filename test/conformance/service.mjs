@@ -22,6 +22,9 @@ function serve(nats, handshakes, message) {
   // sio.<ns>.on.<event>, with the sender in the reply: sio.<ns>.(emit.socket|ack).<edge>.<id>[.<n>]
   const token = message.subject.split('.')[1];
   const namespace = token === '_' ? '/' : `/${token}`;
+  if (/^\/(owned|stateless)/.test(namespace)) {
+    return; // those of the other application
+  }
   const [, , verb, ...rest] = message.reply.split('.');
   const socket = (verb === 'emit' ? rest.slice(1) : rest.slice(0, 2)).join('.');
   const attachments = message.headers?.get('Sio-Attachments') ?? '';

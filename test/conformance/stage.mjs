@@ -34,6 +34,9 @@ export class Stage {
 
   get transcript() { return this.#transcript; }
 
+  // tag is what all that belongs to this case has in its query.
+  get tag() { return this.#tag; }
+
   note(actor, line) { this.#transcript.note(actor, line); }
 
   // until waits for a line of an actor that has the text, or matches the expression.

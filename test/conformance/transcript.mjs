@@ -53,12 +53,14 @@ export class Transcript {
         throw new Error(`${actor} waited in vain for ${fits}`);
       }
       await new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#wake.delete(done); // another wait has its own
+          resolve();
+        };
         const timer = setTimeout(done, end - Date.now());
-        const wake = () => done();
-        this.#wake.add(wake);
-        function done() { clearTimeout(timer); resolve(); }
+        this.#wake.add(done);
       });
-      this.#wake.clear();
     }
   }
 }
@@ -69,7 +71,7 @@ function withoutSecrets(line) {
     .replace(/("sid\\*":\\*")[\w.-]*/g, '$1<sid>')
     .replace(/\bio=[\w.-]{20,}/g, 'io=<sid>')
     .replace(/127\.0\.0\.1:\d+/g, '<server>')
-    .replace(/(case=|"case":")\w+/g, '$1<case>')
+    .replace(/(case=|"case":"|\/(?:owned|stateless)-)\w+/g, '$1<case>')
     .replace(/"issued":\d{13}\b/g, '"issued":<time>')
     .replace(/"time":"\w{3} \w{3} \d\d \d{4} [\d:]{8} GMT[+-]\d{4} \([^)]*\)"/g, '"time":"<time>"');
 }

@@ -33,7 +33,7 @@ func TestAMillionJoins(t *testing.T) {
 	said, joins := len(s.Logged()), many(1_000_000)
 	took := s.flood(r, joins, func(dst []byte, i int) []byte { return fmt.Appendf(dst, `42/chat,%d["join","room-%d"]`, i, i) })
 	t.Logf("joins: %s", perSecond(joins, took))
-	if rooms, subscriptions := s.edgeFigure("rooms", ""), s.subscriptions(); rooms != 1001 || subscriptions > 1050 {
+	if rooms, subscriptions := s.edgeFigure("rooms", ""), s.subscriptions(); rooms != 1001 || subscriptions > 1100 {
 		t.Errorf("%d rooms and %d subscriptions after %d joins, want the limit of 1,000 and the pair's", rooms, subscriptions, joins)
 	}
 	// Each is answered: an ack has about 60 bytes.
@@ -60,7 +60,7 @@ func TestJoiningAndLeavingInALoop(t *testing.T) {
 		t.Errorf("it took %s, want at least %s", took, least)
 	}
 	r.hangup()
-	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
 // The first so many are admitted, the rest is refused.
@@ -77,7 +77,7 @@ func TestTenThousandNamespaces(t *testing.T) {
 	}
 	s.quiet("namespaces past the limit", said)
 	r.hangup()
-	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
 // One namespace after the other, each left at once.
@@ -92,7 +92,7 @@ func TestManyNamespacesInALoop(t *testing.T) {
 		r.write(textFrame(fmt.Sprintf("41/extra-%d,", i)))
 	}
 	r.hangup()
-	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 20 })
+	s.eventually("the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
 // Unknown namespaces, one after the other, to a client that reads the refusals.

@@ -121,7 +121,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // figure reads a metric; label is the value of its label, or "".
 func figure(set *tally.Set, name, label string) int {
 	for _, m := range set.Metrics() {
-		if m.Name == name && m.Value == label {
+		if m.Name == name && m.Value() == label {
 			return int(m.Read())
 		}
 	}

@@ -53,8 +53,12 @@ func TestChannelIsFull(t *testing.T) {
 		for a.Pending() > 0 {
 			next()
 		}
-		return got+int(s.Bus.Dropped()) == sent
+		return got+int(s.Bus.Dropped()) >= sent
 	})
+	const announcements = 100 // more than the edge hears of others and itself in all that time; the channel drops them, too
+	if extra := got + int(s.Bus.Dropped()) - sent; extra > announcements {
+		t.Errorf("%d messages more are counted than were sent", extra)
+	}
 	t.Logf("%d messages, %d dropped", sent, s.Bus.Dropped())
 	if n := figure(s.Node, "nats_channel_dropped_total", ""); n != int(s.Bus.Dropped()) {
 		t.Errorf("the metric says %d", n)

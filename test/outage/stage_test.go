@@ -197,7 +197,7 @@ func (s *stage) join(so *socket, names []string) {
 func figure(n *edgetest.Node, name, label string) int {
 	for _, set := range []*tally.Set{n.Edge.Metrics(), n.Bus.Metrics(), n.Engine.Metrics()} {
 		for _, m := range set.Metrics() {
-			if m.Name == name && m.Value == label {
+			if m.Name == name && m.Value() == label {
 				return int(m.Read())
 			}
 		}

@@ -310,3 +310,16 @@ func TestOnlyTheServiceAdmits(t *testing.T) {
 	intruder.mayNot("publish", request.Reply)
 	server.fine()
 }
+
+// The edge is found as a service of NATS (`nats micro`), and NATS has refused it nothing.
+func TestServiceOfNATS(t *testing.T) {
+	s := begin(t)
+	answer, err := s.admin.nc.Request("$SRV.PING.partyline-edge."+s.ID, nil, patience)
+	if err != nil || !strings.Contains(string(answer.Data), `"id":"`+s.ID+`"`) {
+		t.Errorf("%v %v", answer, err)
+	}
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("NATS refused the edge %d things", n)
+	}
+	s.fine()
+}

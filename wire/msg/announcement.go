@@ -26,12 +26,13 @@ var ErrAnnouncement = errors.New("bad announcement")
 
 // EdgeAnnouncement is what an edge says of itself on $edge.<edge>.hello, beat and bye; gone is said by another edge, By.
 type EdgeAnnouncement struct {
-	Edge    string `json:"edge"`
-	At      int64  `json:"at"`              // milliseconds since 1970
-	Every   int64  `json:"every,omitempty"` // milliseconds between two beats
-	Sockets int    `json:"sockets"`
-	Address string `json:"address,omitempty"` // http://host:port for other edges; "": they cannot reach it
-	By      string `json:"by,omitempty"`
+	Edge     string `json:"edge"`
+	At       int64  `json:"at"`              // milliseconds since 1970
+	Every    int64  `json:"every,omitempty"` // milliseconds between two beats
+	Sockets  int    `json:"sockets"`
+	Address  string `json:"address,omitempty"`  // http://host:port for other edges; "": they cannot reach it
+	Draining bool   `json:"draining,omitempty"` // it takes no new sessions
+	By       string `json:"by,omitempty"`
 }
 
 // InstanceAnnouncement is what an instance of a service says of itself on $svc.<group>.<instance>.….

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,11 +25,8 @@ import (
 const (
 	// natsHeadroom is what an event must stay below NATS's largest message, in bytes: the room for headers.
 	natsHeadroom = 64 << 10
-	// closePerSecond is how many sessions a leaving edge closes a second, so that their clients come back one by one.
-	closePerSecond = 2000
-	// leaveTimeout bounds how long that takes, and lastWords how long the last notices may take after it.
-	leaveTimeout = 10 * time.Second
-	lastWords    = 5 * time.Second
+	// lastWords is how long the last notices may take once the sessions have ended.
+	lastWords = 5 * time.Second
 )
 
 // front is all that serves clients: the bus, the edge, the engine and the pages.
@@ -38,6 +36,7 @@ type front struct {
 	engine  *engine.Server
 	cluster *cluster.Cluster
 	forward *cluster.Forwarder // in front of the engine
+	drain   *cluster.Drainer
 	handler http.Handler
 	log     *slog.Logger
 
@@ -59,6 +58,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	f.engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
+		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
 		Log:     f.log,
 	})
@@ -76,15 +76,19 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	}
 	connected <- f.bus
 	f.edge = edge.New(edge.Settings{
-		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, ConnectTimeout: c.ConnectTimeout,
+		ID: id, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes, ConnectTimeout: c.ConnectTimeout,
 		MaxPayload: f.engine.MaxPayload, Bus: f.bus, Log: f.log,
 	})
 	f.cluster = cluster.New(cluster.Settings{
 		ID: id, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: f.edge.Sockets, Missed: f.edge.Missed,
-		Bus: f.bus, Log: f.log,
+		Version: Version(), Figures: f.figures, Bus: f.bus, Log: f.log,
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
-		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster, Log: f.log,
+		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster,
+		Path: c.Path, Ready: f.ready, Log: f.log,
+	})
+	f.drain = cluster.NewDrainer(cluster.DrainSettings{
+		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: f.engine, Forward: f.forward, Cluster: f.cluster, Log: f.log,
 	})
 	var reading, attending context.Context
 	reading, f.reading = context.WithCancel(context.Background())
@@ -98,6 +102,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	attending, f.attending = context.WithCancel(context.Background())
 	f.attentive.Go(func() { f.cluster.Run(attending) })
 	f.attentive.Go(func() { f.edge.Attend(attending) })
+	f.attentive.Go(func() { f.drain.Run(attending) })
 	f.handler = f.routes(c, inside)
 	return f, nil
 }
@@ -171,40 +176,37 @@ func (f *front) fitPayload(wanted, nats int) {
 }
 
 // ready says why clients should go elsewhere now.
-func (f *front) ready() []string { return append(f.bus.Ready(), f.cluster.Ready()...) }
+func (f *front) ready() []string {
+	return slices.Concat(f.drain.Ready(), f.bus.Ready(), f.cluster.Ready())
+}
+
+// figures is what is told of this edge to `nats micro stats`.
+func (f *front) figures() cluster.Figures {
+	return cluster.Figures{Sessions: f.engine.Sessions(), Sockets: f.edge.Sockets(), Rooms: f.edge.Rooms()}
+}
 
 // edges is what the operator sees of this edge and the others.
 func (f *front) edges() []admin.Edge {
 	var all []admin.Edge
 	for _, m := range f.cluster.Members() {
 		all = append(all, admin.Edge{
-			Edge: m.ID, Address: m.Address, Sockets: m.Sockets, BeatAge: m.Beat.Milliseconds(), This: m.This, Silent: m.Silent,
+			Edge: m.ID, Address: m.Address, Sockets: m.Sockets, BeatAge: m.Beat.Milliseconds(), This: m.This, Silent: m.Silent, Draining: m.Draining,
 		})
 	}
 	return all
 }
 
 func (f *front) metrics() []*tally.Set {
-	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.cluster.Metrics(), f.forward.Metrics(), f.bus.Metrics()}
+	return []*tally.Set{f.engine.Metrics(), f.edge.Metrics(), f.cluster.Metrics(), f.forward.Metrics(), f.drain.Metrics(), f.bus.Metrics()}
 }
 
 // close ends the sessions, and what goes through this edge to sessions elsewhere, in good order: their clients see the
-// transport close and come back, to another edge. Both together keep to the one rate, each by its share.
-func (f *front) close() {
-	f.engine.Leave()
-	f.forward.Leave()
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	own, held := f.engine.Sessions(), f.forward.Held()
-	passing := closePerSecond * held / max(1, own+held)
-	var ending sync.WaitGroup
-	ending.Go(func() { f.forward.CloseAll(ctx, passing) })
-	f.engine.CloseAll(ctx, engine.ServerShutdown, closePerSecond-passing)
-	ending.Wait()
-}
+// transport close and come back, to another edge.
+func (f *front) close() { f.drain.Stop() }
 
 // leave ends what close left, publishes the last notices and disconnects from NATS. No request may come any more.
 func (f *front) leave() {
+	f.drain.Stop() // where serve has not come so far as to close
 	f.engine.Abort()
 	f.forward.Abort()
 	f.attending()

@@ -92,11 +92,12 @@ func background(t *testing.T, f Flavour, args ...string) (where listening, stop 
 	}()
 	stop = sync.OnceValue(func() int {
 		cancel()
-		go io.Copy(io.Discard, reader) // ends with the writer
 		return <-ended
 	})
 	t.Cleanup(func() { stop() })
-	return firstListening(t, reader), stop
+	where = firstListening(t, reader)
+	go io.Copy(io.Discard, reader) // ends with the writer; a log that nobody reads holds up who writes to it
+	return where, stop
 }
 
 func TestExitStatus(t *testing.T) {

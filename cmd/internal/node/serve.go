@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"partyline/admin"
@@ -51,16 +50,11 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 	}
 	defer front.leave()
 
-	var stopping atomic.Bool
 	pages, err := admin.NewHandler(admin.Options{
 		Version: Version(),
-		Ready: func() []string {
-			if stopping.Load() {
-				return []string{"shutting down"}
-			}
-			return front.ready()
-		},
+		Ready:   front.ready,
 		Edges:   front.edges,
+		Drain:   front.drain,
 		Metrics: front.metrics(),
 		Log:     log,
 	})
@@ -92,7 +86,6 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	stopping.Store(true)
 	front.close()
 	return err
 }

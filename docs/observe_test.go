@@ -1,0 +1,126 @@
+package docs_test
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"partyline/admin"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// metricName is one of ours in an expression.
+var metricName = regexp.MustCompile(`\bpartyline_[a-z_]+`)
+
+// exposed is what stands in /metrics: the names of all metrics.
+func exposed(t *testing.T) map[string]bool {
+	t.Helper()
+	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
+	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: n.Metrics()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	pages.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	names := map[string]bool{}
+	for line := range strings.Lines(w.Body.String()) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names[strings.Fields(name)[0]] = true
+		}
+	}
+	return names
+}
+
+// TestDashboard reads the dashboard for Grafana: all that it shows exists.
+func TestDashboard(t *testing.T) {
+	var dashboard struct {
+		Title, UID string
+		Panels     []struct {
+			ID      int
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr, RefID string }
+		}
+	}
+	text := read(t, "../deploy/grafana/partyline.json")
+	if err := json.Unmarshal([]byte(text), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if dashboard.Title == "" || dashboard.UID == "" || len(dashboard.Panels) < 12 {
+		t.Errorf("the dashboard %q (%s) has %d panels", dashboard.Title, dashboard.UID, len(dashboard.Panels))
+	}
+	names, ids, places := exposed(t), map[int]bool{}, map[[2]int]bool{}
+	for _, p := range dashboard.Panels {
+		place := [2]int{p.GridPos.X, p.GridPos.Y}
+		if ids[p.ID] || places[place] || p.Title == "" || len(p.Targets) == 0 {
+			t.Errorf("panel %d, %q: it has no content, or another's id or place", p.ID, p.Title)
+		}
+		ids[p.ID], places[place] = true, true
+		for _, target := range p.Targets {
+			checkExpression(t, names, p.Title, target.Expr)
+		}
+	}
+}
+
+// TestAlerts reads the alert rules for Prometheus: all that they look at exists.
+func TestAlerts(t *testing.T) {
+	file, err := os.Open("../deploy/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var rules struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(file)
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&rules); err != nil {
+		t.Fatal(err)
+	}
+	names, seen := exposed(t), map[string]bool{}
+	for _, group := range rules.Groups {
+		for _, r := range group.Rules {
+			if seen[r.Alert] || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+				t.Errorf("alert %q: it is there twice, or has no severity, summary or description", r.Alert)
+			}
+			seen[r.Alert] = true
+			if !strings.Contains(r.Expr, `up{job=~"partyline`) {
+				checkExpression(t, names, r.Alert, r.Expr)
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("there are %d alerts", len(seen))
+	}
+}
+
+// checkExpression wants an expression to look at metrics that there are, and its brackets to close.
+func checkExpression(t *testing.T, names map[string]bool, where, expression string) {
+	t.Helper()
+	found := metricName.FindAllString(expression, -1)
+	if len(found) == 0 {
+		t.Errorf("%s looks at no metric: %s", where, expression)
+	}
+	for _, name := range found {
+		if !names[name] {
+			t.Errorf("%s looks at %s, which there is not", where, name)
+		}
+	}
+	for _, pair := range []string{"()", "[]", "{}"} {
+		if strings.Count(expression, pair[:1]) != strings.Count(expression, pair[1:]) {
+			t.Errorf("%s: brackets %s do not close: %s", where, pair, expression)
+		}
+	}
+}

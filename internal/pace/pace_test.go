@@ -1,0 +1,49 @@
+package pace_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"partyline/internal/pace"
+)
+
+// TestSpread goes through rates and ends with a clock of its own.
+func TestSpread(t *testing.T) {
+	const items = 1000
+	for _, c := range []struct {
+		name           string
+		rate           int
+		deadline       time.Duration
+		cancel         time.Duration // 0: never
+		done           int           // at least
+		shortest, most time.Duration
+	}{
+		{"at its rate", 100, time.Hour, 0, items, 9900 * time.Millisecond, 10100 * time.Millisecond},
+		{"slower than its steps", 2, time.Hour, 0, items, 499 * time.Second, 500 * time.Second},
+		{"faster than its steps", 100_000, time.Hour, 0, items, 0, 50 * time.Millisecond},
+		{"the rest at the deadline", 100, 3 * time.Second, 0, items, 3 * time.Second, 3 * time.Second},
+		{"no time at all", 100, 0, 0, items, 0, 0},
+		{"no rate", 0, time.Hour, 0, items, 0, 0},
+		{"cancelled", 100, time.Hour, 3 * time.Second, 299, 3 * time.Second, 3 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+				defer cancel()
+				if c.cancel > 0 {
+					defer time.AfterFunc(c.cancel, cancel).Stop()
+				}
+				began, count := time.Now(), 0
+				pace.Spread(ctx, c.rate, make([]int, items), func(int) { count++ })
+				if took := time.Since(began); took < c.shortest || took > c.most {
+					t.Errorf("it took %s, want %s to %s", took, c.shortest, c.most)
+				}
+				if count < c.done || c.cancel > 0 && count > c.done+10 {
+					t.Errorf("%d of %d were done", count, items)
+				}
+			})
+		})
+	}
+}

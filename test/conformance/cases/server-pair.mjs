@@ -1,0 +1,34 @@
+// What two servers of the application say to each other.
+
+import { scripted } from './scripted.mjs';
+
+// talk is a case in which ann's server speaks to the other one.
+const talk = (name, script) => scripted('servers', name, async (s, cast, mode) => {
+  const ann = cast.client('ann', {}, { namespace: `/${mode}` });
+  await ann.ready();
+  await script({ ann, s, tag: s.tag });
+}, { server: 'pair' });
+
+export const serverPair = [
+  ...talk('an event', async ({ ann, s, tag }) => {
+    await ann.io.serverSideEmit('hello', tag, 1, 'two', null, { three: [3] });
+    await s.until('other server', 'hello');
+  }),
+  ...talk('several events, in order', async ({ ann, s, tag }) => {
+    for (let i = 0; i < 5; i++) {
+      await ann.io.serverSideEmit('hello', tag, i);
+    }
+    await s.until('other server', 'hello [4]');
+  }),
+  ...talk('binary data', async ({ ann, s, tag }) => {
+    await ann.io.serverSideEmit('hello', tag, Buffer.from([1, 2, 3]), { deep: Buffer.from([4]) });
+    await s.until('other server', 'hello');
+  }),
+  ...talk('an event that nobody handles', async ({ ann, s, tag }) => {
+    await ann.io.serverSideEmit('unheard of', tag, 1);
+    await ann.io.serverSideEmit('hello', tag, 2);
+    await s.until('other server', 'hello');
+  }),
+  ...talk('an event with an ack', ({ ann, tag }) => ann.io.serverSideEmitWithAck('add', tag, 1, 2)),
+  ...talk('a reserved name', ({ ann, tag }) => ann.io.serverSideEmit('connect', tag, 1)),
+];

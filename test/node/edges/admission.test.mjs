@@ -1,0 +1,64 @@
+// An edge turns clients away for a while, with 503: because too many come at a time, or because it drains. The official
+// client takes that for an error of the transport and comes back by itself, over polling and over WebSocket.
+
+import { io } from 'socket.io-client';
+import { assert, base, scene, until } from '../scene.mjs';
+
+const admin = process.env.PARTYLINE_ADMIN;
+const perSecond = Number(process.env.PARTYLINE_RATE);
+const transports = { polling: ['polling'], websocket: ['websocket'], both: ['polling', 'websocket'] };
+const long = 60_000; // a client's delays grow to five seconds
+
+const arrive = (sockets, options) => {
+  const socket = io(base, { forceNew: true, ...options });
+  const life = { socket, errors: [], ends: [] };
+  socket.on('connect_error', (error) => life.errors.push(error));
+  socket.on('disconnect', (reason) => life.ends.push(reason));
+  sockets.push(life);
+  return life;
+};
+
+const post = async (path) => {
+  const response = await fetch(`${admin}${path}`, { method: 'POST' });
+  assert.ok(response.ok, `${path}: ${response.status} ${await response.text()}`);
+};
+
+for (const [name, list] of Object.entries(transports)) {
+  scene(`a crowd over ${name}: who is told to wait comes back by itself`, async () => {
+    const sockets = [];
+    try {
+      for (let n = 0; n < 3 * perSecond; n++) {
+        arrive(sockets, { transports: list });
+      }
+      await until('all to be there', () => sockets.every(({ socket }) => socket.connected), long);
+      const late = sockets.filter(({ errors }) => errors.length > 0);
+      assert.ok(late.length > 0, 'nobody had to wait');
+      for (const { errors, ends } of late) {
+        assert.match(errors[0].message, /(xhr poll|websocket) error/);
+        assert.deepEqual(ends, []);
+      }
+    } finally {
+      sockets.forEach(({ socket }) => socket.disconnect());
+    }
+  }, { timeout: 2 * long });
+
+  scene(`draining, over ${name}: clients see the transport close, and come back once they may`, async () => {
+    const sockets = [];
+    try {
+      const { socket, errors, ends } = arrive(sockets, { transports: list });
+      await until('the client to connect', () => socket.connected, long);
+      await post('/drain');
+      await until('the end', () => ends.length > 0, long);
+      assert.deepEqual(ends, ['transport close']);
+      assert.ok(socket.active, 'it does not try again');
+      const before = errors.length;
+      await until('an attempt in vain', () => errors.length > before, long);
+      await post('/drain?cancel');
+      await until('the client to come back', () => socket.connected, long);
+      assert.deepEqual(ends, ['transport close']);
+    } finally {
+      await post('/drain?cancel');
+      sockets.forEach(({ socket }) => socket.disconnect());
+    }
+  }, { timeout: 2 * long });
+}
