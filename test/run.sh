@@ -61,9 +61,20 @@ go_tests() {
 fuzz() {
   for package in ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
     for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" "$package" || return 1
+      fuzz_one "$package" "$target" || return 1
     done
   done
+}
+
+# On a busy machine Go's fuzzer can take the end of its time for a failure. Then there is no input that fails.
+fuzz_one() {
+  go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" "$1" >"$work/fuzz" 2>&1
+  status=$?
+  cat "$work/fuzz"
+  if [ "$status" != 0 ] && grep -q 'context deadline exceeded' "$work/fuzz" && ! grep -q 'Failing input' "$work/fuzz"; then
+    status=0
+  fi
+  return "$status"
 }
 
 unformatted() {
