@@ -39,7 +39,10 @@ type Server struct {
 // Run starts the server, again if it has ended.
 func (s *Server) Run(t *testing.T) {
 	t.Helper()
-	s.Process = Start(t, "NATS "+s.URL, "nats-server", s.args...)
+	if s.Process == nil { // once, so that what needs the server at the end of the test ends first, also if it was restarted
+		t.Cleanup(func() { s.finish() })
+	}
+	s.Process = launch(t, "NATS "+s.URL, "nats-server", s.args...)
 	s.Line("Server is ready")
 }
 
@@ -144,7 +147,10 @@ func (e *Edge) Restart(t *testing.T) {
 
 func (e *Edge) run(t *testing.T, name, listen string) {
 	t.Helper()
-	e.Process = Start(t, name, "edge", append([]string{"--listen", listen}, e.args...)...)
+	if e.Process == nil {
+		t.Cleanup(func() { e.finish() })
+	}
+	e.Process = launch(t, name, "edge", append([]string{"--listen", listen}, e.args...)...)
 	var at struct{ Address, Admin string }
 	if err := json.Unmarshal([]byte(e.Line(`"listening"`)), &at); err != nil {
 		t.Fatal(err)

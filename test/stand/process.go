@@ -57,6 +57,14 @@ type Process struct {
 // Start runs a program, edge, worker or nats-server, until the test ends. name is for the log of a failure.
 func Start(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
+	p := launch(t, name, program, args...)
+	t.Cleanup(p.finish)
+	return p
+}
+
+// launch runs a program, which somebody finishes.
+func launch(t *testing.T, name, program string, args ...string) *Process {
+	t.Helper()
 	folder, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -89,15 +97,17 @@ func Start(t *testing.T, name, program string, args ...string) *Process {
 		<-read
 		close(p.exited)
 	}()
-	t.Cleanup(func() {
-		p.Kill(syscall.SIGKILL)
-		if t.Failed() {
-			p.mu.Lock()
-			t.Logf("the end of the log of %s:\n%s", p.Name, strings.Join(p.log[max(0, len(p.log)-40):], "\n"))
-			p.mu.Unlock()
-		}
-	})
 	return p
+}
+
+// finish ends the process if it still runs.
+func (p *Process) finish() {
+	_ = p.Kill(syscall.SIGKILL)
+	if p.t.Failed() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.t.Logf("the end of the log of %s:\n%s", p.Name, strings.Join(p.log[max(0, len(p.log)-40):], "\n"))
+	}
 }
 
 // Signal sends a signal.
