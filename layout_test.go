@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"internal/natsd/natsdtest":  {},
 	"test/conformance/scripted": {"backend"},
 	"test/deploy/worker":        {"backend"},
+	"test/stand":                {},
 	"examples/chat":             {"backend"},
 	"cmd/internal/node":         {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -42,7 +43,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/stand", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},

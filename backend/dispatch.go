@@ -65,7 +65,7 @@ func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 	switch sub.Event {
 	case "connect":
-		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.takeOver(ns, m, from) })
+		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.takeOver(ns, m, sub.Owner, from) })
 	case "disconnect":
 		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
 	default:

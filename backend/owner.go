@@ -166,7 +166,8 @@ func (os *owners) notice(body []byte) {
 }
 
 // takeOver answers an edge that looks for a new owner of a socket.
-func (s *Service) takeOver(ns *Namespace, m *nats.Msg, from sender) {
+// owner is whom the edge asks: the group, or an instance.
+func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender) {
 	c, err := parseConnect(m.Data)
 	if err != nil || !from.connect || c.Takeover == nil || !ns.rules.owned {
 		s.bad(m, "it is no request to take a socket over")
@@ -175,7 +176,8 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, from sender) {
 	s.claiming.RLock()
 	so := s.owners.find(from.socket)
 	// While this instance still has the socket, the edge's word that it has not is on its way.
-	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance {
+	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
+	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
 		s.claiming.RUnlock()
 		s.answerAgain(m)
 		return

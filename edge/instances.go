@@ -22,6 +22,9 @@ const (
 	// shakyFor is for how long connect requests without an answer are asked again after an instance has died: one that was only
 	// stopped is still a member of its queue group, and NATS goes on giving it its share of them.
 	shakyFor = 30 * time.Second
+	// estrangedAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead
+	// and its sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.
+	estrangedAfter = msg.DeadAfter - 3*msg.BeatEvery/2
 )
 
 // The state of an instance as an edge sees it.
@@ -253,7 +256,7 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	if len(routes) > 0 {
 		e.log.Info("sockets look for another instance", "group", i.group, "instance", i.name, "dead", dead, "sockets", len(routes))
 	}
-	e.seek(routes, i.name)
+	e.seek(routes, i.name, false)
 }
 
 // Missed says that services may have taken this edge for dead, and with it the sockets that they owned: somebody must own
@@ -289,6 +292,7 @@ func (e *Edge) Attend(ctx context.Context) {
 	ticker := time.NewTicker(attendEvery)
 	defer ticker.Stop()
 	online, seen := false, time.Now()
+	spoke := seen // when services could hear this edge last
 	for {
 		select {
 		case <-ctx.Done():
@@ -298,12 +302,38 @@ func (e *Edge) Attend(ctx context.Context) {
 		now, was := time.Now(), online
 		online = e.bus.Connected()
 		e.owners.mu.Lock()
+		if online && now.Sub(spoke) >= estrangedAfter {
+			e.claimAnew()
+		}
+		if online {
+			spoke = now
+		}
 		if !online || !was || now.Sub(seen) > msg.BeatEvery {
 			e.owners.live.Forgive(now) // it was this edge that could not hear
 		}
 		e.attend(now)
 		e.owners.mu.Unlock()
 		seen = now
+	}
+}
+
+// claimAnew asks the owners of all sockets to say once more that they are: they may have ended them, and what comes for
+// those would get lost. Needs owners.mu.
+func (e *Edge) claimAnew() {
+	for _, i := range e.owners.instances {
+		if i.state == leaving {
+			continue // they go to others anyway
+		}
+		e.later(func() {
+			routes := e.owners.routesOf(i)
+			for _, r := range routes {
+				r.hold()
+			}
+			if len(routes) > 0 {
+				e.log.Info("after a time without NATS sockets are claimed anew", "group", i.group, "instance", i.name, "sockets", len(routes))
+			}
+			e.seek(routes, i.name, true)
+		})
 	}
 }
 

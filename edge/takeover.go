@@ -15,6 +15,8 @@ const (
 	seekEvery = time.Second
 	// lastSearch is how long an owner is sought for the last events of a socket that has ended.
 	lastSearch = time.Minute
+	// askFormer is for how long a socket's owner is asked to claim it anew before others are.
+	askFormer = 3 * time.Second
 )
 
 // errorAgain is what an instance that is about to leave says instead of a decision.
@@ -33,6 +35,7 @@ type search struct {
 	group, from string    // static: who is asked, and who owned it
 	since       time.Time // static
 	asked       time.Time // guarded by owners.mu
+	anew        bool      // guarded by owners.mu: the former owner is asked, which may be the owner still
 }
 
 // own makes an instance the owner of a newcomer; if it is about to leave, another one is asked. It never waits.
@@ -49,8 +52,9 @@ func (e *Edge) own(r *route, group, owner string) {
 	e.later(func() { e.askTakeover(s) })
 }
 
-// seek asks the group of some routes for new owners. It runs on the bus's worker; the routes are held.
-func (e *Edge) seek(routes []*route, from string) {
+// seek asks the group of some routes for new owners, or with anew the former one to claim them once more. It runs on the
+// bus's worker; the routes are held.
+func (e *Edge) seek(routes []*route, from string, anew bool) {
 	now := time.Now()
 	for _, r := range routes {
 		e.owners.mu.Lock()
@@ -58,7 +62,7 @@ func (e *Edge) seek(routes []*route, from string) {
 			e.owners.mu.Unlock()
 			continue
 		}
-		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now}
+		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now, anew: anew}
 		delete(r.instance.routes, r)
 		r.instance = nil
 		e.owners.searches[r.socket.id] = s
@@ -76,6 +80,10 @@ func (e *Edge) seekAgain(now time.Time) {
 			e.stats.eventsFailed.Inc()
 		case now.Sub(s.asked) >= seekEvery:
 			s.asked = now
+			if s.anew && now.Sub(s.since) >= askFormer {
+				s.anew = false
+				e.disown(s.route.socket.ns.token, s.from, id, reasonOwnerChanged)
+			}
 			e.later(func() { e.askTakeover(s) })
 		}
 	}
@@ -91,7 +99,13 @@ func (e *Edge) askTakeover(s *search) {
 	s.route.mu.Unlock()
 	handshake := socket.conn.handshake(socket)
 	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
-	subject := e.prefix.AppendOwn(nil, socket.ns.token, s.group, nameConnect)
+	to := s.group
+	e.owners.mu.Lock()
+	if s.anew {
+		to = s.from
+	}
+	e.owners.mu.Unlock()
+	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, nameConnect)
 	if err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), body); err != nil {
 		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
+
+	"partyline/test/stand"
 )
 
 const (
@@ -157,7 +159,7 @@ func (c *crowd) served(what string) {
 		one.mu.Lock()
 		now := one.sent
 		one.mu.Unlock()
-		eventually(c.t, what, func() bool {
+		stand.Eventually(c.t, what, func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.acked >= now

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"partyline/test/stand"
 )
 
 // tally is what became of all events.
@@ -63,18 +65,18 @@ func (c *crowd) count(j *journal) (sum tally) {
 }
 
 // roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.
-func roll(t *testing.T, end func(*process)) tally {
-	urls := natsCluster(t)
-	j := listen(t, connect(t, urls[2]))
-	edges := []string{edgeAt(t, "edge 0", urls[0]), edgeAt(t, "edge 1", urls[1])}
-	var workers []*process
+func roll(t *testing.T, end func(*stand.Process)) tally {
+	servers := stand.Cluster(t)
+	j := listen(t, stand.Connect(t, servers[2].URL))
+	edges := []string{edgeAt(t, "edge 0", servers[0].URL), edgeAt(t, "edge 1", servers[1].URL)}
+	var workers []*stand.Process
 	for i := range 3 {
-		workers = append(workers, workerAt(t, fmt.Sprint("instance ", i), urls[i]))
+		workers = append(workers, workerAt(t, fmt.Sprint("instance ", i), servers[i].URL))
 	}
 	c := gather(t, edges)
 	c.served("all clients are served")
 	for i := range workers {
-		replacement := workerAt(t, fmt.Sprint("instance ", 3+i), urls[(i+1)%3])
+		replacement := workerAt(t, fmt.Sprint("instance ", 3+i), servers[(i+1)%3].URL)
 		end(workers[i])
 		workers[i] = replacement
 		c.served("all clients are served after the end of an instance")
@@ -88,10 +90,9 @@ func roll(t *testing.T, end func(*process)) tally {
 
 // With SIGTERM nothing at all happens to an event.
 func TestRollingRestart(t *testing.T) {
-	sum := roll(t, func(p *process) {
-		p.kill(syscall.SIGTERM)
-		if p.err != nil {
-			t.Errorf("%s ended with %v", p.name, p.err)
+	sum := roll(t, func(p *stand.Process) {
+		if err := p.Kill(syscall.SIGTERM); err != nil {
+			t.Errorf("%s ended with %v", p.Name, err)
 		}
 	})
 	if want := (tally{sent: sum.sent, moves: sum.moves}); sum != want {
@@ -104,17 +105,17 @@ func TestRollingRestart(t *testing.T) {
 const lossyFor = 6 * time.Second
 
 func TestInstancesAreKilled(t *testing.T) {
-	checkDeaths(t, roll(t, func(p *process) { p.kill(syscall.SIGKILL) }))
+	checkDeaths(t, roll(t, func(p *stand.Process) { _ = p.Kill(syscall.SIGKILL) }))
 }
 
 // An instance that is stopped, and wakes up when its sockets have found others, must not handle what it still has.
 func TestInstancesAreStopped(t *testing.T) {
-	var asleep []*process
-	sum := roll(t, func(p *process) {
-		_ = p.command.Process.Signal(syscall.SIGSTOP)
+	var asleep []*stand.Process
+	sum := roll(t, func(p *stand.Process) {
+		p.Signal(syscall.SIGSTOP)
 		asleep = append(asleep, p)
 		if len(asleep) > 1 { // wakes while the next one sleeps
-			_ = asleep[len(asleep)-2].command.Process.Signal(syscall.SIGCONT)
+			asleep[len(asleep)-2].Signal(syscall.SIGCONT)
 		}
 	})
 	checkDeaths(t, sum)

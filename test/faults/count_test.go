@@ -1,0 +1,75 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// tally is what became of all messages and clients. A delivery is one message at one member of its room.
+type tally struct {
+	messages, deliveries       int
+	lost                       int           // deliveries of messages made in the windows of faults; of others none may be
+	lossy                      time.Duration // of all windows, the longest from the fault to the last lost message
+	doubled, reordered         int           // deliveries
+	disconnects, failures      int           // connections that ended, and attempts to come back that failed
+	awayTypically, awayLongest time.Duration // from the end of a connection to being in the room again
+}
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d messages, %d deliveries: %d lost (the last of a message sent %v after the fault), %d doubled, %d reordered; "+
+		"%d disconnects (away for %v typically, %v at the most), %d attempts to come back failed",
+		t.messages, t.deliveries, t.lost, t.lossy.Round(10*time.Millisecond), t.doubled, t.reordered,
+		t.disconnects, t.awayTypically.Round(10*time.Millisecond), t.awayLongest.Round(10*time.Millisecond), t.failures)
+}
+
+// finish lets what is under way arrive, and counts. Nothing may be lost outside of windows, and nothing be doubled or
+// reordered ever.
+func (c *crowd) finish() tally {
+	c.t.Helper()
+	c.hush()
+	c.arrived(c.made())
+	var sum tally
+	var away []time.Duration
+	for _, one := range c.all {
+		one.mu.Lock()
+		sum.messages += len(one.sent)
+		sum.reordered += one.reorders
+		sum.disconnects += len(one.lost)
+		sum.failures += one.failures
+		away = append(away, one.away...)
+		one.mu.Unlock()
+		c.countRoom(one, &sum)
+	}
+	if slices.Sort(away); len(away) > 0 {
+		sum.awayTypically, sum.awayLongest = away[len(away)/2], away[len(away)-1]
+	}
+	c.t.Logf("FAULTS: %s: %s", c.t.Name(), sum)
+	if sum.doubled > 0 || sum.reordered > 0 {
+		c.t.Error("messages were doubled or reordered")
+	}
+	return sum
+}
+
+// countRoom counts what became of one client's messages.
+func (c *crowd) countRoom(sender *client, sum *tally) {
+	sender.mu.Lock()
+	sent := slices.Clone(sender.sent)
+	sender.mu.Unlock()
+	for _, one := range c.rooms[sender.room] {
+		one.mu.Lock()
+		for n, at := range sent {
+			sum.deliveries++
+			switch times := one.heard[sender.name][n]; {
+			case times == 0:
+				sum.lost++
+				if w := c.windowOf(sender.name, n); w != nil {
+					sum.lossy = max(sum.lossy, at.Sub(w.at))
+				}
+			case times > 1:
+				sum.doubled++
+			}
+		}
+		one.mu.Unlock()
+	}
+}

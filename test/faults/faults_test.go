@@ -1,0 +1,197 @@
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+
+	"partyline/test/stand"
+)
+
+// The crowd of most tests: six rooms, with 25 messages a second in each.
+const (
+	size  = 60
+	every = 400 * time.Millisecond
+)
+
+// Each NATS server is killed and comes back. Whoever was at it goes to another one, and no client notices.
+func TestNATSServersAreKilled(t *testing.T) {
+	t.Parallel()
+	s := begin(t, nil)
+	c := gather(t, s.balancer.address, size, every)
+	for _, server := range s.servers {
+		c.suffer(func() { _ = server.Kill(syscall.SIGKILL) })
+		s.ready()
+		c.suffer(func() { server.Run(t) }) // its routes are made: what others say may take a moment to get there
+	}
+	s.settled(c)
+	if sum := c.finish(); sum.disconnects > 0 {
+		t.Errorf("clients were disconnected")
+	}
+	if told := s.told(); told > 0 {
+		t.Errorf("the death of an edge was told %d times", told)
+	}
+}
+
+// outage is how long NATS is away: for longer than it takes until a part without a word is held to be dead.
+const outage = 8 * time.Second
+
+// All of NATS goes, and comes back. No client is disconnected. What clients join and leave meanwhile holds afterwards.
+func TestNATSIsAway(t *testing.T) {
+	t.Parallel()
+	s := begin(t, nil)
+	c := gather(t, s.balancer.address, size, every)
+	joiners, leavers := c.rooms["room-0"], c.rooms["room-2"]
+	for _, one := range leavers {
+		wantOK(t, one.ask(`["join","extra"]`))
+	}
+	c.suffer(func() {
+		for _, server := range s.servers {
+			_ = server.Kill(syscall.SIGKILL)
+		}
+		for _, e := range s.edges {
+			stand.Eventually(t, e.Name+" is not ready", func() bool {
+				status, why := e.Page("/readyz")
+				return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
+			})
+		}
+		var answers []<-chan string
+		for i := range roomSize {
+			answers = append(answers, joiners[i].ask(`["join","extra"]`), leavers[i].ask(`["leave","extra"]`))
+		}
+		time.Sleep(outage)
+		for _, server := range s.servers {
+			server.Run(t)
+		}
+		stand.WaitForRoutes(t, s.servers)
+		s.ready()
+		for _, answer := range answers {
+			wantOK(t, answer)
+		}
+	})
+	s.extra(joiners, leavers)
+	s.settled(c)
+	if sum := c.finish(); sum.disconnects > 0 {
+		t.Errorf("clients were disconnected")
+	}
+	if told := s.told(); told > 0 {
+		t.Errorf("the death of an edge was told %d times", told)
+	}
+}
+
+func wantOK(t *testing.T, answer <-chan string) {
+	t.Helper()
+	select {
+	case got := <-answer:
+		if got != `[{"ok":true}]` {
+			t.Errorf("a join or leave was answered with %s", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("a join or leave was not answered")
+	}
+}
+
+// extra says something to the room of that name, which members hear, and others do not.
+func (s *stage) extra(members, others []*client) {
+	s.t.Helper()
+	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // after the second, the first has come
+		if err := s.nc.Publish(subject, fmt.Appendf(nil, `["say","extra","somebody",1,%d]`, n)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for i, one := range slices.Concat(members, others) {
+		stand.Eventually(s.t, "everybody hears it", func() bool {
+			one.mu.Lock()
+			defer one.mu.Unlock()
+			return one.heard["somebody"][1] == 1
+		})
+		one.mu.Lock()
+		if got := one.heard["somebody"][0] == 1; got != (i < len(members)) {
+			s.t.Errorf("%s heard what is for the room: %v", one.name, got)
+		}
+		one.mu.Unlock()
+	}
+}
+
+// An edge loses NATS, and keeps its clients. For the others it is dead, so the service takes its sockets for
+// disconnected; but they get an owner again when it comes back.
+func TestEdgeIsCutOff(t *testing.T) {
+	t.Parallel()
+	var way *toxiproxy.Proxy
+	s := begin(t, func(s *stage) string {
+		way = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "way", "127.0.0.1:0",
+			strings.TrimPrefix(s.servers[0].URL, "nats://"))
+		if err := way.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(way.Stop)
+		return "nats://" + way.Listen
+	})
+	c := gather(t, s.balancer.address, size, every)
+	edge := s.edges[0]
+	stand.Eventually(t, "the others know the edge", func() bool { return edge.Figure(t, "partyline_edges") == len(s.edges) })
+	c.suffer(func() {
+		way.Stop()
+		stand.Eventually(t, "the edge says that it is not ready", func() bool {
+			status, why := edge.Page("/readyz")
+			return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
+		})
+		stand.Eventually(t, "the others tell that it is dead", func() bool { return s.told() == 1 })
+		if err := way.Start(); err != nil {
+			t.Fatal(err)
+		}
+		edge.WaitReady(t)
+	})
+	s.settled(c)
+	if sum := c.finish(); sum.disconnects > 0 {
+		t.Errorf("clients were disconnected")
+	}
+	if told := s.told(); told != 1 {
+		t.Errorf("the edge's death was told %d times", told)
+	}
+}
+
+// An edge is killed. Its clients come back to the others.
+func TestEdgeIsKilled(t *testing.T) {
+	t.Parallel()
+	s := begin(t, nil)
+	c := gather(t, s.balancer.address, size, every)
+	before := c.sockets()
+	c.suffer(func() { _ = s.edges[0].Kill(syscall.SIGKILL) })
+	s.settled(c) // of the dead edge's sockets nobody is left behind
+	s.ended(c, "transport close")
+	stand.Eventually(t, "the edge's death is told", func() bool { return s.told() > 0 })
+	lost := 0
+	for _, id := range before {
+		lost += len(s.service.ends(id))
+	}
+	if told := s.told(); told != 1 {
+		t.Errorf("the edge's death was told %d times", told)
+	}
+	if c.finish(); lost == 0 || lost == len(before) {
+		t.Errorf("%d of %d sockets were at the edge", lost, len(before))
+	}
+}
+
+// The balancer is restarted. All clients come back.
+func TestBalancerIsRestarted(t *testing.T) {
+	t.Parallel()
+	s := begin(t, nil)
+	c := gather(t, s.balancer.address, size, every)
+	c.suffer(func() {
+		s.balancer.stop()
+		s.balancer.start()
+	})
+	s.settled(c)
+	s.ended(c, "transport close")
+	if sum := c.finish(); sum.disconnects != size {
+		t.Errorf("%d of %d clients were disconnected", sum.disconnects, size)
+	}
+}

@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"partyline/backend"
+	"partyline/test/stand"
+)
+
+// service is the instances that own the sockets of /owned, and what they know of them together.
+type service struct {
+	mu    sync.Mutex
+	holds map[string]int      // guarded by mu: how many instances have a socket
+	ended map[string][]string // guarded by mu: the reasons for which a socket's end was heard
+	taken int                 // guarded by mu: how often a socket was taken over
+}
+
+// serve runs instances until the test ends.
+func serve(t *testing.T, instances int, urls string) *service {
+	t.Helper()
+	s := &service{holds: make(map[string]int), ended: make(map[string][]string)}
+	for range instances {
+		nc := stand.Connect(t, urls)
+		io, err := backend.New(nc, "talk", backend.Logger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.handle(io.Of("/owned", backend.Owned()))
+		if err := io.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := io.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return s
+}
+
+func (s *service) handle(ns *backend.Namespace) {
+	ns.Use(func(so *backend.Socket) error {
+		var auth struct{ Room string }
+		if err := so.Handshake().DecodeAuth(&auth); err != nil {
+			return err
+		}
+		return so.Join(context.Background(), auth.Room)
+	})
+	ns.OnConnection(func(so *backend.Socket) {
+		_, taken := so.TakenOver()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.holds[so.ID()]++
+		if taken {
+			s.taken++
+		}
+	})
+	ns.OnDisconnect(func(so *backend.Socket, reason string) {
+		s.release(so.ID())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended[so.ID()] = append(s.ended[so.ID()], reason)
+	})
+	ns.OnHandover(func(so *backend.Socket, _ string) { s.release(so.ID()) })
+	ns.On("say", func(room, who string, session, n int) {
+		// Without a connection it fails, and is among the lost.
+		_ = ns.To(room).Emit("say", room, who, session, n)
+	})
+}
+
+func (s *service) release(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds[id]--; s.holds[id] == 0 {
+		delete(s.holds, id)
+	}
+}
+
+// amiss says what is wrong with whom the instances have, compared with the sockets that there are.
+func (s *service) amiss(there []string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range there {
+		if s.holds[id] != 1 {
+			return fmt.Sprintf("%d instances have the socket %s", s.holds[id], id)
+		}
+	}
+	if len(s.holds) != len(there) {
+		return fmt.Sprintf("the instances have %d sockets of %d", len(s.holds), len(there))
+	}
+	return ""
+}
+
+// ends are the reasons that were heard for the end of a socket.
+func (s *service) ends(id string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended[id]
+}

@@ -1,0 +1,120 @@
+// Package faults takes parts of a whole deployment away and brings them back, while clients in rooms of ten, behind a
+// balancer, say numbered things: three NATS servers, three edges and two instances of a service. Everything is counted.
+// What each fault costs is in docs/operations.md.
+package faults
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"partyline/test/stand"
+)
+
+// patience is how long a test waits for what must come. The machine may be busy.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		stand.Clean()
+		os.Exit(status)
+	}),
+		// A link of toxiproxy that cannot write any more leaves what its other goroutines still had for it (link.go, write).
+		goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
+}
+
+// stage is the deployment.
+type stage struct {
+	t        *testing.T
+	servers  []*stand.Server
+	edges    []*stand.Edge
+	service  *service
+	balancer *balancer
+	nc       *nats.Conn // of the test
+
+	mu   sync.Mutex
+	gone map[string]int // guarded by mu: how often an edge's death was told, by its id
+}
+
+// begin starts everything. way, if there is one, is the only way of the first edge to NATS.
+func begin(t *testing.T, way func(*stage) string) *stage {
+	t.Helper()
+	s := &stage{t: t, servers: stand.Cluster(t, "--no_advertise"), gone: make(map[string]int)}
+	urls := stand.URLs(s.servers)
+	s.nc = stand.Connect(t, urls)
+	_, err := s.nc.Subscribe("sio.$edge.*.gone", func(m *nats.Msg) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.gone[strings.Split(m.Subject, ".")[2]]++
+	})
+	if err != nil || s.nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		url := urls
+		if i == 0 && way != nil {
+			url = way(s)
+		}
+		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), "--nats.url", url, "--config", "testdata/edge.yaml"))
+	}
+	s.service = serve(t, 2, urls)
+	s.balancer = balance(t, s.edges)
+	return s
+}
+
+// told is how often the death of any edge was told.
+func (s *stage) told() (times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.gone {
+		times += n
+	}
+	return times
+}
+
+// settled waits until the instances have the sockets that there are, each once, and no others.
+func (s *stage) settled(c *crowd) {
+	s.t.Helper()
+	var amiss string
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if amiss = s.service.amiss(c.sockets()); amiss == "" {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatal(amiss)
+		}
+	}
+}
+
+// ready waits until all edges are.
+func (s *stage) ready() {
+	s.t.Helper()
+	for _, e := range s.edges {
+		e.WaitReady(s.t)
+	}
+}
+
+// ended wants each socket that clients once had in /owned, and have no more, to have been told as ended once, for a
+// reason.
+func (s *stage) ended(c *crowd, reason string) {
+	s.t.Helper()
+	for _, one := range c.all {
+		one.mu.Lock()
+		ids := one.ids
+		one.mu.Unlock()
+		for _, id := range ids[:len(ids)-1] {
+			if got := s.service.ends(id); one.ns == "/owned" && (len(got) != 1 || got[0] != reason) {
+				s.t.Errorf("the service heard the ends %q of %s, want one %q", got, id, reason)
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package outage
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Services take the sockets of an edge that they cannot hear for disconnected. When it comes back it must find owners for
+// them again: what the former owner still gets of them comes to nothing.
+func TestOwnedSocketsAfterACut(t *testing.T) {
+	t.Parallel()
+	t.Run("the owner claims them anew", func(t *testing.T) { t.Parallel(); ownedAfterACut(t, true) })
+	t.Run("the owner does not answer", func(t *testing.T) { t.Parallel(); ownedAfterACut(t, false) })
+}
+
+func ownedAfterACut(t *testing.T, answers bool) {
+	t.Helper()
+	s := begin(t)
+	heard := make(chan string, 100)
+	tell := func(m *nats.Msg) { heard <- m.Subject + " " + string(m.Data) }
+	claim := func(owner string) nats.MsgHandler {
+		return func(m *nats.Msg) {
+			tell(m)
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"shop"}, "Sio-Owner": {owner}}, Data: []byte("[]")})
+		}
+	}
+	gone := make(chan string, 10)
+	for subject, handler := range map[string]nats.MsgHandler{
+		"sio.door.on.connect":            claim("shop-1"),
+		"sio.door.own.shop.connect":      claim("shop-2"),
+		"sio.door.own.shop-1.n":          tell,
+		"sio.door.own.shop-1.disconnect": tell,
+		"sio.door.own.shop-1.connect": func(m *nats.Msg) {
+			if answers {
+				claim("shop-1")(m)
+			} else {
+				tell(m)
+			}
+		},
+		"sio.door.own.shop-2.>": tell,
+		"sio.$edge.*.gone":      func(m *nats.Msg) { gone <- m.Subject },
+	} {
+		if _, err := s.nc.Subscribe(subject, handler); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := s.beat("shop-1", "shop-2")
+	defer stop()
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	a := s.enter("a", "/door")
+	next := func(subject, has string) {
+		t.Helper()
+		select {
+		case got := <-heard:
+			if !strings.HasPrefix(got, subject+" ") || !strings.Contains(got, has) {
+				t.Fatalf("heard %s, want %s with %s", got, subject, has)
+			}
+		case <-time.After(patience):
+			t.Fatalf("nothing on %s", subject)
+		}
+	}
+	next("sio.door.on.connect", a.id)
+	a.emit("", `["n",1]`)
+	next("sio.door.own.shop-1.n", `["n",1]`)
+
+	s.eventually("the other edge knows this one", func() bool { return len(s.pair.node.Others.Edges()) == 2 })
+	s.cut()
+	if got, want := <-gone, "sio.$edge."+strings.Split(a.id, ".")[0]+".gone"; got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	s.mend()
+	next("sio.door.own.shop-1.connect", `"takeover":{"from":"shop-1"`)
+	a.emit("", `["n",2]`)
+	if answers {
+		next("sio.door.own.shop-1.n", `["n",2]`)
+		return
+	}
+	for got := ""; !strings.HasPrefix(got, "sio.door.own.shop-1.disconnect "); { // it is asked some times more
+		select {
+		case got = <-heard:
+		case <-time.After(patience):
+			t.Fatal("the owner is not told that it is the owner no more")
+		}
+	}
+	next("sio.door.own.shop.connect", `"takeover":{"from":"shop-1"`)
+	next("sio.door.own.shop-2.n", `["n",2]`)
+}
+
+// beat says, until it is stopped, that instances live.
+func (s *stage) beat(instances ...string) (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(500 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			for _, name := range instances {
+				body := `[{"instance":"` + name + `","group":"shop","namespaces":["/door"],"at":1,"every":1000}]`
+				_ = s.nc.Publish("sio.$svc.shop."+name+".beat", []byte(body))
+			}
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}

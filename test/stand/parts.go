@@ -1,0 +1,199 @@
+package stand
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// FreePorts are ports that nobody listens on just now.
+func FreePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// Server is a NATS server of a cluster.
+type Server struct {
+	*Process
+	URL  string
+	args []string
+}
+
+// Run starts the server, again if it has ended.
+func (s *Server) Run(t *testing.T) {
+	t.Helper()
+	if s.Process == nil { // once, so that what needs the server at the end of the test ends first, also if it was restarted
+		t.Cleanup(func() { s.finish() })
+	}
+	s.Process = launch(t, "NATS "+s.URL, "nats-server", s.args...)
+	s.Line("Server is ready")
+}
+
+// Cluster runs three NATS servers, and returns when each hears each other. args are for each of them.
+func Cluster(t *testing.T, args ...string) []*Server {
+	t.Helper()
+	const size = 3
+	ports := FreePorts(t, 2*size)
+	var routes []string
+	for i := range size {
+		routes = append(routes, "nats://127.0.0.1:"+strconv.Itoa(ports[size+i]))
+	}
+	var servers []*Server
+	for i := range size {
+		port := strconv.Itoa(ports[i])
+		s := &Server{URL: "nats://127.0.0.1:" + port, args: append([]string{
+			"-a", "127.0.0.1", "-p", port, "-n", fmt.Sprint("n", i), "--cluster_name", "stand",
+			"--cluster", routes[i], "--routes", strings.Join(routes, ","),
+		}, args...)}
+		s.Run(t)
+		servers = append(servers, s)
+	}
+	WaitForRoutes(t, servers)
+	return servers
+}
+
+// WaitForRoutes waits until each server hears each other.
+func WaitForRoutes(t *testing.T, servers []*Server) {
+	t.Helper()
+	var conns []*nats.Conn
+	for _, s := range servers {
+		nc := Connect(t, s.URL)
+		defer nc.Close()
+		conns = append(conns, nc)
+	}
+	for i, from := range conns {
+		for j, to := range conns {
+			subject := fmt.Sprintf("route.%d.%d", i, j)
+			sub, err := to.SubscribeSync(subject)
+			if err != nil || to.Flush() != nil {
+				t.Fatal(err)
+			}
+			Eventually(t, "the routes stand", func() bool {
+				_ = from.Publish(subject, nil)
+				_, err := sub.NextMsg(20 * time.Millisecond)
+				return err == nil
+			})
+			_ = sub.Unsubscribe()
+		}
+	}
+}
+
+// URLs are those of servers, as the programs want them.
+func URLs(servers []*Server) string {
+	var all []string
+	for _, s := range servers {
+		all = append(all, s.URL)
+	}
+	return strings.Join(all, ",")
+}
+
+// Connect makes a NATS client that lasts as long as the test, and comes back when its server does.
+func Connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect(url, append([]nats.Option{
+		nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+	}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		nc.Close()
+		<-closed
+	})
+	return nc
+}
+
+// Edge is an edge that runs.
+type Edge struct {
+	*Process
+	Address, Admin string // where clients, and where the operator, reach it
+	args           []string
+}
+
+// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens.
+func StartEdge(t *testing.T, name string, args ...string) *Edge {
+	t.Helper()
+	e := &Edge{args: append([]string{"--admin.listen", "127.0.0.1:0"}, args...)}
+	e.run(t, name, "127.0.0.1:0")
+	e.WaitReady(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return e
+}
+
+// Restart runs an edge that has ended again, at its old address, and returns when it is ready.
+func (e *Edge) Restart(t *testing.T) {
+	t.Helper()
+	e.run(t, e.Name, e.Address)
+	e.WaitReady(t)
+}
+
+func (e *Edge) run(t *testing.T, name, listen string) {
+	t.Helper()
+	if e.Process == nil {
+		t.Cleanup(func() { e.finish() })
+	}
+	e.Process = launch(t, name, "edge", append([]string{"--listen", listen}, e.args...)...)
+	var at struct{ Address, Admin string }
+	if err := json.Unmarshal([]byte(e.Line(`"listening"`)), &at); err != nil {
+		t.Fatal(err)
+	}
+	e.Address, e.Admin = at.Address, at.Admin
+}
+
+// WaitReady waits until the edge says that it is ready.
+func (e *Edge) WaitReady(t *testing.T) {
+	t.Helper()
+	Eventually(t, e.Name+" is ready", func() bool {
+		status, _ := e.Page("/readyz")
+		return status == http.StatusOK
+	})
+}
+
+// Page asks one of the operator's pages. The status is 0 if there is no answer.
+func (e *Edge) Page(path string) (status int, text string) {
+	response, err := http.Get("http://" + e.Admin + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return response.StatusCode, string(body)
+}
+
+// Figure reads a metric, whose labels belong to its name.
+func (e *Edge) Figure(t *testing.T, name string) int {
+	t.Helper()
+	_, text := e.Page("/metrics")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(f)
+		}
+	}
+	t.Fatalf("%s has no metric %s", e.Name, name)
+	return 0
+}

@@ -1,0 +1,156 @@
+// Package stand is a whole deployment for tests, of the real programs as processes of their own: NATS servers, edges,
+// and whatever a test runs besides. Each can be killed, stopped and started again.
+package stand
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come. The machine may be busy.
+const patience = 30 * time.Second
+
+// programs is the folder with the programs, built once; without the race detector, which would make NATS the bottleneck.
+var programs = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "stand")
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", folder, "partyline/cmd/edge", "partyline/test/deploy/worker", "github.com/nats-io/nats-server/v2")
+	output, err := build.CombinedOutput()
+	if err != nil {
+		return folder, fmt.Errorf("%w\n%s", err, output)
+	}
+	return folder, nil
+})
+
+// Clean removes the programs. It is for the end of a package's tests.
+func Clean() {
+	if folder, err := programs(); folder != "" || err == nil {
+		_ = os.RemoveAll(folder)
+	}
+}
+
+// Process is a program that runs.
+type Process struct {
+	Name string // for people
+
+	t       *testing.T
+	command *exec.Cmd
+	lines   chan string   // what it printed, as far as somebody looks
+	exited  chan struct{} // closed when it has ended and all it printed was read
+	err     error         // how it ended; read after exited
+
+	mu  sync.Mutex
+	log []string // guarded by mu
+}
+
+// Start runs a program, edge, worker or nats-server, until the test ends. name is for the log of a failure.
+func Start(t *testing.T, name, program string, args ...string) *Process {
+	t.Helper()
+	p := launch(t, name, program, args...)
+	t.Cleanup(p.finish)
+	return p
+}
+
+// launch runs a program, which somebody finishes.
+func launch(t *testing.T, name, program string, args ...string) *Process {
+	t.Helper()
+	folder, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{
+		t: t, Name: name, command: exec.Command(filepath.Join(folder, program), args...),
+		lines: make(chan string, 10_000), exited: make(chan struct{}),
+	}
+	in, out := io.Pipe()
+	p.command.Stdout, p.command.Stderr = out, out
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			p.mu.Lock()
+			p.log = append(p.log, s.Text())
+			p.mu.Unlock()
+			select {
+			case p.lines <- s.Text():
+			default: // nobody looks any more
+			}
+		}
+	}()
+	go func() {
+		p.err = p.command.Wait()
+		_ = out.Close()
+		<-read
+		close(p.exited)
+	}()
+	return p
+}
+
+// finish ends the process if it still runs.
+func (p *Process) finish() {
+	_ = p.Kill(syscall.SIGKILL)
+	if p.t.Failed() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.t.Logf("the end of the log of %s:\n%s", p.Name, strings.Join(p.log[max(0, len(p.log)-40):], "\n"))
+	}
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(signal syscall.Signal) { _ = p.command.Process.Signal(signal) }
+
+// Kill sends a signal that ends the process, waits for its end, and returns how it ended.
+func (p *Process) Kill(signal syscall.Signal) error {
+	p.t.Helper()
+	p.Signal(signal)
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Errorf("%s does not end", p.Name)
+		_ = p.command.Process.Kill()
+		<-p.exited
+	}
+	return p.err
+}
+
+// Line waits for a line that has a text.
+func (p *Process) Line(has string) string {
+	p.t.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case line := <-p.lines:
+			if strings.Contains(line, has) {
+				return line
+			}
+		case <-p.exited:
+			p.t.Fatalf("%s has ended: %v", p.Name, p.err)
+		case <-late:
+			p.t.Fatalf("%s does not say %q", p.Name, has)
+		}
+	}
+}
+
+// Eventually waits until something is so.
+func Eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it did not come true that %s", what)
+		}
+	}
+}
