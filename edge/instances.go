@@ -260,17 +260,11 @@ func (e *Edge) orphan(i *instance, dead bool) {
 }
 
 // Missed says that services may have taken this edge for dead, and with it the sockets that they owned: somebody must own
-// them anew. An instance that has noticed nothing is told that it does not own them any more. It never waits.
+// them anew. It never waits.
 func (e *Edge) Missed() {
-	o := e.owners
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, i := range o.instances {
-		if i.state != leaving { // that ends by itself
-			o.remove(i)
-			e.later(func() { e.orphan(i, true) })
-		}
-	}
+	e.owners.mu.Lock()
+	defer e.owners.mu.Unlock()
+	e.claimAnew()
 }
 
 // Why an instance is told that a socket is not, or no longer, its own.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +54,11 @@ type Node struct {
 	t       testing.TB
 	log     *logWriter
 	stop    func()
+	heard   atomic.Int64 // see Heard
 }
+
+// Heard is how many messages the edge had from NATS, without the announcements of edges, which come all the time.
+func (n *Node) Heard() int { return int(n.heard.Load()) }
 
 // Open lets everybody do everything.
 func Open() map[string]edge.Namespace {
@@ -127,6 +132,7 @@ func Start(t testing.TB, o Options) *Node {
 	running.Go(func() {
 		b.Run(ctx, func(m *bus.Message) {
 			if !n.Others.Handle(m) {
+				n.heard.Add(1)
 				n.Edge.Handle(m)
 			}
 		})
