@@ -153,6 +153,58 @@ func TestEdgesThatDie(t *testing.T) {
 	}
 }
 
+// An edge that comes back asks an instance for its sockets, whether it has them still or took them for disconnected.
+func TestAnEdgeComesBack(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("chat")
+	chat := io.Of("/chat", backend.Owned())
+	events := make(chan string, 10)
+	chat.OnConnection(func(so *backend.Socket) { events <- "connected" })
+	chat.OnDisconnect(func(so *backend.Socket, reason string) { events <- reason })
+	chat.On("n", func(n int) { events <- fmt.Sprint(n) })
+	s.start(io)
+	nc := s.connection()
+	edge := &fakeEdge{t, nc, "comeback"}
+	edge.say("hello")
+	id := edge.connect("aaaaaaaaaaaaaaaaaaaa")
+	own := "sio.chat.own." + io.Instance()
+	body := fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{},"takeover":{"from":%q,"rev":0,"rooms":[],"data":{}}}]`, id, io.Instance())
+	claim := func() {
+		t.Helper()
+		sub, err := nc.SubscribeSync("sio.chat.ack." + id + ".connect")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+		if err := nc.PublishRequest(own+".connect", "sio.chat.ack."+id+".connect", body); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("Sio-Owner") != io.Instance() {
+			t.Fatalf("the answer is %+v, %v", m, err)
+		}
+		_ = nc.PublishRequest(own+".n", "sio.chat.emit.socket."+id, []byte(`["n",7]`))
+	}
+	hears := func(want string) {
+		t.Helper()
+		select {
+		case got := <-events:
+			if got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no %s", want)
+		}
+	}
+	hears("connected")
+	claim() // it has it still
+	hears("7")
+	hears("transport close") // the edge is silent
+	claim()
+	hears("connected")
+	hears("7")
+}
+
 // A claim that comes too late is answered: the instance hears that the socket is not its own.
 func TestAClaimThatComesTooLate(t *testing.T) {
 	s := begin(t)

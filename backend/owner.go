@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -181,6 +182,9 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		s.claiming.RUnlock()
 		s.answerAgain(m)
 		return
+	}
+	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
+		s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
 	}
 	news := so == nil
 	if news {

@@ -253,6 +253,7 @@ func (e *Edge) orphan(i *instance, dead bool) {
 			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged)
 		}
 	}
+	e.giveUpFormer(i, dead)
 	if len(routes) > 0 {
 		e.log.Info("sockets look for another instance", "group", i.group, "instance", i.name, "dead", dead, "sockets", len(routes))
 	}

@@ -71,6 +71,25 @@ func (e *Edge) seek(routes []*route, from string, anew bool) {
 	}
 }
 
+// giveUpFormer asks the group about those whom an instance that is no more was to claim anew. It runs on the bus's worker.
+func (e *Edge) giveUpFormer(i *instance, dead bool) {
+	e.owners.mu.Lock()
+	var waiting []*search
+	for _, s := range e.owners.searches {
+		if s.anew && s.group == i.group && s.from == i.name {
+			s.anew, s.asked = false, time.Now()
+			waiting = append(waiting, s)
+		}
+	}
+	e.owners.mu.Unlock()
+	for _, s := range waiting {
+		if dead {
+			e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, reasonOwnerChanged)
+		}
+		e.askTakeover(s)
+	}
+}
+
 // seekAgain asks once more for those whom nobody has taken over. Needs owners.mu.
 func (e *Edge) seekAgain(now time.Time) {
 	for id, s := range e.owners.searches {
