@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ type fence struct {
 	confirmed    atomic.Pointer[time.Time] // when the last beat was said that NATS has confirmed; nil before Start
 	disconnected atomic.Pointer[time.Time] // since when there is no connection to NATS; nil if there is one
 	stop         chan struct{}             // closed when the instance beats no more
+	mu           sync.Mutex                // held while the instance gives up what it owns and takes a new name
 }
 
 // When this instance must fear that others own its sockets: edges give it up three and a half seconds after the last beat
@@ -42,9 +44,15 @@ func (s *Service) lookAtConnection(before time.Time) {
 
 // mayFence gives up all owned sockets if the edges must have given up this instance, and goes on under a new name: its
 // old one is dead for them.
+//
+// It is called by the goroutine that beats and by the one that watches, maybe at the same moment when a stopped process goes on.
+// The second finds nothing that is owned under the new name. (If both took a new name, both would subscribe the newer one, and
+// every event would come twice.)
 func (s *Service) mayFence() {
+	s.fence.mu.Lock()
+	defer s.fence.mu.Unlock()
 	s.claiming.Lock()
-	if !s.fenced() || s.owners.count() == 0 || s.state.Load() != running {
+	if !s.fenced() || !s.owners.has(s.Instance()) || s.state.Load() != running {
 		s.claiming.Unlock()
 		return
 	}

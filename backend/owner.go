@@ -142,6 +142,18 @@ func (os *owners) count() int {
 	return len(os.byID)
 }
 
+// has tells whether a socket is owned under an instance's name.
+func (os *owners) has(instance string) bool {
+	os.mu.Lock()
+	defer os.mu.Unlock()
+	for _, so := range os.byID {
+		if so.own.instance == instance {
+			return true
+		}
+	}
+	return false
+}
+
 // all are the owned sockets, in no order.
 func (os *owners) all() []*Socket {
 	os.mu.Lock()

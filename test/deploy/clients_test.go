@@ -137,6 +137,7 @@ type crowd struct {
 	all     []*client
 	running sync.WaitGroup
 	once    sync.Once
+	told    bool // how a client's event was handled twice
 }
 
 func gather(t *testing.T, edges []string) *crowd {

@@ -52,6 +52,10 @@ func (c *crowd) count(j *journal) (sum tally) {
 				sum.doubled++
 			}
 		}
+		if sum.doubled > 0 && !c.told {
+			c.told = true
+			c.t.Logf("client %s was handled twice: %+v", one.name, entries[len(entries)-8:])
+		}
 		sum.sent += one.sent
 		sum.unanswered += len(one.waiting)
 		sum.late += one.late
