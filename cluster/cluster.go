@@ -45,7 +45,7 @@ type Settings struct {
 	Sockets func() int      // how many sockets this edge has
 	Version string          // of the program
 	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
-	Missed  func()          // services may have been told that this edge is gone, and it is not; must not wait; nil: nothing
+	Missed  func(told bool) // services may have taken this edge for dead, or were told so, and it is not; must not wait; nil: nothing
 	Bus     *bus.Bus
 	Log     *slog.Logger
 }
@@ -190,7 +190,7 @@ func (c *Cluster) hearSelf(word string, a msg.EdgeAnnouncement, now time.Time) {
 	}
 	if c.set.Missed != nil && now.Sub(c.missed) > msg.DeadAfter { // both ways to learn it come together
 		c.missed = now
-		c.set.Missed()
+		c.set.Missed(word == subjects.WordGone)
 	}
 }
 

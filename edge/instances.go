@@ -62,6 +62,7 @@ type owners struct {
 	again     []*socket            // guarded by mu: whose admission an instance on its way out did not want to decide
 	shaky     time.Time            // guarded by mu: until then requests are asked again, see shakyFor
 	asked     time.Time            // guarded by mu: when that was done last
+	anew      time.Time            // guarded by mu: when owners were asked last to claim their sockets anew
 }
 
 func newOwners() *owners {
@@ -261,11 +262,13 @@ func (e *Edge) orphan(i *instance, dead bool) {
 }
 
 // Missed says that services may have taken this edge for dead, and with it the sockets that they owned: somebody must own
-// them anew. It never waits.
-func (e *Edge) Missed() {
+// them anew. told says that somebody told them so; else the edge may have found out by itself just before. It never waits.
+func (e *Edge) Missed(told bool) {
 	e.owners.mu.Lock()
 	defer e.owners.mu.Unlock()
-	e.claimAnew()
+	if now := time.Now(); told || now.Sub(e.owners.anew) > msg.DeadAfter {
+		e.claimAnew(now)
+	}
 }
 
 // Why an instance is told that a socket is not, or no longer, its own.
@@ -298,7 +301,7 @@ func (e *Edge) Attend(ctx context.Context) {
 		online = e.bus.Connected()
 		e.owners.mu.Lock()
 		if online && now.Sub(spoke) >= estrangedAfter {
-			e.claimAnew()
+			e.claimAnew(now)
 		}
 		if online {
 			spoke = now
@@ -314,7 +317,8 @@ func (e *Edge) Attend(ctx context.Context) {
 
 // claimAnew asks the owners of all sockets to say once more that they are: they may have ended them, and what comes for
 // those would get lost. Needs owners.mu.
-func (e *Edge) claimAnew() {
+func (e *Edge) claimAnew(now time.Time) {
+	e.owners.anew = now
 	for _, i := range e.owners.instances {
 		if i.state == leaving {
 			continue // they go to others anyway
