@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"partyline/cluster"
 	"partyline/edge/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
@@ -100,12 +102,17 @@ func (s *stage) announce(id, address string) {
 	if s.o.Secret != "" {
 		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id, "beat", m.Data)}
 	}
-	if err := s.nc.PublishMsg(m); err != nil {
-		s.t.Fatal(err)
-	}
-	for _, n := range s.nodes {
-		s.knows(n, id)
-	}
+	edgetest.Eventually(s.t, "all edges have heard it", func() bool {
+		if err := s.nc.PublishMsg(m); err != nil { // again and again: an edge that has just begun may not hear the first
+			s.t.Fatal(err)
+		}
+		for _, n := range s.nodes {
+			if !slices.ContainsFunc(n.Others.Members(), func(m cluster.Member) bool { return m.ID == id }) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // polling is the path of a request of a polling session; sid may be "".
