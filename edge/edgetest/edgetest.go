@@ -184,6 +184,9 @@ func (n *Node) Stop() { n.stop() }
 func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
+	held := make(chan struct{}) // and hears what it subscribed since it first was
+	n.Bus.WhenHeld(func() { close(held) })
+	<-held
 	return n
 }
 
