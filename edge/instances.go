@@ -38,16 +38,13 @@ const (
 
 // instance is a running copy of a service that owns sockets of this edge. It is known from its first claim on.
 type instance struct {
-	group, name string               // static
-	state       instanceState        // guarded by owners.mu
-	routes      map[*route]struct{}  // guarded by owners.mu
-	namespaces  map[*namespace]token // guarded by owners.mu: in which it has owned anything
-	doubted     time.Time            // guarded by owners.mu: since when it is doubtful
-	pinged      time.Time            // guarded by owners.mu
+	group, name string                // static
+	state       instanceState         // guarded by owners.mu
+	routes      map[*route]struct{}   // guarded by owners.mu
+	namespaces  map[*namespace]string // guarded by owners.mu: in which it has owned anything, with their tokens
+	doubted     time.Time             // guarded by owners.mu: since when it is doubtful
+	pinged      time.Time             // guarded by owners.mu
 }
-
-// token is a namespace as in subjects.
-type token = string
 
 // key tells instances apart. The group is part of it because NATS permissions are given by groups: nobody else can beat or
 // leave in its name.
@@ -79,7 +76,7 @@ func (o *owners) claim(r *route, group, name string) bool {
 	if known := o.instances[i.key()]; known != nil {
 		i = known
 	} else {
-		i.routes, i.namespaces = make(map[*route]struct{}), make(map[*namespace]token)
+		i.routes, i.namespaces = make(map[*route]struct{}), make(map[*namespace]string)
 		o.instances[i.key()] = i
 		o.live.Heard(i.key(), time.Now())
 	}
@@ -369,7 +366,7 @@ func (e *Edge) attend(now time.Time) {
 	o.again = nil
 }
 
-// isGroup and its like judge the headers of a claim.
+// claimOf is who claims a socket by the headers of an answer, "" for nobody; ok is false for headers that are no claim.
 func claimOf(h bus.Header) (group, owner string, ok bool) {
 	group, owner = h.Get(msg.HeaderGroup), h.Get(msg.HeaderOwner)
 	ok = (group != "" || owner == "") && (group == "" || subjects.IsToken(group)) && (owner == "" || subjects.IsToken(owner))

@@ -83,9 +83,7 @@ func (r *route) hold() {
 func (e *Edge) release(r *route, to string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.to != to {
-		r.to = to
-	}
+	r.to = to
 	if !r.holding {
 		return
 	}
