@@ -30,7 +30,7 @@ func connect(t *testing.T, url string, heard func(*Message), options ...Option) 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if heard != nil {
-		running.Go(func() { b.Run(ctx, heard) })
+		running.Go(func() { b.Run(ctx, heard, func() {}) })
 	}
 	t.Cleanup(func() {
 		closing, stop := context.WithTimeout(context.Background(), 5*time.Second)
@@ -230,7 +230,7 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 	eventually(t, "the bus says so", func() bool { return strings.Contains(strings.Join(b.Ready(), " "), "dropped") })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { b.Run(ctx, func(*Message) {}) })
+	running.Go(func() { b.Run(ctx, func(*Message) {}, func() {}) })
 	eventually(t, "the bus is ready again", func() bool { return len(b.Ready()) == 0 })
 	cancel()
 	running.Wait()

@@ -42,19 +42,21 @@ func (m *Message) NoResponders() bool {
 	return len(m.Data) == 0 && m.Header != nil && m.Header.Get("Status") == "503"
 }
 
-// Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. handle must never
-// wait for NATS: while it runs, messages pile up in the channel. The message is handle's for the call, its Data for ever.
-func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
-	var m Message
+// maxBatch is how many messages Run hands on before it calls pause, though more wait.
+const maxBatch = 256
+
+// Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. Whenever nothing
+// more waits, and every so often when much does, it calls pause: handle may leave what costs less for several messages
+// together until then. Neither may ever wait for NATS: while they run, messages pile up in the channel. The message is
+// handle's for the call, its strings and Data for ever.
+func (b *Bus) Run(ctx context.Context, handle func(*Message), pause func()) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case raw := <-b.channel:
-			m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
-			b.stats.received.Inc()
-			b.stats.receivedBytes.Add(len(raw.Data))
-			handle(&m)
+			b.batch(raw, handle)
+			pause()
 			if b.overflowed.Load() && len(b.channel) == 0 {
 				b.overflowed.Store(false)
 				b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
@@ -62,6 +64,31 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message)) {
 		}
 	}
 }
+
+// batch hands on a message and those behind it.
+func (b *Bus) batch(raw *nats.Msg, handle func(*Message)) {
+	var m Message
+	messages, size := 0, 0
+	for more := true; more; {
+		m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
+		messages++
+		size += len(raw.Data)
+		handle(&m)
+		if messages == maxBatch {
+			break
+		}
+		select {
+		case raw = <-b.channel:
+		default:
+			more = false
+		}
+	}
+	b.stats.received.Add(messages)
+	b.stats.receivedBytes.Add(size)
+}
+
+// Lagging says whether many messages wait for Run: a quarter of what may.
+func (b *Bus) Lagging() bool { return len(b.channel) > cap(b.channel)/4 }
 
 // Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
 // It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).

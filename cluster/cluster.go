@@ -3,7 +3,7 @@
 // others tells everybody. Since they know each other's addresses, they also pass on what clients send to the wrong one of
 // them: Forwarder.
 //
-// Down: bus.Run → Cluster.Handle → the list. Up: Run, once a second → bus.Publish. A request of a client: Forwarder →
+// Down: edge.Listen → Cluster.Handle → the list. Up: Run, once a second → bus.Publish. A request of a client: Forwarder →
 // the engine of this edge, or of the one whose id its sid begins with.
 package cluster
 

@@ -63,6 +63,12 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 	return x
 }
 
+// handle takes a message, with nothing behind it.
+func (b *bench) handle(m *bus.Message) {
+	b.edge.handle(m)
+	b.edge.flush()
+}
+
 var openRoom = Namespace{Connect: ConnectOpen, AutoJoin: []string{"room"}, Relay: []Relay{{Event: "message", To: ToRooms}}}
 
 func TestEventUpDoesNotAllocate(t *testing.T) {
@@ -87,8 +93,8 @@ func TestDeliveryAllocatesOneFrame(t *testing.T) {
 	m := &bus.Message{
 		Subject: "sio.chat.emit.room.room", Data: []byte(`["message","` + strings.Repeat("x", 100) + `"]`),
 	}
-	x.edge.Handle(m) // the queues' first slices
-	allocs := testing.AllocsPerRun(200, func() { x.edge.Handle(m) })
+	x.handle(m) // the queues' first slices
+	allocs := testing.AllocsPerRun(200, func() { x.handle(m) })
 	if allocs > 3 { // the frame and its bytes, however many receivers; queues that a slow writer leaves grow
 		t.Errorf("a delivery to %d sockets costs %v allocations", sockets, allocs)
 	}
@@ -115,6 +121,6 @@ func BenchmarkDelivery(b *testing.B) {
 				time.Sleep(time.Millisecond)
 			}
 		}
-		x.edge.Handle(m)
+		x.handle(m)
 	}
 }

@@ -67,17 +67,17 @@ func TestAsksAreBounded(t *testing.T) {
 	answers := x.inbox(t)
 	socket := "socket." + x.connections[0].sockets[0].id
 	x.edge.stats.acksAwaited.Add(maxAsked - 1)
-	x.edge.Handle(ask("all"))
+	x.handle(ask("all"))
 	answers.fails("too many asks under way")
-	x.edge.Handle(ask("room.nobody")) // costs nothing
+	x.handle(ask("room.nobody")) // costs nothing
 	if m := answers.next(); m.Header.Get("Sio-Expect") != "0" {
 		t.Errorf("answered %q %v", m.Data, m.Header)
 	}
-	x.edge.Handle(ask(socket, "Sio-Timeout", "1"))
-	x.edge.Handle(ask(socket))
+	x.handle(ask(socket, "Sio-Timeout", "1"))
+	x.handle(ask(socket))
 	answers.fails("too many asks under way")
 	answers.fails("no answer")
-	x.edge.Handle(ask(socket, "Sio-Timeout", "1")) // there is room again
+	x.handle(ask(socket, "Sio-Timeout", "1")) // there is room again
 	answers.fails("no answer")
 	if n := x.edge.stats.asksRefused.Value(); n != 2 {
 		t.Errorf("%d asks count as refused", n)
@@ -91,12 +91,12 @@ func TestInquiriesAreBounded(t *testing.T) {
 	x.edge.mu.Lock()
 	x.edge.inquiries, x.edge.inquired = []*inquiry{{}}, maxInquired-inquiryWeight
 	x.edge.mu.Unlock()
-	x.edge.Handle(fetch)
+	x.handle(fetch)
 	answers.fails("too many questions under way")
 	x.edge.mu.Lock()
 	x.edge.inquiries = nil // alone it may be as large as it likes
 	x.edge.mu.Unlock()
-	x.edge.Handle(fetch)
+	x.handle(fetch)
 	if m := answers.next(); len(m.Header) > 0 || len(m.Data) < 100 {
 		t.Errorf("answered %q %v", m.Data, m.Header)
 	}
@@ -119,8 +119,8 @@ func TestAsksInChunks(t *testing.T) {
 			}
 		}
 	}
-	x.edge.Handle(ask("all", "Sio-Timeout", "600000"))
-	x.edge.Handle(ask("all", "Sio-Timeout", "1"))
+	x.handle(ask("all", "Sio-Timeout", "600000"))
+	x.handle(ask("all", "Sio-Timeout", "1"))
 	expect := fmt.Sprint(sockets)
 	for range 2 {
 		if m := answers.next(); m.Header.Get("Sio-Expect") != expect {
@@ -136,7 +136,7 @@ func TestAsksInChunks(t *testing.T) {
 	take(sockets-1, "")
 	first := x.connections[0].sockets[0]
 	for range 2*askChunk + 1 {
-		x.edge.Handle(ask("socket." + first.id))
+		x.handle(ask("socket." + first.id))
 	}
 	first.conn.Message([]byte(`1/chat,`), false)
 	seen := map[bool]int{} // the long question says which socket, the others do not
@@ -183,7 +183,7 @@ func TestAskAllocates(t *testing.T) {
 	}
 	m := ask("socket." + c.sockets[0].id)
 	allocs := testing.AllocsPerRun(200, func() {
-		x.edge.Handle(m)
+		x.handle(m)
 		c.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, x.edge.lastAsk), false)
 	})
 	if allocs > 15 {

@@ -59,7 +59,8 @@ func TestABadPublishIsLoggedOnceAMinuteASubject(t *testing.T) {
 		const seconds = 150 // two minutes and a half: lines at the beginning, after one minute, after two
 		for range seconds {
 			for _, m := range bad {
-				e.Handle(m)
+				e.handle(m)
+				e.flush()
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -87,7 +88,7 @@ func TestABadPublishIsLoggedOnceAMinuteASubject(t *testing.T) {
 func TestComplaintsAboutSubjectsWithoutEndAreBounded(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
 		for i := range 5 * maxComplaints {
-			e.Handle(&bus.Message{Subject: fmt.Sprintf("sio.chat.join.room.%d", i), Data: []byte(`{}`)})
+			e.handle(&bus.Message{Subject: fmt.Sprintf("sio.chat.join.room.%d", i), Data: []byte(`{}`)})
 			if i%100 == 0 {
 				time.Sleep(time.Second)
 			}
@@ -107,7 +108,7 @@ func TestComplaintsAboutSubjectsWithoutEndAreBounded(t *testing.T) {
 func TestNoServiceForWhoHasGoneIsNoComplaint(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
 		nobodyThere := bus.Header{"Status": {"503"}}
-		e.Handle(&bus.Message{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Header: nobodyThere})
+		e.handle(&bus.Message{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Header: nobodyThere})
 		if n, late := e.stats.noResponders.Value(), e.stats.dropped[dropLateAnswer].Value(); n != 1 || late != 0 {
 			t.Errorf("%d publishes without a subscriber and %d late answers are counted, want 1 and 0", n, late)
 		}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"unsafe"
 
@@ -12,11 +13,34 @@ import (
 	"partyline/wire/sio"
 )
 
-// Handle takes one message from NATS. It never waits, and is called on one goroutine only.
-func (e *Edge) Handle(m *bus.Message) {
+// Listen takes what comes from NATS until ctx ends. It is called once, and everything that comes down is done on its
+// goroutine. others may take a message away before the edge sees it; nil: nobody does.
+func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
+	e.bus.Run(ctx, func(m *bus.Message) {
+		if others == nil || !others(m) {
+			e.handle(m)
+		}
+	}, e.flush)
+	e.round.Close()
+}
+
+// handle takes one message from NATS. It never waits, and is called on one goroutine only. What it sends to clients may
+// stay with it until flush.
+func (e *Edge) handle(m *bus.Message) {
+	if e.run.goesOn(m) {
+		e.handleEvent(m, &e.run.subject)
+		return
+	}
 	sub, ok := e.prefix.Parse(m.Subject)
 	if !ok {
 		e.drop(m, dropBadSubject, nil)
+		return
+	}
+	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
+		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)
+	e.endRun()
+	if isEvent {
+		e.handleEvent(m, &sub)
 		return
 	}
 	switch {
@@ -33,6 +57,12 @@ func (e *Edge) Handle(m *bus.Message) {
 	}
 }
 
+// flush sends what handle has left.
+func (e *Edge) flush() {
+	e.endRun()
+	e.round.Flush(e.bus.Lagging)
+}
+
 // noResponders is told by NATS that nobody subscribes to what was published for a socket, which is its reply subject.
 func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.stats.noResponders.Inc()
@@ -42,11 +72,9 @@ func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.doubt(s)
 }
 
-// handleCommand acts on a verb with a target.
+// handleCommand acts on a verb with a target that is no event's.
 func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 	switch {
-	case sub.Verb == subjects.VerbEmit, sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket:
-		e.handleEvent(m, sub)
 	case sub.Verb == subjects.VerbJoin, sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect:
 		e.handleChange(m, sub)
 	case sub.Verb == subjects.VerbAsk:
@@ -55,33 +83,6 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.handleInquiry(m, sub)
 	default:
 		e.drop(m, dropUnknownVerb, nil)
-	}
-}
-
-// handleEvent delivers an event to the sockets of its target.
-func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
-	ns, receivers, ok := e.receivers(m, sub)
-	if !ok {
-		e.stats.unwanted.Inc()
-		e.stats.discardedBytes.Add(len(m.Data))
-		return
-	}
-	text, attachments, err := e.content(m, true)
-	if err != nil {
-		e.drop(m, dropBadBody, err)
-		return
-	}
-	var except *socket
-	if sub.Verb == subjects.VerbBroadcast {
-		except = e.sender(m.Reply, sub.Namespace)
-	}
-	p := parcel{
-		kind: sio.Event, namespace: ns.name, body: text, attachments: attachments, options: options(m.Header), sent: &e.stats.eventsOut,
-	}
-	for _, s := range receivers {
-		if s != except {
-			e.hand(m, s, &p)
-		}
 	}
 }
 

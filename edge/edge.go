@@ -2,8 +2,8 @@
 // of it in terms of publishes on NATS subjects (docs/subjects.md).
 //
 // Up: connection.Message → sio.Parse → the event's subject → bus.Publish, on the goroutine that reads from the client.
-// Down: bus.Run → Edge.Handle → the room's members → one engine.Frame → each session's queue, on the one goroutine that
-// reads from NATS. That goroutine never waits: whatever needs an answer from NATS is left to the bus's worker.
+// Down: bus.Run → Edge.Listen → the room's members → one engine.Frame → each session's queue, on the one goroutine that
+// reads from NATS, which writes to the clients when nothing more waits. That goroutine never waits: whatever needs an answer from NATS is left to the bus's worker.
 package edge
 
 import (
@@ -55,8 +55,10 @@ type Edge struct {
 
 	owners *owners // has a lock of its own, which may be taken while mu is held
 
-	name       []byte // owned by the goroutine of Handle: scratch for event names
-	lastAsk    uint64 // owned by the goroutine of Handle: the ack id of the latest ask
+	name       []byte        // owned by the goroutine of Listen: scratch for event names
+	lastAsk    uint64        // owned by the goroutine of Listen: the ack id of the latest ask
+	run        run           // owned by the goroutine of Listen
+	round      *engine.Round // owned by the goroutine of Listen
 	complaints complaints
 	stats      stats
 }
@@ -82,7 +84,7 @@ type stats struct {
 	acksPassed, acksExpired    tally.Counter
 }
 
-// New makes an edge. Its Handle must be given to bus.Run, its Accept to the engine.
+// New makes an edge. Its Listen must be called, its Accept given to the engine.
 func New(set Settings) *Edge {
 	if set.QueueBytes == 0 {
 		set.QueueBytes = engine.DefaultQueueBytes
@@ -91,6 +93,7 @@ func New(set Settings) *Edge {
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
+		round: engine.NewRound(),
 	}
 	e.complaints.log = set.Log
 	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))

@@ -30,13 +30,19 @@ type parcel struct {
 	failed [dialects]bool          // it cannot be sent in that dialect
 }
 
-// hand delivers a parcel to a socket. A form of it that cannot be sent at all is dropped like any other publish that
-// cannot be right: larger than a session's whole queue, it could reach nobody, however idle, and would close every session
-// that it is for. It is only called on the goroutine of Handle.
+// hand delivers a parcel to a socket. It is only called on the goroutine of handle.
 func (e *Edge) hand(m *bus.Message, s *socket, p *parcel) {
-	d := s.conn.dialect
+	if frame := e.encode(m, p, s.conn.dialect); frame != nil {
+		e.deliver(s, frame)
+	}
+}
+
+// encode is the parcel of a message in a dialect. A form of it that cannot be sent at all is dropped like any other
+// publish that cannot be right, and nil: larger than a session's whole queue, it could reach nobody, however idle, and
+// would close every session that it is for.
+func (e *Edge) encode(m *bus.Message, p *parcel, d dialect) *engine.Frame {
 	if p.failed[d] {
-		return
+		return nil
 	}
 	frame, err := p.encoded(d, e.set.QueueBytes)
 	if err != nil {
@@ -44,13 +50,13 @@ func (e *Edge) hand(m *bus.Message, s *socket, p *parcel) {
 			e.drop(m, dropBadBody, err)
 		}
 		p.failed[d] = true
-		return
+		return nil
 	}
 	if p.sent != nil {
 		p.sent.Inc()
 		p.sent = nil
 	}
-	e.deliver(s, frame)
+	return frame
 }
 
 // frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.

@@ -63,11 +63,11 @@ func (e *Edge) address(dst []byte, s *socket) []byte {
 }
 
 // deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called on the goroutine
-// of Handle, so that frames keep their order. It returns what became of the frame: queued also while it waits.
+// of handle, so that frames keep their order. It returns what became of the frame: queued also while it waits.
 func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
-	e.stats.deliveries.Inc()
 	if s.state.Load() == live {
-		sent := s.conn.session.Send(f)
+		e.stats.deliveries.Add(f.Messages())
+		sent := e.round.Send(s.conn.session, f)
 		if sent == engine.Dropped {
 			e.stats.volatileDropped.Inc()
 		}
@@ -77,8 +77,10 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
 	defer e.mu.Unlock()
 	switch s.state.Load() {
 	case live:
-		return s.conn.session.Send(f)
+		e.stats.deliveries.Add(f.Messages())
+		return e.round.Send(s.conn.session, f)
 	case admitting:
+		e.stats.deliveries.Add(f.Messages())
 		if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
 			if !s.conn.closed {
 				session := s.conn.session
@@ -95,7 +97,7 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
 	return engine.Gone
 }
 
-// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Handle.
+// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Listen.
 func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
 
 // goLive tells the client that it is connected, hands over what waited, and lets the rest through. It runs once the

@@ -27,6 +27,8 @@ type Frame struct {
 	attachments [][]byte  // static
 	volatile    bool      // static
 	plain       bool      // static: never compress
+	packets     int       // static: how many count in a queue; 0 for control frames
+	parts       []*Frame  // static: of which a joined frame consists; nil for others
 	once        sync.Once // guards polling
 	polling     []byte    // the packets as a polling payload, made when the first polling session needs it
 }
@@ -40,7 +42,7 @@ type Options struct {
 // NewMessage makes a message out of the Socket.IO packet head+body and its attachments. head and body are copied; the
 // attachments are not and must not change as long as the frame lives.
 func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
-	f := &Frame{attachments: attachments, volatile: o.Volatile, plain: o.NoCompression}
+	f := &Frame{attachments: attachments, volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 	text := 1 + len(head) + len(body)
 	size := wsHeadSize(text) + text
 	for _, a := range attachments {
@@ -65,8 +67,28 @@ func NewBinaryMessage(data []byte, o Options) *Frame {
 	start := len(b)
 	b = append(b, data...)
 	return &Frame{
-		ws: b, text: b[:0], attachments: [][]byte{b[start:]}, volatile: o.Volatile, plain: o.NoCompression,
+		ws: b, text: b[:0], attachments: [][]byte{b[start:]}, volatile: o.Volatile, plain: o.NoCompression, packets: 1,
 	}
+}
+
+// Join makes one frame of several messages, of which none may be volatile: a room that is sent them one behind the other
+// costs each of its members one place in a queue and one write (2.5 million deliveries/s instead of 0.3 million where
+// the writes cost nothing).
+func Join(parts []*Frame) *Frame {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	f, size := &Frame{parts: parts, plain: true}, 0
+	for _, p := range parts {
+		size += len(p.ws)
+		f.packets += p.packets
+		f.plain = f.plain && p.plain
+	}
+	f.ws = make([]byte, 0, size)
+	for _, p := range parts {
+		f.ws = append(f.ws, p.ws...)
+	}
+	return f
 }
 
 // newPacket makes a frame of any other Engine.IO packet from its text form.
@@ -74,18 +96,30 @@ func newPacket(text string) *Frame {
 	b := appendWSHead(make([]byte, 0, 4+len(text)), wsText, len(text))
 	start := len(b)
 	b = append(b, text...)
-	return &Frame{ws: b, text: b[start:]}
+	return &Frame{ws: b, text: b[start:], packets: 1}
 }
 
 // Size is what the frame counts in a queue, in bytes.
 func (f *Frame) Size() int { return len(f.ws) }
 
+// Messages is how many messages the frame is.
+func (f *Frame) Messages() int { return f.packets }
+
 // payload is the frame as packets of a polling reply.
 func (f *Frame) payload() []byte {
-	if len(f.attachments) == 0 {
+	if len(f.attachments) == 0 && f.parts == nil {
 		return f.text
 	}
 	f.once.Do(func() {
+		for i, p := range f.parts {
+			if i > 0 {
+				f.polling = append(f.polling, eio.Separator)
+			}
+			f.polling = append(f.polling, p.payload()...)
+		}
+		if f.parts != nil {
+			return
+		}
 		size := len(f.text)
 		for _, a := range f.attachments {
 			size += 2 + base64.StdEncoding.EncodedLen(len(a))

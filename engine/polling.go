@@ -71,7 +71,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	var frames []*Frame
 	if !p.replaced {
-		frames = s.take()
+		frames, _ = s.take() // of a polling session nothing is written in part
 	}
 	if s.poll == p {
 		s.poll = nil
@@ -111,7 +111,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	pooled := payloads.Get().(*[]byte)
 	body, compress := (*pooled)[:0], false
 	for _, f := range frames {
-		if f.text == nil {
+		if f.packets == 0 { // a control frame of WebSocket
 			continue
 		}
 		if len(body) > 0 {

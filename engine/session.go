@@ -45,21 +45,24 @@ type Session struct {
 
 	in sync.Mutex // held while packets of the client are processed, so that a POST and a new WebSocket do not overlap
 
-	mu         sync.Mutex
-	state      state       // guarded by mu
-	queue      []*Frame    // guarded by mu: what waits to be sent
-	spare      []*Frame    // guarded by mu: an empty slice for the next queue
-	queued     int         // guarded by mu: bytes of queue and of what is being written
-	conn       *wsConn     // guarded by mu: nil while the transport is polling
-	writer     func()      // guarded by mu: write, for conn
-	writing    bool        // guarded by mu: a goroutine writes to conn
-	readerDone bool        // guarded by mu: nobody reads conn any more
-	poll       *poll       // guarded by mu: the request that waits for something to send
-	posting    bool        // guarded by mu: a request brings packets
-	upgrade    *upgrade    // guarded by mu: the WebSocket that wants to take over
-	timer      *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
-	pinged     bool        // guarded by mu: waiting for a pong
-	refreshed  bool        // guarded by mu: the wait for the pong was prolonged once
+	mu            sync.Mutex
+	state         state       // guarded by mu
+	queue         []*Frame    // guarded by mu: what waits to be sent
+	spare         []*Frame    // guarded by mu: an empty slice for the next queue
+	queued        int         // guarded by mu: bytes of queue and of what is being written
+	queuedPackets int         // guarded by mu: packets of the same
+	written       int         // guarded by mu: bytes of the first frame of queue that the client has already
+	conn          *wsConn     // guarded by mu: nil while the transport is polling
+	writer        func()      // guarded by mu: write, for conn
+	writing       bool        // guarded by mu: a goroutine writes to conn
+	dirty         bool        // guarded by mu: a Round will write what is in queue
+	readerDone    bool        // guarded by mu: nobody reads conn any more
+	poll          *poll       // guarded by mu: the request that waits for something to send
+	posting       bool        // guarded by mu: a request brings packets
+	upgrade       *upgrade    // guarded by mu: the WebSocket that wants to take over
+	timer         *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
+	pinged        bool        // guarded by mu: waiting for a pong
+	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -90,14 +93,22 @@ func (s *Session) Send(f *Frame) Sent {
 	if f.volatile && !s.idle() {
 		return Dropped
 	}
-	if s.queued+f.Size() > s.server.queueBytes || len(s.queue) >= s.server.queuePackets {
-		// The receiver must not be called from here: the caller may hold locks that Closed wants.
-		s.server.running.Go(func() { s.fail(QueueOverflow) })
+	if s.full(f) {
+		s.overflow()
 		return Overflow
 	}
 	s.enqueue(f)
 	return Queued
 }
+
+// full says whether a frame has no place in the queue. Needs mu.
+func (s *Session) full(f *Frame) bool {
+	return s.queued+f.Size() > s.server.queueBytes || s.queuedPackets+f.packets > s.server.queuePackets
+}
+
+// overflow ends the session. The receiver must not be called from here: the caller may hold locks that Closed wants.
+// Needs mu.
+func (s *Session) overflow() { s.server.running.Go(func() { s.fail(QueueOverflow) }) }
 
 // Waiting is how many bytes are queued or being written.
 func (s *Session) Waiting() int {
@@ -114,14 +125,20 @@ func (s *Session) idle() bool {
 	return s.poll != nil && len(s.queue) == 0
 }
 
-// enqueue needs mu.
+// enqueue queues a frame and sees to it that it is sent. Needs mu.
 func (s *Session) enqueue(f *Frame) {
+	s.push(f)
+	s.flush()
+}
+
+// push queues a frame. Needs mu.
+func (s *Session) push(f *Frame) {
 	if s.queue == nil {
 		s.queue, s.spare = s.spare, nil
 	}
 	s.queue = append(s.queue, f)
 	s.queued += f.Size()
-	s.flush()
+	s.queuedPackets += f.packets
 }
 
 // flush sees to it that the queue is being sent. Needs mu.
@@ -145,17 +162,31 @@ func (s *Session) attach(conn *wsConn) {
 	s.writer = func() { s.write(conn) }
 }
 
-// take empties the queue; the bytes count until released. Needs mu.
-func (s *Session) take() []*Frame {
-	frames := s.queue
-	s.queue = nil
-	return frames
+// take empties the queue; the bytes count until released. written is how many bytes of the first frame the client has.
+// Needs mu.
+func (s *Session) take() (frames []*Frame, written int) {
+	frames, written = s.queue, s.written
+	s.queue, s.written = nil, 0
+	return frames, written
+}
+
+// discard empties the queue, except for a frame of which the client has a part: what follows would be read as the rest of
+// that. Needs mu.
+func (s *Session) discard() {
+	first := min(s.written, 1)
+	for _, f := range s.queue[first:] {
+		s.queued -= f.Size()
+		s.queuedPackets -= f.packets
+	}
+	clear(s.queue[first:])
+	s.queue = s.queue[:first]
 }
 
 // release gives back what take took, once it is written. Needs mu.
 func (s *Session) release(frames []*Frame) {
 	for _, f := range frames {
 		s.queued -= f.Size()
+		s.queuedPackets -= f.packets
 	}
 	clear(frames)
 	if s.spare == nil && cap(frames) <= keptQueue {
@@ -168,7 +199,7 @@ func (s *Session) write(conn *wsConn) {
 	defer s.server.running.Done()
 	for {
 		s.mu.Lock()
-		frames := s.take()
+		frames, written := s.take()
 		if len(frames) == 0 {
 			s.writing = false
 			ending, readerDone := s.state != open, s.readerDone
@@ -182,7 +213,7 @@ func (s *Session) write(conn *wsConn) {
 			return
 		}
 		s.mu.Unlock()
-		n, err := conn.writeFrames(frames)
+		n, err := conn.writeFrames(frames, written)
 		s.server.stats.bytesOut.Add(n)
 		s.mu.Lock()
 		s.release(frames)
@@ -191,7 +222,7 @@ func (s *Session) write(conn *wsConn) {
 			// The reader of the connection sees the same, and ends the session if it is still open.
 			conn.close()
 			s.mu.Lock()
-			s.queue = nil
+			s.drop(len(s.queue))
 			s.mu.Unlock()
 		}
 	}
@@ -259,7 +290,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 		return
 	}
 	abandoned := s.retire()
-	s.release(s.take())
+	s.discard()
 	if s.conn != nil {
 		// A writer may be waiting for a client that does not read.
 		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(lastWrite))

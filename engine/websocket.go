@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -34,6 +35,7 @@ const (
 type wsConn struct {
 	ws     *websocket.Conn // read by one goroutine: the session's reader
 	raw    net.Conn
+	direct syscall.RawConn // raw, for writes that do not wait; nil where there is no such thing
 	server *Server
 
 	hurried atomic.Bool // the server is ending: no deadline may be later than the one that is set
@@ -68,6 +70,9 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Head
 	}
 	ws.SetReadLimit(int64(maxPayload))
 	c := &wsConn{ws: ws, raw: ws.NetConn(), server: s}
+	if socket, ok := c.raw.(syscall.Conn); ok && directly {
+		c.direct, _ = socket.SyscallConn() // nil with the error
+	}
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -89,16 +94,22 @@ func (c *wsConn) expectEnd(d time.Duration) {
 	}
 }
 
-// writeFrames writes all frames in as few writes as possible and returns the number of bytes.
-func (c *wsConn) writeFrames(frames []*Frame) (int, error) {
+// writeFrames writes all frames, but for the first bytes that have been written already, in as few writes as possible and
+// returns the number of bytes.
+func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
+	first := frames[0].ws[written:]
 	if len(frames) == 1 {
-		return c.raw.Write(frames[0].ws)
+		return c.raw.Write(first)
 	}
 	pooled := joinBuffers.Get().(*[]byte)
 	defer joinBuffers.Put(pooled)
 	buf, total := (*pooled)[:0], 0
-	for _, f := range frames {
-		if len(buf)+len(f.ws) > cap(buf) && len(buf) > 0 {
+	for i, f := range frames {
+		data := f.ws
+		if i == 0 {
+			data = first
+		}
+		if len(buf)+len(data) > cap(buf) && len(buf) > 0 {
 			n, err := c.raw.Write(buf)
 			total += n
 			if err != nil {
@@ -106,15 +117,15 @@ func (c *wsConn) writeFrames(frames []*Frame) (int, error) {
 			}
 			buf = buf[:0]
 		}
-		if len(f.ws) > cap(buf) {
-			n, err := c.raw.Write(f.ws)
+		if len(data) > cap(buf) {
+			n, err := c.raw.Write(data)
 			total += n
 			if err != nil {
 				return total, err
 			}
 			continue
 		}
-		buf = append(buf, f.ws...)
+		buf = append(buf, data...)
 	}
 	n, err := c.raw.Write(buf)
 	return total + n, err
@@ -378,8 +389,7 @@ func (s *Session) switchTo(u *upgrade) bool {
 		s.poll = nil
 	}
 	if s.state == closing { // closed by the server while it was polling, and nobody fetched the rest
-		s.queue = append(s.queue, closeFrame)
-		s.queued += closeFrame.Size()
+		s.push(closeFrame)
 		s.retire()
 	} else if s.pinged {
 		// The reference forgets a ping that was under way over the old transport.

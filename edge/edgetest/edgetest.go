@@ -130,11 +130,12 @@ func Start(t testing.TB, o Options) *Node {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, attentive sync.WaitGroup
 	running.Go(func() {
-		b.Run(ctx, func(m *bus.Message) {
-			if !n.Others.Handle(m) {
+		n.Edge.Listen(ctx, func(m *bus.Message) bool {
+			taken := n.Others.Handle(m)
+			if !taken {
 				n.heard.Add(1)
-				n.Edge.Handle(m)
 			}
+			return taken
 		})
 	})
 	attending, leave := context.WithCancel(context.Background())

@@ -92,13 +92,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	})
 	var reading, attending context.Context
 	reading, f.reading = context.WithCancel(context.Background())
-	f.running.Go(func() {
-		f.bus.Run(reading, func(m *bus.Message) {
-			if !f.cluster.Handle(m) {
-				f.edge.Handle(m)
-			}
-		})
-	})
+	f.running.Go(func() { f.edge.Listen(reading, f.cluster.Handle) })
 	attending, f.attending = context.WithCancel(context.Background())
 	f.attentive.Go(func() { f.cluster.Run(attending) })
 	f.attentive.Go(func() { f.edge.Attend(attending) })
