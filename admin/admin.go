@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type Options struct {
 	Ready   func() []string // reasons why no client should come now, each a sentence; nil or empty: ready
 	Edges   func() []Edge   // this edge and those that it knows; nil: none
 	Drain   Drainer         // sends the clients elsewhere; nil: the operator cannot
+	Pprof   bool            // profiles of the process as well
 	Metrics []*tally.Set    // what the packages count
 	Log     *slog.Logger    // faults while metrics are written; nil logs nothing
 }
@@ -87,6 +89,12 @@ func NewHandler(o Options) (http.Handler, error) {
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // some figures are better than none
 	}))
+	if o.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprintf(w, index, o.Version)
@@ -115,7 +123,7 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      2 * time.Minute, // a profile is taken for half a minute or more
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP

@@ -9,6 +9,21 @@ import (
 	"partyline/internal/tally"
 )
 
+// Profiles are there only for an operator who asked for them.
+func TestProfiles(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		h, err := NewHandler(Options{Pprof: wanted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/heap?debug=1", nil))
+		if got := w.Code == http.StatusOK && strings.Contains(w.Body.String(), "heap profile"); got != wanted {
+			t.Errorf("with pprof %v the heap's profile is answered with %d", wanted, w.Code)
+		}
+	}
+}
+
 func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()

@@ -72,6 +72,7 @@ func (c Config) ProxyRanges() []netip.Prefix {
 // Admin is where the operator's pages are.
 type Admin struct {
 	Listen string `koanf:"listen"` // host:port; port 0 picks a free one
+	Pprof  bool   `koanf:"pprof"`  // profiles of the running process as well
 }
 
 // Log says what is logged.

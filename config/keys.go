@@ -43,6 +43,7 @@ const namespacesEnv = "PARTYLINE_NAMESPACES"
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one."},
 	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator."},
+	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools."},
 	{"path", text, "", "Listening", "PATH", "Where clients connect."},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything."},
 	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded headers count: addresses or ranges such as 10.0.0.0/8."},

@@ -60,6 +60,7 @@ func TestOrderOfEventsAndCommands(t *testing.T) {
 	s.publish("sio.chat.emit.all", `["last"]`)
 	s.publish("sio.chat.disconnect.socket."+a.id, "")
 	s.publish("sio.chat.emit.all", `["too late"]`)
+	s.ask("sio.chat.fetch.all", "") // answered behind all of it, and before a comes again
 	a.gets(`["before"]`)
 	a.gets(`["last"]`)
 	a.Expect("41/chat,")

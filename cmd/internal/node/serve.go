@@ -55,6 +55,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 		Ready:   front.ready,
 		Edges:   front.edges,
 		Drain:   front.drain,
+		Pprof:   c.Admin.Pprof,
 		Metrics: front.metrics(),
 		Log:     log,
 	})
