@@ -24,5 +24,19 @@ func (w *directWriter) write(fd uintptr) bool {
 	}
 }
 
-// directly says whether connections can be written to without waiting.
+// readNow reads what is there; n is below 0 when nothing is, and 0 at the end.
+func readNow(fd uintptr, p []byte) (n int, err error) {
+	for {
+		n, err = syscall.Read(int(fd), p)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			return -1, nil
+		}
+		return n, err
+	}
+}
+
+// directly says whether connections can be read and written without waiting.
 const directly = true

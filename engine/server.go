@@ -221,7 +221,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		if err != nil {
 			return
 		}
-		session.attach(conn)
+		session.conn = conn
 	}
 	began = true
 	s.begin(session, &Opening{
@@ -379,7 +379,7 @@ func (s *Server) Abort() {
 	}
 	s.mu.Lock()
 	for conn := range s.conns {
-		_ = conn.raw.SetDeadline(time.Now().Add(lastWrite))
+		_ = conn.Conn.SetDeadline(time.Now().Add(lastWrite))
 		conn.hurried.Store(true)
 	}
 	s.mu.Unlock()

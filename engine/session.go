@@ -53,7 +53,6 @@ type Session struct {
 	queuedPackets int         // guarded by mu: packets of the same
 	written       int         // guarded by mu: bytes of the first frame of queue that the client has already
 	conn          *wsConn     // guarded by mu: nil while the transport is polling
-	writer        func()      // guarded by mu: write, for conn
 	writing       bool        // guarded by mu: a goroutine writes to conn
 	dirty         bool        // guarded by mu: a Round will write what is in queue
 	readerDone    bool        // guarded by mu: nobody reads conn any more
@@ -149,17 +148,11 @@ func (s *Session) flush() {
 		if !s.writing {
 			s.writing = true
 			s.server.running.Add(1)
-			go s.writer() // a closure made here would be an allocation for each delivery
+			go s.write(s.conn)
 		}
 	case s.poll != nil:
 		s.poll.wake()
 	}
-}
-
-// attach makes a WebSocket the transport. Needs mu.
-func (s *Session) attach(conn *wsConn) {
-	s.conn = conn
-	s.writer = func() { s.write(conn) }
 }
 
 // take empties the queue; the bytes count until released. written is how many bytes of the first frame the client has.
@@ -240,7 +233,7 @@ func (s *Session) Close(reason Reason) {
 	s.timer.Stop()
 	if s.conn != nil {
 		// The writer may be waiting for a client that does not read.
-		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
+		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
 		s.enqueue(closeFrame)
 		s.retire()
 	} else {
@@ -293,7 +286,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 	s.discard()
 	if s.conn != nil {
 		// A writer may be waiting for a client that does not read.
-		_ = s.conn.raw.SetWriteDeadline(time.Now().Add(lastWrite))
+		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
 		if last != nil {
 			s.enqueue(last)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"io"
@@ -18,8 +19,8 @@ import (
 )
 
 const (
-	// wsReadBuffer is what an idle WebSocket keeps for reading, in bytes. Larger messages are read past it.
-	wsReadBuffer = 512
+	// noWriteBuffer is what gorilla, which writes nothing but the handshake, is told that it may buffer.
+	noWriteBuffer = 512
 	// joined is how many bytes of frames are copied together for one write. A write of one small frame costs as much
 	// as a write of 32 of them.
 	joined = 32 << 10
@@ -31,12 +32,19 @@ const (
 
 // wsConn is a WebSocket under a session. gorilla/websocket makes the handshake and reads; frames are written to the
 // connection under it, by one goroutine at a time, except for the close frames with which gorilla answers broken input
-// just before reading fails.
+// just before reading fails. What gorilla reads from is the wsConn itself.
 type wsConn struct {
+	net.Conn
 	ws     *websocket.Conn // read by one goroutine: the session's reader
-	raw    net.Conn
-	direct syscall.RawConn // raw, for writes that do not wait; nil where there is no such thing
+	direct syscall.RawConn // Conn, for what does not wait; nil where there is no such thing; static
 	server *Server
+
+	frames  bufio.Reader          // owned by the reader: gorilla's; without a buffer while nothing is borrowed
+	lent    *lent                 // owned by the reader; nil while it waits
+	rest    []byte                // owned by the reader: what has been received and not read, a part of lent
+	readErr error                 // owned by the reader: what came behind that
+	fill    func(fd uintptr) bool // receive, bound once; static
+	heard   int64                 // owned by the reader: when the last message came, in unix nanoseconds
 
 	hurried atomic.Bool // the server is ending: no deadline may be later than the one that is set
 }
@@ -44,15 +52,15 @@ type wsConn struct {
 var (
 	joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, joined); return &b }}
 	readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
-	// noWriteBuffers satisfies gorilla, which writes nothing but the handshake.
+	// noWriteBuffers satisfies gorilla.
 	noWriteBuffers = &sync.Pool{}
 )
 
 func (s *Server) upgrader() *websocket.Upgrader {
 	return &websocket.Upgrader{
 		HandshakeTimeout: s.cfg.UpgradeTimeout,
-		ReadBufferSize:   wsReadBuffer,
-		WriteBufferSize:  wsReadBuffer,
+		ReadBufferSize:   0, // it takes the reader of the connection: wsConn.frames
+		WriteBufferSize:  noWriteBuffer,
 		WriteBufferPool:  noWriteBuffers,
 		CheckOrigin:      func(*http.Request) bool { return true }, // checked before, for both transports
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
@@ -64,15 +72,13 @@ func (s *Server) upgrader() *websocket.Upgrader {
 
 // accept turns a request into a WebSocket. When it fails the client has its answer.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int) (*wsConn, error) {
-	ws, err := s.upgrades.Upgrade(w, r, header)
+	c := &wsConn{server: s}
+	ws, err := s.upgrades.Upgrade(&hijacking{w, c}, r, header)
 	if err != nil {
 		return nil, err
 	}
+	c.ws = ws
 	ws.SetReadLimit(int64(maxPayload))
-	c := &wsConn{ws: ws, raw: ws.NetConn(), server: s}
-	if socket, ok := c.raw.(syscall.Conn); ok && directly {
-		c.direct, _ = socket.SyscallConn() // nil with the error
-	}
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -84,13 +90,13 @@ func (c *wsConn) close() {
 	c.server.mu.Lock()
 	delete(c.server.conns, c)
 	c.server.mu.Unlock()
-	_ = c.raw.Close()
+	_ = c.Conn.Close()
 }
 
 // expectEnd gives the client some time to close its side.
 func (c *wsConn) expectEnd(d time.Duration) {
 	if !c.hurried.Load() {
-		_ = c.raw.SetReadDeadline(time.Now().Add(d))
+		_ = c.Conn.SetReadDeadline(time.Now().Add(d))
 	}
 }
 
@@ -99,7 +105,7 @@ func (c *wsConn) expectEnd(d time.Duration) {
 func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
 	first := frames[0].ws[written:]
 	if len(frames) == 1 {
-		return c.raw.Write(first)
+		return c.Conn.Write(first)
 	}
 	pooled := joinBuffers.Get().(*[]byte)
 	defer joinBuffers.Put(pooled)
@@ -110,7 +116,7 @@ func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
 			data = first
 		}
 		if len(buf)+len(data) > cap(buf) && len(buf) > 0 {
-			n, err := c.raw.Write(buf)
+			n, err := c.Conn.Write(buf)
 			total += n
 			if err != nil {
 				return total, err
@@ -118,7 +124,7 @@ func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
 			buf = buf[:0]
 		}
 		if len(data) > cap(buf) {
-			n, err := c.raw.Write(data)
+			n, err := c.Conn.Write(data)
 			total += n
 			if err != nil {
 				return total, err
@@ -127,7 +133,7 @@ func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
 		}
 		buf = append(buf, data...)
 	}
-	n, err := c.raw.Write(buf)
+	n, err := c.Conn.Write(buf)
 	return total + n, err
 }
 
@@ -137,6 +143,12 @@ var errNotUTF8 = errors.New("text message is not UTF-8")
 // read waits for the next message. The buffer is taken only when one has begun to arrive, so an idle connection holds
 // none; the caller gives it back with readBuffers.Put.
 func (c *wsConn) read() (*[]byte, bool, error) {
+	if !c.pending() {
+		c.giveBack()
+		if err := c.wait(); err != nil {
+			return nil, false, err
+		}
+	}
 	kind, r, err := c.ws.NextReader()
 	if err != nil {
 		return nil, false, err
@@ -163,7 +175,7 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 	return pooled, kind == websocket.BinaryMessage, nil
 }
 
-func giveBack(pooled *[]byte) {
+func putBuffer(pooled *[]byte) {
 	if cap(*pooled) <= 64<<10 { // a pool of megabytes would stay
 		readBuffers.Put(pooled)
 	}
@@ -196,8 +208,32 @@ func (s *Session) readLoop(conn *wsConn) {
 		}
 		s.server.stats.bytesIn.Add(len(*buf))
 		s.frame(*buf, binary)
-		giveBack(buf)
+		putBuffer(buf)
+		if conn.wasQuiet() && conn.direct != nil && !conn.pending() {
+			conn.giveBack()
+			s.server.running.Add(1)
+			go s.await(conn)
+			return
+		}
 	}
+}
+
+// wasQuiet says whether the message that has just come is the first since quietFor.
+func (c *wsConn) wasQuiet() bool {
+	now := time.Now().UnixNano()
+	before := c.heard
+	c.heard = now
+	return now-before > int64(quietFor)
+}
+
+// await waits for the next message on a stack that is small as yet, and is the reader from then on.
+func (s *Session) await(conn *wsConn) {
+	defer s.server.running.Done()
+	if err := conn.wait(); err != nil {
+		s.endReading(conn, err)
+		return
+	}
+	s.readLoop(conn)
 }
 
 // endReading ends the session after a failed read. The connection is closed by whoever is done last with it, the reader
@@ -217,7 +253,7 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	if reason == TransportError {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
 		conn.expectEnd(lastWrite)
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn.raw, 4*int64(s.maxPayload)))
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn.Conn, 4*int64(s.maxPayload)))
 	}
 	s.mu.Lock()
 	s.readerDone = true
@@ -285,8 +321,8 @@ func (c *wsConn) hangUpWith(last *Frame) {
 	if c == nil {
 		return
 	}
-	_ = c.raw.SetWriteDeadline(time.Now().Add(lastWrite))
-	_, _ = c.raw.Write(last.ws)
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
+	_, _ = c.Conn.Write(last.ws)
 	c.close()
 }
 
@@ -314,7 +350,7 @@ func (s *Session) takeOver(conn *wsConn) {
 		p, err := eio.Parse(*buf)
 		isProbe := err == nil && !binary && p.Type == eio.Ping && string(p.Data) == "probe"
 		isUpgrade := err == nil && !binary && p.Type == eio.Upgrade
-		giveBack(buf)
+		putBuffer(buf)
 		switch {
 		case isProbe:
 			s.answerProbe(u)
@@ -347,9 +383,9 @@ func (s *Session) abandonUpgradeWith(u *upgrade, last *Frame) {
 func (s *Session) answerProbe(u *upgrade) {
 	// Nobody else writes to this connection yet. The lock is not held: a client that probes without reading must not
 	// hold up whoever sends to the session.
-	_ = u.conn.raw.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
-	_, _ = u.conn.raw.Write(probeFrame.ws)
-	_ = u.conn.raw.SetWriteDeadline(time.Time{})
+	_ = u.conn.Conn.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
+	_, _ = u.conn.Conn.Write(probeFrame.ws)
+	_ = u.conn.Conn.SetWriteDeadline(time.Time{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.upgrade != u {
@@ -382,7 +418,7 @@ func (s *Session) switchTo(u *upgrade) bool {
 	}
 	u.stop()
 	s.upgrade = nil
-	s.attach(u.conn)
+	s.conn = u.conn
 	if s.poll != nil {
 		s.poll.replaced = true
 		s.poll.wake()
