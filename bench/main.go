@@ -52,7 +52,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "one short round of everything; writes no documents")
-	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and its charts")
+	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and its charts, after a whole run")
 	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, twonode, idle, churn")
 	flags.StringVar(&o.servers, "servers", "", "`contestants`, separated by commas: "+strings.Join(contest.Servers, ", "))
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario (default 3, with --quick 1)")
@@ -67,8 +67,8 @@ func parse(args []string) (options, error) {
 			o.rounds = 1
 		}
 	}
-	if o.quick {
-		o.write = false
+	if o.quick || o.only != "" || o.servers != "" {
+		o.write = false // the document is of one whole run
 	}
 	return o, err
 }

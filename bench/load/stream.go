@@ -39,6 +39,3 @@ func (s *stream) take(number uint32, t *tally) bool {
 	t.Distinct++
 	return true
 }
-
-// skip makes the stream begin at a number.
-func (s *stream) skip(next uint32) { *s = stream{next: next, seen: 1<<64 - 1} }

@@ -50,5 +50,30 @@ func (r *Results) Text() string {
 	if len(r.Bars) > 0 {
 		b.WriteString(BarTable(r.Bars).Text())
 	}
+	for _, warning := range r.Summary.Warnings() {
+		b.WriteString("\n" + warning)
+	}
 	return b.String()
+}
+
+// Where a measurement is in doubt, in cores.
+const (
+	busyGenerator = 0.9
+	busyOthers    = 0.15
+)
+
+// Warnings tell where something else than the servers may have limited them.
+func (s *Summary) Warnings() (warnings []string) {
+	worst := 0.
+	for _, key := range s.Keys {
+		f := s.Figures[key]
+		if own := f[contest.OwnCores].Most; own > busyGenerator {
+			warnings = append(warnings, fmt.Sprintf("THE GENERATOR WAS BUSY: %.2f cores in %s, %s, %s\n", own, key.Scenario, key.Phase, key.Server))
+		}
+		worst = max(worst, f[contest.OtherCores].Most)
+	}
+	if worst > busyOthers {
+		warnings = append(warnings, fmt.Sprintf("THE MACHINE WAS BUSY: other programs took up to %.2f cores; rates are in doubt, CPU a delivery less so\n", worst))
+	}
+	return warnings
 }
