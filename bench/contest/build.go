@@ -84,7 +84,7 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 
 // overlay lets Go see profiled in the edges' packages.
 func (p *Programs) overlay() (string, error) {
-	source := filepath.Join(p.bin, "profiled.go")
+	source := filepath.Join(p.bin, "profiled.go.txt") // no .go: this folder is below the module, and is no package of it
 	if err := os.WriteFile(source, []byte(profiled), 0o644); err != nil {
 		return "", err
 	}

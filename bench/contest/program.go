@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"partyline/bench/process"
@@ -31,12 +32,16 @@ type program struct {
 // logged is how many lines of a program's log are kept.
 const logged = 20
 
+// orphans end with this program, however it ends. Linux means the thread that has started them: main stays on its own.
+var orphans = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
 // start runs a program, and waits for a line that has a text. It returns that line.
 func start(name, role, ready string, command *exec.Cmd) (*program, string, error) {
 	p := &program{command: command, lines: make(chan string, 1000), ended: make(chan struct{})}
 	p.Name, p.Role = name, role
 	in, out := io.Pipe()
 	command.Stdout, command.Stderr = out, out
+	command.SysProcAttr = orphans
 	if err := command.Start(); err != nil {
 		return nil, "", fmt.Errorf("%s: %w", name, err)
 	}

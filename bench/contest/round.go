@@ -105,6 +105,7 @@ func (r *run) climb(wanted bool) func() int64 {
 func (r *run) generate(job load.Job, before int64) error {
 	command := exec.Command(r.programs.self, "generate")
 	command.Stderr = os.Stderr
+	command.SysProcAttr = orphans
 	in, err := command.StdinPipe()
 	if err != nil {
 		return err

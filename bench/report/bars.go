@@ -86,19 +86,19 @@ func BarTable(verdicts []Verdict) *Table {
 		if !v.Met {
 			met = "NOT MET"
 		}
-		ratio := ""
+		judged := ""
 		var beside []string
 		for _, name := range v.Ours {
 			r, ok := v.Ratios[name]
 			switch {
 			case !ok:
-			case ratio == "":
-				ratio = name + " " + number(r)
+			case judged == "":
+				judged = name + " " + ratio(r)
 			default:
-				beside = append(beside, name+" "+number(r))
+				beside = append(beside, name+" "+ratio(r))
 			}
 		}
-		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, number(v.Ratio)), ratio, met, strings.Join(beside, ", ")})
+		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, ratio(v.Ratio)), judged, met, strings.Join(beside, ", ")})
 	}
 	return t
 }

@@ -72,6 +72,14 @@ func isNumber(cell string) bool {
 	return cell != "" && strings.Trim(cell, "0123456789.,-+% ±") == ""
 }
 
+// ratio is a ratio for people; those of bars below 1 are told apart by their third digit.
+func ratio(v float64) string {
+	if v < 1 {
+		return strconv.FormatFloat(v, 'f', 3, 64)
+	}
+	return number(v)
+}
+
 // number is a figure for people: three digits that count, and thousands apart.
 func number(v float64) string {
 	switch a := math.Abs(v); {
