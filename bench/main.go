@@ -118,13 +118,11 @@ func bench(args []string) error {
 	}
 	fmt.Print("\n", results.Text())
 	fmt.Printf("\n%.0f s; results in %s\n", time.Since(begin).Seconds(), o.json)
-	if o.write {
-		if err := results.WriteDocs(root); err != nil {
-			return err
-		}
-	}
 	if faults := results.Summary.Faults(); failed > 0 || faults > 0 {
 		return fmt.Errorf("%d rounds failed, %.0f messages were lost, doubled, reordered or misplaced", failed, faults)
+	}
+	if o.write {
+		return results.WriteDocs(root)
 	}
 	return nil
 }

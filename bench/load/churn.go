@@ -41,27 +41,11 @@ func (s *swarm) churn() error {
 	late := end + int64(patience)
 	total := int(p.Rate * p.Lasts.Seconds())
 	for s.went < total && now() < late {
-		t := now()
-		next := late
-		for s.came < total {
-			due := begin + int64(float64(s.came)*float64(time.Second)/p.Rate)
-			if due > t {
-				next = due
-				break
-			}
-			starts[s.came] = t
-			if err := s.come(); err != nil {
-				return err
-			}
+		next, err := s.comeAndGo(p, begin, total, starts)
+		if err != nil {
+			return err
 		}
-		for len(s.leavers) > 0 && s.leavers[0].leaveAt <= t {
-			s.ask(s.leavers[0], 9, "leave", s.leavers[0].rooms[0])
-			s.leavers = s.leavers[1:]
-		}
-		if len(s.leavers) > 0 {
-			next = min(next, s.leavers[0].leaveAt)
-		}
-		if err := s.turn(next); err != nil {
+		if err := s.turn(min(next, late)); err != nil {
 			return err
 		}
 	}
@@ -73,6 +57,31 @@ func (s *swarm) churn() error {
 	d.P50, d.P99, d.Most = s.latency.quantile(.5), s.latency.quantile(.99), s.latency.most
 	d.Lost = int64(total - s.went)
 	return s.out.Encode(Line{Done: d})
+}
+
+// comeAndGo begins and ends what is due, and returns when the next will be.
+func (s *swarm) comeAndGo(p Phase, begin int64, total int, starts map[int]int64) (next int64, err error) {
+	t := now()
+	next = t + int64(time.Second)
+	for s.came < total {
+		due := begin + int64(float64(s.came)*float64(time.Second)/p.Rate)
+		if due > t {
+			next = due
+			break
+		}
+		starts[s.came] = t
+		if err := s.come(); err != nil {
+			return 0, err
+		}
+	}
+	for len(s.leavers) > 0 && s.leavers[0].leaveAt <= t {
+		s.ask(s.leavers[0], 9, "leave", s.leavers[0].rooms[0])
+		s.leavers = s.leavers[1:]
+	}
+	if len(s.leavers) > 0 {
+		next = min(next, s.leavers[0].leaveAt)
+	}
+	return next, nil
 }
 
 func (s *swarm) come() error {

@@ -111,14 +111,8 @@ func (s *swarm) speak(p Phase) error {
 	var said, distinct int64
 	var err error
 	s.hushed, s.measuring, s.closed = false, false, s.isEcho && p.Rate == 0
-	if s.closed {
-		for _, index := range s.order {
-			for range p.Window {
-				s.utter(index, now())
-			}
-		}
-	}
 	s.spoken = 0
+	s.beginEchoes(p)
 	for t := now(); t < end || cost == nil; t = now() {
 		if !s.measuring && t >= measured {
 			if cost, err = s.meter(); err != nil {
@@ -151,6 +145,18 @@ func (s *swarm) speak(p Phase) error {
 	d.Doubled, d.Reordered = s.Doubled-before.Doubled, s.Reordered-before.Reordered
 	d.Misplaced = s.Misplaced - before.Misplaced + s.Unexpected - before.Unexpected
 	return s.out.Encode(Line{Done: d})
+}
+
+// beginEchoes has all clients emit for the first time, where each ack is followed by the next echo.
+func (s *swarm) beginEchoes(p Phase) {
+	if !s.closed {
+		return
+	}
+	for _, index := range s.order {
+		for range p.Window {
+			s.utter(index, now())
+		}
+	}
 }
 
 // dueUntil says what is due, and returns when the next message will be.
