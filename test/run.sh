@@ -93,6 +93,9 @@ fuzz_one() {
   return "$status"
 }
 
+# The benchmark is a module of its own. This measures nothing; `make bench` does.
+benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
+
 unformatted() {
   files=$(gofmt -l $(git ls-files '*.go' 2>/dev/null || find . -name '*.go'))
   [ -z "$files" ] || { echo "not gofmt'ed:"; echo "$files"; return 1; }
@@ -106,6 +109,7 @@ run build go build ./...
 run "unit, behaviours, official clients, browser (some minutes)" go_tests
 run "allocations, which -race hides" go test -run 'Alloc' ./...
 run "fuzz targets, briefly" fuzz
+run "the benchmark's own tests" benchmark_tests
 if command -v node >/dev/null; then
   run "the page's own code" node --test web/page/contract.test.mjs
 fi

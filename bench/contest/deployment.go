@@ -1,0 +1,236 @@
+package contest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"partyline/bench/load"
+	"partyline/bench/process"
+)
+
+// The contestants.
+const (
+	Embedded = "embedded" // an edge with NATS inside
+	Edge     = "edge"     // NATS and an edge
+	Edges    = "edges"    // NATS and two edges
+	SocketIO = "socketio" // the reference server
+	Redis    = "redis"    // two of them, and Redis
+	Limit    = "limit"    // a bare broadcaster
+)
+
+// Servers is all contestants.
+var Servers = []string{Embedded, Edge, Edges, SocketIO, Redis, Limit}
+
+// deployment is a contestant that runs.
+type deployment struct {
+	addresses []string // for clients
+	nats      string   // URL of NATS, if it has one
+	bare      bool
+	programs  []*program
+}
+
+// deploy starts a contestant for a kind of job.
+func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
+	d = &deployment{}
+	defer func() {
+		if err != nil {
+			d.stop()
+		}
+	}()
+	switch server {
+	case Embedded:
+		err = p.addEdge(d, "embedded", "--embedded.listen=127.0.0.1:0")
+	case Edge, Edges:
+		if err = p.addNATS(d); err == nil {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
+		}
+		if err == nil && server == Edges {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
+		}
+	case SocketIO:
+		err = p.addNode(d)
+	case Redis:
+		var url string
+		if url, err = p.addRedis(d); err == nil {
+			err = p.addNode(d, url)
+		}
+		if err == nil {
+			err = p.addNode(d, url)
+		}
+	case Limit:
+		d.bare = true
+		_, err = d.add("limit", process.Server, exec.Command(p.self, "limit"))
+	default:
+		err = fmt.Errorf("there is no server %q", server)
+	}
+	if err == nil && kind == load.Echo && d.nats != "" {
+		_, _, err = d.addSilent("service", process.Service, `"listening"`, exec.Command(p.self, "answer", d.nats))
+	}
+	return d, err
+}
+
+// addSilent starts a program to which clients do not connect.
+func (d *deployment) addSilent(name, role, ready string, command *exec.Cmd) (*program, string, error) {
+	for _, other := range d.programs {
+		if other.Name == name {
+			name += "2"
+		}
+	}
+	one, line, err := start(name, role, ready, command)
+	if err == nil {
+		d.programs = append(d.programs, one)
+	}
+	return one, line, err
+}
+
+// listening is what a server says when it listens.
+type listening struct{ Address, Admin, NATS string }
+
+// add starts a server for clients.
+func (d *deployment) add(name, role string, command *exec.Cmd) (at listening, err error) {
+	_, line, err := d.addSilent(name, role, `"listening"`, command)
+	if err != nil {
+		return at, err
+	}
+	if err := json.Unmarshal([]byte(line), &at); err != nil {
+		return at, fmt.Errorf("%s says %q: %w", name, line, err)
+	}
+	d.addresses = append(d.addresses, at.Address)
+	return at, nil
+}
+
+func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
+	command := exec.Command(filepath.Join(p.bin, name), append(args,
+		"--config="+p.config, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0")...)
+	profile := ""
+	if p.profiling {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		profile = "127.0.0.1:" + strconv.Itoa(port)
+		command.Env = append(os.Environ(), "BENCH_PROFILED="+profile)
+	}
+	at, err := d.add(name, process.Server, command)
+	if err != nil {
+		return err
+	}
+	d.programs[len(d.programs)-1].profile = profile
+	if at.NATS != "" {
+		d.nats = at.NATS
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		response, err := http.Get("http://" + at.Admin + "/readyz")
+		if err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s does not become ready: %v", name, err)
+		}
+	}
+}
+
+func (p *Programs) addNATS(d *deployment) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	args := []string{"-a", "127.0.0.1", "-p", strconv.Itoa(port)}
+	profile := ""
+	if p.profiling {
+		other, err := freePort()
+		if err != nil {
+			return err
+		}
+		profile = "127.0.0.1:" + strconv.Itoa(other)
+		args = append(args, "--profile", strconv.Itoa(other))
+	}
+	nats, _, err := d.addSilent("nats-server", process.Broker, "Server is ready", exec.Command(filepath.Join(p.bin, "nats-server"), args...))
+	if err != nil {
+		return err
+	}
+	nats.profile = profile
+	d.nats = "nats://127.0.0.1:" + strconv.Itoa(port)
+	return nil
+}
+
+func (p *Programs) addNode(d *deployment, args ...string) error {
+	command := exec.Command("node", append([]string{"--expose-gc", filepath.Join(p.node(), "server.mjs")}, args...)...)
+	command.Env = append(os.Environ(), "NODE_ENV=production")
+	_, err := d.add("node", process.Server, command)
+	return err
+}
+
+func (p *Programs) addRedis(d *deployment) (url string, err error) {
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	_, _, err = d.addSilent("redis", process.Broker, "Ready to accept connections",
+		exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no"))
+	return "redis://127.0.0.1:" + strconv.Itoa(port), err
+}
+
+// freePort is a port that nobody listens on just now.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	return port, listener.Close()
+}
+
+// watch is all processes whose cost counts.
+func (d *deployment) watch() (all []process.Watched) {
+	for _, one := range d.programs {
+		all = append(all, one.Watched)
+	}
+	return all
+}
+
+// memory is what servers and brokers occupy together, in bytes, after Node.js has collected its garbage.
+func (d *deployment) memory() (sum int64, err error) {
+	for _, one := range d.programs {
+		if strings.HasPrefix(one.Name, "node") {
+			if err := one.command.Process.Signal(syscall.SIGUSR2); err != nil {
+				return 0, fmt.Errorf("%s: %w", one.Name, err)
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+	}
+	return d.occupied()
+}
+
+// occupied is the same without collecting anything.
+func (d *deployment) occupied() (sum int64, err error) {
+	for _, one := range d.programs {
+		if one.Role == process.Service {
+			continue
+		}
+		bytes, err := process.PSS(one.PID)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", one.Name, err)
+		}
+		sum += bytes
+	}
+	return sum, nil
+}
+
+func (d *deployment) stop() {
+	for i := len(d.programs) - 1; i >= 0; i-- {
+		d.programs[i].stop()
+	}
+}

@@ -1,0 +1,78 @@
+// Package load is the load generator: thousands of Socket.IO clients in one process, on raw sockets and one epoll loop, so cheap
+// that it does not limit what it measures. It parses no JSON: what it sends and awaits has its numbers at fixed places.
+package load
+
+import (
+	"time"
+
+	"partyline/bench/process"
+)
+
+// What clients do.
+const (
+	Idle   = "idle"   // connect, and stay
+	Fanout = "fanout" // one more client than listeners speaks to all of them
+	Rooms  = "rooms"  // all speak, each to the others in its room
+	Echo   = "echo"   // all emit with an ack
+	Churn  = "churn"  // come, join rooms, speak, leave and go
+)
+
+// Job is what the generator reads from its standard input, as JSON.
+type Job struct {
+	Kind      string
+	Addresses []string // of the servers, host:port; clients take them in turn
+	Bare      bool     // the servers speak WebSocket and no Socket.IO
+	Clients   int      // listeners, in Fanout
+	RoomSize  int      // clients of a room, in Rooms
+	Phases    []Phase
+	Watch     []process.Watched // whose CPU is measured
+}
+
+// Phase is a time of steady load. One without a name is for warming up; it is measured as the others, and not reported.
+type Phase struct {
+	Name   string
+	Rate   float64 // messages, or churning clients, that begin each second; 0: as fast as Window allows
+	Window int     // messages under way, in Fanout; acks under way of a client, in Echo
+	Warm   time.Duration
+	Lasts  time.Duration // of what is measured, behind Warm
+}
+
+// Lines of the generator's standard output, as JSON. Exactly one field is set.
+type Line struct {
+	Connected *Connected `json:",omitempty"` // all clients are there
+	Measuring *Measuring `json:",omitempty"` // a phase is warm
+	Done      *Done      `json:",omitempty"` // a phase is over
+	Failed    string     `json:",omitempty"` // the generator gives up
+}
+
+// Connected tells about the clients' connects.
+type Connected struct {
+	Clients int
+	Seconds float64
+	CPU     map[string]float64 // by name, seconds
+	Own     float64            // the generator's, seconds
+}
+
+// Measuring says that a phase is measured from now on.
+type Measuring struct {
+	Phase string
+	Lasts time.Duration
+}
+
+// Done is what a phase measured.
+type Done struct {
+	Phase     string
+	Seconds   float64
+	Sent      int64 // messages, in the measured time
+	Delivered int64 // messages or acks that came to a client; churning clients that came and went
+	CPU       map[string]float64
+	Own       float64 // the generator's CPU, seconds
+	Others    float64 // CPU of everything else on the machine, seconds
+	P50       int64   // ns
+	P99       int64
+	Most      int64
+	Lost      int64 // of the whole phase, as the following
+	Doubled   int64
+	Reordered int64
+	Misplaced int64
+}

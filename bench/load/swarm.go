@@ -1,0 +1,249 @@
+package load
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"partyline/bench/process"
+)
+
+const (
+	sources   = 8      // addresses of the loopback that clients connect from
+	atOnce    = 64     // connects under way
+	openFiles = 20_000 // of this process, at most
+	patience  = 20 * time.Second
+
+	bareSettles = 300 * time.Millisecond
+)
+
+// swarm is all clients of a job, and the loop that moves them. All of it runs on one goroutine.
+type swarm struct {
+	job     Job
+	out     *json.Encoder
+	poll    *poll
+	targets []*unix.SockaddrInet4
+	clients []*client // by file descriptor
+	all     []*client // by index
+	order   []int     // in which clients speak, drawn at random
+	buffer  []byte    // what is read from a socket, of all clients
+	dirty   []*client // with something to send
+	at      int64     // when the socket at hand was read
+
+	connecting, arrived int
+	onReady             func(*client)
+	released            bool // the standard input had a line
+
+	speech
+	churning
+}
+
+// Main runs the job of the standard input.
+func Main() error {
+	runtime.LockOSThread()
+	s := &swarm{out: json.NewEncoder(os.Stdout), clients: make([]*client, openFiles), buffer: make([]byte, 1<<20)}
+	if err := s.main(); err != nil {
+		_ = s.out.Encode(Line{Failed: err.Error()})
+		return err
+	}
+	return nil
+}
+
+func (s *swarm) main() error {
+	line, err := bufio.NewReaderSize(os.Stdin, 1<<16).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the job: %w", err)
+	}
+	if err := json.Unmarshal(line, &s.job); err != nil {
+		return fmt.Errorf("the job: %w", err)
+	}
+	if s.poll, err = newPoll(); err != nil {
+		return err
+	}
+	for _, a := range s.job.Addresses {
+		target, err := address(a)
+		if err != nil {
+			return err
+		}
+		s.targets = append(s.targets, target)
+	}
+	if s.job.Kind == Churn {
+		return s.churn()
+	}
+	if err := s.gather(); err != nil {
+		return err
+	}
+	if s.job.Kind == Idle {
+		return s.stay()
+	}
+	s.prepare()
+	for _, p := range s.job.Phases {
+		if err := s.speak(p); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// gather connects all clients.
+func (s *swarm) gather() error {
+	count := s.job.Clients
+	if s.job.Kind == Fanout {
+		count++ // the speaker, which is the last
+	}
+	cost, err := s.meter()
+	if err != nil {
+		return err
+	}
+	late := now() + int64(patience) + int64(count)*int64(5*time.Millisecond)
+	for s.arrived < count {
+		for s.connecting < atOnce && len(s.all) < count {
+			rooms, streams := s.place(len(s.all))
+			c, err := s.connect(len(s.all), rooms, streams)
+			if err != nil {
+				return err
+			}
+			s.all = append(s.all, c)
+		}
+		if err := s.turn(late); err != nil {
+			return err
+		}
+		if now() > late {
+			return fmt.Errorf("%d of %d clients are ready in time", s.arrived, count)
+		}
+	}
+	spent, err := cost()
+	if err != nil {
+		return err
+	}
+	if s.job.Bare { // such a server does not say when it knows a client
+		time.Sleep(bareSettles)
+	}
+	s.order = rand.New(rand.NewPCG(1, 2)).Perm(count) // the same in each run
+	return s.out.Encode(Line{Connected: &Connected{Clients: count, Seconds: spent.seconds, CPU: spent.cpu, Own: spent.own}})
+}
+
+// place is which rooms a client joins, and how many speakers it hears.
+func (s *swarm) place(index int) (rooms []string, streams int) {
+	switch s.job.Kind {
+	case Fanout:
+		rooms, streams = []string{"hall"}, 1
+	case Rooms:
+		rooms, streams = []string{"room-" + strconv.Itoa(index/s.job.RoomSize)}, s.job.RoomSize
+	case Echo:
+		streams = 1
+	}
+	return rooms, streams
+}
+
+// stay keeps clients connected until the standard input has a line, or ends.
+func (s *swarm) stay() error {
+	if err := s.poll.add(int(os.Stdin.Fd())); err != nil {
+		return err
+	}
+	for !s.released {
+		if err := s.turn(now() + int64(time.Second)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn waits for what happens, at most until a time, and handles it.
+func (s *swarm) turn(until int64) error {
+	if err := s.flushAll(); err != nil {
+		return err
+	}
+	events, err := s.poll.wait(until)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		fd := int(e.Fd)
+		switch c := s.clients[fd]; {
+		case fd == s.poll.timer:
+			s.poll.ring()
+		case fd == int(os.Stdin.Fd()):
+			s.released = true
+		case c == nil:
+		default:
+			if e.Events&unix.EPOLLOUT != 0 {
+				if err := s.unblock(c); err != nil {
+					return err
+				}
+			}
+			if e.Events&^unix.EPOLLOUT != 0 {
+				if err := s.read(c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return s.flushAll()
+}
+
+func (s *swarm) flushAll() error {
+	for i := 0; i < len(s.dirty); i++ {
+		c := s.dirty[i]
+		if c.fd < 0 || !c.dirty {
+			continue
+		}
+		if err := s.flush(c); err != nil {
+			return err
+		}
+	}
+	s.dirty = s.dirty[:0]
+	return nil
+}
+
+// spent is what a time cost, in seconds.
+type spent struct {
+	seconds     float64
+	cpu         map[string]float64
+	own, others float64
+}
+
+// meter begins to measure; what it returns ends it.
+func (s *swarm) meter() (func() (spent, error), error) {
+	first, err := s.costs()
+	if err != nil {
+		return nil, err
+	}
+	return func() (spent, error) {
+		last, err := s.costs()
+		if err != nil {
+			return spent{}, err
+		}
+		d := spent{seconds: last.seconds - first.seconds, cpu: map[string]float64{}, own: last.own - first.own}
+		d.others = last.others - first.others - d.own
+		for name, sum := range last.cpu {
+			d.cpu[name] = sum - first.cpu[name]
+			d.others -= d.cpu[name]
+		}
+		return d, nil
+	}, nil
+}
+
+// costs are the sums so far.
+func (s *swarm) costs() (sums spent, err error) {
+	sums = spent{seconds: float64(now()) / 1e9, cpu: map[string]float64{}}
+	for _, w := range s.job.Watch {
+		if sums.cpu[w.Name], err = process.CPU(w.PID); err != nil {
+			return sums, fmt.Errorf("%s: %w", w.Name, err)
+		}
+	}
+	if sums.own, err = process.CPU(os.Getpid()); err != nil {
+		return sums, err
+	}
+	sums.others, err = process.Busy()
+	return sums, err
+}

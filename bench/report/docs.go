@@ -1,0 +1,86 @@
+package report
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteDocs writes the tables of docs/performance.md anew, between their marks, and the charts. All else in it stays.
+func (r *Results) WriteDocs(root string) error {
+	file := filepath.Join(root, "docs", "performance.md")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(root, "docs", "performance")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	document := string(text)
+	for mark, section := range r.sections() {
+		if document, err = replace(document, mark, section); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	for _, p := range pictures {
+		if err := os.WriteFile(filepath.Join(folder, p.file), []byte(r.Summary.draw(p)), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(file, []byte(document), 0o644)
+}
+
+// replace puts a section between a mark and the next end.
+func replace(document, mark, section string) (string, error) {
+	begin := "<!-- " + mark + " -->\n"
+	const end = "<!-- end -->"
+	before, rest, ok := strings.Cut(document, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return "", fmt.Errorf("it has no %q with an %q behind it", strings.TrimSpace(begin), end)
+	}
+	return before + begin + section + end + after, nil
+}
+
+// sections are what stands between the marks, by their names.
+func (r *Results) sections() map[string]string {
+	sections := map[string]string{"machine": r.machine(), "bars": BarTable(r.Bars).Markdown()}
+	for _, phase := range r.Summary.Phases() {
+		var b strings.Builder
+		for _, p := range pictures {
+			if p.scenario == phase.Scenario && p.phase == phase.Phase {
+				fmt.Fprintf(&b, "![%s, %s](performance/%s)\n\n", p.title, p.unit, p.file)
+			}
+		}
+		if name, ok := phaseNames[Key{Scenario: phase.Scenario, Phase: phase.Phase}]; ok {
+			fmt.Fprintf(&b, "%s:\n\n", name)
+		}
+		b.WriteString(r.Summary.PhaseTable(phase).Markdown())
+		if sections[phase.Scenario] != "" {
+			sections[phase.Scenario] += "\n"
+		}
+		sections[phase.Scenario] += b.String()
+	}
+	return sections
+}
+
+var phaseNames = map[Key]string{
+	{Scenario: "fanout", Phase: "paced"}: "25 messages/s",
+	{Scenario: "fanout", Phase: "full"}:  "Full speed, 32 messages under way",
+	{Scenario: "fanout", Phase: "one"}:   "Full speed, one message under way",
+	{Scenario: "rooms", Phase: "1k"}:     "1,000 messages/s, 9,000 deliveries/s",
+	{Scenario: "rooms", Phase: "2k"}:     "2,000 messages/s, 18,000 deliveries/s",
+	{Scenario: "echo", Phase: "paced"}:   "2,000 events/s",
+	{Scenario: "echo", Phase: "full"}:    "Full speed, one ack under way a client",
+}
+
+func (r *Results) machine() string {
+	m := r.Machine
+	text := fmt.Sprintf("%s, %d cores, %s of memory, Linux %s; Go %s, Node.js %s", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Node)
+	if m.Redis != "" {
+		text += ", Redis " + m.Redis
+	}
+	return fmt.Sprintf("%s. Measured on %s, %d rounds.\n", text, r.Time.Format("2006-01-02"), r.Rounds)
+}

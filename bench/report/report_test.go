@@ -1,0 +1,111 @@
+package report
+
+import (
+	"encoding/xml"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"partyline/bench/contest"
+)
+
+func measured(scenario, phase, server string, round int, name string, value float64) contest.Measurement {
+	return contest.Measurement{Scenario: scenario, Phase: phase, Server: server, Round: round, Figures: map[string]float64{name: value}}
+}
+
+func TestMedianOfRoundsAndTheWorstOfFaults(t *testing.T) {
+	var all []contest.Measurement
+	for round, value := range []float64{3, 1, 2} {
+		all = append(all, measured("rooms", "1k", contest.Edge, round+1, contest.CPU, value))
+	}
+	all = append(all, measured("rooms", "1k", contest.Edge, 4, contest.Lost, 0), measured("rooms", "1k", contest.Edge, 5, contest.Lost, 7))
+	s := Summarise(all)
+	if v, _ := s.Get("rooms", "1k", contest.Edge, contest.CPU); v != 2 {
+		t.Errorf("median %v", v)
+	}
+	if s.Faults() != 7 {
+		t.Errorf("faults %v", s.Faults())
+	}
+}
+
+func TestTheEdgeIsJudgedAndTheEmbeddedOneStandsBeside(t *testing.T) {
+	all := []contest.Measurement{
+		measured("fanout", "full", contest.Embedded, 1, contest.PerSecond, 1300),
+		measured("fanout", "full", contest.Edge, 1, contest.PerSecond, 1100),
+		measured("fanout", "full", contest.SocketIO, 1, contest.PerSecond, 100),
+		measured("fanout", "full", contest.Limit, 1, contest.PerSecond, 1000),
+	}
+	verdicts := Summarise(all).Judge()
+	if len(verdicts) != 2 || verdicts[0].Met || !verdicts[1].Met {
+		t.Fatalf("%+v", verdicts)
+	}
+	text := BarTable(verdicts).Text()
+	if !strings.Contains(text, "edge 11.0  NOT MET  embedded 13.0") {
+		t.Error(text)
+	}
+}
+
+func TestChartIsWellFormed(t *testing.T) {
+	text := chart("A & B", "µs < 1", []line{{"edge", 3, 2, 4, true}, {"limit", 0, 0, 0, false}})
+	for d := xml.NewDecoder(strings.NewReader(text)); ; {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+	}
+}
+
+func TestDocumentKeepsItsProse(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "docs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "docs", "performance.md")
+	before := "# Prose\n<!-- machine -->\nold\n<!-- end -->\nmore\n<!-- bars -->\n<!-- end -->\n<!-- rooms -->\nold\n<!-- end -->\nlast\n"
+	if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := NewResults([]contest.Measurement{measured("rooms", "2k", contest.Edge, 1, contest.CPU, 12.5)}, 1, false)
+	if err := r.WriteDocs(root); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"# Prose\n", "\nmore\n", "\nlast\n", "| edge | 12.5 |", "performance/rooms-cpu.svg"} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("no %q in\n%s", part, text)
+		}
+	}
+	if strings.Contains(string(text), "old") {
+		t.Errorf("something old is left in\n%s", text)
+	}
+}
+
+func TestRealDocumentHasAllMarks(t *testing.T) {
+	text, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := []string{"machine", "bars"}
+	for _, s := range contest.Scenarios(false) {
+		marks = append(marks, s.Name)
+	}
+	for _, mark := range marks {
+		if _, err := replace(string(text), mark, ""); err != nil {
+			t.Errorf("%s: %v", mark, err)
+		}
+	}
+}
+
+func TestNumbersForPeople(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.654: "0.65", 12.34: "12.3", 123.4: "123", 1234567: "1,234,567", 1000: "1,000"} {
+		if got := number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
