@@ -21,7 +21,7 @@ type connection struct {
 	edge    *Edge
 	session *engine.Session
 	request []byte      // the members of the handshake that stay the same, as JSON; static
-	timer   *time.Timer // ends a session that joins no namespace in time; static
+	timer   *time.Timer // guarded by Edge.mu: ends a session that joins no namespace in time; nil once it has
 
 	sockets []*socket // guarded by Edge.mu
 	closed  bool      // guarded by Edge.mu: the session has ended, no socket may begin
@@ -99,13 +99,21 @@ func (c *connection) handshake(s *socket) []byte {
 
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
-	c.timer.Stop()
 	c.edge.mu.Lock()
+	c.stopTimer()
 	c.closed = true
 	sockets := slices.Clone(c.sockets)
 	c.edge.mu.Unlock()
 	for _, s := range sockets {
 		c.edge.end(s, reason.String(), endSession, false)
+	}
+}
+
+// stopTimer lets go of the timer. Needs Edge.mu.
+func (c *connection) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
 	}
 }
 

@@ -121,7 +121,7 @@ func (e *Edge) welcome(s *socket) {
 	s.conn.waiting -= s.waitingBytes
 	s.waiting, s.waitingBytes = nil, 0
 	s.state.Store(live)
-	s.conn.timer.Stop()
+	s.conn.stopTimer()
 }
 
 // end takes a socket out of its namespace and tells services; tell says whether the client is told, too. why is the
