@@ -17,10 +17,11 @@ var layers = map[string][]string{
 	"wire/msgpack":              {"wire/sio"},
 	"subjects":                  {},
 	"internal/tally":            {},
+	"internal/direct":           {},
 	"internal/liveness":         {},
 	"internal/pace":             {},
-	"bus":                       {"internal/tally"},
-	"engine":                    {"wire/eio", "internal/pace", "internal/tally"},
+	"bus":                       {"internal/direct", "internal/tally"},
+	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally"},
 	"engine/enginetest":         {},
 	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
@@ -56,7 +57,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/pace", "internal/tally", "web"}
+var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/direct", "internal/pace", "internal/tally", "web"}
 
 const module = "partyline"
 

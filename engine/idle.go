@@ -8,8 +8,9 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"partyline/internal/direct"
 )
 
 // What an idle WebSocket costs is nearly all that a crowd costs, so it has no read buffer, and its goroutine waits on the
@@ -65,7 +66,7 @@ func (c *wsConn) wait() error {
 // receive is what the connection's descriptor is lent for by wait. It says no when nothing has come yet.
 func (c *wsConn) receive(fd uintptr) bool {
 	l := lents.Get().(*lent)
-	n, err := readNow(fd, l.chunk[:])
+	n, err := direct.Read(fd, l.chunk[:])
 	if err == nil && n < 0 {
 		lents.Put(l)
 		return false
@@ -109,8 +110,7 @@ func (h *hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	c := h.conn
 	c.Conn = conn
-	if socket, ok := conn.(syscall.Conn); ok && directly {
-		c.direct, _ = socket.SyscallConn() // nil with the error
+	if c.direct = direct.Conn(conn); c.direct != nil {
 		c.fill = c.receive
 	}
 	l := lents.Get().(*lent)

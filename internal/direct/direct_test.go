@@ -1,0 +1,86 @@
+package direct
+
+import (
+	"net"
+	"testing"
+)
+
+// pair is two ends of a TCP connection.
+func pair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close(); _ = b.Close() })
+	return a, b
+}
+
+func TestNothingWaits(t *testing.T) {
+	a, b := pair(t)
+	raw := Conn(a)
+	if raw == nil {
+		t.Skip("this system has no calls that do not wait")
+	}
+	buf := make([]byte, 1<<20)
+	try := func(wait func(func(uintptr) bool) error, do func(uintptr, []byte) (int, error)) (n int) {
+		t.Helper()
+		err := wait(func(fd uintptr) bool {
+			var failed error
+			if n, failed = do(fd, buf); failed != nil {
+				t.Error(failed)
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := try(raw.Read, Read); n >= 0 {
+		t.Errorf("%d bytes came from nowhere", n)
+	}
+	written := 0
+	for {
+		n := try(raw.Write, Write)
+		if n < 0 {
+			break // the other end reads nothing
+		}
+		written += n
+	}
+	_ = a.(*net.TCPConn).CloseWrite()
+	read := 0
+	for raw, err := Conn(b), error(nil); err == nil; {
+		n := 0
+		err = raw.Read(func(fd uintptr) bool {
+			var failed error
+			if n, failed = Read(fd, buf); failed != nil {
+				t.Error(failed)
+			}
+			return n >= 0
+		})
+		if n == 0 {
+			break
+		}
+		read += n
+	}
+	if read != written {
+		t.Errorf("%d bytes of %d came", read, written)
+	}
+}
+
+func TestConnWithoutDescriptor(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if Conn(a) != nil {
+		t.Error("a pipe has a descriptor")
+	}
+}

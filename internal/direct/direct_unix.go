@@ -1,0 +1,26 @@
+//go:build unix && !linux
+
+package direct
+
+import "syscall"
+
+const possible = true
+
+// Read reads what is there: n is below 0 when nothing is, and 0 at the end. The descriptor must be a non-blocking one.
+func Read(fd uintptr, p []byte) (int, error) { return call(syscall.Read, fd, p) }
+
+// Write writes what has room: n is below 0 when nothing has. The descriptor must be a non-blocking one.
+func Write(fd uintptr, p []byte) (int, error) { return call(syscall.Write, fd, p) }
+
+func call(do func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := do(int(fd), p)
+		switch err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return -1, nil
+		default:
+			return n, err
+		}
+	}
+}
