@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ const (
 	// that the log is silent until a minute is over.
 	repeatEvery = time.Minute
 	maxTold     = 1000
+	// calmAfter is how long nothing must have been dropped for the bus to have caught up.
+	calmAfter = time.Second
 	// DefaultChannel is how many messages may wait between NATS and the edge.
 	DefaultChannel = 64 * 1024
 	// DefaultLinger is how long a subscription stays behind its last user.
@@ -52,9 +55,10 @@ var (
 // Bus is one NATS connection: it publishes, it keeps the subscriptions of the edge, and it hands every message that
 // arrives to one reader, in the order in which NATS delivered them.
 //
-// The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → Run → the edge. The path
-// up: Publish writes into nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen
-// on Run's goroutine because they may wait for NATS: subscribing and answering. Both are left to a worker.
+// The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
+// read loop's goroutine (see link). The path up: Publish writes into nats.go's buffer, from the goroutine of whoever has
+// something to say. Two things never happen on the read loop's goroutine because they may wait for NATS: subscribing and
+// answering. Both are left to a worker.
 //
 // A message arrives once, however many subscriptions of the bus match it: all of them (but those for replies, which do not
 // overlap with any) belong to one queue group that has no other member, and NATS gives a message to a group once, whatever subjects its members subscribe. So a wider subscription
@@ -67,13 +71,18 @@ type Bus struct {
 	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
 
+	turn   sync.Mutex     // held by whoever hands on what is in the channel, one at a time
+	handle func(*Message) // guarded by turn: nil unless Run runs
+	pause  func()         // guarded by turn
+	full   atomic.Bool    // the last read from NATS brought as much as it could: more waits
+
 	work   *worker
 	closed chan struct{} // closed when nats.go has ended the connection
 
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
 	online     atomic.Bool
-	overflowed atomic.Bool          // set when nats.go dropped a message, cleared by Run once the channel is empty
+	overflowed atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
 	complained atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
 	told       map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
 	onConnect  func()               // static after Connect; runs on nats.go's callback goroutine
@@ -97,21 +106,18 @@ type stats struct {
 type Option func(*settings)
 
 type settings struct {
-	nats      []nats.Option
 	channel   int
 	linger    time.Duration
 	onConnect func()
-	inProcess bool
+	inProcess inProcess // nil: NATS is elsewhere
 }
 
+// inProcess is a NATS server in this process.
+type inProcess interface{ InProcessConn() (net.Conn, error) }
+
 // InProcess connects through memory to a server in the same process instead of to Config.URL.
-func InProcess(server interface {
-	InProcessConn() (net.Conn, error)
-}) Option {
-	return func(s *settings) {
-		s.nats = append(s.nats, nats.InProcessServer(server))
-		s.inProcess = true
-	}
+func InProcess(server inProcess) Option {
+	return func(s *settings) { s.inProcess = server }
 }
 
 // Channel sets how many messages may wait for Run; past that they are dropped and counted. Default: DefaultChannel.
@@ -146,9 +152,10 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts = append(append(opts, b.handlers()...), s.nats...)
+	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(dialer{b}))
 	url := cfg.URL
-	if s.inProcess {
+	if s.inProcess != nil {
+		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
 		url, b.url = "", "in this process"
 	}
 	if b.nc, err = nats.Connect(url, opts...); err != nil {
@@ -239,7 +246,8 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	if errors.Is(err, nats.ErrSlowConsumer) {
-		if b.overflowed.CompareAndSwap(false, true) {
+		b.caughtUp() // with an earlier overflow, perhaps
+		if b.overflowed.Swap(time.Now().UnixNano()) == 0 {
 			b.stats.overflows.Inc()
 			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.channel))
 		}
@@ -276,13 +284,23 @@ func (b *Bus) Ready() []string {
 	case !b.work.caughtUp():
 		why = append(why, "subscriptions are not in place yet")
 	}
-	if b.overflowed.Load() && len(b.channel) == 0 {
-		b.overflowed.Store(false) // the news of the last drop came after the last message was read
-	}
-	if b.overflowed.Load() {
+	if !b.caughtUp() {
 		why = append(why, "messages from NATS were dropped and the edge has not caught up yet")
 	}
 	return why
+}
+
+// caughtUp says whether nothing was dropped for a while and nothing waits.
+func (b *Bus) caughtUp() bool {
+	last := b.overflowed.Load()
+	if last == 0 {
+		return true
+	}
+	if len(b.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.overflowed.CompareAndSwap(last, 0) {
+		return false
+	}
+	b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
+	return true
 }
 
 // Connected says whether a publish would be sent now.

@@ -42,53 +42,60 @@ func (m *Message) NoResponders() bool {
 	return len(m.Data) == 0 && m.Header != nil && m.Header.Get("Status") == "503"
 }
 
-// maxBatch is how many messages Run hands on before it calls pause, though more wait.
+// maxBatch is how many messages are handed on before pause is called, though more wait.
 const maxBatch = 256
 
 // Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. Whenever nothing
 // more waits, and every so often when much does, it calls pause: handle may leave what costs less for several messages
-// together until then. Neither may ever wait for NATS: while they run, messages pile up in the channel. The message is
-// handle's for the call, its strings and Data for ever.
+// together until then. Neither may ever wait for NATS: they are called on the goroutine that reads from it. The message
+// is handle's for the call, its strings and Data for ever. Run may be called again when it has returned.
 func (b *Bus) Run(ctx context.Context, handle func(*Message), pause func()) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case raw := <-b.channel:
-			b.batch(raw, handle)
-			pause()
-			if b.overflowed.Load() && len(b.channel) == 0 {
-				b.overflowed.Store(false)
-				b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
-			}
-		}
+	b.turn.Lock()
+	b.handle, b.pause = handle, pause
+	b.turn.Unlock()
+	b.deliver() // what came before
+	<-ctx.Done()
+	b.turn.Lock()
+	b.handle, b.pause = nil, nil
+	b.turn.Unlock()
+}
+
+// deliver hands on what is in the channel. It is called by whoever fills the channel before it waits for more.
+func (b *Bus) deliver() {
+	if len(b.channel) == 0 {
+		return
+	}
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	for b.handle != nil && b.batch() {
 	}
 }
 
-// batch hands on a message and those behind it.
-func (b *Bus) batch(raw *nats.Msg, handle func(*Message)) {
+// batch hands on some messages, and says no when there are none. Needs turn.
+func (b *Bus) batch() bool {
 	var m Message
 	messages, size := 0, 0
-	for more := true; more; {
-		m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
-		messages++
-		size += len(raw.Data)
-		handle(&m)
-		if messages == maxBatch {
-			break
-		}
+	for more := true; more && messages < maxBatch; {
 		select {
-		case raw = <-b.channel:
+		case raw := <-b.channel:
+			m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
+			messages++
+			size += len(raw.Data)
+			b.handle(&m)
 		default:
 			more = false
 		}
 	}
-	b.stats.received.Add(messages)
-	b.stats.receivedBytes.Add(size)
+	if messages > 0 {
+		b.stats.received.Add(messages)
+		b.stats.receivedBytes.Add(size)
+		b.pause()
+	}
+	return messages > 0
 }
 
-// Lagging says whether many messages wait for Run: a quarter of what may.
-func (b *Bus) Lagging() bool { return len(b.channel) > cap(b.channel)/4 }
+// Lagging says whether more waits at NATS than one read brings.
+func (b *Bus) Lagging() bool { return b.full.Load() }
 
 // Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
 // It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).

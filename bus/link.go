@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/internal/direct"
+)
+
+// link is the connection to a NATS server, under nats.go.
+//
+// nats.go reads from it on one goroutine, and what it reads it has put into the channel when it comes to read more. So
+// that is the moment at which the link lets the bus handle what is in the channel: on the same goroutine, and as a batch
+// of all that one read brought. A goroutine of the bus's own would have to be woken for it, which under a light load
+// costs more than the work (an echo through a service: a fifth of the edge's part, docs/performance.md).
+type link struct {
+	net.Conn
+	bus     *Bus
+	raw     syscall.RawConn       // Conn, for what does not wait; nil where there is no such thing; static
+	receive func(fd uintptr) bool // bound once; static
+	send    func(fd uintptr) bool // bound once; static
+	in      transfer              // owned by the reader
+	out     transfer              // owned by the writer, which holds nats.go's lock
+	until   time.Time             // owned by the writer: the deadline of writes
+	waits   bool                  // owned by the writer: until is set on Conn
+}
+
+// transfer is a read or write under way.
+type transfer struct {
+	p   []byte
+	n   int
+	err error
+}
+
+func (b *Bus) newLink(conn net.Conn) *link {
+	l := &link{Conn: conn, bus: b, raw: direct.Conn(conn)}
+	l.receive, l.send = l.readNow, l.writeNow
+	return l
+}
+
+// Read is called by nats.go when it has dealt with all that was read before.
+func (l *link) Read(p []byte) (int, error) {
+	l.bus.deliver()
+	if l.raw == nil || len(p) == 0 {
+		return l.Conn.Read(p)
+	}
+	l.in.p = p
+	err := l.raw.Read(l.receive)
+	l.in.p = nil
+	if err == nil {
+		err = l.in.err
+	}
+	l.bus.full.Store(l.in.n == len(p))
+	return l.in.n, err
+}
+
+func (l *link) readNow(fd uintptr) bool {
+	n, err := direct.Read(fd, l.in.p)
+	if n < 0 {
+		return false
+	}
+	l.in.n, l.in.err = n, err
+	switch {
+	case err != nil:
+		l.in.err = l.failed("read", err)
+	case n == 0:
+		l.in.err = io.EOF
+	}
+	return true
+}
+
+// Write tries without waiting first, which is enough but for a server that reads slowly.
+func (l *link) Write(p []byte) (int, error) {
+	written := 0
+	if l.raw != nil && len(p) > 0 {
+		l.out.p = p
+		err := l.raw.Write(l.send)
+		l.out.p = nil
+		if err == nil {
+			err = l.out.err
+		}
+		if written = l.out.n; err != nil || written == len(p) {
+			return written, err
+		}
+	}
+	l.waits = true
+	if err := l.Conn.SetWriteDeadline(l.until); err != nil {
+		return written, err
+	}
+	n, err := l.Conn.Write(p[written:])
+	return written + n, err
+}
+
+func (l *link) writeNow(fd uintptr) bool {
+	n, err := direct.Write(fd, l.out.p)
+	l.out.n, l.out.err = max(n, 0), nil
+	if err != nil {
+		l.out.err = l.failed("write", err)
+	}
+	return true
+}
+
+func (l *link) failed(what string, err error) error {
+	return &net.OpError{Op: what, Net: l.LocalAddr().Network(), Source: l.LocalAddr(), Addr: l.RemoteAddr(), Err: os.NewSyscallError(what, err)}
+}
+
+// SetWriteDeadline is called by nats.go before and after each write. It counts for those that wait.
+func (l *link) SetWriteDeadline(t time.Time) error {
+	l.until = t
+	if !l.waits || !t.IsZero() {
+		return nil
+	}
+	l.waits = false
+	return l.Conn.SetWriteDeadline(t)
+}
+
+// dialer makes nats.go connect by links.
+type dialer struct{ bus *Bus }
+
+// Dial is called by nats.go for each attempt to connect.
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, nats.DefaultTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return d.bus.newLink(conn), nil
+}
+
+// inside is a NATS server in this process, reached by links.
+type inside struct {
+	server inProcess
+	bus    *Bus
+}
+
+// InProcessConn is called by nats.go for each attempt to connect.
+func (i inside) InProcessConn() (net.Conn, error) {
+	conn, err := i.server.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return i.bus.newLink(conn), nil
+}
