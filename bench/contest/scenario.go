@@ -41,7 +41,7 @@ func Scenarios(quick bool) []Scenario {
 		{
 			Name: "rooms", Servers: []string{Embedded, Edge, SocketIO},
 			job: load.Job{Kind: load.Rooms, Clients: 1000, RoomSize: 10, Phases: []load.Phase{
-				first(2000, 0), phase("2k", 2000, 0), phase("4k", 4000, 0), phase("5k", 5000, 0),
+				first(2000, 0), phase("1k", 1000, 0), phase("4k", 4000, 0), phase("full", 0, 1),
 			}},
 		},
 		{

@@ -32,7 +32,7 @@ type Job struct {
 type Phase struct {
 	Name   string
 	Rate   float64 // messages, or churning clients, that begin each second; 0: as fast as Window allows
-	Window int     // messages under way, in Fanout; acks under way of a client, in Echo
+	Window int     // messages under way, in Fanout; or of a client, in Echo and Rooms (there one at the most)
 	Warm   time.Duration
 	Lasts  time.Duration // of what is measured, behind Warm
 }

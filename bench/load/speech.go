@@ -14,9 +14,10 @@ type speech struct {
 	listeners int64   // of one message
 	missing   []int32 // of a message, by its number: listeners that do not have it; for a window
 	underWay  int     // messages that some listener does not have
+	left      []int32 // of each speaker's last message: listeners that do not have it; for rooms
 	said      int64   // messages
 	spoken    int     // by the schedule; whose turn it is
-	closed    bool    // an ack is followed by the next echo
+	closed    bool    // an ack is followed by the next echo, a message that all listeners have by the speaker's next
 	hushed    bool    // nothing new is said
 	measuring bool
 	latency   *histogram
@@ -33,6 +34,7 @@ func (s *swarm) prepare() {
 		s.missing = make([]int32, 1<<12)
 	case Rooms:
 		s.listeners = int64(s.job.RoomSize) - 1
+		s.left = make([]int32, len(s.all))
 	}
 }
 
@@ -50,6 +52,9 @@ func (s *swarm) utter(index int, at int64) {
 	if s.missing != nil {
 		s.missing[number%len(s.missing)] = int32(s.listeners)
 		s.underWay++
+	}
+	if s.left != nil {
+		s.left[index] = int32(s.listeners)
 	}
 	s.said++
 	s.awaited += s.listeners
@@ -85,8 +90,11 @@ func (s *swarm) receive(c *client, packet []byte) {
 			*left--
 		}
 	}
-	if s.closed && !s.hushed {
-		s.utter(c.index, s.at)
+	if s.left != nil {
+		s.left[speaker]--
+	}
+	if s.closed && !s.hushed && (s.left == nil || s.left[speaker] == 0) {
+		s.utter(speaker, s.at) // of an echo that is the client itself
 	}
 }
 
@@ -110,9 +118,9 @@ func (s *swarm) speak(p Phase) error {
 	var cost func() (spent, error)
 	var said, distinct int64
 	var err error
-	s.hushed, s.measuring, s.closed = false, false, s.isEcho && p.Rate == 0
+	s.hushed, s.measuring, s.closed = false, false, s.job.Kind != Fanout && p.Rate == 0
 	s.spoken = 0
-	s.beginEchoes(p)
+	s.beginClosed(p)
 	for t := now(); t < end || cost == nil; t = now() {
 		if !s.measuring && t >= measured {
 			if cost, err = s.meter(); err != nil {
@@ -147,8 +155,8 @@ func (s *swarm) speak(p Phase) error {
 	return s.out.Encode(Line{Done: d})
 }
 
-// beginEchoes has all clients emit for the first time, where each ack is followed by the next echo.
-func (s *swarm) beginEchoes(p Phase) {
+// beginClosed has all clients emit for the first time, where what comes is followed by the next.
+func (s *swarm) beginClosed(p Phase) {
 	if !s.closed {
 		return
 	}
