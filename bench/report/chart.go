@@ -86,8 +86,8 @@ type picture struct {
 var pictures = []picture{
 	{"fanout-rate.svg", "Fan-out at full speed", "deliveries/s, more is better", "fanout", "full", contest.PerSecond},
 	{"fanout-cpu.svg", "Fan-out of 25 messages/s to 1,000", "CPU µs a delivery, less is better", "fanout", "paced", contest.CPU},
-	{"rooms-cpu.svg", "Rooms of 10, 2,000 messages/s", "CPU µs a delivery, less is better", "rooms", "2k", contest.CPU},
-	{"echo-cpu.svg", "2,000 acks/s", "CPU µs an ack, less is better", "echo", "paced", contest.CPU},
+	{"rooms-cpu.svg", "Rooms of 10, at full speed", "CPU µs a delivery, less is better", "rooms", "full", contest.CPU},
+	{"echo-cpu.svg", "Echo through a service, at full speed", "CPU µs an ack, less is better", "echo", "full", contest.CPU},
 	{"twonode-rate.svg", "Fan-out over two servers at full speed", "deliveries/s, more is better", "twonode", "full", contest.PerSecond},
 	{"idle-memory.svg", "Idle connections", "bytes a connection, less is better", "idle", "idle", contest.Memory},
 }

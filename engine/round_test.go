@@ -1,0 +1,315 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// front is a server on the loopback, where descriptors are real.
+type front struct {
+	t        *testing.T
+	server   *Server
+	address  string
+	accepted chan *recorder
+}
+
+func newFront(t *testing.T, set Settings) *front {
+	f := &front{t: t, accepted: make(chan *recorder, 1)}
+	set.Config, set.EdgeID, set.Log = DefaultConfig(), "k3f9a0zz", slog.New(slog.DiscardHandler)
+	set.Handler = func(s *Session, _ *Opening) Receiver {
+		r := &recorder{session: s}
+		f.accepted <- r
+		return r
+	}
+	f.server = NewServer(set)
+	site := httptest.NewServer(f.server)
+	f.address = site.Listener.Addr().String()
+	t.Cleanup(func() {
+		f.server.Leave()
+		f.server.Abort()
+		site.Close()
+	})
+	return f
+}
+
+const upgradeRequest = "GET /?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+// visitor is a client that reads when the test wants it to.
+type visitor struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+	peer *recorder
+}
+
+// visit connects; early is sent with the request.
+func (f *front) visit(early string) *visitor {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", f.address)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		f.t.Fatal(err)
+	}
+	v := &visitor{t: f.t, conn: conn, in: bufio.NewReader(conn)}
+	v.write(upgradeRequest + early)
+	for line := ""; line != "\r\n"; {
+		if line, err = v.in.ReadString('\n'); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	v.peer = <-f.accepted
+	if open := v.next(); !strings.HasPrefix(open, "0{") {
+		f.t.Fatalf("the session opens with %q", open)
+	}
+	return v
+}
+
+func (v *visitor) write(data string) {
+	v.t.Helper()
+	if _, err := io.WriteString(v.conn, data); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// next is the text of the next frame.
+func (v *visitor) next() string {
+	v.t.Helper()
+	head, err := v.in.Peek(4)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	size, skip := int(head[1]), 2
+	if size == 126 {
+		size, skip = int(binary.BigEndian.Uint16(head[2:])), 4
+	}
+	frame := make([]byte, skip+size)
+	if _, err := io.ReadFull(v.in, frame); err != nil {
+		v.t.Fatal(err)
+	}
+	return string(frame[skip:])
+}
+
+func text(format string, args ...any) *Frame {
+	return NewMessage(nil, fmt.Appendf(nil, format, args...), nil, Options{})
+}
+
+func never() bool  { return false }
+func always() bool { return true }
+
+// Whoever reads gets everything once and in order, at whatever pace, from however many writers.
+func TestRoundKeepsOrder(t *testing.T) {
+	for name, hurry := range map[string]func() bool{"writing itself": never, "leaving it to helpers": always} {
+		t.Run(name, func(t *testing.T) {
+			f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewRound()
+			defer r.Close()
+			const visitors, slow, rounds = 300, 2, 20
+			all := make([]*visitor, visitors)
+			for i := range all {
+				all[i] = f.visit("")
+			}
+			pad := strings.Repeat("x", 5000)
+			for n := range rounds {
+				joined := Join([]*Frame{text("%d a", n), text("%d b", n)})
+				for i, v := range all {
+					if got := r.Send(v.peer.session, joined); got != Queued {
+						t.Fatalf("a frame was %v", got)
+					}
+					if i >= slow {
+						continue
+					}
+					for part := range 40 { // more than its socket takes
+						if part == 20 {
+							v.peer.session.Send(text("%d alone", n)) // by somebody else, as it were
+						}
+						r.Send(v.peer.session, text("%d %d %s", n, part, pad))
+					}
+				}
+				r.Flush(hurry)
+			}
+			for i, v := range all {
+				for n := range rounds {
+					v.expect("%d a", n)
+					v.expect("%d b", n)
+					for part := 0; i < slow && part < 40; part++ {
+						if part == 20 {
+							v.expect("%d alone", n)
+						}
+						v.expect("%d %d %s", n, part, pad)
+					}
+				}
+			}
+			for _, v := range all {
+				settled(t, v.peer.session)
+			}
+		})
+	}
+}
+
+// settled waits until nothing is queued, and sees that nothing is counted then.
+func settled(t *testing.T, s *Session) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		bytes, packets, queue, writing := s.queued, s.queuedPackets, len(s.queue), s.writing
+		s.mu.Unlock()
+		if queue == 0 && !writing {
+			if bytes != 0 || packets != 0 {
+				t.Fatalf("an idle session counts %d bytes and %d packets", bytes, packets)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d frames still wait", queue)
+		}
+	}
+}
+
+func (v *visitor) expect(format string, args ...any) {
+	v.t.Helper()
+	if got, want := v.next(), "4"+fmt.Sprintf(format, args...); got != want {
+		v.t.Fatalf("got %.50q, want %.50q", got, want)
+	}
+}
+
+// A volatile frame is dropped for a client that does not read, and not for one that has just been sent something else.
+func TestRoundDropsVolatileForTheBusy(t *testing.T) {
+	f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewRound()
+	defer r.Close()
+	quick, slow := f.visit(""), f.visit("")
+	volatile := func(s string) *Frame { return NewMessage(nil, []byte(s), nil, Options{Volatile: true}) }
+	r.Send(quick.peer.session, text("first"))
+	if got := r.Send(quick.peer.session, volatile("second")); got != Queued {
+		t.Errorf("a volatile frame behind another was %v", got)
+	}
+	r.Flush(never)
+	quick.expect("first")
+	quick.expect("second")
+	big := text("%s", strings.Repeat("x", 60_000))
+	for slow.peer.session.Waiting() < 1<<20 { // what its socket takes aside
+		r.Send(slow.peer.session, big)
+		r.Flush(never)
+	}
+	if got := r.Send(slow.peer.session, volatile("third")); got != Dropped {
+		t.Errorf("a volatile frame for a client that does not read was %v", got)
+	}
+}
+
+// What a round has not written yet does not overflow a queue; what a client does not read does.
+func TestRoundOverflows(t *testing.T) {
+	f, r := newFront(t, Settings{QueueBytes: 20_000}), NewRound()
+	defer r.Close()
+	quick, slow := f.visit(""), f.visit("")
+	for n := range 10 {
+		if got := r.Send(quick.peer.session, text("%d %s", n, strings.Repeat("x", 5000))); got != Queued {
+			t.Fatalf("frame %d for a client that reads was %v", n, got)
+		}
+	}
+	r.Flush(never)
+	for n := range 10 {
+		quick.expect("%d %s", n, strings.Repeat("x", 5000))
+	}
+	got := Queued
+	for n := 0; got == Queued && n < 100_000; n++ {
+		got = r.Send(slow.peer.session, text("%s", strings.Repeat("x", 5000)))
+	}
+	if got != Overflow {
+		t.Errorf("the last frame for a client that does not read was %v", got)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		slow.peer.mu.Lock()
+		ends := slow.peer.ends
+		slow.peer.mu.Unlock()
+		if len(ends) == 1 && ends[0] == QueueOverflow {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the session ended with %v", ends)
+		}
+	}
+}
+
+// A client that ends while a round has something for it costs nobody anything.
+func TestRoundToTheGone(t *testing.T) {
+	f, r := newFront(t, Settings{}), NewRound()
+	defer r.Close()
+	gone, left := f.visit(""), f.visit("")
+	for n := range 50 {
+		r.Send(gone.peer.session, text("%d", n))
+		r.Send(left.peer.session, text("%d", n))
+		if n == 20 {
+			_ = gone.conn.Close()
+		}
+		if n == 30 {
+			gone.peer.session.Close(ForcedServerClose)
+		}
+		r.Flush(never)
+	}
+	for n := range 50 {
+		left.expect("%d", n)
+	}
+	settled(t, left.peer.session)
+}
+
+func TestJoinedFrame(t *testing.T) {
+	one, two := text("a"), NewMessage(nil, []byte("b"), [][]byte{{1, 2, 3}}, Options{NoCompression: true})
+	f := Join([]*Frame{one, two})
+	if want := append(bytes.Clone(one.ws), two.ws...); !bytes.Equal(f.ws, want) {
+		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
+	}
+	if got, want := string(f.payload()), "4a\x1e4b\x1ebAQID"; got != want {
+		t.Errorf("as a polling payload it is %q, want %q", got, want)
+	}
+	if f.Messages() != 2 || f.Size() != one.Size()+two.Size() || f.plain {
+		t.Errorf("it is %d messages of %d bytes, plain %v", f.Messages(), f.Size(), f.plain)
+	}
+	if Join([]*Frame{one}) != one {
+		t.Error("one frame is joined to another")
+	}
+}
+
+// What a client sends is heard however it is cut, before and after its goroutine was replaced.
+func TestMessagesInPieces(t *testing.T) {
+	hello := func(n int) string {
+		s := fmt.Sprintf("4hello %d", n)
+		return "\x81" + string([]byte{0x80 | byte(len(s))}) + "\x00\x00\x00\x00" + s
+	}
+	f := newFront(t, Settings{})
+	v := f.visit(hello(0) + hello(1)[:5])
+	v.write(hello(1)[5:] + hello(2) + hello(3)[:1])
+	v.write(hello(3)[1:])
+	for n := 4; n < 200; n++ {
+		for _, b := range []byte(hello(n)) {
+			v.write(string([]byte{b}))
+		}
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		v.peer.mu.Lock()
+		got := len(v.peer.got)
+		v.peer.mu.Unlock()
+		if got == 200 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d messages came, want 200", got)
+		}
+	}
+	for n, got := range v.peer.got {
+		if got != fmt.Sprintf("hello %d", n) {
+			t.Fatalf("message %d is %q", n, got)
+		}
+	}
+}
