@@ -121,30 +121,28 @@ func (e *Edge) content(m *bus.Message, event bool) (text []byte, attachments [][
 	return text, attachments, err
 }
 
-// receivers is who a message is for. It says no when that is nobody here.
-func (e *Edge) receivers(m *bus.Message, sub *subjects.Subject) (ns *namespace, list []*socket, ok bool) {
+// receivers is who a message is for. No list: that is nobody here; why is the reason to drop the message then, or
+// notDropped.
+func (e *Edge) receivers(m *bus.Message, sub *subjects.Subject) (ns *namespace, list []*socket, why int) {
 	if sub.Target == subjects.TargetSocket {
 		e.mu.Lock()
 		s := e.sockets[sub.Socket]
 		e.mu.Unlock()
 		switch {
 		case s == nil:
-			e.drop(m, dropUnknownSocket, nil)
-			return nil, nil, false
+			return nil, nil, dropUnknownSocket
 		case s.ns.token != sub.Namespace:
 			// Who may write to one namespace must not reach another through a socket's id.
-			e.drop(m, dropWrongNamespace, nil)
-			return nil, nil, false
+			return nil, nil, dropWrongNamespace
 		}
-		return s.ns, []*socket{s}, true
+		return s.ns, []*socket{s}, notDropped
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if ns = e.namespaces[sub.Namespace]; ns == nil {
-		return nil, nil, false
+		return nil, nil, notDropped
 	}
-	list = e.choose(ns, m, sub)
-	return ns, list, len(list) > 0
+	return ns, e.choose(ns, m, sub), notDropped
 }
 
 // choose is the sockets of a target all or room, after the headers that widen or narrow it. The list must not be

@@ -177,7 +177,8 @@ var socketEndWords = [socketEnds]string{
 
 // Why a message from NATS came to nothing.
 const (
-	dropBadSubject = iota
+	notDropped     = -1
+	dropBadSubject = iota - 1
 	dropBadBody
 	dropUnknownSocket
 	dropWrongNamespace

@@ -65,10 +65,9 @@ func (e *Edge) endRun() {
 
 func (e *Edge) deliverRun(r *run) {
 	first := &r.messages[0]
-	ns, receivers, ok := e.receivers(first, &r.subject)
-	if !ok {
-		e.stats.unwanted.Add(len(r.messages))
-		e.stats.discardedBytes.Add(r.bytes)
+	ns, receivers, why := e.receivers(first, &r.subject)
+	if len(receivers) == 0 {
+		e.discard(r, why)
 		return
 	}
 	for i := range r.messages {
@@ -101,6 +100,18 @@ func (e *Edge) deliverRun(r *run) {
 		if !r.failed[d] {
 			e.deliver(s, r.frames[d])
 		}
+	}
+}
+
+// discard counts a run that is for nobody here.
+func (e *Edge) discard(r *run, why int) {
+	e.stats.unwanted.Add(len(r.messages))
+	if why == notDropped {
+		e.stats.discardedBytes.Add(r.bytes)
+		return
+	}
+	for i := range r.messages {
+		e.drop(&r.messages[i], why, nil)
 	}
 }
 
