@@ -131,7 +131,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return d.bus.newLink(conn), nil
 }
 
-// inside is a NATS server in this process, reached by links.
+// inside is a NATS server in this process, reached by links over pumps.
 type inside struct {
 	server inProcess
 	bus    *Bus
@@ -143,5 +143,5 @@ func (i inside) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.bus.newLink(conn), nil
+	return i.bus.newLink(newPump(conn)), nil
 }
