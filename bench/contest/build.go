@@ -1,8 +1,6 @@
 package contest
 
 import (
-	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,11 +27,6 @@ const config = `namespaces:
     relay:
       - {event: message, to: rooms}
 `
-
-// profiled is a file that is compiled into the edges for --profile only: the product has no profiles in it.
-//
-//go:embed profiled.go.txt
-var profiled string
 
 // Root is the repository's folder, in or above the working directory.
 func Root() (string, error) {
@@ -68,36 +61,11 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 	if err := os.WriteFile(p.config, []byte(config), 0o644); err != nil {
 		return nil, nil, err
 	}
-	args := []string{"build", "-trimpath", "-o", p.bin + string(filepath.Separator)}
-	if profiling {
-		overlay, err := p.overlay()
-		if err != nil {
-			return nil, nil, err
-		}
-		args = append(args, "-overlay", overlay)
-	}
-	if err := p.run(root, "go", append(args, "./cmd/edge", "./cmd/embedded", "github.com/nats-io/nats-server/v2")...); err != nil {
+	into := p.bin + string(filepath.Separator)
+	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded", "github.com/nats-io/nats-server/v2"); err != nil {
 		return nil, nil, err
 	}
 	return p, p.available(servers, out), nil
-}
-
-// overlay lets Go see profiled in the edges' packages.
-func (p *Programs) overlay() (string, error) {
-	source := filepath.Join(p.bin, "profiled.go.txt") // no .go: this folder is below the module, and is no package of it
-	if err := os.WriteFile(source, []byte(profiled), 0o644); err != nil {
-		return "", err
-	}
-	replace := map[string]string{}
-	for _, command := range []string{"edge", "embedded"} {
-		replace[filepath.Join(p.root, "cmd", command, "profiled.go")] = source
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(p.bin, "overlay.json")
-	return file, os.WriteFile(file, text, 0o644)
 }
 
 func (p *Programs) run(folder, name string, args ...string) error {

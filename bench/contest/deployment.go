@@ -111,20 +111,16 @@ func (d *deployment) add(name, role string, command *exec.Cmd) (at listening, er
 func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 	command := exec.Command(filepath.Join(p.bin, name), append(args,
 		"--config="+p.config, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0")...)
-	profile := ""
 	if p.profiling {
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
-		profile = "127.0.0.1:" + strconv.Itoa(port)
-		command.Env = append(os.Environ(), "BENCH_PROFILED="+profile)
+		command.Args = append(command.Args, "--admin.pprof")
 	}
 	at, err := d.add(name, process.Server, command)
 	if err != nil {
 		return err
 	}
-	d.programs[len(d.programs)-1].profile = profile
+	if p.profiling {
+		d.programs[len(d.programs)-1].profile = at.Admin
+	}
 	if at.NATS != "" {
 		d.nats = at.NATS
 	}
