@@ -12,15 +12,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"partyline/config"
 )
-
-// gcPercent is GOGC where the environment does not say otherwise. An edge is mostly memory that stays: with 100, which is
-// Go's own default, 10,000 idle connections are 1.6 kB each more, while a delivery costs the same (docs/operations.md).
-const gcPercent = 50
 
 // Exit statuses.
 const (
@@ -52,9 +47,7 @@ func Main(f Flavour) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	paceCollector()
 	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
