@@ -1,11 +1,11 @@
 package edge
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,31 +55,34 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 
 // requestJSON is the part of a handshake (Socket.IO server API, socket.handshake) that the opening request gives.
 func requestJSON(o *engine.Opening) []byte {
-	headers := make(map[string]string, len(o.Header)+1)
-	for name, values := range o.Header {
+	body := make([]byte, 0, 512)
+	body = append(body, `{"query":{`...)
+	for i, name := range slices.Sorted(maps.Keys(o.Query)) {
+		values := o.Query[name]
+		body = appendMember(body, i, name, values[len(values)-1])
+	}
+	body = append(body, `},"headers":{`...)
+	body = appendMember(body, 0, "host", o.Host)
+	for _, name := range slices.Sorted(maps.Keys(o.Header)) {
 		separator := ", "
 		if name == "Cookie" {
 			separator = "; "
 		}
-		headers[strings.ToLower(name)] = strings.Join(values, separator)
+		body = appendMember(body, 1, strings.ToLower(name), strings.Join(o.Header[name], separator))
 	}
-	headers["host"] = o.Host
-	query := make(map[string]string, len(o.Query))
-	for name, values := range o.Query {
-		query[name] = values[len(values)-1]
+	body = msg.AppendString(append(body, `},"address":`...), o.Address)
+	body = msg.AppendString(append(body, `,"url":`...), o.URL)
+	body = strconv.AppendBool(append(body, `,"secure":`...), o.Secure)
+	body = strconv.AppendBool(append(body, `,"xdomain":`...), o.Header.Get("Origin") != "")
+	return slices.Clip(slices.Clone(append(body, '}'))) // it lives as long as the session
+}
+
+// appendMember appends the i-th member of a JSON object.
+func appendMember(dst []byte, i int, name, value string) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
 	}
-	body, err := json.Marshal(struct {
-		Query   map[string]string `json:"query"`
-		Headers map[string]string `json:"headers"`
-		Address string            `json:"address"`
-		URL     string            `json:"url"`
-		Secure  bool              `json:"secure"`
-		XDomain bool              `json:"xdomain"`
-	}{query, headers, o.Address, o.URL, o.Secure, http.Header(o.Header).Get("Origin") != ""})
-	if err != nil { // strings and bools always marshal
-		return []byte("{}")
-	}
-	return body
+	return msg.AppendString(append(msg.AppendString(dst, name), ':'), value)
 }
 
 // handshake is the handshake of a socket as services read it, a JSON object.

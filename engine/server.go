@@ -182,7 +182,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 			return
 		}
 		defer s.running.Done()
-		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
+		conn, err := s.accept(w, r, w.Header(), session.maxPayload, false)
 		if err == nil {
 			s.running.Go(func() { session.takeOver(conn) })
 		}
@@ -217,7 +217,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		}).String())
 	}
 	if isUpgrade {
-		conn, err := s.accept(w, r, w.Header(), session.maxPayload)
+		conn, err := s.accept(w, r, w.Header(), session.maxPayload, true)
 		if err != nil {
 			return
 		}
@@ -272,7 +272,7 @@ func (s *Server) begin(session *Session, o *Opening) {
 	session.mu.Lock()
 	session.receiver = s.set.Handler(session, o)
 	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
-	session.enqueue(newPacket(string(eio.AppendOpen(nil, h))))
+	session.greet(newPacket(string(eio.AppendOpen(nil, h))))
 	s.mu.Lock()
 	s.sessions[session.id] = session
 	leaving := s.leaving

@@ -130,6 +130,23 @@ func (s *Session) enqueue(f *Frame) {
 	s.flush()
 }
 
+// greet sends the first packet, to a WebSocket together with the answer to its request: one write less, and one time less
+// that the client is woken. Needs mu.
+func (s *Session) greet(f *Frame) {
+	if s.conn == nil {
+		s.enqueue(f)
+		return
+	}
+	f.ws = append(s.conn.held, f.ws...)
+	s.conn.held = nil
+	s.push(f)
+	s.dirty = true
+	w := directWriters.Get().(*directWriter)
+	w.flush(s)
+	w.count()
+	directWriters.Put(w)
+}
+
 // push queues a frame. Needs mu.
 func (s *Session) push(f *Frame) {
 	if s.queue == nil {

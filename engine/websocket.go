@@ -39,6 +39,9 @@ type wsConn struct {
 	direct syscall.RawConn // Conn, for what does not wait; nil where there is no such thing; static
 	server *Server
 
+	holding bool   // owned by the handshake: Write keeps what it is given
+	held    []byte // owned by the handshake: what Write has kept
+
 	frames  bufio.Reader          // owned by the reader: gorilla's; without a buffer while nothing is borrowed
 	lent    *lent                 // owned by the reader; nil while it waits
 	rest    []byte                // owned by the reader: what has been received and not read, a part of lent
@@ -70,19 +73,29 @@ func (s *Server) upgrader() *websocket.Upgrader {
 	}
 }
 
-// accept turns a request into a WebSocket. When it fails the client has its answer.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int) (*wsConn, error) {
-	c := &wsConn{server: s}
+// accept turns a request into a WebSocket. When it fails the client has its answer. Otherwise the client has none as yet
+// with hold: it is in held, to be written together with the first frame.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int, hold bool) (*wsConn, error) {
+	c := &wsConn{server: s, holding: hold}
 	ws, err := s.upgrades.Upgrade(&hijacking{w, c}, r, header)
 	if err != nil {
 		return nil, err
 	}
-	c.ws = ws
+	c.ws, c.holding = ws, false
 	ws.SetReadLimit(int64(maxPayload))
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	return c, nil
+}
+
+// Write is called by gorilla/websocket: for its answer to the request, and for close frames.
+func (c *wsConn) Write(p []byte) (int, error) {
+	if c.holding {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 // close closes the connection, now.
