@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +17,13 @@ import (
 
 // front is a server on the loopback, where descriptors are real.
 type front struct {
-	t        *testing.T
+	t        testing.TB
 	server   *Server
 	address  string
 	accepted chan *recorder
 }
 
-func newFront(t *testing.T, set Settings) *front {
+func newFront(t testing.TB, set Settings) *front {
 	f := &front{t: t, accepted: make(chan *recorder, 1)}
 	set.Config, set.EdgeID, set.Log = DefaultConfig(), "k3f9a0zz", slog.New(slog.DiscardHandler)
 	set.Handler = func(s *Session, _ *Opening) Receiver {
@@ -46,7 +47,7 @@ const upgradeRequest = "GET /?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nC
 
 // visitor is a client that reads when the test wants it to.
 type visitor struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	in   *bufio.Reader
 	peer *recorder
@@ -283,10 +284,7 @@ func TestJoinedFrame(t *testing.T) {
 
 // What a client sends is heard however it is cut, before and after its goroutine was replaced.
 func TestMessagesInPieces(t *testing.T) {
-	hello := func(n int) string {
-		s := fmt.Sprintf("4hello %d", n)
-		return "\x81" + string([]byte{0x80 | byte(len(s))}) + "\x00\x00\x00\x00" + s
-	}
+	hello := func(n int) string { return masked(fmt.Sprintf("4hello %d", n)) }
 	f := newFront(t, Settings{})
 	v := f.visit(hello(0) + hello(1)[:5])
 	v.write(hello(1)[5:] + hello(2) + hello(3)[:1])
@@ -312,4 +310,57 @@ func TestMessagesInPieces(t *testing.T) {
 			t.Fatalf("message %d is %q", n, got)
 		}
 	}
+}
+
+// masked is a text frame of a client; the mask is zeros.
+func masked(text string) string {
+	return "\x81" + string([]byte{0x80 | byte(len(text))}) + "\x00\x00\x00\x00" + text
+}
+
+// crowd is visitors who read everything and look at nothing.
+func (f *front) crowd(size int) []*Session {
+	var all []*Session
+	for range size {
+		v := f.visit("")
+		_ = v.conn.SetDeadline(time.Time{})
+		all = append(all, v.peer.session)
+		go func() { _, _ = io.Copy(io.Discard, v.in) }() // ends with the connection
+	}
+	return all
+}
+
+func BenchmarkDelivery(b *testing.B) {
+	all := newFront(b, Settings{}).crowd(100)
+	pad := text("%s", strings.Repeat("x", 120))
+	run := make([]*Frame, 16)
+	for i := range run {
+		run[i] = pad
+	}
+	r := NewRound()
+	defer r.Close()
+	for name, frame := range map[string]*Frame{"1 message": pad, "16 messages joined": Join(run)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, s := range all {
+					r.Send(s, frame)
+				}
+				r.Flush(never)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)*frame.Messages()), "ns/delivery")
+		})
+	}
+	b.Run("1 message, each by a goroutine", func(b *testing.B) { // what a round saves
+		for b.Loop() {
+			for _, s := range all {
+				s.Send(pad)
+			}
+			for _, s := range all {
+				for s.Waiting() > 0 {
+					runtime.Gosched()
+				}
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/delivery")
+	})
 }
