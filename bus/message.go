@@ -74,21 +74,20 @@ func (b *Bus) deliver() {
 // batch hands on some messages, and says no when there are none. Needs turn.
 func (b *Bus) batch() bool {
 	var m Message
-	messages, size := 0, 0
+	messages := 0
 	for more := true; more && messages < maxBatch; {
 		select {
 		case raw := <-b.channel:
 			m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
 			messages++
-			size += len(raw.Data)
+			b.stats.received.Inc()
+			b.stats.receivedBytes.Add(len(raw.Data))
 			b.handle(&m)
 		default:
 			more = false
 		}
 	}
 	if messages > 0 {
-		b.stats.received.Add(messages)
-		b.stats.receivedBytes.Add(size)
 		b.pause()
 	}
 	return messages > 0

@@ -28,7 +28,7 @@ func TestOnlyEdgesWithMembersHearARoom(t *testing.T) {
 	other := s.beside(usual())
 	a, b := s.enter("a", "/chat"), enterOn(other, "b", "/chat")
 	s.join(a, `["x"]`)
-	before := received(other)
+	before := receivedSoFar(t, other)
 	const rounds = 100
 	for range rounds {
 		s.publish("sio.chat.emit.room.x", `["x"]`)
@@ -50,7 +50,7 @@ func TestOnlyEdgesWithSocketsHearANamespace(t *testing.T) {
 	s := begin(t, usual())
 	other := s.beside(usual())
 	a, b := s.enter("a", "/chat"), enterOn(other, "b", "/")
-	before := received(other)
+	before := receivedSoFar(t, other)
 	for range 100 {
 		s.publish("sio.chat.emit.all", `["x"]`)
 		a.gets(`["x"]`)
@@ -148,7 +148,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	}
 	words = append(words, s.ID, last.id, strings.TrimPrefix(last.id, s.ID+"."), "7", ".", "a.b")
 	random := rand.New(rand.NewPCG(1, 2))
-	before, sent := received(s.Node), 0
+	before, sent := receivedSoFar(t, s.Node), 0
 	emit := func(event string) {
 		tail, err := subjects.AppendEvent(nil, []byte(event))
 		if err != nil {

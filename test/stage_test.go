@@ -269,6 +269,15 @@ func (s *stage) counts(name, label string, want int) {
 // received is how many messages the edge had from NATS, without announcements of edges.
 func received(n *edgetest.Node) int { return n.Heard() }
 
+// receivedSoFar is received once NATS has said of each connect of the edge's sockets that no service hears it.
+func receivedSoFar(t *testing.T, n *edgetest.Node) int {
+	t.Helper()
+	edgetest.Eventually(t, "NATS has answered all connects", func() bool {
+		return figure(n.Edge.Metrics(), "no_responders_total", "") >= n.Edge.Sockets()
+	})
+	return received(n)
+}
+
 // with returns the rules with one namespace more.
 func (r rules) with(name string, ns edge.Namespace) rules {
 	r = maps.Clone(r)
