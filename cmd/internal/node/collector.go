@@ -11,9 +11,11 @@ import (
 // Go's default, as much garbage as that, 10,000 idle connections would be 1.5 kB each more. An edge with few would collect
 // some thirty times a second under load, which is a tenth of what an echo costs.
 const (
-	garbagePercent = 50       // of what stays
-	garbageAlways  = 16 << 20 // bytes
-	mostPercent    = 800
+	garbagePercent = 50      // of what stays
+	garbageAlways  = 8 << 20 // bytes
+	// mostPercent bounds what a crowd that comes at once can cost: a cycle is noticed some time after it has ended, and until
+	// then the percentage is that for the few who were there before.
+	mostPercent = 200
 )
 
 // paceCollector keeps garbagePercent or garbageAlways, whichever is more, unless the operator has set GOGC.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +12,10 @@ import (
 
 // listen opens the listener of a key.
 func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	// Heartbeats find clients that are gone, and idle requests time out: no probes of the system, which cost each connection
+	// four calls.
+	config := net.ListenConfig{KeepAlive: -1}
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, listenError(key, address, err)
 	}
