@@ -128,11 +128,16 @@ type Edge struct {
 	args           []string
 }
 
-// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens.
+// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens; ADDRESS in one of them is
+// there.
 func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	t.Helper()
-	e := &Edge{args: append([]string{"--admin.listen", "127.0.0.1:0"}, args...)}
-	e.run(t, name, "127.0.0.1:0")
+	address := "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
+	e := &Edge{args: []string{"--admin.listen", "127.0.0.1:0"}}
+	for _, arg := range args {
+		e.args = append(e.args, strings.ReplaceAll(arg, "ADDRESS", address))
+	}
+	e.run(t, name, address)
 	e.WaitReady(t)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e
