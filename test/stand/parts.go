@@ -132,7 +132,10 @@ type Edge struct {
 // there.
 func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	t.Helper()
-	address := "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
+	address := "127.0.0.1:0" // which nobody else can take, unless it must be known before
+	if strings.Contains(strings.Join(args, " "), "ADDRESS") {
+		address = "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
+	}
 	e := &Edge{args: []string{"--admin.listen", "127.0.0.1:0"}}
 	for _, arg := range args {
 		e.args = append(e.args, strings.ReplaceAll(arg, "ADDRESS", address))
