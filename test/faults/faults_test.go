@@ -53,6 +53,7 @@ func TestNATSIsAway(t *testing.T) {
 	for _, one := range leavers {
 		wantOK(t, one.ask(`["join","extra"]`))
 	}
+	var from, to map[string]int // what is said in the outage for certain
 	c.suffer(func() {
 		for _, server := range s.servers {
 			_ = server.Kill(syscall.SIGKILL)
@@ -67,7 +68,10 @@ func TestNATSIsAway(t *testing.T) {
 		for i := range roomSize {
 			answers = append(answers, joiners[i].ask(`["join","extra"]`), leavers[i].ask(`["leave","extra"]`))
 		}
-		time.Sleep(outage)
+		from = c.made()
+		time.Sleep(outage - time.Second)
+		to = c.made()
+		time.Sleep(time.Second)
 		for _, server := range s.servers {
 			server.Run(t)
 		}
@@ -81,6 +85,9 @@ func TestNATSIsAway(t *testing.T) {
 	s.settled(c)
 	if sum := c.finish(); sum.disconnects > 0 {
 		t.Errorf("clients were disconnected")
+	}
+	if late := c.heard(from, to); late > 0 {
+		t.Errorf("%d deliveries of what was said in the outage came after it", late)
 	}
 	if told := s.told(); told > 0 {
 		t.Errorf("the death of an edge was told %d times", told)
