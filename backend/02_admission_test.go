@@ -139,3 +139,34 @@ func TestAnotherServiceAdmits(t *testing.T) {
 	ann.emit("1", `["count"]`)
 	ann.acked("1", `["ann"]`)
 }
+
+// A client that goes while a pattern's service decides has an end, too: every OnConnection is followed by an OnDisconnect.
+func TestAPatternsClientGoesWhileItIsAdmitted(t *testing.T) {
+	s := begin(t)
+	io := s.service("tenants")
+	asked, decided := make(chan string), make(chan struct{})
+	told := make(chan string, 2)
+	tenants := io.Of("/tenant-*")
+	tenants.Use(func(so *backend.Socket) error { asked <- so.ID(); <-decided; return nil })
+	tenants.OnConnection(func(so *backend.Socket) { told <- "connected " + so.ID() })
+	tenants.OnDisconnect(func(so *backend.Socket, reason string) { told <- reason + " " + so.ID() })
+	s.start(io)
+	nc := s.connection()
+	ends, err := nc.SubscribeSync("sio.*.on.disconnect")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	c := s.Dial("ann")
+	c.Send("40/tenant-7,")
+	id := <-asked
+	c.Hangup()
+	if _, err := ends.NextMsg(patience); err != nil {
+		t.Fatal(err)
+	}
+	close(decided)
+	for _, want := range []string{"connected " + id, "transport close " + id} {
+		if got := <-told; got != want {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+}

@@ -124,15 +124,12 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 	if sub.Kind != subjects.KindOwn || sub.Owner == s.group {
 		return &Socket{ns: ns, id: from.socket, user: m.Header.Get(msg.HeaderUser)}, true
 	}
-	if s.fenced() {
-		return nil, false
-	}
 	so := s.owners.find(from.socket)
 	if so == nil || so.own.instance != sub.Owner || sub.Owner != s.Instance() {
 		s.bad(m, "this instance does not own the socket")
 		return nil, false
 	}
-	return so, true
+	return so, !s.fenced()
 }
 
 // deliver gives an event to the catch-all handlers, the middleware and the handlers, in the order of the reference.
@@ -152,6 +149,10 @@ func (s *Service) deliver(so *Socket, p *Packet) {
 	}
 	for _, list := range [][]*handler{ns.rules.events[p.Event], so.take(p.Event)} {
 		for _, h := range list {
+			// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
+			if so.own != nil && s.fenced() {
+				return
+			}
 			if err := h.call(so.Context(), so, p.Args, p.ack); err != nil {
 				s.report(ns, p.Event, so.id, err)
 			}

@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,21 +16,11 @@ import (
 // A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
 // subscribed the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
-	closed := make(chan struct{})
-	nc, err := nats.Connect(natsdtest.Start(t).ClientURL(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { nc.Close(); <-closed }()
-	s, err := New(nc, "chat")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := offstage(t)
 	chat := s.Of("/chat", Owned())
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.abandon()
 	s.mu.Lock()
 	before, subscriptions := s.instance, len(s.ownSubs)
 	s.mu.Unlock()
@@ -51,4 +43,53 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	if s.instance == before || len(s.ownSubs) != subscriptions {
 		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs), subscriptions)
 	}
+}
+
+// A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner when it goes
+// on. When only its arrival was judged, some events of a burst were handled behind later ones.
+func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
+	s := offstage(t)
+	chat := s.Of("/chat", Owned())
+	var came, handled []string
+	chat.UsePacket(func(_ *Socket, p *Packet) error {
+		if came = append(came, p.Event); p.Event == "late" {
+			long := time.Now().Add(-fenceAfter)
+			s.fence.confirmed.Store(&long)
+		}
+		return nil
+	})
+	for _, event := range []string{"early", "late"} {
+		chat.On(event, func() { handled = append(handled, event) })
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const id = "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA"
+	s.owners.add(&Socket{ns: chat, id: id, own: s.newOwnership()}, s.Instance(), msg.State{})
+	for _, event := range []string{"early", "late"} {
+		s.handle(&nats.Msg{Subject: "sio.chat.own." + s.Instance() + "." + event, Reply: "sio.chat.emit.socket." + id, Data: []byte(`["` + event + `"]`)})
+		if err := s.lanes.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(came, []string{"early", "late"}) || !slices.Equal(handled, []string{"early"}) {
+		t.Errorf("%q came, and %q was handled", came, handled)
+	}
+}
+
+// offstage is a service that has not been started.
+func offstage(t *testing.T) *Service {
+	t.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect(natsdtest.Start(t).ClientURL(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close(); <-closed })
+	s, err := New(nc, "chat", Logger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.abandon)
+	return s
 }

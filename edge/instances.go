@@ -274,7 +274,7 @@ const (
 	reasonOwnerChanged = "owner changed"
 )
 
-// disown tells an instance that it does not own a socket. It never waits.
+// disown tells an instance, or a group, that it does not own a socket. It never waits.
 func (e *Edge) disown(ns, owner, socketID, reason string) {
 	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]}]`...)
 	subject := e.prefix.AppendOwn(nil, ns, owner, nameDisconnect)

@@ -53,6 +53,9 @@ func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body 
 	if !r.holding {
 		return e.publishOwned(r, asString(event), reply, header, body)
 	}
+	if !e.bus.Connected() {
+		return bus.ErrOffline // as if it were not held: what is said in an outage comes to nothing, however long that is
+	}
 	size := len(event) + len(reply) + len(body)
 	if len(r.held) >= maxHeld || r.bytes+size > maxHeldBytes {
 		return errHeldFull

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -193,10 +194,17 @@ func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string) {
 	e.later(func() { e.release(r, to) })
 }
 
-// refuseClaim tells an instance that its claim came to nothing, if an answer to a connect made one.
+// refuseClaim tells an instance that its claim came to nothing, if an answer to a connect made one. A group that admits a
+// socket which has gone is told of its end: the notice for all services came before, and on a subject that a service for
+// many namespaces does not hear.
 func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
-	if _, owner, ok := claimOf(m.Header); ok && owner != "" && (s == nil || e.owners.owner(s.route) != owner) {
+	group, owner, ok := claimOf(m.Header)
+	switch {
+	case !ok:
+	case owner != "" && (s == nil || e.owners.owner(s.route) != owner):
 		e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours)
+	case owner == "" && group != "" && s == nil && !m.Header.Has(msg.HeaderError):
+		e.disown(sub.Namespace, group, sub.Socket, engine.TransportClose.String())
 	}
 }
 

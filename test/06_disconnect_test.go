@@ -195,3 +195,23 @@ func TestServiceDisconnectsWhomItHasJustAdmitted(t *testing.T) {
 	}
 	s.counts("sockets", "", 0)
 }
+
+// A group that admits a client which has gone meanwhile hears of the end, too: it did not hear the notice before.
+func TestAGroupAdmitsWhoHasGone(t *testing.T) {
+	s := begin(t, usual())
+	life, group := s.hear("sio.door.on.*"), s.hear("sio.*.own.chat.>")
+	a := s.Dial("a")
+	a.Send("40/door,")
+	request := life.next()
+	a.Hangup()
+	address := life.next().Reply
+	for _, headers := range [][]string{nil, {"Sio-Error: no", "Sio-Group: chat"}, {"Sio-Group: chat"}} {
+		if err := request.RespondMsg(message("", "", `[]`, headers...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group.gets("sio.door.own.chat.disconnect", address, left("transport close"))
+	s.counts("dropped_total", "answer to a connect that is over", 3)
+	s.publish("sio.door.own.chat.marker", `["marker"]`)
+	group.gets("sio.door.own.chat.marker", "", `["marker"]`) // that was all
+}

@@ -37,6 +37,7 @@ type chat struct {
 func register(io *backend.Service, s store, log *slog.Logger) {
 	c := &chat{io.Of(namespace, backend.Owned()), s, log}
 	c.ns.Use(c.admit)
+	c.ns.OnConnection(c.back)
 	c.ns.On("nickname", c.nickname)
 	c.ns.On("join", c.join)
 	c.ns.On("leave", c.leave)
@@ -94,6 +95,37 @@ func (c *chat) take(ctx context.Context, o owner) error {
 		}
 	}
 	return err
+}
+
+// back sees to it that a socket which comes from another instance, or from an edge that was taken for dead, has its name:
+// here or there it may have been released meanwhile.
+func (c *chat) back(s *backend.Socket) {
+	if _, taken := s.TakenOver(); !taken {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	name := c.nameOf(s)
+	if o, here, err := c.store.find(ctx, name); err == nil && here && o.Socket == s.ID() {
+		return // as after every deploy
+	}
+	var auth struct{ Key string }
+	err := s.Handshake().DecodeAuth(&auth)
+	if err == nil {
+		err = c.take(ctx, owner{name, s.ID(), auth.Key})
+	}
+	if errors.Is(err, errTaken) {
+		c.log.Info("somebody else has the name by now", "name", name, "socket", s.ID())
+		err = s.Disconnect(ctx, false)
+	} else if err == nil {
+		rooms, _ := s.Rooms(ctx) // of an owned socket they are known
+		for _, room := range rooms {
+			_ = s.To(room).Emit("joined", room, name)
+		}
+	}
+	if err != nil {
+		c.log.Error("a socket is here again, and its name is not", "name", name, "socket", s.ID(), "error", err)
+	}
 }
 
 // nickname gives the socket another name.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"partyline/config"
@@ -20,7 +21,13 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
+	goleak.VerifyTestMain(m,
+		// A link of toxiproxy that cannot write any more leaves what its other goroutines still had for it (link.go, write).
+		goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
+}
 
 // deadline is how long a test waits for what must come.
 const deadline = 20 * time.Second
@@ -34,8 +41,13 @@ type stage struct {
 
 func begin(t *testing.T) *stage {
 	t.Helper()
-	url := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir())).ClientURL()
+	url := natsOf(t)
 	return &stage{edgeOf(t, url), t, url}
+}
+
+func natsOf(t *testing.T) (url string) {
+	t.Helper()
+	return natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir())).ClientURL()
 }
 
 func edgeOf(t *testing.T, url string) *edgetest.Node {

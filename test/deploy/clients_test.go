@@ -137,7 +137,7 @@ type crowd struct {
 	all     []*client
 	running sync.WaitGroup
 	once    sync.Once
-	told    bool // how a client's event was handled twice
+	told    bool // how a client's events were handled wrong
 }
 
 func gather(t *testing.T, edges []string) *crowd {

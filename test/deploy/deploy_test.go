@@ -41,6 +41,7 @@ func (c *crowd) count(j *journal) (sum tally) {
 			}
 			if e.n < last {
 				sum.reordered++
+				c.tell(one, "in another order", entries[max(0, i-4):min(len(entries), i+4)])
 			}
 			last = max(last, e.n)
 		}
@@ -52,9 +53,8 @@ func (c *crowd) count(j *journal) (sum tally) {
 				sum.doubled++
 			}
 		}
-		if sum.doubled > 0 && !c.told {
-			c.told = true
-			c.t.Logf("client %s was handled twice: %+v", one.name, entries[len(entries)-8:])
+		if sum.doubled > 0 {
+			c.tell(one, "twice", entries[len(entries)-8:])
 		}
 		sum.sent += one.sent
 		sum.unanswered += len(one.waiting)
@@ -66,6 +66,14 @@ func (c *crowd) count(j *journal) (sum tally) {
 		one.mu.Unlock()
 	}
 	return sum
+}
+
+// tell says how events of the first client came that came wrong.
+func (c *crowd) tell(one *client, wrong string, entries []entry) {
+	if !c.told {
+		c.told = true
+		c.t.Logf("events of client %s were handled %s: %+v", one.name, wrong, entries)
+	}
 }
 
 // roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.

@@ -1,8 +1,10 @@
 package faults
 
 import (
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"testing"
 
@@ -19,6 +21,7 @@ type balancer struct {
 	mu       sync.Mutex
 	listener net.Listener          // guarded by mu; nil while it is down
 	turn     int                   // guarded by mu
+	checked  []*stand.Edge         // guarded by mu: who must be ready, in the order of edges; nil if it does not look
 	conns    map[net.Conn]struct{} // guarded by mu: of both sides
 
 	running sync.WaitGroup
@@ -33,6 +36,13 @@ func balance(t *testing.T, edges []*stand.Edge) *balancer {
 	b.start()
 	t.Cleanup(b.stop)
 	return b
+}
+
+// check makes it look at whether edges say that they are ready.
+func (b *balancer) check(edges []*stand.Edge) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.checked = edges
 }
 
 // start listens, again at the same address if it did before.
@@ -89,16 +99,22 @@ func (b *balancer) drop(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// next is a connection to the next edge that listens.
+// next is a connection to the next edge that listens, and is ready.
 func (b *balancer) next() (net.Conn, error) {
 	var conn net.Conn
 	var err error
 	for range b.edges {
 		b.mu.Lock()
 		b.turn++
-		edge := b.edges[b.turn%len(b.edges)]
+		i, checked := b.turn%len(b.edges), b.checked
 		b.mu.Unlock()
-		if conn, err = net.Dial("tcp", edge); err == nil {
+		if checked != nil {
+			if status, why := checked[i].Page("/readyz"); status != http.StatusOK {
+				err = errors.New(why)
+				continue
+			}
+		}
+		if conn, err = net.Dial("tcp", b.edges[i]); err == nil {
 			break
 		}
 	}

@@ -73,3 +73,19 @@ func (c *crowd) countRoom(sender *client, sum *tally) {
 		one.mu.Unlock()
 	}
 }
+
+// heard is how many deliveries there were of messages with some numbers.
+func (c *crowd) heard(from, to map[string]int) (deliveries int) {
+	for _, one := range c.all {
+		one.mu.Lock()
+		for who, numbers := range one.heard {
+			for n, times := range numbers {
+				if from[who] <= n && n < to[who] {
+					deliveries += times
+				}
+			}
+		}
+		one.mu.Unlock()
+	}
+	return deliveries
+}

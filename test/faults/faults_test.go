@@ -40,8 +40,9 @@ func TestNATSServersAreKilled(t *testing.T) {
 	}
 }
 
-// outage is how long NATS is away: for longer than it takes until a part without a word is held to be dead.
-const outage = 8 * time.Second
+// outage is how long NATS is away: for much longer than it takes until a part without a word is held to be dead, and than
+// the time between two pings.
+const outage = 20 * time.Second
 
 // All of NATS goes, and comes back. No client is disconnected. What clients join and leave meanwhile holds afterwards.
 func TestNATSIsAway(t *testing.T) {
@@ -52,6 +53,7 @@ func TestNATSIsAway(t *testing.T) {
 	for _, one := range leavers {
 		wantOK(t, one.ask(`["join","extra"]`))
 	}
+	var from, to map[string]int // what is said in the outage for certain
 	c.suffer(func() {
 		for _, server := range s.servers {
 			_ = server.Kill(syscall.SIGKILL)
@@ -66,7 +68,10 @@ func TestNATSIsAway(t *testing.T) {
 		for i := range roomSize {
 			answers = append(answers, joiners[i].ask(`["join","extra"]`), leavers[i].ask(`["leave","extra"]`))
 		}
-		time.Sleep(outage)
+		from = c.made()
+		time.Sleep(outage - time.Second)
+		to = c.made()
+		time.Sleep(time.Second)
 		for _, server := range s.servers {
 			server.Run(t)
 		}
@@ -80,6 +85,9 @@ func TestNATSIsAway(t *testing.T) {
 	s.settled(c)
 	if sum := c.finish(); sum.disconnects > 0 {
 		t.Errorf("clients were disconnected")
+	}
+	if late := c.heard(from, to); late > 0 {
+		t.Errorf("%d deliveries of what was said in the outage came after it", late)
 	}
 	if told := s.told(); told > 0 {
 		t.Errorf("the death of an edge was told %d times", told)
@@ -120,12 +128,10 @@ func (s *stage) extra(members, others []*client) {
 	}
 }
 
-// An edge loses NATS, and keeps its clients. For the others it is dead, so the service takes its sockets for
-// disconnected; but they get an owner again when it comes back.
-func TestEdgeIsCutOff(t *testing.T) {
-	t.Parallel()
-	var way *toxiproxy.Proxy
-	s := begin(t, func(s *stage) string {
+// beginWithWay starts everything, the first edge with a way to NATS that can be cut.
+func beginWithWay(t *testing.T, flags ...string) (s *stage, way *toxiproxy.Proxy) {
+	t.Helper()
+	s = begin(t, func(s *stage) string {
 		way = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "way", "127.0.0.1:0",
 			strings.TrimPrefix(s.servers[0].URL, "nats://"))
 		if err := way.Start(); err != nil {
@@ -133,28 +139,63 @@ func TestEdgeIsCutOff(t *testing.T) {
 		}
 		t.Cleanup(way.Stop)
 		return "nats://" + way.Listen
-	})
-	c := gather(t, s.balancer.address, size, every)
+	}, flags...)
+	return s, way
+}
+
+// cutOff cuts the first edge's way to NATS, waits until the others have told that it is dead, does something, and mends it.
+func (s *stage) cutOff(way *toxiproxy.Proxy, meanwhile func()) {
+	s.t.Helper()
 	edge := s.edges[0]
-	stand.Eventually(t, "the others know the edge", func() bool { return edge.Figure(t, "partyline_edges") == len(s.edges) })
-	c.suffer(func() {
-		way.Stop()
-		stand.Eventually(t, "the edge says that it is not ready", func() bool {
-			status, why := edge.Page("/readyz")
-			return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
-		})
-		stand.Eventually(t, "the others tell that it is dead", func() bool { return s.told() == 1 })
-		if err := way.Start(); err != nil {
-			t.Fatal(err)
-		}
-		edge.WaitReady(t)
+	way.Stop()
+	stand.Eventually(s.t, "the edge says that it is not ready", func() bool {
+		status, why := edge.Page("/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
 	})
+	stand.Eventually(s.t, "the others tell that it is dead", func() bool { return s.told() == 1 })
+	meanwhile()
+	if err := way.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	edge.WaitReady(s.t)
+}
+
+// An edge loses NATS, and keeps its clients. For the others it is dead, so the service takes its sockets for
+// disconnected; but they get an owner again when it comes back.
+func TestEdgeIsCutOff(t *testing.T) {
+	t.Parallel()
+	s, way := beginWithWay(t)
+	c := gather(t, s.balancer.address, size, every)
+	stand.Eventually(t, "the others know the edge", func() bool { return s.edges[0].Figure(t, "partyline_edges") == len(s.edges) })
+	c.suffer(func() { s.cutOff(way, func() {}) })
 	s.settled(c)
 	if sum := c.finish(); sum.disconnects > 0 {
 		t.Errorf("clients were disconnected")
 	}
 	if told := s.told(); told != 1 {
 		t.Errorf("the edge's death was told %d times", told)
+	}
+}
+
+// An edge loses NATS, and sends its clients to others, which are ready. They are served while it is still cut off.
+func TestEdgeIsCutOffAndSendsItsClientsAway(t *testing.T) {
+	t.Parallel()
+	s, way := beginWithWay(t, "--isolation_timeout=1s", "--edges.secret=of the test", "--advertise=http://ADDRESS")
+	s.balancer.check(s.edges) // else clients come back to it, and are turned away
+	c := gather(t, s.balancer.address, size, every)
+	c.suffer(func() {
+		s.cutOff(way, func() {
+			c.complete("all clients are there while the edge is cut off")
+			c.served("all clients are served while the edge is cut off")
+			if left := s.edges[0].Figure(t, "partyline_sessions"); left > 0 {
+				t.Errorf("%d clients are at an edge without NATS", left)
+			}
+		})
+	})
+	s.settled(c)
+	s.ended(c, "transport close")
+	if sum := c.finish(); sum.disconnects != size/len(s.edges) {
+		t.Errorf("%d clients were disconnected", sum.disconnects)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"partyline/edge/edgetest"
 	"partyline/engine"
 )
@@ -19,12 +21,15 @@ import (
 // megabytes with short answers takes long on a busy machine.
 func narrow(o *edgetest.Options) { o.QueueBytes, o.SendBuffer = 200_000, 16<<10 }
 
-// emit publishes events of 10 kB to a subject.
-func (s *stage) emit(subject string, events int) {
+// emit publishes events of 10 kB to a subject, with some headers.
+func (s *stage) emit(subject string, events int, headers ...string) {
 	s.t.Helper()
-	body := `["news","` + strings.Repeat("x", 10_000) + `"]`
+	m := &nats.Msg{Subject: subject, Data: []byte(`["news","` + strings.Repeat("x", 10_000) + `"]`), Header: nats.Header{}}
+	for _, h := range headers {
+		m.Header.Set(h, "true")
+	}
 	for range events {
-		if err := s.nc.Publish(subject, []byte(body)); err != nil {
+		if err := s.nc.PublishMsg(m); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -49,6 +54,33 @@ func TestAClientThatNeverReads(t *testing.T) {
 	if got := s.ended("queue overflow"); got != 1 {
 		t.Errorf("%d sessions ended with an overflow, want 1", got)
 	}
+	r.hangup()
+}
+
+// Volatile events are dropped first: no number of them ends a session that does not read, the first others do.
+func TestAClientThatNeverReadsVolatileEvents(t *testing.T) {
+	s := begin(t, narrow)
+	r := s.enterRaw()
+	r.narrow()
+	notices := s.hear(subject + "disconnect")
+	const events = 3000 // 30 MB: more than the kernel takes
+	s.emit("sio.chat.emit.socket."+r.id, events, "Sio-Volatile")
+	witness := s.enter("witness")
+	s.alive("everything has arrived", witness)
+	witness.Hangup()
+	s.next(notices) // the witness's
+	if got := s.ended("queue overflow"); got != 0 {
+		t.Fatalf("%d sessions ended because of volatile events", got)
+	}
+	if got := figure(s.Edge.Metrics(), "volatile_dropped_total", ""); got < events/2 {
+		t.Errorf("%d of %d volatile events were dropped", got, events)
+	}
+	said := len(s.Logged())
+	s.emit("sio.chat.emit.socket."+r.id, 100) // 1 MB
+	if m := s.next(notices); !strings.Contains(string(m.Data), `"reason":"queue overflow"`) {
+		t.Errorf("the notice is %s", m.Data)
+	}
+	s.said("a client that never reads", said, `reason="queue overflow"`)
 	r.hangup()
 }
 

@@ -91,6 +91,63 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	next("sio.door.own.shop-2.n", `["n",2]`)
 }
 
+// What a client says while NATS is away comes to nothing, also if its socket was looking for an owner when NATS went: else it
+// would be handled minutes later, or too much of it would close the session.
+func TestNothingIsHeldInAnOutage(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	heard, asked := make(chan string, 100), make(chan *nats.Msg, 100)
+	for subject, handler := range map[string]nats.MsgHandler{
+		"sio.door.on.connect": func(m *nats.Msg) {
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"shop"}, "Sio-Owner": {"shop-1"}}, Data: []byte("[]")})
+		},
+		"sio.door.own.shop.connect": func(m *nats.Msg) { asked <- m },
+		"sio.door.own.shop-2.n":     func(m *nats.Msg) { heard <- string(m.Data) },
+	} {
+		if _, err := s.nc.Subscribe(subject, handler); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer s.beat("shop-1", "shop-2")()
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	a := s.enter("a", "/door")
+	s.publish("sio.$svc.shop.shop-1.left", `[]`)
+	await(t, asked) // nobody answers yet
+	a.emit("", `["n",1]`)
+	s.eventually("the first is held", func() bool { return figure(s.Node, "events_held_total", "") == 1 })
+	s.cut()
+	failed := figure(s.Node, "events_failed_total", "")
+	a.emit("", `["n",2]`)
+	s.eventually("the second comes to nothing", func() bool { return figure(s.Node, "events_failed_total", "") == failed+1 })
+	for len(asked) > 0 {
+		<-asked
+	}
+	s.mend()
+	if err := await(t, asked).RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"shop"}, "Sio-Owner": {"shop-2"}}, Data: []byte("[]")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := await(t, heard); got != `["n",1]` {
+		t.Errorf("shop-2 got %s", got)
+	}
+	a.emit("", `["n",3]`)
+	if got := await(t, heard); got != `["n",3]` {
+		t.Errorf("shop-2 got %s", got)
+	}
+}
+
+// await is the next that comes.
+func await[T any](t *testing.T, from <-chan T) (got T) {
+	t.Helper()
+	select {
+	case got = <-from:
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+	}
+	return got
+}
+
 // beat says, until it is stopped, that instances live.
 func (s *stage) beat(instances ...string) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})

@@ -4,29 +4,44 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// FreePorts are ports that nobody listens on just now.
+// given are the ports that tests of this process have got: each gets others, since a server may be down for a while.
+var given sync.Map
+
+// FreePorts are ports that nobody listens on just now. They are below those that the kernel gives to connections and to who
+// listens anywhere: one of these may be taken before its server starts, or while it is down.
 func FreePorts(t *testing.T, n int) []int {
 	t.Helper()
+	const lowest, highest = 10_000, 32_000
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		if len(ports) == n {
+			return ports
+		}
+		port := lowest + rand.IntN(highest-lowest)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
-	return ports
+	t.Fatal("there are no free ports")
+	return nil
 }
 
 // Server is a NATS server of a cluster.
@@ -128,11 +143,16 @@ type Edge struct {
 	args           []string
 }
 
-// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens.
+// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens; ADDRESS in one of them is
+// there.
 func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	t.Helper()
-	e := &Edge{args: append([]string{"--admin.listen", "127.0.0.1:0"}, args...)}
-	e.run(t, name, "127.0.0.1:0")
+	address := "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
+	e := &Edge{args: []string{"--admin.listen", "127.0.0.1:0"}}
+	for _, arg := range args {
+		e.args = append(e.args, strings.ReplaceAll(arg, "ADDRESS", address))
+	}
+	e.run(t, name, address)
 	e.WaitReady(t)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e

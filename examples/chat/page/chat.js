@@ -64,7 +64,7 @@ function enter(wanted) {
   });
   mine.on('disconnect', (reason) => {
     state(mine.active ? 'connecting' : 'ended');
-    if (reason === 'io server disconnect') { problem('You are here in another tab now. Reload to come back.'); }
+    if (reason === 'io server disconnect') { problem('You are here in another tab now, or somebody else took your name. Reload to come back.'); }
   });
   listen(mine);
 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"testing"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+
+	"partyline/edge/edgetest"
+)
+
+// absent is a stage whose edge can be cut off from NATS until the others take it for dead.
+type absent struct {
+	*stage
+	way     *toxiproxy.Proxy
+	witness *guest // at another edge, in the lobby
+}
+
+func beginAbsence(t *testing.T) *absent {
+	t.Helper()
+	direct := natsOf(t)
+	host := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	way := toxiproxy.NewProxy(host, "nats", "127.0.0.1:0", direct[len("nats://"):])
+	if err := way.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(way.Stop)
+	s := &stage{edgeOf(t, "nats://"+way.Listen), t, direct}
+	s.instance("one")
+	other := edgeOf(t, direct)
+	witness := enter(t, other, "Witness", "")
+	witness.joins("lobby")
+	edgetest.Eventually(t, "the edges know each other", func() bool { return len(other.Others.Edges()) == 2 })
+	return &absent{s, way, witness}
+}
+
+// cut takes NATS away from the edge.
+func (a *absent) cut() {
+	a.Talk.Note("the edge is cut off from NATS")
+	a.way.Stop()
+}
+
+// mend gives it back.
+func (a *absent) mend() {
+	a.t.Helper()
+	a.Talk.Note("the edge has NATS again")
+	if err := a.way.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// Who was taken for gone, since his edge could not be heard, has his name again when it can.
+func TestNamesComeBackWithTheirEdge(t *testing.T) {
+	a := beginAbsence(t)
+	ann := a.enter("Ann", "secret")
+	ann.joins("lobby")
+	a.witness.hearsOf("joined", "lobby", "Ann")
+	a.cut()
+	a.witness.hearsOf("gone", "Ann")
+	a.mend()
+	a.witness.hearsOf("joined", "lobby", "Ann")
+	if o, here, err := a.store().find(t.Context(), "Ann"); !here || err != nil || o.Socket != ann.id || o.Key != "secret" {
+		t.Errorf("the name is that of %+v: %v", o, err)
+	}
+	ann.says("lobby", "still here")
+	a.witness.hearsText("Ann", "still here")
+	ann.Hangup()
+	a.witness.hearsOf("gone", "Ann")
+	a.enter("Ann", "another person")
+}
+
+// If somebody else has it by then, there are not two of that name.
+func TestANameThatWasTakenMeanwhile(t *testing.T) {
+	a := beginAbsence(t)
+	ann := a.enter("Ann", "secret")
+	ann.joins("lobby")
+	a.cut()
+	a.witness.hearsOf("gone", "Ann")
+	a.witness.is(a.witness.asks("nickname", "Ann"), `{"name":"Ann"}`)
+	a.mend()
+	ann.hearsDisconnect()
+	if o, _, err := a.store().find(t.Context(), "Ann"); o.Socket != a.witness.id {
+		t.Errorf("the name is that of %+v: %v", o, err)
+	}
+}
