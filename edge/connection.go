@@ -85,19 +85,20 @@ func appendMember(dst []byte, i int, name, value string) []byte {
 	return msg.AppendString(append(msg.AppendString(dst, name), ':'), value)
 }
 
-// handshake is the handshake of a socket as services read it, a JSON object.
-func (c *connection) handshake(s *socket) []byte {
+// handshake appends the handshake of a socket as services read it, a JSON object.
+func (c *connection) handshake(body []byte, s *socket) []byte {
 	auth := s.auth
 	if auth == nil {
 		auth = []byte("{}")
 	}
-	body := make([]byte, 0, len(c.request)+len(auth)+200)
+	body = slices.Grow(body, len(c.request)+len(auth)+200)
 	body = msg.AppendString(append(body, `{"sid":`...), s.id)
 	body = append(append(body, `,"auth":`...), auth...)
-	body = fmt.Appendf(body, `,"issued":%d,"time":`, s.issued.UnixMilli())
+	body = strconv.AppendInt(append(body, `,"issued":`...), s.issued.UnixMilli(), 10)
 	// As JavaScript prints a Date.
-	body = msg.AppendString(body, s.issued.UTC().Format("Mon Jan 02 2006 15:04:05 GMT-0700")+" (Coordinated Universal Time)")
-	return append(append(body, ','), c.request[1:]...)
+	body = s.issued.UTC().AppendFormat(append(body, `,"time":"`...), "Mon Jan 02 2006 15:04:05 GMT-0700")
+	body = append(body, ` (Coordinated Universal Time)",`...)
+	return append(body, c.request[1:]...)
 }
 
 // Closed ends all sockets of the session.
@@ -320,7 +321,7 @@ func (e *Edge) knock(s *socket) {
 	if s.state.Load() == gone {
 		return
 	}
-	body := slices.Concat([]byte(`["connect",`), s.conn.handshake(s), []byte("]"))
+	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
 	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
 	if s.ns.rules.Connect == ConnectOpen {
 		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {

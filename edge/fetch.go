@@ -279,7 +279,7 @@ func (e *Edge) element(q *inquiry, largest int) []byte {
 		return append(appendData(msg.AppendString([]byte(`{"id":`), v.socket.id), v.data), '}')
 	}
 	v := &q.views[q.at]
-	object := appendFetched(nil, v, v.rooms, v.socket.conn.handshake(v.socket), false)
+	object := appendFetched(nil, v, v.rooms, v.socket.conn.handshake(nil, v.socket), false)
 	// A client can make both as large as NATS cannot take; nobody should lose the answer for that.
 	if len(object) > largest {
 		object = appendFetched(object[:0], v, v.rooms, []byte("{}"), true)

@@ -104,19 +104,23 @@ func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
 // socket's subscriptions hold.
 func (e *Edge) goLive(s *socket) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s.state.Load() == admitting {
+	goes := s.state.Load() == admitting
+	if goes {
 		e.welcome(s)
 		e.settle(s) // its rooms have subscriptions of their own now
 	}
+	e.mu.Unlock()
+	if goes {
+		s.conn.session.Write()
+	}
 }
 
-// welcome sends CONNECT and what waited for it. Needs mu.
+// welcome queues CONNECT and what waited for it; the caller has the session write it. Needs mu.
 func (e *Edge) welcome(s *socket) {
 	body := append(msg.AppendString([]byte(`{"sid":`), s.id), '}')
-	s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Connect, namespace: s.ns.name, body: body}))
+	s.conn.session.Queue(s.conn.frame(&parcel{kind: sio.Connect, namespace: s.ns.name, body: body}))
 	for _, f := range s.waiting {
-		s.conn.session.Send(f)
+		s.conn.session.Queue(f)
 	}
 	s.conn.waiting -= s.waitingBytes
 	s.waiting, s.waitingBytes = nil, 0

@@ -117,7 +117,7 @@ func (e *Edge) askTakeover(s *search) {
 	s.route.mu.Lock()
 	s.route.told = state.Rev // if it changes until somebody answers, release tells
 	s.route.mu.Unlock()
-	handshake := socket.conn.handshake(socket)
+	handshake := socket.conn.handshake(nil, socket)
 	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
 	to := s.group
 	e.owners.mu.Lock()

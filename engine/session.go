@@ -86,6 +86,29 @@ const (
 func (s *Session) Send(f *Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	sent := s.accept(f)
+	if sent == Queued {
+		s.flush()
+	}
+	return sent
+}
+
+// Queue is Send without the write, for a caller that holds locks, and calls Write or Send when it does no more.
+func (s *Session) Queue(f *Frame) Sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accept(f)
+}
+
+// Write writes what Queue has queued, as far as the client takes it without a wait, on the caller's goroutine.
+func (s *Session) Write() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeNow()
+}
+
+// accept queues a frame, or says why not. Needs mu.
+func (s *Session) accept(f *Frame) Sent {
 	if s.state != open {
 		return Gone
 	}
@@ -96,7 +119,7 @@ func (s *Session) Send(f *Frame) Sent {
 		s.overflow()
 		return Overflow
 	}
-	s.enqueue(f)
+	s.push(f)
 	return Queued
 }
 
@@ -140,6 +163,11 @@ func (s *Session) greet(f *Frame) {
 	f.ws = append(s.conn.held, f.ws...)
 	s.conn.held = nil
 	s.push(f)
+	s.writeNow()
+}
+
+// writeNow writes what is queued as far as the client takes it without a wait. Needs mu.
+func (s *Session) writeNow() {
 	s.dirty = true
 	w := directWriters.Get().(*directWriter)
 	w.flush(s)
