@@ -62,7 +62,6 @@ type worker struct {
 	ending   []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
 	draining []*nats.Subscription // owned by the worker's goroutine: unsubscribed; nats.go may not be done with them
 	measured time.Time            // owned by the worker's goroutine: when the last flush was tried
-	holds    bool                 // owned by the worker's goroutine: a flush has shown that all subscriptions are in place
 
 	mu        sync.Mutex
 	interests map[string]*interest // guarded by mu
@@ -136,7 +135,7 @@ func (w *worker) release(subject string, linger bool) {
 }
 
 // WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
-// that wait shows; where nothing is new since the last one, at once. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
+// that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
 // any more once the bus closes. It says no, and does not keep fn, when too many wait already.
 func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
 
@@ -239,26 +238,25 @@ func (w *worker) round() {
 	if connected {
 		w.publish(true)
 	}
-	// Where nothing is new a round trip would show nothing: who enters a room that others are in does not wait for one.
-	if connected && (stale || !w.holds || time.Since(w.measured) >= measureEvery) {
+	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || time.Since(w.measured) >= measureEvery) {
 		connected = w.flush(stale)
+		if connected {
+			for _, h := range waiting {
+				h.fn()
+			}
+			w.publish(true) // the callbacks' answers, behind what they promise
+			return
+		}
 	}
 	if !connected {
 		w.publish(false)
 		w.putBack(waiting)
-		return
-	}
-	for _, h := range waiting {
-		h.fn()
-	}
-	if len(waiting) > 0 {
-		w.publish(true) // the callbacks' answers, behind what they promise
 	}
 }
 
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
 func (w *worker) flush(stale bool) bool {
-	w.measured, w.holds = time.Now(), false
+	w.measured = time.Now()
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
 		w.bus.log.Warn("NATS did not answer a flush", "error", err)
 		// A connection that is slow but stays gives no further signal, so try again by ourselves.
@@ -266,7 +264,6 @@ func (w *worker) flush(stale bool) bool {
 		return false
 	}
 	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))
-	w.holds = true
 	if stale {
 		w.mu.Lock()
 		w.stale = false
@@ -296,7 +293,6 @@ func (w *worker) subscribe(in *interest) {
 	if in.sub != nil { // wanted again after it was taken from the list
 		return
 	}
-	w.holds = false
 	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
 	group := w.bus.group
 	if in.plain {

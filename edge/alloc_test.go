@@ -63,6 +63,13 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 	return x
 }
 
+// socket is the one socket of a connection.
+func (b *bench) socket(i int) *socket {
+	b.edge.mu.Lock()
+	defer b.edge.mu.Unlock()
+	return b.connections[i].sockets[0]
+}
+
 // handle takes a message, with nothing behind it.
 func (b *bench) handle(m *bus.Message) {
 	b.edge.handle(m)

@@ -65,7 +65,7 @@ func ask(target string, headers ...string) *bus.Message {
 func TestAsksAreBounded(t *testing.T) {
 	x := newBench(t, 2, openRoom)
 	answers := x.inbox(t)
-	socket := "socket." + x.connections[0].sockets[0].id
+	socket := "socket." + x.socket(0).id
 	x.edge.stats.acksAwaited.Add(maxAsked - 1)
 	x.handle(ask("all"))
 	answers.fails("too many asks under way")
@@ -134,7 +134,7 @@ func TestAsksInChunks(t *testing.T) {
 		}
 	}
 	take(sockets-1, "")
-	first := x.connections[0].sockets[0]
+	first := x.socket(0)
 	for range 2*askChunk + 1 {
 		x.handle(ask("socket." + first.id))
 	}
@@ -159,7 +159,7 @@ func TestAsksInChunks(t *testing.T) {
 func TestAskOfAGoneSocket(t *testing.T) {
 	x := newBench(t, 1, openRoom)
 	answers := x.inbox(t)
-	s := x.connections[0].sockets[0]
+	s := x.socket(0)
 	q := &question{id: 1, reply: "inbox", sockets: []*socket{s}, left: 1}
 	x.edge.end(s, "gone", endServer, false) // between choosing and asking
 	x.edge.put(q, &parcel{}, time.Hour)
