@@ -28,6 +28,7 @@ const config = `namespaces:
     rooms: ["*"]
     relay:
       - {event: message, to: rooms}
+      - {event: say, to: room}
 `
 
 // profiled is a file that is compiled into the edges for --profile only: the product has no profiles in it.
