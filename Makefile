@@ -42,7 +42,7 @@ bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)
 
-## bench-scale: 45,000 connections and 100,000 rooms on this machine, as in docs/scaling.md (under 8 minutes, 4 GB of memory);
+## bench-scale: 45,000 connections and 100,000 rooms on this machine, as in docs/scaling.md (under 10 minutes, 4 GB of memory);
 ## ARGS="--quick" tries whether it works, ARGS="--only direct" runs one part
 bench-scale:
 	@go build -C bench -trimpath -o ../bin/bench .
