@@ -139,8 +139,12 @@ func (c *crowd) stay() error {
 	if err := c.clients.order(load.Order{Lasts: c.lasts + 5*time.Second}); err != nil {
 		return err
 	}
-	if _, err := c.clients.heard(); err != nil {
+	heard, err := c.clients.heard()
+	if err != nil {
 		return err
+	}
+	if heard.Left > 0 {
+		return fmt.Errorf("%d connections were lost", heard.Left)
 	}
 	sum, err := cost()
 	c.idle, c.idleNATS = sum.edges/sum.seconds, sum.broker/sum.seconds
@@ -192,6 +196,9 @@ func (c *crowd) exchange(o load.Order, speak func() error, said ...map[int]int64
 	if err != nil {
 		return err
 	}
+	if heard.Left > 0 {
+		return fmt.Errorf("%d connections were lost", heard.Left)
+	}
 	sum, err := cost()
 	if err != nil {
 		return err
@@ -240,12 +247,12 @@ func (c *crowd) kill() error {
 	if err != nil {
 		return err
 	}
-	c.fact("clients that lost their edge", float64(heard.Sent), "")
+	c.fact("clients that lost their edge", float64(heard.Left), "")
 	c.fact("until all are back in their rooms", lasted.Seconds(), "s")
 	c.latency(heard.Latency, "away")
 	c.fact("attempts", float64(heard.Attempts), "")
 	c.fact("of these failed", float64(heard.Refused), "")
-	c.fact("edges, a client that comes back", sum.edges*1e6/float64(heard.Sent), "µs CPU")
+	c.fact("edges, a client that comes back", sum.edges*1e6/float64(heard.Left), "µs CPU")
 	c.cores(sum)
 	return c.openFiles()
 }

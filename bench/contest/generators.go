@@ -141,6 +141,7 @@ func (g *generators) heard() (*load.Heard, error) {
 			return nil, errors.New("a generator does not say what its clients heard")
 		}
 		sum.Sent += h.Sent
+		sum.Left += h.Left
 		sum.Delivered += h.Delivered
 		sum.Lost += h.Lost
 		sum.Doubled += h.Doubled

@@ -25,7 +25,8 @@ type Order struct {
 
 // Heard is what came of an Order.
 type Heard struct {
-	Sent      int64 // messages; or clients that lost their server
+	Sent      int64 // messages
+	Left      int64 // clients that lost their server
 	Delivered int64
 	Lost      int64
 	Doubled   int64
@@ -232,7 +233,7 @@ func (s *swarm) depose(c *client) error {
 		s.away++
 		s.arrived--
 		c.leftAt, c.delay = now(), firstDelay
-		s.heard.Sent++
+		s.heard.Left++
 	} else {
 		s.connecting--
 		s.heard.Refused++
