@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client test clean test-compose example-chat example-node bench
+.PHONY: run build client test clean test-compose example-chat example-node bench bench-scale
 
 ## run: the single binary with NATS and the chat page inside, on http://localhost:3000
 run: build
@@ -41,6 +41,12 @@ test-compose: client
 bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)
+
+## bench-scale: 45,000 connections and 100,000 rooms on this machine, as in docs/scaling.md (under 10 minutes, 4 GB of memory);
+## ARGS="--quick" tries whether it works, ARGS="--only direct" runs one part
+bench-scale:
+	@go build -C bench -trimpath -o ../bin/bench .
+	@./bin/bench --scale $(ARGS)
 
 ## clean: remove what the build made
 clean:

@@ -45,6 +45,7 @@ func dispatch(args []string) error {
 // options are the flags.
 type options struct {
 	quick, write  bool
+	scale         bool
 	only, servers string
 	rounds        int
 	profile, json string
@@ -55,7 +56,8 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "one short round of everything; writes no documents")
 	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and its charts, after a whole run")
-	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, twonode, idle, churn")
+	flags.BoolVar(&o.scale, "scale", false, "measure many connections and many rooms instead; writes no documents")
+	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, twonode, idle, churn; with --scale "+strings.Join(contest.Parts, ", "))
 	flags.StringVar(&o.servers, "servers", "", "`contestants`, separated by commas: "+strings.Join(contest.Servers, ", "))
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario (default 3, with --quick 1)")
 	flags.StringVar(&o.profile, "profile", "", "`folder` for CPU profiles of the edges and of NATS while they are measured")
@@ -83,6 +85,9 @@ func bench(args []string) error {
 	root, err := contest.Root()
 	if err != nil {
 		return err
+	}
+	if o.scale {
+		return scale(root, o)
 	}
 	scenarios, err := chosen(contest.Scenarios(o.quick), o)
 	if err != nil {

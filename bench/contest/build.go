@@ -26,6 +26,7 @@ const config = `namespaces:
     rooms: ["*"]
     relay:
       - {event: message, to: rooms}
+      - {event: say, to: room}
 `
 
 // Root is the repository's folder, in or above the working directory.

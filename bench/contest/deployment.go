@@ -109,8 +109,8 @@ func (d *deployment) add(name, role string, command *exec.Cmd) (at listening, er
 }
 
 func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
-	command := exec.Command(filepath.Join(p.bin, name), append(args,
-		"--config="+p.config, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0")...)
+	command := exec.Command(filepath.Join(p.bin, name), append([]string{
+		"--config=" + p.config, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0"}, args...)...)
 	if p.profiling {
 		command.Args = append(command.Args, "--admin.pprof")
 	}
@@ -118,14 +118,20 @@ func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 	if err != nil {
 		return err
 	}
+	d.programs[len(d.programs)-1].admin = at.Admin
 	if p.profiling {
 		d.programs[len(d.programs)-1].profile = at.Admin
 	}
 	if at.NATS != "" {
 		d.nats = at.NATS
 	}
+	return d.programs[len(d.programs)-1].becomeReady()
+}
+
+// becomeReady waits until an edge says that it is ready.
+func (p *program) becomeReady() error {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		response, err := http.Get("http://" + at.Admin + "/readyz")
+		response, err := http.Get("http://" + p.admin + "/readyz")
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -133,17 +139,17 @@ func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 			}
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s does not become ready: %v", name, err)
+			return fmt.Errorf("%s does not become ready: %v", p.Name, err)
 		}
 	}
 }
 
-func (p *Programs) addNATS(d *deployment) error {
+func (p *Programs) addNATS(d *deployment, more ...string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	args := []string{"-a", "127.0.0.1", "-p", strconv.Itoa(port)}
+	args := append([]string{"-a", "127.0.0.1", "-p", strconv.Itoa(port)}, more...)
 	profile := ""
 	if p.profiling {
 		other, err := freePort()

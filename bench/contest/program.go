@@ -20,6 +20,7 @@ const patience = 20 * time.Second
 type program struct {
 	process.Watched
 	profile string // where it serves its CPU profile, as a URL; "" if it does not
+	admin   string // host:port of an edge's health; "" of other programs
 
 	command *exec.Cmd
 	lines   chan string   // what it printed, while somebody looks

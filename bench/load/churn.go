@@ -20,11 +20,11 @@ type churning struct {
 // churn lets clients come at the phase's rate, join three rooms, speak, leave one room, and go.
 func (s *swarm) churn() error {
 	p := s.job.Phases[0]
-	s.latency = &histogram{}
+	s.latency = &Histogram{}
 	starts := map[int]int64{} // when a client began to come, by its index
 	s.onReady = func(c *client) {
 		c.leaveAt = now() + int64(churnStay)
-		s.latency.add(now() - starts[c.index])
+		s.latency.Add(now() - starts[c.index])
 		delete(starts, c.index)
 		s.say(c, appendMessage(nil, c.index%100_000, 0, now()))
 		s.leavers = append(s.leavers, c)
@@ -54,7 +54,7 @@ func (s *swarm) churn() error {
 		return err
 	}
 	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: int64(s.came), Delivered: int64(s.went), CPU: sum.cpu, Own: sum.own, Others: sum.others}
-	d.P50, d.P99, d.Most = s.latency.quantile(.5), s.latency.quantile(.99), s.latency.most
+	d.P50, d.P99, d.Most = s.latency.Quantile(.5), s.latency.Quantile(.99), s.latency.Most
 	d.Lost = int64(total - s.went)
 	return s.out.Encode(Line{Done: d})
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -12,12 +13,15 @@ import (
 type state byte
 
 const (
-	upgrading state = iota // the HTTP upgrade is under way
+	greeting  state = iota // waits for the answer to the handshake of polling
+	upgrading              // the HTTP upgrade is under way
+	probing                // waits for the answer to the probe of a WebSocket that takes over from polling
 	opening                // waits for Engine.IO's open
 	joining                // waits for Socket.IO's CONNECT
 	entering               // waits for the acks of its joins
 	ready
 	leaving // waits for the end, which it began
+	away    // has lost its connection, and will be back
 )
 
 // client is one connection.
@@ -33,33 +37,63 @@ type client struct {
 	blocked bool     // the socket takes nothing now
 	streams []stream // one for each speaker that it hears
 	leaveAt int64    // in Churn
+	leftAt  int64    // in Crowd: when it lost its connection; 0 if it is there
+	delay   int64    // in Crowd: the mean wait before its next connect, in ns
 }
 
 const (
 	namespace = "/bench"
-	upgrade   = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	upgrade   = "GET /socket.io/?EIO=4&transport=websocket%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
 // connect begins a client's connect.
 func (s *swarm) connect(index int, rooms []string, streams int) (*client, error) {
-	to := index % len(s.targets)
-	fd, err := dial(index%sources, s.targets[to])
+	c := &client{fd: -1, index: index, rooms: rooms, streams: make([]stream, streams)}
+	return c, s.begin(c, index%len(s.targets))
+}
+
+// begin begins a client's connect, to one of the targets.
+func (s *swarm) begin(c *client, to int) error {
+	s.connecting++
+	if s.job.Across {
+		return s.request(c, to, greeting, fmt.Sprintf(handshake, s.job.Addresses[to]))
+	}
+	return s.request(c, to, upgrading, fmt.Sprintf(upgrade, "", s.job.Addresses[to]))
+}
+
+// request sends an HTTP request over a new connection of a client.
+func (s *swarm) request(c *client, to int, next state, text string) error {
+	c.state = next
+	fd, err := dial(c.index%sources, s.targets[to])
 	if err != nil {
-		return nil, err
+		if s.job.Kind == Crowd && errors.Is(err, unix.ECONNREFUSED) {
+			return s.depose(c)
+		}
+		return err
 	}
 	if fd >= len(s.clients) {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("more than %d open files", len(s.clients))
+		return fmt.Errorf("more than %d open files", len(s.clients))
 	}
-	c := &client{fd: fd, index: index, rooms: rooms, streams: make([]stream, streams)}
+	c.fd = fd
 	s.clients[fd] = c
-	s.connecting++
 	if err := s.poll.add(fd); err != nil {
-		return nil, err
+		return err
 	}
-	c.out = fmt.Appendf(c.out, upgrade, s.job.Addresses[to])
-	return c, s.flush(c)
+	c.out = append(c.out[:0], text...)
+	c.rest, c.blocked = nil, false
+	return s.flush(c)
+}
+
+// hangUp closes a client's connection.
+func (s *swarm) hangUp(c *client) error {
+	s.clients[c.fd] = nil
+	if err := unix.Close(c.fd); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	c.fd, c.dirty = -1, false
+	return nil
 }
 
 // arrive is called once for each client that is ready.
@@ -67,6 +101,11 @@ func (s *swarm) arrive(c *client) {
 	c.state = ready
 	s.connecting--
 	s.arrived++
+	if c.leftAt > 0 {
+		s.away--
+		s.spread.Add(now() - c.leftAt)
+		c.leftAt = 0
+	}
 	if s.onReady != nil {
 		s.onReady(c)
 	}
@@ -99,11 +138,14 @@ func (s *swarm) flush(c *client) error {
 			return s.poll.writable(c.fd, true)
 		case unix.EINTR:
 		default:
+			if s.job.Kind == Crowd {
+				return s.depose(c)
+			}
 			return fmt.Errorf("write to client %d: %w", c.index, err)
 		}
 	}
 	c.out = c.out[:0]
-	if cap(c.out) > 4096 || s.job.Kind == Idle {
+	if cap(c.out) > 4096 || s.job.Kind == Idle || s.job.Kind == Crowd {
 		c.out = nil
 	}
 	return nil
@@ -119,6 +161,9 @@ func (s *swarm) unblock(c *client) error {
 
 // read reads once from a client, and handles all whole frames.
 func (s *swarm) read(c *client) error {
+	if c.fd < 0 {
+		return nil
+	}
 	had := copy(s.buffer, c.rest)
 	n, err := unix.Read(c.fd, s.buffer[had:])
 	switch {
@@ -129,20 +174,41 @@ func (s *swarm) read(c *client) error {
 	}
 	data := s.buffer[:had+n]
 	s.at = now()
-	if c.state == upgrading {
-		end := bytes.Index(data, []byte("\r\n\r\n"))
-		if end < 0 {
-			c.rest = append(c.rest[:0], data...)
-			return nil
-		}
-		if !bytes.HasPrefix(data, []byte("HTTP/1.1 101 ")) {
-			return fmt.Errorf("the server does not upgrade: %.80q", data)
-		}
-		data = data[end+4:]
-		if c.state = opening; s.job.Bare {
-			s.arrive(c)
+	if c.state == greeting || c.state == upgrading {
+		if data, err = s.answered(c, data); data == nil {
+			return err
 		}
 	}
+	return s.frames(c, data)
+}
+
+// answered handles the answer to a request. It returns the frames behind it, and nil while there can be none.
+func (s *swarm) answered(c *client, data []byte) ([]byte, error) {
+	end := bytes.Index(data, []byte("\r\n\r\n"))
+	switch {
+	case end < 0:
+		c.rest = append(c.rest[:0], data...)
+		return nil, nil
+	case c.state == greeting && bytes.HasPrefix(data, []byte("HTTP/1.1 200 ")):
+		return nil, s.cross(c, data)
+	case c.state == upgrading && bytes.HasPrefix(data, []byte("HTTP/1.1 101 ")):
+	case s.job.Kind == Crowd:
+		return nil, s.depose(c)
+	default:
+		return nil, fmt.Errorf("the server does not upgrade: %.80q", data)
+	}
+	switch c.state = opening; {
+	case s.job.Bare:
+		s.arrive(c)
+	case s.job.Across:
+		c.state = probing
+		s.say(c, []byte("2probe"))
+	}
+	return data[end+4:], nil
+}
+
+// frames handles all whole frames of what was read.
+func (s *swarm) frames(c *client, data []byte) error {
 	for len(data) > 0 {
 		opcode, payload, size, err := cutFrame(data)
 		if err != nil {
@@ -160,24 +226,25 @@ func (s *swarm) read(c *client) error {
 			return err
 		}
 	}
+	if c.fd < 0 {
+		return nil // it has lost its connection meanwhile
+	}
 	if c.rest = append(c.rest[:0], data...); len(data) == 0 && (cap(c.rest) > 4096 || s.job.Kind == Idle) {
 		c.rest = nil
 	}
 	return nil
 }
 
-// ended is called when a connection has ended, which only Churn's clients do.
+// ended is called when a connection has ended, which only Churn's and Crowd's clients do.
 func (s *swarm) ended(c *client, err error) error {
+	if s.job.Kind == Crowd {
+		return s.depose(c)
+	}
 	if c.state != leaving {
 		return fmt.Errorf("the server closed client %d in state %d: %v", c.index, c.state, err)
 	}
-	s.clients[c.fd] = nil
-	if err := unix.Close(c.fd); err != nil {
-		return fmt.Errorf("close: %w", err)
-	}
-	c.fd = -1
 	s.gone(c)
-	return nil
+	return s.hangUp(c)
 }
 
 // control handles what is no message of the scenario.
@@ -200,6 +267,10 @@ func (s *swarm) control(c *client, opcode byte, payload []byte) error {
 	switch {
 	case packet == "2":
 		s.say(c, []byte("3"))
+	case c.state == probing && packet == "3probe":
+		s.say(c, []byte("5"))
+		c.state = joining
+		s.say(c, []byte("40"+namespace+","))
 	case c.state == opening && packet[0] == '0':
 		c.state = joining
 		s.say(c, []byte("40"+namespace+","))

@@ -8,18 +8,35 @@ const (
 	subs    = 1 << subBits
 )
 
-// histogram counts durations in nanoseconds.
-type histogram struct {
-	buckets [64 * subs]int64
-	count   int64
-	most    int64 // ns
+// Histogram counts durations in nanoseconds.
+type Histogram struct {
+	Buckets []int64 // grows as needed
+	Count   int64
+	Most    int64 // ns
 }
 
-func (h *histogram) add(ns int64) {
+// Add counts a duration.
+func (h *Histogram) Add(ns int64) {
 	ns = max(ns, 0)
-	h.buckets[bucket(ns)]++
-	h.count++
-	h.most = max(h.most, ns)
+	b := bucket(ns)
+	if b >= len(h.Buckets) {
+		h.Buckets = append(h.Buckets, make([]int64, b+1-len(h.Buckets))...)
+	}
+	h.Buckets[b]++
+	h.Count++
+	h.Most = max(h.Most, ns)
+}
+
+// Merge adds what another one has counted.
+func (h *Histogram) Merge(other *Histogram) {
+	if more := len(other.Buckets) - len(h.Buckets); more > 0 {
+		h.Buckets = append(h.Buckets, make([]int64, more)...)
+	}
+	for i, n := range other.Buckets {
+		h.Buckets[i] += n
+	}
+	h.Count += other.Count
+	h.Most = max(h.Most, other.Most)
 }
 
 func bucket(ns int64) int {
@@ -39,14 +56,14 @@ func upper(bucket int) int64 {
 	return (int64(bucket%subs+subs)+1)<<shift - 1
 }
 
-// quantile is the duration in ns that a share q of all does not exceed.
-func (h *histogram) quantile(q float64) int64 {
-	rank := int64(q * float64(h.count))
+// Quantile is the duration in ns that a share q of all does not exceed.
+func (h *Histogram) Quantile(q float64) int64 {
+	rank := int64(q * float64(h.Count))
 	var n int64
-	for i, c := range h.buckets {
+	for i, c := range h.Buckets {
 		if n += c; n > rank {
-			return min(upper(i), h.most)
+			return min(upper(i), h.Most)
 		}
 	}
-	return h.most
+	return h.Most
 }

@@ -15,6 +15,7 @@ const (
 	Rooms  = "rooms"  // all speak, each to the others in its room
 	Echo   = "echo"   // all emit with an ack
 	Churn  = "churn"  // come, join rooms, speak, leave and go
+	Crowd  = "crowd"  // stay in a room of a few and in one of all, do what Orders say, and come back when an edge is gone
 )
 
 // Job is what the generator reads from its standard input, as JSON.
@@ -23,7 +24,10 @@ type Job struct {
 	Addresses []string // of the servers, host:port; clients take them in turn
 	Bare      bool     // the servers speak WebSocket and no Socket.IO
 	Clients   int      // listeners, in Fanout
-	RoomSize  int      // clients of a room, in Rooms
+	RoomSize  int      // clients of a room, in Rooms and Crowd
+	First     int      // the first client's number, in Crowd, whose clients are those of several processes
+	Began     int64    // in Crowd: the wall clock's ns from which the times of messages count, the same in all processes
+	Across    bool     // in Crowd: begin with polling at one server, and upgrade at any
 	Phases    []Phase
 	Watch     []process.Watched // whose CPU is measured
 }
@@ -42,6 +46,7 @@ type Line struct {
 	Connected *Connected `json:",omitempty"` // all clients are there
 	Measuring *Measuring `json:",omitempty"` // a phase is warm
 	Done      *Done      `json:",omitempty"` // a phase is over
+	Heard     *Heard     `json:",omitempty"` // an Order is carried out
 	Failed    string     `json:",omitempty"` // the generator gives up
 }
 

@@ -95,12 +95,12 @@ func TestStreamTellsDoubledFromReordered(t *testing.T) {
 }
 
 func TestQuantilesAreAtMostThreePercentOff(t *testing.T) {
-	var h histogram
+	var h Histogram
 	for ns := int64(1); ns <= 1_000_000; ns++ {
-		h.add(ns)
+		h.Add(ns)
 	}
 	for q, want := range map[float64]int64{.5: 500_000, .99: 990_000, 1: 1_000_000} {
-		if got := h.quantile(q); got < want || float64(got) > float64(want)*1.033 {
+		if got := h.Quantile(q); got < want || float64(got) > float64(want)*1.033 {
 			t.Errorf("quantile %v: %d, want %d", q, got, want)
 		}
 	}

@@ -1,5 +1,7 @@
 package load
 
+import "time"
+
 // Messages have the same length in all scenarios, and their numbers at fixed places:
 //
 //	42/bench,["message","00017000000420000123456789012xxxx…"]
@@ -72,11 +74,43 @@ func parse(packet []byte, isEcho bool) (speaker, number int, at int64, ok bool) 
 	} else if string(packet[:len(messagePrefix)]) != messagePrefix {
 		return 0, 0, 0, false
 	}
-	digits := packet[begin : begin+speakerDigits+numberDigits+timeDigits]
+	speaker, number, at = numbers(packet[begin:])
+	return speaker, number, at, true
+}
+
+func numbers(digits []byte) (speaker, number int, at int64) {
 	speaker = int(readDigits(digits[:speakerDigits]))
 	number = int(readDigits(digits[speakerDigits : speakerDigits+numberDigits]))
-	at = readDigits(digits[speakerDigits+numberDigits:])
+	at = readDigits(digits[speakerDigits+numberDigits : speakerDigits+numberDigits+timeDigits])
+	return speaker, number, at
+}
+
+// What a client of a Crowd says to its room, whose name has always the same length.
+const (
+	addressPrefix = "42" + namespace + `,["say","`
+	addressMiddle = `","`
+	roomSize      = 12 // bytes of a room's name
+)
+
+// appendAddress appends the packet of a message to the room that it names.
+func appendAddress(dst []byte, room string, speaker, number int, at int64) []byte {
+	start := len(dst)
+	dst = append(append(append(dst, addressPrefix...), room...), addressMiddle...)
+	return fill(dst, start, speaker, number, at, messageSize)
+}
+
+// parseAddress reads the numbers of such a message. ok is false if it is none.
+func parseAddress(packet []byte) (speaker, number int, at int64, ok bool) {
+	if string(packet[:len(addressPrefix)]) != addressPrefix {
+		return 0, 0, 0, false
+	}
+	speaker, number, at = numbers(packet[len(addressPrefix)+roomSize+len(addressMiddle):])
 	return speaker, number, at, true
+}
+
+// Announcement is the body of a message of HallSpeaker for NATS; at counts in ns from the Job's Began.
+func Announcement(number int, at time.Duration) []byte {
+	return appendMessage(nil, HallSpeaker, number, int64(at))[len("42"+namespace+","):]
 }
 
 func readDigits(text []byte) (n int64) {

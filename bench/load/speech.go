@@ -20,7 +20,7 @@ type speech struct {
 	closed    bool    // an ack is followed by the next echo, a message that all listeners have by the speaker's next
 	hushed    bool    // nothing new is said
 	measuring bool
-	latency   *histogram
+	latency   *Histogram
 }
 
 func (s *swarm) prepare() {
@@ -63,8 +63,12 @@ func (s *swarm) utter(index int, at int64) {
 
 // receive handles a message, or an echo's ack.
 func (s *swarm) receive(c *client, packet []byte) {
-	if s.job.Kind == Churn {
+	switch s.job.Kind {
+	case Churn:
 		return // who hears whom depends on who is there
+	case Crowd:
+		s.overhear(c, packet)
+		return
 	}
 	speaker, number, at, ok := parse(packet, s.isEcho)
 	if !ok {
@@ -80,7 +84,7 @@ func (s *swarm) receive(c *client, packet []byte) {
 		return
 	}
 	if s.measuring {
-		s.latency.add(s.at - at)
+		s.latency.Add(s.at - at)
 	}
 	if s.missing != nil {
 		if left := &s.missing[number%len(s.missing)]; *left == 1 {
@@ -126,7 +130,7 @@ func (s *swarm) speak(p Phase) error {
 			if cost, err = s.meter(); err != nil {
 				return err
 			}
-			s.measuring, s.latency, said, distinct = true, &histogram{}, s.said, s.Distinct
+			s.measuring, s.latency, said, distinct = true, &Histogram{}, s.said, s.Distinct
 			if err := s.out.Encode(Line{Measuring: &Measuring{Phase: p.Name, Lasts: p.Lasts}}); err != nil {
 				return err
 			}
@@ -144,7 +148,7 @@ func (s *swarm) speak(p Phase) error {
 		return err
 	}
 	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: s.said - said, Delivered: s.Distinct - distinct, CPU: sum.cpu, Own: sum.own, Others: sum.others}
-	d.P50, d.P99, d.Most = s.latency.quantile(.5), s.latency.quantile(.99), s.latency.most
+	d.P50, d.P99, d.Most = s.latency.Quantile(.5), s.latency.Quantile(.99), s.latency.Most
 	s.measuring, s.hushed = false, true
 	if err := s.drain(); err != nil {
 		return err

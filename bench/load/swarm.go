@@ -29,6 +29,7 @@ const (
 // swarm is all clients of a job, and the loop that moves them. All of it runs on one goroutine.
 type swarm struct {
 	job     Job
+	input   *bufio.Reader
 	out     *json.Encoder
 	poll    *poll
 	targets []*unix.SockaddrInet4
@@ -45,6 +46,7 @@ type swarm struct {
 
 	speech
 	churning
+	crowd
 }
 
 // Main runs the job of the standard input.
@@ -59,7 +61,8 @@ func Main() error {
 }
 
 func (s *swarm) main() error {
-	line, err := bufio.NewReaderSize(os.Stdin, 1<<16).ReadBytes('\n')
+	s.input = bufio.NewReaderSize(os.Stdin, 1<<16)
+	line, err := s.input.ReadBytes('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the job: %w", err)
 	}
@@ -76,8 +79,14 @@ func (s *swarm) main() error {
 		}
 		s.targets = append(s.targets, target)
 	}
-	if s.job.Kind == Churn {
+	switch s.job.Kind {
+	case Churn:
 		return s.churn()
+	case Crowd:
+		if s.job.Began != 0 {
+			began = began.Add(time.Duration(s.job.Began - began.UnixNano()))
+		}
+		return s.assemble()
 	}
 	if err := s.gather(); err != nil {
 		return err
@@ -107,8 +116,9 @@ func (s *swarm) gather() error {
 	late := now() + int64(patience) + int64(count)*int64(5*time.Millisecond)
 	for s.arrived < count {
 		for s.connecting < atOnce && len(s.all) < count {
-			rooms, streams := s.place(len(s.all))
-			c, err := s.connect(len(s.all), rooms, streams)
+			index := s.job.First + len(s.all)
+			rooms, streams := s.place(index)
+			c, err := s.connect(index, rooms, streams)
 			if err != nil {
 				return err
 			}
@@ -141,6 +151,8 @@ func (s *swarm) place(index int) (rooms []string, streams int) {
 		rooms, streams = []string{"room-" + strconv.Itoa(index/s.job.RoomSize)}, s.job.RoomSize
 	case Echo:
 		streams = 1
+	case Crowd:
+		rooms, streams = []string{fmt.Sprintf("room-%07d", index/s.job.RoomSize), Hall}, s.job.RoomSize+1
 	}
 	return rooms, streams
 }
@@ -160,6 +172,13 @@ func (s *swarm) stay() error {
 
 // turn waits for what happens, at most until a time, and handles it.
 func (s *swarm) turn(until int64) error {
+	if s.job.Kind == Crowd {
+		next, err := s.comeBack()
+		if err != nil {
+			return err
+		}
+		until = min(until, next)
+	}
 	if err := s.flushAll(); err != nil {
 		return err
 	}

@@ -114,3 +114,22 @@ func PSS(pid int) (int64, error) {
 	}
 	return 0, fmt.Errorf("%s has no Pss", file)
 }
+
+// Slab is the memory in bytes of the kernel's own structures, for sockets and open files among others.
+func Slab() (int64, error) {
+	const file = "/proc/meminfo"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "Slab:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", file, err)
+			}
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no Slab", file)
+}
