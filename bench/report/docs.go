@@ -71,7 +71,8 @@ var phaseNames = map[Key]string{
 	{Scenario: "fanout", Phase: "full"}:  "Full speed, 32 messages under way",
 	{Scenario: "fanout", Phase: "one"}:   "Full speed, one message under way",
 	{Scenario: "rooms", Phase: "1k"}:     "1,000 messages/s, 9,000 deliveries/s",
-	{Scenario: "rooms", Phase: "2k"}:     "2,000 messages/s, 18,000 deliveries/s",
+	{Scenario: "rooms", Phase: "4k"}:     "4,000 messages/s, 36,000 deliveries/s",
+	{Scenario: "rooms", Phase: "full"}:   "Full speed, one message under way a speaker",
 	{Scenario: "echo", Phase: "paced"}:   "2,000 events/s",
 	{Scenario: "echo", Phase: "full"}:    "Full speed, one ack under way a client",
 }

@@ -68,7 +68,7 @@ func TestDocumentKeepsItsProse(t *testing.T) {
 	if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := NewResults([]contest.Measurement{measured("rooms", "2k", contest.Edge, 1, contest.CPU, 12.5)}, 1, false)
+	r := NewResults([]contest.Measurement{measured("rooms", "full", contest.Edge, 1, contest.CPU, 12.5)}, 1, false)
 	if err := r.WriteDocs(root); err != nil {
 		t.Fatal(err)
 	}
