@@ -399,3 +399,14 @@ func BenchmarkDelivery(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/delivery")
 	})
 }
+
+// A client that has been told its session id can be found by it.
+func TestASessionIsThereBeforeItsClientIsTold(t *testing.T) {
+	f := newFront(t, Settings{})
+	for n := range 500 {
+		f.visit("")
+		if got := f.server.Sessions(); got != n+1 {
+			t.Fatalf("%d sessions after %d clients were told that theirs has begun", got, n+1)
+		}
+	}
+}
