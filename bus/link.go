@@ -49,7 +49,7 @@ func (l *link) Read(p []byte) (int, error) {
 	if l.raw == nil || len(p) == 0 {
 		return l.Conn.Read(p)
 	}
-	l.in.p = p
+	l.in = transfer{p: p} // what came before is not said again if nothing can be read
 	err := l.raw.Read(l.receive)
 	l.in.p = nil
 	if err == nil {
@@ -61,7 +61,7 @@ func (l *link) Read(p []byte) (int, error) {
 
 func (l *link) readNow(fd uintptr) bool {
 	n, err := direct.Read(fd, l.in.p)
-	if n < 0 {
+	if err == nil && n < 0 {
 		return false
 	}
 	l.in.n, l.in.err = n, err
@@ -78,7 +78,7 @@ func (l *link) readNow(fd uintptr) bool {
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
-		l.out.p = p
+		l.out = transfer{p: p}
 		err := l.raw.Write(l.send)
 		l.out.p = nil
 		if err == nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"partyline/internal/direct"
 )
 
 // front is a server on the loopback, where descriptors are real.
@@ -265,6 +267,39 @@ func TestRoundToTheGone(t *testing.T) {
 	settled(t, left.peer.session)
 }
 
+// A client that neither reads nor keeps to the protocol is answered by the session's own writer. gorilla/websocket would
+// hold the connection for a second, and every round that has something for the client.
+func TestBrokenInputDoesNotHoldUpARound(t *testing.T) {
+	f, r := newFront(t, Settings{}), NewRound()
+	defer r.Close()
+	v := f.visit("")
+	s := v.peer.session
+	if s.conn.direct == nil {
+		t.Skip("on this system a round does not write itself")
+	}
+	for quiet := 0; quiet < 5; time.Sleep(50 * time.Millisecond) { // until nothing is on its way any more
+		quiet++
+		_ = s.conn.direct.Write(func(fd uintptr) bool {
+			for n, err := 0, error(nil); n >= 0 && err == nil; {
+				if n, err = direct.Write(fd, make([]byte, 4096)); n > 0 {
+					quiet = 0
+				}
+			}
+			return true
+		})
+	}
+	v.write("\x81\x01a") // not masked
+	for begin := time.Now(); s.isOpen() && time.Since(begin) < lastWrite/4; time.Sleep(time.Millisecond) {
+		continue // it has been read by now, and perhaps answered
+	}
+	begin := time.Now()
+	r.Send(s, text("hello"))
+	r.Flush(never)
+	if took := time.Since(begin); took > lastWrite/2 {
+		t.Errorf("a round took %v", took)
+	}
+}
+
 func TestJoinedFrame(t *testing.T) {
 	one, two := text("a"), NewMessage(nil, []byte("b"), [][]byte{{1, 2, 3}}, Options{NoCompression: true})
 	f := Join([]*Frame{one, two})
@@ -363,4 +398,15 @@ func BenchmarkDelivery(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/delivery")
 	})
+}
+
+// A client that has been told its session id can be found by it.
+func TestASessionIsThereBeforeItsClientIsTold(t *testing.T) {
+	f := newFront(t, Settings{})
+	for n := range 500 {
+		f.visit("")
+		if got := f.server.Sessions(); got != n+1 {
+			t.Fatalf("%d sessions after %d clients were told that theirs has begun", got, n+1)
+		}
+	}
 }

@@ -258,7 +258,7 @@ func (s *Server) withoutSessionID(h http.Header) http.Header {
 	return h
 }
 
-// begin makes a session live: it has a receiver, the client is told its id, heartbeats start, it can be reached. All of
+// begin makes a session live: it has a receiver, heartbeats start, it can be reached, the client is told its id. All of
 // it happens under the session's lock, so that whoever has the session already, a timer of the receiver for instance,
 // waits until it is whole.
 func (s *Server) begin(session *Session, o *Opening) {
@@ -272,11 +272,11 @@ func (s *Server) begin(session *Session, o *Opening) {
 	session.mu.Lock()
 	session.receiver = s.set.Handler(session, o)
 	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
-	session.greet(newPacket(string(eio.AppendOpen(nil, h))))
 	s.mu.Lock()
 	s.sessions[session.id] = session
 	leaving := s.leaving
 	s.mu.Unlock()
+	session.greet(newPacket(string(eio.AppendOpen(nil, h)))) // last: the client has it at once
 	session.mu.Unlock()
 	if leaving { // it began to leave since the session was reserved
 		session.Close(ServerShutdown)

@@ -31,16 +31,15 @@ const (
 )
 
 // wsConn is a WebSocket under a session. gorilla/websocket makes the handshake and reads; frames are written to the
-// connection under it, by one goroutine at a time, except for the close frames with which gorilla answers broken input
-// just before reading fails. What gorilla reads from is the wsConn itself.
+// connection under it, by one goroutine at a time. What gorilla reads from, and writes to, is the wsConn itself.
 type wsConn struct {
 	net.Conn
 	ws     *websocket.Conn // read by one goroutine: the session's reader
 	direct syscall.RawConn // Conn, for what does not wait; nil where there is no such thing; static
 	server *Server
 
-	holding bool   // owned by the handshake: Write keeps what it is given
-	held    []byte // owned by the handshake: what Write has kept
+	holding bool   // owned by the handshake, and then by the reader: Write keeps what it is given
+	held    []byte // owned by the handshake, and then by the reader: what Write has kept
 
 	frames  bufio.Reader          // owned by the reader: gorilla's; without a buffer while nothing is borrowed
 	lent    *lent                 // owned by the reader; nil while it waits
@@ -81,7 +80,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Head
 	if err != nil {
 		return nil, err
 	}
-	c.ws, c.holding = ws, false
+	c.ws, c.holding = ws, true
 	ws.SetReadLimit(int64(maxPayload))
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
@@ -89,7 +88,9 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Head
 	return c, nil
 }
 
-// Write is called by gorilla/websocket: for its answer to the request, and for close frames.
+// Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
+// broken input just before reading fails. That one is kept for whoever ends the connection (see answer): gorilla would
+// wait for a client that does not read, and with it a round that writes to the session.
 func (c *wsConn) Write(p []byte) (int, error) {
 	if c.holding {
 		c.held = append(c.held, p...)
@@ -257,7 +258,7 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	if errors.Is(err, errNotUTF8) {
 		last = controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
 	} else {
-		last = closeAnswer(err) // nil: nobody is there, or gorilla has told the client what it did wrong
+		last = conn.answer(err) // nil: nobody is there
 	}
 	if reason == TransportError {
 		s.blame(err)
@@ -277,8 +278,12 @@ func (s *Session) endReading(conn *wsConn, err error) {
 	}
 }
 
-// closeAnswer is the answer to a close frame that ended reading, nil if none did.
-func closeAnswer(err error) *Frame {
+// answer is what the client is told as the last when reading has failed: the answer to a close frame, or what gorilla
+// says that it did wrong; nil for nothing.
+func (c *wsConn) answer(err error) *Frame {
+	if len(c.held) > 0 {
+		return &Frame{ws: c.held}
+	}
 	var closeErr *websocket.CloseError
 	if !errors.As(err, &closeErr) || closeErr.Code == websocket.CloseAbnormalClosure {
 		return nil
@@ -357,7 +362,7 @@ func (s *Session) takeOver(conn *wsConn) {
 	for {
 		buf, binary, err := conn.read()
 		if err != nil {
-			s.abandonUpgradeWith(u, cmp.Or(closeAnswer(err), closeFrame))
+			s.abandonUpgradeWith(u, cmp.Or(conn.answer(err), closeFrame))
 			return
 		}
 		p, err := eio.Parse(*buf)

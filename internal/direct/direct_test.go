@@ -76,6 +76,19 @@ func TestNothingWaits(t *testing.T) {
 	}
 }
 
+// An error is told from nothing to read and from no room to write.
+func TestErrors(t *testing.T) {
+	a, _ := pair(t)
+	if Conn(a) == nil {
+		t.Skip("this system has no calls that do not wait")
+	}
+	for name, do := range map[string]func(uintptr, []byte) (int, error){"read": Read, "write": Write} {
+		if n, err := do(1<<30, make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%s without a descriptor: %d bytes and %v", name, n, err)
+		}
+	}
+}
+
 func TestConnWithoutDescriptor(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()

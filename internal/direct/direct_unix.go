@@ -16,11 +16,13 @@ func call(do func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) 
 	for {
 		n, err := do(int(fd), p)
 		switch err {
+		case nil:
+			return n, nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return -1, nil
 		default:
-			return n, err
+			return 0, err // n is below 0
 		}
 	}
 }

@@ -26,7 +26,10 @@ func paceCollector() {
 }
 
 // cycle is garbage at once, so that its finalizer runs once in every cycle of the collector.
-type cycle struct{ percent int }
+type cycle struct {
+	percent int
+	_       *cycle // a small value without pointers would share its memory with others, and stay as long as they do
+}
 
 // next sets what the next cycle shall be like.
 func (c *cycle) next() {
@@ -36,7 +39,7 @@ func (c *cycle) next() {
 		debug.SetGCPercent(percent)
 		c.percent = percent
 	}
-	runtime.SetFinalizer(&cycle{c.percent}, (*cycle).next)
+	runtime.SetFinalizer(&cycle{percent: c.percent}, (*cycle).next)
 }
 
 // percentFor is the percentage for a number of bytes that stay, in steps, because each change stops all goroutines for a
