@@ -41,16 +41,6 @@ type held struct {
 	offline bool // call it at once when there is no connection
 }
 
-// letter is a message that the worker publishes.
-type letter struct {
-	subject, reply string
-	header         Header
-	body           []byte
-	keep           bool // worth sending when NATS is back
-}
-
-func (l *letter) size() int { return len(l.subject) + len(l.reply) + len(l.body) }
-
 // worker does all that may wait for NATS and must not hold up the reader: it subscribes, flushes, calls back,
 // unsubscribes after the linger, and publishes answers and notices.
 type worker struct {
@@ -141,23 +131,6 @@ func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
 
 // WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
 func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: true}) }
-
-// Later publishes from the bus's worker, for callers that must not wait, in the order of the calls. Without a connection
-// the message is dropped and counted, unless keep is set: then it is kept, within bounds, until NATS is back. The bus
-// owns header and body from now on.
-func (b *Bus) Later(subject, reply string, header Header, body []byte, keep bool) {
-	w := b.work
-	l := letter{subject, reply, header, body, keep}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.letters) >= maxKept || w.keptBytes+l.size() > maxKeptBytes {
-		b.stats.lateDropped.Inc()
-		return
-	}
-	w.keptBytes += l.size()
-	w.letters = append(w.letters, l)
-	w.nudge()
-}
 
 func (w *worker) when(h held) bool {
 	w.mu.Lock()
@@ -307,39 +280,6 @@ func (w *worker) subscribe(in *interest) {
 	w.mu.Lock()
 	in.sub = sub
 	w.mu.Unlock()
-}
-
-// publish sends the letters; without a connection it only drops those that would come too late.
-func (w *worker) publish(connected bool) {
-	w.mu.Lock()
-	letters := w.letters
-	w.letters, w.keptBytes = nil, 0
-	w.mu.Unlock()
-	var kept []letter
-	for _, l := range letters {
-		err := ErrOffline
-		if connected {
-			err = w.bus.PublishWithHeader([]byte(l.subject), []byte(l.reply), l.header, l.body)
-		}
-		switch {
-		case err == nil:
-		case err == ErrOffline && l.keep:
-			kept = append(kept, l)
-		default:
-			w.bus.stats.lateDropped.Inc()
-			if err != ErrOffline {
-				w.bus.log.Warn("an answer could not be published", "subject", l.subject, "error", err)
-			}
-		}
-	}
-	if len(kept) > 0 {
-		w.mu.Lock()
-		w.letters = append(kept, w.letters...)
-		for i := range kept {
-			w.keptBytes += kept[i].size()
-		}
-		w.mu.Unlock()
-	}
 }
 
 // sweep unsubscribes what has lingered long enough and says when to look again.
