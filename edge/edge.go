@@ -89,6 +89,9 @@ func New(set Settings) *Edge {
 	if set.QueueBytes == 0 {
 		set.QueueBytes = engine.DefaultQueueBytes
 	}
+	if set.Limits.QueuePackets == 0 {
+		set.Limits.QueuePackets = engine.DefaultQueuePackets
+	}
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),

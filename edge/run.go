@@ -41,7 +41,7 @@ func (r *run) goesOn(m *bus.Message) bool {
 // handleEvent takes an event for the sockets of a target; they get it with the run that it belongs to.
 func (e *Edge) handleEvent(m *bus.Message, sub *subjects.Subject) {
 	r := &e.run
-	if len(r.messages) == maxRun || r.bytes+len(m.Data) > min(maxRunBytes, e.set.QueueBytes/4) {
+	if len(r.messages) >= min(maxRun, e.set.Limits.QueuePackets/4) || r.bytes+len(m.Data) > min(maxRunBytes, e.set.QueueBytes/4) {
 		e.endRun()
 	}
 	if len(r.messages) == 0 {

@@ -46,12 +46,12 @@ func (r *Round) Send(s *Session, f *Frame) Sent {
 	}
 	if f.volatile && !s.idle() {
 		// What this round has not written yet does not make a client slow.
-		if r.writer.flush(s); !s.idle() {
+		if r.catchUp(s); !s.idle() {
 			return Dropped
 		}
 	}
 	if s.full(f) {
-		if r.writer.flush(s); s.full(f) {
+		if r.catchUp(s); s.full(f) {
 			s.overflow()
 			return Overflow
 		}
@@ -64,6 +64,14 @@ func (r *Round) Send(s *Session, f *Frame) Sent {
 		r.dirty = append(r.dirty, s)
 	}
 	return Queued
+}
+
+// catchUp writes what is queued for a session before Flush. The session stays in the list that it is in, once. Needs
+// Session.mu.
+func (r *Round) catchUp(s *Session) {
+	listed := s.dirty
+	r.writer.flush(s)
+	s.dirty = listed
 }
 
 // Flush writes what Send has queued. It does not wait for any client; but it writes itself as long as hurry says no, and

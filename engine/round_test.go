@@ -211,6 +211,23 @@ func TestRoundDropsVolatileForTheBusy(t *testing.T) {
 	}
 }
 
+// A session is in a round's list once, however often it is written to before the round ends.
+func TestRoundListsASessionOnce(t *testing.T) {
+	f, r := newFront(t, Settings{}), NewRound()
+	defer r.Close()
+	v := f.visit("")
+	for n := range 100 {
+		r.Send(v.peer.session, NewMessage(nil, fmt.Append(nil, n), nil, Options{Volatile: true}))
+	}
+	if len(r.dirty) > 1 {
+		t.Errorf("the list has %d places for one session", len(r.dirty))
+	}
+	r.Flush(never)
+	for n := range 100 {
+		v.expect("%d", n)
+	}
+}
+
 // What a round has not written yet does not overflow a queue; what a client does not read does.
 func TestRoundOverflows(t *testing.T) {
 	f, r := newFront(t, Settings{QueueBytes: 20_000}), NewRound()

@@ -49,6 +49,19 @@ func TestNamespacesPerSession(t *testing.T) {
 	s.onlyMarker(a)
 }
 
+// Events that come together are handed on together, but never as more than the smallest queue takes.
+func TestEventsThatComeTogetherFitIntoTheQueue(t *testing.T) {
+	s := begin(t, usual(), func(o *edgetest.Options) { o.Limits = edge.Limits{QueuePackets: 16} })
+	a := s.enter("a", "/chat")
+	const events = 200
+	for n := range events {
+		s.publish("sio.chat.emit.all", fmt.Sprintf(`["%d"]`, n))
+	}
+	for n := range events {
+		a.gets(fmt.Sprintf(`["%d"]`, n))
+	}
+}
+
 func TestSecondConnectEndsTheSession(t *testing.T) {
 	s := begin(t, usual())
 	notices := s.hear("sio.chat.on.disconnect")
