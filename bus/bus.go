@@ -56,7 +56,7 @@ var (
 // arrives to one reader, in the order in which NATS delivered them.
 //
 // The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link). The path up: Publish writes into nats.go's buffer, from the goroutine of whoever has
+// read loop's goroutine (see link), or on Run's while more comes than is handled. The path up: Publish writes into nats.go's buffer, from the goroutine of whoever has
 // something to say. Two things never happen on the read loop's goroutine because they may wait for NATS: subscribing and
 // answering. Both are left to a worker.
 //
@@ -75,6 +75,9 @@ type Bus struct {
 	handle func(*Message) // guarded by turn: nil unless Run runs
 	pause  func()         // guarded by turn
 	full   atomic.Bool    // the last read from NATS brought as much as it could: more waits
+	// chasing is set while Run's goroutine hands on what is in the channel, and not who reads; chase wakes it. Its capacity is 1.
+	chasing atomic.Bool
+	chase   chan struct{}
 
 	work   *worker
 	closed chan struct{} // closed when nats.go has ended the connection
@@ -144,6 +147,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		group:     nuid.Next(),
 		url:       redact(cfg.URL),
 		closed:    make(chan struct{}),
+		chase:     make(chan struct{}, 1),
 		told:      make(map[string]time.Time),
 		onConnect: s.onConnect,
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -356,5 +358,46 @@ func TestWhatNATSRefusesIsLoggedOnceAMinute(t *testing.T) {
 	}
 	if later := now.Add(10 * time.Minute); !b.isNews("new", later) || len(b.told) != 1 {
 		t.Errorf("when they are old, %d texts are remembered, want 1", len(b.told))
+	}
+}
+
+// However slow messages are handled, what NATS has to say besides is heard: it would take the edge for dead.
+func TestSlowHandlerDoesNotHoldUpNATS(t *testing.T) {
+	const total = 5000
+	var handled atomic.Int64
+	var hurry atomic.Bool
+	next := 0
+	server := natsdtest.Start(t)
+	b := connect(t, server.ClientURL(), func(m *Message) {
+		if n, err := strconv.Atoi(strings.TrimLeft(string(m.Data), " ")); err != nil || n != next {
+			t.Errorf("%q came, want %d", m.Data, next)
+		}
+		next++
+		if !hurry.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		handled.Add(1)
+	})
+	b.Subscribe("a")
+	inPlace(t, b)
+	nc := client(t, server.ClientURL())
+	for n := range total {
+		if err := nc.Publish("a", fmt.Appendf(nil, "%200d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.nc.FlushTimeout(time.Minute); err != nil {
+		t.Error(err)
+	}
+	if n := handled.Load(); n == total {
+		t.Errorf("NATS was heard only when all %d messages had been handled", n)
+	}
+	hurry.Store(true)
+	eventually(t, "all are handled", func() bool { return handled.Load() == total })
+	if n := b.Dropped(); n != 0 {
+		t.Errorf("%d messages were dropped", n)
 	}
 }

@@ -47,7 +47,9 @@ func (b *Bus) newLink(conn net.Conn) *link {
 func (l *link) Read(p []byte) (int, error) {
 	l.bus.deliver()
 	if l.raw == nil || len(p) == 0 {
-		return l.Conn.Read(p)
+		n, err := l.Conn.Read(p)
+		l.bus.full.Store(n == len(p))
+		return n, err
 	}
 	l.in = transfer{p: p} // what came before is not said again if nothing can be read
 	err := l.raw.Read(l.receive)

@@ -47,27 +47,54 @@ const maxBatch = 256
 
 // Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. Whenever nothing
 // more waits, and every so often when much does, it calls pause: handle may leave what costs less for several messages
-// together until then. Neither may ever wait for NATS: they are called on the goroutine that reads from it. The message
-// is handle's for the call, its strings and Data for ever. Run may be called again when it has returned.
+// together until then. Neither may ever wait for NATS, nor call nats.go at all: mostly they are called on the goroutine that
+// reads from it, and perhaps with its lock held. The message is handle's for the call, its strings and Data for ever. Run
+// may be called again when it has returned.
 func (b *Bus) Run(ctx context.Context, handle func(*Message), pause func()) {
 	b.turn.Lock()
 	b.handle, b.pause = handle, pause
+	for b.batch() { // what came before
+	}
 	b.turn.Unlock()
-	b.deliver() // what came before
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-b.chase:
+			b.catchUp()
+		}
+	}
 	b.turn.Lock()
 	b.handle, b.pause = nil, nil
 	b.turn.Unlock()
 }
 
-// deliver hands on what is in the channel. It is called by whoever fills the channel before it waits for more.
+// deliver hands on what is in the channel. It is called by whoever fills the channel before it waits for more. If more
+// waits than one read brings, it leaves that to Run's own goroutine: reading must go on, or NATS's own words would come too
+// late, the answers to pings among them, and the server would give the connection up. What has no place in the channel
+// then is dropped, and counted.
 func (b *Bus) deliver() {
-	if len(b.channel) == 0 {
+	if len(b.channel) == 0 || b.chasing.Load() {
+		return
+	}
+	if b.full.Load() {
+		b.chasing.Store(true)
+		b.chase <- struct{}{} // has room: whoever takes it ends the chase
 		return
 	}
 	b.turn.Lock()
 	defer b.turn.Unlock()
 	for b.handle != nil && b.batch() {
+	}
+}
+
+// catchUp hands on what is in the channel until it is empty.
+func (b *Bus) catchUp() {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	for b.batch() {
+	}
+	b.chasing.Store(false)
+	for b.batch() { // what came since the last look, and was left to this goroutine
 	}
 }
 
@@ -93,8 +120,8 @@ func (b *Bus) batch() bool {
 	return messages > 0
 }
 
-// Lagging says whether more waits at NATS than one read brings.
-func (b *Bus) Lagging() bool { return b.full.Load() }
+// Lagging says whether much waits for Run: a quarter of what may.
+func (b *Bus) Lagging() bool { return len(b.channel) > cap(b.channel)/4 }
 
 // Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
 // It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).
