@@ -14,6 +14,17 @@ type stats struct {
 	packetsIn, bytesIn, bytesOut tally.Counter
 }
 
+// Moved is how many times a session has begun or ended.
+func (s *Server) Moved() (sum uint64) {
+	for i := range s.stats.opened {
+		sum += s.stats.opened[i].Value()
+	}
+	for i := range s.stats.ended {
+		sum += s.stats.ended[i].Value()
+	}
+	return sum
+}
+
 // Metrics lists what the server counts.
 func (s *Server) Metrics() *tally.Set {
 	set, st := &tally.Set{}, &s.stats

@@ -59,11 +59,10 @@ var (
 
 func (s *Server) upgrader() *websocket.Upgrader {
 	return &websocket.Upgrader{
-		HandshakeTimeout: s.cfg.UpgradeTimeout,
-		ReadBufferSize:   0, // it takes the reader of the connection: wsConn.frames
-		WriteBufferSize:  noWriteBuffer,
-		WriteBufferPool:  noWriteBuffers,
-		CheckOrigin:      func(*http.Request) bool { return true }, // checked before, for both transports
+		ReadBufferSize:  0, // it takes the reader of the connection: wsConn.frames
+		WriteBufferSize: noWriteBuffer,
+		WriteBufferPool: noWriteBuffers,
+		CheckOrigin:     func(*http.Request) bool { return true }, // checked before, for both transports
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			w.Header().Set("Connection", "close")
 			http.Error(w, reason.Error(), status)

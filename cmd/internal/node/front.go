@@ -97,6 +97,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	f.attentive.Go(func() { f.cluster.Run(attending) })
 	f.attentive.Go(func() { f.edge.Attend(attending) })
 	f.attentive.Go(func() { f.drain.Run(attending) })
+	f.attentive.Go(func() { tidy(attending, f.engine.Moved, giveBack) })
 	f.handler = f.routes(c, inside)
 	return f, nil
 }

@@ -47,7 +47,6 @@ func Main(f Flavour) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
-	paceCollector()
 	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
