@@ -17,7 +17,7 @@ import (
 // nats.go reads from it on one goroutine, and what it reads it has put into the channel when it comes to read more. So
 // that is the moment at which the link lets the bus handle what is in the channel: on the same goroutine, and as a batch
 // of all that one read brought. A goroutine of the bus's own would have to be woken for it, which under a light load
-// costs more than the work (an echo through a service: a fifth of the edge's part, docs/performance.md).
+// costs more than the work: with package direct, a third of the edge's part of an ack from a service (docs/performance.md).
 type link struct {
 	net.Conn
 	bus     *Bus

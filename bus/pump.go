@@ -10,7 +10,7 @@ const pumpLimit = 1 << 20
 
 // pump is the connection to a NATS server in this process. In the one that the server gives (net.Pipe) each write waits for
 // its reader, so a read would never bring more than one write, and there would be no batches. A pump reads ahead: at full
-// speed a delivery costs a tenth (docs/performance.md).
+// speed a delivery to a large room costs a sixth (docs/performance.md).
 type pump struct {
 	net.Conn
 	done chan struct{} // closed when run has ended

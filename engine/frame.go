@@ -72,8 +72,8 @@ func NewBinaryMessage(data []byte, o Options) *Frame {
 }
 
 // Join makes one frame of several messages, of which none may be volatile: a room that is sent them one behind the other
-// costs each of its members one place in a queue and one write (2.5 million deliveries/s instead of 0.3 million where
-// the writes cost nothing).
+// costs each of its members one place in a queue and one write. Sixteen joined messages take a delivery a thirteenth of
+// the time of one (BenchmarkDelivery).
 func Join(parts []*Frame) *Frame {
 	if len(parts) == 1 {
 		return parts[0]

@@ -18,9 +18,9 @@ const (
 // each session, all of it in one write that does not wait. A goroutine of its own gets only a session whose client is slow to
 // read. Sessions are shared out among helpers, one a processor, when there are many.
 //
-// Session.Send costs a goroutine for each delivery to an idle session, which is a third of what the delivery costs; and
-// a round that has several messages for a session costs it one write, which is nearly all that it costs
-// (docs/performance.md).
+// Session.Send costs a goroutine for each delivery to an idle session, which is a quarter of what the delivery costs
+// (BenchmarkDelivery); and a round that has several messages for a session costs it one write, which is nearly all of the
+// rest (docs/performance.md).
 //
 // A Round belongs to one goroutine.
 type Round struct {
