@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,9 +26,11 @@ type link struct {
 	receive func(fd uintptr) bool // bound once; static
 	send    func(fd uintptr) bool // bound once; static
 	in      transfer              // owned by the reader
-	out     transfer              // owned by the writer, which holds nats.go's lock
-	until   time.Time             // owned by the writer: the deadline of writes
-	waits   bool                  // owned by the writer: until is set on Conn
+	out     transfer              // owned by the writer, which holds the lock of nats.go, or of TLS above it
+
+	mu    sync.Mutex // TLS may have something to say while nats.go is between two deadlines
+	until time.Time  // guarded by mu: the deadline of writes
+	waits bool       // guarded by mu: until is set on Conn
 }
 
 // transfer is a read or write under way.
@@ -90,12 +93,19 @@ func (l *link) Write(p []byte) (int, error) {
 			return written, err
 		}
 	}
-	l.waits = true
-	if err := l.Conn.SetWriteDeadline(l.until); err != nil {
+	if err := l.mayWait(); err != nil {
 		return written, err
 	}
 	n, err := l.Conn.Write(p[written:])
 	return written + n, err
+}
+
+// mayWait makes the deadline that nats.go has set count.
+func (l *link) mayWait() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waits = true
+	return l.Conn.SetWriteDeadline(l.until)
 }
 
 func (l *link) writeNow(fd uintptr) bool {
@@ -113,6 +123,8 @@ func (l *link) failed(what string, err error) error {
 
 // SetWriteDeadline is called by nats.go before and after each write. It counts for those that wait.
 func (l *link) SetWriteDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.until = t
 	if !l.waits || !t.IsZero() {
 		return nil

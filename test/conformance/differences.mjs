@@ -340,13 +340,13 @@ export const differences = [
   },
   {
     title: 'A client that goes while the middleware decides',
-    reason: 'The reference asks its own connection and forgets the socket. A service here has said yes before it can know; its connection handler runs, and an owner is then told with `OnHandover` that the socket is `not yours`. A stateless service of a pattern hears no more of it.',
+    reason: 'The reference asks its own connection and forgets the socket. A service here has said yes before it can know; its connection handler runs, and an owner is then told with `OnHandover` that the socket is `not yours`. A stateless service of a pattern hears its end.',
     cases: {
       'middleware: the client goes meanwhile, owned': {
         ours: ['server ann: connection rooms [] data {"name":"ann"}', 'server ann: handover not yours'],
       },
       'middleware: the client goes meanwhile, stateless': {
-        ours: ['server ann: connection rooms [] data null'],
+        ours: ['server ann: connection rooms [] data null', 'server ann: disconnect transport close rooms []'],
       },
     },
   },
