@@ -56,9 +56,9 @@ var (
 // arrives to one reader, in the order in which NATS delivered them.
 //
 // The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link), or on Run's while more comes than is handled. The path up: Publish writes into nats.go's buffer, from the goroutine of whoever has
-// something to say. Two things never happen on the read loop's goroutine because they may wait for NATS: subscribing and
-// answering. Both are left to a worker.
+// read loop's goroutine (see link), or on Run's while more comes than is handled. The path up: Publish writes into
+// nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen on the way down because
+// they may wait for NATS: subscribing and answering. Both are left to a worker.
 //
 // A message arrives once, however many subscriptions of the bus match it: all of them (but those for replies, which do not
 // overlap with any) belong to one queue group that has no other member, and NATS gives a message to a group once, whatever subjects its members subscribe. So a wider subscription

@@ -124,7 +124,7 @@ func (b *Bus) batch() bool {
 func (b *Bus) Lagging() bool { return len(b.channel) > cap(b.channel)/4 }
 
 // Publish sends a message without headers. reply may be empty. Nothing is kept: all three may be used again at once.
-// It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the goroutine of Run (see Later).
+// It may wait while NATS reads slowly (at the most for pingInterval), so it is not for the handler of Run (see Later).
 // Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply, body []byte) error {
 	if err := b.mayPublish(len(subject) + len(reply)); err != nil {

@@ -74,7 +74,7 @@ func requestJSON(o *engine.Opening) []byte {
 	body = msg.AppendString(append(body, `,"url":`...), o.URL)
 	body = strconv.AppendBool(append(body, `,"secure":`...), o.Secure)
 	body = strconv.AppendBool(append(body, `,"xdomain":`...), o.Header.Get("Origin") != "")
-	return slices.Clip(slices.Clone(append(body, '}'))) // it lives as long as the session
+	return slices.Clone(append(body, '}')) // without room to spare: it lives as long as the session
 }
 
 // appendMember appends the i-th member of a JSON object.

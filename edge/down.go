@@ -13,8 +13,8 @@ import (
 	"partyline/wire/sio"
 )
 
-// Listen takes what comes from NATS until ctx ends. It is called once, and everything that comes down is done on its
-// goroutine. others may take a message away before the edge sees it; nil: nobody does.
+// Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done in bus.Run's turn,
+// one thing at a time, whatever goroutine that is on. others may take a message away before the edge sees it; nil: nobody does.
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.bus.Run(ctx, func(m *bus.Message) {
 		if others == nil || !others(m) {
@@ -24,8 +24,8 @@ func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.round.Close()
 }
 
-// handle takes one message from NATS. It never waits, and is called on one goroutine only. What it sends to clients may
-// stay with it until flush.
+// handle takes one message from NATS, in the turn of Listen. It never waits. What it sends to clients may stay with it until
+// flush.
 func (e *Edge) handle(m *bus.Message) {
 	if e.run.goesOn(m) {
 		e.handleEvent(m, &e.run.subject)
@@ -57,7 +57,7 @@ func (e *Edge) handle(m *bus.Message) {
 	}
 }
 
-// flush sends what handle has left.
+// flush sends what handle has left, in the same turn.
 func (e *Edge) flush() {
 	e.endRun()
 	e.round.Flush(e.bus.Lagging)
@@ -253,10 +253,13 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 		return
 	}
 	n, _ := subjects.AckNumber(sub.Ack) // checked by Parse
-	e.hand(m, s, &parcel{
+	p := parcel{
 		kind: sio.Ack, namespace: s.ns.name, hasID: true, id: n, body: text, attachments: attachments,
-		options: options(m.Header), sent: &e.stats.acksOut,
-	})
+		options: options(m.Header), from: m, sent: &e.stats.acksOut,
+	}
+	if frame := e.encode(&p, s.conn.dialect); frame != nil {
+		e.deliver(s, frame)
+	}
 }
 
 // handleAdmission takes the answer to a connect request.

@@ -2,8 +2,9 @@
 // of it in terms of publishes on NATS subjects (docs/subjects.md).
 //
 // Up: connection.Message → sio.Parse → the event's subject → bus.Publish, on the goroutine that reads from the client.
-// Down: bus.Run → Edge.Listen → the room's members → one engine.Frame → each session's queue, on the one goroutine that
-// reads from NATS, which writes to the clients when nothing more waits. That goroutine never waits: whatever needs an answer from NATS is left to the bus's worker.
+// Down: bus.Run → Edge.handle → the room's members → one engine.Frame → each session's queue; and when nothing more waits,
+// Edge.flush writes to the clients. All of it is done in one turn after the other, mostly on the goroutine that reads from
+// NATS, and never waits: whatever needs an answer from NATS is left to the bus's worker.
 package edge
 
 import (
@@ -55,10 +56,10 @@ type Edge struct {
 
 	owners *owners // has a lock of its own, which may be taken while mu is held
 
-	name       []byte        // owned by the goroutine of Listen: scratch for event names
-	lastAsk    uint64        // owned by the goroutine of Listen: the ack id of the latest ask
-	run        run           // owned by the goroutine of Listen
-	round      *engine.Round // owned by the goroutine of Listen
+	name       []byte        // owned by the turn of Listen: scratch for event names
+	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
+	run        run           // owned by the turn of Listen
+	round      *engine.Round // owned by the turn of Listen
 	complaints complaints
 	stats      stats
 }

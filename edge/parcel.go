@@ -24,30 +24,24 @@ type parcel struct {
 	body        []byte   // JSON that has been checked, nil for none
 	attachments [][]byte // kept by frames; the placeholders in body are within their range
 	options     engine.Options
+	from        *bus.Message   // what it was made of, for complaints; nil for a packet of the edge's own
 	sent        *tally.Counter // counts the parcel once it has a frame; nil for none
 
 	forms  [dialects]*engine.Frame // nil until a client needs it
 	failed [dialects]bool          // it cannot be sent in that dialect
 }
 
-// hand delivers a parcel to a socket. It is only called on the goroutine of handle.
-func (e *Edge) hand(m *bus.Message, s *socket, p *parcel) {
-	if frame := e.encode(m, p, s.conn.dialect); frame != nil {
-		e.deliver(s, frame)
-	}
-}
-
 // encode is the parcel of a message in a dialect. A form of it that cannot be sent at all is dropped like any other
 // publish that cannot be right, and nil: larger than a session's whole queue, it could reach nobody, however idle, and
 // would close every session that it is for.
-func (e *Edge) encode(m *bus.Message, p *parcel, d dialect) *engine.Frame {
+func (e *Edge) encode(p *parcel, d dialect) *engine.Frame {
 	if p.failed[d] {
 		return nil
 	}
 	frame, err := p.encoded(d, e.set.QueueBytes)
 	if err != nil {
 		if p.failed == ([dialects]bool{}) { // a message counts once
-			e.drop(m, dropBadBody, err)
+			e.drop(p.from, dropBadBody, err)
 		}
 		p.failed[d] = true
 		return nil

@@ -17,7 +17,7 @@ const (
 // these together, as one frame: at full speed nearly all that a delivery costs is the write, and a room's members do not
 // cost a look at each of them for every message (docs/performance.md). Under a light load a run is one event.
 //
-// It is owned by the goroutine of handle, which ends it before it does anything else.
+// It is owned by the turn of Listen: handle ends it before it does anything else.
 type run struct {
 	subject  subjects.Subject // of the messages, or of those of the last run
 	messages []bus.Message    // none: there is no run
@@ -78,7 +78,8 @@ func (e *Edge) deliverRun(r *run) {
 			continue
 		}
 		r.parcels = append(r.parcels, parcel{
-			kind: sio.Event, namespace: ns.name, body: text, attachments: attachments, options: options(m.Header), sent: &e.stats.eventsOut,
+			kind: sio.Event, namespace: ns.name, body: text, attachments: attachments,
+			options: options(m.Header), from: m, sent: &e.stats.eventsOut,
 		})
 	}
 	if len(r.parcels) == 0 {
@@ -94,7 +95,7 @@ func (e *Edge) deliverRun(r *run) {
 		}
 		d := s.conn.dialect
 		if r.frames[d] == nil && !r.failed[d] {
-			r.frames[d] = e.joined(first, r.parcels, d)
+			r.frames[d] = e.joined(r.parcels, d)
 			r.failed[d] = r.frames[d] == nil
 		}
 		if !r.failed[d] {
@@ -116,10 +117,10 @@ func (e *Edge) discard(r *run, why int) {
 }
 
 // joined is the parcels as one frame; nil if none of them can be sent in that dialect.
-func (e *Edge) joined(m *bus.Message, parcels []parcel, d dialect) *engine.Frame {
+func (e *Edge) joined(parcels []parcel, d dialect) *engine.Frame {
 	frames := make([]*engine.Frame, 0, len(parcels))
 	for i := range parcels {
-		if f := e.encode(m, &parcels[i], d); f != nil {
+		if f := e.encode(&parcels[i], d); f != nil {
 			frames = append(frames, f)
 		}
 	}

@@ -62,42 +62,46 @@ func (e *Edge) address(dst []byte, s *socket) []byte {
 	return e.prefix.AppendToSocket(dst, s.ns.token, subjects.VerbEmit, s.id)
 }
 
-// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called on the goroutine
-// of handle, so that frames keep their order. It returns what became of the frame: queued also while it waits.
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It is only called in the turn of
+// Listen, so that frames keep their order. It returns what became of the frame: queued also while it waits.
 func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
-	if s.state.Load() == live {
-		e.stats.deliveries.Add(f.Messages())
-		sent := e.round.Send(s.conn.session, f)
-		if sent == engine.Dropped {
-			e.stats.volatileDropped.Inc()
-		}
-		return sent
+	if s.state.Load() != admitting {
+		return e.toClient(s, f)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch s.state.Load() {
-	case live:
-		e.stats.deliveries.Add(f.Messages())
-		return e.round.Send(s.conn.session, f)
-	case admitting:
-		e.stats.deliveries.Add(f.Messages())
-		if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
-			if !s.conn.closed {
-				session := s.conn.session
-				s.conn.closed = true
-				e.later(func() { session.Close(engine.QueueOverflow) })
-			}
-			return engine.Overflow
-		}
-		s.waiting = append(s.waiting, f)
-		s.waitingBytes += f.Size()
-		s.conn.waiting += f.Size()
-		return engine.Queued
+	if s.state.Load() != admitting { // since just now
+		return e.toClient(s, f)
 	}
-	return engine.Gone
+	e.stats.deliveries.Add(f.Messages())
+	if s.conn.waiting+s.conn.session.Waiting()+f.Size() > e.set.QueueBytes {
+		if !s.conn.closed {
+			session := s.conn.session
+			s.conn.closed = true
+			e.later(func() { session.Close(engine.QueueOverflow) })
+		}
+		return engine.Overflow
+	}
+	s.waiting = append(s.waiting, f)
+	s.waitingBytes += f.Size()
+	s.conn.waiting += f.Size()
+	return engine.Queued
 }
 
-// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or on the goroutine of Listen.
+// toClient hands a frame to the session of a socket whose CONNECT is out.
+func (e *Edge) toClient(s *socket, f *engine.Frame) engine.Sent {
+	if s.state.Load() == gone {
+		return engine.Gone
+	}
+	e.stats.deliveries.Add(f.Messages())
+	sent := e.round.Send(s.conn.session, f)
+	if sent == engine.Dropped {
+		e.stats.volatileDropped.Inc()
+	}
+	return sent
+}
+
+// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or in the turn of Listen.
 func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
 
 // goLive tells the client that it is connected, hands over what waited, and lets the rest through. It runs once the

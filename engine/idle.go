@@ -2,7 +2,7 @@ package engine
 
 import (
 	"bufio"
-	"errors"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -113,17 +113,10 @@ func (h *hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if c.direct = direct.Conn(conn); c.direct != nil {
 		c.fill = c.receive
 	}
-	l := lents.Get().(*lent)
-	c.borrow(l)
+	c.borrow(lents.Get().(*lent))
 	if early := buffers.Reader.Buffered(); early > 0 { // the client did not wait for the answer
-		if early > len(l.chunk) {
-			_ = conn.Close()
-			return nil, nil, errTooEarly
-		}
 		data, _ := buffers.Reader.Peek(early)
-		c.rest = l.chunk[:copy(l.chunk[:], data)]
+		c.rest = bytes.Clone(data)
 	}
 	return c, bufio.NewReadWriter(&c.frames, buffers.Writer), nil
 }
-
-var errTooEarly = errors.New("a client sent more than it may before the WebSocket was accepted")

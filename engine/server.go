@@ -2,9 +2,10 @@
 // messages mean.
 //
 // The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all on
-// the goroutine that reads from the client. The path down: Session.Send puts a Frame, encoded once for all its receivers,
-// into the session's queue and returns; a writer that lives only while there is something to write joins what is queued
-// into few writes, or a waiting poll takes all of it.
+// the goroutine that reads from the client. The path down: Round.Send puts a Frame, encoded once for all its receivers,
+// into each session's queue, and Round.Flush writes what is queued, on the goroutine of whoever delivers. What is said to
+// one session alone (Session.Send), and what a client does not take at once, is left to a writer that lives only while
+// there is something to write; a waiting poll takes all of it.
 package engine
 
 import (

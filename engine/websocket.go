@@ -42,7 +42,7 @@ type wsConn struct {
 
 	frames  bufio.Reader          // owned by the reader: gorilla's; without a buffer while nothing is borrowed
 	lent    *lent                 // owned by the reader; nil while it waits
-	rest    []byte                // owned by the reader: what has been received and not read, a part of lent
+	rest    []byte                // owned by the reader: what has been received and not read
 	readErr error                 // owned by the reader: what came behind that
 	fill    func(fd uintptr) bool // receive, bound once; static
 	heard   int64                 // owned by the reader: when the last message came, in unix nanoseconds

@@ -128,6 +128,15 @@ func (c *crowd) edges() []*program {
 	return slices.DeleteFunc(slices.Clone(c.deployment.programs), func(p *program) bool { return p.Role == process.Broker })
 }
 
+// heard is what all clients heard under the last order, if all of them are there still.
+func (c *crowd) heard() (*load.Heard, error) {
+	heard, err := c.clients.heard()
+	if err == nil && heard.Left > 0 {
+		err = fmt.Errorf("%d connections were lost", heard.Left)
+	}
+	return heard, err
+}
+
 // stay measures connections on which nothing happens but heartbeats.
 func (c *crowd) stay() error {
 	c.phase = "idle"
@@ -139,12 +148,8 @@ func (c *crowd) stay() error {
 	if err := c.clients.order(load.Order{Lasts: c.lasts + 5*time.Second}); err != nil {
 		return err
 	}
-	heard, err := c.clients.heard()
-	if err != nil {
+	if _, err := c.heard(); err != nil {
 		return err
-	}
-	if heard.Left > 0 {
-		return fmt.Errorf("%d connections were lost", heard.Left)
 	}
 	sum, err := cost()
 	c.idle, c.idleNATS = sum.edges/sum.seconds, sum.broker/sum.seconds
@@ -192,12 +197,9 @@ func (c *crowd) exchange(o load.Order, speak func() error, said ...map[int]int64
 	if err := speak(); err != nil {
 		return err
 	}
-	heard, err := c.clients.heard()
+	heard, err := c.heard()
 	if err != nil {
 		return err
-	}
-	if heard.Left > 0 {
-		return fmt.Errorf("%d connections were lost", heard.Left)
 	}
 	sum, err := cost()
 	if err != nil {
