@@ -126,7 +126,7 @@ func (s *Server) Sessions() int {
 // handleUpgrade).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
-	q := r.URL.Query()
+	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
 	allowed := s.origins.check(r.Header.Get("Origin"), peer)
 	s.WriteCORS(w, r)

@@ -73,6 +73,14 @@ func (s *Server) upgrader() *websocket.Upgrader {
 // accept turns a request into a WebSocket. When it fails the client has its answer. Otherwise the client has none as yet
 // with hold: it is in held, to be written together with the first frame.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int, hold bool) (*wsConn, error) {
+	chosen, ok := subprotocol(r.Header)
+	if !ok {
+		refuseSubprotocol(w)
+		return nil, errSubprotocol
+	}
+	if chosen != "" {
+		header.Set("Sec-Websocket-Protocol", chosen)
+	}
 	c := &wsConn{server: s, holding: hold}
 	ws, err := s.upgrades.Upgrade(&hijacking{w, c}, r, header)
 	if err != nil {
