@@ -281,16 +281,6 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"nats://a:b@h:1,nats://h2": "nats://…@h:1,nats://h2", "h:4222": "h:4222", "tls://token@h": "tls://…@h", "": "",
-	} {
-		if got := redact(in); got != want {
-			t.Errorf("redact(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 // Wider subscriptions come and go beside one that stays, while a publisher sends: nothing is lost and nothing comes twice.
 func TestOnceThroughOverlappingSubscriptions(t *testing.T) {
 	server := natsdtest.Start(t) // in a cluster see docs/decisions/0008-greetings.md

@@ -38,7 +38,7 @@ func passedOn(t *testing.T, secret string, client engine.Peer, at time.Time) *ht
 }
 
 func TestProof(t *testing.T) {
-	client := engine.Peer{Address: "2001:db8::7", Host: "chat.example:80 & more", Secure: true}
+	client := engine.Peer{Address: "2001:db8::7", Host: "chat.example:80 & more", Scheme: "https"}
 	now := time.Now()
 	for name, c := range map[string]struct {
 		theirs, ours string
