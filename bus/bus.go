@@ -164,7 +164,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
 		url, b.url = "", "in this process"
 	}
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
+	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
 		return nil, fmt.Errorf("connect to NATS at %s: %s", redact.URLs(cfg.URL), redact.Text(err.Error(), cfg.URL))
 	}
 	b.work.start()

@@ -281,6 +281,18 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// The error of a URL that does not parse repeats it, but not its password.
+func TestConnectHidesCredentials(t *testing.T) {
+	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		b.Close(t.Context())
+		t.Fatal("it connects")
+	}
+	if strings.Contains(err.Error(), "PASSW0RD") || !strings.Contains(err.Error(), "bob:hidden@127.0.0.1:4") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // Wider subscriptions come and go beside one that stays, while a publisher sends: nothing is lost and nothing comes twice.
 func TestOnceThroughOverlappingSubscriptions(t *testing.T) {
 	server := natsdtest.Start(t) // in a cluster see docs/decisions/0008-greetings.md

@@ -246,7 +246,7 @@ func (l *loader) readable(name, path string) (data []byte, ok bool) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil && isSecretItself(path) {
-		l.fault(l.at(name), "is a secret itself; write it to a file that only this user can read, and name the file here")
+		l.fault(l.at(name), "looks like a secret itself; write it to a file that only this user can read, and name the file here")
 		return nil, false
 	}
 	if err != nil {
@@ -256,7 +256,7 @@ func (l *loader) readable(name, path string) (data []byte, ok bool) {
 	return data, true
 }
 
-// isSecretItself reports whether a key that names a file has what should be in the file: a PEM block, an nkey's seed, or a
+// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's seed, or a
 // token such as a JWT. A fault must not repeat it.
 func isSecretItself(value string) bool {
 	return strings.Contains(value, "-----BEGIN") || len(value) >= 50 && !strings.ContainsAny(value, "/\\")

@@ -27,8 +27,8 @@ func headerValue(name string, lines []string) string {
 	return strings.Join(lines, ", ")
 }
 
-// latin1 returns the text of a header's bytes. HTTP says nothing of their encoding (RFC 9110, section 5.5); the reference
-// reads each byte as a letter of ISO 8859-1, and a client that sends UTF-8 is decoded by its service.
+// latin1 returns the text of a header's bytes, one letter of ISO 8859-1 for each, as in the reference. HTTP does not name
+// an encoding (RFC 9110, section 5.5). A service decodes the values of clients that send UTF-8.
 func latin1(s string) string {
 	i := 0
 	for i < len(s) && s[i] < utf8.RuneSelf {

@@ -53,7 +53,7 @@ func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	return o
 }
 
-// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and are nobody's.
+// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match nothing.
 func originOf(r *http.Request) string { return strings.Join(r.Header["Origin"], ", ") }
 
 // headers returns what the answer to a request says to the browser about its origin.

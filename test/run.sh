@@ -92,7 +92,7 @@ second_try() {
 
 # Short runs of every fuzz target, from their seeds on.
 fuzz() {
-  for package in ./engine ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
+  for package in ./engine ./internal/redact ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
     for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
       fuzz_one "$package" "$target" || return 1
     done
