@@ -237,7 +237,7 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 	const seed = "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZS3CRET"
 	for _, args := range [][]string{
 		{"--nats.url=nats://bob:s3cret"}, {"--nats.url=nats://bob:s3cret127.0.0.1:4222"}, {"--nats.url=nats://bob:%zzs3cret@h"}, {"--nats.url=nats://bob:a,s3cret@h"},
-		{"--nats.url=nast://bob:s3cret@h"}, {"--nats.url=nats://s3cret@h:x"}, {"--nats.url=nats://h:x?token=s3cret"}, {"--nats.url=http://h/?s3cret"},
+		{"--nats.url=nast://bob:s3cret@h"}, {"--nats.url=nats://bob:1#s3cret@h"}, {"--nats.url=nats://bob:1?s3cret@h"}, {"--nats.url=nats://s3cret/x@h"}, {"--nats.url=nats://s3cret@h:x"}, {"--nats.url=nats://h:x?token=s3cret"}, {"--nats.url=http://h/?s3cret"},
 		{"nats://bob:s3cret@h"}, {"bob:s3cret@h"}, {"--listen=bob:s3cret@h:1"}, {"--admin.listen", "nats://bob:s3cret@h"}, {"--advertise=http://bob:s3cret@h:1"},
 		{"--cors.origins=https://bob:s3cret@app.example"}, {"--trusted_proxies=bob:s3cret@10.0.0.1"}, {"--limits.sessions=nats://s3cret@h"}, {"--page=nats://s3cret@h"},
 		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},

@@ -273,6 +273,8 @@ func badNATSURL(server string) string {
 		return "is not a URL" + remedy
 	case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
 		return "has a scheme that NATS does not know" + remedy
+	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"): // else a part of the password would be the host's name
+		return "has an @ behind its host; write / ? # and @ in a password as %2F %3F %23 and %40"
 	case u.Hostname() == "":
 		return "names no host" + remedy
 	case strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "["):
