@@ -20,6 +20,8 @@ const gzipFrom = 1024
 type poll struct {
 	ready    chan struct{} // capacity 1
 	replaced bool          // guarded by Session.mu: a WebSocket took over, the queue is not ours any more
+	late     bool          // guarded by Session.mu: it came while the WebSocket was about to take over
+	released bool          // guarded by Session.mu: answer with a noop, so that the WebSocket can take over
 	goodbye  bool          // guarded by Session.mu: the client has said goodbye, it is answered with a noop
 }
 
@@ -39,6 +41,11 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 		s.server.refuse(w, eio.BadRequest, false)
 		return
 	}
+	if s.state == closed { // the session ended since the request was looked at
+		s.mu.Unlock()
+		s.server.serveUnknown(w, r, s.id, true)
+		return
+	}
 	if s.poll != nil {
 		s.mu.Unlock()
 		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
@@ -46,6 +53,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.poll = p
+	if u := s.upgrade; u != nil && u.probed {
+		p.late = true
+		u.releaseLater()
+	}
 	if len(s.queue) > 0 || s.state != open {
 		p.wake()
 	}
@@ -69,6 +80,13 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 
 	s.mu.Lock()
+	if p.replaced && p.late {
+		// The client sent this poll together with the packet that ended the upgrade, and it is answered as if it had
+		// come behind that: two connections have no order.
+		s.mu.Unlock()
+		s.server.refuse(w, eio.BadRequest, false)
+		return
+	}
 	var frames []*Frame
 	if !p.replaced {
 		frames, _ = s.take() // of a polling session nothing is written in part
@@ -81,8 +99,13 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	// moment later, so together the reason in a DISCONNECT would come too late.
 	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
 	said := frames
-	if p.goodbye || alone {
-		said, ending = []*Frame{noopFrame}, !p.goodbye
+	switch {
+	case p.goodbye:
+		said, ending = []*Frame{noopFrame}, false
+	case alone:
+		said, ending = []*Frame{noopFrame}, true
+	case p.released && len(frames) == 0 && !ending:
+		said = []*Frame{noopFrame}
 	}
 	var abandoned *wsConn
 	if s.state == closing && ending && !p.replaced {
@@ -114,10 +137,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 		if f.packets == 0 { // a control frame of WebSocket
 			continue
 		}
-		if len(body) > 0 {
-			body = append(body, eio.Separator)
-		}
-		body = append(body, f.payload()...)
+		body = f.appendPackets(body)
 		compress = compress || !f.plain
 	}
 	if ending {
@@ -221,8 +241,7 @@ func (s *Session) packets(payload []byte) {
 			s.broken(ParseError, err)
 			return
 		case p.Type == eio.Close:
-			s.releasePoll()
-			s.fail(TransportClose)
+			s.depart()
 			return
 		}
 		s.packet(p)
@@ -230,12 +249,11 @@ func (s *Session) packets(payload []byte) {
 	}
 }
 
-// releasePoll makes the end of the session, which follows, answer a waiting poll with a noop, as the reference does when
-// the client says goodbye.
-func (s *Session) releasePoll() {
+// depart ends the session of a client that says goodbye by a POST. A poll that waits is answered with a noop, as the
+// reference does, and so is one that was sent at the same time and has not come yet.
+func (s *Session) depart() {
 	s.mu.Lock()
-	if s.poll != nil && s.state == open && len(s.queue) == 0 {
-		s.poll.goodbye = true
-	}
+	s.departing = s.state == open
 	s.mu.Unlock()
+	s.fail(TransportClose)
 }
