@@ -49,11 +49,12 @@ type Session struct {
 	state         state       // guarded by mu
 	queue         []*Frame    // guarded by mu: what waits to be sent
 	spare         []*Frame    // guarded by mu: an empty slice for the next queue
-	queued        int         // guarded by mu: bytes of queue and of what is being written
+	queued        int         // guarded by mu: memory of queue and of what is being written, in bytes
 	queuedPackets int         // guarded by mu: packets of the same
 	written       int         // guarded by mu: bytes of the first frame of queue that the client has already
 	conn          *wsConn     // guarded by mu: nil while the transport is polling
 	writing       bool        // guarded by mu: a goroutine writes to conn
+	overflowed    bool        // guarded by mu: a frame did not fit, the session is about to end
 	dirty         bool        // guarded by mu: a Round will write what is in queue
 	readerDone    bool        // guarded by mu: nobody reads conn any more
 	poll          *poll       // guarded by mu: the request that waits for something to send

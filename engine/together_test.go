@@ -196,6 +196,7 @@ func TestThePollBesideTheUpgradeOvertakesTheAnswer(t *testing.T) {
 		ws := s.dial(strings.Replace(query, "polling", "websocket", 1))
 		defer ws.Close()
 		s.write(ws, "2probe") // the pipe holds nothing: the answer waits until it is read
+		synctest.Wait()
 		poll := s.asking(query)
 		if got := s.read(ws); got != "3probe" {
 			t.Fatalf("got %q", got)
