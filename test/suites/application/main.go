@@ -23,12 +23,14 @@ const patience = 20 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)); err != nil {
+	ready := func() { fmt.Println("ready") }
+	if err := run(ctx, cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), ready); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, url string) error {
+// run serves until the context ends. It calls ready once it can be reached.
+func run(ctx context.Context, url string, ready func()) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return fmt.Errorf("NATS at %s: %w", url, err)
@@ -46,7 +48,7 @@ func run(ctx context.Context, url string) error {
 	if err := io.Start(starting); err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	ready()
 	<-ctx.Done()
 	leaving, cancelLeaving := context.WithTimeout(context.Background(), patience)
 	defer cancelLeaving()
