@@ -15,6 +15,9 @@ const closeTimeout = 30 * time.Second
 // leastShare sets the least time for a pong, 1/leastShare of the ping time-out, where timers were late.
 const leastShare = 20
 
+// tardy is how late a timer may be on any machine.
+const tardy = 10 * time.Millisecond
+
 // Receiver is who a session talks to; the owner of a Server makes one for each session (see Handler). Its methods are
 // never called at the same time as each other, except that Closed may come while Message runs, and not with locks held.
 type Receiver interface {
@@ -64,7 +67,8 @@ type Session struct {
 	due           time.Time   // guarded by mu: when the next heartbeat, or its time-out, is due; the timer may be late
 	departing     bool        // guarded by mu: the client closes the session by a POST
 	pinged        bool        // guarded by mu: waiting for a pong
-	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once
+	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
+	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -208,15 +212,16 @@ func (s *Session) heartbeat() {
 	case late < 0: // a packet came while this goroutine started
 		s.timer.Reset(-late)
 		s.mu.Unlock()
-	case s.pinged && s.conn != nil && late > least:
+	case s.pinged && s.conn != nil && !s.excused && late > max(least, tardy):
 		// This process has been stopped, or waits for a processor. The pong may be there, unread.
+		s.excused = true
 		s.beatAfter(now, least)
 		s.mu.Unlock()
 	case s.pinged:
 		s.mu.Unlock()
 		s.fail(PingTimeout)
 	default:
-		s.pinged, s.refreshed = true, false
+		s.pinged, s.refreshed, s.excused = true, false, false
 		s.enqueue(pingFrame)
 		wait := s.server.cfg.PingTimeout
 		if s.conn == nil {
@@ -234,15 +239,15 @@ func (s *Session) beatAfter(from time.Time, d time.Duration) {
 	s.timer.Reset(time.Until(s.due))
 }
 
-// expire ends the session if the pong is overdue, and reports whether it was. It is called for each request, because on a
-// busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
+// expire ends a polling session if the pong is overdue, and reports whether it was. It is called for each request, because
+// on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
 func (s *Session) expire() bool {
 	s.mu.Lock()
 	end := s.due
 	if !s.pinged {
 		end = end.Add(s.server.cfg.PingTimeout)
 	}
-	overdue := s.state == open && !time.Now().Before(end)
+	overdue := s.state == open && s.conn == nil && !time.Now().Before(end)
 	s.mu.Unlock()
 	if overdue {
 		s.fail(PingTimeout)
