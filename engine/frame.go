@@ -84,7 +84,7 @@ func newPacket(text string) *Frame {
 }
 
 // frameCost is the memory of a frame without its bytes: the Frame, its places in a queue, which grows by doubling, and
-// what the allocator adds. A pong of two bytes costs a hundred times its bytes.
+// what the allocator adds. A pong of two bytes costs fifty times its bytes.
 const frameCost = 96
 
 // Size is what the frame counts in a queue: the memory that it costs, in bytes.
