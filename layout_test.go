@@ -35,6 +35,8 @@ var layers = map[string][]string{
 	"internal/natsd/natsdtest":  {},
 	"test/conformance/scripted": {"backend"},
 	"test/deploy/worker":        {"backend"},
+	"test/suites/application":   {"backend"},
+	"test/suites/echo":          {"engine"},
 	"test/stand":                {},
 	"examples/chat":             {"backend"},
 	"cmd/internal/node":         {"admin", "bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects", "web"},
@@ -45,7 +47,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/stand", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "test/stand", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},

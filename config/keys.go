@@ -85,7 +85,7 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, "", "Limits (0: none)", "N", "Namespaces a session may join."},
 	{"limits.sessions", integer, "", "Limits (0: none)", "N", "Sessions of this process."},
 	{"limits.sessions_per_address", integer, "", "Limits (0: none)", "N", "Sessions of one client address."},
-	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "What may wait for one client; past that its session is closed. At least 65536."},
+	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536."},
 	{"limits.queue_packets", integer, "", "Limits (0: none)", "N", "Packets that may wait for one client, the same. At least 16."},
 	{"limits.handshakes_per_second", integer, "", "Limits (0: none)", "N", "Sessions that may begin each second; who comes above that is told to come back in some seconds."},
 }

@@ -86,6 +86,7 @@ type Server struct {
 	addresses  map[string]int       // guarded by mu: reserved sessions a client address, only when limited
 	leaving    bool                 // guarded by mu: no new sessions
 	handshakes bucket               // guarded by mu: how many may begin now, only when limited
+	owed       owed                 // guarded by mu: sessions that are closed and may get one more poll
 
 	census census
 	stats  stats
@@ -174,9 +175,13 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 	s.mu.Lock()
 	session := s.sessions[sid]
 	s.mu.Unlock()
+	if session != nil && session.expire() {
+		session = nil
+	}
+	isPoll := !isUpgrade && r.Method == http.MethodGet && transport == "polling" && version == "4"
 	switch {
 	case session == nil:
-		s.refuse(w, eio.UnknownSession, isUpgrade)
+		s.serveUnknown(w, r, sid, isPoll)
 	case !isUpgrade && (transport == "websocket" || session.usesWebSocket()), version != "4",
 		isUpgrade && transport != "websocket":
 		s.refuse(w, eio.BadRequest, isUpgrade)
@@ -275,6 +280,8 @@ func (s *Server) begin(session *Session, o *Opening) {
 	}
 	session.mu.Lock()
 	session.receiver = s.set.Handler(session, o)
+	// The client counts from the answer, which is not sent yet.
+	session.due = time.Now().Add(s.cfg.PingInterval)
 	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
 	s.mu.Lock()
 	s.sessions[session.id] = session
