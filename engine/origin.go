@@ -8,7 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+
+	"partyline/internal/throttle"
 )
 
 // Peer is who sent a request, behind trusted proxies.
@@ -71,24 +72,18 @@ func firstOf(list string) string {
 	return strings.TrimSpace(first)
 }
 
-// maxToldOrigins bounds what is remembered for the log.
-const maxToldOrigins = 1000
-
 // origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).
 type origins struct {
 	allowed     []string
 	any         bool
 	credentials bool
-	log         *slog.Logger
-
-	mu   sync.Mutex
-	told map[string]bool // guarded by mu: origins that the log has named
+	complaints  *throttle.Log
 }
 
 func newOrigins(allowed []string, credentials bool, log *slog.Logger) *origins {
 	return &origins{
-		allowed: allowed, any: slices.Contains(allowed, "*"), credentials: credentials, log: log,
-		told: make(map[string]bool),
+		allowed: allowed, any: slices.Contains(allowed, "*"), credentials: credentials,
+		complaints: throttle.New(log),
 	}
 }
 
@@ -124,25 +119,12 @@ func (o *origins) check(origin string, p Peer) bool {
 	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, p) {
 		return true
 	}
-	if o.news(origin) {
-		what := "refused a page of another origin; to allow it, list it in cors.origins"
-		if origin == "null" { // a page opened as a file, or in a sandbox: it has no name that could be listed
-			what = "refused a page without an origin; serve it over HTTP, or allow any page with cors.origins \"*\""
-		}
-		o.log.Warn(what, "origin", origin, "host", p.Host)
+	what := "refused a page of another origin; to allow it, list it in cors.origins"
+	if origin == "null" { // a page opened as a file, or in a sandbox: it has no name that could be listed
+		what = "refused a page without an origin; serve it over HTTP, or allow any page with cors.origins \"*\""
 	}
+	o.complaints.Log(slog.LevelWarn, what, origin, "", "origin", origin, "host", p.Host)
 	return false
-}
-
-// news says whether the log has not named the origin yet.
-func (o *origins) news(origin string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.told[origin] || len(o.told) >= maxToldOrigins {
-		return false
-	}
-	o.told[origin] = true
-	return true
 }
 
 // sameHost compares an origin with the host that the browser asked for; the default port may be left out.
