@@ -59,7 +59,7 @@ type Cluster struct {
 
 	beatNow    chan struct{} // capacity 1: somebody said hello, or should know at once
 	draining   atomic.Bool   // this edge takes no new sessions, as it says in its announcements
-	complaints *throttle.Log
+	complaints *throttle.Logger
 
 	mu      sync.Mutex
 	others  *liveness.Table      // guarded by mu

@@ -51,7 +51,7 @@ type Forwarder struct {
 	transport  *http.Transport
 	proxy      *httputil.ReverseProxy
 	running    sync.WaitGroup // upgrades under way, and the goroutines of spliced connections
-	complaints *throttle.Log
+	complaints *throttle.Logger
 
 	mu      sync.Mutex
 	held    map[*held]struct{} // guarded by mu: what other edges hold for clients of this one

@@ -11,7 +11,7 @@ import (
 )
 
 // complaints writes to the log at most once a minute a subject and reason.
-type complaints struct{ *throttle.Log }
+type complaints struct{ *throttle.Logger }
 
 // about logs an error about a subject. what must be a constant.
 func (c complaints) about(subject, what string, err error) { c.Warn(what, subject, err) }

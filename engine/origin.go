@@ -77,7 +77,7 @@ type origins struct {
 	allowed     []string
 	any         bool
 	credentials bool
-	complaints  *throttle.Log
+	complaints  *throttle.Logger
 }
 
 func newOrigins(allowed []string, credentials bool, log *slog.Logger) *origins {

@@ -30,8 +30,8 @@ const (
 	maxReason = 200
 )
 
-// Log writes to a logger what it has not written within the last minute. It is safe for use by several goroutines.
-type Log struct {
+// Logger writes to a logger what it has not written within the last minute. It is safe for use by several goroutines.
+type Logger struct {
 	log        *slog.Logger
 	seed       maphash.Seed
 	suppressed tally.Counter
@@ -49,13 +49,13 @@ type kind struct {
 	suppressed int       // since the last line that was logged
 }
 
-// New returns a Log that writes to log.
-func New(log *slog.Logger) *Log {
-	return &Log{log: log, seed: maphash.MakeSeed(), last: make(map[uint64]time.Time), kinds: make(map[string]*kind)}
+// New returns a Logger that writes to log.
+func New(log *slog.Logger) *Logger {
+	return &Logger{log: log, seed: maphash.MakeSeed(), last: make(map[uint64]time.Time), kinds: make(map[string]*kind)}
 }
 
 // Warn logs an error about a subject as a warning, with the attributes subject and error. what must be a constant.
-func (l *Log) Warn(what, subject string, err error) {
+func (l *Logger) Warn(what, subject string, err error) {
 	reason := ""
 	if err != nil {
 		reason = err.Error()
@@ -64,7 +64,7 @@ func (l *Log) Warn(what, subject string, err error) {
 }
 
 // Log logs a line with attributes. what must be a constant; about and reason may come from outside.
-func (l *Log) Log(level slog.Level, what, about, reason string, attributes ...any) {
+func (l *Logger) Log(level slog.Level, what, about, reason string, attributes ...any) {
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}
@@ -79,7 +79,7 @@ func (l *Log) Log(level slog.Level, what, about, reason string, attributes ...an
 }
 
 // allow reports whether a line may be logged now, and how many that say the same thing were left out before it.
-func (l *Log) allow(what, about, reason string, now time.Time) (ok bool, before int) {
+func (l *Logger) allow(what, about, reason string, now time.Time) (ok bool, before int) {
 	key := l.key(what, about, reason)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,7 +109,7 @@ func (l *Log) allow(what, about, reason string, now time.Time) (ok bool, before 
 
 // key is a hash of what a line is known by, so that long subjects cost no memory. Its seed is random: nobody can make up
 // a subject whose line hides another.
-func (l *Log) key(what, about, reason string) uint64 {
+func (l *Logger) key(what, about, reason string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
 	for _, part := range [...]string{what, about, class(reason)} {
@@ -142,7 +142,7 @@ func class(reason string) string {
 }
 
 // Metrics adds to a set how many lines were left out. part names the package that complains.
-func (l *Log) Metrics(set *tally.Set, part string) {
+func (l *Logger) Metrics(set *tally.Set, part string) {
 	set.LabelledCounter(&l.suppressed, "log_suppressed_total",
 		"Log lines left out because the same was logged within a minute, by the part that complains.", "part", part)
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// begin returns a Log and what it has written since the last look, as lines.
-func begin() (*Log, func() []string) {
+// begin returns a Logger and what it has written since the last look, as lines.
+func begin() (*Logger, func() []string) {
 	var written bytes.Buffer
 	l := New(slog.New(slog.NewTextHandler(&written, nil)))
 	return l, func() []string {
