@@ -90,9 +90,14 @@ func New(set Settings) *Cluster {
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
 	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	set.Bus.RequireSubscription(set.Prefix.EveryEdge())
+	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
+		body, header := c.announcement(subjects.WordBeat)
+		return header, body
+	})
 	if set.Figures != nil {
 		for _, subject := range microSubjects(set.ID) {
-			set.Bus.Subscribe(subject)
+			set.Bus.SubscribeOptional(subject)
 		}
 	}
 	return c

@@ -109,6 +109,7 @@ func New(set Settings) *Edge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
 	}
+	e.require()
 	return e
 }
 
