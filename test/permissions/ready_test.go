@@ -160,7 +160,9 @@ func TestPermissionsThatChange(t *testing.T) {
 	neverReady(t, n)
 	server.Reload(good)
 	n.Ready()
-	edgetest.Eventually(t, "the log says so", func() bool { return strings.Contains(strings.Join(n.Logged(), "\n"), "NATS permits all that this edge needs again") })
+	edgetest.Eventually(t, "the log says so", func() bool {
+		return strings.Contains(strings.Join(n.Logged(), "\n"), "NATS permits all that this edge needs again")
+	})
 	s := &stage{t: t, server: server, Node: n}
 	s.admin = s.as("admin")
 	ann := n.Dial("ann")
