@@ -41,23 +41,27 @@ type right struct {
 // A refusal comes as an error on nats.go's callback goroutine. The worker tries what is refused again, and makes a round trip
 // with each new connection and each new requirement, so that ready never says yes before NATS has had its say.
 type permits struct {
-	mu        sync.Mutex
-	patterns  map[bool][]string                  // guarded by mu: permissions by whether they are for publishing, to name what lacks
-	probes    map[string]func() (Header, []byte) // guarded by mu: what must be published at will, by subject
-	subs      map[string]bool                    // guarded by mu: subjects of subscriptions, by whether the edge is useless without
-	refused   map[right]bool                     // guarded by mu: of those
-	version   int                                // guarded by mu: counts requirements and connections
-	proven    bool                               // guarded by mu: NATS has had its say about all that is required
-	suspected bool                               // guarded by mu: something near a probe was refused
-	since     time.Time                          // guarded by mu: when the first refusal came that the log has not named; zero: it has all
-	told      bool                               // guarded by mu: the log has named what lacks, and not that nothing does any more
-	last      error                              // guarded by mu: the error that nats.go's callback passed on last
-	again     map[right]bool                     // guarded by mu: refused since the worker began to ask; nil while it does not
-	asked     time.Time                          // guarded by mu: when the worker asked last; zero: it must ask now
+	mu         sync.Mutex
+	patterns   map[bool][]string                  // guarded by mu: permissions by whether they are for publishing, to name what lacks
+	probes     map[string]func() (Header, []byte) // guarded by mu: what must be published at will, by subject
+	subs       map[string]bool                    // guarded by mu: subjects of subscriptions, by whether the edge is useless without
+	refused    map[right]bool                     // guarded by mu: of those
+	granted    map[right]bool                     // guarded by mu: publishes that NATS has permitted on this connection
+	version    int                                // guarded by mu: counts requirements
+	connection int                                // guarded by mu: counts connections
+	complete   bool                               // guarded by mu: RequireSubscribed was called
+	proven     bool                               // guarded by mu: NATS has had its say about all that is required
+	suspected  bool                               // guarded by mu: something near a probe was refused
+	since      time.Time                          // guarded by mu: when the first refusal came that the log has not named; zero: it has all
+	told       bool                               // guarded by mu: the log has named what lacks, and not that nothing does any more
+	last       error                              // guarded by mu: the error that nats.go's callback passed on last
+	again      map[right]bool                     // guarded by mu: refused since the worker began to ask; nil while it does not
+	asked      time.Time                          // guarded by mu: when the worker asked last; zero: it must ask now
 }
 
 func newPermits() permits {
-	return permits{probes: make(map[string]func() (Header, []byte)), subs: make(map[string]bool), refused: make(map[right]bool), proven: true}
+	return permits{probes: make(map[string]func() (Header, []byte)), subs: make(map[string]bool), refused: make(map[right]bool),
+		granted: make(map[right]bool), proven: true}
 }
 
 // Permissions names what NATS must permit the edge, as patterns, so that the log can name what lacks.
@@ -84,8 +88,8 @@ func (b *Bus) RequireSubscription(subject string) { b.permits.expect(b, subject,
 
 // SubscribeOptional is Subscribe for what the edge can be without, if NATS refuses it.
 func (b *Bus) SubscribeOptional(subject string) {
-	b.Subscribe(subject)
 	b.permits.expect(b, subject, false)
+	b.Subscribe(subject)
 }
 
 func (p *permits) expect(b *Bus, subject string, required bool) {
@@ -96,7 +100,8 @@ func (p *permits) expect(b *Bus, subject string, required bool) {
 	b.work.nudge()
 }
 
-// RequireSubscribed is RequireSubscription for all that is subscribed now.
+// RequireSubscribed is RequireSubscription for all that is subscribed now. From now on a subscription may be refused without harm,
+// unless one of the other methods names it: it is for what others have chosen.
 func (b *Bus) RequireSubscribed() {
 	b.work.mu.Lock()
 	subjects := slices.Collect(maps.Keys(b.work.interests))
@@ -104,6 +109,10 @@ func (b *Bus) RequireSubscribed() {
 	for _, subject := range subjects {
 		b.RequireSubscription(subject)
 	}
+	p := &b.permits
+	p.mu.Lock()
+	p.complete = true
+	p.mu.Unlock()
 }
 
 // needs reports whether a subscription is among those that count.
@@ -129,7 +138,8 @@ func (p *permits) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.refused)
-	p.version++
+	clear(p.granted)
+	p.connection++
 	p.since, p.suspected, p.asked = time.Time{}, false, time.Time{}
 	p.proven = len(p.probes)+len(p.subs) == 0
 }
@@ -158,14 +168,17 @@ func (p *permits) heard(err error) {
 // violation finds in an error of nats.go what the server has refused.
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to ("(?:[^"\\]|\\.)*")`)
 
-// refused takes a refusal.
-func (b *Bus) refused(err error) {
-	found := violation.FindStringSubmatch(err.Error())
-	var r right
-	if found != nil {
+func violationOf(err error) (r right) {
+	if found := violation.FindStringSubmatch(err.Error()); found != nil {
 		r.publish = strings.EqualFold(found[1], "publish")
 		r.subject, _ = strconv.Unquote(found[2])
 	}
+	return r
+}
+
+// refused takes a refusal.
+func (b *Bus) refused(err error) {
+	r := violationOf(err)
 	own, lacking := b.permits.refuse(r)
 	switch {
 	case own:
@@ -189,9 +202,12 @@ func (p *permits) refuse(r right) (own bool, lacking string) {
 	if r.publish {
 		_, own = p.probes[r.subject]
 	} else {
-		_, own = p.subs[r.subject]
+		if _, own = p.subs[r.subject]; !own && !p.complete { // NATS was faster than RequireSubscribed
+			p.subs[r.subject], own = true, true
+		}
 	}
 	if own {
+		delete(p.granted, r)
 		if p.again != nil {
 			p.again[r] = true
 		}

@@ -18,10 +18,10 @@ func (p *permits) due(now time.Time) bool {
 
 // question is what the worker asks NATS with a flush: what the edge must be able to do, done again.
 type question struct {
-	rights  []right // all that is tried
-	probes  map[string]func() (Header, []byte)
-	version int  // of the requirements and the connection
-	partial bool // something required is not even subscribed yet
+	rights              []right // all that is tried
+	probes              map[string]func() (Header, []byte)
+	version, connection int  // of permits
+	partial             bool // something required is not even subscribed yet
 }
 
 // begin makes a question. Of the refused subscriptions one is tried: NATS's own log would have forty lines otherwise, every few
@@ -29,11 +29,13 @@ type question struct {
 func (p *permits) begin(now time.Time) (q question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked, p.suspected, p.again = now, false, make(map[right]bool)
 	q.probes = maps.Clone(p.probes)
 	for subject := range q.probes {
-		q.rights = append(q.rights, right{true, subject})
+		if r := (right{true, subject}); p.suspected || !p.granted[r] {
+			q.rights = append(q.rights, r)
+		}
 	}
+	p.asked, p.suspected, p.again = now, false, make(map[right]bool)
 	var trial right
 	for r := range p.refused {
 		if !r.publish && (trial.subject == "" || r.subject < trial.subject) {
@@ -43,7 +45,7 @@ func (p *permits) begin(now time.Time) (q question) {
 	if trial.subject != "" {
 		q.rights = append(q.rights, trial)
 	}
-	q.version = p.version
+	q.version, q.connection = p.version, p.connection
 	return q
 }
 
@@ -88,12 +90,18 @@ func (p *permits) settle(q question, answered bool) {
 	defer p.mu.Unlock()
 	again := p.again
 	p.again = nil
-	if !answered || q.version != p.version { // it is asked again
+	if !answered || q.connection != p.connection { // it is asked again
 		return
 	}
-	p.proven = !q.partial
+	p.proven = !q.partial && q.version == p.version
 	for _, r := range q.rights {
-		if !p.refused[r] || again[r] {
+		if again[r] {
+			continue
+		}
+		if r.publish {
+			p.granted[r] = true
+		}
+		if !p.refused[r] {
 			continue
 		}
 		delete(p.refused, r)

@@ -47,11 +47,12 @@ func lines(n *edgetest.Node) (found []string) {
 // neverReady polls for some beats whether an edge says that it is ready.
 func neverReady(t *testing.T, n *edgetest.Node) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if len(n.Bus.Ready()) == 0 {
 			t.Fatal("the edge says that it is ready")
 		}
 	}
+	edgetest.Eventually(t, "the log says why", func() bool { return len(lines(n)) > 0 })
 }
 
 // An edge that logs in as the service is not ready at any moment, and one line names all that lacks.
