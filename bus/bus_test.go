@@ -340,29 +340,6 @@ func TestOnceThroughOverlappingSubscriptions(t *testing.T) {
 	t.Fatal("not all messages arrived")
 }
 
-func TestWhatNATSRefusesIsLoggedOnceAMinute(t *testing.T) {
-	b := &Bus{told: make(map[string]time.Time)}
-	now := time.Now()
-	told := 0
-	for second := range 150 {
-		if b.isNews("sio.x Permissions Violation", now.Add(time.Duration(second)*time.Second)) {
-			told++
-		}
-	}
-	if told != 3 {
-		t.Errorf("in two minutes and a half the log had it %d times, want 3", told)
-	}
-	for i := range maxTold + 100 {
-		b.isNews(fmt.Sprint(i), now)
-	}
-	if len(b.told) != maxTold || b.isNews("new", now) {
-		t.Errorf("%d texts are remembered, want %d and no more", len(b.told), maxTold)
-	}
-	if later := now.Add(10 * time.Minute); !b.isNews("new", later) || len(b.told) != 1 {
-		t.Errorf("when they are old, %d texts are remembered, want 1", len(b.told))
-	}
-}
-
 // However slow messages are handled, what NATS has to say besides is heard: it would take the edge for dead.
 func TestSlowHandlerDoesNotHoldUpNATS(t *testing.T) {
 	const total = 5000

@@ -178,7 +178,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(w.sweep(time.Now()), measureEvery))
+		timer.Reset(min(w.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			w.round()
@@ -211,8 +211,9 @@ func (w *worker) round() {
 	if connected {
 		w.publish(true)
 	}
-	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || time.Since(w.measured) >= measureEvery) {
-		connected = w.flush(stale)
+	asking := connected && w.bus.permits.due(time.Now())
+	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || asking || time.Since(w.measured) >= measureEvery) {
+		connected = w.roundTrip(stale, asking)
 		if connected {
 			for _, h := range waiting {
 				h.fn()
@@ -227,11 +228,28 @@ func (w *worker) round() {
 	}
 }
 
+// roundTrip flushes. With asking it also finds out what NATS permits, before anybody can take the bus for ready.
+func (w *worker) roundTrip(stale, asking bool) bool {
+	if !asking {
+		return w.flush(stale)
+	}
+	q := w.ask()
+	answered := w.flush(stale)
+	if answered {
+		w.bus.awaitErrors()
+	}
+	w.bus.permits.settle(q, answered)
+	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
+		w.nudge()
+	}
+	return answered
+}
+
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
 func (w *worker) flush(stale bool) bool {
 	w.measured = time.Now()
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
-		w.bus.log.Warn("NATS did not answer a flush", "error", err)
+		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again by ourselves.
 		time.AfterFunc(reconnectWait, func() { w.nudge() })
 		return false

@@ -46,7 +46,7 @@ func (w *worker) publish(connected bool) {
 		default:
 			w.bus.stats.lateDropped.Inc()
 			if err != ErrOffline {
-				w.bus.log.Warn("an answer could not be published", "subject", l.subject, "error", err)
+				w.bus.complaints.Warn("an answer could not be published", l.subject, err)
 			}
 		}
 	}

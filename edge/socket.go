@@ -178,6 +178,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
+	c.edge.complainRefused(namespace, message, kind, c.session.Address())
 	body := msg.AppendString([]byte(`{"message":`), message)
 	if data != nil {
 		body = append(append(body, `,"data":`...), data...)
