@@ -190,3 +190,39 @@ func TestAskAllocates(t *testing.T) {
 		t.Errorf("an ask and its ack cost %v allocations", allocs)
 	}
 }
+
+// All acks that an edge may wait for can come at once, while NATS is slow: each is passed on, and notices that must be kept
+// have their room beside them.
+func TestAllAcksMayWaitAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a quarter of a million asks")
+	}
+	x := newBench(t, 2, openRoom)
+	answers := x.inbox(t)
+	s := x.socket(0)
+	for range maxAsked {
+		x.edge.lastAsk++
+		s.asked = append(s.asked, &question{id: x.edge.lastAsk, reply: "inbox", sockets: []*socket{s}, left: 1})
+	}
+	x.edge.stats.acksAwaited.Add(maxAsked)
+	blocked, release := make(chan struct{}), make(chan struct{})
+	x.edge.bus.WhenHeld(func() { close(blocked); <-release }) // as a flush that takes its time
+	<-blocked
+	for id := x.edge.lastAsk; id > 0; id-- { // the last first, which is cheaper to find
+		s.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)
+	}
+	x.handle(ask("socket."+x.socket(1).id, "Sio-Timeout", "1")) // nobody waits for acks, but their answers wait
+	x.connections[1].Message([]byte(`1/chat,`), false)
+	close(release)
+	for range maxAsked {
+		if m := answers.next(); string(m.Data) != `["yes"]` || len(m.Header) > 0 {
+			t.Fatalf("answered %q %v", m.Data, m.Header)
+		}
+	}
+	answers.fails("too many asks under way")
+	for _, m := range x.edge.bus.Metrics().Metrics() {
+		if m.Name == "nats_unsent_dropped_total" && m.Read() != 0 {
+			t.Errorf("%v of kind %s were dropped", m.Read(), m.Value())
+		}
+	}
+}
