@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/bus"
+	"partyline/engine/enginetest"
 )
 
 // inbox hears the answers to what a test asks on the bench.
@@ -178,15 +179,16 @@ func TestAskAllocates(t *testing.T) {
 	c := x.connections[0]
 	// An ack that nobody waits for costs nothing, as ever.
 	late := []byte(`3/chat,1["yes"]`)
-	if allocs := testing.AllocsPerRun(200, func() { c.Message(late, false) }); allocs > 0 {
+	if allocs := enginetest.Allocs(0, func() { c.Message(late, false) }); allocs > 0 {
 		t.Errorf("an ack that nobody waits for costs %v allocations", allocs)
 	}
 	m := ask("socket." + c.sockets[0].id)
-	allocs := testing.AllocsPerRun(200, func() {
+	const most = 11
+	allocs := enginetest.Allocs(most, func() {
 		x.handle(m)
 		c.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, x.edge.lastAsk), false)
 	})
-	if allocs > 15 {
+	if allocs > most {
 		t.Errorf("an ask and its ack cost %v allocations", allocs)
 	}
 }
