@@ -240,6 +240,9 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 
 // The round trip is known after the first connection, and measured again though nothing else has to be flushed.
 func TestRoundTrip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	b := connect(t, natsdtest.Start(t).ClientURL(), nil)
 	eventually(t, "it is known", func() bool { return b.stats.roundTrip.Value() > 0 })
 	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })

@@ -105,6 +105,9 @@ func TestInquiriesAreBounded(t *testing.T) {
 
 // More sockets than are seen to while Edge.mu is held, and then more questions to one of them: each is answered for once.
 func TestAsksInChunks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	const sockets = askChunk + 1
 	x := newBench(t, sockets, openRoom)
 	answers := x.inbox(t)

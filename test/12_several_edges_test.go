@@ -226,6 +226,9 @@ func TestRelayAcrossServers(t *testing.T) {
 
 // The product needs NATS, not a NATS of its own: any server will do.
 func TestSeparateServerProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	url := process(t)
 	one := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	two := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()

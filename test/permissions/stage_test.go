@@ -4,6 +4,7 @@
 package permissions
 
 import (
+	"flag"
 	"os"
 	"regexp"
 	"strings"
@@ -21,7 +22,12 @@ import (
 	"partyline/internal/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 10 * time.Second
 
