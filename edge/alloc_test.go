@@ -29,6 +29,11 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	for end := time.Now().Add(time.Minute); !b.Connected(); time.Sleep(time.Millisecond) { // or answers would be dropped
+		if time.Now().After(end) {
+			tb.Fatal("the bus does not connect")
+		}
+	}
 	prefix, _ := subjects.NewPrefix("sio")
 	x := &bench{nats: server.ClientURL()}
 	x.edge = New(Settings{

@@ -40,7 +40,7 @@ func (x *bench) inbox(t *testing.T) *inbox {
 
 func (i *inbox) next() *nats.Msg {
 	i.t.Helper()
-	m, err := i.sub.NextMsg(10 * time.Second)
+	m, err := i.sub.NextMsg(40 * time.Second)
 	if err != nil {
 		i.t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // Why the edge drops a message, as its metric has it.
 const (

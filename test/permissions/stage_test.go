@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // admin is a user that the contract does not show: it may do everything, and hears what the others bring about.
 const admin = `{user: admin, password: admin-secret}`
