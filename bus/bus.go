@@ -101,8 +101,9 @@ type stats struct {
 	overflows                 tally.Counter
 	reconnects                tally.Counter
 	asyncErrors               tally.Counter
-	lateDropped               tally.Counter
-	dropped                   tally.Counter // of subscriptions that are gone; see Bus.Dropped
+	// unsent is what was dropped before it was published, by kind.
+	unsent  [unsentKinds]tally.Counter
+	dropped tally.Counter // of subscriptions that are gone; see Bus.Dropped
 }
 
 // Option changes how Connect works.
@@ -332,7 +333,13 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Counter(&s.reconnects, "nats_reconnects_total", "Times the connection to NATS was made again.")
 	set.Counter(&s.asyncErrors, "nats_errors_total", "Errors that NATS reported, for instance missing permissions.")
 	b.complaints.Metrics(set, "bus")
-	set.Counter(&s.lateDropped, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.")
+	set.Func(tally.KindCounter, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.",
+		func() float64 { return float64(s.unsent[unsentAnswer].Value() + s.unsent[unsentNotice].Value()) })
+	for kind, name := range unsentNames {
+		set.LabelledCounter(&s.unsent[kind], "nats_unsent_dropped_total",
+			"What was dropped before it could be published, by kind. A notice is one that is kept while NATS is away, such as a "+
+				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", name)
+	}
 	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",

@@ -8,11 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What waits for NATS while it is away, at the most. A notice is a few hundred bytes.
-const (
-	maxKept      = 100_000
-	maxKeptBytes = 64 << 20
-)
+// maxHeld bounds the callbacks that wait for NATS while it is away.
+const maxHeld = 100_000
 
 // Ending a subscription costs nats.go a goroutine and a round trip, so a few at a time.
 const (
@@ -59,9 +56,11 @@ type worker struct {
 	lingering []lingerer           // guarded by mu: oldest first
 	dropped   []*interest          // guarded by mu: not to linger; may hold interests that found a user again
 	waiting   []held               // guarded by mu
+	insisting int                  // guarded by mu: callbacks of WhenHeld that were not called yet
 	letters   []letter             // guarded by mu
-	keptBytes int                  // guarded by mu: size of letters
 	stale     bool                 // guarded by mu: the connection is new and was not flushed yet
+
+	backlog [unsentConfirmation]backlog // added to under mu: what letters hold, by kind
 }
 
 func newWorker(b *Bus) *worker {
@@ -126,7 +125,7 @@ func (w *worker) release(subject string, linger bool) {
 
 // WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
 // that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
-// any more once the bus closes. It says no, and does not keep fn, when too many wait already.
+// any more once the bus closes. WhenHeld returns false, counts that, and does not keep fn, when 100,000 wait already.
 func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
 
 // WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
@@ -135,8 +134,12 @@ func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: t
 func (w *worker) when(h held) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !h.offline && len(w.waiting) >= maxKept {
-		return false
+	if !h.offline {
+		if w.insisting >= maxHeld {
+			w.bus.stats.unsent[unsentConfirmation].Inc()
+			return false
+		}
+		w.insisting++
 	}
 	w.waiting = append(w.waiting, h)
 	w.nudge()
@@ -215,9 +218,7 @@ func (w *worker) round() {
 	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || asking || time.Since(w.measured) >= measureEvery) {
 		connected = w.roundTrip(stale, asking)
 		if connected {
-			for _, h := range waiting {
-				h.fn()
-			}
+			w.call(waiting)
 			w.publish(true) // the callbacks' answers, behind what they promise
 			return
 		}
@@ -243,6 +244,20 @@ func (w *worker) roundTrip(stale, asking bool) bool {
 		w.nudge()
 	}
 	return answered
+}
+
+// call calls what waited for the flush that has just succeeded.
+func (w *worker) call(waiting []held) {
+	insisted := 0
+	for _, h := range waiting {
+		if !h.offline {
+			insisted++
+		}
+		h.fn()
+	}
+	w.mu.Lock()
+	w.insisting -= insisted
+	w.mu.Unlock()
 }
 
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
