@@ -3,6 +3,7 @@ package contest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +15,11 @@ import (
 
 const (
 	audience   = 1000 // clients that are in the hall all the time
-	hallRate   = 50   // messages a second to the hall
+	hallRate   = 100  // messages a second to the hall
 	joinRate   = 100  // a second, each by a newcomer that leaves again
 	newcomers  = 20
-	stays      = 5 // joins later a newcomer leaves
-	fanOutRuns = 3 // of each kind, in turns
+	stays      = 5  // joins later a newcomer leaves
+	fanOutRuns = 15 // of each kind, in turns, so that what else the machine does concerns all
 )
 
 // fanOut is a kind of fan-out to the hall.
@@ -54,43 +55,54 @@ func (s *Scale) joins(d *deployment) error {
 	if err != nil {
 		return err
 	}
-	cost := make([]float64, len(fanOuts))
+	edge, broker := make([][]float64, len(fanOuts)), make([][]float64, len(fanOuts))
+	c.lasts /= 5
+	var all load.Heard
 	for range fanOutRuns {
 		for i, kind := range fanOuts {
 			s.phase = kind.name
-			sum, err := c.fanOut(kind, ids)
+			sum, heard, err := c.fanOut(kind, ids)
 			if err != nil {
 				return err
 			}
-			s.fact("edge", sum.edges/sum.seconds, "cores")
-			s.fact("NATS", sum.broker/sum.seconds, "cores")
-			cost[i] += (sum.edges + sum.broker) / sum.seconds
+			all.Lost += heard.Lost
+			all.Doubled += heard.Doubled + heard.Reordered + heard.Misplaced
+			edge[i] = append(edge[i], sum.edges/sum.seconds)
+			broker[i] = append(broker[i], sum.broker/sum.seconds)
 		}
 	}
-	for i, kind := range fanOuts[1:] {
+	for i, kind := range fanOuts {
 		s.phase = kind.name
-		s.fact("edge and NATS, beside alone", cost[i+1]/cost[0], "times")
+		s.fact("edge, median", median(edge[i]), "cores")
+		s.fact("NATS, median", median(broker[i]), "cores")
+		s.fact("edge and NATS, beside alone", (median(edge[i])+median(broker[i]))/(median(edge[0])+median(broker[0])), "times")
 	}
+	s.faults(&all)
 	return nil
 }
 
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
 // fanOut speaks to the hall for a while.
-func (c *crowd) fanOut(kind fanOut, ids []string) (sum spending, err error) {
-	count := int(c.lasts.Seconds()) * hallRate
+func (c *crowd) fanOut(kind fanOut, ids []string) (sum spending, heard *load.Heard, err error) {
+	count := max(1, int(c.lasts.Seconds()*hallRate))
 	if err := c.clients.order(load.Order{Messages: count, Lasts: c.lasts + 30*time.Second}); err != nil {
-		return sum, err
+		return sum, nil, err
 	}
 	time.Sleep(200 * time.Millisecond) // until the generator counts
 	cost, err := meter(c.deployment, c.clients)
 	if err != nil {
-		return sum, err
+		return sum, nil, err
 	}
 	begin, joined := time.Now(), 0
 	for said := range count {
 		if kind.joins {
 			for ; joined < said*joinRate/hallRate; joined++ {
 				if err := c.pass(ids, joined); err != nil {
-					return sum, err
+					return sum, nil, err
 				}
 			}
 		}
@@ -102,18 +114,15 @@ func (c *crowd) fanOut(kind fanOut, ids []string) (sum spending, err error) {
 		m.Data = load.Announcement(c.told, time.Since(c.clients.began))
 		c.told++
 		if err := c.nats.PublishMsg(m); err != nil {
-			return sum, fmt.Errorf("publish: %w", err)
+			return sum, nil, fmt.Errorf("publish: %w", err)
 		}
 		time.Sleep(time.Until(begin.Add(time.Duration(said+1) * time.Second / hallRate)))
 	}
 	if sum, err = cost(); err != nil {
-		return sum, err
+		return sum, nil, err
 	}
-	heard, err := c.heard()
-	if err == nil {
-		c.faults(heard)
-	}
-	return sum, err
+	heard, err = c.heard()
+	return sum, heard, err
 }
 
 // pass lets the next newcomer into the hall, and an earlier one out.
