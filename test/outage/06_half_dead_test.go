@@ -324,6 +324,7 @@ func TestOwnerOnAHalfDeadConnection(t *testing.T) {
 		s.owner(s.nc)
 
 		way.die(next)
+		died := time.Now()
 		pace := time.NewTicker(50 * time.Millisecond)
 		defer pace.Stop()
 		s.eventually("all sockets have the next owner", func() bool {
@@ -331,6 +332,7 @@ func TestOwnerOnAHalfDeadConnection(t *testing.T) {
 			<-pace.C
 			return figure(s.Node, "takeovers_total", "") >= owned
 		})
+		t.Logf("all %d sockets have the next owner after %s", owned, time.Since(died))
 		from = emit()
 		for range 100 {
 			emit()
