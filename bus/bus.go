@@ -309,7 +309,7 @@ func (b *Bus) Connected() bool { return b.online.Load() }
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
-// Received is how many messages have come from NATS.
+// Received is how many messages have come from NATS, copies aside (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
 // Dropped is how many messages nats.go threw away because the channel was full.

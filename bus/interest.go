@@ -263,9 +263,7 @@ func (w *worker) subscribe(in *interest) {
 // sweep ends what has lingered long enough and says when to look again.
 func (w *worker) sweep(now time.Time) time.Duration {
 	next := w.collect(now)
-	if w.bus.online.Load() { // nats.go may not be reached while it tries to connect; until then whoever wants them takes them back
-		w.end()
-	}
+	w.end()
 	return next
 }
 
@@ -292,21 +290,15 @@ func (w *worker) collect(now time.Time) time.Duration {
 	return time.Hour
 }
 
-// end unsubscribes what is in ending. Who wants such a subject from now on has it subscribed anew, by this goroutine and so
-// behind its end: NATS never knows it twice. What comes by a subscription that ends is thrown away by nats.go, and concerns
-// nobody.
+// end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. Who wants such
+// a subject from now on has it subscribed again, by this goroutine and so behind its end: NATS never knows it twice. nats.go throws
+// away what still comes by a subscription that has ended, and nobody misses it.
 func (w *worker) end() {
-	w.mu.Lock()
-	ended := make([]*nats.Subscription, 0, len(w.ending))
-	for in := range w.ending {
-		delete(w.interests, in.subject)
-		ended = append(ended, in.sub)
-	}
-	if len(ended) > 0 {
-		w.ending = make(map[*interest]struct{})
-	}
-	w.mu.Unlock()
-	for _, sub := range ended {
+	for w.bus.online.Load() {
+		sub := w.nextToEnd()
+		if sub == nil {
+			return
+		}
 		if n, err := sub.Dropped(); err == nil {
 			w.bus.stats.dropped.Add(n)
 		}
@@ -314,6 +306,18 @@ func (w *worker) end() {
 			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
 	}
+}
+
+// nextToEnd takes a subscription from ending, nil if there is none.
+func (w *worker) nextToEnd() *nats.Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for in := range w.ending {
+		delete(w.ending, in)
+		delete(w.interests, in.subject)
+		return in.sub
+	}
+	return nil
 }
 
 // caughtUp says whether all that is wanted holds on the present connection.
