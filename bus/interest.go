@@ -14,6 +14,9 @@ const (
 	maxKeptBytes = 64 << 20
 )
 
+// maxEnding is how many subscriptions are ended before what else waits for the worker has its turn: about 20 ms.
+const maxEnding = 2000
+
 // interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
 // has two subscriptions.
 type interest struct {
@@ -67,9 +70,9 @@ func newWorker(b *Bus) *worker {
 // Subscribe wants a subject to be heard by Run. It never blocks; WhenHeld tells when it is so. Every Subscribe needs one
 // Unsubscribe; the same subject may be wanted many times.
 //
-// All subscriptions are plain ones, outside any queue group. NATS keeps a connection that died without a word for minutes, and
-// in a group it would go on giving that dead member its share. So a message that several subjects match comes once for each
-// of them; Message.Subscription tells the copies apart.
+// Subscriptions are in no queue group: NATS keeps a connection that died without a word for minutes, and would go on giving that
+// dead member of the group its share. So a message comes once for each subscription that matches it. Message.Subscription tells
+// the copies apart.
 func (b *Bus) Subscribe(subject string) { b.work.want(subject) }
 
 func (w *worker) want(subject string) {
@@ -263,7 +266,9 @@ func (w *worker) subscribe(in *interest) {
 // sweep ends what has lingered long enough and says when to look again.
 func (w *worker) sweep(now time.Time) time.Duration {
 	next := w.collect(now)
-	w.end()
+	if !w.end() {
+		return 0
+	}
 	return next
 }
 
@@ -290,14 +295,17 @@ func (w *worker) collect(now time.Time) time.Duration {
 	return time.Hour
 }
 
-// end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. Who wants such
-// a subject from now on has it subscribed again, by this goroutine and so behind its end: NATS never knows it twice. nats.go throws
-// away what still comes by a subscription that has ended, and nobody misses it.
-func (w *worker) end() {
-	for w.bus.online.Load() {
+// end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. If a subject is
+// wanted again after that, the same goroutine subscribes it, so behind its end: NATS never knows it twice. nats.go throws away what
+// still comes by an ended subscription, which has no user. It returns false if more could be ended now.
+func (w *worker) end() bool {
+	for range maxEnding {
+		if !w.bus.online.Load() {
+			return true
+		}
 		sub := w.nextToEnd()
 		if sub == nil {
-			return
+			return true
 		}
 		if n, err := sub.Dropped(); err == nil {
 			w.bus.stats.dropped.Add(n)
@@ -306,6 +314,7 @@ func (w *worker) end() {
 			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
 	}
+	return false
 }
 
 // nextToEnd takes a subscription from ending, nil if there is none.
