@@ -51,7 +51,6 @@ var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "test/stand", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
-	"github.com/nats-io/nuid":        {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},
 	"github.com/spf13/pflag":         {"config"},
