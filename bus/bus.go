@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/nats-io/nuid"
 
+	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
 )
@@ -64,6 +64,7 @@ type Bus struct {
 	linger  time.Duration
 	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
+	urls    string // as configured; see shown
 
 	complaints *throttle.Logger
 	identity   string                 // what the bus shows to NATS, for the log; static
@@ -144,7 +145,8 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
 		group:     nuid.Next(),
-		url:       redact(cfg.URL),
+		url:       redact.URLs(cfg.URL),
+		urls:      cfg.URL,
 		closed:    make(chan struct{}),
 		chase:     make(chan struct{}, 1),
 		onConnect: s.onConnect,
@@ -164,8 +166,8 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
 		url, b.url = "", "in this process"
 	}
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(cfg.URL), err)
+	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
+		return nil, fmt.Errorf("connect to NATS at %s: %s", redact.URLs(cfg.URL), redact.Text(err.Error(), cfg.URL))
 	}
 	b.work.start()
 	b.watching.Go(b.watch)
@@ -233,7 +235,7 @@ func (b *Bus) handlers() []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
+				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", b.shown(err))
 			}
 			b.work.connectionChanged(false)
 		}),
@@ -244,6 +246,9 @@ func (b *Bus) handlers() []nats.Option {
 		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
 	}
 }
+
+// shown returns the text of an error of nats.go for the log. Some repeat a URL.
+func (b *Bus) shown(err error) string { return redact.Text(err.Error(), b.urls) }
 
 // asyncError is told by nats.go of what no caller waits for.
 func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -269,7 +274,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.connectFailed(err)
 		return
 	}
-	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", err)
+	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", b.shown(err))
 }
 
 // Ready says why the bus cannot be relied on just now: nothing when it can.
@@ -352,16 +357,4 @@ func (b *Bus) Close(ctx context.Context) {
 	b.nc.Close()
 	<-b.closed
 	b.watching.Wait()
-}
-
-// redact hides what a URL may carry in front of an @.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, u := range list {
-		scheme, rest, found := strings.Cut(u, "://")
-		if at := strings.LastIndexByte(rest, '@'); found && at >= 0 {
-			list[i] = scheme + "://…@" + rest[at+1:]
-		}
-	}
-	return strings.Join(list, ",")
 }

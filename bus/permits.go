@@ -196,7 +196,7 @@ func (b *Bus) refused(err error) {
 		b.work.nudge()
 	case lacking == "": // the log has it, or will have it in a moment
 	case r.subject == "":
-		b.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", err)
+		b.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", b.shown(err))
 	case r.publish:
 		b.complaints.Log(slog.LevelError, "NATS refused a publish of this edge (docs/subjects.md, Permissions)", r.subject, "", "subject", r.subject)
 	default:

@@ -88,7 +88,7 @@ func (b *Bus) connectFailed(err error) {
 	if known {
 		b.trouble.Store(&what)
 	}
-	b.complaints.Log(slog.LevelWarn, what, "", "", "url", b.url, "error", err)
+	b.complaints.Log(slog.LevelWarn, what, "", "", "url", b.url, "error", b.shown(err))
 }
 
 // hear keeps an error that NATS sends before the connection stands. The link shows it what is read.
