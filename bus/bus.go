@@ -84,11 +84,13 @@ type Bus struct {
 
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
-	online     atomic.Bool
-	overflowed atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	complained atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
-	told       map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
-	onConnect  func()               // static after Connect; runs on nats.go's callback goroutine
+	online      atomic.Bool
+	connections atomic.Int64         // how many there have been
+	lost        atomic.Int64         // unix nanoseconds of the end of the last one; 0: none has ended
+	overflowed  atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
+	complained  atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
+	told        map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
+	onConnect   func()               // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
@@ -218,6 +220,7 @@ func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
 		b.work.connectionChanged(true)
+		b.connections.Add(1)
 		b.onConnect()
 	}
 	return []nats.Option{
@@ -230,6 +233,7 @@ func (b *Bus) handlers() []nats.Option {
 			if err != nil {
 				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
 			}
+			b.lost.Store(time.Now().UnixNano())
 			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -309,6 +313,17 @@ func (b *Bus) caughtUp() bool {
 
 // Connected says whether a publish would be sent now.
 func (b *Bus) Connected() bool { return b.online.Load() }
+
+// Connections is how many connections to NATS there have been. It shows one that was lost and made again between two looks.
+func (b *Bus) Connections() int { return int(b.connections.Load()) }
+
+// LostAt is when the last connection to NATS ended; the zero time if none has.
+func (b *Bus) LostAt() time.Time {
+	if at := b.lost.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
 
 // MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first
 // connection.
