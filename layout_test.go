@@ -23,7 +23,7 @@ var layers = map[string][]string{
 	"bus":                       {"internal/direct", "internal/tally"},
 	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally"},
 	"engine/enginetest":         {},
-	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally"},
+	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally"},
 	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},

@@ -55,6 +55,7 @@ var allKeys = []key{
 	{"nats.creds", text, FlavourEdge, "NATS", "FILE", "Credentials file (JWT and seed)."},
 	{"nats.nkey", text, FlavourEdge, "NATS", "FILE", "NKey seed file."},
 	{"nats.token", text, FlavourEdge, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file."},
+	{"nats.refuse_sessions", text, "", "NATS", "WHEN", "on, off or auto: without NATS, new sessions get 503 if services admit to all namespaces."},
 	{"nats.tls.ca", text, FlavourEdge, "NATS", "FILE", "PEM file of the authorities that may sign the server's certificate."},
 	{"nats.tls.cert", text, FlavourEdge, "NATS", "FILE", "PEM file of the client certificate; needs nats.tls.key."},
 	{"nats.tls.key", text, FlavourEdge, "NATS", "FILE", "PEM file of the client key; needs nats.tls.cert."},
