@@ -75,7 +75,7 @@ var allKeys = []key{
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take."},
 	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included."},
 	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both."},
-	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace."},
+	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace; the time in which services are asked does not count."},
 	{"cors.origins", list, "", "Sessions", "ORIGINS", "Web pages that may connect besides those of the same host: https://app.example, or * for any."},
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies."},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake."},

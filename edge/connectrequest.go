@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -25,6 +26,8 @@ const (
 	// repeatsPerSecond and closingsPerSecond bound what a crowd of waiting sockets causes.
 	repeatsPerSecond  = 2000
 	closingsPerSecond = 1000
+	// hurryAtOnce is how many requests are looked at before others get the lock.
+	hurryAtOnce = 1000
 )
 
 // Why a connect request is published again.
@@ -193,12 +196,22 @@ func (q *connectRequests) decides(r *connectRequest, instance string, now time.T
 }
 
 // hurry publishes those requests again at once, as fast as the pace allows, that match chooses. Those that are being published
-// anyway are left alone.
+// anyway are left alone. It runs on the bus's worker or on Attend's goroutine, and gives the lock up now and then.
 func (q *connectRequests) hurry(why int, now time.Time, match func(*connectRequest) bool) {
+	// From the end on: a request that is removed meanwhile leaves its place to one that was looked at already.
+	for next, more := math.MaxInt, true; more; {
+		next, more = q.hurryPart(next, why, now, match)
+	}
+}
+
+// hurryPart looks at some of the requests before a place, and returns where to go on.
+func (q *connectRequests) hurryPart(before, why int, now time.Time, match func(*connectRequest) bool) (next int, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	before = min(before, len(q.all))
+	next = max(0, before-hurryAtOnce)
 	first := false
-	for _, r := range q.all {
+	for _, r := range q.all[next:before] {
 		if r.onWay || !match(r) {
 			continue
 		}
@@ -209,6 +222,7 @@ func (q *connectRequests) hurry(why int, now time.Time, match func(*connectReque
 		}
 	}
 	q.nudge(first)
+	return next, next > 0
 }
 
 // isSilent reports whether the latest request has no answer at all. The lock must be held.
