@@ -54,6 +54,10 @@ func (n *Namespace) Name() string { return n.name }
 // go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What the
 // middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
 //
+// An edge asks again until it has a decision. This instance calls the middleware once and repeats its answer; a middleware that takes
+// longer than 5 seconds is waited for, up to the edges' connect_timeout. Another copy of the service may be asked as well, when this one
+// cannot be reached: so a middleware should be idempotent.
+//
 // A socket that this instance takes over from another one has been admitted before, and is not asked again. Where the
 // edges' configuration says connect: open, a client is connected before it is asked; whoever is refused is disconnected.
 func (n *Namespace) Use(middleware func(*Socket) error) {

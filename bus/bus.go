@@ -84,13 +84,13 @@ type Bus struct {
 
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
-	online      atomic.Bool
-	connections atomic.Int64         // how many there have been
-	lost        atomic.Int64         // unix nanoseconds of the end of the last one; 0: none has ended
-	overflowed  atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	complained  atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
-	told        map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
-	onConnect   func()               // static after Connect; runs on nats.go's callback goroutine
+	online     atomic.Bool
+	began      atomic.Int64         // unix nanoseconds of the begin of the latest connection; 0: there was none
+	lost       atomic.Int64         // unix nanoseconds of the end of the last one; 0: none has ended
+	overflowed atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
+	complained atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
+	told       map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
+	onConnect  func()               // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
@@ -219,8 +219,8 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
+		b.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
-		b.connections.Add(1)
 		b.onConnect()
 	}
 	return []nats.Option{
@@ -314,15 +314,18 @@ func (b *Bus) caughtUp() bool {
 // Connected says whether a publish would be sent now.
 func (b *Bus) Connected() bool { return b.online.Load() }
 
-// Connections is how many connections to NATS there have been. It shows one that was lost and made again between two looks.
-func (b *Bus) Connections() int { return int(b.connections.Load()) }
+// BeganAt is when the latest connection to NATS began; the zero time if there was none. What was published before may be lost.
+func (b *Bus) BeganAt() time.Time { return at(b.began.Load()) }
 
 // LostAt is when the last connection to NATS ended; the zero time if none has.
-func (b *Bus) LostAt() time.Time {
-	if at := b.lost.Load(); at != 0 {
-		return time.Unix(0, at)
+func (b *Bus) LostAt() time.Time { return at(b.lost.Load()) }
+
+// at is a moment in unix nanoseconds, or the zero time for 0.
+func at(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
 	}
-	return time.Time{}
+	return time.Unix(0, nanoseconds)
 }
 
 // MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first

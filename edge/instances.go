@@ -287,7 +287,7 @@ func (e *Edge) Attend(ctx context.Context) {
 	defer repeat.Stop()
 	online, seen := false, time.Now()
 	spoke := seen // when services could hear this edge last
-	connections := e.bus.Connections()
+	began := e.bus.BeganAt()
 	for {
 		select {
 		case <-ctx.Done():
@@ -303,9 +303,12 @@ func (e *Edge) Attend(ctx context.Context) {
 		now, was := time.Now(), online
 		online = e.bus.Connected()
 		deaf := !online || !was || now.Sub(seen) > msg.BeatEvery // it was this edge that could not hear
-		before := connections
-		connections = e.bus.Connections()
-		e.attendRequests(now, deaf, connections != before)
+		before := began
+		began = e.bus.BeganAt()
+		e.attendRequests(now, deaf)
+		if !began.Equal(before) { // requests, or answers to them, may have been lost with the connection before
+			e.requests.hurry(repeatReconnected, now, func(r *connectRequest) bool { return !r.asked.After(began) })
+		}
 		e.owners.mu.Lock()
 		if online && now.Sub(spoke) >= estrangedAfter {
 			e.claimAnew(now)

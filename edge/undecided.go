@@ -163,13 +163,9 @@ func (e *Edge) hearDecider(m *bus.Message, sub *subjects.Subject) {
 	})
 }
 
-// attendRequests looks after the instances that decide, and after the connection to NATS. forgive is set if this edge could not
-// hear for a while; reconnected, if the connection is another one than at the last call.
-func (e *Edge) attendRequests(now time.Time, forgive, reconnected bool) {
+// attendRequests looks after the instances that decide. forgive is set if this edge could not hear for a while.
+func (e *Edge) attendRequests(now time.Time, forgive bool) {
 	if dead := e.requests.expire(now, forgive); len(dead) > 0 {
 		e.requests.hurry(repeatGone, now, func(r *connectRequest) bool { return slices.Contains(dead, r.decider) })
-	}
-	if reconnected { // answers may have been lost, too
-		e.requests.hurry(repeatReconnected, now, func(*connectRequest) bool { return true })
 	}
 }
