@@ -12,8 +12,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// How long, and how much, an instance remembers of its decisions. An edge asks again until it has one: when an answer was lost
-// on the way, or is slow to come.
+// Bounds of what an instance remembers of its decisions. An edge asks again when an answer was lost or is slow.
 const (
 	// askedFor is how long an edge asks if its request does not say it: the default of connect_timeout.
 	askedFor          = 20 * time.Second
@@ -25,8 +24,8 @@ const (
 	neverMade = 10 * time.Minute
 )
 
-// decision is what this instance has decided, or is deciding, about a socket that asks to connect. The same request gets the same
-// answer, and runs nothing again.
+// decision is what this instance has decided, or is deciding, about a socket that asks to connect. A repeated request gets the
+// same answer and runs nothing again.
 type decision struct {
 	id   string        // of the socket; static
 	keep time.Duration // how long it is remembered once it is made; static
@@ -82,7 +81,7 @@ func (ds *decisions) make(d *decision, so *Socket, header nats.Header, body []by
 	}
 }
 
-// remove forgets a decision. Needs mu.
+// remove forgets a decision. mu must be held.
 func (ds *decisions) remove(d *decision) {
 	if d.gone {
 		return
@@ -132,7 +131,7 @@ func (ds *decisions) drop(d *decision) {
 	ds.remove(d)
 }
 
-// ended forgets the decision about a socket that has gone: nobody asks about it any more.
+// ended forgets the decision about a socket that has gone.
 func (ds *decisions) ended(id string) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -165,7 +164,7 @@ func keepFor(m *nats.Msg) time.Duration {
 	return asked + rememberedLonger
 }
 
-// handleConnect puts a newcomer in its lane, or answers a request that came before. It is called on nats.go's goroutines.
+// handleConnect puts a newcomer in its lane, or answers a repeated request. It is called on nats.go's goroutines.
 func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.admits() {
 		return

@@ -237,6 +237,11 @@ func TestWarnings(t *testing.T) {
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "no credentials") {
 		t.Errorf("warnings for a NATS on all addresses: %q", loaded.Warnings)
 	}
+
+	loaded = mustLoad(t, FlavourEdge, []string{"--nats.refuse_sessions=on"}, []string{`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`})
+	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "/chat") {
+		t.Errorf("warnings for a refusal that never comes: %q", loaded.Warnings)
+	}
 }
 
 func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {

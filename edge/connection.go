@@ -57,7 +57,7 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 	return c
 }
 
-// pauseTimer stops the timer while a service is asked about a socket. Needs Edge.mu.
+// pauseTimer stops the timer while a service is asked about a socket. Edge.mu must be held.
 func (c *connection) pauseTimer() {
 	if c.timer != nil {
 		c.timer.Stop()
@@ -65,7 +65,7 @@ func (c *connection) pauseTimer() {
 	}
 }
 
-// resumeTimer lets it run on for the time that was left. Needs Edge.mu.
+// resumeTimer starts it again with the time that was left. Edge.mu must be held.
 func (c *connection) resumeTimer() {
 	if c.timer != nil {
 		c.since = time.Now()

@@ -15,7 +15,7 @@ import (
 
 // When a connect request is published again.
 const (
-	// firstPause follows a request that nobody could take: no responders, an instance that leaves, no NATS. It doubles up to
+	// firstPause follows a request without a taker: no responders, an instance that leaves, no NATS. It doubles up to
 	// longestPause.
 	firstPause   = 250 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -53,8 +53,8 @@ var repeatWords = [repeats]string{
 	repeatReconnected: "reconnected",
 }
 
-// connectRequest is the connect request of a socket about which no service has decided yet: when it is published again, and
-// until when its session waits. Its fields are guarded by connectRequests.mu unless it says otherwise.
+// connectRequest is the connect request of a socket about which no service has decided yet. It says when the request is
+// published again, and until when the session waits. connectRequests.mu guards its fields, unless they say otherwise.
 type connectRequest struct {
 	socket *socket // static
 
@@ -70,8 +70,7 @@ type connectRequest struct {
 	overdue bool                       // guarded by Edge.mu: the time is over, and the session has another live socket
 }
 
-// connectRequests are the connect requests of all sockets that wait. It has a lock of its own, which may be taken while Edge.mu
-// is held. Nobody waits with it held.
+// connectRequests holds the connect requests of all sockets that wait. Its lock may be taken while Edge.mu is held.
 type connectRequests struct {
 	wake chan struct{} // capacity 1: something is due earlier than Attend expects
 
@@ -91,7 +90,7 @@ func (q *connectRequests) init() {
 	q.deciding = liveness.New(msg.DeadAfter)
 }
 
-// add makes the request of a socket, which is to be published soon.
+// add makes the request of a socket. The caller publishes it soon.
 func (q *connectRequests) add(s *socket, now time.Time) *connectRequest {
 	r := &connectRequest{socket: s, onWay: true, why: repeatNot}
 	r.repeat.Value, r.end.Value = r, r
@@ -109,7 +108,7 @@ func (q *connectRequests) add(s *socket, now time.Time) *connectRequest {
 	return r
 }
 
-// remove forgets the request of a socket that is decided about, or gone. It reports whether the request was ever published.
+// remove forgets the request of a socket that is decided about, or gone. It reports whether it was ever published.
 func (q *connectRequests) remove(r *connectRequest) (asked bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -136,13 +135,13 @@ func (q *connectRequests) nudge(first bool) {
 	}
 }
 
-// has reports whether the request still waits. Needs mu.
+// has reports whether the request still waits. mu must be held.
 func (q *connectRequests) has(r *connectRequest) bool {
 	return r.place < len(q.all) && q.all[r.place] == r
 }
 
-// publishing notes that the request is published now: without an answer it is published again. It returns why it is published.
-// It comes before the publish, because an answer may come before that returns. waits is false for a socket that is decided about.
+// publishing notes that the request is published now, and returns why. Without an answer it is published again. Call it before
+// the publish: an answer may arrive before that returns. waits is false if the socket is decided about.
 func (q *connectRequests) publishing(r *connectRequest, now time.Time) (why int, waits bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -165,7 +164,7 @@ func (q *connectRequests) publishing(r *connectRequest, now time.Time) (why int,
 	return why, true
 }
 
-// failed notes that nobody could take the request, and when it is published again.
+// failed notes that the request found no taker, and when it is published again.
 func (q *connectRequests) failed(r *connectRequest, why int, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -181,7 +180,7 @@ func (q *connectRequests) failed(r *connectRequest, why int, now time.Time) {
 	q.nudge(q.repeats.Set(&r.repeat, now.Add(r.pause)))
 }
 
-// decides notes that an instance is deciding: it is not asked again while it lives.
+// decides notes that an instance is deciding. The request is not published again while that instance lives.
 func (q *connectRequests) decides(r *connectRequest, instance string, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -195,16 +194,16 @@ func (q *connectRequests) decides(r *connectRequest, instance string, now time.T
 	}
 }
 
-// hurry publishes those requests again at once, as fast as the pace allows, that match chooses. Those that are being published
-// anyway are left alone. It runs on the bus's worker or on Attend's goroutine, and gives the lock up now and then.
+// hurry makes the requests due that match chooses. Those that are on their way anyway are left alone. It runs on the bus's
+// worker or on Attend's goroutine, and releases the lock every hurryAtOnce requests.
 func (q *connectRequests) hurry(why int, now time.Time, match func(*connectRequest) bool) {
-	// From the end on: a request that is removed meanwhile leaves its place to one that was looked at already.
+	// Backwards: a request that is removed meanwhile leaves its place to one that was looked at already.
 	for next, more := math.MaxInt, true; more; {
 		next, more = q.hurryPart(next, why, now, match)
 	}
 }
 
-// hurryPart looks at some of the requests before a place, and returns where to go on.
+// hurryPart looks at hurryAtOnce requests in front of a place, and returns where to go on.
 func (q *connectRequests) hurryPart(before, why int, now time.Time, match func(*connectRequest) bool) (next int, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

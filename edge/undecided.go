@@ -13,10 +13,10 @@ import (
 )
 
 // errUndecided is logged when a session is closed because no service has decided about its socket.
-var errUndecided = errors.New("no service decided within the namespace's connect_timeout; clients come back by themselves and are asked about again")
+var errUndecided = errors.New("no service decided within the namespace's connect_timeout; clients come back by themselves")
 
-// ask publishes the connect request of a socket, also for another time. It runs on the bus's worker, which publishes the
-// disconnect notice as well: it must not come first.
+// ask publishes the connect request of a socket, for the first time or again. It runs on the bus's worker, which publishes the
+// disconnect notice as well: the notice must not overtake the request.
 func (e *Edge) ask(s *socket) {
 	e.mu.Lock()
 	r := s.request
@@ -41,7 +41,8 @@ func (e *Edge) ask(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.ns.token, nameConnect)
 	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
 	timeout := strconv.FormatInt(s.ns.rules.ConnectTimeout.Milliseconds(), 10)
-	err := e.bus.PublishWithHeader(subject, e.prefix.AppendConnectReply(nil, s.ns.token, s.id), bus.Header{msg.HeaderTimeout: {timeout}}, body)
+	reply := e.prefix.AppendConnectReply(nil, s.ns.token, s.id)
+	err := e.bus.PublishWithHeader(subject, reply, bus.Header{msg.HeaderTimeout: {timeout}}, body)
 	switch {
 	case err == nil:
 	case errors.Is(err, bus.ErrTooLarge):
@@ -51,7 +52,7 @@ func (e *Edge) ask(s *socket) {
 	}
 }
 
-// unanswered has a request that nobody could take published again, or refuses the socket where the namespace wants that.
+// unanswered publishes a request again later that found no taker, or refuses the socket if the namespace wants that.
 func (e *Edge) unanswered(s *socket, r *connectRequest, why int) {
 	if s.ns.rules.refuses() && why != repeatAgain {
 		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
@@ -76,8 +77,8 @@ func (e *Edge) askAgain() time.Duration {
 	return e.requests.wait(time.Now())
 }
 
-// timeIsUp ends a wait without a decision. Closing the transport makes the official client come back by itself, by its own
-// back-off; after a CONNECT_ERROR it never does. A session with another socket that is live goes on, and so does the asking.
+// timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
+// which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
 func (e *Edge) timeIsUp(r *connectRequest) {
 	s := r.socket
 	if s.ns.rules.refuses() {
@@ -98,21 +99,22 @@ func (e *Edge) timeIsUp(r *connectRequest) {
 		return
 	}
 	e.requests.closed.Inc()
-	e.complaints.about(string(e.prefix.AppendOn(nil, s.ns.token, nameConnect)), "closing transports of clients that wait to be admitted", errUndecided)
+	subject := string(e.prefix.AppendOn(nil, s.ns.token, nameConnect))
+	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
 	s.conn.session.Close(engine.ForcedServerClose)
 }
 
-// isUsed reports whether the session has a socket that was admitted. Needs Edge.mu.
+// isUsed reports whether the session has a socket that was admitted. Edge.mu must be held.
 func (c *connection) isUsed() bool {
 	return slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.admitted })
 }
 
-// isUndecided reports whether a service is asked about one of the session's sockets. Needs Edge.mu.
+// isUndecided reports whether a service is asked about one of the session's sockets. Edge.mu must be held.
 func (c *connection) isUndecided() bool {
 	return slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.request != nil })
 }
 
-// decided forgets the request of a socket that was admitted, refused, or has gone. Needs Edge.mu.
+// decided forgets the request of a socket that was admitted, refused, or has gone. Edge.mu must be held.
 func (e *Edge) decided(s *socket) {
 	if s.request == nil {
 		return
@@ -124,7 +126,8 @@ func (e *Edge) decided(s *socket) {
 	}
 }
 
-// unused looks again at those of a session's sockets that waited too long, when its last other socket has gone. Needs Edge.mu.
+// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. Edge.mu must be
+// held.
 func (e *Edge) unused(c *connection) {
 	if c.closed || c.isUsed() {
 		return
@@ -154,7 +157,7 @@ func (e *Edge) hearDecider(m *bus.Message, sub *subjects.Subject) {
 			case r.decider != "":
 				return r.decider == instance // an answer of it may be lost, or will not come
 			case word == subjects.WordBye:
-				return false // it has said left, or nobody waits for it
+				return false // it has said left before
 			case word == subjects.WordLeft:
 				return r.isSilent() && r.concerns(about.Namespaces) // what was on its way to it is lost without a word
 			}
