@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/wire/eio"
@@ -42,6 +43,8 @@ type Session struct {
 
 	in sync.Mutex // held while packets of the client are processed, so that a POST and a new WebSocket do not overlap
 
+	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
+
 	mu            sync.Mutex
 	state         state       // guarded by mu
 	queue         []*Frame    // guarded by mu: what waits to be sent
@@ -59,6 +62,7 @@ type Session struct {
 	timer         *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
 	pinged        bool        // guarded by mu: waiting for a pong
 	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once
+	lenient       bool        // guarded by mu: reading stood still since the last ping, so any packet counts as the pong
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -77,6 +81,7 @@ func (s *Session) Close(reason Reason) {
 	}
 	s.state = closing
 	s.timer.Stop()
+	s.openGate()
 	if s.conn != nil {
 		// The writer may be waiting for a client that does not read.
 		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
@@ -153,6 +158,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 func (s *Session) retire() (abandoned *wsConn) {
 	s.state = closed
 	s.timer.Stop()
+	s.openGate()
 	s.server.remove(s)
 	if u := s.upgrade; u != nil {
 		s.upgrade = nil
@@ -169,14 +175,14 @@ func (s *Session) packet(p eio.Packet) {
 		s.mu.Unlock()
 		return
 	}
-	if s.pinged && !s.refreshed && p.Type != eio.Pong {
+	switch isPong := p.Type == eio.Pong; {
+	case s.pinged && s.lenient, isPong && !s.lenient:
+		s.pinged = false
+		s.timer.Reset(s.server.cfg.PingInterval)
+	case s.pinged && !s.refreshed:
 		// A client that sends is alive, though its pong may wait behind a long upload (reference: socket.ts onPacket).
 		s.refreshed = true
 		s.timer.Reset(s.server.cfg.PingTimeout)
-	}
-	if p.Type == eio.Pong {
-		s.pinged = false
-		s.timer.Reset(s.server.cfg.PingInterval)
 	}
 	s.mu.Unlock()
 	switch p.Type {
@@ -195,14 +201,21 @@ func (s *Session) heartbeat() {
 		s.mu.Unlock()
 		return
 	}
-	if s.pinged {
+	unread := s.gate.Load() != nil // its pong may have come
+	if s.pinged && !unread {
 		s.mu.Unlock()
 		s.fail(PingTimeout)
 		return
 	}
-	s.pinged, s.refreshed = true, false
-	s.enqueue(pingFrame)
-	s.timer.Reset(s.server.cfg.PingTimeout)
+	wait := s.server.cfg.PingTimeout
+	if unread {
+		wait = s.server.cfg.PingInterval
+	}
+	s.pinged, s.refreshed, s.lenient = true, false, unread
+	if last := len(s.queue) - 1; last < 0 || s.queue[last] != pingFrame { // one is enough for a client that does not read
+		s.enqueue(pingFrame)
+	}
+	s.timer.Reset(wait)
 	s.mu.Unlock()
 }
 

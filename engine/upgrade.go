@@ -47,6 +47,7 @@ func (s *Session) takeOver(conn *wsConn) {
 	}
 	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // answered below: a second close frame would be an error
 	s.upgrade = u
+	s.wakeGate() // a POST must not wait from now on
 	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
 	s.mu.Unlock()
 	for {
