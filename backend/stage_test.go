@@ -132,3 +132,16 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	edgetest.Eventually(t, what, ok)
 }
+
+// figure reads a metric of the edge or its engine.
+func figure(s *stage, name string) int {
+	for _, set := range s.Metrics() {
+		for _, m := range set.Metrics() {
+			if m.Name == name {
+				return int(m.Read())
+			}
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
+}

@@ -257,7 +257,7 @@ func TestRoomsWhilePaused(t *testing.T) {
 
 // A hold that is full stops the reading. Nothing is lost, and the order stays.
 func TestAFullHold(t *testing.T) {
-	for name, event := range map[string]string{"events": `["n",%d]`, "bytes": `["n",%d,"` + strings.Repeat("x", 10_000) + `"]`} {
+	for name, event := range map[string]string{"events": `["n",%d]`, "bytes": `["n",%d,"` + strings.Repeat("x", 4_000) + `"]`} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, usual(), func(o *edgetest.Options) {
 				o.Engine = engine.DefaultConfig()
@@ -266,7 +266,7 @@ func TestAFullHold(t *testing.T) {
 			a := s.enter("a", "/chat")
 			events := s.hear("sio.chat.on.n")
 			s.pause(a, "svc-1")
-			const messages = 3000
+			const messages = 2000
 			sent := make(chan struct{})
 			go func() {
 				defer close(sent)
