@@ -3,6 +3,8 @@ package backend_test
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,13 +29,17 @@ type stage struct {
 	nats *natsdtest.Server
 }
 
-func begin(t testing.TB) *stage {
+func begin(t testing.TB, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
 	service := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}
-	return &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{
+	o := edgetest.Options{
 		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
-	}).Ready()}
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	return &stage{t: t, nats: server, Node: edgetest.Start(t, o).Ready()}
 }
 
 // connection is a NATS connection that lasts as long as the test.
@@ -90,6 +96,26 @@ func (s *stage) start(io *backend.Service) *backend.Service {
 		}
 	})
 	return io
+}
+
+// lines is a log to look into.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
 }
 
 type noteWriter struct{ talk *enginetest.Conversation }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,7 +120,7 @@ func (c *connection) Closed(reason engine.Reason) {
 		return
 	}
 	c.edge.later(func() { // the client sent what is held before it went
-		c.edge.publishHeld(h)
+		c.edge.publishHeld(h, math.MaxInt)
 		c.edge.dropHeld(h)
 		c.endSockets(reason)
 	})

@@ -18,6 +18,8 @@ const (
 	pauseFor = 5 * time.Second
 	// maxPauses bounds the pauses of one session, which services could otherwise make up.
 	maxPauses = 64
+	// heldAtOnce is how many packets of a session the bus's worker publishes before it sees to others.
+	heldAtOnce = 256
 )
 
 // Errors of pauses, as services read them.
@@ -37,9 +39,9 @@ type pause struct {
 // It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
 // published. When it is full the session is not read any more (engine.Session.StopReading).
 //
-// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold; and, when no
-// pause is left, the bus's worker → publishHeld → connection.publish. So the order stays: while a hold is there, only
-// the worker publishes.
+// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
+// is left: the bus's worker → publishHeld → connection.act → connection.publish. While there is a hold only the worker
+// publishes, so the order stays.
 //
 // Its mu comes before a route's lock and Edge.mu. It is held while events are published, so the goroutine of Handle never
 // takes it: pauses change under Edge.mu.
@@ -76,8 +78,9 @@ func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, s
 	held := heldPacket{socket: s, packet: p}
 	held.packet.Namespace, held.packet.Data = nil, nil
 	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
-		if !c.edge.bus.Connected() {
-			return false // as if it were not held: what is said in an outage is dropped, however long that is
+		if !c.edge.bus.Connected() && !s.ns.rules.isRoomChange(sc.name) {
+			c.count(bus.ErrOffline) // as if it were not held: what is said in an outage is dropped, however long that is
+			return true
 		}
 		held.name, held.event = string(sc.name), string(sc.event)
 		if len(attachments) > 0 {
@@ -128,21 +131,32 @@ func (h *hold) keep(p heldPacket) bool {
 	return true
 }
 
-// publishHeld publishes what is held, until the session is paused again or a route has no more room, and ends the hold when
-// nothing is left. It runs on the bus's worker.
-func (e *Edge) publishHeld(h *hold) {
+// publishSome publishes some of what is held, and leaves the rest to the worker's next round. It runs on the bus's worker.
+func (e *Edge) publishSome(h *hold) {
+	if e.publishHeld(h, heldAtOnce) {
+		e.later(func() { e.publishSome(h) })
+	}
+}
+
+// publishHeld publishes what is held, at most so many packets, until the session is paused again or a route has no more
+// room, and ends the hold when nothing is left. It reports whether more can be published. It runs on the bus's worker.
+func (e *Edge) publishHeld(h *hold, most int) (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.packets) > 0 && !h.paused.Load() && h.conn.act(&h.packets[0]) {
-		h.bytes -= h.packets[0].size()
-		h.packets[0] = heldPacket{}
-		h.packets = h.packets[1:]
+	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
+		if more = h.conn.act(&h.packets[0]); more {
+			h.bytes -= h.packets[0].size()
+			h.packets[0] = heldPacket{}
+			h.packets = h.packets[1:]
+		}
 	}
+	more = more && len(h.packets) > 0 && !h.paused.Load()
 	e.endHold(h)
 	if h.full && len(h.packets) <= maxHeld/2 && h.bytes <= maxHeldBytes/2 {
 		h.full = false
 		h.conn.session.ResumeReading()
 	}
+	return more
 }
 
 // endHold ends a hold in which nothing is left. h.mu must be held.
@@ -270,7 +284,7 @@ func (e *Edge) endPauses(h *hold, isOver func(pause) bool) {
 	h.pauses = slices.DeleteFunc(h.pauses, isOver)
 	if len(h.pauses) == 0 {
 		h.paused.Store(false)
-		e.later(func() { e.publishHeld(h) })
+		e.later(func() { e.publishSome(h) })
 	}
 }
 

@@ -372,3 +372,50 @@ func TestClosingATransport(t *testing.T) {
 	}
 	s.counts("sockets_ended_total", "session ended", 2)
 }
+
+// What was held of a paused session, and has no room with what waits for a socket's next owner, waits on, in front of what
+// comes later.
+func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	s.leaving(a, 1, "/door")
+	n := 0
+	more := func(events int) {
+		for range events {
+			so.send("", fmt.Sprintf(`["n",%d]`, n))
+			n++
+		}
+		s.passes(so)
+	}
+	more(600)
+	s.pause(so, "other-1")
+	more(1000)
+	s.resume(so, "other-1")
+	s.counts("events_held_total", "", 1024)
+	a.drop()
+	b := startInstance(t, s.nc, "chat-b")
+	s.publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
+	b.claim(b.takes, `[]`)
+	more(10)
+	for i := range n {
+		b.gets(so, "n", fmt.Sprintf(`["n",%d]`, i))
+	}
+	s.counts("sessions_paused", "", 0)
+}
+
+// What a paused client says while NATS is away is not kept, as ever.
+func TestAPauseWithoutNATS(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	s.pause(a, "svc-1")
+	a.send("", `["before"]`)
+	s.passes(a)
+	s.nats.Stop()
+	edgetest.Eventually(t, "NATS is away", func() bool { return !s.Bus.Connected() })
+	a.send("", `["meanwhile"]`)
+	s.counts("events_failed_total", "", 1)
+	s.counts("events_failed_total", "", 2) // the pause ends, and what was held comes too late
+	s.counts("sessions_paused", "", 0)
+}
