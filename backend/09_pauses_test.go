@@ -133,10 +133,12 @@ func floodFor(t *testing.T) time.Duration {
 func TestAFlood(t *testing.T) {
 	s := begin(t, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
-		o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, 20*time.Second
+		o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, time.Minute
 	})
 	io := s.service("slow")
-	slow := io.Of("/slow", backend.Owned())
+	// Not owned: on a busy machine an owner could fear that it was taken for dead, and give the socket up.
+	slow := io.Of("/slow")
+	slow.OnConnection(func(*backend.Socket) {})
 	var next, wrong atomic.Int64
 	var hurry atomic.Bool
 	slow.On("n", func(n int64, _ string) {
@@ -165,14 +167,17 @@ func TestAFlood(t *testing.T) {
 		}
 		sent++
 	}
-	pings, late := f.pings.Load(), inUse()
-	eventually(t, "all is handled", func() bool { return next.Load() == sent || f.ended.Load() })
-	if f.ended.Load() || len(ends) > 0 || wrong.Load() > 0 {
+	pings, late, slowly := f.pings.Load(), inUse(), next.Load()
+	for end := time.Now().Add(2 * time.Minute); next.Load() < sent && !f.ended.Load() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if f.ended.Load() || len(ends) > 0 || wrong.Load() > 0 || next.Load() != sent {
 		t.Fatalf("of %d events %d were handled, %d out of order; ended: %v", sent, next.Load(), wrong.Load(), f.ended.Load())
 	}
 	stats := io.Stats()
 	before := <-early
-	t.Logf("%d events in %v, %d pauses, %d pings, %d and %d bytes in use", sent, time.Since(began), stats.Pauses, pings, before, late)
+	t.Logf("%d events in %v, of which %d at full speed; %d pauses, %d pings; %d bytes in use after a quarter of the time, %d at the end",
+		sent, time.Since(began), sent-slowly, stats.Pauses, pings, before, late)
 	if late > before+16<<20 {
 		t.Errorf("%d bytes are in use at the end, and %d were after a quarter of the time", late, before)
 	}

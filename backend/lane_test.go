@@ -49,7 +49,9 @@ func newTrack(limits Limits) *track {
 }
 
 // socketKey is the lane of a socket.
-func socketKey(name string) laneKey { return laneKey{"", "edgeedge." + strings.Repeat("-", 11) + name[:1] + "--------"} }
+func socketKey(name string) laneKey {
+	return laneKey{"", "edgeedge." + strings.Repeat("-", 11) + name[:1] + "--------"}
+}
 
 // said is what was said since the last call, once nothing happens any more.
 func (x *track) said() string {

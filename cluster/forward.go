@@ -89,7 +89,7 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 		DisableCompression:    true, // the answer is the client's, as it is
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       idleTimeout,
-		ResponseHeaderTimeout: max(f.patience, engine.PostWait+dialTimeout),
+		ResponseHeaderTimeout: f.patience,
 	}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite:        f.rewrite,

@@ -121,7 +121,7 @@ func (h *hold) keep(p heldPacket) bool {
 	}
 	h.packets = append(h.packets, p)
 	h.bytes += p.size()
-	if p.name != "" {
+	if p.event != "" {
 		h.conn.edge.stats.eventsPaused.Inc()
 	}
 	if !h.full && (len(h.packets) >= maxHeld || h.bytes >= maxHeldBytes) {
@@ -176,7 +176,7 @@ func (e *Edge) dropHeld(h *hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.packets {
-		if h.packets[i].name != "" {
+		if h.packets[i].event != "" {
 			e.stats.eventsFailed.Inc()
 		}
 	}
@@ -192,7 +192,7 @@ func (c *connection) act(held *heldPacket) bool {
 		c.connect(p) // unlike the reader, the worker does not pace clients: the pause did
 		return true
 	case s.state.Load() == gone:
-		if held.name != "" {
+		if held.event != "" {
 			c.edge.stats.eventsFailed.Inc()
 		}
 		return true

@@ -7,9 +7,12 @@ import (
 	"partyline/wire/eio"
 )
 
-// PostWait is how long the answer to a POST waits at most while its session is not read. Proxies give up on an answer
-// that takes much longer.
-const PostWait = 20 * time.Second
+// postWait is how long the answer to a POST waits at most while its session is not read. Proxies, and other edges that have
+// passed the POST on, give up on an answer that takes much longer.
+const postWait = 20 * time.Second
+
+// postWait is that time for this session: the operator may have less patience.
+func (s *Session) postWait() time.Duration { return min(postWait, s.patience()*4/5) }
 
 // gate keeps a session from being read. It is there while reading stands still and nil otherwise, which one atomic load
 // shows. Whatever must slow a client down stops its reading here, and nowhere else: a WebSocket waits between messages, and
@@ -113,10 +116,10 @@ func (s *Session) pass() {
 	}
 }
 
-// passPost waits until a POST may be answered: until the session is read again, for PostWait at most, and not while a
+// passPost waits until a POST may be answered: until the session is read again, for postWait at most, and not while a
 // WebSocket wants to take over, since the client completes an upgrade only when its POST has been answered.
 func (s *Session) passPost(ctx context.Context) {
-	timeout := time.NewTimer(PostWait)
+	timeout := time.NewTimer(s.postWait())
 	defer timeout.Stop()
 	for {
 		s.mu.Lock()
