@@ -118,7 +118,7 @@ func (ls *lanes) throttle(l *lane) {
 		t = &throttled{}
 		ls.throttled[l.key] = t
 	}
-	t.wanted, t.since, t.confirmed = true, time.Now(), time.Time{}
+	t.wanted, t.since = true, time.Now()
 	ls.tell(l.key)
 }
 
@@ -231,7 +231,8 @@ func (ls *lanes) due(all bool, now time.Time) (due []laneWord, flooded []flood, 
 		}
 	}
 	ls.changed = ls.changed[:0]
-	more = len(ls.throttled) > 0 && !ls.stopped
+	// Not before all has been said: another goroutine could be faster with what comes next.
+	more = (len(ls.throttled) > 0 || len(due) > 0) && !ls.stopped
 	ls.telling = more
 	return due, flooded, more
 }

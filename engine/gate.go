@@ -67,8 +67,9 @@ func (s *Session) gateChanged(g *gate) {
 		return
 	}
 	s.removeGate()
-	if s.pinged {
-		s.timer.Reset(s.server.cfg.PingTimeout) // from now on the client can be heard
+	if s.pinged { // from now on the client can be heard
+		s.stale = !s.timer.Stop()
+		s.timer.Reset(s.server.cfg.PingTimeout)
 	}
 }
 

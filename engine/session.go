@@ -63,6 +63,7 @@ type Session struct {
 	pinged        bool        // guarded by mu: waiting for a pong
 	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once
 	lenient       bool        // guarded by mu: reading stood still since the last ping, so any packet counts as the pong
+	stale         bool        // guarded by mu: the heartbeat that is about to run comes from before reading resumed
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -197,7 +198,8 @@ func (s *Session) packet(p eio.Packet) {
 // heartbeat runs on the timer: it pings, or gives up on a client that did not answer.
 func (s *Session) heartbeat() {
 	s.mu.Lock()
-	if s.state != open {
+	if s.state != open || s.stale {
+		s.stale = false
 		s.mu.Unlock()
 		return
 	}
