@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -45,6 +46,12 @@ func TestABurstIsAnswered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// quickPings shows whether clients are pinged while they are not read.
+func quickPings(o *edgetest.Options) {
+	o.Engine = engine.DefaultConfig()
+	o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, time.Minute
 }
 
 // flooder is a client that sends as fast as it can, and answers pings, of which it notes the pauses between them.
@@ -131,10 +138,7 @@ func floodFor(t *testing.T) time.Duration {
 // A client that sends as fast as it can to a slow handler is slowed down: it stays connected, nothing is lost or out of
 // order, and memory does not grow.
 func TestAFlood(t *testing.T) {
-	s := begin(t, func(o *edgetest.Options) {
-		o.Engine = engine.DefaultConfig()
-		o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, time.Minute
-	})
+	s := begin(t, quickPings)
 	io := s.service("slow")
 	// Not owned: on a busy machine an owner could fear that it was taken for dead, and give the socket up.
 	slow := io.Of("/slow")
@@ -191,7 +195,7 @@ func TestAFlood(t *testing.T) {
 
 // A handler that asks the client whose events wait gets its answer: acks overtake what is held.
 func TestAskingAClientThatFloods(t *testing.T) {
-	s := begin(t)
+	s := begin(t, quickPings)
 	io := s.service("slow", backend.WithLimits(backend.Limits{SocketEvents: 20}))
 	slow := io.Of("/slow", backend.Owned())
 	answers := make(chan string, 100)
@@ -231,9 +235,50 @@ func TestAskingAClientThatFloods(t *testing.T) {
 	}
 }
 
+// An ack behind more events than are held does not come; the ask's own time-out ends the wait, and nothing is lost.
+func TestAskingAClientThatIsNotRead(t *testing.T) {
+	s := begin(t, quickPings)
+	io := s.service("slow")
+	slow := io.Of("/slow", backend.Owned())
+	began, proceed, answer := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	var handled atomic.Int32
+	slow.On("first", func(ctx context.Context, so *backend.Socket) {
+		close(began)
+		<-proceed
+		_, err := so.Timeout(200*time.Millisecond).EmitWithAck(ctx, "check")
+		answer <- err
+	})
+	slow.On("n", func(n int32) {
+		if !handled.CompareAndSwap(n, n+1) {
+			t.Errorf("event %d came as number %d", n, handled.Load())
+		}
+	})
+	s.start(io)
+	ann := s.enter("ann", "/slow")
+	ann.emit("", `["first"]`)
+	<-began
+	nc := s.connection()
+	if m, err := nc.Request("sio.slow.pause.socket."+ann.id, []byte(`["test-1"]`), patience); err != nil || len(m.Header) > 0 {
+		t.Fatal(m, err)
+	}
+	const events = 2000
+	for n := range events {
+		ann.emit("", fmt.Sprintf(`["n",%d]`, n))
+	}
+	eventually(t, "the client is not read", func() bool { return figure(s, "sessions_not_read") == 1 })
+	close(proceed)
+	got := ann.Next()
+	ann.Send("43/slow," + strings.TrimSuffix(strings.TrimPrefix(got, "42/slow,"), `["check"]`) + `[]`)
+	if err := <-answer; !errors.Is(err, backend.NoAnswer) {
+		t.Errorf("the answer is %v", err)
+	}
+	_ = nc.Publish("sio.slow.resume.socket."+ann.id, []byte(`["test-1"]`))
+	eventually(t, "all is handled", func() bool { return handled.Load() == events })
+}
+
 // Several copies of a service pause the same socket. Each of its events comes once, to one of them.
 func TestSeveralInstancesPauseASocket(t *testing.T) {
-	s := begin(t)
+	s := begin(t, quickPings)
 	const events = 3000
 	var handled [events]atomic.Int32
 	var all atomic.Int32
@@ -247,7 +292,6 @@ func TestSeveralInstancesPauseASocket(t *testing.T) {
 		})
 		services = append(services, s.start(io))
 	}
-	s.connection()
 	ann := s.enter("ann", "/slow")
 	go func() {
 		for n := range events {
