@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/nats-io/nuid"
 
+	"partyline/internal/redact"
 	"partyline/internal/tally"
 )
 
@@ -70,6 +70,7 @@ type Bus struct {
 	linger  time.Duration
 	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
+	urls    string // as configured; see shown
 
 	turn   sync.Mutex     // held by whoever hands on what is in the channel, one at a time
 	handle func(*Message) // guarded by turn: nil unless Run runs
@@ -145,7 +146,8 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
 		group:     nuid.Next(),
-		url:       redact(cfg.URL),
+		url:       redact.URLs(cfg.URL),
+		urls:      cfg.URL,
 		closed:    make(chan struct{}),
 		chase:     make(chan struct{}, 1),
 		told:      make(map[string]time.Time),
@@ -162,8 +164,8 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
 		url, b.url = "", "in this process"
 	}
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(cfg.URL), err)
+	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
+		return nil, fmt.Errorf("connect to NATS at %s: %s", redact.URLs(cfg.URL), redact.Text(err.Error(), cfg.URL))
 	}
 	b.work.start()
 	return b, nil
@@ -228,20 +230,23 @@ func (b *Bus) handlers() []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
+				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", b.shown(err))
 			}
 			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			now, last := time.Now().UnixNano(), b.complained.Load()
 			if now-last > int64(complainEvery) && b.complained.CompareAndSwap(last, now) {
-				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "url", b.url, "error", err)
+				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "url", b.url, "error", b.shown(err))
 			}
 		}),
 		nats.ErrorHandler(b.asyncError),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
 	}
 }
+
+// shown returns the text of an error of nats.go for the log. Some repeat a URL.
+func (b *Bus) shown(err error) string { return redact.Text(err.Error(), b.urls) }
 
 // asyncError is told by nats.go of what no caller waits for.
 func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -259,7 +264,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	}
 	b.stats.asyncErrors.Inc()
 	if b.isNews(subject+" "+err.Error(), time.Now()) {
-		b.log.Error("NATS refused something", "subscription", subject, "error", err)
+		b.log.Error("NATS refused something", "subscription", subject, "error", b.shown(err))
 	}
 }
 
@@ -355,16 +360,4 @@ func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()
 	<-b.closed
-}
-
-// redact hides what a URL may carry in front of an @.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, u := range list {
-		scheme, rest, found := strings.Cut(u, "://")
-		if at := strings.LastIndexByte(rest, '@'); found && at >= 0 {
-			list[i] = scheme + "://…@" + rest[at+1:]
-		}
-	}
-	return strings.Join(list, ",")
 }

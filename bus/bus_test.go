@@ -281,13 +281,15 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"nats://a:b@h:1,nats://h2": "nats://…@h:1,nats://h2", "h:4222": "h:4222", "tls://token@h": "tls://…@h", "": "",
-	} {
-		if got := redact(in); got != want {
-			t.Errorf("redact(%q) = %q, want %q", in, got, want)
-		}
+// The error of a URL that does not parse repeats it, but not its password.
+func TestConnectHidesCredentials(t *testing.T) {
+	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		b.Close(t.Context())
+		t.Fatal("it connects")
+	}
+	if strings.Contains(err.Error(), "PASSW0RD") || !strings.Contains(err.Error(), "bob:hidden@127.0.0.1:4") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -239,6 +239,17 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
+	c := mustLoad(t, FlavourEdge, []string{"--cors.origins=NULL,file://,https://*.Preview.example.com,capacitor://localhost,https://bücher.example"}, nil)
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "sandboxed frame") {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	want := []string{"null", "file://", "https://*.preview.example.com", "capacitor://localhost", "https://xn--bcher-kva.example"}
+	if got := c.Config.CORS.Origins; !reflect.DeepEqual(got, want) {
+		t.Errorf("the origins are %q, want %q", got, want)
+	}
+}
+
 func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
 	for _, c := range []struct {
 		args   []string

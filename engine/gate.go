@@ -67,9 +67,8 @@ func (s *Session) gateChanged(g *gate) {
 		return
 	}
 	s.removeGate()
-	if s.pinged { // from now on the client can be heard
-		s.stale = !s.timer.Stop()
-		s.timer.Reset(s.server.cfg.PingTimeout)
+	if s.pinged {
+		s.beatAfter(time.Now(), s.server.cfg.PingTimeout) // from now on the client can be heard
 	}
 }
 
@@ -211,8 +210,7 @@ func (s *Session) payload(payload []byte) (rest []byte) {
 			s.broken(ParseError, err)
 			return nil
 		case p.Type == eio.Close:
-			s.releasePoll()
-			s.fail(TransportClose)
+			s.depart()
 			return nil
 		}
 		s.packet(p)

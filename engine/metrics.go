@@ -35,9 +35,9 @@ func (s *Server) Metrics() *tally.Set {
 		set.Func(tally.KindGauge, "sessions_by_transport", "Sessions by the transport that they have now.",
 			func() float64 { return float64(s.census.take(s).transports[i]) }, tally.Label{Name: "transport", Value: transport})
 	}
-	set.Func(tally.KindGauge, "queued_bytes", "Bytes that wait to be sent to clients, in all sessions.",
+	set.Func(tally.KindGauge, "queued_bytes", "Memory of what waits to be sent to clients, in all sessions, in bytes.",
 		func() float64 { return float64(s.census.take(s).waiting) })
-	set.Func(tally.KindGauge, "queued_bytes_most", "Bytes that wait in the session where most do.",
+	set.Func(tally.KindGauge, "queued_bytes_most", "The same of the session where it is largest.",
 		func() float64 { return float64(s.census.take(s).mostWaiting) })
 	for i, transport := range []string{"polling", "websocket"} {
 		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.", "transport", transport)
