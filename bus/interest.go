@@ -56,7 +56,7 @@ type worker struct {
 	lingering []lingerer           // guarded by mu: oldest first
 	dropped   []*interest          // guarded by mu: not to linger; may hold interests that found a user again
 	waiting   []held               // guarded by mu
-	insisting int                  // guarded by mu: callbacks of WhenHeld that were not called yet
+	insisting int                  // guarded by mu: those of waiting that are WhenHeld's
 	letters   []letter             // guarded by mu
 	stale     bool                 // guarded by mu: the connection is new and was not flushed yet
 
@@ -199,7 +199,7 @@ func (w *worker) round() {
 	var wanted map[string]*interest
 	w.mu.Lock()
 	waiting, stale := w.waiting, w.stale
-	w.waiting = nil
+	w.waiting, w.insisting = nil, 0
 	if connected && len(w.wanted) > 0 { // nats.go may not be reached while it tries to connect
 		wanted, w.wanted = w.wanted, make(map[string]*interest)
 	}
@@ -217,7 +217,9 @@ func (w *worker) round() {
 	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || time.Since(w.measured) >= measureEvery) {
 		connected = w.flush(stale)
 		if connected {
-			w.call(waiting)
+			for _, h := range waiting {
+				h.fn()
+			}
 			w.publish(true) // the callbacks' answers, behind what they promise
 			return
 		}
@@ -226,20 +228,6 @@ func (w *worker) round() {
 		w.publish(false)
 		w.putBack(waiting)
 	}
-}
-
-// call calls what waited for the flush that has just succeeded.
-func (w *worker) call(waiting []held) {
-	insisted := 0
-	for _, h := range waiting {
-		if !h.offline {
-			insisted++
-		}
-		h.fn()
-	}
-	w.mu.Lock()
-	w.insisting -= insisted
-	w.mu.Unlock()
 }
 
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
@@ -273,6 +261,7 @@ func (w *worker) putBack(waiting []held) {
 	if len(kept) > 0 {
 		w.mu.Lock()
 		w.waiting = append(kept, w.waiting...)
+		w.insisting += len(kept)
 		w.mu.Unlock()
 	}
 }
