@@ -33,6 +33,9 @@ func (s *Service) handle(m *nats.Msg) {
 
 // handleOn takes what an edge tells, or asks, all services.
 func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
+	if sub.Event == subjects.Ready {
+		return // an edge tries whether it may publish here
+	}
 	from, ok := s.sender(m, sub.Namespace)
 	if !ok {
 		s.bad(m, "its reply subject names no socket of the namespace")

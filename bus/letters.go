@@ -112,7 +112,7 @@ func (w *worker) publish(connected bool) {
 		if err != nil {
 			w.bus.stats.unsent[kind].Inc()
 			if err != ErrOffline {
-				w.bus.log.Warn("an answer could not be published", "subject", l.subject, "error", err)
+				w.bus.complaints.Warn("an answer could not be published", l.subject, err)
 			}
 		}
 	}

@@ -334,10 +334,10 @@ func TestJoinedFrame(t *testing.T) {
 	if want := append(bytes.Clone(one.ws), two.ws...); !bytes.Equal(f.ws, want) {
 		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
 	}
-	if got, want := string(f.payload()), "4a\x1e4b\x1ebAQID"; got != want {
+	if got, want := string(f.appendPackets(nil)), "4a\x1e4b\x1ebAQID"; got != want {
 		t.Errorf("as a polling payload it is %q, want %q", got, want)
 	}
-	if f.Messages() != 2 || f.Size() != one.Size()+two.Size() || f.plain {
+	if f.Messages() != 2 || f.Size() != one.Size()+two.Size()-frameCost || f.plain {
 		t.Errorf("it is %d messages of %d bytes, plain %v", f.Messages(), f.Size(), f.plain)
 	}
 	if Join([]*Frame{one}) != one {

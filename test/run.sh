@@ -34,6 +34,23 @@ install_chromium() {
     { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
 }
 
+# The proxies of docs/operations.md. Debian starts what it installs, which would take ports 80 and 2019.
+install_proxies() {
+  if command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null; then
+    return
+  fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    leave_out "the examples of proxies: install nginx-light, haproxy and caddy (with root and apt this script does it)"
+    return
+  fi
+  echo "installing nginx, haproxy and caddy"
+  policy=/usr/sbin/policy-rc.d
+  if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; fi
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy; } >"$work/apt" 2>&1 ||
+    { tail -5 "$work/apt"; leave_out "the examples of proxies: apt could not install nginx-light, haproxy and caddy"; }
+  [ -z "$policy" ] || rm -f "$policy"
+}
+
 install_npm() {
   if ! command -v npm >/dev/null; then
     leave_out "the official clients and the browser: install Node.js and npm"
@@ -59,7 +76,7 @@ go_tests() {
 
 # Short runs of every fuzz target, from their seeds on.
 fuzz() {
-  for package in ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
+  for package in ./engine ./internal/redact ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
     for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
       fuzz_one "$package" "$target" || return 1
     done
@@ -81,6 +98,7 @@ fuzz_one() {
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
 install_chromium
+install_proxies
 install_npm
 run gofmt sh test/gofmt.sh
 run vet go vet ./...
