@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
-	"github.com/nats-io/nuid"
 
 	"partyline/internal/redact"
 	"partyline/internal/tally"
@@ -54,15 +53,12 @@ var (
 // nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen on the way down because
 // they may wait for NATS: subscribing and answering. Both are left to a worker.
 //
-// A message arrives once, however many subscriptions of the bus match it: all of them (but those for replies, which do not
-// overlap with any) belong to one queue group that has no other member, and NATS gives a message to a group once, whatever subjects its members subscribe. So a wider subscription
-// may come and go beside others.
+// A message arrives once for each subscription of the bus that matches it (see Subscribe).
 type Bus struct {
 	nc      *nats.Conn
 	log     *slog.Logger
 	channel chan *nats.Msg
 	linger  time.Duration
-	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
 	urls    string // as configured; see shown
 
@@ -72,10 +68,10 @@ type Bus struct {
 	words      atomic.Pointer[string] // the error that NATS sent last on a connection that does not stand yet
 	permits    permits
 
-	turn   sync.Mutex     // held by whoever hands on what is in the channel, one at a time
-	handle func(*Message) // guarded by turn: nil unless Run runs
-	pause  func()         // guarded by turn
-	full   atomic.Bool    // the last read from NATS brought as much as it could: more waits
+	turn   sync.Mutex          // held by whoever hands on what is in the channel, one at a time
+	handle func(*Message) bool // guarded by turn: nil unless Run runs
+	pause  func()              // guarded by turn
+	full   atomic.Bool         // the last read from NATS brought as much as it could: more waits
 	// chasing is set while Run's goroutine hands on what is in the channel, and not who reads; chase wakes it. Its capacity is 1.
 	chasing atomic.Bool
 	chase   chan struct{}
@@ -101,8 +97,9 @@ type stats struct {
 	overflows                 tally.Counter
 	reconnects                tally.Counter
 	asyncErrors               tally.Counter
-	lateDropped               tally.Counter
-	dropped                   tally.Counter // of subscriptions that are gone; see Bus.Dropped
+	// unsent is what was dropped before it was published, by kind.
+	unsent  [unsentKinds]tally.Counter
+	dropped tally.Counter // of subscriptions that are gone; see Bus.Dropped
 }
 
 // Option changes how Connect works.
@@ -144,7 +141,6 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		log:       log,
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
-		group:     nuid.Next(),
 		url:       redact.URLs(cfg.URL),
 		urls:      cfg.URL,
 		closed:    make(chan struct{}),
@@ -314,7 +310,7 @@ func (b *Bus) Connected() bool { return b.online.Load() }
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
-// Received is how many messages have come from NATS.
+// Received is how many messages have come from NATS, copies aside (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
 // Dropped is how many messages nats.go threw away because the channel was full.
@@ -332,7 +328,13 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Counter(&s.reconnects, "nats_reconnects_total", "Times the connection to NATS was made again.")
 	set.Counter(&s.asyncErrors, "nats_errors_total", "Errors that NATS reported, for instance missing permissions.")
 	b.complaints.Metrics(set, "bus")
-	set.Counter(&s.lateDropped, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.")
+	set.Func(tally.KindCounter, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.",
+		func() float64 { return float64(s.unsent[unsentAnswer].Value() + s.unsent[unsentNotice].Value()) })
+	for kind, name := range unsentNames {
+		set.LabelledCounter(&s.unsent[kind], "nats_unsent_dropped_total",
+			"What was dropped before it could be published, by kind. A notice is one that is kept while NATS is away, such as a "+
+				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", name)
+	}
 	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",

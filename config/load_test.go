@@ -250,6 +250,26 @@ func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
 	}
 }
 
+// A key that lost its meaning does not keep an edge from starting, but it is said what to do about it, and where.
+func TestWarnsOfStrictInterest(t *testing.T) {
+	for _, value := range []string{"true", "false"} {
+		path := write(t, "namespaces:\n  \"/feed\":\n    connect: open\n    strict_interest: "+value+"\n")
+		loaded := mustLoad(t, FlavourEdge, []string{"--config", path}, nil)
+		want := path + `:4: namespaces: "/feed": strict_interest: has no effect`
+		if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], want) {
+			t.Errorf("%s: warnings %q, want %q", value, loaded.Warnings, want)
+		}
+		printed, err := loaded.Config.YAML(FlavourEdge)
+		if err != nil || strings.Contains(string(printed), "strict_interest") {
+			t.Errorf("%s: %v, it is printed:\n%s", value, err, printed)
+		}
+	}
+	loaded := mustLoad(t, FlavourEdge, nil, []string{`PARTYLINE_NAMESPACES={"/feed":{"strict_interest":true}}`})
+	if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], "PARTYLINE_NAMESPACES: ") {
+		t.Errorf("from the environment: warnings %q", loaded.Warnings)
+	}
+}
+
 func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
 	for _, c := range []struct {
 		args   []string

@@ -143,9 +143,6 @@ func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
 			}
 			put(n, "relay", rules)
 		}
-		if ns.StrictInterest {
-			put(n, "strict_interest", valueNode(true))
-		}
 		put(all, name, n)
 	}
 	return all

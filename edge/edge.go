@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,9 +100,9 @@ func New(set Settings) *Edge {
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
-	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
-	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
-	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.bus.Subscribe(e.prefix.Sockets(e.id))
+	e.bus.Subscribe(e.prefix.Acks(e.id))
+	e.bus.Subscribe(e.prefix.Pongs(e.id))
 	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
 		e.bus.Subscribe(e.prefix.EveryInstance(word))
 	}
@@ -111,6 +112,16 @@ func New(set Settings) *Edge {
 	}
 	e.require()
 	return e
+}
+
+// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by that for
+// commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
+// wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
+// subscriptions a room.
+func (e *Edge) isCopy(m *bus.Message, sub *subjects.Subject) bool {
+	namespace := len(e.prefix.String()) + 1
+	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
+		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }
 
 // everyEdge are the verbs that concern every edge, also one that has nobody in the namespace or room: each answers.

@@ -8,7 +8,7 @@ import (
 	"partyline/internal/throttle"
 )
 
-// maxToldLength is how many bytes of an origin the log shows.
+// maxToldLength is how many bytes of a refused origin the log shows.
 const maxToldLength = 200
 
 // origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).

@@ -5,6 +5,7 @@ package hostile
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -24,6 +25,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if folder, err := programs(); err == nil {
 			_ = os.RemoveAll(folder)

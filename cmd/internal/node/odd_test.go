@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -78,10 +79,7 @@ func startAndStop(c config.Config) (said string) {
 		}
 	}()
 	c.Drain = config.Default(config.FlavourEdge).Drain
-	var written bytes.Buffer
-	log, lines := newLogger(&lockedWriter{w: &written}, "error")
-	defer lines.Close(lastLines)
-	f, err := newFront(c, nil, log)
+	f, err := newFront(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return ""
 	}

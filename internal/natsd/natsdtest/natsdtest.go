@@ -180,6 +180,16 @@ func (s *Server) ClientURL() string {
 	return fmt.Sprintf("nats://%s:%d", host, s.options.Port)
 }
 
+// Connections is how many clients are connected, those that died without a word among them.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return 0
+	}
+	return s.ns.NumClients()
+}
+
 // InProcessConn opens a connection that passes no socket. It makes Server fit nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) {
 	s.mu.Lock()
