@@ -26,7 +26,7 @@ var layers = map[string][]string{
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
 	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
-	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally", "internal/throttle"},
+	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},

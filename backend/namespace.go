@@ -54,6 +54,10 @@ func (n *Namespace) Name() string { return n.name }
 // go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What the
 // middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
 //
+// An edge asks again until it has a decision. This instance calls the middleware once and repeats its answer. The edge waits for
+// it for up to the namespace's connect_timeout, 20 s by default. If this instance cannot be reached, another copy of the service
+// is asked, so a middleware should be idempotent.
+//
 // A socket that this instance takes over from another one has been admitted before, and is not asked again. Where the
 // edges' configuration says connect: open, a client is connected before it is asked; whoever is refused is disconnected.
 func (n *Namespace) Use(middleware func(*Socket) error) {

@@ -32,14 +32,14 @@ type Service struct {
 	// working are the goroutines of this service, but for those of lanes.
 	working sync.WaitGroup
 
-	lanes  *lanes
-	owners owners
-	edges  edges
-	peers  peers
-	leave  leave
-	recent recent
-	stats  stats
-	fence  fence
+	lanes     *lanes
+	owners    owners
+	edges     edges
+	peers     peers
+	leave     leave
+	decisions decisions
+	stats     stats
+	fence     fence
 
 	questions atomic.Int64 // how many are under way
 	ended     sync.Once    // for abandon
@@ -89,6 +89,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lanes = newLanes(s.set.limits, s.flooded)
 	s.owners.init()
+	s.decisions.init()
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()

@@ -83,6 +83,8 @@ type Bus struct {
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
 	online     atomic.Bool
+	began      atomic.Int64 // unix nanoseconds of the begin of the latest connection; 0: there was none
+	lost       atomic.Int64 // unix nanoseconds of the end of the last one; 0: none has ended
 	overflowed atomic.Int64 // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
 	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
 
@@ -220,6 +222,7 @@ func (b *Bus) handlers() []nats.Option {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
 		b.trouble.Store(nil)
 		b.permits.reset()
+		b.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
 		b.onConnect()
 	}
@@ -233,6 +236,7 @@ func (b *Bus) handlers() []nats.Option {
 			if err != nil {
 				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", b.shown(err))
 			}
+			b.lost.Store(time.Now().UnixNano())
 			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -305,6 +309,20 @@ func (b *Bus) caughtUp() bool {
 
 // Connected says whether a publish would be sent now.
 func (b *Bus) Connected() bool { return b.online.Load() }
+
+// BeganAt is when the latest connection to NATS began; the zero time if there was none. What was published before may be lost.
+func (b *Bus) BeganAt() time.Time { return at(b.began.Load()) }
+
+// LostAt is when the last connection to NATS ended; the zero time if none has.
+func (b *Bus) LostAt() time.Time { return at(b.lost.Load()) }
+
+// at is a moment in unix nanoseconds, or the zero time for 0.
+func at(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds)
+}
 
 // MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first
 // connection.

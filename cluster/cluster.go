@@ -68,6 +68,7 @@ type Cluster struct {
 	said    time.Time            // guarded by mu: when this edge last announced itself
 	echo    int64                // guarded by mu: when it said what it heard last of itself, in milliseconds; 0: nothing yet
 	missed  time.Time            // guarded by mu: when Missed was called last
+	heard   time.Time            // guarded by mu: when another edge was heard last
 	dead    map[string]time.Time // guarded by mu: since when; their end is not told yet
 	told    map[string]time.Time // guarded by mu: whose end has been told, and when
 	stats   struct{ heard, ignored, gone tally.Counter }
@@ -156,6 +157,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		if c.others.Heard(sub.Edge, now) {
 			c.set.Log.Info("an edge has come", "other", sub.Edge)
 		}
+		c.heard = now
 		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, draining: a.Draining, heard: now}
 		delete(c.dead, sub.Edge)
 		delete(c.told, sub.Edge)
@@ -171,6 +173,13 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		delete(c.dead, sub.Edge)
 		c.told[sub.Edge] = now
 	}
+}
+
+// Heard is when another edge was heard last, the zero time if none ever was.
+func (c *Cluster) Heard() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard
 }
 
 // hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody

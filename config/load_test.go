@@ -116,7 +116,7 @@ cors:
 func TestEveryKeyFromEverySource(t *testing.T) {
 	samples := map[string]string{
 		"listen": "127.0.0.1:9", "admin.listen": "127.0.0.1:8", "embedded.listen": "127.0.0.1:7", "path": "/p/",
-		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
+		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
 		"trusted_proxies": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "embedded.jetstream.dir": t.TempDir(),
 	}
@@ -236,6 +236,11 @@ func TestWarnings(t *testing.T) {
 	loaded = mustLoad(t, FlavourEmbedded, []string{"--embedded.listen=0.0.0.0:4222"}, []string{`PARTYLINE_NAMESPACES={"/":{}}`})
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "no credentials") {
 		t.Errorf("warnings for a NATS on all addresses: %q", loaded.Warnings)
+	}
+
+	loaded = mustLoad(t, FlavourEdge, []string{"--nats.refuse_sessions=on"}, []string{`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`})
+	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "/chat") {
+		t.Errorf("warnings for a refusal that never comes: %q", loaded.Warnings)
 	}
 }
 

@@ -126,6 +126,9 @@ func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
 		if ns.ConnectTimeout != 0 {
 			put(n, "connect_timeout", valueNode(ns.ConnectTimeout))
 		}
+		if ns.Unavailable != "" {
+			put(n, "unavailable", valueNode(ns.Unavailable))
+		}
 		if len(ns.Rooms) > 0 {
 			put(n, "rooms", valueNode(ns.Rooms))
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
+	"time"
 	"unsafe"
 
 	"partyline/bus"
@@ -265,18 +267,25 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 // handleAdmission takes the answer to a connect request.
 func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket) {
 	e.mu.Lock()
-	over := s.admitted || s.timer == nil
+	r, repeated := s.request, s.repeated
 	e.mu.Unlock()
+	decider := m.Header.Get(msg.HeaderPending)
+	isAgain := m.Header.Get(msg.HeaderError) == errorAgain
 	switch {
-	case over && !m.NoResponders():
-		e.drop(m, dropLateAnswer, nil)
+	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
+	case r == nil:
+		e.dropLate(m, repeated)
 		e.refuseClaim(m, sub, s)
 	case m.NoResponders():
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	case m.Header.Get(msg.HeaderError) == errorAgain:
-		e.owners.mu.Lock()
-		e.owners.again = append(e.owners.again, s)
-		e.owners.mu.Unlock()
+		e.unanswered(s, r, repeatNoService)
+	case decider != "":
+		if subjects.IsToken(decider) {
+			e.requests.decides(r, strings.Clone(decider), time.Now())
+		} else {
+			e.drop(m, dropBadBody, errDecider)
+		}
+	case isAgain:
+		e.unanswered(s, r, repeatAgain)
 	case m.Header.Has(msg.HeaderError):
 		data, err := msg.RefusalData(m.Data)
 		if err != nil {
@@ -302,6 +311,20 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 		}
 		e.admit(s, a, group, owner)
 	}
+}
+
+// errDecider is logged of an answer that says that an instance is deciding, and does not name it as it must.
+var errDecider = errors.New(msg.HeaderPending + " must name an instance: one token")
+
+// dropLate counts an answer to a connect request that is over. If services were asked more than once that is in good order:
+// several may have answered.
+func (e *Edge) dropLate(m *bus.Message, repeated bool) {
+	if !repeated {
+		e.drop(m, dropLateAnswer, nil)
+		return
+	}
+	e.stats.dropped[dropLateAnswer].Inc()
+	e.stats.discardedBytes.Add(len(m.Data))
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -55,7 +55,8 @@ type Edge struct {
 	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
 	inquired   int                   // guarded by mu: the weight of inquiries
 
-	owners *owners // has a lock of its own, which may be taken while mu is held
+	owners   *owners         // has a lock of its own, which may be taken while mu is held
+	requests connectRequests // the same
 
 	name       []byte        // owned by the turn of Listen: scratch for event names
 	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
@@ -100,6 +101,7 @@ func New(set Settings) *Edge {
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
+	e.requests.init()
 	e.bus.Subscribe(e.prefix.Sockets(e.id))
 	e.bus.Subscribe(e.prefix.Acks(e.id))
 	e.bus.Subscribe(e.prefix.Pongs(e.id))
@@ -260,6 +262,11 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
 	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
+	set.Gauge(&e.requests.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
+	for i := range e.requests.repeated {
+		set.LabelledCounter(&e.requests.repeated[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", repeatWords[i])
+	}
+	set.Counter(&e.requests.closed, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
 	}

@@ -198,6 +198,7 @@ func (e *Edge) appear(s *socket) {
 // subjects. Needs mu.
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
+	e.decided(s)
 	e.abandon(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {
@@ -223,5 +224,8 @@ func (e *Edge) vanish(s *socket) []string {
 	}
 	delete(e.sockets, s.id)
 	s.conn.forget(s)
+	if s.admitted {
+		e.unused(s.conn)
+	}
 	return rooms
 }

@@ -47,7 +47,7 @@ func (s *Server) Metrics() *tally.Set {
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason that the client was told.", "reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, or because the edge is leaving.")
+	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
 	set.Counter(&st.tooFast, "handshakes_delayed_total", "Sessions told to come back in some seconds because of limits.handshakes_per_second.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")

@@ -68,6 +68,7 @@ type Session struct {
 	departing     bool        // guarded by mu: the client closes the session by a POST
 	pinged        bool        // guarded by mu: waiting for a pong
 	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
+	reached       bool        // guarded by mu: the client was there for the last ping: a WebSocket, or a poll that waited
 	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
 }
 
@@ -205,32 +206,40 @@ func (s *Session) packet(p eio.Packet) {
 func (s *Session) heartbeat() {
 	s.mu.Lock()
 	now := time.Now()
-	late, least := now.Sub(s.due), s.server.cfg.PingTimeout/leastShare
+	late := now.Sub(s.due)
 	switch {
 	case s.state != open:
 		s.mu.Unlock()
 	case late < 0: // a packet came while this goroutine started
 		s.timer.Reset(-late)
 		s.mu.Unlock()
-	case s.pinged && s.conn != nil && !s.excused && late > max(least, tardy):
-		// This process has been stopped, or waits for a processor. The pong may be there, unread.
+	case s.pinged && s.excusable(late):
 		s.excused = true
-		s.beatAfter(now, least)
+		s.beatAfter(now, s.leastWait())
 		s.mu.Unlock()
 	case s.pinged:
 		s.mu.Unlock()
 		s.fail(PingTimeout)
 	default:
 		s.pinged, s.refreshed, s.excused = true, false, false
+		s.reached = s.conn != nil || s.poll != nil
 		s.enqueue(pingFrame)
 		wait := s.server.cfg.PingTimeout
-		if s.conn == nil {
-			// A client that polls sees the end to the millisecond, so the lateness of timers must not add up.
-			wait = max(wait-late, least)
+		if s.conn == nil && !s.excusable(late) && late < wait {
+			wait -= late // a client that polls sees the end to the millisecond, so the lateness of timers must not add up
 		}
 		s.beatAfter(now, wait)
 		s.mu.Unlock()
 	}
+}
+
+// leastWait is the least time that a client has for a pong where this process was stopped.
+func (s *Session) leastWait() time.Duration { return s.server.cfg.PingTimeout / leastShare }
+
+// excusable reports whether a timer was so late that this process was stopped, or had no processor. A client that was
+// there for the ping is not to blame then: its pong may have come and wait to be read. mu must be held.
+func (s *Session) excusable(late time.Duration) bool {
+	return s.reached && !s.excused && late > max(s.leastWait(), tardy)
 }
 
 // beatAfter sets the time of the next call of heartbeat. mu must be held.
@@ -243,11 +252,11 @@ func (s *Session) beatAfter(from time.Time, d time.Duration) {
 // on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
 func (s *Session) expire() bool {
 	s.mu.Lock()
-	end := s.due
+	late := time.Since(s.due)
 	if !s.pinged {
-		end = end.Add(s.server.cfg.PingTimeout)
+		late -= s.server.cfg.PingTimeout
 	}
-	overdue := s.state == open && s.conn == nil && !time.Now().Before(end)
+	overdue := s.state == open && s.conn == nil && late >= 0 && !(s.pinged && s.excusable(late))
 	s.mu.Unlock()
 	if overdue {
 		s.fail(PingTimeout)

@@ -143,8 +143,9 @@ func TestServiceRefuses(t *testing.T) {
 	}
 }
 
+// With `unavailable: refuse` a client is refused where no service decides; 22_waiting_test.go has the default.
 func TestNoServiceRefuses(t *testing.T) {
-	s := begin(t, usual())
+	s := begin(t, rules{"/door": {Unavailable: edge.UnavailableRefuse}})
 	a := s.Dial("a")
 	a.Send("40/door,")
 	a.Expect(`44/door,{"message":"no service"}`)
@@ -152,7 +153,7 @@ func TestNoServiceRefuses(t *testing.T) {
 }
 
 func TestSilentServiceRefuses(t *testing.T) {
-	s := begin(t, rules{"/door": {ConnectTimeout: 50 * time.Millisecond}})
+	s := begin(t, rules{"/door": {ConnectTimeout: 50 * time.Millisecond, Unavailable: edge.UnavailableRefuse}})
 	requests := s.hear("sio.door.on.connect")
 	a := s.Dial("a")
 	a.Send("40/door,")

@@ -172,15 +172,7 @@ func TestAcksAndAdmissionsAcrossServers(t *testing.T) {
 	s.serve("door", `[{"rooms":["x"]}]`)
 	questions := s.hear("sio.door.on.question")
 	for i, n := range edges {
-		var so *socket
-		for so == nil { // the service's subscription spreads to the other servers in its own time
-			c := n.Dial(fmt.Sprint("client", i))
-			c.Send("40/door,")
-			if got := c.Next(); got != `44/door,{"message":"no service"}` {
-				c.Send("41/door,")
-				so = also(c, "/door")
-			}
-		}
+		so := enterOn(n, fmt.Sprint("client", i), "/door") // the service's subscription spreads to the other servers in its own time
 		so.send("8", `["question"]`)
 		if err := questions.gets("sio.door.on.question", so.ack("8"), `["question"]`).Respond([]byte(`["answer"]`)); err != nil {
 			t.Fatal(err)

@@ -37,6 +37,7 @@ type Options struct {
 	Secret     string              // with which edges sign their announcements, and what they pass on
 	Drain      cluster.DrainConfig // the zero value: all at once
 	Isolation  time.Duration       // see cluster.DrainSettings
+	Connect    time.Duration       // how long a session may be without a namespace; default: 45 s
 	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
@@ -79,6 +80,9 @@ func Start(t testing.TB, o Options) *Node {
 	if o.Engine.MaxPayload == 0 {
 		o.Engine = engine.DefaultConfig()
 	}
+	if o.Connect == 0 {
+		o.Connect = 45 * time.Second
+	}
 	n := &Node{t: t, ID: edge.NewID(), Talk: enginetest.NewConversation(t)}
 	n.log = &logWriter{talk: n.Talk}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -102,7 +106,7 @@ func Start(t testing.TB, o Options) *Node {
 	}
 	n.Bus = b
 	n.Edge = edge.New(edge.Settings{
-		ID: n.ID, Prefix: prefix, Namespaces: o.Namespaces, Limits: o.Limits, ConnectTimeout: 45 * time.Second,
+		ID: n.ID, Prefix: prefix, Namespaces: o.Namespaces, Limits: o.Limits, ConnectTimeout: o.Connect,
 		QueueBytes: o.QueueBytes, MaxPayload: func() int { return n.Engine.MaxPayload() }, Bus: b, Log: log,
 	})
 	set := engine.Settings{

@@ -55,7 +55,7 @@ func rules() map[string]edge.Namespace {
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
 			{Event: "message", To: edge.ToRooms}, {Event: "everyone", To: edge.ToAll},
 		}},
-		"/door":    {Connect: edge.ConnectService},
+		"/door":    {Connect: edge.ConnectService, Unavailable: edge.UnavailableRefuse},
 		"/extra-*": {Connect: edge.ConnectOpen},
 	}
 }

@@ -40,7 +40,7 @@ const patience = 75 * time.Second
 func namespaces() map[string]edge.Namespace {
 	return map[string]edge.Namespace{
 		"/room": {Connect: edge.ConnectOpen, Rooms: []string{"*"}},
-		"/door": {Connect: edge.ConnectService},
+		"/door": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second, Unavailable: edge.UnavailableRefuse},
 		"/pair": {Connect: edge.ConnectOpen, AutoJoin: []string{"both"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}}},
 	}
 }
