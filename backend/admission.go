@@ -103,9 +103,9 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
 			return false
 		}
 	case s.byToken[so.ns.token] == nil: // a pattern's
-		err = s.reply(m.Reply, nats.Header{msg.HeaderGroup: {s.group}}, body)
+		err = s.replyToAdmission(so, m.Reply, nats.Header{msg.HeaderGroup: {s.group}}, body, a.rooms)
 	default:
-		err = s.reply(m.Reply, nil, body)
+		err = s.replyToAdmission(so, m.Reply, nil, body, a.rooms)
 	}
 	if err != nil {
 		s.recent.drop(so.id)
@@ -124,7 +124,7 @@ func (s *Service) claim(so *Socket, to string, body []byte, a *admission) (free 
 	}
 	s.owners.add(so, s.Instance(), msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
 	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if err = s.reply(to, header, body); err != nil {
+	if err = s.replyToAdmission(so, to, header, body, a.rooms); err != nil {
 		s.owners.remove(so)
 	}
 	return true, err

@@ -224,6 +224,7 @@ func (s *Service) attend() {
 		if now.Sub(tidied) >= time.Second {
 			tidied = now
 			s.recent.forget(now)
+			s.unconfirmed.tidy(now)
 			s.countLost()
 		}
 	}

@@ -255,6 +255,7 @@ func (s *Socket) endOwnership() {
 
 // edgeDied ends the sockets of an edge that is no more.
 func (s *Service) edgeDied(edge string) {
+	s.unconfirmed.edgeDied(edge)
 	for _, so := range s.owners.all() {
 		if began, _, _ := subjects.SplitSocketID(so.id); began == edge {
 			s.log.Warn("a socket's edge has died or gone", "edge", edge, "socket", so.id)

@@ -235,10 +235,14 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	case s == nil && isConnect:
 		e.drop(m, dropLateAnswer, nil)
 		e.refuseClaim(m, sub, nil)
+		e.notAdmitted(m, errGone)
 	case s == nil:
 		e.drop(m, dropUnknownSocket, nil)
 	case s.ns.token != sub.Namespace:
 		e.drop(m, dropWrongNamespace, nil)
+		if isConnect {
+			e.notAdmitted(m, errGone)
+		}
 	case isConnect:
 		e.handleAdmission(m, sub, s)
 	default:
@@ -271,6 +275,7 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 	case over && !m.NoResponders():
 		e.drop(m, dropLateAnswer, nil)
 		e.refuseClaim(m, sub, s)
+		e.notAdmitted(m, errAdmitted)
 	case m.NoResponders():
 		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
 	case m.Header.Get(msg.HeaderError) == errorAgain:
@@ -292,16 +297,46 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 		if err != nil {
 			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			e.notAdmitted(m, errAnswer)
 			return
 		}
 		group, owner, ok := claimOf(m.Header)
 		if !ok {
 			e.complaints.about(m.Subject, "a service claimed a socket with headers that are no claim", errClaim)
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			e.notAdmitted(m, errAnswer)
 			return
 		}
 		e.admit(s, a, group, owner)
+		e.confirmAdmission(m, s)
 	}
+}
+
+// confirmAdmission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are
+// active, and the client has its CONNECT.
+func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
+	if m.Reply == "" {
+		return
+	}
+	e.mu.Lock()
+	admitted := s.admitted
+	e.mu.Unlock()
+	if !admitted { // its rooms cannot be
+		e.notAdmitted(m, errAnswer)
+		return
+	}
+	asked := *m
+	e.bus.WhenHeld(func() { e.answer(&asked, nil, e.answerBody(1)) })
+}
+
+// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
+// that was, because a service may repeat itself.
+func (e *Edge) notAdmitted(m *bus.Message, why error) {
+	if m.Reply == "" || m.NoResponders() || m.Header.Has(msg.HeaderError) {
+		return
+	}
+	asked := *m
+	e.bus.WhenHeld(func() { e.answerError(&asked, why.Error()) })
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
