@@ -123,8 +123,8 @@ func (s *Service) claim(so *Socket, to string, body []byte, a *admission) (free 
 		return false, nil
 	}
 	s.owners.add(so, s.Instance(), msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
-	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if err = s.replyToAdmission(so, to, header, body, a.rooms); err != nil {
+	so.own.claim = 1
+	if err = s.replyToAdmission(so, to, s.claimHeader(so, 1), body, a.rooms); err != nil {
 		s.owners.remove(so)
 	}
 	return true, err

@@ -229,6 +229,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
+	case isConnect && e.handleNotOwner(m, sub, s):
 	case isConnect && e.handleTakeover(m, sub):
 	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
 		e.noResponders(sub)
