@@ -212,6 +212,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	a := startInstance(t, s.nc, "chat-a")
 	so := s.own(a, "ann", `[{"rooms":["hall"],"user":"ann","data":{"n":1}}]`)
 	so.send("", `["one"]`)
+	s.counts("events_in_total", "", 1)
 	s.leaving(a, 1, "/door")
 	a.gets(so, "one", `["one"]`)
 	a.owned.gets("sio.door.own.chat-a.disconnecting", "", fmt.Sprintf(`["disconnecting",{"edge":"%s"}]`, s.ID))
