@@ -90,6 +90,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	case s.byToken[so.ns.token] == nil: // a pattern's
 		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
+	d.rooms = a.rooms
 	s.decisions.make(d, so, header, body, time.Now())
 	s.tell(so.ns, m, d)
 }
@@ -103,8 +104,9 @@ func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err erro
 		return false, nil
 	}
 	s.owners.add(so, s.Instance(), so.own.state())
-	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if err = s.reply(to, header, d.body); err != nil {
+	so.own.claim = 1
+	header := s.claimHeader(so, 1)
+	if err = s.replyToAdmission(so.ns.token, to, header, d); err != nil {
 		s.owners.remove(so)
 		s.report(so.ns, "connect", so.id, err)
 		return true, err

@@ -59,6 +59,9 @@ func (s *Service) hear(m *nats.Msg) {
 		if s.edges.hear(sub.Edge, sub.Word, time.Now()) {
 			s.edgeDied(sub.Edge)
 		}
+		if (sub.Word == subjects.WordHello || sub.Word == subjects.WordBeat) && s.edges.isBack(sub.Edge) {
+			s.ownNothingOf(sub.Edge)
+		}
 	case sub.Kind == subjects.KindInstance && sub.Word == subjects.WordPing:
 		s.pong(m, sub.Instance)
 	case sub.Kind == subjects.KindInstance && sub.Instance != s.Instance():
@@ -76,6 +79,14 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 		return
 	}
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
+}
+
+// ownNothingOf tells an edge that this instance took it for dead and ended its sockets, so that the edge has them claimed anew.
+func (s *Service) ownNothingOf(edge string) {
+	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
+	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
+		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {notOwner}}, Data: []byte("[]"),
+	})
 }
 
 // say publishes an announcement of this instance.
@@ -224,6 +235,7 @@ func (s *Service) attend() {
 		if now.Sub(tidied) >= time.Second {
 			tidied = now
 			s.decisions.forget(now)
+			s.unconfirmed.tidy(now)
 			s.countLost()
 		}
 	}

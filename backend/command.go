@@ -17,6 +17,9 @@ func (t Target) command(ctx context.Context, verb string, body any) (total msg.A
 	if m.Data, err = json.Marshal(body); err != nil {
 		return total, because(BadArguments, err, "%s", verb)
 	}
+	if rooms, ok := body.([]string); ok && verb == subjects.VerbJoin {
+		return t.join(ctx, m, rooms)
+	}
 	err = t.ask(ctx, m, func(a *msg.Answer) error {
 		total.Sockets += a.Sockets
 		total.Rev = a.Rev

@@ -33,6 +33,7 @@ type decision struct {
 	made   bool        // guarded by decisions.mu
 	header nats.Header // of the answer; nil for none; static once told
 	body   []byte      // of the answer; static once made
+	rooms  []string    // into which the answer puts the socket; set before it is made, static then
 	socket *Socket     // that was admitted, until told, or as long as this instance owns it; nil for one that was refused
 
 	told  bool      // guarded by decisions.mu: the answer was published, and the connection handlers run or have run
@@ -231,7 +232,7 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 
 // respond publishes the answer of a decision.
 func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := s.reply(m.Reply, maps.Clone(d.header), d.body)
+	err := s.replyToAdmission(ns.token, m.Reply, maps.Clone(d.header), d)
 	if err != nil {
 		s.report(ns, "connect", d.id, err)
 	}

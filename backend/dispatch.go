@@ -132,9 +132,14 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 	so := s.owners.find(from.socket)
 	if so == nil || so.own.instance != sub.Owner || sub.Owner != s.Instance() {
 		s.bad(m, "this instance does not own the socket")
+		s.sayNotOwner(sub.Namespace, sub.Owner, from.socket)
 		return nil, false
 	}
-	return so, !s.fenced()
+	if s.fenced() {
+		s.sayNotOwner(sub.Namespace, sub.Owner, from.socket)
+		return nil, false
+	}
+	return so, true
 }
 
 // deliver gives an event to the catch-all handlers, the middleware and the handlers, in the order of the reference.
@@ -168,6 +173,7 @@ func (s *Service) callAll(handlers []*handler, so *Socket, p *Packet) {
 	for _, h := range handlers {
 		// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
 		if so.own != nil && s.fenced() {
+			s.sayNotOwner(so.ns.token, so.own.instance, so.id)
 			return
 		}
 		var bad *ArgumentError
@@ -202,6 +208,7 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 	var notice struct {
 		Reason string   `json:"reason"`
 		Rooms  []string `json:"rooms"`
+		Claim  uint64   `json:"claim"` // with notYours and ownerChanged: it ends this claim and older ones; 0: any
 	}
 	if json.Unmarshal(m.Data, &body) != nil || len(body) != 2 || json.Unmarshal(body[1], &notice) != nil {
 		s.bad(m, "its body is no disconnect notice")
@@ -211,6 +218,7 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		so := s.owners.find(from.socket)
 		switch {
 		case so == nil:
+		case notice.Claim != 0 && notice.Claim < so.own.claim: // about an older claim
 		case notice.Reason == notYours || notice.Reason == ownerChanged:
 			s.release(so, notice.Reason)
 		default:

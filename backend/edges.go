@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type edges struct {
 	table   *liveness.Table      // guarded by mu
 	heard   map[string]time.Time // guarded by mu: when each was heard last
 	parted  map[string]time.Time // guarded by mu: who said goodbye, and when
+	mourned map[string]time.Time // guarded by mu: who died while this instance owned sockets of it, and when
 	changed chan struct{}        // guarded by mu; closed, and made anew, when somebody goes
 }
 
@@ -22,6 +24,7 @@ func (e *edges) init() {
 	e.table = liveness.New(msg.DeadAfter)
 	e.heard = make(map[string]time.Time)
 	e.parted = make(map[string]time.Time)
+	e.mourned = make(map[string]time.Time)
 	e.changed = make(chan struct{})
 }
 
@@ -61,6 +64,26 @@ func (e *edges) remove(edge string) bool {
 func (e *edges) tell() {
 	close(e.changed)
 	e.changed = make(chan struct{})
+}
+
+// mournedFor is how long the death of an edge is remembered. An edge that is started anew has another id.
+const mournedFor = 10 * time.Minute
+
+// mourn notes that the sockets of an edge were ended because it seemed to be dead.
+func (e *edges) mourn(edge string, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.mourned, func(_ string, at time.Time) bool { return now.Sub(at) > mournedFor })
+	e.mourned[edge] = now
+}
+
+// isBack reports, once, whether an edge that lives was mourned.
+func (e *edges) isBack(edge string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, mourned := e.mourned[edge]
+	delete(e.mourned, edge)
+	return mourned
 }
 
 // expire returns the edges that have been silent for too long, and those that said goodbye a moment ago: by now their

@@ -64,6 +64,7 @@ func (l *leave) missing(wanted []marker) (missing []marker, came <-chan struct{}
 func (s *Service) Close(ctx context.Context) error {
 	if s.state.CompareAndSwap(fresh, closed) {
 		s.cancel()
+		s.unconfirmed.close()
 		return nil
 	}
 	s.claiming.Lock()
@@ -84,6 +85,7 @@ func (s *Service) cutOff() {
 	busy := s.lanes.stop()
 	s.cancel()
 	close(s.fence.stop)
+	s.unconfirmed.close()
 	s.working.Wait()
 	s.mu.Lock()
 	for _, list := range [][]*nats.Subscription{s.subs, s.clientSubs, s.ownSubs} {

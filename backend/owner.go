@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	handingOver  = "leaving"
 )
 
+// notOwner is what an instance says of an event of a socket that it does not own, and to an edge that it took for dead.
+const notOwner = "not owner"
+
 // Takeover tells where an owned socket comes from that was admitted by another instance.
 type Takeover struct {
 	From string // the instance that owned it before
@@ -33,6 +37,7 @@ type ownership struct {
 	cancel   context.CancelFunc
 	instance string    // the name under which the socket was claimed; set when it becomes one of owners
 	takeover *Takeover // nil if this instance admitted the socket
+	claim    uint64    // owned by the socket's lane: the edge's number of the claim; 0 from an edge that does not count them
 
 	mu       sync.Mutex
 	known    msg.State // guarded by mu: what the edge told
@@ -186,8 +191,13 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		s.bad(m, "it is no request to take a socket over")
 		return
 	}
-	s.claiming.RLock()
 	so := s.owners.find(from.socket)
+	if so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance && so.own.claim != 0 && c.Takeover.Claim > so.own.claim {
+		// The edge has ended the claim, and its word about that is late or lost.
+		s.release(so, ownerChanged)
+	}
+	s.claiming.RLock()
+	so = s.owners.find(from.socket)
 	// While this instance still has the socket, the edge's word that it has not is on its way.
 	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
 	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
@@ -196,6 +206,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		return
 	}
 	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
+		s.edges.isBack(edge)                              // it asks by itself
 		s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
 	}
 	news := so == nil
@@ -204,8 +215,8 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		so.own.takeover = &Takeover{From: c.Takeover.From}
 		s.owners.add(so, s.Instance(), *c.Takeover)
 	}
-	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	err = s.reply(m.Reply, header, []byte("[]"))
+	so.own.claim = max(so.own.claim, c.Takeover.Claim)
+	err = s.reply(m.Reply, s.claimHeader(so, c.Takeover.Claim), []byte("[]"))
 	s.claiming.RUnlock()
 	switch {
 	case err != nil && news:
@@ -214,6 +225,27 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		s.report(ns, "connect", so.id, err)
 	case news:
 		s.connected(so)
+	}
+}
+
+// claimHeader is the header of an answer that claims a socket.
+func (s *Service) claimHeader(so *Socket, claim uint64) nats.Header {
+	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
+	if claim != 0 {
+		header[msg.HeaderClaim] = []string{strconv.FormatUint(claim, 10)}
+	}
+	return header
+}
+
+// sayNotOwner tells the edge of a socket that an event went to an instance that does not own the socket. The event is lost; the
+// edge counts it, and finds an owner.
+func (s *Service) sayNotOwner(namespace, owner, socket string) {
+	m := &nats.Msg{
+		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
+		Header:  nats.Header{msg.HeaderError: {notOwner}, msg.HeaderGroup: {s.group}, msg.HeaderOwner: {owner}},
+	}
+	if err := s.publish(m); err != nil {
+		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
 	}
 }
 
@@ -256,11 +288,17 @@ func (s *Socket) endOwnership() {
 
 // edgeDied ends the sockets of an edge that is no more.
 func (s *Service) edgeDied(edge string) {
-	for _, so := range s.owners.all() {
-		if began, _, _ := subjects.SplitSocketID(so.id); began == edge {
-			s.log.Warn("a socket's edge has died or gone", "edge", edge, "socket", so.id)
-			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.end(so, "transport close", so.own.state().Rooms) })
-		}
+	s.unconfirmed.edgeDied(edge)
+	sockets := slices.DeleteFunc(s.owners.all(), func(so *Socket) bool {
+		began, _, _ := subjects.SplitSocketID(so.id)
+		return began != edge
+	})
+	if len(sockets) > 0 {
+		s.edges.mourn(edge, time.Now())
+	}
+	for _, so := range sockets {
+		s.log.Warn("a socket's edge has died or gone", "edge", edge, "socket", so.id)
+		s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.end(so, "transport close", so.own.state().Rooms) })
 	}
 }
 

@@ -44,6 +44,8 @@ type Service struct {
 	pauseInbox string     // where edges answer to pauses; set by Start, then constant
 	complained complained // owned by the goroutine of lanes.speak
 
+	unconfirmed unconfirmed
+
 	questions atomic.Int64 // how many are under way
 	ended     sync.Once    // for abandon
 	claiming  sync.RWMutex // held for reading while a socket is claimed; before mu
@@ -97,6 +99,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()
+	s.unconfirmed.init(nc, s.log.Warn)
 	s.fence.stop = make(chan struct{})
 	return s, nil
 }

@@ -154,7 +154,8 @@ func (s *Socket) others() Target {
 	return t
 }
 
-// Join puts the socket into rooms. When it returns, what this service sends to them reaches the socket.
+// Join puts the socket into rooms. What this instance sends to them after it has begun reaches the socket, and what others send when
+// it has returned.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if err := checkRooms(rooms); err != nil {
 		return err

@@ -121,6 +121,7 @@ func (t Target) message(verb string) (*nats.Msg, error) {
 	}
 	except := t.except
 	oneRoom := len(t.names) == 1 && !subjects.IsSocketID(t.names[0])
+	onRoom := oneRoom && (verb != subjects.VerbEmit || t.toRoom(t.names[0])) // other verbs reach every edge anyway
 	switch {
 	case t.sender == "":
 	case verb == subjects.VerbEmit && except == nil && (oneRoom || t.names == nil):
@@ -130,7 +131,7 @@ func (t Target) message(verb string) (*nats.Msg, error) {
 	default:
 		except = append(slices.Clip(except), t.sender)
 	}
-	if oneRoom {
+	if onRoom {
 		m.Subject = string(p.AppendToRoom(nil, ns, verb, t.names[0]))
 	} else {
 		m.Subject = string(p.AppendAll(nil, ns, verb))

@@ -85,6 +85,7 @@ func TestErrorTexts(t *testing.T) {
 		{"pause.socket." + id, `["a","b"]`},
 		{"resume.socket." + id, `["a b"]`},
 		{"pause.socket." + id, `["a65"]`}, // behind 64 others
+		{"ack." + id + ".connect", `[]`},
 	} {
 		subject := "sio.chat." + c.subject
 		if strings.HasSuffix(c.subject, "AAA1") { // only its own edge answers
@@ -111,8 +112,9 @@ func TestErrorTexts(t *testing.T) {
 		}
 		told[got] = true
 	}
-	// These take hundreds of thousands of messages; edge/ask_test.go has them.
-	for _, text := range []string{"too many asks under way", "too many questions under way"} {
+	// The first two take hundreds of thousands of messages; edge/ask_test.go has them. The third takes a service that admits;
+	// test/23_admission_answers_test.go has it.
+	for _, text := range []string{"too many asks under way", "too many questions under way", "invalid answer"} {
 		if !strings.Contains(section, "| `"+text+"` |") {
 			t.Errorf("the contract does not list %q", text)
 		}

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"context"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,12 @@ type bench struct {
 
 func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 	tb.Helper()
-	server := natsdtest.Start(tb)
+	return newBenchAt(tb, natsdtest.Start(tb), sockets, rules, false)
+}
+
+// newBenchAt makes a bench at a NATS server. With listen, the edge takes by itself what comes from there.
+func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Namespace, listen bool) *bench {
+	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log)
 	if err != nil {
@@ -40,6 +47,11 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 		ID: NewID(), Prefix: prefix, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
 		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,
 	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var listening sync.WaitGroup
+	if listen {
+		listening.Go(func() { x.edge.Listen(ctx, nil) })
+	}
 	accepted := make(chan *connection, sockets)
 	es := engine.NewServer(engine.Settings{
 		Config: engine.DefaultConfig(), EdgeID: x.edge.id, Log: log,
@@ -64,6 +76,8 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 		es.Abort()
 		front.Close()
 		b.Close(tb.Context())
+		cancel()
+		listening.Wait()
 	})
 	return x
 }

@@ -233,16 +233,21 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
+	case isConnect && e.handleNotOwner(m, sub, s):
 	case isConnect && e.handleTakeover(m, sub):
 	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
 		e.noResponders(sub)
 	case s == nil && isConnect:
 		e.drop(m, dropLateAnswer, nil)
 		e.refuseClaim(m, sub, nil)
+		e.notAdmitted(m, errGone)
 	case s == nil:
 		e.drop(m, dropUnknownSocket, nil)
 	case s.ns.token != sub.Namespace:
 		e.drop(m, dropWrongNamespace, nil)
+		if isConnect {
+			e.notAdmitted(m, errGone)
+		}
 	case isConnect:
 		e.handleAdmission(m, sub, s)
 	default:
@@ -278,6 +283,7 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 	case r == nil:
 		e.dropLate(m, repeated)
 		e.refuseClaim(m, sub, s)
+		e.notAdmitted(m, errAdmitted)
 	case m.NoResponders():
 		e.unanswered(s, r, repeatNoService)
 	case decider != "":
@@ -303,15 +309,18 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 		if err != nil {
 			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			e.notAdmitted(m, errAnswer)
 			return
 		}
 		group, owner, ok := claimOf(m.Header)
 		if !ok {
 			e.complaints.about(m.Subject, "a service claimed a socket with headers that are no claim", errClaim)
 			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+			e.notAdmitted(m, errAnswer)
 			return
 		}
 		e.admit(s, a, group, owner)
+		e.confirmAdmission(m, s)
 	}
 }
 
@@ -327,6 +336,33 @@ func (e *Edge) dropLate(m *bus.Message, repeated bool) {
 	}
 	e.stats.dropped[dropLateAnswer].Inc()
 	e.stats.discardedBytes.Add(len(m.Data))
+}
+
+// confirmAdmission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are
+// active, and the client has its CONNECT.
+func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
+	if m.Reply == "" {
+		return
+	}
+	e.mu.Lock()
+	admitted := s.admitted
+	e.mu.Unlock()
+	if !admitted { // its rooms cannot be
+		e.notAdmitted(m, errAnswer)
+		return
+	}
+	asked := *m
+	e.bus.WhenHeld(func() { e.answer(&asked, nil, e.answerBody(1)) })
+}
+
+// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
+// that was, because a service may repeat itself.
+func (e *Edge) notAdmitted(m *bus.Message, why error) {
+	if m.Reply == "" || m.NoResponders() || m.Header.Has(msg.HeaderError) {
+		return
+	}
+	asked := *m
+	e.bus.WhenHeld(func() { e.answerError(&asked, why.Error()) })
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -246,7 +246,7 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Gauge(&s.sockets, "sockets", "Socket.IO sockets that are connected to a namespace.")
 	set.Gauge(&s.rooms, "rooms", "Rooms with a member on this edge.")
 	set.Counter(&s.eventsIn, "events_in_total", "Events from clients that were published.")
-	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published; their clients get no ack.")
+	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published, or came to an instance that does not own their socket; their clients get no ack.")
 	set.Counter(&s.acksIn, "acks_in_total", "Acks from clients.")
 	set.Counter(&s.eventsOut, "events_out_total", "Events from NATS that had receivers here.")
 	set.Counter(&s.deliveries, "deliveries_total", "Events handed to sessions: one for each receiver.")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +60,9 @@ type owners struct {
 	shaky     time.Time            // guarded by mu: until then requests are asked again, see shakyFor
 	asked     time.Time            // guarded by mu: when that was done last
 	anew      time.Time            // guarded by mu: when owners were asked last to claim their sockets anew
+	estranged bool                 // guarded by mu: they are about to be asked, because this edge was away
+
+	clock liveness.Clock // ticks while services can hear this edge
 }
 
 func newOwners() *owners {
@@ -67,10 +71,14 @@ func newOwners() *owners {
 	}
 }
 
-// claim makes an instance the owner of a route. It says no if that instance is about to leave. It takes no lock of a route.
-func (o *owners) claim(r *route, group, name string) bool {
+// claim makes an instance the owner of a route. It returns false if that instance is about to leave, or if the claim is not the one
+// that the search, nil for none, asks for by now. It takes no lock of a route.
+func (o *owners) claim(r *route, group, name string, s *search, number uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if s != nil && s.claim != number {
+		return false
+	}
 	i := &instance{group: group, name: name}
 	if known := o.instances[i.key()]; known != nil {
 		i = known
@@ -82,6 +90,7 @@ func (o *owners) claim(r *route, group, name string) bool {
 	if i.state == leaving {
 		return false
 	}
+	r.claims = max(r.claims, 1)
 	r.instance = i
 	i.routes[r] = struct{}{}
 	i.namespaces[r.socket.ns] = r.socket.ns.token
@@ -167,6 +176,9 @@ func (e *Edge) trust(i *instance) {
 	if i.state == doubtful {
 		i.state = serving
 		e.later(func() {
+			if e.owners.clock.Away(time.Now()) >= estrangedAfter {
+				return // it is asked whether it has the sockets still
+			}
 			for _, r := range e.owners.routesOf(i) {
 				e.release(r, i.name)
 			}
@@ -204,6 +216,8 @@ func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
 	for _, i := range o.instances {
 		switch {
 		case i.name != sub.Instance || i.state == leaving:
+		case m.Header.Get(msg.HeaderError) == errorNotOwner: // it took this edge for dead
+			e.askAnew(i)
 		case !m.NoResponders():
 			e.trust(i)
 		case i.state == serving:
@@ -247,7 +261,7 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	for _, r := range routes {
 		r.hold()
 		if dead {
-			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged)
+			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged, e.owners.claimed(r))
 		}
 	}
 	e.giveUpFormer(i, dead)
@@ -273,9 +287,14 @@ const (
 	reasonOwnerChanged = "owner changed"
 )
 
-// disown tells an instance, or a group, that it does not own a socket. It never waits.
-func (e *Edge) disown(ns, owner, socketID, reason string) {
-	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]}]`...)
+// disown tells an instance, or a group, that it does not own a socket. The word ends the claim with that number and those
+// before: it may be late, and must not end a newer one. 0 stands for any. It never waits.
+func (e *Edge) disown(ns, owner, socketID, reason string, claim uint64) {
+	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]`...)
+	if claim != 0 {
+		body = strconv.AppendUint(append(body, `,"claim":`...), claim, 10)
+	}
+	body = append(body, "}]"...)
 	subject := e.prefix.AppendOwn(nil, ns, owner, nameDisconnect)
 	reply := e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, socketID)
 	e.bus.Later(string(subject), string(reply), nil, body, false)
@@ -288,8 +307,8 @@ func (e *Edge) Attend(ctx context.Context) {
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
 	online, seen := false, time.Now()
-	spoke := seen // when services could hear this edge last
 	began := e.bus.BeganAt()
+	e.owners.clock.Tick(seen)
 	for {
 		select {
 		case <-ctx.Done():
@@ -304,7 +323,7 @@ func (e *Edge) Attend(ctx context.Context) {
 		}
 		now, was := time.Now(), online
 		online = e.bus.Connected()
-		deaf := !online || !was || now.Sub(seen) > msg.BeatEvery // it was this edge that could not hear
+		deaf := !online || !was || now.Round(0).Sub(seen.Round(0)) > msg.BeatEvery // it could not hear, also while the machine was suspended
 		before := began
 		began = e.bus.BeganAt()
 		e.attendRequests(now, deaf)
@@ -312,11 +331,12 @@ func (e *Edge) Attend(ctx context.Context) {
 			e.requests.hurry(repeatReconnected, now, func(r *connectRequest) bool { return !r.asked.After(began) })
 		}
 		e.owners.mu.Lock()
-		if online && now.Sub(spoke) >= estrangedAfter {
-			e.claimAnew(now)
-		}
-		if online {
-			spoke = now
+		switch {
+		case !online:
+		case e.owners.clock.Away(now) >= estrangedAfter:
+			e.fear(now)
+		default:
+			e.owners.clock.Tick(now)
 		}
 		if deaf {
 			e.owners.live.Forgive(now)
@@ -328,25 +348,88 @@ func (e *Edge) Attend(ctx context.Context) {
 	}
 }
 
+// fearFor holds the events of a socket after this edge was away, and reports whether they are held: somebody owns the socket.
+// The route's lock must be held.
+func (e *Edge) fearFor(r *route) bool {
+	e.owners.mu.Lock()
+	defer e.owners.mu.Unlock()
+	if r.instance == nil {
+		return false
+	}
+	e.fear(time.Now())
+	return true
+}
+
+// fear has all sockets claimed anew after this edge was away, for services may have taken it for dead. Until all events of
+// owned sockets are held, the clock does not tick, so that none is published meanwhile. Needs owners.mu.
+func (e *Edge) fear(now time.Time) {
+	if e.owners.estranged {
+		return
+	}
+	e.owners.estranged = true
+	e.claimAnew(now)
+	e.later(func() {
+		e.owners.mu.Lock()
+		defer e.owners.mu.Unlock()
+		e.owners.clock.Tick(time.Now())
+		e.owners.estranged = false
+	})
+}
+
 // claimAnew asks the owners of all sockets to say once more that they are: they may have ended them, and what comes for
 // those would get lost. Needs owners.mu.
 func (e *Edge) claimAnew(now time.Time) {
 	e.owners.anew = now
 	for _, i := range e.owners.instances {
-		if i.state == leaving {
-			continue // they go to others anyway
+		if i.state != leaving { // else they go to others anyway
+			e.askAnew(i)
 		}
-		e.later(func() {
-			routes := e.owners.routesOf(i)
-			for _, r := range routes {
-				r.hold()
-			}
-			if len(routes) > 0 {
-				e.log.Info("after a time without NATS sockets are claimed anew", "group", i.group, "instance", i.name, "sockets", len(routes))
-			}
-			e.seek(routes, i.name, true)
-		})
 	}
+}
+
+// askAnew asks an instance to say once more that it owns its sockets. It never waits.
+func (e *Edge) askAnew(i *instance) {
+	e.later(func() {
+		routes := e.owners.routesOf(i)
+		for _, r := range routes {
+			r.hold()
+		}
+		if len(routes) > 0 {
+			e.log.Info("sockets are claimed anew: their owner may have taken this edge for dead", "group", i.group, "instance", i.name,
+				"sockets", len(routes))
+		}
+		e.seek(routes, i.name, true)
+	})
+}
+
+// handleNotOwner takes an instance's word that it got an event of a socket that it does not own, and reports whether it was one.
+// The event is lost and counted: if instances could send it back, whoever may answer a connect could speak for clients. The
+// instance is asked whether it wants the socket, and then its group, so that a late word ends no newer claim.
+func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
+	if m.Header.Get(msg.HeaderError) != errorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
+		return false
+	}
+	if s != nil && (s.ns.token != sub.Namespace || s.route == nil) {
+		return true
+	}
+	e.stats.eventsFailed.Inc()
+	if s == nil { // it has ended meanwhile
+		return true
+	}
+	r, o := s.route, e.owners
+	group, owner, _ := claimOf(m.Header)
+	claim := claimNumber(m.Header)
+	e.later(func() {
+		o.mu.Lock()
+		i := r.instance
+		means := i != nil && i.state != leaving && i.group == group && i.name == owner && (claim == 0 || claim == r.claims)
+		o.mu.Unlock()
+		if means {
+			r.hold()
+			e.seek([]*route{r}, owner, true)
+		}
+	})
+	return true
 }
 
 // attend finds what is due. Needs owners.mu.
@@ -376,6 +459,22 @@ func (e *Edge) attend(now time.Time) {
 		e.requests.hurry(repeatGone, now, func(r *connectRequest) bool { return r.isSilent() && now.Sub(r.asked) >= seekEvery })
 	}
 	e.seekAgain(now)
+}
+
+// claimed is the number of the latest claim of a route.
+func (o *owners) claimed(r *route) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return r.claims
+}
+
+// claimNumber is the number of the claim that an answer makes; 0 for an answer that does not say.
+func claimNumber(h bus.Header) uint64 {
+	n, err := strconv.ParseUint(h.Get(msg.HeaderClaim), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // claimOf is who claims a socket by the headers of an answer, "" for nobody; ok is false for headers that are no claim.

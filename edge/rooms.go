@@ -70,6 +70,12 @@ var (
 	errGone                = errors.New("unknown socket")
 )
 
+// Errors of admissions, as services read them that want an answer.
+var (
+	errAdmitted = errors.New("the socket is admitted already")
+	errAnswer   = errors.New("invalid answer")
+)
+
 // roomToken is a room's name as in subjects.
 func roomToken(name string) (string, error) {
 	if subjects.IsSocketID(name) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -29,6 +30,7 @@ type route struct {
 	socket *socket // static
 
 	instance *instance // guarded by owners.mu: who owns it; nil for none
+	claims   uint64    // guarded by owners.mu: number of the latest claim that was asked for; the owner's, if there is one
 
 	mu      sync.Mutex
 	to      string      // guarded by mu: the token behind own
@@ -50,6 +52,13 @@ type heldEvent struct {
 func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.holding && e.owners.clock.Away(time.Now()) >= estrangedAfter {
+		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
+		if !e.bus.Connected() {
+			return bus.ErrOffline
+		}
+		r.holding = e.fearFor(r)
+	}
 	if !r.holding {
 		return e.publishOwned(r, asString(event), reply, header, body)
 	}

@@ -23,6 +23,9 @@ const (
 // errorAgain is what an instance that is about to leave says instead of a decision.
 const errorAgain = "again"
 
+// errorNotOwner is what an instance says of an event of a socket that it does not own, and to an edge that it took for dead.
+const errorNotOwner = "not owner"
+
 // Reserved event names, which no client can emit: what the edge itself says on own subjects.
 const (
 	nameConnect       = "connect"
@@ -36,17 +39,19 @@ type search struct {
 	group, from string    // static: who is asked, and who owned it
 	since       time.Time // static
 	asked       time.Time // guarded by owners.mu
+	claim       uint64    // guarded by owners.mu: the number of the claim that is asked for; another one for whom else is asked
 	anew        bool      // guarded by owners.mu: the former owner is asked, which may be the owner still
 }
 
 // own makes an instance the owner of a newcomer; if it is about to leave, another one is asked. It never waits.
 func (e *Edge) own(r *route, group, owner string) {
-	if e.owners.claim(r, group, owner) {
+	if e.owners.claim(r, group, owner, nil, 0) {
 		return
 	}
 	now := time.Now()
-	s := &search{route: r, group: group, from: owner, since: now, asked: now}
 	e.owners.mu.Lock()
+	r.claims = max(r.claims, 1) + 1
+	s := &search{route: r, group: group, from: owner, since: now, asked: now, claim: r.claims}
 	e.owners.searches[r.socket.id] = s
 	e.owners.mu.Unlock()
 	r.holding = true // nobody else knows the route yet
@@ -63,7 +68,8 @@ func (e *Edge) seek(routes []*route, from string, anew bool) {
 			e.owners.mu.Unlock()
 			continue
 		}
-		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now, anew: anew}
+		r.claims++
+		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now, claim: r.claims, anew: anew}
 		delete(r.instance.routes, r)
 		r.instance = nil
 		e.owners.searches[r.socket.id] = s
@@ -78,17 +84,25 @@ func (e *Edge) giveUpFormer(i *instance, dead bool) {
 	var waiting []*search
 	for _, s := range e.owners.searches {
 		if s.anew && s.group == i.group && s.from == i.name {
-			s.anew, s.asked = false, time.Now()
+			s.asked = time.Now()
+			e.giveUpOwner(s, dead)
 			waiting = append(waiting, s)
 		}
 	}
 	e.owners.mu.Unlock()
 	for _, s := range waiting {
-		if dead {
-			e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, reasonOwnerChanged)
-		}
 		e.askTakeover(s)
 	}
+}
+
+// giveUpOwner has the group asked in place of the former owner, which is told that its claim would be too late. Needs owners.mu.
+func (e *Edge) giveUpOwner(s *search, tell bool) {
+	if tell {
+		e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, reasonOwnerChanged, s.claim)
+	}
+	s.anew = false
+	s.route.claims++
+	s.claim = s.route.claims
 }
 
 // seekAgain asks once more for those whom nobody has taken over. Needs owners.mu.
@@ -101,8 +115,7 @@ func (e *Edge) seekAgain(now time.Time) {
 		case now.Sub(s.asked) >= seekEvery:
 			s.asked = now
 			if s.anew && now.Sub(s.since) >= askFormer {
-				s.anew = false
-				e.disown(s.route.socket.ns.token, s.from, id, reasonOwnerChanged)
+				e.giveUpOwner(s, true)
 			}
 			e.later(func() { e.askTakeover(s) })
 		}
@@ -118,13 +131,14 @@ func (e *Edge) askTakeover(s *search) {
 	s.route.told = state.Rev // if it changes until somebody answers, release tells
 	s.route.mu.Unlock()
 	handshake := socket.conn.handshake(nil, socket)
-	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
 	to := s.group
 	e.owners.mu.Lock()
 	if s.anew {
 		to = s.from
 	}
+	state.Claim = s.claim
 	e.owners.mu.Unlock()
+	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
 	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, nameConnect)
 	if err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), body); err != nil {
 		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
@@ -135,6 +149,10 @@ func (e *Edge) askTakeover(s *search) {
 func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 	e.owners.mu.Lock()
 	s := e.owners.searches[sub.Socket]
+	var wanted uint64
+	if s != nil {
+		wanted = s.claim
+	}
 	e.owners.mu.Unlock()
 	if s == nil || s.route.socket.ns.token != sub.Namespace {
 		return false
@@ -150,12 +168,20 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 		}
 		return true
 	}
+	if claim := claimNumber(m.Header); claim != 0 && claim != wanted {
+		// It was asked before somebody else was, and has been told, or is told now, that this claim has ended.
+		if ok && owner != "" {
+			e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours, claim)
+		}
+		e.notAdmitted(m, errAdmitted)
+		return true
+	}
 	a, err := msg.ParseAdmission(m.Data)
 	if err != nil || !ok || group == "" {
 		e.complaints.about(m.Subject, "an instance answered a takeover with something else than an admission with its group", err)
 		return true
 	}
-	e.takeOver(s, a, group, owner)
+	e.takeOver(s, a, group, owner, wanted)
 	return true
 }
 
@@ -167,11 +193,11 @@ func (o *owners) drop(s *search) {
 }
 
 // takeOver gives a socket to its new owner. It never waits.
-func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string) {
+func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string, claim uint64) {
 	r, to := s.route, group
 	if owner != "" {
-		if to = owner; !e.owners.claim(r, group, owner) {
-			return // that one leaves, too; the group is asked again
+		if to = owner; !e.owners.claim(r, group, owner, s, claim) {
+			return // that one leaves, too, and the group is asked again; or another one is asked since just now
 		}
 	}
 	e.owners.drop(s)
@@ -202,9 +228,9 @@ func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
 	switch {
 	case !ok:
 	case owner != "" && (s == nil || e.owners.owner(s.route) != owner):
-		e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours)
+		e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours, claimNumber(m.Header))
 	case owner == "" && group != "" && s == nil && !m.Header.Has(msg.HeaderError):
-		e.disown(sub.Namespace, group, sub.Socket, engine.TransportClose.String())
+		e.disown(sub.Namespace, group, sub.Socket, engine.TransportClose.String(), 0)
 	}
 }
 

@@ -94,6 +94,7 @@ type connectRequest struct {
 	Auth     map[string]string
 	Takeover *struct {
 		From  string
+		Claim int
 		Rev   int
 		Rooms []string
 		User  string
@@ -211,6 +212,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	a := startInstance(t, s.nc, "chat-a")
 	so := s.own(a, "ann", `[{"rooms":["hall"],"user":"ann","data":{"n":1}}]`)
 	so.send("", `["one"]`)
+	s.counts("events_in_total", "", 1)
 	s.leaving(a, 1, "/door")
 	a.gets(so, "one", `["one"]`)
 	a.owned.gets("sio.door.own.chat-a.disconnecting", "", fmt.Sprintf(`["disconnecting",{"edge":"%s"}]`, s.ID))
@@ -295,7 +297,7 @@ func TestAnOwnerFallsSilent(t *testing.T) {
 	so.send("", `["lost"]`)
 	a.gets(so, "lost", `["lost"]`)
 	b.claim(b.takes, `[]`)
-	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"claim":1}]`)
 	so.send("", `["found"]`)
 	b.gets(so, "found", `["found"]`)
 	s.counts("instances_died_total", "", 1)
@@ -540,4 +542,111 @@ func TestSignedAnnouncements(t *testing.T) {
 	if len(s.Others.Edges()) != 2 || len(stranger.Others.Edges()) != 1 {
 		t.Errorf("it knows %v, the stranger %v", s.Others.Edges(), stranger.Others.Edges())
 	}
+}
+
+// notOwner says that an event of a socket came to an instance that does not own it; claim is the number of a claim, or "".
+func (i *instance) notOwner(so *socket, claim string) {
+	i.t.Helper()
+	headers := []string{"Sio-Error: not owner", "Sio-Group: chat", "Sio-Owner: " + i.name}
+	if claim != "" {
+		headers = append(headers, "Sio-Claim: "+claim)
+	}
+	if err := i.nc.PublishMsg(message("sio.door.ack."+so.id+".connect", "", "", headers...)); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// An instance that gets an event of a socket that it has let go of says so. The event is counted as failed, the next ones wait
+// until somebody owns the socket: the same instance, if it wants, or another one.
+func TestAnInstanceIsNotTheOwner(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	so.send("", `["lost"]`)
+	a.gets(so, "lost", `["lost"]`)
+	a.notOwner(so, "")
+	m := a.owned.next()
+	if m.Subject != "sio.door.own.chat-a.connect" || !strings.Contains(string(m.Data), `"takeover":{"from":"chat-a","claim":2,"rev":0,`) {
+		t.Fatalf("%s %s", m.Subject, m.Data)
+	}
+	so.send("", `["held"]`)
+	s.counts("events_held_total", "", 1)
+	s.counts("events_failed_total", "", 1)
+	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+	a.gets(so, "held", `["held"]`)
+
+	b := startInstance(t, s.nc, "chat-b")
+	a.notOwner(so, "2")
+	m = a.owned.next()
+	a.answer(m, "", "Sio-Error: again") // it leaves, or may not own anything
+	_ = a.takes.sub.Unsubscribe()
+	so.send("", `["next"]`)
+	if request := b.claim(b.takes, `[]`); request.Takeover == nil || request.Takeover.Claim != 4 {
+		t.Errorf("the request is %+v", request.Takeover)
+	}
+	b.gets(so, "next", `["next"]`)
+}
+
+// What is said of a claim that has ended already changes nothing.
+func TestALateWordEndsNoNewerClaim(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	a.notOwner(so, "1")
+	old := a.owned.next()
+	a.answer(old, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+	for i := range 3 {
+		a.notOwner(so, "1") // of before
+		a.answer(old, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+		s.counts("events_failed_total", "", i+2)
+		so.send("", `["n"]`)
+		a.gets(so, "n", `["n"]`)
+	}
+	s.counts("takeovers_total", "", 1)
+}
+
+// An owner that is asked whether it has a socket still, and answers when others have been asked, is not the owner: it is told so,
+// by the number of the claim.
+func TestALateAnswerIsNoClaim(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	a.notOwner(so, "")
+	late := a.owned.next()
+	for m := a.owned.next(); m.Subject != "sio.door.own.chat-a.disconnect"; m = a.owned.next() { // it is asked some times more
+		if strings.Contains(string(m.Data), `"claim":3`) {
+			t.Fatalf("%s %s", m.Subject, m.Data)
+		}
+	}
+	request := a.takes.next()
+	a.answer(late, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+	a.gets(so, "disconnect", `["disconnect",{"reason":"not yours","rooms":[],"claim":2}]`)
+	a.answer(request, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 3")
+	so.send("", `["n"]`)
+	a.gets(so, "n", `["n"]`)
+}
+
+// An instance that took an edge for dead, and hears it again, says so: the edge has its sockets claimed anew.
+func TestAnInstanceOwnsNothingOfAnEdge(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	if err := s.nc.PublishMsg(message("sio.$edge."+s.ID+".pong.chat-a", "", "[]", "Sio-Error: not owner")); err != nil {
+		t.Fatal(err)
+	}
+	if request := a.claim(a.owned, `[]`); request.Takeover == nil || request.Takeover.Claim != 2 {
+		t.Errorf("the request is %+v", request.Takeover)
+	}
+	so.send("", `["n"]`)
+	a.gets(so, "n", `["n"]`)
+}
+
+// A service may refuse with whatever text it likes.
+func TestARefusalMayReadLikeAWordOfOwners(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	c := s.Dial("ann")
+	c.Send("40/door,")
+	s.publish(requests.next().Reply, "", "Sio-Error: not owner")
+	c.Expect(`44/door,{"message":"not owner"}`)
 }

@@ -52,6 +52,12 @@ type stage struct {
 // begin starts everything. way, if there is one, is the only way of the first edge to NATS. flags are for all edges.
 func begin(t *testing.T, way func(*stage) string, flags ...string) *stage {
 	t.Helper()
+	return beginWith(t, 2, way, flags...)
+}
+
+// beginWith is begin with a number of instances of the service.
+func beginWith(t *testing.T, instances int, way func(*stage) string, flags ...string) *stage {
+	t.Helper()
 	s := &stage{t: t, servers: stand.Cluster(t, "--no_advertise"), gone: make(map[string]int)}
 	urls := stand.URLs(s.servers)
 	s.nc = stand.Connect(t, urls)
@@ -71,7 +77,7 @@ func begin(t *testing.T, way func(*stage) string, flags ...string) *stage {
 		args := append([]string{"--nats.url", url, "--config", "testdata/edge.yaml"}, flags...)
 		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), args...))
 	}
-	s.service = serve(t, 2, urls)
+	s.service = serve(t, instances, urls)
 	s.balancer = balance(t, s.edges)
 	return s
 }

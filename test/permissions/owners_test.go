@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"partyline/backend"
 	"partyline/edge"
 	"partyline/edge/edgetest"
@@ -41,6 +43,47 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 	}
 	first.user.unhindered()
 	second.user.unhindered()
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
+	}
+}
+
+// An owner that has let go of its sockets, because it was told so or because it took the edge for dead, may say so.
+func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
+	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+	s.admin = s.as("admin")
+	words := []*nats.Subscription{s.admin.hear("sio.chat.ack." + s.ID + ".*.connect"), s.admin.hear("sio.$edge." + s.ID + ".pong.*")}
+	i := s.instance()
+	ann := s.enter("ann", "/chat")
+	owned := func() {
+		t.Helper()
+		edgetest.Eventually(t, "the socket is owned", func() bool { return i.Stats().Owned == 1 })
+		ann.Send(`42/chat,1["who"]`)
+		ann.Expect(`43/chat,1["` + i.Instance() + `"]`)
+	}
+	says := func(words *nats.Subscription) {
+		t.Helper()
+		for {
+			m, err := words.NextMsg(patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Header.Get("Sio-Error") == "not owner" {
+				return
+			}
+		}
+	}
+	owned()
+	s.admin.publish("sio.chat.own."+i.Instance()+".disconnect", "sio.chat.emit.socket."+ann.id, `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	edgetest.Eventually(t, "the socket is not owned", func() bool { return i.Stats().Owned == 0 })
+	ann.Send(`42/chat,["who"]`)
+	says(words[0])
+	owned()
+	s.admin.publish("sio.$edge."+s.ID+".bye", "", `[{"edge":"`+s.ID+`","at":1,"sockets":1}]`)
+	says(words[1])
+	owned()
+	i.user.unhindered()
 	if n := s.figure("nats_errors_total"); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
 	}

@@ -139,8 +139,9 @@ type FetchedSocket struct {
 // the handshake in own.<group>.connect, which has From in place of ID.
 type State struct {
 	ID    string          `json:"sid,omitempty"`
-	From  string          `json:"from,omitempty"` // the instance that owned it
-	Rev   uint64          `json:"rev"`            // counts changes of rooms, user and data, from 0 at the admission
+	From  string          `json:"from,omitempty"`  // the instance that owned it
+	Claim uint64          `json:"claim,omitempty"` // in a takeover: the number of the claim that an answer makes
+	Rev   uint64          `json:"rev"`             // counts changes of rooms, user and data, from 0 at the admission
 	Rooms []string        `json:"rooms"`
 	User  string          `json:"user,omitempty"`
 	Data  json.RawMessage `json:"data"`

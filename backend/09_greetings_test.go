@@ -1,0 +1,368 @@
+package backend_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// strict starts an edge that hears a room only once it has a member. (Edges that hear all rooms during an admission have a
+// setting for that; the others need none.)
+func strict(t testing.TB) *stage {
+	t.Helper()
+	server := natsdtest.Start(t)
+	return &stage{t: t, nats: server, Node: strictEdge(t, server)}
+}
+
+func strictEdge(t testing.TB, server *natsdtest.Server) *edgetest.Node {
+	t.Helper()
+	service := edge.Namespace{Connect: edge.ConnectService}
+	if setting := reflect.ValueOf(&service).Elem().FieldByName("StrictInterest"); setting.IsValid() {
+		setting.SetBool(true)
+	}
+	return edgetest.Start(t, edgetest.Options{
+		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
+	}).Ready()
+}
+
+// modes are the two ways to serve a namespace.
+func modes(t *testing.T, test func(t *testing.T, options ...backend.NamespaceOption)) {
+	t.Helper()
+	t.Run("stateless", func(t *testing.T) { t.Parallel(); test(t) })
+	t.Run("owned", func(t *testing.T) { t.Parallel(); test(t, backend.Owned()) })
+}
+
+// What a connection handler sends to a room of the admission reaches the newcomer, in order, though no edge heard the room
+// before; and broadcasts leave out who they should.
+func TestWelcomesReachTheNewcomer(t *testing.T) {
+	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
+		s := strict(t)
+		io := s.service("chat")
+		chat := io.Of("/chat", options...)
+		chat.Use(func(so *backend.Socket) error {
+			var auth struct{ Room string }
+			if err := so.Handshake().DecodeAuth(&auth); err != nil {
+				return err
+			}
+			return so.Join(so.Context(), auth.Room, auth.Room+".second")
+		})
+		chat.OnConnection(func(so *backend.Socket) {
+			var auth struct{ Room string }
+			_ = so.Handshake().DecodeAuth(&auth)
+			err := errors.Join(
+				chat.To(auth.Room).Emit("room", 1),
+				so.To(auth.Room).Emit("never to the sender"),
+				so.Emit("own", 2),
+				chat.To(auth.Room+".second").Emit("second", 3),
+				chat.To(auth.Room, auth.Room+".second").Emit("union", 4),
+				chat.To(auth.Room).Except(auth.Room+".second").Emit("never to both"),
+				chat.To(auth.Room).Except("elsewhere").Emit("except", 5),
+				chat.To(auth.Room).Volatile().Emit("may be dropped"),
+				chat.To(auth.Room).Emit("last", 6),
+			)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		s.start(io)
+		for i := range 100 {
+			c := &client{Client: s.Dial(fmt.Sprint("newcomer ", i)), head: "/chat,"}
+			c.id = c.Connect("/chat", fmt.Sprintf(`{"room":"r%d"}`, i))
+			for _, want := range []string{`["room",1]`, `["own",2]`, `["second",3]`, `["union",4]`, `["except",5]`} {
+				c.gets(want)
+			}
+			if got := c.Next(); got == `42/chat,["may be dropped"]` {
+				c.gets(`["last",6]`)
+			} else if got != `42/chat,["last",6]` {
+				t.Fatalf("%s", got)
+			}
+			if i > 90 {
+				c.Hangup()
+			}
+		}
+	})
+}
+
+// A join that is not waited for counts for whatever the instance sends after it.
+func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
+	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
+		s := strict(t)
+		second := strictEdge(t, s.nats)
+		io := s.service("chat")
+		chat := io.Of("/chat", options...)
+		chat.On("x", func() {})
+		s.start(io)
+		ann, bob := s.enter("ann", "/chat"), enter(second, "bob", "/chat", "")
+		nc := s.connection()
+		joins := make(chan *nats.Msg, 10)
+		if _, err := nc.ChanSubscribe("sio.chat.join.>", joins); err != nil || nc.Flush() != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for i := range 100 {
+			room := fmt.Sprint("room", i)
+			joined := make(chan error, 2)
+			go func() { joined <- chat.Socket(ann.id).Join(ctx, room) }()
+			go func() {
+				_, err := chat.To(bob.id, "nobody").Join(ctx, room) // a target of several sockets
+				joined <- err
+			}()
+			<-joins
+			<-joins
+			if err := chat.To(room).Emit("n", i); err != nil {
+				t.Fatal(err)
+			}
+			if err := chat.Socket(bob.id).To(room).Emit("from bob", i); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(<-joined, <-joined); err != nil {
+				t.Fatal(err)
+			}
+			if err := chat.To(room).Emit("afterwards", i); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"n", "from bob", "afterwards"} {
+				ann.gets(fmt.Sprintf(`[%q,%d]`, want, i))
+				if want != "from bob" {
+					bob.gets(fmt.Sprintf(`[%q,%d]`, want, i))
+				}
+			}
+		}
+	})
+}
+
+// A join whose context ends before the edge has answered counts all the same.
+func TestAJoinThatIsGivenUpStillCounts(t *testing.T) {
+	s := strict(t)
+	io := s.service("chat")
+	chat := io.Of("/chat")
+	chat.On("x", func() {})
+	s.start(io)
+	ann := s.enter("ann", "/chat")
+	for i := range 200 {
+		room := fmt.Sprint("room", i)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Microsecond*time.Duration(1+i%10))
+		err := chat.Socket(ann.id).Join(ctx, room)
+		cancel()
+		if err := chat.To(room).Emit("n", i); err != nil {
+			t.Fatal(err)
+		}
+		_ = chat.Socket(ann.id).Emit("mark", i)
+		switch got := ann.Next(); {
+		case got == fmt.Sprintf(`42/chat,["n",%d]`, i):
+			ann.gets(fmt.Sprintf(`["mark",%d]`, i))
+		case got != fmt.Sprintf(`42/chat,["mark",%d]`, i):
+			t.Fatal(got)
+		case !errors.Is(err, context.DeadlineExceeded):
+			t.Fatalf("round %d is missing, and the join says %v", i, err)
+		default: // it had ended before the join was sent: then the socket is not in the room
+			if rooms, err := chat.Socket(ann.id).Rooms(context.Background()); err != nil || slices.Contains(rooms, room) {
+				t.Fatalf("round %d is missing, and the rooms are %v, %v", i, rooms, err)
+			}
+		}
+	}
+}
+
+// handEdge is an edge that answers what the test wants.
+type handEdge struct {
+	t       *testing.T
+	s       *stage
+	nc      *nats.Conn
+	chat    *backend.Namespace
+	answers chan *nats.Msg
+	emits   chan *nats.Msg
+	asked   int
+}
+
+// newHandEdge starts a service whose middleware puts each socket into the room hall.
+func newHandEdge(t *testing.T) *handEdge {
+	t.Helper()
+	s := begin(t)
+	f := &handEdge{t: t, s: s, nc: s.connection(), answers: make(chan *nats.Msg, 100), emits: make(chan *nats.Msg, 100)}
+	io := s.service("chat")
+	f.chat = io.Of("/chat")
+	f.chat.Use(func(so *backend.Socket) error { return so.Join(so.Context(), "hall") })
+	s.start(io)
+	for subject, to := range map[string]chan *nats.Msg{
+		"sio.chat.ack.aaaaaaaa.>": f.answers, "sio.chat.join.socket.aaaaaaaa.>": f.answers, "sio.chat.emit.>": f.emits, "sio.chat.broadcast.>": f.emits,
+	} {
+		if _, err := f.nc.ChanSubscribe(subject, to); err != nil || f.nc.Flush() != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// connects has a socket of an edge ask to connect.
+func (f *handEdge) connects(edge string) {
+	f.t.Helper()
+	f.asked++
+	id := fmt.Sprintf("%s.AAAAAAAAAAAAAAAA%04d", edge, f.asked)
+	err := f.nc.PublishRequest("sio.chat.on.connect", "sio.chat.ack."+id+".connect", fmt.Appendf(nil, `["connect",{"sid":%q}]`, id))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *handEdge) answer() *nats.Msg {
+	f.t.Helper()
+	select {
+	case m := <-f.answers:
+		return m
+	case <-time.After(patience):
+		f.t.Fatal("no answer")
+		return nil
+	}
+}
+
+// way emits to a room and returns the subject that the event takes.
+func (f *handEdge) way(room string) string {
+	f.t.Helper()
+	if err := f.chat.To(room).Emit("x"); err != nil {
+		f.t.Fatal(err)
+	}
+	select {
+	case m := <-f.emits:
+		if all := m.Subject == "sio.chat.emit.all"; all != (m.Header.Get("Sio-Rooms") == room) {
+			f.t.Fatalf("%s with %v", m.Subject, m.Header)
+		}
+		return strings.TrimPrefix(m.Subject, "sio.chat.emit.")
+	case <-time.After(patience):
+		f.t.Fatal("nothing was emitted")
+		return ""
+	}
+}
+
+func (f *handEdge) goes(room, want string) {
+	f.t.Helper()
+	if got := f.way(room); got != want {
+		f.t.Fatalf("what is for the room %s goes to %s, want %s", room, got, want)
+	}
+}
+
+// becomes waits until a room's events take a way.
+func (f *handEdge) becomes(room, want string) {
+	f.t.Helper()
+	eventually(f.t, room+" goes to "+want, func() bool { return f.way(room) == want })
+}
+
+// Only events to rooms that are not confirmed are sent to all, and only until the edge answers.
+func TestOtherRoomsGoTheShortWay(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*handEdge, *nats.Msg){
+		"answered": func(f *handEdge, m *nats.Msg) { _ = m.Respond([]byte(`[{"edge":"aaaaaaaa","sockets":1}]`)) },
+		"refused": func(f *handEdge, m *nats.Msg) {
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Error": {"unknown socket"}}})
+		},
+		"the edge died": func(f *handEdge, m *nats.Msg) { f.dies() },
+		"nothing":       func(f *handEdge, m *nats.Msg) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newHandEdge(t)
+			_ = f.nc.Publish("sio.$edge.aaaaaaaa.hello", []byte(`[{"edge":"aaaaaaaa","at":1,"every":1000,"sockets":1}]`))
+			f.goes("hall", "room.hall")
+			f.connects("aaaaaaaa")
+			m := f.answer()
+			f.goes("hall", "all")
+			f.goes("other", "room.other")
+			if err := f.chat.Socket("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA").To("hall").Emit("x"); err != nil {
+				t.Fatal(err)
+			}
+			if m := <-f.emits; m.Subject != "sio.chat.broadcast.all" || m.Reply != "sio.chat.emit.socket.aaaaaaaa.AAAAAAAAAAAAAAAAAAAA" {
+				t.Errorf("a broadcast goes to %s with reply %s", m.Subject, m.Reply)
+			}
+			_ = m.Respond([]byte(`{"stream":"ALL","seq":7}`)) // says nothing of the room
+			_ = f.nc.Flush()
+			f.goes("hall", "all")
+			end(f, m)
+			f.becomes("hall", "room.hall") // at the latest when it has waited for long enough
+		})
+	}
+}
+
+// dies has the edge say goodbye.
+func (f *handEdge) dies() {
+	_ = f.nc.Publish("sio.$edge.aaaaaaaa.bye", []byte(`[{"edge":"aaaaaaaa","at":1,"sockets":0}]`))
+}
+
+// An edge that is not there at all confirms nothing, and NATS says so.
+func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
+	f := newHandEdge(t)
+	f.connects("bbbbbbbb")
+	f.becomes("hall", "room.hall")
+	if err := f.chat.Socket("bbbbbbbb.AAAAAAAAAAAAAAAAAAAA").Join(context.Background(), "hall"); !errors.Is(err, backend.UnknownSocket) {
+		t.Errorf("a join of a socket of an edge that is not there: %v", err)
+	}
+	f.goes("hall", "room.hall")
+}
+
+// An edge that has just confirmed a room subscribes it for longer than the next admission takes.
+func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
+	f := newHandEdge(t)
+	began := time.Now()
+	f.connects("aaaaaaaa")
+	if err := f.answer().Respond([]byte(`[{"edge":"aaaaaaaa","sockets":1}]`)); err != nil {
+		t.Fatal(err)
+	}
+	f.becomes("hall", "room.hall")
+	f.connects("aaaaaaaa")
+	m := f.answer()
+	way := f.way("hall")
+	if time.Since(began) < time.Second && (m.Reply != "" || way != "room.hall") {
+		t.Errorf("it is asked again, with reply %q, and events go to %s", m.Reply, way)
+	}
+	f.connects("aaaaaaaa")
+	f.answer()
+	joined := make(chan error)
+	go func() { joined <- f.chat.Socket("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA").Join(context.Background(), "side") }()
+	m = f.answer()
+	f.goes("side", "all")
+	if err := m.Respond([]byte(`[{"edge":"aaaaaaaa","sockets":1}]`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-joined; err != nil {
+		t.Fatal(err)
+	}
+	f.goes("side", "room.side")
+}
+
+// A stream that records all subjects answers what is published with a reply subject, and knows nothing of rooms.
+func TestAStreamConfirmsNothing(t *testing.T) {
+	s := strict(t)
+	nc := s.connection()
+	// As JetStream does for a stream of sio.chat.ack.> and sio.chat.join.>, sooner than any edge.
+	for _, subject := range []string{"sio.chat.ack.>", "sio.chat.join.>"} {
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"ALL","seq":7}`)) }); err != nil || nc.Flush() != nil {
+			t.Fatal(err)
+		}
+	}
+	io := s.service("chat")
+	chat := io.Of("/chat")
+	acked := make(chan struct{})
+	chat.Use(func(so *backend.Socket) error { return so.Join(so.Context(), "hall") })
+	chat.OnConnection(func(so *backend.Socket) {
+		if err := so.Join(so.Context(), "later"); err != nil {
+			t.Error(err)
+		}
+		close(acked)
+	})
+	s.start(io)
+	ann := s.enter("ann", "/chat")
+	<-acked
+	_ = chat.To("later").Emit("later")
+	ann.gets(`["later"]`)
+}

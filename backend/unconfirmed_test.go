@@ -1,0 +1,70 @@
+package backend
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What is not confirmed is forgotten after a while, and bounded: past that all rooms count as unconfirmed, so that nothing is lost.
+func TestUnconfirmedRoomsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var u unconfirmed
+		told := 0
+		u.init(nil, func(string, ...any) { told++ })
+		begin := func(rooms ...string) *confirmation {
+			t.Helper()
+			c, err := u.begin("chat", rooms, "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		first := begin("a", "b")
+		time.Sleep(unconfirmedFor / 2)
+		second := begin("a")
+		u.finish(first, nil)
+		if !u.has("chat", "a") || u.has("chat", "b") || u.has("other", "a") {
+			t.Error("a room is unconfirmed while a request for it is")
+		}
+		time.Sleep(unconfirmedFor)
+		if u.has("chat", "a") {
+			t.Error("a room stays unconfirmed for ever")
+		}
+		u.tidy(time.Now())
+		u.finish(second, nil)
+		u.finish(second, nil)
+		if u.count.Load() != 0 || u.oldest.Len() != 0 || u.kept != 0 {
+			t.Errorf("%d rooms, %d requests, %d kept", u.count.Load(), u.oldest.Len(), u.kept)
+		}
+
+		for i := range mostUnconfirmed {
+			begin(fmt.Sprint("room", i))
+		}
+		if !u.has("chat", "any") || told != 1 || u.oldest.Len() > mostUnconfirmed || len(u.rooms) > mostUnconfirmed {
+			t.Errorf("a room is unconfirmed: %v, told %d times, %d requests, %d rooms", u.has("chat", "any"), told, u.oldest.Len(), len(u.rooms))
+		}
+		time.Sleep(unconfirmedFor)
+		u.tidy(time.Now())
+		if u.has("chat", "any") || u.has("chat", "room0") || u.wide.Load() != 0 || u.oldest.Len() != 0 || u.kept != 0 || len(u.rooms) != 0 {
+			t.Errorf("%d requests and %d rooms are left", u.oldest.Len(), len(u.rooms))
+		}
+	})
+}
+
+func BenchmarkUnconfirmed(b *testing.B) {
+	var u unconfirmed
+	u.init(nil, nil)
+	b.Run("none", func(b *testing.B) {
+		for b.Loop() {
+			u.has("chat", "room")
+		}
+	})
+	_, _ = u.begin("chat", []string{"other"}, "", false)
+	b.Run("others", func(b *testing.B) {
+		for b.Loop() {
+			u.has("chat", "room")
+		}
+	})
+}

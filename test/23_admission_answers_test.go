@@ -1,0 +1,66 @@
+package test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+// An admission that is sent as a request is answered as a join is: when it holds. What the service then sends to the rooms
+// reaches the newcomer, behind its CONNECT.
+func TestAnAdmissionIsAnsweredWhenItHolds(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	for i, headers := range [][]string{nil, {"Sio-Group: chat"}, {"Sio-Group: chat", "Sio-Owner: chat-a"}} {
+		c := s.Dial("ann")
+		c.Send("40/door,")
+		room := strings.Repeat("r", i+1)
+		if got, want := string(s.ask(requests.next().Reply, `[{"rooms":["`+room+`"]}]`, headers...).Data), `[{"edge":"`+s.ID+`","sockets":1}]`; got != want {
+			t.Errorf("the answer is %s, want %s", got, want)
+		}
+		s.publish("sio.door.emit.room."+room, `["welcome"]`)
+		c.Connected("/door")
+		c.Expect(`42/door,["welcome"]`)
+	}
+}
+
+// One that comes to nothing is answered with the reason.
+func TestAnAdmissionThatComesToNothingIsAnswered(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	knock := func() string {
+		s.Dial("ann").Send("40/door,")
+		return requests.next().Reply
+	}
+	admitted := knock()
+	s.change(admitted, `[]`, 1)
+	s.fails(admitted, `[{"rooms":["late"]}]`, "the socket is admitted already")
+	s.fails(knock(), `[{"rooms":"no array"}]`, "invalid answer")
+	s.fails(knock(), `[{"rooms":["`+strings.Repeat("long", 200)+`"]}]`, "invalid answer")
+	s.fails(strings.Replace(admitted, "sio.door.", "sio.chat.", 1), `[]`, "unknown socket")
+	c := s.Dial("bob")
+	c.Send("40/door,")
+	left := requests.next().Reply
+	gone := s.hear("sio.door.on.disconnect")
+	c.Hangup()
+	gone.next()
+	s.fails(left, `[]`, "unknown socket")
+}
+
+// A refusal, and what is no answer at all, are not answered.
+func TestOnlyAdmissionsAreAnswered(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	inbox := nats.NewInbox()
+	answers := s.hear(inbox)
+	c := s.Dial("ann")
+	c.Send("40/door,")
+	to := requests.next().Reply
+	s.publishReply(to, inbox, `{"stream":"ALL","seq":1}`)
+	s.publishReply(to, inbox, ``, "Sio-Error: go away")
+	c.Expect(`44/door,{"message":"go away"}`)
+	s.Dial("bob").Send("40/door,")
+	s.publishReply(requests.next().Reply, inbox, `[]`)
+	answers.gets(inbox, "", `[{"edge":"`+s.ID+`","sockets":1}]`)
+}

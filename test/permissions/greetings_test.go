@@ -1,0 +1,53 @@
+package permissions
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// A service greets newcomers in rooms that no edge hears yet with what the contract allows it, and edges answer it.
+func TestAServiceCanGreet(t *testing.T) {
+	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
+	rules := edge.Namespace{}
+	if setting := reflect.ValueOf(&rules).Elem().FieldByName("StrictInterest"); setting.IsValid() {
+		setting.SetBool(true) // rooms are heard only once they have a member
+	}
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": rules}}).Ready()
+	u := s.as("chat")
+	io, err := backend.New(u.nc, "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chat := io.Of("/chat")
+	chat.Use(func(so *backend.Socket) error { return so.Join(so.Context(), so.ID()[9:]) })
+	chat.OnConnection(func(so *backend.Socket) {
+		_ = chat.To(so.ID()[9:]).Emit("welcome")
+		_ = chat.Socket(strings.Repeat("a", 8) + so.ID()[8:]).To(so.ID()[9:]).Emit("broadcast") // leaves out somebody else
+		if err := so.Join(so.Context(), "later"); err != nil {
+			t.Error(err)
+		}
+		_ = chat.To("later").Emit("joined")
+	})
+	if err := io.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = io.Close(patient(t)) })
+	for i := range 10 {
+		so := s.enter(fmt.Sprint("newcomer ", i), "/chat")
+		for _, event := range []string{"welcome", "broadcast", "joined"} {
+			so.Expect(`42/chat,["` + event + `"]`)
+		}
+		so.Hangup()
+	}
+	u.unhindered()
+	if n := s.figure("nats_errors_total"); n != 0 {
+		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
+	}
+}
