@@ -32,6 +32,9 @@ func (e *Edge) ask(s *socket) {
 	if !waits {
 		return
 	}
+	if why == repeatSilence {
+		e.complainUnanswered(s.ns.name, refusedTimeout)
+	}
 	if why != repeatNot {
 		e.requests.repeated[why].Inc()
 		e.mu.Lock()
@@ -57,6 +60,9 @@ func (e *Edge) unanswered(s *socket, r *connectRequest, why int) {
 	if s.ns.rules.refuses() && why != repeatAgain {
 		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
 		return
+	}
+	if why == repeatNoService {
+		e.complainUnanswered(s.ns.name, refusedNoService)
 	}
 	e.requests.failed(r, why, time.Now())
 }

@@ -107,6 +107,9 @@ func backgroundWith(t *testing.T, f Flavour, environment []string, args ...strin
 }
 
 func TestExitStatus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
