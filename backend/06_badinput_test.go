@@ -21,25 +21,24 @@ func TestABlockedHandler(t *testing.T) {
 			io := s.service("chat", backend.WithLimits(backend.Limits{SocketEvents: 10}))
 			chat := io.Of("/chat", options...)
 			release := make(chan struct{})
-			ended := make(chan string, 1)
 			chat.On("block", func() { <-release })
 			chat.On("n", func(n int) int { return n })
-			chat.OnDisconnect(func(so *backend.Socket, reason string) { ended <- reason })
 			s.start(io)
 			ann, bob := s.enter("ann", "/chat"), s.enter("bob", "/chat")
 			ann.emit("", `["block"]`)
-			for i := range 20 {
+			for i := range 1000 {
 				ann.emit("1", fmt.Sprintf(`["n",%d]`, i))
 			}
-			ann.Expect("41/chat,")
+			eventually(t, "ann is paused", func() bool { return figure(s, "sessions_paused") == 1 })
 			bob.emit("1", `["n",7]`)
 			bob.acked("1", `[7]`)
 			close(release)
-			if got := <-ended; got != "server namespace disconnect" {
-				t.Errorf("the end was %s", got)
+			for i := range 1000 {
+				ann.acked("1", fmt.Sprintf(`[%d]`, i))
 			}
-			if got := io.Stats().Overflows; got != 1 {
-				t.Errorf("%d overflows", got)
+			eventually(t, "nobody is paused", func() bool { return figure(s, "sessions_paused") == 0 })
+			if got := io.Stats(); got.Overflows != 0 || got.Pauses == 0 || got.Paused != 0 {
+				t.Errorf("counted %+v", got)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package backend_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -235,18 +234,6 @@ func TestEventsWithoutAHandlerAreCounted(t *testing.T) {
 	if got := io.Stats(); got.Unhandled != 1 || got.Events != 4 {
 		t.Errorf("counted %+v", got)
 	}
-}
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
 }
 
 func TestAServiceSaysThatItHasStarted(t *testing.T) {

@@ -2,12 +2,10 @@ package backend
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -66,72 +64,6 @@ func TestOwnChangesAndNotices(t *testing.T) {
 	at("[a three four]")
 	o.changed(nil, join("uncounted"))
 	at("[a three four uncounted]")
-}
-
-func TestLanesKeepOrderAndBounds(t *testing.T) {
-	var mu sync.Mutex
-	var overflowed []laneKey
-	ls := newLanes(Limits{Handlers: 2, SocketEvents: 100, SocketBytes: 1000, WaitingBytes: 1500}, func(key laneKey, _, _ int) {
-		mu.Lock()
-		defer mu.Unlock()
-		overflowed = append(overflowed, key)
-	})
-	got := map[string][]int{}
-	for i := range 100 {
-		for _, who := range []string{"a", "b", "c"} {
-			ls.event(laneKey{"", who}, 1, func() {
-				mu.Lock()
-				defer mu.Unlock()
-				got[who] = append(got[who], i)
-			})
-		}
-	}
-	if err := ls.wait(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	for who, list := range got {
-		if len(list) != 100 || !slices.IsSorted(list) {
-			t.Errorf("%s ran %v", who, list)
-		}
-	}
-
-	release := make(chan struct{})
-	var started sync.WaitGroup
-	started.Add(2)
-	var ran []string
-	block := func(who string) {
-		ls.event(laneKey{"", who}, 1, func() { started.Done(); <-release })
-		ls.event(laneKey{"", who}, 1, func() { t.Error("ran though it was thrown away") })
-		ls.always(laneKey{"", who}, func() { mu.Lock(); defer mu.Unlock(); ran = append(ran, who) })
-	}
-	block("a")
-	block("b")
-	started.Wait()
-	ls.event(laneKey{"", "a"}, 998, func() { t.Error("ran though it was thrown away") })
-	ls.event(laneKey{"", "a"}, 2, func() { t.Error("ran though it is one too many") }) // more than SocketBytes
-	ls.event(laneKey{"", "a"}, 1, func() { t.Error("ran though the lane is flooded") })
-	ls.event(laneKey{"", "b"}, 999, func() { t.Error("ran though it was thrown away") })
-	ls.event(laneKey{"", "c"}, 999, func() {}) // more than WaitingBytes: b has most
-	canceled, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := ls.wait(canceled); !errors.Is(err, context.Canceled) {
-		t.Errorf("wait: %v", err)
-	}
-	close(release)
-	if err := ls.wait(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if fmt.Sprint(overflowed) != "[{ a} { b}]" {
-		t.Errorf("overflowed %v", overflowed)
-	}
-	if slices.Sort(ran); !slices.Equal(ran, []string{"a", "b"}) || ls.waiting != 0 {
-		t.Errorf("ran %v, %d bytes wait", ran, ls.waiting)
-	}
-	if ls.stop() != 0 {
-		t.Error("something is busy")
-	}
-	ls.always(laneKey{"", "a"}, func() { t.Error("ran after stop") })
-	ls.running.Wait()
 }
 
 // Whatever an application sends comes out as it was, and what a hostile body holds makes no panic.

@@ -3,6 +3,9 @@ package backend
 import (
 	"context"
 	"sync"
+	"time"
+
+	"partyline/subjects"
 )
 
 // laneKey names a lane: the work of one socket, or the events of one other service instance.
@@ -12,11 +15,14 @@ type laneKey struct {
 }
 
 // lanes run work: what has the same key in order, one at a time, everything else side by side. Whoever puts work in never
-// waits: queues are bounded, and the lane that has too much loses its events.
+// waits: a socket whose lane fills is paused (throttle.go), and a lane that has too much all the same loses its events.
 type lanes struct {
 	limits   Limits
 	overflow func(key laneKey, events, bytes int) // called without mu; must not wait
+	edges    edgeWords                            // called without mu, by one goroutine
 	running  sync.WaitGroup
+	wake     chan struct{} // of the goroutine that speaks with edges; capacity 1
+	ended    chan struct{} // closed by stop
 
 	mu      sync.Mutex
 	byKey   map[laneKey]*lane // guarded by mu; a lane is there while it has work
@@ -25,15 +31,22 @@ type lanes struct {
 	waiting int               // guarded by mu: bytes in all lanes
 	empty   chan struct{}     // guarded by mu; closed when no lane is left, nil if nobody waits for that
 	stopped bool              // guarded by mu: nothing runs any more
+
+	throttled map[laneKey]*throttled // guarded by mu
+	changed   []laneKey              // guarded by mu: those of throttled that an edge must be told about
+	telling   bool                   // guarded by mu: a goroutine speaks with edges
+	relieved  time.Time              // guarded by mu: when the largest lanes were looked for
 }
 
 // lane is the work of one key. All fields are guarded by lanes.mu.
 type lane struct {
-	key     laneKey
-	jobs    []job
-	events  int // among the jobs
-	bytes   int
-	flooded bool // events are thrown away from now on
+	key      laneKey
+	isSocket bool // else it is another service's
+	jobs     []job
+	events   int // among the jobs
+	bytes    int
+	paused   bool // the socket's edge is to hold what comes
+	flooded  bool // events are thrown away from now on
 }
 
 type job struct {
@@ -46,7 +59,10 @@ type job struct {
 const turn = 16
 
 func newLanes(limits Limits, overflow func(laneKey, int, int)) *lanes {
-	return &lanes{limits: limits, overflow: overflow, byKey: make(map[laneKey]*lane)}
+	return &lanes{
+		limits: limits, overflow: overflow, byKey: make(map[laneKey]*lane), throttled: make(map[laneKey]*throttled),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
 }
 
 // event puts an event in, which counts with its bytes.
@@ -63,7 +79,7 @@ func (ls *lanes) put(key laneKey, j job) {
 	}
 	l := ls.byKey[key]
 	if l == nil {
-		l = &lane{key: key}
+		l = &lane{key: key, isSocket: subjects.IsSocketID(key.who)}
 		ls.byKey[key] = l
 		ls.ready = append(ls.ready, l)
 		if ls.workers < ls.limits.Handlers {
@@ -78,33 +94,18 @@ func (ls *lanes) put(key laneKey, j job) {
 			ls.mu.Unlock()
 			return
 		}
-		if l.events >= ls.limits.SocketEvents || l.events > 0 && l.bytes+j.bytes > ls.limits.SocketBytes {
-			flooded = l
-		} else if ls.waiting+j.bytes > ls.limits.WaitingBytes {
-			flooded = ls.largest(l)
-		}
-		if flooded != nil {
+	}
+	l.add(j)
+	ls.waiting += j.bytes
+	if j.event {
+		if flooded = ls.fill(l); flooded != nil {
 			events, bytes = ls.flood(flooded)
 		}
-	}
-	if !j.event || !l.flooded {
-		l.add(j)
-		ls.waiting += j.bytes
 	}
 	ls.mu.Unlock()
 	if flooded != nil {
 		ls.overflow(flooded.key, events, bytes)
 	}
-}
-
-// largest is the lane with most bytes waiting; with none, the given one. Needs mu.
-func (ls *lanes) largest(l *lane) *lane {
-	for _, other := range ls.byKey {
-		if other.bytes > l.bytes {
-			l = other
-		}
-	}
-	return l
 }
 
 // flood throws away the events that wait in a lane. Needs mu.
@@ -118,6 +119,7 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 	}
 	ls.waiting -= l.bytes
 	l.jobs, l.events, l.bytes, l.flooded = kept, 0, 0, true
+	ls.unthrottle(l)
 	return events, bytes
 }
 
@@ -155,6 +157,7 @@ func (ls *lanes) work() {
 		for n := 0; len(l.jobs) > 0 && n < turn && !ls.stopped; n++ {
 			j := l.next()
 			ls.waiting -= j.bytes
+			ls.drained(l)
 			ls.mu.Unlock()
 			j.run()
 			ls.mu.Lock()
@@ -170,6 +173,9 @@ func (ls *lanes) work() {
 
 // remove forgets a lane without work. Needs mu.
 func (ls *lanes) remove(l *lane) {
+	if !ls.stopped {
+		ls.unthrottle(l)
+	}
 	delete(ls.byKey, l.key)
 	if len(ls.byKey) == 0 && ls.empty != nil {
 		close(ls.empty)
@@ -202,6 +208,7 @@ func (ls *lanes) stop() (busy int) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.stopped = true
+	close(ls.ended)
 	for _, l := range ls.ready {
 		ls.remove(l)
 	}

@@ -27,10 +27,13 @@ type Limits struct {
 	// time. What is above waits.
 	Handlers int
 	// SocketEvents and SocketBytes are how many events, and bytes of them, wait while a handler of the same socket runs;
-	// 1,024 and 1 MiB by default. A socket with more is disconnected, and the reason is logged. One event always fits.
+	// 4,096 and 8 MiB by default. Once half as many wait, the socket is paused: its edge holds what its client sends, and
+	// stops reading from it when that is much, so a burst slows the client down. It is resumed at a quarter. A socket with
+	// more than twice as many, though it was paused two seconds ago, has its client's connection closed, and the client
+	// comes back; the reason is logged. Of events of other services as many wait, and the others are dropped.
 	SocketEvents, SocketBytes int
-	// WaitingBytes is how many bytes of events wait in all, 128 MiB by default. Past that the socket with the most
-	// waiting is disconnected.
+	// WaitingBytes is how many bytes of events wait in all, 256 MiB by default. Past that the sockets with the most
+	// waiting are paused; past twice as many, the connection of the one with the most is closed.
 	WaitingBytes int
 	// Questions is how many requests to edges and services (joins, fetches, asks, …) are under way, 4,096 by default.
 	// More fail with TooMany.
@@ -45,9 +48,9 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	orElse(&l.Handlers, 4096)
-	orElse(&l.SocketEvents, 1024)
-	orElse(&l.SocketBytes, 1<<20)
-	orElse(&l.WaitingBytes, 128<<20)
+	orElse(&l.SocketEvents, 4096)
+	orElse(&l.SocketBytes, 8<<20)
+	orElse(&l.WaitingBytes, 256<<20)
 	orElse(&l.Questions, 4096)
 	orElse(&l.AnswerBytes, 64<<20)
 	orElse(&l.Wait, 5*time.Second)

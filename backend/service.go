@@ -41,6 +41,9 @@ type Service struct {
 	stats     stats
 	fence     fence
 
+	pauseInbox string     // where edges answer to pauses; set by Start, then constant
+	complained complained // owned by the goroutine of lanes.speak
+
 	questions atomic.Int64 // how many are under way
 	ended     sync.Once    // for abandon
 	claiming  sync.RWMutex // held for reading while a socket is claimed; before mu
@@ -88,6 +91,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.log = s.set.log.With("service", group)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lanes = newLanes(s.set.limits, s.flooded)
+	s.lanes.edges = edgeWords{s.pauseSocket, s.resumeSocket, s.watchPauses}
 	s.owners.init()
 	s.decisions.init()
 	s.edges.init()
@@ -201,6 +205,9 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.watch(); err != nil {
 		return err
 	}
+	if err := s.hearPauses(); err != nil {
+		return err
+	}
 	if err := s.subscribeAll(&s.subs, s.serviceSubjects(all)); err != nil {
 		return err
 	}
@@ -265,7 +272,8 @@ func (s *Service) reply(to string, header nats.Header, body []byte) error {
 	return s.publish(&nats.Msg{Subject: to, Header: header, Data: body})
 }
 
-// flooded disconnects a socket whose events nobody handles fast enough.
+// flooded closes the transport of a socket whose events nobody handles fast enough, though it was paused: its client comes
+// back by itself.
 func (s *Service) flooded(key laneKey, events, bytes int) {
 	s.stats.overflows.Add(1)
 	if !subjects.IsSocketID(key.who) {
@@ -273,11 +281,11 @@ func (s *Service) flooded(key laneKey, events, bytes int) {
 			"from", key.who, "events", events, "bytes", bytes)
 		return
 	}
-	s.log.Error("a socket is disconnected: its handlers do not keep up, or one blocks", "namespace", key.namespace,
-		"socket", key.who, "events", events, "bytes", bytes)
+	s.log.Error("a client's connection is closed: its handlers do not keep up, or one blocks, and pausing it did not help",
+		"namespace", key.namespace, "socket", key.who, "events", events, "bytes", bytes)
 	subject := s.prefix.AppendToSocket(nil, key.namespace, subjects.VerbDisconnect, key.who)
-	if err := s.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
-		s.log.Error("a socket could not be disconnected", "socket", key.who, "error", err)
+	if err := s.publish(&nats.Msg{Subject: string(subject), Data: []byte(`["close"]`)}); err != nil {
+		s.log.Error("a client's connection could not be closed", "socket", key.who, "error", err)
 	}
 }
 

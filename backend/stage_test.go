@@ -3,6 +3,8 @@ package backend_test
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,13 +29,17 @@ type stage struct {
 	nats *natsdtest.Server
 }
 
-func begin(t testing.TB) *stage {
+func begin(t testing.TB, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
 	service := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}
-	return &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{
+	o := edgetest.Options{
 		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
-	}).Ready()}
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	return &stage{t: t, nats: server, Node: edgetest.Start(t, o).Ready()}
 }
 
 // connection is a NATS connection that lasts as long as the test.
@@ -92,6 +98,26 @@ func (s *stage) start(io *backend.Service) *backend.Service {
 	return io
 }
 
+// lines is a log to look into.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
 type noteWriter struct{ talk *enginetest.Conversation }
 
 func (w noteWriter) Write(p []byte) (int, error) {
@@ -131,4 +157,17 @@ func (c *client) acked(id, body string) { c.Expect("43" + c.head + id + body) }
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	edgetest.Eventually(t, what, ok)
+}
+
+// figure reads a metric of the edge or its engine.
+func figure(s *stage, name string) int {
+	for _, set := range s.Metrics() {
+		for _, m := range set.Metrics() {
+			if m.Name == name {
+				return int(m.Read())
+			}
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
 }

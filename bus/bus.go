@@ -220,9 +220,9 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
-		b.began.Store(time.Now().UnixNano())
 		b.trouble.Store(nil)
 		b.permits.reset()
+		b.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
 		b.onConnect()
 	}

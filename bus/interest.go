@@ -172,7 +172,9 @@ func (w *worker) run() {
 		timer.Reset(min(w.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
-			w.round()
+			for range 2 { // the callbacks of the first may leave more
+				w.round()
+			}
 			return
 		case <-w.wake:
 		case <-timer.C:

@@ -19,6 +19,8 @@ const (
 	gather = time.Second
 	// errorsTimeout bounds the wait for nats.go's callback to have passed on what NATS refused.
 	errorsTimeout = time.Second
+	// maxOthers is how many refused subscriptions to what others chose are tried again.
+	maxOthers = 10_000
 )
 
 // notPermitted is what the log says of it, and the begin of what Ready says.
@@ -46,6 +48,7 @@ type permits struct {
 	probes     map[string]func() (Header, []byte) // guarded by mu: what must be published at will, by subject
 	subs       map[string]bool                    // guarded by mu: subjects of subscriptions, by whether the edge is useless without
 	refused    map[right]bool                     // guarded by mu: of those
+	others     map[right]bool                     // guarded by mu: subscriptions that others chose and NATS refuses; tried again
 	granted    map[right]bool                     // guarded by mu: publishes that NATS has permitted on this connection
 	version    int                                // guarded by mu: counts requirements
 	connection int                                // guarded by mu: counts connections
@@ -61,7 +64,7 @@ type permits struct {
 
 func newPermits() permits {
 	return permits{probes: make(map[string]func() (Header, []byte)), subs: make(map[string]bool), refused: make(map[right]bool),
-		granted: make(map[right]bool), proven: true}
+		others: make(map[right]bool), granted: make(map[right]bool), proven: true}
 }
 
 // Permissions names what NATS must permit the edge, as patterns, so that the log can name what lacks.
@@ -81,6 +84,13 @@ func (b *Bus) RequirePublish(subject string, probe func() (Header, []byte)) {
 	p.version++
 	p.mu.Unlock()
 	b.work.nudge()
+}
+
+// SubscribeRequired is Subscribe for what the edge is useless without.
+func (b *Bus) SubscribeRequired(subject string) {
+	b.RequireSubscription(subject) // before NATS can refuse it
+	b.Subscribe(subject)
+	b.RequireSubscription(subject) // NATS is asked when it has been subscribed
 }
 
 // RequireSubscription makes the bus Ready only while NATS does not refuse a subscription. It need not be there.
@@ -138,6 +148,7 @@ func (p *permits) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.refused)
+	clear(p.others)
 	clear(p.granted)
 	p.connection++
 	p.since, p.suspected, p.asked = time.Time{}, false, time.Time{}
@@ -206,11 +217,14 @@ func (p *permits) refuse(r right) (own bool, lacking string) {
 			p.subs[r.subject], own = true, true
 		}
 	}
+	if p.again != nil && (own || p.others[r]) {
+		p.again[r] = true
+	}
+	if !own && !r.publish && len(p.others) < maxOthers {
+		p.others[r] = true
+	}
 	if own {
 		delete(p.granted, r)
-		if p.again != nil {
-			p.again[r] = true
-		}
 		if !p.refused[r] {
 			p.refused[r] = true
 			if p.since.IsZero() {

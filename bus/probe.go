@@ -13,7 +13,7 @@ import (
 func (p *permits) due(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.proven || (len(p.refused) > 0 || p.suspected) && now.Sub(p.asked) >= probeEvery
+	return !p.proven || (len(p.refused)+len(p.others) > 0 || p.suspected) && now.Sub(p.asked) >= probeEvery
 }
 
 // question is what the worker asks NATS with a flush: what the edge must be able to do, done again.
@@ -24,8 +24,8 @@ type question struct {
 	partial             bool // something required is not even subscribed yet
 }
 
-// begin makes a question. Of the refused subscriptions one is tried: NATS's own log would have forty lines otherwise, every few
-// seconds.
+// begin makes a question. Of the refused subscriptions one is tried, and one of those that others chose: NATS's own log would have
+// forty lines otherwise, every few seconds.
 func (p *permits) begin(now time.Time) (q question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,14 +36,13 @@ func (p *permits) begin(now time.Time) (q question) {
 		}
 	}
 	p.asked, p.suspected, p.again = now, false, make(map[right]bool)
-	var trial right
-	for r := range p.refused {
-		if !r.publish && (trial.subject == "" || r.subject < trial.subject) {
-			trial = r
+	for _, set := range []map[right]bool{p.refused, p.others} {
+		for r := range set {
+			if !r.publish {
+				q.rights = append(q.rights, r)
+				break
+			}
 		}
-	}
-	if trial.subject != "" {
-		q.rights = append(q.rights, trial)
 	}
 	q.version, q.connection = p.version, p.connection
 	return q
@@ -101,10 +100,11 @@ func (p *permits) settle(q question, answered bool) {
 		if r.publish {
 			p.granted[r] = true
 		}
-		if !p.refused[r] {
+		if !p.refused[r] && !p.others[r] {
 			continue
 		}
 		delete(p.refused, r)
+		delete(p.others, r)
 		if !r.publish { // the others may be permitted as well
 			p.asked = time.Time{}
 		}
@@ -133,6 +133,10 @@ func (p *permits) passedOn(err error) bool {
 func (b *Bus) report(now time.Time) time.Duration {
 	p := &b.permits
 	p.mu.Lock()
+	if len(p.refused) == 0 && !p.told && p.since.IsZero() {
+		p.mu.Unlock()
+		return time.Hour
+	}
 	publish, subscribe := p.lacking()
 	lacks, count, what, level := len(p.refused) > 0, len(p.refused), notPermitted, slog.LevelError
 	if !p.disabled() {

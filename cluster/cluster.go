@@ -90,8 +90,7 @@ func New(set Settings) *Cluster {
 		complaints: throttle.New(set.Log), others: liveness.New(msg.DeadAfter), about: make(map[string]report),
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
-	set.Bus.RequireSubscription(set.Prefix.EveryEdge())
-	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
 	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
 		body, header := c.announcement(subjects.WordBeat)
 		return header, body

@@ -218,6 +218,7 @@ var forms = []struct {
 	{regexp.MustCompile(`^(\w+) is refused by (\S+): (.*)$`), (*scene).refused},
 	{regexp.MustCompile(`^(\w+) disconnects from (\S+)$`), (*scene).disconnects},
 	{regexp.MustCompile(`^(\w+) is disconnected from (\S+)$`), (*scene).disconnected},
+	{regexp.MustCompile(`^(\w+)'s connection is closed$`), (*scene).closed},
 	{regexp.MustCompile(`^(\w+) emits (\[.*\])( with an ack)?(?: and the bytes (.*))?$`), (*scene).emits},
 	{regexp.MustCompile(`^(\w+) receives (\[.*\]) and (?:does not ack|acks (\[.*\])(?: with the bytes (.*))?)$`), (*scene).acks},
 	{regexp.MustCompile(`^(\w+) receives (\[.*\])(?: and the bytes (.*))?$`), (*scene).receives},
@@ -264,6 +265,15 @@ func (s *scene) disconnected(m []string) {
 	s.t.Helper()
 	p := s.person(m[0], m[1])
 	p.Expect("41" + p.head)
+	p.live = false
+}
+
+func (s *scene) closed(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], "")
+	if text, open := p.Await(); open {
+		s.t.Fatalf("%s received %s", m[0], text)
+	}
 	p.live = false
 }
 

@@ -82,6 +82,9 @@ func TestErrorTexts(t *testing.T) {
 		{"data.all", `[{"x":"` + strings.Repeat("x", 65537-8) + `"}]`},
 		{"data.all", `["x"]`},
 		{"fetch.all", `["x"]`},
+		{"pause.socket." + id, `["a","b"]`},
+		{"resume.socket." + id, `["a b"]`},
+		{"pause.socket." + id, `["a65"]`}, // behind 64 others
 	} {
 		subject := "sio.chat." + c.subject
 		if strings.HasSuffix(c.subject, "AAA1") { // only its own edge answers
@@ -89,6 +92,10 @@ func TestErrorTexts(t *testing.T) {
 		}
 		m := &nats.Msg{Subject: subject, Data: []byte(c.body)}
 		switch {
+		case strings.HasPrefix(c.subject, "pause.socket."):
+			for i := range 64 {
+				_ = nc.Publish(subject, fmt.Appendf(nil, `["a%d"]`, i))
+			}
 		case strings.HasPrefix(c.subject, "ask.socket."):
 			m.Header = nats.Header{"Sio-Timeout": {"1"}}
 		case strings.HasPrefix(c.subject, "ask.room."):

@@ -20,7 +20,7 @@ type inbox struct {
 func (x *bench) inbox(t *testing.T) *inbox {
 	t.Helper()
 	closed := make(chan struct{})
-	nc, err := nats.Connect(x.nats, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	nc, err := nats.Connect(x.nats, nats.SyncQueueLen(2*maxAsked), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,10 +13,10 @@ import (
 // handleChange acts on a join, leave or disconnect from NATS, and answers once it holds: the number of sockets here.
 func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	var tokens []string
-	var hangUp bool
+	var ending msg.Ending
 	var err error
 	if sub.Verb == subjects.VerbDisconnect {
-		hangUp, err = msg.Disconnect(m.Data)
+		ending, err = msg.Disconnect(m.Data)
 	} else {
 		var names []string
 		if names, err = msg.Rooms(m.Data); err == nil {
@@ -36,7 +36,7 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 		return
 	}
 	if sub.Verb == subjects.VerbDisconnect {
-		e.disconnect(sockets, hangUp)
+		e.disconnect(sockets, ending)
 	} else if sockets, err = e.changeRooms(sub, sockets, tokens); err != nil {
 		e.answerError(m, err.Error())
 		return
@@ -106,10 +106,12 @@ func (e *Edge) changeRooms(sub *subjects.Subject, sockets []*socket, tokens []st
 	return done, nil
 }
 
-// disconnect ends sockets, and with hangUp their sessions and so their other sockets, too (reference: socket.disconnect).
-func (e *Edge) disconnect(sockets []*socket, hangUp bool) {
+// disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client whose
+// transport is closed receives no DISCONNECT, so it comes back. Events of sockets that end here are not held any longer:
+// they are dropped.
+func (e *Edge) disconnect(sockets []*socket, ending msg.Ending) {
 	for _, s := range sockets {
-		if !hangUp {
+		if ending == msg.EndSocket {
 			e.end(s, socketEndWords[endServer], endServer, true)
 			continue
 		}
@@ -117,7 +119,11 @@ func (e *Edge) disconnect(sockets []*socket, hangUp bool) {
 		all := slices.Clone(s.conn.sockets)
 		e.mu.Unlock()
 		for _, other := range all {
-			e.end(other, socketEndWords[endServer], endServer, true)
+			if ending == msg.CloseTransport {
+				e.end(other, engine.ForcedServerClose.String(), endSession, false)
+			} else {
+				e.end(other, socketEndWords[endServer], endServer, true)
+			}
 		}
 		s.conn.session.Close(engine.ForcedServerClose)
 	}

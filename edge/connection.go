@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"partyline/engine"
@@ -25,13 +27,14 @@ type connection struct {
 	left  time.Duration // guarded by Edge.mu
 	since time.Time     // guarded by Edge.mu
 
-	sockets []*socket // guarded by Edge.mu
-	closed  bool      // guarded by Edge.mu: the session has ended, no socket may begin
-	waiting int       // guarded by Edge.mu: bytes that wait for the CONNECT of one of its sockets
-	partial *partial  // owned by the session's reader: a packet whose attachments have not all come
-	dialect dialect   // written by the session's reader before there is any socket, static then
-	joining int       // guarded by Edge.mu: joins and leaves of the client that are not answered yet
-	entered time.Time // owned by the session's reader: see pace
+	hold    atomic.Pointer[hold] // what waits while the session is paused, nil while it is not; written with Edge.mu held
+	sockets []*socket            // guarded by Edge.mu
+	closed  bool                 // guarded by Edge.mu: the session has ended, no socket may begin
+	waiting int                  // guarded by Edge.mu: bytes that wait for the CONNECT of one of its sockets
+	partial *partial             // owned by the session's reader: a packet whose attachments have not all come
+	dialect dialect              // written by the session's reader before there is any socket, static then
+	joining int                  // guarded by Edge.mu: joins and leaves of the client that are not answered yet
+	entered time.Time            // owned by the session's reader: see pace
 }
 
 // partial is a binary packet that waits for its attachments.
@@ -122,6 +125,26 @@ func (c *connection) Closed(reason engine.Reason) {
 	c.edge.mu.Lock()
 	c.stopTimer()
 	c.closed = true
+	h := c.hold.Load()
+	if h != nil {
+		h.pauses = nil
+		h.paused.Store(false)
+	}
+	c.edge.mu.Unlock()
+	if h == nil {
+		c.endSockets(reason)
+		return
+	}
+	c.edge.later(func() { // the client sent what is held before it went
+		c.edge.publishHeld(h, math.MaxInt)
+		c.edge.dropHeld(h)
+		c.endSockets(reason)
+	})
+}
+
+// endSockets ends all sockets of a session that has ended.
+func (c *connection) endSockets(reason engine.Reason) {
+	c.edge.mu.Lock()
 	sockets := slices.Clone(c.sockets)
 	c.edge.mu.Unlock()
 	for _, s := range sockets {
@@ -255,13 +278,19 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 		return
 	}
 	if p.Type == sio.Connect {
-		c.connect(p)
+		if c.holdConnect(p) {
+			return
+		}
+		if c.connect(p); c.socket(p.Namespace) != nil {
+			c.pace()
+		}
 		return
 	}
 	s := c.socket(p.Namespace)
 	switch {
 	case s == nil || s.state.Load() != live || p.Type == sio.ConnectError:
 		c.outOfTurn(p)
+	case p.Type == sio.Disconnect && c.holdPacket(s, p, nil, nil):
 	case p.Type == sio.Disconnect:
 		c.edge.end(s, socketEndWords[endClient], endClient, false)
 	default:
@@ -327,7 +356,6 @@ func (c *connection) connect(p sio.Packet) {
 		s.request = e.requests.add(s, s.issued)
 	}
 	e.mu.Unlock()
-	c.pace()
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
 	// the two cannot overtake each other.
 	e.bus.WhenHeldOrOffline(func() { e.knock(s) })

@@ -83,6 +83,8 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.handleAsk(m, sub)
 	case sub.Verb == subjects.VerbFetch, sub.Verb == subjects.VerbData, sub.Verb == subjects.VerbRooms:
 		e.handleInquiry(m, sub)
+	case sub.Target == subjects.TargetSocket && (sub.Verb == subjects.VerbPause || sub.Verb == subjects.VerbResume):
+		e.handlePause(m, sub)
 	default:
 		e.drop(m, dropUnknownVerb, nil)
 	}

@@ -54,6 +54,7 @@ type Edge struct {
 	generation uint64                // guarded by mu: marks the sockets of a union
 	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
 	inquired   int                   // guarded by mu: the weight of inquiries
+	holds      map[*hold]struct{}    // guarded by mu: sessions that are paused, or whose events are not all published yet
 
 	owners   *owners         // has a lock of its own, which may be taken while mu is held
 	requests connectRequests // the same
@@ -81,6 +82,8 @@ type stats struct {
 	dropped                    [drops]tally.Counter
 	answersWithheld, commanded tally.Counter
 	held, takeovers            tally.Counter
+	paused                     tally.Gauge
+	pauses, eventsPaused       tally.Counter
 	instancesDied              tally.Counter
 	acksAwaited                tally.Gauge
 	asks, asksRefused          tally.Counter
@@ -99,6 +102,7 @@ func New(set Settings) *Edge {
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
+		holds: make(map[*hold]struct{}),
 		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
 	e.requests.init()
@@ -259,6 +263,9 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.acksPassed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
 	set.Counter(&s.acksExpired, "asks_expired_total", "Acks of clients that did not come in time.")
 	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
+	set.Gauge(&s.paused, "sessions_paused", "Sessions whose events are held because a service does not keep up.")
+	set.Counter(&s.pauses, "pauses_total", "Times a session was paused.")
+	set.Counter(&s.eventsPaused, "events_paused_total", "Events that were held because their session was paused.")
 	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
 	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")

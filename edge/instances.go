@@ -150,6 +150,7 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 			o.remove(i)
 			e.later(func() { e.orphan(i, false) })
 		}
+		e.later(func() { e.endPausesOf(sub.Instance) })
 	}
 	o.mu.Unlock()
 }
@@ -321,6 +322,7 @@ func (e *Edge) Attend(ctx context.Context) {
 		}
 		e.attend(now)
 		e.owners.mu.Unlock()
+		e.expirePauses(now)
 		seen = now
 	}
 }
@@ -365,7 +367,7 @@ func (e *Edge) attend(now time.Time) {
 		o.remove(i)
 		e.stats.instancesDied.Inc()
 		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
-		e.later(func() { e.orphan(i, true) })
+		e.later(func() { e.orphan(i, true); e.endPausesOf(i.name) })
 		o.shaky = now.Add(shakyFor)
 	}
 	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {

@@ -200,6 +200,7 @@ func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
 	e.decided(s)
 	e.abandon(s)
+	e.forgetPauses(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {
 		rooms = append(rooms, m.room.name)

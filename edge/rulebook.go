@@ -94,6 +94,11 @@ func (r *rules) relay(event []byte) *Relay {
 	return nil
 }
 
+// isRoomChange reports whether an event is a join or leave that the edge itself acts on.
+func (n *Namespace) isRoomChange(event []byte) bool {
+	return len(n.Rooms) > 0 && (string(event) == "join" || string(event) == "leave")
+}
+
 // mayEnter says whether clients may join and leave a room by themselves.
 func (n *Namespace) mayEnter(room []byte) bool {
 	for _, pattern := range n.Rooms {

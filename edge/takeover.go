@@ -146,7 +146,7 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 	if refusal := m.Header.Get(msg.HeaderError); refusal != "" {
 		if refusal != errorAgain {
 			e.owners.drop(s)
-			e.disconnect([]*socket{s.route.socket}, false)
+			e.disconnect([]*socket{s.route.socket}, msg.EndSocket)
 		}
 		return true
 	}

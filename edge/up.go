@@ -42,20 +42,29 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if p.Data == nil {
 		return // an event without name or arguments is heard by nobody in the reference, too
 	}
-	if len(s.ns.rules.Rooms) > 0 && (string(sc.name) == "join" || string(sc.name) == "leave") {
-		c.joinOrLeave(s, p, sc)
+	if c.hold.Load() != nil && c.holdPacket(s, p, attachments, sc) {
 		return
 	}
-	c.publish(s, p, attachments, sc)
-}
-
-// publish sends an event to services, and on to other clients if a relay rule says so.
-func (c *connection) publish(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) {
-	e := c.edge
+	if s.ns.rules.isRoomChange(sc.name) {
+		if c.joinOrLeave(s, p, sc) {
+			c.pace()
+		}
+		return
+	}
 	body, header := p.Data, bus.Header(nil)
 	if len(attachments) > 0 {
 		body, header = pack(p.Data, attachments)
 	}
+	if err := c.publish(s, p, header, body, sc); errors.Is(err, errHeldFull) {
+		c.count(err)
+		c.expel(engine.QueueOverflow, "closing the session", "error", err)
+	}
+}
+
+// publish sends an event to services, and on to other clients if a relay rule says so. The error is errHeldFull if it did
+// neither because the socket's owner is away.
+func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
+	e := c.edge
 	rule := s.ns.rules.relay(sc.name)
 	if p.HasID {
 		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.ns.token, s.id, p.ID)
@@ -69,32 +78,32 @@ func (c *connection) publish(s *socket, p sio.Packet, attachments [][]byte, sc *
 			own[name] = values
 		}
 	}
-	if !c.toServices(s, own, body, sc) {
-		return
+	if err := c.toServices(s, own, body, sc); err != nil {
+		return err
 	}
 	if rule != nil {
 		c.relay(s, rule, header, body, p.Data, sc)
 	}
+	return nil
 }
 
-// toServices publishes an event for services, or for the one that claimed the socket. It says no if that ended the session.
-func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) bool {
+// toServices publishes an event for services, or for the one that claimed the socket. The only error is errHeldFull.
+func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
 	if s.route == nil {
 		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
 		c.count(c.send(sc.subject, sc.reply, header, body))
-		return true
+		return nil
 	}
 	err := e.sendOwned(s.route, sc.event, sc.reply, header, body)
-	c.count(err)
 	if errors.Is(err, errHeldFull) {
-		c.expel(engine.QueueOverflow, "closing the session", "error", err)
-		return false
+		return err
 	}
+	c.count(err)
 	if err != nil {
 		c.complain(s.ns.name, err)
 	}
-	return true
+	return nil
 }
 
 // pack is an event with attachments as one body (docs/subjects.md, Sio-Attachments).
@@ -237,13 +246,19 @@ func (c *connection) pace() {
 	time.Sleep(c.entered.Sub(now)) // not at all while that is in the past
 }
 
-// joinOrLeave acts on a client's own join or leave, and answers once it holds.
-func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) {
-	e := c.edge
-	err := c.changeRoom(s, p, sc)
-	if !p.HasID {
-		return
+// joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has entered a
+// room.
+func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) bool {
+	entered, err := c.changeRoom(s, p, sc)
+	if p.HasID {
+		c.answerChange(s, p, err)
 	}
+	return entered
+}
+
+// answerChange acks a join or leave.
+func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
+	e := c.edge
 	answer := `[{"ok":true}]`
 	if err != nil {
 		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
@@ -276,17 +291,17 @@ var (
 	errNotAllowed = errors.New("this room cannot be joined or left by clients")
 )
 
-func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) error {
+func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) (entered bool, err error) {
 	var isString bool
 	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], p.Data); !isString {
-		return errNoRoom
+		return false, errNoRoom
 	}
 	if !s.ns.rules.mayEnter(sc.arg) {
-		return errNotAllowed
+		return false, errNotAllowed
 	}
 	token, err := roomToken(string(sc.arg))
 	if err != nil {
-		return err
+		return false, err
 	}
 	c.edge.mu.Lock()
 	before := len(s.rooms)
@@ -298,10 +313,7 @@ func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) error {
 	default:
 		err = c.edge.join(s, []string{token})
 	}
-	entered := len(s.rooms) > before
+	entered = len(s.rooms) > before
 	c.edge.mu.Unlock()
-	if entered {
-		c.pace()
-	}
-	return err
+	return entered, err
 }

@@ -71,6 +71,7 @@ func (w *directWriter) flush(s *Session) {
 			// The reader of the connection sees the same, and ends the session.
 			s.drop(len(s.queue))
 			s.conn.close()
+			s.writeFailed()
 			return
 		}
 		s.wrote(n)

@@ -223,11 +223,21 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	s.server.stats.bytesIn.Add(len(body))
 	s.packets(body)
+	waited := s.gate.Load() != nil
+	if waited {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // past it, net/http would give the request up
+		s.passPost(r.Context())
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience()))
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html") // text/plain would start a download in some browsers, says the reference
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", "2")
 	_, _ = w.Write([]byte("ok"))
+	if waited {
+		_ = http.NewResponseController(w).Flush()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // not for the connection's next requests
+	}
 }
 
 // patience is how long one request may take to be read or answered, its wait for something to say aside.
@@ -239,25 +249,6 @@ func (s *Session) donePosting() {
 	s.mu.Lock()
 	s.posting = false
 	s.mu.Unlock()
-}
-
-// packets handles a polling payload.
-func (s *Session) packets(payload []byte) {
-	s.in.Lock()
-	defer s.in.Unlock()
-	for more := true; more; more = payload != nil {
-		p, rest, err := eio.Next(payload)
-		switch {
-		case err != nil:
-			s.broken(ParseError, err)
-			return
-		case p.Type == eio.Close:
-			s.depart()
-			return
-		}
-		s.packet(p)
-		payload = rest
-	}
 }
 
 // depart ends the session of a client that says goodbye by a POST. A poll that waits is answered with a noop, as the

@@ -199,6 +199,7 @@ func (s *Session) write(conn *wsConn) {
 			conn.close()
 			s.mu.Lock()
 			s.drop(len(s.queue))
+			s.writeFailed()
 			s.mu.Unlock()
 		}
 	}

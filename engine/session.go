@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/wire/eio"
@@ -48,6 +49,8 @@ type Session struct {
 
 	in sync.Mutex // held while packets of the client are processed, so that a POST and a new WebSocket do not overlap
 
+	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
+
 	mu            sync.Mutex
 	state         state       // guarded by mu
 	queue         []*Frame    // guarded by mu: what waits to be sent
@@ -68,7 +71,9 @@ type Session struct {
 	departing     bool        // guarded by mu: the client closes the session by a POST
 	pinged        bool        // guarded by mu: waiting for a pong
 	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
+	reached       bool        // guarded by mu: the client was there for the last ping: a WebSocket, or a poll that waited
 	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
+	lenient       bool        // guarded by mu: reading stood still since the last ping, so any packet counts as the pong
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -87,6 +92,7 @@ func (s *Session) Close(reason Reason) {
 	}
 	s.state = closing
 	s.timer.Stop()
+	s.openGate()
 	if s.conn != nil {
 		// The writer may be waiting for a client that does not read.
 		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
@@ -166,6 +172,7 @@ func (s *Session) end(reason Reason, last *Frame) {
 func (s *Session) retire() (abandoned *wsConn) {
 	s.state = closed
 	s.timer.Stop()
+	s.openGate()
 	s.server.remove(s)
 	if u := s.upgrade; u != nil {
 		s.upgrade = nil
@@ -182,14 +189,14 @@ func (s *Session) packet(p eio.Packet) {
 		s.mu.Unlock()
 		return
 	}
-	if s.pinged && !s.refreshed && p.Type != eio.Pong {
+	switch isPong := p.Type == eio.Pong; {
+	case s.pinged && s.lenient, isPong && !s.lenient:
+		s.pinged = false
+		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
+	case s.pinged && !s.refreshed:
 		// A client that sends is alive, though its pong may wait behind a long upload (reference: socket.ts onPacket).
 		s.refreshed = true
 		s.beatAfter(time.Now(), s.server.cfg.PingTimeout)
-	}
-	if p.Type == eio.Pong {
-		s.pinged = false
-		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
 	}
 	s.mu.Unlock()
 	switch p.Type {
@@ -205,32 +212,52 @@ func (s *Session) packet(p eio.Packet) {
 func (s *Session) heartbeat() {
 	s.mu.Lock()
 	now := time.Now()
-	late, least := now.Sub(s.due), s.server.cfg.PingTimeout/leastShare
+	late := now.Sub(s.due)
+	unread := s.gate.Load() != nil // the pong may be there
 	switch {
 	case s.state != open:
 		s.mu.Unlock()
 	case late < 0: // a packet came while this goroutine started
 		s.timer.Reset(-late)
 		s.mu.Unlock()
-	case s.pinged && s.conn != nil && !s.excused && late > max(least, tardy):
-		// This process has been stopped, or waits for a processor. The pong may be there, unread.
+	case s.pinged && !unread && s.excusable(late):
 		s.excused = true
-		s.beatAfter(now, least)
+		s.beatAfter(now, s.leastWait())
 		s.mu.Unlock()
-	case s.pinged:
+	case s.pinged && !unread:
 		s.mu.Unlock()
 		s.fail(PingTimeout)
 	default:
-		s.pinged, s.refreshed, s.excused = true, false, false
-		s.enqueue(pingFrame)
-		wait := s.server.cfg.PingTimeout
-		if s.conn == nil {
-			// A client that polls sees the end to the millisecond, so the lateness of timers must not add up.
-			wait = max(wait-late, least)
-		}
-		s.beatAfter(now, wait)
+		s.ping(now, late, unread)
 		s.mu.Unlock()
 	}
+}
+
+// ping sends a ping and sets the time in which the pong must come, or the next ping if the session is not read. mu must be
+// held.
+func (s *Session) ping(now time.Time, late time.Duration, unread bool) {
+	s.pinged, s.refreshed, s.excused, s.lenient = true, false, false, unread
+	s.reached = s.conn != nil || s.poll != nil
+	if last := len(s.queue) - 1; last < 0 || s.queue[last] != pingFrame { // one is enough for a client that does not read
+		s.enqueue(pingFrame)
+	}
+	wait := s.server.cfg.PingTimeout
+	switch {
+	case unread:
+		wait = s.server.cfg.PingInterval
+	case s.conn == nil && !s.excusable(late) && late < wait:
+		wait -= late // a client that polls sees the end to the millisecond, so the lateness of timers must not add up
+	}
+	s.beatAfter(now, wait)
+}
+
+// leastWait is the least time that a client has for a pong where this process was stopped.
+func (s *Session) leastWait() time.Duration { return s.server.cfg.PingTimeout / leastShare }
+
+// excusable reports whether a timer was so late that this process was stopped, or had no processor. A client that was
+// there for the ping is not to blame then: its pong may have come and wait to be read. mu must be held.
+func (s *Session) excusable(late time.Duration) bool {
+	return s.reached && !s.excused && late > max(s.leastWait(), tardy)
 }
 
 // beatAfter sets the time of the next call of heartbeat. mu must be held.
@@ -243,11 +270,11 @@ func (s *Session) beatAfter(from time.Time, d time.Duration) {
 // on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
 func (s *Session) expire() bool {
 	s.mu.Lock()
-	end := s.due
+	late := time.Since(s.due)
 	if !s.pinged {
-		end = end.Add(s.server.cfg.PingTimeout)
+		late -= s.server.cfg.PingTimeout
 	}
-	overdue := s.state == open && s.conn == nil && !time.Now().Before(end)
+	overdue := s.state == open && s.conn == nil && s.gate.Load() == nil && late >= 0 && !(s.pinged && s.excusable(late))
 	s.mu.Unlock()
 	if overdue {
 		s.fail(PingTimeout)

@@ -49,6 +49,7 @@ func (s *Session) takeOver(conn *wsConn) {
 	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // answered below: a second close frame would be an error
 	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
 	s.upgrade = u
+	s.wakeGate() // a POST must not wait from now on
 	_ = conn.Conn.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
 	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
 	s.mu.Unlock()
@@ -158,7 +159,7 @@ func (s *Session) switchTo(u *upgrade) bool {
 	} else if s.pinged {
 		// The reference forgets a ping that was under way over the old transport.
 		s.pinged = false
-		s.timer.Reset(s.server.cfg.PingInterval)
+		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
 	}
 	s.flush()
 	return true

@@ -218,6 +218,9 @@ func (s *Session) readLoop(conn *wsConn) {
 	conn.ws.SetPingHandler(s.pong)
 	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // end answers it
 	for {
+		if s.gate.Load() != nil {
+			s.pass()
+		}
 		buf, binary, err := conn.read()
 		if err != nil {
 			s.endReading(conn, err)

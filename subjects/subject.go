@@ -35,6 +35,8 @@ const (
 	VerbFetch      = "fetch"      // tell about the sockets of the target
 	VerbData       = "data"       // get or set the data of the sockets of the target
 	VerbRooms      = "rooms"      // list the rooms that the sockets of the target are in
+	VerbPause      = "pause"      // hold the events of a socket's session, for one instance of a service
+	VerbResume     = "resume"     // end that instance's pause
 	VerbAck        = "ack"        // a return address
 	VerbOwn        = "own"        // an event of a socket that a service claimed: edge to that service
 	VerbService    = "service"    // an event of a service for services

@@ -53,6 +53,10 @@ func TestParse(t *testing.T) {
 		"sio.c.own.chat.connect":                 {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat", Event: "connect"},
 		"sio.c.service.order.7":                  {Kind: KindService, Namespace: "c", Verb: "service", Event: "order.7"},
 		"sio.%24svc.emit.all":                    {Kind: KindCommand, Namespace: "%24svc", Verb: "emit", Target: TargetAll},
+		"sio.c.pause.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: VerbPause, Target: TargetSocket,
+			Socket: testSocket, Edge: testEdge},
+		"sio.c.resume.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: VerbResume, Target: TargetSocket,
+			Socket: testSocket, Edge: testEdge},
 		"sio.c.ask.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: "ask", Target: TargetSocket,
 			Socket: testSocket, Edge: testEdge},
 		"sio.c.ack." + testSocket + ".0": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
@@ -242,7 +246,8 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
 				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
 				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge)}
-			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms} {
+			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms,
+				VerbPause, VerbResume} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
 			}
 			owned := string(p.AppendOwn(nil, string(ns), "chat-1", string(tail)))

@@ -209,3 +209,21 @@ func (c *Client) Hangup() {
 	_ = c.ws.Close()
 	<-c.done
 }
+
+// Upgrade moves a polling session to a WebSocket at url. meanwhile runs after the probe was answered, as a client that
+// waits for its requests of polling does.
+func Upgrade(t testing.TB, talk *Conversation, name, url string, meanwhile func()) *Client {
+	t.Helper()
+	ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http"), nil)
+	if err != nil {
+		t.Fatalf("%s cannot upgrade: %v", name, err)
+	}
+	c := &Client{t: t, name: name, ws: ws, in: make(chan frame, 10_000), done: make(chan struct{}), talk: talk}
+	go c.read()
+	t.Cleanup(c.Hangup)
+	c.Send("2probe")
+	c.Expect("3probe")
+	meanwhile()
+	c.Send("5")
+	return c
+}

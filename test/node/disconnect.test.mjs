@@ -48,6 +48,17 @@ for (const transports of [['polling'], ['websocket']]) {
     await s.hear(root, 'connect');
   });
 
+  scene(`a service closes a transport, and the client comes back (${transports})`, async (s) => {
+    const nats = await s.nats();
+    const a = await s.connected('a', '/chat_room', { transports });
+    const { id } = a;
+    assert.equal((await s.request(nats, `sio.chat_room.disconnect.socket.${id}`, '["close"]')).json()[0].sockets, 1);
+    assert.equal((await s.hear(a, 'disconnect'))[0], 'transport close');
+    assert.equal(a.active, true); // it comes back by itself
+    await s.hear(a, 'connect');
+    assert.notEqual(a.id, id);
+  });
+
   scene(`the transport ends, and the client comes back (${transports})`, async (s) => {
     const nats = await s.nats();
     const notices = await s.service(nats, 'sio._.on.disconnect');

@@ -57,6 +57,12 @@ func TestEachCanDoItsWork(t *testing.T) {
 		}
 		asksAndIsAnswered(t, s, service, target)
 	}
+	for _, verb := range []string{"pause", "resume"} {
+		answer, err := service.nc.Request("sio.chat."+verb+".socket."+ann.id, []byte(`["chat-1"]`), patience)
+		if err != nil || answer.Header != nil || string(answer.Data) != `[{"edge":"`+s.ID+`","sockets":1}]` {
+			t.Fatalf("%s: %v %v", verb, answer, err)
+		}
+	}
 	s.fine()
 
 	// The publisher.
@@ -123,6 +129,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.id + ".1", "orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
 				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
+				"sio.chat.pause.socket." + s.ann.id, "sio.chat.resume.socket." + s.ann.id,
 			},
 			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
 		},
@@ -133,6 +140,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.secret.ack." + s.secret.id + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
 				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
 				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
+				"sio.secret.pause.socket." + s.secret.id, "sio.secret.resume.socket." + s.secret.id,
 			},
 			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},

@@ -1,6 +1,7 @@
 package permissions
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -180,6 +181,37 @@ func TestPermissionsThatChange(t *testing.T) {
 	server.Reload(good)
 	server.Restart()
 	n.Ready()
+}
+
+// A room that NATS did not let the edge subscribe is subscribed as soon as it does, without a reconnect.
+func TestARoomThatIsPermittedLater(t *testing.T) {
+	good := documented(t)
+	bad := strings.Replace(good, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.vip", "sio.*.*.room.two"], allow: ["sio.*.*.all"`, 1)
+	bad = strings.Replace(bad, `"$SRV.>"]`, `"$SRV.>"]}`, 1)
+	server := natsdtest.Start(t, bad)
+	n := start(t, server, "edge", usual).Ready()
+	s := &stage{t: t, server: server, Node: n}
+	s.admin = s.as("admin")
+	ann := n.Dial("ann")
+	ann.Connect("/chat", "")
+	for i, room := range []string{"vip", "two"} {
+		ann.Send(fmt.Sprintf(`42/chat,%d["join",%q]`, i, room))
+		ann.Expect(fmt.Sprintf(`43/chat,%d[{"ok":true}]`, i))
+	}
+	edgetest.Eventually(t, "NATS has refused the rooms", func() bool { return s.figure("nats_errors_total") >= 2 })
+	server.Reload(good)
+	for _, room := range []string{"vip", "two"} {
+		edgetest.Eventually(t, "the room is subscribed", func() bool {
+			s.admin.publish("sio.chat.emit.room."+room, "", `["news"]`)
+			s.admin.publish("sio.chat.emit.all", "", `["marker"]`)
+			heard := ann.Next()
+			if heard == `42/chat,["news"]` {
+				ann.Expect(`42/chat,["marker"]`)
+				return true
+			}
+			return false
+		})
+	}
 }
 
 // The probe is an event of the edge's own: services that listen to everything see its name, with the edge, and cannot answer it; a

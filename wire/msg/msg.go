@@ -3,8 +3,8 @@
 // A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
 // for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
 // Up: EventName gives the name that becomes the subject, AppendAttachmentLengths the header of binary data. Down:
-// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Question, Data,
-// ParseAdmission and RefusalData for the other verbs.
+// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Instance, Question,
+// Data, ParseAdmission and RefusalData for the other verbs.
 //
 // The package is pure. JSON is judged by encoding/json, at most 10,000 levels deep, with white space around it allowed;
 // bodies must be valid UTF-8, which encoding/json does not ask for. The bytes of a body are never changed; where a
@@ -56,8 +56,10 @@ var (
 	ErrLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
 	// ErrRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
 	ErrRooms = errors.New("body is not an array of one or more room names")
-	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true] and [false].
-	ErrDisconnect = errors.New("body of a disconnect must be empty, [], [true] or [false]")
+	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true], [false] and ["close"].
+	ErrDisconnect = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
+	// ErrInstance is returned for the body of a pause or resume that is not an array of the name of one instance.
+	ErrInstance = errors.New("body of a pause or resume must be an array of one element, the instance's name")
 	// ErrAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
 	ErrAdmission = errors.New("bad answer to a connect request")
 	// ErrRefusal is returned for the body of a refusal that is none of empty, [] and [data].

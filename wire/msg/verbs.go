@@ -43,20 +43,53 @@ func roomNames(elements values) ([]string, error) {
 	}
 }
 
-// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] closes its session too.
-// Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrDisconnect.
-func Disconnect(body []byte) (closeSession bool, err error) {
+// Ending is what a disconnect ends.
+type Ending uint8
+
+const (
+	EndSocket      Ending = iota // the socket
+	EndSession                   // all sockets of its session, too, and the transport
+	CloseTransport               // the transport alone, without a word to the sockets: their client comes back by itself
+)
+
+// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
+// the session's transport. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrDisconnect.
+func Disconnect(body []byte) (Ending, error) {
 	if isBlank(body) {
-		return false, nil
+		return EndSocket, nil
 	}
 	elements, err := array(body)
 	if err != nil {
-		return false, err
+		return EndSocket, err
 	}
 	first, given := elements.next()
 	_, more := elements.next()
-	if given && (more || !isTrue(first) && !bytes.Equal(first, []byte("false"))) {
-		return false, ErrDisconnect
+	switch {
+	case !given || !more && bytes.Equal(first, []byte("false")):
+		return EndSocket, nil
+	case !more && isTrue(first):
+		return EndSession, nil
+	case !more && bytes.Equal(first, []byte(`"close"`)):
+		return CloseTransport, nil
 	}
-	return isTrue(first), nil
+	return EndSocket, ErrDisconnect
+}
+
+// Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
+// checked. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrInstance.
+func Instance(body []byte) (string, error) {
+	elements, err := array(body)
+	if err != nil {
+		return "", err
+	}
+	first, given := elements.next()
+	_, more := elements.next()
+	if !given || more || !isString(first) {
+		return "", ErrInstance
+	}
+	name, err := appendDecoded(nil, first)
+	if err != nil {
+		return "", ErrInstance
+	}
+	return string(name), nil
 }

@@ -41,17 +41,32 @@ func TestRooms(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
-	for body, want := range map[string]bool{"": false, " \n": false, `[]`: false, ` [ ] `: false, `[false]`: false, `[true]`: true,
-		` [ true ]`: true} {
+	for body, want := range map[string]Ending{"": EndSocket, " \n": EndSocket, `[]`: EndSocket, ` [ ] `: EndSocket, `[false]`: EndSocket,
+		`[true]`: EndSession, ` [ true ]`: EndSession, `["close"]`: CloseTransport, ` [ "close" ] `: CloseTransport} {
 		if got, err := Disconnect([]byte(body)); err != nil || got != want {
 			t.Errorf("Disconnect(%q) = %v, %v", body, got, err)
 		}
 	}
 	for body, want := range map[string]error{`[1]`: ErrDisconnect, `["true"]`: ErrDisconnect, `[null]`: ErrDisconnect,
+		`["Close"]`: ErrDisconnect, `["close",true]`: ErrDisconnect, `["close"`: ErrNotJSON,
 		`[true,true]`: ErrDisconnect, `[[true]]`: ErrDisconnect, `{}`: ErrNotArray, `true`: ErrNotArray, `[true`: ErrNotJSON,
 		"\xff": ErrNotUTF8} {
-		if got, err := Disconnect([]byte(body)); got || !errors.Is(err, want) {
+		if got, err := Disconnect([]byte(body)); got != EndSocket || !errors.Is(err, want) {
 			t.Errorf("Disconnect(%q) = %v, %v; want %v", body, got, err, want)
+		}
+	}
+}
+
+func TestInstance(t *testing.T) {
+	for body, want := range map[string]string{`["chat-1"]`: "chat-1", ` [ "chat\u002d1" ] `: "chat-1", `[""]`: ""} {
+		if got, err := Instance([]byte(body)); err != nil || got != want {
+			t.Errorf("Instance(%q) = %q, %v", body, got, err)
+		}
+	}
+	for body, want := range map[string]error{"": ErrNotJSON, `[]`: ErrInstance, `[1]`: ErrInstance, `["a","b"]`: ErrInstance,
+		`["\ud800"]`: ErrInstance, `{}`: ErrNotArray, `"a"`: ErrNotArray, `["a"`: ErrNotJSON, "[\"\xff\"]": ErrNotUTF8} {
+		if got, err := Instance([]byte(body)); got != "" || !errors.Is(err, want) {
+			t.Errorf("Instance(%q) = %q, %v; want %v", body, got, err, want)
 		}
 	}
 }
@@ -140,6 +155,9 @@ func FuzzVerbs(f *testing.F) {
 		}
 		if _, err := Disconnect(body); err == nil && !isArray && !blank {
 			t.Error("Disconnect")
+		}
+		if _, err := Instance(body); err == nil && !isArray {
+			t.Error("Instance")
 		}
 		if _, err := RefusalData(body); err == nil && !isArray && !blank {
 			t.Error("RefusalData")

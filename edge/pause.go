@@ -1,0 +1,316 @@
+package edge
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"partyline/bus"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+const (
+	// pauseFor is how long a pause is in force unless it is repeated: an instance that died holds nobody up for longer.
+	pauseFor = 5 * time.Second
+	// maxPauses bounds the pauses of one session, which services could otherwise make up.
+	maxPauses = 64
+	// heldAtOnce is how many packets of a session the bus's worker publishes before it sees to others.
+	heldAtOnce = 256
+)
+
+// Errors of pauses, as services read them.
+var (
+	errTooManyPauses = errors.New("too many pauses: the limit of a session is 64")
+	errInstance      = errors.New("an instance's name is 1 to 64 characters A-Z a-z 0-9 _ -, and none of all, room and socket")
+)
+
+// pause is the wish of one instance that a socket's session sends no further events for a while.
+type pause struct {
+	socket   *socket
+	instance string
+	until    time.Time
+}
+
+// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
+// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
+// published. When it is full the session is not read any more (engine.Session.StopReading).
+//
+// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
+// is left: the bus's worker → publishHeld → connection.act → connection.publish. While there is a hold only the worker
+// publishes, so the order stays.
+//
+// Its mu comes before a route's lock and Edge.mu. It is held while events are published, so the goroutine of Handle never
+// takes it: pauses change under Edge.mu.
+type hold struct {
+	conn   *connection // static
+	pauses []pause     // guarded by Edge.mu
+	paused atomic.Bool // whether there are pauses; written with Edge.mu held
+
+	mu      sync.Mutex
+	packets []heldPacket // guarded by mu: in order
+	bytes   int          // guarded by mu: size of packets
+	full    bool         // guarded by mu: the session is not read
+	over    bool         // guarded by mu: the hold is empty and not the connection's any more
+}
+
+// heldPacket is a packet of a client that waits. It owns its bytes.
+type heldPacket struct {
+	socket      *socket // nil for a CONNECT
+	packet      sio.Packet
+	name, event string // the event's, as in scratch
+	header      bus.Header
+	body        []byte // with attachments; packet.Data is its beginning
+}
+
+func (p *heldPacket) size() int { return len(p.body) + len(p.name) + len(p.event) }
+
+// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names of an
+// event. It is called on the session's reader.
+func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) bool {
+	h := c.hold.Load()
+	if h == nil {
+		return false
+	}
+	held := heldPacket{socket: s, packet: p}
+	held.packet.Namespace, held.packet.Data = nil, nil
+	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
+		if !c.edge.bus.Connected() && !s.ns.rules.isRoomChange(sc.name) {
+			c.count(bus.ErrOffline) // as if it were not held: what is said in an outage is dropped, however long that is
+			return true
+		}
+		held.name, held.event = string(sc.name), string(sc.event)
+		if len(attachments) > 0 {
+			held.body, held.header = pack(p.Data, attachments)
+		} else {
+			held.body = slices.Clone(p.Data)
+		}
+		held.packet.Data = held.body[:len(p.Data)]
+	}
+	return h.keep(held)
+}
+
+// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it did.
+// Every other CONNECT takes effect at once: order with events is by namespace.
+func (c *connection) holdConnect(p sio.Packet) bool {
+	h := c.hold.Load()
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	isLeaving := slices.ContainsFunc(h.packets, func(held heldPacket) bool {
+		return held.packet.Type == sio.Disconnect && held.socket.ns.name == string(p.Namespace)
+	})
+	h.mu.Unlock()
+	if !isLeaving {
+		return false
+	}
+	p.Namespace, p.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
+	return h.keep(heldPacket{packet: p, body: p.Data})
+}
+
+// keep adds a packet, and stops reading when that fills the hold. It reports false if the hold is over.
+func (h *hold) keep(p heldPacket) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return false
+	}
+	h.packets = append(h.packets, p)
+	h.bytes += p.size()
+	if p.event != "" {
+		h.conn.edge.stats.eventsPaused.Inc()
+	}
+	if !h.full && (len(h.packets) >= maxHeld || h.bytes >= maxHeldBytes) {
+		h.full = true
+		h.conn.session.StopReading()
+	}
+	return true
+}
+
+// publishSome publishes some of what is held, and leaves the rest to the worker's next round. It runs on the bus's worker.
+func (e *Edge) publishSome(h *hold) {
+	if e.publishHeld(h, heldAtOnce) {
+		e.later(func() { e.publishSome(h) })
+	}
+}
+
+// publishHeld publishes what is held, at most so many packets, until the session is paused again or a route has no more
+// room, and ends the hold when nothing is left. It reports whether more can be published. It runs on the bus's worker.
+func (e *Edge) publishHeld(h *hold, most int) (more bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
+		if more = h.conn.act(&h.packets[0]); more {
+			h.bytes -= h.packets[0].size()
+			h.packets[0] = heldPacket{}
+			h.packets = h.packets[1:]
+		}
+	}
+	more = more && len(h.packets) > 0 && !h.paused.Load()
+	e.endHold(h)
+	if h.full && len(h.packets) <= maxHeld/2 && h.bytes <= maxHeldBytes/2 {
+		h.full = false
+		h.conn.session.ResumeReading()
+	}
+	return more
+}
+
+// endHold ends a hold in which nothing is left. h.mu must be held.
+func (e *Edge) endHold(h *hold) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !h.over && len(h.packets) == 0 && len(h.pauses) == 0 {
+		h.over, h.packets = true, nil
+		h.conn.hold.Store(nil)
+		delete(e.holds, h)
+		e.stats.paused.Add(-1)
+	}
+}
+
+// dropHeld drops what could not be published of a session that has ended.
+func (e *Edge) dropHeld(h *hold) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.packets {
+		if h.packets[i].event != "" {
+			e.stats.eventsFailed.Inc()
+		}
+	}
+	h.packets, h.bytes = nil, 0
+	e.endHold(h)
+}
+
+// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is held.
+func (c *connection) act(held *heldPacket) bool {
+	s, p := held.socket, held.packet
+	switch {
+	case s == nil:
+		c.connect(p) // unlike the reader, the worker does not pace clients: the pause did
+		return true
+	case s.state.Load() == gone:
+		if held.event != "" {
+			c.edge.stats.eventsFailed.Inc()
+		}
+		return true
+	case p.Type == sio.Disconnect:
+		c.edge.end(s, socketEndWords[endClient], endClient, false)
+		return true
+	}
+	sc := scratches.Get().(*scratch)
+	defer scratches.Put(sc)
+	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
+	if s.ns.rules.isRoomChange(sc.name) {
+		c.joinOrLeave(s, p, sc)
+		return true
+	}
+	return c.publish(s, p, held.header, held.body, sc) == nil
+}
+
+// handlePause acts on a pause or resume from NATS.
+func (e *Edge) handlePause(m *bus.Message, sub *subjects.Subject) {
+	instance, err := msg.Instance(m.Data)
+	if err == nil && !subjects.IsToken(instance) {
+		err = errInstance
+	}
+	if err != nil {
+		e.drop(m, dropBadBody, err)
+		e.answerError(m, err.Error())
+		return
+	}
+	e.stats.commanded.Inc()
+	sockets, found := e.subjectsOf(m, sub)
+	if found && sub.Verb == subjects.VerbPause {
+		err = e.pause(sockets[0], instance)
+	} else if found {
+		e.resume(sockets[0], instance)
+	}
+	switch {
+	case !found:
+		e.drop(m, dropUnknownSocket, nil)
+		e.answerError(m, errGone.Error())
+	case err != nil:
+		e.answerError(m, err.Error())
+	default:
+		e.answer(m, nil, e.answerBody(1))
+	}
+}
+
+// pause pauses the session of a socket for an instance, or does so for longer.
+func (e *Edge) pause(s *socket, instance string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := s.conn
+	if s.state.Load() == gone || c.closed {
+		return errGone
+	}
+	h := c.hold.Load()
+	if h == nil {
+		h = &hold{conn: c}
+		c.hold.Store(h)
+		e.holds[h] = struct{}{}
+		e.stats.paused.Add(1)
+		e.stats.pauses.Inc()
+	}
+	until := time.Now().Add(pauseFor)
+	for i := range h.pauses {
+		if h.pauses[i].socket == s && h.pauses[i].instance == instance {
+			h.pauses[i].until = until
+			return nil
+		}
+	}
+	if len(h.pauses) >= maxPauses {
+		return errTooManyPauses
+	}
+	h.pauses = append(h.pauses, pause{s, instance, until})
+	h.paused.Store(true)
+	return nil
+}
+
+// resume ends the pause of a socket by an instance, if there is one.
+func (e *Edge) resume(s *socket, instance string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if h := s.conn.hold.Load(); h != nil {
+		e.endPauses(h, func(p pause) bool { return p.socket == s && p.instance == instance })
+	}
+}
+
+// endPauses ends those pauses of a session that are over. mu must be held.
+func (e *Edge) endPauses(h *hold, isOver func(pause) bool) {
+	h.pauses = slices.DeleteFunc(h.pauses, isOver)
+	if len(h.pauses) == 0 {
+		h.paused.Store(false)
+		e.later(func() { e.publishSome(h) })
+	}
+}
+
+// forgetPauses ends the pauses of a socket that ends. mu must be held.
+func (e *Edge) forgetPauses(s *socket) {
+	if h := s.conn.hold.Load(); h != nil && len(h.pauses) > 0 {
+		e.endPauses(h, func(p pause) bool { return p.socket == s })
+	}
+}
+
+// endPausesOf ends the pauses of an instance that is no more.
+func (e *Edge) endPausesOf(instance string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for h := range e.holds {
+		if len(h.pauses) > 0 {
+			e.endPauses(h, func(p pause) bool { return p.instance == instance })
+		}
+	}
+}
+
+// expirePauses ends pauses that were not repeated, and goes on with what could not be published before.
+func (e *Edge) expirePauses(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for h := range e.holds {
+		e.endPauses(h, func(p pause) bool { return now.After(p.until) })
+	}
+}
