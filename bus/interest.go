@@ -52,7 +52,7 @@ type worker struct {
 	// ending are those of interests that have lingered: unsubscribed as soon as NATS is there, unless they find a user first.
 	ending    map[*interest]struct{} // guarded by mu
 	waiting   []held                 // guarded by mu
-	insisting int                    // guarded by mu: callbacks of WhenHeld that were not called yet
+	insisting int                    // guarded by mu: those of waiting that are WhenHeld's
 	letters   []letter               // guarded by mu
 	stale     bool                   // guarded by mu: the connection is new and was not flushed yet
 
@@ -189,7 +189,7 @@ func (w *worker) round() {
 	var wanted map[string]*interest
 	w.mu.Lock()
 	waiting, stale := w.waiting, w.stale
-	w.waiting = nil
+	w.waiting, w.insisting = nil, 0
 	if connected && len(w.wanted) > 0 { // nats.go may not be reached while it tries to connect
 		wanted, w.wanted = w.wanted, make(map[string]*interest)
 	}
@@ -205,7 +205,9 @@ func (w *worker) round() {
 	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || asking || time.Since(w.measured) >= measureEvery) {
 		connected = w.roundTrip(stale, asking)
 		if connected {
-			w.call(waiting)
+			for _, h := range waiting {
+				h.fn()
+			}
 			w.publish(true) // the callbacks' answers, behind what they promise
 			return
 		}
@@ -231,20 +233,6 @@ func (w *worker) roundTrip(stale, asking bool) bool {
 		w.nudge()
 	}
 	return answered
-}
-
-// call calls what waited for the flush that has just succeeded.
-func (w *worker) call(waiting []held) {
-	insisted := 0
-	for _, h := range waiting {
-		if !h.offline {
-			insisted++
-		}
-		h.fn()
-	}
-	w.mu.Lock()
-	w.insisting -= insisted
-	w.mu.Unlock()
 }
 
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
@@ -278,6 +266,7 @@ func (w *worker) putBack(waiting []held) {
 	if len(kept) > 0 {
 		w.mu.Lock()
 		w.waiting = append(kept, w.waiting...)
+		w.insisting += len(kept)
 		w.mu.Unlock()
 	}
 }

@@ -150,7 +150,8 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 			o.remove(i)
 			e.later(func() { e.orphan(i, false) })
 		}
-		e.later(func() { e.endPausesOf(sub.Instance) })
+		gone := sub.Instance // not sub itself, which would cost every message an allocation
+		e.later(func() { e.endPausesOf(gone) })
 	}
 	o.mu.Unlock()
 }

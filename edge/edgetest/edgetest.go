@@ -190,7 +190,7 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	held := make(chan struct{}) // and hears what it subscribed since it first was
-	n.Bus.WhenHeld(func() { close(held) })
+	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.WhenHeld(func() { close(held) }) })
 	<-held
 	return n
 }

@@ -85,6 +85,10 @@ func TestALogThatIsNotRead(t *testing.T) {
 func TestTheLastLinesAreWritten(t *testing.T) {
 	program, log, where := unread(t, 4096)
 	flood(t, where)
+	eventually(t, "the program has taken all of it", func() bool {
+		_, text := ask(t, "GET", "http://"+where.Admin+"/metrics")
+		return strings.Contains(text, `partyline_dropped_total{reason="bad body"} 1800`)
+	})
 	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
