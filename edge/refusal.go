@@ -34,7 +34,7 @@ func (e *Edge) complainRefused(namespace, message string, kind int, address stri
 }
 
 // complainUnanswered logs that no service decides who gets into a namespace, once a minute for each namespace and reason:
-// refusedNoService, nobody subscribes, or refusedTimeout, whoever does is silent.
+// refusedNoService, nothing subscribes, or refusedTimeout, no answer came. The client may wait, or have been refused.
 func (e *Edge) complainUnanswered(namespace string, kind int) {
 	if !e.bus.Connected() {
 		return // that is in the log, and why nobody answers
