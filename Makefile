@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client test suites clean test-compose example-chat example-node bench bench-scale
+.PHONY: run build client check test suites clean test-compose example-chat example-node bench bench-scale
 
 ## run: the single binary with NATS and the chat page inside, on http://localhost:3000
 run: build
@@ -26,6 +26,10 @@ build: client
 ## client: fetch the official Socket.IO client from its npm package, to be embedded
 client:
 	@sh web/fetch-client.sh
+
+## check: format, vet, layout and unit tests in under a minute, and how many tests there are; no network, nothing installed
+check:
+	@sh test/check.sh
 
 ## test: everything, installing what it needs; says at the end what had to be left out
 test: client

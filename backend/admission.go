@@ -39,29 +39,20 @@ func parseConnect(body []byte) (*connectBody, error) {
 	return &c, json.Unmarshal(elements[1], &c)
 }
 
-// handleConnect puts a newcomer in its lane.
-func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
-	if !ns.rules.admits() {
-		return
-	}
-	s.lanes.event(laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply), func() { s.admit(ns, m, from) })
-}
-
-// admit asks the middleware about a newcomer and answers the edge.
-func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender) {
+// admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
+func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 	if ns.rules.owned && !from.connect {
 		s.log.Error("a namespace is open at the edge, so that nobody can own its sockets: configure connect: service", "namespace", ns.name)
 		return
 	}
 	if ns.rules.owned && s.mayNotOwn() {
-		s.answerAgain(m)
+		s.decisions.drop(d)
+		s.answer(m, nats.Header{msg.HeaderError: {again}})
 		return
-	}
-	if !s.recent.first(from.socket, time.Now()) {
-		return // asked again, while the answer was under way
 	}
 	c, err := parseConnect(m.Data)
 	if err != nil {
+		s.decisions.drop(d)
 		s.bad(m, "its body is no connect: "+err.Error())
 		return
 	}
@@ -71,63 +62,55 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender) {
 	}
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
-			s.refuse(so, m, from, err)
+			s.refuse(so, m, from, err, d)
 			so.endOwnership()
 			return
 		}
 	}
-	if !s.settle(so, m, from) {
-		so.endOwnership()
-		return
-	}
-	s.connected(so)
+	s.settle(so, m, from, d)
 }
 
 // settle makes the socket one that is admitted, and tells the edge.
-func (s *Service) settle(so *Socket, m *nats.Msg, from sender) bool {
+func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Lock()
 	a := so.admission
 	so.admission, so.user = nil, a.user
 	so.mu.Unlock()
 	if !from.connect {
-		return s.settleOpen(so, a)
+		s.settleOpen(so, a)
+		s.connected(so)
+		return
 	}
 	body, _ := json.Marshal([]any{admissionBody{Rooms: a.rooms, User: a.user, Data: a.data}}) // strings and valid JSON
-	var err error
+	var header nats.Header
 	switch {
 	case so.ns.rules.owned:
-		var free bool
-		if free, err = s.claim(so, m.Reply, body, a); !free {
-			s.recent.drop(so.id)
-			s.answerAgain(m)
-			return false
-		}
+		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
+		header = nats.Header{msg.HeaderGroup: {s.group}} // claim names the owner
 	case s.byToken[so.ns.token] == nil: // a pattern's
-		err = s.reply(m.Reply, nats.Header{msg.HeaderGroup: {s.group}}, body)
-	default:
-		err = s.reply(m.Reply, nil, body)
+		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
-	if err != nil {
-		s.recent.drop(so.id)
-		s.report(so.ns, "connect", so.id, err)
-	}
-	return err == nil
+	s.decisions.make(d, so, header, body, time.Now())
+	s.tell(so.ns, m, d)
 }
 
 // claim admits a socket as this instance's own. free is false if this instance must not own sockets now.
-func (s *Service) claim(so *Socket, to string, body []byte, a *admission) (free bool, err error) {
+func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err error) {
 	// Whoever leaves, or changes its name, waits until this claim is on its way, and comes behind it.
 	s.claiming.RLock()
 	defer s.claiming.RUnlock()
 	if s.mayNotOwn() {
 		return false, nil
 	}
-	s.owners.add(so, s.Instance(), msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
+	s.owners.add(so, s.Instance(), so.own.state())
 	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if err = s.reply(to, header, body); err != nil {
+	if err = s.reply(to, header, d.body); err != nil {
 		s.owners.remove(so)
+		s.report(so.ns, "connect", so.id, err)
+		return true, err
 	}
-	return true, err
+	s.decisions.claimed(d, header)
+	return true, nil
 }
 
 // admissionBody is the object with which a socket is admitted.
@@ -138,7 +121,7 @@ type admissionBody struct {
 }
 
 // settleOpen does for a socket of an open namespace, which is connected already, what an answer would have done.
-func (s *Service) settleOpen(so *Socket, a *admission) bool {
+func (s *Service) settleOpen(so *Socket, a *admission) {
 	if a.userSet {
 		s.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
 	}
@@ -152,11 +135,10 @@ func (s *Service) settleOpen(so *Socket, a *admission) bool {
 	if err != nil {
 		s.report(so.ns, "connect", so.id, err)
 	}
-	return true
 }
 
 // refuse keeps a socket out.
-func (s *Service) refuse(so *Socket, m *nats.Msg, from sender, why error) {
+func (s *Service) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
 	message, data := notAdmitted, []byte("[]")
 	var refusal *Refusal
 	if errors.As(why, &refusal) {
@@ -172,13 +154,13 @@ func (s *Service) refuse(so *Socket, m *nats.Msg, from sender, why error) {
 	} else {
 		s.report(so.ns, "connect", so.id, why)
 	}
-	if !from.connect {
-		subject := s.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id)
-		m = &nats.Msg{Subject: string(subject), Data: []byte("[]")}
-	} else {
-		m = &nats.Msg{Subject: m.Reply, Data: data, Header: nats.Header{msg.HeaderError: {message}}}
+	if from.connect {
+		s.decisions.make(d, nil, nats.Header{msg.HeaderError: {message}}, data, time.Now())
+		s.tell(so.ns, m, d)
+		return
 	}
-	if err := s.publish(m); err != nil {
+	subject := s.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id)
+	if err := s.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
 		s.report(so.ns, "connect", so.id, err)
 	}
 }
@@ -203,13 +185,6 @@ func (s *Service) connected(so *Socket) {
 		if err := guarded(func() error { handler(so); return nil }); err != nil {
 			s.report(so.ns, "connect", so.id, err)
 		}
-	}
-}
-
-// answerAgain asks the edge to ask somebody else.
-func (s *Service) answerAgain(m *nats.Msg) {
-	if err := s.reply(m.Reply, nats.Header{msg.HeaderError: {again}}, nil); err != nil {
-		s.log.Warn("an edge could not be told to ask again", "error", err)
 	}
 }
 

@@ -223,7 +223,7 @@ func (s *Service) attend() {
 		s.peers.expire(now)
 		if now.Sub(tidied) >= time.Second {
 			tidied = now
-			s.recent.forget(now)
+			s.decisions.forget(now)
 			s.countLost()
 		}
 	}

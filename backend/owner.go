@@ -192,7 +192,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
 	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
 		s.claiming.RUnlock()
-		s.answerAgain(m)
+		s.answer(m, nats.Header{msg.HeaderError: {again}})
 		return
 	}
 	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
@@ -228,6 +228,7 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.mu.Lock()
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
+	s.decisions.ended(so.id)
 	s.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
 	so.endOwnership()
 }

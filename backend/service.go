@@ -32,14 +32,14 @@ type Service struct {
 	// working are the goroutines of this service, but for those of lanes.
 	working sync.WaitGroup
 
-	lanes  *lanes
-	owners owners
-	edges  edges
-	peers  peers
-	leave  leave
-	recent recent
-	stats  stats
-	fence  fence
+	lanes     *lanes
+	owners    owners
+	edges     edges
+	peers     peers
+	leave     leave
+	decisions decisions
+	stats     stats
+	fence     fence
 
 	pauseInbox string     // where edges answer to pauses; set by Start, then constant
 	complained complained // owned by the goroutine of lanes.speak
@@ -93,6 +93,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.lanes = newLanes(s.set.limits, s.flooded)
 	s.lanes.edges = edgeWords{s.pauseSocket, s.resumeSocket, s.watchPauses}
 	s.owners.init()
+	s.decisions.init()
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()
@@ -230,6 +231,11 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	}
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.name
+	}
+	s.log.Info("the service has started", "instance", s.Instance(), "namespaces", strings.Join(names, ", "))
 	return nil
 }
 
@@ -287,11 +293,13 @@ func (s *Service) flooded(key laneKey, events, bytes int) {
 func (s *Service) report(ns *Namespace, event, socket string, err error) {
 	e := &HandlerError{Namespace: ns.name, Event: event, Socket: socket, Err: err}
 	attributes := []any{"namespace", ns.name, "event", event, "socket", socket, "error", err}
-	switch cause := err.(type) {
-	case *PanicError:
+	var panicked *PanicError
+	var unfit *ArgumentError
+	switch {
+	case errors.As(err, &panicked):
 		s.stats.panics.Add(1)
-		attributes = append(attributes, "stack", string(cause.Stack))
-	case *ArgumentError:
+		attributes = append(attributes, "stack", string(panicked.Stack))
+	case errors.As(err, &unfit):
 		s.stats.badArguments.Add(1)
 	default:
 		s.stats.failures.Add(1)

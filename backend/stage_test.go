@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // stage is NATS, an edge, and what services need.
 type stage struct {
@@ -98,21 +98,21 @@ func (s *stage) start(io *backend.Service) *backend.Service {
 	return io
 }
 
-// lines is a log to look into.
-type lines struct {
+// logText is a log to look into.
+type logText struct {
 	mu   sync.Mutex
 	text strings.Builder // guarded by mu
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logText) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *lines) has(text string) bool {
+func (l *logText) has(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), text)

@@ -8,6 +8,7 @@ type Stats struct {
 	Panics       uint64 // of handlers
 	BadArguments uint64 // events whose arguments did not fit
 	Failures     uint64 // events whose handler, or ack, failed otherwise
+	Unhandled    uint64 // events that no handler of On and OnAny was there for; their clients get no ack
 	Pauses       uint64 // times that a socket was paused because its handlers did not keep up
 	Overflows    uint64 // sockets whose connection was closed because that did not help
 	BadMessages  uint64 // messages that no edge of this contract would send, and events of sockets that this instance does not own
@@ -17,7 +18,7 @@ type Stats struct {
 }
 
 type stats struct {
-	events, panics, badArguments, failures, pauses, overflows, badMessages, lost atomic.Uint64
+	events, panics, badArguments, failures, unhandled, pauses, overflows, badMessages, lost atomic.Uint64
 }
 
 // Stats counts.
@@ -25,7 +26,7 @@ func (s *Service) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Events: c.events.Load(), Panics: c.panics.Load(), BadArguments: c.badArguments.Load(), Failures: c.failures.Load(),
-		Pauses: c.pauses.Load(), Paused: s.lanes.paused(),
+		Unhandled: c.unhandled.Load(), Pauses: c.pauses.Load(), Paused: s.lanes.paused(),
 		Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Lost: c.lost.Load(), Owned: s.owners.count(),
 	}
 }

@@ -9,7 +9,17 @@ type Config struct {
 	NKey   string `koanf:"nkey"`   // path of an nkey seed file, or ""
 	Token  string `koanf:"token"`  // authentication token, or ""; a secret
 	TLS    TLS    `koanf:"tls"`
+	// RefuseSessions is one of the Refuse… constants.
+	RefuseSessions string `koanf:"refuse_sessions"`
 }
+
+// Whether an edge without NATS refuses new sessions, so that their clients reach another one. It does so only if services decide
+// about all of its namespaces.
+const (
+	RefuseAuto = "auto" // if another edge was heard in the last minute before NATS went
+	RefuseOn   = "on"
+	RefuseOff  = "off"
+)
 
 // TLS holds paths of PEM files, each "" where it is not used. Cert and Key go together.
 type TLS struct {
@@ -19,4 +29,6 @@ type TLS struct {
 }
 
 // DefaultConfig is a NATS server on this machine.
-func DefaultConfig() Config { return Config{URL: "nats://127.0.0.1:4222", Prefix: "sio"} }
+func DefaultConfig() Config {
+	return Config{URL: "nats://127.0.0.1:4222", Prefix: "sio", RefuseSessions: RefuseAuto}
+}

@@ -34,7 +34,7 @@ type Config struct {
 	Page             bool                `koanf:"page"`            // serve the chat page at "/"
 	TrustedProxies   []string            `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… and Forwarded headers count
 	Log              Log                 `koanf:"log"`
-	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only the prefix counts
+	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
 	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
 	Engine           engine.Config       `koanf:"engine"`
 	ConnectTimeout   time.Duration       `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
@@ -129,6 +129,7 @@ func Default(f Flavour) Config {
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
 		c.NATS.URL = "" // connected in the process
+		c.NATS.RefuseSessions = bus.RefuseOff
 		c.Embedded.Listen = "127.0.0.1:4222"
 		c.Namespaces = openNamespaces()
 		c.Open = true

@@ -147,6 +147,7 @@ var badConfigurations = map[string]bad{
 	}},
 	"JetStream in a file": {flavour: FlavourEmbedded, file: "embedded: {jetstream: {dir: FILE}}\n", want: []string{`FILE:1: embedded.jetstream.dir: "FILE" is a file; name a folder`}},
 
+	"refuse sessions":     {file: "nats: {refuse_sessions: true}\n", want: []string{`FILE:1: nats.refuse_sessions: "true" is not one of auto, on, off`}},
 	"no namespaces":       {file: "namespaces:\n", want: []string{"FILE:1: namespaces: declares none, so that no client could connect"}},
 	"no namespaces, JSON": {environ: []string{"PARTYLINE_NAMESPACES={}"}, want: []string{"PARTYLINE_NAMESPACES: namespaces: declares none"}},
 	"no JSON":             {environ: []string{"PARTYLINE_NAMESPACES={/: x}"}, want: []string{"PARTYLINE_NAMESPACES: is not JSON (invalid character"}},
@@ -166,6 +167,7 @@ namespaces:
   "/a": {}
   "/b": {connect_timeout: 0s, rooms: [""], relay: {event: x}}
   "/c": [open]
+  "/d": {unavailable: reject}
 `, want: []string{
 		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
 		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open; did you mean open?`,
@@ -188,6 +190,7 @@ namespaces:
 		`FILE:14: namespaces: "/b": rooms[0]: is empty`,
 		`FILE:14: namespaces: "/b": relay: must be a list of rules`,
 		`FILE:15: namespaces: "/c": must hold keys (key: value), not a list`,
+		`FILE:16: namespaces: "/d": unavailable: "reject" is not one of wait, refuse`,
 	}},
 	"namespace in JSON": {environ: []string{`PARTYLINE_NAMESPACES={"/a":{"relay":[{"event":"","to":1}]}}`}, want: []string{
 		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: event: is empty`,

@@ -116,7 +116,7 @@ cors:
 func TestEveryKeyFromEverySource(t *testing.T) {
 	samples := map[string]string{
 		"listen": "127.0.0.1:9", "admin.listen": "127.0.0.1:8", "embedded.listen": "127.0.0.1:7", "path": "/p/",
-		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
+		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
 		"trusted_proxies": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "embedded.jetstream.dir": t.TempDir(),
 	}
@@ -237,6 +237,11 @@ func TestWarnings(t *testing.T) {
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "no credentials") {
 		t.Errorf("warnings for a NATS on all addresses: %q", loaded.Warnings)
 	}
+
+	loaded = mustLoad(t, FlavourEdge, []string{"--nats.refuse_sessions=on"}, []string{`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`})
+	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "/chat") {
+		t.Errorf("warnings for a refusal that never comes: %q", loaded.Warnings)
+	}
 }
 
 func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
@@ -247,6 +252,26 @@ func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
 	want := []string{"null", "file://", "https://*.preview.example.com", "capacitor://localhost", "https://xn--bcher-kva.example"}
 	if got := c.Config.CORS.Origins; !reflect.DeepEqual(got, want) {
 		t.Errorf("the origins are %q, want %q", got, want)
+	}
+}
+
+// A key that lost its meaning does not keep an edge from starting, but it is said what to do about it, and where.
+func TestWarnsOfStrictInterest(t *testing.T) {
+	for _, value := range []string{"true", "false"} {
+		path := write(t, "namespaces:\n  \"/feed\":\n    connect: open\n    strict_interest: "+value+"\n")
+		loaded := mustLoad(t, FlavourEdge, []string{"--config", path}, nil)
+		want := path + `:4: namespaces: "/feed": strict_interest: has no effect`
+		if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], want) {
+			t.Errorf("%s: warnings %q, want %q", value, loaded.Warnings, want)
+		}
+		printed, err := loaded.Config.YAML(FlavourEdge)
+		if err != nil || strings.Contains(string(printed), "strict_interest") {
+			t.Errorf("%s: %v, it is printed:\n%s", value, err, printed)
+		}
+	}
+	loaded := mustLoad(t, FlavourEdge, nil, []string{`PARTYLINE_NAMESPACES={"/feed":{"strict_interest":true}}`})
+	if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], "PARTYLINE_NAMESPACES: ") {
+		t.Errorf("from the environment: warnings %q", loaded.Warnings)
 	}
 }
 

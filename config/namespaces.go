@@ -68,7 +68,7 @@ func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
 	if isNull(n) {
 		return ns // `"/chat":` declares it with the defaults
 	}
-	known := []string{"connect", "connect_timeout", "rooms", "auto_join", "relay", "strict_interest"}
+	known := []string{"connect", "connect_timeout", "unavailable", "rooms", "auto_join", "relay", "strict_interest"}
 	d.fields(n, path, known, func(label, value *yaml.Node) {
 		path := path + ": " + label.Value
 		switch label.Value {
@@ -76,14 +76,17 @@ func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
 			ns.Connect = d.oneOf(value, path, edge.ConnectService, edge.ConnectOpen)
 		case "connect_timeout":
 			ns.ConnectTimeout = d.duration(value, path)
+		case "unavailable":
+			ns.Unavailable = d.oneOf(value, path, edge.UnavailableWait, edge.UnavailableRefuse)
 		case "rooms":
 			ns.Rooms = d.texts(value, path, badRoomPattern)
 		case "auto_join":
 			ns.AutoJoin = d.texts(value, path, badRoomName)
 		case "relay":
 			ns.Relay = d.relay(value, path)
-		case "strict_interest":
-			ns.StrictInterest = d.boolean(value, path)
+		case "strict_interest": // accepted for one release after it lost its meaning
+			d.boolean(value, path)
+			d.warnings = append(d.warnings, d.place(value)+": "+path+": has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it")
 		}
 	})
 	return ns

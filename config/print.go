@@ -126,6 +126,9 @@ func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
 		if ns.ConnectTimeout != 0 {
 			put(n, "connect_timeout", valueNode(ns.ConnectTimeout))
 		}
+		if ns.Unavailable != "" {
+			put(n, "unavailable", valueNode(ns.Unavailable))
+		}
 		if len(ns.Rooms) > 0 {
 			put(n, "rooms", valueNode(ns.Rooms))
 		}
@@ -142,9 +145,6 @@ func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
 				rules.Content = append(rules.Content, r)
 			}
 			put(n, "relay", rules)
-		}
-		if ns.StrictInterest {
-			put(n, "strict_interest", valueNode(true))
 		}
 		put(all, name, n)
 	}

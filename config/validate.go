@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -14,6 +15,8 @@ import (
 	"time"
 	"unicode"
 
+	"partyline/bus"
+	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/redact"
 	"partyline/subjects"
@@ -186,6 +189,10 @@ func (l *loader) validateNATS(c *Config) {
 	if _, err := subjects.NewPrefix(c.NATS.Prefix); err != nil {
 		l.fault(l.at("nats.prefix"), "%v; write tokens of letters and digits with dots between them, such as sio or prod.sio", err)
 	}
+	l.choice("nats.refuse_sessions", c.NATS.RefuseSessions, bus.RefuseAuto, bus.RefuseOn, bus.RefuseOff)
+	if open := slices.Sorted(maps.Keys(openOnes(c.Namespaces))); c.NATS.RefuseSessions == bus.RefuseOn && len(open) > 0 {
+		l.warnings = append(l.warnings, "nats.refuse_sessions: on does nothing here: clients of "+open[0]+" (connect: open) can be served without NATS")
+	}
 	if l.flavour == FlavourEmbedded {
 		if dir := c.Embedded.JetStream.Dir; dir != "" {
 			if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -218,6 +225,13 @@ func (l *loader) validateNATS(c *Config) {
 	l.readable("nats.creds", c.NATS.Creds)
 	l.readable("nats.nkey", c.NATS.NKey)
 	l.validateTLS(c)
+}
+
+// openOnes are the namespaces that admit without a service.
+func openOnes(namespaces map[string]edge.Namespace) map[string]edge.Namespace {
+	open := maps.Clone(namespaces)
+	maps.DeleteFunc(open, func(_ string, ns edge.Namespace) bool { return ns.Connect != edge.ConnectOpen })
+	return open
 }
 
 func (l *loader) validateTLS(c *Config) {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"partyline/bus"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -24,6 +23,9 @@ type connection struct {
 	session *engine.Session
 	request []byte      // the members of the handshake that stay the same, as JSON; static
 	timer   *time.Timer // guarded by Edge.mu: ends a session that joins no namespace in time; nil once it has
+	// left is how much of that time was left at since. The timer stands still while a service is asked about a socket.
+	left  time.Duration // guarded by Edge.mu
+	since time.Time     // guarded by Edge.mu
 
 	hold    atomic.Pointer[hold] // what waits while the session is paused, nil while it is not; written with Edge.mu held
 	sockets []*socket            // guarded by Edge.mu
@@ -44,16 +46,34 @@ type partial struct {
 
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
-	c := &connection{edge: e, session: session, request: requestJSON(o)}
+	c := &connection{edge: e, session: session, request: requestJSON(o), left: e.set.ConnectTimeout, since: time.Now()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	c.timer = time.AfterFunc(e.set.ConnectTimeout, func() {
 		e.mu.Lock()
-		idle := !slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.state.Load() == live })
+		idle := c.timer != nil && !c.isUndecided()
 		e.mu.Unlock()
 		if idle {
 			session.Close(engine.ForcedServerClose)
 		}
 	})
 	return c
+}
+
+// pauseTimer stops the timer while a service is asked about a socket. Edge.mu must be held.
+func (c *connection) pauseTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.left -= time.Since(c.since)
+	}
+}
+
+// resumeTimer starts it again with the time that was left. Edge.mu must be held.
+func (c *connection) resumeTimer() {
+	if c.timer != nil {
+		c.since = time.Now()
+		c.timer.Reset(max(0, c.left))
+	}
 }
 
 // requestJSON is the part of a handshake (Socket.IO server API, socket.handshake) that the opening request gives.
@@ -330,9 +350,10 @@ func (c *connection) connect(p sio.Packet) {
 	e.sockets[s.id] = s
 	c.sockets = append(c.sockets, s)
 	if rules.Connect != ConnectOpen {
-		s.timer = time.AfterFunc(rules.ConnectTimeout, func() {
-			e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
-		})
+		if !c.isUndecided() {
+			c.pauseTimer()
+		}
+		s.request = e.requests.add(s, s.issued)
 	}
 	e.mu.Unlock()
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
@@ -342,25 +363,19 @@ func (c *connection) connect(p sio.Packet) {
 
 // knock publishes the connect request, or the notice of an open namespace.
 func (e *Edge) knock(s *socket) {
+	if s.ns.rules.Connect != ConnectOpen {
+		e.ask(s)
+		return
+	}
 	if s.state.Load() == gone {
 		return
 	}
 	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
 	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
-	if s.ns.rules.Connect == ConnectOpen {
-		if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {
-			e.complaints.about(string(subject), "a connect notice could not be published", err)
-		}
-		e.admit(s, msg.Admission{}, "", "")
-		return
+	if err := e.bus.Publish(subject, e.address(nil, s), body); err != nil {
+		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
-	err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, s.ns.token, s.id), body)
-	switch {
-	case errors.Is(err, bus.ErrTooLarge):
-		e.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
-	case err != nil:
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	}
+	e.admit(s, msg.Admission{}, "", "")
 }
 
 // admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold. group
@@ -382,9 +397,7 @@ func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
 		return
 	}
 	s.admitted, s.user, s.data = true, a.User, slices.Clone(a.Data)
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	e.decided(s)
 	switch {
 	case owner != "":
 		s.route = &route{socket: s, to: owner}

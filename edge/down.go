@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
+	"time"
 	"unsafe"
 
 	"partyline/bus"
@@ -16,32 +18,28 @@ import (
 // Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done in bus.Run's turn,
 // one thing at a time, whatever goroutine that is on. others may take a message away before the edge sees it; nil: nobody does.
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
-	e.bus.Run(ctx, func(m *bus.Message) {
-		if others == nil || !others(m) {
-			e.handle(m)
-		}
-	}, e.flush)
+	e.bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
 	e.round.Close()
 }
 
 // handle takes one message from NATS, in the turn of Listen. It never waits. What it sends to clients may stay with it until
-// flush.
-func (e *Edge) handle(m *bus.Message) {
+// flush. It returns false for a copy, which is ignored.
+func (e *Edge) handle(m *bus.Message) bool {
 	if e.run.goesOn(m) {
 		e.handleEvent(m, &e.run.subject)
-		return
+		return true
 	}
 	sub, ok := e.prefix.Parse(m.Subject)
 	if !ok {
 		e.drop(m, dropBadSubject, nil)
-		return
+		return true
 	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
 		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)
 	e.endRun()
 	if isEvent {
 		e.handleEvent(m, &sub)
-		return
+		return true
 	}
 	switch {
 	case sub.Kind == subjects.KindAck:
@@ -53,8 +51,12 @@ func (e *Edge) handle(m *bus.Message) {
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
+		if e.isCopy(m, &sub) {
+			return false
+		}
 		e.handleCommand(m, &sub)
 	}
+	return true
 }
 
 // flush sends what handle has left, in the same turn.
@@ -267,18 +269,25 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 // handleAdmission takes the answer to a connect request.
 func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket) {
 	e.mu.Lock()
-	over := s.admitted || s.timer == nil
+	r, repeated := s.request, s.repeated
 	e.mu.Unlock()
+	decider := m.Header.Get(msg.HeaderPending)
+	isAgain := m.Header.Get(msg.HeaderError) == errorAgain
 	switch {
-	case over && !m.NoResponders():
-		e.drop(m, dropLateAnswer, nil)
+	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
+	case r == nil:
+		e.dropLate(m, repeated)
 		e.refuseClaim(m, sub, s)
 	case m.NoResponders():
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	case m.Header.Get(msg.HeaderError) == errorAgain:
-		e.owners.mu.Lock()
-		e.owners.again = append(e.owners.again, s)
-		e.owners.mu.Unlock()
+		e.unanswered(s, r, repeatNoService)
+	case decider != "":
+		if subjects.IsToken(decider) {
+			e.requests.decides(r, strings.Clone(decider), time.Now())
+		} else {
+			e.drop(m, dropBadBody, errDecider)
+		}
+	case isAgain:
+		e.unanswered(s, r, repeatAgain)
 	case m.Header.Has(msg.HeaderError):
 		data, err := msg.RefusalData(m.Data)
 		if err != nil {
@@ -304,6 +313,20 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 		}
 		e.admit(s, a, group, owner)
 	}
+}
+
+// errDecider is logged of an answer that says that an instance is deciding, and does not name it as it must.
+var errDecider = errors.New(msg.HeaderPending + " must name an instance: one token")
+
+// dropLate counts an answer to a connect request that is over. If services were asked more than once that is in good order:
+// several may have answered.
+func (e *Edge) dropLate(m *bus.Message, repeated bool) {
+	if !repeated {
+		e.drop(m, dropLateAnswer, nil)
+		return
+	}
+	e.stats.dropped[dropLateAnswer].Inc()
+	e.stats.discardedBytes.Add(len(m.Data))
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

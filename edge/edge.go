@@ -12,13 +12,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"partyline/bus"
 	"partyline/engine"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -55,7 +56,8 @@ type Edge struct {
 	inquired   int                   // guarded by mu: the weight of inquiries
 	holds      map[*hold]struct{}    // guarded by mu: sessions that are paused, or whose events are not all published yet
 
-	owners *owners // has a lock of its own, which may be taken while mu is held
+	owners   *owners         // has a lock of its own, which may be taken while mu is held
+	requests connectRequests // the same
 
 	name       []byte        // owned by the turn of Listen: scratch for event names
 	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
@@ -101,12 +103,12 @@ func New(set Settings) *Edge {
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		holds: make(map[*hold]struct{}),
-		round: engine.NewRound(),
+		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
-	e.complaints.log = set.Log
-	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
-	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
-	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.requests.init()
+	e.bus.Subscribe(e.prefix.Sockets(e.id))
+	e.bus.Subscribe(e.prefix.Acks(e.id))
+	e.bus.Subscribe(e.prefix.Pongs(e.id))
 	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
 		e.bus.Subscribe(e.prefix.EveryInstance(word))
 	}
@@ -114,7 +116,18 @@ func New(set Settings) *Edge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
 	}
+	e.require()
 	return e
+}
+
+// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by that for
+// commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
+// wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
+// subscriptions a room.
+func (e *Edge) isCopy(m *bus.Message, sub *subjects.Subject) bool {
+	namespace := len(e.prefix.String()) + 1
+	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
+		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }
 
 // everyEdge are the verbs that concern every edge, also one that has nobody in the namespace or room: each answers.
@@ -212,7 +225,7 @@ var errWithheld = errors.New("the reply subject lies inside the edge's own prefi
 // errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
 var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
 
-// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
+// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject and reason.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
 	e.stats.discardedBytes.Add(len(m.Data))
@@ -223,7 +236,7 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
-		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], err)
+		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], explain(m.Data, err))
 	}
 }
 
@@ -256,6 +269,11 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
 	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
+	set.Gauge(&e.requests.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
+	for i := range e.requests.repeated {
+		set.LabelledCounter(&e.requests.repeated[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", repeatWords[i])
+	}
+	set.Counter(&e.requests.closed, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
 	}
@@ -266,43 +284,8 @@ func (e *Edge) Metrics() *tally.Set {
 		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
 	}
 	e.rules.metrics(set)
+	e.complaints.Metrics(set, "edge")
 	return set
-}
-
-// complaints writes to the log at most once a minute a subject.
-type complaints struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	last  map[string]time.Time // guarded by mu
-	swept time.Time            // guarded by mu
-}
-
-const (
-	complainEvery = time.Minute
-	maxComplaints = 1000 // subjects remembered; past that the log is silent until the minute is over
-)
-
-func (c *complaints) about(subject, what string, err error) {
-	now := time.Now()
-	c.mu.Lock()
-	if at, told := c.last[subject]; told && now.Sub(at) < complainEvery {
-		c.mu.Unlock()
-		return
-	}
-	if len(c.last) >= maxComplaints && now.Sub(c.swept) > time.Second { // whoever makes up subjects must not cost a sweep each
-		c.swept = now
-		maps.DeleteFunc(c.last, func(_ string, at time.Time) bool { return now.Sub(at) >= complainEvery })
-	}
-	if len(c.last) >= maxComplaints {
-		c.mu.Unlock()
-		return
-	}
-	if c.last == nil {
-		c.last = make(map[string]time.Time)
-	}
-	c.last[subject] = now
-	c.mu.Unlock()
-	c.log.Warn(what, "subject", subject, "error", err)
 }
 
 // userHeader is the header of what a socket with a user causes, or nil.

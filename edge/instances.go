@@ -56,7 +56,6 @@ type owners struct {
 	live      *liveness.Table      // guarded by mu
 	instances map[string]*instance // guarded by mu; by key
 	searches  map[string]*search   // guarded by mu; by socket id
-	again     []*socket            // guarded by mu: whose admission an instance on its way out did not want to decide
 	shaky     time.Time            // guarded by mu: until then requests are asked again, see shakyFor
 	asked     time.Time            // guarded by mu: when that was done last
 	anew      time.Time            // guarded by mu: when owners were asked last to claim their sockets anew
@@ -129,6 +128,7 @@ func (o *owners) routesOf(i *instance) []*route {
 
 // handleInstance takes an announcement of an instance.
 func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
+	e.hearDecider(m, sub)
 	o := e.owners
 	o.mu.Lock()
 	i := o.instances[sub.Group+"."+sub.Instance]
@@ -151,9 +151,6 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 			e.later(func() { e.orphan(i, false) })
 		}
 		e.later(func() { e.endPausesOf(sub.Instance) })
-		if sub.Word == subjects.WordLeft {
-			e.later(func() { e.knockAgain(0) })
-		}
 	}
 	o.mu.Unlock()
 }
@@ -283,20 +280,36 @@ func (e *Edge) disown(ns, owner, socketID, reason string) {
 	e.bus.Later(string(subject), string(reply), nil, body, false)
 }
 
-// Attend watches over the instances that own sockets until ctx ends.
+// Attend watches over the instances that own sockets, and over the sockets that wait to be admitted, until ctx ends.
 func (e *Edge) Attend(ctx context.Context) {
 	ticker := time.NewTicker(attendEvery)
 	defer ticker.Stop()
+	repeat := time.NewTimer(0)
+	defer repeat.Stop()
 	online, seen := false, time.Now()
 	spoke := seen // when services could hear this edge last
+	began := e.bus.BeganAt()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-e.requests.wake:
+			repeat.Reset(e.requests.wait(time.Now()))
+			continue
+		case <-repeat.C:
+			repeat.Reset(e.askAgain())
+			continue
 		case <-ticker.C:
 		}
 		now, was := time.Now(), online
 		online = e.bus.Connected()
+		deaf := !online || !was || now.Sub(seen) > msg.BeatEvery // it was this edge that could not hear
+		before := began
+		began = e.bus.BeganAt()
+		e.attendRequests(now, deaf)
+		if !began.Equal(before) { // requests, or answers to them, may have been lost with the connection before
+			e.requests.hurry(repeatReconnected, now, func(r *connectRequest) bool { return !r.asked.After(began) })
+		}
 		e.owners.mu.Lock()
 		if online && now.Sub(spoke) >= estrangedAfter {
 			e.claimAnew(now)
@@ -304,8 +317,8 @@ func (e *Edge) Attend(ctx context.Context) {
 		if online {
 			spoke = now
 		}
-		if !online || !was || now.Sub(seen) > msg.BeatEvery {
-			e.owners.live.Forgive(now) // it was this edge that could not hear
+		if deaf {
+			e.owners.live.Forgive(now)
 		}
 		e.attend(now)
 		e.owners.mu.Unlock()
@@ -359,13 +372,9 @@ func (e *Edge) attend(now time.Time) {
 	}
 	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {
 		o.asked = now
-		e.later(func() { e.knockAgain(seekEvery) })
+		e.requests.hurry(repeatGone, now, func(r *connectRequest) bool { return r.isSilent() && now.Sub(r.asked) >= seekEvery })
 	}
 	e.seekAgain(now)
-	for _, s := range o.again {
-		e.later(func() { e.knock(s) })
-	}
-	o.again = nil
 }
 
 // claimOf is who claims a socket by the headers of an answer, "" for nobody; ok is false for headers that are no claim.

@@ -42,14 +42,11 @@ const (
 // Namespace says what clients may do in a namespace without a service.
 type Namespace struct {
 	Connect        string        `koanf:"connect" json:"connect"`                 // ConnectService or ConnectOpen; "" is ConnectService
-	ConnectTimeout time.Duration `koanf:"connect_timeout" json:"connect_timeout"` // how long a service may take to admit; 0 is 5 s
+	ConnectTimeout time.Duration `koanf:"connect_timeout" json:"connect_timeout"` // how long services are asked to admit; 0 is DefaultConnectTimeout
+	Unavailable    string        `koanf:"unavailable" json:"unavailable"`         // what a client gets if no service decides: UnavailableWait or UnavailableRefuse; "" is UnavailableWait
 	Rooms          []string      `koanf:"rooms" json:"rooms"`                     // patterns of the rooms that a client may join and leave by itself
 	AutoJoin       []string      `koanf:"auto_join" json:"auto_join"`             // rooms that every socket enters at connect
 	Relay          []Relay       `koanf:"relay" json:"relay"`                     // first rule whose Event matches applies
-
-	// StrictInterest keeps the edge from hearing all rooms of the namespace while a service is asked to admit a socket.
-	// Then what the service publishes to a room of its answer right behind that answer may not reach the newcomer.
-	StrictInterest bool `koanf:"strict_interest" json:"strict_interest"`
 }
 
 // Relay passes a client's event on to other clients; the body stays as it is.
@@ -59,5 +56,16 @@ type Relay struct {
 	Self  bool   `koanf:"self" json:"self"`   // whether the sender gets it too
 }
 
-// DefaultConnectTimeout is how long a service may take to admit a socket.
-const DefaultConnectTimeout = 5 * time.Second
+// DefaultConnectTimeout is how long services are asked to admit a socket.
+const DefaultConnectTimeout = 20 * time.Second
+
+// What becomes of a client about which no service decides.
+const (
+	// UnavailableWait lets it wait, and closes its transport at the end, so that it comes back by itself.
+	UnavailableWait = "wait"
+	// UnavailableRefuse refuses it with a CONNECT_ERROR, at once if there is no service. The official client stays away then.
+	UnavailableRefuse = "refuse"
+)
+
+// refuses reports whether a client is refused when no service decides.
+func (n *Namespace) refuses() bool { return n.Unavailable == UnavailableRefuse }

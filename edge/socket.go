@@ -27,13 +27,14 @@ type socket struct {
 	issued time.Time   // when the client asked to connect; static
 
 	state        atomic.Int32
-	settled      bool            // guarded by Edge.mu: no service is asked about it any more
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
 	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
 	rev          uint64          // guarded by Edge.mu: counts changes of rooms and data since the admission
 	route        *route          // guarded by Edge.mu until live, static then: where the events of a claimed socket go; nil for one that nobody claimed
-	timer        *time.Timer     // guarded by Edge.mu: service timeout; nil in an open namespace
+	request      *connectRequest // guarded by Edge.mu: while services are asked about it
+	repeated     bool            // guarded by Edge.mu: they were asked more than once
+	unheard      bool            // guarded by Edge.mu: it went before they were asked
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
 	rooms        []membership    // guarded by Edge.mu
 	waiting      []*engine.Frame // guarded by Edge.mu: what came before CONNECT
@@ -111,7 +112,6 @@ func (e *Edge) goLive(s *socket) {
 	goes := s.state.Load() == admitting
 	if goes {
 		e.welcome(s)
-		e.settle(s) // its rooms have subscriptions of their own now
 	}
 	e.mu.Unlock()
 	if goes {
@@ -146,10 +146,8 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		e.welcome(s)
 		before = live
 	}
-	if s.timer != nil {
-		s.timer.Stop()
-	}
 	rooms := e.vanish(s)
+	unheard := s.unheard
 	e.mu.Unlock()
 	e.stats.disconnected[kind].Inc()
 	switch {
@@ -157,6 +155,9 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		s.conn.refuse(s.ns.name, why, nil, refusedByService)
 	case tell:
 		s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Disconnect, namespace: s.ns.name}))
+	}
+	if unheard { // while NATS is away, clients that come and go must not fill the place of notices that services need
+		return
 	}
 	body := msg.AppendString([]byte(`["disconnect",{"reason":`), why)
 	body = append(body, `,"rooms":[`...)
@@ -178,6 +179,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
+	c.edge.complainRefused(namespace, message, kind, c.session.Address())
 	body := msg.AppendString([]byte(`{"message":`), message)
 	if data != nil {
 		body = append(append(body, `,"data":`...), data...)
@@ -191,9 +193,6 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 	if s.state.Load() == gone || s.admitted {
 		e.mu.Unlock()
 		return
-	}
-	if s.timer != nil {
-		s.timer.Stop()
 	}
 	e.vanish(s)
 	e.mu.Unlock()

@@ -208,23 +208,6 @@ func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
 	}
 }
 
-// knockAgain asks once more about everybody who has been waiting for so long to be admitted: an instance has left or died,
-// and what was on its way to it is lost without a word. It runs on the bus's worker.
-func (e *Edge) knockAgain(wait time.Duration) {
-	since := time.Now().Add(-wait)
-	e.mu.Lock()
-	var waiting []*socket
-	for _, s := range e.sockets {
-		if s.state.Load() == admitting && !s.admitted && s.timer != nil && !s.issued.After(since) {
-			waiting = append(waiting, s)
-		}
-	}
-	e.mu.Unlock()
-	for _, s := range waiting {
-		e.knock(s)
-	}
-}
-
 // encode is JSON of what always marshals.
 func encode(v any) []byte {
 	text, _ := json.Marshal(v)

@@ -49,12 +49,13 @@ func (s *Server) Metrics() *tally.Set {
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason that the client was told.", "reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, or because the edge is leaving.")
+	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
 	set.Counter(&st.tooFast, "handshakes_delayed_total", "Sessions told to come back in some seconds because of limits.handshakes_per_second.")
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
+	s.origins.complaints.Metrics(set, "engine")
 	return set
 }

@@ -4,17 +4,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
+
+	"partyline/internal/throttle"
 )
 
-// A refused origin is logged once in toldEvery. maxToldOrigins of them are remembered for that, and of each maxToldLength
-// bytes are shown.
-const (
-	toldEvery      = time.Minute
-	maxToldOrigins = 1000
-	maxToldLength  = 200
-)
+// maxToldLength is how many bytes of a refused origin the log shows.
+const maxToldLength = 200
 
 // origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).
 type origins struct {
@@ -23,17 +18,14 @@ type origins struct {
 	allowed     map[string]bool // normal forms
 	patterns    []origin
 	credentials bool
-	log         *slog.Logger
-
-	mu   sync.Mutex
-	told map[string]time.Time // guarded by mu: when the log last named an origin
+	complaints  *throttle.Logger
 }
 
 // newOrigins ignores entries that ParseOrigin does not take.
 func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	o := &origins{
-		configured: len(entries) > 0, allowed: make(map[string]bool), credentials: credentials, log: log,
-		told: make(map[string]time.Time),
+		configured: len(entries) > 0, allowed: make(map[string]bool), credentials: credentials,
+		complaints: throttle.New(log),
 	}
 	for _, entry := range entries {
 		normal, err := ParseOrigin(entry)
@@ -125,9 +117,6 @@ func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == sc
 // the request has the headers of a proxy that is not trusted.
 func (o *origins) refused(text string, p Peer, unheard bool, from string) {
 	text = text[:min(len(text), maxToldLength)]
-	if !o.isNews(text, time.Now()) {
-		return
-	}
 	parsed, ok := parseOrigin(text)
 	what, args := "refused a page of another origin; to allow it, list it in cors.origins", []any{"origin", text, "host", p.Host}
 	switch {
@@ -147,34 +136,13 @@ func (o *origins) refused(text string, p Peer, unheard bool, from string) {
 		what = "refused a page of this host at another port; if a proxy is between, let it send the Host with its port " +
 			"(nginx: proxy_set_header Host $http_host), otherwise list the origin in cors.origins"
 	}
-	o.log.Warn(what, args...)
+	o.complaints.Log(slog.LevelWarn, what, text, "", args...)
 }
 
 // hostOnly returns a Host without its port.
 func hostOnly(host string) string {
 	name, _, _ := splitHost(host)
 	return name
-}
-
-// isNews reports whether the log has not named the origin for a while.
-func (o *origins) isNews(text string, now time.Time) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if at, told := o.told[text]; told && now.Sub(at) < toldEvery {
-		return false
-	}
-	if len(o.told) >= maxToldOrigins {
-		for old, at := range o.told {
-			if now.Sub(at) >= toldEvery {
-				delete(o.told, old)
-			}
-		}
-		if len(o.told) >= maxToldOrigins {
-			return false
-		}
-	}
-	o.told[text] = now
-	return true
 }
 
 // preflight answers OPTIONS.

@@ -64,6 +64,7 @@ type Settings struct {
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may; 0: DefaultQueuePackets
+	Refuse         func() error   // why no session may begin now, nil if one may; it must not wait; nil: one may always
 	Handler        Handler
 	Log            *slog.Logger
 }
@@ -206,6 +207,12 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 
 // handshake opens a session.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
+	if s.set.Refuse != nil {
+		if err := s.set.Refuse(); err != nil {
+			s.turnAway(w, err)
+			return
+		}
+	}
 	if err := s.reserve(peer.Address); err != nil {
 		s.turnAway(w, err)
 		return

@@ -71,6 +71,7 @@ type Session struct {
 	departing     bool        // guarded by mu: the client closes the session by a POST
 	pinged        bool        // guarded by mu: waiting for a pong
 	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
+	reached       bool        // guarded by mu: the client was there for the last ping: a WebSocket, or a poll that waited
 	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
 	lenient       bool        // guarded by mu: reading stood still since the last ping, so any packet counts as the pong
 }
@@ -211,7 +212,7 @@ func (s *Session) packet(p eio.Packet) {
 func (s *Session) heartbeat() {
 	s.mu.Lock()
 	now := time.Now()
-	late, least := now.Sub(s.due), s.server.cfg.PingTimeout/leastShare
+	late := now.Sub(s.due)
 	unread := s.gate.Load() != nil // the pong may be there
 	switch {
 	case s.state != open:
@@ -219,24 +220,24 @@ func (s *Session) heartbeat() {
 	case late < 0: // a packet came while this goroutine started
 		s.timer.Reset(-late)
 		s.mu.Unlock()
-	case s.pinged && !unread && s.conn != nil && !s.excused && late > max(least, tardy):
-		// This process has been stopped, or waits for a processor. The pong may be there, unread.
+	case s.pinged && !unread && s.excusable(late):
 		s.excused = true
-		s.beatAfter(now, least)
+		s.beatAfter(now, s.leastWait())
 		s.mu.Unlock()
 	case s.pinged && !unread:
 		s.mu.Unlock()
 		s.fail(PingTimeout)
 	default:
-		s.ping(now, late, least, unread)
+		s.ping(now, late, unread)
 		s.mu.Unlock()
 	}
 }
 
 // ping sends a ping and sets the time in which the pong must come, or the next ping if the session is not read. mu must be
 // held.
-func (s *Session) ping(now time.Time, late, least time.Duration, unread bool) {
+func (s *Session) ping(now time.Time, late time.Duration, unread bool) {
 	s.pinged, s.refreshed, s.excused, s.lenient = true, false, false, unread
+	s.reached = s.conn != nil || s.poll != nil
 	if last := len(s.queue) - 1; last < 0 || s.queue[last] != pingFrame { // one is enough for a client that does not read
 		s.enqueue(pingFrame)
 	}
@@ -244,11 +245,19 @@ func (s *Session) ping(now time.Time, late, least time.Duration, unread bool) {
 	switch {
 	case unread:
 		wait = s.server.cfg.PingInterval
-	case s.conn == nil:
-		// A client that polls sees the end to the millisecond, so the lateness of timers must not add up.
-		wait = max(wait-late, least)
+	case s.conn == nil && !s.excusable(late) && late < wait:
+		wait -= late // a client that polls sees the end to the millisecond, so the lateness of timers must not add up
 	}
 	s.beatAfter(now, wait)
+}
+
+// leastWait is the least time that a client has for a pong where this process was stopped.
+func (s *Session) leastWait() time.Duration { return s.server.cfg.PingTimeout / leastShare }
+
+// excusable reports whether a timer was so late that this process was stopped, or had no processor. A client that was
+// there for the ping is not to blame then: its pong may have come and wait to be read. mu must be held.
+func (s *Session) excusable(late time.Duration) bool {
+	return s.reached && !s.excused && late > max(s.leastWait(), tardy)
 }
 
 // beatAfter sets the time of the next call of heartbeat. mu must be held.
@@ -261,11 +270,12 @@ func (s *Session) beatAfter(from time.Time, d time.Duration) {
 // on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
 func (s *Session) expire() bool {
 	s.mu.Lock()
-	end := s.due
+	late := time.Since(s.due)
 	if !s.pinged {
-		end = end.Add(s.server.cfg.PingTimeout)
+		late -= s.server.cfg.PingTimeout
 	}
-	overdue := s.state == open && s.conn == nil && s.gate.Load() == nil && !time.Now().Before(end)
+	isRead := s.gate.Load() == nil
+	overdue := s.state == open && s.conn == nil && isRead && late >= 0 && !(s.pinged && s.excusable(late))
 	s.mu.Unlock()
 	if overdue {
 		s.fail(PingTimeout)

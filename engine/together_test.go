@@ -314,3 +314,53 @@ func TestAPongThatWasNotReadInTime(t *testing.T) {
 		})
 	}
 }
+
+// The same over polling, for a client whose poll waited for the ping.
+func TestAPongOverPollingThatWasNotReadInTime(t *testing.T) {
+	for name, c := range map[string]struct{ timerFirst, answers bool }{
+		"the pong, then the timer": {false, true},
+		"the timer, then the pong": {true, true},
+		"no pong":                  {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, nil, func(t *testing.T, s *stage) {
+				query := s.poll()
+				r := s.last()
+				expect(t, "the poll", s.ask(query), pollResult{200, "2"})
+				r.session.lateTimer()
+				time.Sleep(30 * time.Second)
+				if c.timerFirst {
+					r.session.heartbeat()
+				}
+				if !c.answers {
+					expect(t, "the next poll", s.ask(query), pollResult{200, "1"})
+					r.expectEnd(t, PingTimeout)
+					return
+				}
+				if status, body, _ := s.request("POST", query, "3"); status != 200 {
+					t.Errorf("the pong got %d %q", status, body)
+				}
+				expect(t, "the next poll", s.ask(query), pollResult{200, "2"})
+				r.expectEnd(t)
+			})
+		})
+	}
+}
+
+// A ping that a stopped process sends late leaves a client that waits for it the whole time-out.
+func TestALatePingToAPollThatWaits(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		query := s.poll()
+		r := s.last()
+		poll := s.asking(query)
+		r.session.lateTimer()
+		time.Sleep(40 * time.Second)
+		r.session.heartbeat()
+		expect(t, "the poll", <-poll, pollResult{200, "2"})
+		time.Sleep(20*time.Second - 1)
+		if status, body, _ := s.request("POST", query, "3"); status != 200 {
+			t.Errorf("the pong got %d %q", status, body)
+		}
+		r.expectEnd(t)
+	})
+}

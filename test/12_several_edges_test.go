@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -46,7 +47,7 @@ func (s *stage) arrive(edges []*edgetest.Node, namespace string) (sockets []*soc
 		said := s.hear("sio." + so.token + ".on.arrived")
 		for len(sockets) == i { // until the service's own subscription has spread to that edge's server, nobody hears
 			so.send("", `["arrived"]`)
-			if m, err := said.sub.NextMsg(patience / 100); err == nil && m.Reply == so.address() {
+			if m, err := said.sub.NextMsg(100 * time.Millisecond); err == nil && m.Reply == so.address() {
 				sockets = append(sockets, so)
 			}
 		}
@@ -171,15 +172,7 @@ func TestAcksAndAdmissionsAcrossServers(t *testing.T) {
 	s.serve("door", `[{"rooms":["x"]}]`)
 	questions := s.hear("sio.door.on.question")
 	for i, n := range edges {
-		var so *socket
-		for so == nil { // the service's subscription spreads to the other servers in its own time
-			c := n.Dial(fmt.Sprint("client", i))
-			c.Send("40/door,")
-			if got := c.Next(); got != `44/door,{"message":"no service"}` {
-				c.Send("41/door,")
-				so = also(c, "/door")
-			}
-		}
+		so := enterOn(n, fmt.Sprint("client", i), "/door") // the service's subscription spreads to the other servers in its own time
 		so.send("8", `["question"]`)
 		if err := questions.gets("sio.door.on.question", so.ack("8"), `["question"]`).Respond([]byte(`["answer"]`)); err != nil {
 			t.Fatal(err)
@@ -226,6 +219,9 @@ func TestRelayAcrossServers(t *testing.T) {
 
 // The product needs NATS, not a NATS of its own: any server will do.
 func TestSeparateServerProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	url := process(t)
 	one := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	two := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()

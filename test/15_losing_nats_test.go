@@ -136,15 +136,16 @@ func TestSocketsOutliveNATS(t *testing.T) {
 }
 
 func TestServiceIsAwayWithNATS(t *testing.T) {
-	s, c := cuttable(t, alone())
+	s, c := cuttable(t, alone().with("/strict", edge.Namespace{Unavailable: edge.UnavailableRefuse}))
 	s.serve("door", `[{"rooms":["x"]}]`)
 	a := s.enter("a", "/chat")
 	s.lose(c)
+	a.Send("40/strict,")
+	a.Expect(`44/strict,{"message":"no service"}`)
 	a.Send("40/door,")
-	a.Expect(`44/door,{"message":"no service"}`)
+	s.counts("connects_waiting", "", 1)
 	c.Mend()
-	s.Ready()
-	also(a.Client, "/door")
+	a.Connected("/door")
 }
 
 func TestOpenNamespacesAdmitWithoutNATS(t *testing.T) {
@@ -190,6 +191,7 @@ func TestEventsAreNotKept(t *testing.T) {
 	}
 	c.Mend()
 	s.Ready()
+	events.gets("sio.self.on.$ready", "", `["$ready",{"edge":"`+s.ID+`"}]`)
 	a.send("2", `["found"]`)
 	if err := events.gets("sio.self.on.found", a.ack("2"), `["found"]`).Respond([]byte(`[]`)); err != nil {
 		t.Fatal(err)
@@ -246,8 +248,7 @@ func TestEdgeStartsBeforeNATS(t *testing.T) {
 	server.Stop()
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: alone()})
 	a := enterOn(n, "a", "/self")
-	a.Send("40/door,")
-	a.Expect(`44/door,{"message":"no service"}`)
+	a.Send("40/door,") // it waits
 	a.send("1", `["join","x"]`)
 	server.Restart()
 	a.Expect(`43/self,1[{"ok":true}]`)

@@ -70,24 +70,8 @@ go_tests() {
     grep -oE '^(ok|FAIL|[?]) .*|(LEFT OUT|CONFORMANCE): .*' "$work/go"
   else
     grep -vE '^(=== |PASS$| *--- (PASS|SKIP))' "$work/go"
-    second_try
   fi
   return "$status"
-}
-
-# Whole deployments run in these tests, on a machine that may have other work. One or two packages that failed get a second
-# try, and the summary says so: what needs it twice is a fault to be found, here or in the product.
-second_try() {
-  packages=$(sed -nE 's/^FAIL[[:space:]]+(partyline[^[:space:]]*)[[:space:]]+[0-9.]+s$/\1/p' "$work/go" | sort -u)
-  if [ -z "$packages" ] || [ "$(echo "$packages" | wc -l)" -gt 2 ] || grep -q '\[build failed\]' "$work/go"; then
-    return
-  fi
-  echo "=== a second try of" $packages
-  # shellcheck disable=SC2086
-  go test -race -v -count=1 -timeout 12m $packages >"$work/again" 2>&1
-  status=$?
-  grep -vE '^(=== |PASS$| *--- (PASS|SKIP))' "$work/again"
-  [ "$status" != 0 ] || echo "SECOND TRY: needed by" $packages
 }
 
 # Short runs of every fuzz target, from their seeds on.
@@ -113,15 +97,10 @@ fuzz_one() {
 # The benchmark is a module of its own. This measures nothing; `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
-unformatted() {
-  files=$(gofmt -l $(git ls-files '*.go' 2>/dev/null || find . -name '*.go'))
-  [ -z "$files" ] || { echo "not gofmt'ed:"; echo "$files"; return 1; }
-}
-
 install_chromium
 install_proxies
 install_npm
-run gofmt unformatted
+run gofmt sh test/gofmt.sh
 run vet go vet ./...
 run build go build ./...
 run "unit, behaviours, official clients, browser (some minutes)" go_tests
@@ -133,7 +112,7 @@ if command -v node >/dev/null; then
 fi
 
 printf '\n=== summary\n'
-grep -hE '^(LEFT OUT|CONFORMANCE|SECOND TRY)' "$work/output" | sort -u
+grep -hE '^(LEFT OUT|CONFORMANCE)' "$work/output" | sort -u
 if [ "$failed" = 0 ]; then
   echo "all passed"
 else

@@ -37,6 +37,7 @@ type Options struct {
 	Secret     string              // with which edges sign their announcements, and what they pass on
 	Drain      cluster.DrainConfig // the zero value: all at once
 	Isolation  time.Duration       // see cluster.DrainSettings
+	Connect    time.Duration       // how long a session may be without a namespace; default: 45 s
 	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
 }
 
@@ -79,6 +80,9 @@ func Start(t testing.TB, o Options) *Node {
 	if o.Engine.MaxPayload == 0 {
 		o.Engine = engine.DefaultConfig()
 	}
+	if o.Connect == 0 {
+		o.Connect = 45 * time.Second
+	}
 	n := &Node{t: t, ID: edge.NewID(), Talk: enginetest.NewConversation(t)}
 	n.log = &logWriter{talk: n.Talk}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -102,7 +106,7 @@ func Start(t testing.TB, o Options) *Node {
 	}
 	n.Bus = b
 	n.Edge = edge.New(edge.Settings{
-		ID: n.ID, Prefix: prefix, Namespaces: o.Namespaces, Limits: o.Limits, ConnectTimeout: 45 * time.Second,
+		ID: n.ID, Prefix: prefix, Namespaces: o.Namespaces, Limits: o.Limits, ConnectTimeout: o.Connect,
 		QueueBytes: o.QueueBytes, MaxPayload: func() int { return n.Engine.MaxPayload() }, Bus: b, Log: log,
 	})
 	set := engine.Settings{
@@ -214,7 +218,7 @@ func (n *Node) Dial(name string) *enginetest.Client {
 // Eventually polls until something is so, and fails the test when it takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(40 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}

@@ -1,6 +1,6 @@
 // The page of examples/chat.
 
-import { assert, browserScene, until } from '../browser/tabs.mjs';
+import { assert, browserScene, control, until } from '../browser/tabs.mjs';
 import { deploy } from './deploy.mjs';
 
 const page = process.env.PARTYLINE_PAGE;
@@ -80,6 +80,32 @@ browserScene('a conversation', async (s, window) => {
   assert.equal(await third.locator('#me').textContent(), 'Cleo');
   await bob.close();
   await third.locator('#people .who', { hasText: 'Robert' }).waitFor({ state: 'detached' });
+});
+
+browserScene('no service is there while the edge restarts, and then it comes', async (s, window) => {
+  window.expected.push(/net::ERR_|WebSocket connection to .* failed/); // while the edge restarts
+  const ann = await enter(window, 'Ann');
+  const waits = (tab, where) => tab.locator(where, { hasText: 'Waiting for the chat to answer' }).waitFor();
+  const bob = await window.open('Bob', page); // one of the services has the page
+  await deploy('stop', 'one');
+  await deploy('stop', 'two');
+  await control('stop');
+  await control('start');
+  await waits(ann, '#problem');
+  assert.equal(await ann.locator('#door').isHidden(), true);
+  await bob.fill('#name', 'Bob');
+  await bob.click('#enter');
+  await waits(bob, '#door-problem');
+  await window.screenshot('example chat waiting', ann);
+  await deploy('start', 'one');
+  await deploy('start', 'two');
+  for (const tab of [ann, bob]) {
+    await connected(tab);
+    await tab.locator('#problem').waitFor({ state: 'hidden' });
+    await tab.locator('#people .who', { hasText: 'Bob' }).waitFor();
+  }
+  await say(bob, 'here we are');
+  await hears(ann, 'here we are');
 });
 
 browserScene('on a phone, while the service is replaced', async (s, window) => {

@@ -80,9 +80,10 @@ scene('an empty admission, and a refusal without data', async (s) => {
   assert.equal(error.data, undefined);
 });
 
-scene('no service, one that is too slow, one that answers nonsense', async (s) => {
-  const alone = s.client('a', '/admitted');
+scene('where waiting is not wanted: no service, one that is too slow; and one that answers nonsense', async (s) => {
+  const alone = s.client('a', '/hasty');
   assert.equal((await s.hear(alone, 'connect_error'))[0].message, 'no service');
+  assert.equal(alone.active, false);
 
   const nats = await s.nats();
   const slow = await s.service(nats, 'sio.hasty.on.connect');

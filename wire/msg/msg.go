@@ -29,11 +29,12 @@ const (
 	HeaderSocket      = "Sio-Socket"      // the socket whose ack this is
 	HeaderExpect      = "Sio-Expect"      // how many answers an edge will pass on
 	HeaderError       = "Sio-Error"       // why a request failed, as a message for people
-	HeaderTimeout     = "Sio-Timeout"     // how long an edge waits for the acks of an ask, in milliseconds
+	HeaderTimeout     = "Sio-Timeout"     // how long an edge waits for the acks of an ask, or for a decision about a connect, in milliseconds
 	HeaderPart        = "Sio-Part"        // which part of an answer in several messages this is: "2", "3 last"
 	HeaderGroup       = "Sio-Group"       // in a connect reply: the group of instances that handles the socket's events
 	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
 	HeaderSignature   = "Sio-Signature"   // of an edge's announcement
+	HeaderPending     = "Sio-Pending"     // in a connect reply: the instance that is still deciding
 	HeaderFrom        = "Sio-From"        // the instance that an event for services, or an answer to one, comes from
 )
 

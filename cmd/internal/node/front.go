@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -59,6 +60,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		Config: c.Engine, EdgeID: id, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
 		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
+		Refuse:  func() error { return f.refusal(c) },
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return f.edge.Accept(s, o) },
 		Log:     f.log,
 	})
@@ -158,6 +160,30 @@ func isLocalHost(host string) bool {
 	return false
 }
 
+// errNoNATS is what a client reads that comes while NATS is away.
+var errNoNATS = errors.New("this server cannot reach its services now: try again, and you may reach another")
+
+// othersHeard is how long before the end of the connection to NATS another edge must have been heard to be counted on.
+const othersHeard = time.Minute
+
+// refusal says why no session may begin now. Without NATS no service decides about its sockets, so another edge, which may have
+// NATS, can do more for the client. Sessions that are there go on.
+func (f *front) refusal(c config.Config) error {
+	if c.NATS.RefuseSessions == bus.RefuseOff || f.bus.Connected() {
+		return nil
+	}
+	for _, ns := range c.Namespaces {
+		if ns.Connect == edge.ConnectOpen {
+			return nil // it needs no service
+		}
+	}
+	lost, heard := f.bus.LostAt(), f.cluster.Heard()
+	if c.NATS.RefuseSessions == bus.RefuseAuto && (heard.IsZero() || lost.Sub(heard) > othersHeard) {
+		return nil
+	}
+	return errNoNATS
+}
+
 // fitPayload keeps clients' packets below what NATS takes.
 func (f *front) fitPayload(wanted, nats int) {
 	limit := max(nats-natsHeadroom, nats/2) // a NATS server with tiny messages still takes something
@@ -166,7 +192,12 @@ func (f *front) fitPayload(wanted, nats int) {
 		return
 	}
 	f.engine.SetMaxPayload(limit)
-	f.log.Warn("engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
+	level := slog.LevelWarn
+	if wanted == engine.DefaultConfig().MaxPayload { // nobody asked for so much, and a NATS server as it comes allows less
+		level = slog.LevelInfo
+	}
+	f.log.Log(context.Background(), level,
+		"engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
 		"engine.max_payload", wanted, "nats_max_payload", nats, "used", limit)
 }
 

@@ -82,11 +82,17 @@ func firstListening(t *testing.T, log io.Reader) listening {
 // background runs a program until stop is called, which returns its status.
 func background(t *testing.T, f Flavour, args ...string) (where listening, stop func() int) {
 	t.Helper()
+	return backgroundWith(t, f, nil, args...)
+}
+
+// backgroundWith is background with an environment.
+func backgroundWith(t *testing.T, f Flavour, environment []string, args ...string) (where listening, stop func() int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		status := Run(ctx, f, args, nil, io.Discard, writer)
+		status := Run(ctx, f, args, environment, io.Discard, writer)
 		writer.Close()
 		ended <- status
 	}()
@@ -101,6 +107,9 @@ func background(t *testing.T, f Flavour, args ...string) (where listening, stop 
 }
 
 func TestExitStatus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)

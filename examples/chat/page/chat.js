@@ -39,7 +39,19 @@ function enter(wanted) {
   name = wanted;
   const mine = io(document.body.dataset.edge + namespace, { forceNew: true, auth: (give) => give({ name, key }) });
   socket = mine;
+  // The edge is there, and the chat has not answered yet: it may be starting. The edge asks again by itself.
+  let waiting = 0;
+  mine.io.on('open', () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (mine !== socket || mine.connected || !mine.active) { return; }
+      state('waiting');
+      (at('door').hidden ? problem : doorProblem)('Waiting for the chat to answer …');
+    }, 1500);
+  });
   mine.on('connect', () => {
+    clearTimeout(waiting);
+    doorProblem('');
     remember('name', name);
     state('connected');
     at('door').hidden = true;

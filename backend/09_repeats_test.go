@@ -1,0 +1,225 @@
+package backend_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/backend"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// asker sends connect requests of one socket, as an edge does that has no answer yet.
+type asker struct {
+	t       *testing.T
+	nc      *nats.Conn
+	id      string
+	answers *nats.Subscription
+}
+
+func newAsker(t *testing.T, nc *nats.Conn, own string) *asker {
+	t.Helper()
+	id := "repeated." + own
+	sub, err := nc.SubscribeSync("sio.chat.ack." + id + ".connect")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &asker{t, nc, id, sub}
+}
+
+func (a *asker) ask() {
+	a.t.Helper()
+	m := nats.NewMsg("sio.chat.on.connect")
+	m.Reply, m.Data = "sio.chat.ack."+a.id+".connect", fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{}}]`, a.id)
+	m.Header.Set("Sio-Timeout", "20000")
+	if err := a.nc.PublishMsg(m); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// gets waits for the next answer and writes it as one line.
+func (a *asker) gets() string {
+	a.t.Helper()
+	m, err := a.answers.NextMsg(patience)
+	if err != nil {
+		a.t.Fatalf("no answer: %v", err)
+	}
+	line := string(m.Data)
+	for _, name := range []string{"Sio-Pending", "Sio-Error", "Sio-Group", "Sio-Owner"} {
+		if value := m.Header.Get(name); value != "" {
+			line += " " + name + ": " + value
+		}
+	}
+	return line
+}
+
+func (a *asker) wants(want string) {
+	a.t.Helper()
+	if got := a.gets(); got != want {
+		a.t.Fatalf("the answer is %q, want %q", got, want)
+	}
+}
+
+func (a *asker) silence() {
+	a.t.Helper()
+	if m, err := a.answers.NextMsg(200 * time.Millisecond); err == nil {
+		a.t.Fatalf("a further answer: %q %v", m.Data, m.Header)
+	}
+}
+
+// A repeated request gets the same answer, whatever that is, and runs nothing again. Meanwhile it gets Sio-Pending.
+func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		options   []backend.NamespaceOption
+		decide    func(*backend.Socket) error
+		want      string // INSTANCE stands for the instance's name
+		connected int32  // how often the connection handlers run
+	}{
+		{"admitted", nil, func(so *backend.Socket) error {
+			so.SetUser("ann")
+			return so.Join(t.Context(), "vip")
+		}, `[{"rooms":["vip"],"user":"ann"}]`, 1},
+		{"owned", []backend.NamespaceOption{backend.Owned()}, func(so *backend.Socket) error {
+			return so.SetData(t.Context(), map[string]int{"n": 1})
+		}, `[{"data":{"n":1}}] Sio-Group: shop Sio-Owner: INSTANCE`, 1},
+		{"refused", nil, func(*backend.Socket) error {
+			return &backend.Refusal{Message: "who are you?", Data: 7}
+		}, `[7] Sio-Error: who are you?`, 0},
+		{"failed", nil, func(*backend.Socket) error { return errors.New("no database") }, `[] Sio-Error: not admitted`, 0},
+		{"panicked", []backend.NamespaceOption{backend.Owned()}, func(*backend.Socket) error { panic("no database") }, `[] Sio-Error: not admitted`, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t)
+			io := s.service("shop")
+			chat := io.Of("/chat", c.options...)
+			entered, release := make(chan struct{}), make(chan struct{})
+			var asked, connected atomic.Int32
+			chat.Use(func(so *backend.Socket) error {
+				asked.Add(1)
+				entered <- struct{}{}
+				<-release
+				return c.decide(so)
+			})
+			busy := make(chan struct{})
+			chat.OnConnection(func(*backend.Socket) {
+				connected.Add(1)
+				<-busy // a handler that runs does not hold answers up
+			})
+			s.start(io)
+			a := newAsker(t, s.connection(), "aaaaaaaaaaaaaaaaaaaa")
+			a.ask()
+			<-entered
+			for range 3 {
+				a.ask()
+				a.wants(" Sio-Pending: " + io.Instance())
+			}
+			close(release)
+			want := c.want
+			if c.name == "owned" {
+				want = `[{"data":{"n":1}}] Sio-Group: shop Sio-Owner: ` + io.Instance()
+			}
+			a.wants(want)
+			a.silence()
+			for range 3 {
+				a.ask()
+				a.wants(want)
+			}
+			close(busy)
+			a.silence()
+			if asked.Load() != 1 || connected.Load() != c.connected {
+				t.Errorf("the middleware ran %d times, and the connection handlers %d times, want 1 and %d", asked.Load(), connected.Load(), c.connected)
+			}
+		})
+	}
+}
+
+// An answer that could not be sent, because NATS was away, is given to the next request; only then the connection handlers run.
+func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
+	for name, options := range map[string][]backend.NamespaceOption{"any instance's": nil, "owned": {backend.Owned()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := natsdtest.Start(t)
+			s := begin(t)
+			nc := connection(t, server.ClientURL())
+			io := serviceOn(t, nc, s.Talk, "shop")
+			chat := io.Of("/chat", options...)
+			entered, release := make(chan struct{}), make(chan struct{})
+			var asked, connected atomic.Int32
+			chat.Use(func(so *backend.Socket) error {
+				asked.Add(1)
+				close(entered)
+				<-release
+				so.SetUser("ann")
+				return nil
+			})
+			chat.OnConnection(func(so *backend.Socket) {
+				if so.User() != "ann" || so.Context().Err() != nil {
+					t.Errorf("the user is %q, the context %v", so.User(), so.Context().Err())
+				}
+				connected.Add(1)
+			})
+			s.start(io)
+			a := newAsker(t, connection(t, server.ClientURL()), "aaaaaaaaaaaaaaaaaaaa")
+			a.ask()
+			<-entered
+			server.Stop()
+			eventually(t, "both have lost NATS", func() bool { return !nc.IsConnected() && !a.nc.IsConnected() })
+			close(release)
+			eventually(t, "the answer failed", func() bool { return io.Stats().Failures > 0 })
+			if connected.Load() != 0 {
+				t.Error("the connection handlers have run before the edge has an answer")
+			}
+			server.Restart()
+			eventually(t, "both are back", func() bool {
+				return nc.IsConnected() && nc.Flush() == nil && a.nc.IsConnected() && a.nc.Flush() == nil
+			})
+			want := `[{"user":"ann"}]`
+			if options != nil {
+				want += ` Sio-Group: shop Sio-Owner: ` + io.Instance()
+			}
+			for a.ask(); ; a.ask() { // an instance that owns sockets decides again once it has heard of itself
+				got := a.gets()
+				if got == want {
+					break
+				}
+				if got != " Sio-Error: again" {
+					t.Fatalf("the answer is %q", got)
+				}
+			}
+			a.ask()
+			a.wants(want)
+			eventually(t, "the connection handlers have run", func() bool { return connected.Load() == 1 })
+			if asked.Load() != 1 {
+				t.Errorf("the middleware ran %d times", asked.Load())
+			}
+		})
+	}
+}
+
+// A claim is repeated only while it is true.
+func TestAClaimThatWasGivenUpIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("shop")
+	chat := io.Of("/chat", backend.Owned())
+	var connected atomic.Int32
+	chat.OnConnection(func(*backend.Socket) { connected.Add(1) })
+	s.start(io)
+	a := newAsker(t, s.connection(), "aaaaaaaaaaaaaaaaaaaa")
+	claim := `[{}] Sio-Group: shop Sio-Owner: ` + io.Instance()
+	a.ask()
+	a.wants(claim)
+	if err := a.nc.PublishRequest("sio.chat.own."+io.Instance()+".disconnect", "sio.chat.emit.socket."+a.id, []byte(`["disconnect",{"reason":"not yours","rooms":[]}]`)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is given up", func() bool { return io.Stats().Owned == 0 })
+	a.ask()
+	a.wants(claim) // a decision of its own
+	eventually(t, "it is owned again", func() bool { return io.Stats().Owned == 1 && connected.Load() == 2 })
+}

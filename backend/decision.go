@@ -1,0 +1,246 @@
+package backend
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/wire/msg"
+)
+
+// Bounds of what an instance remembers of its decisions. An edge asks again when an answer was lost or is slow.
+const (
+	// askedFor is how long an edge asks if its request does not say it: the default of connect_timeout.
+	askedFor          = 20 * time.Second
+	rememberedLonger  = 5 * time.Second
+	mostDecisions     = 100_000
+	mostDecisionBytes = 64 << 20
+	decisionOverhead  = 256 // bytes that one costs beside its answer
+	// neverMade is when a decision is forgotten that is not made: its request was thrown away with too many others.
+	neverMade = 10 * time.Minute
+)
+
+// decision is what this instance has decided, or is deciding, about a socket that asks to connect. A repeated request gets the
+// same answer and runs nothing again.
+type decision struct {
+	id   string        // of the socket; static
+	keep time.Duration // how long it is remembered once it is made; static
+
+	made   bool        // guarded by decisions.mu
+	header nats.Header // of the answer; nil for none; static once told
+	body   []byte      // of the answer; static once made
+	socket *Socket     // that was admitted, until told, or as long as this instance owns it; nil for one that was refused
+
+	told  bool      // guarded by decisions.mu: the answer was published, and the connection handlers run or have run
+	until time.Time // guarded by decisions.mu: when it is forgotten
+	gone  bool      // guarded by decisions.mu: forgotten
+}
+
+func (d *decision) size() int { return len(d.body) + decisionOverhead }
+
+// decisions are those that are remembered.
+type decisions struct {
+	mu    sync.Mutex
+	byID  map[string]*decision // guarded by mu
+	made  []*decision          // guarded by mu: oldest first; some may be gone
+	bytes int                  // guarded by mu: size of made
+}
+
+func (ds *decisions) init() { ds.byID = make(map[string]*decision) }
+
+// begin finds the decision about a socket, or begins one.
+func (ds *decisions) begin(id string, keep time.Duration, now time.Time) (d *decision, first bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d = ds.byID[id]; d != nil {
+		return d, false
+	}
+	d = &decision{id: id, keep: keep, until: now.Add(neverMade)}
+	ds.byID[id] = d
+	return d, true
+}
+
+// make notes what the decision is. The oldest are forgotten if they are too many.
+func (ds *decisions) make(d *decision, so *Socket, header nats.Header, body []byte, now time.Time) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d.made, d.socket, d.header, d.body, d.until = true, so, header, body, now.Add(d.keep)
+	if d.gone { // it took too long to be remembered
+		return
+	}
+	ds.made = append(ds.made, d)
+	ds.bytes += d.size()
+	for len(ds.made) > mostDecisions || ds.bytes > mostDecisionBytes {
+		ds.remove(ds.made[0])
+		ds.made[0] = nil
+		ds.made = ds.made[1:]
+	}
+}
+
+// remove forgets a decision. mu must be held.
+func (ds *decisions) remove(d *decision) {
+	if d.gone {
+		return
+	}
+	d.gone = true
+	if ds.byID[d.id] == d {
+		delete(ds.byID, d.id)
+	}
+	if d.made {
+		ds.bytes -= d.size()
+	}
+	if d.socket != nil && !d.told {
+		d.socket.endOwnership()
+	}
+}
+
+// claimed notes the claim in the answer of an owned socket.
+func (ds *decisions) claimed(d *decision, header nats.Header) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d.header = header
+}
+
+// look returns what is known of a decision.
+func (ds *decisions) look(d *decision) (made, told bool, so *Socket) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return d.made, d.told, d.socket
+}
+
+// tell notes that an answer was published. It reports whether it is the first.
+func (ds *decisions) tell(d *decision) (first bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	first = !d.told
+	d.told = true
+	if d.socket != nil && d.socket.own == nil {
+		d.socket = nil // only its answer is needed from now on
+	}
+	return first
+}
+
+// drop forgets a decision that does not count: the socket may be asked about again.
+func (ds *decisions) drop(d *decision) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.remove(d)
+}
+
+// ended forgets the decision about a socket that has gone.
+func (ds *decisions) ended(id string) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d := ds.byID[id]; d != nil && d.told {
+		ds.remove(d)
+	}
+}
+
+// forget drops what was decided long ago.
+func (ds *decisions) forget(now time.Time) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for _, d := range ds.byID {
+		if now.After(d.until) {
+			ds.remove(d)
+		}
+	}
+	ds.made = slices.DeleteFunc(ds.made, func(d *decision) bool { return d.gone })
+	if len(ds.byID) == 0 {
+		ds.byID, ds.made = make(map[string]*decision), nil // a crowd has come; its memory goes
+	}
+}
+
+// keepFor is how long the decision about a connect request is remembered.
+func keepFor(m *nats.Msg) time.Duration {
+	asked := askedFor
+	if ms, err := strconv.ParseInt(m.Header.Get(msg.HeaderTimeout), 10, 32); err == nil && ms > 0 {
+		asked = time.Duration(ms) * time.Millisecond
+	}
+	return asked + rememberedLonger
+}
+
+// handleConnect puts a newcomer in its lane, or answers a repeated request. It is called on nats.go's goroutines.
+func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
+	if !ns.rules.admits() {
+		return
+	}
+	key, size := laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply)
+	if !from.connect { // the notice of a namespace that is open at the edge
+		s.lanes.event(key, size, func() { s.admit(ns, m, from, &decision{id: from.socket}) })
+		return
+	}
+	d, first := s.decisions.begin(from.socket, keepFor(m), time.Now())
+	if first {
+		s.lanes.event(key, size, func() { s.admit(ns, m, from, d) })
+		return
+	}
+	switch made, told, _ := s.decisions.look(d); {
+	case !made:
+		s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}})
+	case !told: // there was no connection when it was made
+		s.lanes.always(key, func() { s.tell(ns, m, d) })
+	default:
+		s.repeat(ns, m, from, d)
+	}
+}
+
+// repeat gives a further request the answer that the first one got.
+func (s *Service) repeat(ns *Namespace, m *nats.Msg, from sender, d *decision) {
+	if !ns.rules.owned || d.header.Get(msg.HeaderOwner) == "" {
+		s.respond(ns, m, d)
+		return
+	}
+	s.claiming.RLock()
+	_, _, so := s.decisions.look(d)
+	isOwner := so != nil && s.owners.find(so.id) == so && !s.fenced()
+	if isOwner {
+		s.respond(ns, m, d)
+	}
+	s.claiming.RUnlock()
+	if !isOwner { // it was given up meanwhile: what it was is not true any more
+		s.decisions.drop(d)
+		s.handleConnect(ns, m, from)
+	}
+}
+
+// tell publishes the answer for the first time, and then runs the connection handlers. It is called in the socket's lane.
+func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
+	_, told, so := s.decisions.look(d)
+	var err error
+	switch {
+	case told:
+	case so != nil && so.own != nil:
+		var free bool
+		if free, err = s.claim(so, m.Reply, d); !free {
+			s.decisions.drop(d)
+			s.answer(m, nats.Header{msg.HeaderError: {again}})
+			return
+		}
+	default:
+		err = s.respond(ns, m, d)
+	}
+	if err == nil && s.decisions.tell(d) && so != nil {
+		s.connected(so)
+	}
+}
+
+// respond publishes the answer of a decision.
+func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
+	err := s.reply(m.Reply, maps.Clone(d.header), d.body)
+	if err != nil {
+		s.report(ns, "connect", d.id, err)
+	}
+	return err
+}
+
+// answer says something to an edge that is no decision. If it does not get there, the edge asks again.
+func (s *Service) answer(m *nats.Msg, header nats.Header) {
+	if err := s.reply(m.Reply, header, nil); err != nil {
+		s.log.Warn("an edge's connect request could not be answered", "error", err)
+	}
+}

@@ -1,0 +1,89 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Decisions are remembered for as long as edges ask, and a little longer, and not more of them than there is room for.
+func TestDecisionsAreForgotten(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var ds decisions
+	ds.init()
+	begin := func(id string) *decision {
+		d, first := ds.begin(id, 25*time.Second, now)
+		if !first {
+			t.Fatalf("%s is known", id)
+		}
+		return d
+	}
+	known := func(id string) bool {
+		d, first := ds.begin(id, 25*time.Second, now)
+		if first {
+			ds.drop(d)
+		}
+		return !first
+	}
+	slow := begin("slow") // its middleware takes its time
+	ds.make(begin("a"), nil, nil, []byte("[]"), now)
+	ds.forget(now.Add(25 * time.Second))
+	if !known("a") || !known("slow") {
+		t.Error("a decision is forgotten too early")
+	}
+	ds.forget(now.Add(25*time.Second + 1))
+	if known("a") || !known("slow") || ds.bytes != 0 {
+		t.Error("a decision is not forgotten, or one that is not made is")
+	}
+	ds.forget(now.Add(neverMade + 1))
+	ds.make(slow, nil, nil, []byte("[]"), now)
+	if made, _, _ := ds.look(slow); !made || known("slow") || len(ds.made) != 0 {
+		t.Error("a decision that took too long must be answered, and not be remembered")
+	}
+
+	owned := &Socket{own: &ownership{}}
+	owned.own.ctx, owned.own.cancel = context.WithCancel(t.Context())
+	ds.make(begin("owned"), owned, nil, nil, now) // never told
+	body := make([]byte, 1<<20)
+	for i := range 70 {
+		ds.make(begin(fmt.Sprint("large", i)), nil, nil, body, now)
+	}
+	if ds.bytes > mostDecisionBytes || known("large0") || !known("large69") || known("owned") {
+		t.Errorf("%d bytes are remembered", ds.bytes)
+	}
+	if owned.own.ctx.Err() == nil {
+		t.Error("the context of a socket that nobody will own does not end")
+	}
+	for i := range mostDecisions + 10 {
+		ds.make(begin(fmt.Sprint("small", i)), nil, nil, nil, now)
+	}
+	if len(ds.byID) > mostDecisions || known("small9") || !known("small10") {
+		t.Errorf("%d decisions are remembered", len(ds.byID))
+	}
+	ds.forget(now.Add(time.Minute))
+	if len(ds.byID) != 0 || len(ds.made) != 0 || ds.bytes != 0 {
+		t.Errorf("%d decisions are left, %d bytes", len(ds.byID), ds.bytes)
+	}
+}
+
+// The request says how long an edge asks.
+func TestHowLongADecisionIsRemembered(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": 25 * time.Second, "x": 25 * time.Second, "-1": 25 * time.Second, "99999999999": 25 * time.Second,
+		"60000": 65 * time.Second, "300": 5300 * time.Millisecond,
+	} {
+		m := nats.NewMsg("sio.chat.on.connect")
+		if value != "" {
+			m.Header.Set("Sio-Timeout", value)
+		}
+		if got := keepFor(m); got != want {
+			t.Errorf("%q: %s, want %s", value, got, want)
+		}
+	}
+	if got := keepFor(&nats.Msg{}); got != 25*time.Second {
+		t.Errorf("without headers: %s", got)
+	}
+}

@@ -1,0 +1,297 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/engine/enginetest"
+)
+
+// waits has a client ask for /door, where nobody decides about it, and checks that it hears nothing.
+func (s *stage) waits(name string) *enginetest.Client {
+	s.t.Helper()
+	before := figure(s.Edge.Metrics(), "connects_waiting", "")
+	c := s.Dial(name)
+	c.Send("40/door,")
+	s.counts("connects_waiting", "", before+1)
+	return c
+}
+
+// says publishes an announcement of an instance.
+func (s *stage) says(word, instance string, namespaces string) {
+	s.t.Helper()
+	body := fmt.Sprintf(`[{"instance":%q,"group":"shop","namespaces":[%s],"at":1,"every":1000}]`, instance, namespaces)
+	s.publish("sio.$svc.shop."+instance+"."+word, body)
+}
+
+// respond answers a connect request.
+func respond(t *testing.T, m *nats.Msg, body string, headers ...string) {
+	t.Helper()
+	if err := m.RespondMsg(message("", "", body, headers...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quiet checks that no further message comes for a while.
+func (e *ear) quiet(d time.Duration) {
+	e.t.Helper()
+	if m, err := e.sub.NextMsg(d); err == nil {
+		e.t.Fatalf("on %s came %s", m.Subject, m.Data)
+	}
+}
+
+// A client that comes before its service is connected when the service is there, and hears nothing meanwhile.
+func TestAClientThatComesBeforeItsService(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	a := s.waits("a")
+	edgetest.Eventually(t, "it was asked about again", func() bool {
+		return figure(s.Edge.Metrics(), "connects_asked_again_total", "no service") >= 2
+	})
+	requests := s.hear("sio.door.on.connect")
+	m := requests.next()
+	if got := m.Header["Sio-Timeout"]; len(got) != 1 || got[0] != "20000" {
+		t.Errorf("Sio-Timeout is %q", got)
+	}
+	respond(t, m, `[{"rooms":["vip"]}]`)
+	id := a.Connected("/door")
+	if want := "sio.door.ack." + id + ".connect"; m.Reply != want {
+		t.Errorf("the reply subject is %s, want %s", m.Reply, want)
+	}
+	s.counts("connects_waiting", "", 0)
+	s.publish("sio.door.emit.room.vip", `["hi"]`)
+	a.Expect(`42/door,["hi"]`)
+	requests.quiet(3 * time.Second)
+}
+
+// Where something hides that there is no service, a hello makes the edge ask at once: of the namespaces that it names.
+func TestAHelloIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect") // a monitor
+	a := s.waits("a")
+	first := requests.next()
+	s.says("hello", "shop-1", `"/other","/doo"`)
+	s.says("beat", "shop-1", `"/door"`)
+	requests.quiet(500 * time.Millisecond)
+	s.says("hello", "shop-1", `"/d*r"`)
+	second := requests.next()
+	if string(first.Data) != string(second.Data) || first.Reply != second.Reply {
+		t.Errorf("the second request is not the first:\n%s\n%s", first.Data, second.Data)
+	}
+	s.counts("connects_asked_again_total", "an instance came", 1)
+	respond(t, second, "[]")
+	a.Connected("/door")
+}
+
+// Silence has the edge ask again after 5 s. An answer to any request counts, the first is the decision, and further ones are
+// counted and no reason to complain.
+func TestALateAnswerAdmits(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	began := time.Now()
+	a := s.waits("a")
+	first := requests.next()
+	second := requests.next()
+	if took := time.Since(began); took < 4900*time.Millisecond {
+		t.Errorf("it was asked again after %s", took)
+	}
+	respond(t, first, `[{"user":"first"}]`)
+	a.Connected("/door")
+	respond(t, second, `[{"user":"second"}]`)
+	respond(t, second, "", "Sio-Error: no")
+	s.counts("dropped_total", "answer to a connect that is over", 2)
+	for _, line := range s.Logged() {
+		if !strings.Contains(line, "level=INFO") {
+			t.Errorf("the log says: %s", line)
+		}
+	}
+}
+
+// An instance that says that it is deciding is asked again only when it leaves, dies, or comes back.
+func TestAPendingConnect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ends func(s *stage, request *nats.Msg)
+	}{
+		{"it leaves", func(s *stage, _ *nats.Msg) { s.says("left", "shop-1", `"/door"`) }},
+		{"it says goodbye", func(s *stage, _ *nats.Msg) { s.says("bye", "shop-1", `"/door"`) }},
+		{"it comes back", func(s *stage, _ *nats.Msg) { s.says("hello", "shop-1", `"/door"`) }},
+		{"it falls silent", func(*stage, *nats.Msg) {}},
+		{"it says again", func(s *stage, request *nats.Msg) { respond(s.t, request, "", "Sio-Error: again") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, usual())
+			requests := s.hear("sio.door.on.connect")
+			a := s.waits("a")
+			request := requests.next()
+			respond(t, request, "", "Sio-Pending: shop-1")
+			for range 7 { // longer than silence would last
+				s.says("beat", "shop-1", `"/door"`)
+				s.says("hello", "shop-2", `"/door"`) // another one is no reason
+				s.says("left", "shop-2", `"/door"`)
+				requests.quiet(time.Second)
+			}
+			c.ends(s, request)
+			respond(t, requests.next(), "[]")
+			a.Connected("/door")
+		})
+	}
+}
+
+// A bad Sio-Pending is no word at all.
+func TestABadPending(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	a := s.waits("a")
+	respond(t, requests.next(), "", "Sio-Pending: shop 1")
+	s.counts("dropped_total", "bad body", 1)
+	respond(t, requests.next(), "[]") // after the silence
+	a.Connected("/door")
+}
+
+// An instance that must not decide now says again; another one is asked soon.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	a := s.waits("a")
+	for range 3 {
+		respond(t, requests.next(), "", "Sio-Error: again")
+	}
+	respond(t, requests.next(), "", "Sio-Error: no")
+	a.Expect(`44/door,{"message":"no"}`)
+	s.counts("connects_asked_again_total", "again", 3)
+	s.counts("connects_waiting", "", 0)
+}
+
+// brief is a namespace in which nobody waits for long.
+func brief() rules {
+	return rules{"/door": {ConnectTimeout: 2 * time.Second}, "/chat": {Connect: edge.ConnectOpen}}
+}
+
+// At the end the transport is closed, without a packet of Socket.IO: the official client comes back by itself then.
+func TestTheEndOfAWait(t *testing.T) {
+	t.Parallel()
+	s := begin(t, brief())
+	notices := s.hear("sio.door.on.disconnect")
+	began := time.Now()
+	a := s.waits("a")
+	a.ExpectEnd()
+	if took := time.Since(began); took < 1500*time.Millisecond {
+		t.Errorf("it waited for %s only", took)
+	}
+	if m := notices.next(); string(m.Data) != left("forced server close") { // services were asked, though nobody was there
+		t.Errorf("the notice is %s", m.Data)
+	}
+	s.counts("connects_given_up_total", "", 1)
+	s.counts("connects_waiting", "", 0)
+	if n := figure(s.Engine.Metrics(), "sessions_ended_total", "forced server close"); n != 1 {
+		t.Errorf("%d sessions were closed", n)
+	}
+}
+
+// A session with a live socket stays, and so does what waits on it, until the last live socket has gone.
+func TestASessionWithALiveSocketWaitsOn(t *testing.T) {
+	t.Parallel()
+	s := begin(t, brief())
+	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a.Send("40/door,")
+	b.Send("40/door,")
+	s.counts("connects_waiting", "", 2)
+	edgetest.Eventually(t, "the time is long over", func() bool {
+		return figure(s.Edge.Metrics(), "connects_asked_again_total", "no service") >= 8
+	})
+	a.Send("41/chat,")
+	a.ExpectEnd()
+	s.serve("door", "[]")
+	b.Connected("/door")
+	b.Send("41/chat,")
+	s.counts("sockets", "", 1)
+	s.counts("connects_given_up_total", "", 1)
+}
+
+// The time in which a session must join a namespace does not run while a service is asked.
+func TestTheSessionsOwnTimeStandsStill(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual(), func(o *edgetest.Options) { o.Connect = 2 * time.Second })
+	requests := s.hear("sio.door.on.connect")
+	a := s.waits("a")
+	m := requests.next()
+	requests.quiet(2500 * time.Millisecond)
+	respond(t, m, "", "Sio-Error: no")
+	a.Expect(`44/door,{"message":"no"}`)
+	a.ExpectEnd() // it joins none in what is left of the time
+	b := s.waits("b")
+	m = requests.next()
+	requests.quiet(2500 * time.Millisecond)
+	respond(t, m, "[]")
+	b.Connected("/door")
+	requests.quiet(2500 * time.Millisecond)
+	s.publish("sio.door.emit.all", `["hi"]`)
+	b.Expect(`42/door,["hi"]`)
+}
+
+// Who goes while waiting is forgotten at once. Services that were asked are told, also when nobody was there.
+func TestWhoGoesWhileWaiting(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	notices := s.hear("sio.door.on.disconnect")
+	a, b := s.waits("a"), s.waits("b")
+	a.Hangup()
+	s.counts("connects_waiting", "", 1)
+	if m := notices.next(); string(m.Data) != left("transport close") {
+		t.Errorf("the notice is %s", m.Data)
+	}
+	s.serve("door", "[]")
+	b.Connected("/door")
+	s.counts("connects_waiting", "", 0)
+}
+
+// While NATS is away clients wait, those that go meanwhile leave nothing behind, and all others are asked about on its return.
+func TestWaitingForNATS(t *testing.T) {
+	t.Parallel()
+	s, c := cuttable(t, usual())
+	s.serve("door", "[]")
+	notices := s.hear("sio.door.on.disconnect")
+	s.lose(c)
+	var waiting []*enginetest.Client
+	for i := range 50 {
+		waiting = append(waiting, s.waits(fmt.Sprint("client", i)))
+	}
+	for _, gone := range waiting[:10] {
+		gone.Hangup()
+	}
+	s.counts("connects_waiting", "", 40)
+	c.Mend()
+	for _, client := range waiting[10:] {
+		client.Connected("/door")
+	}
+	notices.quiet(200 * time.Millisecond) // nobody ever heard of those that went
+}
+
+// An answer that is lost with the edge's connection is asked for again when that is back, also of an instance that was deciding.
+func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
+	t.Parallel()
+	s, c := cuttable(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	a := s.waits("a")
+	m := requests.next()
+	respond(t, m, "", "Sio-Pending: shop-1")
+	s.says("beat", "shop-1", `"/door"`)
+	s.lose(c)
+	respond(t, m, "[]") // nobody hears it
+	c.Mend()
+	respond(t, requests.next(), "[]")
+	a.Connected("/door")
+	s.counts("connects_asked_again_total", "reconnected", 1)
+}
