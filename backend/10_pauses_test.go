@@ -361,7 +361,7 @@ func TestAPauseThatNATSRefuses(t *testing.T) {
 	s := &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{
 		NATS: url("edge"), Namespaces: map[string]edge.Namespace{"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}},
 	}).Ready()}
-	log := &lines{}
+	log := &logText{}
 	io := serviceOn(t, connection(t, url("svc"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})), s.Talk, "slow",
 		backend.WithLimits(backend.Limits{SocketEvents: 10}), backend.Logger(log.logger()))
 	slow := io.Of("/slow")

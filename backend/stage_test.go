@@ -98,21 +98,21 @@ func (s *stage) start(io *backend.Service) *backend.Service {
 	return io
 }
 
-// lines is a log to look into.
-type lines struct {
+// logText is a log to look into.
+type logText struct {
 	mu   sync.Mutex
 	text strings.Builder // guarded by mu
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logText) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *lines) has(text string) bool {
+func (l *logText) has(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), text)
