@@ -15,6 +15,7 @@ import (
 	"partyline/backend"
 	"partyline/edge"
 	"partyline/edge/edgetest"
+	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -369,5 +370,45 @@ func (s *stage) owner(nc *nats.Conn) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_ = service.Close(ctx)
+	})
+}
+
+// The way of one of two services dies without a word, and NATS goes on giving its old end a share of the requests to admit.
+// Silence is no decision: the edge asks again, and every client gets in. Nobody is refused.
+func TestConnectsWhileAServiceIsHalfDead(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, first, next, home *natsdtest.Server) {
+		t.Parallel()
+		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
+		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: map[string]edge.Namespace{
+			"/shop": {Connect: edge.ConnectService},
+		}}).Ready()
+		way := newDetour(t, first)
+		moved, back := way.connect(500 * time.Millisecond)
+		for _, nc := range []*nats.Conn{moved, s.nc} {
+			if _, err := nc.QueueSubscribe("sio.shop.on.connect", "services", func(m *nats.Msg) { _ = m.Respond([]byte("[]")) }); err != nil {
+				t.Fatal(err)
+			}
+			s.reachFrom(nc)
+		}
+		way.die(next)
+		await(t, back)
+		const clients = 20
+		var all []*enginetest.Client
+		for i := range clients {
+			c := s.Dial(fmt.Sprint("client ", i))
+			c.Send("40/shop,")
+			all = append(all, c)
+		}
+		for i, c := range all {
+			if got := c.Next(); !strings.HasPrefix(got, `40/shop,{"sid":`) {
+				t.Errorf("client %d got %s", i, got)
+			}
+		}
+	}
+	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t, pings); test(t, server, server, server) })
+	t.Run("a cluster of three", func(t *testing.T) {
+		servers := natsdtest.StartCluster(t, 3, pings)
+		test(t, servers[0], servers[1], servers[2])
 	})
 }
