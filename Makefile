@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client test clean test-compose example-chat example-node bench bench-scale
+.PHONY: run build client check test suites clean test-compose example-chat example-node bench bench-scale
 
 ## run: the single binary with NATS and the chat page inside, on http://localhost:3000
 run: build
@@ -27,6 +27,10 @@ build: client
 client:
 	@sh web/fetch-client.sh
 
+## check: format, vet, layout and unit tests in under a minute, and how many tests there are; no network, nothing installed
+check:
+	@sh test/check.sh
+
 ## test: everything, installing what it needs; says at the end what had to be left out
 test: client
 	@sh test/run.sh
@@ -35,6 +39,10 @@ test: client
 test-compose: client
 	cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@sh test/node/stand/run.sh
+
+## suites: the official protocol suites, RUNS times; SOCKETIO is a checkout of github.com/socketio/socket.io
+suites:
+	@sh test/suites/run.sh "$(SOCKETIO)" $(RUNS)
 
 ## bench: measure beside the reference server and a bare broadcaster, and write docs/performance.md (under 20 minutes);
 ## with ARGS=--quick a short round that writes nothing (under 2), ARGS=--help for more

@@ -41,7 +41,7 @@ func TestHandlersTakeTypedArgumentsAndAck(t *testing.T) {
 	ann.acked("8", `[3]`)
 }
 
-func TestWhatDoesNotFitIsReportedAndGetsNoAck(t *testing.T) {
+func TestWhatGoesWrongInAHandlerIsReported(t *testing.T) {
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -69,8 +69,10 @@ func TestWhatDoesNotFitIsReportedAndGetsNoAck(t *testing.T) {
 	if !errors.Is(err, backend.BadArguments) || !errors.As(err, &bad) || bad.Argument != 2 {
 		t.Errorf("the error is %#v", err)
 	}
-	ann.emit("2", `["sum",1]`)
-	report(`argument 2 does not fit: expected int, got nothing`)
+	ann.acked("1", `[{"error":"argument 2 does not fit"}]`)
+	ann.emit("2", `["sum",1,{}]`)
+	report(`argument 2 does not fit: expected int, got {}`)
+	ann.acked("2", `[{"error":"argument 2 does not fit"}]`)
 	ann.emit("3", `["panics"]`)
 	report(`the handler panicked: oh`)
 	ann.emit("4", `["fails"]`)

@@ -218,6 +218,9 @@ func TestLargeAnswersAreJoined(t *testing.T) {
 
 // An edge that says it lives and does not answer is named.
 func TestSilentEdges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t)
 	io := s.service("chat", backend.WithLimits(backend.Limits{Wait: 300 * time.Millisecond}))
 	chat := io.Of("/chat")

@@ -210,6 +210,9 @@ func (d *deploy) close(io *backend.Service, sockets int) {
 // When an instance leaves, the next one gets its sockets and all of their events, once and in order, and no client
 // notices.
 func TestADeployThatNobodyNotices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	s, second := twoEdges(t)
 	d := &deploy{stage: s, taken: make(chan string, 100), ends: make(chan string, 100), events: map[string][]int{}}

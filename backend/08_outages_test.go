@@ -18,6 +18,9 @@ import (
 // An instance that is cut off from NATS gives up what it owns, before the edge gives it to another one, and comes back
 // under a new name.
 func TestAnInstanceThatIsCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	servers := natsdtest.StartCluster(t, 2)
 	s := &stage{t: t, nats: servers[0], Node: edgetest.Start(t, edgetest.Options{
@@ -116,6 +119,9 @@ func (e *fakeEdge) connect(own string) string {
 
 // A dead edge says nothing: its sockets' owners tell by its beats, or are told by another edge.
 func TestEdgesThatDie(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
@@ -155,6 +161,9 @@ func TestEdgesThatDie(t *testing.T) {
 
 // An edge that comes back asks an instance for its sockets, whether it has them still or took them for disconnected.
 func TestAnEdgeComesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")

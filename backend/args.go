@@ -72,6 +72,20 @@ func (a Args) decode(i int, v reflect.Value) error {
 	return nil
 }
 
+// parameter is one argument as the parameter of a handler: the zero value if there are fewer.
+func (a Args) parameter(i int, t reflect.Type) (reflect.Value, error) {
+	v := reflect.New(t)
+	if i >= len(a.elements) {
+		return v.Elem(), nil
+	}
+	// encoding/json calls the type's own methods with what a client sent. If one panics, that argument does not fit.
+	err := guarded(func() error { return a.decode(i, v) })
+	if panicked, ok := err.(*PanicError); ok {
+		err = &ArgumentError{Argument: i + 1, Want: t.String(), Got: shortened(a.elements[i]), Err: panicked}
+	}
+	return v.Elem(), err
+}
+
 // blob is the attachment that an element is, if it is nothing else.
 func (a Args) blob(marked []json.RawMessage, i int) ([]byte, bool) {
 	var text string

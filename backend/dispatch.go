@@ -2,6 +2,8 @@ package backend
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go"
 
@@ -31,6 +33,9 @@ func (s *Service) handle(m *nats.Msg) {
 
 // handleOn takes what an edge tells, or asks, all services.
 func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
+	if sub.Event == subjects.Ready {
+		return // an edge tries whether it may publish here
+	}
 	from, ok := s.sender(m, sub.Namespace)
 	if !ok {
 		s.bad(m, "its reply subject names no socket of the namespace")
@@ -108,14 +113,14 @@ func (s *Service) handleEvent(ns *Namespace, m *nats.Msg, sub *subjects.Subject,
 		if !ok {
 			return
 		}
+		ack := s.ackTo(m.Reply, from.wantsAck)
 		args, err := parseArgs(m.Data, m.Header, 1)
 		if err != nil {
 			s.report(ns, event, from.socket, err)
+			s.ackError(ack, "the event cannot be read")
 			return
 		}
-		packet := &Packet{Event: event, Args: args, WantsAck: from.wantsAck}
-		packet.ack = s.ackTo(m.Reply, from.wantsAck)
-		s.deliver(so, packet)
+		s.deliver(so, &Packet{Event: event, Args: args, WantsAck: from.wantsAck, ack: ack})
 	})
 }
 
@@ -152,17 +157,48 @@ func (s *Service) deliver(so *Socket, p *Packet) {
 			return
 		}
 	}
-	for _, list := range [][]*handler{ns.rules.events[p.Event], so.take(p.Event)} {
-		for _, h := range list {
-			// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
-			if so.own != nil && s.fenced() {
-				s.sayNotOwner(ns.token, so.own.instance, so.id)
-				return
-			}
-			if err := h.call(so.Context(), so, p.Args, p.ack); err != nil {
-				s.report(ns, p.Event, so.id, err)
-			}
+	handlers := ns.rules.events[p.Event]
+	handlers = append(handlers[:len(handlers):len(handlers)], so.take(p.Event)...)
+	if len(handlers)+len(ns.rules.any)+len(own.any) == 0 {
+		s.stats.unhandled.Add(1)
+	}
+	s.callAll(handlers, so, p)
+}
+
+// callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's ack says
+// so: a client that waits for ever cannot tell a wrong argument from a service that is away.
+func (s *Service) callAll(handlers []*handler, so *Socket, p *Packet) {
+	var unfit *ArgumentError
+	promised := false // a handler has the Ack, and may call it later
+	for _, h := range handlers {
+		// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
+		if so.own != nil && s.fenced() {
+			s.sayNotOwner(so.ns.token, so.own.instance, so.id)
+			return
 		}
+		var bad *ArgumentError
+		err := h.call(so.Context(), so, p.Args, p.ack)
+		if err != nil {
+			s.report(so.ns, p.Event, so.id, err)
+		}
+		if errors.As(err, &bad) {
+			unfit = bad
+		} else if h.wantsAck {
+			promised = true
+		}
+	}
+	if unfit != nil && !promised {
+		s.ackError(p.ack, fmt.Sprintf("argument %d does not fit", unfit.Argument))
+	}
+}
+
+// ackError answers an event that no handler could be called for. The text is for clients, so it names no type of this program.
+func (s *Service) ackError(ack Ack, text string) {
+	if s.set.silent {
+		return
+	}
+	if err := ack(map[string]string{"error": text}); err != nil && !errors.Is(err, Answered) {
+		s.log.Debug("the error could not be sent as an ack", "error", err)
 	}
 }
 

@@ -30,7 +30,8 @@
 //
 // The handlers of one socket run one after the other, on goroutines of this package, those of different sockets side by
 // side. A handler that waits makes the further events of its socket wait, but nobody else's. Queues are bounded, see
-// Limits. A handler that panics is reported, and nothing else happens.
+// Limits. A handler that panics is reported, and nothing else happens. A client whose arguments do not fit a handler gets
+// an error as its ack, and an event without a handler is counted (Stats.Unhandled).
 //
 // # Errors
 //

@@ -105,8 +105,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: 
 type ArgumentError struct {
 	Argument int    // counted from 1
 	Want     string // the Go type
-	Got      string // the JSON that came, shortened; "nothing" if there were too few arguments
-	Err      error  // of encoding/json, nil if an argument is missing
+	Got      string // the JSON that came, shortened; "nothing" if there were too few arguments for Args.Decode
+	Err      error  // of encoding/json; a *PanicError of the type's UnmarshalJSON; nil if an argument is missing
 }
 
 // Error returns the text for people.

@@ -87,8 +87,8 @@ func decodable(t reflect.Type) bool {
 	return true
 }
 
-// call runs the handler and sends its results as the ack. The error is why the arguments do not fit, what the handler
-// returned, a *PanicError, or why the ack could not be sent.
+// call runs the handler and sends its results as the ack. The error is an *ArgumentError if the arguments do not fit, what
+// the handler returned, a *PanicError, or why the ack could not be sent.
 func (h *handler) call(ctx context.Context, s *Socket, args Args, ack Ack) (err error) {
 	in, err := h.parameters(ctx, s, args, ack)
 	if err != nil {
@@ -114,13 +114,15 @@ func (h *handler) call(ctx context.Context, s *Socket, args Args, ack Ack) (err 
 	for i := range out {
 		results[i] = out[i].Interface()
 	}
-	if err := ack(results...); !errors.Is(err, Answered) { // of several handlers of an event, the first answers
+	// Guarded, because encoding/json calls methods of the results.
+	if err := guarded(func() error { return ack(results...) }); !errors.Is(err, Answered) { // of several handlers, the first answers
 		return err
 	}
 	return nil
 }
 
-// parameters makes the arguments of the call.
+// parameters makes the arguments of the call. Where the event has fewer arguments than the handler, the others are zero
+// values, as they are undefined in JavaScript.
 func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack) ([]reflect.Value, error) {
 	in := make([]reflect.Value, 0, len(h.front)+args.Len()+1)
 	for _, t := range h.front {
@@ -134,20 +136,20 @@ func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack)
 		in = append(in, reflect.ValueOf(args))
 	} else {
 		for i, t := range h.args {
-			v := reflect.New(t)
-			if err := args.decode(i, v); err != nil {
+			v, err := args.parameter(i, t)
+			if err != nil {
 				return nil, err
 			}
-			in = append(in, v.Elem())
+			in = append(in, v)
 		}
 	}
 	if h.rest != nil {
 		for i := len(h.args); i < args.Len(); i++ {
-			v := reflect.New(h.rest)
-			if err := args.decode(i, v); err != nil {
+			v, err := args.parameter(i, h.rest)
+			if err != nil {
 				return nil, err
 			}
-			in = append(in, v.Elem())
+			in = append(in, v)
 		}
 	}
 	if h.wantsAck {

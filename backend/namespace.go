@@ -73,14 +73,17 @@ func (n *Namespace) OnConnection(handler func(*Socket)) {
 //	func([ctx context.Context], [s *backend.Socket], arguments…, [ack backend.Ack]) ([results…], [error])
 //
 // The arguments of the event are unmarshalled into the parameters as encoding/json does; []byte, at any depth, receives
-// binary data. Arguments without a parameter are ignored, unless the last one is variadic. A missing argument is an
-// error, except for pointers and any, which are nil then. With a single parameter of the type Args, it gets all of them
-// as they are.
+// binary data. As in JavaScript, arguments without a parameter are ignored, unless the last one is variadic, and missing
+// ones, and null, are zero values. With a single parameter of the type Args, it gets all of them as they are.
 //
 // The ack of the event is what the handler gives to its Ack, or its results: none of them makes an empty ack if the
-// handler returns an error and that is nil. A handler without results, error and Ack acks nothing. With an error, with
-// arguments that do not fit, and after a panic there is no ack: the client's own timeout counts. All three go to the
-// hook of OnError and to the log, and nothing else happens.
+// handler returns an error and that is nil. A handler without results, error and Ack acks nothing. An error that it
+// returns, arguments that do not fit, and a panic go to the hook of OnError and to the log.
+//
+// A client whose arguments do not fit gets an error as its ack, [{"error":"argument 2 does not fit"}], also
+// if the handler acks nothing by itself. The same happens when a handler returns the *ArgumentError of Args.Decode.
+// WithoutErrorAcks switches it off. After another error and after a panic there is no ack: the client's own timeout counts.
+// What a client is to read about a failure of the handler is its result, or goes to its Ack.
 //
 // An event can have several handlers, which run one after the other; the first to answer gives the ack. Events of one
 // socket are handled one after the other by one instance. In an Owned namespace that is all; else other instances may

@@ -16,6 +16,7 @@ type settings struct {
 	prefix  subjects.Prefix
 	log     *slog.Logger
 	onError func(*HandlerError)
+	silent  bool // no acks for events that no handler could be called for
 	limits  Limits
 }
 
@@ -85,6 +86,15 @@ func Logger(log *slog.Logger) Option {
 func OnError(hook func(*HandlerError)) Option {
 	return func(s *settings) error {
 		s.onError = hook
+		return nil
+	}
+}
+
+// WithoutErrorAcks switches off the ack that a client gets when its arguments do not fit a handler, [{"error":"…"}] (see
+// Namespace.On). The client then waits until its own timeout.
+func WithoutErrorAcks() Option {
+	return func(s *settings) error {
+		s.silent = true
 		return nil
 	}
 }

@@ -112,6 +112,7 @@ func (s *Service) handleService(ns *Namespace, m *nats.Msg, sub *subjects.Subjec
 		args, err := parseArgs(m.Data, m.Header, 1)
 		if err != nil {
 			s.report(ns, event, "", err)
+			s.answerFailed(m.Reply, err)
 			return
 		}
 		ack := s.serviceAck(m.Reply)

@@ -226,6 +226,11 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	}
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.name
+	}
+	s.log.Info("the service has started", "instance", s.Instance(), "namespaces", strings.Join(names, ", "))
 	return nil
 }
 
@@ -282,11 +287,13 @@ func (s *Service) flooded(key laneKey, events, bytes int) {
 func (s *Service) report(ns *Namespace, event, socket string, err error) {
 	e := &HandlerError{Namespace: ns.name, Event: event, Socket: socket, Err: err}
 	attributes := []any{"namespace", ns.name, "event", event, "socket", socket, "error", err}
-	switch cause := err.(type) {
-	case *PanicError:
+	var panicked *PanicError
+	var unfit *ArgumentError
+	switch {
+	case errors.As(err, &panicked):
 		s.stats.panics.Add(1)
-		attributes = append(attributes, "stack", string(cause.Stack))
-	case *ArgumentError:
+		attributes = append(attributes, "stack", string(panicked.Stack))
+	case errors.As(err, &unfit):
 		s.stats.badArguments.Add(1)
 	default:
 		s.stats.failures.Add(1)

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // stage is NATS, an edge, and what services need.
 type stage struct {

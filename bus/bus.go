@@ -5,19 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
-	"github.com/nats-io/nuid"
 
+	"partyline/internal/redact"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
 )
 
 // The pace of the connection. Two missed pings end a connection that a black hole swallowed.
@@ -28,12 +27,6 @@ const (
 	flushTimeout  = 10 * time.Second
 	// measureEvery is how old the figure of NATS's round trip may be.
 	measureEvery = 5 * time.Second
-	// complainEvery bounds how often the log repeats that NATS cannot be reached.
-	complainEvery = 30 * time.Second
-	// repeatEvery bounds how often the log repeats an error that NATS reports; maxTold of them are remembered, and past
-	// that the log is silent until a minute is over.
-	repeatEvery = time.Minute
-	maxTold     = 1000
 	// calmAfter is how long nothing must have been dropped for the bus to have caught up.
 	calmAfter = time.Second
 	// DefaultChannel is how many messages may wait between NATS and the edge.
@@ -60,35 +53,38 @@ var (
 // nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen on the way down because
 // they may wait for NATS: subscribing and answering. Both are left to a worker.
 //
-// A message arrives once, however many subscriptions of the bus match it: all of them (but those for replies, which do not
-// overlap with any) belong to one queue group that has no other member, and NATS gives a message to a group once, whatever subjects its members subscribe. So a wider subscription
-// may come and go beside others.
+// A message arrives once for each subscription of the bus that matches it (see Subscribe).
 type Bus struct {
 	nc      *nats.Conn
 	log     *slog.Logger
 	channel chan *nats.Msg
 	linger  time.Duration
-	group   string // queue group of all subscriptions: this bus alone is in it
 	url     string // without credentials, for the log
+	urls    string // as configured; see shown
 
-	turn   sync.Mutex     // held by whoever hands on what is in the channel, one at a time
-	handle func(*Message) // guarded by turn: nil unless Run runs
-	pause  func()         // guarded by turn
-	full   atomic.Bool    // the last read from NATS brought as much as it could: more waits
+	complaints *throttle.Logger
+	identity   string                 // what the bus shows to NATS, for the log; static
+	trouble    atomic.Pointer[string] // why NATS takes no connection; nil: it does, or it is not known
+	words      atomic.Pointer[string] // the error that NATS sent last on a connection that does not stand yet
+	permits    permits
+
+	turn   sync.Mutex          // held by whoever hands on what is in the channel, one at a time
+	handle func(*Message) bool // guarded by turn: nil unless Run runs
+	pause  func()              // guarded by turn
+	full   atomic.Bool         // the last read from NATS brought as much as it could: more waits
 	// chasing is set while Run's goroutine hands on what is in the channel, and not who reads; chase wakes it. Its capacity is 1.
 	chasing atomic.Bool
 	chase   chan struct{}
 
-	work   *worker
-	closed chan struct{} // closed when nats.go has ended the connection
+	work     *worker
+	closed   chan struct{} // closed when nats.go has ended the connection
+	watching sync.WaitGroup
 
 	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
 	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
 	online     atomic.Bool
-	overflowed atomic.Int64         // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	complained atomic.Int64         // unix nanoseconds of the last complaint about an unreachable server
-	told       map[string]time.Time // owned by nats.go's callback goroutine: the errors that the log had, and when
-	onConnect  func()               // static after Connect; runs on nats.go's callback goroutine
+	overflowed atomic.Int64 // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
+	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
@@ -101,8 +97,9 @@ type stats struct {
 	overflows                 tally.Counter
 	reconnects                tally.Counter
 	asyncErrors               tally.Counter
-	lateDropped               tally.Counter
-	dropped                   tally.Counter // of subscriptions that are gone; see Bus.Dropped
+	// unsent is what was dropped before it was published, by kind.
+	unsent  [unsentKinds]tally.Counter
+	dropped tally.Counter // of subscriptions that are gone; see Bus.Dropped
 }
 
 // Option changes how Connect works.
@@ -144,12 +141,15 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		log:       log,
 		channel:   make(chan *nats.Msg, s.channel),
 		linger:    s.linger,
-		group:     nuid.Next(),
-		url:       redact(cfg.URL),
+		url:       redact.URLs(cfg.URL),
+		urls:      cfg.URL,
 		closed:    make(chan struct{}),
 		chase:     make(chan struct{}, 1),
-		told:      make(map[string]time.Time),
 		onConnect: s.onConnect,
+
+		complaints: throttle.New(log),
+		identity:   identity(cfg),
+		permits:    newPermits(),
 	}
 	b.work = newWorker(b)
 	opts, err := natsOptions(cfg)
@@ -162,10 +162,11 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
 		url, b.url = "", "in this process"
 	}
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(cfg.URL), err)
+	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
+		return nil, fmt.Errorf("connect to NATS at %s: %s", redact.URLs(cfg.URL), redact.Text(err.Error(), cfg.URL))
 	}
 	b.work.start()
+	b.watching.Go(b.watch)
 	return b, nil
 }
 
@@ -217,6 +218,8 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
+		b.trouble.Store(nil)
+		b.permits.reset()
 		b.work.connectionChanged(true)
 		b.onConnect()
 	}
@@ -228,20 +231,20 @@ func (b *Bus) handlers() []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", err)
+				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", b.shown(err))
 			}
 			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			now, last := time.Now().UnixNano(), b.complained.Load()
-			if now-last > int64(complainEvery) && b.complained.CompareAndSwap(last, now) {
-				b.log.Warn("cannot reach NATS, trying again until it answers (see nats.url)", "url", b.url, "error", err)
-			}
+			b.connectFailed(err)
 		}),
 		nats.ErrorHandler(b.asyncError),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
 	}
 }
+
+// shown returns the text of an error of nats.go for the log. Some repeat a URL.
+func (b *Bus) shown(err error) string { return redact.Text(err.Error(), b.urls) }
 
 // asyncError is told by nats.go of what no caller waits for.
 func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -258,25 +261,16 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	b.stats.asyncErrors.Inc()
-	if b.isNews(subject+" "+err.Error(), time.Now()) {
-		b.log.Error("NATS refused something", "subscription", subject, "error", err)
+	defer b.permits.heard(err)
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		b.refused(err)
+		return
 	}
-}
-
-// isNews says whether the log has not had a text within the last minute. Whoever asks the edge for an answer on a subject
-// that it may not publish to could fill the log otherwise.
-func (b *Bus) isNews(text string, now time.Time) bool {
-	if at, told := b.told[text]; told && now.Sub(at) < repeatEvery {
-		return false
+	if _, known := b.explain(err); known {
+		b.connectFailed(err)
+		return
 	}
-	if len(b.told) >= maxTold {
-		maps.DeleteFunc(b.told, func(_ string, at time.Time) bool { return now.Sub(at) >= repeatEvery })
-		if len(b.told) >= maxTold {
-			return false
-		}
-	}
-	b.told[text] = now
-	return true
+	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", b.shown(err))
 }
 
 // Ready says why the bus cannot be relied on just now: nothing when it can.
@@ -284,9 +278,11 @@ func (b *Bus) Ready() []string {
 	var why []string
 	switch {
 	case !b.online.Load():
-		why = append(why, "not connected to NATS")
+		why = append(why, b.offline())
 	case !b.work.caughtUp():
 		why = append(why, "subscriptions are not in place yet")
+	default:
+		why = append(why, b.permits.ready()...)
 	}
 	if !b.caughtUp() {
 		why = append(why, "messages from NATS were dropped and the edge has not caught up yet")
@@ -314,7 +310,7 @@ func (b *Bus) Connected() bool { return b.online.Load() }
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
-// Received is how many messages have come from NATS.
+// Received is how many messages have come from NATS, copies aside (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
 // Dropped is how many messages nats.go threw away because the channel was full.
@@ -331,7 +327,14 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Counter(&s.overflows, "nats_channel_overflows_total", "Times the channel from NATS was full.")
 	set.Counter(&s.reconnects, "nats_reconnects_total", "Times the connection to NATS was made again.")
 	set.Counter(&s.asyncErrors, "nats_errors_total", "Errors that NATS reported, for instance missing permissions.")
-	set.Counter(&s.lateDropped, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.")
+	b.complaints.Metrics(set, "bus")
+	set.Func(tally.KindCounter, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.",
+		func() float64 { return float64(s.unsent[unsentAnswer].Value() + s.unsent[unsentNotice].Value()) })
+	for kind, name := range unsentNames {
+		set.LabelledCounter(&s.unsent[kind], "nats_unsent_dropped_total",
+			"What was dropped before it could be published, by kind. A notice is one that is kept while NATS is away, such as a "+
+				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", name)
+	}
 	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
@@ -355,16 +358,5 @@ func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()
 	<-b.closed
-}
-
-// redact hides what a URL may carry in front of an @.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, u := range list {
-		scheme, rest, found := strings.Cut(u, "://")
-		if at := strings.LastIndexByte(rest, '@'); found && at >= 0 {
-			list[i] = scheme + "://…@" + rest[at+1:]
-		}
-	}
-	return strings.Join(list, ",")
+	b.watching.Wait()
 }

@@ -8,22 +8,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What waits for NATS while it is away, at the most. A notice is a few hundred bytes.
-const (
-	maxKept      = 100_000
-	maxKeptBytes = 64 << 20
-)
+// maxHeld bounds the callbacks that wait for NATS while it is away.
+const maxHeld = 100_000
 
-// Ending a subscription costs nats.go a goroutine and a round trip, so a few at a time.
-const (
-	maxEnding   = 500
-	endingPause = 20 * time.Millisecond
-)
+// maxEnding is how many subscriptions are ended before what else waits for the worker has its turn: about 20 ms.
+const maxEnding = 2000
 
-// interest is one subject that somebody wants to hear.
+// interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
+// has two subscriptions.
 type interest struct {
-	subject string
-	plain   bool               // outside the queue group; static
+	subject string             // static
 	users   int                // guarded by worker.mu
 	sub     *nats.Subscription // owned by the worker's goroutine, read under worker.mu; nil until subscribed
 	since   time.Time          // guarded by worker.mu: when the last user left
@@ -49,46 +43,47 @@ type worker struct {
 	quit chan struct{}
 	done chan struct{}
 
-	ending   []*nats.Subscription // owned by the worker's goroutine: swept, not unsubscribed yet
-	draining []*nats.Subscription // owned by the worker's goroutine: unsubscribed; nats.go may not be done with them
-	measured time.Time            // owned by the worker's goroutine: when the last flush was tried
+	measured time.Time // owned by the worker's goroutine: when the last flush was tried
 
 	mu        sync.Mutex
 	interests map[string]*interest // guarded by mu
 	wanted    map[string]*interest // guarded by mu: those of interests that are not subscribed yet
 	lingering []lingerer           // guarded by mu: oldest first
-	dropped   []*interest          // guarded by mu: not to linger; may hold interests that found a user again
-	waiting   []held               // guarded by mu
-	letters   []letter             // guarded by mu
-	keptBytes int                  // guarded by mu: size of letters
-	stale     bool                 // guarded by mu: the connection is new and was not flushed yet
+	// ending are those of interests that have lingered: unsubscribed as soon as NATS is there, unless they find a user first.
+	ending    map[*interest]struct{} // guarded by mu
+	waiting   []held                 // guarded by mu
+	insisting int                    // guarded by mu: callbacks of WhenHeld that were not called yet
+	letters   []letter               // guarded by mu
+	stale     bool                   // guarded by mu: the connection is new and was not flushed yet
+
+	backlog [unsentConfirmation]backlog // added to under mu: what letters hold, by kind
 }
 
 func newWorker(b *Bus) *worker {
 	return &worker{
 		bus: b, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		interests: make(map[string]*interest), wanted: make(map[string]*interest), stale: true,
+		interests: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}), stale: true,
 	}
 }
 
 // Subscribe wants a subject to be heard by Run. It never blocks; WhenHeld tells when it is so. Every Subscribe needs one
 // Unsubscribe; the same subject may be wanted many times.
-func (b *Bus) Subscribe(subject string) { b.work.want(subject, false) }
+//
+// Subscriptions are in no queue group: NATS keeps a connection that died without a word for minutes, and would go on giving that
+// dead member of the group its share. So a message comes once for each subscription that matches it. Message.Subscription tells
+// the copies apart.
+func (b *Bus) Subscribe(subject string) { b.work.want(subject) }
 
-// SubscribeReplies is Subscribe for subjects that stand as reply subjects in what the bus publishes. Only such a
-// subscription hears the server's word that nobody subscribes the subject of a request: NATS does not say it to queue
-// groups. It must not overlap with others, or messages come twice.
-func (b *Bus) SubscribeReplies(subject string) { b.work.want(subject, true) }
-
-func (w *worker) want(subject string, plain bool) {
+func (w *worker) want(subject string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	in := w.interests[subject]
 	if in == nil {
-		in = &interest{subject: subject, plain: plain}
+		in = &interest{subject: subject}
 		w.interests[subject] = in
 	}
 	in.users++
+	delete(w.ending, in)
 	if in.sub == nil {
 		w.wanted[subject] = in
 		w.nudge()
@@ -97,12 +92,9 @@ func (w *worker) want(subject string, plain bool) {
 
 // Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
 // come back, or somebody else enters it.
-func (b *Bus) Unsubscribe(subject string) { b.work.release(subject, true) }
+func (b *Bus) Unsubscribe(subject string) { b.work.release(subject) }
 
-// Drop is Unsubscribe without the linger.
-func (b *Bus) Drop(subject string) { b.work.release(subject, false) }
-
-func (w *worker) release(subject string, linger bool) {
+func (w *worker) release(subject string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	in := w.interests[subject]
@@ -110,11 +102,6 @@ func (w *worker) release(subject string, linger bool) {
 		return
 	}
 	if in.users--; in.users > 0 {
-		return
-	}
-	if !linger {
-		w.dropped = append(w.dropped, in)
-		w.nudge()
 		return
 	}
 	in.since = time.Now()
@@ -126,7 +113,7 @@ func (w *worker) release(subject string, linger bool) {
 
 // WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
 // that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
-// any more once the bus closes. It says no, and does not keep fn, when too many wait already.
+// any more once the bus closes. WhenHeld returns false, counts that, and does not keep fn, when 100,000 wait already.
 func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
 
 // WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
@@ -135,8 +122,12 @@ func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: t
 func (w *worker) when(h held) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !h.offline && len(w.waiting) >= maxKept {
-		return false
+	if !h.offline {
+		if w.insisting >= maxHeld {
+			w.bus.stats.unsent[unsentConfirmation].Inc()
+			return false
+		}
+		w.insisting++
 	}
 	w.waiting = append(w.waiting, h)
 	w.nudge()
@@ -178,7 +169,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(w.sweep(time.Now()), measureEvery))
+		timer.Reset(min(w.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			w.round()
@@ -202,21 +193,17 @@ func (w *worker) round() {
 	}
 	w.mu.Unlock()
 
-	if stale {
-		w.forgetDraining()
-	}
 	for _, in := range wanted {
 		w.subscribe(in)
 	}
 	if connected {
 		w.publish(true)
 	}
-	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || time.Since(w.measured) >= measureEvery) {
-		connected = w.flush(stale)
+	asking := connected && w.bus.permits.due(time.Now())
+	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || asking || time.Since(w.measured) >= measureEvery) {
+		connected = w.roundTrip(stale, asking)
 		if connected {
-			for _, h := range waiting {
-				h.fn()
-			}
+			w.call(waiting)
 			w.publish(true) // the callbacks' answers, behind what they promise
 			return
 		}
@@ -227,11 +214,42 @@ func (w *worker) round() {
 	}
 }
 
+// roundTrip flushes. With asking it also finds out what NATS permits, before anybody can take the bus for ready.
+func (w *worker) roundTrip(stale, asking bool) bool {
+	if !asking {
+		return w.flush(stale)
+	}
+	q := w.ask()
+	answered := w.flush(stale)
+	if answered {
+		w.bus.awaitErrors()
+	}
+	w.bus.permits.settle(q, answered)
+	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
+		w.nudge()
+	}
+	return answered
+}
+
+// call calls what waited for the flush that has just succeeded.
+func (w *worker) call(waiting []held) {
+	insisted := 0
+	for _, h := range waiting {
+		if !h.offline {
+			insisted++
+		}
+		h.fn()
+	}
+	w.mu.Lock()
+	w.insisting -= insisted
+	w.mu.Unlock()
+}
+
 // flush makes a round trip to the server; what was written before it has been processed there when it returns true.
 func (w *worker) flush(stale bool) bool {
 	w.measured = time.Now()
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
-		w.bus.log.Warn("NATS did not answer a flush", "error", err)
+		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again by ourselves.
 		time.AfterFunc(reconnectWait, func() { w.nudge() })
 		return false
@@ -267,11 +285,7 @@ func (w *worker) subscribe(in *interest) {
 		return
 	}
 	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
-	group := w.bus.group
-	if in.plain {
-		group = ""
-	}
-	sub, err := w.bus.nc.ChanQueueSubscribe(in.subject, group, w.bus.channel)
+	sub, err := w.bus.nc.ChanSubscribe(in.subject, w.bus.channel)
 	if err != nil {
 		w.bus.stats.asyncErrors.Inc()
 		w.bus.log.Error("cannot subscribe", "subject", in.subject, "error", err)
@@ -282,75 +296,70 @@ func (w *worker) subscribe(in *interest) {
 	w.mu.Unlock()
 }
 
-// sweep unsubscribes what has lingered long enough and says when to look again.
+// sweep ends what has lingered long enough and says when to look again.
 func (w *worker) sweep(now time.Time) time.Duration {
-	gone := w.ending
-	next := time.Hour
-	w.mu.Lock()
-	end := func(in *interest) {
-		if in.users == 0 && w.interests[in.subject] == in {
-			delete(w.interests, in.subject)
-			delete(w.wanted, in.subject)
-			if in.sub != nil {
-				gone = append(gone, in.sub)
-			}
-		}
-	}
-	for _, in := range w.dropped {
-		end(in)
-	}
-	w.dropped = nil
-	i := 0
-	for ; i < len(w.lingering); i++ {
-		l := w.lingering[i]
-		if left := l.left.Add(w.bus.linger).Sub(now); left > 0 {
-			next = left
-			break
-		}
-		if l.left.Equal(l.in.since) {
-			end(l.in)
-		}
-	}
-	if w.lingering = w.lingering[i:]; len(w.lingering) == 0 {
-		w.lingering = nil
-	}
-	w.mu.Unlock()
-	for len(w.draining) > 0 && !w.draining[0].IsValid() {
-		w.draining = w.draining[1:]
-	}
-	if !w.bus.online.Load() {
-		// nats.go would keep silent to the server and still subscribe them again (see forgetDraining). They wait.
-		w.ending = gone
-		return next
-	}
-	if len(gone) > maxEnding {
-		gone, w.ending, next = gone[:maxEnding], gone[maxEnding:], endingPause
-	} else {
-		w.ending = nil
-	}
-	for _, sub := range gone {
-		if n, err := sub.Dropped(); err == nil {
-			w.bus.stats.dropped.Add(n)
-		}
-		// Not Unsubscribe: the server may have chosen this subscription for a message that another one of ours matches,
-		// too, and nats.go would throw away what is on its way (2,500 of 20,000 messages in the test that covers it).
-		if err := sub.Drain(); err != nil && w.bus.online.Load() {
-			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
-		}
-		w.draining = append(w.draining, sub)
+	next := w.collect(now)
+	if !w.end() {
+		return 0
 	}
 	return next
 }
 
-// forgetDraining takes the subscriptions that were draining away at once when the connection has been lost. nats.go goes
-// on draining them over the next connection: it subscribes them again with all others, and forgets them without telling
-// the server. Such a subscription is read by nobody, and as a member of our queue group it would take every second
-// message away from those that are.
-func (w *worker) forgetDraining() {
-	for _, sub := range w.draining {
-		_ = sub.Unsubscribe() // it may be gone already
+// collect moves what has lingered long enough to ending, and says when there will be more.
+func (w *worker) collect(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, l := range w.lingering {
+		if left := l.left.Add(w.bus.linger).Sub(now); left > 0 {
+			w.lingering = w.lingering[i:]
+			return left
+		}
+		in := l.in
+		switch {
+		case in.users > 0 || !l.left.Equal(in.since): // it found a user since
+		case in.sub == nil:
+			delete(w.interests, in.subject)
+			delete(w.wanted, in.subject)
+		default:
+			w.ending[in] = struct{}{}
+		}
 	}
-	w.draining = nil
+	w.lingering = nil
+	return time.Hour
+}
+
+// end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. If a subject is
+// wanted again after that, the same goroutine subscribes it, so behind its end: NATS never knows it twice. nats.go throws away what
+// still comes by an ended subscription, which has no user. It returns false if more could be ended now.
+func (w *worker) end() bool {
+	for range maxEnding {
+		if !w.bus.online.Load() {
+			return true
+		}
+		sub := w.nextToEnd()
+		if sub == nil {
+			return true
+		}
+		if n, err := sub.Dropped(); err == nil {
+			w.bus.stats.dropped.Add(n)
+		}
+		if err := sub.Unsubscribe(); err != nil && w.bus.online.Load() {
+			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
+		}
+	}
+	return false
+}
+
+// nextToEnd takes a subscription from ending, nil if there is none.
+func (w *worker) nextToEnd() *nats.Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for in := range w.ending {
+		delete(w.ending, in)
+		delete(w.interests, in.subject)
+		return in.sub
+	}
+	return nil
 }
 
 // caughtUp says whether all that is wanted holds on the present connection.
@@ -360,10 +369,11 @@ func (w *worker) caughtUp() bool {
 	return !w.stale
 }
 
+// count is how many subjects are subscribed or wanted, without those that end.
 func (w *worker) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.interests)
+	return len(w.interests) - len(w.ending)
 }
 
 func (w *worker) droppedNow() uint64 {

@@ -52,6 +52,7 @@ func (l *link) Read(p []byte) (int, error) {
 	if l.raw == nil || len(p) == 0 {
 		n, err := l.Conn.Read(p)
 		l.bus.full.Store(n == len(p))
+		l.bus.hear(p[:max(n, 0)])
 		return n, err
 	}
 	l.in = transfer{p: p} // what came before is not said again if nothing can be read
@@ -61,6 +62,7 @@ func (l *link) Read(p []byte) (int, error) {
 		err = l.in.err
 	}
 	l.bus.full.Store(l.in.n == len(p))
+	l.bus.hear(p[:max(l.in.n, 0)])
 	return l.in.n, err
 }
 
@@ -90,6 +92,9 @@ func (l *link) Write(p []byte) (int, error) {
 			err = l.out.err
 		}
 		if written = l.out.n; err != nil || written == len(p) {
+			if err != nil {
+				l.lastWords()
+			}
 			return written, err
 		}
 	}
@@ -98,6 +103,21 @@ func (l *link) Write(p []byte) (int, error) {
 	}
 	n, err := l.Conn.Write(p[written:])
 	return written + n, err
+}
+
+// lastWords reads what NATS said before it closed the connection: a server that has too many says so and does not wait for an
+// answer, so that nats.go fails to write and reads no more.
+func (l *link) lastWords() {
+	if l.bus.online.Load() {
+		return
+	}
+	var words [512]byte
+	_ = l.raw.Read(func(fd uintptr) bool {
+		if n, err := direct.Read(fd, words[:]); err == nil && n > 0 {
+			l.bus.hear(words[:n])
+		}
+		return true
+	})
 }
 
 // mayWait makes the deadline that nats.go has set count.
@@ -138,6 +158,7 @@ type dialer struct{ bus *Bus }
 
 // Dial is called by nats.go for each attempt to connect.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
+	d.bus.words.Store(nil)
 	conn, err := net.DialTimeout(network, address, nats.DefaultTimeout)
 	if err != nil {
 		return nil, err

@@ -35,6 +35,8 @@ type Message struct {
 	Reply   string // "" when nobody waits for an answer
 	Header  Header // nil for a message without headers
 	Data    []byte
+	// Subscription is the subject of the subscription by which it came. A message that several match comes by each of them.
+	Subscription string
 }
 
 // NoResponders says whether this is the server's own answer that nobody subscribes the subject of a request.
@@ -50,7 +52,7 @@ const maxBatch = 256
 // together until then. Neither may ever wait for NATS, nor call nats.go at all: mostly they are called on the goroutine that
 // reads from it, and perhaps with its lock held. The message is handle's for the call, its strings and Data for ever. Run
 // may be called again when it has returned.
-func (b *Bus) Run(ctx context.Context, handle func(*Message), pause func()) {
+func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, pause func()) {
 	b.turn.Lock()
 	b.handle, b.pause = handle, pause
 	for b.batch() { // what came before
@@ -105,11 +107,14 @@ func (b *Bus) batch() bool {
 	for more := true; more && messages < maxBatch; {
 		select {
 		case raw := <-b.channel:
-			m = Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data}
+			m = Message{
+				Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject,
+			}
 			messages++
-			b.stats.received.Inc()
-			b.stats.receivedBytes.Add(len(raw.Data))
-			b.handle(&m)
+			if b.handle(&m) {
+				b.stats.received.Inc()
+				b.stats.receivedBytes.Add(len(raw.Data))
+			}
 		default:
 			more = false
 		}

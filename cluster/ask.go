@@ -47,7 +47,7 @@ func (f *Forwarder) serveAsk(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		f.stats.refused.Inc()
-		f.warn("refused ask", "refused to tell whether this edge is ready", "from", r.RemoteAddr, "error", err)
+		f.warn("refused to tell whether this edge is ready", "", err, "from", r.RemoteAddr)
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 		return
 	}
@@ -76,7 +76,7 @@ func (f *Forwarder) AnyReady(ctx context.Context) bool {
 				ready.Store(true)
 				cancel() // one is enough
 			case err != nil && ctx.Err() == nil:
-				f.warn("ask "+hostPort, "another edge did not tell whether it is ready", "at", hostPort, "error", err)
+				f.warn("another edge did not tell whether it is ready", hostPort, err, "at", hostPort)
 			}
 		})
 	}

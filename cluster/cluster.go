@@ -20,6 +20,7 @@ import (
 	"partyline/bus"
 	"partyline/internal/liveness"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -56,20 +57,20 @@ type Cluster struct {
 	dollar  string    // what the subjects of announcements begin with
 	started time.Time // static
 
-	beatNow  chan struct{} // capacity 1: somebody said hello, or should know at once
-	draining atomic.Bool   // this edge takes no new sessions, as it says in its announcements
+	beatNow    chan struct{} // capacity 1: somebody said hello, or should know at once
+	draining   atomic.Bool   // this edge takes no new sessions, as it says in its announcements
+	complaints *throttle.Logger
 
-	mu         sync.Mutex
-	others     *liveness.Table      // guarded by mu
-	about      map[string]report    // guarded by mu: what the others say, also those that have fallen silent
-	greeted    time.Time            // guarded by mu: when this edge said hello for the first time
-	said       time.Time            // guarded by mu: when this edge last announced itself
-	echo       int64                // guarded by mu: when it said what it heard last of itself, in milliseconds; 0: nothing yet
-	missed     time.Time            // guarded by mu: when Missed was called last
-	dead       map[string]time.Time // guarded by mu: since when; their end is not told yet
-	told       map[string]time.Time // guarded by mu: whose end has been told, and when
-	complained time.Time            // guarded by mu: when the log last heard of a bad announcement
-	stats      struct{ heard, ignored, gone tally.Counter }
+	mu      sync.Mutex
+	others  *liveness.Table      // guarded by mu
+	about   map[string]report    // guarded by mu: what the others say, also those that have fallen silent
+	greeted time.Time            // guarded by mu: when this edge said hello for the first time
+	said    time.Time            // guarded by mu: when this edge last announced itself
+	echo    int64                // guarded by mu: when it said what it heard last of itself, in milliseconds; 0: nothing yet
+	missed  time.Time            // guarded by mu: when Missed was called last
+	dead    map[string]time.Time // guarded by mu: since when; their end is not told yet
+	told    map[string]time.Time // guarded by mu: whose end has been told, and when
+	stats   struct{ heard, ignored, gone tally.Counter }
 }
 
 // report is what another edge said of itself last.
@@ -85,13 +86,17 @@ type report struct {
 func New(set Settings) *Cluster {
 	c := &Cluster{
 		set: set, dollar: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
-		others: liveness.New(msg.DeadAfter), about: make(map[string]report),
+		complaints: throttle.New(set.Log), others: liveness.New(msg.DeadAfter), about: make(map[string]report),
 		dead: make(map[string]time.Time), told: make(map[string]time.Time),
 	}
-	set.Bus.Subscribe(set.Prefix.EveryEdge())
+	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
+	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
+		body, header := c.announcement(subjects.WordBeat)
+		return header, body
+	})
 	if set.Figures != nil {
 		for _, subject := range microSubjects(set.ID) {
-			set.Bus.Subscribe(subject)
+			set.Bus.SubscribeOptional(subject)
 		}
 	}
 	return c
@@ -139,10 +144,7 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 	defer c.mu.Unlock()
 	if err != nil {
 		c.stats.ignored.Inc()
-		if now.Sub(c.complained) >= time.Minute {
-			c.complained = now
-			c.set.Log.Warn("ignored an edge's announcement", "subject", m.Subject, "error", err)
-		}
+		c.complaints.Warn("ignored an edge's announcement", m.Subject, err)
 		return
 	}
 	if sub.Edge == c.set.ID {
@@ -371,5 +373,6 @@ func (c *Cluster) Metrics() *tally.Set {
 	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
 	set.Counter(&c.stats.heard, "announcements_total", "Announcements of edges that came, this one's own among them.")
 	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
+	c.complaints.Metrics(set, "cluster")
 	return set
 }

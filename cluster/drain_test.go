@@ -37,6 +37,9 @@ func (s *stage) turnedAway(n *edgetest.Node) {
 
 // An edge that drains says so, sends its clients away one after the other, answers those that are left, and comes back.
 func TestDrainAndReturn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	const sessions = 30
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
@@ -74,6 +77,9 @@ func TestDrainAndReturn(t *testing.T) {
 
 // Requests of sessions that have yet to be closed are answered, whichever edge they come through.
 func TestSessionsOfADrainingEdgeGoOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
 	sids := map[string]bool{}

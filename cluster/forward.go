@@ -14,6 +14,7 @@ import (
 
 	"partyline/engine"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
 	"partyline/subjects"
 	"partyline/wire/eio"
 )
@@ -26,8 +27,6 @@ const (
 	// edges keep theirs, so that none ends under a request.
 	idleConns   = 512
 	idleTimeout = 30 * time.Second
-	// complainEvery bounds the log: one line of a kind in that time.
-	complainEvery = time.Minute
 )
 
 // ForwarderSettings is what a Forwarder needs.
@@ -46,19 +45,19 @@ type ForwarderSettings struct {
 // says, is passed on to that one: a WebSocket is spliced through, everything else is one request there. All other requests
 // are the engine's, also those of sessions that nobody has, which it answers as the reference server does.
 type Forwarder struct {
-	set       ForwarderSettings
-	proof     proof
-	patience  time.Duration // how long a client may keep an edge waiting before it is given up, as in the engine
-	transport *http.Transport
-	proxy     *httputil.ReverseProxy
-	running   sync.WaitGroup // upgrades under way, and the goroutines of spliced connections
+	set        ForwarderSettings
+	proof      proof
+	patience   time.Duration // how long a client may keep an edge waiting before it is given up, as in the engine
+	transport  *http.Transport
+	proxy      *httputil.ReverseProxy
+	running    sync.WaitGroup // upgrades under way, and the goroutines of spliced connections
+	complaints *throttle.Logger
 
-	mu       sync.Mutex
-	held     map[*held]struct{}   // guarded by mu: what other edges hold for clients of this one
-	leaving  bool                 // guarded by mu: nothing more is spliced
-	aborted  bool                 // guarded by mu: what is held from now on ends at once
-	complain map[string]time.Time // guarded by mu: when the log last heard of something
-	stats    struct {
+	mu      sync.Mutex
+	held    map[*held]struct{} // guarded by mu: what other edges hold for clients of this one
+	leaving bool               // guarded by mu: nothing more is spliced
+	aborted bool               // guarded by mu: what is held from now on ends at once
+	stats   struct {
 		forwarded, failed, refused, spliced, asks tally.Counter
 		splicedNow                                tally.Gauge
 	}
@@ -82,7 +81,7 @@ type passingKey struct{}
 func NewForwarder(set ForwarderSettings) *Forwarder {
 	f := &Forwarder{
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,
-		held: make(map[*held]struct{}), complain: make(map[string]time.Time),
+		held: make(map[*held]struct{}), complaints: throttle.New(set.Log),
 	}
 	f.transport = &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
@@ -144,7 +143,7 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 	}
 	if err != nil {
 		f.stats.refused.Inc()
-		f.warn("refused", "refused a request that says another edge has passed it on", "from", r.RemoteAddr, "error", err)
+		f.warn("refused a request that says another edge has passed it on", "", err, "from", r.RemoteAddr)
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 		return
 	}
@@ -206,25 +205,12 @@ func (f *Forwarder) notPassed(w http.ResponseWriter, out *http.Request, err erro
 // failed counts and logs that another edge could not be asked.
 func (f *Forwarder) failed(to *passing, err error) {
 	f.stats.failed.Inc()
-	f.warn("failed "+to.edge, "another edge did not answer for its session", "other", to.edge, "at", to.hostPort, "error", err)
+	f.warn("another edge did not answer for its session", to.edge, err, "other", to.edge, "at", to.hostPort)
 }
 
-// warn logs a line, at most once a kind in complainEvery.
-func (f *Forwarder) warn(kind, what string, args ...any) {
-	now := time.Now()
-	f.mu.Lock()
-	if now.Sub(f.complain[kind]) < complainEvery {
-		f.mu.Unlock()
-		return
-	}
-	for old, at := range f.complain {
-		if now.Sub(at) >= complainEvery {
-			delete(f.complain, old)
-		}
-	}
-	f.complain[kind] = now
-	f.mu.Unlock()
-	f.set.Log.Warn(what, args...)
+// warn logs why something failed, at most once a minute for what it is about and the error. what must be a constant.
+func (f *Forwarder) warn(what, about string, err error, args ...any) {
+	f.complaints.Log(slog.LevelWarn, what, about, err.Error(), append(args, "error", err)...)
 }
 
 // sessionOf finds the id of a session in a query, and the edge that gave it; "" where there is none that an edge could have

@@ -81,6 +81,9 @@ func drains(n *edgetest.Node) int { return metric(n.Drain.Metrics(), "drains_tot
 
 // An edge that is cut off from NATS sends its clients to the other, and takes clients again when it is back.
 func TestCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")
@@ -103,6 +106,9 @@ func TestCutOff(t *testing.T) {
 
 // With NATS gone for all, nobody is better off elsewhere.
 func TestAllOfNATSGone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")
@@ -123,6 +129,9 @@ func TestAllOfNATSGone(t *testing.T) {
 
 // Without a secret, an edge tells others whether it is ready if they come from where edges are.
 func TestCutOffWithoutASecret(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	for _, trusted := range []bool{true, false} {
 		i := strand(t, func(o *edgetest.Options) {
 			o.Secret = ""
@@ -147,6 +156,9 @@ func TestCutOffWithoutASecret(t *testing.T) {
 
 // Who asks without the secret learns nothing, and what answers in the place of an edge is not believed.
 func TestAsksAreSigned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, 1)
 	a := s.nodes[0]
 	for _, headers := range [][]string{

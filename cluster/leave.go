@@ -91,5 +91,6 @@ func (f *Forwarder) Metrics() *tally.Set {
 	set.Counter(&st.spliced, "spliced_total", "WebSockets that were spliced through to other edges.")
 	set.Counter(&st.asks, "readiness_asked_total", "Times this edge asked others, while it was cut off from NATS, whether they are ready.")
 	set.Counter(&st.refused, "forwarded_refused_total", "Requests refused because they said that another edge had passed them on, and could not prove it.")
+	f.complaints.Metrics(set, "forwarder")
 	return set
 }

@@ -177,6 +177,9 @@ func TestARequestIsPassedOnOnce(t *testing.T) {
 
 // An edge that takes requests and says nothing costs the client that request, and nobody else anything.
 func TestAnOwnerThatSaysNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, 2, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = 300*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
@@ -194,6 +197,9 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 
 // An edge that has not been heard for a while may live on, cut off from NATS: its clients still reach it.
 func TestASilentEdgeIsStillAsked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, 1)
 	o := s.pretend(100)
 	silent := func() bool {
@@ -213,6 +219,9 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 
 // An edge that leaves ends, one by one, what goes through it to others, and takes no further WebSockets for them.
 func TestLeavingEndsWhatIsSpliced(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, 2, func(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 2, Timeout: time.Hour} })
 	a, b := s.nodes[0], s.nodes[1]
 	var sockets []webSocket

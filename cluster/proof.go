@@ -19,7 +19,8 @@ import (
 // The headers of a request that one edge passes on to another. A client's own never get past the first edge.
 const (
 	// headerForwarded says who the client is, as the first edge has seen it behind trusted proxies: at=<milliseconds since
-	// 1970>&by=<edge>&for=<address>&host=<host>&proto=<http or https>, each value escaped as in a query.
+	// 1970>&by=<edge>&for=<address>&host=<host>&proto=<http or https>&port=<port or nothing>&scheme=<proto if the edge knows
+	// it, or nothing>, each value escaped as in a query. Edges of older versions know neither port nor scheme.
 	headerForwarded = "Partyline-Forwarded"
 	// headerSignature is the hexadecimal HMAC-SHA256, with the edges' secret, over "forward", the method, path and query as
 	// in the request line, the sid and the value of headerForwarded, with line feeds between them.
@@ -39,11 +40,12 @@ type proof string
 // give marks a request that is passed on: by whom, for whom, and when.
 func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer, now time.Time) {
 	proto := "http"
-	if client.Secure {
+	if client.Secure() {
 		proto = "https"
 	}
 	said := url.Values{
 		"at": {strconv.FormatInt(now.UnixMilli(), 10)}, "by": {edge}, "for": {client.Address}, "host": {client.Host}, "proto": {proto},
+		"port": {client.Port}, "scheme": {client.Scheme},
 	}.Encode()
 	out.Header.Set(headerForwarded, said)
 	out.Header.Del(headerSignature)
@@ -66,7 +68,10 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 	if err != nil {
 		return engine.Peer{}, errMalformed
 	}
-	client := engine.Peer{Address: values.Get("for"), Host: values.Get("host"), Secure: values.Get("proto") == "https"}
+	client := engine.Peer{Address: values.Get("for"), Host: values.Get("host"), Port: values.Get("port"), Scheme: values.Get("scheme")}
+	if client.Scheme == "" && values.Get("proto") == "https" { // an edge that does not say what it knows
+		client.Scheme = "https"
+	}
 	at, err := strconv.ParseInt(values.Get("at"), 10, 64)
 	if _, bad := netip.ParseAddr(client.Address); err != nil || bad != nil {
 		return engine.Peer{}, errMalformed

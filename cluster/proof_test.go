@@ -38,7 +38,7 @@ func passedOn(t *testing.T, secret string, client engine.Peer, at time.Time) *ht
 }
 
 func TestProof(t *testing.T) {
-	client := engine.Peer{Address: "2001:db8::7", Host: "chat.example:80 & more", Secure: true}
+	client := engine.Peer{Address: "2001:db8::7", Host: "chat.example:80 & more", Scheme: "https"}
 	now := time.Now()
 	for name, c := range map[string]struct {
 		theirs, ours string
@@ -107,5 +107,22 @@ func TestSessionOf(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { sessionOf("EIO=4&transport=polling&sid=" + sid) }); n > 1 { // the test's own text
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// An edge of an older version names a scheme also where it knows none.
+func TestPeersOfOlderEdges(t *testing.T) {
+	for said, want := range map[string]engine.Peer{
+		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=http":                            {Address: "192.0.2.1", Host: "h"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=https":                           {Address: "192.0.2.1", Host: "h", Scheme: "https"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h&port=8080&proto=http&scheme=http":      {Address: "192.0.2.1", Host: "h", Port: "8080", Scheme: "http"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=http&scheme=":       {Address: "192.0.2.1", Host: "h:8080"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=https&scheme=https": {Address: "192.0.2.1", Host: "h:8080", Scheme: "https"},
+	} {
+		r := passedOn(t, "", engine.Peer{}, time.Now())
+		r.Header.Set(headerForwarded, said)
+		if got, err := proof("").check(r, sid, time.Now()); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", said, got, err, want)
+		}
 	}
 }

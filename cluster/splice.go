@@ -69,7 +69,7 @@ func (f *Forwarder) knock(ctx context.Context, to *passing) (owner net.Conn, ahe
 	_ = owner.SetDeadline(time.Now().Add(f.set.Config.UpgradeTimeout))
 	out := to.r.Clone(ctx)
 	out.Body = nil
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"} {
 		out.Header.Del(name) // what they say is in our own header, if a trusted proxy has said it
 	}
 	if out.Header["User-Agent"] == nil {

@@ -32,7 +32,7 @@ type Config struct {
 	Admin            Admin               `koanf:"admin"`
 	Path             string              `koanf:"path"`            // begins and ends with "/"
 	Page             bool                `koanf:"page"`            // serve the chat page at "/"
-	TrustedProxies   []string            `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… headers count
+	TrustedProxies   []string            `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… and Forwarded headers count
 	Log              Log                 `koanf:"log"`
 	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only the prefix counts
 	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
@@ -93,7 +93,7 @@ type JetStream struct {
 
 // CORS says which web pages may connect from another origin.
 type CORS struct {
-	Origins     []string `koanf:"origins"`     // "*" or scheme://host[:port] as browsers send it
+	Origins     []string `koanf:"origins"`     // as engine.ParseOrigin takes them
 	Credentials bool     `koanf:"credentials"` // Access-Control-Allow-Credentials
 }
 

@@ -68,11 +68,16 @@ var badConfigurations = map[string]bad{
 		`--listen: "a b:3000" has no good host`,
 		`--admin.listen: ":http" has no good port`,
 	}},
-	"one port twice":   {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
-	"path":             {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
-	"path, not plain":  {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},
-	"path of the page": {args: []string{"--path=/", "--page"}, want: []string{`--path: "/" is where the page is`}},
-	"log level":        {args: []string{"--log.level=inf"}, want: []string{`--log.level: "inf" is not one of debug, info, warn, error; did you mean info?`}},
+	"one port twice":  {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
+	"path":            {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
+	"path, not plain": {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},
+	"paths that the router would read otherwise": {args: []string{"--path=/{x/"}, want: []string{`--path: "/{x/" is no plain path`}},
+	"a wildcard as path":                         {args: []string{"--path=/{$}/"}, want: []string{`--path: "/{$}/" is no plain path`}},
+	"two slashes as path":                        {args: []string{"--path=//"}, want: []string{`--path: "//" is no plain path`}},
+	"a blank in the path":                        {args: []string{"--path=/a b/"}, want: []string{`--path: "/a b/" is no plain path`}},
+	"no path but the root":                       {args: []string{"--path=/"}, want: []string{`--path: "/" is no path for clients alone`}},
+	"path of the page":                           {args: []string{"--path=/", "--page"}, want: []string{`--path: "/" is no path for clients alone`}},
+	"log level":                                  {args: []string{"--log.level=inf"}, want: []string{`--log.level: "inf" is not one of debug, info, warn, error; did you mean info?`}},
 	"proxies": {environ: []string{"PARTYLINE_TRUSTED_PROXIES=10.0.0.1,proxy,10.0.0.0/40"}, want: []string{
 		`PARTYLINE_TRUSTED_PROXIES: "proxy" is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8`,
 		`PARTYLINE_TRUSTED_PROXIES: "10.0.0.0/40" is neither`,
@@ -87,10 +92,11 @@ var badConfigurations = map[string]bad{
 	}},
 	"no transport":      {environ: []string{"PARTYLINE_ENGINE_TRANSPORTS="}, want: []string{"PARTYLINE_ENGINE_TRANSPORTS: is empty; write polling, websocket or both"}},
 	"too much for NATS": {flavour: FlavourEmbedded, args: []string{"--engine.max_payload=67108864"}, want: []string{"--engine.max_payload: 67108864 is more than NATS can carry; write at most 67043328 bytes"}},
-	"origins": {args: []string{"--cors.origins=app.example,https://*.app.example,https://a.example/x,*"}, want: []string{
+	"origins": {args: []string{"--cors.origins=app.example,https://*.app.example,https://a.example/x,https://*.com,https://*,*"}, want: []string{
 		`--cors.origins: "app.example" is not an origin; write scheme://host`,
-		`--cors.origins: "https://*.app.example" is a pattern, and origins are compared whole`,
 		`--cors.origins: "https://a.example/x" is not an origin`,
+		`--cors.origins: "https://*.com" is a pattern that matches anybody's domain`,
+		`--cors.origins: "https://*" is a pattern whose last part could be anybody's`,
 	}},
 	"cookie": {args: []string{"--cookie.name=a b"}, want: []string{`--cookie.name: "a b" cannot name a cookie`}},
 	"drain": {args: []string{"--drain.rate=-1", "--drain.timeout=-1s", "--isolation_timeout=-1s"}, want: []string{
@@ -223,6 +229,25 @@ func TestBadConfigurations(t *testing.T) {
 				t.Logf("all faults:\n%v", err)
 			}
 		})
+	}
+}
+
+// Secrets that stand where they should not, or in values that do not parse, are not repeated.
+func TestFaultsShowNoSecrets(t *testing.T) {
+	const seed = "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZS3CRET"
+	for _, args := range [][]string{
+		{"--nats.url=nats://bob:s3cret"}, {"--nats.url=nats://bob:s3cret127.0.0.1:4222"}, {"--nats.url=nats://bob:%zzs3cret@h"}, {"--nats.url=nats://bob:a,s3cret@h"},
+		{"--nats.url=nast://bob:s3cret@h"}, {"--nats.url=nats://bob:1#s3cret@h"}, {"--nats.url=nats://bob:1?s3cret@h"}, {"--nats.url=nats://s3cret/x@h"}, {"--nats.url=nats://s3cret@h:x"}, {"--nats.url=nats://h:x?token=s3cret"}, {"--nats.url=http://h/?s3cret"},
+		{"nats://bob:s3cret@h"}, {"bob:s3cret@h"}, {"--listen=bob:s3cret@h:1"}, {"--admin.listen", "nats://bob:s3cret@h"}, {"--advertise=http://bob:s3cret@h:1"},
+		{"--cors.origins=https://bob:s3cret@app.example"}, {"--trusted_proxies=bob:s3cret@10.0.0.1"}, {"--limits.sessions=nats://s3cret@h"}, {"--page=nats://s3cret@h"},
+		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
+		{"--config", write(t, "nats:\n  token: *s3cret\n")}, {"--config", write(t, "nats: {url: [nats://bob:s3cret@h]}\n")}, {"--config", write(t, "edges: {secret: {s: s3cret}}\n")},
+	} {
+		_, err := Load(FlavourEdge, args, nil)
+		var faults Faults
+		if !errors.As(err, &faults) || strings.Contains(strings.ToLower(err.Error()), "s3cret") {
+			t.Errorf("%q: %v", args, err)
+		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"partyline/internal/redact"
 )
 
 // readFile reads the YAML file, or nothing if path is "". It walks the nodes itself, rather than taking koanf's map,
@@ -20,14 +22,18 @@ func (l *loader) readFile(path string) source {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		l.fault("--config", "%v", err)
+		problem := err.Error()
+		if strings.Contains(path, ":") { // not a path: nats.url by mistake
+			problem = redact.Text(problem, path)
+		}
+		l.fault("--config", "%s", problem)
 		return s
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {
 		if !errors.Is(err, io.EOF) { // an empty file sets nothing
-			l.fault(path, "is not YAML: %v", strings.TrimPrefix(err.Error(), "yaml: "))
+			l.fault(path, "is not YAML: %s", yamlProblem(err))
 		}
 		return s
 	}
@@ -37,6 +43,16 @@ func (l *loader) readFile(path string) source {
 	w := fileWalker{loader: l, path: path, source: &s}
 	w.section(document.Content[0], "")
 	return s
+}
+
+// yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins with
+// * and has no quotes.
+func yamlProblem(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(text, "unknown anchor") {
+		return "a value that begins with * must stand in quotes"
+	}
+	return text
 }
 
 // fileWalker reads one file into a source.

@@ -77,7 +77,7 @@ func (l *loader) readFlags(args []string) commandLine {
 		l.fault("command line", "%v", err)
 	}
 	for _, stray := range flags.Args() {
-		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quote(stray))
+		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(stray))
 	}
 	line := commandLine{source: newSource(), file: *file}
 	if flags.Changed(flagConfig) && *file == "" {

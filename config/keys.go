@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"partyline/internal/redact"
 )
 
 // kind is how a key's text is read.
@@ -46,7 +48,7 @@ var allKeys = []key{
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools."},
 	{"path", text, "", "Listening", "PATH", "Where clients connect."},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything."},
-	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded headers count: addresses or ranges such as 10.0.0.0/8."},
+	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8."},
 
 	{"log.level", text, "", "Logs", "LEVEL", "debug, info, warn or error."},
 
@@ -75,7 +77,7 @@ var allKeys = []key{
 	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included."},
 	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both."},
 	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace."},
-	{"cors.origins", list, "", "Sessions", "ORIGINS", "Web pages that may connect besides those of the same host: https://app.example, or * for any."},
+	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any."},
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies."},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake."},
 
@@ -83,7 +85,7 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, "", "Limits (0: none)", "N", "Namespaces a session may join."},
 	{"limits.sessions", integer, "", "Limits (0: none)", "N", "Sessions of this process."},
 	{"limits.sessions_per_address", integer, "", "Limits (0: none)", "N", "Sessions of one client address."},
-	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "What may wait for one client; past that its session is closed. At least 65536."},
+	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536."},
 	{"limits.queue_packets", integer, "", "Limits (0: none)", "N", "Packets that may wait for one client, the same. At least 16."},
 	{"limits.handshakes_per_second", integer, "", "Limits (0: none)", "N", "Sessions that may begin each second; who comes above that is told to come back in some seconds."},
 }
@@ -130,13 +132,13 @@ func (k key) parse(s string) (value any, problem string) {
 	case integer:
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			return nil, quote(s) + " is not a whole number; write it in digits, such as 1000000"
+			return nil, quoteURL(s) + " is not a whole number; write it in digits, such as 1000000"
 		}
 		return n, ""
 	case boolean:
 		b, err := strconv.ParseBool(s)
 		if err != nil {
-			return nil, quote(s) + " is neither true nor false"
+			return nil, quoteURL(s) + " is neither true nor false"
 		}
 		return b, ""
 	case duration:
@@ -151,7 +153,7 @@ func (k key) parse(s string) (value any, problem string) {
 func parseDuration(s string) (value any, problem string) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return nil, quote(s) + " is not a duration; write a number with its unit, such as 25s or 1m30s"
+		return nil, quoteURL(s) + " is not a duration; write a number with its unit, such as 25s or 1m30s"
 	}
 	return d, ""
 }
@@ -174,6 +176,14 @@ func quote(s string) string {
 		s = s[:most] + "…"
 	}
 	return strconv.Quote(s)
+}
+
+// quoteURL quotes a value in which somebody may have put a URL with a password.
+func quoteURL(s string) string {
+	if strings.Contains(s, "@") || strings.Contains(s, "://") {
+		s = redact.URLs(s)
+	}
+	return quote(s)
 }
 
 // Variable is the environment variable of a key: "admin.listen" → "PARTYLINE_ADMIN_LISTEN".

@@ -239,6 +239,37 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
+	c := mustLoad(t, FlavourEdge, []string{"--cors.origins=NULL,file://,https://*.Preview.example.com,capacitor://localhost,https://bücher.example"}, nil)
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "sandboxed frame") {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	want := []string{"null", "file://", "https://*.preview.example.com", "capacitor://localhost", "https://xn--bcher-kva.example"}
+	if got := c.Config.CORS.Origins; !reflect.DeepEqual(got, want) {
+		t.Errorf("the origins are %q, want %q", got, want)
+	}
+}
+
+// A key that lost its meaning does not keep an edge from starting, but it is said what to do about it, and where.
+func TestWarnsOfStrictInterest(t *testing.T) {
+	for _, value := range []string{"true", "false"} {
+		path := write(t, "namespaces:\n  \"/feed\":\n    connect: open\n    strict_interest: "+value+"\n")
+		loaded := mustLoad(t, FlavourEdge, []string{"--config", path}, nil)
+		want := path + `:4: namespaces: "/feed": strict_interest: has no effect`
+		if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], want) {
+			t.Errorf("%s: warnings %q, want %q", value, loaded.Warnings, want)
+		}
+		printed, err := loaded.Config.YAML(FlavourEdge)
+		if err != nil || strings.Contains(string(printed), "strict_interest") {
+			t.Errorf("%s: %v, it is printed:\n%s", value, err, printed)
+		}
+	}
+	loaded := mustLoad(t, FlavourEdge, nil, []string{`PARTYLINE_NAMESPACES={"/feed":{"strict_interest":true}}`})
+	if len(loaded.Warnings) != 1 || !strings.HasPrefix(loaded.Warnings[0], "PARTYLINE_NAMESPACES: ") {
+		t.Errorf("from the environment: warnings %q", loaded.Warnings)
+	}
+}
+
 func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
 	for _, c := range []struct {
 		args   []string

@@ -82,8 +82,9 @@ func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
 			ns.AutoJoin = d.texts(value, path, badRoomName)
 		case "relay":
 			ns.Relay = d.relay(value, path)
-		case "strict_interest":
-			ns.StrictInterest = d.boolean(value, path)
+		case "strict_interest": // accepted for one release after it lost its meaning
+			d.boolean(value, path)
+			d.warnings = append(d.warnings, d.place(value)+": "+path+": has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it")
 		}
 	})
 	return ns

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"partyline/edge"
+	"partyline/internal/redact"
 )
 
 // hidden stands where a secret was.
@@ -73,31 +74,9 @@ func withoutSecret(name string, value any) any {
 	case (name == "nats.token" || name == "edges.secret") && text != "":
 		return hidden
 	case name == "nats.url":
-		servers := strings.Split(text, ",")
-		for i := range servers {
-			servers[i] = hideUserInfo(servers[i])
-		}
-		return strings.Join(servers, ",")
+		return redact.URLs(text)
 	}
 	return value
-}
-
-// hideUserInfo replaces the password in a URL, or what stands alone before the @, which NATS takes for a token. It works
-// on the text because a bad URL must not show its password either.
-func hideUserInfo(server string) string {
-	at := strings.LastIndexByte(server, '@')
-	if at < 0 {
-		return server
-	}
-	start := 0
-	if i := strings.Index(server[:at], "://"); i >= 0 {
-		start = i + len("://")
-	}
-	user, _, hasPassword := strings.Cut(server[start:at], ":")
-	if !hasPassword {
-		return server[:start] + hidden + server[at:]
-	}
-	return server[:start] + user + ":" + hidden + server[at:]
 }
 
 func encode(n *yaml.Node) ([]byte, error) {
@@ -163,9 +142,6 @@ func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
 				rules.Content = append(rules.Content, r)
 			}
 			put(n, "relay", rules)
-		}
-		if ns.StrictInterest {
-			put(n, "strict_interest", valueNode(true))
 		}
 		put(all, name, n)
 	}

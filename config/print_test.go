@@ -16,7 +16,7 @@ engine: {ping_interval: 1m30s, transports: [websocket]}
 cors: {origins: ["*"], credentials: true}
 namespaces:
   "*": {connect: open}
-  "/a.b": {connect: open, connect_timeout: 9s, rooms: ["*", "yes", "1"], auto_join: ["# no: comment"], relay: [{event: "*", to: all, self: true}], strict_interest: true}
+  "/a.b": {connect: open, connect_timeout: 9s, rooms: ["*", "yes", "1"], auto_join: ["# no: comment"], relay: [{event: "*", to: all, self: true}]}
 `)
 	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {
 		for _, args := range [][]string{nil, {"--config", full}} {

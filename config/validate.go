@@ -12,7 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"partyline/engine"
+	"partyline/internal/redact"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -43,18 +46,21 @@ func (l *loader) validate(c *Config) {
 		_, addrErr := netip.ParseAddr(proxy)
 		_, prefixErr := netip.ParsePrefix(proxy)
 		if addrErr != nil && prefixErr != nil {
-			l.fault(l.at("trusted_proxies"), "%s is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8", quote(proxy))
+			l.fault(l.at("trusted_proxies"), "%s is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8", quoteURL(proxy))
 		}
 	}
 	l.validateAdvertise(c)
 	l.validateNATS(c)
 	l.validateEngine(c)
 	for i, origin := range c.CORS.Origins {
-		normal, problem := normalOrigin(origin)
-		if problem != "" {
-			l.fault(l.at("cors.origins"), "%s %s", quote(origin), problem)
+		normal, err := engine.ParseOrigin(origin)
+		if err != nil {
+			l.fault(l.at("cors.origins"), "%s %v", quoteURL(origin), err)
+			continue
 		}
-		c.CORS.Origins[i] = normal
+		if c.CORS.Origins[i] = normal; normal == "null" {
+			l.warnings = append(l.warnings, "cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
+		}
 	}
 	if name := c.Cookie.Name; !isToken(name) {
 		l.fault(l.at("cookie.name"), "%s cannot name a cookie; use letters, digits, - and _", quote(name))
@@ -89,7 +95,7 @@ func (l *loader) validateListening(c *Config) {
 		a := &listeners[i]
 		var problem string
 		if a.host, a.port, problem = splitListen(a.address); problem != "" {
-			l.fault(l.at(a.name), "%s %s", quote(a.address), problem)
+			l.fault(l.at(a.name), "%s %s", quoteURL(a.address), problem)
 			continue
 		}
 		for _, b := range listeners[:i] {
@@ -144,7 +150,7 @@ func (l *loader) validateAdvertise(c *Config) {
 	}
 	hostPort, err := msg.EdgeHostPort(c.Advertise)
 	if err != nil {
-		l.fault(l.at("advertise"), "%s is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000", quote(c.Advertise))
+		l.fault(l.at("advertise"), "%s is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000", quoteURL(c.Advertise))
 		return
 	}
 	host, _, _ := net.SplitHostPort(hostPort)
@@ -164,12 +170,16 @@ func (l *loader) validatePath(c *Config) {
 		return
 	}
 	c.Path = strings.TrimSuffix(c.Path, "/") + "/"
-	if u, err := url.Parse(c.Path); err != nil || u.Path != c.Path || path.Clean(c.Path) != strings.TrimSuffix(c.Path, "/") && c.Path != "/" {
-		l.fault(l.at("path"), "%s is no plain path; write one such as /socket.io/, without //, .., ?, # and %%", quote(c.Path))
+	if c.Path == "/" {
+		l.fault(l.at("path"), "\"/\" is no path for clients alone; write one such as /socket.io/")
+	} else if strings.ContainsFunc(c.Path, isOddInPath) || strings.Contains(c.Path, "//") || path.Clean(c.Path)+"/" != c.Path {
+		l.fault(l.at("path"), "%s is no plain path; write one such as /socket.io/, of letters, digits and -._~ with single slashes between them", quote(c.Path))
 	}
-	if c.Path == "/" && c.Page {
-		l.fault(l.at("path"), "\"/\" is where the page is; choose another path, or set page: false")
-	}
+}
+
+// isOddInPath reports whether a character would stand escaped in a URL's path, or mean something to the router.
+func isOddInPath(c rune) bool {
+	return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("/-._~!$&'()+,;=:@", c)
 }
 
 func (l *loader) validateNATS(c *Config) {
@@ -187,9 +197,10 @@ func (l *loader) validateNATS(c *Config) {
 	if strings.TrimSpace(c.NATS.URL) == "" {
 		l.fault(l.at("nats.url"), "is empty; write the servers' URLs, such as nats://nats:4222")
 	} else {
-		for server := range strings.SplitSeq(c.NATS.URL, ",") {
+		shown := strings.Split(redact.URLs(c.NATS.URL), ",")
+		for i, server := range strings.Split(c.NATS.URL, ",") {
 			if problem := badNATSURL(strings.TrimSpace(server)); problem != "" {
-				l.fault(l.at("nats.url"), "%s %s", quote(hideUserInfo(server)), problem)
+				l.fault(l.at("nats.url"), "%s %s", quote(shown[i]), problem)
 			}
 		}
 	}
@@ -234,11 +245,21 @@ func (l *loader) readable(name, path string) (data []byte, ok bool) {
 		return nil, false
 	}
 	data, err := os.ReadFile(path)
+	if err != nil && isSecretItself(path) {
+		l.fault(l.at(name), "looks like a secret itself; write it to a file that only this user can read, and name the file here")
+		return nil, false
+	}
 	if err != nil {
 		l.fault(l.at(name), "the file cannot be read: %v", err)
 		return nil, false
 	}
 	return data, true
+}
+
+// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's seed, or a
+// token such as a JWT. A fault must not repeat it.
+func isSecretItself(value string) bool {
+	return strings.Contains(value, "-----BEGIN") || len(value) >= 50 && !strings.ContainsAny(value, "/\\")
 }
 
 func badNATSURL(server string) string {
@@ -252,8 +273,12 @@ func badNATSURL(server string) string {
 		return "is not a URL" + remedy
 	case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
 		return "has a scheme that NATS does not know" + remedy
+	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"): // else a part of the password would be the host's name
+		return "has an @ behind its host; write / ? # and @ in a password as %2F %3F %23 and %40"
 	case u.Hostname() == "":
 		return "names no host" + remedy
+	case strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "["):
+		return "has no good host" + remedy + ", and an IPv6 address in brackets"
 	}
 	return ""
 }
@@ -303,29 +328,6 @@ func (l *loader) choice(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		l.fault(l.at(name), "%s is not one of %s%s", quote(value), strings.Join(allowed, ", "), didYouMean(value, allowed))
 	}
-}
-
-// normalOrigin writes an origin as browsers send it: in lower case, without a slash behind and without the scheme's
-// own port.
-func normalOrigin(s string) (normal, problem string) {
-	const remedy = "; write scheme://host or scheme://host:port, such as https://app.example, or * for any"
-	if s == "*" {
-		return s, ""
-	}
-	if strings.Contains(s, "*") {
-		return s, "is a pattern, and origins are compared whole" + remedy
-	}
-	u, err := url.Parse(strings.ToLower(s))
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return s, "is not an origin" + remedy
-	}
-	host := u.Host
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	} else if u.Scheme == "http" {
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host, ""
 }
 
 // isToken tells whether s may stand as a cookie's name (RFC 6265: a token of HTTP), or is empty.

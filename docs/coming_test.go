@@ -32,6 +32,9 @@ const reference = "../test/conformance/node_modules"
 
 // TestTheSameServerTwice plays one conversation with both programs of the page.
 func TestTheSameServerTwice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	t.Run("Go", func(t *testing.T) {
 		server := natsdtest.Start(t)
 		n := comingEdge(t, server.ClientURL())
@@ -198,6 +201,9 @@ func statement(t *testing.T, text string) string {
 
 // TestGoInTheTables compiles all calls in the second column of the tables.
 func TestGoInTheTables(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	var body strings.Builder
 	for _, r := range append(rowsOf(t, "## Line by line"), rowsOf(t, "## The whole API")...) {
 		for _, text := range spans(r.cells[1]) {
@@ -230,6 +236,9 @@ func everything(ctx context.Context, nc *nats.Conn, io *backend.Service, chat *b
 
 // TestLineByLine runs the second column of the first table, and hears whether what crosses NATS is in the third.
 func TestLineByLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	var body strings.Builder
 	var rows []row
 	for _, r := range rowsOf(t, "## Line by line") {

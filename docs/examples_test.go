@@ -19,7 +19,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats command
 // would; comments tell what clients do, and what they and the commands must receive.

@@ -16,7 +16,7 @@ var (
 
 // TestLinks follows the links between the documents, as far as their headings.
 func TestLinks(t *testing.T) {
-	documents := []string{"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
+	documents := []string{"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md", "../SECURITY.md"}
 	for _, pattern := range []string{"*.md", "decisions/*.md", "../examples/*.md", "../examples/*/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {

@@ -3,6 +3,7 @@ package docs_test
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,14 +87,15 @@ func TestMetricsTable(t *testing.T) {
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
 	table := "| Metric | Kind | Meaning |\n|---|---|---|\n"
 	kinds := map[tally.Kind]string{tally.KindCounter: "counter", tally.KindGauge: "gauge"}
+	var metrics []tally.Metric
 	for _, set := range n.Metrics() {
-		metrics := set.Metrics()
-		for i, m := range metrics {
-			if i > 0 && metrics[i-1].Name == m.Name {
-				continue // another value of the same label
-			}
-			table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, labels(m, metrics))
+		metrics = append(metrics, set.Metrics()...)
+	}
+	for i, m := range metrics {
+		if slices.ContainsFunc(metrics[:i], func(before tally.Metric) bool { return before.Name == m.Name }) {
+			continue // another value of the same label
 		}
+		table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, labels(m, metrics))
 	}
 	compareTable(t, "operations.md", "metrics", table)
 }

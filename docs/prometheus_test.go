@@ -113,6 +113,9 @@ func (p *prometheus) query(expression string) (found []sample, complaint string)
 
 // TestPrometheus checks deploy/prometheus with Prometheus's own tool, and runs it: it finds the edge and evaluates every rule.
 func TestPrometheus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	needPrograms(t)
 	for _, arguments := range [][]string{
 		{"check", "config", "../deploy/prometheus/prometheus.yml"}, {"check", "rules", "../deploy/prometheus/alerts.yaml"},

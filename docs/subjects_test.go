@@ -225,6 +225,9 @@ const nodeModules = "../test/node/node_modules"
 
 // TestNodeExample runs the service in Node.js that the contract shows.
 func TestNodeExample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("LEFT OUT: the service in Node.js of docs/subjects.md: install Node.js")
@@ -276,6 +279,9 @@ func TestNodeExample(t *testing.T) {
 
 // TestGoExample runs the service in Go that the README shows.
 func TestGoExample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
 	folder := t.TempDir()
 	writeFile(t, filepath.Join(folder, "main.go"), theBlock(t, "../README.md", "go"))
 	program := filepath.Join(folder, "service")

@@ -14,7 +14,8 @@ import (
 )
 
 // maxAsked bounds the acks that are waited for, all asks together: one costs a pointer with its socket and one in the list
-// of its question, so the whole table stays below 10 MB. An edge with more sockets cannot be asked in one go.
+// of its question, so the whole table stays below 10 MB. An edge with more sockets cannot be asked in one go. Answers that
+// wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of another.
 const maxAsked = 1 << 18
 
 // askChunk is how many sockets an ask sees to while Edge.mu is held.
@@ -61,7 +62,7 @@ func (e *Edge) handleAsk(m *bus.Message, sub *subjects.Subject) {
 		e.drop(m, dropUnknownSocket, nil)
 		e.answerError(m, errGone.Error())
 		return
-	case len(sockets) > maxAsked-int(e.stats.acksAwaited.Value()): // only this goroutine adds to them
+	case len(sockets) > maxAsked-int(e.stats.acksAwaited.Value())-e.bus.Waiting(): // only this goroutine adds to the first
 		e.stats.asksRefused.Inc()
 		e.answerError(m, errTooManyAsks.Error())
 		return

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/internal/throttle"
 	"partyline/subjects"
 )
 
@@ -47,7 +48,7 @@ func complaining(t *testing.T, test func(t *testing.T, e *Edge, lines func(strin
 	})
 }
 
-func TestABadPublishIsLoggedOnceAMinuteASubject(t *testing.T) {
+func TestABadPublishIsLoggedOnceAMinuteASubjectAndReason(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
 		bad := []*bus.Message{
 			{Subject: "sio.chat.join.all", Data: []byte(`{}`)},
@@ -70,36 +71,63 @@ func TestABadPublishIsLoggedOnceAMinuteASubject(t *testing.T) {
 			if strings.Contains(subject, ".ack.") { // one a socket would be too many
 				subject = "sio.chat.on.connect"
 			}
-			if n := lines("subject=" + subject + " "); n != 3 {
-				t.Errorf("%d lines about %s in %d seconds, want 3", n, subject, seconds)
+			reasons := 1
+			if m.Reply != "" {
+				reasons = 2
+			}
+			if n := lines("subject=" + subject + " "); n != 3*reasons {
+				t.Errorf("%d lines about %s in %d seconds, want %d", n, subject, seconds, 3*reasons)
 			}
 		}
 		if got, want := e.stats.dropped[dropBadBody].Value(), uint64(3*seconds); got != want {
 			t.Errorf("%d bad bodies are counted, want each of %d", got, want)
 		}
-		if n := lines(""); n != 3*len(bad) {
-			t.Errorf("the log has %d lines, want %d", n, 3*len(bad))
+		if n := lines(""); n != 3*(len(bad)+1) {
+			t.Errorf("the log has %d lines, want %d", n, 3*(len(bad)+1))
 		}
 	})
 }
 
-// Whoever makes up subjects fills neither the log nor the memory: past a thousand of them the log is silent until the
-// minute of the first is over.
+// Whoever makes up subjects does not fill the log, and hides nothing else.
 func TestComplaintsAboutSubjectsWithoutEndAreBounded(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
-		for i := range 5 * maxComplaints {
+		for i := range 10 * throttle.MaxLines {
 			e.handle(&bus.Message{Subject: fmt.Sprintf("sio.chat.join.room.%d", i), Data: []byte(`{}`)})
-			if i%100 == 0 {
-				time.Sleep(time.Second)
+		}
+		if n := lines("level=WARN"); n != throttle.MaxLines {
+			t.Errorf("%d lines, want %d", n, throttle.MaxLines)
+		}
+		e.complaints.about("sio.chat.join.room.0", "something else", errors.New("bad"))
+		if n := lines("something else"); n != 1 {
+			t.Errorf("%d lines about something else, want 1", n)
+		}
+		time.Sleep(throttle.Every)
+		e.handle(&bus.Message{Subject: "sio.chat.join.room.new", Data: []byte(`{}`)})
+		if n := lines(fmt.Sprintf("subject=sio.chat.join.room.new error=\"body is not a JSON array\" suppressed=%d\n", 9*throttle.MaxLines)); n != 1 {
+			t.Errorf("after a minute there are %d lines about a new subject, want 1 that names how many were left out", n)
+		}
+	})
+}
+
+// Whoever mends one fault of a publish and makes another is told of that, too, within the same minute.
+func TestEachReasonIsLogged(t *testing.T) {
+	bodies := []string{
+		"hi", `"hi"`, `['m','hi']`, `["m","hi"`, ``, `[]`, `["connect"]`, "[\"\xff\"]", `["m" "hi"]`, `["\ud800"]`,
+	}
+	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
+		for range 3 {
+			for i, body := range bodies {
+				m := &bus.Message{Subject: "sio.chat.emit.room.a", Data: []byte(body)}
+				_, _, err := e.content(m, true)
+				e.drop(m, dropBadBody, err)
+				if n := lines("subject=sio.chat.emit.room.a "); n < i+1 {
+					t.Errorf("after %d different bodies the log has %d lines; there is none for %q", i+1, n, body)
+				}
 			}
+			time.Sleep(10 * time.Second)
 		}
-		if n := lines("level=WARN"); n != maxComplaints || len(e.complaints.last) != maxComplaints {
-			t.Errorf("%d lines and %d subjects in memory, want %d", n, len(e.complaints.last), maxComplaints)
-		}
-		time.Sleep(complainEvery)
-		e.complaints.about("sio.chat.join.room.new", "something", errors.New("bad"))
-		if n := lines("subject=sio.chat.join.room.new "); n != 1 || len(e.complaints.last) != 1 {
-			t.Errorf("after a minute there are %d lines about a new subject and %d subjects in memory, want 1 and 1", n, len(e.complaints.last))
+		if n := lines(""); n != len(bodies) {
+			t.Errorf("the log has %d lines about %d different faults", n, len(bodies))
 		}
 	})
 }

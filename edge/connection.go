@@ -62,13 +62,9 @@ func requestJSON(o *engine.Opening) []byte {
 		body = appendMember(body, i, name, values[len(values)-1])
 	}
 	body = append(body, `},"headers":{`...)
-	body = appendMember(body, 0, "host", o.Host)
+	body = appendMember(body, 0, "host", latin1(o.Host))
 	for _, name := range slices.Sorted(maps.Keys(o.Header)) {
-		separator := ", "
-		if name == "Cookie" {
-			separator = "; "
-		}
-		body = appendMember(body, 1, strings.ToLower(name), strings.Join(o.Header[name], separator))
+		body = appendMember(body, 1, strings.ToLower(name), latin1(headerValue(name, o.Header[name])))
 	}
 	body = msg.AppendString(append(body, `},"address":`...), o.Address)
 	body = msg.AppendString(append(body, `,"url":`...), o.URL)

@@ -16,32 +16,28 @@ import (
 // Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done in bus.Run's turn,
 // one thing at a time, whatever goroutine that is on. others may take a message away before the edge sees it; nil: nobody does.
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
-	e.bus.Run(ctx, func(m *bus.Message) {
-		if others == nil || !others(m) {
-			e.handle(m)
-		}
-	}, e.flush)
+	e.bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
 	e.round.Close()
 }
 
 // handle takes one message from NATS, in the turn of Listen. It never waits. What it sends to clients may stay with it until
-// flush.
-func (e *Edge) handle(m *bus.Message) {
+// flush. It returns false for a copy, which is ignored.
+func (e *Edge) handle(m *bus.Message) bool {
 	if e.run.goesOn(m) {
 		e.handleEvent(m, &e.run.subject)
-		return
+		return true
 	}
 	sub, ok := e.prefix.Parse(m.Subject)
 	if !ok {
 		e.drop(m, dropBadSubject, nil)
-		return
+		return true
 	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
 		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)
 	e.endRun()
 	if isEvent {
 		e.handleEvent(m, &sub)
-		return
+		return true
 	}
 	switch {
 	case sub.Kind == subjects.KindAck:
@@ -53,8 +49,12 @@ func (e *Edge) handle(m *bus.Message) {
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
+		if e.isCopy(m, &sub) {
+			return false
+		}
 		e.handleCommand(m, &sub)
 	}
+	return true
 }
 
 // flush sends what handle has left, in the same turn.

@@ -12,13 +12,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"partyline/bus"
 	"partyline/engine"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -97,12 +98,11 @@ func New(set Settings) *Edge {
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
-		round: engine.NewRound(),
+		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
-	e.complaints.log = set.Log
-	e.bus.SubscribeReplies(e.prefix.Sockets(e.id))
-	e.bus.SubscribeReplies(e.prefix.Acks(e.id))
-	e.bus.SubscribeReplies(e.prefix.Pongs(e.id))
+	e.bus.Subscribe(e.prefix.Sockets(e.id))
+	e.bus.Subscribe(e.prefix.Acks(e.id))
+	e.bus.Subscribe(e.prefix.Pongs(e.id))
 	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
 		e.bus.Subscribe(e.prefix.EveryInstance(word))
 	}
@@ -110,7 +110,18 @@ func New(set Settings) *Edge {
 		e.bus.Subscribe(e.prefix.EveryAll(verb))
 		e.bus.Subscribe(e.prefix.EveryRoom(verb))
 	}
+	e.require()
 	return e
+}
+
+// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by that for
+// commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
+// wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
+// subscriptions a room.
+func (e *Edge) isCopy(m *bus.Message, sub *subjects.Subject) bool {
+	namespace := len(e.prefix.String()) + 1
+	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
+		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }
 
 // everyEdge are the verbs that concern every edge, also one that has nobody in the namespace or room: each answers.
@@ -208,7 +219,7 @@ var errWithheld = errors.New("the reply subject lies inside the edge's own prefi
 // errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
 var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
 
-// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject.
+// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject and reason.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
 	e.stats.discardedBytes.Add(len(m.Data))
@@ -219,7 +230,7 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow
-		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], err)
+		e.complaints.about(subject, "dropped a message from NATS: "+dropWords[why], explain(m.Data, err))
 	}
 }
 
@@ -259,43 +270,8 @@ func (e *Edge) Metrics() *tally.Set {
 		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
 	}
 	e.rules.metrics(set)
+	e.complaints.Metrics(set, "edge")
 	return set
-}
-
-// complaints writes to the log at most once a minute a subject.
-type complaints struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	last  map[string]time.Time // guarded by mu
-	swept time.Time            // guarded by mu
-}
-
-const (
-	complainEvery = time.Minute
-	maxComplaints = 1000 // subjects remembered; past that the log is silent until the minute is over
-)
-
-func (c *complaints) about(subject, what string, err error) {
-	now := time.Now()
-	c.mu.Lock()
-	if at, told := c.last[subject]; told && now.Sub(at) < complainEvery {
-		c.mu.Unlock()
-		return
-	}
-	if len(c.last) >= maxComplaints && now.Sub(c.swept) > time.Second { // whoever makes up subjects must not cost a sweep each
-		c.swept = now
-		maps.DeleteFunc(c.last, func(_ string, at time.Time) bool { return now.Sub(at) >= complainEvery })
-	}
-	if len(c.last) >= maxComplaints {
-		c.mu.Unlock()
-		return
-	}
-	if c.last == nil {
-		c.last = make(map[string]time.Time)
-	}
-	c.last[subject] = now
-	c.mu.Unlock()
-	c.log.Warn(what, "subject", subject, "error", err)
 }
 
 // userHeader is the header of what a socket with a user causes, or nil.

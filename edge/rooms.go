@@ -14,7 +14,6 @@ type namespace struct {
 	rules *rules // static
 
 	users   int              // guarded by Edge.mu: sockets in any state
-	asking  int              // guarded by Edge.mu: sockets that a service is being asked about
 	members members          // guarded by Edge.mu: admitted sockets
 	rooms   map[string]*room // guarded by Edge.mu; by name as in subjects
 }
@@ -107,9 +106,8 @@ func roomTokens(names []string) ([]string, error) {
 }
 
 // enter makes the namespace exist and counts the socket. Its subscriptions are wanted from now on, not from the admission
-// on, because a service may publish right behind its answer: the namespace's own, those of its automatic rooms, and, as
-// nobody knows yet to which rooms the service will admit, one for all rooms as long as somebody is asked about
-// (docs/decisions: greetings). Needs mu.
+// on, because a service may publish right behind its answer: the namespace's own, and those of its automatic rooms. The rooms
+// of the answer are subscribed when it has come (docs/decisions: plain subscriptions). Needs mu.
 func (e *Edge) enter(name, token string, rules *rules) *namespace {
 	ns := e.namespaces[token]
 	if ns == nil {
@@ -120,27 +118,7 @@ func (e *Edge) enter(name, token string, rules *rules) *namespace {
 		}
 	}
 	ns.users++
-	if rules.hearsAll() {
-		if ns.asking++; ns.asking == 1 {
-			e.bus.Subscribe(e.prefix.RoomInterest(ns.token, ">"))
-		}
-	}
 	return ns
-}
-
-// hearsAll says whether all rooms are heard while a socket is admitted.
-func (n *Namespace) hearsAll() bool { return n.Connect != ConnectOpen && !n.StrictInterest }
-
-// settle ends the time in which a service is asked about a socket. Needs mu.
-func (e *Edge) settle(s *socket) {
-	ns := s.ns
-	if s.settled || !ns.rules.hearsAll() {
-		return
-	}
-	s.settled = true
-	if ns.asking--; ns.asking == 0 {
-		e.bus.Drop(e.prefix.RoomInterest(ns.token, ">"))
-	}
 }
 
 // expected is what every socket of a namespace will hear.
@@ -226,7 +204,6 @@ func (e *Edge) appear(s *socket) {
 // subjects. Needs mu.
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
-	e.settle(s)
 	e.abandon(s)
 	rooms := make([]string, 0, len(s.rooms))
 	for _, m := range s.rooms {

@@ -46,10 +46,6 @@ type Namespace struct {
 	Rooms          []string      `koanf:"rooms" json:"rooms"`                     // patterns of the rooms that a client may join and leave by itself
 	AutoJoin       []string      `koanf:"auto_join" json:"auto_join"`             // rooms that every socket enters at connect
 	Relay          []Relay       `koanf:"relay" json:"relay"`                     // first rule whose Event matches applies
-
-	// StrictInterest keeps the edge from hearing all rooms of the namespace while a service is asked to admit a socket.
-	// Then what the service publishes to a room of its answer right behind that answer may not reach the newcomer.
-	StrictInterest bool `koanf:"strict_interest" json:"strict_interest"`
 }
 
 // Relay passes a client's event on to other clients; the body stays as it is.

@@ -27,7 +27,6 @@ type socket struct {
 	issued time.Time   // when the client asked to connect; static
 
 	state        atomic.Int32
-	settled      bool            // guarded by Edge.mu: no service is asked about it any more
 	admitted     bool            // guarded by Edge.mu: it is a member and will be live soon
 	user         string          // guarded by Edge.mu until live, static then
 	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
@@ -111,7 +110,6 @@ func (e *Edge) goLive(s *socket) {
 	goes := s.state.Load() == admitting
 	if goes {
 		e.welcome(s)
-		e.settle(s) // its rooms have subscriptions of their own now
 	}
 	e.mu.Unlock()
 	if goes {
@@ -178,6 +176,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
+	c.edge.complainRefused(namespace, message, kind, c.session.Address())
 	body := msg.AppendString([]byte(`{"message":`), message)
 	if data != nil {
 		body = append(append(body, `,"data":`...), data...)

@@ -5,6 +5,8 @@ package engine
 import (
 	"testing"
 	"time"
+
+	"partyline/engine/enginetest"
 )
 
 // A delivery makes nothing that the collector must see to.
@@ -20,7 +22,7 @@ func TestDeliveryDoesNotAllocate(t *testing.T) {
 	}
 	deliver()
 	// Whoever reads at the other end in this process does not allocate either.
-	if allocs := testing.AllocsPerRun(500, deliver); allocs > 0 {
+	if allocs := enginetest.Allocs(0, deliver); allocs > 0 {
 		t.Errorf("20 deliveries cost %v allocations", allocs)
 	}
 }
@@ -37,7 +39,8 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 		<-heard
 	}
 	say()
-	if allocs := testing.AllocsPerRun(500, say); allocs > 4 { // of which the recorder makes two
+	const most = 4 // of which the recorder makes two
+	if allocs := enginetest.Allocs(most, say); allocs > most {
 		t.Errorf("a message costs %v allocations", allocs)
 	}
 	if conn.direct == nil {

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"encoding/base64"
 	"encoding/binary"
-	"sync"
 
 	"partyline/wire/eio"
 )
@@ -22,15 +20,10 @@ const (
 // The WebSocket form is made here rather than by gorilla/websocket because it is written many times: a prepared message
 // of gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
 type Frame struct {
-	ws          []byte    // WebSocket frames, one behind the other; static
-	text        []byte    // the first packet in its text form, a part of ws; static; nil for WebSocket control frames, empty if all is binary
-	attachments [][]byte  // static
-	volatile    bool      // static
-	plain       bool      // static: never compress
-	packets     int       // static: how many count in a queue; 0 for control frames
-	parts       []*Frame  // static: of which a joined frame consists; nil for others
-	once        sync.Once // guards polling
-	polling     []byte    // the packets as a polling payload, made when the first polling session needs it
+	ws       []byte // WebSocket frames, one behind the other; static
+	volatile bool   // static
+	plain    bool   // static: never compress
+	packets  int    // static: how many count in a queue; 0 for control frames
 }
 
 // Options of a message.
@@ -39,36 +32,29 @@ type Options struct {
 	NoCompression bool // keep a polling reply uncompressed
 }
 
-// NewMessage makes a message out of the Socket.IO packet head+body and its attachments. head and body are copied; the
-// attachments are not and must not change as long as the frame lives.
+// NewMessage makes a message out of the Socket.IO packet head+body and its attachments. All of them are copied.
 func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
-	f := &Frame{attachments: attachments, volatile: o.Volatile, plain: o.NoCompression, packets: 1}
+	f := &Frame{volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 	text := 1 + len(head) + len(body)
 	size := wsHeadSize(text) + text
 	for _, a := range attachments {
 		size += wsHeadSize(len(a)) + len(a)
 	}
 	b := appendWSHead(make([]byte, 0, size), wsText, text)
-	start := len(b)
 	b = append(b, byte(eio.Message))
 	b = append(b, head...)
 	b = append(b, body...)
-	end := len(b)
 	for _, a := range attachments {
 		b = append(appendWSHead(b, wsBinary, len(a)), a...)
 	}
-	f.ws, f.text = b, b[start:end:end]
+	f.ws = b
 	return f
 }
 
 // NewBinaryMessage makes a message that is one binary packet. data is copied.
 func NewBinaryMessage(data []byte, o Options) *Frame {
 	b := appendWSHead(make([]byte, 0, wsHeadSize(len(data))+len(data)), wsBinary, len(data))
-	start := len(b)
-	b = append(b, data...)
-	return &Frame{
-		ws: b, text: b[:0], attachments: [][]byte{b[start:]}, volatile: o.Volatile, plain: o.NoCompression, packets: 1,
-	}
+	return &Frame{ws: append(b, data...), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 }
 
 // Join makes one frame of several messages, of which none may be volatile: a room that is sent them one behind the other
@@ -78,7 +64,7 @@ func Join(parts []*Frame) *Frame {
 	if len(parts) == 1 {
 		return parts[0]
 	}
-	f, size := &Frame{parts: parts, plain: true}, 0
+	f, size := &Frame{plain: true}, 0
 	for _, p := range parts {
 		size += len(p.ws)
 		f.packets += p.packets
@@ -94,46 +80,36 @@ func Join(parts []*Frame) *Frame {
 // newPacket makes a frame of any other Engine.IO packet from its text form.
 func newPacket(text string) *Frame {
 	b := appendWSHead(make([]byte, 0, 4+len(text)), wsText, len(text))
-	start := len(b)
-	b = append(b, text...)
-	return &Frame{ws: b, text: b[start:], packets: 1}
+	return &Frame{ws: append(b, text...), packets: 1}
 }
 
-// Size is what the frame counts in a queue, in bytes.
-func (f *Frame) Size() int { return len(f.ws) }
+// frameCost is the memory of a frame without its bytes: the Frame, its places in a queue, which grows by doubling, and
+// what the allocator adds. A pong of two bytes costs fifty times its bytes.
+const frameCost = 96
+
+// Size is what the frame counts in a queue: the memory that it costs, in bytes.
+func (f *Frame) Size() int { return frameCost + len(f.ws) }
 
 // Messages is how many messages the frame is.
 func (f *Frame) Messages() int { return f.packets }
 
-// payload is the frame as packets of a polling reply.
-func (f *Frame) payload() []byte {
-	if len(f.attachments) == 0 && f.parts == nil {
-		return f.text
+// appendPackets appends the frame as packets of a polling payload. They are not kept: they would cost memory in each
+// queue that holds the frame.
+func (f *Frame) appendPackets(dst []byte) []byte {
+	for ws := f.ws; len(ws) > 0; {
+		head, size := wsHead(ws)
+		if len(dst) > 0 {
+			dst = append(dst, eio.Separator)
+		}
+		data := ws[head : head+size]
+		if ws[0] == wsBinary {
+			dst = eio.Append(dst, eio.Packet{Type: eio.Message, Binary: true, Data: data})
+		} else {
+			dst = append(dst, data...)
+		}
+		ws = ws[head+size:]
 	}
-	f.once.Do(func() {
-		for i, p := range f.parts {
-			if i > 0 {
-				f.polling = append(f.polling, eio.Separator)
-			}
-			f.polling = append(f.polling, p.payload()...)
-		}
-		if f.parts != nil {
-			return
-		}
-		size := len(f.text)
-		for _, a := range f.attachments {
-			size += 2 + base64.StdEncoding.EncodedLen(len(a))
-		}
-		b := append(make([]byte, 0, size), f.text...)
-		for _, a := range f.attachments {
-			if len(b) > 0 {
-				b = append(b, eio.Separator)
-			}
-			b = eio.Append(b, eio.Packet{Type: eio.Message, Binary: true, Data: a})
-		}
-		f.polling = b
-	})
-	return f.polling
+	return dst
 }
 
 // Frames without content are the same for everyone.
@@ -152,6 +128,18 @@ func wsHeadSize(n int) int {
 		return 4
 	}
 	return 10
+}
+
+// wsHead reads a frame head that appendWSHead has written, and returns its size and that of the content.
+func wsHead(ws []byte) (head, size int) {
+	switch n := int(ws[1]); n {
+	case 126:
+		return 4, int(binary.BigEndian.Uint16(ws[2:]))
+	case 127:
+		return 10, int(binary.BigEndian.Uint64(ws[2:]))
+	default:
+		return 2, n
+	}
 }
 
 func appendWSHead(dst []byte, first byte, n int) []byte {

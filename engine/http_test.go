@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 )
@@ -106,38 +104,6 @@ func TestPreflight(t *testing.T) {
 	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "https://a.example" || h.Get("Access-Control-Allow-Credentials") != "true" ||
 		h.Get("Access-Control-Allow-Headers") != "x-token" || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
 		t.Errorf("got %d %v", w.Code, h)
-	}
-}
-
-func TestARefusedOriginIsLoggedOnce(t *testing.T) {
-	var log bytes.Buffer
-	o := newOrigins(nil, false, slog.New(slog.NewTextHandler(&log, nil)))
-	for range 3 {
-		o.check("https://a.example", Peer{Host: "chat.example"})
-	}
-	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cors.origins") || !strings.Contains(got, "https://a.example") {
-		t.Errorf("the log: %s", got)
-	}
-}
-
-func TestTrustedProxies(t *testing.T) {
-	s := NewServer(Settings{Config: DefaultConfig(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-	for _, c := range []struct {
-		name, remote string
-		header       http.Header
-		want         Peer
-	}{
-		{"direct", "192.0.2.1:5", http.Header{"X-Forwarded-For": {"1.1.1.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}}, Peer{"192.0.2.1", "chat.example", false}},
-		{"one proxy", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.7"}, "X-Forwarded-Host": {"public.example"}, "X-Forwarded-Proto": {"https"}}, Peer{"192.0.2.7", "public.example", true}},
-		{"two proxies and a lie", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"1.1.1.1, 192.0.2.7", "10.2.3.4"}}, Peer{"192.0.2.7", "chat.example", false}},
-		{"nonsense", "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.7, unknown"}}, Peer{"10.0.0.1", "chat.example", false}},
-		{"no header", "10.0.0.1:5", nil, Peer{"10.0.0.1", "chat.example", false}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := s.Peer(&http.Request{RemoteAddr: c.remote, Host: "chat.example", Header: c.header}); got != c.want {
-				t.Errorf("got %+v, want %+v", got, c.want)
-			}
-		})
 	}
 }
 

@@ -33,9 +33,9 @@ func (s *Server) Metrics() *tally.Set {
 		set.Func(tally.KindGauge, "sessions_by_transport", "Sessions by the transport that they have now.",
 			func() float64 { return float64(s.census.take(s).transports[i]) }, tally.Label{Name: "transport", Value: transport})
 	}
-	set.Func(tally.KindGauge, "queued_bytes", "Bytes that wait to be sent to clients, in all sessions.",
+	set.Func(tally.KindGauge, "queued_bytes", "Memory of what waits to be sent to clients, in all sessions, in bytes.",
 		func() float64 { return float64(s.census.take(s).waiting) })
-	set.Func(tally.KindGauge, "queued_bytes_most", "Bytes that wait in the session where most do.",
+	set.Func(tally.KindGauge, "queued_bytes_most", "The same of the session where it is largest.",
 		func() float64 { return float64(s.census.take(s).mostWaiting) })
 	for i, transport := range []string{"polling", "websocket"} {
 		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.", "transport", transport)
@@ -52,5 +52,6 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
+	s.origins.complaints.Metrics(set, "engine")
 	return set
 }

@@ -1,102 +1,56 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
-	"sync"
+
+	"partyline/internal/throttle"
 )
 
-// Peer is who sent a request, behind trusted proxies.
-type Peer struct {
-	Address string // IP address
-	Host    string // the Host that the client asked for
-	Secure  bool   // over TLS
-}
-
-type peerKey struct{}
-
-// WithPeer is r with the client that another edge, which has passed it on, has seen. It goes before all that the request
-// itself says about its sender.
-func WithPeer(r *http.Request, p Peer) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
-}
-
-// Peer reads who sent a request; X-Forwarded-… headers count only when a trusted proxy set them.
-func (s *Server) Peer(r *http.Request) Peer {
-	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
-		return p
-	}
-	p := Peer{Address: remoteIP(r.RemoteAddr), Host: r.Host, Secure: r.TLS != nil}
-	if !s.trusted(p.Address) {
-		return p
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- { // from the nearest hop on, the first that is not ours
-		hop := strings.TrimSpace(hops[i])
-		if _, err := netip.ParseAddr(hop); err != nil {
-			break
-		}
-		p.Address = hop
-		if !s.trusted(hop) {
-			break
-		}
-	}
-	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
-		p.Host = host
-	}
-	if proto := firstOf(r.Header.Get("X-Forwarded-Proto")); proto != "" {
-		p.Secure = proto == "https" || proto == "wss"
-	}
-	return p
-}
-
-// FromTrustedProxy tells whether the connection of a request comes from one of the trusted proxies' addresses.
-func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.trusted(remoteIP(r.RemoteAddr)) }
-
-func (s *Server) trusted(address string) bool {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
-}
-
-func firstOf(list string) string {
-	first, _, _ := strings.Cut(list, ",")
-	return strings.TrimSpace(first)
-}
-
-// maxToldOrigins bounds what is remembered for the log.
-const maxToldOrigins = 1000
+// maxToldLength is how many bytes of a refused origin the log shows.
+const maxToldLength = 200
 
 // origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).
 type origins struct {
-	allowed     []string
+	configured  bool // whether there is any entry
 	any         bool
+	allowed     map[string]bool // normal forms
+	patterns    []origin
 	credentials bool
-	log         *slog.Logger
-
-	mu   sync.Mutex
-	told map[string]bool // guarded by mu: origins that the log has named
+	complaints  *throttle.Logger
 }
 
-func newOrigins(allowed []string, credentials bool, log *slog.Logger) *origins {
-	return &origins{
-		allowed: allowed, any: slices.Contains(allowed, "*"), credentials: credentials, log: log,
-		told: make(map[string]bool),
+// newOrigins ignores entries that ParseOrigin does not take.
+func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
+	o := &origins{
+		configured: len(entries) > 0, allowed: make(map[string]bool), credentials: credentials,
+		complaints: throttle.New(log),
 	}
+	for _, entry := range entries {
+		normal, err := ParseOrigin(entry)
+		if err != nil {
+			continue
+		}
+		parsed, _ := parseOrigin(normal)
+		switch {
+		case normal == "*":
+			o.any = true
+		case parsed.isPattern():
+			o.patterns = append(o.patterns, parsed)
+		default:
+			o.allowed[normal] = true
+		}
+	}
+	return o
 }
 
-func (o *origins) configured() bool { return len(o.allowed) > 0 }
+// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match nothing.
+func originOf(r *http.Request) string { return strings.Join(r.Header["Origin"], ", ") }
 
-// headers is what the answer to a request says to the browser about its origin.
+// headers returns what the answer to a request says to the browser about its origin.
 func (o *origins) headers(origin string) http.Header {
-	if !o.configured() {
+	if !o.configured {
 		return nil
 	}
 	h := http.Header{"Vary": {"Origin"}}
@@ -112,46 +66,83 @@ func (o *origins) headers(origin string) http.Header {
 	return h
 }
 
-func (o *origins) listed(origin string) bool {
-	return origin != "" && (o.any || slices.Contains(o.allowed, origin))
-}
-
-// check says whether the page that sent a request may connect. A request without Origin comes from no page.
-func (o *origins) check(origin string, p Peer) bool {
-	if origin == "" || o.listed(origin) {
+// listed reports whether the configuration allows an Origin.
+func (o *origins) listed(text string) bool {
+	if text == "" || o.any {
+		return text != ""
+	}
+	parsed, ok := parseOrigin(text)
+	if !ok || parsed.isPattern() {
+		return false
+	}
+	if o.allowed[parsed.String()] {
 		return true
 	}
-	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, p) {
-		return true
-	}
-	if o.news(origin) {
-		what := "refused a page of another origin; to allow it, list it in cors.origins"
-		if origin == "null" { // a page opened as a file, or in a sandbox: it has no name that could be listed
-			what = "refused a page without an origin; serve it over HTTP, or allow any page with cors.origins \"*\""
+	for _, pattern := range o.patterns {
+		if pattern.matches(parsed) {
+			return true
 		}
-		o.log.Warn(what, "origin", origin, "host", p.Host)
 	}
 	return false
 }
 
-// news says whether the log has not named the origin yet.
-func (o *origins) news(origin string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.told[origin] || len(o.told) >= maxToldOrigins {
-		return false
-	}
-	o.told[origin] = true
-	return true
-}
-
-// sameHost compares an origin with the host that the browser asked for; the default port may be left out.
-func sameHost(origin *url.URL, p Peer) bool {
-	if strings.EqualFold(origin.Host, p.Host) {
+// check reports whether the page or program that sent a request with an Origin may connect. A request without one comes
+// from no page.
+func (o *origins) check(text string, p Peer) bool {
+	if text == "" || o.listed(text) {
 		return true
 	}
-	port := map[string]string{"http": "80", "https": "443"}[origin.Scheme]
-	return port != "" && (strings.EqualFold(origin.Host+":"+port, p.Host) || strings.EqualFold(origin.Host, p.Host+":"+port))
+	parsed, ok := parseOrigin(text)
+	return ok && parsed.ofWeb() && sameHost(parsed, p) && sameScheme(parsed, p)
+}
+
+// sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means the
+// origin's default, or the port that a trusted proxy names.
+func sameHost(o origin, p Peer) bool {
+	host, port, ok := splitHost(p.Host)
+	if !ok || host != o.host || o.isPattern() {
+		return false
+	}
+	if port == defaultPort(o.scheme) {
+		port = ""
+	}
+	return port == o.port || port == "" && p.Port != "" && p.Port == o.port
+}
+
+// sameScheme reports whether an origin has the scheme that the client used, where the edge knows it. It does not behind a
+// proxy that is not trusted, which may have ended TLS.
+func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == schemeOf(o.scheme) }
+
+// refused logs a refused request with the setting that would help, once a minute for each origin. unheard reports whether
+// the request has the headers of a proxy that is not trusted.
+func (o *origins) refused(text string, p Peer, unheard bool, from string) {
+	text = text[:min(len(text), maxToldLength)]
+	parsed, ok := parseOrigin(text)
+	what, args := "refused a page of another origin; to allow it, list it in cors.origins", []any{"origin", text, "host", p.Host}
+	switch {
+	case text == noOrigin: // of a file, or in a sandboxed frame, which any page can make
+		what = "refused a page without an origin; serve it over HTTP, or list \"null\" in cors.origins, which any page can get by a sandboxed frame"
+	case !ok:
+		what = "refused a request whose Origin is none; only cors.origins \"*\" allows it"
+	case unheard:
+		what = "refused a page of another origin; if it is this edge's own, list the address of the proxy in trusted_proxies, " +
+			"otherwise the origin in cors.origins"
+		args = append(args, "proxy", from)
+	case parsed.ofWeb() && sameHost(parsed, p):
+		what = "refused a page of this host, because it was not loaded over the scheme that the client used for this request; " +
+			"let the proxy send the client's in X-Forwarded-Proto, or list the origin in cors.origins"
+		args = append(args, "scheme", p.Scheme)
+	case parsed.ofWeb() && sameHost(origin{scheme: parsed.scheme, host: parsed.host}, Peer{Host: hostOnly(p.Host)}):
+		what = "refused a page of this host at another port; if a proxy is between, let it send the Host with its port " +
+			"(nginx: proxy_set_header Host $http_host), otherwise list the origin in cors.origins"
+	}
+	o.complaints.Log(slog.LevelWarn, what, text, "", args...)
+}
+
+// hostOnly returns a Host without its port.
+func hostOnly(host string) string {
+	name, _, _ := splitHost(host)
+	return name
 }
 
 // preflight answers OPTIONS.

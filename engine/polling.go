@@ -19,7 +19,10 @@ const gzipFrom = 1024
 // poll is a GET request that waits until there is something to send.
 type poll struct {
 	ready    chan struct{} // capacity 1
+	alone    bool          // static: when it came, only the close packet was left
 	replaced bool          // guarded by Session.mu: a WebSocket took over, the queue is not ours any more
+	late     bool          // guarded by Session.mu: it came while the WebSocket was about to take over
+	released bool          // guarded by Session.mu: answer with a noop, so that the WebSocket can take over
 	goodbye  bool          // guarded by Session.mu: the client has said goodbye, it is answered with a noop
 }
 
@@ -32,29 +35,13 @@ func (p *poll) wake() {
 
 // servePoll answers a GET of the polling transport with all that is queued, as soon as there is something.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
-	p := &poll{ready: make(chan struct{}, 1)}
-	s.mu.Lock()
-	if s.conn != nil { // a WebSocket took over since the request was looked at
-		s.mu.Unlock()
-		s.server.refuse(w, eio.BadRequest, false)
+	p := s.beginPoll(w, r)
+	if p == nil {
 		return
 	}
-	if s.poll != nil {
-		s.mu.Unlock()
-		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	s.poll = p
-	if len(s.queue) > 0 || s.state != open {
-		p.wake()
-	}
-	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
-	alone := s.state == closing && len(s.queue) == 0
-	s.mu.Unlock()
-
 	select {
 	case <-p.ready:
+		s.answerPoll(p, w, r)
 	case <-r.Context().Done():
 		s.mu.Lock()
 		mine := s.poll == p
@@ -65,10 +52,52 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 		if mine {
 			s.fail(TransportError) // the reference: "poll connection closed prematurely"
 		}
+	}
+}
+
+// beginPoll makes the request the one that waits. It returns nil if it has answered the request.
+func (s *Session) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
+	s.mu.Lock()
+	switch {
+	case s.conn != nil: // a WebSocket took over since the request was looked at
+		s.mu.Unlock()
+		s.server.refuse(w, eio.BadRequest, false)
+		return nil
+	case s.state == closed: // the session ended since then
+		s.mu.Unlock()
+		s.server.serveUnknown(w, r, s.id, true)
+		return nil
+	case s.poll != nil:
+		s.mu.Unlock()
+		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
+		w.WriteHeader(http.StatusBadRequest)
+		return nil
+	}
+	defer s.mu.Unlock()
+	p := &poll{ready: make(chan struct{}, 1)}
+	s.poll = p
+	if u := s.upgrade; u != nil && u.probed {
+		p.late = true
+		u.releaseLater()
+	}
+	if len(s.queue) > 0 || s.state != open {
+		p.wake()
+	}
+	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
+	p.alone = s.state == closing && len(s.queue) == 0
+	return p
+}
+
+// answerPoll sends what there is to say to a poll that was woken.
+func (s *Session) answerPoll(p *poll, w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if p.replaced && p.late {
+		// The client sent this poll together with the packet that ended the upgrade. Two connections have no order, so
+		// it is answered as if that packet had come first.
+		s.mu.Unlock()
+		s.server.refuse(w, eio.BadRequest, false)
 		return
 	}
-
-	s.mu.Lock()
 	var frames []*Frame
 	if !p.replaced {
 		frames, _ = s.take() // of a polling session nothing is written in part
@@ -81,8 +110,13 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	// moment later, so together the reason in a DISCONNECT would come too late.
 	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
 	said := frames
-	if p.goodbye || alone {
-		said, ending = []*Frame{noopFrame}, !p.goodbye
+	switch {
+	case p.goodbye:
+		said, ending = []*Frame{noopFrame}, false
+	case p.alone:
+		said, ending = []*Frame{noopFrame}, true
+	case p.released && len(frames) == 0 && !ending:
+		said = []*Frame{noopFrame}
 	}
 	var abandoned *wsConn
 	if s.state == closing && ending && !p.replaced {
@@ -114,10 +148,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 		if f.packets == 0 { // a control frame of WebSocket
 			continue
 		}
-		if len(body) > 0 {
-			body = append(body, eio.Separator)
-		}
-		body = append(body, f.payload()...)
+		body = f.appendPackets(body)
 		compress = compress || !f.plain
 	}
 	if ending {
@@ -221,8 +252,7 @@ func (s *Session) packets(payload []byte) {
 			s.broken(ParseError, err)
 			return
 		case p.Type == eio.Close:
-			s.releasePoll()
-			s.fail(TransportClose)
+			s.depart()
 			return
 		}
 		s.packet(p)
@@ -230,12 +260,11 @@ func (s *Session) packets(payload []byte) {
 	}
 }
 
-// releasePoll makes the end of the session, which follows, answer a waiting poll with a noop, as the reference does when
-// the client says goodbye.
-func (s *Session) releasePoll() {
+// depart ends the session of a client that says goodbye by a POST. A poll that waits is answered with a noop, as the
+// reference does, and so is one that was sent at the same time and has not come yet.
+func (s *Session) depart() {
 	s.mu.Lock()
-	if s.poll != nil && s.state == open && len(s.queue) == 0 {
-		s.poll.goodbye = true
-	}
+	s.departing = s.state == open
 	s.mu.Unlock()
+	s.fail(TransportClose)
 }

@@ -48,7 +48,7 @@ func (s *Session) accept(f *Frame) Sent {
 	if f.volatile && !s.idle() {
 		return Dropped
 	}
-	if s.full(f) {
+	if s.overflowed || s.full(f) {
 		s.overflow()
 		return Overflow
 	}
@@ -63,9 +63,14 @@ func (s *Session) full(f *Frame) bool {
 
 // overflow ends the session. The receiver must not be called from here: the caller may hold locks that Closed wants.
 // Needs mu.
-func (s *Session) overflow() { s.server.running.Go(func() { s.fail(QueueOverflow) }) }
+func (s *Session) overflow() {
+	if !s.overflowed { // a flood of pings comes here again and again
+		s.overflowed = true
+		s.server.running.Go(func() { s.fail(QueueOverflow) })
+	}
+}
 
-// Waiting is how many bytes are queued or being written.
+// Waiting is the memory of what is queued or being written, in bytes (see Frame.Size).
 func (s *Session) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

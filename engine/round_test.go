@@ -285,8 +285,21 @@ func TestRoundToTheGone(t *testing.T) {
 }
 
 // A client that neither reads nor keeps to the protocol is answered by the session's own writer. gorilla/websocket would
-// hold the connection for a second, and every round that has something for the client.
+// hold the connection for a second, and every round that has something for the client. A busy machine can hold up a round, too,
+// but not each of several.
 func TestBrokenInputDoesNotHoldUpARound(t *testing.T) {
+	const tries = 5
+	var took time.Duration
+	for range tries {
+		if took = roundBesideBrokenInput(t); took <= lastWrite/2 {
+			return
+		}
+	}
+	t.Errorf("each of %d rounds was held up, the last for %v", tries, took)
+}
+
+// roundBesideBrokenInput returns how long a round takes while a client that does not read is told that its input is broken.
+func roundBesideBrokenInput(t *testing.T) time.Duration {
 	f, r := newFront(t, Settings{}), NewRound()
 	defer r.Close()
 	v := f.visit("")
@@ -312,9 +325,7 @@ func TestBrokenInputDoesNotHoldUpARound(t *testing.T) {
 	begin := time.Now()
 	r.Send(s, text("hello"))
 	r.Flush(never)
-	if took := time.Since(begin); took > lastWrite/2 {
-		t.Errorf("a round took %v", took)
-	}
+	return time.Since(begin)
 }
 
 func TestJoinedFrame(t *testing.T) {
@@ -323,10 +334,10 @@ func TestJoinedFrame(t *testing.T) {
 	if want := append(bytes.Clone(one.ws), two.ws...); !bytes.Equal(f.ws, want) {
 		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
 	}
-	if got, want := string(f.payload()), "4a\x1e4b\x1ebAQID"; got != want {
+	if got, want := string(f.appendPackets(nil)), "4a\x1e4b\x1ebAQID"; got != want {
 		t.Errorf("as a polling payload it is %q, want %q", got, want)
 	}
-	if f.Messages() != 2 || f.Size() != one.Size()+two.Size() || f.plain {
+	if f.Messages() != 2 || f.Size() != one.Size()+two.Size()-frameCost || f.plain {
 		t.Errorf("it is %d messages of %d bytes, plain %v", f.Messages(), f.Size(), f.plain)
 	}
 	if Join([]*Frame{one}) != one {

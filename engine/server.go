@@ -55,10 +55,10 @@ type Handler func(s *Session, o *Opening) Receiver
 type Settings struct {
 	Config
 	EdgeID         string         // first part of every session id
-	Origins        []string       // origins beside our own that may connect; "*" is any
+	Origins        []string       // origins beside our own that may connect, and patterns of them; see ParseOrigin
 	Credentials    bool           // whether those may send cookies
 	Cookie         string         // name of a cookie that carries the session id, "" for none
-	TrustedProxies []netip.Prefix // whose X-Forwarded-… headers are believed
+	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers are believed
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
@@ -86,6 +86,7 @@ type Server struct {
 	addresses  map[string]int       // guarded by mu: reserved sessions a client address, only when limited
 	leaving    bool                 // guarded by mu: no new sessions
 	handshakes bucket               // guarded by mu: how many may begin now, only when limited
+	owed       owed                 // guarded by mu: sessions that are closed and may get one more poll
 
 	census census
 	stats  stats
@@ -126,11 +127,14 @@ func (s *Server) Sessions() int {
 // handleUpgrade).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
-	q := r.URL.Query()
+	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
-	allowed := s.origins.check(r.Header.Get("Origin"), peer)
+	allowed := s.origins.check(originOf(r), peer)
+	if !allowed {
+		s.origins.refused(originOf(r), peer, !s.FromTrustedProxy(r) && saysForwarded(r.Header), remoteIP(r.RemoteAddr))
+	}
 	s.WriteCORS(w, r)
-	if allowed && r.Method == http.MethodOptions && s.origins.configured() {
+	if allowed && r.Method == http.MethodOptions && s.origins.configured {
 		s.origins.preflight(w, r)
 		return
 	}
@@ -161,7 +165,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // WriteCORS adds the headers of cross-origin requests to an answer; also for what is served beside Engine.IO.
 func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
-	for name, values := range s.origins.headers(r.Header.Get("Origin")) {
+	for name, values := range s.origins.headers(originOf(r)) {
 		w.Header()[name] = values
 	}
 }
@@ -171,9 +175,13 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 	s.mu.Lock()
 	session := s.sessions[sid]
 	s.mu.Unlock()
+	if session != nil && session.expire() {
+		session = nil
+	}
+	isPoll := !isUpgrade && r.Method == http.MethodGet && transport == "polling" && version == "4"
 	switch {
 	case session == nil:
-		s.refuse(w, eio.UnknownSession, isUpgrade)
+		s.serveUnknown(w, r, sid, isPoll)
 	case !isUpgrade && (transport == "websocket" || session.usesWebSocket()), version != "4",
 		isUpgrade && transport != "websocket":
 		s.refuse(w, eio.BadRequest, isUpgrade)
@@ -226,7 +234,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	began = true
 	s.begin(session, &Opening{
-		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address, Secure: peer.Secure, Time: time.Now(),
+		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address, Secure: peer.Secure(), Time: time.Now(),
 	})
 	if conn := session.conn; conn != nil {
 		s.stats.opened[1].Inc()
@@ -272,6 +280,8 @@ func (s *Server) begin(session *Session, o *Opening) {
 	}
 	session.mu.Lock()
 	session.receiver = s.set.Handler(session, o)
+	// The client counts from the answer, which is not sent yet.
+	session.due = time.Now().Add(s.cfg.PingInterval)
 	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
 	s.mu.Lock()
 	s.sessions[session.id] = session

@@ -12,6 +12,12 @@ import (
 // closeTimeout is how long a closed session waits for the client to fetch or confirm the end, as the reference server.
 const closeTimeout = 30 * time.Second
 
+// leastShare sets the least time for a pong, 1/leastShare of the ping time-out, where timers were late.
+const leastShare = 20
+
+// tardy is how late a timer may be on any machine.
+const tardy = 10 * time.Millisecond
+
 // Receiver is who a session talks to; the owner of a Server makes one for each session (see Handler). Its methods are
 // never called at the same time as each other, except that Closed may come while Message runs, and not with locks held.
 type Receiver interface {
@@ -46,19 +52,24 @@ type Session struct {
 	state         state       // guarded by mu
 	queue         []*Frame    // guarded by mu: what waits to be sent
 	spare         []*Frame    // guarded by mu: an empty slice for the next queue
-	queued        int         // guarded by mu: bytes of queue and of what is being written
+	queued        int         // guarded by mu: memory of queue and of what is being written, in bytes
 	queuedPackets int         // guarded by mu: packets of the same
 	written       int         // guarded by mu: bytes of the first frame of queue that the client has already
 	conn          *wsConn     // guarded by mu: nil while the transport is polling
 	writing       bool        // guarded by mu: a goroutine writes to conn
+	overflowed    bool        // guarded by mu: a frame did not fit, the session is about to end
 	dirty         bool        // guarded by mu: a Round will write what is in queue
 	readerDone    bool        // guarded by mu: nobody reads conn any more
 	poll          *poll       // guarded by mu: the request that waits for something to send
 	posting       bool        // guarded by mu: a request brings packets
 	upgrade       *upgrade    // guarded by mu: the WebSocket that wants to take over
 	timer         *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
+	due           time.Time   // guarded by mu: when the next heartbeat, or its time-out, is due; the timer may be late
+	departing     bool        // guarded by mu: the client closes the session by a POST
 	pinged        bool        // guarded by mu: waiting for a pong
-	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once
+	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
+	reached       bool        // guarded by mu: the client was there for the last ping: a WebSocket, or a poll that waited
+	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
 }
 
 // ID is the session id, a secret of the client: it must not be logged or published.
@@ -138,7 +149,10 @@ func (s *Session) end(reason Reason, last *Frame) {
 		}
 	}
 	if s.poll != nil {
+		s.poll.goodbye = s.departing
 		s.poll.wake()
+	} else if s.departing && s.conn == nil {
+		s.server.owe(s.id)
 	}
 	s.mu.Unlock()
 	abandoned.hangUp()
@@ -172,11 +186,11 @@ func (s *Session) packet(p eio.Packet) {
 	if s.pinged && !s.refreshed && p.Type != eio.Pong {
 		// A client that sends is alive, though its pong may wait behind a long upload (reference: socket.ts onPacket).
 		s.refreshed = true
-		s.timer.Reset(s.server.cfg.PingTimeout)
+		s.beatAfter(time.Now(), s.server.cfg.PingTimeout)
 	}
 	if p.Type == eio.Pong {
 		s.pinged = false
-		s.timer.Reset(s.server.cfg.PingInterval)
+		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
 	}
 	s.mu.Unlock()
 	switch p.Type {
@@ -191,19 +205,63 @@ func (s *Session) packet(p eio.Packet) {
 // heartbeat runs on the timer: it pings, or gives up on a client that did not answer.
 func (s *Session) heartbeat() {
 	s.mu.Lock()
-	if s.state != open {
+	now := time.Now()
+	late := now.Sub(s.due)
+	switch {
+	case s.state != open:
 		s.mu.Unlock()
-		return
-	}
-	if s.pinged {
+	case late < 0: // a packet came while this goroutine started
+		s.timer.Reset(-late)
+		s.mu.Unlock()
+	case s.pinged && s.excusable(late):
+		s.excused = true
+		s.beatAfter(now, s.leastWait())
+		s.mu.Unlock()
+	case s.pinged:
 		s.mu.Unlock()
 		s.fail(PingTimeout)
-		return
+	default:
+		s.pinged, s.refreshed, s.excused = true, false, false
+		s.reached = s.conn != nil || s.poll != nil
+		s.enqueue(pingFrame)
+		wait := s.server.cfg.PingTimeout
+		if s.conn == nil && !s.excusable(late) && late < wait {
+			wait -= late // a client that polls sees the end to the millisecond, so the lateness of timers must not add up
+		}
+		s.beatAfter(now, wait)
+		s.mu.Unlock()
 	}
-	s.pinged, s.refreshed = true, false
-	s.enqueue(pingFrame)
-	s.timer.Reset(s.server.cfg.PingTimeout)
+}
+
+// leastWait is the least time that a client has for a pong where this process was stopped.
+func (s *Session) leastWait() time.Duration { return s.server.cfg.PingTimeout / leastShare }
+
+// excusable reports whether a timer was so late that this process was stopped, or had no processor. A client that was
+// there for the ping is not to blame then: its pong may have come and wait to be read. mu must be held.
+func (s *Session) excusable(late time.Duration) bool {
+	return s.reached && !s.excused && late > max(s.leastWait(), tardy)
+}
+
+// beatAfter sets the time of the next call of heartbeat. mu must be held.
+func (s *Session) beatAfter(from time.Time, d time.Duration) {
+	s.due = from.Add(d)
+	s.timer.Reset(time.Until(s.due))
+}
+
+// expire ends a polling session if the pong is overdue, and reports whether it was. It is called for each request, because
+// on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
+func (s *Session) expire() bool {
+	s.mu.Lock()
+	late := time.Since(s.due)
+	if !s.pinged {
+		late -= s.server.cfg.PingTimeout
+	}
+	overdue := s.state == open && s.conn == nil && late >= 0 && !(s.pinged && s.excusable(late))
 	s.mu.Unlock()
+	if overdue {
+		s.fail(PingTimeout)
+	}
+	return overdue
 }
 
 // isOpen says whether the session has not ended for its receiver.

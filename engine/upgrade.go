@@ -11,7 +11,8 @@ import (
 type upgrade struct {
 	conn    *wsConn
 	timeout *time.Timer // guarded by Session.mu
-	probe   *time.Timer // guarded by Session.mu: releases the poll; nil before the probe
+	probed  bool        // guarded by Session.mu: the client may end the upgrade, or has its answer soon
+	probe   *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
 }
 
 // stop ends the timers. Needs Session.mu.
@@ -46,7 +47,9 @@ func (s *Session) takeOver(conn *wsConn) {
 		return
 	}
 	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // answered below: a second close frame would be an error
+	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
 	s.upgrade = u
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
 	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
 	s.mu.Unlock()
 	for {
@@ -88,12 +91,27 @@ func (s *Session) abandonUpgradeWith(u *upgrade, last *Frame) {
 	}
 }
 
+// releaseLater gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent before
+// it. Session.mu must be held.
+func (u *upgrade) releaseLater() {
+	if u.probe != nil {
+		u.probe.Reset(probeEvery)
+	}
+}
+
+// reply writes a frame during the upgrade, when only the reader writes to the connection. It waits for the client, so
+// answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
+func (c *wsConn) reply(f *Frame) error {
+	_, err := c.Conn.Write(f.ws)
+	return err
+}
+
 func (s *Session) answerProbe(u *upgrade) {
-	// Nobody else writes to this connection yet. The lock is not held: a client that probes without reading must not
-	// hold up whoever sends to the session.
-	_ = u.conn.Conn.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
-	_, _ = u.conn.Conn.Write(probeFrame.ws)
-	_ = u.conn.Conn.SetWriteDeadline(time.Time{})
+	s.mu.Lock()
+	u.probed = true // before the answer: the client may poll as soon as it has it
+	s.mu.Unlock()
+	// The lock is not held: a client that probes without reading must not hold up whoever sends to the session.
+	_ = u.conn.reply(probeFrame)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.upgrade != u {
@@ -112,7 +130,8 @@ func (s *Session) releaseForUpgrade(u *upgrade) {
 		return
 	}
 	if s.poll != nil && len(s.queue) == 0 {
-		s.enqueue(noopFrame)
+		s.poll.released = true
+		s.poll.wake()
 	}
 	u.probe.Reset(probeEvery)
 }
@@ -127,6 +146,7 @@ func (s *Session) switchTo(u *upgrade) bool {
 	u.stop()
 	s.upgrade = nil
 	s.conn = u.conn
+	_ = s.conn.Conn.SetWriteDeadline(time.Time{})
 	if s.poll != nil {
 		s.poll.replaced = true
 		s.poll.wake()

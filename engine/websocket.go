@@ -73,6 +73,14 @@ func (s *Server) upgrader() *websocket.Upgrader {
 // accept turns a request into a WebSocket. When it fails the client has its answer. Otherwise the client has none as yet
 // with hold: it is in held, to be written together with the first frame.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int, hold bool) (*wsConn, error) {
+	chosen, ok := subprotocol(r.Header)
+	if !ok {
+		refuseSubprotocol(w)
+		return nil, errSubprotocol
+	}
+	if chosen != "" {
+		header.Set("Sec-Websocket-Protocol", chosen)
+	}
 	c := &wsConn{server: s, holding: hold}
 	ws, err := s.upgrades.Upgrade(&hijacking{w, c}, r, header)
 	if err != nil {
@@ -207,10 +215,7 @@ func endOf(err error) Reason {
 
 // readLoop reads the session's WebSocket until it ends. It is the session's reader goroutine.
 func (s *Session) readLoop(conn *wsConn) {
-	conn.ws.SetPingHandler(func(data string) error {
-		s.control(controlFrame(wsPong, data))
-		return nil
-	})
+	conn.ws.SetPingHandler(s.pong)
 	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // end answers it
 	for {
 		buf, binary, err := conn.read()
@@ -290,13 +295,10 @@ func (c *wsConn) answer(err error) *Frame {
 	return controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }
 
-// control queues a WebSocket control frame.
-func (s *Session) control(f *Frame) {
-	s.mu.Lock()
-	if s.state == open && s.queued < s.server.queueBytes {
-		s.enqueue(f)
-	}
-	s.mu.Unlock()
+// pong queues the answer to a ping of WebSocket. A client that pings and does not read overflows its queue.
+func (s *Session) pong(data string) error {
+	s.Send(controlFrame(wsPong, data))
+	return nil
 }
 
 // frame handles one WebSocket message as an Engine.IO packet.

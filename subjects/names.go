@@ -33,7 +33,7 @@ var (
 // AppendEvent appends the tail that stands for an event's name in <p>.<ns>.on.<tail>, and returns the extended slice.
 // Dots stay, so that wildcards work on the parts of a name. Escaped as %XX, in capitals, are the bytes 00 to 20 and 7F,
 // "%", "*", ">", a dot that is first, last or behind a dot, and the first letter of the first token if that token is
-// exactly all, room or socket. The empty name is a lone "%". The errors are ErrNameTooLong, ErrTooManyTokens and
+// exactly all, room, socket or $ready. The empty name is a lone "%". The errors are ErrNameTooLong, ErrTooManyTokens and
 // ErrNotUTF8; with an error, dst comes back as it was. name must not overlap the free space behind dst.
 func AppendEvent[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 	return appendTail(dst, name, true)
@@ -101,14 +101,14 @@ func appendTail[T ~string | ~[]byte](dst []byte, name T, event bool) ([]byte, er
 		return dst, ErrTooManyTokens
 	}
 	if event {
-		out = escapeTargetWord(out, len(dst))
+		out = escapeReserved(out, len(dst))
 	}
 	return out, nil
 }
 
-// escapeTargetWord escapes the first letter of the tail in out[start:] if its first token is a target's word.
-func escapeTargetWord(out []byte, start int) []byte {
-	if targetWord(out[start:]) == "" {
+// escapeReserved escapes the first letter of the tail in out[start:] if its first token is a target's word, or Ready.
+func escapeReserved(out []byte, start int) []byte {
+	if tail := out[start:]; targetWord(tail) == "" && !beginsWith(tail, Ready) {
 		return out
 	}
 	first := out[start]
@@ -121,12 +121,17 @@ func escapeTargetWord(out []byte, start int) []byte {
 // targetWord returns the first token of a tail if it is all, room or socket, else "".
 func targetWord[T ~string | ~[]byte](tail T) string {
 	for _, word := range [...]string{wordAll, wordRoom, wordSocket} {
-		n := len(word)
-		if len(tail) >= n && string(tail[:n]) == word && (len(tail) == n || tail[n] == '.') {
+		if beginsWith(tail, word) {
 			return word
 		}
 	}
 	return ""
+}
+
+// beginsWith tells whether the first token of a tail is a word.
+func beginsWith[T ~string | ~[]byte](tail T, word string) bool {
+	n := len(word)
+	return len(tail) >= n && string(tail[:n]) == word && (len(tail) == n || tail[n] == '.')
 }
 
 // isUnsafe tells of the bytes that are escaped in every name: those that NATS's protocol or wildcards give a meaning,

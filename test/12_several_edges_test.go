@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -46,7 +47,7 @@ func (s *stage) arrive(edges []*edgetest.Node, namespace string) (sockets []*soc
 		said := s.hear("sio." + so.token + ".on.arrived")
 		for len(sockets) == i { // until the service's own subscription has spread to that edge's server, nobody hears
 			so.send("", `["arrived"]`)
-			if m, err := said.sub.NextMsg(patience / 100); err == nil && m.Reply == so.address() {
+			if m, err := said.sub.NextMsg(100 * time.Millisecond); err == nil && m.Reply == so.address() {
 				sockets = append(sockets, so)
 			}
 		}
@@ -226,6 +227,9 @@ func TestRelayAcrossServers(t *testing.T) {
 
 // The product needs NATS, not a NATS of its own: any server will do.
 func TestSeparateServerProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	url := process(t)
 	one := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	two := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()

@@ -1,10 +1,13 @@
 package test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
 	"partyline/edge/edgetest"
@@ -116,6 +119,47 @@ func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 	s.onlyMarker(a, b)
 }
 
+// A command to all or to a room comes to an edge with a member twice: by the subscription for such commands, and by that of the
+// namespace or room. It counts once, and what does not count is not taken for an event without a receiver.
+func TestCommandsCountOnce(t *testing.T) {
+	s := begin(t, usual())
+	a := s.enter("a", "/chat")
+	s.join(a, `["x"]`)
+	type counts struct{ received, commands, unwanted, unknown int }
+	count := func() counts {
+		m := s.Edge.Metrics()
+		return counts{
+			figure(s.Bus.Metrics(), "nats_received_total", ""), figure(m, "commands_total", ""), figure(m, "unwanted_total", ""),
+			figure(m, "dropped_total", "unknown verb"),
+		}
+	}
+	before := count()
+	const rounds = 500
+	for i := range rounds {
+		s.publish("sio.chat.join.room.x", `["y"]`)
+		s.publish("sio.chat.leave.all", `["y"]`)
+		s.publish("sio.chat.data.all", fmt.Sprintf(`[{"n":%d}]`, i))
+	}
+	s.publishReply("sio.chat.ask.room.x", nats.NewInbox(), `["how?"]`)
+	a.gets(`1["how?"]`)
+	s.publish("sio.chat.frobnicate.room.x", `["a verb that nobody knows"]`)
+	s.onlyMarker(a)
+	after := count()
+	const commands, announcements = 3*rounds + 1, 300
+	if n := after.received - before.received; n < commands || n > commands+announcements {
+		t.Errorf("%d messages count as received, want %d and some announcements", n, commands)
+	}
+	if n := after.commands - before.commands; n != commands-1 { // an ask is counted as an ask
+		t.Errorf("%d commands were carried out, want %d", n, commands-1)
+	}
+	if after.unwanted != before.unwanted {
+		t.Errorf("%d messages are unwanted", after.unwanted-before.unwanted)
+	}
+	if after.unknown != before.unknown+1 {
+		t.Errorf("%d messages have an unknown verb, want 1", after.unknown-before.unknown)
+	}
+}
+
 // No edge hears what clients emit, under whatever name, in whatever namespace, whatever it subscribes just then: else a
 // client could give orders to edges, and every edge would have the events of all clients.
 func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
@@ -128,7 +172,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	}
 	delete(names, "/*") // a pattern, and it would not be in the way
 	s := begin(t, names)
-	asked := s.hear("sio.door.on.connect") // so that the newcomer waits, and the edge hears all rooms for him
+	asked := s.hear("sio.door.on.connect") // so that the newcomer waits
 	a, newcomer := s.Dial("a"), s.Dial("newcomer")
 	newcomer.Send("40/door,")
 	asked.next()

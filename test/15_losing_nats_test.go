@@ -190,6 +190,7 @@ func TestEventsAreNotKept(t *testing.T) {
 	}
 	c.Mend()
 	s.Ready()
+	events.gets("sio.self.on.$ready", "", `["$ready",{"edge":"`+s.ID+`"}]`)
 	a.send("2", `["found"]`)
 	if err := events.gets("sio.self.on.found", a.ack("2"), `["found"]`).Respond([]byte(`[]`)); err != nil {
 		t.Fatal(err)

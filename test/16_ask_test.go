@@ -132,6 +132,9 @@ func TestAskWhileAdmitting(t *testing.T) {
 }
 
 func TestAskTimesOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, usual())
 	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
 	answer := s.request("sio.chat.ask.socket."+a.id, `["slow?"]`, "Sio-Timeout: 1")
@@ -293,6 +296,9 @@ func TestAsksReachAllEdges(t *testing.T) {
 
 // More sockets than an ask sees to at once, all in one question, of which some answer and the rest does not.
 func TestAskOfMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, usual())
 	const n = 300
 	var all []*socket

@@ -176,7 +176,7 @@ func TestMsgpackAdmission(t *testing.T) {
 	if err := m.Respond([]byte(`[{"rooms":["x"]}]`)); err != nil {
 		t.Fatal(err)
 	}
-	s.publish("sio.door.emit.room.x", `["later"]`)
+	s.publish("sio.door.emit.all", `["later"]`, "Sio-Rooms: x")
 	a.hears(`0/door,{"sid":"` + id + `"}`)
 	a.hears(`2/door,["early"]`)
 	a.hears(`2/door,["later"]`)

@@ -284,6 +284,9 @@ func TestTheLastEventsFindAnOwner(t *testing.T) {
 
 // A dead owner is noticed by its silence, though somebody taps all subjects; it is told, should it live after all.
 func TestAnOwnerFallsSilent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, usual())
 	tap := s.hear("sio.>")
 	a := startInstance(t, s.nc, "chat-a")
@@ -303,6 +306,9 @@ func TestAnOwnerFallsSilent(t *testing.T) {
 
 // Where nobody taps the subjects, NATS itself says that nobody is there, and it takes a second.
 func TestAnOwnerIsGoneAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, usual())
 	nc, err := nats.Connect(s.nats.ClientURL())
 	if err != nil {
@@ -358,7 +364,8 @@ func TestTwoClaims(t *testing.T) {
 	m := other.next()
 	a.answer(m, `[]`, "Sio-Group: other", "Sio-Owner: chat-z")
 	losses.gets("sio.door.own.chat-z.disconnect", so.address(), `["disconnect",{"reason":"not yours","rooms":[]}]`)
-	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a") // an owner that answers twice keeps it
+	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a")        // an owner that answers twice keeps it
+	s.counts("dropped_total", "answer to a connect that is over", 2) // before the client goes, which takes another way
 	so.send("", `["x"]`)
 	a.gets(so, "x", `["x"]`)
 	so.Hangup()
@@ -369,6 +376,9 @@ func TestTwoClaims(t *testing.T) {
 
 // An instance on its way out does not decide; the edge asks again.
 func TestAskAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t, usual())
 	a := startInstance(t, s.nc, "chat-a")
 	c := s.Dial("ann")
@@ -472,6 +482,9 @@ func (s *stage) until(e *ear, subject string) *nats.Msg {
 
 // Of an edge that dies, one of the others tells, once.
 func TestADeadEdgeIsToldOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	server := natsdtest.Start(t)
 	s := beginAt(t, server, usual())
 	second := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: usual()}).Ready()

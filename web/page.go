@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"html/template"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
+
+	"partyline/internal/redact"
 )
 
 //go:embed page/index.html page/chat.js page/log.js page/contract.js page/style.css page/favicon.svg
@@ -45,7 +45,7 @@ func NewPage(config PageConfig) http.Handler {
 	if config.Path == "" {
 		config.Path = "/socket.io/"
 	}
-	config.NATS = withoutCredentials(config.NATS)
+	config.NATS = redact.URLs(config.NATS)
 
 	var index bytes.Buffer
 	if err := template.Must(template.ParseFS(pageFiles, "page/index.html")).Execute(&index, config); err != nil {
@@ -96,22 +96,4 @@ func read(name string) []byte {
 		panic(err)
 	}
 	return body
-}
-
-// withoutCredentials removes user and password from NATS URLs, as the page shows them to everyone. What is no URL is left out.
-func withoutCredentials(urls string) string {
-	var shown []string
-	for server := range strings.SplitSeq(urls, ",") {
-		server = strings.TrimSpace(server)
-		if server != "" && !strings.Contains(server, "://") {
-			server = "nats://" + server // NATS clients take a bare host and port
-		}
-		u, err := url.Parse(server)
-		if err != nil || u.Host == "" {
-			continue
-		}
-		u.User = nil
-		shown = append(shown, u.Scheme+"://"+u.Host)
-	}
-	return strings.Join(shown, ",")
 }

@@ -21,10 +21,11 @@ const (
 	Spread  = "spread"  // so many edges that each member of a room is on another one
 	Many    = "many"    // many rooms on one edge, and NATS restarts
 	Cluster = "cluster" // the same with three NATS servers, one of which goes
+	Joins   = "joins"   // a fan-out, alone and while sockets join its room
 )
 
 // Parts is all parts, in the order in which they are run.
-var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster}
+var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster, Joins}
 
 // Fact is one number that was measured.
 type Fact struct {
@@ -77,6 +78,8 @@ func (s *Scale) Run(part string) (err error) {
 		err = s.manyRooms(d)
 	case Cluster:
 		err = s.manyRoomsInCluster(d)
+	case Joins:
+		err = s.joins(d)
 	default:
 		return fmt.Errorf("there is no part %q; there are %s", part, strings.Join(Parts, ", "))
 	}

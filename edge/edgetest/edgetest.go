@@ -214,7 +214,7 @@ func (n *Node) Dial(name string) *enginetest.Client {
 // Eventually polls until something is so, and fails the test when it takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(40 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}

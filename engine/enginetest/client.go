@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // Client is one WebSocket session. It belongs to the test's goroutine.
 type Client struct {

@@ -51,6 +51,9 @@ func (a *absent) mend() {
 
 // Who was taken for gone, since his edge could not be heard, has his name again when it can.
 func TestNamesComeBackWithTheirEdge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")
@@ -71,6 +74,9 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 
 // If somebody else has it by then, there are not two of that name.
 func TestANameThatWasTakenMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")

@@ -108,6 +108,9 @@ func (g *guest) hearsDisconnect() {
 
 // An instance or an edge that dies leaves names behind, which must not stay taken.
 func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t)
 	shared := s.store()
 	gone := owner{Name: "Ann", Socket: s.ID + ".AAAAAAAAAAAAAAAAAAA1"}
@@ -175,6 +178,9 @@ func TestHistoryKeepsTheLastLines(t *testing.T) {
 }
 
 func TestDirectMessages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t)
 	other := edgeOf(t, s.url)
 	s.instance("one")
@@ -199,6 +205,9 @@ func TestDirectMessages(t *testing.T) {
 // Two instances at two edges, and a third that comes: each of the first two leaves while everybody talks. Nobody is
 // disconnected, and every line arrives once and in the order of its author.
 func TestNobodyNoticesADeploy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	s := begin(t)
 	nodes := []*edgetest.Node{s.Node, edgeOf(t, s.url)}
 	stops := []func(){s.instance("one"), s.instance("two")}

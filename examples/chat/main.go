@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
@@ -66,7 +67,11 @@ func fromEnvironment() (settings, error) {
 func run(ctx context.Context, s settings, log *slog.Logger) error {
 	nc, err := nats.Connect(s.NATS, nats.Name("chat"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
 	if err != nil {
-		return fmt.Errorf("NATS at %s: %w", s.NATS, err)
+		var bad *url.Error // it would repeat the URL, and with it a password
+		if errors.As(err, &bad) {
+			err = errors.New("it is not a URL")
+		}
+		return fmt.Errorf("cannot connect to the server of NATS_URL: %w", err)
 	}
 	defer nc.Close()
 	store, err := openStore(ctx, nc, s.Replicas)

@@ -27,6 +27,13 @@ const Headroom = 64 << 10
 // maxMessage is as much as nats-server takes: the bytes that may be pending for one client.
 const maxMessage = server.MAX_PENDING_SIZE
 
+// A client that died without a word is taken for dead after 15 to 20 seconds: until then it gets its share of what the queue
+// groups of services get. nats-server's own default is two minutes. deploy/nats.conf has the same.
+const (
+	pingInterval = 5 * time.Second
+	pingsMissed  = 2
+)
+
 // startTimeout bounds the wait for a server that has begun to start. JetStream reads its folder in this time.
 const startTimeout = 30 * time.Second
 
@@ -85,12 +92,14 @@ func (c Config) options() (*server.Options, error) {
 		return nil, fmt.Errorf("events of %d bytes are too large: NATS takes at most %d", c.MaxPayload, maxMessage-Headroom)
 	}
 	return &server.Options{
-		Host:       host,
-		Port:       port,
-		NoSigs:     true, // the program decides when it ends
-		MaxPayload: int32(message),
-		JetStream:  c.JetStreamDir != "",
-		StoreDir:   c.JetStreamDir,
+		Host:         host,
+		Port:         port,
+		NoSigs:       true, // the program decides when it ends
+		MaxPayload:   int32(message),
+		PingInterval: pingInterval,
+		MaxPingsOut:  pingsMissed,
+		JetStream:    c.JetStreamDir != "",
+		StoreDir:     c.JetStreamDir,
 	}, nil
 }
 

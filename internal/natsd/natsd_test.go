@@ -11,7 +11,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 )
@@ -142,5 +144,23 @@ func TestJetStreamFolderCannotBeMade(t *testing.T) {
 	var refused net.Error
 	if errors.As(err, &refused) {
 		t.Errorf("error %v is about the network", err)
+	}
+}
+
+// Dead clients are noticed as soon by the server inside as by those of compose.yaml, and sooner than by a server as it comes.
+func TestDeadClientsAreNoticedSoon(t *testing.T) {
+	t.Setenv("SERVER_NAME", "nats-1")
+	deployed, err := server.ProcessConfigFile("../../deploy/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := Config{Listen: "127.0.0.1:0"}.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]*server.Options{"deploy/nats.conf": deployed, "the server inside": own} {
+		if o.PingInterval != 5*time.Second || o.MaxPingsOut != 2 {
+			t.Errorf("%s pings every %s and lets %d pings be unanswered, want 5s and 2", name, o.PingInterval, o.MaxPingsOut)
+		}
 	}
 }

@@ -70,7 +70,7 @@ func TestBadEvents(t *testing.T) {
 		}
 	}
 	for i, c := range badEvents {
-		lines := 1 // for all of them: the minute is not over
+		const lines = 1
 		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.annID, "sio.chat.emit.room.both"} {
 			s.drops(message(subject, "", c.body, c.headers...), badBody, lines)
 		}
@@ -104,4 +104,16 @@ func TestPlaceholderAsPlainData(t *testing.T) {
 	s.ann.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
 	s.bob.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
 	s.fine()
+}
+
+// Who mends a fault and makes another sees that in the log, too: each reason has its line within the minute.
+func TestEachReasonHasItsLine(t *testing.T) {
+	s := begin(t)
+	const subject = "sio.chat.emit.room.both"
+	for i, body := range []string{`hi`, `"hi"`, `['m','hi']`, `["m"`, `[]`, `["connect"]`, "[\"\xff\"]"} {
+		s.drops(message(subject, "", body), badBody, 1)
+		if n := s.logged(subject); n != i+1 {
+			t.Errorf("after %d different faults the log has %d lines; the last body was %s", i+1, n, body)
+		}
+	}
 }

@@ -96,8 +96,8 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 		}
 	}
 	for _, target := range []string{"socket." + s.annID, "room.both"} {
-		if n := s.logged("sio.chat.join." + target); n != 1 {
-			t.Errorf("about sio.chat.join.%s the log has %d lines", target, n)
+		if n := s.logged("sio.chat.join." + target); n < 1 || n > 2 { // that answers are withheld, and perhaps that a body is bad
+			t.Errorf("about sio.chat.join.%s the log has %d lines, want one a reason", target, n)
 		}
 	}
 }

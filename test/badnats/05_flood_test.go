@@ -71,7 +71,7 @@ func TestFlood(t *testing.T) {
 			s.figure("nats_subscriptions", ""), sockets, rooms, subscriptions)
 	}
 	edgetest.Eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
-	if n := len(s.Logged()); n > 40 {
+	if n := len(s.Logged()); n > 200 { // one a subject and reason
 		t.Errorf("the log has %d lines", n)
 	}
 }

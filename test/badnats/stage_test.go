@@ -1,8 +1,9 @@
 // Package badnats sends edges what nobody should send them over NATS. A request is answered with Sio-Error, a publish is
-// counted and logged at most once a minute a subject, and nobody else notices anything.
+// counted and logged at most once a minute a subject and reason, and nobody else notices anything.
 package badnats
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,9 +19,14 @@ import (
 	"partyline/internal/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
+	goleak.VerifyTestMain(m)
+}
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 // Why the edge drops a message, as its metric has it.
 const (
@@ -138,18 +144,18 @@ func (s *stage) logged(subject string) int {
 	return n
 }
 
-// drops publishes a message several times. Each is counted under a reason, the log has lines about it at the most once,
-// and the pair is fine.
+// drops publishes a message several times. Each is counted under a reason, and the pair is fine. The log has lines about it
+// if it is the first about its subject, and at the most one more if there were some of other reasons before.
 func (s *stage) drops(m *nats.Msg, reason string, lines int) {
 	s.t.Helper()
 	const times = 3
-	before := s.figure("dropped_total", reason)
+	before, logged := s.figure("dropped_total", reason), s.logged(m.Subject)
 	for range times {
 		s.publish(m)
 	}
 	s.counts("dropped_total", reason, before+times)
-	if n := s.logged(m.Subject); n != lines {
-		s.t.Errorf("after %d messages the log has %d lines about %s, want %d", times, n, m.Subject, lines)
+	if n := s.logged(m.Subject); n != lines && (logged == 0 || n > logged+1) {
+		s.t.Errorf("after %d messages the log has %d lines about %s, want %d, or one more than the %d before", times, n, m.Subject, lines, logged)
 	}
 	s.fine()
 }

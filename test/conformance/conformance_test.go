@@ -86,6 +86,9 @@ func node(t *testing.T, args ...string) (string, error) {
 
 func needNode(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("the comparison with the reference server is not for `make check`")
+	}
 	if _, err := exec.LookPath("node"); err != nil {
 		leaveOut(t, "the comparison with the reference server needs node in PATH")
 	}

@@ -17,6 +17,7 @@ const comparedHeaders = [
   'content-type', 'content-encoding', 'cache-control', 'set-cookie', 'vary', 'x-xss-protection', 'allow', 'location',
   'access-control-allow-origin', 'access-control-allow-credentials', 'access-control-allow-methods',
   'access-control-allow-headers', 'access-control-expose-headers', 'access-control-max-age', 'sec-websocket-extensions',
+  'sec-websocket-protocol',
 ];
 
 export class Stage {
@@ -73,8 +74,8 @@ export class Stage {
 
   // request sends one HTTP request and notes the reply: status, headers that count, body. parts of a body are sent with
   // a pause between them; a body that ends in null is never finished. With packets set, a good reply is noted as its
-  // packets, one by one, since how they are spread over replies is a matter of moments.
-  request(actor, method, query, { headers = {}, body, path, signal, packets } = {}) {
+  // packets, one by one, since how they are spread over replies is a matter of moments; with quiet set, not at all.
+  request(actor, method, query, { headers = {}, body, path, signal, packets, quiet } = {}) {
     const target = typeof query === 'string' ? query : this.target(query, path);
     return new Promise((resolve) => {
       const request = http.request(this.#base + target, { method, headers, agent: false, signal });
@@ -92,7 +93,9 @@ export class Stage {
         });
         response.on('end', () => {
           const raw = decoded(Buffer.concat(chunks), response.headers['content-encoding']);
-          if (packets && response.statusCode === 200) {
+          if (quiet) {
+            // the case looks at it by itself
+          } else if (packets && response.statusCode === 200) {
             raw.toString().split('\x1e').forEach((packet) => this.note(actor, shown(packet)));
           } else {
             this.note(actor, [response.statusCode, shownHeaders(response.headers), shown(raw.toString())].filter(Boolean).join(' '));
@@ -150,7 +153,7 @@ export class Stage {
 
   // websocket opens a raw WebSocket and notes all that happens to it.
   websocket(actor, query = {}, options = {}) {
-    const socket = new WebSocket(this.#base.replace('http', 'ws') + this.target({ transport: 'websocket', ...query }, options.path), options);
+    const socket = new WebSocket(this.#base.replace('http', 'ws') + this.target({ transport: 'websocket', ...query }, options.path), options.protocols ?? [], options);
     this.#open.add(() => socket.terminate());
     socket.on('upgrade', (response) => this.note(actor, ['opened', shownHeaders(response.headers)].filter(Boolean).join(' ')));
     socket.on('unexpected-response', (request, response) => {
@@ -242,7 +245,7 @@ export class Stage {
       this.note(actor, `${head.split('\r\n')[0].replace(/^HTTP\/1\.\d /, '') || 'nothing'} ${rest.join(' ')}`.trim());
       this.note(actor, 'closed');
     });
-    socket.write(text);
+    socket.write(text, 'latin1');
     return socket;
   }
 }

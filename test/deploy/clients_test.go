@@ -174,7 +174,7 @@ func (c *crowd) quiet() {
 	for _, one := range c.all {
 		close(one.stop)
 	}
-	for end := time.Now().Add(ackTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * ackTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		waiting := 0
 		for _, one := range c.all {
 			waiting += one.unanswered()

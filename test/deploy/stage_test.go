@@ -4,6 +4,7 @@
 package deploy
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -13,6 +14,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		stand.Clean()
 		os.Exit(status)

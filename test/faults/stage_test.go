@@ -4,6 +4,7 @@
 package faults
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -22,6 +23,9 @@ import (
 const patience = time.Minute
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		stand.Clean()

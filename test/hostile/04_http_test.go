@@ -336,6 +336,11 @@ func TestTrustedProxies(t *testing.T) {
 			"no address":         {http.Header{"X-Forwarded-For": {", ,"}, "X-Forwarded-Host": {""}}, "127.0.0.1", host, false},
 			"1,000 proxies":      {http.Header{"X-Forwarded-For": {"192.0.2.7" + strings.Repeat(", 10.0.0.1", 1000)}}, "192.0.2.7", host, false},
 			"IPv6":               {http.Header{"X-Forwarded-For": {"2001:db8::7"}, "X-Forwarded-Proto": {"wss"}}, "2001:db8::7", host, true},
+			"a port":             {http.Header{"X-Forwarded-For": {"192.0.2.7:1001"}}, "192.0.2.7", host, false},
+			"IPv6 with a port":   {http.Header{"X-Forwarded-For": {"[2001:db8::7]:4711"}}, "2001:db8::7", host, false},
+			"Forwarded":          {http.Header{"Forwarded": {`for="[2001:db8::7]:4711";host="chat.example:8443";proto=https`}}, "2001:db8::7", "chat.example:8443", true},
+			"both":               {http.Header{"X-Forwarded-For": {"192.0.2.7"}, "Forwarded": {"for=192.0.2.1"}}, "192.0.2.7", host, false},
+			"half of Forwarded":  {http.Header{"Forwarded": {`for="192.0.2.7`, `;;=;host="`}}, "127.0.0.1", host, false},
 			"IPv6 of IPv4":       {http.Header{"X-Forwarded-For": {"192.0.2.7, ::ffff:10.0.0.1"}}, "192.0.2.7", host, false},
 		} {
 			if !trusted {
@@ -387,7 +392,7 @@ func TestConfiguredLimits(t *testing.T) {
 	if response, text, err := ask(t, p.URL, "GET "+polling+head+"192.0.2.1\r\n\r\n"); err != nil || response.StatusCode != 200 {
 		t.Errorf("another address: %v, %v, %s", response, err, text)
 	}
-	if response, text, err := ask(t, p.URL, "GET "+polling+head+"192.0.2.2\r\n\r\n"); err != nil || response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
+	if response, text, err := ask(t, p.URL, "GET "+polling+head+"192.0.2.2:4711\r\n\r\n"); err != nil || response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
 		t.Errorf("a sixth session: %v, %v, %s", response, err, text)
 	}
 	if got := p.figure("partyline_sessions_refused_total"); got != 2 {

@@ -111,24 +111,48 @@ func TestAClientThatAsksAndNeverReads(t *testing.T) {
 	}
 }
 
-// WebSocket pings are answered as long as the answers are read; then they are not, and nothing piles up.
+// A client that sends WebSocket pings and reads no answer is a slow reader like any other, also before it joins a
+// namespace. An answer counts what it costs in memory, which is much more than its bytes.
 func TestPingsWhoseAnswersNobodyReads(t *testing.T) {
-	s := begin(t, narrow)
-	r := s.enterRaw()
-	r.narrow()
-	before, said := heap(), len(s.Logged())
-	var buf []byte
-	for range 1000 {
-		buf = frame(buf, true, opPing, strings.Repeat("x", 125))
+	for _, c := range []struct {
+		name, payload string
+		joins         bool
+	}{
+		{"empty", "", true}, {"full", strings.Repeat("x", 125), true}, {"empty, in no namespace", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := begin(t, narrow)
+			r := s.openRaw(c.joins)
+			r.narrow()
+			before, said := heap(), len(s.Logged())
+			var buf []byte
+			for range 1000 {
+				buf = frame(buf, true, opPing, c.payload)
+			}
+			go func() { // until the connection is cut
+				for err := error(nil); err == nil; {
+					_, err = r.conn.Write(buf)
+				}
+			}()
+			s.said(c.name, said, `reason="queue overflow"`, "address=127.0.0.1")
+			if grown := heap() - before; grown > 8<<20 {
+				t.Errorf("the edge holds %d bytes more", grown)
+			}
+			if got := s.ended("queue overflow"); got != 1 {
+				t.Errorf("%d sessions ended with an overflow, want 1", got)
+			}
+			r.hangup()
+		})
 	}
-	for range 200 { // 26 MB
-		r.write(buf)
+}
+
+// openRaw opens a session, in /chat or in no namespace.
+func (s *stage) openRaw(joins bool) *raw {
+	s.t.Helper()
+	if joins {
+		return s.enterRaw()
 	}
-	if grown := heap() - before; grown > 8<<20 {
-		t.Errorf("the edge holds %d bytes more", grown)
-	}
-	s.quiet("pings", said)
-	r.hangup()
+	return dialRaw(s.t, s.URL)
 }
 
 // A poll whose answer is not read is given up.

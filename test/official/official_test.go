@@ -3,6 +3,7 @@
 package official
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if dir, _ := build(); dir != "" {
 			_ = os.RemoveAll(dir)

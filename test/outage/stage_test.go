@@ -4,6 +4,7 @@ package outage
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if flag.Parse(); testing.Short() {
+		return // whole programs and outages are not for `make check`
+	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
 	goleak.VerifyTestMain(m,
 		// A link of toxiproxy that cannot write any more leaves what its other goroutines still had for it (link.go, write).
@@ -29,8 +33,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
 }
 
-// patience is how long a test waits for what must come: a black hole is noticed after up to 20 seconds.
-const patience = 30 * time.Second
+// patience is how long a test waits for what must come: five times what it usually takes to notice a black hole.
+const patience = 75 * time.Second
 
 // namespaces of every edge here: one that everybody may enter, and one in which a service admits.
 func namespaces() map[string]edge.Namespace {
@@ -143,11 +147,11 @@ func (s *stage) eventually(what string, ok func() bool) {
 }
 
 // connect makes a NATS client that lasts as long as the test.
-func connect(t *testing.T, url string) *nats.Conn {
+func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
-		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,12 @@ func (f *front) fitPayload(wanted, nats int) {
 		return
 	}
 	f.engine.SetMaxPayload(limit)
-	f.log.Warn("engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
+	level := slog.LevelWarn
+	if wanted == engine.DefaultConfig().MaxPayload { // nobody asked for so much, and a NATS server as it comes allows less
+		level = slog.LevelInfo
+	}
+	f.log.Log(context.Background(), level,
+		"engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
 		"engine.max_payload", wanted, "nats_max_payload", nats, "used", limit)
 }
 

@@ -47,6 +47,8 @@ func Main(f Flavour) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	// A log whose reader has gone is an error of its writes; by default the signal would end the process, and its clients.
+	signal.Ignore(syscall.SIGPIPE)
 	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
@@ -77,18 +79,24 @@ func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr 
 			_, err = fmt.Fprintln(stdout, sentence)
 		}
 	default:
-		log := newLogger(stderr, c.Log.Level)
-		for _, warning := range loaded.Warnings {
-			log.Warn(warning)
-		}
-		if err := serve(ctx, f, c, log); err != nil {
-			log.Error("cannot run", "error", err)
-			return exitFailed
-		}
-		return exitOK
+		return start(ctx, f, loaded, stderr)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", f.Name, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// start serves until ctx ends, and returns the exit status.
+func start(ctx context.Context, f Flavour, loaded config.Loaded, stderr io.Writer) int {
+	log, lines := newLogger(stderr, loaded.Config.Log.Level)
+	defer lines.Close(lastLines)
+	for _, warning := range loaded.Warnings {
+		log.Warn(warning)
+	}
+	if err := serve(ctx, f, loaded.Config, log, lines.Metrics()); err != nil {
+		log.Error("cannot run", "error", err)
 		return exitFailed
 	}
 	return exitOK

@@ -101,6 +101,9 @@ func background(t *testing.T, f Flavour, args ...string) (where listening, stop 
 }
 
 func TestExitStatus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)

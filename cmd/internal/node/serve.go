@@ -13,6 +13,7 @@ import (
 	"partyline/admin"
 	"partyline/config"
 	"partyline/engine"
+	"partyline/internal/tally"
 )
 
 // stopTimeout bounds how long an HTTP server waits for the requests that still run.
@@ -21,7 +22,7 @@ const stopTimeout = 5 * time.Second
 // serve runs the program until ctx ends or a part of it fails, and returns when all parts have ended. They start from
 // the inside to the outside (NATS, listeners, pages, clients) and end in the opposite order, the operator's pages last
 // but NATS, so that an operator sees the end too.
-func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) error {
+func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
 	listening := []any{"version", Version()}
 	var nats NATS
 	if f.StartNATS != nil {
@@ -56,7 +57,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger) er
 		Edges:   front.edges,
 		Drain:   front.drain,
 		Pprof:   c.Admin.Pprof,
-		Metrics: front.metrics(),
+		Metrics: append(front.metrics(), logMetrics),
 		Log:     log,
 	})
 	if err != nil {

@@ -135,6 +135,24 @@ func (s *Server) start() {
 	s.options, s.ns = known, ns
 }
 
+// Reload gives the server another configuration. If it runs it takes it as nats-server does on a signal: connections stay.
+func (s *Server) Reload(conf string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	options := &server.Options{}
+	if err := options.ProcessConfigString(conf); err != nil {
+		s.t.Fatalf("natsdtest: %v", err)
+	}
+	options.Host, options.Port, options.NoLog, options.NoSigs = host, s.options.Port, true, true
+	if s.ns != nil {
+		if err := s.ns.ReloadOptions(options.Clone()); err != nil {
+			s.t.Fatalf("natsdtest: reload: %v", err)
+		}
+	}
+	s.options = options
+}
+
 // Stop ends the server, as a crash would for its clients, and returns when it has ended. Stopping a stopped server does
 // nothing.
 func (s *Server) Stop() {
@@ -160,6 +178,16 @@ func (s *Server) ClientURL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return fmt.Sprintf("nats://%s:%d", host, s.options.Port)
+}
+
+// Connections is how many clients are connected, those that died without a word among them.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ns == nil {
+		return 0
+	}
+	return s.ns.NumClients()
 }
 
 // InProcessConn opens a connection that passes no socket. It makes Server fit nats.InProcessServer.

@@ -107,6 +107,28 @@ export const handshake = [
     name: 'handshake: a longer path', server: 'calm',
     play: (s) => s.request('http', 'GET', polling, { path: '/socket.io/more' }),
   },
+  ...[['my-app'], ['my-app', 'other'], ['b', 'a']].map((protocols) => ({
+    name: `handshake: WebSocket, subprotocols ${protocols}`, server: 'calm',
+    play: async (s) => { await s.engine('ws', {}, { protocols }); },
+  })),
+  {
+    name: 'handshake: an upgrade with subprotocols', server: 'calm',
+    play: async (s) => {
+      const session = await s.open();
+      const socket = s.websocket('ws', { sid: session.sid }, { protocols: ['my-app', 'other'] });
+      await s.until('ws', 'opened');
+      socket.send('2probe');
+      await s.until('ws', '3probe');
+    },
+  },
+  ...['a,a', 'a b', '', 'a,', ',a', 'a;b', '"a"', 'a,\xe9', 'a/b', 'a\r\nSec-WebSocket-Protocol: a'].map((protocols) => ({
+    name: `handshake: WebSocket, bad subprotocols ${JSON.stringify(protocols)}`, server: 'calm',
+    play: async (s) => {
+      s.tcp('tcp', `GET ${s.target({ transport: 'websocket' })} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`
+        + `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFhYQ==\r\nSec-WebSocket-Protocol: ${protocols}\r\n\r\n`);
+      await s.until('tcp', 'closed');
+    },
+  })),
   {
     name: 'handshake: HTTP/1.0', server: 'calm',
     play: async (s) => {

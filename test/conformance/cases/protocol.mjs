@@ -330,4 +330,47 @@ export const protocol = [
       }
     },
   },
+  ...[
+    'a=x;y&b=50%', 'a=1&a=2', 'a+b=c+d%2Be', '=x&y&z=&&', 'a[]=1&a[]=2', 'a=%zz%4&%=%', 'a=%00%22%5c', 'a=%C3%BC&b=%EF%BB%BFx',
+    'a=%E9&b=%E9%E9x&c=%E2%82&d=%F0%9F%98&e=%ED%A0%80x&f=%F0%9F%98%80%C0%AF&g=%F4%90%80%80', '__proto__=x&constructor=y', 'a=1#b=2', 'a=b=c',
+  ].map((more) => ({
+    name: `protocol: the query ${more}`, server: 'calm',
+    play: async (s) => {
+      const { query, url } = await handshakeOf(s, more);
+      s.note('query', JSON.stringify(Object.entries(query).sort()));
+      s.note('url', url);
+    },
+  })),
+  ...[
+    ['Latin-1', { 'X-Mine': 'J\xfcrgen \xff\x80' }], ['UTF-8', { 'X-Mine': 'J\xc3\xbcrgen' }], ['twice', { 'X-Mine': ['1', '2'], Accept: ['a', 'b'] }],
+    ['cookies in two lines', { Cookie: ['a=1', 'b=2'] }],
+    ['only once', { 'User-Agent': ['a', 'b'], Referer: ['a', 'b'], Authorization: ['a', 'b'], 'Content-Type': ['a', 'b'], 'Retry-After': ['1', '2'] }],
+    ['white space', { 'X-Mine': ' \t a \t b \t ' }], ['empty', { 'X-Mine': '' }],
+  ].map(([what, headers]) => ({
+    name: `protocol: headers, ${what}`, server: 'calm',
+    play: async (s) => s.note('headers', JSON.stringify(Object.entries((await handshakeOf(s, '', headers)).headers).sort())),
+  })),
 ];
+
+// handshakeOf returns what the application knows of the request that began a session.
+async function handshakeOf(s, more, headers = {}) {
+  const { body } = await s.request('http', 'GET', `${s.target({ transport: 'polling' })}&${more}`, { headers });
+  const mine = { transport: 'polling', sid: JSON.parse(body.slice(1)).sid };
+  await s.request('connect', 'POST', mine, { body: '40' });
+  await packet(s, mine, '42["auth"');
+  await s.request('ask', 'POST', mine, { body: '427["handshake"]' });
+  const [known] = JSON.parse((await packet(s, mine, '437')).slice(3));
+  delete known.query.case;
+  return known;
+}
+
+// packet polls until a packet with that beginning has come.
+async function packet(s, mine, beginning) {
+  for (;;) {
+    const { status, body } = await s.request('', 'GET', mine, { quiet: true });
+    const found = body.split('\x1e').find((one) => one.startsWith(beginning));
+    if (status !== 200 || found) {
+      return found;
+    }
+  }
+}

@@ -1,0 +1,143 @@
+package bus
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/internal/natsd/natsdtest"
+)
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// turnedAway connects with a configuration that NATS refuses, and wants one line, with a text, which Ready says, too. No secret
+// may be in it.
+func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
+	t.Helper()
+	log := &lines{}
+	b, err := Connect(cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(t.Context())
+	eventually(t, "Ready says: "+says, func() bool {
+		why := b.Ready()
+		return len(why) == 1 && strings.HasPrefix(why[0], "not connected to NATS: ") && strings.Contains(why[0], says)
+	})
+	eventually(t, "NATS has refused it some times", func() bool { return strings.Contains(log.all(), says) })
+	text := log.all()
+	if n := strings.Count(text, "\n"); n != 1 || strings.Contains(text, "cannot reach NATS") {
+		t.Errorf("%d lines, want one about the refusal:\n%s", n, text)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("a secret is in the log:\n%s", text)
+		}
+	}
+}
+
+func TestWrongCredentials(t *testing.T) {
+	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
+	host := strings.TrimPrefix(server.ClientURL(), "nats://")
+	turnedAway(t, Config{URL: "nats://edge:wr0ng@" + host}, "NATS refused the credentials of nats.url", "wr0ng")
+	turnedAway(t, Config{URL: "nats://" + host, Token: "t0ken"}, "NATS refused the credentials of nats.token", "t0ken")
+	turnedAway(t, Config{URL: "nats://" + host}, "without credentials")
+}
+
+// A user whose password changes while the edge runs loses its connection.
+func TestCredentialsThatStopWorking(t *testing.T) {
+	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
+	log := &lines{}
+	b, err := Connect(Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(t.Context())
+	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
+	server.Reload(`authorization {users: [{user: edge, password: other}]}`)
+	eventually(t, "Ready says why", func() bool {
+		return strings.Contains(strings.Join(b.Ready(), ""), "NATS refused the credentials of nats.url")
+	})
+	server.Reload(`authorization {users: [{user: edge, password: right}]}`)
+	eventually(t, "the bus is ready again", func() bool { return len(b.Ready()) == 0 })
+	if n := strings.Count(log.all(), "NATS refused"); n != 1 || strings.Contains(log.all(), "right") {
+		t.Errorf("%d lines, want 1:\n%s", n, log.all())
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	server := natsdtest.Start(t, `max_connections: 1`)
+	client(t, server.ClientURL())
+	turnedAway(t, Config{URL: server.ClientURL()}, "max_connections of the NATS server")
+}
+
+func TestTLSThatDoesNotFit(t *testing.T) {
+	plain := natsdtest.Start(t)
+	turnedAway(t, Config{URL: strings.Replace(plain.ClientURL(), "nats://", "tls://", 1)}, "wants TLS, and the NATS server has none")
+}
+
+func TestExplain(t *testing.T) {
+	b := &Bus{identity: identity(Config{Creds: "/etc/creds"})}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nats.ErrAuthorization, "NATS refused the credentials of nats.creds"},
+		{errors.New("nats: Authorization Violation"), "NATS refused the credentials of nats.creds"},
+		{errors.New("nats: User Authentication Expired"), "the user has expired"},
+		{nats.ErrAuthExpired, "the user has expired"},
+		{nats.ErrAuthRevoked, "the user is revoked"},
+		{errors.New("nats: Account Authentication Expired"), "its account has expired"},
+		{nats.ErrMaxConnectionsExceeded, "max_connections of the NATS server"},
+		{errors.New("nats: maximum connections exceeded"), "max_connections of the NATS server"},
+		{nats.ErrMaxAccountConnectionsExceeded, "max_connections of the account"},
+		{nats.ErrSecureConnRequired, "requires TLS"},
+		{fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "nats.tls.ca"},
+		{errors.New("remote error: tls: certificate required"), "nats.tls.cert"},
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, "TLS handshake"},
+	} {
+		if what, known := b.explain(c.err); !known || !strings.Contains(what, c.want) {
+			t.Errorf("%v: %q, want %q", c.err, what, c.want)
+		}
+	}
+	if what, known := b.explain(errors.New("dial tcp 127.0.0.1:4: connect: connection refused")); known || what != unreachable {
+		t.Errorf("%q", what)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"nats.creds": {Creds: "x"}, "nats.nkey": {NKey: "x"}, "nats.token": {Token: "x"}, "nats.tls.cert": {URL: "nats://a:1", TLS: TLS{Cert: "x"}},
+		"nats.url": {URL: "nats://a:1, nats://u:p@b:2"}, "without credentials": {URL: "nats://a:1,nats://b:2"},
+	} {
+		if got := identity(cfg); !strings.Contains(got, want) {
+			t.Errorf("%+v: %s, want %s", cfg, got, want)
+		}
+	}
+	if got := identity(Config{URL: "u:p@127.0.0.1:4"}); !strings.Contains(got, "nats.url") || strings.Contains(got, "u:p") {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,158 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"partyline/config"
+)
+
+// oddValues are what people type by mistake, or to see what happens.
+var oddValues = []string{
+	"", " ", "/", "//", "/ /", "/a b/", "/{x/", "/{$}/", "/{x}/", "/{x...}/", "/a{/", "/}/", "{", "/%/", "/%2f/", "/ü/", "/a//b/", "/../", "/./", "/\t/", "/\n/", "/\x00/",
+	"GET /x/", "h/x/", "/*/", "/a?b/", "/a#b/", "/a\\b/", "/" + strings.Repeat("a", 5000) + "/",
+	"*", ">", "sio.>", "$SYS", "sio.*", ".", "a..b", "0", "-1", "1", "9223372036854775807", "-9223372036854775808", "1e9", "1ns", "1ms", "2562047h47m16s", "-1h",
+	"true", "null", "nats://", "nats://,", ",", "http://h:1", "[::1]:0", ":0", "h:0", "https://*", "ws://h", "::", "0.0.0.0/0", "a=b;c", "\xff",
+}
+
+// Whatever value a key has, the program starts with it or says what is wrong. It does not panic, and it serves clients at
+// its path and nowhere else.
+func TestOddValuesAreFaultsOrWork(t *testing.T) {
+	var help bytes.Buffer
+	if err := config.WriteHelp(&help, config.FlavourEdge); err != nil {
+		t.Fatal(err)
+	}
+	keys := regexp.MustCompile(`(?m)^  --([a-z_.]+)`).FindAllStringSubmatch(help.String(), -1)
+	if len(keys) < 30 {
+		t.Fatalf("--help has %d keys", len(keys))
+	}
+	var started int
+	for _, match := range keys {
+		key := match[1]
+		for _, value := range oddValues {
+			args := append(freePorts[:2:2], "--nats.url=nats://127.0.0.1:1", "--log.level=error", "--"+key+"="+value)
+			if key == "health" || key == "version" || key == "help" || key == "config" {
+				continue
+			}
+			loaded, err := config.Load(config.FlavourEdge, args, nil)
+			if err != nil {
+				continue
+			}
+			started++
+			if said := startAndStop(loaded.Config); said != "" {
+				t.Errorf("--%s=%q: %s", key, value, said)
+			}
+		}
+	}
+	for _, name := range oddValues {
+		namespaces, err := json.Marshal(map[string]any{"/" + name: map[string]any{
+			"connect": "open", "rooms": []string{name + "x"}, "auto_join": []string{name + "x"}, "relay": []any{map[string]string{"event": name + "x", "to": "all"}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := config.Load(config.FlavourEdge, freePorts[:2], []string{"PARTYLINE_NAMESPACES=" + string(namespaces)})
+		if err != nil {
+			continue
+		}
+		started++
+		if said := startAndStop(loaded.Config); said != "" {
+			t.Errorf("%s: %s", namespaces, said)
+		}
+	}
+	t.Logf("%d of the values are accepted", started)
+}
+
+// startAndStop makes all that serves clients, asks it something, and ends it. It returns what went wrong.
+func startAndStop(c config.Config) (said string) {
+	defer func() {
+		if r := recover(); r != nil {
+			said = fmt.Sprintf("panic: %v", r)
+		}
+	}()
+	c.Drain = config.Default(config.FlavourEdge).Drain
+	f, err := newFront(c, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return ""
+	}
+	defer f.leave()
+	for path, want := range map[string]int{c.Path: http.StatusBadRequest, "/elsewhere": http.StatusNotFound, "/elsewhere/": http.StatusNotFound} {
+		r, err := http.NewRequest(http.MethodGet, path, nil)
+		if err != nil {
+			return err.Error()
+		}
+		r.RemoteAddr = "192.0.2.1:1"
+		w := &answer{header: http.Header{}}
+		f.handler.ServeHTTP(w, r)
+		if w.status != want {
+			return fmt.Sprintf("GET %s is answered with %d, want %d", path, w.status, want)
+		}
+	}
+	return ""
+}
+
+// A password in nats.url is in no line of the log, whatever form the URL has.
+func TestNoPasswordInTheLog(t *testing.T) {
+	for _, url := range []string{
+		"bob:PASSW0RD@127.0.0.1:4", "nats://bob:PASSW0RD@127.0.0.1:4", "PASSW0RD@127.0.0.1:4", "nats://PASSW0RD@127.0.0.1:4,bob:PASSW0RD@127.0.0.1:5",
+		"nats://bob:PASSW0RD@127.0.0.1:4?x=PASSW0RD", "nats://bob:PASS%57PASSW0RD@127.0.0.1:4", "nats://127.0.0.1:4, nats://bob:PASSW0RD@127.0.0.1:5",
+		"ws://127.0.0.1:4/?jwt=PASSW0RD", "nats://bob:PASSW0RD@127.0.0.1:99999", "nats://bob:PASSW0RD@127.0.0.1:4/#PASSW0RD",
+	} {
+		for _, also := range []string{"--log.level=debug", "--print-config", "--help"} {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			log := &lockedWriter{w: &bytes.Buffer{}, until: "cannot reach NATS", then: cancel}
+			Run(ctx, edgeFlavour, append(freePorts[:2:2], "--nats.url="+url, also), nil, log, log)
+			cancel()
+			if said := log.String(); strings.Contains(said, "PASSW0RD") {
+				t.Errorf("%s %s: %s", url, also, said)
+			}
+		}
+	}
+}
+
+// answer keeps the status of an answer.
+type answer struct {
+	header http.Header
+	status int
+}
+
+func (a *answer) Header() http.Header { return a.header }
+func (a *answer) WriteHeader(s int)   { a.status = s }
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return len(p), nil
+}
+
+// lockedWriter keeps what is written by several goroutines, and calls then once until has been.
+type lockedWriter struct {
+	mu    sync.Mutex
+	w     *bytes.Buffer
+	until string
+	then  func()
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, err := l.w.Write(p)
+	if l.then != nil && bytes.Contains(l.w.Bytes(), []byte(l.until)) {
+		l.then()
+	}
+	return n, err
+}
+
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.String()
+}

@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Peer is who sent a request, behind trusted proxies.
+type Peer struct {
+	Address string // IP address
+	Host    string // the Host that the client asked for, with or without a port
+	Port    string // the port that a trusted proxy names where Host has none; "" if it names none
+	Scheme  string // "https" or "http" where the edge knows it, by its own TLS or from a trusted proxy; otherwise ""
+}
+
+// Secure reports whether the client is known to use TLS.
+func (p Peer) Secure() bool { return p.Scheme == "https" }
+
+type peerKey struct{}
+
+// WithPeer returns r with the client that another edge, which has passed it on, has seen. It replaces all that the request
+// itself says about its sender.
+func WithPeer(r *http.Request, p Peer) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
+}
+
+// Peer returns who sent a request. The headers X-Forwarded-… and Forwarded count only if a trusted proxy set them. Of the
+// two kinds X-Forwarded-… wins, header by header: proxies that set it commonly leave a client's Forwarded alone.
+func (s *Server) Peer(r *http.Request) Peer {
+	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
+		return p
+	}
+	p := Peer{Address: remoteIP(r.RemoteAddr), Host: r.Host}
+	if r.TLS != nil {
+		p.Scheme = "https"
+	}
+	if !s.trusted(p.Address) {
+		return p
+	}
+	chain := parseForwarded(r.Header["Forwarded"])
+	if lines := r.Header["X-Forwarded-For"]; lines != nil {
+		p.Address, _ = s.client(p.Address, strings.Split(strings.Join(lines, ","), ","))
+	} else if chain != nil {
+		nodes := make([]string, len(chain))
+		for i, hop := range chain {
+			nodes[i] = hop.node
+		}
+		var at int
+		p.Address, at = s.client(p.Address, nodes)
+		// The hop that saw the client, then those nearer to us, then what may be the client's own.
+		chain = slices.Concat(chain[at:], chain[:at])
+	}
+	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
+		p.Host = host
+	} else if i := slices.IndexFunc(chain, func(h hop) bool { return h.host != "" }); i >= 0 {
+		p.Host = chain[i].host
+	}
+	if scheme := schemeOf(firstOf(r.Header.Get("X-Forwarded-Proto"))); scheme != "" {
+		p.Scheme = scheme
+	} else if i := slices.IndexFunc(chain, func(h hop) bool { return schemeOf(h.proto) != "" }); i >= 0 {
+		p.Scheme = schemeOf(chain[i].proto)
+	}
+	if _, port, ok := splitHost(p.Host); ok && port == "" {
+		p.Port, _ = normalPort(firstOf(r.Header.Get("X-Forwarded-Port")))
+	}
+	return p
+}
+
+// client returns the first address that is not a trusted proxy's, from the nearest hop on, and the index of the last hop
+// that a trusted proxy has written. A hop without an address ends the search: who it stands for is unknown, and what is left
+// of it could be the client's invention. hops must not be empty.
+func (s *Server) client(nearest string, hops []string) (address string, at int) {
+	address = nearest
+	for at = len(hops) - 1; ; at-- {
+		ip, ok := nodeAddress(hops[at])
+		if !ok {
+			return address, at
+		}
+		if address = ip.String(); at == 0 || !s.trusted(address) {
+			return address, at
+		}
+	}
+}
+
+// nodeAddress reads an address of X-Forwarded-For or Forwarded, which may have a port: 192.0.2.1, 192.0.2.1:4711,
+// 2001:db8::1, [2001:db8::1], [2001:db8::1]:4711 (RFC 7239, section 6).
+func nodeAddress(node string) (netip.Addr, bool) {
+	node = strings.Trim(strings.TrimSpace(node), `"`)
+	if inner, bracketed := strings.CutPrefix(node, "["); bracketed {
+		node, _, _ = strings.Cut(inner, "]")
+	} else if host, _, found := strings.Cut(node, ":"); found && strings.Count(node, ":") == 1 {
+		node = host
+	}
+	ip, err := netip.ParseAddr(node)
+	return ip.Unmap().WithZone(""), err == nil
+}
+
+// hop is what one proxy says in an element of Forwarded.
+type hop struct{ node, host, proto string }
+
+// parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last, of
+// pairs with semicolons. It returns nil if there is none.
+func parseForwarded(lines []string) []hop {
+	if len(lines) == 0 {
+		return nil
+	}
+	hops := []hop{{}}
+	var name, value strings.Builder
+	field, quoted, escaped := &name, false, false
+	endPair := func() {
+		last := &hops[len(hops)-1]
+		switch text := strings.TrimSpace(value.String()); strings.ToLower(strings.TrimSpace(name.String())) {
+		case "for":
+			last.node = text
+		case "host":
+			last.host = text
+		case "proto":
+			last.proto = text
+		}
+		name.Reset()
+		value.Reset()
+		field = &name
+	}
+	for _, c := range []byte(strings.Join(lines, ",")) {
+		switch {
+		case escaped:
+			escaped = false
+			field.WriteByte(c)
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+			field.WriteByte(c)
+		case c == '=' && field == &name:
+			field = &value
+		case c == ';':
+			endPair()
+		case c == ',':
+			endPair()
+			hops = append(hops, hop{})
+		default:
+			field.WriteByte(c)
+		}
+	}
+	endPair()
+	return hops
+}
+
+// schemeOf returns http or https for a scheme that a proxy names, and "" for any other.
+func schemeOf(proto string) string {
+	switch strings.ToLower(proto) {
+	case "http", "ws":
+		return "http"
+	case "https", "wss":
+		return "https"
+	}
+	return ""
+}
+
+// FromTrustedProxy reports whether the connection of a request comes from one of the trusted proxies' addresses.
+func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.trusted(remoteIP(r.RemoteAddr)) }
+
+func (s *Server) trusted(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	return slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// saysForwarded reports whether a proxy, or somebody who claims to be one, has said who sent a request.
+func saysForwarded(h http.Header) bool {
+	return h["Forwarded"] != nil || h["X-Forwarded-For"] != nil || h["X-Forwarded-Host"] != nil || h["X-Forwarded-Proto"] != nil
+}
+
+func firstOf(list string) string {
+	first, _, _ := strings.Cut(list, ",")
+	return strings.TrimSpace(first)
+}

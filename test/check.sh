@@ -1,0 +1,34 @@
+#!/bin/sh
+# The quick tier: `make check`. Format, vet, layout and unit tests, without whole programs, outages, browsers and other clients,
+# which `make test` runs. At the end it counts what there is, so that a change shows what it takes away.
+set -u
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+sh test/gofmt.sh || exit
+go vet ./... || exit
+go test -short ./... >"$work/go" 2>&1
+status=$?
+grep -v 'no test files' "$work/go"
+
+# functions PATTERN FILES…: how many functions of tests there are.
+functions() { pattern=$1; shift; cat "$@" | grep -cE "^func $pattern"; }
+
+tests=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go'))
+faults=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' test/faults/*_test.go test/outage/*_test.go)
+stand=$(grep -cE "^  \['" test/node/stand/faults.mjs)
+fuzzed=$(grep -lE '^func Fuzz' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go') | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+seeds=$(go test -short -v -run '^Fuzz' $fuzzed 2>&1 | grep -cE '^ +--- PASS: Fuzz')
+cases="unknown, Node.js is not installed"
+if command -v node >/dev/null; then
+  cases=$(node test/conformance/list.mjs | sed -nE '1s/ cases,.*//p')
+fi
+cat <<END
+
+tests: $tests
+conformance cases: $cases
+faults: $faults tests, and $stand of the compose stand
+fuzz seeds: $seeds
+END
+exit "$status"

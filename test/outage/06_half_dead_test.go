@@ -1,0 +1,373 @@
+package outage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/backend"
+	"partyline/edge"
+	"partyline/edge/edgetest"
+	"partyline/internal/natsd/natsdtest"
+)
+
+// detour is a way to NATS that can die: then all connections that go through it are dead, in both directions, and nothing
+// is closed, whatever their ends do. New connections go around, to another server perhaps. The far end of a dead one
+// looks to its NATS server like a client that says nothing, until the server's own pings tell. (toxiproxy passes it on when an
+// end closes.)
+type detour struct {
+	t        *testing.T
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu    sync.Mutex
+	to    string        // guarded by mu: where new connections go
+	dead  chan struct{} // guarded by mu: closed when those that are open now die
+	conns []net.Conn    // guarded by mu
+}
+
+func newDetour(t *testing.T, to *natsdtest.Server) *detour {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &detour{t: t, listener: l, to: strings.TrimPrefix(to.ClientURL(), "nats://"), dead: make(chan struct{})}
+	d.running.Go(d.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		d.mu.Lock()
+		for _, c := range d.conns {
+			_ = c.Close()
+		}
+		d.mu.Unlock()
+		d.running.Wait()
+	})
+	return d
+}
+
+func (d *detour) url() string { return "nats://" + d.listener.Addr().String() }
+
+// die cuts what goes through, and leads what comes from now on to a server.
+func (d *detour) die(to *natsdtest.Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.dead)
+	d.to, d.dead = strings.TrimPrefix(to.ClientURL(), "nats://"), make(chan struct{})
+}
+
+func (d *detour) accept() {
+	for {
+		near, err := d.listener.Accept()
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		far, err := net.Dial("tcp", d.to)
+		if err != nil {
+			_ = near.Close()
+			d.mu.Unlock()
+			continue
+		}
+		dead := d.dead
+		d.conns = append(d.conns, near, far)
+		d.running.Go(func() { forward(near, far, dead) })
+		d.running.Go(func() { forward(far, near, dead) })
+		d.mu.Unlock()
+	}
+}
+
+// forward passes on what comes, and the end, until the way is dead.
+func forward(from, to net.Conn, dead <-chan struct{}) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-dead:
+			return
+		default:
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			_ = to.Close()
+			return
+		}
+	}
+}
+
+// places are where NATS servers, the edge under test, the way around, and the service are.
+func places(t *testing.T, test func(t *testing.T, own, other, service *natsdtest.Server)) {
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		server := natsdtest.Start(t)
+		test(t, server, server, server)
+	})
+	t.Run("a cluster of three", func(t *testing.T) {
+		t.Parallel()
+		servers := natsdtest.StartCluster(t, 3)
+		test(t, servers[0], servers[1], servers[2])
+	})
+}
+
+// The way of an edge to NATS dies without a word, and the edge goes around. NATS keeps its end of the dead way for minutes,
+// and sends there what the edge had subscribed. Once the edge is ready again nothing of that is missing.
+func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
+	t.Parallel()
+	places(t, func(t *testing.T, own, other, service *natsdtest.Server) {
+		way := newDetour(t, own)
+		s := &stage{t: t, nats: own, nc: connect(t, service.ClientURL())}
+		s.Node = edgetest.Start(t, edgetest.Options{
+			NATS: way.url(), Namespaces: namespaces(), Limits: edge.Limits{RoomsPerSocket: 2 * rooms, NamespacesPerSession: 10},
+		}).Ready()
+		s.pair = newPair(t, edgetest.Start(t, edgetest.Options{NATS: service.ClientURL(), Namespaces: namespaces()}).Ready())
+		c := gather(s)
+		up := s.listen(c.all[0])
+		if _, err := s.nc.Subscribe("sio.door.on.connect", func(m *nats.Msg) { _ = m.Respond([]byte(`[{"rooms":["in"]}]`)) }); err != nil {
+			t.Fatal(err)
+		}
+		s.reach()
+		c.roundTrip()
+		up.arrive(100)
+		stop := s.pair.chat()
+
+		connections := own.Connections()
+		way.die(other)
+		s.eventually("the edge has gone around", func() bool { return figure(s.Node, "nats_reconnects_total", "") == 1 })
+		s.back()
+		s.reach()
+		for range 3 {
+			c.roundTrip()
+			up.arrive(100)
+			for i, so := range c.all {
+				s.publish("sio.room.emit.socket."+so.id, fmt.Sprintf(`["direct",%d]`, i))
+			}
+			for i, so := range c.all {
+				so.gets(fmt.Sprintf(`["direct",%d]`, i))
+			}
+		}
+		for i := range 20 {
+			so := s.enter(fmt.Sprint("newcomer ", i), "/door")
+			s.reach()
+			s.publish("sio.door.emit.room.in", `["welcome"]`)
+			so.gets(`["welcome"]`)
+			so.Send("41/door,")
+			s.eventually("the newcomer has left", func() bool { return figure(s.Node, "sockets", "") == len(c.all) })
+		}
+		if own == other {
+			connections++
+		}
+		if n := own.Connections(); n != connections {
+			t.Errorf("NATS has %d connections, want %d with the dead one", n, connections)
+		}
+		stop()
+	})
+}
+
+// reach waits until the service's NATS server knows what the edge subscribes, and the edge's server what the service does.
+// Subscriptions spread through a cluster in their own time, and in order.
+func (s *stage) reach() { s.t.Helper(); s.reachFrom(s.nc) }
+
+func (s *stage) reachFrom(nc *nats.Conn) {
+	s.t.Helper()
+	s.eventually("the service reaches the edge", func() bool {
+		answer, err := nc.Request("sio.x.leave.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), time.Second)
+		return err == nil && answer.Header.Get("Sio-Error") == "unknown socket"
+	})
+}
+
+// Servers that ping often bound what queue groups of services lose. A server leaves a ping out if it has heard of the client
+// within the interval before, so that there is one interval more than those that ping_max allows and the last.
+const (
+	pings          = `ping_interval: "1s", ping_max: 2`
+	deadMemberGone = (2 + 2) * time.Second
+	// lateness is how much later than it is due something may happen on a machine with other things to do.
+	lateness = 5
+)
+
+// connect makes a service's connection by the detour, which notices after two to three intervals that it is dead. back is
+// closed when it has gone around.
+func (d *detour) connect(interval time.Duration) (nc *nats.Conn, back <-chan struct{}) {
+	d.t.Helper()
+	again := make(chan struct{})
+	return connect(d.t, d.url(), nats.IgnoreDiscoveredServers(), nats.PingInterval(interval), nats.MaxPingsOutstanding(2),
+		nats.ReconnectHandler(func(*nats.Conn) { close(again) })), again
+}
+
+// counted is a client whose numbered events are answered.
+type counted struct {
+	*socket
+	sent []time.Time // by number
+	got  map[string]bool
+}
+
+func (s *stage) counted(name, namespace string) *counted {
+	s.t.Helper()
+	return &counted{socket: s.enter(name, namespace), got: make(map[string]bool)}
+}
+
+func (c *counted) next() {
+	n := len(c.sent)
+	c.sent = append(c.sent, time.Now())
+	c.emit(fmt.Sprint(n), fmt.Sprintf(`["count",%d]`, n))
+}
+
+// missing takes what has come, and returns how many from a number on are not answered, and the last of them.
+func (c *counted) missing(from int) (n, last int) {
+	for c.Pending() > 0 {
+		id, _, _ := strings.Cut(strings.TrimPrefix(c.Next(), "43"+c.head), "[")
+		c.got[id] = true
+	}
+	for i := from; i < len(c.sent); i++ {
+		if !c.got[fmt.Sprint(i)] {
+			n, last = n+1, i
+		}
+	}
+	return n, last
+}
+
+// The way of one of two services dies without a word, and that service goes around. NATS gives its old end a share of what
+// the queue group of services gets, until NATS's own pings tell. Then nothing is missing.
+func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, first, next, home *natsdtest.Server) {
+		t.Parallel()
+		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
+		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: namespaces()}).Ready()
+		way := newDetour(t, first)
+		moved, back := way.connect(500 * time.Millisecond)
+		for _, nc := range []*nats.Conn{moved, s.nc} {
+			if _, err := nc.QueueSubscribe("sio.room.on.count", "services", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := s.counted("a", "/room")
+		s.eventually("both are heard", func() bool { a.next(); n, _ := a.missing(0); return n == 0 && len(a.sent) >= 100 })
+		connections := first.Connections()
+
+		way.die(next)
+		died, start := time.Now(), len(a.sent)
+		await(t, back)
+		if first == next {
+			connections++
+		}
+		s.eventually("NATS has closed its end of the dead way", func() bool { a.next(); return first.Connections() == connections-1 })
+		closed, end := time.Since(died), len(a.sent)
+		for range 500 {
+			a.next()
+		}
+		s.eventually("all events are answered now", func() bool { n, _ := a.missing(end); return n == 0 })
+		lost, last := a.missing(start)
+		if lost == 0 {
+			t.Error("no event was lost in the dead way; is it dead?")
+		}
+		t.Logf("of %d events %d were lost, the last after %s; NATS closed its end after %s", end-start, lost, a.sent[last].Sub(died), closed)
+		if most := lateness * deadMemberGone; closed > most {
+			t.Errorf("NATS closed its end after %s, want at most %s", closed, deadMemberGone)
+		}
+	}
+	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t, pings); test(t, server, server, server) })
+	t.Run("a cluster of three", func(t *testing.T) {
+		servers := natsdtest.StartCluster(t, 3, pings)
+		test(t, servers[0], servers[1], servers[2])
+	})
+}
+
+// The way of the instance that owns sockets dies without a word. NATS goes on giving its old end a share of the requests to take
+// them over, and they are repeated until another instance answers. From then on nothing of the socket's events is missing,
+// whatever NATS thinks of the old end.
+func TestOwnerOnAHalfDeadConnection(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, first, next, home *natsdtest.Server) {
+		t.Parallel()
+		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
+		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: namespaces()}).Ready()
+		way := newDetour(t, first)
+		nc, back := way.connect(3 * time.Second) // later than edges notice
+		s.reachFrom(nc)
+		s.owner(nc)
+		const owned = 10
+		var all []*counted
+		for i := range owned {
+			all = append(all, s.counted(fmt.Sprint("owned ", i), "/door"))
+		}
+		emit := func() (from []int) {
+			for _, c := range all {
+				from = append(from, len(c.sent))
+				c.next()
+			}
+			return from
+		}
+		answered := func(from []int) bool {
+			for i, c := range all {
+				if n, _ := c.missing(from[i]); n > 0 {
+					return false
+				}
+			}
+			return true
+		}
+		from := emit()
+		s.eventually("the first owner answers", func() bool { return answered(from) })
+		s.owner(s.nc)
+
+		way.die(next)
+		died := time.Now()
+		pace := time.NewTicker(50 * time.Millisecond)
+		defer pace.Stop()
+		s.eventually("all sockets have the next owner", func() bool {
+			emit()
+			<-pace.C
+			return figure(s.Node, "takeovers_total", "") >= owned
+		})
+		t.Logf("all %d sockets have the next owner after %s", owned, time.Since(died))
+		from = emit()
+		for range 100 {
+			emit()
+		}
+		s.eventually("the next owner answers all", func() bool { return answered(from) })
+		await(t, back)
+		from = emit()
+		for range 100 {
+			emit()
+		}
+		s.eventually("all is answered also when the first is back", func() bool { return answered(from) })
+	}
+	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t); test(t, server, server, server) })
+	t.Run("a cluster of three", func(t *testing.T) {
+		servers := natsdtest.StartCluster(t, 3)
+		test(t, servers[0], servers[1], servers[2])
+	})
+}
+
+// owner starts an instance of a service that owns the sockets of /door.
+func (s *stage) owner(nc *nats.Conn) {
+	s.t.Helper()
+	service, err := backend.New(nc, "shop", backend.Logger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	service.Of("/door", backend.Owned()).On("count", func(_ *backend.Socket, n int) int { return n })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := service.Start(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = service.Close(ctx)
+	})
+}
