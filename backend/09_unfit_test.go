@@ -238,7 +238,7 @@ func TestEventsWithoutAHandlerAreCounted(t *testing.T) {
 
 func TestAServiceSaysThatItHasStarted(t *testing.T) {
 	s := begin(t)
-	var log lines
+	var log logText
 	io := s.service("shop", backend.Logger(slog.New(slog.NewTextHandler(&log, nil))))
 	io.Of("/chat").On("n", func(n int) int { return n })
 	io.Of("/tenant-*").On("n", func(n int) int { return n })
