@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/nats-io/nats.go"
+
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -65,4 +67,68 @@ func (t Target) SetData(ctx context.Context, data any) (sockets int, err error) 
 	}
 	total, err := t.command(ctx, subjects.VerbData, []json.RawMessage{text})
 	return total.Sockets, err
+}
+
+// join asks for a join and waits until it holds. What is sent to the rooms reaches the sockets from the request on.
+func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total msg.Answer, err error) {
+	if id := t.single(); id != "" {
+		return t.joinOne(ctx, m, id, rooms)
+	}
+	u := &t.ns.svc.unconfirmed
+	c, err := u.begin(t.ns.token, rooms, "", false)
+	if err != nil {
+		return total, err
+	}
+	var edges []string
+	err = t.ask(ctx, m, func(a *msg.Answer) error {
+		if total.Sockets += a.Sockets; a.Sockets > 0 {
+			edges = append(edges, a.Edge)
+		}
+		return nil
+	})
+	if err == nil { // else an edge may be about to do it, and the rooms stay unconfirmed for a while
+		u.finish(c, edges)
+	}
+	return total, err
+}
+
+// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the same.
+func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []string) (answer msg.Answer, err error) {
+	s := t.ns.svc
+	if err := ctx.Err(); err != nil {
+		return answer, err
+	}
+	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+	if err != nil {
+		return answer, err
+	}
+	defer done()
+	edge, _, _ := subjects.SplitSocketID(id)
+	c, err := s.unconfirmed.begin(t.ns.token, rooms, edge, true)
+	if err != nil {
+		return answer, err
+	}
+	m.Reply = c.reply
+	if err := s.publish(m); err != nil {
+		s.unconfirmed.finish(c, nil)
+		return answer, err
+	}
+	select {
+	case m := <-c.answer:
+		if isNoResponders(m) {
+			return answer, because(UnknownSocket, nats.ErrNoResponders, "the socket's edge is not there")
+		}
+		if err := answerError(m.Header); err != nil {
+			return answer, err
+		}
+		return msg.ParseAnswer(m.Data)
+	case <-bound.Done():
+		s.unconfirmed.giveUp(c)
+		if err := ctx.Err(); err != nil {
+			return answer, err
+		}
+		return answer, sendError(bound.Err(), m, s.nc)
+	case <-s.ctx.Done():
+		return answer, failure(Closed, "the service is closed")
+	}
 }

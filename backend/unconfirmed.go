@@ -2,7 +2,6 @@ package backend
 
 import (
 	"container/list"
-	"context"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -77,7 +76,8 @@ type confirmation struct {
 	answer chan *nats.Msg // capacity 1; nil if nobody waits
 
 	rooms []roomKey     // guarded by unconfirmed.mu: those of all that it keeps unconfirmed
-	place *list.Element // guarded by unconfirmed.mu: in unconfirmed.oldest; nil once it has ended
+	place *list.Element // guarded by unconfirmed.mu: in unconfirmed.oldest; nil once its rooms are unconfirmed no longer
+	alone bool          // guarded by unconfirmed.mu: nobody waits for answer any more
 }
 
 func (u *unconfirmed) init(nc *nats.Conn, log func(string, ...any)) {
@@ -163,12 +163,17 @@ func (u *unconfirmed) add(c *confirmation) {
 
 // end takes the rooms of a confirmation as confirmed, or as not worth waiting for. mu must be held.
 func (u *unconfirmed) end(c *confirmation) {
+	delete(u.waiting, c.reply)
+	u.forget(c)
+}
+
+// forget makes the rooms of a confirmation unconfirmed no longer, as far as it goes. mu must be held.
+func (u *unconfirmed) forget(c *confirmation) {
 	if c.place == nil {
 		return
 	}
 	u.oldest.Remove(c.place)
 	u.kept -= len(c.all)
-	delete(u.waiting, c.reply)
 	for _, room := range c.rooms {
 		state := u.rooms[room]
 		if state.requests--; state.requests == 0 {
@@ -181,6 +186,16 @@ func (u *unconfirmed) end(c *confirmation) {
 	u.count.Store(int64(len(u.rooms)))
 }
 
+// release takes the rooms of a confirmation as not worth waiting for. Whoever waits for the answer may get it all the same. mu must
+// be held.
+func (u *unconfirmed) release(c *confirmation) {
+	if c.answer != nil && !c.alone {
+		u.forget(c)
+	} else {
+		u.end(c)
+	}
+}
+
 // expire ends what has waited for too long. mu must be held.
 func (u *unconfirmed) expire(now time.Time) {
 	for first := u.oldest.Front(); first != nil; first = u.oldest.Front() {
@@ -188,7 +203,7 @@ func (u *unconfirmed) expire(now time.Time) {
 		if now.Sub(c.at) < unconfirmedFor {
 			break
 		}
-		u.end(c)
+		u.release(c)
 	}
 	if wide := u.wide.Load(); wide != 0 && now.UnixNano() >= wide {
 		u.wide.Store(0)
@@ -284,7 +299,7 @@ func (u *unconfirmed) finish(c *confirmation, edges []string) {
 func (u *unconfirmed) giveUp(c *confirmation) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(c.rooms) == 0 {
+	if c.alone = true; len(c.rooms) == 0 {
 		u.end(c)
 	}
 }
@@ -295,7 +310,7 @@ func (u *unconfirmed) edgeDied(edge string) {
 	defer u.mu.Unlock()
 	for _, c := range u.waiting {
 		if c.edge == edge {
-			u.end(c)
+			u.release(c)
 		}
 	}
 }
@@ -334,70 +349,6 @@ func (s *Service) replyToAdmission(namespace, to string, header nats.Header, d *
 		s.unconfirmed.finish(c, nil)
 	}
 	return err
-}
-
-// join asks for a join and waits until it holds. What is sent to the rooms reaches the sockets from the request on.
-func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total msg.Answer, err error) {
-	if id := t.single(); id != "" {
-		return t.joinOne(ctx, m, id, rooms)
-	}
-	u := &t.ns.svc.unconfirmed
-	c, err := u.begin(t.ns.token, rooms, "", false)
-	if err != nil {
-		return total, err
-	}
-	var edges []string
-	err = t.ask(ctx, m, func(a *msg.Answer) error {
-		if total.Sockets += a.Sockets; a.Sockets > 0 {
-			edges = append(edges, a.Edge)
-		}
-		return nil
-	})
-	if err == nil { // else an edge may be about to do it, and the rooms stay unconfirmed for a while
-		u.finish(c, edges)
-	}
-	return total, err
-}
-
-// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the same.
-func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []string) (answer msg.Answer, err error) {
-	s := t.ns.svc
-	if err := ctx.Err(); err != nil {
-		return answer, err
-	}
-	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
-	if err != nil {
-		return answer, err
-	}
-	defer done()
-	edge, _, _ := subjects.SplitSocketID(id)
-	c, err := s.unconfirmed.begin(t.ns.token, rooms, edge, true)
-	if err != nil {
-		return answer, err
-	}
-	m.Reply = c.reply
-	if err := s.publish(m); err != nil {
-		s.unconfirmed.finish(c, nil)
-		return answer, err
-	}
-	select {
-	case m := <-c.answer:
-		if isNoResponders(m) {
-			return answer, because(UnknownSocket, nats.ErrNoResponders, "the socket's edge is not there")
-		}
-		if err := answerError(m.Header); err != nil {
-			return answer, err
-		}
-		return msg.ParseAnswer(m.Data)
-	case <-bound.Done():
-		s.unconfirmed.giveUp(c)
-		if err := ctx.Err(); err != nil {
-			return answer, err
-		}
-		return answer, sendError(bound.Err(), m, s.nc)
-	case <-s.ctx.Done():
-		return answer, failure(Closed, "the service is closed")
-	}
 }
 
 // toRoom reports whether an event to one room may be sent on the room's own subject. room is as in subjects.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // What is not confirmed is forgotten after a while, and bounded: past that all rooms count as unconfirmed, so that nothing is lost.
@@ -49,6 +51,36 @@ func TestUnconfirmedRoomsAreBounded(t *testing.T) {
 		u.tidy(time.Now())
 		if u.has("chat", "any") || u.has("chat", "room0") || u.wide.Load() != 0 || u.oldest.Len() != 0 || u.kept != 0 || len(u.rooms) != 0 {
 			t.Errorf("%d requests and %d rooms are left", u.oldest.Len(), len(u.rooms))
+		}
+	})
+}
+
+// Whoever waits for longer than a room stays unconfirmed gets the answer all the same, and leaves nothing behind if there is none.
+func TestALateAnswerToAJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var u unconfirmed
+		u.init(nil, nil)
+		u.inbox, u.sub = "inbox.", &nats.Subscription{}
+		var all []*confirmation
+		for range 3 {
+			c, err := u.begin("chat", []string{"a"}, "aaaaaaaa", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+		u.giveUp(all[1])
+		time.Sleep(unconfirmedFor)
+		u.tidy(time.Now())
+		u.edgeDied("aaaaaaaa")
+		answer := &nats.Msg{Subject: all[0].reply, Data: []byte(`[{"edge":"aaaaaaaa","sockets":1}]`)}
+		u.answered(answer)
+		u.answered(answer)
+		if u.has("chat", "a") || len(all[0].answer) != 1 || len(u.waiting) != 1 {
+			t.Errorf("unconfirmed: %v, %d answers, %d are waited for", u.has("chat", "a"), len(all[0].answer), len(u.waiting))
+		}
+		if u.giveUp(all[2]); len(u.waiting) != 0 || u.oldest.Len() != 0 || u.kept != 0 {
+			t.Errorf("%d are waited for, %d kept", len(u.waiting), u.oldest.Len())
 		}
 	})
 }
