@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,20 +17,16 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// strict starts an edge that hears a room only once it has a member. (Edges that hear all rooms during an admission have a
-// setting for that; the others need none.)
-func strict(t testing.TB) *stage {
+// withOpen starts an edge that has an open namespace beside those of services.
+func withOpen(t testing.TB) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
-	return &stage{t: t, nats: server, Node: strictEdge(t, server)}
+	return &stage{t: t, nats: server, Node: edgeWithOpen(t, server)}
 }
 
-func strictEdge(t testing.TB, server *natsdtest.Server) *edgetest.Node {
+func edgeWithOpen(t testing.TB, server *natsdtest.Server) *edgetest.Node {
 	t.Helper()
 	service := edge.Namespace{Connect: edge.ConnectService}
-	if setting := reflect.ValueOf(&service).Elem().FieldByName("StrictInterest"); setting.IsValid() {
-		setting.SetBool(true)
-	}
 	return edgetest.Start(t, edgetest.Options{
 		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
 	}).Ready()
@@ -48,7 +43,7 @@ func modes(t *testing.T, test func(t *testing.T, options ...backend.NamespaceOpt
 // before; and broadcasts leave out who they should.
 func TestWelcomesReachTheNewcomer(t *testing.T) {
 	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
-		s := strict(t)
+		s := withOpen(t)
 		io := s.service("chat")
 		chat := io.Of("/chat", options...)
 		chat.Use(func(so *backend.Socket) error {
@@ -98,8 +93,8 @@ func TestWelcomesReachTheNewcomer(t *testing.T) {
 // A join that is not waited for counts for whatever the instance sends after it.
 func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
 	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
-		s := strict(t)
-		second := strictEdge(t, s.nats)
+		s := withOpen(t)
+		second := edgeWithOpen(t, s.nats)
 		io := s.service("chat")
 		chat := io.Of("/chat", options...)
 		chat.On("x", func() {})
@@ -146,7 +141,7 @@ func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
 
 // A join whose context ends before the edge has answered counts all the same.
 func TestAJoinThatIsGivenUpStillCounts(t *testing.T) {
-	s := strict(t)
+	s := withOpen(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
 	chat.On("x", func() {})
@@ -342,7 +337,7 @@ func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
 
 // A stream that records all subjects answers what is published with a reply subject, and knows nothing of rooms.
 func TestAStreamConfirmsNothing(t *testing.T) {
-	s := strict(t)
+	s := withOpen(t)
 	nc := s.connection()
 	// As JetStream does for a stream of sio.chat.ack.> and sio.chat.join.>, sooner than any edge.
 	for _, subject := range []string{"sio.chat.ack.>", "sio.chat.join.>"} {

@@ -2,7 +2,6 @@ package permissions
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -15,11 +14,7 @@ import (
 // A service greets newcomers in rooms that no edge hears yet with what the contract allows it, and edges answer it.
 func TestAServiceCanGreet(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
-	rules := edge.Namespace{}
-	if setting := reflect.ValueOf(&rules).Elem().FieldByName("StrictInterest"); setting.IsValid() {
-		setting.SetBool(true) // rooms are heard only once they have a member
-	}
-	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": rules}}).Ready()
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	u := s.as("chat")
 	io, err := backend.New(u.nc, "chat")
 	if err != nil {
