@@ -51,15 +51,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	}
 	defer front.leave()
 
-	pages, err := admin.NewHandler(admin.Options{
-		Version: Version(),
-		Ready:   front.ready,
-		Edges:   front.edges,
-		Drain:   front.drain,
-		Pprof:   c.Admin.Pprof,
-		Metrics: append(front.metrics(), logMetrics),
-		Log:     log,
-	})
+	pages, err := newPages(c, front, log, logMetrics)
 	if err != nil {
 		return err
 	}
@@ -90,6 +82,19 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	}
 	front.close()
 	return err
+}
+
+// newPages makes the operator's pages.
+func newPages(c config.Config, front *front, log *slog.Logger, logMetrics *tally.Set) (http.Handler, error) {
+	return admin.NewHandler(admin.Options{
+		Version: Version(),
+		Ready:   front.ready,
+		Edges:   front.edges,
+		Drain:   front.drain,
+		Pprof:   c.Admin.Pprof,
+		Metrics: append(front.metrics(), logMetrics),
+		Log:     log,
+	})
 }
 
 // pageURL is where a person on this machine finds the page.
