@@ -69,6 +69,8 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		client.Ignore()
 		x.connections = append(x.connections, <-accepted)
 	}
+	x.edge.mu.Lock() // what the readers did before the clients were connected happened before what the test does
+	x.edge.mu.Unlock()
 	tb.Cleanup(func() {
 		for _, end := range es.Closers(engine.ServerShutdown) {
 			end()

@@ -225,7 +225,7 @@ export const client = [
   {
     name: 'client: retries', server: 'calm',
     play: async (s) => {
-      const ann = s.client('ann', '/', { retries: 2, ackTimeout: 100 });
+      const ann = s.client('ann', '/', { retries: 2, ackTimeout: 5_000 }); // long enough on a busy machine: no second try
       await ready(s, 'websocket');
       s.note('ack', JSON.stringify(await new Promise((resolve) => { ann.emit('message-with-ack', 1, (...values) => resolve(values)); })));
     },
