@@ -48,7 +48,7 @@ export function roomName(name) {
 // escaped. Of an event that is a number, its JSON text counts.
 export function eventName(name) {
   return escapeTail(String(name), 'event')
-    .replace(/^(?:all|room|socket)(?=\.|$)/, (token) => escapeCharacter(token[0]) + token.slice(1));
+    .replace(/^(?:all|room|socket|\$ready)(?=\.|$)/, (token) => escapeCharacter(token[0]) + token.slice(1));
 }
 
 // namespaceName is a namespace, given with its leading slash, as the one token that it is in a subject.
