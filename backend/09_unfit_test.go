@@ -252,3 +252,34 @@ func TestAServiceSaysThatItHasStarted(t *testing.T) {
 		}
 	}
 }
+
+// What clients send is for the hook, not for the log, and a client cannot fill the log with it.
+func TestTheLogHasNoArguments(t *testing.T) {
+	s := begin(t)
+	var log logText
+	var mu sync.Mutex
+	var hook []string
+	io := s.service("shop", backend.Logger(log.logger()), backend.OnError(func(err *backend.HandlerError) {
+		mu.Lock()
+		defer mu.Unlock()
+		hook = append(hook, err.Error())
+	}))
+	io.Of("/chat").On("sum", func(a, b int) int { return a + b })
+	s.start(io)
+	ann := s.enter("ann", "/chat")
+	for n := range 20 {
+		ann.emit(fmt.Sprint(n), `["sum",{"password":"hunter2"},1]`)
+		ann.acked(fmt.Sprint(n), `[{"error":"argument 1 does not fit"}]`)
+	}
+	log.mu.Lock()
+	text := log.text.String()
+	log.mu.Unlock()
+	if strings.Contains(text, "hunter2") || strings.Count(text, "argument 1 does not fit: expected int") != 1 {
+		t.Errorf("the log has the argument, or not one line: %s", text)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(hook) != 20 || !strings.Contains(hook[0], "hunter2") {
+		t.Errorf("the hook got %d errors: %q", len(hook), hook)
+	}
+}

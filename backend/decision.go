@@ -242,6 +242,6 @@ func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
 // answer says something to an edge that is no decision. If it does not get there, the edge asks again.
 func (s *Service) answer(m *nats.Msg, header nats.Header) {
 	if err := s.reply(m.Reply, header, nil); err != nil {
-		s.log.Warn("an edge's connect request could not be answered", "error", err)
+		s.complaints.Warn("an edge's connect request could not be answered", "", err)
 	}
 }

@@ -295,9 +295,9 @@ func (s *Service) edgeDied(edge string) {
 	})
 	if len(sockets) > 0 {
 		s.edges.mourn(edge, time.Now())
+		s.log.Warn("an edge has died or gone, and with it sockets that this instance owns", "edge", edge, "sockets", len(sockets))
 	}
 	for _, so := range sockets {
-		s.log.Warn("a socket's edge has died or gone", "edge", edge, "socket", so.id)
 		s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.end(so, "transport close", so.own.state().Rooms) })
 	}
 }

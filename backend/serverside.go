@@ -150,6 +150,6 @@ func (s *Service) answerFailed(reply string, why error) {
 	setHeader(m, msg.HeaderError, headerText(why.Error()))
 	setHeader(m, msg.HeaderFrom, s.Instance())
 	if err := s.publish(m); err != nil {
-		s.log.Warn("another service could not be answered", "error", err)
+		s.complaints.Warn("another service could not be answered", "", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/throttle"
 	"partyline/subjects"
 )
 
@@ -40,6 +41,8 @@ type Service struct {
 	decisions decisions
 	stats     stats
 	fence     fence
+
+	complaints *throttle.Logger // for lines that clients or edges can cause again and again
 
 	pauseInbox string     // where edges answer to pauses; set by Start, then constant
 	complained complained // owned by the goroutine of lanes.speak
@@ -91,6 +94,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	}
 	s.prefix, s.instance = s.set.prefix, newInstance(group)
 	s.log = s.set.log.With("service", group)
+	s.complaints = throttle.New(s.log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.lanes = newLanes(s.set.limits, s.flooded)
 	s.lanes.edges = edgeWords{s.pauseSocket, s.resumeSocket, s.watchPauses}
@@ -280,22 +284,33 @@ func (s *Service) reply(to string, header nats.Header, body []byte) error {
 func (s *Service) flooded(key laneKey, events, bytes int) {
 	s.stats.overflows.Add(1)
 	if !subjects.IsSocketID(key.who) {
-		s.log.Error("events of another service are thrown away: their handlers do not keep up", "namespace", key.namespace,
-			"from", key.who, "events", events, "bytes", bytes)
+		s.complaints.Log(slog.LevelError, "events of another service are thrown away: their handlers do not keep up",
+			key.namespace, "", "namespace", key.namespace, "from", key.who, "events", events, "bytes", bytes)
 		return
 	}
-	s.log.Error("a client's connection is closed: its handlers do not keep up, or one blocks, and pausing it did not help",
+	s.complaints.Log(slog.LevelError,
+		"a client's connection is closed: its handlers do not keep up, or one blocks, and pausing it did not help", key.namespace, "",
 		"namespace", key.namespace, "socket", key.who, "events", events, "bytes", bytes)
 	subject := s.prefix.AppendToSocket(nil, key.namespace, subjects.VerbDisconnect, key.who)
 	if err := s.publish(&nats.Msg{Subject: string(subject), Data: []byte(`["close"]`)}); err != nil {
-		s.log.Error("a client's connection could not be closed", "socket", key.who, "error", err)
+		s.complaints.Log(slog.LevelError, "a client's connection could not be closed", "", err.Error(), "socket", key.who, "error", err)
 	}
+}
+
+// forLog returns the text of an error for the log, without what a client sent: that is for the hook of OnError alone.
+func forLog(err error) string {
+	var unfit *ArgumentError
+	if errors.As(err, &unfit) {
+		return fmt.Sprintf("argument %d does not fit: expected %s", unfit.Argument, unfit.Want)
+	}
+	return err.Error()
 }
 
 // report tells the hook and the log what went wrong in, or on the way to, a handler.
 func (s *Service) report(ns *Namespace, event, socket string, err error) {
 	e := &HandlerError{Namespace: ns.name, Event: event, Socket: socket, Err: err}
-	attributes := []any{"namespace", ns.name, "event", event, "socket", socket, "error", err}
+	reason := forLog(err)
+	attributes := []any{"namespace", ns.name, "event", event, "socket", socket, "error", reason}
 	var panicked *PanicError
 	var unfit *ArgumentError
 	switch {
@@ -307,10 +322,10 @@ func (s *Service) report(ns *Namespace, event, socket string, err error) {
 	default:
 		s.stats.failures.Add(1)
 	}
-	s.log.Error("an event came to nothing", attributes...)
+	s.complaints.Log(slog.LevelError, "an event could not be handled", ns.name+" "+event, reason, attributes...)
 	if s.set.onError != nil {
 		if err := guarded(func() error { s.set.onError(e); return nil }); err != nil {
-			s.log.Error("the hook of OnError panicked", "error", err)
+			s.complaints.Log(slog.LevelError, "the hook of OnError panicked", "", err.Error(), "error", err)
 		}
 	}
 }

@@ -82,13 +82,13 @@ var allKeys = []key{
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies."},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake."},
 
-	{"limits.rooms_per_socket", integer, "", "Limits (0: none)", "N", "Rooms a socket may be in."},
-	{"limits.namespaces_per_session", integer, "", "Limits (0: none)", "N", "Namespaces a session may join."},
-	{"limits.sessions", integer, "", "Limits (0: none)", "N", "Sessions of this process."},
-	{"limits.sessions_per_address", integer, "", "Limits (0: none)", "N", "Sessions of one client address."},
-	{"limits.queue_bytes", integer, "", "Limits (0: none)", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536."},
-	{"limits.queue_packets", integer, "", "Limits (0: none)", "N", "Packets that may wait for one client, the same. At least 16."},
-	{"limits.handshakes_per_second", integer, "", "Limits (0: none)", "N", "Sessions that may begin each second; who comes above that is told to come back in some seconds."},
+	{"limits.rooms_per_socket", integer, "", "Limits", "N", "Rooms a socket may be in. 0: no limit."},
+	{"limits.namespaces_per_session", integer, "", "Limits", "N", "Namespaces a session may join. 0: no limit."},
+	{"limits.sessions", integer, "", "Limits", "N", "Sessions of this process. 0: no limit."},
+	{"limits.sessions_per_address", integer, "", "Limits", "N", "Sessions of one client address. 0: no limit."},
+	{"limits.queue_bytes", integer, "", "Limits", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536."},
+	{"limits.queue_packets", integer, "", "Limits", "N", "Packets that may wait for one client, the same. At least 16."},
+	{"limits.handshakes_per_second", integer, "", "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit."},
 }
 
 // keysOf lists the keys that a program knows.

@@ -168,6 +168,10 @@ func (l *loader) validateAdvertise(c *Config) {
 }
 
 func (l *loader) validatePath(c *Config) {
+	if c.Path == "" {
+		l.fault(l.at("path"), "is empty; write one such as /socket.io/")
+		return
+	}
 	if !strings.HasPrefix(c.Path, "/") {
 		l.fault(l.at("path"), "%s does not begin with a slash; write %s", quote(c.Path), quote("/"+c.Path))
 		return
@@ -284,7 +288,7 @@ func badNATSURL(server string) string {
 	u, err := url.Parse(server)
 	switch {
 	case err != nil: // the error would repeat the password
-		return "is not a URL" + remedy
+		return "is not a URL" + remedy + ", and special characters of user and password as %XX"
 	case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
 		return "has a scheme that NATS does not know" + remedy
 	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"): // else a part of the password would be the host's name

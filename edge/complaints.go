@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 
+	"partyline/bus"
 	"partyline/internal/throttle"
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -38,4 +40,24 @@ func explain(body []byte, err error) error {
 		return fmt.Errorf("%w: strings must be in double quotes, not in single ones", err)
 	}
 	return fmt.Errorf("%w: the fault is inside the array, at byte %d", err, syntax.Offset)
+}
+
+// answersNotice returns the subject of the connect notice that a message to a socket's address seems to answer, with an admission
+// or a refusal, although the namespace is open; "" if it does not.
+func (e *Edge) answersNotice(m *bus.Message) string {
+	sub, ok := e.prefix.Parse(m.Subject)
+	if !ok || sub.Kind != subjects.KindCommand || sub.Verb != subjects.VerbEmit || sub.Target != subjects.TargetSocket {
+		return ""
+	}
+	name, err := subjects.Namespace(sub.Namespace)
+	if err != nil {
+		return ""
+	}
+	if rules := e.rules.find(name); rules == nil || rules.Connect != ConnectOpen {
+		return ""
+	}
+	if _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
+		return ""
+	}
+	return string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
 }

@@ -230,6 +230,13 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
 	e.stats.discardedBytes.Add(len(m.Data))
 	subject := m.Subject
+	if why == dropBadBody {
+		if open := e.answersNotice(m); open != "" { // one subject a socket, too
+			e.complaints.about(open, "a service answered the connect notice of an open namespace, where everybody gets in; for services to decide, "+
+				"set connect: service", nil)
+			return
+		}
+	}
 	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
 		if sub, ok := e.prefix.Parse(subject); ok {
 			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))

@@ -85,3 +85,14 @@ func TestManyNamespacesThatAreNotDeclared(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 }
+
+// A service may answer where nobody asks it to decide: the line says so, once for all sockets.
+func TestAnAnswerToAnOpenNamespaceIsLogged(t *testing.T) {
+	s := begin(t, rules{"/lobby": {Connect: edge.ConnectOpen}})
+	s.serve("lobby", `[{"user":"ann"}]`)
+	for range 3 {
+		s.Dial("ann").Connect("/lobby", "")
+	}
+	s.counts("dropped_total", "bad body", 3)
+	s.once("sio.lobby.on.connect", "set connect: service")
+}

@@ -6,7 +6,12 @@ const [name = "somebody", room = "lobby"] = process.argv.slice(2);
 const socket = io(`${process.env.EDGE_URL ?? "http://localhost:3000"}/chat_room`, { auth: { name } });
 
 socket.on("connect", async () => {
-  const { people, error } = await socket.emitWithAck("join", room);
+  let people, error;
+  try {
+    ({ people, error } = await socket.timeout(5000).emitWithAck("join", room));
+  } catch {
+    return console.log("No answer. The service may be away."); // or the connection was lost, and "connect" comes again
+  }
   console.log(error ?? `You are ${name} in ${room}, with ${people.filter((who) => who !== name).join(", ") || "nobody"}.`);
 });
 socket.on("connect_error", ({ message }) => {
@@ -22,6 +27,10 @@ socket.on("direct", (who, text, ack) => {
 
 createInterface({ input: process.stdin }).on("line", async (text) => {
   const [, to, message] = /^@(\S+) (.*)/.exec(text) ?? [];
-  const { error } = await socket.emitWithAck(...(to ? ["direct", to, message] : ["message", room, text]));
-  if (error) console.log(error);
+  try {
+    const { error } = await socket.timeout(5000).emitWithAck(...(to ? ["direct", to, message] : ["message", room, text]));
+    if (error) console.log(error);
+  } catch {
+    console.log("No answer. The service may be away.");
+  }
 }).on("close", () => socket.disconnect());

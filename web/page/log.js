@@ -96,7 +96,7 @@ export function addMessage(message) {
     'data-command': command,
   }));
   if (direction === 'in') {
-    announcer.textContent = `${who}, ${where}: ${text}`;
+    announcer.textContent = [who, where].filter(Boolean).join(', ') + `: ${text}`;
   }
 }
 
