@@ -60,22 +60,6 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 	return c
 }
 
-// pauseTimer stops the timer while a service is asked about a socket. Edge.mu must be held.
-func (c *connection) pauseTimer() {
-	if c.timer != nil {
-		c.timer.Stop()
-		c.left -= time.Since(c.since)
-	}
-}
-
-// resumeTimer starts it again with the time that was left. Edge.mu must be held.
-func (c *connection) resumeTimer() {
-	if c.timer != nil {
-		c.since = time.Now()
-		c.timer.Reset(max(0, c.left))
-	}
-}
-
 // requestJSON is the part of a handshake (Socket.IO server API, socket.handshake) that the opening request gives.
 func requestJSON(o *engine.Opening) []byte {
 	body := make([]byte, 0, 512)
@@ -149,14 +133,6 @@ func (c *connection) endSockets(reason engine.Reason) {
 	c.edge.mu.Unlock()
 	for _, s := range sockets {
 		c.edge.end(s, reason.String(), endSession, false)
-	}
-}
-
-// stopTimer lets go of the timer. Needs Edge.mu.
-func (c *connection) stopTimer() {
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
 	}
 }
 
