@@ -230,6 +230,53 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 	}
 }
 
+// A pause that the edge has forgotten, because this process was stopped or NATS was away, is a new one: what comes until it has
+// an effect costs no client its connection.
+func TestAPauseThatWasForgotten(t *testing.T) {
+	for name, answered := range map[string]bool{"confirmed before": true, "never confirmed": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newTrack(Limits{Handlers: 4, SocketEvents: 10, SocketBytes: 1000, WaitingBytes: 10_000})
+				g, key := make(stopper), socketKey("a")
+				overflows := func(want int) {
+					t.Helper()
+					synctest.Wait()
+					x.mu.Lock()
+					defer x.mu.Unlock()
+					if len(x.overflowed) != want {
+						t.Errorf("%d overflows, want %d", len(x.overflowed), want)
+					}
+				}
+				x.event(key, 1, g.job)
+				synctest.Wait()
+				for range 10 {
+					x.event(key, 1, func() {})
+				}
+				synctest.Wait()
+				if answered {
+					x.confirm(key)
+				}
+				time.Sleep(pauseLasts + time.Second)
+				for range 50 {
+					x.event(key, 1, func() {})
+				}
+				time.Sleep(pauseGrace / 2)
+				x.event(key, 1, func() {})
+				overflows(0)
+				x.confirm(key)
+				time.Sleep(pauseGrace / 2)
+				x.event(key, 1, func() {})
+				overflows(0)
+				time.Sleep(pauseGrace)
+				x.event(key, 1, func() {})
+				overflows(1)
+				g.pass(1)
+				x.running.Wait()
+			})
+		})
+	}
+}
+
 // Twice as much as may wait in all costs the largest lane its events at once, and other services theirs at their bound.
 func TestLanesThatCannotBePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

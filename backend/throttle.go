@@ -8,8 +8,10 @@ import (
 // How a socket is paused whose handlers do not keep up: its edge holds what its client sends, and at last stops reading
 // from it, so that the client itself is slowed down (docs/subjects.md, Pausing a client).
 const (
-	// repeatPause is how often a pause is repeated. An edge forgets it after five seconds.
+	// repeatPause is how often a pause is repeated.
 	repeatPause = 2 * time.Second
+	// pauseLasts is when an edge forgets a pause that is not repeated: this process was stopped, or NATS was away.
+	pauseLasts = 5 * time.Second
 	// pauseGrace is how long a pause may take to have an effect. Only then is a lane flooded that has more than twice its
 	// bound.
 	pauseGrace = 2 * time.Second
@@ -23,7 +25,8 @@ const (
 type throttled struct {
 	wanted    bool      // guarded by lanes.mu: it is to be paused
 	since     time.Time // guarded by lanes.mu: since when
-	confirmed time.Time // guarded by lanes.mu: when the edge answered that it is; zero before
+	confirmed time.Time // guarded by lanes.mu: when the edge answered for the first time that it is; zero before
+	heard     time.Time // guarded by lanes.mu: when it answered last, or since if it never did
 	instance  string    // owned by the goroutine of speak: in whose name it is paused; "" while it is not
 	said      time.Time // owned by the goroutine of speak: when that was said last
 }
@@ -65,6 +68,9 @@ func (ls *lanes) isLost(l *lane, now time.Time, more bool) bool {
 		return false
 	}
 	t := ls.throttled[l.key]
+	if more && now.Sub(t.heard) > pauseLasts { // the edge has forgotten the pause, and is asked for a new one
+		t.since, t.confirmed, t.heard = now, time.Time{}, now
+	}
 	if t.confirmed.IsZero() {
 		return now.Sub(t.since) >= pauseGrace
 	}
@@ -75,8 +81,13 @@ func (ls *lanes) isLost(l *lane, now time.Time, more bool) bool {
 func (ls *lanes) confirm(key laneKey) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if t := ls.throttled[key]; t != nil && t.wanted && t.confirmed.IsZero() {
-		t.confirmed = time.Now()
+	t := ls.throttled[key]
+	if t == nil || !t.wanted {
+		return
+	}
+	t.heard = time.Now()
+	if t.confirmed.IsZero() {
+		t.confirmed = t.heard
 	}
 }
 
@@ -119,6 +130,9 @@ func (ls *lanes) throttle(l *lane) {
 		ls.throttled[l.key] = t
 	}
 	t.wanted, t.since = true, time.Now()
+	if t.confirmed.IsZero() {
+		t.heard = t.since
+	}
 	ls.tell(l.key)
 }
 
