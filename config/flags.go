@@ -97,7 +97,6 @@ func (l *loader) readFlags(args []string) commandLine {
 	return line
 }
 
-// checkFlags notes the unknown flags and returns the other arguments. pflag alone would stop at the first.
 // stray adds the fault of an argument that is no flag. It does not repeat what may be a secret: a blank in a secret that is not
 // quoted makes an argument of its rest.
 func (l *loader) stray(argument string, besideSecret bool) {
@@ -108,6 +107,7 @@ func (l *loader) stray(argument string, besideSecret bool) {
 	l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
 }
 
+// checkFlags notes the unknown flags and returns the other arguments. pflag alone would stop at the first.
 func (l *loader) checkFlags(flags *pflag.FlagSet, args []string) []string {
 	var good []string
 	for i := 0; i < len(args); i++ {
