@@ -77,7 +77,7 @@ func (l *loader) readFlags(args []string) commandLine {
 		l.fault("command line", "%v", err)
 	}
 	for _, stray := range flags.Args() {
-		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(stray))
+		l.stray(stray, flags.Changed("nats.token") || flags.Changed("edges.secret"))
 	}
 	line := commandLine{source: newSource(), file: *file}
 	if flags.Changed(flagConfig) && *file == "" {
@@ -95,6 +95,16 @@ func (l *loader) readFlags(args []string) commandLine {
 		}
 	}
 	return line
+}
+
+// stray adds the fault of an argument that is no flag. It does not repeat what may be a secret: a blank in a secret that is not
+// quoted makes an argument of its rest.
+func (l *loader) stray(argument string, besideSecret bool) {
+	if besideSecret || isSecretItself(argument) {
+		l.fault("command line", "unexpected argument, not shown because it may be part of a secret; put values with blanks in quotes")
+		return
+	}
+	l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
 }
 
 // checkFlags notes the unknown flags and returns the other arguments. pflag alone would stop at the first.

@@ -24,6 +24,8 @@ const (
 	// quietFor is how long a client must have been silent for its goroutine to be replaced after the next message: that
 	// costs about 1 µs.
 	quietFor = time.Second
+	// lateLimit is how much is read of a client that was told the end, in packets of the largest size.
+	lateLimit = 4
 )
 
 // lent is what a connection needs to read, as long as there is something to read.
@@ -77,8 +79,11 @@ func (c *wsConn) receive(fd uintptr) bool {
 		c.readErr = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
 	case n == 0:
 		c.readErr = io.EOF
+	case c.isFlooded():
+		c.readErr = io.EOF
 	default:
 		c.rest = l.chunk[:n]
+		c.late += int64(n)
 	}
 	return true
 }
@@ -93,7 +98,22 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	case c.readErr != nil:
 		return 0, c.readErr
 	}
-	return c.Conn.Read(p)
+	if c.isFlooded() {
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	c.late += int64(n)
+	return n, err
+}
+
+// isFlooded reports whether a client that was told the end has sent lateLimit bytes since, so that it is not read any more: it would
+// cost a core until closeTimeout. It resets late while the end is not sent.
+func (c *wsConn) isFlooded() bool {
+	if !c.ending.Load() {
+		c.late = 0
+		return false
+	}
+	return c.late >= lateLimit*int64(c.server.MaxPayload())
 }
 
 // hijacking gives gorilla/websocket a wsConn instead of the request's connection.

@@ -81,6 +81,40 @@ func TestPingsWithoutReading(t *testing.T) {
 	})
 }
 
+// A client that was told the end and goes on sending is not read until closeTimeout.
+func TestAFloodBehindTheEnd(t *testing.T) {
+	for name, kind := range map[string]int{"pings": websocket.PingMessage, "messages": websocket.TextMessage} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(set *Settings) { set.MaxPayload = 1000 }, func(t *testing.T, s *stage) {
+				ws := s.open()
+				defer ws.Close()
+				r := s.last()
+				ws.SetCloseHandler(func(int, string) error { return nil })
+				go func() { _, _, _ = ws.ReadMessage() }() // the end, which is not answered
+				r.session.Close(ForcedServerClose)
+				synctest.Wait()
+				for sent := 0; ; sent++ {
+					if sent > 1000 {
+						t.Fatal("the edge still reads")
+					}
+					if err := ws.UnderlyingConn().SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+						return
+					}
+					if err := writeRaw(ws, kind); err != nil {
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// writeRaw writes an empty masked frame, past gorilla, which writes nothing behind an end.
+func writeRaw(ws *websocket.Conn, kind int) error {
+	_, err := ws.UnderlyingConn().Write([]byte{0x80 | byte(kind), 0x80 | 8, 0, 0, 0, 0, '4', 'x', 'x', 'x', 'x', 'x', 'x', 'x'})
+	return err
+}
+
 // Pings are answered during an upgrade, too, and the answers do not pile up.
 func TestPingsDuringAnUpgrade(t *testing.T) {
 	ping := func(t *testing.T, ws *websocket.Conn, data string) {

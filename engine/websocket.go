@@ -48,6 +48,9 @@ type wsConn struct {
 	heard   int64                 // owned by the reader: when the last message came, in unix nanoseconds
 
 	hurried atomic.Bool // the server is ending: no deadline may be later than the one that is set
+
+	ending atomic.Bool // the end was sent: what is still read counts in late
+	late   int64       // owned by the reader: bytes read since then
 }
 
 var (
@@ -113,8 +116,9 @@ func (c *wsConn) close() {
 	_ = c.Conn.Close()
 }
 
-// expectEnd gives the client some time to close its side.
+// expectEnd gives the client some time to close its side. Meanwhile it may send what was on its way, and no more.
 func (c *wsConn) expectEnd(d time.Duration) {
+	c.ending.Store(true)
 	if !c.hurried.Load() {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(d))
 	}

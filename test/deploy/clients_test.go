@@ -202,6 +202,38 @@ func (c *crowd) disperse() {
 type journal struct {
 	mu      sync.Mutex
 	entries map[string][]entry // guarded by mu
+	read    int64              // guarded by mu: messages noted
+
+	nc  *nats.Conn
+	sub *nats.Subscription
+}
+
+// catchUp waits until everything is noted that NATS has sent. An instance notes an event before it acks it, so that holds for all acked
+// events; a busy machine notes them later than the acks come.
+func (j *journal) catchUp(t *testing.T) {
+	t.Helper()
+	if err := j.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * ackTimeout); ; time.Sleep(10 * time.Millisecond) {
+		waiting, _, err := j.sub.Pending()
+		if err != nil {
+			t.Fatal(err)
+		}
+		delivered, err := j.sub.Delivered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.mu.Lock()
+		read := j.read
+		j.mu.Unlock()
+		if waiting == 0 && read == delivered {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the journal has noted %d messages, and %d wait", read, waiting)
+		}
+	}
 }
 
 // entry is one event, handled at a time of this machine's clock.
@@ -222,6 +254,7 @@ func listen(t *testing.T, nc *nats.Conn) *journal {
 		}
 		j.mu.Lock()
 		j.entries[client] = append(j.entries[client], e)
+		j.read++
 		j.mu.Unlock()
 	})
 	if err == nil {
@@ -234,5 +267,6 @@ func listen(t *testing.T, nc *nats.Conn) *journal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.nc, j.sub = nc, sub
 	return j
 }

@@ -26,6 +26,8 @@ func (t tally) String() string {
 
 // count compares what clients sent with what instances handled.
 func (c *crowd) count(j *journal) (sum tally) {
+	c.t.Helper()
+	j.catchUp(c.t)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, one := range c.all {
