@@ -106,6 +106,7 @@ func (c *claims) told(sub *nats.Subscription, want string) {
 
 // An instance says of each event of a socket that it does not own that it is not the owner; and it takes the socket over, if it is asked.
 func TestAnEventOfASocketThatIsNotOwned(t *testing.T) {
+	t.Parallel()
 	c := beginClaims(t)
 	c.event(1)
 	c.hears("1")
@@ -124,6 +125,7 @@ func TestAnEventOfASocketThatIsNotOwned(t *testing.T) {
 
 // A word that ends a claim ends no newer one, however late it comes; and one that is lost is made up for by the next request.
 func TestAWordAboutAnOlderClaim(t *testing.T) {
+	t.Parallel()
 	c := beginClaims(t)
 	c.asks(c.io.Instance(), 2) // the edge asks whether it has the socket still
 	c.told(c.back, ",chat,2")

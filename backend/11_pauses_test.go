@@ -24,6 +24,7 @@ import (
 
 // The input of a public report: 30 chunks of 64 KiB at once, and a handler that takes 20 ms for each.
 func TestABurstIsAnswered(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"stateless": nil, "owned": {backend.Owned()}} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t)
@@ -131,6 +132,9 @@ func floodFor(t *testing.T) time.Duration {
 			t.Fatalf("PARTYLINE_FLOOD: %v", err)
 		}
 		return d
+	}
+	if testing.Short() {
+		return 3 * time.Second
 	}
 	return 8 * time.Second
 }
@@ -278,6 +282,7 @@ func TestAskingAClientThatIsNotRead(t *testing.T) {
 
 // Several copies of a service pause the same socket. Each of its events comes once, to one of them.
 func TestSeveralInstancesPauseASocket(t *testing.T) {
+	t.Parallel()
 	s := begin(t, quickPings)
 	const events = 3000
 	var handled [events]atomic.Int32
@@ -315,6 +320,7 @@ func TestSeveralInstancesPauseASocket(t *testing.T) {
 
 // An edge that does not know how to pause goes on sending: past twice the bound the client's transport is closed.
 func TestAnEdgeThatDoesNotPause(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("slow", backend.WithLimits(backend.Limits{SocketEvents: 10}))
 	slow := io.Of("/slow", backend.EventsOnly())
@@ -351,6 +357,7 @@ func TestAnEdgeThatDoesNotPause(t *testing.T) {
 
 // A service that may not publish pauses says so in its log, and its clients come back after a burst.
 func TestAPauseThatNATSRefuses(t *testing.T) {
+	t.Parallel()
 	server := natsdtest.Start(t, `authorization { users: [
 		{user: edge, password: edge}
 		{user: svc, password: svc, permissions: {publish: {deny: ["sio.*.pause.>", "sio.*.resume.>"]}}}

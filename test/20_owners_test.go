@@ -398,6 +398,7 @@ func TestAskAgain(t *testing.T) {
 
 // What was on its way to an instance that left is lost without a word, so the edge asks once more.
 func TestAConnectIsAskedAgainWhenSomebodyLeft(t *testing.T) {
+	t.Parallel()
 	s := begin(t, usual())
 	lost := s.hear("sio.door.on.connect")
 	c := s.Dial("ann")
@@ -559,6 +560,7 @@ func (i *instance) notOwner(so *socket, claim string) {
 // An instance that gets an event of a socket that it has let go of says so. The event is counted as failed, the next ones wait
 // until somebody owns the socket: the same instance, if it wants, or another one.
 func TestAnInstanceIsNotTheOwner(t *testing.T) {
+	t.Parallel()
 	s := begin(t, usual())
 	a := startInstance(t, s.nc, "chat-a")
 	so := s.own(a, "ann", `[]`)
@@ -608,6 +610,7 @@ func TestALateWordEndsNoNewerClaim(t *testing.T) {
 // An owner that is asked whether it has a socket still, and answers when others have been asked, is not the owner: it is told so,
 // by the number of the claim.
 func TestALateAnswerIsNoClaim(t *testing.T) {
+	t.Parallel()
 	s := begin(t, usual())
 	a := startInstance(t, s.nc, "chat-a")
 	so := s.own(a, "ann", `[]`)
