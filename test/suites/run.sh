@@ -11,7 +11,6 @@ nats=127.0.0.1:${NATS_PORT:-4222}
 work=$(mktemp -d)
 servers=
 finish() {
-  trap - EXIT INT TERM
   for server in $servers; do
     kill "$server" 2>/dev/null && wait "$server" || :
   done
