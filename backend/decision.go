@@ -183,8 +183,14 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	switch made, told, _ := s.decisions.look(d); {
 	case !made:
 		s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}})
-	case !told: // there was no connection when it was made
-		s.lanes.always(key, func() { s.tell(ns, m, d) })
+	case !told: // there was no connection when it was made, or it is being told now
+		s.lanes.always(key, func() {
+			if _, told, _ := s.decisions.look(d); told {
+				s.repeat(ns, m, from, d)
+				return
+			}
+			s.tell(ns, m, d)
+		})
 	default:
 		s.repeat(ns, m, from, d)
 	}
