@@ -225,7 +225,7 @@ var errWithheld = errors.New("the reply subject lies inside the edge's own prefi
 // errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
 var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
 
-// drop counts a message from NATS that comes to nothing, and logs it at most once a minute a subject and reason.
+// drop counts a message from NATS that is dropped, and logs it at most once a minute a subject and reason.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
 	e.stats.discardedBytes.Add(len(m.Data))
