@@ -1,0 +1,343 @@
+package owner
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// busyFor is for how long a connect request counts as load of the instance that got it.
+	busyFor = 10 * time.Second
+	// silentAfter is how long an instance may take to answer a connect request, or to say that it is deciding.
+	silentAfter = 2 * time.Second
+	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to longestPass.
+	firstPass   = 2 * time.Second
+	longestPass = time.Minute
+)
+
+// The state of an instance as an edge sees it.
+type instanceState uint8
+
+const (
+	serving  instanceState = iota
+	doubtful               // no subscriber got a ping; events for it are held
+	leaving                // it wants no more; events are held for the next owner
+)
+
+// Instance is a running copy of a service, known from its announcements. The group is part of its identity because NATS
+// permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the names.
+type Instance struct {
+	group, name string // static
+	owns        bool
+	namespaces  []string // by name or pattern
+	state       instanceState
+	heard       time.Time         // when it announced itself last
+	doubted     time.Time         // since when it is doubtful
+	pinged      time.Time         // when it was pinged last
+	sockets     []*Socket         // that it owns
+	marked      []string          // namespaces in which it has owned a socket
+	passed      map[string]passed // by namespace: where it did not answer
+	given       [busyFor / time.Second]int
+	second      int64 // of the latest in given, since 1970
+}
+
+// passed says until when an instance is passed over in a namespace.
+type passed struct {
+	until   time.Time
+	pause   time.Duration
+	notMine bool // it does not own sockets there: it is not asked at all
+}
+
+// Announcement is what an instance says of itself.
+type Announcement struct {
+	Group, Instance string
+	Owns            bool
+	Namespaces      []string
+}
+
+// find returns an instance, or nil. mu must be held.
+func (t *Table) find(group, name string) *Instance {
+	for _, i := range t.instances {
+		if i.name == name && i.group == group {
+			return i
+		}
+	}
+	return nil
+}
+
+// Hello takes a hello or a beat. hello says that the instance has just come, or come back. It never waits.
+func (t *Table) Hello(a Announcement, hello bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.set.Now()
+	i := t.find(a.Group, a.Instance)
+	if i == nil {
+		i = t.addInstance(a.Group, a.Instance)
+		hello = true
+	}
+	if i.heard = now; i.state == leaving {
+		return
+	}
+	i.owns, i.namespaces = a.Owns, slices.Clone(a.Namespaces)
+	t.trust(i)
+	if decider := t.find("", a.Instance); decider != nil {
+		decider.heard = now
+	}
+	if hello {
+		i.passed = nil
+		t.wire.Do(func() {
+			t.hurry(Came, func(r *request) bool {
+				if r.decider != "" {
+					return r.decider == i.name // its answer may be lost
+				}
+				// One that asks this instance may be lost with the connection that it had before.
+				return t.serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || r.socket.instance == i)
+			})
+		})
+	}
+}
+
+func (t *Table) addInstance(group, name string) *Instance {
+	i := &Instance{group: group, name: name, heard: t.set.Now()}
+	t.instances = append(t.instances, i)
+	return i
+}
+
+// Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
+// namespace, and answer is called on the worker. It never waits.
+func (t *Table) Leaving(group, name string, answer func(sockets int, markers []string)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.find(group, name)
+	if i == nil {
+		i = t.addInstance(group, name)
+	}
+	i.state = leaving
+	t.wire.Do(func() {
+		sockets := t.socketsOf(i)
+		for _, s := range sockets {
+			s.hold()
+		}
+		t.mu.Lock()
+		markers := slices.Clone(i.marked)
+		t.mu.Unlock()
+		slices.Sort(markers)
+		for _, namespace := range markers {
+			t.wire.Marker(i.name, namespace)
+		}
+		answer(len(sockets), markers)
+	})
+}
+
+// Left takes the word of an instance that it has ended. Its sockets are assigned again. It never waits.
+func (t *Table) Left(a Announcement, bye bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if decider := t.find("", a.Instance); decider != nil {
+		t.remove(decider, false)
+	}
+	if i := t.find(a.Group, a.Instance); i != nil {
+		t.remove(i, false)
+	}
+	t.wire.Do(func() {
+		t.hurry(Gone, func(r *request) bool {
+			if r.decider != "" || bye { // it has said left before
+				return r.decider == a.Instance
+			}
+			// What was on its way to it is lost without a word.
+			return r.isSilent() && r.socket.instance == nil && t.serves(a.Namespaces, r.socket.Client.Namespace())
+		})
+	})
+}
+
+// remove forgets an instance, and assigns its sockets to others. One that is dead may live after all, and is told. mu must be
+// held.
+func (t *Table) remove(i *Instance, dead bool) {
+	t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
+	if n := len(i.sockets); n > 0 {
+		t.set.Log.Log(slog.LevelInfo, "sockets look for another instance", i.name, "", "group", i.group, "instance", i.name, "dead", dead, "sockets", n)
+	}
+	for _, s := range i.sockets {
+		if dead {
+			t.wire.Changed(s, i.name, s.number)
+		}
+	}
+	t.reassign(slices.Clone(i.sockets), false)
+	for _, r := range t.all {
+		if r.socket.instance == i {
+			if dead {
+				t.wire.Changed(r.socket, i.name, r.socket.number)
+			}
+			r.socket.instance = nil
+			t.hasten(r, Gone)
+		}
+	}
+}
+
+// socketsOf returns what an instance owns.
+func (t *Table) socketsOf(i *Instance) []*Socket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(i.sockets)
+}
+
+// own makes an instance the owner of a socket. mu must be held.
+func (i *Instance) own(s *Socket) {
+	s.place = len(i.sockets)
+	i.sockets = append(i.sockets, s)
+	if namespace := s.Client.Namespace(); !slices.Contains(i.marked, namespace) {
+		i.marked = append(i.marked, namespace)
+	}
+	delete(i.passed, s.Client.Namespace())
+}
+
+// disown takes a socket from its owner. mu must be held.
+func (i *Instance) disown(s *Socket) {
+	last := len(i.sockets) - 1
+	moved := i.sockets[last]
+	i.sockets[s.place], moved.place = moved, s.place
+	i.sockets[last] = nil
+	i.sockets = i.sockets[:last]
+}
+
+// choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
+// less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
+// asked if no other one is left. A socket that was owned stays in its group. mu must be held.
+func (t *Table) choose(s *Socket, now time.Time) *Instance {
+	namespace := s.Client.Namespace()
+	var best []*Instance
+	var first rank
+	others := false
+	for _, i := range t.instances {
+		pattern, found := t.bestPattern(i, namespace)
+		p := i.passed[namespace]
+		if !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until) {
+			continue
+		}
+		if !i.owns {
+			others = true
+			continue
+		}
+		its := rank{!i.isFresh(namespace, now), pattern, i.group}
+		switch order := its.compare(first); {
+		case best == nil || order < 0:
+			best, first = []*Instance{i}, its
+		case order == 0:
+			best = append(best, i)
+		}
+	}
+	if len(best) == 0 {
+		return nil
+	}
+	if others {
+		t.set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
+	}
+	drawn := t.set.Random(len(best))
+	i := best[drawn]
+	if len(best) > 1 {
+		if other := best[(drawn+1+t.set.Random(len(best)-1))%len(best)]; other.load(now) < i.load(now) {
+			i = other
+		}
+	}
+	return i
+}
+
+// rank orders the groups that can be asked about a namespace.
+type rank struct {
+	passed  bool
+	pattern string
+	group   string
+}
+
+// compare puts the more specific pattern first: a name, then the longest. Of equals the group's name decides.
+func (a rank) compare(b rank) int {
+	switch {
+	case a.passed != b.passed:
+		if b.passed {
+			return -1
+		}
+		return 1
+	case a.pattern != b.pattern:
+		return comparePatterns(a.pattern, b.pattern)
+	}
+	return strings.Compare(a.group, b.group)
+}
+
+func comparePatterns(a, b string) int {
+	if isPattern := strings.Contains(a, "*"); isPattern != strings.Contains(b, "*") {
+		if isPattern {
+			return 1
+		}
+		return -1
+	}
+	if len(a) != len(b) {
+		return len(b) - len(a)
+	}
+	return strings.Compare(a, b)
+}
+
+// bestPattern returns the most specific of the instance's patterns that match a namespace. mu must be held.
+func (t *Table) bestPattern(i *Instance, namespace string) (best string, found bool) {
+	for _, pattern := range i.namespaces {
+		if t.set.Match(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
+			best, found = pattern, true
+		}
+	}
+	return best, found
+}
+
+// serves reports whether one of an instance's patterns matches a namespace.
+func (t *Table) serves(patterns []string, namespace string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return t.set.Match(p, namespace) })
+}
+
+// isFresh reports whether an instance answers about a namespace, as far as is known. mu must be held.
+func (i *Instance) isFresh(namespace string, now time.Time) bool {
+	return i.state == serving && !now.Before(i.passed[namespace].until)
+}
+
+// passOver notes that an instance did not answer about a namespace. mu must be held.
+func (t *Table) passOver(i *Instance, namespace, why string) {
+	p, now := i.passed[namespace], t.set.Now()
+	if now.Before(p.until) {
+		return
+	}
+	p.pause = min(max(firstPass, 2*p.pause), longestPass)
+	i.pass(namespace, passed{until: now.Add(p.pause), pause: p.pause})
+	t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
+}
+
+// pass is passOver's note. mu must be held.
+func (i *Instance) pass(namespace string, p passed) {
+	if i.passed == nil {
+		i.passed = make(map[string]passed)
+	}
+	i.passed[namespace] = p
+}
+
+// load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately. mu must be held.
+func (i *Instance) load(now time.Time) int {
+	i.turn(now)
+	n := len(i.sockets)
+	for _, given := range i.given {
+		n += given
+	}
+	return n
+}
+
+// turn empties the seconds of given that have passed. mu must be held.
+func (i *Instance) turn(now time.Time) {
+	second := now.Unix()
+	for s := max(i.second+1, second-int64(len(i.given))+1); s <= second; s++ {
+		i.given[s%int64(len(i.given))] = 0
+	}
+	i.second = max(i.second, second)
+}
+
+// give counts a connect request. mu must be held.
+func (i *Instance) give(now time.Time) {
+	i.turn(now)
+	i.given[i.second%int64(len(i.given))]++
+}
