@@ -53,9 +53,6 @@ func (t *Table) trust(i *Instance) {
 	}
 	i.state = serving
 	t.wire.Do(func() {
-		if t.Clock.Away(t.set.Now()) >= awayAfter {
-			return // it is asked whether it has the sockets still
-		}
 		for _, s := range t.socketsOf(i) {
 			t.release(s)
 		}
@@ -100,6 +97,12 @@ func (t *Table) Missed(told bool) {
 // mu must be held.
 func (t *Table) allAgain(now time.Time) {
 	t.again = now
+	for _, r := range t.all { // an answer that waits to be read may be older than what the instance did since
+		if r.socket.instance != nil {
+			r.socket.number++
+			t.hasten(r, Reconnected)
+		}
+	}
 	for _, i := range t.instances {
 		t.assignAgain(i)
 	}
@@ -119,7 +122,7 @@ func (t *Table) assignAgain(i *Instance) {
 func (t *Table) fearFor(s *Socket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s.instance == nil {
+	if s.instance == nil && s.request == nil {
 		return false
 	}
 	t.fear(t.set.Now())
@@ -129,7 +132,7 @@ func (t *Table) fearFor(s *Socket) bool {
 // fear has all sockets assigned again after this edge was away. Until all events of owned sockets are held, the clock does not
 // tick, so that none is published meanwhile. mu must be held.
 func (t *Table) fear(now time.Time) {
-	if t.fearing {
+	if t.fearing || !t.wire.Connected() { // without NATS there is no one to ask; Tick fears when it is back
 		return
 	}
 	t.fearing = true

@@ -51,7 +51,7 @@ type event struct {
 func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holding && t.Clock.Away(t.set.Now()) >= awayAfter {
+	if !s.holding && t.isAway() {
 		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
 		if !t.wire.Connected() {
 			return ErrOffline
@@ -89,7 +89,7 @@ func (t *Table) release(s *Socket) {
 	i := s.instance
 	isOwned := i != nil && s.request == nil && i.state == serving
 	t.mu.Unlock()
-	if !isOwned || !s.holding {
+	if !isOwned || !s.holding || t.isAway() && t.fearFor(s) {
 		return
 	}
 	s.to, s.holding = i.name, false
@@ -220,6 +220,9 @@ func (t *Table) expireEnded(now time.Time) {
 		}
 	}
 }
+
+// isAway reports whether this edge was away, and its sockets' owners have not been asked since.
+func (t *Table) isAway() bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
 
 // awayAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead and its
 // sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.
