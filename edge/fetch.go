@@ -3,10 +3,8 @@ package edge
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -43,10 +41,8 @@ type inquiry struct {
 	counts map[string]int // for rooms: members by name in subjects
 	names  []string       // for rooms: the keys of counts
 
-	at         int // the next element to write
-	head, tail string
-	part       []byte
-	number     int // parts sent
+	at    int // the next element to write
+	parts *msg.Parts
 }
 
 // view is a socket as it was when it was looked at.
@@ -181,49 +177,29 @@ func (e *Edge) advance(q *inquiry) (cost int, done bool) {
 			e.answerError(&q.asked, errGone.Error())
 			return cost, true
 		}
-		q.begin(e.answerBody(n), n)
-	}
-	largest := e.bus.MaxPayload() - messageMargin
-	limit := min(msg.MaxPartBytes, largest)
-	for ; q.at < max(len(q.views), len(q.names)); q.at++ {
-		element := e.element(q, largest-len(q.head)-len(q.tail))
-		if len(q.part) > len(q.head) {
-			if len(q.part)+1+len(element)+len(q.tail) > limit {
-				return cost + len(q.part), e.sendPart(q, false) // the element is made anew in the next round
-			}
-			q.part = append(q.part, ',')
-		}
-		q.part = append(q.part, element...)
-	}
-	return cost + len(q.part), e.sendPart(q, true)
-}
-
-// begin says what all parts of the answer begin and end with. first is the array of the first element.
-func (q *inquiry) begin(first []byte, n int) {
-	q.head, q.tail = string(first[:len(first)-1]), "]"
-	switch {
-	case q.verb == subjects.VerbRooms:
-		q.head, q.tail = q.head+",{", "}]"
 		q.names = slices.Sorted(maps.Keys(q.counts))
-	case n > 0:
-		q.head += ","
+		q.parts = msg.NewParts(msg.Answer{Edge: e.id, Sockets: n}, q.verb == subjects.VerbRooms, min(msg.MaxPartBytes, e.largestAnswer()))
 	}
-	q.part = []byte(q.head)
+	for ; q.at < max(len(q.views), len(q.names)); q.at++ {
+		if !q.parts.Add(e.element(q, q.parts.Room(e.largestAnswer()))) {
+			return cost + e.sendPart(q, false), false // the element is made again in the next round
+		}
+	}
+	return cost + e.sendPart(q, true), true
 }
 
-// sendPart publishes what has been written, and returns last.
-func (e *Edge) sendPart(q *inquiry, last bool) bool {
-	q.number++
+// largestAnswer is the most bytes that the body of an answer may have.
+func (e *Edge) largestAnswer() int { return e.bus.MaxPayload() - messageMargin }
+
+// sendPart publishes what has been written, and returns its size.
+func (e *Edge) sendPart(q *inquiry, last bool) int {
+	body, part := q.parts.Finish(last)
 	var header bus.Header
-	if !last || q.number > 1 {
-		header = bus.Header{msg.HeaderPart: {msg.Part(q.number, last)}}
+	if part != "" {
+		header = bus.Header{msg.HeaderPart: {part}}
 	}
-	e.answer(&q.asked, header, append(q.part, q.tail...))
-	q.part = nil // the bus has it
-	if !last {
-		q.part = []byte(q.head)
-	}
-	return last
+	e.answer(&q.asked, header, body)
+	return len(body)
 }
 
 // look takes down how the sockets are now, and returns how many are there.
@@ -259,71 +235,30 @@ func (q *inquiry) note(s *socket) {
 	}
 	v := view{socket: s, user: s.user, data: s.data}
 	if q.verb == subjects.VerbFetch {
-		v.rooms = make([]string, len(s.rooms))
-		for i, m := range s.rooms {
-			v.rooms[i] = m.room.name
-		}
+		v.rooms = s.roomTokens()
 	}
 	q.views = append(q.views, v)
 }
 
 // element is the next element of an answer: the object of a socket, which has at most so many bytes, or a room's member.
 func (e *Edge) element(q *inquiry, largest int) []byte {
-	switch q.verb {
-	case subjects.VerbRooms:
+	if q.verb == subjects.VerbRooms {
 		token := q.names[q.at]
 		name, _ := subjects.Room(token) // our own token
-		return strconv.AppendInt(append(msg.AppendString(nil, name), ':'), int64(q.counts[token]), 10)
-	case subjects.VerbData:
-		v := &q.views[q.at]
-		return append(appendData(msg.AppendString([]byte(`{"id":`), v.socket.id), v.data), '}')
+		return msg.RoomElement(name, q.counts[token])
 	}
 	v := &q.views[q.at]
-	object := appendFetched(nil, v, v.rooms, v.socket.conn.handshake(nil, v.socket), false)
-	// A client can make both as large as NATS cannot take; nobody should lose the answer for that.
-	if len(object) > largest {
-		object = appendFetched(object[:0], v, v.rooms, []byte("{}"), true)
+	f := msg.FetchedSocket{ID: v.socket.id, Namespace: v.socket.ns.name, User: v.user, Data: v.data}
+	if q.verb == subjects.VerbData {
+		return f.DataElement()
 	}
-	if len(object) > largest {
-		object = appendFetched(object[:0], v, nil, []byte("{}"), true)
-	}
-	return object
-}
-
-// appendFetched appends what fetch tells of a socket.
-func appendFetched(dst []byte, v *view, rooms []string, handshake []byte, incomplete bool) []byte {
-	dst = msg.AppendString(append(dst, `{"id":`...), v.socket.id)
-	dst = msg.AppendString(append(dst, `,"namespace":`...), v.socket.ns.name)
-	dst = append(dst, `,"rooms":[`...)
-	for i, token := range rooms {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		name, _ := subjects.Room(token) // our own token
-		dst = msg.AppendString(dst, name)
-	}
-	dst = append(dst, ']')
-	if v.user != "" {
-		dst = msg.AppendString(append(dst, `,"user":`...), v.user)
-	}
-	dst = append(append(appendData(dst, v.data), `,"handshake":`...), handshake...)
-	if incomplete {
-		dst = append(dst, `,"incomplete":true`...)
-	}
-	return append(dst, '}')
-}
-
-// appendData appends the member data.
-func appendData(dst, data []byte) []byte {
-	if data == nil {
-		data = []byte("{}")
-	}
-	return append(append(dst, `,"data":`...), data...)
+	f.Rooms, f.Handshake = roomNames(v.rooms), v.socket.conn.handshake(v.socket)
+	return f.Element(largest)
 }
 
 // answerBody is the answer that tells for how many sockets something holds.
 func (e *Edge) answerBody(sockets int) []byte {
-	return fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, sockets)
+	return msg.Answer{Edge: e.id, Sockets: sockets}.Body()
 }
 
 // answerable says whether there is somebody to answer to. A question that has nobody is dropped and counted.
