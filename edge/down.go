@@ -278,7 +278,7 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 	r, repeated := s.request, s.repeated
 	e.mu.Unlock()
 	decider := m.Header.Get(msg.HeaderPending)
-	isAgain := m.Header.Get(msg.HeaderError) == errorAgain
+	isAgain := m.Header.Get(msg.HeaderError) == msg.ErrorAgain
 	switch {
 	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
 	case r == nil:

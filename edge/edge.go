@@ -240,7 +240,7 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 	}
 	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
 		if sub, ok := e.prefix.Parse(subject); ok {
-			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect))
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow

@@ -3,7 +3,6 @@ package edge
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 
 	"partyline/bus"
@@ -91,7 +90,7 @@ func (q queried) Len() int { return len(q.list) }
 
 func (q queried) Handshake(place int) []byte {
 	s := q.list[place]
-	return s.conn.handshake(nil, s)
+	return s.conn.handshake(s)
 }
 
 func (q queried) Look(rooms bool, note func(int, query.View)) {
@@ -105,10 +104,7 @@ func (q queried) Look(rooms bool, note func(int, query.View)) {
 			}
 			v := query.View{ID: s.id, Namespace: s.ns.name, User: s.user, Data: s.data}
 			if rooms {
-				v.Rooms = make([]string, len(s.rooms))
-				for j, m := range s.rooms {
-					v.Rooms[j] = m.room.name
-				}
+				v.Rooms = s.roomTokens()
 			}
 			note(i, v)
 		}
@@ -143,7 +139,7 @@ func (e *Edge) setData(s *socket, object []byte) bool {
 
 // answerBody is the answer to a command that took effect for a number of sockets.
 func (e *Edge) answerBody(sockets int) []byte {
-	return fmt.Appendf(nil, `[{"edge":"%s","sockets":%d}]`, e.id, sockets)
+	return msg.Answer{Edge: e.id, Sockets: sockets}.Body()
 }
 
 // answerable reports whether a query or ask has a reply subject that may be answered. If not, it is dropped and counted.

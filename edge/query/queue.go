@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -123,61 +124,40 @@ func (q *Queue) next(answered *Query) *Query {
 
 // writer writes the messages of an answer and waits while too much of them is not published. It is owned by the queue's goroutine.
 type writer struct {
-	queue  *Queue
-	closed bool // the queue is closing: nothing more can be published
+	queue   *Queue
+	waiting int  // bytes since the outbox was last known to be empty
+	closed  bool // the queue is closing: nothing more can be published
 
-	query      *Query
-	head, tail string
-	body       []byte
-	limit      int // bytes of a message
-	parts      int // written
-	waiting    int // bytes since the outbox was last known to be empty
+	query *Query
+	parts *msg.Parts
 }
 
-// begin begins an answer. Each of its messages begins with head, the element that counts the sockets, and ends with tail.
-func (w *writer) begin(query *Query, head, tail string) {
-	w.query, w.head, w.tail, w.parts = query, head, tail, 0
-	w.body = []byte(head)
-	w.limit = min(msg.MaxPartBytes, w.largest()+len(head)+len(tail))
+// begin begins the answer to a query about so many sockets.
+func (w *writer) begin(query *Query, sockets int) {
+	w.query = query
+	answer := msg.Answer{Edge: w.queue.edge, Sockets: sockets}
+	w.parts = msg.NewParts(answer, query.Verb == subjects.VerbRooms, min(msg.MaxPartBytes, w.largest()))
 }
 
-// largest is how many bytes an element can have.
-func (w *writer) largest() int {
-	return w.queue.maxPayload() - messageMargin - len(w.head) - len(w.tail)
-}
+// largest is how many bytes a message can have.
+func (w *writer) largest() int { return w.queue.maxPayload() - messageMargin }
 
 // add writes an element, into the next message if this one is full.
 func (w *writer) add(element []byte) {
-	if len(w.body) > len(w.head) {
-		if len(w.body)+1+len(element)+len(w.tail) > w.limit {
-			w.publish(false)
-		} else {
-			w.body = append(w.body, ',')
-		}
+	if !w.parts.Add(element) {
+		w.publish(false)
+		w.parts.Add(element)
 	}
-	w.body = append(w.body, element...)
 }
 
-// publish puts the message into the outbox.
+// publish puts the message into the outbox, and waits if too much is there.
 func (w *writer) publish(last bool) {
-	w.parts++
-	part := ""
-	if !last || w.parts > 1 {
-		part = msg.Part(w.parts, last)
+	body, part := w.parts.Finish(last)
+	w.query.Answer(part, body)
+	if w.waiting += len(body); w.waiting < budget {
+		return
 	}
-	body := append(w.body, w.tail...)
-	w.query.Answer(part, body) // the outbox owns body now
-	w.body = nil
-	if !last {
-		w.body = []byte(w.head)
-	}
-	if w.waiting += len(body); w.waiting >= budget {
-		w.wait()
-	}
-}
-
-// wait waits until what was put into the outbox has been published.
-func (w *writer) wait() {
+	w.waiting = 0
 	published := make(chan struct{})
 	w.queue.published(func() { close(published) })
 	select {
@@ -185,5 +165,4 @@ func (w *writer) wait() {
 	case <-w.queue.closing:
 		w.closed = true
 	}
-	w.waiting = 0
 }

@@ -190,21 +190,6 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// What is larger than NATS takes is left out, not the others.
-func TestTooLargeForNATS(t *testing.T) {
-	v := View{ID: "e.1", Namespace: "/chat", Rooms: []string{strings.Repeat("r", 500)}}
-	handshake := []byte(`{"auth":"` + strings.Repeat("x", 2000) + `"}`)
-	for largest, want := range map[int]string{
-		5000: `{"id":"e.1","namespace":"/chat","rooms":["` + v.Rooms[0] + `"],"data":{},"handshake":` + string(handshake) + `}`,
-		1000: `{"id":"e.1","namespace":"/chat","rooms":["` + v.Rooms[0] + `"],"data":{},"handshake":{},"incomplete":true}`,
-		100:  `{"id":"e.1","namespace":"/chat","rooms":[],"data":{},"handshake":{},"incomplete":true}`,
-	} {
-		if got := string(fetched(&v, handshake, largest)); got != want {
-			t.Errorf("within %d bytes: %s", largest, got)
-		}
-	}
-}
-
 func TestGone(t *testing.T) {
 	o := &outbox{}
 	q := o.queue()
