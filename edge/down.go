@@ -20,6 +20,7 @@ import (
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
 	e.round.Close()
+	e.queries.Close()
 }
 
 // handle takes one message from NATS, in the turn of Listen. It never waits. What it sends to clients may stay with it until
@@ -82,7 +83,7 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 	case sub.Verb == subjects.VerbAsk:
 		e.handleAsk(m, sub)
 	case sub.Verb == subjects.VerbFetch, sub.Verb == subjects.VerbData, sub.Verb == subjects.VerbRooms:
-		e.handleInquiry(m, sub)
+		e.handleQuery(m, sub)
 	case sub.Target == subjects.TargetSocket && (sub.Verb == subjects.VerbPause || sub.Verb == subjects.VerbResume):
 		e.handlePause(m, sub)
 	default:
