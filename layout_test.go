@@ -12,9 +12,10 @@ import (
 // layer is what a package may import of this module; arrows only go down.
 var layers = map[string][]string{
 	"wire/eio":                  {},
-	"wire/sio":                  {},
-	"wire/msg":                  {},
-	"wire/msgpack":              {"wire/sio"},
+	"wire/jsontext":             {},
+	"wire/sio":                  {"wire/jsontext"},
+	"wire/msg":                  {"wire/jsontext", "wire/sio"},
+	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
 	"internal/tally":            {},
 	"internal/direct":           {},
@@ -63,7 +64,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 
