@@ -71,12 +71,8 @@ func arrayBody(text []byte, args []any) (body []byte, header nats.Header, err er
 	if len(found.data) > msg.MaxAttachments {
 		return nil, nil, failure(BadArguments, "%d binary attachments; the limit is %d", len(found.data), msg.MaxAttachments)
 	}
-	lengths := make([]int, len(found.data))
-	for i, data := range found.data {
-		lengths[i] = len(data)
-		text = append(text, data...)
-	}
-	return text, nats.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}, nil
+	body, lengths := msg.PackAttachments(text, found.data)
+	return body, nats.Header{msg.HeaderAttachments: {lengths}}, nil
 }
 
 // appendJSON appends a value as JSON.stringify writes it, without escapes for HTML.
