@@ -17,7 +17,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 	"partyline/internal/natsd/natsdtest"
 )

@@ -5,14 +5,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
-	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -72,7 +70,7 @@ func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	i.rest = edgetest.Start(t, o).Ready()
 	i.nodes = []*edgetest.Node{i.alone, i.rest}
 	i.acquainted()
-	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	return i
 }
 
@@ -91,13 +89,13 @@ func TestCutOff(t *testing.T) {
 	i.cable.set(true)
 	ann.ExpectEnd()
 	i.turnedAway(i.alone)
-	if why := strings.Join(i.alone.NotReady(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
+	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	bob.Send("40/else,")
 	bob.Connected("/else")
 	i.cable.set(false)
-	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.NotReady()) == 0 })
+	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 })
 	i.open(i.alone)
 	if drains(i.alone) != 1 || drains(i.rest) != 0 {
 		t.Errorf("the edges drained %d and %d times", drains(i.alone), drains(i.rest))
@@ -117,7 +115,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	asked := func(n *edgetest.Node) int { return metric(n.Forward.Metrics(), "readiness_asked_total") }
 	edgetest.Eventually(t, "both have asked", func() bool { return asked(i.alone) >= 2 && asked(i.rest) >= 2 })
 	i.nats.Restart()
-	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	ann.Send("40/else,")
 	ann.Connected("/else")
 	bob.Send("40/else,")
@@ -135,11 +133,7 @@ func TestCutOffWithoutASecret(t *testing.T) {
 	for _, trusted := range []bool{true, false} {
 		i := strand(t, func(o *edgetest.Options) {
 			o.Secret = ""
-			o.Settings = func(set *engine.Settings) {
-				if trusted {
-					set.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-				}
-			}
+			trustThisMachine(trusted)(o)
 		})
 		ann := i.alone.Dial("ann")
 		ann.Connect("/", "")

@@ -20,7 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )

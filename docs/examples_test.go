@@ -14,7 +14,7 @@ import (
 
 	"partyline/config"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )

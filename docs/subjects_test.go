@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 	"partyline/internal/natsd/natsdtest"
 )

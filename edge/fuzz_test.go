@@ -11,7 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"

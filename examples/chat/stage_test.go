@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/config"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )

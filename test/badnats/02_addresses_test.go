@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // What is for a socket that has gone is nobody's. That happens in good order, so the log keeps quiet.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // A message that is larger than what may wait for one client could reach nobody, however idle. It is dropped: it would

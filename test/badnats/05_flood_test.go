@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // All of it at once, from several publishers, while the pair talks: nothing of the pair's is lost, late, or out of order,

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 )
 

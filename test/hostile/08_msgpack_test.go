@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 	"partyline/wire/msgpack"
 )

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"

@@ -12,7 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/admin"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine"
 	"partyline/engine/enginetest"
 )

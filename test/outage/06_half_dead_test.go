@@ -15,7 +15,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )
