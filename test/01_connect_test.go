@@ -252,7 +252,7 @@ func TestSecondAnswerIsIgnored(t *testing.T) {
 // greets admits whoever asks, and publishes right behind the answer: a subject, and a room for Sio-Rooms if one follows.
 func (s *stage) greets(admission string, greetings []string) {
 	s.t.Helper()
-	_, err := s.NC.Subscribe("sio.door.on.connect", func(m *nats.Msg) {
+	s.Handle("sio.door.on.connect", func(m *nats.Msg) {
 		_ = m.Respond([]byte(admission))
 		id := strings.TrimSuffix(strings.TrimPrefix(m.Reply, "sio.door.ack."), ".connect")
 		for i, greeting := range greetings {
@@ -264,12 +264,6 @@ func (s *stage) greets(admission string, greetings []string) {
 			_ = s.NC.PublishMsg(welcome)
 		}
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.NC.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // What a service publishes to a newcomer after it has admitted it comes right behind CONNECT, in order.
@@ -305,7 +299,7 @@ func TestGreetingToANewRoom(t *testing.T) {
 	})
 	t.Run("to the room, once a join is answered", func(t *testing.T) {
 		s := begin(t, rules{"/door": {}})
-		if _, err := s.NC.Subscribe("sio.door.on.connect", func(m *nats.Msg) {
+		s.Handle("sio.door.on.connect", func(m *nats.Msg) {
 			_ = m.Respond([]byte("[]"))
 			id := strings.TrimSuffix(strings.TrimPrefix(m.Reply, "sio.door.ack."), ".connect")
 			for i, room := range []string{"vip", "b.c"} {
@@ -314,12 +308,7 @@ func TestGreetingToANewRoom(t *testing.T) {
 				}
 				s.Publish("sio.door.emit.room."+room, `["welcome",`+string(rune('1'+i))+`]`)
 			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.NC.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		})
 		s.greeted("first", 2)
 		s.greeted("second", 2)
 	})

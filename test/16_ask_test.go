@@ -95,19 +95,10 @@ func TestAskBinaryBothWays(t *testing.T) {
 // The frames of a question wait with the others until the client knows that it is connected.
 func TestAskWhileAdmitting(t *testing.T) {
 	s := begin(t, usual())
-	asked, err := s.NC.SubscribeSync("sio.door.on.connect")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.NC.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	asked := s.Hear("sio.door.on.connect")
 	c := s.Dial("c")
 	c.Send("40/door,")
-	request, err := asked.NextMsg(edgetest.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := asked.Next()
 	id := strings.TrimSuffix(strings.TrimPrefix(request.Reply, "sio.door.ack."), ".connect")
 	answer := s.request("sio.door.ask.socket."+id, `["early?"]`)
 	if err := request.Respond([]byte("[]")); err != nil {
@@ -120,9 +111,7 @@ func TestAskWhileAdmitting(t *testing.T) {
 	// One that is refused has gone.
 	c2 := s.Dial("c2")
 	c2.Send("40/door,")
-	if request, err = asked.NextMsg(edgetest.Patience); err != nil {
-		t.Fatal(err)
-	}
+	request = asked.Next()
 	id = strings.TrimSuffix(strings.TrimPrefix(request.Reply, "sio.door.ack."), ".connect")
 	answer = s.request("sio.door.ask.socket."+id, `["early?"]`)
 	if err := request.RespondMsg(edgetest.Message("", "", "", "Sio-Error: no")); err != nil {

@@ -329,9 +329,7 @@ func TestAnOwnerIsDoubtedInVain(t *testing.T) {
 	so := s.own(a, "ann", `[]`)
 	pings := s.hear("sio.$svc.chat.chat-a.ping")
 	_ = a.owned.Subscription.Unsubscribe() // for a moment, as while an instance connects again
-	if err := s.NC.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	s.Flush()
 	so.Emit("", `["lost"]`)
 	m := pings.Next()
 	a.owned = s.hear("sio.door.own.chat-a.>")
@@ -624,9 +622,7 @@ func TestAnInstanceOwnsNothingOfAnEdge(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
-	if err := s.NC.PublishMsg(edgetest.Message("sio.$edge."+s.ID+".pong.chat-a", "", "[]", "Sio-Error: not owner")); err != nil {
-		t.Fatal(err)
-	}
+	s.Publish("sio.$edge."+s.ID+".pong.chat-a", "[]", "Sio-Error: not owner")
 	if request := a.claim(a.owned, `[]`); request.Takeover == nil || request.Takeover.Claim != 2 {
 		t.Errorf("the request is %+v", request.Takeover)
 	}

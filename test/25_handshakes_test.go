@@ -43,10 +43,7 @@ func (s *stage) known(query string, headers ...string) (handshake struct {
 	Headers      map[string]string
 }) {
 	s.t.Helper()
-	notices, err := s.NC.SubscribeSync("sio._.on.connect")
-	if err != nil || s.NC.Flush() != nil {
-		s.t.Fatal(err)
-	}
+	notices := s.Hear("sio._.on.connect")
 	defer func() { _ = notices.Unsubscribe() }()
 	answer, conn := s.raw("transport=websocket"+query, append(append([]string{"Host: chat.example"}, upgrade...), headers...)...)
 	if answer.StatusCode != http.StatusSwitchingProtocols {
@@ -56,10 +53,7 @@ func (s *stage) known(query string, headers ...string) (handshake struct {
 	if _, err := conn.Write([]byte{0x81, 0x82, 0, 0, 0, 0, '4', '0'}); err != nil { // a masked text frame
 		s.t.Fatal(err)
 	}
-	m, err := notices.NextMsg(edgetest.Patience)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	m := notices.Next()
 	var body []json.RawMessage
 	if err := json.Unmarshal(m.Data, &body); err != nil || len(body) != 2 {
 		s.t.Fatalf("the notice is %s", m.Data)

@@ -12,7 +12,7 @@ import (
 type Pair struct {
 	Ann, Bob *Socket
 	t        testing.TB
-	said     int
+	Said     int // how many things they have said
 }
 
 // NewPair connects a pair to a namespace.
@@ -31,11 +31,11 @@ func (p *Pair) Fine() {
 
 func (p *Pair) say() error {
 	speaker := p.Ann
-	if p.said%2 == 1 {
+	if p.Said%2 == 1 {
 		speaker = p.Bob
 	}
-	p.said++
-	body := fmt.Sprintf(`["say",%d]`, p.said)
+	p.Said++
+	body := fmt.Sprintf(`["say",%d]`, p.Said)
 	speaker.Emit("", body)
 	for _, who := range []*Socket{p.Ann, p.Bob} {
 		if got, ok := who.Await(); !ok || got != "42"+who.Head+body {
@@ -47,7 +47,7 @@ func (p *Pair) say() error {
 
 // Chat lets the two talk beside the test until it is stopped, or ends.
 func (p *Pair) Chat() (stop func()) {
-	before, quit, done := p.said, make(chan struct{}), make(chan error, 1)
+	before, quit, done := p.Said, make(chan struct{}), make(chan error, 1)
 	go func() {
 		pace := time.NewTicker(5 * time.Millisecond)
 		defer pace.Stop()
@@ -69,7 +69,7 @@ func (p *Pair) Chat() (stop func()) {
 		if err := <-done; err != nil {
 			p.t.Error(err)
 		}
-		p.t.Logf("meanwhile the healthy pair said %d things", p.said-before)
+		p.t.Logf("meanwhile the healthy pair said %d things", p.Said-before)
 	})
 	p.t.Cleanup(stop)
 	return stop

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"partyline/edge"
-	"partyline/internal/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 func (s *stage) subscriptions() int {
