@@ -13,8 +13,8 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 var hopCost = flag.Int("hop.cost", 0, "measure what it costs that a WebSocket goes through another edge, with that many of them")

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // slowly is a drain that a test can watch: it closes a transport at once, and the next ones a second apart.
@@ -17,7 +17,7 @@ func slowly(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 1, Timeou
 
 // seenDraining is whether an edge knows of another one that it takes no new sessions.
 func seenDraining(n *edgetest.Node, id string) bool {
-	for _, m := range n.Others.Members() {
+	for _, m := range n.Cluster.Members() {
 		if m.ID == id {
 			return m.Draining
 		}

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // Whatever edge a request comes to, the session's own answers it, and the client cannot tell.
@@ -20,7 +20,7 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	s := begin(t, 3, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.MaxPayload = 100_000
-		o.Settings = func(set *engine.Settings) { set.Origins = []string{"https://app.example"} }
+		o.Origins = []string{"https://app.example"}
 	})
 	a, b, c := s.nodes[0], s.nodes[1], s.nodes[2]
 	sid := s.open(a)
@@ -67,7 +67,7 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 // The page that may connect is the one that the client's browser asked for, whichever edge checks it.
 func TestTheOwnerChecksTheOrigin(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		s := begin(t, 2, func(o *edgetest.Options) { o.Settings = trustThisMachine(trusted) })
+		s := begin(t, 2, trustThisMachine(trusted))
 		a, b := s.nodes[0], s.nodes[1]
 		sid := s.open(a)
 		post := func(status int, want string, headers ...string) {
@@ -132,7 +132,7 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 	s.knows(a, leaver.ID)
 	left := s.open(leaver)
 	leaver.Stop()
-	edgetest.Eventually(t, "it is known to have left", func() bool { return len(a.Others.Members()) == 2 })
+	edgetest.Eventually(t, "it is known to have left", func() bool { return len(a.Cluster.Members()) == 2 })
 	s.announce("dead0000", "http://"+closedAddress(t))
 	s.announce("earlier0", b.URL) // an edge that was restarted: the one that is there now has another id
 	s.announce("itself00", a.URL)
@@ -204,7 +204,7 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 	o.Secret = "another"
 	stranger := edgetest.Start(t, o).Ready()
 	sid := s.open(stranger)
-	edgetest.Eventually(t, "it was heard", func() bool { return metric(a.Others.Metrics(), "announcements_ignored_total") > 0 })
+	edgetest.Eventually(t, "it was heard", func() bool { return metric(a.Cluster.Metrics(), "announcements_ignored_total") > 0 })
 	s.gets(a, "GET", sid, "", 400, unknown)
 	// Nor does it take what the first one passes on, should that know its address.
 	s.announce(stranger.ID, stranger.URL)
@@ -221,7 +221,8 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 func TestWithoutASecret(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, func(o *edgetest.Options) {
-			o.Secret, o.Settings = "", trustThisMachine(trusted)
+			o.Secret = ""
+			trustThisMachine(trusted)(o)
 		})
 		a, b := s.nodes[0], s.nodes[1]
 		sid := s.open(a)

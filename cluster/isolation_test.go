@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -76,7 +76,7 @@ func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	i.rest = edgetest.Start(t, o).Ready()
 	i.nodes = []*edgetest.Node{i.alone, i.rest}
 	i.acquainted()
-	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	return i
 }
 
@@ -95,13 +95,13 @@ func TestCutOff(t *testing.T) {
 	i.cable.set(true)
 	ann.ExpectEnd()
 	i.turnedAway(i.alone)
-	if why := strings.Join(i.alone.NotReady(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
+	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	bob.Send("40/else,")
 	bob.Connected("/else")
 	i.cable.set(false)
-	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.NotReady()) == 0 })
+	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 })
 	i.open(i.alone)
 	if drains(i.alone) != 1 || drains(i.rest) != 0 {
 		t.Errorf("the edges drained %d and %d times", drains(i.alone), drains(i.rest))
@@ -122,7 +122,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	bob.ExpectEnd()
 	i.turnedAway(i.alone)
 	i.nats.Restart()
-	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	i.open(i.alone)
 	i.open(i.rest)
 	if drains(i.alone) != 1 || drains(i.rest) != 1 {
@@ -147,12 +147,12 @@ func TestCutOffAloneOrBriefly(t *testing.T) {
 			ann := edge.Dial("ann")
 			ann.Connect("/", "")
 			cut.set(true)
-			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.NotReady()) > 0 })
+			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.Parts.Ready()) > 0 })
 			if name == "alone" {
 				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second", func() bool { return cut.attempts() > 5 })
 			}
 			cut.set(false)
-			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.NotReady()) == 0 })
+			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.Parts.Ready()) == 0 })
 			ann.Send("40/else,")
 			ann.Connected("/else")
 			if drains(edge) != 0 {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,15 +13,15 @@ import (
 	"time"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // trustThisMachine makes an edge believe the X-Forwarded headers of the test.
-func trustThisMachine(trust bool) func(*engine.Settings) {
-	return func(set *engine.Settings) {
+func trustThisMachine(trust bool) func(*edgetest.Options) {
+	return func(o *edgetest.Options) {
 		if trust {
-			set.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			o.Trusted = []string{"127.0.0.0/8"}
 		}
 	}
 }
@@ -114,7 +113,7 @@ func (o *owner) requests() []*http.Request {
 // A request arrives as the client has sent it, but for what only the first edge knows.
 func TestWhatTheOwnerHears(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		s := begin(t, 1, func(o *edgetest.Options) { o.Settings = trustThisMachine(trusted) })
+		s := begin(t, 1, trustThisMachine(trusted))
 		o := s.pretend(100)
 		headers := []string{
 			"Host: chat.example", "Origin: https://app.example", "Cookie: a=1; b=2", "Accept-Encoding: br", "Idempotency-Key: 1",
@@ -203,7 +202,7 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	s := begin(t, 1)
 	o := s.pretend(100)
 	silent := func() bool {
-		for _, m := range s.nodes[0].Others.Members() {
+		for _, m := range s.nodes[0].Cluster.Members() {
 			if m.ID == "pretend0" {
 				return m.Silent
 			}
@@ -212,7 +211,7 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	}
 	edgetest.Eventually(t, "it is held to be dead", silent)
 	s.gets(s.nodes[0], "GET", o.sid, "", 200, "ok")
-	if got := s.nodes[0].Others.Edges(); len(got) != 1 {
+	if got := s.nodes[0].Cluster.Edges(); len(got) != 1 {
 		t.Errorf("the edges that live: %v", got)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
 	"partyline/wire/msg"
@@ -85,7 +85,7 @@ func (s *stage) acquainted() {
 func (s *stage) knows(n *edgetest.Node, id string) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the edges know each other", func() bool {
-		for _, m := range n.Others.Members() {
+		for _, m := range n.Cluster.Members() {
 			if m.ID == id {
 				return true
 			}
@@ -107,7 +107,7 @@ func (s *stage) announce(id, address string) {
 			s.t.Fatal(err)
 		}
 		for _, n := range s.nodes {
-			if !slices.ContainsFunc(n.Others.Members(), func(m cluster.Member) bool { return m.ID == id }) {
+			if !slices.ContainsFunc(n.Cluster.Members(), func(m cluster.Member) bool { return m.ID == id }) {
 				return false
 			}
 		}

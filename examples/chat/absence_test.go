@@ -6,7 +6,7 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // absent is a stage whose edge can be cut off from NATS until the others take it for dead.
@@ -30,7 +30,7 @@ func beginAbsence(t *testing.T) *absent {
 	other := edgeOf(t, direct)
 	witness := enter(t, other, "Witness", "")
 	witness.joins("lobby")
-	edgetest.Eventually(t, "the edges know each other", func() bool { return len(other.Others.Edges()) == 2 })
+	edgetest.Eventually(t, "the edges know each other", func() bool { return len(other.Cluster.Edges()) == 2 })
 	return &absent{s, way, witness}
 }
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -16,8 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/config"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

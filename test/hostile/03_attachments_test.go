@@ -5,8 +5,8 @@ import (
 	"runtime"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 const one = `["file",{"_placeholder":true,"num":0}]`

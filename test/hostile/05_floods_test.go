@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 func (s *stage) subscriptions() int {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // narrow makes an edge that keeps little for a client that does not read, and lets the kernel keep little, too: to fill

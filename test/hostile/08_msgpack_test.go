@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/wire/msgpack"
 )
 

@@ -12,9 +12,9 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/admin"
-	"partyline/edge/edgetest"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // frequent makes heartbeats come often, and leaves clients as long for an answer as the default does.

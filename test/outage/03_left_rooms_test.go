@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // What was left while NATS was away and is entered again when it is back has one subscription: with none messages would be

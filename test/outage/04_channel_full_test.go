@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // The channel between NATS and the edge is full: what does not fit is dropped, each message counted, the edge is not ready

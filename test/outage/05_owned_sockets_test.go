@@ -68,7 +68,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	a.emit("", `["n",1]`)
 	next("sio.door.own.shop-1.n", `["n",1]`)
 
-	s.eventually("the other edge knows this one", func() bool { return len(s.pair.node.Others.Edges()) == 2 })
+	s.eventually("the other edge knows this one", func() bool { return len(s.pair.node.Cluster.Edges()) == 2 })
 	s.cut()
 	if got, want := <-gone, "sio.$edge."+strings.Split(a.id, ".")[0]+".gone"; got != want {
 		t.Fatalf("%s, want %s", got, want)

@@ -15,8 +15,8 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // Everything that the three are for works, and NATS has to refuse none of them anything.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/subjects"
 )
