@@ -1,100 +1,121 @@
 package config
 
 import (
-	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// commandLine is what the arguments say.
-type commandLine struct {
-	source
-	action Action
-	file   string // --config, or ""
-}
-
-// flagText is the text of a key's flag. A list's flag may be repeated.
-type flagText struct {
-	text  string
-	given bool
-	list  bool
-}
-
-func (f *flagText) String() string { return f.text }
-func (f *flagText) Type() string   { return "text" }
-
-// Set takes any text: what is wrong with it is reported together with all other faults.
-func (f *flagText) Set(s string) error {
-	if f.list && f.given {
-		s = f.text + "," + s
-	}
-	f.text, f.given = s, true
-	return nil
-}
-
-// Flags that are no keys.
 const (
-	flagConfig      = "config"
-	flagHelp        = "help"
-	flagVersion     = "version"
-	flagPrintConfig = "print-config"
-	flagHealth      = "health"
+	flagConfig = "config"
+	flagHelp   = "help"
 )
 
-var actionFlags = []struct {
-	name   string
-	letter string
-	action Action
-	help   string
+// commands are the flags that are no settings, in the order of --help. The first action that is asked for counts.
+var commands = []struct {
+	key
+	action Action // ActionRun for --config
 }{
-	{flagHelp, "h", ActionHelp, "Show this text."},
-	{flagVersion, "", ActionVersion, "Show the version."},
-	{flagPrintConfig, "", ActionPrintConfig, "Show the configuration as it would be used, secrets hidden, and exit."},
-	{flagHealth, "", ActionHealth, "Ask the running program's health page and exit with status 0 or 1."},
+	{key{name: flagConfig, arg: "FILE", help: "Read this YAML file."}, ActionRun},
+	{key{name: flagHelp, kind: boolean, help: "Show this text."}, ActionHelp},
+	{key{name: "version", kind: boolean, help: "Show the version."}, ActionVersion},
+	{key{name: "print-config", kind: boolean, help: "Show the configuration as it would be used, secrets hidden, and exit."}, ActionPrintConfig},
+	{key{name: "health", kind: boolean, help: "Ask the running program's health page and exit with status 0 or 1."}, ActionHealth},
 }
 
-// readFlags reads the arguments.
-func (l *loader) readFlags(args []string) commandLine {
+// readFlags reads the arguments as texts. It does not use pflag's Parse, which would stop at the first fault.
+func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	flags := pflag.NewFlagSet(string(l.flavour), pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.Usage = func() {}
-	file := flags.String(flagConfig, "", "")
-	asked := map[Action]*bool{}
-	for _, a := range actionFlags {
-		asked[a.action] = flags.BoolP(a.name, a.letter, false, "")
+	flags.SortFlags = false
+	known := slices.Clone(l.keys)
+	for _, c := range commands {
+		known = append(known, c.key)
 	}
-	texts := map[string]*flagText{}
-	for _, k := range l.keys {
-		texts[k.name] = &flagText{list: k.kind == list}
-		flag := flags.VarPF(texts[k.name], k.name, "", "")
+	for _, k := range known {
+		flags.StringArray(k.name, nil, k.help)
 		if k.kind == boolean {
-			flag.NoOptDefVal = "true"
+			flags.Lookup(k.name).NoOptDefVal = "true"
 		}
 	}
+	var strays []string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if arg == "-h" {
+			arg = "--" + flagHelp
+		}
+		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		flag := flags.Lookup(name)
+		switch {
+		case arg == "--":
+			strays, args = append(strays, args...), nil
+			continue
+		case arg == "-" || !strings.HasPrefix(arg, "-"):
+			strays = append(strays, arg)
+			continue
+		case flag == nil || !strings.HasPrefix(arg, "--"+name):
+			l.unknownFlag(flags, arg, name)
+			if !hasValue && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+				args = args[1:] // its value
+			}
+			continue
+		case hasValue:
+		case flag.NoOptDefVal != "":
+			value = flag.NoOptDefVal
+		case len(args) == 0:
+			l.fault("--"+name, "needs a value")
+			continue
+		default:
+			value, args = args[0], args[1:]
+		}
+		if err := flags.Set(name, value); err != nil {
+			l.fault("--"+name, "%v", err)
+		}
+	}
+	for _, argument := range strays {
+		l.stray(argument, slices.ContainsFunc(secretKeys, flags.Changed))
+	}
+	for _, c := range commands {
+		if given := flags.Changed(c.name); given && c.kind == boolean {
+			l.parse(c.key, "--"+c.name, flagText(flags.Lookup(c.name)))
+		} else if given && flagText(flags.Lookup(c.name)) == "" {
+			l.fault("--"+c.name, "needs the path of a YAML file")
+		}
+	}
+	return flags
+}
 
-	if err := flags.Parse(l.checkFlags(flags, args)); err != nil {
-		l.fault("command line", "%v", err)
+// flagText is the text of a flag, "" if it is not given. The last one counts.
+func flagText(flag *pflag.Flag) string {
+	texts := flag.Value.(pflag.SliceValue).GetSlice()
+	if len(texts) == 0 {
+		return ""
 	}
-	for _, stray := range flags.Args() {
-		l.stray(stray, flags.Changed("nats.token") || flags.Changed("edges.secret"))
-	}
-	line := commandLine{source: newSource(), file: *file}
-	if flags.Changed(flagConfig) && *file == "" {
-		l.fault("--config", "needs the path of a YAML file")
-	}
-	for _, a := range actionFlags {
-		if *asked[a.action] {
-			line.action = a.action
-			break
+	return texts[len(texts)-1]
+}
+
+// actionOf is the first action that the flags ask for.
+func actionOf(flags *pflag.FlagSet) Action {
+	for _, c := range commands {
+		if asked, _ := parseBool(flagText(flags.Lookup(c.name))); asked {
+			return c.action
 		}
 	}
-	for _, k := range l.keys {
-		if t := texts[k.name]; t.given {
-			l.take(line.source, k, "--"+k.name, t.text)
-		}
+	return ActionRun
+}
+
+// flagValue gives koanf the value of a flag. The flag of a list may be repeated.
+func (l *loader) flagValue(flag *pflag.Flag) (string, any) {
+	i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == flag.Name })
+	if i < 0 || !flag.Changed {
+		return "", nil
 	}
-	return line
+	k, text := l.keys[i], flagText(flag)
+	if k.kind == list {
+		text = strings.Join(flag.Value.(pflag.SliceValue).GetSlice(), ",")
+	}
+	return l.parse(k, "--"+k.name, text)
 }
 
 // stray adds the fault of an argument that is no flag. It does not repeat what may be a secret: a blank in a secret that is not
@@ -107,56 +128,20 @@ func (l *loader) stray(argument string, besideSecret bool) {
 	l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
 }
 
-// checkFlags notes the unknown flags and returns the other arguments. pflag alone would stop at the first.
-func (l *loader) checkFlags(flags *pflag.FlagSet, args []string) []string {
-	var good []string
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		if arg == "--" {
-			return append(good, args[i:]...)
-		}
-		if arg == "-h" || arg == "-" || !strings.HasPrefix(arg, "-") {
-			good = append(good, arg)
-			continue
-		}
-		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		flag := flags.Lookup(name)
-		last := i+1 == len(args)
-		switch {
-		case flag == nil || !strings.HasPrefix(arg, "--"):
-			l.unknownFlag(flags, arg, name)
-			if !hasValue && !last && !strings.HasPrefix(args[i+1], "-") {
-				i++ // its value
-			}
-		case hasValue || flag.NoOptDefVal != "":
-			good = append(good, arg)
-		case last:
-			l.fault("--"+name, "needs a value")
-		default:
-			good = append(good, arg, args[i+1])
-			i++
-		}
-	}
-	return good
-}
-
 func (l *loader) unknownFlag(flags *pflag.FlagSet, arg, name string) {
 	where, _, _ := strings.Cut(arg, "=") // never the value, which may be a secret
-	if name == namespacesKey {
-		l.fault(where, "namespaces cannot be a flag; put them in the file (--config), or as JSON in %s", namespacesEnv)
-		return
-	}
-	if why := elsewhere(l.flavour, name); why != "" {
-		l.fault(where, "unknown flag: %s", why)
-		return
-	}
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	// nearest compares with dashes as underscores: "--print_config" finds "print-config" all the same, one letter off.
 	near := nearest(name, names)
-	if near == "" {
+	switch {
+	case name == namespacesKey:
+		l.fault(where, "namespaces cannot be a flag; put them in the file (--config), or as JSON in %s", namespacesEnv)
+	case has(allKeys, name) && !has(l.keys, name):
+		l.fault(where, "unknown flag: %s", otherProgram[l.flavour])
+	case near != "":
+		l.fault(where, "unknown flag; did you mean --%s?", near)
+	default:
 		l.fault(where, "unknown flag; --help lists all")
-		return
 	}
-	l.fault(where, "unknown flag; did you mean --%s?", near)
 }

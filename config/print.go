@@ -3,11 +3,10 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
 	"go.yaml.in/yaml/v3"
@@ -26,34 +25,20 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	root := &yaml.Node{Kind: yaml.MappingNode}
-	for _, k := range keysOf(f) {
-		section := root
-		names := strings.Split(k.name, ".")
-		for _, name := range names[:len(names)-1] {
-			section = subsection(section, name)
-		}
-		put(section, names[len(names)-1], valueNode(withoutSecret(k.name, values.Get(k.name))))
+	out, err := values.Marshal(yamlFile{loader: &loader{keys: keysOf(f)}})
+	if err != nil {
+		return nil, err
 	}
-	namespaces := namespacesNode(c.Namespaces)
+	section, err := encode(map[string]map[string]edge.Namespace{namespacesKey: c.Namespaces})
+	if err != nil {
+		return nil, err
+	}
 	if !c.Open {
-		put(root, namespacesKey, namespaces)
-		return encode(root)
+		return append(out, section...), nil
 	}
-
 	// As a section they would end open mode, and with it the rule about loopback.
-	out, err := encode(root)
-	if err != nil {
-		return nil, err
-	}
-	section := &yaml.Node{Kind: yaml.MappingNode}
-	put(section, namespacesKey, namespaces)
-	shown, err := encode(section)
-	if err != nil {
-		return nil, err
-	}
 	out = append(out, "# No namespaces section: open mode, on loopback only, as if this stood here:\n"...)
-	for line := range strings.Lines(string(shown)) {
+	for line := range strings.Lines(string(section)) {
 		out = append(out, "# "+line...)
 	}
 	return out, nil
@@ -68,10 +53,24 @@ func (c Config) values() (*koanf.Koanf, error) {
 	return k, nil
 }
 
+// Marshal writes values in the order of the keys, without secrets.
+func (y yamlFile) Marshal(values map[string]any) ([]byte, error) {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, k := range y.keys {
+		names := strings.Split(k.name, ".")
+		section, last := root, len(names)-1
+		for _, name := range names[:last] {
+			section = subsection(section, name)
+		}
+		put(section, names[last], valueNode(withoutSecret(k.name, maps.Search(values, names))))
+	}
+	return encode(root)
+}
+
 func withoutSecret(name string, value any) any {
 	text, _ := value.(string)
 	switch {
-	case (name == "nats.token" || name == "edges.secret") && text != "":
+	case slices.Contains(secretKeys, name) && text != "":
 		return hidden
 	case name == "nats.url":
 		return redact.URLs(text)
@@ -79,18 +78,18 @@ func withoutSecret(name string, value any) any {
 	return value
 }
 
-func encode(n *yaml.Node) ([]byte, error) {
+func encode(value any) ([]byte, error) {
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
-	if err := e.Encode(n); err != nil {
+	if err := e.Encode(value); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return out.Bytes(), nil
 }
 
 func put(mapping *yaml.Node, name string, value *yaml.Node) {
-	mapping.Content = append(mapping.Content, valueNode(name), value)
+	mapping.Content = append(mapping.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, value)
 }
 
 // subsection returns the mapping of that name, which it adds if it is not the last entry.
@@ -104,10 +103,7 @@ func subsection(mapping *yaml.Node, name string) *yaml.Node {
 }
 
 func valueNode(value any) *yaml.Node {
-	if d, ok := value.(time.Duration); ok {
-		value = d.String()
-	}
-	n := &yaml.Node{}
+	n := &yaml.Node{Style: yaml.FlowStyle}
 	if err := n.Encode(value); err != nil {
 		panic(err) // texts, numbers, booleans and lists of texts always encode
 	}
@@ -115,38 +111,4 @@ func valueNode(value any) *yaml.Node {
 		n.Style = yaml.FlowStyle
 	}
 	return n
-}
-
-func namespacesNode(namespaces map[string]edge.Namespace) *yaml.Node {
-	all := &yaml.Node{Kind: yaml.MappingNode}
-	for _, name := range slices.Sorted(maps.Keys(namespaces)) {
-		ns := namespaces[name]
-		n := &yaml.Node{Kind: yaml.MappingNode}
-		put(n, "connect", valueNode(ns.Connect))
-		if ns.ConnectTimeout != 0 {
-			put(n, "connect_timeout", valueNode(ns.ConnectTimeout))
-		}
-		if ns.Unavailable != "" {
-			put(n, "unavailable", valueNode(ns.Unavailable))
-		}
-		if len(ns.Rooms) > 0 {
-			put(n, "rooms", valueNode(ns.Rooms))
-		}
-		if len(ns.AutoJoin) > 0 {
-			put(n, "auto_join", valueNode(ns.AutoJoin))
-		}
-		if len(ns.Relay) > 0 {
-			rules := &yaml.Node{Kind: yaml.SequenceNode}
-			for _, rule := range ns.Relay {
-				r := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-				put(r, "event", valueNode(rule.Event))
-				put(r, "to", valueNode(rule.To))
-				put(r, "self", valueNode(rule.Self))
-				rules.Content = append(rules.Content, r)
-			}
-			put(n, "relay", rules)
-		}
-		put(all, name, n)
-	}
-	return all
 }
