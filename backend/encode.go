@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -71,12 +72,8 @@ func arrayBody(text []byte, args []any) (body []byte, header nats.Header, err er
 	if err != nil || len(sent) == 0 {
 		return text, nil, err
 	}
-	lengths := make([]int, len(sent))
-	for i, data := range sent {
-		lengths[i] = len(data)
-		text = append(text, data...)
-	}
-	return text, nats.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}, nil
+	body, lengths := msg.PackAttachments(text, sent)
+	return body, nats.Header{msg.HeaderAttachments: {lengths}}, nil
 }
 
 // attachments finds the []byte in arguments, at whatever depth, which encoding/json would write as base64. Each is
@@ -152,7 +149,7 @@ func (a *attachments) placeholders(text []byte) (out []byte, sent [][]byte, err 
 		number, _ := markerNumber(string(text[i+1 : end]))
 		out = append(out, text[:i]...)
 		out = append(out, `{"_placeholder":true,"num":`...)
-		out = msg.AppendAttachmentLengths(out, len(sent)) // a decimal number
+		out = strconv.AppendInt(out, int64(len(sent)), 10)
 		out = append(out, '}')
 		sent = append(sent, a.found[number])
 		text = text[end+1:]

@@ -81,7 +81,7 @@ var allKeys = []key{
 
 	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once.", atLeast(0, "negative; write 0 to send all clients away at once")},
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},
-	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to another that is ready. 0s: never.", atLeast(0*time.Second, "negative; write 0s to keep the clients of an edge that is cut off from NATS")},
+	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never.", atLeast(0*time.Second, "negative; write 0s to keep the clients of an edge that is cut off from NATS")},
 
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next.", countsMs},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", countsMs},

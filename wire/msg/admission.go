@@ -9,10 +9,13 @@ import (
 
 // Admission is a service's answer to a connect request that lets the socket in.
 type Admission struct {
-	Rooms []string        // rooms that the socket enters before its client knows of the connection
-	User  string          // who the socket belongs to, empty for nobody; it fits into a header as it is
-	Data  json.RawMessage // a JSON object of at most MaxDataBytes to keep with the socket, nil if none; it points into the body
+	Rooms []string        `json:"rooms,omitempty"` // rooms that the socket enters before its client learns that it is connected
+	User  string          `json:"user,omitempty"`  // who the socket belongs to, "" for no user; it fits into a header as it is
+	Data  json.RawMessage `json:"data,omitempty"`  // a JSON object of at most MaxDataBytes to keep with the socket, nil for none; it points into the body
 }
+
+// Body returns the admission as the answer that ParseAdmission reads.
+func (a Admission) Body() []byte { return encode([]any{a}) }
 
 // ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional, null is as good as
 // leaving one out, members of other names are ignored, of a repeated one the last counts; [] and [{}] admit with

@@ -9,16 +9,24 @@ import (
 // closes the connection.
 const MaxAttachments = 10
 
-// AppendAttachmentLengths appends the value of the Sio-Attachments header: the lengths in bytes, in the order of the
-// placeholders, as in "3,2".
-func AppendAttachmentLengths(dst []byte, lengths ...int) []byte {
-	for i, n := range lengths {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strconv.AppendInt(dst, int64(n), 10)
+// PackAttachments returns a body with attachments behind its text, and its Sio-Attachments header: their lengths in bytes,
+// in the order of the placeholders, as in "3,2".
+func PackAttachments(text []byte, attachments [][]byte) (body []byte, header string) {
+	size := len(text)
+	for _, a := range attachments {
+		size += len(a)
 	}
-	return dst
+	body = append(make([]byte, 0, size), text...)
+	var first [64]byte
+	lengths := first[:0]
+	for i, a := range attachments {
+		if i > 0 {
+			lengths = append(lengths, ',')
+		}
+		lengths = strconv.AppendInt(lengths, int64(len(a)), 10)
+		body = append(body, a...)
+	}
+	return body, string(lengths)
 }
 
 // SplitAttachments splits a body by the value of its Sio-Attachments header into the JSON text and the attachments

@@ -2,7 +2,7 @@
 //
 // A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
 // for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
-// Up: EventName gives the name that becomes the subject, AppendAttachmentLengths the header of binary data. Down:
+// Up: EventName gives the name that becomes the subject, PackAttachments adds binary data. Down:
 // SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Instance, Question,
 // Data, ParseAdmission and RefusalData for the other verbs.
 //

@@ -75,6 +75,9 @@ func Disconnect(body []byte) (Ending, error) {
 	return EndSocket, ErrDisconnect
 }
 
+// InstanceBody returns the body of pause and resume.
+func InstanceBody(name string) []byte { return encode([]string{name}) }
+
 // Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
 // checked. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrInstance.
 func Instance(body []byte) (string, error) {
