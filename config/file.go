@@ -33,7 +33,7 @@ func (l *loader) readFile(path string) error {
 }
 
 // yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and the
-// texts of scalars: 007 is a good token. Marshal is in print.go.
+// texts of scalars: 007 is a good token.
 type yamlFile struct {
 	*loader
 	path string
@@ -58,6 +58,15 @@ func (y yamlFile) Unmarshal(data []byte) (map[string]any, error) {
 	return maps.Unflatten(values, "."), nil
 }
 
+// Marshal writes values as --print-config does.
+func (yamlFile) Marshal(values map[string]any) ([]byte, error) {
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	err := e.Encode(values)
+	return out.Bytes(), err
+}
+
 // yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins with
 // * and has no quotes.
 func yamlProblem(err error) string {
@@ -73,7 +82,7 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 	if n.isNull() {
 		return // a section whose keys are all commented out
 	}
-	for e := range n.entries(subject) {
+	for _, e := range n.entries(subject) {
 		name := strings.TrimPrefix(n.path+"."+e.label, ".")
 		e.path = name
 		i := slices.IndexFunc(y.keys, func(k key) bool { return k.name == name })

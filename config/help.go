@@ -24,13 +24,13 @@ A setting has the same name in the YAML file (nats.url is url below nats) and as
 variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by
 commas, durations are written 25s or 1m30s, and a flag without a value is true (--page, --page=false).
 `)
-	b.WriteString("\nCommands\n")
-	for _, c := range commands {
-		name := strings.TrimSpace("--" + c.name + " " + c.arg)
-		if c.name == flagHelp {
-			name = "-h, " + name
+	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n", flagConfig)
+	for _, a := range actions {
+		name := "--" + a.name
+		if a.letter != "" {
+			name = "-" + a.letter + ", " + name
 		}
-		fmt.Fprintf(&b, "  %s\n      %s\n", name, c.help)
+		fmt.Fprintf(&b, "  %s\n      %s\n", name, a.help)
 	}
 	group := ""
 	for _, k := range keysOf(f) {

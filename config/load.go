@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
@@ -37,14 +38,19 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 		file: koanf.New("."), env: koanf.New("."), flags: koanf.New("."),
 	}
 	flags := l.readFlags(args)
-	loaded := Loaded{Action: actionOf(flags)}
+	var loaded Loaded
+	for _, a := range slices.Backward(actions) {
+		if asked, _ := flags.GetBool(a.name); asked {
+			loaded.Action = a.action
+		}
+	}
 	if loaded.Action == ActionHelp || loaded.Action == ActionVersion {
 		return loaded, nil
 	}
 	// The faults of the flags come first, though they are the strongest source.
 	err := errors.Join(
 		l.flags.Load(posflag.ProviderWithFlag(flags, ".", nil, l.flagValue), nil),
-		l.readFile(flagText(flags.Lookup(flagConfig))),
+		l.readFile(flags.Lookup(flagConfig).Value.String()),
 		l.readEnvironment(environ),
 	)
 	if err != nil {

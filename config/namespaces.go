@@ -28,7 +28,7 @@ func readNamespaces(n node) map[string]edge.Namespace {
 		n.fault("declares none, so that no client could connect; declare one, such as \"/\": {connect: service}, or remove the key for the default")
 		return declared
 	}
-	for e := range n.entries("") {
+	for _, e := range n.entries("") {
 		if e.first > 0 {
 			n.line = e.line
 			n.fault("%s is given twice; remove one", quote(e.label))
@@ -105,7 +105,7 @@ type field struct {
 
 // fields reads a mapping that has no other labels than the known ones.
 func (n node) fields(known ...field) {
-	for e := range n.entries("") {
+	for _, e := range n.entries("") {
 		n.line = e.line
 		i := slices.IndexFunc(known, func(f field) bool { return f.label == e.label })
 		switch {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -47,24 +46,22 @@ type entry struct {
 	first int // line of an earlier entry with the same label, or 0
 }
 
-// entries iterates over a mapping. If n is none there is a fault that begins with subject, and no entry.
-func (n node) entries(subject string) iter.Seq[entry] {
-	return func(yield func(entry) bool) {
-		if n.Kind != yaml.MappingNode {
-			n.fault(subject+"must hold keys (key: value), not %s", n.describe())
-			return
-		}
-		lines := map[string]int{}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			label := n.Content[i]
-			if !yield(entry{n.below(n.Content[i+1], label.Line), label.Value, lines[label.Value]}) {
-				return
-			}
-			if lines[label.Value] == 0 {
-				lines[label.Value] = label.Line
-			}
+// entries lists what a mapping holds, or adds a fault that begins with subject if n is none.
+func (n node) entries(subject string) []entry {
+	if n.Kind != yaml.MappingNode {
+		n.fault(subject+"must hold keys (key: value), not %s", n.describe())
+		return nil
+	}
+	var all []entry
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		label := n.Content[i]
+		all = append(all, entry{n.below(n.Content[i+1], label.Line), label.Value, lines[label.Value]})
+		if lines[label.Value] == 0 {
+			lines[label.Value] = label.Line
 		}
 	}
+	return all
 }
 
 // items lists the items of a list, or adds a fault if n is none.

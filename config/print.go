@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,9 +8,7 @@ import (
 	"github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
-	"go.yaml.in/yaml/v3"
 
-	"partyline/edge"
 	"partyline/internal/redact"
 )
 
@@ -25,11 +22,15 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := values.Marshal(yamlFile{loader: &loader{keys: keysOf(f)}})
+	shown := map[string]any{}
+	for _, k := range keysOf(f) {
+		shown[k.name] = withoutSecret(k.name, values.Get(k.name))
+	}
+	out, err := yamlFile{}.Marshal(maps.Unflatten(shown, "."))
 	if err != nil {
 		return nil, err
 	}
-	section, err := encode(map[string]map[string]edge.Namespace{namespacesKey: c.Namespaces})
+	section, err := yamlFile{}.Marshal(map[string]any{namespacesKey: c.Namespaces})
 	if err != nil {
 		return nil, err
 	}
@@ -53,20 +54,6 @@ func (c Config) values() (*koanf.Koanf, error) {
 	return k, nil
 }
 
-// Marshal writes values in the order of the keys, without secrets.
-func (y yamlFile) Marshal(values map[string]any) ([]byte, error) {
-	root := &yaml.Node{Kind: yaml.MappingNode}
-	for _, k := range y.keys {
-		names := strings.Split(k.name, ".")
-		section, last := root, len(names)-1
-		for _, name := range names[:last] {
-			section = subsection(section, name)
-		}
-		put(section, names[last], valueNode(withoutSecret(k.name, maps.Search(values, names))))
-	}
-	return encode(root)
-}
-
 func withoutSecret(name string, value any) any {
 	text, _ := value.(string)
 	switch {
@@ -76,39 +63,4 @@ func withoutSecret(name string, value any) any {
 		return redact.URLs(text)
 	}
 	return value
-}
-
-func encode(value any) ([]byte, error) {
-	var out bytes.Buffer
-	e := yaml.NewEncoder(&out)
-	e.SetIndent(2)
-	if err := e.Encode(value); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-func put(mapping *yaml.Node, name string, value *yaml.Node) {
-	mapping.Content = append(mapping.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, value)
-}
-
-// subsection returns the mapping of that name, which it adds if it is not the last entry.
-func subsection(mapping *yaml.Node, name string) *yaml.Node {
-	if n := len(mapping.Content); n > 0 && mapping.Content[n-2].Value == name {
-		return mapping.Content[n-1]
-	}
-	section := &yaml.Node{Kind: yaml.MappingNode}
-	put(mapping, name, section)
-	return section
-}
-
-func valueNode(value any) *yaml.Node {
-	n := &yaml.Node{Style: yaml.FlowStyle}
-	if err := n.Encode(value); err != nil {
-		panic(err) // texts, numbers, booleans and lists of texts always encode
-	}
-	if n.Kind == yaml.SequenceNode {
-		n.Style = yaml.FlowStyle
-	}
-	return n
 }
