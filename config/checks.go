@@ -19,21 +19,36 @@ import (
 	"partyline/wire/msg"
 )
 
-// check returns a value in its normal form. problem says what is wrong with it and what to do, or is "".
-type check func(value any) (normal any, problem string)
+// check returns a value in its normal form. It calls bad with what is wrong with it, and what to do.
+type check func(value any, bad func(problem string)) (normal any)
 
 // texts is the check of a text, or of each item of a list.
 func texts(f func(string) (normal, problem string)) check {
-	return func(value any) (any, string) { return f(value.(string)) }
+	return func(value any, bad func(string)) any {
+		items, isList := value.([]string)
+		if !isList {
+			items = []string{value.(string)}
+		}
+		for i, item := range items {
+			normal, problem := f(item)
+			if items[i] = normal; problem != "" {
+				bad(problem)
+			}
+		}
+		if isList {
+			return items
+		}
+		return items[0]
+	}
 }
 
 // atLeast is the check of a number that must not be smaller than least.
 func atLeast[T int | time.Duration](least T, problem string) check {
-	return func(value any) (any, string) {
+	return func(value any, bad func(string)) any {
 		if value.(T) < least {
-			return value, fmt.Sprintf("%v is %s", value, problem)
+			bad(fmt.Sprintf("%v is %s", value, problem))
 		}
-		return value, ""
+		return value
 	}
 }
 
@@ -103,14 +118,12 @@ func subjectPrefix(s string) (normal, problem string) {
 
 // readableFile is the check of a key that names a file, or nothing.
 func readableFile(path string) (normal, problem string) {
-	if path == "" {
-		return path, ""
-	}
 	_, err := os.ReadFile(path)
 	switch {
-	case err != nil && isSecretItself(path):
+	case path == "" || err == nil:
+	case isSecretItself(path):
 		problem = "looks like a secret itself; write it to a file that only this user can read, and name the file here"
-	case err != nil:
+	default:
 		problem = "the file cannot be read: " + err.Error()
 	}
 	return path, problem
@@ -123,13 +136,10 @@ func isSecretItself(value string) bool {
 }
 
 func authorities(path string) (normal, problem string) {
-	if _, problem := readableFile(path); path == "" || problem != "" {
-		return path, problem
-	}
 	if data, err := os.ReadFile(path); err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-		problem = quote(path) + " holds no certificate in PEM form"
+		return path, quote(path) + " holds no certificate in PEM form"
 	}
-	return path, problem
+	return readableFile(path)
 }
 
 func folder(path string) (normal, problem string) {
@@ -141,18 +151,18 @@ func folder(path string) (normal, problem string) {
 
 // edgeURL is the check of an address where other edges reach this one, or nothing.
 func edgeURL(s string) (normal, problem string) {
-	if s == "" {
-		return s, ""
-	}
 	hostPort, err := msg.EdgeHostPort(s)
-	if err != nil {
-		return s, quoteURL(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
-	}
 	host, _, _ := net.SplitHostPort(hostPort)
-	if address, err := netip.ParseAddr(host); err == nil && address.IsUnspecified() {
-		problem = quote(s) + " is no address that others could ask; write this machine's own"
+	address, _ := netip.ParseAddr(host) // the host may be a name
+	switch {
+	case s == "":
+		return s, ""
+	case err != nil:
+		return s, quoteURL(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
+	case address.IsUnspecified():
+		return s, quote(s) + " is no address that others could ask; write this machine's own"
 	}
-	return "http://" + hostPort, problem
+	return "http://" + hostPort, ""
 }
 
 func origin(s string) (normal, problem string) {

@@ -26,23 +26,13 @@ func (l *loader) readEnvironment(environ []string) error {
 		return "", nil
 	}
 	err := l.env.Load(env.Provider(".", env.Opt{
-		Prefix: envPrefix, TransformFunc: read, EnvironFunc: func() []string { return sortedOnce(environ) },
+		Prefix: envPrefix, TransformFunc: read,
+		EnvironFunc: func() []string { return slices.Sorted(slices.Values(environ)) }, // so that faults always come in the same order
 	}), nil)
 	if len(unknown) > 0 {
 		l.warn("unknown environment variables are ignored: %s", strings.Join(unknown, ", "))
 	}
 	return err
-}
-
-// sortedOnce orders variables by name, so that faults come in one order. The first of two with one name counts, as for os.Getenv.
-func sortedOnce(environ []string) []string {
-	byName := func(a, b string) int {
-		a, _, _ = strings.Cut(a, "=")
-		b, _, _ = strings.Cut(b, "=")
-		return strings.Compare(a, b)
-	}
-	sorted := slices.SortedStableFunc(slices.Values(environ), byName)
-	return slices.CompactFunc(sorted, func(a, b string) bool { return byName(a, b) == 0 })
 }
 
 // aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the prefix:
@@ -64,13 +54,13 @@ func (l *loader) aboutVariable(variable string) string {
 // namespacesFromJSON reads PARTYLINE_NAMESPACES as if it were the file's section.
 func (l *loader) namespacesFromJSON(text string) {
 	var tree any
-	if err := json.Unmarshal([]byte(text), &tree); err != nil {
-		l.fault(namespacesEnv, "is not JSON (%v); write an object such as {\"/\":{\"connect\":\"service\"}}, or unset it", err)
-		return
-	}
 	var y yaml.Node
-	if err := y.Encode(tree); err != nil {
-		l.fault(namespacesEnv, "cannot be read: %v", err)
+	err := json.Unmarshal([]byte(text), &tree)
+	if err == nil {
+		err = y.Encode(tree)
+	}
+	if err != nil {
+		l.fault(namespacesEnv, "is not JSON (%v); write an object such as {\"/\":{\"connect\":\"service\"}}, or unset it", err)
 		return
 	}
 	l.namespaces = readNamespaces(node{Node: &y, loader: l, source: namespacesEnv, path: namespacesKey})

@@ -89,8 +89,12 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 		switch {
 		case e.first > 0:
 			e.fault("is given twice, first in line %d; remove one", e.first)
+		case y.places[name] != "": // once nested and once with dots
+			e.fault("is given twice; remove one")
 		case i >= 0:
-			y.value(values, y.keys[i], e.node)
+			if value := y.value(y.keys[i], e.node); value != nil {
+				values[name], y.places[name] = value, e.where()
+			}
 		case name == namespacesKey:
 			y.namespaces = readNamespaces(e.node)
 		case has(y.keys, name):
@@ -107,33 +111,25 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 func namesInFile(keys []key) []string {
 	names := []string{namespacesKey}
 	for _, k := range keys {
-		for i, c := range k.name {
-			if c == '.' {
-				names = append(names, k.name[:i])
-			}
+		if dot := strings.LastIndexByte(k.name, '.'); dot > 0 {
+			names = append(names, k.name[:dot])
 		}
 		names = append(names, k.name)
 	}
 	return names
 }
 
-// value reads a known key.
-func (y yamlFile) value(values map[string]any, k key, n node) {
-	_, twice := values[k.name]
-	mayBeEmpty := k.kind == text || k.kind == list
+// value reads a known key. It returns nil, after a fault, if the value is bad.
+func (y yamlFile) value(k key, n node) any {
 	switch {
-	case twice: // once nested and once with dots
-		n.fault("is given twice; remove one")
-	case n.Kind == yaml.ScalarNode && (!n.isNull() || mayBeEmpty):
-		s := n.Value
-		if n.isNull() {
-			s = ""
-		}
-		if _, value := y.parse(k, n.where(), s); value != nil {
-			values[k.name], y.places[k.name] = value, n.where()
-		}
-	case n.isNull():
+	case n.isNull() && k.kind != text && k.kind != list:
 		n.fault("has no value; give one, or remove the key for the default")
+	case n.isNull():
+		_, value := y.parse(k, n.where(), "")
+		return value
+	case n.Kind == yaml.ScalarNode:
+		_, value := y.parse(k, n.where(), n.Value)
+		return value
 	case k.kind != list:
 		n.fault("must be a single value, not %s", n.describe())
 	default:
@@ -141,10 +137,11 @@ func (y yamlFile) value(values map[string]any, k key, n node) {
 		for _, item := range n.items("such as [a, b]") {
 			if item.Kind != yaml.ScalarNode || item.isNull() {
 				n.fault("must be a list of texts, and holds %s", item.describe())
-				return
+				return nil
 			}
 			items = append(items, item.Value)
 		}
-		values[k.name], y.places[k.name] = items, n.where()
+		return items
 	}
+	return nil
 }

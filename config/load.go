@@ -100,21 +100,7 @@ func (l *loader) check(merged *koanf.Koanf) error {
 		if k.check == nil {
 			continue
 		}
-		checked := func(value any) any {
-			normal, problem := k.check(value)
-			if problem != "" {
-				l.fault(l.at(k.name), "%s", problem)
-			}
-			return normal
-		}
-		value := merged.Get(k.name)
-		if items, isList := value.([]string); isList {
-			for i, item := range items {
-				items[i] = checked(item).(string)
-			}
-		} else {
-			value = checked(value)
-		}
+		value := k.check(merged.Get(k.name), func(problem string) { l.fault(l.at(k.name), "%s", problem) })
 		if err := merged.Set(k.name, value); err != nil {
 			return err
 		}

@@ -134,7 +134,7 @@ func readRooms(n node, parse func(string) (room, problem string)) []string {
 
 func connectTimeout(s string) (value time.Duration, problem string) {
 	if value, problem = parseDuration(s); problem == "" {
-		_, problem = countsMs(value)
+		countsMs(value, func(short string) { problem = short })
 	}
 	return value, problem
 }

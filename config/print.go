@@ -34,15 +34,11 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.Open {
-		return append(out, section...), nil
+	if c.Open { // as a section they would end open mode, and with it the rule about loopback
+		comment := "# No namespaces section: open mode, on loopback only, as if this stood here:\n# "
+		section = []byte(comment + strings.ReplaceAll(strings.TrimSpace(string(section)), "\n", "\n# ") + "\n")
 	}
-	// As a section they would end open mode, and with it the rule about loopback.
-	out = append(out, "# No namespaces section: open mode, on loopback only, as if this stood here:\n"...)
-	for line := range strings.Lines(string(section)) {
-		out = append(out, "# "+line...)
-	}
-	return out, nil
+	return append(out, section...), nil
 }
 
 // values makes the keys of a configuration readable by name.
