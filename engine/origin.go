@@ -118,6 +118,7 @@ func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == sc
 func (o *origins) logRefused(text string, p Peer, isProxied bool, from string) {
 	text = text[:min(len(text), maxLoggedOrigin)]
 	parsed, ok := parseOrigin(text)
+	host, _, _ := splitHost(p.Host)
 	what, args := "refused a page of another origin; to allow it, list it in cors.origins", []any{"origin", text, "host", p.Host}
 	switch {
 	case text == noOrigin: // of a file, or in a sandboxed frame, which any page can make
@@ -132,17 +133,11 @@ func (o *origins) logRefused(text string, p Peer, isProxied bool, from string) {
 		what = "refused a page of this host, because it was not loaded over the scheme that the client used for this request; " +
 			"let the proxy send the client's in X-Forwarded-Proto, or list the origin in cors.origins"
 		args = append(args, "scheme", p.Scheme)
-	case parsed.ofWeb() && sameHost(origin{scheme: parsed.scheme, host: parsed.host}, Peer{Host: hostOnly(p.Host)}):
+	case parsed.ofWeb() && parsed.host == host:
 		what = "refused a page of this host at another port; if a proxy is between, let it send the Host with its port " +
 			"(nginx: proxy_set_header Host $http_host), otherwise list the origin in cors.origins"
 	}
 	o.complaints.Log(slog.LevelWarn, what, text, "", args...)
-}
-
-// hostOnly returns a Host without its port.
-func hostOnly(host string) string {
-	name, _, _ := splitHost(host)
-	return name
 }
 
 // preflight answers OPTIONS.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -102,6 +103,12 @@ func nodeAddress(node string) (netip.Addr, bool) {
 // hop is an element of Forwarded, which one proxy has written.
 type hop struct{ node, host, proto string }
 
+var (
+	// forwardedPart is a comma between two elements of Forwarded, or a pair of which the value may be a quoted string.
+	forwardedPart = regexp.MustCompile(`,|([^=;,]*)=\s*("(?:[^"\\]|\\.)*"|[^;,]*)`)
+	quotedPair    = regexp.MustCompile(`\\(.)`)
+)
+
 // parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last, of
 // pairs with semicolons. It returns nil if there is none.
 func parseForwarded(lines []string) []hop {
@@ -109,45 +116,24 @@ func parseForwarded(lines []string) []hop {
 		return nil
 	}
 	hops := []hop{{}}
-	var name, value strings.Builder
-	field, quoted, escaped := &name, false, false
-	endPair := func() {
+	for _, part := range forwardedPart.FindAllStringSubmatch(strings.Join(lines, ","), -1) {
+		value := strings.TrimSpace(part[2])
+		if inner, isQuoted := strings.CutPrefix(value, `"`); isQuoted {
+			value = quotedPair.ReplaceAllString(strings.TrimSuffix(inner, `"`), "$1")
+		}
 		last := &hops[len(hops)-1]
-		switch text := strings.TrimSpace(value.String()); strings.ToLower(strings.TrimSpace(name.String())) {
+		switch strings.ToLower(strings.TrimSpace(part[1])) {
 		case "for":
-			last.node = text
+			last.node = value
 		case "host":
-			last.host = text
+			last.host = value
 		case "proto":
-			last.proto = text
+			last.proto = value
 		}
-		name.Reset()
-		value.Reset()
-		field = &name
-	}
-	for _, c := range []byte(strings.Join(lines, ",")) {
-		switch {
-		case escaped:
-			escaped = false
-			field.WriteByte(c)
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-			field.WriteByte(c)
-		case c == '=' && field == &name:
-			field = &value
-		case c == ';':
-			endPair()
-		case c == ',':
-			endPair()
+		if part[0] == "," {
 			hops = append(hops, hop{})
-		default:
-			field.WriteByte(c)
 		}
 	}
-	endPair()
 	return hops
 }
 

@@ -190,14 +190,11 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	s.mu.Unlock()
 }
 
-var (
-	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-	payloads    = sync.Pool{New: func() any { return new([]byte) }}
-)
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 // writePayload sends frames as one polling reply and returns its size in bytes before compression.
 func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, ending bool) int {
-	pooled := payloads.Get().(*[]byte)
+	pooled := buffers.Get().(*[]byte)
 	body, compress := (*pooled)[:0], false
 	for _, f := range frames {
 		if f.packets == 0 { // a control frame of WebSocket
@@ -226,12 +223,9 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
 	}
-	n := len(body)
-	if cap(body) <= 64<<10 {
-		*pooled = body
-		payloads.Put(pooled)
-	}
-	return n
+	*pooled = body
+	putBuffer(pooled)
+	return len(body)
 }
 
 func acceptsGzip(r *http.Request) bool {

@@ -139,38 +139,11 @@ func validText(s string) string {
 	var out strings.Builder
 	for s != "" {
 		r, size := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && size == 1 {
-			size = brokenPart(s)
+		for r == utf8.RuneError && size < len(s) && !utf8.FullRuneInString(s[:size+1]) {
+			size++ // as far as it is the beginning of a character
 		}
 		out.WriteRune(r)
 		s = s[size:]
 	}
 	return out.String()
-}
-
-// brokenPart returns the length of the incomplete character at the beginning of s, at least 1.
-func brokenPart(s string) int {
-	low, high, length := byte(0x80), byte(0xBF), 0
-	switch c := s[0]; {
-	case 0xC2 <= c && c <= 0xDF:
-		length = 2
-	case c == 0xE0:
-		low, length = 0xA0, 3
-	case c == 0xED: // surrogates are no characters
-		high, length = 0x9F, 3
-	case 0xE1 <= c && c <= 0xEF:
-		length = 3
-	case c == 0xF0:
-		low, length = 0x90, 4
-	case c == 0xF4:
-		high, length = 0x8F, 4
-	case 0xF1 <= c && c <= 0xF3:
-		length = 4
-	}
-	n := 1
-	for n < length && n < len(s) && low <= s[n] && s[n] <= high {
-		low, high = 0x80, 0xBF
-		n++
-	}
-	return n
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/net/http/httpguts"
 
 	"partyline/wire/eio"
 )
@@ -47,7 +49,8 @@ type wsConn struct {
 }
 
 var (
-	readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+	// buffers are for one message that is read, or one reply to a poll.
+	buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 	// noWriteBuffers keeps gorilla from holding a write buffer for each connection.
 	noWriteBuffers = &sync.Pool{}
 )
@@ -102,19 +105,13 @@ func subprotocol(h http.Header) (chosen string, ok bool) {
 	var names []string
 	for name := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		name = strings.Trim(name, " \t")
-		if !isToken(name) || slices.Contains(names, name) {
+		// A name is a token of HTTP, like the name of a header.
+		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(names, name) {
 			return "", false
 		}
 		names = append(names, name)
 	}
 	return names[0], true
-}
-
-// isToken reports whether s is a token of HTTP (RFC 9110, section 5.6.2).
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, c)
-	})
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
@@ -240,23 +237,13 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	pooled := readBuffers.Get().(*[]byte)
-	buf := (*pooled)[:0]
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
+	pooled := buffers.Get().(*[]byte)
+	buf := bytes.NewBuffer((*pooled)[:0])
+	if _, err = buf.ReadFrom(r); err != nil {
+		return nil, false, err
 	}
-	*pooled = buf
-	if kind == websocket.TextMessage && !utf8.Valid(buf) {
+	*pooled = buf.Bytes()
+	if kind == websocket.TextMessage && !utf8.Valid(*pooled) {
 		return nil, false, errNotUTF8
 	}
 	return pooled, kind == websocket.BinaryMessage, nil
@@ -264,7 +251,7 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 
 func putBuffer(pooled *[]byte) {
 	if cap(*pooled) <= 64<<10 { // the pool would keep megabytes
-		readBuffers.Put(pooled)
+		buffers.Put(pooled)
 	}
 }
 
