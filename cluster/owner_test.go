@@ -189,7 +189,7 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 	if _, got := s.dial(s.nodes[0], o.sid); got.status != 400 || got.body != "Session ID unknown" {
 		t.Errorf("an upgrade was answered %d %q", got.status, got.body)
 	}
-	if n := figure(s.nodes[0], "forward_failed_total"); n != 3 {
+	if n := s.nodes[0].Figure("forward_failed_total", ""); n != 3 {
 		t.Errorf("%d failures were counted", n)
 	}
 }
@@ -229,7 +229,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 	}
 	stays := s.open(a)
 	waiting := s.pollUntilAborted(t.Context(), b, stays)
-	edgetest.Eventually(t, "all go through the edge", func() bool { return figure(b, "spliced") == 5 && b.Forward.Held() == 6 })
+	edgetest.Eventually(t, "all go through the edge", func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Held() == 6 })
 	other, begun := s.open(a), time.Now()
 	b.Drain.Drain()
 	if _, got := s.dial(b, other); got.status != 400 || got.body != "Bad request" {
@@ -246,7 +246,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 		t.Errorf("six ends at 2 a second took %v", took)
 	}
 	edgetest.Eventually(t, "their sessions have ended, the other lives", func() bool {
-		return figure(b, "spliced") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 1
+		return b.Figure("spliced", "") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 1
 	})
 	s.gets(a, "POST", other, "42[1]", 200, "ok")
 }
@@ -256,7 +256,7 @@ func TestAnEdgeThatEnds(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
 	through, own := s.upgrade(b, s.open(a)), s.upgrade(a, s.open(a))
-	edgetest.Eventually(t, "it goes through the edge", func() bool { return figure(b, "spliced") == 1 })
+	edgetest.Eventually(t, "it goes through the edge", func() bool { return b.Figure("spliced", "") == 1 })
 	b.Stop()
 	through.ended()
 	edgetest.Eventually(t, "its session has ended", func() bool { return a.Engine.Sessions() == 1 })

@@ -1,10 +1,7 @@
 package test
 
 import (
-	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"partyline/edge"
@@ -12,94 +9,16 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// cable lies between an edge and NATS, and can be cut while the service goes on.
-type cable struct {
-	listener net.Listener
-	target   string
-	running  sync.WaitGroup
-
-	mu    sync.Mutex
-	cut   bool       // guarded by mu
-	conns []net.Conn // guarded by mu: both ends of what is plugged in
-}
-
-func layCable(t *testing.T, natsURL string) *cable {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cable{listener: listener, target: strings.TrimPrefix(natsURL, "nats://")}
-	c.running.Go(c.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		c.Cut()
-		c.running.Wait()
-	})
-	return c
-}
-
-func (c *cable) URL() string { return "nats://" + c.listener.Addr().String() }
-
-func (c *cable) accept() {
-	for {
-		near, err := c.listener.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", c.target)
-		if err != nil {
-			_ = near.Close()
-			continue
-		}
-		c.mu.Lock()
-		c.conns = append(c.conns, near, far)
-		if c.cut {
-			c.unplug()
-		}
-		c.mu.Unlock()
-		for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-			c.running.Go(func() {
-				_, _ = io.Copy(way[0], way[1])
-				_ = way[0].Close()
-			})
-		}
-	}
-}
-
-// unplug needs mu.
-func (c *cable) unplug() {
-	for _, conn := range c.conns {
-		_ = conn.Close()
-	}
-	c.conns = nil
-}
-
-// Cut ends all connections, and every new one at once.
-func (c *cable) Cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = true
-	c.unplug()
-}
-
-// Mend lets connections through again.
-func (c *cable) Mend() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = false
-}
-
 // cuttable is a stage whose edge hangs on a cable.
-func cuttable(t *testing.T, namespaces rules) (*stage, *cable) {
+func cuttable(t *testing.T, namespaces rules) (*stage, *natsdtest.Cable) {
 	t.Helper()
 	server := natsdtest.Start(t)
-	c := layCable(t, server.ClientURL())
-	return beginAt(t, server, namespaces, func(o *edgetest.Options) { o.NATS = c.URL() }), c
+	c := server.Cable()
+	return beginAt(t, server, namespaces, func(o *edgetest.Options) { o.InProcess = c }), c
 }
 
 // lose cuts, and waits until the edge knows.
-func (s *stage) lose(c *cable) {
+func (s *stage) lose(c *natsdtest.Cable) {
 	s.t.Helper()
 	c.Cut()
 	edgetest.Eventually(s.t, "the edge has lost NATS", func() bool { return !s.Bus.Connected() })

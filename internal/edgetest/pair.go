@@ -10,6 +10,7 @@ import (
 // Pair are two healthy clients in a namespace whose rule for "say" reaches both: their numbered messages all arrive, once
 // and in order, and nothing else does.
 type Pair struct {
+	Node     *Node
 	Ann, Bob *Socket
 	t        testing.TB
 	Said     int // how many things they have said
@@ -18,7 +19,7 @@ type Pair struct {
 // NewPair connects a pair to a namespace.
 func NewPair(t testing.TB, n *Node, namespace string) *Pair {
 	t.Helper()
-	return &Pair{Ann: n.Enter("ann", namespace), Bob: n.Enter("bob", namespace), t: t}
+	return &Pair{Node: n, Ann: n.Enter("ann", namespace), Bob: n.Enter("bob", namespace), t: t}
 }
 
 // Fine lets one of them say the next number, which must be the next that both receive.

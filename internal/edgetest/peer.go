@@ -1,6 +1,7 @@
 package edgetest
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -151,4 +152,27 @@ func (e *Ear) Gets(subject, reply, body string) *nats.Msg {
 		e.T.Fatalf("on %s came\n\t%s, reply %q, %q, want\n\t%s, reply %q, %q", e.Subject, m.Subject, m.Reply, m.Data, subject, reply, body)
 	}
 	return m
+}
+
+// Serve starts a service, such as backend.Service, until the test ends.
+func Serve(t testing.TB, service interface {
+	Start(context.Context) error
+	Close(context.Context) error
+}) {
+	t.Helper()
+	if err := service.Start(Patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := service.Close(Patient(t)); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// Patient is a context for what may take its time, also while a test ends.
+func Patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	t.Cleanup(cancel)
+	return ctx
 }
