@@ -175,13 +175,6 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// Heard is when another edge was heard last, the zero time if none ever was.
-func (c *Cluster) Heard() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard
-}
-
 // hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody
 // can have heard it for so long that it was taken for dead, even if it was not there to hear that told. It needs mu.
 func (c *Cluster) hearSelf(word string, a msg.EdgeAnnouncement, now time.Time) {
