@@ -51,7 +51,7 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 // changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner
 // must know to know of it.
 func (e *Edge) changeAnswer(single bool, sockets []*socket) []byte {
-	if single && sockets[0].route != nil {
+	if single && sockets[0].owner != nil {
 		e.mu.Lock()
 		rev := sockets[0].rev
 		e.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"partyline/edge/owner"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -304,7 +305,7 @@ func (c *connection) connect(p sio.Packet) {
 		if !c.isUndecided() {
 			c.pauseTimer()
 		}
-		s.request = e.requests.add(s, s.issued)
+		s.owner = e.owners.Begin(s)
 	}
 	e.mu.Unlock()
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
@@ -315,23 +316,27 @@ func (c *connection) connect(p sio.Packet) {
 // knock publishes the connect request, or the notice of an open namespace.
 func (e *Edge) knock(s *socket) {
 	if s.ns.rules.Connect != ConnectOpen {
-		e.ask(s)
+		e.owners.Ask(s.owner)
 		return
 	}
 	if s.state.Load() == gone {
 		return
 	}
+	e.noticeConnect(s)
+	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+}
+
+// noticeConnect publishes the notice of a socket that all services may know of, and none decides about.
+func (e *Edge) noticeConnect(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
 	if err := e.bus.Publish(subject, e.address(nil, s), msg.Connect(s.conn.handshake(s), nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
-	e.admit(s, msg.Admission{}, "", "")
 }
 
-// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold. group
-// and owner are who claims its events, "" for nobody.
-func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
-	tokens, err := roomTokens(append(slices.Clone(s.ns.rules.AutoJoin), a.Rooms...))
+// admit makes a socket a member of its namespace and its first rooms; CONNECT follows when the subscriptions hold.
+func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) {
+	tokens, err := roomTokens(append(slices.Clone(s.ns.rules.AutoJoin), d.Rooms...))
 	e.mu.Lock()
 	if s.state.Load() != admitting || s.admitted {
 		e.mu.Unlock()
@@ -346,14 +351,13 @@ func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
 		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return
 	}
-	s.admitted, s.user, s.data = true, a.User, slices.Clone(a.Data)
-	e.decided(s)
+	s.admitted, s.user, s.data, s.repeated = true, d.User, slices.Clone(d.Data), out.Repeated
 	switch {
-	case owner != "":
-		s.route = &route{socket: s, to: owner}
-		e.own(s.route, group, owner)
-	case group != "":
-		s.route = &route{socket: s, to: group}
+	case s.owner == nil: // in an open namespace
+	case out.Verdict == owner.Admitted:
+		s.owner, s.group = nil, d.group
+	case !out.Open:
+		e.later(func() { e.noticeConnect(s) })
 	}
 	e.appear(s)
 	e.mu.Unlock()

@@ -3,9 +3,6 @@ package edge
 import (
 	"bytes"
 	"context"
-	"errors"
-	"strings"
-	"time"
 	"unsafe"
 
 	"partyline/bus"
@@ -72,7 +69,9 @@ func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.mu.Lock()
 	s := e.sockets[sub.Socket]
 	e.mu.Unlock()
-	e.doubt(s)
+	if s != nil && s.owner != nil {
+		e.owners.Doubt(s.owner)
+	}
 }
 
 // handleCommand acts on a verb with a target that is no event's.
@@ -234,23 +233,18 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	e.mu.Unlock()
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
-	case isConnect && e.handleNotOwner(m, sub, s):
-	case isConnect && e.handleTakeover(m, sub):
-	case m.NoResponders() && (!isConnect || s == nil): // who asked may have gone meanwhile, in good order
-		e.noResponders(sub)
-	case s == nil && isConnect:
-		e.drop(m, dropLateAnswer, nil)
-		e.refuseClaim(m, sub, nil)
-		e.notAdmitted(m, errGone)
-	case s == nil:
-		e.drop(m, dropUnknownSocket, nil)
-	case s.ns.token != sub.Namespace:
+	case s != nil && s.ns.token != sub.Namespace:
 		e.drop(m, dropWrongNamespace, nil)
 		if isConnect {
 			e.notAdmitted(m, errGone)
 		}
+	case isConnect && e.handleNotOwner(m, sub, s):
 	case isConnect:
-		e.handleAdmission(m, sub, s)
+		e.handleConnectAnswer(m, sub, s)
+	case m.NoResponders():
+		e.noResponders(sub)
+	case s == nil:
+		e.drop(m, dropUnknownSocket, nil)
 	default:
 		e.deliverAck(m, sub, s)
 	}
@@ -270,100 +264,6 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 	if frame := e.encode(&p, s.conn.dialect); frame != nil {
 		e.deliver(s, frame)
 	}
-}
-
-// handleAdmission takes the answer to a connect request.
-func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket) {
-	e.mu.Lock()
-	r, repeated := s.request, s.repeated
-	e.mu.Unlock()
-	decider := m.Header.Get(msg.HeaderPending)
-	isAgain := m.Header.Get(msg.HeaderError) == msg.ErrorAgain
-	switch {
-	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
-	case r == nil:
-		e.dropLate(m, repeated)
-		e.refuseClaim(m, sub, s)
-		e.notAdmitted(m, errAdmitted)
-	case m.NoResponders():
-		e.unanswered(s, r, repeatNoService)
-	case decider != "":
-		if subjects.IsToken(decider) {
-			e.requests.decides(r, strings.Clone(decider), time.Now())
-		} else {
-			e.drop(m, dropBadBody, errDecider)
-		}
-	case isAgain:
-		e.unanswered(s, r, repeatAgain)
-	case m.Header.Has(msg.HeaderError):
-		data, err := msg.RefusalData(m.Data)
-		if err != nil {
-			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
-		}
-		e.reject(s, m.Header.Get(msg.HeaderError), data, refusedByService)
-	default:
-		a, err := msg.ParseAdmission(m.Data)
-		if errors.Is(err, msg.ErrNotArray) {
-			e.drop(m, dropBadBody, err) // the PubAck of a stream that records events: nobody's decision
-			return
-		}
-		if err != nil {
-			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
-			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
-			e.notAdmitted(m, errAnswer)
-			return
-		}
-		group, owner, ok := claimOf(m.Header)
-		if !ok {
-			e.complaints.about(m.Subject, "a service claimed a socket with headers that are no claim", errClaim)
-			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
-			e.notAdmitted(m, errAnswer)
-			return
-		}
-		e.admit(s, a, group, owner)
-		e.confirmAdmission(m, s)
-	}
-}
-
-// errDecider is logged of an answer that says that an instance is deciding, and does not name it as it must.
-var errDecider = errors.New(msg.HeaderPending + " must name an instance: one token")
-
-// dropLate counts an answer to a connect request that is over. If services were asked more than once that is in good order:
-// several may have answered.
-func (e *Edge) dropLate(m *bus.Message, repeated bool) {
-	if !repeated {
-		e.drop(m, dropLateAnswer, nil)
-		return
-	}
-	e.stats.dropped[dropLateAnswer].Inc()
-	e.stats.discardedBytes.Add(len(m.Data))
-}
-
-// confirmAdmission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are
-// active, and the client has its CONNECT.
-func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
-	if m.Reply == "" {
-		return
-	}
-	e.mu.Lock()
-	admitted := s.admitted
-	e.mu.Unlock()
-	if !admitted { // its rooms cannot be
-		e.notAdmitted(m, errAnswer)
-		return
-	}
-	asked := *m
-	e.bus.WhenHeld(func() { e.answer(&asked, nil, e.answerBody(1)) })
-}
-
-// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
-// that was, because a service may repeat itself.
-func (e *Edge) notAdmitted(m *bus.Message, why error) {
-	if m.Reply == "" || m.NoResponders() || m.Header.Has(msg.HeaderError) {
-		return
-	}
-	asked := *m
-	e.bus.WhenHeld(func() { e.answerError(&asked, why.Error()) })
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

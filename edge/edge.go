@@ -12,11 +12,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/query"
 	"partyline/engine"
 	"partyline/internal/tally"
@@ -55,13 +57,14 @@ type Edge struct {
 	generation uint64                // guarded by mu: marks the sockets of a union
 	holds      map[*hold]struct{}    // guarded by mu: sessions that are paused, or whose events are not all published yet
 
-	queries  *query.Queue    // fetch, data and rooms under way
-	owners   *owners         // has a lock of its own, which may be taken while mu is held
-	requests connectRequests // the same
+	queries *query.Queue // fetch, data and rooms under way
+	owners  *owner.Table // has a lock of its own, which may be taken while mu is held
 
-	name       []byte        // owned by the turn of Listen: scratch for event names
-	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
-	run        run           // owned by the turn of Listen
+	wakeAttend chan struct{} // capacity 1: something is due earlier than Attend expects
+
+	name       []byte         // owned by the turn of Listen: scratch for event names
+	lastAsk    uint64         // owned by the turn of Listen: the ack id of the latest ask
+	run        run            // owned by the turn of Listen
 	round      *engine.Fanout // owned by the turn of Listen
 	complaints complaints
 	stats      stats
@@ -81,10 +84,8 @@ type stats struct {
 	disconnected               [socketEnds]tally.Counter
 	dropped                    [drops]tally.Counter
 	answersWithheld, commanded tally.Counter
-	held, takeovers            tally.Counter
 	paused                     tally.Gauge
 	pauses, eventsPaused       tally.Counter
-	instancesDied              tally.Counter
 	acksAwaited                tally.Gauge
 	asks, asksRefused          tally.Counter
 	acksPassed, acksExpired    tally.Counter
@@ -101,12 +102,14 @@ func New(set Settings) *Edge {
 	e := &Edge{
 		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
-		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
+		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), wakeAttend: make(chan struct{}, 1),
 		holds: make(map[*hold]struct{}),
 		round: engine.NewFanout(), complaints: complaints{throttle.New(set.Log)},
 	}
 	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.later)
-	e.requests.init()
+	e.owners = owner.New(owner.Settings{
+		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: e.nudgeAttend, Now: time.Now, Random: mathrand.IntN, Match: matches[string],
+	}, &e.stats.eventsFailed)
 	e.bus.Subscribe(e.prefix.Sockets(e.id))
 	e.bus.Subscribe(e.prefix.Acks(e.id))
 	e.bus.Subscribe(e.prefix.Pongs(e.id))
@@ -223,9 +226,6 @@ var dropWords = [drops]string{
 // errWithheld is logged when an answer may not go where the asker wants it.
 var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
 
-// errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
-var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
-
 // drop counts a message from NATS that is dropped, and logs it at most once a minute a subject and reason.
 func (e *Edge) drop(m *bus.Message, why int, err error) {
 	e.stats.dropped[why].Inc()
@@ -270,18 +270,11 @@ func (e *Edge) Metrics() *tally.Set {
 	set.Gauge(&s.acksAwaited, "asks_awaited", "Acks of clients that asks wait for.")
 	set.Counter(&s.acksPassed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
 	set.Counter(&s.acksExpired, "asks_expired_total", "Acks of clients that did not come in time.")
-	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
 	set.Gauge(&s.paused, "sessions_paused", "Sessions whose events are held because a service does not keep up.")
 	set.Counter(&s.pauses, "pauses_total", "Times a session was paused.")
 	set.Counter(&s.eventsPaused, "events_paused_total", "Events that were held because their session was paused.")
-	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
-	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
-	set.Gauge(&e.requests.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
-	for i := range e.requests.repeated {
-		set.LabelledCounter(&e.requests.repeated[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", repeatWords[i])
-	}
-	set.Counter(&e.requests.closed, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
+	e.owners.Metrics(set)
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
 	}

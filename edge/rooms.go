@@ -204,7 +204,6 @@ func (e *Edge) appear(s *socket) {
 // subjects. Needs mu.
 func (e *Edge) vanish(s *socket) []string {
 	s.state.Store(gone)
-	e.decided(s)
 	e.abandon(s)
 	e.forgetPauses(s)
 	rooms := s.roomTokens()
@@ -230,8 +229,6 @@ func (e *Edge) vanish(s *socket) []string {
 	}
 	delete(e.sockets, s.id)
 	s.conn.forget(s)
-	if s.admitted {
-		e.unused(s.conn)
-	}
+	e.unasked(s)
 	return rooms
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -31,10 +32,10 @@ type socket struct {
 	user         string          // guarded by Edge.mu until live, static then
 	data         []byte          // guarded by Edge.mu: what services keep with the socket, a JSON object; nil for nothing; never changed in place
 	rev          uint64          // guarded by Edge.mu: counts changes of rooms and data since the admission
-	route        *route          // guarded by Edge.mu until live, static then: where the events of a claimed socket go; nil for one that nobody claimed
-	request      *connectRequest // guarded by Edge.mu: while services are asked about it
-	repeated     bool            // guarded by Edge.mu: they were asked more than once
-	unheard      bool            // guarded by Edge.mu: it went before they were asked
+	owner        *owner.Socket   // guarded by Edge.mu until live, static then: while services are asked about it, and if one owns it
+	group        string          // guarded by Edge.mu until live, static then: of services that get the events; "": all do
+	overdue      bool            // guarded by Edge.mu: it has waited too long, and the session has another live socket
+	repeated     bool            // guarded by Edge.mu: services were asked about it more than once
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none
 	rooms        []membership    // guarded by Edge.mu
 	waiting      []*engine.Frame // guarded by Edge.mu: what came before CONNECT
@@ -156,7 +157,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		before = live
 	}
 	rooms := e.vanish(s)
-	unheard := s.unheard
+	o := s.owner
 	e.mu.Unlock()
 	e.stats.disconnected[kind].Inc()
 	switch {
@@ -165,14 +166,14 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		s.conn.session.Send(s.conn.frame(&parcel{kind: sio.Disconnect, namespace: s.ns.name}))
 	}
-	if unheard { // while NATS is away, clients that come and go must not fill the place of notices that services need
-		return
+	body, header := msg.Ended{Reason: why, Rooms: roomNames(rooms)}.Body(), userHeader(s.user)
+	if o != nil && !e.owners.End(o, header, body) {
+		return // no service has asked for it, and while NATS is away, clients that come and go must not fill the place of others' notices
 	}
-	body := msg.Ended{Reason: why, Rooms: roomNames(rooms)}.Body()
 	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventDisconnect)
-	e.bus.Later(string(subject), string(e.address(nil, s)), userHeader(s.user), body, true)
-	if s.route != nil {
-		e.later(func() { e.endRoute(s.route, userHeader(s.user), body) })
+	e.bus.Later(string(subject), string(e.address(nil, s)), header, body, true)
+	if s.group != "" {
+		e.tellOwner(s.ns.token, s.group, msg.EventDisconnect, string(e.address(nil, s)), header, body, true)
 	}
 }
 
@@ -195,7 +196,11 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 		return
 	}
 	e.vanish(s)
+	o := s.owner
 	e.mu.Unlock()
+	if o != nil {
+		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
+	}
 	s.conn.refuse(s.ns.name, message, data, kind)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -55,13 +56,13 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if len(attachments) > 0 {
 		body, header = pack(p.Data, attachments)
 	}
-	if err := c.publish(s, p, header, body, sc); errors.Is(err, errHeldFull) {
+	if err := c.publish(s, p, header, body, sc); errors.Is(err, owner.ErrHeldFull) {
 		c.count(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
 
-// publish sends an event to services, and on to other clients if a relay rule says so. The error is errHeldFull if it did
+// publish sends an event to services, and on to other clients if a relay rule says so. The error is owner.ErrHeldFull if it did
 // neither because the socket's owner is away.
 func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
@@ -87,16 +88,20 @@ func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []
 	return nil
 }
 
-// toServices publishes an event for services, or for the one that claimed the socket. The only error is errHeldFull.
+// toServices publishes an event for services, or for the one that owns the socket. The only error is owner.ErrHeldFull.
 func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
-	if s.route == nil {
-		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
+	if s.owner == nil {
+		if s.group == "" {
+			sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
+		} else {
+			sc.subject = e.prefix.AppendOwn(sc.subject[:0], s.ns.token, s.group, asString(sc.event))
+		}
 		c.count(c.send(sc.subject, sc.reply, header, body))
 		return nil
 	}
-	err := e.sendOwned(s.route, sc.event, sc.reply, header, body)
-	if errors.Is(err, errHeldFull) {
+	err := e.owners.Event(s.owner, sc.event, sc.reply, header, body)
+	if errors.Is(err, owner.ErrHeldFull) {
 		return err
 	}
 	c.count(err)
@@ -136,7 +141,7 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 
 // complain logs why an event was not published.
 func (c *connection) complain(about string, err error) {
-	if !errors.Is(err, bus.ErrOffline) { // that is in the log already
+	if !errors.Is(err, bus.ErrOffline) && !errors.Is(err, owner.ErrOffline) { // that is in the log already
 		c.edge.complaints.about(about, "an event of a client could not be published", err)
 	}
 }

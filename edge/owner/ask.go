@@ -30,7 +30,14 @@ type Answer struct {
 	From   string // the instance; "": not said
 }
 
-// Verdict is what an answer means for the socket.
+// Outcome is what an answer means for the socket.
+type Outcome struct {
+	Verdict
+	Open     bool // all services were asked
+	Repeated bool // services were asked more than once
+}
+
+// Verdict is what an answer decides.
 type Verdict uint8
 
 // The verdicts.
@@ -53,11 +60,11 @@ func (t *Table) Begin(c Client) *Socket {
 	return s
 }
 
-// Waits reports whether services are asked about a socket, and whether they were asked more than once.
-func (t *Table) Waits(s *Socket) (waits, repeated bool) {
+// Waits reports whether services are asked about a socket.
+func (t *Table) Waits(s *Socket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return s.request != nil, s.repeated
+	return s.request != nil
 }
 
 // Ask publishes the connect request of a socket, for the first time or again: to an instance that owns sockets of the
@@ -94,7 +101,7 @@ func (t *Table) Ask(s *Socket) {
 		q.To, q.Number = asked.name, s.number
 	}
 	why := t.publishing(r, now)
-	if s.repeated = r.repeated; why != First {
+	if why != First {
 		t.stats.asked[why].Inc()
 	}
 	t.mu.Unlock()
@@ -126,9 +133,14 @@ func (t *Table) undecided(s *Socket, r *request, why Reason) {
 }
 
 // Answer takes an answer to a connect request of a socket. It never waits.
-func (t *Table) Answer(s *Socket, a Answer) Verdict {
+func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return Outcome{t.answer(s, a), s.open, s.repeated}
+}
+
+// answer is Answer. mu must be held.
+func (t *Table) answer(s *Socket, a Answer) Verdict {
 	r, i := s.request, s.instance
 	decides := a.Kind == Admission || a.Kind == Refusal
 	isCurrent := i != nil && a.Number == s.number && (a.From == "" || a.From == i.name) && (r == nil || !r.asked.IsZero())
@@ -146,7 +158,7 @@ func (t *Table) Answer(s *Socket, a Answer) Verdict {
 	case a.Kind == Pending:
 		t.decides(r, a.From)
 		return None
-	case a.Number == 0 && i != nil && !(decides && r.open):
+	case a.Number == 0 && i != nil && !(decides && s.open):
 		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
 		return None
 	case a.Kind == AskAgain:

@@ -107,12 +107,12 @@ func (t *Table) addInstance(group, name string) *Instance {
 
 // Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
 // namespace, and answer is called on the worker. It never waits.
-func (t *Table) Leaving(group, name string, answer func(sockets int, markers []string)) {
+func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.find(group, name)
+	i := t.find(a.Group, a.Instance)
 	if i == nil {
-		i = t.addInstance(group, name)
+		i = t.addInstance(a.Group, a.Instance)
 	}
 	i.state = leaving
 	t.wire.Do(func() {

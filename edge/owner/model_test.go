@@ -101,7 +101,6 @@ type modelSocket struct {
 
 func (s *modelSocket) ID() string                    { return s.id }
 func (s *modelSocket) Namespace() string             { return "/chat" }
-func (s *modelSocket) Gone() bool                    { return s.gone }
 func (s *modelSocket) ConnectTimeout() time.Duration { return time.Hour }
 func (s *modelSocket) Refuses() bool                 { return false }
 
@@ -294,7 +293,7 @@ func (e *modelEdge) take(w modelWord) {
 	case "hello", "beat":
 		e.table.Hello(about, w.kind == "hello")
 	case "leaving":
-		e.table.Leaving(w.group, w.from, func(_ int, markers []string) {
+		e.table.Leaving(about, func(_ int, markers []string) {
 			e.send(modelWord{to: w.from, kind: "leaving answer", number: uint64(len(markers))})
 		})
 	case "left", "bye":
@@ -334,7 +333,7 @@ func (e *modelEdge) answer(w modelWord, a Answer) {
 		}
 		return
 	}
-	switch e.table.Answer(s.owner, a) {
+	switch e.table.Answer(s.owner, a).Verdict {
 	case Owned, Taken:
 		s.isLive, s.decided, s.asking = true, w.from, false
 	}

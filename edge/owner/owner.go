@@ -27,7 +27,6 @@ import (
 type Client interface {
 	ID() string
 	Namespace() string             // its name, such as /chat
-	Gone() bool                    // its client has left
 	ConnectTimeout() time.Duration // how long services may take to admit it
 	Refuses() bool                 // its client is refused, and does not wait, while no service decides
 }

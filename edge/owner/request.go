@@ -58,17 +58,15 @@ type request struct {
 	from     string  // static: in a handover, the instance that owned it
 	since    time.Time
 
-	place    int                 // among Table.all
-	repeat   pace.Item[*request] // queued unless the request is on its way, or an instance decides
-	end      pace.Item[*request] // queued until the time is over; never in a handover
-	onWay    bool                // the worker is to publish it
-	why      Reason              // it is published, or was published last
-	pause    time.Duration       // the latest after a failure; 0: none since the last silence, hello or reconnect
-	silence  time.Duration       // how long an answer to the latest request may take
-	asked    time.Time           // when the latest was published; zero: not yet
-	open     bool                // it was published to all services
-	repeated bool                // it was published more than once
-	decider  string              // the instance that says that it is deciding; "": none
+	place   int                 // among Table.all
+	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
+	end     pace.Item[*request] // queued until the time is over; never in a handover
+	onWay   bool                // the worker is to publish it
+	why     Reason              // it is published, or was published last
+	pause   time.Duration       // the latest after a failure; 0: none since the last silence, hello or reconnect
+	silence time.Duration       // how long an answer to the latest request may take
+	asked   time.Time           // when the latest was published; zero: not yet
+	decider string              // the instance that says that it is deciding; "": none
 }
 
 // add makes the request of a socket. The caller has it published soon. mu must be held.
@@ -120,8 +118,10 @@ func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
 	}
-	r.onWay, r.repeated, r.asked = false, !r.asked.IsZero(), now
-	toInstance := r.socket.instance != nil
+	s := r.socket
+	r.onWay, s.repeated, r.asked = false, !r.asked.IsZero(), now
+	toInstance := s.instance != nil
+	s.open = s.open || !toInstance
 	switch {
 	case toInstance:
 		r.silence = 0
@@ -134,11 +134,8 @@ func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	switch {
 	case toInstance:
 		t.nudge(t.repeats.Set(&r.repeat, now.Add(silentAfter)))
-	case !r.socket.Client.Refuses():
-		r.open = true
+	case !s.Client.Refuses():
 		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
-	default:
-		r.open = true
 	}
 	return why
 }

@@ -24,7 +24,8 @@ type Socket struct {
 	Client Client // static
 
 	request  *request  // guarded by Table.mu: nil once decided
-	repeated bool      // guarded by Table.mu: its latest request was published more than once
+	open     bool      // guarded by Table.mu: a request about it was published to all services
+	repeated bool      // guarded by Table.mu: a request about it was published more than once
 	instance *Instance // guarded by Table.mu: the owner, or, while there is a request, who is asked
 	group    string    // guarded by Table.mu: the owner's; "": none yet
 	number   uint64    // guarded by Table.mu: of the latest assignment
@@ -120,22 +121,23 @@ func (t *Table) discard(s *Socket) {
 	t.forget(s)
 }
 
-// End tells whoever was asked about the socket, or owns it, that its client has left, behind its last event. It reports
-// whether a request went out to all services. It never waits.
+// End tells the instance that was asked about the socket, or owns it, that its client has left, behind its last event. It
+// reports whether all services have a notice of the socket. It never waits.
 func (t *Table) End(s *Socket, header map[string][]string, body []byte) (open bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := s.request
-	if r == nil || r.handover {
+	switch r, i := s.request, s.instance; {
+	case r != nil && !r.handover:
+		t.drop(r)
+		if i != nil && !r.asked.IsZero() {
+			t.wire.Do(func() { t.wire.Ended(s, i.name, header, body) })
+		}
+		s.instance = nil
+	case r != nil || i != nil:
 		t.wire.Do(func() { t.endOwned(s, header, body) })
 		return true
 	}
-	t.drop(r)
-	if i := s.instance; i != nil && !r.asked.IsZero() {
-		t.wire.Do(func() { t.wire.Ended(s, i.name, header, body) })
-	}
-	s.instance = nil
-	return r.open
+	return s.open
 }
 
 func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {

@@ -43,11 +43,11 @@ func orEmpty(object []byte) []byte {
 }
 
 // Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new owner.
-func Connect(handshake []byte, takeover *State) []byte {
+func Connect(handshake []byte, handover *State) []byte {
 	body := append([]byte(`["`+EventConnect+`",`), handshake...)
-	if takeover != nil {
-		body = append(body[:len(body)-1], `,"takeover":`...)
-		state := *takeover
+	if handover != nil {
+		body = append(body[:len(body)-1], `,"handover":`...)
+		state := *handover
 		state.Data = orEmpty(state.Data)
 		body = append(append(body, encode(state)...), '}')
 	}
@@ -58,9 +58,8 @@ func Connect(handshake []byte, takeover *State) []byte {
 // the handshake in own.<group>.connect, which has From in place of ID.
 type State struct {
 	ID    string          `json:"sid,omitempty"`
-	From  string          `json:"from,omitempty"`  // the instance that owned it
-	Claim uint64          `json:"claim,omitempty"` // in a takeover: the number of the claim that an answer makes
-	Rev   uint64          `json:"rev"`             // counts changes of rooms, user and data, from 0 at the admission
+	From  string          `json:"from,omitempty"` // the instance that owned it
+	Rev   uint64          `json:"rev"`            // counts changes of rooms, user and data, from 0 at the admission
 	Rooms []string        `json:"rooms"`
 	User  string          `json:"user,omitempty"`
 	Data  json.RawMessage `json:"data"`
