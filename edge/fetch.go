@@ -92,7 +92,7 @@ func (e *Edge) handleInquiry(m *bus.Message, sub *subjects.Subject) {
 		return
 	}
 	asked := *m
-	e.later(func() { // behind what owners are told
+	e.out.Do(func() { // behind what owners are told
 		answer := e.answerBody(n)
 		if single {
 			answer = e.changeAnswer(single, sockets)
@@ -140,7 +140,7 @@ func (e *Edge) inquire(q *inquiry) {
 	e.inquired += weight
 	e.mu.Unlock()
 	if first {
-		e.later(e.answerInquiries)
+		e.out.AfterSubscribedOrOffline(e.answerInquiries)
 	}
 }
 
@@ -168,7 +168,7 @@ func (e *Edge) answerInquiries() {
 			return
 		}
 	}
-	e.later(e.answerInquiries)
+	e.out.AfterSubscribedOrOffline(e.answerInquiries)
 }
 
 // advance brings an inquiry on by one message at the most. It returns what that cost, in bytes, and whether it was the last.

@@ -143,7 +143,7 @@ func Start(t testing.TB, o Options) *Node {
 		})
 	})
 	attending, leave := context.WithCancel(context.Background())
-	attentive.Go(func() { n.Others.Run(attending) })
+	attentive.Go(func() { n.Others.Run(attending, b) })
 	attentive.Go(func() { n.Edge.Attend(attending) })
 	attentive.Go(func() { n.Drain.Run(attending) })
 	front.Start()
@@ -190,7 +190,7 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	held := make(chan struct{}) // and hears what it subscribed since it first was
-	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.WhenHeld(func() { close(held) }) })
+	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.AfterSubscribed(func() { close(held) }) })
 	<-held
 	return n
 }

@@ -96,7 +96,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	reading, f.reading = context.WithCancel(context.Background())
 	f.running.Go(func() { f.edge.Listen(reading, f.cluster.Handle) })
 	attending, f.attending = context.WithCancel(context.Background())
-	f.attentive.Go(func() { f.cluster.Run(attending) })
+	f.attentive.Go(func() { f.cluster.Run(attending, f.bus) })
 	f.attentive.Go(func() { f.edge.Attend(attending) })
 	f.attentive.Go(func() { f.drain.Run(attending) })
 	f.attentive.Go(func() { tidy(attending, f.engine.Moved, giveBack) })
