@@ -18,15 +18,10 @@ import (
 	"partyline/wire/msg"
 )
 
-// reserved are the names that Socket.IO keeps for itself; edges drop events that have one.
-var reserved = map[string]bool{
-	"connect": true, "connect_error": true, "disconnect": true, "disconnecting": true, "newListener": true, "removeListener": true,
-}
-
 // eventBody makes the body of an event, [name, …args], with the attachments behind the text and their lengths in the
 // header, which is nil if there are none.
 func eventBody(event string, args []any) (body []byte, header nats.Header, err error) {
-	if reserved[event] {
+	if msg.IsReserved(event) {
 		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
 	}
 	if !utf8.ValidString(event) {

@@ -11,6 +11,7 @@ import (
 
 	"partyline/edge"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // namespaceDecoder reads a `namespaces` section, from the file or from JSON, and checks it where the lines are known.
@@ -18,9 +19,6 @@ type namespaceDecoder struct {
 	*loader
 	place func(*yaml.Node) string // where a node stands
 }
-
-// reservedEvents can no client emit: they are the life of a socket in the reference's client and server.
-var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
 // ownEvents are answered by the edge itself where `rooms` allows them.
 var ownEvents = []string{"join", "leave"}
@@ -131,7 +129,7 @@ func (d *namespaceDecoder) event(n *yaml.Node, path string) string {
 	case !ok:
 	case name == "":
 		d.note(n, path, "is empty; name the clients' event (or a pattern) that the rule passes on")
-	case slices.Contains(reservedEvents, name):
+	case msg.IsReserved(name):
 		d.note(n, path, "%s is a reserved name, which no client can emit; choose another", quote(name))
 	case slices.Contains(ownEvents, name):
 		d.note(n, path, "%s is answered by the edge itself (see rooms) and is never passed on; choose another", quote(name))

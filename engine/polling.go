@@ -6,10 +6,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
 
@@ -160,7 +160,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && len(body) >= gzipFrom && acceptsGzip(r) {
+	if compress && len(body) >= gzipFrom && accept.Gzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
@@ -177,16 +177,6 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 		payloads.Put(pooled)
 	}
 	return n
-}
-
-func acceptsGzip(r *http.Request) bool {
-	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
-		coding, q, _ := strings.Cut(part, ";")
-		if c := strings.TrimSpace(coding); (c == "gzip" || c == "*") && strings.ReplaceAll(q, " ", "") != "q=0" {
-			return true
-		}
-	}
-	return false
 }
 
 // servePost takes the packets that a POST of the polling transport brings.

@@ -30,7 +30,7 @@ func EventName(dst, body []byte) (name []byte, err error) {
 	if err != nil {
 		return dst, err
 	}
-	if isReserved(name[len(dst):]) {
+	if IsReserved(name[len(dst):]) {
 		return dst, ErrReserved
 	}
 	return name, nil

@@ -189,7 +189,7 @@ func FuzzEventName(f *testing.F) {
 			if errors.Is(err, ErrLoneSurrogate) && strings.ContainsRune(want, utf8.RuneError) {
 				return
 			}
-			if isReserved([]byte(want)) {
+			if IsReserved([]byte(want)) {
 				if err != ErrReserved {
 					t.Fatalf("%q: %v, want ErrReserved", body, err)
 				}
@@ -238,7 +238,7 @@ func FuzzStrings(f *testing.F) {
 		}
 		for _, quoted := range []string{string(AppendString(nil, s)), `"` + escaped.String() + `"`} {
 			name, err := EventName(nil, []byte("["+quoted+"]"))
-			if isReserved([]byte(want)) && err == ErrReserved {
+			if IsReserved([]byte(want)) && err == ErrReserved {
 				continue
 			}
 			if err != nil || string(name) != want {

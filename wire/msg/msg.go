@@ -140,9 +140,10 @@ func AppendString(dst []byte, s string) []byte {
 	return jsontext.AppendString(dst, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-func isReserved(name []byte) bool {
+// IsReserved reports whether Socket.IO keeps an event name for itself: no client can emit it.
+func IsReserved[T ~string | ~[]byte](name T) bool {
 	switch string(name) {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+	case EventConnect, "connect_error", EventDisconnect, EventDisconnecting, "newListener", "removeListener":
 		return true
 	}
 	return false
