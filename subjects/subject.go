@@ -74,14 +74,14 @@ const AckConnect = "connect"
 // exactly.
 const MaxAckNumber = 1<<53 - 1
 
-// Kind says which form a subject has. The zero Kind is none of them.
+// Kind is the form of a subject. The zero Kind is $…. in a form that this version does not know: only Namespace is set, to the
+// token with its $.
 type Kind uint8
 
 const (
 	KindOn       Kind = iota + 1 // <ns>.on.<event>: Event is set
 	KindAck                      // <ns>.ack.<edge>.<id>.<n>: Socket, Edge and Ack are set
 	KindCommand                  // <ns>.<verb>.<target>: Target is set, and Room, or Socket and Edge
-	KindInternal                 // $….: only Namespace is set, to the token with its $
 	KindOwn                      // <ns>.own.<owner>.<event>: Owner and Event are set
 	KindService                  // <ns>.service.<event>: Event is set
 	KindEdge                     // $edge.<edge>.<word>: Edge and Word are set
@@ -159,9 +159,9 @@ func (p Prefix) Parse(subject string) (Subject, bool) {
 	return s, true
 }
 
-// parseInternal takes apart what follows $edge or $svc. Forms that this version does not know are KindInternal.
+// parseInternal parses what follows $edge or $svc.
 func parseInternal(namespace, rest string) Subject {
-	s := Subject{Kind: KindInternal, Namespace: namespace}
+	s := Subject{Namespace: namespace}
 	first, rest, _ := strings.Cut(rest, ".")
 	second, third, _ := strings.Cut(rest, ".")
 	switch {

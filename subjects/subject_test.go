@@ -38,16 +38,16 @@ func TestParse(t *testing.T) {
 		"sio.chat.join.room.a.b":                 {Kind: KindCommand, Namespace: "chat", Verb: "join", Target: TargetRoom, Room: "a.b"},
 		"sio.채팅.emit.room.방.1":                   {Kind: KindCommand, Namespace: "채팅", Verb: "emit", Target: TargetRoom, Room: "방.1"},
 		"sio.a%2Eb.fetch.room.%":                 {Kind: KindCommand, Namespace: "a%2Eb", Verb: "fetch", Target: TargetRoom, Room: "%"},
-		"sio.$edge.x":                            {Kind: KindInternal, Namespace: "$edge"},
-		"sio.$svc.a.b.c.d.e":                     {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$svc.a.b":                           {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$svc.all.b.beat":                    {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$edge.x.beat":                       {Kind: KindInternal, Namespace: "$edge"},
-		"sio.$later.a":                           {Kind: KindInternal, Namespace: "$later"},
-		"sio.$edge." + testEdge:                  {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$edge.x":                            {Namespace: "$edge"},
+		"sio.$svc.a.b.c.d.e":                     {Namespace: "$svc"},
+		"sio.$svc.a.b":                           {Namespace: "$svc"},
+		"sio.$svc.all.b.beat":                    {Namespace: "$svc"},
+		"sio.$edge.x.beat":                       {Namespace: "$edge"},
+		"sio.$later.a":                           {Namespace: "$later"},
+		"sio.$edge." + testEdge:                  {Namespace: "$edge"},
 		"sio.$edge." + testEdge + ".beat":        {Kind: KindEdge, Namespace: "$edge", Edge: testEdge, Word: WordBeat},
 		"sio.$edge." + testEdge + ".pong.chat-1": {Kind: KindPong, Namespace: "$edge", Edge: testEdge, Instance: "chat-1"},
-		"sio.$edge." + testEdge + ".pong.a.b":    {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$edge." + testEdge + ".pong.a.b":    {Namespace: "$edge"},
 		"sio.$svc.chat.chat-1.left":              {Kind: KindInstance, Namespace: "$svc", Group: "chat", Instance: "chat-1", Word: WordLeft},
 		"sio.c.own.chat-1.order.7":               {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat-1", Event: "order.7"},
 		"sio.c.own.chat.connect":                 {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat", Event: "connect"},
@@ -181,7 +181,7 @@ func FuzzParse(f *testing.F) {
 		if !ok {
 			return
 		}
-		if again := rebuild(s); s.Kind != KindInternal && again != subject {
+		if again := rebuild(s); s.Kind != 0 && again != subject {
 			t.Errorf("%q → %+v → %q", subject, s, again)
 		}
 	})

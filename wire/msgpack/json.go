@@ -1,6 +1,7 @@
 package msgpack
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -230,27 +231,9 @@ func appendDate(dst []byte, milliseconds float64) []byte {
 		return append(dst, "null"...)
 	}
 	at := time.UnixMilli(int64(milliseconds)).UTC()
-	year := at.Year()
 	dst = append(dst, '"')
-	digits := 4
-	if year < 0 || year > 9999 {
-		digits = 6
-		sign := byte('+')
-		if year < 0 {
-			sign, year = '-', -year
-		}
-		dst = append(dst, sign)
+	if year := at.Year(); year < 0 || year > 9999 {
+		return at.AppendFormat(fmt.Appendf(dst, "%+07d", year), `-01-02T15:04:05.000Z"`)
 	}
-	for power := pow10(digits - 1); power > 0; power /= 10 {
-		dst = append(dst, byte('0'+year/power%10))
-	}
-	return at.AppendFormat(dst, `-01-02T15:04:05.000Z"`)
-}
-
-func pow10(n int) int {
-	p := 1
-	for range n {
-		p *= 10
-	}
-	return p
+	return at.AppendFormat(dst, `2006-01-02T15:04:05.000Z"`)
 }

@@ -167,7 +167,7 @@ func TestPacketsOfTheReference(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, _, err := Parse(nil, message, noLimit)
-		if got := sio.Append(nil, p); err != nil || string(got) != c.want {
+		if got := append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...); err != nil || string(got) != c.want {
 			t.Errorf("%s, %v; want %s", got, err, c.want)
 		}
 	}
@@ -196,7 +196,7 @@ func TestPackets(t *testing.T) {
 		{"a map 32", raw(0xdf, 0, 0, 0, 2, typ, 0, nsp, "\xa1/"), "0"},
 	} {
 		p, _, err := Parse([]byte("kept")[:4:4], c.message, noLimit)
-		if got := sio.Append(nil, p); err != nil || string(got) != c.want {
+		if got := append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...); err != nil || string(got) != c.want {
 			t.Errorf("%s: %s, %v; want %s", c.meaning, got, err, c.want)
 		}
 	}

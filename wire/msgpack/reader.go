@@ -147,21 +147,15 @@ func (r *reader) take(what kind, n uint64) (token, error) {
 }
 
 // number reads an unsigned integer of 1, 2, 4 or 8 bytes.
-func (r *reader) number(size int) (uint64, bool) {
+func (r *reader) number(size int) (n uint64, ok bool) {
 	if size > len(r.data)-r.at {
 		return 0, false
 	}
-	b := r.data[r.at:]
-	r.at += size
-	switch size {
-	case 1:
-		return uint64(b[0]), true
-	case 2:
-		return uint64(binary.BigEndian.Uint16(b)), true
-	case 4:
-		return uint64(binary.BigEndian.Uint32(b)), true
+	for _, c := range r.data[r.at : r.at+size] {
+		n = n<<8 | uint64(c)
 	}
-	return binary.BigEndian.Uint64(b), true
+	r.at += size
+	return n, true
 }
 
 func (r *reader) numeric(c byte) (token, error) {
