@@ -125,7 +125,7 @@ func TestBuilders(t *testing.T) {
 		"sio.*.join.room.>":                            []byte(sio.EveryRoom(VerbJoin)),
 		"prod.eu.sio.chat.on.y":                        mustPrefix("prod.eu.sio").AppendOn(nil, "chat", "y"),
 		"prod.eu.sio.*.*.socket." + testEdge + ".*":    []byte(mustPrefix("prod.eu.sio").Sockets(testEdge)),
-		"sio.chat.ack." + testSocket + "." + maxNumber: sio.AppendAck(nil, "chat", testSocket, MaxAckNumber),
+		"sio.chat.ack." + testSocket + "." + maxNumber: sio.AppendAck(nil, "chat", testSocket, maxAckNumber),
 	} {
 		if string(got) != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -136,14 +136,14 @@ func TestBuilders(t *testing.T) {
 const maxNumber = "9007199254740991"
 
 func TestPrefix(t *testing.T) {
-	for _, s := range []string{"sio", "a", "prod.sio", "a.b.c.d", "_sio", "si$o", "a.$b", "서비스", strings.Repeat("a", MaxPrefixBytes)} {
+	for _, s := range []string{"sio", "a", "prod.sio", "a.b.c.d", "_sio", "si$o", "a.$b", "서비스", strings.Repeat("a", maxPrefixBytes)} {
 		if p, err := NewPrefix(s); err != nil || p.String() != s || !p.Covers(s+".x") {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)
 		}
 	}
 	for _, s := range []string{"", ".", "a.", ".a", "a..b", "*", "a.*", "a*", ">", "a.>", "a b", "a\tb", "a\x7f", "$SYS",
-		"$", "\xff", strings.Repeat("a", MaxPrefixBytes+1)} {
-		if p, err := NewPrefix(s); !errors.Is(err, ErrPrefix) || p != (Prefix{}) {
+		"$", "\xff", strings.Repeat("a", maxPrefixBytes+1)} {
+		if p, err := NewPrefix(s); !errors.Is(err, errPrefix) || p != (Prefix{}) {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)
 		}
 	}
@@ -298,7 +298,7 @@ func matches(pattern, subject string) bool {
 }
 
 func TestAckNumber(t *testing.T) {
-	for s, want := range map[string]uint64{"0": 0, "7": 7, "10": 10, maxNumber: MaxAckNumber} {
+	for s, want := range map[string]uint64{"0": 0, "7": 7, "10": 10, maxNumber: maxAckNumber} {
 		if n, ok := AckNumber(s); !ok || n != want || strconv.FormatUint(n, 10) != s {
 			t.Errorf("AckNumber(%q) = %d, %v", s, n, ok)
 		}
@@ -317,7 +317,7 @@ func TestSubjectsNoAlloc(t *testing.T) {
 	noAlloc(t, "AppendAll", func() { dst = sio.AppendAll(dst[:0], "chat", VerbEmit) })
 	noAlloc(t, "AppendToRoom", func() { dst = sio.AppendToRoom(dst[:0], "chat", VerbEmit, "a.b") })
 	noAlloc(t, "AppendToSocket", func() { dst = sio.AppendToSocket(dst[:0], "chat", VerbEmit, testSocket) })
-	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, MaxAckNumber) })
+	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, maxAckNumber) })
 	noAlloc(t, "AppendConnectReply", func() { dst = sio.AppendConnectReply(dst[:0], "chat", testSocket) })
 	for _, s := range []string{"sio.chat.on.message", "sio.chat.emit.room.a.b", "sio.c.ack." + testSocket + ".17",
 		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "nonsense"} {

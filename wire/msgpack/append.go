@@ -17,7 +17,7 @@ import (
 // numbers become doubles as with JSON.parse, and half a surrogate pair becomes U+FFFD. p.Attachments is not looked at.
 //
 // The errors are ErrTooLarge if the message would have more than limit bytes, which several placeholders of one attachment
-// can reach from a small text, ErrAttachments and ErrNotJSON; with an error, dst comes back as it was. The time is linear
+// can reach from a small text, errAttachments and errNotJSON; with an error, dst comes back as it was. The time is linear
 // in the sizes of Data and result.
 func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, error) {
 	w := writer{out: dst, base: len(dst), limit: limit, text: p.Data, attachments: attachments}
@@ -98,10 +98,10 @@ func (w *writer) measure() error {
 		case ',', ':', ' ', '\t', '\n', '\r':
 		case ']', '}':
 			if top == nil {
-				return ErrNotJSON
+				return errNotJSON
 			}
 			if index, isPlaceholder := top.placeholder.Attachment(); isPlaceholder && index < 0 {
-				return ErrAttachments
+				return errAttachments
 			}
 			open = open[:len(open)-1]
 		default:
@@ -121,7 +121,7 @@ func (w *writer) measure() error {
 		i = end
 	}
 	if len(open) > 0 {
-		return ErrNotJSON
+		return errNotJSON
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (w *writer) write() error {
 			}
 		case '[', '{':
 			if next == len(w.found) {
-				return ErrNotJSON
+				return errNotJSON
 			}
 			found := w.found[next]
 			next++

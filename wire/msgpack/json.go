@@ -101,7 +101,7 @@ func (t *transcoder) advance(top *level) error {
 // key writes the name of a member, as JavaScript makes a string of it.
 func (t *transcoder) key(k token) error {
 	if !k.isKey() {
-		return ErrForm
+		return errForm
 	}
 	if k.kind == kindString {
 		if err := t.text(k.bytes); err != nil {
@@ -149,15 +149,15 @@ func (t *transcoder) scalar(v token, inside int) (err error) {
 
 // depth judges a number of levels.
 func depth(levels int) error {
-	if levels > MaxDepth {
-		return ErrDepth
+	if levels > maxDepth {
+		return errDepth
 	}
 	return nil
 }
 
 func (t *transcoder) text(b []byte) error {
 	if !utf8.Valid(b) {
-		return ErrNotUTF8
+		return errNotUTF8
 	}
 	t.out = jsontext.AppendString(t.out, b)
 	return nil
@@ -177,7 +177,7 @@ func (t *transcoder) binary(b []byte, inside int) error {
 		return depth(inside + 2)
 	}
 	if len(t.attachments) == sio.MaxAttachments {
-		return ErrAttachments
+		return errAttachments
 	}
 	t.out = append(t.out, `{"_placeholder":true,"num":`...)
 	t.out = strconv.AppendInt(t.out, int64(len(t.attachments)), 10)
