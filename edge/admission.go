@@ -105,9 +105,11 @@ func (e *Edge) handleConnectAnswer(m *bus.Message, sub *subjects.Subject, s *soc
 	case owner.Admitted, owner.Owned:
 		e.admit(s, &d, out)
 		e.confirmAdmission(m, s)
+		e.owners.Release(o)
 	case owner.Taken:
 		e.takenOver(s, &d)
 		e.confirmAdmission(m, s)
+		e.owners.Release(o)
 	}
 }
 
@@ -260,7 +262,7 @@ func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
 		return
 	}
 	asked := *m
-	e.bus.WhenHeld(func() { e.answer(&asked, nil, e.answerBody(1)) })
+	e.out.AfterSubscribed(func() { e.answer(&asked, nil, e.answerBody(1)) })
 }
 
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
@@ -270,5 +272,5 @@ func (e *Edge) notAdmitted(m *bus.Message, why error) {
 		return
 	}
 	asked := *m
-	e.bus.WhenHeld(func() { e.answerError(&asked, why.Error()) })
+	e.out.AfterSubscribed(func() { e.answerError(&asked, why.Error()) })
 }

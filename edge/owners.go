@@ -9,6 +9,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -18,14 +19,13 @@ type ownerWire struct{ *Edge }
 
 func (w ownerWire) Connected() bool { return w.bus.Connected() }
 
-func (w ownerWire) Do(fn func()) { w.later(fn) }
+func (w ownerWire) Do(fn func()) { w.out.Do(fn) }
+
+func (w ownerWire) AfterSubscribed(fn func()) { w.out.AfterSubscribedOrOffline(fn) }
 
 func (w ownerWire) Event(s *owner.Socket, to string, event, reply []byte, header map[string][]string, body []byte) error {
 	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(*socket).ns.token, to, asString(event))
-	if header == nil {
-		return w.bus.Publish(subject, reply, body)
-	}
-	return w.bus.PublishWithHeader(subject, reply, header, body)
+	return w.up.Publish(subject, reply, header, body)
 }
 
 func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error) {
@@ -41,7 +41,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		state := w.stateOf(s)
 		state.From, rev, handover = q.From, state.Rev, &state
 	}
-	err = w.bus.PublishWithHeader(subject, w.prefix.AppendConnectReply(nil, s.ns.token, s.id), header, msg.Connect(s.conn.handshake(s), handover))
+	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.ns.token, s.id), header, msg.Connect(s.conn.handshake(s), handover))
 	if errors.Is(err, bus.ErrTooLarge) {
 		if q.Handover {
 			w.complaints.about(s.ns.name, "a connect request with a handover could not be published", err)
@@ -67,7 +67,7 @@ func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 func (w ownerWire) Ping(group, instance string) {
 	subject := w.prefix.InstanceAnnouncement(group, instance, subjects.WordPing)
 	// If it cannot be sent, this edge does not receive the instance's beats either.
-	_ = w.bus.Publish([]byte(subject), []byte(w.prefix.Pong(w.id, instance)), []byte("[]"))
+	_ = w.up.Publish([]byte(subject), []byte(w.prefix.Pong(w.id, instance)), nil, []byte("[]"))
 }
 
 func (w ownerWire) Ended(o *owner.Socket, to string, header map[string][]string, body []byte) {
@@ -85,7 +85,7 @@ func (w ownerWire) Marker(to, namespace string) {
 	w.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.id}.Body(msg.EventDisconnecting), false)
 }
 
-func (w ownerWire) Died(instance string) { w.later(func() { w.endPausesOf(instance) }) }
+func (w ownerWire) Died(instance string) { w.out.Do(func() { w.endPausesOf(instance) }) }
 
 func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
 	w.undecided(o.Client.(*socket), why, refuse)
@@ -93,7 +93,7 @@ func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
 
 // tellOwner leaves a word for an instance, or a group, to the worker.
 func (e *Edge) tellOwner(ns, to, event, reply string, header bus.Header, body []byte, keep bool) {
-	e.bus.Later(string(e.prefix.AppendOwn(nil, ns, to, event)), reply, header, body, keep)
+	e.out.Later(bus.Letter{Subject: string(e.prefix.AppendOwn(nil, ns, to, event)), Reply: reply, Header: header, Body: body, Keep: keep})
 }
 
 // ownerChanged tells an instance that an assignment of a socket, and all older ones, have ended.
@@ -140,7 +140,7 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 		})
 	case subjects.WordLeft, subjects.WordBye:
 		e.owners.Left(a, sub.Word == subjects.WordBye)
-		e.later(func() { e.endPausesOf(a.Instance) })
+		e.out.Do(func() { e.endPausesOf(a.Instance) })
 	}
 }
 
@@ -188,9 +188,9 @@ func (e *Edge) Attend(ctx context.Context) {
 	defer ticker.Stop()
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
-	online, seen := false, time.Now()
+	var listener liveness.Listener
 	began := e.bus.BeganAt()
-	e.owners.Clock.Tick(seen)
+	e.owners.Clock.Tick(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -206,16 +206,12 @@ func (e *Edge) Attend(ctx context.Context) {
 			continue
 		case <-ticker.C:
 		}
-		now, was := time.Now(), online
-		online = e.bus.Connected()
-		deaf := !online || !was || now.Round(0).Sub(seen.Round(0)) > msg.BeatEvery // it could not hear, also while the machine was suspended
-		before := began
+		now, before := time.Now(), began
 		if began = e.bus.BeganAt(); !began.Equal(before) {
 			e.owners.Reconnected(began)
 		}
-		e.owners.Tick(deaf)
+		e.owners.Tick(listener.WasDeaf(e.bus.Connected(), now, msg.BeatEvery))
 		e.expirePauses(now)
-		seen = now
 	}
 }
 

@@ -174,6 +174,10 @@ func (t *Table) answer(s *Socket, a Answer) Verdict {
 	return t.decided(r, a)
 }
 
+// Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are active. It must
+// be called when Answer has returned Owned or Taken. It never waits.
+func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
+
 // next has another instance asked at once, or, if there is none, the request published again later. mu must be held.
 func (t *Table) next(r *request, why Reason, text string) Verdict {
 	s, now := r.socket, t.set.Now()
@@ -212,7 +216,6 @@ func (t *Table) decided(r *request, a Answer) Verdict {
 	}
 	s.group = i.group
 	i.own(s)
-	t.wire.Do(func() { t.release(s) })
 	if i.state == leaving { // it should have said again
 		t.reassign([]*Socket{s}, false)
 	}

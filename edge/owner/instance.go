@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"partyline/subjects"
 )
 
 const (
@@ -281,7 +283,7 @@ func comparePatterns(a, b string) int {
 // bestPattern returns the most specific of the instance's patterns that match a namespace. mu must be held.
 func (t *Table) bestPattern(i *Instance, namespace string) (best string, found bool) {
 	for _, pattern := range i.namespaces {
-		if t.set.Match(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
+		if subjects.Matches(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
 			best, found = pattern, true
 		}
 	}
@@ -290,7 +292,7 @@ func (t *Table) bestPattern(i *Instance, namespace string) (best string, found b
 
 // serves reports whether one of an instance's patterns matches a namespace.
 func (t *Table) serves(patterns []string, namespace string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return t.set.Match(p, namespace) })
+	return slices.ContainsFunc(patterns, func(p string) bool { return subjects.Matches(p, namespace) })
 }
 
 // isFresh reports whether an instance answers about a namespace, as far as is known. mu must be held.

@@ -142,9 +142,6 @@ func newModel(t *testing.T, seed uint64) *model {
 		e.table = New(Settings{
 			Wire: e, Log: throttle.New(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError}))),
 			Wake: func() { e.due = m.now }, Now: func() time.Time { return m.now }, Random: m.random.IntN,
-			Match: func(pattern, name string) bool {
-				return pattern == name || strings.HasSuffix(pattern, "*") && strings.HasPrefix(name, strings.TrimSuffix(pattern, "*"))
-			},
 		}, &e.failed)
 		e.table.Clock.Tick(m.now)
 		m.edges = append(m.edges, e)
@@ -216,6 +213,8 @@ func (e *modelEdge) Do(fn func()) {
 	}
 	e.worker = append(e.worker, fn)
 }
+
+func (e *modelEdge) AfterSubscribed(fn func()) { e.Do(fn) }
 
 func (e *modelEdge) Event(s *Socket, to string, name, _ []byte, _ map[string][]string, _ []byte) error {
 	so := s.Client.(*modelSocket)
@@ -335,6 +334,7 @@ func (e *modelEdge) answer(w modelWord, a Answer) {
 	}
 	switch e.table.Answer(s.owner, a).Verdict {
 	case Owned, Taken:
+		e.table.Release(s.owner)
 		s.isLive, s.decided, s.asking = true, w.from, false
 	}
 }

@@ -55,6 +55,8 @@ type Wire interface {
 	Connected() bool
 	// Do runs fn on the worker, behind everything that was given to it before.
 	Do(fn func())
+	// AfterSubscribed runs fn like Do, once earlier subscriptions are active.
+	AfterSubscribed(fn func())
 	// Ended tells an owner that the socket has ended. The word is kept while NATS is away.
 	Ended(s *Socket, to string, header map[string][]string, body []byte)
 	// Changed tells an instance that an assignment and all older ones of a socket have ended.
@@ -74,7 +76,6 @@ type Settings struct {
 	Wake   func()           // Due has something earlier than Wait said; must not wait
 	Now    func() time.Time // the clock
 	Random func(n int) int  // a number from 0 to n-1
-	Match  func(pattern, namespace string) bool
 }
 
 // Table is what an edge knows of instances and of the sockets that they own. Its methods may be called from several

@@ -180,7 +180,8 @@ func (t *Table) Ended(id string) *Socket {
 
 // Changed tells the owner that the rooms or data of its socket have changed. It never waits.
 func (t *Table) Changed(s *Socket) {
-	t.wire.Do(func() {
+	// An owner that has a room may publish there at once, so the room's subscription must be active.
+	t.wire.AfterSubscribed(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.holding && !s.ended {
