@@ -46,10 +46,9 @@ func (s *Service) subscribeAll(list *[]*nats.Subscription, wanted []interest) er
 func (s *Service) clientSubjects(all []*Namespace) (list []interest) {
 	for _, n := range all {
 		switch p := s.prefix; {
+		case n.rules.owned: // edges ask an instance by its name
 		case isPattern(n.name) && n.rules.admits():
 			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), s.group})
-		case n.rules.owned:
-			list = append(list, interest{string(p.AppendOn(nil, n.token, "connect")), s.group})
 		case n.rules.admits() || n.rules.hearsClients():
 			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), s.group})
 		}
@@ -57,20 +56,21 @@ func (s *Service) clientSubjects(all []*Namespace) (list []interest) {
 	return distinct(list)
 }
 
-// groupSubjects are where events for the group come in, and requests to take sockets over.
+// groupSubjects are where events for the group come in.
 func (s *Service) groupSubjects(all []*Namespace) (list []interest) {
 	for _, n := range all {
-		if n.rules.owned || isPattern(n.name) && n.rules.admits() {
+		if !n.rules.owned && isPattern(n.name) && n.rules.admits() {
 			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), s.group, ">")), s.group})
 		}
 	}
 	return distinct(list)
 }
 
-// instanceSubjects are where the events of owned sockets come in.
+// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets of some
+// namespaces is asked about all that it announces, and answers.
 func (s *Service) instanceSubjects(all []*Namespace, instance string) (list []interest) {
 	for _, n := range all {
-		if n.rules.owned {
+		if n.isAnnounced() && slices.ContainsFunc(all, func(n *Namespace) bool { return n.rules.owned }) {
 			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
 		}
 	}

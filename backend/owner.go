@@ -27,11 +27,11 @@ type Takeover struct {
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
-	instance string    // the name under which the socket was claimed; set when it becomes one of owners
+	instance string    // the name under which the socket was assigned; set when it becomes one of owners
 	takeover *Takeover // nil if this instance admitted the socket
-	claim    uint64    // owned by the socket's lane: the edge's number of the claim; 0 from an edge that does not count them
 
 	mu       sync.Mutex
+	number   uint64    // guarded by mu: of the latest assignment that this instance has accepted
 	known    msg.State // guarded by mu: what the edge told
 	changes  []change  // guarded by mu: made here since, in the order of their rev
 	closures closures  // guarded by mu
@@ -61,6 +61,14 @@ func (o *ownership) state() msg.State {
 		c.apply(&state)
 	}
 	return state
+}
+
+// accept notes the number of an assignment, unless it is an older one, and returns the latest.
+func (o *ownership) accept(number uint64) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.number = max(o.number, number)
+	return o.number
 }
 
 // changed notes a change that the edge made for this instance. Its rev says whether known has it already; the notice of
@@ -174,73 +182,110 @@ func (os *owners) notice(body []byte) {
 	so.mu.Unlock()
 }
 
-// takeOver answers an edge that looks for a new owner of a socket.
-// owner is whom the edge asks: the group, or an instance.
-func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender) {
-	c, err := parseConnect(m.Data)
-	if err != nil || !from.connect || c.Takeover == nil || !ns.rules.owned {
-		s.bad(m, "it is no request to take a socket over")
+// pendingAfter is when this instance tells an edge that it is still deciding. An edge waits for 2 seconds.
+const pendingAfter = time.Second
+
+// assign takes a connect request of an edge to this instance, which is to own the socket. It never waits.
+func (s *Service) assign(ns *Namespace, m *nats.Msg, from sender) {
+	if !ns.rules.owned {
+		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
 		return
 	}
-	so := s.owners.find(from.socket)
-	if so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance && so.own.claim != 0 && c.Takeover.Claim > so.own.claim {
-		// The edge has ended the claim, and its word about that is late or lost.
-		s.release(so, msg.ReasonOwnerChanged)
+	number := assignment(m)
+	c, err := parseConnect(m.Data)
+	if err != nil || !from.connect || number == 0 {
+		s.bad(m, "it is no connect request with the number of an assignment")
+		return
 	}
-	s.claiming.RLock()
-	so = s.owners.find(from.socket)
-	// While this instance still has the socket, the edge's word that it has not is on its way.
-	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
-	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
-		s.claiming.RUnlock()
+	edge, _, _ := subjects.SplitSocketID(from.socket)
+	s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
+	if c.Handover == nil {
+		s.handleConnect(ns, m, from)
+		return
+	}
+	done := s.sayPending(m)
+	s.lanes.always(laneKey{ns.token, from.socket}, func() {
+		s.takeOver(ns, m, c, from.socket, number)
+		done()
+	})
+}
+
+// sayPending tells an edge that this instance is deciding, if that takes long. The caller calls done when it has decided.
+func (s *Service) sayPending(m *nats.Msg) (done func()) {
+	timer := time.AfterFunc(pendingAfter, func() { s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}}) })
+	return func() { timer.Stop() }
+}
+
+// takeOver makes a socket this instance's own that was admitted before. It is called in the socket's lane.
+func (s *Service) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
+	s.assigning.RLock()
+	so := s.owners.find(id)
+	if so != nil && so.own.accept(number) > number {
+		s.assigning.RUnlock()
+		return // an older request, which is late
+	}
+	if s.mayNotOwn() {
+		s.assigning.RUnlock()
 		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 		return
 	}
-	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
-		s.edges.isBack(edge)                              // it asks by itself
-		s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
+	isNew := so == nil
+	if isNew {
+		so = &Socket{ns: ns, id: id, user: c.Handover.User, handshake: &c.Handshake, own: s.newOwnership()}
+		so.own.takeover = &Takeover{From: c.Handover.From}
+		so.own.accept(number)
+		s.owners.add(so, s.Instance(), *c.Handover)
 	}
-	news := so == nil
-	if news {
-		so = &Socket{ns: ns, id: from.socket, user: c.Takeover.User, handshake: &c.Handshake, own: s.newOwnership()}
-		so.own.takeover = &Takeover{From: c.Takeover.From}
-		s.owners.add(so, s.Instance(), *c.Takeover)
-	}
-	so.own.claim = max(so.own.claim, c.Takeover.Claim)
-	err = s.reply(m.Reply, s.claimHeader(so, c.Takeover.Claim), []byte("[]"))
-	s.claiming.RUnlock()
+	err := s.reply(m.Reply, s.answerHeader(m, nil), []byte("[]"))
+	s.assigning.RUnlock()
 	switch {
-	case err != nil && news:
+	case err != nil && isNew:
 		s.owners.remove(so)
 		so.endOwnership()
 		s.report(ns, "connect", so.id, err)
-	case news:
+	case isNew:
 		s.connected(so)
 	}
 }
 
-// claimHeader is the header of an answer that claims a socket.
-func (s *Service) claimHeader(so *Socket, claim uint64) nats.Header {
-	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if claim != 0 {
-		header[msg.HeaderClaim] = []string{strconv.FormatUint(claim, 10)}
+// assignment is the number of an assignment in a connect request; 0 for none.
+func assignment(m *nats.Msg) uint64 {
+	number, err := strconv.ParseUint(m.Header.Get(msg.HeaderAssignment), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
+// answerHeader is the header of an answer to a connect request. If that assigns the socket to this instance, it has the number
+// of the assignment and the instance's name.
+func (s *Service) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
+	if number := m.Header.Get(msg.HeaderAssignment); number != "" {
+		header = maps.Clone(header)
+		if header == nil {
+			header = nats.Header{}
+		}
+		header[msg.HeaderAssignment], header[msg.HeaderFrom] = []string{number}, []string{s.Instance()}
 	}
 	return header
 }
 
 // sayNotOwner tells the edge of a socket that an event went to an instance that does not own the socket. The event is lost; the
-// edge counts it, and finds an owner.
-func (s *Service) sayNotOwner(namespace, owner, socket string) {
+// edge counts it, and assigns the socket again. number is that of the latest assignment, if it is known.
+func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64) {
 	m := &nats.Msg{
 		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
-		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderGroup: {s.group}, msg.HeaderOwner: {owner}},
+		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderFrom: {instance}},
+	}
+	if number != 0 {
+		m.Header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
 	}
 	if err := s.publish(m); err != nil {
 		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
 	}
 }
 
-// mayNotOwn tells whether this instance must not claim sockets now.
+// mayNotOwn reports whether this instance must not own sockets now.
 func (s *Service) mayNotOwn() bool { return s.state.Load() != running || s.fenced() }
 
 // end runs the last handlers of an owned socket whose client has gone. It is called in the socket's lane.

@@ -51,7 +51,7 @@ type Service struct {
 
 	questions atomic.Int64 // how many are under way
 	ended     sync.Once    // for abandon
-	claiming  sync.RWMutex // held for reading while a socket is claimed; before mu
+	assigning sync.RWMutex // held for reading while this instance accepts a socket; before mu
 
 	mu         sync.Mutex
 	namespaces map[string]*Namespace // guarded by mu until Start, then constant; by name or pattern
@@ -227,14 +227,17 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	if err := s.announce(ctx); err != nil {
 		return err
 	}
+	if err := s.permitted(before); err != nil {
+		return err
+	}
 	if err := s.subscribeAll(&s.clientSubs, s.clientSubjects(all)); err != nil {
 		return err
 	}
 	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Start")
 	}
-	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
-		s.log.Error("NATS does not permit all that this service needs (docs/subjects.md, Permissions)", "error", err)
+	if err := s.permitted(before); err != nil {
+		return err
 	}
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
@@ -244,6 +247,15 @@ func (s *Service) begin(ctx context.Context, all []*Namespace) error {
 	}
 	s.log.Info("the service has started", "instance", s.Instance(), "namespaces", strings.Join(names, ", "))
 	return nil
+}
+
+// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the connection.
+func (s *Service) permitted(before error) error {
+	err := s.nc.LastError()
+	if err == before || !errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	return because(Refused, err, "Start: NATS does not permit all that this service needs (docs/subjects.md, Permissions)")
 }
 
 // publish sends a message, if that is possible now: nothing is sent minutes later.

@@ -357,6 +357,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) {
 	case out.Verdict == owner.Admitted:
 		s.owner, s.group = nil, d.group
 	case !out.Open:
+		s.noticed = true
 		e.out.Do(func() { e.noticeConnect(s) })
 	}
 	e.appear(s)

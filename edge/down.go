@@ -68,8 +68,12 @@ func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.stats.noResponders.Inc()
 	e.mu.Lock()
 	s := e.sockets[sub.Socket]
+	isNotice := s != nil && s.noticed
+	if isNotice {
+		s.noticed = false
+	}
 	e.mu.Unlock()
-	if s != nil && s.owner != nil {
+	if s != nil && s.owner != nil && !isNotice {
 		e.owners.Doubt(s.owner)
 	}
 }

@@ -34,6 +34,7 @@ type socket struct {
 	rev          uint64          // guarded by Edge.mu: counts changes of rooms and data since the admission
 	owner        *owner.Socket   // guarded by Edge.mu until live, static then: while services are asked about it, and if one owns it
 	group        string          // guarded by Edge.mu until live, static then: of services that get the events; "": all do
+	noticed      bool            // guarded by Edge.mu: all services got a notice of an owned socket, and NATS may say that there are none
 	overdue      bool            // guarded by Edge.mu: it has waited too long, and the session has another live socket
 	repeated     bool            // guarded by Edge.mu: services were asked about it more than once
 	index        int             // guarded by Edge.mu: place among the namespace's members, -1 for none

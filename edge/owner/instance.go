@@ -101,6 +101,15 @@ func (t *Table) Hello(a Announcement, hello bool) {
 	}
 }
 
+// Owns reports whether an instance that owns sockets of a namespace lives.
+func (t *Table) Owns(namespace string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.instances, func(i *Instance) bool {
+		return i.owns && i.state != leaving && t.serves(i.namespaces, namespace)
+	})
+}
+
 func (t *Table) addInstance(group, name string) *Instance {
 	i := &Instance{group: group, name: name, heard: t.set.Now()}
 	t.instances = append(t.instances, i)

@@ -927,9 +927,12 @@ func play(t *testing.T, seed uint64, rounds, steps int) {
 // published to the owner that the edge decided for, held, or counted; and five seconds after the last fault every socket has
 // an owner.
 func TestModel(t *testing.T) {
-	seeds := 1000
-	if testing.Short() {
-		seeds = 40
+	seeds := 1000 // two million steps
+	switch {
+	case raceEnabled:
+		seeds = 10
+	case testing.Short():
+		seeds = 100
 	}
 	for seed := range uint64(seeds) {
 		play(t, seed, 5, 500)

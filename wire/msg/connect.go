@@ -42,7 +42,8 @@ func orEmpty(object []byte) []byte {
 	return object
 }
 
-// Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new owner.
+// Connect returns the body of a connect request or notice: ["connect",handshake]. With handover, the socket was
+// admitted before, and gets a new owner.
 func Connect(handshake []byte, handover *State) []byte {
 	body := append([]byte(`["`+EventConnect+`",`), handshake...)
 	if handover != nil {
@@ -54,7 +55,7 @@ func Connect(handshake []byte, handover *State) []byte {
 	return append(body, ']')
 }
 
-// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member of
+// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the handover member of
 // the handshake in own.<group>.connect, which has From in place of ID.
 type State struct {
 	ID    string          `json:"sid,omitempty"`
