@@ -17,7 +17,7 @@ var (
 )
 
 // moved are pages at old addresses: nothing but links, for one release.
-var moved = []string{"operations.md", "coming-from-socket.io.md", "conformance.md"}
+var moved = []string{"operations.md", "coming-from-socket.io.md", "conformance.md", "scaling.md"}
 
 // pages are all documents of this folder and those below.
 func pages(t *testing.T) (found []string) {
