@@ -174,7 +174,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	case waiting.alone, len(frames) == 0 && !ending:
 		packets = []*Frame{noopFrame}
 	}
-	if s.state == closing && ending && !replaced { // before the reply: the client may send requests as soon as it has it
+	if s.state == closing && ending && !replaced { // before the reply, since the client may send requests behind it
 		p.cancelUpgrade()
 		s.retire()
 	}
@@ -238,9 +238,9 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-// A client may send the POST that ends its session and its last poll together, on two connections. The reference server
-// answers the poll with a noop if it is first, and two connections have no order. So a session that ends in this way,
-// while no poll waits, still owes its client one answer.
+// A client may send the POST that ends its session and its last poll together, on two connections. The reference
+// server answers the poll with a noop if it is first, and two connections have no order. So a session that ends in
+// this way, while no poll waits, still owes its client one answer.
 const (
 	// owedFor is how long the last poll may come after the POST.
 	owedFor = time.Second

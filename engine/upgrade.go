@@ -14,13 +14,13 @@ const releaseEvery = 100 * time.Millisecond
 type upgrade struct {
 	conn    *wsConn
 	timeout *time.Timer // guarded by Session.mu
-	probed  bool        // guarded by Session.mu: the answer to the probe is sent, or about to be; the client may end the upgrade
+	probed  bool        // guarded by Session.mu: the probe is answered, or about to be: the client may upgrade
 	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
 }
 
 // takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
-// released, the client sends an upgrade packet, and the WebSocket is the session's transport from then on. takeOver runs
-// on the WebSocket's reader goroutine, which it is during the upgrade and after it.
+// released, the client sends an upgrade packet, and the WebSocket is the session's transport from then on. takeOver
+// runs on the WebSocket's reader goroutine, which it is during the upgrade and after it.
 func (p *polling) takeOver(conn *wsConn) {
 	last := closeFrame
 	if u := p.beginUpgrade(conn); u != nil {
@@ -57,8 +57,8 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 	return u
 }
 
-// readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the last
-// frame for the client.
+// readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the
+// last frame for the client.
 func (p *polling) readUpgrade(u *upgrade) *Frame {
 	for {
 		buf, binary, err := u.conn.read()
@@ -130,8 +130,8 @@ func (p *polling) answerProbe(u *upgrade) {
 	}
 }
 
-// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent before
-// it. Session.mu must be held.
+// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent
+// before it. Session.mu must be held.
 func (u *upgrade) delayRelease() {
 	if u.release != nil {
 		u.release.Reset(releaseEvery)

@@ -68,8 +68,8 @@ func newUpgrader() *websocket.Upgrader {
 	}
 }
 
-// accept turns a request into a WebSocket, or answers it and returns nil. With hold the answer to the request is not sent
-// yet: it is in held, to be written together with the first frame.
+// accept turns a request into a WebSocket, or answers it and returns nil. With hold the answer to the request is not
+// sent yet: it is in held, to be written together with the first frame.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session, hold bool) *wsConn {
 	chosen, ok := subprotocol(r.Header)
 	if !ok {
@@ -95,8 +95,8 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 }
 
 // subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
-// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the request
-// offers none, and false if the header breaks RFC 6455, section 4.1.
+// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
+// request offers none, and false if the header breaks RFC 6455, section 4.1.
 func subprotocol(h http.Header) (chosen string, ok bool) {
 	lines, offered := h["Sec-Websocket-Protocol"]
 	if !offered {
@@ -115,8 +115,8 @@ func subprotocol(h http.Header) (chosen string, ok bool) {
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
-// broken input just before reading fails. It keeps the close frame for answer: gorilla would wait for a client that does
-// not read, and so would a Fanout that writes to the session.
+// broken input just before reading fails. It keeps the close frame for answer: gorilla would wait for a client that
+// does not read, and so would a Fanout that writes to the session.
 func (c *wsConn) Write(p []byte) (int, error) {
 	if c.holding {
 		c.held = append(c.held, p...)
@@ -195,8 +195,8 @@ func (c *wsConn) writeQueue() {
 	}
 }
 
-// writeFailed closes a connection that cannot be written to. Its reader fails, too, and ends the session if that is open.
-// Session.mu must be held.
+// writeFailed closes a connection that cannot be written to. Its reader fails, too, and ends the session if that is
+// open. Session.mu must be held.
 func (c *wsConn) writeFailed() {
 	c.session.queue.drop(len(c.session.queue.frames))
 	c.close()
@@ -224,8 +224,8 @@ func (c *wsConn) abort() {
 // errNotUTF8 is returned by read for a text message that is not UTF-8.
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-// read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection holds
-// none. The caller returns it with putBuffer.
+// read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
+// holds none. The caller returns it with putBuffer.
 func (c *wsConn) read() (*[]byte, bool, error) {
 	if !c.pending() {
 		c.giveBack()
@@ -330,8 +330,8 @@ func (c *wsConn) endReading(err error) {
 	}
 }
 
-// endOf returns what an error of reading means (the reference: ws emits "error" for what the client did wrong, and only
-// "close" when the connection went away).
+// endOf returns what an error of reading means (the reference: ws emits "error" for what the client did wrong, and
+// only "close" when the connection went away).
 func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
