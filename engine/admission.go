@@ -60,6 +60,11 @@ func (s *Server) begun() bool {
 // reserve reserves a session for an address, unless the server is leaving or a limit forbids it, and counts the
 // request as begun does. release takes it back, which remove does for a session that began.
 func (s *Server) reserve(address string) error {
+	if s.set.Refuse != nil {
+		if err := s.set.Refuse(); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.admission.reserve(address, &s.set, time.Now())

@@ -88,7 +88,7 @@ type sums struct {
 func (t *totals) get(s *Server) sums {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.at.IsZero() && time.Since(t.at) < totalsFor {
+	if time.Since(t.at) < totalsFor {
 		return t.last
 	}
 	t.last = sums{}

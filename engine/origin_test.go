@@ -14,8 +14,8 @@ import (
 	"partyline/internal/throttle"
 )
 
-// ownOrigins are origins of requests to a peer, and whether they may connect. A page, or a native client, of the host that
-// was asked for may; the scheme counts where the edge knows it.
+// ownOrigins are origins of requests to a peer, and whether they may connect. A page, or a native client, of the host
+// that was asked for may; the scheme counts where the edge knows it.
 var ownOrigins = []struct {
 	origin string
 	peer   Peer

@@ -208,19 +208,13 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, session *Sessio
 	if p == nil {
 		p = &polling{session: session}
 	}
-	if conn := s.accept(w, r, session, false); conn != nil {
+	if conn := s.accept(w, r, session); conn != nil {
 		s.running.Go(func() { p.takeOver(conn) })
 	}
 }
 
 // handshake begins a session, if there is space for it.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
-	if s.set.Refuse != nil {
-		if err := s.set.Refuse(); err != nil {
-			s.turnAway(w, err)
-			return
-		}
-	}
 	if err := s.reserve(peer.Address); err != nil {
 		s.turnAway(w, err)
 		return
@@ -244,14 +238,13 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		p.servePoll(w, r)
 		return
 	}
-	conn := s.accept(w, r, session, true)
+	conn := s.accept(w, r, session)
 	if conn == nil {
 		s.release(peer.Address)
 		return
 	}
 	// The answer to the request and the open packet are one write, and wake the client once.
-	session.queue.push(&Frame{ws: conn.held})
-	conn.held = nil
+	session.queue.push(conn.takeHeld())
 	s.begin(session, conn, opening)
 	// The request's goroutine ends here, and net/http releases what it holds for the request.
 	s.running.Go(conn.readLoop)

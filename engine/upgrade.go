@@ -23,6 +23,8 @@ type upgrade struct {
 // runs on the WebSocket's reader goroutine, which it is during the upgrade and after it.
 func (p *polling) takeOver(conn *wsConn) {
 	last := closeFrame
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(p.session.server.set.UpgradeTimeout))
+	_ = conn.reply(conn.takeHeld()) // the answer to the request
 	if u := p.beginUpgrade(conn); u != nil {
 		last = p.readUpgrade(u)
 		p.endUpgrade(u)
@@ -46,11 +48,10 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 	if s.state == closed || p.upgrade != nil || s.transport != transport(p) {
 		return nil
 	}
-	u, timeout := &upgrade{conn: conn}, s.server.set.UpgradeTimeout
+	u := &upgrade{conn: conn}
 	p.upgrade = u
 	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
-	_ = conn.Conn.SetWriteDeadline(time.Now().Add(timeout))
-	u.timeout = time.AfterFunc(timeout, func() { p.endUpgrade(u) })
+	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
 	if g := s.gate.Load(); g != nil {
 		g.wake() // a POST must not wait from now on
 	}
@@ -110,7 +111,7 @@ func (p *polling) stopUpgrade() {
 }
 
 // reply writes a frame during the upgrade, when only the reader goroutine writes to the connection. It waits for the
-// client, so answers do not pile up. The deadline that beginUpgrade sets, or the end of the upgrade, ends the wait.
+// client, so answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
 func (c *wsConn) reply(f *Frame) error {
 	_, err := c.Conn.Write(f.ws)
 	return err

@@ -36,9 +36,7 @@ type wsConn struct {
 	direct  syscall.RawConn // static; Conn without blocking, nil where that is not possible
 	session *Session        // static
 	reader  wsReader        // owned by the reader goroutine
-
-	holding bool   // owned by the handshake, then by the reader goroutine: Write keeps what it gets in held
-	held    []byte // owned by the handshake, then by the reader goroutine
+	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
 	writing  bool   // guarded by Session.mu: a goroutine writes
 	readDone bool   // guarded by Session.mu: the reader goroutine has ended
@@ -68,9 +66,9 @@ func newUpgrader() *websocket.Upgrader {
 	}
 }
 
-// accept turns a request into a WebSocket, or answers it and returns nil. With hold the answer to the request is not
-// sent yet: it is in held, to be written together with the first frame.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session, hold bool) *wsConn {
+// accept turns a request into a WebSocket, or answers it and returns nil. With a WebSocket the answer to the request
+// is not sent yet, but held.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session) *wsConn {
 	chosen, ok := subprotocol(r.Header)
 	if !ok {
 		refuseUpgrade(w, "Invalid Sec-WebSocket-Protocol header") // the words of the reference
@@ -79,12 +77,12 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 	if chosen != "" {
 		w.Header().Set("Sec-Websocket-Protocol", chosen)
 	}
-	c := &wsConn{session: session, holding: hold, last: closeFrame}
+	c := &wsConn{session: session, last: closeFrame}
 	ws, err := s.upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
 	if err != nil {
 		return nil
 	}
-	c.ws, c.holding = ws, true
+	c.ws = ws
 	ws.SetReadLimit(int64(session.maxPayload))
 	ws.SetPingHandler(c.pong)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
@@ -115,14 +113,19 @@ func subprotocol(h http.Header) (chosen string, ok bool) {
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
-// broken input just before reading fails. It keeps the close frame for answer: gorilla would wait for a client that
-// does not read, and so would a Fanout that writes to the session.
+// broken input just before reading fails. It holds both: the answer is written together with the first frame, and for
+// the close frame gorilla would wait for a client that does not read, and so would a Fanout that writes to the
+// session.
 func (c *wsConn) Write(p []byte) (int, error) {
-	if c.holding {
-		c.held = append(c.held, p...)
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
+	c.held = append(c.held, p...)
+	return len(p), nil
+}
+
+// takeHeld returns what gorilla wrote, and no longer holds it.
+func (c *wsConn) takeHeld() *Frame {
+	f := &Frame{ws: c.held}
+	c.held = nil
+	return f
 }
 
 // close closes the connection at once.
@@ -350,7 +353,7 @@ func (c *wsConn) answer(err error) *Frame {
 	case errors.Is(err, errNotUTF8):
 		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
 	case len(c.held) > 0:
-		return &Frame{ws: c.held}
+		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
 		return nil
 	}
