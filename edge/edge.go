@@ -62,7 +62,7 @@ type Edge struct {
 	name       []byte        // owned by the turn of Listen: scratch for event names
 	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
 	run        run           // owned by the turn of Listen
-	round      *engine.Round // owned by the turn of Listen
+	round      *engine.Fanout // owned by the turn of Listen
 	complaints complaints
 	stats      stats
 }
@@ -103,7 +103,7 @@ func New(set Settings) *Edge {
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		holds: make(map[*hold]struct{}),
-		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
+		round: engine.NewFanout(), complaints: complaints{throttle.New(set.Log)},
 	}
 	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.later)
 	e.requests.init()

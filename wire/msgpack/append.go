@@ -30,7 +30,11 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 	}
 	w.out = append(w.out, fixMap|byte(members))
 	w.member(keyType)
-	w.out = append(w.out, typeCode(p.Type))
+	t := p.Type - sio.Connect
+	if p.Type >= sio.BinaryEvent { // the other encoding has no types of its own for packets with attachments
+		t -= sio.BinaryEvent - sio.Event
+	}
+	w.out = append(w.out, byte(t))
 	w.member(keyNamespace)
 	w.head(kindString, len(p.Namespace))
 	w.out = append(w.out, p.Namespace...)
@@ -54,17 +58,6 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 		return dst, ErrTooLarge
 	}
 	return w.out, nil
-}
-
-// typeCode is a packet's type as a number: binary events are events.
-func typeCode(t sio.Type) byte {
-	switch t {
-	case sio.BinaryEvent:
-		t = sio.Event
-	case sio.BinaryAck:
-		t = sio.Ack
-	}
-	return byte(t - sio.Connect)
 }
 
 // container is what must be known of an array or an object before it is written.

@@ -234,12 +234,12 @@ func timestamp(b []byte) float64 {
 	return math.Trunc(seconds*1e3 + nanoseconds/1e6)
 }
 
-// skip walks over one value with all that it holds.
-func (r *reader) skip() error {
+// skip walks over one value with its contents, and returns its first token.
+func (r *reader) skip() (first token, err error) {
 	for left := int64(1); left > 0; left-- {
 		t, err := r.next()
 		if err != nil {
-			return err
+			return t, err
 		}
 		switch t.kind {
 		case kindArray:
@@ -247,6 +247,9 @@ func (r *reader) skip() error {
 		case kindMap:
 			left += 2 * t.n
 		}
+		if first.kind == kindUndefined {
+			first = t
+		}
 	}
-	return nil
+	return first, nil
 }

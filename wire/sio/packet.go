@@ -53,6 +53,14 @@ const (
 	BinaryAck    Type = '6' // Ack, with attachments
 )
 
+// Binary returns the type that an event or ack has with attachments. Other types stay as they are.
+func (t Type) Binary() Type {
+	if t == Event || t == Ack {
+		return t + (BinaryEvent - Event)
+	}
+	return t
+}
+
 // Packet is one Socket.IO packet without its attachments, which follow it as binary messages. Its slices are parts of the text
 // that Parse read, and valid as long as that is.
 type Packet struct {
