@@ -182,7 +182,7 @@ func TestJoinsThatWereNotKeptDoNotCountAsUnderWay(t *testing.T) {
 	s, c := cuttable(t, alone())
 	a := s.Enter("a", "/self")
 	s.lose(c)
-	for s.Bus.WhenHeld(func() {}) { // until no more is kept
+	for s.Bus.AfterSubscribed(func() {}) { // until no more is kept
 	}
 	for range 2000 { // more than one session may have under way
 		a.Emit("1", `["join","x"]`)
@@ -193,7 +193,7 @@ func TestJoinsThatWereNotKeptDoNotCountAsUnderWay(t *testing.T) {
 	c.Mend()
 	s.Ready()
 	held := make(chan struct{})
-	edgetest.Eventually(t, "there is room for more", func() bool { return s.Bus.WhenHeld(func() { close(held) }) })
+	edgetest.Eventually(t, "there is room for more", func() bool { return s.Bus.AfterSubscribed(func() { close(held) }) })
 	<-held // and so is all that was kept
 	a.Emit("2", `["join","y"]`)
 	for got := a.Next(); got != `43/self,2[{"ok":true}]`; got = a.Next() {

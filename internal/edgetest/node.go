@@ -159,7 +159,7 @@ func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	held := make(chan struct{})
-	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.WhenHeld(func() { close(held) }) })
+	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.AfterSubscribed(func() { close(held) }) })
 	<-held
 	return n
 }

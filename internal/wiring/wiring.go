@@ -92,7 +92,8 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	p.running.Go(func() { p.Edge.Listen(reading, handle) })
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
-	for _, each := range append(attend, p.Cluster.Run, p.Edge.Attend, p.Drain.Run) {
+	announce := func(ctx context.Context) { p.Cluster.Run(ctx, p.Bus) }
+	for _, each := range append(attend, announce, p.Edge.Attend, p.Drain.Run) {
 		p.attentive.Go(func() { each(attending) })
 	}
 }

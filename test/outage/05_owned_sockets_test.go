@@ -2,6 +2,7 @@ package outage
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		}
 	}
 	gone := make(chan string, 10)
-	for subject, handler := range map[string]nats.MsgHandler{
+	handlers := map[string]nats.MsgHandler{
 		"sio.door.on.connect":            claim("shop-1"),
 		"sio.door.own.shop.connect":      claim("shop-2"),
 		"sio.door.own.shop-1.n":          tell,
@@ -44,9 +45,25 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		},
 		"sio.door.own.shop-2.>": tell,
 		"sio.$edge.*.gone":      func(m *nats.Msg) { gone <- m.Subject },
-	} {
-		s.Handle(subject, handler)
 	}
+	arrived := make(chan *nats.Msg, 1000) // one for all, so that they are handled in the order in which they come
+	for subject := range handlers {
+		if _, err := s.NC.ChanSubscribe(subject, arrived); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var handling sync.WaitGroup
+	t.Cleanup(handling.Wait)
+	handling.Go(func() {
+		for {
+			select {
+			case m := <-arrived:
+				handlers[m.Sub.Subject](m)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	})
 	stop := s.beat("shop-1", "shop-2")
 	defer stop()
 	s.Flush()
