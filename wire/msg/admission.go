@@ -11,18 +11,19 @@ import (
 
 // Admission is a service's answer to a connect request that lets the socket in.
 type Admission struct {
-	Rooms []string        `json:"rooms,omitempty"` // rooms that the socket enters before its client learns that it is connected
-	User  string          `json:"user,omitempty"`  // whose socket it is, "" for no user; it fits into a header
-	Data  json.RawMessage `json:"data,omitempty"`  // a JSON object of at most maxDataBytes to keep with the socket, nil for none; it points into the body
+	Rooms []string        `json:"rooms,omitempty"` // which the socket enters before its client is connected
+	User  string          `json:"user,omitempty"`  // whose socket it is, "" for no user; fits into a header
+	Data  json.RawMessage `json:"data,omitempty"`  // kept with the socket: a JSON object, nil for none; part of the body
 }
 
 // Body returns the admission as the answer that ParseAdmission reads.
 func (a Admission) Body() []byte { return encode([]any{a}) }
 
-// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional; null is the same as leaving
-// one out. Other members are ignored, and the last of repeated ones counts. [] and [{}] admit without rooms, user or data. A user
-// must fit into a header: no control characters, no spaces around it. Any other form is an error: ErrNotArray, ErrNotJSON, or
-// one that says which member is wrong. An empty body is an error too, because it is no decision.
+// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional; null is the same
+// as leaving one out. Other members are ignored, and the last of repeated ones counts. [] and [{}] admit without
+// rooms, user or data. A user must fit into a header: no control characters, no spaces around it. Any other form is
+// an error: ErrNotArray, ErrNotJSON, or one that says which member is wrong. An empty body is an error too, because
+// it is no decision.
 func ParseAdmission(body []byte) (Admission, error) {
 	var none, a Admission
 	object, err := single(body, errAdmissionForm)
@@ -87,8 +88,8 @@ func (a *Admission) set(key, value []byte) (err error) {
 	return nil
 }
 
-// fitsHeader reports whether a NATS header carries s unchanged: a line end would begin another header, and NATS removes spaces
-// around a value.
+// fitsHeader reports whether a NATS header carries s unchanged: a line end would begin another header, and NATS
+// removes spaces around a value.
 func fitsHeader(s string) bool {
 	return strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
 }

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Edges and instances announce themselves every BeatEvery. After a silence of DeadAfter they are taken for dead: three beats are
-// missed, and half of one is for the way. MaxClockSkew is the largest difference between the clocks of two edges if
-// announcements are signed.
+// Edges and instances announce themselves every BeatEvery. After a silence of DeadAfter they are taken for dead:
+// three beats are missed, and half of one is for the way. MaxClockSkew is the largest difference between the clocks
+// of two edges if announcements are signed.
 const (
 	BeatEvery    = time.Second
 	DeadAfter    = 3*BeatEvery + BeatEvery/2
@@ -69,8 +69,8 @@ func ParseEdgeAnnouncement(body []byte) (EdgeAnnouncement, error) {
 	return parseAnnouncement[EdgeAnnouncement](body)
 }
 
-// EdgeHostPort returns host and port of the address in an announcement: "10.0.0.7:3000" for "http://10.0.0.7:3000". Its errors
-// wrap ErrAnnouncement.
+// EdgeHostPort returns host and port of the address in an announcement: "10.0.0.7:3000" for "http://10.0.0.7:3000".
+// Its errors wrap ErrAnnouncement.
 func EdgeHostPort(address string) (string, error) {
 	hostPort, isHTTP := strings.CutPrefix(address, "http://")
 	hostPort = strings.TrimSuffix(hostPort, "/")
@@ -100,8 +100,8 @@ func parseAnnouncement[T any](body []byte) (a T, err error) {
 	return list[0], nil
 }
 
-// Sign returns the hexadecimal HMAC-SHA256 of lines, joined with line feeds, with the secret that edges share. It is the value
-// of Sio-Signature for an edge's announcement, with the lines <edge>.<word> and the body.
+// Sign returns the hexadecimal HMAC-SHA256 of lines, joined with line feeds, with the secret that edges share. It is
+// the value of Sio-Signature for an edge's announcement, with the lines <edge>.<word> and the body.
 func Sign(secret string, lines ...string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(strings.Join(lines, "\n")))

@@ -28,8 +28,8 @@ func Question(body []byte) error {
 	return err
 }
 
-// Data reads the body of data. It returns nil, to get, if the body is empty or [], and the object of [object], to set, which
-// points into the body.
+// Data reads the body of data. It returns nil, to get, if the body is empty or [], and the object of [object], to
+// set, which points into the body.
 func Data(body []byte) (json.RawMessage, error) {
 	object, err := optional(body, errData)
 	switch {
@@ -101,8 +101,8 @@ func ParseAnswer(body []byte) (Answer, error) {
 	return a, nil
 }
 
-// Parts writes an Answer with further elements, in as many messages as it needs: each begins with the answer itself. For
-// rooms, the elements are members of one object.
+// Parts writes an Answer with further elements, in as many messages as it needs: each begins with the answer itself.
+// For rooms, the elements are members of one object.
 type Parts struct {
 	head, tail string
 	limit      int
@@ -123,7 +123,8 @@ func NewParts(a Answer, rooms bool, limit int) *Parts {
 // Room returns how many bytes an element may have if a message is to have at most n.
 func (p *Parts) Room(n int) int { return n - len(p.head) - len(",") - len(p.tail) }
 
-// Add adds an element. It returns false if that does not fit: the part must be finished first, and the element added again.
+// Add adds an element. It returns false if that does not fit: the part must be finished first, and the element added
+// again.
 func (p *Parts) Add(element []byte) bool {
 	if p.body != nil && len(p.body)+1+len(element)+len(p.tail) > p.limit {
 		return false
@@ -151,7 +152,8 @@ func (p *Parts) Finish(last bool) (body []byte, header string) {
 	return append(body, p.tail...), header
 }
 
-// FetchedSocket is what an edge answers of a socket: an element of the answer to fetch, and with ID and Data alone of data.
+// FetchedSocket is what an edge answers of a socket: an element of the answer to fetch, and with ID and Data alone of
+// data.
 type FetchedSocket struct {
 	ID         string          `json:"id"`
 	Namespace  string          `json:"namespace"`
@@ -159,11 +161,11 @@ type FetchedSocket struct {
 	User       string          `json:"user,omitempty"`
 	Data       json.RawMessage `json:"data"`
 	Handshake  json.RawMessage `json:"handshake"`
-	Incomplete bool            `json:"incomplete,omitempty"` // the handshake is left out, and perhaps the rooms: NATS could not carry them
+	Incomplete bool            `json:"incomplete,omitempty"` // too large for NATS, see Element
 }
 
-// Element returns the element for an answer to fetch of at most limit bytes. What a client can make too large is left out:
-// the handshake, and then the rooms. Data and Handshake pass byte for byte.
+// Element returns the element for an answer to fetch of at most limit bytes. What a client can make too large is left
+// out: the handshake, and then the rooms. Data and Handshake pass byte for byte.
 func (f FetchedSocket) Element(limit int) []byte {
 	element := f.append(nil)
 	if f.Incomplete = len(element) > limit; f.Incomplete {

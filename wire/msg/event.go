@@ -9,13 +9,13 @@ import (
 	"partyline/wire/sio"
 )
 
-// EventName checks the whole body of an event and appends the event's name to dst: the first element of the array, decoded if it
-// is a string, or the JSON text of a number. It accepts the events that the reference parser accepts (socket.io-parser,
-// isPayloadValid): the official client closes its connection on all others.
+// EventName checks the whole body of an event and appends the event's name to dst: the first element of the array,
+// decoded if it is a string, or the JSON text of a number. It accepts the events that the reference parser accepts
+// (socket.io-parser, isPayloadValid): the official client closes its connection on all others.
 //
-// It is an error if the body is not UTF-8 or JSON (ErrNotJSON), no array (ErrNotArray), or the name is missing, reserved or has
-// half a surrogate pair. dst comes back unchanged then. The result does not point into body. EventName does not allocate if dst
-// has room.
+// It is an error if the body is not UTF-8 or JSON (ErrNotJSON), no array (ErrNotArray), or the name is missing,
+// reserved or has half a surrogate pair. dst comes back unchanged then. The result does not point into body.
+// EventName does not allocate if dst has room.
 func EventName(dst, body []byte) (name []byte, err error) {
 	elements, err := array(body)
 	if err != nil {
@@ -38,9 +38,10 @@ func EventName(dst, body []byte) (name []byte, err error) {
 	return name, nil
 }
 
-// FirstArgument appends the first argument of an event, the second element of its array, to dst: the room or socket that a
-// client names in join, leave or a relayed event. ok is false, and dst comes back unchanged, if the argument is missing, is not
-// a string, or has half a surrogate pair. body must have passed EventName. The result does not point into body.
+// FirstArgument appends the first argument of an event, the second element of its array, to dst: the room or socket
+// that a client names in join, leave or a relayed event. ok is false, and dst comes back unchanged, if the argument
+// is missing, is not a string, or has half a surrogate pair. body must have passed EventName. The result does not
+// point into body.
 func FirstArgument(dst, body []byte) (arg []byte, ok bool) {
 	elements := jsontext.Inside(body)
 	elements.Next()
@@ -55,8 +56,8 @@ func FirstArgument(dst, body []byte) (arg []byte, ok bool) {
 // MaxAttachments is the most attachments that an event or ack may have.
 const MaxAttachments = sio.MaxAttachments
 
-// PackAttachments returns a body with attachments behind its text, and its Sio-Attachments header: their lengths in bytes,
-// in the order of the placeholders, as in "3,2".
+// PackAttachments returns a body with attachments behind its text, and its Sio-Attachments header: their lengths in
+// bytes, in the order of the placeholders, as in "3,2".
 func PackAttachments(text []byte, attachments [][]byte) (body []byte, header string) {
 	size := len(text)
 	for _, a := range attachments {
@@ -75,12 +76,12 @@ func PackAttachments(text []byte, attachments [][]byte) (body []byte, header str
 	return body, string(lengths)
 }
 
-// SplitAttachments splits a body by its Sio-Attachments header into the JSON text and the attachments behind it, which it
-// appends to dst. All of them point into body. An empty header means no attachments.
+// SplitAttachments splits a body by its Sio-Attachments header into the JSON text and the attachments behind it,
+// which it appends to dst. All of them point into body. An empty header means no attachments.
 //
 // The header must be at most MaxAttachments decimal numbers separated by single commas, without signs, spaces and
-// leading zeros. Their sum must leave at least one byte of text, which is not checked. With an error, dst comes back unchanged
-// and text is nil.
+// leading zeros. Their sum must leave at least one byte of text, which is not checked. With an error, dst comes back
+// unchanged and text is nil.
 func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, attachments [][]byte, err error) {
 	var lengths [MaxAttachments]int
 	count, total := 0, 0
@@ -109,9 +110,10 @@ func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, at
 	return text, attachments, nil
 }
 
-// CheckPlaceholders checks that every placeholder in text, an object whose member _placeholder is true, at whatever depth, has
-// as its member num an integer from 0 up to the number of attachments: the official client closes its connection on others
-// (socket.io-parser, reconstructPacket). Placeholders may share an attachment, and an attachment may have none.
+// CheckPlaceholders checks that every placeholder in text, an object whose member _placeholder is true, at whatever
+// depth, has as its member num an integer from 0 up to the number of attachments: the official client closes its
+// connection on others (socket.io-parser, reconstructPacket). Placeholders may share an attachment, and an attachment
+// may have none.
 //
 // text must be valid JSON, which may be 10,000 levels deep. The time is linear in its length.
 func CheckPlaceholders(text []byte, attachments int) error {

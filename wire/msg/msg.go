@@ -1,14 +1,15 @@
 // Package msg reads and writes the bodies and headers of the messages between edges and services (docs/subjects.md).
 //
-// The body of an event is the data array of a Socket.IO packet as JSON, the same in both directions. It passes through an edge
-// byte for byte: this package checks what would break a client or a service, and reads what an edge needs.
-// Up: EventName returns the name that becomes the subject, PackAttachments adds binary data. Down: SplitAttachments, EventName and
-// CheckPlaceholders run before a body becomes a frame. All other bodies have a type or two functions, to write them and to read
-// them: event.go, verbs.go (join, leave, disconnect, pause), admission.go, connect.go, notice.go, answers.go, announcement.go.
+// The body of an event is the data array of a Socket.IO packet as JSON, the same in both directions. It passes
+// through an edge byte for byte: this package checks what would break a client or a service, and reads what an edge
+// needs. Up: EventName returns the name that becomes the subject, PackAttachments adds binary data. Down:
+// SplitAttachments, EventName and CheckPlaceholders run before a body becomes a frame. All other bodies have a type
+// or two functions, to write them and to read them: event.go, verbs.go (join, leave, disconnect, pause),
+// admission.go, connect.go, notice.go, answers.go, announcement.go.
 //
-// The package is pure. encoding/json decides what is valid JSON: at most 10,000 levels deep, with white space around it allowed.
-// Bodies must be valid UTF-8, which encoding/json does not require. The bytes of a body are never changed. Where a result points
-// into a body, its function says so.
+// The package is pure. encoding/json decides what is valid JSON: at most 10,000 levels deep, with white space around
+// it allowed. Bodies must be valid UTF-8, which encoding/json does not require. The bytes of a body are never
+// changed. Where a result points into a body, its function says so.
 package msg
 
 import (
@@ -32,7 +33,7 @@ const (
 	HeaderSocket      = "Sio-Socket"      // the socket whose ack this is
 	HeaderExpect      = "Sio-Expect"      // how many acks an edge will pass on
 	HeaderError       = "Sio-Error"       // why a request failed, as a message for people
-	HeaderTimeout     = "Sio-Timeout"     // how long an edge waits for the acks of an ask, or for a decision about a connect, in milliseconds
+	HeaderTimeout     = "Sio-Timeout"     // milliseconds for the acks of an ask, or for a decision about a connect
 	HeaderPart        = "Sio-Part"        // which part of an answer in several messages this is: "2", "3 last"
 	HeaderGroup       = "Sio-Group"       // in a connect reply: the group of instances that handles the socket's events
 	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
@@ -69,12 +70,12 @@ var (
 	errNotice        = errors.New("body is not an array of an event and what it is about")
 )
 
-// CheckArray checks that body is valid UTF-8 and a JSON array: the arguments of an ack. The errors are ErrNotJSON, ErrNotArray,
-// and one for invalid UTF-8. It does not allocate.
+// CheckArray checks that body is valid UTF-8 and a JSON array: the arguments of an ack. The errors are ErrNotJSON,
+// ErrNotArray, and one for invalid UTF-8. It does not allocate.
 func CheckArray(body []byte) error { return check(body, '[', ErrNotArray) }
 
-// CheckObject checks that body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the reference
-// accepts in no other form. It does not allocate.
+// CheckObject checks that body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the
+// reference accepts in no other form. It does not allocate.
 func CheckObject(body []byte) error { return check(body, '{', errNotObject) }
 
 // check checks that body is valid JSON in valid UTF-8 and begins with open.
@@ -123,7 +124,8 @@ func optional(body []byte, otherwise error) ([]byte, error) {
 	return single(body, otherwise)
 }
 
-// appendDecoded appends the characters of a JSON string, given with its quotes. With an error, dst comes back unchanged.
+// appendDecoded appends the characters of a JSON string, given with its quotes. With an error, dst comes back
+// unchanged.
 func appendDecoded(dst, quoted []byte) ([]byte, error) {
 	out, whole := jsontext.AppendDecoded(dst, quoted)
 	if !whole {

@@ -6,8 +6,8 @@ import (
 	"partyline/wire/jsontext"
 )
 
-// Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of subjects. The
-// error says which element is wrong.
+// Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of
+// subjects. The error says which element is wrong.
 func Rooms(body []byte) ([]string, error) {
 	elements, err := array(body)
 	if err != nil {
@@ -52,8 +52,8 @@ const (
 	CloseTransport               // the transport alone, without DISCONNECT: the client reconnects
 )
 
-// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
-// the session's transport. Everything else is an error.
+// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"]
+// closes the session's transport. Everything else is an error.
 func Disconnect(body []byte) (Ending, error) {
 	element, err := optional(body, errDisconnect)
 	if err != nil {

@@ -1,18 +1,19 @@
-// Package msgpack translates Socket.IO packets of clients that use the msgpack parser to the packets of JSON clients, and back.
+// Package msgpack translates Socket.IO packets of clients that use the msgpack parser to the packets of JSON clients,
+// and back.
 //
 // Such a client sends each packet as one binary message, a msgpack map:
 //
 //	{type: 2, nsp: "/chat", id: 7, data: ["file", <bin>]}
 //
-// Parse returns a sio.Packet. Its Data is the JSON text that a JSON client would have sent, with a placeholder for each binary
-// value; the values are the attachments. Append writes the map of such a packet. Services do not see which of the two parsers
-// a client uses.
+// Parse returns a sio.Packet. Its Data is the JSON text that a JSON client would have sent, with a placeholder for
+// each binary value; the values are the attachments. Append writes the map of such a packet. Services do not see
+// which of the two parsers a client uses.
 //
-// The package is pure. It neither recurses nor trusts a declared length, so hostile input costs no more than its own size,
-// and both directions stop at the caller's limit.
+// The package is pure. It neither recurses nor trusts a declared length, so hostile input costs no more than its own
+// size, and both directions stop at the caller's limit.
 //
-// Source: the msgpack specification, and the behaviour of socket.io-msgpack-parser 3.0 with notepack.io 2.2, in Node and in
-// browsers. The comment of Parse lists the differences.
+// Source: the msgpack specification, and the behaviour of socket.io-msgpack-parser 3.0 with notepack.io 2.2, in Node
+// and in browsers. The comment of Parse lists the differences.
 package msgpack
 
 import (
@@ -26,7 +27,8 @@ import (
 // ErrTooLarge is returned for a packet that is larger than the caller's limit in its other form.
 var ErrTooLarge = errors.New("msgpack: the packet is too large")
 
-// The other errors. The session of a client whose message Parse refuses ends with "forced close", as after invalid JSON.
+// The other errors. The session of a client whose message Parse refuses ends with "forced close", as after invalid
+// JSON.
 var (
 	errTruncated   = errors.New("msgpack: the message ends too early")
 	errTrailing    = errors.New("msgpack: bytes behind the packet")
@@ -53,26 +55,26 @@ const (
 	keyData      = "data"
 )
 
-// Parse reads a message that is one packet. Data is appended to dst; Data and the attachments together have at most limit
-// bytes. Data is valid JSON in valid UTF-8: an array for an event and an ack, an object or nil for CONNECT, nil for DISCONNECT.
-// Namespace and the attachments are parts of message, and valid as long as that is. Namespace need not begin with a slash.
-// All placeholders that Parse writes are in order and in range, but the client may have sent others. A packet with attachments
-// is a sio.BinaryEvent or sio.BinaryAck.
+// Parse reads a message that is one packet. Data is appended to dst; Data and the attachments together have at most
+// limit bytes. Data is valid JSON in valid UTF-8: an array for an event and an ack, an object or nil for CONNECT, nil
+// for DISCONNECT. Namespace and the attachments are parts of message, and valid as long as that is. Namespace need
+// not begin with a slash. All placeholders that Parse writes are in order and in range, but the client may have sent
+// others. A packet with attachments is a sio.BinaryEvent or sio.BinaryAck.
 //
-// Values become what JSON.stringify makes of the values that the reference decodes: undefined is omitted from objects and null
-// in arrays, dates are ISO strings, numbers that are not finite are null. The last of repeated members counts, and members of
-// other names than the packet's are ignored. Differences from the reference:
+// Values become what JSON.stringify makes of the values that the reference decodes: undefined is omitted from objects
+// and null in arrays, dates are ISO strings, numbers that are not finite are null. The last of repeated members
+// counts, and members of other names than the packet's are ignored. Differences from the reference:
 //
 //   - Integers beyond 2^53 keep all their digits.
-//   - Timestamps of the msgpack specification are dates, too. (An extension of another type is an array of the type and its
-//     bytes, as in the reference.)
+//   - Timestamps of the msgpack specification are dates, too. (An extension of another type is an array of the type and
+//     its bytes, as in the reference.)
 //   - Binary values in the data of CONNECT, which has no attachments in JSON either, become JSON of a Node Buffer:
 //     {"type":"Buffer","data":[1,2]}.
 //   - At most sio.MaxAttachments binary values, ids from 0 to sio.MaxID, and 10,000 levels, as for JSON clients.
 //   - Strings must be UTF-8, and keys of maps strings, numbers, booleans, nil or undefined.
 //
-// The error is ErrTooLarge past limit, and another one for a message that is no such packet. Parse does not allocate for
-// packets of a few levels without binary values if dst has room.
+// The error is ErrTooLarge past limit, and another one for a message that is no such packet. Parse does not allocate
+// for packets of a few levels without binary values if dst has room.
 func Parse(dst, message []byte, limit int) (sio.Packet, [][]byte, error) {
 	m, err := findMembers(message)
 	if err != nil {
@@ -171,8 +173,8 @@ func (m *members) head() (p sio.Packet, err error) {
 	return p, nil
 }
 
-// checkData checks the kind of data that a packet's type requires (reference: isDataValid). It does not check that an event
-// has a name.
+// checkData checks the kind of data that a packet's type requires (reference: isDataValid). It does not check that an
+// event has a name.
 func checkData(t sio.Type, data kind) error {
 	valid := data == kindArray
 	switch t {
