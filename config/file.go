@@ -133,8 +133,12 @@ func (y yamlFile) value(k key, n node) any {
 	case k.kind != list:
 		n.fault("must be a single value, not %s", n.describe())
 	default:
+		list := n.items("such as [a, b]")
+		if list == nil {
+			return nil
+		}
 		items := []string{}
-		for _, item := range n.items("such as [a, b]") {
+		for _, item := range list {
 			if item.Kind != yaml.ScalarNode || item.isNull() {
 				n.fault("must be a list of texts, and holds %s", item.describe())
 				return nil
