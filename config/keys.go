@@ -59,7 +59,7 @@ var allKeys = []key{
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
-	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", texts(proxy)},
+	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(proxy)},
 
 	{"log.level", text, "", "Logs", "LEVEL", "debug, info, warn or error.", texts(logLevel)},
 
@@ -87,9 +87,9 @@ var allKeys = []key{
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", countsMs},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take.", countsMs},
 	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included.", atLeast(1024, "too small; write at least 1024 bytes")},
-	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", texts(oneOf("polling", "websocket"))},
+	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", items(oneOf("polling", "websocket"))},
 	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace; the time in which services are asked does not count.", countsMs},
-	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", texts(origin)},
+	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", items(origin)},
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies.", nil},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake.", texts(cookieName)},
 
