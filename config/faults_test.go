@@ -249,7 +249,7 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 		{"--nats.url=nast://bob:s3cret@h"}, {"--nats.url=nats://bob:1#s3cret@h"}, {"--nats.url=nats://bob:1?s3cret@h"}, {"--nats.url=nats://s3cret/x@h"}, {"--nats.url=nats://s3cret@h:x"}, {"--nats.url=nats://h:x?token=s3cret"}, {"--nats.url=http://h/?s3cret"},
 		{"nats://bob:s3cret@h"}, {"bob:s3cret@h"}, {"--listen=bob:s3cret@h:1"}, {"--admin.listen", "nats://bob:s3cret@h"}, {"--advertise=http://bob:s3cret@h:1"},
 		{"--cors.origins=https://bob:s3cret@app.example"}, {"--trusted_proxies=bob:s3cret@10.0.0.1"}, {"--limits.sessions=nats://s3cret@h"}, {"--page=nats://s3cret@h"},
-		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--log.level=nats://bob:s3cret@h"}, {"--=s3cret"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.nkey=x", seed}, {"--nats.token", "my", "s3cret"}, {"s3cret", "--edges.secret=my"}, {seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
+		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--log.level=nats://bob:s3cret@h"}, {"--=s3cret"}, {"--health=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.nkey=x", seed}, {"--nats.token", "my", "s3cret"}, {"s3cret", "--edges.secret=my"}, {seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
 		{"--config", write(t, "nats:\n  token: *s3cret\n")}, {"--config", write(t, "nats: {url: [nats://bob:s3cret@h]}\n")}, {"--config", write(t, "edges: {secret: {s: s3cret}}\n")},
 	} {
 		_, err := Load(FlavourEdge, args, nil)

@@ -75,7 +75,8 @@ func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []strin
 		case errors.As(err, &noValue):
 			l.fault(arg, "needs a value")
 		case errors.As(err, &badValue): // of an action
-			l.fault("command line", "%v", err)
+			_, problem := parseBool(badValue.GetValue())
+			l.fault("--"+badValue.GetFlag().Name, "%s", problem)
 		default:
 			l.unknownFlag(flags, arg)
 			if !strings.Contains(arg, "=") && len(args) > 1 && !strings.HasPrefix(args[1], "-") {

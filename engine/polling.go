@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
 
@@ -212,7 +212,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && len(body) >= gzipFrom && acceptsGzip(r) {
+	if compress && len(body) >= gzipFrom && accept.Gzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
@@ -226,16 +226,6 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	*pooled = body
 	putBuffer(pooled)
 	return len(body)
-}
-
-func acceptsGzip(r *http.Request) bool {
-	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
-		coding, q, _ := strings.Cut(part, ";")
-		if c := strings.TrimSpace(coding); (c == "gzip" || c == "*") && strings.ReplaceAll(q, " ", "") != "q=0" {
-			return true
-		}
-	}
-	return false
 }
 
 // A client may send the POST that ends its session and its last poll together, on two connections. The reference server
