@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,23 +114,12 @@ var otherProgram = map[Flavour]string{
 
 // keysOf lists the keys that a program knows.
 func keysOf(f Flavour) []key {
-	var known []key
-	for _, k := range allKeys {
-		if k.only == "" || k.only == f {
-			known = append(known, k)
-		}
-	}
-	return known
+	return slices.DeleteFunc(slices.Clone(allKeys), func(k key) bool { return k.only != "" && k.only != f })
 }
 
 // has reports whether one of keys has that name, or stands in a section of that name.
 func has(keys []key, name string) bool {
-	for _, k := range keys {
-		if k.name == name || strings.HasPrefix(k.name, name+".") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(k key) bool { return k.name == name || strings.HasPrefix(k.name, name+".") })
 }
 
 // parse reads the text of a flag, a variable or a scalar in the file. problem is "" if the text is good.

@@ -92,13 +92,8 @@ func (n node) isNull() bool { return n.Kind == yaml.ScalarNode && n.ShortTag() =
 
 // describe names what stands at a node without its contents, which may be secret.
 func (n node) describe() string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "keys"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.isNull():
+	if n.isNull() {
 		return "nothing"
 	}
-	return "a single value"
+	return map[yaml.Kind]string{yaml.MappingNode: "keys", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}[n.Kind]
 }
