@@ -29,22 +29,10 @@ func (s *Service) watch() error {
 		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
 	}
 	for _, subject := range wanted {
-		if err := s.listen(&s.subs, subject); err != nil {
+		if err := s.subs.add(s.connection, subject, "", s.hear); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// listen subscribes to announcements, and notes the subscription in a list that mu guards.
-func (s *Service) listen(list *[]*nats.Subscription, subject string) error {
-	sub, err := s.nc.Subscribe(subject, s.hear)
-	if err != nil {
-		return sendError(err, &nats.Msg{Subject: subject}, s.nc)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*list = append(*list, sub)
 	return nil
 }
 
@@ -103,7 +91,7 @@ func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
 	a := msg.InstanceAnnouncement{
 		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
 	}
-	for _, n := range s.everyNamespace() {
+	for _, n := range s.namespaces.all {
 		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
 			a.Namespaces = append(a.Namespaces, n.name)
 		}
@@ -148,14 +136,14 @@ func (s *Service) announce(ctx context.Context) error {
 // hello announces the instance with a reply subject, to which the edges answer. The caller ends the subscription.
 func (s *Service) hello(answered func()) (*nats.Subscription, error) {
 	inbox := s.nc.NewInbox()
-	sub, err := s.nc.Subscribe(inbox, func(m *nats.Msg) {
+	sub, err := s.subscribe(inbox, "", func(m *nats.Msg) {
 		if a, err := msg.ParseEdgeAnnouncement(m.Data); err == nil {
 			s.edges.hear(a.Edge, subjects.WordHello, time.Now())
 		}
 		answered()
 	})
 	if err != nil {
-		return nil, sendError(err, &nats.Msg{Subject: inbox}, s.nc)
+		return nil, err
 	}
 	err = s.publish(&nats.Msg{
 		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordHello), Reply: inbox, Data: s.ownAnnouncement().Body(),
@@ -241,17 +229,10 @@ func (s *Service) attend() {
 	}
 }
 
-// countLost notices messages that nats.go threw away because they came faster than they were taken.
+// countLost notices messages that nats.go dropped because they came faster than they were taken.
 func (s *Service) countLost() {
-	lost := 0
-	s.mu.Lock()
-	for _, sub := range slices.Concat(s.subs, s.clientSubs, s.ownSubs) {
-		if n, err := sub.Dropped(); err == nil {
-			lost += n
-		}
-	}
-	s.mu.Unlock()
-	if before := s.stats.lost.Swap(uint64(lost)); uint64(lost) > before {
-		s.log.Error("messages from edges were lost: this process did not read fast enough", "messages", uint64(lost)-before)
+	lost := uint64(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
+	if before := s.stats.lost.Swap(lost); lost > before {
+		s.log.Error("messages from edges were lost: this process did not read fast enough", "messages", lost-before)
 	}
 }

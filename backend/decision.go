@@ -232,13 +232,13 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 		err = s.respond(ns, m, d)
 	}
 	if err == nil && s.decisions.tell(d) && so != nil {
-		s.connected(so)
+		s.calls.connected(so)
 	}
 }
 
 // respond publishes the answer of a decision.
 func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := s.replyToAdmission(ns.token, m.Reply, maps.Clone(d.header), d)
+	err := s.unconfirmed.reply(ns.token, m.Reply, maps.Clone(d.header), d)
 	if err != nil {
 		s.report(ns, "connect", d.id, err)
 	}

@@ -58,8 +58,8 @@ func (s *Service) mayFence() {
 		return
 	}
 	s.mu.Lock()
-	old, subs := s.instance, s.ownSubs
-	s.instance, s.ownSubs = newInstance(s.group), nil
+	old, subs := s.instance, s.ownSubs.take()
+	s.instance = newInstance(s.group)
 	s.former = append(s.former, old)
 	s.mu.Unlock()
 	s.claiming.Unlock()
@@ -72,7 +72,7 @@ func (s *Service) mayFence() {
 			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, msg.ReasonOwnerChanged) })
 		}
 	}
-	if err := s.takeName(s.everyNamespace()); err != nil {
+	if err := s.takeName(); err != nil {
 		s.log.Error("the subjects of the new name could not be subscribed", "error", err)
 	}
 	_ = s.say(subjects.WordHello) // without a connection, the next beat does
@@ -90,13 +90,4 @@ func (s *Service) buryFormer() {
 		}
 		s.former = s.former[1:]
 	}
-}
-
-// everyNamespace is all that handlers were registered for.
-func (s *Service) everyNamespace() []*Namespace {
-	all := append([]*Namespace(nil), s.patterns...)
-	for _, n := range s.byToken {
-		all = append(all, n)
-	}
-	return all
 }

@@ -22,7 +22,7 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	before, subscriptions := s.instance, len(s.ownSubs)
+	before, subscriptions := s.instance, len(s.ownSubs.list)
 	s.mu.Unlock()
 	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.newOwnership()}
 	s.owners.add(so, before, msg.State{})
@@ -40,8 +40,8 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.instance == before || len(s.ownSubs) != subscriptions {
-		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs), subscriptions)
+	if s.instance == before || len(s.ownSubs.list) != subscriptions {
+		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs.list), subscriptions)
 	}
 }
 

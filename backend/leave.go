@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -84,13 +85,9 @@ func (s *Service) cutOff() {
 	close(s.fence.stop)
 	s.unconfirmed.close()
 	s.working.Wait()
-	s.mu.Lock()
-	for _, list := range [][]*nats.Subscription{s.subs, s.clientSubs, s.ownSubs} {
-		for _, sub := range list {
-			_ = sub.Unsubscribe() // one that was drained has ended already
-		}
+	for _, sub := range slices.Concat(s.subs.take(), s.clientSubs.take(), s.ownSubs.take()) {
+		_ = sub.Unsubscribe()
 	}
-	s.mu.Unlock()
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
 		so.endOwnership()
@@ -135,9 +132,9 @@ func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	m := &nats.Msg{
 		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordLeaving), Data: s.ownAnnouncement().Body(),
 	}
-	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait)
+	bound, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
-	silent, err := s.gather(bound, m, &gathering{
+	silent, err := s.questions.gather(bound, m, &gathering{
 		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
 		take: func(m *nats.Msg) (string, error) {
 			answer, err := msg.ParseHandedOver(m.Data)
@@ -200,12 +197,8 @@ func (s *Service) flush(ctx context.Context) error {
 }
 
 // drain ends subscriptions and waits until all that had come on them has been taken.
-func (s *Service) drain(ctx context.Context, list *[]*nats.Subscription) error {
-	s.mu.Lock()
-	subs := *list
-	*list = nil
-	s.mu.Unlock()
-	for _, sub := range subs {
+func (s *Service) drain(ctx context.Context, list *subscriptions) error {
+	for _, sub := range list.take() {
 		if !s.nc.IsConnected() {
 			_ = sub.Unsubscribe() // nothing comes any more
 			continue
