@@ -20,7 +20,7 @@ const (
 	mostDecisions     = 100_000
 	mostDecisionBytes = 64 << 20
 	decisionOverhead  = 256 // bytes that one costs beside its answer
-	// neverMade is when a decision is forgotten that is not made: its request was thrown away with too many others.
+	// neverMade is when a decision is forgotten that is not made, because a middleware does not return.
 	neverMade = 10 * time.Minute
 )
 
@@ -177,7 +177,7 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	}
 	d, first := s.decisions.begin(from.socket, keepFor(m), time.Now())
 	if first {
-		s.lanes.event(key, size, func() { s.admit(ns, m, from, d) })
+		s.lanes.request(key, size, func() { s.admit(ns, m, from, d) }, func() { s.decisions.drop(d) })
 		return
 	}
 	switch made, told, _ := s.decisions.look(d); {
