@@ -13,7 +13,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -17,8 +17,8 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

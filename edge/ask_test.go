@@ -193,7 +193,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	}
 	x.edge.stats.acksAwaited.Add(maxAsked)
 	blocked, release := make(chan struct{}), make(chan struct{})
-	x.edge.bus.WhenHeld(func() { close(blocked); <-release }) // as a flush that takes its time
+	x.edge.bus.AfterSubscribed(func() { close(blocked); <-release }) // as a flush that takes its time
 	<-blocked
 	for id := x.edge.lastAsk; id > 0; id-- { // the last first, which is cheaper to find
 		s.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)

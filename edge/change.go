@@ -45,7 +45,7 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	}
 	answer := e.changeAnswer(sub.Target == subjects.TargetSocket, sockets)
 	asked := *m
-	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
+	e.out.AfterSubscribed(func() { e.answer(&asked, nil, answer) })
 }
 
 // changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner

@@ -94,7 +94,7 @@ func (c *connection) Closed(reason engine.Reason) {
 		c.endSockets(reason)
 		return
 	}
-	c.edge.later(func() { // the client sent what is held before it went
+	c.edge.out.Do(func() { // the client sent what is held before it went
 		c.edge.publishHeld(h, math.MaxInt)
 		c.edge.dropHeld(h)
 		c.endSockets(reason)
@@ -309,7 +309,7 @@ func (c *connection) connect(p sio.Packet) {
 	e.mu.Unlock()
 	// The worker asks, once the newcomer's subscriptions are in place; it also publishes the disconnect notice, so that
 	// the two cannot overtake each other.
-	e.bus.WhenHeldOrOffline(func() { e.knock(s) })
+	e.out.AfterSubscribedOrOffline(func() { e.knock(s) })
 }
 
 // knock publishes the connect request, or the notice of an open namespace.
@@ -322,7 +322,7 @@ func (e *Edge) knock(s *socket) {
 		return
 	}
 	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
-	if err := e.bus.Publish(subject, e.address(nil, s), msg.Connect(s.conn.handshake(s), nil)); err != nil {
+	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.conn.handshake(s), nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 	e.admit(s, msg.Admission{}, "", "")
@@ -357,5 +357,5 @@ func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) {
 	}
 	e.appear(s)
 	e.mu.Unlock()
-	e.bus.WhenHeldOrOffline(func() { e.goLive(s) })
+	e.out.AfterSubscribedOrOffline(func() { e.goLive(s) })
 }

@@ -353,7 +353,7 @@ func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
 		return
 	}
 	asked := *m
-	e.bus.WhenHeld(func() { e.answer(&asked, nil, e.answerBody(1)) })
+	e.out.AfterSubscribed(func() { e.answer(&asked, nil, e.answerBody(1)) })
 }
 
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
@@ -363,7 +363,7 @@ func (e *Edge) notAdmitted(m *bus.Message, why error) {
 		return
 	}
 	asked := *m
-	e.bus.WhenHeld(func() { e.answerError(&asked, why.Error()) })
+	e.out.AfterSubscribed(func() { e.answerError(&asked, why.Error()) })
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

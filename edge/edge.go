@@ -44,6 +44,8 @@ type Edge struct {
 	id     string
 	prefix subjects.Prefix
 	bus    *bus.Bus
+	out    bus.Outbox    // all that the way down may use: it never waits
+	up     bus.Publisher // for readers of clients and the bus's worker
 	log    *slog.Logger
 	rules  ruleBook
 
@@ -62,7 +64,7 @@ type Edge struct {
 	name       []byte        // owned by the turn of Listen: scratch for event names
 	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
 	run        run           // owned by the turn of Listen
-	round      *engine.Round // owned by the turn of Listen
+	round      *engine.Fanout // owned by the turn of Listen
 	complaints complaints
 	stats      stats
 }
@@ -99,23 +101,23 @@ func New(set Settings) *Edge {
 		set.Limits.QueuePackets = engine.DefaultQueuePackets
 	}
 	e := &Edge{
-		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
+		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, out: set.Bus, up: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		holds: make(map[*hold]struct{}),
-		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
+		round: engine.NewFanout(), complaints: complaints{throttle.New(set.Log)},
 	}
-	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.later)
+	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.out.Do)
 	e.requests.init()
-	e.bus.Subscribe(e.prefix.Sockets(e.id))
-	e.bus.Subscribe(e.prefix.Acks(e.id))
-	e.bus.Subscribe(e.prefix.Pongs(e.id))
+	e.out.Subscribe(e.prefix.Sockets(e.id))
+	e.out.Subscribe(e.prefix.Acks(e.id))
+	e.out.Subscribe(e.prefix.Pongs(e.id))
 	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
-		e.bus.Subscribe(e.prefix.EveryInstance(word))
+		e.out.Subscribe(e.prefix.EveryInstance(word))
 	}
 	for _, verb := range everyEdge {
-		e.bus.Subscribe(e.prefix.EveryAll(verb))
-		e.bus.Subscribe(e.prefix.EveryRoom(verb))
+		e.out.Subscribe(e.prefix.EveryAll(verb))
+		e.out.Subscribe(e.prefix.EveryRoom(verb))
 	}
 	e.require()
 	return e

@@ -52,7 +52,7 @@ func (e *Edge) handleQuery(m *bus.Message, sub *subjects.Subject) {
 		return
 	}
 	asked := *m
-	e.later(func() { // behind the notices to owners
+	e.out.Do(func() { // behind the notices to owners
 		answer := e.answerBody(n)
 		if single {
 			answer = e.changeAnswer(single, sockets)

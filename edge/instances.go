@@ -151,14 +151,14 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 		}
 		i.state = leaving
 		asked := *m
-		e.later(func() { e.handOver(i, &asked) })
+		e.out.Do(func() { e.handOver(i, &asked) })
 	case subjects.WordLeft, subjects.WordBye:
 		if i != nil {
 			o.remove(i)
-			e.later(func() { e.orphan(i, false) })
+			e.out.Do(func() { e.orphan(i, false) })
 		}
 		gone := sub.Instance // not sub itself, which would cost every message an allocation
-		e.later(func() { e.endPausesOf(gone) })
+		e.out.Do(func() { e.endPausesOf(gone) })
 	}
 	o.mu.Unlock()
 }
@@ -173,7 +173,7 @@ func (o *owners) remove(i *instance) {
 func (e *Edge) trust(i *instance) {
 	if i.state == doubtful {
 		i.state = serving
-		e.later(func() {
+		e.out.Do(func() {
 			if e.owners.clock.Away(time.Now()) >= estrangedAfter {
 				return // it is asked whether it has the sockets still
 			}
@@ -195,7 +195,7 @@ func (e *Edge) doubt(s *socket) {
 	defer o.mu.Unlock()
 	if i, now := s.route.instance, time.Now(); i != nil && i.state == serving && now.Sub(i.pinged) >= attendEvery {
 		i.pinged = now
-		e.later(func() { e.ping(i) })
+		e.out.Do(func() { e.ping(i) })
 	}
 }
 
@@ -203,7 +203,7 @@ func (e *Edge) doubt(s *socket) {
 func (e *Edge) ping(i *instance) {
 	subject := e.prefix.InstanceAnnouncement(i.group, i.name, subjects.WordPing)
 	// If it cannot be sent, nobody here hears the instance's beats either.
-	_ = e.bus.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), []byte("[]"))
+	_ = e.up.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), nil, []byte("[]"))
 }
 
 // handlePong takes the answer to a ping, or NATS's word that nobody was there to hear it.
@@ -220,7 +220,7 @@ func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
 			e.trust(i)
 		case i.state == serving:
 			i.state, i.doubted = doubtful, time.Now()
-			e.later(func() {
+			e.out.Do(func() {
 				for _, r := range o.routesOf(i) {
 					r.hold()
 				}
@@ -240,7 +240,7 @@ func (e *Edge) handOver(i *instance, asked *bus.Message) {
 	for ns, token := range i.namespaces {
 		marked = append(marked, ns.name)
 		subject := e.prefix.AppendOwn(nil, token, i.name, msg.EventDisconnecting)
-		e.bus.Later(string(subject), "", nil, msg.EdgeNotice{Edge: e.id}.Body(msg.EventDisconnecting), false)
+		e.out.Later(bus.Letter{Subject: string(subject), Body: msg.EdgeNotice{Edge: e.id}.Body(msg.EventDisconnecting)})
 	}
 	e.owners.mu.Unlock()
 	slices.Sort(marked)
@@ -280,7 +280,7 @@ func (e *Edge) disown(ns, owner, socketID, reason string, claim uint64) {
 	body := msg.Ended{Reason: reason, Claim: claim}.Body()
 	subject := e.prefix.AppendOwn(nil, ns, owner, msg.EventDisconnect)
 	reply := e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, socketID)
-	e.bus.Later(string(subject), string(reply), nil, body, false)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(reply), Body: body})
 }
 
 // Attend watches over the instances that own sockets, and over the sockets that wait to be admitted, until ctx ends.
@@ -343,14 +343,14 @@ func (e *Edge) attend(now time.Time) {
 		case i.state == doubtful && now.Sub(i.doubted) > deadAfterDoubt && !slices.Contains(dead, i):
 			dead = append(dead, i)
 		case i.state == doubtful:
-			e.later(func() { e.ping(i) })
+			e.out.Do(func() { e.ping(i) })
 		}
 	}
 	for _, i := range dead {
 		o.remove(i)
 		e.stats.instancesDied.Inc()
 		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
-		e.later(func() { e.orphan(i, true); e.endPausesOf(i.name) })
+		e.out.Do(func() { e.orphan(i, true); e.endPausesOf(i.name) })
 		o.shaky = now.Add(shakyFor)
 	}
 	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {

@@ -78,10 +78,7 @@ func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body 
 // publishOwned needs r.mu.
 func (e *Edge) publishOwned(r *route, event string, reply []byte, header bus.Header, body []byte) error {
 	subject := e.prefix.AppendOwn(make([]byte, 0, 128), r.socket.ns.token, r.to, event)
-	if header == nil {
-		return e.bus.Publish(subject, reply, body)
-	}
-	return e.bus.PublishWithHeader(subject, reply, header, body)
+	return e.up.Publish(subject, reply, header, body)
 }
 
 // hold keeps what comes from now on. What came before has been published when it returns.
@@ -133,7 +130,7 @@ func (e *Edge) endRoute(r *route, header bus.Header, body []byte) {
 // publishEnd leaves the notice to the worker's letters, which are kept while NATS is away. Needs r.mu.
 func (e *Edge) publishEnd(r *route, header bus.Header, body []byte) {
 	subject := e.prefix.AppendOwn(nil, r.socket.ns.token, r.to, msg.EventDisconnect)
-	e.bus.Later(string(subject), string(e.address(nil, r.socket)), header, body, true)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, r.socket)), Header: header, Body: body, Keep: true})
 }
 
 // changed notes that what the owner of a socket knows of it is no longer so, and tells it. Needs Edge.mu.
@@ -141,7 +138,8 @@ func (e *Edge) changed(s *socket) {
 	s.rev++
 	if s.route != nil && s.admitted {
 		r := s.route
-		e.later(func() {
+		// An owner that knows of a room may publish there at once, so the room's subscription must be active.
+		e.out.AfterSubscribedOrOffline(func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if !r.holding && !r.ended {

@@ -41,7 +41,7 @@ func (e *Edge) own(r *route, group, owner string) {
 	e.owners.searches[r.socket.id] = s
 	e.owners.mu.Unlock()
 	r.holding = true // nobody else knows the route yet
-	e.later(func() { e.askTakeover(s) })
+	e.out.Do(func() { e.askTakeover(s) })
 }
 
 // seek asks the group of some routes for new owners, or with anew the former one to claim them once more. It runs on the
@@ -103,7 +103,7 @@ func (e *Edge) seekAgain(now time.Time) {
 			if s.anew && now.Sub(s.since) >= askFormer {
 				e.giveUpOwner(s, true)
 			}
-			e.later(func() { e.askTakeover(s) })
+			e.out.Do(func() { e.askTakeover(s) })
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (e *Edge) askTakeover(s *search) {
 	e.owners.mu.Unlock()
 	body := msg.Connect(socket.conn.handshake(socket), &state)
 	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, msg.EventConnect)
-	if err := e.bus.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), body); err != nil {
+	if err := e.up.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), nil, body); err != nil {
 		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
 	}
 }
@@ -202,7 +202,7 @@ func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string, claim u
 		}
 	}
 	e.mu.Unlock()
-	e.later(func() { e.release(r, to) })
+	e.out.AfterSubscribedOrOffline(func() { e.release(r, to) }) // its rooms must be active before it answers events
 }
 
 // refuseClaim tells an instance that its claim came to nothing, if an answer to a connect made one. A group that admits a

@@ -123,12 +123,7 @@ func (c *connection) count(err error) {
 
 // send publishes what a client's event causes.
 func (c *connection) send(subject, reply []byte, header bus.Header, body []byte) (err error) {
-	if header == nil {
-		err = c.edge.bus.Publish(subject, reply, body)
-	} else {
-		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
-	}
-	if err != nil { // else the subject would become a string for nothing
+	if err = c.edge.up.Publish(subject, reply, header, body); err != nil { // else the subject would become a string for nothing
 		c.complain(string(subject), err)
 	}
 	return err
@@ -262,7 +257,7 @@ func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
 	e.mu.Lock()
 	c.joining++
 	e.mu.Unlock()
-	kept := e.bus.WhenHeld(func() {
+	kept := e.out.AfterSubscribed(func() {
 		c.session.Send(ack)
 		e.mu.Lock()
 		c.joining--

@@ -35,34 +35,21 @@ var (
 
 // Question checks the body of a verb that takes none, fetch and rooms: empty or [].
 func Question(body []byte) error {
-	if isBlank(body) {
-		return nil
-	}
-	elements, err := array(body)
-	if err != nil {
-		return err
-	}
-	if _, more := elements.next(); more {
+	element, err := optional(body, ErrNotBlank)
+	if err == nil && element != nil {
 		return ErrNotBlank
 	}
-	return nil
+	return err
 }
 
 // Data reads the body of data: nil, to get, if it is empty or []; the object of [object], to set, which points into the
 // body. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and those that wrap ErrData and ErrDataTooLarge.
 func Data(body []byte) (json.RawMessage, error) {
-	if isBlank(body) {
-		return nil, nil
-	}
-	elements, err := array(body)
-	if err != nil {
+	object, err := optional(body, ErrData)
+	switch {
+	case err != nil || object == nil:
 		return nil, err
-	}
-	object, given := elements.next()
-	if !given {
-		return nil, nil
-	}
-	if _, more := elements.next(); more || object[0] != '{' {
+	case object[0] != '{':
 		return nil, ErrData
 	}
 	return object, CheckData(object)

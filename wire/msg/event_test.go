@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"partyline/wire/jsontext"
 )
 
 var eventNames = []struct {
@@ -193,7 +195,7 @@ func FuzzEventName(f *testing.F) {
 				}
 				return
 			}
-		case isNumber(first):
+		case jsontext.IsNumber(first):
 			want = string(first)
 		default:
 			if err != ErrNoName {
