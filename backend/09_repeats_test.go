@@ -74,6 +74,7 @@ func (a *asker) silence() {
 
 // A repeated request gets the same answer, whatever that is, and runs nothing again. Meanwhile it gets Sio-Pending.
 func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		options   []backend.NamespaceOption
@@ -142,6 +143,7 @@ func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 
 // An answer that could not be sent, because NATS was away, is given to the next request; only then the connection handlers run.
 func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"any instance's": nil, "owned": {backend.Owned()}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

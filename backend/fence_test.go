@@ -16,6 +16,7 @@ import (
 // A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
 // subscribed the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
+	t.Parallel()
 	s := offstage(t)
 	chat := s.Of("/chat", Owned())
 	if err := s.Start(t.Context()); err != nil {
@@ -48,6 +49,7 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 // A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner when it goes
 // on. When only its arrival was judged, some events of a burst were handled behind later ones.
 func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
+	t.Parallel()
 	s := offstage(t)
 	chat := s.Of("/chat", Owned())
 	var came, handled []string
