@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,29 +74,6 @@ func (s *Service) ownNothingOf(edge string) {
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
 		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
 	})
-}
-
-// say publishes an announcement of this instance.
-func (s *Service) say(word string) error {
-	return s.publish(&nats.Msg{
-		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), word), Data: s.ownAnnouncement().Body(),
-	})
-}
-
-// ownAnnouncement is what the instance says of itself.
-func (s *Service) ownAnnouncement() msg.InstanceAnnouncement { return s.announcementOf(s.Instance()) }
-
-func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
-	a := msg.InstanceAnnouncement{
-		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
-	}
-	for _, n := range s.namespaces.all {
-		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
-			a.Namespaces = append(a.Namespaces, n.name)
-		}
-	}
-	slices.Sort(a.Namespaces)
-	return a
 }
 
 // announce says hello, and waits a moment for the edges that answer.
@@ -208,7 +184,7 @@ func (s *Service) attend() {
 			return
 		}
 		now, reconnects := time.Now(), s.nc.Stats().Reconnects
-		s.lookAtConnection(last)
+		s.fence.look(s.nc.IsConnected(), last)
 		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
 			// This process did not run, or was cut off: the silence of the others was its own.
 			s.edges.forgive(now)
@@ -224,15 +200,7 @@ func (s *Service) attend() {
 			tidied = now
 			s.decisions.forget(now)
 			s.unconfirmed.tidy(now)
-			s.countLost()
+			s.countLost(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
 		}
-	}
-}
-
-// countLost notices messages that nats.go dropped because they came faster than they were taken.
-func (s *Service) countLost() {
-	lost := uint64(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
-	if before := s.stats.lost.Swap(lost); lost > before {
-		s.log.Error("messages from edges were lost: this process did not read fast enough", "messages", lost-before)
 	}
 }

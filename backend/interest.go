@@ -3,64 +3,9 @@ package backend
 import (
 	"slices"
 	"strings"
-	"sync"
-
-	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
 )
-
-// presence is how others reach this instance: its name and its subscriptions.
-type presence struct {
-	group    string
-	claiming sync.RWMutex // held for reading while a socket is claimed; before mu
-
-	mu       sync.Mutex
-	instance string   // guarded by mu; <group>-<8 random characters>, another one after a fence
-	former   []string // guarded by mu; names that this instance had, and has not said goodbye for
-
-	subs       subscriptions // announcements, events of other services, answers to pauses
-	clientSubs subscriptions // what is for any instance of the group
-	ownSubs    subscriptions // of the instance's name
-}
-
-// subscriptions are some that end together.
-type subscriptions struct {
-	mu   sync.Mutex
-	list []*nats.Subscription // guarded by mu
-}
-
-// add subscribes, in a queue group unless queue is "".
-func (ss *subscriptions) add(c *connection, subject, queue string, handle nats.MsgHandler) error {
-	sub, err := c.subscribe(subject, queue, handle)
-	if err == nil {
-		ss.mu.Lock()
-		defer ss.mu.Unlock()
-		ss.list = append(ss.list, sub)
-	}
-	return err
-}
-
-// take returns the subscriptions, which the caller ends.
-func (ss *subscriptions) take() []*nats.Subscription {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	list := ss.list
-	ss.list = nil
-	return list
-}
-
-// lost is how many messages nats.go dropped because they came faster than they were taken.
-func (ss *subscriptions) lost() (lost int) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	for _, sub := range ss.list {
-		if n, err := sub.Dropped(); err == nil {
-			lost += n
-		}
-	}
-	return lost
-}
 
 // takeName subscribes to what is for the instance by its name.
 func (s *Service) takeName() error {

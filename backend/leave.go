@@ -178,43 +178,9 @@ func (s *Service) awaitMarkers(ctx context.Context, wanted []marker) error {
 
 // finish ends the subscriptions without losing what they have, and says goodbye.
 func (s *Service) finish(ctx context.Context) error {
-	err := s.drain(ctx, &s.clientSubs)
+	err := s.clientSubs.drain(ctx, s.nc)
 	_ = s.say(subjects.WordLeft) // without NATS, the edges learn it from the beats that do not come
-	err = errors.Join(err, s.flush(ctx), s.drain(ctx, &s.ownSubs), s.lanes.wait(ctx))
+	err = errors.Join(err, s.flushedOrAway(ctx), s.ownSubs.drain(ctx, s.nc), s.lanes.wait(ctx))
 	_ = s.say(subjects.WordBye)
-	return errors.Join(err, s.flush(ctx))
-}
-
-// flush waits until NATS has what was sent. Without NATS there is nothing to wait for.
-func (s *Service) flush(ctx context.Context) error {
-	if !s.nc.IsConnected() {
-		return nil
-	}
-	if err := s.flushed(ctx); err != nil {
-		return because(Offline, err, "Close")
-	}
-	return nil
-}
-
-// drain ends subscriptions and waits until all that had come on them has been taken.
-func (s *Service) drain(ctx context.Context, list *subscriptions) error {
-	for _, sub := range list.take() {
-		if !s.nc.IsConnected() {
-			_ = sub.Unsubscribe() // nothing comes any more
-			continue
-		}
-		ended := make(chan struct{})
-		sub.SetClosedHandler(func(string) { close(ended) })
-		if err := sub.Drain(); err != nil {
-			_ = sub.Unsubscribe()
-			continue
-		}
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			_ = sub.Unsubscribe()
-			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
-		}
-	}
-	return nil
+	return errors.Join(err, s.flushedOrAway(ctx))
 }

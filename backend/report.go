@@ -78,6 +78,13 @@ func (r *reports) bad(m *nats.Msg, why string) {
 	r.log.Debug("dropped a message", "subject", m.Subject, "why", why)
 }
 
+// countLost notes how many messages nats.go has dropped because they came faster than they were taken.
+func (r *reports) countLost(lost uint64) {
+	if before := r.stats.lost.Swap(lost); lost > before {
+		r.log.Error("messages from edges were lost: this process did not read fast enough", "messages", lost-before)
+	}
+}
+
 // forLog returns the text of an error for the log, without the arguments of a client: those are for the hook of OnError alone.
 func forLog(err error) string {
 	var unfit *ArgumentError

@@ -24,10 +24,9 @@ type Service struct {
 	life
 	presence
 
-	namespaces namespaces
-	lanes      *lanes // run handlers, one at a time for each socket
-	calls      caller
-	pauses     *pauses
+	lanes  *lanes // run handlers, one at a time for each socket
+	calls  caller
+	pauses *pauses
 
 	questions   questions
 	unconfirmed unconfirmed
@@ -81,10 +80,10 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.connection = &connection{nc: nc, prefix: set.prefix, wait: set.limits.Wait, phase: &s.state}
 	s.reports = &reports{log: log, complaints: throttle.New(log), onError: set.onError}
-	s.group, s.instance = group, newInstance(group)
-	s.namespaces.byName = make(map[string]*Namespace)
-	s.calls = caller{s.connection, s.reports, s.Instance, s.disowned, set.silent}
-	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.Instance}
+	s.out, s.group, s.instance = s.connection, group, newInstance(group)
+	s.namespaces = &namespaces{byName: make(map[string]*Namespace)}
+	s.calls = caller{s.connection, s.reports, s.name, s.disowned, set.silent}
+	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.name}
 	s.lanes = newLanes(set.limits, s.pauses.flooded)
 	s.lanes.edges = edgeWords{s.pauses.pause, s.pauses.resume, s.pauses.watch}
 	s.questions = questions{connection: s.connection, edges: &s.edges, limits: set.limits}
@@ -109,9 +108,7 @@ func (s *Service) Group() string { return s.group }
 // Instance is the name of this copy. It changes when the copy was cut off from NATS for so long that others have taken
 // over what it owned.
 func (s *Service) Instance() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.instance
+	return s.name()
 }
 
 // Of is a namespace by its name, such as "/chat", or all that match a pattern, such as "/tenant-*", where * is any run of
