@@ -12,10 +12,12 @@ import (
 // layer is what a package may import of this module; arrows only go down.
 var layers = map[string][]string{
 	"wire/eio":                  {},
-	"wire/sio":                  {},
-	"wire/msg":                  {},
-	"wire/msgpack":              {"wire/sio"},
+	"wire/jsontext":             {},
+	"wire/sio":                  {"wire/jsontext"},
+	"wire/msg":                  {"wire/jsontext", "wire/sio"},
+	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
+	"internal/accept":           {},
 	"internal/tally":            {},
 	"internal/direct":           {},
 	"internal/liveness":         {},
@@ -24,24 +26,27 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
-	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
-	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
+	"edge/query":                {"subjects", "wire/msg"},
+	"edge":                      {"bus", "edge/query", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
-	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects"},
+	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally"},
-	"web":                       {"internal/redact"},
+	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
+	"internal/natsd/proxytest":  {},
 	"test/conformance/scripted": {"backend"},
 	"test/deploy/worker":        {"backend"},
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
-	"test/stand":                {},
+	"test/stand":                {"internal/edgetest"},
 	"examples/chat":             {"backend"},
-	"cmd/internal/node":         {"admin", "bus", "cluster", "config", "edge", "engine", "internal/logqueue", "internal/tally", "subjects", "web"},
+	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/logqueue", "internal/tally", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
@@ -49,20 +54,23 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "test/stand", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},
+	"github.com/go-json-experiment":  {"backend"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":         {"config"},
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets
 	"golang.org/x/term":              {"cmd/internal/node"},
-	"go.uber.org/goleak":             {},
+	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
+	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
+	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/accept", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

@@ -11,7 +11,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // twoEdges are a stage with one edge more.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -85,7 +86,7 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 func (s *Service) ownNothingOf(edge string) {
 	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
-		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {notOwner}}, Data: []byte("[]"),
+		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
 	})
 }
 
@@ -213,6 +214,7 @@ func (s *Service) attend() {
 	every := time.NewTicker(attendEvery)
 	defer every.Stop()
 	last, tidied, connects := time.Now(), time.Now(), s.nc.Stats().Reconnects
+	var listener liveness.Listener
 	for {
 		select {
 		case <-every.C:
@@ -221,8 +223,7 @@ func (s *Service) attend() {
 		}
 		now, reconnects := time.Now(), s.nc.Stats().Reconnects
 		s.lookAtConnection(last)
-		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
-			// This process did not run, or was cut off: the silence of the others was its own.
+		if listener.WasDeaf(reconnects == connects && s.fence.disconnected.Load() == nil, now, msg.BeatEvery) {
 			s.edges.forgive(now)
 			s.peers.forgive(now)
 		}

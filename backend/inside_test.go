@@ -6,26 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/wire/msg"
 )
-
-func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"/a", "/a", true}, {"/a", "/b", false}, {"/*", "/", true}, {"/t-*", "/t-1", true}, {"/t-*", "/t", false}, {"*", "/a/b", true},
-		{"/a*a", "/a", false}, {"/a*a", "/aa", true}, {"/*b*d", "/abcd", true}, {"/*b*d", "/acbd", true}, {"/*b*b*d", "/abcd", false},
-	} {
-		if got := matches(c.pattern, c.name); got != c.want {
-			t.Errorf("%s matches %s: %v", c.pattern, c.name, got)
-		}
-	}
-}
 
 func TestAWildcardReplacesWhatItCovers(t *testing.T) {
 	list := []interest{{"sio.a.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.a.own.g.>", ""}, {"sio.a.on.>", "g"}}
@@ -116,10 +103,53 @@ func pointers(values []any, i int) (list []any) {
 }
 
 func BenchmarkEventBody(b *testing.B) {
-	for b.Loop() {
-		if _, _, err := eventBody("message", []any{"hello", 7}); err != nil {
-			b.Fatal(err)
+	for name, args := range map[string][]any{
+		"plain": {"hello", 7}, "object": {map[string]any{"text": "hello", "n": 7, "list": []int{1, 2, 3}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := eventBody("message", args); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// letters is a []byte whose elements have a name of their own.
+type letters []letter
+
+type letter byte
+
+// What holds no []byte, or is one by another name, is written as encoding/json does.
+func TestWhatIsAnAttachment(t *testing.T) {
+	var circle any
+	circle = &circle
+	for want, value := range map[string]any{
+		`["x",{"_placeholder":true,"num":0}]ab`: letters("ab"),
+		`["x",["YQ==",null,{"a":7.50}]]`:        []any{json.RawMessage(`"YQ=="`), []byte(nil), map[string]json.Number{"a": "7.50"}},
+		`["x",[1,2]]`:                           [2]byte{1, 2},
+		`["x",{"A":{"_placeholder":true,"num":0},"B":{}}]a`: struct {
+			A any
+			B map[string][]byte `json:",omitzero"`
+			C []byte            `json:",omitempty"`
+			D []byte            `json:"-"`
+		}{[]byte("a"), map[string][]byte{}, []byte{}, []byte("d")},
+	} {
+		if body, _, err := eventBody("x", []any{value}); err != nil || string(body) != want {
+			t.Errorf("%#v becomes %s, %v, want %s", value, body, err, want)
 		}
+	}
+	if _, _, err := eventBody("x", []any{circle}); !errors.Is(err, BadArguments) || !strings.Contains(err.Error(), "circle") {
+		t.Errorf("a pointer to itself: %v", err)
+	}
+	args, err := parseArgs([]byte(`["x",{"n":7.50,"data":{"_placeholder":true,"num":0}}]ab`), nats.Header{msg.HeaderAttachments: {"2"}}, 1)
+	var into struct {
+		N    json.Number
+		Data letters
+	}
+	if err = errors.Join(err, args.Decode(&into)); err != nil || into.N != "7.50" || string(into.Data) != "ab" {
+		t.Errorf("decoded %+v, %v", into, err)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 	flushTimeout  = 10 * time.Second
 	// measureEvery is how old the figure of NATS's round trip may be.
 	measureEvery = 5 * time.Second
-	// calmAfter is how long nothing must have been dropped for the bus to have caught up.
+	// calmAfter is how long nothing must have been dropped before the bus has caught up.
 	calmAfter = time.Second
 	// DefaultChannel is how many messages may wait between NATS and the edge.
 	DefaultChannel = 64 * 1024
@@ -48,47 +48,46 @@ var (
 // Bus is one NATS connection: it publishes, it keeps the subscriptions of the edge, and it hands every message that
 // arrives to one reader, in the order in which NATS delivered them.
 //
+// It has two doors. Publisher sends at once and may wait: the way up, from the goroutine that reads from a client. Outbox leaves
+// everything to a worker and never waits: the way down, which runs on nats.go's read loop.
+//
 // The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link), or on Run's while more comes than is handled. The path up: Publish writes into
-// nats.go's buffer, from the goroutine of whoever has something to say. Two things never happen on the way down because
-// they may wait for NATS: subscribing and answering. Both are left to a worker.
+// read loop's goroutine (see link), or on Run's while more comes than is handled.
 //
 // A message arrives once for each subscription of the bus that matches it (see Subscribe).
 type Bus struct {
-	nc      *nats.Conn
-	log     *slog.Logger
-	channel chan *nats.Msg
-	linger  time.Duration
-	url     string // without credentials, for the log
-	urls    string // as configured; see shown
+	nc   *nats.Conn
+	log  *slog.Logger
+	url  string // without credentials, for the log
+	urls string // as configured; see shown
 
 	complaints *throttle.Logger
-	identity   string                 // what the bus shows to NATS, for the log; static
-	trouble    atomic.Pointer[string] // why NATS takes no connection; nil: it does, or it is not known
-	words      atomic.Pointer[string] // the error that NATS sent last on a connection that does not stand yet
+	identity   string // what the bus shows to NATS, for the log; static
 	permits    permits
+	state      connection
 
-	turn   sync.Mutex          // held by whoever hands on what is in the channel, one at a time
-	handle func(*Message) bool // guarded by turn: nil unless Run runs
-	pause  func()              // guarded by turn
-	full   atomic.Bool         // the last read from NATS brought as much as it could: more waits
-	// chasing is set while Run's goroutine hands on what is in the channel, and not who reads; chase wakes it. Its capacity is 1.
-	chasing atomic.Bool
-	chase   chan struct{}
+	inbox     *inbox
+	interests *interests
+	out       outbox
+	work      *worker
+	watching  sync.WaitGroup
 
-	work     *worker
-	closed   chan struct{} // closed when nats.go has ended the connection
-	watching sync.WaitGroup
-
-	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
-	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
-	online     atomic.Bool
-	began      atomic.Int64 // unix nanoseconds of the begin of the latest connection; 0: there was none
-	lost       atomic.Int64 // unix nanoseconds of the end of the last one; 0: none has ended
 	overflowed atomic.Int64 // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
+	onConnect  func(int)    // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
+}
+
+// connection is what the bus knows of its connection to NATS.
+type connection struct {
+	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
+	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
+	online  atomic.Bool
+	began   atomic.Int64           // unix nanoseconds of the begin of the latest connection; 0: there was none
+	lost    atomic.Int64           // unix nanoseconds of the end of the last one; 0: none has ended
+	trouble atomic.Pointer[string] // why NATS takes no connection; nil: it does, or it is not known
+	words   atomic.Pointer[string] // the error that NATS sent last on a connection that does not stand yet
+	closed  chan struct{}          // closed when nats.go has ended the connection
 }
 
 type stats struct {
@@ -100,7 +99,7 @@ type stats struct {
 	reconnects                tally.Counter
 	asyncErrors               tally.Counter
 	// unsent is what was dropped before it was published, by kind.
-	unsent  [unsentKinds]tally.Counter
+	unsent  [boundedKinds]tally.Counter
 	dropped tally.Counter // of subscriptions that are gone; see Bus.Dropped
 }
 
@@ -110,7 +109,7 @@ type Option func(*settings)
 type settings struct {
 	channel   int
 	linger    time.Duration
-	onConnect func()
+	onConnect func(int)
 	inProcess inProcess // nil: NATS is elsewhere
 }
 
@@ -128,32 +127,19 @@ func Channel(messages int) Option { return func(s *settings) { s.channel = messa
 // Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
 func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
 
-// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks, which it
-// must not hold up.
-func OnConnect(fn func()) Option { return func(s *settings) { s.onConnect = fn } }
+// OnConnect calls fn after the first connection and after each later one, on nats.go's goroutine for callbacks, which fn must
+// not hold up. maxPayload is the largest message in bytes that the server accepts, headers included.
+func OnConnect(fn func(maxPayload int)) Option { return func(s *settings) { s.onConnect = fn } }
 
 // Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, says so in the log,
 // and is not Ready meanwhile. An unreadable credentials file or certificate is one. The caller must Close the bus.
 func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
-	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func() {}}
+	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func(int) {}}
 	for _, o := range options {
 		o(&s)
 	}
-	b := &Bus{
-		log:       log,
-		channel:   make(chan *nats.Msg, s.channel),
-		linger:    s.linger,
-		url:       redact.URLs(cfg.URL),
-		urls:      cfg.URL,
-		closed:    make(chan struct{}),
-		chase:     make(chan struct{}, 1),
-		onConnect: s.onConnect,
-
-		complaints: throttle.New(log),
-		identity:   identity(cfg),
-		permits:    newPermits(),
-	}
-	b.work = newWorker(b)
+	b := newBus(log, s)
+	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, identity(cfg)
 	opts, err := natsOptions(cfg)
 	if err != nil {
 		return nil, err
@@ -167,9 +153,20 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
 		return nil, fmt.Errorf("connect to NATS at %s: %s", redact.URLs(cfg.URL), redact.Text(err.Error(), cfg.URL))
 	}
-	b.work.start()
+	go b.work.run()
 	b.watching.Go(b.watch)
 	return b, nil
+}
+
+// newBus makes a bus without a connection.
+func newBus(log *slog.Logger, s settings) *Bus {
+	b := &Bus{log: log, complaints: throttle.New(log), permits: newPermits(), onConnect: s.onConnect}
+	b.state.closed = make(chan struct{})
+	b.out.wake = make(chan struct{}, 1)
+	b.inbox = &inbox{bus: b, channel: make(chan *nats.Msg, s.channel), wake: make(chan struct{}, 1)}
+	b.interests = newInterests(b, s.linger)
+	b.work = newWorker(b)
+	return b
 }
 
 // natsOptions turns the configuration into options of nats.go.
@@ -220,11 +217,11 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
-		b.trouble.Store(nil)
+		b.state.trouble.Store(nil)
 		b.permits.reset()
-		b.began.Store(time.Now().UnixNano())
+		b.state.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
-		b.onConnect()
+		b.onConnect(int(nc.MaxPayload()))
 	}
 	return []nats.Option{
 		nats.ConnectHandler(connected),
@@ -236,21 +233,21 @@ func (b *Bus) handlers() []nats.Option {
 			if err != nil {
 				b.log.Warn("lost the connection to NATS; sockets stay open, trying again", "error", b.shown(err))
 			}
-			b.lost.Store(time.Now().UnixNano())
+			b.state.lost.Store(time.Now().UnixNano())
 			b.work.connectionChanged(false)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.connectFailed(err)
 		}),
 		nats.ErrorHandler(b.asyncError),
-		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.state.closed) }),
 	}
 }
 
 // shown returns the text of an error of nats.go for the log. Some repeat a URL.
 func (b *Bus) shown(err error) string { return redact.Text(err.Error(), b.urls) }
 
-// asyncError is told by nats.go of what no caller waits for.
+// asyncError is called by nats.go for errors that no caller waits for.
 func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {
@@ -260,7 +257,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.caughtUp() // with an earlier overflow, perhaps
 		if b.overflowed.Swap(time.Now().UnixNano()) == 0 {
 			b.stats.overflows.Inc()
-			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.channel))
+			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.inbox.channel))
 		}
 		return
 	}
@@ -277,13 +274,13 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", b.shown(err))
 }
 
-// Ready says why the bus cannot be relied on just now: nothing when it can.
+// Ready returns why the bus cannot be relied on now: nothing if it can.
 func (b *Bus) Ready() []string {
 	var why []string
 	switch {
-	case !b.online.Load():
+	case !b.Connected():
 		why = append(why, b.offline())
-	case !b.work.caughtUp():
+	case b.work.stale.Load():
 		why = append(why, "subscriptions are not in place yet")
 	default:
 		why = append(why, b.permits.ready()...)
@@ -294,29 +291,29 @@ func (b *Bus) Ready() []string {
 	return why
 }
 
-// caughtUp says whether nothing was dropped for a while and nothing waits.
+// caughtUp reports whether nothing was dropped for calmAfter and nothing waits.
 func (b *Bus) caughtUp() bool {
 	last := b.overflowed.Load()
 	if last == 0 {
 		return true
 	}
-	if len(b.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.overflowed.CompareAndSwap(last, 0) {
+	if len(b.inbox.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.overflowed.CompareAndSwap(last, 0) {
 		return false
 	}
 	b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
 	return true
 }
 
-// Connected says whether a publish would be sent now.
-func (b *Bus) Connected() bool { return b.online.Load() }
+// Connected reports whether a publish would be sent now.
+func (b *Bus) Connected() bool { return b.state.online.Load() }
 
 // BeganAt is when the latest connection to NATS began; the zero time if there was none. What was published before may be lost.
-func (b *Bus) BeganAt() time.Time { return at(b.began.Load()) }
+func (b *Bus) BeganAt() time.Time { return at(b.state.began.Load()) }
 
 // LostAt is when the last connection to NATS ended; the zero time if none has.
-func (b *Bus) LostAt() time.Time { return at(b.lost.Load()) }
+func (b *Bus) LostAt() time.Time { return at(b.state.lost.Load()) }
 
-// at is a moment in unix nanoseconds, or the zero time for 0.
+// at is the time of unix nanoseconds, or the zero time for 0.
 func at(nanoseconds int64) time.Time {
 	if nanoseconds == 0 {
 		return time.Time{}
@@ -332,7 +329,7 @@ func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
 // Dropped is how many messages nats.go threw away because the channel was full.
-func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.work.droppedNow() }
+func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.interests.dropped() }
 
 // Metrics lists what the bus counts.
 func (b *Bus) Metrics() *tally.Set {
@@ -347,8 +344,8 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Counter(&s.asyncErrors, "nats_errors_total", "Errors that NATS reported, for instance missing permissions.")
 	b.complaints.Metrics(set, "bus")
 	set.Func(tally.KindCounter, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.",
-		func() float64 { return float64(s.unsent[unsentAnswer].Value() + s.unsent[unsentNotice].Value()) })
-	for kind, name := range unsentNames {
+		func() float64 { return float64(s.unsent[answer].Value() + s.unsent[notice].Value()) })
+	for kind, name := range kindNames {
 		set.LabelledCounter(&s.unsent[kind], "nats_unsent_dropped_total",
 			"What was dropped before it could be published, by kind. A notice is one that is kept while NATS is away, such as a "+
 				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", name)
@@ -356,11 +353,11 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
-		func() float64 { return float64(len(b.channel)) })
+		func() float64 { return float64(len(b.inbox.channel)) })
 	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",
 		func() float64 { return time.Duration(s.roundTrip.Value()).Seconds() })
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
-		func() float64 { return float64(b.work.count()) })
+		func() float64 { return float64(b.interests.count()) })
 	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {
 		if b.Connected() {
 			return 1
@@ -375,6 +372,6 @@ func (b *Bus) Metrics() *tally.Set {
 func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()
-	<-b.closed
+	<-b.state.closed
 	b.watching.Wait()
 }

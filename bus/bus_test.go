@@ -78,7 +78,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 func inPlace(t *testing.T, b *Bus) {
 	t.Helper()
 	done := make(chan struct{})
-	b.WhenHeld(func() { close(done) })
+	b.AfterSubscribed(func() { close(done) })
 	wait(t, "the subscriptions hold", done)
 }
 
@@ -146,7 +146,7 @@ func TestSubscriptionsLinger(t *testing.T) {
 	b.Subscribe("a") // in time
 	b.Subscribe("later")
 	b.Unsubscribe("later")
-	eventually(t, "a subscription that was left later goes", func() bool { return b.work.count() == 1 })
+	eventually(t, "a subscription that was left later goes", func() bool { return b.interests.count() == 1 })
 	if err := nc.Publish("a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestSubscriptionsLinger(t *testing.T) {
 		t.Fatalf("heard %q", got)
 	}
 	b.Unsubscribe("a")
-	eventually(t, "the subscription goes", func() bool { return b.work.count() == 0 })
+	eventually(t, "the subscription goes", func() bool { return b.interests.count() == 0 })
 }
 
 func TestNATSGoneAndBack(t *testing.T) {
@@ -166,7 +166,7 @@ func TestNATSGoneAndBack(t *testing.T) {
 	inPlace(t, b)
 	server.Stop()
 	eventually(t, "the bus notices", func() bool { return !b.Connected() })
-	if err := b.Publish([]byte("a"), nil, nil); !errors.Is(err, ErrOffline) {
+	if err := b.Publish([]byte("a"), nil, nil, nil); !errors.Is(err, ErrOffline) {
 		t.Errorf("publishing while NATS is away: %v", err)
 	}
 	if why := b.Ready(); !slices.Contains(why, "not connected to NATS") {
@@ -174,10 +174,10 @@ func TestNATSGoneAndBack(t *testing.T) {
 	}
 	b.Subscribe("meanwhile")
 	offline, online := make(chan struct{}), make(chan struct{})
-	b.WhenHeldOrOffline(func() { close(offline) })
-	b.WhenHeld(func() { close(online) })
-	b.Later("notices", "", nil, []byte("lost"), false)
-	b.Later("notices", "", nil, []byte("kept"), true)
+	b.AfterSubscribedOrOffline(func() { close(offline) })
+	b.AfterSubscribed(func() { close(online) })
+	b.Later(Letter{Subject: "notices", Body: []byte("lost")})
+	b.Later(Letter{Subject: "notices", Body: []byte("kept"), Keep: true})
 	wait(t, "who does not insist on NATS is called", offline)
 	select {
 	case <-online:
@@ -210,7 +210,7 @@ func TestNATSNotThereAtStart(t *testing.T) {
 	if why := b.Ready(); len(why) == 0 {
 		t.Error("ready without NATS")
 	}
-	if err := b.Publish([]byte("a"), nil, nil); !errors.Is(err, ErrOffline) {
+	if err := b.Publish([]byte("a"), nil, nil, nil); !errors.Is(err, ErrOffline) {
 		t.Errorf("publish: %v", err)
 	}
 	server.Restart()
@@ -255,16 +255,16 @@ func TestTooLong(t *testing.T) {
 	b := connect(t, server.ClientURL(), func(*Message) {})
 	inPlace(t, b)
 	subject, reply := bytes.Repeat([]byte("s"), 2000), bytes.Repeat([]byte("r"), 1001)
-	if err := b.Publish(subject, reply, nil); !errors.Is(err, ErrSubjectTooLong) {
+	if err := b.Publish(subject, reply, nil, nil); !errors.Is(err, ErrSubjectTooLong) {
 		t.Errorf("subjects of 3,001 bytes: %v", err)
 	}
-	if err := b.PublishWithHeader(subject, reply, nil, nil); !errors.Is(err, ErrSubjectTooLong) {
+	if err := b.Publish(subject, reply, Header{}, nil); !errors.Is(err, ErrSubjectTooLong) {
 		t.Errorf("subjects of 3,001 bytes: %v", err)
 	}
-	if err := b.Publish(subject, reply[:1000], nil); err != nil {
+	if err := b.Publish(subject, reply[:1000], nil, nil); err != nil {
 		t.Errorf("subjects of 3,000 bytes: %v", err)
 	}
-	if err := b.Publish([]byte("a"), nil, make([]byte, b.MaxPayload()+1)); !errors.Is(err, ErrTooLarge) {
+	if err := b.Publish([]byte("a"), nil, nil, make([]byte, b.MaxPayload()+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a message over the limit: %v", err)
 	}
 	inPlace(t, b) // the connection stands
@@ -276,7 +276,7 @@ func TestNobodyThere(t *testing.T) {
 	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.NoResponders() })
 	b.Subscribe("answers.*")
 	inPlace(t, b)
-	if err := b.Publish([]byte("nobody"), []byte("answers.1"), []byte("x")); err != nil {
+	if err := b.Publish([]byte("nobody"), []byte("answers.1"), nil, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if !<-heard {

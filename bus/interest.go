@@ -1,103 +1,85 @@
 package bus
 
 import (
-	"context"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// maxHeld bounds the callbacks that wait for NATS while it is away.
-const maxHeld = 100_000
-
-// maxEnding is how many subscriptions are ended before what else waits for the worker has its turn: about 20 ms.
+// maxEnding is how many subscriptions are ended before what else waits for the worker is done: about 20 ms.
 const maxEnding = 2000
 
 // interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
 // has two subscriptions.
 type interest struct {
 	subject string             // static
-	users   int                // guarded by worker.mu
-	sub     *nats.Subscription // owned by the worker's goroutine, read under worker.mu; nil until subscribed
-	since   time.Time          // guarded by worker.mu: when the last user left
+	users   int                // guarded by interests.mu
+	sub     *nats.Subscription // written by the worker, with interests.mu held; nil until subscribed
+	since   time.Time          // guarded by interests.mu: when the last user left
 }
 
-// lingerer is an interest as it was left; it counts no more if it found a user since, and was left again.
+// lingerer records when an interest lost its last user. It is stale once in.since has changed.
 type lingerer struct {
 	in   *interest
 	left time.Time
 }
 
-// held is called once what was wanted before it holds at the server.
-type held struct {
-	fn      func()
-	offline bool // call it at once when there is no connection
-}
-
-// worker does all that may wait for NATS and must not hold up the reader: it subscribes, flushes, calls back,
-// unsubscribes after the linger, and publishes answers and notices.
-type worker struct {
-	bus  *Bus
-	wake chan struct{} // capacity 1
-	quit chan struct{}
-	done chan struct{}
-
-	measured time.Time // owned by the worker's goroutine: when the last flush was tried
+// interests are the subscriptions of a bus. Any goroutine asks for them and never waits; the worker makes and ends them.
+type interests struct {
+	bus    *Bus
+	linger time.Duration                                    // static
+	open   func(subject string) (*nats.Subscription, error) // static
 
 	mu        sync.Mutex
-	interests map[string]*interest // guarded by mu
-	wanted    map[string]*interest // guarded by mu: those of interests that are not subscribed yet
+	bySubject map[string]*interest // guarded by mu
+	wanted    map[string]*interest // guarded by mu: those of bySubject that are not subscribed yet
 	lingering []lingerer           // guarded by mu: oldest first
-	// ending are those of interests that have lingered: unsubscribed as soon as NATS is there, unless they find a user first.
-	ending    map[*interest]struct{} // guarded by mu
-	waiting   []held                 // guarded by mu
-	insisting int                    // guarded by mu: those of waiting that are WhenHeld's
-	letters   []letter               // guarded by mu
-	stale     bool                   // guarded by mu: the connection is new and was not flushed yet
-
-	backlog [unsentConfirmation]backlog // added to under mu: what letters hold, by kind
+	// ending are those of bySubject that have lingered: unsubscribed as soon as NATS is there, unless they find a user first.
+	ending map[*interest]struct{} // guarded by mu
 }
 
-func newWorker(b *Bus) *worker {
-	return &worker{
-		bus: b, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		interests: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}), stale: true,
+func newInterests(b *Bus, linger time.Duration) *interests {
+	return &interests{
+		bus: b, linger: linger,
+		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
+		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
 	}
 }
 
-// Subscribe wants a subject to be heard by Run. It never blocks; WhenHeld tells when it is so. Every Subscribe needs one
-// Unsubscribe; the same subject may be wanted many times.
+// Subscribe asks for the messages of a subject, which Run hands on. It never waits; AfterSubscribed reports when it is done. Every
+// Subscribe needs one Unsubscribe; the same subject may be asked for many times.
 //
-// Subscriptions are in no queue group: NATS keeps a connection that died without a word for minutes, and would go on giving that
+// Subscriptions are in no queue group: NATS keeps a connection that died silently for minutes, and would go on giving that
 // dead member of the group its share. So a message comes once for each subscription that matches it. Message.Subscription tells
 // the copies apart.
-func (b *Bus) Subscribe(subject string) { b.work.want(subject) }
-
-func (w *worker) want(subject string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	in := w.interests[subject]
+func (b *Bus) Subscribe(subject string) {
+	i := b.interests
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	in := i.bySubject[subject]
 	if in == nil {
 		in = &interest{subject: subject}
-		w.interests[subject] = in
+		i.bySubject[subject] = in
 	}
 	in.users++
-	delete(w.ending, in)
+	delete(i.ending, in)
 	if in.sub == nil {
-		w.wanted[subject] = in
-		w.nudge()
+		i.wanted[subject] = in
+		b.out.nudge()
 	}
 }
 
 // Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
-// come back, or somebody else enters it.
-func (b *Bus) Unsubscribe(subject string) { b.work.release(subject) }
-
-func (w *worker) release(subject string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	in := w.interests[subject]
+// come back, or others enter it.
+func (b *Bus) Unsubscribe(subject string) {
+	i := b.interests
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	in := i.bySubject[subject]
 	if in == nil || in.users == 0 {
 		return
 	}
@@ -105,278 +87,164 @@ func (w *worker) release(subject string) {
 		return
 	}
 	in.since = time.Now()
-	w.lingering = append(w.lingering, lingerer{in, in.since})
-	if len(w.lingering) == 1 {
-		w.nudge()
+	i.lingering = append(i.lingering, lingerer{in, in.since})
+	if len(i.lingering) == 1 {
+		b.out.nudge()
 	}
 }
 
-// WhenHeld calls fn once every subscription wanted before is in place at the NATS server, which one round trip for all
-// that wait shows. While NATS is away fn waits too. fn runs on the bus's worker and must not block; it is not called
-// any more once the bus closes. WhenHeld returns false, counts that, and does not keep fn, when 100,000 wait already.
-func (b *Bus) WhenHeld(fn func()) bool { return b.work.when(held{fn: fn}) }
-
-// WhenHeldOrOffline is WhenHeld, but without a connection to NATS it does not wait.
-func (b *Bus) WhenHeldOrOffline(fn func()) { b.work.when(held{fn: fn, offline: true}) }
-
-func (w *worker) when(h held) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !h.offline {
-		if w.insisting >= maxHeld {
-			w.bus.stats.unsent[unsentConfirmation].Inc()
-			return false
-		}
-		w.insisting++
-	}
-	w.waiting = append(w.waiting, h)
-	w.nudge()
-	return true
-}
-
-// nudge wakes the worker. It never blocks.
-func (w *worker) nudge() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// connectionChanged is told of each connection that begins or ends.
-func (w *worker) connectionChanged(online bool) {
-	w.mu.Lock()
-	w.stale = true // before it is online, so that nobody takes it for ready
-	w.bus.online.Store(online)
-	w.nudge()
-	w.mu.Unlock()
-}
-
-func (w *worker) start() { go w.run() }
-
-// stop lets the worker finish what waits and ends it, at the latest when ctx does.
-func (w *worker) stop(ctx context.Context) {
-	close(w.quit)
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		w.bus.nc.Close() // ends a flush that waits for NATS
-		<-w.done
-	}
-}
-
-func (w *worker) run() {
-	defer close(w.done)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		timer.Reset(min(w.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
-		select {
-		case <-w.quit:
-			for range 2 { // the callbacks of the first may leave more
-				w.round()
-			}
-			return
-		case <-w.wake:
-		case <-timer.C:
-		}
-		w.round()
-	}
-}
-
-// round does all that can be done now.
-func (w *worker) round() {
-	connected := w.bus.online.Load()
+// subscribe makes the subscriptions that are wanted, and reports whether it made any. One that fails is tried again in the next
+// pass of the worker, which comes within measureEvery. The worker calls it while NATS is there: nats.go may not be reached while it
+// tries to connect.
+func (i *interests) subscribe() (made bool) {
+	i.mu.Lock()
 	var wanted map[string]*interest
-	w.mu.Lock()
-	waiting, stale := w.waiting, w.stale
-	w.waiting, w.insisting = nil, 0
-	if connected && len(w.wanted) > 0 { // nats.go may not be reached while it tries to connect
-		wanted, w.wanted = w.wanted, make(map[string]*interest)
+	if len(i.wanted) > 0 {
+		wanted, i.wanted = i.wanted, make(map[string]*interest)
 	}
-	w.mu.Unlock()
-
+	i.mu.Unlock()
 	for _, in := range wanted {
-		w.subscribe(in)
+		made = i.make(in) || made
 	}
-	if connected {
-		w.publish(true)
-	}
-	asking := connected && w.bus.permits.due(time.Now())
-	if connected && (len(waiting) > 0 || stale || len(wanted) > 0 || asking || time.Since(w.measured) >= measureEvery) {
-		connected = w.roundTrip(stale, asking)
-		if connected {
-			for _, h := range waiting {
-				h.fn()
-			}
-			w.publish(true) // the callbacks' answers, behind what they promise
-			return
-		}
-	}
-	if !connected {
-		w.publish(false)
-		w.putBack(waiting)
-	}
+	return made
 }
 
-// roundTrip flushes. With asking it also finds out what NATS permits, before anybody can take the bus for ready.
-func (w *worker) roundTrip(stale, asking bool) bool {
-	if !asking {
-		return w.flush(stale)
-	}
-	q := w.ask()
-	answered := w.flush(stale)
-	if answered {
-		w.bus.awaitErrors()
-	}
-	w.bus.permits.settle(q, answered)
-	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
-		w.nudge()
-	}
-	return answered
-}
-
-// flush makes a round trip to the server; what was written before it has been processed there when it returns true.
-func (w *worker) flush(stale bool) bool {
-	w.measured = time.Now()
-	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
-		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
-		// A connection that is slow but stays gives no further signal, so try again by ourselves.
-		time.AfterFunc(reconnectWait, func() { w.nudge() })
+// make subscribes one subject.
+func (i *interests) make(in *interest) bool {
+	if in.sub != nil { // wanted again after it was taken from the list
 		return false
 	}
-	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))
-	if stale {
-		w.mu.Lock()
-		w.stale = false
-		w.mu.Unlock()
+	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
+	sub, err := i.open(in.subject)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err != nil {
+		i.bus.stats.asyncErrors.Inc()
+		i.bus.complaints.Log(slog.LevelError, "cannot subscribe", in.subject, err.Error(), "subject", in.subject, "error", err)
+		i.wanted[in.subject] = in
+		return false
 	}
+	in.sub = sub
 	return true
 }
 
-// putBack keeps the callbacks that insist on a connection in front of newer ones and calls the others.
-func (w *worker) putBack(waiting []held) {
-	kept := waiting[:0:0]
-	for _, h := range waiting {
-		if h.offline {
-			h.fn()
-		} else {
-			kept = append(kept, h)
-		}
-	}
-	if len(kept) > 0 {
-		w.mu.Lock()
-		w.waiting = append(kept, w.waiting...)
-		w.insisting += len(kept)
-		w.mu.Unlock()
-	}
-}
-
-func (w *worker) subscribe(in *interest) {
-	if in.sub != nil { // wanted again after it was taken from the list
+// renew makes a subscription that NATS has refused again, if it is still wanted. It runs on the worker.
+func (i *interests) renew(subject string) {
+	i.mu.Lock()
+	in := i.bySubject[subject]
+	i.mu.Unlock()
+	if in == nil || in.sub == nil {
 		return
 	}
-	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
-	sub, err := w.bus.nc.ChanSubscribe(in.subject, w.bus.channel)
-	if err != nil {
-		w.bus.stats.asyncErrors.Inc()
-		w.bus.log.Error("cannot subscribe", "subject", in.subject, "error", err)
-		return
-	}
-	w.mu.Lock()
-	in.sub = sub
-	w.mu.Unlock()
+	_ = in.sub.Unsubscribe() // NATS does not know it
+	i.mu.Lock()
+	in.sub = nil
+	i.mu.Unlock()
+	i.make(in)
 }
 
-// sweep ends what has lingered long enough and says when to look again.
-func (w *worker) sweep(now time.Time) time.Duration {
-	next := w.collect(now)
-	if !w.end() {
+// sweep ends what has lingered long enough and returns when to look again.
+func (i *interests) sweep(now time.Time) time.Duration {
+	next := i.collect(now)
+	if !i.end() {
 		return 0
 	}
 	return next
 }
 
-// collect moves what has lingered long enough to ending, and says when there will be more.
-func (w *worker) collect(now time.Time) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i, l := range w.lingering {
-		if left := l.left.Add(w.bus.linger).Sub(now); left > 0 {
-			w.lingering = w.lingering[i:]
+// collect moves what has lingered long enough to ending, and returns when there will be more.
+func (i *interests) collect(now time.Time) time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for n, l := range i.lingering {
+		if left := l.left.Add(i.linger).Sub(now); left > 0 {
+			i.lingering = i.lingering[n:]
 			return left
 		}
 		in := l.in
 		switch {
 		case in.users > 0 || !l.left.Equal(in.since): // it found a user since
 		case in.sub == nil:
-			delete(w.interests, in.subject)
-			delete(w.wanted, in.subject)
+			delete(i.bySubject, in.subject)
+			delete(i.wanted, in.subject)
 		default:
-			w.ending[in] = struct{}{}
+			i.ending[in] = struct{}{}
 		}
 	}
-	w.lingering = nil
+	i.lingering = nil
 	return time.Hour
 }
 
 // end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. If a subject is
 // wanted again after that, the same goroutine subscribes it, so behind its end: NATS never knows it twice. nats.go throws away what
 // still comes by an ended subscription, which has no user. It returns false if more could be ended now.
-func (w *worker) end() bool {
+func (i *interests) end() bool {
 	for range maxEnding {
-		if !w.bus.online.Load() {
+		if !i.bus.Connected() {
 			return true
 		}
-		sub := w.nextToEnd()
+		sub := i.nextToEnd()
 		if sub == nil {
 			return true
 		}
 		if n, err := sub.Dropped(); err == nil {
-			w.bus.stats.dropped.Add(n)
+			i.bus.stats.dropped.Add(n)
 		}
-		if err := sub.Unsubscribe(); err != nil && w.bus.online.Load() {
-			w.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
+		if err := sub.Unsubscribe(); err != nil && i.bus.Connected() {
+			i.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
 	}
 	return false
 }
 
 // nextToEnd takes a subscription from ending, nil if there is none.
-func (w *worker) nextToEnd() *nats.Subscription {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for in := range w.ending {
-		delete(w.ending, in)
-		delete(w.interests, in.subject)
+func (i *interests) nextToEnd() *nats.Subscription {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for in := range i.ending {
+		delete(i.ending, in)
+		delete(i.bySubject, in.subject)
 		return in.sub
 	}
 	return nil
 }
 
-// caughtUp says whether all that is wanted holds on the present connection.
-func (w *worker) caughtUp() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.stale
-}
-
 // count is how many subjects are subscribed or wanted, without those that end.
-func (w *worker) count() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.interests) - len(w.ending)
+func (i *interests) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.bySubject) - len(i.ending)
 }
 
-func (w *worker) droppedNow() uint64 {
-	w.mu.Lock()
-	subs := make([]*nats.Subscription, 0, len(w.interests))
-	for _, in := range w.interests {
+// subjects lists what is subscribed or wanted.
+func (i *interests) subjects() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Collect(maps.Keys(i.bySubject))
+}
+
+// lacks reports whether a subject that needed accepts is not subscribed yet.
+func (i *interests) lacks(needed func(subject string) bool) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for subject := range i.wanted {
+		if needed(subject) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped is how many messages nats.go has dropped of subscriptions that are there.
+func (i *interests) dropped() (sum uint64) {
+	i.mu.Lock()
+	subs := make([]*nats.Subscription, 0, len(i.bySubject))
+	for _, in := range i.bySubject {
 		if in.sub != nil {
 			subs = append(subs, in.sub)
 		}
 	}
-	w.mu.Unlock()
-	var sum uint64
+	i.mu.Unlock()
 	for _, sub := range subs {
 		if n, err := sub.Dropped(); err == nil {
 			sum += uint64(n)

@@ -91,7 +91,7 @@ func (r *rooms) hears(nc *nats.Conn) {
 }
 
 // waitingToEnd is how many subscriptions wait to be ended.
-func (w *worker) waitingToEnd() int {
+func (w *interests) waitingToEnd() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.ending)
@@ -122,7 +122,7 @@ func TestRoomsAreEnteredAgainWhileTheyEnd(t *testing.T) {
 		r.hears(nc)
 	}
 	r.leave(r.names)
-	eventually(t, "all have ended", func() bool { return r.bus.work.count() == 1 })
+	eventually(t, "all have ended", func() bool { return r.bus.interests.count() == 1 })
 	r.enter(r.names)
 	inPlace(t, r.bus)
 	r.hears(nc)
@@ -135,8 +135,8 @@ func TestRoomsAreEnteredAgainWhileNATSIsAway(t *testing.T) {
 	server.Stop()
 	eventually(t, "the bus notices", func() bool { return !r.bus.Connected() })
 	r.leave(r.names)
-	eventually(t, "all wait to be ended", func() bool { return r.bus.work.waitingToEnd() == manyRooms })
-	if n := r.bus.work.count(); n != 1 {
+	eventually(t, "all wait to be ended", func() bool { return r.bus.interests.waitingToEnd() == manyRooms })
+	if n := r.bus.interests.count(); n != 1 {
 		t.Errorf("%d subscriptions are counted, want the marker's", n)
 	}
 	r.enter(r.names[:manyRooms/3])

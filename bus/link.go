@@ -48,10 +48,10 @@ func (b *Bus) newLink(conn net.Conn) *link {
 
 // Read is called by nats.go when it has dealt with all that was read before.
 func (l *link) Read(p []byte) (int, error) {
-	l.bus.deliver()
+	l.bus.inbox.deliver()
 	if l.raw == nil || len(p) == 0 {
 		n, err := l.Conn.Read(p)
-		l.bus.full.Store(n == len(p))
+		l.bus.inbox.full.Store(n == len(p))
 		l.bus.hear(p[:max(n, 0)])
 		return n, err
 	}
@@ -61,7 +61,7 @@ func (l *link) Read(p []byte) (int, error) {
 	if err == nil {
 		err = l.in.err
 	}
-	l.bus.full.Store(l.in.n == len(p))
+	l.bus.inbox.full.Store(l.in.n == len(p))
 	l.bus.hear(p[:max(l.in.n, 0)])
 	return l.in.n, err
 }
@@ -108,7 +108,7 @@ func (l *link) Write(p []byte) (int, error) {
 // lastWords reads what NATS said before it closed the connection: a server that has too many says so and does not wait for an
 // answer, so that nats.go fails to write and reads no more.
 func (l *link) lastWords() {
-	if l.bus.online.Load() {
+	if l.bus.state.online.Load() {
 		return
 	}
 	var words [512]byte
@@ -158,7 +158,7 @@ type dialer struct{ bus *Bus }
 
 // Dial is called by nats.go for each attempt to connect.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	d.bus.words.Store(nil)
+	d.bus.state.words.Store(nil)
 	conn, err := net.DialTimeout(network, address, nats.DefaultTimeout)
 	if err != nil {
 		return nil, err

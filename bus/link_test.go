@@ -25,7 +25,7 @@ func TestLinkThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	link := (&Bus{}).newLink(conn)
+	link := idle().newLink(conn)
 	if _, err := io.WriteString(other, "hello"); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (b *Bus) RequirePublish(subject string, probe func() (Header, []byte)) {
 	p.probes[subject], p.proven = probe, false
 	p.version++
 	p.mu.Unlock()
-	b.work.nudge()
+	b.out.nudge()
 }
 
 // SubscribeRequired is Subscribe for what the edge is useless without.
@@ -107,16 +107,13 @@ func (p *permits) expect(b *Bus, subject string, required bool) {
 	p.subs[subject], p.proven = required, false
 	p.version++
 	p.mu.Unlock()
-	b.work.nudge()
+	b.out.nudge()
 }
 
 // RequireSubscribed is RequireSubscription for all that is subscribed now. From now on a subscription may be refused without harm,
 // unless one of the other methods names it: it is for what others have chosen.
 func (b *Bus) RequireSubscribed() {
-	b.work.mu.Lock()
-	subjects := slices.Collect(maps.Keys(b.work.interests))
-	b.work.mu.Unlock()
-	for _, subject := range subjects {
+	for _, subject := range b.interests.subjects() {
 		b.RequireSubscription(subject)
 	}
 	p := &b.permits
@@ -193,7 +190,7 @@ func (b *Bus) refused(err error) {
 	own, lacking := b.permits.refuse(r)
 	switch {
 	case own:
-		b.work.nudge()
+		b.out.nudge()
 	case lacking == "": // the log has it, or will have it in a moment
 	case r.subject == "":
 		b.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", b.shown(err))

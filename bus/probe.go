@@ -48,43 +48,24 @@ func (p *permits) begin(now time.Time) (q question) {
 	return q
 }
 
-// ask does what a question is about. The caller flushes, and settles the question.
-func (w *worker) ask() question {
-	q := w.bus.permits.begin(time.Now())
-	w.mu.Lock()
-	for subject := range w.wanted {
-		q.partial = q.partial || w.bus.permits.needs(subject)
-	}
-	w.mu.Unlock()
+// ask does what a question is about, on the worker. The caller flushes, and then calls conclude.
+func (b *Bus) ask() question {
+	q := b.permits.begin(time.Now())
+	q.partial = b.interests.lacks(b.permits.needs)
 	for _, r := range q.rights {
 		if r.publish {
 			header, body := q.probes[r.subject]()
 			// Without a connection the question is asked again with the next.
-			_ = w.bus.PublishWithHeader([]byte(r.subject), nil, header, body)
+			_ = b.Publish([]byte(r.subject), nil, header, body)
 		} else {
-			w.subscribeAgain(r.subject)
+			b.interests.renew(r.subject)
 		}
 	}
 	return q
 }
 
-// subscribeAgain makes a subscription that NATS has refused again, if it is still wanted.
-func (w *worker) subscribeAgain(subject string) {
-	w.mu.Lock()
-	in := w.interests[subject]
-	w.mu.Unlock()
-	if in == nil || in.sub == nil {
-		return
-	}
-	_ = in.sub.Unsubscribe() // NATS does not know it
-	w.mu.Lock()
-	in.sub = nil
-	w.mu.Unlock()
-	w.subscribe(in)
-}
-
-// settle takes NATS's answer to a question: answered reports whether a round trip came to an end after it.
-func (p *permits) settle(q question, answered bool) {
+// conclude takes NATS's answer to a question: answered reports whether a round trip came to an end after it.
+func (p *permits) conclude(q question, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	again := p.again

@@ -81,25 +81,25 @@ func (b *Bus) explain(err error) (what string, known bool) {
 // connectFailed logs why there is no connection, once a minute for each cause, and keeps it for Ready.
 func (b *Bus) connectFailed(err error) {
 	what, known := b.explain(err)
-	if words := b.words.Load(); !known && words != nil {
+	if words := b.state.words.Load(); !known && words != nil {
 		err = errors.New("nats: " + *words)
 		what, known = b.explain(err)
 	}
 	if known {
-		b.trouble.Store(&what)
+		b.state.trouble.Store(&what)
 	}
 	b.complaints.Log(slog.LevelWarn, what, "", "", "url", b.url, "error", b.shown(err))
 }
 
 // hear keeps an error that NATS sends before the connection stands. The link shows it what is read.
 func (b *Bus) hear(p []byte) {
-	if b.online.Load() {
+	if b.state.online.Load() {
 		return
 	}
 	if _, after, found := bytes.Cut(p, []byte("-ERR '")); found {
 		text, _, _ := bytes.Cut(after, []byte("'"))
 		words := string(text)
-		b.words.Store(&words)
+		b.state.words.Store(&words)
 	}
 }
 
@@ -109,15 +109,15 @@ func (b *Bus) watch() {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-b.closed:
+		case <-b.state.closed:
 			return
 		case <-ticker.C:
 		}
-		if b.online.Load() {
+		if b.state.online.Load() {
 			continue
 		}
 		if err := b.nc.LastError(); err != nil {
-			if _, known := b.explain(err); (known || b.words.Load() != nil) && !b.online.Load() {
+			if _, known := b.explain(err); (known || b.state.words.Load() != nil) && !b.state.online.Load() {
 				b.connectFailed(err)
 			}
 		}
@@ -127,7 +127,7 @@ func (b *Bus) watch() {
 // offline is what Ready says while there is no connection.
 func (b *Bus) offline() string {
 	const offline = "not connected to NATS"
-	if what := b.trouble.Load(); what != nil {
+	if what := b.state.trouble.Load(); what != nil {
 		return offline + ": " + *what
 	}
 	return offline

@@ -47,8 +47,21 @@ type Settings struct {
 	Version string          // of the program
 	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
 	Missed  func(told bool) // services may have taken this edge for dead, or were told so, and it is not; must not wait; nil: nothing
-	Bus     *bus.Bus
+	Bus     Bus
 	Log     *slog.Logger
+}
+
+// Bus is what a Cluster uses of a *bus.Bus. None of it waits: Handle runs on the goroutine that reads from NATS. Run is given a
+// bus.Publisher besides.
+type Bus interface {
+	bus.Outbox
+	SubscribeRequired(subject string)
+	SubscribeOptional(subject string)
+	RequirePublish(subject string, probe func() (bus.Header, []byte))
+	Connected() bool
+	LostAt() time.Time
+	Received() uint64
+	Dropped() uint64
 }
 
 // Cluster is the edges that live, as seen from one of them.
@@ -175,13 +188,6 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// Heard is when another edge was heard last, the zero time if none ever was.
-func (c *Cluster) Heard() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard
-}
-
 // hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody
 // can have heard it for so long that it was taken for dead, even if it was not there to hear that told. It needs mu.
 func (c *Cluster) hearSelf(word string, a msg.EdgeAnnouncement, now time.Time) {
@@ -233,7 +239,7 @@ func (c *Cluster) greet(m *bus.Message) {
 	c.hasten()
 	if c.mayAnswer(m.Reply) {
 		body, header := c.announcement(subjects.WordBeat)
-		c.set.Bus.Later(m.Reply, "", header, body, false)
+		c.set.Bus.Later(bus.Letter{Subject: m.Reply, Header: header, Body: body})
 	}
 }
 
@@ -256,7 +262,7 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 	if c.set.Secret == "" {
 		return body, nil
 	}
-	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge, word, body)}}
+	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge+"."+word, string(body))}}
 }
 
 // SetDraining tells the other edges, from now on, whether this one takes new sessions.
@@ -265,46 +271,46 @@ func (c *Cluster) SetDraining(draining bool) {
 	c.hasten()
 }
 
-// Run announces this edge and watches the others until ctx ends; then it says goodbye.
-func (c *Cluster) Run(ctx context.Context) {
+// Run announces this edge by publisher and watches the others until ctx ends; then it says goodbye.
+func (c *Cluster) Run(ctx context.Context, publisher bus.Publisher) {
 	beat, watch := time.NewTicker(msg.BeatEvery), time.NewTicker(watchEvery)
 	defer beat.Stop()
 	defer watch.Stop()
 	var hurried time.Time
-	online, seen := false, time.Now()
+	online := false
+	var listener liveness.Listener
 	for {
 		select {
 		case <-ctx.Done():
-			c.say(subjects.WordBye)
+			c.say(publisher, subjects.WordBye)
 			return
 		case <-beat.C:
 			if online {
-				c.say(subjects.WordBeat)
+				c.say(publisher, subjects.WordBeat)
 			}
 		case <-c.beatNow:
 			if now := time.Now(); online && now.Sub(hurried) > hurry {
 				hurried = now
-				c.say(subjects.WordBeat)
+				c.say(publisher, subjects.WordBeat)
 			}
 		case <-watch.C:
 			now, was := time.Now(), online
 			online = c.set.Bus.Connected()
 			if online && !was {
-				c.say(subjects.WordHello)
+				c.say(publisher, subjects.WordHello)
 			}
-			if !online || !was || now.Sub(seen) > msg.BeatEvery {
-				c.forgive(now) // it was this edge that could not hear
+			if listener.WasDeaf(online, now, msg.BeatEvery) {
+				c.forgive(now)
 			}
-			seen = now
-			c.watch(now)
+			c.watch(publisher, now)
 		}
 	}
 }
 
-func (c *Cluster) say(word string) {
+func (c *Cluster) say(publisher bus.Publisher, word string) {
 	body, header := c.announcement(word)
-	// It is said again in a second, or the edge has no connection over which anybody could hear it.
-	err := c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
+	// It is published again in a second, or the edge has no connection.
+	err := publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -326,8 +332,8 @@ func (c *Cluster) forgive(now time.Time) {
 	}
 }
 
-// watch finds who has died, and tells it when it is this edge's turn.
-func (c *Cluster) watch(now time.Time) {
+// watch finds edges that have died, and announces that when it is this edge's turn.
+func (c *Cluster) watch(publisher bus.Publisher, now time.Time) {
 	c.mu.Lock()
 	for _, edge := range c.others.Expire(now) {
 		c.set.Log.Warn("an edge has died", "other", edge)
@@ -361,7 +367,7 @@ func (c *Cluster) watch(now time.Time) {
 	for _, edge := range tell {
 		c.stats.gone.Inc()
 		body, header := c.signed(edge, subjects.WordGone, msg.EdgeAnnouncement{Edge: edge, At: now.UnixMilli(), By: c.set.ID})
-		_ = c.set.Bus.PublishWithHeader([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
+		_ = publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
 	}
 }
 

@@ -84,16 +84,19 @@ func microSubjects(id string) [3]string {
 	return [3]string{all, all + "." + ServiceName, all + "." + ServiceName + "." + id}
 }
 
-// handleMicro answers a question of the service protocol. Like all answers, it goes to no subject by which somebody could
-// make the edge publish in his place.
+// handleMicro answers a question of the service protocol. Like all answers, it goes to no subject on which the requester could
+// not publish. The bus's worker makes it, because what the bus counts takes locks of nats.go.
 func (c *Cluster) handleMicro(m *bus.Message) {
 	if !c.mayAnswer(m.Reply) {
 		return
 	}
 	verb, _, _ := strings.Cut(m.Subject[len(microPrefix):], ".")
-	if answer := c.microAnswer(verb); answer != nil {
-		c.set.Bus.Later(m.Reply, "", nil, answer, false)
-	}
+	reply := m.Reply
+	c.set.Bus.Do(func() {
+		if answer := c.microAnswer(verb); answer != nil {
+			c.set.Bus.Later(bus.Letter{Subject: reply, Body: answer})
+		}
+	})
 }
 
 // microAnswer is the answer to PING, INFO or STATS, nil for what this edge does not know.

@@ -59,14 +59,21 @@ type Config struct {
 func (c Config) ProxyRanges() []netip.Prefix {
 	var ranges []netip.Prefix
 	for _, proxy := range c.TrustedProxies {
-		if one, err := netip.ParseAddr(proxy); err == nil {
-			one = one.Unmap()
-			ranges = append(ranges, netip.PrefixFrom(one, one.BitLen()))
-		} else if several, err := netip.ParsePrefix(proxy); err == nil {
-			ranges = append(ranges, several.Masked())
+		if r, ok := proxyRange(proxy); ok {
+			ranges = append(ranges, r)
 		}
 	}
 	return ranges
+}
+
+// proxyRange reads an address or a range of addresses.
+func proxyRange(s string) (r netip.Prefix, ok bool) {
+	if address, err := netip.ParseAddr(s); err == nil {
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	r, err := netip.ParsePrefix(s)
+	return r.Masked(), err == nil
 }
 
 // Admin is where the operator's pages are.

@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +25,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
-	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -114,11 +112,11 @@ func TestProxies(t *testing.T) {
 func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsScheme bool) {
 	t.Helper()
 	url := natsdtest.Start(t).ClientURL()
-	n := edgetest.Start(t, edgetest.Options{NATS: url, Settings: func(s *engine.Settings) {
-		if trusted {
-			s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-		}
-	}}).Ready()
+	o := edgetest.Options{NATS: url}
+	if trusted {
+		o.Trusted = []string{"127.0.0.1"}
+	}
+	n := edgetest.Start(t, o).Ready()
 	notices, err := connect(t, url).SubscribeSync("sio._.on.connect")
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"partyline/config"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
 )

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 const tutorial = "tutorial.md"

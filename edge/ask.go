@@ -25,7 +25,6 @@ const askChunk = 1000
 var (
 	errTooManyAsks = errors.New("too many asks under way")
 	errNoAnswer    = errors.New("no answer")
-	errNobodyAsks  = errors.New("a question without a reply subject: nobody would hear the answer")
 )
 
 // question is an ask whose acks are waited for. There is no table: each socket knows what it was asked, and whoever takes
@@ -79,7 +78,7 @@ func (e *Edge) handleAsk(m *bus.Message, sub *subjects.Subject) {
 	}
 	e.stats.asks.Inc()
 	if q.many { // before the first ack, which takes the same way
-		e.bus.Later(q.reply, "", bus.Header{msg.HeaderExpect: {strconv.Itoa(len(sockets))}}, e.answerBody(len(sockets)), false)
+		e.out.Later(bus.Letter{Subject: q.reply, Header: bus.Header{msg.HeaderExpect: {strconv.Itoa(len(sockets))}}, Body: e.answerBody(len(sockets))})
 	}
 	e.put(q, &p, timeout)
 }
@@ -115,7 +114,7 @@ func (e *Edge) put(q *question, p *parcel, timeout time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if q.left > 0 {
-		q.timer = time.AfterFunc(timeout, func() { e.later(func() { e.expire(q, 0) }) })
+		q.timer = time.AfterFunc(timeout, func() { e.out.Do(func() { e.expire(q, 0) }) })
 	}
 }
 
@@ -175,7 +174,7 @@ func (e *Edge) clientAck(s *socket, p sio.Packet, attachments [][]byte) {
 	}
 	e.stats.acksPassed.Inc()
 	// Not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect.
-	e.bus.Later(q.reply, "", header, body, false)
+	e.out.Later(bus.Letter{Subject: q.reply, Header: header, Body: body})
 }
 
 // fail answers for a socket that does not.
@@ -184,7 +183,7 @@ func (e *Edge) fail(q *question, s *socket, why error) {
 	if q.many {
 		header[msg.HeaderSocket] = []string{s.id}
 	}
-	e.bus.Later(q.reply, "", header, nil, false)
+	e.out.Later(bus.Letter{Subject: q.reply, Header: header})
 }
 
 // giveUp answers for a socket that will not, unless that has been done.
@@ -214,7 +213,7 @@ func (e *Edge) expire(q *question, from int) {
 		e.fail(q, s, errNoAnswer)
 	}
 	if to < len(q.sockets) {
-		e.later(func() { e.expire(q, to) })
+		e.out.Do(func() { e.expire(q, to) })
 	}
 }
 
@@ -225,7 +224,7 @@ func (e *Edge) abandon(s *socket) {
 	}
 	questions := s.asked
 	s.asked = nil // from now on nobody else answers for it
-	e.later(func() { e.failAll(s, questions) })
+	e.out.Do(func() { e.failAll(s, questions) })
 }
 
 // failAll answers questions to a socket that has gone. It runs on the worker, as expire does.
@@ -240,6 +239,6 @@ func (e *Edge) failAll(s *socket, questions []*question) {
 		e.fail(q, s, errGone)
 	}
 	if n < len(questions) {
-		e.later(func() { e.failAll(s, questions[n:]) })
+		e.out.Do(func() { e.failAll(s, questions[n:]) })
 	}
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"fmt"
 	"slices"
 
 	"partyline/bus"
@@ -46,7 +45,7 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 	}
 	answer := e.changeAnswer(sub.Target == subjects.TargetSocket, sockets)
 	asked := *m
-	e.bus.WhenHeld(func() { e.answer(&asked, nil, answer) })
+	e.out.AfterSubscribed(func() { e.answer(&asked, nil, answer) })
 }
 
 // changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner
@@ -56,7 +55,7 @@ func (e *Edge) changeAnswer(single bool, sockets []*socket) []byte {
 		e.mu.Lock()
 		rev := sockets[0].rev
 		e.mu.Unlock()
-		return fmt.Appendf(nil, `[{"edge":"%s","sockets":1,"rev":%d}]`, e.id, rev)
+		return msg.Answer{Edge: e.id, Sockets: 1, Rev: &rev}.Body()
 	}
 	return e.answerBody(len(sockets))
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/query"
 	"partyline/engine"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
@@ -43,6 +44,8 @@ type Edge struct {
 	id     string
 	prefix subjects.Prefix
 	bus    *bus.Bus
+	out    bus.Outbox    // all that the way down may use: it never waits
+	up     bus.Publisher // for readers of clients and the bus's worker
 	log    *slog.Logger
 	rules  ruleBook
 
@@ -52,17 +55,16 @@ type Edge struct {
 	namespaces map[string]*namespace // guarded by mu; by token in subjects
 	sockets    map[string]*socket    // guarded by mu; by id
 	generation uint64                // guarded by mu: marks the sockets of a union
-	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
-	inquired   int                   // guarded by mu: the weight of inquiries
 	holds      map[*hold]struct{}    // guarded by mu: sessions that are paused, or whose events are not all published yet
 
+	queries  *query.Queue    // fetch, data and rooms under way
 	owners   *owners         // has a lock of its own, which may be taken while mu is held
 	requests connectRequests // the same
 
-	name       []byte        // owned by the turn of Listen: scratch for event names
-	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
-	run        run           // owned by the turn of Listen
-	round      *engine.Round // owned by the turn of Listen
+	name       []byte         // owned by the turn of Listen: scratch for event names
+	lastAsk    uint64         // owned by the turn of Listen: the ack id of the latest ask
+	run        run            // owned by the turn of Listen
+	round      *engine.Fanout // owned by the turn of Listen
 	complaints complaints
 	stats      stats
 }
@@ -99,22 +101,23 @@ func New(set Settings) *Edge {
 		set.Limits.QueuePackets = engine.DefaultQueuePackets
 	}
 	e := &Edge{
-		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, log: set.Log,
+		set: set, id: set.ID, prefix: set.Prefix, bus: set.Bus, out: set.Bus, up: set.Bus, log: set.Log,
 		rules:      newRuleBook(set.Namespaces),
 		namespaces: make(map[string]*namespace), sockets: make(map[string]*socket), owners: newOwners(),
 		holds: make(map[*hold]struct{}),
-		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
+		round: engine.NewFanout(), complaints: complaints{throttle.New(set.Log)},
 	}
+	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.out.Do)
 	e.requests.init()
-	e.bus.Subscribe(e.prefix.Sockets(e.id))
-	e.bus.Subscribe(e.prefix.Acks(e.id))
-	e.bus.Subscribe(e.prefix.Pongs(e.id))
+	e.out.Subscribe(e.prefix.Sockets(e.id))
+	e.out.Subscribe(e.prefix.Acks(e.id))
+	e.out.Subscribe(e.prefix.Pongs(e.id))
 	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
-		e.bus.Subscribe(e.prefix.EveryInstance(word))
+		e.out.Subscribe(e.prefix.EveryInstance(word))
 	}
 	for _, verb := range everyEdge {
-		e.bus.Subscribe(e.prefix.EveryAll(verb))
-		e.bus.Subscribe(e.prefix.EveryRoom(verb))
+		e.out.Subscribe(e.prefix.EveryAll(verb))
+		e.out.Subscribe(e.prefix.EveryRoom(verb))
 	}
 	e.require()
 	return e
@@ -239,7 +242,7 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 	}
 	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
 		if sub, ok := e.prefix.Parse(subject); ok {
-			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect))
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow

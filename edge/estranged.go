@@ -29,7 +29,7 @@ func (e *Edge) fear(now time.Time) {
 	}
 	e.owners.estranged = true
 	e.claimAnew(now)
-	e.later(func() {
+	e.out.Do(func() {
 		e.owners.mu.Lock()
 		defer e.owners.mu.Unlock()
 		e.owners.clock.Tick(time.Now())
@@ -50,7 +50,7 @@ func (e *Edge) claimAnew(now time.Time) {
 
 // askAnew asks an instance to say once more that it owns its sockets. It never waits.
 func (e *Edge) askAnew(i *instance) {
-	e.later(func() {
+	e.out.Do(func() {
 		routes := e.owners.routesOf(i)
 		for _, r := range routes {
 			r.hold()
@@ -67,7 +67,7 @@ func (e *Edge) askAnew(i *instance) {
 // The event is lost and counted: if instances could send it back, whoever may answer a connect could speak for clients. The
 // instance is asked whether it wants the socket, and then its group, so that a late word ends no newer claim.
 func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
-	if m.Header.Get(msg.HeaderError) != errorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
+	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
 		return false
 	}
 	if s != nil && (s.ns.token != sub.Namespace || s.route == nil) {
@@ -80,7 +80,7 @@ func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) 
 	r, o := s.route, e.owners
 	group, owner, _ := claimOf(m.Header)
 	claim := claimNumber(m.Header)
-	e.later(func() {
+	e.out.Do(func() {
 		o.mu.Lock()
 		i := r.instance
 		means := i != nil && i.state != leaving && i.group == group && i.name == owner && (claim == 0 || claim == r.claims)

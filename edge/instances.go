@@ -2,9 +2,7 @@ package edge
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -153,14 +151,14 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 		}
 		i.state = leaving
 		asked := *m
-		e.later(func() { e.handOver(i, &asked) })
+		e.out.Do(func() { e.handOver(i, &asked) })
 	case subjects.WordLeft, subjects.WordBye:
 		if i != nil {
 			o.remove(i)
-			e.later(func() { e.orphan(i, false) })
+			e.out.Do(func() { e.orphan(i, false) })
 		}
 		gone := sub.Instance // not sub itself, which would cost every message an allocation
-		e.later(func() { e.endPausesOf(gone) })
+		e.out.Do(func() { e.endPausesOf(gone) })
 	}
 	o.mu.Unlock()
 }
@@ -175,7 +173,7 @@ func (o *owners) remove(i *instance) {
 func (e *Edge) trust(i *instance) {
 	if i.state == doubtful {
 		i.state = serving
-		e.later(func() {
+		e.out.Do(func() {
 			if e.owners.clock.Away(time.Now()) >= estrangedAfter {
 				return // it is asked whether it has the sockets still
 			}
@@ -197,7 +195,7 @@ func (e *Edge) doubt(s *socket) {
 	defer o.mu.Unlock()
 	if i, now := s.route.instance, time.Now(); i != nil && i.state == serving && now.Sub(i.pinged) >= attendEvery {
 		i.pinged = now
-		e.later(func() { e.ping(i) })
+		e.out.Do(func() { e.ping(i) })
 	}
 }
 
@@ -205,7 +203,7 @@ func (e *Edge) doubt(s *socket) {
 func (e *Edge) ping(i *instance) {
 	subject := e.prefix.InstanceAnnouncement(i.group, i.name, subjects.WordPing)
 	// If it cannot be sent, nobody here hears the instance's beats either.
-	_ = e.bus.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), []byte("[]"))
+	_ = e.up.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), nil, []byte("[]"))
 }
 
 // handlePong takes the answer to a ping, or NATS's word that nobody was there to hear it.
@@ -216,13 +214,13 @@ func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
 	for _, i := range o.instances {
 		switch {
 		case i.name != sub.Instance || i.state == leaving:
-		case m.Header.Get(msg.HeaderError) == errorNotOwner: // it took this edge for dead
+		case m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner: // it took this edge for dead
 			e.askAnew(i)
 		case !m.NoResponders():
 			e.trust(i)
 		case i.state == serving:
 			i.state, i.doubted = doubtful, time.Now()
-			e.later(func() {
+			e.out.Do(func() {
 				for _, r := range o.routesOf(i) {
 					r.hold()
 				}
@@ -238,20 +236,15 @@ func (e *Edge) handOver(i *instance, asked *bus.Message) {
 		r.hold()
 	}
 	e.owners.mu.Lock()
-	var marked []string
+	marked := []string{}
 	for ns, token := range i.namespaces {
 		marked = append(marked, ns.name)
-		subject := e.prefix.AppendOwn(nil, token, i.name, nameDisconnecting)
-		e.bus.Later(string(subject), "", nil, fmt.Appendf(nil, `["disconnecting",{"edge":"%s"}]`, e.id), false)
+		subject := e.prefix.AppendOwn(nil, token, i.name, msg.EventDisconnecting)
+		e.out.Later(bus.Letter{Subject: string(subject), Body: msg.EdgeNotice{Edge: e.id}.Body(msg.EventDisconnecting)})
 	}
 	e.owners.mu.Unlock()
 	slices.Sort(marked)
-	answer := encode([]any{struct {
-		Edge    string   `json:"edge"`
-		Sockets int      `json:"sockets"`
-		Markers []string `json:"markers"`
-	}{e.id, len(routes), slices.Compact(marked)}})
-	e.answer(asked, nil, answer)
+	e.answer(asked, nil, msg.HandedOver{Edge: e.id, Sockets: len(routes), Markers: slices.Compact(marked)}.Body())
 }
 
 // orphan looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
@@ -261,7 +254,7 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	for _, r := range routes {
 		r.hold()
 		if dead {
-			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged, e.owners.claimed(r))
+			e.disown(r.socket.ns.token, i.name, r.socket.id, msg.ReasonOwnerChanged, e.owners.claimed(r))
 		}
 	}
 	e.giveUpFormer(i, dead)
@@ -281,23 +274,13 @@ func (e *Edge) Missed(told bool) {
 	}
 }
 
-// Why an instance is told that a socket is not, or no longer, its own.
-const (
-	reasonNotYours     = "not yours"
-	reasonOwnerChanged = "owner changed"
-)
-
 // disown tells an instance, or a group, that it does not own a socket. The word ends the claim with that number and those
 // before: it may be late, and must not end a newer one. 0 stands for any. It never waits.
 func (e *Edge) disown(ns, owner, socketID, reason string, claim uint64) {
-	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]`...)
-	if claim != 0 {
-		body = strconv.AppendUint(append(body, `,"claim":`...), claim, 10)
-	}
-	body = append(body, "}]"...)
-	subject := e.prefix.AppendOwn(nil, ns, owner, nameDisconnect)
+	body := msg.Ended{Reason: reason, Claim: claim}.Body()
+	subject := e.prefix.AppendOwn(nil, ns, owner, msg.EventDisconnect)
 	reply := e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, socketID)
-	e.bus.Later(string(subject), string(reply), nil, body, false)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(reply), Body: body})
 }
 
 // Attend watches over the instances that own sockets, and over the sockets that wait to be admitted, until ctx ends.
@@ -306,9 +289,9 @@ func (e *Edge) Attend(ctx context.Context) {
 	defer ticker.Stop()
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
-	online, seen := false, time.Now()
+	var listener liveness.Listener
 	began := e.bus.BeganAt()
-	e.owners.clock.Tick(seen)
+	e.owners.clock.Tick(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -321,9 +304,8 @@ func (e *Edge) Attend(ctx context.Context) {
 			continue
 		case <-ticker.C:
 		}
-		now, was := time.Now(), online
-		online = e.bus.Connected()
-		deaf := !online || !was || now.Round(0).Sub(seen.Round(0)) > msg.BeatEvery // it could not hear, also while the machine was suspended
+		now, online := time.Now(), e.bus.Connected()
+		deaf := listener.WasDeaf(online, now, msg.BeatEvery)
 		before := began
 		began = e.bus.BeganAt()
 		e.attendRequests(now, deaf)
@@ -344,7 +326,6 @@ func (e *Edge) Attend(ctx context.Context) {
 		e.attend(now)
 		e.owners.mu.Unlock()
 		e.expirePauses(now)
-		seen = now
 	}
 }
 
@@ -360,14 +341,14 @@ func (e *Edge) attend(now time.Time) {
 		case i.state == doubtful && now.Sub(i.doubted) > deadAfterDoubt && !slices.Contains(dead, i):
 			dead = append(dead, i)
 		case i.state == doubtful:
-			e.later(func() { e.ping(i) })
+			e.out.Do(func() { e.ping(i) })
 		}
 	}
 	for _, i := range dead {
 		o.remove(i)
 		e.stats.instancesDied.Inc()
 		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
-		e.later(func() { e.orphan(i, true); e.endPausesOf(i.name) })
+		e.out.Do(func() { e.orphan(i, true); e.endPausesOf(i.name) })
 		o.shaky = now.Add(shakyFor)
 	}
 	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {

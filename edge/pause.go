@@ -134,7 +134,7 @@ func (h *hold) keep(p heldPacket) bool {
 // publishSome publishes some of what is held, and leaves the rest to the worker's next round. It runs on the bus's worker.
 func (e *Edge) publishSome(h *hold) {
 	if e.publishHeld(h, heldAtOnce) {
-		e.later(func() { e.publishSome(h) })
+		e.out.Do(func() { e.publishSome(h) })
 	}
 }
 
@@ -284,7 +284,7 @@ func (e *Edge) endPauses(h *hold, isOver func(pause) bool) {
 	h.pauses = slices.DeleteFunc(h.pauses, isOver)
 	if len(h.pauses) == 0 {
 		h.paused.Store(false)
-		e.later(func() { e.publishSome(h) })
+		e.out.Do(func() { e.publishSome(h) })
 	}
 }
 

@@ -114,7 +114,7 @@ func (e *Edge) enter(name, token string, rules *rules) *namespace {
 		ns = &namespace{name: name, token: token, rules: rules, rooms: make(map[string]*room)}
 		e.namespaces[token] = ns
 		for _, subject := range e.expected(ns) {
-			e.bus.Subscribe(subject)
+			e.out.Subscribe(subject)
 		}
 	}
 	ns.users++
@@ -158,7 +158,7 @@ func (e *Edge) join(s *socket, tokens []string) error {
 			r = &room{name: token}
 			s.ns.rooms[token] = r
 			e.stats.rooms.Add(1)
-			e.bus.Subscribe(e.prefix.RoomInterest(s.ns.token, token))
+			e.out.Subscribe(e.prefix.RoomInterest(s.ns.token, token))
 		}
 		s.rooms = append(s.rooms, membership{r, r.members.add(s)})
 	}
@@ -189,7 +189,7 @@ func (e *Edge) unlink(s *socket, m membership) {
 	if len(m.room.members.list) == 0 {
 		delete(s.ns.rooms, m.room.name)
 		e.stats.rooms.Add(-1)
-		e.bus.Unsubscribe(e.prefix.RoomInterest(s.ns.token, m.room.name))
+		e.out.Unsubscribe(e.prefix.RoomInterest(s.ns.token, m.room.name))
 	}
 }
 
@@ -207,9 +207,8 @@ func (e *Edge) vanish(s *socket) []string {
 	e.decided(s)
 	e.abandon(s)
 	e.forgetPauses(s)
-	rooms := make([]string, 0, len(s.rooms))
+	rooms := s.roomTokens()
 	for _, m := range s.rooms {
-		rooms = append(rooms, m.room.name)
 		e.unlink(s, m)
 	}
 	s.conn.waiting -= s.waitingBytes
@@ -226,7 +225,7 @@ func (e *Edge) vanish(s *socket) []string {
 	if ns.users--; ns.users == 0 {
 		delete(e.namespaces, ns.token)
 		for _, subject := range e.expected(ns) {
-			e.bus.Unsubscribe(subject)
+			e.out.Unsubscribe(subject)
 		}
 	}
 	delete(e.sockets, s.id)

@@ -58,6 +58,15 @@ func (s *socket) find(r *room) int {
 	return -1
 }
 
+// roomTokens is the socket's rooms as in subjects. Edge.mu must be held.
+func (s *socket) roomTokens() []string {
+	tokens := make([]string, len(s.rooms))
+	for i := range s.rooms {
+		tokens[i] = s.rooms[i].room.name
+	}
+	return tokens
+}
+
 // address is the subject that reaches the socket, which names it as a sender.
 func (e *Edge) address(dst []byte, s *socket) []byte {
 	return e.prefix.AppendToSocket(dst, s.ns.token, subjects.VerbEmit, s.id)
@@ -79,7 +88,7 @@ func (e *Edge) deliver(s *socket, f *engine.Frame) engine.Sent {
 		if !s.conn.closed {
 			session := s.conn.session
 			s.conn.closed = true
-			e.later(func() { session.Close(engine.QueueOverflow) })
+			e.out.Do(func() { session.Close(engine.QueueOverflow) })
 		}
 		return engine.Overflow
 	}
@@ -101,9 +110,6 @@ func (e *Edge) toClient(s *socket, f *engine.Frame) engine.Sent {
 	}
 	return sent
 }
-
-// later runs fn on the bus's worker: for what must not happen while Edge.mu is held or in the turn of Listen.
-func (e *Edge) later(fn func()) { e.bus.WhenHeldOrOffline(fn) }
 
 // goLive tells the client that it is connected, hands over what waited, and lets the rest through. It runs once the
 // socket's subscriptions hold.
@@ -159,20 +165,11 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	if unheard { // while NATS is away, clients that come and go must not fill the place of notices that services need
 		return
 	}
-	body := msg.AppendString([]byte(`["disconnect",{"reason":`), why)
-	body = append(body, `,"rooms":[`...)
-	for i, token := range rooms {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		name, _ := subjects.Room(token) // our own token
-		body = msg.AppendString(body, name)
-	}
-	body = append(body, "]}]"...)
-	subject := e.prefix.AppendOn(nil, s.ns.token, "disconnect")
-	e.bus.Later(string(subject), string(e.address(nil, s)), userHeader(s.user), body, true)
+	body := msg.Ended{Reason: why, Rooms: roomNames(rooms)}.Body()
+	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventDisconnect)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: userHeader(s.user), Body: body, Keep: true})
 	if s.route != nil {
-		e.later(func() { e.endRoute(s.route, userHeader(s.user), body) })
+		e.out.Do(func() { e.endRoute(s.route, userHeader(s.user), body) })
 	}
 }
 
@@ -204,7 +201,7 @@ func (e *Edge) answer(m *bus.Message, header bus.Header, body []byte) {
 	if m.Reply == "" || e.withheld(m) {
 		return
 	}
-	e.bus.Later(m.Reply, "", header, body, false)
+	e.out.Later(bus.Letter{Subject: m.Reply, Header: header, Body: body})
 }
 
 // withheld says whether the reply subject of a request is one that gets no answer, and counts it.

@@ -41,11 +41,11 @@ func (e *Edge) ask(s *socket) {
 		s.repeated = true
 		e.mu.Unlock()
 	}
-	subject := e.prefix.AppendOn(nil, s.ns.token, nameConnect)
-	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
+	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
+	body := msg.Connect(s.conn.handshake(s), nil)
 	timeout := strconv.FormatInt(s.ns.rules.ConnectTimeout.Milliseconds(), 10)
 	reply := e.prefix.AppendConnectReply(nil, s.ns.token, s.id)
-	err := e.bus.PublishWithHeader(subject, reply, bus.Header{msg.HeaderTimeout: {timeout}}, body)
+	err := e.up.Publish(subject, reply, bus.Header{msg.HeaderTimeout: {timeout}}, body)
 	switch {
 	case err == nil:
 	case errors.Is(err, bus.ErrTooLarge):
@@ -71,7 +71,7 @@ func (e *Edge) unanswered(s *socket, r *connectRequest, why int) {
 func (e *Edge) askAgain() time.Duration {
 	again, over := e.requests.due(time.Now())
 	if len(again) > 0 {
-		e.later(func() {
+		e.out.Do(func() {
 			for _, r := range again {
 				e.ask(r.socket)
 			}
@@ -105,7 +105,7 @@ func (e *Edge) timeIsUp(r *connectRequest) {
 		return
 	}
 	e.requests.closed.Inc()
-	subject := string(e.prefix.AppendOn(nil, s.ns.token, nameConnect))
+	subject := string(e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect))
 	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
 	s.conn.session.Close(engine.ForcedServerClose)
 }
@@ -152,7 +152,7 @@ func (e *Edge) hearDecider(m *bus.Message, sub *subjects.Subject) {
 		return
 	}
 	word, instance, body := sub.Word, sub.Instance, m.Data
-	e.later(func() {
+	e.out.Do(func() {
 		about, _ := msg.ParseInstanceAnnouncement(body) // of a bad one only the subject counts
 		why := repeatGone
 		if word == subjects.WordHello {

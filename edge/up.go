@@ -106,19 +106,10 @@ func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *s
 	return nil
 }
 
-// pack is an event with attachments as one body (docs/subjects.md, Sio-Attachments).
+// pack returns an event with attachments as one body.
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
-	lengths := make([]int, len(attachments))
-	size := len(text)
-	for i, a := range attachments {
-		lengths[i] = len(a)
-		size += len(a)
-	}
-	body := append(make([]byte, 0, size), text...)
-	for _, a := range attachments {
-		body = append(body, a...)
-	}
-	return body, bus.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}
+	body, lengths := msg.PackAttachments(text, attachments)
+	return body, bus.Header{msg.HeaderAttachments: {lengths}}
 }
 
 // count counts an event; one that could not be sent gets no ack.
@@ -132,12 +123,7 @@ func (c *connection) count(err error) {
 
 // send publishes what a client's event causes.
 func (c *connection) send(subject, reply []byte, header bus.Header, body []byte) (err error) {
-	if header == nil {
-		err = c.edge.bus.Publish(subject, reply, body)
-	} else {
-		err = c.edge.bus.PublishWithHeader(subject, reply, header, body)
-	}
-	if err != nil { // else the subject would become a string for nothing
+	if err = c.edge.up.Publish(subject, reply, header, body); err != nil { // else the subject would become a string for nothing
 		c.complain(string(subject), err)
 	}
 	return err
@@ -271,7 +257,7 @@ func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
 	e.mu.Lock()
 	c.joining++
 	e.mu.Unlock()
-	kept := e.bus.WhenHeld(func() {
+	kept := e.out.AfterSubscribed(func() {
 		c.session.Send(ack)
 		e.mu.Lock()
 		c.joining--

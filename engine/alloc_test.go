@@ -12,7 +12,7 @@ import (
 // A delivery makes nothing that the collector must see to.
 func TestDeliveryDoesNotAllocate(t *testing.T) {
 	all := newFront(t, Settings{}).crowd(20)
-	r, frame := NewRound(), text("hello")
+	r, frame := NewFanout(), text("hello")
 	defer r.Close()
 	deliver := func() {
 		for _, s := range all {
@@ -33,7 +33,7 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	v := f.visit("")
 	heard := make(chan struct{}, 1)
 	v.peer.onData = func([]byte, bool) { heard <- struct{}{} }
-	conn, hello := v.peer.session.conn, []byte(masked("4hello"))
+	conn, hello := v.peer.session.transport.(*wsConn), []byte(masked("4hello"))
 	say := func() {
 		_, _ = v.conn.Write(hello)
 		<-heard
@@ -48,7 +48,7 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		// These are the reader's, which is why this file is not for the race detector.
-		if conn.frames.Size() == 0 && conn.lent == nil {
+		if conn.reader.frames.Size() == 0 && conn.reader.buffer == nil {
 			return
 		}
 		if time.Now().After(end) {

@@ -20,7 +20,7 @@ func TestCensus(t *testing.T) {
 		}
 		expect := func(polling, websocket, waiting, most int) {
 			t.Helper()
-			time.Sleep(censusEvery)
+			time.Sleep(totalsFor)
 			if p, w := figure("sessions_by_transport", "polling"), figure("sessions_by_transport", "websocket"); p != polling || w != websocket {
 				t.Errorf("%d sessions poll and %d have a WebSocket, want %d and %d", p, w, polling, websocket)
 			}

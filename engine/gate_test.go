@@ -294,7 +294,7 @@ func TestAnUpgradeWhileNothingIsRead(t *testing.T) {
 		s.write(ws, "5")
 		go func() { _ = ws.WriteMessage(websocket.TextMessage, []byte("4d")) }()
 		r.expectHeard(t, "a", "stop")
-		if !r.session.usesWebSocket() {
+		if r.session.polling() != nil {
 			t.Fatal("the upgrade did not happen")
 		}
 		r.session.ResumeReading()

@@ -29,7 +29,7 @@ func ask(t *testing.T, change func(*Settings), method, query string, header ...s
 	return w
 }
 
-const polling = "EIO=4&transport=polling"
+const pollingQuery = "EIO=4&transport=polling"
 
 func TestRefusals(t *testing.T) {
 	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -41,11 +41,11 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no transport", "GET", "EIO=4", nil, 400, `{"code":0,"message":"Transport unknown"}`},
 		{"unknown transport", "GET", "EIO=4&transport=webtransport", nil, 400, `{"code":0,"message":"Transport unknown"}`},
-		{"unknown session", "GET", polling + "&sid=x", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
-		{"POST handshake", "POST", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
-		{"OPTIONS without CORS", "OPTIONS", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"unknown session", "GET", pollingQuery + "&sid=x", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"POST handshake", "POST", pollingQuery, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"OPTIONS without CORS", "OPTIONS", pollingQuery, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
 		{"WebSocket without upgrade", "GET", "EIO=4&transport=websocket", nil, 400, `{"code":3,"message":"Bad request"}`},
-		{"foreign origin", "GET", polling, []string{"Origin", "https://evil.example"}, 403, `{"code":4,"message":"Forbidden"}`},
+		{"foreign origin", "GET", pollingQuery, []string{"Origin", "https://evil.example"}, 403, `{"code":4,"message":"Forbidden"}`},
 		{"old protocol", "GET", "EIO=3&transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
 		{"no protocol", "GET", "transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
 		{"foreign origin, upgrade", "GET", "EIO=4&transport=websocket", append([]string{"Origin", "null"}, upgrade...), 400, "Forbidden"},
@@ -86,7 +86,7 @@ func TestOrigins(t *testing.T) {
 			if c.origin != "" {
 				header = []string{"Origin", c.origin}
 			}
-			w := ask(t, c.change, "GET", polling, header...)
+			w := ask(t, c.change, "GET", pollingQuery, header...)
 			if w.Code != c.want {
 				t.Errorf("got %d %s, want %d", w.Code, w.Body, c.want)
 			}
@@ -98,7 +98,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
-	w := ask(t, func(s *Settings) { s.Origins, s.Credentials = []string{"https://a.example"}, true }, "OPTIONS", polling,
+	w := ask(t, func(s *Settings) { s.Origins, s.Credentials = []string{"https://a.example"}, true }, "OPTIONS", pollingQuery,
 		"Origin", "https://a.example", "Access-Control-Request-Headers", "x-token")
 	h := w.Header()
 	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "https://a.example" || h.Get("Access-Control-Allow-Credentials") != "true" ||
@@ -116,7 +116,7 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 			return &recorder{session: session}
 		}
 	}
-	w := ask(t, change, "GET", polling, "Cookie", "a=1; io=secret; b=2")
+	w := ask(t, change, "GET", pollingQuery, "Cookie", "a=1; io=secret; b=2")
 	if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "io=edgeedge.") || !strings.HasSuffix(got, "; Path=/; HttpOnly; SameSite=Lax") {
 		t.Errorf("Set-Cookie: %q", got)
 	}
@@ -128,7 +128,7 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 func TestSessionLimits(t *testing.T) {
 	var s *Server
 	open := func(address string) int {
-		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+polling, nil)
+		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+pollingQuery, nil)
 		r.RemoteAddr = address + ":1"
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)

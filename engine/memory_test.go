@@ -68,7 +68,7 @@ func TestPingsWithoutReading(t *testing.T) {
 		ws := s.open()
 		defer ws.Close()
 		r, most := s.last(), 100_000/frameCost+2
-		for pings := 0; r.session.isOpen(); pings++ {
+		for pings := 0; r.session.currentState() == open; pings++ {
 			if pings > most {
 				t.Fatalf("the session is open after %d pings", pings)
 			}

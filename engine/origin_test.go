@@ -165,11 +165,11 @@ func TestAllowedOriginsAreEchoed(t *testing.T) {
 	for entry, origin := range map[string]string{
 		"file://": "file://", "null": "null", "capacitor://localhost": "capacitor://localhost", "https://*.preview.example.com": "https://a.preview.example.com",
 	} {
-		w := ask(t, list(entry), "GET", polling, "Origin", origin)
+		w := ask(t, list(entry), "GET", pollingQuery, "Origin", origin)
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != 200 || got != origin {
 			t.Errorf("%s: %d, Access-Control-Allow-Origin %q", origin, w.Code, got)
 		}
-		w = ask(t, list(entry), "GET", polling, "Origin", origin, "Origin", "https://evil.example")
+		w = ask(t, list(entry), "GET", pollingQuery, "Origin", origin, "Origin", "https://evil.example")
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != 403 || got != "" {
 			t.Errorf("%s and another: %d, Access-Control-Allow-Origin %q", origin, w.Code, got)
 		}
@@ -195,22 +195,22 @@ func TestARefusedOriginIsLoggedOnceAMinute(t *testing.T) {
 			}
 		}
 		for range 3 {
-			o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
-			o.refused("https://b.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+			o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+			o.logRefused("https://b.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		}
 		lines(2)
 		time.Sleep(throttle.Every)
-		o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+		o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		lines(3)
 		for i := range 2000 { // whoever invents origins fills neither log nor memory
-			o.refused(fmt.Sprintf("https://%d.example/%s", i, strings.Repeat("x", 10_000)), Peer{Host: "chat.example"}, false, "192.0.2.1")
+			o.logRefused(fmt.Sprintf("https://%d.example/%s", i, strings.Repeat("x", 10_000)), Peer{Host: "chat.example"}, false, "192.0.2.1")
 		}
-		if most := throttle.MaxLines * (maxToldLength + 500); log.Len() > most {
+		if most := throttle.MaxLines * (maxLoggedOrigin + 500); log.Len() > most {
 			t.Errorf("the log has %d bytes, want at most %d", log.Len(), most)
 		}
 		time.Sleep(throttle.Every)
 		before := strings.Count(log.String(), "\n")
-		o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+		o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		lines(before + 1)
 	})
 }
@@ -230,14 +230,14 @@ func TestARefusalNamesItsRemedy(t *testing.T) {
 		{"http://chat.example:8080", []string{"Forwarded", "host=\"chat.example:8080\""}, "trusted_proxies"},
 	} {
 		var log bytes.Buffer
-		ask(t, func(s *Settings) { s.Log = slog.New(slog.NewTextHandler(&log, nil)) }, "GET", polling, append(c.header, "Origin", c.origin)...)
+		ask(t, func(s *Settings) { s.Log = slog.New(slog.NewTextHandler(&log, nil)) }, "GET", pollingQuery, append(c.header, "Origin", c.origin)...)
 		if got := log.String(); !strings.Contains(got, c.want) || strings.Count(got, "refused a") != 1 {
 			t.Errorf("%s, %v: the log is %s", c.origin, c.header, got)
 		}
 	}
 	var log bytes.Buffer
 	o := newOrigins(nil, false, slog.New(slog.NewTextHandler(&log, nil)))
-	o.refused("https://h", Peer{Host: "h", Scheme: "http"}, false, "192.0.2.1")
+	o.logRefused("https://h", Peer{Host: "h", Scheme: "http"}, false, "192.0.2.1")
 	if !strings.Contains(log.String(), "X-Forwarded-Proto") {
 		t.Errorf("another scheme: the log is %s", &log)
 	}

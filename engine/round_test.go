@@ -117,7 +117,7 @@ func always() bool { return true }
 func TestRoundKeepsOrder(t *testing.T) {
 	for name, hurry := range map[string]func() bool{"writing itself": never, "leaving it to helpers": always} {
 		t.Run(name, func(t *testing.T) {
-			f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewRound()
+			f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewFanout()
 			defer r.Close()
 			const visitors, slow, rounds = 300, 2, 20
 			all := make([]*visitor, visitors)
@@ -167,7 +167,7 @@ func settled(t *testing.T, s *Session) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
-		bytes, packets, queue, writing := s.queued, s.queuedPackets, len(s.queue), s.writing
+		bytes, packets, queue, writing := s.queue.bytes, s.queue.packets, len(s.queue.frames), !s.transport.writable()
 		s.mu.Unlock()
 		if queue == 0 && !writing {
 			if bytes != 0 || packets != 0 {
@@ -190,7 +190,7 @@ func (v *visitor) expect(format string, args ...any) {
 
 // A volatile frame is dropped for a client that does not read, and not for one that has just been sent something else.
 func TestRoundDropsVolatileForTheBusy(t *testing.T) {
-	f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewRound()
+	f, r := newFront(t, Settings{QueueBytes: 64 << 20}), NewFanout()
 	defer r.Close()
 	quick, slow := f.visit(""), f.visit("")
 	volatile := func(s string) *Frame { return NewMessage(nil, []byte(s), nil, Options{Volatile: true}) }
@@ -213,14 +213,14 @@ func TestRoundDropsVolatileForTheBusy(t *testing.T) {
 
 // A session is in a round's list once, however often it is written to before the round ends.
 func TestRoundListsASessionOnce(t *testing.T) {
-	f, r := newFront(t, Settings{}), NewRound()
+	f, r := newFront(t, Settings{}), NewFanout()
 	defer r.Close()
 	v := f.visit("")
 	for n := range 100 {
 		r.Send(v.peer.session, NewMessage(nil, fmt.Append(nil, n), nil, Options{Volatile: true}))
 	}
-	if len(r.dirty) > 1 {
-		t.Errorf("the list has %d places for one session", len(r.dirty))
+	if len(r.listed) > 1 {
+		t.Errorf("the list has %d places for one session", len(r.listed))
 	}
 	r.Flush(never)
 	for n := range 100 {
@@ -230,7 +230,7 @@ func TestRoundListsASessionOnce(t *testing.T) {
 
 // What a round has not written yet does not overflow a queue; what a client does not read does.
 func TestRoundOverflows(t *testing.T) {
-	f, r := newFront(t, Settings{QueueBytes: 20_000}), NewRound()
+	f, r := newFront(t, Settings{QueueBytes: 20_000}), NewFanout()
 	defer r.Close()
 	quick, slow := f.visit(""), f.visit("")
 	for n := range 10 {
@@ -264,7 +264,7 @@ func TestRoundOverflows(t *testing.T) {
 
 // A client that ends while a round has something for it costs nobody anything.
 func TestRoundToTheGone(t *testing.T) {
-	f, r := newFront(t, Settings{}), NewRound()
+	f, r := newFront(t, Settings{}), NewFanout()
 	defer r.Close()
 	gone, left := f.visit(""), f.visit("")
 	for n := range 50 {
@@ -300,16 +300,17 @@ func TestBrokenInputDoesNotHoldUpARound(t *testing.T) {
 
 // roundBesideBrokenInput returns how long a round takes while a client that does not read is told that its input is broken.
 func roundBesideBrokenInput(t *testing.T) time.Duration {
-	f, r := newFront(t, Settings{}), NewRound()
+	f, r := newFront(t, Settings{}), NewFanout()
 	defer r.Close()
 	v := f.visit("")
 	s := v.peer.session
-	if s.conn.direct == nil {
+	conn := s.transport.(*wsConn)
+	if conn.direct == nil {
 		t.Skip("on this system a round does not write itself")
 	}
 	for quiet := 0; quiet < 5; time.Sleep(50 * time.Millisecond) { // until nothing is on its way any more
 		quiet++
-		_ = s.conn.direct.Write(func(fd uintptr) bool {
+		_ = conn.direct.Write(func(fd uintptr) bool {
 			for n, err := 0, error(nil); n >= 0 && err == nil; {
 				if n, err = direct.Write(fd, make([]byte, 4096)); n > 0 {
 					quiet = 0
@@ -319,7 +320,7 @@ func roundBesideBrokenInput(t *testing.T) time.Duration {
 		})
 	}
 	v.write("\x81\x01a") // not masked
-	for begin := time.Now(); s.isOpen() && time.Since(begin) < lastWrite/4; time.Sleep(time.Millisecond) {
+	for begin := time.Now(); s.currentState() == open && time.Since(begin) < lastWrite/4; time.Sleep(time.Millisecond) {
 		continue // it has been read by now, and perhaps answered
 	}
 	begin := time.Now()
@@ -399,7 +400,7 @@ func BenchmarkDelivery(b *testing.B) {
 	for i := range run {
 		run[i] = pad
 	}
-	r := NewRound()
+	r := NewFanout()
 	defer r.Close()
 	for name, frame := range map[string]*Frame{"1 message": pad, "16 messages joined": Join(run)} {
 		b.Run(name, func(b *testing.B) {

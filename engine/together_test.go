@@ -109,7 +109,7 @@ func TestNoPollAfterOtherEnds(t *testing.T) {
 
 // What is remembered of closed sessions is bounded; the oldest are forgotten first.
 func TestClosedSessionsThatAreRemembered(t *testing.T) {
-	var o owed
+	var o pollsOwed
 	now := time.Now()
 	for i := range maxOwed + 10 {
 		o.add(fmt.Sprint(i), now)
@@ -164,9 +164,9 @@ func TestThePollBesideTheUpgrade(t *testing.T) {
 	}{
 		"the packet is first":       {0, -1},
 		"the poll is first":         {0, 0},
-		"the packet is late":        {0, probeEvery - 1},
-		"both are late":             {probeEvery - 1, probeEvery - 1},
-		"the client takes its time": {5*probeEvery/2 - 1, probeEvery - 1},
+		"the packet is late":        {0, releaseEvery - 1},
+		"both are late":             {releaseEvery - 1, releaseEvery - 1},
+		"the client takes its time": {5*releaseEvery/2 - 1, releaseEvery - 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, nil, func(t *testing.T, s *stage) {
@@ -218,7 +218,7 @@ func TestPollsDuringAnUpgradeAreReleased(t *testing.T) {
 		for range 3 {
 			start := time.Now()
 			expect(t, "another poll", s.ask(query), pollResult{200, "6"})
-			if took := time.Since(start); took != probeEvery {
+			if took := time.Since(start); took != releaseEvery {
 				t.Errorf("it was released after %s", took)
 			}
 		}
@@ -229,11 +229,11 @@ func TestPollsDuringAnUpgradeAreReleased(t *testing.T) {
 	})
 }
 
-// lateTimer stops the session's timer, as a machine without a free processor does.
-func (s *Session) lateTimer() {
+// stopTimer stops the session's timer, as a machine without a free processor does.
+func (s *Session) stopTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timer.Stop()
+	s.heartbeat.timer.Stop()
 }
 
 // A session whose client answers no ping is gone ping_interval + ping_timeout after the handshake, even if timers are late.
@@ -251,17 +251,17 @@ func TestNoPongAndLateTimers(t *testing.T) {
 					query, start := s.poll(), time.Now()
 					r := s.last()
 					if late.ping > 0 {
-						r.session.lateTimer()
+						r.session.stopTimer()
 					}
 					if late.ping < time.Minute {
 						time.Sleep(25*time.Second + late.ping)
 						synctest.Wait()
 						if late.ping > 0 {
-							r.session.heartbeat()
+							r.session.beat()
 						}
 					}
 					if late.end > 0 {
-						r.session.lateTimer()
+						r.session.stopTimer()
 					}
 					time.Sleep(time.Until(start.Add(45 * time.Second)))
 					status, body, _ := s.request(method, query, "4x")
@@ -297,9 +297,9 @@ func TestAPongThatWasNotReadInTime(t *testing.T) {
 				if got := s.read(ws); got != "2" {
 					t.Fatalf("got %q, want a ping", got)
 				}
-				r.session.lateTimer()
+				r.session.stopTimer()
 				time.Sleep(30 * time.Second)
-				r.session.heartbeat()
+				r.session.beat()
 				if !answers {
 					s.expectClose(ws, websocket.CloseNoStatusReceived)
 					r.expectEnd(t, PingTimeout)
@@ -327,10 +327,10 @@ func TestAPongOverPollingThatWasNotReadInTime(t *testing.T) {
 				query := s.poll()
 				r := s.last()
 				expect(t, "the poll", s.ask(query), pollResult{200, "2"})
-				r.session.lateTimer()
+				r.session.stopTimer()
 				time.Sleep(30 * time.Second)
 				if c.timerFirst {
-					r.session.heartbeat()
+					r.session.beat()
 				}
 				if !c.answers {
 					expect(t, "the next poll", s.ask(query), pollResult{200, "1"})
@@ -353,9 +353,9 @@ func TestALatePingToAPollThatWaits(t *testing.T) {
 		query := s.poll()
 		r := s.last()
 		poll := s.asking(query)
-		r.session.lateTimer()
+		r.session.stopTimer()
 		time.Sleep(40 * time.Second)
-		r.session.heartbeat()
+		r.session.beat()
 		expect(t, "the poll", <-poll, pollResult{200, "2"})
 		time.Sleep(20*time.Second - 1)
 		if status, body, _ := s.request("POST", query, "3"); status != 200 {

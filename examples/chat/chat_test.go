@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -300,7 +300,7 @@ func TestThePage(t *testing.T) {
 }
 
 func TestWithoutJetStreamItSaysSo(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
 	defer cancel()
 	err := run(ctx, settings{NATS: natsdtest.Start(t).ClientURL()}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "needs JetStream") || ctx.Err() != nil {

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"partyline/internal/edgetest"
+
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
-
-	"partyline/test/stand"
 )
 
 const (
@@ -160,7 +160,7 @@ func (c *crowd) served(what string) {
 		one.mu.Lock()
 		now := one.sent
 		one.mu.Unlock()
-		stand.Eventually(c.t, what, func() bool {
+		edgetest.Eventually(c.t, what, func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.acked >= now

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/internal/edgetest"
 	"partyline/test/stand"
 )
 
@@ -81,7 +82,7 @@ func (c *crowd) tell(one *client, wrong string, entries []entry) {
 // roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.
 func roll(t *testing.T, end func(*stand.Process)) tally {
 	servers := stand.Cluster(t)
-	j := listen(t, stand.Connect(t, servers[2].URL))
+	j := listen(t, edgetest.Connect(t, servers[2].URL))
 	edges := []string{edgeAt(t, "edge 0", servers[0].URL), edgeAt(t, "edge 1", servers[1].URL)}
 	var workers []*stand.Process
 	for i := range 3 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/internal/edgetest"
 	"partyline/test/stand"
 )
 
@@ -16,7 +17,7 @@ const frozen = 10 * time.Second
 // has ended the sockets: the next owner gets it, in order, or it is counted.
 func TestAnEdgeIsStopped(t *testing.T) {
 	servers := stand.Cluster(t)
-	j := listen(t, stand.Connect(t, servers[2].URL))
+	j := listen(t, edgetest.Connect(t, servers[2].URL))
 	var edges []*stand.Edge
 	var addresses []string
 	for i := range 2 {

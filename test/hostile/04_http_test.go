@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -38,7 +39,7 @@ func ask(t *testing.T, url, request string) (*http.Response, string, error) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(edgetest.Patience))
 	go func() { _, _ = io.WriteString(conn, request) }() // the answer may come before all of it is read
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -59,7 +60,7 @@ func open(t *testing.T, url string) string {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house)
-	pair := talk(t, p.URL, listen(t, p.NATS))
+	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
 	said := len(p.Logged())
 	head := " HTTP/1.1\r\nHost: localhost\r\n"
 	session := open(t, p.URL)
@@ -125,16 +126,10 @@ func connectByPolling(t *testing.T, session string) string {
 func TestBadPayloads(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house)
-	nc := listen(t, p.NATS)
+	nc := edgetest.Connect(t, p.NATS)
 	pair := talk(t, p.URL, nc)
-	life, err := nc.SubscribeSync(subject + "disconnect")
-	if err != nil || nc.Flush() != nil {
-		t.Fatal(err)
-	}
-	good, err := nc.SubscribeSync(subject + "good")
-	if err != nil || nc.Flush() != nil {
-		t.Fatal(err)
-	}
+	life := edgetest.Hear(t, nc, subject+"disconnect")
+	good := edgetest.Hear(t, nc, subject+"good")
 	const before = `42/chat,["good"]` + "\x1e"
 	for name, c := range map[string]struct{ payload, contentType, reason, says string }{
 		"nothing":           {"", "text/plain", parse, "eio: packet is empty"},
@@ -153,15 +148,15 @@ func TestBadPayloads(t *testing.T) {
 		said := len(p.Logged())
 		_, _ = body(http.Post(p.URL+session, c.contentType, strings.NewReader(c.payload)))
 		if strings.HasPrefix(c.payload, before) {
-			if _, err := good.NextMsg(patience); err != nil {
+			if _, err := good.NextMsg(edgetest.Patience); err != nil {
 				t.Errorf("%s: what stood before it did not count: %v", name, err)
 			}
 		}
-		m, err := life.NextMsg(patience)
+		m, err := life.NextMsg(edgetest.Patience)
 		if err != nil || string(m.Data) != `["disconnect",{"reason":"`+c.reason+`","rooms":[]}]` {
 			t.Errorf("%s: the notice is %v, %v, want %q", name, m, err, c.reason)
 		}
-		eventually(t, name+": the log says why", func() bool { return len(p.Logged()) > said })
+		edgetest.Eventually(t, name+": the log says why", func() bool { return len(p.Logged()) > said })
 		if lines := p.Logged()[said:]; len(lines) != 1 || !strings.Contains(lines[0], c.says) || !strings.Contains(lines[0], `"address":"127.0.0.1"`) {
 			t.Errorf("%s: the log has %s, want one line with %q", name, strings.Join(lines, "\n"), c.says)
 		}
@@ -181,7 +176,7 @@ func TestBadPayloads(t *testing.T) {
 func TestHalfARequest(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house)
-	pair := talk(t, p.URL, listen(t, p.NATS))
+	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
 	goroutines := p.figure("go_goroutines")
 	head := " HTTP/1.1\r\nHost: localhost\r\n"
 	sent := map[string]string{
@@ -218,12 +213,12 @@ func TestHalfARequest(t *testing.T) {
 	fmt.Fprintf(conn, "POST %s%sContent-Length: 10\r\n\r\n42", session, head)
 	conns["half a packet"] = conn
 	for name, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_ = conn.SetReadDeadline(time.Now().Add(edgetest.Patience))
 		if _, err := io.Copy(io.Discard, conn); err != nil {
 			t.Errorf("%s: the connection does not end: %v", name, err)
 		}
 	}
-	eventually(t, "the goroutines are back", func() bool { return p.figure("go_goroutines") <= goroutines+10 })
+	edgetest.Eventually(t, "the goroutines are back", func() bool { return p.figure("go_goroutines") <= goroutines+10 })
 	pair.check()
 }
 
@@ -232,7 +227,7 @@ func TestHalfARequest(t *testing.T) {
 func TestForeignOrigins(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house+"cors: {origins: [\"https://friend.example\"]}\n")
-	pair := talk(t, p.URL, listen(t, p.NATS))
+	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
 	host := strings.TrimPrefix(p.URL, "http://")
 	said := len(p.Logged())
 	for _, origin := range []string{"https://evil.example", "http://" + host + ".evil.example", "null", "http://localhost:1", "https://friend.example.evil.example", "file://", "%", "javascript:alert(1)"} {
@@ -274,7 +269,7 @@ func TestForeignOrigins(t *testing.T) {
 func TestDevelopmentModeServesItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", "")
-	pair := talk(t, p.URL, listen(t, p.NATS))
+	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.URL, "http://"))
 	ours := []string{"localhost", "LOCALHOST:" + port, "127.0.0.1:" + port, "127.0.0.1", "[::1]:" + port, "[::1]"}
 	foreign := []string{
@@ -315,13 +310,10 @@ func TestTrustedProxies(t *testing.T) {
 			config += "trusted_proxies: [127.0.0.1, 10.0.0.0/8]\n"
 		}
 		p := run(t, "edge", config, "--nats.url="+nats.ClientURL())
-		nc := listen(t, nats.ClientURL())
+		nc := edgetest.Connect(t, nats.ClientURL())
 		pair := talk(t, p.URL, nc)
 		host := strings.TrimPrefix(p.URL, "http://")
-		notices, err := nc.SubscribeSync(subject + "connect")
-		if err != nil || nc.Flush() != nil {
-			t.Fatal(err)
-		}
+		notices := edgetest.Hear(t, nc, subject+"connect")
 		for name, c := range map[string]struct {
 			header        http.Header
 			address, host string
@@ -353,10 +345,7 @@ func TestTrustedProxies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := notices.NextMsg(patience)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := notices.Next()
 			var body []json.RawMessage
 			var got struct {
 				Address string
@@ -380,7 +369,7 @@ func TestTrustedProxies(t *testing.T) {
 func TestConfiguredLimits(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house+"limits: {rooms_per_socket: 2, namespaces_per_session: 1, sessions: 5, sessions_per_address: 4}\ntrusted_proxies: [127.0.0.1]\n")
-	pair := talk(t, p.URL, listen(t, p.NATS))
+	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
 	ws := friend(t, p.URL, "greedy") // in one room already
 	defer ws.Close()
 	expect(t, ws, `42/chat,1["join","b"]`, `43/chat,1[{"ok":true}]`)
@@ -408,7 +397,7 @@ func TestConfiguredLimits(t *testing.T) {
 	if err := ws.WriteMessage(websocket.TextMessage, make([]byte, 100_001)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the log says why", func() bool { return len(p.Logged()) > said })
+	edgetest.Eventually(t, "the log says why", func() bool { return len(p.Logged()) > said })
 	if lines := p.Logged()[said:]; len(lines) != 1 || !strings.Contains(lines[0], "read limit") {
 		t.Errorf("the log has %s", strings.Join(lines, "\n"))
 	}

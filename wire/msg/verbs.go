@@ -1,12 +1,13 @@
 package msg
 
 import (
-	"bytes"
 	"fmt"
+
+	"partyline/wire/jsontext"
 )
 
 // Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of
-// subjects. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and one that wraps ErrRooms (and ErrLoneSurrogate if that
+// subjects. The errors are errNotUTF8, ErrNotJSON, ErrNotArray, and one that wraps errRooms (and errLoneSurrogate if that
 // is the reason) and says where.
 func Rooms(body []byte) ([]string, error) {
 	elements, err := array(body)
@@ -15,24 +16,24 @@ func Rooms(body []byte) ([]string, error) {
 	}
 	rooms, err := roomNames(elements)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRooms, err)
+		return nil, fmt.Errorf("%w: %w", errRooms, err)
 	}
 	if len(rooms) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrRooms)
+		return nil, fmt.Errorf("%w: it is empty", errRooms)
 	}
 	return rooms, nil
 }
 
 // roomNames reads strings. Its errors count elements from 0.
-func roomNames(elements values) ([]string, error) {
+func roomNames(elements jsontext.Values) ([]string, error) {
 	var rooms []string
 	var name []byte
 	for {
-		element, more := elements.next()
+		element, more := elements.Next()
 		if !more {
 			return rooms, nil
 		}
-		if !isString(element) {
+		if !jsontext.IsString(element) {
 			return nil, fmt.Errorf("element %d is not a string", len(rooms))
 		}
 		var err error
@@ -53,43 +54,36 @@ const (
 )
 
 // Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
-// the session's transport. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrDisconnect.
+// the session's transport. Everything else is an error: errNotUTF8, ErrNotJSON, ErrNotArray or errDisconnect.
 func Disconnect(body []byte) (Ending, error) {
-	if isBlank(body) {
-		return EndSocket, nil
-	}
-	elements, err := array(body)
+	element, err := optional(body, errDisconnect)
 	if err != nil {
 		return EndSocket, err
 	}
-	first, given := elements.next()
-	_, more := elements.next()
-	switch {
-	case !given || !more && bytes.Equal(first, []byte("false")):
+	switch string(element) {
+	case "", "false":
 		return EndSocket, nil
-	case !more && isTrue(first):
+	case "true":
 		return EndSession, nil
-	case !more && bytes.Equal(first, []byte(`"close"`)):
+	case `"close"`:
 		return CloseTransport, nil
 	}
-	return EndSocket, ErrDisconnect
+	return EndSocket, errDisconnect
 }
 
+// InstanceBody returns the body of pause and resume.
+func InstanceBody(name string) []byte { return encode([]string{name}) }
+
 // Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
-// checked. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrInstance.
+// checked. Everything else is an error: errNotUTF8, ErrNotJSON, ErrNotArray or errInstance.
 func Instance(body []byte) (string, error) {
-	elements, err := array(body)
+	element, err := single(body, errInstance)
 	if err != nil {
 		return "", err
 	}
-	first, given := elements.next()
-	_, more := elements.next()
-	if !given || more || !isString(first) {
-		return "", ErrInstance
-	}
-	name, err := appendDecoded(nil, first)
-	if err != nil {
-		return "", ErrInstance
+	name, whole := jsontext.AppendDecoded(nil, element)
+	if !jsontext.IsString(element) || !whole {
+		return "", errInstance
 	}
 	return string(name), nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"partyline/config"
@@ -121,4 +122,19 @@ func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int
 		return exitFailed // an image's health check knows 0 and 1 only
 	}
 	return exitConfig
+}
+
+// version is set by the linker for releases: -ldflags "-X partyline/cmd/internal/node.version=v1.2.3".
+var version string
+
+// Version is the program's version: the release's, or what the go command has noted, or "devel".
+func Version() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
 }

@@ -1,0 +1,108 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+)
+
+// maxBatch is how many messages are handed on before flush is called, though more wait.
+const maxBatch = 256
+
+// inbox is what has come from NATS and has not been handed on.
+type inbox struct {
+	bus     *Bus
+	channel chan *nats.Msg
+	full    atomic.Bool // the last read from NATS brought as much as it could: more waits
+	// behind is set while Run's goroutine hands on what is in the channel, in place of the one that reads from NATS; wake wakes it.
+	behind atomic.Bool
+	wake   chan struct{} // capacity 1
+
+	mu     sync.Mutex          // held while messages are handed on, one at a time
+	handle func(*Message) bool // guarded by mu: nil unless Run runs
+	flush  func()              // guarded by mu
+}
+
+// Run hands every message to handle, one at a time and in the order of their arrival, until ctx ends. After a batch, when nothing
+// more waits or much does, it calls flush: handle may leave until then what costs less for several messages
+// together. Neither may wait for NATS, nor call nats.go: mostly they are called on the goroutine that
+// reads from it, and perhaps with its lock held. handle must not keep the message; its strings and Data may be kept. It returns
+// false for a message that is not to be counted. Run may be called again when it has returned.
+func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func()) {
+	i := b.inbox
+	i.mu.Lock()
+	i.handle, i.flush = handle, flush
+	for i.batch() { // what came earlier
+	}
+	i.mu.Unlock()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-i.wake:
+			i.catchUp()
+		}
+	}
+	i.mu.Lock()
+	i.handle, i.flush = nil, nil
+	i.mu.Unlock()
+}
+
+// deliver hands on what is in the channel. The goroutine that fills the channel calls it before it reads more. If more
+// waits than one read brings, it leaves that to Run's own goroutine: reading must go on, or NATS's own words would come too
+// late, the answers to pings among them, and the server would close the connection. What finds no room in the channel
+// then is dropped, and counted.
+func (i *inbox) deliver() {
+	if len(i.channel) == 0 || i.behind.Load() {
+		return
+	}
+	if i.full.Load() {
+		i.behind.Store(true)
+		i.wake <- struct{}{} // has room: catchUp resets behind
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for i.handle != nil && i.batch() {
+	}
+}
+
+// catchUp hands on what is in the channel until it is empty.
+func (i *inbox) catchUp() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for i.batch() {
+	}
+	i.behind.Store(false)
+	for i.batch() { // what came since the last look, and was left to this goroutine
+	}
+}
+
+// batch hands on some messages, and returns false if there are none. mu must be held.
+func (i *inbox) batch() bool {
+	var m Message
+	messages := 0
+	for more := true; more && messages < maxBatch; {
+		select {
+		case raw := <-i.channel:
+			m = Message{
+				Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject,
+			}
+			messages++
+			if i.handle(&m) {
+				i.bus.stats.received.Inc()
+				i.bus.stats.receivedBytes.Add(len(raw.Data))
+			}
+		default:
+			more = false
+		}
+	}
+	if messages > 0 {
+		i.flush()
+	}
+	return messages > 0
+}
+
+// Lagging reports whether much waits for Run: a quarter of what may.
+func (b *Bus) Lagging() bool { return len(b.inbox.channel) > cap(b.inbox.channel)/4 }

@@ -1,0 +1,185 @@
+package bus
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Publisher publishes at once, and may wait while NATS reads slowly. It is for whatever may wait: readers of clients, the bus's
+// worker, HTTP.
+type Publisher interface {
+	// Publish sends a message. See Bus.Publish.
+	Publish(subject, reply []byte, header Header, body []byte) error
+}
+
+// Outbox takes what is to be done later, by the bus's worker, and never waits. It is all that the path from NATS may use: that
+// path runs on the goroutine that reads from NATS, and perhaps with a lock of nats.go held.
+type Outbox interface {
+	// Later publishes a message. See Bus.Later.
+	Later(Letter)
+	// Do runs fn, without a round trip. See Bus.Do.
+	Do(fn func())
+	// AfterSubscribed runs fn once earlier subscriptions are active. See Bus.AfterSubscribed.
+	AfterSubscribed(fn func()) bool
+	// AfterSubscribedOrOffline is AfterSubscribed, but does not wait for NATS to come back. See Bus.AfterSubscribedOrOffline.
+	AfterSubscribedOrOffline(fn func())
+	// Subscribe and Unsubscribe say what the edge must receive. See Bus.Subscribe.
+	Subscribe(subject string)
+	Unsubscribe(subject string)
+}
+
+// What waits for the worker, at the most. Answers and notices have bounds of their own: a storm of answers must not
+// displace the notice that a socket has gone. An edge may wait for 262,144 acks, which may all come at once, beside answers to
+// commands. A notice is a few hundred bytes.
+const (
+	maxAnswers       = 1 << 19
+	maxAnswerBytes   = 128 << 20
+	maxNotices       = 100_000
+	maxNoticeBytes   = 64 << 20
+	maxConfirmations = 100_000
+)
+
+// Letter is a message that the bus's worker publishes. The bus owns header and body from then on.
+type Letter struct {
+	Subject, Reply string
+	Header         Header
+	Body           []byte
+	Keep           bool // a notice, which waits until NATS is back. Others are dropped without a connection
+}
+
+func (l *Letter) size() int {
+	size := len(l.Subject) + len(l.Reply) + len(l.Body)
+	for name, values := range l.Header {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	return size
+}
+
+// entryKind is what an entry of the outbox is. Those before boundedKinds may wait long, and are bounded.
+type entryKind uint8
+
+const (
+	answer       entryKind = iota // a Letter; dropped while NATS is away: its reader no longer waits
+	notice                        // a Letter that is kept while NATS is away
+	confirmation                  // a barrier that waits until NATS is back
+	boundedKinds
+	barrier = iota - 1 // one that does not wait for NATS to come back
+	call
+)
+
+// kindNames are the names of bounded kinds in metrics.
+var kindNames = [boundedKinds]string{"answer", "notice", "confirmation"}
+
+// entry is one thing that the worker does. It has a letter if fn is nil.
+type entry struct {
+	kind   entryKind
+	fn     func()
+	letter Letter
+}
+
+// backlog is how much of one kind waits. It grows with the outbox's lock held.
+type backlog struct{ entries, bytes atomic.Int64 }
+
+func (b *backlog) add(entries, bytes int) {
+	b.entries.Add(int64(entries))
+	b.bytes.Add(int64(bytes))
+}
+
+// hasRoom reports whether an entry of a kind may wait, too.
+func (b *backlog) hasRoom(kind entryKind, bytes int) bool {
+	most, mostBytes := maxConfirmations, 0
+	switch kind {
+	case answer:
+		most, mostBytes = maxAnswers, maxAnswerBytes
+	case notice:
+		most, mostBytes = maxNotices, maxNoticeBytes
+	}
+	return b.entries.Load() < int64(most) && b.bytes.Load()+int64(bytes) <= int64(mostBytes)
+}
+
+// outbox is the queue of the worker: letters, calls and barriers, in the order in which they came.
+type outbox struct {
+	wake    chan struct{} // capacity 1
+	backlog [boundedKinds]backlog
+
+	mu      sync.Mutex
+	entries []entry // guarded by mu
+}
+
+// add queues an entry. It returns false if too much of its kind waits.
+func (o *outbox) add(e entry) bool {
+	size := e.letter.size()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if e.kind < boundedKinds {
+		if !o.backlog[e.kind].hasRoom(e.kind, size) {
+			return false
+		}
+		o.backlog[e.kind].add(1, size)
+	}
+	o.entries = append(o.entries, e)
+	o.nudge()
+	return true
+}
+
+// nudge wakes the worker. It never blocks.
+func (o *outbox) nudge() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is queued, and empties the queue.
+func (o *outbox) take() []entry {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	entries := o.entries
+	o.entries = nil
+	return entries
+}
+
+// done makes room for another entry of the same kind.
+func (o *outbox) done(e *entry) {
+	if e.kind < boundedKinds {
+		o.backlog[e.kind].add(-1, -e.letter.size())
+	}
+}
+
+// add queues an entry, or counts it as dropped and returns false.
+func (b *Bus) add(e entry) bool {
+	if b.out.add(e) {
+		return true
+	}
+	b.stats.unsent[e.kind].Inc()
+	return false
+}
+
+// Later publishes a message from the bus's worker, behind all that was put into the outbox before. Without a connection
+// it is dropped and counted, unless l.Keep is set: then it is a notice, and kept until NATS is back. At most 524,288 answers and
+// 100,000 notices wait, of 128 and 64 MiB. What comes on top is dropped and counted.
+func (b *Bus) Later(l Letter) {
+	kind := answer
+	if l.Keep {
+		kind = notice
+	}
+	b.add(entry{kind: kind, letter: l})
+}
+
+// Do runs fn on the bus's worker, behind all that was put into the outbox before. While NATS is away it overtakes notices and
+// the callbacks of AfterSubscribed, which wait. fn must not block, but it may publish.
+func (b *Bus) Do(fn func()) { b.add(entry{kind: call, fn: fn}) }
+
+// AfterSubscribed runs fn on the bus's worker once every subscription asked for before is active at the NATS server, which
+// one round trip for all that wait shows. What is put into the outbox later comes later. While NATS is away fn waits. It must not
+// block, and is not called any more once the bus closes. AfterSubscribed returns false, counts that, and does not keep fn, when
+// 100,000 wait already.
+func (b *Bus) AfterSubscribed(fn func()) bool { return b.add(entry{kind: confirmation, fn: fn}) }
+
+// AfterSubscribedOrOffline is AfterSubscribed, but without a connection to NATS it does not wait.
+func (b *Bus) AfterSubscribedOrOffline(fn func()) { b.add(entry{kind: barrier, fn: fn}) }
+
+// Waiting is how many answers of Later wait to be published.
+func (b *Bus) Waiting() int { return int(b.out.backlog[answer].entries.Load()) }

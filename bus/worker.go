@@ -1,0 +1,163 @@
+package bus
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// lastPasses is how many passes the worker makes when the bus closes: what is in the outbox may put more there, which may do so once
+// more (a session's end, that of its socket, the notice to its owner).
+const lastPasses = 4
+
+// worker does all that may wait for NATS and must not hold up the reader: it empties the outbox, makes subscriptions, flushes, and
+// ends subscriptions after their linger.
+type worker struct {
+	bus  *Bus
+	quit chan struct{}
+	done chan struct{}
+
+	stale    atomic.Bool // the connection is new and was not flushed yet
+	measured time.Time   // owned by the worker's goroutine: when the last flush was tried
+	kept     []entry     // owned by the worker's goroutine: what waits for NATS, in order, before all that is in the outbox
+}
+
+func newWorker(b *Bus) *worker {
+	w := &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
+	w.stale.Store(true)
+	return w
+}
+
+// connectionChanged is called for each connection that begins or ends.
+func (w *worker) connectionChanged(online bool) {
+	w.stale.Store(true) // before it is online, so that the bus is not ready too early
+	w.bus.state.online.Store(online)
+	w.bus.out.nudge()
+}
+
+// stop lets the worker finish what waits and ends it, at the latest when ctx does.
+func (w *worker) stop(ctx context.Context) {
+	close(w.quit)
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		w.bus.nc.Close() // ends a flush that waits for NATS
+		<-w.done
+	}
+}
+
+func (w *worker) run() {
+	defer close(w.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
+		select {
+		case <-w.quit:
+			for range lastPasses {
+				w.pass()
+			}
+			return
+		case <-w.bus.out.wake:
+		case <-timer.C:
+		}
+		w.pass()
+	}
+}
+
+// pass does all that can be done now: the entries up to the first barrier, the subscriptions that are wanted, one flush for all
+// barriers, and the other entries.
+func (w *worker) pass() {
+	online := w.bus.state.online.Load()
+	entries := w.bus.out.take()
+	if online {
+		entries, w.kept = append(w.kept, entries...), nil
+	}
+	first := slices.IndexFunc(entries, func(e entry) bool { return e.kind == confirmation || e.kind == barrier })
+	if first < 0 {
+		first = len(entries)
+	}
+	w.process(entries[:first], online)
+	if online {
+		subscribed := w.bus.interests.subscribe()
+		asking, stale := w.bus.permits.due(time.Now()), w.stale.Load()
+		if first < len(entries) || stale || subscribed || asking || time.Since(w.measured) >= measureEvery {
+			online = w.roundTrip(stale, asking)
+		}
+	}
+	w.process(entries[first:], online)
+}
+
+// process does what entries say. Those that wait for NATS are kept.
+func (w *worker) process(entries []entry, online bool) {
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.kind == answer || e.kind == notice:
+			w.publish(e, online)
+		case e.kind == confirmation && !online:
+			w.kept = append(w.kept, *e)
+		default:
+			w.bus.out.done(e)
+			e.fn()
+		}
+	}
+}
+
+// publish sends a letter. Without a connection a notice is kept, and an answer would come too late.
+func (w *worker) publish(e *entry, online bool) {
+	if e.kind == answer { // before it is sent: its reader may ask again at once
+		w.bus.out.done(e)
+	}
+	l, err := &e.letter, ErrOffline
+	if online {
+		err = w.bus.Publish([]byte(l.Subject), []byte(l.Reply), l.Header, l.Body)
+	}
+	if err == ErrOffline && e.kind == notice {
+		w.kept = append(w.kept, *e)
+		return
+	}
+	if e.kind == notice {
+		w.bus.out.done(e)
+	}
+	if err != nil {
+		w.bus.stats.unsent[e.kind].Inc()
+		if err != ErrOffline {
+			w.bus.complaints.Warn("an answer could not be published", l.Subject, err)
+		}
+	}
+}
+
+// roundTrip flushes. With asking it also finds out what NATS permits, before the bus can be ready.
+func (w *worker) roundTrip(stale, asking bool) bool {
+	if !asking {
+		return w.flush(stale)
+	}
+	q := w.bus.ask()
+	answered := w.flush(stale)
+	if answered {
+		w.bus.awaitErrors()
+	}
+	w.bus.permits.conclude(q, answered)
+	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
+		w.bus.out.nudge()
+	}
+	return answered
+}
+
+// flush makes a round trip to the server. What was written before has been processed there when it returns true.
+func (w *worker) flush(stale bool) bool {
+	w.measured = time.Now()
+	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
+		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
+		// A connection that is slow but stays gives no further signal, so try again.
+		time.AfterFunc(reconnectWait, w.bus.out.nudge)
+		return false
+	}
+	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))
+	if stale {
+		w.stale.Store(false)
+	}
+	return true
+}

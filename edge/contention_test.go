@@ -1,0 +1,44 @@
+package edge
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"partyline/bus"
+	"partyline/wire/msg"
+)
+
+// Packets of many clients at the same time, alone and beside deliveries that look at a thousand members each. The packet is an ack
+// that nothing waits for, so that the figure is what finding the socket costs, and not what NATS does.
+func BenchmarkContention(b *testing.B) {
+	x := newBench(b, 1000, openRoom)
+	packet := []byte(`3/chat,5[]`)
+	m := &bus.Message{
+		Subject: "sio.chat.emit.room.room", Data: []byte(`["message"]`), Header: bus.Header{msg.HeaderExcept: {"room"}},
+	}
+	for _, mode := range []string{"alone", "deliveries"} {
+		b.Run(mode, func(b *testing.B) {
+			var delivering sync.WaitGroup
+			var over atomic.Bool
+			if mode == "deliveries" {
+				delivering.Go(func() {
+					for !over.Load() {
+						x.handle(m)
+					}
+				})
+			}
+			var next atomic.Int64
+			b.SetParallelism(32)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				c := x.connections[int(next.Add(1))%len(x.connections)]
+				for pb.Next() {
+					c.Message(packet, false)
+				}
+			})
+			over.Store(true)
+			delivering.Wait()
+		})
+	}
+}
