@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/config"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd"
 )
 
@@ -47,7 +48,7 @@ var (
 // freePorts are arguments with which nothing is in the way.
 var freePorts = []string{"--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0"}
 
-const deadline = 20 * time.Second
+const deadline = edgetest.Patience
 
 // run runs a program that ends by itself.
 func run(t *testing.T, f Flavour, args ...string) (status int, stdout, stderr string) {
