@@ -39,6 +39,7 @@ func TestADeadEdgeIsToldOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	server := natsdtest.Start(t)
 	s := beginAt(t, server, usual())
 	second := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: usual()}).Ready()

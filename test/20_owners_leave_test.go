@@ -74,6 +74,7 @@ func TestAnOwnerFallsSilent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, usual())
 	tap := s.hear("sio.>")
 	a := startInstance(t, s.NC, "chat-a")
@@ -96,6 +97,7 @@ func TestAnOwnerIsGoneAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, usual())
 	nc := edgetest.Connect(t, s.NATS.ClientURL())
 	a := startInstance(t, nc, "chat-a")

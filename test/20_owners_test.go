@@ -113,6 +113,7 @@ func TestAskAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	c := s.Dial("ann")

@@ -27,6 +27,7 @@ func many(n int) int {
 
 // A socket is in as many rooms as it may be; what it wants more is answered, and costs nobody but itself.
 func TestAMillionJoins(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	r := s.enterRaw()
 	r.drain()
@@ -48,6 +49,7 @@ func brief(o *edgetest.Options) { o.Linger = 100 * time.Millisecond }
 // A subscription outlives the last member of its room. Who comes and goes in a loop must not fill the edge and NATS with
 // such subscriptions faster than they are given back: past the first hundred rooms he waits.
 func TestJoiningAndLeavingInALoop(t *testing.T) {
+	t.Parallel()
 	s := begin(t, brief)
 	r := s.enterRaw()
 	r.drain()
@@ -82,6 +84,7 @@ func TestTenThousandNamespaces(t *testing.T) {
 
 // One namespace after the other, each left at once.
 func TestManyNamespacesInALoop(t *testing.T) {
+	t.Parallel()
 	s := begin(t, brief)
 	r := s.enterRaw()
 	const namespaces = 1000
@@ -179,6 +182,7 @@ func body(response *http.Response, err error) (string, error) {
 
 // More than the configuration allows are turned away, with a time to come back.
 func TestMoreSessionsThanAllowed(t *testing.T) {
+	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
 		o.Limits = edge.Limits{RoomsPerSocket: 10, SessionsPerAddress: 50, Sessions: 60}

@@ -23,10 +23,10 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // The measurement. The default is for two cores that have other things to do; the whole:

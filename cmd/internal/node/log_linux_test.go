@@ -59,6 +59,7 @@ func flood(t *testing.T, where listening) *edgetest.Peer {
 
 // A log that nobody reads holds up neither what is delivered nor the end.
 func TestALogThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	program, _, where := unread(t, 4096)
 	client := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+where.Address, nil)
 	client.Connect("/", "")
@@ -76,6 +77,7 @@ func TestALogThatIsNotRead(t *testing.T) {
 
 // What waits is written at the end.
 func TestTheLastLinesAreWritten(t *testing.T) {
+	t.Parallel()
 	program, log, where := unread(t, 4096)
 	flood(t, where)
 	edgetest.Eventually(t, "the program has taken all of it", func() bool {
@@ -100,6 +102,7 @@ func TestTheLastLinesAreWritten(t *testing.T) {
 
 // Nor does a reader that has gone end the program.
 func TestALogWhoseReaderHasGone(t *testing.T) {
+	t.Parallel()
 	program, log, where := unread(t, 4096)
 	log.Close()
 	client := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+where.Address, nil)

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		os.Exit(Main(embedded))
 	}
+	edgetest.SideBySide(8)
 	goleak.VerifyTestMain(m)
 }
 
@@ -111,6 +112,7 @@ func TestExitStatus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +206,7 @@ func TestRunsUntilItsContextEnds(t *testing.T) {
 }
 
 func TestSignalsEndIt(t *testing.T) {
+	t.Parallel()
 	for _, sent := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		program := exec.Command(os.Args[0], freePorts...)
 		program.Env = append(os.Environ(), asMain+"=1")
