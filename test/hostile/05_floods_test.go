@@ -27,7 +27,6 @@ func many(n int) int {
 
 // A socket is in as many rooms as it may be; what it wants more is answered, and costs nobody but itself.
 func TestAMillionJoins(t *testing.T) {
-	t.Parallel()
 	s := begin(t)
 	r := s.enterRaw()
 	r.drain()
@@ -49,7 +48,6 @@ func brief(o *edgetest.Options) { o.Linger = 100 * time.Millisecond }
 // A subscription outlives the last member of its room. Who comes and goes in a loop must not fill the edge and NATS with
 // such subscriptions faster than they are given back: past the first hundred rooms he waits.
 func TestJoiningAndLeavingInALoop(t *testing.T) {
-	t.Parallel()
 	s := begin(t, brief)
 	r := s.enterRaw()
 	r.drain()
@@ -84,13 +82,16 @@ func TestTenThousandNamespaces(t *testing.T) {
 
 // One namespace after the other, each left at once.
 func TestManyNamespacesInALoop(t *testing.T) {
-	t.Parallel()
 	s := begin(t, brief)
 	r := s.enterRaw()
 	const namespaces = 1000
 	for i := range namespaces {
 		r.write(textFrame(fmt.Sprintf("40/extra-%d,", i)))
-		for head := fmt.Sprintf(`40/extra-%d,{"sid"`, i); !strings.HasPrefix(r.next(), head); {
+		head := fmt.Sprintf(`40/extra-%d,{"sid"`, i)
+		for text := r.next(); !strings.HasPrefix(text, head); text = r.next() {
+			if text == "2" { // on a busy machine this takes longer than a heartbeat
+				r.write(textFrame("3"))
+			}
 		}
 		r.write(textFrame(fmt.Sprintf("41/extra-%d,", i)))
 	}
@@ -182,7 +183,6 @@ func body(response *http.Response, err error) (string, error) {
 
 // More than the configuration allows are turned away, with a time to come back.
 func TestMoreSessionsThanAllowed(t *testing.T) {
-	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
 		o.Limits = edge.Limits{RoomsPerSocket: 10, SessionsPerAddress: 50, Sessions: 60}

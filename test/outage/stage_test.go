@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	edgetest.SideBySide(6)
+	edgetest.SideBySide(4)
 	edgetest.LongMain(m, nil, proxytest.Leaks...)
 }
 
