@@ -67,14 +67,14 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Unlock()
 	if !from.connect {
 		s.settleOpen(so, a)
-		s.connected(so)
+		s.calls.connected(so)
 		return
 	}
 	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
 	var header nats.Header
 	if so.own != nil {
 		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
-	} else if s.byToken[so.ns.token] == nil { // a pattern's
+	} else if s.namespaces.byToken[so.ns.token] == nil { // a pattern's
 		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
 	d.rooms = a.rooms
@@ -156,27 +156,4 @@ func headerText(text string) string {
 		return notAdmitted
 	}
 	return text
-}
-
-// connected runs the connection handlers.
-func (s *Service) connected(so *Socket) {
-	for _, handler := range so.ns.rules.connection {
-		if err := guarded(func() error { handler(so); return nil }); err != nil {
-			s.report(so.ns, "connect", so.id, err)
-		}
-	}
-}
-
-// ackTo is the Ack of an event.
-func (s *Service) ackTo(reply string, wanted bool) Ack {
-	return newAck(func(args []any) error {
-		if !wanted {
-			return nil
-		}
-		body, header, err := ackBody(args)
-		if err != nil {
-			return err
-		}
-		return s.reply(reply, header, body)
-	})
 }

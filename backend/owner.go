@@ -244,7 +244,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string
 		so.endOwnership()
 		s.report(ns, "connect", so.id, err)
 	case isNew:
-		s.connected(so)
+		s.calls.connected(so)
 	}
 }
 
@@ -297,20 +297,20 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
 	s.decisions.ended(so.id)
-	s.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
+	s.calls.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
 	so.endOwnership()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
 	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
-		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
 	if !s.owners.remove(so) {
 		return
 	}
 	if reason != handingOver {
-		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
 	so.endOwnership()
 }
