@@ -96,8 +96,6 @@ func (e *Edge) handleConnectAnswer(m *bus.Message, sub *subjects.Subject, s *soc
 		return
 	}
 	switch out := e.owners.Answer(o, d.Answer); out.Verdict {
-	case owner.NoTaker:
-		e.undecided(s, owner.NoService, s.Refuses())
 	case owner.Late:
 		e.answeredLate(m, sub, s, &d, out.Repeated)
 	case owner.Refused:

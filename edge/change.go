@@ -51,11 +51,13 @@ func (e *Edge) handleChange(m *bus.Message, sub *subjects.Subject) {
 // changeAnswer says for how many sockets a change holds, and of a single one that is owned also which revision its owner
 // must know to know of it.
 func (e *Edge) changeAnswer(single bool, sockets []*socket) []byte {
-	if single && sockets[0].owner != nil {
+	if single {
 		e.mu.Lock()
-		rev := sockets[0].rev
+		isOwned, rev := sockets[0].owner != nil && sockets[0].admitted, sockets[0].rev
 		e.mu.Unlock()
-		return msg.Answer{Edge: e.id, Sockets: 1, Rev: &rev}.Body()
+		if isOwned {
+			return msg.Answer{Edge: e.id, Sockets: 1, Rev: &rev}.Body()
+		}
 	}
 	return e.answerBody(len(sockets))
 }

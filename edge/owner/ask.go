@@ -43,7 +43,6 @@ type Verdict uint8
 // The verdicts.
 const (
 	None     Verdict = iota // it is no decision, or none that is needed
-	NoTaker                 // no subscriber got the request
 	Late                    // it is a decision, and somebody has decided before
 	Admitted                // services handle its events
 	Owned                   // the instance that was asked owns it
@@ -95,7 +94,7 @@ func (t *Table) Ask(s *Socket) {
 	q := Request{Handover: r.handover, From: r.from}
 	if asked != nil && (asked != s.instance || r.asked.IsZero()) {
 		s.number++
-		asked.give(now)
+		asked.given = append(asked.given, now)
 	}
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
@@ -154,7 +153,8 @@ func (t *Table) answer(s *Socket, a Answer) Verdict {
 		}
 		return None
 	case a.Kind == NoResponders:
-		return t.next(r, NoService, "no subscriber gets its connect requests")
+		t.next(r, NoService, "no subscriber gets its connect requests")
+		return None
 	case a.Kind == Pending:
 		t.decides(r, a.From)
 		return None
@@ -162,14 +162,16 @@ func (t *Table) answer(s *Socket, a Answer) Verdict {
 		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
 		return None
 	case a.Kind == AskAgain:
-		return t.next(r, Again, "it says again")
+		t.next(r, Again, "it says again")
+		return None
 	case a.Kind == NotMine:
 		for _, other := range t.instances {
 			if i != nil && other.group == i.group {
 				other.pass(s.Client.Namespace(), passed{until: t.set.Now().Add(longestPass), notMine: true})
 			}
 		}
-		return t.next(r, Again, "")
+		t.next(r, Again, "")
+		return None
 	}
 	return t.decided(r, a)
 }
@@ -179,7 +181,7 @@ func (t *Table) answer(s *Socket, a Answer) Verdict {
 func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
 
 // next has another instance asked at once, or, if there is none, the request published again later. mu must be held.
-func (t *Table) next(r *request, why Reason, text string) Verdict {
+func (t *Table) next(r *request, why Reason, text string) {
 	s, now := r.socket, t.set.Now()
 	if s.instance != nil {
 		t.passOver(s.instance, s.Client.Namespace(), text)
@@ -188,14 +190,11 @@ func (t *Table) next(r *request, why Reason, text string) Verdict {
 			r.onWay, r.decider = false, ""
 			r.why = why
 			t.nudge(t.repeats.Set(&r.repeat, now))
-			return None
+			return
 		}
 	}
 	t.failed(r, why, now)
-	if why == NoService && !r.handover {
-		return NoTaker
-	}
-	return None
+	t.wire.Do(func() { t.undecided(s, r, why) })
 }
 
 // decided acts on an admission or a refusal that counts. mu must be held.

@@ -175,7 +175,7 @@ func (t *Table) Tick(deaf bool) {
 
 // die ends an instance that has fallen silent. mu must be held.
 func (t *Table) die(i *Instance) {
-	if i.owns {
+	if i.owns && (i.state != leaving || len(i.sockets) > 0) {
 		t.stats.died.Inc()
 		t.set.Log.Log(slog.LevelWarn, "an instance has died", i.name, "", "group", i.group, "instance", i.name)
 	}

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"strings"
@@ -41,8 +42,7 @@ type Instance struct {
 	sockets     []*Socket         // that it owns
 	marked      []string          // namespaces in which it has owned a socket
 	passed      map[string]passed // by namespace: where it did not answer
-	given       [busyFor / time.Second]int
-	second      int64 // of the latest in given, since 1970
+	given       []time.Time       // when it got connect requests lately
 }
 
 // passed says until when an instance is passed over in a namespace.
@@ -75,9 +75,9 @@ func (t *Table) Hello(a Announcement, hello bool) {
 	defer t.mu.Unlock()
 	now := t.set.Now()
 	i := t.find(a.Group, a.Instance)
-	if i == nil {
+	isNew := i == nil
+	if isNew {
 		i = t.addInstance(a.Group, a.Instance)
-		hello = true
 	}
 	if i.heard = now; i.state == leaving {
 		return
@@ -87,12 +87,12 @@ func (t *Table) Hello(a Announcement, hello bool) {
 	if decider := t.find("", a.Instance); decider != nil {
 		decider.heard = now
 	}
-	if hello {
+	if hello || isNew {
 		i.passed = nil
 		t.wire.Do(func() {
 			t.hurry(Came, func(r *request) bool {
 				if r.decider != "" {
-					return r.decider == i.name // its answer may be lost
+					return hello && r.decider == i.name // its answer may be lost
 				}
 				// One that asks this instance may be lost with the connection that it had before.
 				return t.serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || r.socket.instance == i)
@@ -149,8 +149,11 @@ func (t *Table) Left(a Announcement, bye bool) {
 	if decider := t.find("", a.Instance); decider != nil {
 		t.remove(decider, false)
 	}
-	if i := t.find(a.Group, a.Instance); i != nil {
+	if i := t.find(a.Group, a.Instance); i != nil && bye {
 		t.remove(i, false)
+	} else if i != nil {
+		i.state = leaving // it may beat until it says bye
+		t.abandon(i, false)
 	}
 	t.wire.Do(func() {
 		t.hurry(Gone, func(r *request) bool {
@@ -163,10 +166,14 @@ func (t *Table) Left(a Announcement, bye bool) {
 	})
 }
 
-// remove forgets an instance, and assigns its sockets to others. One that is dead may live after all, and is told. mu must be
-// held.
+// remove forgets an instance. mu must be held.
 func (t *Table) remove(i *Instance, dead bool) {
 	t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
+	t.abandon(i, dead)
+}
+
+// abandon assigns the sockets of an instance to others. One that is dead may live after all, and is told. mu must be held.
+func (t *Table) abandon(i *Instance, dead bool) {
 	if n := len(i.sockets); n > 0 {
 		t.set.Log.Log(slog.LevelInfo, "sockets look for another instance", i.name, "", "group", i.group, "instance", i.name, "dead", dead, "sockets", n)
 	}
@@ -218,75 +225,63 @@ func (i *Instance) disown(s *Socket) {
 // asked if no other one is left. A socket that was owned stays in its group. mu must be held.
 func (t *Table) choose(s *Socket, now time.Time) *Instance {
 	namespace := s.Client.Namespace()
-	var best []*Instance
-	var first rank
+	var all []candidate
 	others := false
 	for _, i := range t.instances {
 		pattern, found := t.bestPattern(i, namespace)
 		p := i.passed[namespace]
-		if !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until) {
-			continue
-		}
-		if !i.owns {
+		switch {
+		case !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until):
+		case !i.owns:
 			others = true
-			continue
-		}
-		its := rank{!i.isFresh(namespace, now), pattern, i.group}
-		switch order := its.compare(first); {
-		case best == nil || order < 0:
-			best, first = []*Instance{i}, its
-		case order == 0:
-			best = append(best, i)
+		default:
+			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now)})
 		}
 	}
-	if len(best) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
 	if others {
 		t.set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
 	}
-	drawn := t.set.Random(len(best))
-	i := best[drawn]
-	if len(best) > 1 {
-		if other := best[(drawn+1+t.set.Random(len(best)-1))%len(best)]; other.load(now) < i.load(now) {
-			i = other
-		}
+	first := slices.MinFunc(all, candidate.compare)
+	all = slices.DeleteFunc(all, func(c candidate) bool { return c.compare(first) != 0 })
+	t.shuffle(all)
+	if len(all) > 1 && all[1].load(now) < all[0].load(now) {
+		return all[1].Instance
 	}
-	return i
+	return all[0].Instance
 }
 
-// rank orders the groups that can be asked about a namespace.
-type rank struct {
-	passed  bool
-	pattern string
-	group   string
+// shuffle draws the first two of some candidates.
+func (t *Table) shuffle(all []candidate) {
+	for n := range min(2, len(all)) {
+		drawn := n + t.set.Random(len(all)-n)
+		all[n], all[drawn] = all[drawn], all[n]
+	}
 }
 
-// compare puts the more specific pattern first: a name, then the longest. Of equals the group's name decides.
-func (a rank) compare(b rank) int {
+// candidate is an instance that can be asked about a socket.
+type candidate struct {
+	*Instance
+	pattern string // the namespace's
+	passed  bool   // it did not answer
+}
+
+// compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
+func (a candidate) compare(b candidate) int {
 	switch {
-	case a.passed != b.passed:
-		if b.passed {
-			return -1
-		}
+	case a.passed == b.passed:
+		return cmp.Or(comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+	case a.passed:
 		return 1
-	case a.pattern != b.pattern:
-		return comparePatterns(a.pattern, b.pattern)
 	}
-	return strings.Compare(a.group, b.group)
+	return -1
 }
 
+// comparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.
 func comparePatterns(a, b string) int {
-	if isPattern := strings.Contains(a, "*"); isPattern != strings.Contains(b, "*") {
-		if isPattern {
-			return 1
-		}
-		return -1
-	}
-	if len(a) != len(b) {
-		return len(b) - len(a)
-	}
-	return strings.Compare(a, b)
+	return cmp.Or(cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*")), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 }
 
 // bestPattern returns the most specific of the instance's patterns that match a namespace. mu must be held.
@@ -330,25 +325,8 @@ func (i *Instance) pass(namespace string, p passed) {
 
 // load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately. mu must be held.
 func (i *Instance) load(now time.Time) int {
-	i.turn(now)
-	n := len(i.sockets)
-	for _, given := range i.given {
-		n += given
+	for len(i.given) > 0 && now.Sub(i.given[0]) > busyFor {
+		i.given = i.given[1:]
 	}
-	return n
-}
-
-// turn empties the seconds of given that have passed. mu must be held.
-func (i *Instance) turn(now time.Time) {
-	second := now.Unix()
-	for s := max(i.second+1, second-int64(len(i.given))+1); s <= second; s++ {
-		i.given[s%int64(len(i.given))] = 0
-	}
-	i.second = max(i.second, second)
-}
-
-// give counts a connect request. mu must be held.
-func (i *Instance) give(now time.Time) {
-	i.turn(now)
-	i.given[i.second%int64(len(i.given))]++
+	return len(i.sockets) + len(i.given)
 }
