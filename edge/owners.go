@@ -207,10 +207,12 @@ func (e *Edge) Attend(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now, before := time.Now(), began
-		if began = e.bus.BeganAt(); !began.Equal(before) {
+		began = e.bus.BeganAt()
+		isNew := !began.Equal(before) // perhaps so soon that the one before seems not to have ended
+		if isNew {
 			e.owners.Reconnected(began)
 		}
-		e.owners.Tick(listener.WasDeaf(e.bus.Connected(), now, msg.BeatEvery))
+		e.owners.Tick(listener.WasDeaf(e.bus.Connected(), now, msg.BeatEvery) || isNew)
 		e.expirePauses(now)
 	}
 }

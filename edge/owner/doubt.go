@@ -89,7 +89,7 @@ func (t *Table) Missed(told bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now := t.set.Now(); told || now.Sub(t.again) > msg.DeadAfter {
-		t.allAgain(now)
+		t.fear(now)
 	}
 }
 
@@ -98,7 +98,7 @@ func (t *Table) Missed(told bool) {
 func (t *Table) allAgain(now time.Time) {
 	t.again = now
 	for _, r := range t.all { // an answer that waits to be read may be older than what the instance did since
-		if r.socket.instance != nil {
+		if r.socket.instance != nil && now.Sub(r.asked) > t.Clock.Away(now)-TickEvery {
 			r.socket.number++
 			t.hasten(r, Reconnected)
 		}

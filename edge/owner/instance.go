@@ -95,7 +95,7 @@ func (t *Table) Hello(a Announcement, hello bool) {
 					return hello && r.decider == i.name // its answer may be lost
 				}
 				// One that asks this instance may be lost with the connection that it had before.
-				return t.serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || r.socket.instance == i)
+				return t.serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || hello && r.socket.instance == i && r.asked.Before(now))
 			})
 		})
 	}
