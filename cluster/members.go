@@ -52,7 +52,7 @@ func (c *Cluster) hostPort(edge string) string {
 func (c *Cluster) Ready() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.set.Address == "" || !c.greeted.IsZero() && time.Since(c.greeted) >= msg.BeatEvery {
+	if !c.greeted.IsZero() && time.Since(c.greeted) >= msg.BeatEvery {
 		return nil
 	}
 	return []string{"the other edges are being asked where they are"}

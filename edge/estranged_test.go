@@ -22,10 +22,13 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 		return m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-From": {"chat-a"}, "Sio-Assignment": {m.Header.Get("Sio-Assignment")}}, Data: []byte("[]")})
 	}
 	x := newBenchAt(t, server, 0, Namespace{}, true)
-	for end := time.Now().Add(time.Minute); !x.edge.owners.Owns("/chat"); time.Sleep(time.Millisecond) {
-		err := nc.Publish("sio.$svc.chat.chat-a.beat", []byte(`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":1,"every":1000}]`))
-		if err != nil || time.Now().After(end) {
-			t.Fatal("the edge does not know the instance", err)
+	beat := []byte(`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":1,"every":1000}]`)
+	for end := time.Now().Add(time.Minute); ; {
+		if err := nc.Publish("sio.$svc.chat.chat-a.beat", beat); err != nil || time.Now().After(end) {
+			t.Fatal("the edge does not answer", err)
+		}
+		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // it has the beat, too
+			break
 		}
 	}
 	admitted := make(chan error, 1)

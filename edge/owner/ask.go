@@ -2,6 +2,7 @@ package owner
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 
 	"partyline/wire/msg"
@@ -99,7 +100,7 @@ func (t *Table) Ask(s *Socket) {
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
-	why := t.publishing(r, now)
+	why := r.publishing(t, now)
 	if why != First {
 		t.stats.asked[why].Inc()
 	}
@@ -135,11 +136,7 @@ func (t *Table) undecided(s *Socket, r *request, why Reason) {
 func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Outcome{t.answer(s, a), s.open, s.repeated}
-}
-
-// answer is Answer. mu must be held.
-func (t *Table) answer(s *Socket, a Answer) Verdict {
+	out := Outcome{None, s.open, s.repeated}
 	r, i := s.request, s.instance
 	decides := a.Kind == Admission || a.Kind == Refusal
 	isCurrent := i != nil && a.Number == s.number && (a.From == "" || a.From == i.name) && (r == nil || !r.asked.IsZero())
@@ -149,43 +146,50 @@ func (t *Table) answer(s *Socket, a Answer) Verdict {
 			t.wire.Changed(s, a.From, a.Number)
 		}
 		if decides {
-			return Late
+			out.Verdict = Late
 		}
-		return None
 	case a.Kind == NoResponders:
 		t.next(r, NoService, "no subscriber gets its connect requests")
-		return None
 	case a.Kind == Pending:
-		t.decides(r, a.From)
-		return None
+		r.decider, r.pause = a.From, 0
+		t.repeats.Remove(&r.repeat)
+		if !slices.ContainsFunc(t.instances, func(i *Instance) bool { return i.name == a.From }) {
+			t.addInstance("", a.From) // if it does not announce itself, it dies
+		}
 	case a.Number == 0 && i != nil && !(decides && s.open):
 		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
-		return None
 	case a.Kind == AskAgain:
 		t.next(r, Again, "it says again")
-		return None
 	case a.Kind == NotMine:
 		for _, other := range t.instances {
 			if i != nil && other.group == i.group {
 				other.pass(s.Client.Namespace(), passed{until: t.set.Now().Add(longestPass), notMine: true})
 			}
 		}
-		t.next(r, Again, "")
-		return None
+		t.next(r, Again, "its group says not mine")
+	default:
+		out.Verdict = t.decided(r, a)
 	}
-	return t.decided(r, a)
+	return out
 }
 
 // Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are active. It must
 // be called when Answer has returned Owned or Taken. It never waits.
 func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
 
+// passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
+func (t *Table) passOver(s *Socket, why string) {
+	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now()) {
+		t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
+	}
+	s.instance = nil
+}
+
 // next has another instance asked at once, or, if there is none, the request published again later. mu must be held.
 func (t *Table) next(r *request, why Reason, text string) {
 	s, now := r.socket, t.set.Now()
 	if s.instance != nil {
-		t.passOver(s.instance, s.Client.Namespace(), text)
-		s.instance = nil
+		t.passOver(s, text)
 		if other := t.choose(s, now); other != nil && other.isFresh(s.Client.Namespace(), now) {
 			r.onWay, r.decider = false, ""
 			r.why = why

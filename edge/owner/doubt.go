@@ -34,7 +34,7 @@ func (t *Table) Pong(instance string, noResponders bool) {
 		switch {
 		case i.name != instance || i.state == leaving:
 		case !noResponders:
-			t.trust(i)
+			i.trust(t)
 		case i.state == serving:
 			i.state, i.doubted = doubtful, t.set.Now()
 			t.wire.Do(func() {
@@ -46,8 +46,8 @@ func (t *Table) Pong(instance string, noResponders bool) {
 	}
 }
 
-// trust ends a doubt. mu must be held.
-func (t *Table) trust(i *Instance) {
+// trust ends a doubt, if there is one.
+func (i *Instance) trust(t *Table) {
 	if i.state != doubtful {
 		return
 	}
@@ -93,21 +93,6 @@ func (t *Table) Missed(told bool) {
 	}
 }
 
-// allAgain has all sockets assigned again, if possible to their owners: these may have ended them, and events would get lost.
-// mu must be held.
-func (t *Table) allAgain(now time.Time) {
-	t.again = now
-	for _, r := range t.all { // an answer that waits to be read may be older than what the instance did since
-		if r.socket.instance != nil && now.Sub(r.asked) > t.Clock.Away(now)-TickEvery {
-			r.socket.number++
-			t.hasten(r, Reconnected)
-		}
-	}
-	for _, i := range t.instances {
-		t.assignAgain(i)
-	}
-}
-
 func (t *Table) assignAgain(i *Instance) {
 	if i.state == leaving || len(i.sockets) == 0 { // the sockets of one that leaves go to others anyway
 		return
@@ -117,8 +102,8 @@ func (t *Table) assignAgain(i *Instance) {
 	t.reassign(slices.Clone(i.sockets), true)
 }
 
-// fearFor holds the events of a socket after this edge was away, and reports whether they are held: somebody owns the socket.
-// The socket's lock must be held.
+// fearFor holds the events of a socket after this edge was away, and reports whether they are held: an instance owns
+// the socket.
 func (t *Table) fearFor(s *Socket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -136,7 +121,16 @@ func (t *Table) fear(now time.Time) {
 		return
 	}
 	t.fearing = true
-	t.allAgain(now)
+	t.again = now
+	for _, r := range t.all { // an answer that waits to be read may be older than what the instance did since
+		if r.socket.instance != nil && now.Sub(r.asked) > t.Clock.Away(now)-TickEvery {
+			r.socket.number++
+			t.hasten(r, Reconnected)
+		}
+	}
+	for _, i := range t.instances {
+		t.assignAgain(i)
+	}
 	t.wire.Do(func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -165,25 +159,24 @@ func (t *Table) Tick(deaf bool) {
 		}
 		switch {
 		case now.Sub(i.heard) > msg.DeadAfter || i.state == doubtful && now.Sub(i.doubted) > deadAfterDoubt:
-			t.die(i)
+			if i.owns && (i.state != leaving || len(i.sockets) > 0) {
+				t.stats.died.Inc()
+				t.set.Log.Log(slog.LevelWarn, "an instance has died", i.name, "", "group", i.group, "instance", i.name)
+			}
+			t.abandon(i, true, true)
+			t.wire.Died(i.name)
+			for _, r := range t.all {
+				if r.decider == i.name {
+					t.hasten(r, Gone)
+				}
+			}
 		case i.state == doubtful:
 			t.wire.Do(func() { t.wire.Ping(i.group, i.name) })
 		}
 	}
-	t.expireEnded(now)
-}
-
-// die ends an instance that has fallen silent. mu must be held.
-func (t *Table) die(i *Instance) {
-	if i.owns && (i.state != leaving || len(i.sockets) > 0) {
-		t.stats.died.Inc()
-		t.set.Log.Log(slog.LevelWarn, "an instance has died", i.name, "", "group", i.group, "instance", i.name)
-	}
-	t.remove(i, true)
-	t.wire.Died(i.name)
-	for _, r := range t.all {
-		if r.decider == i.name {
-			t.hasten(r, Gone)
+	for _, s := range t.ended { // for their last events no owner was found
+		if r := s.request; r != nil && now.Sub(r.since) > lastEvents {
+			t.wire.Do(func() { t.discard(s) })
 		}
 	}
 }

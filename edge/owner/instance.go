@@ -30,7 +30,8 @@ const (
 )
 
 // Instance is a running copy of a service, known from its announcements. The group is part of its identity because NATS
-// permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the names.
+// permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the names, and is
+// held when its methods are called.
 type Instance struct {
 	group, name string // static
 	owns        bool
@@ -59,9 +60,9 @@ type Announcement struct {
 	Namespaces      []string
 }
 
-// find returns an instance, or nil. mu must be held.
-func (t *Table) find(group, name string) *Instance {
-	for _, i := range t.instances {
+// find returns one of some instances, or nil.
+func find(instances []*Instance, group, name string) *Instance {
+	for _, i := range instances {
 		if i.name == name && i.group == group {
 			return i
 		}
@@ -74,7 +75,7 @@ func (t *Table) Hello(a Announcement, hello bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	i := t.find(a.Group, a.Instance)
+	i := find(t.instances, a.Group, a.Instance)
 	isNew := i == nil
 	if isNew {
 		i = t.addInstance(a.Group, a.Instance)
@@ -83,8 +84,8 @@ func (t *Table) Hello(a Announcement, hello bool) {
 		return
 	}
 	i.owns, i.namespaces = a.Owns, slices.Clone(a.Namespaces)
-	t.trust(i)
-	if decider := t.find("", a.Instance); decider != nil {
+	i.trust(t)
+	if decider := find(t.instances, "", a.Instance); decider != nil {
 		decider.heard = now
 	}
 	if hello || isNew {
@@ -95,19 +96,10 @@ func (t *Table) Hello(a Announcement, hello bool) {
 					return hello && r.decider == i.name // its answer may be lost
 				}
 				// One that asks this instance may be lost with the connection that it had before.
-				return t.serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || hello && r.socket.instance == i && r.asked.Before(now))
+				return serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || hello && r.socket.instance == i && r.asked.Before(now))
 			})
 		})
 	}
-}
-
-// Owns reports whether an instance that owns sockets of a namespace lives.
-func (t *Table) Owns(namespace string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.instances, func(i *Instance) bool {
-		return i.owns && i.state != leaving && t.serves(i.namespaces, namespace)
-	})
 }
 
 func (t *Table) addInstance(group, name string) *Instance {
@@ -121,7 +113,7 @@ func (t *Table) addInstance(group, name string) *Instance {
 func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.find(a.Group, a.Instance)
+	i := find(t.instances, a.Group, a.Instance)
 	if i == nil {
 		i = t.addInstance(a.Group, a.Instance)
 	}
@@ -146,14 +138,12 @@ func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []strin
 func (t *Table) Left(a Announcement, bye bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if decider := t.find("", a.Instance); decider != nil {
-		t.remove(decider, false)
+	if decider := find(t.instances, "", a.Instance); decider != nil {
+		t.abandon(decider, true, false)
 	}
-	if i := t.find(a.Group, a.Instance); i != nil && bye {
-		t.remove(i, false)
-	} else if i != nil {
+	if i := find(t.instances, a.Group, a.Instance); i != nil {
 		i.state = leaving // it may beat until it says bye
-		t.abandon(i, false)
+		t.abandon(i, bye, false)
 	}
 	t.wire.Do(func() {
 		t.hurry(Gone, func(r *request) bool {
@@ -161,19 +151,17 @@ func (t *Table) Left(a Announcement, bye bool) {
 				return r.decider == a.Instance
 			}
 			// What was on its way to it is lost without a word.
-			return r.isSilent() && r.socket.instance == nil && t.serves(a.Namespaces, r.socket.Client.Namespace())
+			return r.isSilent() && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
 		})
 	})
 }
 
-// remove forgets an instance. mu must be held.
-func (t *Table) remove(i *Instance, dead bool) {
-	t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
-	t.abandon(i, dead)
-}
-
-// abandon assigns the sockets of an instance to others. One that is dead may live after all, and is told. mu must be held.
-func (t *Table) abandon(i *Instance, dead bool) {
+// abandon assigns the sockets of an instance to others, and forgets it if it has gone. One that is dead may live after all, and is
+// told. mu must be held.
+func (t *Table) abandon(i *Instance, gone, dead bool) {
+	if gone {
+		t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
+	}
 	if n := len(i.sockets); n > 0 {
 		t.set.Log.Log(slog.LevelInfo, "sockets look for another instance", i.name, "", "group", i.group, "instance", i.name, "dead", dead, "sockets", n)
 	}
@@ -201,7 +189,7 @@ func (t *Table) socketsOf(i *Instance) []*Socket {
 	return slices.Clone(i.sockets)
 }
 
-// own makes an instance the owner of a socket. mu must be held.
+// own makes an instance the owner of a socket.
 func (i *Instance) own(s *Socket) {
 	s.place = len(i.sockets)
 	i.sockets = append(i.sockets, s)
@@ -211,7 +199,7 @@ func (i *Instance) own(s *Socket) {
 	delete(i.passed, s.Client.Namespace())
 }
 
-// disown takes a socket from its owner. mu must be held.
+// disown takes a socket from its owner.
 func (i *Instance) disown(s *Socket) {
 	last := len(i.sockets) - 1
 	moved := i.sockets[last]
@@ -228,7 +216,7 @@ func (t *Table) choose(s *Socket, now time.Time) *Instance {
 	var all []candidate
 	others := false
 	for _, i := range t.instances {
-		pattern, found := t.bestPattern(i, namespace)
+		pattern, found := bestPattern(i.namespaces, namespace)
 		p := i.passed[namespace]
 		switch {
 		case !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until):
@@ -284,9 +272,9 @@ func comparePatterns(a, b string) int {
 	return cmp.Or(cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*")), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 }
 
-// bestPattern returns the most specific of the instance's patterns that match a namespace. mu must be held.
-func (t *Table) bestPattern(i *Instance, namespace string) (best string, found bool) {
-	for _, pattern := range i.namespaces {
+// bestPattern returns the most specific of some patterns that match a namespace.
+func bestPattern(patterns []string, namespace string) (best string, found bool) {
+	for _, pattern := range patterns {
 		if subjects.Matches(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
 			best, found = pattern, true
 		}
@@ -294,28 +282,28 @@ func (t *Table) bestPattern(i *Instance, namespace string) (best string, found b
 	return best, found
 }
 
-// serves reports whether one of an instance's patterns matches a namespace.
-func (t *Table) serves(patterns []string, namespace string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return subjects.Matches(p, namespace) })
+// serves reports whether one of some patterns matches a namespace.
+func serves(patterns []string, namespace string) bool {
+	_, found := bestPattern(patterns, namespace)
+	return found
 }
 
-// isFresh reports whether an instance answers about a namespace, as far as is known. mu must be held.
+// isFresh reports whether an instance answers about a namespace, as far as is known.
 func (i *Instance) isFresh(namespace string, now time.Time) bool {
 	return i.state == serving && !now.Before(i.passed[namespace].until)
 }
 
-// passOver notes that an instance did not answer about a namespace. mu must be held.
-func (t *Table) passOver(i *Instance, namespace, why string) {
-	p, now := i.passed[namespace], t.set.Now()
+// passOver has an instance asked about a namespace only if no other one is left. It returns false if that is so already.
+func (i *Instance) passOver(namespace string, now time.Time) bool {
+	p := i.passed[namespace]
 	if now.Before(p.until) {
-		return
+		return false
 	}
 	p.pause = min(max(firstPass, 2*p.pause), longestPass)
 	i.pass(namespace, passed{until: now.Add(p.pause), pause: p.pause})
-	t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
+	return true
 }
 
-// pass is passOver's note. mu must be held.
 func (i *Instance) pass(namespace string, p passed) {
 	if i.passed == nil {
 		i.passed = make(map[string]passed)
@@ -323,7 +311,7 @@ func (i *Instance) pass(namespace string, p passed) {
 	i.passed[namespace] = p
 }
 
-// load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately. mu must be held.
+// load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately.
 func (i *Instance) load(now time.Time) int {
 	for len(i.given) > 0 && now.Sub(i.given[0]) > busyFor {
 		i.given = i.given[1:]

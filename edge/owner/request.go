@@ -113,8 +113,8 @@ func (t *Table) nudge(first bool) {
 	}
 }
 
-// publishing notes that a request is published now, and returns why. Without an answer it is published again. mu must be held.
-func (t *Table) publishing(r *request, now time.Time) (why Reason) {
+// publishing notes that a request is published now, and returns why. Without an answer it is due again.
+func (r *request) publishing(t *Table, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
 	}
@@ -154,18 +154,6 @@ func (t *Table) failed(r *request, why Reason, now time.Time) {
 	t.nudge(t.repeats.Set(&r.repeat, now.Add(r.pause)))
 }
 
-// decides notes that an instance is deciding. The request is not published again while that instance lives. mu must be held.
-func (t *Table) decides(r *request, instance string) {
-	r.decider, r.pause = instance, 0
-	t.repeats.Remove(&r.repeat)
-	for _, i := range t.instances {
-		if i.name == instance {
-			return
-		}
-	}
-	t.addInstance("", instance) // if it does not announce itself, it dies
-}
-
 // hasten makes a request due, unless it is on its way. mu must be held.
 func (t *Table) hasten(r *request, why Reason) {
 	if r.onWay {
@@ -200,7 +188,7 @@ func (t *Table) hurryPart(before int, why Reason, match func(*request) bool) (ne
 	return next
 }
 
-// isSilent reports whether the latest request has no answer at all. mu must be held.
+// isSilent reports whether the latest request has no answer at all.
 func (r *request) isSilent() bool { return r.decider == "" && r.why == Silence }
 
 // Due has the requests published that are due, and returns the sockets that have waited too long.
@@ -212,9 +200,8 @@ func (t *Table) Due() (over []*Socket) {
 	for i := t.repeats.Next(now); i != nil; i = t.repeats.Next(now) {
 		r := i.Value
 		if owner := r.socket.instance; owner != nil && r.why == Silence {
-			t.passOver(owner, r.socket.Client.Namespace(), "it does not answer a connect request")
 			t.wire.Changed(r.socket, owner.name, r.socket.number)
-			r.socket.instance = nil
+			t.passOver(r.socket, "it does not answer a connect request")
 		}
 		r.onWay = true
 		again = append(again, r.socket)

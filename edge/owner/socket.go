@@ -215,15 +215,6 @@ func (t *Table) reassign(list []*Socket, again bool) {
 // lastEvents is how long an owner is sought for the last events of a socket whose client has left.
 const lastEvents = time.Minute
 
-// expireEnded drops the last events that found no owner. mu must be held.
-func (t *Table) expireEnded(now time.Time) {
-	for _, s := range t.ended {
-		if r := s.request; r != nil && now.Sub(r.since) > lastEvents {
-			t.wire.Do(func() { t.discard(s) })
-		}
-	}
-}
-
 // isAway reports whether this edge was away, and its sockets' owners have not been asked since.
 func (t *Table) isAway() bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
 
