@@ -17,6 +17,7 @@ var layers = map[string][]string{
 	"wire/msg":                  {"wire/jsontext", "wire/sio"},
 	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
+	"internal/accept":           {},
 	"internal/tally":            {},
 	"internal/direct":           {},
 	"internal/liveness":         {},
@@ -25,7 +26,7 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
-	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
 	"edge/query":                {"subjects", "wire/msg"},
 	"edge":                      {"bus", "edge/query", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
@@ -35,7 +36,7 @@ var layers = map[string][]string{
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally"},
-	"web":                       {"internal/redact"},
+	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
 	"internal/natsd/proxytest":  {},
@@ -69,7 +70,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/accept", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

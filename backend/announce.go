@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -177,6 +178,7 @@ func (s *Service) attend() {
 	every := time.NewTicker(attendEvery)
 	defer every.Stop()
 	last, tidied, connects := time.Now(), time.Now(), s.nc.Stats().Reconnects
+	var listener liveness.Listener
 	for {
 		select {
 		case <-every.C:
@@ -185,8 +187,7 @@ func (s *Service) attend() {
 		}
 		now, reconnects := time.Now(), s.nc.Stats().Reconnects
 		s.fence.look(s.nc.IsConnected(), last)
-		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
-			// This process did not run, or was cut off: the silence of the others was its own.
+		if listener.WasDeaf(reconnects == connects && s.fence.disconnected.Load() == nil, now, msg.BeatEvery) {
 			s.edges.forgive(now)
 			s.peers.forgive(now)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Namespace is one Socket.IO namespace, or, when its name is a pattern, all that match it. Service.Of makes it.
@@ -102,7 +103,7 @@ func (ns *namespaces) find(token string) (*Namespace, bool) {
 		return nil, false
 	}
 	for _, p := range ns.patterns {
-		if matches(p.name, name) {
+		if subjects.Matches(p.name, name) {
 			return &Namespace{svc: p.svc, name: name, token: token, rules: p.rules}, true
 		}
 	}
@@ -181,7 +182,7 @@ func checkEvent(method, event string) {
 	case "disconnect", "disconnecting":
 		panic(fmt.Sprintf("backend: %s(%q): use OnDisconnect, in which Socket.Rooms are those that the socket has left", method, event))
 	}
-	if reserved[event] {
+	if msg.IsReserved(event) {
 		panic(fmt.Sprintf("backend: %s(%q): the name is reserved by Socket.IO", method, event))
 	}
 	if _, err := subjects.AppendEvent(nil, event); err != nil {
@@ -255,27 +256,6 @@ func (n *Namespace) check() error {
 		return failure(BadArguments, "namespace %s: EventsOnly cannot be combined with Owned, a pattern, Use or OnConnection", n.name)
 	}
 	return nil
-}
-
-// matches tells whether a namespace's name matches a pattern, in which * is any run of characters.
-func matches(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == name
-	}
-	first, last := parts[0], parts[len(parts)-1]
-	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
-		return false
-	}
-	name = name[len(first) : len(name)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(part):]
-	}
-	return true
 }
 
 // Socket is a handle for a socket of the namespace by its id. It costs no round trip: whether the socket is there shows

@@ -88,7 +88,7 @@ func (s *stage) announce(id, address string) {
 	m := nats.NewMsg("sio.$edge." + id + ".beat")
 	m.Data = msg.EdgeAnnouncement{Edge: id, At: time.Now().UnixMilli(), Every: 1000, Address: address}.Body()
 	if s.o.Secret != "" {
-		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id, "beat", m.Data)}
+		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id+".beat", string(m.Data))}
 	}
 	edgetest.Eventually(s.t, "all edges have heard it", func() bool {
 		if err := s.NC.PublishMsg(m); err != nil { // again and again: an edge that has just begun may not hear the first

@@ -10,10 +10,8 @@ import (
 
 	"partyline/edge"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
-
-// reservedEvents can no client emit: they are the life of a socket in the reference's client and server.
-var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
 // ownEvents are answered by the edge itself where `rooms` allows them.
 var ownEvents = []string{"join", "leave"}
@@ -144,7 +142,7 @@ func relayEvent(s string) (event, problem string) {
 	switch {
 	case s == "":
 		problem = "is empty; name the clients' event (or a pattern) that the rule passes on"
-	case slices.Contains(reservedEvents, s):
+	case msg.IsReserved(s):
 		problem = quote(s) + " is a reserved name, which no client can emit; choose another"
 	case slices.Contains(ownEvents, s):
 		problem = quote(s) + " is answered by the edge itself (see rooms) and is never passed on; choose another"

@@ -10,6 +10,7 @@ import (
 	"partyline/internal/liveness"
 	"partyline/internal/pace"
 	"partyline/internal/tally"
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -294,5 +295,5 @@ func (q *connectRequests) heard(instance string, lives bool, now time.Time) bool
 
 // concerns reports whether one of an instance's namespaces, names or patterns, is the socket's.
 func (r *connectRequest) concerns(namespaces []string) bool {
-	return slices.ContainsFunc(namespaces, func(pattern string) bool { return matches(pattern, r.socket.ns.name) })
+	return slices.ContainsFunc(namespaces, func(pattern string) bool { return subjects.Matches(pattern, r.socket.ns.name) })
 }

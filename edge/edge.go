@@ -61,9 +61,9 @@ type Edge struct {
 	owners   *owners         // has a lock of its own, which may be taken while mu is held
 	requests connectRequests // the same
 
-	name       []byte        // owned by the turn of Listen: scratch for event names
-	lastAsk    uint64        // owned by the turn of Listen: the ack id of the latest ask
-	run        run           // owned by the turn of Listen
+	name       []byte         // owned by the turn of Listen: scratch for event names
+	lastAsk    uint64         // owned by the turn of Listen: the ack id of the latest ask
+	run        run            // owned by the turn of Listen
 	round      *engine.Fanout // owned by the turn of Listen
 	complaints complaints
 	stats      stats

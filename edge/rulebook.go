@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"partyline/internal/tally"
+	"partyline/subjects"
 )
 
 // ruleBook finds the rules of a namespace. It is static.
@@ -49,7 +50,7 @@ func (b *ruleBook) find(name string) *rules {
 		return r
 	}
 	for _, p := range b.patterns {
-		if matches(p.name, name) {
+		if subjects.Matches(p.name, name) {
 			return p
 		}
 	}
@@ -86,7 +87,7 @@ func (b *ruleBook) metrics(set *tally.Set) {
 // relay is the rule for an event, nil when there is none. It counts the hit.
 func (r *rules) relay(event []byte) *Relay {
 	for i := range r.Relay {
-		if matches(r.Relay[i].Event, event) {
+		if subjects.Matches(r.Relay[i].Event, event) {
 			r.hits[i].Inc()
 			return &r.Relay[i]
 		}
@@ -102,34 +103,9 @@ func (n *Namespace) isRoomChange(event []byte) bool {
 // mayEnter says whether clients may join and leave a room by themselves.
 func (n *Namespace) mayEnter(room []byte) bool {
 	for _, pattern := range n.Rooms {
-		if matches(pattern, room) {
+		if subjects.Matches(pattern, room) {
 			return true
 		}
 	}
 	return false
-}
-
-// matches says whether a name fits a pattern: * is any run of characters, nothing else is special. Its time is linear in
-// practice and at worst the product of the lengths: each star is only ever moved forward.
-func matches[T ~string | ~[]byte](pattern string, name T) bool {
-	p, n, star, mark := 0, 0, -1, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && pattern[p] == name[n]:
-			p++
-			n++
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

@@ -22,8 +22,8 @@ const (
 	retrySpread = 4
 )
 
-// turnAway answers a handshake that begins no session. The reference server has no such answer. Its clients take it for an
-// error of the transport, like any other answer that they do not expect, and try again by themselves.
+// turnAway answers a handshake that begins no session. The reference server has no such answer. Its clients take it
+// for an error of the transport, like any other answer that they do not expect, and try again by themselves.
 func (s *Server) turnAway(w http.ResponseWriter, why error) {
 	if why == errTooFast {
 		s.stats.tooFast.Inc()
@@ -57,9 +57,14 @@ func (s *Server) begun() bool {
 	return !s.admission.leaving
 }
 
-// reserve reserves a session for an address, unless the server is leaving or a limit forbids it, and counts the request as
-// begun does. release takes it back, which remove does for a session that began.
+// reserve reserves a session for an address, unless the server is leaving or a limit forbids it, and counts the
+// request as begun does. release takes it back, which remove does for a session that began.
 func (s *Server) reserve(address string) error {
+	if s.set.Refuse != nil {
+		if err := s.set.Refuse(); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.admission.reserve(address, &s.set, time.Now())

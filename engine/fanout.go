@@ -9,8 +9,8 @@ import (
 	"partyline/internal/direct"
 )
 
-// How the sessions of a Fanout are shared among helpers. A write of a small frame takes about 6 µs, and waking a processor
-// for a helper takes about as long.
+// How the sessions of a Fanout are shared among helpers. A write of a small frame takes about 6 µs, and waking a
+// processor for a helper takes about as long.
 const (
 	// sharePerHelper is how many sessions a helper must have to write to, to be worth it.
 	sharePerHelper = 64
@@ -18,9 +18,9 @@ const (
 	shareStep = 16
 )
 
-// A Fanout sends to many sessions on the goroutine of the sender: Send queues, and Flush writes what is queued for each
-// session, in one write that does not block. Only a session whose client is slow to read gets a goroutine of its own. Many
-// sessions are shared among helpers, one a processor.
+// A Fanout sends to many sessions on the goroutine of the sender: Send queues, and Flush writes what is queued for
+// each session, in one write that does not block. Only a session whose client is slow to read gets a goroutine of its
+// own. Many sessions are shared among helpers, one a processor.
 //
 // Session.Send costs a goroutine for each delivery to an idle session, which is a quarter of what the delivery costs
 // (BenchmarkDelivery). Several messages for a session cost a Fanout one write, which is nearly all of the rest
@@ -167,8 +167,8 @@ func (w *writer) writeNow(conn syscall.RawConn, data []byte, st *stats) (int, er
 	return w.n, err
 }
 
-// count adds what was written to the server's metrics. It is called once for many writes, because all processors write to
-// this one word.
+// count adds what was written to the server's metrics. It is called once for many writes, because all processors write
+// to this one word.
 func (w *writer) count() {
 	if w.bytes > 0 {
 		w.counted.bytesOut.Add(w.bytes)

@@ -14,8 +14,8 @@ const (
 	wsPong   = 0x8A
 )
 
-// Frame is one Engine.IO packet, or a message with the binary packets that belong to it. It is encoded once and shared by
-// all sessions that get it. It is one unit in a queue: no other frame comes between a message and its attachments.
+// Frame is one Engine.IO packet, or a message with the binary packets that belong to it. It is encoded once and shared
+// by all sessions that get it. It is one unit in a queue: no other frame comes between a message and its attachments.
 //
 // The WebSocket form is made here and not by gorilla/websocket because it is written many times: a prepared message of
 // gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
@@ -57,8 +57,8 @@ func NewBinaryMessage(data []byte, o Options) *Frame {
 	return &Frame{ws: append(b, data...), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 }
 
-// Join makes one frame of several messages, none of which may be volatile. It costs each receiver one place in a queue and
-// one write. The delivery of a message in a frame of sixteen takes a thirteenth of the time of a single one
+// Join makes one frame of several messages, none of which may be volatile. It costs each receiver one place in a queue
+// and one write. The delivery of a message in a frame of sixteen takes a thirteenth of the time of a single one
 // (BenchmarkDelivery).
 func Join(parts []*Frame) *Frame {
 	if len(parts) == 1 {
@@ -93,8 +93,8 @@ func (f *Frame) Size() int { return frameCost + len(f.ws) }
 // Messages returns how many messages the frame has.
 func (f *Frame) Messages() int { return f.packets }
 
-// appendPackets appends the frame as packets of a polling payload. They are made for each reply: keeping them would cost
-// memory in each queue that holds the frame.
+// appendPackets appends the frame as packets of a polling payload. They are made for each reply: keeping them would
+// cost memory in each queue that holds the frame.
 func (f *Frame) appendPackets(dst []byte) []byte {
 	for ws := f.ws; len(ws) > 0; {
 		head, size := wsHead(ws)

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// gate keeps a session from being read. A session has one while reading is stopped and none otherwise, which one atomic
-// load shows. Whatever must slow a client down stops its reading here, and nowhere else: a WebSocket waits between
-// messages, and a polling session with the answer to its POST. Session.in is never held meanwhile.
+// gate keeps a session from being read. A session has one while reading is stopped and none otherwise, which one
+// atomic load shows. Whatever must slow a client down stops its reading here, and nowhere else: a WebSocket waits
+// between messages, and a polling session with the answer to its POST. Session.in is never held meanwhile.
 //
-// The client is still pinged, every ping interval, and its pong is not waited for: it lies behind what is not read. Time
-// limits for a packet of which a part has come must not run while there is a gate.
+// The client is still pinged, every ping interval, and its pong is not waited for: it lies behind what is not read.
+// Time limits for a packet of which a part has come must not run while there is a gate.
 type gate struct {
 	stops    int           // guarded by Session.mu: calls of StopReading without one of ResumeReading
 	changed  chan struct{} // guarded by Session.mu: closed and replaced when those that wait must look again
-	left     [][]byte      // guarded by Session.mu: payloads of POSTs, or the rest of one, that are not handled yet; in order
+	left     [][]byte      // guarded by Session.mu: payloads of POSTs, or a rest, not handled yet; in order
 	bytes    int           // guarded by Session.mu: size of left
 	handling bool          // guarded by Session.mu: a goroutine handles left
 	broken   bool          // guarded by Session.mu: the connection cannot be written to, so reading it shows the end
@@ -26,8 +26,8 @@ func (g *gate) wake() {
 	g.changed = make(chan struct{})
 }
 
-// StopReading stops the reading of the session until ResumeReading has been called as often. Messages that have been read
-// are still handled; called by Receiver.Message, that message is the last one. It does not block.
+// StopReading stops the reading of the session until ResumeReading has been called as often. Messages that have been
+// read are still handled; called by Receiver.Message, that message is the last one. It does not block.
 func (s *Session) StopReading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -83,14 +83,15 @@ func (s *Session) beat() {
 	}
 }
 
-// ping sends a ping and sets the time-out of its pong, or the time of the next ping if the session is not read. mu must be
-// held.
+// ping sends a ping and sets the time-out of its pong, or the time of the next ping if the session is not read. mu
+// must be held.
 func (s *Session) ping(now time.Time, late time.Duration, unread bool) {
 	h, c := &s.heartbeat, &s.server.set.Config
 	polls := s.transport.kind() == kindPolling
 	h.pinged, h.prolonged, h.excused, h.lenient = true, false, false, unread
 	h.attended = !polls || s.transport.writable()
-	if last := len(s.queue.frames) - 1; last < 0 || s.queue.frames[last] != pingFrame { // one is enough for a client that does not read
+	// One is enough for a client that does not read.
+	if last := len(s.queue.frames) - 1; last < 0 || s.queue.frames[last] != pingFrame {
 		s.enqueue(pingFrame)
 	}
 	wait := c.PingTimeout

@@ -14,21 +14,21 @@ import (
 )
 
 // Nearly all of what many connections cost is what idle WebSockets cost. So an idle one has no read buffer, and its
-// goroutine waits on the smallest stack there is: a goroutine that has handled a message keeps a larger one, so it starts
-// another goroutine to wait, and ends. With a buffer of 512 bytes and one goroutine for the whole connection it was 2.7 KiB
-// more, of 11.5 (docs/performance.md).
+// goroutine waits on the smallest stack there is: a goroutine that has handled a message keeps a larger one, so it
+// starts another goroutine to wait, and ends. With a buffer of 512 bytes and one goroutine for the whole connection it
+// was 2.7 KiB more, of 11.5 (docs/performance.md).
 //
-// This file is the only one that reaches inside gorilla/websocket. gorilla keeps the *bufio.Reader that Hijack returns, as
-// Upgrader.ReadBufferSize documents, and has no way to take its buffer away. So wsReader replaces the bufio.Reader behind
-// that pointer by value between two messages, when gorilla has read all that was in it. TestTheReaderIsReplacedByValue
-// fails if a new version of gorilla or of bufio does not allow that.
+// This file is the only one that reaches inside gorilla/websocket. gorilla keeps the *bufio.Reader that Hijack
+// returns, as Upgrader.ReadBufferSize documents, and has no way to take its buffer away. So wsReader replaces the
+// bufio.Reader behind that pointer by value between two messages, when gorilla has read all that was in it.
+// TestTheReaderIsReplacedByValue fails if a new version of gorilla or of bufio does not allow that.
 const (
 	// chunkSize is how many bytes are read from a connection at once.
 	chunkSize = 4 << 10
 	// frameBuffer is the size of the buffer in which gorilla looks at frame heads. It must be larger than 256.
 	frameBuffer = 512
-	// quietFor is how long a client must have been silent for its goroutine to be replaced after the next message, which
-	// costs about 1 µs.
+	// quietFor is how long a client must have been silent for its goroutine to be replaced after the next message,
+	// which costs about 1 µs.
 	quietFor = time.Second
 	// lateLimit is how much is read from a client after the end was sent to it, in packets of the largest size.
 	lateLimit = 4

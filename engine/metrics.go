@@ -43,17 +43,22 @@ func (s *Server) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "queued_bytes_most", "The same of the session where it is largest.",
 		func() float64 { return float64(s.totals.get(s).mostWaiting) })
 	for i, transport := range transportNames {
-		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.", "transport", transport)
+		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.",
+			"transport", transport)
 	}
 	set.Counter(&st.upgrades, "upgrades_total", "Sessions that moved from polling to WebSocket.")
 	for i := range st.ended {
-		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.", "reason", Reason(i).String())
+		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.",
+			"reason", Reason(i).String())
 	}
 	for i := range st.refused {
-		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.", "reason", eio.Refusal(i).Message())
+		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
+			"reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
-	set.Counter(&st.tooFast, "handshakes_delayed_total", "Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
+	set.Counter(&st.overLimit, "sessions_refused_total",
+		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
+	set.Counter(&st.tooFast, "handshakes_delayed_total",
+		"Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
@@ -83,7 +88,7 @@ type sums struct {
 func (t *totals) get(s *Server) sums {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.at.IsZero() && time.Since(t.at) < totalsFor {
+	if time.Since(t.at) < totalsFor {
 		return t.last
 	}
 	t.last = sums{}

@@ -11,7 +11,8 @@ import (
 // maxLoggedOrigin is how many bytes of a refused origin are logged.
 const maxLoggedOrigin = 200
 
-// origins decides which pages may connect, and makes the CORS headers for their browsers (reference: npm package cors).
+// origins decides which pages may connect, and makes the CORS headers for their browsers (reference: npm package
+// cors).
 type origins struct {
 	configured  bool // there is an entry
 	any         bool
@@ -45,7 +46,8 @@ func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	return o
 }
 
-// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match nothing.
+// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match
+// nothing.
 func originOf(r *http.Request) string { return strings.Join(r.Header["Origin"], ", ") }
 
 // headers returns the CORS headers of the response to a request with an Origin.
@@ -86,8 +88,8 @@ func (o *origins) listed(text string) bool {
 	return false
 }
 
-// check reports whether the page or program that sent a request with an Origin may connect. A request without one comes
-// from no page.
+// check reports whether the page or program that sent a request with an Origin may connect. A request without one
+// comes from no page.
 func (o *origins) check(text string, p Peer) bool {
 	if text == "" || o.listed(text) {
 		return true
@@ -96,8 +98,8 @@ func (o *origins) check(text string, p Peer) bool {
 	return ok && parsed.ofWeb() && sameHost(parsed, p) && sameScheme(parsed, p)
 }
 
-// sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means the
-// origin's default, or the port that a trusted proxy names.
+// sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means
+// the origin's default, or the port that a trusted proxy names.
 func sameHost(o origin, p Peer) bool {
 	host, port, ok := splitHost(p.Host)
 	if !ok || host != o.host || o.isPattern() {
@@ -113,8 +115,8 @@ func sameHost(o origin, p Peer) bool {
 // does not behind a proxy that is not trusted, which may have ended TLS.
 func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == schemeOf(o.scheme) }
 
-// logRefused logs a refused request with the setting that would help, once a minute for each origin. isProxied means that
-// the request has the headers of a proxy that is not trusted, which is at the address from.
+// logRefused logs a refused request with the setting that would help, once a minute for each origin. isProxied means
+// that the request has the headers of a proxy that is not trusted, which is at the address from.
 func (o *origins) logRefused(text string, p Peer, isProxied bool, from string) {
 	text = text[:min(len(text), maxLoggedOrigin)]
 	parsed, ok := parseOrigin(text)

@@ -15,10 +15,10 @@ import (
 // noOrigin is the Origin of a page that has none: of a file, or in a sandboxed frame.
 const noOrigin = "null"
 
-// ParseOrigin checks an entry of Settings.Origins and returns its normal form: an origin as clients send it, in lower case,
-// without the scheme's default port, an internationalised name as xn--…; or a pattern of origins. In a pattern, * in a host
-// matches one or more characters of one label, and * as the port matches any port. The error is a phrase for people, and
-// the entry goes in front of it.
+// ParseOrigin checks an entry of Settings.Origins and returns its normal form: an origin as clients send it, in lower
+// case, without the scheme's default port, an internationalised name as xn--…; or a pattern of origins. In a pattern,
+// * in a host matches one or more characters of one label, and * as the port matches any port. The error is a phrase
+// for people, and the entry goes in front of it.
 func ParseOrigin(entry string) (string, error) {
 	if entry == "*" {
 		return entry, nil
@@ -90,7 +90,8 @@ func (o origin) matches(other origin) bool {
 	})
 }
 
-// parseOrigin parses an origin or a pattern of origins. A slash behind it is ignored, since some native clients send one.
+// parseOrigin parses an origin or a pattern of origins. A slash behind it is ignored, since some native clients send
+// one.
 func parseOrigin(s string) (origin, bool) {
 	if strings.EqualFold(s, noOrigin) {
 		return origin{scheme: noOrigin}, true

@@ -23,14 +23,15 @@ func (p Peer) Secure() bool { return p.Scheme == "https" }
 
 type peerKey struct{}
 
-// WithPeer returns r with the client that another edge, which has passed the request on, has seen. It replaces everything
-// in the request itself about its sender.
+// WithPeer returns r with the client that another edge, which has passed the request on, has seen. It replaces
+// everything in the request itself about its sender.
 func WithPeer(r *http.Request, p Peer) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
 }
 
-// Peer returns the sender of a request. The headers X-Forwarded-… and Forwarded count only if a trusted proxy set them. Of
-// the two kinds X-Forwarded-… wins, header by header: proxies that set it commonly pass on a client's Forwarded.
+// Peer returns the sender of a request. The headers X-Forwarded-… and Forwarded count only if a trusted proxy set
+// them. Of the two kinds X-Forwarded-… wins, header by header: proxies that set it commonly pass on a client's
+// Forwarded.
 func (s *Server) Peer(r *http.Request) Peer {
 	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
 		return p
@@ -71,9 +72,9 @@ func (s *Server) Peer(r *http.Request) Peer {
 	return p
 }
 
-// client returns the first address that is not a trusted proxy's, from the nearest hop on, and the index of the last hop
-// that a trusted proxy has written. A hop without an address ends the search: its sender is unknown, and the hops before it
-// could be the client's invention. hops must not be empty.
+// client returns the first address that is not a trusted proxy's, from the nearest hop on, and the index of the last
+// hop that a trusted proxy has written. A hop without an address ends the search: its sender is unknown, and the hops
+// before it could be the client's invention. hops must not be empty.
 func (s *Server) client(nearest string, hops []string) (address string, at int) {
 	address = nearest
 	for at = len(hops) - 1; ; at-- {
@@ -109,8 +110,8 @@ var (
 	quotedPair    = regexp.MustCompile(`\\(.)`)
 )
 
-// parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last, of
-// pairs with semicolons. It returns nil if there is none.
+// parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last,
+// of pairs with semicolons. It returns nil if there is none.
 func parseForwarded(lines []string) []hop {
 	if len(lines) == 0 {
 		return nil

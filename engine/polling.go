@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
 
@@ -97,9 +97,10 @@ func (p *polling) servePoll(w http.ResponseWriter, r *http.Request) {
 		p.answerPoll(waiting, w, r)
 	case <-r.Context().Done():
 		p.session.mu.Lock()
-		current := p.endPoll(waiting)
+		replaced := !p.isCurrent()
+		p.poll = nil
 		p.session.mu.Unlock()
-		if current {
+		if !replaced {
 			p.session.fail(TransportError) // the reference: "poll connection closed prematurely"
 		}
 	}
@@ -137,15 +138,6 @@ func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
 	return p.poll
 }
 
-// endPoll reports whether a poll is the one that waits, which it is no more. Session.mu must be held.
-func (p *polling) endPoll(waiting *poll) bool {
-	if p.poll != waiting {
-		return false
-	}
-	p.poll = nil
-	return true
-}
-
 // answerPoll answers a poll that was woken.
 func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Request) {
 	s := p.session
@@ -162,7 +154,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	if !replaced {
 		frames = s.queue.take()
 	}
-	p.endPoll(waiting)
+	p.poll = nil
 	// What a session that is closing has queued goes alone, and the close packet with the next poll (reference:
 	// Socket.close waits for "drain"). The official client handles a close packet at once and the messages before it
 	// later, so together the reason in a DISCONNECT would come too late.
@@ -174,7 +166,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	case waiting.alone, len(frames) == 0 && !ending:
 		packets = []*Frame{noopFrame}
 	}
-	if s.state == closing && ending && !replaced { // before the reply: the client may send requests as soon as it has it
+	if s.state == closing && ending && !replaced { // before the reply, since the client may send requests behind it
 		p.cancelUpgrade()
 		s.retire()
 	}
@@ -212,7 +204,7 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && len(body) >= gzipFrom && acceptsGzip(r) {
+	if compress && len(body) >= gzipFrom && accept.Gzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
@@ -228,19 +220,9 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	return len(body)
 }
 
-func acceptsGzip(r *http.Request) bool {
-	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
-		coding, q, _ := strings.Cut(part, ";")
-		if c := strings.TrimSpace(coding); (c == "gzip" || c == "*") && strings.ReplaceAll(q, " ", "") != "q=0" {
-			return true
-		}
-	}
-	return false
-}
-
-// A client may send the POST that ends its session and its last poll together, on two connections. The reference server
-// answers the poll with a noop if it is first, and two connections have no order. So a session that ends in this way,
-// while no poll waits, still owes its client one answer.
+// A client may send the POST that ends its session and its last poll together, on two connections. The reference
+// server answers the poll with a noop if it is first, and two connections have no order. So a session that ends in
+// this way, while no poll waits, still owes its client one answer.
 const (
 	// owedFor is how long the last poll may come after the POST.
 	owedFor = time.Second

@@ -10,8 +10,8 @@ import (
 	"partyline/wire/eio"
 )
 
-// postWait is how long the answer to a POST waits at most while its session is not read. Proxies, and other edges that have
-// passed the POST on, give up on an answer that takes much longer.
+// postWait is how long the answer to a POST waits at most while its session is not read. Proxies, and other edges that
+// have passed the POST on, give up on an answer that takes much longer.
 const postWait = 20 * time.Second
 
 // servePost handles the packets of a POST.
@@ -74,8 +74,8 @@ func (p *polling) donePosting() {
 	p.posting = false
 }
 
-// waitForAnswer waits until a POST may be answered: until the session is read again, for postWait at most, and not while a
-// WebSocket wants to take over, since the client completes an upgrade only when its POST was answered.
+// waitForAnswer waits until a POST may be answered: until the session is read again, for postWait at most, and not
+// while a WebSocket wants to take over, since the client completes an upgrade only when its POST was answered.
 func (p *polling) waitForAnswer(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, min(postWait, p.timeLimit()*4/5)) // the operator may have set short times
 	defer cancel()
@@ -89,8 +89,8 @@ func (p *polling) receive(payload []byte) {
 	}
 }
 
-// leave leaves a payload at the gate if there is one, and reports whether there is. As much may be left as may wait for
-// the client itself. Past that the session ends.
+// leave leaves a payload at the gate if there is one, and reports whether there is. As much may be left as may wait
+// for the client itself. Past that the session ends.
 func (p *polling) leave(payload []byte) bool {
 	s := p.session
 	s.mu.Lock()
@@ -113,7 +113,8 @@ func (p *polling) leave(payload []byte) bool {
 	return true
 }
 
-// handleLeft handles what POSTs have left at the gate, as soon as the session is read, also after an upgrade, and ends.
+// handleLeft handles what POSTs have left at the gate, as soon as the session is read, also after an upgrade, and
+// ends.
 func (p *polling) handleLeft(g *gate) {
 	s := p.session
 	defer s.server.running.Done()
@@ -168,8 +169,8 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 	}
 }
 
-// depart ends the session of a client that says so in a POST. A poll that waits is answered with a noop, as the reference
-// does, and so is one that was sent at the same time and has not come yet.
+// depart ends the session of a client that says so in a POST. A poll that waits is answered with a noop, as the
+// reference does, and so is one that was sent at the same time and has not come yet.
 func (p *polling) depart() {
 	p.session.mu.Lock()
 	p.leaving = p.session.state == open

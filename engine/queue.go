@@ -3,8 +3,8 @@ package engine
 const (
 	// keptQueue is the capacity, in frames, up to which an empty queue keeps its slice.
 	keptQueue = 16
-	// maxJoined is how many bytes of frames are copied together for one write. A write of one small frame costs as much as a
-	// write of 32 of them.
+	// maxJoined is how many bytes of frames are copied together for one write. A write of one small frame costs as
+	// much as a write of 32 of them.
 	maxJoined = 32 << 10
 )
 
@@ -45,8 +45,9 @@ func (q *queue) release(frames []*Frame) {
 	clear(frames)
 }
 
-// next returns what is to be written next: the rest of the first frame, together with those behind it as far as maxJoined
-// allows. It may use scratch for that. The queue must not be empty, and wrote must be called after the write.
+// next returns what is to be written next: the rest of the first frame, together with those behind it as far as
+// maxJoined allows. It may use scratch for that. The queue must not be empty, and wrote must be called after the
+// write.
 func (q *queue) next(scratch *[]byte) []byte {
 	first := q.frames[0].ws[q.written:]
 	q.sending = 1
@@ -107,8 +108,8 @@ const (
 	Gone                 // the session has ended
 )
 
-// Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until it
-// is written. Send takes the session's own lock only, so the caller may hold its own.
+// Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until
+// it is written. Send takes the session's own lock only, so the caller may hold its own.
 func (s *Session) Send(f *Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"partyline/wire/eio"
 )
 
-// isUpgrade reports whether a request asks for a WebSocket. A server without WebSockets takes an upgrade for a plain request,
-// as Node does.
+// isUpgrade reports whether a request asks for a WebSocket. A server without WebSockets takes an upgrade for a plain
+// request, as Node does.
 func (s *Server) isUpgrade(r *http.Request) bool {
 	return websocket.IsWebSocketUpgrade(r) && slices.Contains(s.set.Transports, transportNames[kindWebSocket])
 }
@@ -28,8 +28,8 @@ func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Refuse answers a request that was rejected in front of the server, as the server answers bad ones, and counts it with
-// them.
+// Refuse answers a request that was rejected in front of the server, as the server answers bad ones, and counts it
+// with them.
 func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, why eio.Refusal) {
 	s.WriteCORS(w, r)
 	s.refuse(w, why, s.isUpgrade(r))
@@ -58,8 +58,8 @@ func refuseUpgrade(w http.ResponseWriter, message string) {
 	_, _ = w.Write([]byte(message))
 }
 
-// withoutSessionID returns the header without the cookie that may carry the id of the browser's other session: an id lets
-// its holder read and write the session, so it stays in the engine.
+// withoutSessionID returns the header without the cookie that may carry the id of the browser's other session: an id
+// lets its holder read and write the session, so it stays in the engine.
 func (s *Server) withoutSessionID(h http.Header) http.Header {
 	if s.set.Cookie == "" || h.Get("Cookie") == "" {
 		return h
@@ -92,9 +92,9 @@ func last(q url.Values, key string) string {
 	return ""
 }
 
-// parseQuery reads the query of a request line as the reference server does, with the URLSearchParams of the URL standard:
-// only "&" separates, "+" is a blank, an invalid escape stays as it is, and what is not UTF-8 becomes U+FFFD.
-// (url.ParseQuery drops such pairs, and those with a semicolon.)
+// parseQuery reads the query of a request line as the reference server does, with the URLSearchParams of the URL
+// standard: only "&" separates, "+" is a blank, an invalid escape stays as it is, and what is not UTF-8 becomes
+// U+FFFD. (url.ParseQuery drops such pairs, and those with a semicolon.)
 func parseQuery(raw string) url.Values {
 	raw, _, _ = strings.Cut(raw, "#") // net/http leaves a fragment in the query
 	values := url.Values{}

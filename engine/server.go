@@ -1,15 +1,16 @@
 // Package engine implements Engine.IO v4 for clients, over HTTP long-polling and WebSocket. It does not interpret the
 // messages.
 //
-// A Session has a queue, a heartbeat and a transport. It has two kinds of transport, polling and wsConn; only they deal
-// with requests and WebSockets, and a session may change once from the first to the second.
+// A Session has a queue, a heartbeat and a transport. It has two kinds of transport, polling and wsConn; only they
+// deal with requests and WebSockets, and a session may change once from the first to the second.
 //
-// The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all on
-// the goroutine that reads from the client.
+// The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all
+// on the goroutine that reads from the client.
 //
-// The path down: Fanout.Send puts a Frame, encoded once for all its receivers, into each session's queue, and Fanout.Flush
-// writes what is queued, on the same goroutine. Frames for one session alone (Session.Send), and what a client does not
-// take at once, are written by a goroutine that ends when nothing is queued. A waiting poll takes all that is queued.
+// The path down: Fanout.Send puts a Frame, encoded once for all its receivers, into each session's queue, and
+// Fanout.Flush writes what is queued, on the same goroutine. Frames for one session alone (Session.Send), and what a
+// client does not take at once, are written by a goroutine that ends when nothing is queued. A waiting poll takes all
+// that is queued.
 package engine
 
 import (
@@ -33,8 +34,8 @@ import (
 // DefaultQueueBytes is how many bytes may wait for one session before it is closed.
 const DefaultQueueBytes = 4 << 20
 
-// DefaultQueuePackets is how many packets may wait for one session. It is for tiny packets, of which each costs its place
-// in the queue. For all others DefaultQueueBytes is the bound.
+// DefaultQueuePackets is how many packets may wait for one session. It is for tiny packets, of which each costs its
+// place in the queue. For all others DefaultQueueBytes is the bound.
 const DefaultQueuePackets = 64 << 10
 
 // Config is what an operator chooses for Engine.IO sessions.
@@ -85,7 +86,7 @@ type Settings struct {
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
-	Refuse         func() error   // returns why no session may begin now, or nil; must not block; nil: one may always begin
+	Refuse         func() error   // why no session may begin now, or nil; must not block
 	Handler        Handler
 	Log            *slog.Logger
 }
@@ -142,7 +143,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	peer := s.Peer(r)
 	allowed := s.origins.check(originOf(r), peer)
 	if !allowed {
-		s.origins.logRefused(originOf(r), peer, !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header), remoteIP(r.RemoteAddr))
+		isProxied := !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header)
+		s.origins.logRefused(originOf(r), peer, isProxied, remoteIP(r.RemoteAddr))
 	}
 	s.WriteCORS(w, r)
 	if allowed && r.Method == http.MethodOptions && s.origins.configured {
@@ -195,8 +197,8 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Valu
 	}
 }
 
-// upgrade turns a request into a WebSocket that takes over a session. If the session has one already, so that p is nil,
-// the new one is accepted and closed, as the reference does.
+// upgrade turns a request into a WebSocket that takes over a session. If the session has one already, so that p is
+// nil, the new one is accepted and closed, as the reference does.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, session *Session, p *polling) {
 	if !s.begun() {
 		s.refuse(w, eio.BadRequest, true)
@@ -206,19 +208,13 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, session *Sessio
 	if p == nil {
 		p = &polling{session: session}
 	}
-	if conn := s.accept(w, r, session, false); conn != nil {
+	if conn := s.accept(w, r, session); conn != nil {
 		s.running.Go(func() { p.takeOver(conn) })
 	}
 }
 
 // handshake begins a session, if there is space for it.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
-	if s.set.Refuse != nil {
-		if err := s.set.Refuse(); err != nil {
-			s.turnAway(w, err)
-			return
-		}
-	}
 	if err := s.reserve(peer.Address); err != nil {
 		s.turnAway(w, err)
 		return
@@ -242,21 +238,20 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 		p.servePoll(w, r)
 		return
 	}
-	conn := s.accept(w, r, session, true)
+	conn := s.accept(w, r, session)
 	if conn == nil {
 		s.release(peer.Address)
 		return
 	}
 	// The answer to the request and the open packet are one write, and wake the client once.
-	session.queue.push(&Frame{ws: conn.held})
-	conn.held = nil
+	session.queue.push(conn.takeHeld())
 	s.begin(session, conn, opening)
 	// The request's goroutine ends here, and net/http releases what it holds for the request.
 	s.running.Go(conn.readLoop)
 }
 
-// begin makes a session live: it gets a receiver, heartbeats start, it can be reached, and the client gets its id. All of
-// it happens under the session's lock, so that others that have the session already, a timer of the receiver for
+// begin makes a session live: it gets a receiver, heartbeats start, it can be reached, and the client gets its id. All
+// of it happens under the session's lock, so that others that have the session already, a timer of the receiver for
 // instance, wait until it is complete.
 func (s *Server) begin(session *Session, t transport, o *Opening) {
 	h := eio.Handshake{

@@ -9,15 +9,15 @@ import (
 	"partyline/wire/eio"
 )
 
-// closeTimeout is how long a closed session waits until its client has fetched or confirmed the end. It is the reference
-// server's.
+// closeTimeout is how long a closed session waits until its client has fetched or confirmed the end. It is the
+// reference server's.
 const closeTimeout = 30 * time.Second
 
 // Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no
 // lock held and never at the same time, except that Closed may be called while Message runs.
 type Receiver interface {
-	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that reads
-	// from the client, so if it blocks, it slows down this client and no other.
+	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that
+	// reads from the client, so if it blocks, it slows down this client and no other.
 	Message(data []byte, binary bool)
 	// Closed is called exactly once, when the session has ended. No call of Message begins afterwards, and frames that
 	// are sent afterwards are dropped.
@@ -30,8 +30,8 @@ type transport interface {
 	kind() transportKind
 	// writable reports whether a frame that comes to an empty queue leaves at once.
 	writable() bool
-	// flush starts to send the queue: with w as far as the client takes it at once, and what is left on another goroutine.
-	// w may be nil.
+	// flush starts to send the queue: with w as far as the client takes it at once, and what is left on another
+	// goroutine. w may be nil.
 	flush(w *writer)
 	// finish sends what is queued and then ends the transport. The session is closing, and closed once its client has
 	// been notified; reason is for a client that does not fetch the end.
@@ -67,7 +67,7 @@ type Session struct {
 	address    string   // static; the client's IP address
 	maxPayload int      // static
 
-	in sync.Mutex // held while packets of the client are handled, so that those of a POST and of a new WebSocket do not mix
+	in sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
 
 	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
 
@@ -85,8 +85,8 @@ func (s *Session) ID() string { return s.id }
 // Address returns the client's IP address, behind trusted proxies.
 func (s *Session) Address() string { return s.address }
 
-// Close sends what is queued and then closes the transport, which a client answers by coming back. The receiver's Closed
-// runs at once, on the caller's goroutine. Later calls do nothing.
+// Close sends what is queued and then closes the transport, which a client answers by coming back. The receiver's
+// Closed runs at once, on the caller's goroutine. Later calls do nothing.
 func (s *Session) Close(reason Reason) {
 	s.mu.Lock()
 	if s.state != open {
@@ -118,7 +118,8 @@ func (s *Session) fail(reason Reason) {
 	}
 }
 
-// retire is the only way to the state closed. It stops the timer and removes the session from the server. mu must be held.
+// retire is the only way to the state closed. It stops the timer and removes the session from the server. mu must be
+// held.
 func (s *Session) retire() {
 	s.state = closed
 	s.heartbeat.timer.Stop()
@@ -183,18 +184,18 @@ func (s *Session) polling() *polling {
 	return p
 }
 
-// Reason is why a session ended. The log field, the label of the metric and the word that services read in a disconnect
-// notice are made from it.
+// Reason is why a session ended. The log field, the label of the metric and the word that services read in a
+// disconnect notice are made from it.
 type Reason uint8
 
 // Why a session ends.
 const (
 	TransportClose    Reason = iota // the client or the network closed the connection
-	TransportError                  // the client broke the transport's rules: overlapping polls, its own ping, broken frames
+	TransportError                  // the client broke the transport's rules: two polls, a ping, broken frames
 	PingTimeout                     // no answer to a heartbeat in time
 	ParseError                      // a packet that Engine.IO does not have
 	ForcedClose                     // a packet that Socket.IO cannot decode
-	ForcedServerClose               // closed by the server: packets out of order, no namespace in time, at a service's request
+	ForcedServerClose               // by the server: packets out of order, no namespace in time, a service's request
 	QueueOverflow                   // the client did not read and its queue was full; the reference has no such reason
 	ServerShutdown                  // the edge is leaving
 	reasons

@@ -14,15 +14,17 @@ const releaseEvery = 100 * time.Millisecond
 type upgrade struct {
 	conn    *wsConn
 	timeout *time.Timer // guarded by Session.mu
-	probed  bool        // guarded by Session.mu: the answer to the probe is sent, or about to be; the client may end the upgrade
+	probed  bool        // guarded by Session.mu: the probe is answered, or about to be: the client may upgrade
 	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
 }
 
 // takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
-// released, the client sends an upgrade packet, and the WebSocket is the session's transport from then on. takeOver runs
-// on the WebSocket's reader goroutine, which it is during the upgrade and after it.
+// released, the client sends an upgrade packet, and the WebSocket is the session's transport from then on. takeOver
+// runs on the WebSocket's reader goroutine, which it is during the upgrade and after it.
 func (p *polling) takeOver(conn *wsConn) {
 	last := closeFrame
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(p.session.server.set.UpgradeTimeout))
+	_ = conn.reply(conn.takeHeld()) // the answer to the request
 	if u := p.beginUpgrade(conn); u != nil {
 		last = p.readUpgrade(u)
 		p.endUpgrade(u)
@@ -46,19 +48,18 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 	if s.state == closed || p.upgrade != nil || s.transport != transport(p) {
 		return nil
 	}
-	u, timeout := &upgrade{conn: conn}, s.server.set.UpgradeTimeout
+	u := &upgrade{conn: conn}
 	p.upgrade = u
 	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
-	_ = conn.Conn.SetWriteDeadline(time.Now().Add(timeout))
-	u.timeout = time.AfterFunc(timeout, func() { p.endUpgrade(u) })
+	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
 	if g := s.gate.Load(); g != nil {
 		g.wake() // a POST must not wait from now on
 	}
 	return u
 }
 
-// readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the last
-// frame for the client.
+// readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the
+// last frame for the client.
 func (p *polling) readUpgrade(u *upgrade) *Frame {
 	for {
 		buf, binary, err := u.conn.read()
@@ -110,7 +111,7 @@ func (p *polling) stopUpgrade() {
 }
 
 // reply writes a frame during the upgrade, when only the reader goroutine writes to the connection. It waits for the
-// client, so answers do not pile up. The deadline that beginUpgrade sets, or the end of the upgrade, ends the wait.
+// client, so answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
 func (c *wsConn) reply(f *Frame) error {
 	_, err := c.Conn.Write(f.ws)
 	return err
@@ -130,8 +131,8 @@ func (p *polling) answerProbe(u *upgrade) {
 	}
 }
 
-// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent before
-// it. Session.mu must be held.
+// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent
+// before it. Session.mu must be held.
 func (u *upgrade) delayRelease() {
 	if u.release != nil {
 		u.release.Reset(releaseEvery)

@@ -36,9 +36,7 @@ type wsConn struct {
 	direct  syscall.RawConn // static; Conn without blocking, nil where that is not possible
 	session *Session        // static
 	reader  wsReader        // owned by the reader goroutine
-
-	holding bool   // owned by the handshake, then by the reader goroutine: Write keeps what it gets in held
-	held    []byte // owned by the handshake, then by the reader goroutine
+	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
 	writing  bool   // guarded by Session.mu: a goroutine writes
 	readDone bool   // guarded by Session.mu: the reader goroutine has ended
@@ -68,9 +66,9 @@ func newUpgrader() *websocket.Upgrader {
 	}
 }
 
-// accept turns a request into a WebSocket, or answers it and returns nil. With hold the answer to the request is not sent
-// yet: it is in held, to be written together with the first frame.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session, hold bool) *wsConn {
+// accept turns a request into a WebSocket, or answers it and returns nil. With a WebSocket the answer to the request
+// is not sent yet, but held.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session) *wsConn {
 	chosen, ok := subprotocol(r.Header)
 	if !ok {
 		refuseUpgrade(w, "Invalid Sec-WebSocket-Protocol header") // the words of the reference
@@ -79,12 +77,12 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 	if chosen != "" {
 		w.Header().Set("Sec-Websocket-Protocol", chosen)
 	}
-	c := &wsConn{session: session, holding: hold, last: closeFrame}
+	c := &wsConn{session: session, last: closeFrame}
 	ws, err := s.upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
 	if err != nil {
 		return nil
 	}
-	c.ws, c.holding = ws, true
+	c.ws = ws
 	ws.SetReadLimit(int64(session.maxPayload))
 	ws.SetPingHandler(c.pong)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
@@ -95,8 +93,8 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 }
 
 // subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
-// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the request
-// offers none, and false if the header breaks RFC 6455, section 4.1.
+// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
+// request offers none, and false if the header breaks RFC 6455, section 4.1.
 func subprotocol(h http.Header) (chosen string, ok bool) {
 	lines, offered := h["Sec-Websocket-Protocol"]
 	if !offered {
@@ -115,14 +113,19 @@ func subprotocol(h http.Header) (chosen string, ok bool) {
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
-// broken input just before reading fails. It keeps the close frame for answer: gorilla would wait for a client that does
-// not read, and so would a Fanout that writes to the session.
+// broken input just before reading fails. It holds both: the answer is written together with the first frame, and for
+// the close frame gorilla would wait for a client that does not read, and so would a Fanout that writes to the
+// session.
 func (c *wsConn) Write(p []byte) (int, error) {
-	if c.holding {
-		c.held = append(c.held, p...)
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
+	c.held = append(c.held, p...)
+	return len(p), nil
+}
+
+// takeHeld returns what gorilla wrote, and no longer holds it.
+func (c *wsConn) takeHeld() *Frame {
+	f := &Frame{ws: c.held}
+	c.held = nil
+	return f
 }
 
 // close closes the connection at once.
@@ -195,8 +198,8 @@ func (c *wsConn) writeQueue() {
 	}
 }
 
-// writeFailed closes a connection that cannot be written to. Its reader fails, too, and ends the session if that is open.
-// Session.mu must be held.
+// writeFailed closes a connection that cannot be written to. Its reader fails, too, and ends the session if that is
+// open. Session.mu must be held.
 func (c *wsConn) writeFailed() {
 	c.session.queue.drop(len(c.session.queue.frames))
 	c.close()
@@ -224,8 +227,8 @@ func (c *wsConn) abort() {
 // errNotUTF8 is returned by read for a text message that is not UTF-8.
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-// read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection holds
-// none. The caller returns it with putBuffer.
+// read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
+// holds none. The caller returns it with putBuffer.
 func (c *wsConn) read() (*[]byte, bool, error) {
 	if !c.pending() {
 		c.giveBack()
@@ -330,8 +333,8 @@ func (c *wsConn) endReading(err error) {
 	}
 }
 
-// endOf returns what an error of reading means (the reference: ws emits "error" for what the client did wrong, and only
-// "close" when the connection went away).
+// endOf returns what an error of reading means (the reference: ws emits "error" for what the client did wrong, and
+// only "close" when the connection went away).
 func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
@@ -350,7 +353,7 @@ func (c *wsConn) answer(err error) *Frame {
 	case errors.Is(err, errNotUTF8):
 		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
 	case len(c.held) > 0:
-		return &Frame{ws: c.held}
+		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
 		return nil
 	}

@@ -38,7 +38,7 @@ func unpacked(t *testing.T, message string) string {
 	if err != nil {
 		t.Fatalf("%.100q is no packet: %v", message, err)
 	}
-	text := string(sio.Append(nil, p))
+	text := string(append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...))
 	for _, a := range attachments {
 		text += "|" + string(a)
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"partyline/internal/accept"
 )
 
 //go:embed all:client
@@ -109,7 +111,7 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", c.etag)
 	h.Set("Vary", "Accept-Encoding")
 	body := file.plain
-	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
+	if accept.Gzip(r.Header) {
 		body = file.compressed()
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out beside a Content-Encoding
@@ -125,27 +127,6 @@ func allowRead(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Allow", "GET, HEAD")
 	http.Error(w, "Only GET and HEAD are answered here.", http.StatusMethodNotAllowed)
 	return false
-}
-
-// acceptsGzip reads Accept-Encoding (RFC 9110, section 12.5.3): gzip or * with a weight that is not zero, where gzip's
-// own weight counts more than that of *.
-func acceptsGzip(headers []string) bool {
-	wildcard := false
-	for _, header := range headers {
-		for part := range strings.SplitSeq(header, ",") {
-			coding, parameters, _ := strings.Cut(part, ";")
-			weight, found := strings.CutPrefix(strings.ToLower(strings.TrimSpace(parameters)), "q=")
-			q, err := strconv.ParseFloat(weight, 64)
-			wanted := !found || err == nil && q > 0
-			switch strings.ToLower(strings.TrimSpace(coding)) {
-			case "gzip", "x-gzip":
-				return wanted
-			case "*":
-				wildcard = wanted
-			}
-		}
-	}
-	return wildcard
 }
 
 // compress gzips a file of the bundle. Once a file and process, so the best level is worth its time.

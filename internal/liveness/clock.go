@@ -23,3 +23,18 @@ func (c *Clock) Away(now time.Time) time.Duration {
 	}
 	return time.Duration(now.UnixNano() - last)
 }
+
+// Listener notices that its process could not hear others: then their silence means nothing (Table.Forgive). It is owned by
+// the loop that looks.
+type Listener struct {
+	connected bool
+	looked    time.Time
+}
+
+// WasDeaf reports whether the process was not connected now or at the call before, or did not run between the two for longer
+// than most. It compares wall clocks, as Clock does.
+func (l *Listener) WasDeaf(connected bool, now time.Time, most time.Duration) bool {
+	deaf := !connected || !l.connected || now.UnixNano()-l.looked.UnixNano() > int64(most)
+	l.connected, l.looked = connected, now
+	return deaf
+}

@@ -24,8 +24,8 @@ import (
 	"errors"
 )
 
-// errPacket is returned for a packet that is empty, is of an unknown type, or is a binary message whose base64 is broken.
-// The reference ends the session on it, with the reason "parse error".
+// errPacket is returned for a packet that is empty, is of an unknown type, or is a binary message whose base64 is
+// broken. The reference ends the session on it, with the reason "parse error".
 var errPacket = errors.New("eio: packet is empty, of an unknown type, or not base64")
 
 // Type is the first byte of a packet, as it stands on the wire.
@@ -51,13 +51,13 @@ type Packet struct {
 	Type Type
 	// Binary marks a binary message: a whole WebSocket binary frame, or 'b' and base64 in text.
 	Binary bool
-	// Data is what follows the type, or the decoded bytes of a binary message. It may be empty. After Parse and Next it is a
-	// part of their argument, and valid as long as that is.
+	// Data is what follows the type, or the decoded bytes of a binary message. It may be empty. After Parse and Next
+	// it is a part of their argument, and valid as long as that is.
 	Data []byte
 }
 
-// Parse reads one text frame. Data aliases frame. Base64 is decoded in place, so frame is overwritten, also if that fails.
-// Parse returns an error for an empty frame, an unknown type and invalid base64.
+// Parse reads one text frame. Data aliases frame. Base64 is decoded in place, so frame is overwritten, also if that
+// fails. Parse returns an error for an empty frame, an unknown type and invalid base64.
 func Parse(frame []byte) (Packet, error) {
 	if len(frame) == 0 {
 		return Packet{}, errPacket
@@ -76,8 +76,8 @@ func Parse(frame []byte) (Packet, error) {
 	return Packet{}, errPacket
 }
 
-// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a binary
-// message. On a WebSocket a binary message is the Data alone, in a binary frame.
+// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a
+// binary message. On a WebSocket a binary message is the Data alone, in a binary frame.
 func Append(dst []byte, p Packet) []byte {
 	if p.Binary {
 		return base64.StdEncoding.AppendEncode(append(dst, binaryMark), p.Data)
@@ -85,21 +85,21 @@ func Append(dst []byte, p Packet) []byte {
 	return append(append(dst, byte(p.Type)), p.Data...)
 }
 
-// Separator stands between the packets of a polling payload (protocol, section "Packet encoding", HTTP long-polling). JSON
-// never contains this byte unescaped.
+// Separator stands between the packets of a polling payload (protocol, section "Packet encoding", HTTP long-polling).
+// JSON never contains this byte unescaped.
 const Separator = 0x1e
 
 // Next reads the first packet of a polling payload and returns what follows its separator. rest is nil after the last
-// packet and after an error. An empty payload is an error, as is the empty packet behind a separator at the end. So call
-// Next first and look at rest then:
+// packet and after an error. An empty payload is an error, as is the empty packet behind a separator at the end. So
+// call Next first and look at rest then:
 //
 //	for more := true; more; more = payload != nil {
 //		p, payload, err = eio.Next(payload)
 //		…
 //	}
 //
-// Data aliases payload. Base64 is decoded in place, so that packet's part of payload is overwritten. As in the reference,
-// the packets in front of a broken one count.
+// Data aliases payload. Base64 is decoded in place, so that packet's part of payload is overwritten. As in the
+// reference, the packets in front of a broken one count.
 func Next(payload []byte) (p Packet, rest []byte, err error) {
 	if end := bytes.IndexByte(payload, Separator); end >= 0 {
 		payload, rest = payload[:end], payload[end+1:]

@@ -13,7 +13,7 @@ import (
 type Admission struct {
 	Rooms []string        `json:"rooms,omitempty"` // rooms that the socket enters before its client learns that it is connected
 	User  string          `json:"user,omitempty"`  // who the socket belongs to, "" for no user; it fits into a header as it is
-	Data  json.RawMessage `json:"data,omitempty"`  // a JSON object of at most MaxDataBytes to keep with the socket, nil for none; it points into the body
+	Data  json.RawMessage `json:"data,omitempty"`  // a JSON object of at most maxDataBytes to keep with the socket, nil for none; it points into the body
 }
 
 // Body returns the admission as the answer that ParseAdmission reads.
@@ -22,7 +22,7 @@ func (a Admission) Body() []byte { return encode([]any{a}) }
 // ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional, null is as good as
 // leaving one out, members of other names are ignored, of a repeated one the last counts; [] and [{}] admit with
 // nothing. A user must be able to stand in a header: no control characters, no spaces around it. What has another form
-// is an error, ErrNotUTF8, ErrNotJSON or ErrNotArray, or one that wraps ErrAdmission and says which member is wrong. So
+// is an error, errNotUTF8, ErrNotJSON or ErrNotArray, or one that wraps errAdmission and says which member is wrong. So
 // is an empty body: to admit is a decision, and nothing is none.
 func ParseAdmission(body []byte) (Admission, error) {
 	var none, a Admission
@@ -40,13 +40,13 @@ func ParseAdmission(body []byte) (Admission, error) {
 		}
 		value, _ := members.Next()
 		if err := a.set(key, value); err != nil {
-			return none, fmt.Errorf("%w: %w", ErrAdmission, err)
+			return none, fmt.Errorf("%w: %w", errAdmission, err)
 		}
 	}
 }
 
 // errAdmissionForm is returned for an array that is no admission.
-var errAdmissionForm = fmt.Errorf("%w: it must be an array of at most one object", ErrAdmission)
+var errAdmissionForm = fmt.Errorf("%w: it must be an array of at most one object", errAdmission)
 
 // set replaces one member.
 func (a *Admission) set(key, value []byte) (err error) {
@@ -96,6 +96,6 @@ func fitsHeader(s string) bool {
 }
 
 // RefusalData reads the body of a refusal (which its Sio-Error header makes one): the data of [data], which goes to
-// the client in CONNECT_ERROR, or nil if the body is empty or []. The data points into body. The errors are ErrNotUTF8,
-// ErrNotJSON, ErrNotArray, and ErrRefusal for more than one element.
-func RefusalData(body []byte) (json.RawMessage, error) { return optional(body, ErrRefusal) }
+// the client in CONNECT_ERROR, or nil if the body is empty or []. The data points into body. The errors are errNotUTF8,
+// ErrNotJSON, ErrNotArray, and errRefusal for more than one element.
+func RefusalData(body []byte) (json.RawMessage, error) { return optional(body, errRefusal) }

@@ -99,31 +99,39 @@ func parseAnnouncement[T any](body []byte) (a T, err error) {
 	return list[0], nil
 }
 
-// Sign is the value of the Sio-Signature header for an edge's announcement: the hexadecimal HMAC-SHA256 with the edges'
-// shared secret over the two tokens of its subject and its body, <edge>.<word>\n<body>.
-func Sign(secret, edge, word string, body []byte) string {
-	return hex.EncodeToString(signature(secret, edge, word, body))
+// Sign returns the hexadecimal HMAC-SHA256 of lines, joined with line feeds, with the secret that edges share. It is the value
+// of Sio-Signature for an edge's announcement, with the lines <edge>.<word> and the body.
+func Sign(secret string, lines ...string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// Verify tells whether an announcement carries the signature of somebody who knows the secret, and was made within
-// MaxClockSkew of now. Its errors wrap ErrAnnouncement.
+// IsSigned reports whether a signature is the one that Sign makes, in digits of either case.
+func IsSigned(signature, secret string, lines ...string) bool {
+	return hmac.Equal([]byte(strings.ToLower(signature)), []byte(Sign(secret, lines...)))
+}
+
+// CheckAge returns an error for a time, in milliseconds since 1970, that is further from now than MaxClockSkew.
+func CheckAge(at int64, now time.Time) error {
+	if off := now.Sub(time.UnixMilli(at)).Abs(); off > MaxClockSkew {
+		return fmt.Errorf("%v from now (are the clocks of the edges right?)", off.Round(time.Second))
+	}
+	return nil
+}
+
+// Verify checks that an announcement was signed with the secret, and made within MaxClockSkew of now. Its errors wrap
+// ErrAnnouncement.
 func Verify(secret, edge, word string, body []byte, header string, now time.Time) error {
-	given, err := hex.DecodeString(header)
-	if err != nil || !hmac.Equal(given, signature(secret, edge, word, body)) {
+	if !IsSigned(header, secret, edge+"."+word, string(body)) {
 		return fmt.Errorf("%w: its signature is missing or wrong (edges.secret must be the same on every edge)", ErrAnnouncement)
 	}
 	a, err := ParseEdgeAnnouncement(body)
 	if err != nil {
 		return err
 	}
-	if off := now.Sub(time.UnixMilli(a.At)).Abs(); off > MaxClockSkew {
-		return fmt.Errorf("%w: it was made %v from now (are the clocks of the edges right?)", ErrAnnouncement, off.Round(time.Second))
+	if err := CheckAge(a.At, now); err != nil {
+		return fmt.Errorf("%w: it was made %w", ErrAnnouncement, err)
 	}
 	return nil
-}
-
-func signature(secret, edge, word string, body []byte) []byte {
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "%s.%s\n%s", edge, word, body)
-	return mac.Sum(nil)
 }

@@ -11,8 +11,8 @@ import (
 
 // Limits of questions and their answers.
 const (
-	// MaxDataBytes is the most that a socket's data may have, as JSON.
-	MaxDataBytes = 64 << 10
+	// maxDataBytes is the most that a socket's data may have, as JSON.
+	maxDataBytes = 64 << 10
 	// MaxPartBytes is where an answer goes on in a further message. A single element larger than it is not split.
 	MaxPartBytes = 256 << 10
 	// DefaultAskTimeout and MaxAskTimeout are how long an edge waits for the acks of an ask.
@@ -21,49 +21,49 @@ const (
 )
 
 var (
-	// ErrNotBlank is returned for the body of a question that takes none.
-	ErrNotBlank = errors.New("body must be empty or []")
-	// ErrData is wrapped by the errors about the body of data.
-	ErrData = errors.New("body of data must be empty (to get) or an array of one object (to set)")
-	// ErrDataTooLarge is wrapped by the error for data of more than MaxDataBytes.
-	ErrDataTooLarge = errors.New("the limit is " + strconv.Itoa(MaxDataBytes))
-	// ErrTimeout is returned for a Sio-Timeout that is no number of milliseconds from 1 to MaxAskTimeout.
-	ErrTimeout = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
-	// ErrAnswer is wrapped by the errors of ParseAnswer.
-	ErrAnswer = errors.New("bad answer of an edge")
+	// errNotBlank is returned for the body of a question that takes none.
+	errNotBlank = errors.New("body must be empty or []")
+	// errData is wrapped by the errors about the body of data.
+	errData = errors.New("body of data must be empty (to get) or an array of one object (to set)")
+	// errDataTooLarge is wrapped by the error for data of more than maxDataBytes.
+	errDataTooLarge = errors.New("the limit is " + strconv.Itoa(maxDataBytes))
+	// errTimeout is returned for a Sio-Timeout that is no number of milliseconds from 1 to MaxAskTimeout.
+	errTimeout = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
+	// errAnswer is wrapped by the errors of ParseAnswer.
+	errAnswer = errors.New("bad answer of an edge")
 )
 
 // Question checks the body of a verb that takes none, fetch and rooms: empty or [].
 func Question(body []byte) error {
-	element, err := optional(body, ErrNotBlank)
+	element, err := optional(body, errNotBlank)
 	if err == nil && element != nil {
-		return ErrNotBlank
+		return errNotBlank
 	}
 	return err
 }
 
 // Data reads the body of data: nil, to get, if it is empty or []; the object of [object], to set, which points into the
-// body. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and those that wrap ErrData and ErrDataTooLarge.
+// body. The errors are errNotUTF8, ErrNotJSON, ErrNotArray, and those that wrap errData and errDataTooLarge.
 func Data(body []byte) (json.RawMessage, error) {
-	object, err := optional(body, ErrData)
+	object, err := optional(body, errData)
 	switch {
 	case err != nil || object == nil:
 		return nil, err
 	case object[0] != '{':
-		return nil, ErrData
+		return nil, errData
 	}
 	return object, CheckData(object)
 }
 
 // CheckData tells whether a socket's data, a JSON object, is small enough.
 func CheckData(object []byte) error {
-	if len(object) > MaxDataBytes {
-		return fmt.Errorf("data of %d bytes; %w", len(object), ErrDataTooLarge)
+	if len(object) > maxDataBytes {
+		return fmt.Errorf("data of %d bytes; %w", len(object), errDataTooLarge)
 	}
 	return nil
 }
 
-// AskTimeout reads the value of Sio-Timeout; an empty one is DefaultAskTimeout. The error is ErrTimeout.
+// AskTimeout reads the value of Sio-Timeout; an empty one is DefaultAskTimeout. The error is errTimeout.
 func AskTimeout(header string) (time.Duration, error) {
 	if header == "" {
 		return DefaultAskTimeout, nil
@@ -71,7 +71,7 @@ func AskTimeout(header string) (time.Duration, error) {
 	n, err := strconv.ParseUint(header, 10, 32)
 	d := time.Duration(n) * time.Millisecond
 	if err != nil || d < time.Millisecond || d > MaxAskTimeout {
-		return 0, ErrTimeout
+		return 0, errTimeout
 	}
 	return d, nil
 }
@@ -98,18 +98,18 @@ type Answer struct {
 // Body returns the answer, without Rest.
 func (a Answer) Body() []byte { return encode([]any{a}) }
 
-// ParseAnswer reads an answer to join, leave, disconnect, fetch, data or rooms. Its errors wrap ErrAnswer.
+// ParseAnswer reads an answer to join, leave, disconnect, fetch, data or rooms. Its errors wrap errAnswer.
 func ParseAnswer(body []byte) (Answer, error) {
 	var a Answer
 	var elements []json.RawMessage
 	if err := json.Unmarshal(body, &elements); err != nil {
-		return a, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return a, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	if len(elements) == 0 {
-		return a, fmt.Errorf("%w: it is empty", ErrAnswer)
+		return a, fmt.Errorf("%w: it is empty", errAnswer)
 	}
 	if err := json.Unmarshal(elements[0], &a); err != nil {
-		return a, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return a, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	a.Rest = elements[1:]
 	return a, nil

@@ -12,7 +12,7 @@ import (
 // JSON decoding gives it; of a number, its JSON text. What it accepts is what the reference parser hands to a listener
 // (socket.io-parser, isPayloadValid): the official client closes its connection on everything else.
 //
-// The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, ErrNoName, ErrReserved and ErrLoneSurrogate; with an error, dst
+// The errors are errNotUTF8, ErrNotJSON, ErrNotArray, errNoName, errReserved and errLoneSurrogate; with an error, dst
 // comes back as it was. The result does not point into body. EventName does not allocate if dst has room.
 func EventName(dst, body []byte) (name []byte, err error) {
 	elements, err := array(body)
@@ -24,14 +24,14 @@ func EventName(dst, body []byte) (name []byte, err error) {
 	case jsontext.IsNumber(first):
 		return append(dst, first...), nil
 	case !jsontext.IsString(first):
-		return dst, ErrNoName
+		return dst, errNoName
 	}
 	name, err = appendDecoded(dst, first)
 	if err != nil {
 		return dst, err
 	}
-	if isReserved(name[len(dst):]) {
-		return dst, ErrReserved
+	if IsReserved(name[len(dst):]) {
+		return dst, errReserved
 	}
 	return name, nil
 }
@@ -79,17 +79,17 @@ func PackAttachments(text []byte, attachments [][]byte) (body []byte, header str
 //
 // The header must be at most MaxAttachments decimal numbers separated by single commas, without signs, spaces and
 // leading zeros, whose sum leaves at least one byte of text; the text itself is not looked at. All errors wrap
-// ErrAttachments; with an error, dst comes back as it was and text is nil.
+// errAttachments; with an error, dst comes back as it was and text is nil.
 func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, attachments [][]byte, err error) {
 	var lengths [MaxAttachments]int
 	count, total := 0, 0
 	for rest := header; rest != ""; {
 		if count == MaxAttachments {
-			return nil, dst, fmt.Errorf("%w: more than %d", ErrAttachments, MaxAttachments)
+			return nil, dst, fmt.Errorf("%w: more than %d", errAttachments, MaxAttachments)
 		}
 		n, size := leadingLength(rest, len(body))
 		if size == 0 || size < len(rest) && (rest[size] != ',' || size+1 == len(rest)) {
-			return nil, dst, fmt.Errorf("%w: %s %.64q is not a list of lengths such as 3,2", ErrAttachments,
+			return nil, dst, fmt.Errorf("%w: %s %.64q is not a list of lengths such as 3,2", errAttachments,
 				HeaderAttachments, header)
 		}
 		lengths[count] = n
@@ -98,7 +98,7 @@ func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, at
 		rest = rest[min(size+1, len(rest)):]
 	}
 	if total >= len(body) {
-		return nil, dst, fmt.Errorf("%w: lengths %.64q leave no text of a body of %d bytes", ErrAttachments, header, len(body))
+		return nil, dst, fmt.Errorf("%w: lengths %.64q leave no text of a body of %d bytes", errAttachments, header, len(body))
 	}
 	start := len(body) - total
 	text, attachments = body[:start:start], dst
@@ -126,7 +126,7 @@ func leadingLength(s string, limit int) (n, size int) {
 // as its member num an integer from 0 up to the number of attachments: the official client closes its connection on others
 // (socket.io-parser, reconstructPacket). Placeholders may share an attachment, and an attachment may have none.
 //
-// text must be valid JSON, which may be 10,000 levels deep. The time is linear in its length. The error wraps ErrAttachments.
+// text must be valid JSON, which may be 10,000 levels deep. The time is linear in its length. The error wraps errAttachments.
 func CheckPlaceholders(text []byte, attachments int) error {
 	var first [64]sio.Placeholder
 	open := first[:0]
@@ -140,7 +140,7 @@ func CheckPlaceholders(text []byte, attachments int) error {
 				return ErrNotJSON
 			}
 			if index, isPlaceholder := open[len(open)-1].Attachment(); isPlaceholder && index < 0 {
-				return fmt.Errorf("%w: a placeholder's num is not one of %d attachments", ErrAttachments, attachments)
+				return fmt.Errorf("%w: a placeholder's num is not one of %d attachments", errAttachments, attachments)
 			}
 			open = open[:len(open)-1]
 		case '"':

@@ -43,46 +43,46 @@ const (
 
 // The errors of this package, alone or wrapped, as their functions say. All mean that the body (or header) must be dropped or refused.
 var (
-	// ErrNotUTF8 is returned for a body that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("body is not valid UTF-8")
+	// errNotUTF8 is returned for a body that is not valid UTF-8.
+	errNotUTF8 = errors.New("body is not valid UTF-8")
 	// ErrNotJSON is returned for a body that is not valid JSON, such as an empty one.
 	ErrNotJSON = errors.New("body is not valid JSON")
 	// ErrNotArray is returned for a body that is JSON, but no array.
 	ErrNotArray = errors.New("body is not a JSON array")
-	// ErrNotObject is returned for a payload that is JSON, but no object.
-	ErrNotObject = errors.New("payload is not a JSON object")
-	// ErrNoName is returned for the body of an event that does not begin with its name, a string or a number.
-	ErrNoName = errors.New("first element is not an event name (a string or a number)")
-	// ErrReserved is returned for an event with a name that Socket.IO keeps for itself.
-	ErrReserved = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
-	// ErrLoneSurrogate is returned for a name with an escape such as \ud800 that stands for half a character.
-	ErrLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
-	// ErrRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
-	ErrRooms = errors.New("body is not an array of one or more room names")
-	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true], [false] and ["close"].
-	ErrDisconnect = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
-	// ErrInstance is returned for the body of a pause or resume that is not an array of the name of one instance.
-	ErrInstance = errors.New("body of a pause or resume must be an array of one element, the instance's name")
-	// ErrAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
-	ErrAdmission = errors.New("bad answer to a connect request")
-	// ErrRefusal is returned for the body of a refusal that is none of empty, [] and [data].
-	ErrRefusal = errors.New("body of a refusal must be empty, [] or [data]")
-	// ErrAttachments is wrapped by the errors about attachments: their header, lengths and placeholders.
-	ErrAttachments = errors.New("bad attachments")
+	// errNotObject is returned for a payload that is JSON, but no object.
+	errNotObject = errors.New("payload is not a JSON object")
+	// errNoName is returned for the body of an event that does not begin with its name, a string or a number.
+	errNoName = errors.New("first element is not an event name (a string or a number)")
+	// errReserved is returned for an event with a name that Socket.IO keeps for itself.
+	errReserved = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
+	// errLoneSurrogate is returned for a name with an escape such as \ud800 that stands for half a character.
+	errLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
+	// errRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
+	errRooms = errors.New("body is not an array of one or more room names")
+	// errDisconnect is returned for the body of a disconnect that is none of empty, [], [true], [false] and ["close"].
+	errDisconnect = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
+	// errInstance is returned for the body of a pause or resume that is not an array of the name of one instance.
+	errInstance = errors.New("body of a pause or resume must be an array of one element, the instance's name")
+	// errAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
+	errAdmission = errors.New("bad answer to a connect request")
+	// errRefusal is returned for the body of a refusal that is none of empty, [] and [data].
+	errRefusal = errors.New("body of a refusal must be empty, [] or [data]")
+	// errAttachments is wrapped by the errors about attachments: their header, lengths and placeholders.
+	errAttachments = errors.New("bad attachments")
 )
 
-// CheckArray tells whether body is valid UTF-8 and a JSON array: the arguments of an ack. Its errors are ErrNotUTF8,
+// CheckArray tells whether body is valid UTF-8 and a JSON array: the arguments of an ack. Its errors are errNotUTF8,
 // ErrNotJSON and ErrNotArray. It does not allocate.
 func CheckArray(body []byte) error { return check(body, '[', ErrNotArray) }
 
 // CheckObject tells whether body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the
-// reference accepts in no other form. Its errors are ErrNotUTF8, ErrNotJSON and ErrNotObject. It does not allocate.
-func CheckObject(body []byte) error { return check(body, '{', ErrNotObject) }
+// reference accepts in no other form. Its errors are errNotUTF8, ErrNotJSON and errNotObject. It does not allocate.
+func CheckObject(body []byte) error { return check(body, '{', errNotObject) }
 
 // check tells whether body is valid JSON in valid UTF-8 whose first character is open.
 func check(body []byte, open byte, otherwise error) error {
 	if !utf8.Valid(body) {
-		return ErrNotUTF8
+		return errNotUTF8
 	}
 	if !json.Valid(body) {
 		return ErrNotJSON
@@ -125,12 +125,12 @@ func optional(body []byte, otherwise error) ([]byte, error) {
 	return single(body, otherwise)
 }
 
-// appendDecoded appends the characters of a JSON string, given with its quotes. The only error is ErrLoneSurrogate; dst comes
+// appendDecoded appends the characters of a JSON string, given with its quotes. The only error is errLoneSurrogate; dst comes
 // back unchanged then.
 func appendDecoded(dst, quoted []byte) ([]byte, error) {
 	out, whole := jsontext.AppendDecoded(dst, quoted)
 	if !whole {
-		return dst, ErrLoneSurrogate
+		return dst, errLoneSurrogate
 	}
 	return out, nil
 }
@@ -140,9 +140,10 @@ func AppendString(dst []byte, s string) []byte {
 	return jsontext.AppendString(dst, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-func isReserved(name []byte) bool {
+// IsReserved reports whether Socket.IO keeps an event name for itself: no client can emit it.
+func IsReserved[T ~string | ~[]byte](name T) bool {
 	switch string(name) {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+	case EventConnect, "connect_error", EventDisconnect, EventDisconnecting, "newListener", "removeListener":
 		return true
 	}
 	return false

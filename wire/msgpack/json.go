@@ -1,6 +1,7 @@
 package msgpack
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -100,7 +101,7 @@ func (t *transcoder) advance(top *level) error {
 // key writes the name of a member, as JavaScript makes a string of it.
 func (t *transcoder) key(k token) error {
 	if !k.isKey() {
-		return ErrForm
+		return errForm
 	}
 	if k.kind == kindString {
 		if err := t.text(k.bytes); err != nil {
@@ -148,15 +149,15 @@ func (t *transcoder) scalar(v token, inside int) (err error) {
 
 // depth judges a number of levels.
 func depth(levels int) error {
-	if levels > MaxDepth {
-		return ErrDepth
+	if levels > maxDepth {
+		return errDepth
 	}
 	return nil
 }
 
 func (t *transcoder) text(b []byte) error {
 	if !utf8.Valid(b) {
-		return ErrNotUTF8
+		return errNotUTF8
 	}
 	t.out = jsontext.AppendString(t.out, b)
 	return nil
@@ -176,7 +177,7 @@ func (t *transcoder) binary(b []byte, inside int) error {
 		return depth(inside + 2)
 	}
 	if len(t.attachments) == sio.MaxAttachments {
-		return ErrAttachments
+		return errAttachments
 	}
 	t.out = append(t.out, `{"_placeholder":true,"num":`...)
 	t.out = strconv.AppendInt(t.out, int64(len(t.attachments)), 10)
@@ -230,27 +231,9 @@ func appendDate(dst []byte, milliseconds float64) []byte {
 		return append(dst, "null"...)
 	}
 	at := time.UnixMilli(int64(milliseconds)).UTC()
-	year := at.Year()
 	dst = append(dst, '"')
-	digits := 4
-	if year < 0 || year > 9999 {
-		digits = 6
-		sign := byte('+')
-		if year < 0 {
-			sign, year = '-', -year
-		}
-		dst = append(dst, sign)
+	if year := at.Year(); year < 0 || year > 9999 {
+		return at.AppendFormat(fmt.Appendf(dst, "%+07d", year), `-01-02T15:04:05.000Z"`)
 	}
-	for power := pow10(digits - 1); power > 0; power /= 10 {
-		dst = append(dst, byte('0'+year/power%10))
-	}
-	return at.AppendFormat(dst, `-01-02T15:04:05.000Z"`)
-}
-
-func pow10(n int) int {
-	p := 1
-	for range n {
-		p *= 10
-	}
-	return p
+	return at.AppendFormat(dst, `2006-01-02T15:04:05.000Z"`)
 }

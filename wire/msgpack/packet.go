@@ -26,37 +26,37 @@ import (
 
 // The errors of this package. A session that sent what Parse refuses ends like one that sent broken JSON, "forced close".
 var (
-	// ErrTruncated is returned for a message that ends before what it declares.
-	ErrTruncated = errors.New("msgpack: the message ends too early")
-	// ErrTrailing is returned for bytes behind the packet.
-	ErrTrailing = errors.New("msgpack: bytes behind the packet")
-	// ErrForm is returned for a byte that begins no value, and for a map's key that has no name in JSON, such as a map.
-	ErrForm = errors.New("msgpack: invalid value or key")
-	// ErrNotUTF8 is returned for a string that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("msgpack: a string is not valid UTF-8")
-	// ErrDepth is returned for data of more than MaxDepth levels.
-	ErrDepth = errors.New("msgpack: data nested too deeply")
+	// errTruncated is returned for a message that ends before what it declares.
+	errTruncated = errors.New("msgpack: the message ends too early")
+	// errTrailing is returned for bytes behind the packet.
+	errTrailing = errors.New("msgpack: bytes behind the packet")
+	// errForm is returned for a byte that begins no value, and for a map's key that has no name in JSON, such as a map.
+	errForm = errors.New("msgpack: invalid value or key")
+	// errNotUTF8 is returned for a string that is not valid UTF-8.
+	errNotUTF8 = errors.New("msgpack: a string is not valid UTF-8")
+	// errDepth is returned for data of more than maxDepth levels.
+	errDepth = errors.New("msgpack: data nested too deeply")
 	// ErrTooLarge is returned for a packet that is larger than the caller's limit in its other form.
 	ErrTooLarge = errors.New("msgpack: the packet is too large")
-	// ErrAttachments is returned by Parse for more than sio.MaxAttachments binary values, and by Append for a placeholder
+	// errAttachments is returned by Parse for more than sio.MaxAttachments binary values, and by Append for a placeholder
 	// without an attachment.
-	ErrAttachments = errors.New("msgpack: too many binary values, or a placeholder of none")
-	// ErrPacket is returned for a message that is no map.
-	ErrPacket = errors.New("msgpack: the message is no packet")
-	// ErrType is returned for a packet without one of the types 0 to 4.
-	ErrType = errors.New("msgpack: unknown packet type")
-	// ErrNamespace is returned for a packet whose namespace is no string.
-	ErrNamespace = errors.New("msgpack: the namespace is missing or no string")
-	// ErrID is returned for an ack id that is no integer from 0 to sio.MaxID.
-	ErrID = errors.New("msgpack: ack id out of range")
-	// ErrPayload is returned for data of another kind than the type of the packet asks for.
-	ErrPayload = errors.New("msgpack: invalid payload")
-	// ErrNotJSON is returned by Append for Data that cannot be JSON. It does not find all that is not.
-	ErrNotJSON = errors.New("msgpack: data is not valid JSON")
+	errAttachments = errors.New("msgpack: too many binary values, or a placeholder of none")
+	// errPacket is returned for a message that is no map.
+	errPacket = errors.New("msgpack: the message is no packet")
+	// errType is returned for a packet without one of the types 0 to 4.
+	errType = errors.New("msgpack: unknown packet type")
+	// errNamespace is returned for a packet whose namespace is no string.
+	errNamespace = errors.New("msgpack: the namespace is missing or no string")
+	// errID is returned for an ack id that is no integer from 0 to sio.MaxID.
+	errID = errors.New("msgpack: ack id out of range")
+	// errPayload is returned for data of another kind than the type of the packet asks for.
+	errPayload = errors.New("msgpack: invalid payload")
+	// errNotJSON is returned by Append for Data that cannot be JSON. It does not find all that is not.
+	errNotJSON = errors.New("msgpack: data is not valid JSON")
 )
 
-// MaxDepth is how many levels of arrays and objects the JSON text of a packet may have, as many as encoding/json reads.
-const MaxDepth = 10_000
+// maxDepth is how many levels of arrays and objects the JSON text of a packet may have, as many as encoding/json reads.
+const maxDepth = 10_000
 
 // The members of a packet.
 const (
@@ -81,10 +81,10 @@ const (
 //     and its bytes, as in the reference.)
 //   - Binary values in the data of CONNECT, which has no attachments in JSON either, become what Node makes of a Buffer:
 //     {"type":"Buffer","data":[1,2]}.
-//   - At most sio.MaxAttachments binary values, ids from 0 to sio.MaxID, and MaxDepth levels, as for JSON clients.
+//   - At most sio.MaxAttachments binary values, ids from 0 to sio.MaxID, and maxDepth levels, as for JSON clients.
 //   - Strings must be UTF-8, and keys of maps strings, numbers, booleans, nil or undefined.
 //
-// The errors are those above, up to ErrPayload. Parse allocates nothing for packets of a few levels without binary values
+// The errors are those above, up to errPayload. Parse allocates nothing for packets of a few levels without binary values
 // if dst has room.
 func Parse(dst, message []byte, limit int) (sio.Packet, [][]byte, error) {
 	m, err := findMembers(message)
@@ -136,7 +136,7 @@ func findMembers(message []byte) (members, error) {
 		return m, err
 	}
 	if packet.kind != kindMap {
-		return m, ErrPacket
+		return m, errPacket
 	}
 	for range packet.n {
 		key, err := r.next()
@@ -144,7 +144,7 @@ func findMembers(message []byte) (members, error) {
 			return m, err
 		}
 		if !key.isKey() {
-			return m, ErrForm
+			return m, errForm
 		}
 		if key.kind == kindString {
 			switch string(key.bytes) {
@@ -163,7 +163,7 @@ func findMembers(message []byte) (members, error) {
 		}
 	}
 	if r.at != len(message) {
-		return m, ErrTrailing
+		return m, errTrailing
 	}
 	return m, nil
 }
@@ -172,15 +172,15 @@ func findMembers(message []byte) (members, error) {
 func (m members) head(message []byte) (p sio.Packet, err error) {
 	kind, isInteger := valueAt(message, m.kind).integer()
 	if !isInteger || kind < 0 || kind > int64(sio.ConnectError-sio.Connect) {
-		return p, ErrType
+		return p, errType
 	}
 	p.Type = sio.Connect + sio.Type(kind)
 	namespace := valueAt(message, m.namespace)
 	if namespace.kind != kindString {
-		return p, ErrNamespace
+		return p, errNamespace
 	}
 	if !utf8.Valid(namespace.bytes) {
-		return p, ErrNotUTF8
+		return p, errNotUTF8
 	}
 	p.Namespace = namespace.bytes
 	id := valueAt(message, m.id)
@@ -189,7 +189,7 @@ func (m members) head(message []byte) (p sio.Packet, err error) {
 	}
 	n, isInteger := id.integer()
 	if !isInteger || n < 0 || n > sio.MaxID {
-		return p, ErrID
+		return p, errID
 	}
 	p.HasID, p.ID = true, uint64(n)
 	return p, nil
@@ -222,7 +222,7 @@ func checkData(t sio.Type, data kind) error {
 		valid = data == kindArray
 	}
 	if !valid {
-		return ErrPayload
+		return errPayload
 	}
 	return nil
 }

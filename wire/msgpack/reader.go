@@ -69,11 +69,11 @@ const (
 )
 
 // next reads one value; the elements of an array and a map's keys and values are the next ones. The errors are
-// ErrTruncated and ErrForm.
+// errTruncated and errForm.
 func (r *reader) next() (token, error) {
 	first, ok := r.number(1)
 	if !ok {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	switch c := byte(first); {
 	case c < fixMap:
@@ -91,7 +91,7 @@ func (r *reader) next() (token, error) {
 	case c == trueByte:
 		return token{kind: kindTrue}, nil
 	case c == neverUsed:
-		return token{}, ErrForm
+		return token{}, errForm
 	case c >= negative:
 		return token{kind: kindInt, n: int64(int8(c))}, nil
 	case c >= float32Byte && c < fixExt1:
@@ -116,7 +116,7 @@ func (r *reader) measured(c byte) (token, error) {
 	}
 	n, ok := r.number(size)
 	if !ok {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	if what == kindMap || what == kindArray {
 		return r.container(what, n)
@@ -131,7 +131,7 @@ func (r *reader) container(what kind, n uint64) (token, error) {
 		atLeast = 2 * n
 	}
 	if atLeast > uint64(len(r.data)-r.at) {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	return token{kind: what, n: int64(n)}, nil
 }
@@ -139,7 +139,7 @@ func (r *reader) container(what kind, n uint64) (token, error) {
 // take reads n bytes.
 func (r *reader) take(what kind, n uint64) (token, error) {
 	if n > uint64(len(r.data)-r.at) {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	start, end := r.at, r.at+int(n)
 	r.at = end
@@ -147,21 +147,15 @@ func (r *reader) take(what kind, n uint64) (token, error) {
 }
 
 // number reads an unsigned integer of 1, 2, 4 or 8 bytes.
-func (r *reader) number(size int) (uint64, bool) {
+func (r *reader) number(size int) (n uint64, ok bool) {
 	if size > len(r.data)-r.at {
 		return 0, false
 	}
-	b := r.data[r.at:]
-	r.at += size
-	switch size {
-	case 1:
-		return uint64(b[0]), true
-	case 2:
-		return uint64(binary.BigEndian.Uint16(b)), true
-	case 4:
-		return uint64(binary.BigEndian.Uint32(b)), true
+	for _, c := range r.data[r.at : r.at+size] {
+		n = n<<8 | uint64(c)
 	}
-	return binary.BigEndian.Uint64(b), true
+	r.at += size
+	return n, true
 }
 
 func (r *reader) numeric(c byte) (token, error) {
@@ -177,7 +171,7 @@ func (r *reader) numeric(c byte) (token, error) {
 	n, ok := r.number(size)
 	switch {
 	case !ok:
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	case c >= int8Byte:
 		unused := 64 - 8*size
 		return token{kind: kindInt, n: int64(n<<unused) >> unused}, nil
@@ -204,7 +198,7 @@ func (r *reader) extension(c byte) (token, error) {
 	}
 	extType, typed := r.number(1)
 	if !ok || !typed {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	t, err := r.take(kindExt, length)
 	if err != nil {

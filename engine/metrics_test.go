@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestCensus counts sessions by transport, and what waits for them.
-func TestCensus(t *testing.T) {
+// TestTotals checks the metrics of sessions by transport, and of what waits for them.
+func TestTotals(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		figure := func(name, label string) int {
 			for _, m := range s.server.Metrics().Metrics() {

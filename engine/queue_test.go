@@ -10,16 +10,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// heapInUse is the memory that is in use after a collection, in bytes.
+// heapInUse returns the memory that is in use after a collection, in bytes.
 func heapInUse() int {
 	runtime.GC()
-	runtime.GC() // what a pool kept at the first
+	runtime.GC() // a pool keeps its contents at the first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
 
-// A queue takes no more memory than it counts, whatever is in it and over either transport.
+// A queue takes no more memory than it counts, with any contents and over either transport.
 func TestWhatWaitsCountsItsMemory(t *testing.T) {
 	bytes := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
 	for name, frame := range map[string]func() *Frame{
@@ -35,7 +35,7 @@ func TestWhatWaitsCountsItsMemory(t *testing.T) {
 	} {
 		for _, transport := range []string{"polling", "websocket"} {
 			t.Run(name+", "+transport, func(t *testing.T) {
-				play(t, func(set *Settings) { set.QueuePackets = 1 << 30 }, func(t *testing.T, s *stage) {
+				playAlone(t, func(set *Settings) { set.QueuePackets = 1 << 30 }, func(t *testing.T, s *stage) {
 					if transport == "polling" {
 						s.poll()
 					} else {
@@ -62,6 +62,34 @@ func TestWhatWaitsCountsItsMemory(t *testing.T) {
 	}
 }
 
+func TestQueueOverflowEndsTheSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*Settings)
+		size int
+	}{
+		"bytes":   {func(set *Settings) { set.QueueBytes = 10_000 }, 1000},
+		"packets": {func(set *Settings) { set.QueuePackets = 16 }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, c.set, func(t *testing.T, s *stage) {
+				ws := s.open() // and never reads again: the pipe holds nothing
+				defer ws.Close()
+				r := s.last()
+				var sent Sent
+				for range 100 {
+					if sent = r.session.Send(message(strings.Repeat("x", c.size))); sent != Queued {
+						break
+					}
+				}
+				if sent != Overflow {
+					t.Fatalf("the last frame was %v", sent)
+				}
+				r.expectEnd(t, QueueOverflow)
+			})
+		})
+	}
+}
+
 // A client that pings and does not read overflows its queue, with pongs alone.
 func TestPingsWithoutReading(t *testing.T) {
 	play(t, func(set *Settings) { set.QueueBytes = 100_000 }, func(t *testing.T, s *stage) {
@@ -81,8 +109,8 @@ func TestPingsWithoutReading(t *testing.T) {
 	})
 }
 
-// A client that was told the end and goes on sending is not read until closeTimeout.
-func TestAFloodBehindTheEnd(t *testing.T) {
+// A client that goes on sending after the end was sent to it is not read until closeTimeout.
+func TestAFloodAfterTheEnd(t *testing.T) {
 	for name, kind := range map[string]int{"pings": websocket.PingMessage, "messages": websocket.TextMessage} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(set *Settings) { set.MaxPayload = 1000 }, func(t *testing.T, s *stage) {
@@ -109,60 +137,8 @@ func TestAFloodBehindTheEnd(t *testing.T) {
 	}
 }
 
-// writeRaw writes an empty masked frame, past gorilla, which writes nothing behind an end.
+// writeRaw writes a masked frame without gorilla, which writes nothing behind a close frame.
 func writeRaw(ws *websocket.Conn, kind int) error {
 	_, err := ws.UnderlyingConn().Write([]byte{0x80 | byte(kind), 0x80 | 8, 0, 0, 0, 0, '4', 'x', 'x', 'x', 'x', 'x', 'x', 'x'})
 	return err
-}
-
-// Pings are answered during an upgrade, too, and the answers do not pile up.
-func TestPingsDuringAnUpgrade(t *testing.T) {
-	ping := func(t *testing.T, ws *websocket.Conn, data string) {
-		t.Helper()
-		if err := ws.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Run("the client reads", func(t *testing.T) {
-		play(t, nil, func(t *testing.T, s *stage) {
-			query := s.poll()
-			ws := s.dial(strings.Replace(query, "polling", "websocket", 1))
-			defer ws.Close()
-			var pongs []string
-			ws.SetPongHandler(func(data string) error { pongs = append(pongs, data); return nil })
-			ping(t, ws, "before")
-			sent := make(chan error, 1)
-			go func() { sent <- ws.WriteMessage(websocket.TextMessage, []byte("2probe")) }() // the pong is read first
-			if got := s.read(ws); got != "3probe" {
-				t.Fatalf("got %q", got)
-			}
-			if err := <-sent; err != nil {
-				t.Fatal(err)
-			}
-			s.write(ws, "5")
-			s.echoes(ws)
-			if got := strings.Join(pongs, " "); got != "before" {
-				t.Errorf("pongs: %q", got)
-			}
-		})
-	})
-	t.Run("the client does not read", func(t *testing.T) {
-		play(t, nil, func(t *testing.T, s *stage) {
-			query := s.poll()
-			ws := s.dial(strings.Replace(query, "polling", "websocket", 1))
-			defer ws.Close()
-			ping(t, ws, "one")
-			began := time.Now()
-			if err := ws.WriteControl(websocket.PingMessage, nil, began.Add(time.Hour)); err == nil {
-				t.Error("a second ping was read while the answer to the first one waited")
-			}
-			if took := time.Since(began); took > 10*time.Second+lastWrite {
-				t.Errorf("the upgrade ended after %s", took)
-			}
-			s.last().session.Send(message("still here"))
-			if got := s.ask(query); got.body != "4still here" {
-				t.Errorf("got %q", got.body)
-			}
-		})
-	})
 }
