@@ -14,14 +14,15 @@ type laneKey struct {
 	who       string // a socket's id, or an instance
 }
 
-// lanes run jobs: those with the same key in order, one at a time, the others side by side. Putting a job in never blocks. A
-// socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its events are dropped.
+// lanes run jobs: those with the same key in order, one at a time, the others side by side. Putting a job in never
+// blocks. A socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its
+// events are dropped.
 type lanes struct {
 	limits   Limits
 	overflow func(key laneKey, events, bytes int) // called without mu; must not wait
 	edges    edgeWords                            // called without mu, by one goroutine
 	running  sync.WaitGroup
-	wake     chan struct{} // of the goroutine that speaks with edges; capacity 1
+	wake     chan struct{} // wakes speak; capacity 1
 	ended    chan struct{} // closed by stop
 
 	mu      sync.Mutex
@@ -34,7 +35,7 @@ type lanes struct {
 
 	throttled map[laneKey]*throttled // guarded by mu
 	changed   []laneKey              // guarded by mu: those of throttled whose edge must be notified
-	telling   bool                   // guarded by mu: a goroutine speaks with edges
+	telling   bool                   // guarded by mu: a goroutine runs speak
 	relieved  time.Time              // guarded by mu: when relieve last looked for the largest lanes
 }
 
