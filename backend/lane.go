@@ -101,11 +101,13 @@ func (ls *lanes) put(key laneKey, j job) {
 		ls.mu.Unlock()
 		return
 	}
-	l.add(j)
+	l.jobs = append(l.jobs, j)
 	ls.waiting += j.bytes
 	var flooded *lane
 	var events, bytes int
 	if j.event {
+		l.events++
+		l.bytes += j.bytes
 		if flooded = ls.fill(l); flooded != nil {
 			events, bytes = ls.flood(flooded)
 		}
@@ -136,15 +138,6 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 func (j job) drop() {
 	if j.dropped != nil {
 		j.dropped()
-	}
-}
-
-// add appends a job. lanes.mu must be held.
-func (l *lane) add(j job) {
-	l.jobs = append(l.jobs, j)
-	if j.event {
-		l.events++
-		l.bytes += j.bytes
 	}
 }
 
