@@ -103,6 +103,27 @@ func (p *presence) say(word string) error {
 	})
 }
 
+// hello announces the instance. answered is called for each answer, with the edge that it names, or "". The caller ends the
+// subscription.
+func (p *presence) hello(answered func(edge string)) (*nats.Subscription, error) {
+	inbox := p.out.nc.NewInbox()
+	sub, err := p.out.subscribe(inbox, "", func(m *nats.Msg) {
+		a, _ := msg.ParseEdgeAnnouncement(m.Data)
+		answered(a.Edge)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = p.out.publish(&nats.Msg{
+		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), subjects.WordHello), Reply: inbox, Data: p.ownAnnouncement().Body(),
+	})
+	if err != nil {
+		_ = sub.Unsubscribe()
+		return nil, err
+	}
+	return sub, nil
+}
+
 // ownAnnouncement is the announcement of this instance.
 func (p *presence) ownAnnouncement() msg.InstanceAnnouncement { return p.announcementOf(p.name()) }
 
