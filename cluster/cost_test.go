@@ -16,7 +16,7 @@ import (
 
 var hopCost = flag.Int("hop.cost", 0, "measure what it costs that a WebSocket goes through another edge, with that many of them")
 
-// TestCostOfAHop measures what docs/operations.md says about it:
+// TestCostOfAHop measures what docs/how-to/deploy.md says about it:
 //
 //	go test ./cluster -run CostOfAHop -v -hop.cost 1000
 //

@@ -22,23 +22,25 @@ import (
 // check returns a value in its normal form. It calls bad with what is wrong with it, and what to do.
 type check func(value any, bad func(problem string)) (normal any)
 
-// texts is the check of a text, or of each item of a list.
+// texts is the check of a text.
 func texts(f func(string) (normal, problem string)) check {
 	return func(value any, bad func(string)) any {
-		items, isList := value.([]string)
-		if !isList {
-			items = []string{value.(string)}
+		normal, problem := f(value.(string))
+		if problem != "" {
+			bad(problem)
 		}
-		for i, item := range items {
-			normal, problem := f(item)
-			if items[i] = normal; problem != "" {
-				bad(problem)
-			}
+		return normal
+	}
+}
+
+// items is the check of each item of a list.
+func items(f func(string) (normal, problem string)) check {
+	return func(value any, bad func(string)) any {
+		list := value.([]string)
+		for i, item := range list {
+			list[i] = texts(f)(item, bad).(string)
 		}
-		if isList {
-			return items
-		}
-		return items[0]
+		return list
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // readEnvironment reads the variables that begin with PARTYLINE_. Unknown ones give one warning together: Kubernetes
-// sets some for a service that is called partyline.
+// sets some for a service that is called partyline. Each name comes once: os.Environ has the first of two only.
 func (l *loader) readEnvironment(environ []string) error {
 	var unknown []string
 	read := func(variable, text string) (string, any) {

@@ -92,13 +92,13 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 		case y.places[name] != "": // once nested and once with dots
 			e.fault("is given twice; remove one")
 		case i >= 0:
-			if value := y.value(y.keys[i], e.node); value != nil {
+			if value := y.value(y.keys[i], e); value != nil {
 				values[name], y.places[name] = value, e.where()
 			}
 		case name == namespacesKey:
-			y.namespaces = readNamespaces(e.node)
+			y.namespaces = readNamespaces(e)
 		case has(y.keys, name):
-			y.section(values, e.node, "it ")
+			y.section(values, e, "it ")
 		case has(allKeys, name):
 			e.fault("unknown key: %s", otherProgram[y.flavour])
 		default:
@@ -133,8 +133,12 @@ func (y yamlFile) value(k key, n node) any {
 	case k.kind != list:
 		n.fault("must be a single value, not %s", n.describe())
 	default:
+		list := n.items("such as [a, b]")
+		if list == nil {
+			return nil
+		}
 		items := []string{}
-		for _, item := range n.items("such as [a, b]") {
+		for _, item := range list {
 			if item.Kind != yaml.ScalarNode || item.isNull() {
 				n.fault("must be a list of texts, and holds %s", item.describe())
 				return nil

@@ -28,9 +28,10 @@ var actions = []struct {
 func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	flags := pflag.NewFlagSet(string(l.flavour), pflag.ContinueOnError)
 	flags.SortFlags = false
+	flags.Usage = func() {} // pflag shows it for -h and -health
 	flags.String(flagConfig, "", "")
 	for _, a := range actions {
-		flags.BoolP(a.name, a.letter, false, a.help)
+		flags.Bool(a.name, false, a.help)
 	}
 	for _, k := range l.keys {
 		flags.StringArray(k.name, nil, k.help)
@@ -59,7 +60,10 @@ func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []strin
 			return append(strays, args[1:]...)
 		}
 		arg, taken := args[0], 1
-		err := flags.Parse(args[:1])
+		if arg == "-h" { // the only letter: for pflag it would also begin -health
+			arg = "--help"
+		}
+		err := flags.Parse([]string{arg})
 		var noValue *pflag.ValueRequiredError
 		var badValue *pflag.InvalidValueError
 		if errors.As(err, &noValue) && len(args) > 1 {
@@ -71,7 +75,8 @@ func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []strin
 		case errors.As(err, &noValue):
 			l.fault(arg, "needs a value")
 		case errors.As(err, &badValue): // of an action
-			l.fault("command line", "%v", err)
+			_, problem := parseBool(badValue.GetValue())
+			l.fault("--"+badValue.GetFlag().Name, "%s", problem)
 		default:
 			l.unknownFlag(flags, arg)
 			if !strings.Contains(arg, "=") && len(args) > 1 && !strings.HasPrefix(args[1], "-") {

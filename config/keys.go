@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ var allKeys = []key{
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
-	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", texts(proxy)},
+	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(proxy)},
 
 	{"log.level", text, "", "Logs", "LEVEL", "debug, info, warn or error.", texts(logLevel)},
 
@@ -87,9 +88,9 @@ var allKeys = []key{
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", countsMs},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take.", countsMs},
 	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included.", atLeast(1024, "too small; write at least 1024 bytes")},
-	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", texts(oneOf("polling", "websocket"))},
+	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", items(oneOf("polling", "websocket"))},
 	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace; the time in which services are asked does not count.", countsMs},
-	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", texts(origin)},
+	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", items(origin)},
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies.", nil},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake.", texts(cookieName)},
 
@@ -113,23 +114,12 @@ var otherProgram = map[Flavour]string{
 
 // keysOf lists the keys that a program knows.
 func keysOf(f Flavour) []key {
-	var known []key
-	for _, k := range allKeys {
-		if k.only == "" || k.only == f {
-			known = append(known, k)
-		}
-	}
-	return known
+	return slices.DeleteFunc(slices.Clone(allKeys), func(k key) bool { return k.only != "" && k.only != f })
 }
 
 // has reports whether one of keys has that name, or stands in a section of that name.
 func has(keys []key, name string) bool {
-	for _, k := range keys {
-		if k.name == name || strings.HasPrefix(k.name, name+".") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(k key) bool { return k.name == name || strings.HasPrefix(k.name, name+".") })
 }
 
 // parse reads the text of a flag, a variable or a scalar in the file. problem is "" if the text is good.

@@ -36,7 +36,7 @@ func readNamespaces(n node) map[string]edge.Namespace {
 		if problem := badNamespaceName(e.label); problem != "" {
 			e.fault("%s", problem)
 		}
-		declared[e.label] = readNamespace(e.node)
+		declared[e.label] = readNamespace(e)
 	}
 	return declared
 }
@@ -117,7 +117,7 @@ func (n node) fields(known ...field) {
 			n.fault("unknown key %s%s", quote(e.label), didYouMean(e.label, labels))
 		default:
 			e.path += ": " + e.label
-			known[i].read(e.node)
+			known[i].read(e)
 		}
 	}
 }

@@ -14,6 +14,8 @@ type node struct {
 	source     string // path of the file, or name of the variable
 	line       int    // of its label if it has one; 0 in a variable
 	path       string // such as engine.ping_interval, or `namespaces: "/chat": relay[0]`; "" is the whole document
+	label      string // in a mapping
+	first      int    // line of an earlier entry of the mapping with the same label, or 0
 }
 
 // where is the node's place, in files as editors understand it.
@@ -30,7 +32,7 @@ func (n node) where() string {
 
 func (n node) fault(format string, args ...any) { n.loader.fault(n.where(), format, args...) }
 
-// below is a node inside n. Its path is still that of n.
+// below is a node inside n, which still has the path of n.
 func (n node) below(y *yaml.Node, line int) node {
 	for y.Kind == yaml.AliasNode {
 		y = y.Alias
@@ -39,25 +41,20 @@ func (n node) below(y *yaml.Node, line int) node {
 	return n
 }
 
-// entry is the value of a label in a mapping.
-type entry struct {
-	node
-	label string
-	first int // line of an earlier entry with the same label, or 0
-}
-
-// entries lists what a mapping holds, or adds a fault that begins with subject if n is none.
-func (n node) entries(subject string) []entry {
+// entries lists the values of a mapping, or adds a fault that begins with subject if n is none.
+func (n node) entries(subject string) []node {
 	if n.Kind != yaml.MappingNode {
 		n.fault(subject+"must hold keys (key: value), not %s", n.describe())
 		return nil
 	}
-	var all []entry
+	var all []node
 	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		label := n.Content[i]
-		all = append(all, entry{n.below(n.Content[i+1], label.Line), label.Value, lines[label.Value]})
-		if lines[label.Value] == 0 {
+		value := n.below(n.Content[i+1], label.Line)
+		value.label, value.first = label.Value, lines[label.Value]
+		all = append(all, value)
+		if value.first == 0 {
 			lines[label.Value] = label.Line
 		}
 	}
@@ -95,13 +92,8 @@ func (n node) isNull() bool { return n.Kind == yaml.ScalarNode && n.ShortTag() =
 
 // describe names what stands at a node without its contents, which may be secret.
 func (n node) describe() string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "keys"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.isNull():
+	if n.isNull() {
 		return "nothing"
 	}
-	return "a single value"
+	return map[yaml.Kind]string{yaml.MappingNode: "keys", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}[n.Kind]
 }

@@ -26,19 +26,20 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	for _, k := range keysOf(f) {
 		shown[k.name] = withoutSecret(k.name, values.Get(k.name))
 	}
+	if !c.Open {
+		shown[namespacesKey] = c.Namespaces
+	}
 	out, err := yamlFile{}.Marshal(maps.Unflatten(shown, "."))
-	if err != nil {
-		return nil, err
+	if err != nil || !c.Open {
+		return out, err
 	}
+	// As a section they would end open mode, and with it the rule about loopback.
+	out = append(out, "# No namespaces section: open mode, on loopback only, as if this stood here:\n"...)
 	section, err := yamlFile{}.Marshal(map[string]any{namespacesKey: c.Namespaces})
-	if err != nil {
-		return nil, err
+	for line := range strings.Lines(string(section)) {
+		out = append(out, "# "+line...)
 	}
-	if c.Open { // as a section they would end open mode, and with it the rule about loopback
-		comment := "# No namespaces section: open mode, on loopback only, as if this stood here:\n# "
-		section = []byte(comment + strings.ReplaceAll(strings.TrimSpace(string(section)), "\n", "\n# ") + "\n")
-	}
-	return append(out, section...), nil
+	return out, err
 }
 
 // values makes the keys of a configuration readable by name.

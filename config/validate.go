@@ -57,10 +57,10 @@ func (l *loader) validate(c *Config) {
 func (l *loader) validateListening(c *Config) {
 	listeners := []struct{ name, address string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"embedded.listen", c.Embedded.Listen}}
 	for i, a := range listeners {
-		host, port, err := net.SplitHostPort(a.address)
-		if err != nil {
+		if _, problem := listenAddress(a.address); problem != "" {
 			continue // it has its fault, or the program has no NATS inside
 		}
+		host, port, _ := net.SplitHostPort(a.address)
 		for _, b := range listeners[:i] {
 			if otherHost, otherPort, err := net.SplitHostPort(b.address); err == nil && port == otherPort && port != "0" &&
 				(host == otherHost || host == "" || otherHost == "") {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a name. NATS allows longer subjects, but they are expensive: each token of a subscription is a level of the
-// server's tree (250 tokens took 97 kB a subscription).
+// Limits of a name. NATS allows longer subjects, but they are expensive: each token of a subscription is a level of
+// the server's tree (250 tokens took 97 kB a subscription).
 const (
 	maxNameBytes  = 512              // before escaping; of a namespace with its slash
 	maxNameTokens = 16               // of the tail of an event or a room
@@ -24,10 +24,10 @@ var (
 )
 
 // AppendEvent appends the tail that stands for an event's name in <p>.<ns>.on.<tail>, and returns the extended slice.
-// Dots stay, so that wildcards work on the parts of a name. Escaped as %XX, in capitals, are the bytes 00 to 20 and 7F,
-// "%", "*", ">", a dot that is first, last or behind a dot, and the first letter of the first token if that token is
-// exactly all, room, socket or $ready. The empty name is a lone "%". A name that is too long, has too many tokens or is not
-// UTF-8 is an error; dst comes back unchanged then. name must not overlap the free space behind dst.
+// Dots stay, so that wildcards work on the parts of a name. Escaped as %XX, in capitals, are the bytes 00 to 20 and
+// 7F, "%", "*", ">", a dot that is first, last or behind a dot, and the first letter of the first token if that token
+// is exactly all, room, socket or $ready. The empty name is a lone "%". A name that is too long, has too many tokens
+// or is not UTF-8 is an error; dst comes back unchanged then. name must not overlap the free space behind dst.
 func AppendEvent[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 	return appendTail(dst, name, true)
 }
@@ -38,9 +38,9 @@ func AppendRoom[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 	return appendTail(dst, name, false)
 }
 
-// AppendNamespace appends the token that stands for a namespace: "_" for "/", else the name without its leading slash,
-// escaped as in AppendEvent. Every dot, a leading "$", and the name "/_" are also escaped. The errors are those of AppendEvent,
-// and one for a name without a leading slash.
+// AppendNamespace appends the token that stands for a namespace: "_" for "/", else the name without its leading
+// slash, escaped as in AppendEvent. Every dot, a leading "$", and the name "/_" are also escaped. The errors are
+// those of AppendEvent, and one for a name without a leading slash.
 func AppendNamespace[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 	if len(name) == 0 || name[0] != '/' {
 		return dst, errNamespace
@@ -127,8 +127,8 @@ func beginsWith[T ~string | ~[]byte](tail T, word string) bool {
 	return len(tail) >= n && string(tail[:n]) == word && (len(tail) == n || tail[n] == '.')
 }
 
-// isUnsafe reports whether a byte is escaped in every name: those with a meaning in NATS's protocol or wildcards, other
-// control characters, and the escape itself.
+// isUnsafe reports whether a byte is escaped in every name: those with a meaning in NATS's protocol or wildcards,
+// other control characters, and the escape itself.
 func isUnsafe(c byte) bool {
 	return c <= ' ' || c == '%' || c == '*' || c == '>' || c == 0x7F
 }
@@ -138,8 +138,8 @@ func appendEscaped(dst []byte, c byte) []byte {
 	return append(dst, '%', digits[c>>4], digits[c&15])
 }
 
-// Event returns the name of the event with this tail: the inverse of AppendEvent. Any other spelling is an error. A tail
-// without escapes is returned without a copy.
+// Event returns the name of the event with this tail: the inverse of AppendEvent. Any other spelling is an error. A
+// tail without escapes is returned without a copy.
 func Event(tail string) (string, error) { return tailName(tail, true) }
 
 // Room returns the name of the room with this tail: the inverse of AppendRoom, as Event is of AppendEvent.
@@ -165,8 +165,8 @@ func tailName(tail string, event bool) (string, error) {
 	return name, nil
 }
 
-// Namespace returns the namespace with this token, with its leading slash: the inverse of AppendNamespace. Any other spelling
-// is an error.
+// Namespace returns the namespace with this token, with its leading slash: the inverse of AppendNamespace. Any other
+// spelling is an error.
 func Namespace(token string) (string, error) {
 	if token == "_" {
 		return "/", nil
@@ -199,8 +199,8 @@ func unescape(tail string) (string, error) {
 	return name, nil
 }
 
-// Matches reports whether a name matches a pattern of the configuration or of an announcement: * is any run of characters,
-// nothing else is special. The time is linear in practice, and at worst the product of the lengths.
+// Matches reports whether a name matches a pattern of the configuration or of an announcement: * is any run of
+// characters, nothing else is special. The time is linear in practice, and at worst the product of the lengths.
 func Matches[T ~string | ~[]byte](pattern string, name T) bool {
 	p, n, star, mark := 0, 0, -1, 0
 	for n < len(name) {

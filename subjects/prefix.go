@@ -13,8 +13,8 @@ const maxPrefixBytes = 128
 
 var errPrefix = errors.New("bad prefix")
 
-// Prefix begins all subjects of one installation; it is "sio" unless configured otherwise. NewPrefix makes it; NATS refuses the
-// subjects of the zero Prefix. It can be copied and compared.
+// Prefix begins all subjects of one installation; it is "sio" unless configured otherwise. NewPrefix makes it; NATS
+// refuses the subjects of the zero Prefix. It can be copied and compared.
 //
 // The Append methods append a whole subject to dst and return the extended slice. They check nothing: ns is a token of
 // AppendNamespace, event and room are tails of AppendEvent and AppendRoom, verb is one token and socketID passes
@@ -24,8 +24,8 @@ type Prefix struct {
 }
 
 // NewPrefix checks a prefix: one or more tokens between dots, in valid UTF-8, at most maxPrefixBytes bytes, without
-// wildcards, white space and control characters, not beginning with "$" (which NATS keeps for itself). The error says what is
-// wrong.
+// wildcards, white space and control characters, not beginning with "$" (which NATS keeps for itself). The error says
+// what is wrong.
 func NewPrefix(s string) (Prefix, error) {
 	fault := ""
 	switch {
@@ -74,8 +74,8 @@ func (p Prefix) AppendToSocket(dst []byte, ns, verb, socketID string) []byte {
 	return p.append(dst, ns, verb, wordSocket, socketID)
 }
 
-// AppendAck appends the return address of an event that wants an ack: <p>.<ns>.ack.<edge>.<id>.<n>. Parse refuses the subject if
-// n is above the largest integer that JavaScript counts exactly.
+// AppendAck appends the return address of an event that wants an ack: <p>.<ns>.ack.<edge>.<id>.<n>. Parse refuses the
+// subject if n is above the largest integer that JavaScript counts exactly.
 func (p Prefix) AppendAck(dst []byte, ns, socketID string, n uint64) []byte {
 	return strconv.AppendUint(p.append(dst, ns, VerbAck, socketID, ""), n, 10)
 }
@@ -144,8 +144,8 @@ func (p Prefix) RoomInterest(ns, room string) string {
 // EveryEdge matches the announcements of all edges.
 func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
 
-// EveryInstance matches what all instances of all services announce with one word. It does not match every word: an edge that
-// subscribed to pings would keep NATS from reporting that an instance has no subscription to them.
+// EveryInstance matches what all instances of all services announce with one word. It does not match every word: an
+// edge that subscribed to pings would keep NATS from reporting that an instance has no subscription to them.
 func (p Prefix) EveryInstance(word string) string { return p.dotted + internalService + ".*.*." + word }
 
 // Pongs matches the answers to an edge's pings.
@@ -161,7 +161,8 @@ func (p Prefix) EveryRoom(verb string) string { return p.dotted + "*." + verb + 
 // <p>.<ns>.on.$ready. No event of a client has this subject: the same name is spelled %24ready.
 const Ready = "$ready"
 
-// EdgePermissions returns the subjects for which an edge needs permission, as the contract lists them (docs/subjects.md, Permissions).
+// EdgePermissions returns the subjects for which an edge needs permission, as the contract lists them
+// (docs/subjects.md, Permissions).
 func (p Prefix) EdgePermissions() (publish, subscribe []string) {
 	for _, tail := range []string{
 		"*." + VerbOn + ".>", "*." + VerbOwn + ".>", "*." + VerbEmit + ".>", "*." + VerbBroadcast + ".>",

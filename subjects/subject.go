@@ -12,18 +12,18 @@
 //	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
 //	<prefix>.$svc.<group>.<instance>.<word>      a service instance announces itself
 //
-// On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of Prefix
-// makes the subject; on the way down Prefix.Parse splits a subject into substrings, and Event, Room and Namespace return the
-// names. Names and tails are one to one: each name has one spelling, and other spellings are refused. testdata/names.json has
-// the cases of the spelling, for tests in every language.
+// On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of
+// Prefix makes the subject; on the way down Prefix.Parse splits a subject into substrings, and Event, Room and
+// Namespace return the names. Names and tails are one to one: each name has one spelling, and other spellings are
+// refused. testdata/names.json has the cases of the spelling, for tests in every language.
 //
 // The package is pure: it keeps no state, and its results belong to the caller.
 package subjects
 
 import "strings"
 
-// The verbs of this version. Parse accepts any other token in their place; edges and services ignore verbs that they do not
-// know.
+// The verbs of this version. Parse accepts any other token in their place; edges and services ignore verbs that they
+// do not know.
 const (
 	VerbOn         = "on"         // a client emitted an event: edge to services
 	VerbEmit       = "emit"       // an event for every socket of the target
@@ -74,8 +74,8 @@ const AckConnect = "connect"
 // exactly.
 const maxAckNumber = 1<<53 - 1
 
-// Kind is the form of a subject. The zero Kind is $…. in a form that this version does not know: only Namespace is set, to the
-// token with its $.
+// Kind is the form of a subject. The zero Kind is $…. in a form that this version does not know: only Namespace is
+// set, to the token with its $.
 type Kind uint8
 
 const (
@@ -98,8 +98,8 @@ const (
 	TargetSocket                   // Socket alone
 )
 
-// Subject is a subject split by Prefix.Parse. All strings are substrings of it, still escaped. Parse does not check the spelling
-// of tails: one that AppendEvent or AppendRoom does not make is the name of no event or room.
+// Subject is a subject split by Prefix.Parse. All strings are substrings of it, still escaped. Parse does not check
+// the spelling of tails: one that AppendEvent or AppendRoom does not make is the name of no event or room.
 type Subject struct {
 	Kind      Kind
 	Target    Target
@@ -116,9 +116,10 @@ type Subject struct {
 	Word      string // one of the Word… constants, or one of a later version
 }
 
-// Parse splits a subject under the prefix. It returns false for a subject outside the prefix; with too few tokens, an empty
-// one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or an ack number that
-// is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It does not allocate.
+// Parse splits a subject under the prefix. It returns false for a subject outside the prefix; with too few tokens, an
+// empty one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or an
+// ack number that is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It
+// does not allocate.
 func (p Prefix) Parse(subject string) (Subject, bool) {
 	if !p.Covers(subject) || !isLiteral(subject) {
 		return Subject{}, false
@@ -211,8 +212,8 @@ func (s *Subject) parseTarget(tail string) bool {
 	}
 }
 
-// isLiteral reports whether s is tokens between single dots, without the bytes that names escape because of NATS's protocol. A
-// server passes on wildcards and such bytes in a published subject, so they do arrive.
+// isLiteral reports whether s is tokens between single dots, without the bytes that names escape because of NATS's
+// protocol. A server passes on wildcards and such bytes in a published subject, so they do arrive.
 func isLiteral(s string) bool {
 	behindDot := true
 	for i := range len(s) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Gzip reports whether a response may be compressed with gzip (RFC 9110, section 12.5.3): Accept-Encoding has gzip or * with a
-// weight that is not zero. The weight of gzip counts more than that of *.
+// Gzip reports whether a response may be compressed with gzip (RFC 9110, section 12.5.3): Accept-Encoding has gzip or
+// * with a weight that is not zero. The weight of gzip counts more than that of *.
 func Gzip(h http.Header) bool {
 	wildcard := false
 	for _, header := range h.Values("Accept-Encoding") {

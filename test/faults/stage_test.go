@@ -1,6 +1,6 @@
 // Package faults takes parts of a whole deployment away and brings them back, while clients in rooms of ten, behind a
 // balancer, say numbered things: three NATS servers, three edges and two instances of a service. Everything is counted.
-// What each fault costs is in docs/operations.md.
+// What each fault costs is in docs/how-to/outages.md.
 package faults
 
 import (

@@ -3,7 +3,6 @@ package msg
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -26,14 +25,10 @@ const (
 	ReasonOwnerChanged = "owner changed" // another instance owns the socket, or will
 )
 
-// errNotice is returned by ParseNotice for a body that is not an array of two elements.
-var errNotice = errors.New("body is not an array of an event and what it is about")
-
 // notice returns the body of an event that an edge sends to services: [event,{…}].
 func notice(event string, about any) []byte { return encode([]any{event, about}) }
 
-// ParseNotice decodes the second element of the body of such an event into about, as encoding/json does. The errors are
-// those of encoding/json, and one that wraps errNotice.
+// ParseNotice decodes the second element of the body of such an event into about, as encoding/json does.
 func ParseNotice(body []byte, about any) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(body, &elements); err != nil {

@@ -7,8 +7,7 @@ import (
 )
 
 // Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of
-// subjects. The errors are errNotUTF8, ErrNotJSON, ErrNotArray, and one that wraps errRooms (and errLoneSurrogate if that
-// is the reason) and says where.
+// subjects. The error says which element is wrong.
 func Rooms(body []byte) ([]string, error) {
 	elements, err := array(body)
 	if err != nil {
@@ -49,12 +48,12 @@ type Ending uint8
 
 const (
 	EndSocket      Ending = iota // the socket
-	EndSession                   // all sockets of its session, too, and the transport
-	CloseTransport               // the transport alone, without a word to the sockets: their client comes back by itself
+	EndSession                   // all sockets of its session, and the transport
+	CloseTransport               // the transport alone, without DISCONNECT: the client reconnects
 )
 
-// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
-// the session's transport. Everything else is an error: errNotUTF8, ErrNotJSON, ErrNotArray or errDisconnect.
+// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"]
+// closes the session's transport. Everything else is an error.
 func Disconnect(body []byte) (Ending, error) {
 	element, err := optional(body, errDisconnect)
 	if err != nil {
@@ -74,8 +73,7 @@ func Disconnect(body []byte) (Ending, error) {
 // InstanceBody returns the body of pause and resume.
 func InstanceBody(name string) []byte { return encode([]string{name}) }
 
-// Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
-// checked. Everything else is an error: errNotUTF8, ErrNotJSON, ErrNotArray or errInstance.
+// Instance reads the body of pause and resume: an array of one string, the name of the instance, not yet checked.
 func Instance(body []byte) (string, error) {
 	element, err := single(body, errInstance)
 	if err != nil {

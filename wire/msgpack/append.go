@@ -9,16 +9,16 @@ import (
 	"partyline/wire/sio"
 )
 
-// Append appends the message that stands for p to dst and returns it, in the shortest form of each value, as notepack.io
-// writes them. An object in Data whose member _placeholder is true becomes the attachment that its num names, if there
-// are any attachments; without, it is data like any other. Nothing is added that the reference does not send.
+// Append appends the message of p to dst and returns it, in the shortest form of each value, as notepack.io does. If
+// there are attachments, an object in Data whose member _placeholder is true becomes the attachment that its num
+// names. Without attachments, it is an object like any other.
 //
-// Data must be valid JSON in valid UTF-8; of anything else the result is nonsense. Integers of 64 bits stay exact, other
-// numbers become doubles as with JSON.parse, and half a surrogate pair becomes U+FFFD. p.Attachments is not looked at.
+// Data must be valid JSON in valid UTF-8; otherwise the result means nothing. Integers of 64 bits stay exact, other
+// numbers become doubles as with JSON.parse, and half a surrogate pair becomes U+FFFD. p.Attachments is ignored.
 //
-// The errors are ErrTooLarge if the message would have more than limit bytes, which several placeholders of one attachment
-// can reach from a small text, errAttachments and errNotJSON; with an error, dst comes back as it was. The time is linear
-// in the sizes of Data and result.
+// The error is ErrTooLarge if the message would have more than limit bytes, which several placeholders of one
+// attachment can reach from a small text. A placeholder without an attachment is an error too. With an error, dst
+// comes back unchanged. The time is linear in the sizes of Data and result.
 func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, error) {
 	w := writer{out: dst, base: len(dst), limit: limit, text: p.Data, attachments: attachments}
 	members := 2
@@ -30,7 +30,11 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 	}
 	w.out = append(w.out, fixMap|byte(members))
 	w.member(keyType)
-	w.out = append(w.out, typeCode(p.Type))
+	t := p.Type - sio.Connect
+	if p.Type >= sio.BinaryEvent { // the other encoding has no types of its own for packets with attachments
+		t -= sio.BinaryEvent - sio.Event
+	}
+	w.out = append(w.out, byte(t))
 	w.member(keyNamespace)
 	w.head(kindString, len(p.Namespace))
 	w.out = append(w.out, p.Namespace...)
@@ -56,30 +60,19 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 	return w.out, nil
 }
 
-// typeCode is a packet's type as a number: binary events are events.
-func typeCode(t sio.Type) byte {
-	switch t {
-	case sio.BinaryEvent:
-		t = sio.Event
-	case sio.BinaryAck:
-		t = sio.Ack
-	}
-	return byte(t - sio.Connect)
-}
-
-// container is what must be known of an array or an object before it is written.
+// container is what measure finds out about an array or an object, before it is written.
 type container struct {
 	values      uint32 // elements, or keys and values
 	placeholder sio.Placeholder
 }
 
-// writer translates JSON text in two passes, because msgpack says how many elements follow where JSON says when they end.
+// writer translates JSON text in two passes: in msgpack the number of elements precedes them.
 type writer struct {
 	out         []byte // the message is behind base
 	base, limit int
 	text        []byte
 	attachments [][]byte
-	found       []container // all arrays and objects, in the order in which they begin
+	found       []container // all arrays and objects, by where they begin
 	scratch     []byte
 }
 
@@ -176,16 +169,16 @@ func (w *writer) write() error {
 	return nil
 }
 
-// placeholder is the object that is being written though it stands for an attachment: once it ends, that takes its place.
+// placeholder is an object that is written like any other, and replaced by its attachment when it ends.
 type placeholder struct {
-	depth int // levels around it, -1 while there is none
+	depth int // levels around it, -1 while no placeholder is being written
 	start int // where it begins in the output
 	num   int
 }
 
 func (w *writer) member(key string) { w.out = append(append(w.out, fixString|byte(len(key))), key...) }
 
-// binary writes an attachment. It is not copied to find out that it is too large.
+// binary writes an attachment. It checks the size before it copies.
 func (w *writer) binary(b []byte) error {
 	if len(w.out)-w.base+len(b) > w.limit {
 		return ErrTooLarge

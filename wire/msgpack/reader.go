@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// kind is what a value is, whatever its length and form in msgpack.
+// kind is the type of a value, independent of its length and form in msgpack.
 type kind uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	kindMap    // n: how many keys with their values follow
 )
 
-// token is a value, of an array or a map its beginning.
+// token is a value, or the beginning of an array or a map.
 type token struct {
 	kind  kind
 	n     int64
@@ -32,8 +32,8 @@ type token struct {
 	bytes []byte // part of the message
 }
 
-// isKey says whether a value can be a member's name: JavaScript makes a string of others as well, but none that its
-// author can have meant.
+// isKey reports whether a value can be the name of a member. JavaScript converts other values to strings as well, but
+// to none that their author can have meant.
 func (t token) isKey() bool { return t.kind <= kindFloat || t.kind == kindString }
 
 // reader walks a message.
@@ -42,8 +42,8 @@ type reader struct {
 	at   int
 }
 
-// The first bytes of values that are told by their byte alone, and the one that is none (msgpack specification,
-// "Formats"). Between bin8 and map32 the bytes of a kind follow each other, in the order of their lengths.
+// The first bytes of values (msgpack specification, "Formats"). Between bin8 and map32 the bytes of a kind follow
+// each other, in the order of their lengths.
 const (
 	fixMap      = 0x80
 	fixArray    = 0x90
@@ -68,8 +68,7 @@ const (
 	negative    = 0xe0
 )
 
-// next reads one value; the elements of an array and a map's keys and values are the next ones. The errors are
-// errTruncated and errForm.
+// next reads one value. After the beginning of an array or a map it reads the elements, or the keys and values.
 func (r *reader) next() (token, error) {
 	first, ok := r.number(1)
 	if !ok {
@@ -124,7 +123,7 @@ func (r *reader) measured(c byte) (token, error) {
 	return r.take(what, n)
 }
 
-// container begins an array or a map. A count of more than there are bytes left is a lie.
+// container begins an array or a map. A count that is larger than the rest of the message is an error.
 func (r *reader) container(what kind, n uint64) (token, error) {
 	atLeast := n
 	if what == kindMap {
@@ -218,7 +217,7 @@ func (r *reader) extension(c byte) (token, error) {
 	return t, nil
 }
 
-// timestamp is what one of the three forms of a timestamp stands for, in milliseconds.
+// timestamp returns the milliseconds of a timestamp in one of its three forms.
 func timestamp(b []byte) float64 {
 	var seconds, nanoseconds float64
 	switch len(b) {
@@ -234,12 +233,12 @@ func timestamp(b []byte) float64 {
 	return math.Trunc(seconds*1e3 + nanoseconds/1e6)
 }
 
-// skip walks over one value with all that it holds.
-func (r *reader) skip() error {
+// skip walks over one value with its contents, and returns its first token.
+func (r *reader) skip() (first token, err error) {
 	for left := int64(1); left > 0; left-- {
 		t, err := r.next()
 		if err != nil {
-			return err
+			return t, err
 		}
 		switch t.kind {
 		case kindArray:
@@ -247,6 +246,9 @@ func (r *reader) skip() error {
 		case kindMap:
 			left += 2 * t.n
 		}
+		if first.kind == kindUndefined {
+			first = t
+		}
 	}
-	return nil
+	return first, nil
 }

@@ -8,8 +8,8 @@
 //	3/chat,12["ok"]                                  that ack
 //	51-["file",{"_placeholder":true,"num":0}]        event in /, one binary message follows
 //
-// Parse reads the head only. The JSON stays raw, so that it can be passed on byte for byte. Another layer checks that it is
-// valid, has the shape that its type requires, and agrees with the attachments.
+// Parse reads the head only. The JSON stays raw, so that it can be passed on byte for byte. Another layer checks that
+// it is valid, has the shape that its type requires, and agrees with the attachments.
 //
 // Source: Socket.IO protocol, revision 5 (https://github.com/socketio/socket.io-protocol), and the behaviour of
 // socket.io-parser 4.2. Stricter than that: attachments and ids are plain decimal digits, where the reference takes
@@ -53,8 +53,16 @@ const (
 	BinaryAck    Type = '6' // Ack, with attachments
 )
 
-// Packet is one Socket.IO packet without its attachments, which follow it as binary messages. Its slices are parts of the text
-// that Parse read, and valid as long as that is.
+// Binary returns the type that an event or ack has with attachments. Other types stay as they are.
+func (t Type) Binary() Type {
+	if t == Event || t == Ack {
+		return t + (BinaryEvent - Event)
+	}
+	return t
+}
+
+// Packet is one Socket.IO packet without its attachments, which follow it as binary messages. Its slices are parts of
+// the text that Parse read, and valid as long as that is.
 type Packet struct {
 	Type        Type
 	Attachments int    // binary messages that follow: 1 to MaxAttachments for the two binary types, else 0
@@ -66,8 +74,8 @@ type Packet struct {
 
 var rootNamespace = []byte("/")
 
-// Parse reads the head of one packet, up to the JSON. It returns an error for an unknown type, for a binary packet with none
-// or more than MaxAttachments attachments, and for an id above MaxID. It does not allocate.
+// Parse reads the head of one packet, up to the JSON. It returns an error for an unknown type, for a binary packet
+// with none or more than MaxAttachments attachments, and for an id above MaxID. It does not allocate.
 func Parse(text []byte) (Packet, error) {
 	if len(text) == 0 || Type(text[0]) < Connect || Type(text[0]) > BinaryAck {
 		return Packet{}, errType
@@ -106,8 +114,8 @@ func Parse(text []byte) (Packet, error) {
 	return p, nil
 }
 
-// AppendHead appends everything of a packet that precedes the JSON. The number of attachments is left out unless t is a
-// binary type, the namespace if it is "/" or empty.
+// AppendHead appends everything of a packet that precedes the JSON. The number of attachments is left out unless t is
+// a binary type, the namespace if it is "/" or empty.
 func AppendHead(dst []byte, t Type, attachments int, namespace string, hasID bool, id uint64) []byte {
 	dst = append(dst, byte(t))
 	if isBinary(t) {

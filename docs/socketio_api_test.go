@@ -38,7 +38,7 @@ func TestTheWholeAPI(t *testing.T) {
 		names := members(t, string(text), c.class)
 		for _, name := range names {
 			if !regexp.MustCompile("\\b" + name + "\\b").MatchString(told) {
-				t.Errorf("%s does not tell of %s.%s", coming, c.class, name)
+				t.Errorf("%s does not tell of %s.%s", api, c.class, name)
 			}
 		}
 	}

@@ -25,7 +25,11 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-const coming = "coming-from-socket.io.md"
+// The page that shows one server twice, and the page of tables.
+const (
+	migrate = "how-to/migrate.md"
+	api     = "socket.io-api.md"
+)
 
 // reference is where `make test` installs the reference server.
 const reference = "../test/conformance/node_modules"
@@ -37,12 +41,12 @@ func TestTheSameServerTwice(t *testing.T) {
 	}
 	t.Run("Go", func(t *testing.T) {
 		server := natsdtest.Start(t)
-		n := comingEdge(t, server.ClientURL())
+		n := chatEdge(t, server.ClientURL())
 		beats, err := connect(t, server.ClientURL()).SubscribeSync("sio.$svc.chat.*.beat")
 		if err != nil {
 			t.Fatal(err)
 		}
-		start(t, compile(t, theBlock(t, coming, "go")), "NATS_URL="+server.ClientURL())
+		start(t, compile(t, theBlock(t, migrate, "go")), "NATS_URL="+server.ClientURL())
 		if _, err := beats.NextMsg(patience); err != nil { // the first comes when the service has begun
 			t.Fatalf("the service does not begin: %v", err)
 		}
@@ -51,21 +55,21 @@ func TestTheSameServerTwice(t *testing.T) {
 	t.Run("JavaScript", func(t *testing.T) {
 		node, err := exec.LookPath("node")
 		if err != nil {
-			t.Skip("LEFT OUT: the Socket.IO server of docs/" + coming + ": install Node.js")
+			t.Skip("LEFT OUT: the Socket.IO server of docs/" + migrate + ": install Node.js")
 		}
 		modules, err := filepath.Abs(reference)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(modules, "socket.io")); err != nil {
-			t.Skip("LEFT OUT: the Socket.IO server of docs/"+coming+": it is not there (`make test` installs it): ", err)
+			t.Skip("LEFT OUT: the Socket.IO server of docs/"+migrate+": it is not there (`make test` installs it): ", err)
 		}
 		folder := t.TempDir()
 		if err := os.Symlink(modules, filepath.Join(folder, "node_modules")); err != nil {
 			t.Fatal(err)
 		}
 		// Port 0 is a free one; the last line, which is the test's own, tells which.
-		script := theBlock(t, coming, "js") + "\nio.httpServer.on('listening', () => console.log(io.httpServer.address().port));\n"
+		script := theBlock(t, migrate, "js") + "\nio.httpServer.on('listening', () => console.log(io.httpServer.address().port));\n"
 		writeFile(t, filepath.Join(folder, "server.mjs"), script)
 		server := exec.CommandContext(t.Context(), node, "server.mjs")
 		server.Dir, server.Env = folder, append(os.Environ(), "PORT=0")
@@ -105,7 +109,7 @@ func converse(t *testing.T, url string) {
 	}
 }
 
-func comingEdge(t *testing.T, url string) *edgetest.Node {
+func chatEdge(t *testing.T, url string) *edgetest.Node {
 	t.Helper()
 	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: map[string]edge.Namespace{
 		"/chat_room": {Connect: edge.ConnectService, ConnectTimeout: patience},
@@ -168,9 +172,9 @@ func spans(cell string) (found []string) {
 // rowsOf are the rows of the tables below a heading, down to the next of the same rank.
 func rowsOf(t *testing.T, heading string) (rows []row) {
 	t.Helper()
-	_, text, found := strings.Cut(read(t, coming), "\n"+heading+"\n")
+	_, text, found := strings.Cut(read(t, api), "\n"+heading+"\n")
 	if !found {
-		t.Fatalf("%s has no %q", coming, heading)
+		t.Fatalf("%s has no %q", api, heading)
 	}
 	rank := strings.Fields(heading)[0]
 	text, _, _ = strings.Cut(text, "\n"+rank+" ")
@@ -181,7 +185,7 @@ func rowsOf(t *testing.T, heading string) (rows []row) {
 		}
 	}
 	if len(rows) == 0 {
-		t.Fatalf("%s has no table below %q", coming, heading)
+		t.Fatalf("%s has no table below %q", api, heading)
 	}
 	return rows
 }

@@ -38,14 +38,18 @@ func TestConfigurationTable(t *testing.T) {
 			settings = append(settings, inside)
 		}
 	}
-	table := "| Key | Environment | Default | Meaning |\n|---|---|---|---|\n"
+	table := "| Key | Default | Meaning |\n|---|---|---|\n"
 	for _, s := range settings {
+		// The page says how the environment spells a key, so the table need not.
+		if want := "PARTYLINE_" + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_")); s.variable != want {
+			t.Errorf("%s is %s in the environment, want %s", s.name, s.variable, want)
+		}
 		if s.only != "" {
 			s.help += " Only `cmd/" + s.only + "`."
 		}
-		table += fmt.Sprintf("| `%s` | `%s` | %s | %s |\n", s.name, s.variable, s.standard, s.help)
+		table += fmt.Sprintf("| `%s` | %s | %s |\n", s.name, s.standard, s.help)
 	}
-	compareTable(t, "operations.md", "configuration", table)
+	compareTable(t, "configuration.md", "configuration", table)
 }
 
 var (
@@ -85,8 +89,7 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 func TestMetricsTable(t *testing.T) {
 	server := natsdtest.Start(t)
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
-	table := "| Metric | Kind | Meaning |\n|---|---|---|\n"
-	kinds := map[tally.Kind]string{tally.KindCounter: "counter", tally.KindGauge: "gauge"}
+	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
 	for _, set := range n.Metrics() {
 		metrics = append(metrics, set.Metrics()...)
@@ -95,9 +98,13 @@ func TestMetricsTable(t *testing.T) {
 		if slices.ContainsFunc(metrics[:i], func(before tally.Metric) bool { return before.Name == m.Name }) {
 			continue // another value of the same label
 		}
-		table += fmt.Sprintf("| `partyline_%s` | %s | %s%s |\n", m.Name, kinds[m.Kind], m.Help, labels(m, metrics))
+		// The page says that these, and no others, are counters.
+		if isCounter := m.Kind == tally.KindCounter; isCounter != strings.HasSuffix(m.Name, "_total") {
+			t.Errorf("%s: counter %t, but its name says otherwise", m.Name, isCounter)
+		}
+		table += fmt.Sprintf("| `partyline_%s` | %s%s |\n", m.Name, m.Help, labels(m, metrics))
 	}
-	compareTable(t, "operations.md", "metrics", table)
+	compareTable(t, "metrics.md", "metrics", table)
 }
 
 // labels says which labels a metric has, and their values unless they come from the configuration.
@@ -122,13 +129,18 @@ func labels(m tally.Metric, metrics []tally.Metric) string {
 
 // TestConfigurationExamples loads every file that the documents show.
 func TestConfigurationExamples(t *testing.T) {
-	for _, document := range []string{"operations.md", "../README.md"} {
-		for _, b := range blocks(t, document, "yaml") {
+	loaded := 0
+	for _, document := range append(pages(t), "../README.md") {
+		for _, b := range anyBlocks(t, document, "yaml") {
 			file := t.TempDir() + "/config.yaml"
 			writeFile(t, file, b.text)
 			if _, err := config.Load(config.FlavourEdge, []string{"--config", file}, nil); err != nil {
 				t.Errorf("%s:%d: %v", document, b.line, err)
 			}
+			loaded++
 		}
+	}
+	if loaded < 7 {
+		t.Errorf("the documents show %d configurations", loaded)
 	}
 }
