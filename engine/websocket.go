@@ -152,7 +152,7 @@ func (c *wsConn) flush(w *writer) {
 	s := c.session
 	for w != nil && c.direct != nil && !c.writing && s.state == open && len(s.queue.frames) > 0 {
 		data := s.queue.next(&w.scratch)
-		n, err := w.writeNow(c.direct, data, &s.server.stats)
+		n, err := w.tryWrite(c.direct, data, &s.server.stats)
 		if s.queue.wrote(n); err != nil {
 			c.writeFailed()
 			return
