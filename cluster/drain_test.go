@@ -40,6 +40,7 @@ func TestDrainAndReturn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	const sessions = 30
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
@@ -80,6 +81,7 @@ func TestSessionsOfADrainingEdgeGoOn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
 	sids := map[string]bool{}

@@ -44,6 +44,7 @@ func TestCutOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")
@@ -69,6 +70,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")

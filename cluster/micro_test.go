@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"partyline/internal/edgetest"
 )
 
 // gather asks all services something and reads the answers of so many.

@@ -179,6 +179,7 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = 300*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
@@ -199,6 +200,7 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 1)
 	o := s.pretend(100)
 	silent := func() bool {
@@ -221,6 +223,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, func(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 2, Timeout: time.Hour} })
 	a, b := s.nodes[0], s.nodes[1]
 	var sockets []webSocket

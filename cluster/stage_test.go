@@ -23,7 +23,10 @@ import (
 	"partyline/wire/msg"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(8)
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	// secret is shared by the edges of most tests.

@@ -222,6 +222,7 @@ func TestSeparateServerProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	url := process(t)
 	one := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	two := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()

@@ -19,7 +19,10 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(8)
+	goleak.VerifyTestMain(m)
+}
 
 // rules are the namespaces of an edge, by name or pattern.
 type rules map[string]edge.Namespace

@@ -45,6 +45,7 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")
@@ -68,6 +69,7 @@ func TestANameThatWasTakenMeanwhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")

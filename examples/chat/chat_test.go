@@ -111,6 +111,7 @@ func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t)
 	shared := s.store()
 	gone := owner{Name: "Ann", Socket: s.ID + ".AAAAAAAAAAAAAAAAAAA1"}
@@ -181,6 +182,7 @@ func TestDirectMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t)
 	other := edgeOf(t, s.url)
 	s.instance("one")

@@ -20,7 +20,10 @@ import (
 	"partyline/internal/natsd/proxytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, proxytest.Leaks...) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(8)
+	goleak.VerifyTestMain(m, proxytest.Leaks...)
+}
 
 // stage is NATS with JetStream, and an edge with the example's own configuration.
 type stage struct {

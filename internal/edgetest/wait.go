@@ -2,6 +2,7 @@ package edgetest
 
 import (
 	"flag"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,6 +12,17 @@ import (
 // Patience is how long a test waits for what must come. The machine may be busy, and an edge takes up to 15 s to notice a
 // connection that is dead without an end.
 const Patience = 75 * time.Second
+
+// SideBySide lets as many tests that call t.Parallel run at once, unless -parallel says otherwise: more than there are
+// processors, since most of them wait. It is for TestMain.
+func SideBySide(tests int) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", strconv.Itoa(tests))
+	}
+}
 
 // LongMain is TestMain of packages of whole programs and outages, which are not for `make check`. clean runs at the end.
 func LongMain(m *testing.M, clean func(), options ...goleak.Option) {

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/internal/edgetest"
-
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // An ask that no client could digest reaches nobody, and who asks is told why.

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 const (
@@ -168,19 +168,21 @@ func (c *crowd) served(what string) {
 	}
 }
 
-// quiet ends the emitting and waits until every ack has come or cannot come any more.
+// quiet ends the emitting and waits until every ack has come or cannot come any more: none has for ackTimeout.
 func (c *crowd) quiet() {
 	c.t.Helper()
 	for _, one := range c.all {
 		close(one.stop)
 	}
-	for end := time.Now().Add(5 * ackTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	last, since := -1, time.Now()
+	for last != 0 && time.Since(since) < ackTimeout {
+		time.Sleep(10 * time.Millisecond)
 		waiting := 0
 		for _, one := range c.all {
 			waiting += one.unanswered()
 		}
-		if waiting == 0 {
-			return
+		if waiting != last {
+			last, since = waiting, time.Now()
 		}
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/gorilla/websocket"
+
+	"partyline/internal/edgetest"
 )
 
 // roomSize is how many clients are in a room.

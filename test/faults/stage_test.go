@@ -17,7 +17,10 @@ import (
 	"partyline/test/stand"
 )
 
-func TestMain(m *testing.M) { stand.Main(m, proxytest.Leaks...) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(3)
+	stand.Main(m, proxytest.Leaks...)
+}
 
 // stage is the deployment.
 type stage struct {

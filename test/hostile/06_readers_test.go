@@ -153,6 +153,7 @@ func (s *stage) openRaw(joins bool) *raw {
 
 // A poll whose answer is not read is given up.
 func TestAPollThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
 		o.Engine.PingInterval, o.QueueBytes = 3*time.Second, 64<<20

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/gorilla/websocket"
+
+	"partyline/internal/edgetest"
 )
 
 // Sessions that came and went leave nothing behind: 5,000 of them in waves, over both transports, some in good order,
 // some cut off, all of them in rooms of their own.
 func TestMemoryComesBack(t *testing.T) {
-	s := begin(t)
+	s := begin(t, brief)
 	const waves, perWave = 10, 500
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: edgetest.Patience}
 	wave := func(n int) {

@@ -11,7 +11,10 @@ import (
 	"partyline/internal/edgetest"
 )
 
-func TestMain(m *testing.M) { edgetest.LongMain(m, cleanPrograms) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(4)
+	edgetest.LongMain(m, cleanPrograms)
+}
 
 // stage is an edge with two healthy clients and a NATS client.
 type stage struct {

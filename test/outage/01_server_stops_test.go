@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // heard puts what a service hears into a channel and acks it.

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"partyline/internal/edgetest"
-
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // Services take the sockets of an edge that they cannot hear for disconnected. When it comes back it must find owners for

@@ -14,7 +14,10 @@ import (
 	"partyline/internal/natsd/proxytest"
 )
 
-func TestMain(m *testing.M) { edgetest.LongMain(m, nil, proxytest.Leaks...) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(4)
+	edgetest.LongMain(m, nil, proxytest.Leaks...)
+}
 
 // namespaces of every edge here: one that everybody may enter, and one in which a service admits.
 func namespaces() map[string]edge.Namespace {

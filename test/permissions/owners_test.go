@@ -48,6 +48,7 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 
 // An owner that has let go of its sockets, because it was told so or because it took the edge for dead, may say so.
 func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
+	t.Parallel()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	s.admin = s.as("admin")

@@ -58,6 +58,7 @@ func neverReady(t *testing.T, n *edgetest.Node) {
 
 // An edge that logs in as the service is not ready at any moment, and one line names all that lacks.
 func TestAnEdgeThatLogsInAsTheService(t *testing.T) {
+	t.Parallel()
 	n := start(t, natsdtest.Start(t, documented(t)), "chat", usual)
 	neverReady(t, n)
 	why := unpermitted(n)
@@ -102,6 +103,7 @@ func TestEachPermissionThatLacks(t *testing.T) {
 
 // Where NATS permits the events of one namespace and not of another, that one is named.
 func TestANamespaceThatIsNotPermitted(t *testing.T) {
+	t.Parallel()
 	conf := strings.Replace(documented(t), `"sio.*.on.>"`, `"sio._.on.>"`, 1)
 	n := start(t, natsdtest.Start(t, conf), "edge", usual)
 	neverReady(t, n)
@@ -113,6 +115,7 @@ func TestANamespaceThatIsNotPermitted(t *testing.T) {
 // Neither publishers nor clients can make an edge unready by what they choose: where answers go, the names of events, rooms, and of
 // namespaces of a pattern.
 func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
+	t.Parallel()
 	conf := strings.Replace(documented(t), `publish: ["sio.*.on.>"`, `publish: {deny: ["sio.*.on.forbidden", "sio.tenant-2.>"], allow: ["sio.*.on.>"`, 1)
 	conf = strings.Replace(conf, `"_INBOX.>"]`, `"_INBOX.>"]}`, 1)
 	conf = strings.Replace(conf, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.forbidden", "sio.tenant-2.>"], allow: ["sio.*.*.all"`, 1)
@@ -155,6 +158,7 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 // When an operator mends the permissions the edge becomes ready: with a reload, which keeps its connection, and with a restart. And
 // when they are taken away it does not stay ready.
 func TestPermissionsThatChange(t *testing.T) {
+	t.Parallel()
 	good := documented(t)
 	bad := strings.NewReplacer(`"sio.*.on.>", "sio.*.own.>"`, `"sio.*.own.>"`, `"sio.$edge.>"`, `"sio.x"`, `"sio.*.*.all", "sio.*.*.room.>"`, `"sio.x"`).Replace(good)
 	server := natsdtest.Start(t, bad)
@@ -185,6 +189,7 @@ func TestPermissionsThatChange(t *testing.T) {
 
 // A room that NATS did not let the edge subscribe is subscribed as soon as it does, without a reconnect.
 func TestARoomThatIsPermittedLater(t *testing.T) {
+	t.Parallel()
 	good := documented(t)
 	bad := strings.Replace(good, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.vip", "sio.*.*.room.two"], allow: ["sio.*.*.all"`, 1)
 	bad = strings.Replace(bad, `"$SRV.>"]`, `"$SRV.>"]}`, 1)

@@ -17,7 +17,10 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-func TestMain(m *testing.M) { edgetest.LongMain(m, nil) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(8)
+	edgetest.LongMain(m, nil)
+}
 
 // admin is a user that the contract does not show: it may do everything, and hears what the others bring about.
 const admin = `{user: admin, password: admin-secret}`

@@ -56,7 +56,6 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	if err != nil {
 		return err
 	}
-
 	adminSite := &site{name: "admin.listen", listener: adminListener, server: admin.NewServer(pages, log)}
 	clientSite := &site{name: "listen", listener: clientListener, server: newClientServer(front.handler, c.Engine, log)}
 	failed := make(chan error, 2) // one for each site
