@@ -27,7 +27,7 @@ const (
 	longestFunction = 60  // lines; see tooLong
 	longestFile     = 400 // lines; see tooLarge
 	mostArrowsUp    = 38  // between files of edge; to go down to 20
-	mostUnderLock   = 80  // functions whose comment says that the caller must hold a lock; to go down to 25
+	mostUnderLock   = 78  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
 	mostInnerLines   = 11000 // of edge and the packages below edge/, of engine and of bus
@@ -39,9 +39,7 @@ var tooLong = map[string]int{}
 
 // tooLarge are the files that are longer than longestFile, with their lines. It is to become empty.
 var tooLarge = map[string]int{
-	"docs/examples_test.go":  428,
-	"engine/round_test.go":   441,
-	"engine/session_test.go": 470,
+	"docs/examples_test.go": 428,
 }
 
 // underLock is how a comment says that the caller must hold a lock.
