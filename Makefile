@@ -44,8 +44,8 @@ test-compose: client
 suites:
 	@sh test/suites/run.sh "$(SOCKETIO)" $(RUNS)
 
-## bench: measure beside the reference server and a bare broadcaster, and write docs/performance.md and bench/README.md (under 20 minutes);
-## with ARGS=--quick a short round that writes nothing (under 2), ARGS=--help for more
+## bench: measure beside the reference server and a bare broadcaster (under 20 minutes), and write docs/performance.md and
+## bench/README.md; with ARGS=--quick a short round that writes nothing (under 2), ARGS=--help for more
 bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)

@@ -1,10 +1,12 @@
 package backend_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -142,6 +144,21 @@ func floodFor(t *testing.T) time.Duration {
 // A client that sends as fast as it can to a slow handler is slowed down: it stays connected, nothing is lost or out of
 // order, and memory does not grow.
 func TestAFlood(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("PARTYLINE_FLOOD_ALONE") != "" {
+		flood(t)
+		return
+	}
+	// The memory of other tests would be counted, too.
+	alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAFlood$", "-test.v", fmt.Sprintf("-test.short=%v", testing.Short()))
+	alone.Env = append(os.Environ(), "PARTYLINE_FLOOD_ALONE=1")
+	out, err := alone.CombinedOutput()
+	if t.Logf("%s", out); err != nil || !bytes.Contains(out, []byte("--- PASS: TestAFlood")) {
+		t.Fatal(err)
+	}
+}
+
+func flood(t *testing.T) {
 	s := begin(t, quickPings)
 	io := s.service("slow")
 	// Not owned: on a busy machine an owner could fear that it was taken for dead, and give the socket up.
@@ -209,6 +226,7 @@ func TestAFlood(t *testing.T) {
 
 // A handler that asks the client whose events wait gets its answer: acks overtake what is held.
 func TestAskingAClientThatFloods(t *testing.T) {
+	t.Parallel()
 	s := begin(t, quickPings)
 	io := s.service("slow", backend.WithLimits(backend.Limits{SocketEvents: 20}))
 	slow := io.Of("/slow", backend.Owned())
@@ -251,6 +269,7 @@ func TestAskingAClientThatFloods(t *testing.T) {
 
 // An ack behind more events than are held does not come; the ask's own time-out ends the wait, and nothing is lost.
 func TestAskingAClientThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	s := begin(t, quickPings)
 	io := s.service("slow")
 	slow := io.Of("/slow", backend.Owned())

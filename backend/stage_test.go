@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"flag"
 	"log/slog"
 	"strings"
 	"sync"
@@ -17,7 +18,15 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Tests wait more than they compute, so more of them run side by side than there are processors. Not many more: an instance
+	// that does not run for three seconds gives up what it owns.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = flag.Set("test.parallel", "4")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = edgetest.Patience
 

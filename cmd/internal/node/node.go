@@ -1,5 +1,10 @@
 // Package node is what the programs have in common, from the command line to the last goroutine: main calls Main and
 // exits with what it returns.
+//
+// The end goes from the outside to the inside. A signal makes the edge not ready; its sessions are drained, each with a
+// disconnect notice. The HTTP servers stop, the operator's last. Sessions that are left are cut off. The outbox is published,
+// NATS is left, and the NATS inside ends, if there is one. The last lines of the log are written. When Run returns, nothing
+// of it runs any more; only a write to a log that is not read may outlast it.
 package node
 
 import (
