@@ -12,9 +12,10 @@ import (
 // layer is what a package may import of this module; arrows only go down.
 var layers = map[string][]string{
 	"wire/eio":                  {},
-	"wire/sio":                  {},
-	"wire/msg":                  {},
-	"wire/msgpack":              {"wire/sio"},
+	"wire/jsontext":             {},
+	"wire/sio":                  {"wire/jsontext"},
+	"wire/msg":                  {"wire/jsontext", "wire/sio"},
+	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
 	"internal/tally":            {},
 	"internal/direct":           {},
@@ -26,7 +27,8 @@ var layers = map[string][]string{
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
 	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
-	"edge":                      {"bus", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
+	"edge/query":                {"subjects", "wire/msg"},
+	"edge":                      {"bus", "edge/query", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},
@@ -53,6 +55,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},
+	"github.com/go-json-experiment":  {"backend"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":         {"config"},
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
@@ -62,7 +65,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

@@ -179,6 +179,7 @@ type handEdge struct {
 	chat    *backend.Namespace
 	answers chan *nats.Msg
 	emits   chan *nats.Msg
+	told    chan string // the sockets whose admission was published
 	asked   int
 }
 
@@ -186,10 +187,11 @@ type handEdge struct {
 func newHandEdge(t *testing.T) *handEdge {
 	t.Helper()
 	s := begin(t)
-	f := &handEdge{t: t, s: s, nc: s.connection(), answers: make(chan *nats.Msg, 100), emits: make(chan *nats.Msg, 100)}
+	f := &handEdge{t: t, s: s, nc: s.connection(), answers: make(chan *nats.Msg, 100), emits: make(chan *nats.Msg, 100), told: make(chan string, 100)}
 	io := s.service("chat")
 	f.chat = io.Of("/chat")
 	f.chat.Use(func(so *backend.Socket) error { return so.Join(so.Context(), "hall") })
+	f.chat.OnConnection(func(so *backend.Socket) { f.told <- so.ID() })
 	s.start(io)
 	for subject, to := range map[string]chan *nats.Msg{
 		"sio.chat.ack.aaaaaaaa.>": f.answers, "sio.chat.join.socket.aaaaaaaa.>": f.answers, "sio.chat.emit.>": f.emits, "sio.chat.broadcast.>": f.emits,
@@ -298,6 +300,7 @@ func (f *handEdge) dies() {
 func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
 	f := newHandEdge(t)
 	f.connects("bbbbbbbb")
+	<-f.told // before that, no edge has been asked to confirm anything
 	f.becomes("hall", "room.hall")
 	if err := f.chat.Socket("bbbbbbbb.AAAAAAAAAAAAAAAAAAAA").Join(context.Background(), "hall"); !errors.Is(err, backend.UnknownSocket) {
 		t.Errorf("a join of a socket of an edge that is not there: %v", err)

@@ -1,9 +1,7 @@
 package backend
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,8 +15,6 @@ const (
 	// notAdmitted is what a client hears when a middleware fails in another way than by a Refusal: the text of its error
 	// may tell what is not for clients.
 	notAdmitted = "not admitted"
-	// again asks an edge to ask somebody else, because this instance is about to leave.
-	again = "again"
 )
 
 // connectBody is the second element of the body of connect.
@@ -28,15 +24,8 @@ type connectBody struct {
 }
 
 func parseConnect(body []byte) (*connectBody, error) {
-	var elements []json.RawMessage
 	var c connectBody
-	if err := json.Unmarshal(body, &elements); err != nil {
-		return nil, err
-	}
-	if len(elements) != 2 {
-		return nil, fmt.Errorf("it has %d elements", len(elements))
-	}
-	return &c, json.Unmarshal(elements[1], &c)
+	return &c, msg.ParseNotice(body, &c)
 }
 
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
@@ -47,7 +36,7 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 	}
 	if ns.rules.owned && s.mayNotOwn() {
 		s.decisions.drop(d)
-		s.answer(m, nats.Header{msg.HeaderError: {again}})
+		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 		return
 	}
 	c, err := parseConnect(m.Data)
@@ -81,7 +70,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 		s.connected(so)
 		return
 	}
-	body, _ := json.Marshal([]any{admissionBody{Rooms: a.rooms, User: a.user, Data: a.data}}) // strings and valid JSON
+	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
 	var header nats.Header
 	switch {
 	case so.ns.rules.owned:
@@ -113,13 +102,6 @@ func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err erro
 	}
 	s.decisions.claimed(d, header)
 	return true, nil
-}
-
-// admissionBody is the object with which a socket is admitted.
-type admissionBody struct {
-	Rooms []string        `json:"rooms,omitempty"`
-	User  string          `json:"user,omitempty"`
-	Data  json.RawMessage `json:"data,omitempty"`
 }
 
 // settleOpen does for a socket of an open namespace, which is connected already, what an answer would have done.

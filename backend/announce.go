@@ -85,7 +85,7 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 func (s *Service) ownNothingOf(edge string) {
 	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
-		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {notOwner}}, Data: []byte("[]"),
+		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
 	})
 }
 

@@ -2,9 +2,13 @@ package backend
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"reflect"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 
 	"partyline/wire/msg"
@@ -13,9 +17,8 @@ import (
 // Args are the arguments of an event, an ack or an answer, as they came. They can be kept and read from several
 // goroutines.
 type Args struct {
-	elements []json.RawMessage // []byte arguments stand there as base64
-	marked   []json.RawMessage // the same with markers in the place of []byte; nil if there are none
-	blobs    [][]byte          // what the markers stand for
+	elements []json.RawMessage  // attachments stand there as base64
+	blobs    []map[int64][]byte // the attachments of each element, by the offset at which their base64 ends; nil for none
 }
 
 // Len is how many arguments there are.
@@ -55,19 +58,15 @@ func (a Args) decode(i int, v reflect.Value) error {
 		}
 		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "nothing"}
 	}
-	if _, binary := a.blob(a.marked, i); binary && want.Kind() == reflect.String {
-		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "binary data"}
-	}
-	if err := json.Unmarshal(a.elements[i], v.Interface()); err != nil {
-		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: shortened(a.elements[i]), Err: err}
-	}
-	if a.marked != nil && mayHoldBytes(want) && !isBytes(want) {
-		// Where the Go type is any, encoding/json makes a string of base64. Which strings were none shows the same value
-		// with markers.
-		shadow := reflect.New(want)
-		if json.Unmarshal(a.marked[i], shadow.Interface()) == nil {
-			a.restore(v.Elem(), shadow.Elem())
+	element, unmarshal := a.elements[i], json.Unmarshal
+	if a.blobs != nil && len(a.blobs[i]) > 0 {
+		if _, binary := a.blobs[i][int64(len(element))]; binary && want.Kind() == reflect.String {
+			return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "binary data"}
 		}
+		unmarshal = withBlobs(a.blobs[i])
+	}
+	if err := unmarshal(element, v.Interface()); err != nil {
+		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: shortened(element), Err: err}
 	}
 	return nil
 }
@@ -86,23 +85,31 @@ func (a Args) parameter(i int, t reflect.Type) (reflect.Value, error) {
 	return v.Elem(), err
 }
 
-// blob is the attachment that an element is, if it is nothing else.
-func (a Args) blob(marked []json.RawMessage, i int) ([]byte, bool) {
-	var text string
-	if marked == nil || json.Unmarshal(marked[i], &text) != nil {
-		return nil, false
+// withBlobs returns json.Unmarshal for an element with attachments, which become []byte also where the Go type is any.
+func withBlobs(blobs map[int64][]byte) func([]byte, any) error {
+	anyString := func(d *jsontext.Decoder, pointer any) error {
+		v := reflect.ValueOf(pointer).Elem()
+		isAny := v.Kind() == reflect.Interface && v.NumMethod() == 0
+		if !isAny || v.Elem().Kind() == reflect.Pointer || d.PeekKind() != '"' {
+			return errors.ErrUnsupported
+		}
+		text, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if blob, ok := blobs[d.InputOffset()]; ok {
+			v.Set(reflect.ValueOf(bytes.Clone(blob)))
+		} else {
+			v.Set(reflect.ValueOf(text.String()))
+		}
+		return nil
 	}
-	return a.marker(text)
+	options := jsonv2.WithUnmarshalers(jsonv2.JoinUnmarshalers(jsonv2.UnmarshalFromFunc(anyString), numberUnmarshaler))
+	return func(text []byte, target any) error { return jsonv2.Unmarshal(text, target, likeEncodingJSON, options) }
 }
 
-// marker is the attachment that a marker stands for.
-func (a Args) marker(text string) ([]byte, bool) {
-	number, ok := markerNumber(text)
-	if !ok || number >= len(a.blobs) {
-		return nil, false
-	}
-	return a.blobs[number], true
-}
+// numberUnmarshaler reads a json.Number; see numberMarshaler.
+var numberUnmarshaler = jsonv2.UnmarshalFunc(func(text []byte, n *json.Number) error { return json.Unmarshal(text, n) })
 
 // mayBeMissing tells of the types for which a missing argument is a value: nil.
 func mayBeMissing(t reflect.Type) bool {
@@ -120,7 +127,7 @@ func shortened(text []byte) string {
 // parseArgs takes the body of an event or an ack apart; skip is how many elements in front are not arguments. What it
 // returns does not point into the body, but for attachments.
 func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
-	var none, a Args
+	var none Args
 	text, blobs := body, [][]byte(nil)
 	if lengths := header.Get(msg.HeaderAttachments); lengths != "" {
 		var err error
@@ -131,130 +138,78 @@ func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 	if err := msg.CheckArray(text); err != nil {
 		return none, because(BadArguments, err, "body")
 	}
-	if len(blobs) > 0 {
-		var err error
-		if text, err = a.fill(text, blobs); err != nil {
-			return none, because(BadArguments, err, "body")
-		}
-	}
-	if err := json.Unmarshal(text, &a.elements); err != nil {
+	a, err := elementsOf(text, blobs)
+	if err != nil {
 		return none, because(BadArguments, err, "body")
 	}
 	if len(a.elements) < skip {
 		return none, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
 	}
 	a.elements = a.elements[skip:]
-	if a.marked != nil {
-		a.marked = a.marked[skip:]
+	if a.blobs != nil {
+		a.blobs = a.blobs[skip:]
 	}
 	return a, nil
 }
 
-// fill returns the text with attachments as base64 in the place of their placeholders, so that encoding/json decodes them
-// into []byte wherever they stand, and keeps the same text with markers.
-func (a *Args) fill(text []byte, blobs [][]byte) (filled []byte, err error) {
+// elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which encoding/json
+// decodes into []byte.
+func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
+	if len(blobs) == 0 {
+		return a, json.Unmarshal(text, &a.elements)
+	}
 	if err := msg.CheckPlaceholders(text, len(blobs)); err != nil {
-		return nil, err
+		return a, err
 	}
 	var tree []any
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&tree); err != nil {
-		return nil, err
+		return a, err
 	}
 	total, used := 0, 0
 	for _, blob := range blobs {
 		total += len(blob)
 	}
-	count := func(n int) any { used += len(blobs[n]); return nil }
-	// Clients mention each attachment once. A hostile one could make gigabytes of a few bytes.
-	if replaced(tree, len(blobs), count); used > 2*total {
-		return nil, failure(BadArguments, "placeholders share attachments too often")
+	fill(tree, blobs, &used)
+	// Clients mention each attachment once. A hostile one could turn a few bytes into gigabytes.
+	if used > 2*total {
+		return a, failure(BadArguments, "placeholders share attachments too often")
 	}
-	marked, err := appendJSON(nil, replaced(tree, len(blobs), func(n int) any { return newMarker(n) }))
-	if err == nil {
-		err = json.Unmarshal(marked, &a.marked)
+	a.elements, a.blobs = make([]json.RawMessage, len(tree)), make([]map[int64][]byte, len(tree))
+	for i, element := range tree {
+		ends := make(map[int64][]byte)
+		write := jsonv2.MarshalToFunc(func(e *jsontext.Encoder, blob []byte) error {
+			err := e.WriteToken(jsontext.String(base64.StdEncoding.EncodeToString(blob)))
+			ends[e.OutputOffset()] = blob
+			return err
+		})
+		a.elements[i], err = jsonv2.Marshal(element, likeEncodingJSON, jsonv2.WithMarshalers(jsonv2.JoinMarshalers(write, numberMarshaler)))
+		if err != nil {
+			return a, err
+		}
+		a.blobs[i] = ends
 	}
-	if err != nil {
-		return nil, err
-	}
-	a.blobs = blobs
-	return appendJSON(nil, replaced(tree, len(blobs), func(n int) any { return blobs[n] })) // base64
+	return a, nil
 }
 
-// replaced is a decoded value with something else in the place of placeholders.
-func replaced(value any, blobs int, by func(n int) any) any {
+// fill replaces the placeholders in a decoded value by their attachments, and adds up the bytes of these.
+func fill(value any, blobs [][]byte, used *int) any {
 	switch v := value.(type) {
 	case []any:
-		out := make([]any, len(v))
 		for i := range v {
-			out[i] = replaced(v[i], blobs, by)
+			v[i] = fill(v[i], blobs, used)
 		}
-		return out
 	case map[string]any:
-		if v["_placeholder"] == true {
-			if number, ok := v["num"].(json.Number); ok {
-				if n, err := number.Float64(); err == nil && n >= 0 && int(n) < blobs {
-					return by(int(n))
-				}
+		if number, ok := v["num"].(json.Number); ok && v["_placeholder"] == true {
+			if n, err := number.Float64(); err == nil && n >= 0 && int(n) < len(blobs) {
+				*used += len(blobs[int(n)])
+				return blobs[int(n)]
 			}
 		}
-		out := make(map[string]any, len(v))
 		for key := range v {
-			out[key] = replaced(v[key], blobs, by)
+			v[key] = fill(v[key], blobs, used)
 		}
-		return out
 	}
 	return value
-}
-
-// restore puts []byte in the place of base64 in v where its type is any, and shadow, which is else the same, has a
-// marker.
-func (a Args) restore(v, shadow reflect.Value) {
-	if v.Kind() != shadow.Kind() || !mayHoldBytes(v.Type()) || isBytes(v.Type()) {
-		return
-	}
-	switch v.Kind() {
-	case reflect.Interface:
-		a.restoreAny(v, shadow)
-	case reflect.Pointer:
-		if !v.IsNil() && !shadow.IsNil() {
-			a.restore(v.Elem(), shadow.Elem())
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range min(v.Len(), shadow.Len()) {
-			a.restore(v.Index(i), shadow.Index(i))
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			if beside := shadow.MapIndex(key); beside.IsValid() {
-				inner := reflect.New(v.Type().Elem()).Elem()
-				inner.Set(v.MapIndex(key))
-				a.restore(inner, beside)
-				v.SetMapIndex(key, inner)
-			}
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if field := v.Field(i); field.CanSet() {
-				a.restore(field, shadow.Field(i))
-			}
-		}
-	}
-}
-
-func (a Args) restoreAny(v, shadow reflect.Value) {
-	if v.IsNil() || shadow.IsNil() || v.Elem().Type() != shadow.Elem().Type() {
-		return
-	}
-	if text, ok := shadow.Interface().(string); ok {
-		if blob, ok := a.marker(text); ok && v.NumMethod() == 0 {
-			v.Set(reflect.ValueOf(append([]byte{}, blob...)))
-		}
-		return
-	}
-	inner := reflect.New(v.Elem().Type()).Elem()
-	inner.Set(v.Elem())
-	a.restore(inner, shadow.Elem())
-	v.Set(inner)
 }

@@ -225,7 +225,7 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 		var free bool
 		if free, err = s.claim(so, m.Reply, d); !free {
 			s.decisions.drop(d)
-			s.answer(m, nats.Header{msg.HeaderError: {again}})
+			s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 			return
 		}
 	default:

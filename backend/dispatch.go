@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -55,7 +54,7 @@ func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 
 // handleOwn takes what an edge sends to a group, or to the owner of a socket.
 func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
-	if sub.Event == "disconnecting" {
+	if sub.Event == msg.EventDisconnecting {
 		s.leave.marker(sub.Namespace, m.Data)
 		return
 	}
@@ -204,13 +203,8 @@ func (s *Service) ackError(ack Ack, text string) {
 
 // disconnected ends a socket: its client has gone, or another instance owns it now.
 func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
-	var body []json.RawMessage
-	var notice struct {
-		Reason string   `json:"reason"`
-		Rooms  []string `json:"rooms"`
-		Claim  uint64   `json:"claim"` // with notYours and ownerChanged: it ends this claim and older ones; 0: any
-	}
-	if json.Unmarshal(m.Data, &body) != nil || len(body) != 2 || json.Unmarshal(body[1], &notice) != nil {
+	var notice msg.Ended
+	if msg.ParseNotice(m.Data, &notice) != nil {
 		s.bad(m, "its body is no disconnect notice")
 		return
 	}
@@ -219,7 +213,7 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		switch {
 		case so == nil:
 		case notice.Claim != 0 && notice.Claim < so.own.claim: // about an older claim
-		case notice.Reason == notYours || notice.Reason == ownerChanged:
+		case notice.Reason == msg.ReasonNotYours || notice.Reason == msg.ReasonOwnerChanged:
 			s.release(so, notice.Reason)
 		default:
 			s.end(so, notice.Reason, notice.Rooms)

@@ -2,28 +2,30 @@ package backend
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
-// reserved are the names that Socket.IO keeps for itself; edges drop events that have one.
+// reserved are the names that Socket.IO keeps for itself. Edges drop events with such a name.
 var reserved = map[string]bool{
 	"connect": true, "connect_error": true, "disconnect": true, "disconnecting": true, "newListener": true, "removeListener": true,
 }
 
-// eventBody makes the body of an event, [name, …args], with the attachments behind the text and their lengths in the
-// header, which is nil if there are none.
+// eventBody makes the body of an event: [name, …args], then the attachments. Their lengths are in header, which is nil if
+// there are none.
 func eventBody(event string, args []any) (body []byte, header nats.Header, err error) {
 	if reserved[event] {
 		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
@@ -52,83 +54,28 @@ func ackBody(args []any) (body []byte, header nats.Header, err error) {
 
 // arrayBody appends arguments to an array whose beginning is text.
 func arrayBody(text []byte, args []any) (body []byte, header nats.Header, err error) {
-	var out attachments
-	first := len(text) == 1
+	found := finders.Get().(*attachments)
+	defer found.free()
 	for _, arg := range args {
-		if !first {
+		if len(text) > 1 {
 			text = append(text, ',')
 		}
-		first = false
-		if text, err = out.appendJSON(text, arg); err != nil {
+		if text, err = found.append(text, arg); err != nil {
 			return nil, nil, err
 		}
 	}
 	text = append(text, ']')
-	if len(out.found) == 0 {
+	if len(found.data) == 0 {
 		return text, nil, nil
 	}
-	text, sent, err := out.placeholders(text)
-	if err != nil || len(sent) == 0 {
-		return text, nil, err
+	if len(found.data) > msg.MaxAttachments {
+		return nil, nil, failure(BadArguments, "%d binary attachments; the limit is %d", len(found.data), msg.MaxAttachments)
 	}
-	lengths := make([]int, len(sent))
-	for i, data := range sent {
-		lengths[i] = len(data)
-		text = append(text, data...)
-	}
-	return text, nats.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}, nil
+	body, lengths := msg.PackAttachments(text, found.data)
+	return body, nats.Header{msg.HeaderAttachments: {lengths}}, nil
 }
 
-// attachments finds the []byte in arguments, at whatever depth, which encoding/json would write as base64. Each is
-// replaced, in a copy, by a marker that nobody else can know; what encoding/json made of the marker becomes the
-// placeholder. So all rules of encoding/json about fields and tags hold.
-type attachments struct {
-	found [][]byte
-	err   error
-}
-
-const (
-	markerBytes = 18 + 3 // random ones, then the number: without padding in base64
-	markerText  = markerBytes / 3 * 4
-	maxDepth    = 1000 // as in encoding/json: what is deeper goes round in circles
-)
-
-var markerKey = sync.OnceValue(func() (key [18]byte) {
-	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
-	return key
-})
-
-// newMarker makes the marker with a number, which encoding/json writes as base64.
-func newMarker(number int) []byte {
-	key := markerKey()
-	return append(key[:], byte(number>>16), byte(number>>8), byte(number))
-}
-
-// markerNumber is the number of a marker in base64.
-func markerNumber(text string) (int, bool) {
-	key := markerKey()
-	marker, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(marker) != markerBytes || !bytes.Equal(marker[:len(key)], key[:]) {
-		return 0, false
-	}
-	number := marker[len(key):]
-	return int(number[0])<<16 | int(number[1])<<8 | int(number[2]), true
-}
-
-// appendJSON appends an argument.
-func (a *attachments) appendJSON(text []byte, arg any) ([]byte, error) {
-	if arg != nil {
-		if v := reflect.ValueOf(arg); mayHoldBytes(v.Type()) {
-			arg = a.take(v, 0).Interface()
-			if a.err != nil {
-				return nil, a.err
-			}
-		}
-	}
-	return appendJSON(text, arg)
-}
-
-// appendJSON appends a value as JSON.stringify would write it, without escapes for HTML.
+// appendJSON appends a value as JSON.stringify writes it, without escapes for HTML.
 func appendJSON(text []byte, value any) ([]byte, error) {
 	out := bytes.NewBuffer(text)
 	e := json.NewEncoder(out)
@@ -139,116 +86,69 @@ func appendJSON(text []byte, value any) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte{'\n'}), nil
 }
 
-// placeholders puts placeholders in the place of the markers, and returns the attachments in their order.
-func (a *attachments) placeholders(text []byte) (out []byte, sent [][]byte, err error) {
-	key := markerKey()
-	begin := base64.StdEncoding.AppendEncode([]byte{'"'}, key[:])
-	for {
-		i := bytes.Index(text, begin)
-		if i < 0 {
-			break
-		}
-		end := i + 1 + markerText
-		number, _ := markerNumber(string(text[i+1 : end]))
-		out = append(out, text[:i]...)
-		out = append(out, `{"_placeholder":true,"num":`...)
-		out = msg.AppendAttachmentLengths(out, len(sent)) // a decimal number
-		out = append(out, '}')
-		sent = append(sent, a.found[number])
-		text = text[end+1:]
-	}
-	if len(sent) > msg.MaxAttachments {
-		return nil, nil, failure(BadArguments, "%d binary attachments; the limit is %d", len(sent), msg.MaxAttachments)
-	}
-	return append(out, text...), sent, nil
+// attachments collects the []byte of arguments, at any depth, in the order of their placeholders.
+type attachments struct {
+	options jsonv2.Options // with find as a marshaler
+	data    [][]byte
+	err     error // what find returned; package jsonv2 wraps it in words of its own
+
+	at, calls int64 // how often find was called since the output grew to at
 }
 
-// take returns v with markers in the place of its []byte; v itself stays as it is.
-func (a *attachments) take(v reflect.Value, depth int) reflect.Value {
-	if !v.IsValid() || a.err != nil || !mayHoldBytes(v.Type()) {
-		return v
+// finders pools attachments, because their options cache what they learn of each type.
+var finders = sync.Pool{New: func() any {
+	a := &attachments{}
+	a.options = jsonv2.JoinOptions(likeEncodingJSON, jsonv2.WithMarshalers(jsonv2.JoinMarshalers(
+		jsonv2.MarshalToFunc(a.find), numberMarshaler)))
+	return a
+}}
+
+// free returns a to finders.
+func (a *attachments) free() {
+	clear(a.data)
+	a.data, a.err, a.at, a.calls = a.data[:0], nil, 0, 0
+	finders.Put(a)
+}
+
+// maxDepth is how deep an argument may be nested. A deeper one is taken for a cycle.
+const maxDepth = 1000
+
+// likeEncodingJSON makes jsonv2 write and read as encoding/json does. jsonv2 is used where values may have []byte inside,
+// because encoding/json has no hook for them.
+var likeEncodingJSON = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
+
+// append appends an argument, with placeholders for its []byte.
+func (a *attachments) append(text []byte, arg any) ([]byte, error) {
+	if kind := reflect.ValueOf(arg).Kind(); kind < reflect.Array || kind == reflect.String {
+		return appendJSON(text, arg) // holds no []byte
 	}
-	if depth > maxDepth {
+	out := bytes.NewBuffer(text)
+	err := jsonv2.MarshalWrite(out, arg, a.options)
+	if a.err != nil {
+		err = a.err
+	}
+	return out.Bytes(), err
+}
+
+// numberMarshaler writes a json.Number. jsonv2 has its own type for that, unless it is the one of the standard library.
+var numberMarshaler = jsonv2.MarshalFunc(func(n json.Number) ([]byte, error) { return json.Marshal(n) })
+
+// find is called with a pointer to each value of an argument. It writes a placeholder if the value is a []byte.
+func (a *attachments) find(e *jsontext.Encoder, pointer any) error {
+	// A cycle of pointers alone adds neither depth nor output. jsonv2 would follow it until the stack overflows.
+	if at := e.OutputOffset(); at != a.at {
+		a.at, a.calls = at, 0
+	}
+	if a.calls++; a.calls > maxDepth || e.StackDepth() > maxDepth {
 		a.err = failure(BadArguments, "an argument is nested more than %d levels deep, or in a circle", maxDepth)
-		return v
+		return a.err
 	}
-	switch v.Kind() {
-	case reflect.Interface, reflect.Pointer, reflect.Slice, reflect.Map:
-		if v.IsNil() {
-			return v
-		}
+	v := reflect.ValueOf(pointer).Elem()
+	if !isBytes(v.Type()) || v.IsNil() {
+		return errors.ErrUnsupported
 	}
-	switch v.Kind() {
-	case reflect.Interface:
-		out := reflect.New(v.Type()).Elem()
-		out.Set(a.take(v.Elem(), depth+1))
-		return out
-	case reflect.Pointer:
-		out := reflect.New(v.Type().Elem())
-		out.Elem().Set(a.take(v.Elem(), depth+1))
-		return out
-	case reflect.Slice:
-		if isBytes(v.Type()) {
-			return a.mark(v)
-		}
-		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-		a.takeElements(out, v, depth)
-		return out
-	case reflect.Array:
-		out := reflect.New(v.Type()).Elem()
-		a.takeElements(out, v, depth)
-		return out
-	case reflect.Map:
-		out := reflect.MakeMapWithSize(v.Type(), v.Len())
-		for entries := v.MapRange(); entries.Next(); {
-			out.SetMapIndex(entries.Key(), a.take(entries.Value(), depth+1))
-		}
-		return out
-	}
-	return a.takeStruct(v, depth)
-}
-
-func (a *attachments) takeElements(out, v reflect.Value, depth int) {
-	for i := range v.Len() {
-		out.Index(i).Set(a.take(v.Index(i), depth+1))
-	}
-}
-
-func (a *attachments) takeStruct(v reflect.Value, depth int) reflect.Value {
-	out := reflect.New(v.Type()).Elem()
-	out.Set(v)
-	for i := range out.NumField() {
-		field, about := out.Field(i), v.Type().Field(i)
-		if about.Anonymous && field.Kind() == reflect.Struct && !about.IsExported() {
-			a.takeEmbedded(field, depth)
-			continue
-		}
-		_, options, _ := strings.Cut(about.Tag.Get("json"), ",")
-		left := isBytes(about.Type) && field.Len() == 0 && strings.Contains(options, "omitempty")
-		if field.CanSet() && !left {
-			field.Set(a.take(field, depth+1))
-		}
-	}
-	return out
-}
-
-// takeEmbedded replaces the exported fields of an embedded struct whose type is not exported; the struct itself cannot be
-// set.
-func (a *attachments) takeEmbedded(v reflect.Value, depth int) {
-	for i := range v.NumField() {
-		if field := v.Field(i); field.CanSet() {
-			field.Set(a.take(field, depth+1))
-		}
-	}
-}
-
-// mark replaces one []byte.
-func (a *attachments) mark(v reflect.Value) reflect.Value {
-	marker := newMarker(len(a.found))
-	if a.found = append(a.found, v.Bytes()); len(a.found) >= 1<<24 {
-		a.err = failure(BadArguments, "too many binary attachments; the limit is %d", msg.MaxAttachments)
-	}
-	return reflect.ValueOf(marker).Convert(v.Type())
+	a.data = append(a.data, v.Bytes())
+	return e.WriteValue(fmt.Appendf(nil, `{"_placeholder":true,"num":%d}`, len(a.data)-1))
 }
 
 var (
@@ -256,57 +156,12 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// marshalsItself tells of types that encoding/json does not look into, such as json.RawMessage and time.Time.
-func marshalsItself(t reflect.Type) bool {
-	if t.Implements(jsonMarshaler) || t.Implements(textMarshaler) {
-		return true
-	}
-	p := reflect.PointerTo(t)
-	return t.Kind() != reflect.Pointer && (p.Implements(jsonMarshaler) || p.Implements(textMarshaler))
-}
-
-// isBytes tells of the types that encoding/json writes as base64.
+// isBytes reports whether encoding/json writes a type as base64. It does not for json.RawMessage.
 func isBytes(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !marshalsItself(t) && !marshalsItself(t.Elem())
 }
 
-var holdsBytes sync.Map // of reflect.Type to bool
-
-// mayHoldBytes tells whether a value of the type can have a []byte inside.
-func mayHoldBytes(t reflect.Type) bool {
-	if known, ok := holdsBytes.Load(t); ok {
-		return known.(bool)
-	}
-	holds := looksLikeBytes(t, map[reflect.Type]bool{})
-	holdsBytes.Store(t, holds)
-	return holds
-}
-
-func looksLikeBytes(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if seen[t] {
-		return false // what is found elsewhere counts
-	}
-	seen[t] = true
-	switch t.Kind() {
-	case reflect.Interface:
-		return true
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map, reflect.Struct:
-		if marshalsItself(t) {
-			return false
-		}
-	default:
-		return false
-	}
-	if isBytes(t) {
-		return true
-	}
-	if t.Kind() != reflect.Struct {
-		return looksLikeBytes(t.Elem(), seen)
-	}
-	for i := range t.NumField() {
-		if looksLikeBytes(t.Field(i).Type, seen) {
-			return true
-		}
-	}
-	return false
+func marshalsItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t) // has the methods of t, too
+	return p.Implements(jsonMarshaler) || p.Implements(textMarshaler)
 }

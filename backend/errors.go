@@ -106,7 +106,7 @@ type ArgumentError struct {
 	Argument int    // counted from 1
 	Want     string // the Go type
 	Got      string // the JSON that came, shortened; "nothing" if there were too few arguments for Args.Decode
-	Err      error  // of encoding/json; a *PanicError of the type's UnmarshalJSON; nil if an argument is missing
+	Err      error  // of encoding/json, or of its version 2 for arguments with binary data; a *PanicError; nil if an argument is missing
 }
 
 // Error returns the text for people.

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // fence keeps an instance from acting for sockets that others may own by now.
@@ -68,7 +69,7 @@ func (s *Service) mayFence() {
 	}
 	for _, so := range s.owners.all() {
 		if so.own.instance == old {
-			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, ownerChanged) })
+			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, msg.ReasonOwnerChanged) })
 		}
 	}
 	if err := s.takeName(s.everyNamespace()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -116,10 +117,53 @@ func pointers(values []any, i int) (list []any) {
 }
 
 func BenchmarkEventBody(b *testing.B) {
-	for b.Loop() {
-		if _, _, err := eventBody("message", []any{"hello", 7}); err != nil {
-			b.Fatal(err)
+	for name, args := range map[string][]any{
+		"plain": {"hello", 7}, "object": {map[string]any{"text": "hello", "n": 7, "list": []int{1, 2, 3}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := eventBody("message", args); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// letters is a []byte whose elements have a name of their own.
+type letters []letter
+
+type letter byte
+
+// What holds no []byte, or is one by another name, is written as encoding/json does.
+func TestWhatIsAnAttachment(t *testing.T) {
+	var circle any
+	circle = &circle
+	for want, value := range map[string]any{
+		`["x",{"_placeholder":true,"num":0}]ab`: letters("ab"),
+		`["x",["YQ==",null,{"a":7.50}]]`:        []any{json.RawMessage(`"YQ=="`), []byte(nil), map[string]json.Number{"a": "7.50"}},
+		`["x",[1,2]]`:                           [2]byte{1, 2},
+		`["x",{"A":{"_placeholder":true,"num":0},"B":{}}]a`: struct {
+			A any
+			B map[string][]byte `json:",omitzero"`
+			C []byte            `json:",omitempty"`
+			D []byte            `json:"-"`
+		}{[]byte("a"), map[string][]byte{}, []byte{}, []byte("d")},
+	} {
+		if body, _, err := eventBody("x", []any{value}); err != nil || string(body) != want {
+			t.Errorf("%#v becomes %s, %v, want %s", value, body, err, want)
 		}
+	}
+	if _, _, err := eventBody("x", []any{circle}); !errors.Is(err, BadArguments) || !strings.Contains(err.Error(), "circle") {
+		t.Errorf("a pointer to itself: %v", err)
+	}
+	args, err := parseArgs([]byte(`["x",{"n":7.50,"data":{"_placeholder":true,"num":0}}]ab`), nats.Header{msg.HeaderAttachments: {"2"}}, 1)
+	var into struct {
+		N    json.Number
+		Data letters
+	}
+	if err = errors.Join(err, args.Decode(&into)); err != nil || into.N != "7.50" || string(into.Data) != "ab" {
+		t.Errorf("decoded %+v, %v", into, err)
 	}
 }
 

@@ -2,13 +2,13 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // leave is what an instance that leaves has heard from the edges.
@@ -28,11 +28,8 @@ func (l *leave) init() {
 
 // marker notes an end marker.
 func (l *leave) marker(namespace string, body []byte) {
-	var elements []json.RawMessage
-	var about struct {
-		Edge string `json:"edge"`
-	}
-	if json.Unmarshal(body, &elements) != nil || len(elements) != 2 || json.Unmarshal(elements[1], &about) != nil {
+	var about msg.EdgeNotice
+	if msg.ParseNotice(body, &about) != nil {
 		return
 	}
 	l.mu.Lock()
@@ -143,19 +140,16 @@ func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	silent, err := s.gather(bound, m, &gathering{
 		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
 		take: func(m *nats.Msg) (string, error) {
-			var list []struct {
-				Edge    string   `json:"edge"`
-				Markers []string `json:"markers"`
-			}
-			if json.Unmarshal(m.Data, &list) != nil || len(list) != 1 {
+			answer, err := msg.ParseHandedOver(m.Data)
+			if err != nil {
 				return "", nil
 			}
-			for _, namespace := range list[0].Markers {
+			for _, namespace := range answer.Markers {
 				if token, err := subjects.AppendNamespace(nil, namespace); err == nil {
-					wanted = append(wanted, marker{string(token), list[0].Edge})
+					wanted = append(wanted, marker{string(token), answer.Edge})
 				}
 			}
-			return list[0].Edge, nil
+			return answer.Edge, nil
 		},
 	})
 	if err == nil && len(silent) > 0 {

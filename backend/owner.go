@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,15 +15,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// The reasons for which an instance does not own a socket any more that is still there. The first two are an edge's.
-const (
-	notYours     = "not yours"
-	ownerChanged = "owner changed"
-	handingOver  = "leaving"
-)
-
-// notOwner is what an instance says of an event of a socket that it does not own, and to an edge that it took for dead.
-const notOwner = "not owner"
+// handingOver is the reason of OnHandover when this instance leaves. The others are an edge's.
+const handingOver = "leaving"
 
 // Takeover tells where an owned socket comes from that was admitted by another instance.
 type Takeover struct {
@@ -168,9 +160,8 @@ func (os *owners) all() []*Socket {
 
 // notice takes an edge's word about the rooms and data of an owned socket.
 func (os *owners) notice(body []byte) {
-	var elements []json.RawMessage
 	var state msg.State
-	if json.Unmarshal(body, &elements) != nil || len(elements) != 2 || json.Unmarshal(elements[1], &state) != nil {
+	if msg.ParseNotice(body, &state) != nil {
 		return
 	}
 	so := os.find(state.ID)
@@ -194,7 +185,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 	so := s.owners.find(from.socket)
 	if so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance && so.own.claim != 0 && c.Takeover.Claim > so.own.claim {
 		// The edge has ended the claim, and its word about that is late or lost.
-		s.release(so, ownerChanged)
+		s.release(so, msg.ReasonOwnerChanged)
 	}
 	s.claiming.RLock()
 	so = s.owners.find(from.socket)
@@ -202,7 +193,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
 	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
 		s.claiming.RUnlock()
-		s.answer(m, nats.Header{msg.HeaderError: {again}})
+		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 		return
 	}
 	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
@@ -242,7 +233,7 @@ func (s *Service) claimHeader(so *Socket, claim uint64) nats.Header {
 func (s *Service) sayNotOwner(namespace, owner, socket string) {
 	m := &nats.Msg{
 		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
-		Header:  nats.Header{msg.HeaderError: {notOwner}, msg.HeaderGroup: {s.group}, msg.HeaderOwner: {owner}},
+		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderGroup: {s.group}, msg.HeaderOwner: {owner}},
 	}
 	if err := s.publish(m); err != nil {
 		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)

@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -43,9 +42,8 @@ func (s *Service) resumeSocket(key laneKey, instance string) {
 
 // sayTo publishes a pause or resume.
 func (s *Service) sayTo(key laneKey, verb, instance string) error {
-	body, _ := json.Marshal([]string{instance}) // always marshals
 	subject := s.prefix.AppendToSocket(nil, key.namespace, verb, key.who)
-	m := &nats.Msg{Subject: string(subject), Data: body}
+	m := &nats.Msg{Subject: string(subject), Data: msg.InstanceBody(instance)}
 	if verb == subjects.VerbPause {
 		m.Reply = s.pauseInbox + "." + key.namespace + "." + key.who
 	}

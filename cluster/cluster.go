@@ -59,6 +59,7 @@ type Bus interface {
 	SubscribeOptional(subject string)
 	RequirePublish(subject string, probe func() (bus.Header, []byte))
 	Connected() bool
+	LostAt() time.Time
 	Received() uint64
 	Dropped() uint64
 }
@@ -185,13 +186,6 @@ func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
 		delete(c.dead, sub.Edge)
 		c.told[sub.Edge] = now
 	}
-}
-
-// Heard is when another edge was heard last, the zero time if none ever was.
-func (c *Cluster) Heard() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.heard
 }
 
 // hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody

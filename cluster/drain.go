@@ -29,14 +29,14 @@ var ErrStopping = errors.New("the edge is shutting down and takes no clients any
 // Why an edge takes no clients.
 const (
 	asked    = iota // the operator wants it
-	cutOff          // NATS is gone for this edge, and another one takes clients
+	cutOff          // this edge has no NATS, and others may have it
 	stopping        // the process ends
 	drainReasons
 )
 
 var drainWords = [drainReasons]string{
 	asked:    "draining",
-	cutOff:   "draining, because it is cut off from NATS and another edge is ready",
+	cutOff:   "draining, because it is cut off from NATS",
 	stopping: "shutting down",
 }
 

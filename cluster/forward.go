@@ -31,13 +31,12 @@ const (
 
 // ForwarderSettings is what a Forwarder needs.
 type ForwarderSettings struct {
-	ID      string          // this edge's
-	Secret  string          // shared by all edges; "": what comes from the engine's trusted proxies may be passed on
-	Config  engine.Config   // the limits of time that the engine keeps, too
-	Engine  *engine.Server  // for all that is this edge's own
-	Cluster *Cluster        // where the others are
-	Path    string          // where clients connect, on every edge
-	Ready   func() []string // why clients should not come to this edge, told to others that ask; nil: they always may
+	ID      string         // this edge's
+	Secret  string         // shared by all edges; "": what comes from the engine's trusted proxies may be passed on
+	Config  engine.Config  // the limits of time that the engine keeps, too
+	Engine  *engine.Server // for all that is this edge's own
+	Cluster *Cluster       // where the others are
+	Path    string         // where clients connect, on every edge
 	Log     *slog.Logger
 }
 
@@ -58,8 +57,8 @@ type Forwarder struct {
 	leaving bool               // guarded by mu: nothing more is spliced
 	aborted bool               // guarded by mu: what is held from now on ends at once
 	stats   struct {
-		forwarded, failed, refused, spliced, asks tally.Counter
-		splicedNow                                tally.Gauge
+		forwarded, failed, refused, spliced tally.Counter
+		splicedNow                          tally.Gauge
 	}
 }
 
@@ -103,10 +102,6 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 
 // ServeHTTP answers a request of Engine.IO, or has another edge answer it.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header[headerAsk] != nil {
-		f.serveAsk(w, r)
-		return
-	}
 	sid, edge := sessionOf(r.URL.RawQuery)
 	if claimed(r.Header) {
 		f.serveForwarded(w, r, sid)

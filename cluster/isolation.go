@@ -5,59 +5,36 @@ import (
 	"time"
 )
 
-// askEvery is how often an edge that is cut off from NATS asks whether others are ready.
-const askEvery = time.Second
+// heardBefore is how long before the connection to NATS ended another edge must have been heard to be counted on.
+const heardBefore = time.Minute
 
-// Run watches over the connection to NATS until ctx ends. An edge that has been cut off for as long as it may be sends its
-// clients to others, as long as one of those says that it is ready: if NATS is gone for all, clients are best where they
-// are. When NATS is back, the edge takes clients again.
+// HadOthers reports whether another edge lived when this one lost NATS. Such an edge may have NATS still and can do more for clients.
+func (c *Cluster) HadOthers() bool {
+	lost := c.set.Bus.LostAt()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.heard.IsZero() && lost.Sub(c.heard) <= heardBefore
+}
+
+// Run watches the connection to NATS until ctx ends. An edge that has been cut off for DrainSettings.Isolation sends its clients to
+// others, if there were any. It cannot know whether NATS is gone for those, too: the operator chooses a time that outages of all of
+// NATS do not reach. When NATS is back, the edge takes clients again.
 func (d *Drainer) Run(ctx context.Context) {
 	if d.set.Isolation == 0 {
 		return
 	}
 	watch := time.NewTicker(min(watchEvery, d.set.Isolation))
 	defer watch.Stop()
-	var alone isolation
-	for {
+	c := d.set.Cluster
+	for connected := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-watch.C:
-		}
-		switch alone.observe(d.set.Cluster.set.Bus.Connected(), time.Now(), d.set.Isolation) {
-		case over:
-			d.change(cutOff, false)
-		case ask:
-			d.change(cutOff, d.set.Forward.AnyReady(ctx) && ctx.Err() == nil)
+		case now := <-watch.C:
+			if c.set.Bus.Connected() {
+				connected = now
+			}
+			d.change(cutOff, now.Sub(connected) >= d.set.Isolation && c.HadOthers())
 		}
 	}
-}
-
-// isolation is how long an edge has been cut off from NATS.
-type isolation struct {
-	since time.Time // zero while it is not
-	asked time.Time // when others were asked last
-}
-
-// What there is to do about it.
-const (
-	wait = iota
-	ask
-	over
-)
-
-// observe notes whether the edge is connected now and says what to do.
-func (i *isolation) observe(connected bool, now time.Time, patience time.Duration) int {
-	switch {
-	case connected:
-		*i = isolation{}
-		return over
-	case i.since.IsZero():
-		i.since = now
-		return wait
-	case now.Sub(i.since) < patience, now.Sub(i.asked) < askEvery:
-		return wait
-	}
-	i.asked = now
-	return ask
 }

@@ -3,16 +3,12 @@ package cluster_test
 import (
 	"errors"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"partyline/edge/edgetest"
-	"partyline/engine"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -23,11 +19,13 @@ type cable struct {
 	mu    sync.Mutex
 	cut   bool       // guarded by mu
 	conns []net.Conn // guarded by mu: all that there were
+	tries int        // guarded by mu: to connect
 }
 
 func (c *cable) InProcessConn() (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.tries++
 	if c.cut {
 		return nil, errors.New("the cable is cut")
 	}
@@ -47,6 +45,12 @@ func (c *cable) set(cut bool) {
 		_ = conn.Close()
 	}
 	c.conns = nil
+}
+
+func (c *cable) attempts() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tries
 }
 
 // island is an edge whose cable can be cut, and another one that hangs on NATS by itself, with clients on each.
@@ -104,7 +108,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// With NATS gone for all, nobody is better off elsewhere.
+// With NATS gone for all, edges send their clients away, as configured, and take them again when it is back.
 func TestAllOfNATSGone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -114,83 +118,46 @@ func TestAllOfNATSGone(t *testing.T) {
 	ann.Connect("/", "")
 	bob.Connect("/", "")
 	i.nats.Stop()
-	asked := func(n *edgetest.Node) int { return metric(n.Forward.Metrics(), "readiness_asked_total") }
-	edgetest.Eventually(t, "both have asked", func() bool { return asked(i.alone) >= 2 && asked(i.rest) >= 2 })
+	ann.ExpectEnd()
+	bob.ExpectEnd()
+	i.turnedAway(i.alone)
 	i.nats.Restart()
 	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
-	ann.Send("40/else,")
-	ann.Connected("/else")
-	bob.Send("40/else,")
-	bob.Connected("/else")
-	if drains(i.alone) != 0 || drains(i.rest) != 0 {
+	i.open(i.alone)
+	i.open(i.rest)
+	if drains(i.alone) != 1 || drains(i.rest) != 1 {
 		t.Errorf("the edges drained %d and %d times", drains(i.alone), drains(i.rest))
 	}
 }
 
-// Without a secret, an edge tells others whether it is ready if they come from where edges are.
-func TestCutOffWithoutASecret(t *testing.T) {
+// Without another edge, the clients are nowhere better off, and an edge that did not lose NATS for long enough keeps them, too.
+func TestCutOffAloneOrBriefly(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
-	for _, trusted := range []bool{true, false} {
-		i := strand(t, func(o *edgetest.Options) {
-			o.Secret = ""
-			o.Settings = func(set *engine.Settings) {
-				if trusted {
-					set.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-				}
+	for name, isolation := range map[string]time.Duration{"alone": 300 * time.Millisecond, "briefly": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := strand(t, func(o *edgetest.Options) { o.Isolation, o.Secret = isolation, name })
+			edge, cut := i.alone, i.cable
+			if name == "alone" {
+				cut = &cable{to: natsdtest.Start(t)}
+				edge = edgetest.Start(t, edgetest.Options{Isolation: isolation, InProcess: cut}).Ready()
+			}
+			ann := edge.Dial("ann")
+			ann.Connect("/", "")
+			cut.set(true)
+			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.NotReady()) > 0 })
+			if name == "alone" {
+				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second", func() bool { return cut.attempts() > 5 })
+			}
+			cut.set(false)
+			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.NotReady()) == 0 })
+			ann.Send("40/else,")
+			ann.Connected("/else")
+			if drains(edge) != 0 {
+				t.Errorf("the edge drained %d times", drains(edge))
 			}
 		})
-		ann := i.alone.Dial("ann")
-		ann.Connect("/", "")
-		i.cable.set(true)
-		if trusted {
-			ann.ExpectEnd()
-			continue
-		}
-		edgetest.Eventually(t, "the question was refused", func() bool { return figure(i.rest, "forwarded_refused_total") > 1 })
-		ann.Send("40/else,")
-		ann.Connected("/else")
-	}
-}
-
-// Who asks without the secret learns nothing, and what answers in the place of an edge is not believed.
-func TestAsksAreSigned(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
-	s := begin(t, 1)
-	a := s.nodes[0]
-	for _, headers := range [][]string{
-		{"Partyline-Ask: at=1&by=b0000000&nonce=x"},
-		{"Partyline-Ask: at=1&by=b0000000&nonce=x", "Partyline-Signature: 00"},
-		{"Partyline-Ask: ", "Partyline-Signature: zz"},
-	} {
-		if got := s.ask(a, "GET", "", "", headers...); got.status != http.StatusBadRequest || got.header.Get("Partyline-Answer") != "" {
-			t.Errorf("%q was answered %d %v", headers, got.status, got.header)
-		}
-	}
-	if n := figure(a, "forwarded_refused_total"); n != 3 {
-		t.Errorf("%d were counted as refused", n)
-	}
-	impostor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Partyline-Answer", "by=c0000000&ready=true")
-		w.Header().Set("Partyline-Signature", "00")
-	}))
-	t.Cleanup(impostor.Close)
-	s.announce("impostor", impostor.URL)
-	if a.Forward.AnyReady(t.Context()) {
-		t.Error("an impostor is believed")
-	}
-	s.announce("itself00", a.URL)
-	if a.Forward.AnyReady(t.Context()) {
-		t.Error("an edge believes itself")
-	}
-	b := edgetest.Start(t, s.o).Ready()
-	s.knows(a, b.ID)
-	edgetest.Eventually(t, "the other is ready", func() bool { return a.Forward.AnyReady(t.Context()) })
-	b.Drain.Drain()
-	if a.Forward.AnyReady(t.Context()) {
-		t.Error("an edge that drains is taken for ready")
 	}
 }

@@ -89,7 +89,6 @@ func (f *Forwarder) Metrics() *tally.Set {
 	set.Counter(&st.failed, "forward_failed_total", "Of these, those that the other edge did not answer.")
 	set.Gauge(&st.splicedNow, "spliced", "WebSockets of sessions on other edges that go through this one.")
 	set.Counter(&st.spliced, "spliced_total", "WebSockets that were spliced through to other edges.")
-	set.Counter(&st.asks, "readiness_asked_total", "Times this edge asked others, while it was cut off from NATS, whether they are ready.")
 	set.Counter(&st.refused, "forwarded_refused_total", "Requests refused because they said that another edge had passed them on, and could not prove it.")
 	f.complaints.Metrics(set, "forwarder")
 	return set

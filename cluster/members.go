@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -46,20 +45,6 @@ func (c *Cluster) hostPort(edge string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.about[edge].hostPort
-}
-
-// addresses is where other edges take requests, a random choice of so many.
-func (c *Cluster) addresses(most int) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var all []string
-	for _, r := range c.about {
-		if r.hostPort != "" {
-			all = append(all, r.hostPort)
-		}
-	}
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:min(most, len(all))]
 }
 
 // Ready says why clients should not come yet: whoever has not announced its address gets no requests of its sessions from

@@ -70,7 +70,7 @@ var allKeys = []key{
 
 	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once."},
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once."},
-	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to another that is ready. 0s: never."},
+	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never."},
 
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next."},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one."},

@@ -25,7 +25,6 @@ const askChunk = 1000
 var (
 	errTooManyAsks = errors.New("too many asks under way")
 	errNoAnswer    = errors.New("no answer")
-	errNobodyAsks  = errors.New("a question without a reply subject: nobody would hear the answer")
 )
 
 // question is an ask whose acks are waited for. There is no table: each socket knows what it was asked, and whoever takes

@@ -85,24 +85,6 @@ func TestAsksAreBounded(t *testing.T) {
 	}
 }
 
-func TestInquiriesAreBounded(t *testing.T) {
-	x := newBench(t, 1, openRoom)
-	answers := x.inbox(t)
-	fetch := &bus.Message{Subject: "sio.chat.fetch.all", Reply: "inbox"}
-	x.edge.mu.Lock()
-	x.edge.inquiries, x.edge.inquired = []*inquiry{{}}, maxInquired-inquiryWeight
-	x.edge.mu.Unlock()
-	x.handle(fetch)
-	answers.fails("too many questions under way")
-	x.edge.mu.Lock()
-	x.edge.inquiries = nil // alone it may be as large as it likes
-	x.edge.mu.Unlock()
-	x.handle(fetch)
-	if m := answers.next(); len(m.Header) > 0 || len(m.Data) < 100 {
-		t.Errorf("answered %q %v", m.Data, m.Header)
-	}
-}
-
 // More sockets than are seen to while Edge.mu is held, and then more questions to one of them: each is answered for once.
 func TestAsksInChunks(t *testing.T) {
 	if testing.Short() {

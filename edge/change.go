@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"fmt"
 	"slices"
 
 	"partyline/bus"
@@ -56,7 +55,7 @@ func (e *Edge) changeAnswer(single bool, sockets []*socket) []byte {
 		e.mu.Lock()
 		rev := sockets[0].rev
 		e.mu.Unlock()
-		return fmt.Appendf(nil, `[{"edge":"%s","sockets":1,"rev":%d}]`, e.id, rev)
+		return msg.Answer{Edge: e.id, Sockets: 1, Rev: &rev}.Body()
 	}
 	return e.answerBody(len(sockets))
 }

@@ -59,5 +59,5 @@ func (e *Edge) answersNotice(m *bus.Message) string {
 	if _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
 		return ""
 	}
-	return string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+	return string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect))
 }

@@ -3,10 +3,8 @@ package edge
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -60,48 +58,25 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 	return c
 }
 
-// requestJSON is the part of a handshake (Socket.IO server API, socket.handshake) that the opening request gives.
+// requestJSON is the part of a handshake that the opening request gives.
 func requestJSON(o *engine.Opening) []byte {
-	body := make([]byte, 0, 512)
-	body = append(body, `{"query":{`...)
-	for i, name := range slices.Sorted(maps.Keys(o.Query)) {
-		values := o.Query[name]
-		body = appendMember(body, i, name, values[len(values)-1])
+	r := msg.Request{
+		Query: make(map[string]string, len(o.Query)), Headers: make(map[string]string, len(o.Header)+1),
+		Address: o.Address, URL: o.URL, Secure: o.Secure, XDomain: o.Header.Get("Origin") != "",
 	}
-	body = append(body, `},"headers":{`...)
-	body = appendMember(body, 0, "host", latin1(o.Host))
-	for _, name := range slices.Sorted(maps.Keys(o.Header)) {
-		body = appendMember(body, 1, strings.ToLower(name), latin1(headerValue(name, o.Header[name])))
+	for name, values := range o.Query {
+		r.Query[name] = values[len(values)-1]
 	}
-	body = msg.AppendString(append(body, `},"address":`...), o.Address)
-	body = msg.AppendString(append(body, `,"url":`...), o.URL)
-	body = strconv.AppendBool(append(body, `,"secure":`...), o.Secure)
-	body = strconv.AppendBool(append(body, `,"xdomain":`...), o.Header.Get("Origin") != "")
-	return slices.Clone(append(body, '}')) // without room to spare: it lives as long as the session
+	r.Headers["host"] = latin1(o.Host)
+	for name, lines := range o.Header {
+		r.Headers[strings.ToLower(name)] = latin1(headerValue(name, lines))
+	}
+	return r.JSON()
 }
 
-// appendMember appends the i-th member of a JSON object.
-func appendMember(dst []byte, i int, name, value string) []byte {
-	if i > 0 {
-		dst = append(dst, ',')
-	}
-	return msg.AppendString(append(msg.AppendString(dst, name), ':'), value)
-}
-
-// handshake appends the handshake of a socket as services read it, a JSON object.
-func (c *connection) handshake(body []byte, s *socket) []byte {
-	auth := s.auth
-	if auth == nil {
-		auth = []byte("{}")
-	}
-	body = slices.Grow(body, len(c.request)+len(auth)+200)
-	body = msg.AppendString(append(body, `{"sid":`...), s.id)
-	body = append(append(body, `,"auth":`...), auth...)
-	body = strconv.AppendInt(append(body, `,"issued":`...), s.issued.UnixMilli(), 10)
-	// As JavaScript prints a Date.
-	body = s.issued.UTC().AppendFormat(append(body, `,"time":"`...), "Mon Jan 02 2006 15:04:05 GMT-0700")
-	body = append(body, ` (Coordinated Universal Time)",`...)
-	return append(body, c.request[1:]...)
+// handshake is the handshake of a socket as services read it, a JSON object.
+func (c *connection) handshake(s *socket) []byte {
+	return msg.AppendHandshake(nil, s.id, s.auth, s.issued, c.request)
 }
 
 // Closed ends all sockets of the session.
@@ -346,9 +321,8 @@ func (e *Edge) knock(s *socket) {
 	if s.state.Load() == gone {
 		return
 	}
-	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
-	subject := e.prefix.AppendOn(nil, s.ns.token, "connect")
-	if err := e.up.Publish(subject, e.address(nil, s), nil, body); err != nil {
+	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
+	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.conn.handshake(s), nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 	e.admit(s, msg.Admission{}, "", "")

@@ -20,6 +20,7 @@ import (
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
 	e.round.Close()
+	e.queries.Close()
 }
 
 // handle takes one message from NATS, in the turn of Listen. It never waits. What it sends to clients may stay with it until
@@ -82,7 +83,7 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 	case sub.Verb == subjects.VerbAsk:
 		e.handleAsk(m, sub)
 	case sub.Verb == subjects.VerbFetch, sub.Verb == subjects.VerbData, sub.Verb == subjects.VerbRooms:
-		e.handleInquiry(m, sub)
+		e.handleQuery(m, sub)
 	case sub.Target == subjects.TargetSocket && (sub.Verb == subjects.VerbPause || sub.Verb == subjects.VerbResume):
 		e.handlePause(m, sub)
 	default:
@@ -277,7 +278,7 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 	r, repeated := s.request, s.repeated
 	e.mu.Unlock()
 	decider := m.Header.Get(msg.HeaderPending)
-	isAgain := m.Header.Get(msg.HeaderError) == errorAgain
+	isAgain := m.Header.Get(msg.HeaderError) == msg.ErrorAgain
 	switch {
 	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
 	case r == nil:

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/query"
 	"partyline/engine"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
@@ -54,10 +55,9 @@ type Edge struct {
 	namespaces map[string]*namespace // guarded by mu; by token in subjects
 	sockets    map[string]*socket    // guarded by mu; by id
 	generation uint64                // guarded by mu: marks the sockets of a union
-	inquiries  []*inquiry            // guarded by mu: what the worker answers, one after the other
-	inquired   int                   // guarded by mu: the weight of inquiries
 	holds      map[*hold]struct{}    // guarded by mu: sessions that are paused, or whose events are not all published yet
 
+	queries  *query.Queue    // fetch, data and rooms under way
 	owners   *owners         // has a lock of its own, which may be taken while mu is held
 	requests connectRequests // the same
 
@@ -107,6 +107,7 @@ func New(set Settings) *Edge {
 		holds: make(map[*hold]struct{}),
 		round: engine.NewRound(), complaints: complaints{throttle.New(set.Log)},
 	}
+	e.queries = query.NewQueue(e.id, e.bus.MaxPayload, e.out.Do)
 	e.requests.init()
 	e.out.Subscribe(e.prefix.Sockets(e.id))
 	e.out.Subscribe(e.prefix.Acks(e.id))
@@ -241,7 +242,7 @@ func (e *Edge) drop(m *bus.Message, why int, err error) {
 	}
 	if why == dropLateAnswer { // one subject a socket: of a whole namespace one line is enough
 		if sub, ok := e.prefix.Parse(subject); ok {
-			subject = string(e.prefix.AppendOn(nil, sub.Namespace, nameConnect))
+			subject = string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect))
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those happen in good order: sockets go, contracts grow

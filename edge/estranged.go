@@ -67,7 +67,7 @@ func (e *Edge) askAnew(i *instance) {
 // The event is lost and counted: if instances could send it back, whoever may answer a connect could speak for clients. The
 // instance is asked whether it wants the socket, and then its group, so that a late word ends no newer claim.
 func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
-	if m.Header.Get(msg.HeaderError) != errorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
+	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
 		return false
 	}
 	if s != nil && (s.ns.token != sub.Namespace || s.route == nil) {

@@ -2,9 +2,7 @@ package edge
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -216,7 +214,7 @@ func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
 	for _, i := range o.instances {
 		switch {
 		case i.name != sub.Instance || i.state == leaving:
-		case m.Header.Get(msg.HeaderError) == errorNotOwner: // it took this edge for dead
+		case m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner: // it took this edge for dead
 			e.askAnew(i)
 		case !m.NoResponders():
 			e.trust(i)
@@ -238,20 +236,15 @@ func (e *Edge) handOver(i *instance, asked *bus.Message) {
 		r.hold()
 	}
 	e.owners.mu.Lock()
-	var marked []string
+	marked := []string{}
 	for ns, token := range i.namespaces {
 		marked = append(marked, ns.name)
-		subject := e.prefix.AppendOwn(nil, token, i.name, nameDisconnecting)
-		e.out.Later(bus.Letter{Subject: string(subject), Body: fmt.Appendf(nil, `["disconnecting",{"edge":"%s"}]`, e.id)})
+		subject := e.prefix.AppendOwn(nil, token, i.name, msg.EventDisconnecting)
+		e.out.Later(bus.Letter{Subject: string(subject), Body: msg.EdgeNotice{Edge: e.id}.Body(msg.EventDisconnecting)})
 	}
 	e.owners.mu.Unlock()
 	slices.Sort(marked)
-	answer := encode([]any{struct {
-		Edge    string   `json:"edge"`
-		Sockets int      `json:"sockets"`
-		Markers []string `json:"markers"`
-	}{e.id, len(routes), slices.Compact(marked)}})
-	e.answer(asked, nil, answer)
+	e.answer(asked, nil, msg.HandedOver{Edge: e.id, Sockets: len(routes), Markers: slices.Compact(marked)}.Body())
 }
 
 // orphan looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
@@ -261,7 +254,7 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	for _, r := range routes {
 		r.hold()
 		if dead {
-			e.disown(r.socket.ns.token, i.name, r.socket.id, reasonOwnerChanged, e.owners.claimed(r))
+			e.disown(r.socket.ns.token, i.name, r.socket.id, msg.ReasonOwnerChanged, e.owners.claimed(r))
 		}
 	}
 	e.giveUpFormer(i, dead)
@@ -281,21 +274,11 @@ func (e *Edge) Missed(told bool) {
 	}
 }
 
-// Why an instance is told that a socket is not, or no longer, its own.
-const (
-	reasonNotYours     = "not yours"
-	reasonOwnerChanged = "owner changed"
-)
-
 // disown tells an instance, or a group, that it does not own a socket. The word ends the claim with that number and those
 // before: it may be late, and must not end a newer one. 0 stands for any. It never waits.
 func (e *Edge) disown(ns, owner, socketID, reason string, claim uint64) {
-	body := append(msg.AppendString([]byte(`["disconnect",{"reason":`), reason), `,"rooms":[]`...)
-	if claim != 0 {
-		body = strconv.AppendUint(append(body, `,"claim":`...), claim, 10)
-	}
-	body = append(body, "}]"...)
-	subject := e.prefix.AppendOwn(nil, ns, owner, nameDisconnect)
+	body := msg.Ended{Reason: reason, Claim: claim}.Body()
+	subject := e.prefix.AppendOwn(nil, ns, owner, msg.EventDisconnect)
 	reply := e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, socketID)
 	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(reply), Body: body})
 }

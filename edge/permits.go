@@ -26,6 +26,5 @@ func (e *Edge) require() {
 
 // readyProbe is what the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 func (e *Edge) readyProbe() (bus.Header, []byte) {
-	body := msg.AppendString([]byte(`["`+subjects.Ready+`",{"edge":`), e.id)
-	return nil, append(body, "}]"...)
+	return nil, msg.EdgeNotice{Edge: e.id}.Body(subjects.Ready)
 }

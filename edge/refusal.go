@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // maxDeclared is how many namespaces a line of the log lists.
@@ -43,7 +44,7 @@ func (e *Edge) complainUnanswered(namespace string, kind int) {
 	if err != nil {
 		return
 	}
-	subject := string(e.prefix.AppendOn(nil, string(token), nameConnect))
+	subject := string(e.prefix.AppendOn(nil, string(token), msg.EventConnect))
 	what := "a client waits for a service: nothing subscribes to the subject that decides who gets in (start the service, or set connect: open)"
 	if kind == refusedTimeout {
 		what = "a client waits for a service: no answer came on the subject that decides who gets in (is the service stuck, or a monitor the only subscriber?)"

@@ -207,9 +207,8 @@ func (e *Edge) vanish(s *socket) []string {
 	e.decided(s)
 	e.abandon(s)
 	e.forgetPauses(s)
-	rooms := make([]string, 0, len(s.rooms))
+	rooms := s.roomTokens()
 	for _, m := range s.rooms {
-		rooms = append(rooms, m.room.name)
 		e.unlink(s, m)
 	}
 	s.conn.waiting -= s.waitingBytes

@@ -99,7 +99,7 @@ func (e *Edge) release(r *route, to string) {
 	r.holding = false
 	e.publishState(r)
 	for _, h := range r.held {
-		if h.event == nameDisconnect {
+		if h.event == msg.EventDisconnect {
 			e.publishEnd(r, h.header, h.body)
 		} else if err := e.publishOwned(r, h.event, []byte(h.reply), h.header, h.body); err != nil {
 			e.stats.eventsFailed.Inc()
@@ -120,7 +120,7 @@ func (e *Edge) endRoute(r *route, header bus.Header, body []byte) {
 	}
 	r.ended = true
 	if r.holding {
-		r.held = append(r.held, heldEvent{event: nameDisconnect, header: header, body: body})
+		r.held = append(r.held, heldEvent{event: msg.EventDisconnect, header: header, body: body})
 		return
 	}
 	e.publishEnd(r, header, body)
@@ -129,7 +129,7 @@ func (e *Edge) endRoute(r *route, header bus.Header, body []byte) {
 
 // publishEnd leaves the notice to the worker's letters, which are kept while NATS is away. Needs r.mu.
 func (e *Edge) publishEnd(r *route, header bus.Header, body []byte) {
-	subject := e.prefix.AppendOwn(nil, r.socket.ns.token, r.to, nameDisconnect)
+	subject := e.prefix.AppendOwn(nil, r.socket.ns.token, r.to, msg.EventDisconnect)
 	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, r.socket)), Header: header, Body: body, Keep: true})
 }
 
@@ -161,30 +161,21 @@ func (e *Edge) publishState(r *route) {
 	r.told = state.Rev
 	state.ID = r.socket.id
 	// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
-	_ = e.publishOwned(r, nameConnect, nil, nil, slices.Concat([]byte(`["connect",`), encode(state), []byte("]")))
+	_ = e.publishOwned(r, msg.EventConnect, nil, nil, state.Body())
 }
 
 // stateOf is what is known of a socket.
 func (e *Edge) stateOf(s *socket) msg.State {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return msg.State{Rev: s.rev, Rooms: roomNames(s), User: s.user, Data: dataOf(s)}
+	return msg.State{Rev: s.rev, Rooms: roomNames(s.roomTokens()), User: s.user, Data: s.data}
 }
 
-// roomNames is the rooms of a socket as people write them. Needs Edge.mu.
-func roomNames(s *socket) []string {
-	names := make([]string, 0, len(s.rooms))
-	for _, m := range s.rooms {
-		name, _ := subjects.Room(m.room.name) // our own token
-		names = append(names, name)
+// roomNames is rooms as people write them, from their tokens in subjects.
+func roomNames(tokens []string) []string {
+	names := make([]string, len(tokens))
+	for i, token := range tokens {
+		names[i], _ = subjects.Room(token) // our own token
 	}
 	return names
-}
-
-// dataOf is the data of a socket, an empty object if it has none. Needs Edge.mu.
-func dataOf(s *socket) []byte {
-	if s.data == nil {
-		return []byte("{}")
-	}
-	return s.data
 }

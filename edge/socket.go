@@ -58,6 +58,15 @@ func (s *socket) find(r *room) int {
 	return -1
 }
 
+// roomTokens is the socket's rooms as in subjects. Edge.mu must be held.
+func (s *socket) roomTokens() []string {
+	tokens := make([]string, len(s.rooms))
+	for i := range s.rooms {
+		tokens[i] = s.rooms[i].room.name
+	}
+	return tokens
+}
+
 // address is the subject that reaches the socket, which names it as a sender.
 func (e *Edge) address(dst []byte, s *socket) []byte {
 	return e.prefix.AppendToSocket(dst, s.ns.token, subjects.VerbEmit, s.id)
@@ -156,17 +165,8 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	if unheard { // while NATS is away, clients that come and go must not fill the place of notices that services need
 		return
 	}
-	body := msg.AppendString([]byte(`["disconnect",{"reason":`), why)
-	body = append(body, `,"rooms":[`...)
-	for i, token := range rooms {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		name, _ := subjects.Room(token) // our own token
-		body = msg.AppendString(body, name)
-	}
-	body = append(body, "]}]"...)
-	subject := e.prefix.AppendOn(nil, s.ns.token, "disconnect")
+	body := msg.Ended{Reason: why, Rooms: roomNames(rooms)}.Body()
+	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventDisconnect)
 	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: userHeader(s.user), Body: body, Keep: true})
 	if s.route != nil {
 		e.out.Do(func() { e.endRoute(s.route, userHeader(s.user), body) })

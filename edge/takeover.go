@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -18,19 +17,6 @@ const (
 	lastSearch = time.Minute
 	// askFormer is for how long a socket's owner is asked to claim it anew before others are.
 	askFormer = 3 * time.Second
-)
-
-// errorAgain is what an instance that is about to leave says instead of a decision.
-const errorAgain = "again"
-
-// errorNotOwner is what an instance says of an event of a socket that it does not own, and to an edge that it took for dead.
-const errorNotOwner = "not owner"
-
-// Reserved event names, which no client can emit: what the edge itself says on own subjects.
-const (
-	nameConnect       = "connect"
-	nameDisconnect    = "disconnect"
-	nameDisconnecting = "disconnecting"
 )
 
 // search is a socket that looks for a new owner.
@@ -98,7 +84,7 @@ func (e *Edge) giveUpFormer(i *instance, dead bool) {
 // giveUpOwner has the group asked in place of the former owner, which is told that its claim would be too late. Needs owners.mu.
 func (e *Edge) giveUpOwner(s *search, tell bool) {
 	if tell {
-		e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, reasonOwnerChanged, s.claim)
+		e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, msg.ReasonOwnerChanged, s.claim)
 	}
 	s.anew = false
 	s.route.claims++
@@ -130,7 +116,6 @@ func (e *Edge) askTakeover(s *search) {
 	s.route.mu.Lock()
 	s.route.told = state.Rev // if it changes until somebody answers, release tells
 	s.route.mu.Unlock()
-	handshake := socket.conn.handshake(nil, socket)
 	to := s.group
 	e.owners.mu.Lock()
 	if s.anew {
@@ -138,8 +123,8 @@ func (e *Edge) askTakeover(s *search) {
 	}
 	state.Claim = s.claim
 	e.owners.mu.Unlock()
-	body := slices.Concat([]byte(`["connect",`), handshake[:len(handshake)-1], []byte(`,"takeover":`), encode(state), []byte("}]"))
-	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, nameConnect)
+	body := msg.Connect(socket.conn.handshake(socket), &state)
+	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, msg.EventConnect)
 	if err := e.up.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), nil, body); err != nil {
 		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
 	}
@@ -162,7 +147,7 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 	}
 	group, owner, ok := claimOf(m.Header)
 	if refusal := m.Header.Get(msg.HeaderError); refusal != "" {
-		if refusal != errorAgain {
+		if refusal != msg.ErrorAgain {
 			e.owners.drop(s)
 			e.disconnect([]*socket{s.route.socket}, msg.EndSocket)
 		}
@@ -171,7 +156,7 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 	if claim := claimNumber(m.Header); claim != 0 && claim != wanted {
 		// It was asked before somebody else was, and has been told, or is told now, that this claim has ended.
 		if ok && owner != "" {
-			e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours, claim)
+			e.disown(sub.Namespace, owner, sub.Socket, msg.ReasonNotYours, claim)
 		}
 		e.notAdmitted(m, errAdmitted)
 		return true
@@ -228,14 +213,8 @@ func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
 	switch {
 	case !ok:
 	case owner != "" && (s == nil || e.owners.owner(s.route) != owner):
-		e.disown(sub.Namespace, owner, sub.Socket, reasonNotYours, claimNumber(m.Header))
+		e.disown(sub.Namespace, owner, sub.Socket, msg.ReasonNotYours, claimNumber(m.Header))
 	case owner == "" && group != "" && s == nil && !m.Header.Has(msg.HeaderError):
 		e.disown(sub.Namespace, group, sub.Socket, engine.TransportClose.String(), 0)
 	}
-}
-
-// encode is JSON of what always marshals.
-func encode(v any) []byte {
-	text, _ := json.Marshal(v)
-	return text
 }

@@ -41,8 +41,8 @@ func (e *Edge) ask(s *socket) {
 		s.repeated = true
 		e.mu.Unlock()
 	}
-	subject := e.prefix.AppendOn(nil, s.ns.token, nameConnect)
-	body := append(s.conn.handshake([]byte(`["connect",`), s), ']')
+	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
+	body := msg.Connect(s.conn.handshake(s), nil)
 	timeout := strconv.FormatInt(s.ns.rules.ConnectTimeout.Milliseconds(), 10)
 	reply := e.prefix.AppendConnectReply(nil, s.ns.token, s.id)
 	err := e.up.Publish(subject, reply, bus.Header{msg.HeaderTimeout: {timeout}}, body)
@@ -105,7 +105,7 @@ func (e *Edge) timeIsUp(r *connectRequest) {
 		return
 	}
 	e.requests.closed.Inc()
-	subject := string(e.prefix.AppendOn(nil, s.ns.token, nameConnect))
+	subject := string(e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect))
 	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
 	s.conn.session.Close(engine.ForcedServerClose)
 }

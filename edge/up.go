@@ -106,19 +106,10 @@ func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *s
 	return nil
 }
 
-// pack is an event with attachments as one body (docs/subjects.md, Sio-Attachments).
+// pack returns an event with attachments as one body.
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
-	lengths := make([]int, len(attachments))
-	size := len(text)
-	for i, a := range attachments {
-		lengths[i] = len(a)
-		size += len(a)
-	}
-	body := append(make([]byte, 0, size), text...)
-	for _, a := range attachments {
-		body = append(body, a...)
-	}
-	return body, bus.Header{msg.HeaderAttachments: {string(msg.AppendAttachmentLengths(nil, lengths...))}}
+	body, lengths := msg.PackAttachments(text, attachments)
+	return body, bus.Header{msg.HeaderAttachments: {lengths}}
 }
 
 // count counts an event; one that could not be sent gets no ack.

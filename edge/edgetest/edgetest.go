@@ -127,7 +127,7 @@ func Start(t testing.TB, o Options) *Node {
 	})
 	n.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: n.ID, Secret: o.Secret, Config: o.Engine, Engine: n.Engine, Cluster: n.Others,
-		Path: "/socket.io/", Ready: n.NotReady, Log: log,
+		Path: "/socket.io/", Log: log,
 	})
 	n.Drain = cluster.NewDrainer(cluster.DrainSettings{DrainConfig: o.Drain, Isolation: o.Isolation, Engine: n.Engine, Forward: n.Forward, Cluster: n.Others, Log: log})
 	mux.Handle("/socket.io/", n.Forward)

@@ -45,16 +45,23 @@ type InstanceAnnouncement struct {
 }
 
 // Body is the announcement as a body.
-func (a EdgeAnnouncement) Body() []byte { return one(a) }
+func (a EdgeAnnouncement) Body() []byte { return encode([]any{a}) }
 
 // Body is the announcement as a body.
-func (a InstanceAnnouncement) Body() []byte { return one(a) }
+func (a InstanceAnnouncement) Body() []byte { return encode([]any{a}) }
 
-// one is an array of one value that always marshals.
-func one(v any) []byte {
-	text, _ := json.Marshal([]any{v})
-	return text
+// HandedOver is an edge's answer to an instance that is leaving.
+type HandedOver struct {
+	Edge    string   `json:"edge"`
+	Sockets int      `json:"sockets"` // of the edge that the instance owned
+	Markers []string `json:"markers"` // the namespaces in which the edge has sent an end marker
 }
+
+// Body returns the answer as a body.
+func (h HandedOver) Body() []byte { return encode([]any{h}) }
+
+// ParseHandedOver reads such an answer. Its errors wrap ErrAnnouncement.
+func ParseHandedOver(body []byte) (HandedOver, error) { return parseAnnouncement[HandedOver](body) }
 
 // ParseEdgeAnnouncement reads the body of an edge's announcement. Its errors wrap ErrAnnouncement.
 func ParseEdgeAnnouncement(body []byte) (EdgeAnnouncement, error) {

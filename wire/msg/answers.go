@@ -35,34 +35,21 @@ var (
 
 // Question checks the body of a verb that takes none, fetch and rooms: empty or [].
 func Question(body []byte) error {
-	if isBlank(body) {
-		return nil
-	}
-	elements, err := array(body)
-	if err != nil {
-		return err
-	}
-	if _, more := elements.next(); more {
+	element, err := optional(body, ErrNotBlank)
+	if err == nil && element != nil {
 		return ErrNotBlank
 	}
-	return nil
+	return err
 }
 
 // Data reads the body of data: nil, to get, if it is empty or []; the object of [object], to set, which points into the
 // body. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and those that wrap ErrData and ErrDataTooLarge.
 func Data(body []byte) (json.RawMessage, error) {
-	if isBlank(body) {
-		return nil, nil
-	}
-	elements, err := array(body)
-	if err != nil {
+	object, err := optional(body, ErrData)
+	switch {
+	case err != nil || object == nil:
 		return nil, err
-	}
-	object, given := elements.next()
-	if !given {
-		return nil, nil
-	}
-	if _, more := elements.next(); more || object[0] != '{' {
+	case object[0] != '{':
 		return nil, ErrData
 	}
 	return object, CheckData(object)
@@ -89,8 +76,8 @@ func AskTimeout(header string) (time.Duration, error) {
 	return d, nil
 }
 
-// Part is the value of Sio-Part: which message of an answer this is, counted from 1, and whether it is the last.
-func Part(number int, last bool) string {
+// partHeader is the value of Sio-Part: which message of an answer this is, counted from 1, and whether it is the last.
+func partHeader(number int, last bool) string {
 	if last {
 		return strconv.Itoa(number) + " last"
 	}
@@ -103,10 +90,13 @@ func IsLastPart(header string) bool { return header == "" || strings.HasSuffix(h
 // Answer is what one edge answered, or one part of it: [{"edge":E,"sockets":n}, …].
 type Answer struct {
 	Edge    string            `json:"edge"`
-	Sockets int               `json:"sockets"` // for how many sockets of the edge it holds
-	Rev     *uint64           `json:"rev"`     // what State.Rev of an owned socket is now; nil for all others
-	Rest    []json.RawMessage `json:"-"`       // the further elements, which point into the body
+	Sockets int               `json:"sockets"`       // to how many sockets of the edge it applies
+	Rev     *uint64           `json:"rev,omitempty"` // what State.Rev of an owned socket is now; nil for all others
+	Rest    []json.RawMessage `json:"-"`             // further elements, which point into the body
 }
+
+// Body returns the answer, without Rest.
+func (a Answer) Body() []byte { return encode([]any{a}) }
 
 // ParseAnswer reads an answer to join, leave, disconnect, fetch, data or rooms. Its errors wrap ErrAnswer.
 func ParseAnswer(body []byte) (Answer, error) {
@@ -125,24 +115,114 @@ func ParseAnswer(body []byte) (Answer, error) {
 	return a, nil
 }
 
-// FetchedSocket is what an edge tells of a socket: an element of the answer to fetch, and with ID and Data alone of data.
-type FetchedSocket struct {
-	ID        string          `json:"id"`
-	Namespace string          `json:"namespace"`
-	Rooms     []string        `json:"rooms"`
-	User      string          `json:"user,omitempty"`
-	Data      json.RawMessage `json:"data"`
-	Handshake json.RawMessage `json:"handshake"`
+// Parts writes an Answer with further elements, in as many messages as it needs: each begins with the answer itself. For
+// rooms, the elements are members of one object.
+type Parts struct {
+	head, tail string
+	limit      int
+	body       []byte // the part that is being written, without tail; nil before its first element
+	number     int    // of finished parts
 }
 
-// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member of
-// the handshake in own.<group>.connect, which has From in place of ID.
-type State struct {
-	ID    string          `json:"sid,omitempty"`
-	From  string          `json:"from,omitempty"`  // the instance that owned it
-	Claim uint64          `json:"claim,omitempty"` // in a takeover: the number of the claim that an answer makes
-	Rev   uint64          `json:"rev"`             // counts changes of rooms, user and data, from 0 at the admission
-	Rooms []string        `json:"rooms"`
-	User  string          `json:"user,omitempty"`
-	Data  json.RawMessage `json:"data"`
+// NewParts begins an answer whose messages have at most limit bytes, unless a single element is larger.
+func NewParts(a Answer, rooms bool, limit int) *Parts {
+	p := &Parts{tail: "]", limit: limit}
+	p.head = strings.TrimSuffix(string(a.Body()), "]")
+	if rooms {
+		p.head, p.tail = p.head+",{", "}]"
+	}
+	return p
+}
+
+// Room returns how many bytes an element may have if a message is to have at most n.
+func (p *Parts) Room(n int) int { return n - len(p.head) - len(",") - len(p.tail) }
+
+// Len returns the size of the part that is being written.
+func (p *Parts) Len() int { return len(p.body) }
+
+// Add adds an element. It returns false if that does not fit: the part must be finished first, and the element added again.
+func (p *Parts) Add(element []byte) bool {
+	if p.body != nil && len(p.body)+1+len(element)+len(p.tail) > p.limit {
+		return false
+	}
+	if p.body == nil {
+		p.body = []byte(p.head)
+	}
+	if last := p.body[len(p.body)-1]; p.tail == "]" || last != '{' {
+		p.body = append(p.body, ',')
+	}
+	p.body = append(p.body, element...)
+	return true
+}
+
+// Finish returns the current part, which belongs to the caller, and its Sio-Part header, "" for the only part.
+func (p *Parts) Finish(last bool) (body []byte, header string) {
+	if body = p.body; body == nil {
+		body = []byte(p.head)
+	}
+	p.body = nil
+	p.number++
+	if !last || p.number > 1 {
+		header = partHeader(p.number, last)
+	}
+	return append(body, p.tail...), header
+}
+
+// FetchedSocket is what an edge answers of a socket: an element of the answer to fetch, and with ID and Data alone of data.
+type FetchedSocket struct {
+	ID         string          `json:"id"`
+	Namespace  string          `json:"namespace"`
+	Rooms      []string        `json:"rooms"`
+	User       string          `json:"user,omitempty"`
+	Data       json.RawMessage `json:"data"`
+	Handshake  json.RawMessage `json:"handshake"`
+	Incomplete bool            `json:"incomplete,omitempty"` // the handshake is left out, and perhaps the rooms: NATS could not carry them
+}
+
+// Element returns the element for an answer to fetch of at most limit bytes. What a client can make too large is left out:
+// the handshake, and then the rooms. Data and Handshake pass byte for byte.
+func (f FetchedSocket) Element(limit int) []byte {
+	element := f.append(nil)
+	if f.Incomplete = len(element) > limit; f.Incomplete {
+		f.Handshake = []byte("{}")
+		element = f.append(element[:0])
+	}
+	if len(element) > limit {
+		f.Rooms = nil
+		element = f.append(element[:0])
+	}
+	return element
+}
+
+func (f *FetchedSocket) append(dst []byte) []byte {
+	dst = AppendString(append(dst, `{"id":`...), f.ID)
+	dst = AppendString(append(dst, `,"namespace":`...), f.Namespace)
+	dst = append(dst, `,"rooms":[`...)
+	for i, room := range f.Rooms {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, room)
+	}
+	dst = append(dst, ']')
+	if f.User != "" {
+		dst = AppendString(append(dst, `,"user":`...), f.User)
+	}
+	dst = append(append(dst, `,"data":`...), orEmpty(f.Data)...)
+	dst = append(append(dst, `,"handshake":`...), f.Handshake...)
+	if f.Incomplete {
+		dst = append(dst, `,"incomplete":true`...)
+	}
+	return append(dst, '}')
+}
+
+// DataElement returns the element for an answer to data.
+func (f FetchedSocket) DataElement() []byte {
+	element := AppendString([]byte(`{"id":`), f.ID)
+	return append(append(append(element, `,"data":`...), orEmpty(f.Data)...), '}')
+}
+
+// RoomElement returns the element for an answer to rooms: how many sockets of the edge are in a room.
+func RoomElement(room string, sockets int) []byte {
+	return strconv.AppendInt(append(AppendString(nil, room), ':'), int64(sockets), 10)
 }

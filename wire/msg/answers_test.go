@@ -70,8 +70,8 @@ func TestPart(t *testing.T) {
 		last   bool
 		want   string
 	}{{1, false, "1"}, {12, false, "12"}, {2, true, "2 last"}} {
-		if got := Part(c.number, c.last); got != c.want || IsLastPart(got) != c.last {
-			t.Errorf("Part(%d, %v) = %q, IsLastPart says %v", c.number, c.last, got, IsLastPart(got))
+		if got := partHeader(c.number, c.last); got != c.want || IsLastPart(got) != c.last {
+			t.Errorf("partHeader(%d, %v) = %q, IsLastPart says %v", c.number, c.last, got, IsLastPart(got))
 		}
 	}
 	if !IsLastPart("") {

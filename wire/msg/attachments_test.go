@@ -67,11 +67,7 @@ func FuzzAttachments(f *testing.F) {
 		for i := range int(count % (MaxAttachments + 1)) {
 			want = append(want, [][]byte{a, b}[i%2])
 		}
-		body, lengths := []byte(text), []int(nil)
-		for _, attachment := range want {
-			body, lengths = append(body, attachment...), append(lengths, len(attachment))
-		}
-		made := string(AppendAttachmentLengths(nil, lengths...))
+		body, made := PackAttachments([]byte(text), want)
 		gotText, got, err := SplitAttachments(nil, made, body)
 		if text == "" {
 			if err == nil {
@@ -85,12 +81,7 @@ func FuzzAttachments(f *testing.F) {
 		if err != nil {
 			return
 		}
-		lengths = nil
-		for _, attachment := range got {
-			lengths = append(lengths, len(attachment))
-		}
-		joined := append(bytes.Clone(gotText), bytes.Join(got, nil)...)
-		if again := string(AppendAttachmentLengths(nil, lengths...)); again != header || !bytes.Equal(joined, body) {
+		if joined, again := PackAttachments(gotText, got); again != header || !bytes.Equal(joined, body) {
 			t.Errorf("%q of %q: %q, %q", header, body, gotText, got)
 		}
 	})

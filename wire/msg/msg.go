@@ -2,7 +2,7 @@
 //
 // A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
 // for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
-// Up: EventName gives the name that becomes the subject, AppendAttachmentLengths the header of binary data. Down:
+// Up: EventName gives the name that becomes the subject, PackAttachments adds binary data. Down:
 // SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Instance, Question,
 // Data, ParseAdmission and RefusalData for the other verbs.
 //
@@ -12,10 +12,12 @@
 package msg
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"unicode/utf8"
+
+	"partyline/wire/jsontext"
 )
 
 // The headers of the contract. Names are case-sensitive, exactly these.
@@ -85,21 +87,57 @@ func check(body []byte, open byte, otherwise error) error {
 	if !json.Valid(body) {
 		return ErrNotJSON
 	}
-	if body[skipSpace(body, 0)] != open {
+	if body[jsontext.SkipSpace(body, 0)] != open {
 		return otherwise
 	}
 	return nil
 }
 
-// isBlank tells whether a body is empty, white space (which people's tools add) aside.
-func isBlank(body []byte) bool { return skipSpace(body, 0) == len(body) }
+// isBlank reports whether a body is empty, apart from white space, which people's tools add.
+func isBlank(body []byte) bool { return jsontext.SkipSpace(body, 0) == len(body) }
 
 // array checks that body is a JSON array in valid UTF-8 and returns its elements.
-func array(body []byte) (values, error) {
+func array(body []byte) (jsontext.Values, error) {
 	if err := CheckArray(body); err != nil {
-		return values{}, err
+		return jsontext.Values{}, err
 	}
-	return inside(body), nil
+	return jsontext.Inside(body), nil
+}
+
+// single returns the element of an array that has one, nil for []. For a longer array the error is otherwise.
+func single(body []byte, otherwise error) ([]byte, error) {
+	elements, err := array(body)
+	if err != nil {
+		return nil, err
+	}
+	first, _ := elements.Next()
+	if _, more := elements.Next(); more {
+		return nil, otherwise
+	}
+	return first, nil
+}
+
+// optional is single for a body that may be empty.
+func optional(body []byte, otherwise error) ([]byte, error) {
+	if isBlank(body) {
+		return nil, nil
+	}
+	return single(body, otherwise)
+}
+
+// appendDecoded appends the characters of a JSON string, given with its quotes. The only error is ErrLoneSurrogate; dst comes
+// back unchanged then.
+func appendDecoded(dst, quoted []byte) ([]byte, error) {
+	out, whole := jsontext.AppendDecoded(dst, quoted)
+	if !whole {
+		return dst, ErrLoneSurrogate
+	}
+	return out, nil
+}
+
+// AppendString appends s as a JSON string, with U+FFFD for bytes that are not UTF-8.
+func AppendString(dst []byte, s string) []byte {
+	return jsontext.AppendString(dst, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 func isReserved(name []byte) bool {
@@ -109,5 +147,3 @@ func isReserved(name []byte) bool {
 	}
 	return false
 }
-
-func isTrue(value []byte) bool { return bytes.Equal(value, []byte("true")) }

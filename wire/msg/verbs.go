@@ -1,8 +1,9 @@
 package msg
 
 import (
-	"bytes"
 	"fmt"
+
+	"partyline/wire/jsontext"
 )
 
 // Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of
@@ -24,15 +25,15 @@ func Rooms(body []byte) ([]string, error) {
 }
 
 // roomNames reads strings. Its errors count elements from 0.
-func roomNames(elements values) ([]string, error) {
+func roomNames(elements jsontext.Values) ([]string, error) {
 	var rooms []string
 	var name []byte
 	for {
-		element, more := elements.next()
+		element, more := elements.Next()
 		if !more {
 			return rooms, nil
 		}
-		if !isString(element) {
+		if !jsontext.IsString(element) {
 			return nil, fmt.Errorf("element %d is not a string", len(rooms))
 		}
 		var err error
@@ -55,40 +56,33 @@ const (
 // Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
 // the session's transport. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrDisconnect.
 func Disconnect(body []byte) (Ending, error) {
-	if isBlank(body) {
-		return EndSocket, nil
-	}
-	elements, err := array(body)
+	element, err := optional(body, ErrDisconnect)
 	if err != nil {
 		return EndSocket, err
 	}
-	first, given := elements.next()
-	_, more := elements.next()
-	switch {
-	case !given || !more && bytes.Equal(first, []byte("false")):
+	switch string(element) {
+	case "", "false":
 		return EndSocket, nil
-	case !more && isTrue(first):
+	case "true":
 		return EndSession, nil
-	case !more && bytes.Equal(first, []byte(`"close"`)):
+	case `"close"`:
 		return CloseTransport, nil
 	}
 	return EndSocket, ErrDisconnect
 }
 
+// InstanceBody returns the body of pause and resume.
+func InstanceBody(name string) []byte { return encode([]string{name}) }
+
 // Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
 // checked. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrInstance.
 func Instance(body []byte) (string, error) {
-	elements, err := array(body)
+	element, err := single(body, ErrInstance)
 	if err != nil {
 		return "", err
 	}
-	first, given := elements.next()
-	_, more := elements.next()
-	if !given || more || !isString(first) {
-		return "", ErrInstance
-	}
-	name, err := appendDecoded(nil, first)
-	if err != nil {
+	name, whole := jsontext.AppendDecoded(nil, element)
+	if !jsontext.IsString(element) || !whole {
 		return "", ErrInstance
 	}
 	return string(name), nil

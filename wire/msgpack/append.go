@@ -1,10 +1,12 @@
 package msgpack
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strconv"
 
+	"partyline/wire/jsontext"
 	"partyline/wire/sio"
 )
 
@@ -70,8 +72,7 @@ func typeCode(t sio.Type) byte {
 type container struct {
 	count       uint32 // elements or members
 	object      bool
-	placeholder bool // the last member _placeholder so far is true
-	num         int8 // the attachment that the last member num so far names, -1 for none
+	placeholder sio.Placeholder
 }
 
 // writer translates JSON text in two passes, because msgpack says how many elements follow where JSON says when they end.
@@ -89,7 +90,7 @@ func (w *writer) measure() error {
 	var first [32]int32
 	open := first[:0] // indices of found
 	for i := 0; i < len(w.text); {
-		end := w.skip(i)
+		end := jsontext.SkipToken(w.text, i)
 		c := w.text[i]
 		var top *container
 		if len(open) > 0 {
@@ -101,7 +102,7 @@ func (w *writer) measure() error {
 			if top == nil {
 				return ErrNotJSON
 			}
-			if top.placeholder && top.num < 0 && len(w.attachments) > 0 {
+			if index, isPlaceholder := top.placeholder.Attachment(); isPlaceholder && index < 0 {
 				return ErrAttachments
 			}
 			open = open[:len(open)-1]
@@ -112,11 +113,13 @@ func (w *writer) measure() error {
 			switch {
 			case c == '[' || c == '{':
 				open = append(open, int32(len(w.found)))
-				w.found = append(w.found, container{object: c == '{', num: -1})
+				w.found = append(w.found, container{object: c == '{'})
 			case c == '"' && top != nil && top.object:
-				if value := skipTo(w.text, end, ':'); value < len(w.text) {
+				if value := jsontext.MemberValue(w.text, end); len(value) > 0 {
 					top.count++
-					w.note(top, w.text[i:end], value)
+					if len(w.attachments) > 0 {
+						top.placeholder.Member(w.text[i:end], value, len(w.attachments))
+					}
 				}
 			}
 		}
@@ -128,31 +131,12 @@ func (w *writer) measure() error {
 	return nil
 }
 
-// note looks whether a member makes its object a placeholder. Of a repeated member the last counts, as in JSON.parse.
-func (w *writer) note(object *container, key []byte, value int) {
-	if len(w.attachments) == 0 {
-		return
-	}
-	switch {
-	case keyIs(key, "_placeholder"):
-		object.placeholder = w.text[value] == 't'
-	case keyIs(key, "num"):
-		object.num = -1
-		if c := w.text[value]; c == '-' || isDigit(c) {
-			f, err := strconv.ParseFloat(string(w.text[value:w.skip(value)]), 64)
-			if err == nil && f >= 0 && f < float64(min(len(w.attachments), math.MaxInt8)) && f == math.Trunc(f) {
-				object.num = int8(f)
-			}
-		}
-	}
-}
-
 // write is the second pass.
 func (w *writer) write() error {
 	next, depth := 0, 0
 	inside := placeholder{depth: -1}
 	for i := 0; i < len(w.text); {
-		end := w.skip(i)
+		end := jsontext.SkipToken(w.text, i)
 		switch c := w.text[i]; c {
 		case ',', ':', ' ', '\t', '\n', '\r':
 		case ']', '}':
@@ -169,8 +153,8 @@ func (w *writer) write() error {
 			}
 			found := w.found[next]
 			next++
-			if found.placeholder && inside.depth < 0 {
-				inside = placeholder{depth: depth, start: len(w.out), num: int(found.num)}
+			if index, isPlaceholder := found.placeholder.Attachment(); isPlaceholder && inside.depth < 0 {
+				inside = placeholder{depth: depth, start: len(w.out), num: index}
 			}
 			depth++
 			if found.object {
@@ -218,9 +202,9 @@ func (w *writer) binary(b []byte) error {
 
 // string writes a JSON string, given with its quotes.
 func (w *writer) string(quoted []byte) {
-	s := inner(quoted)
-	if hasEscape(s) {
-		w.scratch = appendUnescaped(w.scratch[:0], s)
+	s := quoted[1:max(1, len(quoted)-1)]
+	if bytes.IndexByte(s, '\\') >= 0 {
+		w.scratch, _ = jsontext.AppendDecoded(w.scratch[:0], quoted)
 		s = w.scratch
 	}
 	w.head(kindString, len(s))

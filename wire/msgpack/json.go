@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"partyline/wire/jsontext"
 	"partyline/wire/sio"
 )
 
@@ -157,7 +158,7 @@ func (t *transcoder) text(b []byte) error {
 	if !utf8.Valid(b) {
 		return ErrNotUTF8
 	}
-	t.out = appendQuoted(t.out, b)
+	t.out = jsontext.AppendString(t.out, b)
 	return nil
 }
 
@@ -252,35 +253,4 @@ func pow10(n int) int {
 		p *= 10
 	}
 	return p
-}
-
-// appendQuoted writes a string as JSON.stringify does. s is valid UTF-8.
-func appendQuoted(dst, s []byte) []byte {
-	const digits = "0123456789abcdef"
-	dst = append(dst, '"')
-	done := 0
-	for i, c := range s {
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[done:i]...)
-		done = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		}
-	}
-	return append(append(dst, s[done:]...), '"')
 }

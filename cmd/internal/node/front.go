@@ -87,7 +87,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	})
 	f.forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: id, Secret: c.Edges.Secret, Config: c.Engine, Engine: f.engine, Cluster: f.cluster,
-		Path: c.Path, Ready: f.ready, Log: f.log,
+		Path: c.Path, Log: f.log,
 	})
 	f.drain = cluster.NewDrainer(cluster.DrainSettings{
 		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: f.engine, Forward: f.forward, Cluster: f.cluster, Log: f.log,
@@ -163,9 +163,6 @@ func isLocalHost(host string) bool {
 // errNoNATS is what a client reads that comes while NATS is away.
 var errNoNATS = errors.New("this server cannot reach its services now: try again, and you may reach another")
 
-// othersHeard is how long before the end of the connection to NATS another edge must have been heard to be counted on.
-const othersHeard = time.Minute
-
 // refusal says why no session may begin now. Without NATS no service decides about its sockets, so another edge, which may have
 // NATS, can do more for the client. Sessions that are there go on.
 func (f *front) refusal(c config.Config) error {
@@ -177,8 +174,7 @@ func (f *front) refusal(c config.Config) error {
 			return nil // it needs no service
 		}
 	}
-	lost, heard := f.bus.LostAt(), f.cluster.Heard()
-	if c.NATS.RefuseSessions == bus.RefuseAuto && (heard.IsZero() || lost.Sub(heard) > othersHeard) {
+	if c.NATS.RefuseSessions == bus.RefuseAuto && !f.cluster.HadOthers() {
 		return nil
 	}
 	return errNoNATS

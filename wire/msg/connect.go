@@ -1,0 +1,73 @@
+package msg
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Request is what the opening HTTP request says of a client: the members of a handshake that all sockets of a session
+// share.
+type Request struct {
+	Query   map[string]string `json:"query"`
+	Headers map[string]string `json:"headers"`
+	Address string            `json:"address"`
+	URL     string            `json:"url"`
+	Secure  bool              `json:"secure"`
+	XDomain bool              `json:"xdomain"`
+}
+
+// JSON returns the request as AppendHandshake needs it. The slice has no spare capacity: it is kept as long as the session.
+func (r Request) JSON() []byte { return slices.Clip(slices.Clone(encode(r))) }
+
+// AppendHandshake appends a socket's handshake (Socket.IO server API, socket.handshake), a JSON object. auth is what the
+// client gave, nil for nothing; request is the session's Request.JSON.
+func AppendHandshake(dst []byte, id string, auth []byte, issued time.Time, request []byte) []byte {
+	dst = slices.Grow(dst, len(request)+len(auth)+200)
+	dst = AppendString(append(dst, `{"sid":`...), id)
+	dst = append(append(dst, `,"auth":`...), orEmpty(auth)...)
+	dst = strconv.AppendInt(append(dst, `,"issued":`...), issued.UnixMilli(), 10)
+	// As JavaScript prints a Date.
+	dst = issued.UTC().AppendFormat(append(dst, `,"time":"`...), "Mon Jan 02 2006 15:04:05 GMT-0700")
+	dst = append(dst, ` (Coordinated Universal Time)",`...)
+	return append(dst, request[1:]...)
+}
+
+// orEmpty returns a JSON object, the empty one for nil.
+func orEmpty(object []byte) []byte {
+	if object == nil {
+		return []byte("{}")
+	}
+	return object
+}
+
+// Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new owner.
+func Connect(handshake []byte, takeover *State) []byte {
+	body := append([]byte(`["`+EventConnect+`",`), handshake...)
+	if takeover != nil {
+		body = append(body[:len(body)-1], `,"takeover":`...)
+		state := *takeover
+		state.Data = orEmpty(state.Data)
+		body = append(append(body, encode(state)...), '}')
+	}
+	return append(body, ']')
+}
+
+// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member of
+// the handshake in own.<group>.connect, which has From in place of ID.
+type State struct {
+	ID    string          `json:"sid,omitempty"`
+	From  string          `json:"from,omitempty"`  // the instance that owned it
+	Claim uint64          `json:"claim,omitempty"` // in a takeover: the number of the claim that an answer makes
+	Rev   uint64          `json:"rev"`             // counts changes of rooms, user and data, from 0 at the admission
+	Rooms []string        `json:"rooms"`
+	User  string          `json:"user,omitempty"`
+	Data  json.RawMessage `json:"data"`
+}
+
+// Body returns the state as the body of a connect event for the owner.
+func (s State) Body() []byte {
+	s.Data = orEmpty(s.Data)
+	return notice(EventConnect, s)
+}

@@ -1,0 +1,78 @@
+package msg
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Events that edges send to services. Clients cannot emit them: the names are reserved.
+const (
+	EventConnect       = "connect"       // a socket asks to connect, looks for a new owner, or (to its owner) has changed
+	EventDisconnect    = "disconnect"    // a socket has ended, or has another owner
+	EventDisconnecting = "disconnecting" // the end marker: the edge sends nothing more to an instance that leaves
+)
+
+// Values of Sio-Error that programs compare.
+const (
+	ErrorAgain    = "again"     // an instance that is leaving: ask another one
+	ErrorNotOwner = "not owner" // an instance that does not own the socket of an event, or took the edge for dead
+)
+
+// Reasons with which an edge ends the ownership of a socket that has not ended.
+const (
+	ReasonNotYours     = "not yours"     // the instance's claim was not accepted
+	ReasonOwnerChanged = "owner changed" // another instance owns the socket, or will
+)
+
+// ErrNotice is returned by ParseNotice for a body that is not an array of two elements.
+var ErrNotice = errors.New("body is not an array of an event and what it is about")
+
+// notice returns the body of an event that an edge sends to services: [event,{…}].
+func notice(event string, about any) []byte { return encode([]any{event, about}) }
+
+// ParseNotice decodes the second element of the body of such an event into about, as encoding/json does. The errors are
+// those of encoding/json, and one that wraps ErrNotice.
+func ParseNotice(body []byte, about any) error {
+	var elements []json.RawMessage
+	if err := json.Unmarshal(body, &elements); err != nil {
+		return err
+	}
+	if len(elements) != 2 {
+		return fmt.Errorf("%w: it has %d elements", ErrNotice, len(elements))
+	}
+	return json.Unmarshal(elements[1], about)
+}
+
+// EdgeNotice is about an edge: the end marker, and what an edge publishes to find out whether NATS permits it.
+type EdgeNotice struct {
+	Edge string `json:"edge"`
+}
+
+// Body returns the notice as the body of an event.
+func (n EdgeNotice) Body(event string) []byte { return notice(event, n) }
+
+// Ended is the notice that a socket has ended, or that an instance does not own it any more.
+type Ended struct {
+	Reason string   `json:"reason"`          // the reference's text, or one of the Reason… constants
+	Rooms  []string `json:"rooms"`           // in which the socket was
+	Claim  uint64   `json:"claim,omitempty"` // the notice ends this claim and earlier ones; 0: all
+}
+
+// Body returns the notice as the body of a disconnect event.
+func (n Ended) Body() []byte {
+	if n.Rooms == nil {
+		n.Rooms = []string{}
+	}
+	return notice(EventDisconnect, n)
+}
+
+// encode returns JSON of a value that always marshals: strings, numbers, and valid JSON in a json.RawMessage.
+func encode(v any) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
