@@ -177,7 +177,7 @@ func (p *peers) handling(namespace string) map[string]bool {
 	found := make(map[string]bool)
 	for instance, namespaces := range p.about {
 		for _, pattern := range namespaces {
-			if matches(pattern, namespace) {
+			if subjects.Matches(pattern, namespace) {
 				found[instance] = true
 			}
 		}

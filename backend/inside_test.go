@@ -14,20 +14,6 @@ import (
 	"partyline/wire/msg"
 )
 
-func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"/a", "/a", true}, {"/a", "/b", false}, {"/*", "/", true}, {"/t-*", "/t-1", true}, {"/t-*", "/t", false}, {"*", "/a/b", true},
-		{"/a*a", "/a", false}, {"/a*a", "/aa", true}, {"/*b*d", "/abcd", true}, {"/*b*d", "/acbd", true}, {"/*b*b*d", "/abcd", false},
-	} {
-		if got := matches(c.pattern, c.name); got != c.want {
-			t.Errorf("%s matches %s: %v", c.pattern, c.name, got)
-		}
-	}
-}
-
 func TestAWildcardReplacesWhatItCovers(t *testing.T) {
 	list := []interest{{"sio.a.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.*.own.g.>", "g"}, {"sio.a.own.g.>", ""}, {"sio.a.on.>", "g"}}
 	want := []interest{{"sio.*.own.g.>", "g"}, {"sio.a.own.g.>", ""}, {"sio.a.on.>", "g"}}

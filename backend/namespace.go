@@ -183,27 +183,6 @@ func (n *Namespace) check() error {
 	return nil
 }
 
-// matches tells whether a namespace's name matches a pattern, in which * is any run of characters.
-func matches(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == name
-	}
-	first, last := parts[0], parts[len(parts)-1]
-	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
-		return false
-	}
-	name = name[len(first) : len(name)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(part):]
-	}
-	return true
-}
-
 // Socket is a handle for a socket of the namespace by its id. It costs no round trip: whether the socket is there shows
 // when something is asked of it. For a socket that this instance owns it is the one that its handlers have.
 func (n *Namespace) Socket(id string) *Socket {

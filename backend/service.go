@@ -168,7 +168,7 @@ func (s *Service) namespace(token string) (*Namespace, bool) {
 		return nil, false
 	}
 	for _, p := range s.patterns {
-		if matches(p.name, name) {
+		if subjects.Matches(p.name, name) {
 			return &Namespace{svc: s, name: name, token: token, rules: p.rules}, true
 		}
 	}
