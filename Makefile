@@ -44,13 +44,13 @@ test-compose: client
 suites:
 	@sh test/suites/run.sh "$(SOCKETIO)" $(RUNS)
 
-## bench: measure beside the reference server and a bare broadcaster, and write docs/performance.md (under 20 minutes);
-## with ARGS=--quick a short round that writes nothing (under 2), ARGS=--help for more
+## bench: measure beside the reference server and a bare broadcaster (under 20 minutes), and write docs/performance.md and
+## bench/README.md; with ARGS=--quick a short round that writes nothing (under 2), ARGS=--help for more
 bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)
 
-## bench-scale: 45,000 connections and 100,000 rooms on this machine, as in docs/scaling.md (under 10 minutes, 4 GB of memory);
+## bench-scale: 45,000 connections and 100,000 rooms on this machine, as in bench/README.md (under 10 minutes, 4 GB of memory);
 ## ARGS="--quick" tries whether it works, ARGS="--only direct" runs one part
 bench-scale:
 	@go build -C bench -trimpath -o ../bin/bench .

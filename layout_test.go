@@ -17,6 +17,7 @@ var layers = map[string][]string{
 	"wire/msg":                  {"wire/jsontext", "wire/sio"},
 	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
+	"internal/accept":           {},
 	"internal/tally":            {},
 	"internal/direct":           {},
 	"internal/liveness":         {},
@@ -25,7 +26,7 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
-	"engine":                    {"wire/eio", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
 	"edge/query":                {"subjects", "wire/msg"},
 	"edge/registry":             {"subjects"},
@@ -33,19 +34,21 @@ var layers = map[string][]string{
 	"edge":                      {"bus", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
-	"edge/edgetest":             {"bus", "cluster", "edge", "engine", "engine/enginetest", "internal/tally", "subjects"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects"},
+	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally"},
-	"web":                       {"internal/redact"},
+	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
+	"internal/natsd/proxytest":  {},
 	"test/conformance/scripted": {"backend"},
 	"test/deploy/worker":        {"backend"},
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
-	"test/stand":                {},
+	"test/stand":                {"internal/edgetest"},
 	"examples/chat":             {"backend"},
-	"cmd/internal/node":         {"admin", "bus", "cluster", "config", "edge", "engine", "internal/logqueue", "internal/tally", "subjects", "web"},
+	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/logqueue", "internal/tally", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
@@ -53,7 +56,7 @@ var layers = map[string][]string{
 // doors names the only packages through which a heavy dependency comes in.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "test/stand", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},
@@ -63,11 +66,13 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml":                {"config"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets
 	"golang.org/x/term":              {"cmd/internal/node"},
-	"go.uber.org/goleak":             {},
+	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
+	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
+	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that must not import anything but the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

@@ -10,6 +10,7 @@ import (
 )
 
 func TestHandlersTakeTypedArgumentsAndAck(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -42,6 +43,7 @@ func TestHandlersTakeTypedArgumentsAndAck(t *testing.T) {
 }
 
 func TestWhatGoesWrongInAHandlerIsReported(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -91,6 +93,7 @@ func TestWhatGoesWrongInAHandlerIsReported(t *testing.T) {
 
 // As in the reference: catch-all handlers see also what a middleware stops.
 func TestCatchAllHandlersRunBeforePacketMiddleware(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	seen := make(chan string, 20)
 	io := s.service("chat")

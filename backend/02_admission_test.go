@@ -12,6 +12,7 @@ import (
 )
 
 func TestMiddlewareAdmitsAndRefuses(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -81,6 +82,7 @@ func TestMiddlewareAdmitsAndRefuses(t *testing.T) {
 }
 
 func TestSocketsOfAnOpenNamespace(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	open := io.Of("/open")
@@ -102,6 +104,7 @@ func TestSocketsOfAnOpenNamespace(t *testing.T) {
 }
 
 func TestPatternsKeepSilentAboutOthers(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	tenants, shop := s.service("tenants"), s.service("shop")
 	gone := make(chan string, 1)
@@ -129,6 +132,7 @@ func TestPatternsKeepSilentAboutOthers(t *testing.T) {
 }
 
 func TestAnotherServiceAdmits(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	door, counter := s.service("door"), s.service("counter")
 	door.Of("/chat").Use(func(so *backend.Socket) error { return so.SetUser("ann") })
@@ -142,6 +146,7 @@ func TestAnotherServiceAdmits(t *testing.T) {
 
 // A client that goes while a pattern's service decides has an end, too: every OnConnection is followed by an OnDisconnect.
 func TestAPatternsClientGoesWhileItIsAdmitted(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("tenants")
 	asked, decided := make(chan string), make(chan struct{})

@@ -12,6 +12,7 @@ import (
 )
 
 func TestEmitsGoToUnionsOnceEach(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -72,6 +73,7 @@ func TestEmitsGoToUnionsOnceEach(t *testing.T) {
 }
 
 func TestTargetsAreValues(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -104,6 +106,7 @@ type photo struct {
 type inner struct{ Hidden []byte }
 
 func TestBinaryBothWays(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -139,6 +142,7 @@ func TestBinaryBothWays(t *testing.T) {
 }
 
 func TestWhatCannotBeSent(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")

@@ -11,7 +11,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // twoEdges are a stage with one edge more.
@@ -25,6 +25,7 @@ func twoEdges(t *testing.T) (*stage, *edgetest.Node) {
 }
 
 func TestAcksOfARoom(t *testing.T) {
+	t.Parallel()
 	s, second := twoEdges(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -94,6 +95,7 @@ func TestAcksOfARoom(t *testing.T) {
 }
 
 func TestTheAckOfASocket(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -134,6 +136,7 @@ func TestTheAckOfASocket(t *testing.T) {
 }
 
 func TestCommandsAndQuestionsToMany(t *testing.T) {
+	t.Parallel()
 	s, second := twoEdges(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -194,6 +197,7 @@ func TestCommandsAndQuestionsToMany(t *testing.T) {
 
 // Answers of more than 256 KiB come in parts.
 func TestLargeAnswersAreJoined(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -218,6 +222,7 @@ func TestLargeAnswersAreJoined(t *testing.T) {
 
 // An edge that says it lives and does not answer is named.
 func TestSilentEdges(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
@@ -251,6 +256,7 @@ func TestSilentEdges(t *testing.T) {
 
 // A service that was not started does not know who lives.
 func TestQuestionsOfAServiceThatWasNotStarted(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io, other := s.service("chat"), s.service("other")
 	io.Of("/chat").OnConnection(func(so *backend.Socket) {})

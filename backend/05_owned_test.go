@@ -13,6 +13,7 @@ import (
 )
 
 func TestAnOwnerKeepsClosures(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())
@@ -72,6 +73,7 @@ func TestAnOwnerKeepsClosures(t *testing.T) {
 }
 
 func TestAnOwnerKnowsRoomsAndData(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())
@@ -127,6 +129,7 @@ func TestAnOwnerKnowsRoomsAndData(t *testing.T) {
 }
 
 func TestEventsOfAnOwnedSocketKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())

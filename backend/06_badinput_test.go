@@ -15,6 +15,7 @@ import (
 
 // A handler that blocks for ever costs its own socket, and nobody else.
 func TestABlockedHandler(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"stateless": nil, "owned": {backend.Owned()}} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t)
@@ -45,6 +46,7 @@ func TestABlockedHandler(t *testing.T) {
 }
 
 func TestEventsThatNoEdgeSends(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -82,6 +84,7 @@ func TestEventsThatNoEdgeSends(t *testing.T) {
 }
 
 func TestAReplyThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -104,6 +107,7 @@ func TestAReplyThatIsTooLarge(t *testing.T) {
 }
 
 func TestRegistrationMistakesPanic(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -133,6 +137,7 @@ func TestRegistrationMistakesPanic(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	nc := s.connection()
 	for want, call := range map[string]func() (*backend.Service, error){
@@ -157,6 +162,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestTooManyQuestions(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat", backend.WithLimits(backend.Limits{Questions: 1}))
 	chat := io.Of("/chat")
@@ -180,6 +186,7 @@ func TestTooManyQuestions(t *testing.T) {
 }
 
 func TestWithoutNATS(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -201,6 +208,7 @@ func TestWithoutNATS(t *testing.T) {
 }
 
 func TestCloseGivesUpOnAHandler(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())

@@ -10,6 +10,7 @@ import (
 )
 
 func TestServicesAmongThemselves(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	told := make(chan string, 10)
 	instance := func() *backend.Service {

@@ -11,7 +11,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -216,6 +216,7 @@ func TestAnEdgeComesBack(t *testing.T) {
 
 // A claim that comes too late is answered: the instance hears that the socket is not its own.
 func TestAClaimThatComesTooLate(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat", backend.Owned())

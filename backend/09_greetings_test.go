@@ -13,7 +13,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -141,6 +141,7 @@ func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
 
 // A join whose context ends before the edge has answered counts all the same.
 func TestAJoinThatIsGivenUpStillCounts(t *testing.T) {
+	t.Parallel()
 	s := withOpen(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -298,6 +299,7 @@ func (f *handEdge) dies() {
 
 // An edge that is not there at all confirms nothing, and NATS says so.
 func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
+	t.Parallel()
 	f := newHandEdge(t)
 	f.connects("bbbbbbbb")
 	<-f.told // before that, no edge has been asked to confirm anything
@@ -310,6 +312,7 @@ func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
 
 // An edge that has just confirmed a room subscribes it for longer than the next admission takes.
 func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
+	t.Parallel()
 	f := newHandEdge(t)
 	began := time.Now()
 	f.connects("aaaaaaaa")
@@ -340,6 +343,7 @@ func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
 
 // A stream that records all subjects answers what is published with a reply subject, and knows nothing of rooms.
 func TestAStreamConfirmsNothing(t *testing.T) {
+	t.Parallel()
 	s := withOpen(t)
 	nc := s.connection()
 	// As JetStream does for a stream of sio.chat.ack.> and sio.chat.join.>, sooner than any edge.

@@ -19,6 +19,7 @@ type asker struct {
 	nc      *nats.Conn
 	id      string
 	answers *nats.Subscription
+	padding int // bytes more in a request
 }
 
 func newAsker(t *testing.T, nc *nats.Conn, own string) *asker {
@@ -28,13 +29,13 @@ func newAsker(t *testing.T, nc *nats.Conn, own string) *asker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &asker{t, nc, id, sub}
+	return &asker{t: t, nc: nc, id: id, answers: sub}
 }
 
 func (a *asker) ask() {
 	a.t.Helper()
 	m := nats.NewMsg("sio.chat.on.connect")
-	m.Reply, m.Data = "sio.chat.ack."+a.id+".connect", fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{}}]`, a.id)
+	m.Reply, m.Data = "sio.chat.ack."+a.id+".connect", fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{}%*s}]`, a.id, a.padding, "")
 	m.Header.Set("Sio-Timeout", "20000")
 	if err := a.nc.PublishMsg(m); err != nil {
 		a.t.Fatal(err)
@@ -73,6 +74,7 @@ func (a *asker) silence() {
 
 // A repeated request gets the same answer, whatever that is, and runs nothing again. Meanwhile it gets Sio-Pending.
 func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		options   []backend.NamespaceOption
@@ -141,6 +143,7 @@ func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 
 // An answer that could not be sent, because NATS was away, is given to the next request; only then the connection handlers run.
 func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"any instance's": nil, "owned": {backend.Owned()}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -222,4 +225,26 @@ func TestAClaimThatWasGivenUpIsNotRepeated(t *testing.T) {
 	a.ask()
 	a.wants(claim) // a decision of its own
 	eventually(t, "it is owned again", func() bool { return io.Stats().Owned == 1 && connected.Load() == 2 })
+}
+
+// When too many bytes wait in a service, a connect request may be dropped. The next one is not told that a decision is pending.
+func TestADroppedRequestIsNotPending(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("shop", backend.WithLimits(backend.Limits{Handlers: 1, WaitingBytes: 1000}))
+	blocked, release := make(chan struct{}), make(chan struct{})
+	io.Of("/other").On("block", func() { close(blocked); <-release })
+	io.Of("/chat").Use(func(*backend.Socket) error { return nil })
+	s.start(io)
+	ann := s.enter("ann", "/other")
+	ann.emit("", `["block"]`)
+	<-blocked
+	a := newAsker(t, s.connection(), "aaaaaaaaaaaaaaaaaaaa")
+	a.padding = 3000
+	a.ask()
+	eventually(t, "the request is dropped", func() bool { return io.Stats().Overflows == 1 })
+	close(release)
+	a.padding = 0
+	a.ask()
+	a.wants("[{}]")
 }

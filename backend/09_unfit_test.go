@@ -16,6 +16,7 @@ import (
 
 // As in JavaScript, where they are undefined.
 func TestMissingArgumentsAreZeroValues(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -63,6 +64,7 @@ type sulky struct{}
 func (sulky) MarshalJSON() ([]byte, error) { panic("sulky") }
 
 func TestAClientWhoseArgumentsDoNotFitIsAnswered(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"stateless": nil, "owned": {backend.Owned()}} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t)
@@ -114,6 +116,7 @@ func TestAClientWhoseArgumentsDoNotFitIsAnswered(t *testing.T) {
 }
 
 func TestAnEventThatCannotBeReadIsAnswered(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -149,6 +152,7 @@ func TestAnEventThatCannotBeReadIsAnswered(t *testing.T) {
 
 // One handler that cannot be called does not answer for another that can.
 func TestAnAckOfAnotherHandlerCounts(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat := io.Of("/chat")
@@ -178,6 +182,7 @@ func TestAnAckOfAnotherHandlerCounts(t *testing.T) {
 }
 
 func TestErrorAcksCanBeSwitchedOff(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.WithoutErrorAcks(), backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -195,6 +200,7 @@ func TestErrorAcksCanBeSwitchedOff(t *testing.T) {
 
 // The user's own methods run while arguments are decoded and results encoded; their panics end no process.
 func TestAPanicOfAnAnswerIsReported(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	reports := make(chan *backend.HandlerError, 10)
 	io := s.service("chat", backend.OnError(func(e *backend.HandlerError) { reports <- e }))
@@ -217,6 +223,7 @@ func TestAPanicOfAnAnswerIsReported(t *testing.T) {
 
 // In the reference nobody answers an event that has no handler. So it is here, but counted.
 func TestEventsWithoutAHandlerAreCounted(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
 	chat, watched := io.Of("/chat"), io.Of("/watched")
@@ -237,6 +244,7 @@ func TestEventsWithoutAHandlerAreCounted(t *testing.T) {
 }
 
 func TestAServiceSaysThatItHasStarted(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	var log logText
 	io := s.service("shop", backend.Logger(slog.New(slog.NewTextHandler(&log, nil))))
@@ -255,6 +263,7 @@ func TestAServiceSaysThatItHasStarted(t *testing.T) {
 
 // What clients send is for the hook, not for the log, and a client cannot fill the log with it.
 func TestTheLogHasNoArguments(t *testing.T) {
+	t.Parallel()
 	s := begin(t)
 	var log logText
 	var mu sync.Mutex

@@ -67,7 +67,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Unlock()
 	if !from.connect {
 		s.settleOpen(so, a)
-		s.connected(so)
+		s.calls.connected(so)
 		return
 	}
 	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
@@ -76,7 +76,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	case so.ns.rules.owned:
 		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
 		header = nats.Header{msg.HeaderGroup: {s.group}} // claim names the owner
-	case s.byToken[so.ns.token] == nil: // a pattern's
+	case s.namespaces.byToken[so.ns.token] == nil: // a pattern's
 		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
 	d.rooms = a.rooms
@@ -95,7 +95,7 @@ func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err erro
 	s.owners.add(so, s.Instance(), so.own.state())
 	so.own.claim = 1
 	header := s.claimHeader(so, 1)
-	if err = s.replyToAdmission(so.ns.token, to, header, d); err != nil {
+	if err = s.unconfirmed.reply(so.ns.token, to, header, d); err != nil {
 		s.owners.remove(so)
 		s.report(so.ns, "connect", so.id, err)
 		return true, err
@@ -161,27 +161,4 @@ func headerText(text string) string {
 		return notAdmitted
 	}
 	return text
-}
-
-// connected runs the connection handlers.
-func (s *Service) connected(so *Socket) {
-	for _, handler := range so.ns.rules.connection {
-		if err := guarded(func() error { handler(so); return nil }); err != nil {
-			s.report(so.ns, "connect", so.id, err)
-		}
-	}
-}
-
-// ackTo is the Ack of an event.
-func (s *Service) ackTo(reply string, wanted bool) Ack {
-	return newAck(func(args []any) error {
-		if !wanted {
-			return nil
-		}
-		body, header, err := ackBody(args)
-		if err != nil {
-			return err
-		}
-		return s.reply(reply, header, body)
-	})
 }

@@ -2,11 +2,11 @@ package backend
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -29,22 +29,10 @@ func (s *Service) watch() error {
 		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
 	}
 	for _, subject := range wanted {
-		if err := s.listen(&s.subs, subject); err != nil {
+		if err := s.subs.add(s.connection, subject, "", s.hear); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// listen subscribes to announcements, and notes the subscription in a list that mu guards.
-func (s *Service) listen(list *[]*nats.Subscription, subject string) error {
-	sub, err := s.nc.Subscribe(subject, s.hear)
-	if err != nil {
-		return sendError(err, &nats.Msg{Subject: subject}, s.nc)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*list = append(*list, sub)
 	return nil
 }
 
@@ -89,29 +77,6 @@ func (s *Service) ownNothingOf(edge string) {
 	})
 }
 
-// say publishes an announcement of this instance.
-func (s *Service) say(word string) error {
-	return s.publish(&nats.Msg{
-		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), word), Data: s.ownAnnouncement().Body(),
-	})
-}
-
-// ownAnnouncement is what the instance says of itself.
-func (s *Service) ownAnnouncement() msg.InstanceAnnouncement { return s.announcementOf(s.Instance()) }
-
-func (s *Service) announcementOf(instance string) msg.InstanceAnnouncement {
-	a := msg.InstanceAnnouncement{
-		Instance: instance, Group: s.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
-	}
-	for _, n := range s.everyNamespace() {
-		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
-			a.Namespaces = append(a.Namespaces, n.name)
-		}
-	}
-	slices.Sort(a.Namespaces)
-	return a
-}
-
 // announce says hello, and waits a moment for the edges that answer.
 func (s *Service) announce(ctx context.Context) error {
 	answered := make(chan struct{}, 1)
@@ -148,14 +113,14 @@ func (s *Service) announce(ctx context.Context) error {
 // hello announces the instance with a reply subject, to which the edges answer. The caller ends the subscription.
 func (s *Service) hello(answered func()) (*nats.Subscription, error) {
 	inbox := s.nc.NewInbox()
-	sub, err := s.nc.Subscribe(inbox, func(m *nats.Msg) {
+	sub, err := s.subscribe(inbox, "", func(m *nats.Msg) {
 		if a, err := msg.ParseEdgeAnnouncement(m.Data); err == nil {
 			s.edges.hear(a.Edge, subjects.WordHello, time.Now())
 		}
 		answered()
 	})
 	if err != nil {
-		return nil, sendError(err, &nats.Msg{Subject: inbox}, s.nc)
+		return nil, err
 	}
 	err = s.publish(&nats.Msg{
 		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordHello), Reply: inbox, Data: s.ownAnnouncement().Body(),
@@ -213,6 +178,7 @@ func (s *Service) attend() {
 	every := time.NewTicker(attendEvery)
 	defer every.Stop()
 	last, tidied, connects := time.Now(), time.Now(), s.nc.Stats().Reconnects
+	var listener liveness.Listener
 	for {
 		select {
 		case <-every.C:
@@ -220,9 +186,8 @@ func (s *Service) attend() {
 			return
 		}
 		now, reconnects := time.Now(), s.nc.Stats().Reconnects
-		s.lookAtConnection(last)
-		if now.Sub(last) > msg.BeatEvery || reconnects != connects || s.fence.disconnected.Load() != nil {
-			// This process did not run, or was cut off: the silence of the others was its own.
+		s.fence.look(s.nc.IsConnected(), last)
+		if listener.WasDeaf(reconnects == connects && s.fence.disconnected.Load() == nil, now, msg.BeatEvery) {
 			s.edges.forgive(now)
 			s.peers.forgive(now)
 		}
@@ -236,22 +201,7 @@ func (s *Service) attend() {
 			tidied = now
 			s.decisions.forget(now)
 			s.unconfirmed.tidy(now)
-			s.countLost()
+			s.countLost(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
 		}
-	}
-}
-
-// countLost notices messages that nats.go threw away because they came faster than they were taken.
-func (s *Service) countLost() {
-	lost := 0
-	s.mu.Lock()
-	for _, sub := range slices.Concat(s.subs, s.clientSubs, s.ownSubs) {
-		if n, err := sub.Dropped(); err == nil {
-			lost += n
-		}
-	}
-	s.mu.Unlock()
-	if before := s.stats.lost.Swap(uint64(lost)); uint64(lost) > before {
-		s.log.Error("messages from edges were lost: this process did not read fast enough", "messages", uint64(lost)-before)
 	}
 }

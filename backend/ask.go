@@ -72,7 +72,7 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	if err != nil {
 		return Args{}, err
 	}
-	answer, err := t.ns.svc.request(ctx, m, wait+askGrace)
+	answer, err := t.ns.svc.questions.request(ctx, m, wait+askGrace)
 	if err != nil {
 		return Args{}, err
 	}
@@ -92,15 +92,15 @@ func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Res
 	if err != nil {
 		return r, err
 	}
-	s := t.ns.svc
-	bound, done, err := s.bounded(ctx, wait+askGrace)
+	q := &t.ns.svc.questions
+	bound, done, err := q.bounded(ctx, wait+askGrace)
 	if err != nil {
 		return r, err
 	}
 	defer done()
-	c := acks{r: &r, lives: s.edges.lives, missing: make(map[string]error), perEdge: make(map[string]int)}
-	r.Silent, err = s.gather(bound, m, &gathering{
-		members: s.edges.living, lives: s.edges.lives, take: c.take, finished: c.complete,
+	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), perEdge: make(map[string]int)}
+	r.Silent, err = q.gather(bound, m, &gathering{
+		members: q.edges.living, lives: q.edges.lives, take: c.take, finished: c.complete,
 	})
 	for _, id := range slices.Sorted(maps.Keys(c.missing)) {
 		r.Missing = append(r.Missing, Missing{id, c.missing[id]})

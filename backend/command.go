@@ -98,7 +98,7 @@ func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []str
 	if err := ctx.Err(); err != nil {
 		return answer, err
 	}
-	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+	bound, done, err := s.questions.bounded(ctx, s.wait)
 	if err != nil {
 		return answer, err
 	}

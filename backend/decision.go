@@ -20,7 +20,7 @@ const (
 	mostDecisions     = 100_000
 	mostDecisionBytes = 64 << 20
 	decisionOverhead  = 256 // bytes that one costs beside its answer
-	// neverMade is when a decision is forgotten that is not made: its request was thrown away with too many others.
+	// neverMade is when a decision is forgotten that is not made, because a middleware does not return.
 	neverMade = 10 * time.Minute
 )
 
@@ -177,7 +177,7 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	}
 	d, first := s.decisions.begin(from.socket, keepFor(m), time.Now())
 	if first {
-		s.lanes.event(key, size, func() { s.admit(ns, m, from, d) })
+		s.lanes.request(key, size, func() { s.admit(ns, m, from, d) }, func() { s.decisions.drop(d) })
 		return
 	}
 	switch made, told, _ := s.decisions.look(d); {
@@ -232,13 +232,13 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 		err = s.respond(ns, m, d)
 	}
 	if err == nil && s.decisions.tell(d) && so != nil {
-		s.connected(so)
+		s.calls.connected(so)
 	}
 }
 
 // respond publishes the answer of a decision.
 func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := s.replyToAdmission(ns.token, m.Reply, maps.Clone(d.header), d)
+	err := s.unconfirmed.reply(ns.token, m.Reply, maps.Clone(d.header), d)
 	if err != nil {
 		s.report(ns, "connect", d.id, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 // Decisions are remembered for as long as edges ask, and a little longer, and not more of them than there is room for.
 func TestDecisionsAreForgotten(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	var ds decisions
 	ds.init()

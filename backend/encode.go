@@ -19,15 +19,10 @@ import (
 	"partyline/wire/msg"
 )
 
-// reserved are the names that Socket.IO keeps for itself. Edges drop events with such a name.
-var reserved = map[string]bool{
-	"connect": true, "connect_error": true, "disconnect": true, "disconnecting": true, "newListener": true, "removeListener": true,
-}
-
 // eventBody makes the body of an event: [name, …args], then the attachments. Their lengths are in header, which is nil if
 // there are none.
 func eventBody(event string, args []any) (body []byte, header nats.Header, err error) {
-	if reserved[event] {
+	if msg.IsReserved(event) {
 		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
 	}
 	if !utf8.ValidString(event) {

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -33,13 +31,13 @@ func (s *Service) fenced() bool {
 		disconnected != nil && time.Since(*disconnected) >= fenceDisconnected
 }
 
-// lookAtConnection notes since when there is none. before is when there was one at the latest.
-func (s *Service) lookAtConnection(before time.Time) {
+// look notes since when there is no connection. before is when there was one at the latest.
+func (f *fence) look(isConnected bool, before time.Time) {
 	switch {
-	case s.nc.IsConnected():
-		s.fence.disconnected.Store(nil)
-	case s.fence.disconnected.Load() == nil:
-		s.fence.disconnected.Store(&before)
+	case isConnected:
+		f.disconnected.Store(nil)
+	case f.disconnected.Load() == nil:
+		f.disconnected.Store(&before)
 	}
 }
 
@@ -58,8 +56,8 @@ func (s *Service) mayFence() {
 		return
 	}
 	s.mu.Lock()
-	old, subs := s.instance, s.ownSubs
-	s.instance, s.ownSubs = newInstance(s.group), nil
+	old, subs := s.instance, s.ownSubs.take()
+	s.instance = newInstance(s.group)
 	s.former = append(s.former, old)
 	s.mu.Unlock()
 	s.claiming.Unlock()
@@ -72,31 +70,9 @@ func (s *Service) mayFence() {
 			s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.release(so, msg.ReasonOwnerChanged) })
 		}
 	}
-	if err := s.takeName(s.everyNamespace()); err != nil {
+	if err := s.takeName(); err != nil {
 		s.log.Error("the subjects of the new name could not be subscribed", "error", err)
 	}
 	_ = s.say(subjects.WordHello) // without a connection, the next beat does
 	s.buryFormer()
-}
-
-// buryFormer says goodbye for the names that this instance had, so that edges that have not noticed yet need not wait.
-func (s *Service) buryFormer() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.former) > 0 {
-		a := s.announcementOf(s.former[0])
-		if s.publish(&nats.Msg{Subject: s.prefix.InstanceAnnouncement(s.group, a.Instance, subjects.WordBye), Data: a.Body()}) != nil {
-			return
-		}
-		s.former = s.former[1:]
-	}
-}
-
-// everyNamespace is all that handlers were registered for.
-func (s *Service) everyNamespace() []*Namespace {
-	all := append([]*Namespace(nil), s.patterns...)
-	for _, n := range s.byToken {
-		all = append(all, n)
-	}
-	return all
 }

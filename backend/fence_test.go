@@ -16,13 +16,14 @@ import (
 // A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
 // subscribed the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
+	t.Parallel()
 	s := offstage(t)
 	chat := s.Of("/chat", Owned())
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	before, subscriptions := s.instance, len(s.ownSubs)
+	before, subscriptions := s.instance, len(s.ownSubs.list)
 	s.mu.Unlock()
 	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.newOwnership()}
 	s.owners.add(so, before, msg.State{})
@@ -40,14 +41,15 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.instance == before || len(s.ownSubs) != subscriptions {
-		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs), subscriptions)
+	if s.instance == before || len(s.ownSubs.list) != subscriptions {
+		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs.list), subscriptions)
 	}
 }
 
 // A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner when it goes
 // on. When only its arrival was judged, some events of a burst were handled behind later ones.
 func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
+	t.Parallel()
 	s := offstage(t)
 	chat := s.Of("/chat", Owned())
 	var came, handled []string

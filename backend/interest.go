@@ -4,84 +4,72 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/subjects"
 )
 
 // takeName subscribes to what is for the instance by its name.
-func (s *Service) takeName(all []*Namespace) error {
+func (s *Service) takeName() error {
 	name := s.Instance()
-	if err := s.subscribeAll(&s.ownSubs, s.instanceSubjects(all, name)); err != nil {
+	if err := s.subscribeAll(&s.ownSubs, s.namespaces.instanceSubjects(s.prefix, name)); err != nil {
 		return err
 	}
-	return s.listen(&s.ownSubs, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing))
+	return s.ownSubs.add(s.connection, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), "", s.hear)
 }
 
 // interest is one subscription: a subject, and the queue group, "" for none.
 type interest struct{ subject, queue string }
 
-// subscribeAll subscribes, and notes the subscriptions in a list that mu guards.
-func (s *Service) subscribeAll(list *[]*nats.Subscription, wanted []interest) error {
+// subscribeAll subscribes handle to what is wanted.
+func (s *Service) subscribeAll(list *subscriptions, wanted []interest) error {
 	for _, w := range wanted {
-		var sub *nats.Subscription
-		var err error
-		if w.queue != "" {
-			sub, err = s.nc.QueueSubscribe(w.subject, w.queue, s.handle)
-		} else {
-			sub, err = s.nc.Subscribe(w.subject, s.handle)
+		if err := list.add(s.connection, w.subject, w.queue, s.handle); err != nil {
+			return err
 		}
-		if err != nil {
-			return sendError(err, &nats.Msg{Subject: w.subject}, s.nc)
-		}
-		s.mu.Lock()
-		*list = append(*list, sub)
-		s.mu.Unlock()
 	}
 	return nil
 }
 
-// clientSubjects are where new sockets and the events of clients come in; the instances of the group share them. Where
+// clientSubjects are where new sockets and the events of clients come in. The instances of the group share them. Where
 // two of them match one message, NATS gives it to the queue group once.
-func (s *Service) clientSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
-		switch p := s.prefix; {
+func (ns *namespaces) clientSubjects(p subjects.Prefix, group string) (list []interest) {
+	for _, n := range ns.all {
+		switch {
 		case isPattern(n.name) && n.rules.admits():
-			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), s.group})
+			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), group})
 		case n.rules.owned:
-			list = append(list, interest{string(p.AppendOn(nil, n.token, "connect")), s.group})
+			list = append(list, interest{string(p.AppendOn(nil, n.token, "connect")), group})
 		case n.rules.admits() || n.rules.hearsClients():
-			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), s.group})
+			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), group})
 		}
 	}
 	return distinct(list)
 }
 
 // groupSubjects are where events for the group come in, and requests to take sockets over.
-func (s *Service) groupSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
+func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (list []interest) {
+	for _, n := range ns.all {
 		if n.rules.owned || isPattern(n.name) && n.rules.admits() {
-			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), s.group, ">")), s.group})
+			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), group, ">")), group})
 		}
 	}
 	return distinct(list)
 }
 
 // instanceSubjects are where the events of owned sockets come in.
-func (s *Service) instanceSubjects(all []*Namespace, instance string) (list []interest) {
-	for _, n := range all {
+func (ns *namespaces) instanceSubjects(p subjects.Prefix, instance string) (list []interest) {
+	for _, n := range ns.all {
 		if n.rules.owned {
-			list = append(list, interest{string(s.prefix.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
+			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
 		}
 	}
 	return distinct(list)
 }
 
 // serviceSubjects are where events of other services come in.
-func (s *Service) serviceSubjects(all []*Namespace) (list []interest) {
-	for _, n := range all {
+func (ns *namespaces) serviceSubjects(p subjects.Prefix) (list []interest) {
+	for _, n := range ns.all {
 		if len(n.rules.service) > 0 {
-			list = append(list, interest{string(s.prefix.AppendService(nil, n.anyToken(), ">")), ""})
+			list = append(list, interest{string(p.AppendService(nil, n.anyToken(), ">")), ""})
 		}
 	}
 	return distinct(list)

@@ -14,8 +14,8 @@ type laneKey struct {
 	who       string // a socket's id, or an instance
 }
 
-// lanes run work: what has the same key in order, one at a time, everything else side by side. Whoever puts work in never
-// waits: a socket whose lane fills is paused (throttle.go), and a lane that has too much all the same loses its events.
+// lanes run jobs: those with the same key in order, one at a time, the others side by side. Putting a job in never blocks. A
+// socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its events are dropped.
 type lanes struct {
 	limits   Limits
 	overflow func(key laneKey, events, bytes int) // called without mu; must not wait
@@ -29,13 +29,13 @@ type lanes struct {
 	ready   []*lane           // guarded by mu; they have work and wait for a goroutine
 	workers int               // guarded by mu
 	waiting int               // guarded by mu: bytes in all lanes
-	empty   chan struct{}     // guarded by mu; closed when no lane is left, nil if nobody waits for that
+	empty   chan struct{}     // guarded by mu; closed when no lane is left, nil if no goroutine waits for that
 	stopped bool              // guarded by mu: nothing runs any more
 
 	throttled map[laneKey]*throttled // guarded by mu
-	changed   []laneKey              // guarded by mu: those of throttled that an edge must be told about
+	changed   []laneKey              // guarded by mu: those of throttled whose edge must be notified
 	telling   bool                   // guarded by mu: a goroutine speaks with edges
-	relieved  time.Time              // guarded by mu: when the largest lanes were looked for
+	relieved  time.Time              // guarded by mu: when relieve last looked for the largest lanes
 }
 
 // lane is the work of one key. All fields are guarded by lanes.mu.
@@ -45,14 +45,15 @@ type lane struct {
 	jobs     []job
 	events   int // among the jobs
 	bytes    int
-	paused   bool // the socket's edge is to hold what comes
-	flooded  bool // events are thrown away from now on
+	paused   bool // the socket's edge is to hold what its client sends
+	flooded  bool // events are dropped from now on
 }
 
 type job struct {
-	run   func()
-	bytes int
-	event bool // may be thrown away when there is too much
+	run     func()
+	bytes   int
+	event   bool   // may be dropped when too much waits
+	dropped func() // called in place of run if the job is dropped, with mu held; nil for none
 }
 
 // turn is how many jobs of a lane run before another lane's turn, when there are more lanes than goroutines.
@@ -65,11 +66,18 @@ func newLanes(limits Limits, overflow func(laneKey, int, int)) *lanes {
 	}
 }
 
-// event puts an event in, which counts with its bytes.
-func (ls *lanes) event(key laneKey, bytes int, run func()) { ls.put(key, job{run, bytes, true}) }
+// event puts in an event, which counts with its bytes and may be dropped.
+func (ls *lanes) event(key laneKey, bytes int, run func()) {
+	ls.put(key, job{run: run, bytes: bytes, event: true})
+}
 
-// always puts in what must not be lost, such as the end of a socket.
-func (ls *lanes) always(key laneKey, run func()) { ls.put(key, job{run, 0, false}) }
+// request puts in a job like event. If it is dropped, dropped is called, which must not wait nor call lanes.
+func (ls *lanes) request(key laneKey, bytes int, run, dropped func()) {
+	ls.put(key, job{run, bytes, true, dropped})
+}
+
+// always puts in what must not be dropped, such as the end of a socket.
+func (ls *lanes) always(key laneKey, run func()) { ls.put(key, job{run: run}) }
 
 func (ls *lanes) put(key laneKey, j job) {
 	ls.mu.Lock()
@@ -87,16 +95,15 @@ func (ls *lanes) put(key laneKey, j job) {
 			ls.running.Go(ls.work)
 		}
 	}
-	var flooded *lane
-	var events, bytes int
-	if j.event {
-		if l.flooded {
-			ls.mu.Unlock()
-			return
-		}
+	if j.event && l.flooded {
+		j.drop()
+		ls.mu.Unlock()
+		return
 	}
 	l.add(j)
 	ls.waiting += j.bytes
+	var flooded *lane
+	var events, bytes int
 	if j.event {
 		if flooded = ls.fill(l); flooded != nil {
 			events, bytes = ls.flood(flooded)
@@ -108,12 +115,14 @@ func (ls *lanes) put(key laneKey, j job) {
 	}
 }
 
-// flood throws away the events that wait in a lane. Needs mu.
+// flood drops the events that wait in a lane. mu must be held.
 func (ls *lanes) flood(l *lane) (events, bytes int) {
 	events, bytes = l.events, l.bytes
 	var kept []job
 	for _, j := range l.jobs {
-		if !j.event {
+		if j.event {
+			j.drop()
+		} else {
 			kept = append(kept, j)
 		}
 	}
@@ -123,8 +132,13 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 	return events, bytes
 }
 
-// add and next need mu.
+func (j job) drop() {
+	if j.dropped != nil {
+		j.dropped()
+	}
+}
 
+// add appends a job. lanes.mu must be held.
 func (l *lane) add(j job) {
 	l.jobs = append(l.jobs, j)
 	if j.event {
@@ -133,6 +147,7 @@ func (l *lane) add(j job) {
 	}
 }
 
+// next takes the first job. lanes.mu must be held.
 func (l *lane) next() job {
 	j := l.jobs[0]
 	l.jobs[0] = job{}
@@ -171,7 +186,7 @@ func (ls *lanes) work() {
 	ls.workers--
 }
 
-// remove forgets a lane without work. Needs mu.
+// remove forgets a lane without work. mu must be held.
 func (ls *lanes) remove(l *lane) {
 	if !ls.stopped {
 		ls.unthrottle(l)
@@ -203,7 +218,7 @@ func (ls *lanes) wait(ctx context.Context) error {
 	}
 }
 
-// stop throws away what waits. What runs goes on; busy is how many lanes that are.
+// stop drops all jobs that wait. busy is in how many lanes one runs on.
 func (ls *lanes) stop() (busy int) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -84,13 +85,9 @@ func (s *Service) cutOff() {
 	close(s.fence.stop)
 	s.unconfirmed.close()
 	s.working.Wait()
-	s.mu.Lock()
-	for _, list := range [][]*nats.Subscription{s.subs, s.clientSubs, s.ownSubs} {
-		for _, sub := range list {
-			_ = sub.Unsubscribe() // one that was drained has ended already
-		}
+	for _, sub := range slices.Concat(s.subs.take(), s.clientSubs.take(), s.ownSubs.take()) {
+		_ = sub.Unsubscribe()
 	}
-	s.mu.Unlock()
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
 		so.endOwnership()
@@ -135,9 +132,9 @@ func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	m := &nats.Msg{
 		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordLeaving), Data: s.ownAnnouncement().Body(),
 	}
-	bound, cancel := context.WithTimeout(ctx, s.set.limits.Wait)
+	bound, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
-	silent, err := s.gather(bound, m, &gathering{
+	silent, err := s.questions.gather(bound, m, &gathering{
 		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
 		take: func(m *nats.Msg) (string, error) {
 			answer, err := msg.ParseHandedOver(m.Data)
@@ -181,47 +178,9 @@ func (s *Service) awaitMarkers(ctx context.Context, wanted []marker) error {
 
 // finish ends the subscriptions without losing what they have, and says goodbye.
 func (s *Service) finish(ctx context.Context) error {
-	err := s.drain(ctx, &s.clientSubs)
+	err := s.clientSubs.drain(ctx, s.nc)
 	_ = s.say(subjects.WordLeft) // without NATS, the edges learn it from the beats that do not come
-	err = errors.Join(err, s.flush(ctx), s.drain(ctx, &s.ownSubs), s.lanes.wait(ctx))
+	err = errors.Join(err, s.flushedOrAway(ctx), s.ownSubs.drain(ctx, s.nc), s.lanes.wait(ctx))
 	_ = s.say(subjects.WordBye)
-	return errors.Join(err, s.flush(ctx))
-}
-
-// flush waits until NATS has what was sent. Without NATS there is nothing to wait for.
-func (s *Service) flush(ctx context.Context) error {
-	if !s.nc.IsConnected() {
-		return nil
-	}
-	if err := s.flushed(ctx); err != nil {
-		return because(Offline, err, "Close")
-	}
-	return nil
-}
-
-// drain ends subscriptions and waits until all that had come on them has been taken.
-func (s *Service) drain(ctx context.Context, list *[]*nats.Subscription) error {
-	s.mu.Lock()
-	subs := *list
-	*list = nil
-	s.mu.Unlock()
-	for _, sub := range subs {
-		if !s.nc.IsConnected() {
-			_ = sub.Unsubscribe() // nothing comes any more
-			continue
-		}
-		ended := make(chan struct{})
-		sub.SetClosedHandler(func(string) { close(ended) })
-		if err := sub.Drain(); err != nil {
-			_ = sub.Unsubscribe()
-			continue
-		}
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			_ = sub.Unsubscribe()
-			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
-		}
-	}
-	return nil
+	return errors.Join(err, s.flushedOrAway(ctx))
 }

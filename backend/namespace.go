@@ -3,10 +3,14 @@ package backend
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Namespace is one Socket.IO namespace, or, when its name is a pattern, all that match it. Service.Of makes it.
@@ -41,6 +45,77 @@ type Packet struct {
 	Args     Args
 	WantsAck bool // whether the client wants an ack
 	ack      Ack
+}
+
+// namespaces are those that the service has handlers for.
+type namespaces struct {
+	mu       sync.Mutex
+	byName   map[string]*Namespace // guarded by mu; by name or pattern
+	all      []*Namespace          // set by start, then constant; sorted by name
+	byToken  map[string]*Namespace // set by start, then constant; those without a pattern
+	patterns []*Namespace          // set by start, then constant; longest first
+}
+
+// add returns the Namespace that has n's name, which is n if there was none. It keeps n only before the service has started.
+func (ns *namespaces) add(n *Namespace, fresh bool) *Namespace {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if known := ns.byName[n.name]; known != nil {
+		return known
+	}
+	if fresh {
+		ns.byName[n.name] = n
+	}
+	return n
+}
+
+// start checks what was registered, and prepares find.
+func (ns *namespaces) start() error {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.byToken = make(map[string]*Namespace)
+	for _, name := range slices.Sorted(maps.Keys(ns.byName)) {
+		n := ns.byName[name]
+		if err := n.check(); err != nil {
+			return err
+		}
+		ns.all = append(ns.all, n)
+		if isPattern(name) {
+			ns.patterns = append(ns.patterns, n)
+		} else {
+			ns.byToken[n.token] = n
+		}
+	}
+	slices.SortStableFunc(ns.patterns, func(a, b *Namespace) int { return len(b.name) - len(a.name) })
+	return nil
+}
+
+// find returns what handles a namespace, or false if nothing does.
+func (ns *namespaces) find(token string) (*Namespace, bool) {
+	if n := ns.byToken[token]; n != nil {
+		return n, true
+	}
+	if len(ns.patterns) == 0 {
+		return nil, false
+	}
+	name, err := subjects.Namespace(token)
+	if err != nil {
+		return nil, false
+	}
+	for _, p := range ns.patterns {
+		if subjects.Matches(p.name, name) {
+			return &Namespace{svc: p.svc, name: name, token: token, rules: p.rules}, true
+		}
+	}
+	return nil, false
+}
+
+// names are the names and patterns, sorted.
+func (ns *namespaces) names() (names []string) {
+	for _, n := range ns.all {
+		names = append(names, n.name)
+	}
+	return names
 }
 
 // isPattern tells whether a namespace's name stands for several.
@@ -107,7 +182,7 @@ func checkEvent(method, event string) {
 	case "disconnect", "disconnecting":
 		panic(fmt.Sprintf("backend: %s(%q): use OnDisconnect, in which Socket.Rooms are those that the socket has left", method, event))
 	}
-	if reserved[event] {
+	if msg.IsReserved(event) {
 		panic(fmt.Sprintf("backend: %s(%q): the name is reserved by Socket.IO", method, event))
 	}
 	if _, err := subjects.AppendEvent(nil, event); err != nil {

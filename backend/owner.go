@@ -215,7 +215,7 @@ func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender
 		so.endOwnership()
 		s.report(ns, "connect", so.id, err)
 	case news:
-		s.connected(so)
+		s.calls.connected(so)
 	}
 }
 
@@ -252,20 +252,20 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
 	s.decisions.ended(so.id)
-	s.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
+	s.calls.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
 	so.endOwnership()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
 	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
-		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
 	if !s.owners.remove(so) {
 		return
 	}
 	if reason != handingOver {
-		s.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
 	so.endOwnership()
 }

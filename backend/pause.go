@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -14,76 +15,92 @@ import (
 // complainEvery bounds how often the log repeats something.
 const complainEvery = time.Minute
 
-// complained is when the log last had what is wrong with pauses. It belongs to the goroutine of lanes.speak.
-type complained struct {
-	slow, refused time.Time
-	seen          error // NATS's last error that was looked at
+// pauses speaks with edges about sockets whose handlers do not keep up. All but flooded and listen is called by the goroutine of
+// lanes.speak.
+type pauses struct {
+	*connection
+	*reports
+	name  func() string // of this instance
+	inbox string        // where edges answer; set by listen, then constant
+
+	loggedSlow, loggedRefused time.Time // when the log last had what is wrong
+	seen                      error     // NATS's last error that was looked at
 }
 
-// pauseSocket asks a socket's edge to hold what its client sends; see edgeWords.
-func (s *Service) pauseSocket(key laneKey, instance string) string {
-	again := instance != ""
-	if !again {
-		instance = s.Instance()
+// pause asks a socket's edge to hold what its client sends; see edgeWords.
+func (p *pauses) pause(key laneKey, instance string) string {
+	repeated := instance != ""
+	if !repeated {
+		instance = p.name()
 	}
-	if s.sayTo(key, subjects.VerbPause, instance) != nil {
+	if p.say(key, subjects.VerbPause, instance) != nil {
 		return "" // NATS is away: it is tried again
 	}
-	if !again {
-		s.stats.pauses.Add(1)
+	if !repeated {
+		p.stats.pauses.Add(1)
 	}
 	return instance
 }
 
-// resumeSocket ends the pause of an instance.
-func (s *Service) resumeSocket(key laneKey, instance string) {
-	_ = s.sayTo(key, subjects.VerbResume, instance) // without it, the pause ends after some seconds
+// resume ends the pause of an instance.
+func (p *pauses) resume(key laneKey, instance string) {
+	_ = p.say(key, subjects.VerbResume, instance) // without it, the pause ends after pauseLasts
 }
 
-// sayTo publishes a pause or resume.
-func (s *Service) sayTo(key laneKey, verb, instance string) error {
-	subject := s.prefix.AppendToSocket(nil, key.namespace, verb, key.who)
+// say publishes a pause or resume.
+func (p *pauses) say(key laneKey, verb, instance string) error {
+	subject := p.prefix.AppendToSocket(nil, key.namespace, verb, key.who)
 	m := &nats.Msg{Subject: string(subject), Data: msg.InstanceBody(instance)}
 	if verb == subjects.VerbPause {
-		m.Reply = s.pauseInbox + "." + key.namespace + "." + key.who
+		m.Reply = p.inbox + "." + key.namespace + "." + key.who
 	}
-	return s.publish(m)
+	return p.publish(m)
 }
 
-// hearPauses subscribes to what edges answer.
-func (s *Service) hearPauses() error {
-	s.pauseInbox = s.nc.NewInbox()
-	sub, err := s.nc.Subscribe(s.pauseInbox+".>", func(m *nats.Msg) {
-		namespace, socket, _ := strings.Cut(strings.TrimPrefix(m.Subject, s.pauseInbox+"."), ".")
-		if len(m.Data) > 0 && m.Header.Get(msg.HeaderError) == "" { // else nobody is there, or the socket is not
-			s.lanes.confirm(laneKey{namespace, socket})
+// listen subscribes to the edges' answers. confirm is called for each socket that an edge has paused.
+func (p *pauses) listen(list *subscriptions, confirm func(laneKey)) error {
+	p.inbox = p.nc.NewInbox()
+	return list.add(p.connection, p.inbox+".>", "", func(m *nats.Msg) {
+		namespace, socket, _ := strings.Cut(strings.TrimPrefix(m.Subject, p.inbox+"."), ".")
+		if len(m.Data) > 0 && m.Header.Get(msg.HeaderError) == "" { // else the edge or the socket is not there
+			confirm(laneKey{namespace, socket})
 		}
 	})
-	if err != nil {
-		return sendError(err, &nats.Msg{Subject: s.pauseInbox}, s.nc)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.subs = append(s.subs, sub)
-	return nil
 }
 
-// watchPauses logs what is wrong with the sockets that are paused. A publish that NATS refused shows only as the last error
+// watch logs what is wrong with the sockets that are paused. A publish that NATS refused shows only as the last error
 // of the connection, whose error handler is the caller's.
-func (s *Service) watchPauses(slow int, example laneKey) {
-	c, now := &s.complained, time.Now()
-	if err := s.nc.LastError(); err != nil && err != c.seen {
-		c.seen = err
-		if isRefusedPause(err) && now.Sub(c.refused) >= complainEvery {
-			c.refused = now
-			s.log.Error("NATS does not permit this service to pause sockets, so a burst of events closes its client's "+
+func (p *pauses) watch(slow int, example laneKey) {
+	now := time.Now()
+	if err := p.nc.LastError(); err != nil && err != p.seen {
+		p.seen = err
+		if isRefusedPause(err) && now.Sub(p.loggedRefused) >= complainEvery {
+			p.loggedRefused = now
+			p.log.Error("NATS does not permit this service to pause sockets, so a burst of events closes its client's "+
 				"connection; allow it to publish pause and resume (docs/subjects.md, Permissions)", "error", err)
 		}
 	}
-	if slow > 0 && now.Sub(c.slow) >= complainEvery {
-		c.slow = now
-		s.log.Warn("sockets have been paused for ten seconds or more: their handlers do not keep up, or one blocks",
+	if slow > 0 && now.Sub(p.loggedSlow) >= complainEvery {
+		p.loggedSlow = now
+		p.log.Warn("sockets have been paused for ten seconds or more: their handlers do not keep up, or one blocks",
 			"sockets", slow, "namespace", example.namespace, "socket", example.who)
+	}
+}
+
+// flooded closes the transport of a socket whose handlers do not keep up, though it was paused. Its client comes back by itself.
+func (p *pauses) flooded(key laneKey, events, bytes int) {
+	p.stats.overflows.Add(1)
+	if !subjects.IsSocketID(key.who) {
+		p.complaints.Log(slog.LevelError, "events of another service are thrown away: their handlers do not keep up",
+			key.namespace, "", "namespace", key.namespace, "from", key.who, "events", events, "bytes", bytes)
+		return
+	}
+	p.complaints.Log(slog.LevelError,
+		"a client's connection is closed: its handlers do not keep up, or one blocks, and pausing it did not help", key.namespace, "",
+		"namespace", key.namespace, "socket", key.who, "events", events, "bytes", bytes)
+	subject := p.prefix.AppendToSocket(nil, key.namespace, subjects.VerbDisconnect, key.who)
+	if err := p.publish(&nats.Msg{Subject: string(subject), Data: []byte(`["close"]`)}); err != nil {
+		p.complaints.Log(slog.LevelError, "a client's connection could not be closed", "", err.Error(), "socket", key.who, "error", err)
 	}
 }
 

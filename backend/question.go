@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,37 +18,45 @@ const (
 	quietAfter  = 250 * time.Millisecond
 )
 
+// questions are those that wait for answers of edges, clients and services.
+type questions struct {
+	*connection
+	edges  *edges
+	limits Limits
+	count  atomic.Int64 // how many there are
+}
+
 // bounded gives a question's context its deadline and counts the question; done must be called.
-func (s *Service) bounded(ctx context.Context, atMost time.Duration) (bound context.Context, done func(), err error) {
-	if err := s.reachable(); err != nil {
+func (q *questions) bounded(ctx context.Context, atMost time.Duration) (bound context.Context, done func(), err error) {
+	if err := q.reachable(); err != nil {
 		return nil, nil, err
 	}
-	if n := s.questions.Add(1); n > int64(s.set.limits.Questions) {
-		s.questions.Add(-1)
+	if n := q.count.Add(1); n > int64(q.limits.Questions) {
+		q.count.Add(-1)
 		return nil, nil, failure(TooMany, "%d questions are under way (Limits.Questions)", n-1)
 	}
 	bound, cancel := context.WithTimeout(ctx, atMost)
 	return bound, func() {
 		cancel()
-		s.questions.Add(-1)
+		q.count.Add(-1)
 	}, nil
 }
 
 // request asks whoever answers first, an edge about one of its sockets.
-func (s *Service) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
-	bound, done, err := s.bounded(ctx, atMost)
+func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
+	bound, done, err := q.bounded(ctx, atMost)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	answer, err := s.nc.RequestMsgWithContext(bound, m)
+	answer, err := q.nc.RequestMsgWithContext(bound, m)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, because(UnknownSocket, err, "the socket's edge is not there")
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, sendError(err, m, s.nc)
+		return nil, sendError(err, m, q.nc)
 	}
 	if err := answerError(answer.Header); err != nil {
 		return nil, err
@@ -69,15 +78,15 @@ const nameless = "?"
 
 // gather asks many and waits until all have answered that lived when they were asked, have died meanwhile, or the context
 // ends. silent are those who have not. When nobody is known, it waits until it is quiet.
-func (s *Service) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent []string, err error) {
-	answers, stop, err := s.answers(ctx)
+func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent []string, err error) {
+	answers, stop, err := q.answers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
 	waiting, changed := g.members()
 	m.Reply = answers.inbox
-	if err := s.publish(m); err != nil {
+	if err := q.publish(m); err != nil {
 		return nil, err
 	}
 	known := len(waiting) > 0
@@ -94,8 +103,8 @@ func (s *Service) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent
 			if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
 				return append(dead, waiting...), nil // nobody is there
 			}
-			if size += len(answer.Data); size > s.set.limits.AnswerBytes {
-				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", s.set.limits.AnswerBytes)
+			if size += len(answer.Data); size > q.limits.AnswerBytes {
+				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", q.limits.AnswerBytes)
 			}
 			member, err := g.take(answer)
 			if err != nil {
@@ -132,10 +141,10 @@ type inbox struct {
 }
 
 // answers subscribes an inbox; stop ends it.
-func (s *Service) answers(ctx context.Context) (*inbox, func(), error) {
-	in := &inbox{inbox: s.nc.NewInbox(), messages: make(chan *nats.Msg, 64)}
+func (q *questions) answers(ctx context.Context) (*inbox, func(), error) {
+	in := &inbox{inbox: q.nc.NewInbox(), messages: make(chan *nats.Msg, 64)}
 	ctx, cancel := context.WithCancel(ctx)
-	sub, err := s.nc.Subscribe(in.inbox, func(m *nats.Msg) {
+	sub, err := q.subscribe(in.inbox, "", func(m *nats.Msg) {
 		select {
 		case in.messages <- m:
 		case <-ctx.Done():
@@ -143,7 +152,7 @@ func (s *Service) answers(ctx context.Context) (*inbox, func(), error) {
 	})
 	if err != nil {
 		cancel()
-		return nil, nil, sendError(err, &nats.Msg{Subject: in.inbox}, s.nc)
+		return nil, nil, err
 	}
 	return in, func() {
 		cancel()
@@ -153,15 +162,15 @@ func (s *Service) answers(ctx context.Context) (*inbox, func(), error) {
 
 // everyEdge asks all edges, whose answers have the form of msg.Answer, perhaps in parts, and gives each to take. Edges
 // that did not answer make the error NoAnswer; what the others said was taken all the same.
-func (s *Service) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
-	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
+	bound, done, err := q.bounded(ctx, q.wait)
 	if err != nil {
 		return err
 	}
 	defer done()
 	answered := 0
-	silent, err := s.gather(bound, m, &gathering{
-		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
+	silent, err := q.gather(bound, m, &gathering{
+		members: q.edges.living, lives: q.edges.lives, finished: func() bool { return true },
 		take: func(m *nats.Msg) (string, error) {
 			if err := answerError(m.Header); err != nil {
 				return "", err
@@ -195,11 +204,11 @@ func (s *Service) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.Ans
 
 // ask asks the edge of the one socket that the target is, or all edges, and gives each answer to take.
 func (t Target) ask(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
-	s := t.ns.svc
+	q := &t.ns.svc.questions
 	if t.single() == "" {
-		return s.everyEdge(ctx, m, take)
+		return q.everyEdge(ctx, m, take)
 	}
-	answer, err := s.request(ctx, m, s.set.limits.Wait)
+	answer, err := q.request(ctx, m, q.wait)
 	if err != nil {
 		return err
 	}

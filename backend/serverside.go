@@ -45,12 +45,12 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 	if err != nil {
 		return r, err
 	}
-	bound, done, err := s.bounded(ctx, s.set.limits.Wait)
+	bound, done, err := s.questions.bounded(ctx, s.wait)
 	if err != nil {
 		return r, err
 	}
 	defer done()
-	r.Silent, err = s.gather(bound, m, &gathering{
+	r.Silent, err = s.questions.gather(bound, m, &gathering{
 		members: func() ([]string, <-chan struct{}) {
 			return slices.Collect(maps.Keys(s.peers.handling(n.name))), nil
 		},
@@ -97,7 +97,7 @@ func (n *Namespace) serviceEvent(event string, args []any) (*nats.Msg, error) {
 	return m, nil
 }
 
-// handleService puts an event of another service in that one's lane.
+// handleService puts an event of another service into its lane.
 func (s *Service) handleService(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	from := m.Header.Get(msg.HeaderFrom)
 	event, err := subjects.Event(sub.Event)
@@ -108,48 +108,31 @@ func (s *Service) handleService(ns *Namespace, m *nats.Msg, sub *subjects.Subjec
 	case from == s.Instance() || len(ns.rules.service[event]) == 0:
 		return
 	}
-	s.lanes.event(laneKey{ns.token, from}, len(m.Data)+len(m.Subject), func() {
-		args, err := parseArgs(m.Data, m.Header, 1)
-		if err != nil {
-			s.report(ns, event, "", err)
-			s.answerFailed(m.Reply, err)
+	s.lanes.event(laneKey{ns.token, from}, len(m.Data)+len(m.Subject), func() { s.calls.serverSide(s.ctx, ns, event, m) })
+}
+
+// serverSide calls the handlers of another service's event.
+func (c *caller) serverSide(ctx context.Context, ns *Namespace, event string, m *nats.Msg) {
+	failed := func(err error) {
+		c.report(ns, event, "", err)
+		if m.Reply == "" {
 			return
 		}
-		ack := s.serviceAck(m.Reply)
-		for _, h := range ns.rules.service[event] {
-			if err := h.call(s.ctx, nil, args, ack); err != nil {
-				s.report(ns, event, "", err)
-				s.answerFailed(m.Reply, err)
-			}
+		// The other service is one of ours, and need not wait.
+		header := nats.Header{msg.HeaderError: {headerText(err.Error())}, msg.HeaderFrom: {c.name()}}
+		if err := c.reply(m.Reply, header, nil); err != nil {
+			c.complaints.Warn("another service could not be answered", "", err)
 		}
-	})
-}
-
-// serviceAck is the Ack of an event of another service.
-func (s *Service) serviceAck(reply string) Ack {
-	return newAck(func(args []any) error {
-		if reply == "" {
-			return nil
-		}
-		body, header, err := ackBody(args)
-		if err != nil {
-			return err
-		}
-		m := &nats.Msg{Subject: reply, Data: body, Header: header}
-		setHeader(m, msg.HeaderFrom, s.Instance())
-		return s.publish(m)
-	})
-}
-
-// answerFailed tells another service that the handler failed: it is one of ours, and need not wait.
-func (s *Service) answerFailed(reply string, why error) {
-	if reply == "" {
+	}
+	args, err := parseArgs(m.Data, m.Header, 1)
+	if err != nil {
+		failed(err)
 		return
 	}
-	m := &nats.Msg{Subject: reply}
-	setHeader(m, msg.HeaderError, headerText(why.Error()))
-	setHeader(m, msg.HeaderFrom, s.Instance())
-	if err := s.publish(m); err != nil {
-		s.complaints.Warn("another service could not be answered", "", err)
+	ack := c.ackTo(m.Reply, m.Reply != "", c.name)
+	for _, h := range ns.rules.service[event] {
+		if err := h.call(ctx, nil, args, ack); err != nil {
+			failed(err)
+		}
 	}
 }

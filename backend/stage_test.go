@@ -1,7 +1,7 @@
 package backend_test
 
 import (
-	"context"
+	"flag"
 	"log/slog"
 	"strings"
 	"sync"
@@ -13,14 +13,22 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Tests wait more than they compute, so more of them run side by side than there are processors. Not many more: an instance
+	// that does not run for three seconds gives up what it owns.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = flag.Set("test.parallel", "4")
+	}
+	goleak.VerifyTestMain(m)
+}
 
-const patience = 40 * time.Second
+const patience = edgetest.Patience
 
 // stage is NATS, an edge, and what services need.
 type stage struct {
@@ -50,18 +58,7 @@ func (s *stage) connection() *nats.Conn {
 
 func connection(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	closed := make(chan struct{})
-	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
-		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	nc, err := nats.Connect(url, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	return nc
+	return edgetest.Connect(t, url, options...)
 }
 
 // service makes a service that is not started.
@@ -83,18 +80,7 @@ func serviceOn(t testing.TB, nc *nats.Conn, talk *enginetest.Conversation, group
 // start starts a service until the test ends.
 func (s *stage) start(io *backend.Service) *backend.Service {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := io.Start(ctx); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := io.Close(ctx); err != nil {
-			s.t.Errorf("Close: %v", err)
-		}
-	})
+	edgetest.Serve(s.t, io)
 	return io
 }
 
@@ -159,15 +145,5 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	edgetest.Eventually(t, what, ok)
 }
 
-// figure reads a metric of the edge or its engine.
-func figure(s *stage, name string) int {
-	for _, set := range s.Metrics() {
-		for _, m := range set.Metrics() {
-			if m.Name == name {
-				return int(m.Read())
-			}
-		}
-	}
-	s.t.Fatalf("no metric %s", name)
-	return 0
-}
+// figure reads a metric of the edge.
+func figure(s *stage, name string) int { return s.Figure(name, "") }

@@ -20,7 +20,7 @@ import (
 // every edge with a socket in the namespace hears. That costs all of these edges, so it ends as soon as it can: with the
 // edge's answer, with NATS's word that the edge is not there, with the edge's death, and in any case after unconfirmedFor.
 type unconfirmed struct {
-	nc  *nats.Conn
+	*connection
 	log func(msg string, args ...any) // about too many rooms
 
 	count atomic.Int64 // len(rooms), so that looking up nothing takes no lock
@@ -80,8 +80,8 @@ type confirmation struct {
 	alone bool          // guarded by unconfirmed.mu: nobody waits for answer any more
 }
 
-func (u *unconfirmed) init(nc *nats.Conn, log func(string, ...any)) {
-	u.nc, u.log = nc, log
+func (u *unconfirmed) init(c *connection, log func(string, ...any)) {
+	u.connection, u.log = c, log
 	u.rooms, u.waiting = make(map[roomKey]roomState), make(map[string]*confirmation)
 }
 
@@ -124,7 +124,7 @@ func (u *unconfirmed) begin(namespace string, names []string, edge string, asks 
 		return nil, nil
 	}
 	if edge != "" {
-		if err := u.subscribe(); err != nil {
+		if err := u.listen(); err != nil {
 			return nil, err
 		}
 		u.last++
@@ -241,8 +241,8 @@ func (u *unconfirmed) confirm(c *confirmation, edge string) {
 	}
 }
 
-// subscribe makes the inbox for answers, once. mu must be held.
-func (u *unconfirmed) subscribe() error {
+// listen subscribes the inbox for answers, once. mu must be held.
+func (u *unconfirmed) listen() error {
 	if u.closed {
 		return failure(Closed, "the service is closed")
 	}
@@ -250,9 +250,9 @@ func (u *unconfirmed) subscribe() error {
 		return nil
 	}
 	inbox := u.nc.NewInbox() + "."
-	sub, err := u.nc.Subscribe(inbox+"*", u.answered)
+	sub, err := u.subscribe(inbox+"*", "", u.answered)
 	if err != nil {
-		return sendError(err, &nats.Msg{Subject: inbox + "*"}, u.nc)
+		return err
 	}
 	u.inbox, u.sub = inbox, sub
 	return nil
@@ -331,22 +331,22 @@ func (u *unconfirmed) close() {
 // isNoResponders reports whether a message is NATS's word that nobody subscribes to what was published.
 func isNoResponders(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") == "503" }
 
-// replyToAdmission answers a connect request. An edge confirms the rooms of an admission. namespace is as in subjects.
-func (s *Service) replyToAdmission(namespace, to string, header nats.Header, d *decision) error {
+// reply answers a connect request. An edge confirms the rooms of an admission. namespace is as in subjects.
+func (u *unconfirmed) reply(namespace, to string, header nats.Header, d *decision) error {
 	m := &nats.Msg{Subject: to, Header: header, Data: d.body}
 	var c *confirmation
 	if edge, _, ok := subjects.SplitSocketID(d.id); ok && len(d.rooms) > 0 {
 		var err error
-		if c, err = s.unconfirmed.begin(namespace, d.rooms, edge, false); err != nil {
+		if c, err = u.begin(namespace, d.rooms, edge, false); err != nil {
 			return err
 		}
 		if c != nil {
 			m.Reply = c.reply
 		}
 	}
-	err := s.publish(m)
+	err := u.publish(m)
 	if err != nil {
-		s.unconfirmed.finish(c, nil)
+		u.finish(c, nil)
 	}
 	return err
 }

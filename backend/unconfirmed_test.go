@@ -11,6 +11,7 @@ import (
 
 // What is not confirmed is forgotten after a while, and bounded: past that all rooms count as unconfirmed, so that nothing is lost.
 func TestUnconfirmedRoomsAreBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var u unconfirmed
 		told := 0

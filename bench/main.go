@@ -55,7 +55,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&o.quick, "quick", false, "one short round of everything; writes no documents")
-	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and its charts, after a whole run")
+	flags.BoolVar(&o.write, "write", false, "write docs/performance.md, its charts and bench/README.md, after a whole run")
 	flags.BoolVar(&o.scale, "scale", false, "measure many connections and many rooms instead; writes no documents")
 	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, twonode, idle, churn; with --scale "+strings.Join(contest.Parts, ", "))
 	flags.StringVar(&o.servers, "servers", "", "`contestants`, separated by commas: "+strings.Join(contest.Servers, ", "))

@@ -73,7 +73,7 @@ type Bus struct {
 	watching  sync.WaitGroup
 
 	overflowed atomic.Int64 // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	onConnect  func()       // static after Connect; runs on nats.go's callback goroutine
+	onConnect  func(int)    // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
@@ -109,7 +109,7 @@ type Option func(*settings)
 type settings struct {
 	channel   int
 	linger    time.Duration
-	onConnect func()
+	onConnect func(int)
 	inProcess inProcess // nil: NATS is elsewhere
 }
 
@@ -127,14 +127,14 @@ func Channel(messages int) Option { return func(s *settings) { s.channel = messa
 // Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
 func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
 
-// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks, which it
-// must not hold up.
-func OnConnect(fn func()) Option { return func(s *settings) { s.onConnect = fn } }
+// OnConnect calls fn after the first connection and after each later one, on nats.go's goroutine for callbacks, which fn must
+// not hold up. maxPayload is the largest message in bytes that the server accepts, headers included.
+func OnConnect(fn func(maxPayload int)) Option { return func(s *settings) { s.onConnect = fn } }
 
 // Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, says so in the log,
 // and is not Ready meanwhile. An unreadable credentials file or certificate is one. The caller must Close the bus.
 func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
-	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func() {}}
+	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func(int) {}}
 	for _, o := range options {
 		o(&s)
 	}
@@ -221,7 +221,7 @@ func (b *Bus) handlers() []nats.Option {
 		b.permits.reset()
 		b.state.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
-		b.onConnect()
+		b.onConnect(int(nc.MaxPayload()))
 	}
 	return []nats.Option{
 		nats.ConnectHandler(connected),

@@ -262,7 +262,7 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 	if c.set.Secret == "" {
 		return body, nil
 	}
-	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge, word, body)}}
+	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge+"."+word, string(body))}}
 }
 
 // SetDraining tells the other edges, from now on, whether this one takes new sessions.
@@ -277,7 +277,8 @@ func (c *Cluster) Run(ctx context.Context, publisher bus.Publisher) {
 	defer beat.Stop()
 	defer watch.Stop()
 	var hurried time.Time
-	online, seen := false, time.Now()
+	online := false
+	var listener liveness.Listener
 	for {
 		select {
 		case <-ctx.Done():
@@ -298,10 +299,9 @@ func (c *Cluster) Run(ctx context.Context, publisher bus.Publisher) {
 			if online && !was {
 				c.say(publisher, subjects.WordHello)
 			}
-			if !online || !was || now.Sub(seen) > msg.BeatEvery {
-				c.forgive(now) // it was this edge that could not hear
+			if listener.WasDeaf(online, now, msg.BeatEvery) {
+				c.forgive(now)
 			}
-			seen = now
 			c.watch(publisher, now)
 		}
 	}

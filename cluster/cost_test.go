@@ -11,12 +11,12 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 var hopCost = flag.Int("hop.cost", 0, "measure what it costs that a WebSocket goes through another edge, with that many of them")
 
-// TestCostOfAHop measures what docs/operations.md says about it:
+// TestCostOfAHop measures what docs/how-to/deploy.md says about it:
 //
 //	go test ./cluster -run CostOfAHop -v -hop.cost 1000
 //
@@ -57,7 +57,7 @@ func (s *stage) cost(owner, through *edgetest.Node, connections int) costs {
 	for _, sid := range sids {
 		sockets = append(sockets, s.upgrade(through, sid))
 	}
-	edgetest.Eventually(s.t, "all have moved", func() bool { return metric(owner.Engine.Metrics(), "upgrades_total") >= connections })
+	edgetest.Eventually(s.t, "all have moved", func() bool { return owner.Figure("upgrades_total", "") >= connections })
 	after := s.usage()
 	c := costs{
 		memory: after.memory - before.memory, descriptors: after.descriptors - before.descriptors, goroutines: after.goroutines - before.goroutines,
@@ -111,7 +111,7 @@ func (s *stage) roundTrips(ws webSocket, n int) time.Duration {
 	payload := []byte(strings.Repeat("x", 100))
 	used := processorTime()
 	for range n {
-		if err := ws.WriteControl(websocket.PingMessage, payload, time.Now().Add(patience)); err != nil {
+		if err := ws.WriteControl(websocket.PingMessage, payload, time.Now().Add(edgetest.Patience)); err != nil {
 			s.t.Fatal(err)
 		}
 		<-pong

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // slowly is a drain that a test can watch: it closes a transport at once, and the next ones a second apart.
@@ -17,7 +17,7 @@ func slowly(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 1, Timeou
 
 // seenDraining is whether an edge knows of another one that it takes no new sessions.
 func seenDraining(n *edgetest.Node, id string) bool {
-	for _, m := range n.Others.Members() {
+	for _, m := range n.Cluster.Members() {
 		if m.ID == id {
 			return m.Draining
 		}
@@ -40,6 +40,7 @@ func TestDrainAndReturn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	const sessions = 30
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
@@ -56,15 +57,15 @@ func TestDrainAndReturn(t *testing.T) {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	s.turnedAway(a)
-	if left := metric(a.Drain.Metrics(), "drain_left"); metric(a.Drain.Metrics(), "draining") != 1 || left == 0 || left > sessions+1 {
+	if left := a.Figure("drain_left", ""); a.Figure("draining", "") != 1 || left == 0 || left > sessions+1 {
 		t.Errorf("%d are left", left)
 	}
-	edgetest.Eventually(t, "the first have been closed", func() bool { return metric(a.Drain.Metrics(), "drain_closed_total") >= 2 })
+	edgetest.Eventually(t, "the first have been closed", func() bool { return a.Figure("drain_closed_total", "") >= 2 })
 
 	if err := a.Drain.Return(); err != nil {
 		t.Fatal(err)
 	}
-	if why := a.Drain.Ready(); why != nil || metric(a.Drain.Metrics(), "draining") != 0 || metric(a.Drain.Metrics(), "drain_left") != 0 {
+	if why := a.Drain.Ready(); why != nil || a.Figure("draining", "") != 0 || a.Figure("drain_left", "") != 0 {
 		t.Errorf("it came back, and is not ready because of %q", why)
 	}
 	edgetest.Eventually(t, "the other edge knows", func() bool { return !seenDraining(b, a.ID) })
@@ -80,6 +81,7 @@ func TestSessionsOfADrainingEdgeGoOn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, slowly)
 	a, b := s.nodes[0], s.nodes[1]
 	sids := map[string]bool{}

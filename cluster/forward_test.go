@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // Whatever edge a request comes to, the session's own answers it, and the client cannot tell.
@@ -20,7 +20,7 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	s := begin(t, 3, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.MaxPayload = 100_000
-		o.Settings = func(set *engine.Settings) { set.Origins = []string{"https://app.example"} }
+		o.Origins = []string{"https://app.example"}
 	})
 	a, b, c := s.nodes[0], s.nodes[1], s.nodes[2]
 	sid := s.open(a)
@@ -56,18 +56,18 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	ws.send(`42["everyone","` + large + `z"]`)
 	s.ask(a, "GET", other, "") // what it had not read
 	edgetest.Eventually(t, "the connection is counted", func() bool {
-		return figure(b, "spliced") == 1 && figure(b, "spliced_total") == 1 && figure(b, "forwarded_total") > 3
+		return b.Figure("spliced", "") == 1 && b.Figure("spliced_total", "") == 1 && b.Figure("forwarded_total", "") > 3
 	})
 	_ = ws.Close()
 	edgetest.Eventually(t, "the session has ended", func() bool {
-		return figure(b, "spliced") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 0
+		return b.Figure("spliced", "") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 0
 	})
 }
 
 // The page that may connect is the one that the client's browser asked for, whichever edge checks it.
 func TestTheOwnerChecksTheOrigin(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		s := begin(t, 2, func(o *edgetest.Options) { o.Settings = trustThisMachine(trusted) })
+		s := begin(t, 2, trustThisMachine(trusted))
 		a, b := s.nodes[0], s.nodes[1]
 		sid := s.open(a)
 		post := func(status int, want string, headers ...string) {
@@ -100,7 +100,7 @@ func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	cancel()
 	<-done
 	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Held() == 0 })
-	if n := figure(b, "forward_failed_total"); n != 0 {
+	if n := b.Figure("forward_failed_total", ""); n != 0 {
 		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
 	}
 }
@@ -115,10 +115,10 @@ func TestAnAbortedPostIsAbortedAtItsEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n42[", polling(sid))
-	edgetest.Eventually(t, "it is on its way", func() bool { return figure(b, "forwarded_total") == 1 })
+	edgetest.Eventually(t, "it is on its way", func() bool { return b.Figure("forwarded_total", "") == 1 })
 	_ = conn.Close()
 	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 })
-	if n := figure(b, "forward_failed_total"); n != 0 {
+	if n := b.Figure("forward_failed_total", ""); n != 0 {
 		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
 	}
 }
@@ -132,7 +132,7 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 	s.knows(a, leaver.ID)
 	left := s.open(leaver)
 	leaver.Stop()
-	edgetest.Eventually(t, "it is known to have left", func() bool { return len(a.Others.Members()) == 2 })
+	edgetest.Eventually(t, "it is known to have left", func() bool { return len(a.Cluster.Members()) == 2 })
 	s.announce("dead0000", "http://"+closedAddress(t))
 	s.announce("earlier0", b.URL) // an edge that was restarted: the one that is there now has another id
 	s.announce("itself00", a.URL)
@@ -148,10 +148,10 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 			t.Errorf("an upgrade of %s was answered %d %q %v", sid, got.status, got.body, got.header)
 		}
 	}
-	if n := figure(a, "forward_failed_total"); n != 4 {
+	if n := a.Figure("forward_failed_total", ""); n != 4 {
 		t.Errorf("%d failures were counted, want those of the dead edge", n)
 	}
-	if n := figure(b, "forwarded_total"); n != 0 {
+	if n := b.Figure("forwarded_total", ""); n != 0 {
 		t.Errorf("%d requests were passed on twice", n)
 	}
 	for _, n := range s.nodes {
@@ -167,15 +167,12 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 func TestForgedHeaders(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
-	connects, err := s.nc.SubscribeSync("sio._.on.connect")
-	if err != nil || s.nc.Flush() != nil {
-		t.Fatal(err)
-	}
+	connects := s.Hear("sio._.on.connect")
 	// A handshake belongs to no session: what it says there is taken off.
 	begun := s.ask(a, "GET", "", "", "Partyline-Forwarded: at=1&by=x&for=6.6.6.6&host=x&proto=https", "Partyline-Signature: 00")
 	sid, _, _ := strings.Cut(strings.TrimPrefix(begun.body, `0{"sid":"`), `"`)
 	s.gets(a, "POST", sid, "40", 200, "ok")
-	notice, err := connects.NextMsg(patience)
+	notice, err := connects.NextMsg(edgetest.Patience)
 	if err != nil || strings.Contains(strings.ToLower(string(notice.Data)), "partyline") || strings.Contains(string(notice.Data), "6.6.6.6") {
 		t.Errorf("the notice: %v, %s", err, notice.Data)
 	}
@@ -189,8 +186,8 @@ func TestForgedHeaders(t *testing.T) {
 			s.gets(n, "POST", sid, "42[1]", 400, `{"code":3,"message":"Bad request"}`, headers...)
 		}
 		refused++
-		if figure(a, "forwarded_refused_total") != refused || figure(b, "forwarded_refused_total") != refused || figure(b, "forwarded_total") != 0 {
-			t.Errorf("refused %d and %d, passed on %d", figure(a, "forwarded_refused_total"), figure(b, "forwarded_refused_total"), figure(b, "forwarded_total"))
+		if a.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_total", "") != 0 {
+			t.Errorf("refused %d and %d, passed on %d", a.Figure("forwarded_refused_total", ""), b.Figure("forwarded_refused_total", ""), b.Figure("forwarded_total", ""))
 		}
 	}
 	s.gets(b, "POST", sid, "42[1]", 200, "ok")
@@ -204,7 +201,7 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 	o.Secret = "another"
 	stranger := edgetest.Start(t, o).Ready()
 	sid := s.open(stranger)
-	edgetest.Eventually(t, "it was heard", func() bool { return metric(a.Others.Metrics(), "announcements_ignored_total") > 0 })
+	edgetest.Eventually(t, "it was heard", func() bool { return a.Figure("announcements_ignored_total", "") > 0 })
 	s.gets(a, "GET", sid, "", 400, unknown)
 	// Nor does it take what the first one passes on, should that know its address.
 	s.announce(stranger.ID, stranger.URL)
@@ -212,7 +209,7 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 	if _, got := s.dial(a, sid); got.status != 400 || got.body != "Bad request" {
 		t.Errorf("an upgrade was answered %d %q", got.status, got.body)
 	}
-	if n := figure(stranger, "forwarded_refused_total"); n != 2 {
+	if n := stranger.Figure("forwarded_refused_total", ""); n != 2 {
 		t.Errorf("it refused %d requests, want 2", n)
 	}
 }
@@ -221,7 +218,8 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 func TestWithoutASecret(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, func(o *edgetest.Options) {
-			o.Secret, o.Settings = "", trustThisMachine(trusted)
+			o.Secret = ""
+			trustThisMachine(trusted)(o)
 		})
 		a, b := s.nodes[0], s.nodes[1]
 		sid := s.open(a)
@@ -231,7 +229,7 @@ func TestWithoutASecret(t *testing.T) {
 			continue
 		}
 		s.gets(b, "POST", sid, "42[1]", 400, `{"code":3,"message":"Bad request"}`)
-		if n := figure(a, "forwarded_refused_total"); n != 1 {
+		if n := a.Figure("forwarded_refused_total", ""); n != 1 {
 			t.Errorf("%d requests were refused", n)
 		}
 	}

@@ -1,63 +1,19 @@
 package cluster_test
 
 import (
-	"errors"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
-
-// cable leads an edge to NATS, and can be cut.
-type cable struct {
-	to *natsdtest.Server
-
-	mu    sync.Mutex
-	cut   bool       // guarded by mu
-	conns []net.Conn // guarded by mu: all that there were
-	tries int        // guarded by mu: to connect
-}
-
-func (c *cable) InProcessConn() (net.Conn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tries++
-	if c.cut {
-		return nil, errors.New("the cable is cut")
-	}
-	conn, err := c.to.InProcessConn()
-	if err == nil {
-		c.conns = append(c.conns, conn)
-	}
-	return conn, err
-}
-
-// set cuts the cable, or mends it.
-func (c *cable) set(cut bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = cut
-	for _, conn := range c.conns {
-		_ = conn.Close()
-	}
-	c.conns = nil
-}
-
-func (c *cable) attempts() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tries
-}
 
 // island is an edge whose cable can be cut, and another one that hangs on NATS by itself, with clients on each.
 type island struct {
 	*stage
 	nats         *natsdtest.Server
-	cable, other *cable
+	cable, other *natsdtest.Cable
 	alone, rest  *edgetest.Node
 }
 
@@ -65,7 +21,7 @@ type island struct {
 func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	t.Helper()
 	i := &island{stage: begin(t, 0), nats: natsdtest.Start(t)}
-	i.cable, i.other = &cable{to: i.nats}, &cable{to: i.nats}
+	i.cable, i.other = i.nats.Cable(), i.nats.Cable()
 	o := edgetest.Options{Secret: secret, Isolation: 300 * time.Millisecond}
 	for _, c := range change {
 		c(&o)
@@ -76,32 +32,33 @@ func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	i.rest = edgetest.Start(t, o).Ready()
 	i.nodes = []*edgetest.Node{i.alone, i.rest}
 	i.acquainted()
-	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	return i
 }
 
 // drains is how often an edge has begun to send its clients elsewhere.
-func drains(n *edgetest.Node) int { return metric(n.Drain.Metrics(), "drains_total") }
+func drains(n *edgetest.Node) int { return n.Figure("drains_total", "") }
 
 // An edge that is cut off from NATS sends its clients to the other, and takes clients again when it is back.
 func TestCutOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")
 	bob.Connect("/", "")
-	i.cable.set(true)
+	i.cable.Cut()
 	ann.ExpectEnd()
 	i.turnedAway(i.alone)
-	if why := strings.Join(i.alone.NotReady(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
+	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	bob.Send("40/else,")
 	bob.Connected("/else")
-	i.cable.set(false)
-	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.NotReady()) == 0 })
+	i.cable.Mend()
+	edgetest.Eventually(t, "it is ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 })
 	i.open(i.alone)
 	if drains(i.alone) != 1 || drains(i.rest) != 0 {
 		t.Errorf("the edges drained %d and %d times", drains(i.alone), drains(i.rest))
@@ -113,6 +70,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	i := strand(t)
 	ann, bob := i.alone.Dial("ann"), i.rest.Dial("bob")
 	ann.Connect("/", "")
@@ -122,7 +80,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	bob.ExpectEnd()
 	i.turnedAway(i.alone)
 	i.nats.Restart()
-	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.NotReady()) == 0 && len(i.rest.NotReady()) == 0 })
+	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	i.open(i.alone)
 	i.open(i.rest)
 	if drains(i.alone) != 1 || drains(i.rest) != 1 {
@@ -141,18 +99,18 @@ func TestCutOffAloneOrBriefly(t *testing.T) {
 			i := strand(t, func(o *edgetest.Options) { o.Isolation, o.Secret = isolation, name })
 			edge, cut := i.alone, i.cable
 			if name == "alone" {
-				cut = &cable{to: natsdtest.Start(t)}
+				cut = natsdtest.Start(t).Cable()
 				edge = edgetest.Start(t, edgetest.Options{Isolation: isolation, InProcess: cut}).Ready()
 			}
 			ann := edge.Dial("ann")
 			ann.Connect("/", "")
-			cut.set(true)
-			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.NotReady()) > 0 })
+			cut.Cut()
+			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.Parts.Ready()) > 0 })
 			if name == "alone" {
-				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second", func() bool { return cut.attempts() > 5 })
+				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second", func() bool { return cut.Attempts() > 5 })
 			}
-			cut.set(false)
-			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.NotReady()) == 0 })
+			cut.Mend()
+			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.Parts.Ready()) == 0 })
 			ann.Send("40/else,")
 			ann.Connected("/else")
 			if drains(edge) != 0 {

@@ -7,23 +7,22 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"partyline/internal/edgetest"
 )
 
 // gather asks all services something and reads the answers of so many.
 func gather[T any](s *stage, subject string, want int) []T {
 	s.t.Helper()
 	inbox := nats.NewInbox()
-	sub, err := s.nc.SubscribeSync(inbox)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	sub := s.Hear(inbox)
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := s.nc.PublishRequest(subject, inbox, nil); err != nil {
+	if err := s.NC.PublishRequest(subject, inbox, nil); err != nil {
 		s.t.Fatal(err)
 	}
 	var all []T
 	for len(all) < want {
-		m, err := sub.NextMsg(patience)
+		m, err := sub.NextMsg(edgetest.Patience)
 		if err != nil {
 			s.t.Fatalf("%s: %d answers of %d: %v", subject, len(all), want, err)
 		}
@@ -98,13 +97,13 @@ func TestServiceAnswersNoSubjectOfItsOwn(t *testing.T) {
 	id := ann.Connect("/", "")
 	for _, question := range []string{"$SRV.PING", "$SRV.STATS.partyline-edge", "$SRV.INFO", "$SRV.SCHEMA", "$SRV.PING.another"} {
 		for _, reply := range []string{"sio._.emit.socket." + id, "sio._.emit.all", "$SRV.PING"} {
-			if err := s.nc.PublishRequest(question, reply, nil); err != nil {
+			if err := s.NC.PublishRequest(question, reply, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	gather[micro.Ping](s, "$SRV.PING", 1) // what came before has been looked at
-	if n := metric(s.nodes[0].Bus.Metrics(), "nats_answers_dropped_total"); n != 0 {
+	if n := s.nodes[0].Figure("nats_answers_dropped_total", ""); n != 0 {
 		t.Errorf("%d answers were dropped", n)
 	}
 	dropped := 0

@@ -8,14 +8,14 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // The edge of a session judges an origin by what the first edge knows of the client, and only that much: a proxy that is
 // not trusted may have ended TLS.
 func TestOriginsThroughAnotherEdge(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		s := begin(t, 2, func(o *edgetest.Options) { o.Settings = trustThisMachine(trusted) })
+		s := begin(t, 2, trustThisMachine(trusted))
 		a, b := s.nodes[0], s.nodes[1]
 		sid := s.open(a)
 		for _, c := range []struct {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,15 +13,15 @@ import (
 	"time"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // trustThisMachine makes an edge believe the X-Forwarded headers of the test.
-func trustThisMachine(trust bool) func(*engine.Settings) {
-	return func(set *engine.Settings) {
+func trustThisMachine(trust bool) func(*edgetest.Options) {
+	return func(o *edgetest.Options) {
 		if trust {
-			set.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			o.Trusted = []string{"127.0.0.0/8"}
 		}
 	}
 }
@@ -114,7 +113,7 @@ func (o *owner) requests() []*http.Request {
 // A request arrives as the client has sent it, but for what only the first edge knows.
 func TestWhatTheOwnerHears(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
-		s := begin(t, 1, func(o *edgetest.Options) { o.Settings = trustThisMachine(trusted) })
+		s := begin(t, 1, trustThisMachine(trusted))
 		o := s.pretend(100)
 		headers := []string{
 			"Host: chat.example", "Origin: https://app.example", "Cookie: a=1; b=2", "Accept-Encoding: br", "Idempotency-Key: 1",
@@ -180,6 +179,7 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = 300*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
@@ -190,7 +190,7 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 	if _, got := s.dial(s.nodes[0], o.sid); got.status != 400 || got.body != "Session ID unknown" {
 		t.Errorf("an upgrade was answered %d %q", got.status, got.body)
 	}
-	if n := figure(s.nodes[0], "forward_failed_total"); n != 3 {
+	if n := s.nodes[0].Figure("forward_failed_total", ""); n != 3 {
 		t.Errorf("%d failures were counted", n)
 	}
 }
@@ -200,10 +200,11 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 1)
 	o := s.pretend(100)
 	silent := func() bool {
-		for _, m := range s.nodes[0].Others.Members() {
+		for _, m := range s.nodes[0].Cluster.Members() {
 			if m.ID == "pretend0" {
 				return m.Silent
 			}
@@ -212,7 +213,7 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	}
 	edgetest.Eventually(t, "it is held to be dead", silent)
 	s.gets(s.nodes[0], "GET", o.sid, "", 200, "ok")
-	if got := s.nodes[0].Others.Edges(); len(got) != 1 {
+	if got := s.nodes[0].Cluster.Edges(); len(got) != 1 {
 		t.Errorf("the edges that live: %v", got)
 	}
 }
@@ -222,6 +223,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t, 2, func(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 2, Timeout: time.Hour} })
 	a, b := s.nodes[0], s.nodes[1]
 	var sockets []webSocket
@@ -230,7 +232,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 	}
 	stays := s.open(a)
 	waiting := s.pollUntilAborted(t.Context(), b, stays)
-	edgetest.Eventually(t, "all go through the edge", func() bool { return figure(b, "spliced") == 5 && b.Forward.Held() == 6 })
+	edgetest.Eventually(t, "all go through the edge", func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Held() == 6 })
 	other, begun := s.open(a), time.Now()
 	b.Drain.Drain()
 	if _, got := s.dial(b, other); got.status != 400 || got.body != "Bad request" {
@@ -247,7 +249,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 		t.Errorf("six ends at 2 a second took %v", took)
 	}
 	edgetest.Eventually(t, "their sessions have ended, the other lives", func() bool {
-		return figure(b, "spliced") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 1
+		return b.Figure("spliced", "") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 1
 	})
 	s.gets(a, "POST", other, "42[1]", 200, "ok")
 }
@@ -257,7 +259,7 @@ func TestAnEdgeThatEnds(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
 	through, own := s.upgrade(b, s.open(a)), s.upgrade(a, s.open(a))
-	edgetest.Eventually(t, "it goes through the edge", func() bool { return figure(b, "spliced") == 1 })
+	edgetest.Eventually(t, "it goes through the edge", func() bool { return b.Figure("spliced", "") == 1 })
 	b.Stop()
 	through.ended()
 	edgetest.Eventually(t, "its session has ended", func() bool { return a.Engine.Sessions() == 1 })

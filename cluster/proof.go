@@ -1,9 +1,6 @@
 package cluster
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,7 +47,7 @@ func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer
 	out.Header.Set(headerForwarded, said)
 	out.Header.Del(headerSignature)
 	if secret != "" {
-		out.Header.Set(headerSignature, hex.EncodeToString(secret.signature(out.Method, out.URL.RequestURI(), sid, said)))
+		out.Header.Set(headerSignature, msg.Sign(string(secret), signed(out.Method, out.URL.RequestURI(), sid, said)...))
 	}
 }
 
@@ -58,11 +55,8 @@ func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer
 // msg.MaxClockSkew; without one whoever asks must know that it comes from where edges are.
 func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Peer, error) {
 	said := r.Header.Get(headerForwarded)
-	if secret != "" {
-		given, err := hex.DecodeString(r.Header.Get(headerSignature))
-		if err != nil || !hmac.Equal(given, secret.signature(r.Method, r.RequestURI, sid, said)) {
-			return engine.Peer{}, errUnsigned
-		}
+	if secret != "" && !msg.IsSigned(r.Header.Get(headerSignature), string(secret), signed(r.Method, r.RequestURI, sid, said)...) {
+		return engine.Peer{}, errUnsigned
 	}
 	values, err := url.ParseQuery(said)
 	if err != nil {
@@ -76,16 +70,15 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 	if _, bad := netip.ParseAddr(client.Address); err != nil || bad != nil {
 		return engine.Peer{}, errMalformed
 	}
-	if off := now.Sub(time.UnixMilli(at)).Abs(); secret != "" && off > msg.MaxClockSkew {
-		return engine.Peer{}, fmt.Errorf("it was passed on %v from now (are the clocks of the edges right?)", off.Round(time.Second))
+	if err := msg.CheckAge(at, now); secret != "" && err != nil {
+		return engine.Peer{}, fmt.Errorf("it was passed on %w", err)
 	}
 	return client, nil
 }
 
-func (secret proof) signature(method, uri, sid, said string) []byte {
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "forward\n%s\n%s\n%s\n%s", method, uri, sid, said)
-	return mac.Sum(nil)
+// signed is what a signature is made of: all that decides what the other edge does.
+func signed(method, uri, sid, said string) []string {
+	return []string{"forward", method, uri, sid, said}
 }
 
 // claimed tells whether a request says that another edge has passed it on.

@@ -18,17 +18,17 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/cluster"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
-	"partyline/internal/tally"
 	"partyline/wire/msg"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(8)
+	goleak.VerifyTestMain(m)
+}
 
 const (
-	// patience is how long a test waits for what must come.
-	patience = 20 * time.Second
 	// secret is shared by the edges of most tests.
 	secret = "5ecret"
 	// unknown is how the reference server answers for a session that it does not have.
@@ -37,8 +37,8 @@ const (
 
 // stage is some edges on one NATS server, who know each other.
 type stage struct {
+	*edgetest.Peer
 	t     testing.TB
-	nc    *nats.Conn
 	nodes []*edgetest.Node
 	http  *http.Client
 	o     edgetest.Options // of further edges
@@ -48,18 +48,9 @@ type stage struct {
 func begin(t testing.TB, edges int, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
-	closed := make(chan struct{})
-	nc, err := nats.Connect(server.ClientURL(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	s := &stage{t: t, nc: nc, http: &http.Client{Transport: transport, Timeout: patience}}
+	s := &stage{t: t, Peer: edgetest.NewPeer(t, server.ClientURL()), http: &http.Client{Transport: transport, Timeout: edgetest.Patience}}
 	s.o = edgetest.Options{NATS: server.ClientURL(), Secret: secret}
 	for _, c := range change {
 		c(&s.o)
@@ -85,7 +76,7 @@ func (s *stage) acquainted() {
 func (s *stage) knows(n *edgetest.Node, id string) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the edges know each other", func() bool {
-		for _, m := range n.Others.Members() {
+		for _, m := range n.Cluster.Members() {
 			if m.ID == id {
 				return true
 			}
@@ -100,14 +91,14 @@ func (s *stage) announce(id, address string) {
 	m := nats.NewMsg("sio.$edge." + id + ".beat")
 	m.Data = msg.EdgeAnnouncement{Edge: id, At: time.Now().UnixMilli(), Every: 1000, Address: address}.Body()
 	if s.o.Secret != "" {
-		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id, "beat", m.Data)}
+		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id+".beat", string(m.Data))}
 	}
 	edgetest.Eventually(s.t, "all edges have heard it", func() bool {
-		if err := s.nc.PublishMsg(m); err != nil { // again and again: an edge that has just begun may not hear the first
+		if err := s.NC.PublishMsg(m); err != nil { // again and again: an edge that has just begun may not hear the first
 			s.t.Fatal(err)
 		}
 		for _, n := range s.nodes {
-			if !slices.ContainsFunc(n.Others.Members(), func(m cluster.Member) bool { return m.ID == id }) {
+			if !slices.ContainsFunc(n.Cluster.Members(), func(m cluster.Member) bool { return m.ID == id }) {
 				return false
 			}
 		}
@@ -205,7 +196,7 @@ func (s *stage) dial(n *edgetest.Node, sid string) (webSocket, answer) {
 		return webSocket{}, answer{response.StatusCode, response.Header, string(text)}
 	}
 	s.t.Cleanup(func() { _ = ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	_ = ws.SetReadDeadline(time.Now().Add(edgetest.Patience))
 	return webSocket{s.t, ws}, answer{response.StatusCode, response.Header, ""}
 }
 
@@ -257,18 +248,6 @@ func (s *stage) upgrade(n *edgetest.Node, sid string) webSocket {
 			return ws
 		}
 	}
-}
-
-// figure is a metric of an edge's forwarder.
-func figure(n *edgetest.Node, name string) int { return metric(n.Forward.Metrics(), name) }
-
-func metric(set *tally.Set, name string) int {
-	for _, m := range set.Metrics() {
-		if m.Name == name {
-			return int(m.Read())
-		}
-	}
-	panic("no metric " + name)
 }
 
 // pollUntilAborted polls until the test takes the client away.

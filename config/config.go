@@ -2,9 +2,9 @@
 //
 //	defaults < file (--config) < environment (PARTYLINE_…) < flags
 //
-// Every source yields the same known keys (keys.go) as typed values; koanf lays them over one another and fills the
-// struct; validate.go looks at the result. Nothing stops at the first fault: Load returns all of them, each with the
-// place it comes from and what to do about it.
+// One table (keys.go) names the keys, and how each is read and checked. koanf's providers read the sources into typed values;
+// koanf merges them and fills the struct. validate.go checks what depends on several keys. Nothing stops at the first fault:
+// Load returns all of them, each with the place it comes from and what to do about it.
 package config
 
 import (
@@ -59,14 +59,21 @@ type Config struct {
 func (c Config) ProxyRanges() []netip.Prefix {
 	var ranges []netip.Prefix
 	for _, proxy := range c.TrustedProxies {
-		if one, err := netip.ParseAddr(proxy); err == nil {
-			one = one.Unmap()
-			ranges = append(ranges, netip.PrefixFrom(one, one.BitLen()))
-		} else if several, err := netip.ParsePrefix(proxy); err == nil {
-			ranges = append(ranges, several.Masked())
+		if r, ok := proxyRange(proxy); ok {
+			ranges = append(ranges, r)
 		}
 	}
 	return ranges
+}
+
+// proxyRange reads an address or a range of addresses.
+func proxyRange(s string) (r netip.Prefix, ok bool) {
+	if address, err := netip.ParseAddr(s); err == nil {
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	r, err := netip.ParsePrefix(s)
+	return r.Masked(), err == nil
 }
 
 // Admin is where the operator's pages are.

@@ -2,88 +2,66 @@ package config
 
 import (
 	"encoding/json"
-	"sort"
+	"slices"
 	"strings"
 
+	"github.com/knadh/koanf/providers/env/v2"
 	"go.yaml.in/yaml/v3"
 )
 
 // readEnvironment reads the variables that begin with PARTYLINE_. Unknown ones give one warning together: Kubernetes
-// sets some for a service that is called partyline.
-func (l *loader) readEnvironment(environ []string) source {
-	s := newSource()
-	byName := map[string]key{}
-	candidates := []string{namespacesEnv}
-	for _, k := range l.keys {
-		byName[k.env()] = k
-		candidates = append(candidates, k.env())
-	}
-	seen := map[string]bool{} // the first of two counts, as for os.Getenv
+// sets some for a service that is called partyline. Each name comes once: os.Environ has the first of two only.
+func (l *loader) readEnvironment(environ []string) error {
 	var unknown []string
-	for _, variable := range sorted(environ) {
-		name, value, ok := strings.Cut(variable, "=")
-		if !ok || !strings.HasPrefix(name, envPrefix) || seen[name] {
-			continue
-		}
-		seen[name] = true
-		k, known := byName[name]
+	read := func(variable, text string) (string, any) {
+		i := slices.IndexFunc(l.keys, func(k key) bool { return k.env() == variable })
 		switch {
-		case known:
-			l.take(s, k, name, value)
-		case name == namespacesEnv:
-			l.namespacesFromJSON(&s, value)
+		case i >= 0:
+			return l.parse(l.keys[i], variable, text)
+		case variable == namespacesEnv:
+			l.namespacesFromJSON(text)
 		default:
-			unknown = append(unknown, name+l.aboutVariable(name, candidates))
+			unknown = append(unknown, variable+l.aboutVariable(variable))
 		}
+		return "", nil
 	}
+	err := l.env.Load(env.Provider(".", env.Opt{
+		Prefix: envPrefix, TransformFunc: read,
+		EnvironFunc: func() []string { return slices.Sorted(slices.Values(environ)) }, // so that faults always come in the same order
+	}), nil)
 	if len(unknown) > 0 {
-		l.warnings = append(l.warnings, "unknown environment variables are ignored: "+strings.Join(unknown, ", "))
+		l.warn("unknown environment variables are ignored: %s", strings.Join(unknown, ", "))
 	}
-	return s
+	return err
 }
 
-// sorted orders variables by name and keeps the order of those with the same name, so that faults come in one order.
-func sorted(environ []string) []string {
-	out := append([]string(nil), environ...)
-	name := func(i int) string { before, _, _ := strings.Cut(out[i], "="); return before }
-	sort.SliceStable(out, func(i, j int) bool { return name(i) < name(j) })
-	return out
-}
-
-// aboutVariable says in brackets what an unknown variable may have been meant to be.
-func (l *loader) aboutVariable(name string, candidates []string) string {
-	for _, k := range allKeys {
-		if k.env() == name {
-			return " (" + elsewhere(l.flavour, k.name) + ")"
-		}
+// aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the prefix:
+// with it, all are near one another.
+func (l *loader) aboutVariable(variable string) string {
+	if slices.ContainsFunc(allKeys, func(k key) bool { return k.env() == variable }) {
+		return " (" + otherProgram[l.flavour] + ")"
 	}
-	if near := nearest(strings.TrimPrefix(name, envPrefix), withoutPrefix(candidates)); near != "" {
+	candidates := []string{strings.TrimPrefix(namespacesEnv, envPrefix)}
+	for _, k := range l.keys {
+		candidates = append(candidates, strings.TrimPrefix(k.env(), envPrefix))
+	}
+	if near := nearest(strings.TrimPrefix(variable, envPrefix), candidates); near != "" {
 		return " (did you mean " + envPrefix + near + "?)"
 	}
 	return ""
 }
 
-// withoutPrefix leaves the part in which names differ: with the long common prefix all are near one another.
-func withoutPrefix(names []string) []string {
-	out := make([]string, len(names))
-	for i, name := range names {
-		out[i] = strings.TrimPrefix(name, envPrefix)
-	}
-	return out
-}
-
-// namespacesFromJSON reads PARTYLINE_NAMESPACES through the same decoder as the file's section.
-func (l *loader) namespacesFromJSON(s *source, value string) {
+// namespacesFromJSON reads PARTYLINE_NAMESPACES as if it were the file's section.
+func (l *loader) namespacesFromJSON(text string) {
 	var tree any
-	if err := json.Unmarshal([]byte(value), &tree); err != nil {
+	var y yaml.Node
+	err := json.Unmarshal([]byte(text), &tree)
+	if err == nil {
+		err = y.Encode(tree)
+	}
+	if err != nil {
 		l.fault(namespacesEnv, "is not JSON (%v); write an object such as {\"/\":{\"connect\":\"service\"}}, or unset it", err)
 		return
 	}
-	var node yaml.Node
-	if err := node.Encode(tree); err != nil {
-		l.fault(namespacesEnv, "cannot be read: %v", err)
-		return
-	}
-	d := namespaceDecoder{loader: l, place: func(*yaml.Node) string { return namespacesEnv }}
-	s.namespaces = d.namespaces(&node)
+	l.namespaces = readNamespaces(node{Node: &y, loader: l, source: namespacesEnv, path: namespacesKey})
 }

@@ -30,16 +30,12 @@ func nearest(name string, candidates []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	most := max(1, len(name)/3) // of wrong letters; more is another word
 	best, bestScore := "", 2*most+2
-	consider := func(candidate string, distance, behindWhole int) {
-		if score := 2*distance + behindWhole; distance <= most && score < bestScore {
-			best, bestScore = candidate, score
-		}
-	}
 	for _, candidate := range candidates {
-		lower := strings.ToLower(candidate)
-		consider(candidate, levenshtein(name, lower), 0)
-		if dot := strings.LastIndexByte(lower, '.'); dot >= 0 {
-			consider(candidate, levenshtein(name, lower[dot+1:]), 1)
+		whole := strings.ToLower(candidate)
+		last := whole[strings.LastIndexByte(whole, '.')+1:]
+		// Of two that are equally far away, the one whose whole name is near wins.
+		if score := min(2*levenshtein(name, whole), 2*levenshtein(name, last)+1); score < bestScore {
+			best, bestScore = candidate, score
 		}
 	}
 	return best

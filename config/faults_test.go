@@ -37,6 +37,12 @@ var badConfigurations = map[string]bad{
 		"--listen: needs a value",
 		`command line: unexpected argument "stray"`,
 	}},
+	"letters": {args: []string{"-health", "-hx", "-"}, want: []string{
+		"-health: unknown flag; did you mean --health?",
+		"-hx: unknown flag",
+		`command line: unexpected argument "-"`,
+	}},
+	"keys instead of a list": {file: "engine: {transports: {a: b}}\n", want: []string{"FILE:1: engine.transports: must be a list such as [a, b], not keys"}},
 	"all sources at once": {
 		file: "engine: {ping_interval: 5}\n", environ: []string{"PARTYLINE_ENGINE_MAX_PAYLOAD=1e6"}, args: []string{"--page=perhaps", "--connect_timeout=0s"},
 		want: []string{
@@ -243,7 +249,7 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 		{"--nats.url=nast://bob:s3cret@h"}, {"--nats.url=nats://bob:1#s3cret@h"}, {"--nats.url=nats://bob:1?s3cret@h"}, {"--nats.url=nats://s3cret/x@h"}, {"--nats.url=nats://s3cret@h:x"}, {"--nats.url=nats://h:x?token=s3cret"}, {"--nats.url=http://h/?s3cret"},
 		{"nats://bob:s3cret@h"}, {"bob:s3cret@h"}, {"--listen=bob:s3cret@h:1"}, {"--admin.listen", "nats://bob:s3cret@h"}, {"--advertise=http://bob:s3cret@h:1"},
 		{"--cors.origins=https://bob:s3cret@app.example"}, {"--trusted_proxies=bob:s3cret@10.0.0.1"}, {"--limits.sessions=nats://s3cret@h"}, {"--page=nats://s3cret@h"},
-		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.nkey=x", seed}, {"--nats.token", "my", "s3cret"}, {"s3cret", "--edges.secret=my"}, {seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
+		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--log.level=nats://bob:s3cret@h"}, {"--=s3cret"}, {"--health=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.nkey=x", seed}, {"--nats.token", "my", "s3cret"}, {"s3cret", "--edges.secret=my"}, {seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
 		{"--config", write(t, "nats:\n  token: *s3cret\n")}, {"--config", write(t, "nats: {url: [nats://bob:s3cret@h]}\n")}, {"--config", write(t, "edges: {secret: {s: s3cret}}\n")},
 	} {
 		_, err := Load(FlavourEdge, args, nil)

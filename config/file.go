@@ -3,46 +3,68 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"os"
+	"io/fs"
+	"slices"
 	"strings"
 
+	"github.com/knadh/koanf/maps"
+	"github.com/knadh/koanf/providers/file"
 	"go.yaml.in/yaml/v3"
 
 	"partyline/internal/redact"
 )
 
-// readFile reads the YAML file, or nothing if path is "". It walks the nodes itself, rather than taking koanf's map,
-// because the nodes know their lines and repeated keys.
-func (l *loader) readFile(path string) source {
-	s := newSource()
+// readFile reads the YAML file, or nothing if path is "".
+func (l *loader) readFile(path string) error {
 	if path == "" {
-		return s
+		return nil
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		problem := err.Error()
+	err := l.file.Load(file.Provider(path), yamlFile{l, path})
+	var unreadable *fs.PathError
+	if errors.As(err, &unreadable) {
 		if strings.Contains(path, ":") { // not a path: nats.url by mistake
-			problem = redact.Text(problem, path)
+			path = redact.URLs(path)
 		}
-		l.fault("--config", "%s", problem)
-		return s
+		l.fault("--config", "%s %s: %v", unreadable.Op, path, unreadable.Err)
+		return nil
 	}
+	return err
+}
+
+// yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and the
+// texts of scalars: 007 is a good token.
+type yamlFile struct {
+	*loader
+	path string
+}
+
+// Unmarshal returns the values of all good keys. The others become faults.
+func (y yamlFile) Unmarshal(data []byte) (map[string]any, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {
 		if !errors.Is(err, io.EOF) { // an empty file sets nothing
-			l.fault(path, "is not YAML: %s", yamlProblem(err))
+			y.fault(y.path, "is not YAML: %s", yamlProblem(err))
 		}
-		return s
+		return nil, nil
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		l.fault(path, "holds more than one YAML document (---); put everything into one")
+		y.fault(y.path, "holds more than one YAML document (---); put everything into one")
 	}
-	w := fileWalker{loader: l, path: path, source: &s}
-	w.section(document.Content[0], "")
-	return s
+	values := map[string]any{}
+	root := node{loader: y.loader, source: y.path}
+	y.section(values, root.below(document.Content[0], document.Content[0].Line), "the file ")
+	return maps.Unflatten(values, "."), nil
+}
+
+// Marshal writes values as --print-config does.
+func (yamlFile) Marshal(values map[string]any) ([]byte, error) {
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	err := e.Encode(values)
+	return out.Bytes(), err
 }
 
 // yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins with
@@ -55,118 +77,75 @@ func yamlProblem(err error) string {
 	return text
 }
 
-// fileWalker reads one file into a source.
-type fileWalker struct {
-	*loader
-	path   string
-	source *source
-}
-
-// at is a node's place, as editors understand it.
-func (w *fileWalker) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", w.path, n.Line) }
-
-// section reads a mapping whose keys continue the name.
-func (w *fileWalker) section(n *yaml.Node, name string) {
-	n = resolved(n)
-	if isNull(n) {
+// section reads a mapping whose labels continue the name of n.
+func (y yamlFile) section(values map[string]any, n node, subject string) {
+	if n.isNull() {
 		return // a section whose keys are all commented out
 	}
-	if n.Kind != yaml.MappingNode {
-		where, what := w.at(n), "the file"
-		if name != "" {
-			where, what = where+": "+name, "it"
+	for _, e := range n.entries(subject) {
+		name := strings.TrimPrefix(n.path+"."+e.label, ".")
+		e.path = name
+		i := slices.IndexFunc(y.keys, func(k key) bool { return k.name == name })
+		switch {
+		case e.first > 0:
+			e.fault("is given twice, first in line %d; remove one", e.first)
+		case y.places[name] != "": // once nested and once with dots
+			e.fault("is given twice; remove one")
+		case i >= 0:
+			if value := y.value(y.keys[i], e); value != nil {
+				values[name], y.places[name] = value, e.where()
+			}
+		case name == namespacesKey:
+			y.namespaces = readNamespaces(e)
+		case has(y.keys, name):
+			y.section(values, e, "it ")
+		case has(allKeys, name):
+			e.fault("unknown key: %s", otherProgram[y.flavour])
+		default:
+			e.fault("unknown key%s", didYouMean(name, namesInFile(y.keys)))
 		}
-		w.fault(where, "%s must hold keys (key: value), not %s", what, describe(n))
-		return
-	}
-	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		label, value := n.Content[i], resolved(n.Content[i+1])
-		full := label.Value
-		if name != "" {
-			full = name + "." + full
-		}
-		if line, twice := seen[full]; twice {
-			w.fault(w.at(label)+": "+full, "is given twice, first in line %d; remove one", line)
-			continue
-		}
-		seen[full] = label.Line
-		w.entry(label, value, full)
 	}
 }
 
-// entry reads the value of one name.
-func (w *fileWalker) entry(label, value *yaml.Node, full string) {
-	where := w.at(label) + ": " + full
-	k, known := w.known(full)
+// namesInFile lists the names of sections and keys.
+func namesInFile(keys []key) []string {
+	names := []string{namespacesKey}
+	for _, k := range keys {
+		if dot := strings.LastIndexByte(k.name, '.'); dot > 0 {
+			names = append(names, k.name[:dot])
+		}
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// value reads a known key. It returns nil, after a fault, if the value is bad.
+func (y yamlFile) value(k key, n node) any {
 	switch {
-	case known:
-		w.value(k, value, where)
-	case full == namespacesKey:
-		d := namespaceDecoder{loader: w.loader, place: w.at}
-		w.source.namespaces = d.namespaces(value)
-	case w.isSection(full):
-		w.section(value, full)
+	case n.isNull() && k.kind != text && k.kind != list:
+		n.fault("has no value; give one, or remove the key for the default")
+	case n.isNull():
+		_, value := y.parse(k, n.where(), "")
+		return value
+	case n.Kind == yaml.ScalarNode:
+		_, value := y.parse(k, n.where(), n.Value)
+		return value
+	case k.kind != list:
+		n.fault("must be a single value, not %s", n.describe())
 	default:
-		if why := elsewhere(w.flavour, full); why != "" {
-			w.fault(where, "unknown key: %s", why)
-			return
+		list := n.items("such as [a, b]")
+		if list == nil {
+			return nil
 		}
-		candidates := append(w.names(true), namespacesKey)
-		w.fault(where, "unknown key%s", didYouMean(full, candidates))
-	}
-}
-
-// value reads a known key.
-func (w *fileWalker) value(k key, n *yaml.Node, where string) {
-	if _, twice := w.source.where[k.name]; twice { // once nested and once with dots
-		w.fault(where, "is given twice; remove one")
-		return
-	}
-	switch {
-	case k.kind == list && n.Kind == yaml.SequenceNode:
-		items := make([]string, 0, len(n.Content))
-		for _, item := range n.Content {
-			if item = resolved(item); item.Kind != yaml.ScalarNode || isNull(item) {
-				w.fault(where, "must be a list of texts, and holds %s", describe(item))
-				return
+		items := []string{}
+		for _, item := range list {
+			if item.Kind != yaml.ScalarNode || item.isNull() {
+				n.fault("must be a list of texts, and holds %s", item.describe())
+				return nil
 			}
 			items = append(items, item.Value)
 		}
-		w.source.values[k.name], w.source.where[k.name] = items, where
-	case isNull(n) && (k.kind == text || k.kind == list):
-		w.take(*w.source, k, where, "")
-	case isNull(n):
-		w.fault(where, "has no value; give one, or remove the key for the default")
-	case n.Kind == yaml.ScalarNode:
-		w.take(*w.source, k, where, n.Value)
-	case k.kind == list:
-		w.fault(where, "must be a list such as [a, b], not %s", describe(n))
-	default:
-		w.fault(where, "must be a single value, not %s", describe(n))
+		return items
 	}
-}
-
-// resolved follows an alias to what it stands for.
-func resolved(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
-}
-
-func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
-
-// describe names what stands at a node without its contents, which may be secret.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "keys"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	if isNull(n) {
-		return "nothing"
-	}
-	return "a single value"
+	return nil
 }

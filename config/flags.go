@@ -1,162 +1,121 @@
 package config
 
 import (
-	"io"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// commandLine is what the arguments say.
-type commandLine struct {
-	source
-	action Action
-	file   string // --config, or ""
-}
+// flagConfig is the one flag that is neither a setting nor an action.
+const flagConfig = "config"
 
-// flagText is the text of a key's flag. A list's flag may be repeated.
-type flagText struct {
-	text  string
-	given bool
-	list  bool
-}
-
-func (f *flagText) String() string { return f.text }
-func (f *flagText) Type() string   { return "text" }
-
-// Set takes any text: what is wrong with it is reported together with all other faults.
-func (f *flagText) Set(s string) error {
-	if f.list && f.given {
-		s = f.text + "," + s
-	}
-	f.text, f.given = s, true
-	return nil
-}
-
-// Flags that are no keys.
-const (
-	flagConfig      = "config"
-	flagHelp        = "help"
-	flagVersion     = "version"
-	flagPrintConfig = "print-config"
-	flagHealth      = "health"
-)
-
-var actionFlags = []struct {
+// actions are the flags that ask for something else than to run, in the order of --help. The first one that is given counts.
+var actions = []struct {
 	name   string
 	letter string
 	action Action
 	help   string
 }{
-	{flagHelp, "h", ActionHelp, "Show this text."},
-	{flagVersion, "", ActionVersion, "Show the version."},
-	{flagPrintConfig, "", ActionPrintConfig, "Show the configuration as it would be used, secrets hidden, and exit."},
-	{flagHealth, "", ActionHealth, "Ask the running program's health page and exit with status 0 or 1."},
+	{"help", "h", ActionHelp, "Show this text."},
+	{"version", "", ActionVersion, "Show the version."},
+	{"print-config", "", ActionPrintConfig, "Show the configuration as it would be used, secrets hidden, and exit."},
+	{"health", "", ActionHealth, "Ask the running program's health page and exit with status 0 or 1."},
 }
 
-// readFlags reads the arguments.
-func (l *loader) readFlags(args []string) commandLine {
+// readFlags reads the arguments. What it returns has the texts of settings as they were given, good or bad.
+func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	flags := pflag.NewFlagSet(string(l.flavour), pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.Usage = func() {}
-	file := flags.String(flagConfig, "", "")
-	asked := map[Action]*bool{}
-	for _, a := range actionFlags {
-		asked[a.action] = flags.BoolP(a.name, a.letter, false, "")
+	flags.SortFlags = false
+	flags.Usage = func() {} // pflag shows it for -h and -health
+	flags.String(flagConfig, "", "")
+	for _, a := range actions {
+		flags.Bool(a.name, false, a.help)
 	}
-	texts := map[string]*flagText{}
 	for _, k := range l.keys {
-		texts[k.name] = &flagText{list: k.kind == list}
-		flag := flags.VarPF(texts[k.name], k.name, "", "")
+		flags.StringArray(k.name, nil, k.help)
 		if k.kind == boolean {
-			flag.NoOptDefVal = "true"
+			flags.Lookup(k.name).NoOptDefVal = "true"
 		}
 	}
-
-	if err := flags.Parse(l.checkFlags(flags, args)); err != nil {
-		l.fault("command line", "%v", err)
-	}
-	for _, stray := range flags.Args() {
-		l.stray(stray, flags.Changed("nats.token") || flags.Changed("edges.secret"))
-	}
-	line := commandLine{source: newSource(), file: *file}
-	if flags.Changed(flagConfig) && *file == "" {
-		l.fault("--config", "needs the path of a YAML file")
-	}
-	for _, a := range actionFlags {
-		if *asked[a.action] {
-			line.action = a.action
-			break
-		}
-	}
-	for _, k := range l.keys {
-		if t := texts[k.name]; t.given {
-			l.take(line.source, k, "--"+k.name, t.text)
-		}
-	}
-	return line
-}
-
-// stray adds the fault of an argument that is no flag. It does not repeat what may be a secret: a blank in a secret that is not
-// quoted makes an argument of its rest.
-func (l *loader) stray(argument string, besideSecret bool) {
-	if besideSecret || isSecretItself(argument) {
-		l.fault("command line", "unexpected argument, not shown because it may be part of a secret; put values with blanks in quotes")
-		return
-	}
-	l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
-}
-
-// checkFlags notes the unknown flags and returns the other arguments. pflag alone would stop at the first.
-func (l *loader) checkFlags(flags *pflag.FlagSet, args []string) []string {
-	var good []string
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		if arg == "--" {
-			return append(good, args[i:]...)
-		}
-		if arg == "-h" || arg == "-" || !strings.HasPrefix(arg, "-") {
-			good = append(good, arg)
+	for _, argument := range l.parseFlags(flags, args) {
+		// A blank in a secret that is not quoted makes an argument of its rest.
+		if slices.ContainsFunc(secretKeys, flags.Changed) || isSecretItself(argument) {
+			l.fault("command line", "unexpected argument, not shown because it may be part of a secret; put values with blanks in quotes")
 			continue
 		}
-		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		flag := flags.Lookup(name)
-		last := i+1 == len(args)
-		switch {
-		case flag == nil || !strings.HasPrefix(arg, "--"):
-			l.unknownFlag(flags, arg, name)
-			if !hasValue && !last && !strings.HasPrefix(args[i+1], "-") {
-				i++ // its value
-			}
-		case hasValue || flag.NoOptDefVal != "":
-			good = append(good, arg)
-		case last:
-			l.fault("--"+name, "needs a value")
-		default:
-			good = append(good, arg, args[i+1])
-			i++
-		}
+		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
 	}
-	return good
+	if flags.Changed(flagConfig) && flags.Lookup(flagConfig).Value.String() == "" {
+		l.fault("--config", "needs the path of a YAML file")
+	}
+	return flags
 }
 
-func (l *loader) unknownFlag(flags *pflag.FlagSet, arg, name string) {
+// parseFlags parses the arguments one by one, because pflag stops at the first fault. It returns those that are no flags.
+func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []string) {
+	for len(args) > 0 {
+		if args[0] == "--" {
+			return append(strays, args[1:]...)
+		}
+		arg, taken := args[0], 1
+		if arg == "-h" { // the only letter: for pflag it would also begin -health
+			arg = "--help"
+		}
+		err := flags.Parse([]string{arg})
+		var noValue *pflag.ValueRequiredError
+		var badValue *pflag.InvalidValueError
+		if errors.As(err, &noValue) && len(args) > 1 {
+			taken, err = 2, flags.Parse(args[:2])
+		}
+		switch {
+		case err == nil:
+			strays = append(strays, flags.Args()...)
+		case errors.As(err, &noValue):
+			l.fault(arg, "needs a value")
+		case errors.As(err, &badValue): // of an action
+			_, problem := parseBool(badValue.GetValue())
+			l.fault("--"+badValue.GetFlag().Name, "%s", problem)
+		default:
+			l.unknownFlag(flags, arg)
+			if !strings.Contains(arg, "=") && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+				taken = 2 // its value
+			}
+		}
+		args = args[taken:]
+	}
+	return strays
+}
+
+// flagValue gives koanf the value of a setting's flag. Of several the last one counts; a list has the items of all.
+func (l *loader) flagValue(flag *pflag.Flag) (string, any) {
+	i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == flag.Name })
+	if i < 0 || !flag.Changed {
+		return "", nil
+	}
+	texts := flag.Value.(pflag.SliceValue).GetSlice()
+	if l.keys[i].kind == list {
+		texts = []string{strings.Join(texts, ",")}
+	}
+	return l.parse(l.keys[i], "--"+flag.Name, texts[len(texts)-1])
+}
+
+func (l *loader) unknownFlag(flags *pflag.FlagSet, arg string) {
 	where, _, _ := strings.Cut(arg, "=") // never the value, which may be a secret
-	if name == namespacesKey {
-		l.fault(where, "namespaces cannot be a flag; put them in the file (--config), or as JSON in %s", namespacesEnv)
-		return
-	}
-	if why := elsewhere(l.flavour, name); why != "" {
-		l.fault(where, "unknown flag: %s", why)
-		return
-	}
+	name := strings.TrimLeft(where, "-")
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	// nearest compares with dashes as underscores: "--print_config" finds "print-config" all the same, one letter off.
 	near := nearest(name, names)
-	if near == "" {
+	switch {
+	case name == namespacesKey:
+		l.fault(where, "namespaces cannot be a flag; put them in the file (--config), or as JSON in %s", namespacesEnv)
+	case has(allKeys, name) && !has(l.keys, name):
+		l.fault(where, "unknown flag: %s", otherProgram[l.flavour])
+	case near != "":
+		l.fault(where, "unknown flag; did you mean --%s?", near)
+	default:
 		l.fault(where, "unknown flag; --help lists all")
-		return
 	}
-	l.fault(where, "unknown flag; did you mean --%s?", near)
 }

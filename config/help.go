@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 var summaries = map[Flavour]string{
@@ -26,7 +25,7 @@ variable stands below it. Flags win over the environment, the environment wins o
 commas, durations are written 25s or 1m30s, and a flag without a value is true (--page, --page=false).
 `)
 	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n", flagConfig)
-	for _, a := range actionFlags {
+	for _, a := range actions {
 		name := "--" + a.name
 		if a.letter != "" {
 			name = "-" + a.letter + ", " + name
@@ -39,11 +38,7 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 			group = k.group
 			fmt.Fprintf(&b, "\n%s\n", group)
 		}
-		fmt.Fprintf(&b, "  --%s", k.name)
-		if k.arg != "" {
-			fmt.Fprintf(&b, " %s", k.arg)
-		}
-		fmt.Fprintf(&b, "\n      %s", k.help)
+		fmt.Fprintf(&b, "  %s\n      %s", strings.TrimSpace("--"+k.name+" "+k.arg), k.help)
 		if shown := showDefault(values.Get(k.name)); shown != "" {
 			fmt.Fprintf(&b, " Default: %s", shown)
 		}
@@ -62,12 +57,8 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 
 // showDefault writes a default as a flag would take it; "" if there is none.
 func showDefault(value any) string {
-	switch v := value.(type) {
-	case []string:
-		return strings.Join(v, ",")
-	case time.Duration:
-		return v.String()
-	default:
-		return fmt.Sprint(v)
+	if items, isList := value.([]string); isList {
+		return strings.Join(items, ",")
 	}
+	return fmt.Sprint(value)
 }

@@ -1,11 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 
 	"partyline/edge"
@@ -33,107 +33,110 @@ type Loaded struct {
 // Load reads the configuration of a program from its arguments (without the program's name) and environment
 // ("NAME=value"). A bad configuration gives Faults, all of them; Loaded.Action is set even then.
 func Load(f Flavour, args, environ []string) (Loaded, error) {
-	l := loader{flavour: f, keys: keysOf(f), where: map[string]string{}}
-	line := l.readFlags(args)
-	loaded := Loaded{Action: line.action}
-	if line.action == ActionHelp || line.action == ActionVersion {
+	l := loader{
+		flavour: f, keys: keysOf(f), places: map[string]string{},
+		file: koanf.New("."), env: koanf.New("."), flags: koanf.New("."),
+	}
+	flags := l.readFlags(args)
+	var loaded Loaded
+	for _, a := range slices.Backward(actions) {
+		if asked, _ := flags.GetBool(a.name); asked {
+			loaded.Action = a.action
+		}
+	}
+	if loaded.Action == ActionHelp || loaded.Action == ActionVersion {
 		return loaded, nil
 	}
-	file := l.readFile(line.file)
-	env := l.readEnvironment(environ)
-
-	k := koanf.NewWithConf(koanf.Conf{Delim: "."})
-	defaults := Default(f)
-	c := Config{Namespaces: defaults.Namespaces, Open: defaults.Open}
-	if err := k.Load(structs.Provider(defaults, "koanf"), nil); err != nil {
-		return loaded, fmt.Errorf("config: defaults: %w", err)
-	}
-	for _, source := range []source{file, env, line.source} {
-		if err := k.Load(confmap.Provider(source.values, "."), nil); err != nil {
-			return loaded, fmt.Errorf("config: %w", err)
-		}
-		for name, where := range source.where {
-			l.where[name] = where
-		}
-		if source.namespaces != nil {
-			c.Namespaces, c.Open = source.namespaces, false
-		}
-	}
-	if err := k.Unmarshal("", &c); err != nil {
+	// The faults of the flags come first, though they are the strongest source.
+	err := errors.Join(
+		l.flags.Load(posflag.ProviderWithFlag(flags, ".", nil, l.flagValue), nil),
+		l.readFile(flags.Lookup(flagConfig).Value.String()),
+		l.readEnvironment(environ),
+	)
+	if err != nil {
 		return loaded, fmt.Errorf("config: %w", err)
 	}
-
-	l.validate(&c)
-	loaded.Config, loaded.Warnings = c, l.warnings
-	if len(l.faults) > 0 {
-		return loaded, l.faults
+	loaded.Config, err = l.merge()
+	loaded.Warnings = l.warnings
+	if err == nil && len(l.faults) > 0 {
+		err = l.faults
 	}
-	return loaded, nil
+	return loaded, err
 }
 
 // loader collects what the sources say and what is wrong with it. It lives for one Load.
 type loader struct {
-	flavour  Flavour
-	keys     []key             // that the program knows
-	where    map[string]string // a key's strongest source, as an operator reads it; no entry for a default
-	faults   Faults
-	warnings []string
+	flavour          Flavour
+	keys             []key                     // that the program knows
+	file, env, flags *koanf.Koanf              // the good values of each source, of the keys' types
+	places           map[string]string         // lines of keys in the file, as editors understand them
+	namespaces       map[string]edge.Namespace // of the environment, else of the file; nil if neither has any
+	faults           Faults
+	warnings         []string
 }
 
-// source is one layer of the configuration.
-type source struct {
-	values     map[string]any            // by key, of the key's type; only good values
-	where      map[string]string         // by key
-	namespaces map[string]edge.Namespace // nil if the source has none
+// merge lays the sources over the defaults, and checks the result.
+func (l *loader) merge() (Config, error) {
+	defaults := Default(l.flavour)
+	c := Config{Namespaces: defaults.Namespaces, Open: defaults.Open}
+	if l.namespaces != nil {
+		c.Namespaces, c.Open = l.namespaces, false
+	}
+	merged, err := defaults.values()
+	if err != nil {
+		return c, err
+	}
+	err = errors.Join(merged.Merge(l.file), merged.Merge(l.env), merged.Merge(l.flags), l.check(merged), merged.Unmarshal("", &c))
+	if err != nil {
+		return c, fmt.Errorf("config: %w", err)
+	}
+	l.validate(&c)
+	return c, nil
 }
 
-func newSource() source {
-	return source{values: map[string]any{}, where: map[string]string{}}
+// check brings each value into its normal form, and adds a fault for each bad one.
+func (l *loader) check(merged *koanf.Koanf) error {
+	for _, k := range l.keys {
+		if k.check == nil {
+			continue
+		}
+		value := k.check(merged.Get(k.name), func(problem string) { l.fault(l.at(k.name), "%s", problem) })
+		if err := merged.Set(k.name, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// fault notes a fault at a place.
+// at is where the value of a key comes from, as an operator reads it.
+func (l *loader) at(name string) string {
+	switch {
+	case l.flags.Exists(name):
+		return "--" + name
+	case l.env.Exists(name):
+		return Variable(name)
+	case l.file.Exists(name):
+		return l.places[name]
+	}
+	return name
+}
+
+// parse reads the text of a key. name is "", which koanf's providers leave out, if the text is bad.
+func (l *loader) parse(k key, where, text string) (name string, value any) {
+	value, problem := k.parse(text)
+	if problem != "" {
+		l.fault(where, "%s", problem)
+		return "", nil
+	}
+	return k.name, value
+}
+
+// fault adds a fault at a place.
 func (l *loader) fault(where, format string, args ...any) {
 	l.faults = append(l.faults, Fault{Where: where, Problem: fmt.Sprintf(format, args...)})
 }
 
-// take reads a key's text into a source, or notes what is wrong with it.
-func (l *loader) take(s source, k key, where, value string) {
-	parsed, problem := k.parse(value)
-	if problem != "" {
-		l.fault(where, "%s", problem)
-		return
-	}
-	s.values[k.name], s.where[k.name] = parsed, where
-}
-
-// known returns the key of that name if the program knows it.
-func (l *loader) known(name string) (key, bool) {
-	k, found := find(name)
-	return k, found && (k.only == "" || k.only == l.flavour)
-}
-
-// names lists the known keys, and in the file also their sections.
-func (l *loader) names(sections bool) []string {
-	var names []string
-	for _, k := range l.keys {
-		if sections {
-			for i, c := range k.name {
-				if c == '.' {
-					names = append(names, k.name[:i])
-				}
-			}
-		}
-		names = append(names, k.name)
-	}
-	return names
-}
-
-// isSection reports whether known keys stand below name.
-func (l *loader) isSection(name string) bool {
-	for _, k := range l.keys {
-		if strings.HasPrefix(k.name, name+".") {
-			return true
-		}
-	}
-	return false
+// warn adds a line for the log.
+func (l *loader) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -11,41 +10,34 @@ import (
 
 	"partyline/edge"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
-
-// namespaceDecoder reads a `namespaces` section, from the file or from JSON, and checks it where the lines are known.
-type namespaceDecoder struct {
-	*loader
-	place func(*yaml.Node) string // where a node stands
-}
-
-// reservedEvents can no client emit: they are the life of a socket in the reference's client and server.
-var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
 // ownEvents are answered by the edge itself where `rooms` allows them.
 var ownEvents = []string{"join", "leave"}
 
 var relayTargets = []string{edge.ToRooms, edge.ToRoom, edge.ToSocket, edge.ToAll, edge.ToRoomsOrAll}
 
-// note notes a fault at a node; path says what it is, such as `namespaces: "/chat": relay[0]`.
-func (d *namespaceDecoder) note(n *yaml.Node, path, format string, args ...any) {
-	d.fault(d.place(n)+": "+path, format, args...)
-}
-
-// namespaces never returns nil: a section that is empty or bad is still a section, and must not open everything.
-func (d *namespaceDecoder) namespaces(n *yaml.Node) map[string]edge.Namespace {
+// readNamespaces reads a `namespaces` section, of the file or of a variable. It never returns nil: a section that is empty or
+// bad is still a section, and must not open everything.
+func readNamespaces(n node) map[string]edge.Namespace {
 	declared := map[string]edge.Namespace{}
-	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || isNull(n) {
-		d.note(n, namespacesKey, "declares none, so that no client could connect; declare one, such as \"/\": {connect: service}, or remove the key for the default")
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || n.isNull() {
+		n.fault("declares none, so that no client could connect; declare one, such as \"/\": {connect: service}, or remove the key for the default")
 		return declared
 	}
-	d.fields(n, namespacesKey, nil, func(label, value *yaml.Node) {
-		path := namespacesKey + ": " + quote(label.Value)
-		if problem := badNamespaceName(label.Value); problem != "" {
-			d.note(label, path, "%s", problem)
+	for _, e := range n.entries("") {
+		if e.first > 0 {
+			n.line = e.line
+			n.fault("%s is given twice; remove one", quote(e.label))
+			continue
 		}
-		declared[label.Value] = d.namespace(value, path)
-	})
+		e.path += ": " + quote(e.label)
+		if problem := badNamespaceName(e.label); problem != "" {
+			e.fault("%s", problem)
+		}
+		declared[e.label] = readNamespace(e)
+	}
 	return declared
 }
 
@@ -63,190 +55,119 @@ func badNamespaceName(name string) string {
 	return ""
 }
 
-func (d *namespaceDecoder) namespace(n *yaml.Node, path string) edge.Namespace {
+func readNamespace(n node) edge.Namespace {
 	ns := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout}
-	if isNull(n) {
+	if n.isNull() {
 		return ns // `"/chat":` declares it with the defaults
 	}
-	known := []string{"connect", "connect_timeout", "unavailable", "rooms", "auto_join", "relay", "strict_interest"}
-	d.fields(n, path, known, func(label, value *yaml.Node) {
-		path := path + ": " + label.Value
-		switch label.Value {
-		case "connect":
-			ns.Connect = d.oneOf(value, path, edge.ConnectService, edge.ConnectOpen)
-		case "connect_timeout":
-			ns.ConnectTimeout = d.duration(value, path)
-		case "unavailable":
-			ns.Unavailable = d.oneOf(value, path, edge.UnavailableWait, edge.UnavailableRefuse)
-		case "rooms":
-			ns.Rooms = d.texts(value, path, badRoomPattern)
-		case "auto_join":
-			ns.AutoJoin = d.texts(value, path, badRoomName)
-		case "relay":
-			ns.Relay = d.relay(value, path)
-		case "strict_interest": // accepted for one release after it lost its meaning
-			d.boolean(value, path)
-			d.warnings = append(d.warnings, d.place(value)+": "+path+": has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it")
-		}
-	})
+	n.fields(
+		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(edge.ConnectService, edge.ConnectOpen)) }},
+		field{"connect_timeout", func(n node) { ns.ConnectTimeout = scalar(n, connectTimeout) }},
+		field{"unavailable", func(n node) { ns.Unavailable = scalar(n, oneOf(edge.UnavailableWait, edge.UnavailableRefuse)) }},
+		field{"rooms", func(n node) { ns.Rooms = readRooms(n, roomPattern) }},
+		field{"auto_join", func(n node) { ns.AutoJoin = readRooms(n, roomName) }},
+		field{"relay", func(n node) { ns.Relay = readRelay(n) }},
+		field{"strict_interest", func(n node) { // accepted for one release after it lost its meaning
+			scalar(n, parseBool)
+			n.loader.warn("%s: has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it", n.where())
+		}},
+	)
 	return ns
 }
 
-func (d *namespaceDecoder) relay(n *yaml.Node, path string) []edge.Relay {
-	if n.Kind != yaml.SequenceNode {
-		d.note(n, path, "must be a list of rules such as [{event: message, to: rooms}], not %s", describe(n))
-		return nil
-	}
+func readRelay(n node) []edge.Relay {
 	var rules []edge.Relay
-	for i, item := range n.Content {
-		item, path := resolved(item), fmt.Sprintf("%s[%d]", path, i)
-		rule, given := edge.Relay{}, map[string]bool{}
-		ok := d.fields(item, path, []string{"event", "to", "self"}, func(label, value *yaml.Node) {
-			path := path + ": " + label.Value
-			given[label.Value] = true
-			switch label.Value {
-			case "event":
-				rule.Event = d.event(value, path)
-			case "to":
-				rule.To = d.oneOf(value, path, relayTargets...)
-			case "self":
-				rule.Self = d.boolean(value, path)
-			}
-		})
-		if ok && !given["event"] {
-			d.note(item, path, "has no event; name the clients' event (or a pattern) that it passes on")
+	for _, item := range n.items("of rules such as [{event: message, to: rooms}]") {
+		rule, hasEvent, hasTo := edge.Relay{}, false, false
+		item.fields(
+			field{"event", func(n node) { rule.Event, hasEvent = scalar(n, relayEvent), true }},
+			field{"to", func(n node) { rule.To, hasTo = scalar(n, oneOf(relayTargets...)), true }},
+			field{"self", func(n node) { rule.Self = scalar(n, parseBool) }},
+		)
+		if item.Kind == yaml.MappingNode && !hasEvent {
+			item.fault("has no event; name the clients' event (or a pattern) that it passes on")
 		}
-		if ok && !given["to"] {
-			d.note(item, path, "has no to; write one of %s", strings.Join(relayTargets, ", "))
+		if item.Kind == yaml.MappingNode && !hasTo {
+			item.fault("has no to; write one of %s", strings.Join(relayTargets, ", "))
 		}
 		rules = append(rules, rule)
 	}
 	return rules
 }
 
-// event reads the event of a relay rule.
-func (d *namespaceDecoder) event(n *yaml.Node, path string) string {
-	name, ok := d.scalar(n, path)
-	switch {
-	case !ok:
-	case name == "":
-		d.note(n, path, "is empty; name the clients' event (or a pattern) that the rule passes on")
-	case slices.Contains(reservedEvents, name):
-		d.note(n, path, "%s is a reserved name, which no client can emit; choose another", quote(name))
-	case slices.Contains(ownEvents, name):
-		d.note(n, path, "%s is answered by the edge itself (see rooms) and is never passed on; choose another", quote(name))
-	}
-	return name
+// field is a label that a mapping may have.
+type field struct {
+	label string
+	read  func(node)
 }
 
-// fields calls take for each known entry of a mapping (each at all if known is nil), and notes repeated and unknown
-// ones. It returns false if n is no mapping.
-func (d *namespaceDecoder) fields(n *yaml.Node, path string, known []string, take func(label, value *yaml.Node)) bool {
-	if n.Kind != yaml.MappingNode {
-		d.note(n, path, "must hold keys (key: value), not %s", describe(n))
-		return false
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		label, value := n.Content[i], resolved(n.Content[i+1])
+// fields reads a mapping that has no other labels than the known ones.
+func (n node) fields(known ...field) {
+	for _, e := range n.entries("") {
+		n.line = e.line
+		i := slices.IndexFunc(known, func(f field) bool { return f.label == e.label })
 		switch {
-		case seen[label.Value]:
-			d.note(label, path, "%s is given twice; remove one", quote(label.Value))
-		case known != nil && !slices.Contains(known, label.Value):
-			d.note(label, path, "unknown key %s%s", quote(label.Value), didYouMean(label.Value, known))
+		case e.first > 0:
+			n.fault("%s is given twice; remove one", quote(e.label))
+		case i < 0:
+			var labels []string
+			for _, f := range known {
+				labels = append(labels, f.label)
+			}
+			n.fault("unknown key %s%s", quote(e.label), didYouMean(e.label, labels))
 		default:
-			take(label, value)
+			e.path += ": " + e.label
+			known[i].read(e)
 		}
-		seen[label.Value] = true
 	}
-	return true
 }
 
-func (d *namespaceDecoder) scalar(n *yaml.Node, path string) (string, bool) {
-	if n.Kind != yaml.ScalarNode || isNull(n) {
-		d.note(n, path, "must be a single value, not %s", describe(n))
-		return "", false
+func readRooms(n node, parse func(string) (room, problem string)) []string {
+	var rooms []string
+	for _, item := range n.items("such as [a, b]") {
+		rooms = append(rooms, scalar(item, parse))
 	}
-	return n.Value, true
+	return rooms
 }
 
-func (d *namespaceDecoder) oneOf(n *yaml.Node, path string, allowed ...string) string {
-	value, ok := d.scalar(n, path)
-	if ok && !slices.Contains(allowed, value) {
-		d.note(n, path, "%s is not one of %s%s", quote(value), strings.Join(allowed, ", "), didYouMean(value, allowed))
+func connectTimeout(s string) (value time.Duration, problem string) {
+	if value, problem = parseDuration(s); problem == "" {
+		countsMs(value, func(short string) { problem = short })
 	}
-	return value
+	return value, problem
 }
 
-func (d *namespaceDecoder) boolean(n *yaml.Node, path string) bool {
-	value, ok := d.scalar(n, path)
-	if !ok {
-		return false
+// relayEvent is the event of a relay rule.
+func relayEvent(s string) (event, problem string) {
+	switch {
+	case s == "":
+		problem = "is empty; name the clients' event (or a pattern) that the rule passes on"
+	case msg.IsReserved(s):
+		problem = quote(s) + " is a reserved name, which no client can emit; choose another"
+	case slices.Contains(ownEvents, s):
+		problem = quote(s) + " is answered by the edge itself (see rooms) and is never passed on; choose another"
 	}
-	b, err := strconv.ParseBool(value)
-	if err != nil {
-		d.note(n, path, "%s is neither true nor false", quote(value))
-	}
-	return b
+	return s, problem
 }
 
-func (d *namespaceDecoder) duration(n *yaml.Node, path string) time.Duration {
-	value, ok := d.scalar(n, path)
-	if !ok {
-		return 0
-	}
-	parsed, problem := parseDuration(value)
-	if problem != "" {
-		d.note(n, path, "%s", problem)
-		return 0
-	}
-	t := parsed.(time.Duration)
-	if t < time.Millisecond {
-		d.note(n, path, "%s is too short; write at least 1ms", t)
-	}
-	return t
-}
-
-// texts reads a list of texts, each checked by bad.
-func (d *namespaceDecoder) texts(n *yaml.Node, path string, bad func(string) string) []string {
-	if n.Kind != yaml.SequenceNode {
-		d.note(n, path, "must be a list such as [a, b], not %s", describe(n))
-		return nil
-	}
-	var items []string
-	for i, item := range n.Content {
-		path := fmt.Sprintf("%s[%d]", path, i)
-		value, ok := d.scalar(resolved(item), path)
-		if !ok {
-			continue
-		}
-		if problem := bad(value); problem != "" {
-			d.note(item, path, "%s", problem)
-		}
-		items = append(items, value)
-	}
-	return items
-}
-
-func badRoomPattern(s string) string {
+func roomPattern(s string) (pattern, problem string) {
 	if s == "" {
-		return "is empty; write a room's name or a pattern, * for any room"
+		problem = "is empty; write a room's name or a pattern, * for any room"
 	}
-	return ""
+	return s, problem
 }
 
-func badRoomName(s string) string {
-	if s == "" {
-		return "is empty; write a room's name"
+func roomName(s string) (room, problem string) {
+	_, err := subjects.AppendRoom(nil, s)
+	switch {
+	case s == "":
+		problem = "is empty; write a room's name"
+	case strings.Contains(s, "*"):
+		problem = quote(s) + " is a pattern; a socket enters rooms by their exact names"
+	case subjects.IsSocketID(s):
+		problem = quote(s) + " has the form of a socket id, which no room may have"
+	case err != nil:
+		problem = fmt.Sprintf("%s cannot be part of a NATS subject: %v", quote(s), err)
 	}
-	if strings.Contains(s, "*") {
-		return quote(s) + " is a pattern; a socket enters rooms by their exact names"
-	}
-	if subjects.IsSocketID(s) {
-		return quote(s) + " has the form of a socket id, which no room may have"
-	}
-	if _, err := subjects.AppendRoom(nil, s); err != nil {
-		return fmt.Sprintf("%s cannot be part of a NATS subject: %v", quote(s), err)
-	}
-	return ""
+	return s, problem
 }

@@ -14,8 +14,8 @@ import (
 
 	"partyline/config"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -34,18 +34,24 @@ type block struct {
 	line int // of its first line
 }
 
-// blocks are the fenced blocks of a language in a document.
+// blocks are the fenced blocks of a language in a document, one at least.
 func blocks(t *testing.T, name, language string) []block {
 	t.Helper()
+	found := anyBlocks(t, name, language)
+	if len(found) == 0 {
+		t.Fatalf("%s has no block of %s", name, language)
+	}
+	return found
+}
+
+// anyBlocks are the fenced blocks of a language in a document, if there are any.
+func anyBlocks(t *testing.T, name, language string) (found []block) {
+	t.Helper()
 	text := read(t, name)
-	var found []block
 	for _, at := range fence.FindAllStringSubmatchIndex(text, -1) {
 		if text[at[2]:at[3]] == language {
 			found = append(found, block{text[at[4]:at[5]], 1 + strings.Count(text[:at[4]], "\n")})
 		}
-	}
-	if len(found) == 0 {
-		t.Fatalf("%s has no block of %s", name, language)
 	}
 	return found
 }

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"partyline/admin"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"partyline/admin"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,15 +25,17 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
-	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
 // client is where a proxied client of these tests comes from. Proxies connect to edges from 127.0.0.1.
 const client = "127.0.0.3"
 
-// proxy is a program with an example of operations.md.
+// deploy is the page with the examples of proxies.
+const deploy = "how-to/deploy.md"
+
+// proxy is a program with an example of that page.
 type proxy struct {
 	name    string
 	program string
@@ -78,7 +79,7 @@ var caddy = proxy{"Caddy", "caddy", []string{"run", "--adapter", "caddyfile", "-
 	return "{\n  admin off\n  auto_https off\n}\n" + caddyServers.ReplaceAllString(strings.Replace(example, "chat.example {", site, 1), edge)
 }}
 
-// TestProxies runs each example of a proxy in operations.md, with a page of its own origin on an odd port, with TLS and
+// TestProxies runs each example of a proxy, with a page of its own origin on an odd port, with TLS and
 // without, in front of an edge that trusts it and of one that does not.
 func TestProxies(t *testing.T) {
 	var left []string
@@ -90,7 +91,7 @@ func TestProxies(t *testing.T) {
 			left = append(left, example.program)
 			continue
 		}
-		for i, b := range blocks(t, "operations.md", example.language) {
+		for i, b := range blocks(t, deploy, example.language) {
 			for _, secure := range []bool{false, true} {
 				// The example further down, on where sessions are, leaves the headers to the one above.
 				knows := i == 0
@@ -103,7 +104,7 @@ func TestProxies(t *testing.T) {
 		}
 	}
 	if left != nil {
-		t.Skipf("LEFT OUT: the examples of proxies in docs/operations.md: install %s (Debian: apt-get install nginx-light haproxy caddy)", strings.Join(left, ", "))
+		t.Skipf("LEFT OUT: the examples of proxies in docs/"+deploy+": install %s (Debian: apt-get install nginx-light haproxy caddy)", strings.Join(left, ", "))
 	}
 }
 
@@ -111,11 +112,11 @@ func TestProxies(t *testing.T) {
 func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsScheme bool) {
 	t.Helper()
 	url := natsdtest.Start(t).ClientURL()
-	n := edgetest.Start(t, edgetest.Options{NATS: url, Settings: func(s *engine.Settings) {
-		if trusted {
-			s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-		}
-	}}).Ready()
+	o := edgetest.Options{NATS: url}
+	if trusted {
+		o.Trusted = []string{"127.0.0.1"}
+	}
+	n := edgetest.Start(t, o).Ready()
 	notices, err := connect(t, url).SubscribeSync("sio._.on.connect")
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

@@ -191,7 +191,7 @@ func TestHurryLeavesAloneWhatIsOnItsWay(t *testing.T) {
 }
 
 // Ten thousand sockets wait for a service, which comes, is silent, and goes: neither their requests nor the ends of their
-// sessions come as a burst. The figures stand in docs/operations.md.
+// sessions come as a burst. The figures stand in docs/how-to/outages.md.
 func TestACrowdMakesNoBurst(t *testing.T) {
 	const sockets = 10_000
 	for _, scene := range []struct {

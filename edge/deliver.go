@@ -13,7 +13,7 @@ import (
 // deliveries hands frames to sockets. It is owned by the NATS reader, so that frames keep their order.
 type deliveries struct {
 	out        bus.Outbox
-	round      *engine.Round
+	round      *engine.Fanout
 	queueBytes int // what may wait for one session, also before its CONNECT
 	stats      *stats
 	complaints *complaints

@@ -76,7 +76,7 @@ func New(set Settings) *Edge {
 	e.answers = &answers{set.ID, e.prefix, e.out, &e.stats, e.complaints}
 	found := targets{e.reg}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
-	d := &deliveries{out: e.out, round: engine.NewRound(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
+	d := &deliveries{out: e.out, round: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	e.fanout = fanout{
 		deliveries: d, targets: found, prefix: e.prefix,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),

@@ -11,9 +11,9 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 

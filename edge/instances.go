@@ -289,9 +289,9 @@ func (e *Edge) Attend(ctx context.Context) {
 	defer ticker.Stop()
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
-	online, seen := false, time.Now()
+	var listener liveness.Listener
 	began := e.set.Bus.BeganAt()
-	e.owners.clock.Tick(seen)
+	e.owners.clock.Tick(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -304,9 +304,8 @@ func (e *Edge) Attend(ctx context.Context) {
 			continue
 		case <-ticker.C:
 		}
-		now, was := time.Now(), online
-		online = e.set.Bus.Connected()
-		deaf := !online || !was || now.Round(0).Sub(seen.Round(0)) > msg.BeatEvery // it could not hear, also while the machine was suspended
+		now, online := time.Now(), e.set.Bus.Connected()
+		deaf := listener.WasDeaf(online, now, msg.BeatEvery)
 		before := began
 		began = e.set.Bus.BeganAt()
 		e.attendRequests(now, deaf)
@@ -327,7 +326,6 @@ func (e *Edge) Attend(ctx context.Context) {
 		e.attend(now)
 		e.owners.mu.Unlock()
 		e.pauses.expire(now)
-		seen = now
 	}
 }
 

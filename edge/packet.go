@@ -76,12 +76,7 @@ func (p *packet) encoded(d dialect, limit int) (*engine.Frame, error) {
 func (p *packet) text() *engine.Frame {
 	kind := p.kind
 	if len(p.attachments) > 0 {
-		switch kind {
-		case sio.Event:
-			kind = sio.BinaryEvent
-		case sio.Ack:
-			kind = sio.BinaryAck
-		}
+		kind = kind.Binary()
 	}
 	var head [64]byte
 	return engine.NewMessage(

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestHandshakesPerSecond has a second's worth come at once, and then one at a time, on both transports.
+// TestHandshakesPerSecond begins as many sessions at once as a second allows, and then one at a time, on both
+// transports.
 func TestHandshakesPerSecond(t *testing.T) {
 	const rate = 10
 	play(t, func(set *Settings) { set.MaxHandshakes = rate }, func(t *testing.T, s *stage) {
@@ -34,13 +35,13 @@ func TestHandshakesPerSecond(t *testing.T) {
 			late("Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 		}
 		if len(waits) < 3 {
-			t.Errorf("everybody is asked to wait for the same time: %v", waits)
+			t.Errorf("all clients are asked to wait for the same time: %v", waits)
 		}
 		time.Sleep(time.Second / rate)
 		s.open()
 		late()
 		time.Sleep(time.Hour)
-		for range rate { // no more than a second's worth has been saved up
+		for range rate { // a long pause allows no more than one second
 			s.poll()
 		}
 		late()

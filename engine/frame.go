@@ -14,16 +14,16 @@ const (
 	wsPong   = 0x8A
 )
 
-// Frame is one Engine.IO packet, or a message with the binary packets that belong to it, encoded once and shared by all
-// sessions that get it. It is one unit in a queue: nothing comes between a message and its attachments.
+// Frame is one Engine.IO packet, or a message with the binary packets that belong to it. It is encoded once and shared
+// by all sessions that get it. It is one unit in a queue: no other frame comes between a message and its attachments.
 //
-// The WebSocket form is made here rather than by gorilla/websocket because it is written many times: a prepared message
-// of gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
+// The WebSocket form is made here and not by gorilla/websocket because it is written many times: a prepared message of
+// gorilla costs a scratch connection with a 4 KiB buffer each, and could not be joined with others into one write.
 type Frame struct {
 	ws       []byte // WebSocket frames, one behind the other; static
 	volatile bool   // static
 	plain    bool   // static: never compress
-	packets  int    // static: how many count in a queue; 0 for control frames
+	packets  int    // static: how many packets it counts in a queue; 0 for control frames
 }
 
 // Options of a message.
@@ -32,7 +32,7 @@ type Options struct {
 	NoCompression bool // keep a polling reply uncompressed
 }
 
-// NewMessage makes a message out of the Socket.IO packet head+body and its attachments. All of them are copied.
+// NewMessage makes a message of the Socket.IO packet head+body and its attachments. All of them are copied.
 func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
 	f := &Frame{volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 	text := 1 + len(head) + len(body)
@@ -57,9 +57,9 @@ func NewBinaryMessage(data []byte, o Options) *Frame {
 	return &Frame{ws: append(b, data...), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 }
 
-// Join makes one frame of several messages, of which none may be volatile: a room that is sent them one behind the other
-// costs each of its members one place in a queue and one write. Sixteen joined messages take a delivery a thirteenth of
-// the time of one (BenchmarkDelivery).
+// Join makes one frame of several messages, none of which may be volatile. It costs each receiver one place in a queue
+// and one write. The delivery of a message in a frame of sixteen takes a thirteenth of the time of a single one
+// (BenchmarkDelivery).
 func Join(parts []*Frame) *Frame {
 	if len(parts) == 1 {
 		return parts[0]
@@ -87,14 +87,14 @@ func newPacket(text string) *Frame {
 // what the allocator adds. A pong of two bytes costs fifty times its bytes.
 const frameCost = 96
 
-// Size is what the frame counts in a queue: the memory that it costs, in bytes.
+// Size returns what the frame counts in a queue: the memory that it costs, in bytes.
 func (f *Frame) Size() int { return frameCost + len(f.ws) }
 
-// Messages is how many messages the frame is.
+// Messages returns how many messages the frame has.
 func (f *Frame) Messages() int { return f.packets }
 
-// appendPackets appends the frame as packets of a polling payload. They are not kept: they would cost memory in each
-// queue that holds the frame.
+// appendPackets appends the frame as packets of a polling payload. They are made for each reply: keeping them would
+// cost memory in each queue that holds the frame.
 func (f *Frame) appendPackets(dst []byte) []byte {
 	for ws := f.ws; len(ws) > 0; {
 		head, size := wsHead(ws)
@@ -112,7 +112,7 @@ func (f *Frame) appendPackets(dst []byte) []byte {
 	return dst
 }
 
-// Frames without content are the same for everyone.
+// Frames without content are the same for all sessions.
 var (
 	pingFrame  = newPacket("2")
 	noopFrame  = newPacket("6")
@@ -130,7 +130,7 @@ func wsHeadSize(n int) int {
 	return 10
 }
 
-// wsHead reads a frame head that appendWSHead has written, and returns its size and that of the content.
+// wsHead reads a frame head that appendWSHead has written, and returns its size and the size of the content.
 func wsHead(ws []byte) (head, size int) {
 	switch n := int(ws[1]); n {
 	case 126:

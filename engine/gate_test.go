@@ -23,11 +23,11 @@ func (s *stage) stopAt(message string) *recorder {
 	return r
 }
 
-// expectHeard compares what a receiver has got so far.
-func (r *recorder) expectHeard(t *testing.T, want ...string) {
+// expectReceived compares what a receiver has got so far.
+func (r *recorder) expectReceived(t *testing.T, want ...string) {
 	t.Helper()
 	if got := r.messages(); !reflect.DeepEqual(got, want) {
-		t.Fatalf("heard %q, want %q", got, want)
+		t.Fatalf("received %q, want %q", got, want)
 	}
 }
 
@@ -43,22 +43,23 @@ func TestAWebSocketIsNotReadBetweenMessages(t *testing.T) {
 				}
 			}
 		}()
-		r.expectHeard(t, "a", "stop")
+		r.expectReceived(t, "a", "stop")
 		if !r.session.in.TryLock() {
 			t.Fatal("the session's lock for reading is held while nothing is read")
 		}
 		r.session.in.Unlock()
-		r.session.StopReading() // somebody else has a reason, too
+		r.session.StopReading() // for a second reason
 		r.session.ResumeReading()
-		r.expectHeard(t, "a", "stop")
+		r.expectReceived(t, "a", "stop")
 		r.session.ResumeReading()
-		r.expectHeard(t, "a", "stop", "b", "stop")
+		r.expectReceived(t, "a", "stop", "b", "stop")
 		r.session.ResumeReading()
-		r.expectHeard(t, "a", "stop", "b", "stop", "c")
+		r.expectReceived(t, "a", "stop", "b", "stop", "c")
 	})
 }
 
-// A client that is not read is pinged at the usual pace, cannot be late with a pong, and has the whole time-out afterwards.
+// A client that is not read is pinged at the usual times, cannot be late with a pong, and has the whole time-out
+// afterwards.
 func TestHeartbeatsWhileNothingIsRead(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		ws := s.open()
@@ -78,7 +79,7 @@ func TestHeartbeatsWhileNothingIsRead(t *testing.T) {
 		go func() { _ = ws.WriteMessage(websocket.TextMessage, []byte("4x")) }()
 		time.Sleep(10 * time.Second)
 		r.session.ResumeReading()
-		r.expectHeard(t, "stop", "x")
+		r.expectReceived(t, "stop", "x")
 		resumed := time.Now() // x counts as the pong
 		if got := s.read(ws); got != "2" || time.Since(resumed) != 25*time.Second {
 			t.Fatalf("got %q %s after the message, want a ping", got, time.Since(resumed))
@@ -108,7 +109,7 @@ func TestASilentClientIsGivenUpAfterReadingResumes(t *testing.T) {
 	})
 }
 
-// Pongs that come late, because reading stood still, do not put off the next ping.
+// Pongs that come late, because reading was stopped, do not delay the next ping.
 func TestLatePongsDoNotDelayThePing(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		ws := s.open()
@@ -153,7 +154,7 @@ func TestEndsOfASessionThatIsNotRead(t *testing.T) {
 				synctest.Wait()
 				end(s, r, ws)
 				r.expectEnd(t, ServerShutdown)
-				r.expectHeard(t, "stop")
+				r.expectReceived(t, "stop")
 				if s.server.stats.unread.Value() != 0 {
 					t.Error("the session counts as not read")
 				}
@@ -164,7 +165,7 @@ func TestEndsOfASessionThatIsNotRead(t *testing.T) {
 	}
 }
 
-// Nobody reads the end of a connection that is not read; a ping that cannot be written shows it.
+// While a connection is not read, its end is not noticed by reading. A ping that cannot be written shows it.
 func TestAConnectionThatDiesWhileItIsNotRead(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		ws := s.open()
@@ -173,18 +174,18 @@ func TestAConnectionThatDiesWhileItIsNotRead(t *testing.T) {
 		synctest.Wait()
 		_ = ws.NetConn().Close()
 		time.Sleep(time.Minute)
-		r.expectEnd(t, TransportError) // "transport close" where it is no pipe in memory
+		r.expectEnd(t, TransportError) // "transport close" on a real connection
 	})
 }
 
-// posted is how and when a POST was answered.
+// posted is the answer to a POST and its time.
 type posted struct {
 	at     time.Time
 	status int
 	body   string
 }
 
-// post makes a POST beside the test's goroutine.
+// post makes a POST on another goroutine.
 func (s *stage) post(query, body string) <-chan posted {
 	answered := make(chan posted, 1)
 	go func() {
@@ -208,14 +209,14 @@ func TestAPostIsAnsweredWhenTheSessionIsReadAgain(t *testing.T) {
 		r := s.stopAt("stop")
 		start := time.Now()
 		answer := s.post(query, "4a\x1e4stop\x1e4b\x1e4stop")
-		r.expectHeard(t, "a", "stop")
+		r.expectReceived(t, "a", "stop")
 		if !r.session.in.TryLock() {
 			t.Fatal("the session's lock for reading is held while nothing is read")
 		}
 		r.session.in.Unlock()
 		time.Sleep(10 * time.Second)
 		r.session.ResumeReading()
-		r.expectHeard(t, "a", "stop", "b", "stop")
+		r.expectReceived(t, "a", "stop", "b", "stop")
 		time.Sleep(5 * time.Second)
 		select {
 		case got := <-answer:
@@ -236,7 +237,7 @@ func TestAPostIsAnsweredWhenTheSessionIsReadAgain(t *testing.T) {
 	})
 }
 
-func TestApostWaitsTwentySecondsAtMost(t *testing.T) {
+func TestAPostWaitsTwentySecondsAtMost(t *testing.T) {
 	play(t, func(set *Settings) { set.QueueBytes = 100 }, func(t *testing.T, s *stage) {
 		query := s.poll()
 		r := s.stopAt("stop")
@@ -246,11 +247,11 @@ func TestApostWaitsTwentySecondsAtMost(t *testing.T) {
 				t.Fatalf("answered with %v after %s", got, got.at.Sub(start))
 			}
 		}
-		r.expectHeard(t, "stop")
+		r.expectReceived(t, "stop")
 		r.session.ResumeReading()
-		r.expectHeard(t, "stop", "a", "b", "c", "stop")
+		r.expectReceived(t, "stop", "a", "b", "c", "stop")
 		r.session.ResumeReading()
-		r.expectHeard(t, "stop", "a", "b", "c", "stop", "d")
+		r.expectReceived(t, "stop", "a", "b", "c", "stop", "d")
 		start := time.Now()
 		if got := <-s.post(query, "4e"); got.status != 200 || got.at != start {
 			t.Fatalf("answered with %v after %s", got, got.at.Sub(start))
@@ -258,7 +259,7 @@ func TestApostWaitsTwentySecondsAtMost(t *testing.T) {
 	})
 }
 
-// What POSTs leave is bounded as what waits for the client is.
+// What POSTs leave is bounded, like what waits for the client.
 func TestPostsThatLeaveTooMuch(t *testing.T) {
 	play(t, func(set *Settings) { set.QueueBytes = 100 }, func(t *testing.T, s *stage) {
 		query := s.poll()
@@ -270,15 +271,15 @@ func TestPostsThatLeaveTooMuch(t *testing.T) {
 	})
 }
 
-// A client that upgrades first waits for its POST. So that is answered, and what is left of it stays in front of what comes
-// over the WebSocket.
+// A client that upgrades waits for its POST first. So the POST is answered, and what is left of it stays in front of
+// what comes over the WebSocket.
 func TestAnUpgradeWhileNothingIsRead(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		query := s.poll()
 		r := s.stopAt("stop")
 		start := time.Now()
 		answer := s.post(query, "4a\x1e4stop\x1e4b")
-		r.expectHeard(t, "a", "stop")
+		r.expectReceived(t, "a", "stop")
 		ws := s.dial(strings.Replace(query, "polling", "websocket", 1))
 		defer ws.Close()
 		s.write(ws, "2probe")
@@ -293,14 +294,14 @@ func TestAnUpgradeWhileNothingIsRead(t *testing.T) {
 		}
 		s.write(ws, "5")
 		go func() { _ = ws.WriteMessage(websocket.TextMessage, []byte("4d")) }()
-		r.expectHeard(t, "a", "stop")
-		if !r.session.usesWebSocket() {
+		r.expectReceived(t, "a", "stop")
+		if r.session.polling() != nil {
 			t.Fatal("the upgrade did not happen")
 		}
 		r.session.ResumeReading()
-		r.expectHeard(t, "a", "stop", "b", "c", "d")
+		r.expectReceived(t, "a", "stop", "b", "c", "d")
 		s.write(ws, "4e")
-		r.expectHeard(t, "a", "stop", "b", "c", "d", "e")
+		r.expectReceived(t, "a", "stop", "b", "c", "d", "e")
 	})
 }
 
@@ -315,19 +316,19 @@ func TestPostsThatWaitWhenTheSessionEnds(t *testing.T) {
 				r := s.stopAt("stop")
 				start := time.Now()
 				answer := s.post(query, "4stop\x1e4a")
-				r.expectHeard(t, "stop")
+				r.expectReceived(t, "stop")
 				end(s, r)
 				if got := <-answer; got.at != start {
 					t.Fatalf("answered with %v after %s", got, got.at.Sub(start))
 				}
 				r.expectEnd(t, ServerShutdown)
-				r.expectHeard(t, "stop")
+				r.expectReceived(t, "stop")
 			})
 		})
 	}
 }
 
-// Many messages, a reader that is stopped all the time: all arrive, once and in order.
+// All messages to a session whose reading is stopped again and again arrive once and in order.
 func TestNothingIsLostAtTheGate(t *testing.T) {
 	for _, transport := range []string{"websocket", "polling"} {
 		t.Run(transport, func(t *testing.T) {
@@ -366,7 +367,7 @@ func TestNothingIsLostAtTheGate(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Second)
-				r.expectHeard(t, want...)
+				r.expectReceived(t, want...)
 			})
 		})
 	}

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,7 +31,7 @@ func ask(t *testing.T, change func(*Settings), method, query string, header ...s
 	return w
 }
 
-const polling = "EIO=4&transport=polling"
+const pollingQuery = "EIO=4&transport=polling"
 
 func TestRefusals(t *testing.T) {
 	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -41,11 +43,11 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no transport", "GET", "EIO=4", nil, 400, `{"code":0,"message":"Transport unknown"}`},
 		{"unknown transport", "GET", "EIO=4&transport=webtransport", nil, 400, `{"code":0,"message":"Transport unknown"}`},
-		{"unknown session", "GET", polling + "&sid=x", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
-		{"POST handshake", "POST", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
-		{"OPTIONS without CORS", "OPTIONS", polling, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"unknown session", "GET", pollingQuery + "&sid=x", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"POST handshake", "POST", pollingQuery, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"OPTIONS without CORS", "OPTIONS", pollingQuery, nil, 400, `{"code":2,"message":"Bad handshake method"}`},
 		{"WebSocket without upgrade", "GET", "EIO=4&transport=websocket", nil, 400, `{"code":3,"message":"Bad request"}`},
-		{"foreign origin", "GET", polling, []string{"Origin", "https://evil.example"}, 403, `{"code":4,"message":"Forbidden"}`},
+		{"foreign origin", "GET", pollingQuery, []string{"Origin", "https://evil.example"}, 403, `{"code":4,"message":"Forbidden"}`},
 		{"old protocol", "GET", "EIO=3&transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
 		{"no protocol", "GET", "transport=polling", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
 		{"foreign origin, upgrade", "GET", "EIO=4&transport=websocket", append([]string{"Origin", "null"}, upgrade...), 400, "Forbidden"},
@@ -86,7 +88,7 @@ func TestOrigins(t *testing.T) {
 			if c.origin != "" {
 				header = []string{"Origin", c.origin}
 			}
-			w := ask(t, c.change, "GET", polling, header...)
+			w := ask(t, c.change, "GET", pollingQuery, header...)
 			if w.Code != c.want {
 				t.Errorf("got %d %s, want %d", w.Code, w.Body, c.want)
 			}
@@ -98,7 +100,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
-	w := ask(t, func(s *Settings) { s.Origins, s.Credentials = []string{"https://a.example"}, true }, "OPTIONS", polling,
+	w := ask(t, func(s *Settings) { s.Origins, s.Credentials = []string{"https://a.example"}, true }, "OPTIONS", pollingQuery,
 		"Origin", "https://a.example", "Access-Control-Request-Headers", "x-token")
 	h := w.Header()
 	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "https://a.example" || h.Get("Access-Control-Allow-Credentials") != "true" ||
@@ -116,7 +118,7 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 			return &recorder{session: session}
 		}
 	}
-	w := ask(t, change, "GET", polling, "Cookie", "a=1; io=secret; b=2")
+	w := ask(t, change, "GET", pollingQuery, "Cookie", "a=1; io=secret; b=2")
 	if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "io=edgeedge.") || !strings.HasSuffix(got, "; Path=/; HttpOnly; SameSite=Lax") {
 		t.Errorf("Set-Cookie: %q", got)
 	}
@@ -128,7 +130,7 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 func TestSessionLimits(t *testing.T) {
 	var s *Server
 	open := func(address string) int {
-		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+polling, nil)
+		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+pollingQuery, nil)
 		r.RemoteAddr = address + ":1"
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
@@ -155,5 +157,64 @@ func TestSessionLimits(t *testing.T) {
 	}
 	if got := open("192.0.2.1"); got != 200 {
 		t.Errorf("after the others went: %d", got)
+	}
+}
+
+// The expected values are those of `new URL(…).searchParams` in Node.js; test/conformance compares more of them.
+func TestParseQuery(t *testing.T) {
+	for raw, want := range map[string]string{ // name=value, sorted, with "|" between them; the last value counts
+		"":                         "",
+		"a=x;y&b=50%":              "a=x;y|b=50%",
+		"a=1&a=2":                  "a=2",
+		"a+b=c+d%2Be":              "a b=c d+e",
+		"&&=x&y&z=":                "=x|y=|z=",
+		"a=%zz%4&%=%":              "%=%|a=%zz%4",
+		"a=1#b=2&c=3":              "a=1",
+		"a=b=c?d":                  "a=b=c?d",
+		"__proto__=x":              "__proto__=x",
+		"a=%E9%E9x":                "a=\uFFFD\uFFFDx",
+		"a=%E2%82&b=%F0%9F%98y":    "a=\uFFFD|b=\uFFFDy",
+		"a=%ED%A0%80&b=%C0%AF":     "a=\uFFFD\uFFFD\uFFFD|b=\uFFFD\uFFFD",
+		"a=%F4%90%80%80&b=%E0%80x": "a=\uFFFD\uFFFD\uFFFD\uFFFD|b=\uFFFD\uFFFDx",
+		"a=\xe9b":                  "a=\uFFFDb",
+		"a=%C3%BC%EF%BB%BF":        "a=ü\uFEFF",
+	} {
+		q := parseQuery(raw)
+		var pairs []string
+		for _, name := range slices.Sorted(maps.Keys(q)) {
+			pairs = append(pairs, name+"="+last(q, name))
+		}
+		if got := strings.Join(pairs, "|"); got != want {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	}
+}
+
+func TestSubprotocol(t *testing.T) {
+	for _, c := range []struct {
+		lines []string
+		want  string
+		ok    bool
+	}{
+		{nil, "", true},
+		{[]string{"my-app"}, "my-app", true},
+		{[]string{"my-app, other"}, "my-app", true},
+		{[]string{"b\t,\ta", "c"}, "b", true},
+		{[]string{""}, "", false},
+		{[]string{"a,"}, "", false},
+		{[]string{",a"}, "", false},
+		{[]string{"a b"}, "", false},
+		{[]string{"a,a"}, "", false},
+		{[]string{"a", "a"}, "", false},
+		{[]string{"a/b"}, "", false},
+		{[]string{"é"}, "", false},
+	} {
+		h := map[string][]string{}
+		if c.lines != nil {
+			h["Sec-Websocket-Protocol"] = c.lines
+		}
+		if got, ok := subprotocol(h); got != c.want || ok != c.ok {
+			t.Errorf("%q: got %q, %t, want %q, %t", c.lines, got, ok, c.want, c.ok)
+		}
 	}
 }

@@ -13,117 +13,141 @@ import (
 	"partyline/internal/direct"
 )
 
-// What an idle WebSocket costs is nearly all that a crowd costs, so it has no read buffer, and its goroutine waits on the
-// smallest stack there is: a goroutine that has handled a message has a larger one for good, so it starts another one to
-// wait and ends. With a buffer of 512 bytes and one goroutine for life it was 2.7 KiB more, of 11.5 (docs/performance.md).
+// Nearly all of what many connections cost is what idle WebSockets cost. So an idle one has no read buffer, and its
+// goroutine waits on the smallest stack there is: a goroutine that has handled a message keeps a larger one, so it
+// starts another goroutine to wait, and ends. With a buffer of 512 bytes and one goroutine for the whole connection it
+// was 2.7 KiB more, of 11.5 (docs/performance.md).
+//
+// This file is the only one that reaches inside gorilla/websocket. gorilla keeps the *bufio.Reader that Hijack
+// returns, as Upgrader.ReadBufferSize documents, and has no way to take its buffer away. So wsReader replaces the
+// bufio.Reader behind that pointer by value between two messages, when gorilla has read all that was in it.
+// TestTheReaderIsReplacedByValue fails if a new version of gorilla or of bufio does not allow that.
 const (
 	// chunkSize is how many bytes are read from a connection at once.
 	chunkSize = 4 << 10
-	// frameBuffer is the size of the buffer in which gorilla/websocket looks at frame heads; it insists on more than 256.
+	// frameBuffer is the size of the buffer in which gorilla looks at frame heads. It must be larger than 256.
 	frameBuffer = 512
-	// quietFor is how long a client must have been silent for its goroutine to be replaced after the next message: that
-	// costs about 1 µs.
+	// quietFor is how long a client must have been silent for its goroutine to be replaced after the next message,
+	// which costs about 1 µs.
 	quietFor = time.Second
-	// lateLimit is how much is read of a client that was told the end, in packets of the largest size.
+	// lateLimit is how much is read from a client after the end was sent to it, in packets of the largest size.
 	lateLimit = 4
 )
 
-// lent is what a connection needs to read, as long as there is something to read.
-type lent struct {
+// wsReader is what gorilla reads from. The reader goroutine of the connection owns it.
+type wsReader struct {
+	frames bufio.Reader          // gorilla's; without a buffer while none is borrowed
+	buffer *readBuffer           // borrowed; nil while the connection is idle
+	rest   []byte                // what was received and not read
+	err    error                 // what came behind that
+	fill   func(fd uintptr) bool // receive, bound once; static
+	last   int64                 // when the last message came, in Unix nanoseconds
+	late   int64                 // bytes received since the end was sent
+}
+
+// readBuffer is what a connection needs to read, as long as there is something to read.
+type readBuffer struct {
 	chunk  [chunkSize]byte
-	reader bufio.Reader // only its buffer counts
+	frames bufio.Reader // only its buffer is used
 }
 
-var lents = sync.Pool{New: func() any { return &lent{reader: *bufio.NewReaderSize(nil, frameBuffer)} }}
+var bufferPool = sync.Pool{New: func() any { return &readBuffer{frames: *bufio.NewReaderSize(nil, frameBuffer)} }}
 
-// borrow makes the connection able to read.
-func (c *wsConn) borrow(l *lent) {
-	c.lent, c.frames = l, l.reader
-	c.frames.Reset(c)
+// borrow lets the connection read with b.
+func (c *wsConn) borrow(b *readBuffer) {
+	c.reader.buffer, c.reader.frames = b, b.frames
+	c.reader.frames.Reset(c)
 }
 
-// pending says whether something has been read that nobody has looked at.
+// pending reports whether something was received that gorilla has not read.
 func (c *wsConn) pending() bool {
-	return len(c.rest) > 0 || c.readErr != nil || c.lent != nil && c.frames.Buffered() > 0
+	r := &c.reader
+	return len(r.rest) > 0 || r.err != nil || r.buffer != nil && r.frames.Buffered() > 0
 }
 
 // giveBack returns what was borrowed. Nothing may be pending.
 func (c *wsConn) giveBack() {
-	if c.lent != nil && c.direct != nil {
-		c.lent.reader = c.frames
-		lents.Put(c.lent)
-		c.lent, c.rest, c.frames = nil, nil, bufio.Reader{}
+	if r := &c.reader; r.buffer != nil && c.direct != nil {
+		r.buffer.frames = r.frames
+		bufferPool.Put(r.buffer)
+		r.buffer, r.rest, r.frames = nil, nil, bufio.Reader{}
 	}
 }
 
-// wait returns once something is pending, and fails when that can no longer be. It needs little stack, and nothing else
-// while it waits.
+// wait returns once something is pending, or an error. It needs little stack, and no buffer while it waits.
 func (c *wsConn) wait() error {
 	if c.direct == nil {
 		return nil // Read waits
 	}
-	return c.direct.Read(c.fill)
+	return c.direct.Read(c.reader.fill)
 }
 
-// receive is what the connection's descriptor is lent for by wait. It says no when nothing has come yet.
+// receive is the RawConn callback of wait. It returns false if nothing has come yet, and RawConn parks the goroutine.
 func (c *wsConn) receive(fd uintptr) bool {
-	l := lents.Get().(*lent)
-	n, err := direct.Read(fd, l.chunk[:])
+	b := bufferPool.Get().(*readBuffer)
+	n, err := direct.Read(fd, b.chunk[:])
 	if err == nil && n < 0 {
-		lents.Put(l)
+		bufferPool.Put(b)
 		return false
 	}
-	c.borrow(l)
+	c.borrow(b)
+	r := &c.reader
 	switch {
 	case err != nil:
-		c.readErr = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
-	case n == 0:
-		c.readErr = io.EOF
-	case c.isFlooded():
-		c.readErr = io.EOF
+		r.err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
+	case n == 0, c.isFlooded():
+		r.err = io.EOF
 	default:
-		c.rest = l.chunk[:n]
-		c.late += int64(n)
+		r.rest = b.chunk[:n]
+		r.late += int64(n)
 	}
 	return true
 }
 
-// Read gives gorilla/websocket what has been received, and waits for the rest of a message that has begun.
+// Read gives gorilla what was received, and waits for the rest of a message that has begun.
 func (c *wsConn) Read(p []byte) (int, error) {
+	r := &c.reader
 	switch {
-	case len(c.rest) > 0:
-		n := copy(p, c.rest)
-		c.rest = c.rest[n:]
+	case len(r.rest) > 0:
+		n := copy(p, r.rest)
+		r.rest = r.rest[n:]
 		return n, nil
-	case c.readErr != nil:
-		return 0, c.readErr
-	}
-	if c.isFlooded() {
+	case r.err != nil:
+		return 0, r.err
+	case c.isFlooded():
 		return 0, io.EOF
 	}
 	n, err := c.Conn.Read(p)
-	c.late += int64(n)
+	r.late += int64(n)
 	return n, err
 }
 
-// isFlooded reports whether a client that was told the end has sent lateLimit bytes since, so that it is not read any more: it would
-// cost a core until closeTimeout. It resets late while the end is not sent.
+// isFlooded reports whether a client has sent lateLimit packets since the end was sent to it. Reading it until
+// closeTimeout would cost a core. It resets late while the end is not sent.
 func (c *wsConn) isFlooded() bool {
 	if !c.ending.Load() {
-		c.late = 0
+		c.reader.late = 0
 		return false
 	}
-	return c.late >= lateLimit*int64(c.server.MaxPayload())
+	return c.reader.late >= lateLimit*int64(c.session.server.MaxPayload())
 }
 
-// hijacking gives gorilla/websocket a wsConn instead of the request's connection.
-type hijacking struct {
+// wasQuiet reports whether the message that has just come is the first one for quietFor.
+func (c *wsConn) wasQuiet() bool {
+	now := time.Now().UnixNano()
+	before := c.reader.last
+	c.reader.last = now
+	return now-before > int64(quietFor)
+}
+
+// hijacker gives gorilla a wsConn instead of the request's connection.
+type hijacker struct {
 	http.ResponseWriter
 	conn *wsConn
 }
 
-// Hijack is called by gorilla/websocket when it is about to accept the WebSocket.
-func (h *hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Hijack is called by gorilla when it is about to accept the WebSocket.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
@@ -131,12 +155,12 @@ func (h *hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := h.conn
 	c.Conn = conn
 	if c.direct = direct.Conn(conn); c.direct != nil {
-		c.fill = c.receive
+		c.reader.fill = c.receive
 	}
-	c.borrow(lents.Get().(*lent))
+	c.borrow(bufferPool.Get().(*readBuffer))
 	if early := buffers.Reader.Buffered(); early > 0 { // the client did not wait for the answer
 		data, _ := buffers.Reader.Peek(early)
-		c.rest = bytes.Clone(data)
+		c.reader.rest = bytes.Clone(data)
 	}
-	return c, bufio.NewReadWriter(&c.frames, buffers.Writer), nil
+	return c, bufio.NewReadWriter(&c.reader.frames, buffers.Writer), nil
 }

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"sync"
+	"time"
+
 	"partyline/internal/tally"
 	"partyline/wire/eio"
 )
 
 type stats struct {
-	opened                       [2]tally.Counter // by transport: polling, websocket
+	opened                       [transportKinds]tally.Counter
 	ended                        [reasons]tally.Counter
 	refused                      [eio.UnsupportedProtocol + 1]tally.Counter
 	overLimit, tooFast           tally.Counter
@@ -16,7 +19,7 @@ type stats struct {
 	unread                       tally.Gauge
 }
 
-// Moved is how many times a session has begun or ended.
+// Moved returns how many times a session has begun or ended.
 func (s *Server) Moved() (sum uint64) {
 	for i := range s.stats.opened {
 		sum += s.stats.opened[i].Value()
@@ -27,30 +30,35 @@ func (s *Server) Moved() (sum uint64) {
 	return sum
 }
 
-// Metrics lists what the server counts.
+// Metrics returns what the server counts.
 func (s *Server) Metrics() *tally.Set {
 	set, st := &tally.Set{}, &s.stats
 	set.Func(tally.KindGauge, "sessions", "Engine.IO sessions.", func() float64 { return float64(s.Sessions()) })
-	for i, transport := range []string{"polling", "websocket"} {
+	for i, transport := range transportNames {
 		set.Func(tally.KindGauge, "sessions_by_transport", "Sessions by the transport that they have now.",
-			func() float64 { return float64(s.census.take(s).transports[i]) }, tally.Label{Name: "transport", Value: transport})
+			func() float64 { return float64(s.totals.get(s).transports[i]) }, tally.Label{Name: "transport", Value: transport})
 	}
 	set.Func(tally.KindGauge, "queued_bytes", "Memory of what waits to be sent to clients, in all sessions, in bytes.",
-		func() float64 { return float64(s.census.take(s).waiting) })
+		func() float64 { return float64(s.totals.get(s).waiting) })
 	set.Func(tally.KindGauge, "queued_bytes_most", "The same of the session where it is largest.",
-		func() float64 { return float64(s.census.take(s).mostWaiting) })
-	for i, transport := range []string{"polling", "websocket"} {
-		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.", "transport", transport)
+		func() float64 { return float64(s.totals.get(s).mostWaiting) })
+	for i, transport := range transportNames {
+		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.",
+			"transport", transport)
 	}
 	set.Counter(&st.upgrades, "upgrades_total", "Sessions that moved from polling to WebSocket.")
 	for i := range st.ended {
-		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.", "reason", Reason(i).String())
+		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.",
+			"reason", Reason(i).String())
 	}
 	for i := range st.refused {
-		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason that the client was told.", "reason", eio.Refusal(i).Message())
+		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
+			"reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total", "Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
-	set.Counter(&st.tooFast, "handshakes_delayed_total", "Sessions told to come back in some seconds because of limits.handshakes_per_second.")
+	set.Counter(&st.overLimit, "sessions_refused_total",
+		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
+	set.Counter(&st.tooFast, "handshakes_delayed_total",
+		"Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
@@ -58,4 +66,40 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
 	s.origins.complaints.Metrics(set, "engine")
 	return set
+}
+
+// totalsFor is how long totals are used: one scrape by Prometheus asks for several of them.
+const totalsFor = time.Second
+
+// totals sums over all sessions. It is computed on demand: keeping it current would cost every message.
+type totals struct {
+	mu   sync.Mutex
+	at   time.Time // guarded by mu: when last was computed
+	last sums      // guarded by mu
+}
+
+type sums struct {
+	transports  [transportKinds]int // sessions
+	waiting     int                 // bytes that wait to be sent, in all sessions
+	mostWaiting int                 // in the session where most wait
+}
+
+// get returns sums that are at most totalsFor old.
+func (t *totals) get(s *Server) sums {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.at) < totalsFor {
+		return t.last
+	}
+	t.last = sums{}
+	for _, session := range s.all() {
+		session.mu.Lock()
+		kind, waiting := session.transport.kind(), session.queue.bytes
+		session.mu.Unlock()
+		t.last.transports[kind]++
+		t.last.waiting += waiting
+		t.last.mostWaiting = max(t.last.mostWaiting, waiting)
+	}
+	t.at = time.Now()
+	return t.last
 }

@@ -8,12 +8,13 @@ import (
 	"partyline/internal/throttle"
 )
 
-// maxToldLength is how many bytes of a refused origin the log shows.
-const maxToldLength = 200
+// maxLoggedOrigin is how many bytes of a refused origin are logged.
+const maxLoggedOrigin = 200
 
-// origins decides which pages may connect, and speaks CORS to their browsers (reference: npm package cors).
+// origins decides which pages may connect, and makes the CORS headers for their browsers (reference: npm package
+// cors).
 type origins struct {
-	configured  bool // whether there is any entry
+	configured  bool // there is an entry
 	any         bool
 	allowed     map[string]bool // normal forms
 	patterns    []origin
@@ -21,7 +22,7 @@ type origins struct {
 	complaints  *throttle.Logger
 }
 
-// newOrigins ignores entries that ParseOrigin does not take.
+// newOrigins ignores entries that ParseOrigin refuses.
 func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	o := &origins{
 		configured: len(entries) > 0, allowed: make(map[string]bool), credentials: credentials,
@@ -45,10 +46,11 @@ func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	return o
 }
 
-// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match nothing.
+// originOf returns the Origin of a request, "" if it has none. Two of them are joined, as in the reference, and match
+// nothing.
 func originOf(r *http.Request) string { return strings.Join(r.Header["Origin"], ", ") }
 
-// headers returns what the answer to a request says to the browser about its origin.
+// headers returns the CORS headers of the response to a request with an Origin.
 func (o *origins) headers(origin string) http.Header {
 	if !o.configured {
 		return nil
@@ -86,8 +88,8 @@ func (o *origins) listed(text string) bool {
 	return false
 }
 
-// check reports whether the page or program that sent a request with an Origin may connect. A request without one comes
-// from no page.
+// check reports whether the page or program that sent a request with an Origin may connect. A request without one
+// comes from no page.
 func (o *origins) check(text string, p Peer) bool {
 	if text == "" || o.listed(text) {
 		return true
@@ -96,8 +98,8 @@ func (o *origins) check(text string, p Peer) bool {
 	return ok && parsed.ofWeb() && sameHost(parsed, p) && sameScheme(parsed, p)
 }
 
-// sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means the
-// origin's default, or the port that a trusted proxy names.
+// sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means
+// the origin's default, or the port that a trusted proxy names.
 func sameHost(o origin, p Peer) bool {
 	host, port, ok := splitHost(p.Host)
 	if !ok || host != o.host || o.isPattern() {
@@ -109,22 +111,23 @@ func sameHost(o origin, p Peer) bool {
 	return port == o.port || port == "" && p.Port != "" && p.Port == o.port
 }
 
-// sameScheme reports whether an origin has the scheme that the client used, where the edge knows it. It does not behind a
-// proxy that is not trusted, which may have ended TLS.
+// sameScheme reports whether an origin has the scheme that the client used, or the edge does not know that scheme: it
+// does not behind a proxy that is not trusted, which may have ended TLS.
 func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == schemeOf(o.scheme) }
 
-// refused logs a refused request with the setting that would help, once a minute for each origin. unheard reports whether
-// the request has the headers of a proxy that is not trusted.
-func (o *origins) refused(text string, p Peer, unheard bool, from string) {
-	text = text[:min(len(text), maxToldLength)]
+// logRefused logs a refused request with the setting that would help, once a minute for each origin. isProxied means
+// that the request has the headers of a proxy that is not trusted, which is at the address from.
+func (o *origins) logRefused(text string, p Peer, isProxied bool, from string) {
+	text = text[:min(len(text), maxLoggedOrigin)]
 	parsed, ok := parseOrigin(text)
+	host, _, _ := splitHost(p.Host)
 	what, args := "refused a page of another origin; to allow it, list it in cors.origins", []any{"origin", text, "host", p.Host}
 	switch {
 	case text == noOrigin: // of a file, or in a sandboxed frame, which any page can make
 		what = "refused a page without an origin; serve it over HTTP, or list \"null\" in cors.origins, which any page can get by a sandboxed frame"
 	case !ok:
 		what = "refused a request whose Origin is none; only cors.origins \"*\" allows it"
-	case unheard:
+	case isProxied:
 		what = "refused a page of another origin; if it is this edge's own, list the address of the proxy in trusted_proxies, " +
 			"otherwise the origin in cors.origins"
 		args = append(args, "proxy", from)
@@ -132,17 +135,11 @@ func (o *origins) refused(text string, p Peer, unheard bool, from string) {
 		what = "refused a page of this host, because it was not loaded over the scheme that the client used for this request; " +
 			"let the proxy send the client's in X-Forwarded-Proto, or list the origin in cors.origins"
 		args = append(args, "scheme", p.Scheme)
-	case parsed.ofWeb() && sameHost(origin{scheme: parsed.scheme, host: parsed.host}, Peer{Host: hostOnly(p.Host)}):
+	case parsed.ofWeb() && parsed.host == host:
 		what = "refused a page of this host at another port; if a proxy is between, let it send the Host with its port " +
 			"(nginx: proxy_set_header Host $http_host), otherwise list the origin in cors.origins"
 	}
 	o.complaints.Log(slog.LevelWarn, what, text, "", args...)
-}
-
-// hostOnly returns a Host without its port.
-func hostOnly(host string) string {
-	name, _, _ := splitHost(host)
-	return name
 }
 
 // preflight answers OPTIONS.

@@ -14,82 +14,85 @@ import (
 	"partyline/internal/throttle"
 )
 
-// A page, or a native client, of the host that was asked for may connect; the scheme counts where the edge knows it.
+// ownOrigins are origins of requests to a peer, and whether they may connect. A page, or a native client, of the host
+// that was asked for may; the scheme counts where the edge knows it.
+var ownOrigins = []struct {
+	origin string
+	peer   Peer
+	want   bool
+}{
+	{"http://h", Peer{Host: "h"}, true},
+	{"https://h", Peer{Host: "h"}, true},
+	{"ws://h", Peer{Host: "h"}, true},
+	{"wss://h", Peer{Host: "h"}, true},
+	{"WSS://H", Peer{Host: "h"}, true},
+	{"http://h", Peer{Host: "H"}, true},
+	{"http://h/", Peer{Host: "h"}, true},
+	{"https://h", Peer{Host: "h:443"}, true},
+	{"wss://h", Peer{Host: "h:443"}, true},
+	{"http://h", Peer{Host: "h:80"}, true},
+	{"ws://h", Peer{Host: "h:80"}, true},
+	{"ws://h:80", Peer{Host: "h"}, true},
+	{"wss://h:443", Peer{Host: "h"}, true},
+	{"https://h:443", Peer{Host: "h:443"}, true},
+	{"http://h", Peer{Host: "h:"}, true},
+	{"http://h:8080", Peer{Host: "h:8080"}, true},
+	{"https://h:8443", Peer{Host: "h:8443"}, true},
+	{"http://[::1]:3000", Peer{Host: "[::1]:3000"}, true},
+	{"http://[0:0::1]", Peer{Host: "[::1]:80"}, true},
+	{"http://127.0.0.1:3000", Peer{Host: "127.0.0.1:3000"}, true},
+	{"https://xn--bcher-kva.example", Peer{Host: "Bücher.example"}, true},
+	{"https://bücher.example", Peer{Host: "xn--bcher-kva.example"}, true},
+	{"http://h.", Peer{Host: "h."}, true},
+
+	{"http://h:8080", Peer{Host: "h"}, false},
+	{"http://h", Peer{Host: "h:8080"}, false},
+	{"http://h", Peer{Host: "h:443"}, false}, // the port of the other scheme
+	{"https://h", Peer{Host: "h:80"}, false},
+	{"wss://h", Peer{Host: "h:80"}, false},
+	{"http://h:443", Peer{Host: "h"}, false},
+	{"http://h.evil", Peer{Host: "h"}, false},
+	{"http://evil.h", Peer{Host: "h"}, false},
+	{"http://h@evil", Peer{Host: "h"}, false},
+	{"http://evil@h", Peer{Host: "h"}, false},
+	{"http://h/evil", Peer{Host: "h"}, false},
+	{"http://h?x", Peer{Host: "h"}, false},
+	{"http://h#x", Peer{Host: "h"}, false},
+	{"http://h\\evil", Peer{Host: "h"}, false},
+	{"x://h/evil", Peer{Host: "h"}, false},
+	{"x://h", Peer{Host: "h"}, false},
+	{"file://h", Peer{Host: "h"}, false},
+	{"capacitor://h", Peer{Host: "h"}, false},
+	{"//h", Peer{Host: "h"}, false},
+	{"h", Peer{Host: "h"}, false},
+	{"http:h", Peer{Host: "h"}, false},
+	{"http:///h", Peer{Host: "h"}, false},
+	{"://h", Peer{Host: "h"}, false},
+	{"http://", Peer{Host: ""}, false},
+	{"null", Peer{Host: "null"}, false},
+	{"file://", Peer{Host: ""}, false},
+	{"http://*", Peer{Host: "*"}, false},
+	{"http://h:*", Peer{Host: "h:*"}, false},
+	{"http://h:99999", Peer{Host: "h:99999"}, false},
+	{"http://h, http://evil", Peer{Host: "h"}, false},
+	{"http://h http://evil", Peer{Host: "h"}, false},
+	{"http://::1", Peer{Host: "::1"}, false},
+
+	{"http://h", Peer{Host: "h", Scheme: "https"}, false},
+	{"ws://h", Peer{Host: "h", Scheme: "https"}, false},
+	{"http://h:443", Peer{Host: "h:443", Scheme: "https"}, false},
+	{"https://h", Peer{Host: "h", Scheme: "https"}, true},
+	{"wss://h", Peer{Host: "h:443", Scheme: "https"}, true},
+	{"https://h", Peer{Host: "h", Scheme: "http"}, false},
+	{"ws://h", Peer{Host: "h", Scheme: "http"}, true},
+
+	{"http://h:8080", Peer{Host: "h", Port: "8080"}, true},
+	{"http://h", Peer{Host: "h", Port: "8080"}, true},
+	{"http://h:8081", Peer{Host: "h", Port: "8080"}, false},
+}
+
 func TestOurOwnOrigins(t *testing.T) {
-	for _, c := range []struct {
-		origin string
-		peer   Peer
-		want   bool
-	}{
-		{"http://h", Peer{Host: "h"}, true},
-		{"https://h", Peer{Host: "h"}, true},
-		{"ws://h", Peer{Host: "h"}, true},
-		{"wss://h", Peer{Host: "h"}, true},
-		{"WSS://H", Peer{Host: "h"}, true},
-		{"http://h", Peer{Host: "H"}, true},
-		{"http://h/", Peer{Host: "h"}, true},
-		{"https://h", Peer{Host: "h:443"}, true},
-		{"wss://h", Peer{Host: "h:443"}, true},
-		{"http://h", Peer{Host: "h:80"}, true},
-		{"ws://h", Peer{Host: "h:80"}, true},
-		{"ws://h:80", Peer{Host: "h"}, true},
-		{"wss://h:443", Peer{Host: "h"}, true},
-		{"https://h:443", Peer{Host: "h:443"}, true},
-		{"http://h", Peer{Host: "h:"}, true},
-		{"http://h:8080", Peer{Host: "h:8080"}, true},
-		{"https://h:8443", Peer{Host: "h:8443"}, true},
-		{"http://[::1]:3000", Peer{Host: "[::1]:3000"}, true},
-		{"http://[0:0::1]", Peer{Host: "[::1]:80"}, true},
-		{"http://127.0.0.1:3000", Peer{Host: "127.0.0.1:3000"}, true},
-		{"https://xn--bcher-kva.example", Peer{Host: "Bücher.example"}, true},
-		{"https://bücher.example", Peer{Host: "xn--bcher-kva.example"}, true},
-		{"http://h.", Peer{Host: "h."}, true},
-
-		{"http://h:8080", Peer{Host: "h"}, false},
-		{"http://h", Peer{Host: "h:8080"}, false},
-		{"http://h", Peer{Host: "h:443"}, false}, // the port of the other scheme
-		{"https://h", Peer{Host: "h:80"}, false},
-		{"wss://h", Peer{Host: "h:80"}, false},
-		{"http://h:443", Peer{Host: "h"}, false},
-		{"http://h.evil", Peer{Host: "h"}, false},
-		{"http://evil.h", Peer{Host: "h"}, false},
-		{"http://h@evil", Peer{Host: "h"}, false},
-		{"http://evil@h", Peer{Host: "h"}, false},
-		{"http://h/evil", Peer{Host: "h"}, false},
-		{"http://h?x", Peer{Host: "h"}, false},
-		{"http://h#x", Peer{Host: "h"}, false},
-		{"http://h\\evil", Peer{Host: "h"}, false},
-		{"x://h/evil", Peer{Host: "h"}, false},
-		{"x://h", Peer{Host: "h"}, false},
-		{"file://h", Peer{Host: "h"}, false},
-		{"capacitor://h", Peer{Host: "h"}, false},
-		{"//h", Peer{Host: "h"}, false},
-		{"h", Peer{Host: "h"}, false},
-		{"http:h", Peer{Host: "h"}, false},
-		{"http:///h", Peer{Host: "h"}, false},
-		{"://h", Peer{Host: "h"}, false},
-		{"http://", Peer{Host: ""}, false},
-		{"null", Peer{Host: "null"}, false},
-		{"file://", Peer{Host: ""}, false},
-		{"http://*", Peer{Host: "*"}, false},
-		{"http://h:*", Peer{Host: "h:*"}, false},
-		{"http://h:99999", Peer{Host: "h:99999"}, false},
-		{"http://h, http://evil", Peer{Host: "h"}, false},
-		{"http://h http://evil", Peer{Host: "h"}, false},
-		{"http://::1", Peer{Host: "::1"}, false},
-
-		{"http://h", Peer{Host: "h", Scheme: "https"}, false},
-		{"ws://h", Peer{Host: "h", Scheme: "https"}, false},
-		{"http://h:443", Peer{Host: "h:443", Scheme: "https"}, false},
-		{"https://h", Peer{Host: "h", Scheme: "https"}, true},
-		{"wss://h", Peer{Host: "h:443", Scheme: "https"}, true},
-		{"https://h", Peer{Host: "h", Scheme: "http"}, false},
-		{"ws://h", Peer{Host: "h", Scheme: "http"}, true},
-
-		{"http://h:8080", Peer{Host: "h", Port: "8080"}, true},
-		{"http://h", Peer{Host: "h", Port: "8080"}, true},
-		{"http://h:8081", Peer{Host: "h", Port: "8080"}, false},
-	} {
+	for _, c := range ownOrigins {
 		o := newOrigins(nil, false, slog.New(slog.DiscardHandler))
 		if got := o.check(c.origin, c.peer); got != c.want {
 			t.Errorf("%s at %+v: %t, want %t", c.origin, c.peer, got, c.want)
@@ -145,7 +148,7 @@ func TestListedOrigins(t *testing.T) {
 	}
 }
 
-func TestEntriesThatAreNoOrigins(t *testing.T) {
+func TestInvalidOriginEntries(t *testing.T) {
 	for entry, want := range map[string]string{
 		"": "is not an origin", "app.example": "is not an origin", "https://a.example/x": "is not an origin", "https://": "is not an origin",
 		"//a": "is not an origin", "https://u@a": "is not an origin", "https://a:99999": "is not an origin", "https://a b": "is not an origin",
@@ -165,11 +168,11 @@ func TestAllowedOriginsAreEchoed(t *testing.T) {
 	for entry, origin := range map[string]string{
 		"file://": "file://", "null": "null", "capacitor://localhost": "capacitor://localhost", "https://*.preview.example.com": "https://a.preview.example.com",
 	} {
-		w := ask(t, list(entry), "GET", polling, "Origin", origin)
+		w := ask(t, list(entry), "GET", pollingQuery, "Origin", origin)
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != 200 || got != origin {
 			t.Errorf("%s: %d, Access-Control-Allow-Origin %q", origin, w.Code, got)
 		}
-		w = ask(t, list(entry), "GET", polling, "Origin", origin, "Origin", "https://evil.example")
+		w = ask(t, list(entry), "GET", pollingQuery, "Origin", origin, "Origin", "https://evil.example")
 		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != 403 || got != "" {
 			t.Errorf("%s and another: %d, Access-Control-Allow-Origin %q", origin, w.Code, got)
 		}
@@ -195,22 +198,22 @@ func TestARefusedOriginIsLoggedOnceAMinute(t *testing.T) {
 			}
 		}
 		for range 3 {
-			o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
-			o.refused("https://b.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+			o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+			o.logRefused("https://b.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		}
 		lines(2)
 		time.Sleep(throttle.Every)
-		o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+		o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		lines(3)
-		for i := range 2000 { // whoever invents origins fills neither log nor memory
-			o.refused(fmt.Sprintf("https://%d.example/%s", i, strings.Repeat("x", 10_000)), Peer{Host: "chat.example"}, false, "192.0.2.1")
+		for i := range 2000 { // a client that invents origins fills neither log nor memory
+			o.logRefused(fmt.Sprintf("https://%d.example/%s", i, strings.Repeat("x", 10_000)), Peer{Host: "chat.example"}, false, "192.0.2.1")
 		}
-		if most := throttle.MaxLines * (maxToldLength + 500); log.Len() > most {
+		if most := throttle.MaxLines * (maxLoggedOrigin + 500); log.Len() > most {
 			t.Errorf("the log has %d bytes, want at most %d", log.Len(), most)
 		}
 		time.Sleep(throttle.Every)
 		before := strings.Count(log.String(), "\n")
-		o.refused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
+		o.logRefused("https://a.example", Peer{Host: "chat.example"}, false, "192.0.2.1")
 		lines(before + 1)
 	})
 }
@@ -230,20 +233,20 @@ func TestARefusalNamesItsRemedy(t *testing.T) {
 		{"http://chat.example:8080", []string{"Forwarded", "host=\"chat.example:8080\""}, "trusted_proxies"},
 	} {
 		var log bytes.Buffer
-		ask(t, func(s *Settings) { s.Log = slog.New(slog.NewTextHandler(&log, nil)) }, "GET", polling, append(c.header, "Origin", c.origin)...)
+		ask(t, func(s *Settings) { s.Log = slog.New(slog.NewTextHandler(&log, nil)) }, "GET", pollingQuery, append(c.header, "Origin", c.origin)...)
 		if got := log.String(); !strings.Contains(got, c.want) || strings.Count(got, "refused a") != 1 {
 			t.Errorf("%s, %v: the log is %s", c.origin, c.header, got)
 		}
 	}
 	var log bytes.Buffer
 	o := newOrigins(nil, false, slog.New(slog.NewTextHandler(&log, nil)))
-	o.refused("https://h", Peer{Host: "h", Scheme: "http"}, false, "192.0.2.1")
+	o.logRefused("https://h", Peer{Host: "h", Scheme: "http"}, false, "192.0.2.1")
 	if !strings.Contains(log.String(), "X-Forwarded-Proto") {
 		t.Errorf("another scheme: the log is %s", &log)
 	}
 }
 
-// Whatever a client sends as Origin, it is judged without a panic, and no origin is allowed that has another host.
+// No Origin that a client sends makes a panic, and none that has another host is allowed.
 func FuzzOrigin(f *testing.F) {
 	for _, seed := range []string{"null", "http://h", "https://[::1]:1", "https://*.a.example", "file://", "x://h/evil", "https://bücher.example", "http://h:*"} {
 		f.Add(seed, "h:80")

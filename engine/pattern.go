@@ -15,10 +15,10 @@ import (
 // noOrigin is the Origin of a page that has none: of a file, or in a sandboxed frame.
 const noOrigin = "null"
 
-// ParseOrigin checks an entry of Settings.Origins and returns it in its normal form: an origin as clients send it, in lower
-// case, without the scheme's own port, an internationalised name as xn--…; or a pattern of origins. In a pattern, * in a
-// host stands for one or more characters of one label, and * as the port for any port. The error is a phrase for people, to
-// be put behind the entry.
+// ParseOrigin checks an entry of Settings.Origins and returns its normal form: an origin as clients send it, in lower
+// case, without the scheme's default port, an internationalised name as xn--…; or a pattern of origins. In a pattern,
+// * in a host matches one or more characters of one label, and * as the port matches any port. The error is a phrase
+// for people, and the entry goes in front of it.
 func ParseOrigin(entry string) (string, error) {
 	if entry == "*" {
 		return entry, nil
@@ -36,33 +36,33 @@ func ParseOrigin(entry string) (string, error) {
 	for starred >= 0 && !strings.Contains(labels[starred], "*") {
 		starred--
 	}
-	behind := len(labels) - 1 - starred // labels without a *
+	fixed := len(labels) - 1 - starred // labels at the end without a *
 	switch {
 	case !o.ofWeb() || starred < 0:
-	case behind == 0:
+	case fixed == 0:
 		return "", errors.New("is a pattern whose last part could be anybody's; write the end of the host without a *, " +
 			"such as https://*.app.example, or * for any origin")
-	case behind == 1 && labels[starred] != "*":
+	case fixed == 1 && labels[starred] != "*":
 		return "", errors.New("is a pattern that also matches hosts of others; write " + o.scheme + "://*." + strings.TrimLeft(labels[starred], "*") +
 			"." + labels[len(labels)-1])
-	case behind == 1 && !slices.Contains(privateDomains, labels[len(labels)-1]):
+	case fixed == 1 && !slices.Contains(privateDomains, labels[len(labels)-1]):
 		return "", errors.New("is a pattern that matches anybody's domain; write at least two parts without a * at the end, " +
 			"such as https://*.app.example, or * for any origin")
 	}
 	return o.String(), nil
 }
 
-// privateDomains are ends of names that nobody can register (RFC 6761 and what is common).
+// privateDomains are ends of names that cannot be registered (RFC 6761 and what is common).
 var privateDomains = []string{"localhost", "local", "internal", "test", "example", "lan", "home"}
 
-// origin is an Origin taken apart: scheme://host:port.
+// origin is a parsed Origin: scheme://host:port.
 type origin struct {
-	scheme string // in lower case; noOrigin for that
+	scheme string // in lower case; noOrigin for the Origin of that name
 	host   string // in lower case, ASCII; "" for file://
-	port   string // "" for the scheme's own
+	port   string // "" for the scheme's default
 }
 
-// String is the origin as clients send it.
+// String returns the origin as clients send it.
 func (o origin) String() string {
 	if o.scheme == noOrigin {
 		return noOrigin
@@ -73,24 +73,24 @@ func (o origin) String() string {
 	return o.scheme + "://" + o.host + ":" + o.port
 }
 
-// ofWeb reports whether it names a host of the network.
+// ofWeb reports whether the origin names a host of the network.
 func (o origin) ofWeb() bool { return schemeOf(o.scheme) != "" }
 
 func (o origin) isPattern() bool { return strings.Contains(o.host, "*") || o.port == "*" }
 
-// matches reports whether another origin is one of those that the pattern o stands for.
+// matches reports whether the pattern o matches another origin.
 func (o origin) matches(other origin) bool {
 	if o.scheme != other.scheme || o.port != "*" && o.port != other.port {
 		return false
 	}
 	labels, patterns := strings.Split(other.host, "."), strings.Split(o.host, ".")
 	return slices.EqualFunc(patterns, labels, func(pattern, label string) bool {
-		ok, err := path.Match(pattern, label) // * is all that is special in a host's characters
+		ok, err := path.Match(pattern, label) // of a host's characters only * is special
 		return ok && err == nil && label != ""
 	})
 }
 
-// parseOrigin takes an origin, or a pattern of origins, apart. A slash behind it is ignored, since some native clients send
+// parseOrigin parses an origin or a pattern of origins. A slash behind it is ignored, since some native clients send
 // one.
 func parseOrigin(s string) (origin, bool) {
 	if strings.EqualFold(s, noOrigin) {
@@ -120,7 +120,7 @@ func isScheme(s string) bool {
 	})
 }
 
-// defaultPort is the port that a scheme's URLs leave out.
+// defaultPort returns the port that URLs of a scheme omit.
 func defaultPort(scheme string) string {
 	switch schemeOf(scheme) {
 	case "http":
@@ -131,7 +131,7 @@ func defaultPort(scheme string) string {
 	return ""
 }
 
-// splitHost takes host:port apart and normalises both. port is "" if there is none.
+// splitHost splits host:port and normalises both. port is "" if there is none.
 func splitHost(s string) (host, port string, ok bool) {
 	host = s
 	if end := strings.LastIndexByte(s, ']'); strings.HasPrefix(s, "[") && end > 0 {
@@ -158,7 +158,7 @@ func splitHost(s string) (host, port string, ok bool) {
 	return host, port, ok
 }
 
-// normalPort writes a port without zeros in front.
+// normalPort returns a port without leading zeros.
 func normalPort(s string) (string, bool) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil {
@@ -167,10 +167,10 @@ func normalPort(s string) (string, bool) {
 	return strconv.FormatUint(n, 10), true
 }
 
-// toASCII writes an internationalised name as browsers do.
+// toASCII converts an internationalised name as browsers do.
 var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 
-// normalHost writes a name in lower case, and as xn--… where it is an internationalised one.
+// normalHost returns a name in lower case, and as xn--… if it is an internationalised one.
 func normalHost(s string) (string, bool) {
 	if strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
 		var err error

@@ -2,17 +2,19 @@ package engine
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// Peer is who sent a request, behind trusted proxies.
+// Peer is the sender of a request, behind trusted proxies.
 type Peer struct {
 	Address string // IP address
 	Host    string // the Host that the client asked for, with or without a port
-	Port    string // the port that a trusted proxy names where Host has none; "" if it names none
+	Port    string // the port that a trusted proxy reports where Host has none; otherwise ""
 	Scheme  string // "https" or "http" where the edge knows it, by its own TLS or from a trusted proxy; otherwise ""
 }
 
@@ -21,14 +23,15 @@ func (p Peer) Secure() bool { return p.Scheme == "https" }
 
 type peerKey struct{}
 
-// WithPeer returns r with the client that another edge, which has passed it on, has seen. It replaces all that the request
-// itself says about its sender.
+// WithPeer returns r with the client that another edge, which has passed the request on, has seen. It replaces
+// everything in the request itself about its sender.
 func WithPeer(r *http.Request, p Peer) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), peerKey{}, p))
 }
 
-// Peer returns who sent a request. The headers X-Forwarded-… and Forwarded count only if a trusted proxy set them. Of the
-// two kinds X-Forwarded-… wins, header by header: proxies that set it commonly leave a client's Forwarded alone.
+// Peer returns the sender of a request. The headers X-Forwarded-… and Forwarded count only if a trusted proxy set
+// them. Of the two kinds X-Forwarded-… wins, header by header: proxies that set it commonly pass on a client's
+// Forwarded.
 func (s *Server) Peer(r *http.Request) Peer {
 	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
 		return p
@@ -50,7 +53,7 @@ func (s *Server) Peer(r *http.Request) Peer {
 		}
 		var at int
 		p.Address, at = s.client(p.Address, nodes)
-		// The hop that saw the client, then those nearer to us, then what may be the client's own.
+		// The hop that saw the client, then those nearer to this edge, then those that the client may have invented.
 		chain = slices.Concat(chain[at:], chain[:at])
 	}
 	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
@@ -69,9 +72,9 @@ func (s *Server) Peer(r *http.Request) Peer {
 	return p
 }
 
-// client returns the first address that is not a trusted proxy's, from the nearest hop on, and the index of the last hop
-// that a trusted proxy has written. A hop without an address ends the search: who it stands for is unknown, and what is left
-// of it could be the client's invention. hops must not be empty.
+// client returns the first address that is not a trusted proxy's, from the nearest hop on, and the index of the last
+// hop that a trusted proxy has written. A hop without an address ends the search: its sender is unknown, and the hops
+// before it could be the client's invention. hops must not be empty.
 func (s *Server) client(nearest string, hops []string) (address string, at int) {
 	address = nearest
 	for at = len(hops) - 1; ; at-- {
@@ -98,59 +101,44 @@ func nodeAddress(node string) (netip.Addr, bool) {
 	return ip.Unmap().WithZone(""), err == nil
 }
 
-// hop is what one proxy says in an element of Forwarded.
+// hop is an element of Forwarded, which one proxy has written.
 type hop struct{ node, host, proto string }
 
-// parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last, of
-// pairs with semicolons. It returns nil if there is none.
+var (
+	// forwardedPart is a comma between two elements of Forwarded, or a pair of which the value may be a quoted string.
+	forwardedPart = regexp.MustCompile(`,|([^=;,]*)=\s*("(?:[^"\\]|\\.)*"|[^;,]*)`)
+	quotedPair    = regexp.MustCompile(`\\(.)`)
+)
+
+// parseForwarded reads Forwarded (RFC 7239, section 4): elements with commas between them, the nearest proxy's last,
+// of pairs with semicolons. It returns nil if there is none.
 func parseForwarded(lines []string) []hop {
 	if len(lines) == 0 {
 		return nil
 	}
 	hops := []hop{{}}
-	var name, value strings.Builder
-	field, quoted, escaped := &name, false, false
-	endPair := func() {
+	for _, part := range forwardedPart.FindAllStringSubmatch(strings.Join(lines, ","), -1) {
+		value := strings.TrimSpace(part[2])
+		if inner, isQuoted := strings.CutPrefix(value, `"`); isQuoted {
+			value = quotedPair.ReplaceAllString(strings.TrimSuffix(inner, `"`), "$1")
+		}
 		last := &hops[len(hops)-1]
-		switch text := strings.TrimSpace(value.String()); strings.ToLower(strings.TrimSpace(name.String())) {
+		switch strings.ToLower(strings.TrimSpace(part[1])) {
 		case "for":
-			last.node = text
+			last.node = value
 		case "host":
-			last.host = text
+			last.host = value
 		case "proto":
-			last.proto = text
+			last.proto = value
 		}
-		name.Reset()
-		value.Reset()
-		field = &name
-	}
-	for _, c := range []byte(strings.Join(lines, ",")) {
-		switch {
-		case escaped:
-			escaped = false
-			field.WriteByte(c)
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-			field.WriteByte(c)
-		case c == '=' && field == &name:
-			field = &value
-		case c == ';':
-			endPair()
-		case c == ',':
-			endPair()
+		if part[0] == "," {
 			hops = append(hops, hop{})
-		default:
-			field.WriteByte(c)
 		}
 	}
-	endPair()
 	return hops
 }
 
-// schemeOf returns http or https for a scheme that a proxy names, and "" for any other.
+// schemeOf returns http or https for a scheme that a proxy reports, and "" for any other.
 func schemeOf(proto string) string {
 	switch strings.ToLower(proto) {
 	case "http", "ws":
@@ -173,11 +161,21 @@ func (s *Server) trusted(address string) bool {
 	return slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// saysForwarded reports whether a proxy, or somebody who claims to be one, has said who sent a request.
-func saysForwarded(h http.Header) bool {
+// hasForwardedHeaders reports whether a request has the headers of a proxy, or of a client that claims to be one.
+func hasForwardedHeaders(h http.Header) bool {
 	return h["Forwarded"] != nil || h["X-Forwarded-For"] != nil || h["X-Forwarded-Host"] != nil || h["X-Forwarded-Proto"] != nil
 }
 
+// remoteIP returns the address part of host:port.
+func remoteIP(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return hostport
+	}
+	return host
+}
+
+// firstOf returns the first element of a list with commas.
 func firstOf(list string) string {
 	first, _, _ := strings.Cut(list, ",")
 	return strings.TrimSpace(first)

@@ -2,28 +2,33 @@ package engine
 
 import (
 	"compress/gzip"
-	"errors"
-	"io"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
 
 // gzipFrom is the size in bytes from which a polling reply is compressed (reference: httpCompression.threshold).
 const gzipFrom = 1024
 
-// poll is a GET request that waits until there is something to send.
+// polling is the transport of a client that fetches packets with GET and sends packets with POST.
+type polling struct {
+	session *Session // static
+	poll    *poll    // guarded by Session.mu: the GET that waits until there is something to send
+	posting bool     // guarded by Session.mu: a POST is under way
+	leaving bool     // guarded by Session.mu: the client ends the session by a POST
+	upgrade *upgrade // guarded by Session.mu: the WebSocket that wants to take over
+}
+
+// poll is a GET that waits until there is something to send.
 type poll struct {
-	ready    chan struct{} // capacity 1
-	alone    bool          // static: when it came, only the close packet was left
-	replaced bool          // guarded by Session.mu: a WebSocket took over, the queue is not ours any more
-	late     bool          // guarded by Session.mu: it came while the WebSocket was about to take over
-	released bool          // guarded by Session.mu: answer with a noop, so that the WebSocket can take over
-	goodbye  bool          // guarded by Session.mu: the client has said goodbye, it is answered with a noop
+	ready chan struct{} // capacity 1
+	alone bool          // static: when it came, only the close packet was left
+	late  bool          // static: it came while a WebSocket was about to take over
 }
 
 func (p *poll) wake() {
@@ -33,65 +38,112 @@ func (p *poll) wake() {
 	}
 }
 
-// servePoll answers a GET of the polling transport with all that is queued, as soon as there is something.
-func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
-	p := s.beginPoll(w, r)
-	if p == nil {
+func (*polling) kind() transportKind { return kindPolling }
+
+func (p *polling) writable() bool { return p.poll != nil }
+
+func (p *polling) flush(*writer) {
+	if p.poll != nil && len(p.session.queue.frames) > 0 {
+		p.poll.wake()
+	}
+}
+
+func (p *polling) finish(reason Reason) {
+	if p.poll != nil {
+		p.poll.wake()
+	}
+	p.session.heartbeat.timer = time.AfterFunc(closeTimeout, func() { p.session.fail(reason) })
+}
+
+// abort answers a poll that waits. If the client leaves by a POST, a poll may be on its way (see pollsOwed).
+func (p *polling) abort() {
+	p.cancelUpgrade()
+	if p.poll != nil {
+		p.poll.wake()
+	} else if p.leaving {
+		p.session.server.owePoll(p.session.id)
+	}
+}
+
+// isCurrent reports whether no WebSocket has taken over. Session.mu must be held.
+func (p *polling) isCurrent() bool { return p.session.transport == transport(p) }
+
+// expire ends the session if the pong is overdue, and reports whether it was. It is called for each request, because a
+// request may come before the timer on a busy machine.
+func (p *polling) expire() bool {
+	s := p.session
+	s.mu.Lock()
+	expired := s.state == open && p.isCurrent() && s.gate.Load() == nil && s.heartbeat.isOverdue(&s.server.set.Config)
+	s.mu.Unlock()
+	if expired {
+		s.fail(PingTimeout)
+	}
+	return expired
+}
+
+// timeLimit is how long one request may take to be read or answered, apart from its wait for something to send.
+func (p *polling) timeLimit() time.Duration {
+	return p.session.server.set.PingInterval + p.session.server.set.PingTimeout
+}
+
+// servePoll answers a GET with all that is queued, as soon as there is something.
+func (p *polling) servePoll(w http.ResponseWriter, r *http.Request) {
+	waiting := p.beginPoll(w, r)
+	if waiting == nil {
 		return
 	}
 	select {
-	case <-p.ready:
-		s.answerPoll(p, w, r)
+	case <-waiting.ready:
+		p.answerPoll(waiting, w, r)
 	case <-r.Context().Done():
-		s.mu.Lock()
-		mine := s.poll == p
-		if mine {
-			s.poll = nil
-		}
-		s.mu.Unlock()
-		if mine {
-			s.fail(TransportError) // the reference: "poll connection closed prematurely"
+		p.session.mu.Lock()
+		replaced := !p.isCurrent()
+		p.poll = nil
+		p.session.mu.Unlock()
+		if !replaced {
+			p.session.fail(TransportError) // the reference: "poll connection closed prematurely"
 		}
 	}
 }
 
-// beginPoll makes the request the one that waits. It returns nil if it has answered the request.
-func (s *Session) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
+// beginPoll makes a request the poll that waits. It returns nil if it has answered the request.
+func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
+	s := p.session
 	s.mu.Lock()
 	switch {
-	case s.conn != nil: // a WebSocket took over since the request was looked at
+	case !p.isCurrent(): // a WebSocket has taken over since the session was looked up
 		s.mu.Unlock()
 		s.server.refuse(w, eio.BadRequest, false)
 		return nil
-	case s.state == closed: // the session ended since then
+	case s.state == closed: // the session has ended since then
 		s.mu.Unlock()
 		s.server.serveUnknown(w, r, s.id, true)
 		return nil
-	case s.poll != nil:
+	case p.poll != nil:
 		s.mu.Unlock()
 		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
 		w.WriteHeader(http.StatusBadRequest)
 		return nil
 	}
 	defer s.mu.Unlock()
-	p := &poll{ready: make(chan struct{}, 1)}
-	s.poll = p
-	if u := s.upgrade; u != nil && u.probed {
-		p.late = true
-		u.releaseLater()
-	}
-	if len(s.queue) > 0 || s.state != open {
-		p.wake()
-	}
 	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
-	p.alone = s.state == closing && len(s.queue) == 0
-	return p
+	p.poll = &poll{ready: make(chan struct{}, 1), alone: s.state == closing && len(s.queue.frames) == 0}
+	if u := p.upgrade; u != nil && u.probed {
+		p.poll.late = true
+		u.delayRelease()
+	}
+	if len(s.queue.frames) > 0 || s.state != open {
+		p.poll.wake()
+	}
+	return p.poll
 }
 
-// answerPoll sends what there is to say to a poll that was woken.
-func (s *Session) answerPoll(p *poll, w http.ResponseWriter, r *http.Request) {
+// answerPoll answers a poll that was woken.
+func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Request) {
+	s := p.session
 	s.mu.Lock()
-	if p.replaced && p.late {
+	replaced := !p.isCurrent() // by a WebSocket, to which the queue belongs now
+	if replaced && waiting.late {
 		// The client sent this poll together with the packet that ended the upgrade. Two connections have no order, so
 		// it is answered as if that packet had come first.
 		s.mu.Unlock()
@@ -99,50 +151,42 @@ func (s *Session) answerPoll(p *poll, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var frames []*Frame
-	if !p.replaced {
-		frames, _ = s.take() // of a polling session nothing is written in part
+	if !replaced {
+		frames = s.queue.take()
 	}
-	if s.poll == p {
-		s.poll = nil
-	}
-	// What a session that is closing still has to say goes alone, and the close packet with the next poll (reference:
-	// Socket.close waits for "drain"). The official client reads a close packet at once and the messages before it a
-	// moment later, so together the reason in a DISCONNECT would come too late.
-	ending := s.state == closed || p.replaced || s.state == closing && len(frames) == 0
-	said := frames
+	p.poll = nil
+	// What a session that is closing has queued goes alone, and the close packet with the next poll (reference:
+	// Socket.close waits for "drain"). The official client handles a close packet at once and the messages before it
+	// later, so together the reason in a DISCONNECT would come too late.
+	ending := s.state == closed || replaced || s.state == closing && len(frames) == 0
+	packets := frames
 	switch {
-	case p.goodbye:
-		said, ending = []*Frame{noopFrame}, false
-	case p.alone:
-		said, ending = []*Frame{noopFrame}, true
-	case p.released && len(frames) == 0 && !ending:
-		said = []*Frame{noopFrame}
+	case p.leaving && s.state == closed:
+		packets, ending = []*Frame{noopFrame}, false
+	case waiting.alone, len(frames) == 0 && !ending:
+		packets = []*Frame{noopFrame}
 	}
-	var abandoned *wsConn
-	if s.state == closing && ending && !p.replaced {
-		abandoned = s.retire() // before the reply, since the client may ask again as soon as it has it
+	if s.state == closing && ending && !replaced { // before the reply, since the client may send requests behind it
+		p.cancelUpgrade()
+		s.retire()
 	}
 	s.mu.Unlock()
 	writing := http.NewResponseController(w)
-	_ = writing.SetWriteDeadline(time.Now().Add(s.patience()))
-	n := writePayload(w, r, said, ending)
+	_ = writing.SetWriteDeadline(time.Now().Add(p.timeLimit()))
+	n := writePayload(w, r, packets, ending)
 	_ = writing.Flush()
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
 	s.mu.Lock()
-	s.release(frames)
+	s.queue.release(frames)
 	s.mu.Unlock()
-	abandoned.hangUp()
 }
 
-var (
-	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-	payloads    = sync.Pool{New: func() any { return new([]byte) }}
-)
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
-// writePayload sends frames as one polling reply and says how many bytes that was before compression.
+// writePayload sends frames as one polling reply and returns its size in bytes before compression.
 func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, ending bool) int {
-	pooled := payloads.Get().(*[]byte)
+	pooled := buffers.Get().(*[]byte)
 	body, compress := (*pooled)[:0], false
 	for _, f := range frames {
 		if f.packets == 0 { // a control frame of WebSocket
@@ -160,102 +204,79 @@ func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, endin
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && len(body) >= gzipFrom && acceptsGzip(r) {
+	if compress && len(body) >= gzipFrom && accept.Gzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
-		_, _ = z.Write(body) // a client that is gone is noticed by its next request or by the heartbeat
+		_, _ = z.Write(body) // the next request, or the heartbeat, shows that a client is gone
 		_ = z.Close()
 		gzipWriters.Put(z)
 	} else {
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
 	}
-	n := len(body)
-	if cap(body) <= 64<<10 {
-		*pooled = body
-		payloads.Put(pooled)
-	}
-	return n
+	*pooled = body
+	putBuffer(pooled)
+	return len(body)
 }
 
-func acceptsGzip(r *http.Request) bool {
-	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
-		coding, q, _ := strings.Cut(part, ";")
-		if c := strings.TrimSpace(coding); (c == "gzip" || c == "*") && strings.ReplaceAll(q, " ", "") != "q=0" {
-			return true
-		}
-	}
-	return false
+// A client may send the POST that ends its session and its last poll together, on two connections. The reference
+// server answers the poll with a noop if it is first, and two connections have no order. So a session that ends in
+// this way, while no poll waits, still owes its client one answer.
+const (
+	// owedFor is how long the last poll may come after the POST.
+	owedFor = time.Second
+	// maxOwed bounds the list. The oldest entry is dropped first.
+	maxOwed = 1024
+)
+
+// pollsOwed lists the sessions that ended and whose last poll has not come yet, oldest first. Its zero value is empty.
+type pollsOwed []owedPoll
+
+type owedPoll struct {
+	id    string
+	until time.Time
 }
 
-// servePost takes the packets that a POST of the polling transport brings.
-func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+// add puts a session on the list.
+func (o *pollsOwed) add(id string, now time.Time) {
+	o.expire(now)
+	if len(*o) == maxOwed {
+		*o = slices.Delete(*o, 0, 1)
+	}
+	*o = append(*o, owedPoll{id, now.Add(owedFor)})
+}
+
+// take removes a session from the list and reports whether it was there.
+func (o *pollsOwed) take(id string, now time.Time) bool {
+	o.expire(now)
+	i := slices.IndexFunc(*o, func(p owedPoll) bool { return p.id == id })
+	if i < 0 {
+		return false
+	}
+	*o = slices.Delete(*o, i, i+1)
+	return true
+}
+
+func (o *pollsOwed) expire(now time.Time) {
+	*o = slices.DeleteFunc(*o, func(p owedPoll) bool { return !now.Before(p.until) })
+}
+
+// owePoll notes that the client of a session that has just ended may have sent a last poll.
+func (s *Server) owePoll(id string) {
 	s.mu.Lock()
-	overlap := s.posting
-	s.posting = true
+	defer s.mu.Unlock()
+	s.owed.add(id, time.Now())
+}
+
+// serveUnknown answers a request for a session that the server does not have.
+func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, sid string, isPoll bool) {
+	s.mu.Lock()
+	owed := isPoll && s.owed.take(sid, time.Now())
 	s.mu.Unlock()
-	if overlap || r.Header.Get("Content-Type") == "application/octet-stream" {
-		why := errTwoPosts
-		if !overlap {
-			why = errContentType
-			s.donePosting()
-		}
-		s.broken(TransportError, why)
-		w.WriteHeader(http.StatusBadRequest)
+	if owed {
+		s.stats.bytesOut.Add(writePayload(w, r, []*Frame{noopFrame}, false))
 		return
 	}
-	defer s.donePosting()
-	// A body that comes no faster than a heartbeat may take is given up, or it would hold its connection for ever.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.patience()))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			w.WriteHeader(http.StatusRequestEntityTooLarge)
-			return
-		}
-		s.fail(TransportError) // the reference: "data request connection closed prematurely"
-		return
-	}
-	if s.isClosed() {
-		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
-	}
-	s.server.stats.bytesIn.Add(len(body))
-	s.packets(body)
-	waited := s.gate.Load() != nil
-	if waited {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // past it, net/http would give the request up
-		s.passPost(r.Context())
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience()))
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html") // text/plain would start a download in some browsers, says the reference
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", "2")
-	_, _ = w.Write([]byte("ok"))
-	if waited {
-		_ = http.NewResponseController(w).Flush()
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // not for the connection's next requests
-	}
-}
-
-// patience is how long one request may take to be read or answered, its wait for something to say aside.
-func (s *Session) patience() time.Duration {
-	return s.server.cfg.PingInterval + s.server.cfg.PingTimeout
-}
-
-func (s *Session) donePosting() {
-	s.mu.Lock()
-	s.posting = false
-	s.mu.Unlock()
-}
-
-// depart ends the session of a client that says goodbye by a POST. A poll that waits is answered with a noop, as the
-// reference does, and so is one that was sent at the same time and has not come yet.
-func (s *Session) depart() {
-	s.mu.Lock()
-	s.departing = s.state == open
-	s.mu.Unlock()
-	s.fail(TransportClose)
+	s.refuse(w, eio.UnknownSession, s.isUpgrade(r))
 }

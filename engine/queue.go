@@ -1,7 +1,101 @@
 package engine
 
-// keptQueue is the largest queue slice that an idle session keeps for the next message.
-const keptQueue = 16
+const (
+	// keptQueue is the capacity, in frames, up to which an empty queue keeps its slice.
+	keptQueue = 16
+	// maxJoined is how many bytes of frames are copied together for one write. A write of one small frame costs as
+	// much as a write of 32 of them.
+	maxJoined = 32 << 10
+)
+
+// queue holds the frames that wait for a client, in order, and counts what they cost. Session.mu guards it.
+type queue struct {
+	frames     []*Frame
+	sending    int  // frames at the front that are being written
+	written    int  // bytes of the first frame that the client has
+	bytes      int  // memory of frames, and of those that take returned and are not released
+	packets    int  // packets of the same
+	overflowed bool // a frame did not fit, the session is about to end
+}
+
+func (q *queue) push(f *Frame) {
+	q.frames = append(q.frames, f)
+	q.bytes += f.Size()
+	q.packets += f.packets
+}
+
+// isFull reports whether the queue has no space for a frame.
+func (q *queue) isFull(f *Frame, set *Settings) bool {
+	return q.bytes+f.Size() > set.QueueBytes || q.packets+f.packets > set.QueuePackets
+}
+
+// take empties the queue. The frames count until they are released. Only for transports that write whole frames.
+func (q *queue) take() []*Frame {
+	frames := q.frames
+	q.frames = nil
+	return frames
+}
+
+// release stops counting frames and clears them.
+func (q *queue) release(frames []*Frame) {
+	for _, f := range frames {
+		q.bytes -= f.Size()
+		q.packets -= f.packets
+	}
+	clear(frames)
+}
+
+// next returns what is to be written next: the rest of the first frame, together with those behind it as far as
+// maxJoined allows. It may use scratch for that. The queue must not be empty, and wrote must be called after the
+// write.
+func (q *queue) next(scratch *[]byte) []byte {
+	first := q.frames[0].ws[q.written:]
+	q.sending = 1
+	if len(q.frames) == 1 || len(first)+len(q.frames[1].ws) > maxJoined {
+		return first
+	}
+	joined := append((*scratch)[:0], first...)
+	for _, f := range q.frames[1:] {
+		if len(joined)+len(f.ws) > maxJoined {
+			break
+		}
+		joined = append(joined, f.ws...)
+		q.sending++
+	}
+	*scratch = joined
+	return joined
+}
+
+// wrote removes n bytes, which have been written, from the front.
+func (q *queue) wrote(n int) {
+	n += q.written
+	done := 0
+	for done < len(q.frames) && n >= len(q.frames[done].ws) {
+		n -= len(q.frames[done].ws)
+		done++
+	}
+	q.drop(done)
+	q.written = n
+}
+
+// drop removes frames from the front.
+func (q *queue) drop(frames int) {
+	q.release(q.frames[:frames])
+	left := copy(q.frames, q.frames[frames:])
+	clear(q.frames[left:])
+	q.frames, q.sending, q.written = q.frames[:left], 0, 0
+	if left == 0 && cap(q.frames) > keptQueue {
+		q.frames = nil
+	}
+}
+
+// discard empties the queue, except for what is being written and a frame of which the client has a part: what follows
+// would be read as the rest of that.
+func (q *queue) discard() {
+	kept := max(q.sending, min(q.written, 1))
+	q.release(q.frames[kept:])
+	q.frames = q.frames[:kept]
+}
 
 // Sent is what became of a frame.
 type Sent uint8
@@ -9,198 +103,80 @@ type Sent uint8
 // What became of a frame.
 const (
 	Queued   Sent = iota // it will be written unless the session ends before
-	Dropped              // volatile, and the session was busy or waits for no packet
+	Dropped              // it is volatile, and the session was busy, or no poll waited
 	Overflow             // it did not fit into the queue; the session ends
 	Gone                 // the session has ended
 )
 
-// Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until it
-// is written. Send takes only the session's own lock, so the caller may hold its own.
+// Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until
+// it is written. Send takes the session's own lock only, so the caller may hold its own.
 func (s *Session) Send(f *Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sent := s.accept(f)
 	if sent == Queued {
-		s.flush()
+		s.transport.flush(nil)
 	}
 	return sent
 }
 
-// Queue is Send without the write, for a caller that holds locks, and calls Write or Send when it does no more.
+// Queue is Send without the write, for a caller that holds locks. Write or Send must be called afterwards.
 func (s *Session) Queue(f *Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.accept(f)
 }
 
-// Write writes what Queue has queued, as far as the client takes it without a wait, on the caller's goroutine.
+// Write writes what is queued on the caller's goroutine, as far as the client takes it at once.
 func (s *Session) Write() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writeNow()
 }
 
-// accept queues a frame, or says why not. Needs mu.
+// Waiting returns the memory of what is queued or being written, in bytes (see Frame.Size).
+func (s *Session) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.bytes
+}
+
+// accept queues a frame if it may be queued. mu must be held.
 func (s *Session) accept(f *Frame) Sent {
-	if s.state != open {
+	switch {
+	case s.state != open:
 		return Gone
-	}
-	if f.volatile && !s.idle() {
+	case f.volatile && !s.isIdle():
 		return Dropped
-	}
-	if s.overflowed || s.full(f) {
+	case s.queue.overflowed, s.queue.isFull(f, &s.server.set):
 		s.overflow()
 		return Overflow
 	}
-	s.push(f)
+	s.queue.push(f)
 	return Queued
 }
 
-// full says whether a frame has no place in the queue. Needs mu.
-func (s *Session) full(f *Frame) bool {
-	return s.queued+f.Size() > s.server.queueBytes || s.queuedPackets+f.packets > s.server.queuePackets
-}
-
-// overflow ends the session. The receiver must not be called from here: the caller may hold locks that Closed wants.
-// Needs mu.
+// overflow ends the session, on another goroutine: the caller may hold locks that Closed takes. mu must be held.
 func (s *Session) overflow() {
-	if !s.overflowed { // a flood of pings comes here again and again
-		s.overflowed = true
+	if !s.queue.overflowed { // many pings may come while the session ends
+		s.queue.overflowed = true
 		s.server.running.Go(func() { s.fail(QueueOverflow) })
 	}
 }
 
-// Waiting is the memory of what is queued or being written, in bytes (see Frame.Size).
-func (s *Session) Waiting() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queued
-}
+// isIdle reports whether a frame would leave at once (the reference: transport.writable). mu must be held.
+func (s *Session) isIdle() bool { return len(s.queue.frames) == 0 && s.transport.writable() }
 
-// idle says whether a frame would leave at once (the reference: transport.writable). Needs mu.
-func (s *Session) idle() bool {
-	if s.conn != nil {
-		return !s.writing && len(s.queue) == 0
-	}
-	return s.poll != nil && len(s.queue) == 0
-}
-
-// enqueue queues a frame and sees to it that it is sent. Needs mu.
+// enqueue queues a frame and starts to send it. mu must be held.
 func (s *Session) enqueue(f *Frame) {
-	s.push(f)
-	s.flush()
+	s.queue.push(f)
+	s.transport.flush(nil)
 }
 
-// greet sends the first packet, to a WebSocket together with the answer to its request: one write less, and one time less
-// that the client is woken. Needs mu.
-func (s *Session) greet(f *Frame) {
-	if s.conn == nil {
-		s.enqueue(f)
-		return
-	}
-	f.ws = append(s.conn.held, f.ws...)
-	s.conn.held = nil
-	s.push(f)
-	s.writeNow()
-}
-
-// writeNow writes what is queued as far as the client takes it without a wait. Needs mu.
+// writeNow writes what is queued as far as the client takes it at once. mu must be held.
 func (s *Session) writeNow() {
-	s.dirty = true
-	w := directWriters.Get().(*directWriter)
-	w.flush(s)
+	w := writers.Get().(*writer)
+	s.transport.flush(w)
 	w.count()
-	directWriters.Put(w)
-}
-
-// push queues a frame. Needs mu.
-func (s *Session) push(f *Frame) {
-	if s.queue == nil {
-		s.queue, s.spare = s.spare, nil
-	}
-	s.queue = append(s.queue, f)
-	s.queued += f.Size()
-	s.queuedPackets += f.packets
-}
-
-// flush sees to it that the queue is being sent. Needs mu.
-func (s *Session) flush() {
-	switch {
-	case len(s.queue) == 0:
-	case s.conn != nil:
-		if !s.writing {
-			s.writing = true
-			s.server.running.Add(1)
-			go s.write(s.conn)
-		}
-	case s.poll != nil:
-		s.poll.wake()
-	}
-}
-
-// take empties the queue; the bytes count until released. written is how many bytes of the first frame the client has.
-// Needs mu.
-func (s *Session) take() (frames []*Frame, written int) {
-	frames, written = s.queue, s.written
-	s.queue, s.written = nil, 0
-	return frames, written
-}
-
-// discard empties the queue, except for a frame of which the client has a part: what follows would be read as the rest of
-// that. Needs mu.
-func (s *Session) discard() {
-	first := min(s.written, 1)
-	for _, f := range s.queue[first:] {
-		s.queued -= f.Size()
-		s.queuedPackets -= f.packets
-	}
-	clear(s.queue[first:])
-	s.queue = s.queue[:first]
-}
-
-// release gives back what take took, once it is written. Needs mu.
-func (s *Session) release(frames []*Frame) {
-	for _, f := range frames {
-		s.queued -= f.Size()
-		s.queuedPackets -= f.packets
-	}
-	clear(frames)
-	if s.spare == nil && cap(frames) <= keptQueue {
-		s.spare = frames[:0]
-	}
-}
-
-// write sends what is queued until nothing is left, and ends. There is no writer while a session is idle.
-func (s *Session) write(conn *wsConn) {
-	defer s.server.running.Done()
-	for {
-		s.mu.Lock()
-		frames, written := s.take()
-		if len(frames) == 0 {
-			s.writing = false
-			ending, readerDone := s.state != open, s.readerDone
-			s.mu.Unlock()
-			switch {
-			case readerDone:
-				conn.close()
-			case ending:
-				conn.expectEnd(closeTimeout)
-			}
-			return
-		}
-		s.mu.Unlock()
-		n, err := conn.writeFrames(frames, written)
-		s.server.stats.bytesOut.Add(n)
-		s.mu.Lock()
-		s.release(frames)
-		s.mu.Unlock()
-		if err != nil {
-			// The reader of the connection sees the same, and ends the session if it is still open.
-			conn.close()
-			s.mu.Lock()
-			s.drop(len(s.queue))
-			s.writeFailed()
-			s.mu.Unlock()
-		}
-	}
+	writers.Put(w)
 }

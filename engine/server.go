@@ -1,25 +1,27 @@
-// Package engine speaks Engine.IO v4 with clients, over HTTP long-polling and WebSocket, and knows nothing of what the
-// messages mean.
+// Package engine implements Engine.IO v4 for clients, over HTTP long-polling and WebSocket. It does not interpret the
+// messages.
 //
-// The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all on
-// the goroutine that reads from the client. The path down: Round.Send puts a Frame, encoded once for all its receivers,
-// into each session's queue, and Round.Flush writes what is queued, on the goroutine of whoever delivers. What is said to
-// one session alone (Session.Send), and what a client does not take at once, is left to a writer that lives only while
-// there is something to write; a waiting poll takes all of it.
+// A Session has a queue, a heartbeat and a transport. It has two kinds of transport, polling and wsConn; only they
+// deal with requests and WebSockets, and a session may change once from the first to the second.
+//
+// The path of a message up: a WebSocket frame or a part of a POST → eio.Parse → Session.packet → Receiver.Message, all
+// on the goroutine that reads from the client.
+//
+// The path down: Fanout.Send puts a Frame, encoded once for all its receivers, into each session's queue, and
+// Fanout.Flush writes what is queued, on the same goroutine. Frames for one session alone (Session.Send), and what a
+// client does not take at once, are written by a goroutine that ends when nothing is queued. A waiting poll takes all
+// that is queued.
 package engine
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,12 +31,32 @@ import (
 	"partyline/wire/eio"
 )
 
-// DefaultQueueBytes is how much may wait for one session before it is closed.
+// DefaultQueueBytes is how many bytes may wait for one session before it is closed.
 const DefaultQueueBytes = 4 << 20
 
-// DefaultQueuePackets is how many packets may. The bytes are the bound that counts as a rule; this one is for tiny packets, of
-// which each costs its place in the queue.
+// DefaultQueuePackets is how many packets may wait for one session. It is for tiny packets, of which each costs its
+// place in the queue. For all others DefaultQueueBytes is the bound.
 const DefaultQueuePackets = 64 << 10
+
+// Config is what an operator chooses for Engine.IO sessions.
+type Config struct {
+	PingInterval   time.Duration `koanf:"ping_interval"`   // from one heartbeat to the next; > 0
+	PingTimeout    time.Duration `koanf:"ping_timeout"`    // how long a client may take to answer one; > 0
+	UpgradeTimeout time.Duration `koanf:"upgrade_timeout"` // how long an upgrade may take; > 0
+	MaxPayload     int           `koanf:"max_payload"`     // bytes of one packet (WebSocket) or one POST body (polling); >= 1024
+	Transports     []string      `koanf:"transports"`      // "polling", "websocket"; at least one
+}
+
+// DefaultConfig returns the configuration of the reference server.
+func DefaultConfig() Config {
+	return Config{
+		PingInterval:   25 * time.Second,
+		PingTimeout:    20 * time.Second,
+		UpgradeTimeout: 10 * time.Second,
+		MaxPayload:     1_000_000,
+		Transports:     []string{"polling", "websocket"},
+	}
+}
 
 // Opening is the request with which a session began. It is valid only during the call of Handler.
 type Opening struct {
@@ -47,77 +69,66 @@ type Opening struct {
 	Time    time.Time
 }
 
-// Handler makes the receiver of a new session. It must not use the session itself: its methods wait until Handler has
+// Handler makes the receiver of a new session. It must not call methods of the session, which block until Handler has
 // returned.
 type Handler func(s *Session, o *Opening) Receiver
 
-// Settings is what a Server needs besides the operator's Config.
+// Settings is what a Server needs, with the operator's Config.
 type Settings struct {
 	Config
 	EdgeID         string         // first part of every session id
-	Origins        []string       // origins beside our own that may connect, and patterns of them; see ParseOrigin
+	Origins        []string       // other origins that may connect, and patterns of them; see ParseOrigin
 	Credentials    bool           // whether those may send cookies
 	Cookie         string         // name of a cookie that carries the session id, "" for none
-	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers are believed
+	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers count
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
-	QueuePackets   int            // packets that may; 0: DefaultQueuePackets
-	Refuse         func() error   // why no session may begin now, nil if one may; it must not wait; nil: one may always
+	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
+	Refuse         func() error   // why no session may begin now, or nil; must not block
 	Handler        Handler
 	Log            *slog.Logger
 }
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	cfg                      Config
-	set                      Settings
-	origins                  *origins
-	log                      *slog.Logger
-	upgrades                 *websocket.Upgrader
-	queueBytes, queuePackets int
-	maxPayload               atomic.Int64
-	running                  sync.WaitGroup // every goroutine that a session starts
+	set        Settings // static
+	origins    *origins
+	upgrader   *websocket.Upgrader
+	maxPayload atomic.Int64
+	running    sync.WaitGroup // every goroutine that a session starts
 
-	mu         sync.Mutex
-	sessions   map[string]*Session  // guarded by mu: those that began
-	conns      map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
-	reserved   int                  // guarded by mu: sessions that began or are about to
-	addresses  map[string]int       // guarded by mu: reserved sessions a client address, only when limited
-	leaving    bool                 // guarded by mu: no new sessions
-	handshakes bucket               // guarded by mu: how many may begin now, only when limited
-	owed       owed                 // guarded by mu: sessions that are closed and may get one more poll
+	mu        sync.Mutex
+	sessions  map[string]*Session  // guarded by mu: by session id
+	conns     map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
+	admission admission            // guarded by mu
+	owed      pollsOwed            // guarded by mu
 
-	census census
+	totals totals
 	stats  stats
 }
 
-// NewServer makes a Server. Leave, all of Closers, and Abort, in this order, end it.
+// NewServer makes a Server. To end it, call Leave, all of Closers, and Abort, in this order.
 func NewServer(set Settings) *Server {
+	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
+	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	s := &Server{
-		cfg: set.Config, set: set, log: set.Log, queueBytes: set.QueueBytes, queuePackets: set.QueuePackets,
-		origins:  newOrigins(set.Origins, set.Credentials, set.Log),
-		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), addresses: make(map[string]int),
-	}
-	if s.queueBytes == 0 {
-		s.queueBytes = DefaultQueueBytes
-	}
-	if s.queuePackets == 0 {
-		s.queuePackets = DefaultQueuePackets
+		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log), upgrader: newUpgrader(),
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
+		admission: admission{addresses: make(map[string]int)},
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
-	s.upgrades = s.upgrader()
 	return s
 }
 
 // SetMaxPayload changes the largest packet, in bytes, for sessions that begin from now on.
 func (s *Server) SetMaxPayload(n int) { s.maxPayload.Store(int64(n)) }
 
-// MaxPayload is the largest packet in bytes that new sessions may send.
+// MaxPayload returns the largest packet that new sessions may send, in bytes.
 func (s *Server) MaxPayload() int { return int(s.maxPayload.Load()) }
 
-// Sessions is the number of sessions now.
+// Sessions returns the number of sessions.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +143,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	peer := s.Peer(r)
 	allowed := s.origins.check(originOf(r), peer)
 	if !allowed {
-		s.origins.refused(originOf(r), peer, !s.FromTrustedProxy(r) && saysForwarded(r.Header), remoteIP(r.RemoteAddr))
+		isProxied := !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header)
+		s.origins.logRefused(originOf(r), peer, isProxied, remoteIP(r.RemoteAddr))
 	}
 	s.WriteCORS(w, r)
 	if allowed && r.Method == http.MethodOptions && s.origins.configured {
@@ -140,22 +152,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	transport := last(q, "transport")
-	if !slices.Contains(s.cfg.Transports, transport) {
-		s.refuse(w, eio.UnknownTransport, isUpgrade)
-		return
-	}
-	if !allowed {
-		s.refuse(w, eio.Forbidden, isUpgrade)
-		return
-	}
-	if sid := last(q, "sid"); sid != "" {
-		s.serveSession(w, r, sid, transport, isUpgrade, last(q, "EIO"))
-		return
-	}
 	switch {
+	case !slices.Contains(s.set.Transports, transport):
+		s.refuse(w, eio.UnknownTransport, isUpgrade)
+	case !allowed:
+		s.refuse(w, eio.Forbidden, isUpgrade)
+	case last(q, "sid") != "":
+		s.serveSession(w, r, q, isUpgrade)
 	case r.Method != http.MethodGet:
 		s.refuse(w, eio.BadHandshakeMethod, isUpgrade)
-	case transport == "websocket" && !isUpgrade, transport == "polling" && isUpgrade:
+	case isUpgrade != (transport == transportNames[kindWebSocket]):
 		s.refuse(w, eio.BadRequest, isUpgrade)
 	case last(q, "EIO") != "4":
 		s.refuse(w, eio.UnsupportedProtocol, isUpgrade)
@@ -164,161 +170,122 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// WriteCORS adds the headers of cross-origin requests to an answer; also for what is served beside Engine.IO.
-func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
-	for name, values := range s.origins.headers(originOf(r)) {
-		w.Header()[name] = values
-	}
-}
-
-// serveSession passes a request on to the session that it names.
-func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, transport string, isUpgrade bool, version string) {
+// serveSession passes a request on to the session that it names. A session with a WebSocket takes no requests.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, isUpgrade bool) {
+	sid, isV4 := last(q, "sid"), last(q, "EIO") == "4"
+	isPolling := last(q, "transport") == transportNames[kindPolling]
 	s.mu.Lock()
 	session := s.sessions[sid]
 	s.mu.Unlock()
-	if session != nil && session.expire() {
-		session = nil
+	var p *polling
+	if session != nil {
+		p = session.polling()
 	}
-	isPoll := !isUpgrade && r.Method == http.MethodGet && transport == "polling" && version == "4"
 	switch {
-	case session == nil:
-		s.serveUnknown(w, r, sid, isPoll)
-	case !isUpgrade && (transport == "websocket" || session.usesWebSocket()), version != "4",
-		isUpgrade && transport != "websocket":
+	case session == nil, p != nil && p.expire():
+		s.serveUnknown(w, r, sid, isPolling && isV4 && !isUpgrade && r.Method == http.MethodGet)
+	case isUpgrade == isPolling, !isV4, p == nil && !isUpgrade:
 		s.refuse(w, eio.BadRequest, isUpgrade)
 	case isUpgrade:
-		if !s.begun() {
-			s.refuse(w, eio.BadRequest, isUpgrade)
-			return
-		}
-		defer s.running.Done()
-		conn, err := s.accept(w, r, w.Header(), session.maxPayload, false)
-		if err == nil {
-			s.running.Go(func() { session.takeOver(conn) })
-		}
+		s.upgrade(w, r, session, p)
 	case r.Method == http.MethodGet:
-		session.servePoll(w, r)
+		p.servePoll(w, r)
 	case r.Method == http.MethodPost:
-		session.servePost(w, r)
+		p.servePost(w, r)
 	default:
-		w.WriteHeader(http.StatusInternalServerError) // so says the reference
+		w.WriteHeader(http.StatusInternalServerError) // as the reference does
 	}
 }
 
-// handshake opens a session.
-func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
-	if s.set.Refuse != nil {
-		if err := s.set.Refuse(); err != nil {
-			s.turnAway(w, err)
-			return
-		}
+// upgrade turns a request into a WebSocket that takes over a session. If the session has one already, so that p is
+// nil, the new one is accepted and closed, as the reference does.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, session *Session, p *polling) {
+	if !s.begun() {
+		s.refuse(w, eio.BadRequest, true)
+		return
 	}
+	defer s.running.Done()
+	if p == nil {
+		p = &polling{session: session}
+	}
+	if conn := s.accept(w, r, session); conn != nil {
+		s.running.Go(func() { p.takeOver(conn) })
+	}
+}
+
+// handshake begins a session, if there is space for it.
+func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values, peer Peer, isUpgrade bool) {
 	if err := s.reserve(peer.Address); err != nil {
 		s.turnAway(w, err)
 		return
 	}
-	began := false
-	defer func() {
-		if !began {
-			s.release(peer.Address)
-		}
-		s.running.Done()
-	}()
+	defer s.running.Done()
 	session := &Session{
 		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
-	if s.set.Cookie != "" && !isUpgrade { // it is for whoever spreads a session's requests; the reference does the same
+	if s.set.Cookie != "" && !isUpgrade { // for a proxy that spreads a session's requests; the reference does the same
 		w.Header().Add("Set-Cookie", (&http.Cookie{
 			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		}).String())
 	}
-	if isUpgrade {
-		conn, err := s.accept(w, r, w.Header(), session.maxPayload, true)
-		if err != nil {
-			return
-		}
-		session.conn = conn
+	opening := &Opening{
+		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address,
+		Secure: peer.Secure(), Time: time.Now(),
 	}
-	began = true
-	s.begin(session, &Opening{
-		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address, Secure: peer.Secure(), Time: time.Now(),
-	})
-	if conn := session.conn; conn != nil {
-		s.stats.opened[1].Inc()
-		// The request's goroutine ends here: net/http lets go of what it holds for it.
-		s.running.Go(func() { session.readLoop(conn) })
+	if !isUpgrade {
+		p := &polling{session: session}
+		s.begin(session, p, opening)
+		p.servePoll(w, r)
 		return
 	}
-	s.stats.opened[0].Inc()
-	session.servePoll(w, r)
+	conn := s.accept(w, r, session)
+	if conn == nil {
+		s.release(peer.Address)
+		return
+	}
+	// The answer to the request and the open packet are one write, and wake the client once.
+	session.queue.push(conn.takeHeld())
+	s.begin(session, conn, opening)
+	// The request's goroutine ends here, and net/http releases what it holds for the request.
+	s.running.Go(conn.readLoop)
 }
 
-// withoutSessionID is the header without the cookie that may carry the id of the browser's other session: an id opens
-// the session to whoever reads it, so it stays in the engine.
-func (s *Server) withoutSessionID(h http.Header) http.Header {
-	if s.set.Cookie == "" || h.Get("Cookie") == "" {
-		return h
-	}
-	h = h.Clone()
-	var kept []string
-	for _, line := range h["Cookie"] {
-		for _, pair := range strings.Split(line, ";") {
-			if name, _, _ := strings.Cut(pair, "="); strings.TrimSpace(name) != s.set.Cookie {
-				kept = append(kept, strings.TrimSpace(pair))
-			}
-		}
-	}
-	if h.Del("Cookie"); len(kept) > 0 {
-		h.Set("Cookie", strings.Join(kept, "; "))
-	}
-	return h
-}
-
-// begin makes a session live: it has a receiver, heartbeats start, it can be reached, the client is told its id. All of
-// it happens under the session's lock, so that whoever has the session already, a timer of the receiver for instance,
-// waits until it is whole.
-func (s *Server) begin(session *Session, o *Opening) {
+// begin makes a session live: it gets a receiver, heartbeats start, it can be reached, and the client gets its id. All
+// of it happens under the session's lock, so that others that have the session already, a timer of the receiver for
+// instance, wait until it is complete.
+func (s *Server) begin(session *Session, t transport, o *Opening) {
 	h := eio.Handshake{
-		SID: session.id, Upgrades: []string{}, PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout,
-		MaxPayload: session.maxPayload,
+		SID: session.id, PingInterval: s.set.PingInterval, PingTimeout: s.set.PingTimeout, MaxPayload: session.maxPayload,
 	}
-	if session.conn == nil && slices.Contains(s.cfg.Transports, "websocket") {
-		h.Upgrades = []string{"websocket"}
+	if t.kind() == kindPolling && slices.Contains(s.set.Transports, transportNames[kindWebSocket]) {
+		h.Upgrades = []string{transportNames[kindWebSocket]}
 	}
 	session.mu.Lock()
+	session.transport = t
 	session.receiver = s.set.Handler(session, o)
 	// The client counts from the answer, which is not sent yet.
-	session.due = time.Now().Add(s.cfg.PingInterval)
-	session.timer = time.AfterFunc(s.cfg.PingInterval, session.heartbeat)
+	session.heartbeat.due = time.Now().Add(s.set.PingInterval)
+	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
 	s.mu.Lock()
 	s.sessions[session.id] = session
-	leaving := s.leaving
+	leaving := s.admission.leaving
 	s.mu.Unlock()
-	session.greet(newPacket(string(eio.AppendOpen(nil, h)))) // last: the client has it at once
+	session.queue.push(newPacket(string(eio.AppendOpen(nil, h))))
+	session.writeNow() // last: the client has it at once
 	session.mu.Unlock()
+	s.stats.opened[t.kind()].Inc()
 	if leaving { // it began to leave since the session was reserved
 		session.Close(ServerShutdown)
 	}
 }
 
-// begun counts a request that may start goroutines, so that Abort waits for it, unless the server is leaving. The caller
-// must call running.Done.
-func (s *Server) begun() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.leaving {
-		s.running.Add(1)
-	}
-	return !s.leaving
-}
-
-// remove forgets a session. It may be called with Session.mu held, never the other way round.
+// remove removes a session. It may be called with Session.mu held, never the other way round.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[session.id] == session {
 		delete(s.sessions, session.id)
-		s.releaseLocked(session.address)
+		s.admission.release(session.address, &s.set)
 	}
 }
 
@@ -326,41 +293,10 @@ func (s *Server) remove(session *Session) {
 func (s *Server) ended(session *Session, reason Reason) {
 	s.stats.ended[reason].Inc()
 	level := slog.LevelDebug
-	if reason == QueueOverflow { // the one end that an operator may want to look into and that nothing else tells of
+	if reason == QueueOverflow { // the only end that an operator may want to look into and that has no other log line
 		level = slog.LevelInfo
 	}
-	s.log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
-}
-
-// isUpgrade tells whether a request asks for a WebSocket. A server without WebSockets takes an upgrade for a plain request,
-// as Node does.
-func (s *Server) isUpgrade(r *http.Request) bool {
-	return websocket.IsWebSocketUpgrade(r) && slices.Contains(s.cfg.Transports, "websocket")
-}
-
-// Refuse answers a request that somebody in front of the server has looked at, as the server answers bad ones, and counts
-// it with them.
-func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, why eio.Refusal) {
-	s.WriteCORS(w, r)
-	s.refuse(w, why, s.isUpgrade(r))
-}
-
-// refuse answers a request that breaks the rules: JSON for plain HTTP, and for an upgrade a plain 400 with the message
-// (engine.io, server.ts: abortRequest, abortUpgrade).
-func (s *Server) refuse(w http.ResponseWriter, why eio.Refusal, isUpgrade bool) {
-	s.stats.refused[why].Inc()
-	if isUpgrade {
-		clear(w.Header()) // CORS has no say in it
-		w.Header().Set("Connection", "close")
-		w.Header().Set("Content-Type", "text/html")
-		w.Header().Set("Content-Length", fmt.Sprint(len(why.Message())))
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = w.Write([]byte(why.Message()))
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(why.Status())
-	_, _ = w.Write(eio.AppendRefusal(nil, why))
+	s.set.Log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
 }
 
 func (s *Server) all() []*Session {
@@ -369,17 +305,30 @@ func (s *Server) all() []*Session {
 	return slices.Collect(maps.Values(s.sessions))
 }
 
-// last is the value that counts when a query names a key twice, as in the reference.
-func last(q url.Values, key string) string {
-	if v := q[key]; len(v) > 0 {
-		return v[len(v)-1]
+// Closers returns, in no order, a function for each open session that closes it (Session.Close).
+func (s *Server) Closers(reason Reason) []func() {
+	all := s.all()
+	closers := make([]func(), 0, len(all))
+	for _, session := range all {
+		if session.currentState() == open {
+			closers = append(closers, func() { session.Close(reason) })
+		}
 	}
-	return ""
+	return closers
 }
 
-// randomPart is the part of an id that cannot be guessed: 20 base64url characters, 120 random bits.
-func randomPart() string {
-	var b [15]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(b[:])
+// Abort ends all sessions, gives those that wait for their clients after a Close one more second (lastWrite), and
+// waits for every goroutine of the server. Leave must have been called.
+func (s *Server) Abort() {
+	for _, session := range s.all() {
+		session.fail(ServerShutdown)
+	}
+	s.mu.Lock()
+	for conn := range s.conns {
+		if !conn.deadlineFixed.Swap(true) {
+			_ = conn.Conn.SetDeadline(time.Now().Add(lastWrite))
+		}
+	}
+	s.mu.Unlock()
+	s.running.Wait()
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,80 +9,84 @@ import (
 	"partyline/wire/eio"
 )
 
-// closeTimeout is how long a closed session waits for the client to fetch or confirm the end, as the reference server.
+// closeTimeout is how long a closed session waits until its client has fetched or confirmed the end. It is the
+// reference server's.
 const closeTimeout = 30 * time.Second
 
-// leastShare sets the least time for a pong, 1/leastShare of the ping time-out, where timers were late.
-const leastShare = 20
-
-// tardy is how late a timer may be on any machine.
-const tardy = 10 * time.Millisecond
-
-// Receiver is who a session talks to; the owner of a Server makes one for each session (see Handler). Its methods are
-// never called at the same time as each other, except that Closed may come while Message runs, and not with locks held.
+// Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no
+// lock held and never at the same time, except that Closed may be called while Message runs.
 type Receiver interface {
-	// Message is one message of the client. data is only valid during the call. It runs on the goroutine that reads
-	// from the client, so what it waits for slows this client down and no other.
+	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that
+	// reads from the client, so if it blocks, it slows down this client and no other.
 	Message(data []byte, binary bool)
-	// Closed says that the session has ended: no Message follows that has not begun, and what is sent is thrown away.
-	// It is called exactly once.
+	// Closed is called exactly once, when the session has ended. No call of Message begins afterwards, and frames that
+	// are sent afterwards are dropped.
 	Closed(reason Reason)
 }
+
+// transport carries the queue of a session to its client. A session begins with polling or a WebSocket, and may change
+// once, from the first to the second. Session.mu must be held for all methods, and none of them blocks.
+type transport interface {
+	kind() transportKind
+	// writable reports whether a frame that comes to an empty queue leaves at once.
+	writable() bool
+	// flush starts to send the queue: with w as far as the client takes it at once, and what is left on another
+	// goroutine. w may be nil.
+	flush(w *writer)
+	// finish sends what is queued and then ends the transport. The session is closing, and closed once its client has
+	// been notified; reason is for a client that does not fetch the end.
+	finish(reason Reason)
+	// abort notifies the client of the end and ends the transport. The session is closed.
+	abort()
+}
+
+// transportKind names a transport.
+type transportKind uint8
+
+const (
+	kindPolling transportKind = iota
+	kindWebSocket
+	transportKinds
+)
+
+var transportNames = [transportKinds]string{kindPolling: "polling", kindWebSocket: "websocket"}
 
 type state uint8
 
 const (
 	open    state = iota
-	closing       // ended for the receiver; the client has yet to be told
+	closing       // ended for the receiver; the client has not been notified
 	closed
 )
 
-// Session is one Engine.IO connection (Engine.IO protocol v4), over one of two transports: it begins with polling or
-// WebSocket, and may move once from the first to the second.
+// Session is one Engine.IO connection (Engine.IO protocol v4).
 type Session struct {
-	id         string // secret: who has it can read and write the session; static
+	id         string // static; a secret, since it lets its holder read and write the session
 	server     *Server
-	receiver   Receiver // static once the session is reachable
-	address    string   // the client's IP address; static
+	receiver   Receiver // static once the session can be reached
+	address    string   // static; the client's IP address
 	maxPayload int      // static
 
-	in sync.Mutex // held while packets of the client are processed, so that a POST and a new WebSocket do not overlap
+	in sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
 
 	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
 
-	mu            sync.Mutex
-	state         state       // guarded by mu
-	queue         []*Frame    // guarded by mu: what waits to be sent
-	spare         []*Frame    // guarded by mu: an empty slice for the next queue
-	queued        int         // guarded by mu: memory of queue and of what is being written, in bytes
-	queuedPackets int         // guarded by mu: packets of the same
-	written       int         // guarded by mu: bytes of the first frame of queue that the client has already
-	conn          *wsConn     // guarded by mu: nil while the transport is polling
-	writing       bool        // guarded by mu: a goroutine writes to conn
-	overflowed    bool        // guarded by mu: a frame did not fit, the session is about to end
-	dirty         bool        // guarded by mu: a Round will write what is in queue
-	readerDone    bool        // guarded by mu: nobody reads conn any more
-	poll          *poll       // guarded by mu: the request that waits for something to send
-	posting       bool        // guarded by mu: a request brings packets
-	upgrade       *upgrade    // guarded by mu: the WebSocket that wants to take over
-	timer         *time.Timer // guarded by mu: next heartbeat, or its time-out, or the close time-out
-	due           time.Time   // guarded by mu: when the next heartbeat, or its time-out, is due; the timer may be late
-	departing     bool        // guarded by mu: the client closes the session by a POST
-	pinged        bool        // guarded by mu: waiting for a pong
-	refreshed     bool        // guarded by mu: the wait for the pong was prolonged once, because of another packet
-	reached       bool        // guarded by mu: the client was there for the last ping: a WebSocket, or a poll that waited
-	excused       bool        // guarded by mu: the wait for the pong was prolonged once, because the timer was late
-	lenient       bool        // guarded by mu: reading stood still since the last ping, so any packet counts as the pong
+	mu        sync.Mutex
+	state     state     // guarded by mu
+	transport transport // guarded by mu
+	queue     queue     // guarded by mu
+	heartbeat heartbeat // guarded by mu
+	listed    bool      // guarded by mu: a Fanout will flush the queue
 }
 
-// ID is the session id, a secret of the client: it must not be logged or published.
+// ID returns the session id. It is a secret of the client and must not be logged or published.
 func (s *Session) ID() string { return s.id }
 
-// Address is the client's IP address, behind trusted proxies.
+// Address returns the client's IP address, behind trusted proxies.
 func (s *Session) Address() string { return s.address }
 
-// Close ends the session in good order: what is queued is sent, then the transport is closed, which a client answers by
-// coming back. The receiver hears the reason at once, on the caller's goroutine. Later calls do nothing.
+// Close sends what is queued and then closes the transport, which a client answers by coming back. The receiver's
+// Closed runs at once, on the caller's goroutine. Later calls do nothing.
 func (s *Session) Close(reason Reason) {
 	s.mu.Lock()
 	if s.state != open {
@@ -91,25 +94,40 @@ func (s *Session) Close(reason Reason) {
 		return
 	}
 	s.state = closing
-	s.timer.Stop()
+	s.heartbeat.timer.Stop()
 	s.openGate()
-	if s.conn != nil {
-		// The writer may be waiting for a client that does not read.
-		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
-		s.enqueue(closeFrame)
-		s.retire()
-	} else {
-		if s.poll != nil {
-			s.poll.wake()
-		}
-		s.timer = time.AfterFunc(closeTimeout, func() { s.fail(reason) })
-	}
+	s.transport.finish(reason)
 	s.mu.Unlock()
 	s.server.ended(s, reason)
 	s.receiver.Closed(reason)
 }
 
-// Errors of clients that end their session; the log names them.
+// fail ends the session at once. What is queued is dropped.
+func (s *Session) fail(reason Reason) {
+	s.mu.Lock()
+	before := s.state
+	if before != closed {
+		s.retire()
+		s.queue.discard()
+		s.transport.abort()
+	}
+	s.mu.Unlock()
+	if before == open {
+		s.server.ended(s, reason)
+		s.receiver.Closed(reason)
+	}
+}
+
+// retire is the only way to the state closed. It stops the timer and removes the session from the server. mu must be
+// held.
+func (s *Session) retire() {
+	s.state = closed
+	s.heartbeat.timer.Stop()
+	s.openGate()
+	s.server.remove(s)
+}
+
+// What a client did that ended its session, as it is logged.
 var (
 	errClientPing  = errors.New("engine.io: a ping from the client, which only the server may send")
 	errTwoPolls    = errors.New("engine.io: a second poll while one waits")
@@ -117,87 +135,30 @@ var (
 	errContentType = errors.New("engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
 )
 
-// broken ends the session at once because of what the client sent, with one line in the log.
+// broken ends the session at once because of what the client sent, and logs it.
 func (s *Session) broken(reason Reason, err error) {
-	s.blame(err)
+	s.logFault(err)
 	s.fail(reason)
 }
 
-// blame logs what the client did wrong, if that is what ends the session.
-func (s *Session) blame(err error) {
+// logFault logs what the client did wrong, if the session has not ended already.
+func (s *Session) logFault(err error) {
 	s.mu.Lock()
 	first := s.state == open
 	s.mu.Unlock()
 	if first {
-		s.server.log.Info("invalid packet, closing the session", "error", err, "address", s.address)
+		s.server.set.Log.Info("invalid packet, closing the session", "error", err, "address", s.address)
 	}
 }
 
-// fail ends the session at once: what is queued is lost.
-func (s *Session) fail(reason Reason) { s.end(reason, closeFrame) }
-
-// end is fail with the frame that a WebSocket is told as the last, or nil.
-func (s *Session) end(reason Reason, last *Frame) {
-	s.mu.Lock()
-	before := s.state
-	if before == closed {
-		s.mu.Unlock()
-		return
-	}
-	abandoned := s.retire()
-	s.discard()
-	if s.conn != nil {
-		// A writer may be waiting for a client that does not read.
-		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
-		if last != nil {
-			s.enqueue(last)
-		}
-	}
-	if s.poll != nil {
-		s.poll.goodbye = s.departing
-		s.poll.wake()
-	} else if s.departing && s.conn == nil {
-		s.server.owe(s.id)
-	}
-	s.mu.Unlock()
-	abandoned.hangUp()
-	if before == open {
-		s.server.ended(s, reason)
-		s.receiver.Closed(reason)
-	}
-}
-
-// retire is the one way into the state closed: the session is forgotten, its timer and an upgrade under way are stopped.
-// The caller hangs up on the WebSocket that is returned, if any, without the lock. Needs mu.
-func (s *Session) retire() (abandoned *wsConn) {
-	s.state = closed
-	s.timer.Stop()
-	s.openGate()
-	s.server.remove(s)
-	if u := s.upgrade; u != nil {
-		s.upgrade = nil
-		u.stop()
-		return u.conn
-	}
-	return nil
-}
-
-// packet handles one packet of the client, in the order of arrival. Needs in.
+// packet handles one packet of the client. Packets come in the order of arrival. in must be held.
 func (s *Session) packet(p eio.Packet) {
 	s.mu.Lock()
 	if s.state != open {
 		s.mu.Unlock()
 		return
 	}
-	switch isPong := p.Type == eio.Pong; {
-	case s.pinged && s.lenient, isPong && !s.lenient:
-		s.pinged = false
-		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
-	case s.pinged && !s.refreshed:
-		// A client that sends is alive, though its pong may wait behind a long upload (reference: socket.ts onPacket).
-		s.refreshed = true
-		s.beatAfter(time.Now(), s.server.cfg.PingTimeout)
-	}
+	s.heartbeat.received(p.Type == eio.Pong, &s.server.set.Config)
 	s.mu.Unlock()
 	switch p.Type {
 	case eio.Message:
@@ -208,106 +169,53 @@ func (s *Session) packet(p eio.Packet) {
 	}
 }
 
-// heartbeat runs on the timer: it pings, or gives up on a client that did not answer.
-func (s *Session) heartbeat() {
-	s.mu.Lock()
-	now := time.Now()
-	late := now.Sub(s.due)
-	unread := s.gate.Load() != nil // the pong may be there
-	switch {
-	case s.state != open:
-		s.mu.Unlock()
-	case late < 0: // a packet came while this goroutine started
-		s.timer.Reset(-late)
-		s.mu.Unlock()
-	case s.pinged && !unread && s.excusable(late):
-		s.excused = true
-		s.beatAfter(now, s.leastWait())
-		s.mu.Unlock()
-	case s.pinged && !unread:
-		s.mu.Unlock()
-		s.fail(PingTimeout)
-	default:
-		s.ping(now, late, unread)
-		s.mu.Unlock()
-	}
-}
-
-// ping sends a ping and sets the time in which the pong must come, or the next ping if the session is not read. mu must be
-// held.
-func (s *Session) ping(now time.Time, late time.Duration, unread bool) {
-	s.pinged, s.refreshed, s.excused, s.lenient = true, false, false, unread
-	s.reached = s.conn != nil || s.poll != nil
-	if last := len(s.queue) - 1; last < 0 || s.queue[last] != pingFrame { // one is enough for a client that does not read
-		s.enqueue(pingFrame)
-	}
-	wait := s.server.cfg.PingTimeout
-	switch {
-	case unread:
-		wait = s.server.cfg.PingInterval
-	case s.conn == nil && !s.excusable(late) && late < wait:
-		wait -= late // a client that polls sees the end to the millisecond, so the lateness of timers must not add up
-	}
-	s.beatAfter(now, wait)
-}
-
-// leastWait is the least time that a client has for a pong where this process was stopped.
-func (s *Session) leastWait() time.Duration { return s.server.cfg.PingTimeout / leastShare }
-
-// excusable reports whether a timer was so late that this process was stopped, or had no processor. A client that was
-// there for the ping is not to blame then: its pong may have come and wait to be read. mu must be held.
-func (s *Session) excusable(late time.Duration) bool {
-	return s.reached && !s.excused && late > max(s.leastWait(), tardy)
-}
-
-// beatAfter sets the time of the next call of heartbeat. mu must be held.
-func (s *Session) beatAfter(from time.Time, d time.Duration) {
-	s.due = from.Add(d)
-	s.timer.Reset(time.Until(s.due))
-}
-
-// expire ends a polling session if the pong is overdue, and reports whether it was. It is called for each request, because
-// on a busy machine a request may overtake the timer. By then the client, too, has given up on a ping that was not sent.
-func (s *Session) expire() bool {
-	s.mu.Lock()
-	late := time.Since(s.due)
-	if !s.pinged {
-		late -= s.server.cfg.PingTimeout
-	}
-	overdue := s.state == open && s.conn == nil && s.gate.Load() == nil && late >= 0 && !(s.pinged && s.excusable(late))
-	s.mu.Unlock()
-	if overdue {
-		s.fail(PingTimeout)
-	}
-	return overdue
-}
-
-// isOpen says whether the session has not ended for its receiver.
-func (s *Session) isOpen() bool {
+// currentState returns the state.
+func (s *Session) currentState() state {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state == open
+	return s.state
 }
 
-// isClosed says whether the session has ended and its client has been told.
-func (s *Session) isClosed() bool {
+// polling returns the session's transport if that is polling, and otherwise nil.
+func (s *Session) polling() *polling {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state == closed
+	p, _ := s.transport.(*polling)
+	return p
 }
 
-// usesWebSocket says whether the session has left polling behind.
-func (s *Session) usesWebSocket() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn != nil
+// Reason is why a session ended. The log field, the label of the metric and the word that services read in a
+// disconnect notice are made from it.
+type Reason uint8
+
+// Why a session ends.
+const (
+	TransportClose    Reason = iota // the client or the network closed the connection
+	TransportError                  // the client broke the transport's rules: two polls, a ping, broken frames
+	PingTimeout                     // no answer to a heartbeat in time
+	ParseError                      // a packet that Engine.IO does not have
+	ForcedClose                     // a packet that Socket.IO cannot decode
+	ForcedServerClose               // by the server: packets out of order, no namespace in time, a service's request
+	QueueOverflow                   // the client did not read and its queue was full; the reference has no such reason
+	ServerShutdown                  // the edge is leaving
+	reasons
+)
+
+var reasonWords = [reasons]string{
+	TransportClose:    "transport close",
+	TransportError:    "transport error",
+	PingTimeout:       "ping timeout",
+	ParseError:        "parse error",
+	ForcedClose:       "forced close",
+	ForcedServerClose: "forced server close",
+	QueueOverflow:     "queue overflow",
+	ServerShutdown:    "server shutting down",
 }
 
-// remoteIP is the address part of host:port.
-func remoteIP(hostport string) string {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return hostport
+// String returns the reference server's name of the reason.
+func (r Reason) String() string {
+	if r < reasons {
+		return reasonWords[r]
 	}
-	return host
+	return "unknown"
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
 )
 
 // stage is a Server behind an HTTP server on connections in memory, for tests in a synctest bubble, where time stands
@@ -28,7 +29,7 @@ type stage struct {
 	sessions []*recorder // guarded by mu
 }
 
-// recorder is a Receiver that remembers.
+// recorder is a Receiver that records its calls.
 type recorder struct {
 	session *Session
 	mu      sync.Mutex
@@ -56,7 +57,7 @@ func (r *recorder) Closed(reason Reason) {
 	r.mu.Unlock()
 }
 
-// messages and end wait until nothing happens any more.
+// messages returns what was received, once all goroutines wait.
 func (r *recorder) messages() []string {
 	synctest.Wait()
 	r.mu.Lock()
@@ -74,8 +75,15 @@ func (r *recorder) expectEnd(t *testing.T, want ...Reason) {
 	}
 }
 
-// play runs a test in a bubble. change may alter the settings.
+// play runs a test in a bubble, in parallel with others. change may alter the settings.
 func play(t *testing.T, change func(*Settings), test func(t *testing.T, s *stage)) {
+	t.Helper()
+	t.Parallel()
+	playAlone(t, change, test)
+}
+
+// playAlone is play without other tests beside it.
+func playAlone(t *testing.T, change func(*Settings), test func(t *testing.T, s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{t: t, listener: &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}}
@@ -109,14 +117,14 @@ func play(t *testing.T, change func(*Settings), test func(t *testing.T, s *stage
 	})
 }
 
-// closeAll closes all sessions in good order.
+// closeAll closes all sessions.
 func (s *stage) closeAll() {
 	for _, end := range s.server.Closers(ServerShutdown) {
 		end()
 	}
 }
 
-// last is the receiver of the newest session.
+// last returns the receiver of the newest session.
 func (s *stage) last() *recorder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,3 +269,5 @@ func (l *pipeListener) Close() error { l.once.Do(func() { close(l.closed) }); re
 func (l *pipeListener) Addr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -7,160 +7,176 @@ import (
 	"partyline/wire/eio"
 )
 
-// upgrade is a WebSocket that wants to take a polling session over.
+// releaseEvery is how often a waiting poll is released while a WebSocket wants to take over (reference: 100 ms).
+const releaseEvery = 100 * time.Millisecond
+
+// upgrade is a WebSocket that wants to take over a polling session.
 type upgrade struct {
 	conn    *wsConn
 	timeout *time.Timer // guarded by Session.mu
-	probed  bool        // guarded by Session.mu: the client may end the upgrade, or has its answer soon
-	probe   *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
-}
-
-// stop ends the timers. Needs Session.mu.
-func (u *upgrade) stop() {
-	u.timeout.Stop()
-	if u.probe != nil {
-		u.probe.Stop()
-	}
-}
-
-// hangUp closes a WebSocket that does not become a session's transport, if there is one. It may wait for a moment.
-func (c *wsConn) hangUp() { c.hangUpWith(closeFrame) }
-
-func (c *wsConn) hangUpWith(last *Frame) {
-	if c == nil {
-		return
-	}
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
-	_, _ = c.Conn.Write(last.ws)
-	c.close()
+	probed  bool        // guarded by Session.mu: the probe is answered, or about to be: the client may upgrade
+	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
 }
 
 // takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
-// released, the client says upgrade, and the WebSocket is the session's transport from then on. It is the goroutine that
-// reads the WebSocket, during and after the upgrade.
-func (s *Session) takeOver(conn *wsConn) {
-	u := &upgrade{conn: conn}
-	s.mu.Lock()
-	if s.state == closed || s.upgrade != nil || s.conn != nil {
-		s.mu.Unlock()
-		conn.hangUp()
+// released, the client sends an upgrade packet, and the WebSocket is the session's transport from then on. takeOver
+// runs on the WebSocket's reader goroutine, which it is during the upgrade and after it.
+func (p *polling) takeOver(conn *wsConn) {
+	last := closeFrame
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(p.session.server.set.UpgradeTimeout))
+	_ = conn.reply(conn.takeHeld()) // the answer to the request
+	if u := p.beginUpgrade(conn); u != nil {
+		last = p.readUpgrade(u)
+		p.endUpgrade(u)
+	}
+	if last == nil {
+		p.session.server.stats.upgrades.Inc()
+		conn.ws.SetPingHandler(conn.pong)
+		conn.readLoop()
 		return
 	}
-	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // answered below: a second close frame would be an error
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
+	_ = conn.reply(last)
+	conn.close()
+}
+
+// beginUpgrade returns nil if the session has ended, or another WebSocket was earlier.
+func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == closed || p.upgrade != nil || s.transport != transport(p) {
+		return nil
+	}
+	u := &upgrade{conn: conn}
+	p.upgrade = u
 	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
-	s.upgrade = u
-	s.wakeGate() // a POST must not wait from now on
-	_ = conn.Conn.SetWriteDeadline(time.Now().Add(s.server.cfg.UpgradeTimeout))
-	u.timeout = time.AfterFunc(s.server.cfg.UpgradeTimeout, func() { s.abandonUpgrade(u) })
-	s.mu.Unlock()
+	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
+	if g := s.gate.Load(); g != nil {
+		g.wake() // a POST must not wait from now on
+	}
+	return u
+}
+
+// readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the
+// last frame for the client.
+func (p *polling) readUpgrade(u *upgrade) *Frame {
 	for {
-		buf, binary, err := conn.read()
+		buf, binary, err := u.conn.read()
 		if err != nil {
-			s.abandonUpgradeWith(u, cmp.Or(conn.answer(err), closeFrame))
-			return
+			return cmp.Or(u.conn.answer(err), closeFrame)
 		}
-		p, err := eio.Parse(*buf)
-		isProbe := err == nil && !binary && p.Type == eio.Ping && string(p.Data) == "probe"
-		isUpgrade := err == nil && !binary && p.Type == eio.Upgrade
+		packet, err := eio.Parse(*buf)
+		isProbe := err == nil && !binary && packet.Type == eio.Ping && string(packet.Data) == "probe"
+		isUpgrade := err == nil && !binary && packet.Type == eio.Upgrade
 		putBuffer(buf)
 		switch {
 		case isProbe:
-			s.answerProbe(u)
-		case isUpgrade && s.switchTo(u):
-			s.server.stats.upgrades.Inc()
-			s.readLoop(conn)
-			return
+			p.answerProbe(u)
+		case isUpgrade && p.switchTo(u):
+			return nil
 		default:
-			s.abandonUpgrade(u)
-			return
+			return closeFrame
 		}
 	}
 }
 
-func (s *Session) abandonUpgrade(u *upgrade) { s.abandonUpgradeWith(u, closeFrame) }
-
-func (s *Session) abandonUpgradeWith(u *upgrade, last *Frame) {
-	s.mu.Lock()
-	mine := s.upgrade == u
-	if mine {
-		s.upgrade = nil
-		u.stop()
-	}
-	s.mu.Unlock()
-	if mine {
-		u.conn.hangUpWith(last)
+// endUpgrade ends an upgrade, if it is under way, and lets takeOver close the WebSocket.
+func (p *polling) endUpgrade(u *upgrade) {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.upgrade == u {
+		p.cancelUpgrade()
 	}
 }
 
-// releaseLater gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent before
-// it. Session.mu must be held.
-func (u *upgrade) releaseLater() {
-	if u.probe != nil {
-		u.probe.Reset(probeEvery)
+// cancelUpgrade is endUpgrade for a caller that holds Session.mu.
+func (p *polling) cancelUpgrade() {
+	u := p.upgrade
+	if u == nil {
+		return
 	}
+	p.stopUpgrade()
+	u.conn.deadlineFixed.Store(true)
+	_ = u.conn.Conn.SetDeadline(time.Now())
 }
 
-// reply writes a frame during the upgrade, when only the reader writes to the connection. It waits for the client, so
-// answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
+// stopUpgrade ends the upgrade without a word to takeOver. Session.mu must be held.
+func (p *polling) stopUpgrade() {
+	p.upgrade.timeout.Stop()
+	if p.upgrade.release != nil {
+		p.upgrade.release.Stop()
+	}
+	p.upgrade = nil
+}
+
+// reply writes a frame during the upgrade, when only the reader goroutine writes to the connection. It waits for the
+// client, so answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
 func (c *wsConn) reply(f *Frame) error {
 	_, err := c.Conn.Write(f.ws)
 	return err
 }
 
-func (s *Session) answerProbe(u *upgrade) {
+func (p *polling) answerProbe(u *upgrade) {
+	s := p.session
 	s.mu.Lock()
 	u.probed = true // before the answer: the client may poll as soon as it has it
 	s.mu.Unlock()
-	// The lock is not held: a client that probes without reading must not hold up whoever sends to the session.
+	// The lock is not held: a client that probes without reading must not delay senders to the session.
 	_ = u.conn.reply(probeFrame)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.upgrade != u {
-		return
-	}
-	if u.probe == nil {
-		u.probe = time.AfterFunc(probeEvery, func() { s.releaseForUpgrade(u) })
+	if p.upgrade == u && u.release == nil {
+		u.release = time.AfterFunc(releaseEvery, func() { p.releasePoll(u) })
 	}
 }
 
-// releaseForUpgrade lets a waiting poll return, again and again, so that the client can pause polling.
-func (s *Session) releaseForUpgrade(u *upgrade) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.upgrade != u {
-		return
+// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent
+// before it. Session.mu must be held.
+func (u *upgrade) delayRelease() {
+	if u.release != nil {
+		u.release.Reset(releaseEvery)
 	}
-	if s.poll != nil && len(s.queue) == 0 {
-		s.poll.released = true
-		s.poll.wake()
-	}
-	u.probe.Reset(probeEvery)
 }
 
-// switchTo makes the WebSocket the transport. It says no when the session has ended meanwhile.
-func (s *Session) switchTo(u *upgrade) bool {
+// releasePoll answers a waiting poll with a noop, every releaseEvery, so that the client can pause polling.
+func (p *polling) releasePoll(u *upgrade) {
+	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.upgrade != u || s.state == closed {
+	if p.upgrade != u {
+		return
+	}
+	if p.poll != nil {
+		p.poll.wake()
+	}
+	u.delayRelease()
+}
+
+// switchTo makes the WebSocket the session's transport. It returns false if the upgrade was cancelled.
+func (p *polling) switchTo(u *upgrade) bool {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.upgrade != u {
 		return false
 	}
-	u.stop()
-	s.upgrade = nil
-	s.conn = u.conn
-	_ = s.conn.Conn.SetWriteDeadline(time.Time{})
-	if s.poll != nil {
-		s.poll.replaced = true
-		s.poll.wake()
-		s.poll = nil
+	p.stopUpgrade()
+	s.transport = u.conn
+	_ = u.conn.Conn.SetWriteDeadline(time.Time{})
+	if p.poll != nil {
+		p.poll.wake()
+		p.poll = nil
 	}
-	if s.state == closing { // closed by the server while it was polling, and nobody fetched the rest
-		s.push(closeFrame)
-		s.retire()
-	} else if s.pinged {
+	if s.state == closing { // closed by the server while it was polling, and the client has not fetched the end
+		u.conn.finish(0)
+		return true
+	}
+	if s.heartbeat.pinged {
 		// The reference forgets a ping that was under way over the old transport.
-		s.pinged = false
-		s.beatAfter(time.Now(), s.server.cfg.PingInterval)
+		s.heartbeat.pinged = false
+		s.heartbeat.after(time.Now(), s.server.set.PingInterval)
 	}
-	s.flush()
+	u.conn.flush(nil)
 	return true
 }

@@ -1,11 +1,14 @@
 package engine
 
 import (
-	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,56 +16,46 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/net/http/httpguts"
 
 	"partyline/wire/eio"
 )
 
 const (
-	// noWriteBuffer is what gorilla, which writes nothing but the handshake, is told that it may buffer.
+	// noWriteBuffer is the size of the write buffer of gorilla/websocket, which writes only the handshake.
 	noWriteBuffer = 512
-	// joined is how many bytes of frames are copied together for one write. A write of one small frame costs as much
-	// as a write of 32 of them.
-	joined = 32 << 10
-	// probeEvery is how often a waiting poll is released while a WebSocket wants to take over (reference: 100 ms).
-	probeEvery = 100 * time.Millisecond
 	// lastWrite is how long the last frame of a connection may take.
 	lastWrite = time.Second
 )
 
-// wsConn is a WebSocket under a session. gorilla/websocket makes the handshake and reads; frames are written to the
-// connection under it, by one goroutine at a time. What gorilla reads from, and writes to, is the wsConn itself.
+// wsConn is a WebSocket as a transport. gorilla/websocket makes the handshake and reads. Frames are written to the
+// connection below it, by one goroutine at a time. gorilla reads from and writes to the wsConn itself.
 type wsConn struct {
 	net.Conn
-	ws     *websocket.Conn // read by one goroutine: the session's reader
-	direct syscall.RawConn // Conn, for what does not wait; nil where there is no such thing; static
-	server *Server
+	ws      *websocket.Conn // owned by the reader goroutine
+	direct  syscall.RawConn // static; Conn without blocking, nil where that is not possible
+	session *Session        // static
+	reader  wsReader        // owned by the reader goroutine
+	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
-	holding bool   // owned by the handshake, and then by the reader: Write keeps what it is given
-	held    []byte // owned by the handshake, and then by the reader: what Write has kept
+	writing  bool   // guarded by Session.mu: a goroutine writes
+	readDone bool   // guarded by Session.mu: the reader goroutine has ended
+	last     *Frame // guarded by Session.mu: the frame that abort sends, or nil
 
-	frames  bufio.Reader          // owned by the reader: gorilla's; without a buffer while nothing is borrowed
-	lent    *lent                 // owned by the reader; nil while it waits
-	rest    []byte                // owned by the reader: what has been received and not read
-	readErr error                 // owned by the reader: what came behind that
-	fill    func(fd uintptr) bool // receive, bound once; static
-	heard   int64                 // owned by the reader: when the last message came, in unix nanoseconds
-
-	hurried atomic.Bool // the server is ending: no deadline may be later than the one that is set
-
-	ending atomic.Bool // the end was sent: what is still read counts in late
-	late   int64       // owned by the reader: bytes read since then
+	ending        atomic.Bool // the end was sent: what is still read counts in wsReader.late
+	deadlineFixed atomic.Bool // the connection is about to be closed: its deadline must not be extended
 }
 
 var (
-	joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, joined); return &b }}
-	readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
-	// noWriteBuffers satisfies gorilla.
+	// buffers are for one message that is read, or one reply to a poll.
+	buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+	// noWriteBuffers keeps gorilla from holding a write buffer for each connection.
 	noWriteBuffers = &sync.Pool{}
 )
 
-func (s *Server) upgrader() *websocket.Upgrader {
+func newUpgrader() *websocket.Upgrader {
 	return &websocket.Upgrader{
-		ReadBufferSize:  0, // it takes the reader of the connection: wsConn.frames
+		ReadBufferSize:  0, // gorilla takes the reader that Hijack returns: wsReader.frames
 		WriteBufferSize: noWriteBuffer,
 		WriteBufferPool: noWriteBuffers,
 		CheckOrigin:     func(*http.Request) bool { return true }, // checked before, for both transports
@@ -73,99 +66,169 @@ func (s *Server) upgrader() *websocket.Upgrader {
 	}
 }
 
-// accept turns a request into a WebSocket. When it fails the client has its answer. Otherwise the client has none as yet
-// with hold: it is in held, to be written together with the first frame.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header, maxPayload int, hold bool) (*wsConn, error) {
+// accept turns a request into a WebSocket, or answers it and returns nil. With a WebSocket the answer to the request
+// is not sent yet, but held.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session) *wsConn {
 	chosen, ok := subprotocol(r.Header)
 	if !ok {
-		refuseSubprotocol(w)
-		return nil, errSubprotocol
+		refuseUpgrade(w, "Invalid Sec-WebSocket-Protocol header") // the words of the reference
+		return nil
 	}
 	if chosen != "" {
-		header.Set("Sec-Websocket-Protocol", chosen)
+		w.Header().Set("Sec-Websocket-Protocol", chosen)
 	}
-	c := &wsConn{server: s, holding: hold}
-	ws, err := s.upgrades.Upgrade(&hijacking{w, c}, r, header)
+	c := &wsConn{session: session, last: closeFrame}
+	ws, err := s.upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	c.ws, c.holding = ws, true
-	ws.SetReadLimit(int64(maxPayload))
+	c.ws = ws
+	ws.SetReadLimit(int64(session.maxPayload))
+	ws.SetPingHandler(c.pong)
+	ws.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
-	return c, nil
+	return c
+}
+
+// subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
+// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
+// request offers none, and false if the header breaks RFC 6455, section 4.1.
+func subprotocol(h http.Header) (chosen string, ok bool) {
+	lines, offered := h["Sec-Websocket-Protocol"]
+	if !offered {
+		return "", true
+	}
+	var names []string
+	for name := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		name = strings.Trim(name, " \t")
+		// A name is a token of HTTP, like the name of a header.
+		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(names, name) {
+			return "", false
+		}
+		names = append(names, name)
+	}
+	return names[0], true
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
-// broken input just before reading fails. That one is kept for whoever ends the connection (see answer): gorilla would
-// wait for a client that does not read, and with it a round that writes to the session.
+// broken input just before reading fails. It holds both: the answer is written together with the first frame, and for
+// the close frame gorilla would wait for a client that does not read, and so would a Fanout that writes to the
+// session.
 func (c *wsConn) Write(p []byte) (int, error) {
-	if c.holding {
-		c.held = append(c.held, p...)
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
+	c.held = append(c.held, p...)
+	return len(p), nil
 }
 
-// close closes the connection, now.
+// takeHeld returns what gorilla wrote, and no longer holds it.
+func (c *wsConn) takeHeld() *Frame {
+	f := &Frame{ws: c.held}
+	c.held = nil
+	return f
+}
+
+// close closes the connection at once.
 func (c *wsConn) close() {
-	c.server.mu.Lock()
-	delete(c.server.conns, c)
-	c.server.mu.Unlock()
+	server := c.session.server
+	server.mu.Lock()
+	delete(server.conns, c)
+	server.mu.Unlock()
 	_ = c.Conn.Close()
 }
 
 // expectEnd gives the client some time to close its side. Meanwhile it may send what was on its way, and no more.
 func (c *wsConn) expectEnd(d time.Duration) {
 	c.ending.Store(true)
-	if !c.hurried.Load() {
+	if !c.deadlineFixed.Load() {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(d))
 	}
 }
 
-// writeFrames writes all frames, but for the first bytes that have been written already, in as few writes as possible and
-// returns the number of bytes.
-func (c *wsConn) writeFrames(frames []*Frame, written int) (int, error) {
-	first := frames[0].ws[written:]
-	if len(frames) == 1 {
-		return c.Conn.Write(first)
+func (*wsConn) kind() transportKind { return kindWebSocket }
+
+func (c *wsConn) writable() bool { return !c.writing }
+
+// flush writes with w as long as the session is open: later there is a close frame, behind which the connection ends.
+func (c *wsConn) flush(w *writer) {
+	s := c.session
+	for w != nil && c.direct != nil && !c.writing && s.state == open && len(s.queue.frames) > 0 {
+		data := s.queue.next(&w.scratch)
+		n, err := w.writeNow(c.direct, data, &s.server.stats)
+		if s.queue.wrote(n); err != nil {
+			c.writeFailed()
+			return
+		}
+		if n < len(data) {
+			break
+		}
 	}
-	pooled := joinBuffers.Get().(*[]byte)
-	defer joinBuffers.Put(pooled)
-	buf, total := (*pooled)[:0], 0
-	for i, f := range frames {
-		data := f.ws
-		if i == 0 {
-			data = first
-		}
-		if len(buf)+len(data) > cap(buf) && len(buf) > 0 {
-			n, err := c.Conn.Write(buf)
-			total += n
-			if err != nil {
-				return total, err
-			}
-			buf = buf[:0]
-		}
-		if len(data) > cap(buf) {
-			n, err := c.Conn.Write(data)
-			total += n
-			if err != nil {
-				return total, err
-			}
-			continue
-		}
-		buf = append(buf, data...)
+	if len(s.queue.frames) > 0 && !c.writing {
+		c.writing = true
+		s.server.running.Add(1)
+		go c.writeQueue()
 	}
-	n, err := c.Conn.Write(buf)
-	return total + n, err
+}
+
+// writeQueue writes what is queued until nothing is left, and ends. An idle session has no such goroutine.
+func (c *wsConn) writeQueue() {
+	s := c.session
+	defer s.server.running.Done()
+	w := writers.Get().(*writer)
+	defer writers.Put(w)
+	s.mu.Lock()
+	for len(s.queue.frames) > 0 {
+		data := s.queue.next(&w.scratch)
+		s.mu.Unlock()
+		n, err := c.Conn.Write(data)
+		s.server.stats.bytesOut.Add(n)
+		s.mu.Lock()
+		if s.queue.wrote(n); err != nil {
+			c.writeFailed()
+		}
+	}
+	c.writing = false
+	ending, readDone := s.state != open, c.readDone
+	s.mu.Unlock()
+	switch {
+	case readDone:
+		c.close()
+	case ending:
+		c.expectEnd(closeTimeout)
+	}
+}
+
+// writeFailed closes a connection that cannot be written to. Its reader fails, too, and ends the session if that is
+// open. Session.mu must be held.
+func (c *wsConn) writeFailed() {
+	c.session.queue.drop(len(c.session.queue.frames))
+	c.close()
+	if g := c.session.gate.Load(); g != nil {
+		g.broken = true
+		g.wake()
+	}
+}
+
+func (c *wsConn) finish(Reason) {
+	// The writer may wait for a client that does not read.
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	c.session.enqueue(closeFrame)
+	c.session.retire()
+}
+
+func (c *wsConn) abort() {
+	// The writer may wait for a client that does not read.
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWrite))
+	if c.last != nil {
+		c.session.enqueue(c.last)
+	}
 }
 
 // errNotUTF8 is returned by read for a text message that is not UTF-8.
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-// read waits for the next message. The buffer is taken only when one has begun to arrive, so an idle connection holds
-// none; the caller gives it back with readBuffers.Put.
+// read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
+// holds none. The caller returns it with putBuffer.
 func (c *wsConn) read() (*[]byte, bool, error) {
 	if !c.pending() {
 		c.giveBack()
@@ -177,36 +240,101 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	pooled := readBuffers.Get().(*[]byte)
-	buf := (*pooled)[:0]
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
+	pooled := buffers.Get().(*[]byte)
+	buf := bytes.NewBuffer((*pooled)[:0])
+	if _, err = buf.ReadFrom(r); err != nil {
+		return nil, false, err
 	}
-	*pooled = buf
-	if kind == websocket.TextMessage && !utf8.Valid(buf) {
+	*pooled = buf.Bytes()
+	if kind == websocket.TextMessage && !utf8.Valid(*pooled) {
 		return nil, false, errNotUTF8
 	}
 	return pooled, kind == websocket.BinaryMessage, nil
 }
 
 func putBuffer(pooled *[]byte) {
-	if cap(*pooled) <= 64<<10 { // a pool of megabytes would stay
-		readBuffers.Put(pooled)
+	if cap(*pooled) <= 64<<10 { // the pool would keep megabytes
+		buffers.Put(pooled)
 	}
 }
 
-// endOf says what an error of reading means (the reference: ws emits "error" for what the client did wrong, and only
-// "close" when the connection went away).
+// readLoop reads the session's WebSocket until it ends. It is the session's reader goroutine.
+func (c *wsConn) readLoop() {
+	s := c.session
+	for {
+		if s.gate.Load() != nil {
+			s.waitAtGate(context.Background(), func(g *gate) bool { return g.broken })
+		}
+		buf, binary, err := c.read()
+		if err != nil {
+			c.endReading(err)
+			return
+		}
+		s.server.stats.bytesIn.Add(len(*buf))
+		c.handle(*buf, binary)
+		putBuffer(buf)
+		if c.wasQuiet() && c.direct != nil && !c.pending() {
+			c.giveBack()
+			s.server.running.Add(1)
+			go c.await()
+			return
+		}
+	}
+}
+
+// await waits for the next message on a stack that is still small, and is the reader goroutine from then on.
+func (c *wsConn) await() {
+	defer c.session.server.running.Done()
+	if err := c.wait(); err != nil {
+		c.endReading(err)
+		return
+	}
+	c.readLoop()
+}
+
+// handle handles one WebSocket message as an Engine.IO packet.
+func (c *wsConn) handle(data []byte, binary bool) {
+	s := c.session
+	s.in.Lock()
+	defer s.in.Unlock()
+	p, err := eio.Packet{Type: eio.Message, Binary: true, Data: data}, error(nil)
+	if !binary {
+		p, err = eio.Parse(data)
+	}
+	if err != nil {
+		s.broken(ParseError, err)
+		return
+	}
+	s.packet(p)
+}
+
+// endReading ends the session after a failed read. The connection is closed by the last of its users: the reader
+// goroutine, or a writer that still has a close frame to send.
+func (c *wsConn) endReading(err error) {
+	s, reason := c.session, endOf(err)
+	if reason == TransportError {
+		s.logFault(err)
+	}
+	s.mu.Lock()
+	c.last = c.answer(err)
+	s.mu.Unlock()
+	s.fail(reason)
+	if reason == TransportError {
+		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
+		c.expectEnd(lastWrite)
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
+	}
+	s.mu.Lock()
+	c.readDone = true
+	writing := c.writing
+	s.mu.Unlock()
+	if !writing {
+		c.close()
+	}
+}
+
+// endOf returns what an error of reading means (the reference: ws emits "error" for what the client did wrong, and
+// only "close" when the connection went away).
 func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
@@ -217,109 +345,24 @@ func endOf(err error) Reason {
 	return TransportError
 }
 
-// readLoop reads the session's WebSocket until it ends. It is the session's reader goroutine.
-func (s *Session) readLoop(conn *wsConn) {
-	conn.ws.SetPingHandler(s.pong)
-	conn.ws.SetCloseHandler(func(int, string) error { return nil }) // end answers it
-	for {
-		if s.gate.Load() != nil {
-			s.pass()
-		}
-		buf, binary, err := conn.read()
-		if err != nil {
-			s.endReading(conn, err)
-			return
-		}
-		s.server.stats.bytesIn.Add(len(*buf))
-		s.frame(*buf, binary)
-		putBuffer(buf)
-		if conn.wasQuiet() && conn.direct != nil && !conn.pending() {
-			conn.giveBack()
-			s.server.running.Add(1)
-			go s.await(conn)
-			return
-		}
-	}
-}
-
-// wasQuiet says whether the message that has just come is the first since quietFor.
-func (c *wsConn) wasQuiet() bool {
-	now := time.Now().UnixNano()
-	before := c.heard
-	c.heard = now
-	return now-before > int64(quietFor)
-}
-
-// await waits for the next message on a stack that is small as yet, and is the reader from then on.
-func (s *Session) await(conn *wsConn) {
-	defer s.server.running.Done()
-	if err := conn.wait(); err != nil {
-		s.endReading(conn, err)
-		return
-	}
-	s.readLoop(conn)
-}
-
-// endReading ends the session after a failed read. The connection is closed by whoever is done last with it, the reader
-// or a writer that still has a close frame to send.
-func (s *Session) endReading(conn *wsConn, err error) {
-	reason := endOf(err)
-	var last *Frame
-	if errors.Is(err, errNotUTF8) {
-		last = controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
-	} else {
-		last = conn.answer(err) // nil: nobody is there
-	}
-	if reason == TransportError {
-		s.blame(err)
-	}
-	s.end(reason, last)
-	if reason == TransportError {
-		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
-		conn.expectEnd(lastWrite)
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn.Conn, 4*int64(s.maxPayload)))
-	}
-	s.mu.Lock()
-	s.readerDone = true
-	writing := s.writing
-	s.mu.Unlock()
-	if !writing {
-		conn.close()
-	}
-}
-
-// answer is what the client is told as the last when reading has failed: the answer to a close frame, or what gorilla
-// says that it did wrong; nil for nothing.
+// answer returns the last frame after a failed read: the answer to a close frame, or the close frame in which gorilla
+// names the client's fault. It returns nil if no client is left.
 func (c *wsConn) answer(err error) *Frame {
-	if len(c.held) > 0 {
-		return &Frame{ws: c.held}
-	}
 	var closeErr *websocket.CloseError
-	if !errors.As(err, &closeErr) || closeErr.Code == websocket.CloseAbnormalClosure {
+	switch {
+	case errors.Is(err, errNotUTF8):
+		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
+	case len(c.held) > 0:
+		return c.takeHeld()
+	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
 		return nil
 	}
-	// RFC 6455, section 5.5.1: it repeats the code, and the reference the words, too.
+	// RFC 6455, section 5.5.1: it repeats the code. The reference repeats the text, too.
 	return controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }
 
 // pong queues the answer to a ping of WebSocket. A client that pings and does not read overflows its queue.
-func (s *Session) pong(data string) error {
-	s.Send(controlFrame(wsPong, data))
+func (c *wsConn) pong(data string) error {
+	c.session.Send(controlFrame(wsPong, data))
 	return nil
-}
-
-// frame handles one WebSocket message as an Engine.IO packet.
-func (s *Session) frame(data []byte, binary bool) {
-	s.in.Lock()
-	defer s.in.Unlock()
-	if binary {
-		s.packet(eio.Packet{Type: eio.Message, Binary: true, Data: data})
-		return
-	}
-	p, err := eio.Parse(data)
-	if err != nil {
-		s.broken(ParseError, err)
-		return
-	}
-	s.packet(p)
 }

@@ -6,14 +6,11 @@ const (
 	socketIDBytes = edgeIDBytes + 1 + ownIDBytes
 )
 
-// IsSocketID tells whether s has the form of a socket's id: an edge's id (8 characters of 0-9 and a-z), a dot, and 20
-// characters of base64url (A-Z, a-z, 0-9, "-", "_"). No room has a name of this form, so a name that may be either is
-// a socket if this says so.
+// IsSocketID reports whether s has the form of a socket's id: an edge's id (8 characters of 0-9 and a-z), a dot, and
+// 20 characters of base64url (A-Z, a-z, 0-9, "-", "_"). No room has a name of this form, so a name that may be a
+// room's or a socket's is a socket's if IsSocketID returns true.
 func IsSocketID[T ~string | ~[]byte](s T) bool {
-	if len(s) != socketIDBytes || s[edgeIDBytes] != '.' {
-		return false
-	}
-	if !isEdgeID(s[:edgeIDBytes]) {
+	if len(s) != socketIDBytes || s[edgeIDBytes] != '.' || !isEdgeID(s[:edgeIDBytes]) {
 		return false
 	}
 	for i := edgeIDBytes + 1; i < socketIDBytes; i++ {
@@ -24,7 +21,7 @@ func IsSocketID[T ~string | ~[]byte](s T) bool {
 	return true
 }
 
-// isEdgeID tells whether s has the form of an edge's id.
+// isEdgeID reports whether s has the form of an edge's id.
 func isEdgeID[T ~string | ~[]byte](s T) bool {
 	if len(s) != edgeIDBytes {
 		return false
@@ -37,12 +34,12 @@ func isEdgeID[T ~string | ~[]byte](s T) bool {
 	return true
 }
 
-// MaxTokenBytes is the most that the name of a group or an instance may have.
+// MaxTokenBytes bounds the name of a group or an instance.
 const MaxTokenBytes = 64
 
-// IsToken tells whether s can name a group of service instances, or an instance: 1 to MaxTokenBytes characters of A-Z,
-// a-z, 0-9, "-" and "_", and none of the words of a target (all, room, socket), which would make the events that are
-// meant for it commands to edges.
+// IsToken reports whether s can name a group of service instances, or an instance: 1 to MaxTokenBytes characters of
+// A-Z, a-z, 0-9, "-" and "_", and none of the words of a target (all, room, socket): events for such a name would be
+// commands to edges.
 func IsToken(s string) bool {
 	if s == "" || len(s) > MaxTokenBytes || targetWord(s) != "" {
 		return false
@@ -62,9 +59,9 @@ func isBase64URL(c byte) bool {
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 
-// SplitSocketID splits a socket's id at its dot into the id of the edge where it began and its own part, both
-// substrings; ok is false, and both are empty, if id has not the form that IsSocketID asks for. A socket is always
-// looked up by its whole id: the edge's part alone says nothing about where it lives now.
+// SplitSocketID splits a socket's id at its dot into the id of the edge where it connected and its own part. ok is
+// false, and both are empty, if IsSocketID returns false for id. Look sockets up by the whole id: the edge's part
+// does not say where the socket is now.
 func SplitSocketID(id string) (edge, own string, ok bool) {
 	if !IsSocketID(id) {
 		return "", "", false

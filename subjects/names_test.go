@@ -117,18 +117,18 @@ func TestNameErrors(t *testing.T) {
 		kind, name string
 		want       error
 	}{
-		{"event", strings.Repeat("a", MaxNameBytes+1), ErrNameTooLong},
-		{"room", strings.Repeat("\xff", MaxNameBytes+1), ErrNameTooLong},
-		{"namespace", "/" + strings.Repeat("a", MaxNameBytes), ErrNameTooLong},
-		{"event", strings.Repeat("a.", MaxNameTokens) + "a", ErrTooManyTokens},
-		{"room", strings.Repeat("a.", MaxNameTokens) + "a", ErrTooManyTokens},
-		{"event", "a\xffb", ErrNotUTF8},
-		{"room", "\xed\xa0\x80", ErrNotUTF8}, // a surrogate written as UTF-8
-		{"event", "\xc0\x80", ErrNotUTF8},    // an overlong NUL
-		{"event", "\xe2\x82.", ErrNotUTF8},
-		{"namespace", "/\xff", ErrNotUTF8},
-		{"namespace", "", ErrNamespace},
-		{"namespace", "chat", ErrNamespace},
+		{"event", strings.Repeat("a", maxNameBytes+1), errNameTooLong},
+		{"room", strings.Repeat("\xff", maxNameBytes+1), errNameTooLong},
+		{"namespace", "/" + strings.Repeat("a", maxNameBytes), errNameTooLong},
+		{"event", strings.Repeat("a.", maxNameTokens) + "a", errTooManyTokens},
+		{"room", strings.Repeat("a.", maxNameTokens) + "a", errTooManyTokens},
+		{"event", "a\xffb", errNotUTF8},
+		{"room", "\xed\xa0\x80", errNotUTF8}, // a surrogate written as UTF-8
+		{"event", "\xc0\x80", errNotUTF8},    // an overlong NUL
+		{"event", "\xe2\x82.", errNotUTF8},
+		{"namespace", "/\xff", errNotUTF8},
+		{"namespace", "", errNamespace},
+		{"namespace", "chat", errNamespace},
 	} {
 		if got, err := spellings[c.kind].append([]byte("x"), c.name); !errors.Is(err, c.want) || string(got) != "x" {
 			t.Errorf("%s %.40q: got %q, %v; want %v and dst as it was", c.kind, c.name, got, err, c.want)
@@ -138,15 +138,15 @@ func TestNameErrors(t *testing.T) {
 		kind, tail string
 		want       error
 	}{
-		{"event", "%2e", ErrSpelling},
-		{"room", "a..b", ErrSpelling},
-		{"namespace", "a.b", ErrSpelling},
-		{"event", "%FF", ErrNotUTF8},
-		{"room", "\xff", ErrNotUTF8},
-		{"namespace", "\xff", ErrNotUTF8},
-		{"event", strings.Repeat("a.", MaxNameTokens) + "a", ErrTooManyTokens},
-		{"room", strings.Repeat("a", 1<<20), ErrNameTooLong},
-		{"namespace", strings.Repeat("a", 1<<20), ErrNameTooLong},
+		{"event", "%2e", errSpelling},
+		{"room", "a..b", errSpelling},
+		{"namespace", "a.b", errSpelling},
+		{"event", "%FF", errNotUTF8},
+		{"room", "\xff", errNotUTF8},
+		{"namespace", "\xff", errNotUTF8},
+		{"event", strings.Repeat("a.", maxNameTokens) + "a", errTooManyTokens},
+		{"room", strings.Repeat("a", 1<<20), errNameTooLong},
+		{"namespace", strings.Repeat("a", 1<<20), errNameTooLong},
 	} {
 		if _, err := spellings[c.kind].name(c.tail); !errors.Is(err, c.want) {
 			t.Errorf("%s subject %.40q: got %v, want %v", c.kind, c.tail, err, c.want)
@@ -215,5 +215,23 @@ func BenchmarkEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = Event("order.created")
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"/chat", "/chat", true}, {"/chat", "/chat2", false}, {"*", "", true}, {"*", "/a/b.c", true},
+		{"/tenant-*", "/tenant-7/x", true}, {"/tenant-*", "/tenant", false}, {"a*b*c", "a123b45c", true},
+		{"a*b*c", "a123b45", false}, {"**", "x", true}, {"a.c", "abc", false}, {"[a]", "a", false}, {"*a", "banana", true},
+		{"*ab", "aab", true}, {"", "", true}, {"", "a", false},
+		{"/a", "/a", true}, {"/a", "/b", false}, {"/*", "/", true}, {"/t-*", "/t-1", true}, {"/t-*", "/t", false}, {"*", "/a/b", true},
+		{"/a*a", "/a", false}, {"/a*a", "/aa", true}, {"/*b*d", "/abcd", true}, {"/*b*d", "/acbd", true}, {"/*b*b*d", "/abcd", false},
+	} {
+		if got := Matches(c.pattern, c.name); got != c.want {
+			t.Errorf("Matches(%q, %q) = %v", c.pattern, c.name, got)
+		}
 	}
 }

@@ -8,32 +8,31 @@ import (
 	"unicode/utf8"
 )
 
-// MaxPrefixBytes is the most that a prefix may have: it stands in every subject and every reply subject.
-const MaxPrefixBytes = 128
+// maxPrefixBytes bounds a prefix, which is part of every subject and every reply subject.
+const maxPrefixBytes = 128
 
-// ErrPrefix is wrapped by the errors of NewPrefix.
-var ErrPrefix = errors.New("bad prefix")
+var errPrefix = errors.New("bad prefix")
 
-// Prefix is what all subjects of one installation begin with, "sio" unless configured otherwise. NewPrefix makes it;
-// the zero Prefix makes subjects that NATS refuses. It can be copied and compared.
+// Prefix begins all subjects of one installation; it is "sio" unless configured otherwise. NewPrefix makes it; NATS
+// refuses the subjects of the zero Prefix. It can be copied and compared.
 //
-// The builders append a whole subject to dst and return the extended slice. They check nothing: ns is a token of
+// The Append methods append a whole subject to dst and return the extended slice. They check nothing: ns is a token of
 // AppendNamespace, event and room are tails of AppendEvent and AppendRoom, verb is one token and socketID passes
 // IsSocketID.
 type Prefix struct {
-	dotted string // with a dot behind
+	dotted string // ends with a dot
 }
 
-// NewPrefix checks a prefix: one or more tokens between dots, in valid UTF-8, at most MaxPrefixBytes bytes, without
-// wildcards, white space and control characters, not beginning with "$" (which NATS keeps for itself). Its errors wrap
-// ErrPrefix and say what is wrong.
+// NewPrefix checks a prefix: one or more tokens between dots, in valid UTF-8, at most maxPrefixBytes bytes, without
+// wildcards, white space and control characters, not beginning with "$" (which NATS keeps for itself). The error says
+// what is wrong.
 func NewPrefix(s string) (Prefix, error) {
 	fault := ""
 	switch {
 	case s == "":
 		fault = "it is empty"
-	case len(s) > MaxPrefixBytes:
-		fault = "it is longer than " + strconv.Itoa(MaxPrefixBytes) + " bytes"
+	case len(s) > maxPrefixBytes:
+		fault = "it is longer than " + strconv.Itoa(maxPrefixBytes) + " bytes"
 	case !utf8.ValidString(s):
 		fault = "it is not valid UTF-8"
 	case s[0] == '$':
@@ -43,96 +42,84 @@ func NewPrefix(s string) (Prefix, error) {
 	default:
 		return Prefix{s + "."}, nil
 	}
-	return Prefix{}, fmt.Errorf("%w %.160q: %s", ErrPrefix, s, fault)
+	return Prefix{}, fmt.Errorf("%w %.160q: %s", errPrefix, s, fault)
 }
 
-// String returns the prefix as it was given to NewPrefix, without a dot behind.
+// String returns the prefix as it was given to NewPrefix.
 func (p Prefix) String() string { return strings.TrimSuffix(p.dotted, ".") }
 
-// Covers tells whether subject lies under the prefix, whatever follows there.
+// Covers reports whether subject begins with the prefix, whatever follows.
 func (p Prefix) Covers(subject string) bool {
 	return len(subject) > len(p.dotted) && strings.HasPrefix(subject, p.dotted)
 }
 
-// AppendOn appends where a client's event goes: <p>.<ns>.on.<event>.
+// AppendOn appends the subject of a client's event: <p>.<ns>.on.<event>.
 func (p Prefix) AppendOn(dst []byte, ns, event string) []byte {
-	dst = p.appendVerb(dst, ns, VerbOn)
-	return append(dst, event...)
+	return p.append(dst, ns, VerbOn, event)
 }
 
 // AppendAll appends a command for every socket of a namespace: <p>.<ns>.<verb>.all.
 func (p Prefix) AppendAll(dst []byte, ns, verb string) []byte {
-	dst = p.appendVerb(dst, ns, verb)
-	return append(dst, wordAll...)
+	return p.append(dst, ns, verb, wordAll)
 }
 
 // AppendToRoom appends a command for the members of a room: <p>.<ns>.<verb>.room.<room>.
 func (p Prefix) AppendToRoom(dst []byte, ns, verb, room string) []byte {
-	dst = p.appendVerb(dst, ns, verb)
-	dst = append(dst, wordRoom+"."...)
-	return append(dst, room...)
+	return p.append(dst, ns, verb, wordRoom, room)
 }
 
 // AppendToSocket appends a command for one socket: <p>.<ns>.<verb>.socket.<edge>.<id>. With VerbEmit it is the
 // socket's address.
 func (p Prefix) AppendToSocket(dst []byte, ns, verb, socketID string) []byte {
-	dst = p.appendVerb(dst, ns, verb)
-	dst = append(dst, wordSocket+"."...)
-	return append(dst, socketID...)
+	return p.append(dst, ns, verb, wordSocket, socketID)
 }
 
-// AppendAck appends the return address of an event that wants an ack: <p>.<ns>.ack.<edge>.<id>.<n>. With n above
-// MaxAckNumber it is a subject that Parse refuses.
+// AppendAck appends the return address of an event that wants an ack: <p>.<ns>.ack.<edge>.<id>.<n>. Parse refuses the
+// subject if n is above the largest integer that JavaScript counts exactly.
 func (p Prefix) AppendAck(dst []byte, ns, socketID string, n uint64) []byte {
-	dst = p.appendVerb(dst, ns, VerbAck)
-	dst = append(dst, socketID...)
-	dst = append(dst, '.')
-	return strconv.AppendUint(dst, n, 10)
+	return strconv.AppendUint(p.append(dst, ns, VerbAck, socketID, ""), n, 10)
 }
 
 // AppendConnectReply appends the return address of a connect request: <p>.<ns>.ack.<edge>.<id>.connect.
 func (p Prefix) AppendConnectReply(dst []byte, ns, socketID string) []byte {
-	dst = p.appendVerb(dst, ns, VerbAck)
-	dst = append(dst, socketID...)
-	return append(dst, "."+AckConnect...)
+	return p.append(dst, ns, VerbAck, socketID, AckConnect)
 }
 
-// AppendOwn appends where an event of a claimed socket goes: <p>.<ns>.own.<owner>.<event>.
+// AppendOwn appends the subject of an event of an owned socket: <p>.<ns>.own.<owner>.<event>.
 func (p Prefix) AppendOwn(dst []byte, ns, owner, event string) []byte {
-	dst = p.appendVerb(dst, ns, VerbOwn)
-	dst = append(dst, owner...)
-	dst = append(dst, '.')
-	return append(dst, event...)
+	return p.append(dst, ns, VerbOwn, owner, event)
 }
 
-// AppendService appends where an event of a service for services goes: <p>.<ns>.service.<event>.
+// AppendService appends the subject of an event of a service for services: <p>.<ns>.service.<event>.
 func (p Prefix) AppendService(dst []byte, ns, event string) []byte {
-	dst = p.appendVerb(dst, ns, VerbService)
-	return append(dst, event...)
+	return p.append(dst, ns, VerbService, event)
 }
 
-// EdgeAnnouncement is where an edge announces itself: <p>.$edge.<edge>.<word>.
+// append appends the prefix and tokens, with dots between them.
+func (p Prefix) append(dst []byte, tokens ...string) []byte {
+	dst = append(dst, p.dotted...)
+	for i, token := range tokens {
+		if i > 0 {
+			dst = append(dst, '.')
+		}
+		dst = append(dst, token...)
+	}
+	return dst
+}
+
+// EdgeAnnouncement is the subject on which an edge announces itself: <p>.$edge.<edge>.<word>.
 func (p Prefix) EdgeAnnouncement(edge, word string) string {
 	return p.dotted + internalEdge + "." + edge + "." + word
 }
 
-// Pong is where an instance answers an edge's ping: <p>.$edge.<edge>.pong.<instance>.
+// Pong is the subject on which an instance answers an edge's ping: <p>.$edge.<edge>.pong.<instance>.
 func (p Prefix) Pong(edge, instance string) string {
 	return p.EdgeAnnouncement(edge, wordPong) + "." + instance
 }
 
-// InstanceAnnouncement is where an instance announces itself: <p>.$svc.<group>.<instance>.<word>.
+// InstanceAnnouncement is the subject on which an instance announces itself: <p>.$svc.<group>.<instance>.<word>.
 func (p Prefix) InstanceAnnouncement(group, instance, word string) string {
 	return p.dotted + internalService + "." + group + "." + instance + "." + word
-}
-
-// appendVerb appends <p>.<ns>.<verb> and a dot.
-func (p Prefix) appendVerb(dst []byte, ns, verb string) []byte {
-	dst = append(dst, p.dotted...)
-	dst = append(dst, ns...)
-	dst = append(dst, '.')
-	dst = append(dst, verb...)
-	return append(dst, '.')
 }
 
 // What edges subscribe to. None of these matches the subject of a client's event: the fourth token of
@@ -157,8 +144,8 @@ func (p Prefix) RoomInterest(ns, room string) string {
 // EveryEdge matches the announcements of all edges.
 func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
 
-// EveryInstance matches what all instances of all services announce with one word. (Not with any word: who subscribed
-// pings, too, would keep NATS from telling that nobody is there.)
+// EveryInstance matches what all instances of all services announce with one word. It does not match every word: an
+// edge that subscribed to pings would keep NATS from reporting that an instance has no subscription to them.
 func (p Prefix) EveryInstance(word string) string { return p.dotted + internalService + ".*.*." + word }
 
 // Pongs matches the answers to an edge's pings.
@@ -169,3 +156,25 @@ func (p Prefix) EveryAll(verb string) string { return p.dotted + "*." + verb + "
 
 // EveryRoom matches one command for a room, in every room and namespace.
 func (p Prefix) EveryRoom(verb string) string { return p.dotted + "*." + verb + "." + wordRoom + ".>" }
+
+// Ready is the event with which an edge finds out whether NATS permits it to publish the events of a namespace:
+// <p>.<ns>.on.$ready. No event of a client has this subject: the same name is spelled %24ready.
+const Ready = "$ready"
+
+// EdgePermissions returns the subjects for which an edge needs permission, as the contract lists them
+// (docs/subjects.md, Permissions).
+func (p Prefix) EdgePermissions() (publish, subscribe []string) {
+	for _, tail := range []string{
+		"*." + VerbOn + ".>", "*." + VerbOwn + ".>", "*." + VerbEmit + ".>", "*." + VerbBroadcast + ".>",
+		internalEdge + ".>", internalService + ".*.*." + WordPing,
+	} {
+		publish = append(publish, p.dotted+tail)
+	}
+	for _, tail := range []string{
+		"*.*." + wordAll, "*.*." + wordRoom + ".>", "*.*." + wordSocket + ".*.*", "*." + VerbAck + ".*.*.*",
+		internalEdge + ".>", internalService + ".>",
+	} {
+		subscribe = append(subscribe, p.dotted+tail)
+	}
+	return append(publish, "_INBOX.>"), append(subscribe, "$SRV.>")
+}

@@ -12,18 +12,18 @@
 //	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
 //	<prefix>.$svc.<group>.<instance>.<word>      a service instance announces itself
 //
-// On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of Prefix
-// puts the subject together; on the way down Prefix.Parse takes a subject apart into substrings, and Event, Room and
-// Namespace give the names back. Names and tails are one to one: each name has one spelling, and other spellings are
-// refused. testdata/names.json holds the cases of the spelling, for the tests of every language.
+// On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of
+// Prefix makes the subject; on the way down Prefix.Parse splits a subject into substrings, and Event, Room and
+// Namespace return the names. Names and tails are one to one: each name has one spelling, and other spellings are
+// refused. testdata/names.json has the cases of the spelling, for tests in every language.
 //
-// The package is pure: it keeps no state, and whatever it returns belongs to the caller.
+// The package is pure: it keeps no state, and its results belong to the caller.
 package subjects
 
 import "strings"
 
-// The verbs that edges know. The list is open: Parse accepts any other token in their place, and whoever acts on a
-// subject ignores verbs that it does not know.
+// The verbs of this version. Parse accepts any other token in their place; edges and services ignore verbs that they
+// do not know.
 const (
 	VerbOn         = "on"         // a client emitted an event: edge to services
 	VerbEmit       = "emit"       // an event for every socket of the target
@@ -42,46 +42,46 @@ const (
 	VerbService    = "service"    // an event of a service for services
 )
 
-// The words of announcements: the first three are said by edges and instances.
+// The words of announcements. Edges and instances publish the first three.
 const (
 	WordHello   = "hello"   // it is there
 	WordBeat    = "beat"    // it is still there, every second
-	WordBye     = "bye"     // it has gone in good order
-	WordGone    = "gone"    // an edge: it died, says another
-	WordLeaving = "leaving" // an instance: edges shall send it nothing more
-	WordLeft    = "left"    // an instance: it has finished all that was sent to it
+	WordBye     = "bye"     // it has ended
+	WordGone    = "gone"    // published by another edge: this one has died
+	WordLeaving = "leaving" // an instance: edges must send it nothing more
+	WordLeft    = "left"    // an instance: it has handled everything that was sent to it
 	WordPing    = "ping"    // an edge asks an instance whether it lives
 )
 
-// The words of a target, which is why no event's first token is spelled like one of them.
+// The words of a target. No event's first token is spelled like one of them.
 const (
 	wordAll    = "all"
 	wordRoom   = "room"
 	wordSocket = "socket"
 )
 
-// The first tokens of what edges and instances say among themselves, and of a ping's return address.
+// The first tokens of messages among edges and instances, and the word of a ping's return address.
 const (
 	internalEdge    = "$edge"
 	internalService = "$svc"
 	wordPong        = "pong"
 )
 
-// AckConnect stands in place of the ack number in the return address of a connect request.
+// AckConnect takes the place of the ack number in the return address of a connect request.
 const AckConnect = "connect"
 
-// MaxAckNumber is the largest ack id of a client that a subject carries: the largest integer that JavaScript counts
+// maxAckNumber is the largest ack id of a client that a subject carries: the largest integer that JavaScript counts
 // exactly.
-const MaxAckNumber = 1<<53 - 1
+const maxAckNumber = 1<<53 - 1
 
-// Kind says which form a subject has. The zero Kind is none of them.
+// Kind is the form of a subject. The zero Kind is $…. in a form that this version does not know: only Namespace is
+// set, to the token with its $.
 type Kind uint8
 
 const (
 	KindOn       Kind = iota + 1 // <ns>.on.<event>: Event is set
 	KindAck                      // <ns>.ack.<edge>.<id>.<n>: Socket, Edge and Ack are set
 	KindCommand                  // <ns>.<verb>.<target>: Target is set, and Room, or Socket and Edge
-	KindInternal                 // $….: only Namespace is set, to the token with its $
 	KindOwn                      // <ns>.own.<owner>.<event>: Owner and Event are set
 	KindService                  // <ns>.service.<event>: Event is set
 	KindEdge                     // $edge.<edge>.<word>: Edge and Word are set
@@ -89,7 +89,7 @@ const (
 	KindInstance                 // $svc.<group>.<instance>.<word>: Group, Instance and Word are set
 )
 
-// Target says whom a command is for. The zero Target stands in subjects that have none.
+// Target is the receivers of a command. Subjects that are no commands have the zero Target.
 type Target uint8
 
 const (
@@ -98,8 +98,8 @@ const (
 	TargetSocket                   // Socket alone
 )
 
-// Subject is a subject taken apart by Prefix.Parse. All strings are substrings of it, still in their escaped spelling;
-// a tail in another spelling than the one of AppendEvent or AppendRoom passes and is the name of nothing.
+// Subject is a subject split by Prefix.Parse. All strings are substrings of it, still escaped. Parse does not check
+// the spelling of tails: one that AppendEvent or AppendRoom does not make is the name of no event or room.
 type Subject struct {
 	Kind      Kind
 	Target    Target
@@ -116,10 +116,10 @@ type Subject struct {
 	Word      string // one of the Word… constants, or one of a later version
 }
 
-// Parse takes a subject under the prefix apart. It returns false for every subject that has none of the forms of this
-// package: outside the prefix; with too few tokens, an empty one, a wildcard, or a byte that no subject holds; with a
-// socket that has no socket id's form, more tokens behind all, or an ack number that is not canonical (see AckNumber);
-// and an event whose first token is all, room or socket, since no event is spelled so. It does not allocate.
+// Parse splits a subject under the prefix. It returns false for a subject outside the prefix; with too few tokens, an
+// empty one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or an
+// ack number that is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It
+// does not allocate.
 func (p Prefix) Parse(subject string) (Subject, bool) {
 	if !p.Covers(subject) || !isLiteral(subject) {
 		return Subject{}, false
@@ -159,9 +159,9 @@ func (p Prefix) Parse(subject string) (Subject, bool) {
 	return s, true
 }
 
-// parseInternal takes apart what follows $edge or $svc. Forms that this version does not know are KindInternal.
+// parseInternal parses what follows $edge or $svc.
 func parseInternal(namespace, rest string) Subject {
-	s := Subject{Kind: KindInternal, Namespace: namespace}
+	s := Subject{Namespace: namespace}
 	first, rest, _ := strings.Cut(rest, ".")
 	second, third, _ := strings.Cut(rest, ".")
 	switch {
@@ -212,8 +212,8 @@ func (s *Subject) parseTarget(tail string) bool {
 	}
 }
 
-// isLiteral tells whether s is tokens between single dots, none with a byte that the spelling of names escapes for
-// NATS's sake. A server passes on wildcards and odd bytes in a published subject, so they do arrive.
+// isLiteral reports whether s is tokens between single dots, without the bytes that names escape because of NATS's
+// protocol. A server passes on wildcards and such bytes in a published subject, so they do arrive.
 func isLiteral(s string) bool {
 	behindDot := true
 	for i := range len(s) {
@@ -232,17 +232,16 @@ func isLiteral(s string) bool {
 	return !behindDot
 }
 
-// AckNumber reads the ack number of a return address: decimal without sign or leading zeros, at most MaxAckNumber.
-func AckNumber(s string) (uint64, bool) {
+// AckNumber returns the ack number of a return address: decimal without sign or leading zeros, at most maxAckNumber.
+func AckNumber(s string) (n uint64, ok bool) {
 	if s == "" || s[0] == '0' && len(s) > 1 {
 		return 0, false
 	}
-	var n uint64
 	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
+		if !isDigit(s[i]) {
 			return 0, false
 		}
-		if n = n*10 + uint64(s[i]-'0'); n > MaxAckNumber {
+		if n = n*10 + uint64(s[i]-'0'); n > maxAckNumber {
 			return 0, false
 		}
 	}

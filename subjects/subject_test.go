@@ -38,16 +38,16 @@ func TestParse(t *testing.T) {
 		"sio.chat.join.room.a.b":                 {Kind: KindCommand, Namespace: "chat", Verb: "join", Target: TargetRoom, Room: "a.b"},
 		"sio.채팅.emit.room.방.1":                   {Kind: KindCommand, Namespace: "채팅", Verb: "emit", Target: TargetRoom, Room: "방.1"},
 		"sio.a%2Eb.fetch.room.%":                 {Kind: KindCommand, Namespace: "a%2Eb", Verb: "fetch", Target: TargetRoom, Room: "%"},
-		"sio.$edge.x":                            {Kind: KindInternal, Namespace: "$edge"},
-		"sio.$svc.a.b.c.d.e":                     {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$svc.a.b":                           {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$svc.all.b.beat":                    {Kind: KindInternal, Namespace: "$svc"},
-		"sio.$edge.x.beat":                       {Kind: KindInternal, Namespace: "$edge"},
-		"sio.$later.a":                           {Kind: KindInternal, Namespace: "$later"},
-		"sio.$edge." + testEdge:                  {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$edge.x":                            {Namespace: "$edge"},
+		"sio.$svc.a.b.c.d.e":                     {Namespace: "$svc"},
+		"sio.$svc.a.b":                           {Namespace: "$svc"},
+		"sio.$svc.all.b.beat":                    {Namespace: "$svc"},
+		"sio.$edge.x.beat":                       {Namespace: "$edge"},
+		"sio.$later.a":                           {Namespace: "$later"},
+		"sio.$edge." + testEdge:                  {Namespace: "$edge"},
 		"sio.$edge." + testEdge + ".beat":        {Kind: KindEdge, Namespace: "$edge", Edge: testEdge, Word: WordBeat},
 		"sio.$edge." + testEdge + ".pong.chat-1": {Kind: KindPong, Namespace: "$edge", Edge: testEdge, Instance: "chat-1"},
-		"sio.$edge." + testEdge + ".pong.a.b":    {Kind: KindInternal, Namespace: "$edge"},
+		"sio.$edge." + testEdge + ".pong.a.b":    {Namespace: "$edge"},
 		"sio.$svc.chat.chat-1.left":              {Kind: KindInstance, Namespace: "$svc", Group: "chat", Instance: "chat-1", Word: WordLeft},
 		"sio.c.own.chat-1.order.7":               {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat-1", Event: "order.7"},
 		"sio.c.own.chat.connect":                 {Kind: KindOwn, Namespace: "c", Verb: "own", Owner: "chat", Event: "connect"},
@@ -125,7 +125,7 @@ func TestBuilders(t *testing.T) {
 		"sio.*.join.room.>":                            []byte(sio.EveryRoom(VerbJoin)),
 		"prod.eu.sio.chat.on.y":                        mustPrefix("prod.eu.sio").AppendOn(nil, "chat", "y"),
 		"prod.eu.sio.*.*.socket." + testEdge + ".*":    []byte(mustPrefix("prod.eu.sio").Sockets(testEdge)),
-		"sio.chat.ack." + testSocket + "." + maxNumber: sio.AppendAck(nil, "chat", testSocket, MaxAckNumber),
+		"sio.chat.ack." + testSocket + "." + maxNumber: sio.AppendAck(nil, "chat", testSocket, maxAckNumber),
 	} {
 		if string(got) != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -136,14 +136,14 @@ func TestBuilders(t *testing.T) {
 const maxNumber = "9007199254740991"
 
 func TestPrefix(t *testing.T) {
-	for _, s := range []string{"sio", "a", "prod.sio", "a.b.c.d", "_sio", "si$o", "a.$b", "서비스", strings.Repeat("a", MaxPrefixBytes)} {
+	for _, s := range []string{"sio", "a", "prod.sio", "a.b.c.d", "_sio", "si$o", "a.$b", "서비스", strings.Repeat("a", maxPrefixBytes)} {
 		if p, err := NewPrefix(s); err != nil || p.String() != s || !p.Covers(s+".x") {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)
 		}
 	}
 	for _, s := range []string{"", ".", "a.", ".a", "a..b", "*", "a.*", "a*", ">", "a.>", "a b", "a\tb", "a\x7f", "$SYS",
-		"$", "\xff", strings.Repeat("a", MaxPrefixBytes+1)} {
-		if p, err := NewPrefix(s); !errors.Is(err, ErrPrefix) || p != (Prefix{}) {
+		"$", "\xff", strings.Repeat("a", maxPrefixBytes+1)} {
+		if p, err := NewPrefix(s); !errors.Is(err, errPrefix) || p != (Prefix{}) {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)
 		}
 	}
@@ -181,7 +181,7 @@ func FuzzParse(f *testing.F) {
 		if !ok {
 			return
 		}
-		if again := rebuild(s); s.Kind != KindInternal && again != subject {
+		if again := rebuild(s); s.Kind != 0 && again != subject {
 			t.Errorf("%q → %+v → %q", subject, s, again)
 		}
 	})
@@ -298,7 +298,7 @@ func matches(pattern, subject string) bool {
 }
 
 func TestAckNumber(t *testing.T) {
-	for s, want := range map[string]uint64{"0": 0, "7": 7, "10": 10, maxNumber: MaxAckNumber} {
+	for s, want := range map[string]uint64{"0": 0, "7": 7, "10": 10, maxNumber: maxAckNumber} {
 		if n, ok := AckNumber(s); !ok || n != want || strconv.FormatUint(n, 10) != s {
 			t.Errorf("AckNumber(%q) = %d, %v", s, n, ok)
 		}
@@ -317,7 +317,7 @@ func TestSubjectsNoAlloc(t *testing.T) {
 	noAlloc(t, "AppendAll", func() { dst = sio.AppendAll(dst[:0], "chat", VerbEmit) })
 	noAlloc(t, "AppendToRoom", func() { dst = sio.AppendToRoom(dst[:0], "chat", VerbEmit, "a.b") })
 	noAlloc(t, "AppendToSocket", func() { dst = sio.AppendToSocket(dst[:0], "chat", VerbEmit, testSocket) })
-	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, MaxAckNumber) })
+	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, maxAckNumber) })
 	noAlloc(t, "AppendConnectReply", func() { dst = sio.AppendConnectReply(dst[:0], "chat", testSocket) })
 	for _, s := range []string{"sio.chat.on.message", "sio.chat.emit.room.a.b", "sio.c.ack." + testSocket + ".17",
 		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "nonsense"} {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -38,7 +39,7 @@ func TestConnectIsARequestWithTheHandshake(t *testing.T) {
 	})
 	before := time.Now().UnixMilli()
 	c.Send(`40/door,{"token" : "t\u00e9"}`)
-	m := requests.next()
+	m := requests.Next()
 	h := handshake(t, m)
 	id, _ := h["sid"].(string)
 	if want := "sio.door.ack." + id + ".connect"; m.Reply != want || !strings.HasPrefix(id, s.ID+".") {
@@ -86,7 +87,7 @@ func TestConnectWithoutAuth(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
 	s.Dial("a").Send("40/door,")
-	h := handshake(t, requests.next())
+	h := handshake(t, requests.Next())
 	if auth, ok := h["auth"].(map[string]any); !ok || len(auth) > 0 || h["xdomain"] != false {
 		t.Errorf("the handshake is %v", h)
 	}
@@ -96,13 +97,13 @@ func TestServiceAdmitsToRoomsWithAUser(t *testing.T) {
 	s := begin(t, usual())
 	s.serve("door", `[ {"rooms":["vip","a.b","한국 방"],"user":"ann é","data":{"x":1},"more":null} ]`)
 	events := s.hear("sio.door.on.hi")
-	a := s.enter("a", "/door")
+	a := s.Enter("a", "/door")
 	for _, room := range []string{"vip", "a.b", "한국%20방"} {
-		s.publish("sio.door.emit.room."+room, `["to","`+room+`"]`)
-		a.gets(`["to","` + room + `"]`)
+		s.Publish("sio.door.emit.room."+room, `["to","`+room+`"]`)
+		a.Gets(`["to","` + room + `"]`)
 	}
-	a.send("", `["hi"]`)
-	if user := events.gets("sio.door.on.hi", a.address(), `["hi"]`).Header["Sio-User"]; !slices.Equal(user, []string{"ann é"}) {
+	a.Emit("", `["hi"]`)
+	if user := events.Gets("sio.door.on.hi", a.Address(), `["hi"]`).Header["Sio-User"]; !slices.Equal(user, []string{"ann é"}) {
 		t.Errorf("Sio-User is %q", user)
 	}
 }
@@ -113,9 +114,9 @@ func TestServiceAdmitsWithNothing(t *testing.T) {
 			s := begin(t, usual())
 			s.serve("door", answer)
 			events := s.hear("sio.door.on.hi")
-			a := s.enter("a", "/door")
-			a.send("", `["hi"]`)
-			if m := events.next(); m.Header != nil {
+			a := s.Enter("a", "/door")
+			a.Emit("", `["hi"]`)
+			if m := events.Next(); m.Header != nil {
 				t.Errorf("an event of a socket without a user has the headers %v", m.Header)
 			}
 		})
@@ -138,7 +139,7 @@ func TestServiceRefuses(t *testing.T) {
 			if got := client.Next(); !strings.HasPrefix(got, `40/chat,{"sid":`) {
 				t.Errorf("after the refusal came %q", got)
 			}
-			s.counts("connects_refused_total", "refused by service", 1)
+			s.Counts("connects_refused_total", "refused by service", 1)
 		})
 	}
 }
@@ -149,7 +150,7 @@ func TestNoServiceRefuses(t *testing.T) {
 	a := s.Dial("a")
 	a.Send("40/door,")
 	a.Expect(`44/door,{"message":"no service"}`)
-	s.counts("connects_refused_total", "no service", 1)
+	s.Counts("connects_refused_total", "no service", 1)
 }
 
 func TestSilentServiceRefuses(t *testing.T) {
@@ -158,10 +159,10 @@ func TestSilentServiceRefuses(t *testing.T) {
 	a := s.Dial("a")
 	a.Send("40/door,")
 	a.Expect(`44/door,{"message":"service timeout"}`)
-	if err := requests.next().Respond([]byte(`[]`)); err != nil { // too late
+	if err := requests.Next().Respond([]byte(`[]`)); err != nil { // too late
 		t.Fatal(err)
 	}
-	s.counts("dropped_total", "answer to a connect that is over", 1)
+	s.Counts("dropped_total", "answer to a connect that is over", 1)
 	s.serve("door", `[{"user":"ann"}]`)
 	a.Connect("/door", "") // the client may try again
 }
@@ -179,8 +180,8 @@ func TestInvalidAnswerRefuses(t *testing.T) {
 			a := s.Dial("a")
 			a.Send("40/door,")
 			a.Expect(`44/door,{"message":"invalid answer"}`)
-			s.counts("connects_refused_total", "invalid answer", 1)
-			s.counts("rooms", "", 0)
+			s.Counts("connects_refused_total", "invalid answer", 1)
+			s.Counts("rooms", "", 0)
 		})
 	}
 }
@@ -189,7 +190,7 @@ func TestInvalidAnswerRefuses(t *testing.T) {
 func TestStreamIsNoService(t *testing.T) {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	s := beginAt(t, server, usual())
-	js, err := s.nc.JetStream()
+	js, err := s.NC.JetStream()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +200,8 @@ func TestStreamIsNoService(t *testing.T) {
 	requests := s.hear("sio.door.on.connect")
 	a := s.Dial("a")
 	a.Send("40/door,")
-	request := requests.next()
-	s.counts("dropped_total", "bad body", 1) // the PubAck has come
+	request := requests.Next()
+	s.Counts("dropped_total", "bad body", 1) // the PubAck has come
 	if err := request.Respond([]byte(`[]`)); err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +210,8 @@ func TestStreamIsNoService(t *testing.T) {
 	}
 	events := s.hear("sio.door.on.question")
 	a.Send(`42/door,1["question"]`)
-	event := events.next()
-	s.counts("dropped_total", "bad body", 2)
+	event := events.Next()
+	s.Counts("dropped_total", "bad body", 2)
 	if err := event.Respond([]byte(`["answer"]`)); err != nil {
 		t.Fatal(err)
 	}
@@ -231,44 +232,38 @@ func TestSecondAnswerIsIgnored(t *testing.T) {
 	requests := s.hear("sio.door.on.connect")
 	c := s.Dial("a")
 	c.Send("40/door,")
-	m := requests.next()
+	m := requests.Next()
 	id := handshake(t, m)["sid"].(string)
 	for _, answer := range []*nats.Msg{
-		message("", "", `[{"rooms":["first"]}]`), message("", "", `[{"rooms":["second"]}]`), message("", "", "", "Sio-Error: no"), message("", "", "yes"),
+		edgetest.Message("", "", `[{"rooms":["first"]}]`), edgetest.Message("", "", `[{"rooms":["second"]}]`), edgetest.Message("", "", "", "Sio-Error: no"), edgetest.Message("", "", "yes"),
 	} {
 		if err := m.RespondMsg(answer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a := &socket{Client: c, id: id, head: "/door,", token: "door"}
+	a := &socket{Client: c, ID: id, Head: "/door,", Token: "door"}
 	a.Expect(`40/door,{"sid":"` + id + `"}`)
-	s.counts("dropped_total", "answer to a connect that is over", 3)
-	s.publish("sio.door.emit.room.second", `["no"]`)
-	s.publish("sio.door.emit.room.first", `["yes"]`)
-	a.gets(`["yes"]`)
+	s.Counts("dropped_total", "answer to a connect that is over", 3)
+	s.Publish("sio.door.emit.room.second", `["no"]`)
+	s.Publish("sio.door.emit.room.first", `["yes"]`)
+	a.Gets(`["yes"]`)
 }
 
 // greets admits whoever asks, and publishes right behind the answer: a subject, and a room for Sio-Rooms if one follows.
 func (s *stage) greets(admission string, greetings []string) {
 	s.t.Helper()
-	_, err := s.nc.Subscribe("sio.door.on.connect", func(m *nats.Msg) {
+	s.Handle("sio.door.on.connect", func(m *nats.Msg) {
 		_ = m.Respond([]byte(admission))
 		id := strings.TrimSuffix(strings.TrimPrefix(m.Reply, "sio.door.ack."), ".connect")
 		for i, greeting := range greetings {
 			subject, room, only := strings.Cut(strings.ReplaceAll(greeting, "ID", id), " ")
-			welcome := message("sio.door."+subject, "", `["welcome",`+string(rune('1'+i))+`]`)
+			welcome := edgetest.Message("sio.door."+subject, "", `["welcome",`+string(rune('1'+i))+`]`)
 			if only {
 				welcome.Header = nats.Header{"Sio-Rooms": {room}}
 			}
-			_ = s.nc.PublishMsg(welcome)
+			_ = s.NC.PublishMsg(welcome)
 		}
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
 }
 
 // What a service publishes to a newcomer after it has admitted it comes right behind CONNECT, in order.
@@ -304,21 +299,16 @@ func TestGreetingToANewRoom(t *testing.T) {
 	})
 	t.Run("to the room, once a join is answered", func(t *testing.T) {
 		s := begin(t, rules{"/door": {}})
-		if _, err := s.nc.Subscribe("sio.door.on.connect", func(m *nats.Msg) {
+		s.Handle("sio.door.on.connect", func(m *nats.Msg) {
 			_ = m.Respond([]byte("[]"))
 			id := strings.TrimSuffix(strings.TrimPrefix(m.Reply, "sio.door.ack."), ".connect")
 			for i, room := range []string{"vip", "b.c"} {
-				if _, err := s.nc.Request("sio.door.join.socket."+id, []byte(`["`+room+`"]`), patience); err != nil {
+				if _, err := s.NC.Request("sio.door.join.socket."+id, []byte(`["`+room+`"]`), edgetest.Patience); err != nil {
 					t.Error(err)
 				}
-				s.publish("sio.door.emit.room."+room, `["welcome",`+string(rune('1'+i))+`]`)
+				s.Publish("sio.door.emit.room."+room, `["welcome",`+string(rune('1'+i))+`]`)
 			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		})
 		s.greeted("first", 2)
 		s.greeted("second", 2)
 	})
@@ -327,12 +317,12 @@ func TestGreetingToANewRoom(t *testing.T) {
 // greeted connects a client and waits for its greetings.
 func (s *stage) greeted(name string, greetings int) {
 	s.t.Helper()
-	a := s.enter(name, "/door")
+	a := s.Enter(name, "/door")
 	for i := range greetings {
-		a.gets(`["welcome",` + string(rune('1'+i)) + `]`)
+		a.Gets(`["welcome",` + string(rune('1'+i)) + `]`)
 	}
 	a.Send("41/door,")
-	s.counts("sockets", "", 0)
+	s.Counts("sockets", "", 0)
 }
 
 func TestOpenNamespaceGivesNotice(t *testing.T) {
@@ -340,7 +330,7 @@ func TestOpenNamespaceGivesNotice(t *testing.T) {
 	notices := s.hear("sio.chat.on.connect")
 	a := s.Dial("a")
 	id := a.Connect("/chat", `{"token":"x"}`)
-	m := notices.next()
+	m := notices.Next()
 	if h := handshake(t, m); m.Reply != "sio.chat.emit.socket."+id || h["sid"] != id {
 		t.Errorf("the notice is %s, reply %q", m.Data, m.Reply)
 	}
@@ -357,9 +347,9 @@ func TestNamespacesByPattern(t *testing.T) {
 		"/room-vip":  {Connect: edge.ConnectOpen, AutoJoin: []string{"exact"}},
 	})
 	for name, room := range map[string]string{"/room-": "short", "/room-a/b": "short", "/room-vips": "long", "/room-vip": "exact"} {
-		a := s.enter(name, name)
-		s.publish("sio."+a.token+".emit.room."+room, `["in"]`)
-		a.gets(`["in"]`)
+		a := s.Enter(name, name)
+		s.Publish("sio."+a.Token+".emit.room."+room, `["in"]`)
+		a.Gets(`["in"]`)
 	}
 }
 
@@ -372,25 +362,25 @@ func TestUndeclaredNamespaceIsInvalid(t *testing.T) {
 		a.Expect("44" + name + `,{"message":"Invalid namespace"}`)
 	}
 	a.Connect("/chat", "")
-	if m := requests.next(); m.Subject != "sio.chat.on.connect" {
+	if m := requests.Next(); m.Subject != "sio.chat.on.connect" {
 		t.Errorf("services were asked on %s", m.Subject)
 	}
-	s.counts("connects_refused_total", "Invalid namespace", 4)
+	s.Counts("connects_refused_total", "Invalid namespace", 4)
 }
 
 func TestSeveralNamespacesOnOneSession(t *testing.T) {
 	s := begin(t, usual())
-	root := s.enter("a", "/")
-	chat := also(root.Client, "/chat")
-	if root.id == chat.id {
-		t.Fatalf("two sockets have the id %s", root.id)
+	root := s.Enter("a", "/")
+	chat := edgetest.Enter(root.Client, "/chat", "")
+	if root.ID == chat.ID {
+		t.Fatalf("two sockets have the id %s", root.ID)
 	}
-	s.publish("sio._.emit.all", `["to root"]`)
-	root.gets(`["to root"]`)
-	s.publish("sio.chat.emit.all", `["to chat"]`)
-	chat.gets(`["to chat"]`)
+	s.Publish("sio._.emit.all", `["to root"]`)
+	root.Gets(`["to root"]`)
+	s.Publish("sio.chat.emit.all", `["to chat"]`)
+	chat.Gets(`["to chat"]`)
 	root.Send("41")
-	s.counts("sockets", "", 1)
-	s.publish("sio._.emit.all", `["to root"]`)
+	s.Counts("sockets", "", 1)
+	s.Publish("sio._.emit.all", `["to root"]`)
 	s.onlyMarker(chat)
 }

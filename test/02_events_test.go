@@ -9,14 +9,14 @@ import (
 
 func TestEventIsPassedOnByteForByte(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	events := s.hear("sio.chat.on.message")
 	for _, body := range []string{
 		`["message"]`, `["message","hello"]`, ` [ "message" , {"b":1.0,"a":1e2, "a":null} ] `, `["m\u0065ssage","\u00e9\/é 한국 🎈"]`,
 		`["message",[[[]]],{},12345678901234567890,"\ud83c\udf88"]`, `["message",{"_placeholder":true,"num":0}]`,
 	} {
-		a.send("", body)
-		if m := events.gets("sio.chat.on.message", a.address(), body); m.Header != nil {
+		a.Emit("", body)
+		if m := events.Gets("sio.chat.on.message", a.Address(), body); m.Header != nil {
 			t.Errorf("%s came with the headers %v", body, m.Header)
 		}
 	}
@@ -24,7 +24,7 @@ func TestEventIsPassedOnByteForByte(t *testing.T) {
 
 func TestEventNamesInSubjects(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	events := s.hear("sio.chat.on.>")
 	for body, tail := range map[string]string{
 		`["order.123"]`:         "order.123",
@@ -54,8 +54,8 @@ func TestEventNamesInSubjects(t *testing.T) {
 		`["a b.c","connect"]`:   "a%20b.c",
 		`["1.2.3.4.5.6.7.8.9"]`: "1.2.3.4.5.6.7.8.9",
 	} {
-		a.send("", body)
-		events.gets("sio.chat.on."+tail, a.address(), body)
+		a.Emit("", body)
+		events.Gets("sio.chat.on."+tail, a.Address(), body)
 	}
 }
 
@@ -71,65 +71,65 @@ func TestNamespacesInSubjects(t *testing.T) {
 		}
 		id := c.Connect(name, "")
 		c.Send("42" + head + `["hi"]`)
-		events.gets("sio."+token+".on.hi", "sio."+token+".emit.socket."+id, `["hi"]`)
-		s.publish("sio."+token+".emit.all", `["all"]`)
+		events.Gets("sio."+token+".on.hi", "sio."+token+".emit.socket."+id, `["hi"]`)
+		s.Publish("sio."+token+".emit.all", `["all"]`)
 		c.Expect("42" + head + `["all"]`)
 	}
 }
 
 func TestWildcardsHearDottedEvents(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	one, deep := s.hear("sio.chat.on.order.*"), s.hear("sio.*.on.order.>")
-	a.send("", `["order.123"]`)
-	a.send("", `["order.123.paid"]`)
-	a.send("", `["orders.1"]`)
-	a.send("", `["order.*"]`)
-	one.gets("sio.chat.on.order.123", a.address(), `["order.123"]`)
-	one.gets("sio.chat.on.order.%2A", a.address(), `["order.*"]`)
-	deep.gets("sio.chat.on.order.123", a.address(), `["order.123"]`)
-	deep.gets("sio.chat.on.order.123.paid", a.address(), `["order.123.paid"]`)
-	deep.gets("sio.chat.on.order.%2A", a.address(), `["order.*"]`)
+	a.Emit("", `["order.123"]`)
+	a.Emit("", `["order.123.paid"]`)
+	a.Emit("", `["orders.1"]`)
+	a.Emit("", `["order.*"]`)
+	one.Gets("sio.chat.on.order.123", a.Address(), `["order.123"]`)
+	one.Gets("sio.chat.on.order.%2A", a.Address(), `["order.*"]`)
+	deep.Gets("sio.chat.on.order.123", a.Address(), `["order.123"]`)
+	deep.Gets("sio.chat.on.order.123.paid", a.Address(), `["order.123.paid"]`)
+	deep.Gets("sio.chat.on.order.%2A", a.Address(), `["order.*"]`)
 }
 
 // An event named like a target is an event for services; it reaches no client.
 func TestEventNamedLikeATargetReachesNoClient(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	s.join(b, `["vip"]`)
 	events := s.hear("sio.chat.on.>")
-	for _, name := range []string{"all", "room.vip", "socket." + b.id} {
-		a.send("", `["`+name+`"]`)
-		events.next()
+	for _, name := range []string{"all", "room.vip", "socket." + b.ID} {
+		a.Emit("", `["`+name+`"]`)
+		events.Next()
 	}
 	s.onlyMarker(a, b)
 }
 
 func TestReplyReachesTheSender(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	events := s.hear("sio.chat.on.message")
-	a.send("", `["message"]`)
-	if err := events.next().Respond([]byte(`["only you"]`)); err != nil {
+	a.Emit("", `["message"]`)
+	if err := events.Next().Respond([]byte(`["only you"]`)); err != nil {
 		t.Fatal(err)
 	}
-	a.gets(`["only you"]`)
+	a.Gets(`["only you"]`)
 	s.onlyMarker(a, b)
 }
 
 func TestNobodyListensIsCounted(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	s.counts("no_responders_total", "", 1) // the notice that a has connected
-	a.send("", `["message"]`)
-	a.send("1", `["message"]`)
-	s.counts("no_responders_total", "", 3)
+	a := s.Enter("a", "/chat")
+	s.Counts("no_responders_total", "", 1) // the notice that a has connected
+	a.Emit("", `["message"]`)
+	a.Emit("1", `["message"]`)
+	s.Counts("no_responders_total", "", 3)
 	s.onlyMarker(a)
 	s.hear("sio.chat.on.message")
-	a.send("", `["message"]`)
-	s.counts("events_in_total", "", 3)
+	a.Emit("", `["message"]`)
+	s.Counts("events_in_total", "", 3)
 	s.onlyMarker(a)
-	s.counts("no_responders_total", "", 3)
+	s.Counts("no_responders_total", "", 3)
 }
 
 // A client cannot make itself heard as the life of a socket.
@@ -141,12 +141,12 @@ func TestReservedNamesEndTheSession(t *testing.T) {
 		`["removeListener"]`, `[]`, `[null]`, `{}`, `["x"`, `["\ud800"]`, `["` + strings.Repeat("x", 513) + `"]`,
 		`["` + strings.Repeat("x.", 16) + `x"]`,
 	} {
-		a := s.enter("a", "/chat")
-		if m := events.next(); m.Subject != "sio.chat.on.connect" {
+		a := s.Enter("a", "/chat")
+		if m := events.Next(); m.Subject != "sio.chat.on.connect" {
 			t.Fatalf("on.connect was expected, %s %s came", m.Subject, m.Data)
 		}
-		a.send("", body)
+		a.Emit("", body)
 		a.ExpectEnd()
-		events.gets("sio.chat.on.disconnect", a.address(), `["disconnect",{"reason":"forced close","rooms":[]}]`)
+		events.Gets("sio.chat.on.disconnect", a.Address(), `["disconnect",{"reason":"forced close","rooms":[]}]`)
 	}
 }

@@ -4,111 +4,111 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 func TestEmitToAll(t *testing.T) {
 	s := begin(t, usual())
-	a, b, other := s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("other", "/")
-	s.publish("sio.chat.emit.all", `["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
-	a.gets(`["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
-	b.gets(`["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
+	a, b, other := s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("other", "/")
+	s.Publish("sio.chat.emit.all", `["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
+	a.Gets(`["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
+	b.Gets(`["news" , {"b":1.0, "a":"\u00e9\/"} ] `)
 	s.onlyMarker(a, b, other)
 }
 
 // The official client takes white space behind the namespace for an ack id, so what stands in front of the array goes.
 func TestWhiteSpaceBeforeTheArrayIsLeftOut(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	s.publish("sio.chat.emit.all", " \t\r\n[\"news\", 1 ]\n")
-	a.gets("[\"news\", 1 ]\n")
-	s.publish(a.ack("3"), ` ["yes"]`)
+	a := s.Enter("a", "/chat")
+	s.Publish("sio.chat.emit.all", " \t\r\n[\"news\", 1 ]\n")
+	a.Gets("[\"news\", 1 ]\n")
+	s.Publish(a.Ack("3"), ` ["yes"]`)
 	a.Expect(`43/chat,3["yes"]`)
-	s.publish(a.address(), ` ["file",{"_placeholder":true,"num":0}]abc`, "Sio-Attachments: 3")
+	s.Publish(a.Address(), ` ["file",{"_placeholder":true,"num":0}]abc`, "Sio-Attachments: 3")
 	a.Expect(`451-/chat,["file",{"_placeholder":true,"num":0}]`)
 	a.Expect("babc")
 }
 
 func TestEmitToARoom(t *testing.T) {
 	s := begin(t, usual())
-	a, b, other := s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("other", "/")
+	a, b, other := s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("other", "/")
 	for room, tail := range map[string]string{
 		"vip": "vip", "order.123": "order.123", "한국 방": "한국%20방", "*": "%2A", "all": "all", "": "%", ".": "%2E", "a>": "a%3E",
 	} {
 		s.join(a, `["`+room+`"]`)
 		s.join(other, `["`+room+`"]`)
-		s.publish("sio.chat.emit.room."+tail, `["to","`+room+`"]`)
-		a.gets(`["to","` + room + `"]`)
+		s.Publish("sio.chat.emit.room."+tail, `["to","`+room+`"]`)
+		a.Gets(`["to","` + room + `"]`)
 	}
-	s.publish("sio.chat.emit.room.order", `["no"]`)
-	s.publish("sio.chat.emit.room.order.123.x", `["no"]`)
-	s.publish("sio.chat.emit.room.%76ip", `["another spelling"]`)
-	s.publish("sio.chat.emit.room.nobody", `["no"]`)
+	s.Publish("sio.chat.emit.room.order", `["no"]`)
+	s.Publish("sio.chat.emit.room.order.123.x", `["no"]`)
+	s.Publish("sio.chat.emit.room.%76ip", `["another spelling"]`)
+	s.Publish("sio.chat.emit.room.nobody", `["no"]`)
 	s.onlyMarker(a, b, other)
 }
 
 func TestEmitToASocket(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
-	s.publish(a.address(), `["direct"]`)
-	a.gets(`["direct"]`)
-	s.publish("sio.chat.emit.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", `["nobody"]`)
-	s.publish("sio.chat.emit.socket."+s.ID, `["no socket"]`)
-	s.publish("sio.chat.emit.socket."+a.id+".x", `["no socket"]`)
-	s.counts("dropped_total", "unknown socket", 1)
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
+	s.Publish(a.Address(), `["direct"]`)
+	a.Gets(`["direct"]`)
+	s.Publish("sio.chat.emit.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", `["nobody"]`)
+	s.Publish("sio.chat.emit.socket."+s.ID, `["no socket"]`)
+	s.Publish("sio.chat.emit.socket."+a.ID+".x", `["no socket"]`)
+	s.Counts("dropped_total", "unknown socket", 1)
 	s.onlyMarker(a, b)
 }
 
 // Who may publish to one namespace must not reach another by way of a socket's id.
 func TestSocketUnderAnotherNamespaceIsNotReached(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	other := also(a.Client, "/")
-	s.publish("sio._.emit.socket."+a.id, `["no"]`)
-	s.publish("sio._.ack."+a.id+".1", `["no"]`)
-	s.publish("sio.nowhere.emit.socket."+a.id, `["no"]`)
-	s.publish("sio._.ack."+a.id+".connect", "", "Sio-Error: no")
-	s.fails("sio._.disconnect.socket."+a.id, "", "unknown socket")
-	s.fails("sio._.join.socket."+a.id, `["vip"]`, "unknown socket")
-	s.counts("dropped_total", "wrong namespace", 4)
-	s.publish("sio._.emit.room.vip", `["no"]`)
-	s.publish("sio.chat.emit.room.vip", `["no"]`)
+	a := s.Enter("a", "/chat")
+	other := edgetest.Enter(a.Client, "/", "")
+	s.Publish("sio._.emit.socket."+a.ID, `["no"]`)
+	s.Publish("sio._.ack."+a.ID+".1", `["no"]`)
+	s.Publish("sio.nowhere.emit.socket."+a.ID, `["no"]`)
+	s.Publish("sio._.ack."+a.ID+".connect", "", "Sio-Error: no")
+	s.fails("sio._.disconnect.socket."+a.ID, "", "unknown socket")
+	s.fails("sio._.join.socket."+a.ID, `["vip"]`, "unknown socket")
+	s.Counts("dropped_total", "wrong namespace", 4)
+	s.Publish("sio._.emit.room.vip", `["no"]`)
+	s.Publish("sio.chat.emit.room.vip", `["no"]`)
 	s.onlyMarker(a, other)
 }
 
 // What an emit's reply subject is does not matter: a JetStream publisher's inbox may stand there, or a socket.
 func TestEmitIgnoresItsReply(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	inbox := s.hear("_INBOX.test")
-	for _, reply := range []string{"_INBOX.test", a.address(), a.ack("1")} {
-		s.publishReply("sio.chat.emit.all", reply, `["news"]`)
-		a.gets(`["news"]`)
-		b.gets(`["news"]`)
+	for _, reply := range []string{"_INBOX.test", a.Address(), a.Ack("1")} {
+		s.PublishReply("sio.chat.emit.all", reply, `["news"]`)
+		a.Gets(`["news"]`)
+		b.Gets(`["news"]`)
 	}
-	s.publish("_INBOX.test", "marker")
-	inbox.gets("_INBOX.test", "", "marker")
+	s.Publish("_INBOX.test", "marker")
+	inbox.Gets("_INBOX.test", "", "marker")
 	s.onlyMarker(a, b)
 }
 
 // The verbs are an open list.
 func TestUnknownVerbsAreIgnored(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.join(a, `["vip"]`)
 	for _, verb := range []string{"frobnicate", "Emit", "EMIT", "on", "_"} {
-		s.publish("sio.chat."+verb+".socket."+a.id, `["no"]`)
-		s.publish("sio.chat."+verb+".room.vip", `["no"]`)
-		s.publish("sio.chat."+verb+".all", `["no"]`)
+		s.Publish("sio.chat."+verb+".socket."+a.ID, `["no"]`)
+		s.Publish("sio.chat."+verb+".room.vip", `["no"]`)
+		s.Publish("sio.chat."+verb+".all", `["no"]`)
 	}
-	s.publish("sio.chat.broadcast.socket."+a.id, `["no"]`)
+	s.Publish("sio.chat.broadcast.socket."+a.ID, `["no"]`)
 	s.onlyMarker(a)
 }
 
 // The official client drops its connection on each of these: one bad publish must not disconnect a room.
 func TestBadBodiesAreDropped(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.join(a, `["vip"]`)
 	bad := []string{
 		"", "hello", `{"stream":"tap","seq":1}`, `[]`, `[null]`, `[true]`, `[["x"]]`, `[{}]`, `["x"`, `["x"],`, `["x"]x`, `null`, `"x"`, `1`,
@@ -117,34 +117,34 @@ func TestBadBodiesAreDropped(t *testing.T) {
 		`["x",` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + "]",
 	}
 	for i, body := range bad {
-		s.publish([]string{"sio.chat.emit.all", "sio.chat.emit.room.vip", a.address(), "sio.chat.broadcast.all"}[i%4], body)
+		s.Publish([]string{"sio.chat.emit.all", "sio.chat.emit.room.vip", a.Address(), "sio.chat.broadcast.all"}[i%4], body)
 	}
 	s.onlyMarker(a)
-	s.counts("dropped_total", "bad body", len(bad))
-	s.counts("sockets", "", 1)
-	s.publish("sio.chat.emit.all", `[5,"a number may be a name"]`)
-	a.gets(`[5,"a number may be a name"]`)
+	s.Counts("dropped_total", "bad body", len(bad))
+	s.Counts("sockets", "", 1)
+	s.Publish("sio.chat.emit.all", `[5,"a number may be a name"]`)
+	a.Gets(`[5,"a number may be a name"]`)
 }
 
 func TestBadSubjectsAreIgnored(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	for _, subject := range []string{
 		"sio.chat.emit", "sio.chat.emit.all.x", "sio.chat.emit.room", "sio.chat.emit.vip", "sio.chat", "sio", "other.chat.emit.all",
 		"sio.$edge.emit.all", "sio.chat.emit.ALL", "SIO.chat.emit.all",
 	} {
-		s.publish(subject, `["no"]`)
+		s.Publish(subject, `["no"]`)
 	}
 	s.onlyMarker(a)
 }
 
 func TestSocketIsReachedInNoNamespaceAfterItsEnd(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	a.Send("41/chat,")
-	s.counts("sockets", "", 0)
-	s.publish(a.address(), `["late"]`)
-	s.publish(a.ack("1"), `["late"]`)
-	s.counts("dropped_total", "unknown socket", 2)
+	s.Counts("sockets", "", 0)
+	s.Publish(a.Address(), `["late"]`)
+	s.Publish(a.Ack("1"), `["late"]`)
+	s.Counts("dropped_total", "unknown socket", 2)
 	edgetest.Eventually(t, "nothing comes", func() bool { return a.Pending() == 0 })
 }

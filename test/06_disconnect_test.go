@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // left is the body of a disconnect notice.
@@ -21,36 +21,36 @@ func left(reason string, rooms ...string) string {
 
 func TestClientLeavesANamespace(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
+	a := s.Enter("a", "/chat")
+	root := edgetest.Enter(a.Client, "/", "")
 	s.join(a, `["vip","한국 방"]`)
 	notices := s.hear("sio.*.on.disconnect")
 	a.Send("41/chat,")
-	m := notices.gets("sio.chat.on.disconnect", a.address(), left("client namespace disconnect", "vip", "한국 방"))
+	m := notices.Gets("sio.chat.on.disconnect", a.Address(), left("client namespace disconnect", "vip", "한국 방"))
 	if m.Header != nil {
 		t.Errorf("the notice has the headers %v", m.Header)
 	}
 	s.onlyMarker(root)
-	again := also(a.Client, "/chat") // with a new id and no rooms
-	if again.id == a.id {
-		t.Errorf("the id %s came back", a.id)
+	again := edgetest.Enter(a.Client, "/chat", "") // with a new id and no rooms
+	if again.ID == a.ID {
+		t.Errorf("the id %s came back", a.ID)
 	}
-	s.publish("sio.chat.emit.room.vip", `["no"]`)
+	s.Publish("sio.chat.emit.room.vip", `["no"]`)
 	s.onlyMarker(again)
 }
 
 func TestLostTransportLeavesAllNamespaces(t *testing.T) {
 	s := begin(t, usual())
 	s.serve("door", `[{"rooms":["vip"],"user":"ann"}]`)
-	a := s.enter("a", "/door")
-	root := also(a.Client, "/")
+	a := s.Enter("a", "/door")
+	root := edgetest.Enter(a.Client, "/", "")
 	notices := s.hear("sio.*.on.disconnect")
 	a.Hangup()
-	m := notices.gets("sio.door.on.disconnect", a.address(), left("transport close", "vip"))
+	m := notices.Gets("sio.door.on.disconnect", a.Address(), left("transport close", "vip"))
 	if user := m.Header["Sio-User"]; !slices.Equal(user, []string{"ann"}) {
 		t.Errorf("Sio-User is %q", user)
 	}
-	notices.gets("sio._.on.disconnect", root.address(), left("transport close"))
+	notices.Gets("sio._.on.disconnect", root.Address(), left("transport close"))
 }
 
 func TestSilentClientTimesOut(t *testing.T) {
@@ -63,60 +63,60 @@ func TestSilentClientTimesOut(t *testing.T) {
 	notices := s.hear("sio.chat.on.*")
 	a := s.Dial("a")
 	a.Send("40/chat,")
-	if m := notices.next(); m.Subject != "sio.chat.on.connect" {
+	if m := notices.Next(); m.Subject != "sio.chat.on.connect" {
 		t.Fatalf("%s came first", m.Subject)
 	}
-	if m := notices.next(); string(m.Data) != left("ping timeout") {
+	if m := notices.Next(); string(m.Data) != left("ping timeout") {
 		t.Errorf("the notice is %s", m.Data)
 	}
 }
 
 func TestServiceDisconnectsASocket(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
+	a := s.Enter("a", "/chat")
+	root := edgetest.Enter(a.Client, "/", "")
 	notices := s.hear("sio.*.on.disconnect")
 	for _, body := range []string{"", "[]", "[false]"} {
 		s.join(a, `["vip"]`)
-		s.change("sio.chat.disconnect.socket."+a.id, body, 1)
+		s.change("sio.chat.disconnect.socket."+a.ID, body, 1)
 		a.Expect("41/chat,")
-		notices.gets("sio.chat.on.disconnect", a.address(), left("server namespace disconnect", "vip"))
-		s.fails("sio.chat.disconnect.socket."+a.id, body, "unknown socket")
+		notices.Gets("sio.chat.on.disconnect", a.Address(), left("server namespace disconnect", "vip"))
+		s.fails("sio.chat.disconnect.socket."+a.ID, body, "unknown socket")
 		s.onlyMarker(root) // the session goes on
-		a = also(a.Client, "/chat")
+		a = edgetest.Enter(a.Client, "/chat", "")
 	}
 	for _, body := range []string{"[1]", "{}", "[true,true]", "x", "null"} {
-		s.fails("sio.chat.disconnect.socket."+a.id, body, "")
+		s.fails("sio.chat.disconnect.socket."+a.ID, body, "")
 	}
 	s.onlyMarker(a)
 }
 
 func TestServiceClosesTheSessionOfASocket(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
+	a := s.Enter("a", "/chat")
+	root := edgetest.Enter(a.Client, "/", "")
 	notices := s.hear("sio.*.on.disconnect")
-	s.publish(root.address(), `["last words"]`)
-	s.change("sio.chat.disconnect.socket."+a.id, "[true]", 1)
-	root.gets(`["last words"]`)
+	s.Publish(root.Address(), `["last words"]`)
+	s.change("sio.chat.disconnect.socket."+a.ID, "[true]", 1)
+	root.Gets(`["last words"]`)
 	a.Expect("41/chat,")
 	root.Expect("41")
 	a.ExpectEnd()
-	notices.gets("sio.chat.on.disconnect", a.address(), left("server namespace disconnect"))
-	notices.gets("sio._.on.disconnect", root.address(), left("server namespace disconnect"))
-	s.counts("sockets", "", 0)
+	notices.Gets("sio.chat.on.disconnect", a.Address(), left("server namespace disconnect"))
+	notices.Gets("sio._.on.disconnect", root.Address(), left("server namespace disconnect"))
+	s.Counts("sockets", "", 0)
 }
 
 func TestServiceDisconnectsRoomsAndAll(t *testing.T) {
 	s := begin(t, usual())
-	a, b, c, other := s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("c", "/chat"), s.enter("other", "/")
+	a, b, c, other := s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("c", "/chat"), s.Enter("other", "/")
 	s.join(a, `["vip"]`)
 	s.join(b, `["vip"]`)
 	s.change("sio.chat.disconnect.room.vip", "", 2)
 	a.Expect("41/chat,")
 	b.Expect("41/chat,")
 	s.onlyMarker(c, other)
-	again := also(a.Client, "/chat")
+	again := edgetest.Enter(a.Client, "/chat", "")
 	s.change("sio.chat.disconnect.all", "[true]", 2)
 	again.Expect("41/chat,")
 	c.Expect("41/chat,")
@@ -132,16 +132,16 @@ func TestWhoGoesWhileBeingAdmittedIsReported(t *testing.T) {
 	life := s.hear("sio.door.on.*")
 	a := s.Dial("a")
 	a.Send("40/door,")
-	request := life.next()
+	request := life.Next()
 	id := handshake(t, request)["sid"].(string)
 	a.Hangup()
-	life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("transport close"))
+	life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("transport close"))
 	if err := request.Respond([]byte(`[{"rooms":["vip"]}]`)); err != nil {
 		t.Fatal(err)
 	}
-	s.counts("dropped_total", "answer to a connect that is over", 1)
-	s.counts("rooms", "", 0)
-	s.counts("sockets", "", 0)
+	s.Counts("dropped_total", "answer to a connect that is over", 1)
+	s.Counts("rooms", "", 0)
+	s.Counts("sockets", "", 0)
 }
 
 func TestWhoIsRefusedIsNotReported(t *testing.T) {
@@ -151,9 +151,9 @@ func TestWhoIsRefusedIsNotReported(t *testing.T) {
 	a := s.Dial("a")
 	a.Send("40/door,")
 	a.Expect(`44/door,{"message":"no"}`)
-	chat := also(a, "/chat")
+	chat := edgetest.Enter(a, "/chat", "")
 	a.Hangup()
-	notices.gets("sio.chat.on.disconnect", chat.address(), left("transport close"))
+	notices.Gets("sio.chat.on.disconnect", chat.Address(), left("transport close"))
 }
 
 // A service may change its mind before the client knows: to a client that is not connected yet, that is a refusal.
@@ -162,16 +162,16 @@ func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	life := s.hear("sio.door.on.*")
 	a := s.Dial("a")
 	a.Send("40/door,")
-	request := life.next()
+	request := life.Next()
 	id := handshake(t, request)["sid"].(string)
 	s.change("sio.door.disconnect.socket."+id, "", 1)
 	a.Expect(`44/door,{"message":"server namespace disconnect"}`)
-	life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect"))
+	life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect"))
 	if err := request.Respond([]byte(`[]`)); err != nil {
 		t.Fatal(err)
 	}
-	s.counts("dropped_total", "answer to a connect that is over", 1)
-	also(a, "/chat")
+	s.Counts("dropped_total", "answer to a connect that is over", 1)
+	edgetest.Enter(a, "/chat", "")
 }
 
 // Behind the admission the client is connected, also while the edge's subscriptions for it are on their way.
@@ -181,19 +181,19 @@ func TestServiceDisconnectsWhomItHasJustAdmitted(t *testing.T) {
 	a := s.Dial("a")
 	for _, hangUp := range []string{"[false]", "[true]"} {
 		a.Send("40/door,")
-		request := life.next()
+		request := life.Next()
 		id := handshake(t, request)["sid"].(string)
 		if err := request.Respond([]byte(`[{"rooms":["vip"]}]`)); err != nil {
 			t.Fatal(err)
 		}
-		s.publish("sio.door.emit.socket."+id, `["bye"]`)
-		s.publish("sio.door.disconnect.socket."+id, hangUp)
+		s.Publish("sio.door.emit.socket."+id, `["bye"]`)
+		s.Publish("sio.door.disconnect.socket."+id, hangUp)
 		a.Expect(`40/door,{"sid":"` + id + `"}`)
 		a.Expect(`42/door,["bye"]`)
 		a.Expect(`41/door,`)
-		life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect", "vip"))
+		life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect", "vip"))
 	}
-	s.counts("sockets", "", 0)
+	s.Counts("sockets", "", 0)
 }
 
 // A group that admits a client which has gone meanwhile hears of the end, too: it did not hear the notice before.
@@ -202,16 +202,16 @@ func TestAGroupAdmitsWhoHasGone(t *testing.T) {
 	life, group := s.hear("sio.door.on.*"), s.hear("sio.*.own.chat.>")
 	a := s.Dial("a")
 	a.Send("40/door,")
-	request := life.next()
+	request := life.Next()
 	a.Hangup()
-	address := life.next().Reply
+	address := life.Next().Reply
 	for _, headers := range [][]string{nil, {"Sio-Error: no", "Sio-Group: chat"}, {"Sio-Group: chat"}} {
-		if err := request.RespondMsg(message("", "", `[]`, headers...)); err != nil {
+		if err := request.RespondMsg(edgetest.Message("", "", `[]`, headers...)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	group.gets("sio.door.own.chat.disconnect", address, left("transport close"))
-	s.counts("dropped_total", "answer to a connect that is over", 3)
-	s.publish("sio.door.own.chat.marker", `["marker"]`)
-	group.gets("sio.door.own.chat.marker", "", `["marker"]`) // that was all
+	group.Gets("sio.door.own.chat.disconnect", address, left("transport close"))
+	s.Counts("dropped_total", "answer to a connect that is over", 3)
+	s.Publish("sio.door.own.chat.marker", `["marker"]`)
+	group.Gets("sio.door.own.chat.marker", "", `["marker"]`) // that was all
 }

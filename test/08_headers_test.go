@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 // crowd is four sockets: a in x, b in x and y, c in y, d in no room.
 func (s *stage) crowd() (a, b, c, d *socket) {
 	s.t.Helper()
-	a, b, c, d = s.enter("a", "/chat"), s.enter("b", "/chat"), s.enter("c", "/chat"), s.enter("d", "/chat")
+	a, b, c, d = s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("c", "/chat"), s.Enter("d", "/chat")
 	s.join(a, `["x"]`)
 	s.join(b, `["x","y"]`)
 	s.join(c, `["y"]`)
@@ -19,9 +21,9 @@ func (s *stage) crowd() (a, b, c, d *socket) {
 // reaches sends an event to a target and wants exactly these to get it, once.
 func (s *stage) reaches(subject, reply string, headers []string, who []*socket, everybody ...*socket) {
 	s.t.Helper()
-	s.publishReply(subject, reply, `["news"]`, headers...)
+	s.PublishReply(subject, reply, `["news"]`, headers...)
 	for _, so := range who {
-		so.gets(`["news"]`)
+		so.Gets(`["news"]`)
 	}
 	s.onlyMarker(everybody...)
 }
@@ -37,8 +39,8 @@ func TestRoomsAreAUnion(t *testing.T) {
 		{[]string{"x", "y"}, []*socket{a, b, c}},
 		{[]string{"x", "x", "nobody"}, []*socket{a, b}},
 		{[]string{"nobody"}, nil},
-		{[]string{d.id}, []*socket{d}},
-		{[]string{"y", d.id, b.id}, []*socket{b, c, d}},
+		{[]string{d.ID}, []*socket{d}},
+		{[]string{"y", d.ID, b.ID}, []*socket{b, c, d}},
 		{[]string{"x,y"}, nil}, // one name a header
 	} {
 		var headers []string
@@ -48,7 +50,7 @@ func TestRoomsAreAUnion(t *testing.T) {
 		s.reaches("sio.chat.emit.all", "", headers, test.who, a, b, c, d)
 		s.reaches("sio.chat.broadcast.all", "", headers, test.who, a, b, c, d)
 	}
-	s.reaches("sio.chat.broadcast.all", b.address(), []string{"Sio-Rooms: x", "Sio-Rooms: y"}, []*socket{a, c}, a, b, c, d)
+	s.reaches("sio.chat.broadcast.all", b.Address(), []string{"Sio-Rooms: x", "Sio-Rooms: y"}, []*socket{a, c}, a, b, c, d)
 }
 
 func TestExceptLeavesOut(t *testing.T) {
@@ -61,26 +63,26 @@ func TestExceptLeavesOut(t *testing.T) {
 	}{
 		{"all", []string{"Sio-Except: x"}, []*socket{c, d}},
 		{"all", []string{"Sio-Except: x", "Sio-Except: y"}, []*socket{d}},
-		{"all", []string{"Sio-Except: " + a.id}, []*socket{b, c, d}},
-		{"all", []string{"Sio-Except: y", "Sio-Except: " + d.id, "Sio-Except: nobody"}, []*socket{a}},
+		{"all", []string{"Sio-Except: " + a.ID}, []*socket{b, c, d}},
+		{"all", []string{"Sio-Except: y", "Sio-Except: " + d.ID, "Sio-Except: nobody"}, []*socket{a}},
 		{"all", []string{"Sio-Rooms: x", "Sio-Except: y"}, []*socket{a}},
-		{"all", []string{"Sio-Rooms: " + d.id, "Sio-Rooms: x", "Sio-Except: " + a.id}, []*socket{b, d}},
+		{"all", []string{"Sio-Rooms: " + d.ID, "Sio-Rooms: x", "Sio-Except: " + a.ID}, []*socket{b, d}},
 		{"room.x", []string{"Sio-Except: y"}, []*socket{a}},
-		{"room.x", []string{"Sio-Except: " + a.id}, []*socket{b}},
+		{"room.x", []string{"Sio-Except: " + a.ID}, []*socket{b}},
 		{"room.x", []string{"Sio-Rooms: y"}, []*socket{a, b}}, // only all has Sio-Rooms
 		{"all", []string{"sio-except: x", "Sio-Other: y"}, []*socket{a, b, c, d}},
 		{"all", []string{"SIO-ROOMS: x"}, []*socket{a, b, c, d}},
-		{"socket." + a.id, []string{"Sio-Except: x", "Sio-Rooms: y"}, []*socket{a}}, // they mean nothing here
+		{"socket." + a.ID, []string{"Sio-Except: x", "Sio-Rooms: y"}, []*socket{a}}, // they mean nothing here
 	} {
 		s.reaches("sio.chat.emit."+test.target, "", test.headers, test.who, a, b, c, d)
 	}
-	s.reaches("sio.chat.broadcast.all", c.address(), []string{"Sio-Except: x"}, []*socket{d}, a, b, c, d)
+	s.reaches("sio.chat.broadcast.all", c.Address(), []string{"Sio-Except: x"}, []*socket{d}, a, b, c, d)
 }
 
 // Names stand in headers as they do in subjects.
 func TestNamesInHeadersAreEscaped(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	s.join(a, `["한국 방","a.b","*"," "]`)
 	for _, name := range []string{"한국%20방", "a.b", "%2A", "%20"} {
 		s.reaches("sio.chat.emit.all", "", []string{"Sio-Rooms: " + name}, []*socket{a}, a, b)
@@ -91,11 +93,11 @@ func TestNamesInHeadersAreEscaped(t *testing.T) {
 
 func TestHeadersNameNobodyOfAnotherNamespace(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	other := also(a.Client, "/")
+	a := s.Enter("a", "/chat")
+	other := edgetest.Enter(a.Client, "/", "")
 	s.join(other, `["x"]`)
-	s.reaches("sio.chat.emit.all", "", []string{"Sio-Rooms: " + other.id, "Sio-Rooms: x"}, nil, a, other)
-	s.reaches("sio.chat.emit.all", "", []string{"Sio-Except: " + other.id, "Sio-Except: x"}, []*socket{a}, a, other)
+	s.reaches("sio.chat.emit.all", "", []string{"Sio-Rooms: " + other.ID, "Sio-Rooms: x"}, nil, a, other)
+	s.reaches("sio.chat.emit.all", "", []string{"Sio-Except: " + other.ID, "Sio-Except: x"}, []*socket{a}, a, other)
 }
 
 func TestHeadersWithOtherVerbs(t *testing.T) {
@@ -104,24 +106,24 @@ func TestHeadersWithOtherVerbs(t *testing.T) {
 	s.change("sio.chat.join.all", `["z"]`, 3, "Sio-Rooms: x", "Sio-Rooms: y")
 	s.reaches("sio.chat.emit.room.z", "", nil, []*socket{a, b, c}, a, b, c, d)
 	s.change("sio.chat.leave.all", `["z"]`, 2, "Sio-Except: y")
-	s.change("sio.chat.leave.room.z", `["z"]`, 1, "Sio-Except: "+c.id)
+	s.change("sio.chat.leave.room.z", `["z"]`, 1, "Sio-Except: "+c.ID)
 	s.reaches("sio.chat.emit.room.z", "", nil, []*socket{c}, a, b, c, d)
 	s.change("sio.chat.disconnect.all", "", 1, "Sio-Rooms: x", "Sio-Except: y")
 	a.Expect("41/chat,")
-	s.change("sio.chat.disconnect.room.y", "", 1, "Sio-Except: "+b.id)
+	s.change("sio.chat.disconnect.room.y", "", 1, "Sio-Except: "+b.ID)
 	c.Expect("41/chat,")
 	s.onlyMarker(b, d)
 }
 
 func TestVolatileIsDroppedForTheBusy(t *testing.T) {
 	s := begin(t, usual())
-	idle, busy := s.enter("idle", "/chat"), s.poll()
+	idle, busy := s.Enter("idle", "/chat"), s.poll()
 	busy.enter("/chat") // and does not poll
-	s.publish("sio.chat.emit.all", `["position",1]`, "Sio-Volatile: true")
-	idle.gets(`["position",1]`)
-	s.publish("sio.chat.emit.all", `["news"]`)
-	idle.gets(`["news"]`)
-	s.counts("volatile_dropped_total", "", 1)
+	s.Publish("sio.chat.emit.all", `["position",1]`, "Sio-Volatile: true")
+	idle.Gets(`["position",1]`)
+	s.Publish("sio.chat.emit.all", `["news"]`)
+	idle.Gets(`["news"]`)
+	s.Counts("volatile_dropped_total", "", 1)
 	if got := busy.get(); got != `42/chat,["news"]` {
 		t.Errorf("the busy client got %q", got)
 	}
@@ -136,7 +138,7 @@ func TestCompressIsForPollingReplies(t *testing.T) {
 		headers  []string
 		encoding string
 	}{{nil, "gzip"}, {[]string{"Sio-Compress: false"}, ""}, {[]string{"Sio-Compress: true"}, "gzip"}} {
-		s.publish("sio.chat.emit.all", large, c.headers...)
+		s.Publish("sio.chat.emit.all", large, c.headers...)
 		header, _ := client.fetch(http.Header{"Accept-Encoding": {"gzip"}})
 		if got := header.Get("Content-Encoding"); got != c.encoding {
 			t.Errorf("with %q the reply has the encoding %q", c.headers, got)
@@ -148,15 +150,15 @@ func TestCompressIsForPollingReplies(t *testing.T) {
 func TestUserComesWithEveryEvent(t *testing.T) {
 	s := begin(t, rules{"/door": {}})
 	s.serve("door", `[{"user":"ann"}]`)
-	a := s.enter("a", "/door")
+	a := s.Enter("a", "/door")
 	events := s.hear("sio.door.on.*")
-	a.send("", `["plain",{"Sio-User":"bob"}]`)
-	a.send("1", `["asked"]`)
+	a.Emit("", `["plain",{"Sio-User":"bob"}]`)
+	a.Emit("1", `["asked"]`)
 	a.Send(`451-/door,["file",{"_placeholder":true,"num":0}]`)
 	a.SendBinary([]byte("abc"))
 	a.Send("41/door,")
 	for range 4 {
-		m := events.next()
+		m := events.Next()
 		if got := m.Header.Values("Sio-User"); len(got) != 1 || got[0] != "ann" {
 			t.Errorf("%s has the users %q", m.Subject, got)
 		}

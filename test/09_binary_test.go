@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"partyline/edge"
+	"partyline/internal/edgetest"
 )
 
 const (
@@ -15,56 +16,56 @@ const (
 
 func TestAttachmentsUp(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	events := s.hear("sio.chat.on.file")
 	expect := func(reply, body, lengths string) {
 		t.Helper()
-		m := events.gets("sio.chat.on.file", reply, body)
+		m := events.Gets("sio.chat.on.file", reply, body)
 		if got := m.Header["Sio-Attachments"]; len(m.Header) != 1 || len(got) != 1 || got[0] != lengths {
 			t.Errorf("the headers are %v, want the lengths %q", m.Header, lengths)
 		}
 	}
 	a.Send("451-/chat," + one)
 	a.SendBinary([]byte("\x00\xff[]"))
-	expect(a.address(), one+"\x00\xff[]", "4")
+	expect(a.Address(), one+"\x00\xff[]", "4")
 	a.Send("452-/chat,8" + two)
 	a.SendBinary([]byte("abc"))
 	a.SendBinary(nil)
-	expect(a.ack("8"), two+"abc", "3,0")
+	expect(a.Ack("8"), two+"abc", "3,0")
 	a.Send("451-/chat,[\"file\"]") // announced, and used nowhere
 	a.SendBinary([]byte("x"))
-	expect(a.address(), `["file"]x`, "1")
+	expect(a.Address(), `["file"]x`, "1")
 }
 
 func TestAttachmentsDown(t *testing.T) {
 	s := begin(t, usual())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
-	s.publish("sio.chat.emit.all", one+"\x00\xff[]", "Sio-Attachments: 4")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
+	s.Publish("sio.chat.emit.all", one+"\x00\xff[]", "Sio-Attachments: 4")
 	for _, so := range []*socket{a, b} {
 		so.Expect("451-/chat," + one)
 		so.Expect("b\x00\xff[]")
 	}
-	s.publish(a.address(), two+"abc", "Sio-Attachments: 3,0")
+	s.Publish(a.Address(), two+"abc", "Sio-Attachments: 3,0")
 	a.Expect("452-/chat," + two)
 	a.Expect("babc")
 	a.Expect("b")
 	ten := `["file"` + strings.Repeat(`,{"_placeholder":true,"num":9}`, 2) + `]`
-	s.publish(a.address(), ten+"0123456789", "Sio-Attachments: 1,1,1,1,1,1,1,1,1,1")
+	s.Publish(a.Address(), ten+"0123456789", "Sio-Attachments: 1,1,1,1,1,1,1,1,1,1")
 	a.Expect("4510-/chat," + ten)
 	for i := range 10 {
 		a.Expect(fmt.Sprint("b", i))
 	}
-	s.publish(a.address(), one) // a placeholder without attachments is data like any other
-	a.gets(one)
+	s.Publish(a.Address(), one) // a placeholder without attachments is data like any other
+	a.Gets(one)
 }
 
 func TestBinaryAcks(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	events := s.hear("sio.chat.on.question")
-	a.send("7", `["question"]`)
+	a.Emit("7", `["question"]`)
 	answer := `[{"_placeholder":true,"num":0}]`
-	if err := events.next().RespondMsg(message("", "", answer+"abc", "Sio-Attachments: 3")); err != nil {
+	if err := events.Next().RespondMsg(edgetest.Message("", "", answer+"abc", "Sio-Attachments: 3")); err != nil {
 		t.Fatal(err)
 	}
 	a.Expect("461-/chat,7" + answer)
@@ -73,7 +74,7 @@ func TestBinaryAcks(t *testing.T) {
 
 func TestBinaryGoesUpAndDownUnchanged(t *testing.T) {
 	s := begin(t, rules{"/chat": {Connect: edge.ConnectOpen, Relay: []edge.Relay{{Event: "file", To: edge.ToAll, Self: true}}}})
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	client := s.poll()
 	client.enter("/chat")
 	a.Send("452-/chat," + two)
@@ -89,7 +90,7 @@ func TestBinaryGoesUpAndDownUnchanged(t *testing.T) {
 
 func TestBadAttachmentsAreDropped(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	bad := 0
 	for _, c := range []struct{ lengths, body string }{
 		{"5000", one + "abc"}, {"-1", one + "abc"}, {"3,", one + "abc"}, {",3", one + "abc"}, {"3;0", one + "abc"}, {"03", one + "abc"},
@@ -99,11 +100,11 @@ func TestBadAttachmentsAreDropped(t *testing.T) {
 		{"3", `["file",{"_placeholder":true}]abc`}, {"3", `["file",{"_placeholder":true,"num":"0"}]abc`}, {"3", `["connect"]abc`}, {"3", `{}abc`},
 	} {
 		bad++
-		s.publish("sio.chat.emit.all", c.body, "Sio-Attachments: "+c.lengths)
+		s.Publish("sio.chat.emit.all", c.body, "Sio-Attachments: "+c.lengths)
 	}
-	s.publish(a.ack("1"), `[{"_placeholder":true,"num":3}]abc`, "Sio-Attachments: 3")
+	s.Publish(a.Ack("1"), `[{"_placeholder":true,"num":3}]abc`, "Sio-Attachments: 3")
 	s.onlyMarker(a)
-	s.counts("dropped_total", "bad body", bad+1)
+	s.Counts("dropped_total", "bad body", bad+1)
 }
 
 func TestBadAttachmentsOfAClientEndItsSession(t *testing.T) {
@@ -111,36 +112,36 @@ func TestBadAttachmentsOfAClientEndItsSession(t *testing.T) {
 	events := s.hear("sio.chat.on.*")
 	for name, send := range map[string]func(a *socket){
 		"bytes that nobody announced": func(a *socket) { a.SendBinary([]byte("x")) },
-		"text where bytes are due":    func(a *socket) { a.Send("451-/chat," + one); a.send("", `["file"]`) },
+		"text where bytes are due":    func(a *socket) { a.Send("451-/chat," + one); a.Emit("", `["file"]`) },
 		"eleven":                      func(a *socket) { a.Send("4511-/chat," + one) },
 		"none":                        func(a *socket) { a.Send("450-/chat," + one) },
 		"a placeholder out of range":  func(a *socket) { a.Send("451-/chat," + two); a.SendBinary([]byte("x")) },
 		"a reserved name":             func(a *socket) { a.Send(`451-/chat,["connect"]`); a.SendBinary([]byte("x")) },
 	} {
-		a := s.enter(name, "/chat")
-		events.next()
+		a := s.Enter(name, "/chat")
+		events.Next()
 		send(a)
 		a.ExpectEnd()
-		events.gets("sio.chat.on.disconnect", a.address(), left("forced close"))
+		events.Gets("sio.chat.on.disconnect", a.Address(), left("forced close"))
 	}
 }
 
 // A message and its attachments are one: nothing comes between them, whoever sends meanwhile.
 func TestNothingComesBetweenAttachments(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	other := service(t, s.nats.ClientURL())
+	a := s.Enter("a", "/chat")
+	other := edgetest.Connect(t, s.NATS.ClientURL())
 	const rounds = 300
 	sent := make(chan error, 1)
 	go func() {
 		var err error
 		for range rounds {
-			err = other.Publish(a.address(), []byte(`["between"]`))
+			err = other.Publish(a.Address(), []byte(`["between"]`))
 		}
 		sent <- err
 	}()
 	for range rounds {
-		s.publish(a.address(), two+"abcd", "Sio-Attachments: 3,1")
+		s.Publish(a.Address(), two+"abcd", "Sio-Attachments: 3,1")
 	}
 	if err := <-sent; err != nil {
 		t.Fatal(err)

@@ -5,21 +5,22 @@ import (
 	"testing"
 
 	"partyline/edge"
+	"partyline/internal/edgetest"
 )
 
 // What one publisher sends reaches a socket in order, whatever it is addressed to.
 func TestOrderAcrossTargets(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.join(a, `["x","y","z"]`)
-	targets := []string{"all", "room.x", "socket." + a.id, "room.y", "room.z"}
+	targets := []string{"all", "room.x", "socket." + a.ID, "room.y", "room.z"}
 	const rounds = 2000
 	for i := range rounds {
 		subject, body := "sio.chat.emit."+targets[i%len(targets)], fmt.Sprintf(`["n",%d]`, i)
 		if i%7 == 0 {
-			subject, body = "sio.chat.ack."+a.id+".1", fmt.Sprintf(`[%d]`, i)
+			subject, body = "sio.chat.ack."+a.ID+".1", fmt.Sprintf(`[%d]`, i)
 		}
-		s.publish(subject, body)
+		s.Publish(subject, body)
 	}
 	for i := range rounds {
 		want := fmt.Sprintf(`42/chat,["n",%d]`, i)
@@ -34,37 +35,37 @@ func TestOrderAcrossTargets(t *testing.T) {
 func TestOrderOfAClientsEvents(t *testing.T) {
 	s := begin(t, usual())
 	events := s.hear("sio.chat.on.>")
-	a := s.enter("a", "/chat")
-	if m := events.next(); m.Subject != "sio.chat.on.connect" {
+	a := s.Enter("a", "/chat")
+	if m := events.Next(); m.Subject != "sio.chat.on.connect" {
 		t.Fatalf("%s came first", m.Subject)
 	}
 	const rounds = 1000
 	for i := range rounds {
-		a.send("", fmt.Sprintf(`["n.%d"]`, i%3))
+		a.Emit("", fmt.Sprintf(`["n.%d"]`, i%3))
 	}
 	a.Send("41/chat,")
 	for i := range rounds {
-		events.gets(fmt.Sprintf("sio.chat.on.n.%d", i%3), a.address(), fmt.Sprintf(`["n.%d"]`, i%3))
+		events.Gets(fmt.Sprintf("sio.chat.on.n.%d", i%3), a.Address(), fmt.Sprintf(`["n.%d"]`, i%3))
 	}
-	events.gets("sio.chat.on.disconnect", a.address(), left("client namespace disconnect"))
+	events.Gets("sio.chat.on.disconnect", a.Address(), left("client namespace disconnect"))
 }
 
 // A leave and a disconnect take effect in their turn.
 func TestOrderOfEventsAndCommands(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.join(a, `["x"]`)
-	s.publish("sio.chat.emit.room.x", `["before"]`)
-	s.publish("sio.chat.leave.socket."+a.id, `["x"]`)
-	s.publish("sio.chat.emit.room.x", `["after"]`)
-	s.publish("sio.chat.emit.all", `["last"]`)
-	s.publish("sio.chat.disconnect.socket."+a.id, "")
-	s.publish("sio.chat.emit.all", `["too late"]`)
-	s.ask("sio.chat.fetch.all", "") // answered behind all of it, and before a comes again
-	a.gets(`["before"]`)
-	a.gets(`["last"]`)
+	s.Publish("sio.chat.emit.room.x", `["before"]`)
+	s.Publish("sio.chat.leave.socket."+a.ID, `["x"]`)
+	s.Publish("sio.chat.emit.room.x", `["after"]`)
+	s.Publish("sio.chat.emit.all", `["last"]`)
+	s.Publish("sio.chat.disconnect.socket."+a.ID, "")
+	s.Publish("sio.chat.emit.all", `["too late"]`)
+	s.Ask("sio.chat.fetch.all", "") // answered behind all of it, and before a comes again
+	a.Gets(`["before"]`)
+	a.Gets(`["last"]`)
 	a.Expect("41/chat,")
-	again := also(a.Client, "/chat")
+	again := edgetest.Enter(a.Client, "/chat", "")
 	s.onlyMarker(again)
 }
 
@@ -73,11 +74,11 @@ func TestOrderOfJoinAndRelay(t *testing.T) {
 	s := begin(t, rules{"/chat": {
 		Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}},
 	}})
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	for i := range 100 {
-		a.send("1", fmt.Sprintf(`["join","r%d"]`, i))
+		a.Emit("1", fmt.Sprintf(`["join","r%d"]`, i))
 		a.Expect(`43/chat,1[{"ok":true}]`)
-		a.send("", fmt.Sprintf(`["say",%d]`, i))
-		a.gets(fmt.Sprintf(`["say",%d]`, i))
+		a.Emit("", fmt.Sprintf(`["say",%d]`, i))
+		a.Gets(fmt.Sprintf(`["say",%d]`, i))
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -27,10 +27,10 @@ func cluster(t *testing.T, namespaces rules) (first *stage, edges []*edgetest.No
 		edges = append(edges, edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready())
 	}
 	for i, server := range servers {
-		nc := service(t, server.ClientURL())
+		nc := edgetest.Connect(t, server.ClientURL())
 		for j, n := range edges {
 			edgetest.Eventually(t, fmt.Sprintf("server %d knows edge %d", i, j), func() bool {
-				answer, err := nc.Request("sio.x.leave.socket."+n.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), patience)
+				answer, err := nc.Request("sio.x.leave.socket."+n.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), edgetest.Patience)
 				return err == nil && answer.Header.Get("Sio-Error") == "unknown socket"
 			})
 		}
@@ -43,11 +43,11 @@ func cluster(t *testing.T, namespaces rules) (first *stage, edges []*edgetest.No
 func (s *stage) arrive(edges []*edgetest.Node, namespace string) (sockets []*socket) {
 	s.t.Helper()
 	for i, n := range edges {
-		so := enterOn(n, fmt.Sprint("client", i), namespace)
-		said := s.hear("sio." + so.token + ".on.arrived")
+		so := n.Enter(fmt.Sprint("client", i), namespace)
+		said := s.hear("sio." + so.Token + ".on.arrived")
 		for len(sockets) == i { // until the service's own subscription has spread to that edge's server, nobody hears
-			so.send("", `["arrived"]`)
-			if m, err := said.sub.NextMsg(100 * time.Millisecond); err == nil && m.Reply == so.address() {
+			so.Emit("", `["arrived"]`)
+			if m, err := said.Subscription.NextMsg(100 * time.Millisecond); err == nil && m.Reply == so.Address() {
 				sockets = append(sockets, so)
 			}
 		}
@@ -60,14 +60,14 @@ func (s *stage) answers(edges []*edgetest.Node, sockets []*socket, subject, body
 	s.t.Helper()
 	inbox := nats.NewInbox()
 	ear := s.hear(inbox)
-	s.publishReply(subject, inbox, body, headers...)
+	s.PublishReply(subject, inbox, body, headers...)
 	got := map[string]int{}
 	take := func() (string, int) {
 		var answer []struct {
 			Edge    string
 			Sockets int
 		}
-		m := ear.next()
+		m := ear.Next()
 		if err := json.Unmarshal(m.Data, &answer); err != nil || len(answer) != 1 {
 			s.t.Fatalf("the answer to %s is %q %v", subject, m.Data, m.Header)
 		}
@@ -81,7 +81,7 @@ func (s *stage) answers(edges []*edgetest.Node, sockets []*socket, subject, body
 		got[id] = n
 	}
 	for _, so := range sockets { // every edge's next answer is the one to this
-		s.publishReply("sio."+so.token+".leave.socket."+so.id, inbox, `["marker"]`)
+		s.PublishReply("sio."+so.Token+".leave.socket."+so.ID, inbox, `["marker"]`)
 	}
 	seen := map[string]bool{}
 	for range sockets {
@@ -98,20 +98,20 @@ func TestEmitsReachAllEdges(t *testing.T) {
 	s, edges := cluster(t, usual())
 	so := s.arrive(edges, "/chat")
 	s.join(so[0], `["x"]`)
-	if m := s.ask("sio.chat.join.socket."+so[2].id, `["x"]`); string(m.Data) != fmt.Sprintf(`[{"edge":"%s","sockets":1}]`, edges[2].ID) {
+	if m := s.Ask("sio.chat.join.socket."+so[2].ID, `["x"]`); string(m.Data) != fmt.Sprintf(`[{"edge":"%s","sockets":1}]`, edges[2].ID) {
 		t.Fatalf("the join was answered %q", m.Data)
 	}
-	s.publish("sio.chat.emit.all", `["all"]`)
-	s.publish("sio.chat.emit.room.x", `["room"]`)
-	s.publish(so[1].address(), `["socket"]`)
-	s.publishReply("sio.chat.broadcast.all", so[2].address(), `["but 2"]`)
-	s.publishReply("sio.chat.broadcast.room.x", so[0].ack("5"), `["x but 0"]`)
-	s.publish("sio.chat.emit.all", `["union"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[1].id, "Sio-Except: "+so[0].id)
+	s.Publish("sio.chat.emit.all", `["all"]`)
+	s.Publish("sio.chat.emit.room.x", `["room"]`)
+	s.Publish(so[1].Address(), `["socket"]`)
+	s.PublishReply("sio.chat.broadcast.all", so[2].Address(), `["but 2"]`)
+	s.PublishReply("sio.chat.broadcast.room.x", so[0].Ack("5"), `["x but 0"]`)
+	s.Publish("sio.chat.emit.all", `["union"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[1].ID, "Sio-Except: "+so[0].ID)
 	for i, events := range [][]string{
 		{`["all"]`, `["room"]`, `["but 2"]`}, {`["all"]`, `["socket"]`, `["but 2"]`, `["union"]`}, {`["all"]`, `["room"]`, `["x but 0"]`, `["union"]`},
 	} {
 		for _, event := range events {
-			so[i].gets(event)
+			so[i].Gets(event)
 		}
 	}
 	s.onlyMarker(so...)
@@ -131,11 +131,11 @@ func TestEveryEdgeAnswersOnce(t *testing.T) {
 	}
 	check("sio.chat.join.all", `["x"]`, [3]int{1, 1, 1})
 	check("sio.chat.join.room.x", `["y"]`, [3]int{1, 1, 1})
-	check("sio.chat.leave.all", `["x"]`, [3]int{0, 1, 0}, "Sio-Rooms: "+so[1].id)
+	check("sio.chat.leave.all", `["x"]`, [3]int{0, 1, 0}, "Sio-Rooms: "+so[1].ID)
 	check("sio.chat.join.room.x", `["z"]`, [3]int{1, 0, 1})
 	check("sio.chat.leave.room.nobody", `["z"]`, [3]int{0, 0, 0})
 	check("sio.nowhere.disconnect.all", ``, [3]int{0, 0, 0})
-	s.publish("sio.chat.disconnect.room.z", "[true]")
+	s.Publish("sio.chat.disconnect.room.z", "[true]")
 	so[0].Expect("41/chat,")
 	so[2].Expect("41/chat,")
 	so[2].ExpectEnd()
@@ -147,7 +147,7 @@ func TestOnlyItsEdgeAnswersForASocket(t *testing.T) {
 	s, edges := cluster(t, usual())
 	so := s.arrive(edges, "/chat")
 	for i := range so {
-		got := s.answers(edges[:1], so, "sio.chat.join.socket."+so[i].id, `["x"]`)
+		got := s.answers(edges[:1], so, "sio.chat.join.socket."+so[i].ID, `["x"]`)
 		if got[edges[i].ID] != 1 {
 			t.Errorf("the answers for socket %d are %v", i, got)
 		}
@@ -161,9 +161,9 @@ func TestJoinHoldsAcrossServers(t *testing.T) {
 	so := s.arrive(edges, "/chat")
 	for i := range 300 {
 		who, room := so[i%3], fmt.Sprint("room", i)
-		s.ask("sio.chat.join.socket."+who.id, `["`+room+`"]`)
-		s.publish("sio.chat.emit.room."+room, `["`+room+`"]`)
-		who.gets(`["` + room + `"]`)
+		s.Ask("sio.chat.join.socket."+who.ID, `["`+room+`"]`)
+		s.Publish("sio.chat.emit.room."+room, `["`+room+`"]`)
+		who.Gets(`["` + room + `"]`)
 	}
 }
 
@@ -172,36 +172,36 @@ func TestAcksAndAdmissionsAcrossServers(t *testing.T) {
 	s.serve("door", `[{"rooms":["x"]}]`)
 	questions := s.hear("sio.door.on.question")
 	for i, n := range edges {
-		so := enterOn(n, fmt.Sprint("client", i), "/door") // the service's subscription spreads to the other servers in its own time
-		so.send("8", `["question"]`)
-		if err := questions.gets("sio.door.on.question", so.ack("8"), `["question"]`).Respond([]byte(`["answer"]`)); err != nil {
+		so := n.Enter(fmt.Sprint("client", i), "/door") // the service's subscription spreads to the other servers in its own time
+		so.Emit("8", `["question"]`)
+		if err := questions.Gets("sio.door.on.question", so.Ack("8"), `["question"]`).Respond([]byte(`["answer"]`)); err != nil {
 			t.Fatal(err)
 		}
 		so.Expect(`43/door,8["answer"]`)
-		s.publish("sio.door.emit.room.x", `["x"]`)
-		so.gets(`["x"]`)
+		s.Publish("sio.door.emit.room.x", `["x"]`)
+		so.Gets(`["x"]`)
 	}
 }
 
 // talk is what clients of two edges say to each other by relay rules alone.
 func talk(t *testing.T, one, two *edgetest.Node) {
 	t.Helper()
-	a, b := enterOn(one, "a", "/chat"), enterOn(two, "b", "/chat")
+	a, b := one.Enter("a", "/chat"), two.Enter("b", "/chat")
 	for _, so := range []*socket{a, b} {
-		so.send("1", `["join","x"]`)
+		so.Emit("1", `["join","x"]`)
 		so.Expect(`43/chat,1[{"ok":true}]`)
 	}
 	// Subscriptions spread in their own time. Whoever hears of a join by a later message of that edge reaches the member.
-	a.send("", `["direct","`+b.id+`"]`)
-	b.gets(`["direct","` + b.id + `"]`)
-	b.send("", `["direct","`+a.id+`"]`)
-	a.gets(`["direct","` + a.id + `"]`)
+	a.Emit("", `["direct","`+b.ID+`"]`)
+	b.Gets(`["direct","` + b.ID + `"]`)
+	b.Emit("", `["direct","`+a.ID+`"]`)
+	a.Gets(`["direct","` + a.ID + `"]`)
 	for i := range 100 {
 		text := fmt.Sprintf(`["message",%d]`, i)
-		a.send("", text)
-		b.gets(text)
-		b.send("", text)
-		a.gets(text)
+		a.Emit("", text)
+		b.Gets(text)
+		b.Emit("", text)
+		a.Gets(text)
 	}
 }
 
@@ -222,15 +222,16 @@ func TestSeparateServerProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	url := process(t)
 	one := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	two := edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: chatRules()}).Ready()
 	talk(t, one, two)
-	nc := service(t, url)
+	nc := edgetest.Connect(t, url)
 	events := hearOn(t, nc, "sio.chat.on.question")
-	a := enterOn(one, "a", "/chat")
-	a.send("1", `["question"]`)
-	if err := events.next().Respond([]byte(`["answer"]`)); err != nil {
+	a := one.Enter("a", "/chat")
+	a.Emit("1", `["question"]`)
+	if err := events.Next().Respond([]byte(`["answer"]`)); err != nil {
 		t.Fatal(err)
 	}
 	a.Expect(`43/chat,1["answer"]`)

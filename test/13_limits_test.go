@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 func TestRoomsPerSocket(t *testing.T) {
@@ -15,22 +15,22 @@ func TestRoomsPerSocket(t *testing.T) {
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}},
 		"/door": {},
 	}, func(o *edgetest.Options) { o.Limits = edge.Limits{RoomsPerSocket: 3} })
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	s.join(a, `["1","auto","1"]`)
-	s.fails("sio.chat.join.socket."+a.id, `["2","3"]`, "too many rooms")
+	s.fails("sio.chat.join.socket."+a.ID, `["2","3"]`, "too many rooms")
 	s.join(a, `["2"]`)
 	s.join(a, `["2","1"]`) // nothing new
-	a.send("1", `["join","3"]`)
+	a.Emit("1", `["join","3"]`)
 	if got := a.Next(); !strings.HasPrefix(got, `43/chat,1[{"error":"too many rooms`) {
 		t.Errorf("the client was answered %q", got)
 	}
 	s.change("sio.chat.join.all", `["3"]`, 1) // of the two, one has a place left
-	s.publish("sio.chat.emit.room.3", `["3"]`)
-	b.gets(`["3"]`)
+	s.Publish("sio.chat.emit.room.3", `["3"]`)
+	b.Gets(`["3"]`)
 	s.onlyMarker(a, b)
-	a.send("2", `["leave","1"]`)
+	a.Emit("2", `["leave","1"]`)
 	a.Expect(`43/chat,2[{"ok":true}]`)
-	a.send("3", `["join","3"]`)
+	a.Emit("3", `["join","3"]`)
 	a.Expect(`43/chat,3[{"ok":true}]`)
 	s.serve("door", `[{"rooms":["1","2","3","4"]}]`)
 	c := s.Dial("c")
@@ -40,25 +40,25 @@ func TestRoomsPerSocket(t *testing.T) {
 
 func TestNamespacesPerSession(t *testing.T) {
 	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}}, func(o *edgetest.Options) { o.Limits = edge.Limits{NamespacesPerSession: 2} })
-	a := s.enter("a", "/")
-	b := also(a.Client, "/b")
+	a := s.Enter("a", "/")
+	b := edgetest.Enter(a.Client, "/b", "")
 	a.Send("40/c,")
 	a.Expect(`44/c,{"message":"too many namespaces"}`)
 	b.Send("41/b,")
-	also(a.Client, "/c")
+	edgetest.Enter(a.Client, "/c", "")
 	s.onlyMarker(a)
 }
 
 // Events that come together are handed on together, but never as more than the smallest queue takes.
 func TestEventsThatComeTogetherFitIntoTheQueue(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Limits = edge.Limits{QueuePackets: 16} })
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	const events = 200
 	for n := range events {
-		s.publish("sio.chat.emit.all", fmt.Sprintf(`["%d"]`, n))
+		s.Publish("sio.chat.emit.all", fmt.Sprintf(`["%d"]`, n))
 	}
 	for n := range events {
-		a.gets(fmt.Sprintf(`["%d"]`, n))
+		a.Gets(fmt.Sprintf(`["%d"]`, n))
 	}
 }
 
@@ -66,39 +66,39 @@ func TestSecondConnectEndsTheSession(t *testing.T) {
 	s := begin(t, usual())
 	notices := s.hear("sio.chat.on.disconnect")
 	for _, packet := range []string{"40/chat,", `42/door,["x"]`, "41/door,", `43/door,1[]`, "44/chat,"} {
-		a := s.enter("a", "/chat")
+		a := s.Enter("a", "/chat")
 		a.Send(packet)
 		a.ExpectEnd()
-		notices.gets("sio.chat.on.disconnect", a.address(), left("forced server close"))
+		notices.Gets("sio.chat.on.disconnect", a.Address(), left("forced server close"))
 	}
 }
 
 func TestLongestNames(t *testing.T) {
 	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}})
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	long, tokens := strings.Repeat("x", 512), strings.Repeat("x.", 15)+"x"
 	events := s.hear("sio.chat.on.>")
 	for _, name := range []string{long, tokens} {
-		a.send("9007199254740991", `["`+name+`"]`)
-		events.gets("sio.chat.on."+name, a.ack("9007199254740991"), `["`+name+`"]`)
+		a.Emit("9007199254740991", `["`+name+`"]`)
+		events.Gets("sio.chat.on."+name, a.Ack("9007199254740991"), `["`+name+`"]`)
 		s.join(a, `["`+name+`"]`)
-		s.publish("sio.chat.emit.room."+name, `["in"]`)
-		a.gets(`["in"]`)
+		s.Publish("sio.chat.emit.room."+name, `["in"]`)
+		a.Gets(`["in"]`)
 	}
 	// Every byte of it escaped, in subject and reply: more than NATS takes. It is counted, and ends nothing.
 	spaces := strings.Repeat(" ", 500)
 	namespace := s.Dial("b")
 	namespace.Connect("/"+spaces, "")
 	namespace.Send("42/" + spaces + `,1["` + spaces + `"]`)
-	s.counts("events_failed_total", "", 1)
-	s.onlyMarker(also(namespace, "/chat"))
+	s.Counts("events_failed_total", "", 1)
+	s.onlyMarker(edgetest.Enter(namespace, "/chat", ""))
 }
 
 func TestLargestEvent(t *testing.T) {
 	config := engine.DefaultConfig()
 	config.MaxPayload = 10_000
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Engine = config })
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	events := s.hear("sio.chat.on.file")
 	body := `["file",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`
 	half := make([]byte, (10_000-len(body))/2)
@@ -108,13 +108,13 @@ func TestLargestEvent(t *testing.T) {
 		so.SendBinary(make([]byte, 10_000-len(body)-len(half)+more))
 	}
 	send(a, 0)
-	if m := events.next(); len(m.Data) != 10_000 {
+	if m := events.Next(); len(m.Data) != 10_000 {
 		t.Errorf("%d bytes came", len(m.Data))
 	}
 	notices := s.hear("sio.chat.on.disconnect")
 	send(a, 1)
 	a.ExpectEnd()
-	notices.gets("sio.chat.on.disconnect", a.address(), left("forced close"))
+	notices.Gets("sio.chat.on.disconnect", a.Address(), left("forced close"))
 	s.onlyMarker(b)
 }
 
@@ -124,25 +124,25 @@ func TestWhatWaitsForConnectIsBounded(t *testing.T) {
 	life := s.hear("sio.door.on.*")
 	a := s.Dial("a")
 	a.Send("40/door,")
-	id := handshake(t, life.next())["sid"].(string)
+	id := handshake(t, life.Next())["sid"].(string)
 	body := `["news","` + strings.Repeat("x", 1000) + `"]`
 	for range 200 {
-		s.publish("sio.door.emit.socket."+id, body)
+		s.Publish("sio.door.emit.socket."+id, body)
 	}
 	a.ExpectEnd()
-	life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("queue overflow"))
+	life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("queue overflow"))
 }
 
 // A client that does not read is cut off, and the others notice nothing.
 func TestClientThatDoesNotReadIsClosed(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
 	notices := s.hear("sio.chat.on.disconnect")
-	slow, b := s.poll(), s.enter("b", "/chat")
+	slow, b := s.poll(), s.Enter("b", "/chat")
 	id := slow.enter("/chat")
 	for i := range 110 {
 		body := fmt.Sprintf(`["news",%d,"%s"]`, i, strings.Repeat("x", 1000))
-		s.publish("sio.chat.emit.all", body)
-		b.gets(body)
+		s.Publish("sio.chat.emit.all", body)
+		b.Gets(body)
 	}
-	notices.gets("sio.chat.on.disconnect", "sio.chat.emit.socket."+id, left("queue overflow"))
+	notices.Gets("sio.chat.on.disconnect", "sio.chat.emit.socket."+id, left("queue overflow"))
 }

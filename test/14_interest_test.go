@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/subjects"
 )
@@ -18,7 +18,7 @@ import (
 // beside starts one more edge at the same NATS server.
 func (s *stage) beside(namespaces rules, change ...func(*edgetest.Options)) *edgetest.Node {
 	s.t.Helper()
-	o := edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: namespaces}
+	o := edgetest.Options{NATS: s.NATS.ClientURL(), Namespaces: namespaces}
 	for _, c := range change {
 		c(&o)
 	}
@@ -29,21 +29,21 @@ func (s *stage) beside(namespaces rules, change ...func(*edgetest.Options)) *edg
 func TestOnlyEdgesWithMembersHearARoom(t *testing.T) {
 	s := begin(t, usual())
 	other := s.beside(usual())
-	a, b := s.enter("a", "/chat"), enterOn(other, "b", "/chat")
+	a, b := s.Enter("a", "/chat"), other.Enter("b", "/chat")
 	s.join(a, `["x"]`)
 	before := receivedSoFar(t, other)
 	const rounds = 100
 	for range rounds {
-		s.publish("sio.chat.emit.room.x", `["x"]`)
-		s.publish("sio.chat.broadcast.room.x", `["x"]`)
-		s.publish(a.address(), `["x"]`)
-		s.publish(a.ack("1"), `["x"]`)
+		s.Publish("sio.chat.emit.room.x", `["x"]`)
+		s.Publish("sio.chat.broadcast.room.x", `["x"]`)
+		s.Publish(a.Address(), `["x"]`)
+		s.Publish(a.Ack("1"), `["x"]`)
 	}
 	for range 4 * rounds {
 		a.Next()
 	}
 	s.onlyMarker(b)
-	if after := received(other); after != before+1 {
+	if after := other.Heard(); after != before+1 {
 		t.Errorf("the edge without a member had %d messages, want the marker alone", after-before)
 	}
 }
@@ -52,40 +52,40 @@ func TestOnlyEdgesWithMembersHearARoom(t *testing.T) {
 func TestOnlyEdgesWithSocketsHearANamespace(t *testing.T) {
 	s := begin(t, usual())
 	other := s.beside(usual())
-	a, b := s.enter("a", "/chat"), enterOn(other, "b", "/")
+	a, b := s.Enter("a", "/chat"), other.Enter("b", "/")
 	before := receivedSoFar(t, other)
 	for range 100 {
-		s.publish("sio.chat.emit.all", `["x"]`)
-		a.gets(`["x"]`)
+		s.Publish("sio.chat.emit.all", `["x"]`)
+		a.Gets(`["x"]`)
 	}
 	s.onlyMarker(b)
-	if after := received(other); after != before+1 {
+	if after := other.Heard(); after != before+1 {
 		t.Errorf("the edge without a socket had %d messages, want the marker alone", after-before)
 	}
 }
 
-func subscriptions(s *stage) int { return figure(s.Bus.Metrics(), "nats_subscriptions", "") }
+func subscriptions(s *stage) int { return s.Figure("nats_subscriptions", "") }
 
 func TestRoomLingersBehindItsLastMember(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Linger = time.Hour })
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	before := subscriptions(s)
 	for range 3 {
 		s.join(a, `["x"]`)
-		s.publish("sio.chat.emit.room.x", `["in"]`)
-		a.gets(`["in"]`)
-		s.change("sio.chat.leave.socket."+a.id, `["x"]`, 1)
-		heard := received(s.Node)
-		s.publish("sio.chat.emit.room.x", `["out"]`)
+		s.Publish("sio.chat.emit.room.x", `["in"]`)
+		a.Gets(`["in"]`)
+		s.change("sio.chat.leave.socket."+a.ID, `["x"]`, 1)
+		heard := s.Node.Heard()
+		s.Publish("sio.chat.emit.room.x", `["out"]`)
 		s.onlyMarker(a)
-		if got := received(s.Node) - heard; got != 2 {
+		if got := s.Node.Heard() - heard; got != 2 {
 			t.Errorf("behind the last member %d messages came, want the room's and the marker", got)
 		}
 		if got := subscriptions(s); got != before+1 {
 			t.Errorf("there are %d subscriptions, want %d", got, before+1)
 		}
 	}
-	if got, want := figure(s.Edge.Metrics(), "discarded_bytes_total", ""), 3*len(`["out"]`); got != want {
+	if got, want := s.Figure("discarded_bytes_total", ""), 3*len(`["out"]`); got != want {
 		t.Errorf("%d bytes were discarded, want %d", got, want)
 	}
 }
@@ -93,12 +93,12 @@ func TestRoomLingersBehindItsLastMember(t *testing.T) {
 func TestLingerEnds(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Linger = 20 * time.Millisecond })
 	before := subscriptions(s)
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	for range 3 {
 		s.join(a, `["x","y"]`)
-		s.publish("sio.chat.emit.room.y", `["in"]`)
-		a.gets(`["in"]`)
-		s.change("sio.chat.leave.socket."+a.id, `["x","y"]`, 1)
+		s.Publish("sio.chat.emit.room.y", `["in"]`)
+		a.Gets(`["in"]`)
+		s.change("sio.chat.leave.socket."+a.ID, `["x","y"]`, 1)
 		edgetest.Eventually(t, "the rooms' subscriptions are gone", func() bool { return subscriptions(s) == before+1 })
 	}
 	a.Hangup()
@@ -110,12 +110,12 @@ func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 	server := natsdtest.Start(t)
 	s := beginAt(t, server, usual(), func(o *edgetest.Options) { o.Linger = time.Millisecond })
 	other := s.beside(usual())
-	a, b := s.enter("a", "/chat"), enterOn(other, "b", "/chat")
+	a, b := s.Enter("a", "/chat"), other.Enter("b", "/chat")
 	s.join(a, `["x"]`)
-	s.ask("sio.chat.join.socket."+b.id, `["x"]`)
-	s.change("sio.chat.leave.socket."+a.id, `["x"]`, 1)
-	s.publish("sio.chat.emit.room.x", `["x"]`)
-	b.gets(`["x"]`)
+	s.Ask("sio.chat.join.socket."+b.ID, `["x"]`)
+	s.change("sio.chat.leave.socket."+a.ID, `["x"]`, 1)
+	s.Publish("sio.chat.emit.room.x", `["x"]`)
+	b.Gets(`["x"]`)
 	s.onlyMarker(a, b)
 }
 
@@ -123,26 +123,25 @@ func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 // namespace or room. It counts once, and what does not count is not taken for an event without a receiver.
 func TestCommandsCountOnce(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.join(a, `["x"]`)
 	type counts struct{ received, commands, unwanted, unknown int }
 	count := func() counts {
-		m := s.Edge.Metrics()
 		return counts{
-			figure(s.Bus.Metrics(), "nats_received_total", ""), figure(m, "commands_total", ""), figure(m, "unwanted_total", ""),
-			figure(m, "dropped_total", "unknown verb"),
+			s.Figure("nats_received_total", ""), s.Figure("commands_total", ""), s.Figure("unwanted_total", ""),
+			s.Figure("dropped_total", "unknown verb"),
 		}
 	}
 	before := count()
 	const rounds = 500
 	for i := range rounds {
-		s.publish("sio.chat.join.room.x", `["y"]`)
-		s.publish("sio.chat.leave.all", `["y"]`)
-		s.publish("sio.chat.data.all", fmt.Sprintf(`[{"n":%d}]`, i))
+		s.Publish("sio.chat.join.room.x", `["y"]`)
+		s.Publish("sio.chat.leave.all", `["y"]`)
+		s.Publish("sio.chat.data.all", fmt.Sprintf(`[{"n":%d}]`, i))
 	}
-	s.publishReply("sio.chat.ask.room.x", nats.NewInbox(), `["how?"]`)
-	a.gets(`1["how?"]`)
-	s.publish("sio.chat.frobnicate.room.x", `["a verb that nobody knows"]`)
+	s.PublishReply("sio.chat.ask.room.x", nats.NewInbox(), `["how?"]`)
+	a.Gets(`1["how?"]`)
+	s.Publish("sio.chat.frobnicate.room.x", `["a verb that nobody knows"]`)
 	s.onlyMarker(a)
 	after := count()
 	const commands, announcements = 3*rounds + 1, 300
@@ -175,7 +174,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	asked := s.hear("sio.door.on.connect") // so that the newcomer waits
 	a, newcomer := s.Dial("a"), s.Dial("newcomer")
 	newcomer.Send("40/door,")
-	asked.next()
+	asked.Next()
 	var tokens []string
 	var last *socket
 	for name := range names {
@@ -185,12 +184,12 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 		}
 		tokens = append(tokens, string(token))
 		if name != "/door" {
-			last = also(a, name)
-			last.token = string(token)
-			s.ask("sio."+last.token+".join.socket."+last.id, `["`+strings.Join(words, `","`)+`"]`)
+			last = edgetest.Enter(a, name, "")
+			last.Token = string(token)
+			s.Ask("sio."+last.Token+".join.socket."+last.ID, `["`+strings.Join(words, `","`)+`"]`)
 		}
 	}
-	words = append(words, s.ID, last.id, strings.TrimPrefix(last.id, s.ID+"."), "7", ".", "a.b")
+	words = append(words, s.ID, last.ID, strings.TrimPrefix(last.ID, s.ID+"."), "7", ".", "a.b")
 	random := rand.New(rand.NewPCG(1, 2))
 	before, sent := receivedSoFar(t, s.Node), 0
 	emit := func(event string) {
@@ -198,7 +197,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 		if err != nil {
 			return // as an invalid packet
 		}
-		s.publish("sio."+tokens[random.IntN(len(tokens))]+".on."+string(tail), `["x"]`)
+		s.Publish("sio."+tokens[random.IntN(len(tokens))]+".on."+string(tail), `["x"]`)
 		sent++
 	}
 	for range 5000 {
@@ -208,10 +207,10 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 		}
 		emit(event)
 	}
-	s.publish(last.address(), `["marker"]`)
-	for a.Next() != "42"+last.head+`["marker"]` {
+	s.Publish(last.Address(), `["marker"]`)
+	for a.Next() != "42"+last.Head+`["marker"]` {
 	}
-	if n := received(s.Node) - before; n != 1 {
+	if n := s.Node.Heard() - before; n != 1 {
 		t.Errorf("of %d events of clients an edge had %d, want the marker alone", sent, n-1)
 	}
 }

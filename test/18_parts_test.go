@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // A namespace that does not fit into one message: parts in order, each object whole, together everything.
@@ -20,11 +20,11 @@ func TestAnswersInParts(t *testing.T) {
 	const n = 12
 	var all []*socket
 	for i := range n {
-		so := s.enter(fmt.Sprint("c", i), "/chat")
+		so := s.Enter(fmt.Sprint("c", i), "/chat")
 		all = append(all, so)
-		s.change("sio.chat.data.socket."+so.id, fmt.Sprintf(`[{"i":%d,"x":"%s"}]`, i, strings.Repeat("x", 60_000)), 1)
+		s.change("sio.chat.data.socket."+so.ID, fmt.Sprintf(`[{"i":%d,"x":"%s"}]`, i, strings.Repeat("x", 60_000)), 1)
 	}
-	root := s.enter("root", "/")
+	root := s.Enter("root", "/")
 	for _, verb := range []string{"fetch", "data"} {
 		got := s.tell(1, "sio.chat."+verb+".all", "")
 		if got.parts[s.ID] != 3 { // four objects of 60 KB fit into one
@@ -33,11 +33,11 @@ func TestAnswersInParts(t *testing.T) {
 		list := got.socketsOf(t)
 		for i, so := range all {
 			var data struct{ I int }
-			if err := json.Unmarshal(list[so.id].Data, &data); err != nil || data.I != i || list[so.id].Incomplete {
-				t.Errorf("%s: socket %d has %.50s", verb, i, list[so.id].Data)
+			if err := json.Unmarshal(list[so.ID].Data, &data); err != nil || data.I != i || list[so.ID].Incomplete {
+				t.Errorf("%s: socket %d has %.50s", verb, i, list[so.ID].Data)
 			}
 		}
-		if got := s.tell(1, "sio.chat."+verb+".socket."+all[0].id, ""); got.parts[s.ID] != 1 {
+		if got := s.tell(1, "sio.chat."+verb+".socket."+all[0].ID, ""); got.parts[s.ID] != 1 {
 			t.Errorf("%s of one socket was answered in %d parts", verb, got.parts[s.ID])
 		}
 	}
@@ -76,15 +76,15 @@ func TestAnswersInParts(t *testing.T) {
 // What a client can make larger than a NATS message is left out, and the answer comes.
 func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
 	s := begin(t, usual().with("/free", edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}))
-	so := &socket{Client: s.Dial("big"), head: "/free,", token: "free"}
-	so.id = so.Connect("/free", `{"x":"`+strings.Repeat("x", 990_000)+`"}`)
-	s.change("sio.free.data.socket."+so.id, `[{"x":"`+strings.Repeat("x", 60_000)+`"}]`, 1)
-	small := s.enter("small", "/free")
+	so := &socket{Client: s.Dial("big"), Head: "/free,", Token: "free"}
+	so.ID = so.Connect("/free", `{"x":"`+strings.Repeat("x", 990_000)+`"}`)
+	s.change("sio.free.data.socket."+so.ID, `[{"x":"`+strings.Repeat("x", 60_000)+`"}]`, 1)
+	small := s.Enter("small", "/free")
 	list := s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
-	if f := list[so.id]; !f.Incomplete || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
+	if f := list[so.ID]; !f.Incomplete || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
 		t.Errorf("the large one is told as %.200s with %d bytes of data", f.Handshake, len(f.Data))
 	}
-	if f := list[small.id]; f.Incomplete || len(f.Handshake) < 100 {
+	if f := list[small.ID]; f.Incomplete || len(f.Handshake) < 100 {
 		t.Errorf("the small one is told as %+v", f)
 	}
 	rooms := make([]string, 1000)
@@ -96,7 +96,7 @@ func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
 		s.join(so, string(body))
 	}
 	list = s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
-	if f := list[so.id]; !f.Incomplete || len(f.Rooms) > 0 || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
+	if f := list[so.ID]; !f.Incomplete || len(f.Rooms) > 0 || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
 		t.Errorf("the large one is told as %.200s, in %d rooms", f.Handshake, len(f.Rooms))
 	}
 	if got := s.tell(1, "sio.free.rooms.all", ""); got.sockets[s.ID] != 2 || got.parts[s.ID] < 10 {
@@ -107,17 +107,17 @@ func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
 // Many questions at once are all answered, in their order.
 func TestManyQuestionsAtOnce(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	inbox := nats.NewInbox()
 	ear := s.hear(inbox)
 	const n = 2000
 	for i := range n {
-		s.publishReply("sio.chat.data.socket."+a.id, inbox, fmt.Sprintf(`[{"i":%d}]`, i))
-		s.publishReply("sio.chat.data.all", inbox, "")
+		s.PublishReply("sio.chat.data.socket."+a.ID, inbox, fmt.Sprintf(`[{"i":%d}]`, i))
+		s.PublishReply("sio.chat.data.all", inbox, "")
 	}
 	sets, gets, last := 0, 0, -1
 	for sets+gets < 2*n {
-		m := ear.next()
+		m := ear.Next()
 		if string(m.Data) == fmt.Sprintf(`[{"edge":"%s","sockets":1}]`, s.ID) {
 			sets++
 			continue
@@ -129,5 +129,5 @@ func TestManyQuestionsAtOnce(t *testing.T) {
 		}
 		last = answer[1].Data.I
 	}
-	edgetest.Eventually(t, "the edge is done", func() bool { return figure(s.Bus.Metrics(), "nats_answers_dropped_total", "") == 0 })
+	edgetest.Eventually(t, "the edge is done", func() bool { return s.Figure("nats_answers_dropped_total", "") == 0 })
 }

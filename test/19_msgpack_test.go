@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
 )
@@ -38,7 +38,7 @@ func unpacked(t *testing.T, message string) string {
 	if err != nil {
 		t.Fatalf("%.100q is no packet: %v", message, err)
 	}
-	text := string(sio.Append(nil, p))
+	text := string(append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...))
 	for _, a := range attachments {
 		text += "|" + string(a)
 	}
@@ -59,17 +59,17 @@ func (s *stage) enterPacked(name, namespace string) *packer {
 // packAlso connects a session to one more namespace.
 func packAlso(t *testing.T, on *packer, namespace string) *packer {
 	t.Helper()
-	so := &packer{&socket{Client: on.Client, head: namespace + ",", token: namespace[1:]}, t}
+	so := &packer{&socket{Client: on.Client, Head: namespace + ",", Token: namespace[1:]}, t}
 	if namespace == "/" {
-		so.head, so.token = "", "_"
+		so.Head, so.Token = "", "_"
 	}
-	so.says("0" + so.head)
+	so.says("0" + so.Head)
 	got := so.next()
-	id, ok := strings.CutPrefix(got, "0"+so.head+`{"sid":"`)
+	id, ok := strings.CutPrefix(got, "0"+so.Head+`{"sid":"`)
 	if !ok {
 		t.Fatalf("%q came instead of a CONNECT", got)
 	}
-	so.id = strings.TrimSuffix(id, `"}`)
+	so.ID = strings.TrimSuffix(id, `"}`)
 	return so
 }
 
@@ -98,9 +98,9 @@ func (p *packer) hears(want string) {
 
 func TestMsgpackAndJSONInOneRoom(t *testing.T) {
 	s := begin(t, rules{"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}}}})
-	a, b := s.enter("a", "/chat"), s.enterPacked("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.enterPacked("b", "/chat")
 	c := s.enterPacked("c", "/chat")
-	a.send("1", `["join","x"]`)
+	a.Emit("1", `["join","x"]`)
 	a.Expect(`43/chat,1[{"ok":true}]`)
 	for _, so := range []*packer{b, c} {
 		so.says(`2/chat,1["join","x"]`)
@@ -109,24 +109,24 @@ func TestMsgpackAndJSONInOneRoom(t *testing.T) {
 	events := s.hear("sio.chat.on.message")
 	b.says(`2/chat,["message",{"_placeholder":true,"num":0},{"a":[1.5,null]}]`, "xyz")
 	body := `["message",{"_placeholder":true,"num":0},{"a":[1.5,null]}]`
-	if m := events.gets("sio.chat.on.message", b.address(), body+"xyz"); m.Header.Get("Sio-Attachments") != "3" {
+	if m := events.Gets("sio.chat.on.message", b.Address(), body+"xyz"); m.Header.Get("Sio-Attachments") != "3" {
 		t.Errorf("the headers are %v", m.Header)
 	}
 	a.Expect("451-/chat," + body)
 	a.Expect("bxyz")
 	c.hears("51-/chat," + body + "|xyz")
-	a.send("", `["message","hello"]`)
+	a.Emit("", `["message","hello"]`)
 	b.hears(`2/chat,["message","hello"]`)
 	c.hears(`2/chat,["message","hello"]`)
-	s.publish("sio.chat.emit.room.x", ` ["num\u0062er", 1.0]`)
-	a.gets(`["num\u0062er", 1.0]`) // byte for byte
+	s.Publish("sio.chat.emit.room.x", ` ["num\u0062er", 1.0]`)
+	a.Gets(`["num\u0062er", 1.0]`) // byte for byte
 	b.hears(`2/chat,["number",1]`)
 	c.hears(`2/chat,["number",1]`)
 	b.says(`2/chat,2["leave","x"]`)
 	b.hears(`3/chat,2[{"ok":true}]`)
-	s.publish("sio.chat.emit.room.x", `["last"]`)
+	s.Publish("sio.chat.emit.room.x", `["last"]`)
 	c.hears(`2/chat,["last"]`)
-	s.publish(b.address(), `["marker"]`)
+	s.Publish(b.Address(), `["marker"]`)
 	b.hears(`2/chat,["marker"]`)
 }
 
@@ -135,13 +135,13 @@ func TestMsgpackAcks(t *testing.T) {
 	a := s.enterPacked("a", "/chat")
 	events := s.hear("sio.chat.on.question")
 	a.says(`2/chat,9007199254740991["question"]`)
-	m := events.gets("sio.chat.on.question", a.ack("9007199254740991"), `["question"]`)
-	if err := m.RespondMsg(message("", "", `[1,{"_placeholder":true,"num":0}]abc`, "Sio-Attachments: 3")); err != nil {
+	m := events.Gets("sio.chat.on.question", a.Ack("9007199254740991"), `["question"]`)
+	if err := m.RespondMsg(edgetest.Message("", "", `[1,{"_placeholder":true,"num":0}]abc`, "Sio-Attachments: 3")); err != nil {
 		t.Fatal(err)
 	}
 	a.hears(`61-/chat,9007199254740991[1,{"_placeholder":true,"num":0}]|abc`)
 
-	b := s.enter("b", "/chat")
+	b := s.Enter("b", "/chat")
 	questions := s.askMany("sio.chat.ask.all", `["ask",{"_placeholder":true,"num":0}]xy`, "Sio-Attachments: 2")
 	b.Expect(`451-/chat,1["ask",{"_placeholder":true,"num":0}]`)
 	b.Expect("bxy")
@@ -149,7 +149,7 @@ func TestMsgpackAcks(t *testing.T) {
 	b.Send(`43/chat,1["b"]`)
 	a.says(`3/chat,1[{"_placeholder":true,"num":0}]`, "a")
 	answers := questions.take(1, 2).answers
-	if answers[a.id] != `[{"_placeholder":true,"num":0}]a` || answers[b.id] != `["b"]` {
+	if answers[a.ID] != `[{"_placeholder":true,"num":0}]a` || answers[b.ID] != `["b"]` {
 		t.Errorf("the answers are %q", answers)
 	}
 }
@@ -159,33 +159,33 @@ func TestMsgpackAdmission(t *testing.T) {
 	life := s.hear("sio.door.on.*")
 	a := s.enterPacked("a", "/")
 	a.says(`0/door,{"token":"x"}`)
-	m := life.next()
+	m := life.Next()
 	if auth := handshake(t, m)["auth"].(map[string]any); auth["token"] != "x" {
 		t.Errorf("the handshake has the auth %v", auth)
 	}
-	if err := m.RespondMsg(message("", "", `[{"code":402}]`, "Sio-Error: please pay")); err != nil {
+	if err := m.RespondMsg(edgetest.Message("", "", `[{"code":402}]`, "Sio-Error: please pay")); err != nil {
 		t.Fatal(err)
 	}
 	a.hears(`4/door,{"message":"please pay","data":{"code":402}}`)
 	a.says(`0/nowhere,`)
 	a.hears(`4/nowhere,{"message":"Invalid namespace"}`)
 	a.says(`0/door,`)
-	m = life.next()
+	m = life.Next()
 	id := handshake(t, m)["sid"].(string)
-	s.publish("sio.door.emit.socket."+id, `["early"]`) // waits for its CONNECT
+	s.Publish("sio.door.emit.socket."+id, `["early"]`) // waits for its CONNECT
 	if err := m.Respond([]byte(`[{"rooms":["x"]}]`)); err != nil {
 		t.Fatal(err)
 	}
-	s.publish("sio.door.emit.all", `["later"]`, "Sio-Rooms: x")
+	s.Publish("sio.door.emit.all", `["later"]`, "Sio-Rooms: x")
 	a.hears(`0/door,{"sid":"` + id + `"}`)
 	a.hears(`2/door,["early"]`)
 	a.hears(`2/door,["later"]`)
 	s.change("sio.door.disconnect.socket."+id, "", 1)
 	a.hears(`1/door,`)
-	life.gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect", "x"))
+	life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("server namespace disconnect", "x"))
 	root := s.hear("sio._.on.disconnect")
 	a.says("1")
-	root.gets("sio._.on.disconnect", a.address(), left("client namespace disconnect"))
+	root.Gets("sio._.on.disconnect", a.Address(), left("client namespace disconnect"))
 }
 
 func TestMsgpackOverPolling(t *testing.T) {
@@ -210,18 +210,18 @@ func TestMsgpackOverPolling(t *testing.T) {
 	got, _ := hear(nil)
 	id := strings.TrimSuffix(strings.TrimPrefix(got[0], `0/chat,{"sid":"`), `"}`)
 	client.post(say(`2/chat,["x",1]`) + "\x1e" + say(`2/chat,["x",{"_placeholder":true,"num":0}]`, "abc"))
-	events.gets("sio.chat.on.x", "sio.chat.emit.socket."+id, `["x",1]`)
-	events.gets("sio.chat.on.x", "sio.chat.emit.socket."+id, `["x",{"_placeholder":true,"num":0}]abc`)
-	s.publish("sio.chat.emit.all", `["a"]`)
-	s.publish("sio.chat.emit.all", `["b",{"_placeholder":true,"num":0}]xyz`, "Sio-Attachments: 3")
-	s.counts("events_out_total", "", 2)
-	s.publish("sio.chat.emit.all", `["position"]`, "Sio-Volatile: yes")
-	s.counts("volatile_dropped_total", "", 1)
+	events.Gets("sio.chat.on.x", "sio.chat.emit.socket."+id, `["x",1]`)
+	events.Gets("sio.chat.on.x", "sio.chat.emit.socket."+id, `["x",{"_placeholder":true,"num":0}]abc`)
+	s.Publish("sio.chat.emit.all", `["a"]`)
+	s.Publish("sio.chat.emit.all", `["b",{"_placeholder":true,"num":0}]xyz`, "Sio-Attachments: 3")
+	s.Counts("events_out_total", "", 2)
+	s.Publish("sio.chat.emit.all", `["position"]`, "Sio-Volatile: yes")
+	s.Counts("volatile_dropped_total", "", 1)
 	if got, _ := hear(nil); len(got) != 2 || got[0] != `2/chat,["a"]` || got[1] != `51-/chat,["b",{"_placeholder":true,"num":0}]|xyz` {
 		t.Errorf("a poll brought %q", got)
 	}
 	large := `["news","` + strings.Repeat("x", 2000) + `"]`
-	s.publish("sio.chat.emit.all", large, "Sio-Compress: false")
+	s.Publish("sio.chat.emit.all", large, "Sio-Compress: false")
 	if got, encoding := hear(http.Header{"Accept-Encoding": {"gzip"}}); len(got) != 1 || got[0] != "2/chat,"+large || encoding != "" {
 		t.Errorf("a poll brought %q, encoded as %q", got, encoding)
 	}
@@ -231,43 +231,43 @@ func TestMsgpackLimits(t *testing.T) {
 	config := engine.DefaultConfig()
 	config.MaxPayload = 10_000
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Engine, o.QueueBytes = config, 50_000 })
-	a, b := s.enter("a", "/chat"), s.enterPacked("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.enterPacked("b", "/chat")
 	events := s.hear("sio.chat.on.file")
 	body := `["file",{"_placeholder":true,"num":0}]`
 	b.says("2/chat,"+body, strings.Repeat("x", 9_900))
-	if m := events.next(); len(m.Data) != 9_900+len(body) {
+	if m := events.Next(); len(m.Data) != 9_900+len(body) {
 		t.Errorf("%d bytes came", len(m.Data))
 	}
 	// A text of 36,000 bytes for JSON clients is more than a queue as msgpack, since each number takes nine bytes.
 	numbers := `["n"` + strings.Repeat(",0.5", 9_000) + `]`
-	s.publish("sio.chat.emit.all", numbers)
-	a.gets(numbers)
-	s.counts("dropped_total", "bad body", 1)
+	s.Publish("sio.chat.emit.all", numbers)
+	a.Gets(numbers)
+	s.Counts("dropped_total", "bad body", 1)
 	// And so is one attachment that stands in many places.
 	often := `["n"` + strings.Repeat(`,{"_placeholder":true,"num":0}`, 100) + `]`
-	s.publish("sio.chat.emit.all", often+strings.Repeat("x", 1_000), "Sio-Attachments: 1000")
+	s.Publish("sio.chat.emit.all", often+strings.Repeat("x", 1_000), "Sio-Attachments: 1000")
 	a.Expect("451-/chat," + often)
 	a.Next()
-	s.counts("dropped_total", "bad body", 2)
-	s.publish("sio.chat.emit.all", `["n","`+strings.Repeat("x", 50_000)+`"]`) // too large in both
-	s.counts("dropped_total", "bad body", 3)
-	s.publish(b.address(), `["marker"]`)
+	s.Counts("dropped_total", "bad body", 2)
+	s.Publish("sio.chat.emit.all", `["n","`+strings.Repeat("x", 50_000)+`"]`) // too large in both
+	s.Counts("dropped_total", "bad body", 3)
+	s.Publish(b.Address(), `["marker"]`)
 	b.hears(`2/chat,["marker"]`)
 	s.onlyMarker(a)
-	if answer := s.ask("sio.chat.ask.all", numbers); !strings.HasPrefix(answer.Header.Get("Sio-Error"), "bad event") {
+	if answer := s.Ask("sio.chat.ask.all", numbers); !strings.HasPrefix(answer.Header.Get("Sio-Error"), "bad event") {
 		t.Errorf("an ask that one client could not be asked was answered %q %v", answer.Data, answer.Header)
 	}
 	// As JSON it would be larger than max_payload, which is what NATS must take.
 	notices := s.hear("sio.chat.on.disconnect")
 	b.says(`2/chat,["file"` + strings.Repeat(",null", 3_000) + `]`)
 	b.ExpectEnd()
-	notices.gets("sio.chat.on.disconnect", b.address(), left("forced close"))
+	notices.Gets("sio.chat.on.disconnect", b.Address(), left("forced close"))
 	s.onlyMarker(a)
 }
 
 func TestMsgpackQueueOverflow(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	client := s.poll() // which does not poll
 	client.post("b" + base64.StdEncoding.EncodeToString(packed(t, "0/chat,")))
 	_, id, _ := strings.Cut(client.get(), "b")
@@ -278,11 +278,11 @@ func TestMsgpackQueueOverflow(t *testing.T) {
 	notices := s.hear("sio.chat.on.disconnect")
 	body := `["news","` + strings.Repeat("x", 40_000) + `"]`
 	for range 3 {
-		s.publish("sio.chat.emit.all", body)
-		a.gets(body)
+		s.Publish("sio.chat.emit.all", body)
+		a.Gets(body)
 	}
 	id = strings.TrimSuffix(strings.TrimPrefix(unpacked(t, string(connect)), `0/chat,{"sid":"`), `"}`)
-	notices.gets("sio.chat.on.disconnect", "sio.chat.emit.socket."+id, left("queue overflow"))
+	notices.Gets("sio.chat.on.disconnect", "sio.chat.emit.socket."+id, left("queue overflow"))
 }
 
 // A session speaks one dialect, and its first message says which.
@@ -292,11 +292,11 @@ func TestDialectsDoNotMix(t *testing.T) {
 	a := s.enterPacked("a", "/chat")
 	a.Send(`42/chat,["x"]`)
 	a.ExpectEnd()
-	notices.gets("sio.chat.on.disconnect", a.address(), left("forced close"))
-	b := s.enter("b", "/chat")
+	notices.Gets("sio.chat.on.disconnect", a.Address(), left("forced close"))
+	b := s.Enter("b", "/chat")
 	b.SendBinary(packed(t, `2/chat,["x"]`))
 	b.ExpectEnd()
-	notices.gets("sio.chat.on.disconnect", b.address(), left("forced close"))
+	notices.Gets("sio.chat.on.disconnect", b.Address(), left("forced close"))
 	c := s.Dial("c")
 	c.SendBinary([]byte("neither"))
 	c.ExpectEnd()

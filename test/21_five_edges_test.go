@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -22,32 +22,32 @@ func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 		nodes = append(nodes, edgetest.Start(t, o).Ready())
 	}
 	for i, n := range nodes {
-		sockets[i] = enterOn(n, fmt.Sprint("client ", i), "/chat")
+		sockets[i] = n.Enter(fmt.Sprint("client ", i), "/chat")
 		s.reached(sockets[i])
-		s.ask("sio.chat.join.socket."+sockets[i].id, fmt.Sprintf(`["room-%d","shared"]`, i))
+		s.Ask("sio.chat.join.socket."+sockets[i].ID, fmt.Sprintf(`["room-%d","shared"]`, i))
 	}
 	for _, so := range sockets { // rooms that an edge has left do not count once the linger is over
-		s.ask("sio.chat.leave.socket."+so.id, `["shared"]`)
+		s.Ask("sio.chat.leave.socket."+so.ID, `["shared"]`)
 	}
 	for i, n := range nodes {
 		edgetest.Eventually(t, fmt.Sprintf("edge %d has given the shared room back", i), func() bool {
-			before := received(n)
-			s.publish("sio.chat.emit.room.shared", `["nobody"]`)
+			before := n.Heard()
+			s.Publish("sio.chat.emit.room.shared", `["nobody"]`)
 			s.onlyMarker(sockets[i])
-			return received(n) == before+1
+			return n.Heard() == before+1
 		})
 	}
 	unwanted := make([]int, edges)
 	before := make([]int, edges)
 	for i, n := range nodes {
-		before[i], unwanted[i] = received(n), figure(n.Edge.Metrics(), "unwanted_total", "")
+		before[i], unwanted[i] = n.Heard(), n.Figure("unwanted_total", "")
 	}
 	for range rounds {
 		for i, so := range sockets {
-			s.publish(fmt.Sprintf("sio.chat.emit.room.room-%d", i), `["room"]`)
-			s.publishReply(fmt.Sprintf("sio.chat.broadcast.room.room-%d", i), "sio.chat.emit.socket.aaaaaaaa.aaaaaaaaaaaaaaaaaaaa", `["but nobody"]`)
-			s.publish(so.address(), `["socket"]`)
-			s.publish(so.ack("1"), `["ack"]`)
+			s.Publish(fmt.Sprintf("sio.chat.emit.room.room-%d", i), `["room"]`)
+			s.PublishReply(fmt.Sprintf("sio.chat.broadcast.room.room-%d", i), "sio.chat.emit.socket.aaaaaaaa.aaaaaaaaaaaaaaaaaaaa", `["but nobody"]`)
+			s.Publish(so.Address(), `["socket"]`)
+			s.Publish(so.Ack("1"), `["ack"]`)
 		}
 	}
 	for _, so := range sockets {
@@ -57,10 +57,10 @@ func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 	}
 	s.onlyMarker(sockets...)
 	for i, n := range nodes {
-		if got := received(n) - before[i]; got != 4*rounds+1 {
+		if got := n.Heard() - before[i]; got != 4*rounds+1 {
 			t.Errorf("edge %d had %d messages, want its own %d and the marker", i, got, 4*rounds)
 		}
-		if got := figure(n.Edge.Metrics(), "unwanted_total", "") - unwanted[i]; got != 0 {
+		if got := n.Figure("unwanted_total", "") - unwanted[i]; got != 0 {
 			t.Errorf("edge %d threw %d messages away", i, got)
 		}
 	}
@@ -70,7 +70,7 @@ func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 func (s *stage) reached(so *socket) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the socket is within reach", func() bool {
-		answer, err := s.nc.Request("sio.chat.leave.socket."+so.id, []byte(`["x"]`), patience)
+		answer, err := s.NC.Request("sio.chat.leave.socket."+so.ID, []byte(`["x"]`), edgetest.Patience)
 		return err == nil && answer.Header == nil
 	})
 }

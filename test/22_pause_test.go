@@ -9,118 +9,116 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
-	"partyline/engine"
-	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // pause and resume ask for it as an instance, and want to be told that it is so.
 func (s *stage) pause(so *socket, instance string) {
 	s.t.Helper()
-	s.change("sio."+so.token+".pause.socket."+so.id, `["`+instance+`"]`, 1)
+	s.change("sio."+so.Token+".pause.socket."+so.ID, `["`+instance+`"]`, 1)
 }
 
 func (s *stage) resume(so *socket, instance string) {
 	s.t.Helper()
-	s.change("sio."+so.token+".resume.socket."+so.id, `["`+instance+`"]`, 1)
+	s.change("sio."+so.Token+".resume.socket."+so.ID, `["`+instance+`"]`, 1)
 }
 
 // silent shows that nothing of what the edge was sent before came on a subscription: each socket asks for an ack, which
 // overtakes what is held.
 func (e *ear) silent(s *stage, sockets ...*socket) {
-	e.t.Helper()
+	e.T.Helper()
 	for _, so := range sockets {
 		s.passes(so)
 	}
-	if m, err := e.sub.NextMsg(20 * time.Millisecond); err == nil {
-		e.t.Fatalf("%s %s came", m.Subject, m.Data)
+	if m, err := e.Subscription.NextMsg(20 * time.Millisecond); err == nil {
+		e.T.Fatalf("%s %s came", m.Subject, m.Data)
 	}
 }
 
 // connects waits for the notice that a socket has connected.
 func (e *ear) connects(so *socket) {
-	e.t.Helper()
-	if m := e.next(); m.Subject != "sio."+so.token+".on.connect" || m.Reply != so.address() {
-		e.t.Fatalf("%s, reply %s, came instead of the connect notice of %s", m.Subject, m.Reply, so.id)
+	e.T.Helper()
+	if m := e.Next(); m.Subject != "sio."+so.Token+".on.connect" || m.Reply != so.Address() {
+		e.T.Fatalf("%s, reply %s, came instead of the connect notice of %s", m.Subject, m.Reply, so.ID)
 	}
 }
 
 // passes shows that the edge has read all that the client has sent: its ack comes.
 func (s *stage) passes(so *socket) {
 	s.t.Helper()
-	inbox := s.nc.NewRespInbox()
+	inbox := s.NC.NewRespInbox()
 	answers := s.hear(inbox)
-	s.publishReply("sio."+so.token+".ask.socket."+so.id, inbox, `["there?"]`)
+	s.PublishReply("sio."+so.Token+".ask.socket."+so.ID, inbox, `["there?"]`)
 	got := so.Next()
-	id, ok := strings.CutPrefix(got, "42"+so.head)
+	id, ok := strings.CutPrefix(got, "42"+so.Head)
 	if !ok || !strings.HasSuffix(id, `["there?"]`) {
 		s.t.Fatalf("got %q instead of the question", got)
 	}
-	so.Send("43" + so.head + strings.TrimSuffix(id, `["there?"]`) + `["yes"]`)
-	answers.gets(inbox, "", `["yes"]`)
+	so.Send("43" + so.Head + strings.TrimSuffix(id, `["there?"]`) + `["yes"]`)
+	answers.Gets(inbox, "", `["yes"]`)
 }
 
 func TestAPausedSessionsEventsAreHeld(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
-	b := s.enter("b", "/chat")
+	a := s.Enter("a", "/chat")
+	root := edgetest.Enter(a.Client, "/", "")
+	b := s.Enter("b", "/chat")
 	events := s.hear("sio.*.on.*")
 	s.pause(a, "svc-1")
-	a.send("", `["one",1]`)
-	root.send("5", `["two",2]`)
+	a.Emit("", `["one",1]`)
+	root.Emit("5", `["two",2]`)
 	a.Send("451-/chat," + `["three",{"_placeholder":true,"num":0}]`)
 	a.SendBinary([]byte("xyz"))
-	b.send("", `["others"]`) // whom it does not concern
-	events.gets("sio.chat.on.others", b.address(), `["others"]`)
+	b.Emit("", `["others"]`) // whom it does not concern
+	events.Gets("sio.chat.on.others", b.Address(), `["others"]`)
 	events.silent(s, a, root)
-	s.counts("sessions_paused", "", 1)
-	s.counts("events_paused_total", "", 3)
+	s.Counts("sessions_paused", "", 1)
+	s.Counts("events_paused_total", "", 3)
 	s.resume(a, "svc-1")
-	events.gets("sio.chat.on.one", a.address(), `["one",1]`)
-	events.gets("sio._.on.two", root.ack("5"), `["two",2]`)
-	m := events.gets("sio.chat.on.three", a.address(), `["three",{"_placeholder":true,"num":0}]xyz`)
+	events.Gets("sio.chat.on.one", a.Address(), `["one",1]`)
+	events.Gets("sio._.on.two", root.Ack("5"), `["two",2]`)
+	m := events.Gets("sio.chat.on.three", a.Address(), `["three",{"_placeholder":true,"num":0}]xyz`)
 	if got := m.Header.Get("Sio-Attachments"); got != "3" {
 		t.Errorf("Sio-Attachments is %q", got)
 	}
-	a.send("", `["four"]`)
-	events.gets("sio.chat.on.four", a.address(), `["four"]`)
-	s.counts("sessions_paused", "", 0)
+	a.Emit("", `["four"]`)
+	events.Gets("sio.chat.on.four", a.Address(), `["four"]`)
+	s.Counts("sessions_paused", "", 0)
 }
 
 // A client's DISCONNECT stays behind its events, and so does a CONNECT to the same namespace. Other namespaces are no
 // concern of the pause.
 func TestLeavingANamespaceWhilePaused(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	all := s.hear("sio.*.on.*")
 	s.pause(a, "svc-1")
-	a.send("", `["last"]`)
+	a.Emit("", `["last"]`)
 	a.Send("41/chat,")
 	a.Send("40/chat,")
-	root := also(a.Client, "/")
+	root := edgetest.Enter(a.Client, "/", "")
 	all.connects(root)
 	all.silent(s, root)
 	s.resume(a, "svc-1")
-	all.gets("sio.chat.on.last", a.address(), `["last"]`)
-	all.gets("sio.chat.on.disconnect", a.address(), left("client namespace disconnect"))
-	again := &socket{Client: a.Client, head: "/chat,", token: "chat", id: a.Connected("/chat")}
+	all.Gets("sio.chat.on.last", a.Address(), `["last"]`)
+	all.Gets("sio.chat.on.disconnect", a.Address(), left("client namespace disconnect"))
+	again := &socket{Client: a.Client, Head: "/chat,", Token: "chat", ID: a.Connected("/chat")}
 	all.connects(again)
-	again.send("", `["first"]`)
-	all.gets("sio.chat.on.first", again.address(), `["first"]`)
+	again.Emit("", `["first"]`)
+	all.Gets("sio.chat.on.first", again.Address(), `["first"]`)
 }
 
 // Pauses are counted by instance and socket.
 func TestTwoInstancesPauseOneSocket(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
+	a := s.Enter("a", "/chat")
+	root := edgetest.Enter(a.Client, "/", "")
 	events := s.hear("sio.*.on.*")
 	s.pause(a, "svc-1")
 	s.pause(a, "svc-2")
 	s.pause(a, "svc-2")
 	s.pause(root, "svc-2")
-	a.send("", `["x"]`)
+	a.Emit("", `["x"]`)
 	s.resume(a, "svc-1")
 	events.silent(s, a)
 	s.resume(a, "svc-2")
@@ -128,70 +126,70 @@ func TestTwoInstancesPauseOneSocket(t *testing.T) {
 	s.resume(root, "svc-3") // which has not paused it
 	events.silent(s, a)
 	s.resume(root, "svc-2")
-	events.gets("sio.chat.on.x", a.address(), `["x"]`)
+	events.Gets("sio.chat.on.x", a.Address(), `["x"]`)
 	s.pause(root, "svc-2")
-	a.send("", `["y"]`)
+	a.Emit("", `["y"]`)
 	events.silent(s, a)
 	root.Send("41") // its pause goes with it, once it has gone itself: that is behind the event
 	s.pause(a, "svc-1")
 	s.resume(root, "svc-2")
 	events.silent(s, a)
 	s.resume(a, "svc-1")
-	events.gets("sio.chat.on.y", a.address(), `["y"]`)
-	events.gets("sio._.on.disconnect", root.address(), left("client namespace disconnect"))
+	events.Gets("sio.chat.on.y", a.Address(), `["y"]`)
+	events.Gets("sio._.on.disconnect", root.Address(), left("client namespace disconnect"))
 }
 
 func TestAPauseEnds(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	events := s.hear("sio.*.on.*")
 	announce := func(word string) {
-		s.publish("sio.$svc.svc.svc-1."+word, `[{"instance":"svc-1","group":"svc","namespaces":[],"at":1,"every":1000}]`)
+		s.Publish("sio.$svc.svc.svc-1."+word, `[{"instance":"svc-1","group":"svc","namespaces":[],"at":1,"every":1000}]`)
 	}
 	for _, word := range []string{"left", "bye"} {
 		s.pause(a, "svc-1")
-		a.send("", `["x"]`)
+		a.Emit("", `["x"]`)
 		events.silent(s, a)
 		announce(word)
-		events.gets("sio.chat.on.x", a.address(), `["x"]`)
+		events.Gets("sio.chat.on.x", a.Address(), `["x"]`)
 	}
 	s.pause(a, "svc-1")
 	start := time.Now()
-	a.send("", `["y"]`)
+	a.Emit("", `["y"]`)
 	repeat := time.AfterFunc(2*time.Second, func() { s.pause(a, "svc-1") })
 	defer repeat.Stop()
-	events.gets("sio.chat.on.y", a.address(), `["y"]`)
+	events.Gets("sio.chat.on.y", a.Address(), `["y"]`)
 	if waited := time.Since(start); waited < 6*time.Second {
 		t.Errorf("a pause that was repeated after 2 s was over after %v", waited)
 	}
 	s.pause(a, "svc-1")
-	a.send("", `["z"]`)
+	a.Emit("", `["z"]`)
 	events.silent(s, a)
-	s.publish("sio.chat.disconnect.socket."+a.id, "")
-	events.gets("sio.chat.on.disconnect", a.address(), left("server namespace disconnect"))
-	s.counts("events_failed_total", "", 1)
-	s.counts("sessions_paused", "", 0)
+	s.Publish("sio.chat.disconnect.socket."+a.ID, "")
+	events.Gets("sio.chat.on.disconnect", a.Address(), left("server namespace disconnect"))
+	s.Counts("events_failed_total", "", 1)
+	s.Counts("sessions_paused", "", 0)
 }
 
 func TestPausesThatCannotBe(t *testing.T) {
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	subject := "sio.chat.pause.socket." + a.id
+	a := s.Enter("a", "/chat")
+	subject := "sio.chat.pause.socket." + a.ID
 	for body, why := range map[string]string{
 		`[]`: "an array of one element", `["a b"]`: "1 to 64 characters", ``: "not valid JSON", `{}`: "not a JSON array",
 	} {
 		s.fails(subject, body, why)
 		s.fails(strings.Replace(subject, "pause", "resume", 1), body, why)
 	}
-	s.fails("sio._.pause.socket."+a.id, `["svc-1"]`, "unknown socket")
-	s.fails("sio.chat.resume.socket."+a.id[:9]+strings.Repeat("x", 20), `["svc-1"]`, "unknown socket")
+	s.fails("sio._.pause.socket."+a.ID, `["svc-1"]`, "unknown socket")
+	s.fails("sio.chat.resume.socket."+a.ID[:9]+strings.Repeat("x", 20), `["svc-1"]`, "unknown socket")
 	for i := range 64 {
 		s.pause(a, fmt.Sprintf("svc-%d", i))
 	}
 	s.fails(subject, `["svc-65"]`, "too many pauses")
-	s.publish("sio.chat.pause.all", `["svc-1"]`)
-	s.counts("dropped_total", "unknown verb", 1)
+	s.Publish("sio.chat.pause.all", `["svc-1"]`)
+	s.Counts("dropped_total", "unknown verb", 1)
 }
 
 // What a client has said before it went is published before the notice of its end.
@@ -204,10 +202,10 @@ func TestAPausedClientGoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, usual().with("/chat", edge.Namespace{Connect: edge.ConnectOpen, AutoJoin: []string{"room"},
 				Relay: []edge.Relay{{Event: "say", To: edge.ToRooms}}}))
-			a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+			a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 			events := s.hear("sio.*.on.*")
 			s.pause(a, "svc-1")
-			a.send("", `["say",1]`)
+			a.Emit("", `["say",1]`)
 			a.Send("41/chat,")
 			s.passes(a)
 			end(s, a)
@@ -215,7 +213,7 @@ func TestAPausedClientGoes(t *testing.T) {
 				t.Fatalf("before the event came %s", got.Data)
 			}
 			if name != "server shutting down" {
-				b.gets(`["say",1]`)
+				b.Gets(`["say",1]`)
 			}
 			if got := events.of(a); string(got.Data) != left("client namespace disconnect", "room") {
 				t.Errorf("the notice is %s", got.Data)
@@ -226,9 +224,9 @@ func TestAPausedClientGoes(t *testing.T) {
 
 // of waits for the next message that concerns a socket.
 func (e *ear) of(so *socket) *nats.Msg {
-	e.t.Helper()
+	e.T.Helper()
 	for {
-		if m := e.next(); m.Reply == so.address() {
+		if m := e.Next(); m.Reply == so.Address() {
 			return m
 		}
 	}
@@ -237,157 +235,35 @@ func (e *ear) of(so *socket) *nats.Msg {
 // Joins of clients are held in order with their messages, and so is what relay rules make of them.
 func TestRoomsWhilePaused(t *testing.T) {
 	s := begin(t, edgetest.Open())
-	a, b := s.enter("a", "/"), s.enter("b", "/")
-	b.send("1", `["join","room"]`)
+	a, b := s.Enter("a", "/"), s.Enter("b", "/")
+	b.Emit("1", `["join","room"]`)
 	b.Expect(`431[{"ok":true}]`)
 	s.pause(a, "svc-1")
-	a.send("1", `["join","room"]`)
-	a.send("", `["message","in"]`)
-	a.send("2", `["leave","room"]`)
-	a.send("3", `["join","other"]`)
-	a.send("", `["message","out"]`)
+	a.Emit("1", `["join","room"]`)
+	a.Emit("", `["message","in"]`)
+	a.Emit("2", `["leave","room"]`)
+	a.Emit("3", `["join","other"]`)
+	a.Emit("", `["message","out"]`)
 	s.passes(a)
 	s.resume(a, "svc-1")
-	b.gets(`["message","in"]`)
+	b.Gets(`["message","in"]`)
 	for _, id := range []string{"1", "2", "3"} {
 		a.Expect("43" + id + `[{"ok":true}]`)
 	}
 	s.onlyMarker(b)
 }
 
-// A hold that is full stops the reading. Nothing is lost, and the order stays.
-func TestAFullHold(t *testing.T) {
-	for name, event := range map[string]string{"events": `["n",%d]`, "bytes": `["n",%d,"` + strings.Repeat("x", 4_000) + `"]`} {
-		t.Run(name, func(t *testing.T) {
-			s := begin(t, usual(), func(o *edgetest.Options) {
-				o.Engine = engine.DefaultConfig()
-				o.Engine.PingInterval, o.Engine.PingTimeout = 200*time.Millisecond, 5*time.Second
-			})
-			a := s.enter("a", "/chat")
-			events := s.hear("sio.chat.on.n")
-			s.pause(a, "svc-1")
-			const messages = 2000
-			sent := make(chan struct{})
-			go func() {
-				defer close(sent)
-				for i := range messages {
-					a.send("", fmt.Sprintf(event, i))
-				}
-			}()
-			edgetest.Eventually(t, "reading stops", func() bool { return figure(s.Engine.Metrics(), "sessions_not_read", "") == 1 })
-			if held := figure(s.Edge.Metrics(), "events_paused_total", ""); held > 1024 {
-				t.Errorf("%d events are held", held)
-			}
-			for i := range messages {
-				if i == 0 {
-					s.resume(a, "svc-1")
-				}
-				if got := events.next(); string(got.Data) != fmt.Sprintf(event, i) {
-					t.Fatalf("event %d is %.50s", i, got.Data)
-				}
-				if i == 100 || i == 1000 {
-					s.pause(a, "svc-1")
-					s.resume(a, "svc-1")
-				}
-			}
-			<-sent
-			s.passes(a)
-			s.counts("events_failed_total", "", 0)
-		})
-	}
-}
-
-// A burst in one POST, and an upgrade to WebSocket in the middle: all arrives, once and in order.
-func TestAnUpgradeWhilePaused(t *testing.T) {
-	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Engine = engine.DefaultConfig()
-		o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, time.Minute
-	})
-	p := s.poll()
-	a := &socket{id: p.enter("/chat"), token: "chat", head: "/chat,"}
-	events := s.hear("sio.chat.on.n")
-	s.pause(a, "svc-1")
-	var body []string
-	const perPost, posts = 1500, 3
-	n := 0
-	more := func() string {
-		body = body[:0]
-		for range perPost {
-			body = append(body, fmt.Sprintf(`42/chat,["n",%d]`, n))
-			n++
-		}
-		return strings.Join(body, "\x1e")
-	}
-	answered := make(chan struct{})
-	first := more()
-	go func() { p.post(first); close(answered) }()
-	edgetest.Eventually(t, "reading stops", func() bool { return figure(s.Engine.Metrics(), "sessions_not_read", "") == 1 })
-	select {
-	case <-answered:
-		t.Fatal("the POST was answered")
-	case <-time.After(20 * time.Millisecond):
-	}
-	a.Client = enginetest.Upgrade(t, s.Talk, "a", strings.Replace(p.url, "polling", "websocket", 1), func() {
-		<-answered
-		p.post(more())
-		p.get() // released by the upgrade
-	})
-	for range perPost * (posts - 2) {
-		a.send("", fmt.Sprintf(`["n",%d]`, n))
-		n++
-	}
-	for i := range n {
-		if i == 0 {
-			s.resume(a, "svc-1")
-		}
-		if got := events.next(); string(got.Data) != fmt.Sprintf(`["n",%d]`, i) {
-			t.Fatalf("event %d is %.50s", i, got.Data)
-		}
-		if i%1000 == 500 {
-			s.pause(a, "svc-1")
-			s.resume(a, "svc-1")
-		}
-	}
-	s.passes(a)
-}
-
-// A transport that is closed for a service: no DISCONNECT, so that the client comes back, and what is held is dropped.
-func TestClosingATransport(t *testing.T) {
-	s := begin(t, usual())
-	a := s.enter("a", "/chat")
-	root := also(a.Client, "/")
-	notices := s.hear("sio.*.on.disconnect")
-	events := s.hear("sio.*.on.x")
-	s.pause(a, "svc-1")
-	a.send("", `["x"]`)
-	events.silent(s, a)
-	s.change("sio.chat.disconnect.socket."+a.id, `["close"]`, 1)
-	for _, so := range []*socket{a, root} {
-		notices.gets("sio."+so.token+".on.disconnect", so.address(), left("forced server close"))
-	}
-	if text, open := a.Await(); open {
-		t.Fatalf("the client got %q", text)
-	}
-	if m, err := events.sub.NextMsg(20 * time.Millisecond); err == nil {
-		t.Fatalf("%s came", m.Data)
-	}
-	if got := figure(s.Engine.Metrics(), "sessions_ended_total", "forced server close"); got != 1 {
-		t.Errorf("%d sessions were closed", got)
-	}
-	s.counts("sockets_ended_total", "session ended", 2)
-}
-
 // What was held of a paused session, and has no room with what waits for a socket's next owner, waits on, in front of what
 // comes later.
 func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
 	s := begin(t, usual())
-	a := startInstance(t, s.nc, "chat-a")
+	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	s.leaving(a, 1, "/door")
 	n := 0
 	more := func(events int) {
 		for range events {
-			so.send("", fmt.Sprintf(`["n",%d]`, n))
+			so.Emit("", fmt.Sprintf(`["n",%d]`, n))
 			n++
 		}
 		s.passes(so)
@@ -396,30 +272,30 @@ func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
 	s.pause(so, "other-1")
 	more(1000)
 	s.resume(so, "other-1")
-	s.counts("events_held_total", "", 1024)
+	s.Counts("events_held_total", "", 1024)
 	a.drop()
-	b := startInstance(t, s.nc, "chat-b")
-	s.publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
+	b := startInstance(t, s.NC, "chat-b")
+	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
 	b.claim(b.takes, `[]`)
 	more(10)
 	for i := range n {
 		b.gets(so, "n", fmt.Sprintf(`["n",%d]`, i))
 	}
-	s.counts("sessions_paused", "", 0)
+	s.Counts("sessions_paused", "", 0)
 }
 
 // What a paused client says while NATS is away is not kept, as ever.
 func TestAPauseWithoutNATS(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
-	a := s.enter("a", "/chat")
+	a := s.Enter("a", "/chat")
 	s.pause(a, "svc-1")
-	a.send("", `["before"]`)
+	a.Emit("", `["before"]`)
 	s.passes(a)
-	s.nats.Stop()
+	s.NATS.Stop()
 	edgetest.Eventually(t, "NATS is away", func() bool { return !s.Bus.Connected() })
-	a.send("", `["meanwhile"]`)
-	s.counts("events_failed_total", "", 1)
-	s.counts("events_failed_total", "", 2) // the pause ends, and what was held comes too late
-	s.counts("sessions_paused", "", 0)
+	a.Emit("", `["meanwhile"]`)
+	s.Counts("events_failed_total", "", 1)
+	s.Counts("events_failed_total", "", 2) // the pause ends, and what was held comes too late
+	s.Counts("sessions_paused", "", 0)
 }

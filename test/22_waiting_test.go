@@ -9,17 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // waits has a client ask for /door, where nobody decides about it, and checks that it hears nothing.
 func (s *stage) waits(name string) *enginetest.Client {
 	s.t.Helper()
-	before := figure(s.Edge.Metrics(), "connects_waiting", "")
+	before := s.Figure("connects_waiting", "")
 	c := s.Dial(name)
 	c.Send("40/door,")
-	s.counts("connects_waiting", "", before+1)
+	s.Counts("connects_waiting", "", before+1)
 	return c
 }
 
@@ -27,22 +27,22 @@ func (s *stage) waits(name string) *enginetest.Client {
 func (s *stage) says(word, instance string, namespaces string) {
 	s.t.Helper()
 	body := fmt.Sprintf(`[{"instance":%q,"group":"shop","namespaces":[%s],"at":1,"every":1000}]`, instance, namespaces)
-	s.publish("sio.$svc.shop."+instance+"."+word, body)
+	s.Publish("sio.$svc.shop."+instance+"."+word, body)
 }
 
 // respond answers a connect request.
 func respond(t *testing.T, m *nats.Msg, body string, headers ...string) {
 	t.Helper()
-	if err := m.RespondMsg(message("", "", body, headers...)); err != nil {
+	if err := m.RespondMsg(edgetest.Message("", "", body, headers...)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // quiet checks that no further message comes for a while.
 func (e *ear) quiet(d time.Duration) {
-	e.t.Helper()
-	if m, err := e.sub.NextMsg(d); err == nil {
-		e.t.Fatalf("on %s came %s", m.Subject, m.Data)
+	e.T.Helper()
+	if m, err := e.Subscription.NextMsg(d); err == nil {
+		e.T.Fatalf("on %s came %s", m.Subject, m.Data)
 	}
 }
 
@@ -52,10 +52,10 @@ func TestAClientThatComesBeforeItsService(t *testing.T) {
 	s := begin(t, usual())
 	a := s.waits("a")
 	edgetest.Eventually(t, "it was asked about again", func() bool {
-		return figure(s.Edge.Metrics(), "connects_asked_again_total", "no service") >= 2
+		return s.Figure("connects_asked_again_total", "no service") >= 2
 	})
 	requests := s.hear("sio.door.on.connect")
-	m := requests.next()
+	m := requests.Next()
 	if got := m.Header["Sio-Timeout"]; len(got) != 1 || got[0] != "20000" {
 		t.Errorf("Sio-Timeout is %q", got)
 	}
@@ -64,7 +64,7 @@ func TestAClientThatComesBeforeItsService(t *testing.T) {
 	if want := "sio.door.ack." + id + ".connect"; m.Reply != want {
 		t.Errorf("the reply subject is %s, want %s", m.Reply, want)
 	}
-	s.counts("connects_waiting", "", 0)
+	s.Counts("connects_waiting", "", 0)
 	lines := 0
 	for _, line := range s.Logged() {
 		if strings.Contains(line, "a client waits for a service") && strings.Contains(line, "subject=sio.door.on.connect") {
@@ -74,7 +74,7 @@ func TestAClientThatComesBeforeItsService(t *testing.T) {
 	if lines != 1 {
 		t.Errorf("the log has %d lines about it, want 1", lines)
 	}
-	s.publish("sio.door.emit.room.vip", `["hi"]`)
+	s.Publish("sio.door.emit.room.vip", `["hi"]`)
 	a.Expect(`42/door,["hi"]`)
 	requests.quiet(3 * time.Second)
 }
@@ -85,16 +85,16 @@ func TestAHelloIsAnsweredAtOnce(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect") // a monitor
 	a := s.waits("a")
-	first := requests.next()
+	first := requests.Next()
 	s.says("hello", "shop-1", `"/other","/doo"`)
 	s.says("beat", "shop-1", `"/door"`)
 	requests.quiet(500 * time.Millisecond)
 	s.says("hello", "shop-1", `"/d*r"`)
-	second := requests.next()
+	second := requests.Next()
 	if string(first.Data) != string(second.Data) || first.Reply != second.Reply {
 		t.Errorf("the second request is not the first:\n%s\n%s", first.Data, second.Data)
 	}
-	s.counts("connects_asked_again_total", "an instance came", 1)
+	s.Counts("connects_asked_again_total", "an instance came", 1)
 	respond(t, second, "[]")
 	a.Connected("/door")
 }
@@ -107,8 +107,8 @@ func TestALateAnswerAdmits(t *testing.T) {
 	requests := s.hear("sio.door.on.connect")
 	began := time.Now()
 	a := s.waits("a")
-	first := requests.next()
-	second := requests.next()
+	first := requests.Next()
+	second := requests.Next()
 	if took := time.Since(began); took < 4900*time.Millisecond {
 		t.Errorf("it was asked again after %s", took)
 	}
@@ -116,7 +116,7 @@ func TestALateAnswerAdmits(t *testing.T) {
 	a.Connected("/door")
 	respond(t, second, `[{"user":"second"}]`)
 	respond(t, second, "", "Sio-Error: no")
-	s.counts("dropped_total", "answer to a connect that is over", 2)
+	s.Counts("dropped_total", "answer to a connect that is over", 2)
 	for _, line := range s.Logged() {
 		if strings.Contains(line, "dropped a message") {
 			t.Errorf("the log says: %s", line)
@@ -141,7 +141,7 @@ func TestAPendingConnect(t *testing.T) {
 			s := begin(t, usual())
 			requests := s.hear("sio.door.on.connect")
 			a := s.waits("a")
-			request := requests.next()
+			request := requests.Next()
 			respond(t, request, "", "Sio-Pending: shop-1")
 			for range 7 { // longer than silence would last
 				s.says("beat", "shop-1", `"/door"`)
@@ -150,7 +150,7 @@ func TestAPendingConnect(t *testing.T) {
 				requests.quiet(time.Second)
 			}
 			c.ends(s, request)
-			respond(t, requests.next(), "[]")
+			respond(t, requests.Next(), "[]")
 			a.Connected("/door")
 		})
 	}
@@ -162,9 +162,9 @@ func TestABadPending(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
 	a := s.waits("a")
-	respond(t, requests.next(), "", "Sio-Pending: shop 1")
-	s.counts("dropped_total", "bad body", 1)
-	respond(t, requests.next(), "[]") // after the silence
+	respond(t, requests.Next(), "", "Sio-Pending: shop 1")
+	s.Counts("dropped_total", "bad body", 1)
+	respond(t, requests.Next(), "[]") // after the silence
 	a.Connected("/door")
 }
 
@@ -175,12 +175,12 @@ func TestAgain(t *testing.T) {
 	requests := s.hear("sio.door.on.connect")
 	a := s.waits("a")
 	for range 3 {
-		respond(t, requests.next(), "", "Sio-Error: again")
+		respond(t, requests.Next(), "", "Sio-Error: again")
 	}
-	respond(t, requests.next(), "", "Sio-Error: no")
+	respond(t, requests.Next(), "", "Sio-Error: no")
 	a.Expect(`44/door,{"message":"no"}`)
-	s.counts("connects_asked_again_total", "again", 3)
-	s.counts("connects_waiting", "", 0)
+	s.Counts("connects_asked_again_total", "again", 3)
+	s.Counts("connects_waiting", "", 0)
 }
 
 // brief is a namespace in which nobody waits for long.
@@ -199,12 +199,12 @@ func TestTheEndOfAWait(t *testing.T) {
 	if took := time.Since(began); took < 1500*time.Millisecond {
 		t.Errorf("it waited for %s only", took)
 	}
-	if m := notices.next(); string(m.Data) != left("forced server close") { // services were asked, though nobody was there
+	if m := notices.Next(); string(m.Data) != left("forced server close") { // services were asked, though nobody was there
 		t.Errorf("the notice is %s", m.Data)
 	}
-	s.counts("connects_given_up_total", "", 1)
-	s.counts("connects_waiting", "", 0)
-	if n := figure(s.Engine.Metrics(), "sessions_ended_total", "forced server close"); n != 1 {
+	s.Counts("connects_given_up_total", "", 1)
+	s.Counts("connects_waiting", "", 0)
+	if n := s.Figure("sessions_ended_total", "forced server close"); n != 1 {
 		t.Errorf("%d sessions were closed", n)
 	}
 }
@@ -213,20 +213,20 @@ func TestTheEndOfAWait(t *testing.T) {
 func TestASessionWithALiveSocketWaitsOn(t *testing.T) {
 	t.Parallel()
 	s := begin(t, brief())
-	a, b := s.enter("a", "/chat"), s.enter("b", "/chat")
+	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	a.Send("40/door,")
 	b.Send("40/door,")
-	s.counts("connects_waiting", "", 2)
+	s.Counts("connects_waiting", "", 2)
 	edgetest.Eventually(t, "the time is long over", func() bool {
-		return figure(s.Edge.Metrics(), "connects_asked_again_total", "no service") >= 8
+		return s.Figure("connects_asked_again_total", "no service") >= 8
 	})
 	a.Send("41/chat,")
 	a.ExpectEnd()
 	s.serve("door", "[]")
 	b.Connected("/door")
 	b.Send("41/chat,")
-	s.counts("sockets", "", 1)
-	s.counts("connects_given_up_total", "", 1)
+	s.Counts("sockets", "", 1)
+	s.Counts("connects_given_up_total", "", 1)
 }
 
 // The time in which a session must join a namespace does not run while a service is asked.
@@ -235,18 +235,18 @@ func TestTheSessionsOwnTimeStandsStill(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Connect = 2 * time.Second })
 	requests := s.hear("sio.door.on.connect")
 	a := s.waits("a")
-	m := requests.next()
+	m := requests.Next()
 	requests.quiet(2500 * time.Millisecond)
 	respond(t, m, "", "Sio-Error: no")
 	a.Expect(`44/door,{"message":"no"}`)
 	a.ExpectEnd() // it joins none in what is left of the time
 	b := s.waits("b")
-	m = requests.next()
+	m = requests.Next()
 	requests.quiet(2500 * time.Millisecond)
 	respond(t, m, "[]")
 	b.Connected("/door")
 	requests.quiet(2500 * time.Millisecond)
-	s.publish("sio.door.emit.all", `["hi"]`)
+	s.Publish("sio.door.emit.all", `["hi"]`)
 	b.Expect(`42/door,["hi"]`)
 }
 
@@ -257,13 +257,13 @@ func TestWhoGoesWhileWaiting(t *testing.T) {
 	notices := s.hear("sio.door.on.disconnect")
 	a, b := s.waits("a"), s.waits("b")
 	a.Hangup()
-	s.counts("connects_waiting", "", 1)
-	if m := notices.next(); string(m.Data) != left("transport close") {
+	s.Counts("connects_waiting", "", 1)
+	if m := notices.Next(); string(m.Data) != left("transport close") {
 		t.Errorf("the notice is %s", m.Data)
 	}
 	s.serve("door", "[]")
 	b.Connected("/door")
-	s.counts("connects_waiting", "", 0)
+	s.Counts("connects_waiting", "", 0)
 }
 
 // While NATS is away clients wait, those that go meanwhile leave nothing behind, and all others are asked about on its return.
@@ -280,7 +280,7 @@ func TestWaitingForNATS(t *testing.T) {
 	for _, gone := range waiting[:10] {
 		gone.Hangup()
 	}
-	s.counts("connects_waiting", "", 40)
+	s.Counts("connects_waiting", "", 40)
 	c.Mend()
 	for _, client := range waiting[10:] {
 		client.Connected("/door")
@@ -294,13 +294,13 @@ func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
 	s, c := cuttable(t, usual())
 	requests := s.hear("sio.door.on.connect")
 	a := s.waits("a")
-	m := requests.next()
+	m := requests.Next()
 	respond(t, m, "", "Sio-Pending: shop-1")
 	s.says("beat", "shop-1", `"/door"`)
 	s.lose(c)
 	respond(t, m, "[]") // nobody hears it
 	c.Mend()
-	respond(t, requests.next(), "[]")
+	respond(t, requests.Next(), "[]")
 	a.Connected("/door")
-	s.counts("connects_asked_again_total", "reconnected", 1)
+	s.Counts("connects_asked_again_total", "reconnected", 1)
 }

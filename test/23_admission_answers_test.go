@@ -16,10 +16,10 @@ func TestAnAdmissionIsAnsweredWhenItHolds(t *testing.T) {
 		c := s.Dial("ann")
 		c.Send("40/door,")
 		room := strings.Repeat("r", i+1)
-		if got, want := string(s.ask(requests.next().Reply, `[{"rooms":["`+room+`"]}]`, headers...).Data), `[{"edge":"`+s.ID+`","sockets":1}]`; got != want {
+		if got, want := string(s.Ask(requests.Next().Reply, `[{"rooms":["`+room+`"]}]`, headers...).Data), `[{"edge":"`+s.ID+`","sockets":1}]`; got != want {
 			t.Errorf("the answer is %s, want %s", got, want)
 		}
-		s.publish("sio.door.emit.room."+room, `["welcome"]`)
+		s.Publish("sio.door.emit.room."+room, `["welcome"]`)
 		c.Connected("/door")
 		c.Expect(`42/door,["welcome"]`)
 	}
@@ -31,7 +31,7 @@ func TestAnAdmissionThatComesToNothingIsAnswered(t *testing.T) {
 	requests := s.hear("sio.door.on.connect")
 	knock := func() string {
 		s.Dial("ann").Send("40/door,")
-		return requests.next().Reply
+		return requests.Next().Reply
 	}
 	admitted := knock()
 	s.change(admitted, `[]`, 1)
@@ -41,10 +41,10 @@ func TestAnAdmissionThatComesToNothingIsAnswered(t *testing.T) {
 	s.fails(strings.Replace(admitted, "sio.door.", "sio.chat.", 1), `[]`, "unknown socket")
 	c := s.Dial("bob")
 	c.Send("40/door,")
-	left := requests.next().Reply
+	left := requests.Next().Reply
 	gone := s.hear("sio.door.on.disconnect")
 	c.Hangup()
-	gone.next()
+	gone.Next()
 	s.fails(left, `[]`, "unknown socket")
 }
 
@@ -56,11 +56,11 @@ func TestOnlyAdmissionsAreAnswered(t *testing.T) {
 	answers := s.hear(inbox)
 	c := s.Dial("ann")
 	c.Send("40/door,")
-	to := requests.next().Reply
-	s.publishReply(to, inbox, `{"stream":"ALL","seq":1}`)
-	s.publishReply(to, inbox, ``, "Sio-Error: go away")
+	to := requests.Next().Reply
+	s.PublishReply(to, inbox, `{"stream":"ALL","seq":1}`)
+	s.PublishReply(to, inbox, ``, "Sio-Error: go away")
 	c.Expect(`44/door,{"message":"go away"}`)
 	s.Dial("bob").Send("40/door,")
-	s.publishReply(requests.next().Reply, inbox, `[]`)
-	answers.gets(inbox, "", `[{"edge":"`+s.ID+`","sockets":1}]`)
+	s.PublishReply(requests.Next().Reply, inbox, `[]`)
+	answers.Gets(inbox, "", `[{"edge":"`+s.ID+`","sockets":1}]`)
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // logged is the lines of the edge's log that have all of some texts.
@@ -61,8 +61,8 @@ func TestARefusalOfAServiceIsLogged(t *testing.T) {
 	for _, message := range []string{"wrong token", "wrong token", "please pay"} {
 		c := s.Dial("ann")
 		c.Send("40/door,")
-		m := requests.next()
-		s.publish(m.Reply, "[]", "Sio-Error: "+message)
+		m := requests.Next()
+		s.Publish(m.Reply, "[]", "Sio-Error: "+message)
 		c.Expect(`44/door,{"message":"` + message + `"}`)
 	}
 	s.once("level=INFO", "namespace=/door ", `message="wrong token"`)
@@ -93,6 +93,6 @@ func TestAnAnswerToAnOpenNamespaceIsLogged(t *testing.T) {
 	for range 3 {
 		s.Dial("ann").Connect("/lobby", "")
 	}
-	s.counts("dropped_total", "bad body", 3)
+	s.Counts("dropped_total", "bad body", 3)
 	s.once("sio.lobby.on.connect", "set connect: service")
 }

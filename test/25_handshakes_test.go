@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
-	"partyline/engine"
+	"partyline/edge"
+	"partyline/internal/edgetest"
 )
 
 // raw sends a request as it stands, headers and all, and returns the answer with its connection.
@@ -23,7 +22,7 @@ func (s *stage) raw(query string, headers ...string) (*http.Response, net.Conn) 
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(edgetest.Patience))
 	lines := append([]string{"GET /socket.io/?EIO=4&" + query + " HTTP/1.1"}, headers...)
 	if _, err := fmt.Fprint(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
 		s.t.Fatal(err)
@@ -44,10 +43,7 @@ func (s *stage) known(query string, headers ...string) (handshake struct {
 	Headers      map[string]string
 }) {
 	s.t.Helper()
-	notices, err := s.nc.SubscribeSync("sio._.on.connect")
-	if err != nil || s.nc.Flush() != nil {
-		s.t.Fatal(err)
-	}
+	notices := s.Hear("sio._.on.connect")
 	defer func() { _ = notices.Unsubscribe() }()
 	answer, conn := s.raw("transport=websocket"+query, append(append([]string{"Host: chat.example"}, upgrade...), headers...)...)
 	if answer.StatusCode != http.StatusSwitchingProtocols {
@@ -57,10 +53,7 @@ func (s *stage) known(query string, headers ...string) (handshake struct {
 	if _, err := conn.Write([]byte{0x81, 0x82, 0, 0, 0, 0, '4', '0'}); err != nil { // a masked text frame
 		s.t.Fatal(err)
 	}
-	m, err := notices.NextMsg(patience)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	m := notices.Next()
 	var body []json.RawMessage
 	if err := json.Unmarshal(m.Data, &body); err != nil || len(body) != 2 {
 		s.t.Fatalf("the notice is %s", m.Data)
@@ -97,9 +90,8 @@ func TestASubprotocolIsChosen(t *testing.T) {
 // Sessions are counted by the address of the client, not by its port, and not by the proxy.
 func TestAddressesWithPorts(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Settings = func(set *engine.Settings) {
-			set.TrustedProxies, set.MaxPerAddress = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, 2
-		}
+		o.Trusted, o.Limits = []string{"127.0.0.0/8"}, edge.DefaultLimits()
+		o.Limits.SessionsPerAddress = 2
 	})
 	if got := s.known("", "X-Forwarded-For: 203.0.113.3:1003").Address; got != "203.0.113.3" {
 		t.Errorf("the address is %s", got)
@@ -118,7 +110,7 @@ func TestAddressesWithPorts(t *testing.T) {
 // Both transports take the origins of pages and of native clients.
 func TestOriginsThatClientsSend(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Settings = func(set *engine.Settings) { set.Origins = []string{"file://", "https://*.preview.example.com"} }
+		o.Origins = []string{"file://", "https://*.preview.example.com"}
 	})
 	for _, c := range []struct {
 		host, origin string

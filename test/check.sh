@@ -17,6 +17,7 @@ grep -v 'no test files' "$work/go"
 functions() { pattern=$1; shift; cat "$@" | grep -cE "^func $pattern"; }
 
 tests=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go'))
+checks=$(cat $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go') | grep -cE '[tT][.](Error|Fatal)f?[(]|[.](Expect|Gets|Acked|Counts)[(]')
 faults=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' test/faults/*_test.go test/outage/*_test.go)
 stand=$(grep -cE "^  \['" test/node/stand/faults.mjs)
 fuzzed=$(grep -lE '^func Fuzz' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go') | xargs -n 1 dirname | sort -u | sed 's|^|./|')
@@ -27,7 +28,7 @@ if command -v node >/dev/null; then
 fi
 cat <<END
 
-tests: $tests
+tests: $tests, with $checks lines that can fail one
 conformance cases: $cases
 faults: $faults tests, and $stand of the compose stand
 fuzz seeds: $seeds

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 // poller is a session over HTTP long-polling: between two polls it is busy, as a slow client is.
@@ -20,7 +22,7 @@ func (s *stage) poll() *poller {
 	s.t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	p := &poller{s.t, &http.Client{Transport: transport, Timeout: patience}, s.URL + "/socket.io/?EIO=4&transport=polling"}
+	p := &poller{s.t, &http.Client{Transport: transport, Timeout: edgetest.Patience}, s.URL + "/socket.io/?EIO=4&transport=polling"}
 	var open struct{ SID string }
 	if err := json.Unmarshal([]byte(p.get()[1:]), &open); err != nil {
 		s.t.Fatal(err)

@@ -25,7 +25,7 @@ func (s *stage) askMany(subject, body string, headers ...string) *asked {
 	s.t.Helper()
 	inbox := nats.NewInbox()
 	a := &asked{s.t, s.hear(inbox), map[string]int{}, map[string]string{}}
-	s.publishReply(subject, inbox, body, headers...)
+	s.PublishReply(subject, inbox, body, headers...)
 	return a
 }
 
@@ -33,7 +33,7 @@ func (s *stage) askMany(subject, body string, headers ...string) *asked {
 func (a *asked) take(edges, sockets int) *asked {
 	a.t.Helper()
 	for len(a.expect) < edges || len(a.answers) < sockets {
-		m := a.ear.next()
+		m := a.ear.Next()
 		id, expect := m.Header.Get("Sio-Socket"), m.Header.Get("Sio-Expect")
 		switch {
 		case id != "" && expect == "":
@@ -81,15 +81,15 @@ func (a *asked) is(pairs ...string) {
 	if !maps.Equal(a.answers, want) || total != len(want) {
 		a.t.Fatalf("%d answers were announced, these came: %v, want %v", total, a.answers, want)
 	}
-	if n, _, _ := a.ear.sub.Pending(); n > 0 {
-		a.t.Fatalf("more came: %v", a.ear.next())
+	if n, _, _ := a.ear.Subscription.Pending(); n > 0 {
+		a.t.Fatalf("more came: %v", a.ear.Next())
 	}
 }
 
 // isAsked waits until a socket gets an event that wants an ack as its next frame, and returns the ack id.
 func (s *stage) isAsked(so *socket, body string) (id string) {
 	s.t.Helper()
-	return s.isAskedAs(so, "42"+so.head, body)
+	return s.isAskedAs(so, "42"+so.Head, body)
 }
 
 func (s *stage) isAskedAs(so *socket, head, body string) (id string) {
@@ -98,33 +98,30 @@ func (s *stage) isAskedAs(so *socket, head, body string) (id string) {
 	rest, isHead := strings.CutPrefix(got, head)
 	id, isBody := strings.CutSuffix(rest, body)
 	if _, err := strconv.Atoi(id); err != nil || !isHead || !isBody {
-		s.t.Fatalf("%s got %s, want %s<id>%s", so.id, got, head, body)
+		s.t.Fatalf("%s got %s, want %s<id>%s", so.ID, got, head, body)
 	}
 	return id
 }
-
-// acks answers it.
-func (so *socket) acks(id, body string) { so.Send("43" + so.head + id + body) }
 
 // request sends a request and returns where the answer comes.
 func (s *stage) request(subject, body string, headers ...string) *ear {
 	s.t.Helper()
 	inbox := nats.NewInbox()
 	e := s.hear(inbox)
-	s.publishReply(subject, inbox, body, headers...)
+	s.PublishReply(subject, inbox, body, headers...)
 	return e
 }
 
 // is waits for the one answer of a plain request: a body, or "! " and the error. It returns the header.
 func (e *ear) is(want string) nats.Header {
-	e.t.Helper()
-	m := e.next()
+	e.T.Helper()
+	m := e.Next()
 	got := string(m.Data)
 	if why := m.Header.Get("Sio-Error"); why != "" {
 		got = "! " + why
 	}
 	if got != want {
-		e.t.Fatalf("the answer is %q %v, want %q", m.Data, m.Header, want)
+		e.T.Fatalf("the answer is %q %v, want %q", m.Data, m.Header, want)
 	}
 	return m.Header
 }
@@ -142,7 +139,7 @@ func (s *stage) tell(edges int, subject, body string, headers ...string) told {
 	ear := s.request(subject, body, headers...)
 	got := told{map[string]int{}, nil, map[string]int{}}
 	for finished := 0; finished < edges; {
-		m := ear.next()
+		m := ear.Next()
 		var list []json.RawMessage
 		var first struct {
 			Edge    string
@@ -172,8 +169,8 @@ func (s *stage) tell(edges int, subject, body string, headers ...string) told {
 			finished++
 		}
 	}
-	if n, _, _ := ear.sub.Pending(); n > 0 {
-		s.t.Fatalf("more came: %v", ear.next())
+	if n, _, _ := ear.Subscription.Pending(); n > 0 {
+		s.t.Fatalf("more came: %v", ear.Next())
 	}
 	return got
 }
@@ -226,7 +223,7 @@ func (g told) ids(t *testing.T) []string {
 
 func idsOf(sockets ...*socket) (ids []string) {
 	for _, so := range sockets {
-		ids = append(ids, so.id)
+		ids = append(ids, so.ID)
 	}
 	slices.Sort(ids)
 	return ids

@@ -34,7 +34,7 @@ install_chromium() {
     { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
 }
 
-# The proxies of docs/operations.md. Debian starts what it installs, which would take ports 80 and 2019.
+# The proxies of docs/how-to/deploy.md. Debian starts what it installs, which would take ports 80 and 2019.
 install_proxies() {
   if command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null; then
     return

@@ -1,5 +1,5 @@
-// Package web holds what the edge serves to browsers besides the protocol: the official Socket.IO client, under the
-// paths where Socket.IO's own server has it, and a small chat page to try a new installation.
+// Package web has the files that the edge serves to browsers: the official Socket.IO client, under the paths of
+// Socket.IO's own server, and a small chat page to try a new installation.
 //
 // Both are embedded. The client is third-party code and not in the repository: fetch-client.sh copies it from its npm
 // package into client/ before the build. The page in page/ is our own.
@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"partyline/internal/accept"
 )
 
 //go:embed all:client
@@ -40,7 +42,8 @@ type clientFile struct {
 	compressed func() []byte // gzipped on first use, then kept
 }
 
-// NewClient returns the client that was embedded when this binary was built. Without one it still answers, see ServeHTTP.
+// NewClient returns the client that was embedded when this binary was built. Without one it still answers, see
+// ServeHTTP.
 func NewClient() *Client {
 	files, err := fs.Sub(clientFiles, "client")
 	if err != nil {
@@ -49,8 +52,8 @@ func NewClient() *Client {
 	return newClient(files)
 }
 
-// newClient reads the bundle from files: the builds, their maps, and VERSION, which fetch-client.sh writes last. Without
-// VERSION the bundle counts as missing.
+// newClient reads the bundle from files: the builds, their maps, and VERSION, which fetch-client.sh writes last.
+// Without VERSION the bundle counts as missing.
 func newClient(files fs.FS) *Client {
 	c := &Client{files: make(map[string]*clientFile, 2*len(clientNames))}
 	version, _ := fs.ReadFile(files, "VERSION")
@@ -71,17 +74,17 @@ func newClient(files fs.FS) *Client {
 	return c
 }
 
-// Has says whether a name, the rest of the URL's path behind the configured path (by default "/socket.io/"), is one that
-// ServeHTTP answers. It does so for the known names even when the client is not built in.
+// Has reports whether ServeHTTP answers a name, the URL's path behind the configured path (by default "/socket.io/").
+// It returns true for the known names even if the client is not built in.
 func (c *Client) Has(name string) bool {
 	_, ok := c.files[name]
 	return ok
 }
 
 // ServeHTTP serves the file that the last element of the URL's path names, with the headers of the reference server
-// (index.js, serve): revalidated each time against the version as ETag, gzipped for those who accept it. A file that is
-// not built in, or a name that Has refuses, is a 404 with a sentence that says what to do. Cross-origin headers are the
-// caller's: they depend on its configuration.
+// (index.js, serve): revalidated each time with the version as ETag, compressed with gzip if the client accepts it. A
+// file that is not built in, or a name for which Has returns false, is a 404 with a sentence that says what to do.
+// The caller sets cross-origin headers, which depend on its configuration.
 func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !allowRead(w, r) {
 		return
@@ -109,7 +112,7 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", c.etag)
 	h.Set("Vary", "Accept-Encoding")
 	body := file.plain
-	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
+	if accept.Gzip(r.Header) {
 		body = file.compressed()
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out beside a Content-Encoding
@@ -127,28 +130,7 @@ func allowRead(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// acceptsGzip reads Accept-Encoding (RFC 9110, section 12.5.3): gzip or * with a weight that is not zero, where gzip's
-// own weight counts more than that of *.
-func acceptsGzip(headers []string) bool {
-	wildcard := false
-	for _, header := range headers {
-		for part := range strings.SplitSeq(header, ",") {
-			coding, parameters, _ := strings.Cut(part, ";")
-			weight, found := strings.CutPrefix(strings.ToLower(strings.TrimSpace(parameters)), "q=")
-			q, err := strconv.ParseFloat(weight, 64)
-			wanted := !found || err == nil && q > 0
-			switch strings.ToLower(strings.TrimSpace(coding)) {
-			case "gzip", "x-gzip":
-				return wanted
-			case "*":
-				wildcard = wanted
-			}
-		}
-	}
-	return wildcard
-}
-
-// compress gzips a file of the bundle. Once a file and process, so the best level is worth its time.
+// compress compresses a file of the bundle, once in a process: so the best level is worth its time.
 func compress(plain []byte) []byte {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)

@@ -19,7 +19,7 @@ var pageFiles embed.FS
 type PageConfig struct {
 	Prefix string // first tokens of every subject; "" is "sio"
 	Path   string // where the edge listens for Socket.IO, with slashes at both ends; "" is "/socket.io/"
-	NATS   string // URL that a reader's NATS client would use, or several with commas; credentials are not shown; may be empty
+	NATS   string // URL for a reader's NATS client, or several with commas; shown without credentials; may be empty
 }
 
 // contentSecurityPolicy lets the page use its own files and connections to its own host, nothing else.
@@ -35,9 +35,9 @@ type pageFile struct {
 	body        []byte
 }
 
-// NewPage returns a handler for "/" and the page's own files beside it; any other path is a 404. The page speaks to the
-// edge as any client does, and shows with each message its NATS subject. It expects the open namespaces of the
-// development mode.
+// NewPage returns a handler for "/" and the page's own files; any other path is a 404. The page connects to the edge
+// as any client does, and shows the NATS subject of each message. It needs the open namespaces of the development
+// mode.
 func NewPage(config PageConfig) http.Handler {
 	if config.Prefix == "" {
 		config.Prefix = "sio"
@@ -63,8 +63,8 @@ func NewPage(config PageConfig) http.Handler {
 	}
 }
 
-// ServeHTTP serves the file at exactly the URL's path. Files are revalidated each time, so that a new binary shows its
-// own page at once.
+// ServeHTTP serves the file with exactly the URL's path. Files are revalidated each time, so that a new binary shows
+// its own page at once.
 func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	file, ok := p[r.URL.Path]
 	if !ok {

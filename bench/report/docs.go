@@ -4,24 +4,38 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// WriteDocs writes the tables of docs/performance.md anew, between their marks, and the charts. All else in it stays.
+// Documents with generated parts, each between a mark and an end. What is not for the first stands in the second.
+const (
+	performance = "docs/performance.md"
+	details     = "bench/README.md"
+)
+
+// WriteDocs writes the tables of both documents again, between their marks, and the charts. All else in them stays.
 func (r *Results) WriteDocs(root string) error {
-	file := filepath.Join(root, "docs", "performance.md")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
+	texts := make(map[string]string)
+	for _, name := range []string{performance, details} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		texts[name] = string(text)
 	}
 	folder := filepath.Join(root, "docs", "performance")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	document := string(text)
 	for mark, section := range r.sections() {
-		if document, err = replace(document, mark, section); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+		name := details
+		if slices.Contains([]string{"machine", "bars", "charts"}, mark) {
+			name = performance
+		}
+		var err error
+		if texts[name], err = replace(texts[name], mark, section); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	for _, p := range pictures {
@@ -29,7 +43,12 @@ func (r *Results) WriteDocs(root string) error {
 			return err
 		}
 	}
-	return os.WriteFile(file, []byte(document), 0o644)
+	for name, text := range texts {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replace puts a section between a mark and the next end.
@@ -46,14 +65,9 @@ func replace(document, mark, section string) (string, error) {
 
 // sections are what stands between the marks, by their names.
 func (r *Results) sections() map[string]string {
-	sections := map[string]string{"machine": r.machine(), "bars": BarTable(r.Bars).Markdown()}
+	sections := map[string]string{"machine": r.machine(), "bars": BarTable(r.Bars).Markdown(), "charts": r.charts()}
 	for _, phase := range r.Summary.Phases() {
 		var b strings.Builder
-		for _, p := range pictures {
-			if p.scenario == phase.Scenario && p.phase == phase.Phase {
-				fmt.Fprintf(&b, "![%s, %s](performance/%s)\n\n", p.title, p.unit, p.file)
-			}
-		}
 		if name, ok := phaseNames[Key{Scenario: phase.Scenario, Phase: phase.Phase}]; ok {
 			fmt.Fprintf(&b, "%s:\n\n", name)
 		}
@@ -64,6 +78,17 @@ func (r *Results) sections() map[string]string {
 		sections[phase.Scenario] += b.String()
 	}
 	return sections
+}
+
+// charts shows the pictures of what was measured.
+func (r *Results) charts() string {
+	var shown []string
+	for _, p := range pictures {
+		if len(r.Summary.Servers(Key{Scenario: p.scenario, Phase: p.phase})) > 0 {
+			shown = append(shown, fmt.Sprintf("![%s, %s](performance/%s)\n", p.title, p.unit, p.file))
+		}
+	}
+	return strings.Join(shown, "\n")
 }
 
 var phaseNames = map[Key]string{

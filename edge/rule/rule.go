@@ -21,19 +21,19 @@ const (
 
 // Namespace says what clients may do in a namespace without a service.
 type Namespace struct {
-	Connect        string        `koanf:"connect" json:"connect"`                 // ConnectService or ConnectOpen; "" is ConnectService
-	ConnectTimeout time.Duration `koanf:"connect_timeout" json:"connect_timeout"` // how long services are asked to admit; 0 is DefaultConnectTimeout
-	Unavailable    string        `koanf:"unavailable" json:"unavailable"`         // what a client gets if no service decides: UnavailableWait or UnavailableRefuse; "" is UnavailableWait
-	Rooms          []string      `koanf:"rooms" json:"rooms"`                     // patterns of the rooms that a client may join and leave by itself
-	AutoJoin       []string      `koanf:"auto_join" json:"auto_join"`             // rooms that every socket enters at connect
-	Relay          []Relay       `koanf:"relay" json:"relay"`                     // first rule whose Event matches applies
+	Connect        string        `yaml:"connect"`                   // ConnectService or ConnectOpen; "" is ConnectService
+	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"` // how long services are asked to admit; 0 is DefaultConnectTimeout
+	Unavailable    string        `yaml:"unavailable,omitempty"`     // what a client gets if no service decides: UnavailableWait or UnavailableRefuse; "" is UnavailableWait
+	Rooms          []string      `yaml:"rooms,omitempty,flow"`      // patterns of the rooms that a client may join and leave by itself
+	AutoJoin       []string      `yaml:"auto_join,omitempty,flow"`  // rooms that every socket enters at connect
+	Relay          []Relay       `yaml:"relay,omitempty"`           // first rule whose Event matches applies
 }
 
 // Relay passes a client's event on to other clients; the body stays as it is.
 type Relay struct {
-	Event string `koanf:"event" json:"event"` // pattern of event names
-	To    string `koanf:"to" json:"to"`       // one of the To… constants
-	Self  bool   `koanf:"self" json:"self"`   // whether the sender gets it too
+	Event string `yaml:"event"` // pattern of event names
+	To    string `yaml:"to"`    // one of the To… constants
+	Self  bool   `yaml:"self"`  // whether the sender gets it too
 }
 
 // DefaultConnectTimeout is how long services are asked to admit a socket.

@@ -3,34 +3,27 @@ package main
 import (
 	"testing"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
-
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
+	"partyline/internal/natsd/proxytest"
 )
 
 // absent is a stage whose edge can be cut off from NATS until the others take it for dead.
 type absent struct {
 	*stage
-	way     *toxiproxy.Proxy
+	way     *proxytest.Proxy
 	witness *guest // at another edge, in the lobby
 }
 
 func beginAbsence(t *testing.T) *absent {
 	t.Helper()
 	direct := natsOf(t)
-	host := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	way := toxiproxy.NewProxy(host, "nats", "127.0.0.1:0", direct[len("nats://"):])
-	if err := way.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(way.Stop)
-	s := &stage{edgeOf(t, "nats://"+way.Listen), t, direct}
+	way := proxytest.Start(t, direct)
+	s := &stage{edgeOf(t, way.URL()), t, direct}
 	s.instance("one")
 	other := edgeOf(t, direct)
 	witness := enter(t, other, "Witness", "")
 	witness.joins("lobby")
-	edgetest.Eventually(t, "the edges know each other", func() bool { return len(other.Others.Edges()) == 2 })
+	edgetest.Eventually(t, "the edges know each other", func() bool { return len(other.Cluster.Edges()) == 2 })
 	return &absent{s, way, witness}
 }
 
@@ -44,9 +37,7 @@ func (a *absent) cut() {
 func (a *absent) mend() {
 	a.t.Helper()
 	a.Talk.Note("the edge has NATS again")
-	if err := a.way.Start(); err != nil {
-		a.t.Fatal(err)
-	}
+	a.way.Mend()
 }
 
 // Who was taken for gone, since his edge could not be heard, has his name again when it can.
@@ -54,6 +45,7 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")
@@ -77,6 +69,7 @@ func TestANameThatWasTakenMeanwhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	a := beginAbsence(t)
 	ann := a.enter("Ann", "secret")
 	ann.joins("lobby")

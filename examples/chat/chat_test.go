@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -111,6 +111,7 @@ func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t)
 	shared := s.store()
 	gone := owner{Name: "Ann", Socket: s.ID + ".AAAAAAAAAAAAAAAAAAA1"}
@@ -181,6 +182,7 @@ func TestDirectMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	s := begin(t)
 	other := edgeOf(t, s.url)
 	s.instance("one")
@@ -300,7 +302,7 @@ func TestThePage(t *testing.T) {
 }
 
 func TestWithoutJetStreamItSaysSo(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
 	defer cancel()
 	err := run(ctx, settings{NATS: natsdtest.Start(t).ClientURL()}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "needs JetStream") || ctx.Err() != nil {

@@ -11,26 +11,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"partyline/config"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/internal/natsd/proxytest"
 )
 
 func TestMain(m *testing.M) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
-	goleak.VerifyTestMain(m,
-		// A link of toxiproxy that cannot write any more leaves what its other goroutines still had for it (link.go, write).
-		goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
+	edgetest.SideBySide(8)
+	goleak.VerifyTestMain(m, proxytest.Leaks...)
 }
-
-// deadline is how long a test waits for what must come.
-const deadline = 20 * time.Second
 
 // stage is NATS with JetStream, and an edge with the example's own configuration.
 type stage struct {
@@ -75,14 +68,14 @@ func (s *stage) instance(name string) (stop func()) {
 			if err != nil {
 				s.t.Errorf("instance %s ended with: %v", name, err)
 			}
-		case <-time.After(deadline):
+		case <-time.After(edgetest.Patience):
 			s.t.Errorf("instance %s does not end", name)
 		}
 	})
 	s.t.Cleanup(stop)
 	select {
 	case <-log.ready:
-	case <-time.After(deadline):
+	case <-time.After(edgetest.Patience):
 		s.t.Fatalf("instance %s does not say that it is ready", name)
 	}
 	return stop
@@ -107,13 +100,7 @@ func (l *logLines) Write(p []byte) (int, error) {
 // store is what the instances share, for a look.
 func (s *stage) store() store {
 	s.t.Helper()
-	closed := make(chan struct{})
-	nc, err := nats.Connect(s.url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { nc.Close(); <-closed })
-	shared, err := openStore(s.t.Context(), nc, 0)
+	shared, err := openStore(s.t.Context(), edgetest.Connect(s.t, s.url), 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -20,3 +20,18 @@ func TestClock(t *testing.T) {
 		t.Errorf("%v", away)
 	}
 }
+
+func TestListener(t *testing.T) {
+	var l Listener
+	now := time.Now()
+	for i, step := range []struct {
+		connected bool
+		after     time.Duration
+		deaf      bool
+	}{{true, 0, true}, {true, time.Second, false}, {true, time.Second + 1, true}, {true, 1, false}, {false, 1, true}, {true, 1, true}, {true, 1, false}, {true, -time.Hour, false}} {
+		now = now.Add(step.after)
+		if got := l.WasDeaf(step.connected, now, time.Second); got != step.deaf {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+}

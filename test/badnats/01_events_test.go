@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 // badEvents is what no client could digest, by name.
@@ -59,20 +61,20 @@ func TestBadEvents(t *testing.T) {
 	for i, c := range badEvents {
 		// A subject of its own each, so that each has its line in the log; all reach ann.
 		room := fmt.Sprintf("bad-%d", i)
-		if answer := s.ask(message("sio.chat.join.socket."+s.annID, "", `["`+room+`"]`)); answer.Header != nil {
+		if answer := s.Ask("sio.chat.join.socket."+s.pair.Ann.ID, `["`+room+`"]`); answer.Header != nil {
 			t.Fatal(answer.Header)
 		}
 		for _, verb := range []string{"emit", "broadcast"} {
-			s.drops(message("sio.chat."+verb+".room."+room, "", c.body, c.headers...), badBody, 1)
+			s.drops(edgetest.Message("sio.chat."+verb+".room."+room, "", c.body, c.headers...), badBody, 1)
 		}
-		if answer := s.ask(message("sio.chat.leave.socket."+s.annID, "", `["`+room+`"]`)); answer.Header != nil {
+		if answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["`+room+`"]`); answer.Header != nil {
 			t.Fatal(answer.Header)
 		}
 	}
 	for i, c := range badEvents {
 		const lines = 1
-		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.annID, "sio.chat.emit.room.both"} {
-			s.drops(message(subject, "", c.body, c.headers...), badBody, lines)
+		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.chat.emit.room.both"} {
+			s.drops(edgetest.Message(subject, "", c.body, c.headers...), badBody, lines)
 		}
 		if t.Failed() {
 			t.Fatalf("%s (%d)", c.name, i)
@@ -83,15 +85,12 @@ func TestBadEvents(t *testing.T) {
 // A request gets no answer from an event, good or bad; what asks is not kept waiting for one that another could give.
 func TestBadEventsHaveNoAnswer(t *testing.T) {
 	s := begin(t)
-	inbox, err := s.nc.SubscribeSync(s.nc.NewInbox())
-	if err != nil {
-		t.Fatal(err)
-	}
+	inbox := s.Hear(s.NC.NewInbox())
 	for _, body := range []string{`[]`, `["connect"]`} {
-		s.drops(message("sio.chat.emit.room.both", inbox.Subject, body), badBody, 1)
+		s.drops(edgetest.Message("sio.chat.emit.room.both", inbox.Subject, body), badBody, 1)
 	}
 	// What was asked before has been answered, if at all, before this is.
-	answer := s.ask(message("sio.chat.leave.socket."+s.annID, "", `["none"]`))
+	answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["none"]`)
 	if n, _, err := inbox.Pending(); err != nil || n > 0 || answer.Header != nil {
 		t.Errorf("%d answers, %v %v", n, answer.Header, err)
 	}
@@ -100,10 +99,10 @@ func TestBadEventsHaveNoAnswer(t *testing.T) {
 // What looks like a placeholder is data like any other where no attachments are announced: for the clients' decoder, too.
 func TestPlaceholderAsPlainData(t *testing.T) {
 	s := begin(t)
-	s.publish(message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`))
-	s.ann.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
-	s.bob.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
-	s.fine()
+	s.Publish("sio.chat.emit.room.both", `["x",{"_placeholder":true,"num":0}]`)
+	s.pair.Ann.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
+	s.pair.Bob.Expect(`42/chat,["x",{"_placeholder":true,"num":0}]`)
+	s.pair.Fine()
 }
 
 // Who mends a fault and makes another sees that in the log, too: each reason has its line within the minute.
@@ -111,7 +110,7 @@ func TestEachReasonHasItsLine(t *testing.T) {
 	s := begin(t)
 	const subject = "sio.chat.emit.room.both"
 	for i, body := range []string{`hi`, `"hi"`, `['m','hi']`, `["m"`, `[]`, `["connect"]`, "[\"\xff\"]"} {
-		s.drops(message(subject, "", body), badBody, 1)
+		s.drops(edgetest.Message(subject, "", body), badBody, 1)
 		if n := s.logged(subject); n != i+1 {
 			t.Errorf("after %d different faults the log has %d lines; the last body was %s", i+1, n, body)
 		}

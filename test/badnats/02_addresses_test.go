@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // What is for a socket that has gone is nobody's. That happens in good order, so the log keeps quiet.
@@ -15,12 +15,12 @@ func TestSocketThatIsGone(t *testing.T) {
 	eve := s.Dial("eve")
 	id := eve.Connect("/chat", "")
 	eve.Hangup()
-	s.counts("sockets", "", 2)
+	s.Counts("sockets", "", 2)
 	never := s.ID + "." + strings.Repeat("A", 20)
 	for _, id := range []string{id, never} {
-		s.drops(message("sio.chat.emit.socket."+id, "", `["x"]`), unknownSocket, 0)
-		s.drops(message("sio.chat.ack."+id+".1", "", `["x"]`), unknownSocket, 0)
-		s.drops(message("sio.chat.ack."+id+".connect", "", `[]`), lateAnswer, 0) // the line is about the namespace
+		s.drops(edgetest.Message("sio.chat.emit.socket."+id, "", `["x"]`), unknownSocket, 0)
+		s.drops(edgetest.Message("sio.chat.ack."+id+".1", "", `["x"]`), unknownSocket, 0)
+		s.drops(edgetest.Message("sio.chat.ack."+id+".connect", "", `[]`), lateAnswer, 0) // the line is about the namespace
 		s.refused("sio.chat.join.socket."+id, `["x"]`, "unknown socket")
 		s.refused("sio.chat.leave.socket."+id, `["x"]`, "unknown socket")
 		s.refused("sio.chat.disconnect.socket."+id, ``, "unknown socket")
@@ -30,29 +30,29 @@ func TestSocketThatIsGone(t *testing.T) {
 // refused asks for something and wants an error in answer, and the pair to be fine.
 func (s *stage) refused(subject, body, reason string) {
 	s.t.Helper()
-	answer := s.ask(message(subject, "", body))
+	answer := s.Ask(subject, body)
 	if got := answer.Header.Get("Sio-Error"); !strings.Contains(got, reason) || got == "" || len(answer.Data) > 0 {
 		s.t.Errorf("%s %.60q was answered %q %v, want the error %q", subject, body, answer.Data, answer.Header, reason)
 	}
-	s.fine()
+	s.pair.Fine()
 }
 
 // A socket counts only in its own namespace: whoever may write to one must not reach another.
 func TestSocketOfAnotherNamespace(t *testing.T) {
 	s := begin(t)
 	for _, token := range []string{"other", "_", "nowhere", "CHAT"} {
-		s.drops(message("sio."+token+".emit.socket."+s.annID, "", `["x"]`), wrongNamespace, 1)
-		s.drops(message("sio."+token+".ack."+s.annID+".1", "", `["x"]`), wrongNamespace, 1)
-		s.drops(message("sio."+token+".ack."+s.annID+".connect", "", `[]`), wrongNamespace, 1)
-		s.refused("sio."+token+".join.socket."+s.annID, `["x"]`, "unknown socket")
-		s.refused("sio."+token+".leave.socket."+s.annID, `["both"]`, "unknown socket")
-		s.refused("sio."+token+".disconnect.socket."+s.annID, `[true]`, "unknown socket")
+		s.drops(edgetest.Message("sio."+token+".emit.socket."+s.pair.Ann.ID, "", `["x"]`), wrongNamespace, 1)
+		s.drops(edgetest.Message("sio."+token+".ack."+s.pair.Ann.ID+".1", "", `["x"]`), wrongNamespace, 1)
+		s.drops(edgetest.Message("sio."+token+".ack."+s.pair.Ann.ID+".connect", "", `[]`), wrongNamespace, 1)
+		s.refused("sio."+token+".join.socket."+s.pair.Ann.ID, `["x"]`, "unknown socket")
+		s.refused("sio."+token+".leave.socket."+s.pair.Ann.ID, `["both"]`, "unknown socket")
+		s.refused("sio."+token+".disconnect.socket."+s.pair.Ann.ID, `[true]`, "unknown socket")
 	}
 	// By a header neither: in /other there is eve alone.
 	eve := s.Dial("eve")
 	eve.Connect("/other", "")
-	s.publish(message("sio.other.emit.all", "", `["x"]`, "Sio-Rooms: "+s.annID, "Sio-Rooms: both"))
-	s.fine()
+	s.Publish("sio.other.emit.all", `["x"]`, "Sio-Rooms: "+s.pair.Ann.ID, "Sio-Rooms: both")
+	s.pair.Fine()
 	if eve.Pending() > 0 {
 		t.Errorf("eve got %s", eve.Next())
 	}
@@ -61,34 +61,25 @@ func TestSocketOfAnotherNamespace(t *testing.T) {
 // A connect is answered once. What comes behind changes nothing.
 func TestSecondAnswerToAConnect(t *testing.T) {
 	s := begin(t)
-	asked, err := s.nc.SubscribeSync("sio.door.on.connect")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	asked := s.Hear("sio.door.on.connect")
 	eve := s.Dial("eve")
 	eve.Send("40/door,")
-	request, err := asked.NextMsg(patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := asked.Next()
 	// No decision of anybody: what a stream says to the reply subject of what it stores, for instance.
-	s.drops(message(request.Reply, "", `{"stream":"EVENTS","seq":1}`), badBody, 1)
-	s.publish(message(request.Reply, "", `[]`))
+	s.drops(edgetest.Message(request.Reply, "", `{"stream":"EVENTS","seq":1}`), badBody, 1)
+	s.Publish(request.Reply, `[]`)
 	if got := eve.Next(); !strings.HasPrefix(got, `40/door,{"sid":"`) {
 		t.Fatalf("eve got %s", got)
 	}
-	before := s.figure("dropped_total", lateAnswer)
+	before := s.Figure("dropped_total", lateAnswer)
 	for _, m := range []string{`[{"rooms":["late"]}]`, `[]`, `nonsense`} {
-		s.publish(message(request.Reply, "", m))
+		s.Publish(request.Reply, m)
 	}
-	s.publish(message(request.Reply, "", `[]`, "Sio-Error: no, after all"))
-	s.counts("dropped_total", lateAnswer, before+4)
-	s.fine()
+	s.Publish(request.Reply, `[]`, "Sio-Error: no, after all")
+	s.Counts("dropped_total", lateAnswer, before+4)
+	s.pair.Fine()
 	eve.Send("41/door,")
-	s.counts("sockets", "", 2)
+	s.Counts("sockets", "", 2)
 	if eve.Pending() > 0 {
 		t.Errorf("eve got %s", eve.Next())
 	}
@@ -101,40 +92,35 @@ func TestAcksThatNobodyWaitsFor(t *testing.T) {
 	eve := s.Dial("eve")
 	id := eve.Connect("/chat", "")
 	// She does not listen to the pair.
-	if answer := s.ask(message("sio.chat.leave.socket."+id, "", `["both"]`)); answer.Header != nil {
+	if answer := s.Ask("sio.chat.leave.socket."+id, `["both"]`); answer.Header != nil {
 		t.Fatal(answer.Header)
 	}
 	respondTwice := func(m *nats.Msg) {
 		_ = m.Respond([]byte("[3]"))
 		_ = m.Respond([]byte("[4]"))
 	}
-	if _, err := s.nc.Subscribe("sio.chat.on.sum", respondTwice); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	s.Handle("sio.chat.on.sum", respondTwice)
 	eve.Send(`42/chat,7["sum",1,2]`)
 	eve.Expect(`43/chat,7[3]`)
 	eve.Expect(`43/chat,7[4]`) // a second reply to it
-	s.publish(message("sio.chat.ack."+id+".8", "", `["never asked"]`))
+	s.Publish("sio.chat.ack."+id+".8", `["never asked"]`)
 	eve.Expect(`43/chat,8["never asked"]`)
 	for _, body := range []string{`{"stream":"EVENTS","seq":1}`, `{}`, `"x"`, `null`, ``, `[1`, "[\"\xff\"]"} {
-		s.drops(message("sio.chat.ack."+id+".7", "", body), badBody, 1)
-		s.drops(message("sio.chat.emit.socket."+id, "", body), badBody, 1)
+		s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", body), badBody, 1)
+		s.drops(edgetest.Message("sio.chat.emit.socket."+id, "", body), badBody, 1)
 	}
-	s.drops(message("sio.chat.ack."+id+".7", "", `[{"_placeholder":true,"num":1}]abc`, "Sio-Attachments: 3"), badBody, 1)
-	s.drops(message("sio.chat.ack."+id+".7", "", `[]`, "Sio-Attachments: 9"), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", `[{"_placeholder":true,"num":1}]abc`, "Sio-Attachments: 3"), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", `[]`, "Sio-Attachments: 9"), badBody, 1)
 	// Numbers that no client can have given.
-	before := s.figure("dropped_total", "bad subject")
+	before := s.Figure("dropped_total", "bad subject")
 	numbers := []string{"x", "-1", "01", "1.5", "9007199254740992", "18446744073709551616", "Connect"}
 	for _, n := range numbers {
-		s.publish(message("sio.chat.ack."+id+"."+n, "", `[]`))
+		s.Publish("sio.chat.ack."+id+"."+n, `[]`)
 	}
 	edgetest.Eventually(t, "bad numbers are counted", func() bool {
-		return s.figure("dropped_total", "bad subject") >= before+len(numbers)-1 // one has a token too many and reaches nobody
+		return s.Figure("dropped_total", "bad subject") >= before+len(numbers)-1 // one has a token too many and reaches nobody
 	})
-	s.fine()
+	s.pair.Fine()
 	eve.Send(`42/chat,9["sum"]`)
 	eve.Expect(`43/chat,9[3]`)
 	eve.Expect(`43/chat,9[4]`)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 // Who asks for what cannot be is told why.
@@ -13,7 +15,7 @@ func TestBadRequests(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`"%d"`, i)
 	}
-	for _, target := range []string{"all", "room.both", "socket." + s.annID} {
+	for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
 		for _, verb := range []string{"join", "leave"} {
 			for _, c := range []struct{ body, reason string }{
 				{``, "not valid JSON"},
@@ -28,7 +30,7 @@ func TestBadRequests(t *testing.T) {
 				{`[["vip"]]`, "element 0"},
 				{"[\"\xff\"]", "UTF-8"},
 				{`["\ud800"]`, "surrogate"},
-				{`["` + s.annID + `"]`, "form of a socket id"},
+				{`["` + s.pair.Ann.ID + `"]`, "form of a socket id"},
 				{`["vip","k3f9a0zz.AAAAAAAAAAAAAAAAAAA1"]`, "form of a socket id"},
 				{`["` + strings.Repeat("x", 513) + `"]`, "longer than 512 bytes"},
 				{`["x` + strings.Repeat(".x", 16) + `"]`, "more than 16 tokens"},
@@ -39,16 +41,16 @@ func TestBadRequests(t *testing.T) {
 		for _, body := range []string{`{}`, `true`, `[1]`, `[true,true]`, `["true"]`, `[null]`, `[[]]`, `x`, `[`, "\xff"} {
 			s.refused("sio.chat.disconnect."+target, body, "")
 		}
-		if n := s.figure("rooms", ""); n != 1 {
+		if n := s.Figure("rooms", ""); n != 1 {
 			t.Fatalf("%s: there are %d rooms", target, n)
 		}
 	}
-	s.refused("sio.chat.join.socket."+s.annID, "["+strings.Join(many, ",")+"]", "too many rooms")
+	s.refused("sio.chat.join.socket."+s.pair.Ann.ID, "["+strings.Join(many, ",")+"]", "too many rooms")
 	// The same without anybody to tell it: counted, logged once.
 	for _, verb := range []string{"join", "leave", "disconnect"} {
-		s.drops(message("sio.chat."+verb+".room.unheard", "", `{}`), badBody, 1)
+		s.drops(edgetest.Message("sio.chat."+verb+".room.unheard", "", `{}`), badBody, 1)
 	}
-	if n := s.figure("rooms", ""); n != 1 {
+	if n := s.Figure("rooms", ""); n != 1 {
 		t.Errorf("there are %d rooms", n)
 	}
 }
@@ -56,46 +58,37 @@ func TestBadRequests(t *testing.T) {
 // The edge may publish where who asks may not. So its answers go nowhere near its own subjects, and to no system's.
 func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
-	heard, err := s.nc.SubscribeSync(">")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	heard := s.Hear(">")
 	replies := []string{
-		"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.emit.socket." + s.annID, "sio.chat.ack." + s.annID + ".1",
+		"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.chat.ack." + s.pair.Ann.ID + ".1",
 		"sio.other.emit.all", "sio.chat.on.message", "sio.chat.join.all", "sio.chat.disconnect.all", "sio.$edge.x", "sio.x",
 		"$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS", "$x",
 	}
 	for i, reply := range replies {
 		room := fmt.Sprintf("asked-%d", i)
-		s.publish(message("sio.chat.join.socket."+s.annID, reply, `["`+room+`"]`))
-		s.publish(message("sio.chat.join.room.both", reply, `{}`)) // the answer would be an error
-		s.counts("answers_withheld_total", "", 2*i+2)
+		s.Send(edgetest.Message("sio.chat.join.socket."+s.pair.Ann.ID, reply, `["`+room+`"]`))
+		s.Send(edgetest.Message("sio.chat.join.room.both", reply, `{}`)) // the answer would be an error
+		s.Counts("answers_withheld_total", "", 2*i+2)
 		// It was done all the same.
-		s.publish(message("sio.chat.emit.room."+room, "", `["in"]`))
-		s.ann.Expect(`42/chat,["in"]`)
-		s.fine()
+		s.Publish("sio.chat.emit.room."+room, `["in"]`)
+		s.pair.Ann.Expect(`42/chat,["in"]`)
+		s.pair.Fine()
 	}
-	if answer := s.ask(message("sio.chat.leave.socket."+s.annID, "", `["none"]`)); answer.Header != nil { // and this one is answered
+	if answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["none"]`); answer.Header != nil { // and this one is answered
 		t.Fatal(answer.Header)
 	}
 	for {
-		m, err := heard.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := heard.Next()
 		for _, reply := range replies {
 			if m.Subject == reply && (strings.Contains(string(m.Data), `"edge"`) || m.Header.Get("Sio-Error") != "") {
 				t.Errorf("on %s came %q %v", m.Subject, m.Data, m.Header)
 			}
 		}
-		if m.Subject == "sio.chat.leave.socket."+s.annID {
+		if m.Subject == "sio.chat.leave.socket."+s.pair.Ann.ID {
 			break
 		}
 	}
-	for _, target := range []string{"socket." + s.annID, "room.both"} {
+	for _, target := range []string{"socket." + s.pair.Ann.ID, "room.both"} {
 		if n := s.logged("sio.chat.join." + target); n < 1 || n > 2 { // that answers are withheld, and perhaps that a body is bad
 			t.Errorf("about sio.chat.join.%s the log has %d lines, want one a reason", target, n)
 		}
@@ -106,36 +99,36 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 func TestUnknownVerbs(t *testing.T) {
 	s := begin(t)
 	for _, verb := range []string{"frobnicate", "EMIT", "emits", "ons", "$join", "%65mit"} {
-		for _, target := range []string{"all", "room.both", "socket." + s.annID} {
-			s.drops(message("sio.chat."+verb+"."+target, "", `["x"]`), unknownVerb, 0)
+		for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
+			s.drops(edgetest.Message("sio.chat."+verb+"."+target, "", `["x"]`), unknownVerb, 0)
 		}
 	}
 	// A broadcast to one socket is none of the contract's.
-	s.drops(message("sio.chat.broadcast.socket."+s.annID, "", `["x"]`), unknownVerb, 0)
+	s.drops(edgetest.Message("sio.chat.broadcast.socket."+s.pair.Ann.ID, "", `["x"]`), unknownVerb, 0)
 	// Nobody answers, and nobody is made to wait: these reach no edge, or none that knows them.
 	for _, subject := range []string{"sio.chat", "sio.chat.emit", "sio.chat.emit.everybody", "sio.chat.emit.room", "sio.chat.emit.socket." + s.ID, "sio.$edge.x", "sio..x"} {
-		_ = s.nc.Publish(subject, []byte(`["x"]`))
+		_ = s.NC.Publish(subject, []byte(`["x"]`))
 	}
-	s.fine()
+	s.pair.Fine()
 }
 
 // Names that are no spelling of any name match nothing and break nothing.
 func TestSpellingsOfNoName(t *testing.T) {
 	s := begin(t)
-	dropped, unwanted := s.figure("dropped_total", "bad subject"), s.figure("unwanted_total", "")
+	dropped, unwanted := s.Figure("dropped_total", "bad subject"), s.Figure("unwanted_total", "")
 	bad := []string{"%62oth", "both%20", "%2e", "%", "both.%", "%zz", strings.Repeat("x", 600), strings.TrimSuffix(strings.Repeat("x.", 20), ".")}
 	for _, room := range bad {
 		for _, verb := range []string{"join", "leave", "disconnect"} { // every edge hears these
-			s.publish(message("sio.chat."+verb+".room."+room, "", `["x"]`))
+			s.Publish("sio.chat."+verb+".room."+room, `["x"]`)
 		}
 	}
 	for _, header := range []string{"%62oth", "\xff", "", strings.Repeat("x", 5000)} {
-		s.publish(message("sio.chat.emit.all", "", `["x"]`, "Sio-Rooms: "+header))
+		s.Publish("sio.chat.emit.all", `["x"]`, "Sio-Rooms: "+header)
 	}
-	s.counts("unwanted_total", "", unwanted+4)
-	s.fine()
-	t.Logf("%d bad subjects, %d that nobody wanted", s.figure("dropped_total", "bad subject")-dropped, s.figure("unwanted_total", "")-unwanted)
-	if n := s.figure("rooms", ""); n != 1 {
+	s.Counts("unwanted_total", "", unwanted+4)
+	s.pair.Fine()
+	t.Logf("%d bad subjects, %d that nobody wanted", s.Figure("dropped_total", "bad subject")-dropped, s.Figure("unwanted_total", "")-unwanted)
+	if n := s.Figure("rooms", ""); n != 1 {
 		t.Errorf("there are %d rooms", n)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // A message that is larger than what may wait for one client could reach nobody, however idle. It is dropped: it would
@@ -13,38 +13,29 @@ func TestMessageLargerThanAQueue(t *testing.T) {
 	const queue = 100_000
 	s := begin(t, func(o *edgetest.Options) { o.QueueBytes = queue })
 	large := `["x","` + strings.Repeat("x", 2*queue) + `"]`
-	for _, subject := range []string{"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.annID} {
-		s.drops(message(subject, "", large), badBody, 1)
+	for _, subject := range []string{"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.pair.Ann.ID} {
+		s.drops(edgetest.Message(subject, "", large), badBody, 1)
 	}
-	s.drops(message("sio.chat.ack."+s.annID+".1", "", large), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.ack."+s.pair.Ann.ID+".1", "", large), badBody, 1)
 	// The attachments count, too.
-	s.drops(message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`+strings.Repeat("x", queue), "Sio-Attachments: 100000"), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`+strings.Repeat("x", queue), "Sio-Attachments: 100000"), badBody, 1)
 	// While a socket is admitted, all that waits for it counts.
-	asked, err := s.nc.SubscribeSync("sio.door.on.connect")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	asked := s.Hear("sio.door.on.connect")
 	eve := s.Dial("eve")
 	eve.Send("40/door,")
-	request, err := asked.NextMsg(patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := asked.Next()
 	id := strings.TrimSuffix(strings.TrimPrefix(request.Reply, "sio.door.ack."), ".connect")
-	s.drops(message("sio.door.emit.socket."+id, "", large), badBody, 1)
-	s.publish(message(request.Reply, "", `[]`))
+	s.drops(edgetest.Message("sio.door.emit.socket."+id, "", large), badBody, 1)
+	s.Publish(request.Reply, `[]`)
 	if got := eve.Next(); !strings.HasPrefix(got, `40/door,{"sid":"`) {
 		t.Fatalf("eve got %s", got)
 	}
 	// What fits arrives.
 	fits := `["x","` + strings.Repeat("x", queue/2) + `"]`
-	s.publish(message("sio.chat.emit.socket."+s.annID, "", fits))
-	s.ann.Expect(`42/chat,` + fits)
-	s.fine()
-	if n := s.figure("sessions_ended_total", "queue overflow"); n != 0 {
+	s.Publish("sio.chat.emit.socket."+s.pair.Ann.ID, fits)
+	s.pair.Ann.Expect(`42/chat,` + fits)
+	s.pair.Fine()
+	if n := s.Figure("sessions_ended_total", "queue overflow"); n != 0 {
 		t.Errorf("%d sessions were closed", n)
 	}
 }

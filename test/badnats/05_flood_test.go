@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // All of it at once, from several publishers, while the pair talks: nothing of the pair's is lost, late, or out of order,
@@ -15,41 +15,41 @@ import (
 func TestFlood(t *testing.T) {
 	s := begin(t)
 	for range 20 {
-		s.fine()
+		s.pair.Fine()
 	}
-	sockets, rooms, subscriptions := s.figure("sockets", ""), s.figure("rooms", ""), s.figure("nats_subscriptions", "")
+	sockets, rooms, subscriptions := s.Figure("sockets", ""), s.Figure("rooms", ""), s.Figure("nats_subscriptions", "")
 	goroutines := runtime.NumGoroutine()
 	const rounds = 20
 	var flood []*nats.Msg
 	for _, c := range badEvents {
-		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.room.both", "sio.chat.emit.socket." + s.annID, "sio.other.emit.socket." + s.annID} {
-			flood = append(flood, message(subject, "", c.body, c.headers...))
+		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.room.both", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.other.emit.socket." + s.pair.Ann.ID} {
+			flood = append(flood, edgetest.Message(subject, "", c.body, c.headers...))
 		}
 	}
-	for _, body := range []string{``, `{}`, `[]`, `["` + s.annID + `"]`} {
+	for _, body := range []string{``, `{}`, `[]`, `["` + s.pair.Ann.ID + `"]`} {
 		for _, verb := range []string{"join", "leave"} {
-			flood = append(flood, message("sio.chat."+verb+".all", "sio.chat.emit.all", body), message("sio.chat."+verb+".room.both", "$SYS.x", body))
+			flood = append(flood, edgetest.Message("sio.chat."+verb+".all", "sio.chat.emit.all", body), edgetest.Message("sio.chat."+verb+".room.both", "$SYS.x", body))
 		}
 	}
 	done := make(chan error, 1)
 	go func() {
 		for i := range rounds {
 			for _, m := range flood {
-				if err := s.nc.PublishMsg(m); err != nil {
+				if err := s.NC.PublishMsg(m); err != nil {
 					done <- err
 					return
 				}
 			}
 			// And each time a subject that was never there before.
-			if err := s.nc.PublishMsg(message(fmt.Sprintf("sio.chat.leave.room.new-%d", i), "", `{}`)); err != nil {
+			if err := s.NC.PublishMsg(edgetest.Message(fmt.Sprintf("sio.chat.leave.room.new-%d", i), "", `{}`)); err != nil {
 				done <- err
 				return
 			}
 		}
-		done <- s.nc.Flush()
+		done <- s.NC.Flush()
 	}()
 	for flooding := true; flooding; {
-		s.fine()
+		s.pair.Fine()
 		select {
 		case err := <-done:
 			if err != nil {
@@ -60,15 +60,15 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	for range 20 {
-		s.fine()
+		s.pair.Fine()
 	}
-	t.Logf("the pair said %d things beside %d bad messages", s.said, rounds*(len(flood)+1))
-	if n := s.figure("nats_channel_dropped_total", ""); n != 0 {
+	t.Logf("the pair said %d things beside %d bad messages", s.pair.Said, rounds*(len(flood)+1))
+	if n := s.Figure("nats_channel_dropped_total", ""); n != 0 {
 		t.Errorf("%d messages were dropped", n)
 	}
-	if s.figure("sockets", "") != sockets || s.figure("rooms", "") != rooms || s.figure("nats_subscriptions", "") != subscriptions {
-		t.Errorf("there are %d sockets, %d rooms and %d subscriptions, want %d, %d and %d", s.figure("sockets", ""), s.figure("rooms", ""),
-			s.figure("nats_subscriptions", ""), sockets, rooms, subscriptions)
+	if s.Figure("sockets", "") != sockets || s.Figure("rooms", "") != rooms || s.Figure("nats_subscriptions", "") != subscriptions {
+		t.Errorf("there are %d sockets, %d rooms and %d subscriptions, want %d, %d and %d", s.Figure("sockets", ""), s.Figure("rooms", ""),
+			s.Figure("nats_subscriptions", ""), sockets, rooms, subscriptions)
 	}
 	edgetest.Eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
 	if n := len(s.Logged()); n > 200 { // one a subject and reason

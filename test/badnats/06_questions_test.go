@@ -6,21 +6,23 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // An ask that no client could digest reaches nobody, and who asks is told why.
 func TestAsksOfBadEvents(t *testing.T) {
 	s := begin(t)
 	for _, c := range badEvents {
-		for _, target := range []string{"all", "room.both", "socket." + s.annID} {
-			answer := s.ask(message("sio.chat.ask."+target, "", c.body, c.headers...))
+		for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
+			answer := s.Ask("sio.chat.ask."+target, c.body, c.headers...)
 			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "bad event: ") || len(answer.Header) != 1 || len(answer.Data) > 0 {
 				t.Errorf("%s to %s: answered %q %v", c.name, target, answer.Data, answer.Header)
 			}
 		}
-		s.fine()
+		s.pair.Fine()
 	}
-	if n := s.figure("asks_total", "") + s.figure("asks_awaited", ""); n != 0 {
+	if n := s.Figure("asks_total", "") + s.Figure("asks_awaited", ""); n != 0 {
 		t.Errorf("%d asks were put", n)
 	}
 }
@@ -28,13 +30,13 @@ func TestAsksOfBadEvents(t *testing.T) {
 func TestAsksWithBadTimeouts(t *testing.T) {
 	s := begin(t)
 	for _, value := range []string{"0", "-5", "600001", "99999999999999999999", "5s", "1e3", "1.5", "0x10", "false", "\x00"} {
-		for _, target := range []string{"all", "room.both", "socket." + s.annID} {
-			answer := s.ask(message("sio.chat.ask."+target, "", `["x"]`, "Sio-Timeout: "+value))
+		for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
+			answer := s.Ask("sio.chat.ask."+target, `["x"]`, "Sio-Timeout: "+value)
 			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "Sio-Timeout must be") {
 				t.Errorf("%q to %s: answered %q %v", value, target, answer.Data, answer.Header)
 			}
 		}
-		s.fine()
+		s.pair.Fine()
 	}
 }
 
@@ -42,7 +44,7 @@ func TestAsksWithBadTimeouts(t *testing.T) {
 func TestBadQuestions(t *testing.T) {
 	s := begin(t)
 	deep := strings.Repeat(`{"x":`, 20_000) + "1" + strings.Repeat("}", 20_000)
-	for _, target := range []string{"all", "room.both", "socket." + s.annID} {
+	for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
 		for _, verb := range []string{"fetch", "rooms", "data"} {
 			for _, body := range []string{`x`, `{}`, `null`, `7`, `"x"`, `[1]`, `[null]`, `["both"]`, `[[]]`, `[{}`, "\xff", "[\"\xff\"]", `[]]`, `[{},{}]`, "[" + deep + "]"} {
 				s.refused("sio.chat."+verb+"."+target, body, "")
@@ -50,18 +52,18 @@ func TestBadQuestions(t *testing.T) {
 		}
 		s.refused("sio.chat.data."+target, `[{"x":"`+strings.Repeat("x", 65_536)+`"}]`, "data of 65544 bytes; the limit is 65536")
 	}
-	answer := s.ask(message("sio.chat.data.socket."+s.annID, "", ""))
-	if want := fmt.Sprintf(`[{"edge":"%s","sockets":1},{"id":"%s","data":{}}]`, s.ID, s.annID); string(answer.Data) != want {
+	answer := s.Ask("sio.chat.data.socket."+s.pair.Ann.ID, "")
+	if want := fmt.Sprintf(`[{"edge":"%s","sockets":1},{"id":"%s","data":{}}]`, s.ID, s.pair.Ann.ID); string(answer.Data) != want {
 		t.Errorf("the data is %s", answer.Data)
 	}
-	s.fine()
+	s.pair.Fine()
 }
 
 // A socket counts only in its own namespace, whatever is asked of it.
 func TestQuestionsAcrossNamespaces(t *testing.T) {
 	s := begin(t)
 	never := s.ID + "." + strings.Repeat("A", 20)
-	for _, subject := range []string{"sio.other.%s.socket." + s.annID, "sio._.%s.socket." + s.annID, "sio.CHAT.%s.socket." + s.annID, "sio.chat.%s.socket." + never} {
+	for _, subject := range []string{"sio.other.%s.socket." + s.pair.Ann.ID, "sio._.%s.socket." + s.pair.Ann.ID, "sio.CHAT.%s.socket." + s.pair.Ann.ID, "sio.chat.%s.socket." + never} {
 		for verb, bodies := range map[string][]string{"ask": {`["x"]`}, "fetch": {``}, "rooms": {``}, "data": {``, `[{"stolen":1}]`}} {
 			for _, body := range bodies {
 				s.refused(fmt.Sprintf(subject, verb), body, "unknown socket")
@@ -76,12 +78,12 @@ func TestQuestionsAcrossNamespaces(t *testing.T) {
 		if verb == "ask" {
 			body = `["x"]`
 		}
-		answer := s.ask(message("sio.other."+verb+".all", "", body, "Sio-Rooms: "+s.annID, "Sio-Rooms: both"))
+		answer := s.Ask("sio.other."+verb+".all", body, "Sio-Rooms: "+s.pair.Ann.ID, "Sio-Rooms: both")
 		if !strings.HasPrefix(string(answer.Data), fmt.Sprintf(`[{"edge":"%s","sockets":0}`, s.ID)) {
 			t.Errorf("%s: %s", verb, answer.Data)
 		}
 	}
-	s.fine()
+	s.pair.Fine()
 	if eve.Pending() > 0 {
 		t.Errorf("%s got %s", id, eve.Next())
 	}
@@ -92,26 +94,23 @@ func TestAcksOfAStranger(t *testing.T) {
 	s := begin(t)
 	eve := s.Dial("eve")
 	eve.Connect("/other", "")
-	inbox, err := s.nc.SubscribeSync(s.nc.NewInbox())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.publish(message("sio.chat.ask.socket."+s.annID, inbox.Subject, `["who?"]`))
-	got := s.ann.Next()
+	inbox := s.Hear(s.NC.NewInbox())
+	s.Send(edgetest.Message("sio.chat.ask.socket."+s.pair.Ann.ID, inbox.Subject, `["who?"]`))
+	got := s.pair.Ann.Next()
 	id := strings.TrimSuffix(strings.TrimPrefix(got, `42/chat,`), `["who?"]`)
 	for i := range 1000 {
 		eve.Send(fmt.Sprintf(`43/other,%d["eve"]`, i))
 	}
-	s.bob.Send(`43/chat,` + id + `["bob"]`)
-	s.counts("acks_in_total", "", 1001)
-	s.fine()
-	s.ann.Send(`43/chat,` + id + `["ann"]`)
-	s.ann.Send(`43/chat,` + id + `["ann again"]`)
-	m, err := inbox.NextMsg(patience)
+	s.pair.Bob.Send(`43/chat,` + id + `["bob"]`)
+	s.Counts("acks_in_total", "", 1001)
+	s.pair.Fine()
+	s.pair.Ann.Send(`43/chat,` + id + `["ann"]`)
+	s.pair.Ann.Send(`43/chat,` + id + `["ann again"]`)
+	m, err := inbox.NextMsg(edgetest.Patience)
 	if err != nil || string(m.Data) != `["ann"]` {
 		t.Fatalf("%v %v", m, err)
 	}
-	s.fine()
+	s.pair.Fine()
 	if n, _, err := inbox.Pending(); n > 0 || err != nil {
 		t.Errorf("%d answers more, %v", n, err)
 	}
@@ -120,37 +119,29 @@ func TestAcksOfAStranger(t *testing.T) {
 // Answers go nowhere near the edge's own subjects, and to no system's; a question without a reply subject is none.
 func TestQuestionsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
-	heard, err := s.nc.SubscribeSync(">")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	replies := []string{"sio.chat.emit.all", "sio.chat.ack." + s.annID + ".1", "sio.chat.on.message", "sio.$edge.x", "$SYS.REQ.SERVER.PING", "$x"}
+	heard := s.Hear(">")
+	replies := []string{"sio.chat.emit.all", "sio.chat.ack." + s.pair.Ann.ID + ".1", "sio.chat.on.message", "sio.$edge.x", "$SYS.REQ.SERVER.PING", "$x"}
 	questions := map[string][]string{"ask": {`["x"]`, `[]`}, "fetch": {``, `[1]`}, "rooms": {``, `[1]`}, "data": {``, `[1]`}}
 	withheld := 0
 	for _, reply := range replies {
 		for verb, bodies := range questions {
 			for _, body := range bodies {
-				for _, target := range []string{"all", "room.both", "socket." + s.annID} {
-					s.publish(message("sio.chat."+verb+"."+target, reply, body))
+				for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
+					s.Send(edgetest.Message("sio.chat."+verb+"."+target, reply, body))
 					withheld++
 				}
 			}
 		}
-		s.counts("answers_withheld_total", "", withheld)
-		s.fine()
+		s.Counts("answers_withheld_total", "", withheld)
+		s.pair.Fine()
 	}
 	for verb, bodies := range questions {
-		s.drops(message("sio.chat."+verb+".room.unheard", "", bodies[0]), "no reply subject", 1)
+		s.drops(edgetest.Message("sio.chat."+verb+".room.unheard", "", bodies[0]), "no reply subject", 1)
 	}
-	end := s.nc.NewInbox()
-	s.publish(message(end, "", ""))
+	end := s.NC.NewInbox()
+	s.Publish(end, "")
 	for m := (*nats.Msg)(nil); m == nil || m.Subject != end; {
-		if m, err = heard.NextMsg(patience); err != nil {
-			t.Fatal(err)
-		}
+		m = heard.Next()
 		announcement := strings.HasPrefix(m.Subject, "sio.$edge."+s.ID+".")
 		if strings.Contains(string(m.Data), `"edge"`) && !announcement || m.Header.Get("Sio-Error") != "" {
 			t.Errorf("on %s came %q %v", m.Subject, m.Data, m.Header)

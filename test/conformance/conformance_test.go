@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -40,10 +41,13 @@ func TestConformance(t *testing.T) {
 }
 
 const (
-	document = "../../docs/conformance.md"
+	document = "../../docs/differences.md"
 	begin    = "<!-- differences -->\n"
 	end      = "<!-- end -->"
 )
+
+// update writes the list of differences into the documentation instead of comparing it.
+var update = flag.Bool("update", false, "write the list of differences into "+document)
 
 // TestDocument compares the list of differences in the documentation with the declared one.
 func TestDocument(t *testing.T) {
@@ -57,13 +61,18 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(text), begin)
-	got, _, closed := strings.Cut(rest, end)
-	if !found || !closed {
+	before, rest, found := strings.Cut(string(text), begin)
+	got, after, closed := strings.Cut(rest, end)
+	switch {
+	case !found || !closed:
 		t.Fatalf("%s has no part between %q and %q", document, begin, end)
-	}
-	if got != want {
-		t.Errorf("the list in %s is not what test/conformance declares; replace it by the output of `node list.mjs`:\n%s", document, want)
+	case got == want:
+	case *update:
+		if err := os.WriteFile(document, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("the list in %s is not what test/conformance declares; `go test ./test/conformance -run Document -update` writes it:\n%s", document, want)
 	}
 }
 

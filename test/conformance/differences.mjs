@@ -1,5 +1,5 @@
 // Where ours differs from the reference, why, and in exactly which lines. A case that differs otherwise is wrong, and so is
-// one that is listed here and agrees. docs/conformance.md shows these; `node list.mjs` prints what belongs there.
+// one that is listed here and agrees. docs/differences.md shows these; `node list.mjs` prints its table.
 
 const unknownSession = '400 {content-type: application/json} {"code":1,"message":"Session ID unknown"}';
 const lastNoop = '200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} 6';
@@ -7,7 +7,8 @@ const lastNoop = '200 {content-type: text/plain; charset=UTF-8} {cache-control: 
 export const differences = [
   {
     title: 'Pages of other origins are refused',
-    reason: 'A page whose origin is neither our own nor listed in `cors.origins` gets code 4, `Forbidden`, on both transports and for a preflight. The reference answers it, and leaves it to the browser to keep the page from reading; a browser does not do that for WebSockets. See [decision 1](decisions/0001-origins.md).',
+    reference: 'It answers them, and leaves it to the browser to hide the reply. Browsers do not do that for WebSockets.',
+    ours: 'An origin that is neither its own nor in `cors.origins` gets `Forbidden`, code 4, also for a preflight ([why](decisions/0001-origins.md)).',
     cases: {
       'pages: an origin that is not allowed': {
         reference: ['http: 200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} {set-cookie: io=<sid>; Path=/; HttpOnly; SameSite=Lax} {vary: Origin} {access-control-allow-credentials: true} 0{"sid":"<sid>","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":20000}'],
@@ -43,7 +44,8 @@ export const differences = [
   },
   {
     title: 'A packet out of turn always ends with `forced server close`',
-    reason: 'A second CONNECT, a CONNECT_ERROR, or a packet for a namespace that was not joined ends the session on both. In the reference the word that the application reads hangs on a detail: `forced close` where the transport can be closed at that moment (WebSocket, or a poll that waits), `forced server close` elsewhere. Ours says the second, which is what it is. Clients see the same.',
+    reference: 'The application reads `forced close` where the transport can be closed at once, and `forced server close` elsewhere.',
+    ours: 'The reason is always `forced server close`. Clients see the same.',
     cases: {
       'protocol: a second CONNECT': {
         reference: ['server /: disconnect / forced close []'],
@@ -81,7 +83,8 @@ export const differences = [
   },
   {
     title: 'A WebSocket that cannot become a session is refused before it is opened',
-    reason: 'With an `EIO` other than 4, or with `transport=polling`, the reference accepts the WebSocket first. Then it closes it, or writes an HTTP reply into it, which a WebSocket client reads as a broken frame. Ours answers the request with the same error in words, as the reference does for all other errors.',
+    reference: 'With another `EIO` than 4, or `transport=polling`, it accepts the WebSocket. Then it closes it or writes an HTTP reply into it.',
+    ours: 'The request gets the same error, as for all other errors.',
     cases: {
       'handshake: WebSocket, EIO=undefined': {
         reference: [
@@ -134,7 +137,8 @@ export const differences = [
   },
   {
     title: 'The words of WebSocket errors',
-    reason: 'Requests and frames that break RFC 6455 get the same statuses and close codes. The words differ, since other libraries choose them, and ours gives a reason with a close code of 1002. A close frame with half a code counts as one without a code. No client sends these.',
+    reference: 'Statuses and close codes for requests and frames that break RFC 6455.',
+    ours: 'The same, in the words of another library. A close frame with half a code counts as one without; no client sends these.',
     cases: {
       'handshake: broken WebSocket request 1': {
         reference: ['tcp: 400 Bad Request Missing or invalid Sec-WebSocket-Version header'],
@@ -190,7 +194,8 @@ export const differences = [
   },
   {
     title: 'Paths beside `/socket.io/`',
-    reason: 'Ours answers at `/socket.io` as well, so that a client with `addTrailingSlash: false` needs no setting at the server, and not at `/socket.io/anything`, where the reference only compares the beginning. Another path is told 404 at once, where the reference lets a WebSocket wait for a second and hangs up.',
+    reference: 'It compares only the beginning of the path. On another path, a WebSocket waits for a second.',
+    ours: '`/socket.io` works too (`addTrailingSlash: false`), `/socket.io/anything` does not. Another path gets 404 at once.',
     cases: {
       'handshake: path without the slash': {
         reference: ['http: 404'],
@@ -208,7 +213,8 @@ export const differences = [
   },
   {
     title: 'No JSONP',
-    reason: 'The parameter `j` is ignored. It was for browsers without CORS; the client of protocol 4 never sends it.',
+    reference: 'The parameter `j` asks for JSONP, for browsers without CORS.',
+    ours: '`j` is ignored. Clients of protocol 4 never send it.',
     cases: {
       'handshake: JSONP': {
         reference: ['http: 200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} ___eio[0]("0{\\"sid\\":\\"<sid>\\",\\"upgrades\\":[\\"websocket\\"],\\"pingInterval\\":25000,\\"pingTimeout\\":20000,\\"maxPayload\\":20000}");'],
@@ -218,7 +224,8 @@ export const differences = [
   },
   {
     title: 'Replies are compressed with gzip only',
-    reason: 'A client that accepts `deflate` and not `gzip` gets its reply uncompressed. There is no such browser.',
+    reference: 'It also compresses with `deflate`.',
+    ours: 'A client that accepts only `deflate` gets the reply uncompressed. No browser does that.',
     cases: {
       'gzip: Accept-Encoding: deflate': {
         reference: ['poll: 200 {content-type: text/plain; charset=UTF-8} {content-encoding: deflate} {cache-control: no-store} 42["sized","<2000 times x>"]'],
@@ -228,7 +235,8 @@ export const differences = [
   },
   {
     title: 'No header for Internet Explorer',
-    reason: 'The reference sends `X-XSS-Protection: 0` to Internet Explorer, whose filter is gone.',
+    reference: 'It sends `X-XSS-Protection: 0` to Internet Explorer.',
+    ours: 'It does not. That filter is gone.',
     cases: {
       'headers: for an old browser': {
         reference: ['handshake: 200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} {x-xss-protection: 0} 0{"sid":"<sid>","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":20000}'],
@@ -238,7 +246,8 @@ export const differences = [
   },
   {
     title: 'A ping under way survives an upgrade',
-    reason: 'If a client upgrades while it owes a pong, the reference stops its heartbeat for good: it forgets the time-out and never pings again, until the client gives up. Ours pings over the WebSocket after the usual interval.',
+    reference: 'If a client upgrades while it owes a pong, its heartbeat stops for good.',
+    ours: 'It pings over the WebSocket after the usual interval.',
     cases: {
       'heartbeat: a ping over polling that was not answered before the upgrade': {
         ours: ['ws: 2'],
@@ -247,7 +256,8 @@ export const differences = [
   },
   {
     title: 'A session that began with WebSocket cannot be upgraded',
-    reason: 'The reference lets a second WebSocket take over. The protocol has upgrades from polling only, and no client does it.',
+    reference: 'A second WebSocket takes over.',
+    ours: 'It is refused. The protocol has upgrades from polling only.',
     cases: {
       'upgrade: of a session that began with WebSocket': {
         reference: ['second: 3probe'],
@@ -257,7 +267,8 @@ export const differences = [
   },
   {
     title: 'A blank is not a digit',
-    reason: 'The reference reads a blank as the number 0: as the packet type CONNECT, or as an ack id that the client did not send. To ours a blank is no packet type, and before JSON it is white space.',
+    reference: 'A blank counts as 0: as packet type CONNECT, or as an ack id.',
+    ours: 'A blank is no packet type. Before JSON it is white space.',
     cases: {
       'protocol: a blank instead of a packet type': {
         reference: [
@@ -275,7 +286,8 @@ export const differences = [
   },
   {
     title: 'Ack ids end at 2^53-1',
-    reason: 'The reference rounds a larger one and acks an id that the client did not send. Ours ends the session, as for any packet that cannot be decoded. Clients count from 0.',
+    reference: 'It rounds a larger id, and acks one that the client did not send.',
+    ours: 'The session ends, as for any packet that cannot be decoded. Clients count from 0.',
     cases: {
       'protocol: an ack id that is too large': {
         reference: [
@@ -291,7 +303,8 @@ export const differences = [
   },
   {
     title: 'An event without a name is not published',
-    reason: '`42` without data is a valid packet, and no handler of an application can be for it. The reference shows it to `onAny`, without a name; on NATS an event without a name has no subject.',
+    reference: '`42` without data reaches `onAny`, without a name.',
+    ours: 'It is dropped: on NATS an event without a name has no subject.',
     cases: {
       'protocol: an event without data': {
         reference: ['server /: event / without a name'],
@@ -303,7 +316,8 @@ export const differences = [
   },
   {
     title: 'While a socket is being admitted',
-    reason: 'In ours a service has been asked about it, so it hears of its end if the client goes meanwhile, and can let go of what it keeps for it. A second CONNECT is out of turn from the first on; the reference would make two sockets of one client in one namespace, of which the client can only reach one.',
+    reference: 'A second CONNECT makes a second socket, which the client cannot reach. A client that goes is forgotten.',
+    ours: 'A second CONNECT is out of turn. If the client goes, the service that was asked gets a disconnect notice.',
     cases: {
       'protocol: an event while being admitted': {
         ours: ['server /slow: disconnect /slow forced server close []'],
@@ -326,7 +340,8 @@ export const differences = [
   },
   {
     title: 'The last poll may come after the close packet',
-    reason: 'A client may send the POST that closes its session and its last poll together. The reference reads them in the order in which they arrive, and answers the poll with a noop if it is first. Two connections have no order, so ours answers one poll with a noop if it comes within a second after the close packet. Later polls, and all others, get `Session ID unknown` on both.',
+    reference: 'A poll that arrives after the close packet gets `Session ID unknown`.',
+    ours: 'One poll within a second after it gets a noop: two connections have no order. Later ones get `Session ID unknown`.',
     cases: Object.fromEntries([
       ['polling: the close packet', 'poll'], ['polling: the packet 1x', 'poll'],
       ['upgrade: the client closes the session by polling meanwhile', 'after'],
@@ -334,7 +349,8 @@ export const differences = [
   },
   {
     title: 'What comes before the close packet in a payload is handled',
-    reason: 'The reference ends the session first, and drops what came before in the same POST as the work of a closed socket (its `onAny` still sees it). Ours keeps the order of the packets. The last poll differs, too, as above.',
+    reference: 'It drops earlier packets of the same POST. Only `onAny` sees them.',
+    ours: 'Packets are handled in order. The last poll differs as above.',
     cases: {
       'polling: the close packet in the middle of a payload': {
         reference: [`after: ${unknownSession}`, 'server /: disconnect / transport close []'],
@@ -344,14 +360,16 @@ export const differences = [
   },
   {
     title: 'A middleware that throws refuses',
-    reason: 'An error that a middleware throws ends a process of the reference; if it is caught elsewhere, nobody answers the client. Ours is told to `OnError`, and the client hears `not admitted`.',
+    reference: 'The process ends. If the error is caught elsewhere, the client gets no answer.',
+    ours: '`OnError` gets the error, and the client `not admitted`.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`middleware: one throws, ${mode}`, {
       ours: ['ann: connect_error: not admitted ', 'ann engine: close forced close'],
     }])),
   },
   {
     title: 'A client that goes while the middleware decides',
-    reason: 'The reference asks its own connection and forgets the socket. A service here has said yes before it can know; its connection handler runs, and an owner is then told with `OnHandover` that the socket is `not yours`. A stateless service of a pattern hears its end.',
+    reference: 'It forgets the socket.',
+    ours: 'The service has admitted it, so its connection handler runs. Then an owner gets `OnHandover` with `not yours`, a stateless service the disconnect.',
     cases: {
       'middleware: the client goes meanwhile, owned': {
         ours: ['server ann: connection rooms [] data {"name":"ann"}', 'server ann: handover not yours'],
@@ -363,7 +381,8 @@ export const differences = [
   },
   {
     title: 'Who has gone is not waited for',
-    reason: 'When a socket goes that owes an ack, the reference waits for it until the time is over. Ours says at once that it has gone: `UnknownSocket` for one that was asked by its id, and one that is missing among several.',
+    reference: 'It waits for the ack of a socket that has gone until the time is over.',
+    ours: 'The caller is notified at once: `UnknownSocket`, or one missing among several.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask one: it goes meanwhile, ${mode}`, {
       reference: ['calls bob: emitWithAck: timed out, answers []'],
       ours: ['calls bob: emitWithAck: gone'],
@@ -371,7 +390,8 @@ export const differences = [
   },
   {
     title: 'Asking many without a time',
-    reason: 'Without `timeout`, the reference gives clients one millisecond for the ack of a broadcast. Ours gives them 30 seconds.',
+    reference: 'Without `timeout`, clients have one millisecond.',
+    ours: 'They have 30 seconds.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask many: without a time, ${mode}`, {
       reference: ['calls ann: emitWithAck: timed out, answers []'],
       ours: ['calls ann: emitWithAck: answers ["ann","bob"]'],
@@ -379,7 +399,8 @@ export const differences = [
   },
   {
     title: 'A packet that cannot be decoded is no `error` of its sockets',
-    reason: 'The reference emits `error` on each socket of a client that sends what is no packet, and then ends them with `forced close`. Here the edge decodes, so it is the edge that logs it; services hear of the end.',
+    reference: 'Each socket of the client emits `error`, and ends with `forced close`.',
+    ours: 'The edge decodes, so the edge logs it. Services get the disconnect.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`reasons: the client sends what is no packet, ${mode}`, {
       reference: ['server ann: error: invalid payload'],
     }])),

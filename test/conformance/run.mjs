@@ -210,7 +210,7 @@ async function main() {
   const scriptedOnes = verdicts.filter(({ one }) => one.serverSide);
   const right = count('agrees') + count('declared');
   console.log([`CONFORMANCE: ${count('agrees')} of ${verdicts.length} cases agree with the reference`,
-    `${count('declared')} differ as docs/conformance.md says`, `${verdicts.length - right} are wrong`,
+    `${count('declared')} differ as docs/differences.md says`, `${verdicts.length - right} are wrong`,
     `of the server's interface: ${count('agrees', scriptedOnes)} of ${scriptedOnes.length}, ${count('declared', scriptedOnes)} differ`].join(', '));
   return right === verdicts.length && complaints.length === 0;
 }

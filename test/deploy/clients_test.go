@@ -12,7 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
 
-	"partyline/test/stand"
+	"partyline/internal/edgetest"
 )
 
 const (
@@ -160,7 +160,7 @@ func (c *crowd) served(what string) {
 		one.mu.Lock()
 		now := one.sent
 		one.mu.Unlock()
-		stand.Eventually(c.t, what, func() bool {
+		edgetest.Eventually(c.t, what, func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.acked >= now
@@ -168,19 +168,21 @@ func (c *crowd) served(what string) {
 	}
 }
 
-// quiet ends the emitting and waits until every ack has come or cannot come any more.
+// quiet ends the emitting and waits until every ack has come or cannot come any more: none has for ackTimeout.
 func (c *crowd) quiet() {
 	c.t.Helper()
 	for _, one := range c.all {
 		close(one.stop)
 	}
-	for end := time.Now().Add(5 * ackTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	last, since := -1, time.Now()
+	for last != 0 && time.Since(since) < ackTimeout {
+		time.Sleep(10 * time.Millisecond)
 		waiting := 0
 		for _, one := range c.all {
 			waiting += one.unanswered()
 		}
-		if waiting == 0 {
-			return
+		if waiting != last {
+			last, since = waiting, time.Now()
 		}
 	}
 }

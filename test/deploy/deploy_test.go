@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/internal/edgetest"
 	"partyline/test/stand"
 )
 
@@ -81,7 +82,7 @@ func (c *crowd) tell(one *client, wrong string, entries []entry) {
 // roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.
 func roll(t *testing.T, end func(*stand.Process)) tally {
 	servers := stand.Cluster(t)
-	j := listen(t, stand.Connect(t, servers[2].URL))
+	j := listen(t, edgetest.Connect(t, servers[2].URL))
 	edges := []string{edgeAt(t, "edge 0", servers[0].URL), edgeAt(t, "edge 1", servers[1].URL)}
 	var workers []*stand.Process
 	for i := range 3 {
@@ -102,7 +103,7 @@ func roll(t *testing.T, end func(*stand.Process)) tally {
 	return sum
 }
 
-// With SIGTERM nothing at all happens to an event.
+// With SIGTERM nothing at all happens to an event, not even that its ack is late. So this one has the machine for itself.
 func TestRollingRestart(t *testing.T) {
 	sum := roll(t, func(p *stand.Process) {
 		if err := p.Kill(syscall.SIGTERM); err != nil {
@@ -119,11 +120,13 @@ func TestRollingRestart(t *testing.T) {
 const lossyFor = 6 * time.Second
 
 func TestInstancesAreKilled(t *testing.T) {
+	t.Parallel()
 	checkDeaths(t, roll(t, func(p *stand.Process) { _ = p.Kill(syscall.SIGKILL) }))
 }
 
 // An instance that is stopped, and wakes up when its sockets have found others, must not handle what it still has.
 func TestInstancesAreStopped(t *testing.T) {
+	t.Parallel()
 	var asleep []*stand.Process
 	sum := roll(t, func(p *stand.Process) {
 		p.Signal(syscall.SIGSTOP)

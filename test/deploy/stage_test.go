@@ -4,24 +4,12 @@
 package deploy
 
 import (
-	"flag"
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"partyline/test/stand"
 )
 
-func TestMain(m *testing.M) {
-	if flag.Parse(); testing.Short() {
-		return // whole programs and outages are not for `make check`
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		stand.Clean()
-		os.Exit(status)
-	}))
-}
+func TestMain(m *testing.M) { stand.Main(m) }
 
 // edgeAt runs an edge at a NATS server and returns where clients reach it.
 func edgeAt(t *testing.T, label, url string) string {

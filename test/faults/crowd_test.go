@@ -9,7 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"partyline/test/stand"
+	"partyline/internal/edgetest"
 )
 
 // roomSize is how many clients are in a room.
@@ -102,7 +102,7 @@ func (c *crowd) hush() {
 func (c *crowd) complete(what string) {
 	c.t.Helper()
 	for _, one := range c.all {
-		stand.Eventually(c.t, what, func() bool {
+		edgetest.Eventually(c.t, what, func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.conn != nil && len(one.sent) == one.made
@@ -126,7 +126,7 @@ func (c *crowd) served(what string) {
 	c.t.Helper()
 	now := c.made()
 	for _, one := range c.all {
-		stand.Eventually(c.t, what, func() bool {
+		edgetest.Eventually(c.t, what, func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return !slices.ContainsFunc(c.rooms[one.room], func(other *client) bool {
@@ -166,7 +166,7 @@ func (c *crowd) arrived(upTo map[string]int) {
 	c.t.Helper()
 	for _, one := range c.all {
 		var missing string
-		for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		for end := time.Now().Add(edgetest.Patience); ; time.Sleep(2 * time.Millisecond) {
 			if missing = c.missing(one, upTo); missing == "" {
 				break
 			}

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
-
+	"partyline/internal/edgetest"
+	"partyline/internal/natsd/proxytest"
 	"partyline/test/stand"
 )
 
@@ -59,7 +58,7 @@ func TestNATSIsAway(t *testing.T) {
 			_ = server.Kill(syscall.SIGKILL)
 		}
 		for _, e := range s.edges {
-			stand.Eventually(t, e.Name+" is not ready", func() bool {
+			edgetest.Eventually(t, e.Name+" is not ready", func() bool {
 				status, why := e.Page("/readyz")
 				return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
 			})
@@ -101,7 +100,7 @@ func wantOK(t *testing.T, answer <-chan string) {
 		if got != `[{"ok":true}]` {
 			t.Errorf("a join or leave was answered with %s", got)
 		}
-	case <-time.After(patience):
+	case <-time.After(edgetest.Patience):
 		t.Fatal("a join or leave was not answered")
 	}
 }
@@ -110,12 +109,10 @@ func wantOK(t *testing.T, answer <-chan string) {
 func (s *stage) extra(members, others []*client) {
 	s.t.Helper()
 	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // after the second, the first has come
-		if err := s.nc.Publish(subject, fmt.Appendf(nil, `["say","extra","somebody",1,%d]`, n)); err != nil {
-			s.t.Fatal(err)
-		}
+		s.nc.Publish(subject, fmt.Sprintf(`["say","extra","somebody",1,%d]`, n))
 	}
 	for i, one := range slices.Concat(members, others) {
-		stand.Eventually(s.t, "everybody hears it", func() bool {
+		edgetest.Eventually(s.t, "everybody hears it", func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.heard["somebody"][1] == 1
@@ -129,34 +126,27 @@ func (s *stage) extra(members, others []*client) {
 }
 
 // beginWithWay starts everything, the first edge with a way to NATS that can be cut.
-func beginWithWay(t *testing.T, flags ...string) (s *stage, way *toxiproxy.Proxy) {
+func beginWithWay(t *testing.T, flags ...string) (s *stage, way *proxytest.Proxy) {
 	t.Helper()
 	s = begin(t, func(s *stage) string {
-		way = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "way", "127.0.0.1:0",
-			strings.TrimPrefix(s.servers[0].URL, "nats://"))
-		if err := way.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(way.Stop)
-		return "nats://" + way.Listen
+		way = proxytest.Start(t, s.servers[0].URL)
+		return way.URL()
 	}, flags...)
 	return s, way
 }
 
 // cutOff cuts the first edge's way to NATS, waits until the others have told that it is dead, does something, and mends it.
-func (s *stage) cutOff(way *toxiproxy.Proxy, meanwhile func()) {
+func (s *stage) cutOff(way *proxytest.Proxy, meanwhile func()) {
 	s.t.Helper()
 	edge := s.edges[0]
 	way.Stop()
-	stand.Eventually(s.t, "the edge says that it is not ready", func() bool {
+	edgetest.Eventually(s.t, "the edge says that it is not ready", func() bool {
 		status, why := edge.Page("/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
 	})
-	stand.Eventually(s.t, "the others tell that it is dead", func() bool { return s.told() == 1 })
+	edgetest.Eventually(s.t, "the others tell that it is dead", func() bool { return s.told() == 1 })
 	meanwhile()
-	if err := way.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	way.Mend()
 	edge.WaitReady(s.t)
 }
 
@@ -166,7 +156,7 @@ func TestEdgeIsCutOff(t *testing.T) {
 	t.Parallel()
 	s, way := beginWithWay(t)
 	c := gather(t, s.balancer.address, size, every)
-	stand.Eventually(t, "the others know the edge", func() bool { return s.edges[0].Figure(t, "partyline_edges") == len(s.edges) })
+	edgetest.Eventually(t, "the others know the edge", func() bool { return s.edges[0].Figure(t, "partyline_edges") == len(s.edges) })
 	c.suffer(func() { s.cutOff(way, func() {}) })
 	s.settled(c)
 	if sum := c.finish(); sum.disconnects > 0 {
@@ -208,7 +198,7 @@ func TestEdgeIsKilled(t *testing.T) {
 	c.suffer(func() { _ = s.edges[0].Kill(syscall.SIGKILL) })
 	s.settled(c) // of the dead edge's sockets nobody is left behind
 	s.ended(c, "transport close")
-	stand.Eventually(t, "the edge's death is told", func() bool { return s.told() > 0 })
+	edgetest.Eventually(t, "the edge's death is told", func() bool { return s.told() > 0 })
 	lost := 0
 	for _, id := range before {
 		lost += len(s.service.ends(id))

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"partyline/backend"
-	"partyline/test/stand"
+	"partyline/internal/edgetest"
 )
 
 // service is the instances that own the sockets of /owned, and what they know of them together.
@@ -24,22 +24,13 @@ func serve(t *testing.T, instances int, urls string) *service {
 	t.Helper()
 	s := &service{holds: make(map[string]int), ended: make(map[string][]string)}
 	for range instances {
-		nc := stand.Connect(t, urls)
+		nc := edgetest.Connect(t, urls)
 		io, err := backend.New(nc, "talk", backend.Logger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.handle(io.Of("/owned", backend.Owned()))
-		if err := io.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			if err := io.Close(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		edgetest.Serve(t, io)
 	}
 	return s
 }

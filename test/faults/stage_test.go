@@ -1,39 +1,25 @@
 // Package faults takes parts of a whole deployment away and brings them back, while clients in rooms of ten, behind a
 // balancer, say numbered things: three NATS servers, three edges and two instances of a service. Everything is counted.
-// What each fault costs is in docs/operations.md.
+// What each fault costs is in docs/how-to/outages.md.
 package faults
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
+	"partyline/internal/edgetest"
+	"partyline/internal/natsd/proxytest"
 	"partyline/test/stand"
 )
 
-// patience is how long a test waits for what must come. The machine may be busy.
-const patience = time.Minute
-
 func TestMain(m *testing.M) {
-	if flag.Parse(); testing.Short() {
-		return // whole programs and outages are not for `make check`
-	}
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have no logger of their own
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		stand.Clean()
-		os.Exit(status)
-	}),
-		// A link of toxiproxy that cannot write any more leaves what its other goroutines still had for it (link.go, write).
-		goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"))
+	edgetest.SideBySide(3)
+	stand.Main(m, proxytest.Leaks...)
 }
 
 // stage is the deployment.
@@ -43,7 +29,7 @@ type stage struct {
 	edges    []*stand.Edge
 	service  *service
 	balancer *balancer
-	nc       *nats.Conn // of the test
+	nc       *edgetest.Peer // of the test
 
 	mu   sync.Mutex
 	gone map[string]int // guarded by mu: how often an edge's death was told, by its id
@@ -60,15 +46,12 @@ func beginWith(t *testing.T, instances int, way func(*stage) string, flags ...st
 	t.Helper()
 	s := &stage{t: t, servers: stand.Cluster(t, "--no_advertise"), gone: make(map[string]int)}
 	urls := stand.URLs(s.servers)
-	s.nc = stand.Connect(t, urls)
-	_, err := s.nc.Subscribe("sio.$edge.*.gone", func(m *nats.Msg) {
+	s.nc = edgetest.NewPeer(t, urls)
+	s.nc.Handle("sio.$edge.*.gone", func(m *nats.Msg) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.gone[strings.Split(m.Subject, ".")[2]]++
 	})
-	if err != nil || s.nc.Flush() != nil {
-		t.Fatal(err)
-	}
 	for i := range 3 {
 		url := urls
 		if i == 0 && way != nil {
@@ -96,7 +79,7 @@ func (s *stage) told() (times int) {
 func (s *stage) settled(c *crowd) {
 	s.t.Helper()
 	var amiss string
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(edgetest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		if amiss = s.service.amiss(c.sockets()); amiss == "" {
 			return
 		}

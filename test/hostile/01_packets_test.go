@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 // text makes a crime out of one text packet.
@@ -75,7 +77,7 @@ func TestMalformedPackets(t *testing.T) {
 func TestOddPackets(t *testing.T) {
 	s := begin(t)
 	so := s.enter("odd")
-	events := s.hear(subject + "odd")
+	events := s.Hear(subject + "odd")
 	said := len(s.Logged())
 	for _, body := range []string{
 		`["odd",` + deep(9_999) + `]`, // 10,000 levels with its own
@@ -86,7 +88,7 @@ func TestOddPackets(t *testing.T) {
 		`["odd","` + strings.Repeat("x", 900_000) + `"]`,
 	} {
 		so.Send("42/chat," + body)
-		if m := s.next(events); string(m.Data) != body {
+		if m := events.Next(); string(m.Data) != body {
 			t.Errorf("the service heard %.100q, want %.100q", m.Data, body)
 		}
 	}
@@ -110,7 +112,7 @@ func TestOddPackets(t *testing.T) {
 		}
 	}
 	s.alive("an unknown namespace", so)
-	if got := s.edgeFigure("connects_refused_total", "Invalid namespace"); got != 2 {
+	if got := s.Figure("connects_refused_total", "Invalid namespace"); got != 2 {
 		t.Errorf("%d refused connects are counted, want 2", got)
 	}
 	so.Hangup()
@@ -139,7 +141,7 @@ func TestMutatedPackets(t *testing.T) {
 		so.Hangup()
 	}
 	ends := s.ended(forced) + s.ended(outOfTurn) + s.ended(parse) + s.ended(transport)
-	s.eventually("all have ended", func() bool { return s.Engine.Sessions() == 2 })
+	edgetest.Eventually(s.t, "all have ended", func() bool { return s.Engine.Sessions() == 2 })
 	t.Logf("%d packets ended %d of %d sessions", packets, ends, sessions)
 	if lines := len(s.Logged()); lines > sessions+10 {
 		t.Errorf("%d lines in the log for %d sessions", lines, sessions)
@@ -171,13 +173,13 @@ func TestEventsWithoutNATS(t *testing.T) {
 	s := begin(t)
 	so := s.enter("unlucky")
 	s.pair.check() // they need NATS, too
-	s.nats.Stop()
-	s.eventually("the edge has noticed", func() bool { return !s.Bus.Connected() })
-	before := s.edgeFigure("events_failed_total", "")
+	s.NATS.Stop()
+	edgetest.Eventually(s.t, "the edge has noticed", func() bool { return !s.Bus.Connected() })
+	before := s.Figure("events_failed_total", "")
 	for i := range 100 {
 		so.Send(fmt.Sprintf(`42/chat,%d["question",%d]`, i, i))
 	}
-	s.eventually("the events are counted", func() bool { return s.edgeFigure("events_failed_total", "")-before == 100 })
+	edgetest.Eventually(s.t, "the events are counted", func() bool { return s.Figure("events_failed_total", "")-before == 100 })
 	so.Send(`42/chat,["message","lost"]`) // and its relay, which is not a second event
 	so.Send("40/extra-1,")
 	if got := so.Next(); !strings.HasPrefix(got, `40/extra-1,{"sid"`) {
@@ -187,15 +189,15 @@ func TestEventsWithoutNATS(t *testing.T) {
 	if got := so.Next(); got != `44/door,{"message":"no service"}` {
 		t.Errorf("a namespace with a service answered %q", got)
 	}
-	if got := s.edgeFigure("events_failed_total", "") - before; got != 101 {
+	if got := s.Figure("events_failed_total", "") - before; got != 101 {
 		t.Errorf("%d events are counted, want 101", got)
 	}
-	s.nats.Restart()
+	s.NATS.Restart()
 	s.Ready()
-	s.eventually("the service is back", s.nc.IsConnected)
-	events := s.hear(subject + "question")
+	edgetest.Eventually(s.t, "the service is back", s.NC.IsConnected)
+	events := s.Hear(subject + "question")
 	so.Send(`42/chat,7["question"]`)
-	if err := s.next(events).Respond([]byte(`["answer"]`)); err != nil {
+	if err := events.Next().Respond([]byte(`["answer"]`)); err != nil {
 		t.Fatal(err)
 	}
 	if got := so.Next(); got != `43/chat,7["answer"]` {

@@ -47,18 +47,18 @@ var lawful = []struct{ json, event, room string }{
 func TestLawfulEventNames(t *testing.T) {
 	s := begin(t)
 	so, bystander := s.enter("namer"), s.enter("bystander")
-	everything := s.hear("sio.chat.on.>")
+	everything := s.Hear("sio.chat.on.>")
 	said := len(s.Logged())
 	send := func(name, tail string) {
 		t.Helper()
 		body := `[` + name + `,1]`
 		so.Send("42/chat," + body)
 		for {
-			m := s.next(everything)
+			m := everything.Next()
 			if m.Subject == pairSubject {
 				continue
 			}
-			if m.Subject != subject+tail || string(m.Data) != body || !strings.HasSuffix(m.Reply, so.id) {
+			if m.Subject != subject+tail || string(m.Data) != body || !strings.HasSuffix(m.Reply, so.ID) {
 				t.Errorf("event %s came on %q, reply %q, as %q", name, m.Subject, m.Reply, m.Data)
 			}
 			return
@@ -70,7 +70,7 @@ func TestLawfulEventNames(t *testing.T) {
 	for _, number := range []string{"7", "-1", "1.5", "1e400", "-0.0E+1"} {
 		send(number, number)
 	}
-	id := bystander.id
+	id := bystander.ID
 	send(`"socket.`+id+`"`, "%73ocket."+id)
 	send(`"emit.socket.`+id+`"`, "emit.socket."+id)
 	send(`"`+id+`"`, id)
@@ -93,9 +93,7 @@ func TestLawfulRoomNames(t *testing.T) {
 		}
 		so.Send(`42/chat,1["join",` + c.json + `]`)
 		so.Expect(`43/chat,1[{"ok":true}]`)
-		if err := s.nc.Publish("sio.chat.emit.room."+room, []byte(`["in"]`)); err != nil {
-			t.Fatal(err)
-		}
+		s.Publish("sio.chat.emit.room."+room, `["in"]`)
 		so.Expect(`42/chat,["in"]`)
 		so.Send(`42/chat,2["leave",` + c.json + `]`)
 		so.Expect(`43/chat,2[{"ok":true}]`)
@@ -117,7 +115,7 @@ func TestBadRoomNames(t *testing.T) {
 		`,["x"]`:                                 "must be the room's name",
 		`,{}`:                                    "must be the room's name",
 		`,"\ud800"`:                              "must be the room's name",
-		`,"` + so.id + `"`:                       "form of a socket id",
+		`,"` + so.ID + `"`:                       "form of a socket id",
 		`,"` + strings.Repeat("x", 10_000) + `"`: "longer than 512 bytes",
 		`,"` + strings.Repeat("x.", 250) + `x"`:  "16 tokens",
 	} {
@@ -181,13 +179,13 @@ func TestNamespaceNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		notices := s.hear("sio." + string(token) + ".on.*")
+		notices := s.Hear("sio." + string(token) + ".on.*")
 		id := so.Connect(namespace, "")
-		if m := s.next(notices); !strings.HasSuffix(m.Reply, id) {
+		if m := notices.Next(); !strings.HasSuffix(m.Reply, id) {
 			t.Errorf("%q connected as %s", namespace, m.Reply)
 		}
 		so.Send("41" + namespace + ",")
-		s.next(notices)
+		notices.Next()
 		_ = notices.Unsubscribe()
 	}
 	s.alive("namespaces", so)

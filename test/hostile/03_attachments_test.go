@@ -5,8 +5,8 @@ import (
 	"runtime"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 const one = `["file",{"_placeholder":true,"num":0}]`
@@ -80,8 +80,8 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 		s.alive("the event is complete", so)
 		so.Hangup()
 	}
-	s.eventually("only the pair is left", func() bool { return s.Engine.Sessions() == 2 })
-	s.eventually("the memory is back", func() bool { return heap()-before < sessions*size/10 })
+	edgetest.Eventually(s.t, "only the pair is left", func() bool { return s.Engine.Sessions() == 2 })
+	edgetest.Eventually(s.t, "the memory is back", func() bool { return heap()-before < sessions*size/10 })
 }
 
 // heap is how many bytes are in use after a collection.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 )
 
 // narrow makes an edge that keeps little for a client that does not read, and lets the kernel keep little, too: to fill
@@ -29,13 +29,9 @@ func (s *stage) emit(subject string, events int, headers ...string) {
 		m.Header.Set(h, "true")
 	}
 	for range events {
-		if err := s.nc.PublishMsg(m); err != nil {
-			s.t.Fatal(err)
-		}
+		s.Send(m)
 	}
-	if err := s.nc.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
+	s.Flush()
 }
 
 // A client that never reads loses its session when its queue is full. (Its connection is cut half a minute later at the
@@ -45,9 +41,9 @@ func TestAClientThatNeverReads(t *testing.T) {
 	r := s.enterRaw()
 	r.narrow()
 	r.write(textFrame(`42/chat,1["join","hall"]`)) // among the pair
-	notices, said := s.hear(subject+"disconnect"), len(s.Logged())
+	notices, said := s.Hear(subject+"disconnect"), len(s.Logged())
 	s.emit("sio.chat.emit.socket."+r.id, 3000) // 30 MB: more than the kernel takes
-	if m := s.next(notices); string(m.Data) != `["disconnect",{"reason":"queue overflow","rooms":["hall"]}]` {
+	if m := notices.Next(); string(m.Data) != `["disconnect",{"reason":"queue overflow","rooms":["hall"]}]` {
 		t.Errorf("the notice is %s", m.Data)
 	}
 	s.said("a client that never reads", said, `reason="queue overflow"`, "address=127.0.0.1")
@@ -62,22 +58,22 @@ func TestAClientThatNeverReadsVolatileEvents(t *testing.T) {
 	s := begin(t, narrow)
 	r := s.enterRaw()
 	r.narrow()
-	notices := s.hear(subject + "disconnect")
+	notices := s.Hear(subject + "disconnect")
 	const events = 3000 // 30 MB: more than the kernel takes
 	s.emit("sio.chat.emit.socket."+r.id, events, "Sio-Volatile")
 	witness := s.enter("witness")
 	s.alive("everything has arrived", witness)
 	witness.Hangup()
-	s.next(notices) // the witness's
+	notices.Next() // the witness's
 	if got := s.ended("queue overflow"); got != 0 {
 		t.Fatalf("%d sessions ended because of volatile events", got)
 	}
-	if got := figure(s.Edge.Metrics(), "volatile_dropped_total", ""); got < events/2 {
+	if got := s.Figure("volatile_dropped_total", ""); got < events/2 {
 		t.Errorf("%d of %d volatile events were dropped", got, events)
 	}
 	said := len(s.Logged())
 	s.emit("sio.chat.emit.socket."+r.id, 100) // 1 MB
-	if m := s.next(notices); !strings.Contains(string(m.Data), `"reason":"queue overflow"`) {
+	if m := notices.Next(); !strings.Contains(string(m.Data), `"reason":"queue overflow"`) {
 		t.Errorf("the notice is %s", m.Data)
 	}
 	s.said("a client that never reads", said, `reason="queue overflow"`)
@@ -105,7 +101,7 @@ func TestAClientThatAsksAndNeverReads(t *testing.T) {
 				}
 			}()
 			s.said(name, said, `reason="queue overflow"`)
-			s.eventually("it is gone", func() bool { return s.Engine.Sessions() == 2 })
+			edgetest.Eventually(s.t, "it is gone", func() bool { return s.Engine.Sessions() == 2 })
 			r.hangup()
 		})
 	}
@@ -157,11 +153,12 @@ func (s *stage) openRaw(joins bool) *raw {
 
 // A poll whose answer is not read is given up.
 func TestAPollThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
 		o.Engine.PingInterval, o.QueueBytes = 3*time.Second, 64<<20
 	})
-	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: edgetest.Patience}
 	defer client.CloseIdleConnections()
 	poll := s.URL + "/socket.io/?EIO=4&transport=polling"
 	sid, _, _ := strings.Cut(strings.TrimPrefix(get(t, client, poll, http.StatusOK), `0{"sid":"`), `"`)
@@ -184,8 +181,8 @@ func TestAPollThatIsNotRead(t *testing.T) {
 	defer conn.Close()
 	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: edge\r\n\r\n", strings.TrimPrefix(poll, s.URL))
-	s.eventually("the session has ended", func() bool { return s.ended("ping timeout") == 1 })
-	s.eventually("the poll is given up", func() bool { return !running("servePoll") })
+	edgetest.Eventually(s.t, "the session has ended", func() bool { return s.ended("ping timeout") == 1 })
+	edgetest.Eventually(s.t, "the poll is given up", func() bool { return !running("servePoll") })
 }
 
 // running says whether a goroutine runs a function.
@@ -198,7 +195,7 @@ func running(function string) bool {
 func TestTinyFragments(t *testing.T) {
 	s := begin(t)
 	r := s.enterRaw()
-	events, said := s.hear(subject+"tiny"), len(s.Logged())
+	events, said := s.Hear(subject+"tiny"), len(s.Logged())
 	body := `["tiny","` + strings.Repeat("안녕", 3000) + `"]`
 	packet := "42/chat," + body
 	fragments := func(between string) {
@@ -215,7 +212,7 @@ func TestTinyFragments(t *testing.T) {
 			}
 		}
 		r.write(buf)
-		if m := s.next(events); string(m.Data) != body {
+		if m := events.Next(); string(m.Data) != body {
 			t.Errorf("%d bytes came, want %d", len(m.Data), len(body))
 		}
 	}
@@ -224,7 +221,7 @@ func TestTinyFragments(t *testing.T) {
 	for _, b := range textFrame(`42/chat,["tiny"]`) { // one byte a segment
 		r.write([]byte{b})
 	}
-	if m := s.next(events); string(m.Data) != `["tiny"]` {
+	if m := events.Next(); string(m.Data) != `["tiny"]` {
 		t.Errorf("%q came", m.Data)
 	}
 	s.quiet("tiny fragments", said)
@@ -247,7 +244,7 @@ func TestAMessageThatNeverEnds(t *testing.T) {
 			_, err = r.conn.Write(buf)
 		}
 	}()
-	s.eventually("it misses a heartbeat", func() bool { return s.ended("ping timeout") == 1 })
+	edgetest.Eventually(s.t, "it misses a heartbeat", func() bool { return s.ended("ping timeout") == 1 })
 	if grown := heap() - before; grown > 8<<20 {
 		t.Errorf("the edge holds %d bytes more", grown)
 	}
@@ -260,7 +257,7 @@ func TestBadFrames(t *testing.T) {
 		o.Engine = engine.DefaultConfig()
 		o.Engine.MaxPayload = 10_000
 	})
-	notices := s.hear(subject + "disconnect")
+	notices := s.Hear(subject + "disconnect")
 	plain := textFrame("3")
 	unmasked := []byte{0x81, 1, '3'}
 	half := frame(nil, false, opText, strings.Repeat("x", 6_000))
@@ -285,11 +282,11 @@ func TestBadFrames(t *testing.T) {
 		said := len(s.Logged())
 		r := s.enterRaw()
 		r.write(c.bytes)
-		if m := s.next(notices); string(m.Data) != `["disconnect",{"reason":"transport error","rooms":[]}]` {
+		if m := notices.Next(); string(m.Data) != `["disconnect",{"reason":"transport error","rooms":[]}]` {
 			t.Errorf("%s: the notice is %s", name, m.Data)
 		}
 		s.said(name, said, c.says)
-		_ = r.conn.SetReadDeadline(time.Now().Add(patience))
+		_ = r.conn.SetReadDeadline(time.Now().Add(edgetest.Patience))
 		if first, err := r.in.ReadByte(); err != io.EOF && first != 0x88 {
 			t.Errorf("%s: a close frame or the end should come, not %#x, %v", name, first, err)
 		}

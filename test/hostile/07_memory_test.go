@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"partyline/internal/edgetest"
 )
 
 // Sessions that came and went leave nothing behind: 5,000 of them in waves, over both transports, some in good order,
 // some cut off, all of them in rooms of their own.
 func TestMemoryComesBack(t *testing.T) {
-	s := begin(t)
+	s := begin(t, brief)
 	const waves, perWave = 10, 500
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: edgetest.Patience}
 	wave := func(n int) {
 		var clients sync.WaitGroup
 		slots := make(chan struct{}, 8) // dialling at once
@@ -32,8 +34,8 @@ func TestMemoryComesBack(t *testing.T) {
 		}
 		clients.Wait()
 		client.CloseIdleConnections()
-		s.eventually("the wave is gone", func() bool {
-			return s.Engine.Sessions() == 2 && s.Edge.Sockets() == 2 && s.edgeFigure("rooms", "") == 1 && s.subscriptions() < 50
+		edgetest.Eventually(s.t, "the wave is gone", func() bool {
+			return s.Engine.Sessions() == 2 && s.Edge.Sockets() == 2 && s.Figure("rooms", "") == 1 && s.subscriptions() < 50
 		})
 	}
 	wave(0) // what is made once: pools, tables
@@ -42,8 +44,8 @@ func TestMemoryComesBack(t *testing.T) {
 	for n := range waves {
 		wave(1 + n)
 	}
-	s.eventually("the goroutines are back", func() bool { return runtime.NumGoroutine() <= base+5 })
-	s.eventually("the memory is back", func() bool { return heap()-before < 2<<20 })
+	edgetest.Eventually(s.t, "the goroutines are back", func() bool { return runtime.NumGoroutine() <= base+5 })
+	edgetest.Eventually(s.t, "the memory is back", func() bool { return heap()-before < 2<<20 })
 	t.Logf("after %d sessions: %d goroutines of %d, %+d kB", waves*perWave, runtime.NumGoroutine(), base, (heap()-before)/1000)
 }
 
@@ -74,7 +76,7 @@ func visit(client *http.Client, url string, i int) error {
 	case 1:
 		return ws.WriteMessage(websocket.TextMessage, []byte("41/chat,"))
 	case 2:
-		return ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(patience))
+		return ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(edgetest.Patience))
 	}
 	return nil // cut off
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
 	"partyline/engine"
+	"partyline/internal/edgetest"
 	"partyline/wire/msgpack"
 )
 
@@ -21,7 +21,7 @@ func (s *stage) enterPacked(name string) *socket {
 	if !binary || err != nil || !ok {
 		s.t.Fatalf("%s got %q instead of a CONNECT", name, message)
 	}
-	return &socket{c, strings.TrimSuffix(id, `"}`)}
+	return &socket{Client: c, ID: strings.TrimSuffix(id, `"}`), Head: "/chat,", Token: "chat"}
 }
 
 func TestBadMsgpack(t *testing.T) {
@@ -80,7 +80,7 @@ func TestFirstMessageIsNeither(t *testing.T) {
 		c := s.Dial(name)
 		c.SendBinary([]byte(message))
 		c.ExpectEnd()
-		s.eventually("the session ended", func() bool { return s.ended(forced) == ended+1 })
+		edgetest.Eventually(s.t, "the session ended", func() bool { return s.ended(forced) == ended+1 })
 		s.said(name, said, "msgpack", "address=127.0.0.1")
 		c.Hangup()
 	}

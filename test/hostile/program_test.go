@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"partyline/internal/edgetest"
 )
 
-// programs is the folder with the programs, built once. TestMain removes it.
+// programs is the folder with the programs, built once. cleanPrograms removes it.
 var programs = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "hostile")
 	if err != nil {
@@ -31,6 +33,12 @@ var programs = sync.OnceValues(func() (string, error) {
 	build.Stderr = os.Stderr
 	return folder, build.Run()
 })
+
+func cleanPrograms() {
+	if folder, err := programs(); err == nil {
+		_ = os.RemoveAll(folder)
+	}
+}
 
 // program is a real process.
 type program struct {
@@ -85,7 +93,7 @@ func run(t *testing.T, name, config string, args ...string) *program {
 		}
 	}()
 	t.Cleanup(func() {
-		late := time.AfterFunc(patience, func() { _ = p.command.Process.Kill() })
+		late := time.AfterFunc(edgetest.Patience, func() { _ = p.command.Process.Kill() })
 		defer late.Stop()
 		_ = p.command.Process.Signal(syscall.SIGTERM)
 		<-read
@@ -102,10 +110,10 @@ func run(t *testing.T, name, config string, args ...string) *program {
 	case <-listening:
 	case <-read:
 		t.Fatalf("%s does not run: %s", name, strings.Join(p.Logged(), "\n"))
-	case <-time.After(patience):
+	case <-time.After(edgetest.Patience):
 		t.Fatalf("%s does not listen", name)
 	}
-	eventually(t, name+" is ready", func() bool {
+	edgetest.Eventually(t, name+" is ready", func() bool {
 		response, err := http.Get(p.Admin + "/readyz")
 		_, _ = body(response, err)
 		return err == nil && response.StatusCode == http.StatusOK

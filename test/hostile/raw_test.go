@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"partyline/internal/edgetest"
 )
 
 // Opcodes of WebSocket frames (RFC 6455, section 5.2).
@@ -40,7 +42,7 @@ func dialRaw(t *testing.T, url string) *raw {
 	}
 	r := &raw{t: t, conn: conn, in: bufio.NewReader(conn)}
 	t.Cleanup(r.hangup)
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(edgetest.Patience))
 	r.write([]byte("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\n" +
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
 	response, err := http.ReadResponse(r.in, nil)
@@ -67,7 +69,7 @@ func (s *stage) enterRaw() *raw {
 // next reads a frame.
 func (r *raw) next() string {
 	r.t.Helper()
-	_ = r.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = r.conn.SetReadDeadline(time.Now().Add(edgetest.Patience))
 	var head [2]byte
 	_, err := io.ReadFull(r.in, head[:])
 	size := uint64(head[1])
@@ -132,7 +134,7 @@ func textFrame(payload string) []byte { return frame(nil, true, opText, payload)
 func (s *stage) flood(r *raw, packets int, packet func(dst []byte, i int) []byte) time.Duration {
 	s.t.Helper()
 	begun := time.Now()
-	done := s.hear(subject + "done")
+	done := s.Hear(subject + "done")
 	var text, buf []byte
 	for i := range packets {
 		text = packet(text[:0], i)
@@ -144,7 +146,7 @@ func (s *stage) flood(r *raw, packets int, packet func(dst []byte, i int) []byte
 		}
 	}
 	r.write(textFrame(`42/chat,["done"]`))
-	if _, err := done.NextMsg(3 * patience); err != nil { // the edge has much to do before
+	if _, err := done.NextMsg(3 * edgetest.Patience); err != nil { // the edge has much to do before
 		s.t.Fatalf("the event behind the flood did not come: %v", err)
 	}
 	_ = done.Unsubscribe()

@@ -1,7 +1,6 @@
 package official
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -9,22 +8,19 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
 // TestBursts has official clients send more at once than a service in Go handles: they are slowed down, and every ack
 // comes.
 func TestBursts(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	url := natsdtest.Start(t).ClientURL()
 	p := start(t, "edge", "--config=testdata/bursts.yaml", "--nats.url="+url)
 	p.ready(t, 1)
-	closed := make(chan struct{})
-	nc, err := nats.Connect(url, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close(); <-closed })
+	nc := edgetest.Connect(t, url)
 	slowService(t, nc, "svc")
 	narrow := slowService(t, nc, "narrow", backend.WithLimits(backend.Limits{SocketBytes: 512 << 10}))
 	runScript(t, "../node/edges/bursts.test.mjs", "PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+url)
@@ -46,17 +42,6 @@ func slowService(t *testing.T, nc *nats.Conn, name string, options ...backend.Op
 		time.Sleep(20 * time.Millisecond)
 		return len(data), i
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	if err := io.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), deadline)
-		defer cancel()
-		if err := io.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	edgetest.Serve(t, io)
 	return io
 }

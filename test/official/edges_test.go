@@ -23,6 +23,7 @@ const crowd = 500
 // TestNoStickySessions puts a balancer that takes each request, and each upgrade, to the next edge before three edges on a
 // cluster of three NATS servers. Every official client connects, moves to a WebSocket and talks, and sees no error.
 func TestNoStickySessions(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	servers := natsdtest.StartCluster(t, 3)
 	var edges []*program

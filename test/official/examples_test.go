@@ -133,6 +133,7 @@ func chatExample(t *testing.T) (p *program, environment []string) {
 }
 
 func TestExampleChat(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	p, environment := chatExample(t)
 	p.run(t, "../examples/chat.test.mjs", environment...)
@@ -147,6 +148,7 @@ func TestExampleChatInTheBrowser(t *testing.T) {
 
 // TestExampleNodeService runs the service and its client for the terminal with the packages of the other scripts.
 func TestExampleNodeService(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	modules, err := filepath.Abs("../node/node_modules")
 	if err != nil {
@@ -171,6 +173,7 @@ func TestExampleNodeService(t *testing.T) {
 }
 
 func TestExampleCLI(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	// The demo compiles what it runs. That may take its time once, which a script does not have.
 	const tools = "github.com/nats-io/nats.go/examples/"

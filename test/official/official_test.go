@@ -3,28 +3,23 @@
 package official
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
 func TestMain(m *testing.M) {
-	if flag.Parse(); testing.Short() {
-		return // whole programs and outages are not for `make check`
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+	edgetest.SideBySide(4)
+	edgetest.LongMain(m, func() {
 		if dir, _ := build(); dir != "" {
 			_ = os.RemoveAll(dir)
 		}
-		os.Exit(status)
-	}))
+	})
 }
 
 // namespaces is the configuration that the scripts are written against.
@@ -37,6 +32,7 @@ var quickHeart = []string{"--engine.ping_interval=400ms", "--engine.ping_timeout
 const restarting = "restart"
 
 func TestOfficialClients(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	for _, flavour := range []struct {
 		name  string

@@ -18,10 +18,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"partyline/internal/edgetest"
 )
 
 // deadline bounds each wait for a process. It is long because test machines are slow.
-const deadline = 20 * time.Second
+const deadline = edgetest.Patience
 
 // build compiles the programs, with the race detector, and returns the folder that holds them.
 var build = sync.OnceValues(func() (string, error) {

@@ -1,7 +1,6 @@
 package official
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"time"
@@ -9,18 +8,15 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
+	"partyline/internal/edgetest"
 )
 
 // TestClientsWait has official clients connect while no service answers, and to services that are slow.
 func TestClientsWait(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	p := start(t, "embedded", namespaces)
-	closed := make(chan struct{})
-	nc, err := nats.Connect(p.at.NATS, nats.MaxReconnects(-1), nats.ClosedHandler(func(*nats.Conn) { close(closed) })) // with its own delays
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { nc.Close(); <-closed }()
+	nc := edgetest.Connect(t, p.at.NATS, nats.ReconnectWait(nats.DefaultReconnectWait))
 	service, err := backend.New(nc, "stays")
 	if err != nil {
 		t.Fatal(err)
@@ -44,15 +40,6 @@ func TestClientsWait(t *testing.T) {
 		defer mu.Unlock()
 		return decisions[id]
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	if err := service.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
+	edgetest.Serve(t, service)
 	p.run(t, "../node/edges/waiting.test.mjs")
-	closing, stop := context.WithTimeout(context.Background(), deadline)
-	defer stop()
-	if err := service.Close(closing); err != nil {
-		t.Error(err)
-	}
 }

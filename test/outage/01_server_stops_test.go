@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // heard puts what a service hears into a channel and acks it.
@@ -24,31 +26,27 @@ func TestServerStopsAndStarts(t *testing.T) {
 	up := s.listen(c.all[0])
 	c.roundTrip()
 	up.arrive(100)
-	if err := s.pair.say(); err != nil {
-		t.Fatal(err)
-	}
+	s.pair.Fine()
 
-	s.nats.Stop()
+	s.NATS.Stop()
 	s.lost()
-	s.eventually("the service has lost NATS", func() bool { return !s.nc.IsConnected() })
+	edgetest.Eventually(s.t, "the service has lost NATS", func() bool { return !s.NC.IsConnected() })
 	up.emit(100) // none is acked, as the answers to what follows show
-	s.eventually("each event that was not sent is counted", func() bool { return figure(s.Node, "events_failed_total", "") == 100 })
+	edgetest.Eventually(s.t, "each event that was not sent is counted", func() bool { return s.Node.Figure("events_failed_total", "") == 100 })
 	b := s.Dial("b")
 	b.Send("40/door,")
 	b.Expect(`44/door,{"message":"no service"}`)
 	c.swap()
 
-	s.nats.Restart()
+	s.NATS.Restart()
 	c.swappedOver()
 	s.back()
-	s.eventually("the service is back", func() bool { return s.nc.IsConnected() && s.nc.FlushTimeout(time.Second) == nil })
+	edgetest.Eventually(s.t, "the service is back", func() bool { return s.NC.IsConnected() && s.NC.FlushTimeout(time.Second) == nil })
 	c.roundTrip()
 	up.arrive(100)
-	s.eventually("the pair's own edge is back", func() bool { return len(s.pair.node.Bus.Ready()) == 0 })
+	edgetest.Eventually(s.t, "the pair's own edge is back", func() bool { return len(s.pair.Node.Bus.Ready()) == 0 })
 	for range 100 {
-		if err := s.pair.say(); err != nil {
-			t.Fatal(err)
-		}
+		s.pair.Fine()
 	}
 	if n := len(up.events); n > 0 {
 		t.Errorf("the service heard %d events more, the first %s", n, <-up.events)
@@ -62,46 +60,44 @@ func TestConnectionIsCut(t *testing.T) {
 	s := begin(t)
 	c := gather(s)
 	up := s.listen(c.all[0])
-	leaver, goer := s.enter("leaver", "/room"), s.enter("goer", "/room")
+	leaver, goer := s.Enter("leaver", "/room"), s.Enter("goer", "/room")
 	notices := make(chan string, 1000)
-	if _, err := s.nc.Subscribe("sio.room.on.disconnect", func(m *nats.Msg) { notices <- m.Reply + " " + string(m.Data) }); err != nil {
-		t.Fatal(err)
-	}
-	stop := s.pair.chat()
+	s.Handle("sio.room.on.disconnect", func(m *nats.Msg) { notices <- m.Reply + " " + string(m.Data) })
+	stop := s.pair.Chat()
 	c.roundTrip()
 	up.arrive(10)
 	for range 3 {
 		s.cut()
-		failed := figure(s.Node, "events_failed_total", "")
+		failed := s.Node.Figure("events_failed_total", "")
 		up.emit(100)
-		s.eventually("each event that was not sent is counted", func() bool { return figure(s.Node, "events_failed_total", "") == failed+100 })
-		s.publish("sio.room.emit.all", `["missed"]`) // as any subscriber without a connection misses it
-		s.mend()
+		edgetest.Eventually(s.t, "each event that was not sent is counted", func() bool { return s.Node.Figure("events_failed_total", "") == failed+100 })
+		s.Publish("sio.room.emit.all", `["missed"]`) // as any subscriber without a connection misses it
+		s.proxy.Mend()
 		s.back()
 		c.roundTrip()
 		up.arrive(10)
 	}
 
 	s.cut()
-	sockets := figure(s.Node, "sockets", "")
+	sockets := s.Node.Figure("sockets", "")
 	leaver.Send("41/room,")
-	s.eventually("one has left", func() bool { return figure(s.Node, "sockets", "") == sockets-1 })
+	edgetest.Eventually(s.t, "one has left", func() bool { return s.Node.Figure("sockets", "") == sockets-1 })
 	goer.Hangup()
-	s.eventually("one has gone", func() bool { return figure(s.Node, "sockets", "") == sockets-2 })
+	edgetest.Eventually(s.t, "one has gone", func() bool { return s.Node.Figure("sockets", "") == sockets-2 })
 	c.swap()
-	s.mend()
+	s.proxy.Mend()
 	c.swappedOver()
 	s.back()
 	c.roundTrip()
 	for _, want := range []string{
-		"sio.room.emit.socket." + leaver.id + ` ["disconnect",{"reason":"client namespace disconnect","rooms":[]}]`,
-		"sio.room.emit.socket." + goer.id + ` ["disconnect",{"reason":"transport close","rooms":[]}]`,
+		"sio.room.emit.socket." + leaver.ID + ` ["disconnect",{"reason":"client namespace disconnect","rooms":[]}]`,
+		"sio.room.emit.socket." + goer.ID + ` ["disconnect",{"reason":"transport close","rooms":[]}]`,
 	} {
 		if got := <-notices; got != want {
 			t.Errorf("the service heard %s, want %s", got, want)
 		}
 	}
-	if n := figure(s.Node, "nats_answers_dropped_total", ""); n != 0 {
+	if n := s.Node.Figure("nats_answers_dropped_total", ""); n != 0 {
 		t.Errorf("%d answers or notices were dropped", n)
 	}
 	stop()
@@ -111,13 +107,13 @@ func TestConnectionIsCut(t *testing.T) {
 func TestWayBack(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
-	a := s.enter("a", "/room")
+	a := s.Enter("a", "/room")
 	s.cut()
-	a.emit("1", `["join","late"]`)
+	a.Emit("1", `["join","late"]`)
 	s.poison("latency", `"latency":300`) // each step of the way takes long enough to be seen
-	s.mend()
+	s.proxy.Mend()
 	var steps []string
-	s.eventually("the edge is ready again", func() bool {
+	edgetest.Eventually(s.t, "the edge is ready again", func() bool {
 		why := s.Bus.Ready()
 		for _, reason := range why {
 			if !slices.Contains(steps, reason) {
@@ -133,6 +129,6 @@ func TestWayBack(t *testing.T) {
 		t.Errorf("the edge was not ready because of %q, want %q", steps, want)
 	}
 	a.Expect(`43/room,1[{"ok":true}]`)
-	s.publish("sio.room.emit.room.late", `["in time"]`)
-	a.gets(`["in time"]`)
+	s.Publish("sio.room.emit.room.late", `["in time"]`)
+	a.Gets(`["in time"]`)
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/admin"
-	"partyline/edge/edgetest"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // frequent makes heartbeats come often, and leaves clients as long for an answer as the default does.
@@ -162,7 +162,7 @@ func TestBlackHole(t *testing.T) {
 	s := begin(t, frequent)
 	c := gather(s)
 	up := s.listen(c.all[0])
-	beat, readyz, stop := s.pulse(), s.watchReadyz(), s.pair.chat()
+	beat, readyz, stop := s.pulse(), s.watchReadyz(), s.pair.Chat()
 	c.roundTrip()
 	up.arrive(100)
 
@@ -175,13 +175,13 @@ func TestBlackHole(t *testing.T) {
 	s.lost()
 	t.Logf("the edge noticed after %s", time.Since(began))
 	b.Expect(`44/door,{"message":"service timeout"}`)
-	before := figure(s.Node, "events_failed_total", "")
+	before := s.Node.Figure("events_failed_total", "")
 	up.emit(100)
-	s.eventually("each event that was not sent is counted", func() bool { return figure(s.Node, "events_failed_total", "") == before+100 })
+	edgetest.Eventually(s.t, "each event that was not sent is counted", func() bool { return s.Node.Figure("events_failed_total", "") == before+100 })
 	c.swap()
 	s.failsAtOnce(b)
 
-	s.heal()
+	s.proxy.Heal()
 	c.swappedOver()
 	s.back()
 	c.roundTrip() // the next that each socket receives: nothing of what was lost comes late
@@ -189,7 +189,7 @@ func TestBlackHole(t *testing.T) {
 	if n := len(up.events); n > 0 {
 		t.Errorf("the service heard %d events more, the first %s", n, <-up.events)
 	}
-	if n := figure(s.Node, "nats_reconnects_total", ""); n != 1 {
+	if n := s.Node.Figure("nats_reconnects_total", ""); n != 1 {
 		t.Errorf("the edge connected %d times", n)
 	}
 	t.Logf("%d messages to rooms were lost in the hole", len(lost[members]))
@@ -209,7 +209,7 @@ func TestBlackHoleUnderLoad(t *testing.T) {
 	up := s.listen(c.all[0])
 	c.roundTrip()
 	up.arrive(10)
-	listener, readyz, stop := s.pulse(), s.watchReadyz(), s.pair.chat()
+	listener, readyz, stop := s.pulse(), s.watchReadyz(), s.pair.Chat()
 	const talkers = 4
 	loud := make([]*pulse, talkers)
 	var talking sync.WaitGroup
@@ -230,20 +230,20 @@ func TestBlackHoleUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	s.eventually("the load is on its way", func() bool { return figure(s.Node, "events_in_total", "") > 100 })
+	edgetest.Eventually(s.t, "the load is on its way", func() bool { return s.Node.Figure("events_in_total", "") > 100 })
 
 	began := time.Now()
 	s.stall()
 	s.lost()
 	t.Logf("the edge noticed after %s", time.Since(began))
-	failed := figure(s.Node, "events_failed_total", "")
-	s.eventually("events fail at once", func() bool { return figure(s.Node, "events_failed_total", "") > failed+100 })
+	failed := s.Node.Figure("events_failed_total", "")
+	edgetest.Eventually(s.t, "events fail at once", func() bool { return s.Node.Figure("events_failed_total", "") > failed+100 })
 	b := s.Dial("b")
 	b.Send("40/door,")
 	b.Expect(`44/door,{"message":"no service"}`)
 	c.swap()
 
-	s.heal()
+	s.proxy.Heal()
 	c.swappedOver()
 	s.back()
 	close(quit)
@@ -257,7 +257,7 @@ func TestBlackHoleUnderLoad(t *testing.T) {
 	if longest := readyz(); longest > 3*time.Second {
 		t.Errorf("/readyz took %s to answer", longest)
 	}
-	if n := figure(s.Node, "sessions_ended_total", "ping timeout"); n != 0 {
+	if n := s.Node.Figure("sessions_ended_total", "ping timeout"); n != 0 {
 		t.Errorf("%d sessions ended for want of an answer to a heartbeat", n)
 	}
 	stop()

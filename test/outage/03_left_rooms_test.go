@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // What was left while NATS was away and is entered again when it is back has one subscription: with none messages would be
@@ -13,27 +13,27 @@ import (
 func TestRoomsLeftDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) { o.Linger = time.Millisecond })
-	a := s.enter("a", "/room")
+	a := s.Enter("a", "/room")
 	var names []string
 	for i := range 20 {
 		names = append(names, fmt.Sprintf("left-%d", i))
 	}
 	s.join(a, []string{"stays"})
-	before := figure(s.Node, "nats_subscriptions", "")
+	before := s.Node.Figure("nats_subscriptions", "")
 	s.join(a, names)
-	stop := s.pair.chat()
+	stop := s.pair.Chat()
 	s.cut()
 	for _, name := range names {
-		a.emit("", fmt.Sprintf(`["leave",%q]`, name))
+		a.Emit("", fmt.Sprintf(`["leave",%q]`, name))
 	}
-	s.eventually("the rooms' subscriptions are gone", func() bool { return figure(s.Node, "nats_subscriptions", "") == before })
-	s.mend()
+	edgetest.Eventually(s.t, "the rooms' subscriptions are gone", func() bool { return s.Node.Figure("nats_subscriptions", "") == before })
+	s.proxy.Mend()
 	s.back()
 	s.join(a, names)
 	for i := range 50 {
 		for _, name := range append(names, "stays") {
-			s.publish("sio.room.emit.room."+name, fmt.Sprintf(`[%q,%d]`, name, i))
-			a.gets(fmt.Sprintf(`[%q,%d]`, name, i))
+			s.Publish("sio.room.emit.room."+name, fmt.Sprintf(`[%q,%d]`, name, i))
+			a.Gets(fmt.Sprintf(`[%q,%d]`, name, i))
 		}
 	}
 	stop()

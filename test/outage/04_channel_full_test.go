@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // The channel between NATS and the edge is full: what does not fit is dropped, each message counted, the edge is not ready
@@ -14,9 +14,9 @@ import (
 func TestChannelIsFull(t *testing.T) {
 	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) { o.Channel = 8 })
-	a := s.enter("a", "/room")
+	a := s.Enter("a", "/room")
 	s.join(a, []string{"one", "two"})
-	stop := s.pair.chat()
+	stop := s.pair.Chat()
 	const full = "messages from NATS were dropped and the edge has not caught up yet"
 	sent, got, told := 0, 0, false
 	last := 0
@@ -32,15 +32,13 @@ func TestChannelIsFull(t *testing.T) {
 		last = n
 		got++
 	}
-	s.eventually("the channel is full, and the edge says so", func() bool {
+	edgetest.Eventually(s.t, "the channel is full, and the edge says so", func() bool {
 		for range 500 {
 			sent++
-			s.publish([]string{"sio.room.emit.room.one", "sio.room.emit.room.two", "sio.room.emit.all", "sio.room.emit.socket." + a.id}[sent%4],
+			s.Publish([]string{"sio.room.emit.room.one", "sio.room.emit.room.two", "sio.room.emit.all", "sio.room.emit.socket." + a.ID}[sent%4],
 				fmt.Sprintf(`["n",%d]`, sent))
 		}
-		if err := s.nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		s.Flush()
 		told = told || slices.Contains(s.Bus.Ready(), full)
 		for a.Pending() > 0 {
 			next()
@@ -49,7 +47,7 @@ func TestChannelIsFull(t *testing.T) {
 	})
 	s.back()
 	// Whatever was sent has come or was dropped, and was counted then.
-	s.eventually("all is accounted for", func() bool {
+	edgetest.Eventually(s.t, "all is accounted for", func() bool {
 		for a.Pending() > 0 {
 			next()
 		}
@@ -60,7 +58,7 @@ func TestChannelIsFull(t *testing.T) {
 		t.Errorf("%d messages more are counted than were sent", extra)
 	}
 	t.Logf("%d messages, %d dropped", sent, s.Bus.Dropped())
-	if n := figure(s.Node, "nats_channel_dropped_total", ""); n != int(s.Bus.Dropped()) {
+	if n := s.Node.Figure("nats_channel_dropped_total", ""); n != int(s.Bus.Dropped()) {
 		t.Errorf("the metric says %d", n)
 	}
 	if log := strings.Join(s.Logged(), "\n"); !strings.Contains(log, "messages from NATS were dropped: the edge does not keep up") {
@@ -68,7 +66,7 @@ func TestChannelIsFull(t *testing.T) {
 	}
 	for range 100 { // and now one at a time
 		sent++
-		s.publish("sio.room.emit.room.one", fmt.Sprintf(`["n",%d]`, sent))
+		s.Publish("sio.room.emit.room.one", fmt.Sprintf(`["n",%d]`, sent))
 		next()
 	}
 	stop()

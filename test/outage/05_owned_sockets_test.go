@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
 )
 
 // Services take the sockets of an edge that they cannot hear for disconnected. When it comes back it must find owners for
@@ -46,7 +48,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	}
 	arrived := make(chan *nats.Msg, 1000) // one for all, so that they are handled in the order in which they come
 	for subject := range handlers {
-		if _, err := s.nc.ChanSubscribe(subject, arrived); err != nil {
+		if _, err := s.NC.ChanSubscribe(subject, arrived); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,10 +66,8 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	})
 	stop := s.beat("shop-1", "shop-2")
 	defer stop()
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	a := s.enter("a", "/door")
+	s.Flush()
+	a := s.Enter("a", "/door")
 	next := func(subject, has string) {
 		t.Helper()
 		select {
@@ -75,22 +75,22 @@ func ownedAfterACut(t *testing.T, answers bool) {
 			if !strings.HasPrefix(got, subject+" ") || !strings.Contains(got, has) {
 				t.Fatalf("heard %s, want %s with %s", got, subject, has)
 			}
-		case <-time.After(patience):
+		case <-time.After(edgetest.Patience):
 			t.Fatalf("nothing on %s", subject)
 		}
 	}
-	next("sio.door.on.connect", a.id)
-	a.emit("", `["n",1]`)
+	next("sio.door.on.connect", a.ID)
+	a.Emit("", `["n",1]`)
 	next("sio.door.own.shop-1.n", `["n",1]`)
 
-	s.eventually("the other edge knows this one", func() bool { return len(s.pair.node.Others.Edges()) == 2 })
+	edgetest.Eventually(s.t, "the other edge knows this one", func() bool { return len(s.pair.Node.Cluster.Edges()) == 2 })
 	s.cut()
-	if got, want := <-gone, "sio.$edge."+strings.Split(a.id, ".")[0]+".gone"; got != want {
+	if got, want := <-gone, "sio.$edge."+strings.Split(a.ID, ".")[0]+".gone"; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
-	s.mend()
+	s.proxy.Mend()
 	next("sio.door.own.shop-1.connect", `"takeover":{"from":"shop-1"`)
-	a.emit("", `["n",2]`)
+	a.Emit("", `["n",2]`)
 	if answers {
 		next("sio.door.own.shop-1.n", `["n",2]`)
 		return
@@ -98,7 +98,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	for got := ""; !strings.HasPrefix(got, "sio.door.own.shop-1.disconnect "); { // it is asked some times more
 		select {
 		case got = <-heard:
-		case <-time.After(patience):
+		case <-time.After(edgetest.Patience):
 			t.Fatal("the owner is not told that it is the owner no more")
 		}
 	}
@@ -119,48 +119,33 @@ func TestNothingIsHeldInAnOutage(t *testing.T) {
 		"sio.door.own.shop.connect": func(m *nats.Msg) { asked <- m },
 		"sio.door.own.shop-2.n":     func(m *nats.Msg) { heard <- string(m.Data) },
 	} {
-		if _, err := s.nc.Subscribe(subject, handler); err != nil {
-			t.Fatal(err)
-		}
+		s.Handle(subject, handler)
 	}
 	defer s.beat("shop-1", "shop-2")()
-	if err := s.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	a := s.enter("a", "/door")
-	s.publish("sio.$svc.shop.shop-1.left", `[]`)
-	await(t, asked) // nobody answers yet
-	a.emit("", `["n",1]`)
-	s.eventually("the first is held", func() bool { return figure(s.Node, "events_held_total", "") == 1 })
+	s.Flush()
+	a := s.Enter("a", "/door")
+	s.Publish("sio.$svc.shop.shop-1.left", `[]`)
+	edgetest.Await(t, asked) // nobody answers yet
+	a.Emit("", `["n",1]`)
+	edgetest.Eventually(s.t, "the first is held", func() bool { return s.Node.Figure("events_held_total", "") == 1 })
 	s.cut()
-	failed := figure(s.Node, "events_failed_total", "")
-	a.emit("", `["n",2]`)
-	s.eventually("the second comes to nothing", func() bool { return figure(s.Node, "events_failed_total", "") == failed+1 })
+	failed := s.Node.Figure("events_failed_total", "")
+	a.Emit("", `["n",2]`)
+	edgetest.Eventually(s.t, "the second comes to nothing", func() bool { return s.Node.Figure("events_failed_total", "") == failed+1 })
 	for len(asked) > 0 {
 		<-asked
 	}
-	s.mend()
-	if err := await(t, asked).RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"shop"}, "Sio-Owner": {"shop-2"}}, Data: []byte("[]")}); err != nil {
+	s.proxy.Mend()
+	if err := edgetest.Await(t, asked).RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"shop"}, "Sio-Owner": {"shop-2"}}, Data: []byte("[]")}); err != nil {
 		t.Fatal(err)
 	}
-	if got := await(t, heard); got != `["n",1]` {
+	if got := edgetest.Await(t, heard); got != `["n",1]` {
 		t.Errorf("shop-2 got %s", got)
 	}
-	a.emit("", `["n",3]`)
-	if got := await(t, heard); got != `["n",3]` {
+	a.Emit("", `["n",3]`)
+	if got := edgetest.Await(t, heard); got != `["n",3]` {
 		t.Errorf("shop-2 got %s", got)
 	}
-}
-
-// await is the next that comes.
-func await[T any](t *testing.T, from <-chan T) (got T) {
-	t.Helper()
-	select {
-	case got = <-from:
-	case <-time.After(patience):
-		t.Fatal("nothing came")
-	}
-	return got
 }
 
 // beat says, until it is stopped, that instances live.
@@ -173,7 +158,7 @@ func (s *stage) beat(instances ...string) (stop func()) {
 		for {
 			for _, name := range instances {
 				body := `[{"instance":"` + name + `","group":"shop","namespaces":["/door"],"at":1,"every":1000}]`
-				_ = s.nc.Publish("sio.$svc.shop."+name+".beat", []byte(body))
+				_ = s.NC.Publish("sio.$svc.shop."+name+".beat", []byte(body))
 			}
 			select {
 			case <-quit:

@@ -1,13 +1,10 @@
 package outage
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,133 +12,25 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
-
-// detour is a way to NATS that can die: then all connections that go through it are dead, in both directions, and nothing
-// is closed, whatever their ends do. New connections go around, to another server perhaps. The far end of a dead one
-// looks to its NATS server like a client that says nothing, until the server's own pings tell. (toxiproxy passes it on when an
-// end closes.)
-type detour struct {
-	t        *testing.T
-	listener net.Listener
-	running  sync.WaitGroup
-
-	mu    sync.Mutex
-	to    string        // guarded by mu: where new connections go
-	dead  chan struct{} // guarded by mu: closed when those that are open now die
-	conns []net.Conn    // guarded by mu
-}
-
-func newDetour(t *testing.T, to *natsdtest.Server) *detour {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &detour{t: t, listener: l, to: strings.TrimPrefix(to.ClientURL(), "nats://"), dead: make(chan struct{})}
-	d.running.Go(d.accept)
-	t.Cleanup(func() {
-		_ = l.Close()
-		d.mu.Lock()
-		for _, c := range d.conns {
-			_ = c.Close()
-		}
-		d.mu.Unlock()
-		d.running.Wait()
-	})
-	return d
-}
-
-func (d *detour) url() string { return "nats://" + d.listener.Addr().String() }
-
-// die cuts what goes through, and leads what comes from now on to a server.
-func (d *detour) die(to *natsdtest.Server) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.dead)
-	d.to, d.dead = strings.TrimPrefix(to.ClientURL(), "nats://"), make(chan struct{})
-}
-
-func (d *detour) accept() {
-	for {
-		near, err := d.listener.Accept()
-		if err != nil {
-			return
-		}
-		d.mu.Lock()
-		far, err := net.Dial("tcp", d.to)
-		if err != nil {
-			_ = near.Close()
-			d.mu.Unlock()
-			continue
-		}
-		dead := d.dead
-		d.conns = append(d.conns, near, far)
-		d.running.Go(func() { forward(near, far, dead) })
-		d.running.Go(func() { forward(far, near, dead) })
-		d.mu.Unlock()
-	}
-}
-
-// forward passes on what comes, and the end, until the way is dead.
-func forward(from, to net.Conn, dead <-chan struct{}) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		select {
-		case <-dead:
-			return
-		default:
-		}
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			_ = to.Close()
-			return
-		}
-	}
-}
-
-// places are where NATS servers, the edge under test, the way around, and the service are.
-func places(t *testing.T, test func(t *testing.T, own, other, service *natsdtest.Server)) {
-	t.Run("one server", func(t *testing.T) {
-		t.Parallel()
-		server := natsdtest.Start(t)
-		test(t, server, server, server)
-	})
-	t.Run("a cluster of three", func(t *testing.T) {
-		t.Parallel()
-		servers := natsdtest.StartCluster(t, 3)
-		test(t, servers[0], servers[1], servers[2])
-	})
-}
 
 // The way of an edge to NATS dies without a word, and the edge goes around. NATS keeps its end of the dead way for minutes,
 // and sends there what the edge had subscribed. Once the edge is ready again nothing of that is missing.
 func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
-	places(t, func(t *testing.T, own, other, service *natsdtest.Server) {
+	places(t, "", func(t *testing.T, own, other, service *natsdtest.Server) {
 		way := newDetour(t, own)
-		s := &stage{t: t, nats: own, nc: connect(t, service.ClientURL())}
-		s.Node = edgetest.Start(t, edgetest.Options{
-			NATS: way.url(), Namespaces: namespaces(), Limits: edge.Limits{RoomsPerSocket: 2 * rooms, NamespacesPerSession: 10},
-		}).Ready()
-		s.pair = newPair(t, edgetest.Start(t, edgetest.Options{NATS: service.ClientURL(), Namespaces: namespaces()}).Ready())
+		s := beginAt(t, service, way.url())
 		c := gather(s)
 		up := s.listen(c.all[0])
-		if _, err := s.nc.Subscribe("sio.door.on.connect", func(m *nats.Msg) { _ = m.Respond([]byte(`[{"rooms":["in"]}]`)) }); err != nil {
-			t.Fatal(err)
-		}
+		s.Handle("sio.door.on.connect", func(m *nats.Msg) { _ = m.Respond([]byte(`[{"rooms":["in"]}]`)) })
 		s.reach()
 		c.roundTrip()
 		up.arrive(100)
-		stop := s.pair.chat()
+		stop := s.pair.Chat()
 
 		connections := func() (n int) { // of all servers: the edge knows of all, and comes back to any
 			for _, server := range slices.Compact([]*natsdtest.Server{own, other, service}) {
@@ -151,26 +40,26 @@ func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 		}
 		before := connections()
 		way.die(other)
-		s.eventually("the edge has gone around", func() bool { return figure(s.Node, "nats_reconnects_total", "") == 1 })
+		edgetest.Eventually(s.t, "the edge has gone around", func() bool { return s.Node.Figure("nats_reconnects_total", "") == 1 })
 		s.back()
 		s.reach()
 		for range 3 {
 			c.roundTrip()
 			up.arrive(100)
 			for i, so := range c.all {
-				s.publish("sio.room.emit.socket."+so.id, fmt.Sprintf(`["direct",%d]`, i))
+				s.Publish("sio.room.emit.socket."+so.ID, fmt.Sprintf(`["direct",%d]`, i))
 			}
 			for i, so := range c.all {
-				so.gets(fmt.Sprintf(`["direct",%d]`, i))
+				so.Gets(fmt.Sprintf(`["direct",%d]`, i))
 			}
 		}
 		for i := range 20 {
-			so := s.enter(fmt.Sprint("newcomer ", i), "/door")
+			so := s.Enter(fmt.Sprint("newcomer ", i), "/door")
 			s.reach()
-			s.publish("sio.door.emit.room.in", `["welcome"]`)
-			so.gets(`["welcome"]`)
+			s.Publish("sio.door.emit.room.in", `["welcome"]`)
+			so.Gets(`["welcome"]`)
 			so.Send("41/door,")
-			s.eventually("the newcomer has left", func() bool { return figure(s.Node, "sockets", "") == len(c.all) })
+			edgetest.Eventually(s.t, "the newcomer has left", func() bool { return s.Node.Figure("sockets", "") == len(c.all) })
 		}
 		if n := connections(); n != before+1 {
 			t.Errorf("NATS has %d connections, want %d and the dead one", n, before)
@@ -181,11 +70,11 @@ func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 
 // reach waits until the service's NATS server knows what the edge subscribes, and the edge's server what the service does.
 // Subscriptions spread through a cluster in their own time, and in order.
-func (s *stage) reach() { s.t.Helper(); s.reachFrom(s.nc) }
+func (s *stage) reach() { s.t.Helper(); s.reachFrom(s.NC) }
 
 func (s *stage) reachFrom(nc *nats.Conn) {
 	s.t.Helper()
-	s.eventually("the service reaches the edge", func() bool {
+	edgetest.Eventually(s.t, "the service reaches the edge", func() bool {
 		answer, err := nc.Request("sio.x.leave.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), time.Second)
 		return err == nil && answer.Header.Get("Sio-Error") == "unknown socket"
 	})
@@ -200,15 +89,6 @@ const (
 	lateness = 5
 )
 
-// connect makes a service's connection by the detour, which notices after two to three intervals that it is dead. back is
-// closed when it has gone around.
-func (d *detour) connect(interval time.Duration) (nc *nats.Conn, back <-chan struct{}) {
-	d.t.Helper()
-	again := make(chan struct{})
-	return connect(d.t, d.url(), nats.IgnoreDiscoveredServers(), nats.PingInterval(interval), nats.MaxPingsOutstanding(2),
-		nats.ReconnectHandler(func(*nats.Conn) { close(again) })), again
-}
-
 // counted is a client whose numbered events are answered.
 type counted struct {
 	*socket
@@ -218,19 +98,19 @@ type counted struct {
 
 func (s *stage) counted(name, namespace string) *counted {
 	s.t.Helper()
-	return &counted{socket: s.enter(name, namespace), got: make(map[string]bool)}
+	return &counted{socket: s.Enter(name, namespace), got: make(map[string]bool)}
 }
 
 func (c *counted) next() {
 	n := len(c.sent)
 	c.sent = append(c.sent, time.Now())
-	c.emit(fmt.Sprint(n), fmt.Sprintf(`["count",%d]`, n))
+	c.Emit(fmt.Sprint(n), fmt.Sprintf(`["count",%d]`, n))
 }
 
 // missing takes what has come, and returns how many from a number on are not answered, and the last of them.
 func (c *counted) missing(from int) (n, last int) {
 	for c.Pending() > 0 {
-		id, _, _ := strings.Cut(strings.TrimPrefix(c.Next(), "43"+c.head), "[")
+		id, _, _ := strings.Cut(strings.TrimPrefix(c.Next(), "43"+c.Head), "[")
 		c.got[id] = true
 	}
 	for i := from; i < len(c.sent); i++ {
@@ -245,13 +125,11 @@ func (c *counted) missing(from int) (n, last int) {
 // the queue group of services gets, until NATS's own pings tell. Then nothing is missing.
 func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
-	test := func(t *testing.T, first, next, home *natsdtest.Server) {
-		t.Parallel()
-		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
-		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: namespaces()}).Ready()
+	places(t, pings, func(t *testing.T, first, next, home *natsdtest.Server) {
+		s := &stage{Stage: edgetest.BeginAt(t, home, namespaces()), t: t}
 		way := newDetour(t, first)
 		moved, back := way.connect(500 * time.Millisecond)
-		for _, nc := range []*nats.Conn{moved, s.nc} {
+		for _, nc := range []*nats.Conn{moved, s.NC} {
 			if _, err := nc.QueueSubscribe("sio.room.on.count", "services", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
 				t.Fatal(err)
 			}
@@ -260,21 +138,21 @@ func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 			}
 		}
 		a := s.counted("a", "/room")
-		s.eventually("both are heard", func() bool { a.next(); n, _ := a.missing(0); return n == 0 && len(a.sent) >= 100 })
+		edgetest.Eventually(s.t, "both are heard", func() bool { a.next(); n, _ := a.missing(0); return n == 0 && len(a.sent) >= 100 })
 		connections := first.Connections()
 
 		way.die(next)
 		died, start := time.Now(), len(a.sent)
-		await(t, back)
+		edgetest.Await(t, back)
 		if first == next {
 			connections++
 		}
-		s.eventually("NATS has closed its end of the dead way", func() bool { a.next(); return first.Connections() == connections-1 })
+		edgetest.Eventually(s.t, "NATS has closed its end of the dead way", func() bool { a.next(); return first.Connections() == connections-1 })
 		closed, end := time.Since(died), len(a.sent)
 		for range 500 {
 			a.next()
 		}
-		s.eventually("all events are answered now", func() bool { n, _ := a.missing(end); return n == 0 })
+		edgetest.Eventually(s.t, "all events are answered now", func() bool { n, _ := a.missing(end); return n == 0 })
 		lost, last := a.missing(start)
 		if lost == 0 {
 			t.Error("no event was lost in the dead way; is it dead?")
@@ -283,11 +161,6 @@ func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 		if most := lateness * deadMemberGone; closed > most {
 			t.Errorf("NATS closed its end after %s, want at most %s", closed, deadMemberGone)
 		}
-	}
-	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t, pings); test(t, server, server, server) })
-	t.Run("a cluster of three", func(t *testing.T) {
-		servers := natsdtest.StartCluster(t, 3, pings)
-		test(t, servers[0], servers[1], servers[2])
 	})
 }
 
@@ -296,10 +169,8 @@ func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 // whatever NATS thinks of the old end.
 func TestOwnerOnAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
-	test := func(t *testing.T, first, next, home *natsdtest.Server) {
-		t.Parallel()
-		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
-		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: namespaces()}).Ready()
+	places(t, "", func(t *testing.T, first, next, home *natsdtest.Server) {
+		s := &stage{Stage: edgetest.BeginAt(t, home, namespaces()), t: t}
 		way := newDetour(t, first)
 		nc, back := way.connect(3 * time.Second) // later than edges notice
 		s.reachFrom(nc)
@@ -325,35 +196,30 @@ func TestOwnerOnAHalfDeadConnection(t *testing.T) {
 			return true
 		}
 		from := emit()
-		s.eventually("the first owner answers", func() bool { return answered(from) })
-		s.owner(s.nc)
+		edgetest.Eventually(s.t, "the first owner answers", func() bool { return answered(from) })
+		s.owner(s.NC)
 
 		way.die(next)
 		died := time.Now()
 		pace := time.NewTicker(50 * time.Millisecond)
 		defer pace.Stop()
-		s.eventually("all sockets have the next owner", func() bool {
+		edgetest.Eventually(s.t, "all sockets have the next owner", func() bool {
 			emit()
 			<-pace.C
-			return figure(s.Node, "takeovers_total", "") >= owned
+			return s.Node.Figure("takeovers_total", "") >= owned
 		})
 		t.Logf("all %d sockets have the next owner after %s", owned, time.Since(died))
 		from = emit()
 		for range 100 {
 			emit()
 		}
-		s.eventually("the next owner answers all", func() bool { return answered(from) })
-		await(t, back)
+		edgetest.Eventually(s.t, "the next owner answers all", func() bool { return answered(from) })
+		edgetest.Await(t, back)
 		from = emit()
 		for range 100 {
 			emit()
 		}
-		s.eventually("all is answered also when the first is back", func() bool { return answered(from) })
-	}
-	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t); test(t, server, server, server) })
-	t.Run("a cluster of three", func(t *testing.T) {
-		servers := natsdtest.StartCluster(t, 3)
-		test(t, servers[0], servers[1], servers[2])
+		edgetest.Eventually(s.t, "all is answered also when the first is back", func() bool { return answered(from) })
 	})
 }
 
@@ -365,38 +231,30 @@ func (s *stage) owner(nc *nats.Conn) {
 		s.t.Fatal(err)
 	}
 	service.Of("/door", backend.Owned()).On("count", func(_ *backend.Socket, n int) int { return n })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := service.Start(ctx); err != nil {
+	if err := service.Start(edgetest.Patient(s.t)); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		_ = service.Close(ctx)
-	})
+	s.t.Cleanup(func() { _ = service.Close(edgetest.Patient(s.t)) })
 }
 
 // The way of one of two services dies without a word, and NATS goes on giving its old end a share of the requests to admit.
 // Silence is no decision: the edge asks again, and every client gets in. Nobody is refused.
 func TestConnectsWhileAServiceIsHalfDead(t *testing.T) {
 	t.Parallel()
-	test := func(t *testing.T, first, next, home *natsdtest.Server) {
-		t.Parallel()
-		s := &stage{t: t, nats: home, nc: connect(t, home.ClientURL())}
-		s.Node = edgetest.Start(t, edgetest.Options{NATS: home.ClientURL(), Namespaces: map[string]edge.Namespace{
+	places(t, pings, func(t *testing.T, first, next, home *natsdtest.Server) {
+		s := &stage{Stage: edgetest.BeginAt(t, home, map[string]edge.Namespace{
 			"/shop": {Connect: edge.ConnectService},
-		}}).Ready()
+		}), t: t}
 		way := newDetour(t, first)
 		moved, back := way.connect(500 * time.Millisecond)
-		for _, nc := range []*nats.Conn{moved, s.nc} {
+		for _, nc := range []*nats.Conn{moved, s.NC} {
 			if _, err := nc.QueueSubscribe("sio.shop.on.connect", "services", func(m *nats.Msg) { _ = m.Respond([]byte("[]")) }); err != nil {
 				t.Fatal(err)
 			}
 			s.reachFrom(nc)
 		}
 		way.die(next)
-		await(t, back)
+		edgetest.Await(t, back)
 		const clients = 20
 		var all []*enginetest.Client
 		for i := range clients {
@@ -409,10 +267,5 @@ func TestConnectsWhileAServiceIsHalfDead(t *testing.T) {
 				t.Errorf("client %d got %s", i, got)
 			}
 		}
-	}
-	t.Run("one server", func(t *testing.T) { server := natsdtest.Start(t, pings); test(t, server, server, server) })
-	t.Run("a cluster of three", func(t *testing.T) {
-		servers := natsdtest.StartCluster(t, 3, pings)
-		test(t, servers[0], servers[1], servers[2])
 	})
 }

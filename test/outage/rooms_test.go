@@ -28,7 +28,7 @@ func gather(s *stage) *crowd {
 	s.t.Helper()
 	c := &crowd{s: s}
 	for i := range members + 1 {
-		so, in := s.enter(fmt.Sprintf("member %d", i), "/room"), map[int]bool{}
+		so, in := s.Enter(fmt.Sprintf("member %d", i), "/room"), map[int]bool{}
 		first, count := i*each, each
 		if i == members {
 			first, count = 0, rooms
@@ -53,8 +53,8 @@ func (c *crowd) swap() {
 	for i, so := range c.all[:members] {
 		for k := range swapped {
 			out, to := i*each+k, (i+1)%members*each+each-1-k
-			so.emit(fmt.Sprint(2*k), fmt.Sprintf(`["leave",%q]`, roomName(out)))
-			so.emit(fmt.Sprint(2*k+1), fmt.Sprintf(`["join",%q]`, roomName(to)))
+			so.Emit(fmt.Sprint(2*k), fmt.Sprintf(`["leave",%q]`, roomName(out)))
+			so.Emit(fmt.Sprint(2*k+1), fmt.Sprintf(`["join",%q]`, roomName(to)))
 			delete(c.in[i], out)
 			c.in[i][to] = true
 		}
@@ -83,7 +83,7 @@ func (c *crowd) publish() [][]string {
 	for room := range rooms {
 		c.sent++
 		body := fmt.Sprintf(`["news",%d]`, c.sent)
-		c.s.publish("sio.room.emit.room."+roomName(room), body)
+		c.s.Publish("sio.room.emit.room."+roomName(room), body)
 		for i := range c.all {
 			if c.in[i][room] {
 				want[i] = append(want[i], body)
@@ -97,10 +97,10 @@ func (c *crowd) publish() [][]string {
 func (c *crowd) roundTrip() {
 	c.s.t.Helper()
 	want := c.publish()
-	c.s.publish("sio.room.emit.all", `["end"]`)
+	c.s.Publish("sio.room.emit.all", `["end"]`)
 	for i, so := range c.all {
 		for _, body := range append(want[i], `["end"]`) {
-			so.gets(body)
+			so.Gets(body)
 		}
 	}
 }
@@ -117,12 +117,7 @@ type upward struct {
 func (s *stage) listen(so *socket) *upward {
 	s.t.Helper()
 	u := &upward{t: s.t, so: so, events: make(chan string, 10_000)}
-	if _, err := s.nc.Subscribe("sio.room.on.count", heard(u.events)); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.nc.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
+	s.Handle("sio.room.on.count", heard(u.events))
 	return u
 }
 
@@ -131,7 +126,7 @@ func (u *upward) emit(n int) []int {
 	var numbers []int
 	for range n {
 		u.sent++
-		u.so.emit(fmt.Sprint(u.sent), fmt.Sprintf(`["count",%d]`, u.sent))
+		u.so.Emit(fmt.Sprint(u.sent), fmt.Sprintf(`["count",%d]`, u.sent))
 		numbers = append(numbers, u.sent)
 	}
 	return numbers
@@ -145,6 +140,6 @@ func (u *upward) arrive(n int) {
 		if got, want := <-u.events, fmt.Sprintf(`["count",%d]`, number); got != want {
 			u.t.Fatalf("the service heard %s, want %s", got, want)
 		}
-		u.so.Expect(fmt.Sprintf("43%s%d[]", u.so.head, number))
+		u.so.Expect(fmt.Sprintf("43%s%d[]", u.so.Head, number))
 	}
 }

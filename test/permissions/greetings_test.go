@@ -7,7 +7,7 @@ import (
 
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -16,7 +16,7 @@ func TestAServiceCanGreet(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	u := s.as("chat")
-	io, err := backend.New(u.nc, "chat")
+	io, err := backend.New(u.NC, "chat")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,19 +30,16 @@ func TestAServiceCanGreet(t *testing.T) {
 		}
 		_ = chat.To("later").Emit("joined")
 	})
-	if err := io.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = io.Close(patient(t)) })
+	edgetest.Serve(t, io)
 	for i := range 10 {
-		so := s.enter(fmt.Sprint("newcomer ", i), "/chat")
+		so := s.Enter(fmt.Sprint("newcomer ", i), "/chat")
 		for _, event := range []string{"welcome", "broadcast", "joined"} {
 			so.Expect(`42/chat,["` + event + `"]`)
 		}
 		so.Hangup()
 	}
 	u.unhindered()
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
 	}
 }

@@ -5,11 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/backend"
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -19,7 +17,7 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	first, second := s.instance(), s.instance()
-	ann := s.enter("ann", "/chat")
+	ann := s.Enter("ann", "/chat")
 	owner := func() string {
 		t.Helper()
 		ann.Send(`42/chat,1["who"]`)
@@ -35,7 +33,7 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 	question := ann.Next() // 42/chat,<id>["ready?"]
 	ann.Send("43/chat," + strings.TrimSuffix(strings.TrimPrefix(question, "42/chat,"), `["ready?"]`) + `["yes"]`)
 	ann.Expect(`43/chat,2["yes"]`)
-	if err := leaver.Close(patient(t)); err != nil {
+	if err := leaver.Close(edgetest.Patient(t)); err != nil {
 		t.Fatal(err)
 	}
 	if after := owner(); after != other.Instance() {
@@ -43,39 +41,37 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 	}
 	first.user.unhindered()
 	second.user.unhindered()
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
 	}
 }
 
 // An owner that has let go of its sockets, because it was told so or because it took the edge for dead, may say so.
 func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
+	t.Parallel()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	s.admin = s.as("admin")
-	words := []*nats.Subscription{s.admin.hear("sio.chat.ack." + s.ID + ".*.connect"), s.admin.hear("sio.$edge." + s.ID + ".pong.*")}
+	words := []*edgetest.Ear{s.admin.Hear("sio.chat.ack." + s.ID + ".*.connect"), s.admin.Hear("sio.$edge." + s.ID + ".pong.*")}
 	i := s.instance()
-	ann := s.enter("ann", "/chat")
+	ann := s.Enter("ann", "/chat")
 	owned := func() {
 		t.Helper()
 		edgetest.Eventually(t, "the socket is owned", func() bool { return i.Stats().Owned == 1 })
 		ann.Send(`42/chat,1["who"]`)
 		ann.Expect(`43/chat,1["` + i.Instance() + `"]`)
 	}
-	says := func(words *nats.Subscription) {
+	says := func(words *edgetest.Ear) {
 		t.Helper()
 		for {
-			m, err := words.NextMsg(patience)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := words.Next()
 			if m.Header.Get("Sio-Error") == "not owner" {
 				return
 			}
 		}
 	}
 	owned()
-	s.admin.publish("sio.chat.own."+i.Instance()+".disconnect", "sio.chat.emit.socket."+ann.id, `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	s.admin.publish("sio.chat.own."+i.Instance()+".disconnect", "sio.chat.emit.socket."+ann.ID, `["disconnect",{"reason":"owner changed","rooms":[]}]`)
 	edgetest.Eventually(t, "the socket is not owned", func() bool { return i.Stats().Owned == 0 })
 	ann.Send(`42/chat,["who"]`)
 	says(words[0])
@@ -84,7 +80,7 @@ func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
 	says(words[1])
 	owned()
 	i.user.unhindered()
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
 	}
 }
@@ -98,7 +94,7 @@ type instance struct {
 func (s *stage) instance() *instance {
 	s.t.Helper()
 	u := s.as("chat")
-	io, err := backend.New(u.nc, "chat")
+	io, err := backend.New(u.NC, "chat")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,16 +108,6 @@ func (s *stage) instance() *instance {
 		var text string
 		return text, answer.Decode(&text)
 	})
-	if err := io.Start(s.t.Context()); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = io.Close(patient(s.t)) })
+	edgetest.Serve(s.t, io)
 	return &instance{io, u}
-}
-
-// patient is a context for what may take its time, also while a test ends.
-func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 )
 
 // Everything that the three are for works, and NATS has to refuse none of them anything.
@@ -20,10 +20,10 @@ func TestEachCanDoItsWork(t *testing.T) {
 	service.answer("sio.chat.on.sum", `[3]`)
 	ann.Send(`42/chat,0["sum",1,2]`)
 	ann.Expect(`43/chat,0[3]`)
-	heard := service.hear("sio.chat.on.>")
+	heard := service.Hear("sio.chat.on.>")
 	ann.Send(`42/chat,["order.created",7]`)
-	m, err := heard.NextMsg(patience)
-	if err != nil || m.Subject != "sio.chat.on.order.created" || m.Header.Get("Sio-User") != "u" || m.Reply != "sio.chat.emit.socket."+ann.id {
+	m, err := heard.NextMsg(edgetest.Patience)
+	if err != nil || m.Subject != "sio.chat.on.order.created" || m.Header.Get("Sio-User") != "u" || m.Reply != "sio.chat.emit.socket."+ann.ID {
 		t.Fatalf("the service heard %v, %v", m, err)
 	}
 	if err := m.Respond([]byte(`["thanks"]`)); err != nil {
@@ -36,14 +36,14 @@ func TestEachCanDoItsWork(t *testing.T) {
 	ann.Expect(`43/chat,2[{"ok":true}]`)
 	ann.Send(`42/chat,["shout","hey"]`)
 	bob.Expect(`42/chat,["shout","hey"]`)
-	ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, bob.id))
-	bob.Expect(fmt.Sprintf(`42/chat,["direct",%q]`, bob.id))
+	ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, bob.ID))
+	bob.Expect(fmt.Sprintf(`42/chat,["direct",%q]`, bob.ID))
 	s.fine()
 
 	// The service: every verb to every target.
-	for _, target := range []string{"all", "room.news", "socket." + ann.id} {
+	for _, target := range []string{"all", "room.news", "socket." + ann.ID} {
 		for _, change := range []struct{ verb, body string }{{"join", `["vip"]`}, {"leave", `["vip"]`}} {
-			answer, err := service.nc.Request("sio.chat."+change.verb+"."+target, []byte(change.body), patience)
+			answer, err := service.NC.Request("sio.chat."+change.verb+"."+target, []byte(change.body), edgetest.Patience)
 			if err != nil || answer.Header != nil || !strings.HasPrefix(string(answer.Data), `[{"edge":"`+s.ID+`","sockets":`) {
 				t.Fatalf("%s %s: %v %v", change.verb, target, answer, err)
 			}
@@ -52,13 +52,13 @@ func TestEachCanDoItsWork(t *testing.T) {
 		ann.Expect(`42/chat,["emit"]`)
 		if !strings.HasPrefix(target, "socket") {
 			bob.Expect(`42/chat,["emit"]`)
-			service.publish("sio.chat.broadcast."+target, "sio.chat.emit.socket."+ann.id, `["broadcast"]`)
+			service.publish("sio.chat.broadcast."+target, "sio.chat.emit.socket."+ann.ID, `["broadcast"]`)
 			bob.Expect(`42/chat,["broadcast"]`)
 		}
 		asksAndIsAnswered(t, s, service, target)
 	}
 	for _, verb := range []string{"pause", "resume"} {
-		answer, err := service.nc.Request("sio.chat."+verb+".socket."+ann.id, []byte(`["chat-1"]`), patience)
+		answer, err := service.NC.Request("sio.chat."+verb+".socket."+ann.ID, []byte(`["chat-1"]`), edgetest.Patience)
 		if err != nil || answer.Header != nil || string(answer.Data) != `[{"edge":"`+s.ID+`","sockets":1}]` {
 			t.Fatalf("%s: %v %v", verb, answer, err)
 		}
@@ -71,23 +71,23 @@ func TestEachCanDoItsWork(t *testing.T) {
 	bob.Expect(`42/chat,["headline"]`)
 	s.fine()
 
-	carl := s.enter("carl", "/chat")
-	if answer, err := service.nc.Request("sio.chat.disconnect.socket."+carl.id, nil, patience); err != nil || answer.Header != nil {
+	carl := s.Enter("carl", "/chat")
+	if answer, err := service.NC.Request("sio.chat.disconnect.socket."+carl.ID, nil, edgetest.Patience); err != nil || answer.Header != nil {
 		t.Fatalf("disconnect: %v %v", answer, err)
 	}
 	carl.Expect(`41/chat,`)
 	for {
-		m, err := heard.NextMsg(patience)
+		m, err := heard.NextMsg(edgetest.Patience)
 		if err != nil {
 			t.Fatalf("the service does not hear that carl has gone: %v", err)
 		}
-		if m.Subject == "sio.chat.on.disconnect" && m.Reply == "sio.chat.emit.socket."+carl.id {
+		if m.Subject == "sio.chat.on.disconnect" && m.Reply == "sio.chat.emit.socket."+carl.ID {
 			break
 		}
 	}
 	service.unhindered()
 	news.unhindered()
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
 	}
 }
@@ -96,13 +96,13 @@ func TestEachCanDoItsWork(t *testing.T) {
 func asksAndIsAnswered(t *testing.T, s *stage, service *user, target string) {
 	t.Helper()
 	for verb, body := range map[string]string{"fetch": "", "rooms": "[]", "data": `[{"x":1}]`} {
-		answer, err := service.nc.Request("sio.chat."+verb+"."+target, []byte(body), patience)
+		answer, err := service.NC.Request("sio.chat."+verb+"."+target, []byte(body), edgetest.Patience)
 		if err != nil || answer.Header != nil || !strings.HasPrefix(string(answer.Data), `[{"edge":"`+s.ID+`","sockets":`) {
 			t.Fatalf("%s %s: %v %v", verb, target, answer, err)
 		}
 	}
-	inbox := service.nc.NewInbox()
-	answers := service.hear(inbox)
+	inbox := service.NC.NewInbox()
+	answers := service.Hear(inbox)
 	service.publish("sio.chat.ask."+target, inbox, `["ready?"]`)
 	asked, want := []*socket{s.ann}, 1
 	if !strings.HasPrefix(target, "socket") {
@@ -113,7 +113,7 @@ func asksAndIsAnswered(t *testing.T, s *stage, service *user, target string) {
 		so.Send("43/chat," + id + `["yes"]`)
 	}
 	for range want {
-		if m, err := answers.NextMsg(patience); err != nil || m.Header.Get("Sio-Error") != "" {
+		if m, err := answers.NextMsg(edgetest.Patience); err != nil || m.Header.Get("Sio-Error") != "" {
 			t.Fatalf("ask %s: %v %v", target, m, err)
 		}
 	}
@@ -126,29 +126,29 @@ func TestNobodyCanDoMore(t *testing.T) {
 		"edge": {
 			publish: []string{
 				"sio.chat.ask.all", "sio.chat.fetch.all", "sio.chat.data.all", "sio.chat.rooms.all",
-				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.id + ".1", "orders.new",
+				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.ID + ".1", "orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
 				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
-				"sio.chat.pause.socket." + s.ann.id, "sio.chat.resume.socket." + s.ann.id,
+				"sio.chat.pause.socket." + s.ann.ID, "sio.chat.resume.socket." + s.ann.ID,
 			},
 			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
 		},
 		"chat": {
 			publish: []string{
-				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.id, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.id,
-				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.id, "sio.secret.fetch.all", "sio.secret.data.all", "sio.secret.rooms.all",
-				"sio.secret.ack." + s.secret.id + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
+				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.ID,
+				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.ID, "sio.secret.fetch.all", "sio.secret.data.all", "sio.secret.rooms.all",
+				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
 				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
 				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
-				"sio.secret.pause.socket." + s.secret.id, "sio.secret.resume.socket." + s.secret.id,
+				"sio.secret.pause.socket." + s.secret.ID, "sio.secret.resume.socket." + s.secret.ID,
 			},
 			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},
 		"news": {
 			publish: []string{
-				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.id, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
+				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.ID, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
 				"sio.chat.ask.room.news", "sio.chat.fetch.room.news", "sio.chat.data.room.news", "sio.chat.rooms.room.news",
-				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
+				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.ID + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
 				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye", "sio.$edge." + s.ID + ".pong.x",
 			},
 			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
@@ -160,7 +160,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 			u.mayNot("publish", subject)
 		}
 		for _, subject := range subjects.subscribe {
-			u.hear(subject)
+			u.Hear(subject)
 			u.mayNot("subscription", subject)
 		}
 		s.fine()
@@ -172,37 +172,37 @@ func TestNobodyCanDoMore(t *testing.T) {
 func TestReplySubjectsOfOthers(t *testing.T) {
 	s := begin(t)
 	service := s.as("chat")
-	all := s.admin.hear(">")
-	before := s.figure("answers_withheld_total")
+	all := s.admin.Hear(">")
+	before := s.Figure("answers_withheld_total", "")
 	replies := []string{
 		// An edge may publish these, the asker may not.
-		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.id, "sio.secret.broadcast.all",
+		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.broadcast.all",
 		"sio.secret.on.message", "sio.secret.on.connect", "sio.chat.on.message", "sio.$edge.x",
 		// Neither may publish these.
-		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.id + ".1", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS",
+		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.ID + ".1", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS",
 		// And not those that the asker himself may publish to: an answer is no event.
-		"sio.chat.emit.all", "sio.chat.emit.room.news", "sio.chat.ack." + s.ann.id + ".1", "sio.chat.join.all",
+		"sio.chat.emit.all", "sio.chat.emit.room.news", "sio.chat.ack." + s.ann.ID + ".1", "sio.chat.join.all",
 	}
 	withheld := 0
 	for _, reply := range replies {
 		for _, c := range []struct{ subject, body string }{
-			{"sio.chat.join.socket." + s.ann.id, `["x"]`},                       // [{"edge":…}]
+			{"sio.chat.join.socket." + s.ann.ID, `["x"]`},                       // [{"edge":…}]
 			{"sio.chat.leave.room.news", `["x"]`},                               // the same
 			{"sio.chat.join.all", `{}`},                                         // Sio-Error: body …
 			{"sio.chat.join.socket." + s.ID + ".AAAAAAAAAAAAAAAAAAAA", `["x"]`}, // Sio-Error: unknown socket
-			{"sio.chat.disconnect.socket." + s.secret.id, ``},                   // the same: it is not in /chat
+			{"sio.chat.disconnect.socket." + s.secret.ID, ``},                   // the same: it is not in /chat
 			{"sio.chat.ask.all", `["x"]`},                                       // Sio-Expect
 			{"sio.chat.ask.room.news", `[]`},                                    // Sio-Error: bad event …
 			{"sio.chat.fetch.all", ``},                                          // [{"edge":…}, …]
-			{"sio.chat.rooms.socket." + s.ann.id, ``},                           // the same
-			{"sio.chat.data.socket." + s.ann.id, `[{}]`},                        // [{"edge":…}]
+			{"sio.chat.rooms.socket." + s.ann.ID, ``},                           // the same
+			{"sio.chat.data.socket." + s.ann.ID, `[{}]`},                        // [{"edge":…}]
 		} {
 			service.publish(c.subject, reply, c.body)
 			withheld++
 		}
 		s.fine()
 	}
-	edgetest.Eventually(t, "each answer is withheld and counted", func() bool { return s.figure("answers_withheld_total") == before+withheld })
+	edgetest.Eventually(t, "each answer is withheld and counted", func() bool { return s.Figure("answers_withheld_total", "") == before+withheld })
 	for _, m := range heardSoFar(t, s, all) {
 		for _, reply := range replies {
 			if m.Subject == reply && (strings.Contains(string(m.Data), `"edge"`) || m.Header.Get("Sio-Error") != "") {
@@ -210,14 +210,14 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 			}
 		}
 	}
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("the edge tried %d things that NATS refused", n)
 	}
 	// A subject elsewhere that is nobody's inbox: the edge tries, and its own permissions end it there.
 	for range 3 {
-		service.publish("sio.chat.join.socket."+s.ann.id, "orders.delete", `["x"]`)
+		service.publish("sio.chat.join.socket."+s.ann.ID, "orders.delete", `["x"]`)
 	}
-	edgetest.Eventually(t, "NATS refuses the edge", func() bool { return s.figure("nats_errors_total") == 3 })
+	edgetest.Eventually(t, "NATS refuses the edge", func() bool { return s.Figure("nats_errors_total", "") == 3 })
 	s.fine()
 	for _, m := range heardSoFar(t, s, all) {
 		if m.Subject == "orders.delete" {
@@ -231,15 +231,12 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 }
 
 // heardSoFar is all that the admin heard up to now.
-func heardSoFar(t *testing.T, s *stage, all *nats.Subscription) (list []*nats.Msg) {
+func heardSoFar(t *testing.T, s *stage, all *edgetest.Ear) (list []*nats.Msg) {
 	t.Helper()
-	end := s.admin.nc.NewInbox()
+	end := s.admin.NC.NewInbox()
 	s.admin.publish(end, "", "")
 	for {
-		m, err := all.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := all.Next()
 		if m.Subject == end {
 			return list
 		}
@@ -251,8 +248,8 @@ func heardSoFar(t *testing.T, s *stage, all *nats.Subscription) (list []*nats.Ms
 func TestEmitNeverAnswers(t *testing.T) {
 	s := begin(t)
 	news := s.as("news")
-	all := s.admin.hear(">")
-	replies := []string{"sio.secret.emit.all", "sio.chat.emit.all", "sio.chat.emit.socket." + s.bob.id, "sio.chat.join.all", "_INBOX.admin.x", "orders.delete"}
+	all := s.admin.Hear(">")
+	replies := []string{"sio.secret.emit.all", "sio.chat.emit.all", "sio.chat.emit.socket." + s.bob.ID, "sio.chat.join.all", "_INBOX.admin.x", "orders.delete"}
 	for _, reply := range replies {
 		news.publish("sio.chat.emit.room.news", reply, `["headline"]`)
 		s.ann.Expect(`42/chat,["headline"]`)
@@ -275,14 +272,14 @@ func TestEmitNeverAnswers(t *testing.T) {
 func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	s := begin(t)
 	service, news := s.as("chat"), s.as("news")
-	id := s.secret.id
+	id := s.secret.ID
 	for _, subject := range []string{"sio.chat.emit.socket." + id, "sio.chat.ack." + id + ".1", "sio.chat.ack." + id + ".connect"} {
 		service.publish(subject, "", `["forbidden"]`)
 	}
 	for verb, body := range map[string]string{
 		"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`, "ask": `["forbidden"]`, "fetch": ``, "rooms": ``, "data": `[{"forbidden":1}]`,
 	} {
-		answer, err := service.nc.Request("sio.chat."+verb+".socket."+id, []byte(body), patience)
+		answer, err := service.NC.Request("sio.chat."+verb+".socket."+id, []byte(body), edgetest.Patience)
 		if err != nil || answer.Header.Get("Sio-Error") != "unknown socket" {
 			t.Errorf("%s: %v %v", verb, answer, err)
 		}
@@ -304,13 +301,10 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 func TestOnlyTheServiceAdmits(t *testing.T) {
 	server := begin(t)
 	intruder := server.as("news")
-	asked := server.admin.hear("sio.chat.on.connect")
+	asked := server.admin.Hear("sio.chat.on.connect")
 	carl := server.Dial("carl")
 	carl.Send("40/chat,")
-	request, err := asked.NextMsg(patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := asked.Next()
 	if got := carl.Next(); !strings.HasPrefix(got, `40/chat,{"sid":"`) {
 		t.Fatalf("carl got %s", got)
 	}
@@ -322,11 +316,11 @@ func TestOnlyTheServiceAdmits(t *testing.T) {
 // The edge is found as a service of NATS (`nats micro`), and NATS has refused it nothing.
 func TestServiceOfNATS(t *testing.T) {
 	s := begin(t)
-	answer, err := s.admin.nc.Request("$SRV.PING.partyline-edge."+s.ID, nil, patience)
+	answer, err := s.admin.NC.Request("$SRV.PING.partyline-edge."+s.ID, nil, edgetest.Patience)
 	if err != nil || !strings.Contains(string(answer.Data), `"id":"`+s.ID+`"`) {
 		t.Errorf("%v %v", answer, err)
 	}
-	if n := s.figure("nats_errors_total"); n != 0 {
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things", n)
 	}
 	s.fine()

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"partyline/edge"
-	"partyline/edge/edgetest"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/subjects"
 )
@@ -58,6 +58,7 @@ func neverReady(t *testing.T, n *edgetest.Node) {
 
 // An edge that logs in as the service is not ready at any moment, and one line names all that lacks.
 func TestAnEdgeThatLogsInAsTheService(t *testing.T) {
+	t.Parallel()
 	n := start(t, natsdtest.Start(t, documented(t)), "chat", usual)
 	neverReady(t, n)
 	why := unpermitted(n)
@@ -102,6 +103,7 @@ func TestEachPermissionThatLacks(t *testing.T) {
 
 // Where NATS permits the events of one namespace and not of another, that one is named.
 func TestANamespaceThatIsNotPermitted(t *testing.T) {
+	t.Parallel()
 	conf := strings.Replace(documented(t), `"sio.*.on.>"`, `"sio._.on.>"`, 1)
 	n := start(t, natsdtest.Start(t, conf), "edge", usual)
 	neverReady(t, n)
@@ -113,6 +115,7 @@ func TestANamespaceThatIsNotPermitted(t *testing.T) {
 // Neither publishers nor clients can make an edge unready by what they choose: where answers go, the names of events, rooms, and of
 // namespaces of a pattern.
 func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
+	t.Parallel()
 	conf := strings.Replace(documented(t), `publish: ["sio.*.on.>"`, `publish: {deny: ["sio.*.on.forbidden", "sio.tenant-2.>"], allow: ["sio.*.on.>"`, 1)
 	conf = strings.Replace(conf, `"_INBOX.>"]`, `"_INBOX.>"]}`, 1)
 	conf = strings.Replace(conf, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.forbidden", "sio.tenant-2.>"], allow: ["sio.*.*.all"`, 1)
@@ -122,7 +125,7 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}, "/tenant-*": {Connect: edge.ConnectOpen},
 	}).Ready()
 	s := &stage{t: t, server: server, Node: n}
-	before := s.figure("nats_errors_total")
+	before := s.Figure("nats_errors_total", "")
 	service := s.as("chat")
 	ann, other := n.Dial("ann"), n.Dial("other")
 	id := ann.Connect("/chat", "")
@@ -133,7 +136,7 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 		ann.Send(`42/chat,["join","forbidden"]`)
 		ann.Send(`42/chat,["leave","forbidden"]`)
 	}
-	edgetest.Eventually(t, "NATS has refused all of it", func() bool { return s.figure("nats_errors_total") >= before+5+5+1+2 })
+	edgetest.Eventually(t, "NATS has refused all of it", func() bool { return s.Figure("nats_errors_total", "") >= before+5+5+1+2 })
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if why := n.Bus.Ready(); len(why) > 0 {
 			t.Fatalf("the edge is not ready: %q", why)
@@ -155,6 +158,7 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 // When an operator mends the permissions the edge becomes ready: with a reload, which keeps its connection, and with a restart. And
 // when they are taken away it does not stay ready.
 func TestPermissionsThatChange(t *testing.T) {
+	t.Parallel()
 	good := documented(t)
 	bad := strings.NewReplacer(`"sio.*.on.>", "sio.*.own.>"`, `"sio.*.own.>"`, `"sio.$edge.>"`, `"sio.x"`, `"sio.*.*.all", "sio.*.*.room.>"`, `"sio.x"`).Replace(good)
 	server := natsdtest.Start(t, bad)
@@ -171,7 +175,7 @@ func TestPermissionsThatChange(t *testing.T) {
 	ann.Connect("/chat", "")
 	s.admin.publish("sio.chat.emit.all", "", `["news"]`)
 	ann.Expect(`42/chat,["news"]`)
-	if answer, err := s.admin.nc.Request("sio.chat.join.all", []byte(`["x"]`), patience); err != nil || answer.Header != nil {
+	if answer, err := s.admin.NC.Request("sio.chat.join.all", []byte(`["x"]`), edgetest.Patience); err != nil || answer.Header != nil {
 		t.Errorf("a join was answered %v, %v", answer, err)
 	}
 
@@ -185,6 +189,7 @@ func TestPermissionsThatChange(t *testing.T) {
 
 // A room that NATS did not let the edge subscribe is subscribed as soon as it does, without a reconnect.
 func TestARoomThatIsPermittedLater(t *testing.T) {
+	t.Parallel()
 	good := documented(t)
 	bad := strings.Replace(good, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.vip", "sio.*.*.room.two"], allow: ["sio.*.*.all"`, 1)
 	bad = strings.Replace(bad, `"$SRV.>"]`, `"$SRV.>"]}`, 1)
@@ -198,7 +203,7 @@ func TestARoomThatIsPermittedLater(t *testing.T) {
 		ann.Send(fmt.Sprintf(`42/chat,%d["join",%q]`, i, room))
 		ann.Expect(fmt.Sprintf(`43/chat,%d[{"ok":true}]`, i))
 	}
-	edgetest.Eventually(t, "NATS has refused the rooms", func() bool { return s.figure("nats_errors_total") >= 2 })
+	edgetest.Eventually(t, "NATS has refused the rooms", func() bool { return s.Figure("nats_errors_total", "") >= 2 })
 	server.Reload(good)
 	for _, room := range []string{"vip", "two"} {
 		edgetest.Eventually(t, "the room is subscribed", func() bool {
@@ -220,14 +225,11 @@ func TestTheProbe(t *testing.T) {
 	server := natsdtest.Start(t, documented(t))
 	s := &stage{t: t, server: server}
 	s.admin = s.as("admin")
-	heard := s.admin.hear("sio.*.on.>")
+	heard := s.admin.Hear("sio.*.on.>")
 	s.Node = start(t, server, "edge", usual).Ready()
 	var found []string
 	for range 2 {
-		m, err := heard.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := heard.Next()
 		if m.Reply != "" || m.Header != nil || string(m.Data) != `["$ready",{"edge":"`+s.ID+`"}]` {
 			t.Errorf("on %s came %s, reply %q", m.Subject, m.Data, m.Reply)
 		}
@@ -240,7 +242,7 @@ func TestTheProbe(t *testing.T) {
 	ann.Connect("/chat", "")
 	ann.Send(`42/chat,["$ready",1]`)
 	for _, want := range []string{"sio.chat.on.connect", "sio.chat.on.%24ready"} {
-		if m, err := heard.NextMsg(patience); err != nil || m.Subject != want {
+		if m, err := heard.NextMsg(edgetest.Patience); err != nil || m.Subject != want {
 			t.Fatalf("%v, %v; want %s", m, err, want)
 		}
 	}

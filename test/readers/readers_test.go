@@ -25,7 +25,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
+
+	"partyline/internal/edgetest"
 )
 
 // The measurement. The default is for two cores that have other things to do; the whole:
@@ -44,12 +45,7 @@ const (
 	segment  = 1460 // bytes in a packet of Ethernet
 )
 
-func TestMain(m *testing.M) {
-	if flag.Parse(); testing.Short() {
-		return // whole programs and outages are not for `make check`
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { edgetest.LongMain(m, nil) }
 
 // Clients that never read cost their own queue. They are closed with a reason, and the others in the room miss no message. How
 // late these get them is told, and demanded on an idle machine only: -readers.bound 2.
@@ -133,11 +129,7 @@ func startEdge(t *testing.T) *edge {
 	select {
 	case at := <-listening:
 		e := &edge{url: "ws://" + at.Address + "/socket.io/?EIO=4&transport=websocket", admin: "http://" + at.Admin}
-		closed := make(chan struct{})
-		if e.nc, err = nats.Connect(at.NATS, nats.ClosedHandler(func(*nats.Conn) { close(closed) })); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { e.nc.Close(); <-closed })
+		e.nc = edgetest.Connect(t, at.NATS)
 		e.hearOverflows(t)
 		return e
 	case <-read:

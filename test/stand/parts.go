@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"partyline/internal/edgetest"
 )
 
 // given are the ports that tests of this process have got: each gets others, since a server may be down for a while.
@@ -87,21 +87,18 @@ func Cluster(t *testing.T, args ...string) []*Server {
 // WaitForRoutes waits until each server hears each other.
 func WaitForRoutes(t *testing.T, servers []*Server) {
 	t.Helper()
-	var conns []*nats.Conn
+	var peers []*edgetest.Peer
 	for _, s := range servers {
-		nc := Connect(t, s.URL)
-		defer nc.Close()
-		conns = append(conns, nc)
+		p := edgetest.NewPeer(t, s.URL)
+		defer p.NC.Close()
+		peers = append(peers, p)
 	}
-	for i, from := range conns {
-		for j, to := range conns {
+	for i, from := range peers {
+		for j, to := range peers {
 			subject := fmt.Sprintf("route.%d.%d", i, j)
-			sub, err := to.SubscribeSync(subject)
-			if err != nil || to.Flush() != nil {
-				t.Fatal(err)
-			}
-			Eventually(t, "the routes stand", func() bool {
-				_ = from.Publish(subject, nil)
+			sub := to.Hear(subject)
+			edgetest.Eventually(t, "the routes stand", func() bool {
+				_ = from.NC.Publish(subject, nil)
 				_, err := sub.NextMsg(20 * time.Millisecond)
 				return err == nil
 			})
@@ -117,23 +114,6 @@ func URLs(servers []*Server) string {
 		all = append(all, s.URL)
 	}
 	return strings.Join(all, ",")
-}
-
-// Connect makes a NATS client that lasts as long as the test, and comes back when its server does.
-func Connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
-	t.Helper()
-	closed := make(chan struct{})
-	nc, err := nats.Connect(url, append([]nats.Option{
-		nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
-	}, options...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	return nc
 }
 
 // Edge is an edge that runs.
@@ -181,7 +161,7 @@ func (e *Edge) run(t *testing.T, name, listen string) {
 // WaitReady waits until the edge says that it is ready.
 func (e *Edge) WaitReady(t *testing.T) {
 	t.Helper()
-	Eventually(t, e.Name+" is ready", func() bool {
+	edgetest.Eventually(t, e.Name+" is ready", func() bool {
 		status, _ := e.Page("/readyz")
 		return status == http.StatusOK
 	})

@@ -14,10 +14,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// patience is how long a test waits for what must come. The machine may be busy.
-const patience = time.Minute
+	"go.uber.org/goleak"
+
+	"partyline/internal/edgetest"
+)
 
 // programs is the folder with the programs, built once; without the race detector, which would make NATS the bottleneck.
 var programs = sync.OnceValues(func() (string, error) {
@@ -33,11 +34,13 @@ var programs = sync.OnceValues(func() (string, error) {
 	return folder, nil
 })
 
-// Clean removes the programs. It is for the end of a package's tests.
-func Clean() {
-	if folder, err := programs(); folder != "" || err == nil {
-		_ = os.RemoveAll(folder)
-	}
+// Main is TestMain of packages whose tests use the programs.
+func Main(m *testing.M, options ...goleak.Option) {
+	edgetest.LongMain(m, func() {
+		if folder, err := programs(); folder != "" || err == nil {
+			_ = os.RemoveAll(folder)
+		}
+	}, options...)
 }
 
 // Process is a program that runs.
@@ -119,7 +122,7 @@ func (p *Process) Kill(signal syscall.Signal) error {
 	p.Signal(signal)
 	select {
 	case <-p.exited:
-	case <-time.After(patience):
+	case <-time.After(edgetest.Patience):
 		p.t.Errorf("%s does not end", p.Name)
 		_ = p.command.Process.Kill()
 		<-p.exited
@@ -130,7 +133,7 @@ func (p *Process) Kill(signal syscall.Signal) error {
 // Line waits for a line that has a text.
 func (p *Process) Line(has string) string {
 	p.t.Helper()
-	late := time.After(patience)
+	late := time.After(edgetest.Patience)
 	for {
 		select {
 		case line := <-p.lines:
@@ -141,16 +144,6 @@ func (p *Process) Line(has string) string {
 			p.t.Fatalf("%s has ended: %v", p.Name, p.err)
 		case <-late:
 			p.t.Fatalf("%s does not say %q", p.Name, has)
-		}
-	}
-}
-
-// Eventually waits until something is so.
-func Eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it did not come true that %s", what)
 		}
 	}
 }

@@ -16,10 +16,11 @@ var digits = func() (table [256]byte) {
 	return table
 }()
 
-// decodeBase64 decodes b in place and returns the decoded part of it. It takes what an encoder may write: either alphabet,
-// padded to a multiple of four or not padded at all, no white space. The unused bits of the last digit are ignored.
+// decodeBase64 decodes b in place and returns the decoded part of it. It accepts what an encoder may write: either
+// alphabet, padded to a multiple of four or not padded at all, no white space. The unused bits of the last digit are
+// ignored.
 //
-// encoding/base64 knows one alphabet at a time and does not promise that source and destination may overlap.
+// encoding/base64 decodes one alphabet at a time and does not promise that source and destination may overlap.
 func decodeBase64(b []byte) (decoded []byte, ok bool) {
 	if n := len(b); n > 0 && n%4 == 0 && b[n-1] == '=' {
 		b = b[:n-1]

@@ -2,14 +2,10 @@ package eio
 
 import (
 	"encoding/json"
-	"errors"
-	"math"
+	"net/http"
+	"strconv"
 	"time"
 )
-
-// ErrHandshake is returned by ParseOpen for data that is not a handshake: broken JSON, no sid, or a number that is
-// negative, fractional or out of range.
-var ErrHandshake = errors.New("eio: not a handshake")
 
 // Handshake is the content of the open packet, the first that a server sends (protocol, section "Handshake").
 type Handshake struct {
@@ -17,49 +13,73 @@ type Handshake struct {
 	SID string
 	// Upgrades lists the transports that the client may change to: "websocket" or none.
 	Upgrades []string
-	// PingInterval and PingTimeout travel in whole milliseconds; what is finer is cut off.
+	// PingInterval and PingTimeout are sent in whole milliseconds, rounded down.
 	PingInterval, PingTimeout time.Duration
-	// MaxPayload is the number of bytes that the client may put in one polling request.
+	// MaxPayload is how many bytes the client may put in one polling request.
 	MaxPayload int
-}
-
-// openData is a Handshake on the wire, its fields in the order of the reference.
-type openData struct {
-	SID          string   `json:"sid"`
-	Upgrades     []string `json:"upgrades"`
-	PingInterval int64    `json:"pingInterval"`
-	PingTimeout  int64    `json:"pingTimeout"`
-	MaxPayload   int      `json:"maxPayload"`
 }
 
 // AppendOpen appends the open packet as a text frame to dst and returns it. It allocates: a session has one handshake.
 func AppendOpen(dst []byte, h Handshake) []byte {
-	upgrades := h.Upgrades
-	if upgrades == nil {
-		upgrades = []string{} // null breaks clients
+	open := struct { // its fields in the order of the reference
+		SID          string   `json:"sid"`
+		Upgrades     []string `json:"upgrades"`
+		PingInterval int64    `json:"pingInterval"`
+		PingTimeout  int64    `json:"pingTimeout"`
+		MaxPayload   int      `json:"maxPayload"`
+	}{h.SID, h.Upgrades, h.PingInterval.Milliseconds(), h.PingTimeout.Milliseconds(), h.MaxPayload}
+	if open.Upgrades == nil {
+		open.Upgrades = []string{} // null breaks clients
 	}
-	// Strings and integers always marshal.
-	data, _ := json.Marshal(openData{h.SID, upgrades, h.PingInterval.Milliseconds(), h.PingTimeout.Milliseconds(), h.MaxPayload})
+	data, _ := json.Marshal(open) // strings and integers always marshal
 	return append(append(dst, byte(Open)), data...)
 }
 
-// ParseOpen reads the Data of an open packet, for clients and tests. Unknown fields are ignored. The only error is
-// ErrHandshake; the result shares nothing with data.
-func ParseOpen(data []byte) (Handshake, error) {
-	var d openData
-	if err := json.Unmarshal(data, &d); err != nil {
-		return Handshake{}, ErrHandshake
+// Refusal is the code with which a server refuses a request. Codes, messages and statuses are those of the reference
+// (engine.io 6, server.ts: errors, errorMessages, abortRequest), since clients and their operators compare them.
+type Refusal uint8
+
+// The refusals of the reference.
+const (
+	UnknownTransport    Refusal = 0 // the transport parameter is missing, unknown or not enabled
+	UnknownSession      Refusal = 1 // the server has no session with this sid
+	BadHandshakeMethod  Refusal = 2 // a handshake that is not a GET
+	BadRequest          Refusal = 3 // anything else that is malformed, or a transport that does not fit the session
+	Forbidden           Refusal = 4 // the origin or the application does not allow it
+	UnsupportedProtocol Refusal = 5 // an EIO parameter other than 4
+)
+
+var refusalMessages = [...]string{
+	UnknownTransport:    "Transport unknown",
+	UnknownSession:      "Session ID unknown",
+	BadHandshakeMethod:  "Bad handshake method",
+	BadRequest:          "Bad request",
+	Forbidden:           "Forbidden",
+	UnsupportedProtocol: "Unsupported protocol version",
+}
+
+// Message returns the reference's text for r, and that of BadRequest for a code that the protocol does not have.
+func (r Refusal) Message() string {
+	if int(r) >= len(refusalMessages) {
+		r = BadRequest
 	}
-	const longest = math.MaxInt64 / int64(time.Millisecond)
-	if d.SID == "" || d.MaxPayload < 0 ||
-		d.PingInterval < 0 || d.PingInterval > longest || d.PingTimeout < 0 || d.PingTimeout > longest {
-		return Handshake{}, ErrHandshake
+	return refusalMessages[r]
+}
+
+// Status returns the HTTP status for r: 403 for Forbidden, 400 for all others.
+func (r Refusal) Status() int {
+	if r == Forbidden {
+		return http.StatusForbidden
 	}
-	return Handshake{
-		SID:          d.SID,
-		Upgrades:     d.Upgrades,
-		PingInterval: time.Duration(d.PingInterval) * time.Millisecond,
-		PingTimeout:  time.Duration(d.PingTimeout) * time.Millisecond,
-		MaxPayload:   d.MaxPayload,
-	}, nil
+	return http.StatusBadRequest
+}
+
+// AppendRefusal appends the JSON body of a refused polling request to dst and returns it. Its content type is
+// application/json.
+func AppendRefusal(dst []byte, r Refusal) []byte {
+	dst = append(dst, `{"code":`...)
+	dst = strconv.AppendUint(dst, uint64(r), 10)
+	dst = append(dst, `,"message":"`...)
+	dst = append(dst, r.Message()...) // no message needs escaping
+	return append(dst, `"}`...)
 }

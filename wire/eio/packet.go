@@ -5,27 +5,28 @@
 //
 //	WebSocket  text frame     <type><data>                      Parse, Append
 //	           binary frame   <data>                            a binary message, no codec needed
-//	polling    payload        <packet> 1E <packet> 1E …         Next, AppendPayload
+//	polling    payload        <packet> 1E <packet> 1E …         Next; Append and Separator
 //	                          <packet> = <type><data> | b<base64 of a binary message>
 //
-// The first packet of a session is the server's open packet, a Handshake as JSON. A request that the server turns away is
+// The first packet of a session is the server's open packet, a Handshake as JSON. A request that the server refuses is
 // answered with a Refusal.
 //
-// The codec looks at types, separators and base64 only: what a message says, and whether it is UTF-8, is for the layer
-// above. Nothing here allocates except where the destination has to grow, and in the handshake.
+// The codec checks types, separators and base64 only. It does not interpret messages, nor check that they are UTF-8.
+// Nothing here allocates except to grow the destination, and in the handshake.
 //
 // Source: Engine.IO protocol, revision 4 (https://github.com/socketio/engine.io-protocol), and the behaviour of
 // engine.io-parser 5.2.
 package eio
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 )
 
-// ErrPacket is returned for a packet that is empty, is of an unknown type, or is a binary message whose base64 is broken.
-// The reference ends the session on it, with the reason "parse error".
-var ErrPacket = errors.New("eio: packet is empty, of an unknown type, or not base64")
+// errPacket is returned for a packet that is empty, is of an unknown type, or is a binary message whose base64 is
+// broken. The reference ends the session on it, with the reason "parse error".
+var errPacket = errors.New("eio: packet is empty, of an unknown type, or not base64")
 
 // Type is the first byte of a packet, as it stands on the wire.
 type Type byte
@@ -41,7 +42,7 @@ const (
 	Noop    Type = '6' // server to client: ends a poll that hangs during an upgrade
 )
 
-// binaryMark stands in place of a type before a binary message that travels as text.
+// binaryMark stands in place of the type in front of a binary message that is sent as text.
 const binaryMark = 'b'
 
 // Packet is one Engine.IO packet.
@@ -50,16 +51,16 @@ type Packet struct {
 	Type Type
 	// Binary marks a binary message: a whole WebSocket binary frame, or 'b' and base64 in text.
 	Binary bool
-	// Data is what follows the type, the decoded bytes for a binary message. It may be empty. After Parse and Next it is a
-	// part of their argument, and valid as long as that is.
+	// Data is what follows the type, or the decoded bytes of a binary message. It may be empty. After Parse and Next
+	// it is a part of their argument, and valid as long as that is.
 	Data []byte
 }
 
-// Parse reads one text frame. Data aliases frame; base64 is decoded in place, so frame is overwritten, also when that
-// fails. The only error is ErrPacket.
+// Parse reads one text frame. Data aliases frame. Base64 is decoded in place, so frame is overwritten, also if that
+// fails. Parse returns an error for an empty frame, an unknown type and invalid base64.
 func Parse(frame []byte) (Packet, error) {
 	if len(frame) == 0 {
-		return Packet{}, ErrPacket
+		return Packet{}, errPacket
 	}
 	data := frame[1:len(frame):len(frame)]
 	switch t := Type(frame[0]); {
@@ -68,18 +69,43 @@ func Parse(frame []byte) (Packet, error) {
 	case t == binaryMark:
 		decoded, ok := decodeBase64(data)
 		if !ok {
-			return Packet{}, ErrPacket
+			return Packet{}, errPacket
 		}
 		return Packet{Type: Message, Binary: true, Data: decoded}, nil
 	}
-	return Packet{}, ErrPacket
+	return Packet{}, errPacket
 }
 
-// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a binary
-// message. On a WebSocket a binary message is the Data alone, in a binary frame.
+// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a
+// binary message. On a WebSocket a binary message is the Data alone, in a binary frame.
 func Append(dst []byte, p Packet) []byte {
 	if p.Binary {
 		return base64.StdEncoding.AppendEncode(append(dst, binaryMark), p.Data)
 	}
 	return append(append(dst, byte(p.Type)), p.Data...)
+}
+
+// Separator stands between the packets of a polling payload (protocol, section "Packet encoding", HTTP long-polling).
+// JSON never contains this byte unescaped.
+const Separator = 0x1e
+
+// Next reads the first packet of a polling payload and returns what follows its separator. rest is nil after the last
+// packet and after an error. An empty payload is an error, as is the empty packet behind a separator at the end. So
+// call Next first and look at rest then:
+//
+//	for more := true; more; more = payload != nil {
+//		p, payload, err = eio.Next(payload)
+//		…
+//	}
+//
+// Data aliases payload. Base64 is decoded in place, so that packet's part of payload is overwritten. As in the
+// reference, the packets in front of a broken one count.
+func Next(payload []byte) (p Packet, rest []byte, err error) {
+	if end := bytes.IndexByte(payload, Separator); end >= 0 {
+		payload, rest = payload[:end], payload[end+1:]
+	}
+	if p, err = Parse(payload); err != nil {
+		return Packet{}, nil, err
+	}
+	return p, rest, nil
 }

@@ -38,24 +38,24 @@ var frames = []struct {
 	{"b-_-_", "binary, URL alphabet", Packet{Type: Message, Binary: true, Data: []byte{0xfb, 0xff, 0xbf}}, nil},
 	{"bAR==", "binary, unused bits set", Packet{Type: Message, Binary: true, Data: []byte{1}}, nil},
 
-	{"", "nothing at all", Packet{}, ErrPacket},
-	{"7", "the type behind the last", Packet{}, ErrPacket},
-	{"/", "the byte ahead of the first type", Packet{}, ErrPacket},
-	{"hello", "no type", Packet{}, ErrPacket},
-	{"\x004", "binary type byte", Packet{}, ErrPacket},
-	{"B", "capital B", Packet{}, ErrPacket},
-	{"b4AQID", "the binary mark of protocol 3", Packet{}, ErrPacket},
-	{"bA", "six bits of base64", Packet{}, ErrPacket},
-	{"b=", "padding alone", Packet{}, ErrPacket},
-	{"b====", "a quantum of padding", Packet{}, ErrPacket},
-	{"bA===", "too much padding", Packet{}, ErrPacket},
-	{"bAQ=", "too little padding", Packet{}, ErrPacket},
-	{"bAQIDBA==AQID", "padding inside", Packet{}, ErrPacket},
-	{"bAQ D", "space in base64", Packet{}, ErrPacket},
-	{"bAQID\r\n", "line end in base64", Packet{}, ErrPacket},
-	{"b!!!!", "not base64", Packet{}, ErrPacket},
-	{"bAQIDA!", "not base64 in the last two", Packet{}, ErrPacket},
-	{"bAQIDAA!", "not base64 in the last three", Packet{}, ErrPacket},
+	{"", "nothing at all", Packet{}, errPacket},
+	{"7", "the type behind the last", Packet{}, errPacket},
+	{"/", "the byte ahead of the first type", Packet{}, errPacket},
+	{"hello", "no type", Packet{}, errPacket},
+	{"\x004", "binary type byte", Packet{}, errPacket},
+	{"B", "capital B", Packet{}, errPacket},
+	{"b4AQID", "the binary mark of protocol 3", Packet{}, errPacket},
+	{"bA", "six bits of base64", Packet{}, errPacket},
+	{"b=", "padding alone", Packet{}, errPacket},
+	{"b====", "a quantum of padding", Packet{}, errPacket},
+	{"bA===", "too much padding", Packet{}, errPacket},
+	{"bAQ=", "too little padding", Packet{}, errPacket},
+	{"bAQIDBA==AQID", "padding inside", Packet{}, errPacket},
+	{"bAQ D", "space in base64", Packet{}, errPacket},
+	{"bAQID\r\n", "line end in base64", Packet{}, errPacket},
+	{"b!!!!", "not base64", Packet{}, errPacket},
+	{"bAQIDA!", "not base64 in the last two", Packet{}, errPacket},
+	{"bAQIDAA!", "not base64 in the last three", Packet{}, errPacket},
 }
 
 func TestParse(t *testing.T) {
@@ -114,7 +114,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if err != nil {
-			if err != ErrPacket || !equal(p, Packet{}) {
+			if err != errPacket || !equal(p, Packet{}) {
 				t.Fatalf("Parse(%q) = %+v, %v", frame, p, err)
 			}
 			return
@@ -136,7 +136,7 @@ func FuzzParse(f *testing.F) {
 // decodeWithStandardLibrary is the oracle: what encoding/base64 makes of text in either alphabet, padded or not.
 func decodeWithStandardLibrary(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") { // which encoding/base64 skips
-		return nil, ErrPacket
+		return nil, errPacket
 	}
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
 	if strings.HasSuffix(text, "=") {

@@ -23,13 +23,13 @@ var payloads = []struct {
 		}, nil},
 	{"b\x1eb", "two empty binary messages", []Packet{{Type: Message, Binary: true}, {Type: Message, Binary: true}}, nil},
 
-	{"", "nothing", nil, ErrPacket},
-	{"\x1e", "separator alone", nil, ErrPacket},
-	{"\x1e2", "empty first packet", nil, ErrPacket},
-	{"2\x1e", "empty last packet", []Packet{{Type: Ping}}, ErrPacket},
-	{"2\x1e\x1e2", "empty packet inside", []Packet{{Type: Ping}}, ErrPacket},
-	{"2\x1ex\x1e2", "unknown type inside", []Packet{{Type: Ping}}, ErrPacket},
-	{"4a\x1eb!\x1e4b", "broken base64 inside", []Packet{{Type: Message, Data: []byte("a")}}, ErrPacket},
+	{"", "nothing", nil, errPacket},
+	{"\x1e", "separator alone", nil, errPacket},
+	{"\x1e2", "empty first packet", nil, errPacket},
+	{"2\x1e", "empty last packet", []Packet{{Type: Ping}}, errPacket},
+	{"2\x1e\x1e2", "empty packet inside", []Packet{{Type: Ping}}, errPacket},
+	{"2\x1ex\x1e2", "unknown type inside", []Packet{{Type: Ping}}, errPacket},
+	{"4a\x1eb!\x1e4b", "broken base64 inside", []Packet{{Type: Message, Data: []byte("a")}}, errPacket},
 	{"6:4hello", "a payload of protocol 3", []Packet{{Type: Noop, Data: []byte(":4hello")}}, nil},
 }
 
@@ -52,7 +52,7 @@ func TestNext(t *testing.T) {
 			t.Errorf("%s: %q reads as %+v, %v; want %+v, %v", c.meaning, c.raw, got, err, c.want, c.err)
 		}
 	}
-	if _, _, err := Next(nil); err != ErrPacket {
+	if _, _, err := Next(nil); err != errPacket {
 		t.Errorf("Next(nil): %v", err)
 	}
 }
@@ -63,16 +63,27 @@ func TestNextHasNoRestAfterAnError(t *testing.T) {
 	}
 }
 
+// appendPayload appends packets to dst as one polling payload, as a client does.
+func appendPayload(dst []byte, packets ...Packet) []byte {
+	for i, p := range packets {
+		if i > 0 {
+			dst = append(dst, Separator)
+		}
+		dst = Append(dst, p)
+	}
+	return dst
+}
+
 func TestAppendPayload(t *testing.T) {
 	for _, c := range payloads {
 		if c.err != nil {
 			continue
 		}
-		if got := string(AppendPayload([]byte("kept "), c.want...)); got != "kept "+c.raw {
+		if got := string(appendPayload([]byte("kept "), c.want...)); got != "kept "+c.raw {
 			t.Errorf("%s: %q, want %q behind what was there", c.meaning, got, c.raw)
 		}
 	}
-	if got := AppendPayload(nil); len(got) != 0 {
+	if got := appendPayload(nil); len(got) != 0 {
 		t.Errorf("no packets: %q", got)
 	}
 }
@@ -90,12 +101,12 @@ func FuzzNext(f *testing.F) {
 		if len(packets) == 0 {
 			return
 		}
-		text := AppendPayload(nil, packets...)
+		text := appendPayload(nil, packets...)
 		again, err := readAll(bytes.Clone(text))
 		if err != nil || !equalAll(again, packets) {
 			t.Fatalf("%q comes back as %q, read as %+v, %v", payload, text, again, err)
 		}
-		if twice := AppendPayload(nil, again...); !bytes.Equal(twice, text) {
+		if twice := appendPayload(nil, again...); !bytes.Equal(twice, text) {
 			t.Fatalf("%q comes back as %q, then as %q", payload, text, twice)
 		}
 	})
@@ -105,7 +116,7 @@ func TestPayloadAllocatesNothing(t *testing.T) {
 	packets := []Packet{{Type: Ping}, {Type: Message, Data: []byte(`2["a"]`)}, {Type: Message, Binary: true, Data: []byte{1, 2}}}
 	dst := make([]byte, 0, 256)
 	allocs := testing.AllocsPerRun(100, func() {
-		dst = AppendPayload(dst[:0], packets...)
+		dst = appendPayload(dst[:0], packets...)
 		rest, err := dst, error(nil)
 		for rest != nil {
 			if _, rest, err = Next(rest); err != nil {
@@ -130,17 +141,5 @@ func BenchmarkNext(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-	}
-}
-
-func BenchmarkAppendPayload(b *testing.B) {
-	packets := make([]Packet, 100)
-	for i := range packets {
-		packets[i] = Packet{Type: Message, Data: []byte(`2["message","hello"]`)}
-	}
-	dst := make([]byte, 0, 4096)
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = AppendPayload(dst[:0], packets...)
 	}
 }

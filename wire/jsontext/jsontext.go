@@ -1,7 +1,8 @@
-// Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing allocates or recurses.
+// Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing allocates or
+// recurses.
 //
-// The functions are for text that encoding/json has found valid. On anything else their results mean nothing, but they do
-// not leave the text and do not panic.
+// The functions are for text that encoding/json has found valid. On anything else their results mean nothing, but
+// they do not leave the text and do not panic.
 package jsontext
 
 import (
@@ -12,7 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Values walks the elements of an array, or the members of an object: each key and then its value. The zero Values is empty.
+// Values walks the elements of an array, or the members of an object: each key and then its value. The zero Values is
+// empty.
 type Values struct {
 	text []byte // from the next value on, or from a comma or colon in front of it
 }
@@ -84,7 +86,8 @@ func SkipToken(text []byte, i int) int {
 	return i
 }
 
-// MemberValue returns the text from the value of a member on whose key ends at i, nil if no colon follows: then it is no key.
+// MemberValue returns the text from the value of a member on whose key ends at i, nil if no colon follows: then it is
+// no key.
 func MemberValue(text []byte, i int) []byte {
 	if i = SkipSpace(text, i); i == len(text) || text[i] != ':' {
 		return nil
@@ -93,7 +96,9 @@ func MemberValue(text []byte, i int) []byte {
 }
 
 // delimiters are the characters that are tokens, or white space, by themselves.
-var delimiters = [256]bool{'[': true, '{': true, ']': true, '}': true, ',': true, ':': true, ' ': true, '\t': true, '\n': true, '\r': true}
+var delimiters = [256]bool{
+	'[': true, '{': true, ']': true, '}': true, ',': true, ':': true, ' ': true, '\t': true, '\n': true, '\r': true,
+}
 
 // IsString reports whether a value is a string.
 func IsString(value []byte) bool { return len(value) >= 2 && value[0] == '"' }
@@ -103,7 +108,8 @@ func IsNumber(value []byte) bool {
 	return len(value) > 0 && (value[0] == '-' || '0' <= value[0] && value[0] <= '9')
 }
 
-// KeyIs reports whether a member's key, a string with its quotes, stands for name, which is ASCII and of at most 16 bytes.
+// KeyIs reports whether a member's key, a string with its quotes, stands for name, which is ASCII and of at most 16
+// bytes.
 func KeyIs(key []byte, name string) bool {
 	if len(key) == len(name)+2 {
 		return string(key[1:len(key)-1]) == name

@@ -11,19 +11,19 @@ import (
 
 // Admission is a service's answer to a connect request that lets the socket in.
 type Admission struct {
-	Rooms []string        `json:"rooms,omitempty"` // rooms that the socket enters before its client learns that it is connected
-	User  string          `json:"user,omitempty"`  // who the socket belongs to, "" for no user; it fits into a header as it is
-	Data  json.RawMessage `json:"data,omitempty"`  // a JSON object of at most MaxDataBytes to keep with the socket, nil for none; it points into the body
+	Rooms []string        `json:"rooms,omitempty"` // which the socket enters before its client is connected
+	User  string          `json:"user,omitempty"`  // whose socket it is, "" for no user; fits into a header
+	Data  json.RawMessage `json:"data,omitempty"`  // kept with the socket: a JSON object, nil for none; part of the body
 }
 
 // Body returns the admission as the answer that ParseAdmission reads.
 func (a Admission) Body() []byte { return encode([]any{a}) }
 
-// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional, null is as good as
-// leaving one out, members of other names are ignored, of a repeated one the last counts; [] and [{}] admit with
-// nothing. A user must be able to stand in a header: no control characters, no spaces around it. What has another form
-// is an error, ErrNotUTF8, ErrNotJSON or ErrNotArray, or one that wraps ErrAdmission and says which member is wrong. So
-// is an empty body: to admit is a decision, and nothing is none.
+// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional; null is the same
+// as leaving one out. Other members are ignored, and the last of repeated ones counts. [] and [{}] admit without
+// rooms, user or data. A user must fit into a header: no control characters, no spaces around it. Any other form is
+// an error: ErrNotArray, ErrNotJSON, or one that says which member is wrong. An empty body is an error too, because
+// it is no decision.
 func ParseAdmission(body []byte) (Admission, error) {
 	var none, a Admission
 	object, err := single(body, errAdmissionForm)
@@ -40,13 +40,12 @@ func ParseAdmission(body []byte) (Admission, error) {
 		}
 		value, _ := members.Next()
 		if err := a.set(key, value); err != nil {
-			return none, fmt.Errorf("%w: %w", ErrAdmission, err)
+			return none, fmt.Errorf("%w: %w", errAdmission, err)
 		}
 	}
 }
 
-// errAdmissionForm is returned for an array that is no admission.
-var errAdmissionForm = fmt.Errorf("%w: it must be an array of at most one object", ErrAdmission)
+var errAdmissionForm = fmt.Errorf("%w: it must be an array of at most one object", errAdmission)
 
 // set replaces one member.
 func (a *Admission) set(key, value []byte) (err error) {
@@ -89,13 +88,12 @@ func (a *Admission) set(key, value []byte) (err error) {
 	return nil
 }
 
-// fitsHeader reports whether a NATS header carries s unchanged: one with line ends would begin another header, and
-// spaces around a value are lost on the way.
+// fitsHeader reports whether a NATS header carries s unchanged: a line end would begin another header, and NATS
+// removes spaces around a value.
 func fitsHeader(s string) bool {
 	return strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
 }
 
-// RefusalData reads the body of a refusal (which its Sio-Error header makes one): the data of [data], which goes to
-// the client in CONNECT_ERROR, or nil if the body is empty or []. The data points into body. The errors are ErrNotUTF8,
-// ErrNotJSON, ErrNotArray, and ErrRefusal for more than one element.
-func RefusalData(body []byte) (json.RawMessage, error) { return optional(body, ErrRefusal) }
+// RefusalData reads the body of a refusal, an answer with Sio-Error: the data of [data], which goes to the client in
+// CONNECT_ERROR, or nil if the body is empty or []. The data points into body.
+func RefusalData(body []byte) (json.RawMessage, error) { return optional(body, errRefusal) }

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// Announcements: how often, and how long silence lasts until it means death: three beats missed, and half of one for the
-// way. MaxClockSkew is how far the clocks of two edges may differ when announcements are signed.
+// Edges and instances announce themselves every BeatEvery. After a silence of DeadAfter they are taken for dead:
+// three beats are missed, and half of one is for the way. MaxClockSkew is the largest difference between the clocks
+// of two edges if announcements are signed.
 const (
 	BeatEvery    = time.Second
 	DeadAfter    = 3*BeatEvery + BeatEvery/2
@@ -24,7 +25,7 @@ const (
 // ErrAnnouncement is wrapped by the errors about announcements.
 var ErrAnnouncement = errors.New("bad announcement")
 
-// EdgeAnnouncement is what an edge says of itself on $edge.<edge>.hello, beat and bye; gone is said by another edge, By.
+// EdgeAnnouncement is the body of $edge.<edge>.hello, beat, bye, and of gone, which another edge (By) publishes.
 type EdgeAnnouncement struct {
 	Edge     string `json:"edge"`
 	At       int64  `json:"at"`              // milliseconds since 1970
@@ -35,7 +36,7 @@ type EdgeAnnouncement struct {
 	By       string `json:"by,omitempty"`
 }
 
-// InstanceAnnouncement is what an instance of a service says of itself on $svc.<group>.<instance>.….
+// InstanceAnnouncement is the body of $svc.<group>.<instance>.….
 type InstanceAnnouncement struct {
 	Instance   string   `json:"instance"`
 	Group      string   `json:"group"`
@@ -44,10 +45,10 @@ type InstanceAnnouncement struct {
 	Every      int64    `json:"every"`      // milliseconds between two beats
 }
 
-// Body is the announcement as a body.
+// Body returns the announcement as a body.
 func (a EdgeAnnouncement) Body() []byte { return encode([]any{a}) }
 
-// Body is the announcement as a body.
+// Body returns the announcement as a body.
 func (a InstanceAnnouncement) Body() []byte { return encode([]any{a}) }
 
 // HandedOver is an edge's answer to an instance that is leaving.
@@ -68,8 +69,8 @@ func ParseEdgeAnnouncement(body []byte) (EdgeAnnouncement, error) {
 	return parseAnnouncement[EdgeAnnouncement](body)
 }
 
-// EdgeHostPort is where the address of an announcement leads to: "http://10.0.0.7:3000" → "10.0.0.7:3000". Its errors wrap
-// ErrAnnouncement.
+// EdgeHostPort returns host and port of the address in an announcement: "10.0.0.7:3000" for "http://10.0.0.7:3000".
+// Its errors wrap ErrAnnouncement.
 func EdgeHostPort(address string) (string, error) {
 	hostPort, isHTTP := strings.CutPrefix(address, "http://")
 	hostPort = strings.TrimSuffix(hostPort, "/")
@@ -99,31 +100,39 @@ func parseAnnouncement[T any](body []byte) (a T, err error) {
 	return list[0], nil
 }
 
-// Sign is the value of the Sio-Signature header for an edge's announcement: the hexadecimal HMAC-SHA256 with the edges'
-// shared secret over the two tokens of its subject and its body, <edge>.<word>\n<body>.
-func Sign(secret, edge, word string, body []byte) string {
-	return hex.EncodeToString(signature(secret, edge, word, body))
+// Sign returns the hexadecimal HMAC-SHA256 of lines, joined with line feeds, with the secret that edges share. It is
+// the value of Sio-Signature for an edge's announcement, with the lines <edge>.<word> and the body.
+func Sign(secret string, lines ...string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// Verify tells whether an announcement carries the signature of somebody who knows the secret, and was made within
-// MaxClockSkew of now. Its errors wrap ErrAnnouncement.
+// IsSigned reports whether a signature is the one that Sign makes, in digits of either case.
+func IsSigned(signature, secret string, lines ...string) bool {
+	return hmac.Equal([]byte(strings.ToLower(signature)), []byte(Sign(secret, lines...)))
+}
+
+// CheckAge returns an error for a time, in milliseconds since 1970, that is further from now than MaxClockSkew.
+func CheckAge(at int64, now time.Time) error {
+	if off := now.Sub(time.UnixMilli(at)).Abs(); off > MaxClockSkew {
+		return fmt.Errorf("%v from now (are the clocks of the edges right?)", off.Round(time.Second))
+	}
+	return nil
+}
+
+// Verify checks that an announcement was signed with the secret, and made within MaxClockSkew of now. Its errors wrap
+// ErrAnnouncement.
 func Verify(secret, edge, word string, body []byte, header string, now time.Time) error {
-	given, err := hex.DecodeString(header)
-	if err != nil || !hmac.Equal(given, signature(secret, edge, word, body)) {
+	if !IsSigned(header, secret, edge+"."+word, string(body)) {
 		return fmt.Errorf("%w: its signature is missing or wrong (edges.secret must be the same on every edge)", ErrAnnouncement)
 	}
 	a, err := ParseEdgeAnnouncement(body)
 	if err != nil {
 		return err
 	}
-	if off := now.Sub(time.UnixMilli(a.At)).Abs(); off > MaxClockSkew {
-		return fmt.Errorf("%w: it was made %v from now (are the clocks of the edges right?)", ErrAnnouncement, off.Round(time.Second))
+	if err := CheckAge(a.At, now); err != nil {
+		return fmt.Errorf("%w: it was made %w", ErrAnnouncement, err)
 	}
 	return nil
-}
-
-func signature(secret, edge, word string, body []byte) []byte {
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "%s.%s\n%s", edge, word, body)
-	return mac.Sum(nil)
 }

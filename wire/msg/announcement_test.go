@@ -49,9 +49,9 @@ func TestSignature(t *testing.T) {
 	now := time.UnixMilli(1767225600000)
 	body := EdgeAnnouncement{Edge: "k3f9a0zz", At: now.UnixMilli(), Every: 1000, Sockets: 1}.Body()
 	const secret = "between us"
-	good := Sign(secret, "k3f9a0zz", "beat", body)
+	good := Sign(secret, "k3f9a0zz.beat", string(body))
 	// As written in another language: hex of HMAC-SHA256 over "<edge>.<word>\n<body>".
-	if again := Sign(secret, "k3f9a0zz", "beat", body); good != again || len(good) != 64 || strings.ToLower(good) != good {
+	if again := Sign(secret, "k3f9a0zz.beat", string(body)); good != again || len(good) != 64 || strings.ToLower(good) != good {
 		t.Fatalf("the signature is %q, then %q", good, again)
 	}
 	for _, at := range []time.Time{now, now.Add(MaxClockSkew), now.Add(-MaxClockSkew)} {
@@ -72,7 +72,7 @@ func TestSignature(t *testing.T) {
 		"another body":     Verify(secret, "k3f9a0zz", "beat", other, good, now),
 		"too old":          Verify(secret, "k3f9a0zz", "beat", body, good, now.Add(MaxClockSkew+time.Millisecond)),
 		"from tomorrow":    Verify(secret, "k3f9a0zz", "beat", body, good, now.Add(-MaxClockSkew-time.Millisecond)),
-		"signed, but junk": Verify(secret, "k3f9a0zz", "beat", []byte("x"), Sign(secret, "k3f9a0zz", "beat", []byte("x")), now),
+		"signed, but junk": Verify(secret, "k3f9a0zz", "beat", []byte("x"), Sign(secret, "k3f9a0zz.beat", "x"), now),
 	} {
 		if !errors.Is(err, ErrAnnouncement) {
 			t.Errorf("%s: %v", name, err)
@@ -83,7 +83,7 @@ func TestSignature(t *testing.T) {
 // A signature made elsewhere: printf 'k3f9a0zz.beat\n[]' | openssl dgst -sha256 -hmac secret
 func TestSignatureIsTheOneOfOtherTools(t *testing.T) {
 	const want = "9146012566bbb6b7168f4b424211e6ae206f5cc1d46ad4e6f192f5b32e36cf16"
-	if got := Sign("secret", "k3f9a0zz", "beat", []byte("[]")); got != want {
+	if got := Sign("secret", "k3f9a0zz.beat", "[]"); got != want {
 		t.Errorf("the signature is %s, want %s", got, want)
 	}
 }
@@ -100,10 +100,10 @@ func FuzzAnnouncements(f *testing.F) {
 				t.Errorf("%q → %+v → %+v, %v", body, a, again, err)
 			}
 			now := time.UnixMilli(a.At)
-			if err := Verify("secret", "k3f9a0zz", word, body, Sign("secret", "k3f9a0zz", word, body), now); err != nil {
+			if err := Verify("secret", "k3f9a0zz", word, body, Sign("secret", "k3f9a0zz."+word, string(body)), now); err != nil {
 				t.Errorf("%q: %v", body, err)
 			}
-			if Verify("secret", "k3f9a0zz", word, body, Sign("other", "k3f9a0zz", word, body), now) == nil {
+			if Verify("secret", "k3f9a0zz", word, body, Sign("other", "k3f9a0zz."+word, string(body)), now) == nil {
 				t.Error("a signature of somebody else counts")
 			}
 		} else if !errors.Is(err, ErrAnnouncement) {

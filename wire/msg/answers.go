@@ -2,7 +2,6 @@ package msg
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,59 +10,46 @@ import (
 
 // Limits of questions and their answers.
 const (
-	// MaxDataBytes is the most that a socket's data may have, as JSON.
-	MaxDataBytes = 64 << 10
-	// MaxPartBytes is where an answer goes on in a further message. A single element larger than it is not split.
+	// maxDataBytes bounds the data of a socket, as JSON.
+	maxDataBytes = 64 << 10
+	// MaxPartBytes bounds a message of an answer in parts, unless a single element is larger.
 	MaxPartBytes = 256 << 10
-	// DefaultAskTimeout and MaxAskTimeout are how long an edge waits for the acks of an ask.
+	// DefaultAskTimeout and MaxAskTimeout are for how long an edge waits for the acks of an ask.
 	DefaultAskTimeout = 30 * time.Second
 	MaxAskTimeout     = 10 * time.Minute
 )
 
-var (
-	// ErrNotBlank is returned for the body of a question that takes none.
-	ErrNotBlank = errors.New("body must be empty or []")
-	// ErrData is wrapped by the errors about the body of data.
-	ErrData = errors.New("body of data must be empty (to get) or an array of one object (to set)")
-	// ErrDataTooLarge is wrapped by the error for data of more than MaxDataBytes.
-	ErrDataTooLarge = errors.New("the limit is " + strconv.Itoa(MaxDataBytes))
-	// ErrTimeout is returned for a Sio-Timeout that is no number of milliseconds from 1 to MaxAskTimeout.
-	ErrTimeout = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
-	// ErrAnswer is wrapped by the errors of ParseAnswer.
-	ErrAnswer = errors.New("bad answer of an edge")
-)
-
-// Question checks the body of a verb that takes none, fetch and rooms: empty or [].
+// Question checks the body of fetch and rooms, which have no arguments: empty or [].
 func Question(body []byte) error {
-	element, err := optional(body, ErrNotBlank)
+	element, err := optional(body, errNotBlank)
 	if err == nil && element != nil {
-		return ErrNotBlank
+		return errNotBlank
 	}
 	return err
 }
 
-// Data reads the body of data: nil, to get, if it is empty or []; the object of [object], to set, which points into the
-// body. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and those that wrap ErrData and ErrDataTooLarge.
+// Data reads the body of data. It returns nil, to get, if the body is empty or [], and the object of [object], to
+// set, which points into the body.
 func Data(body []byte) (json.RawMessage, error) {
-	object, err := optional(body, ErrData)
+	object, err := optional(body, errData)
 	switch {
 	case err != nil || object == nil:
 		return nil, err
 	case object[0] != '{':
-		return nil, ErrData
+		return nil, errData
 	}
 	return object, CheckData(object)
 }
 
-// CheckData tells whether a socket's data, a JSON object, is small enough.
+// CheckData returns an error if a socket's data, a JSON object, is too large.
 func CheckData(object []byte) error {
-	if len(object) > MaxDataBytes {
-		return fmt.Errorf("data of %d bytes; %w", len(object), ErrDataTooLarge)
+	if len(object) > maxDataBytes {
+		return fmt.Errorf("data of %d bytes; %w", len(object), errDataTooLarge)
 	}
 	return nil
 }
 
-// AskTimeout reads the value of Sio-Timeout; an empty one is DefaultAskTimeout. The error is ErrTimeout.
+// AskTimeout reads the value of Sio-Timeout: milliseconds from 1 to MaxAskTimeout, DefaultAskTimeout if it is empty.
 func AskTimeout(header string) (time.Duration, error) {
 	if header == "" {
 		return DefaultAskTimeout, nil
@@ -71,7 +57,7 @@ func AskTimeout(header string) (time.Duration, error) {
 	n, err := strconv.ParseUint(header, 10, 32)
 	d := time.Duration(n) * time.Millisecond
 	if err != nil || d < time.Millisecond || d > MaxAskTimeout {
-		return 0, ErrTimeout
+		return 0, errTimeout
 	}
 	return d, nil
 }
@@ -84,39 +70,39 @@ func partHeader(number int, last bool) string {
 	return strconv.Itoa(number)
 }
 
-// IsLastPart tells whether an answer with this Sio-Part header, "" for none, ends here.
+// IsLastPart reports whether an answer ends with the message that has this Sio-Part header, "" for none.
 func IsLastPart(header string) bool { return header == "" || strings.HasSuffix(header, " last") }
 
-// Answer is what one edge answered, or one part of it: [{"edge":E,"sockets":n}, …].
+// Answer is the answer of one edge, or a part of it: [{"edge":E,"sockets":n}, …].
 type Answer struct {
 	Edge    string            `json:"edge"`
 	Sockets int               `json:"sockets"`       // to how many sockets of the edge it applies
-	Rev     *uint64           `json:"rev,omitempty"` // what State.Rev of an owned socket is now; nil for all others
+	Rev     *uint64           `json:"rev,omitempty"` // State.Rev of an owned socket now; nil for all others
 	Rest    []json.RawMessage `json:"-"`             // further elements, which point into the body
 }
 
 // Body returns the answer, without Rest.
 func (a Answer) Body() []byte { return encode([]any{a}) }
 
-// ParseAnswer reads an answer to join, leave, disconnect, fetch, data or rooms. Its errors wrap ErrAnswer.
+// ParseAnswer reads an answer to join, leave, disconnect, fetch, data or rooms.
 func ParseAnswer(body []byte) (Answer, error) {
 	var a Answer
 	var elements []json.RawMessage
 	if err := json.Unmarshal(body, &elements); err != nil {
-		return a, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return a, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	if len(elements) == 0 {
-		return a, fmt.Errorf("%w: it is empty", ErrAnswer)
+		return a, fmt.Errorf("%w: it is empty", errAnswer)
 	}
 	if err := json.Unmarshal(elements[0], &a); err != nil {
-		return a, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return a, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	a.Rest = elements[1:]
 	return a, nil
 }
 
-// Parts writes an Answer with further elements, in as many messages as it needs: each begins with the answer itself. For
-// rooms, the elements are members of one object.
+// Parts writes an Answer with further elements, in as many messages as it needs: each begins with the answer itself.
+// For rooms, the elements are members of one object.
 type Parts struct {
 	head, tail string
 	limit      int
@@ -137,10 +123,8 @@ func NewParts(a Answer, rooms bool, limit int) *Parts {
 // Room returns how many bytes an element may have if a message is to have at most n.
 func (p *Parts) Room(n int) int { return n - len(p.head) - len(",") - len(p.tail) }
 
-// Len returns the size of the part that is being written.
-func (p *Parts) Len() int { return len(p.body) }
-
-// Add adds an element. It returns false if that does not fit: the part must be finished first, and the element added again.
+// Add adds an element. It returns false if that does not fit: the part must be finished first, and the element added
+// again.
 func (p *Parts) Add(element []byte) bool {
 	if p.body != nil && len(p.body)+1+len(element)+len(p.tail) > p.limit {
 		return false
@@ -168,7 +152,8 @@ func (p *Parts) Finish(last bool) (body []byte, header string) {
 	return append(body, p.tail...), header
 }
 
-// FetchedSocket is what an edge answers of a socket: an element of the answer to fetch, and with ID and Data alone of data.
+// FetchedSocket is what an edge answers of a socket: an element of the answer to fetch, and with ID and Data alone of
+// data.
 type FetchedSocket struct {
 	ID         string          `json:"id"`
 	Namespace  string          `json:"namespace"`
@@ -176,11 +161,11 @@ type FetchedSocket struct {
 	User       string          `json:"user,omitempty"`
 	Data       json.RawMessage `json:"data"`
 	Handshake  json.RawMessage `json:"handshake"`
-	Incomplete bool            `json:"incomplete,omitempty"` // the handshake is left out, and perhaps the rooms: NATS could not carry them
+	Incomplete bool            `json:"incomplete,omitempty"` // too large for NATS, see Element
 }
 
-// Element returns the element for an answer to fetch of at most limit bytes. What a client can make too large is left out:
-// the handshake, and then the rooms. Data and Handshake pass byte for byte.
+// Element returns the element for an answer to fetch of at most limit bytes. What a client can make too large is left
+// out: the handshake, and then the rooms. Data and Handshake pass byte for byte.
 func (f FetchedSocket) Element(limit int) []byte {
 	element := f.append(nil)
 	if f.Incomplete = len(element) > limit; f.Incomplete {

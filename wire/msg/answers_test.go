@@ -15,8 +15,8 @@ func TestQuestion(t *testing.T) {
 			t.Errorf("Question(%q) = %v", body, err)
 		}
 	}
-	for body, want := range map[string]error{`[1]`: ErrNotBlank, `[[]]`: ErrNotBlank, `[null]`: ErrNotBlank, `{}`: ErrNotArray, `null`: ErrNotArray,
-		`[`: ErrNotJSON, `x`: ErrNotJSON, "\xff": ErrNotUTF8, "[\"\xff\"]": ErrNotUTF8} {
+	for body, want := range map[string]error{`[1]`: errNotBlank, `[[]]`: errNotBlank, `[null]`: errNotBlank, `{}`: ErrNotArray, `null`: ErrNotArray,
+		`[`: ErrNotJSON, `x`: ErrNotJSON, "\xff": errNotUTF8, "[\"\xff\"]": errNotUTF8} {
 		if err := Question([]byte(body)); !errors.Is(err, want) {
 			t.Errorf("Question(%q) = %v, want %v", body, err, want)
 		}
@@ -24,7 +24,7 @@ func TestQuestion(t *testing.T) {
 }
 
 func TestData(t *testing.T) {
-	exact := `{"x":"` + strings.Repeat("x", MaxDataBytes-8) + `"}`
+	exact := `{"x":"` + strings.Repeat("x", maxDataBytes-8) + `"}`
 	for body, want := range map[string]string{
 		"": "", " \n": "", "[]": "", " [ ] ": "", "[{}]": "{}", ` [ {"a" : 1.0} ] `: `{"a" : 1.0}`, "[ " + exact + " ]": exact,
 	} {
@@ -33,18 +33,18 @@ func TestData(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]error{
-		`[1]`: ErrData, `[null]`: ErrData, `["{}"]`: ErrData, `[[]]`: ErrData, `[{},{}]`: ErrData, `[{},null]`: ErrData,
-		`{}`: ErrNotArray, `null`: ErrNotArray, `[{}`: ErrNotJSON, "[{\"\xff\":1}]": ErrNotUTF8,
-		`[{"xx":"` + exact[6:] + `]`: ErrDataTooLarge,
+		`[1]`: errData, `[null]`: errData, `["{}"]`: errData, `[[]]`: errData, `[{},{}]`: errData, `[{},null]`: errData,
+		`{}`: ErrNotArray, `null`: ErrNotArray, `[{}`: ErrNotJSON, "[{\"\xff\":1}]": errNotUTF8,
+		`[{"xx":"` + exact[6:] + `]`: errDataTooLarge,
 	} {
 		if got, err := Data([]byte(body)); !errors.Is(err, want) {
 			t.Errorf("Data(%.50q) = %.50q, %v; want %v", body, got, err, want)
 		}
 	}
-	if err := CheckData(make([]byte, MaxDataBytes+1)); err == nil || err.Error() != "data of 65537 bytes; the limit is 65536" {
+	if err := CheckData(make([]byte, maxDataBytes+1)); err == nil || err.Error() != "data of 65537 bytes; the limit is 65536" {
 		t.Errorf("CheckData says %v", err)
 	}
-	if _, err := ParseAdmission([]byte(`[{"data":{"xx":"` + exact[6:] + `}]`)); !errors.Is(err, ErrDataTooLarge) || !errors.Is(err, ErrAdmission) {
+	if _, err := ParseAdmission([]byte(`[{"data":{"xx":"` + exact[6:] + `}]`)); !errors.Is(err, errDataTooLarge) || !errors.Is(err, errAdmission) {
 		t.Errorf("an admission with more data: %v", err)
 	}
 }
@@ -58,7 +58,7 @@ func TestAskTimeout(t *testing.T) {
 		}
 	}
 	for _, header := range []string{"0", "-1", "+1", "600001", "4294967296", "18446744073709551616", "1.5", "1e3", "5s", " 5", "5 ", "0x10", "1_000", "٣"} {
-		if got, err := AskTimeout(header); !errors.Is(err, ErrTimeout) || got != 0 {
+		if got, err := AskTimeout(header); !errors.Is(err, errTimeout) || got != 0 {
 			t.Errorf("AskTimeout(%q) = %v, %v", header, got, err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestParseAnswer(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	for _, body := range []string{``, `[]`, `{}`, `null`, `[`, `["x"]`, `[{"edge":1}]`, `[{"sockets":"x"}]`, `[{"sockets":1.5}]`} {
-		if a, err := ParseAnswer([]byte(body)); !errors.Is(err, ErrAnswer) {
+		if a, err := ParseAnswer([]byte(body)); !errors.Is(err, errAnswer) {
 			t.Errorf("ParseAnswer(%q) = %+v, %v", body, a, err)
 		}
 	}
@@ -102,7 +102,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
 		object, err := Data(body)
-		if err == nil && object != nil && (CheckObject(object) != nil || len(object) > MaxDataBytes || cap(object) != len(object)) {
+		if err == nil && object != nil && (CheckObject(object) != nil || len(object) > maxDataBytes || cap(object) != len(object)) {
 			t.Errorf("Data(%q) = %q", body, object)
 		}
 		if Question(body) == nil && (err != nil || object != nil) {
@@ -114,7 +114,7 @@ func FuzzAnswers(f *testing.F) {
 					t.Errorf("ParseAnswer(%q) has the element %q", body, raw)
 				}
 			}
-		} else if !errors.Is(err, ErrAnswer) {
+		} else if !errors.Is(err, errAnswer) {
 			t.Errorf("ParseAnswer(%q): %v", body, err)
 		}
 		if d, err := AskTimeout(string(body)); err == nil && (d < time.Millisecond || d > MaxAskTimeout) || err != nil && d != 0 {

@@ -38,11 +38,11 @@ func TestSplitAttachments(t *testing.T) {
 		" 1", "1 ", "1, 1", "1,,1", ",", ",1", "1,", "1;1", "1.0", "1e0", "0x1", "a", "١", "9223372036854775807",
 		"18446744073709551616", "9223372036854775807,9223372036854775807,3", strings.Repeat("9", 1000), "1\n"} {
 		text, attachments, err := SplitAttachments([][]byte{nil}, header, []byte("12345"))
-		if !errors.Is(err, ErrAttachments) || text != nil || len(attachments) != 1 {
+		if !errors.Is(err, errAttachments) || text != nil || len(attachments) != 1 {
 			t.Errorf("SplitAttachments(%q) = %q, %q, %v", header, text, attachments, err)
 		}
 	}
-	if _, _, err := SplitAttachments(nil, "", nil); !errors.Is(err, ErrAttachments) {
+	if _, _, err := SplitAttachments(nil, "", nil); !errors.Is(err, errAttachments) {
 		t.Errorf("empty body: %v", err)
 	}
 }
@@ -154,7 +154,7 @@ var placeholders = []struct {
 
 func TestCheckPlaceholders(t *testing.T) {
 	for _, c := range placeholders {
-		if err := CheckPlaceholders([]byte(c.text), 2); (err == nil) != c.good || err != nil && !errors.Is(err, ErrAttachments) {
+		if err := CheckPlaceholders([]byte(c.text), 2); (err == nil) != c.good || err != nil && !errors.Is(err, errAttachments) {
 			t.Errorf("CheckPlaceholders(%s): %v", c.text, err)
 		}
 	}

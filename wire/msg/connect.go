@@ -18,11 +18,12 @@ type Request struct {
 	XDomain bool              `json:"xdomain"`
 }
 
-// JSON returns the request as AppendHandshake needs it. The slice has no spare capacity: it is kept as long as the session.
+// JSON returns the request as AppendHandshake needs it. The slice has no spare capacity: it is kept as long as the
+// session.
 func (r Request) JSON() []byte { return slices.Clip(slices.Clone(encode(r))) }
 
-// AppendHandshake appends a socket's handshake (Socket.IO server API, socket.handshake), a JSON object. auth is what the
-// client gave, nil for nothing; request is the session's Request.JSON.
+// AppendHandshake appends a socket's handshake (Socket.IO server API, socket.handshake), a JSON object. auth is what
+// the client gave, nil for nothing; request is the session's Request.JSON.
 func AppendHandshake(dst []byte, id string, auth []byte, issued time.Time, request []byte) []byte {
 	dst = slices.Grow(dst, len(request)+len(auth)+200)
 	dst = AppendString(append(dst, `{"sid":`...), id)
@@ -42,7 +43,8 @@ func orEmpty(object []byte) []byte {
 	return object
 }
 
-// Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new owner.
+// Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new
+// owner.
 func Connect(handshake []byte, takeover *State) []byte {
 	body := append([]byte(`["`+EventConnect+`",`), handshake...)
 	if takeover != nil {
@@ -54,8 +56,8 @@ func Connect(handshake []byte, takeover *State) []byte {
 	return append(body, ']')
 }
 
-// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member of
-// the handshake in own.<group>.connect, which has From in place of ID.
+// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member
+// of the handshake in own.<group>.connect, which has From in place of ID.
 type State struct {
 	ID    string          `json:"sid,omitempty"`
 	From  string          `json:"from,omitempty"`  // the instance that owned it

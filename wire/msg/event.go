@@ -3,17 +3,19 @@ package msg
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"partyline/wire/jsontext"
 	"partyline/wire/sio"
 )
 
-// EventName checks the whole body of an event and appends the event's name to dst: the first element of the array, as
-// JSON decoding gives it; of a number, its JSON text. What it accepts is what the reference parser hands to a listener
-// (socket.io-parser, isPayloadValid): the official client closes its connection on everything else.
+// EventName checks the whole body of an event and appends the event's name to dst: the first element of the array,
+// decoded if it is a string, or the JSON text of a number. It accepts the events that the reference parser accepts
+// (socket.io-parser, isPayloadValid): the official client closes its connection on all others.
 //
-// The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, ErrNoName, ErrReserved and ErrLoneSurrogate; with an error, dst
-// comes back as it was. The result does not point into body. EventName does not allocate if dst has room.
+// It is an error if the body is not UTF-8 or JSON (ErrNotJSON), no array (ErrNotArray), or the name is missing,
+// reserved or has half a surrogate pair. dst comes back unchanged then. The result does not point into body.
+// EventName does not allocate if dst has room.
 func EventName(dst, body []byte) (name []byte, err error) {
 	elements, err := array(body)
 	if err != nil {
@@ -24,22 +26,22 @@ func EventName(dst, body []byte) (name []byte, err error) {
 	case jsontext.IsNumber(first):
 		return append(dst, first...), nil
 	case !jsontext.IsString(first):
-		return dst, ErrNoName
+		return dst, errNoName
 	}
 	name, err = appendDecoded(dst, first)
 	if err != nil {
 		return dst, err
 	}
-	if isReserved(name[len(dst):]) {
-		return dst, ErrReserved
+	if IsReserved(name[len(dst):]) {
+		return dst, errReserved
 	}
 	return name, nil
 }
 
-// FirstArgument appends the first argument of an event, the second element of its array, to dst if that is a string:
-// the room or socket that a client names in join, leave or a relayed event. ok is false, and dst comes back as it was,
-// if there is none, it is no string, or it contains half a surrogate pair. body must have passed EventName. The
-// result does not point into body.
+// FirstArgument appends the first argument of an event, the second element of its array, to dst: the room or socket
+// that a client names in join, leave or a relayed event. ok is false, and dst comes back unchanged, if the argument
+// is missing, is not a string, or has half a surrogate pair. body must have passed EventName. The result does not
+// point into body.
 func FirstArgument(dst, body []byte) (arg []byte, ok bool) {
 	elements := jsontext.Inside(body)
 	elements.Next()
@@ -54,8 +56,8 @@ func FirstArgument(dst, body []byte) (arg []byte, ok bool) {
 // MaxAttachments is the most attachments that an event or ack may have.
 const MaxAttachments = sio.MaxAttachments
 
-// PackAttachments returns a body with attachments behind its text, and its Sio-Attachments header: their lengths in bytes,
-// in the order of the placeholders, as in "3,2".
+// PackAttachments returns a body with attachments behind its text, and its Sio-Attachments header: their lengths in
+// bytes, in the order of the placeholders, as in "3,2".
 func PackAttachments(text []byte, attachments [][]byte) (body []byte, header string) {
 	size := len(text)
 	for _, a := range attachments {
@@ -74,31 +76,30 @@ func PackAttachments(text []byte, attachments [][]byte) (body []byte, header str
 	return body, string(lengths)
 }
 
-// SplitAttachments splits a body by the value of its Sio-Attachments header into the JSON text and the attachments
-// behind it, which it appends to dst. All of them point into body. An empty header means no attachments.
+// SplitAttachments splits a body by its Sio-Attachments header into the JSON text and the attachments behind it,
+// which it appends to dst. All of them point into body. An empty header means no attachments.
 //
 // The header must be at most MaxAttachments decimal numbers separated by single commas, without signs, spaces and
-// leading zeros, whose sum leaves at least one byte of text; the text itself is not looked at. All errors wrap
-// ErrAttachments; with an error, dst comes back as it was and text is nil.
+// leading zeros. Their sum must leave at least one byte of text, which is not checked. With an error, dst comes back
+// unchanged and text is nil.
 func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, attachments [][]byte, err error) {
 	var lengths [MaxAttachments]int
 	count, total := 0, 0
-	for rest := header; rest != ""; {
+	for rest, more := header, header != ""; more; count++ {
 		if count == MaxAttachments {
-			return nil, dst, fmt.Errorf("%w: more than %d", ErrAttachments, MaxAttachments)
+			return nil, dst, fmt.Errorf("%w: more than %d", errAttachments, MaxAttachments)
 		}
-		n, size := leadingLength(rest, len(body))
-		if size == 0 || size < len(rest) && (rest[size] != ',' || size+1 == len(rest)) {
-			return nil, dst, fmt.Errorf("%w: %s %.64q is not a list of lengths such as 3,2", ErrAttachments,
-				HeaderAttachments, header)
+		var length string
+		length, rest, more = strings.Cut(rest, ",")
+		n, err := strconv.Atoi(length)
+		if err != nil || length[0] < '1' && length != "0" { // a sign or a leading zero
+			return nil, dst, fmt.Errorf("%w: %s %.64q is not a list of lengths such as 3,2", errAttachments, HeaderAttachments, header)
 		}
 		lengths[count] = n
-		count++
-		total = min(total+n, len(body))
-		rest = rest[min(size+1, len(rest)):]
+		total = min(total+min(n, len(body)), len(body))
 	}
 	if total >= len(body) {
-		return nil, dst, fmt.Errorf("%w: lengths %.64q leave no text of a body of %d bytes", ErrAttachments, header, len(body))
+		return nil, dst, fmt.Errorf("%w: lengths %.64q leave no text of a body of %d bytes", errAttachments, header, len(body))
 	}
 	start := len(body) - total
 	text, attachments = body[:start:start], dst
@@ -109,24 +110,12 @@ func SplitAttachments(dst [][]byte, header string, body []byte) (text []byte, at
 	return text, attachments, nil
 }
 
-// leadingLength reads the canonical decimal number that s begins with, and how many bytes it has, 0 if there is none.
-// Whatever exceeds limit is limit.
-func leadingLength(s string, limit int) (n, size int) {
-	for size < len(s) && '0' <= s[size] && s[size] <= '9' {
-		n = min(n, limit)*10 + int(s[size]-'0')
-		size++
-	}
-	if size > 1 && s[0] == '0' {
-		return 0, 0
-	}
-	return min(n, limit), size
-}
-
-// CheckPlaceholders checks that every placeholder in text, an object whose member _placeholder is true, at whatever depth, has
-// as its member num an integer from 0 up to the number of attachments: the official client closes its connection on others
-// (socket.io-parser, reconstructPacket). Placeholders may share an attachment, and an attachment may have none.
+// CheckPlaceholders checks that every placeholder in text, an object whose member _placeholder is true, at whatever
+// depth, has as its member num an integer from 0 up to the number of attachments: the official client closes its
+// connection on others (socket.io-parser, reconstructPacket). Placeholders may share an attachment, and an attachment
+// may have none.
 //
-// text must be valid JSON, which may be 10,000 levels deep. The time is linear in its length. The error wraps ErrAttachments.
+// text must be valid JSON, which may be 10,000 levels deep. The time is linear in its length.
 func CheckPlaceholders(text []byte, attachments int) error {
 	var first [64]sio.Placeholder
 	open := first[:0]
@@ -140,7 +129,7 @@ func CheckPlaceholders(text []byte, attachments int) error {
 				return ErrNotJSON
 			}
 			if index, isPlaceholder := open[len(open)-1].Attachment(); isPlaceholder && index < 0 {
-				return fmt.Errorf("%w: a placeholder's num is not one of %d attachments", ErrAttachments, attachments)
+				return fmt.Errorf("%w: a placeholder's num is not one of %d attachments", errAttachments, attachments)
 			}
 			open = open[:len(open)-1]
 		case '"':

@@ -36,30 +36,30 @@ var eventNames = []struct {
 	{`["Connect"]`, "Connect", nil},
 	{`["error"]`, "error", nil},
 
-	{`["connect"]`, "", ErrReserved},
-	{`["connect_error"]`, "", ErrReserved},
-	{`["disconnect","x"]`, "", ErrReserved},
-	{`["disconnecting"]`, "", ErrReserved},
-	{`["newListener"]`, "", ErrReserved},
-	{`["removeListener"]`, "", ErrReserved},
-	{`["\u0063onnect"]`, "", ErrReserved},
-	{`["discon\u006Eect"]`, "", ErrReserved},
+	{`["connect"]`, "", errReserved},
+	{`["connect_error"]`, "", errReserved},
+	{`["disconnect","x"]`, "", errReserved},
+	{`["disconnecting"]`, "", errReserved},
+	{`["newListener"]`, "", errReserved},
+	{`["removeListener"]`, "", errReserved},
+	{`["\u0063onnect"]`, "", errReserved},
+	{`["discon\u006Eect"]`, "", errReserved},
 
-	{`["\ud800"]`, "", ErrLoneSurrogate},
-	{`["\udc00"]`, "", ErrLoneSurrogate},
-	{`["\ud800x\udc00"]`, "", ErrLoneSurrogate},
-	{`["\ud800\ud800"]`, "", ErrLoneSurrogate},
-	{`["\ud800\ufffd"]`, "", ErrLoneSurrogate},
-	{`["\ud800\n23456"]`, "", ErrLoneSurrogate},
-	{`["\udf89\ud83c"]`, "", ErrLoneSurrogate},
-	{`["a\ud83c\udf89\ud83c"]`, "", ErrLoneSurrogate},
+	{`["\ud800"]`, "", errLoneSurrogate},
+	{`["\udc00"]`, "", errLoneSurrogate},
+	{`["\ud800x\udc00"]`, "", errLoneSurrogate},
+	{`["\ud800\ud800"]`, "", errLoneSurrogate},
+	{`["\ud800\ufffd"]`, "", errLoneSurrogate},
+	{`["\ud800\n23456"]`, "", errLoneSurrogate},
+	{`["\udf89\ud83c"]`, "", errLoneSurrogate},
+	{`["a\ud83c\udf89\ud83c"]`, "", errLoneSurrogate},
 	{`["a","\ud800"]`, "a", nil}, // arguments pass through as they are
 
-	{`[]`, "", ErrNoName},
-	{`[null]`, "", ErrNoName},
-	{`[true,"message"]`, "", ErrNoName},
-	{`[["message"]]`, "", ErrNoName},
-	{`[{"a":1}]`, "", ErrNoName},
+	{`[]`, "", errNoName},
+	{`[null]`, "", errNoName},
+	{`[true,"message"]`, "", errNoName},
+	{`[["message"]]`, "", errNoName},
+	{`[{"a":1}]`, "", errNoName},
 
 	{`{}`, "", ErrNotArray},
 	{`"message"`, "", ErrNotArray},
@@ -82,9 +82,9 @@ var eventNames = []struct {
 	{`['message']`, "", ErrNotJSON},
 	{strings.Repeat("[", 100_000), "", ErrNotJSON},
 
-	{"[\"\xff\"]", "", ErrNotUTF8},
-	{"[\"message\",\"\xed\xa0\x80\"]", "", ErrNotUTF8},
-	{"\xff", "", ErrNotUTF8},
+	{"[\"\xff\"]", "", errNotUTF8},
+	{"[\"message\",\"\xed\xa0\x80\"]", "", errNotUTF8},
+	{"\xff", "", errNotUTF8},
 }
 
 func TestEventName(t *testing.T) {
@@ -131,15 +131,15 @@ func TestCheck(t *testing.T) {
 		{CheckArray, `1`, ErrNotArray},
 		{CheckArray, ``, ErrNotJSON},
 		{CheckArray, `+ACK`, ErrNotJSON},
-		{CheckArray, "[\"\xc0\"]", ErrNotUTF8},
+		{CheckArray, "[\"\xc0\"]", errNotUTF8},
 		{CheckObject, `{}`, nil},
 		{CheckObject, ` {"token":"x"}`, nil},
-		{CheckObject, `[]`, ErrNotObject},
-		{CheckObject, `null`, ErrNotObject},
-		{CheckObject, `"token"`, ErrNotObject},
+		{CheckObject, `[]`, errNotObject},
+		{CheckObject, `null`, errNotObject},
+		{CheckObject, `"token"`, errNotObject},
 		{CheckObject, ``, ErrNotJSON},
 		{CheckObject, `{"a":1}}`, ErrNotJSON},
-		{CheckObject, "{\"\xff\":1}", ErrNotUTF8},
+		{CheckObject, "{\"\xff\":1}", errNotUTF8},
 	} {
 		if err := c.check([]byte(c.body)); err != c.want {
 			t.Errorf("%q: %v, want %v", c.body, err, c.want)
@@ -186,20 +186,20 @@ func FuzzEventName(f *testing.F) {
 			if err := json.Unmarshal(first, &want); err != nil {
 				t.Fatal(err)
 			}
-			if errors.Is(err, ErrLoneSurrogate) && strings.ContainsRune(want, utf8.RuneError) {
+			if errors.Is(err, errLoneSurrogate) && strings.ContainsRune(want, utf8.RuneError) {
 				return
 			}
-			if isReserved([]byte(want)) {
-				if err != ErrReserved {
-					t.Fatalf("%q: %v, want ErrReserved", body, err)
+			if IsReserved([]byte(want)) {
+				if err != errReserved {
+					t.Fatalf("%q: %v, want errReserved", body, err)
 				}
 				return
 			}
 		case jsontext.IsNumber(first):
 			want = string(first)
 		default:
-			if err != ErrNoName {
-				t.Fatalf("%q: %v, want ErrNoName", body, err)
+			if err != errNoName {
+				t.Fatalf("%q: %v, want errNoName", body, err)
 			}
 			return
 		}
@@ -238,7 +238,7 @@ func FuzzStrings(f *testing.F) {
 		}
 		for _, quoted := range []string{string(AppendString(nil, s)), `"` + escaped.String() + `"`} {
 			name, err := EventName(nil, []byte("["+quoted+"]"))
-			if isReserved([]byte(want)) && err == ErrReserved {
+			if IsReserved([]byte(want)) && err == errReserved {
 				continue
 			}
 			if err != nil || string(name) != want {

@@ -1,19 +1,21 @@
 // Package msg reads and writes the bodies and headers of the messages between edges and services (docs/subjects.md).
 //
-// A body is the data array of a Socket.IO packet as JSON, the same in both directions, and passes through an edge byte
-// for byte: this package checks what would break a client or a service and reads out the little that an edge acts on.
-// Up: EventName gives the name that becomes the subject, PackAttachments adds binary data. Down:
-// SplitAttachments, EventName and CheckPlaceholders before a frame is made of a body; Rooms, Disconnect, Instance, Question,
-// Data, ParseAdmission and RefusalData for the other verbs.
+// The body of an event is the data array of a Socket.IO packet as JSON, the same in both directions. It passes
+// through an edge byte for byte: this package checks what would break a client or a service, and reads what an edge
+// needs. Up: EventName returns the name that becomes the subject, PackAttachments adds binary data. Down:
+// SplitAttachments, EventName and CheckPlaceholders run before a body becomes a frame. All other bodies have a type
+// or two functions, to write them and to read them: event.go, verbs.go (join, leave, disconnect, pause),
+// admission.go, connect.go, notice.go, answers.go, announcement.go.
 //
-// The package is pure. JSON is judged by encoding/json, at most 10,000 levels deep, with white space around it allowed;
-// bodies must be valid UTF-8, which encoding/json does not ask for. The bytes of a body are never changed; where a
-// result points into one, its function says so.
+// The package is pure. encoding/json decides what is valid JSON: at most 10,000 levels deep, with white space around
+// it allowed. Bodies must be valid UTF-8, which encoding/json does not require. The bytes of a body are never
+// changed. Where a result points into a body, its function says so.
 package msg
 
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -29,9 +31,9 @@ const (
 	HeaderCompress    = "Sio-Compress"    // whether the frame is worth compressing
 	HeaderUser        = "Sio-User"        // the user of the socket whose event this is
 	HeaderSocket      = "Sio-Socket"      // the socket whose ack this is
-	HeaderExpect      = "Sio-Expect"      // how many answers an edge will pass on
+	HeaderExpect      = "Sio-Expect"      // how many acks an edge will pass on
 	HeaderError       = "Sio-Error"       // why a request failed, as a message for people
-	HeaderTimeout     = "Sio-Timeout"     // how long an edge waits for the acks of an ask, or for a decision about a connect, in milliseconds
+	HeaderTimeout     = "Sio-Timeout"     // milliseconds for the acks of an ask, or for a decision about a connect
 	HeaderPart        = "Sio-Part"        // which part of an answer in several messages this is: "2", "3 last"
 	HeaderGroup       = "Sio-Group"       // in a connect reply: the group of instances that handles the socket's events
 	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
@@ -41,48 +43,45 @@ const (
 	HeaderFrom        = "Sio-From"        // the instance that an event for services, or an answer to one, comes from
 )
 
-// The errors of this package, alone or wrapped, as their functions say. All mean that the body (or header) must be dropped or refused.
+// The errors about bodies that callers compare.
 var (
-	// ErrNotUTF8 is returned for a body that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("body is not valid UTF-8")
-	// ErrNotJSON is returned for a body that is not valid JSON, such as an empty one.
-	ErrNotJSON = errors.New("body is not valid JSON")
-	// ErrNotArray is returned for a body that is JSON, but no array.
-	ErrNotArray = errors.New("body is not a JSON array")
-	// ErrNotObject is returned for a payload that is JSON, but no object.
-	ErrNotObject = errors.New("payload is not a JSON object")
-	// ErrNoName is returned for the body of an event that does not begin with its name, a string or a number.
-	ErrNoName = errors.New("first element is not an event name (a string or a number)")
-	// ErrReserved is returned for an event with a name that Socket.IO keeps for itself.
-	ErrReserved = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
-	// ErrLoneSurrogate is returned for a name with an escape such as \ud800 that stands for half a character.
-	ErrLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
-	// ErrRooms is wrapped by the errors for the body of a join or leave that is not an array of at least one string.
-	ErrRooms = errors.New("body is not an array of one or more room names")
-	// ErrDisconnect is returned for the body of a disconnect that is none of empty, [], [true], [false] and ["close"].
-	ErrDisconnect = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
-	// ErrInstance is returned for the body of a pause or resume that is not an array of the name of one instance.
-	ErrInstance = errors.New("body of a pause or resume must be an array of one element, the instance's name")
-	// ErrAdmission is wrapped by what ParseAdmission returns for an array that is no admission.
-	ErrAdmission = errors.New("bad answer to a connect request")
-	// ErrRefusal is returned for the body of a refusal that is none of empty, [] and [data].
-	ErrRefusal = errors.New("body of a refusal must be empty, [] or [data]")
-	// ErrAttachments is wrapped by the errors about attachments: their header, lengths and placeholders.
-	ErrAttachments = errors.New("bad attachments")
+	ErrNotJSON  = errors.New("body is not valid JSON")   // also of an empty body
+	ErrNotArray = errors.New("body is not a JSON array") // it is another kind of JSON
 )
 
-// CheckArray tells whether body is valid UTF-8 and a JSON array: the arguments of an ack. Its errors are ErrNotUTF8,
-// ErrNotJSON and ErrNotArray. It does not allocate.
+// The other errors. After any error the body (or header) must be dropped or refused.
+var (
+	errNotUTF8       = errors.New("body is not valid UTF-8")
+	errNotObject     = errors.New("payload is not a JSON object")
+	errNoName        = errors.New("first element is not an event name (a string or a number)")
+	errReserved      = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
+	errLoneSurrogate = errors.New(`name contains half a surrogate pair (such as "\ud800")`)
+	errRooms         = errors.New("body is not an array of one or more room names")
+	errDisconnect    = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
+	errInstance      = errors.New("body of a pause or resume must be an array of one element, the instance's name")
+	errAdmission     = errors.New("bad answer to a connect request")
+	errRefusal       = errors.New("body of a refusal must be empty, [] or [data]")
+	errAttachments   = errors.New("bad attachments")
+	errNotBlank      = errors.New("body must be empty or []")
+	errData          = errors.New("body of data must be empty (to get) or an array of one object (to set)")
+	errDataTooLarge  = errors.New("the limit is " + strconv.Itoa(maxDataBytes))
+	errTimeout       = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
+	errAnswer        = errors.New("bad answer of an edge")
+	errNotice        = errors.New("body is not an array of an event and what it is about")
+)
+
+// CheckArray checks that body is valid UTF-8 and a JSON array: the arguments of an ack. The errors are ErrNotJSON,
+// ErrNotArray, and one for invalid UTF-8. It does not allocate.
 func CheckArray(body []byte) error { return check(body, '[', ErrNotArray) }
 
-// CheckObject tells whether body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the
-// reference accepts in no other form. Its errors are ErrNotUTF8, ErrNotJSON and ErrNotObject. It does not allocate.
-func CheckObject(body []byte) error { return check(body, '{', ErrNotObject) }
+// CheckObject checks that body is valid UTF-8 and a JSON object: the auth payload of a CONNECT packet, which the
+// reference accepts in no other form. It does not allocate.
+func CheckObject(body []byte) error { return check(body, '{', errNotObject) }
 
-// check tells whether body is valid JSON in valid UTF-8 whose first character is open.
+// check checks that body is valid JSON in valid UTF-8 and begins with open.
 func check(body []byte, open byte, otherwise error) error {
 	if !utf8.Valid(body) {
-		return ErrNotUTF8
+		return errNotUTF8
 	}
 	if !json.Valid(body) {
 		return ErrNotJSON
@@ -117,7 +116,7 @@ func single(body []byte, otherwise error) ([]byte, error) {
 	return first, nil
 }
 
-// optional is single for a body that may be empty.
+// optional is single for a body that may also be empty.
 func optional(body []byte, otherwise error) ([]byte, error) {
 	if isBlank(body) {
 		return nil, nil
@@ -125,12 +124,12 @@ func optional(body []byte, otherwise error) ([]byte, error) {
 	return single(body, otherwise)
 }
 
-// appendDecoded appends the characters of a JSON string, given with its quotes. The only error is ErrLoneSurrogate; dst comes
-// back unchanged then.
+// appendDecoded appends the characters of a JSON string, given with its quotes. With an error, dst comes back
+// unchanged.
 func appendDecoded(dst, quoted []byte) ([]byte, error) {
 	out, whole := jsontext.AppendDecoded(dst, quoted)
 	if !whole {
-		return dst, ErrLoneSurrogate
+		return dst, errLoneSurrogate
 	}
 	return out, nil
 }
@@ -140,9 +139,10 @@ func AppendString(dst []byte, s string) []byte {
 	return jsontext.AppendString(dst, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-func isReserved(name []byte) bool {
+// IsReserved reports whether Socket.IO keeps an event name for itself: no client can emit it.
+func IsReserved[T ~string | ~[]byte](name T) bool {
 	switch string(name) {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+	case EventConnect, "connect_error", EventDisconnect, EventDisconnecting, "newListener", "removeListener":
 		return true
 	}
 	return false

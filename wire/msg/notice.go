@@ -3,7 +3,6 @@ package msg
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -26,21 +25,17 @@ const (
 	ReasonOwnerChanged = "owner changed" // another instance owns the socket, or will
 )
 
-// ErrNotice is returned by ParseNotice for a body that is not an array of two elements.
-var ErrNotice = errors.New("body is not an array of an event and what it is about")
-
 // notice returns the body of an event that an edge sends to services: [event,{…}].
 func notice(event string, about any) []byte { return encode([]any{event, about}) }
 
-// ParseNotice decodes the second element of the body of such an event into about, as encoding/json does. The errors are
-// those of encoding/json, and one that wraps ErrNotice.
+// ParseNotice decodes the second element of the body of such an event into about, as encoding/json does.
 func ParseNotice(body []byte, about any) error {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(body, &elements); err != nil {
 		return err
 	}
 	if len(elements) != 2 {
-		return fmt.Errorf("%w: it has %d elements", ErrNotice, len(elements))
+		return fmt.Errorf("%w: it has %d elements", errNotice, len(elements))
 	}
 	return json.Unmarshal(elements[1], about)
 }

@@ -47,7 +47,7 @@ func TestParseNotice(t *testing.T) {
 			t.Errorf("ParseNotice(%q) has no error", body)
 		}
 	}
-	if err := ParseNotice([]byte(`["a"]`), &about); !errors.Is(err, ErrNotice) || !strings.Contains(err.Error(), "it has 1 elements") {
+	if err := ParseNotice([]byte(`["a"]`), &about); !errors.Is(err, errNotice) || !strings.Contains(err.Error(), "it has 1 elements") {
 		t.Error(err)
 	}
 }
@@ -75,7 +75,7 @@ func FuzzBodies(f *testing.F) {
 			a, b = strings.ToValidUTF8(a, "\ufffd"), strings.ToValidUTF8(b, "\ufffd")
 		}
 		var data json.RawMessage
-		if CheckObject([]byte(object)) == nil && len(object) <= MaxDataBytes {
+		if CheckObject([]byte(object)) == nil && len(object) <= maxDataBytes {
 			data = compacted([]byte(object))
 		}
 		rooms := []string{a, b}

@@ -7,8 +7,7 @@ import (
 )
 
 // Rooms reads the body of join and leave: the names of at least one room, not yet checked against the limits of
-// subjects. The errors are ErrNotUTF8, ErrNotJSON, ErrNotArray, and one that wraps ErrRooms (and ErrLoneSurrogate if that
-// is the reason) and says where.
+// subjects. The error says which element is wrong.
 func Rooms(body []byte) ([]string, error) {
 	elements, err := array(body)
 	if err != nil {
@@ -16,10 +15,10 @@ func Rooms(body []byte) ([]string, error) {
 	}
 	rooms, err := roomNames(elements)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRooms, err)
+		return nil, fmt.Errorf("%w: %w", errRooms, err)
 	}
 	if len(rooms) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrRooms)
+		return nil, fmt.Errorf("%w: it is empty", errRooms)
 	}
 	return rooms, nil
 }
@@ -49,14 +48,14 @@ type Ending uint8
 
 const (
 	EndSocket      Ending = iota // the socket
-	EndSession                   // all sockets of its session, too, and the transport
-	CloseTransport               // the transport alone, without a word to the sockets: their client comes back by itself
+	EndSession                   // all sockets of its session, and the transport
+	CloseTransport               // the transport alone, without DISCONNECT: the client reconnects
 )
 
-// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"] closes
-// the session's transport. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrDisconnect.
+// Disconnect reads the body of disconnect: empty, [] and [false] end the socket, [true] its session, and ["close"]
+// closes the session's transport. Everything else is an error.
 func Disconnect(body []byte) (Ending, error) {
-	element, err := optional(body, ErrDisconnect)
+	element, err := optional(body, errDisconnect)
 	if err != nil {
 		return EndSocket, err
 	}
@@ -68,22 +67,21 @@ func Disconnect(body []byte) (Ending, error) {
 	case `"close"`:
 		return CloseTransport, nil
 	}
-	return EndSocket, ErrDisconnect
+	return EndSocket, errDisconnect
 }
 
 // InstanceBody returns the body of pause and resume.
 func InstanceBody(name string) []byte { return encode([]string{name}) }
 
-// Instance reads the body of pause and resume: an array of one string, the name of the instance that wants it, not yet
-// checked. Everything else is an error: ErrNotUTF8, ErrNotJSON, ErrNotArray or ErrInstance.
+// Instance reads the body of pause and resume: an array of one string, the name of the instance, not yet checked.
 func Instance(body []byte) (string, error) {
-	element, err := single(body, ErrInstance)
+	element, err := single(body, errInstance)
 	if err != nil {
 		return "", err
 	}
 	name, whole := jsontext.AppendDecoded(nil, element)
 	if !jsontext.IsString(element) || !whole {
-		return "", ErrInstance
+		return "", errInstance
 	}
 	return string(name), nil
 }

@@ -19,17 +19,17 @@ func TestRooms(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]error{
-		`[]`:               ErrRooms,
-		`["a",1]`:          ErrRooms,
-		`[["a"]]`:          ErrRooms,
-		`["a",null]`:       ErrRooms,
-		`["a","\ud800"]`:   ErrLoneSurrogate,
-		`["a","\ud800",1]`: ErrRooms,
+		`[]`:               errRooms,
+		`["a",1]`:          errRooms,
+		`[["a"]]`:          errRooms,
+		`["a",null]`:       errRooms,
+		`["a","\ud800"]`:   errLoneSurrogate,
+		`["a","\ud800",1]`: errRooms,
 		`{}`:               ErrNotArray,
 		`"a"`:              ErrNotArray,
 		``:                 ErrNotJSON,
 		`["a"`:             ErrNotJSON,
-		"[\"\xff\"]":       ErrNotUTF8,
+		"[\"\xff\"]":       errNotUTF8,
 	} {
 		if rooms, err := Rooms([]byte(body)); !errors.Is(err, want) || rooms != nil {
 			t.Errorf("Rooms(%q) = %q, %v; want %v", body, rooms, err, want)
@@ -47,10 +47,10 @@ func TestDisconnect(t *testing.T) {
 			t.Errorf("Disconnect(%q) = %v, %v", body, got, err)
 		}
 	}
-	for body, want := range map[string]error{`[1]`: ErrDisconnect, `["true"]`: ErrDisconnect, `[null]`: ErrDisconnect,
-		`["Close"]`: ErrDisconnect, `["close",true]`: ErrDisconnect, `["close"`: ErrNotJSON,
-		`[true,true]`: ErrDisconnect, `[[true]]`: ErrDisconnect, `{}`: ErrNotArray, `true`: ErrNotArray, `[true`: ErrNotJSON,
-		"\xff": ErrNotUTF8} {
+	for body, want := range map[string]error{`[1]`: errDisconnect, `["true"]`: errDisconnect, `[null]`: errDisconnect,
+		`["Close"]`: errDisconnect, `["close",true]`: errDisconnect, `["close"`: ErrNotJSON,
+		`[true,true]`: errDisconnect, `[[true]]`: errDisconnect, `{}`: ErrNotArray, `true`: ErrNotArray, `[true`: ErrNotJSON,
+		"\xff": errNotUTF8} {
 		if got, err := Disconnect([]byte(body)); got != EndSocket || !errors.Is(err, want) {
 			t.Errorf("Disconnect(%q) = %v, %v; want %v", body, got, err, want)
 		}
@@ -63,8 +63,8 @@ func TestInstance(t *testing.T) {
 			t.Errorf("Instance(%q) = %q, %v", body, got, err)
 		}
 	}
-	for body, want := range map[string]error{"": ErrNotJSON, `[]`: ErrInstance, `[1]`: ErrInstance, `["a","b"]`: ErrInstance,
-		`["\ud800"]`: ErrInstance, `{}`: ErrNotArray, `"a"`: ErrNotArray, `["a"`: ErrNotJSON, "[\"\xff\"]": ErrNotUTF8} {
+	for body, want := range map[string]error{"": ErrNotJSON, `[]`: errInstance, `[1]`: errInstance, `["a","b"]`: errInstance,
+		`["\ud800"]`: errInstance, `{}`: ErrNotArray, `"a"`: ErrNotArray, `["a"`: ErrNotJSON, "[\"\xff\"]": errNotUTF8} {
 		if got, err := Instance([]byte(body)); got != "" || !errors.Is(err, want) {
 			t.Errorf("Instance(%q) = %q, %v; want %v", body, got, err, want)
 		}
@@ -100,25 +100,25 @@ func TestParseAdmissionRefuses(t *testing.T) {
 		``:                        {ErrNotJSON, ""},
 		`{}`:                      {ErrNotArray, ""},
 		`true`:                    {ErrNotArray, ""},
-		"[{\"user\":\"\xff\"}]":   {ErrNotUTF8, ""},
-		`[null]`:                  {ErrAdmission, "at most one object"},
-		`[true]`:                  {ErrAdmission, "at most one object"},
-		`[["a"]]`:                 {ErrAdmission, "at most one object"},
-		`[{},{}]`:                 {ErrAdmission, "at most one object"},
-		`[{"rooms":"a"}]`:         {ErrAdmission, `"rooms" is not an array`},
-		`[{"rooms":{"a":1}}]`:     {ErrAdmission, `"rooms" is not an array`},
-		`[{"rooms":["a",1]}]`:     {ErrAdmission, `"rooms": element 1 is not a string`},
-		`[{"rooms":["\udc00"]}]`:  {ErrLoneSurrogate, `"rooms": element 0`},
-		`[{"user":7}]`:            {ErrAdmission, `"user" is not a string`},
-		`[{"user":7,"user":"a"}]`: {ErrAdmission, `"user" is not a string`}, // though a later one counts
-		`[{"user":{"id":7}}]`:     {ErrAdmission, `"user" is not a string`},
-		`[{"user":"\ud800"}]`:     {ErrLoneSurrogate, `"user"`},
-		`[{"user":"a\r\nX: y"}]`:  {ErrAdmission, "header"},
-		`[{"user":"a\u007f"}]`:    {ErrAdmission, "header"},
-		`[{"user":" a"}]`:         {ErrAdmission, "header"},
-		`[{"user":"a "}]`:         {ErrAdmission, "header"},
-		`[{"data":1}]`:            {ErrAdmission, `"data" is not an object`},
-		`[{"data":["a"]}]`:        {ErrAdmission, `"data" is not an object`},
+		"[{\"user\":\"\xff\"}]":   {errNotUTF8, ""},
+		`[null]`:                  {errAdmission, "at most one object"},
+		`[true]`:                  {errAdmission, "at most one object"},
+		`[["a"]]`:                 {errAdmission, "at most one object"},
+		`[{},{}]`:                 {errAdmission, "at most one object"},
+		`[{"rooms":"a"}]`:         {errAdmission, `"rooms" is not an array`},
+		`[{"rooms":{"a":1}}]`:     {errAdmission, `"rooms" is not an array`},
+		`[{"rooms":["a",1]}]`:     {errAdmission, `"rooms": element 1 is not a string`},
+		`[{"rooms":["\udc00"]}]`:  {errLoneSurrogate, `"rooms": element 0`},
+		`[{"user":7}]`:            {errAdmission, `"user" is not a string`},
+		`[{"user":7,"user":"a"}]`: {errAdmission, `"user" is not a string`}, // though a later one counts
+		`[{"user":{"id":7}}]`:     {errAdmission, `"user" is not a string`},
+		`[{"user":"\ud800"}]`:     {errLoneSurrogate, `"user"`},
+		`[{"user":"a\r\nX: y"}]`:  {errAdmission, "header"},
+		`[{"user":"a\u007f"}]`:    {errAdmission, "header"},
+		`[{"user":" a"}]`:         {errAdmission, "header"},
+		`[{"user":"a "}]`:         {errAdmission, "header"},
+		`[{"data":1}]`:            {errAdmission, `"data" is not an object`},
+		`[{"data":["a"]}]`:        {errAdmission, `"data" is not an object`},
 		`[{"rooms":["a"],"data"]`: {ErrNotJSON, ""},
 	} {
 		got, err := ParseAdmission([]byte(body))
@@ -135,7 +135,7 @@ func TestRefusalData(t *testing.T) {
 			t.Errorf("RefusalData(%s) = %s, %v", body, got, err)
 		}
 	}
-	for body, want := range map[string]error{`[1,2]`: ErrRefusal, `{}`: ErrNotArray, `x`: ErrNotJSON, "[\"\xff\"]": ErrNotUTF8} {
+	for body, want := range map[string]error{`[1,2]`: errRefusal, `{}`: ErrNotArray, `x`: ErrNotJSON, "[\"\xff\"]": errNotUTF8} {
 		if got, err := RefusalData([]byte(body)); !errors.Is(err, want) || got != nil {
 			t.Errorf("RefusalData(%s) = %s, %v; want %v", body, got, err, want)
 		}

@@ -2,7 +2,6 @@ package msgpack
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math"
 	"strconv"
 
@@ -10,16 +9,16 @@ import (
 	"partyline/wire/sio"
 )
 
-// Append appends the message that stands for p to dst and returns it, in the shortest form of each value, as notepack.io
-// writes them. An object in Data whose member _placeholder is true becomes the attachment that its num names, if there
-// are any attachments; without, it is data like any other. Nothing is added that the reference does not send.
+// Append appends the message of p to dst and returns it, in the shortest form of each value, as notepack.io does. If
+// there are attachments, an object in Data whose member _placeholder is true becomes the attachment that its num
+// names. Without attachments, it is an object like any other.
 //
-// Data must be valid JSON in valid UTF-8; of anything else the result is nonsense. Integers of 64 bits stay exact, other
-// numbers become doubles as with JSON.parse, and half a surrogate pair becomes U+FFFD. p.Attachments is not looked at.
+// Data must be valid JSON in valid UTF-8; otherwise the result means nothing. Integers of 64 bits stay exact, other
+// numbers become doubles as with JSON.parse, and half a surrogate pair becomes U+FFFD. p.Attachments is ignored.
 //
-// The errors are ErrTooLarge if the message would have more than limit bytes, which several placeholders of one attachment
-// can reach from a small text, ErrAttachments and ErrNotJSON; with an error, dst comes back as it was. The time is linear
-// in the sizes of Data and result.
+// The error is ErrTooLarge if the message would have more than limit bytes, which several placeholders of one
+// attachment can reach from a small text. A placeholder without an attachment is an error too. With an error, dst
+// comes back unchanged. The time is linear in the sizes of Data and result.
 func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, error) {
 	w := writer{out: dst, base: len(dst), limit: limit, text: p.Data, attachments: attachments}
 	members := 2
@@ -31,7 +30,11 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 	}
 	w.out = append(w.out, fixMap|byte(members))
 	w.member(keyType)
-	w.out = append(w.out, typeCode(p.Type))
+	t := p.Type - sio.Connect
+	if p.Type >= sio.BinaryEvent { // the other encoding has no types of its own for packets with attachments
+		t -= sio.BinaryEvent - sio.Event
+	}
+	w.out = append(w.out, byte(t))
 	w.member(keyNamespace)
 	w.head(kindString, len(p.Namespace))
 	w.out = append(w.out, p.Namespace...)
@@ -57,31 +60,19 @@ func Append(dst []byte, p sio.Packet, attachments [][]byte, limit int) ([]byte, 
 	return w.out, nil
 }
 
-// typeCode is a packet's type as a number: binary events are events.
-func typeCode(t sio.Type) byte {
-	switch t {
-	case sio.BinaryEvent:
-		t = sio.Event
-	case sio.BinaryAck:
-		t = sio.Ack
-	}
-	return byte(t - sio.Connect)
-}
-
-// container is what must be known of an array or an object before it is written.
+// container is what measure finds out about an array or an object, before it is written.
 type container struct {
-	count       uint32 // elements or members
-	object      bool
+	values      uint32 // elements, or keys and values
 	placeholder sio.Placeholder
 }
 
-// writer translates JSON text in two passes, because msgpack says how many elements follow where JSON says when they end.
+// writer translates JSON text in two passes: in msgpack the number of elements precedes them.
 type writer struct {
 	out         []byte // the message is behind base
 	base, limit int
 	text        []byte
 	attachments [][]byte
-	found       []container // all arrays and objects, in the order in which they begin
+	found       []container // all arrays and objects, by where they begin
 	scratch     []byte
 }
 
@@ -100,33 +91,30 @@ func (w *writer) measure() error {
 		case ',', ':', ' ', '\t', '\n', '\r':
 		case ']', '}':
 			if top == nil {
-				return ErrNotJSON
+				return errNotJSON
 			}
 			if index, isPlaceholder := top.placeholder.Attachment(); isPlaceholder && index < 0 {
-				return ErrAttachments
+				return errAttachments
 			}
 			open = open[:len(open)-1]
 		default:
-			if top != nil && !top.object {
-				top.count++
+			if top != nil {
+				top.values++
 			}
 			switch {
 			case c == '[' || c == '{':
 				open = append(open, int32(len(w.found)))
-				w.found = append(w.found, container{object: c == '{'})
-			case c == '"' && top != nil && top.object:
-				if value := jsontext.MemberValue(w.text, end); len(value) > 0 {
-					top.count++
-					if len(w.attachments) > 0 {
-						top.placeholder.Member(w.text[i:end], value, len(w.attachments))
-					}
+				w.found = append(w.found, container{})
+			case c == '"' && top != nil && len(w.attachments) > 0:
+				if value := jsontext.MemberValue(w.text, end); value != nil {
+					top.placeholder.Member(w.text[i:end], value, len(w.attachments))
 				}
 			}
 		}
 		i = end
 	}
 	if len(open) > 0 {
-		return ErrNotJSON
+		return errNotJSON
 	}
 	return nil
 }
@@ -149,7 +137,7 @@ func (w *writer) write() error {
 			}
 		case '[', '{':
 			if next == len(w.found) {
-				return ErrNotJSON
+				return errNotJSON
 			}
 			found := w.found[next]
 			next++
@@ -157,10 +145,10 @@ func (w *writer) write() error {
 				inside = placeholder{depth: depth, start: len(w.out), num: index}
 			}
 			depth++
-			if found.object {
-				w.head(kindMap, int(found.count))
+			if c == '{' {
+				w.head(kindMap, int(found.values/2))
 			} else {
-				w.head(kindArray, int(found.count))
+				w.head(kindArray, int(found.values))
 			}
 		case '"':
 			w.string(w.text[i:end])
@@ -181,16 +169,16 @@ func (w *writer) write() error {
 	return nil
 }
 
-// placeholder is the object that is being written though it stands for an attachment: once it ends, that takes its place.
+// placeholder is an object that is written like any other, and replaced by its attachment when it ends.
 type placeholder struct {
-	depth int // levels around it, -1 while there is none
+	depth int // levels around it, -1 while no placeholder is being written
 	start int // where it begins in the output
 	num   int
 }
 
 func (w *writer) member(key string) { w.out = append(append(w.out, fixString|byte(len(key))), key...) }
 
-// binary writes an attachment. It is not copied to find out that it is too large.
+// binary writes an attachment. It checks the size before it copies.
 func (w *writer) binary(b []byte) error {
 	if len(w.out)-w.base+len(b) > w.limit {
 		return ErrTooLarge
@@ -220,60 +208,61 @@ func (w *writer) number(literal []byte) {
 			return
 		}
 		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-			w.out = binary.BigEndian.AppendUint64(append(w.out, uint8Byte+3), n)
+			w.out = appendBytes(append(w.out, uint8Byte+3), 8, n)
 			return
 		}
 	}
 	f, _ := strconv.ParseFloat(text, 64) // infinite where it is too large, as in JavaScript
-	w.out = binary.BigEndian.AppendUint64(append(w.out, float64Byte), math.Float64bits(f))
+	w.out = appendBytes(append(w.out, float64Byte), 8, math.Float64bits(f))
 }
 
-// head writes the beginning of anything that has a length.
+// head writes the beginning of a value that has a length, in its shortest form.
 func (w *writer) head(what kind, n int) {
-	var short, long byte // the form with the length inside, if there is one, and the one with 16 bits of length
-	most := 0            // length in the short form
+	var short, long byte // the form with the length inside, and the first of those with the length behind
+	most := -1           // length in the short form
+	size := 0            // the length has 1<<size bytes
 	switch what {
 	case kindString:
-		short, long, most = fixString, string8+1, 31
+		short, long, most = fixString, string8, 31
 	case kindBinary:
-		long, most = bin8+1, -1
+		long = bin8
 	case kindArray:
-		short, long, most = fixArray, array16, 15
+		short, long, most, size = fixArray, array16-1, 15, 1
 	case kindMap:
-		short, long, most = fixMap, map16, 15
+		short, long, most, size = fixMap, map16-1, 15, 1
 	}
-	switch {
-	case n <= most:
+	if n <= most {
 		w.out = append(w.out, short|byte(n))
-	case n <= math.MaxUint8 && (what == kindString || what == kindBinary):
-		w.out = append(w.out, long-1, byte(n))
-	case n <= math.MaxUint16:
-		w.out = binary.BigEndian.AppendUint16(append(w.out, long), uint16(n))
-	default:
-		w.out = binary.BigEndian.AppendUint32(append(w.out, long+1), uint32(n))
+		return
 	}
+	for size < 2 && n >= 1<<(8<<size) {
+		size++
+	}
+	w.out = appendBytes(append(w.out, long+byte(size)), 1<<size, uint64(n))
 }
 
+// appendInt appends an integer in its shortest form.
 func appendInt(dst []byte, n int64) []byte {
-	switch {
-	case n >= 0 && n < fixMap, n < 0 && n >= -32:
+	if n >= -32 && n < fixMap {
 		return append(dst, byte(n))
-	case n < 0:
-		switch {
-		case n >= math.MinInt8:
-			return append(dst, int8Byte, byte(n))
-		case n >= math.MinInt16:
-			return binary.BigEndian.AppendUint16(append(dst, int8Byte+1), uint16(n))
-		case n >= math.MinInt32:
-			return binary.BigEndian.AppendUint32(append(dst, int8Byte+2), uint32(n))
-		}
-		return binary.BigEndian.AppendUint64(append(dst, int8Byte+3), uint64(n))
-	case n <= math.MaxUint8:
-		return append(dst, uint8Byte, byte(n))
-	case n <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(dst, uint8Byte+1), uint16(n))
-	case n <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(dst, uint8Byte+2), uint32(n))
 	}
-	return binary.BigEndian.AppendUint64(append(dst, uint8Byte+3), uint64(n))
+	form, size := byte(uint8Byte), 0 // size is that of 1<<size bytes
+	for size < 3 && n >= 1<<(8<<size) {
+		size++
+	}
+	if n < 0 {
+		form = int8Byte
+		for size < 3 && n < -1<<(8<<size-1) {
+			size++
+		}
+	}
+	return appendBytes(append(dst, form+byte(size)), 1<<size, uint64(n))
+}
+
+// appendBytes appends the last bytes of n, the highest first.
+func appendBytes(dst []byte, bytes int, n uint64) []byte {
+	for shift := 8*bytes - 8; shift >= 0; shift -= 8 {
+		dst = append(dst, byte(n>>shift))
+	}
+	return dst
 }

@@ -141,11 +141,11 @@ func TestAppendRefuses(t *testing.T) {
 	}{
 		{"a long text", `["` + strings.Repeat("x", 10_000) + `"]`, nil, ErrTooLarge},
 		{"one attachment for many placeholders", twice, [][]byte{make([]byte, 1000)}, ErrTooLarge},
-		{"a placeholder out of range", `[{"_placeholder":true,"num":1}]`, [][]byte{nil}, ErrAttachments},
-		{"a placeholder between", `[{"_placeholder":true,"num":0.5}]`, [][]byte{nil}, ErrAttachments},
-		{"a placeholder without a number", `[{"_placeholder":true}]`, [][]byte{nil}, ErrAttachments},
-		{"an end without a beginning", `]`, nil, ErrNotJSON},
-		{"a beginning without an end", `[`, nil, ErrNotJSON},
+		{"a placeholder out of range", `[{"_placeholder":true,"num":1}]`, [][]byte{nil}, errAttachments},
+		{"a placeholder between", `[{"_placeholder":true,"num":0.5}]`, [][]byte{nil}, errAttachments},
+		{"a placeholder without a number", `[{"_placeholder":true}]`, [][]byte{nil}, errAttachments},
+		{"an end without a beginning", `]`, nil, errNotJSON},
+		{"a beginning without an end", `[`, nil, errNotJSON},
 	} {
 		p := sio.Packet{Type: sio.Event, Namespace: []byte("/"), Data: []byte(c.text)}
 		if got, err := Append([]byte("kept"), p, c.attachments, 9000); !errors.Is(err, c.want) || string(got) != "kept" {

@@ -1,6 +1,7 @@
 package msgpack
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -12,24 +13,26 @@ import (
 
 // level is an array or a map that is being written.
 type level struct {
-	left   int64 // elements or members still to come
+	left   int64 // elements or members that follow
 	member int   // in a map: where in the output its current member begins
-	object bool
+	end    byte  // its last character
 }
 
-// transcoder writes one value as JSON. Its own stack takes the place of recursion.
+func (l *level) isObject() bool { return l.end == '}' }
+
+// transcoder writes one value as JSON. It has a stack instead of recursion.
 type transcoder struct {
 	reader
 	out         []byte // the text is behind base
 	base        int
-	limit       int // bytes that text and attachments may have
+	limit       int // of the bytes of text and attachments
 	attachments [][]byte
 	size        int  // bytes of the attachments
-	buffers     bool // binary values stay in the text
+	buffers     bool // binary values are written into the text
 }
 
 func (t *transcoder) run() error {
-	// The levels are no part of the transcoder, whose output the caller keeps: so they cost no allocation.
+	// The levels are not a part of the transcoder, whose output the caller keeps: so they are on the stack.
 	var first [32]level
 	open := first[:0]
 	for {
@@ -40,11 +43,11 @@ func (t *transcoder) run() error {
 		switch {
 		case v.kind == kindArray:
 			t.out = append(t.out, '[')
-			open = append(open, level{left: v.n})
+			open = append(open, level{left: v.n, end: ']'})
 		case v.kind == kindMap:
 			t.out = append(t.out, '{')
-			open = append(open, level{left: v.n, object: true})
-		case v.kind == kindUndefined && len(open) > 0 && open[len(open)-1].object:
+			open = append(open, level{left: v.n, end: '}'})
+		case v.kind == kindUndefined && len(open) > 0 && open[len(open)-1].isObject():
 			t.out = t.out[:open[len(open)-1].member]
 		default:
 			err = t.scalar(v, len(open))
@@ -56,7 +59,7 @@ func (t *transcoder) run() error {
 			return err
 		}
 		for len(open) > 0 && open[len(open)-1].left == 0 {
-			t.close(open[len(open)-1])
+			t.out = append(t.out, open[len(open)-1].end)
 			open = open[:len(open)-1]
 		}
 		if len(t.out)-t.base+t.size > t.limit {
@@ -71,23 +74,14 @@ func (t *transcoder) run() error {
 	}
 }
 
-// close writes the end of a level.
-func (t *transcoder) close(l level) {
-	if l.object {
-		t.out = append(t.out, '}')
-	} else {
-		t.out = append(t.out, ']')
-	}
-}
-
-// advance writes what stands before the next value of the innermost level: a comma, and in a map the key.
+// advance writes what precedes the next value of the innermost level: a comma, and in a map the key.
 func (t *transcoder) advance(top *level) error {
 	top.left--
 	top.member = len(t.out)
 	if last := t.out[len(t.out)-1]; last != '[' && last != '{' { // no value ends with those
 		t.out = append(t.out, ',')
 	}
-	if !top.object {
+	if !top.isObject() {
 		return nil
 	}
 	key, err := t.next()
@@ -97,10 +91,10 @@ func (t *transcoder) advance(top *level) error {
 	return t.key(key)
 }
 
-// key writes the name of a member, as JavaScript makes a string of it.
+// key writes the name of a member: the value converted to a string as in JavaScript.
 func (t *transcoder) key(k token) error {
 	if !k.isKey() {
-		return ErrForm
+		return errForm
 	}
 	if k.kind == kindString {
 		if err := t.text(k.bytes); err != nil {
@@ -127,7 +121,7 @@ func (t *transcoder) key(k token) error {
 	return nil
 }
 
-// scalar writes a value that is no array and no map. inside is how many levels it stands in.
+// scalar writes a value that is no array and no map. inside is the number of levels around it.
 func (t *transcoder) scalar(v token, inside int) (err error) {
 	switch v.kind {
 	case kindDate:
@@ -146,23 +140,23 @@ func (t *transcoder) scalar(v token, inside int) (err error) {
 	return err
 }
 
-// depth judges a number of levels.
+// depth returns an error for too many levels.
 func depth(levels int) error {
-	if levels > MaxDepth {
-		return ErrDepth
+	if levels > maxDepth {
+		return errDepth
 	}
 	return nil
 }
 
 func (t *transcoder) text(b []byte) error {
 	if !utf8.Valid(b) {
-		return ErrNotUTF8
+		return errNotUTF8
 	}
 	t.out = jsontext.AppendString(t.out, b)
 	return nil
 }
 
-// binary writes a placeholder and keeps the bytes. inside is how many levels it stands in.
+// binary writes a placeholder and keeps the bytes. inside is the number of levels around it.
 func (t *transcoder) binary(b []byte, inside int) error {
 	if t.buffers {
 		t.out = append(t.out, `{"type":"Buffer","data":[`...)
@@ -176,7 +170,7 @@ func (t *transcoder) binary(b []byte, inside int) error {
 		return depth(inside + 2)
 	}
 	if len(t.attachments) == sio.MaxAttachments {
-		return ErrAttachments
+		return errAttachments
 	}
 	t.out = append(t.out, `{"_placeholder":true,"num":`...)
 	t.out = strconv.AppendInt(t.out, int64(len(t.attachments)), 10)
@@ -186,7 +180,7 @@ func (t *transcoder) binary(b []byte, inside int) error {
 	return depth(inside + 1)
 }
 
-// appendLiteral writes a number, true, false, or null for whatever else there is.
+// appendLiteral writes a number, true or false, and null for any other value.
 func appendLiteral(dst []byte, v token) []byte {
 	switch v.kind {
 	case kindTrue:
@@ -203,7 +197,7 @@ func appendLiteral(dst []byte, v token) []byte {
 	return append(dst, "null"...)
 }
 
-// appendFloat writes a number as JavaScript does (ECMAScript, Number::toString; JSON.stringify for those not finite).
+// appendFloat writes a number as JavaScript does (ECMAScript, Number::toString; JSON.stringify if it is not finite).
 func appendFloat(dst []byte, f float64) []byte {
 	switch magnitude := math.Abs(f); {
 	case math.IsNaN(f), math.IsInf(f, 0):
@@ -221,36 +215,18 @@ func appendFloat(dst []byte, f float64) []byte {
 	return dst
 }
 
-// maxDate is the last millisecond that JavaScript's dates know.
+// maxDate is the last millisecond of JavaScript's dates.
 const maxDate = 8.64e15
 
-// appendDate writes a date as JavaScript does (Date.prototype.toISOString; JSON.stringify for those that are none).
+// appendDate writes a date as JavaScript does (Date.prototype.toISOString; JSON.stringify if it is invalid).
 func appendDate(dst []byte, milliseconds float64) []byte {
 	if !(math.Abs(milliseconds) <= maxDate) {
 		return append(dst, "null"...)
 	}
 	at := time.UnixMilli(int64(milliseconds)).UTC()
-	year := at.Year()
 	dst = append(dst, '"')
-	digits := 4
-	if year < 0 || year > 9999 {
-		digits = 6
-		sign := byte('+')
-		if year < 0 {
-			sign, year = '-', -year
-		}
-		dst = append(dst, sign)
+	if year := at.Year(); year < 0 || year > 9999 {
+		return at.AppendFormat(fmt.Appendf(dst, "%+07d", year), `-01-02T15:04:05.000Z"`)
 	}
-	for power := pow10(digits - 1); power > 0; power /= 10 {
-		dst = append(dst, byte('0'+year/power%10))
-	}
-	return at.AppendFormat(dst, `-01-02T15:04:05.000Z"`)
-}
-
-func pow10(n int) int {
-	p := 1
-	for range n {
-		p *= 10
-	}
-	return p
+	return at.AppendFormat(dst, `2006-01-02T15:04:05.000Z"`)
 }

@@ -1,19 +1,19 @@
-// Package msgpack translates Socket.IO packets of clients that use the msgpack parser into what the rest of an edge
-// works with, and back.
+// Package msgpack translates Socket.IO packets of clients that use the msgpack parser to the packets of JSON clients,
+// and back.
 //
 // Such a client sends each packet as one binary message, a msgpack map:
 //
 //	{type: 2, nsp: "/chat", id: 7, data: ["file", <bin>]}
 //
-// Parse makes a sio.Packet of it, whose Data is the JSON text that a JSON client would have sent, with a placeholder for
-// each binary value and the values as attachments beside it; Append makes the map of such a packet. Whoever stands behind
-// an edge does not see which of the two a client speaks.
+// Parse returns a sio.Packet. Its Data is the JSON text that a JSON client would have sent, with a placeholder for
+// each binary value; the values are the attachments. Append writes the map of such a packet. Services do not see
+// which of the two parsers a client uses.
 //
-// The package is pure. It neither recurses nor trusts a declared length, so hostile input costs no more than its own size,
-// and both directions stop at a limit of the caller's.
+// The package is pure. It neither recurses nor trusts a declared length, so hostile input costs no more than its own
+// size, and both directions stop at the caller's limit.
 //
-// Source: the msgpack specification, and the behaviour of socket.io-msgpack-parser 3.0 with notepack.io 2.2, in Node and in
-// browsers. What differs from those is said at Parse.
+// Source: the msgpack specification, and the behaviour of socket.io-msgpack-parser 3.0 with notepack.io 2.2, in Node
+// and in browsers. The comment of Parse lists the differences.
 package msgpack
 
 import (
@@ -24,39 +24,28 @@ import (
 	"partyline/wire/sio"
 )
 
-// The errors of this package. A session that sent what Parse refuses ends like one that sent broken JSON, "forced close".
+// ErrTooLarge is returned for a packet that is larger than the caller's limit in its other form.
+var ErrTooLarge = errors.New("msgpack: the packet is too large")
+
+// The other errors. The session of a client whose message Parse refuses ends with "forced close", as after invalid
+// JSON.
 var (
-	// ErrTruncated is returned for a message that ends before what it declares.
-	ErrTruncated = errors.New("msgpack: the message ends too early")
-	// ErrTrailing is returned for bytes behind the packet.
-	ErrTrailing = errors.New("msgpack: bytes behind the packet")
-	// ErrForm is returned for a byte that begins no value, and for a map's key that has no name in JSON, such as a map.
-	ErrForm = errors.New("msgpack: invalid value or key")
-	// ErrNotUTF8 is returned for a string that is not valid UTF-8.
-	ErrNotUTF8 = errors.New("msgpack: a string is not valid UTF-8")
-	// ErrDepth is returned for data of more than MaxDepth levels.
-	ErrDepth = errors.New("msgpack: data nested too deeply")
-	// ErrTooLarge is returned for a packet that is larger than the caller's limit in its other form.
-	ErrTooLarge = errors.New("msgpack: the packet is too large")
-	// ErrAttachments is returned by Parse for more than sio.MaxAttachments binary values, and by Append for a placeholder
-	// without an attachment.
-	ErrAttachments = errors.New("msgpack: too many binary values, or a placeholder of none")
-	// ErrPacket is returned for a message that is no map.
-	ErrPacket = errors.New("msgpack: the message is no packet")
-	// ErrType is returned for a packet without one of the types 0 to 4.
-	ErrType = errors.New("msgpack: unknown packet type")
-	// ErrNamespace is returned for a packet whose namespace is no string.
-	ErrNamespace = errors.New("msgpack: the namespace is missing or no string")
-	// ErrID is returned for an ack id that is no integer from 0 to sio.MaxID.
-	ErrID = errors.New("msgpack: ack id out of range")
-	// ErrPayload is returned for data of another kind than the type of the packet asks for.
-	ErrPayload = errors.New("msgpack: invalid payload")
-	// ErrNotJSON is returned by Append for Data that cannot be JSON. It does not find all that is not.
-	ErrNotJSON = errors.New("msgpack: data is not valid JSON")
+	errTruncated   = errors.New("msgpack: the message ends too early")
+	errTrailing    = errors.New("msgpack: bytes behind the packet")
+	errForm        = errors.New("msgpack: invalid value or key")
+	errNotUTF8     = errors.New("msgpack: a string is not valid UTF-8")
+	errDepth       = errors.New("msgpack: data nested too deeply")
+	errAttachments = errors.New("msgpack: too many binary values, or a placeholder of none")
+	errPacket      = errors.New("msgpack: the message is no packet")
+	errType        = errors.New("msgpack: unknown packet type")
+	errNamespace   = errors.New("msgpack: the namespace is missing or no string")
+	errID          = errors.New("msgpack: ack id out of range")
+	errPayload     = errors.New("msgpack: invalid payload")
+	errNotJSON     = errors.New("msgpack: data is not valid JSON") // Append does not find every fault
 )
 
-// MaxDepth is how many levels of arrays and objects the JSON text of a packet may have, as many as encoding/json reads.
-const MaxDepth = 10_000
+// maxDepth bounds the levels of arrays and objects in the JSON text of a packet. encoding/json reads as many.
+const maxDepth = 10_000
 
 // The members of a packet.
 const (
@@ -66,77 +55,66 @@ const (
 	keyData      = "data"
 )
 
-// Parse reads a message that is one packet. Data is the part of the result that was appended to dst; its text and the
-// attachments have together at most limit bytes. Data is valid JSON in valid UTF-8, an array for an event and an ack, an
-// object or nil for CONNECT, nil for DISCONNECT. Namespace, which need not begin with a slash, and the attachments are
-// parts of message and valid as long as that is; all placeholders that Parse writes are in order and in range, but the
-// client may have written others itself. A packet with attachments is a sio.BinaryEvent or sio.BinaryAck.
+// Parse reads a message that is one packet. Data is appended to dst; Data and the attachments together have at most
+// limit bytes. Data is valid JSON in valid UTF-8: an array for an event and an ack, an object or nil for CONNECT, nil
+// for DISCONNECT. Namespace and the attachments are parts of message, and valid as long as that is. Namespace need
+// not begin with a slash. All placeholders that Parse writes are in order and in range, but the client may have sent
+// others. A packet with attachments is a sio.BinaryEvent or sio.BinaryAck.
 //
-// Values become what JSON.stringify makes of what the reference decodes: undefined is left out of objects and null in
-// arrays, dates are ISO strings, numbers that are not finite are null. Of a member that comes twice the last counts, and
-// members of other names than the packet's are ignored. There are these differences to the reference:
+// Values become what JSON.stringify makes of the values that the reference decodes: undefined is omitted from objects
+// and null in arrays, dates are ISO strings, numbers that are not finite are null. The last of repeated members
+// counts, and members of other names than the packet's are ignored. Differences from the reference:
 //
 //   - Integers beyond 2^53 keep all their digits.
-//   - The timestamps of the msgpack specification are dates, too. (An extension of another type is an array of the type
-//     and its bytes, as in the reference.)
-//   - Binary values in the data of CONNECT, which has no attachments in JSON either, become what Node makes of a Buffer:
+//   - Timestamps of the msgpack specification are dates, too. (An extension of another type is an array of the type and
+//     its bytes, as in the reference.)
+//   - Binary values in the data of CONNECT, which has no attachments in JSON either, become JSON of a Node Buffer:
 //     {"type":"Buffer","data":[1,2]}.
-//   - At most sio.MaxAttachments binary values, ids from 0 to sio.MaxID, and MaxDepth levels, as for JSON clients.
+//   - At most sio.MaxAttachments binary values, ids from 0 to sio.MaxID, and 10,000 levels, as for JSON clients.
 //   - Strings must be UTF-8, and keys of maps strings, numbers, booleans, nil or undefined.
 //
-// The errors are those above, up to ErrPayload. Parse allocates nothing for packets of a few levels without binary values
-// if dst has room.
+// The error is ErrTooLarge past limit, and another one for a message that is no such packet. Parse does not allocate
+// for packets of a few levels without binary values if dst has room.
 func Parse(dst, message []byte, limit int) (sio.Packet, [][]byte, error) {
 	m, err := findMembers(message)
 	if err != nil {
 		return sio.Packet{}, nil, err
 	}
-	p, err := m.head(message)
-	if err != nil {
-		return sio.Packet{}, nil, err
-	}
-	if m.data < 0 {
-		return p, nil, checkData(p.Type, kindUndefined)
-	}
-	r := reader{message, m.data}
-	first, err := r.next()
+	p, err := m.head()
 	if err == nil {
-		err = checkData(p.Type, first.kind)
+		err = checkData(p.Type, m.data.kind)
 	}
-	if err != nil || first.kind == kindUndefined {
+	if err != nil || m.data.kind == kindUndefined {
 		return p, nil, err
 	}
 	t := transcoder{
-		reader: reader{message, m.data}, out: dst, base: len(dst), limit: limit, buffers: p.Type == sio.Connect,
+		reader: reader{message, m.dataAt}, out: dst, base: len(dst), limit: limit, buffers: p.Type == sio.Connect,
 	}
 	if err := t.run(); err != nil {
 		return sio.Packet{}, nil, err
 	}
 	p.Data, p.Attachments = t.out[len(dst):], len(t.attachments)
 	if p.Attachments > 0 {
-		switch p.Type {
-		case sio.Event:
-			p.Type = sio.BinaryEvent
-		case sio.Ack:
-			p.Type = sio.BinaryAck
-		}
+		p.Type = p.Type.Binary()
 	}
 	return p, t.attachments, nil
 }
 
-// members is where the values of a packet's members begin in the message, -1 for none.
-type members struct{ kind, namespace, id, data int }
+// members are the first tokens of a packet's members: undefined for those that are missing.
+type members struct {
+	kind, namespace, id, data token
+	dataAt                    int // where data begins in the message
+}
 
-// findMembers looks for the members of a packet. What it returns without an error can be walked to its end.
-func findMembers(message []byte) (members, error) {
-	m := members{-1, -1, -1, -1}
+// findMembers finds the members of a packet. If it returns no error, the whole message is well-formed.
+func findMembers(message []byte) (m members, err error) {
 	r := reader{message, 0}
 	packet, err := r.next()
 	if err != nil {
 		return m, err
 	}
 	if packet.kind != kindMap {
-		return m, ErrPacket
+		return m, errPacket
 	}
 	for range packet.n {
 		key, err := r.next()
@@ -144,73 +122,61 @@ func findMembers(message []byte) (members, error) {
 			return m, err
 		}
 		if !key.isKey() {
-			return m, ErrForm
+			return m, errForm
 		}
-		if key.kind == kindString {
-			switch string(key.bytes) {
-			case keyType:
-				m.kind = r.at
-			case keyNamespace:
-				m.namespace = r.at
-			case keyID:
-				m.id = r.at
-			case keyData:
-				m.data = r.at
-			}
-		}
-		if err := r.skip(); err != nil {
+		at := r.at
+		value, err := r.skip()
+		if err != nil {
 			return m, err
+		}
+		if key.kind != kindString {
+			continue
+		}
+		switch string(key.bytes) {
+		case keyType:
+			m.kind = value
+		case keyNamespace:
+			m.namespace = value
+		case keyID:
+			m.id = value
+		case keyData:
+			m.data, m.dataAt = value, at
 		}
 	}
 	if r.at != len(message) {
-		return m, ErrTrailing
+		return m, errTrailing
 	}
 	return m, nil
 }
 
 // head reads all members but the data (reference: checkPacket).
-func (m members) head(message []byte) (p sio.Packet, err error) {
-	kind, isInteger := valueAt(message, m.kind).integer()
+func (m *members) head() (p sio.Packet, err error) {
+	kind, isInteger := m.kind.integer()
 	if !isInteger || kind < 0 || kind > int64(sio.ConnectError-sio.Connect) {
-		return p, ErrType
+		return p, errType
 	}
-	p.Type = sio.Connect + sio.Type(kind)
-	namespace := valueAt(message, m.namespace)
-	if namespace.kind != kindString {
-		return p, ErrNamespace
+	if m.namespace.kind != kindString {
+		return p, errNamespace
 	}
-	if !utf8.Valid(namespace.bytes) {
-		return p, ErrNotUTF8
+	if !utf8.Valid(m.namespace.bytes) {
+		return p, errNotUTF8
 	}
-	p.Namespace = namespace.bytes
-	id := valueAt(message, m.id)
-	if id.kind == kindUndefined {
+	p = sio.Packet{Type: sio.Connect + sio.Type(kind), Namespace: m.namespace.bytes}
+	if m.id.kind == kindUndefined {
 		return p, nil
 	}
-	n, isInteger := id.integer()
+	n, isInteger := m.id.integer()
 	if !isInteger || n < 0 || n > sio.MaxID {
-		return p, ErrID
+		return p, errID
 	}
 	p.HasID, p.ID = true, uint64(n)
 	return p, nil
 }
 
-// valueAt is the value that begins there, undefined if there is none. It has been walked before.
-func valueAt(message []byte, at int) token {
-	if at < 0 {
-		return token{kind: kindUndefined}
-	}
-	r := reader{message, at}
-	v, err := r.next()
-	if err != nil {
-		return token{kind: kindUndefined}
-	}
-	return v
-}
-
-// checkData judges data by the packet's type (reference: isDataValid). Whether an event has a name is not seen here.
+// checkData checks the kind of data that a packet's type requires (reference: isDataValid). It does not check that an
+// event has a name.
 func checkData(t sio.Type, data kind) error {
-	valid := false
+	valid := data == kindArray
 	switch t {
 	case sio.Connect:
 		valid = data == kindUndefined || data == kindMap
@@ -218,16 +184,14 @@ func checkData(t sio.Type, data kind) error {
 		valid = data == kindUndefined
 	case sio.ConnectError:
 		valid = data == kindString || data == kindMap
-	default:
-		valid = data == kindArray
 	}
 	if !valid {
-		return ErrPayload
+		return errPayload
 	}
 	return nil
 }
 
-// integer is the value of a number without fraction, in whatever form, if it fits.
+// integer returns the value of a number without fraction that fits, in any form.
 func (t token) integer() (n int64, ok bool) {
 	switch t.kind {
 	case kindInt:

@@ -167,7 +167,7 @@ func TestPacketsOfTheReference(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, _, err := Parse(nil, message, noLimit)
-		if got := sio.Append(nil, p); err != nil || string(got) != c.want {
+		if got := append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...); err != nil || string(got) != c.want {
 			t.Errorf("%s, %v; want %s", got, err, c.want)
 		}
 	}
@@ -196,7 +196,7 @@ func TestPackets(t *testing.T) {
 		{"a map 32", raw(0xdf, 0, 0, 0, 2, typ, 0, nsp, "\xa1/"), "0"},
 	} {
 		p, _, err := Parse([]byte("kept")[:4:4], c.message, noLimit)
-		if got := sio.Append(nil, p); err != nil || string(got) != c.want {
+		if got := append(sio.AppendHead(nil, p.Type, p.Attachments, string(p.Namespace), p.HasID, p.ID), p.Data...); err != nil || string(got) != c.want {
 			t.Errorf("%s: %s, %v; want %s", c.meaning, got, err, c.want)
 		}
 	}
@@ -208,64 +208,64 @@ func TestRefused(t *testing.T) {
 	withID := func(value ...any) []byte {
 		return raw(0x84, typ, 2, nsp, "\xa1/", data, 0x90, id, raw(value...))
 	}
-	tenDeep := bytes.Repeat([]byte{0x91}, MaxDepth)
+	tenDeep := bytes.Repeat([]byte{0x91}, maxDepth)
 	for _, c := range []struct {
 		meaning string
 		message []byte
 		want    error
 	}{
-		{"nothing", nil, ErrTruncated},
-		{"no map", raw(0x90), ErrPacket},
-		{"nil", raw(0xc0), ErrPacket},
-		{"text of a JSON client", raw(`2["x"]`), ErrPacket},
-		{"an empty map", raw(0x80), ErrType},
-		{"a type below", raw(0x82, typ, 0xff, nsp, "\xa1/"), ErrType},
-		{"a type above", raw(0x82, typ, 5, nsp, "\xa1/"), ErrType},
-		{"a type between", raw(0x82, typ, 0xca, 0x3f, 0, 0, 0, nsp, "\xa1/"), ErrType},
-		{"a type that is text", raw(0x82, typ, "\xa10", nsp, "\xa1/"), ErrType},
-		{"an infinite type", raw(0x82, typ, 0xca, 0x7f, 0x80, 0, 0, nsp, "\xa1/"), ErrType},
-		{"no namespace", raw(0x82, typ, 0, data, 0x80), ErrNamespace},
-		{"a namespace that is binary", raw(0x82, typ, 0, nsp, 0xc4, 1, "/"), ErrNamespace},
-		{"a namespace that is not UTF-8", raw(0x82, typ, 0, nsp, "\xa2/\xff"), ErrNotUTF8},
-		{"connect with an array", raw(0x83, typ, 0, nsp, "\xa1/", data, 0x90), ErrPayload},
-		{"connect with nil", raw(0x83, typ, 0, nsp, "\xa1/", data, 0xc0), ErrPayload},
-		{"connect with bytes", raw(0x83, typ, 0, nsp, "\xa1/", data, 0xc4, 0), ErrPayload},
-		{"disconnect with data", raw(0x83, typ, 1, nsp, "\xa1/", data, 0x80), ErrPayload},
-		{"an event without data", raw(0x82, typ, 2, nsp, "\xa1/"), ErrPayload},
-		{"an event whose data is undefined", raw(0x83, typ, 2, nsp, "\xa1/", data, 0xd4, 0, 0), ErrPayload},
-		{"an event that is an object", raw(0x83, typ, 2, nsp, "\xa1/", data, 0x80), ErrPayload},
-		{"an ack without data", raw(0x83, typ, 3, nsp, "\xa1/", id, 1), ErrPayload},
-		{"a connect error without data", raw(0x82, typ, 4, nsp, "\xa1/"), ErrPayload},
-		{"a connect error that is a number", raw(0x83, typ, 4, nsp, "\xa1/", data, 1), ErrPayload},
-		{"a negative id", withID(0xff), ErrID},
-		{"an id that is nil", withID(0xc0), ErrID},
-		{"an id that is text", withID("\xa11"), ErrID},
-		{"an id between", withID(0xca, 0x3f, 0, 0, 0), ErrID},
-		{"an id that is not exact in JavaScript", withID(0xcf, 0, 0x20, 0, 0, 0, 0, 0, 0), ErrID},
-		{"an id of 64 bits", withID(0xcf, "\xff\xff\xff\xff\xff\xff\xff\xff"), ErrID},
-		{"bytes behind it", raw(event(1), 0xc0), ErrTrailing},
-		{"one more byte", raw(0x82, typ, 0, nsp, "\xa1/", 0), ErrTrailing},
-		{"the byte that is never used", event(0xc1), ErrForm},
-		{"the byte that is never used, where nobody looks", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), ErrForm},
-		{"an array as a key", event(0x81, 0x90, 1), ErrForm},
-		{"bytes as a key", event(0x81, 0xc4, 1, "a", 1), ErrForm},
-		{"a date as a key", event(0x81, 0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), ErrForm},
-		{"a map as a packet's key", raw(0x83, 0x80, 1, typ, 0, nsp, "\xa1/"), ErrForm},
-		{"a string that is not UTF-8", event("\xa1\xff"), ErrNotUTF8},
-		{"half a surrogate pair", event("\xa3\xed\xa0\x80"), ErrNotUTF8},
-		{"a key that is not UTF-8", event(0x81, "\xa1\xff", 1), ErrNotUTF8},
-		{"an immense array", raw(head, 0xdd, 0xff, 0xff, 0xff, 0xff), ErrTruncated},
-		{"an immense map", raw(head, 0xdf, 0xff, 0xff, 0xff, 0xff), ErrTruncated},
-		{"an immense packet", raw(0xdf, 0xff, 0xff, 0xff, 0xff, typ, 0), ErrTruncated},
-		{"an immense string", raw(head, 0xdb, 0xff, 0xff, 0xff, 0xff, "a"), ErrTruncated},
-		{"immense bytes", raw(head, 0xc6, 0xff, 0xff, 0xff, 0xff, "a"), ErrTruncated},
-		{"an immense extension", raw(head, 0xc9, 0xff, 0xff, 0xff, 0xff, 0, "a"), ErrTruncated},
-		{"immense arrays in one another", raw(head, bytes.Repeat(raw(0xdd, 0, 0, 0, 9), 2)), ErrTruncated},
-		{"one level too many", event(tenDeep[1:], 0x90), ErrDepth},
-		{"bytes one level too deep", event(tenDeep[1:], 0xc4, 0), ErrDepth},
-		{"levels without end", event(bytes.Repeat([]byte{0x91}, 500_000), 0xc0), ErrDepth},
-		{"maps without end", event(bytes.Repeat(raw(0x81, 0xa0), 300_000), 0xc0), ErrDepth},
-		{"eleven attachments", event(0x9b, bytes.Repeat(raw(0xc4, 0), 11)), ErrAttachments},
+		{"nothing", nil, errTruncated},
+		{"no map", raw(0x90), errPacket},
+		{"nil", raw(0xc0), errPacket},
+		{"text of a JSON client", raw(`2["x"]`), errPacket},
+		{"an empty map", raw(0x80), errType},
+		{"a type below", raw(0x82, typ, 0xff, nsp, "\xa1/"), errType},
+		{"a type above", raw(0x82, typ, 5, nsp, "\xa1/"), errType},
+		{"a type between", raw(0x82, typ, 0xca, 0x3f, 0, 0, 0, nsp, "\xa1/"), errType},
+		{"a type that is text", raw(0x82, typ, "\xa10", nsp, "\xa1/"), errType},
+		{"an infinite type", raw(0x82, typ, 0xca, 0x7f, 0x80, 0, 0, nsp, "\xa1/"), errType},
+		{"no namespace", raw(0x82, typ, 0, data, 0x80), errNamespace},
+		{"a namespace that is binary", raw(0x82, typ, 0, nsp, 0xc4, 1, "/"), errNamespace},
+		{"a namespace that is not UTF-8", raw(0x82, typ, 0, nsp, "\xa2/\xff"), errNotUTF8},
+		{"connect with an array", raw(0x83, typ, 0, nsp, "\xa1/", data, 0x90), errPayload},
+		{"connect with nil", raw(0x83, typ, 0, nsp, "\xa1/", data, 0xc0), errPayload},
+		{"connect with bytes", raw(0x83, typ, 0, nsp, "\xa1/", data, 0xc4, 0), errPayload},
+		{"disconnect with data", raw(0x83, typ, 1, nsp, "\xa1/", data, 0x80), errPayload},
+		{"an event without data", raw(0x82, typ, 2, nsp, "\xa1/"), errPayload},
+		{"an event whose data is undefined", raw(0x83, typ, 2, nsp, "\xa1/", data, 0xd4, 0, 0), errPayload},
+		{"an event that is an object", raw(0x83, typ, 2, nsp, "\xa1/", data, 0x80), errPayload},
+		{"an ack without data", raw(0x83, typ, 3, nsp, "\xa1/", id, 1), errPayload},
+		{"a connect error without data", raw(0x82, typ, 4, nsp, "\xa1/"), errPayload},
+		{"a connect error that is a number", raw(0x83, typ, 4, nsp, "\xa1/", data, 1), errPayload},
+		{"a negative id", withID(0xff), errID},
+		{"an id that is nil", withID(0xc0), errID},
+		{"an id that is text", withID("\xa11"), errID},
+		{"an id between", withID(0xca, 0x3f, 0, 0, 0), errID},
+		{"an id that is not exact in JavaScript", withID(0xcf, 0, 0x20, 0, 0, 0, 0, 0, 0), errID},
+		{"an id of 64 bits", withID(0xcf, "\xff\xff\xff\xff\xff\xff\xff\xff"), errID},
+		{"bytes behind it", raw(event(1), 0xc0), errTrailing},
+		{"one more byte", raw(0x82, typ, 0, nsp, "\xa1/", 0), errTrailing},
+		{"the byte that is never used", event(0xc1), errForm},
+		{"the byte that is never used, where nobody looks", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), errForm},
+		{"an array as a key", event(0x81, 0x90, 1), errForm},
+		{"bytes as a key", event(0x81, 0xc4, 1, "a", 1), errForm},
+		{"a date as a key", event(0x81, 0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), errForm},
+		{"a map as a packet's key", raw(0x83, 0x80, 1, typ, 0, nsp, "\xa1/"), errForm},
+		{"a string that is not UTF-8", event("\xa1\xff"), errNotUTF8},
+		{"half a surrogate pair", event("\xa3\xed\xa0\x80"), errNotUTF8},
+		{"a key that is not UTF-8", event(0x81, "\xa1\xff", 1), errNotUTF8},
+		{"an immense array", raw(head, 0xdd, 0xff, 0xff, 0xff, 0xff), errTruncated},
+		{"an immense map", raw(head, 0xdf, 0xff, 0xff, 0xff, 0xff), errTruncated},
+		{"an immense packet", raw(0xdf, 0xff, 0xff, 0xff, 0xff, typ, 0), errTruncated},
+		{"an immense string", raw(head, 0xdb, 0xff, 0xff, 0xff, 0xff, "a"), errTruncated},
+		{"immense bytes", raw(head, 0xc6, 0xff, 0xff, 0xff, 0xff, "a"), errTruncated},
+		{"an immense extension", raw(head, 0xc9, 0xff, 0xff, 0xff, 0xff, 0, "a"), errTruncated},
+		{"immense arrays in one another", raw(head, bytes.Repeat(raw(0xdd, 0, 0, 0, 9), 2)), errTruncated},
+		{"one level too many", event(tenDeep[1:], 0x90), errDepth},
+		{"bytes one level too deep", event(tenDeep[1:], 0xc4, 0), errDepth},
+		{"levels without end", event(bytes.Repeat([]byte{0x91}, 500_000), 0xc0), errDepth},
+		{"maps without end", event(bytes.Repeat(raw(0x81, 0xa0), 300_000), 0xc0), errDepth},
+		{"eleven attachments", event(0x9b, bytes.Repeat(raw(0xc4, 0), 11)), errAttachments},
 		{"too large", event(0xc5, 0x80, 0, make([]byte, 0x8000)), ErrTooLarge},
 		{"too large as JSON", event(0xdc, 0x50, 0, bytes.Repeat([]byte{0xc0}, 0x5000)), ErrTooLarge},
 		{"too large a string", event(0xda, 0x50, 0, make([]byte, 0x5000)), ErrTooLarge},

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// kind is what a value is, whatever its length and form in msgpack.
+// kind is the type of a value, independent of its length and form in msgpack.
 type kind uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	kindMap    // n: how many keys with their values follow
 )
 
-// token is a value, of an array or a map its beginning.
+// token is a value, or the beginning of an array or a map.
 type token struct {
 	kind  kind
 	n     int64
@@ -32,8 +32,8 @@ type token struct {
 	bytes []byte // part of the message
 }
 
-// isKey says whether a value can be a member's name: JavaScript makes a string of others as well, but none that its
-// author can have meant.
+// isKey reports whether a value can be the name of a member. JavaScript converts other values to strings as well, but
+// to none that their author can have meant.
 func (t token) isKey() bool { return t.kind <= kindFloat || t.kind == kindString }
 
 // reader walks a message.
@@ -42,8 +42,8 @@ type reader struct {
 	at   int
 }
 
-// The first bytes of values that are told by their byte alone, and the one that is none (msgpack specification,
-// "Formats"). Between bin8 and map32 the bytes of a kind follow each other, in the order of their lengths.
+// The first bytes of values (msgpack specification, "Formats"). Between bin8 and map32 the bytes of a kind follow
+// each other, in the order of their lengths.
 const (
 	fixMap      = 0x80
 	fixArray    = 0x90
@@ -68,12 +68,11 @@ const (
 	negative    = 0xe0
 )
 
-// next reads one value; the elements of an array and a map's keys and values are the next ones. The errors are
-// ErrTruncated and ErrForm.
+// next reads one value. After the beginning of an array or a map it reads the elements, or the keys and values.
 func (r *reader) next() (token, error) {
 	first, ok := r.number(1)
 	if !ok {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	switch c := byte(first); {
 	case c < fixMap:
@@ -91,7 +90,7 @@ func (r *reader) next() (token, error) {
 	case c == trueByte:
 		return token{kind: kindTrue}, nil
 	case c == neverUsed:
-		return token{}, ErrForm
+		return token{}, errForm
 	case c >= negative:
 		return token{kind: kindInt, n: int64(int8(c))}, nil
 	case c >= float32Byte && c < fixExt1:
@@ -116,7 +115,7 @@ func (r *reader) measured(c byte) (token, error) {
 	}
 	n, ok := r.number(size)
 	if !ok {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	if what == kindMap || what == kindArray {
 		return r.container(what, n)
@@ -124,14 +123,14 @@ func (r *reader) measured(c byte) (token, error) {
 	return r.take(what, n)
 }
 
-// container begins an array or a map. A count of more than there are bytes left is a lie.
+// container begins an array or a map. A count that is larger than the rest of the message is an error.
 func (r *reader) container(what kind, n uint64) (token, error) {
 	atLeast := n
 	if what == kindMap {
 		atLeast = 2 * n
 	}
 	if atLeast > uint64(len(r.data)-r.at) {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	return token{kind: what, n: int64(n)}, nil
 }
@@ -139,7 +138,7 @@ func (r *reader) container(what kind, n uint64) (token, error) {
 // take reads n bytes.
 func (r *reader) take(what kind, n uint64) (token, error) {
 	if n > uint64(len(r.data)-r.at) {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	start, end := r.at, r.at+int(n)
 	r.at = end
@@ -147,21 +146,15 @@ func (r *reader) take(what kind, n uint64) (token, error) {
 }
 
 // number reads an unsigned integer of 1, 2, 4 or 8 bytes.
-func (r *reader) number(size int) (uint64, bool) {
+func (r *reader) number(size int) (n uint64, ok bool) {
 	if size > len(r.data)-r.at {
 		return 0, false
 	}
-	b := r.data[r.at:]
-	r.at += size
-	switch size {
-	case 1:
-		return uint64(b[0]), true
-	case 2:
-		return uint64(binary.BigEndian.Uint16(b)), true
-	case 4:
-		return uint64(binary.BigEndian.Uint32(b)), true
+	for _, c := range r.data[r.at : r.at+size] {
+		n = n<<8 | uint64(c)
 	}
-	return binary.BigEndian.Uint64(b), true
+	r.at += size
+	return n, true
 }
 
 func (r *reader) numeric(c byte) (token, error) {
@@ -177,7 +170,7 @@ func (r *reader) numeric(c byte) (token, error) {
 	n, ok := r.number(size)
 	switch {
 	case !ok:
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	case c >= int8Byte:
 		unused := 64 - 8*size
 		return token{kind: kindInt, n: int64(n<<unused) >> unused}, nil
@@ -204,7 +197,7 @@ func (r *reader) extension(c byte) (token, error) {
 	}
 	extType, typed := r.number(1)
 	if !ok || !typed {
-		return token{}, ErrTruncated
+		return token{}, errTruncated
 	}
 	t, err := r.take(kindExt, length)
 	if err != nil {
@@ -224,7 +217,7 @@ func (r *reader) extension(c byte) (token, error) {
 	return t, nil
 }
 
-// timestamp is what one of the three forms of a timestamp stands for, in milliseconds.
+// timestamp returns the milliseconds of a timestamp in one of its three forms.
 func timestamp(b []byte) float64 {
 	var seconds, nanoseconds float64
 	switch len(b) {
@@ -240,12 +233,12 @@ func timestamp(b []byte) float64 {
 	return math.Trunc(seconds*1e3 + nanoseconds/1e6)
 }
 
-// skip walks over one value with all that it holds.
-func (r *reader) skip() error {
+// skip walks over one value with its contents, and returns its first token.
+func (r *reader) skip() (first token, err error) {
 	for left := int64(1); left > 0; left-- {
 		t, err := r.next()
 		if err != nil {
-			return err
+			return t, err
 		}
 		switch t.kind {
 		case kindArray:
@@ -253,6 +246,9 @@ func (r *reader) skip() error {
 		case kindMap:
 			left += 2 * t.n
 		}
+		if first.kind == kindUndefined {
+			first = t
+		}
 	}
-	return nil
+	return first, nil
 }

@@ -8,8 +8,8 @@
 //	3/chat,12["ok"]                                  that ack
 //	51-["file",{"_placeholder":true,"num":0}]        event in /, one binary message follows
 //
-// Parse looks at the head only. The JSON stays raw, so that it can be passed on byte for byte; whether it is valid, of the
-// shape that its type asks for and in agreement with the attachments is for another layer to check.
+// Parse reads the head only. The JSON stays raw, so that it can be passed on byte for byte. Another layer checks that
+// it is valid, has the shape that its type requires, and agrees with the attachments.
 //
 // Source: Socket.IO protocol, revision 5 (https://github.com/socketio/socket.io-protocol), and the behaviour of
 // socket.io-parser 4.2. Stricter than that: attachments and ids are plain decimal digits, where the reference takes
@@ -22,15 +22,11 @@ import (
 	"strconv"
 )
 
-// The errors of Parse. The reference ends the session on what it cannot decode, with the reason "forced close".
+// The errors of Parse. As in the reference, a session ends on them with the reason "forced close".
 var (
-	// ErrType is returned for an empty packet and for an unknown type.
-	ErrType = errors.New("sio: unknown packet type")
-	// ErrAttachments is returned if a binary packet does not say how many attachments follow, or says 0 or more than
-	// MaxAttachments.
-	ErrAttachments = errors.New("sio: number of attachments missing or out of range")
-	// ErrID is returned for an ack id above MaxID, or of more digits than that has.
-	ErrID = errors.New("sio: ack id out of range")
+	errType        = errors.New("sio: unknown packet type")
+	errAttachments = errors.New("sio: number of attachments missing or out of range")
+	errID          = errors.New("sio: ack id out of range")
 )
 
 const (
@@ -57,29 +53,32 @@ const (
 	BinaryAck    Type = '6' // Ack, with attachments
 )
 
-// Packet is one Socket.IO packet without its attachments, which follow it as binary messages.
+// Binary returns the type that an event or ack has with attachments. Other types stay as they are.
+func (t Type) Binary() Type {
+	if t == Event || t == Ack {
+		return t + (BinaryEvent - Event)
+	}
+	return t
+}
+
+// Packet is one Socket.IO packet without its attachments, which follow it as binary messages. Its slices are parts of
+// the text that Parse read, and valid as long as that is.
 type Packet struct {
-	Type Type
-	// Attachments is the number of binary messages that follow: 1 to MaxAttachments for the two binary types, else 0.
-	Attachments int
-	// Namespace begins with a slash. After Parse it is a part of the text, valid as long as that is, or a shared "/" if the
-	// packet names none: not to be written to in either case. Append takes an empty one for "/".
-	Namespace []byte
-	// HasID says that there is an ID, the number that an event's sender wants to see again in the ack. Parse finds both with
-	// any type, as the reference does.
-	HasID bool
-	ID    uint64
-	// Data is the raw JSON, not checked, nil if there is none. After Parse it is a part of the text, valid as long as that is.
-	Data []byte
+	Type        Type
+	Attachments int    // binary messages that follow: 1 to MaxAttachments for the two binary types, else 0
+	Namespace   []byte // begins with a slash; it may be a shared "/" and must not be changed
+	HasID       bool   // Parse finds an id with any type, as the reference does
+	ID          uint64 // the sender of an event expects it in the ack
+	Data        []byte // the JSON, not checked; nil for none
 }
 
 var rootNamespace = []byte("/")
 
-// Parse reads the head of one packet, as far as the JSON. Namespace and Data alias text. The errors are ErrType,
-// ErrAttachments and ErrID. It never allocates, and reads no further than the end of the head.
+// Parse reads the head of one packet, up to the JSON. It returns an error for an unknown type, for a binary packet
+// with none or more than MaxAttachments attachments, and for an id above MaxID. It does not allocate.
 func Parse(text []byte) (Packet, error) {
 	if len(text) == 0 || Type(text[0]) < Connect || Type(text[0]) > BinaryAck {
-		return Packet{}, ErrType
+		return Packet{}, errType
 	}
 	p := Packet{Type: Type(text[0]), Namespace: rootNamespace}
 	rest := text[1:]
@@ -87,7 +86,7 @@ func Parse(text []byte) (Packet, error) {
 	if isBinary(p.Type) {
 		n, digits := leadingNumber(rest, maxAttachmentsDigits)
 		if n < 1 || n > MaxAttachments || digits == len(rest) || rest[digits] != '-' {
-			return Packet{}, ErrAttachments
+			return Packet{}, errAttachments
 		}
 		p.Attachments, rest = int(n), rest[digits+1:]
 	}
@@ -104,7 +103,7 @@ func Parse(text []byte) (Packet, error) {
 
 	if id, digits := leadingNumber(rest, maxIDDigits); digits > 0 {
 		if id > MaxID || digits < len(rest) && isDigit(rest[digits]) {
-			return Packet{}, ErrID
+			return Packet{}, errID
 		}
 		p.HasID, p.ID, rest = true, id, rest[digits:]
 	}
@@ -115,35 +114,16 @@ func Parse(text []byte) (Packet, error) {
 	return p, nil
 }
 
-// Append appends the text of p to dst and returns it. For Parse to read the same again, Namespace must hold no comma, ID be
-// at most MaxID, and Data be JSON that is an array, an object or a string, as it is in every packet of the protocol.
-func Append(dst []byte, p Packet) []byte {
-	dst = appendType(dst, p.Type, p.Attachments)
-	if len(p.Namespace) > 1 {
-		dst = append(append(dst, p.Namespace...), ',')
-	}
-	return append(appendID(dst, p.HasID, p.ID), p.Data...)
-}
-
-// AppendHead appends all of a packet that stands before the JSON to dst and returns it, for a sender that has no Packet.
-// The attachments are left out unless t is a binary type, the namespace if it is "/" or empty.
+// AppendHead appends everything of a packet that precedes the JSON. The number of attachments is left out unless t is
+// a binary type, the namespace if it is "/" or empty.
 func AppendHead(dst []byte, t Type, attachments int, namespace string, hasID bool, id uint64) []byte {
-	dst = appendType(dst, t, attachments) // not generic code, which would make the callers' buffers escape to the heap
-	if len(namespace) > 1 {
-		dst = append(append(dst, namespace...), ',')
-	}
-	return appendID(dst, hasID, id)
-}
-
-func appendType(dst []byte, t Type, attachments int) []byte {
 	dst = append(dst, byte(t))
 	if isBinary(t) {
 		dst = append(strconv.AppendInt(dst, int64(attachments), 10), '-')
 	}
-	return dst
-}
-
-func appendID(dst []byte, hasID bool, id uint64) []byte {
+	if len(namespace) > 1 {
+		dst = append(append(dst, namespace...), ',')
+	}
 	if hasID {
 		dst = strconv.AppendUint(dst, id, 10)
 	}
@@ -154,8 +134,8 @@ func isBinary(t Type) bool { return t == BinaryEvent || t == BinaryAck }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// leadingNumber reads the decimal digits that text begins with, at most `most` of them (19 or fewer, so that n does not
-// overflow), and says how many they are.
+// leadingNumber reads the decimal digits at the start of text, at most `most` of them (19 or fewer, so that n does not
+// overflow), and returns their value and number.
 func leadingNumber(text []byte, most int) (n uint64, digits int) {
 	for digits < len(text) && digits < most && isDigit(text[digits]) {
 		n = n*10 + uint64(text[digits]-'0')

@@ -7,16 +7,16 @@ import (
 	"partyline/wire/jsontext"
 )
 
-// Placeholder is what is known of an object that may stand for an attachment. The zero Placeholder is an object without
-// members.
+// Placeholder is what is known of an object that may stand for an attachment. The zero Placeholder is an object
+// without members.
 type Placeholder struct {
 	marked bool // the last member _placeholder is true
 	place  int8 // of the attachment that the last member num names, from 1 on; 0: it names none
 }
 
-// Member notes a member of the object: its key with quotes, and text that begins with its value. Of a repeated member the
-// last counts, as in JSON.parse. num must be an integer from 0 up to the number of attachments, however it is written: 1.0
-// and 1e0 are 1.
+// Member notes a member of the object: its key with quotes, and text that begins with its value. Of a repeated member
+// the last counts, as in JSON.parse. num must be an integer from 0 up to the number of attachments, however it is
+// written: 1.0 and 1e0 are 1.
 func (p *Placeholder) Member(key, value []byte, attachments int) {
 	switch {
 	case jsontext.KeyIs(key, "_placeholder"):

@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	"partyline/internal/edgetest"
 )
 
 // ask makes a request of a program and returns the status and what it says.
@@ -33,7 +34,7 @@ func TestTheOperatorDrains(t *testing.T) {
 	where, _ := background(t, embedded, append(freePorts, "--drain.rate=0")...)
 	admin, handshake := "http://"+where.Admin, "http://"+where.Address+"/socket.io/?EIO=4&transport=polling"
 	ready := func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status == http.StatusOK }
-	eventually(t, "it is ready", ready)
+	edgetest.Eventually(t, "it is ready", ready)
 	if status, text := ask(t, "GET", handshake); status != http.StatusOK {
 		t.Fatalf("a handshake was answered %d %s", status, text)
 	}
@@ -53,15 +54,5 @@ func TestTheOperatorDrains(t *testing.T) {
 	}
 	if status, text := ask(t, "GET", handshake); status != http.StatusOK || !ready() {
 		t.Errorf("a handshake was answered %d %s", status, text)
-	}
-}
-
-// eventually polls until something is so.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it did not come true that %s", what)
-		}
 	}
 }

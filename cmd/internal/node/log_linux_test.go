@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // unread runs the program with a pipe for its log, of which only the first line is read.
@@ -40,37 +40,31 @@ func unread(t *testing.T, size int) (program *exec.Cmd, log *os.File, where list
 	return program, reader, firstListening(t, reader)
 }
 
-// flood makes the program log more than its pipe takes.
-func flood(t *testing.T, where listening) (nc *nats.Conn) {
+// flood makes the program log more than its pipe takes, once it receives all of it.
+func flood(t *testing.T, where listening) *edgetest.Peer {
 	t.Helper()
-	closed := make(chan struct{})
-	nc, err := nats.Connect(where.NATS, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close(); <-closed })
+	edgetest.Eventually(t, "the program is ready", func() bool {
+		status, _ := ask(t, "GET", "http://"+where.Admin+"/readyz")
+		return status == http.StatusOK
+	})
+	nc := edgetest.NewPeer(t, where.NATS)
 	for n := range 900 {
 		for _, subject := range []string{"sio._.join.all", fmt.Sprint("sio._.join.room.", n)} {
-			if err := nc.Publish(subject, []byte(`{broken`)); err != nil {
-				t.Fatal(err)
-			}
+			nc.Publish(subject, `{broken`)
 		}
 	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	nc.Flush()
 	return nc
 }
 
 // A log that nobody reads holds up neither what is delivered nor the end.
 func TestALogThatIsNotRead(t *testing.T) {
+	t.Parallel()
 	program, _, where := unread(t, 4096)
 	client := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+where.Address, nil)
 	client.Connect("/", "")
 	nc := flood(t, where)
-	if err := nc.Publish("sio._.emit.all", []byte(`["news"]`)); err != nil {
-		t.Fatal(err)
-	}
+	nc.Publish("sio._.emit.all", `["news"]`)
 	client.Expect(`42["news"]`)
 	client.Hangup()
 	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
@@ -83,9 +77,10 @@ func TestALogThatIsNotRead(t *testing.T) {
 
 // What waits is written at the end.
 func TestTheLastLinesAreWritten(t *testing.T) {
+	t.Parallel()
 	program, log, where := unread(t, 4096)
 	flood(t, where)
-	eventually(t, "the program has taken all of it", func() bool {
+	edgetest.Eventually(t, "the program has taken all of it", func() bool {
 		_, text := ask(t, "GET", "http://"+where.Admin+"/metrics")
 		return strings.Contains(text, `partyline_dropped_total{reason="bad body"} 1800`)
 	})
@@ -107,20 +102,19 @@ func TestTheLastLinesAreWritten(t *testing.T) {
 
 // Nor does a reader that has gone end the program.
 func TestALogWhoseReaderHasGone(t *testing.T) {
+	t.Parallel()
 	program, log, where := unread(t, 4096)
 	log.Close()
 	client := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+where.Address, nil)
 	client.Connect("/", "")
 	nc := flood(t, where)
-	if err := nc.Publish("sio._.emit.all", []byte(`["news"]`)); err != nil {
-		t.Fatal(err)
-	}
+	nc.Publish("sio._.emit.all", `["news"]`)
 	client.Expect(`42["news"]`)
 	lost := func() bool {
 		_, text := ask(t, "GET", "http://"+where.Admin+"/metrics")
 		return strings.Contains(text, "partyline_log_lines_lost_total ") && !strings.Contains(text, "partyline_log_lines_lost_total 0\n")
 	}
-	eventually(t, "lines are counted as lost", lost)
+	edgetest.Eventually(t, "lines are counted as lost", lost)
 	client.Hangup()
 	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,10 @@
 // Package node is what the programs have in common, from the command line to the last goroutine: main calls Main and
 // exits with what it returns.
+//
+// The end goes from the outside to the inside. A signal makes the edge not ready; its sessions are drained, each with a
+// disconnect notice. The HTTP servers stop, the operator's last. Sessions that are left are cut off. The outbox is published,
+// NATS is left, and the NATS inside ends, if there is one. The last lines of the log are written. When Run returns, nothing
+// of it runs any more; only a write to a log that is not read may outlast it.
 package node
 
 import (
@@ -12,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"partyline/config"
@@ -121,4 +127,19 @@ func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int
 		return exitFailed // an image's health check knows 0 and 1 only
 	}
 	return exitConfig
+}
+
+// version is set by the linker for releases: -ldflags "-X partyline/cmd/internal/node.version=v1.2.3".
+var version string
+
+// Version is the program's version: the release's, or what the go command has noted, or "devel".
+func Version() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/config"
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd"
 )
 
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		os.Exit(Main(embedded))
 	}
+	edgetest.SideBySide(8)
 	goleak.VerifyTestMain(m)
 }
 
@@ -47,7 +49,7 @@ var (
 // freePorts are arguments with which nothing is in the way.
 var freePorts = []string{"--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0"}
 
-const deadline = 20 * time.Second
+const deadline = edgetest.Patience
 
 // run runs a program that ends by itself.
 func run(t *testing.T, f Flavour, args ...string) (status int, stdout, stderr string) {
@@ -110,6 +112,7 @@ func TestExitStatus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +206,7 @@ func TestRunsUntilItsContextEnds(t *testing.T) {
 }
 
 func TestSignalsEndIt(t *testing.T) {
+	t.Parallel()
 	for _, sent := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		program := exec.Command(os.Args[0], freePorts...)
 		program.Env = append(os.Environ(), asMain+"=1")

@@ -83,7 +83,7 @@ func startAndStop(c config.Config) (said string) {
 	if err != nil {
 		return ""
 	}
-	defer f.leave()
+	defer f.Leave()
 	for path, want := range map[string]int{c.Path: http.StatusBadRequest, "/elsewhere": http.StatusNotFound, "/elsewhere/": http.StatusNotFound} {
 		r, err := http.NewRequest(http.MethodGet, path, nil)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -59,7 +60,7 @@ func recorded(t *testing.T, f Flavour, args ...string) (admin string, log *recor
 		return <-ended
 	})
 	t.Cleanup(func() { stop() })
-	eventually(t, "it listens", func() bool {
+	edgetest.Eventually(t, "it listens", func() bool {
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		return bytes.Contains(log.text.Bytes(), []byte(`"msg":"listening"`))
@@ -83,7 +84,7 @@ func TestDefaultsStartWithoutAWarning(t *testing.T) {
 		args    []string
 	}{{edgeFlavour, append(freePorts[:2:2], "--nats.url="+nats.ClientURL())}, {embedded, freePorts}} {
 		admin, log, stop := recorded(t, c.flavour, c.args...)
-		eventually(t, "it is ready", func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status == http.StatusOK })
+		edgetest.Eventually(t, "it is ready", func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status == http.StatusOK })
 		if status := stop(); status != exitOK {
 			t.Errorf("%s: status %d", c.flavour.Name, status)
 		}
@@ -101,11 +102,11 @@ func TestReadyzSaysWhy(t *testing.T) {
 	for password, says := range map[string]string{"r1ght": "sio.$edge.>", "wr0ng": "not connected to NATS: NATS refused the credentials of nats.url"} {
 		url := strings.Replace(nats.ClientURL(), "nats://", "nats://poor:"+password+"@", 1)
 		admin, log, _ := recorded(t, edgeFlavour, append(freePorts[:2:2], "--nats.url="+url)...)
-		eventually(t, "/readyz says "+says, func() bool {
+		edgetest.Eventually(t, "/readyz says "+says, func() bool {
 			status, text := ask(t, "GET", admin+"/readyz")
 			return status == http.StatusServiceUnavailable && strings.Contains(text, says)
 		})
-		eventually(t, "the log says it in one line", func() bool { return len(log.lines(t, "WARN", "ERROR")) == 1 })
+		edgetest.Eventually(t, "the log says it in one line", func() bool { return len(log.lines(t, "WARN", "ERROR")) == 1 })
 		log.mu.Lock()
 		text := log.text.String()
 		log.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -32,7 +33,7 @@ func TestNewSessionsWithoutNATS(t *testing.T) {
 				backgroundWith(t, edgeFlavour, []string{c.namespaces}, args...)
 			}
 			admin, handshake := "http://"+where.Admin, "http://"+where.Address+"/socket.io/?EIO=4&transport=polling"
-			eventually(t, "all edges are there", func() bool {
+			edgetest.Eventually(t, "all edges are there", func() bool {
 				status, _ := ask(t, "GET", admin+"/readyz")
 				_, edges := ask(t, "GET", admin+"/edges")
 				return status == http.StatusOK && strings.Count(edges, `"edge":`) == 1+c.others
@@ -44,7 +45,7 @@ func TestNewSessionsWithoutNATS(t *testing.T) {
 			_, sid, _ := strings.Cut(text, `"sid":"`)
 			sid, _, _ = strings.Cut(sid, `"`)
 			server.Stop()
-			eventually(t, "NATS is away", func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status != http.StatusOK })
+			edgetest.Eventually(t, "NATS is away", func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status != http.StatusOK })
 			response, err := http.Get(handshake)
 			if err != nil {
 				t.Fatal(err)
@@ -61,7 +62,7 @@ func TestNewSessionsWithoutNATS(t *testing.T) {
 			}
 			http.DefaultClient.CloseIdleConnections()
 			server.Restart()
-			eventually(t, "a session can begin", func() bool { status, _ := ask(t, "GET", handshake); return status == http.StatusOK })
+			edgetest.Eventually(t, "a session can begin", func() bool { status, _ := ask(t, "GET", handshake); return status == http.StatusOK })
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"partyline/admin"
@@ -49,13 +50,12 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	if err != nil {
 		return err
 	}
-	defer front.leave()
+	defer front.Leave()
 
 	pages, err := newPages(c, front, log, logMetrics)
 	if err != nil {
 		return err
 	}
-
 	adminSite := &site{name: "admin.listen", listener: adminListener, server: admin.NewServer(pages, log)}
 	clientSite := &site{name: "listen", listener: clientListener, server: newClientServer(front.handler, c.Engine, log)}
 	failed := make(chan error, 2) // one for each site
@@ -80,7 +80,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	front.close()
+	front.Drain.Stop() // ends the sessions, and those that go through this edge: their clients come back, to another edge
 	return err
 }
 
@@ -88,11 +88,11 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 func newPages(c config.Config, front *front, log *slog.Logger, logMetrics *tally.Set) (http.Handler, error) {
 	return admin.NewHandler(admin.Options{
 		Version: Version(),
-		Ready:   front.ready,
+		Ready:   front.Ready,
 		Edges:   front.edges,
-		Drain:   front.drain,
+		Drain:   front.Drain,
 		Pprof:   c.Admin.Pprof,
-		Metrics: append(front.metrics(), logMetrics),
+		Metrics: append(front.Metrics(), logMetrics),
 		Log:     log,
 	})
 }
@@ -168,4 +168,30 @@ func (s *site) stop(log *slog.Logger) {
 		log.Warn("requests cut off", "key", s.name, "error", err)
 		_ = s.server.Close() // what it would report has been said
 	}
+}
+
+// listen opens the listener of a key.
+func listen(key, address string) (net.Listener, error) {
+	// Heartbeats find clients that are gone, and idle requests time out: no probes of the system, which cost each connection
+	// four calls.
+	config := net.ListenConfig{KeepAlive: -1}
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, listenError(key, address, err)
+	}
+	return l, nil
+}
+
+// listenError says why an address cannot be listened on and which key to change.
+func listenError(key, address string, err error) error {
+	remedy := fmt.Sprintf("choose another address with --%s (%s in the environment, %s in the file)", key, config.Variable(key), key)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %s is in use by another program: stop that program, or %s: %w", key, address, remedy, err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: this user may not listen on %s (ports below 1024 are often kept for root): %s: %w", key, address, remedy, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %s is no address of this machine: %s: %w", key, address, remedy, err)
+	}
+	return fmt.Errorf("%s: cannot listen on %s: %s: %w", key, address, remedy, err)
 }

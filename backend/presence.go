@@ -1,0 +1,134 @@
+package backend
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// presence is how others reach this instance: its name and its subscriptions.
+type presence struct {
+	out        *connection
+	namespaces *namespaces
+	group      string
+	claiming   sync.RWMutex // held for reading while a socket is claimed; taken before mu
+
+	mu       sync.Mutex
+	instance string   // guarded by mu; <group>-<8 random characters>, another one after a fence
+	former   []string // guarded by mu; earlier names, whose goodbye has not been said
+
+	subs       subscriptions // announcements, events of other services, answers to pauses
+	clientSubs subscriptions // what is for any instance of the group
+	ownSubs    subscriptions // of the instance's name
+}
+
+// subscriptions are some that end together.
+type subscriptions struct {
+	mu   sync.Mutex
+	list []*nats.Subscription // guarded by mu
+}
+
+// add subscribes, in a queue group unless queue is "".
+func (ss *subscriptions) add(c *connection, subject, queue string, handle nats.MsgHandler) error {
+	sub, err := c.subscribe(subject, queue, handle)
+	if err == nil {
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		ss.list = append(ss.list, sub)
+	}
+	return err
+}
+
+// take returns the subscriptions, which the caller ends.
+func (ss *subscriptions) take() []*nats.Subscription {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	list := ss.list
+	ss.list = nil
+	return list
+}
+
+// lost is how many messages nats.go dropped because they came faster than they were taken.
+func (ss *subscriptions) lost() (lost uint64) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, sub := range ss.list {
+		if n, err := sub.Dropped(); err == nil {
+			lost += uint64(n)
+		}
+	}
+	return lost
+}
+
+// drain ends the subscriptions, and waits until all messages that had come on them have been handled.
+func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
+	for _, sub := range ss.take() {
+		if !nc.IsConnected() {
+			_ = sub.Unsubscribe() // nothing comes any more
+			continue
+		}
+		ended := make(chan struct{})
+		sub.SetClosedHandler(func(string) { close(ended) })
+		if err := sub.Drain(); err != nil {
+			_ = sub.Unsubscribe()
+			continue
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			_ = sub.Unsubscribe()
+			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
+		}
+	}
+	return nil
+}
+
+// name is what the instance is called now.
+func (p *presence) name() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.instance
+}
+
+// say publishes an announcement of this instance.
+func (p *presence) say(word string) error {
+	return p.out.publish(&nats.Msg{
+		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), word), Data: p.ownAnnouncement().Body(),
+	})
+}
+
+// ownAnnouncement is the announcement of this instance.
+func (p *presence) ownAnnouncement() msg.InstanceAnnouncement { return p.announcementOf(p.name()) }
+
+// announcementOf is the announcement of this instance under one of its names.
+func (p *presence) announcementOf(instance string) msg.InstanceAnnouncement {
+	a := msg.InstanceAnnouncement{
+		Instance: instance, Group: p.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
+	}
+	for _, n := range p.namespaces.all {
+		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
+			a.Namespaces = append(a.Namespaces, n.name)
+		}
+	}
+	slices.Sort(a.Namespaces)
+	return a
+}
+
+// buryFormer says goodbye for earlier names, so that edges need not wait until these are silent for too long.
+func (p *presence) buryFormer() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.former) > 0 {
+		a := p.announcementOf(p.former[0])
+		if p.out.publish(&nats.Msg{Subject: p.out.prefix.InstanceAnnouncement(p.group, a.Instance, subjects.WordBye), Data: a.Body()}) != nil {
+			return
+		}
+		p.former = p.former[1:]
+	}
+}

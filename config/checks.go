@@ -1,0 +1,183 @@
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// check returns a value in its normal form. It calls bad with what is wrong with it, and what to do.
+type check func(value any, bad func(problem string)) (normal any)
+
+// texts is the check of a text.
+func texts(f func(string) (normal, problem string)) check {
+	return func(value any, bad func(string)) any {
+		normal, problem := f(value.(string))
+		if problem != "" {
+			bad(problem)
+		}
+		return normal
+	}
+}
+
+// items is the check of each item of a list.
+func items(f func(string) (normal, problem string)) check {
+	return func(value any, bad func(string)) any {
+		list := value.([]string)
+		for i, item := range list {
+			list[i] = texts(f)(item, bad).(string)
+		}
+		return list
+	}
+}
+
+// atLeast is the check of a number that must not be smaller than least.
+func atLeast[T int | time.Duration](least T, problem string) check {
+	return func(value any, bad func(string)) any {
+		if value.(T) < least {
+			bad(fmt.Sprintf("%v is %s", value, problem))
+		}
+		return value
+	}
+}
+
+func oneOf(allowed ...string) func(string) (normal, problem string) {
+	return func(s string) (string, string) {
+		if !slices.Contains(allowed, s) {
+			return s, quoteURL(s) + " is not one of " + strings.Join(allowed, ", ") + didYouMean(s, allowed)
+		}
+		return s, ""
+	}
+}
+
+func logLevel(s string) (normal, problem string) {
+	return oneOf("debug", "info", "warn", "error")(strings.ToLower(s))
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
+
+func listenAddress(s string) (normal, problem string) {
+	host, port, err := net.SplitHostPort(s)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	_, hostErr := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		problem = "is not an address to listen on; write host:port, such as 127.0.0.1:3000, or :3000 for all addresses"
+	case portErr != nil || strconv.FormatUint(n, 10) != port:
+		problem = "has no good port; write a number from 0 (a free one) to 65535"
+	case hostErr != nil && !hostName.MatchString(host):
+		problem = "has no good host; write an address of this machine, or nothing for all of them"
+	default:
+		return s, ""
+	}
+	return s, quoteURL(s) + " " + problem
+}
+
+// plainPath leaves out what would stand escaped in a URL's path, or mean something to the router.
+var plainPath = regexp.MustCompile(`^(/[\p{L}\p{Nd}\-._~!$&'()+,;=:@]+)+/$`)
+
+func clientPath(s string) (normal, problem string) {
+	normal = strings.TrimSuffix(s, "/") + "/"
+	switch {
+	case s == "":
+		problem = "is empty; write one such as /socket.io/"
+	case !strings.HasPrefix(s, "/"):
+		problem = quote(s) + " does not begin with a slash; write " + quote("/"+s)
+	case normal == "/":
+		problem = `"/" is no path for clients alone; write one such as /socket.io/`
+	case !plainPath.MatchString(normal) || path.Clean(normal)+"/" != normal:
+		problem = quote(normal) + " is no plain path; write one such as /socket.io/, of letters, digits and -._~ with single slashes between them"
+	}
+	return normal, problem
+}
+
+func proxy(s string) (normal, problem string) {
+	if _, ok := proxyRange(s); !ok {
+		problem = quoteURL(s) + " is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8"
+	}
+	return s, problem
+}
+
+func subjectPrefix(s string) (normal, problem string) {
+	if _, err := subjects.NewPrefix(s); err != nil {
+		problem = err.Error() + "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
+	}
+	return s, problem
+}
+
+// readableFile is the check of a key that names a file, or nothing.
+func readableFile(path string) (normal, problem string) {
+	_, err := os.ReadFile(path)
+	switch {
+	case path == "" || err == nil:
+	case isSecretItself(path):
+		problem = "looks like a secret itself; write it to a file that only this user can read, and name the file here"
+	default:
+		problem = "the file cannot be read: " + err.Error()
+	}
+	return path, problem
+}
+
+// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's seed, or a
+// token such as a JWT. A fault must not repeat it.
+func isSecretItself(value string) bool {
+	return strings.Contains(value, "-----BEGIN") || len(value) >= 50 && !strings.ContainsAny(value, "/\\")
+}
+
+func authorities(path string) (normal, problem string) {
+	if data, err := os.ReadFile(path); err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		return path, quote(path) + " holds no certificate in PEM form"
+	}
+	return readableFile(path)
+}
+
+func folder(path string) (normal, problem string) {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		problem = quote(path) + " is a file; name a folder"
+	}
+	return path, problem
+}
+
+// edgeURL is the check of an address where other edges reach this one, or nothing.
+func edgeURL(s string) (normal, problem string) {
+	hostPort, err := msg.EdgeHostPort(s)
+	host, _, _ := net.SplitHostPort(hostPort)
+	address, _ := netip.ParseAddr(host) // the host may be a name
+	switch {
+	case s == "":
+		return s, ""
+	case err != nil:
+		return s, quoteURL(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
+	case address.IsUnspecified():
+		return s, quote(s) + " is no address that others could ask; write this machine's own"
+	}
+	return "http://" + hostPort, ""
+}
+
+func origin(s string) (normal, problem string) {
+	normal, err := engine.ParseOrigin(s)
+	if err != nil {
+		problem = quoteURL(s) + " " + err.Error()
+	}
+	return normal, problem
+}
+
+func cookieName(s string) (normal, problem string) {
+	if cookie := (http.Cookie{Name: s}); s != "" && cookie.Valid() != nil {
+		problem = quote(s) + " cannot name a cookie; use letters, digits, - and _"
+	}
+	return s, problem
+}

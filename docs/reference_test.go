@@ -1,0 +1,146 @@
+package docs_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"partyline/config"
+	"partyline/internal/edgetest"
+	"partyline/internal/natsd/natsdtest"
+	"partyline/internal/tally"
+)
+
+// setting is a key of the configuration as --help tells it.
+type setting struct {
+	name, variable, help, standard string
+	only                           string // the one program that knows it, or ""
+}
+
+// TestConfigurationTable compares the table of keys with what the programs know.
+func TestConfigurationTable(t *testing.T) {
+	settings := helpOf(t, config.FlavourEdge)
+	for _, inside := range helpOf(t, config.FlavourEmbedded) {
+		known := false
+		for i := range settings {
+			s := &settings[i]
+			if s.name != inside.name {
+				continue
+			}
+			known, s.only = true, ""
+			if s.standard != inside.standard {
+				s.standard += "; embedded: " + inside.standard
+			}
+		}
+		if !known {
+			settings = append(settings, inside)
+		}
+	}
+	table := "| Key | Default | Meaning |\n|---|---|---|\n"
+	for _, s := range settings {
+		// The page says how the environment spells a key, so the table need not.
+		if want := "PARTYLINE_" + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_")); s.variable != want {
+			t.Errorf("%s is %s in the environment, want %s", s.name, s.variable, want)
+		}
+		if s.only != "" {
+			s.help += " Only `cmd/" + s.only + "`."
+		}
+		table += fmt.Sprintf("| `%s` | %s | %s |\n", s.name, s.standard, s.help)
+	}
+	compareTable(t, "configuration.md", "configuration", table)
+}
+
+var (
+	helpFlag = regexp.MustCompile(`^  --(\S+)`)
+	helpEnv  = regexp.MustCompile(`^      (PARTYLINE_\S+)$`)
+)
+
+// helpOf reads the keys from --help.
+func helpOf(t *testing.T, f config.Flavour) []setting {
+	t.Helper()
+	var text strings.Builder
+	if err := config.WriteHelp(&text, f); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text.String(), "\n")
+	var found []setting
+	for i := 0; i+2 < len(lines); i++ {
+		flag, env := helpFlag.FindStringSubmatch(lines[i]), helpEnv.FindStringSubmatch(lines[i+2])
+		if flag == nil || env == nil {
+			continue // another flag, such as --version
+		}
+		help, standard, given := strings.Cut(strings.TrimSpace(lines[i+1]), " Default: ")
+		if given {
+			standard = "`" + standard + "`"
+		} else {
+			standard = "none"
+		}
+		found = append(found, setting{flag[1], env[1], help, standard, string(f)})
+	}
+	if len(found) < 20 {
+		t.Fatalf("found %d keys in --help", len(found))
+	}
+	return found
+}
+
+// TestMetricsTable compares the table of metrics with what the packages count.
+func TestMetricsTable(t *testing.T) {
+	server := natsdtest.Start(t)
+	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
+	table := "| Metric | Meaning |\n|---|---|\n"
+	var metrics []tally.Metric
+	for _, set := range n.Metrics() {
+		metrics = append(metrics, set.Metrics()...)
+	}
+	for i, m := range metrics {
+		if slices.ContainsFunc(metrics[:i], func(before tally.Metric) bool { return before.Name == m.Name }) {
+			continue // another value of the same label
+		}
+		// The page says that these, and no others, are counters.
+		if isCounter := m.Kind == tally.KindCounter; isCounter != strings.HasSuffix(m.Name, "_total") {
+			t.Errorf("%s: counter %t, but its name says otherwise", m.Name, isCounter)
+		}
+		table += fmt.Sprintf("| `partyline_%s` | %s%s |\n", m.Name, m.Help, labels(m, metrics))
+	}
+	compareTable(t, "metrics.md", "metrics", table)
+}
+
+// labels says which labels a metric has, and their values unless they come from the configuration.
+func labels(m tally.Metric, metrics []tally.Metric) string {
+	var names, values []string
+	for _, l := range m.Labels {
+		names = append(names, "`"+l.Name+"`")
+	}
+	for _, other := range metrics {
+		if other.Name == m.Name {
+			values = append(values, "`"+other.Value()+"`")
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return ""
+	case m.Labels[0].Name == "namespace":
+		return " " + strings.Join(names, ", ") + ": as in the configuration."
+	}
+	return " " + names[0] + ": " + strings.Join(values, ", ") + "."
+}
+
+// TestConfigurationExamples loads every file that the documents show.
+func TestConfigurationExamples(t *testing.T) {
+	loaded := 0
+	for _, document := range append(pages(t), "../README.md") {
+		for _, b := range anyBlocks(t, document, "yaml") {
+			file := t.TempDir() + "/config.yaml"
+			writeFile(t, file, b.text)
+			if _, err := config.Load(config.FlavourEdge, []string{"--config", file}, nil); err != nil {
+				t.Errorf("%s:%d: %v", document, b.line, err)
+			}
+			loaded++
+		}
+	}
+	if loaded < 7 {
+		t.Errorf("the documents show %d configurations", loaded)
+	}
+}

@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"partyline/wire/eio"
+)
+
+// postWait is how long the answer to a POST waits at most while its session is not read. Proxies, and other edges that
+// have passed the POST on, give up on an answer that takes much longer.
+const postWait = 20 * time.Second
+
+// servePost handles the packets of a POST.
+func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
+	s := p.session
+	s.mu.Lock()
+	overlap := p.posting
+	p.posting = true
+	s.mu.Unlock()
+	if !overlap {
+		defer p.donePosting()
+	}
+	if overlap || r.Header.Get("Content-Type") == "application/octet-stream" {
+		why := errTwoPosts
+		if !overlap {
+			why = errContentType
+		}
+		s.broken(TransportError, why)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	request := http.NewResponseController(w)
+	// A body that comes too slowly is given up: it would hold its connection permanently.
+	_ = request.SetReadDeadline(time.Now().Add(p.timeLimit()))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		s.fail(TransportError) // the reference: "data request connection closed prematurely"
+		return
+	}
+	if s.currentState() == closed {
+		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
+	}
+	s.server.stats.bytesIn.Add(len(body))
+	p.receive(body)
+	waited := s.gate.Load() != nil
+	if waited {
+		_ = request.SetReadDeadline(time.Time{}) // past it, net/http would give up the request
+		p.waitForAnswer(r.Context())
+		_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html") // the reference: text/plain would start a download in some browsers
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", "2")
+	_, _ = w.Write([]byte("ok"))
+	if waited {
+		_ = request.Flush()
+		_ = request.SetWriteDeadline(time.Time{}) // not for the connection's next requests
+	}
+}
+
+func (p *polling) donePosting() {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	p.posting = false
+}
+
+// waitForAnswer waits until a POST may be answered: until the session is read again, for postWait at most, and not
+// while a WebSocket wants to take over, since the client completes an upgrade only when its POST was answered.
+func (p *polling) waitForAnswer(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, min(postWait, p.timeLimit()*4/5)) // the operator may have set short times
+	defer cancel()
+	p.session.waitAtGate(ctx, func(*gate) bool { return p.upgrade != nil || !p.isCurrent() })
+}
+
+// receive handles a polling payload. What may not be handled now is left to a goroutine.
+func (p *polling) receive(payload []byte) {
+	for payload != nil && !p.leave(payload) {
+		payload = p.handle(payload)
+	}
+}
+
+// leave leaves a payload at the gate if there is one, and reports whether there is. As much may be left as may wait
+// for the client itself. Past that the session ends.
+func (p *polling) leave(payload []byte) bool {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.gate.Load()
+	if g == nil {
+		return false
+	}
+	if g.bytes+len(payload) > s.server.set.QueueBytes {
+		s.overflow()
+		return true
+	}
+	g.left = append(g.left, payload)
+	g.bytes += len(payload)
+	if !g.handling {
+		g.handling = true
+		s.server.running.Add(1)
+		go p.handleLeft(g)
+	}
+	return true
+}
+
+// handleLeft handles what POSTs have left at the gate, as soon as the session is read, also after an upgrade, and
+// ends.
+func (p *polling) handleLeft(g *gate) {
+	s := p.session
+	defer s.server.running.Done()
+	for {
+		s.waitAtGate(context.Background(), func(g *gate) bool { return g.stops == 0 })
+		s.mu.Lock()
+		switch {
+		case s.gate.Load() != g: // the session has ended
+			s.mu.Unlock()
+			return
+		case g.stops > 0: // again
+			s.mu.Unlock()
+			continue
+		case len(g.left) == 0:
+			g.handling = false
+			s.gateChanged(g)
+			s.mu.Unlock()
+			return
+		}
+		payload := g.left[0]
+		s.mu.Unlock()
+		rest := p.handle(payload)
+		s.mu.Lock()
+		g.bytes -= len(payload) - len(rest)
+		if g.left[0] = rest; rest == nil {
+			g.left = g.left[1:]
+		}
+		s.mu.Unlock()
+	}
+}
+
+// handle handles a polling payload until it ends or reading stops, and returns the rest, or nil.
+func (p *polling) handle(payload []byte) (rest []byte) {
+	s := p.session
+	s.in.Lock()
+	defer s.in.Unlock()
+	for {
+		packet, rest, err := eio.Next(payload)
+		switch {
+		case err != nil:
+			s.broken(ParseError, err)
+			return nil
+		case packet.Type == eio.Close:
+			p.depart()
+			return nil
+		}
+		s.packet(packet)
+		if rest == nil || s.isStopped() {
+			return rest
+		}
+		payload = rest
+	}
+}
+
+// depart ends the session of a client that says so in a POST. A poll that waits is answered with a noop, as the
+// reference does, and so is one that was sent at the same time and has not come yet.
+func (p *polling) depart() {
+	p.session.mu.Lock()
+	p.leaving = p.session.state == open
+	p.session.mu.Unlock()
+	p.session.fail(TransportClose)
+}

@@ -1,0 +1,218 @@
+// Package edgetest is what tests of whole edges share: NATS, an edge behind a real HTTP listener, clients that talk to it,
+// and services that talk to them.
+package edgetest
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"partyline/bus"
+	"partyline/cluster"
+	"partyline/config"
+	"partyline/edge"
+	"partyline/engine"
+	"partyline/engine/enginetest"
+	"partyline/internal/wiring"
+)
+
+// Options of a running edge. A zero field has the default that its comment names, or none.
+type Options struct {
+	NATS       string // URL of the server; required unless InProcess is set
+	InProcess  interface{ InProcessConn() (net.Conn, error) }
+	Namespaces map[string]edge.Namespace // default: everything open, every room, message to rooms or all
+	Limits     edge.Limits               // default: DefaultLimits
+	Engine     engine.Config             // default: DefaultConfig
+	Origins    []string                  // other origins whose pages may connect
+	Trusted    []string                  // ranges of proxies whose X-Forwarded headers count
+	Linger     time.Duration
+	Channel    int
+	QueueBytes int                 // default: that of Limits
+	Secret     string              // with which edges sign their announcements, and what they pass on
+	Drain      cluster.DrainConfig // the zero value: all at once
+	Isolation  time.Duration       // see cluster.DrainSettings
+	Connect    time.Duration       // how long a session may be without a namespace; default: 45 s
+	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
+}
+
+// config is the options as a program would have them.
+func (o *Options) config(address string) config.Config {
+	c := config.Config{
+		Path: "/socket.io/", NATS: bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
+		ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), CORS: config.CORS{Origins: o.Origins}, TrustedProxies: o.Trusted,
+		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret}, Drain: o.Drain, IsolationTimeout: o.Isolation,
+		Namespaces: o.Namespaces,
+	}
+	if c.Namespaces == nil {
+		c.Namespaces = Open()
+	}
+	if c.Limits == (edge.Limits{}) {
+		c.Limits = edge.DefaultLimits()
+	}
+	c.Limits.QueueBytes = cmp.Or(o.QueueBytes, c.Limits.QueueBytes)
+	if c.Engine.MaxPayload == 0 {
+		c.Engine = engine.DefaultConfig()
+	}
+	return c
+}
+
+// bus is the options of the connection to NATS.
+func (o *Options) bus() []bus.Option {
+	options := []bus.Option{bus.OnConnect(func(int) {})} // tests send what NATS does not take, too
+	if o.InProcess != nil {
+		options = append(options, bus.InProcess(o.InProcess))
+	}
+	if o.Linger > 0 {
+		options = append(options, bus.Linger(o.Linger))
+	}
+	if o.Channel > 0 {
+		options = append(options, bus.Channel(o.Channel))
+	}
+	return options
+}
+
+// Open lets everybody do everything.
+func Open() map[string]edge.Namespace {
+	return map[string]edge.Namespace{"*": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
+		{Event: "message", To: edge.ToRoomsOrAll}, {Event: "everyone", To: edge.ToAll}, {Event: "direct", To: edge.ToSocket},
+	}}}
+}
+
+// Node is a running edge.
+type Node struct {
+	*wiring.Parts
+	URL   string
+	Talk  *enginetest.Conversation
+	t     testing.TB
+	log   *logWriter
+	stop  func()
+	heard atomic.Int64 // see Heard
+}
+
+// Start runs an edge until the test ends.
+func Start(t testing.TB, o Options) *Node {
+	t.Helper()
+	n := &Node{t: t, Talk: enginetest.NewConversation(t)}
+	n.log = &logWriter{talk: n.Talk}
+	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	mux := http.NewServeMux()
+	front := o.front(mux, log)
+	n.URL = "http://" + front.Listener.Addr().String()
+	parts, err := wiring.New(o.config(n.URL), "v1.2.3", log, o.bus()...)
+	if err != nil {
+		front.Close()
+		t.Fatal(err)
+	}
+	n.Parts = parts
+	mux.Handle("/socket.io/", n.Forward)
+	n.Run(func(m *bus.Message) bool {
+		taken := n.Cluster.Handle(m)
+		if !taken {
+			n.heard.Add(1)
+		}
+		return taken
+	})
+	front.Start()
+	n.stop = sync.OnceFunc(func() {
+		n.Engine.Leave()
+		for _, end := range n.Engine.Closers(engine.ServerShutdown) { // whatever the rate of o.Drain
+			end()
+		}
+		n.Drain.Stop()
+		n.Engine.Abort()
+		n.Forward.Abort()
+		front.Close()
+		n.Leave()
+	})
+	t.Cleanup(n.stop)
+	return n
+}
+
+// front is an HTTP server that is not started yet; it has its address.
+func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server {
+	front := httptest.NewUnstartedServer(handler)
+	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
+	if o.SendBuffer > 0 {
+		front.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(o.SendBuffer)
+			}
+		}
+	}
+	return front
+}
+
+// Stop ends the edge before the test ends. Its clients see the transport close.
+func (n *Node) Stop() { n.stop() }
+
+// Ready waits until the edge is ready, and receives what it subscribed to.
+func (n *Node) Ready() *Node {
+	n.t.Helper()
+	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
+	held := make(chan struct{})
+	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.AfterSubscribed(func() { close(held) }) })
+	<-held
+	return n
+}
+
+// Heard is how many messages the edge had from NATS, without the announcements of edges, which come all the time.
+func (n *Node) Heard() int { return int(n.heard.Load()) }
+
+// Figure reads a metric; label is the value of its label, or "".
+func (n *Node) Figure(name, label string) int {
+	for _, set := range n.Metrics() {
+		for _, m := range set.Metrics() {
+			if m.Name == name && m.Value() == label {
+				return int(m.Read())
+			}
+		}
+	}
+	panic("no metric " + name + " " + label)
+}
+
+// Counts waits until a metric has a value.
+func (n *Node) Counts(name, label string, want int) {
+	n.t.Helper()
+	Eventually(n.t, fmt.Sprintf("%s %q is %d", name, label, want), func() bool { return n.Figure(name, label) == want })
+}
+
+// Dial opens a session over WebSocket.
+func (n *Node) Dial(name string) *enginetest.Client {
+	n.t.Helper()
+	return enginetest.Dial(n.t, n.Talk, name, n.URL, nil)
+}
+
+// Logged is what the edge has logged so far, a string a line, without what only level debug shows.
+func (n *Node) Logged() []string {
+	n.log.mu.Lock()
+	defer n.log.mu.Unlock()
+	return slices.Clone(n.log.lines)
+}
+
+// logWriter takes the edge's log, one line a call.
+type logWriter struct {
+	talk *enginetest.Conversation
+
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	w.talk.Note("log: %s", line)
+	if !strings.Contains(line, "level=DEBUG") {
+		w.mu.Lock()
+		w.lines = append(w.lines, line)
+		w.mu.Unlock()
+	}
+	return len(p), nil
+}

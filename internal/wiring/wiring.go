@@ -1,0 +1,166 @@
+// Package wiring makes an edge out of its parts: bus, edge, engine and cluster. The programs and the tests of whole edges
+// use the same wiring.
+package wiring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"partyline/bus"
+	"partyline/cluster"
+	"partyline/config"
+	"partyline/edge"
+	"partyline/engine"
+	"partyline/internal/tally"
+	"partyline/subjects"
+)
+
+const (
+	// natsHeadroom is what an event must stay below NATS's largest message, in bytes: the room for headers.
+	natsHeadroom = 64 << 10
+	// lastWords bounds how long the last notices may take once the sessions have ended.
+	lastWords = 5 * time.Second
+)
+
+// Parts are what serves the clients of one edge. Requests of clients go to Forward.
+type Parts struct {
+	ID      string
+	Bus     *bus.Bus
+	Edge    *edge.Edge
+	Engine  *engine.Server
+	Cluster *cluster.Cluster
+	Forward *cluster.Forwarder // in front of the engine
+	Drain   *cluster.Drainer
+
+	config    config.Config
+	log       *slog.Logger
+	reading   context.CancelFunc // ends the goroutine that reads from NATS
+	attending context.CancelFunc // ends those that announce the edge and watch over others
+	running   sync.WaitGroup     // of the first
+	attentive sync.WaitGroup     // of the others
+}
+
+// New connects to NATS, which may take its time, and makes the parts. Other edges receive version. Nothing is read from
+// NATS before Run.
+func New(c config.Config, version string, log *slog.Logger, options ...bus.Option) (*Parts, error) {
+	prefix, err := subjects.NewPrefix(c.NATS.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("nats.prefix: %w", err)
+	}
+	p := &Parts{ID: edge.NewID(), config: c}
+	p.log = log.With("edge", p.ID)
+	p.Engine = engine.NewServer(engine.Settings{
+		Config: c.Engine, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
+		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
+		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
+		Refuse:  p.refusal,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
+		Log:     p.log,
+	})
+	fit := bus.OnConnect(func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) })
+	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {
+		return nil, err
+	}
+	p.Edge = edge.New(edge.Settings{
+		ID: p.ID, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes, ConnectTimeout: c.ConnectTimeout,
+		MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
+	})
+	p.Cluster = cluster.New(cluster.Settings{
+		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: p.Edge.Sockets, Missed: p.Edge.Missed,
+		Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
+	})
+	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
+		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster,
+		Path: c.Path, Log: p.log,
+	})
+	p.Drain = cluster.NewDrainer(cluster.DrainSettings{
+		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: p.Engine, Forward: p.Forward, Cluster: p.Cluster, Log: p.log,
+	})
+	return p, nil
+}
+
+// Run starts the goroutines of the parts, and attend on one more. Messages from NATS go to handle, and to the edge if it
+// returns false.
+func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Context)) {
+	reading, stop := context.WithCancel(context.Background())
+	p.reading = stop
+	p.running.Go(func() { p.Edge.Listen(reading, handle) })
+	attending, stop := context.WithCancel(context.Background())
+	p.attending = stop
+	announce := func(ctx context.Context) { p.Cluster.Run(ctx, p.Bus) }
+	for _, each := range append(attend, announce, p.Edge.Attend, p.Drain.Run) {
+		p.attentive.Go(func() { each(attending) })
+	}
+}
+
+// Leave ends the parts, and what is left of the sessions: it publishes the last notices and disconnects from NATS. No request
+// may come any more.
+func (p *Parts) Leave() {
+	p.Drain.Stop() // where the caller has not come so far as to do that
+	p.Engine.Abort()
+	p.Forward.Abort()
+	p.attending()
+	p.attentive.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	p.Bus.Close(ctx)
+	p.reading()
+	p.running.Wait()
+}
+
+// errNoNATS is what a client reads that comes while NATS is away.
+var errNoNATS = errors.New("this server cannot reach its services now: try again, and you may reach another")
+
+// refusal returns an error if no session may begin now. Without NATS no service decides about its sockets, so another edge, which may have
+// NATS, can do more for the client. Sessions that are there go on.
+func (p *Parts) refusal() error {
+	if p.config.NATS.RefuseSessions == bus.RefuseOff || p.Bus.Connected() {
+		return nil
+	}
+	for _, ns := range p.config.Namespaces {
+		if ns.Connect == edge.ConnectOpen {
+			return nil // it needs no service
+		}
+	}
+	if p.config.NATS.RefuseSessions == bus.RefuseAuto && !p.Cluster.HadOthers() {
+		return nil
+	}
+	return errNoNATS
+}
+
+// fitPayload keeps clients' packets below what NATS takes.
+func (p *Parts) fitPayload(wanted, nats int) {
+	limit := max(nats-natsHeadroom, nats/2) // a NATS server with tiny messages still takes something
+	if wanted <= limit {
+		p.Engine.SetMaxPayload(wanted)
+		return
+	}
+	p.Engine.SetMaxPayload(limit)
+	level := slog.LevelWarn
+	if wanted == engine.DefaultConfig().MaxPayload { // nobody asked for so much, and a NATS server as it comes allows less
+		level = slog.LevelInfo
+	}
+	p.log.Log(context.Background(), level,
+		"engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
+		"engine.max_payload", wanted, "nats_max_payload", nats, "used", limit)
+}
+
+// Ready lists why clients should go elsewhere now.
+func (p *Parts) Ready() []string {
+	return slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready())
+}
+
+// figures are what this edge reports to `nats micro stats`.
+func (p *Parts) figures() cluster.Figures {
+	return cluster.Figures{Sessions: p.Engine.Sessions(), Sockets: p.Edge.Sockets(), Rooms: p.Edge.Rooms()}
+}
+
+// Metrics is what is counted in the parts.
+func (p *Parts) Metrics() []*tally.Set {
+	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(), p.Bus.Metrics()}
+}

@@ -1,0 +1,139 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/internal/edgetest"
+)
+
+// An instance leaves: it gets an end mark behind the last event, and nothing more; newer events wait for the next owner.
+func TestAnOwnerLeaves(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[{"rooms":["hall"],"user":"ann","data":{"n":1}}]`)
+	so.Emit("", `["one"]`)
+	s.Counts("events_in_total", "", 1)
+	s.leaving(a, 1, "/door")
+	a.gets(so, "one", `["one"]`)
+	a.owned.Gets("sio.door.own.chat-a.disconnecting", "", fmt.Sprintf(`["disconnecting",{"edge":"%s"}]`, s.ID))
+	s.leaving(a, 1, "/door") // to say it twice does no harm
+	a.owned.Next()
+
+	so.Emit("", `["two"]`)
+	so.Emit("5", `["three"]`)
+	s.change("sio.door.join.all", `["late"]`, 1)
+	a.drop()
+	b := startInstance(t, s.NC, "chat-b")
+	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
+	h := b.claim(b.takes, `[{"rooms":["more"]}]`)
+	if k := h.Takeover; h.SID != so.ID || h.Auth["name"] != "ann" || k == nil || k.From != "chat-a" || k.User != "ann" ||
+		strings.Join(k.Rooms, " ") != "hall late" || k.Data["n"] != 1.0 {
+		t.Errorf("the request for a takeover has %+v %+v", h, h.Takeover)
+	}
+	m := b.owned.Next()
+	if want := `["connect",{"sid":"` + so.ID + `","rev":2,"rooms":["hall","late","more"],"user":"ann","data":{"n":1}}]`; string(m.Data) != want {
+		t.Errorf("the new owner learns %s, want %s", m.Data, want)
+	}
+	b.gets(so, "two", `["two"]`)
+	m = b.owned.Gets("sio.door.own.chat-b.three", so.Ack("5"), `["three"]`)
+	b.answer(m, `[]`)
+	so.Expect(`43/door,5[]`)
+	so.Emit("", `["four"]`)
+	b.gets(so, "four", `["four"]`)
+	s.Counts("takeovers_total", "", 1)
+	s.Counts("events_held_total", "", 2)
+}
+
+// A socket that ends while nobody owns it has an owner once more, for its last events.
+func TestTheLastEventsFindAnOwner(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[{"rooms":["hall"]}]`)
+	s.leaving(a, 1, "/door")
+	notices := s.hear("sio.door.on.disconnect")
+	so.Emit("", `["last"]`)
+	so.Send("41/door,")
+	if m := notices.Next(); m.Reply != so.Address() {
+		t.Errorf("the notice is about %s", m.Reply)
+	}
+	a.drop()
+	b := startInstance(t, s.NC, "chat-b")
+	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
+	b.claim(b.takes, `[]`)
+	b.gets(so, "last", `["last"]`)
+	b.gets(so, "disconnect", `["disconnect",{"reason":"client namespace disconnect","rooms":["hall"]}]`)
+}
+
+// A dead owner is noticed by its silence, though somebody taps all subjects; it is told, should it live after all.
+func TestAnOwnerFallsSilent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	s := begin(t, usual())
+	tap := s.hear("sio.>")
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	a.silence()
+	_ = a.takes.Subscription.Unsubscribe()
+	b := startInstance(t, s.NC, "chat-b")
+	so.Emit("", `["lost"]`)
+	a.gets(so, "lost", `["lost"]`)
+	b.claim(b.takes, `[]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"claim":1}]`)
+	so.Emit("", `["found"]`)
+	b.gets(so, "found", `["found"]`)
+	s.Counts("instances_died_total", "", 1)
+	_ = tap
+}
+
+// Where nobody taps the subjects, NATS itself says that nobody is there, and it takes a second.
+func TestAnOwnerIsGoneAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	s := begin(t, usual())
+	nc := edgetest.Connect(t, s.NATS.ClientURL())
+	a := startInstance(t, nc, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	b := startInstance(t, s.NC, "chat-b")
+	a.silence()
+	nc.Close()
+	if _, err := s.NC.Request("sio.$svc.chat.chat-a.ping", []byte("[]"), edgetest.Patience); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("a ping is heard by somebody else: %v", err)
+	}
+	so.Emit("", `["lost"]`)
+	b.claim(b.takes, `[]`)
+	so.Emit("", `["found"]`)
+	for m := b.owned.Next(); string(m.Data) != `["found"]`; m = b.owned.Next() {
+		if string(m.Data) == `["lost"]` {
+			t.Error("what was lost came back")
+		}
+	}
+}
+
+// A ping that is answered ends the doubt; nothing is held for longer than that, and nobody else is asked.
+func TestAnOwnerIsDoubtedInVain(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	pings := s.hear("sio.$svc.chat.chat-a.ping")
+	_ = a.owned.Subscription.Unsubscribe() // for a moment, as while an instance connects again
+	s.Flush()
+	so.Emit("", `["lost"]`)
+	m := pings.Next()
+	a.owned = s.hear("sio.door.own.chat-a.>")
+	if m.Reply != "sio.$edge."+s.ID+".pong.chat-a" {
+		t.Errorf("the ping has the reply subject %s", m.Reply)
+	}
+	a.answer(m, "[]")
+	so.Emit("", `["x"]`)
+	a.gets(so, "x", `["x"]`)
+	s.Counts("takeovers_total", "", 0)
+}
