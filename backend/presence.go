@@ -68,7 +68,8 @@ func (ss *subscriptions) lost() (lost uint64) {
 
 // drain ends the subscriptions, and waits until all messages that had come on them have been handled.
 func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
-	for _, sub := range ss.take() {
+	list := ss.take()
+	for i, sub := range list {
 		if !nc.IsConnected() {
 			_ = sub.Unsubscribe() // nothing comes any more
 			continue
@@ -82,7 +83,9 @@ func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			_ = sub.Unsubscribe()
+			for _, sub := range list[i:] {
+				_ = sub.Unsubscribe()
+			}
 			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
 		}
 	}
