@@ -12,19 +12,19 @@ import (
 // name the commands for all of its sockets, and the events of clients. A pattern has no subject that could be tried: NATS may
 // permit some of its namespaces and not others, and which of them clients ask for says nothing of the edge.
 func (e *Edge) require() {
-	e.bus.Permissions(e.prefix.EdgePermissions())
-	e.bus.RequireSubscribed()
+	e.set.Bus.Permissions(e.prefix.EdgePermissions())
+	e.set.Bus.RequireSubscribed()
 	for name := range e.set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {
 			continue
 		}
-		e.bus.RequireSubscription(e.prefix.NamespaceAll(string(token)))
-		e.bus.RequirePublish(string(e.prefix.AppendOn(nil, string(token), subjects.Ready)), e.readyProbe)
+		e.set.Bus.RequireSubscription(e.prefix.NamespaceAll(string(token)))
+		e.set.Bus.RequirePublish(string(e.prefix.AppendOn(nil, string(token), subjects.Ready)), e.readyProbe)
 	}
 }
 
 // readyProbe is what the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 func (e *Edge) readyProbe() (bus.Header, []byte) {
-	return nil, msg.EdgeNotice{Edge: e.id}.Body(subjects.Ready)
+	return nil, msg.EdgeNotice{Edge: e.set.ID}.Body(subjects.Ready)
 }
