@@ -23,7 +23,7 @@ import (
 // How large things may be. A figure that is to go down stands where it stood last: lower it when it has gone down.
 const (
 	mostMethods     = 126 // of a type; to go down to 40
-	mostFields      = 33  // of a struct; to go down to 16
+	mostFields      = 29  // of a struct; to go down to 16
 	longestFunction = 60  // lines; see tooLong
 	longestFile     = 400 // lines; see tooLarge
 	mostArrowsUp    = 38  // between files of edge; to go down to 20
@@ -34,12 +34,11 @@ const (
 	mostProductLines = 26000
 )
 
-// tooLong are the functions that are longer than longestFunction, with their lines. It is to become empty.
+// tooLong are the functions that are longer than longestFunction, with their lines. Keep it empty.
 var tooLong = map[string]int{}
 
 // tooLarge are the files that are longer than longestFile, with their lines. It is to become empty.
 var tooLarge = map[string]int{
-	"docs/examples_test.go":     428,
 	"backend/11_pauses_test.go": 419,
 }
 

@@ -64,7 +64,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":         {"config"},
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
-	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets
+	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},

@@ -42,13 +42,14 @@ func (c *caller) deliver(so *Socket, p *Packet) {
 	c.callAll(handlers, so, p)
 }
 
-// callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's ack says
-// so: a client that waits for ever cannot tell a wrong argument from a service that is away.
+// callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's
+// ack is an error. Without it, a client could not tell a wrong argument from a service that is away.
 func (c *caller) callAll(handlers []*handler, so *Socket, p *Packet) {
 	var unfit *ArgumentError
 	promised := false // a handler has the Ack, and may call it later
 	for _, h := range handlers {
-		// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
+		// As late as possible: a process may be stopped anywhere, while many events have come this far and wait for a
+		// lock.
 		if c.disowned(so) {
 			return
 		}
@@ -68,7 +69,7 @@ func (c *caller) callAll(handlers []*handler, so *Socket, p *Packet) {
 	}
 }
 
-// ackError answers an event that no handler could be called for. The text is for clients, so it names no type of this program.
+// ackError answers an event that no handler could be called for. Its text is for clients, so it names no Go type.
 func (c *caller) ackError(ack Ack, text string) {
 	if c.silent {
 		return
@@ -114,7 +115,7 @@ func (c *caller) ackTo(reply string, wanted bool, from func() string) Ack {
 	})
 }
 
-// newAck makes an Ack that sends once. When sending fails, it may be tried again, for instance with less.
+// newAck returns an Ack that sends once. If sending fails, it may be called again, for instance with less.
 func newAck(send func(args []any) error) Ack {
 	var answered atomic.Bool
 	return func(args ...any) error {

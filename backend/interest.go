@@ -7,7 +7,7 @@ import (
 	"partyline/subjects"
 )
 
-// takeName subscribes to what is for the instance by its name.
+// takeName subscribes to messages for the instance by its name.
 func (s *Service) takeName() error {
 	name := s.Instance()
 	if err := s.subscribeAll(&s.ownSubs, s.namespaces.instanceSubjects(s.prefix, name)); err != nil {
@@ -83,8 +83,8 @@ func (n *Namespace) anyToken() string {
 	return n.token
 }
 
-// distinct drops interests that another one with * covers: events of one socket must come in on one subscription, because
-// between two there is no order.
+// distinct drops interests that another one with * covers. Events of one socket must come in on one subscription,
+// because nats.go keeps no order between two.
 func distinct(list []interest) (kept []interest) {
 	for _, i := range list {
 		covered := slices.ContainsFunc(list, func(other interest) bool {
@@ -97,7 +97,7 @@ func distinct(list []interest) (kept []interest) {
 	return kept
 }
 
-// covers tells whether one subject is the other with a * in one token's place.
+// covers reports whether a subject with * matches all that another subject matches.
 func covers(wide, narrow string) bool {
 	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
 	if len(w) != len(n) || !slices.Contains(w, "*") {

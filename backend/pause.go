@@ -15,8 +15,8 @@ import (
 // complainEvery bounds how often the log repeats something.
 const complainEvery = time.Minute
 
-// pauses speaks with edges about sockets whose handlers do not keep up. All but flooded and listen is called by the goroutine of
-// lanes.speak.
+// pauses asks edges to pause the sockets whose handlers do not keep up. Its methods are called by the goroutine of
+// lanes.speak, except flooded and listen.
 type pauses struct {
 	*connection
 	*reports
@@ -87,7 +87,8 @@ func (p *pauses) watch(slow int, example laneKey) {
 	}
 }
 
-// flooded closes the transport of a socket whose handlers do not keep up, though it was paused. Its client comes back by itself.
+// flooded closes the transport of a socket whose handlers do not keep up, though it was paused. Its client comes back
+// by itself.
 func (p *pauses) flooded(key laneKey, events, bytes int) {
 	p.stats.overflows.Add(1)
 	if !subjects.IsSocketID(key.who) {

@@ -24,7 +24,7 @@ type presence struct {
 	former   []string // guarded by mu; earlier names, whose goodbye has not been said
 
 	subs       subscriptions // announcements, events of other services, answers to pauses
-	clientSubs subscriptions // what is for any instance of the group
+	clientSubs subscriptions // messages for any instance of the group
 	ownSubs    subscriptions // of the instance's name
 }
 
