@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"partyline/bus"
@@ -42,19 +41,6 @@ type asks struct {
 
 	awaited                         tally.Gauge
 	asked, refused, passed, expired tally.Counter
-}
-
-// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and whoever removes
-// the question from the socket's list answers for it, so each is answered for once.
-type question struct {
-	id      uint64    // the ack id in the packet, the same for all sockets; static
-	reply   string    // where the answers go; static
-	many    bool      // to a room or to all: answers say which socket they are of; static
-	sockets []*socket // who was asked; static
-
-	mu    sync.Mutex  // may be taken while a connection's is held
-	left  int         // guarded by mu: sockets that have not been answered for
-	timer *time.Timer // guarded by mu; nil until all have been asked
 }
 
 // handle delivers an event whose acks go to the reply subject.

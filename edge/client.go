@@ -4,10 +4,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
+	"partyline/bus"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
 
@@ -61,6 +64,57 @@ type partial struct {
 	packet sio.Packet // Namespace and Data are copies
 	got    [][]byte   // copies
 	size   int        // bytes of Data and attachments
+}
+
+// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and whoever removes
+// the question from the socket's list answers for it, so each is answered for once.
+type question struct {
+	id      uint64    // the ack id in the packet, the same for all sockets; static
+	reply   string    // where the answers go; static
+	many    bool      // to a room or to all: answers say which socket they are of; static
+	sockets []*socket // who was asked; static
+
+	mu    sync.Mutex  // may be taken while a connection's is held
+	left  int         // guarded by mu: sockets that have not been answered for
+	timer *time.Timer // guarded by mu; nil until all have been asked
+}
+
+// pause is the request of one instance that a socket's session sends no further events for a while.
+type pause struct {
+	socket   *socket
+	instance string
+	until    time.Time
+}
+
+// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
+// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
+// published. When it is full the session is not read any more (engine.Session.StopReading).
+//
+// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
+// is left: the bus's worker → publish → connection.act → connection.publish. While there is a hold only the worker
+// publishes, so the order stays.
+//
+// Its mu comes before a route's lock and a connection's. It is held while events are published, so the NATS reader never
+// takes it: pauses change under pauses.mu.
+type hold struct {
+	conn   *connection // static
+	pauses []pause     // guarded by pauses.mu
+	paused atomic.Bool // whether there are pauses; written with pauses.mu held
+
+	mu      sync.Mutex
+	packets []heldPacket // guarded by mu: in order
+	bytes   int          // guarded by mu: size of packets
+	full    bool         // guarded by mu: the session is not read
+	over    bool         // guarded by mu: the hold is empty and not the connection's any more
+}
+
+// heldPacket is a packet of a client that waits. It owns its bytes.
+type heldPacket struct {
+	socket      *socket // nil for a CONNECT
+	packet      sio.Packet
+	name, event string // the event's, as in scratch
+	header      bus.Header
+	body        []byte // with attachments; packet.Data is its beginning
 }
 
 // all lists the session's sockets. The list must not be changed, and does not change. It takes no lock.
@@ -125,9 +179,31 @@ func (c *connection) stopTimer() {
 	}
 }
 
-// hasEnded reports whether the session has ended.
-func (c *connection) hasEnded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
+// handshake is the handshake of a socket as services read it, a JSON object.
+func (c *connection) handshake(s *socket) []byte {
+	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.request)
 }
+
+// invalid ends the session because of a packet that cannot be decoded.
+func (c *connection) invalid(err error) {
+	c.expel(engine.ForcedClose, "invalid packet, closing the session", "error", err)
+}
+
+// outOfTurn ends the session because of a packet that has no place in its state.
+func (c *connection) outOfTurn(p sio.Packet) {
+	c.expel(engine.ForcedServerClose, "packet out of turn, closing the session", "type", string(p.Type))
+}
+
+// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any packet
+// that was on its way is out of turn.
+func (c *connection) expel(reason engine.Reason, what, name string, value any) {
+	c.mu.Lock()
+	hasEnded := c.closed
+	c.mu.Unlock()
+	if !hasEnded {
+		c.edge.set.Log.Info(what, name, value, "address", c.session.Address())
+		c.session.Close(reason)
+	}
+}
+
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -9,6 +9,7 @@ import (
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/wire/msg"
+	"partyline/wire/msgpack"
 	"partyline/wire/sio"
 )
 
@@ -44,11 +45,6 @@ func requestJSON(o *engine.Opening) []byte {
 	return r.JSON()
 }
 
-// handshake is the handshake of a socket as services read it, a JSON object.
-func (c *connection) handshake(s *socket) []byte {
-	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.request)
-}
-
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
 	c.mu.Lock()
@@ -81,25 +77,6 @@ var (
 	errEventTooBig  = errors.New("an event with its attachments is larger than max_payload")
 	errTooManyJoins = errors.New("too many joins and leaves under way")
 )
-
-// invalid ends the session because of a packet that cannot be decoded.
-func (c *connection) invalid(err error) {
-	c.expel(engine.ForcedClose, "invalid packet, closing the session", "error", err)
-}
-
-// outOfTurn ends the session because of a packet that has no place in its state.
-func (c *connection) outOfTurn(p sio.Packet) {
-	c.expel(engine.ForcedServerClose, "packet out of turn, closing the session", "type", string(p.Type))
-}
-
-// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any packet
-// that was on its way is out of turn.
-func (c *connection) expel(reason engine.Reason, what, name string, value any) {
-	if !c.hasEnded() {
-		c.edge.set.Log.Info(what, name, value, "address", c.session.Address())
-		c.session.Close(reason)
-	}
-}
 
 // Message takes one Engine.IO message: a packet, or an attachment of the one before.
 func (c *connection) Message(data []byte, binary bool) {
@@ -208,4 +185,40 @@ func checkPayload(p sio.Packet) error {
 		return errPayload
 	}
 	return nil
+}
+
+// hears is the client's dialect; at the first message, it learns it.
+func (c *connection) hears(binary bool) dialect {
+	if c.dialect == unheard {
+		c.dialect = speaksJSON
+		if binary {
+			c.dialect = speaksMsgpack
+		}
+	}
+	return c.dialect
+}
+
+// errTextPacked ends a session of the msgpack parser, which ends on text in the reference, too.
+var errTextPacked = errors.New("text from a client that began with msgpack")
+
+// unpack takes one message of a client that speaks msgpack, and goes on as if a JSON client had sent it.
+func (c *connection) unpack(message []byte, binary bool) {
+	if !binary {
+		c.invalid(errTextPacked)
+		return
+	}
+	buffer := takeBuffer()
+	p, attachments, err := msgpack.Parse(*buffer, message, c.edge.set.MaxPayload())
+	defer giveBack(buffer, p.Data)
+	if errors.Is(err, msgpack.ErrTooLarge) {
+		err = errEventTooBig
+	}
+	if err == nil && len(attachments) > 0 { // the client may have written placeholders of its own
+		err = msg.CheckPlaceholders(p.Data, len(attachments))
+	}
+	if err != nil {
+		c.invalid(err)
+		return
+	}
+	c.packet(p, attachments)
 }

@@ -3,9 +3,9 @@ package edge
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -217,4 +217,12 @@ func (e *Edge) notAdmitted(m *bus.Message, why error) {
 	}
 }
 
-func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by that for
+// commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
+// wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
+// subscriptions a room.
+func (e *Edge) isCopy(m *bus.Message, sub *subjects.Subject) bool {
+	namespace := len(e.prefix.String()) + 1
+	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
+		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
+}

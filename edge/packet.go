@@ -8,6 +8,7 @@ import (
 	"partyline/bus"
 	"partyline/engine"
 	"partyline/internal/tally"
+	"partyline/wire/msg"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
 )
@@ -97,4 +98,10 @@ func (p *packet) packed(limit int) (*engine.Frame, error) {
 		return nil, err
 	}
 	return engine.NewBinaryMessage(message, p.options), nil
+}
+
+// pack returns an event with attachments as one body.
+func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
+	body, lengths := msg.PackAttachments(text, attachments)
+	return body, bus.Header{msg.HeaderAttachments: {lengths}}
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -13,7 +12,6 @@ import (
 	"partyline/internal/tally"
 	"partyline/subjects"
 	"partyline/wire/msg"
-	"partyline/wire/sio"
 )
 
 const (
@@ -34,6 +32,7 @@ var (
 // pauses are the sessions that are paused. It never waits.
 type pauses struct {
 	*commands
+	act func(*connection, *heldPacket) bool // does what a packet asks for that was held
 
 	mu    sync.Mutex         // may be taken while a connection's is held, or a hold's
 	holds map[*hold]struct{} // guarded by mu: sessions that are paused, or whose events are not all published yet
@@ -42,89 +41,7 @@ type pauses struct {
 	begun, eventsPaused tally.Counter
 }
 
-// pause is the request of one instance that a socket's session sends no further events for a while.
-type pause struct {
-	socket   *socket
-	instance string
-	until    time.Time
-}
-
-// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
-// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
-// published. When it is full the session is not read any more (engine.Session.StopReading).
-//
-// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
-// is left: the bus's worker → publish → connection.act → connection.publish. While there is a hold only the worker
-// publishes, so the order stays.
-//
-// Its mu comes before a route's lock and a connection's. It is held while events are published, so the NATS reader never
-// takes it: pauses change under pauses.mu.
-type hold struct {
-	conn   *connection // static
-	pauses []pause     // guarded by pauses.mu
-	paused atomic.Bool // whether there are pauses; written with pauses.mu held
-
-	mu      sync.Mutex
-	packets []heldPacket // guarded by mu: in order
-	bytes   int          // guarded by mu: size of packets
-	full    bool         // guarded by mu: the session is not read
-	over    bool         // guarded by mu: the hold is empty and not the connection's any more
-}
-
-// heldPacket is a packet of a client that waits. It owns its bytes.
-type heldPacket struct {
-	socket      *socket // nil for a CONNECT
-	packet      sio.Packet
-	name, event string // the event's, as in scratch
-	header      bus.Header
-	body        []byte // with attachments; packet.Data is its beginning
-}
-
 func (p *heldPacket) size() int { return len(p.body) + len(p.name) + len(p.event) }
-
-// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names of an
-// event. It is called on the session's reader.
-func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) bool {
-	h := c.hold.Load()
-	if h == nil {
-		return false
-	}
-	held := heldPacket{socket: s, packet: p}
-	held.packet.Namespace, held.packet.Data = nil, nil
-	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
-		if !c.edge.set.Bus.Connected() && !s.Edge.rules.IsRoomChange(sc.name) {
-			c.count(bus.ErrOffline) // as if it were not held: events of an outage are dropped, however long it is
-			return true
-		}
-		held.name, held.event = string(sc.name), string(sc.event)
-		if len(attachments) > 0 {
-			held.body, held.header = pack(p.Data, attachments)
-		} else {
-			held.body = slices.Clone(p.Data)
-		}
-		held.packet.Data = held.body[:len(p.Data)]
-	}
-	return h.keep(held)
-}
-
-// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it did.
-// Every other CONNECT takes effect at once: order with events is by namespace.
-func (c *connection) holdConnect(p sio.Packet) bool {
-	h := c.hold.Load()
-	if h == nil {
-		return false
-	}
-	h.mu.Lock()
-	isLeaving := slices.ContainsFunc(h.packets, func(held heldPacket) bool {
-		return held.packet.Type == sio.Disconnect && held.socket.Namespace.Name == string(p.Namespace)
-	})
-	h.mu.Unlock()
-	if !isLeaving {
-		return false
-	}
-	p.Namespace, p.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
-	return h.keep(heldPacket{packet: p, body: p.Data})
-}
 
 // keep adds a packet, and stops reading when that fills the hold. It reports false if the hold is over.
 func (h *hold) keep(p heldPacket) bool {
@@ -158,7 +75,7 @@ func (p *pauses) publish(h *hold, most int) (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
-		if more = h.conn.act(&h.packets[0]); more {
+		if more = p.act(h.conn, &h.packets[0]); more {
 			h.bytes -= h.packets[0].size()
 			h.packets[0] = heldPacket{}
 			h.packets = h.packets[1:]
@@ -209,32 +126,6 @@ func (p *pauses) drain(h *hold) {
 	}
 	h.packets, h.bytes = nil, 0
 	p.end(h)
-}
-
-// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is held.
-func (c *connection) act(held *heldPacket) bool {
-	s, p := held.socket, held.packet
-	switch {
-	case s == nil:
-		c.connect(p) // unlike the reader, the worker does not pace clients: the pause did
-		return true
-	case s.Life() == registry.Gone:
-		if held.event != "" {
-			c.edge.stats.eventsFailed.Inc()
-		}
-		return true
-	case p.Type == sio.Disconnect:
-		c.edge.end(s, socketEndWords[endClient], endClient, false)
-		return true
-	}
-	sc := scratches.Get().(*scratch)
-	defer scratches.Put(sc)
-	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
-	if s.Edge.rules.IsRoomChange(sc.name) {
-		c.joinOrLeave(s, p, sc)
-		return true
-	}
-	return c.publish(s, p, held.header, held.body, sc) == nil
 }
 
 // handle acts on a pause or resume from NATS.

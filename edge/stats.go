@@ -26,6 +26,15 @@ type statsOwners struct {
 	held, takeovers, instancesDied tally.Counter
 }
 
+// event counts an event of a client. One that could not be published gets no ack.
+func (s *stats) event(err error) {
+	if err == nil {
+		s.eventsIn.Inc()
+	} else {
+		s.eventsFailed.Inc()
+	}
+}
+
 // Why the edge refuses a socket. What a service says is one reason.
 const (
 	refusedNamespace = iota

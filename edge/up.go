@@ -57,7 +57,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		body, header = pack(p.Data, attachments)
 	}
 	if err := c.publish(s, p, header, body, sc); errors.Is(err, errHeldFull) {
-		c.count(err)
+		c.edge.stats.event(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
@@ -93,33 +93,18 @@ func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *s
 	e := c.edge
 	if s.Edge.route == nil {
 		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.Namespace.Token, asString(sc.event))
-		c.count(c.send(sc.subject, sc.reply, header, body))
+		c.edge.stats.event(c.send(sc.subject, sc.reply, header, body))
 		return nil
 	}
 	err := e.sendOwned(s.Edge.route, sc.event, sc.reply, header, body)
 	if errors.Is(err, errHeldFull) {
 		return err
 	}
-	c.count(err)
+	c.edge.stats.event(err)
 	if err != nil {
 		c.complain(s.Namespace.Name, err)
 	}
 	return nil
-}
-
-// pack returns an event with attachments as one body.
-func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
-	body, lengths := msg.PackAttachments(text, attachments)
-	return body, bus.Header{msg.HeaderAttachments: {lengths}}
-}
-
-// count counts an event; one that could not be sent gets no ack.
-func (c *connection) count(err error) {
-	if err == nil {
-		c.edge.stats.eventsIn.Inc()
-	} else {
-		c.edge.stats.eventsFailed.Inc()
-	}
 }
 
 // send publishes what a client's event causes.
