@@ -22,18 +22,13 @@ const (
 // from an edge that the instance is not there.
 var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
 
-// watch subscribes to what edges and instances announce.
-func (s *Service) watch() error {
-	wanted := []string{s.prefix.EveryEdge()}
+// announced are the announcements of edges and instances that an instance of a group needs.
+func announced(p subjects.Prefix, group string) []interest {
+	wanted := []interest{{p.EveryEdge(), ""}}
 	for _, word := range heardOf {
-		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
+		wanted = append(wanted, interest{p.InstanceAnnouncement(group, "*", word), ""})
 	}
-	for _, subject := range wanted {
-		if err := s.subs.add(s.connection, subject, "", s.hear); err != nil {
-			return err
-		}
-	}
-	return nil
+	return wanted
 }
 
 // hear takes an announcement.

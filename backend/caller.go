@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -94,6 +95,23 @@ func (c *caller) connected(so *Socket) {
 		if err := guarded(func() error { handler(so); return nil }); err != nil {
 			c.report(so.ns, "connect", so.id, err)
 		}
+	}
+}
+
+// settleOpen applies an admission to a socket of an open namespace, which is connected already.
+func (c *caller) settleOpen(ctx context.Context, so *Socket, a *admission) {
+	if a.userSet {
+		c.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
+	}
+	var err error
+	if len(a.rooms) > 0 {
+		err = so.Join(ctx, a.rooms...)
+	}
+	if a.data != nil && err == nil {
+		err = so.SetData(ctx, a.data)
+	}
+	if err != nil {
+		c.report(so.ns, "connect", so.id, err)
 	}
 }
 

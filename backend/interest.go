@@ -10,24 +10,14 @@ import (
 // takeName subscribes to messages for the instance by its name.
 func (s *Service) takeName() error {
 	name := s.Instance()
-	if err := s.subscribeAll(&s.ownSubs, s.namespaces.instanceSubjects(s.prefix, name)); err != nil {
+	if err := s.ownSubs.add(s.connection, s.handle, s.namespaces.instanceSubjects(s.prefix, name)...); err != nil {
 		return err
 	}
-	return s.ownSubs.add(s.connection, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), "", s.hear)
+	return s.ownSubs.add(s.connection, s.hear, interest{s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), ""})
 }
 
 // interest is one subscription: a subject, and the queue group, "" for none.
 type interest struct{ subject, queue string }
-
-// subscribeAll subscribes handle to what is wanted.
-func (s *Service) subscribeAll(list *subscriptions, wanted []interest) error {
-	for _, w := range wanted {
-		if err := list.add(s.connection, w.subject, w.queue, s.handle); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // clientSubjects are where new sockets and the events of clients come in. The instances of the group share them. Where
 // two of them match one message, NATS gives it to the queue group once.

@@ -60,12 +60,12 @@ func (p *pauses) say(key laneKey, verb, instance string) error {
 // listen subscribes to the edges' answers. confirm is called for each socket that an edge has paused.
 func (p *pauses) listen(list *subscriptions, confirm func(laneKey)) error {
 	p.inbox = p.nc.NewInbox()
-	return list.add(p.connection, p.inbox+".>", "", func(m *nats.Msg) {
+	return list.add(p.connection, func(m *nats.Msg) {
 		namespace, socket, _ := strings.Cut(strings.TrimPrefix(m.Subject, p.inbox+"."), ".")
 		if len(m.Data) > 0 && m.Header.Get(msg.HeaderError) == "" { // else the edge or the socket is not there
 			confirm(laneKey{namespace, socket})
 		}
-	})
+	}, interest{p.inbox + ".>", ""})
 }
 
 // watch logs what is wrong with the sockets that are paused. A publish that NATS refused shows only as the last error

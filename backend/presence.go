@@ -34,15 +34,18 @@ type subscriptions struct {
 	list []*nats.Subscription // guarded by mu
 }
 
-// add subscribes, in a queue group unless queue is "".
-func (ss *subscriptions) add(c *connection, subject, queue string, handle nats.MsgHandler) error {
-	sub, err := c.subscribe(subject, queue, handle)
-	if err == nil {
+// add subscribes handle to what is wanted.
+func (ss *subscriptions) add(c *connection, handle nats.MsgHandler, wanted ...interest) error {
+	for _, w := range wanted {
+		sub, err := c.subscribe(w.subject, w.queue, handle)
+		if err != nil {
+			return err
+		}
 		ss.mu.Lock()
-		defer ss.mu.Unlock()
 		ss.list = append(ss.list, sub)
+		ss.mu.Unlock()
 	}
-	return err
+	return nil
 }
 
 // take returns the subscriptions, which the caller ends.

@@ -159,16 +159,16 @@ func (s *Service) Start(ctx context.Context) error {
 // instance, then the announcement, then the subscriptions that make edges send.
 func (s *Service) begin(ctx context.Context) error {
 	before := s.nc.LastError()
-	if err := s.watch(); err != nil {
+	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.pauses.listen(&s.subs, s.lanes.confirm); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.subs, s.namespaces.serviceSubjects(s.prefix)); err != nil {
+	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.clientSubs, s.namespaces.groupSubjects(s.prefix, s.group)); err != nil {
+	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.takeName(); err != nil {
@@ -177,7 +177,7 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := s.announce(ctx); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.clientSubs, s.namespaces.clientSubjects(s.prefix, s.group)); err != nil {
+	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.flushed(ctx); err != nil {
