@@ -14,7 +14,7 @@ import (
 type deliveries struct {
 	out        bus.Outbox
 	writes     *engine.Fanout // to sessions, until flush
-	queueBytes int // what may wait for one session, also before its CONNECT
+	queueBytes int            // what may wait for one session, also before its CONNECT
 	stats      *stats
 	complaints *complaints
 	name       []byte // scratch for event names
