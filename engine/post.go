@@ -113,8 +113,8 @@ func (p *polling) postpone(payload []byte) bool {
 	return true
 }
 
-// handlePostponed handles what is postponed, as soon as the session is read, also after an upgrade, and
-// ends.
+// handlePostponed handles what is postponed as soon as the session is read, also after an upgrade. It ends when no more
+// is postponed.
 func (p *polling) handlePostponed(g *gate) {
 	s := p.session
 	defer s.server.running.Done()

@@ -53,6 +53,7 @@ var (
 	noWriteBuffers = &sync.Pool{}
 )
 
+// upgrader makes the handshakes of WebSockets.
 var upgrader = websocket.Upgrader{
 	ReadBufferSize:  0, // gorilla takes the reader that Hijack returns: wsReader.frames
 	WriteBufferSize: noWriteBuffer,
