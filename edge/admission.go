@@ -53,9 +53,7 @@ func (c *connection) enter(s *socket, name, token string) {
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
 	if s.Edge.rules.Connect != ConnectOpen {
-		if !c.isUndecided() {
-			c.pauseTimer()
-		}
+		c.idle.pause()
 		s.Edge.request = c.edge.requests.add(s, s.Edge.issued)
 	}
 }
@@ -137,7 +135,7 @@ func (e *Edge) sendConnect(s *socket) {
 	}
 	c.dropWaiting(s)
 	e.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
-	c.stopTimer()
+	c.idle.stop()
 }
 
 // dropWaiting forgets what waits for a socket's CONNECT. mu must be held.

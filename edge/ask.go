@@ -109,7 +109,7 @@ func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 		c.mu.Unlock()
 		switch {
 		case gone:
-			a.settle(q)
+			a.answered(q)
 			a.answerFor(q, s, errUnknownSocket)
 		case a.deliveries.deliver(s, p.frames[c.dialect]) == engine.Dropped && a.remove(s, q.id) != nil: // volatile: the client never gets it
 			a.answerFor(q, s, errNoAnswer)
@@ -138,12 +138,12 @@ func (a *asks) remove(s *socket, id uint64) *question {
 	if s.Edge.asked = slices.Delete(asked, i, i+1); len(s.Edge.asked) == 0 {
 		s.Edge.asked = nil
 	}
-	a.settle(q)
+	a.answered(q)
 	return q
 }
 
-// settle counts a socket that has been answered for.
-func (a *asks) settle(q *question) {
+// answered counts a socket that has been answered for.
+func (a *asks) answered(q *question) {
 	a.awaited.Add(-1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -211,7 +211,7 @@ func (a *asks) abandon(s *socket) {
 func (a *asks) answerAll(s *socket, questions []*question) {
 	n := min(askChunk, len(questions))
 	for _, q := range questions[:n] {
-		a.settle(q)
+		a.answered(q)
 		a.answerFor(q, s, errUnknownSocket)
 	}
 	if n < len(questions) {

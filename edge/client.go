@@ -50,13 +50,12 @@ type connection struct {
 	partial *partial                  // owned by the session's reader: a packet whose attachments have not all come
 	entered time.Time                 // owned by the session's reader: see pace
 
+	idle idleTimer // ends a session that joins no namespace in time
+
 	mu      sync.Mutex
-	timer   *time.Timer   // guarded by mu: ends a session that joins no namespace in time; nil once it has
-	left    time.Duration // guarded by mu: how much of that time was left at since. It stands still while a service is asked
-	since   time.Time     // guarded by mu
-	closed  bool          // guarded by mu: the session has ended, no socket may begin
-	waiting int           // guarded by mu: bytes that wait for the CONNECT of one of its sockets
-	joining int           // guarded by mu: joins and leaves of the client that are not answered yet
+	closed  bool // guarded by mu: the session has ended, no socket may begin
+	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
+	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
 }
 
 // partial is a binary packet that waits for its attachments.
@@ -125,7 +124,7 @@ func (c *connection) all() []*socket {
 	return nil
 }
 
-// socket is the session's socket in a namespace, or nil. It takes no lock. The socket may have gone a moment ago.
+// socket is the session's socket in a namespace, or nil. It takes no lock. The socket may be Gone by now.
 func (c *connection) socket(namespace []byte) *socket {
 	for _, s := range c.all() {
 		if s.Namespace.Name == string(namespace) {
@@ -145,37 +144,57 @@ func (c *connection) isUsed() bool {
 	return false
 }
 
-// isUndecided reports whether a service is asked about one of the session's sockets. mu must be held.
-func (c *connection) isUndecided() bool {
-	for _, s := range c.all() {
-		if s.Edge.request != nil {
-			return true
+// idleTimer ends a session that joins no namespace in time. It stands still while services are asked about its sockets. Its lock may
+// be taken while a connection's is held.
+type idleTimer struct {
+	mu     sync.Mutex
+	timer  *time.Timer   // guarded by mu; nil once a namespace was joined
+	left   time.Duration // guarded by mu: how much of the time was left at since
+	since  time.Time     // guarded by mu
+	asking int           // guarded by mu: sockets about which services are asked
+}
+
+func (t *idleTimer) start(after time.Duration, end func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left, t.since = after, time.Now()
+	t.timer = time.AfterFunc(after, func() {
+		t.mu.Lock()
+		isOver := t.timer != nil && t.asking == 0
+		t.mu.Unlock()
+		if isOver {
+			end()
 		}
-	}
-	return false
+	})
 }
 
-// pauseTimer stops the timer while a service is asked about a socket. mu must be held.
-func (c *connection) pauseTimer() {
-	if c.timer != nil {
-		c.timer.Stop()
-		c.left -= time.Since(c.since)
-	}
-}
-
-// resumeTimer starts it again with the time that was left. mu must be held.
-func (c *connection) resumeTimer() {
-	if c.timer != nil {
-		c.since = time.Now()
-		c.timer.Reset(max(0, c.left))
+// pause is called for each socket about which services are asked.
+func (t *idleTimer) pause() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asking++; t.asking == 1 && t.timer != nil {
+		t.timer.Stop()
+		t.left -= time.Since(t.since)
 	}
 }
 
-// stopTimer ends the timer. mu must be held.
-func (c *connection) stopTimer() {
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
+// resume is called when that is over. The timer goes on with the time that was left, unless the socket was admitted.
+func (t *idleTimer) resume(admitted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asking--; t.asking == 0 && t.timer != nil && !admitted {
+		t.since = time.Now()
+		t.timer.Reset(max(0, t.left))
+	}
+}
+
+// stop ends the timer.
+func (t *idleTimer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -15,17 +14,8 @@ import (
 
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
-	c := &connection{edge: e, session: session, request: requestJSON(o), left: e.set.ConnectTimeout, since: time.Now()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(e.set.ConnectTimeout, func() {
-		c.mu.Lock()
-		idle := c.timer != nil && !c.isUndecided()
-		c.mu.Unlock()
-		if idle {
-			session.Close(engine.ForcedServerClose)
-		}
-	})
+	c := &connection{edge: e, session: session, request: requestJSON(o)}
+	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
 
@@ -47,8 +37,8 @@ func requestJSON(o *engine.Opening) []byte {
 
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
+	c.idle.stop()
 	c.mu.Lock()
-	c.stopTimer()
 	c.closed = true
 	c.mu.Unlock()
 	h := c.edge.pauses.stop(c)

@@ -13,8 +13,8 @@ import (
 // deliveries hands frames to sockets. It is owned by the NATS reader, so that frames keep their order.
 type deliveries struct {
 	out        bus.Outbox
-	round      *engine.Fanout
-	queueBytes int // what may wait for one session, also before its CONNECT
+	writes     *engine.Fanout // to sessions, until flush
+	queueBytes int            // what may wait for one session, also before its CONNECT
 	stats      *stats
 	complaints *complaints
 	name       []byte // scratch for event names
@@ -52,7 +52,7 @@ func (d *deliveries) send(s *socket, f *engine.Frame) engine.Sent {
 		return engine.Gone
 	}
 	d.stats.deliveries.Add(f.Messages())
-	sent := d.round.Send(s.Edge.conn.session, f)
+	sent := d.writes.Send(s.Edge.conn.session, f)
 	if sent == engine.Dropped {
 		d.stats.volatileDropped.Inc()
 	}
@@ -85,7 +85,7 @@ func (d *deliveries) encode(p *packet, to dialect) *engine.Frame {
 func (d *deliveries) content(m *bus.Message, event bool) (text []byte, attachments [][]byte, err error) {
 	text = m.Data
 	if m.Header.Has(msg.HeaderAttachments) {
-		// The frame keeps the list of attachments, so it is made anew.
+		// The frame keeps the list of attachments, so it is a new one.
 		if text, attachments, err = msg.SplitAttachments(nil, m.Header.Get(msg.HeaderAttachments), m.Data); err != nil {
 			return nil, nil, err
 		}

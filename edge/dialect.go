@@ -15,7 +15,7 @@ const (
 	dialects
 )
 
-// buffers are for a packet's other form, which is needed for a moment only.
+// buffers are for a packet's other form, which is needed only while it is handled.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
 // takeBuffer takes an empty buffer from the pool.

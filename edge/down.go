@@ -17,7 +17,7 @@ import (
 // bus.Run, one thing at a time, whatever goroutine that is on. others may take a message away before the edge sees it; nil: none.
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.set.Bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
-	e.fanout.round.Close()
+	e.fanout.writes.Close()
 	e.commands.queries.Close()
 }
 
@@ -61,7 +61,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 // flush sends what handle has left. It is called by the NATS reader, too.
 func (e *Edge) flush() {
 	e.fanout.flush()
-	e.fanout.round.Flush(e.set.Bus.Lagging)
+	e.fanout.writes.Flush(e.set.Bus.Lagging)
 }
 
 // noResponders is called when NATS reports no subscriber for what was published for a socket, which is its reply subject.
@@ -170,7 +170,7 @@ func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket)
 	default:
 		a, err := msg.ParseAdmission(m.Data)
 		if errors.Is(err, msg.ErrNotArray) {
-			e.complaints.drop(m, dropBadBody, err) // the PubAck of a stream that records events: nobody's decision
+			e.complaints.drop(m, dropBadBody, err) // the PubAck of a stream that records events is no decision
 			return
 		}
 		if err != nil {

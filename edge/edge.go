@@ -96,7 +96,7 @@ func userHeader(user string) bus.Header {
 	return bus.Header{msg.HeaderUser: {user}}
 }
 
-// everyEdge are the verbs that concern every edge, also one that has nobody in the namespace or room: each answers.
+// everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{
 	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect,
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,

@@ -28,7 +28,7 @@ func New(set Settings) *Edge {
 	e.answers = &answers{set.ID, e.prefix, e.out, &e.stats, e.complaints}
 	found := targets{e.reg}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
-	d := &deliveries{out: e.out, round: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
+	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	e.fanout = fanout{
 		deliveries: d, targets: found, prefix: e.prefix,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
@@ -69,7 +69,7 @@ func (e *Edge) follow(f registry.Effects[client]) {
 
 // require tells the bus what NATS must permit this edge: what it subscribes now, and for each namespace that is declared by its
 // name the commands for all of its sockets, and the events of clients. A pattern has no subject that could be tried: NATS may
-// permit some of its namespaces and not others, and which of them clients ask for says nothing of the edge.
+// permit some of its namespaces and not others, and which of them clients ask for is not the edge's choice.
 func (e *Edge) require() {
 	e.set.Bus.Permissions(e.prefix.EdgePermissions())
 	e.set.Bus.RequireSubscribed()

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// pauseFor is how long a pause is in force unless it is repeated: an instance that died holds nobody up for longer.
+	// pauseFor is how long a pause is in force unless it is repeated: an instance that died delays no client for longer.
 	pauseFor = 5 * time.Second
 	// maxPauses bounds the pauses of one session, which services could otherwise make up.
 	maxPauses = 64

@@ -2,7 +2,7 @@ package edge
 
 import "partyline/internal/tally"
 
-// stats is what an edge counts, besides what its parts count for themselves.
+// stats is what an edge counts. Some of its parts have counters of their own.
 type stats struct {
 	statsUp
 	statsDown

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"partyline/bus"
-	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -121,9 +120,7 @@ func (e *Edge) decided(s *socket) {
 	}
 	e.requests.remove(s.Edge.request)
 	s.Edge.request = nil
-	if c := s.Edge.conn; s.Life() == registry.Gone && !c.isUndecided() {
-		c.resumeTimer()
-	}
+	s.Edge.conn.idle.resume(s.Life().IsMember())
 }
 
 // unused looks again at the sockets of a session that have waited too long, when its last live one has gone. The connection's mu

@@ -41,7 +41,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		return
 	}
 	if p.Data == nil {
-		return // an event without name or arguments is heard by nobody in the reference, too
+		return // an event without name or arguments has no listener in the reference either
 	}
 	if c.hold.Load() != nil && c.holdPacket(s, p, attachments, sc) {
 		return
@@ -62,7 +62,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	}
 }
 
-// publish sends an event to services, and on to other clients if a relay rule says so. The error is errHeldFull if it did
+// publish sends an event to services, and on to other clients if a relay rule applies. The error is errHeldFull if it did
 // neither because the socket's owner is away.
 func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
@@ -191,7 +191,7 @@ func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Hea
 const maxJoining = 1000
 
 // What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first few
-// a session gets as many a second as the bus can let go of with ease; whoever wants more waits.
+// a session gets as many a second as the bus can end with ease; more must wait.
 const (
 	freeEntries = 100
 	entryEvery  = time.Millisecond

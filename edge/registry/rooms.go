@@ -103,7 +103,7 @@ func (s *Socket[C]) IsIn(room string) bool {
 	return slices.ContainsFunc(s.Rooms(), func(in *Room[C]) bool { return in.Name == room })
 }
 
-// isIn is IsIn for whoever holds the registry's lock. It compares no names, and does not look for a room without members (nil):
+// isIn is IsIn for callers that hold the registry's lock. It compares no names, and does not look for a room without members (nil):
 // a client may try to join a million of them.
 func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Contains(s.Rooms(), room) }
 
