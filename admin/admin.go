@@ -1,6 +1,6 @@
-// Package admin is what an operator sees of a running process: whether it works (/healthz), whether it should be given
-// clients (/readyz), which other edges it knows (/edges), and what it counts (/metrics, for Prometheus). A POST to /drain
-// sends its clients elsewhere.
+// Package admin serves the operator's pages of a running process: whether it works (/healthz), whether clients should
+// come (/readyz), the edges (/edges), and the metrics (/metrics, for Prometheus). A POST to /drain sends its clients
+// elsewhere.
 package admin
 
 import (
@@ -19,25 +19,25 @@ import (
 	"partyline/internal/tally"
 )
 
-// Options say what the pages show.
+// Options is what the pages need.
 type Options struct {
 	Version string          // for the index and the metric partyline_build_info
-	Ready   func() []string // reasons why no client should come now, each a sentence; nil or empty: ready
-	Edges   func() []Edge   // this edge and those that it knows; nil: none
-	Drain   Drainer         // sends the clients elsewhere; nil: the operator cannot
-	Pprof   bool            // profiles of the process as well
-	Metrics []*tally.Set    // what the packages count
-	Log     *slog.Logger    // faults while metrics are written; nil logs nothing
+	Ready   func() []string // returns why no client should come now, each a sentence; nil or empty: ready
+	Edges   func() []Edge   // returns this edge and those that it knows; nil: none
+	Drain   Drainer         // nil: there is no /drain
+	Pprof   bool            // serves profiles of the process, too
+	Metrics []*tally.Set    // of the packages
+	Log     *slog.Logger    // errors while metrics are written; nil: they are not logged
 }
 
 // Edge is an edge as /edges shows it.
 type Edge struct {
 	Edge     string `json:"edge"`               // its id
-	Address  string `json:"address"`            // where other edges reach it, "" if they do not
-	Sockets  int    `json:"sockets"`            // that it has, as it says
+	Address  string `json:"address"`            // where other edges reach it; "": they do not
+	Sockets  int    `json:"sockets"`            // that it has, as announced
 	BeatAge  int64  `json:"beat_age_ms"`        // milliseconds since its last announcement; -1 before the first
-	This     bool   `json:"this"`               // it is the edge that answers
-	Silent   bool   `json:"silent,omitempty"`   // held to be dead since a short while
+	This     bool   `json:"this"`               // it is the edge that responds
+	Silent   bool   `json:"silent,omitempty"`   // it has counted as dead for less than a minute
 	Draining bool   `json:"draining,omitempty"` // it sends its clients elsewhere
 }
 
@@ -55,7 +55,7 @@ const index = `<!doctype html>
 </html>
 `
 
-// NewHandler makes the pages. The error says which metrics do not fit together; it is a mistake in the program.
+// NewHandler makes the pages. The error names metrics that contradict each other, which is a bug of the program.
 func NewHandler(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -67,11 +67,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if reasons := notReady(o.Ready); len(reasons) > 0 {
-			writeText(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n"))
-			return
-		}
-		writeText(w, http.StatusOK, "ready")
+		writeReady(w, o.Ready, http.StatusServiceUnavailable)
 	})
 	mux.HandleFunc("GET /edges", func(w http.ResponseWriter, _ *http.Request) {
 		edges := []Edge{}
@@ -80,14 +76,14 @@ func NewHandler(o Options) (http.Handler, error) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(edges) // the asker has gone: nothing to do
+		_ = json.NewEncoder(w).Encode(edges) // an error means that the client has gone
 	})
 	if o.Drain != nil {
 		mux.Handle("POST /drain", drainPage(o.Drain, o.Ready))
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
-		ErrorHandling: promhttp.ContinueOnError, // some figures are better than none
+		ErrorHandling: promhttp.ContinueOnError, // some metrics are better than none
 	}))
 	if o.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -102,30 +98,71 @@ func NewHandler(o Options) (http.Handler, error) {
 	return mux, nil
 }
 
-// notReady asks for the reasons and sorts them, so that a page changes only when they do.
-func notReady(ask func() []string) []string {
-	if ask == nil {
+// Drainer sends the clients of a process elsewhere and lets them come back.
+type Drainer interface {
+	Drain()        // begins to send the clients elsewhere and returns at once
+	Return() error // takes clients again, or returns why not
+}
+
+// drainPage begins or ends a drain and responds as /readyz does. It is the only page that changes something. So it
+// refuses every request that a web page in the operator's browser could make: browsers add one of these headers to
+// each POST.
+func drainPage(d Drainer, ready func() []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil || r.Header["Referer"] != nil {
+			writeText(w, http.StatusForbidden, "this is not for browsers: use a program such as curl")
+			return
+		}
+		switch r.URL.RawQuery {
+		case "":
+			d.Drain()
+		case "cancel":
+			if err := d.Return(); err != nil {
+				writeText(w, http.StatusConflict, err.Error())
+				return
+			}
+		default:
+			writeText(w, http.StatusBadRequest,
+				"POST /drain sends the clients to other edges, POST /drain?cancel takes clients again")
+			return
+		}
+		writeReady(w, ready, http.StatusAccepted)
+	})
+}
+
+// notReady returns the reasons of ready, sorted, so that a page changes only when they do.
+func notReady(ready func() []string) []string {
+	if ready == nil {
 		return nil
 	}
-	return slices.Sorted(slices.Values(ask()))
+	return slices.Sorted(slices.Values(ready()))
+}
+
+// writeReady responds with the reasons of ready and a status for them, or with "ready".
+func writeReady(w http.ResponseWriter, ready func() []string, otherwise int) {
+	if reasons := notReady(ready); len(reasons) > 0 {
+		writeText(w, otherwise, strings.Join(reasons, "\n"))
+		return
+	}
+	writeText(w, http.StatusOK, "ready")
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n") // the asker has gone: nothing to do
+	_, _ = io.WriteString(w, text+"\n") // an error means that the client has gone
 }
 
-// NewServer makes a server for the pages whose connections cannot be kept busy for ever.
+// NewServer makes a server for the pages. Its timeouts end connections of slow clients.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      2 * time.Minute, // a profile is taken for half a minute or more
+		WriteTimeout:      2 * time.Minute, // a profile takes half a minute or more
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // errors of clients, such as requests that are not HTTP
 	}
 }

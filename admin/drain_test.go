@@ -39,7 +39,7 @@ func TestDrain(t *testing.T) {
 	expect("POST", "/drain?cancle", 400, "")
 	expect("POST", "/drain?cancel", 200, "ready")
 	if d.drains > 0 {
-		t.Fatal("it drains though nobody has asked for it")
+		t.Fatal("it drains without a request")
 	}
 	expect("POST", "/drain", 202, "draining: 7 left")
 	expect("GET", "/readyz", 503, "draining: 7 left")

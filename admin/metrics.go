@@ -10,17 +10,18 @@ import (
 	"partyline/internal/tally"
 )
 
-// metricPrefix stands before the name of every metric of a tally.Set.
+// metricPrefix begins the name of every metric of a tally.Set.
 const metricPrefix = "partyline_"
 
-// newRegistry gathers the runtime's, the process's and the packages' metrics.
+// newRegistry registers the metrics of the runtime, the process and the packages.
 func newRegistry(version string, ready func() []string, sets []*tally.Set) (*prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: metricPrefix + "build_info", Help: "Always 1; the label is the program's version.", ConstLabels: prometheus.Labels{"version": version},
+		Name: metricPrefix + "build_info", Help: "Always 1; the label is the program's version.",
+		ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
 	isReady := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: metricPrefix + "ready", Help: "1 while clients should come, as /readyz says.",
+		Name: metricPrefix + "ready", Help: "1 while clients should come, as on /readyz.",
 	}, func() float64 {
 		if len(notReady(ready)) > 0 {
 			return 0
@@ -41,26 +42,27 @@ func newRegistry(version string, ready func() []string, sets []*tally.Set) (*pro
 	return registry, nil
 }
 
-// tallies reads tally sets when Prometheus asks. It is static after construction.
+// tallies reads tally sets for Prometheus. It is static after construction.
 type tallies struct{ figures []figure }
 
 // figure is one time series.
 type figure struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
-	labels []string // their values
+	labels []string // values
 	read   func() float64
 }
 
-// newTallies fails if two metrics cannot stand side by side: the same name with another text, label or kind, or the
-// same name and label value twice.
+// newTallies returns an error if two metrics contradict each other: the same name with another help, label or kind,
+// or the same name and label values twice.
 func newTallies(sets []*tally.Set) (*tallies, error) {
 	t := &tallies{}
 	first, series := map[string]tally.Metric{}, map[string]bool{}
 	descs := map[string]*prometheus.Desc{}
 	for _, set := range sets {
 		for _, m := range set.Metrics() {
-			if other, seen := first[m.Name]; seen && (other.Help != m.Help || !slices.Equal(labelNames(other), labelNames(m)) || other.Kind != m.Kind) {
+			other, seen := first[m.Name]
+			if seen && (other.Help != m.Help || !slices.Equal(labelNames(other), labelNames(m)) || other.Kind != m.Kind) {
 				return nil, fmt.Errorf("metric %s is declared in two ways", m.Name)
 			}
 			if id := fmt.Sprintf("%s %q", m.Name, m.Labels); series[id] {
@@ -94,7 +96,7 @@ func labelNames(m tally.Metric) []string {
 	return names
 }
 
-// Describe lists each metric once.
+// Describe sends each description once. It implements prometheus.Collector.
 func (t *tallies) Describe(out chan<- *prometheus.Desc) {
 	seen := map[*prometheus.Desc]bool{}
 	for _, f := range t.figures {
@@ -105,11 +107,11 @@ func (t *tallies) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect reads every figure.
+// Collect reads every figure. It implements prometheus.Collector.
 func (t *tallies) Collect(out chan<- prometheus.Metric) {
 	for _, f := range t.figures {
 		metric, err := prometheus.NewConstMetric(f.desc, f.kind, f.read(), f.labels...)
-		if err != nil { // a bad name or label: shown as an error of the page, not a panic
+		if err != nil { // a bad name or label becomes an error on the page, not a panic
 			metric = prometheus.NewInvalidMetric(f.desc, err)
 		}
 		out <- metric

@@ -1,4 +1,5 @@
-// Command bench measures Partyline beside the Socket.IO reference server and a bare broadcaster, on one machine and in turns.
+// Command bench compares Partyline with the Socket.IO reference server and a bare broadcaster, on one machine,
+// alternately.
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 )
 
 func main() {
-	runtime.LockOSThread() // what it starts ends with this thread
+	runtime.LockOSThread() // child processes end with this thread
 	err := dispatch(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -27,7 +28,7 @@ func main() {
 	}
 }
 
-// dispatch runs what the first argument says. The words are for this program itself, which starts itself for some roles.
+// dispatch runs the role that the first argument names. This program starts itself with these names.
 func dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
@@ -72,7 +73,7 @@ func parse(args []string) (options, error) {
 		}
 	}
 	if o.quick || o.only != "" || o.servers != "" {
-		o.write = false // the document is of one whole run
+		o.write = false // the document must show one whole run
 	}
 	return o, err
 }
@@ -132,7 +133,7 @@ func bench(args []string) error {
 	return nil
 }
 
-// chosen is the scenarios that the flags leave, each with the contestants that they leave.
+// chosen returns the scenarios that the flags select, each with the selected contestants.
 func chosen(all []contest.Scenario, o options) (left []contest.Scenario, err error) {
 	only := split(o.only)
 	servers := split(o.servers)
@@ -163,7 +164,7 @@ func split(list string) []string {
 	return strings.Split(list, ",")
 }
 
-// runScenario runs all rounds, the contestants taking turns.
+// runScenario runs all rounds, each with all contestants.
 func runScenario(programs *contest.Programs, s contest.Scenario, have []string, o options) (all []contest.Measurement, failed int) {
 	rounds := o.rounds
 	if s.Once {

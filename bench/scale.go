@@ -12,7 +12,7 @@ import (
 	"partyline/bench/report"
 )
 
-// scale measures many connections and many rooms. o.only chooses among the parts.
+// scale measures many connections and many rooms. o.only selects parts.
 func scale(root string, o options) error {
 	parts := contest.Parts
 	if only := split(o.only); only != nil {

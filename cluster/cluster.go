@@ -1,17 +1,15 @@
-// Package cluster is how edges know of each other: each announces itself on NATS when it starts, every second, and when
-// it leaves, and keeps a list of those that live (docs/subjects.md, Announcements). Of one that falls silent, one of the
-// others tells everybody. Since they know each other's addresses, they also pass on what clients send to the wrong one of
-// them: Forwarder.
+// Package cluster is how edges find each other. Each edge announces itself on NATS when it starts, every second, and
+// when it leaves, and keeps a list of the live ones (docs/subjects.md, Announcements). If an edge falls silent, one
+// of the others announces its death. Edges have each other's addresses, so Forwarder can forward what clients send to
+// the wrong one.
 //
-// Down: edge.Listen → Cluster.Handle → the list. Up: Run, once a second → bus.Publish. A request of a client: Forwarder →
-// the engine of this edge, or of the one whose id its sid begins with.
+// Down: edge.Listen → Cluster.Handle → the list. Up: Run, once a second → bus.Publish. A request of a client:
+// Forwarder → the engine of this edge, or of the one whose id its sid begins with.
 package cluster
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,33 +24,36 @@ import (
 )
 
 const (
-	// watchEvery is how often the list is looked through.
+	// watchEvery is how often the list is searched for edges that have died.
 	watchEvery = 250 * time.Millisecond
-	// turn is how long each edge waits for those before it in line to tell of a death, so that it is told once.
-	turn = 500 * time.Millisecond
-	// remembered is for how long it is known of a dead edge that its end has been told, and where it was: it may live on,
-	// cut off from NATS and not from its clients. Longer than that, somebody else may have got its address.
-	remembered = time.Minute
-	// hurry is the least time between two beats that answer somebody's hello.
-	hurry = 50 * time.Millisecond
+	// announceGap separates the times at which the live edges, in the order of their ids, would announce a death. So
+	// one of them does.
+	announceGap = 500 * time.Millisecond
+	// forgetAfter is how long the address of a dead edge is kept: it may be alive, cut off from NATS but not from its
+	// clients. Later another program may have the address.
+	forgetAfter = time.Minute
+	// minBeatGap is the least time between two beats that answer a hello.
+	minBeatGap = 50 * time.Millisecond
 )
 
 // Settings is what a Cluster needs.
 type Settings struct {
-	ID      string          // this edge's
+	ID      string          // of this edge
 	Address string          // http://host:port where other edges reach this one; "": they do not
 	Prefix  subjects.Prefix // of every subject
-	Secret  string          // shared by all edges; "" trusts whoever NATS lets publish announcements
-	Sockets func() int      // how many sockets this edge has
+	Secret  string          // shared by all edges; "": trusts every announcement that NATS delivers
+	Sockets func() int      // returns the number of this edge's sockets
 	Version string          // of the program
-	Figures func() Figures  // what the edge tells of itself as a service of NATS; nil: it is none
-	Missed  func(told bool) // services may have taken this edge for dead, or were told so, and it is not; must not wait; nil: nothing
-	Bus     Bus
-	Log     *slog.Logger
+	Figures func() Figures  // for NATS's service protocol; nil: this edge does not answer it
+	// Missed is called when services may have declared this edge dead, although it lives; told: another edge has
+	// announced its death. It must not block. nil: not called.
+	Missed func(told bool)
+	Bus    Bus
+	Log    *slog.Logger
 }
 
-// Bus is what a Cluster uses of a *bus.Bus. None of it waits: Handle runs on the goroutine that reads from NATS. Run is given a
-// bus.Publisher besides.
+// Bus is what a Cluster uses of a *bus.Bus. Its methods do not block: Handle runs on the goroutine that reads from
+// NATS. Publishing may block, so Run takes a bus.Publisher.
 type Bus interface {
 	bus.Outbox
 	SubscribeRequired(subject string)
@@ -64,44 +65,32 @@ type Bus interface {
 	Dropped() uint64
 }
 
-// Cluster is the edges that live, as seen from one of them.
+// Cluster is the list of live edges, as one of them sees it. It is safe for concurrent use.
 type Cluster struct {
-	set     Settings
-	dollar  string    // what the subjects of announcements begin with
-	started time.Time // static
+	set      Settings
+	reserved string    // what the subjects of announcements begin with
+	started  time.Time // static
 
-	beatNow    chan struct{} // capacity 1: somebody said hello, or should know at once
-	draining   atomic.Bool   // this edge takes no new sessions, as it says in its announcements
+	beatNow    chan struct{} // capacity 1: wakes Run for a beat
+	draining   atomic.Bool   // this edge takes no new sessions; it is in its announcements
 	complaints *throttle.Logger
 
-	mu      sync.Mutex
-	others  *liveness.Table      // guarded by mu
-	about   map[string]report    // guarded by mu: what the others say, also those that have fallen silent
-	greeted time.Time            // guarded by mu: when this edge said hello for the first time
-	said    time.Time            // guarded by mu: when this edge last announced itself
-	echo    int64                // guarded by mu: when it said what it heard last of itself, in milliseconds; 0: nothing yet
-	missed  time.Time            // guarded by mu: when Missed was called last
-	heard   time.Time            // guarded by mu: when another edge was heard last
-	dead    map[string]time.Time // guarded by mu: since when; their end is not told yet
-	told    map[string]time.Time // guarded by mu: whose end has been told, and when
-	stats   struct{ heard, ignored, gone tally.Counter }
+	mu         sync.Mutex
+	others     *liveness.Table    // guarded by mu: the live ones
+	reports    map[string]*report // guarded by mu: of the live ones, and of those that died less than forgetAfter ago
+	firstHello time.Time          // guarded by mu: when this edge announced itself first
+	announced  time.Time          // guarded by mu: when this edge announced itself last
+	ownAt      int64              // guarded by mu: the time of its last announcement that NATS delivered; 0: none
+	missed     time.Time          // guarded by mu: when Missed was called last
+	heard      time.Time          // guarded by mu: when another edge announced itself last
+	stats      struct{ heard, ignored, gone tally.Counter }
 }
 
-// report is what another edge said of itself last.
-type report struct {
-	hostPort string    // where it takes requests; "": nowhere
-	sockets  int       // that it has
-	draining bool      // it takes no new sessions
-	heard    time.Time // when
-	silent   time.Time // since when it is held to be dead; zero while it lives
-}
-
-// New makes a cluster and subscribes to announcements. Its Handle must be given each message of the bus first.
+// New makes a cluster and subscribes to announcements. The bus's messages must be passed to its Handle first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
-		set: set, dollar: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
-		complaints: throttle.New(set.Log), others: liveness.New(msg.DeadAfter), about: make(map[string]report),
-		dead: make(map[string]time.Time), told: make(map[string]time.Time),
+		set: set, reserved: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
+		complaints: throttle.New(set.Log), others: liveness.New(msg.DeadAfter), reports: make(map[string]*report),
 	}
 	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
 	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
@@ -116,139 +105,54 @@ func New(set Settings) *Cluster {
 	return c
 }
 
-// Handle takes a message from NATS if it is one of edges among themselves, and says whether it did. It answers a new
-// instance's hello, too, but leaves that to others as well; and questions of NATS's service protocol. It never waits.
+// Handle processes a message from NATS if it is an announcement of an edge or a request of NATS's service protocol,
+// and reports whether it was. It answers an instance's hello and returns false: others must see it, too. It must not
+// block.
 func (c *Cluster) Handle(m *bus.Message) bool {
 	if strings.HasPrefix(m.Subject, microPrefix) {
 		c.handleMicro(m)
 		return true
 	}
-	if !strings.HasPrefix(m.Subject, c.dollar) {
+	if !strings.HasPrefix(m.Subject, c.reserved) {
 		return false
 	}
 	sub, _ := c.set.Prefix.Parse(m.Subject)
 	switch sub.Kind {
 	case subjects.KindEdge:
 		c.stats.heard.Inc()
-		c.hear(m, &sub)
+		c.handleAnnouncement(m, &sub)
 		return true
 	case subjects.KindInstance:
 		if sub.Word == subjects.WordHello {
-			c.greet(m)
+			c.answerHello(m)
 		}
 	}
 	return false
 }
 
-// hear takes an announcement of another edge.
-func (c *Cluster) hear(m *bus.Message, sub *subjects.Subject) {
-	now := time.Now()
-	a, err := msg.ParseEdgeAnnouncement(m.Data)
-	if err == nil && a.Edge != sub.Edge {
-		err = fmt.Errorf("%w: its body names another edge than its subject", msg.ErrAnnouncement)
-	}
-	if err == nil && c.set.Secret != "" {
-		err = msg.Verify(c.set.Secret, sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
-	}
-	var hostPort string
-	if err == nil && a.Address != "" {
-		hostPort, err = msg.EdgeHostPort(a.Address)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil {
-		c.stats.ignored.Inc()
-		c.complaints.Warn("ignored an edge's announcement", m.Subject, err)
-		return
-	}
-	if sub.Edge == c.set.ID {
-		c.hearSelf(sub.Word, a, now)
-		return
-	}
-	switch sub.Word {
-	case subjects.WordHello, subjects.WordBeat:
-		if c.others.Heard(sub.Edge, now) {
-			c.set.Log.Info("an edge has come", "other", sub.Edge)
-		}
-		c.heard = now
-		c.about[sub.Edge] = report{hostPort: hostPort, sockets: a.Sockets, draining: a.Draining, heard: now}
-		delete(c.dead, sub.Edge)
-		delete(c.told, sub.Edge)
-		if sub.Word == subjects.WordHello {
-			c.hasten()
-		}
-	case subjects.WordBye:
-		c.remove(sub.Edge, "an edge has left")
-		delete(c.about, sub.Edge)
-	case subjects.WordGone:
-		c.remove(sub.Edge, "an edge has died, says another")
-		c.silence(sub.Edge, now)
-		delete(c.dead, sub.Edge)
-		c.told[sub.Edge] = now
-	}
-}
-
-// hearSelf takes what goes round about this edge. Somebody tells that it is gone; or what it said itself shows that nobody
-// can have heard it for so long that it was taken for dead, even if it was not there to hear that told. It needs mu.
-func (c *Cluster) hearSelf(word string, a msg.EdgeAnnouncement, now time.Time) {
-	switch {
-	case word == subjects.WordGone:
-		c.set.Log.Warn("another edge has not heard of this one for too long and told services that it is gone", "other", a.By)
-		c.hasten()
-	case word == subjects.WordBye:
-		return
-	default:
-		before := c.echo
-		c.echo = a.At
-		if before == 0 || a.At-before <= msg.DeadAfter.Milliseconds() {
-			return
-		}
-		c.set.Log.Warn("nobody has heard of this edge for so long that services may have taken it for dead")
-	}
-	if c.set.Missed != nil && now.Sub(c.missed) > msg.DeadAfter { // both ways to learn it come together
-		c.missed = now
-		c.set.Missed(word == subjects.WordGone)
-	}
-}
-
-// remove needs mu.
-func (c *Cluster) remove(edge, what string) {
-	if c.others.Remove(edge) {
-		c.set.Log.Info(what, "other", edge)
-	}
-}
-
-// silence notes that an edge is held to be dead. It needs mu.
-func (c *Cluster) silence(edge string, now time.Time) {
-	if r, known := c.about[edge]; known && r.silent.IsZero() {
-		r.silent = now
-		c.about[edge] = r
-	}
-}
-
-// hasten makes the next beat come soon. It never blocks.
-func (c *Cluster) hasten() {
-	select {
-	case c.beatNow <- struct{}{}:
-	default:
-	}
-}
-
-// greet answers a new instance.
-func (c *Cluster) greet(m *bus.Message) {
-	c.hasten()
+// answerHello answers a new instance.
+func (c *Cluster) answerHello(m *bus.Message) {
+	c.beatSoon()
 	if c.mayAnswer(m.Reply) {
 		body, header := c.announcement(subjects.WordBeat)
 		c.set.Bus.Later(bus.Letter{Subject: m.Reply, Header: header, Body: body})
 	}
 }
 
-// mayAnswer says whether something may be published on a reply subject: NATS has not checked that who named it may.
+// mayAnswer reports whether this edge may publish on a reply subject. NATS has not checked that the requester may.
 func (c *Cluster) mayAnswer(reply string) bool {
 	return reply != "" && !c.set.Prefix.Covers(reply) && reply[0] != '$'
 }
 
-// announcement is what this edge says of itself.
+// beatSoon wakes Run for a beat. It never blocks.
+func (c *Cluster) beatSoon() {
+	select {
+	case c.beatNow <- struct{}{}:
+	default:
+	}
+}
+
+// announcement returns the body and headers of this edge's announcement.
 func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
 		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
@@ -265,129 +169,79 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 	return body, bus.Header{msg.HeaderSignature: {msg.Sign(c.set.Secret, edge+"."+word, string(body))}}
 }
 
-// SetDraining tells the other edges, from now on, whether this one takes new sessions.
+// SetDraining announces to the other edges whether this one drains.
 func (c *Cluster) SetDraining(draining bool) {
 	c.draining.Store(draining)
-	c.hasten()
+	c.beatSoon()
 }
 
-// Run announces this edge by publisher and watches the others until ctx ends; then it says goodbye.
+// Run announces this edge and watches the others until ctx ends. Then it announces that this edge leaves.
 func (c *Cluster) Run(ctx context.Context, publisher bus.Publisher) {
 	beat, watch := time.NewTicker(msg.BeatEvery), time.NewTicker(watchEvery)
 	defer beat.Stop()
 	defer watch.Stop()
-	var hurried time.Time
+	var answered time.Time
 	online := false
 	var listener liveness.Listener
 	for {
 		select {
 		case <-ctx.Done():
-			c.say(publisher, subjects.WordBye)
+			c.announce(publisher, subjects.WordBye)
 			return
 		case <-beat.C:
 			if online {
-				c.say(publisher, subjects.WordBeat)
+				c.announce(publisher, subjects.WordBeat)
 			}
 		case <-c.beatNow:
-			if now := time.Now(); online && now.Sub(hurried) > hurry {
-				hurried = now
-				c.say(publisher, subjects.WordBeat)
+			if now := time.Now(); online && now.Sub(answered) > minBeatGap {
+				answered = now
+				c.announce(publisher, subjects.WordBeat)
 			}
 		case <-watch.C:
 			now, was := time.Now(), online
 			online = c.set.Bus.Connected()
 			if online && !was {
-				c.say(publisher, subjects.WordHello)
+				c.announce(publisher, subjects.WordHello)
 			}
 			if listener.WasDeaf(online, now, msg.BeatEvery) {
 				c.forgive(now)
 			}
-			c.watch(publisher, now)
+			for _, edge := range c.expire(now) {
+				c.announceDeath(publisher, edge)
+			}
 		}
 	}
 }
 
-func (c *Cluster) say(publisher bus.Publisher, word string) {
+func (c *Cluster) announce(publisher bus.Publisher, word string) {
 	body, header := c.announcement(word)
-	// It is published again in a second, or the edge has no connection.
 	err := publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(c.set.ID, word)), nil, header, body)
+	if err != nil {
+		return // the next one follows in a second, or the edge has no connection
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil {
-		if c.said = time.Now(); c.greeted.IsZero() {
-			c.greeted = c.said
-		}
+	if c.announced = time.Now(); c.firstHello.IsZero() {
+		c.firstHello = c.announced
 	}
 }
 
-func (c *Cluster) forgive(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.others.Forgive(now)
-	for edge, r := range c.about {
-		if !r.silent.IsZero() { // while it can hear nobody, this edge forgets no address either
-			r.silent = now
-			c.about[edge] = r
-		}
-	}
+func (c *Cluster) announceDeath(publisher bus.Publisher, edge string) {
+	c.stats.gone.Inc()
+	a := msg.EdgeAnnouncement{Edge: edge, At: time.Now().UnixMilli(), By: c.set.ID}
+	body, header := c.signed(edge, subjects.WordGone, a)
+	_ = publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
 }
 
-// watch finds edges that have died, and announces that when it is this edge's turn.
-func (c *Cluster) watch(publisher bus.Publisher, now time.Time) {
-	c.mu.Lock()
-	for _, edge := range c.others.Expire(now) {
-		c.set.Log.Warn("an edge has died", "other", edge)
-		c.silence(edge, now)
-		if _, told := c.told[edge]; !told {
-			c.dead[edge] = now
-		}
-	}
-	for edge, at := range c.told {
-		if now.Sub(at) > remembered {
-			delete(c.told, edge)
-		}
-	}
-	for edge, r := range c.about {
-		if !r.silent.IsZero() && now.Sub(r.silent) > remembered {
-			delete(c.about, edge)
-		}
-	}
-	line := append(c.others.Members(), c.set.ID)
-	slices.Sort(line)
-	wait := time.Duration(slices.Index(line, c.set.ID)) * turn
-	var tell []string
-	for edge, since := range c.dead {
-		if now.Sub(since) >= wait {
-			tell = append(tell, edge)
-			delete(c.dead, edge)
-			c.told[edge] = now
-		}
-	}
-	c.mu.Unlock()
-	for _, edge := range tell {
-		c.stats.gone.Inc()
-		body, header := c.signed(edge, subjects.WordGone, msg.EdgeAnnouncement{Edge: edge, At: now.UnixMilli(), By: c.set.ID})
-		_ = publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
-	}
-}
-
-// Edges is the edges that live, this one among them, sorted.
-func (c *Cluster) Edges() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := append(c.others.Members(), c.set.ID)
-	slices.Sort(all)
-	return all
-}
-
-// Metrics lists what the cluster counts.
+// Metrics returns the cluster's metrics.
 func (c *Cluster) Metrics() *tally.Set {
 	set := &tally.Set{}
-	set.Func(tally.KindGauge, "edges", "Edges that live, this one among them, as this one sees it.",
+	set.Func(tally.KindGauge, "edges", "Live edges, this one included, as this one sees it.",
 		func() float64 { return float64(len(c.Edges())) })
-	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one told.")
-	set.Counter(&c.stats.heard, "announcements_total", "Announcements of edges that came, this one's own among them.")
-	set.Counter(&c.stats.ignored, "announcements_ignored_total", "Announcements of edges that were malformed or not signed as they must be.")
+	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one announced.")
+	set.Counter(&c.stats.heard, "announcements_total", "Announcements received from edges, its own included.")
+	set.Counter(&c.stats.ignored, "announcements_ignored_total",
+		"Announcements ignored because they were malformed or had no valid signature.")
 	c.complaints.Metrics(set, "cluster")
 	return set
 }

@@ -14,13 +14,13 @@ import (
 	"partyline/internal/edgetest"
 )
 
-var hopCost = flag.Int("hop.cost", 0, "measure what it costs that a WebSocket goes through another edge, with that many of them")
+var hopCost = flag.Int("hop.cost", 0, "measure the cost of a WebSocket through another edge, with that many of them")
 
-// TestCostOfAHop measures what docs/how-to/deploy.md says about it:
+// TestCostOfAHop measures the figures in docs/how-to/deploy.md:
 //
 //	go test ./cluster -run CostOfAHop -v -hop.cost 1000
 //
-// Clients and both edges are in this process, so each figure is that of the spliced connections less that of as many
+// Clients and both edges are in this process. So each figure is that of spliced connections minus that of as many
 // direct ones.
 func TestCostOfAHop(t *testing.T) {
 	if *hopCost == 0 {
@@ -28,7 +28,7 @@ func TestCostOfAHop(t *testing.T) {
 	}
 	s := begin(t, 2)
 	owner, other := s.nodes[0], s.nodes[1]
-	s.cost(owner, owner, 50) // whatever is only needed once
+	s.cost(owner, owner, 50) // what is allocated only once
 	s.cost(owner, other, 50)
 	direct := s.cost(owner, owner, *hopCost)
 	spliced := s.cost(owner, other, *hopCost)
@@ -39,13 +39,13 @@ func TestCostOfAHop(t *testing.T) {
 		direct.processor, spliced.processor, (spliced.processor-direct.processor)/2)
 }
 
-// costs are those of connections that are idle, and of one message there and back.
+// costs are those of idle connections, and of one message there and back.
 type costs struct {
 	memory, descriptors, goroutines float64 // bytes, and numbers
 	processor                       time.Duration
 }
 
-// cost opens sessions of one edge through another, or the same, and ends them again.
+// cost opens sessions of one edge through another, or the same, measures them, and ends them.
 func (s *stage) cost(owner, through *edgetest.Node, connections int) costs {
 	s.t.Helper()
 	var sids []string
@@ -66,17 +66,17 @@ func (s *stage) cost(owner, through *edgetest.Node, connections int) costs {
 	for _, ws := range sockets {
 		_ = ws.Close()
 	}
-	edgetest.Eventually(s.t, "all have gone", func() bool { return owner.Engine.Sessions() == 0 && through.Forward.Held() == 0 })
+	edgetest.Eventually(s.t, "all have gone", func() bool { return owner.Engine.Sessions() == 0 && through.Forward.Active() == 0 })
 	return c
 }
 
-// usage is what the process uses once it is at rest.
+// usage returns what the idle process uses.
 func (s *stage) usage() costs {
 	s.t.Helper()
 	s.http.CloseIdleConnections()
 	var c costs
 	same := 0
-	edgetest.Eventually(s.t, "the process is at rest", func() bool {
+	edgetest.Eventually(s.t, "the process is idle", func() bool {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -96,8 +96,8 @@ func (s *stage) usage() costs {
 	return c
 }
 
-// roundTrips sends WebSocket pings, which the session's edge answers without asking anybody, one after another, and
-// returns what each took of the processor. (Time tells nothing here: all of it is one process.)
+// roundTrips sends WebSocket pings, one after another, which the session's edge answers by itself. It returns the CPU
+// time of each. (Elapsed time means nothing here: all of it is one process.)
 func (s *stage) roundTrips(ws webSocket, n int) time.Duration {
 	s.t.Helper()
 	_ = ws.SetReadDeadline(time.Time{})
@@ -122,7 +122,7 @@ func (s *stage) roundTrips(ws webSocket, n int) time.Duration {
 	return used / time.Duration(n)
 }
 
-// processorTime is what the process has used so far.
+// processorTime returns the CPU time that the process has used.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -14,22 +14,22 @@ import (
 	"partyline/internal/tally"
 )
 
-// DrainConfig says how an edge sends its clients elsewhere.
+// DrainConfig is how fast an edge drains.
 type DrainConfig struct {
-	Rate    int           `koanf:"rate"`    // transports closed each second; 0: all at once
-	Timeout time.Duration `koanf:"timeout"` // what is left then is closed at once; 0: all at once
+	Rate    int           `koanf:"rate"`    // transports closed per second; 0: all at once
+	Timeout time.Duration `koanf:"timeout"` // closes the rest at once when it has passed; 0: all at once
 }
 
-// DefaultDrain spreads 20,000 clients over the time that it has.
+// DefaultDrain spreads 20,000 clients over its timeout.
 func DefaultDrain() DrainConfig { return DrainConfig{Rate: 2000, Timeout: 10 * time.Second} }
 
-// ErrStopping is the answer to Return when the edge ends: it does not come back.
+// ErrStopping is returned by Return when the process ends: the edge takes no clients any more.
 var ErrStopping = errors.New("the edge is shutting down and takes no clients any more")
 
-// Why an edge takes no clients.
+// Reasons to drain.
 const (
-	asked    = iota // the operator wants it
-	cutOff          // this edge has no NATS, and others may have it
+	asked    = iota // by the operator
+	cutOff          // from NATS, which other edges may have
 	stopping        // the process ends
 	drainReasons
 )
@@ -43,37 +43,35 @@ var drainWords = [drainReasons]string{
 // DrainSettings is what a Drainer needs.
 type DrainSettings struct {
 	DrainConfig
-	Isolation time.Duration // how long the edge may be cut off from NATS before it sends its clients to others; 0: it never does
+	Isolation time.Duration // how long the edge may be cut off from NATS before it drains; 0: without limit
 	Engine    *engine.Server
 	Forward   *Forwarder
 	Cluster   *Cluster
 	Log       *slog.Logger
 }
 
-// Drainer sends the clients of an edge elsewhere, and lets them come again. An edge that drains is not ready, tells the
-// others so, takes no new sessions, and closes the transports of those that it has and of what goes through it to other
-// edges: a client that sees that comes back by itself, to another edge. Requests of the sessions that are left are
-// answered, also those that other edges pass on. No socket is sent a DISCONNECT packet, after which its client would stay
-// away.
+// Drainer sends the clients of an edge to other edges, and takes them again. While an edge drains, it is not ready,
+// announces that, and takes no new sessions. It closes the transports of its sessions and of what it forwards; such a
+// client reconnects to another edge. Requests of the sessions that are left are answered, also forwarded ones. No
+// socket gets a DISCONNECT packet, after which its client would not come back. It is safe for concurrent use.
 type Drainer struct {
 	set DrainSettings
 
 	mu      sync.Mutex
-	because [drainReasons]bool // guarded by mu
-	cancel  context.CancelFunc // guarded by mu: stops the drain under way; nil while the edge takes clients
-	closing sync.WaitGroup     // of the drain under way; added to with mu held
+	because [drainReasons]bool // guarded by mu: the reasons that hold
+	cancel  context.CancelFunc // guarded by mu: stops the current drain; nil while the edge takes clients
+	closing sync.WaitGroup     // the goroutines of drains; added to with mu held
 
 	stats struct{ drains, closed tally.Counter }
 }
 
-// NewDrainer makes a Drainer. Run is for it to watch over the connection to NATS; Stop ends it.
+// NewDrainer makes a Drainer. Run makes it watch the connection to NATS; Stop ends it.
 func NewDrainer(set DrainSettings) *Drainer { return &Drainer{set: set} }
 
-// Drain begins to send the clients elsewhere and returns at once. Until Return it goes on.
+// Drain begins to send the clients elsewhere and returns at once. The edge drains until Return.
 func (d *Drainer) Drain() { d.change(asked, true) }
 
-// Return takes clients again after a Drain, and stops closing the transports of those that are left. Its error is
-// ErrStopping.
+// Return takes clients again after a Drain, and stops closing the transports that are left. Its error is ErrStopping.
 func (d *Drainer) Return() error {
 	d.mu.Lock()
 	ending := d.because[stopping]
@@ -85,25 +83,25 @@ func (d *Drainer) Return() error {
 	return nil
 }
 
-// Stop drains the edge for the last time and returns when no session is left but those that wait for their client to
-// notice. It begins anew with the time that it has, also while the edge is draining already.
+// Stop drains the edge for the last time, with a new timeout even if it drains already. It returns when every
+// transport has been closed; a polling session may last until its client notices.
 func (d *Drainer) Stop() {
 	d.change(stopping, true)
 	d.closing.Wait()
 }
 
-// change notes a reason, or that it is over, and begins or ends the drain if that makes the difference.
-func (d *Drainer) change(why int, holds bool) {
+// change sets whether a reason holds, and begins or ends the drain if that decides it.
+func (d *Drainer) change(reason int, holds bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.because[why] == holds || d.because[stopping] && why != stopping {
+	if d.because[reason] == holds || d.because[stopping] && reason != stopping {
 		return
 	}
-	before := d.leaving()
-	d.because[why] = holds
-	switch now := d.leaving(); {
-	case now && (!before || why == stopping):
-		d.begin(drainWords[why])
+	before := d.anyReason()
+	d.because[reason] = holds
+	switch now := d.anyReason(); {
+	case now && (!before || reason == stopping):
+		d.begin(drainWords[reason])
 	case before && !now:
 		d.cancel()
 		d.cancel = nil
@@ -114,10 +112,10 @@ func (d *Drainer) change(why int, holds bool) {
 	}
 }
 
-// leaving needs mu.
-func (d *Drainer) leaving() bool { return d.because != [drainReasons]bool{} }
+// anyReason reports whether a reason to drain holds. mu must be held.
+func (d *Drainer) anyReason() bool { return d.because != [drainReasons]bool{} }
 
-// begin starts a drain, in the place of one that is under way. It needs mu.
+// begin starts a drain, and stops the current one. mu must be held.
 func (d *Drainer) begin(why string) {
 	if d.cancel != nil {
 		d.cancel()
@@ -128,12 +126,13 @@ func (d *Drainer) begin(why string) {
 	d.set.Forward.Leave()
 	d.set.Cluster.SetDraining(true)
 	d.stats.drains.Inc()
-	d.set.Log.Info("sending clients to other edges", "because", why, "sessions", d.set.Engine.Sessions(), "passing", d.set.Forward.Held())
+	d.set.Log.Info("sending clients to other edges",
+		"because", why, "sessions", d.set.Engine.Sessions(), "passing", d.set.Forward.Active())
 	d.closing.Go(func() { d.closeAll(ctx) })
 }
 
-// closeAll closes the transports of the edge's own sessions, and of what goes through it to sessions elsewhere, mixed, so
-// that no kind has to wait for the other.
+// closeAll closes the transports of the edge's sessions, and what it forwards. They are mixed, so that neither kind
+// waits for the other.
 func (d *Drainer) closeAll(ctx context.Context) {
 	ctx, done := context.WithTimeout(ctx, d.set.Timeout)
 	defer done()
@@ -145,42 +144,65 @@ func (d *Drainer) closeAll(ctx context.Context) {
 	})
 }
 
-// Ready says why clients should go elsewhere, and how many have yet to.
+// Ready returns why clients should go elsewhere, and how many are left; nil if the edge does not drain.
 func (d *Drainer) Ready() []string {
 	d.mu.Lock()
 	because := d.because
 	d.mu.Unlock()
-	for why := len(because) - 1; why >= 0; why-- {
-		if because[why] {
+	for reason := len(because) - 1; reason >= 0; reason-- {
+		if because[reason] {
 			return []string{fmt.Sprintf("%s: %d sessions are left, and %d connections to sessions on other edges",
-				drainWords[why], d.set.Engine.Sessions(), d.set.Forward.Held())}
+				drainWords[reason], d.set.Engine.Sessions(), d.set.Forward.Active())}
 		}
 	}
 	return nil
 }
 
-// draining says whether the edge sends clients elsewhere.
+// draining reports whether the edge drains.
 func (d *Drainer) draining() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.leaving()
+	return d.anyReason()
 }
 
-// Metrics lists what the drainer counts.
+// Run drains the edge while it has been cut off from NATS for DrainSettings.Isolation and had other edges. It returns
+// when ctx ends. The edge cannot tell whether NATS is gone for the others, too: the operator should choose a time
+// that outages of all of NATS do not reach.
+func (d *Drainer) Run(ctx context.Context) {
+	if d.set.Isolation == 0 {
+		return
+	}
+	watch := time.NewTicker(min(watchEvery, d.set.Isolation))
+	defer watch.Stop()
+	c := d.set.Cluster
+	for connected := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-watch.C:
+			if c.set.Bus.Connected() {
+				connected = now
+			}
+			d.change(cutOff, now.Sub(connected) >= d.set.Isolation && c.HadOthers())
+		}
+	}
+}
+
+// Metrics returns the drainer's metrics.
 func (d *Drainer) Metrics() *tally.Set {
 	set := &tally.Set{}
-	set.Func(tally.KindGauge, "draining", "1 while the edge sends its clients elsewhere.", func() float64 {
-		if d.draining() {
-			return 1
-		}
-		return 0
-	})
-	set.Func(tally.KindGauge, "drain_left", "Sessions, and connections to sessions on other edges, that an edge which drains still has; 0 otherwise.", func() float64 {
-		if !d.draining() {
-			return 0
-		}
-		return float64(d.set.Engine.Sessions() + d.set.Forward.Held())
-	})
+	whileDraining := func(name, help string, figure func() int) {
+		set.Func(tally.KindGauge, name, help, func() float64 {
+			if !d.draining() {
+				return 0
+			}
+			return float64(figure())
+		})
+	}
+	whileDraining("draining", "1 while the edge sends its clients elsewhere.", func() int { return 1 })
+	whileDraining("drain_left",
+		"Sessions, and connections to sessions on other edges, of a draining edge; 0 if it does not drain.",
+		func() int { return d.set.Engine.Sessions() + d.set.Forward.Active() })
 	set.Counter(&d.stats.drains, "drains_total", "Times the edge began to send its clients elsewhere.")
 	set.Counter(&d.stats.closed, "drain_closed_total", "Transports closed to send their clients elsewhere.")
 	return set

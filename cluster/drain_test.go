@@ -12,10 +12,10 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// slowly is a drain that a test can watch: it closes a transport at once, and the next ones a second apart.
+// slowly sets a drain that a test can watch: it closes a transport at once, and the next ones a second apart.
 func slowly(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 1, Timeout: time.Hour} }
 
-// seenDraining is whether an edge knows of another one that it takes no new sessions.
+// seenDraining reports whether an edge has received that another one drains.
 func seenDraining(n *edgetest.Node, id string) bool {
 	for _, m := range n.Cluster.Members() {
 		if m.ID == id {
@@ -25,8 +25,8 @@ func seenDraining(n *edgetest.Node, id string) bool {
 	return false
 }
 
-// turnedAway wants a handshake to be answered with 503 and a time to wait.
-func (s *stage) turnedAway(n *edgetest.Node) {
+// expectRefusal checks that a handshake is answered with 503 and a time to wait.
+func (s *stage) expectRefusal(n *edgetest.Node) {
 	s.t.Helper()
 	got := s.ask(n, "GET", "", "", "Origin: "+n.URL)
 	seconds, err := strconv.Atoi(got.header.Get("Retry-After"))
@@ -35,7 +35,8 @@ func (s *stage) turnedAway(n *edgetest.Node) {
 	}
 }
 
-// An edge that drains says so, sends its clients away one after the other, answers those that are left, and comes back.
+// A draining edge announces it, closes transports one after the other, answers the clients that are left, and takes
+// clients again.
 func TestDrainAndReturn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -50,13 +51,13 @@ func TestDrainAndReturn(t *testing.T) {
 	ann := a.Dial("ann")
 	ann.Connect("/", "")
 	a.Drain.Drain()
-	a.Drain.Drain() // says nothing new
+	a.Drain.Drain() // changes nothing
 
 	edgetest.Eventually(t, "the other edge knows", func() bool { return seenDraining(b, a.ID) })
 	if why := strings.Join(a.Drain.Ready(), "\n"); !strings.HasPrefix(why, "draining: ") || !strings.Contains(why, " sessions are left") {
 		t.Errorf("it is not ready because of %q", why)
 	}
-	s.turnedAway(a)
+	s.expectRefusal(a)
 	if left := a.Figure("drain_left", ""); a.Figure("draining", "") != 1 || left == 0 || left > sessions+1 {
 		t.Errorf("%d are left", left)
 	}
@@ -76,7 +77,7 @@ func TestDrainAndReturn(t *testing.T) {
 	}
 }
 
-// Requests of sessions that have yet to be closed are answered, whichever edge they come through.
+// Requests of sessions that are not closed yet are answered, whichever edge they come through.
 func TestSessionsOfADrainingEdgeGoOn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -103,7 +104,7 @@ func TestSessionsOfADrainingEdgeGoOn(t *testing.T) {
 	}
 }
 
-// Who is sent away sees the transport close and nothing else: after a DISCONNECT it would not come back.
+// A client of a draining edge sees its transport close and nothing else: after a DISCONNECT it would not come back.
 func TestDrainingDisconnectsNoSocket(t *testing.T) {
 	s := begin(t, 1)
 	ws := s.upgrade(s.nodes[0], s.open(s.nodes[0]))
@@ -113,12 +114,12 @@ func TestDrainingDisconnectsNoSocket(t *testing.T) {
 		_, first, err = ws.ReadMessage()
 	}
 	if err == nil && string(first) != "1" {
-		t.Errorf("the client was told %q", first)
+		t.Errorf("the client received %q", first)
 	}
 	ws.ended()
 }
 
-// Stop begins anew what was begun before, and nothing brings the edge back after it.
+// Stop starts a new drain with a new timeout, and no Return is possible after it.
 func TestStopEndsADrainAtOnceWhenThereIsNoTime(t *testing.T) {
 	s := begin(t, 1, func(o *edgetest.Options) { o.Drain = cluster.DrainConfig{Rate: 1} })
 	a := s.nodes[0]
@@ -131,7 +132,7 @@ func TestStopEndsADrainAtOnceWhenThereIsNoTime(t *testing.T) {
 	if err := a.Drain.Return(); !errors.Is(err, cluster.ErrStopping) {
 		t.Errorf("Return: %v", err)
 	}
-	s.turnedAway(a)
+	s.expectRefusal(a)
 	if why := a.Drain.Ready(); len(why) != 1 || !strings.HasPrefix(why[0], "shutting down: 0 sessions") {
 		t.Errorf("it is not ready because of %q", why)
 	}

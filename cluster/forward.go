@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -20,90 +21,102 @@ import (
 )
 
 const (
-	// dialTimeout is how long the way to another edge may take: a machine that is gone costs this once a request, until it
-	// is known to be gone.
+	// dialTimeout bounds the connect to another edge. A dead machine costs this once a request until its death is
+	// known.
 	dialTimeout = 2 * time.Second
-	// idleConns is how many connections to one edge are kept for the next request, and idleTimeout for how long: less than
-	// edges keep theirs, so that none ends under a request.
-	idleConns   = 512
+	// idleConns is how many idle connections to one edge are kept.
+	idleConns = 512
+	// idleTimeout is how long they are kept: for less than edges keep theirs, so that none ends under a request.
 	idleTimeout = 30 * time.Second
 )
 
 // ForwarderSettings is what a Forwarder needs.
 type ForwarderSettings struct {
-	ID      string         // this edge's
-	Secret  string         // shared by all edges; "": what comes from the engine's trusted proxies may be passed on
-	Config  engine.Config  // the limits of time that the engine keeps, too
-	Engine  *engine.Server // for all that is this edge's own
-	Cluster *Cluster       // where the others are
-	Path    string         // where clients connect, on every edge
+	ID      string         // of this edge
+	Secret  string         // shared by all edges; "": the engine's trusted proxies may forward requests
+	Config  engine.Config  // the engine's timeouts, which the Forwarder keeps, too
+	Engine  *engine.Server // serves the sessions of this edge
+	Cluster *Cluster       // has the addresses of the other edges
 	Log     *slog.Logger
 }
 
-// Forwarder stands in front of an edge's engine. A request of a session that lives on another edge, as the session's id
-// says, is passed on to that one: a WebSocket is spliced through, everything else is one request there. All other requests
-// are the engine's, also those of sessions that nobody has, which it answers as the reference server does.
+// Forwarder stands in front of an edge's engine. It forwards a request for a session of another edge, which the
+// session's id names: a WebSocket is spliced, everything else is one request. All other requests go to the engine,
+// also those for unknown sessions, which it answers as the reference server does.
 type Forwarder struct {
 	set        ForwarderSettings
 	proof      proof
-	patience   time.Duration // how long a client may keep an edge waiting before it is given up, as in the engine
-	transport  *http.Transport
-	proxy      *httputil.ReverseProxy
-	running    sync.WaitGroup // upgrades under way, and the goroutines of spliced connections
+	patience   time.Duration // how long a client may keep an edge waiting, as in the engine
+	requests   *httputil.ReverseProxy
+	upgrades   *httputil.ReverseProxy
+	transport  *http.Transport // of requests
+	running    sync.WaitGroup  // upgrades in progress, and the goroutines of spliced connections
 	complaints *throttle.Logger
 
 	mu      sync.Mutex
-	held    map[*held]struct{} // guarded by mu: what other edges hold for clients of this one
-	leaving bool               // guarded by mu: nothing more is spliced
-	aborted bool               // guarded by mu: what is held from now on ends at once
+	active  map[*closer]struct{} // guarded by mu: what goes through this edge to others
+	leaving bool                 // guarded by mu: nothing more is spliced
+	aborted bool                 // guarded by mu: whatever becomes active is closed at once
 	stats   struct {
 		forwarded, failed, refused, spliced tally.Counter
 		splicedNow                          tally.Gauge
 	}
 }
 
-// held is a poll, an upgrade or a spliced connection that goes on until somebody ends it.
-type held struct{ end func() }
+// closer ends a poll, an upgrade or a spliced connection.
+type closer struct{ end func() }
 
-// passing is a request on its way to another edge. It travels in the context.
-type passing struct {
+// forwarding is a request on its way to another edge. It travels in the request's context.
+type forwarding struct {
 	w              http.ResponseWriter
-	r              *http.Request // as the client has sent it
+	r              *http.Request // as the client sent it
 	sid            string
-	edge, hostPort string // where it goes
-	body           *watchedBody
+	edge, hostPort string       // where it goes
+	body           *watchedBody // of r
+	upgrade        bool         // it asks for a WebSocket
+	owner          net.Conn     // of an upgrade: the connection to the other edge
 }
 
-type passingKey struct{}
+type forwardingKey struct{}
+
+// forwardingOf returns what a context carries. Every request of the Forwarder's proxies has one.
+func forwardingOf(ctx context.Context) *forwarding { return ctx.Value(forwardingKey{}).(*forwarding) }
 
 // NewForwarder makes a Forwarder. Leave, all of Closers, and Abort, in this order, end it.
 func NewForwarder(set ForwarderSettings) *Forwarder {
 	f := &Forwarder{
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,
-		held: make(map[*held]struct{}), complaints: throttle.New(set.Log),
+		active: make(map[*closer]struct{}), complaints: throttle.New(set.Log),
 	}
 	f.transport = &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		DisableCompression:    true, // the answer is the client's, as it is
+		DisableCompression:    true, // the response goes to the client unchanged
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       idleTimeout,
 		ResponseHeaderTimeout: f.patience,
 	}
-	f.proxy = &httputil.ReverseProxy{
-		Rewrite:        f.rewrite,
-		Transport:      f.transport,
-		BufferPool:     &bodyBuffers{},
-		ModifyResponse: f.answered,
-		ErrorHandler:   f.notPassed,
-		ErrorLog:       slog.NewLogLogger(set.Log.Handler(), slog.LevelDebug),
-	}
+	ofUpgrades := f.transport.Clone()
+	ofUpgrades.DisableKeepAlives = true // an upgrade takes its connection away, and a kept one may just be closing
+	ofUpgrades.ResponseHeaderTimeout = set.Config.UpgradeTimeout
+	f.requests, f.upgrades = f.newProxy(f.transport), f.newProxy(ofUpgrades)
 	return f
 }
 
-// ServeHTTP answers a request of Engine.IO, or has another edge answer it.
+func (f *Forwarder) newProxy(transport *http.Transport) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        f.rewrite,
+		Transport:      transport,
+		BufferPool:     &bodyBuffers{},
+		ModifyResponse: f.handleResponse,
+		ErrorHandler:   f.handleFailure,
+		ErrorLog:       slog.NewLogLogger(f.set.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// ServeHTTP answers a request of Engine.IO, or forwards it.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sid, edge := sessionOf(r.URL.RawQuery)
-	if claimed(r.Header) {
+	if isForwarded(r.Header) {
 		f.serveForwarded(w, r, sid)
 		return
 	}
@@ -111,23 +124,25 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.set.Engine.ServeHTTP(w, r)
 		return
 	}
-	to := &passing{w: w, r: r, sid: sid, edge: edge, hostPort: f.set.Cluster.hostPort(edge)}
+	to := &forwarding{
+		w: w, r: r, sid: sid, edge: edge, hostPort: f.set.Cluster.hostPort(edge), upgrade: asksForWebSocket(r.Header),
+	}
 	switch {
 	case to.hostPort == "":
-		f.set.Engine.ServeHTTP(w, r) // it says that it knows no such session
-	case !asksForWebSocket(r.Header):
-		f.pass(to)
+		f.set.Engine.ServeHTTP(w, r) // it answers that the session is unknown
+	case !to.upgrade:
+		f.forward(to)
 	case r.Method != http.MethodGet || r.ContentLength != 0:
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 	default:
-		f.splice(to)
+		f.forwardUpgrade(to)
 	}
 }
 
-// serveForwarded answers a request that another edge has passed on, or that says so. It is never passed on again,
-// whatever it is: edges that are wrong about each other's addresses would send it round in circles.
+// serveForwarded answers a request that another edge has forwarded, or that claims so. It never forwards it again:
+// edges that are wrong about each other's addresses would send it round in circles.
 func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid string) {
-	if sid == "" { // edges pass on what belongs to a session, and nothing else
+	if sid == "" { // edges forward only what belongs to a session
 		strip(r.Header)
 		f.set.Engine.ServeHTTP(w, r)
 		return
@@ -146,76 +161,83 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 	f.set.Engine.ServeHTTP(w, engine.WithPeer(r, client))
 }
 
-// pass has another edge answer a request. What that edge says goes to the client as it is.
-func (f *Forwarder) pass(to *passing) {
+// forward sends a request to another edge, and the response to the client, unchanged.
+func (f *Forwarder) forward(to *forwarding) {
 	f.stats.forwarded.Inc()
 	client := http.NewResponseController(to.w)
-	if to.r.ContentLength != 0 { // as long as the engine gives it
+	if to.r.ContentLength != 0 { // for as long as the engine allows
 		_ = client.SetReadDeadline(time.Now().Add(f.patience))
 	}
-	ctx, cancel := context.WithCancel(context.WithValue(to.r.Context(), passingKey{}, to))
+	ctx, cancel := context.WithCancel(context.WithValue(to.r.Context(), forwardingKey{}, to))
 	defer cancel()
-	if to.r.Method == http.MethodGet { // it may wait at the other edge, longer than this one wants to
-		defer f.release(f.hold(cancel))
+	if to.r.Method == http.MethodGet { // a poll may wait at the other edge for longer than a drain may take
+		defer f.remove(f.add(cancel))
 	}
 	to.body = &watchedBody{ReadCloser: to.r.Body}
 	out := to.r.WithContext(ctx)
 	out.Body = to.body
-	f.proxy.ServeHTTP(to.w, out)
+	f.requests.ServeHTTP(to.w, out)
 	_ = client.Flush()
-	_ = client.SetWriteDeadline(time.Time{}) // net/http would keep that of answered for the connection's next requests
-}
-
-// answered gives the client time to take an answer, which may have been long in coming.
-func (f *Forwarder) answered(answer *http.Response) error {
-	to := answer.Request.Context().Value(passingKey{}).(*passing)
-	_ = http.NewResponseController(to.w).SetWriteDeadline(time.Now().Add(f.patience))
-	return nil
+	_ = client.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 }
 
 // rewrite addresses a request to another edge.
 func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
-	to := p.In.Context().Value(passingKey{}).(*passing)
+	to := forwardingOf(p.In.Context())
 	p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.RawQuery = "http", to.hostPort, p.In.URL.RawQuery
-	p.Out.Header.Del("Connection") // nothing is upgraded on this way
-	p.Out.Header.Del("Upgrade")
+	if !to.upgrade {
+		p.Out.Header.Del("Connection")
+		p.Out.Header.Del("Upgrade")
+	}
 	f.proof.give(p.Out, to.sid, f.set.ID, f.set.Engine.Peer(to.r), time.Now())
 	if p.Out.Body == nil {
-		// A GET without a body net/http would send again over another connection if the first breaks. The other edge may
-		// have seen it: two polls at a time end a session, and what the first one brought would be lost.
+		// net/http would repeat a GET without a body over another connection if the first breaks. The other edge may
+		// have seen it: two polls at a time end a session, and the messages for the first one would be lost.
 		p.Out.Body = emptyBody{}
 	}
 }
 
-// notPassed answers a request that another edge did not answer: so the client begins anew.
-func (f *Forwarder) notPassed(w http.ResponseWriter, out *http.Request, err error) {
-	to := out.Context().Value(passingKey{}).(*passing)
-	if to.r.Context().Err() != nil || to.body.broken.Load() {
-		return // it is the client who has gone, or does not go on
+// handleResponse prepares a response of another edge for the client. errSpliced is returned for one that is not to be
+// copied.
+func (f *Forwarder) handleResponse(response *http.Response) error {
+	to := forwardingOf(response.Request.Context())
+	if to.upgrade {
+		if response.StatusCode == http.StatusSwitchingProtocols {
+			f.splice(to, response)
+			return errSpliced
+		}
+		response.Header.Set("Connection", "close")
 	}
-	f.failed(to, err)
+	// The response may have been long in coming. From now on the client has the usual time to read it.
+	_ = http.NewResponseController(to.w).SetWriteDeadline(time.Now().Add(f.patience))
+	return nil
+}
+
+// handleFailure has the engine answer that the session is unknown when another edge does not respond. Then the client
+// begins a new session.
+func (f *Forwarder) handleFailure(w http.ResponseWriter, out *http.Request, err error) {
+	to := forwardingOf(out.Context())
+	if errors.Is(err, errSpliced) || to.r.Context().Err() != nil || to.body != nil && to.body.broken.Load() {
+		return // the client has its WebSocket, has gone, or has stopped sending
+	}
+	f.stats.failed.Inc()
+	f.warn("another edge did not answer for its session", to.edge, err, "other", to.edge, "at", to.hostPort)
 	f.set.Engine.ServeHTTP(w, to.r)
 }
 
-// failed counts and logs that another edge could not be asked.
-func (f *Forwarder) failed(to *passing, err error) {
-	f.stats.failed.Inc()
-	f.warn("another edge did not answer for its session", to.edge, err, "other", to.edge, "at", to.hostPort)
-}
-
-// warn logs why something failed, at most once a minute for what it is about and the error. what must be a constant.
+// warn logs a failure, at most once a minute for each about and error. what must be a constant.
 func (f *Forwarder) warn(what, about string, err error, args ...any) {
 	f.complaints.Log(slog.LevelWarn, what, about, err.Error(), append(args, "error", err)...)
 }
 
-// sessionOf finds the id of a session in a query, and the edge that gave it; "" where there is none that an edge could have
-// given. It allocates nothing: every request passes here.
+// sessionOf returns the session's id in a query, and the edge that gave it; "" if no edge can have given it. It must
+// not allocate: every request passes here.
 func sessionOf(query string) (sid, edge string) {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		if value, found := strings.CutPrefix(pair, "sid="); found {
-			sid = value // of two, the last counts, as in the engine
+			sid = value // the last one counts, as in the engine
 		}
 	}
 	// Sessions and sockets have ids of the same form, and no escapes in it.
@@ -225,7 +247,7 @@ func sessionOf(query string) (sid, edge string) {
 	return "", ""
 }
 
-// asksForWebSocket tells whether a request wants to become a WebSocket (RFC 6455, section 4.2.1).
+// asksForWebSocket reports whether a request asks for a WebSocket (RFC 6455, section 4.2.1).
 func asksForWebSocket(h http.Header) bool {
 	return hasToken(h["Connection"], "upgrade") && hasToken(h["Upgrade"], "websocket")
 }
@@ -241,7 +263,7 @@ func hasToken(lines []string, token string) bool {
 	return false
 }
 
-// watchedBody knows whether a client failed to send all of its request.
+// watchedBody notes whether the client failed to send all of its request.
 type watchedBody struct {
 	io.ReadCloser
 	broken atomic.Bool
@@ -255,13 +277,13 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// emptyBody is a body that net/http must read to know that it is empty.
+// emptyBody is an empty body. net/http must read it to know that.
 type emptyBody struct{}
 
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
 
-// bodyBuffers lends what answers are copied with.
+// bodyBuffers pools the buffers with which responses are copied.
 type bodyBuffers struct{ pool sync.Pool }
 
 func (b *bodyBuffers) Get() []byte {

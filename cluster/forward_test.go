@@ -15,7 +15,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Whatever edge a request comes to, the session's own answers it, and the client cannot tell.
+// Every edge gives a client the same answer as the edge that has its session.
 func TestAnyEdgeServesEverySession(t *testing.T) {
 	s := begin(t, 3, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
@@ -29,7 +29,8 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	other := s.open(b)
 	s.gets(a, "POST", other, `42["everyone","`+strings.Repeat("x", 5000)+`"]`, 200, "ok")
 
-	// One answer through another edge, and the same without: headers, CORS and compression are the owner's.
+	// One response through another edge, and the same without: headers, CORS and compression are those of the
+	// session's edge.
 	const origin, gzip = "Origin: https://app.example", "Accept-Encoding: gzip"
 	through := s.ask(c, "GET", sid, "", origin, gzip)
 	s.gets(a, "POST", other, `42["everyone","`+strings.Repeat("x", 5000)+`"]`, 200, "ok")
@@ -60,11 +61,11 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	})
 	_ = ws.Close()
 	edgetest.Eventually(t, "the session has ended", func() bool {
-		return b.Figure("spliced", "") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 0
+		return b.Figure("spliced", "") == 0 && b.Forward.Active() == 0 && a.Engine.Sessions() == 0
 	})
 }
 
-// The page that may connect is the one that the client's browser asked for, whichever edge checks it.
+// The session's edge checks an Origin against the host that the client's browser asked for.
 func TestTheOwnerChecksTheOrigin(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, trustThisMachine(trusted))
@@ -86,7 +87,7 @@ func TestTheOwnerChecksTheOrigin(t *testing.T) {
 	}
 }
 
-// A client that goes away while its poll waits at another edge has gone there, too.
+// A poll that the client aborts is aborted at the other edge, too.
 func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
@@ -95,17 +96,17 @@ func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	done := s.pollUntilAborted(ctx, b, sid)
 	edgetest.Eventually(t, "the poll waits at its edge", func() bool {
 		stacks := make([]byte, 4<<20)
-		return b.Forward.Held() == 1 && bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("servePoll"))
+		return b.Forward.Active() == 1 && bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("servePoll"))
 	})
 	cancel()
 	<-done
-	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Held() == 0 })
+	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Active() == 0 })
 	if n := b.Figure("forward_failed_total", ""); n != 0 {
 		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
 	}
 }
 
-// So has one that goes away in the middle of a POST.
+// So is a POST that the client aborts in the middle.
 func TestAnAbortedPostIsAbortedAtItsEdge(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
@@ -123,9 +124,9 @@ func TestAnAbortedPostIsAbortedAtItsEdge(t *testing.T) {
 	}
 }
 
-// The owner may be unknown, gone, unreachable, another one by now: the client reads that its session is unknown, exactly
-// as from the reference server, and begins anew.
-func TestSessionsThatNobodyHas(t *testing.T) {
+// The session's edge may be unknown, gone, unreachable, or replaced by another one: the client reads that its session
+// is unknown, exactly as from the reference server, and begins a new one.
+func TestUnknownSessions(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
 	leaver := edgetest.Start(t, s.o).Ready()
@@ -139,7 +140,7 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 	s.announce("nowhere0", "")
 	const own = ".AAAAAAAAAAAAAAAAAAAA"
 	for _, sid := range []string{
-		"nobody", "nobody00" + own, a.ID + own, b.ID + own, left, "dead0000" + own, "earlier0" + own, "itself00" + own, "nowhere0" + own,
+		"unknown", "unknown0" + own, a.ID + own, b.ID + own, left, "dead0000" + own, "earlier0" + own, "itself00" + own, "nowhere0" + own,
 	} {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			s.gets(a, method, sid, "", 400, unknown)
@@ -163,12 +164,12 @@ func TestSessionsThatNobodyHas(t *testing.T) {
 	}
 }
 
-// Who says that another edge has passed a request on must prove it; a client's own words get nowhere.
+// A request that claims to be forwarded must prove it. A client's own headers have no effect.
 func TestForgedHeaders(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
 	connects := s.Hear("sio._.on.connect")
-	// A handshake belongs to no session: what it says there is taken off.
+	// A handshake belongs to no session: these headers are removed from it.
 	begun := s.ask(a, "GET", "", "", "Partyline-Forwarded: at=1&by=x&for=6.6.6.6&host=x&proto=https", "Partyline-Signature: 00")
 	sid, _, _ := strings.Cut(strings.TrimPrefix(begun.body, `0{"sid":"`), `"`)
 	s.gets(a, "POST", sid, "40", 200, "ok")
@@ -193,7 +194,7 @@ func TestForgedHeaders(t *testing.T) {
 	s.gets(b, "POST", sid, "42[1]", 200, "ok")
 }
 
-// Edges with another secret are no edges: nothing is passed on to them.
+// Nothing is forwarded to an edge with another secret.
 func TestEdgesWithAnotherSecret(t *testing.T) {
 	s := begin(t, 1)
 	a := s.nodes[0]
@@ -203,7 +204,7 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 	sid := s.open(stranger)
 	edgetest.Eventually(t, "it was heard", func() bool { return a.Figure("announcements_ignored_total", "") > 0 })
 	s.gets(a, "GET", sid, "", 400, unknown)
-	// Nor does it take what the first one passes on, should that know its address.
+	// If the first one has its address, it refuses what that forwards.
 	s.announce(stranger.ID, stranger.URL)
 	s.gets(a, "GET", sid, "", 400, `{"code":3,"message":"Bad request"}`)
 	if _, got := s.dial(a, sid); got.status != 400 || got.body != "Bad request" {
@@ -214,7 +215,7 @@ func TestEdgesWithAnotherSecret(t *testing.T) {
 	}
 }
 
-// Without a secret, the address that a request comes from says whether another edge has passed it on.
+// Without a secret, forwarded requests are accepted from the addresses of trusted proxies only.
 func TestWithoutASecret(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, func(o *edgetest.Options) {

@@ -9,7 +9,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// island is an edge whose cable can be cut, and another one that hangs on NATS by itself, with clients on each.
+// island is two edges, each with its own connection to NATS that can be cut.
 type island struct {
 	*stage
 	nats         *natsdtest.Server
@@ -17,7 +17,7 @@ type island struct {
 	alone, rest  *edgetest.Node
 }
 
-// strand starts them. An edge asks for others soon after its cable is cut.
+// strand starts them. An edge drains soon after its cable is cut.
 func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	t.Helper()
 	i := &island{stage: begin(t, 0), nats: natsdtest.Start(t)}
@@ -36,10 +36,10 @@ func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	return i
 }
 
-// drains is how often an edge has begun to send its clients elsewhere.
+// drains returns how often an edge has begun to drain.
 func drains(n *edgetest.Node) int { return n.Figure("drains_total", "") }
 
-// An edge that is cut off from NATS sends its clients to the other, and takes clients again when it is back.
+// An edge that is cut off from NATS drains, and takes clients again when it is connected again.
 func TestCutOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -51,7 +51,7 @@ func TestCutOff(t *testing.T) {
 	bob.Connect("/", "")
 	i.cable.Cut()
 	ann.ExpectEnd()
-	i.turnedAway(i.alone)
+	i.expectRefusal(i.alone)
 	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
 		t.Errorf("it is not ready because of %q", why)
 	}
@@ -65,7 +65,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// With NATS gone for all, edges send their clients away, as configured, and take them again when it is back.
+// If NATS is gone for all edges, each drains, as configured, and takes clients again when NATS is back.
 func TestAllOfNATSGone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -78,7 +78,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	i.nats.Stop()
 	ann.ExpectEnd()
 	bob.ExpectEnd()
-	i.turnedAway(i.alone)
+	i.expectRefusal(i.alone)
 	i.nats.Restart()
 	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
 	i.open(i.alone)
@@ -88,7 +88,7 @@ func TestAllOfNATSGone(t *testing.T) {
 	}
 }
 
-// Without another edge, the clients are nowhere better off, and an edge that did not lose NATS for long enough keeps them, too.
+// An edge does not drain if there is no other edge, or if it lost NATS for too short a time.
 func TestCutOffAloneOrBriefly(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

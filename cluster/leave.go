@@ -2,8 +2,9 @@ package cluster
 
 import "partyline/internal/tally"
 
-// begun counts an upgrade, so that Abort waits for it, unless the edge is leaving. The caller must call running.Done.
-func (f *Forwarder) begun() bool {
+// beginUpgrade makes Abort wait for an upgrade, and reports whether it may go on: not while the edge is leaving. If
+// so, the caller must call running.Done.
+func (f *Forwarder) beginUpgrade() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.leaving {
@@ -18,59 +19,57 @@ func (f *Forwarder) isLeaving() bool {
 	return f.leaving
 }
 
-// hold keeps in mind how to end something that goes on for long.
-func (f *Forwarder) hold(end func()) *held {
-	h := &held{end}
+// add registers something that may take long, with what ends it. The caller must remove it.
+func (f *Forwarder) add(end func()) *closer {
+	c := &closer{end}
 	f.mu.Lock()
-	f.held[h] = struct{}{}
+	f.active[c] = struct{}{}
 	aborted := f.aborted
 	f.mu.Unlock()
 	if aborted { // Abort has not seen it
 		end()
 	}
-	return h
+	return c
 }
 
-func (f *Forwarder) release(h *held) {
+func (f *Forwarder) remove(c *closer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.held, h)
+	delete(f.active, c)
 }
 
-// Held is how many spliced connections, upgrades and polls of sessions elsewhere there are now.
-func (f *Forwarder) Held() int {
+// Active returns how many spliced connections, upgrades and polls go through this edge to others.
+func (f *Forwarder) Active() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.held)
+	return len(f.active)
 }
 
-// Leave splices nothing more from now on. Other requests are still passed on.
-func (f *Forwarder) Leave() {
+// Leave stops splicing. Other requests are still forwarded. Return ends it.
+func (f *Forwarder) Leave() { f.setLeaving(true) }
+
+// Return allows WebSockets to be spliced again after a Leave.
+func (f *Forwarder) Return() { f.setLeaving(false) }
+
+func (f *Forwarder) setLeaving(leaving bool) {
 	f.mu.Lock()
-	f.leaving = true
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	f.leaving = leaving
 }
 
-// Return lets WebSockets be spliced again after a Leave.
-func (f *Forwarder) Return() {
-	f.mu.Lock()
-	f.leaving = false
-	f.mu.Unlock()
-}
-
-// Closers lists, in no order, what ends each of the things that go through this edge to others now. Clients see the
+// Closers returns a function for each active connection and request, in no order, which ends it. Clients see the
 // transport close, or read that their session is unknown, and come back.
 func (f *Forwarder) Closers() []func() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	closers := make([]func(), 0, len(f.held))
-	for h := range f.held {
-		closers = append(closers, h.end)
+	closers := make([]func(), 0, len(f.active))
+	for c := range f.active {
+		closers = append(closers, c.end)
 	}
 	return closers
 }
 
-// Abort ends all that is left and waits for every goroutine of the forwarder. Leave must have been called.
+// Abort ends all that is active and waits for every goroutine of the forwarder. Leave must have been called.
 func (f *Forwarder) Abort() {
 	f.mu.Lock()
 	f.aborted = true
@@ -82,14 +81,16 @@ func (f *Forwarder) Abort() {
 	f.transport.CloseIdleConnections()
 }
 
-// Metrics lists what the forwarder counts.
+// Metrics returns the forwarder's metrics.
 func (f *Forwarder) Metrics() *tally.Set {
 	set, st := &tally.Set{}, &f.stats
-	set.Counter(&st.forwarded, "forwarded_total", "Requests of sessions on other edges that were passed on to them, upgrades included.")
-	set.Counter(&st.failed, "forward_failed_total", "Of these, those that the other edge did not answer.")
+	set.Counter(&st.forwarded, "forwarded_total",
+		"Requests for sessions of other edges that were forwarded to them, upgrades included.")
+	set.Counter(&st.failed, "forward_failed_total", "Forwarded requests that the other edge did not answer.")
 	set.Gauge(&st.splicedNow, "spliced", "WebSockets of sessions on other edges that go through this one.")
-	set.Counter(&st.spliced, "spliced_total", "WebSockets that were spliced through to other edges.")
-	set.Counter(&st.refused, "forwarded_refused_total", "Requests refused because they said that another edge had passed them on, and could not prove it.")
+	set.Counter(&st.spliced, "spliced_total", "WebSockets that were spliced to other edges.")
+	set.Counter(&st.refused, "forwarded_refused_total",
+		"Requests refused because they claimed to be forwarded by another edge and could not prove it.")
 	f.complaints.Metrics(set, "forwarder")
 	return set
 }

@@ -9,10 +9,10 @@ import (
 	"partyline/bus"
 )
 
-// ServiceName is what edges are called among the services of NATS (`nats micro ls`).
+// ServiceName is the name of edges in NATS's list of services (`nats micro ls`).
 const ServiceName = "partyline-edge"
 
-// Verbs of the service protocol of NATS (its ADR-32), and the types of the answers.
+// Verbs and response types of NATS's service protocol (its ADR-32).
 const (
 	microPrefix = "$SRV."
 	microPing   = "PING"
@@ -24,7 +24,7 @@ const (
 	microStatsType = "io.nats.micro.v1.stats_response"
 )
 
-// Figures is what an edge tells of itself to `nats micro stats`.
+// Figures is what `nats micro stats` shows of an edge.
 type Figures struct {
 	Sessions int     `json:"sessions"`
 	Sockets  int     `json:"sockets"`
@@ -33,7 +33,7 @@ type Figures struct {
 	Draining bool    `json:"draining"`       // filled in by the cluster
 }
 
-// microIdentity is in every answer.
+// microIdentity is in every response.
 type microIdentity struct {
 	Name     string            `json:"name"`
 	ID       string            `json:"id"`
@@ -42,14 +42,14 @@ type microIdentity struct {
 	Type     string            `json:"type"`
 }
 
-// microEndpoint is the one endpoint of an edge: the subjects that lead to its sockets.
+// microEndpoint is the one endpoint of an edge: the subjects of its sockets.
 type microEndpoint struct {
 	Name       string `json:"name"`
 	Subject    string `json:"subject"`
 	QueueGroup string `json:"queue_group"`
 }
 
-type microInfoAnswer struct {
+type microInfoResponse struct {
 	microIdentity
 	Description string              `json:"description"`
 	Endpoints   []microEndpointInfo `json:"endpoints"`
@@ -60,14 +60,14 @@ type microEndpointInfo struct {
 	Metadata map[string]string `json:"metadata"`
 }
 
-type microStatsAnswer struct {
+type microStatsResponse struct {
 	microIdentity
 	Started   time.Time            `json:"started"`
 	Endpoints []microEndpointStats `json:"endpoints"`
 }
 
-// microEndpointStats counts messages from NATS as requests, and those dropped because the edge did not keep up as errors.
-// Edges do not measure how long they take for one.
+// microEndpointStats counts messages from NATS as requests, and those dropped because the edge was too slow as
+// errors. Edges do not measure processing times.
 type microEndpointStats struct {
 	microEndpoint
 	Requests    uint64        `json:"num_requests"`
@@ -78,14 +78,14 @@ type microEndpointStats struct {
 	Data        Figures       `json:"data"`
 }
 
-// microSubjects is what an edge hears of the service protocol: questions to all services, to all edges, and to itself.
+// microSubjects returns the subjects of requests to all services, to all edges, and to this edge.
 func microSubjects(id string) [3]string {
 	all := microPrefix + "*"
 	return [3]string{all, all + "." + ServiceName, all + "." + ServiceName + "." + id}
 }
 
-// handleMicro answers a question of the service protocol. Like all answers, it goes to no subject on which the requester could
-// not publish. The bus's worker makes it, because what the bus counts takes locks of nats.go.
+// handleMicro answers a request of the service protocol, but not on a subject where the requester may not publish.
+// The bus's worker makes the response, because the bus's counters take locks of nats.go.
 func (c *Cluster) handleMicro(m *bus.Message) {
 	if !c.mayAnswer(m.Reply) {
 		return
@@ -93,46 +93,46 @@ func (c *Cluster) handleMicro(m *bus.Message) {
 	verb, _, _ := strings.Cut(m.Subject[len(microPrefix):], ".")
 	reply := m.Reply
 	c.set.Bus.Do(func() {
-		if answer := c.microAnswer(verb); answer != nil {
-			c.set.Bus.Later(bus.Letter{Subject: reply, Body: answer})
+		if response := c.microResponse(verb); response != nil {
+			c.set.Bus.Later(bus.Letter{Subject: reply, Body: response})
 		}
 	})
 }
 
-// microAnswer is the answer to PING, INFO or STATS, nil for what this edge does not know.
-func (c *Cluster) microAnswer(verb string) []byte {
-	who := microIdentity{
+// microResponse returns the response to PING, INFO or STATS; nil for other verbs.
+func (c *Cluster) microResponse(verb string) []byte {
+	identity := microIdentity{
 		Name: ServiceName, ID: c.set.ID, Version: semantic(c.set.Version),
 		Metadata: map[string]string{"edge": c.set.ID, "advertise": c.set.Address},
 	}
 	endpoint := microEndpoint{Name: "sockets", Subject: c.set.Prefix.Sockets(c.set.ID)}
-	var answer any
+	var response any
 	switch verb {
 	case microPing:
-		who.Type = microPingType
-		answer = who
+		identity.Type = microPingType
+		response = identity
 	case microInfo:
-		who.Type = microInfoType
-		answer = microInfoAnswer{who, "An edge of Partyline: it holds connections of Socket.IO clients.",
+		identity.Type = microInfoType
+		response = microInfoResponse{identity, "An edge of Partyline: it holds connections of Socket.IO clients.",
 			[]microEndpointInfo{{endpoint, map[string]string{}}}}
 	case microStats:
-		who.Type = microStatsType
+		identity.Type = microStatsType
 		figures := c.set.Figures()
 		figures.Uptime, figures.Draining = time.Since(c.started).Seconds(), c.draining.Load()
-		answer = microStatsAnswer{who, c.started.UTC(), []microEndpointStats{{
+		response = microStatsResponse{identity, c.started.UTC(), []microEndpointStats{{
 			microEndpoint: endpoint, Requests: c.set.Bus.Received(), Errors: c.set.Bus.Dropped(), Data: figures,
 		}}}
 	default:
 		return nil
 	}
-	body, _ := json.Marshal(answer) // strings and numbers always do
+	body, _ := json.Marshal(response) // strings and numbers cannot fail
 	return body
 }
 
-// semanticVersion is semver.org's, as the service protocol wants it.
+// semanticVersion is the form of versions that the service protocol requires (semver.org).
 var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
-// semantic is a version as the service protocol wants it: one of another form, such as "devel", is before all others.
+// semantic returns a version in that form. One of another form, such as "devel", becomes 0.0.0, before all others.
 func semantic(version string) string {
 	if version = strings.TrimPrefix(version, "v"); semanticVersion.MatchString(version) {
 		return version

@@ -11,7 +11,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// gather asks all services something and reads the answers of so many.
+// gather sends a request to all services and returns the responses of want.
 func gather[T any](s *stage, subject string, want int) []T {
 	s.t.Helper()
 	inbox := nats.NewInbox()
@@ -35,7 +35,7 @@ func gather[T any](s *stage, subject string, want int) []T {
 	return all
 }
 
-// subject is a question as nats.go's own package asks it.
+// subject returns the subject of a request as nats.go's own package builds it.
 func subject(t *testing.T, verb micro.Verb, name, id string) string {
 	t.Helper()
 	text, err := micro.ControlSubject(verb, name, id)
@@ -45,8 +45,8 @@ func subject(t *testing.T, verb micro.Verb, name, id string) string {
 	return text
 }
 
-// TestEdgesAreServicesOfNATS asks edges what `nats micro ls`, info and stats ask, and reads the answers with the types of
-// nats.go's own package.
+// TestEdgesAreServicesOfNATS sends edges the requests of `nats micro ls`, info and stats. It reads the responses with
+// the types of nats.go's own package.
 func TestEdgesAreServicesOfNATS(t *testing.T) {
 	s := begin(t, 3)
 	a := s.nodes[0]
@@ -90,7 +90,7 @@ func TestEdgesAreServicesOfNATS(t *testing.T) {
 	}
 }
 
-// A service is asked by whoever may publish there, so an answer must not go where only edges may publish.
+// Any client may send a service a request. The response must not go to subjects where only edges may publish.
 func TestServiceAnswersNoSubjectOfItsOwn(t *testing.T) {
 	s := begin(t, 1)
 	ann := s.nodes[0].Dial("ann")
@@ -102,7 +102,7 @@ func TestServiceAnswersNoSubjectOfItsOwn(t *testing.T) {
 			}
 		}
 	}
-	gather[micro.Ping](s, "$SRV.PING", 1) // what came before has been looked at
+	gather[micro.Ping](s, "$SRV.PING", 1) // the earlier requests have been processed
 	if n := s.nodes[0].Figure("nats_answers_dropped_total", ""); n != 0 {
 		t.Errorf("%d answers were dropped", n)
 	}
@@ -113,8 +113,8 @@ func TestServiceAnswersNoSubjectOfItsOwn(t *testing.T) {
 		}
 	}
 	if dropped != 0 {
-		t.Errorf("an edge heard %d answers of its own", dropped)
+		t.Errorf("an edge received %d responses of its own", dropped)
 	}
 	ann.Send("40/else,")
-	ann.Connected("/else") // as the next that it hears
+	ann.Connected("/else") // the next packet that it receives
 }

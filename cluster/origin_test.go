@@ -11,8 +11,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// The edge of a session judges an origin by what the first edge knows of the client, and only that much: a proxy that is
-// not trusted may have ended TLS.
+// The session's edge checks an Origin against what the first edge knows of the client, and nothing more: a proxy that
+// is not trusted may have terminated TLS.
 func TestOriginsThroughAnotherEdge(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, trustThisMachine(trusted))
@@ -46,7 +46,7 @@ func TestOriginsThroughAnotherEdge(t *testing.T) {
 	}
 }
 
-// A subprotocol is chosen also where another edge answers.
+// A subprotocol is also chosen through another edge.
 func TestSubprotocolsThroughAnotherEdge(t *testing.T) {
 	s := begin(t, 2)
 	sid := s.open(s.nodes[0])

@@ -17,7 +17,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// trustThisMachine makes an edge believe the X-Forwarded headers of the test.
+// trustThisMachine makes an edge trust the X-Forwarded headers of the test.
 func trustThisMachine(trust bool) func(*edgetest.Options) {
 	return func(o *edgetest.Options) {
 		if trust {
@@ -26,7 +26,7 @@ func trustThisMachine(trust bool) func(*edgetest.Options) {
 	}
 }
 
-// closedAddress is where nobody listens.
+// closedAddress returns an address without a listener.
 func closedAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,7 +37,7 @@ func closedAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// owner is an edge that is none: it shows what another one passes on.
+// owner is a fake edge. It records what another one forwards.
 type owner struct {
 	sid      string
 	listener net.Listener
@@ -48,8 +48,8 @@ type owner struct {
 	conns []net.Conn      // guarded by mu
 }
 
-// pretend lets an owner answer: how many requests a connection gets an answer "ok" to, before it is closed under the next
-// one; negative: none is answered, and no connection is closed.
+// pretend starts an owner. It answers that many requests of each connection with "ok" and closes the connection at
+// the next one. If answered is negative, it answers none and closes nothing.
 func (s *stage) pretend(answered int) *owner {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,8 +110,8 @@ func (o *owner) requests() []*http.Request {
 	return append([]*http.Request{}, o.heard...)
 }
 
-// A request arrives as the client has sent it, but for what only the first edge knows.
-func TestWhatTheOwnerHears(t *testing.T) {
+// A request is forwarded as the client has sent it, except for what only the first edge knows.
+func TestForwardedRequest(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 1, trustThisMachine(trusted))
 		o := s.pretend(100)
@@ -126,7 +126,7 @@ func TestWhatTheOwnerHears(t *testing.T) {
 		}
 		heard := o.requests()
 		if len(heard) != 1 {
-			t.Fatalf("it heard %d requests", len(heard))
+			t.Fatalf("it received %d requests", len(heard))
 		}
 		r := heard[0]
 		for name, want := range map[string]string{
@@ -138,7 +138,7 @@ func TestWhatTheOwnerHears(t *testing.T) {
 			}
 		}
 		if r.Method != "POST" || r.Host != "chat.example" || r.RequestURI != path || r.ContentLength != 1 || r.Header.Get("Partyline-Signature") == "" {
-			t.Errorf("it heard %s %s for %s, %v", r.Method, r.RequestURI, r.Host, r.Header)
+			t.Errorf("it received %s %s for %s, %v", r.Method, r.RequestURI, r.Host, r.Header)
 		}
 		said, _ := url.ParseQuery(r.Header.Get("Partyline-Forwarded"))
 		want := "127.0.0.1 chat.example http " + s.nodes[0].ID
@@ -146,13 +146,13 @@ func TestWhatTheOwnerHears(t *testing.T) {
 			want = "203.0.113.7 app.example https " + s.nodes[0].ID
 		}
 		if got := fmt.Sprint(said.Get("for"), " ", said.Get("host"), " ", said.Get("proto"), " ", said.Get("by")); got != want {
-			t.Errorf("it was told %q, want %q", got, want)
+			t.Errorf("it received %q, want %q", got, want)
 		}
 	}
 }
 
-// A poll that an edge may have seen is never sent to it again, not even when a kept connection turns out to be closed.
-func TestARequestIsPassedOnOnce(t *testing.T) {
+// A poll that an edge may have seen is never sent to it again, not even if a kept connection is found closed.
+func TestARequestIsForwardedOnce(t *testing.T) {
 	s := begin(t, 1)
 	n := s.nodes[0]
 	o := s.pretend(1)
@@ -164,7 +164,7 @@ func TestARequestIsPassedOnOnce(t *testing.T) {
 		s.gets(n, method, o.sid, body, 200, "ok", "Idempotency-Key: 1")
 		s.gets(n, method, o.sid, body, 400, unknown, "Idempotency-Key: 1") // over the same connection, which breaks
 		if heard := len(o.requests()); heard != 2*(i+1) {
-			t.Fatalf("after %d requests it heard %d", 2*(i+1), heard)
+			t.Fatalf("after %d requests it received %d", 2*(i+1), heard)
 		}
 	}
 	for _, r := range o.requests() {
@@ -174,8 +174,8 @@ func TestARequestIsPassedOnOnce(t *testing.T) {
 	}
 }
 
-// An edge that takes requests and says nothing costs the client that request, and nobody else anything.
-func TestAnOwnerThatSaysNothing(t *testing.T) {
+// An edge that accepts requests and does not answer costs the client that request, and other clients nothing.
+func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
@@ -195,8 +195,8 @@ func TestAnOwnerThatSaysNothing(t *testing.T) {
 	}
 }
 
-// An edge that has not been heard for a while may live on, cut off from NATS: its clients still reach it.
-func TestASilentEdgeIsStillAsked(t *testing.T) {
+// A silent edge may be alive, cut off from NATS: requests are still forwarded to it.
+func TestRequestsAreForwardedToASilentEdge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
@@ -218,8 +218,8 @@ func TestASilentEdgeIsStillAsked(t *testing.T) {
 	}
 }
 
-// An edge that leaves ends, one by one, what goes through it to others, and takes no further WebSockets for them.
-func TestLeavingEndsWhatIsSpliced(t *testing.T) {
+// A draining edge ends, one by one, what it forwards, and splices no further WebSockets.
+func TestDrainingEndsSplicedConnections(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
@@ -232,7 +232,7 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 	}
 	stays := s.open(a)
 	waiting := s.pollUntilAborted(t.Context(), b, stays)
-	edgetest.Eventually(t, "all go through the edge", func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Held() == 6 })
+	edgetest.Eventually(t, "all go through the edge", func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Active() == 6 })
 	other, begun := s.open(a), time.Now()
 	b.Drain.Drain()
 	if _, got := s.dial(b, other); got.status != 400 || got.body != "Bad request" {
@@ -249,12 +249,12 @@ func TestLeavingEndsWhatIsSpliced(t *testing.T) {
 		t.Errorf("six ends at 2 a second took %v", took)
 	}
 	edgetest.Eventually(t, "their sessions have ended, the other lives", func() bool {
-		return b.Figure("spliced", "") == 0 && b.Forward.Held() == 0 && a.Engine.Sessions() == 1
+		return b.Figure("spliced", "") == 0 && b.Forward.Active() == 0 && a.Engine.Sessions() == 1
 	})
 	s.gets(a, "POST", other, "42[1]", 200, "ok")
 }
 
-// An edge that ends takes nothing of what it splices with it, and leaves nothing behind (TestMain looks for goroutines).
+// The end of an edge ends its spliced connections and no others, and leaves no goroutine (TestMain checks that).
 func TestAnEdgeThatEnds(t *testing.T) {
 	s := begin(t, 2)
 	a, b := s.nodes[0], s.nodes[1]
@@ -263,7 +263,9 @@ func TestAnEdgeThatEnds(t *testing.T) {
 	b.Stop()
 	through.ended()
 	edgetest.Eventually(t, "its session has ended", func() bool { return a.Engine.Sessions() == 1 })
+	heard := a.Heard()
 	own.send(`42["everyone","still here"]`)
+	edgetest.Eventually(t, "the edge has it, before the next session comes", func() bool { return a.Heard() > heard })
 	through = s.upgrade(a, s.open(a))
 	own.send(`42["everyone","again"]`)
 	through.gets(`42["everyone","again"]`)

@@ -13,14 +13,15 @@ import (
 	"partyline/wire/msg"
 )
 
-// The headers of a request that one edge passes on to another. A client's own never get past the first edge.
+// The headers of a request that one edge forwards to another. The first edge removes those of a client.
 const (
-	// headerForwarded says who the client is, as the first edge has seen it behind trusted proxies: at=<milliseconds since
-	// 1970>&by=<edge>&for=<address>&host=<host>&proto=<http or https>&port=<port or nothing>&scheme=<proto if the edge knows
-	// it, or nothing>, each value escaped as in a query. Edges of older versions know neither port nor scheme.
+	// headerForwarded is the client's address and request, as the first edge has them, behind trusted proxies:
+	// at=<milliseconds since 1970>&by=<edge>&for=<address>&host=<host>&proto=<http or https>&port=<port or nothing>
+	// &scheme=<proto if the edge knows it, or nothing>, each value escaped as in a query. Edges of older versions
+	// send neither port nor scheme.
 	headerForwarded = "Partyline-Forwarded"
-	// headerSignature is the hexadecimal HMAC-SHA256, with the edges' secret, over "forward", the method, path and query as
-	// in the request line, the sid and the value of headerForwarded, with line feeds between them.
+	// headerSignature is the hexadecimal HMAC-SHA256, with the edges' secret, of "forward", the method, the path and
+	// query of the request line, the sid and the value of headerForwarded, with line feeds between them.
 	headerSignature = "Partyline-Signature"
 )
 
@@ -31,10 +32,10 @@ var (
 	errMalformed = errors.New("it does not say for whom it is passed on")
 )
 
-// proof vouches for passed on requests with the secret that edges share; "" vouches for nothing.
+// proof is the secret that edges share, with which they sign forwarded requests; "" signs nothing.
 type proof string
 
-// give marks a request that is passed on: by whom, for whom, and when.
+// give sets the headers of a forwarded request: from which edge, for which client, and when.
 func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer, now time.Time) {
 	proto := "http"
 	if client.Secure() {
@@ -51,8 +52,8 @@ func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer
 	}
 }
 
-// check reads who a request was passed on for. With a secret the request must be signed, and be no older, or newer, than
-// msg.MaxClockSkew; without one whoever asks must know that it comes from where edges are.
+// check returns the client of a forwarded request. With a secret the request must be signed, and differ from now by
+// at most msg.MaxClockSkew. Without one the caller must check that it comes from an address of an edge.
 func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Peer, error) {
 	said := r.Header.Get(headerForwarded)
 	if secret != "" && !msg.IsSigned(r.Header.Get(headerSignature), string(secret), signed(r.Method, r.RequestURI, sid, said)...) {
@@ -63,7 +64,7 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 		return engine.Peer{}, errMalformed
 	}
 	client := engine.Peer{Address: values.Get("for"), Host: values.Get("host"), Port: values.Get("port"), Scheme: values.Get("scheme")}
-	if client.Scheme == "" && values.Get("proto") == "https" { // an edge that does not say what it knows
+	if client.Scheme == "" && values.Get("proto") == "https" { // an edge of an older version
 		client.Scheme = "https"
 	}
 	at, err := strconv.ParseInt(values.Get("at"), 10, 64)
@@ -76,15 +77,15 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 	return client, nil
 }
 
-// signed is what a signature is made of: all that decides what the other edge does.
+// signed returns what is signed: all that decides what the other edge does.
 func signed(method, uri, sid, said string) []string {
 	return []string{"forward", method, uri, sid, said}
 }
 
-// claimed tells whether a request says that another edge has passed it on.
-func claimed(h http.Header) bool { return h[headerForwarded] != nil || h[headerSignature] != nil }
+// isForwarded reports whether a request claims that another edge has forwarded it.
+func isForwarded(h http.Header) bool { return h[headerForwarded] != nil || h[headerSignature] != nil }
 
-// strip takes these headers off, so that nobody behind sees a client's own.
+// strip removes these headers, so that no service sees those that a client has sent.
 func strip(h http.Header) {
 	delete(h, headerForwarded)
 	delete(h, headerSignature)

@@ -13,8 +13,8 @@ import (
 
 const sid = "k3f9a0zz.Q2hhdHR5LXNvY2tldC0x"
 
-// passedOn is a request as another edge reads it that was marked by one that knows a secret.
-func passedOn(t *testing.T, secret string, client engine.Peer, at time.Time) *http.Request {
+// forwarded returns a forwarded request as the other edge reads it, signed with secret.
+func forwarded(t *testing.T, secret string, client engine.Peer, at time.Time) *http.Request {
 	t.Helper()
 	out, err := http.NewRequest(http.MethodPost, "http://10.0.0.7:3000/socket.io/?EIO=4&sid="+sid+"&x=%20;", strings.NewReader("2"))
 	if err != nil {
@@ -45,7 +45,7 @@ func TestProof(t *testing.T) {
 		at           time.Time
 		change       func(*http.Request)
 		sid          string
-		err          string // part; "": it is believed
+		err          string // part; "": it is accepted
 	}{
 		"good":                {theirs: "5ecret", ours: "5ecret"},
 		"a clock that is off": {theirs: "5ecret", ours: "5ecret", at: now.Add(29 * time.Second)},
@@ -67,7 +67,7 @@ func TestProof(t *testing.T) {
 		if at.IsZero() {
 			at = now
 		}
-		r := passedOn(t, c.theirs, client, at)
+		r := forwarded(t, c.theirs, client, at)
 		if c.change != nil {
 			c.change(r)
 		}
@@ -110,7 +110,7 @@ func TestSessionOf(t *testing.T) {
 	}
 }
 
-// An edge of an older version names a scheme also where it knows none.
+// An edge of an older version sends a scheme even if it knows none.
 func TestPeersOfOlderEdges(t *testing.T) {
 	for said, want := range map[string]engine.Peer{
 		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=http":                            {Address: "192.0.2.1", Host: "h"},
@@ -119,7 +119,7 @@ func TestPeersOfOlderEdges(t *testing.T) {
 		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=http&scheme=":       {Address: "192.0.2.1", Host: "h:8080"},
 		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=https&scheme=https": {Address: "192.0.2.1", Host: "h:8080", Scheme: "https"},
 	} {
-		r := passedOn(t, "", engine.Peer{}, time.Now())
+		r := forwarded(t, "", engine.Peer{}, time.Now())
 		r.Header.Set(headerForwarded, said)
 		if got, err := proof("").check(r, sid, time.Now()); err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", said, got, err, want)

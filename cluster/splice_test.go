@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Whoever does not read holds a spliced connection for as long as a session may be silent, and no longer.
-func TestPumpGivesUpOnWhoDoesNotRead(t *testing.T) {
+// A side that does not read keeps a spliced connection for as long as a session may be silent, and no longer.
+func TestSplicedConnectionGivesUpOnASlowReader(t *testing.T) {
 	to, stuck := net.Pipe()
 	defer stuck.Close()
 	from, source := net.Pipe()
 	defer source.Close()
 	go func() { _, _ = io.WriteString(source, strings.Repeat("x", 2000)) }()
-	if err := pump(to, from, 50*time.Millisecond); err == nil {
+	if err := copyUntilEnd(to, from, 50*time.Millisecond); err == nil {
 		t.Error("it went on")
 	}
 	_ = from.Close()
 	_ = to.Close()
 }
 
-// What is larger than the buffers passes, whatever its size.
-func TestPumpPassesEverything(t *testing.T) {
+// Everything is copied, also what is larger than the buffers.
+func TestSplicedConnectionCopiesEverything(t *testing.T) {
 	for _, size := range []int{0, 1, smallRead - 1, smallRead, smallRead + 1, smallRead + largeRead, smallRead + largeRead + 1, 1 << 20} {
 		to, sink := net.Pipe()
 		from, source := net.Pipe()
@@ -33,7 +33,7 @@ func TestPumpPassesEverything(t *testing.T) {
 		}()
 		done := make(chan error, 1)
 		go func() {
-			done <- pump(to, from, time.Minute)
+			done <- copyUntilEnd(to, from, time.Minute)
 			_ = to.Close()
 		}()
 		if got, _ := io.ReadAll(sink); len(got) != size {

@@ -35,7 +35,7 @@ const (
 	unknown = `{"code":1,"message":"Session ID unknown"}`
 )
 
-// stage is some edges on one NATS server, who know each other.
+// stage is some edges on one NATS server that have found each other.
 type stage struct {
 	*edgetest.Peer
 	t     testing.TB
@@ -62,7 +62,7 @@ func begin(t testing.TB, edges int, change ...func(*edgetest.Options)) *stage {
 	return s
 }
 
-// acquainted waits until all edges know each other.
+// acquainted waits until all edges have found each other.
 func (s *stage) acquainted() {
 	s.t.Helper()
 	for _, n := range s.nodes {
@@ -72,7 +72,7 @@ func (s *stage) acquainted() {
 	}
 }
 
-// knows waits until an edge has heard of another one.
+// knows waits until an edge has found another one.
 func (s *stage) knows(n *edgetest.Node, id string) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the edges know each other", func() bool {
@@ -85,7 +85,7 @@ func (s *stage) knows(n *edgetest.Node, id string) {
 	})
 }
 
-// announce says that an edge lives somewhere.
+// announce publishes an announcement of an edge.
 func (s *stage) announce(id, address string) {
 	s.t.Helper()
 	m := nats.NewMsg("sio.$edge." + id + ".beat")
@@ -93,8 +93,8 @@ func (s *stage) announce(id, address string) {
 	if s.o.Secret != "" {
 		m.Header[msg.HeaderSignature] = []string{msg.Sign(s.o.Secret, id+".beat", string(m.Data))}
 	}
-	edgetest.Eventually(s.t, "all edges have heard it", func() bool {
-		if err := s.NC.PublishMsg(m); err != nil { // again and again: an edge that has just begun may not hear the first
+	edgetest.Eventually(s.t, "all edges have received it", func() bool {
+		if err := s.NC.PublishMsg(m); err != nil { // repeated: an edge that has just started may miss the first
 			s.t.Fatal(err)
 		}
 		for _, n := range s.nodes {
@@ -106,7 +106,7 @@ func (s *stage) announce(id, address string) {
 	})
 }
 
-// polling is the path of a request of a polling session; sid may be "".
+// polling returns the path of a request of a polling session; sid may be "".
 func polling(sid string) string {
 	path := "/socket.io/?EIO=4&transport=polling"
 	if sid != "" {
@@ -115,7 +115,7 @@ func polling(sid string) string {
 	return path
 }
 
-// answer is what a request brought.
+// answer is the response to a request.
 type answer struct {
 	status int
 	header http.Header
@@ -152,7 +152,7 @@ func (s *stage) askPath(n *edgetest.Node, method, path, body string, headers ...
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-// gets asks and compares the answer.
+// gets makes a request and checks the answer.
 func (s *stage) gets(n *edgetest.Node, method, sid, body string, status int, want string, headers ...string) answer {
 	s.t.Helper()
 	got := s.ask(n, method, sid, body, headers...)
@@ -183,7 +183,7 @@ type webSocket struct {
 	*websocket.Conn
 }
 
-// dial asks an edge for the WebSocket of a session.
+// dial opens a WebSocket of a session at an edge.
 func (s *stage) dial(n *edgetest.Node, sid string) (webSocket, answer) {
 	s.t.Helper()
 	url := "ws" + strings.TrimPrefix(n.URL, "http") + "/socket.io/?EIO=4&transport=websocket&sid=" + sid
@@ -250,7 +250,7 @@ func (s *stage) upgrade(n *edgetest.Node, sid string) webSocket {
 	}
 }
 
-// pollUntilAborted polls until the test takes the client away.
+// pollUntilAborted polls until ctx ends.
 func (s *stage) pollUntilAborted(ctx context.Context, n *edgetest.Node, sid string) (aborted <-chan error) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(ctx, "GET", n.URL+polling(sid), nil)

@@ -1,274 +1,257 @@
 package edge
 
 import (
-	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
+	"partyline/wire/sio"
 )
 
-// Errors of answers to connect requests, for the log.
-var (
-	errUndecided = errors.New("no service decided within the namespace's connect_timeout; clients come back by themselves")
-	errDecider   = errors.New(msg.HeaderPending + " must name an instance: one token")
-	errGroup     = errors.New(msg.HeaderGroup + " must be one token")
-	errOwner     = errors.New("contract 2.0 has no claims: instances that own sockets say so when they announce themselves (docs/subjects.md, Groups and owners)")
-)
-
-// decision is an answer to a connect request.
-type decision struct {
-	owner.Answer
-	msg.Admission
-	group string // that handles the socket's events; "": all services do
-	text  string // of a refusal
-	data  []byte // of a refusal
-	err   error  // why it is a refusal, although it was none
-}
-
-// readDecision reads an answer to a connect request. ok is false for a message that is none.
-func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
-	d.Number, d.From = assignment(m.Header), tokenHeader(m.Header, msg.HeaderFrom)
-	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
+// connect begins the admission to a namespace.
+func (c *connection) connect(p sio.Packet) {
+	e, name := c.edge, string(p.Namespace)
+	token, err := subjects.AppendNamespace(nil, name)
+	if err != nil {
+		c.invalid(fmt.Errorf("namespace: %w", err))
+		return
+	}
+	rules := e.rules.Find(name)
+	if rules == nil {
+		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
+		return
+	}
+	s := &socket{ID: e.newSocketID(), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	c.mu.Lock()
+	limit := e.set.Limits.NamespacesPerSession
+	isClosed, isTwice, isOneTooMany := c.closed, c.socket(p.Namespace) != nil, limit > 0 && len(c.all()) >= limit
+	if !isClosed && !isTwice && !isOneTooMany {
+		c.enter(s, name, string(token))
+	}
+	c.mu.Unlock()
 	switch {
-	case m.NoResponders():
-		d.Kind = owner.NoResponders
-	case pending != "":
-		d.Kind, d.From = owner.Pending, tokenHeader(m.Header, msg.HeaderPending)
-		if d.From == "" {
-			e.drop(m, dropBadBody, errDecider)
-			return d, false
-		}
-	case refusal == msg.ErrorAgain:
-		d.Kind = owner.AskAgain
-	case refusal == msg.ErrorNotMine && d.Number != 0:
-		d.Kind = owner.NotMine
-	case m.Header.Has(msg.HeaderError):
-		d.Kind, d.text = owner.Refusal, refusal
-		var err error
-		if d.data, err = msg.RefusalData(m.Data); err != nil {
-			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
-		}
+	case isClosed: // while this packet was on its way
+	case isTwice:
+		c.outOfTurn(p)
+	case isOneTooMany:
+		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
 	default:
-		d.Admission, d.err = msg.ParseAdmission(m.Data)
-		if d.group = tokenHeader(m.Header, msg.HeaderGroup); d.err == nil && d.group == "" && m.Header.Has(msg.HeaderGroup) {
-			d.err = errGroup
+		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so that
+		// the two cannot overtake each other.
+		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
+	}
+}
+
+// enter puts a new socket into the registry. mu must be held.
+func (c *connection) enter(s *socket, name, token string) {
+	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
+	list := append(slices.Clone(c.all()), s)
+	c.sockets.Store(&list)
+	if s.Edge.rules.Connect != ConnectOpen {
+		c.idle.pause()
+		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
+	}
+}
+
+// announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
+func (e *Edge) announce(s *socket) {
+	if s.Edge.rules.Connect != ConnectOpen {
+		e.owners.Ask(s.Edge.owner)
+		return
+	}
+	if s.Life() == registry.Gone {
+		return
+	}
+	e.notice(s)
+	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+}
+
+// notice publishes the connect notice of a socket about which all services are told, and none is asked.
+func (e *Edge) notice(s *socket) {
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.Edge.conn.handshake(s), nil)); err != nil {
+		e.complaints.about(string(subject), "a connect notice could not be published", err)
+	}
+}
+
+// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. It
+// returns false if the socket was refused, because its rooms cannot be.
+func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
+	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), d.Rooms...))
+	c := s.Edge.conn
+	c.mu.Lock()
+	if s.Life() >= registry.Subscribing {
+		c.mu.Unlock()
+		return true
+	}
+	if err == nil && s.Edge.owner != nil {
+		s.Edge.group, s.Edge.repeated = d.group, out.Repeated
+		s.Edge.noticed = out.Verdict == owner.Owned && !out.Open
+		if out.Verdict == owner.Admitted {
+			s.Edge.owner = nil
 		}
-		if d.err != nil {
-			d.Kind, d.text = owner.Refusal, refusalWords[refusedAnswer]
-		}
 	}
-	return d, true
-}
-
-// handleConnectAnswer takes the answer to a connect request. s is nil if the socket has ended.
-func (e *Edge) handleConnectAnswer(m *bus.Message, sub *subjects.Subject, s *socket) {
-	if o := e.owners.Ended(sub.Socket); s == nil && o != nil && o.Client.(*socket).ns.token == sub.Namespace {
-		s = o.Client.(*socket) // its last events wait for an owner
-	}
-	if s == nil && m.NoResponders() {
-		e.stats.noResponders.Inc() // who asked has gone meanwhile
-		return
-	}
-	if m.Header.Has(msg.HeaderOwner) {
-		e.stats.dropped[dropBadBody].Inc()
-		e.complaints.about(string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect)), "an answer with "+msg.HeaderOwner+" does not count", errOwner)
-		return
-	}
-	var o *owner.Socket
-	if s != nil {
-		e.mu.Lock()
-		o = s.owner
-		e.mu.Unlock()
-	}
-	d, ok := e.readDecision(m)
-	switch {
-	case !ok:
-		return
-	case o != nil && errors.Is(d.err, msg.ErrNotArray) && e.owners.Waits(o):
-		e.drop(m, dropBadBody, d.err) // the PubAck of a stream that records events: nobody's decision
-		return
-	case o == nil:
-		e.answeredLate(m, sub, s, &d, s != nil && s.repeated)
-		return
-	}
-	switch out := e.owners.Answer(o, d.Answer); out.Verdict {
-	case owner.Late:
-		e.answeredLate(m, sub, s, &d, out.Repeated)
-	case owner.Refused:
-		e.refused(m, s, &d)
-	case owner.Admitted, owner.Owned:
-		e.admit(s, &d, out)
-		e.confirmAdmission(m, s)
-		e.owners.Release(o)
-	case owner.Taken:
-		e.takenOver(s, &d)
-		e.confirmAdmission(m, s)
-		e.owners.Release(o)
-	}
-}
-
-// answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone, is told to
-// whoever made it: a group, because the notice for all services came before, and on a subject that a service for many namespaces
-// does not subscribe to.
-func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
-	if d.Kind != owner.Admission && d.Kind != owner.Refusal {
-		return // no decision, and none is needed
-	}
-	if repeated { // several may have answered
-		e.stats.dropped[dropLateAnswer].Inc()
-		e.stats.discardedBytes.Add(len(m.Data))
-	} else {
-		e.drop(m, dropLateAnswer, nil)
-	}
-	why := errAdmitted
-	if s == nil || s.state.Load() == gone {
-		why = errGone
-	}
-	switch {
-	case d.Kind != owner.Admission:
-	case s == nil && d.Number != 0 && d.From != "":
-		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
-	case s == nil && d.group != "":
-		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
-		e.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
-	}
-	e.notAdmitted(m, why)
-}
-
-// refused ends a socket that a service has refused, or admitted in a way that cannot be.
-func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
-	kind := refusedByService
-	if d.err != nil {
-		kind = refusedAnswer
-		e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", d.err)
-		e.notAdmitted(m, errAnswer)
-	}
-	e.mu.Lock()
-	admitted := s.admitted
-	e.mu.Unlock()
-	if admitted { // in a handover
-		e.disconnect([]*socket{s}, msg.EndSocket)
-		return
-	}
-	e.reject(s, d.text, d.data, kind)
-}
-
-// takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
-func (e *Edge) takenOver(s *socket, d *decision) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s.state.Load() == gone {
-		return
-	}
-	tokens, err := roomTokens(d.Rooms)
 	if err == nil {
-		err = e.join(s, tokens)
+		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: d.User, Data: slices.Clone(d.Data)})
 	}
 	if err != nil {
-		e.complaints.about(s.ns.name, "an instance took a socket over into rooms that cannot be", err)
+		c.mu.Unlock()
+		e.complaints.about(s.Namespace.Name, "a service admitted a socket to rooms that cannot be", err)
+		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+		return false
 	}
-	if d.Data != nil {
-		s.data = slices.Clone(d.Data)
-		e.changed(s)
+	s.Edge.rules.Sockets.Add(1)
+	e.decided(s)
+	if v, _ := e.reg.View(s); v.Rev > 0 {
+		e.changed(s) // before it had an owner that could be notified
+	}
+	if s.Edge.noticed {
+		e.out.Do(func() { e.notice(s) })
+	}
+	c.mu.Unlock()
+	e.out.AfterSubscribedOrOffline(func() { e.goLive(s) })
+	return true
+}
+
+// goLive sends CONNECT to the client and what waited for it, and lets the rest through. It runs once the
+// socket's subscriptions are active.
+func (e *Edge) goLive(s *socket) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	isReady := s.Life() == registry.Subscribing
+	if isReady {
+		e.sendConnect(s)
+	}
+	c.mu.Unlock()
+	if isReady {
+		c.session.Write()
 	}
 }
 
-// undecided says that a connect request found no taker, and refuses the socket if the namespace wants that.
-func (e *Edge) undecided(s *socket, why owner.Reason, refuse bool) {
+// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. Its
+// connection's mu must be held.
+func (e *Edge) sendConnect(s *socket) {
+	c := s.Edge.conn
+	body := append(msg.AppendString([]byte(`{"sid":`), s.ID), '}')
+	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
+	for _, f := range s.Edge.waiting {
+		c.session.Queue(f)
+	}
+	c.dropWaiting(s)
+	e.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
+	c.idle.stop()
+}
+
+// dropWaiting forgets what waits for a socket's CONNECT. mu must be held.
+func (c *connection) dropWaiting(s *socket) {
+	c.waiting -= s.Edge.waitingBytes
+	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
+}
+
+// reject ends the admission of a socket.
+func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	if s.Life() >= registry.Subscribing {
+		c.mu.Unlock()
+		return
+	}
+	e.remove(s)
+	o := s.Edge.owner
+	c.mu.Unlock()
+	if o != nil {
+		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
+	}
+	c.refuse(s.Namespace.Name, message, data, kind)
+}
+
+// refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
+func (c *connection) refuse(namespace, message string, data []byte, kind int) {
+	c.edge.stats.connectRefused[kind].Inc()
+	c.edge.complaints.refused(namespace, message, kind, c.session.Address())
+	body := msg.AppendString([]byte(`{"message":`), message)
+	if data != nil {
+		body = append(append(body, `,"data":`...), data...)
+	}
+	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: append(body, '}')}))
+}
+
+// end takes a socket out of its namespace and notifies services, with tell also the client. why is the
+// reason in the reference's words, kind the one for the count.
+func (e *Edge) end(s *socket, why string, kind int, tell bool) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	if tell && s.Life() == registry.Subscribing {
+		// Who ends it knows of its admission, or made it, and may have sent more: that reaches the client first.
+		e.sendConnect(s)
+	}
+	ended := e.remove(s)
+	o := s.Edge.owner
+	c.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	e.stats.disconnected[kind].Inc()
 	switch {
-	case refuse && why != owner.Again:
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	case why == owner.NoService:
-		e.complainUnanswered(s.ns.name, refusedNoService)
-	case why == owner.Silence:
-		e.complainUnanswered(s.ns.name, refusedTimeout)
+	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
+		c.refuse(s.Namespace.Name, why, nil, refusedByService)
+	case tell:
+		c.session.Send(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
+	}
+	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
+	if o != nil && !e.owners.End(o, header, body) {
+		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
+	}
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventDisconnect)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: header, Body: body, Keep: true})
+	if s.Edge.group != "" {
+		e.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.address(nil, s)), header, body, true)
 	}
 }
 
-// timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
-// which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
-func (e *Edge) timeIsUp(s *socket) {
-	if s.Refuses() {
-		e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
-		return
+// remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been done before.
+// Its connection's mu must be held.
+func (e *Edge) remove(s *socket) *registry.End[client] {
+	ended := e.reg.Remove(s).Ended
+	if len(ended) == 0 {
+		return nil
 	}
-	e.mu.Lock()
-	if s.state.Load() == gone || s.admitted {
-		e.mu.Unlock()
-		return
+	c := s.Edge.conn
+	e.decided(s)
+	e.asks.abandon(s)
+	e.pauses.forget(s)
+	c.dropWaiting(s)
+	list := slices.DeleteFunc(slices.Clone(c.all()), func(other *socket) bool { return other == s })
+	c.sockets.Store(&list)
+	if ended[0].Was.IsMember() {
+		s.Edge.rules.Sockets.Add(-1)
+		e.unused(c)
 	}
-	goesOn, o := s.conn.isUsed(), s.owner
-	s.overdue = goesOn
-	e.mu.Unlock()
-	if goesOn {
-		e.owners.WaitOn(o)
-		return
-	}
-	e.owners.GaveUp()
-	subject := string(e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect))
-	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
-	s.conn.session.Close(engine.ForcedServerClose)
+	return &ended[0]
 }
 
-// isUsed reports whether the session has a socket that was admitted. Edge.mu must be held.
-func (c *connection) isUsed() bool {
-	return slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.admitted })
-}
-
-// isUndecided reports whether a service is asked about one of the session's sockets. Edge.mu must be held.
-func (c *connection) isUndecided() bool {
-	return slices.ContainsFunc(c.sockets, func(s *socket) bool {
-		return s.owner != nil && !s.admitted && s.state.Load() != gone
-	})
-}
-
-// unasked looks at the session of a socket that has gone: no service is asked about it any more, or its last live socket has
-// gone while others have waited too long. Edge.mu must be held.
-func (e *Edge) unasked(s *socket) {
-	c := s.conn
-	if !s.admitted {
-		if s.owner != nil && !c.isUndecided() {
-			c.resumeTimer()
+// disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client whose
+// transport is closed receives no DISCONNECT, so it comes back. Events of sockets that end here are not held any longer:
+// they are dropped.
+func (e *Edge) disconnect(sockets []*socket, ending msg.Ending) {
+	for _, s := range sockets {
+		if ending == msg.EndSocket {
+			e.end(s, socketEndWords[endServer], endServer, true)
+			continue
 		}
-		return
-	}
-	if c.closed || c.isUsed() {
-		return
-	}
-	for _, other := range c.sockets {
-		if other.overdue && !other.admitted {
-			e.owners.WaitNoLonger(other.owner)
+		for _, other := range s.Edge.conn.all() {
+			if ending == msg.CloseTransport {
+				e.end(other, engine.ForcedServerClose.String(), endSession, false)
+			} else {
+				e.end(other, socketEndWords[endServer], endServer, true)
+			}
 		}
+		s.Edge.conn.session.Close(engine.ForcedServerClose)
 	}
-}
-
-// confirmAdmission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are
-// active, and the client has its CONNECT.
-func (e *Edge) confirmAdmission(m *bus.Message, s *socket) {
-	if m.Reply == "" {
-		return
-	}
-	e.mu.Lock()
-	admitted := s.admitted
-	e.mu.Unlock()
-	if !admitted { // its rooms cannot be
-		e.notAdmitted(m, errAnswer)
-		return
-	}
-	asked := *m
-	e.out.AfterSubscribed(func() { e.answer(&asked, nil, e.answerBody(1)) })
-}
-
-// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
-// that was, because a service may repeat itself.
-func (e *Edge) notAdmitted(m *bus.Message, why error) {
-	if m.Reply == "" || m.NoResponders() || m.Header.Has(msg.HeaderError) {
-		return
-	}
-	asked := *m
-	e.out.AfterSubscribed(func() { e.answerError(&asked, why.Error()) })
 }

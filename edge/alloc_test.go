@@ -55,7 +55,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	}
 	accepted := make(chan *connection, sockets+1)
 	es := engine.NewServer(engine.Settings{
-		Config: engine.DefaultConfig(), EdgeID: x.edge.id, Log: log,
+		Config: engine.DefaultConfig(), EdgeID: x.edge.set.ID, Log: log,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver {
 			c := x.edge.Accept(s, o).(*connection)
 			accepted <- c
@@ -68,9 +68,10 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		client := enginetest.Dial(tb, talk, "c", front.URL, nil)
 		client.Connect("/chat", "")
 		client.Ignore()
-		x.connections = append(x.connections, <-accepted)
-		x.edge.mu.Lock() // what the readers did before the clients were connected happened before what the test does
-		x.edge.mu.Unlock()
+		c := <-accepted
+		c.mu.Lock() // what its reader did before the client was connected happened before what the test does
+		c.mu.Unlock()
+		x.connections = append(x.connections, c)
 	}
 	for range sockets {
 		x.dial()
@@ -90,9 +91,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 
 // socket is the one socket of a connection.
 func (b *bench) socket(i int) *socket {
-	b.edge.mu.Lock()
-	defer b.edge.mu.Unlock()
-	return b.connections[i].sockets[0]
+	return b.connections[i].all()[0]
 }
 
 // handle takes a message, with nothing behind it.

@@ -17,34 +17,35 @@ import (
 // ownerWire is how Edge.owners speaks to services.
 type ownerWire struct{ *Edge }
 
-func (w ownerWire) Connected() bool { return w.bus.Connected() }
+func (w ownerWire) Connected() bool { return w.set.Bus.Connected() }
 
 func (w ownerWire) Do(fn func()) { w.out.Do(fn) }
 
 func (w ownerWire) AfterSubscribed(fn func()) { w.out.AfterSubscribedOrOffline(fn) }
 
 func (w ownerWire) Event(s *owner.Socket, to string, event, reply []byte, header map[string][]string, body []byte) error {
-	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(*socket).ns.token, to, asString(event))
+	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token, to, asString(event))
 	return w.up.Publish(subject, reply, header, body)
 }
 
 func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error) {
-	s := o.Client.(*socket)
-	subject := w.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
-	header := bus.Header{msg.HeaderTimeout: {strconv.FormatInt(s.ns.rules.ConnectTimeout.Milliseconds(), 10)}}
+	s := o.Client.(ownedSocket).socket
+	subject := w.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	header := bus.Header{msg.HeaderTimeout: {strconv.FormatInt(s.Edge.rules.ConnectTimeout.Milliseconds(), 10)}}
 	if q.To != "" {
-		subject = w.prefix.AppendOwn(nil, s.ns.token, q.To, msg.EventConnect)
+		subject = w.prefix.AppendOwn(nil, s.Namespace.Token, q.To, msg.EventConnect)
 		header[msg.HeaderAssignment] = []string{strconv.FormatUint(q.Number, 10)}
 	}
+	w.reg.Decide(s)
 	var handover *msg.State
 	if q.Handover {
 		state := w.stateOf(s)
 		state.From, rev, handover = q.From, state.Rev, &state
 	}
-	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.ns.token, s.id), header, msg.Connect(s.conn.handshake(s), handover))
+	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, msg.Connect(s.Edge.conn.handshake(s), handover))
 	if errors.Is(err, bus.ErrTooLarge) {
 		if q.Handover {
-			w.complaints.about(s.ns.name, "a connect request with a handover could not be published", err)
+			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
 		} else {
 			w.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
 		}
@@ -54,10 +55,10 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 }
 
 func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
-	s := o.Client.(*socket)
+	s := o.Client.(ownedSocket).socket
 	state := w.stateOf(s)
 	if state.Rev != known {
-		state.ID = s.id
+		state.ID = s.ID
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
 		_ = w.Event(o, to, []byte(msg.EventConnect), nil, nil, state.Body())
 	}
@@ -67,28 +68,28 @@ func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 func (w ownerWire) Ping(group, instance string) {
 	subject := w.prefix.InstanceAnnouncement(group, instance, subjects.WordPing)
 	// If it cannot be sent, this edge does not receive the instance's beats either.
-	_ = w.up.Publish([]byte(subject), []byte(w.prefix.Pong(w.id, instance)), nil, []byte("[]"))
+	_ = w.up.Publish([]byte(subject), []byte(w.prefix.Pong(w.set.ID, instance)), nil, []byte("[]"))
 }
 
 func (w ownerWire) Ended(o *owner.Socket, to string, header map[string][]string, body []byte) {
-	s := o.Client.(*socket)
-	w.tellOwner(s.ns.token, to, msg.EventDisconnect, string(w.address(nil, s)), header, body, true)
+	s := o.Client.(ownedSocket).socket
+	w.tellOwner(s.Namespace.Token, to, msg.EventDisconnect, string(w.address(nil, s)), header, body, true)
 }
 
 func (w ownerWire) Changed(o *owner.Socket, to string, number uint64) {
-	s := o.Client.(*socket)
-	w.ownerChanged(s.ns.token, s.id, to, number)
+	s := o.Client.(ownedSocket).socket
+	w.ownerChanged(s.Namespace.Token, s.ID, to, number)
 }
 
 func (w ownerWire) Marker(to, namespace string) {
 	token, _ := subjects.AppendNamespace(nil, namespace) // of a socket
-	w.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.id}.Body(msg.EventDisconnecting), false)
+	w.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.set.ID}.Body(msg.EventDisconnecting), false)
 }
 
-func (w ownerWire) Died(instance string) { w.out.Do(func() { w.endPausesOf(instance) }) }
+func (w ownerWire) Died(instance string) { w.out.Do(func() { w.pauses.forgetInstance(instance) }) }
 
 func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
-	w.undecided(o.Client.(*socket), why, refuse)
+	w.undecided(o.Client.(ownedSocket).socket, why, refuse)
 }
 
 // tellOwner leaves a word for an instance, or a group, to the worker.
@@ -104,9 +105,8 @@ func (e *Edge) ownerChanged(ns, id, to string, number uint64) {
 
 // stateOf is what is known of a socket.
 func (e *Edge) stateOf(s *socket) msg.State {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return msg.State{Rev: s.rev, Rooms: roomNames(s.roomTokens()), User: s.user, Data: s.data}
+	v, _ := e.reg.View(s)
+	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}
 }
 
 // roomNames is rooms as people write them, from their tokens in subjects.
@@ -118,11 +118,10 @@ func roomNames(tokens []string) []string {
 	return names
 }
 
-// changed notes that what the owner of a socket knows of it is no longer so, and tells it. Edge.mu must be held.
+// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may be held.
 func (e *Edge) changed(s *socket) {
-	s.rev++
-	if s.owner != nil && s.admitted {
-		e.owners.Changed(s.owner)
+	if s.Edge.owner != nil {
+		e.owners.Changed(s.Edge.owner)
 	}
 }
 
@@ -136,11 +135,11 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 	case subjects.WordLeaving:
 		asked := *m
 		e.owners.Leaving(a, func(sockets int, markers []string) {
-			e.answer(&asked, nil, msg.HandedOver{Edge: e.id, Sockets: sockets, Markers: markers}.Body())
+			e.answers.send(&asked, nil, msg.HandedOver{Edge: e.set.ID, Sockets: sockets, Markers: markers}.Body())
 		})
 	case subjects.WordLeft, subjects.WordBye:
 		e.owners.Left(a, sub.Word == subjects.WordBye)
-		e.out.Do(func() { e.endPausesOf(a.Instance) })
+		e.out.Do(func() { e.pauses.forgetInstance(a.Instance) })
 	}
 }
 
@@ -159,12 +158,12 @@ func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) 
 	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || from == "" { // without it, a service refuses with that text
 		return false
 	}
-	if s != nil && (s.ns.token != sub.Namespace || s.owner == nil) {
+	if s != nil && (s.Namespace.Token != sub.Namespace || s.Edge.owner == nil) {
 		return true
 	}
 	e.stats.eventsFailed.Inc()
 	if s != nil { // else it has ended meanwhile
-		e.owners.NotOwner(s.owner, from, assignment(m.Header))
+		e.owners.NotOwner(s.Edge.owner, from, assignment(m.Header))
 	}
 	return true
 }
@@ -189,48 +188,49 @@ func (e *Edge) Attend(ctx context.Context) {
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
 	var listener liveness.Listener
-	began := e.bus.BeganAt()
+	began := e.set.Bus.BeganAt()
 	e.owners.Clock.Tick(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.wakeAttend:
+		case <-e.wake:
 			repeat.Reset(e.owners.Wait())
 			continue
 		case <-repeat.C:
 			for _, o := range e.owners.Due() {
-				e.timeIsUp(o.Client.(*socket))
+				e.timeIsUp(o.Client.(ownedSocket).socket)
 			}
 			repeat.Reset(e.owners.Wait())
 			continue
 		case <-ticker.C:
 		}
 		now, before := time.Now(), began
-		began = e.bus.BeganAt()
+		began = e.set.Bus.BeganAt()
 		isNew := !began.Equal(before) // perhaps so soon that the one before seems not to have ended
 		if isNew {
 			e.owners.Reconnected(began)
 		}
-		e.owners.Tick(listener.WasDeaf(e.bus.Connected(), now, msg.BeatEvery) || isNew)
-		e.expirePauses(now)
+		e.owners.Tick(listener.WasDeaf(e.set.Bus.Connected(), now, msg.BeatEvery) || isNew)
+		e.pauses.expire(now)
 	}
 }
 
 // nudgeAttend has Attend look for what is due.
 func (e *Edge) nudgeAttend() {
 	select {
-	case e.wakeAttend <- struct{}{}:
+	case e.wake <- struct{}{}:
 	default:
 	}
 }
 
-// A socket as package owner sees it.
+// ownedSocket is a socket as package owner sees it.
+type ownedSocket struct{ socket *socket }
 
-func (s *socket) ID() string                    { return s.id }
-func (s *socket) Namespace() string             { return s.ns.name }
-func (s *socket) ConnectTimeout() time.Duration { return s.ns.rules.ConnectTimeout }
-func (s *socket) Refuses() bool                 { return s.ns.rules.refuses() }
+func (o ownedSocket) ID() string                    { return o.socket.ID }
+func (o ownedSocket) Namespace() string             { return o.socket.Namespace.Name }
+func (o ownedSocket) ConnectTimeout() time.Duration { return o.socket.Edge.rules.ConnectTimeout }
+func (o ownedSocket) Refuses() bool                 { return o.socket.Edge.rules.Refuses() }
 
 // tokenHeader is the value of a header that must be one token, "" if it is none.
 func tokenHeader(h bus.Header, name string) string {

@@ -2,7 +2,7 @@
 // Socket.IO's own server, and a small chat page to try a new installation.
 //
 // Both are embedded. The client is third-party code and not in the repository: fetch-client.sh copies it from its npm
-// package into client/ before the build. The page in page/ is our own.
+// package into client/ before the build. The page is in page/.
 package web
 
 import (
@@ -23,14 +23,15 @@ import (
 //go:embed all:client
 var clientFiles embed.FS
 
-// notBuiltIn is the answer for a client file that this binary was built without.
-const notBuiltIn = "The Socket.IO client is not built into this binary: run `make client` in the source tree (it needs npm) and build again.\n"
+// notBuiltIn is the response for a client file that this binary does not have.
+const notBuiltIn = "The Socket.IO client is not built into this binary: " +
+	"run `make client` in the source tree (it needs npm) and build again.\n"
 
-// clientNames are the builds that Socket.IO's server offers (CLIENT_FILES in its index.js), each with its source map.
+// clientNames are the builds that Socket.IO's server offers (CLIENT_FILES in its index.js). Each has a source map.
 var clientNames = [...]string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
 
-// Client serves the official client's builds and their source maps as the reference server does. All methods may be
-// called by several goroutines at once.
+// Client serves the official client's builds and their source maps as the reference server does. It is safe for
+// concurrent use.
 type Client struct {
 	etag  string                 // the client's version in quotes, "" when it is not built in; static after construction
 	files map[string]*clientFile // by name; nil for a name that is not built in; static after construction
@@ -42,8 +43,7 @@ type clientFile struct {
 	compressed func() []byte // gzipped on first use, then kept
 }
 
-// NewClient returns the client that was embedded when this binary was built. Without one it still answers, see
-// ServeHTTP.
+// NewClient returns the client that was embedded when this binary was built. Without one it responds with 404.
 func NewClient() *Client {
 	files, err := fs.Sub(clientFiles, "client")
 	if err != nil {
@@ -74,17 +74,17 @@ func newClient(files fs.FS) *Client {
 	return c
 }
 
-// Has reports whether ServeHTTP answers a name, the URL's path behind the configured path (by default "/socket.io/").
-// It returns true for the known names even if the client is not built in.
+// Has reports whether a name is a file of the client, even if it is not built in. name is the URL's path after the
+// configured path (by default "/socket.io/").
 func (c *Client) Has(name string) bool {
 	_, ok := c.files[name]
 	return ok
 }
 
 // ServeHTTP serves the file that the last element of the URL's path names, with the headers of the reference server
-// (index.js, serve): revalidated each time with the version as ETag, compressed with gzip if the client accepts it. A
-// file that is not built in, or a name for which Has returns false, is a 404 with a sentence that says what to do.
-// The caller sets cross-origin headers, which depend on its configuration.
+// (index.js, serve): the browser must revalidate it, with the version as ETag, and it is compressed if the browser
+// accepts gzip. A file that is unknown or not built in is a 404 with a sentence that explains what to do. The caller
+// sets cross-origin headers, which depend on its configuration.
 func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !allowRead(w, r) {
 		return
@@ -96,7 +96,8 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if file == nil {
 		sentence := notBuiltIn
 		if !c.Has(name) {
-			sentence = "No such file of the Socket.IO client: there are " + strings.Join(clientNames[:], ", ") + " and their .map files.\n"
+			sentence = "No such file of the Socket.IO client: there are " +
+				strings.Join(clientNames[:], ", ") + " and their .map files.\n"
 		}
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
@@ -115,12 +116,12 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if accept.Gzip(r.Header) {
 		body = file.compressed()
 		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent leaves it out beside a Content-Encoding
+		h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent omits it if there is a Content-Encoding
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
-// allowRead answers anything but GET and HEAD with 405 and reports whether the request may go on.
+// allowRead reports whether a request is a GET or HEAD, and responds with 405 if not.
 func allowRead(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true
@@ -130,14 +131,14 @@ func allowRead(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// compress compresses a file of the bundle, once in a process: so the best level is worth its time.
+// compress compresses a file of the bundle. It is done once in a process, so the best level is worth its time.
 func compress(plain []byte) []byte {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	if err != nil {
 		panic(err) // only an invalid level fails
 	}
-	_, _ = z.Write(plain) // a bytes.Buffer takes everything
+	_, _ = z.Write(plain) // a bytes.Buffer does not fail
 	_ = z.Close()
 	return out.Bytes()
 }

@@ -15,18 +15,18 @@ import (
 //go:embed page/index.html page/chat.js page/log.js page/contract.js page/style.css page/favicon.svg
 var pageFiles embed.FS
 
-// PageConfig is what the try-it page shows and uses.
+// PageConfig is what the test page shows and uses.
 type PageConfig struct {
 	Prefix string // first tokens of every subject; "" is "sio"
 	Path   string // where the edge listens for Socket.IO, with slashes at both ends; "" is "/socket.io/"
-	NATS   string // URL for a reader's NATS client, or several with commas; shown without credentials; may be empty
+	NATS   string // URL for a reader's NATS client, or several, separated by commas; shown without credentials; may be ""
 }
 
-// contentSecurityPolicy lets the page use its own files and connections to its own host, nothing else.
+// contentSecurityPolicy allows the page its own files and connections to its own host, and nothing else.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// page serves the try-it page from memory. Static after construction.
+// page serves the test page from memory. It is static after construction.
 type page map[string]pageFile // by the URL's path
 
 type pageFile struct {
@@ -63,8 +63,8 @@ func NewPage(config PageConfig) http.Handler {
 	}
 }
 
-// ServeHTTP serves the file with exactly the URL's path. Files are revalidated each time, so that a new binary shows
-// its own page at once.
+// ServeHTTP serves the file with exactly the URL's path. Browsers must revalidate it, so that a new binary shows its
+// own page at once.
 func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	file, ok := p[r.URL.Path]
 	if !ok {
@@ -89,7 +89,7 @@ func newPageFile(contentType string, body []byte) pageFile {
 	return pageFile{contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: body}
 }
 
-// read returns a file that the directive above embeds.
+// read returns an embedded file of the page.
 func read(name string) []byte {
 	body, err := pageFiles.ReadFile("page/" + name)
 	if err != nil {

@@ -21,7 +21,7 @@ func Main(url string) error {
 		if !ok {
 			return
 		}
-		_ = m.Respond(append([]byte("["), arguments...)) // a failure shows as an ack that is lost
+		_ = m.Respond(append([]byte("["), arguments...)) // a failure counts as a lost ack
 	})
 	if err == nil {
 		err = nc.Flush()

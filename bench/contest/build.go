@@ -19,7 +19,7 @@ type Programs struct {
 	profiling bool   // the edges serve their profiles
 }
 
-// config is the application of all scenarios: clients join rooms by themselves and speak to the others in them.
+// config is the application of all scenarios: clients join rooms and send to the others in them, without a service.
 const config = `namespaces:
   "/bench":
     connect: open
@@ -48,7 +48,8 @@ func Root() (string, error) {
 	}
 }
 
-// Build makes all programs. servers are the contestants that will be run; those that cannot be are left out, with a word to out.
+// Build makes all programs. servers are the contestants that will be run; those that cannot run are left out, which
+// is printed to out.
 func Build(root string, profiling bool, servers []string, out io.Writer) (*Programs, []string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -78,7 +79,7 @@ func (p *Programs) run(folder, name string, args ...string) error {
 	return nil
 }
 
-// available is those of the contestants that can be run here.
+// available returns the contestants that can run here.
 func (p *Programs) available(servers []string, out io.Writer) []string {
 	var lacks = map[string]error{}
 	for _, name := range servers {

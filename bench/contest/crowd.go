@@ -22,12 +22,12 @@ const (
 type crowd struct {
 	*Scale
 	*deployment
-	clients  *generators
-	nats     *nats.Conn
-	count    int
-	told     int     // messages to the hall so far
-	idle     float64 // cores that the edges need for connections on which nothing happens
-	idleNATS float64
+	clients   *generators
+	nats      *nats.Conn
+	count     int
+	announced int     // messages to the hall so far
+	idle      float64 // cores that the edges need for connections on which nothing happens
+	idleNATS  float64
 }
 
 // crowd measures many connections, at their own edges or across.
@@ -128,7 +128,7 @@ func (c *crowd) edges() []*program {
 	return slices.DeleteFunc(slices.Clone(c.deployment.programs), func(p *program) bool { return p.Role == process.Broker })
 }
 
-// heard is what all clients heard under the last order, if all of them are there still.
+// heard returns the result of the last order. It fails if a client has lost its connection.
 func (c *crowd) heard() (*load.Heard, error) {
 	heard, err := c.clients.heard()
 	if err == nil && heard.Left > 0 {
@@ -163,9 +163,9 @@ func (c *crowd) rooms() error {
 	return c.exchange(load.Order{Speak: crowdRate, Lasts: c.lasts}, func() error { return nil })
 }
 
-// hall measures a message a second to all.
+// hall measures one message a second to all.
 func (c *crowd) hall() error {
-	if c.phase = "hall"; c.told > 0 {
+	if c.phase = "hall"; c.announced > 0 {
 		c.phase = "hall again"
 	}
 	said := map[int]int64{}
@@ -174,11 +174,11 @@ func (c *crowd) hall() error {
 		time.Sleep(200 * time.Millisecond) // until all generators count
 		for range count {
 			at := time.Since(c.clients.began)
-			said[c.told] = int64(at)
-			if err := c.nats.Publish("sio.bench.emit.room."+load.Hall, load.Announcement(c.told, at)); err != nil {
+			said[c.announced] = int64(at)
+			if err := c.nats.Publish("sio.bench.emit.room."+load.Hall, load.Announcement(c.announced, at)); err != nil {
 				return fmt.Errorf("publish: %w", err)
 			}
-			c.told++
+			c.announced++
 			time.Sleep(time.Second - (time.Since(c.clients.began) - at))
 		}
 		return nil
@@ -231,7 +231,7 @@ func (c *crowd) kill() error {
 	if err := c.clients.order(load.Order{Lose: address, Lasts: time.Minute}); err != nil {
 		return err
 	}
-	if _, err := c.clients.await(); err != nil { // none connects there any more
+	if _, err := c.clients.await(); err != nil { // no client connects there any more
 		return err
 	}
 	begin := time.Now()
@@ -244,7 +244,7 @@ func (c *crowd) kill() error {
 	if err != nil {
 		return err
 	}
-	lasted := time.Since(begin) - 50*time.Millisecond // in which generators wait for what comes twice
+	lasted := time.Since(begin) - 50*time.Millisecond // in which generators wait for duplicates
 	sum, err := cost()
 	if err != nil {
 		return err

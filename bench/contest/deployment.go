@@ -27,7 +27,7 @@ const (
 	Limit    = "limit"    // a bare broadcaster
 )
 
-// Servers is all contestants.
+// Servers lists all contestants.
 var Servers = []string{Embedded, Edge, Edges, SocketIO, Redis, Limit}
 
 // deployment is a contestant that runs.
@@ -92,7 +92,7 @@ func (d *deployment) addSilent(name, role, ready string, command *exec.Cmd) (*pr
 	return one, line, err
 }
 
-// listening is what a server says when it listens.
+// listening is in the line that a server prints when it listens.
 type listening struct{ Address, Admin, NATS string }
 
 // add starts a server for clients.
@@ -128,7 +128,7 @@ func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 	return d.programs[len(d.programs)-1].becomeReady()
 }
 
-// becomeReady waits until an edge says that it is ready.
+// becomeReady waits until an edge is ready.
 func (p *program) becomeReady() error {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		response, err := http.Get("http://" + p.admin + "/readyz")
@@ -185,7 +185,7 @@ func (p *Programs) addRedis(d *deployment) (url string, err error) {
 	return "redis://127.0.0.1:" + strconv.Itoa(port), err
 }
 
-// freePort is a port that nobody listens on just now.
+// freePort returns a port without a listener.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -195,7 +195,7 @@ func freePort() (int, error) {
 	return port, listener.Close()
 }
 
-// watch is all processes whose cost counts.
+// watch returns all processes whose cost is measured.
 func (d *deployment) watch() (all []process.Watched) {
 	for _, one := range d.programs {
 		all = append(all, one.Watched)
@@ -203,7 +203,7 @@ func (d *deployment) watch() (all []process.Watched) {
 	return all
 }
 
-// memory is what servers and brokers occupy together, in bytes, after Node.js has collected its garbage.
+// memory is the memory of servers and brokers together, in bytes, after Node.js has collected its garbage.
 func (d *deployment) memory() (sum int64, err error) {
 	for _, one := range d.programs {
 		if strings.HasPrefix(one.Name, "node") {
@@ -216,7 +216,7 @@ func (d *deployment) memory() (sum int64, err error) {
 	return d.occupied()
 }
 
-// occupied is the same without collecting anything.
+// occupied is memory without a garbage collection.
 func (d *deployment) occupied() (sum int64, err error) {
 	for _, one := range d.programs {
 		if one.Role == process.Service {

@@ -14,7 +14,7 @@ import (
 	"partyline/bench/process"
 )
 
-// generators are the processes that have a crowd's clients.
+// generators are the processes with a crowd's clients.
 type generators struct {
 	began   time.Time // from which the times of messages count
 	clients int       // of each
@@ -27,8 +27,8 @@ type generator struct {
 	lines   chan load.Line // closed when the process has ended
 }
 
-// gather starts as many generators as told, shares the clients among them, and waits until all are connected. It returns how
-// long that took, from the first connect to the last client in its rooms.
+// gather starts as many generators as told, shares the clients among them, and waits until all are connected. It
+// returns how long that took, from the first connect to the last client in its rooms.
 func (p *Programs) gather(count int, job load.Job) (*generators, time.Duration, error) {
 	g := &generators{began: time.Now(), clients: job.Clients / count}
 	job.Kind, job.Clients, job.Began = load.Crowd, g.clients, g.began.UnixNano()
@@ -93,7 +93,7 @@ func (g *generator) stop() {
 	_ = g.command.Process.Kill()
 	for range g.lines {
 	}
-	_ = g.command.Wait() // how it ended is of no interest: it is killed
+	_ = g.command.Wait() // it is killed, so its status does not matter
 }
 
 func (g *generators) stop() {
@@ -102,7 +102,7 @@ func (g *generators) stop() {
 	}
 }
 
-// order tells all generators the same. What Order has for all clients is shared among them.
+// order sends an Order to all generators. Its messages are divided among them.
 func (g *generators) order(o load.Order) error {
 	o.Speak /= float64(len(g.each))
 	for _, one := range g.each {
@@ -113,7 +113,7 @@ func (g *generators) order(o load.Order) error {
 	return nil
 }
 
-// await is the next line of each generator.
+// await returns the next line of each generator.
 func (g *generators) await() (lines []load.Line, err error) {
 	for _, one := range g.each {
 		line, ok := <-one.lines
@@ -128,7 +128,7 @@ func (g *generators) await() (lines []load.Line, err error) {
 	return lines, nil
 }
 
-// heard is what came of an order, in all generators together.
+// heard returns the result of an order, of all generators together.
 func (g *generators) heard() (*load.Heard, error) {
 	lines, err := g.await()
 	if err != nil {
@@ -157,7 +157,7 @@ func (g *generators) heard() (*load.Heard, error) {
 	return sum, nil
 }
 
-// cpu is the time in seconds that all generators have spent on a core.
+// cpu returns the CPU time in seconds of all generators.
 func (g *generators) cpu() (sum float64, err error) {
 	for _, one := range g.each {
 		seconds, err := process.CPU(one.command.Process.Pid)

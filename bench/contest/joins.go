@@ -19,7 +19,7 @@ const (
 	joinRate   = 100  // a second, each by a newcomer that leaves again
 	newcomers  = 20
 	stays      = 5  // joins later a newcomer leaves
-	fanOutRuns = 15 // of each kind, in turns, so that what else the machine does concerns all
+	fanOutRuns = 15 // of each kind, alternately, so that other load on the machine affects all kinds
 )
 
 // fanOut is a kind of fan-out to the hall.
@@ -31,7 +31,7 @@ type fanOut struct {
 
 var fanOuts = []fanOut{{name: "alone"}, {name: "joins", joins: true}, {name: "joins, all", joins: true, all: true}}
 
-// joins measures what a fan-out costs while sockets join its room, beside what it costs alone.
+// joins measures the cost of a fan-out while sockets join its room, and alone.
 func (s *Scale) joins(d *deployment) error {
 	s.phase = "start"
 	if err := s.programs.addNATS(d); err != nil {
@@ -86,7 +86,7 @@ func median(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-// fanOut speaks to the hall for a while.
+// fanOut sends to the hall for the time of a run.
 func (c *crowd) fanOut(kind fanOut, ids []string) (sum spending, heard *load.Heard, err error) {
 	count := max(1, int(c.lasts.Seconds()*hallRate))
 	if err := c.clients.order(load.Order{Messages: count, Lasts: c.lasts + 30*time.Second}); err != nil {
@@ -111,8 +111,8 @@ func (c *crowd) fanOut(kind fanOut, ids []string) (sum spending, heard *load.Hea
 			m.Subject = "sio.bench.emit.all"
 			m.Header.Set("Sio-Rooms", load.Hall)
 		}
-		m.Data = load.Announcement(c.told, time.Since(c.clients.began))
-		c.told++
+		m.Data = load.Announcement(c.announced, time.Since(c.clients.began))
+		c.announced++
 		if err := c.nats.PublishMsg(m); err != nil {
 			return sum, nil, fmt.Errorf("publish: %w", err)
 		}

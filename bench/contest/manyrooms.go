@@ -19,7 +19,7 @@ import (
 
 const (
 	owners = 100 // clients that are in all the rooms, each in as many
-	sample = 500 // rooms that are looked for, to see whether they are heard
+	sample = 500 // rooms that are checked
 )
 
 // manyRooms measures many rooms on one edge, each with one member, and a restart of NATS.
@@ -62,7 +62,7 @@ func (s *Scale) manyRooms(d *deployment) error {
 	return s.resubscribed(edge, broker, service, before)
 }
 
-// resubscribed tells what it cost to subscribe to everything anew, and looks whether all is heard again.
+// resubscribed measures the cost of subscribing to everything again, and checks that all rooms are received again.
 func (s *Scale) resubscribed(edge, broker *program, service *roomService, before float64) error {
 	after, err := process.CPU(edge.PID)
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Scale) manyRoomsInCluster(d *deployment) error {
 		}
 		servers = append(servers, one)
 	}
-	time.Sleep(3 * time.Second) // until all know all
+	time.Sleep(3 * time.Second) // until all servers are connected
 	service, err := s.enter(d, "nats://127.0.0.1:"+strconv.Itoa(ports[0]))
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (s *Scale) manyRoomsInCluster(d *deployment) error {
 	return s.resubscribed(service.edge, servers[1], service, cpu)
 }
 
-// joinThrough is join, with the question when another NATS server knows the rooms.
+// joinThrough is join, and measures when another NATS server has the subscriptions.
 func (s *Scale) joinThrough(d *deployment, service *roomService, port int) error {
 	other, err := nats.Connect("nats://127.0.0.1:" + strconv.Itoa(port))
 	if err != nil {
@@ -165,7 +165,7 @@ func memories(servers []*program) (all []int64, err error) {
 	return all, nil
 }
 
-// natsAt starts a NATS server on a port that is known before.
+// natsAt starts a NATS server on a given port.
 func (p *Programs) natsAt(d *deployment, name string, port int, more ...string) (*program, error) {
 	args := append([]string{"-a", "127.0.0.1", "-p", strconv.Itoa(port)}, more...)
 	one, _, err := d.addSilent(name, process.Broker, "Server is ready", exec.Command(filepath.Join(p.bin, "nats-server"), args...))
@@ -173,7 +173,7 @@ func (p *Programs) natsAt(d *deployment, name string, port int, more ...string) 
 	return one, err
 }
 
-// becomeUnready waits until an edge says that it is not ready.
+// becomeUnready waits until an edge is not ready.
 func (p *program) becomeUnready() error {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		response, err := http.Get("http://" + p.admin + "/readyz")
@@ -249,7 +249,7 @@ func (r *roomService) sockets() (ids []string, err error) {
 
 func roomName(i int) string { return fmt.Sprintf("many-%06d", i) }
 
-// join has all clients join their rooms at once, and waits for the answers: then they are heard.
+// join has all clients join their rooms at once, and waits for the answers: then the subscriptions are active.
 func (s *Scale) join(d *deployment, r *roomService) error {
 	s.phase = "join"
 	inbox := nats.NewInbox()
@@ -303,7 +303,7 @@ func (s *Scale) join(d *deployment, r *roomService) error {
 	return err
 }
 
-// look asks for the members of some rooms, the last ones first, until each is heard.
+// look fetches the members of some rooms, the last ones first, until each has its member.
 func (s *Scale) look(conn *nats.Conn) error {
 	begin := time.Now()
 	for i := range min(sample, s.rooms) {
@@ -314,7 +314,7 @@ func (s *Scale) look(conn *nats.Conn) error {
 				break
 			}
 			if time.Since(begin) > patience {
-				return fmt.Errorf("nobody hears the room %s: %v", room, err)
+				return fmt.Errorf("no edge receives the room %s: %v", room, err)
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -5,7 +5,7 @@ import (
 	"partyline/bench/process"
 )
 
-// Measurement is what one phase of a scenario gave for one server in one round.
+// Measurement is the result of one phase of a scenario for one server in one round.
 type Measurement struct {
 	Scenario string             `json:"scenario"`
 	Phase    string             `json:"phase"`

@@ -23,7 +23,7 @@ type program struct {
 	admin   string // host:port of an edge's health; "" of other programs
 
 	command *exec.Cmd
-	lines   chan string   // what it printed, while somebody looks
+	lines   chan string   // what it printed, while start reads it
 	ended   chan struct{} // closed when it has ended and all that it printed was read
 
 	mu  sync.Mutex
@@ -33,10 +33,11 @@ type program struct {
 // logged is how many lines of a program's log are kept.
 const logged = 20
 
-// orphans end with this program, however it ends. Linux means the thread that has started them: main stays on its own.
+// Child processes end with this program, however it ends. Linux binds them to the thread that started them, so main
+// stays on one thread.
 var orphans = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
-// start runs a program, and waits for a line that has a text. It returns that line.
+// start runs a program, waits for a line that contains a text, and returns it.
 func start(name, role, ready string, command *exec.Cmd) (*program, string, error) {
 	p := &program{command: command, lines: make(chan string, 1000), ended: make(chan struct{})}
 	p.Name, p.Role = name, role
@@ -67,7 +68,7 @@ func start(name, role, ready string, command *exec.Cmd) (*program, string, error
 // follow reads what the program prints until it ends.
 func (p *program) follow(in io.Reader, out *io.PipeWriter) {
 	go func() {
-		_ = p.command.Wait() // how it ended is of no interest: it is killed
+		_ = p.command.Wait() // it is killed, so its status does not matter
 		_ = out.Close()
 	}()
 	for s := bufio.NewScanner(in); s.Scan(); {
@@ -76,7 +77,7 @@ func (p *program) follow(in io.Reader, out *io.PipeWriter) {
 		p.mu.Unlock()
 		select {
 		case p.lines <- s.Text():
-		default: // nobody looks any more
+		default: // start has returned
 		}
 	}
 	close(p.ended)

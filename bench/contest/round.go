@@ -76,7 +76,7 @@ func (r *run) all() (err error) {
 	return err
 }
 
-// climb watches the servers' memory until what it returns is called, which tells the most that it saw, in bytes.
+// climb watches the servers' memory. The function that it returns ends that and returns the largest value, in bytes.
 func (r *run) climb(wanted bool) func() int64 {
 	over, highest := make(chan struct{}), make(chan int64, 1)
 	go func() {
@@ -167,7 +167,7 @@ func (r *run) note(phase string, figures map[string]float64) {
 	r.measured = append(r.measured, Measurement{Scenario: r.scenario.Name, Phase: phase, Server: r.server, Round: r.round, Figures: figures})
 }
 
-// profile stores what the servers' CPUs do from now on.
+// profile stores CPU profiles of the servers, beginning now.
 func (r *run) profile(phase string, lasts time.Duration) {
 	if r.profiles == "" {
 		return

@@ -20,7 +20,7 @@ const (
 	Spliced = "spliced" // connections behind a balancer that takes every request to any edge
 	Spread  = "spread"  // so many edges that each member of a room is on another one
 	Many    = "many"    // many rooms on one edge, and NATS restarts
-	Cluster = "cluster" // the same with three NATS servers, one of which goes
+	Cluster = "cluster" // the same with three NATS servers, one of which is killed
 	Joins   = "joins"   // a fan-out, alone and while sockets join its room
 )
 
@@ -51,7 +51,8 @@ type Scale struct {
 	lasts, settle time.Duration
 }
 
-// NewScale is a measurement of the usual size, for processes that may open 20,000 files; a quick one only tries whether it works.
+// NewScale returns a measurement of the usual size, for processes that may open 20,000 files. A quick one is only a
+// trial.
 func (p *Programs) NewScale(quick bool, out io.Writer) *Scale {
 	s := &Scale{programs: p, out: out, connections: 45_000, spliced: 24_000, spread: 9_000, rooms: 100_000, lasts: 20 * time.Second, settle: 12 * time.Second}
 	if quick {
@@ -70,7 +71,7 @@ func (s *Scale) Run(part string) (err error) {
 		err = s.crowd(d, 4, s.connections, false)
 	case Same:
 		err = s.crowd(d, 3, s.spliced, false)
-	case Spliced: // of three edges each needs a file for each of its sessions, and two for each that it passes on: 7 for 9 connections
+	case Spliced: // of three edges each needs a file for each of its sessions, and two for each that it splices: 7 for 9 connections
 		err = s.crowd(d, 3, s.spliced, true)
 	case Spread:
 		err = s.crowd(d, crowdRoom, s.spread, false)
@@ -94,10 +95,10 @@ func (s *Scale) fact(what string, value float64, unit string) {
 	_, _ = fmt.Fprintf(s.out, "%-8s %-12s %-44s %12s %s\n", s.part, s.phase, what, strconv.FormatFloat(value, 'g', 5, 64), unit)
 }
 
-// spending is the CPU in seconds that was spent between two moments.
+// spending is CPU time in seconds.
 type spending struct{ seconds, edges, broker, clients, others float64 }
 
-// meter begins to measure; what it returns ends it.
+// meter begins a measurement. The function that it returns ends it.
 func meter(d *deployment, g *generators) (func() (spending, error), error) {
 	first, err := spent(d, g)
 	if err != nil {
@@ -143,7 +144,8 @@ func (s *Scale) cores(c spending) {
 	s.fact("other programs", max(0, c.others/c.seconds), "cores")
 }
 
-// holdings is memory in bytes: of the edges, of NATS, and of the kernel's own structures, for both ends of a connection.
+// holdings is memory in bytes: of the edges, of NATS, and of the kernel's own structures, for both ends of a
+// connection.
 type holdings struct{ edges, broker, kernel int64 }
 
 func (d *deployment) holdings() (h holdings, err error) {

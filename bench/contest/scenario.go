@@ -1,4 +1,5 @@
-// Package contest starts the contestants, lets the load generator load them in turns, and collects what it measures.
+// Package contest starts the contestants, runs the load generator against them alternately, and collects its
+// measurements.
 package contest
 
 import (

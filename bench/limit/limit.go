@@ -1,5 +1,5 @@
-// Package limit is a bare WebSocket broadcaster: what the library and the kernel allow here. It has no protocol and no rooms; what
-// a client sends goes to all others.
+// Package limit is a bare WebSocket broadcaster, which shows what the library and the kernel allow. It has no
+// protocol and no rooms; what a client sends goes to all others.
 package limit
 
 import (
@@ -25,10 +25,10 @@ type member struct {
 	wake    sync.Cond
 }
 
-// buffers hold what is being written, so that a client that is idle has none.
+// buffers are for writing, so that an idle client has none.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// push lets a frame wait for the writer.
+// push queues a frame for the writer.
 func (m *member) push(frame []byte) {
 	m.mu.Lock()
 	if m.pending == nil {
@@ -42,7 +42,7 @@ func (m *member) push(frame []byte) {
 	}
 }
 
-// write sends what waits, all of it in one write, until the client goes.
+// write sends all queued frames in one write, until the client goes.
 func (m *member) write() {
 	conn := m.ws.NetConn()
 	for {
@@ -86,16 +86,16 @@ type hall struct {
 func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws, err := h.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the upgrader has answered
+		return // the upgrader has responded
 	}
 	m := &member{ws: ws}
 	m.wake.L = &m.mu
 	h.enter(m)
-	go h.read(m) // and not here: the goroutine of the request has a larger stack, and holds the request
+	go h.read(m) // not here: the goroutine of the request has a larger stack, and keeps the request
 	go m.write()
 }
 
-// read passes on what a client sends.
+// read broadcasts what a client sends.
 func (h *hall) read(m *member) {
 	defer h.leave(m)
 	for {
@@ -119,7 +119,7 @@ func (h *hall) enter(m *member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.places[m] = len(h.members)
-	h.members = append(h.members, m) // readers of the old slice do not look behind its end
+	h.members = append(h.members, m) // readers of the old slice do not read beyond its end
 }
 
 func (h *hall) leave(m *member) {
@@ -135,7 +135,7 @@ func (h *hall) leave(m *member) {
 	delete(h.places, m)
 }
 
-// frameOf is a server's text frame, made once for all who get it.
+// frameOf returns a server's text frame, shared by all receivers.
 func frameOf(data []byte) []byte {
 	frame := make([]byte, 0, len(data)+10)
 	switch n := len(data); {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// handshake begins a session with polling. The connection is not used again, so that the next request goes wherever a balancer
-// would send it.
+// handshake begins a session with polling. The connection is not reused: a balancer could send the next request
+// elsewhere.
 const handshake = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 
-// cross has a client that began with polling upgrade to WebSocket: at every one of n servers equally often, as behind a balancer
-// that takes each request to any of them. So one of n goes to the server of its session.
+// cross has a client that began with polling upgrade to WebSocket: at every one of n servers equally often, as behind
+// a balancer that takes each request to any of them. So one of n goes to the server of its session.
 func (s *swarm) cross(c *client, data []byte) error {
 	sid, ok := sessionID(data)
 	if !ok {
@@ -25,7 +25,7 @@ func (s *swarm) cross(c *client, data []byte) error {
 	return s.request(c, to, upgrading, fmt.Sprintf(upgrade, query, s.job.Addresses[to]))
 }
 
-// sessionID finds a session's id in the answer to the handshake; ok is false while that is not whole.
+// sessionID returns the session's id in the response to the handshake; ok is false while that is incomplete.
 func sessionID(answer []byte) (sid []byte, ok bool) {
 	_, rest, _ := bytes.Cut(answer, []byte(`"sid":"`))
 	sid, _, ok = bytes.Cut(rest, []byte(`"`))

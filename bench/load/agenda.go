@@ -15,7 +15,7 @@ type entry struct {
 
 func (a *agenda) add(at int64, c *client) { heap.Push(a, entry{at, c}) }
 
-// first is who comes next, and when; nil and the end of time if nobody does.
+// first returns the next client, and when it is due; nil and the end of time if there is none.
 func (a *agenda) first() (*client, int64) {
 	if len(*a) == 0 {
 		return nil, math.MaxInt64
@@ -25,7 +25,7 @@ func (a *agenda) first() (*client, int64) {
 
 func (a *agenda) pop() { heap.Pop(a) }
 
-// Len, Less, Swap, Push and Pop are for the heap.
+// Len, Less, Swap, Push and Pop implement heap.Interface.
 func (a *agenda) Len() int           { return len(*a) }
 func (a *agenda) Less(i, j int) bool { return (*a)[i].at < (*a)[j].at }
 func (a *agenda) Swap(i, j int)      { (*a)[i], (*a)[j] = (*a)[j], (*a)[i] }

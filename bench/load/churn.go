@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Clients of Churn that come one after the other share rooms, and stay for a while.
+// Successive clients of Churn share rooms, and stay for some time.
 const (
 	churnRoom = 50 // clients that join the same three rooms
 	churnStay = 2 * time.Second
 )
 
-// churning is what Churn's clients have done.
+// churning is the state of Churn.
 type churning struct {
 	came, went int
 	leavers    []*client // that are ready, in the order in which they will leave
 }
 
-// churn lets clients come at the phase's rate, join three rooms, speak, leave one room, and go.
+// churn has clients come at the phase's rate, join three rooms, send, leave one room, and go.
 func (s *swarm) churn() error {
 	p := s.job.Phases[0]
 	s.latency = &Histogram{}
@@ -45,7 +45,7 @@ func (s *swarm) churn() error {
 		if err != nil {
 			return err
 		}
-		if err := s.turn(min(next, late)); err != nil {
+		if err := s.step(min(next, late)); err != nil {
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func (s *swarm) churn() error {
 	return s.out.Encode(Line{Done: d})
 }
 
-// comeAndGo begins and ends what is due, and returns when the next will be.
+// comeAndGo starts and ends the clients that are due, and returns when the next one is.
 func (s *swarm) comeAndGo(p Phase, begin int64, total int, starts map[int]int64) (next int64, err error) {
 	t := now()
 	next = t + int64(time.Second)
@@ -91,7 +91,7 @@ func (s *swarm) come() error {
 	return err
 }
 
-// depart is called when a client of Churn has left its room: it goes, as the official client does.
+// depart is called when a client of Churn has left its room. It disconnects as the official client does.
 func (s *swarm) depart(c *client) {
 	c.state = leaving
 	s.say(c, []byte("41"+namespace+","))

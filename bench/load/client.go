@@ -20,8 +20,8 @@ const (
 	joining                // waits for Socket.IO's CONNECT
 	entering               // waits for the acks of its joins
 	ready
-	leaving // waits for the end, which it began
-	away    // has lost its connection, and will be back
+	leaving // waits for the end of its connection
+	away    // has lost its connection, and will reconnect
 )
 
 // client is one connection.
@@ -29,13 +29,13 @@ type client struct {
 	fd      int
 	index   int // of all clients
 	state   state
-	awaits  int      // acks of joins and leaves that are to come
+	awaits  int      // acks of joins and leaves that it waits for
 	rooms   []string // that it joins
-	rest    []byte   // the beginning of a frame whose rest has not come
-	out     []byte   // what the socket did not take yet
-	dirty   bool     // out has something, and nobody has tried to send it
-	blocked bool     // the socket takes nothing now
-	streams []stream // one for each speaker that it hears
+	rest    []byte   // the first part of an incomplete frame
+	out     []byte   // what is not sent yet
+	dirty   bool     // out has something that was not sent yet
+	blocked bool     // the socket's send buffer is full
+	streams []stream // one for each speaker
 	leaveAt int64    // in Churn
 	leftAt  int64    // in Crowd: when it lost its connection; 0 if it is there
 	delay   int64    // in Crowd: the mean wait before its next connect, in ns
@@ -47,13 +47,13 @@ const (
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
-// connect begins a client's connect.
+// connect creates a client and begins its connect.
 func (s *swarm) connect(index int, rooms []string, streams int) (*client, error) {
 	c := &client{fd: -1, index: index, rooms: rooms, streams: make([]stream, streams)}
 	return c, s.begin(c, index%len(s.targets))
 }
 
-// begin begins a client's connect, to one of the targets.
+// begin begins a client's connect to a target.
 func (s *swarm) begin(c *client, to int) error {
 	s.connecting++
 	if s.job.Across {
@@ -111,7 +111,7 @@ func (s *swarm) arrive(c *client) {
 	}
 }
 
-// say queues a text frame, which goes out at the end of this turn.
+// say queues a text frame, which is sent at the end of this step.
 func (s *swarm) say(c *client, payload []byte) {
 	c.out = appendFrame(c.out, opText, payload)
 	s.soil(c)
@@ -124,7 +124,7 @@ func (s *swarm) soil(c *client) {
 	}
 }
 
-// flush sends what a client has to send, as far as the socket takes it.
+// flush sends as much as the socket takes.
 func (s *swarm) flush(c *client) error {
 	c.dirty = false
 	for sent := 0; sent < len(c.out); {
@@ -182,7 +182,7 @@ func (s *swarm) read(c *client) error {
 	return s.frames(c, data)
 }
 
-// answered handles the answer to a request. It returns the frames behind it, and nil while there can be none.
+// answered handles the response to a request. It returns the frames after it, or nil if none can follow yet.
 func (s *swarm) answered(c *client, data []byte) ([]byte, error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	switch {
@@ -207,7 +207,7 @@ func (s *swarm) answered(c *client, data []byte) ([]byte, error) {
 	return data[end+4:], nil
 }
 
-// frames handles all whole frames of what was read.
+// frames handles all whole frames that were read.
 func (s *swarm) frames(c *client, data []byte) error {
 	for len(data) > 0 {
 		opcode, payload, size, err := cutFrame(data)
@@ -247,7 +247,7 @@ func (s *swarm) ended(c *client, err error) error {
 	return s.hangUp(c)
 }
 
-// control handles what is no message of the scenario.
+// control handles packets that are no messages of the scenario.
 func (s *swarm) control(c *client, opcode byte, payload []byte) error {
 	switch opcode {
 	case opText:
@@ -286,7 +286,7 @@ func (s *swarm) control(c *client, opcode byte, payload []byte) error {
 	return nil
 }
 
-// enter has a client that is connected to the namespace join its rooms.
+// enter has a client, connected to its namespace, join its rooms.
 func (s *swarm) enter(c *client) {
 	if len(c.rooms) == 0 {
 		s.arrive(c)
@@ -298,7 +298,7 @@ func (s *swarm) enter(c *client) {
 	}
 }
 
-// ask emits an event with an ack; those of joins have small numbers, shorter than those of echoes.
+// ask emits an event with an ack. Acks of joins have smaller, and so shorter, ids than those of echoes.
 func (s *swarm) ask(c *client, id int, event, room string) {
 	c.awaits++
 	s.say(c, []byte("42"+namespace+","+strconv.Itoa(id)+`["`+event+`","`+room+`"]`))

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Hall is the room that all clients of a Crowd are in, and HallSpeaker who speaks to it: a service, over NATS.
+// Hall is the room that all clients of a Crowd are in. HallSpeaker is the service that sends to it, over NATS.
 const (
 	Hall        = "hall"
 	HallSpeaker = 99_999
 )
 
-// Order is what a Crowd is told to do, a line of JSON on the standard input. Each is answered by a Line with Heard. At most one of
-// Speak, Messages and Lose is set; without any the clients only stay for Lasts.
+// Order is a task of a Crowd, a line of JSON on the standard input. The answer to each is a Line with Heard. At most
+// one of Speak, Messages and Lose is set; if none is, the clients stay connected for Lasts.
 type Order struct {
 	Speak    float64       // messages a second, each of a client to the others in its room of RoomSize
-	Messages int           // that HallSpeaker says; wait until all have them
-	Lose     string        // address that clients no longer connect to; wait until all of its clients are back from elsewhere
-	Lasts    time.Duration // of Speak; or how long Messages may take, and Lose
+	Messages int           // of HallSpeaker; wait until all clients have them
+	Lose     string        // address of a server to leave; wait until all of its clients have reconnected elsewhere
+	Lasts    time.Duration // of Speak; or the limit of Messages and Lose
 }
 
-// Heard is what came of an Order.
+// Heard is the result of an Order.
 type Heard struct {
 	Sent      int64 // messages
 	Left      int64 // clients that lost their server
@@ -34,7 +34,7 @@ type Heard struct {
 	Misplaced int64         // or no message of the scenario
 	Latency   *Histogram    // of deliveries, or how long clients were away
 	Last      map[int]int64 // of each message to the hall: when the last client had it, in ns since Began
-	Attempts  int64         // connects that were begun, of clients that were away
+	Attempts  int64         // connects of clients that were away
 	Refused   int64         // of these, those that failed
 }
 
@@ -46,10 +46,10 @@ type crowd struct {
 	returns   agenda        // clients that are away
 	away      int           // clients that were ready and are not
 	remaining []int         // targets that clients come back to
-	turns     int           // of these
+	returned  int           // clients that came back so far
 }
 
-// assemble connects a crowd's clients, and carries out orders until there are no more.
+// assemble connects a crowd's clients, and executes orders until there are no more.
 func (s *swarm) assemble() error {
 	s.halls, s.spread = map[int]int64{}, &Histogram{}
 	s.number = make([]int, s.job.Clients)
@@ -73,15 +73,15 @@ func (s *swarm) assemble() error {
 	}
 }
 
-// nextOrder waits for an order; nil means that there are no more.
+// nextOrder returns the next order; nil if there are no more.
 func (s *swarm) nextOrder() (*Order, error) {
 	for !s.released {
-		if err := s.turn(now() + int64(time.Second)); err != nil {
+		if err := s.step(now() + int64(time.Second)); err != nil {
 			return nil, err
 		}
 	}
 	s.released = false
-	line, err := s.input.ReadBytes('\n') // a short line that is written at once
+	line, err := s.input.ReadBytes('\n') // a short line, written at once
 	if err != nil {
 		return nil, nil
 	}
@@ -109,7 +109,7 @@ func (s *swarm) obey(o *Order) error {
 	default:
 		err = s.until(end, func() bool { return false })
 	}
-	if err == nil { // a moment longer, for what comes twice
+	if err == nil { // 50 ms longer, for duplicates
 		err = s.until(now()+int64(50*time.Millisecond), func() bool { return false })
 	}
 	if err != nil {
@@ -127,14 +127,15 @@ func (s *swarm) obey(o *Order) error {
 
 func (s *swarm) until(end int64, done func() bool) error {
 	for !done() && now() < end {
-		if err := s.turn(end); err != nil {
+		if err := s.step(end); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// converse has clients speak in turn, each to its room, and waits until all of it has come; or for long enough that it is lost.
+// converse has clients send one after the other, each to its room. It waits until all messages have arrived, or must
+// be lost.
 func (s *swarm) converse(rate float64, end, before int64) (awaited int64, err error) {
 	begin, spoken := now(), 0
 	for t := now(); t < end; t = now() {
@@ -143,7 +144,7 @@ func (s *swarm) converse(rate float64, end, before int64) (awaited int64, err er
 			s.speakTo(s.order[spoken%len(s.order)], due)
 			spoken++
 		}
-		if err := s.turn(min(due, end)); err != nil {
+		if err := s.step(min(due, end)); err != nil {
 			return 0, err
 		}
 	}
@@ -152,7 +153,7 @@ func (s *swarm) converse(rate float64, end, before int64) (awaited int64, err er
 	return awaited, s.until(now()+int64(patience), func() bool { return s.Distinct-before >= awaited })
 }
 
-// speakTo has a client speak to its room, which was due at a time.
+// speakTo has a client send to its room. at is when that was due.
 func (s *swarm) speakTo(index int, at int64) {
 	var space [256]byte
 	c := s.all[index]
@@ -160,7 +161,7 @@ func (s *swarm) speakTo(index int, at int64) {
 	s.number[index]++
 }
 
-// overhear handles a message that comes to a client of a crowd.
+// overhear handles a message to a client of a crowd.
 func (s *swarm) overhear(c *client, packet []byte) {
 	speaker, number, at, ok := parse(packet, false)
 	inHall := ok
@@ -187,14 +188,15 @@ func (s *swarm) overhear(c *client, packet []byte) {
 	}
 }
 
-// The official client's delays before it connects again, in ns: the first, and the longest; each is drawn from half of it to one
-// and a half.
+// The official client's delays before it reconnects, in ns: the first, and the longest. Each is varied by up to half
+// of it.
 const (
 	firstDelay = int64(time.Second)
 	mostDelay  = int64(5 * time.Second)
 )
 
-// loseServer has clients connect elsewhere from now on, says so, and waits until the clients of that server are back.
+// loseServer has clients connect elsewhere from now on, confirms that, and waits until the clients of that server are
+// back.
 func (s *swarm) loseServer(address string, end int64) error {
 	s.remaining = s.remaining[:0]
 	for i, other := range s.job.Addresses {
@@ -209,7 +211,7 @@ func (s *swarm) loseServer(address string, end int64) error {
 	if err := s.until(leaves, func() bool { return s.away > 0 }); err != nil {
 		return err
 	}
-	// The last of them may notice a moment after the first one.
+	// They do not notice all at once.
 	if err := s.until(now()+int64(100*time.Millisecond), func() bool { return false }); err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func (s *swarm) loseServer(address string, end int64) error {
 	return nil
 }
 
-// depose is called when a crowd's client has lost its connection, or did not get one.
+// depose is called when a crowd's client has lost its connection, or could not connect.
 func (s *swarm) depose(c *client) error {
 	if c.fd >= 0 {
 		if err := s.hangUp(c); err != nil {
@@ -244,7 +246,7 @@ func (s *swarm) depose(c *client) error {
 	return nil
 }
 
-// comeBack begins the connects of clients that were away long enough, and returns when the next will be.
+// comeBack connects the clients that are due, and returns when the next one is.
 func (s *swarm) comeBack() (next int64, err error) {
 	for {
 		c, at := s.returns.first()
@@ -253,8 +255,8 @@ func (s *swarm) comeBack() (next int64, err error) {
 		}
 		s.returns.pop()
 		s.heard.Attempts++
-		s.turns++
-		if err := s.begin(c, s.remaining[s.turns%len(s.remaining)]); err != nil {
+		s.returned++
+		if err := s.begin(c, s.remaining[s.returned%len(s.remaining)]); err != nil {
 			return 0, err
 		}
 	}

@@ -1,5 +1,6 @@
-// Package load is the load generator: thousands of Socket.IO clients in one process, on raw sockets and one epoll loop, so cheap
-// that it does not limit what it measures. It parses no JSON: what it sends and awaits has its numbers at fixed places.
+// Package load is the load generator: thousands of Socket.IO clients in one process, on raw sockets and one epoll
+// loop. So it is cheap enough not to limit what it measures. It parses no JSON: the numbers in its messages have
+// fixed positions.
 package load
 
 import (
@@ -15,13 +16,13 @@ const (
 	Rooms  = "rooms"  // all speak, each to the others in its room
 	Echo   = "echo"   // all emit with an ack
 	Churn  = "churn"  // come, join rooms, speak, leave and go
-	Crowd  = "crowd"  // stay in a room of a few and in one of all, do what Orders say, and come back when an edge is gone
+	Crowd  = "crowd"  // stay in a room of a few and in one of all, execute Orders, and reconnect when an edge is gone
 )
 
 // Job is what the generator reads from its standard input, as JSON.
 type Job struct {
 	Kind      string
-	Addresses []string // of the servers, host:port; clients take them in turn
+	Addresses []string // of the servers, host:port; clients use them alternately
 	Bare      bool     // the servers speak WebSocket and no Socket.IO
 	Clients   int      // listeners, in Fanout
 	RoomSize  int      // clients of a room, in Rooms and Crowd
@@ -32,13 +33,13 @@ type Job struct {
 	Watch     []process.Watched // whose CPU is measured
 }
 
-// Phase is a time of steady load. One without a name is for warming up; it is measured as the others, and not reported.
+// Phase is a time of steady load. One without a name is for warming up; it is measured, but not reported.
 type Phase struct {
 	Name   string
 	Rate   float64 // messages, or churning clients, that begin each second; 0: as fast as Window allows
-	Window int     // messages under way, in Fanout; or of a client, in Echo and Rooms (there one at the most)
+	Window int     // messages in flight, in Fanout; or of a client, in Echo and Rooms (at most one there)
 	Warm   time.Duration
-	Lasts  time.Duration // of what is measured, behind Warm
+	Lasts  time.Duration // of the measurement, after Warm
 }
 
 // Lines of the generator's standard output, as JSON. Exactly one field is set.
@@ -47,10 +48,10 @@ type Line struct {
 	Measuring *Measuring `json:",omitempty"` // a phase is warm
 	Done      *Done      `json:",omitempty"` // a phase is over
 	Heard     *Heard     `json:",omitempty"` // an Order is carried out
-	Failed    string     `json:",omitempty"` // the generator gives up
+	Failed    string     `json:",omitempty"` // the generator has failed
 }
 
-// Connected tells about the clients' connects.
+// Connected is the result of the clients' connects.
 type Connected struct {
 	Clients int
 	Seconds float64
@@ -58,13 +59,13 @@ type Connected struct {
 	Own     float64            // the generator's, seconds
 }
 
-// Measuring says that a phase is measured from now on.
+// Measuring is sent when the measurement of a phase begins.
 type Measuring struct {
 	Phase string
 	Lasts time.Duration
 }
 
-// Done is what a phase measured.
+// Done is the result of a phase.
 type Done struct {
 	Phase     string
 	Seconds   float64

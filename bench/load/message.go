@@ -2,11 +2,11 @@ package load
 
 import "time"
 
-// Messages have the same length in all scenarios, and their numbers at fixed places:
+// Messages have the same length in all scenarios, and their numbers at fixed positions:
 //
 //	42/bench,["message","00017000000420000123456789012xxxx…"]
 //
-// five digits of the speaker, eight of the number, fourteen of the time in nanoseconds, and filling.
+// five digits of the speaker, eight of the number, fourteen of the time in nanoseconds, and padding.
 const (
 	messageSize   = 128 // bytes of the Socket.IO packet, its Engine.IO type included
 	speakerDigits = 5
@@ -18,10 +18,10 @@ const (
 	messagePrefix = "42" + namespace + `,["message","`
 	messageSuffix = `"]`
 	echoID        = 1_000_000 // the ack ids of echoes begin here, so that all have seven digits
-	echoIDs       = 9_000_000 // how many there are before they begin again
+	echoIDs       = 9_000_000 // how many there are before they repeat
 )
 
-// Where an echo's ack id is, and what stands behind it.
+// Positions of an echo's ack id, and of what follows it.
 const (
 	echoPrefix = "42" + namespace + ","
 	echoMiddle = `["echo","`
@@ -63,7 +63,7 @@ func appendDigits(dst []byte, n int64, digits int) []byte {
 	return append(dst, text[:digits]...)
 }
 
-// parse reads the numbers of a message, or of an echo's ack. ok is false if it is none.
+// parse reads the numbers of a message, or of an echo's ack. ok is false for any other packet.
 func parse(packet []byte, isEcho bool) (speaker, number int, at int64, ok bool) {
 	begin := len(messagePrefix)
 	if isEcho {
@@ -85,7 +85,7 @@ func numbers(digits []byte) (speaker, number int, at int64) {
 	return speaker, number, at
 }
 
-// What a client of a Crowd says to its room, whose name has always the same length.
+// The message of a Crowd's client to its room. Room names have a fixed length.
 const (
 	addressPrefix = "42" + namespace + `,["say","`
 	addressMiddle = `","`
@@ -99,7 +99,7 @@ func appendAddress(dst []byte, room string, speaker, number int, at int64) []byt
 	return fill(dst, start, speaker, number, at, messageSize)
 }
 
-// parseAddress reads the numbers of such a message. ok is false if it is none.
+// parseAddress reads the numbers of such a message. ok is false for any other packet.
 func parseAddress(packet []byte) (speaker, number int, at int64, ok bool) {
 	if string(packet[:len(addressPrefix)]) != addressPrefix {
 		return 0, 0, 0, false

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// began is when the process began; the times of messages count from here, in nanoseconds.
+// began is when the process began. Times in messages are nanoseconds since then.
 var began = time.Now()
 
 func now() int64 { return int64(time.Since(began)) }
 
-// poll waits for sockets, for a time, and for the standard input.
+// poll waits for sockets, a timer, and the standard input.
 type poll struct {
 	epoll, timer int
-	armed        int64 // when the timer rings; 0: never
+	armed        int64 // when the timer fires; 0: never
 	events       [1024]unix.EpollEvent
 }
 
@@ -45,7 +45,7 @@ func (p *poll) add(fd int) error {
 	return nil
 }
 
-// writable asks, or no longer asks, to be told when a socket can be written.
+// writable sets whether wait returns when a socket can be written.
 func (p *poll) writable(fd int, wanted bool) error {
 	events := uint32(unix.EPOLLIN)
 	if wanted {
@@ -58,7 +58,7 @@ func (p *poll) writable(fd int, wanted bool) error {
 	return nil
 }
 
-// wait waits until something happens, at most until a time.
+// wait waits for events, at most until a time.
 func (p *poll) wait(until int64) ([]unix.EpollEvent, error) {
 	if until != p.armed {
 		p.armed = until
@@ -78,20 +78,20 @@ func (p *poll) wait(until int64) ([]unix.EpollEvent, error) {
 	return p.events[:n], nil
 }
 
-// ring reads the timer, which has rung.
+// ring reads the timer, which has fired.
 func (p *poll) ring() {
 	var count [8]byte
 	_, _ = unix.Read(p.timer, count[:])
 	p.armed = 0
 }
 
-// dial connects a socket from one of the loopback's addresses. On the loopback this needs no waiting.
+// dial connects a socket from one of the loopback addresses. There connect does not wait.
 func dial(from int, to *unix.SockaddrInet4) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("socket: %w", err)
 	}
-	// The port is chosen at connect, so that those of each address count for themselves.
+	// The port is chosen at connect, so that each address has all ports.
 	_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + from)}})

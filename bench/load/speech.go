@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// speech is who speaks, and what has come of it.
+// speech is the state of sending and of what has arrived.
 type speech struct {
 	tally
 	isEcho    bool
 	number    []int   // the next number of each speaker
-	awaited   int64   // deliveries that are to come of all that was said
+	awaited   int64   // deliveries of all messages so far
 	listeners int64   // of one message
 	missing   []int32 // of a message, by its number: listeners that do not have it; for a window
-	underWay  int     // messages that some listener does not have
+	underWay  int     // messages in flight
 	left      []int32 // of each speaker's last message: listeners that do not have it; for rooms
 	said      int64   // messages
-	spoken    int     // by the schedule; whose turn it is
+	spoken    int     // by the schedule; also selects the next speaker
 	closed    bool    // an ack is followed by the next echo, a message that all listeners have by the speaker's next
-	hushed    bool    // nothing new is said
+	hushed    bool    // nothing more is sent
 	measuring bool
 	latency   *Histogram
 }
@@ -30,7 +30,7 @@ func (s *swarm) prepare() {
 	switch s.job.Kind {
 	case Fanout:
 		s.listeners = int64(s.job.Clients)
-		s.order = []int{s.job.Clients} // the speaker, who is the last
+		s.order = []int{s.job.Clients} // the last client is the speaker
 		s.missing = make([]int32, 1<<12)
 	case Rooms:
 		s.listeners = int64(s.job.RoomSize) - 1
@@ -38,7 +38,7 @@ func (s *swarm) prepare() {
 	}
 }
 
-// utter has a client say its next message, which was due at a time.
+// utter has a client send its next message. at is when that was due.
 func (s *swarm) utter(index int, at int64) {
 	var space [256]byte
 	var packet []byte
@@ -65,7 +65,7 @@ func (s *swarm) utter(index int, at int64) {
 func (s *swarm) receive(c *client, packet []byte) {
 	switch s.job.Kind {
 	case Churn:
-		return // who hears whom depends on who is there
+		return // who receives what depends on who is connected
 	case Crowd:
 		s.overhear(c, packet)
 		return
@@ -98,11 +98,11 @@ func (s *swarm) receive(c *client, packet []byte) {
 		s.left[speaker]--
 	}
 	if s.closed && !s.hushed && (s.left == nil || s.left[speaker] == 0) {
-		s.utter(speaker, s.at) // of an echo that is the client itself
+		s.utter(speaker, s.at) // in Echo the client itself
 	}
 }
 
-// hears tells which of a client's streams a speaker is; ok is false if the client must not hear that speaker.
+// hears returns a speaker's stream at a client; ok is false if the client must not receive from that speaker.
 func (s *swarm) hears(c *client, speaker int) (stream int, ok bool) {
 	switch s.job.Kind {
 	case Fanout:
@@ -113,7 +113,7 @@ func (s *swarm) hears(c *client, speaker int) (stream int, ok bool) {
 	return 0, speaker == c.index
 }
 
-// speak runs a phase: warm, measured, and until all that was said has come.
+// speak runs a phase: warming up, measuring, and waiting for all messages.
 func (s *swarm) speak(p Phase) error {
 	before, lostBefore := s.tally, s.awaited-s.Distinct
 	begin := now()
@@ -139,7 +139,7 @@ func (s *swarm) speak(p Phase) error {
 		if !s.measuring {
 			next = min(next, measured)
 		}
-		if err := s.turn(min(next, end)); err != nil {
+		if err := s.step(min(next, end)); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (s *swarm) speak(p Phase) error {
 	return s.out.Encode(Line{Done: d})
 }
 
-// beginClosed has all clients emit for the first time, where what comes is followed by the next.
+// beginClosed has all clients emit first where each message follows the previous one's arrival.
 func (s *swarm) beginClosed(p Phase) {
 	if !s.closed {
 		return
@@ -171,7 +171,7 @@ func (s *swarm) beginClosed(p Phase) {
 	}
 }
 
-// dueUntil says what is due, and returns when the next message will be.
+// dueUntil sends what is due, and returns when the next message is.
 func (s *swarm) dueUntil(p Phase, begin, t int64) int64 {
 	if s.closed {
 		return t + int64(time.Second)
@@ -193,16 +193,16 @@ func (s *swarm) dueUntil(p Phase, begin, t int64) int64 {
 	}
 }
 
-// drain waits until all that was said has come, or for long enough that it is lost; and a moment longer, for what comes twice.
+// drain waits until all messages have arrived, or must be lost, and 50 ms longer for duplicates.
 func (s *swarm) drain() error {
 	late := now() + int64(patience)
 	for s.Distinct < s.awaited && now() < late {
-		if err := s.turn(late); err != nil {
+		if err := s.step(late); err != nil {
 			return err
 		}
 	}
 	for end := now() + int64(50*time.Millisecond); now() < end; {
-		if err := s.turn(end); err != nil {
+		if err := s.step(end); err != nil {
 			return err
 		}
 	}

@@ -1,21 +1,21 @@
 package load
 
-// stream follows the numbers of one speaker's messages as they come to one listener.
+// stream tracks the numbers of one speaker's messages at one listener.
 type stream struct {
 	next uint32 // the number that comes next, if nothing is lost
 	seen uint64 // bit i: next-1-i has come
 }
 
-// tally counts what listeners got.
+// tally counts what listeners received.
 type tally struct {
 	Distinct   int64 // each message counted once a listener
 	Doubled    int64 // came again
 	Reordered  int64 // came after a later one
-	Misplaced  int64 // came to who must not get it
+	Misplaced  int64 // at a client that must not receive it
 	Unexpected int64 // frames that are no message of the scenario
 }
 
-// take notes a message, and tells whether it is new.
+// take records a message, and reports whether it is new.
 func (s *stream) take(number uint32, t *tally) bool {
 	if number == s.next { // the usual
 		s.next++

@@ -19,14 +19,14 @@ import (
 
 const (
 	sources   = 8      // addresses of the loopback that clients connect from
-	atOnce    = 64     // connects under way
-	openFiles = 20_000 // of this process, at most
+	atOnce    = 64     // connects in progress
+	openFiles = 20_000 // limit of this process
 	patience  = 20 * time.Second
 
 	bareSettles = 300 * time.Millisecond
 )
 
-// swarm is all clients of a job, and the loop that moves them. All of it runs on one goroutine.
+// swarm has all clients of a job and their loop, which runs on one goroutine.
 type swarm struct {
 	job     Job
 	input   *bufio.Reader
@@ -35,10 +35,10 @@ type swarm struct {
 	targets []*unix.SockaddrInet4
 	clients []*client // by file descriptor
 	all     []*client // by index
-	order   []int     // in which clients speak, drawn at random
-	buffer  []byte    // what is read from a socket, of all clients
-	dirty   []*client // with something to send
-	at      int64     // when the socket at hand was read
+	order   []int     // in which clients send, random
+	buffer  []byte    // for reading, shared by all clients
+	dirty   []*client // that have something to send
+	at      int64     // when the current socket was read
 
 	connecting, arrived int
 	onReady             func(*client)
@@ -49,7 +49,7 @@ type swarm struct {
 	crowd
 }
 
-// Main runs the job of the standard input.
+// Main runs the job that it reads from the standard input.
 func Main() error {
 	runtime.LockOSThread()
 	s := &swarm{out: json.NewEncoder(os.Stdout), clients: make([]*client, openFiles), buffer: make([]byte, 1<<20)}
@@ -107,7 +107,7 @@ func (s *swarm) main() error {
 func (s *swarm) gather() error {
 	count := s.job.Clients
 	if s.job.Kind == Fanout {
-		count++ // the speaker, which is the last
+		count++ // the last one is the speaker
 	}
 	cost, err := s.meter()
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *swarm) gather() error {
 			}
 			s.all = append(s.all, c)
 		}
-		if err := s.turn(late); err != nil {
+		if err := s.step(late); err != nil {
 			return err
 		}
 		if now() > late {
@@ -135,14 +135,14 @@ func (s *swarm) gather() error {
 	if err != nil {
 		return err
 	}
-	if s.job.Bare { // such a server does not say when it knows a client
+	if s.job.Bare { // such a server does not confirm a client
 		time.Sleep(bareSettles)
 	}
 	s.order = rand.New(rand.NewPCG(1, 2)).Perm(count) // the same in each run
 	return s.out.Encode(Line{Connected: &Connected{Clients: count, Seconds: spent.seconds, CPU: spent.cpu, Own: spent.own}})
 }
 
-// place is which rooms a client joins, and how many speakers it hears.
+// place returns the rooms that a client joins, and how many speakers it receives from.
 func (s *swarm) place(index int) (rooms []string, streams int) {
 	switch s.job.Kind {
 	case Fanout:
@@ -163,15 +163,15 @@ func (s *swarm) stay() error {
 		return err
 	}
 	for !s.released {
-		if err := s.turn(now() + int64(time.Second)); err != nil {
+		if err := s.step(now() + int64(time.Second)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// turn waits for what happens, at most until a time, and handles it.
-func (s *swarm) turn(until int64) error {
+// step waits for events until a time, and handles them.
+func (s *swarm) step(until int64) error {
 	if s.job.Kind == Crowd {
 		next, err := s.comeBack()
 		if err != nil {
@@ -224,14 +224,14 @@ func (s *swarm) flushAll() error {
 	return nil
 }
 
-// spent is what a time cost, in seconds.
+// spent is the cost of a period, in seconds.
 type spent struct {
 	seconds     float64
 	cpu         map[string]float64
 	own, others float64
 }
 
-// meter begins to measure; what it returns ends it.
+// meter begins a measurement. The function that it returns ends it.
 func (s *swarm) meter() (func() (spent, error), error) {
 	first, err := s.costs()
 	if err != nil {
@@ -252,7 +252,7 @@ func (s *swarm) meter() (func() (spent, error), error) {
 	}, nil
 }
 
-// costs are the sums so far.
+// costs returns the sums so far.
 func (s *swarm) costs() (sums spent, err error) {
 	sums = spent{seconds: float64(now()) / 1e9, cpu: map[string]float64{}}
 	for _, w := range s.job.Watch {

@@ -1,4 +1,4 @@
-// Package process reads what a process costs from /proc.
+// Package process reads the CPU time and memory of processes from /proc.
 package process
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Roles of processes. The service is the application and counts for nobody.
+// Roles of processes. The service is the application; its cost is not part of a contestant's.
 const (
 	Server  = "server"
 	Broker  = "broker"
@@ -24,7 +24,7 @@ type Watched struct {
 	PID  int
 }
 
-// CPU is the time in seconds that a process has spent on a core, from the nanoseconds of its threads' schedstat; or, where the
+// CPU returns the CPU time of a process in seconds, from the nanoseconds of its threads' schedstat; or, where the
 // kernel has none, from its ticks.
 func CPU(pid int) (float64, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -50,7 +50,7 @@ func CPU(pid int) (float64, error) {
 	return ticks(pid)
 }
 
-// userHZ is how many ticks /proc counts in a second, on every platform that Go knows.
+// userHZ is the number of ticks per second in /proc, on every platform that Go knows.
 const userHZ = 100
 
 func ticks(pid int) (float64, error) {
@@ -59,7 +59,7 @@ func ticks(pid int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // behind the program's name, which may have spaces
+	_, rest, _ := strings.Cut(string(text), ") ") // after the program's name, which may have spaces
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("%s: %d fields", file, len(fields))
@@ -75,7 +75,7 @@ func ticks(pid int) (float64, error) {
 	return (user + system) / userHZ, nil
 }
 
-// Busy is the time in seconds that all cores of the machine have worked.
+// Busy returns the CPU time in seconds of all cores of the machine.
 func Busy() (float64, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -84,7 +84,7 @@ func Busy() (float64, error) {
 	line, _, _ := strings.Cut(string(text), "\n")
 	var sum float64
 	for i, field := range strings.Fields(line) {
-		if i == 0 || i == 4 || i == 5 || i > 7 { // the name; idle, iowait; guests, who are in user already
+		if i == 0 || i == 4 || i == 5 || i > 7 { // the name; idle, iowait; guests, which are part of user
 			continue
 		}
 		n, err := strconv.ParseFloat(field, 64)
@@ -96,7 +96,7 @@ func Busy() (float64, error) {
 	return sum, nil
 }
 
-// PSS is the memory in bytes that a process occupies; what it shares with others counts in parts.
+// PSS returns the memory of a process in bytes, with its share of what it shares with others.
 func PSS(pid int) (int64, error) {
 	file := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 	text, err := os.ReadFile(file)
@@ -115,7 +115,7 @@ func PSS(pid int) (int64, error) {
 	return 0, fmt.Errorf("%s has no Pss", file)
 }
 
-// Slab is the memory in bytes of the kernel's own structures, for sockets and open files among others.
+// Slab returns the memory of the kernel's structures in bytes, such as those of sockets and open files.
 func Slab() (int64, error) {
 	const file = "/proc/meminfo"
 	text, err := os.ReadFile(file)

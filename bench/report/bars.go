@@ -7,12 +7,12 @@ import (
 	"partyline/bench/contest"
 )
 
-// Bar is what a ratio within one run must come to.
+// Bar is a limit for a ratio within one run.
 type Bar struct {
 	Name            string
 	Scenario, Phase string
 	Figure          string
-	Ours            []string // the first one is the bar's, the others are told beside it
+	Ours            []string // the first one is the bar's, the others are listed in addition
 	Against         string
 	AtLeast         bool // the ratio must be Ratio or more, and otherwise Ratio or less
 	Ratio           float64
@@ -41,14 +41,14 @@ func Bars() []Bar {
 	}
 }
 
-// Verdict is how far a bar is met.
+// Verdict is the result for a bar.
 type Verdict struct {
 	Bar
 	Met    bool
 	Ratios map[string]float64 // by ours
 }
 
-// Judge compares, as far as there is something to compare.
+// Judge returns the verdicts of the bars for which there are measurements.
 func (s *Summary) Judge() (verdicts []Verdict) {
 	for _, b := range Bars() {
 		v := Verdict{Bar: b, Ratios: map[string]float64{}}
@@ -75,7 +75,7 @@ func (s *Summary) Judge() (verdicts []Verdict) {
 	return verdicts
 }
 
-// BarTable is the verdicts as the lines of a table. The first of ours that was measured is the bar's.
+// BarTable returns the verdicts as a table. The first of Ours that was measured decides.
 func BarTable(verdicts []Verdict) *Table {
 	t := &Table{Head: []string{"scenario", "against", "bar", "ratio", "", "beside"}}
 	for _, v := range verdicts {

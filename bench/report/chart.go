@@ -27,7 +27,7 @@ type line struct {
 	ours        bool
 }
 
-// chart is horizontal bars as SVG, whose text is readable on light and on dark ground.
+// chart is an SVG with horizontal bars, readable on light and dark backgrounds.
 func chart(title, unit string, lines []line) string {
 	var most float64
 	for _, l := range lines {
@@ -71,7 +71,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 func escape(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder does not fail
 	return b.String()
 }
 
@@ -92,7 +92,7 @@ var pictures = []picture{
 	{"idle-memory.svg", "Idle connections", "bytes a connection, less is better", "idle", "idle", contest.Memory},
 }
 
-// draw makes a picture of what was measured.
+// draw returns a chart of the measurements.
 func (s *Summary) draw(p picture) string {
 	phase := Key{Scenario: p.scenario, Phase: p.phase}
 	var lines []line

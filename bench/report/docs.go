@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// Documents with generated parts, each between a mark and an end. What is not for the first stands in the second.
+// Documents with generated sections, each between a mark and an end. Sections that are not in the first are in the
+// second.
 const (
 	performance = "docs/performance.md"
 	details     = "bench/README.md"
 )
 
-// WriteDocs writes the tables of both documents again, between their marks, and the charts. All else in them stays.
+// WriteDocs replaces the tables between the marks of both documents, and the charts.
 func (r *Results) WriteDocs(root string) error {
 	texts := make(map[string]string)
 	for _, name := range []string{performance, details} {
@@ -63,7 +64,7 @@ func replace(document, mark, section string) (string, error) {
 	return before + begin + section + end + after, nil
 }
 
-// sections are what stands between the marks, by their names.
+// sections returns the generated sections, by name.
 func (r *Results) sections() map[string]string {
 	sections := map[string]string{"machine": r.machine(), "bars": BarTable(r.Bars).Markdown(), "charts": r.charts()}
 	for _, phase := range r.Summary.Phases() {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Machine is where it was measured.
+// Machine describes the machine of a measurement.
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
@@ -18,10 +18,10 @@ type Machine struct {
 	Redis  string `json:"redis"`
 }
 
-// ThisMachine asks /proc and the programs; what does not answer stays empty.
+// ThisMachine describes this machine, from /proc and the programs. What is unknown stays empty.
 func ThisMachine() Machine {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	release, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-") // behind it stands who built it
+	release, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-") // the build follows
 	return Machine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Memory: field("/proc/meminfo", "MemTotal"),
 		Kernel: release, Go: strings.TrimPrefix(runtime.Version(), "go"),
@@ -29,7 +29,7 @@ func ThisMachine() Machine {
 	}
 }
 
-// field is the first value of a name in a file of /proc.
+// field returns the first value of a name in a file of /proc.
 func field(file, name string) string {
 	text, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(text)) {
@@ -45,7 +45,7 @@ func output(name string, args ...string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// word is what stands behind a prefix in a text, up to a space.
+// word returns what follows a prefix in a text, up to a space.
 func word(text, prefix string) string {
 	for _, w := range strings.Fields(text) {
 		if rest, ok := strings.CutPrefix(w, prefix); ok {

@@ -22,7 +22,7 @@ type Results struct {
 	Summary      *Summary              `json:"-"`
 }
 
-// NewResults sums a run up.
+// NewResults summarises a run.
 func NewResults(all []contest.Measurement, rounds int, quick bool) *Results {
 	r := &Results{Time: time.Now().UTC(), Machine: ThisMachine(), Rounds: rounds, Quick: quick, Measurements: all, Summary: Summarise(all)}
 	r.Bars = r.Summary.Judge()
@@ -56,13 +56,13 @@ func (r *Results) Text() string {
 	return b.String()
 }
 
-// Where a measurement is in doubt, in cores.
+// Thresholds of warnings, in cores.
 const (
 	busyGenerator = 0.9
 	busyOthers    = 0.15
 )
 
-// Warnings tell where something else than the servers may have limited them.
+// Warnings lists the measurements that something other than the servers may have limited.
 func (s *Summary) Warnings() (warnings []string) {
 	worst := 0.
 	for _, key := range s.Keys {

@@ -7,7 +7,7 @@ import (
 	"partyline/bench/contest"
 )
 
-// Key is what rounds have in common.
+// Key identifies a figure in all rounds.
 type Key struct{ Scenario, Phase, Server string }
 
 // Value is a figure over all rounds.
@@ -23,7 +23,7 @@ type Summary struct {
 	Figures map[Key]map[string]Value
 }
 
-// Summarise takes the rounds together. Of what must be 0 it takes the most.
+// Summarise combines the rounds. Of figures that must be 0 it takes the maximum.
 func Summarise(all []contest.Measurement) *Summary {
 	s := &Summary{Figures: map[Key]map[string]Value{}}
 	rounds := map[Key]map[string][]float64{}
@@ -79,7 +79,7 @@ func (s *Summary) Get(scenario, phase, server, figure string) (float64, bool) {
 	return v.Median, ok
 }
 
-// Faults counts what was lost, doubled, reordered or misplaced in all.
+// Faults returns how many messages were lost, doubled, reordered or misplaced in total.
 func (s *Summary) Faults() (n float64) {
 	for _, figures := range s.Figures {
 		for _, name := range contest.Faults {

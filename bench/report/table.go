@@ -72,7 +72,7 @@ func isNumber(cell string) bool {
 	return cell != "" && strings.Trim(cell, "0123456789.,-+% ±") == ""
 }
 
-// ratio is a ratio for people; those of bars below 1 are told apart by their third digit.
+// ratio formats a ratio. Below 1 it has three digits, because bars differ in the third.
 func ratio(v float64) string {
 	if v < 1 {
 		return strconv.FormatFloat(v, 'f', 3, 64)
@@ -80,7 +80,7 @@ func ratio(v float64) string {
 	return number(v)
 }
 
-// number is a figure for people: three digits that count, and thousands apart.
+// number formats a figure, with three significant digits and separated thousands.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case a == 0:
@@ -120,7 +120,7 @@ var (
 	cores = []column{{"cores", contest.Cores, 1}, {"generator", contest.OwnCores, 1}, {"others", contest.OtherCores, 1}}
 )
 
-// PhaseTable is what a phase gave for each server.
+// PhaseTable returns the results of a phase for each server.
 func (s *Summary) PhaseTable(phase Key) *Table {
 	columns, main := speech, contest.CPU
 	switch phase.Scenario {

@@ -1,4 +1,4 @@
-// Command edge holds the connections of Socket.IO clients and lets them talk over a NATS that runs elsewhere.
+// Command edge connects Socket.IO clients with NATS, which runs elsewhere.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command embedded is an edge with NATS inside, for development and small sites.
+// Command embedded is an edge with a NATS server inside, for development and small sites.
 package main
 
 import (

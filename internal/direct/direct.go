@@ -1,9 +1,9 @@
-// Package direct reads from and writes to sockets without waiting, for those who can do something better than wait, or who
-// want to wait in a way of their own (see syscall.RawConn).
+// Package direct reads from and writes to sockets without waiting, for callers that have better to do than wait, or
+// that wait in another way (see syscall.RawConn).
 //
-// Where the system allows it the runtime is not told of the call. Go's scheduler would prepare for one that blocks, and
-// wake a thread that watches over such calls whenever the process was idle: a tenth of what an edge costs under a light
-// load.
+// Where the system allows it, Go's runtime is not involved in the call. Its scheduler would prepare for a call that
+// blocks, and wake a thread that watches such calls whenever the process was idle: a tenth of an edge's CPU under a
+// light load.
 package direct
 
 import (
@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// Conn is the raw side of a connection; nil where there is none, or where this system has no calls that do not wait.
+// Conn returns the raw side of a connection. It is nil if the connection has none, or the system cannot read and
+// write without waiting.
 func Conn(conn net.Conn) syscall.RawConn {
 	socket, ok := conn.(syscall.Conn)
 	if !ok || !possible {

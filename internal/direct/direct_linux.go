@@ -7,11 +7,12 @@ import (
 
 const possible = true
 
-// Read reads what is there: n is below 0 when nothing is, and 0 at the end. The descriptor must be a non-blocking one,
-// p not empty.
+// Read reads what has arrived. n is negative if nothing has, and 0 at the end. The descriptor must be non-blocking,
+// and p not empty.
 func Read(fd uintptr, p []byte) (n int, err error) { return call(syscall.SYS_READ, fd, p) }
 
-// Write writes what has room: n is below 0 when nothing has. The descriptor must be a non-blocking one, p not empty.
+// Write writes what the socket takes. n is negative if it takes nothing now. The descriptor must be non-blocking, and
+// p not empty.
 func Write(fd uintptr, p []byte) (n int, err error) { return call(syscall.SYS_WRITE, fd, p) }
 
 func call(trap, fd uintptr, p []byte) (int, error) {

@@ -6,8 +6,8 @@ import "errors"
 
 const possible = false
 
-// Read is not called: Conn says nil.
+// Read is never called: Conn returns nil.
 func Read(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
-// Write is not called: Conn says nil.
+// Write is never called: Conn returns nil.
 func Write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -76,7 +76,7 @@ func TestNothingWaits(t *testing.T) {
 	}
 }
 
-// An error is told from nothing to read and from no room to write.
+// An error differs from nothing to read and from no room to write.
 func TestErrors(t *testing.T) {
 	a, _ := pair(t)
 	if Conn(a) == nil {

@@ -6,10 +6,10 @@ import "syscall"
 
 const possible = true
 
-// Read reads what is there: n is below 0 when nothing is, and 0 at the end. The descriptor must be a non-blocking one.
+// Read reads what has arrived. n is negative if nothing has, and 0 at the end. The descriptor must be non-blocking.
 func Read(fd uintptr, p []byte) (int, error) { return call(syscall.Read, fd, p) }
 
-// Write writes what has room: n is below 0 when nothing has. The descriptor must be a non-blocking one.
+// Write writes what the socket takes. n is negative if it takes nothing now. The descriptor must be non-blocking.
 func Write(fd uintptr, p []byte) (int, error) { return call(syscall.Write, fd, p) }
 
 func call(do func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
@@ -22,7 +22,7 @@ func call(do func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) 
 		case syscall.EAGAIN:
 			return -1, nil
 		default:
-			return 0, err // n is below 0
+			return 0, err // n is negative
 		}
 	}
 }

@@ -16,7 +16,7 @@ func TestClock(t *testing.T) {
 		t.Errorf("%v", away)
 	}
 	c.Tick(now.Add(3 * time.Second))
-	if away := c.Away(now.Add(2 * time.Second)); away > 0 { // somebody has set the wall clock back
+	if away := c.Away(now.Add(2 * time.Second)); away > 0 { // the wall clock was set back
 		t.Errorf("%v", away)
 	}
 }

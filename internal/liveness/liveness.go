@@ -1,22 +1,22 @@
-// Package liveness decides from beats which members live: edges among themselves, instances as seen by edges, edges as
-// seen by services. It has no clock and no goroutine: the caller passes the time, and asks now and then which have died.
+// Package liveness decides from beats which members live: edges as seen by edges and by services, and instances as
+// seen by edges. It has no clock and no goroutine: the caller passes the time and calls Expire regularly.
 package liveness
 
 import "time"
 
-// Table remembers when each member was heard last. It is not safe for concurrent use. Use New: the zero Table is empty
-// and cannot be used.
+// Table has the time of each member's last beat. It is not safe for concurrent use. Use New: the zero Table cannot be
+// used.
 type Table struct {
 	deadAfter time.Duration
 	heard     map[string]time.Time
 }
 
-// New returns a table in which a member that is silent for longer than deadAfter has died.
+// New returns an empty table. A member without a beat for longer than deadAfter counts as dead.
 func New(deadAfter time.Duration) *Table {
 	return &Table{deadAfter: deadAfter, heard: make(map[string]time.Time)}
 }
 
-// Heard notes a sign of life, and reports whether it is the first of this member.
+// Heard records a beat, and reports whether the member is new.
 func (t *Table) Heard(member string, now time.Time) (first bool) {
 	_, known := t.heard[member]
 	t.heard[member] = now
@@ -29,14 +29,14 @@ func (t *Table) Lives(member string) bool {
 	return known
 }
 
-// Remove removes a member that has announced its end, and reports whether it was there.
+// Remove removes a member, and reports whether it was in the table.
 func (t *Table) Remove(member string) bool {
 	_, known := t.heard[member]
 	delete(t.heard, member)
 	return known
 }
 
-// Members returns all members, in no order.
+// Members returns all members, in no order. The caller may keep the slice.
 func (t *Table) Members() []string {
 	all := make([]string, 0, len(t.heard))
 	for member := range t.heard {
@@ -45,7 +45,7 @@ func (t *Table) Members() []string {
 	return all
 }
 
-// Expire removes and returns the members that have been silent for too long.
+// Expire removes and returns the members that count as dead.
 func (t *Table) Expire(now time.Time) (dead []string) {
 	for member, at := range t.heard {
 		if now.Sub(at) > t.deadAfter {
@@ -56,8 +56,8 @@ func (t *Table) Expire(now time.Time) (dead []string) {
 	return dead
 }
 
-// Forgive counts all members as heard now: their silence up to now was the listener's own, which had no connection or
-// did not run.
+// Forgive sets the last beat of all members to now. It is for a caller that had no connection or did not run, and so
+// missed their beats.
 func (t *Table) Forgive(now time.Time) {
 	for member := range t.heard {
 		t.heard[member] = now

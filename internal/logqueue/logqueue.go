@@ -1,8 +1,8 @@
-// Package logqueue keeps whatever reads the log from holding up the program.
+// Package logqueue keeps a slow reader of the log from blocking the program.
 //
-// A record is formatted by its caller, appended to a queue of bounded size, and written by a goroutine of its own. Where the
-// output stands still (a pipe that is not read, a full disk) the queue fills up; records that do not fit are dropped and
-// counted, and the log names their number when there is room again.
+// The caller formats a record and appends it to a queue of bounded size; a goroutine writes the queue. If the output
+// blocks (a pipe that is not read, a full disk), the queue fills up. Records that do not fit are dropped and counted,
+// and the log has their number once there is room again.
 package logqueue
 
 import (
@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// MaxBytes is how much may wait to be written, besides what is being written.
+	// MaxBytes is the largest size of the queue, without what is being written.
 	MaxBytes = 1 << 20
-	// keptBytes is the largest buffer that is kept while nothing waits.
+	// keptBytes is the largest buffer that is kept while the queue is empty.
 	keptBytes = 64 << 10
 )
 
-// lostMessage is what the log says of dropped records.
+// lostMessage is the log's message about dropped records.
 const lostMessage = "log lines were dropped: the log was not read, or could not be written"
 
-// Queue is an slog.Handler's way to an output. Close ends it.
+// Queue is an io.Writer for an slog.Handler. Close ends it. It is safe for concurrent use.
 type Queue struct {
 	out    io.Writer
 	format func(io.Writer) slog.Handler
 	lost   tally.Counter
-	failed int           // owned by run: lines that the output did not take, not told yet
+	failed int           // owned by run: lines that could not be written and are not in the log's count yet
 	cut    bool          // owned by run: the output ends inside a line
 	wake   chan struct{} // capacity 1
 	quit   chan struct{} // closed by Close
@@ -40,19 +40,19 @@ type Queue struct {
 
 	mu      sync.Mutex
 	waiting []byte // guarded by mu: whole lines
-	dropped int    // guarded by mu: lines that did not fit behind waiting; while there are any, no line is taken
+	dropped int    // guarded by mu: lines that did not fit; until their number is written, all are dropped
 	closed  bool   // guarded by mu
 }
 
-// New returns the handler that format makes, with a queue in front of out. format is called with the writer that the
-// handler must use, and must return a handler that writes each record in one call, as those of log/slog do.
+// New returns a queue in front of out, and a handler that writes to it. format makes a handler for a writer; it must
+// write each record in one call, as those of log/slog do.
 func New(out io.Writer, format func(io.Writer) slog.Handler) (*Queue, slog.Handler) {
 	q := &Queue{out: out, format: format, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 	go q.run()
 	return q, format(q)
 }
 
-// Write queues a line. It never blocks and returns no error.
+// Write queues a line, or drops it. It never blocks or fails.
 func (q *Queue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -69,7 +69,7 @@ func (q *Queue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run writes what waits until Close.
+// run writes the queue until Close.
 func (q *Queue) run() {
 	defer close(q.done)
 	var spare []byte
@@ -77,10 +77,10 @@ func (q *Queue) run() {
 		select {
 		case <-q.wake:
 		case <-q.quit:
-			ended = true // after what waits
+			ended = true // after the rest of the queue
 		}
 		for {
-			lines, dropped := q.take(spare)
+			lines, dropped := q.swap(spare)
 			if len(lines) == 0 && dropped == 0 {
 				break
 			}
@@ -92,8 +92,9 @@ func (q *Queue) run() {
 	}
 }
 
-// take returns all that waits, and how many lines were dropped behind it. If there is anything, the next lines go into spare.
-func (q *Queue) take(spare []byte) (lines []byte, dropped int) {
+// swap empties the queue into its result, and makes spare the queue's buffer if there was anything. dropped is how
+// many lines were dropped after those.
+func (q *Queue) swap(spare []byte) (lines []byte, dropped int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) == 0 && q.dropped == 0 {
@@ -104,17 +105,17 @@ func (q *Queue) take(spare []byte) (lines []byte, dropped int) {
 	return lines, dropped
 }
 
-// notice is the line about dropped ones.
+// notice returns the line about dropped ones.
 func (q *Queue) notice(dropped int) []byte {
 	var line bytes.Buffer
 	record := slog.NewRecord(time.Now(), slog.LevelWarn, lostMessage, 0)
 	record.AddAttrs(slog.Int("lines", dropped))
-	_ = q.format(&line).Handle(context.Background(), record) // a buffer takes everything
+	_ = q.format(&line).Handle(context.Background(), record) // a buffer does not fail
 	return line.Bytes()
 }
 
-// write writes lines, and how many were dropped behind them. Those that the output does not take are lost, and counted; the
-// next write tells of them.
+// write writes lines, and the number of lines that were dropped after them. Lines that cannot be written are lost;
+// the next write begins with their number.
 func (q *Queue) write(lines []byte, dropped int) {
 	var head, tail []byte
 	if q.failed > 0 {
@@ -149,8 +150,8 @@ func (q *Queue) write(lines []byte, dropped int) {
 	}
 }
 
-// Close writes what waits and ends the writer. It returns after timeout at the latest, though the output may stand still:
-// then it reports false, and the writer ends with the write that it is in. What is logged later is dropped.
+// Close writes the rest of the queue and ends its goroutine. If the output blocks, it returns false after timeout;
+// the goroutine ends once its write does. Later records are dropped.
 func (q *Queue) Close(timeout time.Duration) bool {
 	q.mu.Lock()
 	q.closed = true
@@ -164,14 +165,15 @@ func (q *Queue) Close(timeout time.Duration) bool {
 	case <-timer.C:
 	}
 	if file, ok := q.out.(interface{ SetWriteDeadline(time.Time) error }); ok && file.SetWriteDeadline(time.Now()) == nil {
-		<-q.done // a pipe or socket: its write fails now
+		<-q.done // a pipe or socket, whose write fails now
 	}
 	return false
 }
 
-// Metrics adds to a set how many lines were lost.
+// Metrics returns the queue's metrics.
 func (q *Queue) Metrics() *tally.Set {
 	set := &tally.Set{}
-	set.Counter(&q.lost, "log_lines_lost_total", "Log lines that were not written because the log was not read or could not be written.")
+	set.Counter(&q.lost, "log_lines_lost_total",
+		"Log lines that were not written because the log was not read or could not be written.")
 	return set
 }

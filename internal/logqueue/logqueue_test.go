@@ -67,7 +67,8 @@ func TestEveryLineInOrder(t *testing.T) {
 	}
 }
 
-// A pipe that nobody reads holds nobody up. When it is read again, the log says between which lines how many are missing.
+// A pipe that is not read does not block the program. Once it is read again, the log has the number of missing lines,
+// in their place.
 func TestAPipeThatIsNotRead(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -138,7 +139,7 @@ func TestCloseWithAPipeThatIsNotRead(t *testing.T) {
 	}
 	began := time.Now()
 	if q.Close(50 * time.Millisecond) {
-		t.Error("all is written, though nobody reads")
+		t.Error("all is written, though the pipe is not read")
 	}
 	if took := time.Since(began); took > patience {
 		t.Errorf("it took %v", took)

@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// bridge passes nats-server's log on. What NATS finds worth a notice (each start, the banner of JetStream) is of
-// interest to somebody who debugs; the program itself says where NATS listens.
+// bridge writes nats-server's log to log. Notices of NATS (each start, the banner of JetStream) help only in
+// debugging; the program itself logs where NATS listens.
 type bridge struct {
 	log *slog.Logger
 
 	mu        sync.Mutex
-	lastFatal string // guarded by mu; nats-server goes on after a fatal error, its caller must not
+	lastFatal string // guarded by mu; nats-server goes on after a fatal error, but its caller must not
 }
 
 func newBridge(log *slog.Logger) *bridge {
@@ -22,14 +22,14 @@ func newBridge(log *slog.Logger) *bridge {
 	return &bridge{log: log.With("from", "nats-server")}
 }
 
-// fatal is the first error that kept the server from starting, or "".
+// fatal returns the first error that kept the server from starting, or "".
 func (b *bridge) fatal() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lastFatal
 }
 
-// The methods of nats-server's Logger.
+// The methods below implement nats-server's Logger.
 
 func (b *bridge) Noticef(format string, v ...any) { b.log.Debug(fmt.Sprintf(format, v...)) }
 func (b *bridge) Debugf(format string, v ...any)  { b.log.Debug(fmt.Sprintf(format, v...)) }

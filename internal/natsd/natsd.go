@@ -13,41 +13,42 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Config is the embedded server.
+// Config configures the embedded server.
 type Config struct {
 	Listen       string       // host:port for other NATS clients; port 0 picks a free one
 	JetStreamDir string       // folder of JetStream's files, made if it is missing; "" leaves JetStream off
-	MaxPayload   int          // largest event in bytes; the server takes messages that are Headroom larger. 0: NATS's default
+	MaxPayload   int          // largest event in bytes; a message may be larger by Headroom. 0: NATS's default
 	Log          *slog.Logger // nil logs nothing
 }
 
-// Headroom is what a NATS message may be larger than the event in it, in bytes: its headers.
+// Headroom is the room for headers, in bytes: how much larger a NATS message may be than the event in it.
 const Headroom = 64 << 10
 
-// maxMessage is as much as nats-server takes: the bytes that may be pending for one client.
+// maxMessage is the largest message that nats-server takes: the bytes that may be pending for one client.
 const maxMessage = server.MAX_PENDING_SIZE
 
-// A client that died without a word is taken for dead after 15 to 20 seconds: until then it gets its share of what the queue
-// groups of services get. nats-server's own default is two minutes. deploy/nats.conf has the same.
+// nats-server finds a client whose connection has broken after 15 to 20 seconds. Until then the client still receives
+// its share of what the queue groups of services receive. nats-server's own default is two minutes. deploy/nats.conf
+// has the same values.
 const (
 	pingInterval = 5 * time.Second
 	pingsMissed  = 2
 )
 
-// startTimeout bounds the wait for a server that has begun to start. JetStream reads its folder in this time.
+// startTimeout bounds the wait for the server to start. JetStream reads its folder in this time.
 const startTimeout = 30 * time.Second
 
-// Server is a running NATS server. Its methods may be called from several goroutines.
+// Server is a running NATS server. It is safe for concurrent use.
 type Server struct{ ns *server.Server }
 
-// Start runs a server and returns once it takes connections. The error wraps the system's where the address cannot be
-// listened on, so that errors.Is(err, syscall.EADDRINUSE) tells a port in use.
+// Start runs a server and returns once it accepts connections. If it cannot listen, the error wraps the system's:
+// errors.Is with syscall.EADDRINUSE finds a port in use.
 func Start(c Config) (*Server, error) {
 	options, err := c.options()
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	}
-	// nats-server only logs why it cannot listen, so the address is tried before.
+	// nats-server only logs why it cannot listen, so the address is tested first.
 	if probe, err := net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	} else if err := probe.Close(); err != nil {
@@ -103,10 +104,10 @@ func (c Config) options() (*server.Options, error) {
 	}, nil
 }
 
-// ClientURL is where other NATS clients connect: "nats://127.0.0.1:4222", with the real port.
+// ClientURL returns where other NATS clients connect: "nats://127.0.0.1:4222", with the real port.
 func (s *Server) ClientURL() string { return s.ns.ClientURL() }
 
-// InProcessConn opens a connection that passes no socket. It makes Server fit nats.InProcessServer.
+// InProcessConn opens a connection without a socket. It implements nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) {
 	conn, err := s.ns.InProcessConn()
 	if err != nil {
@@ -115,7 +116,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	return conn, nil
 }
 
-// Shutdown closes all connections and returns when the server has ended. Calling it again does nothing.
+// Shutdown closes all connections and waits until the server has ended. Further calls have no effect.
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()

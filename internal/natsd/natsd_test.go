@@ -147,7 +147,8 @@ func TestJetStreamFolderCannotBeMade(t *testing.T) {
 	}
 }
 
-// Dead clients are noticed as soon by the server inside as by those of compose.yaml, and sooner than by a server as it comes.
+// The embedded server and those of compose.yaml find dead clients equally soon, and sooner than nats-server by
+// default.
 func TestDeadClientsAreNoticedSoon(t *testing.T) {
 	t.Setenv("SERVER_NAME", "nats-1")
 	deployed, err := server.ProcessConfigFile("../../deploy/nats.conf")

@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// grain is how long a Queue lets items add up: what becomes due meanwhile comes together, and no more than that.
+// grain is how long a Queue collects due items that it then returns together, and no more than those.
 const grain = 20 * time.Millisecond
 
-// Queue holds items until their times, and hands out at most perSecond of them each second, the earliest first. It keeps no
-// clock and no goroutine: the caller passes the time, and asks Wait when to come again. It is not safe for concurrent use.
+// Queue keeps items until their times, and returns at most perSecond of them each second, the earliest first. It has
+// no clock and no goroutine: the caller passes the time, and calls Wait to find when Next may have an item. It is not
+// safe for concurrent use.
 type Queue[T any] struct {
 	perSecond float64
 	items     items[T]
-	credit    float64   // items that may be handed out
-	at        time.Time // when credit was so
+	credit    float64   // items that may be returned
+	at        time.Time // when credit was computed
 }
 
 // Item is a place in a Queue. It may be in one queue at a time. The zero Item is in none.
@@ -24,19 +25,19 @@ type Item[T any] struct {
 	place int // index among the items, plus one; 0: in no queue
 }
 
-// Queued reports whether the item waits in a queue.
+// Queued reports whether the item is in a queue.
 func (i *Item[T]) Queued() bool { return i.place > 0 }
 
-// At is the time for which the item was set last.
+// At returns the time of the last Set.
 func (i *Item[T]) At() time.Time { return i.at }
 
-// NewQueue makes a Queue that hands out at most perSecond items each second.
+// NewQueue makes a Queue that returns at most perSecond items each second.
 func NewQueue[T any](perSecond int) *Queue[T] { return &Queue[T]{perSecond: float64(perSecond)} }
 
-// Len is the number of items that wait.
+// Len returns the number of items.
 func (q *Queue[T]) Len() int { return len(q.items) }
 
-// Set puts an item into the queue, or moves one that is there. It reports whether the item is the earliest now.
+// Set adds an item to the queue, or changes its time. It reports whether the item is now the earliest.
 func (q *Queue[T]) Set(i *Item[T], at time.Time) (first bool) {
 	i.at = at
 	if i.Queued() {
@@ -47,14 +48,15 @@ func (q *Queue[T]) Set(i *Item[T], at time.Time) (first bool) {
 	return i.place == 1
 }
 
-// Remove takes an item out of the queue, if it is there.
+// Remove removes an item from the queue, if it is there.
 func (q *Queue[T]) Remove(i *Item[T]) {
 	if i.Queued() {
 		heap.Remove(&q.items, i.place-1)
 	}
 }
 
-// Next takes out the earliest item whose time has come, nil if there is none or if it would be one too many now.
+// Next removes and returns the earliest item that is due. It returns nil if there is none, or if the rate is
+// exceeded.
 func (q *Queue[T]) Next(now time.Time) *Item[T] {
 	if len(q.items) == 0 || q.items[0].at.After(now) {
 		return nil
@@ -73,13 +75,13 @@ func (q *Queue[T]) Next(now time.Time) *Item[T] {
 	return heap.Pop(&q.items).(*Item[T])
 }
 
-// Wait is how long after now Next may have an item again; ok is false for an empty queue.
+// Wait returns how long after now Next may have an item; ok is false for an empty queue.
 func (q *Queue[T]) Wait(now time.Time) (wait time.Duration, ok bool) {
 	if len(q.items) == 0 {
 		return 0, false
 	}
 	wait = max(0, q.items[0].at.Sub(now))
-	if wait < grain && now.Sub(q.at) < grain { // Next has just been asked: let some add up
+	if wait < grain && now.Sub(q.at) < grain { // Next was called just before: collect some
 		wait = max(wait, grain-now.Sub(q.at))
 	}
 	return wait, true
@@ -108,7 +110,7 @@ func (s *items[T]) Pop() any {
 	(*s)[last] = nil
 	*s = (*s)[:last]
 	if last == 0 {
-		*s = nil // a crowd has gone: its memory goes, too
+		*s = nil // frees the memory of a large crowd
 	}
 	i.place = 0
 	return i

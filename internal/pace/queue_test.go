@@ -9,7 +9,7 @@ import (
 	"partyline/internal/pace"
 )
 
-// drain asks a queue as its owner does, from a moment on until it is empty, and returns when each item came.
+// drain calls a queue as its owner does until it is empty, and returns when each item came.
 func drain(q *pace.Queue[int], now time.Time) (values []int, at []time.Time) {
 	for {
 		for i := q.Next(now); i != nil; i = q.Next(now) {

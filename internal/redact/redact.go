@@ -1,4 +1,4 @@
-// Package redact hides credentials in text that people read: log lines, faults, the printed configuration, pages.
+// Package redact hides credentials in text for people: log lines, faults, the printed configuration, pages.
 package redact
 
 import (
@@ -7,25 +7,27 @@ import (
 	"strings"
 )
 
-// hidden stands where a secret was.
+// hidden replaces a secret.
 const hidden = "hidden"
 
-// schemes are those that are shown in front of what is hidden. Another word before "://" could be part of a password.
+// schemes are shown before a hidden part. Another word before "://" could be part of a password.
 var schemes = []string{"nats", "tls", "ws", "wss", "http", "https"}
 
-// URLs returns a list of URLs, separated by commas, without passwords, tokens, queries and fragments. It works on the text,
-// because a URL that does not parse must not show its password either, and what NATS takes needs no scheme. The result has
-// as many commas as list. A text that is no URL passes unchanged, unless it could be a part of one with a password.
+// URLs returns a list of URLs, separated by commas, without passwords, tokens, queries and fragments. The result has
+// as many commas as list. A text that is no URL is unchanged, unless it could be part of one with a password.
+//
+// It works on the text, not on parsed URLs: the password of a URL that does not parse must be hidden, too, and NATS
+// needs no scheme.
 func URLs(list string) string {
 	parts := strings.Split(list, ",")
 	shown := make([]string, len(parts))
-	split := false // whether what follows could be the rest of a password with a comma in it
+	split := false // whether the next parts could be the rest of a password with a comma in it
 	for i, part := range slices.Backward(parts) {
 		scheme, rest := cutScheme(part)
 		if split && !strings.Contains(rest, "@") {
 			shown[i] = scheme + hidden
 		} else {
-			// A name behind a part without @ could be the rest of a password, too.
+			// A name after a part without @ could be the rest of a password, too.
 			shown[i] = scheme + one(rest, scheme == "" && i > 0 && !strings.Contains(parts[i-1], "@"))
 		}
 		split = scheme == "" && (split || strings.Contains(rest, "@"))
@@ -33,7 +35,7 @@ func URLs(list string) string {
 	return strings.Join(shown, ",")
 }
 
-// cutScheme splits the blanks and the scheme in front of a URL off.
+// cutScheme splits a URL after its scheme. Blanks before that belong to the scheme.
 func cutScheme(s string) (scheme, rest string) {
 	before, after, found := strings.Cut(s, "://")
 	if !found || !slices.Contains(schemes, strings.ToLower(strings.TrimSpace(before))) {
@@ -60,7 +62,7 @@ func one(s string, hideUser bool) string {
 	return shown + hostPort(s)
 }
 
-// hostPort hides what stands in the place of a port and is no number: a password whose @ is missing.
+// hostPort hides a port that is not a number: it is a password without its @.
 func hostPort(s string) string {
 	host, path := s, ""
 	if slash := strings.IndexByte(s, '/'); slash >= 0 {
@@ -81,8 +83,7 @@ func hostPort(s string) string {
 	return host + path
 }
 
-// Text returns a text, such as another library's error, without the credentials of a list of URLs, wherever it repeats
-// them.
+// Text returns a text, such as the error of another library, without the credentials of a list of URLs.
 func Text(text, list string) string {
 	if list == "" {
 		return text
@@ -111,7 +112,7 @@ func Text(text, list string) string {
 	return text
 }
 
-// shortest is the length from which a secret by itself is looked for in a text: a shorter one is part of many words.
+// shortest is the least length, in bytes, of a secret that Text searches for: a shorter one is part of many words.
 const shortest = 4
 
 func unescaped(s string) string {

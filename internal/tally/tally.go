@@ -1,7 +1,7 @@
 // Package tally counts what happens in the packages of an edge, so that they need no metrics library.
 //
-// A package declares its counters where it counts them, gathers them in a Set, and whoever exposes metrics (package
-// admin) reads all sets in the same way. Names are Prometheus names without the common "partyline_" in front.
+// A package declares its counters where it counts, and lists them in a Set. The package admin exposes all sets. Names
+// are Prometheus names without the common prefix "partyline_".
 package tally
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Counter only goes up. Its zero value is ready, and it is safe for use by several goroutines.
+// Counter only goes up. The zero Counter is ready. It is safe for concurrent use.
 type Counter struct{ n atomic.Uint64 }
 
 // Inc adds one.
@@ -18,10 +18,10 @@ func (c *Counter) Inc() { c.n.Add(1) }
 // Add adds n.
 func (c *Counter) Add(n int) { c.n.Add(uint64(n)) }
 
-// Value is the count since the start of the process.
+// Value returns the count since the start of the process.
 func (c *Counter) Value() uint64 { return c.n.Load() }
 
-// Gauge goes up and down. Its zero value is ready, and it is safe for use by several goroutines.
+// Gauge goes up and down. The zero Gauge is ready. It is safe for concurrent use.
 type Gauge struct{ n atomic.Int64 }
 
 // Add adds n, which may be negative, and returns the new value.
@@ -30,10 +30,10 @@ func (g *Gauge) Add(n int) int64 { return g.n.Add(int64(n)) }
 // Set replaces the value.
 func (g *Gauge) Set(n int) { g.n.Store(int64(n)) }
 
-// Value is the present value.
+// Value returns the current value.
 func (g *Gauge) Value() int64 { return g.n.Load() }
 
-// Kind tells how a metric behaves over time.
+// Kind is how a metric changes over time.
 type Kind uint8
 
 // The kinds of metrics.
@@ -42,7 +42,7 @@ const (
 	KindGauge               // goes up and down
 )
 
-// Metric is one named figure. A metric with labels appears once a combination of their values.
+// Metric is a named figure. One with labels is listed once for each combination of their values.
 type Metric struct {
 	Kind   Kind
 	Name   string  // Prometheus name without prefix: "sessions_opened_total"
@@ -51,10 +51,10 @@ type Metric struct {
 	Read   func() float64
 }
 
-// Label is one that a metric has, with its value.
+// Label is a label of a metric, and its value.
 type Label struct{ Name, Value string }
 
-// Value is the value of the metric's labels, with a space between them; "" without labels.
+// Value returns the values of the metric's labels, with a space between them; "" without labels.
 func (m Metric) Value() string {
 	values := make([]string, len(m.Labels))
 	for i, l := range m.Labels {
@@ -63,7 +63,7 @@ func (m Metric) Value() string {
 	return strings.Join(values, " ")
 }
 
-// Set is the list of a package's metrics. It is filled while the package's object is built and read-only afterwards.
+// Set is the list of a package's metrics. It is read-only once it has been built.
 type Set struct{ metrics []Metric }
 
 // Counter adds a counter to the set.
@@ -71,7 +71,7 @@ func (s *Set) Counter(c *Counter, name, help string) {
 	s.Func(KindCounter, name, help, func() float64 { return float64(c.Value()) })
 }
 
-// LabelledCounter adds a counter that is one value of a label.
+// LabelledCounter adds the counter of one value of a label.
 func (s *Set) LabelledCounter(c *Counter, name, help, label, value string) {
 	s.Func(KindCounter, name, help, func() float64 { return float64(c.Value()) }, Label{label, value})
 }
@@ -81,10 +81,10 @@ func (s *Set) Gauge(g *Gauge, name, help string) {
 	s.Func(KindGauge, name, help, func() float64 { return float64(g.Value()) })
 }
 
-// Func adds a figure that is computed when it is read. read must be safe for use by several goroutines.
+// Func adds a figure that is computed when it is read. read must be safe for concurrent use.
 func (s *Set) Func(kind Kind, name, help string, read func() float64, labels ...Label) {
 	s.metrics = append(s.metrics, Metric{kind, name, help, labels, read})
 }
 
-// Metrics lists the set. The caller must not change the slice.
+// Metrics returns the metrics of the set. The caller must not change the slice.
 func (s *Set) Metrics() []Metric { return s.metrics }

@@ -1,8 +1,8 @@
 // Package throttle bounds how often the log repeats itself.
 //
-// A line is known by three things: what it says, which is a constant of the program, what it is about, and why. The same
-// three are logged once a minute, and all lines that say the same thing together MaxLines times a minute, whatever they are
-// about. What is left out is counted, and the next line that says the same names the count.
+// A line has three parts: a message, which is a constant of the program, its subject, and a reason. Lines with the
+// same three are logged once a minute. Lines with the same message are logged MaxLines times a minute, whatever their
+// subjects. Others are left out and counted; the next line with the message has their number.
 package throttle
 
 import (
@@ -18,33 +18,33 @@ import (
 )
 
 const (
-	// Every is the time in which the same is logged once.
+	// Every is the time in which the same line is logged once.
 	Every = time.Minute
-	// MaxLines is how many lines that say the same thing, about whatever, are logged in Every.
+	// MaxLines is how many lines with the same message are logged in Every.
 	MaxLines = 200
-	// maxRemembered is how many lines are remembered. Past that the log is silent until some are a minute old.
+	// maxRemembered is how many lines are remembered. Beyond that nothing is logged until some are a minute old.
 	maxRemembered = 5000
-	// sweepEvery bounds what it costs to look for old lines while senders make up subjects.
+	// sweepEvery bounds the cost of removing old lines while senders invent subjects.
 	sweepEvery = time.Second
-	// maxReason is how much of a reason counts, in bytes.
+	// maxReason is how much of a reason is compared, in bytes.
 	maxReason = 200
 )
 
-// Logger writes to a logger what it has not written within the last minute. It is safe for use by several goroutines.
+// Logger logs what it has not logged within the last minute. It is safe for concurrent use.
 type Logger struct {
 	log        *slog.Logger
 	seed       maphash.Seed
 	suppressed tally.Counter
 
 	mu    sync.Mutex
-	last  map[uint64]time.Time // guarded by mu: when a line was logged, by the hash of what it is known by
-	kinds map[string]*kind     // guarded by mu: by what lines say
+	last  map[uint64]time.Time // guarded by mu: when a line was logged, by the hash of its three parts
+	kinds map[string]*kind     // guarded by mu: by message
 	swept time.Time            // guarded by mu
 }
 
-// kind is what is counted of lines that say the same thing.
+// kind counts the lines with one message.
 type kind struct {
-	since      time.Time // the minute that lines belongs to began
+	since      time.Time // start of the current minute
 	lines      int       // logged in that minute
 	suppressed int       // since the last line that was logged
 }
@@ -78,7 +78,7 @@ func (l *Logger) Log(level slog.Level, what, about, reason string, attributes ..
 	l.log.Log(context.Background(), level, what, attributes...)
 }
 
-// allow reports whether a line may be logged now, and how many that say the same thing were left out before it.
+// allow reports whether a line may be logged now, and how many with the same message were left out before it.
 func (l *Logger) allow(what, about, reason string, now time.Time) (ok bool, before int) {
 	key := l.key(what, about, reason)
 	l.mu.Lock()
@@ -107,8 +107,8 @@ func (l *Logger) allow(what, about, reason string, now time.Time) (ok bool, befo
 	return true, before
 }
 
-// key is a hash of what a line is known by, so that long subjects cost no memory. Its seed is random: nobody can make up
-// a subject whose line hides another.
+// key returns a hash of a line's three parts, so that long subjects cost no memory. Its seed is random: no sender can
+// invent a subject whose line hides another.
 func (l *Logger) key(what, about, reason string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -119,7 +119,7 @@ func (l *Logger) key(what, about, reason string) uint64 {
 	return h.Sum64()
 }
 
-// class is what texts of the same reason have in common: all but numbers and what stands in quotes.
+// class returns a reason without what varies: numbers, and text in quotes.
 func class(reason string) string {
 	reason = reason[:min(len(reason), maxReason)]
 	var b strings.Builder
@@ -141,8 +141,8 @@ func class(reason string) string {
 	return b.String()
 }
 
-// Metrics adds to a set how many lines were left out. part names the package that complains.
+// Metrics adds the number of lines left out to a set. part names the package that logs.
 func (l *Logger) Metrics(set *tally.Set, part string) {
 	set.LabelledCounter(&l.suppressed, "log_suppressed_total",
-		"Log lines left out because the same was logged within a minute, by the part that complains.", "part", part)
+		"Log lines left out because the same was logged within a minute, by the part that logs.", "part", part)
 }

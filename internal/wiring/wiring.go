@@ -1,5 +1,5 @@
-// Package wiring makes an edge out of its parts: bus, edge, engine and cluster. The programs and the tests of whole edges
-// use the same wiring.
+// Package wiring builds an edge from its parts: bus, edge, engine and cluster. The programs and the tests of whole
+// edges share it.
 package wiring
 
 import (
@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	// natsHeadroom is what an event must stay below NATS's largest message, in bytes: the room for headers.
+	// natsHeadroom is the room for headers in NATS's largest message, in bytes.
 	natsHeadroom = 64 << 10
-	// lastWords bounds how long the last notices may take once the sessions have ended.
-	lastWords = 5 * time.Second
+	// outboxTimeout bounds the publishing of the last notices, once the sessions have ended.
+	outboxTimeout = 5 * time.Second
 )
 
-// Parts are what serves the clients of one edge. Requests of clients go to Forward.
+// Parts are the parts of one edge. Requests of clients go to Forward.
 type Parts struct {
 	ID      string
 	Bus     *bus.Bus
@@ -40,12 +40,12 @@ type Parts struct {
 	config    config.Config
 	log       *slog.Logger
 	reading   context.CancelFunc // ends the goroutine that reads from NATS
-	attending context.CancelFunc // ends those that announce the edge and watch over others
+	attending context.CancelFunc // ends the others, which announce the edge and watch others
 	running   sync.WaitGroup     // of the first
 	attentive sync.WaitGroup     // of the others
 }
 
-// New connects to NATS, which may take its time, and makes the parts. Other edges receive version. Nothing is read from
+// New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
 // NATS before Run.
 func New(c config.Config, version string, log *slog.Logger, options ...bus.Option) (*Parts, error) {
 	prefix, err := subjects.NewPrefix(c.NATS.Prefix)
@@ -76,7 +76,7 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster,
-		Path: c.Path, Log: p.log,
+		Log: p.log,
 	})
 	p.Drain = cluster.NewDrainer(cluster.DrainSettings{
 		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: p.Engine, Forward: p.Forward, Cluster: p.Cluster, Log: p.log,
@@ -84,8 +84,8 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	return p, nil
 }
 
-// Run starts the goroutines of the parts, and attend on one more. Messages from NATS go to handle, and to the edge if it
-// returns false.
+// Run starts the goroutines of the parts, and one for each of attend. Messages from NATS go to handle, and to the
+// edge if it returns false.
 func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Context)) {
 	reading, stop := context.WithCancel(context.Background())
 	p.reading = stop
@@ -98,26 +98,26 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	}
 }
 
-// Leave ends the parts, and what is left of the sessions: it publishes the last notices and disconnects from NATS. No request
-// may come any more.
+// Leave ends the parts and the remaining sessions: it publishes the last notices and disconnects from NATS. No
+// request may come any more.
 func (p *Parts) Leave() {
-	p.Drain.Stop() // where the caller has not come so far as to do that
+	p.Drain.Stop() // if the caller has not stopped it
 	p.Engine.Abort()
 	p.Forward.Abort()
 	p.attending()
 	p.attentive.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), outboxTimeout)
 	defer cancel()
 	p.Bus.Close(ctx)
 	p.reading()
 	p.running.Wait()
 }
 
-// errNoNATS is what a client reads that comes while NATS is away.
+// errNoNATS is the answer to a handshake while NATS is unreachable.
 var errNoNATS = errors.New("this server cannot reach its services now: try again, and you may reach another")
 
-// refusal returns an error if no session may begin now. Without NATS no service decides about its sockets, so another edge, which may have
-// NATS, can do more for the client. Sessions that are there go on.
+// refusal returns an error if no session may begin now. Without NATS no service admits its sockets. Another edge may
+// have NATS, and can do more for the client. Existing sessions go on.
 func (p *Parts) refusal() error {
 	if p.config.NATS.RefuseSessions == bus.RefuseOff || p.Bus.Connected() {
 		return nil
@@ -133,24 +133,24 @@ func (p *Parts) refusal() error {
 	return errNoNATS
 }
 
-// fitPayload keeps clients' packets below what NATS takes.
+// fitPayload limits clients' packets to what NATS takes. wanted is the configured limit, nats that of NATS, in bytes.
 func (p *Parts) fitPayload(wanted, nats int) {
-	limit := max(nats-natsHeadroom, nats/2) // a NATS server with tiny messages still takes something
+	limit := max(nats-natsHeadroom, nats/2) // leaves something of a tiny limit
 	if wanted <= limit {
 		p.Engine.SetMaxPayload(wanted)
 		return
 	}
 	p.Engine.SetMaxPayload(limit)
 	level := slog.LevelWarn
-	if wanted == engine.DefaultConfig().MaxPayload { // nobody asked for so much, and a NATS server as it comes allows less
-		level = slog.LevelInfo
+	if wanted == engine.DefaultConfig().MaxPayload {
+		level = slog.LevelInfo // it was not configured, and NATS allows less by default
 	}
 	p.log.Log(context.Background(), level,
-		"engine.max_payload is larger than NATS allows; clients are told the smaller limit (raise max_payload of the NATS server)",
+		"engine.max_payload is larger than NATS allows; clients get the smaller limit (raise max_payload of the NATS server)",
 		"engine.max_payload", wanted, "nats_max_payload", nats, "used", limit)
 }
 
-// Ready lists why clients should go elsewhere now.
+// Ready returns why clients should not come now; nil if they may.
 func (p *Parts) Ready() []string {
 	return slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready())
 }
@@ -160,7 +160,7 @@ func (p *Parts) figures() cluster.Figures {
 	return cluster.Figures{Sessions: p.Engine.Sessions(), Sockets: p.Edge.Sockets(), Rooms: p.Edge.Rooms()}
 }
 
-// Metrics is what is counted in the parts.
+// Metrics returns the metrics of the parts.
 func (p *Parts) Metrics() []*tally.Set {
 	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(), p.Bus.Metrics()}
 }

@@ -8,7 +8,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// badEvents is what no client could digest, by name.
+// badEvents are events that no client can decode, by name.
 var badEvents = []struct {
 	name, body string
 	headers    []string
@@ -59,7 +59,7 @@ var badEvents = []struct {
 func TestBadEvents(t *testing.T) {
 	s := begin(t)
 	for i, c := range badEvents {
-		// A subject of its own each, so that each has its line in the log; all reach ann.
+		// Each has its own subject, and so its own log line. All reach ann.
 		room := fmt.Sprintf("bad-%d", i)
 		if answer := s.Ask("sio.chat.join.socket."+s.pair.Ann.ID, `["`+room+`"]`); answer.Header != nil {
 			t.Fatal(answer.Header)
@@ -82,21 +82,21 @@ func TestBadEvents(t *testing.T) {
 	}
 }
 
-// A request gets no answer from an event, good or bad; what asks is not kept waiting for one that another could give.
+// A request to an event's subject gets no answer, whether the event is good or bad: another program could give one.
 func TestBadEventsHaveNoAnswer(t *testing.T) {
 	s := begin(t)
 	inbox := s.Hear(s.NC.NewInbox())
 	for _, body := range []string{`[]`, `["connect"]`} {
 		s.drops(edgetest.Message("sio.chat.emit.room.both", inbox.Subject, body), badBody, 1)
 	}
-	// What was asked before has been answered, if at all, before this is.
+	// Earlier requests would have been answered before this one.
 	answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["none"]`)
 	if n, _, err := inbox.Pending(); err != nil || n > 0 || answer.Header != nil {
 		t.Errorf("%d answers, %v %v", n, answer.Header, err)
 	}
 }
 
-// What looks like a placeholder is data like any other where no attachments are announced: for the clients' decoder, too.
+// Without announced attachments, what looks like a placeholder is ordinary data, also to the clients' decoder.
 func TestPlaceholderAsPlainData(t *testing.T) {
 	s := begin(t)
 	s.Publish("sio.chat.emit.room.both", `["x",{"_placeholder":true,"num":0}]`)
@@ -105,7 +105,7 @@ func TestPlaceholderAsPlainData(t *testing.T) {
 	s.pair.Fine()
 }
 
-// Who mends a fault and makes another sees that in the log, too: each reason has its line within the minute.
+// Each reason has its own log line within the minute, so that a second mistake is visible, too.
 func TestEachReasonHasItsLine(t *testing.T) {
 	s := begin(t)
 	const subject = "sio.chat.emit.room.both"

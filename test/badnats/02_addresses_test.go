@@ -9,7 +9,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// What is for a socket that has gone is nobody's. That happens in good order, so the log keeps quiet.
+// A message for a socket that has gone is dropped. That is normal, so it is not logged.
 func TestSocketThatIsGone(t *testing.T) {
 	s := begin(t)
 	eve := s.Dial("eve")
@@ -27,7 +27,7 @@ func TestSocketThatIsGone(t *testing.T) {
 	}
 }
 
-// refused asks for something and wants an error in answer, and the pair to be fine.
+// refused makes a request, and checks that the answer is an error and that the pair still works.
 func (s *stage) refused(subject, body, reason string) {
 	s.t.Helper()
 	answer := s.Ask(subject, body)
@@ -37,7 +37,7 @@ func (s *stage) refused(subject, body, reason string) {
 	s.pair.Fine()
 }
 
-// A socket counts only in its own namespace: whoever may write to one must not reach another.
+// A socket exists only in its own namespace: a publisher to one namespace must not reach another.
 func TestSocketOfAnotherNamespace(t *testing.T) {
 	s := begin(t)
 	for _, token := range []string{"other", "_", "nowhere", "CHAT"} {
@@ -48,7 +48,7 @@ func TestSocketOfAnotherNamespace(t *testing.T) {
 		s.refused("sio."+token+".leave.socket."+s.pair.Ann.ID, `["both"]`, "unknown socket")
 		s.refused("sio."+token+".disconnect.socket."+s.pair.Ann.ID, `[true]`, "unknown socket")
 	}
-	// By a header neither: in /other there is eve alone.
+	// Nor by a header: only eve is in /other.
 	eve := s.Dial("eve")
 	eve.Connect("/other", "")
 	s.Publish("sio.other.emit.all", `["x"]`, "Sio-Rooms: "+s.pair.Ann.ID, "Sio-Rooms: both")
@@ -58,14 +58,14 @@ func TestSocketOfAnotherNamespace(t *testing.T) {
 	}
 }
 
-// A connect is answered once. What comes behind changes nothing.
+// A connect is answered once. Later answers change nothing.
 func TestSecondAnswerToAConnect(t *testing.T) {
 	s := begin(t)
 	asked := s.Hear("sio.door.on.connect")
 	eve := s.Dial("eve")
 	eve.Send("40/door,")
 	request := asked.Next()
-	// No decision of anybody: what a stream says to the reply subject of what it stores, for instance.
+	// Not a decision: for instance, the ack of a stream that stores the request.
 	s.drops(edgetest.Message(request.Reply, "", `{"stream":"EVENTS","seq":1}`), badBody, 1)
 	s.Publish(request.Reply, `[]`)
 	if got := eve.Next(); !strings.HasPrefix(got, `40/door,{"sid":"`) {
@@ -85,8 +85,8 @@ func TestSecondAnswerToAConnect(t *testing.T) {
 	}
 }
 
-// The edge keeps no table of acks: it is the client that knows for which it waits, and forgets all others (socket.io-client,
-// socket.js, onack). What is no array does not get that far.
+// The edge keeps no table of acks. The client has one, and ignores all others (socket.io-client, socket.js, onack). A
+// body that is not an array is dropped before.
 func TestAcksThatNobodyWaitsFor(t *testing.T) {
 	s := begin(t)
 	eve := s.Dial("eve")
@@ -118,7 +118,7 @@ func TestAcksThatNobodyWaitsFor(t *testing.T) {
 		s.Publish("sio.chat.ack."+id+"."+n, `[]`)
 	}
 	edgetest.Eventually(t, "bad numbers are counted", func() bool {
-		return s.Figure("dropped_total", "bad subject") >= before+len(numbers)-1 // one has a token too many and reaches nobody
+		return s.Figure("dropped_total", "bad subject") >= before+len(numbers)-1 // one has a token too many and reaches no edge
 	})
 	s.pair.Fine()
 	eve.Send(`42/chat,9["sum"]`)

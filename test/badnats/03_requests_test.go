@@ -8,7 +8,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Who asks for what cannot be is told why.
+// A request that cannot be fulfilled is answered with the reason.
 func TestBadRequests(t *testing.T) {
 	s := begin(t)
 	many := make([]string, 1001)
@@ -46,7 +46,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	s.refused("sio.chat.join.socket."+s.pair.Ann.ID, "["+strings.Join(many, ",")+"]", "too many rooms")
-	// The same without anybody to tell it: counted, logged once.
+	// The same without a reply subject: counted, logged once.
 	for _, verb := range []string{"join", "leave", "disconnect"} {
 		s.drops(edgetest.Message("sio.chat."+verb+".room.unheard", "", `{}`), badBody, 1)
 	}
@@ -55,7 +55,8 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// The edge may publish where who asks may not. So its answers go nowhere near its own subjects, and to no system's.
+// The edge may publish where the requester may not. So it answers neither on subjects of the contract nor on those of
+// systems.
 func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
 	heard := s.Hear(">")
@@ -69,7 +70,7 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 		s.Send(edgetest.Message("sio.chat.join.socket."+s.pair.Ann.ID, reply, `["`+room+`"]`))
 		s.Send(edgetest.Message("sio.chat.join.room.both", reply, `{}`)) // the answer would be an error
 		s.Counts("answers_withheld_total", "", 2*i+2)
-		// It was done all the same.
+		// The request was fulfilled nevertheless.
 		s.Publish("sio.chat.emit.room."+room, `["in"]`)
 		s.pair.Ann.Expect(`42/chat,["in"]`)
 		s.pair.Fine()
@@ -95,7 +96,7 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 	}
 }
 
-// Verbs are an open list: what an edge does not know, it leaves alone.
+// Verbs are an open list: an edge ignores those that it does not know.
 func TestUnknownVerbs(t *testing.T) {
 	s := begin(t)
 	for _, verb := range []string{"frobnicate", "EMIT", "emits", "ons", "$join", "%65mit"} {
@@ -103,22 +104,22 @@ func TestUnknownVerbs(t *testing.T) {
 			s.drops(edgetest.Message("sio.chat."+verb+"."+target, "", `["x"]`), unknownVerb, 0)
 		}
 	}
-	// A broadcast to one socket is none of the contract's.
+	// The contract has no broadcast to one socket.
 	s.drops(edgetest.Message("sio.chat.broadcast.socket."+s.pair.Ann.ID, "", `["x"]`), unknownVerb, 0)
-	// Nobody answers, and nobody is made to wait: these reach no edge, or none that knows them.
+	// There is no answer, and no wait for one: these reach no edge, or none that knows the socket.
 	for _, subject := range []string{"sio.chat", "sio.chat.emit", "sio.chat.emit.everybody", "sio.chat.emit.room", "sio.chat.emit.socket." + s.ID, "sio.$edge.x", "sio..x"} {
 		_ = s.NC.Publish(subject, []byte(`["x"]`))
 	}
 	s.pair.Fine()
 }
 
-// Names that are no spelling of any name match nothing and break nothing.
+// Tokens that encode no name match nothing and break nothing.
 func TestSpellingsOfNoName(t *testing.T) {
 	s := begin(t)
 	dropped, unwanted := s.Figure("dropped_total", "bad subject"), s.Figure("unwanted_total", "")
 	bad := []string{"%62oth", "both%20", "%2e", "%", "both.%", "%zz", strings.Repeat("x", 600), strings.TrimSuffix(strings.Repeat("x.", 20), ".")}
 	for _, room := range bad {
-		for _, verb := range []string{"join", "leave", "disconnect"} { // every edge hears these
+		for _, verb := range []string{"join", "leave", "disconnect"} { // every edge receives these
 			s.Publish("sio.chat."+verb+".room."+room, `["x"]`)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// A message that is larger than what may wait for one client could reach nobody, however idle. It is dropped: it would
-// close every session that it is for, and one bad publish must not disconnect a room.
+// A message that is larger than a session's queue could reach no client, not even an idle one. It is dropped: it
+// would end every session that it is for, and one bad publish must not disconnect a room.
 func TestMessageLargerThanAQueue(t *testing.T) {
 	const queue = 100_000
 	s := begin(t, func(o *edgetest.Options) { o.QueueBytes = queue })
@@ -19,7 +19,7 @@ func TestMessageLargerThanAQueue(t *testing.T) {
 	s.drops(edgetest.Message("sio.chat.ack."+s.pair.Ann.ID+".1", "", large), badBody, 1)
 	// The attachments count, too.
 	s.drops(edgetest.Message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`+strings.Repeat("x", queue), "Sio-Attachments: 100000"), badBody, 1)
-	// While a socket is admitted, all that waits for it counts.
+	// While a socket is being admitted, all messages that wait for it count.
 	asked := s.Hear("sio.door.on.connect")
 	eve := s.Dial("eve")
 	eve.Send("40/door,")

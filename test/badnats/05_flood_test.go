@@ -10,8 +10,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// All of it at once, from several publishers, while the pair talks: nothing of the pair's is lost, late, or out of order,
-// and nothing is left behind.
+// Everything at once, from several publishers, while the pair talks: no message of the pair is lost, late, or out of
+// order, and nothing is left behind.
 func TestFlood(t *testing.T) {
 	s := begin(t)
 	for range 20 {
@@ -40,7 +40,7 @@ func TestFlood(t *testing.T) {
 					return
 				}
 			}
-			// And each time a subject that was never there before.
+			// And a new subject each time.
 			if err := s.NC.PublishMsg(edgetest.Message(fmt.Sprintf("sio.chat.leave.room.new-%d", i), "", `{}`)); err != nil {
 				done <- err
 				return
@@ -71,7 +71,7 @@ func TestFlood(t *testing.T) {
 			s.Figure("nats_subscriptions", ""), sockets, rooms, subscriptions)
 	}
 	edgetest.Eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
-	if n := len(s.Logged()); n > 200 { // one a subject and reason
+	if n := len(s.Logged()); n > 200 { // one for each subject and reason
 		t.Errorf("the log has %d lines", n)
 	}
 }

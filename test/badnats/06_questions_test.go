@@ -10,7 +10,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// An ask that no client could digest reaches nobody, and who asks is told why.
+// An ask that no client can decode reaches no client. The requester gets the reason.
 func TestAsksOfBadEvents(t *testing.T) {
 	s := begin(t)
 	for _, c := range badEvents {
@@ -40,7 +40,7 @@ func TestAsksWithBadTimeouts(t *testing.T) {
 	}
 }
 
-// Bodies of fetch, data and rooms that are none.
+// Bodies that are invalid for fetch, data and rooms.
 func TestBadQuestions(t *testing.T) {
 	s := begin(t)
 	deep := strings.Repeat(`{"x":`, 20_000) + "1" + strings.Repeat("}", 20_000)
@@ -59,7 +59,7 @@ func TestBadQuestions(t *testing.T) {
 	s.pair.Fine()
 }
 
-// A socket counts only in its own namespace, whatever is asked of it.
+// A socket exists only in its own namespace, for every verb.
 func TestQuestionsAcrossNamespaces(t *testing.T) {
 	s := begin(t)
 	never := s.ID + "." + strings.Repeat("A", 20)
@@ -89,7 +89,7 @@ func TestQuestionsAcrossNamespaces(t *testing.T) {
 	}
 }
 
-// A client that acks what nobody asked it answers for nobody, however much it guesses.
+// A client that acks what it was not asked answers no request, whatever ids it guesses.
 func TestAcksOfAStranger(t *testing.T) {
 	s := begin(t)
 	eve := s.Dial("eve")
@@ -116,7 +116,7 @@ func TestAcksOfAStranger(t *testing.T) {
 	}
 }
 
-// Answers go nowhere near the edge's own subjects, and to no system's; a question without a reply subject is none.
+// There are no answers on subjects of the contract or of systems. A request without a reply subject is ignored.
 func TestQuestionsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
 	heard := s.Hear(">")

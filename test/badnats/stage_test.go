@@ -1,5 +1,5 @@
-// Package badnats sends edges what nobody should send them over NATS. A request is answered with Sio-Error, a publish is
-// counted and logged at most once a minute a subject and reason, and nobody else notices anything.
+// Package badnats sends edges bad messages over NATS. A request must be answered with Sio-Error. A publish must be
+// counted, and logged at most once a minute for each subject and reason. No client may notice.
 package badnats
 
 import (
@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { edgetest.LongMain(m, nil) }
 
-// Why the edge drops a message, as its metric has it.
+// Why the edge drops a message: values of its metric's label.
 const (
 	badBody        = "bad body"
 	unknownSocket  = "unknown socket"
@@ -49,7 +49,7 @@ func (s *stage) ask(m *nats.Msg) *nats.Msg {
 	return answer
 }
 
-// logged is how many lines of the log are about a subject.
+// logged returns how many log lines are about a subject.
 func (s *stage) logged(subject string) int {
 	n := 0
 	for _, line := range s.Logged() {
@@ -60,8 +60,9 @@ func (s *stage) logged(subject string) int {
 	return n
 }
 
-// drops publishes a message several times. Each is counted under a reason, and the pair is fine. The log has lines about it
-// if it is the first about its subject, and at the most one more if there were some of other reasons before.
+// drops publishes a message several times. Each must be counted under a reason, and the pair must still work. The log
+// must have a line about it if it is the first of its subject, and at most one more if there were lines of other
+// reasons before.
 func (s *stage) drops(m *nats.Msg, reason string, lines int) {
 	s.t.Helper()
 	const times = 3

@@ -1,5 +1,6 @@
 // Package conformance plays the same cases on the npm reference server and on ours, raw requests and frames, official
-// clients, and scripts for the server's interface, and compares what was seen. The cases are in cases/, what may differ in differences.mjs.
+// clients, and scripts for the server's interface, and compares what was seen. The cases are in cases/, what may
+// differ in differences.mjs.
 package conformance
 
 import (
@@ -76,8 +77,8 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// node runs a script of this folder and returns what it printed. When it takes too long, it ends with all processes that
-// it has started.
+// node runs a script of this folder and returns what it printed. When it takes too long, it ends with all processes
+// that it has started.
 func node(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -103,7 +104,7 @@ func needNode(t *testing.T) {
 	}
 }
 
-// leaveOut skips a test, loudly: whoever runs the tests looks for these words. Where everything must be tested it fails.
+// leaveOut skips a test with words that test/run.sh searches for. Where everything must be tested it fails.
 func leaveOut(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("PARTYLINE_TEST_ALL") == "1" {
@@ -112,8 +113,8 @@ func leaveOut(t *testing.T, why string) {
 	t.Skip("LEFT OUT: " + why)
 }
 
-// lookAtSources looks at the files that other processes read, so that `go test` does not repeat an earlier result when
-// one of them has changed.
+// lookAtSources looks at the files that other processes read, so that `go test` does not repeat an earlier result
+// when one of them has changed.
 func lookAtSources(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {

@@ -27,7 +27,8 @@ function hear({ tag, actor, line }) {
   stages.get(tag)?.note(actor ?? 'server', line);
 }
 
-// startFork runs a script of this folder and returns the first thing that it says. All else is what an application saw.
+// startFork runs a script of this folder and returns the first thing that it says. All else is what an application
+// saw.
 function startFork(script, ...args) {
   const child = fork(new URL(script, import.meta.url), args);
   ending.push(() => child.connected && child.disconnect());
@@ -103,7 +104,7 @@ function startScripted(addresses) {
 
 let tags = 0;
 
-// play plays a case on one side and returns its stage, still open. What the case waited for in vain is its last line.
+// play plays a case on one side and returns its stage, still open. If a wait failed, it is the last line.
 async function play(one, base) {
   const tag = `case${++tags}`;
   const stage = new Stage(base, tag);
@@ -120,8 +121,8 @@ async function play(one, base) {
   return stage;
 }
 
-// judgeAgain plays a case that went wrong again, alone, if it hangs on moments: what takes half a second on an idle machine
-// may take longer on a busy one. Other cases have no excuse.
+// judgeAgain plays a failed case again, alone, if it depends on timing: what takes half a second on an idle machine
+// may take longer on a busy one. Other cases are not repeated.
 async function judgeAgain(verdict, urls) {
   let again = verdict;
   for (let i = 0; i < 2 && !['agrees', 'declared'].includes(again.word) && hangsOnMoments(again); i++) {
@@ -133,7 +134,7 @@ async function judgeAgain(verdict, urls) {
 
 const hangsOnMoments = ({ one, reference, ours }) => quick.has(one.server) || reference.timed || ours.timed;
 
-// judge says what came of a case: agrees, declared, DIFFERS, STALE or BROKEN.
+// judge returns the result of a case: agrees, declared, DIFFERS, STALE or BROKEN.
 async function judge(one, urls) {
   const [reference, ours] = await Promise.all([play(one, urls.reference[one.server]), play(one, urls.ours[one.server])]);
   // The service sees what happens by way of another process: on a busy machine, after the case is over.

@@ -1,9 +1,10 @@
-// The application that does what a case tells it, on the npm reference: it is told in the client's auth and in the events
-// `do` and `listen`, and uses the server's own interface for it. scripted/ is the same application as a Go service.
+// The application that executes a case's script, on the npm reference. The script is in the client's auth and in the
+// events `do` and `listen`, and uses the server's own interface for it. scripted/ is the same application as a Go
+// service.
 
 const thrown = 'thrown by the application';
 
-// An error that a handler throws ends a server of the reference, unless somebody takes it.
+// An error that a handler throws ends a server of the reference, unless it is caught.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
   process.on(event, (error) => {
     if (error.message !== thrown) {
@@ -100,8 +101,8 @@ function handle(socket, tell) {
   socket.on('two handlers', (ack) => ack('the second'));
 }
 
-// perform calls what the plan says, on the namespace or the socket: {of, steps: [[method, …arguments]], call: [the same]}.
-// The result is a line.
+// perform calls what the plan says, on the namespace or the socket: {of, steps: [[method, …arguments]], call: [the
+// same]}. The result is a line.
 async function perform(socket, { of, steps, call: [method, ...values] }) {
   let target = of === 'io' ? socket.nsp : socket;
   for (const [name, ...args] of steps) {

@@ -1,5 +1,5 @@
-// A stage is one case on one server: its raw HTTP requests, its raw WebSockets, its official clients, and the transcript
-// of what they and the server's application saw.
+// A stage is one case on one server: its raw HTTP requests, its raw WebSockets, its official clients, and the
+// transcript of what they and the server's application saw.
 
 import http from 'node:http';
 import net from 'node:net';
@@ -133,7 +133,7 @@ export class Stage {
         for (let got = ''; !got.includes(last);) {
           const { status, body } = await this.request(who, 'GET', mine, { packets: true });
           if (status !== 200) {
-            throw new Error(`${who} waited in vain for ${last}`);
+            throw new Error(`${who} did not get ${last} in time`);
           }
           got = body;
         }

@@ -1,6 +1,7 @@
 // What was seen while a case was played, and the comparison of two of these.
 
-// Transcript keeps what each actor saw, in order. What different actors saw is not ordered, because nothing orders it.
+// Transcript keeps what each actor saw, in order. What different actors saw is not ordered, because nothing orders
+// it.
 export class Transcript {
   #lanes = new Map(); // actor → lines
   #seen = new Map(); // actor → how many lines until has taken
@@ -50,7 +51,7 @@ export class Transcript {
         }
       }
       if (Date.now() >= end) {
-        throw new Error(`${actor} waited in vain for ${fits}`);
+        throw new Error(`${actor} did not get ${fits} in time`);
       }
       await new Promise((resolve) => {
         const done = () => {
@@ -88,8 +89,8 @@ export function compare(reference, ours) {
   return difference;
 }
 
-// lanes is what each actor saw. The application sees namespaces apart: nothing orders an event in one of them and the end
-// of a socket in another.
+// lanes is what each actor saw. The application sees namespaces apart: nothing orders an event in one of them and the
+// end of a socket in another.
 function lanes(transcript) {
   const lanes = new Map();
   for (const actor of transcript.actors()) {

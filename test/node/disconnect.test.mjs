@@ -1,4 +1,4 @@
-// The ends of a socket, from either side, in the words that both sides read.
+// The ends of a socket, from either side, and the reasons that both sides get.
 
 import { assert, scene, until } from './scene.mjs';
 
@@ -32,7 +32,7 @@ for (const transports of [['polling'], ['websocket']]) {
     assert.equal((await s.request(nats, `sio.chat_room.disconnect.socket.${id}`, '')).json()[0].sockets, 1);
     assert.equal((await s.hear(chat, 'disconnect'))[0], 'io server disconnect');
     assert.equal(await noticed('sio.chat_room', id), 'server namespace disconnect');
-    assert.equal(chat.active, false); // such a socket comes back only when it is told to
+    assert.equal(chat.active, false); // such a socket reconnects only if the application calls connect
     assert.ok(root.connected);
     chat.connect();
     await s.hear(chat, 'connect');
@@ -54,7 +54,7 @@ for (const transports of [['polling'], ['websocket']]) {
     const { id } = a;
     assert.equal((await s.request(nats, `sio.chat_room.disconnect.socket.${id}`, '["close"]')).json()[0].sockets, 1);
     assert.equal((await s.hear(a, 'disconnect'))[0], 'transport close');
-    assert.equal(a.active, true); // it comes back by itself
+    assert.equal(a.active, true); // it reconnects by itself
     await s.hear(a, 'connect');
     assert.notEqual(a.id, id);
   });

@@ -1,4 +1,4 @@
-// What a client can say besides emit: volatile, compress, send, catch-all listeners, all kinds of values.
+// Flags and methods of clients: volatile, compress, send, catch-all listeners, all kinds of values.
 
 import { assert, scene, withHeaders } from './scene.mjs';
 
@@ -17,7 +17,7 @@ for (const transports of [['polling'], ['websocket']]) {
     await a.timeout(5000).emitWithAck('free');
     let tries = 0;
     const told = s.hear(a, 'tock');
-    const again = setInterval(() => { // a volatile event may be lost, so it is said until it is heard
+    const again = setInterval(() => { // a volatile event may be lost, so it is repeated until it arrives
       s.publish(nats, `sio._.emit.socket.${a.id}`, `["tock",${tries++}]`, { headers: withHeaders({ 'Sio-Volatile': 'true' }) });
     }, 20);
     await told.finally(() => clearInterval(again));

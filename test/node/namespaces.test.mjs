@@ -42,7 +42,7 @@ scene('a namespace that is not declared', async (s) => {
   const [error] = await s.hear(nobody, 'connect_error');
   assert.equal(error.message, 'Invalid namespace');
   assert.equal(error.data, undefined);
-  assert.equal(nobody.active, false); // it will not come back by itself
+  assert.equal(nobody.active, false); // it will not reconnect by itself
 });
 
 scene('a query in the namespace’s URL', async (s) => {

@@ -1,4 +1,4 @@
-// Rooms and relay rules: a chat without a service, and a NATS client that speaks and listens.
+// Rooms and relay rules: a chat without a service, and a NATS client that sends and receives.
 
 import { assert, scene, withHeaders } from './scene.mjs';
 
@@ -100,5 +100,5 @@ scene('a NATS client joins, leaves and disconnects sockets', async (s) => {
     assert.deepEqual(await s.hear(socket, 'n'), [4]);
   }
   const gone = await s.request(nats, 'sio.chat_room.join.socket.aaaaaaaa.AAAAAAAAAAAAAAAAAAAA', '["x"]', { timeout: 300 }).catch((error) => error);
-  assert.ok(gone instanceof Error); // no edge has that id, so nobody answers
+  assert.ok(gone instanceof Error); // no edge has that id, so there is no answer
 });

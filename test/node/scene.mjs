@@ -1,10 +1,10 @@
-// A scene is one test: its Socket.IO clients, its NATS connections, and all that they said to one another, which is
-// printed when the test fails. Waiting is for something, with a deadline; nothing sleeps.
+// A scene is one test: its Socket.IO clients, its NATS connections, and their conversation, which is printed when the
+// test fails. Each wait is for an event, with a deadline; nothing sleeps.
 //
-// The server under test runs already. Where it is stands in the environment:
-//   PARTYLINE_URL      clients connect here
-//   PARTYLINE_NATS     and NATS clients here
-//   PARTYLINE_CONTROL  what may be done to the server's process, see control
+// The server under test is running. Its addresses are in the environment:
+//   PARTYLINE_URL      for clients
+//   PARTYLINE_NATS     for NATS clients
+//   PARTYLINE_CONTROL  for control
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
@@ -29,7 +29,7 @@ function environment(name) {
 }
 
 // control asks the test that started the server: stop (SIGTERM, and wait), kill (SIGKILL), start (same ports), pause
-// (SIGSTOP) and resume (SIGCONT). It returns when that is done.
+// (SIGSTOP) or resume (SIGCONT). It returns when that is done.
 export async function control(action) {
   const response = await fetch(`${environment('PARTYLINE_CONTROL')}/${action}`, { method: 'POST' });
   assert.equal(response.status, 200, `${action}: ${await response.text()}`);
@@ -43,7 +43,7 @@ export async function until(what, look, limit = patience) {
       return found;
     }
     if (Date.now() > end) {
-      throw new Error(`Waited ${limit} ms in vain for ${what}.`);
+      throw new Error(`${what}: not within ${limit} ms.`);
     }
     await new Promise((resolve) => { setTimeout(resolve, 5); });
   }
@@ -53,7 +53,7 @@ export async function until(what, look, limit = patience) {
 export function within(what, promise, limit = patience) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited ${limit} ms in vain for ${what}.`)), limit);
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${limit} ms.`)), limit);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -73,7 +73,7 @@ export function scene(name, play, { timeout = 40_000 } = {}) {
   });
 }
 
-// Inbox keeps what came, in order, until someone asks for it.
+// Inbox keeps items in order until they are taken.
 class Inbox {
   #items = [];
   #waiting = [];
@@ -95,7 +95,7 @@ class Inbox {
     }
   }
 
-  // rest is what nobody has asked for.
+  // rest returns the items that were not taken.
   rest(fits = () => true) {
     return this.#items.filter(fits);
   }
@@ -142,7 +142,7 @@ export class Scene {
     return manager;
   }
 
-  // watch records what a socket hears and says.
+  // watch records what a socket receives and sends.
   watch(who, socket) {
     this.#clients.push(socket);
     const inbox = new Inbox();
@@ -157,7 +157,7 @@ export class Scene {
     return socket;
   }
 
-  // watchEngine writes down the packets of a connection that is being opened, and of those that replace it.
+  // watchEngine records the packets of a connection, and of those that replace it.
   #watchEngine(who, manager) {
     const follow = () => {
       const { engine } = manager;
@@ -176,7 +176,7 @@ export class Scene {
     return values;
   }
 
-  // unheard is the events at a socket that no one has asked for, those of its life aside.
+  // unheard returns the events at a socket that were not taken, without connect, disconnect and connect_error.
   unheard(socket) {
     return this.#inboxes.get(socket).rest(([event]) => !lifeEvents.includes(event));
   }
@@ -196,8 +196,8 @@ export class Scene {
     return connection;
   }
 
-  // service subscribes and lets handle answer: what it returns is the body of the answer, undefined is none. It returns
-  // an inbox of the messages, once the subscription holds.
+  // service subscribes and answers with what handle returns, or not at all if that is undefined. It returns
+  // an inbox of the messages, once the subscription is active.
   async service(connection, subject, handle = () => undefined, options = {}) {
     const inbox = new Inbox();
     connection.subscribe(subject, {
@@ -232,7 +232,7 @@ export class Scene {
   }
 }
 
-// shown is an Engine.IO packet as it would be read on a WebSocket.
+// shown returns an Engine.IO packet as it looks on a WebSocket.
 function shown({ type, data }) {
   const number = { open: 0, close: 1, ping: 2, pong: 3, message: 4, upgrade: 5, noop: 6 }[type] ?? type;
   return typeof data === 'string' || data === undefined ? `${number}${(data ?? '').slice(0, 300)}` : `<${data.byteLength} bytes>`;
@@ -247,7 +247,7 @@ export function withHeaders(values) {
   return made;
 }
 
-// attached is a body with binary attachments and the headers that it needs.
+// attached returns a body with binary attachments, and its headers.
 export function attached(text, ...attachments) {
   const parts = [Buffer.from(text), ...attachments];
   return { body: Buffer.concat(parts), headers: withHeaders({ 'Sio-Attachments': attachments.map((part) => part.length).join(',') }) };

@@ -7,10 +7,11 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// handshakesPerSecond is few enough that the script's clients must wait for each other.
+// handshakesPerSecond is so low that some of the script's clients must wait.
 const handshakesPerSecond = 4
 
-// TestTurnedAway has official clients come to an edge that takes few at a time, and to one that drains: they try again.
+// TestTurnedAway has official clients connect to an edge that limits handshakes, and to one that drains: they try
+// again.
 func TestTurnedAway(t *testing.T) {
 	needScripts(t)
 	nats := natsdtest.Start(t).ClientURL()

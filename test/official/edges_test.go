@@ -17,11 +17,12 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// crowd is how many official clients come at once.
+// crowd is how many official clients connect at once.
 const crowd = 500
 
-// TestNoStickySessions puts a balancer that takes each request, and each upgrade, to the next edge before three edges on a
-// cluster of three NATS servers. Every official client connects, moves to a WebSocket and talks, and sees no error.
+// TestNoStickySessions puts a balancer that takes each request, and each upgrade, to the next edge before three edges
+// on a cluster of three NATS servers. Every official client connects, moves to a WebSocket and talks, and sees no
+// error.
 func TestNoStickySessions(t *testing.T) {
 	t.Parallel()
 	needScripts(t)
@@ -36,7 +37,7 @@ func TestNoStickySessions(t *testing.T) {
 		e.ready(t, len(edges))
 	}
 	front := roundRobin(t, edges)
-	// The script says when all clients are there.
+	// The script prints when all clients are connected.
 	look := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if problem := spread(t, edges); problem != "" {
 			http.Error(w, problem, http.StatusInternalServerError)
@@ -47,17 +48,17 @@ func TestNoStickySessions(t *testing.T) {
 		"PARTYLINE_CONTROL="+look.URL, "PARTYLINE_CROWD="+strconv.Itoa(crowd))
 }
 
-// roundRobin is a balancer without any stickiness. Like others, it keeps connections to the edges, and tells them who the
-// client is.
+// roundRobin is a balancer without sticky sessions. Like others, it keeps connections to the edges, and sends them
+// the client's address.
 func roundRobin(t *testing.T, edges []*program) string {
 	t.Helper()
-	var turn atomic.Int64
+	var next atomic.Int64
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: crowd}
 	t.Cleanup(transport.CloseIdleConnections)
 	balancer := httptest.NewServer(&httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: edges[turn.Add(1)%int64(len(edges))].at.Address})
+			r.SetURL(&url.URL{Scheme: "http", Host: edges[next.Add(1)%int64(len(edges))].at.Address})
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 		},
@@ -85,7 +86,7 @@ func (p *program) ready(t *testing.T, edges int) {
 	}
 }
 
-// page asks the operator's pages.
+// page requests one of the operator's pages.
 func (p *program) page(t *testing.T, path string) (int, string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: deadline}
@@ -102,7 +103,7 @@ func (p *program) page(t *testing.T, path string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// spread says what is wrong with where the clients are.
+// spread returns what is wrong with the distribution of the clients.
 func spread(t *testing.T, edges []*program) string {
 	var sessions, upgrades, spliced, failed float64
 	for _, e := range edges {
@@ -123,7 +124,7 @@ func spread(t *testing.T, edges []*program) string {
 	return ""
 }
 
-// value reads a metric.
+// value returns the value of a metric.
 func value(metrics, name string) float64 {
 	for line := range strings.Lines(metrics) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {

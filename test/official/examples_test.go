@@ -58,7 +58,7 @@ func (s *service) begin() error {
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		_ = process.Wait() // end looks at ProcessState
+		_ = process.Wait() // end reads ProcessState
 	}()
 	s.process, s.exited = process, exited
 	late := time.After(deadline)
@@ -114,8 +114,8 @@ func controlServices(t *testing.T, services map[string]*service) string {
 	return "PARTYLINE_DEPLOY=" + server.URL
 }
 
-// chatExample is the edge with the chat's own configuration, and two instances of the chat, of which the first serves the
-// page. It returns what a script needs in its environment.
+// chatExample runs an edge with the chat's configuration, and two instances of the chat. The first one serves the
+// page. It returns the environment of a script.
 func chatExample(t *testing.T) (p *program, environment []string) {
 	t.Helper()
 	address := freeAddress(t)
@@ -140,6 +140,7 @@ func TestExampleChat(t *testing.T) {
 }
 
 func TestExampleChatInTheBrowser(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	environment := needBrowser(t)
 	p, more := chatExample(t)
@@ -175,7 +176,7 @@ func TestExampleNodeService(t *testing.T) {
 func TestExampleCLI(t *testing.T) {
 	t.Parallel()
 	needScripts(t)
-	// The demo compiles what it runs. That may take its time once, which a script does not have.
+	// The demo compiles its programs. The first time that may take longer than a script waits.
 	const tools = "github.com/nats-io/nats.go/examples/"
 	compile := exec.Command("go", "build", "-o", t.TempDir(), tools+"nats-pub", tools+"nats-req")
 	if output, err := compile.CombinedOutput(); err != nil {

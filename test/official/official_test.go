@@ -25,10 +25,10 @@ func TestMain(m *testing.M) {
 // namespaces is the configuration that the scripts are written against.
 var namespaces = "--config=" + filepath.Join("testdata", "namespaces.yaml")
 
-// quickHeart lets a script see heartbeats, and miss them, without a minute's wait.
+// quickHeart sets short heartbeats, so that a script can see and miss them within seconds.
 var quickHeart = []string{"--engine.ping_interval=400ms", "--engine.ping_timeout=4000ms"}
 
-// restarting are the scripts that end their server, so each has one of its own.
+// restarting are the scripts that end their server. Each has its own.
 const restarting = "restart"
 
 func TestOfficialClients(t *testing.T) {
@@ -64,20 +64,21 @@ func TestOfficialClients(t *testing.T) {
 }
 
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	environment := needBrowser(t)
 	for _, script := range scripts(t, "../browser") {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".test.mjs"), func(t *testing.T) {
 			var args []string // as `make run` starts it
 			if strings.HasPrefix(filepath.Base(script), "clients.") {
-				args = append(args, namespaces) // it wants to be refused, too
+				args = append(args, namespaces) // it tests refusals, too
 			}
 			start(t, "embedded", args...).run(t, script, environment...)
 		})
 	}
 }
 
-// needBrowser leaves the test out where there is no browser, and returns what a script needs in its environment.
+// needBrowser leaves the test out if there is no browser. It returns the environment of a script.
 func needBrowser(t *testing.T) []string {
 	t.Helper()
 	chromium := ""
@@ -122,7 +123,7 @@ func needScripts(t *testing.T) {
 	}
 }
 
-// leaveOut skips a test, loudly: whoever runs the tests looks for these words. Where everything must be tested it fails.
+// leaveOut skips a test with words that test/run.sh searches for. Where everything must be tested it fails.
 func leaveOut(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("PARTYLINE_TEST_ALL") == "1" {

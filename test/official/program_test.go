@@ -42,8 +42,8 @@ var build = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// lookAtSources looks at every file that the programs and the scripts are made of. `go test` repeats an earlier result
-// when nothing has changed that this process looked at, and these files are otherwise read by other processes only.
+// lookAtSources stats every source file of the programs and scripts. `go test` reuses an earlier result if no file
+// that this process has opened or statted has changed, and other processes read these.
 func lookAtSources(root string) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -58,7 +58,7 @@ func lookAtSources(root string) error {
 		}
 		switch filepath.Ext(path) {
 		case ".go", ".mod", ".mjs", ".js", ".html", ".css", ".svg", ".yaml", ".json":
-			_, _ = os.Stat(path) // an editor may have taken it away meanwhile
+			_, _ = os.Stat(path) // an editor may have removed it
 		}
 		return nil
 	})
@@ -106,7 +106,7 @@ type program struct {
 	at      listening     // guarded by mu
 }
 
-// listening is the line of the log that says where everything is.
+// listening is the log line with the addresses.
 type listening struct{ Msg, Address, Admin, NATS string }
 
 // start runs a program on free ports until the test ends. The test fails if the program reports a race, a panic or an
@@ -146,9 +146,9 @@ func start(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// freeAddress finds a port that nobody uses. It lies below the ports that systems give to outgoing connections, so that
-// it is still free when a program comes back to it. Until the test ends, the same port of UDP says to other tests, in this
-// process and in others, that it is taken.
+// freeAddress finds a free port. It is below the ports of outgoing connections, so that it is still free when a
+// program is restarted. Until the test ends, the same UDP port is bound, which shows tests in all processes that the
+// port is taken.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for port := 20000 + os.Getpid()%10000; port < 32000; port++ {
@@ -220,7 +220,7 @@ func (p *program) end(with syscall.Signal) error {
 	select {
 	case <-p.exited:
 	case <-time.After(deadline):
-		_ = process.Process.Signal(syscall.SIGQUIT) // it writes down what its goroutines do
+		_ = process.Process.Signal(syscall.SIGQUIT) // prints its goroutines
 		<-p.exited
 		return fmt.Errorf("it did not end within %s after %s", deadline, with)
 	}
@@ -240,8 +240,8 @@ func (p *program) signal(s syscall.Signal) error {
 	return p.process.Process.Signal(s)
 }
 
-// control lets a script do to the process what an operator can: it serves POST /stop, /kill, /start, /pause, /resume, and
-// answers when it is done.
+// control allows a script to control the process as an operator can. It serves POST /stop, /kill, /start, /pause and
+// /resume, and responds when it is done.
 func (p *program) control() *httptest.Server {
 	actions := map[string]func() error{
 		"/stop":   func() error { return p.end(syscall.SIGTERM) },

@@ -11,7 +11,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// A service greets newcomers in rooms that no edge hears yet with what the contract allows it, and edges answer it.
+// The permissions of the contract suffice for a service to greet newcomers in rooms to which no edge subscribes yet.
 func TestAServiceCanGreet(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
@@ -24,7 +24,7 @@ func TestAServiceCanGreet(t *testing.T) {
 	chat.Use(func(so *backend.Socket) error { return so.Join(so.Context(), so.ID()[9:]) })
 	chat.OnConnection(func(so *backend.Socket) {
 		_ = chat.To(so.ID()[9:]).Emit("welcome")
-		_ = chat.Socket(strings.Repeat("a", 8) + so.ID()[8:]).To(so.ID()[9:]).Emit("broadcast") // leaves out somebody else
+		_ = chat.Socket(strings.Repeat("a", 8) + so.ID()[8:]).To(so.ID()[9:]).Emit("broadcast") // excludes another socket
 		if err := so.Join(so.Context(), "later"); err != nil {
 			t.Error(err)
 		}

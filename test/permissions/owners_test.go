@@ -11,8 +11,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// A service that owns sockets, asks clients, and hands its sockets over when it leaves does all of it with what the contract
-// allows it.
+// The permissions of the contract suffice for a service that owns sockets, asks clients, and hands its sockets over
+// when it leaves.
 func TestAnOwnerCanDoItsWork(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
@@ -46,7 +46,8 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 	}
 }
 
-// An owner that has let go of its sockets, because it was told so or because it took the edge for dead, may say so.
+// An owner may announce that it has given up its sockets, because the edge was declared dead or it considered it
+// dead.
 func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
 	t.Parallel()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}

@@ -10,7 +10,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Everything that the three are for works, and NATS has to refuse none of them anything.
+// Everything that the three users are for works, and NATS refuses them nothing.
 func TestEachCanDoItsWork(t *testing.T) {
 	s := begin(t)
 	service, news := s.as("chat"), s.as("news")
@@ -92,7 +92,7 @@ func TestEachCanDoItsWork(t *testing.T) {
 	}
 }
 
-// asksAndIsAnswered lets a service ask clients and edges.
+// asksAndIsAnswered has a service send requests to clients and edges.
 func asksAndIsAnswered(t *testing.T, s *stage, service *user, target string) {
 	t.Helper()
 	for verb, body := range map[string]string{"fetch": "", "rooms": "[]", "data": `[{"x":1}]`} {
@@ -119,7 +119,7 @@ func asksAndIsAnswered(t *testing.T, s *stage, service *user, target string) {
 	}
 }
 
-// What is not theirs, NATS refuses, and no client notices.
+// NATS refuses everything else, and no client notices.
 func TestNobodyCanDoMore(t *testing.T) {
 	s := begin(t)
 	for name, subjects := range map[string]struct{ publish, subscribe []string }{
@@ -167,20 +167,20 @@ func TestNobodyCanDoMore(t *testing.T) {
 	}
 }
 
-// confused is a request of a user that may make it, with a reply subject that is not his to publish to. The edge may
-// publish to many of them; it must not do it for him.
+// confused is a request that a user may make, with a reply subject on which the user may not publish. The edge may
+// publish on many of these, but must not do so for the user.
 func TestReplySubjectsOfOthers(t *testing.T) {
 	s := begin(t)
 	service := s.as("chat")
 	all := s.admin.Hear(">")
 	before := s.Figure("answers_withheld_total", "")
 	replies := []string{
-		// An edge may publish these, the asker may not.
+		// An edge may publish on these, the requester may not.
 		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.broadcast.all",
 		"sio.secret.on.message", "sio.secret.on.connect", "sio.chat.on.message", "sio.$edge.x",
-		// Neither may publish these.
+		// Neither may publish on these.
 		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.ID + ".1", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS",
-		// And not those that the asker himself may publish to: an answer is no event.
+		// Nor on those where the requester may publish: an answer is not an event.
 		"sio.chat.emit.all", "sio.chat.emit.room.news", "sio.chat.ack." + s.ann.ID + ".1", "sio.chat.join.all",
 	}
 	withheld := 0
@@ -213,7 +213,7 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("the edge tried %d things that NATS refused", n)
 	}
-	// A subject elsewhere that is nobody's inbox: the edge tries, and its own permissions end it there.
+	// A subject elsewhere that is no inbox: the edge tries to publish, and NATS refuses it.
 	for range 3 {
 		service.publish("sio.chat.join.socket."+s.ann.ID, "orders.delete", `["x"]`)
 	}
@@ -230,7 +230,7 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 	}
 }
 
-// heardSoFar is all that the admin heard up to now.
+// heardSoFar returns all that the admin has received.
 func heardSoFar(t *testing.T, s *stage, all *edgetest.Ear) (list []*nats.Msg) {
 	t.Helper()
 	end := s.admin.NC.NewInbox()
@@ -244,7 +244,7 @@ func heardSoFar(t *testing.T, s *stage, all *edgetest.Ear) (list []*nats.Msg) {
 	}
 }
 
-// The publisher's reply subject means nothing on emit, whatever it names.
+// The reply subject of an emit is ignored, whatever it names.
 func TestEmitNeverAnswers(t *testing.T) {
 	s := begin(t)
 	news := s.as("news")
@@ -253,7 +253,7 @@ func TestEmitNeverAnswers(t *testing.T) {
 	for _, reply := range replies {
 		news.publish("sio.chat.emit.room.news", reply, `["headline"]`)
 		s.ann.Expect(`42/chat,["headline"]`)
-		s.bob.Expect(`42/chat,["headline"]`) // emit leaves nobody out
+		s.bob.Expect(`42/chat,["headline"]`) // emit excludes no socket
 		news.publish("sio.chat.emit.room.news", reply, `[]`)
 		s.fine()
 	}
@@ -267,8 +267,8 @@ func TestEmitNeverAnswers(t *testing.T) {
 	news.unhindered()
 }
 
-// Who may write to one namespace reaches no socket of another: by its id in a subject that he may use, in a reply subject,
-// or in a header; nor by what his own clients send.
+// A user of one namespace reaches no socket of another: neither by its id in a subject, a reply subject or a header,
+// nor by what its own clients send.
 func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	s := begin(t)
 	service, news := s.as("chat"), s.as("news")
@@ -288,7 +288,7 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	service.publish("sio.chat.broadcast.room.vault", "", `["forbidden"]`)
 	news.publish("sio.chat.emit.room.vault", "", `["forbidden"]`)
 	news.publish("sio.chat.emit.room."+id, "", `["forbidden"]`)
-	service.publish("sio.chat.broadcast.all", "sio.secret.emit.socket."+id, `["all of us"]`) // names nobody here
+	service.publish("sio.chat.broadcast.all", "sio.secret.emit.socket."+id, `["all of us"]`) // names no socket of this namespace
 	s.ann.Expect(`42/chat,["all of us"]`)
 	s.bob.Expect(`42/chat,["all of us"]`)
 	s.ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, id))
@@ -297,7 +297,7 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	news.unhindered()
 }
 
-// Only the service of a namespace admits to it.
+// Only the service of a namespace can admit sockets to it.
 func TestOnlyTheServiceAdmits(t *testing.T) {
 	server := begin(t)
 	intruder := server.as("news")
@@ -313,7 +313,7 @@ func TestOnlyTheServiceAdmits(t *testing.T) {
 	server.fine()
 }
 
-// The edge is found as a service of NATS (`nats micro`), and NATS has refused it nothing.
+// `nats micro` finds the edge as a service, and NATS refuses nothing.
 func TestServiceOfNATS(t *testing.T) {
 	s := begin(t)
 	answer, err := s.admin.NC.Request("$SRV.PING.partyline-edge."+s.ID, nil, edgetest.Patience)

@@ -25,7 +25,7 @@ func start(t *testing.T, server *natsdtest.Server, user string, namespaces map[s
 // usual are the namespaces of the edge in most of these tests.
 var usual = map[string]edge.Namespace{"/": {Connect: edge.ConnectOpen}, "/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}}
 
-// unpermitted are the reasons about permissions for which an edge is not ready.
+// unpermitted returns the missing permissions for which an edge is not ready.
 func unpermitted(n *edgetest.Node) string {
 	for _, why := range n.Bus.Ready() {
 		if strings.Contains(why, "permit") && strings.Contains(why, "docs/subjects.md") {
@@ -35,7 +35,7 @@ func unpermitted(n *edgetest.Node) string {
 	return ""
 }
 
-// lines are those of a log at warning or above.
+// lines returns the log lines of warnings and errors.
 func lines(n *edgetest.Node) (found []string) {
 	for _, line := range n.Logged() {
 		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
@@ -45,7 +45,7 @@ func lines(n *edgetest.Node) (found []string) {
 	return found
 }
 
-// neverReady polls for some beats whether an edge says that it is ready.
+// neverReady checks for some beats that an edge is not ready.
 func neverReady(t *testing.T, n *edgetest.Node) {
 	t.Helper()
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
@@ -56,7 +56,7 @@ func neverReady(t *testing.T, n *edgetest.Node) {
 	edgetest.Eventually(t, "the log says why", func() bool { return len(lines(n)) > 0 })
 }
 
-// An edge that logs in as the service is not ready at any moment, and one line names all that lacks.
+// An edge that logs in as the service is never ready, and one log line names all missing permissions.
 func TestAnEdgeThatLogsInAsTheService(t *testing.T) {
 	t.Parallel()
 	n := start(t, natsdtest.Start(t, documented(t)), "chat", usual)
@@ -73,13 +73,13 @@ func TestAnEdgeThatLogsInAsTheService(t *testing.T) {
 	}
 }
 
-// Each permission of the contract for an edge lacks once.
+// Each permission of an edge is missing once.
 func TestEachPermissionThatLacks(t *testing.T) {
 	text := documented(t)
 	for permission, needed := range map[string]bool{
 		"sio.*.on.>": true, "sio.$edge.>": true, "sio.*.*.all": true, "sio.*.*.room.>": true, "sio.*.*.socket.*.*": true,
 		"sio.*.ack.*.*.*": true, "sio.$svc.>": true,
-		// These are for relay rules, owners and answers: other subjects that others choose.
+		// These are for relay rules, owners and answers: others choose the subjects.
 		"sio.*.own.>": false, "sio.*.emit.>": false, "sio.*.broadcast.>": false, "sio.$svc.*.*.ping": false, "_INBOX.>": false, "$SRV.>": false,
 	} {
 		t.Run(permission, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestEachPermissionThatLacks(t *testing.T) {
 	}
 }
 
-// Where NATS permits the events of one namespace and not of another, that one is named.
+// If NATS permits the events of one namespace and not of another, the other is named.
 func TestANamespaceThatIsNotPermitted(t *testing.T) {
 	t.Parallel()
 	conf := strings.Replace(documented(t), `"sio.*.on.>"`, `"sio._.on.>"`, 1)
@@ -112,8 +112,8 @@ func TestANamespaceThatIsNotPermitted(t *testing.T) {
 	}
 }
 
-// Neither publishers nor clients can make an edge unready by what they choose: where answers go, the names of events, rooms, and of
-// namespaces of a pattern.
+// Neither publishers nor clients can make an edge unready by what they choose: where answers go, the names of events,
+// rooms, and of namespaces of a pattern.
 func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 	t.Parallel()
 	conf := strings.Replace(documented(t), `publish: ["sio.*.on.>"`, `publish: {deny: ["sio.*.on.forbidden", "sio.tenant-2.>"], allow: ["sio.*.on.>"`, 1)
@@ -155,8 +155,8 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 	}
 }
 
-// When an operator mends the permissions the edge becomes ready: with a reload, which keeps its connection, and with a restart. And
-// when they are taken away it does not stay ready.
+// When an operator mends the permissions the edge becomes ready: with a reload, which keeps its connection, and with
+// a restart. And when they are taken away it does not stay ready.
 func TestPermissionsThatChange(t *testing.T) {
 	t.Parallel()
 	good := documented(t)
@@ -219,8 +219,8 @@ func TestARoomThatIsPermittedLater(t *testing.T) {
 	}
 }
 
-// The probe is an event of the edge's own: services that listen to everything see its name, with the edge, and cannot answer it; a
-// client that emits the same name does so on another subject.
+// The probe is an event of the edge's own: services that listen to everything see its name, with the edge, and cannot
+// answer it; a client that emits the same name does so on another subject.
 func TestTheProbe(t *testing.T) {
 	server := natsdtest.Start(t, documented(t))
 	s := &stage{t: t, server: server}

@@ -1,5 +1,5 @@
-// Package permissions runs NATS with the users that the contract shows (docs/subjects.md, Permissions): an edge, a service
-// of one namespace, and a publisher to its rooms. Each can do its work and nothing else, and none can make another do what
+// Package permissions runs NATS with the users of the contract (docs/subjects.md, Permissions): an edge, a service of
+// one namespace, and a publisher to its rooms. Each can do its work and nothing else. None can make another do what
 // it may not do itself.
 package permissions
 
@@ -22,10 +22,10 @@ func TestMain(m *testing.M) {
 	edgetest.LongMain(m, nil)
 }
 
-// admin is a user that the contract does not show: it may do everything, and hears what the others bring about.
+// admin is a user that is not in the contract. It may do everything, and receives what the others cause.
 const admin = `{user: admin, password: admin-secret}`
 
-// documented is the configuration of the contract, and the admin.
+// documented is the configuration in the contract, plus the admin.
 func documented(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/subjects.md")
@@ -43,7 +43,7 @@ func documented(t *testing.T) string {
 	return strings.Replace(conf, "users: [", "users: [\n"+admin, 1)
 }
 
-// stage is an edge that is the user edge, a pair in /chat, eve in /secret, and a NATS server that knows four users.
+// stage is a NATS server with four users, an edge as the user edge, a pair in /chat, and eve in /secret.
 type stage struct {
 	*edgetest.Node
 	t        *testing.T
@@ -51,7 +51,7 @@ type stage struct {
 	admin    *user
 	pair     *edgetest.Pair
 	ann, bob *socket // of the pair
-	secret   *socket // in /secret, which none of the users may reach
+	secret   *socket // in /secret, which no user may reach
 }
 
 type socket = edgetest.Socket
@@ -77,11 +77,11 @@ func (s *stage) url(user string) string {
 	return strings.Replace(s.server.ClientURL(), "nats://", "nats://"+user+":"+user+"-secret@", 1)
 }
 
-// fine sees that the pair is fine, and that eve heard nothing.
+// fine checks that the pair still works, and that eve received nothing.
 func (s *stage) fine() {
 	s.t.Helper()
 	s.pair.Fine()
-	// What comes for eve has come before this.
+	// Earlier messages for eve have arrived before this.
 	s.admin.publish("sio.secret.emit.room.vault", "", `["marker"]`)
 	s.secret.Gets(`["marker"]`)
 }
@@ -93,7 +93,7 @@ type user struct {
 	name string
 
 	mu      sync.Mutex
-	refused []string // guarded by mu: what NATS said no to
+	refused []string // guarded by mu: what NATS refused
 }
 
 func (s *stage) as(name string) *user {
@@ -108,14 +108,14 @@ func (s *stage) as(name string) *user {
 	return u
 }
 
-// publish returns once the server has what was published, and has said no to it if it does.
+// publish returns once the server has processed the message, and has refused it if it does.
 func (u *user) publish(subject, reply, body string, headers ...string) {
 	u.t.Helper()
 	u.PublishReply(subject, reply, body, headers...)
 	u.Flush()
 }
 
-// answer serves a subject, as one of a group.
+// answer answers requests on a subject, as a member of a queue group.
 func (u *user) answer(subject, body string) {
 	u.t.Helper()
 	if _, err := u.NC.QueueSubscribe(subject, "service", func(m *nats.Msg) { _ = m.Respond([]byte(body)) }); err != nil {
@@ -124,7 +124,7 @@ func (u *user) answer(subject, body string) {
 	u.Flush()
 }
 
-// mayNot waits until NATS has said no to a publish or a subscription.
+// mayNot waits until NATS has refused a publish or a subscription.
 func (u *user) mayNot(what, subject string) {
 	u.t.Helper()
 	words := "permissions violation for " + what + ` to "` + subject + `"`
@@ -140,7 +140,7 @@ func (u *user) mayNot(what, subject string) {
 	})
 }
 
-// unhindered sees that NATS has said no to nothing.
+// unhindered checks that NATS has refused nothing.
 func (u *user) unhindered() {
 	u.t.Helper()
 	u.mu.Lock()

@@ -1,5 +1,5 @@
-// Package readers measures what clients that never read cost those that do: a crowd in one room of a real edge, in a process of
-// its own, with and without some of them.
+// Package readers measures what clients that never read cost those that do. It connects a crowd in one room of a real
+// edge, which is a separate process, with and without such clients.
 package readers
 
 import (
@@ -29,7 +29,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// The measurement. The default is for two cores that have other things to do; the whole:
+// The measurement. The default is for two busy cores. The whole measurement:
 // go test ./test/readers -v -readers.crowd 1000 -readers.mute 50 -readers.rate 200 -readers.lasts 10s
 var (
 	crowd = flag.Int("readers.crowd", 300, "clients in the room")
@@ -41,14 +41,14 @@ var (
 
 const (
 	patience = time.Minute
-	size     = 128  // bytes of a message to the room, besides its time
+	size     = 128  // bytes of a message to the room, without its time
 	segment  = 1460 // bytes in a packet of Ethernet
 )
 
 func TestMain(m *testing.M) { edgetest.LongMain(m, nil) }
 
-// Clients that never read cost their own queue. They are closed with a reason, and the others in the room miss no message. How
-// late these get them is told, and demanded on an idle machine only: -readers.bound 2.
+// Clients that never read cost only their own queues. Their sessions end with a reason, and the others in the room
+// miss no message. Delays are printed; they are asserted on an idle machine only: -readers.bound 2.
 func TestClientsThatNeverReadCostOthersNothing(t *testing.T) {
 	e := startEdge(t)
 	if *bound == 0 {
@@ -68,22 +68,22 @@ func TestClientsThatNeverReadCostOthersNothing(t *testing.T) {
 	t.Errorf("others noticed clients that never read: %s", strings.Join(told, "; "))
 }
 
-// delays is how late messages came.
+// delays are the delays of messages.
 type delays struct{ p50, p99, longest time.Duration }
 
 func (d delays) String() string {
 	return fmt.Sprintf("p50 %v, p99 %v, longest %v", d.p50.Round(10*time.Microsecond), d.p99.Round(10*time.Microsecond), d.longest.Round(10*time.Microsecond))
 }
 
-// edge is an edge with NATS inside, in a process of its own.
+// edge is an edge with NATS inside, in a separate process.
 type edge struct {
 	url, admin string
 	nc         *nats.Conn
-	overflows  atomic.Int64 // disconnect notices that say so
+	overflows  atomic.Int64 // disconnect notices with that reason
 }
 
-// settings are those of the edge. It keeps as little as can be configured for who does not read, so that the measurement is
-// longer than it takes to fill that.
+// settings are those of the edge. Its queues are as small as can be configured, so that they fill up during the
+// measurement.
 const settings = `
 namespaces: {"/hall": {connect: open, auto_join: ["hall"]}}
 limits: {queue_bytes: 65536}
@@ -140,7 +140,7 @@ func startEdge(t *testing.T) *edge {
 	return nil
 }
 
-// hearOverflows counts the ends of clients that did not read.
+// hearOverflows counts the sessions that ended because their clients did not read.
 func (e *edge) hearOverflows(t *testing.T) {
 	t.Helper()
 	_, err := e.nc.Subscribe("sio.hall.on.disconnect", func(m *nats.Msg) {
@@ -153,8 +153,8 @@ func (e *edge) hearOverflows(t *testing.T) {
 	}
 }
 
-// measure fills the room, sends to it for a while, at least until all clients that never read have been closed for it, and
-// returns how late messages came.
+// measure fills the room and sends to it, at least until the sessions of all clients that never read have ended. It
+// returns the delays.
 func (e *edge) measure(t *testing.T, mutes int) delays {
 	t.Helper()
 	var conns []*websocket.Conn
@@ -190,7 +190,7 @@ func (e *edge) measure(t *testing.T, mutes int) delays {
 	return delays{all[len(all)/2], all[len(all)*99/100], all[len(all)-1]}
 }
 
-// send says something to the room again and again, for a while and until done. It returns how many messages that were.
+// send sends messages to the room for a time and until done. It returns their number.
 func (e *edge) send(t *testing.T, done func() bool) (sent int) {
 	t.Helper()
 	publish := func(body []byte) {
@@ -217,8 +217,8 @@ func (e *edge) send(t *testing.T, done func() bool) (sent int) {
 	return sent
 }
 
-// join connects a client to the room. For one that is mute the kernel keeps little, as for a client at the end of a real line:
-// on the loopback, where packets are of 64 kB, it would begin with megabytes, on both sides.
+// join connects a client to the room. A mute one gets small kernel buffers, as for a client behind a real network: on
+// the loopback, with packets of 64 kB, they would be megabytes on both sides.
 func (e *edge) join(t *testing.T, isMute bool) *websocket.Conn {
 	t.Helper()
 	line := net.Dialer{}
@@ -249,7 +249,7 @@ func (e *edge) join(t *testing.T, isMute bool) *websocket.Conn {
 	return c
 }
 
-// readAll reads until the end, and returns how late each message was.
+// readAll reads until the end, and returns the delay of each message.
 func readAll(c *websocket.Conn) (late []time.Duration) {
 	for {
 		_, data, err := c.ReadMessage()
@@ -268,7 +268,7 @@ func readAll(c *websocket.Conn) (late []time.Duration) {
 	}
 }
 
-// closed is how many sessions the edge has ended for a reason, as it tells the operator.
+// closed returns how many sessions the edge has ended for a reason, from its metrics.
 func (e *edge) closed(t *testing.T, reason string) int {
 	t.Helper()
 	response, err := http.Get(e.admin + "/metrics")

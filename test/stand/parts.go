@@ -16,11 +16,11 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// given are the ports that tests of this process have got: each gets others, since a server may be down for a while.
+// given are the ports that this process has used. Each test gets others, because a server may be down for some time.
 var given sync.Map
 
-// FreePorts are ports that nobody listens on just now. They are below those that the kernel gives to connections and to who
-// listens anywhere: one of these may be taken before its server starts, or while it is down.
+// FreePorts returns ports without a listener. They are below those that the kernel assigns: one of these may be taken
+// before its server starts, or while it is down.
 func FreePorts(t *testing.T, n int) []int {
 	t.Helper()
 	const lowest, highest = 10_000, 32_000
@@ -51,17 +51,17 @@ type Server struct {
 	args []string
 }
 
-// Run starts the server, again if it has ended.
+// Run starts the server, also after it has ended.
 func (s *Server) Run(t *testing.T) {
 	t.Helper()
-	if s.Process == nil { // once, so that what needs the server at the end of the test ends first, also if it was restarted
+	if s.Process == nil { // once, so that the server outlives what needs it, even if it is restarted
 		t.Cleanup(func() { s.finish() })
 	}
 	s.Process = launch(t, "NATS "+s.URL, "nats-server", s.args...)
 	s.Line("Server is ready")
 }
 
-// Cluster runs three NATS servers, and returns when each hears each other. args are for each of them.
+// Cluster runs three NATS servers, and returns when all are connected with one another. Each gets args.
 func Cluster(t *testing.T, args ...string) []*Server {
 	t.Helper()
 	const size = 3
@@ -84,7 +84,7 @@ func Cluster(t *testing.T, args ...string) []*Server {
 	return servers
 }
 
-// WaitForRoutes waits until each server hears each other.
+// WaitForRoutes waits until all servers are connected with one another.
 func WaitForRoutes(t *testing.T, servers []*Server) {
 	t.Helper()
 	var peers []*edgetest.Peer
@@ -107,7 +107,7 @@ func WaitForRoutes(t *testing.T, servers []*Server) {
 	}
 }
 
-// URLs are those of servers, as the programs want them.
+// URLs returns the URLs of servers, separated by commas.
 func URLs(servers []*Server) string {
 	var all []string
 	for _, s := range servers {
@@ -116,15 +116,15 @@ func URLs(servers []*Server) string {
 	return strings.Join(all, ",")
 }
 
-// Edge is an edge that runs.
+// Edge is a running edge.
 type Edge struct {
 	*Process
-	Address, Admin string // where clients, and where the operator, reach it
+	Address, Admin string // for clients, and for the operator
 	args           []string
 }
 
-// StartEdge runs an edge, and returns when it is ready. args are flags besides where it listens; ADDRESS in one of them is
-// there.
+// StartEdge runs an edge, and returns when it is ready. args are its flags, without those of addresses. ADDRESS in
+// one of them is replaced by the edge's address.
 func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	t.Helper()
 	address := "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
@@ -138,7 +138,7 @@ func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	return e
 }
 
-// Restart runs an edge that has ended again, at its old address, and returns when it is ready.
+// Restart runs an edge that has ended at its old address, and returns when it is ready.
 func (e *Edge) Restart(t *testing.T) {
 	t.Helper()
 	e.run(t, e.Name, e.Address)
@@ -158,7 +158,7 @@ func (e *Edge) run(t *testing.T, name, listen string) {
 	e.Address, e.Admin = at.Address, at.Admin
 }
 
-// WaitReady waits until the edge says that it is ready.
+// WaitReady waits until the edge is ready.
 func (e *Edge) WaitReady(t *testing.T) {
 	t.Helper()
 	edgetest.Eventually(t, e.Name+" is ready", func() bool {
@@ -167,7 +167,7 @@ func (e *Edge) WaitReady(t *testing.T) {
 	})
 }
 
-// Page asks one of the operator's pages. The status is 0 if there is no answer.
+// Page requests one of the operator's pages. The status is 0 if there is no response.
 func (e *Edge) Page(path string) (status int, text string) {
 	response, err := http.Get("http://" + e.Admin + path)
 	if err != nil {
@@ -181,7 +181,7 @@ func (e *Edge) Page(path string) (status int, text string) {
 	return response.StatusCode, string(body)
 }
 
-// Figure reads a metric, whose labels belong to its name.
+// Figure returns the value of a metric. name includes its labels.
 func (e *Edge) Figure(t *testing.T, name string) int {
 	t.Helper()
 	_, text := e.Page("/metrics")

@@ -1,5 +1,5 @@
-// Package stand is a whole deployment for tests, of the real programs as processes of their own: NATS servers, edges,
-// and whatever a test runs besides. Each can be killed, stopped and started again.
+// Package stand runs a whole deployment of real programs for tests: NATS servers, edges, and other programs of a
+// test. Each can be killed, stopped and started again.
 package stand
 
 import (
@@ -20,7 +20,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// programs is the folder with the programs, built once; without the race detector, which would make NATS the bottleneck.
+// programs is the folder with the programs, built once; without the race detector, which would make NATS the
+// bottleneck.
 var programs = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "stand")
 	if err != nil {
@@ -43,13 +44,13 @@ func Main(m *testing.M, options ...goleak.Option) {
 	}, options...)
 }
 
-// Process is a program that runs.
+// Process is a running program.
 type Process struct {
 	Name string // for people
 
 	t       *testing.T
 	command *exec.Cmd
-	lines   chan string   // what it printed, as far as somebody looks
+	lines   chan string   // what it printed, for Line
 	exited  chan struct{} // closed when it has ended and all it printed was read
 	err     error         // how it ended; read after exited
 
@@ -65,7 +66,7 @@ func Start(t *testing.T, name, program string, args ...string) *Process {
 	return p
 }
 
-// launch runs a program, which somebody finishes.
+// launch runs a program. The caller must finish it.
 func launch(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
 	folder, err := programs()
@@ -90,7 +91,7 @@ func launch(t *testing.T, name, program string, args ...string) *Process {
 			p.mu.Unlock()
 			select {
 			case p.lines <- s.Text():
-			default: // nobody looks any more
+			default: // Line is not reading
 			}
 		}
 	}()
@@ -116,7 +117,7 @@ func (p *Process) finish() {
 // Signal sends a signal.
 func (p *Process) Signal(signal syscall.Signal) { _ = p.command.Process.Signal(signal) }
 
-// Kill sends a signal that ends the process, waits for its end, and returns how it ended.
+// Kill sends a signal that ends the process, waits for its end, and returns its error.
 func (p *Process) Kill(signal syscall.Signal) error {
 	p.t.Helper()
 	p.Signal(signal)
@@ -130,7 +131,7 @@ func (p *Process) Kill(signal syscall.Signal) error {
 	return p.err
 }
 
-// Line waits for a line that has a text.
+// Line waits for a line that contains a text.
 func (p *Process) Line(has string) string {
 	p.t.Helper()
 	late := time.After(edgetest.Patience)

@@ -1,5 +1,5 @@
-// The contract between Socket.IO clients and NATS, as far as this page needs it: how names become subjects, and what a
-// NATS client types. docs/subjects.md is the whole of it; subjects/testdata/names.json tests this file too.
+// The contract between Socket.IO clients and NATS, as far as this page needs it: how names become subjects, and what
+// a NATS client types. docs/subjects.md is the whole of it; subjects/testdata/names.json tests this file too.
 
 const maxBytes = 512; // of a name before it is escaped; of a namespace with its slash
 const maxTokens = 16; // of the tail that an event's or a room's name makes
@@ -39,13 +39,14 @@ function escapeTail(name, what) {
   return tail === '' ? '%' : tail;
 }
 
-// roomName is a room as it stands in a subject. Like the next two it throws a RangeError for a name that has no subject.
+// roomName is a room as it stands in a subject. Like the next two it throws a RangeError for a name that has no
+// subject.
 export function roomName(name) {
   return escapeTail(name, 'room');
 }
 
-// eventName is an event as it stands in a subject. A first token that is also the word of a target gets its first letter
-// escaped. Of an event that is a number, its JSON text counts.
+// eventName is an event as it stands in a subject. A first token that is also the word of a target gets its first
+// letter escaped. Of an event that is a number, its JSON text counts.
 export function eventName(name) {
   return escapeTail(String(name), 'event')
     .replace(/^(?:all|room|socket|\$ready)(?=\.|$)/, (token) => escapeCharacter(token[0]) + token.slice(1));
@@ -66,7 +67,7 @@ export function namespaceName(name) {
 // A socket's id: eight characters for its edge, a dot, twenty for itself. It stands in a subject as it is.
 const socketId = /^[0-9a-z]{8}\.[0-9A-Za-z_-]{20}$/;
 
-// isSocketId tells whether a text has the form of a socket's id.
+// isSocketId reports whether a text has the form of a socket's id.
 export function isSocketId(text) {
   return socketId.test(text);
 }
@@ -103,9 +104,9 @@ export function body(event, ...values) {
   return JSON.stringify([event, ...values]);
 }
 
-// natsLine is a command for the `nats` command line: verb `pub`, `req` or, without a text (null), `sub`. An empty reply or
-// server is left out.
-// The command takes a subject and a body for templates of Go, so text with {{ in it needs that switched off.
+// natsLine is a command for the `nats` command line: verb `pub`, `req` or, without a text (null), `sub`. An empty
+// reply or server is left out. The command takes a subject and a body for templates of Go, so text with {{ in it
+// needs that switched off.
 export function natsLine(verb, subject, text, { reply = '', server = '' } = {}) {
   const words = ['nats'];
   if (server !== '' && !/^nats:\/\/(127\.0\.0\.1|localhost):4222$/.test(server)) {

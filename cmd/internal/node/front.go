@@ -17,13 +17,14 @@ import (
 	"partyline/web"
 )
 
-// front is all that serves clients: the parts of an edge, and the pages.
+// front serves clients: it is the parts of an edge, and the pages.
 type front struct {
 	*wiring.Parts
 	handler http.Handler
 }
 
-// newFront connects to NATS, which may take its time, and makes everything ready to serve. The caller must call Leave.
+// newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call
+// Leave.
 func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	var options []bus.Option
 	if inside != nil {
@@ -39,7 +40,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	return f, nil
 }
 
-// routes is what is where for clients.
+// routes returns the handler for clients.
 func (f *front) routes(c config.Config, inside NATS) http.Handler {
 	client := web.NewClient()
 	mux := http.NewServeMux()
@@ -55,17 +56,18 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 		}
 	})
 	if bare := strings.TrimSuffix(c.Path, "/"); bare != "" {
-		mux.Handle(bare, f.Forward) // for clients with addTrailingSlash: false; the reference must be told
+		mux.Handle(bare, f.Forward) // for clients with addTrailingSlash: false; the reference needs an option for them
 	}
 	if c.Page {
-		url := "" // where NATS is for a reader of the page, which need not be where it is for the edge
+		url := "" // where a reader of the page reaches NATS, perhaps not where the edge does
 		if inside != nil {
 			url = inside.ClientURL()
 		}
 		mux.Handle("/", web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url}))
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+" (with `page: true` there is a page to try it).", http.StatusNotFound)
+			http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+
+				" (with `page: true` there is a page to try it).", http.StatusNotFound)
 		})
 	}
 	if !c.Open {
@@ -81,8 +83,8 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 	})
 }
 
-// isLocalHost says whether a Host names this machine. A page elsewhere can make a browser send any other name to a
-// loopback address (DNS rebinding), but not these.
+// isLocalHost reports whether a Host names this machine. A page of another site can make a browser send any other
+// name to a loopback address (DNS rebinding), but not these.
 func isLocalHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -91,28 +93,29 @@ func isLocalHost(host string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, strings.Trim(strings.ToLower(name), "[]"))
 }
 
-// edges is what the operator sees of this edge and the others.
+// edges returns what /edges shows.
 func (f *front) edges() []admin.Edge {
 	var all []admin.Edge
 	for _, m := range f.Cluster.Members() {
 		all = append(all, admin.Edge{
-			Edge: m.ID, Address: m.Address, Sockets: m.Sockets, BeatAge: m.Beat.Milliseconds(), This: m.This, Silent: m.Silent, Draining: m.Draining,
+			Edge: m.ID, Address: m.Address, Sockets: m.Sockets, BeatAge: m.Beat.Milliseconds(),
+			This: m.This, Silent: m.Silent, Draining: m.Draining,
 		})
 	}
 	return all
 }
 
-// When memory is given back. A crowd that has come leaves as much garbage as it has brought; Go would keep that, for garbage to
-// come, until the next collection, which may be two minutes away, and give it back bit by bit after that. With 10,000 idle
-// connections that is a quarter of the memory, and the collection takes 30 ms of CPU.
+// When memory is returned to the system. A crowd of new sessions leaves as much garbage as it has live memory. Go
+// would keep that for later garbage until the next collection, which may be two minutes away, and return it bit by
+// bit after that. With 10,000 idle connections that is a quarter of the memory. The collection takes 30 ms of CPU.
 const (
 	tidyEvery = 2 * time.Second
-	crowd     = 1000 // sessions that have come or gone
-	calm      = 100  // that do so in tidyEvery, at the most
+	crowd     = 1000 // sessions that have begun or ended
+	calm      = 100  // at most so many of them in tidyEvery
 )
 
-// tidy gives memory back whenever a crowd has come or gone and it is calm again. moved is how many sessions have come and
-// gone altogether.
+// tidy calls giveBack whenever a crowd of sessions has begun or ended and it is calm again. moved returns how many
+// sessions have begun and ended since the start.
 func tidy(ctx context.Context, moved func() uint64, giveBack func()) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()

@@ -13,7 +13,7 @@ import (
 // healthTimeout bounds --health.
 const healthTimeout = 2 * time.Second
 
-// health asks the health page of the program that runs with the same configuration. It returns a sentence for a person,
+// health requests /healthz of the program that runs with the same configuration. It returns a sentence for a person,
 // or an error that is one.
 func health(ctx context.Context, adminListen string) (string, error) {
 	page, err := healthURL(adminListen)
@@ -40,14 +40,14 @@ func health(ctx context.Context, adminListen string) (string, error) {
 	return fmt.Sprintf("healthy: %s answers %s", page, response.Status), nil
 }
 
-// healthURL is the health page as seen from this machine: an address that stands for all becomes loopback.
+// healthURL returns the URL of /healthz from this machine: an unspecified address becomes loopback.
 func healthURL(adminListen string) (string, error) {
 	host, port, err := net.SplitHostPort(adminListen)
 	if err != nil {
 		return "", fmt.Errorf("unhealthy: admin.listen: %w", err)
 	}
 	if port == "0" {
-		return "", fmt.Errorf("unhealthy: admin.listen is %s, so nobody knows the port; --health needs a fixed one", adminListen)
+		return "", fmt.Errorf("unhealthy: admin.listen is %s, and the port is unknown; --health needs a fixed one", adminListen)
 	}
 	if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
 		host = "127.0.0.1"

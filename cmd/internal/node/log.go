@@ -11,11 +11,11 @@ import (
 	"partyline/internal/logqueue"
 )
 
-// lastLines is how long the last lines of the log may take to be written at the end.
+// lastLines bounds how long the last log lines may take to be written.
 const lastLines = 2 * time.Second
 
-// newLogger logs text for a person at a terminal and JSON for everything else. level is one that config has checked. The
-// caller must Close the queue.
+// newLogger returns a logger that writes text to a terminal and JSON to everything else. config has checked level.
+// The caller must Close the queue.
 func newLogger(w io.Writer, level string) (*slog.Logger, *logqueue.Queue) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
@@ -35,6 +35,6 @@ func isTerminal(w io.Writer) (yes bool) {
 	if !ok {
 		return false
 	}
-	raw, err := file.SyscallConn() // file.Fd may make writes blocking, and then no deadline ends them
+	raw, err := file.SyscallConn() // not Fd, which may make writes block beyond every deadline
 	return err == nil && raw.Control(func(fd uintptr) { yes = term.IsTerminal(int(fd)) }) == nil && yes
 }

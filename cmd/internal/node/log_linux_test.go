@@ -57,7 +57,7 @@ func flood(t *testing.T, where listening) *edgetest.Peer {
 	return nc
 }
 
-// A log that nobody reads holds up neither what is delivered nor the end.
+// A log that is not read delays neither deliveries nor the end.
 func TestALogThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	program, _, where := unread(t, 4096)

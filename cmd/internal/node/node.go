@@ -1,10 +1,10 @@
-// Package node is what the programs have in common, from the command line to the last goroutine: main calls Main and
-// exits with what it returns.
+// Package node is what the programs share, from the command line to the last goroutine: main calls Main and exits
+// with its result.
 //
-// The end goes from the outside to the inside. A signal makes the edge not ready; its sessions are drained, each with a
-// disconnect notice. The HTTP servers stop, the operator's last. Sessions that are left are cut off. The outbox is published,
-// NATS is left, and the NATS inside ends, if there is one. The last lines of the log are written. When Run returns, nothing
-// of it runs any more; only a write to a log that is not read may outlast it.
+// It ends from the outside to the inside. A signal makes the edge not ready, and drains its sessions, each with a
+// disconnect notice. The HTTP servers stop, the operator's last. The remaining sessions are closed. The outbox is
+// published, the NATS connection closed, and the embedded NATS stopped, if there is one. The last log lines are
+// written. When Run returns, nothing runs any more, except perhaps a write to a log that is not read.
 package node
 
 import (
@@ -26,40 +26,40 @@ import (
 // Exit statuses.
 const (
 	exitOK     = 0
-	exitFailed = 1 // it could not run, or --health found it unwell
+	exitFailed = 1 // it could not run, or --health failed
 	exitConfig = 2 // the configuration is bad
 )
 
-// Flavour is what one program has that the other lacks. The NATS server comes in through it because cmd/edge must not
-// link nats-server.
+// Flavour is what differs between the programs. The NATS server is a field because cmd/edge must not link
+// nats-server.
 type Flavour struct {
 	Name config.Flavour
 
-	// StartNATS runs a NATS server inside the process; nil if NATS is elsewhere. Its error wraps a *net.OpError where the
-	// address cannot be listened on.
+	// StartNATS runs a NATS server inside the process; nil if NATS is elsewhere. If it cannot listen, its error wraps
+	// a *net.OpError.
 	StartNATS func(config.Config, *slog.Logger) (NATS, error)
 }
 
 // NATS is a NATS server inside the process.
 type NATS interface {
-	ClientURL() string                // where other NATS clients connect
-	InProcessConn() (net.Conn, error) // a connection that passes no socket
+	ClientURL() string                // returns where other NATS clients connect
+	InProcessConn() (net.Conn, error) // opens a connection without a socket
 	Shutdown()                        // ends the server and waits for it
 }
 
 // Main runs a program with the process's arguments, environment and signals, and returns its exit status. The first
-// SIGINT or SIGTERM ends it in order, the second at once.
+// SIGINT or SIGTERM ends it as the package comment describes, the second at once.
 func Main(f Flavour) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
-	// A log whose reader has gone is an error of its writes; by default the signal would end the process, and its clients.
+	// Writes to a log whose reader has gone fail. By default the signal would end the process, and all sessions.
 	signal.Ignore(syscall.SIGPIPE)
 	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
 // Run runs a program until ctx ends and returns its exit status: 0 if all went well, 1 if it could not run, 2 if its
-// configuration is bad. When it returns nothing of it runs any more.
+// configuration is bad. When it returns, nothing of it runs any more.
 func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr io.Writer) int {
 	loaded, err := config.Load(f.Name, args, environ)
 	if err != nil {
@@ -108,7 +108,7 @@ func start(ctx context.Context, f Flavour, loaded config.Loaded, stderr io.Write
 	return exitOK
 }
 
-// badConfig tells a person what is wrong in the configuration.
+// badConfig prints what is wrong in the configuration, and returns the exit status.
 func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int {
 	var faults config.Faults
 	if !errors.As(err, &faults) {
@@ -124,7 +124,7 @@ func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int
 		fmt.Fprintf(stderr, "  %s\n", fault)
 	}
 	if action == config.ActionHealth {
-		return exitFailed // an image's health check knows 0 and 1 only
+		return exitFailed // a container's health check has the statuses 0 and 1 only
 	}
 	return exitConfig
 }
@@ -132,7 +132,7 @@ func badConfig(f Flavour, action config.Action, err error, stderr io.Writer) int
 // version is set by the linker for releases: -ldflags "-X partyline/cmd/internal/node.version=v1.2.3".
 var version string
 
-// Version is the program's version: the release's, or what the go command has noted, or "devel".
+// Version returns the program's version: that of the release, or that of the module in the build, or "devel".
 func Version() string {
 	if version != "" {
 		return version

@@ -104,7 +104,7 @@ func backgroundWith(t *testing.T, f Flavour, environment []string, args ...strin
 	})
 	t.Cleanup(func() { stop() })
 	where = firstListening(t, reader)
-	go io.Copy(io.Discard, reader) // ends with the writer; a log that nobody reads holds up who writes to it
+	go io.Copy(io.Discard, reader) // ends with the writer; without a reader, writes to the log would block
 	return where, stop
 }
 

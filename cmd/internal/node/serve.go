@@ -17,12 +17,12 @@ import (
 	"partyline/internal/tally"
 )
 
-// stopTimeout bounds how long an HTTP server waits for the requests that still run.
+// stopTimeout bounds how long an HTTP server waits for the requests in progress.
 const stopTimeout = 5 * time.Second
 
-// serve runs the program until ctx ends or a part of it fails, and returns when all parts have ended. They start from
-// the inside to the outside (NATS, listeners, pages, clients) and end in the opposite order, the operator's pages last
-// but NATS, so that an operator sees the end too.
+// serve runs the program until ctx ends or a part fails, and returns when all parts have ended. They start from the
+// inside to the outside (NATS, listeners, pages, clients) and end in the opposite order. Of the HTTP servers the
+// operator's ends last, so that the operator can watch the end.
 func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
 	listening := []any{"version", Version()}
 	var nats NATS
@@ -39,7 +39,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	if err != nil {
 		return err
 	}
-	defer clientListener.Close() // for the errors below; a server closes it itself
+	defer clientListener.Close() // for the errors below; its server closes it
 	adminListener, err := listen("admin.listen", c.Admin.Listen)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	front.Drain.Stop() // ends the sessions, and those that go through this edge: their clients come back, to another edge
+	front.Drain.Stop() // closes transports, also forwarded ones; their clients reconnect to another edge
 	return err
 }
 
@@ -97,7 +97,7 @@ func newPages(c config.Config, front *front, log *slog.Logger, logMetrics *tally
 	})
 }
 
-// pageURL is where a person on this machine finds the page.
+// pageURL returns the URL of the page for a person on this machine.
 func pageURL(address net.Addr) string {
 	host, port, err := net.SplitHostPort(address.String())
 	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsLoopback() || ip.IsUnspecified() {
@@ -119,12 +119,12 @@ func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
 	return nats, nil
 }
 
-// How long clients may take. Polls and WebSockets stay open: the engine ends them by its own clock.
+// How long clients may take. Polls and WebSockets stay open: the engine has timeouts of its own for them.
 const (
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
-	bodyTimeout   = 10 * time.Second // for a body that nobody reads; the engine sets its own for those that it does
+	bodyTimeout   = 10 * time.Second // for a body that no handler reads; the engine sets its own for those that it reads
 	idleTimeout   = 2 * time.Minute  // between two requests
-	writeTimeout  = 10 * time.Second // for an answer, beside the time that a POST may take to be read
+	writeTimeout  = 10 * time.Second // for a response, in addition to the time that reading a POST may take
 )
 
 // newClientServer makes the server for clients.
@@ -132,16 +132,16 @@ func newClientServer(handler http.Handler, c engine.Config, log *slog.Logger) *h
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.ContentLength != 0 {
-				// Not ReadTimeout, which would end polls. net/http reads what is left of a body before it answers.
+				// Not ReadTimeout, which would end polls. net/http reads the rest of a body before it responds.
 				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 			}
 			handler.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		WriteTimeout:      c.PingInterval + c.PingTimeout + writeTimeout,     // a poll, which waits, gets a new one for its answer
-		MaxHeaderBytes:    16 << 10,                                          // as Node.js; more is answered with 431
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that speak no HTTP
+		WriteTimeout:      c.PingInterval + c.PingTimeout + writeTimeout,     // a poll gets a new one for its response
+		MaxHeaderBytes:    16 << 10,                                          // as in Node.js; larger ones get 431
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // errors of clients, such as requests that are not HTTP
 	}
 }
 
@@ -152,7 +152,7 @@ type site struct {
 	server   *http.Server
 }
 
-// serve serves until stop is called. The error is that of a listener that broke.
+// serve serves until stop is called. Its error is the listener's.
 func (s *site) serve() error {
 	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("%s: %w", s.name, err)
@@ -160,20 +160,20 @@ func (s *site) serve() error {
 	return nil
 }
 
-// stop takes no more requests, waits a while for those that run, and then cuts them off.
+// stop accepts no more requests, waits for those in progress, and ends the rest after stopTimeout.
 func (s *site) stop(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := s.server.Shutdown(ctx); err != nil {
 		log.Warn("requests cut off", "key", s.name, "error", err)
-		_ = s.server.Close() // what it would report has been said
+		_ = s.server.Close() // its error is that of the log line
 	}
 }
 
 // listen opens the listener of a key.
 func listen(key, address string) (net.Listener, error) {
-	// Heartbeats find clients that are gone, and idle requests time out: no probes of the system, which cost each connection
-	// four calls.
+	// No TCP keep-alive, which costs four system calls a connection: heartbeats find clients that are gone, and idle
+	// connections time out.
 	config := net.ListenConfig{KeepAlive: -1}
 	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
@@ -182,7 +182,7 @@ func listen(key, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// listenError says why an address cannot be listened on and which key to change.
+// listenError explains why listening failed, and which key to change.
 func listenError(key, address string, err error) error {
 	remedy := fmt.Sprintf("choose another address with --%s (%s in the environment, %s in the file)", key, config.Variable(key), key)
 	switch {

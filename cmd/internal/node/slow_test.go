@@ -80,7 +80,7 @@ func TestSlowClients(t *testing.T) {
 					}
 				}()
 				<-ended
-				// net/http lingers for a moment on a connection whose client may still be sending.
+				// net/http keeps a connection for 500 ms if its client may still be sending.
 				if took := time.Since(begun); took < test.want || took > test.want+time.Second {
 					t.Errorf("the connection ended after %s, want %s", took, test.want)
 				}

@@ -29,7 +29,7 @@ func TestMemoryIsGivenBackBehindACrowd(t *testing.T) {
 			each  uint64
 			want  int
 		}{
-			{"nobody came", 100, 0, 0},
+			{"no session", 100, 0, 0},
 			{"a few came", 5, calm, 0},
 			{"a crowd comes", 10, 5000, 0},
 			{"it is in", 1, 0, 1},

@@ -6,20 +6,20 @@ import (
 	"sync"
 )
 
-// Cable leads a client to a server, by connections that pass no socket, and can be cut while others go on.
+// Cable connects a client to a server without a socket. It can be cut while other clients stay connected.
 type Cable struct {
 	to *Server
 
 	mu    sync.Mutex
 	cut   bool       // guarded by mu
-	conns []net.Conn // guarded by mu: all that there were
+	conns []net.Conn // guarded by mu: all since the last Cut
 	tries int        // guarded by mu: to connect
 }
 
 // Cable returns a new cable to the server.
 func (s *Server) Cable() *Cable { return &Cable{to: s} }
 
-// InProcessConn opens a connection. It makes Cable fit nats.InProcessServer.
+// InProcessConn opens a connection. It implements nats.InProcessServer.
 func (c *Cable) InProcessConn() (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,14 +45,14 @@ func (c *Cable) Cut() {
 	c.conns = nil
 }
 
-// Mend lets connections through again.
+// Mend allows connections again.
 func (c *Cable) Mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = false
 }
 
-// Attempts is how often the client has tried to connect.
+// Attempts returns how often the client has tried to connect.
 func (c *Cable) Attempts() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

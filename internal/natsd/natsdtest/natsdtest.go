@@ -1,5 +1,5 @@
-// Package natsdtest gives tests real NATS servers on free ports: alone or as a cluster, with or without
-// authentication, to be stopped and started again on the same port.
+// Package natsdtest runs real NATS servers on free ports for tests: alone or as a cluster, with or without
+// authentication. They can be stopped and started again on the same port.
 package natsdtest
 
 import (
@@ -16,19 +16,19 @@ import (
 
 const (
 	host = "127.0.0.1"
-	// deadline bounds each wait. It is long because test machines are slow and a server that hangs fails anyway.
+	// deadline bounds each wait. It is long because test machines are slow.
 	deadline = 20 * time.Second
 	poll     = 5 * time.Millisecond
 )
 
-// Server is a NATS server of one test. Its methods may be called from several goroutines; those that can fail end the
-// test, so they are for the test's own goroutine.
+// Server is a NATS server of one test. It is safe for concurrent use. Methods that can fail end the test, so only the
+// test's own goroutine may call them.
 type Server struct {
 	t testing.TB
 
 	mu      sync.Mutex
 	options *server.Options // guarded by mu; with the real ports once the server has run
-	ns      *server.Server  // guarded by mu; nil while it is stopped
+	ns      *server.Server  // guarded by mu; nil while the server is stopped
 }
 
 // Start runs a server on a free port of 127.0.0.1 until the test ends. conf is text in the syntax of a nats-server
@@ -43,8 +43,8 @@ func Start(t testing.TB, conf ...string) *Server {
 	return s
 }
 
-// StartCluster runs n servers with routes between all of them and returns when the routes stand. conf is as for Start
-// and applies to each.
+// StartCluster runs n servers and returns when all are connected with one another. conf is as for Start and applies
+// to each.
 func StartCluster(t testing.TB, n int, conf ...string) []*Server {
 	t.Helper()
 	servers := make([]*Server, n)
@@ -58,15 +58,15 @@ func StartCluster(t testing.TB, n int, conf ...string) []*Server {
 		routes = append(routes[:len(routes):len(routes)], &url.URL{Scheme: "nats", Host: s.ns.ClusterAddr().String()})
 		servers[i] = s
 	}
-	for i, s := range servers { // for when it is started again: then the others may not look for it
+	for i, s := range servers { // for a restart: the others may not connect to it by themselves then
 		s.options.Routes = append(append([]*url.URL{}, routes[:i]...), routes[i+1:]...)
 	}
 	WaitForRoutes(t, servers...)
 	return servers
 }
 
-// WaitForRoutes waits until the servers, all of a cluster that run, are connected with one another and with no others.
-// It is for use after Stop and Restart.
+// WaitForRoutes waits until servers, all the running ones of a cluster, are connected with one another and with no
+// others. Call it after Stop and Restart.
 func WaitForRoutes(t testing.TB, servers ...*Server) {
 	t.Helper()
 	var missing string
@@ -86,7 +86,7 @@ func WaitForRoutes(t testing.TB, servers ...*Server) {
 	t.Fatalf("natsdtest: no full cluster of %d servers within %s%s", len(servers), deadline, missing)
 }
 
-// routes counts the servers this one is connected with, its connections to them, and how many of these each takes.
+// routes returns how many servers this one is connected with, its connections to all of them, and those to each.
 func (s *Server) routes() (remotes, routes, connections int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +135,7 @@ func (s *Server) start() {
 	s.options, s.ns = known, ns
 }
 
-// Reload gives the server another configuration. If it runs it takes it as nats-server does on a signal: connections stay.
+// Reload changes the configuration, as nats-server does on a signal: connections stay.
 func (s *Server) Reload(conf string) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -153,8 +153,7 @@ func (s *Server) Reload(conf string) {
 	s.options = options
 }
 
-// Stop ends the server, as a crash would for its clients, and returns when it has ended. Stopping a stopped server does
-// nothing.
+// Stop ends the server, for its clients as a crash would, and waits until it has ended. Further calls have no effect.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,14 +172,14 @@ func (s *Server) Restart() {
 	s.start()
 }
 
-// ClientURL is where clients connect. It stays the same over Restart, and is known while the server is stopped.
+// ClientURL returns where clients connect. It survives Restart, and is valid while the server is stopped.
 func (s *Server) ClientURL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return fmt.Sprintf("nats://%s:%d", host, s.options.Port)
 }
 
-// Connections is how many clients are connected, those that died without a word among them.
+// Connections returns how many clients are connected, including those whose connection has broken unnoticed.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,7 +189,7 @@ func (s *Server) Connections() int {
 	return s.ns.NumClients()
 }
 
-// InProcessConn opens a connection that passes no socket. It makes Server fit nats.InProcessServer.
+// InProcessConn opens a connection without a socket. It implements nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

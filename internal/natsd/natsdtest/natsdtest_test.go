@@ -31,7 +31,7 @@ func roundTrip(t *testing.T, from, to *nats.Conn) {
 	if err := to.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	// Another server of a cluster may learn of the subscription a moment later than its own, so it is asked again.
+	// Another server of a cluster may receive the subscription later than its own, so the message is published again.
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		if err := from.Publish("a.b", []byte("x")); err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-// What browsers' pages are told: CORS, preflights, cookies. The server `pages` allows http://app.example and
+// Responses for browsers' pages: CORS, preflights, cookies. The server `pages` allows http://app.example and
 // http://other.example, with credentials, and sets a cookie; `anyone` allows every origin.
 
 const polling = { transport: 'polling' };

@@ -352,7 +352,7 @@ export const protocol = [
   })),
 ];
 
-// handshakeOf returns what the application knows of the request that began a session.
+// handshakeOf returns what the application has of the request that began a session.
 async function handshakeOf(s, more, headers = {}) {
   const { body } = await s.request('http', 'GET', `${s.target({ transport: 'polling' })}&${more}`, { headers });
   const mine = { transport: 'polling', sid: JSON.parse(body.slice(1)).sid };

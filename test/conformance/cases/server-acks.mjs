@@ -2,7 +2,7 @@
 
 import { scripted } from './scripted.mjs';
 
-// acked notes the ack of an event, or that there is none within some time.
+// acked notes the ack of an event, or that none came within some time.
 async function acked(s, member, event, ...values) {
   const ack = await member.socket.timeout(2_000).emitWithAck(event, ...values).catch((error) => error.message);
   s.note(member.name, `ack of ${event}: ${JSON.stringify(ack)}`);

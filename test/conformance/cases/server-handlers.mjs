@@ -1,9 +1,9 @@
-// Handlers of events: their order, those that are added and taken away, packet middleware, what fails; and the reasons
-// with which sockets end.
+// Handlers of events: their order, those that are added and taken away, packet middleware, what fails; and the
+// reasons with which sockets end.
 
 import { scripted } from './scripted.mjs';
 
-const owned = { only: ['owned'] }; // a handler of one socket needs somebody who has the socket
+const owned = { only: ['owned'] }; // a handler of one socket needs an owner of the socket
 
 // listens is a case about the listeners of a socket. The client emits `x` and others, each with a `sum` behind it.
 const listens = (name, steps, script) => scripted('listeners', name, async (s, cast) => {

@@ -1,6 +1,7 @@
-// Command scripted is the application of the comparison's cases about servers, as a service: the one of ../scripted.mjs,
-// line by line. It does what a case tells it, in the client's auth and in the events `do` and `listen`. Its arguments are
-// the addresses of NATS servers; it writes what it sees to standard output, a JSON object a line, and ends with its input.
+// Command scripted is the application of the comparison's cases about servers, as a service: the one of
+// ../scripted.mjs, line by line. It does what a case tells it, in the client's auth and in the events `do` and
+// `listen`. Its arguments are the addresses of NATS servers; it writes what it sees to standard output, a JSON object
+// a line, and ends with its input.
 package main
 
 import (
@@ -57,7 +58,8 @@ func run(addresses []string) error {
 	return errors.Join(failed...)
 }
 
-// serve makes the namespaces of the application: each way to handle events has one by name, and all that match a pattern.
+// serve makes the namespaces of the application: each way to handle events has one by name, and all that match a
+// pattern.
 func serve(ctx context.Context, nc *nats.Conn, t *teller) (*backend.Service, error) {
 	service, err := backend.New(nc, "scripted", backend.OnError(t.failed),
 		backend.Logger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1})))) // OnError tells
@@ -95,7 +97,7 @@ type teller struct {
 func (t *teller) write(line map[string]any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_ = t.out.Encode(line) // nobody is there to hear why not
+	_ = t.out.Encode(line) // if run.mjs has ended, there is no reader
 }
 
 // tell notes a line of one socket's side of the application.

@@ -47,7 +47,7 @@ type many interface {
 	Rooms(ctx context.Context) (map[string]int, error)
 }
 
-// choose follows the steps. broadcast tells whether they lead to many sockets.
+// choose follows the steps. broadcast reports whether they lead to many sockets.
 func (p plan) choose(s *backend.Socket) (at chosen, broadcast bool) {
 	at = s
 	if p.Of == "io" {

@@ -1,5 +1,5 @@
-// An edge turns clients away for a while, with 503: because too many come at a time, or because it drains. The official
-// client takes that for an error of the transport and comes back by itself, over polling and over WebSocket.
+// An edge refuses clients with 503 if too many come at a time, or if it drains. The official client treats that as a
+// transport error and reconnects by itself, over polling and over WebSocket.
 
 import { io } from 'socket.io-client';
 import { assert, base, scene, until } from '../scene.mjs';
@@ -24,7 +24,7 @@ const post = async (path) => {
 };
 
 for (const [name, list] of Object.entries(transports)) {
-  scene(`a crowd over ${name}: who is told to wait comes back by itself`, async () => {
+  scene(`a crowd over ${name}: clients that must wait come back by themselves`, async () => {
     const sockets = [];
     try {
       for (let n = 0; n < 3 * perSecond; n++) {
@@ -32,7 +32,7 @@ for (const [name, list] of Object.entries(transports)) {
       }
       await until('all to be there', () => sockets.every(({ socket }) => socket.connected), long);
       const late = sockets.filter(({ errors }) => errors.length > 0);
-      assert.ok(late.length > 0, 'nobody had to wait');
+      assert.ok(late.length > 0, 'no client had to wait');
       for (const { errors, ends } of late) {
         assert.match(errors[0].message, /(xhr poll|websocket) error/);
         assert.deepEqual(ends, []);
@@ -52,7 +52,7 @@ for (const [name, list] of Object.entries(transports)) {
       assert.deepEqual(ends, ['transport close']);
       assert.ok(socket.active, 'it does not try again');
       const before = errors.length;
-      await until('an attempt in vain', () => errors.length > before, long);
+      await until('a failed attempt', () => errors.length > before, long);
       await post('/drain?cancel');
       await until('the client to come back', () => socket.connected, long);
       assert.deepEqual(ends, ['transport close']);

@@ -1,4 +1,4 @@
-// Many clients, with the transports that they have by default, through a balancer that knows nothing of sessions.
+// Many clients with their default transports, through a balancer without sticky sessions.
 
 import { io } from 'socket.io-client';
 import { assert, base, scene, until } from '../scene.mjs';
@@ -43,7 +43,7 @@ scene(`${crowd} clients connect, upgrade and talk, and none sees an error`, asyn
     await until('everyone to hear one message', () => all.length >= crowd, 30_000);
     assert.equal(all.length, crowd);
     assert.deepEqual(faults, []);
-    // The test looks at the edges while all are there.
+    // The test checks the edges while all are connected.
     const response = await fetch(process.env.PARTYLINE_CONTROL, { method: 'POST' });
     assert.equal(response.status, 200, await response.text());
   } finally {

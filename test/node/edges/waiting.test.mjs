@@ -1,12 +1,12 @@
-// Clients that connect while no service answers. Services of package `backend` stand beside: one in /svc, and one in /slow that
-// takes six seconds to decide. Those of the scripts are in /admitted and /brief.
+// Clients that connect while no service answers. Two services use package `backend`: one in /svc, and one in /slow
+// that takes six seconds to decide. Those of the scripts are in /admitted and /brief.
 
 import { connect as connectNATS } from '@nats-io/transport-node';
 import { assert, control, scene, until } from '../scene.mjs';
 
 const stock = { reconnectionDelay: 1000, reconnectionDelayMax: 5000 }; // the official client's own delays
 
-// faithful checks that a client was never told to stay away.
+// faithful checks that no client received an error after which it would not reconnect.
 function faithful(socket) {
   const refusals = [];
   socket.on('connect_error', (error) => { if (!socket.active) { refusals.push(error.message); } });

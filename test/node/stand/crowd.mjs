@@ -1,5 +1,5 @@
-// Official clients, as they come, that chat in rooms, and a record of every message by its number: who said it and when,
-// whether the chat acked it, and who read it how often.
+// Official clients, as they come, that chat in rooms, and a record of every message by its number: who said it and
+// when, whether the chat acked it, and who read it how often.
 
 import { io } from 'socket.io-client';
 import { pauseFor } from './docker.mjs';
@@ -8,10 +8,10 @@ const patience = 5000; // milliseconds for an ack, as a user might have
 const perRoom = 5;
 
 class Member {
-  heard = new Map(); // how often each message came, by id
-  history = new Set(); // ids that the chat told when this client came back
+  heard = new Map(); // how often each message arrived, by id
+  history = new Set(); // ids in the chat's history when this client reconnected
   drops = []; // {at, reason, connected: again, back: in the room again}
-  faults = []; // what the client saw besides
+  faults = []; // other errors that the client saw
   reordered = 0;
   #latest = new Map(); // number of the last message, by author
 
@@ -87,11 +87,11 @@ export class Crowd {
 
   get absent() { return this.members.filter((m) => !m.present); }
 
-  // talk lets somebody in each room say something again and again.
+  // talk has clients in each room send messages, one after the other.
   talk(every) {
-    let turn = 0;
+    let next = 0;
     this.#talking = [...this.rooms].map(([room, members]) => setInterval(() => {
-      const author = members[turn++ % members.length];
+      const author = members[next++ % members.length];
       if (author.present) { this.#say(room, author); }
     }, every));
   }
@@ -105,7 +105,7 @@ export class Crowd {
     line.settled = Date.now();
   }
 
-  // quiet ends the talk and waits until nothing is on its way.
+  // quiet ends the talk and waits until all messages have arrived.
   async quiet() {
     this.#talking.forEach(clearInterval);
     const end = Date.now() + patience + 1000;
@@ -113,7 +113,7 @@ export class Crowd {
     await pauseFor(500);
   }
 
-  // tally says what clients saw since a time, messages counted by their readers.
+  // tally returns what clients saw since a time, with each message counted once for each reader.
   tally(since) {
     const said = this.said.filter((line) => line.at >= since);
     const sum = { disconnected: 0, away: 0, outside: 0, reasons: new Set(), faults: 0, refused: 0, said: said.length, unacked: 0, lost: 0, missed: 0, gone: 0, doubled: 0, reordered: 0, silence: 0 };

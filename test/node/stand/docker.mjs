@@ -1,4 +1,5 @@
-// What a test does to the containers of compose.yaml. They are found by compose's labels, which all versions set alike.
+// What a test does to the containers of compose.yaml. They are found by compose's labels, which all versions set
+// alike.
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -34,8 +35,8 @@ export async function healthy(service) {
     await docker('inspect', '--format', '{{.State.Health.Status}}', await container(service)) === 'healthy');
 }
 
-// get reads a page inside the network, with the wget of a NATS server's image: edges have no shell, and publish nothing.
-// It is null if there is no good answer.
+// get reads a page inside the network, with the wget of a NATS server's image: edges have no shell, and publish
+// nothing. It is null if there is no good answer.
 export async function get(url, from = 'nats-1') {
   try {
     return (await run('docker', ['exec', await container(from), 'wget', '-q', '-O', '-', url], { timeout: 5000 })).stdout;
@@ -50,7 +51,7 @@ export async function until(what, look, limit = 60_000) {
       return;
     }
     if (Date.now() > end) {
-      throw new Error(`Waited ${limit / 1000} s in vain for ${what}.`);
+      throw new Error(`${what}: not within ${limit / 1000} s.`);
     }
     await pauseFor(100);
   }

@@ -1,5 +1,5 @@
-// The stand of compose.yaml under a small crowd, while its parts fail one after the other. Messages are counted by their
-// numbers; what must hold is asserted, and what was seen is printed. run.sh starts the stand and this.
+// The stand of compose.yaml under a small crowd, while its parts fail one after the other. Messages are counted by
+// their numbers; what must hold is asserted, and what was seen is printed. run.sh starts the stand and this.
 
 import assert from 'node:assert/strict';
 import { Crowd } from './crowd.mjs';
@@ -11,7 +11,8 @@ const edges = ['edge-1', 'edge-2', 'edge-3'];
 const servers = ['nats-1', 'nats-2', 'nats-3'];
 const began = Date.now();
 
-// --- The page and the crowd -----------------------------------------------------------------------------------------
+// --- The page and the crowd
+// -----------------------------------------------------------------------------------------
 
 for (const [path, text] of [['/', '<title>Chat'], ['/socket.io/socket.io.js', 'Socket.IO']]) {
   const response = await fetch(url + path);
@@ -25,9 +26,11 @@ await until('everyone to be in', () => crowd.absent.length === 0);
 await until('everyone to have a WebSocket', () => crowd.members.every((m) => m.upgraded));
 console.log(`${size} clients are in after ${Date.now() - began} ms; sessions by edge: ${[...await sessions()].map(([edge, n]) => `${edge} ${n}`).join(', ')}`);
 
-// --- Faults -----------------------------------------------------------------------------------------------------------
+// --- Faults
+// -----------------------------------------------------------------------------------------------------------
 
-// Each fault: what is done, and what must hold besides that everyone is back and nothing came twice or out of order.
+// Each fault: what is done, and what must hold. In any case every client must be back, and no message may come twice
+// or out of order.
 const stays = { disconnected: 0 };
 const complete = { lost: 0 };
 const faults = [
@@ -102,7 +105,8 @@ console.log(`${Math.round((Date.now() - began) / 1000)} s in all`);
 problems.forEach((problem) => console.log(`FAILED: ${problem}`));
 process.exit(problems.length > 0 ? 1 : 0);
 
-// --- Helpers ----------------------------------------------------------------------------------------------------------
+// --- Helpers
+// ----------------------------------------------------------------------------------------------------------
 
 async function allReady() {
   const answers = await Promise.all(edges.map((edge) => get(`http://${edge}:3001/readyz`)));

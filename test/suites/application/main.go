@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// run serves until the context ends. It calls ready once it can be reached.
+// run serves until the context ends. It calls ready once its subscriptions are active.
 func run(ctx context.Context, url string, ready func()) error {
 	nc, err := nats.Connect(url)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command echo sends every message back to its client. It is the server that the official Engine.IO test suite expects
-// (docs/engine.io-protocol/v4-test-suite of socketio/socket.io). See ../run.sh.
+// Command echo sends every message back to its client. It is the server that the official Engine.IO test suite
+// expects (docs/engine.io-protocol/v4-test-suite of socketio/socket.io). See ../run.sh.
 package main
 
 import (
@@ -46,5 +46,5 @@ func (r receiver) Message(data []byte, binary bool) {
 	r.session.Send(engine.NewMessage(data, nil, nil, engine.Options{}))
 }
 
-// Closed does nothing: the echo keeps no state of a session.
+// Closed does nothing: the echo keeps no state.
 func (r receiver) Closed(engine.Reason) {}
