@@ -32,7 +32,7 @@ type decision struct {
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
 func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
-	d.Number, d.From = assignment(m.Header), tokenHeader(m.Header, msg.HeaderFrom)
+	d.Number, d.From = msg.Assignment(m.Header.Get(msg.HeaderAssignment)), tokenHeader(m.Header, msg.HeaderFrom)
 	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
 	switch {
 	case m.NoResponders():
