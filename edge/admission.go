@@ -52,7 +52,7 @@ func (c *connection) enter(s *socket, name, token string) {
 	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
-	if s.Edge.rules.Connect != ConnectOpen {
+	if !s.Edge.rules.IsOpen() {
 		c.idle.pause()
 		s.Edge.request = c.edge.requests.add(s, s.Edge.issued)
 	}
@@ -60,7 +60,7 @@ func (c *connection) enter(s *socket, name, token string) {
 
 // announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
 func (e *Edge) announce(s *socket) {
-	if s.Edge.rules.Connect != ConnectOpen {
+	if !s.Edge.rules.IsOpen() {
 		e.ask(s)
 		return
 	}
@@ -189,7 +189,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Send(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
 	}
-	if ended.Was == registry.Connecting && s.Edge.rules.Connect != ConnectOpen {
+	if ended.Was == registry.Connecting && !s.Edge.rules.IsOpen() {
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}
 	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
