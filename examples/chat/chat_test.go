@@ -75,7 +75,8 @@ func TestNicknamesAreUnique(t *testing.T) {
 	ann.is(ann.asks("who", "lobby"), `{"people":["Ann","ROBERT"]}`)
 }
 
-// Who lost the connection, or reloads the page, comes back under the same name at once, though the old socket is there.
+// A person who lost the connection, or reloads the page, gets the same name at once, even if the old socket still
+// exists.
 func TestTheSamePersonComesBack(t *testing.T) {
 	s := begin(t)
 	s.instance("one")
@@ -106,7 +107,7 @@ func (g *guest) hearsDisconnect() {
 	}
 }
 
-// An instance or an edge that dies leaves names behind, which must not stay taken.
+// Names of an instance or an edge that died must become free.
 func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -204,8 +205,8 @@ func TestDirectMessages(t *testing.T) {
 	ann.is(ann.asks("direct", "Bob", "are you there?"), `{"error":"it did not reach Bob"}`) // he does not ack
 }
 
-// Two instances at two edges, and a third that comes: each of the first two leaves while everybody talks. Nobody is
-// disconnected, and every line arrives once and in the order of its author.
+// Two instances at two edges, and a third that starts: each of the first two leaves while all clients talk. No client
+// is disconnected, and every line arrives once and in the order of its author.
 func TestNobodyNoticesADeploy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -310,7 +311,7 @@ func TestWithoutJetStreamItSaysSo(t *testing.T) {
 	}
 }
 
-// The README says what NATS must permit.
+// The README lists the permissions.
 func TestPermissions(t *testing.T) {
 	server := natsdtest.Start(t, fmt.Sprintf(`
 		jetstream { store_dir: %q }
