@@ -22,26 +22,23 @@ import (
 
 // How large things may be. A figure that is to go down stands where it stood last: lower it when it has gone down.
 const (
-	mostMethods     = 126 // of a type; to go down to 40
-	mostFields      = 33  // of a struct; to go down to 16
+	mostMethods     = 70  // of a type; to go down to 40
+	mostFields      = 19  // of a struct; to go down to 16
 	longestFunction = 60  // lines; see tooLong
 	longestFile     = 400 // lines; see tooLarge
-	mostArrowsUp    = 38  // between files of edge; to go down to 20
-	mostUnderLock   = 80  // functions whose comment says that the caller must hold a lock; to go down to 25
+	mostArrowsUp    = 19  // between files of edge
+	mostUnderLock   = 72  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
 	mostInnerLines   = 11000 // of edge and the packages below edge/, of engine and of bus
 	mostProductLines = 26000
 )
 
-// tooLong are the functions that are longer than longestFunction, with their lines. It is to become empty.
+// tooLong are the functions that are longer than longestFunction, with their lines. Keep it empty.
 var tooLong = map[string]int{}
 
 // tooLarge are the files that are longer than longestFile, with their lines. It is to become empty.
-var tooLarge = map[string]int{
-	"docs/examples_test.go":     428,
-	"backend/11_pauses_test.go": 419,
-}
+var tooLarge = map[string]int{}
 
 // underLock is how a comment says that the caller must hold a lock.
 var underLock = regexp.MustCompile(`(?i)\bneeds (\w+\.)?mu\b|\bmu must be held`)

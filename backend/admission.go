@@ -66,7 +66,7 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.admission, so.user = nil, a.user
 	so.mu.Unlock()
 	if !from.connect {
-		s.settleOpen(so, a)
+		s.calls.settleOpen(s.ctx, so, a)
 		s.calls.connected(so)
 		return
 	}
@@ -102,23 +102,6 @@ func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err erro
 	}
 	s.decisions.claimed(d, header)
 	return true, nil
-}
-
-// settleOpen does for a socket of an open namespace, which is connected already, what an answer would have done.
-func (s *Service) settleOpen(so *Socket, a *admission) {
-	if a.userSet {
-		s.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
-	}
-	var err error
-	if len(a.rooms) > 0 {
-		err = so.Join(s.ctx, a.rooms...)
-	}
-	if a.data != nil && err == nil {
-		err = so.SetData(s.ctx, a.data)
-	}
-	if err != nil {
-		s.report(so.ns, "connect", so.id, err)
-	}
 }
 
 // refuse keeps a socket out.

@@ -22,18 +22,13 @@ const (
 // from an edge that the instance is not there.
 var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
 
-// watch subscribes to what edges and instances announce.
-func (s *Service) watch() error {
-	wanted := []string{s.prefix.EveryEdge()}
+// announced are the announcements of edges and instances that an instance of a group needs.
+func announced(p subjects.Prefix, group string) []interest {
+	wanted := []interest{{p.EveryEdge(), ""}}
 	for _, word := range heardOf {
-		wanted = append(wanted, s.prefix.InstanceAnnouncement(s.group, "*", word))
+		wanted = append(wanted, interest{p.InstanceAnnouncement(group, "*", word), ""})
 	}
-	for _, subject := range wanted {
-		if err := s.subs.add(s.connection, subject, "", s.hear); err != nil {
-			return err
-		}
-	}
-	return nil
+	return wanted
 }
 
 // hear takes an announcement.
@@ -80,7 +75,10 @@ func (s *Service) ownNothingOf(edge string) {
 // announce says hello, and waits a moment for the edges that answer.
 func (s *Service) announce(ctx context.Context) error {
 	answered := make(chan struct{}, 1)
-	sub, err := s.hello(func() {
+	sub, err := s.hello(func(edge string) {
+		if edge != "" {
+			s.edges.hear(edge, subjects.WordHello, time.Now())
+		}
 		select {
 		case answered <- struct{}{}:
 		default:
@@ -90,7 +88,7 @@ func (s *Service) announce(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := s.confirm(ctx, time.Now()); err != nil {
+	if err := s.fence.confirm(ctx, s.connection, time.Now()); err != nil {
 		return because(Offline, err, "Start")
 	}
 	atMost := time.NewTimer(helloAtMost)
@@ -108,37 +106,6 @@ func (s *Service) announce(ctx context.Context) error {
 			return because(Offline, ctx.Err(), "Start")
 		}
 	}
-}
-
-// hello announces the instance with a reply subject, to which the edges answer. The caller ends the subscription.
-func (s *Service) hello(answered func()) (*nats.Subscription, error) {
-	inbox := s.nc.NewInbox()
-	sub, err := s.subscribe(inbox, "", func(m *nats.Msg) {
-		if a, err := msg.ParseEdgeAnnouncement(m.Data); err == nil {
-			s.edges.hear(a.Edge, subjects.WordHello, time.Now())
-		}
-		answered()
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = s.publish(&nats.Msg{
-		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordHello), Reply: inbox, Data: s.ownAnnouncement().Body(),
-	})
-	if err != nil {
-		_ = sub.Unsubscribe()
-		return nil, err
-	}
-	return sub, nil
-}
-
-// confirm notes that what was said at a moment has reached NATS, once it has.
-func (s *Service) confirm(ctx context.Context, said time.Time) error {
-	if err := s.flushed(ctx); err != nil {
-		return err
-	}
-	s.fence.confirmed.Store(&said)
-	return nil
 }
 
 // beat says every second that this instance lives, until the service closes; after a reconnect, as a newcomer does, so
@@ -164,7 +131,7 @@ func (s *Service) beat() {
 		said := time.Now()
 		if s.say(word) == nil {
 			ctx, cancel := context.WithTimeout(s.ctx, msg.BeatEvery*9/10)
-			_ = s.confirm(ctx, said) // if not, the age of the last confirmed beat tells
+			_ = s.fence.confirm(ctx, s.connection, said) // if not, the age of the last confirmed beat tells
 			cancel()
 		}
 	}

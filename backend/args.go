@@ -14,8 +14,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Args are the arguments of an event, an ack or an answer, as they came. They can be kept and read from several
-// goroutines.
+// Args are the arguments of an event, an ack or an answer, as they were received. They can be kept, and read from
+// several goroutines.
 type Args struct {
 	elements []json.RawMessage  // attachments stand there as base64
 	blobs    []map[int64][]byte // the attachments of each element, by the offset at which their base64 ends; nil for none
@@ -24,8 +24,8 @@ type Args struct {
 // Len is how many arguments there are.
 func (a Args) Len() int { return len(a.elements) }
 
-// JSON returns an argument as JSON, nil if there are fewer; they count from 0. A []byte stands there as a base64 string,
-// as encoding/json writes it. The caller must not change it.
+// JSON returns an argument as JSON, counted from 0, or nil if there are fewer. Binary data in it is a base64 string,
+// as encoding/json writes []byte. The caller must not change the result.
 func (a Args) JSON(i int) json.RawMessage {
 	if i < 0 || i >= len(a.elements) {
 		return nil
@@ -33,9 +33,10 @@ func (a Args) JSON(i int) json.RawMessage {
 	return a.elements[i]
 }
 
-// Decode unmarshals the first arguments into the variables that the targets point to, as encoding/json does, and binary
-// arguments, at whatever depth, into []byte. Arguments behind the last target are ignored. The error is an
-// *ArgumentError, also if there are fewer arguments than targets; those that may be nil are then left alone.
+// Decode unmarshals the first arguments into the variables that the targets point to, as encoding/json does. Binary
+// data, at any depth, becomes []byte. Arguments behind the last target are ignored. The error is an *ArgumentError,
+// also if there are fewer arguments than targets. Targets without an argument stay as they are, if their type can be
+// nil.
 func (a Args) Decode(targets ...any) error {
 	for i, target := range targets {
 		v := reflect.ValueOf(target)
@@ -71,13 +72,13 @@ func (a Args) decode(i int, v reflect.Value) error {
 	return nil
 }
 
-// parameter is one argument as the parameter of a handler: the zero value if there are fewer.
+// parameter decodes one argument for a parameter of a handler. It is the zero value if there are fewer arguments.
 func (a Args) parameter(i int, t reflect.Type) (reflect.Value, error) {
 	v := reflect.New(t)
 	if i >= len(a.elements) {
 		return v.Elem(), nil
 	}
-	// encoding/json calls the type's own methods with what a client sent. If one panics, that argument does not fit.
+	// encoding/json calls the type's own methods with bytes of a client. If one panics, the argument does not fit.
 	err := guarded(func() error { return a.decode(i, v) })
 	if panicked, ok := err.(*PanicError); ok {
 		err = &ArgumentError{Argument: i + 1, Want: t.String(), Got: shortened(a.elements[i]), Err: panicked}
@@ -111,7 +112,7 @@ func withBlobs(blobs map[int64][]byte) func([]byte, any) error {
 // numberUnmarshaler reads a json.Number; see numberMarshaler.
 var numberUnmarshaler = jsonv2.UnmarshalFunc(func(text []byte, n *json.Number) error { return json.Unmarshal(text, n) })
 
-// mayBeMissing tells of the types for which a missing argument is a value: nil.
+// mayBeMissing reports whether a missing argument is a value of the type: nil.
 func mayBeMissing(t reflect.Type) bool {
 	return t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface
 }
@@ -124,8 +125,8 @@ func shortened(text []byte) string {
 	return string(text)
 }
 
-// parseArgs takes the body of an event or an ack apart; skip is how many elements in front are not arguments. What it
-// returns does not point into the body, but for attachments.
+// parseArgs splits the body of an event or an ack. skip is how many elements in front are not arguments. Only the
+// attachments in the result point into the body.
 func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 	var none Args
 	text, blobs := body, [][]byte(nil)
@@ -152,8 +153,8 @@ func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 	return a, nil
 }
 
-// elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which encoding/json
-// decodes into []byte.
+// elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which
+// encoding/json decodes into []byte.
 func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
 	if len(blobs) == 0 {
 		return a, json.Unmarshal(text, &a.elements)

@@ -14,15 +14,16 @@ import (
 	"partyline/wire/msg"
 )
 
-// askGrace is how much longer than the edge this service waits for the edge's word that a client did not answer.
+// askGrace is how much longer than the edge this service waits, so that the edge can report that a client did not
+// answer.
 const askGrace = time.Second
 
 // Responses are the acks of several sockets to one event.
 type Responses struct {
 	Answers  []Response // in the order in which they came
-	Expected int        // how many sockets were asked, as far as edges told
-	Missing  []Missing  // the sockets that did not answer, as far as edges told, by their ids
-	Silent   []string   // the edges that lived and did not tell in time how many sockets they asked, or died meanwhile
+	Expected int        // how many sockets were asked, as far as edges answered
+	Missing  []Missing  // the sockets that did not answer, as far as edges reported, sorted by id
+	Silent   []string   // the edges that lived and did not answer in time how many sockets they ask, or died meanwhile
 }
 
 // Response is the ack of one socket.
@@ -37,7 +38,7 @@ type Missing struct {
 	Err    error  // NoAnswer, or UnknownSocket if it went away
 }
 
-// wait is how long edges shall wait for acks.
+// wait is how long edges are to wait for acks.
 func (t Target) wait(ctx context.Context) (time.Duration, error) {
 	d := t.timeout
 	if d == 0 {
@@ -79,10 +80,10 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	return parseArgs(answer.Data, answer.Header, 0)
 }
 
-// EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time of
-// Timeout is over (30 s by default), or the context ends. Unless all have answered, the error is NoAnswer, or the context's,
-// and the responses say who is missing; they are valid with every error. Further errors are those of Emit, TooMany (this
-// service asks too much at once, or an edge does) and BadArguments.
+// EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time
+// of Timeout is over (30 s by default), or the context ends. Unless all have answered, the error is NoAnswer, or the
+// context's, and the responses name those that are missing. The responses are valid with every error. Further errors
+// are those of Emit, TooMany (this service or an edge asks too much at once) and BadArguments.
 func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Responses, error) {
 	if id := t.single(); id != "" && t.err == nil {
 		return t.askAlone(ctx, id, event, args)
@@ -132,17 +133,17 @@ func (t Target) askAlone(ctx context.Context, id, event string, args []any) (Res
 	return r, err
 }
 
-// acks takes what edges answer to a question to many sockets.
+// acks collects the answers to a question to many sockets.
 type acks struct {
 	r         *Responses
 	lives     func(edge string) bool
 	missing   map[string]error
 	perEdge   map[string]int // how many sockets each edge asked that announces itself
-	edgeError error          // of an edge that asked nobody
+	edgeError error          // of an edge that asked no socket
 }
 
-// take takes one message. The one that says how many sockets an edge asks names the edge; acks, and errors of an edge as
-// a whole, do not.
+// take handles one answer. The one with the number of sockets that an edge asks names the edge. Acks, and errors of an
+// edge as a whole, do not.
 func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	failed := answerError(m.Header)
 	if id := m.Header.Get(msg.HeaderSocket); id != "" {
@@ -164,7 +165,7 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	n, err := strconv.Atoi(m.Header.Get(msg.HeaderExpect))
 	a, bad := msg.ParseAnswer(m.Data)
 	if err != nil || bad != nil || n < 0 {
-		return "", nil // nobody's answer
+		return "", nil // no answer of an edge
 	}
 	c.r.Expected += n
 	if c.lives(a.Edge) {
@@ -173,28 +174,28 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	return a.Edge, nil
 }
 
-// complete tells whether every socket that was asked has answered, or never will.
+// complete reports whether every socket that was asked has answered, or never will.
 func (c *acks) complete() bool {
-	told := len(c.r.Answers) + len(c.missing)
+	settled := len(c.r.Answers) + len(c.missing)
 	for _, edge := range c.died() {
-		told += c.perEdge[edge] - c.toldBy(edge)
+		settled += c.perEdge[edge] - c.settledBy(edge)
 	}
-	return told >= c.r.Expected
+	return settled >= c.r.Expected
 }
 
 // died are the edges that went while acks of their clients were under way.
 func (c *acks) died() (edges []string) {
 	for edge, n := range c.perEdge {
-		if n > 0 && !c.lives(edge) && c.toldBy(edge) < n {
+		if n > 0 && !c.lives(edge) && c.settledBy(edge) < n {
 			edges = append(edges, edge)
 		}
 	}
 	return edges
 }
 
-// toldBy counts the sockets that began at an edge and of which something was told. Where a socket is now does not follow
-// from where it began, but what is wrong then costs no more than the time until the question's end.
-func (c *acks) toldBy(edge string) (n int) {
+// settledBy counts the sockets that began at an edge and have answered, or are missing. A socket may be at another
+// edge now; a wrong count costs no more than waiting until the question's end.
+func (c *acks) settledBy(edge string) (n int) {
 	count := func(id string) {
 		if began, _, _ := subjects.SplitSocketID(id); began == edge {
 			n++

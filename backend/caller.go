@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -42,13 +43,14 @@ func (c *caller) deliver(so *Socket, p *Packet) {
 	c.callAll(handlers, so, p)
 }
 
-// callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's ack says
-// so: a client that waits for ever cannot tell a wrong argument from a service that is away.
+// callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's
+// ack is an error. Without it, a client could not tell a wrong argument from a service that is away.
 func (c *caller) callAll(handlers []*handler, so *Socket, p *Packet) {
 	var unfit *ArgumentError
 	promised := false // a handler has the Ack, and may call it later
 	for _, h := range handlers {
-		// As late as can be: a process may be stopped anywhere, and many events may have come so far and wait for a lock.
+		// As late as possible: a process may be stopped anywhere, while many events have come this far and wait for a
+		// lock.
 		if c.disowned(so) {
 			return
 		}
@@ -68,7 +70,7 @@ func (c *caller) callAll(handlers []*handler, so *Socket, p *Packet) {
 	}
 }
 
-// ackError answers an event that no handler could be called for. The text is for clients, so it names no type of this program.
+// ackError answers an event that no handler could be called for. Its text is for clients, so it names no Go type.
 func (c *caller) ackError(ack Ack, text string) {
 	if c.silent {
 		return
@@ -96,6 +98,23 @@ func (c *caller) connected(so *Socket) {
 	}
 }
 
+// settleOpen applies an admission to a socket of an open namespace, which is connected already.
+func (c *caller) settleOpen(ctx context.Context, so *Socket, a *admission) {
+	if a.userSet {
+		c.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
+	}
+	var err error
+	if len(a.rooms) > 0 {
+		err = so.Join(ctx, a.rooms...)
+	}
+	if a.data != nil && err == nil {
+		err = so.SetData(ctx, a.data)
+	}
+	if err != nil {
+		c.report(so.ns, "connect", so.id, err)
+	}
+}
+
 // ackTo returns an Ack that answers to a subject, if an answer is wanted. from names the sender; nil for none.
 func (c *caller) ackTo(reply string, wanted bool, from func() string) Ack {
 	return newAck(func(args []any) error {
@@ -114,7 +133,7 @@ func (c *caller) ackTo(reply string, wanted bool, from func() string) Ack {
 	})
 }
 
-// newAck makes an Ack that sends once. When sending fails, it may be tried again, for instance with less.
+// newAck returns an Ack that sends once. If sending fails, it may be called again, for instance with less.
 func newAck(send func(args []any) error) Ack {
 	var answered atomic.Bool
 	return func(args ...any) error {

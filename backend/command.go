@@ -10,7 +10,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// command asks for a change of the target's sockets and waits until it holds. The answer's Sockets count all edges.
+// command asks for a change of the target's sockets and waits until it is done. The answer's Sockets is the sum of all
+// edges.
 func (t Target) command(ctx context.Context, verb string, body any) (total msg.Answer, err error) {
 	m, err := t.message(verb)
 	if err != nil {
@@ -30,15 +31,15 @@ func (t Target) command(ctx context.Context, verb string, body any) (total msg.A
 	return total, err
 }
 
-// Join puts the sockets of the target into rooms and returns how many they are, once it holds: what this service sends to
-// the rooms afterwards reaches them. The errors are BadArguments, TooLarge, UnknownSocket (a target of one socket by its
-// id), Offline, Closed, TooMany, Refused, the context's error, and NoAnswer: a *SilentEdges names the edges that live and
-// did not answer within Limits.Wait, while for the others it holds.
+// Join puts the sockets of the target into rooms and returns how many they are. What this service sends to the rooms
+// afterwards reaches them. The errors are BadArguments, TooLarge, UnknownSocket (a target of one socket by its id),
+// Offline, Closed, TooMany, Refused, the context's error, and NoAnswer. The last is a *SilentEdges, which names the
+// edges that live and did not answer within Limits.Wait. At the other edges the join is done.
 func (t Target) Join(ctx context.Context, rooms ...string) (sockets int, err error) {
 	return t.move(ctx, subjects.VerbJoin, rooms)
 }
 
-// Leave takes the sockets of the target out of rooms, as Join puts them in.
+// Leave takes the sockets of the target out of rooms. Its results are those of Join.
 func (t Target) Leave(ctx context.Context, rooms ...string) (sockets int, err error) {
 	return t.move(ctx, subjects.VerbLeave, rooms)
 }
@@ -51,8 +52,8 @@ func (t Target) move(ctx context.Context, verb string, rooms []string) (int, err
 	return total.Sockets, err
 }
 
-// Disconnect ends the sockets of the target, and with closeConnection the whole connections of their clients; the results
-// are those of Join.
+// Disconnect ends the sockets of the target, and with closeConnection the whole connections of their clients; the
+// results are those of Join.
 func (t Target) Disconnect(ctx context.Context, closeConnection bool) (sockets int, err error) {
 	total, err := t.command(ctx, subjects.VerbDisconnect, []bool{closeConnection})
 	return total.Sockets, err
@@ -69,7 +70,7 @@ func (t Target) SetData(ctx context.Context, data any) (sockets int, err error) 
 	return total.Sockets, err
 }
 
-// join asks for a join and waits until it holds. What is sent to the rooms reaches the sockets from the request on.
+// join asks for a join and waits until it is done. Events to the rooms reach the sockets from the request on.
 func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total msg.Answer, err error) {
 	if id := t.single(); id != "" {
 		return t.joinOne(ctx, m, id, rooms)
@@ -92,7 +93,8 @@ func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total ms
 	return total, err
 }
 
-// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the same.
+// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the
+// same.
 func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []string) (answer msg.Answer, err error) {
 	s := t.ns.svc
 	if err := ctx.Err(); err != nil {

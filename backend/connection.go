@@ -44,10 +44,13 @@ func (c *connection) reachable() error {
 	return nil
 }
 
-// flushed waits until NATS has taken all that was sent before.
+// flushed waits until NATS has taken all earlier messages: until the context ends, or for Limits.Wait if it has no deadline.
 func (c *connection) flushed(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.wait) // nats.go wants a deadline
-	defer cancel()
+	if _, hasDeadline := ctx.Deadline(); !hasDeadline { // nats.go wants one
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.wait)
+		defer cancel()
+	}
 	return c.nc.FlushWithContext(ctx)
 }
 

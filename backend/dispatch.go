@@ -7,7 +7,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// handle takes a message of the service's subscriptions, on the goroutines of nats.go. It never waits.
+// handle processes a message of the service's subscriptions, on the goroutines of nats.go. It must not block.
 func (s *Service) handle(m *nats.Msg) {
 	sub, ok := s.prefix.Parse(m.Subject)
 	if !ok {
@@ -27,10 +27,10 @@ func (s *Service) handle(m *nats.Msg) {
 	}
 }
 
-// handleOn takes what an edge tells, or asks, all services.
+// handleOn processes what an edge sends to all services.
 func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	if sub.Event == subjects.Ready {
-		return // an edge tries whether it may publish here
+		return // an edge tests whether it may publish here
 	}
 	from, ok := senderOf(s.prefix, m, sub.Namespace)
 	if !ok {
@@ -49,7 +49,7 @@ func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 }
 
-// handleOwn takes what an edge sends to a group, or to the owner of a socket.
+// handleOwn processes what an edge sends to a group, or to the owner of a socket.
 func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	if sub.Event == msg.EventDisconnecting {
 		s.leave.marker(sub.Namespace, m.Data)
@@ -74,7 +74,7 @@ func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 }
 
-// sender is the socket that a message comes from, as its reply subject says.
+// sender is the socket in the reply subject of a message.
 type sender struct {
 	socket   string
 	connect  bool // the reply subject is that of a connect request
@@ -90,7 +90,7 @@ func senderOf(p subjects.Prefix, m *nats.Msg, namespace string) (sender, bool) {
 	return sender{reply.Socket, isAck && reply.Ack == subjects.AckConnect, isAck && reply.Ack != subjects.AckConnect}, true
 }
 
-// handleEvent puts an event of a client in its socket's lane.
+// handleEvent puts an event of a client into its socket's lane.
 func (s *Service) handleEvent(ns *Namespace, m *nats.Msg, sub *subjects.Subject, from sender) {
 	event, err := subjects.Event(sub.Event)
 	if err != nil || from.connect {
@@ -114,7 +114,7 @@ func (s *Service) handleEvent(ns *Namespace, m *nats.Msg, sub *subjects.Subject,
 	})
 }
 
-// socketOf is the Socket for an event: the owner's one, or a new one.
+// socketOf returns the Socket for an event: the owner's one, or a new one.
 func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, from sender) (*Socket, bool) {
 	if sub.Kind != subjects.KindOwn || sub.Owner == s.group {
 		return &Socket{ns: ns, id: from.socket, user: m.Header.Get(msg.HeaderUser)}, true
@@ -128,7 +128,8 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 	return so, !s.disowned(so)
 }
 
-// disowned reports whether the edges may have given an owned socket to another instance. Then it tells the socket's edge.
+// disowned reports whether the edges may have given an owned socket to another instance. Then it tells the socket's
+// edge.
 func (s *Service) disowned(so *Socket) bool {
 	if so.own == nil || !s.fenced() {
 		return false
@@ -137,7 +138,7 @@ func (s *Service) disowned(so *Socket) bool {
 	return true
 }
 
-// disconnected ends a socket: its client has gone, or another instance owns it now.
+// disconnected ends a socket whose client has gone, or which another instance owns now.
 func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 	var notice msg.Ended
 	if msg.ParseNotice(m.Data, &notice) != nil {

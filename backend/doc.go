@@ -1,6 +1,6 @@
 // Package backend is the Go way to write a service for Socket.IO clients behind Partyline's edges: handlers for their
-// events, emits to rooms and sockets, acks both ways. It speaks the public contract (docs/subjects.md) over the caller's
-// own NATS connection, and holds no client's connection itself.
+// events, emits to rooms and sockets, acks both ways. It speaks the public contract (docs/subjects.md) over the
+// caller's own NATS connection, and holds no client's connection itself.
 //
 //	io, err := backend.New(nc, "chat")
 //	chat := io.Of("/chat")
@@ -17,25 +17,26 @@
 // events of one socket may be handled by several instances at the same time; state belongs into Socket.SetData or a
 // database.
 //
-// With Owned, the instance that admits a socket receives all of its events, in the order sent, and may keep state for it:
-// the closures of Socket.On, as Socket.IO code does. When an instance leaves (Service.Close) the edges hold the events of
-// its sockets until another one has taken them over; nothing is lost, and no client notices. When it dies, what was sent to
-// it in its last seconds is lost.
+// With Owned, the instance that admits a socket receives all of its events, in the order sent, and may keep state for
+// it: the closures of Socket.On, as Socket.IO code does. When an instance leaves (Service.Close) the edges hold the
+// events of its sockets until another one has taken them over; nothing is lost, and no client notices. When it dies,
+// what was sent to it in its last seconds is lost.
 //
 // # What waits, and what does not
 //
-// Emit, and everything else without a context, hands a message to NATS and returns. What has a context waits for answers:
-// of edges (Join, Fetch, …), of clients (EmitWithAck), of services. Nothing is kept to be sent later: without NATS,
-// everything fails with Offline.
+// Emit, and everything else without a context, hands a message to NATS and returns. What has a context waits for
+// answers: of edges (Join, Fetch, …), of clients (EmitWithAck), of services. Nothing is kept to be sent later: without
+// NATS, everything fails with Offline.
 //
-// The handlers of one socket run one after the other, on goroutines of this package, those of different sockets side by
-// side. A handler that waits makes the further events of its socket wait, but nobody else's. Queues are bounded, see
-// Limits: the client of a socket that has much waiting is slowed down. A handler that panics is reported, and nothing else
-// happens. A client whose arguments do not fit a handler gets an error as its ack, and an event without a handler is counted
-// (Stats.Unhandled).
+// The handlers of one socket run one after the other, on goroutines of this package, those of different sockets side
+// by side. A handler that waits delays the further events of its socket, and no others. Queues are bounded, see
+// Limits: the client of a socket that has much waiting is slowed down. A handler that panics is reported, and nothing
+// else happens. A client whose arguments do not fit a handler gets an error as its ack, and an event without a handler
+// is counted (Stats.Unhandled).
 //
 // # Errors
 //
 // Failures have a Code, compared with errors.Is: errors.Is(err, backend.UnknownSocket). What is wrong with the program
-// itself, such as a handler whose form is none or that comes after Start, panics when it is registered, as in net/http.
+// itself, such as a handler whose form is none or that comes after Start, panics when it is registered, as in
+// net/http.
 package backend

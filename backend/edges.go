@@ -10,14 +10,14 @@ import (
 	"partyline/wire/msg"
 )
 
-// edges are those that live, as far as announcements tell. Edges of the first version of the contract make none.
+// edges are those that live, as far as their announcements show. Edges of the first version of the contract make none.
 type edges struct {
 	mu      sync.Mutex
 	table   *liveness.Table      // guarded by mu
 	heard   map[string]time.Time // guarded by mu: when each was heard last
-	parted  map[string]time.Time // guarded by mu: who said goodbye, and when
-	mourned map[string]time.Time // guarded by mu: who died while this instance owned sockets of it, and when
-	changed chan struct{}        // guarded by mu; closed, and made anew, when somebody goes
+	parted  map[string]time.Time // guarded by mu: those that said goodbye, and when
+	mourned map[string]time.Time // guarded by mu: those that died while this instance owned sockets of them, and when
+	changed chan struct{}        // guarded by mu; closed and replaced when an edge goes
 }
 
 func (e *edges) init() {
@@ -28,7 +28,7 @@ func (e *edges) init() {
 	e.changed = make(chan struct{})
 }
 
-// hear notes an announcement of an edge, and tells whether the edge has died.
+// hear notes an announcement about an edge, and reports whether the edge has died.
 func (e *edges) hear(edge, word string, now time.Time) (died bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,7 +41,7 @@ func (e *edges) hear(edge, word string, now time.Time) (died bool) {
 		e.remove(edge)
 		e.parted[edge] = now
 	case subjects.WordGone:
-		// Whoever cannot hear an edge that this instance hears must not end its sockets here.
+		// Another edge may be cut off from one that this instance receives. That must not end its sockets here.
 		if now.Sub(e.heard[edge]) < 2*msg.BeatEvery {
 			return false
 		}
@@ -50,23 +50,23 @@ func (e *edges) hear(edge, word string, now time.Time) (died bool) {
 	return false
 }
 
-// remove needs mu.
+// remove forgets an edge, and reports whether it lived. mu must be held.
 func (e *edges) remove(edge string) bool {
 	delete(e.heard, edge)
 	if !e.table.Remove(edge) {
 		return false
 	}
-	e.tell()
+	e.notify()
 	return true
 }
 
-// tell wakes whoever waits for a change. Needs mu.
-func (e *edges) tell() {
+// notify wakes those that wait for a change. mu must be held.
+func (e *edges) notify() {
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// mournedFor is how long the death of an edge is remembered. An edge that is started anew has another id.
+// mournedFor is how long the death of an edge is remembered. An edge that is started again has another id.
 const mournedFor = 10 * time.Minute
 
 // mourn notes that the sockets of an edge were ended because it seemed to be dead.
@@ -86,8 +86,8 @@ func (e *edges) isBack(edge string) bool {
 	return mourned
 }
 
-// expire returns the edges that have been silent for too long, and those that said goodbye a moment ago: by now their
-// notices about their sockets have been taken, which come in on other subscriptions.
+// expire returns the edges that have been silent for too long, and those that said goodbye a beat ago. By now, their
+// notices about sockets, which come in on other subscriptions, have been handled.
 func (e *edges) expire(now time.Time) (dead []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -96,7 +96,7 @@ func (e *edges) expire(now time.Time) (dead []string) {
 		delete(e.heard, edge)
 	}
 	if len(dead) > 0 {
-		e.tell()
+		e.notify()
 	}
 	for edge, at := range e.parted {
 		if now.Sub(at) > msg.BeatEvery {
@@ -107,7 +107,7 @@ func (e *edges) expire(now time.Time) (dead []string) {
 	return dead
 }
 
-// forgive takes everybody's silence up to now as this process's own.
+// forgive ignores the silence of edges up to now, because this process did not listen.
 func (e *edges) forgive(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -121,7 +121,7 @@ func (e *edges) living() (all []string, changed <-chan struct{}) {
 	return e.table.Members(), e.changed
 }
 
-// lives tells whether an edge lives.
+// lives reports whether an edge lives.
 func (e *edges) lives(edge string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

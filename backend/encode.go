@@ -19,8 +19,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// eventBody makes the body of an event: [name, …args], then the attachments. Their lengths are in header, which is nil if
-// there are none.
+// eventBody makes the body of an event: [name, …args], then the attachments. Their lengths are in header, which is nil
+// if there are none.
 func eventBody(event string, args []any) (body []byte, header nats.Header, err error) {
 	if msg.IsReserved(event) {
 		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
@@ -108,8 +108,8 @@ func (a *attachments) free() {
 // maxDepth is how deep an argument may be nested. A deeper one is taken for a cycle.
 const maxDepth = 1000
 
-// likeEncodingJSON makes jsonv2 write and read as encoding/json does. jsonv2 is used where values may have []byte inside,
-// because encoding/json has no hook for them.
+// likeEncodingJSON makes jsonv2 write and read as encoding/json does. jsonv2 is used where values may have []byte
+// inside, because encoding/json has no hook for them.
 var likeEncodingJSON = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
 
 // append appends an argument, with placeholders for its []byte.
@@ -125,7 +125,8 @@ func (a *attachments) append(text []byte, arg any) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// numberMarshaler writes a json.Number. jsonv2 has its own type for that, unless it is the one of the standard library.
+// numberMarshaler writes a json.Number. jsonv2 has its own type for that, unless it is the one of the standard
+// library.
 var numberMarshaler = jsonv2.MarshalFunc(func(n json.Number) ([]byte, error) { return json.Marshal(n) })
 
 // find is called with a pointer to each value of an argument. It writes a placeholder if the value is a []byte.

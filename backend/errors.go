@@ -12,8 +12,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// Code says what kind of failure an error of this package is. Codes are errors themselves, to be compared with
-// errors.Is:
+// Code is the kind of failure of an error of this package. Codes are errors themselves, to be compared with errors.Is:
 //
 //	if errors.Is(err, backend.UnknownSocket) { … }
 type Code string
@@ -21,13 +20,13 @@ type Code string
 // The codes. Texts of errors are for people and may change; codes stay.
 const (
 	UnknownSocket Code = "unknown socket"   // the socket is not there, not in this namespace, or went away meanwhile
-	NoAnswer      Code = "no answer"        // nobody answered in time; with a question to many, not everybody did
+	NoAnswer      Code = "no answer"        // no answer came in time; with a question to many, not all came
 	TooLarge      Code = "too large"        // a message is larger than NATS accepts, or data than a socket may have
-	BadArguments  Code = "bad arguments"    // what was given cannot be sent, or does not fit what receives it
+	BadArguments  Code = "bad arguments"    // arguments cannot be sent, or do not fit the types that receive them
 	Closed        Code = "closed"           // the service, or the NATS connection, has been closed
 	Offline       Code = "offline"          // the NATS connection is down at the moment; nothing was sent
 	TooMany       Code = "too many"         // a limit of this service or of an edge has been reached
-	Refused       Code = "refused"          // whoever was asked said no; the text says why
+	Refused       Code = "refused"          // the answer is an error; the text has the reason
 	Answered      Code = "answered already" // an ack can be sent once
 )
 
@@ -47,7 +46,7 @@ func (e *Error) Error() string { return "backend: " + e.Text }
 // Unwrap returns what caused the error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is tells whether target is the error's Code.
+// Is reports whether target is the error's Code.
 func (e *Error) Is(target error) bool {
 	code, ok := target.(Code)
 	return ok && code == e.Code
@@ -57,13 +56,13 @@ func failure(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// because is a failure with a cause, whose text stands behind.
+// because is a failure with a cause, whose text is appended.
 func because(code Code, cause error, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...) + ": " + cause.Error(), Err: cause}
 }
 
-// Refusal is what a middleware of Namespace.Use returns to keep a socket out: its client gets a connect_error with this
-// message and data.
+// Refusal is what a middleware of Namespace.Use returns to keep a socket out: its client gets a connect_error with
+// this message and data.
 type Refusal struct {
 	Message string // shown to the client; control characters become spaces
 	Data    any    // anything that marshals as JSON, nil for none
@@ -75,7 +74,7 @@ func (r *Refusal) Error() string { return "refused: " + r.Message }
 // Refuse is a Refusal without data.
 func Refuse(message string) *Refusal { return &Refusal{Message: message} }
 
-// HandlerError is what the hook of OnError gets: what went wrong in, or on the way to, a handler.
+// HandlerError is passed to the hook of OnError: what went wrong in a handler, or on the way to it.
 type HandlerError struct {
 	Namespace string // such as "/chat"
 	Event     string // the event's name; "connect" for middleware and connection handlers, "disconnect" for disconnect handlers
@@ -117,7 +116,7 @@ func (e *ArgumentError) Error() string {
 // Unwrap returns the error of encoding/json.
 func (e *ArgumentError) Unwrap() error { return e.Err }
 
-// Is tells whether target is BadArguments.
+// Is reports whether target is BadArguments.
 func (e *ArgumentError) Is(target error) bool { return target == error(BadArguments) }
 
 // SilentEdges are edges that live, or lived when they were asked, and did not answer in time. Its code is NoAnswer.
@@ -130,7 +129,7 @@ func (e *SilentEdges) Error() string {
 	return fmt.Sprintf("backend: %d edges did not answer: %s", len(e.Edges), strings.Join(e.Edges, ", "))
 }
 
-// Is tells whether target is NoAnswer.
+// Is reports whether target is NoAnswer.
 func (e *SilentEdges) Is(target error) bool { return target == error(NoAnswer) }
 
 // sendError gives an error of nats.go a code.

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,15 @@ func (f *fence) look(isConnected bool, before time.Time) {
 	case f.disconnected.Load() == nil:
 		f.disconnected.Store(&before)
 	}
+}
+
+// confirm notes when a beat was said, once NATS has taken it.
+func (f *fence) confirm(ctx context.Context, c *connection, said time.Time) error {
+	if err := c.flushed(ctx); err != nil {
+		return err
+	}
+	f.confirmed.Store(&said)
+	return nil
 }
 
 // mayFence gives up all owned sockets if the edges must have given up this instance, and goes on under a new name: its

@@ -8,18 +8,18 @@ import (
 	"partyline/wire/msg"
 )
 
-// Snapshot is what an edge told of a socket at one moment. Namespace.Socket makes a handle of its ID.
+// Snapshot is the state of a socket when its edge was asked. Namespace.Socket makes a handle of its ID.
 type Snapshot struct {
 	ID        string
 	Namespace string
 	Rooms     []string
-	User      string          // empty for nobody
+	User      string          // empty if there is none
 	Data      json.RawMessage // a JSON object
 	Handshake Handshake
 }
 
-// Fetch returns all sockets of the target, wherever they are. What the edges told is returned also with the error
-// NoAnswer; the errors are those of Join.
+// Fetch returns all sockets of the target, at all edges. With the error NoAnswer it returns those of the edges that
+// answered. The errors are those of Join.
 func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 	var found []Snapshot
 	err := t.list(ctx, subjects.VerbFetch, func(element json.RawMessage) error {
@@ -39,8 +39,8 @@ func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 	return found, err
 }
 
-// Data returns the data of all sockets of the target, JSON objects, by the sockets' ids. Results and errors are as with
-// Fetch.
+// Data returns the data of all sockets of the target, JSON objects, by the sockets' ids. Results and errors are as
+// with Fetch.
 func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	found := make(map[string]json.RawMessage)
 	err := t.list(ctx, subjects.VerbData, func(element json.RawMessage) error {
@@ -54,7 +54,8 @@ func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	return found, err
 }
 
-// Rooms returns the rooms in which sockets of the target are, and how many of them. Results and errors are as with Fetch.
+// Rooms returns the rooms in which sockets of the target are, and how many of them. Results and errors are as with
+// Fetch.
 func (t Target) Rooms(ctx context.Context) (map[string]int, error) {
 	found := make(map[string]int)
 	err := t.list(ctx, subjects.VerbRooms, func(element json.RawMessage) error {

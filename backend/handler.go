@@ -9,8 +9,8 @@ import (
 )
 
 // Ack answers an event. It may be called once, during the handler or later, from any goroutine; a second call returns
-// Answered. When the client wants no ack, the arguments go nowhere and the call returns nil. The other errors are those
-// of Target.Emit. []byte anywhere in the arguments travel as binary data.
+// Answered. When the client wants no ack, the arguments go nowhere and the call returns nil. The other errors are
+// those of Target.Emit. []byte anywhere in the arguments travel as binary data.
 type Ack func(args ...any) error
 
 var (
@@ -21,7 +21,7 @@ var (
 	errorType   = reflect.TypeFor[error]()
 )
 
-// handler is a function of the user, looked at once when it was registered.
+// handler is a function of the user, whose signature was examined when it was registered.
 type handler struct {
 	fn       reflect.Value
 	front    []reflect.Type // context.Context and *Socket, in the order wanted
@@ -76,7 +76,7 @@ func newHandler(place string, fn any, withSocket bool) *handler {
 	return h
 }
 
-// decodable tells whether encoding/json can fill a type.
+// decodable reports whether encoding/json can decode into a type.
 func decodable(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128, reflect.Uintptr:
@@ -87,8 +87,8 @@ func decodable(t reflect.Type) bool {
 	return true
 }
 
-// call runs the handler and sends its results as the ack. The error is an *ArgumentError if the arguments do not fit, what
-// the handler returned, a *PanicError, or why the ack could not be sent.
+// call runs the handler and sends its results as the ack. The error is an *ArgumentError if the arguments do not fit,
+// the handler's own, a *PanicError, or that of the ack.
 func (h *handler) call(ctx context.Context, s *Socket, args Args, ack Ack) (err error) {
 	in, err := h.parameters(ctx, s, args, ack)
 	if err != nil {
@@ -121,7 +121,7 @@ func (h *handler) call(ctx context.Context, s *Socket, args Args, ack Ack) (err 
 	return nil
 }
 
-// parameters makes the arguments of the call. Where the event has fewer arguments than the handler, the others are zero
+// parameters returns the arguments of the call. If the event has fewer than the handler takes, the others are zero
 // values, as they are undefined in JavaScript.
 func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack) ([]reflect.Value, error) {
 	in := make([]reflect.Value, 0, len(h.front)+args.Len()+1)
@@ -158,7 +158,7 @@ func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack)
 	return in, nil
 }
 
-// guarded calls a function of the user and makes an error of its panic.
+// guarded calls a function of the user and returns its panic as an error.
 func guarded(fn func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -7,27 +7,17 @@ import (
 	"partyline/subjects"
 )
 
-// takeName subscribes to what is for the instance by its name.
+// takeName subscribes to messages for the instance by its name.
 func (s *Service) takeName() error {
 	name := s.Instance()
-	if err := s.subscribeAll(&s.ownSubs, s.namespaces.instanceSubjects(s.prefix, name)); err != nil {
+	if err := s.ownSubs.add(s.connection, s.handle, s.namespaces.instanceSubjects(s.prefix, name)...); err != nil {
 		return err
 	}
-	return s.ownSubs.add(s.connection, s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), "", s.hear)
+	return s.ownSubs.add(s.connection, s.hear, interest{s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), ""})
 }
 
 // interest is one subscription: a subject, and the queue group, "" for none.
 type interest struct{ subject, queue string }
-
-// subscribeAll subscribes handle to what is wanted.
-func (s *Service) subscribeAll(list *subscriptions, wanted []interest) error {
-	for _, w := range wanted {
-		if err := list.add(s.connection, w.subject, w.queue, s.handle); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // clientSubjects are where new sockets and the events of clients come in. The instances of the group share them. Where
 // two of them match one message, NATS gives it to the queue group once.
@@ -83,8 +73,8 @@ func (n *Namespace) anyToken() string {
 	return n.token
 }
 
-// distinct drops interests that another one with * covers: events of one socket must come in on one subscription, because
-// between two there is no order.
+// distinct drops interests that another one with * covers. Events of one socket must come in on one subscription,
+// because nats.go keeps no order between two.
 func distinct(list []interest) (kept []interest) {
 	for _, i := range list {
 		covered := slices.ContainsFunc(list, func(other interest) bool {
@@ -97,7 +87,7 @@ func distinct(list []interest) (kept []interest) {
 	return kept
 }
 
-// covers tells whether one subject is the other with a * in one token's place.
+// covers reports whether a subject with * matches all that another subject matches.
 func covers(wide, narrow string) bool {
 	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
 	if len(w) != len(n) || !slices.Contains(w, "*") {

@@ -14,14 +14,15 @@ type laneKey struct {
 	who       string // a socket's id, or an instance
 }
 
-// lanes run jobs: those with the same key in order, one at a time, the others side by side. Putting a job in never blocks. A
-// socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its events are dropped.
+// lanes run jobs: those with the same key in order, one at a time, the others side by side. Putting a job in never
+// blocks. A socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its
+// events are dropped.
 type lanes struct {
 	limits   Limits
 	overflow func(key laneKey, events, bytes int) // called without mu; must not wait
 	edges    edgeWords                            // called without mu, by one goroutine
 	running  sync.WaitGroup
-	wake     chan struct{} // of the goroutine that speaks with edges; capacity 1
+	wake     chan struct{} // wakes speak; capacity 1
 	ended    chan struct{} // closed by stop
 
 	mu      sync.Mutex
@@ -34,7 +35,7 @@ type lanes struct {
 
 	throttled map[laneKey]*throttled // guarded by mu
 	changed   []laneKey              // guarded by mu: those of throttled whose edge must be notified
-	telling   bool                   // guarded by mu: a goroutine speaks with edges
+	telling   bool                   // guarded by mu: a goroutine runs speak
 	relieved  time.Time              // guarded by mu: when relieve last looked for the largest lanes
 }
 
@@ -100,11 +101,13 @@ func (ls *lanes) put(key laneKey, j job) {
 		ls.mu.Unlock()
 		return
 	}
-	l.add(j)
+	l.jobs = append(l.jobs, j)
 	ls.waiting += j.bytes
 	var flooded *lane
 	var events, bytes int
 	if j.event {
+		l.events++
+		l.bytes += j.bytes
 		if flooded = ls.fill(l); flooded != nil {
 			events, bytes = ls.flood(flooded)
 		}
@@ -135,15 +138,6 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 func (j job) drop() {
 	if j.dropped != nil {
 		j.dropped()
-	}
-}
-
-// add appends a job. lanes.mu must be held.
-func (l *lane) add(j job) {
-	l.jobs = append(l.jobs, j)
-	if j.event {
-		l.events++
-		l.bytes += j.bytes
 	}
 }
 

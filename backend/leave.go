@@ -104,7 +104,7 @@ func (s *Service) cutOff() {
 func (s *Service) handOver(ctx context.Context) error {
 	wanted, failed := s.sayLeaving(ctx)
 	if failed == nil {
-		failed = s.awaitMarkers(ctx, wanted)
+		failed = s.leave.await(ctx, &s.edges, wanted)
 	}
 	sockets := s.owners.all()
 	done := make(chan struct{}, len(sockets))
@@ -155,16 +155,12 @@ func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	return wanted, err
 }
 
-// awaitMarkers waits until everything has come that the edges sent before they stopped.
-func (s *Service) awaitMarkers(ctx context.Context, wanted []marker) error {
+// await waits until all end markers have come from edges that live.
+func (l *leave) await(ctx context.Context, edges *edges, wanted []marker) error {
 	for {
-		_, edgesChanged := s.edges.living()
-		missing, came := s.leave.missing(wanted)
-		pending := false
-		for _, m := range missing {
-			pending = pending || s.edges.lives(m.edge)
-		}
-		if !pending {
+		_, edgesChanged := edges.living()
+		missing, came := l.missing(wanted)
+		if !slices.ContainsFunc(missing, func(m marker) bool { return edges.lives(m.edge) }) {
 			return nil
 		}
 		select {

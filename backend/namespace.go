@@ -15,8 +15,8 @@ import (
 
 // Namespace is one Socket.IO namespace, or, when its name is a pattern, all that match it. Service.Of makes it.
 //
-// Handlers are registered before Service.Start; what is wrong with a handler, or comes too late, panics, as it does in
-// net/http: the program is wrong, not its input. Everything else may be used at any time and from several goroutines.
+// Handlers are registered before Service.Start. A wrong handler, or one that comes too late, panics, as in net/http:
+// the program is wrong, not its input. Everything else may be used at any time and from several goroutines.
 type Namespace struct {
 	svc   *Service
 	name  string // or the pattern
@@ -24,7 +24,7 @@ type Namespace struct {
 	rules *rules
 }
 
-// rules are how the namespaces of a name or pattern are handled. They do not change once the service has started.
+// rules are the options and handlers of a name or pattern. They do not change once the service has started.
 type rules struct {
 	owned      bool
 	eventsOnly bool
@@ -56,7 +56,8 @@ type namespaces struct {
 	patterns []*Namespace          // set by start, then constant; longest first
 }
 
-// add returns the Namespace that has n's name, which is n if there was none. It keeps n only before the service has started.
+// add returns the Namespace that has n's name, which is n if there was none. It keeps n only before the service has
+// started.
 func (ns *namespaces) add(n *Namespace, fresh bool) *Namespace {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -118,30 +119,32 @@ func (ns *namespaces) names() (names []string) {
 	return names
 }
 
-// isPattern tells whether a namespace's name stands for several.
+// isPattern reports whether a namespace's name stands for several.
 func isPattern(name string) bool { return strings.Contains(name, "*") }
 
 // Name is the namespace's name, such as "/chat", or the pattern.
 func (n *Namespace) Name() string { return n.name }
 
 // Use adds a middleware, which decides whether a socket may connect. They are called one after the other, in the order
-// in which they were added, before anybody knows of the socket. nil admits. A *Refusal refuses, and its message and data
-// go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What the
-// middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
+// in which they were added, before the socket is in any room. nil admits. A *Refusal refuses, and its message and data
+// go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What
+// the middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
 //
-// An edge asks again until it has a decision. This instance calls the middleware once and repeats its answer. The edge waits for
-// it for up to the namespace's connect_timeout, 20 s by default. If this instance cannot be reached, another copy of the service
-// is asked, so a middleware should be idempotent.
+// An edge asks again until it has a decision. This instance calls the middleware once and repeats its answer. The edge
+// waits for it for up to the namespace's connect_timeout, 20 s by default. If this instance cannot be reached, another
+// copy of the service is asked, so a middleware should be idempotent.
 //
 // A socket that this instance takes over from another one has been admitted before, and is not asked again. Where the
-// edges' configuration says connect: open, a client is connected before it is asked; whoever is refused is disconnected.
+// edges' configuration says connect: open, a client is connected before middleware runs; a refused one is
+// disconnected.
 func (n *Namespace) Use(middleware func(*Socket) error) {
 	n.register("Use", middleware != nil)
 	n.rules.admit = append(n.rules.admit, middleware)
 }
 
-// OnConnection adds a handler that runs for each new socket, and, in an Owned namespace, for each that is taken over (see
-// Socket.TakenOver). What it emits reaches the client right after CONNECT. Events of the socket wait until it returns.
+// OnConnection adds a handler that runs for each new socket, and, in an Owned namespace, for each that is taken over
+// (see Socket.TakenOver). What it emits reaches the client right after CONNECT. Events of the socket wait until it
+// returns.
 func (n *Namespace) OnConnection(handler func(*Socket)) {
 	n.register("OnConnection", handler != nil)
 	n.rules.connection = append(n.rules.connection, handler)
@@ -151,18 +154,19 @@ func (n *Namespace) OnConnection(handler func(*Socket)) {
 //
 //	func([ctx context.Context], [s *backend.Socket], arguments…, [ack backend.Ack]) ([results…], [error])
 //
-// The arguments of the event are unmarshalled into the parameters as encoding/json does; []byte, at any depth, receives
-// binary data. As in JavaScript, arguments without a parameter are ignored, unless the last one is variadic, and missing
-// ones, and null, are zero values. With a single parameter of the type Args, it gets all of them as they are.
+// The arguments of the event are unmarshalled into the parameters as encoding/json does; []byte, at any depth,
+// receives binary data. As in JavaScript, arguments without a parameter are ignored, unless the last one is variadic,
+// and missing ones, and null, are zero values. With a single parameter of the type Args, it gets all of them as they
+// are.
 //
 // The ack of the event is what the handler gives to its Ack, or its results: none of them makes an empty ack if the
 // handler returns an error and that is nil. A handler without results, error and Ack acks nothing. An error that it
 // returns, arguments that do not fit, and a panic go to the hook of OnError and to the log.
 //
-// A client whose arguments do not fit gets an error as its ack, [{"error":"argument 2 does not fit"}], also
-// if the handler acks nothing by itself. The same happens when a handler returns the *ArgumentError of Args.Decode.
-// WithoutErrorAcks switches it off. After another error and after a panic there is no ack: the client's own timeout counts.
-// What a client is to read about a failure of the handler is its result, or goes to its Ack.
+// A client whose arguments do not fit gets an error as its ack, [{"error":"argument 2 does not fit"}], also if the
+// handler acks nothing by itself. The same happens when a handler returns the *ArgumentError of Args.Decode.
+// WithoutErrorAcks switches it off. After another error and after a panic there is no ack: the client's own timeout
+// counts. What a client is to read about a failure of the handler is its result, or goes to its Ack.
 //
 // An event can have several handlers, which run one after the other; the first to answer gives the ack. Events of one
 // socket are handled one after the other by one instance. In an Owned namespace that is all; else other instances may
@@ -204,17 +208,18 @@ func (n *Namespace) UsePacket(middleware func(*Socket, *Packet) error) {
 	n.rules.packets = append(n.rules.packets, middleware)
 }
 
-// OnDisconnect adds a handler that runs when a socket has gone, behind its last event, with the reason in the reference's
-// words, such as "transport close" or "client namespace disconnect". Socket.Rooms are the rooms that it has left.
+// OnDisconnect adds a handler that runs when a socket has gone, behind its last event, with the reason in the
+// reference's words, such as "transport close" or "client namespace disconnect". Socket.Rooms are the rooms that it
+// has left.
 func (n *Namespace) OnDisconnect(handler func(s *Socket, reason string)) {
 	n.register("OnDisconnect", handler != nil)
 	n.rules.disconnect = append(n.rules.disconnect, handler)
 }
 
 // OnHandover adds a handler that runs, in an Owned namespace, when this instance stops owning a socket that is still
-// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the next
-// owner), "owner changed" (the edge took this instance for dead, or it was cut off from NATS) and "not yours" (another
-// instance's claim came first). OnDisconnect does not run here then, but at a later owner.
+// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the
+// next owner), "owner changed" (the edge took this instance for dead, or it was cut off from NATS) and "not yours"
+// (another instance's claim came first). OnDisconnect does not run here then, but at a later owner.
 func (n *Namespace) OnHandover(handler func(s *Socket, reason string)) {
 	n.register("OnHandover", handler != nil)
 	n.rules.handover = append(n.rules.handover, handler)
@@ -239,12 +244,12 @@ func (n *Namespace) register(method string, given bool) {
 	}
 }
 
-// admits tells whether this service answers connect requests.
+// admits reports whether this service answers connect requests.
 func (r *rules) admits() bool {
 	return !r.eventsOnly && (r.owned || r.hearsClients() || len(r.admit) > 0 || len(r.connection) > 0)
 }
 
-// hearsClients tells whether there are handlers of clients' events.
+// hearsClients reports whether there are handlers of clients' events.
 func (r *rules) hearsClients() bool {
 	return len(r.events) > 0 || len(r.any) > 0 || len(r.disconnect) > 0 || len(r.packets) > 0
 }
@@ -258,8 +263,8 @@ func (n *Namespace) check() error {
 	return nil
 }
 
-// Socket is a handle for a socket of the namespace by its id. It costs no round trip: whether the socket is there shows
-// when something is asked of it. For a socket that this instance owns it is the one that its handlers have.
+// Socket is a handle for a socket of the namespace by its id. It costs no round trip: whether the socket is there
+// shows when something is asked of it. For a socket that this instance owns it is the one that its handlers have.
 func (n *Namespace) Socket(id string) *Socket {
 	if o := n.svc.owners.find(id); o != nil && o.ns.token == n.token {
 		return o
@@ -276,7 +281,7 @@ func (n *Namespace) target() Target {
 	return t
 }
 
-// The following choose sockets of the namespace, or say how an event is sent; see the methods of Target.
+// The following choose sockets of the namespace, or set how an event is sent; see the methods of Target.
 
 // To is Target.To for the whole namespace.
 func (n *Namespace) To(roomsOrIDs ...string) Target { return n.target().To(roomsOrIDs...) }

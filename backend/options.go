@@ -20,17 +20,18 @@ type settings struct {
 	limits  Limits
 }
 
-// Limits bound what a service keeps, so that no client and no other service can make it grow. Zero members stand for the
-// defaults.
+// Limits bound what a service keeps, so that no client and no other service can make it grow. Zero members stand for
+// the defaults.
 type Limits struct {
 	// Handlers is how many handlers run at once, of all sockets together; 4,096 by default. Each socket has one at a
 	// time. What is above waits.
 	Handlers int
-	// SocketEvents and SocketBytes are how many events, and bytes of them, wait while a handler of the same socket runs;
-	// 4,096 and 8 MiB by default. Once half as many wait, the socket is paused: its edge holds what its client sends, and
-	// stops reading from it when that is much, so a burst slows the client down. It is resumed at a quarter. A socket with
-	// more than twice as many, though it was paused two seconds ago, has its client's connection closed, and the client
-	// comes back; the reason is logged. Of events of other services as many wait, and the others are dropped.
+	// SocketEvents and SocketBytes are how many events, and bytes of them, wait while a handler of the same socket
+	// runs; 4,096 and 8 MiB by default. Once half as many wait, the socket is paused: its edge holds what its client
+	// sends, and stops reading from it when that is much, so a burst slows the client down. It is resumed at a
+	// quarter. A socket with more than twice as many, though it was paused two seconds ago, has its client's
+	// connection closed, and the client comes back; the reason is logged. Of events of other services as many wait,
+	// and the others are dropped.
 	SocketEvents, SocketBytes int
 	// WaitingBytes is how many bytes of events wait in all, 256 MiB by default. Past that the sockets with the most
 	// waiting are paused; past twice as many, the connection of the one with the most is closed.
@@ -72,7 +73,7 @@ func Prefix(prefix string) Option {
 	}
 }
 
-// Logger is where the service writes what nobody else is told, slog.Default() by default.
+// Logger is where the service writes what no caller gets as an error, slog.Default() by default.
 func Logger(log *slog.Logger) Option {
 	return func(s *settings) error {
 		if log == nil {
@@ -83,9 +84,9 @@ func Logger(log *slog.Logger) Option {
 	}
 }
 
-// OnError sets a hook for what goes wrong in handlers, or on the way to them: panics, errors that they return, arguments
-// that do not fit. It is called besides the log, on the goroutine of the handler, and must not wait. It may keep what it
-// gets.
+// OnError sets a hook for what goes wrong in handlers, or on the way to them: panics, errors that they return,
+// arguments that do not fit. It is called in addition to the log, on the goroutine of the handler, and must not block.
+// It may keep what it gets.
 func OnError(hook func(*HandlerError)) Option {
 	return func(s *settings) error {
 		s.onError = hook
@@ -93,8 +94,8 @@ func OnError(hook func(*HandlerError)) Option {
 	}
 }
 
-// WithoutErrorAcks switches off the ack that a client gets when its arguments do not fit a handler, [{"error":"…"}] (see
-// Namespace.On). The client then waits until its own timeout.
+// WithoutErrorAcks switches off the ack that a client gets when its arguments do not fit a handler, [{"error":"…"}]
+// (see Namespace.On). The client then waits until its own timeout.
 func WithoutErrorAcks() Option {
 	return func(s *settings) error {
 		s.silent = true
@@ -122,12 +123,13 @@ func WithLimits(limits Limits) Option {
 	}
 }
 
-// NamespaceOption says how a service handles a namespace.
+// NamespaceOption changes how a service handles a namespace.
 type NamespaceOption func(*rules)
 
-// Owned makes the instance that admits a socket its owner: it receives all events of the socket, in the order sent, and
-// may keep state for it, such as the closures of Socket.On. When the instance leaves or dies, another one of the group
-// takes the socket over, and its OnConnection runs there. The edges must declare the namespace with connect: service.
+// Owned makes the instance that admits a socket its owner: it receives all events of the socket, in the order sent,
+// and may keep state for it, such as the closures of Socket.On. When the instance leaves or dies, another one of the
+// group takes the socket over, and its OnConnection runs there. The edges must declare the namespace with connect:
+// service.
 func Owned() NamespaceOption { return func(r *rules) { r.owned = true } }
 
 // EventsOnly leaves it to another service (of another group) to admit the sockets of the namespace: this one does not

@@ -15,8 +15,8 @@ import (
 // complainEvery bounds how often the log repeats something.
 const complainEvery = time.Minute
 
-// pauses speaks with edges about sockets whose handlers do not keep up. All but flooded and listen is called by the goroutine of
-// lanes.speak.
+// pauses asks edges to pause the sockets whose handlers do not keep up. Its methods are called by the goroutine of
+// lanes.speak, except flooded and listen.
 type pauses struct {
 	*connection
 	*reports
@@ -60,12 +60,12 @@ func (p *pauses) say(key laneKey, verb, instance string) error {
 // listen subscribes to the edges' answers. confirm is called for each socket that an edge has paused.
 func (p *pauses) listen(list *subscriptions, confirm func(laneKey)) error {
 	p.inbox = p.nc.NewInbox()
-	return list.add(p.connection, p.inbox+".>", "", func(m *nats.Msg) {
+	return list.add(p.connection, func(m *nats.Msg) {
 		namespace, socket, _ := strings.Cut(strings.TrimPrefix(m.Subject, p.inbox+"."), ".")
 		if len(m.Data) > 0 && m.Header.Get(msg.HeaderError) == "" { // else the edge or the socket is not there
 			confirm(laneKey{namespace, socket})
 		}
-	})
+	}, interest{p.inbox + ".>", ""})
 }
 
 // watch logs what is wrong with the sockets that are paused. A publish that NATS refused shows only as the last error
@@ -87,7 +87,8 @@ func (p *pauses) watch(slow int, example laneKey) {
 	}
 }
 
-// flooded closes the transport of a socket whose handlers do not keep up, though it was paused. Its client comes back by itself.
+// flooded closes the transport of a socket whose handlers do not keep up, though it was paused. Its client comes back
+// by itself.
 func (p *pauses) flooded(key laneKey, events, bytes int) {
 	p.stats.overflows.Add(1)
 	if !subjects.IsSocketID(key.who) {

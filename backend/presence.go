@@ -24,7 +24,7 @@ type presence struct {
 	former   []string // guarded by mu; earlier names, whose goodbye has not been said
 
 	subs       subscriptions // announcements, events of other services, answers to pauses
-	clientSubs subscriptions // what is for any instance of the group
+	clientSubs subscriptions // messages for any instance of the group
 	ownSubs    subscriptions // of the instance's name
 }
 
@@ -34,15 +34,18 @@ type subscriptions struct {
 	list []*nats.Subscription // guarded by mu
 }
 
-// add subscribes, in a queue group unless queue is "".
-func (ss *subscriptions) add(c *connection, subject, queue string, handle nats.MsgHandler) error {
-	sub, err := c.subscribe(subject, queue, handle)
-	if err == nil {
+// add subscribes handle to what is wanted.
+func (ss *subscriptions) add(c *connection, handle nats.MsgHandler, wanted ...interest) error {
+	for _, w := range wanted {
+		sub, err := c.subscribe(w.subject, w.queue, handle)
+		if err != nil {
+			return err
+		}
 		ss.mu.Lock()
-		defer ss.mu.Unlock()
 		ss.list = append(ss.list, sub)
+		ss.mu.Unlock()
 	}
-	return err
+	return nil
 }
 
 // take returns the subscriptions, which the caller ends.
@@ -68,7 +71,8 @@ func (ss *subscriptions) lost() (lost uint64) {
 
 // drain ends the subscriptions, and waits until all messages that had come on them have been handled.
 func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
-	for _, sub := range ss.take() {
+	list := ss.take()
+	for i, sub := range list {
 		if !nc.IsConnected() {
 			_ = sub.Unsubscribe() // nothing comes any more
 			continue
@@ -82,7 +86,9 @@ func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			_ = sub.Unsubscribe()
+			for _, sub := range list[i:] {
+				_ = sub.Unsubscribe()
+			}
 			return because(NoAnswer, ctx.Err(), "Close: a subscription has not ended")
 		}
 	}
@@ -101,6 +107,27 @@ func (p *presence) say(word string) error {
 	return p.out.publish(&nats.Msg{
 		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), word), Data: p.ownAnnouncement().Body(),
 	})
+}
+
+// hello announces the instance. answered is called for each answer, with the edge that it names, or "". The caller ends the
+// subscription.
+func (p *presence) hello(answered func(edge string)) (*nats.Subscription, error) {
+	inbox := p.out.nc.NewInbox()
+	sub, err := p.out.subscribe(inbox, "", func(m *nats.Msg) {
+		a, _ := msg.ParseEdgeAnnouncement(m.Data)
+		answered(a.Edge)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = p.out.publish(&nats.Msg{
+		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), subjects.WordHello), Reply: inbox, Data: p.ownAnnouncement().Body(),
+	})
+	if err != nil {
+		_ = sub.Unsubscribe()
+		return nil, err
+	}
+	return sub, nil
 }
 
 // ownAnnouncement is the announcement of this instance.

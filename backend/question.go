@@ -12,7 +12,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// How long a question to many waits when nobody has announced himself: for the first answer, then until it is quiet.
+// How long a question to many waits if no member is known: for the first answer, then until none has come for a while.
 const (
 	firstAnswer = time.Second
 	quietAfter  = 250 * time.Millisecond
@@ -26,7 +26,7 @@ type questions struct {
 	count  atomic.Int64 // how many there are
 }
 
-// bounded gives a question's context its deadline and counts the question; done must be called.
+// bounded counts a question and returns its context, with a deadline. done must be called.
 func (q *questions) bounded(ctx context.Context, atMost time.Duration) (bound context.Context, done func(), err error) {
 	if err := q.reachable(); err != nil {
 		return nil, nil, err
@@ -42,7 +42,7 @@ func (q *questions) bounded(ctx context.Context, atMost time.Duration) (bound co
 	}, nil
 }
 
-// request asks whoever answers first, an edge about one of its sockets.
+// request asks one edge, about one of its sockets, and returns the first answer.
 func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
 	bound, done, err := q.bounded(ctx, atMost)
 	if err != nil {
@@ -64,9 +64,9 @@ func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Durati
 	return answer, nil
 }
 
-// gathering takes the answers to a question to many. take is given each; it says of which member it is the last one, ""
-// for none, nameless for one that does not say who it is. finished tells whether nothing more will come, once all known
-// members have said their last.
+// gathering is how gather handles the answers to a question to many. take gets each answer, and returns the member
+// whose last one it is: "" for none, nameless for a member that the answer does not name. Once all known members have
+// given their last answer, finished reports whether no more will come.
 type gathering struct {
 	members  func() (all []string, changed <-chan struct{}) // who must answer
 	lives    func(member string) bool
@@ -76,8 +76,8 @@ type gathering struct {
 
 const nameless = "?"
 
-// gather asks many and waits until all have answered that lived when they were asked, have died meanwhile, or the context
-// ends. silent are those who have not. When nobody is known, it waits until it is quiet.
+// gather asks many. It waits until all members that lived then have answered or died, or the context ends. silent are
+// those that have not answered. If no member is known, it waits until no answer has come for a while.
 func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent []string, err error) {
 	answers, stop, err := q.answers(ctx)
 	if err != nil {
@@ -101,7 +101,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 		select {
 		case answer := <-answers.messages:
 			if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
-				return append(dead, waiting...), nil // nobody is there
+				return append(dead, waiting...), nil // no subscriber
 			}
 			if size += len(answer.Data); size > q.limits.AnswerBytes {
 				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", q.limits.AnswerBytes)
@@ -134,13 +134,13 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 	}
 }
 
-// inbox is where the answers to one question come in.
+// inbox receives the answers to one question.
 type inbox struct {
 	inbox    string
 	messages chan *nats.Msg
 }
 
-// answers subscribes an inbox; stop ends it.
+// answers subscribes an inbox. stop ends it.
 func (q *questions) answers(ctx context.Context) (*inbox, func(), error) {
 	in := &inbox{inbox: q.nc.NewInbox(), messages: make(chan *nats.Msg, 64)}
 	ctx, cancel := context.WithCancel(ctx)
@@ -160,8 +160,8 @@ func (q *questions) answers(ctx context.Context) (*inbox, func(), error) {
 	}, nil
 }
 
-// everyEdge asks all edges, whose answers have the form of msg.Answer, perhaps in parts, and gives each to take. Edges
-// that did not answer make the error NoAnswer; what the others said was taken all the same.
+// everyEdge asks all edges, and passes each answer, or each part of one, to take. If an edge does not answer, the
+// error is NoAnswer, and the answers of the others have been taken.
 func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
 	bound, done, err := q.bounded(ctx, q.wait)
 	if err != nil {
@@ -177,7 +177,7 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 			}
 			a, err := msg.ParseAnswer(m.Data)
 			if err != nil {
-				return "", nil // nobody's answer
+				return "", nil // no answer of an edge
 			}
 			if err := take(&a); err != nil {
 				return "", err
@@ -202,7 +202,7 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 	return nil
 }
 
-// ask asks the edge of the one socket that the target is, or all edges, and gives each answer to take.
+// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take.
 func (t Target) ask(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
 	q := &t.ns.svc.questions
 	if t.single() == "" {

@@ -85,7 +85,8 @@ func (r *reports) countLost(lost uint64) {
 	}
 }
 
-// forLog returns the text of an error for the log, without the arguments of a client: those are for the hook of OnError alone.
+// forLog returns the text of an error for the log, without the arguments of a client: those are for the hook of
+// OnError alone.
 func forLog(err error) string {
 	var unfit *ArgumentError
 	if errors.As(err, &unfit) {

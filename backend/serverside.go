@@ -35,9 +35,9 @@ type ServiceResponse struct {
 }
 
 // ServerSideEmitWithAck sends an event as ServerSideEmit does, and waits for the acks of all other instances of this
-// service's group that handle the namespace; those of other groups are taken while it waits. It waits until the context
-// ends, and not longer than Limits.Wait. If somebody fails or is silent, the error is NoAnswer, or the context's; the
-// responses are valid with every error. The service must have been started.
+// service's group that handle the namespace; those of other groups are taken while it waits. It waits until the
+// context ends, and not longer than Limits.Wait. If an instance fails or is silent, the error is NoAnswer, or the
+// context's; the responses are valid with every error. The service must have been started.
 func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (ServiceResponses, error) {
 	r := ServiceResponses{Failed: make(map[string]error)}
 	s := n.svc

@@ -16,8 +16,8 @@ import (
 	"partyline/subjects"
 )
 
-// Service is one instance of a service, which handles the events of clients and sends to them. New makes it. All its methods
-// may be called from several goroutines.
+// Service is one instance of a service, which handles the events of clients and sends to them. New makes it. All its
+// methods may be called from several goroutines.
 type Service struct {
 	*connection
 	*reports
@@ -57,8 +57,9 @@ const (
 )
 
 // New makes an instance of the service group over the caller's connection, which stays the caller's: it is not closed
-// here, and must live as long as the service. Group names all copies of the service together; it is one token of 1 to 64
-// characters of A-Z, a-z, 0-9, "_" and "-". Nothing is subscribed before Start, but emitting works from the beginning.
+// here, and must live as long as the service. Group names all copies of the service together; it is one token of 1 to
+// 64 characters of A-Z, a-z, 0-9, "_" and "-". Nothing is subscribed before Start, but emitting works from the
+// beginning.
 func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	if nc == nil {
 		return nil, failure(BadArguments, "New: there is no NATS connection")
@@ -105,15 +106,15 @@ func newInstance(group string) string {
 // Group is the name that all copies of the service have together.
 func (s *Service) Group() string { return s.group }
 
-// Instance is the name of this copy. It changes when the copy was cut off from NATS for so long that others have taken
-// over what it owned.
+// Instance is the name of this copy. It changes if the copy was cut off from NATS for so long that others have taken
+// over its sockets.
 func (s *Service) Instance() string {
 	return s.name()
 }
 
-// Of is a namespace by its name, such as "/chat", or all that match a pattern, such as "/tenant-*", where * is any run of
-// characters, slashes included. A name beats a pattern, then the longest pattern counts. Before Start, every call with
-// the same name returns the same Namespace. A name that no namespace can have panics.
+// Of is a namespace by its name, such as "/chat", or all that match a pattern, such as "/tenant-*", where * is any run
+// of characters, slashes included. A name beats a pattern, then the longest pattern counts. Before Start, every call
+// with the same name returns the same Namespace. A name that no namespace can have panics.
 func (s *Service) Of(name string, options ...NamespaceOption) *Namespace {
 	if name == "" || name[0] != '/' && name[0] != '*' {
 		name = "/" + name // as in Socket.IO
@@ -137,8 +138,8 @@ func (s *Service) Of(name string, options ...NamespaceOption) *Namespace {
 }
 
 // Start subscribes to what the handlers are for, and announces the instance to the edges. When it returns, clients can
-// connect. ctx bounds Start alone; what it starts ends with Close. A service that only sends needs no Start, but then it
-// does not know which edges live, and questions to many sockets wait a moment longer for their answers.
+// connect. ctx bounds Start alone; what it starts ends with Close. A service that only sends needs no Start, but then
+// it does not know which edges live, and questions to many sockets wait up to 1 s longer for their answers.
 func (s *Service) Start(ctx context.Context) error {
 	if !s.state.CompareAndSwap(fresh, running) {
 		return failure(Closed, "Start: the service has been started before")
@@ -154,20 +155,20 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-// begin brings the instance up. First come the subscriptions for what an edge may send as soon as it knows the instance, then the
-// announcement, then the subscriptions that make edges send.
+// begin brings the instance up. First come the subscriptions for what an edge may send as soon as it knows the
+// instance, then the announcement, then the subscriptions that make edges send.
 func (s *Service) begin(ctx context.Context) error {
 	before := s.nc.LastError()
-	if err := s.watch(); err != nil {
+	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.pauses.listen(&s.subs, s.lanes.confirm); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.subs, s.namespaces.serviceSubjects(s.prefix)); err != nil {
+	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.clientSubs, s.namespaces.groupSubjects(s.prefix, s.group)); err != nil {
+	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.takeName(); err != nil {
@@ -176,7 +177,7 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := s.announce(ctx); err != nil {
 		return err
 	}
-	if err := s.subscribeAll(&s.clientSubs, s.namespaces.clientSubjects(s.prefix, s.group)); err != nil {
+	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.flushed(ctx); err != nil {

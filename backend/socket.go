@@ -44,7 +44,7 @@ type admission struct {
 	data    json.RawMessage
 }
 
-// Handshake is what an edge tells of the request with which a client connected.
+// Handshake is the request with which a client connected, as the edge reports it.
 type Handshake struct {
 	ID      string            `json:"sid"`     // the socket's id
 	Auth    json.RawMessage   `json:"auth"`    // what the client gave as auth, a JSON object
@@ -76,8 +76,8 @@ func (s *Socket) ID() string { return s.id }
 // Namespace is the namespace that the socket is in, by its name also where the handler's one is a pattern.
 func (s *Socket) Namespace() *Namespace { return s.ns }
 
-// User is who the middleware said the socket belongs to. It is known in middleware, in handlers of events, and for owned
-// sockets; else it is empty, and Fetch tells.
+// User is the user to whom the middleware gave the socket. It is known in middleware, in handlers of events, and for
+// owned sockets; else it is empty, and Fetch tells.
 func (s *Socket) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Socket) Context() context.Context {
 	return s.ns.svc.ctx
 }
 
-// SetUser says who the socket belongs to. It works inside the middleware of Namespace.Use only; the user stays with the
+// SetUser gives the socket to a user. It works inside the middleware of Namespace.Use only; the user stays with the
 // socket. It must fit into a header: no control characters, no spaces around it.
 func (s *Socket) SetUser(user string) error {
 	for i := range len(user) {
@@ -143,10 +143,10 @@ func (s *Socket) target() Target {
 // Emit sends an event to the socket's client; see Target.Emit.
 func (s *Socket) Emit(event string, args ...any) error { return s.target().Emit(event, args...) }
 
-// EmitWithAck sends an event to the socket's client and returns what it acks. It waits as long as Timeout says, 30 s by
-// default, and not longer than ctx. The errors are those of Target.Emit, and UnknownSocket (it is not there, or went away
-// meanwhile), NoAnswer (the client did not ack in time) and TooMany (the edge waits for too many acks). In a handler, the
-// further events of the socket wait meanwhile.
+// EmitWithAck sends an event to the socket's client and returns what it acks. It waits for the time of Timeout, 30 s
+// by default, and not longer than ctx. The errors are those of Target.Emit, and UnknownSocket (it is not there, or
+// went away meanwhile), NoAnswer (the client did not ack in time) and TooMany (the edge waits for too many acks). In a
+// handler, the further events of the socket wait meanwhile.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	return s.target().askOne(ctx, event, args)
 }
@@ -161,7 +161,7 @@ func (s *Socket) Volatile() Target { return s.target().Volatile() }
 // Compress is a target of this socket alone whose events are, or are not, worth compressing.
 func (s *Socket) Compress(worthIt bool) Target { return s.target().Compress(worthIt) }
 
-// Broadcast is everybody in the namespace but this socket.
+// Broadcast is all sockets of the namespace but this one.
 func (s *Socket) Broadcast() Target { return s.others() }
 
 // To is the members of rooms, and other sockets by their ids, but not this socket.
@@ -170,18 +170,18 @@ func (s *Socket) To(roomsOrIDs ...string) Target { return s.others().To(roomsOrI
 // In is To.
 func (s *Socket) In(roomsOrIDs ...string) Target { return s.others().To(roomsOrIDs...) }
 
-// Except is everybody in the namespace but this socket, the members of rooms, and other sockets by their ids.
+// Except is all sockets of the namespace but this one, the members of rooms, and other sockets by their ids.
 func (s *Socket) Except(roomsOrIDs ...string) Target { return s.others().Except(roomsOrIDs...) }
 
-// others is a target of all but this socket. A socket that has gone can still be talked about.
+// others is a target of all but this socket. It works for a socket that has gone, too.
 func (s *Socket) others() Target {
 	t := s.ns.target()
 	t.sender = s.id
 	return t
 }
 
-// Join puts the socket into rooms. What this instance sends to them after it has begun reaches the socket, and what others send when
-// it has returned.
+// Join puts the socket into rooms. Events that this instance sends to them reach the socket once Join has begun, those
+// of other senders once it has returned.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if err := checkRooms(rooms); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
 	return s.change(ctx, subjects.VerbLeave, rooms, func(state *msg.State) { state.Rooms = without(state.Rooms, rooms) })
 }
 
-// change asks the edge for a change of the socket, and notes it at once for whoever reads on.
+// change asks the edge for a change of the socket, and applies it here at once, for reads that follow.
 func (s *Socket) change(ctx context.Context, verb string, body any, apply func(*msg.State)) error {
 	answer, err := s.target().command(ctx, verb, body)
 	if err == nil && s.own != nil {
@@ -252,8 +252,8 @@ func (s *Socket) Rooms(ctx context.Context) ([]string, error) {
 	return rooms, err
 }
 
-// Data unmarshals the object that SetData, here or at any other service, has set into what target points to. If nothing
-// was set it is an empty object. For an owned socket this costs nothing.
+// Data unmarshals the object that SetData, here or at any other service, has set into what target points to. If
+// nothing was set it is an empty object. For an owned socket this costs nothing.
 func (s *Socket) Data(ctx context.Context, target any) error {
 	text, err := s.data(ctx)
 	if err != nil {
@@ -299,7 +299,7 @@ func (s *Socket) SetData(ctx context.Context, data any) error {
 	return s.change(ctx, subjects.VerbData, []json.RawMessage{text}, func(state *msg.State) { state.Data = text })
 }
 
-// Fetch asks the socket's edge for all that it knows of the socket.
+// Fetch asks the socket's edge for the state of the socket.
 func (s *Socket) Fetch(ctx context.Context) (Snapshot, error) {
 	all, err := s.target().Fetch(ctx)
 	if err != nil || len(all) == 0 {

@@ -10,8 +10,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Target is the sockets that something is for, and how it is sent. It is a value: each of the methods that choose
-// returns a new one and leaves the old as it was, so a Target can be kept, shared and used again.
+// Target is a set of sockets, and how events are sent to them. It is a value: each of the methods that choose returns
+// a new one and leaves the old as it was, so a Target can be kept, shared and used again.
 //
 //	chat.To("news", "sport").Except(id).Volatile().Emit("score", 1, 2)
 //
@@ -25,11 +25,11 @@ type Target struct {
 	volatile bool
 	plain    bool // not worth compressing
 	timeout  time.Duration
-	err      error // what was wrong with a name; whoever uses the target gets it
+	err      error // what was wrong with a name; every use of the target returns it
 }
 
-// To adds rooms, and sockets by their ids: together they are a union, in which each socket is once. A name in the form of
-// a socket's id is a socket: no room has one.
+// To adds rooms, and sockets by their ids: together they are a union, in which each socket is once. A name in the form
+// of a socket's id is a socket: no room has one.
 func (t Target) To(roomsOrIDs ...string) Target {
 	t = t.broadcast()
 	t.names = t.with(t.names, roomsOrIDs)
@@ -52,14 +52,14 @@ func (t Target) Volatile() Target {
 	return t
 }
 
-// Compress says whether an event is worth compressing; true by default. It matters to clients that poll only.
+// Compress sets whether an event is worth compressing; true by default. It matters only to clients that poll.
 func (t Target) Compress(worthIt bool) Target {
 	t.plain = !worthIt
 	return t
 }
 
-// Timeout is how long EmitWithAck waits for the acks of clients: 1 ms to 10 minutes, 30 s by default, and not longer than
-// its context lives.
+// Timeout is how long EmitWithAck waits for the acks of clients: 1 ms to 10 minutes, 30 s by default, and not longer
+// than its context lives.
 func (t Target) Timeout(d time.Duration) Target {
 	t.timeout = d
 	if d < time.Millisecond || d > msg.MaxAskTimeout {
@@ -175,9 +175,9 @@ func (t Target) event(verb, event string, args []any) (*nats.Msg, error) {
 	return m, nil
 }
 
-// Emit sends an event to the sockets of the target, and does not wait: nobody tells whether clients received it. The
-// arguments are marshalled as encoding/json does, and []byte, at any depth, travels as binary data (at most 10 of them).
-// The errors are BadArguments, TooLarge, Offline and Closed; UnknownSocket only if an id cannot be one.
+// Emit sends an event to the sockets of the target. It does not wait, and does not report whether clients received it.
+// The arguments are marshalled as encoding/json does, and []byte, at any depth, travels as binary data (at most 10 of
+// them). The errors are BadArguments, TooLarge, Offline and Closed; UnknownSocket only if an id cannot be one.
 func (t Target) Emit(event string, args ...any) error {
 	m, err := t.event(subjects.VerbEmit, event, args)
 	if err != nil {

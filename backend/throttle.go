@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// How a socket is paused whose handlers do not keep up: its edge holds what its client sends, and at last stops reading
-// from it, so that the client itself is slowed down (docs/subjects.md, Pausing a client).
+// A socket whose handlers do not keep up is paused: its edge holds what its client sends, and then stops reading from
+// it, so that the client itself is slowed down (docs/subjects.md, Pausing a client).
 const (
 	// repeatPause is how often a pause is repeated.
 	repeatPause = 2 * time.Second
 	// pauseLasts is when an edge forgets a pause that is not repeated: this process was stopped, or NATS was away.
 	pauseLasts = 5 * time.Second
-	// pauseGrace is how long a pause may take to have an effect. Only then is a lane flooded that has more than twice its
-	// bound.
+	// pauseGrace is how long a pause may take to have an effect. A lane with more than twice its bound is flooded only
+	// after it.
 	pauseGrace = 2 * time.Second
-	// throttleEvery is how often it is looked whether a pause must be repeated.
+	// throttleEvery is how often pauses are checked.
 	throttleEvery = 500 * time.Millisecond
-	// relieveEvery bounds how often the largest lanes are looked for, which takes a look at each.
+	// relieveEvery bounds how often the largest lanes are looked for, which costs a look at each lane.
 	relieveEvery = 10 * time.Millisecond
 )
 
-// throttled is a socket that is paused, or was and has to be resumed.
+// throttled is a socket that is paused, or must be resumed.
 type throttled struct {
 	wanted    bool      // guarded by lanes.mu: it is to be paused
 	since     time.Time // guarded by lanes.mu: since when
 	confirmed time.Time // guarded by lanes.mu: when the edge answered for the first time that it is; zero before
 	heard     time.Time // guarded by lanes.mu: when it answered last, or since if it never did
 	instance  string    // owned by the goroutine of speak: in whose name it is paused; "" while it is not
-	said      time.Time // owned by the goroutine of speak: when that was said last
+	sent      time.Time // owned by the goroutine of speak: when the pause was last sent
 }
 
-// edgeWords is how lanes speak with edges.
+// edgeWords are the messages of lanes to edges.
 type edgeWords struct {
 	// pause asks a socket's edge to pause it, for an instance or, if that is "", the one that this process is now. It
 	// returns the instance, or "" if that could not be sent.
@@ -42,13 +42,13 @@ type edgeWords struct {
 	watch func(slow int, example laneKey)
 }
 
-// fill acts on an event that a lane has got: the lane's socket is paused in time, or the lane that is returned must be
-// flooded; nil for none. mu must be held.
+// fill is called when a lane has got an event. It pauses the lane's socket in time. The caller must flood the lane
+// that fill returns; nil for none. mu must be held.
 func (ls *lanes) fill(l *lane) (flooded *lane) {
 	limit := &ls.limits
 	switch {
 	case !l.isSocket && (l.events > limit.SocketEvents || l.events > 1 && l.bytes > limit.SocketBytes):
-		return l // nobody can pause another service
+		return l // another service cannot be paused
 	case l.isSocket && !l.paused && (2*l.events >= limit.SocketEvents || 2*l.bytes >= limit.SocketBytes):
 		ls.throttle(l)
 	case l.paused && ls.isLost(l, time.Now(), true):
@@ -60,9 +60,9 @@ func (ls *lanes) fill(l *lane) (flooded *lane) {
 	return nil
 }
 
-// isLost reports whether a paused lane has more than twice its bound, and the pause does not help: the edge does not confirm
-// it, or has long done so and more comes. (What the edge published before comes before its answer, however much that is, and
-// costs no client its connection.) mu must be held.
+// isLost reports whether a paused lane has more than twice its bound, and the pause does not help: the edge does not
+// confirm it, or confirmed it pauseGrace ago and more comes. Events that the edge published earlier come before its
+// answer. However many they are, they cost no client its connection. mu must be held.
 func (ls *lanes) isLost(l *lane, now time.Time, more bool) bool {
 	if l.events <= 2*ls.limits.SocketEvents && (l.events <= 1 || l.bytes <= 2*ls.limits.SocketBytes) {
 		return false
@@ -91,8 +91,8 @@ func (ls *lanes) confirm(key laneKey) {
 	}
 }
 
-// relieve pauses the largest lanes, half of what waits in those that are not paused. It returns a lane to be flooded if
-// that cannot help. mu must be held.
+// relieve pauses the largest lanes, which have half of the bytes in lanes that are not paused. It returns a lane to be
+// flooded if that cannot help. mu must be held.
 func (ls *lanes) relieve(now time.Time) *lane {
 	tooMuch := ls.waiting > 2*ls.limits.WaitingBytes
 	if !tooMuch && now.Sub(ls.relieved) < relieveEvery {
@@ -121,7 +121,7 @@ func (ls *lanes) relieve(now time.Time) *lane {
 	return nil
 }
 
-// throttle has a lane's socket paused. mu must be held.
+// throttle pauses a lane's socket. mu must be held.
 func (ls *lanes) throttle(l *lane) {
 	l.paused = true
 	t := ls.throttled[l.key]
@@ -133,15 +133,15 @@ func (ls *lanes) throttle(l *lane) {
 	if t.confirmed.IsZero() {
 		t.heard = t.since
 	}
-	ls.tell(l.key)
+	ls.notify(l.key)
 }
 
-// unthrottle has a lane's socket resumed. mu must be held.
+// unthrottle resumes a lane's socket. mu must be held.
 func (ls *lanes) unthrottle(l *lane) {
 	if l.paused {
 		l.paused = false
 		ls.throttled[l.key].wanted = false
-		ls.tell(l.key)
+		ls.notify(l.key)
 	}
 }
 
@@ -153,8 +153,8 @@ func (ls *lanes) drained(l *lane) {
 	}
 }
 
-// tell leaves a change to the goroutine that speaks with edges, which is there while sockets are paused. mu must be held.
-func (ls *lanes) tell(key laneKey) {
+// notify passes a change to the goroutine of speak, which runs while sockets are paused. mu must be held.
+func (ls *lanes) notify(key laneKey) {
 	ls.changed = append(ls.changed, key)
 	if !ls.telling {
 		ls.telling = true
@@ -167,7 +167,7 @@ func (ls *lanes) tell(key laneKey) {
 	}
 }
 
-// speak tells edges which sockets are to be paused, in the order in which that changes, and ends when none is.
+// speak sends pauses and resumes to edges, in the order in which they were decided. It ends when no socket is paused.
 func (ls *lanes) speak() {
 	ticker := time.NewTicker(throttleEvery)
 	defer ticker.Stop()
@@ -176,7 +176,7 @@ func (ls *lanes) speak() {
 		due, flooded, more := ls.due(all, time.Now())
 		for _, word := range due {
 			if t := word.t; word.pause {
-				t.instance, t.said = ls.edges.pause(word.key, t.instance), time.Now()
+				t.instance, t.sent = ls.edges.pause(word.key, t.instance), time.Now()
 			} else {
 				ls.edges.resume(word.key, t.instance)
 			}
@@ -200,7 +200,7 @@ func (ls *lanes) speak() {
 	}
 }
 
-// laneWord is what an edge is to be told about a lane's socket.
+// laneWord is a pause or a resume to be sent.
 type laneWord struct {
 	key   laneKey
 	t     *throttled
@@ -213,16 +213,16 @@ type flood struct {
 	events, bytes int
 }
 
-// due is what must be said now: about the sockets whose state has changed, or about all. more is false when the goroutine
-// that asks may end.
+// due returns what must be sent now, for the sockets whose state has changed, or for all. If more is false, the
+// calling goroutine may end.
 func (ls *lanes) due(all bool, now time.Time) (due []laneWord, flooded []flood, more bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	look := func(key laneKey) {
 		t := ls.throttled[key]
 		switch {
-		case t == nil: // it was seen to already
-		case t.wanted && (t.instance == "" || now.Sub(t.said) >= repeatPause):
+		case t == nil: // done already
+		case t.wanted && (t.instance == "" || now.Sub(t.sent) >= repeatPause):
 			due = append(due, laneWord{key, t, true})
 		case !t.wanted:
 			delete(ls.throttled, key)
@@ -245,13 +245,13 @@ func (ls *lanes) due(all bool, now time.Time) (due []laneWord, flooded []flood, 
 		}
 	}
 	ls.changed = ls.changed[:0]
-	// Not before all has been said: another goroutine could be faster with what comes next.
+	// Not before all has been sent: another goroutine could overtake this one.
 	more = (len(ls.throttled) > 0 || len(due) > 0) && !ls.stopped
 	ls.telling = more
 	return due, flooded, more
 }
 
-// slow is how many sockets have been paused for long, and one of them.
+// slow returns how many sockets have been paused for 10 s, and one of them.
 func (ls *lanes) slow(now time.Time) (n int, example laneKey) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

@@ -13,12 +13,14 @@ import (
 	"partyline/wire/msg"
 )
 
-// unconfirmed are the rooms that this instance has put sockets into, by admissions and joins, while no edge has confirmed it.
+// unconfirmed are the rooms that this instance has put sockets into, by admissions and joins, while no edge has
+// confirmed it.
 //
-// An edge subscribes a room when its first socket enters it. Until that subscription is active at the NATS server, an event
-// on the room's own subject does not reach the newcomer. So events to such a room are sent to all, with Sio-Rooms, which
-// every edge with a socket in the namespace hears. That costs all of these edges, so it ends as soon as it can: with the
-// edge's answer, with NATS's word that the edge is not there, with the edge's death, and in any case after unconfirmedFor.
+// An edge subscribes a room when its first socket enters it. Until that subscription is active at the NATS server, an
+// event on the room's own subject does not reach the newcomer. So events to such a room are sent to all, with
+// Sio-Rooms, which every edge with a socket in the namespace receives. That costs all of these edges, so it ends as
+// soon as possible: when the edge answers, when NATS reports that the edge is not there, when the edge dies, and after
+// unconfirmedFor in any case.
 type unconfirmed struct {
 	*connection
 	log func(msg string, args ...any) // about too many rooms
@@ -37,16 +39,18 @@ type unconfirmed struct {
 	kept      int                         // guarded by mu: rooms of these
 	confirmed [2]map[roomAtEdge]time.Time // guarded by mu: asked for when; of this second, and of the one before
 	since     time.Time                   // guarded by mu: when confirmed[0] was begun
-	told      time.Time                   // guarded by mu: when too many rooms were logged last
+	logged    time.Time                   // guarded by mu: when too many rooms were logged last
 }
 
 const (
-	// unconfirmedFor is how long a room stays unconfirmed if nothing is heard of the edge.
+	// unconfirmedFor is how long a room stays unconfirmed without an answer of the edge.
 	unconfirmedFor = 5 * time.Second
-	// confirmedFor is how long a room counts as subscribed by an edge that has confirmed it, from the request on. An edge keeps
-	// the subscription for 2 seconds after its last member has gone (docs/subjects.md, Emitting to clients).
+	// confirmedFor is how long a room counts as subscribed by an edge that has confirmed it, from the request on. An
+	// edge keeps the subscription for 2 seconds after its last member has gone (docs/subjects.md, Emitting to
+	// clients).
 	confirmedFor = time.Second
-	// mostUnconfirmed is how many pairs of a room and a request for it are kept. Past that all rooms count as unconfirmed for a while.
+	// mostUnconfirmed is how many pairs of a room and a request for it are kept. Past that all rooms count as
+	// unconfirmed for a while.
 	mostUnconfirmed = 100_000
 	// mostConfirmed is how many confirmed rooms a second are remembered.
 	mostConfirmed = 50_000
@@ -73,11 +77,11 @@ type confirmation struct {
 	reply  string         // static: where the answer comes; "" for a request to all edges
 	all    []roomKey      // static: the rooms of the request
 	at     time.Time      // static: when the request was made
-	answer chan *nats.Msg // capacity 1; nil if nobody waits
+	answer chan *nats.Msg // capacity 1; nil if no caller waits
 
 	rooms []roomKey     // guarded by unconfirmed.mu: those of all that it keeps unconfirmed
 	place *list.Element // guarded by unconfirmed.mu: in unconfirmed.oldest; nil once its rooms are unconfirmed no longer
-	alone bool          // guarded by unconfirmed.mu: nobody waits for answer any more
+	alone bool          // guarded by unconfirmed.mu: the caller waits for answer no longer
 }
 
 func (u *unconfirmed) init(c *connection, log func(string, ...any)) {
@@ -100,9 +104,9 @@ func (u *unconfirmed) has(namespace, room string) bool {
 	return found && time.Now().Before(state.until)
 }
 
-// begin notes that sockets are about to be put into rooms. It must come before the request is published. edge is where the
-// socket is, and asks says that the edge shall answer to reply; edge is "" for a request that all edges answer, which the
-// caller takes. If the edge has confirmed all rooms just now, and asks is false, there is nothing to wait for: nil.
+// begin notes that sockets are about to be put into rooms. It must be called before the request is published. edge is
+// where the socket is, "" for a request to all edges, whose answers the caller takes. asks makes the edge answer to
+// reply. begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
 func (u *unconfirmed) begin(namespace string, names []string, edge string, asks bool) (*confirmation, error) {
 	c := &confirmation{edge: edge, at: time.Now()}
 	for _, name := range names {
@@ -144,8 +148,8 @@ func (u *unconfirmed) add(c *confirmation) {
 	if u.kept += len(c.all); u.kept+u.oldest.Len() > mostUnconfirmed {
 		u.wide.Store(c.at.Add(unconfirmedFor).UnixNano())
 		c.rooms = nil
-		if c.at.Sub(u.told) >= time.Minute {
-			u.told = c.at
+		if c.at.Sub(u.logged) >= time.Minute {
+			u.logged = c.at
 			u.log("edges do not confirm joins as fast as they are asked for: for some seconds events to rooms are sent to all edges",
 				"rooms", len(u.rooms))
 		}
@@ -161,13 +165,13 @@ func (u *unconfirmed) add(c *confirmation) {
 	u.count.Store(int64(len(u.rooms)))
 }
 
-// end takes the rooms of a confirmation as confirmed, or as not worth waiting for. mu must be held.
+// end forgets a confirmation that has come, or is not worth waiting for. mu must be held.
 func (u *unconfirmed) end(c *confirmation) {
 	delete(u.waiting, c.reply)
 	u.forget(c)
 }
 
-// forget makes the rooms of a confirmation unconfirmed no longer, as far as it goes. mu must be held.
+// forget ends that a confirmation keeps its rooms unconfirmed. mu must be held.
 func (u *unconfirmed) forget(c *confirmation) {
 	if c.place == nil {
 		return
@@ -186,8 +190,8 @@ func (u *unconfirmed) forget(c *confirmation) {
 	u.count.Store(int64(len(u.rooms)))
 }
 
-// release takes the rooms of a confirmation as not worth waiting for. Whoever waits for the answer may get it all the same. mu must
-// be held.
+// release ends that a confirmation keeps its rooms unconfirmed. A caller that waits for the answer may still get it.
+// mu must be held.
 func (u *unconfirmed) release(c *confirmation) {
 	if c.answer != nil && !c.alone {
 		u.forget(c)
@@ -258,8 +262,8 @@ func (u *unconfirmed) listen() error {
 	return nil
 }
 
-// answered takes what came for a confirmation: an edge's answer, its error, or NATS's word that the edge is not there. Anything
-// else, such as the PubAck of a stream that records the request, confirms nothing.
+// answered handles a message for a confirmation: an edge's answer, its error, or NATS's report that the edge is not
+// there. Anything else, such as the PubAck of a stream that records the request, confirms nothing.
 func (u *unconfirmed) answered(m *nats.Msg) {
 	a, bad := msg.ParseAnswer(m.Data)
 	fails := isNoResponders(m) || answerError(m.Header) != nil
@@ -295,7 +299,7 @@ func (u *unconfirmed) finish(c *confirmation, edges []string) {
 	u.end(c)
 }
 
-// giveUp forgets a confirmation that nobody waits for any more, unless it keeps rooms unconfirmed.
+// giveUp ends the caller's waiting. The confirmation stays if it keeps rooms unconfirmed.
 func (u *unconfirmed) giveUp(c *confirmation) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -328,7 +332,7 @@ func (u *unconfirmed) close() {
 	}
 }
 
-// isNoResponders reports whether a message is NATS's word that nobody subscribes to what was published.
+// isNoResponders reports whether a message is NATS's report that a published message has no subscriber.
 func isNoResponders(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") == "503" }
 
 // reply answers a connect request. An edge confirms the rooms of an admission. namespace is as in subjects.

@@ -25,7 +25,7 @@ const (
 	pingsMissed   = 2
 	reconnectWait = 250 * time.Millisecond
 	flushTimeout  = 10 * time.Second
-	// measureEvery is how old the figure of NATS's round trip may be.
+	// measureEvery is the largest age of the figure of NATS's round trip.
 	measureEvery = 5 * time.Second
 	// calmAfter is how long nothing must have been dropped before the bus has caught up.
 	calmAfter = time.Second
@@ -131,7 +131,7 @@ func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } 
 // not hold up. maxPayload is the largest message in bytes that the server accepts, headers included.
 func OnConnect(fn func(maxPayload int)) Option { return func(s *settings) { s.onConnect = fn } }
 
-// Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, says so in the log,
+// Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, logs that,
 // and is not Ready meanwhile. An unreadable credentials file or certificate is one. The caller must Close the bus.
 func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func(int) {}}

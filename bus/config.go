@@ -1,7 +1,7 @@
 // Package bus is NATS as the edge sees it.
 package bus
 
-// Config says how to reach NATS. At most one of Creds, NKey and Token may be set.
+// Config is how to reach NATS. At most one of Creds, NKey and Token may be set.
 type Config struct {
 	URL    string `koanf:"url"`    // one or more server URLs, separated by commas
 	Prefix string `koanf:"prefix"` // first token or tokens of every subject; default "sio"

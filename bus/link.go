@@ -55,7 +55,7 @@ func (l *link) Read(p []byte) (int, error) {
 		l.bus.hear(p[:max(n, 0)])
 		return n, err
 	}
-	l.in = transfer{p: p} // what came before is not said again if nothing can be read
+	l.in = transfer{p: p} // an earlier result is not returned again if nothing can be read
 	err := l.raw.Read(l.receive)
 	l.in.p = nil
 	if err == nil {
@@ -105,7 +105,7 @@ func (l *link) Write(p []byte) (int, error) {
 	return written + n, err
 }
 
-// lastWords reads what NATS said before it closed the connection: a server that has too many says so and does not wait for an
+// lastWords reads what NATS sent before it closed the connection: a server that has too many sends an error and does not wait for an
 // answer, so that nats.go fails to write and reads no more.
 func (l *link) lastWords() {
 	if l.bus.state.online.Load() {

@@ -37,11 +37,11 @@ type right struct {
 }
 
 // permits is what NATS must permit the bus, and what it refuses of that. Only subjects that the edge alone chose count:
-// clients choose the names of events, and publishers where answers go, so a refusal of those says nothing of the edge, and
+// clients choose the names of events, and publishers where answers go, so a refusal of those is not about the edge, and
 // must not make it unready.
 //
 // A refusal comes as an error on nats.go's callback goroutine. The worker tries what is refused again, and makes a round trip
-// with each new connection and each new requirement, so that ready never says yes before NATS has had its say.
+// with each new connection and each new requirement, so that ready never reports true before NATS has answered.
 type permits struct {
 	mu         sync.Mutex
 	patterns   map[bool][]string                  // guarded by mu: permissions by whether they are for publishing, to name what lacks
@@ -53,10 +53,10 @@ type permits struct {
 	version    int                                // guarded by mu: counts requirements
 	connection int                                // guarded by mu: counts connections
 	complete   bool                               // guarded by mu: RequireSubscribed was called
-	proven     bool                               // guarded by mu: NATS has had its say about all that is required
+	proven     bool                               // guarded by mu: NATS has answered for all that is required
 	suspected  bool                               // guarded by mu: something near a probe was refused
 	since      time.Time                          // guarded by mu: when the first refusal came that the log has not named; zero: it has all
-	told       bool                               // guarded by mu: the log has named what lacks, and not that nothing does any more
+	told       bool                               // guarded by mu: the log has named what lacks, and not yet that nothing does
 	last       error                              // guarded by mu: the error that nats.go's callback passed on last
 	again      map[right]bool                     // guarded by mu: refused since the worker began to ask; nil while it does not
 	asked      time.Time                          // guarded by mu: when the worker asked last; zero: it must ask now
@@ -152,7 +152,7 @@ func (p *permits) reset() {
 	p.proven = len(p.probes)+len(p.subs) == 0
 }
 
-// ready says why NATS's permissions make the bus unusable.
+// ready returns why NATS's permissions make the bus unusable.
 func (p *permits) ready() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +191,7 @@ func (b *Bus) refused(err error) {
 	switch {
 	case own:
 		b.out.nudge()
-	case lacking == "": // the log has it, or will have it in a moment
+	case lacking == "": // the log has it, or will have it within a second
 	case r.subject == "":
 		b.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", b.shown(err))
 	case r.publish:

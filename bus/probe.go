@@ -106,7 +106,7 @@ func (b *Bus) awaitErrors() {
 func (p *permits) passedOn(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last == err // nats.go makes each anew
+	return p.last == err // nats.go makes a new one each time
 }
 
 // report logs what NATS does not permit, in one line, and when it does again. It returns in how long there will be something to

@@ -51,7 +51,7 @@ func (p *pump) run() {
 	}
 }
 
-// Read waits until something has come, and returns as much of it as fits. It takes no notice of deadlines.
+// Read waits until something has come, and returns as much of it as fits. It ignores deadlines.
 func (p *pump) Read(b []byte) (int, error) {
 	if len(p.rest) == 0 {
 		p.mu.Lock()

@@ -13,14 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// lookEvery is how often the bus looks why it is not connected: of a first connection that NATS turns away, nats.go tells
-// nobody.
+// lookEvery is how often the bus looks why it is not connected: nats.go does not report that NATS
+// refused a first connection.
 const lookEvery = 500 * time.Millisecond
 
 // unreachable is what the log says when nothing better is known.
 const unreachable = "cannot reach NATS, trying again until it answers (see nats.url)"
 
-// identity says, for the log, what a configuration shows to NATS. It names keys and no values.
+// identity returns, for the log, what a configuration shows to NATS. It names keys and no values.
 func identity(cfg Config) string {
 	switch {
 	case cfg.Creds != "":
@@ -41,8 +41,8 @@ func identity(cfg Config) string {
 	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
 }
 
-// explain says why an attempt to connect failed, as something that an operator can mend. known is false for everything
-// that is not NATS's own word.
+// explain returns why an attempt to connect failed, as something that an operator can mend. known is false for everything
+// that NATS itself did not send.
 func (b *Bus) explain(err error) (what string, known bool) {
 	text := strings.ToLower(err.Error())
 	has := func(part string) bool { return strings.Contains(text, part) }

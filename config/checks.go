@@ -131,8 +131,8 @@ func readableFile(path string) (normal, problem string) {
 	return path, problem
 }
 
-// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's seed, or a
-// token such as a JWT. A fault must not repeat it.
+// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's
+// seed, or a token such as a JWT. A fault must not repeat it.
 func isSecretItself(value string) bool {
 	return strings.Contains(value, "-----BEGIN") || len(value) >= 50 && !strings.ContainsAny(value, "/\\")
 }

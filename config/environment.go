@@ -27,7 +27,7 @@ func (l *loader) readEnvironment(environ []string) error {
 	}
 	err := l.env.Load(env.Provider(".", env.Opt{
 		Prefix: envPrefix, TransformFunc: read,
-		EnvironFunc: func() []string { return slices.Sorted(slices.Values(environ)) }, // so that faults always come in the same order
+		EnvironFunc: func() []string { return slices.Sorted(slices.Values(environ)) }, // for faults in one order
 	}), nil)
 	if len(unknown) > 0 {
 		l.warn("unknown environment variables are ignored: %s", strings.Join(unknown, ", "))
@@ -35,8 +35,8 @@ func (l *loader) readEnvironment(environ []string) error {
 	return err
 }
 
-// aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the prefix:
-// with it, all are near one another.
+// aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the
+// prefix: with it, all are near one another.
 func (l *loader) aboutVariable(variable string) string {
 	if slices.ContainsFunc(allKeys, func(k key) bool { return k.env() == variable }) {
 		return " (" + otherProgram[l.flavour] + ")"

@@ -32,8 +32,8 @@ func (l *loader) readFile(path string) error {
 	return err
 }
 
-// yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and the
-// texts of scalars: 007 is a good token.
+// yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and
+// the texts of scalars: 007 is a good token.
 type yamlFile struct {
 	*loader
 	path string
@@ -67,8 +67,8 @@ func (yamlFile) Marshal(values map[string]any) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins with
-// * and has no quotes.
+// yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins
+// with * and has no quotes.
 func yamlProblem(err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if strings.Contains(text, "unknown anchor") {

@@ -11,7 +11,7 @@ import (
 // flagConfig is the one flag that is neither a setting nor an action.
 const flagConfig = "config"
 
-// actions are the flags that ask for something else than to run, in the order of --help. The first one that is given counts.
+// actions are the flags that ask for something else than to run, in the order of --help. The first that is given counts.
 var actions = []struct {
 	name   string
 	letter string
@@ -53,7 +53,8 @@ func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	return flags
 }
 
-// parseFlags parses the arguments one by one, because pflag stops at the first fault. It returns those that are no flags.
+// parseFlags parses the arguments one by one, because pflag stops at the first fault. It returns those that are no
+// flags.
 func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []string) {
 	for len(args) > 0 {
 		if args[0] == "--" {

@@ -53,7 +53,7 @@ var (
 	countsMs = atLeast(time.Millisecond, "too short; write at least 1ms") // the protocol tells clients milliseconds
 )
 
-// allKeys in the order of --help and --print-config. Keys of one section stand together.
+// allKeys in the order of --help, in which keys of one group stand together.
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
 	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator.", texts(listenAddress)},

@@ -18,8 +18,8 @@ var ownEvents = []string{"join", "leave"}
 
 var relayTargets = []string{edge.ToRooms, edge.ToRoom, edge.ToSocket, edge.ToAll, edge.ToRoomsOrAll}
 
-// readNamespaces reads a `namespaces` section, of the file or of a variable. It never returns nil: a section that is empty or
-// bad is still a section, and must not open everything.
+// readNamespaces reads a `namespaces` section, of the file or of a variable. It never returns nil: a section that is
+// empty or bad is still a section, and must not open everything.
 func readNamespaces(n node) map[string]edge.Namespace {
 	declared := map[string]edge.Namespace{}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || n.isNull() {

@@ -5,21 +5,16 @@ import (
 	"maps"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/config"
 	"partyline/edge"
-	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
-
-const patience = 40 * time.Second
 
 // TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats command
 // would; comments tell what clients do, and what they and the commands must receive.
@@ -61,33 +56,14 @@ type scene struct {
 	ids     map[string]string // $ANN → the socket's id
 }
 
-// person is a client of the example.
-type person struct {
-	*enginetest.Client
-	head string // the namespace as a packet has it: "" or "/chat,"
-	live bool
-	acks int // wanted so far
-}
-
 func newScene(t *testing.T, namespaces map[string]edge.Namespace) *scene {
 	t.Helper()
 	server := natsdtest.Start(t)
-	nc := connect(t, server.ClientURL())
+	nc := edgetest.Connect(t, server.ClientURL())
 	return &scene{
 		t: t, nc: nc, node: edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready(),
 		heard: make(chan *nats.Msg, 1000), answers: make(chan *nats.Msg, 1000), people: map[string]*person{}, ids: map[string]string{},
 	}
-}
-
-func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
-	t.Helper()
-	ended := make(chan struct{})
-	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(ended) }))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close(); <-ended })
-	return nc
 }
 
 func (s *scene) talk(format string, args ...any) { s.node.Talk.Note(format, args...) }
@@ -188,7 +164,7 @@ func (s *scene) command(line []string) {
 			break
 		}
 		var answer *nats.Msg
-		if answer, err = s.nc.RequestMsg(&nats.Msg{Subject: args[2], Header: header, Data: []byte(body)}, patience); err == nil {
+		if answer, err = s.nc.RequestMsg(&nats.Msg{Subject: args[2], Header: header, Data: []byte(body)}, edgetest.Patience); err == nil {
 			s.answers <- answer
 		}
 	default:
@@ -214,179 +190,32 @@ var forms = []struct {
 	pattern *regexp.Regexp
 	act     func(*scene, []string)
 }{
+
 	{regexp.MustCompile(`^(\w+) connects to (\S+)(?: with (\{.*\}))? as (\$\w+)$`), (*scene).connects},
+
 	{regexp.MustCompile(`^(\w+) is refused by (\S+): (.*)$`), (*scene).refused},
+
 	{regexp.MustCompile(`^(\w+) disconnects from (\S+)$`), (*scene).disconnects},
+
 	{regexp.MustCompile(`^(\w+) is disconnected from (\S+)$`), (*scene).disconnected},
+
 	{regexp.MustCompile(`^(\w+)'s connection is closed$`), (*scene).closed},
+
 	{regexp.MustCompile(`^(\w+) emits (\[.*\])( with an ack)?(?: and the bytes (.*))?$`), (*scene).emits},
+
 	{regexp.MustCompile(`^(\w+) receives (\[.*\]) and (?:does not ack|acks (\[.*\])(?: with the bytes (.*))?)$`), (*scene).acks},
+
 	{regexp.MustCompile(`^(\w+) receives (\[.*\])(?: and the bytes (.*))?$`), (*scene).receives},
+
 	{regexp.MustCompile(`^(\w+)'s ack (\[.*\])$`), (*scene).acked},
+
 	{regexp.MustCompile(`^heard (\S+) (.*)$`), (*scene).hears},
+
 	{regexp.MustCompile(`^answered ?(.*)$`), (*scene).answered},
+
 	{regexp.MustCompile(`^reply (\S+)$`), (*scene).hasReply},
+
 	{regexp.MustCompile(`^header ([\w-]+): (.*)$`), (*scene).hasHeader},
-}
-
-func (s *scene) person(name, namespace string) *person {
-	p := s.people[name]
-	if p == nil {
-		p = &person{Client: s.node.Dial(name)}
-		s.people[name] = p
-	}
-	if namespace != "" && namespace != "/" {
-		p.head = namespace + ","
-	}
-	return p
-}
-
-func (s *scene) connects(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], m[1])
-	s.ids[m[3]] = p.Connect(m[1], m[2])
-	p.live = true
-}
-
-func (s *scene) refused(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], m[1])
-	p.Send("40" + p.head)
-	p.Expect("44" + p.head + m[2])
-}
-
-func (s *scene) disconnects(m []string) {
-	p := s.person(m[0], m[1])
-	p.Send("41" + p.head)
-	p.live = false
-}
-
-func (s *scene) disconnected(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], m[1])
-	p.Expect("41" + p.head)
-	p.live = false
-}
-
-func (s *scene) closed(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], "")
-	if text, open := p.Await(); open {
-		s.t.Fatalf("%s received %s", m[0], text)
-	}
-	p.live = false
-}
-
-func (s *scene) emits(m []string) {
-	p := s.person(m[0], "")
-	attachments := list(m[3])
-	kind, id := "42", ""
-	if len(attachments) > 0 {
-		kind = fmt.Sprintf("45%d-", len(attachments))
-	}
-	if m[2] != "" {
-		id = fmt.Sprint(p.acks)
-		p.acks++
-	}
-	p.Send(kind + p.head + id + m[1])
-	for _, a := range attachments {
-		p.SendBinary([]byte(a))
-	}
-}
-
-func (s *scene) receives(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], "")
-	attachments := list(m[2])
-	kind := "42"
-	if len(attachments) > 0 {
-		kind = fmt.Sprintf("45%d-", len(attachments))
-	}
-	p.Expect(kind + p.head + m[1])
-	for _, a := range attachments {
-		p.Expect("b" + a)
-	}
-}
-
-// acks lets a client receive an event that wants an ack, and give it, or not.
-func (s *scene) acks(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], "")
-	got := p.Next()
-	id, isEvent := strings.CutSuffix(strings.TrimPrefix(got, "42"+p.head), m[1])
-	if _, err := strconv.Atoi(id); err != nil || !isEvent {
-		s.t.Fatalf("%s received %s, want %s that wants an ack", m[0], got, m[1])
-	}
-	if m[2] == "" {
-		return
-	}
-	attachments := list(m[3])
-	kind := "43"
-	if len(attachments) > 0 {
-		kind = fmt.Sprintf("46%d-", len(attachments))
-	}
-	p.Send(kind + p.head + id + m[2])
-	for _, a := range attachments {
-		p.SendBinary([]byte(a))
-	}
-}
-
-func (s *scene) acked(m []string) {
-	s.t.Helper()
-	p := s.person(m[0], "")
-	p.Expect(fmt.Sprintf("43%s%d%s", p.head, p.acks-1, m[1]))
-}
-
-func (s *scene) hears(m []string) {
-	s.t.Helper()
-	select {
-	case s.last = <-s.heard:
-	case <-time.After(patience):
-		s.t.Fatalf("not heard: %s %s", m[0], m[1])
-	}
-	if s.last.Subject != m[0] || !like(string(s.last.Data), m[1]) {
-		s.t.Fatalf("heard %s %s, want %s %s", s.last.Subject, s.last.Data, m[0], m[1])
-	}
-}
-
-func (s *scene) answered(m []string) {
-	s.t.Helper()
-	select {
-	case s.last = <-s.answers:
-	case <-time.After(patience):
-		s.t.Fatalf("no answer where %s was expected", m[0])
-	}
-	if !like(string(s.last.Data), m[0]) {
-		s.t.Fatalf("answered %s %v, want %s", s.last.Data, s.last.Header, m[0])
-	}
-}
-
-func (s *scene) hasReply(m []string) {
-	s.t.Helper()
-	if s.last.Reply != m[0] {
-		s.t.Fatalf("reply subject %s, want %s", s.last.Reply, m[0])
-	}
-}
-
-func (s *scene) hasHeader(m []string) {
-	s.t.Helper()
-	if got := s.last.Header.Get(m[0]); got != m[1] {
-		s.t.Fatalf("header %s: %q, want %q; all: %v", m[0], got, m[1], s.last.Header)
-	}
-}
-
-// like compares a text with a pattern in which … is any run of characters.
-func like(text, pattern string) bool {
-	quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), "…", ".*")
-	return regexp.MustCompile("^(?s:" + quoted + ")$").MatchString(text)
-}
-
-// list splits "abc, de".
-func list(text string) []string {
-	if text == "" {
-		return nil
-	}
-	return strings.Split(text, ", ")
 }
 
 // words splits a line as a shell does: single quotes, and double quotes and bare words with variables.

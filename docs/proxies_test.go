@@ -117,7 +117,7 @@ func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsSchem
 		o.Trusted = []string{"127.0.0.1"}
 	}
 	n := edgetest.Start(t, o).Ready()
-	notices, err := connect(t, url).SubscribeSync("sio._.on.connect")
+	notices, err := edgetest.Connect(t, url).SubscribeSync("sio._.on.connect")
 	if err != nil {
 		t.Fatal(err)
 	}

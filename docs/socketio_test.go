@@ -42,12 +42,12 @@ func TestTheSameServerTwice(t *testing.T) {
 	t.Run("Go", func(t *testing.T) {
 		server := natsdtest.Start(t)
 		n := chatEdge(t, server.ClientURL())
-		beats, err := connect(t, server.ClientURL()).SubscribeSync("sio.$svc.chat.*.beat")
+		beats, err := edgetest.Connect(t, server.ClientURL()).SubscribeSync("sio.$svc.chat.*.beat")
 		if err != nil {
 			t.Fatal(err)
 		}
 		start(t, compile(t, theBlock(t, migrate, "go")), "NATS_URL="+server.ClientURL())
-		if _, err := beats.NextMsg(patience); err != nil { // the first comes when the service has begun
+		if _, err := beats.NextMsg(edgetest.Patience); err != nil { // the first comes when the service has begun
 			t.Fatalf("the service does not begin: %v", err)
 		}
 		converse(t, n.URL)
@@ -112,7 +112,7 @@ func converse(t *testing.T, url string) {
 func chatEdge(t *testing.T, url string) *edgetest.Node {
 	t.Helper()
 	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: map[string]edge.Namespace{
-		"/chat_room": {Connect: edge.ConnectService, ConnectTimeout: patience},
+		"/chat_room": {Connect: edge.ConnectService, ConnectTimeout: edgetest.Patience},
 	}}).Ready()
 }
 
@@ -297,7 +297,7 @@ func main() {
 		}
 	}()
 	heard := make(chan *nats.Msg, 1000)
-	nc := connect(t, server.ClientURL())
+	nc := edgetest.Connect(t, server.ClientURL())
 	for _, subject := range []string{"row", "sio.chat_room.>"} {
 		if _, err := nc.ChanSubscribe(subject, heard); err != nil {
 			t.Fatal(err)
@@ -332,7 +332,7 @@ func byRow(t *testing.T, heard chan *nats.Msg, rows int) [][]string {
 			} else if _, err := fmt.Sscan(string(m.Data), &at); err != nil || at < 0 {
 				return sorted
 			}
-		case <-time.After(patience):
+		case <-time.After(edgetest.Patience):
 			t.Fatalf("nothing more is heard after row %d", at)
 		}
 	}
@@ -369,7 +369,7 @@ func firstLine(t *testing.T, command *exec.Cmd) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	late := time.AfterFunc(3*patience, func() { _ = command.Process.Kill() })
+	late := time.AfterFunc(3*edgetest.Patience, func() { _ = command.Process.Kill() })
 	defer late.Stop()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {

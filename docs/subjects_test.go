@@ -54,7 +54,7 @@ func TestNamesTable(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	server := natsdtest.Start(t)
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
-	nc := connect(t, server.ClientURL())
+	nc := edgetest.Connect(t, server.ClientURL())
 	id := n.Dial("ann").Connect("/chat", "")
 	section := section(t, "subjects.md", "## Errors")
 	told := map[string]bool{}
@@ -102,7 +102,7 @@ func TestErrorTexts(t *testing.T) {
 		case strings.HasPrefix(c.subject, "ask.room."):
 			m.Header = nats.Header{"Sio-Timeout": {"soon"}}
 		}
-		answer, err := nc.RequestMsg(m, patience)
+		answer, err := nc.RequestMsg(m, edgetest.Patience)
 		if err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}
@@ -156,8 +156,8 @@ func TestPermissions(t *testing.T) {
 	n := edgetest.Start(t, edgetest.Options{NATS: as("edge"), Namespaces: map[string]edge.Namespace{
 		"/chat": {Connect: edge.ConnectService, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "shout", To: edge.ToAll, Self: true}}},
 	}}).Ready()
-	chat := connect(t, as("chat"), nats.CustomInboxPrefix("_INBOX.chat"), quiet)
-	news := connect(t, as("news"), quiet)
+	chat := edgetest.Connect(t, as("chat"), nats.CustomInboxPrefix("_INBOX.chat"), quiet)
+	news := edgetest.Connect(t, as("news"), quiet)
 
 	for event, answer := range map[string]string{"connect": `[{"rooms":["news"]}]`, "sum": `[3]`} {
 		if _, err := chat.QueueSubscribe("sio.chat.on."+event, "chat", func(m *nats.Msg) { _ = m.Respond([]byte(answer)) }); err != nil {
@@ -175,7 +175,7 @@ func TestPermissions(t *testing.T) {
 	ann.Expect(`43/chat,1[{"ok":true}]`)
 	ann.Send(`42/chat,["shout","hey"]`)
 	ann.Expect(`42/chat,["shout","hey"]`)
-	answer, err := chat.Request("sio.chat.join.socket."+id, []byte(`["vip"]`), patience)
+	answer, err := chat.Request("sio.chat.join.socket."+id, []byte(`["vip"]`), edgetest.Patience)
 	if want := `[{"edge":"` + n.ID + `","sockets":1}]`; err != nil || string(answer.Data) != want {
 		t.Fatalf("join: %v %v", answer, err)
 	}
@@ -205,7 +205,7 @@ func TestPermissions(t *testing.T) {
 		{"news", "publish", "sio.chat.join.room.news"},
 		{"news", "subscribe", "sio.chat.on.>"},
 	} {
-		nc := connect(t, as(c.user), quiet)
+		nc := edgetest.Connect(t, as(c.user), quiet)
 		if c.verb == "publish" {
 			err = nc.Publish(c.subject, []byte(`["forbidden"]`))
 		} else {
@@ -264,7 +264,7 @@ func TestNodeExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
-	late := time.AfterFunc(3*patience, func() { _ = service.Process.Kill() })
+	late := time.AfterFunc(3*edgetest.Patience, func() { _ = service.Process.Kill() })
 	defer late.Stop()
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the service says %q, %v", line, err)
@@ -304,7 +304,7 @@ func TestGoExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
-	nc := connect(t, server.ClientURL())
+	nc := edgetest.Connect(t, server.ClientURL())
 	edgetest.Eventually(t, "the service listens", func() bool { // it says nothing to what is no greeting
 		_, err := nc.Request("sio.chat_room.on.greet", []byte(`[]`), 50*time.Millisecond)
 		return errors.Is(err, nats.ErrTimeout)

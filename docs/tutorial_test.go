@@ -243,7 +243,7 @@ func (p *pupil) start(line string) *running {
 	r.command = exec.Command("sh", "-c", line)
 	r.command.Dir, r.command.Stdout, r.command.Stderr = p.folder, r.log, r.log
 	r.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	r.command.WaitDelay = patience
+	r.command.WaitDelay = edgetest.Patience
 	r.command.Env = append(os.Environ(), "PARTYLINE_LISTEN="+p.ports.Replace("127.0.0.1:3000"),
 		"PARTYLINE_ADMIN_LISTEN="+p.ports.Replace("127.0.0.1:3001"), "PARTYLINE_EMBEDDED_LISTEN="+p.nats, "NATS_URL=nats://"+p.nats)
 	if strings.HasPrefix(line, "go ") {
@@ -268,7 +268,7 @@ func (p *pupil) start(line string) *running {
 
 func (r *running) wait() error {
 	r.done.Do(func() {
-		late := time.AfterFunc(3*patience, func() { _ = syscall.Kill(-r.command.Process.Pid, syscall.SIGKILL) })
+		late := time.AfterFunc(3*edgetest.Patience, func() { _ = syscall.Kill(-r.command.Process.Pid, syscall.SIGKILL) })
 		defer late.Stop()
 		r.err = <-r.ended
 	})
@@ -316,7 +316,7 @@ func openBrowser(t *testing.T) *tabs {
 		t.Skip("LEFT OUT: docs/" + tutorial + " needs chromium, Node.js, Python 3, and what `make test` installs")
 	}
 	script := exec.Command("node", "testdata/tabs.mjs")
-	script.Env = append(os.Environ(), "CHROMIUM="+chromium, fmt.Sprint("PATIENCE=", patience.Milliseconds()))
+	script.Env = append(os.Environ(), "CHROMIUM="+chromium, fmt.Sprint("PATIENCE=", edgetest.Patience.Milliseconds()))
 	script.Stderr = os.Stderr
 	in, err := script.StdinPipe()
 	if err != nil {
@@ -329,7 +329,7 @@ func openBrowser(t *testing.T) *tabs {
 	if err := script.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(6*patience, func() { _ = script.Process.Kill() })
+	late := time.AfterFunc(6*edgetest.Patience, func() { _ = script.Process.Kill() })
 	t.Cleanup(func() {
 		_ = in.Close()
 		if err := script.Wait(); err != nil {

@@ -54,7 +54,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	}
 	accepted := make(chan *connection, sockets)
 	es := engine.NewServer(engine.Settings{
-		Config: engine.DefaultConfig(), EdgeID: x.edge.id, Log: log,
+		Config: engine.DefaultConfig(), EdgeID: x.edge.set.ID, Log: log,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver {
 			c := x.edge.Accept(s, o).(*connection)
 			accepted <- c
@@ -67,10 +67,11 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		client := enginetest.Dial(tb, talk, "c", front.URL, nil)
 		client.Connect("/chat", "")
 		client.Ignore()
-		x.connections = append(x.connections, <-accepted)
+		c := <-accepted
+		c.mu.Lock() // what its reader did before the client was connected happened before what the test does
+		c.mu.Unlock()
+		x.connections = append(x.connections, c)
 	}
-	x.edge.mu.Lock() // what the readers did before the clients were connected happened before what the test does
-	x.edge.mu.Unlock()
 	tb.Cleanup(func() {
 		for _, end := range es.Closers(engine.ServerShutdown) {
 			end()
@@ -86,9 +87,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 
 // socket is the one socket of a connection.
 func (b *bench) socket(i int) *socket {
-	b.edge.mu.Lock()
-	defer b.edge.mu.Unlock()
-	return b.connections[i].sockets[0]
+	return b.connections[i].all()[0]
 }
 
 // handle takes a message, with nothing behind it.

@@ -1,13 +1,17 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/tally"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -18,7 +22,8 @@ import (
 // wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of another.
 const maxAsked = 1 << 18
 
-// askChunk is how many sockets an ask sees to while Edge.mu is held.
+// askChunk is how many sockets the bus's worker answers for before it does other things: those answers then find room among
+// what waits to be published.
 const askChunk = 1000
 
 // Errors of asks, as services read them.
@@ -27,138 +32,132 @@ var (
 	errNoAnswer    = errors.New("no answer")
 )
 
-// question is an ask whose acks are waited for. There is no table: each socket knows what it was asked, and whoever takes
-// the question from the socket's list answers for it, so each is answered for once.
-type question struct {
-	id      uint64    // the ack id in the packet, the same for all sockets; static
-	reply   string    // where the answers go; static
-	many    bool      // to a room or to all: answers say which socket they are of; static
-	sockets []*socket // who was asked; static
+// asks delivers events whose acks go to who asked. handle is called by the NATS reader alone.
+type asks struct {
+	*commands
+	deliveries *deliveries
+	waiting    func() int // answers that wait to be published
+	last       uint64     // owned by the NATS reader: the ack id of the latest ask
 
-	left  int         // guarded by Edge.mu: sockets that have not been answered for
-	timer *time.Timer // guarded by Edge.mu; nil until all have been asked
+	awaited                         tally.Gauge
+	asked, refused, passed, expired tally.Counter
 }
 
-// handleAsk delivers an event whose acks go to the reply subject.
-func (e *Edge) handleAsk(m *bus.Message, sub *subjects.Subject) {
-	if !e.answerable(m) {
+// handle delivers an event whose acks go to the reply subject.
+func (a *asks) handle(m *bus.Message, sub *subjects.Subject) {
+	if !a.mayAnswer(m) {
 		return
 	}
 	timeout, err := msg.AskTimeout(m.Header.Get(msg.HeaderTimeout))
 	if err != nil {
-		e.drop(m, dropBadBody, err)
-		e.answerError(m, err.Error())
+		a.reject(m, dropBadBody, err)
 		return
 	}
-	text, attachments, err := e.content(m, true)
+	text, attachments, err := a.deliveries.content(m, true)
 	if err != nil {
-		e.refuseEvent(m, err)
+		a.refuseEvent(m, err)
 		return
 	}
-	sockets, found := e.subjectsOf(m, sub)
+	sockets, found := a.targets.of(m, sub)
 	switch {
 	case !found:
-		e.drop(m, dropUnknownSocket, nil)
-		e.answerError(m, errGone.Error())
+		a.reject(m, dropUnknownSocket, errUnknownSocket)
 		return
-	case len(sockets) > maxAsked-int(e.stats.acksAwaited.Value())-e.bus.Waiting(): // only this goroutine adds to the first
-		e.stats.asksRefused.Inc()
-		e.answerError(m, errTooManyAsks.Error())
+	case len(sockets) > maxAsked-int(a.awaited.Value())-a.waiting(): // only this goroutine adds to the first
+		a.refused.Inc()
+		a.fail(m, errTooManyAsks)
 		return
 	}
-	e.lastAsk++
-	q := &question{id: e.lastAsk, reply: m.Reply, many: sub.Target != subjects.TargetSocket, sockets: sockets, left: len(sockets)}
-	p := parcel{kind: sio.Event, hasID: true, id: q.id, body: text, attachments: attachments, options: options(m.Header)}
+	a.last++
+	q := &question{id: a.last, reply: m.Reply, many: sub.Target != subjects.TargetSocket, sockets: sockets, left: len(sockets)}
+	p := packet{kind: sio.Event, hasID: true, id: q.id, body: text, attachments: attachments, options: options(m.Header)}
 	if len(sockets) > 0 {
-		p.namespace = sockets[0].ns.name
-		if err := p.encodeFor(sockets, e.set.QueueBytes); err != nil {
-			e.refuseEvent(m, err)
+		p.namespace = sockets[0].Namespace.Name
+		if err := p.encodeFor(sockets, a.deliveries.queueBytes); err != nil {
+			a.refuseEvent(m, err)
 			return
 		}
 	}
-	e.stats.asks.Inc()
-	if q.many { // before the first ack, which takes the same way
-		e.out.Later(bus.Letter{Subject: q.reply, Header: bus.Header{msg.HeaderExpect: {strconv.Itoa(len(sockets))}}, Body: e.answerBody(len(sockets))})
+	a.asked.Inc()
+	if q.many { // before the first ack, which is published the same way
+		header := bus.Header{msg.HeaderExpect: {strconv.Itoa(len(sockets))}}
+		a.out.Later(bus.Letter{Subject: q.reply, Header: header, Body: a.body(len(sockets))})
 	}
-	e.put(q, &p, timeout)
+	a.deliver(q, &p, timeout)
 }
 
 // refuseEvent answers an ask whose event may not go to clients.
-func (e *Edge) refuseEvent(m *bus.Message, err error) {
-	e.drop(m, dropBadBody, err)
-	e.answerError(m, "bad event: "+err.Error())
+func (a *asks) refuseEvent(m *bus.Message, err error) {
+	a.complaints.drop(m, dropBadBody, err)
+	a.fail(m, fmt.Errorf("bad event: %w", err))
 }
 
-// put puts a question to its sockets, for which the parcel has been encoded.
-func (e *Edge) put(q *question, p *parcel, timeout time.Duration) {
+// deliver asks the sockets of a question, for which the packet has been encoded.
+func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 	if len(q.sockets) == 0 {
 		return
 	}
-	e.stats.eventsOut.Inc()
-	e.stats.acksAwaited.Add(len(q.sockets))
-	for chunk := range slices.Chunk(q.sockets, askChunk) {
-		e.mu.Lock()
-		for _, s := range chunk {
-			s.asked = append(s.asked, q)
+	a.stats.eventsOut.Inc()
+	a.awaited.Add(len(q.sockets))
+	for _, s := range q.sockets {
+		c := s.Edge.conn
+		c.mu.Lock()
+		gone := s.Life() == registry.Gone
+		if !gone { // else its end would not find the question
+			s.Edge.asked = append(s.Edge.asked, q)
 		}
-		e.mu.Unlock()
-		for _, s := range chunk {
-			switch sent := e.deliver(s, p.forms[s.conn.dialect]); {
-			case sent == engine.Dropped: // volatile: the client will never hear of it
-				e.giveUp(s, q, errNoAnswer)
-			case s.state.Load() == gone: // before it was asked; else vanish has taken the question from it
-				e.giveUp(s, q, errGone)
-			}
+		c.mu.Unlock()
+		switch {
+		case gone:
+			a.answered(q)
+			a.answerFor(q, s, errUnknownSocket)
+		case a.deliveries.deliver(s, p.frames[c.dialect]) == engine.Dropped && a.remove(s, q.id) != nil: // volatile: the client never gets it
+			a.answerFor(q, s, errNoAnswer)
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.left > 0 {
-		q.timer = time.AfterFunc(timeout, func() { e.out.Do(func() { e.expire(q, 0) }) })
+		q.timer = time.AfterFunc(timeout, func() { a.out.Do(func() { a.expire(q, 0) }) })
 	}
 }
 
-// take takes a question from a socket that was asked it. It says nil if the socket does not owe it an answer, or has
-// been answered for. Needs mu.
-func (e *Edge) take(s *socket, id uint64) *question {
-	// Questions are put in the order of their ids. There may be many, and ids may be made up.
-	i, found := slices.BinarySearchFunc(s.asked, id, func(q *question, id uint64) int {
-		switch {
-		case q.id < id:
-			return -1
-		case q.id > id:
-			return 1
-		}
-		return 0
-	})
+// remove removes a question from the list of a socket that was asked it. It returns nil if the socket does not owe it an answer, or
+// has been answered for.
+func (a *asks) remove(s *socket, id uint64) *question {
+	c := s.Edge.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := s.Edge.asked
+	// Questions are asked in the order of their ids. There may be many, and ids may be made up.
+	i, found := slices.BinarySearchFunc(asked, id, func(q *question, id uint64) int { return cmp.Compare(q.id, id) })
 	if !found {
 		return nil
 	}
-	q := s.asked[i]
-	if s.asked = slices.Delete(s.asked, i, i+1); len(s.asked) == 0 {
-		s.asked = nil
+	q := asked[i]
+	if s.Edge.asked = slices.Delete(asked, i, i+1); len(s.Edge.asked) == 0 {
+		s.Edge.asked = nil
 	}
-	e.settled(q)
+	a.answered(q)
 	return q
 }
 
-// settled counts a socket that has been answered for. Needs mu.
-func (e *Edge) settled(q *question) {
-	e.stats.acksAwaited.Add(-1)
+// answered counts a socket that has been answered for.
+func (a *asks) answered(q *question) {
+	a.awaited.Add(-1)
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.left--; q.left == 0 && q.timer != nil {
 		q.timer.Stop()
 	}
 }
 
-// clientAck takes an ack of a client. One that nobody waits for is ignored, as by the reference.
-func (e *Edge) clientAck(s *socket, p sio.Packet, attachments [][]byte) {
-	e.stats.acksIn.Inc()
+// ack passes on an ack of a client. One that no ask waits for is ignored, as by the reference.
+func (a *asks) ack(s *socket, p sio.Packet, attachments [][]byte) {
 	if !p.HasID {
 		return
 	}
-	e.mu.Lock()
-	q := e.take(s, p.ID)
-	e.mu.Unlock()
+	q := a.remove(s, p.ID)
 	if q == nil {
 		return
 	}
@@ -170,75 +169,61 @@ func (e *Edge) clientAck(s *socket, p sio.Packet, attachments [][]byte) {
 		body = slices.Clone(p.Data)
 	}
 	if q.many {
-		header[msg.HeaderSocket] = []string{s.id}
+		header[msg.HeaderSocket] = []string{s.ID}
 	}
-	e.stats.acksPassed.Inc()
+	a.passed.Inc()
 	// Not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect.
-	e.out.Later(bus.Letter{Subject: q.reply, Header: header, Body: body})
+	a.out.Later(bus.Letter{Subject: q.reply, Header: header, Body: body})
 }
 
-// fail answers for a socket that does not.
-func (e *Edge) fail(q *question, s *socket, why error) {
+// answerFor answers for a socket that does not.
+func (a *asks) answerFor(q *question, s *socket, why error) {
 	header := bus.Header{msg.HeaderError: {why.Error()}}
 	if q.many {
-		header[msg.HeaderSocket] = []string{s.id}
+		header[msg.HeaderSocket] = []string{s.ID}
 	}
-	e.out.Later(bus.Letter{Subject: q.reply, Header: header})
+	a.out.Later(bus.Letter{Subject: q.reply, Header: header})
 }
 
-// giveUp answers for a socket that will not, unless that has been done.
-func (e *Edge) giveUp(s *socket, q *question, why error) {
-	e.mu.Lock()
-	waited := e.take(s, q.id) != nil
-	e.mu.Unlock()
-	if waited {
-		e.fail(q, s, why)
-	}
-}
-
-// expire answers for the sockets that have not, from a place in the list on. It runs on the worker, a chunk at a time, so
-// that what it says of many sockets finds room among what waits to be published.
-func (e *Edge) expire(q *question, from int) {
+// expire answers for the sockets that have not, from a place in the list on. It runs on the worker, a chunk at a time.
+func (a *asks) expire(q *question, from int) {
 	to := min(from+askChunk, len(q.sockets))
-	var late []*socket
-	e.mu.Lock()
 	for _, s := range q.sockets[from:to] {
-		if e.take(s, q.id) != nil {
-			late = append(late, s)
+		if a.remove(s, q.id) != nil {
+			a.expired.Inc()
+			a.answerFor(q, s, errNoAnswer)
 		}
 	}
-	e.mu.Unlock()
-	e.stats.acksExpired.Add(len(late))
-	for _, s := range late {
-		e.fail(q, s, errNoAnswer)
-	}
 	if to < len(q.sockets) {
-		e.out.Do(func() { e.expire(q, to) })
+		a.out.Do(func() { a.expire(q, to) })
 	}
 }
 
-// abandon answers what a socket that goes has not. Needs mu.
-func (e *Edge) abandon(s *socket) {
-	if len(s.asked) == 0 {
-		return
+// abandon answers what a socket that has gone was asked and did not answer. Its connection's mu must be held.
+func (a *asks) abandon(s *socket) {
+	if questions := s.Edge.asked; len(questions) > 0 {
+		s.Edge.asked = nil // from now on nothing else answers for it
+		a.out.Do(func() { a.answerAll(s, questions) })
 	}
-	questions := s.asked
-	s.asked = nil // from now on nobody else answers for it
-	e.out.Do(func() { e.failAll(s, questions) })
 }
 
-// failAll answers questions to a socket that has gone. It runs on the worker, as expire does.
-func (e *Edge) failAll(s *socket, questions []*question) {
+// answerAll answers questions to a socket that has gone. It runs on the worker, a chunk at a time.
+func (a *asks) answerAll(s *socket, questions []*question) {
 	n := min(askChunk, len(questions))
-	e.mu.Lock()
 	for _, q := range questions[:n] {
-		e.settled(q)
-	}
-	e.mu.Unlock()
-	for _, q := range questions[:n] {
-		e.fail(q, s, errGone)
+		a.answered(q)
+		a.answerFor(q, s, errUnknownSocket)
 	}
 	if n < len(questions) {
-		e.out.Do(func() { e.failAll(s, questions[n:]) })
+		a.out.Do(func() { a.answerAll(s, questions[n:]) })
 	}
+}
+
+// metrics adds what is counted to a set.
+func (a *asks) metrics(set *tally.Set) {
+	set.Counter(&a.asked, "asks_total", "Asks over NATS that were put to the sockets here.")
+	set.Counter(&a.refused, "asks_refused_total", "Asks refused because too many acks were waited for.")
+	set.Gauge(&a.awaited, "asks_awaited", "Acks of clients that asks wait for.")
+	set.Counter(&a.passed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
+	set.Counter(&a.expired, "asks_expired_total", "Acks of clients that did not come in time.")
 }

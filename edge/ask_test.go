@@ -66,8 +66,8 @@ func ask(target string, headers ...string) *bus.Message {
 func TestAsksAreBounded(t *testing.T) {
 	x := newBench(t, 2, openRoom)
 	answers := x.inbox(t)
-	socket := "socket." + x.socket(0).id
-	x.edge.stats.acksAwaited.Add(maxAsked - 1)
+	socket := "socket." + x.socket(0).ID
+	x.edge.asks.awaited.Add(maxAsked - 1)
 	x.handle(ask("all"))
 	answers.fails("too many asks under way")
 	x.handle(ask("room.nobody")) // costs nothing
@@ -80,12 +80,12 @@ func TestAsksAreBounded(t *testing.T) {
 	answers.fails("no answer")
 	x.handle(ask(socket, "Sio-Timeout", "1")) // there is room again
 	answers.fails("no answer")
-	if n := x.edge.stats.asksRefused.Value(); n != 2 {
+	if n := x.edge.asks.refused.Value(); n != 2 {
 		t.Errorf("%d asks count as refused", n)
 	}
 }
 
-// More sockets than are seen to while Edge.mu is held, and then more questions to one of them: each is answered for once.
+// More sockets than are answered for at once, and then more questions to one of them: each is answered for once.
 func TestAsksInChunks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -122,21 +122,21 @@ func TestAsksInChunks(t *testing.T) {
 	take(sockets-1, "")
 	first := x.socket(0)
 	for range 2*askChunk + 1 {
-		x.handle(ask("socket." + first.id))
+		x.handle(ask("socket." + first.ID))
 	}
-	first.conn.Message([]byte(`1/chat,`), false)
+	first.Edge.conn.Message([]byte(`1/chat,`), false)
 	seen := map[bool]int{} // the long question says which socket, the others do not
 	for range 2*askChunk + 2 {
 		m := answers.next()
 		if m.Header.Get("Sio-Error") != "unknown socket" {
 			t.Fatalf("answered %q %v", m.Data, m.Header)
 		}
-		seen[m.Header.Get("Sio-Socket") == first.id]++
+		seen[m.Header.Get("Sio-Socket") == first.ID]++
 	}
-	if seen[true] != 1 || x.edge.stats.acksAwaited.Value() != 0 {
-		t.Errorf("answers %v, %d acks are waited for", seen, x.edge.stats.acksAwaited.Value())
+	if seen[true] != 1 || x.edge.asks.awaited.Value() != 0 {
+		t.Errorf("answers %v, %d acks are waited for", seen, x.edge.asks.awaited.Value())
 	}
-	if n := x.edge.stats.acksPassed.Value(); n != sockets-1 {
+	if n := x.edge.asks.passed.Value(); n != sockets-1 {
 		t.Errorf("%d acks were passed on", n)
 	}
 }
@@ -148,10 +148,10 @@ func TestAskOfAGoneSocket(t *testing.T) {
 	s := x.socket(0)
 	q := &question{id: 1, reply: "inbox", sockets: []*socket{s}, left: 1}
 	x.edge.end(s, "gone", endServer, false) // between choosing and asking
-	x.edge.put(q, &parcel{}, time.Hour)
+	x.edge.asks.deliver(q, &packet{}, time.Hour)
 	answers.fails("unknown socket")
-	if q.timer != nil || q.left != 0 || s.asked != nil {
-		t.Errorf("left behind: %+v, %v", q, s.asked)
+	if q.timer != nil || q.left != 0 || s.Edge.asked != nil {
+		t.Errorf("left behind: %+v, %v", q, s.Edge.asked)
 	}
 }
 
@@ -167,11 +167,11 @@ func TestAskAllocates(t *testing.T) {
 	if allocs := enginetest.Allocs(0, func() { c.Message(late, false) }); allocs > 0 {
 		t.Errorf("an ack that nobody waits for costs %v allocations", allocs)
 	}
-	m := ask("socket." + c.sockets[0].id)
+	m := ask("socket." + c.all()[0].ID)
 	const most = 11
 	allocs := enginetest.Allocs(most, func() {
 		x.handle(m)
-		c.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, x.edge.lastAsk), false)
+		c.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, x.edge.asks.last), false)
 	})
 	if allocs > most {
 		t.Errorf("an ask and its ack cost %v allocations", allocs)
@@ -188,17 +188,17 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	answers := x.inbox(t)
 	s := x.socket(0)
 	for range maxAsked {
-		x.edge.lastAsk++
-		s.asked = append(s.asked, &question{id: x.edge.lastAsk, reply: "inbox", sockets: []*socket{s}, left: 1})
+		x.edge.asks.last++
+		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: "inbox", sockets: []*socket{s}, left: 1})
 	}
-	x.edge.stats.acksAwaited.Add(maxAsked)
+	x.edge.asks.awaited.Add(maxAsked)
 	blocked, release := make(chan struct{}), make(chan struct{})
-	x.edge.bus.AfterSubscribed(func() { close(blocked); <-release }) // as a flush that takes its time
+	x.edge.out.AfterSubscribed(func() { close(blocked); <-release }) // as a flush that takes its time
 	<-blocked
-	for id := x.edge.lastAsk; id > 0; id-- { // the last first, which is cheaper to find
-		s.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)
+	for id := x.edge.asks.last; id > 0; id-- { // the last first, which is cheaper to find
+		s.Edge.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)
 	}
-	x.handle(ask("socket."+x.socket(1).id, "Sio-Timeout", "1")) // nobody waits for acks, but their answers wait
+	x.handle(ask("socket."+x.socket(1).ID, "Sio-Timeout", "1")) // nobody waits for acks, but their answers wait
 	x.connections[1].Message([]byte(`1/chat,`), false)
 	close(release)
 	for range maxAsked {
@@ -207,7 +207,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 		}
 	}
 	answers.fails("too many asks under way")
-	for _, m := range x.edge.bus.Metrics().Metrics() {
+	for _, m := range x.edge.set.Bus.Metrics().Metrics() {
 		if m.Name == "nats_unsent_dropped_total" && m.Read() != 0 {
 			t.Errorf("%v of kind %s were dropped", m.Read(), m.Value())
 		}

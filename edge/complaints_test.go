@@ -118,8 +118,8 @@ func TestEachReasonIsLogged(t *testing.T) {
 		for range 3 {
 			for i, body := range bodies {
 				m := &bus.Message{Subject: "sio.chat.emit.room.a", Data: []byte(body)}
-				_, _, err := e.content(m, true)
-				e.drop(m, dropBadBody, err)
+				_, _, err := e.fanout.content(m, true)
+				e.complaints.drop(m, dropBadBody, err)
 				if n := lines("subject=sio.chat.emit.room.a "); n < i+1 {
 					t.Errorf("after %d different bodies the log has %d lines; there is none for %q", i+1, n, body)
 				}

@@ -68,10 +68,10 @@ type connectRequest struct {
 	silence time.Duration              // how long an answer to the latest request may take
 	asked   time.Time                  // when the latest was published; zero: not yet
 	decider string                     // the instance that says that it is deciding; "": none
-	overdue bool                       // guarded by Edge.mu: the time is over, and the session has another live socket
+	overdue bool                       // guarded by its connection's mu: the time is over, and the session has another live socket
 }
 
-// connectRequests holds the connect requests of all sockets that wait. Its lock may be taken while Edge.mu is held.
+// connectRequests holds the connect requests of all sockets that wait. Its lock may be taken while a connection's is held.
 type connectRequests struct {
 	wake chan struct{} // capacity 1: something is due earlier than Attend expects
 
@@ -95,8 +95,8 @@ func (q *connectRequests) init() {
 func (q *connectRequests) add(s *socket, now time.Time) *connectRequest {
 	r := &connectRequest{socket: s, onWay: true, why: repeatNot}
 	r.repeat.Value, r.end.Value = r, r
-	timeout := s.ns.rules.ConnectTimeout
-	if !s.ns.rules.refuses() {
+	timeout := s.Edge.rules.ConnectTimeout
+	if !s.Edge.rules.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
 		timeout = time.Duration((0.75 + rand.Float64()/2) * float64(timeout))
 	}
@@ -159,7 +159,7 @@ func (q *connectRequests) publishing(r *connectRequest, now time.Time) (why int,
 		r.silence = min(2*r.silence, longestSilence)
 	}
 	r.why = repeatSilence
-	if !r.socket.ns.rules.refuses() {
+	if !r.socket.Edge.rules.Refuses() {
 		q.nudge(q.repeats.Set(&r.repeat, now.Add(r.silence)))
 	}
 	return why, true
@@ -295,5 +295,14 @@ func (q *connectRequests) heard(instance string, lives bool, now time.Time) bool
 
 // concerns reports whether one of an instance's namespaces, names or patterns, is the socket's.
 func (r *connectRequest) concerns(namespaces []string) bool {
-	return slices.ContainsFunc(namespaces, func(pattern string) bool { return subjects.Matches(pattern, r.socket.ns.name) })
+	return slices.ContainsFunc(namespaces, func(pattern string) bool { return subjects.Matches(pattern, r.socket.Namespace.Name) })
+}
+
+// metrics adds what is counted to a set.
+func (q *connectRequests) metrics(set *tally.Set) {
+	set.Gauge(&q.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
+	for i := range q.repeated {
+		set.LabelledCounter(&q.repeated[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", repeatWords[i])
+	}
+	set.Counter(&q.closed, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
 }

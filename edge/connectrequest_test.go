@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"partyline/edge/rule"
 )
 
 // crowd is sockets that wait to be admitted, and a clock.
@@ -14,7 +16,7 @@ type crowd struct {
 	q     connectRequests
 	began time.Time
 	now   time.Time
-	rules *rules
+	rules *rule.Rules
 
 	asked  []time.Time // each publish
 	closed []time.Time // each end
@@ -23,7 +25,7 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T, sockets int) *crowd {
-	c := &crowd{t: t, began: time.Unix(1_800_000_000, 0), rules: &rules{Namespace: Namespace{ConnectTimeout: DefaultConnectTimeout}}}
+	c := &crowd{t: t, began: time.Unix(1_800_000_000, 0), rules: &rule.Rules{Namespace: Namespace{ConnectTimeout: DefaultConnectTimeout}}}
 	c.now = c.began
 	c.q.init()
 	for range sockets {
@@ -33,7 +35,7 @@ func newCrowd(t *testing.T, sockets int) *crowd {
 }
 
 func (c *crowd) add() *connectRequest {
-	r := c.q.add(&socket{ns: &namespace{name: "/chat", rules: c.rules}}, c.now)
+	r := c.q.add(&socket{Namespace: &namespace{Name: "/chat"}, Edge: client{rules: c.rules}}, c.now)
 	c.ask(r)
 	return r
 }
@@ -181,7 +183,7 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 // A request that is on its way is not published twice because an instance comes at that moment.
 func TestHurryLeavesAloneWhatIsOnItsWay(t *testing.T) {
 	c := newCrowd(t, 0)
-	c.q.add(&socket{ns: &namespace{name: "/chat", rules: c.rules}}, c.now) // the worker is to publish it
+	c.q.add(&socket{Namespace: &namespace{Name: "/chat"}, Edge: client{rules: c.rules}}, c.now) // the worker is to publish it
 	c.q.hurry(repeatCame, c.now, everyone)
 	if again, _ := c.q.due(c.now.Add(time.Second)); len(again) > 0 {
 		t.Error("it is published twice")
@@ -300,7 +302,7 @@ func TestTimesAreDrawn(t *testing.T) {
 }
 
 func TestWhichNamespacesAnInstanceServes(t *testing.T) {
-	r := &connectRequest{socket: &socket{ns: &namespace{name: "/tenant-1/chat"}}}
+	r := &connectRequest{socket: &socket{Namespace: &namespace{Name: "/tenant-1/chat"}}}
 	for list, want := range map[string]bool{"": false, "/chat": false, "/tenant-1/chat": true, "/a /tenant-*": true, "*": true} {
 		if got := r.concerns(strings.Fields(list)); got != want {
 			t.Errorf("%q: %v, want %v", list, got, want)

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,14 +32,23 @@ func BenchmarkContention(b *testing.B) {
 			var next atomic.Int64
 			b.SetParallelism(32)
 			b.ReportAllocs()
+			before := lockWait()
 			b.RunParallel(func(pb *testing.PB) {
 				c := x.connections[int(next.Add(1))%len(x.connections)]
 				for pb.Next() {
 					c.Message(packet, false)
 				}
 			})
+			b.ReportMetric((lockWait()-before)*1e9/float64(b.N), "lockwait-ns/op")
 			over.Store(true)
 			delivering.Wait()
 		})
 	}
+}
+
+// lockWait is how long goroutines have waited for locks, in seconds.
+func lockWait() float64 {
+	sample := []metrics.Sample{{Name: "/sync/mutex/wait/total:seconds"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64()
 }

@@ -56,7 +56,7 @@ func (e *Edge) askAnew(i *instance) {
 			r.hold()
 		}
 		if len(routes) > 0 {
-			e.log.Info("sockets are claimed anew: their owner may have taken this edge for dead", "group", i.group, "instance", i.name,
+			e.set.Log.Info("sockets are claimed anew: their owner may have taken this edge for dead", "group", i.group, "instance", i.name,
 				"sockets", len(routes))
 		}
 		e.seek(routes, i.name, true)
@@ -70,14 +70,14 @@ func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) 
 	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || !m.Header.Has(msg.HeaderOwner) { // without one, a service refuses with that text
 		return false
 	}
-	if s != nil && (s.ns.token != sub.Namespace || s.route == nil) {
+	if s != nil && (s.Namespace.Token != sub.Namespace || s.Edge.route == nil) {
 		return true
 	}
 	e.stats.eventsFailed.Inc()
 	if s == nil { // it has ended meanwhile
 		return true
 	}
-	r, o := s.route, e.owners
+	r, o := s.Edge.route, e.owners
 	group, owner, _ := claimOf(m.Header)
 	claim := claimNumber(m.Header)
 	e.out.Do(func() {

@@ -91,7 +91,7 @@ func (o *owners) claim(r *route, group, name string, s *search, number uint64) b
 	r.claims = max(r.claims, 1)
 	r.instance = i
 	i.routes[r] = struct{}{}
-	i.namespaces[r.socket.ns] = r.socket.ns.token
+	i.namespaces[r.socket.Namespace] = r.socket.Namespace.Token
 	return true
 }
 
@@ -103,7 +103,7 @@ func (o *owners) detach(r *route) {
 		delete(r.instance.routes, r)
 		r.instance = nil
 	}
-	delete(o.searches, r.socket.id)
+	delete(o.searches, r.socket.ID)
 }
 
 func (o *owners) isOwned(r *route) bool {
@@ -158,7 +158,7 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 			e.out.Do(func() { e.orphan(i, false) })
 		}
 		gone := sub.Instance // not sub itself, which would cost every message an allocation
-		e.out.Do(func() { e.endPausesOf(gone) })
+		e.out.Do(func() { e.pauses.forgetInstance(gone) })
 	}
 	o.mu.Unlock()
 }
@@ -188,12 +188,12 @@ func (e *Edge) trust(i *instance) {
 // has gone. A ping shows.
 func (e *Edge) doubt(s *socket) {
 	o := e.owners
-	if s == nil || s.route == nil {
+	if s == nil || s.Edge.route == nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if i, now := s.route.instance, time.Now(); i != nil && i.state == serving && now.Sub(i.pinged) >= attendEvery {
+	if i, now := s.Edge.route.instance, time.Now(); i != nil && i.state == serving && now.Sub(i.pinged) >= attendEvery {
 		i.pinged = now
 		e.out.Do(func() { e.ping(i) })
 	}
@@ -203,7 +203,7 @@ func (e *Edge) doubt(s *socket) {
 func (e *Edge) ping(i *instance) {
 	subject := e.prefix.InstanceAnnouncement(i.group, i.name, subjects.WordPing)
 	// If it cannot be sent, nobody here hears the instance's beats either.
-	_ = e.up.Publish([]byte(subject), []byte(e.prefix.Pong(e.id, i.name)), nil, []byte("[]"))
+	_ = e.up.Publish([]byte(subject), []byte(e.prefix.Pong(e.set.ID, i.name)), nil, []byte("[]"))
 }
 
 // handlePong takes the answer to a ping, or NATS's word that nobody was there to hear it.
@@ -238,13 +238,13 @@ func (e *Edge) handOver(i *instance, asked *bus.Message) {
 	e.owners.mu.Lock()
 	marked := []string{}
 	for ns, token := range i.namespaces {
-		marked = append(marked, ns.name)
+		marked = append(marked, ns.Name)
 		subject := e.prefix.AppendOwn(nil, token, i.name, msg.EventDisconnecting)
-		e.out.Later(bus.Letter{Subject: string(subject), Body: msg.EdgeNotice{Edge: e.id}.Body(msg.EventDisconnecting)})
+		e.out.Later(bus.Letter{Subject: string(subject), Body: msg.EdgeNotice{Edge: e.set.ID}.Body(msg.EventDisconnecting)})
 	}
 	e.owners.mu.Unlock()
 	slices.Sort(marked)
-	e.answer(asked, nil, msg.HandedOver{Edge: e.id, Sockets: len(routes), Markers: slices.Compact(marked)}.Body())
+	e.answers.send(asked, nil, msg.HandedOver{Edge: e.set.ID, Sockets: len(routes), Markers: slices.Compact(marked)}.Body())
 }
 
 // orphan looks for new owners of all that an instance owned. One that is dead may live after all, and is told. It runs on
@@ -254,12 +254,12 @@ func (e *Edge) orphan(i *instance, dead bool) {
 	for _, r := range routes {
 		r.hold()
 		if dead {
-			e.disown(r.socket.ns.token, i.name, r.socket.id, msg.ReasonOwnerChanged, e.owners.claimed(r))
+			e.disown(r.socket.Namespace.Token, i.name, r.socket.ID, msg.ReasonOwnerChanged, e.owners.claimed(r))
 		}
 	}
 	e.giveUpFormer(i, dead)
 	if len(routes) > 0 {
-		e.log.Info("sockets look for another instance", "group", i.group, "instance", i.name, "dead", dead, "sockets", len(routes))
+		e.set.Log.Info("sockets look for another instance", "group", i.group, "instance", i.name, "dead", dead, "sockets", len(routes))
 	}
 	e.seek(routes, i.name, false)
 }
@@ -290,7 +290,7 @@ func (e *Edge) Attend(ctx context.Context) {
 	repeat := time.NewTimer(0)
 	defer repeat.Stop()
 	var listener liveness.Listener
-	began := e.bus.BeganAt()
+	began := e.set.Bus.BeganAt()
 	e.owners.clock.Tick(time.Now())
 	for {
 		select {
@@ -304,10 +304,10 @@ func (e *Edge) Attend(ctx context.Context) {
 			continue
 		case <-ticker.C:
 		}
-		now, online := time.Now(), e.bus.Connected()
+		now, online := time.Now(), e.set.Bus.Connected()
 		deaf := listener.WasDeaf(online, now, msg.BeatEvery)
 		before := began
-		began = e.bus.BeganAt()
+		began = e.set.Bus.BeganAt()
 		e.attendRequests(now, deaf)
 		if !began.Equal(before) { // requests, or answers to them, may have been lost with the connection before
 			e.requests.hurry(repeatReconnected, now, func(r *connectRequest) bool { return !r.asked.After(began) })
@@ -325,7 +325,7 @@ func (e *Edge) Attend(ctx context.Context) {
 		}
 		e.attend(now)
 		e.owners.mu.Unlock()
-		e.expirePauses(now)
+		e.pauses.expire(now)
 	}
 }
 
@@ -347,8 +347,8 @@ func (e *Edge) attend(now time.Time) {
 	for _, i := range dead {
 		o.remove(i)
 		e.stats.instancesDied.Inc()
-		e.log.Warn("an instance has died", "group", i.group, "instance", i.name)
-		e.out.Do(func() { e.orphan(i, true); e.endPausesOf(i.name) })
+		e.set.Log.Warn("an instance has died", "group", i.group, "instance", i.name)
+		e.out.Do(func() { e.orphan(i, true); e.pauses.forgetInstance(i.name) })
 		o.shaky = now.Add(shakyFor)
 	}
 	if now.Before(o.shaky) && now.Sub(o.asked) >= seekEvery {

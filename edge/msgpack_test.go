@@ -13,18 +13,18 @@ import (
 
 // A message is encoded once a dialect, however many clients get it, and not at all in one that nobody here speaks.
 func TestParcelsAreEncodedOnce(t *testing.T) {
-	p := parcel{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
+	p := packet{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
 	first, err := p.encoded(speaksJSON, 1000)
-	if err != nil || p.forms[speaksMsgpack] != nil {
-		t.Fatalf("%v, msgpack made: %t", err, p.forms[speaksMsgpack] != nil)
+	if err != nil || p.frames[speaksMsgpack] != nil {
+		t.Fatalf("%v, msgpack made: %t", err, p.frames[speaksMsgpack] != nil)
 	}
 	if again, _ := p.encoded(speaksJSON, 1000); again != first {
 		t.Error("JSON was encoded twice")
 	}
-	p = parcel{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
+	p = packet{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
 	first, err = p.encoded(speaksMsgpack, 1000)
-	if err != nil || p.forms[speaksJSON] != nil {
-		t.Fatalf("%v, JSON made: %t", err, p.forms[speaksJSON] != nil)
+	if err != nil || p.frames[speaksJSON] != nil {
+		t.Fatalf("%v, JSON made: %t", err, p.frames[speaksJSON] != nil)
 	}
 	if again, _ := p.encoded(speaksMsgpack, 1000); again != first {
 		t.Error("msgpack was encoded twice")
@@ -50,7 +50,7 @@ func TestAllocDeliveryAsMsgpack(t *testing.T) {
 }
 
 // A frame that is made elsewhere would not ask which dialect its receivers speak.
-func TestFramesAreMadeOfParcels(t *testing.T) {
+func TestFramesAreMadeOfPackets(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func TestFramesAreMadeOfParcels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name != "parcel.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "engine.NewMessage(") {
-			t.Errorf("%s makes a frame itself; a parcel does it for every client", name)
+		if name != "packet.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "engine.NewMessage(") {
+			t.Errorf("%s makes a frame itself; a packet does it for every client", name)
 		}
 	}
 }

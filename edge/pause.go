@@ -2,19 +2,20 @@ package edge
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/registry"
+	"partyline/internal/tally"
 	"partyline/subjects"
 	"partyline/wire/msg"
-	"partyline/wire/sio"
 )
 
 const (
-	// pauseFor is how long a pause is in force unless it is repeated: an instance that died holds nobody up for longer.
+	// pauseFor is how long a pause is in force unless it is repeated: an instance that died delays no client for longer.
 	pauseFor = 5 * time.Second
 	// maxPauses bounds the pauses of one session, which services could otherwise make up.
 	maxPauses = 64
@@ -28,89 +29,19 @@ var (
 	errInstance      = errors.New("an instance's name is 1 to 64 characters A-Z a-z 0-9 _ -, and none of all, room and socket")
 )
 
-// pause is the wish of one instance that a socket's session sends no further events for a while.
-type pause struct {
-	socket   *socket
-	instance string
-	until    time.Time
-}
+// pauses are the sessions that are paused. It never waits.
+type pauses struct {
+	*commands
+	act func(*connection, *heldPacket) bool // does what a packet asks for that was held
 
-// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
-// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
-// published. When it is full the session is not read any more (engine.Session.StopReading).
-//
-// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
-// is left: the bus's worker → publishHeld → connection.act → connection.publish. While there is a hold only the worker
-// publishes, so the order stays.
-//
-// Its mu comes before a route's lock and Edge.mu. It is held while events are published, so the goroutine of Handle never
-// takes it: pauses change under Edge.mu.
-type hold struct {
-	conn   *connection // static
-	pauses []pause     // guarded by Edge.mu
-	paused atomic.Bool // whether there are pauses; written with Edge.mu held
+	mu    sync.Mutex         // may be taken while a connection's is held, or a hold's
+	holds map[*hold]struct{} // guarded by mu: sessions that are paused, or whose events are not all published yet
 
-	mu      sync.Mutex
-	packets []heldPacket // guarded by mu: in order
-	bytes   int          // guarded by mu: size of packets
-	full    bool         // guarded by mu: the session is not read
-	over    bool         // guarded by mu: the hold is empty and not the connection's any more
-}
-
-// heldPacket is a packet of a client that waits. It owns its bytes.
-type heldPacket struct {
-	socket      *socket // nil for a CONNECT
-	packet      sio.Packet
-	name, event string // the event's, as in scratch
-	header      bus.Header
-	body        []byte // with attachments; packet.Data is its beginning
+	paused              tally.Gauge
+	begun, eventsPaused tally.Counter
 }
 
 func (p *heldPacket) size() int { return len(p.body) + len(p.name) + len(p.event) }
-
-// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names of an
-// event. It is called on the session's reader.
-func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) bool {
-	h := c.hold.Load()
-	if h == nil {
-		return false
-	}
-	held := heldPacket{socket: s, packet: p}
-	held.packet.Namespace, held.packet.Data = nil, nil
-	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
-		if !c.edge.bus.Connected() && !s.ns.rules.isRoomChange(sc.name) {
-			c.count(bus.ErrOffline) // as if it were not held: what is said in an outage is dropped, however long that is
-			return true
-		}
-		held.name, held.event = string(sc.name), string(sc.event)
-		if len(attachments) > 0 {
-			held.body, held.header = pack(p.Data, attachments)
-		} else {
-			held.body = slices.Clone(p.Data)
-		}
-		held.packet.Data = held.body[:len(p.Data)]
-	}
-	return h.keep(held)
-}
-
-// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it did.
-// Every other CONNECT takes effect at once: order with events is by namespace.
-func (c *connection) holdConnect(p sio.Packet) bool {
-	h := c.hold.Load()
-	if h == nil {
-		return false
-	}
-	h.mu.Lock()
-	isLeaving := slices.ContainsFunc(h.packets, func(held heldPacket) bool {
-		return held.packet.Type == sio.Disconnect && held.socket.ns.name == string(p.Namespace)
-	})
-	h.mu.Unlock()
-	if !isLeaving {
-		return false
-	}
-	p.Namespace, p.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
-	return h.keep(heldPacket{packet: p, body: p.Data})
-}
 
 // keep adds a packet, and stops reading when that fills the hold. It reports false if the hold is over.
 func (h *hold) keep(p heldPacket) bool {
@@ -122,7 +53,7 @@ func (h *hold) keep(p heldPacket) bool {
 	h.packets = append(h.packets, p)
 	h.bytes += p.size()
 	if p.event != "" {
-		h.conn.edge.stats.eventsPaused.Inc()
+		h.conn.edge.pauses.eventsPaused.Inc()
 	}
 	if !h.full && (len(h.packets) >= maxHeld || h.bytes >= maxHeldBytes) {
 		h.full = true
@@ -131,27 +62,27 @@ func (h *hold) keep(p heldPacket) bool {
 	return true
 }
 
-// publishSome publishes some of what is held, and leaves the rest to the worker's next round. It runs on the bus's worker.
-func (e *Edge) publishSome(h *hold) {
-	if e.publishHeld(h, heldAtOnce) {
-		e.out.Do(func() { e.publishSome(h) })
+// publishSome publishes some of what is held, and leaves the rest for later. It runs on the bus's worker.
+func (p *pauses) publishSome(h *hold) {
+	if p.publish(h, heldAtOnce) {
+		p.out.Do(func() { p.publishSome(h) })
 	}
 }
 
-// publishHeld publishes what is held, at most so many packets, until the session is paused again or a route has no more
+// publish publishes what is held, at most so many packets, until the session is paused again or a route has no more
 // room, and ends the hold when nothing is left. It reports whether more can be published. It runs on the bus's worker.
-func (e *Edge) publishHeld(h *hold, most int) (more bool) {
+func (p *pauses) publish(h *hold, most int) (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
-		if more = h.conn.act(&h.packets[0]); more {
+		if more = p.act(h.conn, &h.packets[0]); more {
 			h.bytes -= h.packets[0].size()
 			h.packets[0] = heldPacket{}
 			h.packets = h.packets[1:]
 		}
 	}
 	more = more && len(h.packets) > 0 && !h.paused.Load()
-	e.endHold(h)
+	p.end(h)
 	if h.full && len(h.packets) <= maxHeld/2 && h.bytes <= maxHeldBytes/2 {
 		h.full = false
 		h.conn.session.ResumeReading()
@@ -159,101 +90,87 @@ func (e *Edge) publishHeld(h *hold, most int) (more bool) {
 	return more
 }
 
-// endHold ends a hold in which nothing is left. h.mu must be held.
-func (e *Edge) endHold(h *hold) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// end ends a hold in which nothing is left. h.mu must be held.
+func (p *pauses) end(h *hold) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !h.over && len(h.packets) == 0 && len(h.pauses) == 0 {
 		h.over, h.packets = true, nil
 		h.conn.hold.Store(nil)
-		delete(e.holds, h)
-		e.stats.paused.Add(-1)
+		delete(p.holds, h)
+		p.paused.Add(-1)
 	}
 }
 
-// dropHeld drops what could not be published of a session that has ended.
-func (e *Edge) dropHeld(h *hold) {
+// stop ends the pauses of a session that has ended, and returns what is held, or nil. drain must follow.
+func (p *pauses) stop(c *connection) *hold {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := c.hold.Load()
+	if h != nil {
+		h.pauses = nil
+		h.paused.Store(false)
+	}
+	return h
+}
+
+// drain publishes what is held of a session that has ended, and drops what could not be published. It runs on the bus's worker.
+func (p *pauses) drain(h *hold) {
+	p.publish(h, math.MaxInt)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.packets {
 		if h.packets[i].event != "" {
-			e.stats.eventsFailed.Inc()
+			p.stats.eventsFailed.Inc()
 		}
 	}
 	h.packets, h.bytes = nil, 0
-	e.endHold(h)
+	p.end(h)
 }
 
-// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is held.
-func (c *connection) act(held *heldPacket) bool {
-	s, p := held.socket, held.packet
-	switch {
-	case s == nil:
-		c.connect(p) // unlike the reader, the worker does not pace clients: the pause did
-		return true
-	case s.state.Load() == gone:
-		if held.event != "" {
-			c.edge.stats.eventsFailed.Inc()
-		}
-		return true
-	case p.Type == sio.Disconnect:
-		c.edge.end(s, socketEndWords[endClient], endClient, false)
-		return true
-	}
-	sc := scratches.Get().(*scratch)
-	defer scratches.Put(sc)
-	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
-	if s.ns.rules.isRoomChange(sc.name) {
-		c.joinOrLeave(s, p, sc)
-		return true
-	}
-	return c.publish(s, p, held.header, held.body, sc) == nil
-}
-
-// handlePause acts on a pause or resume from NATS.
-func (e *Edge) handlePause(m *bus.Message, sub *subjects.Subject) {
+// handle acts on a pause or resume from NATS.
+func (p *pauses) handle(m *bus.Message, sub *subjects.Subject) {
 	instance, err := msg.Instance(m.Data)
 	if err == nil && !subjects.IsToken(instance) {
 		err = errInstance
 	}
 	if err != nil {
-		e.drop(m, dropBadBody, err)
-		e.answerError(m, err.Error())
+		p.reject(m, dropBadBody, err)
 		return
 	}
-	e.stats.commanded.Inc()
-	sockets, found := e.subjectsOf(m, sub)
-	if found && sub.Verb == subjects.VerbPause {
-		err = e.pause(sockets[0], instance)
-	} else if found {
-		e.resume(sockets[0], instance)
-	}
+	sockets, found := p.find(m, sub)
 	switch {
 	case !found:
-		e.drop(m, dropUnknownSocket, nil)
-		e.answerError(m, errGone.Error())
-	case err != nil:
-		e.answerError(m, err.Error())
+		return
+	case sub.Verb == subjects.VerbResume:
+		p.endOf(sockets[0].Edge.conn, func(one pause) bool { return one.socket == sockets[0] && one.instance == instance })
 	default:
-		e.answer(m, nil, e.answerBody(1))
+		err = p.begin(sockets[0], instance)
 	}
+	if err != nil {
+		p.fail(m, err)
+		return
+	}
+	p.send(m, nil, p.body(1))
 }
 
-// pause pauses the session of a socket for an instance, or does so for longer.
-func (e *Edge) pause(s *socket, instance string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c := s.conn
-	if s.state.Load() == gone || c.closed {
-		return errGone
+// begin pauses the session of a socket for an instance, or does so for longer.
+func (p *pauses) begin(s *socket, instance string) error {
+	c := s.Edge.conn
+	c.mu.Lock() // so that the session does not end meanwhile
+	defer c.mu.Unlock()
+	if s.Life() == registry.Gone || c.closed {
+		return errUnknownSocket
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	h := c.hold.Load()
 	if h == nil {
 		h = &hold{conn: c}
 		c.hold.Store(h)
-		e.holds[h] = struct{}{}
-		e.stats.paused.Add(1)
-		e.stats.pauses.Inc()
+		p.holds[h] = struct{}{}
+		p.paused.Add(1)
+		p.begun.Inc()
 	}
 	until := time.Now().Add(pauseFor)
 	for i := range h.pauses {
@@ -270,47 +187,53 @@ func (e *Edge) pause(s *socket, instance string) error {
 	return nil
 }
 
-// resume ends the pause of a socket by an instance, if there is one.
-func (e *Edge) resume(s *socket, instance string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if h := s.conn.hold.Load(); h != nil {
-		e.endPauses(h, func(p pause) bool { return p.socket == s && p.instance == instance })
+// endOf ends the pauses that are over of one session, and publishes what is held if none is left.
+func (p *pauses) endOf(c *connection, isOver func(pause) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := c.hold.Load(); h != nil && len(h.pauses) > 0 {
+		p.endSome(h, isOver)
 	}
 }
 
-// endPauses ends those pauses of a session that are over. mu must be held.
-func (e *Edge) endPauses(h *hold, isOver func(pause) bool) {
-	h.pauses = slices.DeleteFunc(h.pauses, isOver)
-	if len(h.pauses) == 0 {
-		h.paused.Store(false)
-		e.out.Do(func() { e.publishSome(h) })
-	}
-}
-
-// forgetPauses ends the pauses of a socket that ends. mu must be held.
-func (e *Edge) forgetPauses(s *socket) {
-	if h := s.conn.hold.Load(); h != nil && len(h.pauses) > 0 {
-		e.endPauses(h, func(p pause) bool { return p.socket == s })
-	}
-}
-
-// endPausesOf ends the pauses of an instance that is no more.
-func (e *Edge) endPausesOf(instance string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for h := range e.holds {
-		if len(h.pauses) > 0 {
-			e.endPauses(h, func(p pause) bool { return p.instance == instance })
+// endEverywhere ends the pauses that are over of all sessions. With retry it also goes on with what could not be published before.
+func (p *pauses) endEverywhere(isOver func(pause) bool, retry bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for h := range p.holds {
+		if retry || len(h.pauses) > 0 {
+			p.endSome(h, isOver)
 		}
 	}
 }
 
-// expirePauses ends pauses that were not repeated, and goes on with what could not be published before.
-func (e *Edge) expirePauses(now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for h := range e.holds {
-		e.endPauses(h, func(p pause) bool { return now.After(p.until) })
+// endSome ends those pauses of a session that are over. mu must be held.
+func (p *pauses) endSome(h *hold, isOver func(pause) bool) {
+	h.pauses = slices.DeleteFunc(h.pauses, isOver)
+	if len(h.pauses) == 0 {
+		h.paused.Store(false)
+		p.out.Do(func() { p.publishSome(h) })
 	}
+}
+
+// forget ends the pauses of a socket that ends.
+func (p *pauses) forget(s *socket) {
+	p.endOf(s.Edge.conn, func(one pause) bool { return one.socket == s })
+}
+
+// forgetInstance ends the pauses of an instance that has gone.
+func (p *pauses) forgetInstance(instance string) {
+	p.endEverywhere(func(one pause) bool { return one.instance == instance }, false)
+}
+
+// expire ends pauses that were not repeated, and goes on with what could not be published before.
+func (p *pauses) expire(now time.Time) {
+	p.endEverywhere(func(one pause) bool { return now.After(one.until) }, true)
+}
+
+// metrics adds what is counted to a set.
+func (p *pauses) metrics(set *tally.Set) {
+	set.Gauge(&p.paused, "sessions_paused", "Sessions whose events are held because a service does not keep up.")
+	set.Counter(&p.begun, "pauses_total", "Times a session was paused.")
+	set.Counter(&p.eventsPaused, "events_paused_total", "Events that were held because their session was paused.")
 }

@@ -23,9 +23,9 @@ var errHeldFull = errors.New("too many events wait for an instance that takes th
 // route is where the events of a claimed socket go: to a group of instances, or to the one that owns the socket. It
 // outlives the socket until its last events have found somebody.
 //
-// Everything is published with mu held, so that a route that is held has published all that went before. The goroutine of
-// Handle never takes mu, because publishing may wait; what must change is left to the bus's worker. Edge.mu may be taken
-// while mu is held, not the other way.
+// Everything is published with mu held, so that a route that is held has published all that went before. The NATS
+// reader never takes mu, because publishing may wait; what must change is left to the bus's worker. The registry's lock and a
+// connection's may be taken while mu is held, not the other way.
 type route struct {
 	socket *socket // static
 
@@ -48,13 +48,21 @@ type heldEvent struct {
 	body         []byte
 }
 
+// newRoute makes the route of a socket that a group or one of its instances has claimed.
+func newRoute(s *socket, group, owner string) *route {
+	if owner == "" {
+		owner = group
+	}
+	return &route{socket: s, to: owner}
+}
+
 // sendOwned publishes an event of a claimed socket, or keeps it. It is called on the session's reader.
 func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.holding && e.owners.clock.Away(time.Now()) >= estrangedAfter {
 		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
-		if !e.bus.Connected() {
+		if !e.set.Bus.Connected() {
 			return bus.ErrOffline
 		}
 		r.holding = e.fearFor(r)
@@ -62,7 +70,7 @@ func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body 
 	if !r.holding {
 		return e.publishOwned(r, asString(event), reply, header, body)
 	}
-	if !e.bus.Connected() {
+	if !e.set.Bus.Connected() {
 		return bus.ErrOffline // as if it were not held: what is said in an outage comes to nothing, however long that is
 	}
 	size := len(event) + len(reply) + len(body)
@@ -77,7 +85,7 @@ func (e *Edge) sendOwned(r *route, event, reply []byte, header bus.Header, body 
 
 // publishOwned needs r.mu.
 func (e *Edge) publishOwned(r *route, event string, reply []byte, header bus.Header, body []byte) error {
-	subject := e.prefix.AppendOwn(make([]byte, 0, 128), r.socket.ns.token, r.to, event)
+	subject := e.prefix.AppendOwn(make([]byte, 0, 128), r.socket.Namespace.Token, r.to, event)
 	return e.up.Publish(subject, reply, header, body)
 }
 
@@ -129,24 +137,24 @@ func (e *Edge) endRoute(r *route, header bus.Header, body []byte) {
 
 // publishEnd leaves the notice to the worker's letters, which are kept while NATS is away. Needs r.mu.
 func (e *Edge) publishEnd(r *route, header bus.Header, body []byte) {
-	subject := e.prefix.AppendOwn(nil, r.socket.ns.token, r.to, msg.EventDisconnect)
+	subject := e.prefix.AppendOwn(nil, r.socket.Namespace.Token, r.to, msg.EventDisconnect)
 	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, r.socket)), Header: header, Body: body, Keep: true})
 }
 
-// changed notes that what the owner of a socket knows of it is no longer so, and tells it. Needs Edge.mu.
+// changed notifies the owner of a socket, if it was claimed, that its rooms or data have changed. The registry's lock may be held.
 func (e *Edge) changed(s *socket) {
-	s.rev++
-	if s.route != nil && s.admitted {
-		r := s.route
-		// An owner that knows of a room may publish there at once, so the room's subscription must be active.
-		e.out.AfterSubscribedOrOffline(func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			if !r.holding && !r.ended {
-				e.publishState(r)
-			}
-		})
+	r := s.Edge.route
+	if r == nil {
+		return
 	}
+	// An owner that knows of a room may publish there at once, so the room's subscription must be active.
+	e.out.AfterSubscribedOrOffline(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.holding && !r.ended {
+			e.publishState(r)
+		}
+	})
 }
 
 // publishState tells the owner what the edge knows of a socket, if that is news. Needs r.mu.
@@ -159,16 +167,15 @@ func (e *Edge) publishState(r *route) {
 		return
 	}
 	r.told = state.Rev
-	state.ID = r.socket.id
+	state.ID = r.socket.ID
 	// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
 	_ = e.publishOwned(r, msg.EventConnect, nil, nil, state.Body())
 }
 
 // stateOf is what is known of a socket.
 func (e *Edge) stateOf(s *socket) msg.State {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return msg.State{Rev: s.rev, Rooms: roomNames(s.roomTokens()), User: s.user, Data: s.data}
+	v, _ := e.reg.View(s)
+	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}
 }
 
 // roomNames is rooms as people write them, from their tokens in subjects.

@@ -1,8 +1,7 @@
 package edge
 
 import (
-	"time"
-
+	"partyline/edge/rule"
 	"partyline/engine"
 )
 
@@ -24,48 +23,22 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Who admits sockets to a namespace.
-const (
-	ConnectService = "service" // a service answers the connect request
-	ConnectOpen    = "open"    // everyone is admitted, services get a notice
+// What the configuration declares of a namespace. See package rule.
+type (
+	Namespace = rule.Namespace
+	Relay     = rule.Relay
 )
 
-// Where a relay rule sends an event.
+// Constants of package rule.
 const (
-	ToRooms      = "rooms"        // every room of the sender, a union: each receiver gets it once
-	ToRoom       = "room"         // the room that the event's first argument names, if the sender is in it
-	ToSocket     = "socket"       // the socket whose id is the event's first argument
-	ToAll        = "all"          // the whole namespace
-	ToRoomsOrAll = "rooms_or_all" // the sender's rooms, or the whole namespace while it is in none
+	ConnectService        = rule.ConnectService
+	ConnectOpen           = rule.ConnectOpen
+	ToRooms               = rule.ToRooms
+	ToRoom                = rule.ToRoom
+	ToSocket              = rule.ToSocket
+	ToAll                 = rule.ToAll
+	ToRoomsOrAll          = rule.ToRoomsOrAll
+	DefaultConnectTimeout = rule.DefaultConnectTimeout
+	UnavailableWait       = rule.UnavailableWait
+	UnavailableRefuse     = rule.UnavailableRefuse
 )
-
-// Namespace says what clients may do in a namespace without a service.
-type Namespace struct {
-	Connect        string        `yaml:"connect"`                   // ConnectService or ConnectOpen; "" is ConnectService
-	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"` // how long services are asked to admit; 0 is DefaultConnectTimeout
-	Unavailable    string        `yaml:"unavailable,omitempty"`     // what a client gets if no service decides: UnavailableWait or UnavailableRefuse; "" is UnavailableWait
-	Rooms          []string      `yaml:"rooms,omitempty,flow"`      // patterns of the rooms that a client may join and leave by itself
-	AutoJoin       []string      `yaml:"auto_join,omitempty,flow"`  // rooms that every socket enters at connect
-	Relay          []Relay       `yaml:"relay,omitempty"`           // first rule whose Event matches applies
-}
-
-// Relay passes a client's event on to other clients; the body stays as it is.
-type Relay struct {
-	Event string `yaml:"event"` // pattern of event names
-	To    string `yaml:"to"`    // one of the To… constants
-	Self  bool   `yaml:"self"`  // whether the sender gets it too
-}
-
-// DefaultConnectTimeout is how long services are asked to admit a socket.
-const DefaultConnectTimeout = 20 * time.Second
-
-// What becomes of a client about which no service decides.
-const (
-	// UnavailableWait lets it wait, and closes its transport at the end, so that it comes back by itself.
-	UnavailableWait = "wait"
-	// UnavailableRefuse refuses it with a CONNECT_ERROR, at once if there is no service. The official client stays away then.
-	UnavailableRefuse = "refuse"
-)
-
-// refuses reports whether a client is refused when no service decides.
-func (n *Namespace) refuses() bool { return n.Unavailable == UnavailableRefuse }

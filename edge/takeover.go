@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"errors"
 	"slices"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -38,7 +40,7 @@ func (e *Edge) own(r *route, group, owner string) {
 	e.owners.mu.Lock()
 	r.claims = max(r.claims, 1) + 1
 	s := &search{route: r, group: group, from: owner, since: now, asked: now, claim: r.claims}
-	e.owners.searches[r.socket.id] = s
+	e.owners.searches[r.socket.ID] = s
 	e.owners.mu.Unlock()
 	r.holding = true // nobody else knows the route yet
 	e.out.Do(func() { e.askTakeover(s) })
@@ -58,7 +60,7 @@ func (e *Edge) seek(routes []*route, from string, anew bool) {
 		s := &search{route: r, group: r.instance.group, from: from, since: now, asked: now, claim: r.claims, anew: anew}
 		delete(r.instance.routes, r)
 		r.instance = nil
-		e.owners.searches[r.socket.id] = s
+		e.owners.searches[r.socket.ID] = s
 		e.owners.mu.Unlock()
 		e.askTakeover(s)
 	}
@@ -84,7 +86,7 @@ func (e *Edge) giveUpFormer(i *instance, dead bool) {
 // giveUpOwner has the group asked in place of the former owner, which is told that its claim would be too late. Needs owners.mu.
 func (e *Edge) giveUpOwner(s *search, tell bool) {
 	if tell {
-		e.disown(s.route.socket.ns.token, s.from, s.route.socket.id, msg.ReasonOwnerChanged, s.claim)
+		e.disown(s.route.socket.Namespace.Token, s.from, s.route.socket.ID, msg.ReasonOwnerChanged, s.claim)
 	}
 	s.anew = false
 	s.route.claims++
@@ -95,7 +97,7 @@ func (e *Edge) giveUpOwner(s *search, tell bool) {
 func (e *Edge) seekAgain(now time.Time) {
 	for id, s := range e.owners.searches {
 		switch {
-		case s.route.socket.state.Load() == gone && now.Sub(s.since) > lastSearch:
+		case s.route.socket.Life() == registry.Gone && now.Sub(s.since) > lastSearch:
 			delete(e.owners.searches, id)
 			e.stats.eventsFailed.Inc()
 		case now.Sub(s.asked) >= seekEvery:
@@ -123,9 +125,9 @@ func (e *Edge) askTakeover(s *search) {
 	}
 	state.Claim = s.claim
 	e.owners.mu.Unlock()
-	body := msg.Connect(socket.conn.handshake(socket), &state)
-	subject := e.prefix.AppendOwn(nil, socket.ns.token, to, msg.EventConnect)
-	if err := e.up.Publish(subject, e.prefix.AppendConnectReply(nil, socket.ns.token, socket.id), nil, body); err != nil {
+	body := msg.Connect(socket.Edge.conn.handshake(socket), &state)
+	subject := e.prefix.AppendOwn(nil, socket.Namespace.Token, to, msg.EventConnect)
+	if err := e.up.Publish(subject, e.prefix.AppendConnectReply(nil, socket.Namespace.Token, socket.ID), nil, body); err != nil {
 		e.complaints.about(string(subject), "a takeover could not be asked for, trying again", err)
 	}
 }
@@ -139,7 +141,7 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 		wanted = s.claim
 	}
 	e.owners.mu.Unlock()
-	if s == nil || s.route.socket.ns.token != sub.Namespace {
+	if s == nil || s.route.socket.Namespace.Token != sub.Namespace {
 		return false
 	}
 	if m.NoResponders() {
@@ -173,7 +175,7 @@ func (e *Edge) handleTakeover(m *bus.Message, sub *subjects.Subject) bool {
 // drop ends a search in vain.
 func (o *owners) drop(s *search) {
 	o.mu.Lock()
-	delete(o.searches, s.route.socket.id)
+	delete(o.searches, s.route.socket.ID)
 	o.mu.Unlock()
 }
 
@@ -187,21 +189,16 @@ func (e *Edge) takeOver(s *search, a msg.Admission, group, owner string, claim u
 	}
 	e.owners.drop(s)
 	e.stats.takeovers.Inc()
-	e.mu.Lock()
-	if r.socket.state.Load() != gone {
-		tokens, err := roomTokens(a.Rooms)
-		if err == nil {
-			err = e.join(r.socket, tokens)
-		}
-		if err != nil {
-			e.complaints.about(r.socket.ns.name, "an instance took a socket over into rooms that cannot be", err)
-		}
-		if a.Data != nil && msg.CheckData(a.Data) == nil {
-			r.socket.data = slices.Clone(a.Data)
-			e.changed(r.socket)
-		}
+	rooms, err := registry.RoomTokens(a.Rooms)
+	if err == nil {
+		_, err = e.reg.Join(r.socket, rooms)
 	}
-	e.mu.Unlock()
+	if err != nil && !errors.Is(err, registry.ErrGone) {
+		e.complaints.about(r.socket.Namespace.Name, "an instance took a socket over into rooms that cannot be", err)
+	}
+	if a.Data != nil && msg.CheckData(a.Data) == nil {
+		e.reg.SetData(r.socket, slices.Clone(a.Data))
+	}
 	e.out.AfterSubscribedOrOffline(func() { e.release(r, to) }) // its rooms must be active before it answers events
 }
 
@@ -212,7 +209,7 @@ func (e *Edge) refuseClaim(m *bus.Message, sub *subjects.Subject, s *socket) {
 	group, owner, ok := claimOf(m.Header)
 	switch {
 	case !ok:
-	case owner != "" && (s == nil || e.owners.owner(s.route) != owner):
+	case owner != "" && (s == nil || e.owners.owner(s.Edge.route) != owner):
 		e.disown(sub.Namespace, owner, sub.Socket, msg.ReasonNotYours, claimNumber(m.Header))
 	case owner == "" && group != "" && s == nil && !m.Header.Has(msg.HeaderError):
 		e.disown(sub.Namespace, group, sub.Socket, engine.TransportClose.String(), 0)

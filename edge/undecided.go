@@ -18,13 +18,14 @@ var errUndecided = errors.New("no service decided within the namespace's connect
 // ask publishes the connect request of a socket, for the first time or again. It runs on the bus's worker, which publishes the
 // disconnect notice as well: the notice must not overtake the request.
 func (e *Edge) ask(s *socket) {
-	e.mu.Lock()
-	r := s.request
-	e.mu.Unlock()
+	c := s.Edge.conn
+	c.mu.Lock()
+	r := s.Edge.request
+	c.mu.Unlock()
 	if r == nil {
 		return // decided about, or gone
 	}
-	if !e.bus.Connected() {
+	if !e.set.Bus.Connected() {
 		e.unanswered(s, r, repeatOffline)
 		return
 	}
@@ -32,19 +33,20 @@ func (e *Edge) ask(s *socket) {
 	if !waits {
 		return
 	}
+	e.reg.Decide(s)
 	if why == repeatSilence {
-		e.complainUnanswered(s.ns.name, refusedTimeout)
+		e.complaints.unanswered(s.Namespace.Name, refusedTimeout)
 	}
 	if why != repeatNot {
 		e.requests.repeated[why].Inc()
-		e.mu.Lock()
-		s.repeated = true
-		e.mu.Unlock()
+		c.mu.Lock()
+		s.Edge.repeated = true
+		c.mu.Unlock()
 	}
-	subject := e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect)
-	body := msg.Connect(s.conn.handshake(s), nil)
-	timeout := strconv.FormatInt(s.ns.rules.ConnectTimeout.Milliseconds(), 10)
-	reply := e.prefix.AppendConnectReply(nil, s.ns.token, s.id)
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	body := msg.Connect(s.Edge.conn.handshake(s), nil)
+	timeout := strconv.FormatInt(s.Edge.rules.ConnectTimeout.Milliseconds(), 10)
+	reply := e.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID)
 	err := e.up.Publish(subject, reply, bus.Header{msg.HeaderTimeout: {timeout}}, body)
 	switch {
 	case err == nil:
@@ -57,12 +59,12 @@ func (e *Edge) ask(s *socket) {
 
 // unanswered publishes a request again later that found no taker, or refuses the socket if the namespace wants that.
 func (e *Edge) unanswered(s *socket, r *connectRequest, why int) {
-	if s.ns.rules.refuses() && why != repeatAgain {
+	if s.Edge.rules.Refuses() && why != repeatAgain {
 		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
 		return
 	}
 	if why == repeatNoService {
-		e.complainUnanswered(s.ns.name, refusedNoService)
+		e.complaints.unanswered(s.Namespace.Name, refusedNoService)
 	}
 	e.requests.failed(r, why, time.Now())
 }
@@ -87,60 +89,49 @@ func (e *Edge) askAgain() time.Duration {
 // which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
 func (e *Edge) timeIsUp(r *connectRequest) {
 	s := r.socket
-	if s.ns.rules.refuses() {
+	if s.Edge.rules.Refuses() {
 		e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		return
 	}
-	e.mu.Lock()
-	if s.request != r {
-		e.mu.Unlock()
+	c := s.Edge.conn
+	c.mu.Lock()
+	if s.Edge.request != r {
+		c.mu.Unlock()
 		return
 	}
-	goesOn := s.conn.isUsed()
+	goesOn := c.isUsed()
 	r.overdue = goesOn
-	e.mu.Unlock()
+	c.mu.Unlock()
 	if goesOn {
 		// An instance that has been deciding for so long may have lost its answer.
 		e.requests.hurry(repeatSilence, time.Now(), func(other *connectRequest) bool { return other == r && r.decider != "" })
 		return
 	}
 	e.requests.closed.Inc()
-	subject := string(e.prefix.AppendOn(nil, s.ns.token, msg.EventConnect))
+	subject := string(e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect))
 	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
-	s.conn.session.Close(engine.ForcedServerClose)
+	c.session.Close(engine.ForcedServerClose)
 }
 
-// isUsed reports whether the session has a socket that was admitted. Edge.mu must be held.
-func (c *connection) isUsed() bool {
-	return slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.admitted })
-}
-
-// isUndecided reports whether a service is asked about one of the session's sockets. Edge.mu must be held.
-func (c *connection) isUndecided() bool {
-	return slices.ContainsFunc(c.sockets, func(s *socket) bool { return s.request != nil })
-}
-
-// decided forgets the request of a socket that was admitted, refused, or has gone. Edge.mu must be held.
+// decided forgets the request of a socket that was admitted, refused, or has gone. Its connection's mu must be held.
 func (e *Edge) decided(s *socket) {
-	if s.request == nil {
+	if s.Edge.request == nil {
 		return
 	}
-	s.unheard = !e.requests.remove(s.request)
-	s.request = nil
-	if !s.admitted && !s.conn.isUndecided() {
-		s.conn.resumeTimer()
-	}
+	e.requests.remove(s.Edge.request)
+	s.Edge.request = nil
+	s.Edge.conn.idle.resume(s.Life().IsMember())
 }
 
-// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. Edge.mu must be
-// held.
+// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. The connection's mu
+// must be held.
 func (e *Edge) unused(c *connection) {
 	if c.closed || c.isUsed() {
 		return
 	}
-	for _, s := range c.sockets {
-		if s.request != nil && s.request.overdue {
-			e.requests.overNow(s.request, time.Now())
+	for _, s := range c.all() {
+		if r := s.Edge.request; r != nil && r.overdue {
+			e.requests.overNow(r, time.Now())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -19,7 +20,7 @@ type scratch struct{ name, event, subject, reply, arg []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// event takes an event of the client.
+// event processes an event of the client.
 func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	sc := scratches.Get().(*scratch)
 	defer scratches.Put(sc)
@@ -35,17 +36,17 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		}
 	}
 	s := c.socket(p.Namespace)
-	if s == nil || s.state.Load() != live {
+	if s == nil || s.Life() != registry.Live {
 		c.outOfTurn(p)
 		return
 	}
 	if p.Data == nil {
-		return // an event without name or arguments is heard by nobody in the reference, too
+		return // an event without name or arguments has no listener in the reference either
 	}
 	if c.hold.Load() != nil && c.holdPacket(s, p, attachments, sc) {
 		return
 	}
-	if s.ns.rules.isRoomChange(sc.name) {
+	if s.Edge.rules.IsRoomChange(sc.name) {
 		if c.joinOrLeave(s, p, sc) {
 			c.pace()
 		}
@@ -56,24 +57,24 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		body, header = pack(p.Data, attachments)
 	}
 	if err := c.publish(s, p, header, body, sc); errors.Is(err, errHeldFull) {
-		c.count(err)
+		c.edge.stats.event(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
 
-// publish sends an event to services, and on to other clients if a relay rule says so. The error is errHeldFull if it did
+// publish sends an event to services, and on to other clients if a relay rule applies. The error is errHeldFull if it did
 // neither because the socket's owner is away.
 func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
-	rule := s.ns.rules.relay(sc.name)
+	rule := s.Edge.rules.RelayOf(sc.name)
 	if p.HasID {
-		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.ns.token, s.id, p.ID)
+		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.Namespace.Token, s.ID, p.ID)
 	} else {
 		sc.reply = e.address(sc.reply[:0], s)
 	}
 	own := header
-	if s.user != "" {
-		own = userHeader(s.user)
+	if user := s.User(); user != "" {
+		own = userHeader(user)
 		for name, values := range header {
 			own[name] = values
 		}
@@ -90,35 +91,20 @@ func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []
 // toServices publishes an event for services, or for the one that claimed the socket. The only error is errHeldFull.
 func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
-	if s.route == nil {
-		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.ns.token, asString(sc.event))
-		c.count(c.send(sc.subject, sc.reply, header, body))
+	if s.Edge.route == nil {
+		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.Namespace.Token, asString(sc.event))
+		c.edge.stats.event(c.send(sc.subject, sc.reply, header, body))
 		return nil
 	}
-	err := e.sendOwned(s.route, sc.event, sc.reply, header, body)
+	err := e.sendOwned(s.Edge.route, sc.event, sc.reply, header, body)
 	if errors.Is(err, errHeldFull) {
 		return err
 	}
-	c.count(err)
+	c.edge.stats.event(err)
 	if err != nil {
-		c.complain(s.ns.name, err)
+		c.complain(s.Namespace.Name, err)
 	}
 	return nil
-}
-
-// pack returns an event with attachments as one body.
-func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
-	body, lengths := msg.PackAttachments(text, attachments)
-	return body, bus.Header{msg.HeaderAttachments: {lengths}}
-}
-
-// count counts an event; one that could not be sent gets no ack.
-func (c *connection) count(err error) {
-	if err == nil {
-		c.edge.stats.eventsIn.Inc()
-	} else {
-		c.edge.stats.eventsFailed.Inc()
-	}
 }
 
 // send publishes what a client's event causes.
@@ -146,21 +132,21 @@ func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text
 	sc.subject = sc.subject[:0]
 	switch rule.To {
 	case ToAll:
-		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
 	case ToSocket:
 		var isString bool
 		sc.arg, isString = msg.FirstArgument(sc.arg[:0], text)
-		if !isString || !subjects.IsSocketID(sc.arg) || !rule.Self && string(sc.arg) == s.id {
+		if !isString || !subjects.IsSocketID(sc.arg) || !rule.Self && string(sc.arg) == s.ID {
 			return
 		}
-		sc.subject = e.prefix.AppendToSocket(sc.subject, s.ns.token, subjects.VerbEmit, asString(sc.arg))
+		sc.subject = e.prefix.AppendToSocket(sc.subject, s.Namespace.Token, subjects.VerbEmit, asString(sc.arg))
 		sc.reply = sc.reply[:0]
 	case ToRoom:
 		room, in := c.ownRoom(s, text, sc)
 		if !in {
 			return
 		}
-		sc.subject = e.prefix.AppendToRoom(sc.subject, s.ns.token, verb, room)
+		sc.subject = e.prefix.AppendToRoom(sc.subject, s.Namespace.Token, verb, room)
 	case ToRooms, ToRoomsOrAll:
 		if header = c.toRooms(s, rule, verb, header, sc); len(sc.subject) == 0 {
 			return
@@ -177,36 +163,26 @@ func (c *connection) ownRoom(s *socket, text []byte, sc *scratch) (string, bool)
 	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], text); !isString {
 		return "", false
 	}
-	token, err := roomToken(string(sc.arg))
-	if err != nil {
-		return "", false
-	}
-	c.edge.mu.Lock()
-	defer c.edge.mu.Unlock()
-	return token, s.find(s.ns.rooms[token]) >= 0
+	token, err := registry.RoomToken(string(sc.arg))
+	return token, err == nil && s.IsIn(token)
 }
 
 // toRooms fills in the subject that reaches all rooms of a socket, and returns the header that it needs. In one room the
 // room's own subject does; several are a union, so that who is in two of them gets the event once.
 func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Header, sc *scratch) bus.Header {
-	e := c.edge
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e, rooms := c.edge, s.Rooms()
 	switch {
-	case len(s.rooms) == 1:
-		sc.subject = e.prefix.AppendToRoom(sc.subject, s.ns.token, verb, s.rooms[0].room.name)
-	case len(s.rooms) > 1:
-		union := bus.Header{}
+	case len(rooms) == 1:
+		sc.subject = e.prefix.AppendToRoom(sc.subject, s.Namespace.Token, verb, rooms[0].Name)
+	case len(rooms) > 1:
+		union := bus.Header{msg.HeaderRooms: s.RoomNames()}
 		for name, values := range header {
 			union[name] = values
 		}
-		for _, m := range s.rooms {
-			union[msg.HeaderRooms] = append(union[msg.HeaderRooms], m.room.name)
-		}
 		header = union
-		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
 	case rule.To == ToRoomsOrAll:
-		sc.subject = e.prefix.AppendAll(sc.subject, s.ns.token, verb)
+		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
 	}
 	return header
 }
@@ -215,7 +191,7 @@ func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Hea
 const maxJoining = 1000
 
 // What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first few
-// a session gets as many a second as the bus can let go of with ease; whoever wants more waits.
+// a session gets as many a second as the bus can end with ease; more must wait.
 const (
 	freeEntries = 100
 	entryEvery  = time.Millisecond
@@ -249,26 +225,28 @@ func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
 	if err != nil {
 		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
 	}
-	ack := c.frame(&parcel{kind: sio.Ack, namespace: s.ns.name, hasID: true, id: p.ID, body: []byte(answer)})
+	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: p.ID, body: []byte(answer)})
 	if err != nil {
 		c.session.Send(ack)
 		return
 	}
-	e.mu.Lock()
-	c.joining++
-	e.mu.Unlock()
+	c.countJoining(1)
 	kept := e.out.AfterSubscribed(func() {
 		c.session.Send(ack)
-		e.mu.Lock()
-		c.joining--
-		e.mu.Unlock()
+		c.countJoining(-1)
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
 		e.stats.eventsFailed.Inc()
-		e.mu.Lock()
-		c.joining-- // nothing is under way, or the client could never join again
-		e.mu.Unlock()
+		c.countJoining(-1) // nothing is under way, or the client could never join again
 	}
+}
+
+// countJoining counts joins and leaves that are not answered yet, and returns how many there are.
+func (c *connection) countJoining(change int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joining += change
+	return c.joining
 }
 
 // Errors that a client reads in the answer to its join or leave.
@@ -282,24 +260,20 @@ func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) (entered b
 	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], p.Data); !isString {
 		return false, errNoRoom
 	}
-	if !s.ns.rules.mayEnter(sc.arg) {
+	if !s.Edge.rules.MayEnter(sc.arg) {
 		return false, errNotAllowed
 	}
-	token, err := roomToken(string(sc.arg))
+	token, err := registry.RoomToken(string(sc.arg))
 	if err != nil {
 		return false, err
 	}
-	c.edge.mu.Lock()
-	before := len(s.rooms)
-	switch {
-	case c.joining >= maxJoining:
-		err = errTooManyJoins
-	case string(sc.name) == "leave":
-		c.edge.leave(s, token)
-	default:
-		err = c.edge.join(s, []string{token})
+	if c.countJoining(0) >= maxJoining {
+		return false, errTooManyJoins
 	}
-	entered = len(s.rooms) > before
-	c.edge.mu.Unlock()
-	return entered, err
+	if string(sc.name) == "leave" {
+		c.edge.reg.Leave(s, []string{token})
+		return false, nil
+	}
+	effects, err := c.edge.reg.Join(s, []string{token})
+	return len(effects.Changed) > 0, err
 }

@@ -81,7 +81,7 @@ func (o *Fanout) Flush(isLagging func() bool) {
 			break
 		}
 	}
-	l.release()
+	l.done()
 }
 
 // help starts a helper.
@@ -92,7 +92,7 @@ func (o *Fanout) help(l *sharedList) {
 		}
 		w.count()
 		writers.Put(w)
-		l.release()
+		l.done()
 	})
 }
 
@@ -120,7 +120,7 @@ func (l *sharedList) writeSome(w *writer) bool {
 	return end < len(l.sessions)
 }
 
-func (l *sharedList) release() {
+func (l *sharedList) done() {
 	if l.users.Add(-1) == 0 {
 		clear(l.sessions)
 		sharedLists.Put(l)
@@ -154,8 +154,8 @@ func (w *writer) write(fd uintptr) bool {
 	return true
 }
 
-// writeNow writes as much of data as the connection takes at once.
-func (w *writer) writeNow(conn syscall.RawConn, data []byte, st *stats) (int, error) {
+// tryWrite writes as much of data as the connection takes at once.
+func (w *writer) tryWrite(conn syscall.RawConn, data []byte, st *stats) (int, error) {
 	w.data, w.n, w.err = data, 0, nil
 	err := conn.Write(w.attempt)
 	w.data = nil

@@ -12,12 +12,12 @@ import (
 // The client is still pinged, every ping interval, and its pong is not waited for: it lies behind what is not read.
 // Time limits for a packet of which a part has come must not run while there is a gate.
 type gate struct {
-	stops    int           // guarded by Session.mu: calls of StopReading without one of ResumeReading
-	changed  chan struct{} // guarded by Session.mu: closed and replaced when those that wait must look again
-	left     [][]byte      // guarded by Session.mu: payloads of POSTs, or a rest, not handled yet; in order
-	bytes    int           // guarded by Session.mu: size of left
-	handling bool          // guarded by Session.mu: a goroutine handles left
-	broken   bool          // guarded by Session.mu: the connection cannot be written to, so reading it shows the end
+	stops     int           // guarded by Session.mu: calls of StopReading without one of ResumeReading
+	changed   chan struct{} // guarded by Session.mu: closed and replaced when those that wait must look again
+	postponed [][]byte      // guarded by Session.mu: payloads of POSTs, or a rest, not handled yet; in order
+	bytes     int           // guarded by Session.mu: size of postponed
+	handling  bool          // guarded by Session.mu: a goroutine handles postponed
+	broken    bool          // guarded by Session.mu: the connection cannot be written to, so reading it shows the end
 }
 
 // wake lets those that wait look again. Session.mu must be held.

@@ -295,7 +295,7 @@ func TestAnUpgradeWhileNothingIsRead(t *testing.T) {
 		s.write(ws, "5")
 		go func() { _ = ws.WriteMessage(websocket.TextMessage, []byte("4d")) }()
 		r.expectReceived(t, "a", "stop")
-		if r.session.polling() != nil {
+		if r.session.currentTransport().kind() != kindWebSocket {
 			t.Fatal("the upgrade did not happen")
 		}
 		r.session.ResumeReading()

@@ -43,7 +43,7 @@ func TestTheReaderIsReplacedByValue(t *testing.T) {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Set(name, value)
 	}
-	ws, err := newUpgrader().Upgrade(&hijacked{httptest.NewRecorder(), server, t, &reader}, r, nil)
+	ws, err := upgrader.Upgrade(&hijacked{httptest.NewRecorder(), server, t, &reader}, r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,11 +17,11 @@ const gzipFrom = 1024
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
 type polling struct {
-	session *Session // static
-	poll    *poll    // guarded by Session.mu: the GET that waits until there is something to send
-	posting bool     // guarded by Session.mu: a POST is under way
-	leaving bool     // guarded by Session.mu: the client ends the session by a POST
-	upgrade *upgrade // guarded by Session.mu: the WebSocket that wants to take over
+	session   *Session // static
+	poll      *poll    // guarded by Session.mu: the GET that waits until there is something to send
+	posting   bool     // guarded by Session.mu: a POST is under way
+	departing bool     // guarded by Session.mu: the client ends the session by a POST
+	upgrade   *upgrade // guarded by Session.mu: the WebSocket that wants to take over
 }
 
 // poll is a GET that waits until there is something to send.
@@ -55,12 +55,12 @@ func (p *polling) finish(reason Reason) {
 	p.session.heartbeat.timer = time.AfterFunc(closeTimeout, func() { p.session.fail(reason) })
 }
 
-// abort answers a poll that waits. If the client leaves by a POST, a poll may be on its way (see pollsOwed).
+// abort answers a poll that waits. If the client departs by a POST, a poll may be on its way (see pollsOwed).
 func (p *polling) abort() {
 	p.cancelUpgrade()
 	if p.poll != nil {
 		p.poll.wake()
-	} else if p.leaving {
+	} else if p.departing {
 		p.session.server.owePoll(p.session.id)
 	}
 }
@@ -161,7 +161,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	ending := s.state == closed || replaced || s.state == closing && len(frames) == 0
 	packets := frames
 	switch {
-	case p.leaving && s.state == closed:
+	case p.departing && s.state == closed:
 		packets, ending = []*Frame{noopFrame}, false
 	case waiting.alone, len(frames) == 0 && !ending:
 		packets = []*Frame{noopFrame}
@@ -178,7 +178,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
 	s.mu.Lock()
-	s.queue.release(frames)
+	s.queue.uncount(frames)
 	s.mu.Unlock()
 }
 

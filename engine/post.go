@@ -82,16 +82,16 @@ func (p *polling) waitForAnswer(ctx context.Context) {
 	p.session.waitAtGate(ctx, func(*gate) bool { return p.upgrade != nil || !p.isCurrent() })
 }
 
-// receive handles a polling payload. What may not be handled now is left to a goroutine.
+// receive handles a polling payload. What may not be handled now is postponed.
 func (p *polling) receive(payload []byte) {
-	for payload != nil && !p.leave(payload) {
+	for payload != nil && !p.postpone(payload) {
 		payload = p.handle(payload)
 	}
 }
 
-// leave leaves a payload at the gate if there is one, and reports whether there is. As much may be left as may wait
-// for the client itself. Past that the session ends.
-func (p *polling) leave(payload []byte) bool {
+// postpone keeps a payload at the gate if there is one, and reports whether there is. As much may wait there as may
+// wait for the client itself. Past that the session ends.
+func (p *polling) postpone(payload []byte) bool {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,19 +103,19 @@ func (p *polling) leave(payload []byte) bool {
 		s.overflow()
 		return true
 	}
-	g.left = append(g.left, payload)
+	g.postponed = append(g.postponed, payload)
 	g.bytes += len(payload)
 	if !g.handling {
 		g.handling = true
 		s.server.running.Add(1)
-		go p.handleLeft(g)
+		go p.handlePostponed(g)
 	}
 	return true
 }
 
-// handleLeft handles what POSTs have left at the gate, as soon as the session is read, also after an upgrade, and
-// ends.
-func (p *polling) handleLeft(g *gate) {
+// handlePostponed handles what is postponed as soon as the session is read, also after an upgrade. It ends when no more
+// is postponed.
+func (p *polling) handlePostponed(g *gate) {
 	s := p.session
 	defer s.server.running.Done()
 	for {
@@ -128,19 +128,19 @@ func (p *polling) handleLeft(g *gate) {
 		case g.stops > 0: // again
 			s.mu.Unlock()
 			continue
-		case len(g.left) == 0:
+		case len(g.postponed) == 0:
 			g.handling = false
 			s.gateChanged(g)
 			s.mu.Unlock()
 			return
 		}
-		payload := g.left[0]
+		payload := g.postponed[0]
 		s.mu.Unlock()
 		rest := p.handle(payload)
 		s.mu.Lock()
 		g.bytes -= len(payload) - len(rest)
-		if g.left[0] = rest; rest == nil {
-			g.left = g.left[1:]
+		if g.postponed[0] = rest; rest == nil {
+			g.postponed = g.postponed[1:]
 		}
 		s.mu.Unlock()
 	}
@@ -173,7 +173,7 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 // reference does, and so is one that was sent at the same time and has not come yet.
 func (p *polling) depart() {
 	p.session.mu.Lock()
-	p.leaving = p.session.state == open
+	p.departing = p.session.state == open
 	p.session.mu.Unlock()
 	p.session.fail(TransportClose)
 }

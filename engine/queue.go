@@ -13,7 +13,7 @@ type queue struct {
 	frames     []*Frame
 	sending    int  // frames at the front that are being written
 	written    int  // bytes of the first frame that the client has
-	bytes      int  // memory of frames, and of those that take returned and are not released
+	bytes      int  // memory of frames, and of those that take returned until uncount is called
 	packets    int  // packets of the same
 	overflowed bool // a frame did not fit, the session is about to end
 }
@@ -29,15 +29,15 @@ func (q *queue) isFull(f *Frame, set *Settings) bool {
 	return q.bytes+f.Size() > set.QueueBytes || q.packets+f.packets > set.QueuePackets
 }
 
-// take empties the queue. The frames count until they are released. Only for transports that write whole frames.
+// take empties the queue. The frames count until uncount is called. Only for transports that write whole frames.
 func (q *queue) take() []*Frame {
 	frames := q.frames
 	q.frames = nil
 	return frames
 }
 
-// release stops counting frames and clears them.
-func (q *queue) release(frames []*Frame) {
+// uncount stops counting frames and clears them.
+func (q *queue) uncount(frames []*Frame) {
 	for _, f := range frames {
 		q.bytes -= f.Size()
 		q.packets -= f.packets
@@ -80,7 +80,7 @@ func (q *queue) wrote(n int) {
 
 // drop removes frames from the front.
 func (q *queue) drop(frames int) {
-	q.release(q.frames[:frames])
+	q.uncount(q.frames[:frames])
 	left := copy(q.frames, q.frames[frames:])
 	clear(q.frames[left:])
 	q.frames, q.sending, q.written = q.frames[:left], 0, 0
@@ -93,7 +93,7 @@ func (q *queue) drop(frames int) {
 // would be read as the rest of that.
 func (q *queue) discard() {
 	kept := max(q.sending, min(q.written, 1))
-	q.release(q.frames[kept:])
+	q.uncount(q.frames[kept:])
 	q.frames = q.frames[:kept]
 }
 

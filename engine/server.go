@@ -26,8 +26,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"partyline/wire/eio"
 )
 
@@ -95,7 +93,6 @@ type Settings struct {
 type Server struct {
 	set        Settings // static
 	origins    *origins
-	upgrader   *websocket.Upgrader
 	maxPayload atomic.Int64
 	running    sync.WaitGroup // every goroutine that a session starts
 
@@ -114,7 +111,7 @@ func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	s := &Server{
-		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log), upgrader: newUpgrader(),
+		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
 		admission: admission{addresses: make(map[string]int)},
 	}
@@ -179,7 +176,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Valu
 	s.mu.Unlock()
 	var p *polling
 	if session != nil {
-		p = session.polling()
+		p, _ = session.currentTransport().(*polling)
 	}
 	switch {
 	case session == nil, p != nil && p.expire():

@@ -176,12 +176,11 @@ func (s *Session) currentState() state {
 	return s.state
 }
 
-// polling returns the session's transport if that is polling, and otherwise nil.
-func (s *Session) polling() *polling {
+// currentTransport returns the transport.
+func (s *Session) currentTransport() transport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, _ := s.transport.(*polling)
-	return p
+	return s.transport
 }
 
 // Reason is why a session ended. The log field, the label of the metric and the word that services read in a

@@ -53,17 +53,16 @@ var (
 	noWriteBuffers = &sync.Pool{}
 )
 
-func newUpgrader() *websocket.Upgrader {
-	return &websocket.Upgrader{
-		ReadBufferSize:  0, // gorilla takes the reader that Hijack returns: wsReader.frames
-		WriteBufferSize: noWriteBuffer,
-		WriteBufferPool: noWriteBuffers,
-		CheckOrigin:     func(*http.Request) bool { return true }, // checked before, for both transports
-		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			w.Header().Set("Connection", "close")
-			http.Error(w, reason.Error(), status)
-		},
-	}
+// upgrader makes the handshakes of WebSockets.
+var upgrader = websocket.Upgrader{
+	ReadBufferSize:  0, // gorilla takes the reader that Hijack returns: wsReader.frames
+	WriteBufferSize: noWriteBuffer,
+	WriteBufferPool: noWriteBuffers,
+	CheckOrigin:     func(*http.Request) bool { return true }, // checked before, for both transports
+	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+		w.Header().Set("Connection", "close")
+		http.Error(w, reason.Error(), status)
+	},
 }
 
 // accept turns a request into a WebSocket, or answers it and returns nil. With a WebSocket the answer to the request
@@ -78,7 +77,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 		w.Header().Set("Sec-Websocket-Protocol", chosen)
 	}
 	c := &wsConn{session: session, last: closeFrame}
-	ws, err := s.upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
+	ws, err := upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
 	if err != nil {
 		return nil
 	}
@@ -154,7 +153,7 @@ func (c *wsConn) flush(w *writer) {
 	s := c.session
 	for w != nil && c.direct != nil && !c.writing && s.state == open && len(s.queue.frames) > 0 {
 		data := s.queue.next(&w.scratch)
-		n, err := w.writeNow(c.direct, data, &s.server.stats)
+		n, err := w.tryWrite(c.direct, data, &s.server.stats)
 		if s.queue.wrote(n); err != nil {
 			c.writeFailed()
 			return

@@ -214,7 +214,7 @@ type journal struct {
 // events; a busy machine notes them later than the acks come.
 func (j *journal) catchUp(t *testing.T) {
 	t.Helper()
-	if err := j.nc.Flush(); err != nil {
+	if err := j.nc.FlushTimeout(edgetest.Patience); err != nil { // behind all of the journal
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(5 * ackTimeout); ; time.Sleep(10 * time.Millisecond) {

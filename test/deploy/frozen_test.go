@@ -16,7 +16,6 @@ const frozen = 10 * time.Second
 // An edge is stopped while its clients emit, and continued. What the kernel kept meanwhile of its clients must not go to an owner that
 // has ended the sockets: the next owner gets it, in order, or it is counted.
 func TestAnEdgeIsStopped(t *testing.T) {
-	t.Parallel()
 	servers := stand.Cluster(t)
 	j := listen(t, edgetest.Connect(t, servers[2].URL))
 	var edges []*stand.Edge

@@ -15,7 +15,6 @@ import (
 // TestBursts has official clients send more at once than a service in Go handles: they are slowed down, and every ack
 // comes.
 func TestBursts(t *testing.T) {
-	t.Parallel()
 	needScripts(t)
 	url := natsdtest.Start(t).ClientURL()
 	p := start(t, "edge", "--config=testdata/bursts.yaml", "--nats.url="+url)

@@ -140,6 +140,7 @@ func TestExampleChat(t *testing.T) {
 }
 
 func TestExampleChatInTheBrowser(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	environment := needBrowser(t)
 	p, more := chatExample(t)

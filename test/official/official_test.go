@@ -64,6 +64,7 @@ func TestOfficialClients(t *testing.T) {
 }
 
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	needScripts(t)
 	environment := needBrowser(t)
 	for _, script := range scripts(t, "../browser") {

@@ -13,7 +13,6 @@ import (
 
 // TestClientsWait has official clients connect while no service answers, and to services that are slow.
 func TestClientsWait(t *testing.T) {
-	t.Parallel()
 	needScripts(t)
 	p := start(t, "embedded", namespaces)
 	nc := edgetest.Connect(t, p.at.NATS, nats.ReconnectWait(nats.DefaultReconnectWait))

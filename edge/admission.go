@@ -1,0 +1,242 @@
+package edge
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"partyline/bus"
+	"partyline/edge/registry"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// connect begins the admission to a namespace.
+func (c *connection) connect(p sio.Packet) {
+	e, name := c.edge, string(p.Namespace)
+	token, err := subjects.AppendNamespace(nil, name)
+	if err != nil {
+		c.invalid(fmt.Errorf("namespace: %w", err))
+		return
+	}
+	rules := e.rules.Find(name)
+	if rules == nil {
+		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
+		return
+	}
+	s := &socket{ID: e.newSocketID(), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	c.mu.Lock()
+	limit := e.set.Limits.NamespacesPerSession
+	isClosed, isTwice, isOneTooMany := c.closed, c.socket(p.Namespace) != nil, limit > 0 && len(c.all()) >= limit
+	if !isClosed && !isTwice && !isOneTooMany {
+		c.enter(s, name, string(token))
+	}
+	c.mu.Unlock()
+	switch {
+	case isClosed: // while this packet was on its way
+	case isTwice:
+		c.outOfTurn(p)
+	case isOneTooMany:
+		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
+	default:
+		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so that
+		// the two cannot overtake each other.
+		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
+	}
+}
+
+// enter puts a new socket into the registry. mu must be held.
+func (c *connection) enter(s *socket, name, token string) {
+	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
+	list := append(slices.Clone(c.all()), s)
+	c.sockets.Store(&list)
+	if s.Edge.rules.Connect != ConnectOpen {
+		c.idle.pause()
+		s.Edge.request = c.edge.requests.add(s, s.Edge.issued)
+	}
+}
+
+// announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
+func (e *Edge) announce(s *socket) {
+	if s.Edge.rules.Connect != ConnectOpen {
+		e.ask(s)
+		return
+	}
+	if s.Life() == registry.Gone {
+		return
+	}
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.Edge.conn.handshake(s), nil)); err != nil {
+		e.complaints.about(string(subject), "a connect notice could not be published", err)
+	}
+	e.admit(s, msg.Admission{}, "", "")
+}
+
+// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. group
+// and owner are who claims its events, "" for none. It returns false if the socket was refused, because its rooms cannot be.
+func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) bool {
+	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), a.Rooms...))
+	c := s.Edge.conn
+	c.mu.Lock()
+	if s.Life() >= registry.Subscribing {
+		c.mu.Unlock()
+		return true
+	}
+	if group != "" {
+		s.Edge.route = newRoute(s, group, owner)
+	}
+	if err == nil {
+		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: a.User, Data: slices.Clone(a.Data)})
+	}
+	if err != nil {
+		c.mu.Unlock()
+		e.complaints.about(s.Namespace.Name, "a service admitted a socket to rooms that cannot be", err)
+		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+		return false
+	}
+	s.Edge.rules.Sockets.Add(1)
+	e.decided(s)
+	if owner != "" {
+		e.own(s.Edge.route, group, owner)
+		if v, _ := e.reg.View(s); v.Rev > 0 {
+			e.changed(s) // before it had an owner that could be notified
+		}
+	}
+	c.mu.Unlock()
+	e.out.AfterSubscribedOrOffline(func() { e.goLive(s) })
+	return true
+}
+
+// goLive sends CONNECT to the client and what waited for it, and lets the rest through. It runs once the
+// socket's subscriptions are active.
+func (e *Edge) goLive(s *socket) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	isReady := s.Life() == registry.Subscribing
+	if isReady {
+		e.sendConnect(s)
+	}
+	c.mu.Unlock()
+	if isReady {
+		c.session.Write()
+	}
+}
+
+// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. Its
+// connection's mu must be held.
+func (e *Edge) sendConnect(s *socket) {
+	c := s.Edge.conn
+	body := append(msg.AppendString([]byte(`{"sid":`), s.ID), '}')
+	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
+	for _, f := range s.Edge.waiting {
+		c.session.Queue(f)
+	}
+	c.dropWaiting(s)
+	e.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
+	c.idle.stop()
+}
+
+// dropWaiting forgets what waits for a socket's CONNECT. mu must be held.
+func (c *connection) dropWaiting(s *socket) {
+	c.waiting -= s.Edge.waitingBytes
+	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
+}
+
+// reject ends the admission of a socket.
+func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	if s.Life() >= registry.Subscribing {
+		c.mu.Unlock()
+		return
+	}
+	e.remove(s)
+	c.mu.Unlock()
+	c.refuse(s.Namespace.Name, message, data, kind)
+}
+
+// refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.
+func (c *connection) refuse(namespace, message string, data []byte, kind int) {
+	c.edge.stats.connectRefused[kind].Inc()
+	c.edge.complaints.refused(namespace, message, kind, c.session.Address())
+	body := msg.AppendString([]byte(`{"message":`), message)
+	if data != nil {
+		body = append(append(body, `,"data":`...), data...)
+	}
+	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: append(body, '}')}))
+}
+
+// end takes a socket out of its namespace and notifies services, with tell also the client. why is the
+// reason in the reference's words, kind the one for the count.
+func (e *Edge) end(s *socket, why string, kind int, tell bool) {
+	c := s.Edge.conn
+	c.mu.Lock()
+	if tell && s.Life() == registry.Subscribing {
+		// Who ends it knows of its admission, or made it, and may have sent more: that reaches the client first.
+		e.sendConnect(s)
+	}
+	ended := e.remove(s)
+	c.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	e.stats.disconnected[kind].Inc()
+	switch {
+	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
+		c.refuse(s.Namespace.Name, why, nil, refusedByService)
+	case tell:
+		c.session.Send(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
+	}
+	if ended.Was == registry.Connecting && s.Edge.rules.Connect != ConnectOpen {
+		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
+	}
+	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventDisconnect)
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: header, Body: body, Keep: true})
+	if r := s.Edge.route; r != nil {
+		e.out.Do(func() { e.endRoute(r, header, body) })
+	}
+}
+
+// remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been done before.
+// Its connection's mu must be held.
+func (e *Edge) remove(s *socket) *registry.End[client] {
+	ended := e.reg.Remove(s).Ended
+	if len(ended) == 0 {
+		return nil
+	}
+	c := s.Edge.conn
+	e.decided(s)
+	e.asks.abandon(s)
+	e.pauses.forget(s)
+	c.dropWaiting(s)
+	list := slices.DeleteFunc(slices.Clone(c.all()), func(other *socket) bool { return other == s })
+	c.sockets.Store(&list)
+	if ended[0].Was.IsMember() {
+		s.Edge.rules.Sockets.Add(-1)
+		e.unused(c)
+	}
+	return &ended[0]
+}
+
+// disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client whose
+// transport is closed receives no DISCONNECT, so it comes back. Events of sockets that end here are not held any longer:
+// they are dropped.
+func (e *Edge) disconnect(sockets []*socket, ending msg.Ending) {
+	for _, s := range sockets {
+		if ending == msg.EndSocket {
+			e.end(s, socketEndWords[endServer], endServer, true)
+			continue
+		}
+		for _, other := range s.Edge.conn.all() {
+			if ending == msg.CloseTransport {
+				e.end(other, engine.ForcedServerClose.String(), endSession, false)
+			} else {
+				e.end(other, socketEndWords[endServer], endServer, true)
+			}
+		}
+		s.Edge.conn.session.Close(engine.ForcedServerClose)
+	}
+}

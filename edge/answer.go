@@ -1,0 +1,74 @@
+package edge
+
+import (
+	"errors"
+
+	"partyline/bus"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// errWithheld is logged when an answer may not go to the reply subject of its request.
+var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
+
+// errNoReply is logged of a query or ask without a reply subject.
+var errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
+
+// answers publishes answers to requests from NATS, from the bus's worker.
+type answers struct {
+	edge       string // its id
+	prefix     subjects.Prefix
+	out        bus.Outbox
+	stats      *stats
+	complaints *complaints
+}
+
+// send answers a request, if it has a reply subject.
+func (a *answers) send(m *bus.Message, header bus.Header, body []byte) {
+	if m.Reply == "" || a.withholds(m) {
+		return
+	}
+	a.out.Later(bus.Letter{Subject: m.Reply, Header: header, Body: body})
+}
+
+// fail answers a request with an error.
+func (a *answers) fail(m *bus.Message, err error) {
+	a.send(m, bus.Header{msg.HeaderError: {err.Error()}}, nil)
+}
+
+// reject drops a request with a body that cannot be right, and answers it with the error.
+func (a *answers) reject(m *bus.Message, why int, err error) {
+	a.complaints.drop(m, why, err)
+	a.fail(m, err)
+}
+
+// afterSubscribed answers a request once all earlier subscriptions are active. m need not be kept.
+func (a *answers) afterSubscribed(m *bus.Message, answer func(m *bus.Message)) {
+	if m.Reply != "" {
+		asked := *m
+		a.out.AfterSubscribed(func() { answer(&asked) })
+	}
+}
+
+// body is the answer to a command that took effect for a number of sockets.
+func (a *answers) body(sockets int) []byte { return msg.Answer{Edge: a.edge, Sockets: sockets}.Body() }
+
+// mayAnswer reports whether a query or ask has a reply subject that may be answered. If not, it is dropped and counted.
+func (a *answers) mayAnswer(m *bus.Message) bool {
+	if m.Reply == "" {
+		a.complaints.drop(m, dropNoReply, errNoReply)
+		return false
+	}
+	return !a.withholds(m)
+}
+
+// withholds reports whether the reply subject of a request is one that gets no answer, and counts it.
+func (a *answers) withholds(m *bus.Message) bool {
+	if !a.prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+		return false
+	}
+	// NATS does not check that the requester may publish to the reply subject; the edge would do it in its name.
+	a.stats.answersWithheld.Inc()
+	a.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	return true
+}

@@ -1,0 +1,228 @@
+package edge
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"partyline/bus"
+	"partyline/edge/registry"
+	"partyline/edge/rule"
+	"partyline/engine"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// socket is one session in one namespace. Its Edge is a client.
+type socket = registry.Socket[client]
+
+// namespace is what lives of a namespace on this edge.
+type namespace = registry.Namespace[client]
+
+// client is what the edge keeps with a socket.
+type client struct {
+	conn   *connection // static
+	rules  *rule.Rules // of its namespace; static
+	auth   []byte      // what the client gave as auth, a JSON object; nil for nothing; static
+	issued time.Time   // when the client asked to connect; static
+	route  *route      // written before it is a member, static then: where its events go if it was claimed; nil if it was not
+
+	request      *connectRequest // guarded by conn.mu: while services are asked about it
+	repeated     bool            // guarded by conn.mu: they were asked more than once
+	waiting      []*engine.Frame // guarded by conn.mu: frames that came before CONNECT
+	waitingBytes int             // guarded by conn.mu
+	asked        []*question     // guarded by conn.mu: whose acks are awaited, in the order of their ids
+}
+
+// connection is what a session means in Socket.IO: its sockets. It is the session's Receiver.
+//
+// A packet of its client takes no lock of the whole edge: sockets and what is in them are read atomically. What must go together
+// with a frame to the client, such as CONNECT and a socket's becoming live, happens with mu held, so a socket's life only changes
+// then.
+type connection struct {
+	edge    *Edge
+	session *engine.Session
+	request []byte                    // the members of the handshake that stay the same, as JSON; static
+	dialect dialect                   // written by the session's reader before there is any socket, static then
+	sockets atomic.Pointer[[]*socket] // replaced as a whole with mu held
+	hold    atomic.Pointer[hold]      // what waits while the session is paused, nil while it is not; written with pauses.mu held
+	partial *partial                  // owned by the session's reader: a packet whose attachments have not all come
+	entered time.Time                 // owned by the session's reader: see pace
+
+	idle idleTimer // ends a session that joins no namespace in time
+
+	mu      sync.Mutex
+	closed  bool // guarded by mu: the session has ended, no socket may begin
+	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
+	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
+}
+
+// partial is a binary packet that waits for its attachments.
+type partial struct {
+	packet sio.Packet // Namespace and Data are copies
+	got    [][]byte   // copies
+	size   int        // bytes of Data and attachments
+}
+
+// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and whoever removes
+// the question from the socket's list answers for it, so each is answered for once.
+type question struct {
+	id      uint64    // the ack id in the packet, the same for all sockets; static
+	reply   string    // where the answers go; static
+	many    bool      // to a room or to all: answers say which socket they are of; static
+	sockets []*socket // who was asked; static
+
+	mu    sync.Mutex  // may be taken while a connection's is held
+	left  int         // guarded by mu: sockets that have not been answered for
+	timer *time.Timer // guarded by mu; nil until all have been asked
+}
+
+// pause is the request of one instance that a socket's session sends no further events for a while.
+type pause struct {
+	socket   *socket
+	instance string
+	until    time.Time
+}
+
+// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
+// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
+// published. When it is full the session is not read any more (engine.Session.StopReading).
+//
+// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
+// is left: the bus's worker → publish → connection.act → connection.publish. While there is a hold only the worker
+// publishes, so the order stays.
+//
+// Its mu comes before a route's lock and a connection's. It is held while events are published, so the NATS reader never
+// takes it: pauses change under pauses.mu.
+type hold struct {
+	conn   *connection // static
+	pauses []pause     // guarded by pauses.mu
+	paused atomic.Bool // whether there are pauses; written with pauses.mu held
+
+	mu      sync.Mutex
+	packets []heldPacket // guarded by mu: in order
+	bytes   int          // guarded by mu: size of packets
+	full    bool         // guarded by mu: the session is not read
+	over    bool         // guarded by mu: the hold is empty and not the connection's any more
+}
+
+// heldPacket is a packet of a client that waits. It owns its bytes.
+type heldPacket struct {
+	socket      *socket // nil for a CONNECT
+	packet      sio.Packet
+	name, event string // the event's, as in scratch
+	header      bus.Header
+	body        []byte // with attachments; packet.Data is its beginning
+}
+
+// all lists the session's sockets. The list must not be changed, and does not change. It takes no lock.
+func (c *connection) all() []*socket {
+	if list := c.sockets.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// socket is the session's socket in a namespace, or nil. It takes no lock. The socket may be Gone by now.
+func (c *connection) socket(namespace []byte) *socket {
+	for _, s := range c.all() {
+		if s.Namespace.Name == string(namespace) {
+			return s
+		}
+	}
+	return nil
+}
+
+// isUsed reports whether the session has a socket that was admitted. It takes no lock.
+func (c *connection) isUsed() bool {
+	for _, s := range c.all() {
+		if s.Life().IsMember() {
+			return true
+		}
+	}
+	return false
+}
+
+// idleTimer ends a session that joins no namespace in time. It stands still while services are asked about its sockets. Its lock may
+// be taken while a connection's is held.
+type idleTimer struct {
+	mu     sync.Mutex
+	timer  *time.Timer   // guarded by mu; nil once a namespace was joined
+	left   time.Duration // guarded by mu: how much of the time was left at since
+	since  time.Time     // guarded by mu
+	asking int           // guarded by mu: sockets about which services are asked
+}
+
+func (t *idleTimer) start(after time.Duration, end func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.left, t.since = after, time.Now()
+	t.timer = time.AfterFunc(after, func() {
+		t.mu.Lock()
+		isOver := t.timer != nil && t.asking == 0
+		t.mu.Unlock()
+		if isOver {
+			end()
+		}
+	})
+}
+
+// pause is called for each socket about which services are asked.
+func (t *idleTimer) pause() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asking++; t.asking == 1 && t.timer != nil {
+		t.timer.Stop()
+		t.left -= time.Since(t.since)
+	}
+}
+
+// resume is called when that is over. The timer goes on with the time that was left, unless the socket was admitted.
+func (t *idleTimer) resume(admitted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asking--; t.asking == 0 && t.timer != nil && !admitted {
+		t.since = time.Now()
+		t.timer.Reset(max(0, t.left))
+	}
+}
+
+// stop ends the timer.
+func (t *idleTimer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
+
+// handshake is the handshake of a socket as services read it, a JSON object.
+func (c *connection) handshake(s *socket) []byte {
+	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.request)
+}
+
+// invalid ends the session because of a packet that cannot be decoded.
+func (c *connection) invalid(err error) {
+	c.expel(engine.ForcedClose, "invalid packet, closing the session", "error", err)
+}
+
+// outOfTurn ends the session because of a packet that has no place in its state.
+func (c *connection) outOfTurn(p sio.Packet) {
+	c.expel(engine.ForcedServerClose, "packet out of turn, closing the session", "type", string(p.Type))
+}
+
+// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any packet
+// that was on its way is out of turn.
+func (c *connection) expel(reason engine.Reason, what, name string, value any) {
+	c.mu.Lock()
+	hasEnded := c.closed
+	c.mu.Unlock()
+	if !hasEnded {
+		c.edge.set.Log.Info(what, name, value, "address", c.session.Address())
+		c.session.Close(reason)
+	}
+}
+
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,183 @@
+package edge
+
+import (
+	"encoding/json"
+
+	"partyline/bus"
+	"partyline/edge/query"
+	"partyline/edge/registry"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// errUnknownSocket answers a command about a socket that is not here.
+var errUnknownSocket = registry.ErrGone
+
+// commands acts on what services ask of sockets: join, leave, disconnect, fetch, data and rooms. It never waits.
+type commands struct {
+	*answers
+	targets    targets
+	queries    *query.Queue // fetch, data and rooms under way
+	disconnect func(sockets []*socket, ending msg.Ending)
+}
+
+// find returns the sockets that a command is about. If it is about one that is not there, it answers that and returns false.
+func (c *commands) find(m *bus.Message, sub *subjects.Subject) ([]*socket, bool) {
+	c.stats.commanded.Inc()
+	sockets, found := c.targets.of(m, sub)
+	if !found {
+		c.reject(m, dropUnknownSocket, errUnknownSocket)
+	}
+	return sockets, found
+}
+
+// end ends sockets.
+func (c *commands) end(m *bus.Message, sub *subjects.Subject) {
+	ending, err := msg.Disconnect(m.Data)
+	if err != nil {
+		c.reject(m, dropBadBody, err)
+		return
+	}
+	if sockets, found := c.find(m, sub); found {
+		c.disconnect(sockets, ending)
+		c.confirm(m, sub, sockets)
+	}
+}
+
+// changeRooms makes sockets join or leave rooms, and answers for how many that took effect. It fails only for a single socket.
+func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
+	names, err := msg.Rooms(m.Data)
+	var rooms []string
+	if err == nil {
+		rooms, err = registry.RoomTokens(names)
+	}
+	if err != nil {
+		c.reject(m, dropBadBody, err)
+		return
+	}
+	sockets, found := c.find(m, sub)
+	if !found {
+		return
+	}
+	done := make([]*socket, 0, len(sockets))
+	for _, s := range sockets {
+		if sub.Verb == subjects.VerbLeave {
+			c.targets.Leave(s, rooms)
+		} else if _, failed := c.targets.Join(s, rooms); failed != nil {
+			err = failed
+			continue
+		}
+		done = append(done, s)
+	}
+	if err != nil && sub.Target == subjects.TargetSocket {
+		c.fail(m, err)
+		return
+	}
+	if err != nil {
+		c.complaints.about(sub.Namespace, "a socket could not join rooms", err)
+	}
+	c.confirm(m, sub, done)
+}
+
+// confirm answers a change once its subscriptions are active.
+func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*socket) {
+	if m.Reply != "" {
+		answer := c.changed(sub, sockets)
+		c.afterSubscribed(m, func(m *bus.Message) { c.send(m, nil, answer) })
+	}
+}
+
+// changed is the answer to a change: for how many sockets it took effect, and of a single one that is owned also which revision its
+// owner must have to know of it.
+func (c *commands) changed(sub *subjects.Subject, sockets []*socket) []byte {
+	if sub.Target == subjects.TargetSocket && sockets[0].Edge.route != nil {
+		v, _ := c.targets.View(sockets[0])
+		return msg.Answer{Edge: c.edge, Sockets: 1, Rev: &v.Rev}.Body()
+	}
+	return c.body(len(sockets))
+}
+
+// query acts on fetch, data and rooms.
+func (c *commands) query(m *bus.Message, sub *subjects.Subject) {
+	var object json.RawMessage
+	var err error
+	if sub.Verb == subjects.VerbData {
+		object, err = msg.Data(m.Data)
+	} else {
+		err = msg.Question(m.Data)
+	}
+	if err != nil {
+		c.reject(m, dropBadBody, err)
+		return
+	}
+	if object == nil && !c.mayAnswer(m) {
+		return
+	}
+	sockets, found := c.find(m, sub)
+	switch {
+	case !found:
+	case object == nil:
+		c.queue(m, sub, sockets)
+	default:
+		c.setData(m, sub, sockets, object)
+	}
+}
+
+// setData sets the data of sockets. The answer comes behind the notices to owners.
+func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*socket, object []byte) {
+	n := 0
+	for _, s := range sockets {
+		if _, ok := c.targets.SetData(s, object); ok {
+			n++
+		}
+	}
+	if sub.Target == subjects.TargetSocket && n == 0 {
+		c.fail(m, errUnknownSocket)
+		return
+	}
+	asked, answer := *m, c.body(n)
+	if sub.Target == subjects.TargetSocket {
+		answer = c.changed(sub, sockets)
+	}
+	c.out.Do(func() { c.send(&asked, nil, answer) })
+}
+
+// queue queues a query.
+func (c *commands) queue(m *bus.Message, sub *subjects.Subject, sockets []*socket) {
+	asked := &bus.Message{Subject: m.Subject, Reply: m.Reply}
+	fail := func(err error) { c.fail(asked, err) }
+	err := c.queries.Add(&query.Query{
+		Verb: sub.Verb, Single: sub.Target == subjects.TargetSocket, Sockets: queried{c.targets, sockets}, Fail: fail,
+		Answer: func(part string, body []byte) {
+			var header bus.Header
+			if part != "" {
+				header = bus.Header{msg.HeaderPart: {part}}
+			}
+			c.send(asked, header, body)
+		},
+	})
+	if err != nil {
+		fail(err)
+	}
+}
+
+// queried are the sockets of a query.
+type queried struct {
+	targets targets
+	list    []*socket // static
+}
+
+func (q queried) Len() int { return len(q.list) }
+
+func (q queried) Handshake(place int) []byte {
+	s := q.list[place]
+	return s.Edge.conn.handshake(s)
+}
+
+func (q queried) Look(_ bool, note func(int, query.View)) {
+	for i, s := range q.list {
+		if v, ok := q.targets.View(s); ok {
+			note(i, query.View{ID: s.ID, Namespace: s.Namespace.Name, Rooms: v.Rooms, User: v.User, Data: v.Data})
+		}
+	}
+}

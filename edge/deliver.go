@@ -1,0 +1,141 @@
+package edge
+
+import (
+	"bytes"
+
+	"partyline/bus"
+	"partyline/edge/registry"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// deliveries hands frames to sockets. It is owned by the NATS reader, so that frames keep their order.
+type deliveries struct {
+	out        bus.Outbox
+	writes     *engine.Fanout // to sessions, until flush
+	queueBytes int            // what may wait for one session, also before its CONNECT
+	stats      *stats
+	complaints *complaints
+	name       []byte // scratch for event names
+}
+
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It returns what became of the frame: Queued
+// also while it waits.
+func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
+	if s.Life() >= registry.Live {
+		return d.send(s, f)
+	}
+	c := s.Edge.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Life() >= registry.Live { // since just now
+		return d.send(s, f)
+	}
+	d.stats.deliveries.Add(f.Messages())
+	if c.waiting+c.session.Waiting()+f.Size() > d.queueBytes {
+		if !c.closed {
+			c.closed = true
+			d.out.Do(func() { c.session.Close(engine.QueueOverflow) })
+		}
+		return engine.Overflow
+	}
+	s.Edge.waiting = append(s.Edge.waiting, f)
+	s.Edge.waitingBytes += f.Size()
+	c.waiting += f.Size()
+	return engine.Queued
+}
+
+// send hands a frame to the session of a socket whose CONNECT is out.
+func (d *deliveries) send(s *socket, f *engine.Frame) engine.Sent {
+	if s.Life() == registry.Gone {
+		return engine.Gone
+	}
+	d.stats.deliveries.Add(f.Messages())
+	sent := d.writes.Send(s.Edge.conn.session, f)
+	if sent == engine.Dropped {
+		d.stats.volatileDropped.Inc()
+	}
+	return sent
+}
+
+// encode is the frame of a message in a dialect. One that cannot be sent at all is dropped like any other
+// publish that cannot be right, and nil: larger than a session's whole queue, it could reach no client, however idle, and
+// would close every session that it is for.
+func (d *deliveries) encode(p *packet, to dialect) *engine.Frame {
+	if p.failed[to] {
+		return nil
+	}
+	frame, err := p.encoded(to, d.queueBytes)
+	if err != nil {
+		if p.failed == ([dialects]bool{}) { // a message counts once
+			d.complaints.drop(p.from, dropBadBody, err)
+		}
+		p.failed[to] = true
+		return nil
+	}
+	if p.sent != nil {
+		p.sent.Inc()
+		p.sent = nil
+	}
+	return frame
+}
+
+// content takes the body of an event or of an ack apart and checks what would break a client's decoder.
+func (d *deliveries) content(m *bus.Message, event bool) (text []byte, attachments [][]byte, err error) {
+	text = m.Data
+	if m.Header.Has(msg.HeaderAttachments) {
+		// The frame keeps the list of attachments, so it is a new one.
+		if text, attachments, err = msg.SplitAttachments(nil, m.Header.Get(msg.HeaderAttachments), m.Data); err != nil {
+			return nil, nil, err
+		}
+	}
+	// Clients would read white space in front of the array as an ack id (socket.io-parser: Number(" ") is 0).
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if event {
+		d.name, err = msg.EventName(d.name[:0], text)
+	} else {
+		err = msg.CheckArray(text)
+	}
+	if err == nil && len(attachments) > 0 {
+		err = msg.CheckPlaceholders(text, len(attachments))
+	}
+	return text, attachments, err
+}
+
+// options reads the headers that say how an event is sent.
+func options(h bus.Header) engine.Options {
+	if h == nil {
+		return engine.Options{}
+	}
+	return engine.Options{
+		Volatile:      h.Has(msg.HeaderVolatile) && isYes(h.Get(msg.HeaderVolatile)),
+		NoCompression: h.Has(msg.HeaderCompress) && !isYes(h.Get(msg.HeaderCompress)),
+	}
+}
+
+func isYes(value string) bool { return value != "false" && value != "0" }
+
+// targets finds the sockets that a message is for.
+type targets struct{ *registry.Registry[client] }
+
+// one returns the socket with an id if it is in a namespace, named as in subjects. Who may write to one namespace must not reach
+// another through a socket's id: why is the reason to drop the message then.
+func (t targets) one(id, namespace string) (s *socket, why int) {
+	switch s = t.Find(id); {
+	case s == nil:
+		return nil, dropUnknownSocket
+	case s.Namespace.Token != namespace:
+		return nil, dropWrongNamespace
+	}
+	return s, notDropped
+}
+
+// of returns the sockets that a command is about; found is false for a single socket that is not there.
+func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, found bool) {
+	if sub.Target == subjects.TargetSocket {
+		s, _ := t.one(sub.Socket, sub.Namespace)
+		return []*socket{s}, s != nil
+	}
+	return t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), true
+}

@@ -1,0 +1,168 @@
+package edge
+
+import (
+	"partyline/bus"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"partyline/wire/sio"
+)
+
+// What a fanout may hold: enough that a client's write costs little a message, and little enough to fit into any queue.
+const (
+	maxFanout      = 64
+	maxFanoutBytes = 32 << 10
+)
+
+// fanout is a number of events that came one directly behind the other for the same sockets. They are handed to each of
+// these together, as one frame: at full speed nearly all that a delivery costs is the write, and a room's members do not
+// cost a look at each of them for every message (docs/performance.md). Under a light load a fanout has one event.
+//
+// It is owned by the NATS reader: Edge.handle flushes it before it does anything else.
+type fanout struct {
+	*deliveries
+	targets  targets
+	prefix   subjects.Prefix
+	most     int // messages, by what may wait for a session
+	mostSize int // bytes, the same
+
+	subject  subjects.Subject // of the messages, or of those of the last fanout
+	messages []bus.Message    // none: there is no fanout
+	bytes    int              // of their bodies
+
+	packets []packet                // scratch: those of the messages that can be sent
+	frames  [dialects]*engine.Frame // nil until a client needs it
+	failed  [dialects]bool          // nothing can be sent in that dialect
+	single  [1]*socket              // scratch
+}
+
+// continues reports whether a message belongs to the fanout as well: it has the same subject and leaves out the same socket, and
+// no headers, which might choose others.
+func (f *fanout) continues(m *bus.Message) bool {
+	if len(f.messages) == 0 {
+		return false
+	}
+	first := &f.messages[0]
+	return m.Subject == first.Subject && m.Header == nil && first.Header == nil && (m.Reply == first.Reply || f.subject.Verb == subjects.VerbEmit)
+}
+
+// add adds an event to the fanout. The caller has flushed one that it does not continue.
+func (f *fanout) add(m *bus.Message, sub *subjects.Subject) {
+	if len(f.messages) >= f.most || f.bytes+len(m.Data) > f.mostSize {
+		f.flush()
+	}
+	if len(f.messages) == 0 {
+		f.subject = *sub
+	}
+	f.messages = append(f.messages, *m)
+	f.bytes += len(m.Data)
+}
+
+// flush hands the events to their receivers.
+func (f *fanout) flush() {
+	if len(f.messages) == 0 {
+		return
+	}
+	f.handOut()
+	clear(f.messages)
+	clear(f.packets)
+	f.messages, f.bytes, f.packets = f.messages[:0], 0, f.packets[:0]
+	f.frames, f.failed = [dialects]*engine.Frame{}, [dialects]bool{}
+	f.single[0] = nil
+}
+
+func (f *fanout) handOut() {
+	first := &f.messages[0]
+	receivers, why := f.receivers(first)
+	if len(receivers) == 0 {
+		f.discard(why)
+		return
+	}
+	f.pack(receivers[0].Namespace.Name)
+	if len(f.packets) == 0 {
+		return
+	}
+	var except *socket
+	if f.subject.Verb == subjects.VerbBroadcast {
+		except = f.sender(first.Reply, f.subject.Namespace)
+	}
+	for _, s := range receivers {
+		if s == except {
+			continue
+		}
+		d := s.Edge.conn.dialect
+		if f.frames[d] == nil && !f.failed[d] {
+			f.frames[d] = f.join(d)
+			f.failed[d] = f.frames[d] == nil
+		}
+		if !f.failed[d] {
+			f.deliver(s, f.frames[d])
+		}
+	}
+}
+
+// receivers is the sockets that the fanout is for. If there are none here, why is the reason to drop its messages, or notDropped.
+func (f *fanout) receivers(m *bus.Message) (list []*socket, why int) {
+	if f.subject.Target == subjects.TargetSocket {
+		if f.single[0], why = f.targets.one(f.subject.Socket, f.subject.Namespace); why != notDropped {
+			return nil, why
+		}
+		return f.single[:], notDropped
+	}
+	return f.targets.Select(&f.subject, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), notDropped
+}
+
+// pack makes packets of the messages that may go to clients.
+func (f *fanout) pack(namespace string) {
+	for i := range f.messages {
+		m := &f.messages[i]
+		text, attachments, err := f.content(m, true)
+		if err != nil {
+			f.complaints.drop(m, dropBadBody, err)
+			continue
+		}
+		f.packets = append(f.packets, packet{
+			kind: sio.Event, namespace: namespace, body: text, attachments: attachments,
+			options: options(m.Header), from: m, sent: &f.stats.eventsOut,
+		})
+	}
+}
+
+// sender is the socket that a reply subject names: its address, or the address of one of its acks. nil for none.
+func (f *fanout) sender(reply, namespace string) *socket {
+	if reply == "" || !f.prefix.Covers(reply) {
+		return nil
+	}
+	sub, ok := f.prefix.Parse(reply)
+	if !ok || sub.Socket == "" || sub.Namespace != namespace {
+		return nil
+	}
+	s, _ := f.targets.one(sub.Socket, namespace)
+	return s
+}
+
+// discard counts a fanout without receivers here.
+func (f *fanout) discard(why int) {
+	f.stats.unwanted.Add(len(f.messages))
+	if why == notDropped {
+		f.stats.discardedBytes.Add(f.bytes)
+		return
+	}
+	for i := range f.messages {
+		f.complaints.drop(&f.messages[i], why, nil)
+	}
+}
+
+// join is the packets as one frame; nil if none of them can be sent in that dialect.
+func (f *fanout) join(d dialect) *engine.Frame {
+	frames := make([]*engine.Frame, 0, len(f.packets))
+	for i := range f.packets {
+		if frame := f.encode(&f.packets[i], d); frame != nil {
+			frames = append(frames, frame)
+		}
+	}
+	if len(frames) == 0 {
+		return nil
+	}
+	return engine.Join(frames)
+}

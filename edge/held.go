@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"partyline/bus"
+	"partyline/edge/registry"
+	"partyline/wire/sio"
+	"slices"
+)
+
+// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names of an
+// event. It is called on the session's reader.
+func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) bool {
+	h := c.hold.Load()
+	if h == nil {
+		return false
+	}
+	held := heldPacket{socket: s, packet: p}
+	held.packet.Namespace, held.packet.Data = nil, nil
+	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
+		if !c.edge.set.Bus.Connected() && !s.Edge.rules.IsRoomChange(sc.name) {
+			c.edge.stats.event(bus.ErrOffline) // as if it were not held: events of an outage are dropped, however long it is
+			return true
+		}
+		held.name, held.event = string(sc.name), string(sc.event)
+		if len(attachments) > 0 {
+			held.body, held.header = pack(p.Data, attachments)
+		} else {
+			held.body = slices.Clone(p.Data)
+		}
+		held.packet.Data = held.body[:len(p.Data)]
+	}
+	return h.keep(held)
+}
+
+// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it did.
+// Every other CONNECT takes effect at once: order with events is by namespace.
+func (c *connection) holdConnect(p sio.Packet) bool {
+	h := c.hold.Load()
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	isLeaving := slices.ContainsFunc(h.packets, func(held heldPacket) bool {
+		return held.packet.Type == sio.Disconnect && held.socket.Namespace.Name == string(p.Namespace)
+	})
+	h.mu.Unlock()
+	if !isLeaving {
+		return false
+	}
+	p.Namespace, p.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
+	return h.keep(heldPacket{packet: p, body: p.Data})
+}
+
+// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is held.
+func (c *connection) act(held *heldPacket) bool {
+	s, p := held.socket, held.packet
+	switch {
+	case s == nil:
+		c.connect(p) // unlike the reader, the worker does not pace clients: the pause did
+		return true
+	case s.Life() == registry.Gone:
+		if held.event != "" {
+			c.edge.stats.eventsFailed.Inc()
+		}
+		return true
+	case p.Type == sio.Disconnect:
+		c.edge.end(s, socketEndWords[endClient], endClient, false)
+		return true
+	}
+	sc := scratches.Get().(*scratch)
+	defer scratches.Put(sc)
+	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
+	if s.Edge.rules.IsRoomChange(sc.name) {
+		c.joinOrLeave(s, p, sc)
+		return true
+	}
+	return c.publish(s, p, held.header, held.body, sc) == nil
+}

@@ -1,0 +1,103 @@
+package edge
+
+import (
+	"partyline/bus"
+	"partyline/edge/query"
+	"partyline/edge/registry"
+	"partyline/edge/rule"
+	"partyline/engine"
+	"partyline/internal/tally"
+	"partyline/internal/throttle"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	"strings"
+)
+
+// New makes an edge. Its Listen must be called, its Accept given to the engine.
+func New(set Settings) *Edge {
+	if set.QueueBytes == 0 {
+		set.QueueBytes = engine.DefaultQueueBytes
+	}
+	if set.Limits.QueuePackets == 0 {
+		set.Limits.QueuePackets = engine.DefaultQueuePackets
+	}
+	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, owners: newOwners()}
+	e.requests.init()
+	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow)
+	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
+	e.answers = &answers{set.ID, e.prefix, e.out, &e.stats, e.complaints}
+	found := targets{e.reg}
+	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
+	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
+	e.fanout = fanout{
+		deliveries: d, targets: found, prefix: e.prefix,
+		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
+	}
+	e.asks = &asks{commands: e.commands, deliveries: d, waiting: set.Bus.Waiting}
+	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
+	e.subscribe()
+	return e
+}
+
+// subscribe asks for what every edge receives.
+func (e *Edge) subscribe() {
+	e.out.Subscribe(e.prefix.Sockets(e.set.ID))
+	e.out.Subscribe(e.prefix.Acks(e.set.ID))
+	e.out.Subscribe(e.prefix.Pongs(e.set.ID))
+	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
+		e.out.Subscribe(e.prefix.EveryInstance(word))
+	}
+	for _, verb := range everyEdge {
+		e.out.Subscribe(e.prefix.EveryAll(verb))
+		e.out.Subscribe(e.prefix.EveryRoom(verb))
+	}
+	e.require()
+}
+
+// follow puts what follows from a change in the registry into the outbox. The registry calls it with its lock held.
+func (e *Edge) follow(f registry.Effects[client]) {
+	for _, subject := range f.Subscribe {
+		e.out.Subscribe(subject)
+	}
+	for _, subject := range f.Unsubscribe {
+		e.out.Unsubscribe(subject)
+	}
+	for _, s := range f.Changed {
+		e.changed(s)
+	}
+}
+
+// require tells the bus what NATS must permit this edge: what it subscribes now, and for each namespace that is declared by its
+// name the commands for all of its sockets, and the events of clients. A pattern has no subject that could be tried: NATS may
+// permit some of its namespaces and not others, and which of them clients ask for is not the edge's choice.
+func (e *Edge) require() {
+	e.set.Bus.Permissions(e.prefix.EdgePermissions())
+	e.set.Bus.RequireSubscribed()
+	for name := range e.set.Namespaces {
+		token, err := subjects.AppendNamespace(nil, name)
+		if err != nil || strings.Contains(name, "*") {
+			continue
+		}
+		e.set.Bus.RequireSubscription(e.prefix.NamespaceAll(string(token)))
+		e.set.Bus.RequirePublish(string(e.prefix.AppendOn(nil, string(token), subjects.Ready)), e.readyProbe)
+	}
+}
+
+// readyProbe is what the edge publishes to see whether it may: an event that no client can send, without a reply subject.
+func (e *Edge) readyProbe() (bus.Header, []byte) {
+	return nil, msg.EdgeNotice{Edge: e.set.ID}.Body(subjects.Ready)
+}
+
+// Metrics lists what the edge counts.
+func (e *Edge) Metrics() *tally.Set {
+	set := &tally.Set{}
+	set.Func(tally.KindGauge, "sockets", "Socket.IO sockets that are connected to a namespace.", func() float64 { return float64(e.Sockets()) })
+	set.Func(tally.KindGauge, "rooms", "Rooms with a member on this edge.", func() float64 { return float64(e.Rooms()) })
+	e.stats.metrics(set)
+	e.asks.metrics(set)
+	e.pauses.metrics(set)
+	e.requests.metrics(set)
+	e.rules.Metrics(set)
+	e.complaints.Metrics(set, "edge")
+	return set
+}

@@ -1,0 +1,166 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"partyline/subjects"
+)
+
+// Room is a room with a member on this edge.
+type Room[C any] struct {
+	Name    string // as in subjects; static
+	members members[C]
+}
+
+// members is a list of sockets whose snapshots cost nothing: adding writes only behind the
+// end of a snapshot, and removing copies the list if a snapshot was taken since the last copy.
+type members[C any] struct {
+	list   []*Socket[C]
+	shared bool
+}
+
+func (m *members[C]) add(s *Socket[C]) int {
+	m.list = append(m.list, s)
+	return len(m.list) - 1
+}
+
+// removeAt removes the socket at a place and returns the one that is there now, or nil.
+func (m *members[C]) removeAt(i int) *Socket[C] {
+	if m.shared {
+		m.list, m.shared = slices.Clone(m.list), false
+	}
+	last := len(m.list) - 1
+	moved := m.list[last]
+	m.list[i], m.list[last] = moved, nil
+	m.list = m.list[:last]
+	if i == last {
+		return nil
+	}
+	return moved
+}
+
+// snapshot is the list as it is now. It must not be changed, and does not change.
+func (m *members[C]) snapshot() []*Socket[C] {
+	m.shared = true
+	return m.list
+}
+
+// errLooksLikeSocket is returned by RoomTokens.
+var errLooksLikeSocket = errors.New("a room cannot have the form of a socket id")
+
+// RoomToken returns a room's name as in subjects. The error says, for clients and services, why there can be no such room.
+func RoomToken(name string) (string, error) {
+	if subjects.IsSocketID(name) {
+		return "", errLooksLikeSocket
+	}
+	token, err := subjects.AppendRoom(nil, name)
+	if err != nil {
+		return "", fmt.Errorf("room name: %w", err)
+	}
+	return string(token), nil
+}
+
+// RoomTokens returns the names of rooms as in subjects, each once.
+func RoomTokens(names []string) ([]string, error) {
+	tokens := make([]string, 0, len(names))
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		token, err := RoomToken(name)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[token] {
+			seen[token] = true
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens, nil
+}
+
+// Rooms returns the rooms that the socket is in now. It takes no lock. The list must not be changed, and does not change.
+func (s *Socket[C]) Rooms() []*Room[C] {
+	if list := s.rooms.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// RoomNames returns the names, as in subjects, of the rooms that the socket is in now. It takes no lock.
+func (s *Socket[C]) RoomNames() []string { return namesOf(s.Rooms()) }
+
+func namesOf[C any](rooms []*Room[C]) []string {
+	names := make([]string, len(rooms))
+	for i, room := range rooms {
+		names[i] = room.Name
+	}
+	return names
+}
+
+// IsIn reports whether the socket is in a room, named as in subjects. It takes no lock.
+func (s *Socket[C]) IsIn(room string) bool {
+	return slices.ContainsFunc(s.Rooms(), func(in *Room[C]) bool { return in.Name == room })
+}
+
+// isIn is IsIn for callers that hold the registry's lock. It compares no names, and does not look for a room without members (nil):
+// a client may try to join a million of them.
+func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Contains(s.Rooms(), room) }
+
+// enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be held.
+func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (entered bool, err error) {
+	if r.limit > 0 && len(rooms) > r.limit {
+		return false, r.tooMany()
+	}
+	fresh := make([]string, 0, len(rooms))
+	for _, name := range rooms {
+		if !s.isIn(s.Namespace.rooms[name]) {
+			fresh = append(fresh, name)
+		}
+	}
+	if len(fresh) == 0 {
+		return false, nil
+	}
+	list := s.Rooms() // appending writes only behind the end of what others may read
+	if r.limit > 0 && len(list)+len(fresh) > r.limit {
+		return false, r.tooMany()
+	}
+	for _, name := range fresh {
+		room := s.Namespace.rooms[name]
+		if room == nil {
+			room = &Room[C]{Name: name}
+			s.Namespace.rooms[name] = room
+			r.rooms.Add(1)
+			f.Subscribe = append(f.Subscribe, r.prefix.RoomInterest(s.Namespace.Token, name))
+		}
+		list, s.places = append(list, room), append(s.places, room.members.add(s))
+	}
+	s.rooms.Store(&list)
+	return true, nil
+}
+
+// leaveRoom takes a socket out of a room, nil for one without members, and reports whether it was in it. mu must be held.
+func (r *Registry[C]) leaveRoom(s *Socket[C], room *Room[C], f *Effects[C]) bool {
+	list := s.Rooms()
+	i := slices.Index(list, room)
+	if room == nil || i < 0 {
+		return false
+	}
+	r.unlink(s, room, s.places[i], f)
+	list = slices.Concat(list[:i], list[i+1:]) // others may be reading the old one
+	s.rooms.Store(&list)
+	s.places = slices.Delete(s.places, i, i+1)
+	return true
+}
+
+// unlink removes a socket from its place among a room's members. mu must be held.
+func (r *Registry[C]) unlink(s *Socket[C], room *Room[C], place int, f *Effects[C]) {
+	if moved := room.members.removeAt(place); moved != nil {
+		moved.places[slices.Index(moved.Rooms(), room)] = place
+	}
+	if len(room.members.list) == 0 {
+		delete(s.Namespace.rooms, room.Name)
+		r.rooms.Add(-1)
+		f.Unsubscribe = append(f.Unsubscribe, r.prefix.RoomInterest(s.Namespace.Token, room.Name))
+	}
+}

@@ -1,0 +1,48 @@
+package rule
+
+import (
+	"maps"
+	"testing"
+
+	"partyline/internal/tally"
+)
+
+func TestRuleBookPrefersExactThenLongest(t *testing.T) {
+	book := NewBook(map[string]Namespace{
+		"*": {Rooms: []string{"any"}}, "/a*": {Rooms: []string{"a"}}, "/ab*": {Rooms: []string{"ab"}}, "/abc": {Rooms: []string{"exact"}},
+	})
+	for name, want := range map[string]string{"/abc": "exact", "/abx": "ab", "/ax": "a", "/": "any"} {
+		if got := book.Find(name); got == nil || got.Rooms[0] != want {
+			t.Errorf("%s found %v, want %s", name, got, want)
+		}
+	}
+	declared := NewBook(map[string]Namespace{"/": {}})
+	if rules := declared.Find("/other"); rules != nil {
+		t.Errorf("an undeclared namespace found %v", rules)
+	}
+}
+
+// What is counted a namespace stands under what declares it, however many there are, and a rule that never applies nowhere.
+func TestMetricsOfRules(t *testing.T) {
+	book := NewBook(map[string]Namespace{
+		"/tenant-*": {Relay: []Relay{{Event: "say", To: ToAll}, {Event: "order.*", To: ToAll}, {Event: "say", To: ToRooms}}}, "/": {},
+	})
+	for _, event := range []string{"say", "say", "order.1", "other"} {
+		book.Find("/tenant-1").RelayOf([]byte(event))
+	}
+	book.Find("/tenant-2").RelayOf([]byte("say"))
+	book.Find("/tenant-2").Sockets.Add(7)
+	var set tally.Set
+	book.Metrics(&set)
+	got := map[string]float64{}
+	for _, m := range set.Metrics() {
+		got[m.Name+" "+m.Value()] = m.Read()
+	}
+	want := map[string]float64{
+		"sockets_by_namespace /": 0, "sockets_by_namespace /tenant-*": 7,
+		"relay_rule_hits_total /tenant-* say": 3, "relay_rule_hits_total /tenant-* order.*": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
