@@ -31,7 +31,7 @@ const listeners = [
     ann.socket.emit('x', 1);
     await s.until('server ann', 'first');
   }),
-  ...listens('catch-all ones and events that nobody handles', [['onAny', '', 'any']], ({ ann, s }) => {
+  ...listens('catch-all ones and events without a handler', [['onAny', '', 'any']], ({ ann, s }) => {
     ann.socket.emit('x', 1);
     ann.socket.emit('y', [2]);
     return s.until('server ann', 'any: y');

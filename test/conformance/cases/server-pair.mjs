@@ -24,7 +24,7 @@ export const serverPair = [
     await ann.io.serverSideEmit('hello', tag, Buffer.from([1, 2, 3]), { deep: Buffer.from([4]) });
     await s.until('other server', 'hello');
   }),
-  ...talk('an event that nobody handles', async ({ ann, s, tag }) => {
+  ...talk('an event without a handler', async ({ ann, s, tag }) => {
     await ann.io.serverSideEmit('unheard of', tag, 1);
     await ann.io.serverSideEmit('hello', tag, 2);
     await s.until('other server', 'hello');

@@ -35,7 +35,7 @@ const rooms = [
   ...sockets('all leave', ({ ann }) => ann.io.socketsLeave('a')),
   ...sockets('those of a room leave it and another', ({ cid }) => cid.io.in('b').socketsLeave('a', 'b')),
   ...sockets('those of a room leave it except those of another', ({ cid }) => cid.io.in('a').except('b').socketsLeave('a')),
-  ...sockets('nobody joins', ({ ann }) => ann.io.in('nobody').socketsJoin('c')),
+  ...sockets('an empty room joins', ({ ann }) => ann.io.in('nobody').socketsJoin('c')),
   ...sockets('what is joined counts at once', async ({ ann, s }) => {
     await ann.io.in('b').socketsJoin('c');
     await ann.io.to('c').emit('news', 1);
@@ -49,7 +49,7 @@ const fetching = [
   ...sockets('those of two rooms but one are fetched', ({ ann, bob }) => ann.io.in(['a', 'b']).except(bob.id).fetchSockets()),
   ...sockets('the others are fetched', ({ ann }) => ann.own.broadcast.fetchSockets()),
   ...sockets('one by its id is fetched', ({ ann, bob }) => ann.io.in(bob.id).fetchSockets()),
-  ...sockets('nobody is fetched', ({ ann }) => ann.io.in('nobody').fetchSockets()),
+  ...sockets('an empty room is fetched', ({ ann }) => ann.io.in('nobody').fetchSockets()),
   ...sockets('data is set and fetched', async ({ ann, bob }) => {
     await ann.own.setData({ points: 3 });
     await ann.own.setData({ plan: 'pro' });
