@@ -54,7 +54,8 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	a.witness.hearsOf("gone", "Ann")
 	a.mend()
 	a.witness.hearsOf("joined", "lobby", "Ann")
-	if o, here, err := a.store().find(t.Context(), "Ann"); !here || err != nil || o.Socket != ann.id || o.Key != "secret" {
+	if o, here, err := a.store().find(t.Context(), "Ann"); !here || err != nil || o.Socket != ann.id ||
+		o.Key != "secret" {
 		t.Errorf("the name is that of %+v: %v", o, err)
 	}
 	ann.says("lobby", "still here")

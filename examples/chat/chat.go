@@ -69,7 +69,8 @@ func (c *chat) broken(doing string, err error) failure {
 func (c *chat) admit(s *backend.Socket) error {
 	var auth struct{ Name, Key string }
 	if err := s.Handshake().DecodeAuth(&auth); err != nil || !isName(auth.Name) {
-		return &backend.Refusal{Message: "a name has 1 to 24 letters, digits, signs or spaces inside", Data: map[string]string{"code": "bad name"}}
+		return &backend.Refusal{Message: "a name has 1 to 24 letters, digits, signs or spaces inside",
+			Data: map[string]string{"code": "bad name"}}
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()

@@ -23,7 +23,8 @@ func TestAConversation(t *testing.T) {
 	}
 	ann.says("lobby", "hello?")
 	ann.hearsText("Ann", "hello?")
-	if people, texts := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) || !slices.Equal(texts, []string{"hello?"}) {
+	if people, texts := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) ||
+		!slices.Equal(texts, []string{"hello?"}) {
 		t.Fatalf("Bob finds %v %v", people, texts)
 	}
 	ann.hearsOf("joined", "lobby", "Bob")
@@ -171,7 +172,8 @@ func TestHistoryKeepsTheLastLines(t *testing.T) {
 	ann.says("b", "alone")
 	stop()
 	s.instance("two")
-	if _, texts := s.enter("Bob", "").joins("a"); len(texts) != longest || texts[0] != "10" || texts[longest-1] != fmt.Sprint(longest+9) {
+	if _, texts := s.enter("Bob", "").joins("a"); len(texts) != longest || texts[0] != "10" ||
+		texts[longest-1] != fmt.Sprint(longest+9) {
 		t.Errorf("Bob finds %d lines: %v", len(texts), texts)
 	}
 	if _, texts := s.enter("Cleo", "").joins("b"); !slices.Equal(texts, []string{"alone"}) {
@@ -282,10 +284,12 @@ func TestThePage(t *testing.T) {
 	index := get("/")
 	policy := index.Header().Get("Content-Security-Policy")
 	if !strings.Contains(index.Body.String(), `<script src="http://edge.example:3000/socket.io/socket.io.js"`) ||
-		!strings.Contains(policy, "script-src 'self' http://edge.example:3000;") || !strings.Contains(policy, "ws://edge.example:3000") {
+		!strings.Contains(policy, "script-src 'self' http://edge.example:3000;") ||
+		!strings.Contains(policy, "ws://edge.example:3000") {
 		t.Errorf("the page does not find the edge: %s", policy)
 	}
-	for path, kind := range map[string]string{"/chat.js": "text/javascript", "/style.css": "text/css", "/icon.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{"/chat.js": "text/javascript", "/style.css": "text/css",
+		"/icon.svg": "image/svg+xml"} {
 		if w := get(path); w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), kind) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Header())
 		}

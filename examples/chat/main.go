@@ -53,7 +53,8 @@ func main() {
 }
 
 func fromEnvironment() (settings, error) {
-	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"), Edge: os.Getenv("EDGE_URL")}
+	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"),
+		Edge: os.Getenv("EDGE_URL")}
 	if text := os.Getenv("REPLICAS"); text != "" {
 		var err error
 		if s.Replicas, err = strconv.Atoi(text); err != nil {

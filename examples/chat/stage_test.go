@@ -219,7 +219,8 @@ func (g *guest) hears(event string) []json.RawMessage {
 func (g *guest) hearsText(from, text string) {
 	g.t.Helper()
 	var l line
-	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 || l.At.IsZero() {
+	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 ||
+		l.At.IsZero() {
 		g.t.Fatalf("%s hears %+v (%v), want %q from %s", g.name, l, err, text, from)
 	}
 }

@@ -30,7 +30,8 @@ type store struct{ names, lines jetstream.KeyValue }
 type owner struct {
 	Name   string `json:"name"`   // as displayed
 	Socket string `json:"socket"` // id
-	Key    string `json:"key"`    // a secret of the page: the same person gets the name back with it, even if the old socket still exists
+	// a secret of the page: the same person gets the name back with it, even if the old socket still exists
+	Key string `json:"key"`
 }
 
 // line is one message, in a room unless it is for one person.

@@ -120,7 +120,8 @@ func TestAPipeThatIsNotRead(t *testing.T) {
 		}
 	}
 	if written+told != lines || uint64(told) != q.lost.Value() || all[len(all)-1].Msg != "last" {
-		t.Errorf("%d lines written, %d told as lost, %d counted, of %d; the last is %+v", written, told, q.lost.Value(), lines, all[len(all)-1])
+		t.Errorf("%d lines written, %d told as lost, %d counted, of %d; the last is %+v", written, told, q.lost.Value(),
+			lines, all[len(all)-1])
 	}
 }
 
@@ -192,7 +193,8 @@ func TestAnOutputThatFails(t *testing.T) {
 		texts = append(texts, s.Text())
 	}
 	last := texts[len(texts)-2:]
-	if !strings.Contains(last[0], lostMessage) || !strings.Contains(last[0], fmt.Sprint("lines=", lost())) || !strings.HasPrefix(last[1], "time=") ||
+	if !strings.Contains(last[0], lostMessage) || !strings.Contains(last[0], fmt.Sprint("lines=", lost())) ||
+		!strings.HasPrefix(last[1], "time=") ||
 		!strings.Contains(last[1], "it works again") {
 		t.Errorf("%d lines were lost; the log ends with\n%s", lost(), strings.Join(texts, "\n"))
 	}

@@ -71,7 +71,8 @@ func TestQueueIsInOrder(t *testing.T) {
 		t.Fatalf("%d items came", len(values))
 	}
 	for i, value := range values {
-		if value%3 == 0 || !at[i].Equal(all[value].At()) && at[i].Sub(all[value].At()) > 20*time.Millisecond || all[value].Queued() {
+		if value%3 == 0 || !at[i].Equal(all[value].At()) && at[i].Sub(all[value].At()) > 20*time.Millisecond ||
+			all[value].Queued() {
 			t.Fatalf("item %d came at %s, set for %s", value, at[i], all[value].At())
 		}
 	}

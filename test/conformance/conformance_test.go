@@ -29,7 +29,8 @@ func TestConformance(t *testing.T) {
 	}
 	lookAtSources(t)
 	programs := t.TempDir() + string(filepath.Separator)
-	build := exec.Command("go", "build", "-race", "-o", programs, "partyline/cmd/embedded", "partyline/test/conformance/scripted")
+	build := exec.Command("go", "build", "-race", "-o", programs, "partyline/cmd/embedded",
+		"partyline/test/conformance/scripted")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cmd/embedded or the service does not build: %v\n%s", err, output)
 	}
@@ -121,7 +122,8 @@ func lookAtSources(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == "bin" || name == "screenshots" || len(name) > 2 && name[0] == '.') {
+		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == "bin" || name == "screenshots" ||
+			len(name) > 2 && name[0] == '.') {
 			return fs.SkipDir
 		}
 		switch filepath.Ext(path) {

@@ -39,14 +39,16 @@ func TestTheOperatorDrains(t *testing.T) {
 		t.Fatalf("a handshake was answered %d %s", status, text)
 	}
 	for range 2 {
-		if status, text := ask(t, "POST", admin+"/drain"); status != http.StatusAccepted || !strings.Contains(text, "draining: ") {
+		if status, text := ask(t, "POST", admin+"/drain"); status != http.StatusAccepted ||
+			!strings.Contains(text, "draining: ") {
 			t.Errorf("POST /drain was answered %d %s", status, text)
 		}
 	}
 	if status, _ := ask(t, "GET", handshake); status != http.StatusServiceUnavailable {
 		t.Errorf("a handshake was answered %d", status)
 	}
-	if status, text := ask(t, "GET", admin+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "draining: ") {
+	if status, text := ask(t, "GET", admin+"/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "draining: ") {
 		t.Errorf("/readyz: %d %s", status, text)
 	}
 	if status, text := ask(t, "POST", admin+"/drain?cancel"); status != http.StatusOK {

@@ -112,7 +112,8 @@ func TestALogWhoseReaderHasGone(t *testing.T) {
 	client.Expect(`42["news"]`)
 	lost := func() bool {
 		_, text := ask(t, "GET", "http://"+where.Admin+"/metrics")
-		return strings.Contains(text, "partyline_log_lines_lost_total ") && !strings.Contains(text, "partyline_log_lines_lost_total 0\n")
+		return strings.Contains(text, "partyline_log_lines_lost_total ") &&
+			!strings.Contains(text, "partyline_log_lines_lost_total 0\n")
 	}
 	edgetest.Eventually(t, "lines are counted as lost", lost)
 	client.Hangup()

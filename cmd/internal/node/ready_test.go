@@ -99,7 +99,8 @@ func TestReadyzSaysWhy(t *testing.T) {
 	nats := natsdtest.Start(t, `authorization {users: [
 		{user: poor, password: r1ght, permissions: {publish: ["sio._.emit.>"], subscribe: ["sio._.on.>"]}}
 	]}`)
-	for password, says := range map[string]string{"r1ght": "sio.$edge.>", "wr0ng": "not connected to NATS: NATS refused the credentials of nats.url"} {
+	for password, says := range map[string]string{"r1ght": "sio.$edge.>",
+		"wr0ng": "not connected to NATS: NATS refused the credentials of nats.url"} {
 		url := strings.Replace(nats.ClientURL(), "nats://", "nats://poor:"+password+"@", 1)
 		admin, log, _ := recorded(t, edgeFlavour, append(freePorts[:2:2], "--nats.url="+url)...)
 		edgetest.Eventually(t, "/readyz says "+says, func() bool {

@@ -62,7 +62,8 @@ func run(addresses []string) error {
 // pattern.
 func serve(ctx context.Context, nc *nats.Conn, t *teller) (*backend.Service, error) {
 	service, err := backend.New(nc, "scripted", backend.OnError(t.failed),
-		backend.Logger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1})))) // OnError tells
+		// OnError tells
+		backend.Logger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))))
 	if err != nil {
 		return nil, err
 	}
