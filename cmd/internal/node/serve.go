@@ -70,12 +70,11 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	defer running.Wait()
 	defer adminSite.stop(log)
 	defer clientSite.stop(log)
-
 	if c.Page {
 		listening = append(listening, "page", pageURL(clientListener.Addr()))
 	}
-	log.Info("listening", append(listening,
-		"address", clientListener.Addr().String(), "admin", adminListener.Addr().String())...)
+	listening = append(listening, "address", clientListener.Addr().String(), "admin", adminListener.Addr().String())
+	log.Info("listening", listening...)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
