@@ -9,7 +9,7 @@ import (
 	"partyline/internal/tally"
 )
 
-// Profiles are there only for an operator who asked for them.
+// Profiles are served only if configured.
 func TestProfiles(t *testing.T) {
 	for _, wanted := range []bool{false, true} {
 		h, err := NewHandler(Options{Pprof: wanted})

@@ -157,7 +157,7 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 	}
 	if err != nil {
 		f.stats.refused.Inc()
-		f.warn("refused a request that says another edge has passed it on", "", err, "from", r.RemoteAddr)
+		f.warn("refused a request that claims to be forwarded by another edge", "", err, "from", r.RemoteAddr)
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 		return
 	}

@@ -161,7 +161,7 @@ func TestUnknownSessions(t *testing.T) {
 		t.Errorf("%d failures were counted, want those of the dead edge", n)
 	}
 	if n := b.Figure("forwarded_total", ""); n != 0 {
-		t.Errorf("%d requests were passed on twice", n)
+		t.Errorf("%d requests were forwarded twice", n)
 	}
 	for _, n := range s.nodes {
 		for _, line := range n.Logged() {
@@ -199,7 +199,7 @@ func TestForgedHeaders(t *testing.T) {
 		refused++
 		if a.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_refused_total", "") != refused ||
 			b.Figure("forwarded_total", "") != 0 {
-			t.Errorf("refused %d and %d, passed on %d", a.Figure("forwarded_refused_total", ""),
+			t.Errorf("refused %d and %d, forwarded %d", a.Figure("forwarded_refused_total", ""),
 				b.Figure("forwarded_refused_total", ""), b.Figure("forwarded_total", ""))
 		}
 	}

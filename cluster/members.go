@@ -24,11 +24,11 @@ type Member struct {
 
 // report is the last announcement of another edge.
 type report struct {
-	Member             // without Beat and Silent, which Members computes
-	hostPort string    // where it takes requests; "": nowhere
-	heard    time.Time // when
-	silent   time.Time // since when it counts as dead; zero while it lives
-	told     bool      // its death has been announced
+	Member              // without Beat and Silent, which Members computes
+	hostPort  string    // where it takes requests; "": nowhere
+	heard     time.Time // when
+	silent    time.Time // since when it counts as dead; zero while it lives
+	announced bool      // its death has been announced
 }
 
 // handleAnnouncement updates the list from an announcement.
@@ -77,7 +77,7 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 			c.set.Log.Info("another edge was declared dead", "other", sub.Edge, "by", a.By)
 		}
 		if r := c.reports[sub.Edge]; r != nil {
-			if r.told = true; r.silent.IsZero() {
+			if r.announced = true; r.silent.IsZero() {
 				r.silent = now
 			}
 		}
@@ -136,8 +136,8 @@ func (c *Cluster) expire(now time.Time) (announce []string) {
 		case r.silent.IsZero():
 		case silence > forgetAfter:
 			delete(c.reports, edge)
-		case !r.told && silence >= wait:
-			r.told = true
+		case !r.announced && silence >= wait:
+			r.announced = true
 			announce = append(announce, edge)
 		}
 	}

@@ -29,7 +29,7 @@ const (
 var (
 	errUnsigned  = errors.New("its signature is missing or wrong (edges.secret must be the same on every edge)")
 	errUntrusted = errors.New("it comes from an address that is not in trusted_proxies, and there is no edges.secret")
-	errMalformed = errors.New("it does not say for whom it is passed on")
+	errMalformed = errors.New("it does not name the client for whom it was forwarded")
 )
 
 // proof is the secret that edges share, with which they sign forwarded requests; "" signs nothing.
@@ -74,7 +74,7 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 		return engine.Peer{}, errMalformed
 	}
 	if err := msg.CheckAge(at, now); secret != "" && err != nil {
-		return engine.Peer{}, fmt.Errorf("it was passed on %w", err)
+		return engine.Peer{}, fmt.Errorf("it was forwarded %w", err)
 	}
 	return client, nil
 }

@@ -100,7 +100,7 @@ func TestClientGzip(t *testing.T) {
 		"": false, "identity": false, "gzip;q=0": false, "gzip;q=0, *": false, "*;q=0": false, "br": false,
 		"gzip;q=x": false,
 	} {
-		for range 2 { // the second time from what was kept
+		for range 2 { // the second time from memory
 			response := get(t, c, "GET", "/socket.io/socket.io.js", "Accept-Encoding", accept)
 			if got := response.Header.Get("Content-Encoding") == "gzip"; got != compressed {
 				t.Errorf("Accept-Encoding %q: compressed is %t", accept, got)
@@ -158,7 +158,7 @@ func TestClientRefuses(t *testing.T) {
 	}
 }
 
-// TestEmbeddedClient holds with and without the bundle.
+// TestEmbeddedClient passes with and without the bundle.
 func TestEmbeddedClient(t *testing.T) {
 	_, err := fs.Stat(clientFiles, "client/VERSION")
 	response := get(t, NewClient(), "GET", "/socket.io/socket.io.js")

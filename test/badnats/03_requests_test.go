@@ -133,7 +133,7 @@ func TestSpellingsOfNoName(t *testing.T) {
 	}
 	s.Counts("unwanted_total", "", unwanted+4)
 	s.pair.Fine()
-	t.Logf("%d bad subjects, %d that nobody wanted", s.Figure("dropped_total", "bad subject")-dropped,
+	t.Logf("%d bad subjects, %d without a receiver", s.Figure("dropped_total", "bad subject")-dropped,
 		s.Figure("unwanted_total", "")-unwanted)
 	if n := s.Figure("rooms", ""); n != 1 {
 		t.Errorf("there are %d rooms", n)

@@ -46,7 +46,7 @@ var (
 	}}
 )
 
-// freePorts are arguments with which nothing is in the way.
+// freePorts are arguments with free ports.
 var freePorts = []string{"--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0"}
 
 const deadline = edgetest.Patience
@@ -64,7 +64,7 @@ func run(t *testing.T, f Flavour, args ...string) (status int, stdout, stderr st
 	return status, out.String(), errs.String()
 }
 
-// listening is the log line that says where everything is.
+// listening is the log line with the addresses.
 type listening struct{ Msg, Address, Admin, NATS string }
 
 // firstListening reads a JSON log until that line and leaves the rest to be discarded.
@@ -113,7 +113,7 @@ func TestExitStatus(t *testing.T) {
 		t.Skip("it takes seconds")
 	}
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and does not answer
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ var oddValues = []string{
 	"0.0.0.0/0", "a=b;c", "\xff",
 }
 
-// Whatever value a key has, the program starts with it or says what is wrong. It does not panic, and it serves clients at
+// With any value of a key, the program starts or reports what is wrong. It does not panic, and it serves clients at
 // its path and nowhere else.
 func TestOddValuesAreFaultsOrWork(t *testing.T) {
 	var help bytes.Buffer
@@ -75,7 +75,7 @@ func TestOddValuesAreFaultsOrWork(t *testing.T) {
 	t.Logf("%d of the values are accepted", started)
 }
 
-// startAndStop makes all that serves clients, asks it something, and ends it. It returns what went wrong.
+// startAndStop makes all that serves clients, sends it requests, and ends it. It returns what went wrong.
 func startAndStop(c config.Config) (said string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -104,7 +104,7 @@ func startAndStop(c config.Config) (said string) {
 	return ""
 }
 
-// A password in nats.url is in no line of the log, whatever form the URL has.
+// A password in nats.url is in no log line, whatever the form of the URL.
 func TestNoPasswordInTheLog(t *testing.T) {
 	for _, url := range []string{
 		"bob:PASSW0RD@127.0.0.1:4", "nats://bob:PASSW0RD@127.0.0.1:4", "PASSW0RD@127.0.0.1:4",
@@ -125,7 +125,7 @@ func TestNoPasswordInTheLog(t *testing.T) {
 	}
 }
 
-// answer keeps the status of an answer.
+// answer records the status of a response.
 type answer struct {
 	header http.Header
 	status int
@@ -140,7 +140,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockedWriter keeps what is written by several goroutines, and calls then once until has been.
+// lockedWriter records what several goroutines write, and calls then once until has been written.
 type lockedWriter struct {
 	mu    sync.Mutex
 	w     *bytes.Buffer

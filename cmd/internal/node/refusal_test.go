@@ -9,8 +9,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Without NATS an edge that is not alone refuses new sessions, if services decide about all of its namespaces, and goes on with
-// those that it has.
+// Without NATS an edge that is not alone refuses new sessions if services admit to all of its namespaces. Its
+// existing sessions go on.
 func TestNewSessionsWithoutNATS(t *testing.T) {
 	const service, open = `PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"service"}}`,
 		`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`

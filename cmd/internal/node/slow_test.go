@@ -27,8 +27,8 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
-// Clients that send half a request, or do not read the answer, lose their connection after a while; a poll that waits
-// does not.
+// Clients that send half a request, or do not read the response, lose their connection after a timeout; a waiting
+// poll does not.
 func TestSlowClients(t *testing.T) {
 	c := engine.DefaultConfig()
 	const poll = time.Minute
