@@ -9,7 +9,7 @@ const owned = { only: ['owned'] }; // a handler of one socket needs an owner of 
 const listens = (name, steps, script) => scripted('listeners', name, async (s, cast) => {
   const [ann] = await cast.ready('ann');
   await ann.listen(...steps);
-  // One event at a time: where several come at once, the reference runs all catch-all listeners first.
+  // One event at a time: if several come at once, the reference runs all catch-all listeners first.
   const emit = (...event) => {
     ann.socket.emit(...event);
     return ann.socket.emitWithAck('sum', 1, 1);

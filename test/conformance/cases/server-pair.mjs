@@ -1,8 +1,8 @@
-// What two servers of the application say to each other.
+// Events between two servers of the application.
 
 import { scripted } from './scripted.mjs';
 
-// talk is a case in which ann's server speaks to the other one.
+// talk is a case in which ann's server sends to the other one.
 const talk = (name, script) => scripted('servers', name, async (s, cast, mode) => {
   const ann = cast.client('ann', {}, { namespace: `/${mode}` });
   await ann.ready();

@@ -2,7 +2,7 @@
 
 import { scripted } from './scripted.mjs';
 
-// sockets is a case with ann in room a, bob in a and b, cid in none. At the end it tells all rooms.
+// sockets is a case with ann in room a, bob in a and b, cid in none. At the end it lists all rooms.
 const sockets = (name, script, more) => scripted('sockets', name, async (s, cast) => {
   const [ann, bob, cid] = await cast.ready('ann', 'bob', 'cid');
   await Promise.all([ann.own.join('a'), bob.own.join('a', 'b')]);
@@ -58,7 +58,7 @@ const fetching = [
   }),
 ];
 
-// goes waits until the clients and the application know of an end.
+// goes waits until the clients and the application have seen an end.
 async function goes(s, ...names) {
   await Promise.all(names.flatMap((name) => [s.until(name, 'disconnect'), s.until(`server ${name}`, 'disconnect')]));
 }
