@@ -187,15 +187,15 @@ func (c *Cluster) hostPort(edge string) string {
 	return ""
 }
 
-// Ready returns why clients should not come yet: until an edge has announced its address, the others forward nothing
-// to it, and until it has received theirs, it forwards nothing to them. An edge without an address is always ready.
+// Ready lists why clients should not come yet: for a second after its first hello an edge may not know all instances that own
+// sockets, and not all other edges, to which it passes requests on.
 func (c *Cluster) Ready() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.set.Address == "" || !c.firstHello.IsZero() && time.Since(c.firstHello) >= msg.BeatEvery {
+	if !c.firstHello.IsZero() && time.Since(c.firstHello) >= msg.BeatEvery {
 		return nil
 	}
-	return []string{"the other edges are being asked where they are"}
+	return []string{"the instances of services and the other edges are being asked to announce themselves"}
 }
 
 // heardBefore bounds how old the last announcement of another edge may be when NATS is lost, for that edge to count.

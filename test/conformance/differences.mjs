@@ -369,10 +369,10 @@ export const differences = [
   {
     title: 'A client that goes while the middleware decides',
     reference: 'It forgets the socket.',
-    ours: 'The service has admitted it, so its connection handler runs. Then an owner gets `OnHandover` with `not yours`, a stateless service the disconnect.',
+    ours: 'The service has admitted it, so its connection handler runs. Then it gets the disconnect.',
     cases: {
       'middleware: the client goes meanwhile, owned': {
-        ours: ['server ann: connection rooms [] data {"name":"ann"}', 'server ann: handover not yours'],
+        ours: ['server ann: connection rooms [] data {"name":"ann"}', 'server ann: disconnect transport close rooms []'],
       },
       'middleware: the client goes meanwhile, stateless': {
         ours: ['server ann: connection rooms [] data null', 'server ann: disconnect transport close rooms []'],

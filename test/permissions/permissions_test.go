@@ -145,7 +145,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect",
 				"sio.$edge.x", "_INBOX.admin.x", "orders.new",
 				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
-				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
+				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.chat.own.chat-1.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
 				"sio.secret.pause.socket." + s.secret.ID, "sio.secret.resume.socket." + s.secret.ID,
 			},
 			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>",
