@@ -187,8 +187,9 @@ func (c *Cluster) hostPort(edge string) string {
 	return ""
 }
 
-// Ready lists why clients should not come yet: for a second after its first hello an edge may not know all instances that own
-// sockets, and not all other edges, to which it passes requests on.
+// Ready returns why clients should not come yet: until an edge has announced its address, the others forward nothing
+// to it, and until it has received theirs, it forwards nothing to them. Instances that own sockets answer its first hello
+// within that second, too.
 func (c *Cluster) Ready() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

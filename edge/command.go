@@ -91,7 +91,7 @@ func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*soc
 // owner must have to know of it.
 func (c *commands) changed(sub *subjects.Subject, sockets []*socket) []byte {
 	if sub.Target == subjects.TargetSocket && sockets[0].Edge.owner != nil {
-		if v, _ := c.targets.View(sockets[0]); sockets[0].Life() >= registry.Subscribing {
+		if v, isMember := c.targets.View(sockets[0]); isMember {
 			return msg.Answer{Edge: c.edge, Sockets: 1, Rev: &v.Rev}.Body()
 		}
 	}
