@@ -97,8 +97,8 @@ func (e *fakeEdge) say(word string) {
 	_ = e.nc.Publish("sio.$edge."+e.id+"."+word, fmt.Appendf(nil, `[{"edge":"%s","at":1,"every":1000,"sockets":1}]`, e.id))
 }
 
-// connect asks for an admission, and returns the socket's id.
-func (e *fakeEdge) connect(own string) string {
+// connect has an instance own a socket, and returns the socket's id.
+func (e *fakeEdge) connect(io *backend.Service, own string) string {
 	e.t.Helper()
 	id := e.id + "." + own
 	reply := "sio.chat.ack." + id + ".connect"
@@ -107,14 +107,24 @@ func (e *fakeEdge) connect(own string) string {
 		e.t.Fatal(err)
 	}
 	handshake, _ := json.Marshal([]any{"connect", map[string]any{"sid": id, "auth": map[string]any{}}})
-	if err := e.nc.PublishRequest("sio.chat.on.connect", reply, handshake); err != nil {
-		e.t.Fatal(err)
-	}
+	e.asks(io.Instance(), reply, 1, handshake)
 	m, err := sub.NextMsg(patience)
-	if err != nil || m.Header.Get("Sio-Owner") == "" {
+	if err != nil || m.Header.Get("Sio-From") != io.Instance() || m.Header.Get("Sio-Assignment") != "1" {
 		e.t.Fatalf("the answer is %+v, %v", m, err)
 	}
 	return id
+}
+
+// asks publishes a connect request to an instance.
+func (e *fakeEdge) asks(instance, reply string, number int, body []byte) {
+	e.t.Helper()
+	m := &nats.Msg{
+		Subject: "sio.chat.own." + instance + ".connect", Reply: reply, Data: body,
+		Header: nats.Header{"Sio-Assignment": {fmt.Sprint(number)}},
+	}
+	if err := e.nc.PublishMsg(m); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 // A dead edge says nothing: its sockets' owners tell by its beats, or are told by another edge.
@@ -134,7 +144,7 @@ func TestEdgesThatDie(t *testing.T) {
 	var ids []string
 	for _, e := range []*fakeEdge{parted, gone, silent} {
 		e.say("hello")
-		ids = append(ids, e.connect("aaaaaaaaaaaaaaaaaaaa"))
+		ids = append(ids, e.connect(io, "aaaaaaaaaaaaaaaaaaaa"))
 	}
 	began := time.Now()
 	parted.say("bye")
@@ -176,20 +186,20 @@ func TestAnEdgeComesBack(t *testing.T) {
 	nc := s.connection()
 	edge := &fakeEdge{t, nc, "comeback"}
 	edge.say("hello")
-	id := edge.connect("aaaaaaaaaaaaaaaaaaaa")
+	id := edge.connect(io, "aaaaaaaaaaaaaaaaaaaa")
 	own := "sio.chat.own." + io.Instance()
-	body := fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{},"takeover":{"from":%q,"rev":0,"rooms":[],"data":{}}}]`, id, io.Instance())
-	claim := func() {
+	body := fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{},"handover":{"from":%q,"rev":0,"rooms":[],"data":{}}}]`, id, io.Instance())
+	number := 1
+	again := func() {
 		t.Helper()
 		sub, err := nc.SubscribeSync("sio.chat.ack." + id + ".connect")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = sub.Unsubscribe() }()
-		if err := nc.PublishRequest(own+".connect", "sio.chat.ack."+id+".connect", body); err != nil {
-			t.Fatal(err)
-		}
-		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("Sio-Owner") != io.Instance() {
+		number++
+		edge.asks(io.Instance(), "sio.chat.ack."+id+".connect", number, body)
+		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("Sio-From") != io.Instance() || m.Header.Get("Sio-Assignment") != fmt.Sprint(number) {
 			t.Fatalf("the answer is %+v, %v", m, err)
 		}
 		_ = nc.PublishRequest(own+".n", "sio.chat.emit.socket."+id, []byte(`["n",7]`))
@@ -206,16 +216,16 @@ func TestAnEdgeComesBack(t *testing.T) {
 		}
 	}
 	hears("connected")
-	claim() // it has it still
+	again() // it has it still
 	hears("7")
 	hears("transport close") // the edge is silent
-	claim()
+	again()
 	hears("connected")
 	hears("7")
 }
 
-// A claim that comes too late is answered: the instance hears that the socket is not its own.
-func TestAClaimThatComesTooLate(t *testing.T) {
+// An admission that comes too late is answered: the instance is told that the socket has gone.
+func TestAnAdmissionThatComesTooLate(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	io := s.service("chat")
@@ -237,7 +247,7 @@ func TestAClaimThatComesTooLate(t *testing.T) {
 	s.connection() // whatever: the edge has the end by now, or soon
 	eventually(t, "the session has ended", func() bool { return s.Edge.Sockets() == 0 })
 	close(release)
-	if got := <-events; got != "not yours" && got != "disconnect transport close" {
+	if got := <-events; got != "owner changed" && got != "disconnect transport close" {
 		t.Errorf("heard %s", got)
 	}
 	eventually(t, "nothing is owned", func() bool { return io.Stats().Owned == 0 })

@@ -20,7 +20,7 @@ const (
 // connectBody is the second element of the body of connect.
 type connectBody struct {
 	Handshake
-	Takeover *msg.State `json:"takeover"`
+	Handover *msg.State `json:"handover"`
 }
 
 func parseConnect(body []byte) (*connectBody, error) {
@@ -72,11 +72,9 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	}
 	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
 	var header nats.Header
-	switch {
-	case so.ns.rules.owned:
+	if so.own != nil {
 		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
-		header = nats.Header{msg.HeaderGroup: {s.group}} // claim names the owner
-	case s.namespaces.byToken[so.ns.token] == nil: // a pattern's
+	} else if s.namespaces.byToken[so.ns.token] == nil { // a pattern's
 		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
 	d.rooms = a.rooms
@@ -84,24 +82,21 @@ func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	s.tell(so.ns, m, d)
 }
 
-// claim admits a socket as this instance's own. free is false if this instance must not own sockets now.
-func (s *Service) claim(so *Socket, to string, d *decision) (free bool, err error) {
-	// Whoever leaves, or changes its name, waits until this claim is on its way, and comes behind it.
-	s.claiming.RLock()
-	defer s.claiming.RUnlock()
+// own makes an admitted socket this instance's own, and tells the edge. isFree is false if this instance must not own sockets
+// now.
+func (s *Service) own(so *Socket, m *nats.Msg, d *decision) (isFree bool, err error) {
+	// Whoever leaves, or changes its name, waits until this admission is on its way, and comes behind it.
+	s.assigning.RLock()
+	defer s.assigning.RUnlock()
 	if s.mayNotOwn() {
 		return false, nil
 	}
+	so.own.accept(assignment(m))
 	s.owners.add(so, s.Instance(), so.own.state())
-	so.own.claim = 1
-	header := s.claimHeader(so, 1)
-	if err = s.unconfirmed.reply(so.ns.token, to, header, d); err != nil {
+	if err = s.respond(so.ns, m, d); err != nil {
 		s.owners.remove(so)
-		s.report(so.ns, "connect", so.id, err)
-		return true, err
 	}
-	s.decisions.claimed(d, header)
-	return true, nil
+	return true, err
 }
 
 // refuse keeps a socket out.

@@ -45,6 +45,9 @@ func (s *Service) hear(m *nats.Msg) {
 		if (sub.Word == subjects.WordHello || sub.Word == subjects.WordBeat) && s.edges.isBack(sub.Edge) {
 			s.ownNothingOf(sub.Edge)
 		}
+		if sub.Word == subjects.WordHello && s.state.Load() == running {
+			_ = s.say(subjects.WordBeat) // so that it knows of this instance before it is ready
+		}
 	case sub.Kind == subjects.KindInstance && sub.Word == subjects.WordPing:
 		s.pong(m, sub.Instance)
 	case sub.Kind == subjects.KindInstance && sub.Instance != s.Instance():
@@ -64,7 +67,7 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
 }
 
-// ownNothingOf tells an edge that this instance took it for dead and ended its sockets, so that the edge has them claimed anew.
+// ownNothingOf tells an edge that this instance took it for dead and ended its sockets, so that the edge assigns them again.
 func (s *Service) ownNothingOf(edge string) {
 	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it

@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -31,7 +30,7 @@ type decision struct {
 	keep time.Duration // how long it is remembered once it is made; static
 
 	made   bool        // guarded by decisions.mu
-	header nats.Header // of the answer; nil for none; static once told
+	header nats.Header // of the answer; nil for none; static once made
 	body   []byte      // of the answer; static once made
 	rooms  []string    // into which the answer puts the socket; set before it is made, static then
 	socket *Socket     // that was admitted, until told, or as long as this instance owns it; nil for one that was refused
@@ -97,13 +96,6 @@ func (ds *decisions) remove(d *decision) {
 	if d.socket != nil && !d.told {
 		d.socket.endOwnership()
 	}
-}
-
-// claimed notes the claim in the answer of an owned socket.
-func (ds *decisions) claimed(d *decision, header nats.Header) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d.header = header
 }
 
 // look returns what is known of a decision.
@@ -177,7 +169,14 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	}
 	d, first := s.decisions.begin(from.socket, keepFor(m), time.Now())
 	if first {
-		s.lanes.request(key, size, func() { s.admit(ns, m, from, d) }, func() { s.decisions.drop(d) })
+		done := func() {}
+		if ns.rules.owned {
+			done = s.sayPending(m)
+		}
+		s.lanes.request(key, size, func() {
+			s.admit(ns, m, from, d)
+			done()
+		}, func() { s.decisions.drop(d) })
 		return
 	}
 	switch made, told, _ := s.decisions.look(d); {
@@ -198,17 +197,18 @@ func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 
 // repeat gives a further request the answer that the first one got.
 func (s *Service) repeat(ns *Namespace, m *nats.Msg, from sender, d *decision) {
-	if !ns.rules.owned || d.header.Get(msg.HeaderOwner) == "" {
+	_, _, so := s.decisions.look(d)
+	if so == nil || so.own == nil {
 		s.respond(ns, m, d)
 		return
 	}
-	s.claiming.RLock()
-	_, _, so := s.decisions.look(d)
-	isOwner := so != nil && s.owners.find(so.id) == so && !s.fenced()
+	s.assigning.RLock()
+	isOwner := s.owners.find(so.id) == so && !s.fenced()
 	if isOwner {
+		so.own.accept(assignment(m))
 		s.respond(ns, m, d)
 	}
-	s.claiming.RUnlock()
+	s.assigning.RUnlock()
 	if !isOwner { // it was given up meanwhile: what it was is not true any more
 		s.decisions.drop(d)
 		s.handleConnect(ns, m, from)
@@ -222,8 +222,8 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 	switch {
 	case told:
 	case so != nil && so.own != nil:
-		var free bool
-		if free, err = s.claim(so, m.Reply, d); !free {
+		var isFree bool
+		if isFree, err = s.own(so, m, d); !isFree {
 			s.decisions.drop(d)
 			s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 			return
@@ -238,7 +238,7 @@ func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
 
 // respond publishes the answer of a decision.
 func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := s.unconfirmed.reply(ns.token, m.Reply, maps.Clone(d.header), d)
+	err := s.unconfirmed.reply(ns.token, m.Reply, s.answerHeader(m, d.header), d)
 	if err != nil {
 		s.report(ns, "connect", d.id, err)
 	}
@@ -247,7 +247,7 @@ func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
 
 // answer says something to an edge that is no decision. If it does not get there, the edge asks again.
 func (s *Service) answer(m *nats.Msg, header nats.Header) {
-	if err := s.reply(m.Reply, header, nil); err != nil {
+	if err := s.reply(m.Reply, s.answerHeader(m, header), nil); err != nil {
 		s.complaints.Warn("an edge's connect request could not be answered", "", err)
 	}
 }

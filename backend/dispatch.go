@@ -14,8 +14,11 @@ func (s *Service) handle(m *nats.Msg) {
 		return
 	}
 	ns, ok := s.namespaces.find(sub.Namespace)
-	if !ok {
-		return // a pattern's wildcard hears every namespace
+	if !ok { // a pattern's wildcard receives what is for every namespace
+		if sub.Kind == subjects.KindOwn && sub.Event == msg.EventConnect {
+			s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
+		}
+		return
 	}
 	switch sub.Kind {
 	case subjects.KindOn:
@@ -66,7 +69,7 @@ func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 	switch sub.Event {
 	case "connect":
-		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.takeOver(ns, m, sub.Owner, from) })
+		s.assign(ns, m, from)
 	case "disconnect":
 		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
 	default:
@@ -122,7 +125,7 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 	so := s.owners.find(from.socket)
 	if so == nil || so.own.instance != sub.Owner || sub.Owner != s.Instance() {
 		s.bad(m, "this instance does not own the socket")
-		s.sayNotOwner(sub.Namespace, sub.Owner, from.socket)
+		s.sayNotOwner(sub.Namespace, sub.Owner, from.socket, 0)
 		return nil, false
 	}
 	return so, !s.disowned(so)
@@ -134,7 +137,7 @@ func (s *Service) disowned(so *Socket) bool {
 	if so.own == nil || !s.fenced() {
 		return false
 	}
-	s.sayNotOwner(so.ns.token, so.own.instance, so.id)
+	s.sayNotOwner(so.ns.token, so.own.instance, so.id, so.own.accept(0))
 	return true
 }
 
@@ -149,8 +152,8 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		so := s.owners.find(from.socket)
 		switch {
 		case so == nil:
-		case notice.Claim != 0 && notice.Claim < so.own.claim: // about an older claim
-		case notice.Reason == msg.ReasonNotYours || notice.Reason == msg.ReasonOwnerChanged:
+		case notice.Assignment != 0 && notice.Assignment < so.own.accept(0): // about an older assignment
+		case notice.Reason == msg.ReasonOwnerChanged:
 			s.release(so, notice.Reason)
 		default:
 			s.end(so, notice.Reason, notice.Rooms)

@@ -60,9 +60,9 @@ func (f *fence) confirm(ctx context.Context, c *connection, said time.Time) erro
 func (s *Service) mayFence() {
 	s.fence.mu.Lock()
 	defer s.fence.mu.Unlock()
-	s.claiming.Lock()
+	s.assigning.Lock()
 	if !s.fenced() || !s.owners.has(s.Instance()) || s.state.Load() != running {
-		s.claiming.Unlock()
+		s.assigning.Unlock()
 		return
 	}
 	s.mu.Lock()
@@ -70,7 +70,7 @@ func (s *Service) mayFence() {
 	s.instance = newInstance(s.group)
 	s.former = append(s.former, old)
 	s.mu.Unlock()
-	s.claiming.Unlock()
+	s.assigning.Unlock()
 	s.log.Error("this instance was cut off from NATS and owns nothing any more; it goes on under a new name", "old", old, "new", s.Instance())
 	for _, sub := range subs {
 		_ = sub.Unsubscribe() // what comes there is not for this instance any more

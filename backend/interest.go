@@ -19,15 +19,19 @@ func (s *Service) takeName() error {
 // interest is one subscription: a subject, and the queue group, "" for none.
 type interest struct{ subject, queue string }
 
+// owned reports whether this instance owns sockets.
+func (ns *namespaces) owned() bool {
+	return slices.ContainsFunc(ns.all, func(n *Namespace) bool { return n.rules.owned })
+}
+
 // clientSubjects are where new sockets and the events of clients come in. The instances of the group share them. Where
 // two of them match one message, NATS gives it to the queue group once.
 func (ns *namespaces) clientSubjects(p subjects.Prefix, group string) (list []interest) {
 	for _, n := range ns.all {
 		switch {
+		case n.rules.owned: // edges ask an instance by its name
 		case isPattern(n.name) && n.rules.admits():
 			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), group})
-		case n.rules.owned:
-			list = append(list, interest{string(p.AppendOn(nil, n.token, "connect")), group})
 		case n.rules.admits() || n.rules.hearsClients():
 			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), group})
 		}
@@ -35,20 +39,21 @@ func (ns *namespaces) clientSubjects(p subjects.Prefix, group string) (list []in
 	return distinct(list)
 }
 
-// groupSubjects are where events for the group come in, and requests to take sockets over.
+// groupSubjects are where events for the group come in.
 func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (list []interest) {
 	for _, n := range ns.all {
-		if n.rules.owned || isPattern(n.name) && n.rules.admits() {
+		if !n.rules.owned && isPattern(n.name) && n.rules.admits() {
 			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), group, ">")), group})
 		}
 	}
 	return distinct(list)
 }
 
-// instanceSubjects are where the events of owned sockets come in.
+// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets of some
+// namespaces is asked about all that it announces, and answers.
 func (ns *namespaces) instanceSubjects(p subjects.Prefix, instance string) (list []interest) {
 	for _, n := range ns.all {
-		if n.rules.owned {
+		if ns.owned() && n.isAnnounced() {
 			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
 		}
 	}

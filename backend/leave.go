@@ -65,9 +65,9 @@ func (s *Service) Close(ctx context.Context) error {
 		s.unconfirmed.close()
 		return nil
 	}
-	s.claiming.Lock()
+	s.assigning.Lock()
 	first := s.state.CompareAndSwap(running, leaving)
-	s.claiming.Unlock()
+	s.assigning.Unlock()
 	if !first {
 		return nil // it has been closed, or is being closed
 	}

@@ -217,9 +217,9 @@ func (n *Namespace) OnDisconnect(handler func(s *Socket, reason string)) {
 }
 
 // OnHandover adds a handler that runs, in an Owned namespace, when this instance stops owning a socket that is still
-// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the
-// next owner), "owner changed" (the edge took this instance for dead, or it was cut off from NATS) and "not yours"
-// (another instance's claim came first). OnDisconnect does not run here then, but at a later owner.
+// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the next
+// owner) and "owner changed" (the edge took this instance for dead, got no answer from it, or it was cut off from NATS).
+// OnDisconnect does not run here then, but at a later owner.
 func (n *Namespace) OnHandover(handler func(s *Socket, reason string)) {
 	n.register("OnHandover", handler != nil)
 	n.rules.handover = append(n.rules.handover, handler)
@@ -252,6 +252,11 @@ func (r *rules) admits() bool {
 // hearsClients reports whether there are handlers of clients' events.
 func (r *rules) hearsClients() bool {
 	return len(r.events) > 0 || len(r.any) > 0 || len(r.disconnect) > 0 || len(r.packets) > 0
+}
+
+// isAnnounced reports whether edges and other instances are told of the namespace.
+func (n *Namespace) isAnnounced() bool {
+	return n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0
 }
 
 // check finds what does not go together, when the service starts.

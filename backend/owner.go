@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -27,11 +24,11 @@ type Takeover struct {
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
-	instance string    // the name under which the socket was claimed; set when it becomes one of owners
+	instance string    // the name under which the socket was assigned; set when it becomes one of owners
 	takeover *Takeover // nil if this instance admitted the socket
-	claim    uint64    // owned by the socket's lane: the edge's number of the claim; 0 from an edge that does not count them
 
 	mu       sync.Mutex
+	number   uint64    // guarded by mu: of the latest assignment that this instance has accepted
 	known    msg.State // guarded by mu: what the edge told
 	changes  []change  // guarded by mu: made here since, in the order of their rev
 	closures closures  // guarded by mu
@@ -61,6 +58,14 @@ func (o *ownership) state() msg.State {
 		c.apply(&state)
 	}
 	return state
+}
+
+// accept notes the number of an assignment, unless it is an older one, and returns the latest.
+func (o *ownership) accept(number uint64) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.number = max(o.number, number)
+	return o.number
 }
 
 // changed notes a change that the edge made for this instance. Its rev says whether known has it already; the notice of
@@ -174,73 +179,7 @@ func (os *owners) notice(body []byte) {
 	so.mu.Unlock()
 }
 
-// takeOver answers an edge that looks for a new owner of a socket.
-// owner is whom the edge asks: the group, or an instance.
-func (s *Service) takeOver(ns *Namespace, m *nats.Msg, owner string, from sender) {
-	c, err := parseConnect(m.Data)
-	if err != nil || !from.connect || c.Takeover == nil || !ns.rules.owned {
-		s.bad(m, "it is no request to take a socket over")
-		return
-	}
-	so := s.owners.find(from.socket)
-	if so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance && so.own.claim != 0 && c.Takeover.Claim > so.own.claim {
-		// The edge has ended the claim, and its word about that is late or lost.
-		s.release(so, msg.ReasonOwnerChanged)
-	}
-	s.claiming.RLock()
-	so = s.owners.find(from.socket)
-	// While this instance still has the socket, the edge's word that it has not is on its way.
-	// But if it is asked by its own name, an edge that was without NATS asks whether it still has it.
-	if s.mayNotOwn() || so != nil && c.Takeover.From == so.own.instance && owner != so.own.instance {
-		s.claiming.RUnlock()
-		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
-		return
-	}
-	if edge, _, _ := subjects.SplitSocketID(from.socket); owner == s.Instance() {
-		s.edges.isBack(edge)                              // it asks by itself
-		s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
-	}
-	news := so == nil
-	if news {
-		so = &Socket{ns: ns, id: from.socket, user: c.Takeover.User, handshake: &c.Handshake, own: s.newOwnership()}
-		so.own.takeover = &Takeover{From: c.Takeover.From}
-		s.owners.add(so, s.Instance(), *c.Takeover)
-	}
-	so.own.claim = max(so.own.claim, c.Takeover.Claim)
-	err = s.reply(m.Reply, s.claimHeader(so, c.Takeover.Claim), []byte("[]"))
-	s.claiming.RUnlock()
-	switch {
-	case err != nil && news:
-		s.owners.remove(so)
-		so.endOwnership()
-		s.report(ns, "connect", so.id, err)
-	case news:
-		s.calls.connected(so)
-	}
-}
-
-// claimHeader is the header of an answer that claims a socket.
-func (s *Service) claimHeader(so *Socket, claim uint64) nats.Header {
-	header := nats.Header{msg.HeaderGroup: {s.group}, msg.HeaderOwner: {so.own.instance}}
-	if claim != 0 {
-		header[msg.HeaderClaim] = []string{strconv.FormatUint(claim, 10)}
-	}
-	return header
-}
-
-// sayNotOwner tells the edge of a socket that an event went to an instance that does not own the socket. The event is lost; the
-// edge counts it, and finds an owner.
-func (s *Service) sayNotOwner(namespace, owner, socket string) {
-	m := &nats.Msg{
-		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
-		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderGroup: {s.group}, msg.HeaderOwner: {owner}},
-	}
-	if err := s.publish(m); err != nil {
-		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
-	}
-}
-
-// mayNotOwn tells whether this instance must not claim sockets now.
+// mayNotOwn reports whether this instance must not own sockets now.
 func (s *Service) mayNotOwn() bool { return s.state.Load() != running || s.fenced() }
 
 // end runs the last handlers of an owned socket whose client has gone. It is called in the socket's lane.

@@ -17,7 +17,7 @@ type presence struct {
 	out        *connection
 	namespaces *namespaces
 	group      string
-	claiming   sync.RWMutex // held for reading while a socket is claimed; taken before mu
+	assigning  sync.RWMutex // held for reading while this instance accepts a socket; taken before mu
 
 	mu       sync.Mutex
 	instance string   // guarded by mu; <group>-<8 random characters>, another one after a fence
@@ -136,10 +136,10 @@ func (p *presence) ownAnnouncement() msg.InstanceAnnouncement { return p.announc
 // announcementOf is the announcement of this instance under one of its names.
 func (p *presence) announcementOf(instance string) msg.InstanceAnnouncement {
 	a := msg.InstanceAnnouncement{
-		Instance: instance, Group: p.group, Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
+		Instance: instance, Group: p.group, Owns: p.namespaces.owned(), Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
 	}
 	for _, n := range p.namespaces.all {
-		if n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0 {
+		if n.isAnnounced() {
 			a.Namespaces = append(a.Namespaces, n.name)
 		}
 	}

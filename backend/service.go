@@ -177,17 +177,29 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := s.announce(ctx); err != nil {
 		return err
 	}
+	if err := s.permitted(before); err != nil {
+		return err
+	}
 	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {
 		return err
 	}
 	if err := s.flushed(ctx); err != nil {
 		return because(Offline, err, "Start")
 	}
-	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
-		s.log.Error("NATS does not permit all that this service needs (docs/subjects.md, Permissions)", "error", err)
+	if err := s.permitted(before); err != nil {
+		return err
 	}
 	s.working.Go(s.beat)
 	s.working.Go(s.attend)
 	s.log.Info("the service has started", "instance", s.Instance(), "namespaces", strings.Join(s.namespaces.names(), ", "))
 	return nil
+}
+
+// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the connection.
+func (s *Service) permitted(before error) error {
+	err := s.nc.LastError()
+	if err == before || !errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	return because(Refused, err, "Start: NATS does not permit all that this service needs (docs/subjects.md, Permissions)")
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
@@ -54,41 +55,50 @@ func (c *connection) enter(s *socket, name, token string) {
 	c.sockets.Store(&list)
 	if !s.Edge.rules.IsOpen() {
 		c.idle.pause()
-		s.Edge.request = c.edge.requests.add(s, s.Edge.issued)
+		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
 	}
 }
 
 // announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
 func (e *Edge) announce(s *socket) {
 	if !s.Edge.rules.IsOpen() {
-		e.ask(s)
+		e.owners.Ask(s.Edge.owner)
 		return
 	}
 	if s.Life() == registry.Gone {
 		return
 	}
+	e.notice(s)
+	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+}
+
+// notice publishes the connect notice of a socket about which all services are told, and none is asked.
+func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
 	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.Edge.conn.handshake(s), nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
-	e.admit(s, msg.Admission{}, "", "")
 }
 
-// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. group
-// and owner are who claims its events, "" for none. It returns false if the socket was refused, because its rooms cannot be.
-func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) bool {
-	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), a.Rooms...))
+// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. It
+// returns false if the socket was refused, because its rooms cannot be.
+func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
+	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), d.Rooms...))
 	c := s.Edge.conn
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
 		return true
 	}
-	if group != "" {
-		s.Edge.route = newRoute(s, group, owner)
+	if err == nil && s.Edge.owner != nil {
+		s.Edge.group, s.Edge.repeated = d.group, out.Repeated
+		s.Edge.noticed = out.Verdict == owner.Owned && !out.Open
+		if out.Verdict == owner.Admitted {
+			s.Edge.owner = nil
+		}
 	}
 	if err == nil {
-		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: a.User, Data: slices.Clone(a.Data)})
+		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: d.User, Data: slices.Clone(d.Data)})
 	}
 	if err != nil {
 		c.mu.Unlock()
@@ -98,11 +108,11 @@ func (e *Edge) admit(s *socket, a msg.Admission, group, owner string) bool {
 	}
 	s.Edge.rules.Sockets.Add(1)
 	e.decided(s)
-	if owner != "" {
-		e.own(s.Edge.route, group, owner)
-		if v, _ := e.reg.View(s); v.Rev > 0 {
-			e.changed(s) // before it had an owner that could be notified
-		}
+	if v, _ := e.reg.View(s); v.Rev > 0 {
+		e.changed(s) // before it had an owner that could be notified
+	}
+	if s.Edge.noticed {
+		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
 	e.out.AfterSubscribedOrOffline(func() { e.goLive(s) })
@@ -153,7 +163,11 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 		return
 	}
 	e.remove(s)
+	o := s.Edge.owner
 	c.mu.Unlock()
+	if o != nil {
+		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
+	}
 	c.refuse(s.Namespace.Name, message, data, kind)
 }
 
@@ -178,6 +192,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		e.sendConnect(s)
 	}
 	ended := e.remove(s)
+	o := s.Edge.owner
 	c.mu.Unlock()
 	if ended == nil {
 		return
@@ -189,14 +204,14 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Send(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
 	}
-	if ended.Was == registry.Connecting && !s.Edge.rules.IsOpen() {
+	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
+	if o != nil && !e.owners.End(o, header, body) {
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}
-	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventDisconnect)
 	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: header, Body: body, Keep: true})
-	if r := s.Edge.route; r != nil {
-		e.out.Do(func() { e.endRoute(r, header, body) })
+	if s.Edge.group != "" {
+		e.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.address(nil, s)), header, body, true)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 // bench is an edge with sockets in /chat's room "room", driven below its HTTP side.
 type bench struct {
+	dial        func() // connects one more client
 	edge        *Edge
 	nats        string // URL of the server
 	connections []*connection
@@ -52,7 +53,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	if listen {
 		listening.Go(func() { x.edge.Listen(ctx, nil) })
 	}
-	accepted := make(chan *connection, sockets)
+	accepted := make(chan *connection, sockets+1)
 	es := engine.NewServer(engine.Settings{
 		Config: engine.DefaultConfig(), EdgeID: x.edge.set.ID, Log: log,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver {
@@ -63,7 +64,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	})
 	front := httptest.NewServer(es)
 	talk := enginetest.NewConversation(tb)
-	for range sockets {
+	x.dial = func() {
 		client := enginetest.Dial(tb, talk, "c", front.URL, nil)
 		client.Connect("/chat", "")
 		client.Ignore()
@@ -71,6 +72,9 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		c.mu.Lock() // what its reader did before the client was connected happened before what the test does
 		c.mu.Unlock()
 		x.connections = append(x.connections, c)
+	}
+	for range sockets {
+		x.dial()
 	}
 	tb.Cleanup(func() {
 		for _, end := range es.Closers(engine.ServerShutdown) {

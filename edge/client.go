@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
@@ -26,10 +27,14 @@ type client struct {
 	rules  *rule.Rules // of its namespace; static
 	auth   []byte      // what the client gave as auth, a JSON object; nil for nothing; static
 	issued time.Time   // when the client asked to connect; static
-	route  *route      // written before it is a member, static then: where its events go if it was claimed; nil if it was not
+	group  string      // written before it is a member, static then: of services that get its events; "": all do
+	// owner is set until it is a member, and static then: while services are asked about it, and if an instance owns it.
+	owner *owner.Socket
 
-	request      *connectRequest // guarded by conn.mu: while services are asked about it
-	repeated     bool            // guarded by conn.mu: they were asked more than once
+	asking       bool            // guarded by conn.mu: services are asked about it
+	overdue      bool            // guarded by conn.mu: it has waited too long, and the session has another live socket
+	repeated     bool            // guarded by conn.mu: services were asked about it more than once
+	noticed      bool            // guarded by conn.mu: all services got a notice of an owned socket, and NATS may report no subscriber
 	waiting      []*engine.Frame // guarded by conn.mu: frames that came before CONNECT
 	waitingBytes int             // guarded by conn.mu
 	asked        []*question     // guarded by conn.mu: whose acks are awaited, in the order of their ids

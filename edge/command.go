@@ -90,9 +90,10 @@ func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*soc
 // changed is the answer to a change: for how many sockets it took effect, and of a single one that is owned also which revision its
 // owner must have to know of it.
 func (c *commands) changed(sub *subjects.Subject, sockets []*socket) []byte {
-	if sub.Target == subjects.TargetSocket && sockets[0].Edge.route != nil {
-		v, _ := c.targets.View(sockets[0])
-		return msg.Answer{Edge: c.edge, Sockets: 1, Rev: &v.Rev}.Body()
+	if sub.Target == subjects.TargetSocket && sockets[0].Edge.owner != nil {
+		if v, isMember := c.targets.View(sockets[0]); isMember {
+			return msg.Answer{Edge: c.edge, Sockets: 1, Rev: &v.Rev}.Body()
+		}
 	}
 	return c.body(len(sockets))
 }

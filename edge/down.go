@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
-	"time"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -67,7 +65,18 @@ func (e *Edge) flush() {
 // noResponders is called when NATS reports no subscriber for what was published for a socket, which is its reply subject.
 func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.stats.noResponders.Inc()
-	e.doubt(e.reg.Find(sub.Socket))
+	s := e.reg.Find(sub.Socket)
+	if s == nil {
+		return
+	}
+	c := s.Edge.conn
+	c.mu.Lock()
+	o, isNotice := s.Edge.owner, s.Edge.noticed
+	s.Edge.noticed = false
+	c.mu.Unlock()
+	if o != nil && !isNotice {
+		e.owners.Doubt(o)
+	}
 }
 
 // handleCommand acts on a verb with a target that is no event's.
@@ -99,23 +108,18 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	s := e.reg.Find(sub.Socket)
 	isConnect := sub.Ack == subjects.AckConnect
 	switch {
-	case isConnect && e.handleNotOwner(m, sub, s):
-	case isConnect && e.handleTakeover(m, sub):
-	case m.NoResponders() && (!isConnect || s == nil): // the socket may have gone meanwhile, which is normal
-		e.noResponders(sub)
-	case s == nil && isConnect:
-		e.complaints.drop(m, dropLateAnswer, nil)
-		e.refuseClaim(m, sub, nil)
-		e.notAdmitted(m, errUnknownSocket)
-	case s == nil:
-		e.complaints.drop(m, dropUnknownSocket, nil)
-	case s.Namespace.Token != sub.Namespace:
+	case s != nil && s.Namespace.Token != sub.Namespace:
 		e.complaints.drop(m, dropWrongNamespace, nil)
 		if isConnect {
 			e.notAdmitted(m, errUnknownSocket)
 		}
+	case isConnect && e.handleNotOwner(m, sub, s):
 	case isConnect:
-		e.handleAdmission(m, sub, s)
+		e.handleDecision(m, sub, s)
+	case m.NoResponders():
+		e.noResponders(sub)
+	case s == nil:
+		e.complaints.drop(m, dropUnknownSocket, nil)
 	default:
 		e.deliverAck(m, sub, s)
 	}
@@ -135,78 +139,6 @@ func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
 	if frame := e.fanout.encode(&p, s.Edge.conn.dialect); frame != nil {
 		e.fanout.deliver(s, frame)
 	}
-}
-
-// handleAdmission takes the answer to a connect request.
-func (e *Edge) handleAdmission(m *bus.Message, sub *subjects.Subject, s *socket) {
-	c := s.Edge.conn
-	c.mu.Lock()
-	r, repeated := s.Edge.request, s.Edge.repeated
-	c.mu.Unlock()
-	decider := m.Header.Get(msg.HeaderPending)
-	isAgain := m.Header.Get(msg.HeaderError) == msg.ErrorAgain
-	switch {
-	case r == nil && (m.NoResponders() || decider != "" || isAgain && repeated): // no decision, and none is needed
-	case r == nil:
-		e.dropLate(m, repeated)
-		e.refuseClaim(m, sub, s)
-		e.notAdmitted(m, errAdmitted)
-	case m.NoResponders():
-		e.unanswered(s, r, repeatNoService)
-	case decider != "":
-		if subjects.IsToken(decider) {
-			e.requests.decides(r, strings.Clone(decider), time.Now())
-		} else {
-			e.complaints.drop(m, dropBadBody, errDecider)
-		}
-	case isAgain:
-		e.unanswered(s, r, repeatAgain)
-	case m.Header.Has(msg.HeaderError):
-		data, err := msg.RefusalData(m.Data)
-		if err != nil {
-			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
-		}
-		e.reject(s, m.Header.Get(msg.HeaderError), data, refusedByService)
-	default:
-		a, err := msg.ParseAdmission(m.Data)
-		if errors.Is(err, msg.ErrNotArray) {
-			e.complaints.drop(m, dropBadBody, err) // the PubAck of a stream that records events is no decision
-			return
-		}
-		if err != nil {
-			e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", err)
-			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
-			e.notAdmitted(m, errAnswer)
-			return
-		}
-		group, owner, ok := claimOf(m.Header)
-		if !ok {
-			e.complaints.about(m.Subject, "a service claimed a socket with headers that are no claim", errClaim)
-			e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
-			e.notAdmitted(m, errAnswer)
-			return
-		}
-		if !e.admit(s, a, group, owner) { // its rooms cannot be
-			e.notAdmitted(m, errAnswer)
-			return
-		}
-		// As a join is answered: once the subscriptions are active, and the client has its CONNECT.
-		e.answers.afterSubscribed(m, func(m *bus.Message) { e.answers.send(m, nil, e.answers.body(1)) })
-	}
-}
-
-// errDecider is logged of an answer that says that an instance is deciding, and does not name it as it must.
-var errDecider = errors.New(msg.HeaderPending + " must name an instance: one token")
-
-// dropLate counts an answer to a connect request that is over. If services were asked more than once that is normal:
-// several may have answered.
-func (e *Edge) dropLate(m *bus.Message, repeated bool) {
-	if !repeated {
-		e.complaints.drop(m, dropLateAnswer, nil)
-		return
-	}
-	e.stats.dropped[dropLateAnswer].Inc()
-	e.stats.discardedBytes.Add(len(m.Data))
 }
 
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one

@@ -10,11 +10,11 @@ package edge
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"log/slog"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
@@ -46,9 +46,9 @@ type Edge struct {
 	complaints *complaints
 
 	// reg knows who is where. Its lock may be taken while a connection's is held, and the outbox's and that of owners while it is.
-	reg      *registry.Registry[client]
-	owners   *owners         // has a lock of its own, which may be taken while that of reg or of a connection is held
-	requests connectRequests // the same
+	reg    *registry.Registry[client]
+	owners *owner.Table  // has a lock of its own, which may be taken while that of reg or of a connection is held
+	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
 
 	fanout   fanout
 	answers  *answers
@@ -80,9 +80,6 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
-
-// errClaim is logged of a connect reply whose headers claim the socket in a way that cannot be.
-var errClaim = errors.New(msg.HeaderOwner + " needs " + msg.HeaderGroup + ", and both must be one token")
 
 // address is the subject that reaches a socket, which names it as a sender.
 func (e *Edge) address(dst []byte, s *socket) []byte {

@@ -15,15 +15,34 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 	server := natsdtest.Start(t)
 	nc := serve(t, server)
 	own, err := nc.SubscribeSync("sio.chat.own.chat-a.>")
-	if err == nil {
-		_, err = nc.Subscribe("sio.chat.on.connect", func(m *nats.Msg) {
-			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"chat"}, "Sio-Owner": {"chat-a"}}, Data: []byte("[]")})
-		})
-	}
 	if err != nil || nc.Flush() != nil {
 		t.Fatal(err)
 	}
-	x := newBenchAt(t, server, 1, Namespace{}, true)
+	admit := func(m *nats.Msg) error {
+		return m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-From": {"chat-a"}, "Sio-Assignment": {m.Header.Get("Sio-Assignment")}}, Data: []byte("[]")})
+	}
+	x := newBenchAt(t, server, 0, Namespace{}, true)
+	beat := []byte(`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":1,"every":1000}]`)
+	for end := time.Now().Add(time.Minute); ; {
+		if err := nc.Publish("sio.$svc.chat.chat-a.beat", beat); err != nil || time.Now().After(end) {
+			t.Fatal("the edge does not answer", err)
+		}
+		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // it has the beat, too
+			break
+		}
+	}
+	admitted := make(chan error, 1)
+	go func() {
+		m, err := own.NextMsg(10 * time.Second)
+		if err == nil {
+			err = admit(m)
+		}
+		admitted <- err
+	}()
+	x.dial()
+	if err := <-admitted; err != nil {
+		t.Fatal(err)
+	}
 	c := x.connections[0]
 	next := func(subject, has string) *nats.Msg {
 		t.Helper()
@@ -33,19 +52,22 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 		}
 		return m
 	}
-	x.edge.owners.clock.Tick(time.Now())
+	x.edge.owners.Clock.Tick(time.Now())
 	c.Message([]byte(`2/chat,["n",1]`), false)
 	next("n", `["n",1]`)
-	x.edge.owners.clock.Tick(time.Now().Add(-time.Minute)) // as if the process had been stopped just now
+	x.edge.owners.Clock.Tick(time.Now().Add(-time.Minute)) // as if the process had been stopped just now
 	for _, event := range []string{`2/chat,["n",2]`, `2/chat,["n",3]`} {
 		c.Message([]byte(event), false)
 	}
-	request := next("connect", `"takeover":{"from":"chat-a","claim":2`)
+	request := next("connect", `"handover":{"from":"chat-a"`)
+	if number := request.Header.Get("Sio-Assignment"); number != "2" {
+		t.Errorf("it is assignment %s", number)
+	}
 	c.Message([]byte(`2/chat,["n",4]`), false)
-	if away := x.edge.owners.clock.Away(time.Now()); away > 30*time.Second {
+	if away := x.edge.owners.Clock.Away(time.Now()); away > 30*time.Second {
 		t.Errorf("the clock does not tick again: %v", away)
 	}
-	if err := request.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-Group": {"chat"}, "Sio-Owner": {"chat-a"}}, Data: []byte("[]")}); err != nil {
+	if err := admit(request); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`["n",2]`, `["n",3]`, `["n",4]`} {

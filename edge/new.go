@@ -1,7 +1,12 @@
 package edge
 
 import (
+	"math/rand/v2"
+	"strings"
+	"time"
+
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/query"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
@@ -10,7 +15,6 @@ import (
 	"partyline/internal/throttle"
 	"partyline/subjects"
 	"partyline/wire/msg"
-	"strings"
 )
 
 // New makes an edge. Its Listen must be called, its Accept given to the engine.
@@ -21,10 +25,12 @@ func New(set Settings) *Edge {
 	if set.Limits.QueuePackets == 0 {
 		set.Limits.QueuePackets = engine.DefaultQueuePackets
 	}
-	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, owners: newOwners()}
-	e.requests.init()
+	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: make(chan struct{}, 1)}
 	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow)
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
+	e.owners = owner.New(owner.Settings{
+		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: e.nudgeAttend, Now: time.Now, Random: rand.IntN,
+	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, e.prefix, e.out, &e.stats, e.complaints}
 	found := targets{e.reg}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
@@ -96,7 +102,7 @@ func (e *Edge) Metrics() *tally.Set {
 	e.stats.metrics(set)
 	e.asks.metrics(set)
 	e.pauses.metrics(set)
-	e.requests.metrics(set)
+	e.owners.Metrics(set)
 	e.rules.Metrics(set)
 	e.complaints.Metrics(set, "edge")
 	return set

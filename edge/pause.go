@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/internal/tally"
 	"partyline/subjects"
@@ -55,7 +56,7 @@ func (h *hold) keep(p heldPacket) bool {
 	if p.event != "" {
 		h.conn.edge.pauses.eventsPaused.Inc()
 	}
-	if !h.full && (len(h.packets) >= maxHeld || h.bytes >= maxHeldBytes) {
+	if !h.full && (len(h.packets) >= owner.MaxHeld || h.bytes >= owner.MaxHeldBytes) {
 		h.full = true
 		h.conn.session.StopReading()
 	}
@@ -83,7 +84,7 @@ func (p *pauses) publish(h *hold, most int) (more bool) {
 	}
 	more = more && len(h.packets) > 0 && !h.paused.Load()
 	p.end(h)
-	if h.full && len(h.packets) <= maxHeld/2 && h.bytes <= maxHeldBytes/2 {
+	if h.full && len(h.packets) <= owner.MaxHeld/2 && h.bytes <= owner.MaxHeldBytes/2 {
 		h.full = false
 		h.conn.session.ResumeReading()
 	}

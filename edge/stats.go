@@ -6,7 +6,6 @@ import "partyline/internal/tally"
 type stats struct {
 	statsUp
 	statsDown
-	statsOwners
 	connectRefused [refusals]tally.Counter
 	disconnected   [socketEnds]tally.Counter
 	dropped        [drops]tally.Counter
@@ -20,10 +19,6 @@ type statsDown struct {
 	eventsOut, deliveries, acksOut, volatileDropped tally.Counter
 	unwanted, discardedBytes, noResponders          tally.Counter
 	answersWithheld, commanded                      tally.Counter
-}
-
-type statsOwners struct {
-	held, takeovers, instancesDied tally.Counter
 }
 
 // event counts an event of a client. One that could not be published gets no ack.
@@ -108,9 +103,6 @@ func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.discardedBytes, "discarded_bytes_total", "Bytes of bodies from NATS that had no receiver here or came to nothing.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
-	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
-	set.Counter(&s.takeovers, "takeovers_total", "Sockets that another instance took over.")
-	set.Counter(&s.instancesDied, "instances_died_total", "Instances that owned sockets here and fell silent.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
@@ -56,13 +57,13 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if len(attachments) > 0 {
 		body, header = pack(p.Data, attachments)
 	}
-	if err := c.publish(s, p, header, body, sc); errors.Is(err, errHeldFull) {
+	if err := c.publish(s, p, header, body, sc); errors.Is(err, owner.ErrHeldFull) {
 		c.edge.stats.event(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
 
-// publish sends an event to services, and on to other clients if a relay rule applies. The error is errHeldFull if it did
+// publish sends an event to services, and on to other clients if a relay rule applies. The error is owner.ErrHeldFull if it did
 // neither because the socket's owner is away.
 func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
@@ -88,16 +89,20 @@ func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []
 	return nil
 }
 
-// toServices publishes an event for services, or for the one that claimed the socket. The only error is errHeldFull.
+// toServices publishes an event for services, or for the one that owns the socket. The only error is owner.ErrHeldFull.
 func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
-	if s.Edge.route == nil {
-		sc.subject = e.prefix.AppendOn(sc.subject[:0], s.Namespace.Token, asString(sc.event))
+	if s.Edge.owner == nil {
+		if s.Edge.group == "" {
+			sc.subject = e.prefix.AppendOn(sc.subject[:0], s.Namespace.Token, asString(sc.event))
+		} else {
+			sc.subject = e.prefix.AppendOwn(sc.subject[:0], s.Namespace.Token, s.Edge.group, asString(sc.event))
+		}
 		c.edge.stats.event(c.send(sc.subject, sc.reply, header, body))
 		return nil
 	}
-	err := e.sendOwned(s.Edge.route, sc.event, sc.reply, header, body)
-	if errors.Is(err, errHeldFull) {
+	err := e.owners.Event(s.Edge.owner, sc.event, sc.reply, header, body)
+	if errors.Is(err, owner.ErrHeldFull) {
 		return err
 	}
 	c.edge.stats.event(err)
@@ -117,7 +122,7 @@ func (c *connection) send(subject, reply []byte, header bus.Header, body []byte)
 
 // complain logs why an event was not published.
 func (c *connection) complain(about string, err error) {
-	if !errors.Is(err, bus.ErrOffline) { // that is in the log already
+	if !errors.Is(err, bus.ErrOffline) && !errors.Is(err, owner.ErrOffline) { // that is in the log already
 		c.edge.complaints.about(about, "an event of a client could not be published", err)
 	}
 }

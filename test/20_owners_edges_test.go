@@ -63,8 +63,8 @@ func TestAnEdgeThatWasTakenForDeadFindsOwners(t *testing.T) {
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	s.Publish("sio.$edge."+s.ID+".gone", `[{"edge":"`+s.ID+`","at":1,"by":"otheredg"}]`)
-	request := a.claim(a.owned, `[]`)
-	if request.Takeover == nil || request.Takeover.From != "chat-a" {
+	request := a.accepts(`[]`)
+	if request.Handover == nil || request.Handover.From != "chat-a" {
 		t.Errorf("the request to own the socket again: %+v", request)
 	}
 	so.Emit("", `["heard"]`)
@@ -79,7 +79,7 @@ func TestAnEdgeThatWasSilentFindsOwners(t *testing.T) {
 	for _, at := range []time.Time{time.Now(), time.Now().Add(4 * time.Second)} { // the clock jumps, for a wait
 		s.Publish("sio.$edge."+s.ID+".beat", fmt.Sprintf(`[{"edge":"%s","at":%d}]`, s.ID, at.UnixMilli()))
 	}
-	a.claim(a.owned, `[]`)
+	a.accepts(`[]`)
 	so.Emit("", `["heard"]`)
 	a.gets(so, "heard", `["heard"]`)
 }

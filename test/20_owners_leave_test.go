@@ -30,10 +30,10 @@ func TestAnOwnerLeaves(t *testing.T) {
 	a.drop()
 	b := startInstance(t, s.NC, "chat-b")
 	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
-	h := b.claim(b.takes, `[{"rooms":["more"]}]`)
-	if k := h.Takeover; h.SID != so.ID || h.Auth["name"] != "ann" || k == nil || k.From != "chat-a" || k.User != "ann" ||
+	h := b.accepts(`[{"rooms":["more"]}]`)
+	if k := h.Handover; h.SID != so.ID || h.Auth["name"] != "ann" || k == nil || k.From != "chat-a" || k.User != "ann" ||
 		strings.Join(k.Rooms, " ") != "hall late" || k.Data["n"] != 1.0 {
-		t.Errorf("the request for a takeover has %+v %+v", h, h.Takeover)
+		t.Errorf("the request for a handover has %+v %+v", h, h.Handover)
 	}
 	m := b.owned.Next()
 	if want := `["connect",{"sid":"` + so.ID + `","rev":2,"rooms":["hall","late","more"],"user":"ann","data":{"n":1}}]`; string(m.Data) != want {
@@ -64,7 +64,7 @@ func TestTheLastEventsFindAnOwner(t *testing.T) {
 	a.drop()
 	b := startInstance(t, s.NC, "chat-b")
 	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
-	b.claim(b.takes, `[]`)
+	b.accepts(`[]`)
 	b.gets(so, "last", `["last"]`)
 	b.gets(so, "disconnect", `["disconnect",{"reason":"client namespace disconnect","rooms":["hall"]}]`)
 }
@@ -80,12 +80,11 @@ func TestAnOwnerFallsSilent(t *testing.T) {
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	a.silence()
-	_ = a.takes.Subscription.Unsubscribe()
 	b := startInstance(t, s.NC, "chat-b")
 	so.Emit("", `["lost"]`)
 	a.gets(so, "lost", `["lost"]`)
-	b.claim(b.takes, `[]`)
-	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"claim":1}]`)
+	b.accepts(`[]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
 	so.Emit("", `["found"]`)
 	b.gets(so, "found", `["found"]`)
 	s.Counts("instances_died_total", "", 1)
@@ -109,7 +108,7 @@ func TestAnOwnerIsGoneAtOnce(t *testing.T) {
 		t.Errorf("a ping is heard by somebody else: %v", err)
 	}
 	so.Emit("", `["lost"]`)
-	b.claim(b.takes, `[]`)
+	b.accepts(`[]`)
 	so.Emit("", `["found"]`)
 	for m := b.owned.Next(); string(m.Data) != `["found"]`; m = b.owned.Next() {
 		if string(m.Data) == `["lost"]` {

@@ -8,7 +8,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-func TestAClaimedSocketsEventsGoToItsOwner(t *testing.T) {
+func TestAnOwnedSocketsEventsGoToItsOwner(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	others, all := s.hear("sio.door.on.>"), s.hear("sio.door.on.disconnect")
@@ -50,21 +50,61 @@ func TestAGroupsEvents(t *testing.T) {
 	group.Gets("sio.door.own.chat.disconnect", so.Address(), `["disconnect",{"reason":"client namespace disconnect","rooms":["a"]}]`)
 }
 
-func TestClaimsThatCannotBe(t *testing.T) {
-	for name, headers := range map[string][]string{
-		"no group":         {"Sio-Owner: chat-a"},
-		"two tokens":       {"Sio-Group: chat", "Sio-Owner: a.b"},
-		"a word of target": {"Sio-Group: all"},
-		"a subject":        {"Sio-Group: chat", "Sio-Owner: a.>"},
-	} {
+func TestGroupsThatCannotBe(t *testing.T) {
+	for name, group := range map[string]string{"a word of target": "all", "a subject": "a.>", "two tokens": "a.b"} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, usual())
-			s.serve("door", `[]`, headers...)
+			s.serve("door", `[]`, "Sio-Group: "+group)
 			c := s.Dial("ann")
 			c.Send("40/door,")
 			c.Expect(`44/door,{"message":"invalid answer"}`)
 		})
 	}
+}
+
+// An answer of contract 1.1 that claims a socket is no decision, whatever its headers: the log says so once, and the client
+// waits for one.
+func TestAnAnswerWithAClaimDoesNotCount(t *testing.T) {
+	for name, headers := range map[string][]string{
+		"a claim": {"Sio-Group: chat", "Sio-Owner: chat-a"}, "no group": {"Sio-Owner: chat-a"}, "two tokens": {"Sio-Group: chat", "Sio-Owner: a.b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, usual())
+			requests := s.hear("sio.door.on.connect")
+			c := s.Dial("ann")
+			c.Send("40/door,")
+			m := requests.Next()
+			for range 3 {
+				s.Send(edgetest.Message(m.Reply, "", `[]`, headers...))
+			}
+			s.Counts("dropped_total", "bad body", 3)
+			lines := 0
+			for _, line := range s.Logged() {
+				if strings.Contains(line, "Sio-Owner") {
+					lines++
+				}
+			}
+			if lines != 1 {
+				t.Errorf("%d lines of the log are about it, want 1", lines)
+			}
+			s.Publish(m.Reply, `[]`)
+			c.Connected("/door")
+		})
+	}
+}
+
+// All services get a notice of an owned socket, and nobody but its owner is asked.
+func TestOthersGetANotice(t *testing.T) {
+	s := begin(t, usual())
+	notices := s.hear("sio.door.on.>")
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[{"user":"ann"}]`)
+	m := notices.Next()
+	if m.Subject != "sio.door.on.connect" || m.Reply != so.Address() || !strings.Contains(string(m.Data), so.ID) {
+		t.Errorf("%s %s %s", m.Subject, m.Reply, m.Data)
+	}
+	s.Publish(m.Reply, `["welcome"]`)
+	so.Gets(`["welcome"]`)
 }
 
 // Whatever changes a socket's rooms, its owner hears of it, before whoever changed it has the answer.
@@ -88,27 +128,30 @@ func TestTheOwnerKnowsRooms(t *testing.T) {
 	a.gets(so, "next", `["next"]`)
 }
 
-// The first answer counts. Whoever claims a socket later is told that it is not his.
-func TestTwoClaims(t *testing.T) {
+// The first answer counts, and an instance that answers twice keeps the socket. If it has gone, the instance is told.
+func TestTwoAnswers(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
-	other := s.hear("sio.door.on.connect") // another service, in no queue group with the first
-	losses := s.hear("sio.door.own.chat-z.>")
-	so := s.own(a, "ann", `[]`)
-	m := other.Next()
-	a.answer(m, `[]`, "Sio-Group: other", "Sio-Owner: chat-z")
-	losses.Gets("sio.door.own.chat-z.disconnect", so.Address(), `["disconnect",{"reason":"not yours","rooms":[]}]`)
-	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a")        // an owner that answers twice keeps it
+	c := s.Dial("ann")
+	c.Send("40/door,")
+	m := a.request()
+	a.admits(m, `[]`)
+	so := &socket{Client: c, Head: "/door,", Token: "door"}
+	so.ID = c.Connected("/door")
+	a.admits(m, `[]`)
+	other := &instance{t: t, nc: s.NC, name: "chat-z", owned: s.hear("sio.door.own.chat-z.>")}
+	other.admits(m, `[]`) // nobody asked it
+	other.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
 	s.Counts("dropped_total", "answer to a connect that is over", 2) // before the client goes, which takes another way
 	so.Emit("", `["x"]`)
 	a.gets(so, "x", `["x"]`)
 	so.Hangup()
-	a.owned.Next()
-	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a") // too late, it has gone
-	a.gets(so, "disconnect", `["disconnect",{"reason":"not yours","rooms":[]}]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"transport close","rooms":[]}]`)
+	a.admits(m, `[]`) // too late, it has gone
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
 }
 
-// An instance on its way out does not decide; the edge asks again.
+// An instance on its way out does not decide; the edge asks again, or another one.
 func TestAskAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -118,17 +161,17 @@ func TestAskAgain(t *testing.T) {
 	a := startInstance(t, s.NC, "chat-a")
 	c := s.Dial("ann")
 	c.Send("40/door,")
-	a.answer(a.asked.Next(), "", "Sio-Error: again")
-	a.claim(a.asked, `[]`)
+	a.decides(a.request(), "", "Sio-Error: again")
+	a.accepts(`[]`)
 	so := &socket{Client: c, Head: "/door,", Token: "door"}
 	so.ID = c.Connected("/door")
+	b := startInstance(t, s.NC, "chat-b")
 	s.leaving(a, 1, "/door")
 	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
-	a.answer(a.takes.Next(), "", "Sio-Error: again")
-	a.claim(a.takes, `[]`)
-	a.owned.Next() // the end mark
+	b.decides(b.request(), "", "Sio-Error: again")
+	b.accepts(`[]`)
 	so.Emit("", `["x"]`)
-	a.gets(so, "x", `["x"]`)
+	b.gets(so, "x", `["x"]`)
 }
 
 // What was on its way to an instance that left is lost without a word, so the edge asks once more.
@@ -144,13 +187,14 @@ func TestAConnectIsAskedAgainWhenSomebodyLeft(t *testing.T) {
 	c.Connected("/door")
 }
 
-// A refused takeover disconnects the client.
-func TestATakeoverIsRefused(t *testing.T) {
+// A refused handover disconnects the client.
+func TestAHandoverIsRefused(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
+	b := startInstance(t, s.NC, "chat-b")
 	s.Publish("sio.$svc.chat.chat-a.bye", string(a.announcement()))
-	a.answer(a.takes.Next(), "", "Sio-Error: no")
+	b.decides(b.request(), "", "Sio-Error: no")
 	so.Expect("41/door,")
 }
 
@@ -170,11 +214,11 @@ func TestTooManyEventsAreHeld(t *testing.T) {
 	}
 	other.Emit("", `["fine"]`)
 	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
-	a.owned.Next() // the end mark
-	a.claim(a.takes, `[]`)
-	a.claim(a.takes, `[]`)
+	b := startInstance(t, s.NC, "chat-b")
+	b.accepts(`[]`)
+	b.accepts(`[]`)
 	for n := 0; n < 1024; {
-		if m := a.owned.Next(); m.Reply == so.Address() {
+		if m := b.owned.Next(); m.Reply == so.Address() {
 			if want := fmt.Sprintf(`["n",%d]`, n); string(m.Data) != want {
 				t.Fatalf("%s came, want %s", m.Data, want)
 			}

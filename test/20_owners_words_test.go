@@ -15,39 +15,37 @@ func TestAnInstanceIsNotTheOwner(t *testing.T) {
 	so.Emit("", `["lost"]`)
 	a.gets(so, "lost", `["lost"]`)
 	a.notOwner(so, "")
-	m := a.owned.Next()
-	if m.Subject != "sio.door.own.chat-a.connect" || !strings.Contains(string(m.Data), `"takeover":{"from":"chat-a","claim":2,"rev":0,`) {
-		t.Fatalf("%s %s", m.Subject, m.Data)
+	m := a.request()
+	if m.Header.Get("Sio-Assignment") != "2" || !strings.Contains(string(m.Data), `"handover":{"from":"chat-a","rev":0,`) {
+		t.Fatalf("%v %s", m.Header, m.Data)
 	}
 	so.Emit("", `["held"]`)
 	s.Counts("events_held_total", "", 1)
 	s.Counts("events_failed_total", "", 1)
-	a.answer(m, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+	a.admits(m, `[]`)
 	a.gets(so, "held", `["held"]`)
 
 	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "2")
-	m = a.owned.Next()
-	a.answer(m, "", "Sio-Error: again") // it leaves, or may not own anything
-	_ = a.takes.Subscription.Unsubscribe()
+	a.decides(a.request(), "", "Sio-Error: again") // it leaves, or may not own anything
 	so.Emit("", `["next"]`)
-	if request := b.claim(b.takes, `[]`); request.Takeover == nil || request.Takeover.Claim != 4 {
-		t.Errorf("the request is %+v", request.Takeover)
+	if request := b.accepts(`[]`); request.Handover == nil || request.Assignment != "4" {
+		t.Errorf("the request is %+v", request)
 	}
 	b.gets(so, "next", `["next"]`)
 }
 
-// What is said of a claim that has ended already changes nothing.
-func TestALateWordEndsNoNewerClaim(t *testing.T) {
+// What is said of an assignment that has ended already changes nothing.
+func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	a.notOwner(so, "1")
-	old := a.owned.Next()
-	a.answer(old, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+	old := a.request()
+	a.admits(old, `[]`)
 	for i := range 3 {
 		a.notOwner(so, "1") // of before
-		a.answer(old, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
+		a.admits(old, `[]`)
 		s.Counts("events_failed_total", "", i+2)
 		so.Emit("", `["n"]`)
 		a.gets(so, "n", `["n"]`)
@@ -55,36 +53,35 @@ func TestALateWordEndsNoNewerClaim(t *testing.T) {
 	s.Counts("takeovers_total", "", 1)
 }
 
-// An owner that is asked whether it has a socket still, and answers when others have been asked, is not the owner: it is told so,
-// by the number of the claim.
-func TestALateAnswerIsNoClaim(t *testing.T) {
+// An instance that answers when others have been asked is not the owner: it is told so, by the number of the assignment.
+func TestALateAnswerIsNoAdmission(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
+	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "")
-	late := a.owned.Next()
-	for m := a.owned.Next(); m.Subject != "sio.door.own.chat-a.disconnect"; m = a.owned.Next() { // it is asked some times more
-		if strings.Contains(string(m.Data), `"claim":3`) {
-			t.Fatalf("%s %s", m.Subject, m.Data)
-		}
-	}
-	request := a.takes.Next()
-	a.answer(late, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 2")
-	a.gets(so, "disconnect", `["disconnect",{"reason":"not yours","rooms":[],"claim":2}]`)
-	a.answer(request, `[]`, "Sio-Group: chat", "Sio-Owner: chat-a", "Sio-Claim: 3")
+	late := a.request()
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // it was silent for too long
+	request := b.request()
+	a.admits(late, `[]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`)
+	b.admits(request, `[]`)
 	so.Emit("", `["n"]`)
-	a.gets(so, "n", `["n"]`)
+	b.gets(so, "n", `["n"]`)
+	if n := request.Header.Get("Sio-Assignment"); n != "3" {
+		t.Errorf("it is assignment %s", n)
+	}
 }
 
-// An instance that took an edge for dead, and hears it again, says so: the edge has its sockets claimed anew.
+// An instance that took an edge for dead, and hears it again, says so: the edge assigns its sockets again.
 func TestAnInstanceOwnsNothingOfAnEdge(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	s.Publish("sio.$edge."+s.ID+".pong.chat-a", "[]", "Sio-Error: not owner")
-	if request := a.claim(a.owned, `[]`); request.Takeover == nil || request.Takeover.Claim != 2 {
-		t.Errorf("the request is %+v", request.Takeover)
+	if request := a.accepts(`[]`); request.Handover == nil || request.Assignment != "2" {
+		t.Errorf("the request is %+v", request)
 	}
 	so.Emit("", `["n"]`)
 	a.gets(so, "n", `["n"]`)

@@ -276,7 +276,7 @@ func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
 	a.drop()
 	b := startInstance(t, s.NC, "chat-b")
 	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
-	b.claim(b.takes, `[]`)
+	b.accepts(`[]`)
 	more(10)
 	for i := range n {
 		b.gets(so, "n", fmt.Sprintf(`["n",%d]`, i))

@@ -12,7 +12,10 @@ import (
 func TestAnAdmissionIsAnsweredWhenItHolds(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
-	for i, headers := range [][]string{nil, {"Sio-Group: chat"}, {"Sio-Group: chat", "Sio-Owner: chat-a"}} {
+	for i, headers := range [][]string{nil, {"Sio-Group: chat"}, {"Sio-From: chat-a", "Sio-Assignment: 1"}} {
+		if i == 2 {
+			requests = startInstance(t, s.NC, "chat-a").owned
+		}
 		c := s.Dial("ann")
 		c.Send("40/door,")
 		room := strings.Repeat("r", i+1)

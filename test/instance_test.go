@@ -11,26 +11,25 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// instance is a running copy of the service "chat" that claims every socket of /door it is asked about. It knows nothing
+// instance is a running copy of the service "chat" that owns every socket of /door that it is asked about. It knows nothing
 // but docs/subjects.md.
 type instance struct {
 	t     *testing.T
 	nc    *nats.Conn
 	name  string
-	asked *ear // admissions
-	takes *ear // takeovers
-	owned *ear // all that is for it
+	owned *ear // all that is for it: connect requests, events, words about its sockets
 	stop  chan struct{}
 	done  chan struct{}
 }
 
-// startInstance starts an instance that beats.
+// startInstance starts an instance that beats, and waits until an edge knows it.
 func startInstance(t *testing.T, nc *nats.Conn, name string) *instance {
 	t.Helper()
 	i := &instance{t: t, nc: nc, name: name, stop: make(chan struct{}), done: make(chan struct{})}
 	i.owned = hearOn(t, nc, "sio.door.own."+name+".>")
-	i.asked = i.queue("sio.door.on.connect")
-	i.takes = i.queue("sio.door.own.chat.connect")
+	if _, err := nc.Request("sio.$svc.chat."+name+".hello", i.announcement(), edgetest.Patience); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		defer close(i.done)
 		for beat := time.NewTicker(200 * time.Millisecond); ; {
@@ -47,13 +46,8 @@ func startInstance(t *testing.T, nc *nats.Conn, name string) *instance {
 	return i
 }
 
-func (i *instance) queue(subject string) *ear {
-	i.t.Helper()
-	return &ear{edgetest.HearAs(i.t, i.nc, "chat", subject)}
-}
-
 func (i *instance) announcement() []byte {
-	return fmt.Appendf(nil, `[{"instance":"%s","group":"chat","namespaces":["/door"],"at":%d,"every":1000}]`, i.name, time.Now().UnixMilli())
+	return fmt.Appendf(nil, `[{"instance":"%s","group":"chat","owns":true,"namespaces":["/door"],"at":%d,"every":1000}]`, i.name, time.Now().UnixMilli())
 }
 
 // silence ends the beats.
@@ -66,25 +60,44 @@ func (i *instance) silence() {
 	}
 }
 
-// claim answers the next request for a socket with a claim, and returns the handshake.
-func (i *instance) claim(from *ear, body string) connectRequest {
+// accepts answers the next connect request with an admission, and returns what it says.
+func (i *instance) accepts(body string) connectRequest {
 	i.t.Helper()
-	m := from.Next()
-	i.answer(m, body, "Sio-Group: chat", "Sio-Owner: "+i.name)
+	m := i.request()
+	i.admits(m, body)
+	request := connectRequest{Assignment: m.Header.Get("Sio-Assignment")}
 	var name string
-	var request connectRequest
 	if err := json.Unmarshal(m.Data, &[]any{&name, &request}); err != nil {
 		i.t.Fatalf("the request is %s: %v", m.Data, err)
 	}
 	return request
 }
 
+// request is the next message, a connect request.
+func (i *instance) request() *nats.Msg {
+	i.t.Helper()
+	m := i.owned.Next()
+	if m.Subject != "sio.door.own."+i.name+".connect" || m.Reply == "" {
+		i.t.Fatalf("%s %s is no connect request", m.Subject, m.Data)
+	}
+	return m
+}
+
+// admits answers a connect request with an admission.
+func (i *instance) admits(m *nats.Msg, body string) { i.t.Helper(); i.decides(m, body) }
+
+// decides answers a connect request.
+func (i *instance) decides(m *nats.Msg, body string, headers ...string) {
+	i.t.Helper()
+	i.answer(m, body, append(headers, "Sio-From: "+i.name, "Sio-Assignment: "+m.Header.Get("Sio-Assignment"))...)
+}
+
 type connectRequest struct {
-	SID      string
-	Auth     map[string]string
-	Takeover *struct {
+	SID        string
+	Auth       map[string]string
+	Assignment string
+	Handover   *struct {
 		From  string
-		Claim int
 		Rev   int
 		Rooms []string
 		User  string
@@ -105,12 +118,12 @@ func (i *instance) gets(so *socket, event, body string) {
 	i.owned.Gets("sio.door.own."+i.name+"."+event, so.Address(), body)
 }
 
-// own connects a client whose socket an instance admits and claims.
+// own connects a client whose socket an instance admits.
 func (s *stage) own(i *instance, name, admission string) *socket {
 	s.t.Helper()
 	c := s.Dial(name)
 	c.Send("40/door," + `{"name":"` + name + `"}`)
-	i.claim(i.asked, admission)
+	i.accepts(admission)
 	so := &socket{Client: c, Head: "/door,", Token: "door"}
 	so.ID = c.Connected("/door")
 	return so
@@ -128,9 +141,7 @@ func (s *stage) leaving(i *instance, sockets int, marker string) {
 // drop ends an instance's subscriptions, as the end of its process would.
 func (i *instance) drop() {
 	i.silence()
-	for _, e := range []*ear{i.asked, i.takes, i.owned} {
-		_ = e.Subscription.Unsubscribe()
-	}
+	_ = i.owned.Subscription.Unsubscribe()
 	_ = i.nc.Flush()
 }
 
@@ -144,12 +155,12 @@ func (s *stage) until(e *ear, subject string) *nats.Msg {
 	}
 }
 
-// notOwner says that an event of a socket came to an instance that does not own it; claim is the number of a claim, or "".
-func (i *instance) notOwner(so *socket, claim string) {
+// notOwner says that an event of a socket came to an instance that does not own it; number is that of an assignment, or "".
+func (i *instance) notOwner(so *socket, number string) {
 	i.t.Helper()
-	headers := []string{"Sio-Error: not owner", "Sio-Group: chat", "Sio-Owner: " + i.name}
-	if claim != "" {
-		headers = append(headers, "Sio-Claim: "+claim)
+	headers := []string{"Sio-Error: not owner", "Sio-From: " + i.name}
+	if number != "" {
+		headers = append(headers, "Sio-Assignment: "+number)
 	}
 	if err := i.nc.PublishMsg(edgetest.Message("sio.door.ack."+so.ID+".connect", "", "", headers...)); err != nil {
 		i.t.Fatal(err)

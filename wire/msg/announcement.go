@@ -40,9 +40,10 @@ type EdgeAnnouncement struct {
 type InstanceAnnouncement struct {
 	Instance   string   `json:"instance"`
 	Group      string   `json:"group"`
-	Namespaces []string `json:"namespaces"` // by name or pattern
-	At         int64    `json:"at"`         // milliseconds since 1970
-	Every      int64    `json:"every"`      // milliseconds between two beats
+	Owns       bool     `json:"owns,omitempty"` // it owns sockets of the namespaces, unless it says not mine
+	Namespaces []string `json:"namespaces"`     // by name or pattern
+	At         int64    `json:"at"`             // milliseconds since 1970
+	Every      int64    `json:"every"`          // milliseconds between two beats
 }
 
 // Body returns the announcement as a body.

@@ -43,26 +43,25 @@ func orEmpty(object []byte) []byte {
 	return object
 }
 
-// Connect returns the body of a connect request or notice: ["connect",handshake]. With takeover, it asks for a new
-// owner.
-func Connect(handshake []byte, takeover *State) []byte {
+// Connect returns the body of a connect request or notice: ["connect",handshake]. With handover, the socket was
+// admitted before, and gets a new owner.
+func Connect(handshake []byte, handover *State) []byte {
 	body := append([]byte(`["`+EventConnect+`",`), handshake...)
-	if takeover != nil {
-		body = append(body[:len(body)-1], `,"takeover":`...)
-		state := *takeover
+	if handover != nil {
+		body = append(body[:len(body)-1], `,"handover":`...)
+		state := *handover
 		state.Data = orEmpty(state.Data)
 		body = append(append(body, encode(state)...), '}')
 	}
 	return append(body, ']')
 }
 
-// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the takeover member
-// of the handshake in own.<group>.connect, which has From in place of ID.
+// State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the handover member
+// of the handshake in a connect request, which has From in place of ID.
 type State struct {
 	ID    string          `json:"sid,omitempty"`
-	From  string          `json:"from,omitempty"`  // the instance that owned it
-	Claim uint64          `json:"claim,omitempty"` // in a takeover: the number of the claim that an answer makes
-	Rev   uint64          `json:"rev"`             // counts changes of rooms, user and data, from 0 at the admission
+	From  string          `json:"from,omitempty"` // the instance that owned it
+	Rev   uint64          `json:"rev"`            // counts changes of rooms, user and data, from 0 at the admission
 	Rooms []string        `json:"rooms"`
 	User  string          `json:"user,omitempty"`
 	Data  json.RawMessage `json:"data"`

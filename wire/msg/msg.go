@@ -37,7 +37,7 @@ const (
 	HeaderPart        = "Sio-Part"        // which part of an answer in several messages this is: "2", "3 last"
 	HeaderGroup       = "Sio-Group"       // in a connect reply: the group of instances that handles the socket's events
 	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
-	HeaderClaim       = "Sio-Claim"       // in a reply to a connect or takeover: the number of the claim that it makes
+	HeaderAssignment  = "Sio-Assignment"  // the number of an assignment of a socket to an instance
 	HeaderSignature   = "Sio-Signature"   // of an edge's announcement
 	HeaderPending     = "Sio-Pending"     // in a connect reply: the instance that is still deciding
 	HeaderFrom        = "Sio-From"        // the instance that an event for services, or an answer to one, comes from

@@ -15,13 +15,13 @@ const (
 
 // Values of Sio-Error that programs compare.
 const (
+	ErrorNotMine  = "not mine"  // a group that owns no sockets of this namespace
 	ErrorAgain    = "again"     // an instance that is leaving: ask another one
 	ErrorNotOwner = "not owner" // an instance that does not own the socket of an event, or took the edge for dead
 )
 
 // Reasons with which an edge ends the ownership of a socket that has not ended.
 const (
-	ReasonNotYours     = "not yours"     // the instance's claim was not accepted
 	ReasonOwnerChanged = "owner changed" // another instance owns the socket, or will
 )
 
@@ -50,9 +50,9 @@ func (n EdgeNotice) Body(event string) []byte { return notice(event, n) }
 
 // Ended is the notice that a socket has ended, or that an instance does not own it any more.
 type Ended struct {
-	Reason string   `json:"reason"`          // the reference's text, or one of the Reason… constants
-	Rooms  []string `json:"rooms"`           // in which the socket was
-	Claim  uint64   `json:"claim,omitempty"` // the notice ends this claim and earlier ones; 0: all
+	Reason     string   `json:"reason"`               // the reference's text, or one of the Reason… constants
+	Rooms      []string `json:"rooms"`                // in which the socket was
+	Assignment uint64   `json:"assignment,omitempty"` // with ReasonOwnerChanged: the notice ends this assignment and earlier ones; 0: all
 }
 
 // Body returns the notice as the body of a disconnect event.

@@ -20,11 +20,11 @@ func TestBodies(t *testing.T) {
 		`"query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
 	for want, got := range map[string][]byte{
 		`["connect",` + shook + `]`: Connect(handshake, nil),
-		`["connect",` + shook[:len(shook)-1] + `,"takeover":{"from":"a","claim":2,"rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
-			From: "a", Claim: 2, Rev: 1, Rooms: []string{"x"}}),
+		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
+			From: "a", Rev: 1, Rooms: []string{"x"}}),
 		`["connect",{"sid":"s","rev":0,"rooms":[],"user":"ann","data":{"a":1}}]`: State{ID: "s", Rooms: []string{}, User: "ann", Data: []byte(`{"a":1}`)}.Body(),
 		`["disconnect",{"reason":"transport close","rooms":["a","메"]}]`:          Ended{Reason: "transport close", Rooms: []string{"a", "메"}}.Body(),
-		`["disconnect",{"reason":"not yours","rooms":[],"claim":3}]`:             Ended{Reason: ReasonNotYours, Claim: 3}.Body(),
+		`["disconnect",{"reason":"owner changed","rooms":[],"assignment":3}]`:    Ended{Reason: ReasonOwnerChanged, Assignment: 3}.Body(),
 		`["disconnecting",{"edge":"k3f9a0zz"}]`:                                  EdgeNotice{"k3f9a0zz"}.Body(EventDisconnecting),
 		`[{"edge":"k3f9a0zz","sockets":2}]`:                                      Answer{Edge: "k3f9a0zz", Sockets: 2}.Body(),
 		`[{"edge":"k3f9a0zz","sockets":1,"rev":7}]`:                              Answer{Edge: "k3f9a0zz", Sockets: 1, Rev: &rev}.Body(),
@@ -79,7 +79,7 @@ func FuzzBodies(f *testing.F) {
 			data = compacted([]byte(object))
 		}
 		rooms := []string{a, b}
-		edge, ended, state := EdgeNotice{a}, Ended{Reason: a, Rooms: rooms, Claim: n}, State{ID: a, From: b, Claim: n, Rev: n, Rooms: rooms, User: b, Data: data}
+		edge, ended, state := EdgeNotice{a}, Ended{Reason: a, Rooms: rooms, Assignment: n}, State{ID: a, From: b, Rev: n, Rooms: rooms, User: b, Data: data}
 		noticed(t, edge.Body(EventDisconnecting), edge)
 		noticed(t, ended.Body(), ended)
 		filled := state
@@ -91,7 +91,7 @@ func FuzzBodies(f *testing.F) {
 			ID       string          `json:"sid"`
 			Auth     json.RawMessage `json:"auth"`
 			Issued   int64           `json:"issued"`
-			Takeover State           `json:"takeover"`
+			Handover State           `json:"handover"`
 			Request
 		}{a, orEmpty(data), int64(n >> 16), filled, request})
 

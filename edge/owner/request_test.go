@@ -1,68 +1,105 @@
-package edge
+package owner
 
 import (
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"partyline/edge/rule"
+	"partyline/internal/tally"
+	"partyline/internal/throttle"
 )
 
-// crowd is sockets that wait to be admitted, and a clock.
-type crowd struct {
-	t     *testing.T
-	q     connectRequests
-	began time.Time
-	now   time.Time
-	rules *rule.Rules
+const connectTimeout = 20 * time.Second
 
+// crowd is sockets that wait to be admitted, and a clock. It is their Wire, and their Client.
+type crowd struct {
+	t       *testing.T
+	q       *Table
+	began   time.Time
+	now     time.Time
+	refuses bool
+
+	worker []func()
 	asked  []time.Time // each publish
 	closed []time.Time // each end
 	// publish is what becomes of a request that is published; nil: nothing, nobody answers.
-	publish func(r *connectRequest)
+	publish func(s *Socket)
 }
 
 func newCrowd(t *testing.T, sockets int) *crowd {
-	c := &crowd{t: t, began: time.Unix(1_800_000_000, 0), rules: &rule.Rules{Namespace: Namespace{ConnectTimeout: DefaultConnectTimeout}}}
+	c := &crowd{t: t, began: time.Unix(1_800_000_000, 0)}
 	c.now = c.began
-	c.q.init()
+	c.q = New(Settings{
+		Wire: c, Log: throttle.New(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		Wake: func() {}, Now: func() time.Time { return c.now }, Random: rand.IntN,
+	}, new(tally.Counter))
 	for range sockets {
 		c.add()
 	}
 	return c
 }
 
-func (c *crowd) add() *connectRequest {
-	r := c.q.add(&socket{Namespace: &namespace{Name: "/chat"}, Edge: client{rules: c.rules}}, c.now)
-	c.ask(r)
-	return r
-}
+func (c *crowd) ID() string                    { return "edge0000.AAAAAAAAAAAAAAAAAAAA" }
+func (c *crowd) Namespace() string             { return "/chat" }
+func (c *crowd) ConnectTimeout() time.Duration { return connectTimeout }
+func (c *crowd) Refuses() bool                 { return c.refuses }
 
-// ask is what Edge.ask does.
-func (c *crowd) ask(r *connectRequest) {
-	if _, waits := c.q.publishing(r, c.now); !waits {
-		c.t.Error("a request is published that does not wait")
-	}
+func (c *crowd) Connected() bool           { return true }
+func (c *crowd) Do(fn func())              { c.worker = append(c.worker, fn) }
+func (c *crowd) AfterSubscribed(fn func()) { c.Do(fn) }
+
+func (c *crowd) Ask(s *Socket, _ Request) (uint64, error) {
 	c.asked = append(c.asked, c.now)
 	if c.publish != nil {
-		c.publish(r)
+		c.publish(s)
 	}
+	return 0, nil
+}
+
+func (c *crowd) Event(*Socket, string, []byte, []byte, map[string][]string, []byte) error { return nil }
+func (c *crowd) State(*Socket, string, uint64) uint64                                     { return 0 }
+func (c *crowd) Ping(string, string)                                                      {}
+func (c *crowd) Ended(*Socket, string, map[string][]string, []byte)                       {}
+func (c *crowd) Changed(*Socket, string, uint64)                                          {}
+func (c *crowd) Marker(string, string)                                                    {}
+func (c *crowd) Died(string)                                                              {}
+func (c *crowd) Undecided(*Socket, Reason, bool)                                          {}
+
+// work is what the worker does.
+func (c *crowd) work() {
+	for len(c.worker) > 0 {
+		fn := c.worker[0]
+		c.worker = c.worker[1:]
+		fn()
+	}
+}
+
+func (c *crowd) add() *request {
+	s := c.q.Begin(c)
+	c.q.Ask(s)
+	return s.request
+}
+
+// pending is the word of an instance that it is deciding.
+func (c *crowd) pending(r *request, instance string) {
+	c.q.Answer(r.socket, Answer{Kind: Pending, From: instance})
 }
 
 // run does what Attend does until a moment after the beginning.
 func (c *crowd) run(until time.Duration) {
 	for {
-		again, over := c.q.due(c.now)
-		for _, r := range again {
-			c.ask(r)
-		}
-		for _, r := range over {
+		c.work()
+		over := c.q.Due()
+		c.work()
+		for _, s := range over {
 			c.closed = append(c.closed, c.now)
-			c.q.remove(r)
+			c.q.End(s, nil, nil)
 		}
-		next := c.now.Add(max(c.q.wait(c.now), time.Millisecond))
+		next := c.now.Add(max(c.q.Wait(), time.Millisecond))
 		if next.After(c.began.Add(until)) {
 			c.now = c.began.Add(until)
 			return
@@ -92,10 +129,10 @@ func (c *crowd) stay() *crowd {
 }
 
 func (c *crowd) noService() {
-	c.publish = func(r *connectRequest) { c.q.failed(r, repeatNoService, c.now) }
+	c.publish = func(s *Socket) { c.q.Answer(s, Answer{Kind: NoResponders}) }
 }
 
-func everyone(*connectRequest) bool { return true }
+func everyone(*request) bool { return true }
 
 // A slow service is asked after 5 s of silence, and then twice as long after each further request.
 func TestSilenceDoubles(t *testing.T) {
@@ -114,7 +151,7 @@ func TestNoRespondersBackOff(t *testing.T) {
 	c.run(8 * time.Second)
 	c.saw(0, 250, 750, 1_750, 3_750, 5_750, 7_750)
 	c.asked = nil
-	c.q.hurry(repeatCame, c.now, everyone)
+	c.q.hurry(Came, everyone)
 	c.run(10 * time.Second)
 	c.saw(8_000, 8_250, 8_750, 9_750)
 	c.publish, c.asked = nil, nil // now it is subscribed, and slow
@@ -124,17 +161,16 @@ func TestNoRespondersBackOff(t *testing.T) {
 
 // An instance that says that it is deciding is not asked again while it lives.
 func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
-	decides := func(r *connectRequest) bool { return r.decider == "shop-1" }
-	setUp := func(t *testing.T) (*crowd, *connectRequest) {
+	setUp := func(t *testing.T) (*crowd, *request) {
 		c := newCrowd(t, 1).stay()
 		r := c.q.all[0]
+		shop := Announcement{Group: "shop", Instance: "shop-1"}
+		c.q.Hello(shop, true)
 		c.run(time.Second)
-		c.q.decides(r, "shop-1", c.now)
+		c.pending(r, "shop-1")
 		for c.now.Sub(c.began) < 90*time.Second {
-			c.q.heard("shop-1", true, c.now) // a beat
-			if dead := c.q.expire(c.now, false); len(dead) > 0 {
-				t.Fatalf("%v died", dead)
-			}
+			c.q.Hello(shop, false) // a beat
+			c.q.Tick(false)
 			c.run(c.now.Sub(c.began) + time.Second)
 		}
 		c.saw(0)
@@ -144,10 +180,7 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 	t.Run("it dies", func(t *testing.T) {
 		c, r := setUp(t)
 		c.run(95 * time.Second)
-		if dead := c.q.expire(c.now, false); !slices.Equal(dead, []string{"shop-1"}) {
-			t.Fatalf("%v died", dead)
-		}
-		c.q.hurry(repeatGone, c.now, decides)
+		c.q.Tick(false)
 		c.run(101 * time.Second)
 		c.saw(95_000, 100_000)
 		if r.decider != "" {
@@ -155,37 +188,42 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 		}
 	})
 	t.Run("the edge was deaf", func(t *testing.T) {
-		c, _ := setUp(t)
+		c, r := setUp(t)
 		c.run(95 * time.Second)
-		if dead := c.q.expire(c.now, true); len(dead) > 0 {
-			t.Fatalf("%v died", dead)
+		c.q.Tick(true)
+		c.run(96 * time.Second)
+		c.saw()
+		if r.decider != "shop-1" {
+			t.Error("it has died")
 		}
 	})
 	t.Run("it says again", func(t *testing.T) {
 		c, r := setUp(t)
-		c.q.failed(r, repeatNoService, c.now) // of an earlier request
+		c.q.Answer(r.socket, Answer{Kind: NoResponders}) // of an earlier request
 		c.run(91 * time.Second)
 		c.saw()
-		c.q.failed(r, repeatAgain, c.now)
+		c.q.Answer(r.socket, Answer{Kind: AskAgain})
 		c.run(93 * time.Second)
 		c.saw(91_250)
 	})
 	t.Run("nobody ever hears it", func(t *testing.T) {
 		c := newCrowd(t, 1).stay()
-		c.q.decides(c.q.all[0], "nobody-1", c.now)
+		c.pending(c.q.all[0], "nobody-1")
 		c.run(4 * time.Second)
-		if dead := c.q.expire(c.now, false); !slices.Equal(dead, []string{"nobody-1"}) {
-			t.Fatalf("%v died", dead)
-		}
+		c.saw(0)
+		c.q.Tick(false)
+		c.run(5 * time.Second)
+		c.saw(0, 4_000)
 	})
 }
 
 // A request that is on its way is not published twice because an instance comes at that moment.
 func TestHurryLeavesAloneWhatIsOnItsWay(t *testing.T) {
 	c := newCrowd(t, 0)
-	c.q.add(&socket{Namespace: &namespace{Name: "/chat"}, Edge: client{rules: c.rules}}, c.now) // the worker is to publish it
-	c.q.hurry(repeatCame, c.now, everyone)
-	if again, _ := c.q.due(c.now.Add(time.Second)); len(again) > 0 {
+	c.q.Begin(c) // the worker is to publish it
+	c.q.hurry(Came, everyone)
+	c.run(time.Second)
+	if len(c.asked) > 0 {
 		t.Error("it is published twice")
 	}
 }
@@ -200,18 +238,18 @@ func TestACrowdMakesNoBurst(t *testing.T) {
 	}{
 		{"no service, which comes later", func(c *crowd) {
 			c.noService()
-			c.q.hurry(repeatReconnected, c.now, everyone)
+			c.q.hurry(Reconnected, everyone)
 			c.run(8 * time.Second)
-			c.q.hurry(repeatCame, c.now, everyone)
+			c.q.hurry(Came, everyone)
 			c.run(time.Minute)
 		}},
 		{"a silent service", func(c *crowd) { c.run(time.Minute) }},
 		{"an instance dies that was deciding", func(c *crowd) {
 			for _, r := range c.q.all {
-				c.q.decides(r, "shop-1", c.now)
+				c.pending(r, "shop-1")
 			}
 			c.run(4 * time.Second)
-			c.q.hurry(repeatGone, c.now, everyone)
+			c.q.hurry(Gone, everyone)
 			c.run(time.Minute)
 		}},
 	} {
@@ -229,10 +267,10 @@ func TestACrowdMakesNoBurst(t *testing.T) {
 			asked, closed := peak(c.asked), peak(c.closed)
 			t.Logf("WAITING %d sockets: %d requests, at most %d in 100 ms; sessions ended from %.1f to %.1f s, at most %d in 100 ms",
 				sockets, len(c.asked), asked, first.Seconds(), last.Seconds(), closed)
-			if most := repeatsPerSecond/10 + repeatsPerSecond/50; asked > most {
+			if most := RepeatsPerSecond/10 + RepeatsPerSecond/50; asked > most {
 				t.Errorf("%d requests in 100 ms, want at most %d", asked, most)
 			}
-			if most := closingsPerSecond/10 + closingsPerSecond/50; closed > most {
+			if most := ClosingsPerSecond/10 + ClosingsPerSecond/50; closed > most {
 				t.Errorf("%d ends in 100 ms, want at most %d", closed, most)
 			}
 		})
@@ -256,13 +294,14 @@ func TestRequestsThatGo(t *testing.T) {
 	c := newCrowd(t, 1000)
 	for len(c.q.all) > 0 {
 		r := c.q.all[rand.IntN(len(c.q.all))]
-		if !c.q.remove(r) {
+		s, asked := r.socket, len(c.asked)
+		if !c.q.End(s, nil, nil) {
 			t.Fatal("a request that was published says that it was not")
 		}
-		c.q.failed(r, repeatNoService, c.now) // late words about it do nothing
-		c.q.decides(r, "shop-1", c.now)
-		c.q.overNow(r, c.now)
-		if _, waits := c.q.publishing(r, c.now); waits || r.repeat.Queued() || r.end.Queued() {
+		c.q.Answer(s, Answer{Kind: NoResponders}) // late words about it do nothing
+		c.pending(r, "shop-1")
+		c.q.WaitNoLonger(s)
+		if c.q.Ask(s); len(c.asked) != asked || r.repeat.Queued() || r.end.Queued() {
 			t.Fatal("it waits still")
 		}
 		for i, other := range c.q.all {
@@ -271,10 +310,10 @@ func TestRequestsThatGo(t *testing.T) {
 			}
 		}
 	}
-	if n := c.q.repeats.Len() + c.q.ends.Len() + int(c.q.waiting.Value()); n != 0 {
+	if n := c.q.repeats.Len() + c.q.ends.Len() + int(c.q.stats.waiting.Value()); n != 0 {
 		t.Errorf("%d are left", n)
 	}
-	if c.q.expire(c.now.Add(time.Hour), false) != nil {
+	if len(c.q.instances) > 0 {
 		t.Error("nobody waits, and an instance is watched")
 	}
 }
@@ -284,7 +323,7 @@ func TestTimesAreDrawn(t *testing.T) {
 	c := newCrowd(t, 1000)
 	var tenths [10]int
 	for _, r := range c.q.all {
-		f := float64(r.end.At().Sub(c.began)) / float64(DefaultConnectTimeout)
+		f := float64(r.end.At().Sub(c.began)) / float64(connectTimeout)
 		if f < 0.75 || f >= 1.25 {
 			t.Fatalf("a socket waits %.2f of connect_timeout", f)
 		}
@@ -295,16 +334,15 @@ func TestTimesAreDrawn(t *testing.T) {
 			t.Errorf("they do not spread: %v", tenths)
 		}
 	}
-	c.rules.Unavailable = UnavailableRefuse
-	if r := c.add(); !r.end.At().Equal(c.began.Add(DefaultConnectTimeout)) || r.repeat.Queued() {
+	c.refuses = true
+	if r := c.add(); !r.end.At().Equal(c.began.Add(connectTimeout)) || r.repeat.Queued() {
 		t.Error("with `unavailable: refuse` the time is connect_timeout, and nothing is published again")
 	}
 }
 
 func TestWhichNamespacesAnInstanceServes(t *testing.T) {
-	r := &connectRequest{socket: &socket{Namespace: &namespace{Name: "/tenant-1/chat"}}}
 	for list, want := range map[string]bool{"": false, "/chat": false, "/tenant-1/chat": true, "/a /tenant-*": true, "*": true} {
-		if got := r.concerns(strings.Fields(list)); got != want {
+		if got := serves(strings.Fields(list), "/tenant-1/chat"); got != want {
 			t.Errorf("%q: %v, want %v", list, got, want)
 		}
 	}

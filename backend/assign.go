@@ -1,0 +1,115 @@
+package backend
+
+import (
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// pendingAfter is when this instance tells an edge that it is still deciding. An edge waits for 2 seconds.
+const pendingAfter = time.Second
+
+// assign takes a connect request of an edge to this instance, which is to own the socket. It never waits.
+func (s *Service) assign(ns *Namespace, m *nats.Msg, from sender) {
+	if !ns.rules.owned {
+		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
+		return
+	}
+	number := assignment(m)
+	c, err := parseConnect(m.Data)
+	if err != nil || !from.connect || number == 0 {
+		s.bad(m, "it is no connect request with the number of an assignment")
+		return
+	}
+	edge, _, _ := subjects.SplitSocketID(from.socket)
+	s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
+	if c.Handover == nil {
+		s.handleConnect(ns, m, from)
+		return
+	}
+	done := s.sayPending(m)
+	s.lanes.always(laneKey{ns.token, from.socket}, func() {
+		s.takeOver(ns, m, c, from.socket, number)
+		done()
+	})
+}
+
+// sayPending tells an edge that this instance is deciding, if that takes long. The caller calls done when it has decided.
+func (s *Service) sayPending(m *nats.Msg) (done func()) {
+	timer := time.AfterFunc(pendingAfter, func() { s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}}) })
+	return func() { timer.Stop() }
+}
+
+// takeOver makes a socket this instance's own that was admitted before. It is called in the socket's lane.
+func (s *Service) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
+	s.assigning.RLock()
+	so := s.owners.find(id)
+	if so != nil && so.own.accept(number) > number {
+		s.assigning.RUnlock()
+		return // an older request, which is late
+	}
+	if s.mayNotOwn() {
+		s.assigning.RUnlock()
+		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
+		return
+	}
+	isNew := so == nil
+	if isNew {
+		so = &Socket{ns: ns, id: id, user: c.Handover.User, handshake: &c.Handshake, own: s.newOwnership()}
+		so.own.takeover = &Takeover{From: c.Handover.From}
+		so.own.accept(number)
+		s.owners.add(so, s.Instance(), *c.Handover)
+	}
+	err := s.reply(m.Reply, s.answerHeader(m, nil), []byte("[]"))
+	s.assigning.RUnlock()
+	switch {
+	case err != nil && isNew:
+		s.owners.remove(so)
+		so.endOwnership()
+		s.report(ns, "connect", so.id, err)
+	case isNew:
+		s.calls.connected(so)
+	}
+}
+
+// assignment is the number of an assignment in a connect request; 0 for none.
+func assignment(m *nats.Msg) uint64 {
+	number, err := strconv.ParseUint(m.Header.Get(msg.HeaderAssignment), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
+// answerHeader is the header of an answer to a connect request. If that assigns the socket to this instance, it has the number
+// of the assignment and the instance's name.
+func (s *Service) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
+	if number := m.Header.Get(msg.HeaderAssignment); number != "" {
+		header = maps.Clone(header)
+		if header == nil {
+			header = nats.Header{}
+		}
+		header[msg.HeaderAssignment], header[msg.HeaderFrom] = []string{number}, []string{s.Instance()}
+	}
+	return header
+}
+
+// sayNotOwner tells the edge of a socket that an event went to an instance that does not own the socket. The event is lost; the
+// edge counts it, and assigns the socket again. number is that of the latest assignment, if it is known.
+func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64) {
+	m := &nats.Msg{
+		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
+		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderFrom: {instance}},
+	}
+	if number != 0 {
+		m.Header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
+	}
+	if err := s.publish(m); err != nil {
+		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
+	}
+}

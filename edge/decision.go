@@ -1,0 +1,242 @@
+package edge
+
+import (
+	"errors"
+	"slices"
+
+	"partyline/bus"
+	"partyline/edge/owner"
+	"partyline/edge/registry"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// Errors of answers to connect requests, for the log.
+var (
+	errUndecided = errors.New("no service decided within the namespace's connect_timeout; clients come back by themselves")
+	errDecider   = errors.New(msg.HeaderPending + " must name an instance: one token")
+	errGroup     = errors.New(msg.HeaderGroup + " must be one token")
+	errOwner     = errors.New("contract 2.0 has no claims: instances that own sockets say so when they announce themselves (docs/subjects.md, Groups and owners)")
+)
+
+// decision is an answer to a connect request.
+type decision struct {
+	owner.Answer
+	msg.Admission
+	group string // that handles the socket's events; "": all services do
+	text  string // of a refusal
+	data  []byte // of a refusal
+	err   error  // why it is a refusal, although it was none
+}
+
+// readDecision reads an answer to a connect request. ok is false for a message that is none.
+func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
+	d.Number, d.From = assignment(m.Header), tokenHeader(m.Header, msg.HeaderFrom)
+	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
+	switch {
+	case m.NoResponders():
+		d.Kind = owner.NoResponders
+	case pending != "":
+		d.Kind, d.From = owner.Pending, tokenHeader(m.Header, msg.HeaderPending)
+		if d.From == "" {
+			e.complaints.drop(m, dropBadBody, errDecider)
+			return d, false
+		}
+	case refusal == msg.ErrorAgain:
+		d.Kind = owner.AskAgain
+	case refusal == msg.ErrorNotMine && d.Number != 0:
+		d.Kind = owner.NotMine
+	case m.Header.Has(msg.HeaderError):
+		d.Kind, d.text = owner.Refusal, refusal
+		var err error
+		if d.data, err = msg.RefusalData(m.Data); err != nil {
+			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
+		}
+	default:
+		d.Admission, d.err = msg.ParseAdmission(m.Data)
+		if d.group = tokenHeader(m.Header, msg.HeaderGroup); d.err == nil && d.group == "" && m.Header.Has(msg.HeaderGroup) {
+			d.err = errGroup
+		}
+		if d.err != nil {
+			d.Kind, d.text = owner.Refusal, refusalWords[refusedAnswer]
+		}
+	}
+	return d, true
+}
+
+// handleDecision takes the answer to a connect request. s is nil if the socket has ended.
+func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) {
+	if o := e.owners.Ended(sub.Socket); s == nil && o != nil && o.Client.(ownedSocket).socket.Namespace.Token == sub.Namespace {
+		s = o.Client.(ownedSocket).socket // its last events wait for an owner
+	}
+	if s == nil && m.NoResponders() {
+		e.stats.noResponders.Inc() // who asked has gone meanwhile
+		return
+	}
+	if m.Header.Has(msg.HeaderOwner) {
+		e.stats.dropped[dropBadBody].Inc()
+		e.complaints.about(string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect)), "an answer with "+msg.HeaderOwner+" does not count", errOwner)
+		return
+	}
+	var o *owner.Socket
+	repeated := false
+	if s != nil {
+		c := s.Edge.conn
+		c.mu.Lock()
+		o, repeated = s.Edge.owner, s.Edge.repeated
+		c.mu.Unlock()
+	}
+	d, ok := e.readDecision(m)
+	switch {
+	case !ok:
+		return
+	case o != nil && errors.Is(d.err, msg.ErrNotArray) && e.owners.Waits(o):
+		e.complaints.drop(m, dropBadBody, d.err) // the PubAck of a stream that records events: nobody's decision
+		return
+	case o == nil:
+		e.answeredLate(m, sub, s, &d, repeated)
+		return
+	}
+	switch out := e.owners.Answer(o, d.Answer); out.Verdict {
+	case owner.Late:
+		e.answeredLate(m, sub, s, &d, out.Repeated)
+	case owner.Refused:
+		e.refused(m, s, &d)
+	case owner.Admitted, owner.Owned:
+		isAdmitted := e.admit(s, &d, out)
+		e.owners.Release(o)
+		e.confirm(m, isAdmitted)
+	case owner.Taken:
+		e.takenOver(s, &d)
+		e.owners.Release(o)
+		e.confirm(m, true)
+	}
+}
+
+// answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone, is told to
+// whoever made it: a group, because the notice for all services came before, and on a subject that a service for many namespaces
+// does not subscribe to.
+func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
+	if d.Kind != owner.Admission && d.Kind != owner.Refusal {
+		return // no decision, and none is needed
+	}
+	if repeated { // several may have answered
+		e.stats.dropped[dropLateAnswer].Inc()
+		e.stats.discardedBytes.Add(len(m.Data))
+	} else {
+		e.complaints.drop(m, dropLateAnswer, nil)
+	}
+	why := errAdmitted
+	if s == nil || s.Life() == registry.Gone {
+		why = errUnknownSocket
+	}
+	switch {
+	case d.Kind != owner.Admission:
+	case s == nil && d.Number != 0 && d.From != "":
+		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
+	case s == nil && d.group != "":
+		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
+		e.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+	}
+	e.notAdmitted(m, why)
+}
+
+// refused ends a socket that a service has refused, or admitted in a way that cannot be.
+func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
+	kind := refusedByService
+	if d.err != nil {
+		kind = refusedAnswer
+		e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", d.err)
+		e.notAdmitted(m, errAnswer)
+	}
+	if s.Life() >= registry.Subscribing { // in a handover
+		e.disconnect([]*socket{s}, msg.EndSocket)
+		return
+	}
+	e.reject(s, d.text, d.data, kind)
+}
+
+// takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
+func (e *Edge) takenOver(s *socket, d *decision) {
+	rooms, err := registry.RoomTokens(d.Rooms)
+	if err == nil {
+		_, err = e.reg.Join(s, rooms)
+	}
+	if err != nil && !errors.Is(err, registry.ErrGone) {
+		e.complaints.about(s.Namespace.Name, "an instance took a socket over into rooms that cannot be", err)
+	}
+	if d.Data != nil {
+		e.reg.SetData(s, slices.Clone(d.Data))
+	}
+}
+
+// undecided says that a connect request found no taker, and refuses the socket if the namespace wants that.
+func (e *Edge) undecided(s *socket, why owner.Reason, refuse bool) {
+	switch {
+	case refuse && why != owner.Again:
+		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	case why == owner.NoService:
+		e.complaints.unanswered(s.Namespace.Name, refusedNoService)
+	case why == owner.Silence:
+		e.complaints.unanswered(s.Namespace.Name, refusedTimeout)
+	}
+}
+
+// timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
+// which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
+func (e *Edge) timeIsUp(s *socket) {
+	if s.Edge.rules.Refuses() {
+		e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
+		return
+	}
+	c := s.Edge.conn
+	c.mu.Lock()
+	if !s.Edge.asking {
+		c.mu.Unlock()
+		return
+	}
+	goesOn := c.isUsed()
+	s.Edge.overdue = goesOn
+	c.mu.Unlock()
+	if goesOn {
+		e.owners.WaitOn(s.Edge.owner)
+		return
+	}
+	e.owners.GaveUp()
+	subject := string(e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect))
+	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
+	c.session.Close(engine.ForcedServerClose)
+}
+
+// decided notes that services are no longer asked about a socket that was admitted, refused, or has gone. Its connection's mu
+// must be held.
+func (e *Edge) decided(s *socket) {
+	if s.Edge.asking {
+		s.Edge.asking = false
+		s.Edge.conn.idle.resume(s.Life().IsMember())
+	}
+}
+
+// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. The connection's mu
+// must be held.
+func (e *Edge) unused(c *connection) {
+	if c.closed || c.isUsed() {
+		return
+	}
+	for _, s := range c.all() {
+		if s.Edge.asking && s.Edge.overdue {
+			e.owners.WaitNoLonger(s.Edge.owner)
+		}
+	}
+}
+
+// confirm answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are active, and the
+// client has its CONNECT.
+func (e *Edge) confirm(m *bus.Message, isAdmitted bool) {
+	if !isAdmitted { // its rooms cannot be
+		e.notAdmitted(m, errAnswer)
+		return
+	}
+	e.answers.afterSubscribed(m, func(m *bus.Message) { e.answers.send(m, nil, e.answers.body(1)) })
+}

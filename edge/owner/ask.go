@@ -1,0 +1,232 @@
+package owner
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+
+	"partyline/wire/msg"
+)
+
+// ErrOffline is returned by Wire.Ask when NATS is away.
+var ErrOffline = errors.New("no connection to NATS")
+
+// Kind is what an answer to a connect request says.
+type Kind uint8
+
+// The kinds of answers.
+const (
+	Admission Kind = iota
+	Refusal
+	Pending
+	AskAgain // the instance leaves, or may not own anything now
+	NotMine  // its group does not own sockets of this namespace
+	NoResponders
+)
+
+// Answer is an answer to a connect request.
+type Answer struct {
+	Kind   Kind
+	Number uint64 // of the assignment; 0 in an answer to a request to all services
+	From   string // the instance; "": not said
+}
+
+// Outcome is what an answer means for the socket.
+type Outcome struct {
+	Verdict
+	Open     bool // all services were asked
+	Repeated bool // services were asked more than once
+}
+
+// Verdict is what an answer decides.
+type Verdict uint8
+
+// The verdicts.
+const (
+	None     Verdict = iota // it is no decision, or none that is needed
+	Late                    // it is a decision, and somebody has decided before
+	Admitted                // services handle its events
+	Owned                   // the instance that was asked owns it
+	Taken                   // another instance owns it now; it was admitted before
+	Refused
+)
+
+// Begin makes the connect request of a socket. The caller has Ask called on the worker.
+func (t *Table) Begin(c Client) *Socket {
+	s := &Socket{Client: c, holding: true}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add(s, false, "")
+	return s
+}
+
+// Waits reports whether services are asked about a socket.
+func (t *Table) Waits(s *Socket) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return s.request != nil
+}
+
+// Ask publishes the connect request of a socket, for the first time or again: to an instance that owns sockets of the
+// namespace, or, where none lives, to all services. It runs on the worker, which tells the socket's end as well: that must not
+// overtake the request.
+func (t *Table) Ask(s *Socket) {
+	online := t.wire.Connected()
+	t.mu.Lock()
+	r, now := s.request, t.set.Now()
+	if r == nil {
+		t.mu.Unlock()
+		return // decided about, or gone
+	}
+	asked := s.instance
+	if asked == nil || asked.state == leaving || !slices.Contains(t.instances, asked) {
+		asked = t.choose(s, now)
+	}
+	if !online || asked == nil && r.handover {
+		why := NoService
+		if !online {
+			why = Offline
+		}
+		t.failed(r, why, now)
+		t.mu.Unlock()
+		t.undecided(s, r, why)
+		return
+	}
+	q := Request{Handover: r.handover, From: r.from}
+	if asked != nil && (asked != s.instance || r.asked.IsZero()) {
+		s.number++
+		asked.given = append(asked.given, now)
+	}
+	if s.instance = asked; asked != nil {
+		q.To, q.Number = asked.name, s.number
+	}
+	why := r.publishing(t, now)
+	if why != First {
+		t.stats.asked[why].Inc()
+	}
+	t.mu.Unlock()
+	if why == Silence && asked == nil {
+		t.wire.Undecided(s, Silence, false)
+	}
+	rev, err := t.wire.Ask(s, q)
+	if err != nil {
+		t.mu.Lock()
+		if s.request == r {
+			t.failed(r, Offline, now)
+		}
+		t.mu.Unlock()
+		t.undecided(s, r, Offline)
+		return
+	}
+	if r.handover {
+		s.mu.Lock()
+		s.told = rev // if it changes until an instance answers, release tells
+		s.mu.Unlock()
+	}
+}
+
+// undecided tells the edge that a request found no taker.
+func (t *Table) undecided(s *Socket, r *request, why Reason) {
+	if !r.handover {
+		t.wire.Undecided(s, why, s.Client.Refuses())
+	}
+}
+
+// Answer takes an answer to a connect request of a socket. It never waits.
+func (t *Table) Answer(s *Socket, a Answer) Outcome {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := Outcome{None, s.open, s.repeated}
+	r, i := s.request, s.instance
+	decides := a.Kind == Admission || a.Kind == Refusal
+	isCurrent := i != nil && a.Number == s.number && (a.From == "" || a.From == i.name) && (r == nil || !r.asked.IsZero())
+	switch {
+	case r == nil || a.Number != 0 && !isCurrent:
+		if a.Kind == Admission && a.Number != 0 && a.From != "" && (i == nil || a.From != i.name) {
+			t.wire.Changed(s, a.From, a.Number)
+		}
+		if decides {
+			out.Verdict = Late
+		}
+	case a.Kind == NoResponders:
+		t.next(r, NoService, "no subscriber gets its connect requests")
+	case a.Kind == Pending:
+		r.decider, r.pause = a.From, 0
+		t.repeats.Remove(&r.repeat)
+		if !slices.ContainsFunc(t.instances, func(i *Instance) bool { return i.name == a.From }) {
+			t.addInstance("", a.From) // if it does not announce itself, it dies
+		}
+	case a.Number == 0 && i != nil && !(decides && s.open):
+		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
+	case a.Kind == AskAgain:
+		t.next(r, Again, "it says again")
+	case a.Kind == NotMine:
+		for _, other := range t.instances {
+			if i != nil && other.group == i.group {
+				other.pass(s.Client.Namespace(), passed{until: t.set.Now().Add(longestPass), notMine: true})
+			}
+		}
+		t.next(r, Again, "its group says not mine")
+	default:
+		out.Verdict = t.decided(r, a)
+	}
+	return out
+}
+
+// Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are active. It must
+// be called when Answer has returned Owned or Taken. It never waits.
+func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
+
+// passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
+func (t *Table) passOver(s *Socket, why string) {
+	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now()) {
+		t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
+	}
+	s.instance = nil
+}
+
+// next has another instance asked at once, or, if there is none, the request published again later. mu must be held.
+func (t *Table) next(r *request, why Reason, text string) {
+	s, now := r.socket, t.set.Now()
+	if s.instance != nil {
+		t.passOver(s, text)
+		if other := t.choose(s, now); other != nil && other.isFresh(s.Client.Namespace(), now) {
+			r.onWay, r.decider = false, ""
+			r.why = why
+			t.nudge(t.repeats.Set(&r.repeat, now))
+			return
+		}
+	}
+	t.failed(r, why, now)
+	t.wire.Do(func() { t.undecided(s, r, why) })
+}
+
+// decided acts on an admission or a refusal that counts. mu must be held.
+func (t *Table) decided(r *request, a Answer) Verdict {
+	s, i := r.socket, r.socket.instance
+	t.drop(r)
+	if a.Kind == Refusal || a.Number == 0 {
+		s.instance = nil
+	}
+	switch {
+	case a.Kind == Refusal && r.handover:
+		t.wire.Do(func() { t.discard(s) })
+		return Refused
+	case a.Kind == Refusal:
+		return Refused
+	case a.Number == 0:
+		return Admitted
+	}
+	s.group = i.group
+	i.own(s)
+	if i.state == leaving { // it should have said again
+		t.reassign([]*Socket{s}, false)
+	}
+	if r.handover {
+		t.stats.handovers.Inc()
+		return Taken
+	}
+	return Owned
+}
+
+var errNumber = errors.New("it has no " + msg.HeaderAssignment)

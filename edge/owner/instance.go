@@ -1,0 +1,320 @@
+package owner
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"partyline/subjects"
+)
+
+const (
+	// busyFor is for how long a connect request counts as load of the instance that got it.
+	busyFor = 10 * time.Second
+	// silentAfter is how long an instance may take to answer a connect request, or to say that it is deciding.
+	silentAfter = 2 * time.Second
+	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to longestPass.
+	firstPass   = 2 * time.Second
+	longestPass = time.Minute
+)
+
+// The state of an instance as an edge sees it.
+type instanceState uint8
+
+const (
+	serving  instanceState = iota
+	doubtful               // no subscriber got a ping; events for it are held
+	leaving                // it wants no more; events are held for the next owner
+)
+
+// Instance is a running copy of a service, known from its announcements. The group is part of its identity because NATS
+// permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the names, and is
+// held when its methods are called.
+type Instance struct {
+	group, name string // static
+	owns        bool
+	namespaces  []string // by name or pattern
+	state       instanceState
+	heard       time.Time         // when it announced itself last
+	doubted     time.Time         // since when it is doubtful
+	pinged      time.Time         // when it was pinged last
+	sockets     []*Socket         // that it owns
+	marked      []string          // namespaces in which it has owned a socket
+	passed      map[string]passed // by namespace: where it did not answer
+	given       []time.Time       // when it got connect requests lately
+}
+
+// passed says until when an instance is passed over in a namespace.
+type passed struct {
+	until   time.Time
+	pause   time.Duration
+	notMine bool // it does not own sockets there: it is not asked at all
+}
+
+// Announcement is what an instance says of itself.
+type Announcement struct {
+	Group, Instance string
+	Owns            bool
+	Namespaces      []string
+}
+
+// find returns one of some instances, or nil.
+func find(instances []*Instance, group, name string) *Instance {
+	for _, i := range instances {
+		if i.name == name && i.group == group {
+			return i
+		}
+	}
+	return nil
+}
+
+// Hello takes a hello or a beat. hello says that the instance has just come, or come back. It never waits.
+func (t *Table) Hello(a Announcement, hello bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.set.Now()
+	i := find(t.instances, a.Group, a.Instance)
+	isNew := i == nil
+	if isNew {
+		i = t.addInstance(a.Group, a.Instance)
+	}
+	if i.heard = now; i.state == leaving {
+		return
+	}
+	i.owns, i.namespaces = a.Owns, slices.Clone(a.Namespaces)
+	i.trust(t)
+	if decider := find(t.instances, "", a.Instance); decider != nil {
+		decider.heard = now
+	}
+	if hello || isNew {
+		i.passed = nil
+		t.wire.Do(func() {
+			t.hurry(Came, func(r *request) bool {
+				if r.decider != "" {
+					return hello && r.decider == i.name // its answer may be lost
+				}
+				// One that asks this instance may be lost with the connection that it had before.
+				return serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || hello && r.socket.instance == i && r.asked.Before(now))
+			})
+		})
+	}
+}
+
+func (t *Table) addInstance(group, name string) *Instance {
+	i := &Instance{group: group, name: name, heard: t.set.Now()}
+	t.instances = append(t.instances, i)
+	return i
+}
+
+// Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
+// namespace, and answer is called on the worker. It never waits.
+func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []string)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := find(t.instances, a.Group, a.Instance)
+	if i == nil {
+		i = t.addInstance(a.Group, a.Instance)
+	}
+	i.state = leaving
+	t.wire.Do(func() {
+		sockets := t.socketsOf(i)
+		for _, s := range sockets {
+			s.hold()
+		}
+		t.mu.Lock()
+		markers := slices.Clone(i.marked)
+		t.mu.Unlock()
+		slices.Sort(markers)
+		for _, namespace := range markers {
+			t.wire.Marker(i.name, namespace)
+		}
+		answer(len(sockets), markers)
+	})
+}
+
+// Left takes the word of an instance that it has ended. Its sockets are assigned again. It never waits.
+func (t *Table) Left(a Announcement, bye bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if decider := find(t.instances, "", a.Instance); decider != nil {
+		t.abandon(decider, true, false)
+	}
+	if i := find(t.instances, a.Group, a.Instance); i != nil {
+		i.state = leaving // it may beat until it says bye
+		t.abandon(i, bye, false)
+	}
+	t.wire.Do(func() {
+		t.hurry(Gone, func(r *request) bool {
+			if r.decider != "" || bye { // it has said left before
+				return r.decider == a.Instance
+			}
+			// What was on its way to it is lost without a word.
+			return r.isSilent() && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
+		})
+	})
+}
+
+// abandon assigns the sockets of an instance to others, and forgets it if it has gone. One that is dead may live after all, and is
+// told. mu must be held.
+func (t *Table) abandon(i *Instance, gone, dead bool) {
+	if gone {
+		t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
+	}
+	if n := len(i.sockets); n > 0 {
+		t.set.Log.Log(slog.LevelInfo, "sockets look for another instance", i.name, "", "group", i.group, "instance", i.name, "dead", dead, "sockets", n)
+	}
+	for _, s := range i.sockets {
+		if dead {
+			t.wire.Changed(s, i.name, s.number)
+		}
+	}
+	t.reassign(slices.Clone(i.sockets), false)
+	for _, r := range t.all {
+		if r.socket.instance == i {
+			if dead {
+				t.wire.Changed(r.socket, i.name, r.socket.number)
+			}
+			r.socket.instance = nil
+			t.hasten(r, Gone)
+		}
+	}
+}
+
+// socketsOf returns what an instance owns.
+func (t *Table) socketsOf(i *Instance) []*Socket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(i.sockets)
+}
+
+// own makes an instance the owner of a socket.
+func (i *Instance) own(s *Socket) {
+	s.place = len(i.sockets)
+	i.sockets = append(i.sockets, s)
+	if namespace := s.Client.Namespace(); !slices.Contains(i.marked, namespace) {
+		i.marked = append(i.marked, namespace)
+	}
+	delete(i.passed, s.Client.Namespace())
+}
+
+// disown takes a socket from its owner.
+func (i *Instance) disown(s *Socket) {
+	last := len(i.sockets) - 1
+	moved := i.sockets[last]
+	i.sockets[s.place], moved.place = moved, s.place
+	i.sockets[last] = nil
+	i.sockets = i.sockets[:last]
+}
+
+// choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
+// less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
+// asked if no other one is left. A socket that was owned stays in its group. mu must be held.
+func (t *Table) choose(s *Socket, now time.Time) *Instance {
+	namespace := s.Client.Namespace()
+	var all []candidate
+	others := false
+	for _, i := range t.instances {
+		pattern, found := bestPattern(i.namespaces, namespace)
+		p := i.passed[namespace]
+		switch {
+		case !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until):
+		case !i.owns:
+			others = true
+		default:
+			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now)})
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if others {
+		t.set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
+	}
+	first := slices.MinFunc(all, candidate.compare)
+	all = slices.DeleteFunc(all, func(c candidate) bool { return c.compare(first) != 0 })
+	t.shuffle(all)
+	if len(all) > 1 && all[1].load(now) < all[0].load(now) {
+		return all[1].Instance
+	}
+	return all[0].Instance
+}
+
+// shuffle draws the first two of some candidates.
+func (t *Table) shuffle(all []candidate) {
+	for n := range min(2, len(all)) {
+		drawn := n + t.set.Random(len(all)-n)
+		all[n], all[drawn] = all[drawn], all[n]
+	}
+}
+
+// candidate is an instance that can be asked about a socket.
+type candidate struct {
+	*Instance
+	pattern string // the namespace's
+	passed  bool   // it did not answer
+}
+
+// compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
+func (a candidate) compare(b candidate) int {
+	switch {
+	case a.passed == b.passed:
+		return cmp.Or(comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+	case a.passed:
+		return 1
+	}
+	return -1
+}
+
+// comparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.
+func comparePatterns(a, b string) int {
+	return cmp.Or(cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*")), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
+}
+
+// bestPattern returns the most specific of some patterns that match a namespace.
+func bestPattern(patterns []string, namespace string) (best string, found bool) {
+	for _, pattern := range patterns {
+		if subjects.Matches(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
+			best, found = pattern, true
+		}
+	}
+	return best, found
+}
+
+// serves reports whether one of some patterns matches a namespace.
+func serves(patterns []string, namespace string) bool {
+	_, found := bestPattern(patterns, namespace)
+	return found
+}
+
+// isFresh reports whether an instance answers about a namespace, as far as is known.
+func (i *Instance) isFresh(namespace string, now time.Time) bool {
+	return i.state == serving && !now.Before(i.passed[namespace].until)
+}
+
+// passOver has an instance asked about a namespace only if no other one is left. It returns false if that is so already.
+func (i *Instance) passOver(namespace string, now time.Time) bool {
+	p := i.passed[namespace]
+	if now.Before(p.until) {
+		return false
+	}
+	p.pause = min(max(firstPass, 2*p.pause), longestPass)
+	i.pass(namespace, passed{until: now.Add(p.pause), pause: p.pause})
+	return true
+}
+
+func (i *Instance) pass(namespace string, p passed) {
+	if i.passed == nil {
+		i.passed = make(map[string]passed)
+	}
+	i.passed[namespace] = p
+}
+
+// load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately.
+func (i *Instance) load(now time.Time) int {
+	for len(i.given) > 0 && now.Sub(i.given[0]) > busyFor {
+		i.given = i.given[1:]
+	}
+	return len(i.sockets) + len(i.given)
+}

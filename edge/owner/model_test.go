@@ -1,0 +1,324 @@
+package owner
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"partyline/internal/throttle"
+)
+
+// The model: edges with their real Tables, instances that follow docs/subjects.md, clients, and NATS between them. Every step
+// is drawn from a seed, so that a failure can be played again.
+//
+// Each edge and instance has one connection to NATS, a queue in each direction. NATS delivers in order, late, and says 503
+// where nobody subscribes, unless a tap hides that. A connection can be cut: then both queues lose their ends. It can also go
+// on without delivering anything (a black hole). A process can be frozen, and go on later as if nothing had happened.
+type model struct {
+	t         *testing.T
+	random    *rand.Rand
+	now       time.Time
+	edges     []*modelEdge
+	instances []*modelInstance
+	kind      int  // which faults there are
+	tap       bool // hides 503
+	calm      bool // no faults any more: messages take at most a tenth of a second
+	started   int  // instances so far
+	step      int
+	trace     []string
+	ghosts    []modelWord // were on their way when their connection ended, and come late
+}
+
+// The kinds of a model.
+const (
+	anything = iota
+	lossless // no message is lost: then an instance owns what the edge says that it owns, and nothing else
+	orderly  // only edges freeze, and instances leave: then no event is lost
+	modelKinds
+)
+
+// modelNode is what has a connection to NATS.
+type modelNode struct {
+	frozen    bool
+	online    bool        // it knows of no fault of its connection
+	blackHole bool        // what it sends, and what is sent to it, is lost
+	toNATS    []modelWord // in order
+	fromNATS  []modelWord
+}
+
+// modelWord is a message.
+type modelWord struct {
+	at      time.Time // when it was sent
+	to      string    // an instance's name, "edge n", "all instances", "all edges", "all services"
+	kind    string
+	from    string // the sender's name
+	group   string
+	edge    int
+	socket  *modelSocket
+	number  uint64
+	event   int
+	inquiry Request
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_800_000_000, 0)}
+	m.tap, m.kind = m.random.IntN(2) == 0, m.random.IntN(modelKinds)
+	for n := range 1 + m.random.IntN(3) {
+		e := &modelEdge{m: m, n: n, modelNode: modelNode{online: true}, ticked: m.now, beat: m.now, due: m.now}
+		e.table = New(Settings{
+			Wire: e, Log: throttle.New(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError}))),
+			Wake: func() { e.due = m.now }, Now: func() time.Time { return m.now }, Random: m.random.IntN,
+		}, &e.failed)
+		e.table.Clock.Tick(m.now)
+		m.edges = append(m.edges, e)
+	}
+	for range 1 + m.random.IntN(3) {
+		m.start(m.random.IntN(8) == 0)
+	}
+	return m
+}
+
+// modelID is the id of a socket.
+var modelID = regexp.MustCompile(`edge\d+\.\d+`)
+
+func (m *model) note(format string, args ...any) {
+	if len(m.trace) > 20000 {
+		m.trace = m.trace[10000:]
+	}
+	m.trace = append(m.trace, m.now.Format("04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (m *model) fatal(format string, args ...any) {
+	m.t.Helper()
+	what := fmt.Sprintf(format, args...)
+	for _, i := range m.instances {
+		what += fmt.Sprintf("\n%s: alive %v leaving %v hangs %v slow %v narrow %v online %v waiting %d", i.name, i.alive, i.leaving, i.hangs, i.slow, i.narrow, i.online, len(i.lane))
+	}
+	id := modelID.FindString(what)
+	lines := slices.DeleteFunc(m.trace, func(line string) bool { // of other sockets
+		other := modelID.FindString(line)
+		return id != "" && other != "" && other != id
+	})
+	m.t.Fatalf("step %d: %s\n%s", m.step, what, strings.Join(lines[max(0, len(lines)-150):], "\n"))
+}
+
+// start begins an instance.
+func (m *model) start(narrow bool) {
+	m.started++
+	i := &modelInstance{
+		m: m, group: "chat", alive: true, modelNode: modelNode{online: true}, confirmed: m.now, beat: m.now,
+		owned: map[*modelSocket]uint64{}, known: map[*modelSocket]uint64{}, decided: map[*modelSocket]bool{},
+		heard: map[int]time.Time{}, mourned: map[int]bool{}, slow: m.random.IntN(4) == 0,
+	}
+	if narrow {
+		i.group, i.narrow = "a", true
+	}
+	i.name = fmt.Sprintf("%s-%d", i.group, m.started)
+	m.instances = append(m.instances, i)
+	for n := range m.edges {
+		i.heard[n] = m.now // they answer its hello before it goes on
+	}
+	m.note("%s starts, slow %v", i.name, i.slow)
+	i.say("hello")
+}
+
+func (m *model) client() {
+	e := m.edges[m.random.IntN(len(m.edges))]
+	if e.frozen {
+		return
+	}
+	switch n := len(e.sockets); {
+	case n < 3 || n < 8 && m.random.IntN(50) == 0:
+		s := &modelSocket{edge: e, id: fmt.Sprintf("edge%d.%d", e.n, m.step)}
+		s.owner = e.table.Begin(s)
+		e.sockets = append(e.sockets, s)
+		e.Do(func() { e.table.Ask(s.owner) })
+	default:
+		s := e.sockets[m.random.IntN(n)]
+		switch {
+		case m.random.IntN(200) == 0:
+			m.note("%s ends", s.id)
+			s.gone = true
+			e.sockets = slices.DeleteFunc(e.sockets, func(other *modelSocket) bool { return other == s })
+			e.table.End(s.owner, nil, nil)
+		case s.isLive:
+			s.sent++
+			e.emitted++
+			if err := e.table.Event(s.owner, fmt.Append(nil, s.sent), nil, nil, nil); err != nil {
+				e.refused++
+			}
+		}
+	}
+}
+
+// account checks that every event was published, is held, or counts as failed.
+func (m *model) account() {
+	for _, e := range m.edges {
+		held := 0
+		seen := map[*Socket]bool{}
+		count := func(s *Socket) {
+			if !seen[s] {
+				seen[s] = true
+				for _, event := range s.held {
+					if !event.end {
+						held++
+					}
+				}
+			}
+		}
+		for _, s := range e.sockets {
+			count(s.owner)
+		}
+		for _, s := range e.table.ended {
+			count(s)
+		}
+		for _, s := range e.leftovers() {
+			count(s)
+		}
+		if sum := e.published + e.refused + int(e.failed.Value()) + held; sum != e.emitted {
+			m.fatal("edge %d: %d events, of which %d published, %d failed at once, %d later, %d are held", e.n, e.emitted, e.published, e.refused, e.failed.Value(), held)
+		}
+	}
+}
+
+// leftovers are sockets whose end the worker has not seen yet.
+func (e *modelEdge) leftovers() (list []*Socket) {
+	for _, r := range e.table.all {
+		list = append(list, r.socket)
+	}
+	for _, i := range e.table.instances {
+		list = append(list, i.sockets...)
+	}
+	return list
+}
+
+// pass lets time go by.
+func (m *model) pass(d time.Duration) {
+	m.now = m.now.Add(d)
+	m.deliver()
+	for _, e := range m.edges {
+		e.run()
+	}
+	for _, i := range m.instances {
+		i.run()
+	}
+}
+
+func (m *model) chaos(steps int) {
+	m.calm = false
+	for range steps {
+		m.step++
+		switch m.random.IntN(10) {
+		case 0, 1, 2, 3, 4:
+			m.client()
+		case 5:
+			if m.random.IntN(20) == 0 {
+				m.fault()
+			}
+		case 6:
+			m.pass(time.Duration(m.random.IntN(200)) * time.Millisecond)
+		default:
+			m.pass(time.Duration(m.random.IntN(20)) * time.Millisecond)
+		}
+	}
+	m.account()
+}
+
+// settle ends all faults, and checks after five seconds that every socket has an owner.
+func (m *model) settle() {
+	m.calm = true
+	for _, e := range m.edges {
+		e.frozen = false
+		m.healEdge(e)
+	}
+	for _, i := range m.instances {
+		i.frozen = false
+		m.healInstance(i)
+	}
+	if !slices.ContainsFunc(m.instances, func(i *modelInstance) bool { return i.alive && !i.leaving && !i.narrow && !i.hangs }) {
+		m.start(false)
+	}
+	bound := 5 * time.Second
+	if slices.ContainsFunc(m.instances, func(i *modelInstance) bool { return i.hangs }) {
+		bound = 20 * time.Second // one that hangs may be asked first, and again after 2, 4 and 8 seconds
+	}
+	for until := m.now.Add(bound); m.now.Before(until); m.pass(10 * time.Millisecond) {
+		m.step++
+		if slices.ContainsFunc(m.instances, func(i *modelInstance) bool { return i.leaving }) {
+			until = m.now.Add(bound) // it waits for lost words, within a bound of its own
+		}
+		if until.Sub(m.now) > 500*time.Millisecond && m.random.IntN(3) == 0 {
+			m.client()
+		}
+	}
+	m.account()
+	byName := map[string]*modelInstance{}
+	for _, i := range m.instances {
+		byName[i.name] = i
+	}
+	for _, e := range m.edges {
+		for _, s := range e.sockets {
+			if r := s.owner.request; r != nil && (m.now.Sub(r.since) < time.Second || bound > 5*time.Second && m.now.Sub(r.since) < bound-5*time.Second) {
+				continue // it has just come
+			}
+			owner := s.owner.instance
+			switch {
+			case s.owner.request != nil:
+				m.fatal("%s has no owner: it asks %+v since %s of %+v", s.id, owner, m.now.Sub(s.owner.request.since), e.table.instances)
+			case m.kind == orderly && s.handled < s.sent:
+				m.fatal("%s: of %d events %d were handled", s.id, s.sent, s.handled)
+			case owner == nil || byName[owner.name] == nil || byName[owner.name].owned[s] != s.owner.number || s.owner.holding:
+				m.fatal("%s: the edge says that %+v owns it with number %d, holding %v", s.id, owner, s.owner.number, s.owner.holding)
+			}
+			for _, i := range m.instances {
+				if _, owns := i.owned[s]; owns && i.name != owner.name && m.kind != anything {
+					m.fatal("%s: %s owns it, and %s, too", s.id, owner.name, i.name)
+				}
+			}
+		}
+	}
+}
+
+// play plays one seed.
+func play(t *testing.T, seed uint64, rounds, steps int) {
+	t.Helper()
+	m := newModel(t, seed)
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	for range rounds {
+		m.chaos(steps)
+		m.settle()
+	}
+}
+
+// Whatever happens to edges, instances and the network between them: no event is handled twice or out of order, each is
+// published to the owner that the edge decided for, held, or counted; and five seconds after the last fault every socket has
+// an owner.
+func TestModel(t *testing.T) {
+	seeds := 1000 // two million steps
+	switch {
+	case raceEnabled:
+		seeds = 10
+	case testing.Short():
+		seeds = 100
+	}
+	for seed := range uint64(seeds) {
+		play(t, seed, 5, 500)
+	}
+}
+
+// Seeds that once failed.
+func TestModelSeeds(t *testing.T) {
+	for _, seed := range []uint64{300, 588, 671, 909, 989} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { play(t, seed, 5, 500) })
+	}
+}

@@ -1,0 +1,260 @@
+package owner
+
+import (
+	"math"
+	"time"
+
+	"partyline/internal/pace"
+)
+
+// When a connect request is published again.
+const (
+	// firstPause follows a request without a taker: no responders, an instance that leaves, no NATS. It doubles up to
+	// longestPause.
+	firstPause   = 250 * time.Millisecond
+	longestPause = 2 * time.Second
+	// firstSilence follows a request to all services without any answer. It doubles up to longestSilence, so that a slow
+	// service is not asked twice as much.
+	firstSilence   = 5 * time.Second
+	longestSilence = time.Minute
+	// RepeatsPerSecond and ClosingsPerSecond bound what a crowd of waiting sockets causes.
+	RepeatsPerSecond  = 2000
+	ClosingsPerSecond = 1000
+	// hurryAtOnce is how many requests are looked at before others get the lock.
+	hurryAtOnce = 1000
+)
+
+// Reason is why a connect request is published again.
+type Reason int
+
+// The reasons.
+const (
+	First Reason = iota - 1 // it is the first time
+	NoService
+	Again
+	Offline
+	Silence
+	Came
+	Gone
+	Reconnected
+	reasons
+)
+
+var reasonWords = [reasons]string{
+	NoService:   "no service",
+	Again:       "again",
+	Offline:     "no connection",
+	Silence:     "silence",
+	Came:        "an instance came",
+	Gone:        "an instance went",
+	Reconnected: "reconnected",
+}
+
+// request is the connect request of a socket about which no service has decided yet, or that has no owner. It says when the
+// request is published again, and until when the session waits. Table.mu guards it.
+type request struct {
+	socket   *Socket // static
+	handover bool    // static: the socket was admitted before
+	from     string  // static: in a handover, the instance that owned it
+	since    time.Time
+
+	place   int                 // among Table.all
+	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
+	end     pace.Item[*request] // queued until the time is over; never in a handover
+	onWay   bool                // the worker is to publish it
+	why     Reason              // it is published, or was published last
+	pause   time.Duration       // the latest after a failure; 0: none since the last silence, hello or reconnect
+	silence time.Duration       // how long an answer to the latest request may take
+	asked   time.Time           // when the latest was published; zero: not yet
+	decider string              // the instance that says that it is deciding; "": none
+}
+
+// add makes the request of a socket. The caller has it published soon. mu must be held.
+func (t *Table) add(s *Socket, handover bool, from string) *request {
+	now := t.set.Now()
+	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(t.all)}
+	r.repeat.Value, r.end.Value = r, r
+	s.request = r
+	t.all = append(t.all, r)
+	if handover {
+		return r
+	}
+	timeout := s.Client.ConnectTimeout()
+	if !s.Client.Refuses() {
+		// The official client begins its back-off anew at each close, so those who came together must not go together.
+		timeout = timeout*3/4 + timeout*time.Duration(t.set.Random(1000))/2000
+	}
+	t.stats.waiting.Add(1)
+	t.nudge(t.ends.Set(&r.end, now.Add(timeout)))
+	return r
+}
+
+// drop forgets a request: the socket is decided about, or has gone. mu must be held.
+func (t *Table) drop(r *request) {
+	last := len(t.all) - 1
+	moved := t.all[last]
+	t.all[r.place], moved.place = moved, r.place
+	t.all[last] = nil
+	if t.all = t.all[:last]; last == 0 {
+		t.all = nil // a crowd has gone: its memory goes, too
+	}
+	t.repeats.Remove(&r.repeat)
+	t.ends.Remove(&r.end)
+	if !r.handover {
+		t.stats.waiting.Add(-1)
+	}
+	r.socket.request = nil
+}
+
+// nudge wakes the caller of Due if something has become the earliest.
+func (t *Table) nudge(first bool) {
+	if first {
+		t.set.Wake()
+	}
+}
+
+// publishing notes that a request is published now, and returns why. Without an answer it is due again.
+func (r *request) publishing(t *Table, now time.Time) (why Reason) {
+	if why = r.why; r.asked.IsZero() {
+		why = First // the reasons so far were none to publish
+	}
+	s := r.socket
+	r.onWay, s.repeated, r.asked = false, !r.asked.IsZero(), now
+	toInstance := s.instance != nil
+	s.open = s.open || !toInstance
+	switch {
+	case toInstance:
+		r.silence = 0
+	case r.silence == 0:
+		r.silence = firstSilence
+	case r.why == Silence:
+		r.silence = min(2*r.silence, longestSilence)
+	}
+	r.why = Silence
+	switch {
+	case toInstance:
+		t.nudge(t.repeats.Set(&r.repeat, now.Add(silentAfter)))
+	case !s.Client.Refuses():
+		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
+	}
+	return why
+}
+
+// failed notes that a request found no taker, and when it is published again. mu must be held.
+func (t *Table) failed(r *request, why Reason, now time.Time) {
+	if r.decider != "" && why != Again { // an earlier request failed, and the latest did not
+		return
+	}
+	r.onWay, r.decider, r.why = false, "", why
+	if r.pause == 0 {
+		r.pause = firstPause
+	} else {
+		r.pause = min(2*r.pause, longestPause)
+	}
+	t.nudge(t.repeats.Set(&r.repeat, now.Add(r.pause)))
+}
+
+// hasten makes a request due, unless it is on its way. mu must be held.
+func (t *Table) hasten(r *request, why Reason) {
+	if r.onWay {
+		return
+	}
+	r.decider, r.pause = "", 0
+	if now := t.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
+		r.why = why
+		t.nudge(t.repeats.Set(&r.repeat, now))
+	}
+}
+
+// hurry makes the requests due that match chooses. It releases the lock every hurryAtOnce requests.
+func (t *Table) hurry(why Reason, match func(*request) bool) {
+	// Backwards: a request that is removed meanwhile leaves its place to one that was looked at already.
+	for next := math.MaxInt; next > 0; {
+		next = t.hurryPart(next, why, match)
+	}
+}
+
+// hurryPart looks at hurryAtOnce requests in front of a place, and returns where to go on.
+func (t *Table) hurryPart(before int, why Reason, match func(*request) bool) (next int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before = min(before, len(t.all))
+	next = max(0, before-hurryAtOnce)
+	for _, r := range t.all[next:before] {
+		if !r.onWay && match(r) {
+			t.hasten(r, why)
+		}
+	}
+	return next
+}
+
+// isSilent reports whether the latest request has no answer at all.
+func (r *request) isSilent() bool { return r.decider == "" && r.why == Silence }
+
+// Due has the requests published that are due, and returns the sockets that have waited too long.
+func (t *Table) Due() (over []*Socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.set.Now()
+	var again []*Socket
+	for i := t.repeats.Next(now); i != nil; i = t.repeats.Next(now) {
+		r := i.Value
+		if owner := r.socket.instance; owner != nil && r.why == Silence {
+			t.wire.Changed(r.socket, owner.name, r.socket.number)
+			t.passOver(r.socket, "it does not answer a connect request")
+		}
+		r.onWay = true
+		again = append(again, r.socket)
+	}
+	for i := t.ends.Next(now); i != nil; i = t.ends.Next(now) {
+		over = append(over, i.Value.socket)
+	}
+	if len(again) > 0 {
+		t.wire.Do(func() {
+			for _, s := range again {
+				t.Ask(s)
+			}
+		})
+	}
+	return over
+}
+
+// Wait is how long nothing is due.
+func (t *Table) Wait() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wait, now := time.Hour, t.set.Now()
+	for _, queue := range []*pace.Queue[*request]{t.repeats, t.ends} {
+		if w, ok := queue.Wait(now); ok {
+			wait = min(wait, w)
+		}
+	}
+	return wait
+}
+
+// WaitNoLonger ends the time of a socket that waits.
+func (t *Table) WaitNoLonger(s *Socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.request != nil {
+		t.nudge(t.ends.Set(&s.request.end, t.set.Now()))
+	}
+}
+
+// WaitOn asks again about a socket that has waited too long: an instance that is deciding may have lost its answer.
+func (t *Table) WaitOn(s *Socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := s.request; r != nil && r.decider != "" {
+		t.hasten(r, Silence)
+	}
+}
+
+// GaveUp counts a session that is closed because no service decided.
+func (t *Table) GaveUp() { t.stats.closed.Inc() }
+
+// Reconnected has the requests published again that went out before the connection began: they, or answers to them, may
+// have been lost with the one before.
+func (t *Table) Reconnected(began time.Time) {
+	t.hurry(Reconnected, func(r *request) bool { return !r.asked.After(began) })
+}

@@ -1,0 +1,223 @@
+package owner
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"partyline/wire/msg"
+)
+
+// What waits for a socket's next owner, at the most. Past that its session is closed, so that its client begins anew.
+const (
+	MaxHeld      = 1024
+	MaxHeldBytes = 1 << 20
+)
+
+// ErrHeldFull is returned by Event when too many events wait for an owner.
+var ErrHeldFull = errors.New("too many events wait for an instance that takes the socket over")
+
+// Socket is a socket that services are asked about, or that an instance owns. It outlives its client until its last events
+// have found an owner.
+type Socket struct {
+	Client Client // static
+
+	request  *request  // guarded by Table.mu: nil once decided
+	open     bool      // guarded by Table.mu: a request about it was published to all services
+	repeated bool      // guarded by Table.mu: a request about it was published more than once
+	instance *Instance // guarded by Table.mu: the owner, or, while there is a request, who is asked
+	group    string    // guarded by Table.mu: the owner's; "": none yet
+	number   uint64    // guarded by Table.mu: of the latest assignment
+	place    int       // guarded by Table.mu: among Instance.sockets
+
+	mu      sync.Mutex // held while an event is published; the NATS reader never takes it
+	to      string     // guarded by mu: the token behind own
+	holding bool       // guarded by mu: events wait in held
+	held    []event    // guarded by mu: in order
+	bytes   int        // guarded by mu: size of held
+	ended   bool       // guarded by mu: the socket's end was published, or is the last in held
+	told    uint64     // guarded by mu: the revision of rooms and data that the owner knows
+}
+
+// event is an event that waits for the next owner. It owns its bytes.
+type event struct {
+	name, reply string
+	header      map[string][]string
+	body        []byte
+	end         bool // the socket's end
+}
+
+// Event publishes an event of an owned socket, or keeps it. It is called on the client's reader.
+func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holding && t.isAway() {
+		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
+		if !t.wire.Connected() {
+			return ErrOffline
+		}
+		s.holding = t.fearFor(s)
+	}
+	if !s.holding {
+		return t.wire.Event(s, s.to, name, reply, header, body)
+	}
+	if !t.wire.Connected() {
+		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
+	}
+	size := len(name) + len(reply) + len(body)
+	if len(s.held) >= MaxHeld || s.bytes+size > MaxHeldBytes {
+		return ErrHeldFull
+	}
+	s.bytes += size
+	s.held = append(s.held, event{string(name), string(reply), header, slices.Clone(body), false})
+	t.stats.held.Inc()
+	return nil
+}
+
+// hold keeps what comes from now on. Earlier events have been published when it returns. It runs on the worker.
+func (s *Socket) hold() {
+	s.mu.Lock()
+	s.holding = true
+	s.mu.Unlock()
+}
+
+// release sends an owner what was held, and all that follows. It runs on the worker.
+func (t *Table) release(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.mu.Lock()
+	i := s.instance
+	isOwned := i != nil && s.request == nil && i.state == serving
+	t.mu.Unlock()
+	if !isOwned || !s.holding || t.isAway() && t.fearFor(s) {
+		return
+	}
+	s.to, s.holding = i.name, false
+	s.told = t.wire.State(s, s.to, s.told)
+	for _, e := range s.held {
+		if e.end {
+			t.wire.Ended(s, s.to, e.header, e.body)
+		} else if err := t.wire.Event(s, s.to, []byte(e.name), []byte(e.reply), e.header, e.body); err != nil {
+			t.stats.failed.Inc()
+		}
+	}
+	s.held, s.bytes = nil, 0
+	if s.ended {
+		t.forget(s)
+	}
+}
+
+// discard drops what is held for a socket that will have no owner any more. It runs on the worker.
+func (t *Table) discard(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.held {
+		if !e.end {
+			t.stats.failed.Inc()
+		}
+	}
+	s.held, s.bytes, s.ended = nil, 0, true
+	t.forget(s)
+}
+
+// End tells the instance that was asked about the socket, or owns it, that its client has left, behind its last event. It
+// reports whether all services have a notice of the socket. It never waits.
+func (t *Table) End(s *Socket, header map[string][]string, body []byte) (open bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch r, i := s.request, s.instance; {
+	case r != nil && !r.handover:
+		t.drop(r)
+		if i != nil && !r.asked.IsZero() {
+			t.wire.Do(func() { t.wire.Ended(s, i.name, header, body) })
+		}
+		s.instance = nil
+	case r != nil || i != nil:
+		t.wire.Do(func() { t.endOwned(s, header, body) })
+		return true
+	}
+	return s.open
+}
+
+func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	if s.holding {
+		s.held = append(s.held, event{header: header, body: body, end: true})
+		t.mu.Lock()
+		t.ended[s.Client.ID()] = s
+		t.mu.Unlock()
+		return
+	}
+	t.wire.Ended(s, s.to, header, body)
+	t.forget(s)
+}
+
+// forget drops a socket whose end has been told.
+func (t *Table) forget(s *Socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.request != nil {
+		t.drop(s.request)
+	} else if s.instance != nil {
+		s.instance.disown(s)
+	}
+	s.instance = nil
+	delete(t.ended, s.Client.ID())
+}
+
+// Ended returns a socket whose client has left while its events wait for an owner, or nil.
+func (t *Table) Ended(id string) *Socket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended[id]
+}
+
+// Changed tells the owner that the rooms or data of its socket have changed. It never waits.
+func (t *Table) Changed(s *Socket) {
+	// An owner that has a room may publish there at once, so the room's subscription must be active.
+	t.wire.AfterSubscribed(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.holding && !s.ended {
+			s.told = t.wire.State(s, s.to, s.told)
+		}
+	})
+}
+
+// reassign has sockets assigned again. What comes meanwhile is held. With again the instance that owned them is asked first:
+// it lives, and may own them still. mu must be held.
+func (t *Table) reassign(list []*Socket, again bool) {
+	if len(list) == 0 {
+		return
+	}
+	for _, s := range list {
+		i := s.instance
+		i.disown(s)
+		t.add(s, true, i.name)
+		if !again {
+			s.instance = nil
+		}
+	}
+	t.wire.Do(func() {
+		for _, s := range list {
+			s.hold()
+			t.Ask(s)
+		}
+	})
+}
+
+// lastEvents is how long an owner is sought for the last events of a socket whose client has left.
+const lastEvents = time.Minute
+
+// isAway reports whether this edge was away, and its sockets' owners have not been asked since.
+func (t *Table) isAway() bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
+
+// awayAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead and its
+// sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.
+const awayAfter = msg.DeadAfter - 3*msg.BeatEvery/2

@@ -1,0 +1,241 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"partyline/bus"
+	"partyline/edge/owner"
+	"partyline/internal/liveness"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// ownerWire is how Edge.owners speaks to services.
+type ownerWire struct{ *Edge }
+
+func (w ownerWire) Connected() bool { return w.set.Bus.Connected() }
+
+func (w ownerWire) Do(fn func()) { w.out.Do(fn) }
+
+func (w ownerWire) AfterSubscribed(fn func()) { w.out.AfterSubscribedOrOffline(fn) }
+
+func (w ownerWire) Event(s *owner.Socket, to string, event, reply []byte, header map[string][]string, body []byte) error {
+	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token, to, asString(event))
+	return w.up.Publish(subject, reply, header, body)
+}
+
+func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error) {
+	s := o.Client.(ownedSocket).socket
+	subject := w.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	header := bus.Header{msg.HeaderTimeout: {strconv.FormatInt(s.Edge.rules.ConnectTimeout.Milliseconds(), 10)}}
+	if q.To != "" {
+		subject = w.prefix.AppendOwn(nil, s.Namespace.Token, q.To, msg.EventConnect)
+		header[msg.HeaderAssignment] = []string{strconv.FormatUint(q.Number, 10)}
+	}
+	w.reg.Decide(s)
+	var handover *msg.State
+	if q.Handover {
+		state := w.stateOf(s)
+		state.From, rev, handover = q.From, state.Rev, &state
+	}
+	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, msg.Connect(s.Edge.conn.handshake(s), handover))
+	if errors.Is(err, bus.ErrTooLarge) {
+		if q.Handover {
+			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
+		} else {
+			w.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
+		}
+		return rev, nil
+	}
+	return rev, err
+}
+
+func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
+	s := o.Client.(ownedSocket).socket
+	state := w.stateOf(s)
+	if state.Rev != known {
+		state.ID = s.ID
+		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
+		_ = w.Event(o, to, []byte(msg.EventConnect), nil, nil, state.Body())
+	}
+	return state.Rev
+}
+
+func (w ownerWire) Ping(group, instance string) {
+	subject := w.prefix.InstanceAnnouncement(group, instance, subjects.WordPing)
+	// If it cannot be sent, this edge does not receive the instance's beats either.
+	_ = w.up.Publish([]byte(subject), []byte(w.prefix.Pong(w.set.ID, instance)), nil, []byte("[]"))
+}
+
+func (w ownerWire) Ended(o *owner.Socket, to string, header map[string][]string, body []byte) {
+	s := o.Client.(ownedSocket).socket
+	w.tellOwner(s.Namespace.Token, to, msg.EventDisconnect, string(w.address(nil, s)), header, body, true)
+}
+
+func (w ownerWire) Changed(o *owner.Socket, to string, number uint64) {
+	s := o.Client.(ownedSocket).socket
+	w.ownerChanged(s.Namespace.Token, s.ID, to, number)
+}
+
+func (w ownerWire) Marker(to, namespace string) {
+	token, _ := subjects.AppendNamespace(nil, namespace) // of a socket
+	w.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.set.ID}.Body(msg.EventDisconnecting), false)
+}
+
+func (w ownerWire) Died(instance string) { w.out.Do(func() { w.pauses.forgetInstance(instance) }) }
+
+func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
+	w.undecided(o.Client.(ownedSocket).socket, why, refuse)
+}
+
+// tellOwner leaves a word for an instance, or a group, to the worker.
+func (e *Edge) tellOwner(ns, to, event, reply string, header bus.Header, body []byte, keep bool) {
+	e.out.Later(bus.Letter{Subject: string(e.prefix.AppendOwn(nil, ns, to, event)), Reply: reply, Header: header, Body: body, Keep: keep})
+}
+
+// ownerChanged tells an instance that an assignment of a socket, and all older ones, have ended.
+func (e *Edge) ownerChanged(ns, id, to string, number uint64) {
+	reply := string(e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, id))
+	e.tellOwner(ns, to, msg.EventDisconnect, reply, nil, msg.Ended{Reason: msg.ReasonOwnerChanged, Assignment: number}.Body(), false)
+}
+
+// stateOf is what is known of a socket.
+func (e *Edge) stateOf(s *socket) msg.State {
+	v, _ := e.reg.View(s)
+	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}
+}
+
+// roomNames is rooms as people write them, from their tokens in subjects.
+func roomNames(tokens []string) []string {
+	names := make([]string, len(tokens))
+	for i, token := range tokens {
+		names[i], _ = subjects.Room(token) // our own token
+	}
+	return names
+}
+
+// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may be held.
+func (e *Edge) changed(s *socket) {
+	if s.Edge.owner != nil {
+		e.owners.Changed(s.Edge.owner)
+	}
+}
+
+// handleInstance takes an announcement of an instance.
+func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
+	about, _ := msg.ParseInstanceAnnouncement(m.Data) // of a bad one only the subject counts
+	a := owner.Announcement{Group: sub.Group, Instance: sub.Instance, Owns: about.Owns, Namespaces: about.Namespaces}
+	switch sub.Word {
+	case subjects.WordHello, subjects.WordBeat:
+		e.owners.Hello(a, sub.Word == subjects.WordHello)
+	case subjects.WordLeaving:
+		asked := *m
+		e.owners.Leaving(a, func(sockets int, markers []string) {
+			e.answers.send(&asked, nil, msg.HandedOver{Edge: e.set.ID, Sockets: sockets, Markers: markers}.Body())
+		})
+	case subjects.WordLeft, subjects.WordBye:
+		e.owners.Left(a, sub.Word == subjects.WordBye)
+		e.out.Do(func() { e.pauses.forgetInstance(a.Instance) })
+	}
+}
+
+// handlePong takes the answer to a ping, NATS's word that no subscriber got it, or an instance's word that it owns nothing here.
+func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
+	if m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner {
+		e.owners.OwnsNothing(sub.Instance)
+		return
+	}
+	e.owners.Pong(sub.Instance, m.NoResponders())
+}
+
+// handleNotOwner takes an instance's word that it got an event of a socket that it does not own, and reports whether it was one.
+func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
+	from := m.Header.Get(msg.HeaderFrom)
+	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || from == "" { // without it, a service refuses with that text
+		return false
+	}
+	if s != nil && (s.Namespace.Token != sub.Namespace || s.Edge.owner == nil) {
+		return true
+	}
+	e.stats.eventsFailed.Inc()
+	if s != nil { // else it has ended meanwhile
+		e.owners.NotOwner(s.Edge.owner, from, assignment(m.Header))
+	}
+	return true
+}
+
+// assignment is the number of an assignment in a header; 0 for none.
+func assignment(h bus.Header) uint64 {
+	n, err := strconv.ParseUint(h.Get(msg.HeaderAssignment), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Missed says that services may have taken this edge for dead, and with it the sockets that they owned. told says that another
+// edge said so; else this edge may have noticed by itself just before. It never waits.
+func (e *Edge) Missed(told bool) { e.owners.Missed(told) }
+
+// Attend watches over the instances that own sockets, and over the sockets that wait to be admitted, until ctx ends.
+func (e *Edge) Attend(ctx context.Context) {
+	ticker := time.NewTicker(owner.TickEvery)
+	defer ticker.Stop()
+	repeat := time.NewTimer(0)
+	defer repeat.Stop()
+	var listener liveness.Listener
+	began := e.set.Bus.BeganAt()
+	e.owners.Clock.Tick(time.Now())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wake:
+			repeat.Reset(e.owners.Wait())
+			continue
+		case <-repeat.C:
+			for _, o := range e.owners.Due() {
+				e.timeIsUp(o.Client.(ownedSocket).socket)
+			}
+			repeat.Reset(e.owners.Wait())
+			continue
+		case <-ticker.C:
+		}
+		now, before := time.Now(), began
+		began = e.set.Bus.BeganAt()
+		isNew := !began.Equal(before) // perhaps so soon that the one before seems not to have ended
+		if isNew {
+			e.owners.Reconnected(began)
+		}
+		e.owners.Tick(listener.WasDeaf(e.set.Bus.Connected(), now, msg.BeatEvery) || isNew)
+		e.pauses.expire(now)
+	}
+}
+
+// nudgeAttend has Attend look for what is due.
+func (e *Edge) nudgeAttend() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ownedSocket is a socket as package owner sees it.
+type ownedSocket struct{ socket *socket }
+
+func (o ownedSocket) ID() string                    { return o.socket.ID }
+func (o ownedSocket) Namespace() string             { return o.socket.Namespace.Name }
+func (o ownedSocket) ConnectTimeout() time.Duration { return o.socket.Edge.rules.ConnectTimeout }
+func (o ownedSocket) Refuses() bool                 { return o.socket.Edge.rules.Refuses() }
+
+// tokenHeader is the value of a header that must be one token, "" if it is none.
+func tokenHeader(h bus.Header, name string) string {
+	if value := h.Get(name); subjects.IsToken(value) {
+		return strings.Clone(value)
+	}
+	return ""
+}
