@@ -9,7 +9,7 @@ import (
 	"partyline/internal/tally"
 )
 
-// Profiles are there only for an operator who asked for them.
+// Profiles are served only if configured.
 func TestProfiles(t *testing.T) {
 	for _, wanted := range []bool{false, true} {
 		h, err := NewHandler(Options{Pprof: wanted})
@@ -72,7 +72,8 @@ func TestEdges(t *testing.T) {
 	}
 	h := newHandler(t, Options{Edges: func() []Edge {
 		return []Edge{
-			{Edge: "a0000000", Address: "http://10.0.0.1:3000", Sockets: 3, BeatAge: 250, This: true}, {Edge: "b0000000", BeatAge: 5000, Silent: true},
+			{Edge: "a0000000", Address: "http://10.0.0.1:3000", Sockets: 3, BeatAge: 250, This: true},
+			{Edge: "b0000000", BeatAge: 5000, Silent: true},
 		}
 	}})
 	want := `[{"edge":"a0000000","address":"http://10.0.0.1:3000","sockets":3,"beat_age_ms":250,"this":true},` +
@@ -97,7 +98,8 @@ func TestMetrics(t *testing.T) {
 	open.Set(2)
 	_, body := get(t, h, "GET", "/metrics")
 	for _, line := range []string{
-		"# HELP partyline_sessions_opened_total Sessions opened.", "# TYPE partyline_sessions_opened_total counter", "partyline_sessions_opened_total 3",
+		"# HELP partyline_sessions_opened_total Sessions opened.", "# TYPE partyline_sessions_opened_total counter",
+		"partyline_sessions_opened_total 3",
 		`partyline_dropped_total{reason="bad"} 0`, `partyline_dropped_total{reason="slow"} 1`,
 		"# TYPE partyline_sessions gauge", "partyline_sessions 2", "partyline_half 0.5",
 		`partyline_build_info{version="v1"} 1`, "partyline_ready 1", "go_goroutines", "process_open_fds",

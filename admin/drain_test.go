@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// drainer remembers what it was told.
+// drainer records its calls.
 type drainer struct {
 	drains   int
 	draining bool
@@ -51,7 +51,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A web page in the operator's browser can post to any address that the browser reaches, but not without saying so.
+// A web page in the operator's browser can POST to any address that the browser reaches, but the browser adds a
+// header.
 func TestWebPagesCannotDrain(t *testing.T) {
 	d := &drainer{}
 	h := newHandler(t, Options{Drain: d})

@@ -33,7 +33,8 @@ func newRegistry(version string, ready func() []string, sets []*tally.Set) (*pro
 		return nil, err
 	}
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, isReady, tallies,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		build, isReady, tallies,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, err

@@ -103,7 +103,8 @@ func bench(args []string) error {
 	for _, s := range scenarios {
 		servers = append(servers, s.Servers...)
 	}
-	programs, have, err := contest.Build(root, o.profile != "", slices.Compact(slices.Sorted(slices.Values(servers))), os.Stdout)
+	programs, have, err := contest.Build(root, o.profile != "", slices.Compact(slices.Sorted(slices.Values(servers))),
+		os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,9 @@ func chosen(all []contest.Scenario, o options) (left []contest.Scenario, err err
 		if only != nil && !slices.Contains(only, s.Name) {
 			continue
 		}
-		s.Servers = slices.DeleteFunc(s.Servers, func(name string) bool { return servers != nil && !slices.Contains(servers, name) })
+		s.Servers = slices.DeleteFunc(s.Servers, func(name string) bool {
+			return servers != nil && !slices.Contains(servers, name)
+		})
 		if len(s.Servers) > 0 {
 			left = append(left, s)
 		}
@@ -165,7 +168,8 @@ func split(list string) []string {
 }
 
 // runScenario runs all rounds, each with all contestants.
-func runScenario(programs *contest.Programs, s contest.Scenario, have []string, o options) (all []contest.Measurement, failed int) {
+func runScenario(programs *contest.Programs, s contest.Scenario, have []string, o options) (all []contest.Measurement,
+	failed int) {
 	rounds := o.rounds
 	if s.Once {
 		rounds = 1

@@ -81,9 +81,9 @@ func (w *worker) pass() {
 	w.process(entries[:first], online)
 	if online {
 		subscribed := w.bus.interests.subscribe()
-		asking, stale := w.bus.permits.due(time.Now()), w.stale.Load()
-		if first < len(entries) || stale || subscribed || asking || time.Since(w.measured) >= measureEvery {
-			online = w.roundTrip(stale, asking)
+		asking := w.bus.permits.due(time.Now())
+		if first < len(entries) || w.stale.Load() || subscribed || asking || time.Since(w.measured) >= measureEvery {
+			online = w.roundTrip(asking)
 		}
 	}
 	w.process(entries[first:], online)
@@ -130,12 +130,12 @@ func (w *worker) publish(e *entry, online bool) {
 }
 
 // roundTrip flushes. With asking it also finds out what NATS permits, before the bus can be ready.
-func (w *worker) roundTrip(stale, asking bool) bool {
+func (w *worker) roundTrip(asking bool) bool {
 	if !asking {
-		return w.flush(stale)
+		return w.flush()
 	}
 	q := w.bus.ask()
-	answered := w.flush(stale)
+	answered := w.flush()
 	if answered {
 		w.bus.awaitErrors()
 	}
@@ -147,8 +147,9 @@ func (w *worker) roundTrip(stale, asking bool) bool {
 }
 
 // flush makes a round trip to the server. What was written before has been processed there when it returns true.
-func (w *worker) flush(stale bool) bool {
+func (w *worker) flush() bool {
 	w.measured = time.Now()
+	stale := w.stale.Load() // else the connection may be another one when the answer comes
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
 		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again.

@@ -45,9 +45,9 @@ type Settings struct {
 	Sockets func() int      // returns the number of this edge's sockets
 	Version string          // of the program
 	Figures func() Figures  // for NATS's service protocol; nil: this edge does not answer it
-	// Missed is called when services may have declared this edge dead, although it lives; told: another edge has
+	// Missed is called when services may have declared this edge dead, although it lives; announced: another edge has
 	// announced its death. It must not block. nil: not called.
-	Missed func(told bool)
+	Missed func(announced bool)
 	Bus    Bus
 	Log    *slog.Logger
 }
@@ -74,6 +74,8 @@ type Cluster struct {
 	beatNow    chan struct{} // capacity 1: wakes Run for a beat
 	draining   atomic.Bool   // this edge takes no new sessions; it is in its announcements
 	complaints *throttle.Logger
+
+	microWaiting atomic.Int32 // requests of the service protocol without a response yet
 
 	mu         sync.Mutex
 	others     *liveness.Table    // guarded by mu: the live ones

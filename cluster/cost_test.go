@@ -34,7 +34,8 @@ func TestCostOfAHop(t *testing.T) {
 	spliced := s.cost(owner, other, *hopCost)
 	n := float64(*hopCost)
 	t.Logf("%d idle connections, each one costs the edge between: %.1f kB of memory, %.2f descriptors, %.2f goroutines",
-		*hopCost, (spliced.memory-direct.memory)/n/1024, (spliced.descriptors-direct.descriptors)/n, (spliced.goroutines-direct.goroutines)/n)
+		*hopCost, (spliced.memory-direct.memory)/n/1024, (spliced.descriptors-direct.descriptors)/n,
+		(spliced.goroutines-direct.goroutines)/n)
 	t.Logf("a message of 100 bytes there and back takes all together %v of CPU, spliced %v; one way costs the edge between %v",
 		direct.processor, spliced.processor, (spliced.processor-direct.processor)/2)
 }
@@ -60,13 +61,16 @@ func (s *stage) cost(owner, through *edgetest.Node, connections int) costs {
 	edgetest.Eventually(s.t, "all have moved", func() bool { return owner.Figure("upgrades_total", "") >= connections })
 	after := s.usage()
 	c := costs{
-		memory: after.memory - before.memory, descriptors: after.descriptors - before.descriptors, goroutines: after.goroutines - before.goroutines,
+		memory: after.memory - before.memory, descriptors: after.descriptors - before.descriptors,
+		goroutines: after.goroutines - before.goroutines,
 	}
 	c.processor = s.roundTrips(sockets[0], 20_000)
 	for _, ws := range sockets {
 		_ = ws.Close()
 	}
-	edgetest.Eventually(s.t, "all have gone", func() bool { return owner.Engine.Sessions() == 0 && through.Forward.Active() == 0 })
+	edgetest.Eventually(s.t, "all have gone", func() bool {
+		return owner.Engine.Sessions() == 0 && through.Forward.Active() == 0
+	})
 	return c
 }
 

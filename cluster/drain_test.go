@@ -54,7 +54,8 @@ func TestDrainAndReturn(t *testing.T) {
 	a.Drain.Drain() // changes nothing
 
 	edgetest.Eventually(t, "the other edge knows", func() bool { return seenDraining(b, a.ID) })
-	if why := strings.Join(a.Drain.Ready(), "\n"); !strings.HasPrefix(why, "draining: ") || !strings.Contains(why, " sessions are left") {
+	if why := strings.Join(a.Drain.Ready(), "\n"); !strings.HasPrefix(why, "draining: ") ||
+		!strings.Contains(why, " sessions are left") {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	s.expectRefusal(a)

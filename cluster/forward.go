@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"strings"
 	"sync"
@@ -134,8 +135,11 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.forward(to)
 	case r.Method != http.MethodGet || r.ContentLength != 0:
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
+	case !f.beginUpgrade():
+		f.set.Engine.Refuse(w, r, eio.BadRequest) // the client stays with polling, through another edge
 	default:
-		f.forwardUpgrade(to)
+		defer f.running.Done()
+		f.forward(to)
 	}
 }
 
@@ -153,7 +157,7 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 	}
 	if err != nil {
 		f.stats.refused.Inc()
-		f.warn("refused a request that says another edge has passed it on", "", err, "from", r.RemoteAddr)
+		f.warn("refused a request that claims to be forwarded by another edge", "", err, "from", r.RemoteAddr)
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 		return
 	}
@@ -161,17 +165,23 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 	f.set.Engine.ServeHTTP(w, engine.WithPeer(r, client))
 }
 
-// forward sends a request to another edge, and the response to the client, unchanged.
+// forward sends a request to another edge, and the response to the client, unchanged. If that is an agreement to an
+// upgrade, splice connects the client with the other edge.
 func (f *Forwarder) forward(to *forwarding) {
 	f.stats.forwarded.Inc()
-	client := http.NewResponseController(to.w)
-	if to.r.ContentLength != 0 { // for as long as the engine allows
-		_ = client.SetReadDeadline(time.Now().Add(f.patience))
-	}
 	ctx, cancel := context.WithCancel(context.WithValue(to.r.Context(), forwardingKey{}, to))
 	defer cancel()
 	if to.r.Method == http.MethodGet { // a poll may wait at the other edge for longer than a drain may take
-		defer f.remove(f.add(cancel))
+		defer f.remove(f.add(cancel, false))
+	}
+	if to.upgrade {
+		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { to.owner = info.Conn }}
+		f.upgrades.ServeHTTP(to.w, to.r.WithContext(httptrace.WithClientTrace(ctx, trace)))
+		return
+	}
+	client := http.NewResponseController(to.w)
+	if to.r.ContentLength != 0 { // for as long as the engine allows
+		_ = client.SetReadDeadline(time.Now().Add(f.patience))
 	}
 	to.body = &watchedBody{ReadCloser: to.r.Body}
 	out := to.r.WithContext(ctx)

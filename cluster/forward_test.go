@@ -37,8 +37,10 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 	direct := s.ask(a, "GET", sid, "", origin, gzip)
 	through.header.Del("Date")
 	direct.header.Del("Date")
-	if !maps.EqualFunc(through.header, direct.header, func(a, b []string) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) || through.body != direct.body {
-		t.Errorf("through another edge %v, %d bytes; without %v, %d bytes", through.header, len(through.body), direct.header, len(direct.body))
+	if !maps.EqualFunc(through.header, direct.header,
+		func(a, b []string) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) || through.body != direct.body {
+		t.Errorf("through another edge %v, %d bytes; without %v, %d bytes", through.header, len(through.body), direct.header,
+			len(direct.body))
 	}
 	if direct.header.Get("Content-Encoding") != "gzip" || direct.header.Get("Access-Control-Allow-Origin") == "" {
 		t.Errorf("the answer has the headers %v", direct.header)
@@ -47,7 +49,8 @@ func TestAnyEdgeServesEverySession(t *testing.T) {
 		if got := s.ask(n, "POST", sid, strings.Repeat("x", 100_001)); got.status != http.StatusRequestEntityTooLarge {
 			t.Errorf("too large a payload was answered %d %q", got.status, got.body)
 		}
-		s.gets(n, "GET", sid, "", 403, `{"code":4,"message":"Forbidden"}`, "Origin: https://evil.example", "Host: chat.example")
+		s.gets(n, "GET", sid, "", 403, `{"code":4,"message":"Forbidden"}`, "Origin: https://evil.example",
+			"Host: chat.example")
 		s.gets(n, "PUT", sid, "", 500, "")
 	}
 	ws := s.upgrade(b, sid)
@@ -78,7 +81,8 @@ func TestTheOwnerChecksTheOrigin(t *testing.T) {
 		const forbidden = `{"code":4,"message":"Forbidden"}`
 		post(200, "ok", "Host: chat.example", "Origin: http://chat.example")
 		post(403, forbidden, "Host: chat.example", "Origin: http://evil.example")
-		proxied := []string{"Host: edges", "Origin: http://chat.example", "X-Forwarded-Host: chat.example", "X-Forwarded-For: 203.0.113.7"}
+		proxied := []string{"Host: edges", "Origin: http://chat.example", "X-Forwarded-Host: chat.example",
+			"X-Forwarded-For: 203.0.113.7"}
 		if trusted {
 			post(200, "ok", proxied...)
 		} else {
@@ -100,7 +104,9 @@ func TestAnAbortedPollIsAbortedAtItsEdge(t *testing.T) {
 	})
 	cancel()
 	<-done
-	edgetest.Eventually(t, "the session has ended", func() bool { return a.Engine.Sessions() == 0 && b.Forward.Active() == 0 })
+	edgetest.Eventually(t, "the session has ended", func() bool {
+		return a.Engine.Sessions() == 0 && b.Forward.Active() == 0
+	})
 	if n := b.Figure("forward_failed_total", ""); n != 0 {
 		t.Errorf("%d failures were counted: the edge has done nothing wrong", n)
 	}
@@ -140,12 +146,14 @@ func TestUnknownSessions(t *testing.T) {
 	s.announce("nowhere0", "")
 	const own = ".AAAAAAAAAAAAAAAAAAAA"
 	for _, sid := range []string{
-		"unknown", "unknown0" + own, a.ID + own, b.ID + own, left, "dead0000" + own, "earlier0" + own, "itself00" + own, "nowhere0" + own,
+		"unknown", "unknown0" + own, a.ID + own, b.ID + own, left, "dead0000" + own, "earlier0" + own, "itself00" + own,
+		"nowhere0" + own,
 	} {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			s.gets(a, method, sid, "", 400, unknown)
 		}
-		if _, got := s.dial(a, sid); got.status != 400 || got.body != "Session ID unknown" || got.header.Get("Content-Type") != "text/html" {
+		if _, got := s.dial(a, sid); got.status != 400 || got.body != "Session ID unknown" ||
+			got.header.Get("Content-Type") != "text/html" {
 			t.Errorf("an upgrade of %s was answered %d %q %v", sid, got.status, got.body, got.header)
 		}
 	}
@@ -153,7 +161,7 @@ func TestUnknownSessions(t *testing.T) {
 		t.Errorf("%d failures were counted, want those of the dead edge", n)
 	}
 	if n := b.Figure("forwarded_total", ""); n != 0 {
-		t.Errorf("%d requests were passed on twice", n)
+		t.Errorf("%d requests were forwarded twice", n)
 	}
 	for _, n := range s.nodes {
 		for _, line := range n.Logged() {
@@ -170,11 +178,13 @@ func TestForgedHeaders(t *testing.T) {
 	a, b := s.nodes[0], s.nodes[1]
 	connects := s.Hear("sio._.on.connect")
 	// A handshake belongs to no session: these headers are removed from it.
-	begun := s.ask(a, "GET", "", "", "Partyline-Forwarded: at=1&by=x&for=6.6.6.6&host=x&proto=https", "Partyline-Signature: 00")
+	begun := s.ask(a, "GET", "", "", "Partyline-Forwarded: at=1&by=x&for=6.6.6.6&host=x&proto=https",
+		"Partyline-Signature: 00")
 	sid, _, _ := strings.Cut(strings.TrimPrefix(begun.body, `0{"sid":"`), `"`)
 	s.gets(a, "POST", sid, "40", 200, "ok")
 	notice, err := connects.NextMsg(edgetest.Patience)
-	if err != nil || strings.Contains(strings.ToLower(string(notice.Data)), "partyline") || strings.Contains(string(notice.Data), "6.6.6.6") {
+	if err != nil || strings.Contains(strings.ToLower(string(notice.Data)), "partyline") ||
+		strings.Contains(string(notice.Data), "6.6.6.6") {
 		t.Errorf("the notice: %v, %s", err, notice.Data)
 	}
 	refused := 0
@@ -187,8 +197,10 @@ func TestForgedHeaders(t *testing.T) {
 			s.gets(n, "POST", sid, "42[1]", 400, `{"code":3,"message":"Bad request"}`, headers...)
 		}
 		refused++
-		if a.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_total", "") != 0 {
-			t.Errorf("refused %d and %d, passed on %d", a.Figure("forwarded_refused_total", ""), b.Figure("forwarded_refused_total", ""), b.Figure("forwarded_total", ""))
+		if a.Figure("forwarded_refused_total", "") != refused || b.Figure("forwarded_refused_total", "") != refused ||
+			b.Figure("forwarded_total", "") != 0 {
+			t.Errorf("refused %d and %d, forwarded %d", a.Figure("forwarded_refused_total", ""),
+				b.Figure("forwarded_refused_total", ""), b.Figure("forwarded_total", ""))
 		}
 	}
 	s.gets(b, "POST", sid, "42[1]", 200, "ok")

@@ -32,7 +32,9 @@ func strand(t *testing.T, change ...func(*edgetest.Options)) *island {
 	i.rest = edgetest.Start(t, o).Ready()
 	i.nodes = []*edgetest.Node{i.alone, i.rest}
 	i.acquainted()
-	edgetest.Eventually(t, "both are ready", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
+	edgetest.Eventually(t, "both are ready", func() bool {
+		return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0
+	})
 	return i
 }
 
@@ -52,7 +54,8 @@ func TestCutOff(t *testing.T) {
 	i.cable.Cut()
 	ann.ExpectEnd()
 	i.expectRefusal(i.alone)
-	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") || !strings.Contains(why, "not connected to NATS") {
+	if why := strings.Join(i.alone.Parts.Ready(), "\n"); !strings.Contains(why, "cut off from NATS") ||
+		!strings.Contains(why, "not connected to NATS") {
 		t.Errorf("it is not ready because of %q", why)
 	}
 	bob.Send("40/else,")
@@ -80,7 +83,9 @@ func TestAllOfNATSGone(t *testing.T) {
 	bob.ExpectEnd()
 	i.expectRefusal(i.alone)
 	i.nats.Restart()
-	edgetest.Eventually(t, "both are ready again", func() bool { return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0 })
+	edgetest.Eventually(t, "both are ready again", func() bool {
+		return len(i.alone.Parts.Ready()) == 0 && len(i.rest.Parts.Ready()) == 0
+	})
 	i.open(i.alone)
 	i.open(i.rest)
 	if drains(i.alone) != 1 || drains(i.rest) != 1 {
@@ -107,7 +112,8 @@ func TestCutOffAloneOrBriefly(t *testing.T) {
 			cut.Cut()
 			edgetest.Eventually(t, "the edge has lost NATS", func() bool { return len(edge.Parts.Ready()) > 0 })
 			if name == "alone" {
-				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second", func() bool { return cut.Attempts() > 5 })
+				edgetest.Eventually(t, "the time is over: each try to connect takes a quarter second",
+					func() bool { return cut.Attempts() > 5 })
 			}
 			cut.Mend()
 			edgetest.Eventually(t, "the edge has NATS again", func() bool { return len(edge.Parts.Ready()) == 0 })

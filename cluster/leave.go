@@ -13,20 +13,15 @@ func (f *Forwarder) beginUpgrade() bool {
 	return !f.leaving
 }
 
-func (f *Forwarder) isLeaving() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.leaving
-}
-
-// add registers something that may take long, with what ends it. The caller must remove it.
-func (f *Forwarder) add(end func()) *closer {
+// add registers something that may take long, with what ends it. The caller must remove it. If Abort has listed the
+// others already, or Leave forbids spliced connections, it ends at once.
+func (f *Forwarder) add(end func(), isSpliced bool) *closer {
 	c := &closer{end}
 	f.mu.Lock()
 	f.active[c] = struct{}{}
-	aborted := f.aborted
+	tooLate := f.aborted || isSpliced && f.leaving
 	f.mu.Unlock()
-	if aborted { // Abort has not seen it
+	if tooLate {
 		end()
 	}
 	return c

@@ -11,16 +11,6 @@ import (
 	"partyline/wire/msg"
 )
 
-// report is the last announcement of another edge.
-type report struct {
-	hostPort string // where it takes requests; "": nowhere
-	sockets  int
-	draining bool      // it takes no new sessions
-	heard    time.Time // when
-	silent   time.Time // since when it counts as dead; zero while it lives
-	told     bool      // its death has been announced
-}
-
 // Member describes an edge.
 type Member struct {
 	ID       string
@@ -30,6 +20,15 @@ type Member struct {
 	This     bool          // it is this edge
 	Silent   bool          // it has counted as dead for less than a minute
 	Draining bool          // it takes no new sessions
+}
+
+// report is the last announcement of another edge.
+type report struct {
+	Member              // without Beat and Silent, which Members computes
+	hostPort  string    // where it takes requests; "": nowhere
+	heard     time.Time // when
+	silent    time.Time // since when it counts as dead; zero while it lives
+	announced bool      // its death has been announced
 }
 
 // handleAnnouncement updates the list from an announcement.
@@ -42,9 +41,10 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 	if err == nil && c.set.Secret != "" {
 		err = msg.Verify(c.set.Secret, sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
 	}
-	var hostPort string
+	r := &report{Member: Member{ID: sub.Edge, Sockets: a.Sockets, Draining: a.Draining}, heard: now}
 	if err == nil && a.Address != "" {
-		hostPort, err = msg.EdgeHostPort(a.Address)
+		r.hostPort, err = msg.EdgeHostPort(a.Address)
+		r.Address = "http://" + r.hostPort
 	}
 	if err != nil {
 		c.stats.ignored.Inc()
@@ -63,7 +63,7 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 			c.set.Log.Info("found another edge", "other", sub.Edge)
 		}
 		c.heard = now
-		c.reports[sub.Edge] = &report{hostPort: hostPort, sockets: a.Sockets, draining: a.Draining, heard: now}
+		c.reports[sub.Edge] = r
 		if sub.Word == subjects.WordHello {
 			c.beatSoon()
 		}
@@ -77,7 +77,7 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 			c.set.Log.Info("another edge was declared dead", "other", sub.Edge, "by", a.By)
 		}
 		if r := c.reports[sub.Edge]; r != nil {
-			if r.told = true; r.silent.IsZero() {
+			if r.announced = true; r.silent.IsZero() {
 				r.silent = now
 			}
 		}
@@ -136,8 +136,8 @@ func (c *Cluster) expire(now time.Time) (announce []string) {
 		case r.silent.IsZero():
 		case silence > forgetAfter:
 			delete(c.reports, edge)
-		case !r.told && silence >= wait:
-			r.told = true
+		case !r.announced && silence >= wait:
+			r.announced = true
 			announce = append(announce, edge)
 		}
 	}
@@ -168,11 +168,9 @@ func (c *Cluster) Members() []Member {
 		this.Beat = now.Sub(c.announced)
 	}
 	all := []Member{this}
-	for edge, r := range c.reports {
-		m := Member{ID: edge, Sockets: r.sockets, Beat: now.Sub(r.heard), Silent: !r.silent.IsZero(), Draining: r.draining}
-		if r.hostPort != "" {
-			m.Address = "http://" + r.hostPort
-		}
+	for _, r := range c.reports {
+		m := r.Member
+		m.Beat, m.Silent = now.Sub(r.heard), !r.silent.IsZero()
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })

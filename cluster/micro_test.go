@@ -75,7 +75,8 @@ func TestEdgesAreServicesOfNATS(t *testing.T) {
 	}
 	a.Drain.Drain()
 	stats := gather[micro.Stats](s, subject(t, micro.StatsVerb, name, a.ID), 1)[0]
-	if stats.ID != a.ID || stats.Type != micro.StatsResponseType || len(stats.Endpoints) != 1 || stats.Endpoints[0].NumRequests == 0 ||
+	if stats.ID != a.ID || stats.Type != micro.StatsResponseType || len(stats.Endpoints) != 1 ||
+		stats.Endpoints[0].NumRequests == 0 ||
 		time.Since(stats.Started) < 0 || time.Since(stats.Started) > time.Hour {
 		t.Fatalf("stats: %+v", stats)
 	}
@@ -84,7 +85,8 @@ func TestEdgesAreServicesOfNATS(t *testing.T) {
 		Uptime                   float64 `json:"uptime_seconds"`
 		Draining                 bool
 	}
-	if err := json.Unmarshal(stats.Endpoints[0].Data, &figures); err != nil || figures.Sessions == nil || figures.Sockets == nil ||
+	if err := json.Unmarshal(stats.Endpoints[0].Data, &figures); err != nil || figures.Sessions == nil ||
+		figures.Sockets == nil ||
 		figures.Rooms == nil || figures.Uptime <= 0 || !figures.Draining {
 		t.Errorf("stats: %v %s", err, stats.Endpoints[0].Data)
 	}
@@ -95,7 +97,8 @@ func TestServiceAnswersNoSubjectOfItsOwn(t *testing.T) {
 	s := begin(t, 1)
 	ann := s.nodes[0].Dial("ann")
 	id := ann.Connect("/", "")
-	for _, question := range []string{"$SRV.PING", "$SRV.STATS.partyline-edge", "$SRV.INFO", "$SRV.SCHEMA", "$SRV.PING.another"} {
+	for _, question := range []string{"$SRV.PING", "$SRV.STATS.partyline-edge", "$SRV.INFO", "$SRV.SCHEMA",
+		"$SRV.PING.another"} {
 		for _, reply := range []string{"sio._.emit.socket." + id, "sio._.emit.all", "$SRV.PING"} {
 			if err := s.NC.PublishRequest(question, reply, nil); err != nil {
 				t.Fatal(err)

@@ -39,7 +39,8 @@ func TestOriginsThroughAnotherEdge(t *testing.T) {
 			}
 			for name, n := range map[string]*edgetest.Node{"its edge": a, "the other edge": b} {
 				if got := s.ask(n, http.MethodPost, sid, "3", c.header...); got.status != want {
-					t.Errorf("trusted %t, %s: %v is answered with %d %s, want %d", trusted, name, c.header, got.status, got.body, want)
+					t.Errorf("trusted %t, %s: %v is answered with %d %s, want %d", trusted, name, c.header, got.status, got.body,
+						want)
 				}
 			}
 		}
@@ -55,7 +56,8 @@ func TestSubprotocolsThroughAnotherEdge(t *testing.T) {
 		status  int
 		want    string
 	}{{"a,a", 400, ""}, {"my-app, other", 101, "my-app"}} {
-		url := fmt.Sprintf("ws%s/socket.io/?EIO=4&transport=websocket&sid=%s", strings.TrimPrefix(s.nodes[1].URL, "http"), sid)
+		url := fmt.Sprintf("ws%s/socket.io/?EIO=4&transport=websocket&sid=%s", strings.TrimPrefix(s.nodes[1].URL, "http"),
+			sid)
 		ws, answer, err := websocket.DefaultDialer.Dial(url, http.Header{"Sec-WebSocket-Protocol": {c.offered}})
 		if answer == nil {
 			t.Fatal(err)

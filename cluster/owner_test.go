@@ -116,8 +116,10 @@ func TestForwardedRequest(t *testing.T) {
 		s := begin(t, 1, trustThisMachine(trusted))
 		o := s.pretend(100)
 		headers := []string{
-			"Host: chat.example", "Origin: https://app.example", "Cookie: a=1; b=2", "Accept-Encoding: br", "Idempotency-Key: 1",
-			"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Host: app.example", "X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7",
+			"Host: chat.example", "Origin: https://app.example", "Cookie: a=1; b=2", "Accept-Encoding: br",
+			"Idempotency-Key: 1",
+			"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Host: app.example", "X-Forwarded-Proto: https",
+			"Forwarded: for=203.0.113.7",
 			"Connection: close, X-Hop", "X-Hop: 1",
 		}
 		path := polling(o.sid) + "&t=a;b&u=%zz&v=%2f"
@@ -137,7 +139,8 @@ func TestForwardedRequest(t *testing.T) {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
-		if r.Method != "POST" || r.Host != "chat.example" || r.RequestURI != path || r.ContentLength != 1 || r.Header.Get("Partyline-Signature") == "" {
+		if r.Method != "POST" || r.Host != "chat.example" || r.RequestURI != path || r.ContentLength != 1 ||
+			r.Header.Get("Partyline-Signature") == "" {
 			t.Errorf("it received %s %s for %s, %v", r.Method, r.RequestURI, r.Host, r.Header)
 		}
 		said, _ := url.ParseQuery(r.Header.Get("Partyline-Forwarded"))
@@ -145,7 +148,8 @@ func TestForwardedRequest(t *testing.T) {
 		if trusted {
 			want = "203.0.113.7 app.example https " + s.nodes[0].ID
 		}
-		if got := fmt.Sprint(said.Get("for"), " ", said.Get("host"), " ", said.Get("proto"), " ", said.Get("by")); got != want {
+		if got := fmt.Sprint(said.Get("for"), " ", said.Get("host"), " ", said.Get("proto"), " ",
+			said.Get("by")); got != want {
 			t.Errorf("it received %q, want %q", got, want)
 		}
 	}
@@ -182,7 +186,8 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	s := begin(t, 2, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
-		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = 300*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
+		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = 300*time.Millisecond, 200*time.Millisecond,
+			300*time.Millisecond
 	})
 	o := s.pretend(-1)
 	s.gets(s.nodes[0], "GET", o.sid, "", 400, unknown)
@@ -232,7 +237,8 @@ func TestDrainingEndsSplicedConnections(t *testing.T) {
 	}
 	stays := s.open(a)
 	waiting := s.pollUntilAborted(t.Context(), b, stays)
-	edgetest.Eventually(t, "all go through the edge", func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Active() == 6 })
+	edgetest.Eventually(t, "all go through the edge",
+		func() bool { return b.Figure("spliced", "") == 5 && b.Forward.Active() == 6 })
 	other, begun := s.open(a), time.Now()
 	b.Drain.Drain()
 	if _, got := s.dial(b, other); got.status != 400 || got.body != "Bad request" {

@@ -29,7 +29,7 @@ const (
 var (
 	errUnsigned  = errors.New("its signature is missing or wrong (edges.secret must be the same on every edge)")
 	errUntrusted = errors.New("it comes from an address that is not in trusted_proxies, and there is no edges.secret")
-	errMalformed = errors.New("it does not say for whom it is passed on")
+	errMalformed = errors.New("it does not name the client for whom it was forwarded")
 )
 
 // proof is the secret that edges share, with which they sign forwarded requests; "" signs nothing.
@@ -42,8 +42,8 @@ func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer
 		proto = "https"
 	}
 	said := url.Values{
-		"at": {strconv.FormatInt(now.UnixMilli(), 10)}, "by": {edge}, "for": {client.Address}, "host": {client.Host}, "proto": {proto},
-		"port": {client.Port}, "scheme": {client.Scheme},
+		"at": {strconv.FormatInt(now.UnixMilli(), 10)}, "by": {edge}, "for": {client.Address}, "host": {client.Host},
+		"proto": {proto}, "port": {client.Port}, "scheme": {client.Scheme},
 	}.Encode()
 	out.Header.Set(headerForwarded, said)
 	out.Header.Del(headerSignature)
@@ -56,14 +56,16 @@ func (secret proof) give(out *http.Request, sid, edge string, client engine.Peer
 // at most msg.MaxClockSkew. Without one the caller must check that it comes from an address of an edge.
 func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Peer, error) {
 	said := r.Header.Get(headerForwarded)
-	if secret != "" && !msg.IsSigned(r.Header.Get(headerSignature), string(secret), signed(r.Method, r.RequestURI, sid, said)...) {
+	if secret != "" && !msg.IsSigned(r.Header.Get(headerSignature), string(secret),
+		signed(r.Method, r.RequestURI, sid, said)...) {
 		return engine.Peer{}, errUnsigned
 	}
 	values, err := url.ParseQuery(said)
 	if err != nil {
 		return engine.Peer{}, errMalformed
 	}
-	client := engine.Peer{Address: values.Get("for"), Host: values.Get("host"), Port: values.Get("port"), Scheme: values.Get("scheme")}
+	client := engine.Peer{Address: values.Get("for"), Host: values.Get("host"), Port: values.Get("port"),
+		Scheme: values.Get("scheme")}
 	if client.Scheme == "" && values.Get("proto") == "https" { // an edge of an older version
 		client.Scheme = "https"
 	}
@@ -72,7 +74,7 @@ func (secret proof) check(r *http.Request, sid string, now time.Time) (engine.Pe
 		return engine.Peer{}, errMalformed
 	}
 	if err := msg.CheckAge(at, now); secret != "" && err != nil {
-		return engine.Peer{}, fmt.Errorf("it was passed on %w", err)
+		return engine.Peer{}, fmt.Errorf("it was forwarded %w", err)
 	}
 	return client, nil
 }

@@ -16,7 +16,8 @@ const sid = "k3f9a0zz.Q2hhdHR5LXNvY2tldC0x"
 // forwarded returns a forwarded request as the other edge reads it, signed with secret.
 func forwarded(t *testing.T, secret string, client engine.Peer, at time.Time) *http.Request {
 	t.Helper()
-	out, err := http.NewRequest(http.MethodPost, "http://10.0.0.7:3000/socket.io/?EIO=4&sid="+sid+"&x=%20;", strings.NewReader("2"))
+	out, err := http.NewRequest(http.MethodPost, "http://10.0.0.7:3000/socket.io/?EIO=4&sid="+sid+"&x=%20;",
+		strings.NewReader("2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +55,12 @@ func TestProof(t *testing.T) {
 		"another secret":      {theirs: "other", ours: "5ecret", err: "edges.secret"},
 		"no secret there":     {theirs: "", ours: "5ecret", err: "edges.secret"},
 		"no secrets":          {},
-		"another method":      {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) { r.Method = "GET" }},
-		"another query":       {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) { r.RequestURI += "&y" }},
-		"another session":     {theirs: "5ecret", ours: "5ecret", err: "edges.secret", sid: strings.Replace(sid, "Q", "q", 1)},
+		"another method": {theirs: "5ecret", ours: "5ecret", err: "edges.secret",
+			change: func(r *http.Request) { r.Method = "GET" }},
+		"another query": {theirs: "5ecret", ours: "5ecret", err: "edges.secret",
+			change: func(r *http.Request) { r.RequestURI += "&y" }},
+		"another session": {theirs: "5ecret", ours: "5ecret", err: "edges.secret",
+			sid: strings.Replace(sid, "Q", "q", 1)},
 		"another client": {theirs: "5ecret", ours: "5ecret", err: "edges.secret", change: func(r *http.Request) {
 			r.Header.Set(headerForwarded, strings.Replace(r.Header.Get(headerForwarded), "db8", "db9", 1))
 		}},
@@ -105,7 +109,8 @@ func TestSessionOf(t *testing.T) {
 			t.Errorf("%q: %q of %q, want %q", query, got, edge, want)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { sessionOf("EIO=4&transport=polling&sid=" + sid) }); n > 1 { // the test's own text
+	// the test's own text
+	if n := testing.AllocsPerRun(100, func() { sessionOf("EIO=4&transport=polling&sid=" + sid) }); n > 1 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -113,11 +118,15 @@ func TestSessionOf(t *testing.T) {
 // An edge of an older version sends a scheme even if it knows none.
 func TestPeersOfOlderEdges(t *testing.T) {
 	for said, want := range map[string]engine.Peer{
-		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=http":                            {Address: "192.0.2.1", Host: "h"},
-		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=https":                           {Address: "192.0.2.1", Host: "h", Scheme: "https"},
-		"at=1&by=a0000000&for=192.0.2.1&host=h&port=8080&proto=http&scheme=http":      {Address: "192.0.2.1", Host: "h", Port: "8080", Scheme: "http"},
-		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=http&scheme=":       {Address: "192.0.2.1", Host: "h:8080"},
-		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=https&scheme=https": {Address: "192.0.2.1", Host: "h:8080", Scheme: "https"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=http": {Address: "192.0.2.1", Host: "h"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h&proto=https": {Address: "192.0.2.1", Host: "h",
+			Scheme: "https"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h&port=8080&proto=http&scheme=http": {Address: "192.0.2.1", Host: "h",
+			Port: "8080", Scheme: "http"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=http&scheme=": {Address: "192.0.2.1",
+			Host: "h:8080"},
+		"at=1&by=a0000000&for=192.0.2.1&host=h%3A8080&port=&proto=https&scheme=https": {Address: "192.0.2.1", Host: "h:8080",
+			Scheme: "https"},
 	} {
 		r := forwarded(t, "", engine.Peer{}, time.Now())
 		r.Header.Set(headerForwarded, said)

@@ -1,12 +1,10 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,21 +25,6 @@ var largeReads = sync.Pool{New: func() any { b := make([]byte, largeRead); retur
 
 // errSpliced ends a proxy's work on an upgrade: splice has answered the client.
 var errSpliced = errors.New("the connection is spliced")
-
-// forwardUpgrade asks another edge for a WebSocket. If it agrees, splice connects the client with it.
-func (f *Forwarder) forwardUpgrade(to *forwarding) {
-	if !f.beginUpgrade() {
-		f.set.Engine.Refuse(to.w, to.r, eio.BadRequest) // the client stays with polling, through another edge
-		return
-	}
-	defer f.running.Done()
-	f.stats.forwarded.Inc()
-	ctx, cancel := context.WithCancel(context.WithValue(to.r.Context(), forwardingKey{}, to))
-	defer cancel()
-	defer f.remove(f.add(cancel))
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { to.owner = info.Conn }}
-	f.upgrades.ServeHTTP(to.w, to.r.WithContext(httptrace.WithClientTrace(ctx, trace)))
-}
 
 // splice answers the client with another edge's agreement to an upgrade, and copies in both directions from now on.
 // It returns at once, so that net/http frees what it keeps for the request. ReverseProxy's own splicing would keep
@@ -75,10 +58,7 @@ func (f *Forwarder) splice(to *forwarding, agreement *http.Response) {
 
 	f.stats.spliced.Inc()
 	f.stats.splicedNow.Add(1)
-	spliced := f.add(end)
-	if f.isLeaving() { // it was not there yet when Closers listed the others
-		end()
-	}
+	spliced := f.add(end, true)
 	var ended atomic.Int32
 	copyOneWay := func(to net.Conn, from io.Reader) {
 		if err := copyUntilEnd(to, from, f.patience); err != nil {

@@ -24,7 +24,8 @@ func TestSplicedConnectionGivesUpOnASlowReader(t *testing.T) {
 
 // Everything is copied, also what is larger than the buffers.
 func TestSplicedConnectionCopiesEverything(t *testing.T) {
-	for _, size := range []int{0, 1, smallRead - 1, smallRead, smallRead + 1, smallRead + largeRead, smallRead + largeRead + 1, 1 << 20} {
+	for _, size := range []int{0, 1, smallRead - 1, smallRead, smallRead + 1, smallRead + largeRead,
+		smallRead + largeRead + 1, 1 << 20} {
 		to, sink := net.Pipe()
 		from, source := net.Pipe()
 		go func() {

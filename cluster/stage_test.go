@@ -50,7 +50,8 @@ func begin(t testing.TB, edges int, change ...func(*edgetest.Options)) *stage {
 	server := natsdtest.Start(t)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	s := &stage{t: t, Peer: edgetest.NewPeer(t, server.ClientURL()), http: &http.Client{Transport: transport, Timeout: edgetest.Patience}}
+	s := &stage{t: t, Peer: edgetest.NewPeer(t, server.ClientURL()),
+		http: &http.Client{Transport: transport, Timeout: edgetest.Patience}}
 	s.o = edgetest.Options{NATS: server.ClientURL(), Secret: secret}
 	for _, c := range change {
 		c(&s.o)

@@ -53,7 +53,7 @@ func (c *connection) enter(s *socket, name, token string) {
 	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
-	if s.Edge.rules.Connect != ConnectOpen {
+	if !s.Edge.rules.IsOpen() {
 		c.idle.pause()
 		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
 	}
@@ -61,7 +61,7 @@ func (c *connection) enter(s *socket, name, token string) {
 
 // announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
 func (e *Edge) announce(s *socket) {
-	if s.Edge.rules.Connect != ConnectOpen {
+	if !s.Edge.rules.IsOpen() {
 		e.owners.Ask(s.Edge.owner)
 		return
 	}

@@ -231,3 +231,14 @@ func (c *connection) expel(reason engine.Reason, what, name string, value any) {
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// dialect is how a client writes its packets, which is for its first message to show: with socket.io-msgpack-parser each
+// packet is one binary message, with the default parser the first one, CONNECT, is text.
+type dialect uint8
+
+const (
+	unheard       dialect = iota // the client has said nothing, and nothing is sent to it
+	speaksJSON                   // the default parser
+	speaksMsgpack                // socket.io-msgpack-parser
+	dialects
+)

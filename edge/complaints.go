@@ -92,7 +92,7 @@ func (c *complaints) answersNotice(m *bus.Message) string {
 	if err != nil {
 		return ""
 	}
-	if rules := c.rules.Find(name); rules == nil || rules.Connect != ConnectOpen {
+	if rules := c.rules.Find(name); rules == nil || !rules.IsOpen() {
 		return ""
 	}
 	if _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 
 	"partyline/bus"
 	"partyline/engine"
@@ -104,4 +105,18 @@ func (p *packet) packed(limit int) (*engine.Frame, error) {
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
 	body, lengths := msg.PackAttachments(text, attachments)
 	return body, bus.Header{msg.HeaderAttachments: {lengths}}
+}
+
+// buffers are for a packet's other form, which is needed only while it is handled.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+// takeBuffer takes an empty buffer from the pool.
+func takeBuffer() *[]byte { return buffers.Get().(*[]byte) }
+
+// giveBack puts a buffer back, or what it has grown to.
+func giveBack(buffer *[]byte, grown []byte) {
+	if cap(grown) > cap(*buffer) && cap(grown) <= 64<<10 { // a pool of megabytes would stay
+		*buffer = grown[:0]
+	}
+	buffers.Put(buffer)
 }

@@ -1,12 +1,11 @@
 #!/bin/sh
-# run.sh CONFIG COMMAND…: an edge with NATS inside and, once it is ready, a service beside it, until Ctrl-C. The Makefile
-# calls it.
+# run.sh CONFIG COMMAND…: runs an edge with NATS inside and, once it is ready, a service, until Ctrl-C. The Makefile calls it.
 set -eu
 cd "$(dirname "$0")/.."
 config=$1
 shift
 
-apart=$(command -v setsid || :) # out of reach of Ctrl-C, so that the service can take its leave before NATS goes
+apart=$(command -v setsid || :) # Ctrl-C does not reach it, so that the service can leave before NATS ends
 $apart ./bin/embedded --config "$config" &
 edge=$!
 service=
@@ -19,7 +18,7 @@ trap finish EXIT
 trap 'exit 0' INT TERM
 
 until ./bin/embedded --config "$config" --health >/dev/null 2>&1; do
-  kill -0 "$edge" 2>/dev/null || exit 1 # it has said why
+  kill -0 "$edge" 2>/dev/null || exit 1 # its log has the reason
   sleep 0.1
 done
 "$@" &

@@ -97,9 +97,10 @@ func TestClientGzip(t *testing.T) {
 	c := newClient(bundle)
 	for accept, compressed := range map[string]bool{
 		"gzip, deflate, br, zstd": true, "GZIP": true, "*": true, "gzip;q=0.5": true, "br, gzip; q=1.0": true,
-		"": false, "identity": false, "gzip;q=0": false, "gzip;q=0, *": false, "*;q=0": false, "br": false, "gzip;q=x": false,
+		"": false, "identity": false, "gzip;q=0": false, "gzip;q=0, *": false, "*;q=0": false, "br": false,
+		"gzip;q=x": false,
 	} {
-		for range 2 { // the second time from what was kept
+		for range 2 { // the second time from memory
 			response := get(t, c, "GET", "/socket.io/socket.io.js", "Accept-Encoding", accept)
 			if got := response.Header.Get("Content-Encoding") == "gzip"; got != compressed {
 				t.Errorf("Accept-Encoding %q: compressed is %t", accept, got)
@@ -135,7 +136,8 @@ func TestClientNotBuiltIn(t *testing.T) {
 			t.Errorf("%s: Has must know the names, and only them", name)
 		}
 		response := get(t, c, "GET", "/socket.io/socket.io.js", "If-None-Match", `""`)
-		if body := bodyOf(t, response); response.StatusCode != 404 || !strings.Contains(body, "make client") || strings.Count(body, "\n") != 1 {
+		if body := bodyOf(t, response); response.StatusCode != 404 || !strings.Contains(body, "make client") ||
+			strings.Count(body, "\n") != 1 {
 			t.Errorf("%s: %d %q", name, response.StatusCode, body)
 		}
 		if got := response.Header.Get("Cache-Control"); got != "" {
@@ -156,7 +158,7 @@ func TestClientRefuses(t *testing.T) {
 	}
 }
 
-// TestEmbeddedClient holds with and without the bundle.
+// TestEmbeddedClient passes with and without the bundle.
 func TestEmbeddedClient(t *testing.T) {
 	_, err := fs.Stat(clientFiles, "client/VERSION")
 	response := get(t, NewClient(), "GET", "/socket.io/socket.io.js")

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Puts the official Socket.IO client, from the npm package that package.json pins, where `go build` embeds it.
-# Does nothing when that version is already in place. Needs npm.
+# Copies the official Socket.IO client, from the npm package that package.json pins, to where `go build` embeds it.
+# Does nothing if that version is there already. Needs npm.
 set -eu
 cd "$(dirname "$0")"
 
 wanted=$(sed -n 's/.*"socket\.io-client": *"\([^"]*\)".*/\1/p' package.json)
-# VERSION is written last and removed first, so a copy that was cut short counts as missing.
+# VERSION is written last and removed first, so an incomplete copy counts as missing.
 [ "$(cat client/VERSION 2>/dev/null || :)" = "$wanted" ] && exit 0
 
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null

@@ -51,7 +51,8 @@ func TestPageRefuses(t *testing.T) {
 
 func TestPageKnowsItsConfiguration(t *testing.T) {
 	html := bodyOf(t, get(t, NewPage(PageConfig{}), "GET", "/"))
-	for _, want := range []string{`data-prefix="sio"`, `data-path="/socket.io/"`, `data-nats=""`, `src="/socket.io/socket.io.min.js"`} {
+	for _, want := range []string{`data-prefix="sio"`, `data-path="/socket.io/"`, `data-nats=""`,
+		`src="/socket.io/socket.io.min.js"`} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %s", want)
 		}
@@ -69,7 +70,8 @@ func TestPageKnowsItsConfiguration(t *testing.T) {
 
 func TestPageShowsNoCredentials(t *testing.T) {
 	p := NewPage(PageConfig{NATS: "nats://ann:s3cret@a:1,tls://s3cret@b:2/x?s3cret"})
-	if html := bodyOf(t, get(t, p, "GET", "/")); strings.Contains(html, "s3cret") || !strings.Contains(html, "ann:hidden@a:1") {
+	if html := bodyOf(t, get(t, p, "GET", "/")); strings.Contains(html, "s3cret") ||
+		!strings.Contains(html, "ann:hidden@a:1") {
 		t.Errorf("the page says %s", html)
 	}
 }

@@ -64,7 +64,8 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 		return nil, nil, err
 	}
 	into := p.bin + string(filepath.Separator)
-	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded", "github.com/nats-io/nats-server/v2"); err != nil {
+	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded",
+		"github.com/nats-io/nats-server/v2"); err != nil {
 		return nil, nil, err
 	}
 	return p, p.available(servers, out), nil
@@ -115,7 +116,8 @@ func (p *Programs) installNode() error {
 	if installed, err := os.ReadFile(mark); err == nil && string(installed) == string(locked) {
 		return nil
 	}
-	if err := p.run(p.node(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"); err != nil {
+	if err := p.run(p.node(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+		"--loglevel=error"); err != nil {
 		return err
 	}
 	return os.WriteFile(mark, locked, 0o644)
@@ -131,5 +133,6 @@ func (p *Programs) installRedis() error {
 	if err := p.run(p.root, "apt-get", "update", "-qq"); err != nil {
 		return err
 	}
-	return p.run(p.root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server")
+	return p.run(p.root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq",
+		"--no-install-recommends", "redis-server")
 }

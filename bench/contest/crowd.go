@@ -125,7 +125,8 @@ func (c *crowd) openFiles() error {
 }
 
 func (c *crowd) edges() []*program {
-	return slices.DeleteFunc(slices.Clone(c.deployment.programs), func(p *program) bool { return p.Role == process.Broker })
+	return slices.DeleteFunc(slices.Clone(c.deployment.programs),
+		func(p *program) bool { return p.Role == process.Broker })
 }
 
 // heard returns the result of the last order. It fails if a client has lost its connection.

@@ -159,7 +159,8 @@ func (p *Programs) addNATS(d *deployment, more ...string) error {
 		profile = "127.0.0.1:" + strconv.Itoa(other)
 		args = append(args, "--profile", strconv.Itoa(other))
 	}
-	nats, _, err := d.addSilent("nats-server", process.Broker, "Server is ready", exec.Command(filepath.Join(p.bin, "nats-server"), args...))
+	nats, _, err := d.addSilent("nats-server", process.Broker, "Server is ready",
+		exec.Command(filepath.Join(p.bin, "nats-server"), args...))
 	if err != nil {
 		return err
 	}
@@ -181,7 +182,8 @@ func (p *Programs) addRedis(d *deployment) (url string, err error) {
 		return "", err
 	}
 	_, _, err = d.addSilent("redis", process.Broker, "Ready to accept connections",
-		exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no"))
+		exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly",
+			"no"))
 	return "redis://127.0.0.1:" + strconv.Itoa(port), err
 }
 

@@ -46,7 +46,8 @@ func (s *Scale) joins(d *deployment) error {
 	}
 	defer service.Close()
 	c := &crowd{Scale: s, deployment: d, nats: service, count: audience}
-	if c.clients, _, err = s.programs.gather(1, load.Job{Addresses: d.addresses, Clients: audience, RoomSize: crowdRoom}); err != nil {
+	if c.clients, _, err = s.programs.gather(1, load.Job{Addresses: d.addresses, Clients: audience,
+		RoomSize: crowdRoom}); err != nil {
 		return err
 	}
 	defer c.clients.stop()
@@ -75,7 +76,8 @@ func (s *Scale) joins(d *deployment) error {
 		s.phase = kind.name
 		s.fact("edge, median", median(edge[i]), "cores")
 		s.fact("NATS, median", median(broker[i]), "cores")
-		s.fact("edge and NATS, beside alone", (median(edge[i])+median(broker[i]))/(median(edge[0])+median(broker[0])), "times")
+		s.fact("edge and NATS, beside alone", (median(edge[i])+median(broker[i]))/(median(edge[0])+median(broker[0])),
+			"times")
 	}
 	s.faults(&all)
 	return nil

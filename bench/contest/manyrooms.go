@@ -168,7 +168,8 @@ func memories(servers []*program) (all []int64, err error) {
 // natsAt starts a NATS server on a given port.
 func (p *Programs) natsAt(d *deployment, name string, port int, more ...string) (*program, error) {
 	args := append([]string{"-a", "127.0.0.1", "-p", strconv.Itoa(port)}, more...)
-	one, _, err := d.addSilent(name, process.Broker, "Server is ready", exec.Command(filepath.Join(p.bin, "nats-server"), args...))
+	one, _, err := d.addSilent(name, process.Broker, "Server is ready",
+		exec.Command(filepath.Join(p.bin, "nats-server"), args...))
 	d.nats = "nats://127.0.0.1:" + strconv.Itoa(port)
 	return one, err
 }
@@ -209,7 +210,8 @@ func (s *Scale) enter(d *deployment, url string) (*roomService, error) {
 	}
 	r := &roomService{edge: d.programs[len(d.programs)-1]}
 	var err error
-	if r.clients, _, err = s.programs.gather(1, load.Job{Addresses: d.addresses, Clients: owners, RoomSize: crowdRoom}); err != nil {
+	if r.clients, _, err = s.programs.gather(1, load.Job{Addresses: d.addresses, Clients: owners,
+		RoomSize: crowdRoom}); err != nil {
 		return nil, err
 	}
 	if r.conn, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)); err == nil {

@@ -59,7 +59,8 @@ func (d *deployment) figures(done *load.Done) map[string]float64 {
 		P50:       float64(done.P50) / 1e3, P99: float64(done.P99) / 1e3, Most: float64(done.Most) / 1e3,
 		Cores:    (sums[process.Server] + sums[process.Broker] + sums[process.Service]) / done.Seconds,
 		OwnCores: done.Own / done.Seconds, OtherCores: max(0, done.Others/done.Seconds),
-		Lost: float64(done.Lost), Doubled: float64(done.Doubled), Reordered: float64(done.Reordered), Misplaced: float64(done.Misplaced),
+		Lost: float64(done.Lost), Doubled: float64(done.Doubled), Reordered: float64(done.Reordered),
+		Misplaced: float64(done.Misplaced),
 	}
 	if sums[process.Broker] > 0 {
 		f[BrokerCPU] = sums[process.Broker] * each

@@ -144,7 +144,8 @@ func (r *run) heed(line load.Line, in io.Writer, before int64) error {
 		r.profile(line.Measuring.Phase, line.Measuring.Lasts)
 	case line.Done != nil && line.Done.Phase == "":
 		if d := line.Done; d.Lost+d.Doubled+d.Reordered+d.Misplaced > 0 {
-			return fmt.Errorf("warming up: %d lost, %d doubled, %d reordered, %d misplaced", d.Lost, d.Doubled, d.Reordered, d.Misplaced)
+			return fmt.Errorf("warming up: %d lost, %d doubled, %d reordered, %d misplaced", d.Lost, d.Doubled, d.Reordered,
+				d.Misplaced)
 		}
 	case line.Done != nil:
 		r.note(line.Done.Phase, r.figures(line.Done))
@@ -164,7 +165,8 @@ func (r *run) heed(line load.Line, in io.Writer, before int64) error {
 }
 
 func (r *run) note(phase string, figures map[string]float64) {
-	r.measured = append(r.measured, Measurement{Scenario: r.scenario.Name, Phase: phase, Server: r.server, Round: r.round, Figures: figures})
+	r.measured = append(r.measured, Measurement{Scenario: r.scenario.Name, Phase: phase, Server: r.server, Round: r.round,
+		Figures: figures})
 }
 
 // profile stores CPU profiles of the servers, beginning now.

@@ -54,7 +54,8 @@ type Scale struct {
 // NewScale returns a measurement of the usual size, for processes that may open 20,000 files. A quick one is only a
 // trial.
 func (p *Programs) NewScale(quick bool, out io.Writer) *Scale {
-	s := &Scale{programs: p, out: out, connections: 45_000, spliced: 24_000, spread: 9_000, rooms: 100_000, lasts: 20 * time.Second, settle: 12 * time.Second}
+	s := &Scale{programs: p, out: out, connections: 45_000, spliced: 24_000, spread: 9_000, rooms: 100_000,
+		lasts: 20 * time.Second, settle: 12 * time.Second}
 	if quick {
 		s.connections, s.spliced, s.spread, s.rooms, s.lasts, s.settle = 3_000, 1_800, 600, 5_000, 3*time.Second, time.Second
 	}
@@ -71,7 +72,8 @@ func (s *Scale) Run(part string) (err error) {
 		err = s.crowd(d, 4, s.connections, false)
 	case Same:
 		err = s.crowd(d, 3, s.spliced, false)
-	case Spliced: // of three edges each needs a file for each of its sessions, and two for each that it splices: 7 for 9 connections
+	// of three edges each needs a file for each of its sessions, and two for each that it splices: 7 for 9 connections
+	case Spliced:
 		err = s.crowd(d, 3, s.spliced, true)
 	case Spread:
 		err = s.crowd(d, crowdRoom, s.spread, false)
@@ -92,7 +94,8 @@ func (s *Scale) Run(part string) (err error) {
 
 func (s *Scale) fact(what string, value float64, unit string) {
 	s.Facts = append(s.Facts, Fact{s.part, s.phase, what, value, unit})
-	_, _ = fmt.Fprintf(s.out, "%-8s %-12s %-44s %12s %s\n", s.part, s.phase, what, strconv.FormatFloat(value, 'g', 5, 64), unit)
+	_, _ = fmt.Fprintf(s.out, "%-8s %-12s %-44s %12s %s\n", s.part, s.phase, what, strconv.FormatFloat(value, 'g', 5, 64),
+		unit)
 }
 
 // spending is CPU time in seconds.

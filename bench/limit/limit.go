@@ -162,7 +162,8 @@ func Main() error {
 		},
 		places: map[*member]int{},
 	}
-	if err := json.NewEncoder(os.Stderr).Encode(map[string]string{"msg": "listening", "address": listener.Addr().String()}); err != nil {
+	if err := json.NewEncoder(os.Stderr).Encode(map[string]string{"msg": "listening",
+		"address": listener.Addr().String()}); err != nil {
 		return fmt.Errorf("say where it listens: %w", err)
 	}
 	server := &http.Server{Handler: h, ErrorLog: log.New(os.Stderr, "", 0)}

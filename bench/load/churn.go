@@ -53,7 +53,8 @@ func (s *swarm) churn() error {
 	if err != nil {
 		return err
 	}
-	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: int64(s.came), Delivered: int64(s.went), CPU: sum.cpu, Own: sum.own, Others: sum.others}
+	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: int64(s.came), Delivered: int64(s.went), CPU: sum.cpu,
+		Own: sum.own, Others: sum.others}
 	d.P50, d.P99, d.Most = s.latency.Quantile(.5), s.latency.Quantile(.99), s.latency.Most
 	d.Lost = int64(total - s.went)
 	return s.out.Encode(Line{Done: d})

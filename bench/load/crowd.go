@@ -173,7 +173,8 @@ func (s *swarm) overhear(c *client, packet []byte) {
 	case !ok:
 		s.Unexpected++
 		return
-	case inHall && speaker != HallSpeaker || !inHall && (speaker/s.job.RoomSize != c.index/s.job.RoomSize || speaker == c.index):
+	case inHall && speaker != HallSpeaker || !inHall &&
+		(speaker/s.job.RoomSize != c.index/s.job.RoomSize || speaker == c.index):
 		s.Misplaced++
 		return
 	case !inHall:

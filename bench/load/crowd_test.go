@@ -22,7 +22,8 @@ func TestWhatACrowdSaysHasItsNumbersAtFixedPlaces(t *testing.T) {
 	if len(received) != messageSize || !bytes.HasPrefix(body, []byte(`["message",`)) {
 		t.Fatalf("%s", body)
 	}
-	if speaker, number, at, ok := parse(received, false); !ok || speaker != HallSpeaker || number != 8 || at != 9_000_000_000 {
+	if speaker, number, at, ok := parse(received, false); !ok || speaker != HallSpeaker || number != 8 ||
+		at != 9_000_000_000 {
 		t.Errorf("%d %d %d %v", speaker, number, at, ok)
 	}
 }

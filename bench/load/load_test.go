@@ -74,7 +74,8 @@ func TestMessagesHaveTheirNumbersAtFixedPlaces(t *testing.T) {
 		t.Errorf("%d %d %d %v", speaker, number, at, ok)
 	}
 	echo := appendEcho(nil, 5, 6, 7)
-	ack := bytes.Replace(bytes.Replace(echo, []byte("42"), []byte("43"), 1), []byte(`"echo",`), nil, 1) // what a server makes of it
+	// what a server makes of it
+	ack := bytes.Replace(bytes.Replace(echo, []byte("42"), []byte("43"), 1), []byte(`"echo",`), nil, 1)
 	if len(ack) != messageSize {
 		t.Fatalf("%d bytes: %s", len(ack), ack)
 	}

@@ -147,7 +147,8 @@ func (s *swarm) speak(p Phase) error {
 	if err != nil {
 		return err
 	}
-	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: s.said - said, Delivered: s.Distinct - distinct, CPU: sum.cpu, Own: sum.own, Others: sum.others}
+	d := &Done{Phase: p.Name, Seconds: sum.seconds, Sent: s.said - said, Delivered: s.Distinct - distinct, CPU: sum.cpu,
+		Own: sum.own, Others: sum.others}
 	d.P50, d.P99, d.Most = s.latency.Quantile(.5), s.latency.Quantile(.99), s.latency.Most
 	s.measuring, s.hushed = false, true
 	if err := s.drain(); err != nil {

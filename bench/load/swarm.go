@@ -139,7 +139,8 @@ func (s *swarm) gather() error {
 		time.Sleep(bareSettles)
 	}
 	s.order = rand.New(rand.NewPCG(1, 2)).Perm(count) // the same in each run
-	return s.out.Encode(Line{Connected: &Connected{Clients: count, Seconds: spent.seconds, CPU: spent.cpu, Own: spent.own}})
+	return s.out.Encode(Line{Connected: &Connected{Clients: count, Seconds: spent.seconds, CPU: spent.cpu,
+		Own: spent.own}})
 }
 
 // place returns the rooms that a client joins, and how many speakers it receives from.

@@ -99,7 +99,8 @@ func BarTable(verdicts []Verdict) *Table {
 				beside = append(beside, name+" "+ratio(r))
 			}
 		}
-		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, ratio(v.Ratio)), judged, met, strings.Join(beside, ", ")})
+		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, ratio(v.Ratio)), judged, met,
+			strings.Join(beside, ", ")})
 	}
 	return t
 }

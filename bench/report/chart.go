@@ -48,7 +48,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 }
 </style>
 `)
-	fmt.Fprintf(&b, `<text x="0" y="16"><tspan class="title">%s</tspan> <tspan class="unit">%s</tspan></text>`+"\n", escape(title), escape(unit))
+	fmt.Fprintf(&b, `<text x="0" y="16"><tspan class="title">%s</tspan> <tspan class="unit">%s</tspan></text>`+"\n",
+		escape(title), escape(unit))
 	for i, l := range lines {
 		y := headHeight - barHeight/2 + i*(barHeight+barGap)
 		class := "theirs"
@@ -57,10 +58,12 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 		}
 		width := max(l.value*scale, 1)
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, labelWidth-8, y+16, escape(l.label))
-		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="3"/>`, class, labelWidth, y, width, barHeight)
+		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="3"/>`, class, labelWidth, y, width,
+			barHeight)
 		end := width
 		if l.most > l.least {
-			fmt.Fprintf(&b, `<path class="spread" d="M%.1f %dH%.1f"/>`, labelWidth+l.least*scale, y+barHeight/2, labelWidth+l.most*scale)
+			fmt.Fprintf(&b, `<path class="spread" d="M%.1f %dH%.1f"/>`, labelWidth+l.least*scale, y+barHeight/2,
+				labelWidth+l.most*scale)
 			end = max(end, l.most*scale)
 		}
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d">%s</text>`+"\n", labelWidth+end+8, y+16, escape(number(l.value)))
@@ -85,10 +88,13 @@ type picture struct {
 
 var pictures = []picture{
 	{"fanout-rate.svg", "Fan-out at full speed", "deliveries/s, more is better", "fanout", "full", contest.PerSecond},
-	{"fanout-cpu.svg", "Fan-out of 25 messages/s to 1,000", "CPU µs a delivery, less is better", "fanout", "paced", contest.CPU},
+	{"fanout-cpu.svg", "Fan-out of 25 messages/s to 1,000", "CPU µs a delivery, less is better", "fanout", "paced",
+		contest.CPU},
 	{"rooms-cpu.svg", "Rooms of 10, at full speed", "CPU µs a delivery, less is better", "rooms", "full", contest.CPU},
-	{"echo-cpu.svg", "Echo through a service, at full speed", "CPU µs an ack, less is better", "echo", "full", contest.CPU},
-	{"twonode-rate.svg", "Fan-out over two servers at full speed", "deliveries/s, more is better", "twonode", "full", contest.PerSecond},
+	{"echo-cpu.svg", "Echo through a service, at full speed", "CPU µs an ack, less is better", "echo", "full",
+		contest.CPU},
+	{"twonode-rate.svg", "Fan-out over two servers at full speed", "deliveries/s, more is better", "twonode", "full",
+		contest.PerSecond},
 	{"idle-memory.svg", "Idle connections", "bytes a connection, less is better", "idle", "idle", contest.Memory},
 }
 

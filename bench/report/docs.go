@@ -105,7 +105,8 @@ var phaseNames = map[Key]string{
 
 func (r *Results) machine() string {
 	m := r.Machine
-	text := fmt.Sprintf("%s, %d cores, %s of memory, Linux %s; Go %s, Node.js %s", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Node)
+	text := fmt.Sprintf("%s, %d cores, %s of memory, Linux %s; Go %s, Node.js %s", m.CPU, m.Cores, m.Memory, m.Kernel,
+		m.Go, m.Node)
 	if m.Redis != "" {
 		text += ", Redis " + m.Redis
 	}

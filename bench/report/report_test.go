@@ -12,7 +12,8 @@ import (
 )
 
 func measured(scenario, phase, server string, round int, name string, value float64) contest.Measurement {
-	return contest.Measurement{Scenario: scenario, Phase: phase, Server: server, Round: round, Figures: map[string]float64{name: value}}
+	return contest.Measurement{Scenario: scenario, Phase: phase, Server: server, Round: round,
+		Figures: map[string]float64{name: value}}
 }
 
 func TestMedianOfRoundsAndTheWorstOfFaults(t *testing.T) {
@@ -20,7 +21,8 @@ func TestMedianOfRoundsAndTheWorstOfFaults(t *testing.T) {
 	for round, value := range []float64{3, 1, 2} {
 		all = append(all, measured("rooms", "1k", contest.Edge, round+1, contest.CPU, value))
 	}
-	all = append(all, measured("rooms", "1k", contest.Edge, 4, contest.Lost, 0), measured("rooms", "1k", contest.Edge, 5, contest.Lost, 7))
+	all = append(all, measured("rooms", "1k", contest.Edge, 4, contest.Lost, 0),
+		measured("rooms", "1k", contest.Edge, 5, contest.Lost, 7))
 	s := Summarise(all)
 	if v, _ := s.Get("rooms", "1k", contest.Edge, contest.CPU); v != 2 {
 		t.Errorf("median %v", v)
@@ -114,7 +116,8 @@ func TestRealDocumentsHaveAllMarks(t *testing.T) {
 }
 
 func TestNumbersForPeople(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.654: "0.65", 12.34: "12.3", 123.4: "123", 1234567: "1,234,567", 1000: "1,000"} {
+	for v, want := range map[float64]string{0: "0", 0.654: "0.65", 12.34: "12.3", 123.4: "123", 1234567: "1,234,567",
+		1000: "1,000"} {
 		if got := number(v); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}

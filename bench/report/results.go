@@ -24,7 +24,8 @@ type Results struct {
 
 // NewResults summarises a run.
 func NewResults(all []contest.Measurement, rounds int, quick bool) *Results {
-	r := &Results{Time: time.Now().UTC(), Machine: ThisMachine(), Rounds: rounds, Quick: quick, Measurements: all, Summary: Summarise(all)}
+	r := &Results{Time: time.Now().UTC(), Machine: ThisMachine(), Rounds: rounds, Quick: quick, Measurements: all,
+		Summary: Summarise(all)}
 	r.Bars = r.Summary.Judge()
 	return r
 }
@@ -68,7 +69,8 @@ func (s *Summary) Warnings() (warnings []string) {
 	for _, key := range s.Keys {
 		f := s.Figures[key]
 		if own := f[contest.OwnCores].Most; own > busyGenerator {
-			warnings = append(warnings, fmt.Sprintf("THE GENERATOR WAS BUSY: %.2f cores in %s, %s, %s\n", own, key.Scenario, key.Phase, key.Server))
+			warnings = append(warnings, fmt.Sprintf("THE GENERATOR WAS BUSY: %.2f cores in %s, %s, %s\n", own, key.Scenario,
+				key.Phase, key.Server))
 		}
 		worst = max(worst, f[contest.OtherCores].Most)
 	}

@@ -105,17 +105,20 @@ type column struct {
 
 var (
 	speech = []column{
-		{"deliveries/s", contest.PerSecond, 1}, {"CPU µs a delivery", contest.CPU, 1}, {"of it broker", contest.BrokerCPU, 1},
+		{"deliveries/s", contest.PerSecond, 1}, {"CPU µs a delivery", contest.CPU, 1},
+		{"of it broker", contest.BrokerCPU, 1},
 		{"service, apart", contest.ServiceCPU, 1}, {"p50 ms", contest.P50, 1e-3}, {"p99 ms", contest.P99, 1e-3},
 		{"max ms", contest.Most, 1e-3},
 	}
 	idle = []column{
-		{"bytes a connection", contest.Memory, 1}, {"connects/s", contest.PerSecond, 1}, {"CPU µs a connect", contest.ConnectCPU, 1},
+		{"bytes a connection", contest.Memory, 1}, {"connects/s", contest.PerSecond, 1},
+		{"CPU µs a connect", contest.ConnectCPU, 1},
 	}
 	churn = []column{
 		{"clients/s", contest.PerSecond, 1}, {"CPU µs a client", contest.CPU, 1}, {"of it broker", contest.BrokerCPU, 1},
 		{"ready p50 ms", contest.P50, 1e-3}, {"p99 ms", contest.P99, 1e-3},
-		{"MiB before", contest.PSSBefore, 1. / (1 << 20)}, {"most", contest.PSSPeak, 1. / (1 << 20)}, {"after", contest.PSSAfter, 1. / (1 << 20)},
+		{"MiB before", contest.PSSBefore, 1. / (1 << 20)}, {"most", contest.PSSPeak, 1. / (1 << 20)},
+		{"after", contest.PSSAfter, 1. / (1 << 20)},
 	}
 	cores = []column{{"cores", contest.Cores, 1}, {"generator", contest.OwnCores, 1}, {"others", contest.OtherCores, 1}}
 )

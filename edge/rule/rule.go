@@ -47,5 +47,8 @@ const (
 	UnavailableRefuse = "refuse"
 )
 
+// IsOpen reports whether everyone is admitted.
+func (n *Namespace) IsOpen() bool { return n.Connect == ConnectOpen }
+
 // Refuses reports whether a client is refused when no service decides.
 func (n *Namespace) Refuses() bool { return n.Unavailable == UnavailableRefuse }

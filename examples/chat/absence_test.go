@@ -7,7 +7,7 @@ import (
 	"partyline/internal/natsd/proxytest"
 )
 
-// absent is a stage whose edge can be cut off from NATS until the others take it for dead.
+// absent is a stage with an edge that can be cut off from NATS until the others declare it dead.
 type absent struct {
 	*stage
 	way     *proxytest.Proxy
@@ -27,20 +27,20 @@ func beginAbsence(t *testing.T) *absent {
 	return &absent{s, way, witness}
 }
 
-// cut takes NATS away from the edge.
+// cut cuts the edge off from NATS.
 func (a *absent) cut() {
 	a.Talk.Note("the edge is cut off from NATS")
 	a.way.Stop()
 }
 
-// mend gives it back.
+// mend connects it again.
 func (a *absent) mend() {
 	a.t.Helper()
 	a.Talk.Note("the edge has NATS again")
 	a.way.Mend()
 }
 
-// Who was taken for gone, since his edge could not be heard, has his name again when it can.
+// A client of an edge that was declared dead has its name again when the edge is back.
 func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -54,7 +54,8 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	a.witness.hearsOf("gone", "Ann")
 	a.mend()
 	a.witness.hearsOf("joined", "lobby", "Ann")
-	if o, here, err := a.store().find(t.Context(), "Ann"); !here || err != nil || o.Socket != ann.id || o.Key != "secret" {
+	if o, here, err := a.store().find(t.Context(), "Ann"); !here || err != nil || o.Socket != ann.id ||
+		o.Key != "secret" {
 		t.Errorf("the name is that of %+v: %v", o, err)
 	}
 	ann.says("lobby", "still here")
@@ -64,7 +65,7 @@ func TestNamesComeBackWithTheirEdge(t *testing.T) {
 	a.enter("Ann", "another person")
 }
 
-// If somebody else has it by then, there are not two of that name.
+// If another person has it by then, the first one is disconnected.
 func TestANameThatWasTakenMeanwhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

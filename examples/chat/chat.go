@@ -20,20 +20,20 @@ const (
 	longestName = 24   // runes, of nicknames and rooms
 	longestText = 2000 // runes
 
-	patience  = 4 * time.Second // for what a newcomer waits for: less than an edge waits for this service
-	delivered = 3 * time.Second // for the ack of who gets a direct message; the sender's further events wait meanwhile
+	patience  = 4 * time.Second // of requests during a connect: less than an edge waits for this service
+	delivered = 3 * time.Second // for the ack of a direct message; the sender's further events wait meanwhile
 )
 
-// chat handles the events of clients. Its sockets are owned: the events of one come in the order sent, and what it asks
-// about the socket itself costs no round trip. Yet it keeps nothing of a socket in this process (the nickname is in the
-// socket's data, at its edge; rooms are there anyway), so another instance goes on where this one stopped.
+// chat handles the events of clients. Its sockets are owned: the events of each come in order, and reading its rooms
+// and data costs no round trip. It stores nothing of a socket in this process: the nickname is in the socket's data,
+// at its edge, as its rooms are. So another instance can continue where this one stopped.
 type chat struct {
 	ns    *backend.Namespace
 	store store
 	log   *slog.Logger
 }
 
-// register puts the chat's handlers in place.
+// register adds the chat's handlers.
 func register(io *backend.Service, s store, log *slog.Logger) {
 	c := &chat{io.Of(namespace, backend.Owned()), s, log}
 	c.ns.Use(c.admit)
@@ -54,22 +54,23 @@ type person struct {
 	Name string `json:"name"`
 }
 
-// failure is the ack of what did not work, for people.
+// failure is the ack of an event that failed, for people.
 type failure struct {
 	Error string `json:"error"`
 }
 
-// broken is the ack when it is not the client's fault. What exactly went wrong is for the log.
+// broken is the ack of a failure that the client did not cause. The details are in the log.
 func (c *chat) broken(doing string, err error) failure {
 	c.log.Error("a client was refused", "doing", doing, "error", err)
 	return failure{"that did not work just now, please try again"}
 }
 
-// admit lets in who has a nickname that nobody else has.
+// admit admits a client whose nickname is free.
 func (c *chat) admit(s *backend.Socket) error {
 	var auth struct{ Name, Key string }
 	if err := s.Handshake().DecodeAuth(&auth); err != nil || !isName(auth.Name) {
-		return &backend.Refusal{Message: "a name has 1 to 24 letters, digits, signs or spaces inside", Data: map[string]string{"code": "bad name"}}
+		return &backend.Refusal{Message: "a name has 1 to 24 letters, digits, signs or spaces inside",
+			Data: map[string]string{"code": "bad name"}}
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
@@ -83,11 +84,11 @@ func (c *chat) admit(s *backend.Socket) error {
 	return s.SetData(ctx, person{auth.Name})
 }
 
-// take claims a name, and ends the socket of the same person that had it: nobody is here twice.
+// take claims a name, and disconnects an earlier socket of the same person: each person is here once.
 func (c *chat) take(ctx context.Context, o owner) error {
 	before, err := c.store.claim(ctx, o, func(socket string) bool {
 		_, err := c.ns.Socket(socket).Fetch(ctx)
-		return !errors.Is(err, backend.UnknownSocket) // in doubt it lives
+		return !errors.Is(err, backend.UnknownSocket) // in doubt it is alive
 	})
 	if before != "" && err == nil {
 		if err := c.ns.Socket(before).Disconnect(ctx, false); err != nil && !errors.Is(err, backend.UnknownSocket) {
@@ -97,8 +98,8 @@ func (c *chat) take(ctx context.Context, o owner) error {
 	return err
 }
 
-// back sees to it that a socket which comes from another instance, or from an edge that was taken for dead, has its name:
-// here or there it may have been released meanwhile.
+// back claims the name of a socket again that comes from another instance, or from an edge that was declared dead.
+// The name may have been released meanwhile.
 func (c *chat) back(s *backend.Socket) {
 	if _, taken := s.TakenOver(); !taken {
 		return
@@ -107,7 +108,7 @@ func (c *chat) back(s *backend.Socket) {
 	defer cancel()
 	name := c.nameOf(s)
 	if o, here, err := c.store.find(ctx, name); err == nil && here && o.Socket == s.ID() {
-		return // as after every deploy
+		return // the usual case
 	}
 	var auth struct{ Key string }
 	err := s.Handshake().DecodeAuth(&auth)
@@ -115,10 +116,10 @@ func (c *chat) back(s *backend.Socket) {
 		err = c.take(ctx, owner{name, s.ID(), auth.Key})
 	}
 	if errors.Is(err, errTaken) {
-		c.log.Info("somebody else has the name by now", "name", name, "socket", s.ID())
+		c.log.Info("another socket has the name now", "name", name, "socket", s.ID())
 		err = s.Disconnect(ctx, false)
 	} else if err == nil {
-		rooms, _ := s.Rooms(ctx) // of an owned socket they are known
+		rooms, _ := s.Rooms(ctx) // no round trip for an owned socket
 		for _, room := range rooms {
 			_ = s.To(room).Emit("joined", room, name)
 		}
@@ -154,12 +155,12 @@ func (c *chat) nickname(ctx context.Context, s *backend.Socket, name string) any
 		}
 	}
 	if rooms, _ := s.Rooms(ctx); len(rooms) > 0 {
-		_ = s.To(rooms...).Emit("renamed", old, name) // who misses it sees the name with the next line
+		_ = s.To(rooms...).Emit("renamed", old, name) // a client that misses it gets the name with the next line
 	}
 	return map[string]string{"name": name}
 }
 
-// join puts the socket into a room and tells what is there.
+// join adds the socket to a room and returns the people and the last lines in it.
 func (c *chat) join(ctx context.Context, s *backend.Socket, room string) any {
 	if !isName(room) {
 		return failure{"a room's name has 1 to 24 letters, digits, signs or spaces inside"}
@@ -174,7 +175,7 @@ func (c *chat) join(ctx context.Context, s *backend.Socket, room string) any {
 	if err != nil {
 		return c.broken("join", err)
 	}
-	// Lines that come meanwhile may be among these, too: the page knows them by their numbers.
+	// Lines that arrive meanwhile may be among these, too: the page recognises them by their numbers.
 	lines, err := c.store.last(ctx, room)
 	if err != nil {
 		return c.broken("join", err)
@@ -193,7 +194,7 @@ func (c *chat) leave(ctx context.Context, s *backend.Socket, room string) any {
 	return map[string]string{"room": room}
 }
 
-// message keeps a line and sends it to everyone in the room, its author among them: all see the same.
+// message stores a line and sends it to everyone in the room, including its author: all see the same.
 func (c *chat) message(ctx context.Context, s *backend.Socket, room, text string) any {
 	if !c.isIn(ctx, s, room) {
 		return failure{"you are not in this room"}
@@ -218,7 +219,7 @@ func (c *chat) typing(ctx context.Context, s *backend.Socket, room string) error
 	return s.To(room).Volatile().Emit("typing", room, c.nameOf(s))
 }
 
-// direct sends a message to one person, and acks once that one's page has it.
+// direct sends a message to one person, and acks once that person's page has it.
 func (c *chat) direct(ctx context.Context, s *backend.Socket, to, text string) any {
 	if !isText(text) {
 		return failure{"a message has 1 to 2000 characters"}
@@ -245,7 +246,7 @@ func (c *chat) who(ctx context.Context, room string) any {
 	return map[string]any{"people": people}
 }
 
-// rooms are those with somebody in them, and how many.
+// rooms returns the rooms that have members, and how many they have.
 func (c *chat) rooms(ctx context.Context) any {
 	rooms, err := c.ns.Rooms(ctx)
 	if err != nil && !errors.Is(err, backend.NoAnswer) {
@@ -254,23 +255,23 @@ func (c *chat) rooms(ctx context.Context) any {
 	return map[string]any{"rooms": rooms}
 }
 
-// gone tells the rooms that somebody has left for good. Who has come back by another socket is still here.
+// gone notifies the rooms that a person has left. A person who has reconnected is still here.
 func (c *chat) gone(s *backend.Socket, _ string) {
 	name := c.nameOf(s)
 	released, err := c.store.release(s.Context(), name, s.ID())
 	if err != nil {
 		c.log.Warn("a name was not released; it is free all the same", "name", name, "error", err)
 	}
-	rooms, _ := s.Rooms(s.Context()) // of an owned socket they are known
+	rooms, _ := s.Rooms(s.Context()) // no round trip for an owned socket
 	if (released || err != nil) && len(rooms) > 0 {
 		_ = c.ns.To(rooms...).Emit("gone", name)
 	}
 }
 
-// people are the names in a room, as its sockets' edges tell them: that is true with any number of instances.
+// people returns the names in a room. They come from the edges, so they are right with any number of instances.
 func (c *chat) people(ctx context.Context, room string) ([]string, error) {
 	sockets, err := c.ns.In(room).Fetch(ctx)
-	if err != nil && !errors.Is(err, backend.NoAnswer) { // an edge may be leaving just now: what the others told counts
+	if err != nil && !errors.Is(err, backend.NoAnswer) { // an edge may just be stopping: the others' answers suffice
 		return nil, err
 	}
 	names := []string{}
@@ -293,11 +294,11 @@ func (c *chat) nameOf(s *backend.Socket) string {
 }
 
 func (c *chat) isIn(ctx context.Context, s *backend.Socket, room string) bool {
-	rooms, _ := s.Rooms(ctx) // of an owned socket they are known
+	rooms, _ := s.Rooms(ctx) // no round trip for an owned socket
 	return slices.Contains(rooms, room)
 }
 
-// isName tells whether people can tell a nickname or a room from others: it can be seen, and has no spaces around it.
+// isName reports whether a nickname or a room can be distinguished by people: it is visible, and has no outer spaces.
 func isName(name string) bool {
 	n := utf8.RuneCountInString(name)
 	return n >= 1 && n <= longestName && strings.TrimSpace(name) == name && utf8.ValidString(name) &&

@@ -23,7 +23,8 @@ func TestAConversation(t *testing.T) {
 	}
 	ann.says("lobby", "hello?")
 	ann.hearsText("Ann", "hello?")
-	if people, texts := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) || !slices.Equal(texts, []string{"hello?"}) {
+	if people, texts := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) ||
+		!slices.Equal(texts, []string{"hello?"}) {
 		t.Fatalf("Bob finds %v %v", people, texts)
 	}
 	ann.hearsOf("joined", "lobby", "Bob")
@@ -75,7 +76,8 @@ func TestNicknamesAreUnique(t *testing.T) {
 	ann.is(ann.asks("who", "lobby"), `{"people":["Ann","ROBERT"]}`)
 }
 
-// Who lost the connection, or reloads the page, comes back under the same name at once, though the old socket is there.
+// A person who lost the connection, or reloads the page, gets the same name at once, even if the old socket still
+// exists.
 func TestTheSamePersonComesBack(t *testing.T) {
 	s := begin(t)
 	s.instance("one")
@@ -106,7 +108,7 @@ func (g *guest) hearsDisconnect() {
 	}
 }
 
-// An instance or an edge that dies leaves names behind, which must not stay taken.
+// Names of an instance or an edge that died must become free.
 func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -170,7 +172,8 @@ func TestHistoryKeepsTheLastLines(t *testing.T) {
 	ann.says("b", "alone")
 	stop()
 	s.instance("two")
-	if _, texts := s.enter("Bob", "").joins("a"); len(texts) != longest || texts[0] != "10" || texts[longest-1] != fmt.Sprint(longest+9) {
+	if _, texts := s.enter("Bob", "").joins("a"); len(texts) != longest || texts[0] != "10" ||
+		texts[longest-1] != fmt.Sprint(longest+9) {
 		t.Errorf("Bob finds %d lines: %v", len(texts), texts)
 	}
 	if _, texts := s.enter("Cleo", "").joins("b"); !slices.Equal(texts, []string{"alone"}) {
@@ -204,8 +207,8 @@ func TestDirectMessages(t *testing.T) {
 	ann.is(ann.asks("direct", "Bob", "are you there?"), `{"error":"it did not reach Bob"}`) // he does not ack
 }
 
-// Two instances at two edges, and a third that comes: each of the first two leaves while everybody talks. Nobody is
-// disconnected, and every line arrives once and in the order of its author.
+// Two instances at two edges, and a third that starts: each of the first two leaves while all clients talk. No client
+// is disconnected, and every line arrives once and in the order of its author.
 func TestNobodyNoticesADeploy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -281,10 +284,12 @@ func TestThePage(t *testing.T) {
 	index := get("/")
 	policy := index.Header().Get("Content-Security-Policy")
 	if !strings.Contains(index.Body.String(), `<script src="http://edge.example:3000/socket.io/socket.io.js"`) ||
-		!strings.Contains(policy, "script-src 'self' http://edge.example:3000;") || !strings.Contains(policy, "ws://edge.example:3000") {
+		!strings.Contains(policy, "script-src 'self' http://edge.example:3000;") ||
+		!strings.Contains(policy, "ws://edge.example:3000") {
 		t.Errorf("the page does not find the edge: %s", policy)
 	}
-	for path, kind := range map[string]string{"/chat.js": "text/javascript", "/style.css": "text/css", "/icon.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{"/chat.js": "text/javascript", "/style.css": "text/css",
+		"/icon.svg": "image/svg+xml"} {
 		if w := get(path); w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), kind) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Header())
 		}
@@ -310,7 +315,7 @@ func TestWithoutJetStreamItSaysSo(t *testing.T) {
 	}
 }
 
-// The README says what NATS must permit.
+// The README lists the permissions.
 func TestPermissions(t *testing.T) {
 	server := natsdtest.Start(t, fmt.Sprintf(`
 		jetstream { store_dir: %q }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// health asks the instance that runs with the same settings for its page, which is there once the instance is ready. It
-// is the probe of an image without a shell: chat --health.
+// health requests the page of the instance with the same settings, which serves it once it is ready. It is the health
+// check of an image without a shell: chat --health.
 func health(ctx context.Context, s settings) error {
 	_, port, err := net.SplitHostPort(s.Page)
 	if err != nil {
@@ -17,7 +17,8 @@ func health(ctx context.Context, s settings) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("localhost", port)+"/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("localhost", port)+"/",
+		nil)
 	if err != nil {
 		return err
 	}

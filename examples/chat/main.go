@@ -1,6 +1,6 @@
 // Command chat is a chat as a service behind Partyline's edges: nicknames, rooms with who is in them and their last
 // lines, typing, direct messages. It holds no client's connection, and keeps nothing that another instance does not
-// find: run several, stop and replace them as you like. README.md says how.
+// find: run several, stop and replace them as you like. README.md explains how.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 type settings struct {
 	NATS string // NATS_URL
 	Page string // PAGE_LISTEN: where the page is served, such as ":3010"; "" serves none
-	Edge string // EDGE_URL: where the page's browser finds the edges; "" is the page's own host, behind one proxy with them
+	Edge string // EDGE_URL: where browsers reach the edges; "": at the page's own host, behind one proxy
 
 	Replicas int // REPLICAS: how many NATS servers of a cluster keep nicknames and history; 0 is one
 }
@@ -53,7 +53,8 @@ func main() {
 }
 
 func fromEnvironment() (settings, error) {
-	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"), Edge: os.Getenv("EDGE_URL")}
+	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"),
+		Edge: os.Getenv("EDGE_URL")}
 	if text := os.Getenv("REPLICAS"); text != "" {
 		var err error
 		if s.Replicas, err = strconv.Atoi(text); err != nil {
@@ -63,11 +64,11 @@ func fromEnvironment() (settings, error) {
 	return s, nil
 }
 
-// run is one instance, until ctx ends.
+// run runs one instance until ctx ends.
 func run(ctx context.Context, s settings, log *slog.Logger) error {
 	nc, err := nats.Connect(s.NATS, nats.Name("chat"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
 	if err != nil {
-		var bad *url.Error // it would repeat the URL, and with it a password
+		var bad *url.Error // it contains the URL, and with it a password
 		if errors.As(err, &bad) {
 			err = errors.New("it is not a URL")
 		}
@@ -76,7 +77,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	defer nc.Close()
 	store, err := openStore(ctx, nc, s.Replicas)
 	for tries := 1; errors.Is(err, context.DeadlineExceeded) && tries < 6; tries++ {
-		log.Info("JetStream does not answer yet") // servers of a cluster that have just started elect leaders first
+		log.Info("JetStream does not answer yet") // a cluster that has just started elects leaders first
 		store, err = openStore(ctx, nc, s.Replicas)
 	}
 	if err != nil {
@@ -101,7 +102,7 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	return errors.Join(err, io.Close(last))
 }
 
-// openStore opens what all instances share, and makes it if this is the first one ever.
+// openStore opens what all instances share. The first one ever creates it.
 func openStore(ctx context.Context, nc *nats.Conn, replicas int) (store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -120,7 +121,7 @@ func openStore(ctx context.Context, nc *nats.Conn, replicas int) (store, error) 
 		"(nats-server -js; bin/embedded --embedded.jetstream.dir): %w", err)
 }
 
-// servePage serves the page, if it is wanted, until the function that it returns is called.
+// servePage serves the page, if configured, until the function that it returns is called.
 func servePage(s settings, log *slog.Logger) (end func(), err error) {
 	if s.Page == "" {
 		return func() {}, nil

@@ -14,7 +14,7 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// newPage serves the page. edge is where browsers find the edges, "" for the page's own host.
+// newPage serves the page. edge is where browsers reach the edges, "" for the page's own host.
 func newPage(edge string) http.Handler {
 	var index bytes.Buffer
 	// The page is embedded, and edge is text.
@@ -25,7 +25,7 @@ func newPage(edge string) http.Handler {
 	if u, err := url.Parse(edge); err == nil && u.Host != "" {
 		sockets = fmt.Sprintf("ws://%s wss://%s", u.Host, u.Host)
 	}
-	// What people write cannot become part of the page, and if it could it would not run.
+	// What people write cannot become part of the page. If it could, it would not run.
 	policy := fmt.Sprintf("default-src 'none'; script-src 'self' %s; style-src 'self'; img-src 'self'; connect-src 'self' %s %s; "+
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", elsewhere, elsewhere, sockets)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -52,7 +52,8 @@ func edgeOf(t *testing.T, url string) *edgetest.Node {
 	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: loaded.Config.Namespaces}).Ready()
 }
 
-// instance runs one instance of the chat until the function that it returns is called, which is SIGTERM, or the test ends.
+// instance runs one instance of the chat until the function that it returns is called, which is SIGTERM, or the test
+// ends.
 func (s *stage) instance(name string) (stop func()) {
 	s.t.Helper()
 	log := &logLines{name: name, talk: s.Talk, ready: make(chan struct{})}
@@ -132,7 +133,7 @@ func enter(t *testing.T, n *edgetest.Node, name, key string) *guest {
 	return g
 }
 
-// refused tries to connect, and returns what the client is told.
+// refused tries to connect, and returns the error that the client gets.
 func (s *stage) refused(auth string) string {
 	s.t.Helper()
 	c := s.Dial("somebody")
@@ -189,7 +190,7 @@ func (g *guest) joins(room string) (people, texts []string) {
 	return answer.People, texts
 }
 
-// says speaks in a room, which must work.
+// says sends a message to a room, which must succeed.
 func (g *guest) says(room, text string) {
 	g.t.Helper()
 	if answer := g.asks("message", room, text); !strings.HasPrefix(answer, `{"n":`) {
@@ -197,7 +198,7 @@ func (g *guest) says(room, text string) {
 	}
 }
 
-// hears waits for an event, whatever comes before it, and returns its arguments.
+// hears waits for an event, keeps earlier ones, and returns its arguments.
 func (g *guest) hears(event string) []json.RawMessage {
 	g.t.Helper()
 	for i := 0; ; i++ {
@@ -214,11 +215,12 @@ func (g *guest) hears(event string) []json.RawMessage {
 	}
 }
 
-// hearsText waits for a message in a room and compares who said what.
+// hearsText waits for a message in a room and compares its author and text.
 func (g *guest) hearsText(from, text string) {
 	g.t.Helper()
 	var l line
-	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 || l.At.IsZero() {
+	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 ||
+		l.At.IsZero() {
 		g.t.Fatalf("%s hears %+v (%v), want %q from %s", g.name, l, err, text, from)
 	}
 }

@@ -16,21 +16,22 @@ import (
 // longest is how many of a room's lines are kept.
 const longest = 50
 
-// The buckets in NATS's key-value store. The one of nicknames has a key a name, the other a key a room, whose last values
-// are its last lines.
+// The buckets in NATS's key-value store. The one of nicknames has a key a name, the other a key a room, whose last
+// values are its last lines.
 var (
 	namesBucket = jetstream.KeyValueConfig{Bucket: "chat_names", LimitMarkerTTL: time.Hour}
 	linesBucket = jetstream.KeyValueConfig{Bucket: "chat_lines", History: longest, TTL: 30 * 24 * time.Hour}
 )
 
-// store is what all instances share.
+// store has what all instances share.
 type store struct{ names, lines jetstream.KeyValue }
 
 // owner is who has a nickname.
 type owner struct {
-	Name   string `json:"name"`   // as it is to be shown
+	Name   string `json:"name"`   // as displayed
 	Socket string `json:"socket"` // id
-	Key    string `json:"key"`    // a secret of the page: with it the same person comes back, before the old socket has gone
+	// a secret of the page: the same person gets the name back with it, even if the old socket still exists
+	Key string `json:"key"`
 }
 
 // line is one message, in a room unless it is for one person.
@@ -42,15 +43,15 @@ type line struct {
 	N    uint64    `json:"n,omitempty"` // larger than that of every earlier line of the room
 }
 
-// errTaken is the answer to a nickname that somebody else has.
+// errTaken is returned for a nickname of another person.
 var errTaken = errors.New("somebody else has this name")
 
-// justNow is how long a name counts without a look at its socket, which may be on its way in.
+// justNow is how long a name is taken without a check of its socket, which may still be connecting.
 const justNow = 10 * time.Second
 
-// claim gives a name to a socket. Of several instances that try at once, NATS lets one win. A name whose socket is not
-// alive any more is free: nobody has to clean up behind an instance or an edge that died. before is the socket of the same
-// person that had the name until now, or "".
+// claim assigns a name to a socket. If several instances try at once, one succeeds. A name whose socket is not alive
+// any more is free, so the names of an instance or an edge that died need no cleaning up. before is the socket of the
+// same person that had the name until now, or "".
 func (s store) claim(ctx context.Context, o owner, alive func(socket string) bool) (before string, err error) {
 	value, err := json.Marshal(o)
 	if err != nil {
@@ -64,7 +65,7 @@ func (s store) claim(ctx context.Context, o owner, alive func(socket string) boo
 		}
 		entry, err := s.names.Get(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue // it has been released meanwhile
+			continue // it was released meanwhile
 		}
 		if err != nil {
 			return "", err
@@ -73,7 +74,7 @@ func (s store) claim(ctx context.Context, o owner, alive func(socket string) boo
 		switch {
 		case err != nil:
 			return "", err
-		case has.Socket == o.Socket || o.Key != "" && has.Key == o.Key: // asked twice, or come back
+		case has.Socket == o.Socket || o.Key != "" && has.Key == o.Key: // claimed before, or reconnected
 		case time.Since(entry.Created()) < justNow || alive(has.Socket):
 			return "", errTaken
 		}
@@ -81,13 +82,13 @@ func (s store) claim(ctx context.Context, o owner, alive func(socket string) boo
 		if err == nil && has.Socket != o.Socket {
 			before = has.Socket
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) { // that is: somebody else was faster
+		if !errors.Is(err, jetstream.ErrKeyExists) { // another instance was faster
 			return before, err
 		}
 	}
 }
 
-// release gives a name up, unless another socket has it by now. It tells whether it did.
+// release frees a name, unless another socket has it now. It reports whether it did.
 func (s store) release(ctx context.Context, name, socket string) (bool, error) {
 	entry, err := s.names.Get(ctx, keyOf(name))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -106,7 +107,7 @@ func (s store) release(ctx context.Context, name, socket string) (bool, error) {
 	return err == nil, err
 }
 
-// find is who has a name; ok is false if nobody has.
+// find returns the owner of a name; ok is false if it is free.
 func (s store) find(ctx context.Context, name string) (o owner, ok bool, err error) {
 	entry, err := s.names.Get(ctx, keyOf(name))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -126,7 +127,7 @@ func parseOwner(entry jetstream.KeyValueEntry) (o owner, err error) {
 	return o, nil
 }
 
-// add keeps a line and gives it its number.
+// add stores a line and sets its number.
 func (s store) add(ctx context.Context, l *line) error {
 	value, err := json.Marshal(l)
 	if err != nil {
@@ -136,7 +137,7 @@ func (s store) add(ctx context.Context, l *line) error {
 	return err
 }
 
-// last are the lines of a room, the oldest first.
+// last returns the lines of a room, the oldest first.
 func (s store) last(ctx context.Context, room string) ([]line, error) {
 	entries, err := s.lines.History(ctx, keyOf(room))
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -155,7 +156,7 @@ func (s store) last(ctx context.Context, room string) ([]line, error) {
 	return lines, nil
 }
 
-// keyOf makes a name of any script one that a bucket takes. Ann and ann are one name.
+// keyOf encodes a name of any script as a key of a bucket. Ann and ann are the same name.
 func keyOf(name string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strings.ToLower(name)))
 }

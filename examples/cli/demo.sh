@@ -1,7 +1,7 @@
 #!/bin/sh
-# demo.sh: what any NATS client can do with Socket.IO clients, one shell line each. It plays with a tab of `make run`:
-# start that in another terminal, open http://localhost:3000, press Join, and run this. Every line is shown before it
-# runs and can be used by hand, from the repository's folder.
+# demo.sh: what any NATS client can do with Socket.IO clients, one command each. It uses a tab of `make run`: start that in
+# another terminal, open http://localhost:3000, press Join, and run this. Every command is printed before it runs, and can
+# be run by hand from the repository's folder.
 set -eu
 cd "$(dirname "$0")/../.."
 nats=${NATS_URL:-nats://127.0.0.1:4222}
@@ -15,11 +15,11 @@ run() {
   echo
   go run "$tool" -s "$nats" "$@" 2>&1 | grep -v '^Published' || :
 }
-pub() { run nats-pub "$@"; } # says something to whom it may concern
-req() { run nats-req "$@"; } # asks, and shows the first answer
+pub() { run nats-pub "$@"; } # publishes
+req() { run nats-req "$@"; } # sends a request, and prints the first answer
 say() { printf '\n# %s\n' "$*"; }
 
-# answer SUBJECT: the first answer to an empty question.
+# answer SUBJECT: the first answer to an empty request.
 answer() { go run github.com/nats-io/nats.go/examples/nats-req -s "$nats" "$1" '' 2>&1; }
 
 end=$(($(date +%s) + ${PATIENCE:-120}))
@@ -27,7 +27,7 @@ id=
 while [ -z "$id" ]; do
   id=$(answer sio.chat_room.fetch.room.room | grep -o '"id":"[^"]*"' | head -n 1 | cut -d '"' -f 4) || :
   if [ -z "$id" ]; then
-    [ "$(date +%s)" -lt "$end" ] || { echo "Nobody is in /chat_room in the room called room (NATS at $nats)." >&2; exit 1; }
+    [ "$(date +%s)" -lt "$end" ] || { echo "No client is in the room called room of /chat_room (NATS at $nats)." >&2; exit 1; }
     echo 'Waiting for a tab: open http://localhost:3000 and press Join.'
     sleep 2
   fi
@@ -48,7 +48,7 @@ pub -reply "sio.chat_room.emit.socket.$id" sio.chat_room.broadcast.room.room '["
 say 'ask: an emit that wants an ack; the answer is what the client acks (the page says ok to everything)'
 req "sio.chat_room.ask.socket.$id" '["are you there?"]'
 
-say 'join: the answer comes once it holds, so what follows reaches the socket'
+say 'join: after the answer, messages to the room reach the socket'
 req "sio.chat_room.join.socket.$id" '["vip"]'
 pub sio.chat_room.emit.room.vip '["message","to important persons"]'
 

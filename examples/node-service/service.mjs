@@ -1,4 +1,4 @@
-// The core of a chat as plain NATS: no library but the NATS client. docs/subjects.md says what the subjects mean.
+// The core of a chat with the NATS client only. docs/subjects.md explains the subjects.
 import { connect, headers } from "@nats-io/transport-node";
 
 const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222", maxReconnectAttempts: -1 });
@@ -6,7 +6,7 @@ const ns = "sio.chat_room"; // the namespace /chat_room
 const json = JSON.stringify;
 const isName = (name) => typeof name === "string" && /^[\p{L}\p{N}_-]{1,24}$/u.test(name); // as a room, one token of a subject
 
-// on handles an event of clients. Of several copies of this program, one gets it: they are a queue group.
+// on handles an event of clients. One of all copies of this program gets it: they are a queue group.
 const on = (event, handle) => nc.subscribe(`${ns}.on.${event}`, {
   queue: "chat",
   callback: (err, m) => Promise.resolve(err ?? handle(m, ...m.json().slice(1))).catch((e) => console.error(event, e)),
@@ -20,11 +20,11 @@ const ack = (m, answer) => m.reply.includes(".ack.") && m.respond(json([answer])
 // ask sends a request to the one edge that has a socket.
 const ask = async (verb, id, body = "") => (await nc.request(`${ns}.${verb}.socket.${id}`, body, { timeout: 3000 })).json();
 
-// fetch asks all edges who is in a room, or in the namespace. Each answers; when it has been quiet for a while, that is all.
+// fetch asks all edges who is in a room, or in the namespace. It ends when no answer has come for some time.
 async function fetch(target) {
   const sockets = [];
   for await (const m of await nc.requestMany(`${ns}.fetch.${target}`, "", { strategy: "stall", stall: 150, maxWait: 2000 })) {
-    sockets.push(...m.json().slice(1)); // behind the first element, which tells about the edge
+    sockets.push(...m.json().slice(1)); // after the first element, which is about the edge
   }
   return sockets;
 }
@@ -39,7 +39,7 @@ on("connect", async (m, { auth }) => {
 
 on("join", async (m, room) => {
   if (!isName(room)) return ack(m, { error: "a room has 1 to 24 letters and digits" });
-  await ask("join", socketOf(m), json([room])); // it holds: what is sent to the room from now on reaches the socket
+  await ask("join", socketOf(m), json([room])); // now messages to the room reach the socket
   nc.publish(`${ns}.broadcast.room.${room}`, json(["joined", room, userOf(m)]), { reply: m.reply });
   ack(m, { people: (await fetch(`room.${room}`)).map(({ user }) => user) });
 });
@@ -58,5 +58,5 @@ on("direct", async (m, name, text) => {
 });
 
 await nc.flush();
-process.on("SIGTERM", () => nc.drain()); // finish what has come, and end
+process.on("SIGTERM", () => nc.drain()); // handle what has arrived, and end
 console.log("ready");

@@ -1,4 +1,4 @@
-// A client for the terminal: node talk.mjs NAME [ROOM]. What is typed goes to the room; "@bob hello" to Bob alone.
+// A client for the terminal: node talk.mjs NAME [ROOM]. Each line goes to the room; "@bob hello" goes to Bob alone.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 

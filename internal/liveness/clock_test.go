@@ -28,7 +28,8 @@ func TestListener(t *testing.T) {
 		connected bool
 		after     time.Duration
 		deaf      bool
-	}{{true, 0, true}, {true, time.Second, false}, {true, time.Second + 1, true}, {true, 1, false}, {false, 1, true}, {true, 1, true}, {true, 1, false}, {true, -time.Hour, false}} {
+	}{{true, 0, true}, {true, time.Second, false}, {true, time.Second + 1, true}, {true, 1, false}, {false, 1, true},
+		{true, 1, true}, {true, 1, false}, {true, -time.Hour, false}} {
 		now = now.Add(step.after)
 		if got := l.WasDeaf(step.connected, now, time.Second); got != step.deaf {
 			t.Errorf("step %d: %v", i, got)

@@ -14,11 +14,13 @@ func TestSilenceEnds(t *testing.T) {
 	if dead := table.Expire(now.Add(3 * time.Second)); dead != nil {
 		t.Errorf("%v died too soon", dead)
 	}
-	if dead := table.Expire(now.Add(3*time.Second + 1)); !slices.Equal(dead, []string{"a"}) || table.Lives("a") || !table.Lives("b") {
+	if dead := table.Expire(now.Add(3*time.Second + 1)); !slices.Equal(dead, []string{"a"}) || table.Lives("a") ||
+		!table.Lives("b") {
 		t.Errorf("%v died, want a", dead)
 	}
 	table.Forgive(now.Add(time.Minute))
-	if dead := table.Expire(now.Add(time.Minute + time.Second)); dead != nil || !slices.Equal(table.Members(), []string{"b"}) {
+	if dead := table.Expire(now.Add(time.Minute + time.Second)); dead != nil ||
+		!slices.Equal(table.Members(), []string{"b"}) {
 		t.Errorf("%v died, who was forgiven", dead)
 	}
 	if !table.Remove("b") || table.Remove("b") || len(table.Members()) != 0 {

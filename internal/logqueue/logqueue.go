@@ -47,7 +47,8 @@ type Queue struct {
 // New returns a queue in front of out, and a handler that writes to it. format makes a handler for a writer; it must
 // write each record in one call, as those of log/slog do.
 func New(out io.Writer, format func(io.Writer) slog.Handler) (*Queue, slog.Handler) {
-	q := &Queue{out: out, format: format, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	q := &Queue{out: out, format: format, wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		done: make(chan struct{})}
 	go q.run()
 	return q, format(q)
 }
@@ -164,7 +165,8 @@ func (q *Queue) Close(timeout time.Duration) bool {
 		return true
 	case <-timer.C:
 	}
-	if file, ok := q.out.(interface{ SetWriteDeadline(time.Time) error }); ok && file.SetWriteDeadline(time.Now()) == nil {
+	if file, ok := q.out.(interface{ SetWriteDeadline(time.Time) error }); ok &&
+		file.SetWriteDeadline(time.Now()) == nil {
 		<-q.done // a pipe or socket, whose write fails now
 	}
 	return false

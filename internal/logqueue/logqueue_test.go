@@ -55,7 +55,7 @@ func TestEveryLineInOrder(t *testing.T) {
 	if !q.Close(patience) {
 		t.Fatal("it does not end")
 	}
-	log.Info("too late") // and is no panic
+	log.Info("too late") // and does not panic
 	all := parse(t, out.Bytes())
 	if len(all) != lines {
 		t.Fatalf("%d lines, want %d", len(all), lines)
@@ -120,11 +120,12 @@ func TestAPipeThatIsNotRead(t *testing.T) {
 		}
 	}
 	if written+told != lines || uint64(told) != q.lost.Value() || all[len(all)-1].Msg != "last" {
-		t.Errorf("%d lines written, %d told as lost, %d counted, of %d; the last is %+v", written, told, q.lost.Value(), lines, all[len(all)-1])
+		t.Errorf("%d lines written, %d logged as lost, %d counted, of %d; the last is %+v", written, told, q.lost.Value(),
+			lines, all[len(all)-1])
 	}
 }
 
-// The end does not wait for a reader that never comes.
+// The end does not wait for a reader.
 func TestCloseWithAPipeThatIsNotRead(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -146,7 +147,7 @@ func TestCloseWithAPipeThatIsNotRead(t *testing.T) {
 	}
 }
 
-// brittle takes some bytes, and then fails until it is mended.
+// brittle accepts some bytes, and then fails until it is mended.
 type brittle struct {
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -165,7 +166,7 @@ func (b *brittle) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// An output that fails and works again has whole lines, and a word about those that it lacks.
+// An output that fails and then works again gets whole lines, and the number of those that it lost.
 func TestAnOutputThatFails(t *testing.T) {
 	out := &brittle{room: 100}
 	q, handler := New(out, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) })
@@ -192,7 +193,8 @@ func TestAnOutputThatFails(t *testing.T) {
 		texts = append(texts, s.Text())
 	}
 	last := texts[len(texts)-2:]
-	if !strings.Contains(last[0], lostMessage) || !strings.Contains(last[0], fmt.Sprint("lines=", lost())) || !strings.HasPrefix(last[1], "time=") ||
+	if !strings.Contains(last[0], lostMessage) || !strings.Contains(last[0], fmt.Sprint("lines=", lost())) ||
+		!strings.HasPrefix(last[1], "time=") ||
 		!strings.Contains(last[1], "it works again") {
 		t.Errorf("%d lines were lost; the log ends with\n%s", lost(), strings.Join(texts, "\n"))
 	}

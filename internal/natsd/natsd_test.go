@@ -87,7 +87,8 @@ func TestInsideAndOutside(t *testing.T) {
 }
 
 func TestMaxPayload(t *testing.T) {
-	for event, message := range map[int]int64{0: 1 << 20, 1_000_000: 1_000_000 + Headroom, 5_000_000: 5_000_000 + Headroom, maxMessage - Headroom: maxMessage} {
+	for event, message := range map[int]int64{0: 1 << 20, 1_000_000: 1_000_000 + Headroom,
+		5_000_000: 5_000_000 + Headroom, maxMessage - Headroom: maxMessage} {
 		if nc := connect(t, start(t, Config{MaxPayload: event}).ClientURL()); nc.MaxPayload() != message {
 			t.Errorf("events of %d bytes: messages of %d, want %d", event, nc.MaxPayload(), message)
 		}

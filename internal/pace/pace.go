@@ -2,10 +2,122 @@
 package pace
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"time"
 )
+
+// grain is how long a Queue collects due items that it then returns together, and no more than those.
+const grain = 20 * time.Millisecond
+
+// Queue keeps items until their times, and returns at most perSecond of them each second, the earliest first. It has
+// no clock and no goroutine: the caller passes the time, and calls Wait to find when Next may have an item. It is not
+// safe for concurrent use.
+type Queue[T any] struct {
+	perSecond float64
+	items     items[T]
+	credit    float64   // items that may be returned
+	at        time.Time // when credit was computed
+}
+
+// Item is a place in a Queue. It may be in one queue at a time. The zero Item is in none.
+type Item[T any] struct {
+	Value T
+	at    time.Time
+	place int // index among the items, plus one; 0: in no queue
+}
+
+// Queued reports whether the item is in a queue.
+func (i *Item[T]) Queued() bool { return i.place > 0 }
+
+// At returns the time of the last Set.
+func (i *Item[T]) At() time.Time { return i.at }
+
+// NewQueue makes a Queue that returns at most perSecond items each second.
+func NewQueue[T any](perSecond int) *Queue[T] { return &Queue[T]{perSecond: float64(perSecond)} }
+
+// Len returns the number of items.
+func (q *Queue[T]) Len() int { return len(q.items) }
+
+// Set adds an item to the queue, or changes its time. It reports whether the item is now the earliest.
+func (q *Queue[T]) Set(i *Item[T], at time.Time) (first bool) {
+	i.at = at
+	if i.Queued() {
+		heap.Fix(&q.items, i.place-1)
+	} else {
+		heap.Push(&q.items, i)
+	}
+	return i.place == 1
+}
+
+// Remove removes an item from the queue, if it is there.
+func (q *Queue[T]) Remove(i *Item[T]) {
+	if i.Queued() {
+		heap.Remove(&q.items, i.place-1)
+	}
+}
+
+// Next removes and returns the earliest item that is due. It returns nil if there is none, or if the rate is
+// exceeded.
+func (q *Queue[T]) Next(now time.Time) *Item[T] {
+	if len(q.items) == 0 || q.items[0].at.After(now) {
+		return nil
+	}
+	most := max(1, q.perSecond*grain.Seconds())
+	if q.at.IsZero() {
+		q.credit = most
+	} else if passed := now.Sub(q.at); passed > 0 {
+		q.credit = min(most, q.credit+passed.Seconds()*q.perSecond)
+	}
+	q.at = now
+	if q.credit < 1 {
+		return nil
+	}
+	q.credit--
+	return heap.Pop(&q.items).(*Item[T])
+}
+
+// Wait returns how long after now Next may have an item; ok is false for an empty queue.
+func (q *Queue[T]) Wait(now time.Time) (wait time.Duration, ok bool) {
+	if len(q.items) == 0 {
+		return 0, false
+	}
+	wait = max(0, q.items[0].at.Sub(now))
+	if wait < grain && now.Sub(q.at) < grain { // Next was called just before: collect some
+		wait = max(wait, grain-now.Sub(q.at))
+	}
+	return wait, true
+}
+
+// items is a heap, the earliest on top.
+type items[T any] []*Item[T]
+
+func (s items[T]) Len() int           { return len(s) }
+func (s items[T]) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+
+func (s items[T]) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place, s[j].place = i+1, j+1
+}
+
+func (s *items[T]) Push(x any) {
+	i := x.(*Item[T])
+	*s = append(*s, i)
+	i.place = len(*s)
+}
+
+func (s *items[T]) Pop() any {
+	last := len(*s) - 1
+	i := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	if last == 0 {
+		*s = nil // frees the memory of a large crowd
+	}
+	i.place = 0
+	return i
+}
 
 // shortest is the least time that Spread waits, if it waits: at high rates it does several items at a time.
 const shortest = 20 * time.Millisecond

@@ -9,7 +9,7 @@ import (
 	"partyline/internal/pace"
 )
 
-// TestSpread goes through rates and ends with a clock of its own.
+// TestSpread tries rates and ends of ctx with a fake clock.
 func TestSpread(t *testing.T) {
 	const items = 1000
 	for _, c := range []struct {

@@ -23,7 +23,8 @@ func drain(q *pace.Queue[int], now time.Time) (values []int, at []time.Time) {
 	}
 }
 
-// TestQueueKeepsItsRate: whatever becomes due at once comes at the rate, and no burst follows a quiet time.
+// TestQueueKeepsItsRate checks that items that are due at once come at the rate, and that no burst follows an idle
+// time.
 func TestQueueKeepsItsRate(t *testing.T) {
 	const items, perSecond = 10_000, 2000
 	q := pace.NewQueue[int](perSecond)
@@ -48,7 +49,7 @@ func TestQueueKeepsItsRate(t *testing.T) {
 	}
 }
 
-// TestQueueIsInOrder: items come by their times, also those that were moved, and those that were removed never.
+// TestQueueIsInOrder checks that items come in the order of their times, also after a change, and removed ones never.
 func TestQueueIsInOrder(t *testing.T) {
 	q := pace.NewQueue[int](1 << 30)
 	began := time.Unix(1_000_000, 0)
@@ -61,7 +62,7 @@ func TestQueueIsInOrder(t *testing.T) {
 		switch i % 3 {
 		case 0:
 			q.Remove(&all[i])
-			q.Remove(&all[i]) // it is not there: nothing happens
+			q.Remove(&all[i]) // it is not there, so nothing happens
 		case 1:
 			q.Set(&all[i], began.Add(time.Duration(i)*time.Second))
 		}
@@ -71,7 +72,8 @@ func TestQueueIsInOrder(t *testing.T) {
 		t.Fatalf("%d items came", len(values))
 	}
 	for i, value := range values {
-		if value%3 == 0 || !at[i].Equal(all[value].At()) && at[i].Sub(all[value].At()) > 20*time.Millisecond || all[value].Queued() {
+		if value%3 == 0 || !at[i].Equal(all[value].At()) && at[i].Sub(all[value].At()) > 20*time.Millisecond ||
+			all[value].Queued() {
 			t.Fatalf("item %d came at %s, set for %s", value, at[i], all[value].At())
 		}
 	}

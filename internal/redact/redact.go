@@ -77,7 +77,8 @@ func hostPort(s string) string {
 		return s
 	}
 	colon += from
-	if port := strings.TrimSpace(host[colon+1:]); strings.ContainsFunc(port, func(c rune) bool { return c < '0' || c > '9' }) {
+	if port := strings.TrimSpace(host[colon+1:]); strings.ContainsFunc(port,
+		func(c rune) bool { return c < '0' || c > '9' }) {
 		return host[:colon+1] + hidden
 	}
 	return host + path

@@ -67,7 +67,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Whatever stands before the last @ of a URL, nothing of it but the user's name is shown.
+// Of what precedes the last @ of a URL, only the user's name is shown.
 func FuzzURLs(f *testing.F) {
 	f.Add("p:a@s/s?w#o,rd", "a")
 	f.Fuzz(func(t *testing.T, password, user string) {

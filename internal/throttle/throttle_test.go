@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// begin returns a Logger and what it has written since the last look, as lines.
+// begin returns a Logger, and a function that returns the lines since its last call.
 func begin() (*Logger, func() []string) {
 	var written bytes.Buffer
 	l := New(slog.New(slog.NewTextHandler(&written, nil)))
@@ -46,7 +46,7 @@ func TestOnceAMinuteBySubjectAndReason(t *testing.T) {
 	})
 }
 
-// A sender who makes up subjects, or reasons, fills neither the log nor memory, and hides nothing else.
+// A sender that invents subjects, or reasons, fills neither the log nor memory, and hides no other line.
 func TestMadeUpSubjectsAndReasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, lines := begin()
@@ -73,7 +73,7 @@ func TestMadeUpSubjectsAndReasons(t *testing.T) {
 	})
 }
 
-// However much was remembered, it is forgotten.
+// All lines are forgotten in the end.
 func TestSweep(t *testing.T) {
 	l, _ := begin()
 	now := time.Now()

@@ -67,19 +67,20 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		return nil, err
 	}
 	p.Edge = edge.New(edge.Settings{
-		ID: p.ID, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes, ConnectTimeout: c.ConnectTimeout,
-		MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
+		ID: p.ID, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes,
+		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 	})
 	p.Cluster = cluster.New(cluster.Settings{
-		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: p.Edge.Sockets, Missed: p.Edge.Missed,
-		Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
+		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: p.Edge.Sockets,
+		Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
 	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster,
 		Log: p.log,
 	})
 	p.Drain = cluster.NewDrainer(cluster.DrainSettings{
-		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: p.Engine, Forward: p.Forward, Cluster: p.Cluster, Log: p.log,
+		DrainConfig: c.Drain, Isolation: c.IsolationTimeout, Engine: p.Engine, Forward: p.Forward, Cluster: p.Cluster,
+		Log: p.log,
 	})
 	return p, nil
 }
@@ -162,5 +163,6 @@ func (p *Parts) figures() cluster.Figures {
 
 // Metrics returns the metrics of the parts.
 func (p *Parts) Metrics() []*tally.Set {
-	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(), p.Bus.Metrics()}
+	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(),
+		p.Bus.Metrics()}
 }

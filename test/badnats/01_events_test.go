@@ -38,7 +38,8 @@ var badEvents = []struct {
 	{"half of a surrogate pair", `["\ud800"]`, nil},
 	{"very deep", `["x",` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `]`, nil},
 	{"11 attachments", `["x"]` + "abcdefghijk", []string{"Sio-Attachments: 1,1,1,1,1,1,1,1,1,1,1"}},
-	{"a placeholder without its attachment", `["x",{"_placeholder":true,"num":1}]` + "abc", []string{"Sio-Attachments: 3"}},
+	{"a placeholder without its attachment", `["x",{"_placeholder":true,"num":1}]` + "abc",
+		[]string{"Sio-Attachments: 3"}},
 	{"a negative placeholder", `["x",{"_placeholder":true,"num":-1}]` + "abc", []string{"Sio-Attachments: 3"}},
 	{"a placeholder that is no number", `["x",{"_placeholder":true,"num":"0"}]` + "abc", []string{"Sio-Attachments: 3"}},
 	{"half a placeholder", `["x",{"_placeholder":true,"num":0.5}]` + "abc", []string{"Sio-Attachments: 3"}},
@@ -46,13 +47,16 @@ var badEvents = []struct {
 	{"lengths that leave no text", `["x"]`, []string{"Sio-Attachments: 5"}},
 	{"lengths that cut the text", `["x"]`, []string{"Sio-Attachments: 2"}},
 	{"lengths that leave too much", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 2"}},
-	{"a length that overflows", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 18446744073709551619"}},
+	{"a length that overflows", `["x",{"_placeholder":true,"num":0}]` + "abc",
+		[]string{"Sio-Attachments: 18446744073709551619"}},
 	{"a length with a sign", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: +3"}},
 	{"a length with a zero in front", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 03"}},
 	{"a length in words", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: three"}},
 	{"a comma too much", `["x",{"_placeholder":true,"num":0}]` + "abc", []string{"Sio-Attachments: 3,"}},
-	{"a space", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde", []string{"Sio-Attachments: 3, 2"}},
-	{"lengths in two headers", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde", []string{"Sio-Attachments: 3", "Sio-Attachments: 2"}},
+	{"a space", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde",
+		[]string{"Sio-Attachments: 3, 2"}},
+	{"lengths in two headers", `["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]` + "abcde",
+		[]string{"Sio-Attachments: 3", "Sio-Attachments: 2"}},
 }
 
 // The official client ends its connection on most of these, so one of them to a room would disconnect the room.
@@ -73,7 +77,8 @@ func TestBadEvents(t *testing.T) {
 	}
 	for i, c := range badEvents {
 		const lines = 1
-		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.chat.emit.room.both"} {
+		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.all",
+			"sio.chat.emit.socket." + s.pair.Ann.ID, "sio.chat.emit.room.both"} {
 			s.drops(edgetest.Message(subject, "", c.body, c.headers...), badBody, lines)
 		}
 		if t.Failed() {

@@ -109,7 +109,8 @@ func TestAcksThatNobodyWaitsFor(t *testing.T) {
 		s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", body), badBody, 1)
 		s.drops(edgetest.Message("sio.chat.emit.socket."+id, "", body), badBody, 1)
 	}
-	s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", `[{"_placeholder":true,"num":1}]abc`, "Sio-Attachments: 3"), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", `[{"_placeholder":true,"num":1}]abc`, "Sio-Attachments: 3"),
+		badBody, 1)
 	s.drops(edgetest.Message("sio.chat.ack."+id+".7", "", `[]`, "Sio-Attachments: 9"), badBody, 1)
 	// Numbers that no client can have given.
 	before := s.Figure("dropped_total", "bad subject")
@@ -118,7 +119,8 @@ func TestAcksThatNobodyWaitsFor(t *testing.T) {
 		s.Publish("sio.chat.ack."+id+"."+n, `[]`)
 	}
 	edgetest.Eventually(t, "bad numbers are counted", func() bool {
-		return s.Figure("dropped_total", "bad subject") >= before+len(numbers)-1 // one has a token too many and reaches no edge
+		// one has a token too many and reaches no edge
+		return s.Figure("dropped_total", "bad subject") >= before+len(numbers)-1
 	})
 	s.pair.Fine()
 	eve.Send(`42/chat,9["sum"]`)

@@ -61,7 +61,8 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
 	heard := s.Hear(">")
 	replies := []string{
-		"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.chat.ack." + s.pair.Ann.ID + ".1",
+		"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.emit.socket." + s.pair.Ann.ID,
+		"sio.chat.ack." + s.pair.Ann.ID + ".1",
 		"sio.other.emit.all", "sio.chat.on.message", "sio.chat.join.all", "sio.chat.disconnect.all", "sio.$edge.x", "sio.x",
 		"$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS", "$x",
 	}
@@ -75,7 +76,8 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 		s.pair.Ann.Expect(`42/chat,["in"]`)
 		s.pair.Fine()
 	}
-	if answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["none"]`); answer.Header != nil { // and this one is answered
+	// and this one is answered
+	if answer := s.Ask("sio.chat.leave.socket."+s.pair.Ann.ID, `["none"]`); answer.Header != nil {
 		t.Fatal(answer.Header)
 	}
 	for {
@@ -90,7 +92,8 @@ func TestReplySubjectsThatGetNoAnswer(t *testing.T) {
 		}
 	}
 	for _, target := range []string{"socket." + s.pair.Ann.ID, "room.both"} {
-		if n := s.logged("sio.chat.join." + target); n < 1 || n > 2 { // that answers are withheld, and perhaps that a body is bad
+		// that answers are withheld, and perhaps that a body is bad
+		if n := s.logged("sio.chat.join." + target); n < 1 || n > 2 {
 			t.Errorf("about sio.chat.join.%s the log has %d lines, want one a reason", target, n)
 		}
 	}
@@ -107,7 +110,8 @@ func TestUnknownVerbs(t *testing.T) {
 	// The contract has no broadcast to one socket.
 	s.drops(edgetest.Message("sio.chat.broadcast.socket."+s.pair.Ann.ID, "", `["x"]`), unknownVerb, 0)
 	// There is no answer, and no wait for one: these reach no edge, or none that knows the socket.
-	for _, subject := range []string{"sio.chat", "sio.chat.emit", "sio.chat.emit.everybody", "sio.chat.emit.room", "sio.chat.emit.socket." + s.ID, "sio.$edge.x", "sio..x"} {
+	for _, subject := range []string{"sio.chat", "sio.chat.emit", "sio.chat.emit.everybody", "sio.chat.emit.room",
+		"sio.chat.emit.socket." + s.ID, "sio.$edge.x", "sio..x"} {
 		_ = s.NC.Publish(subject, []byte(`["x"]`))
 	}
 	s.pair.Fine()
@@ -117,7 +121,8 @@ func TestUnknownVerbs(t *testing.T) {
 func TestSpellingsOfNoName(t *testing.T) {
 	s := begin(t)
 	dropped, unwanted := s.Figure("dropped_total", "bad subject"), s.Figure("unwanted_total", "")
-	bad := []string{"%62oth", "both%20", "%2e", "%", "both.%", "%zz", strings.Repeat("x", 600), strings.TrimSuffix(strings.Repeat("x.", 20), ".")}
+	bad := []string{"%62oth", "both%20", "%2e", "%", "both.%", "%zz", strings.Repeat("x", 600),
+		strings.TrimSuffix(strings.Repeat("x.", 20), ".")}
 	for _, room := range bad {
 		for _, verb := range []string{"join", "leave", "disconnect"} { // every edge receives these
 			s.Publish("sio.chat."+verb+".room."+room, `["x"]`)
@@ -128,7 +133,8 @@ func TestSpellingsOfNoName(t *testing.T) {
 	}
 	s.Counts("unwanted_total", "", unwanted+4)
 	s.pair.Fine()
-	t.Logf("%d bad subjects, %d that nobody wanted", s.Figure("dropped_total", "bad subject")-dropped, s.Figure("unwanted_total", "")-unwanted)
+	t.Logf("%d bad subjects, %d without a receiver", s.Figure("dropped_total", "bad subject")-dropped,
+		s.Figure("unwanted_total", "")-unwanted)
 	if n := s.Figure("rooms", ""); n != 1 {
 		t.Errorf("there are %d rooms", n)
 	}

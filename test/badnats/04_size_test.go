@@ -13,12 +13,14 @@ func TestMessageLargerThanAQueue(t *testing.T) {
 	const queue = 100_000
 	s := begin(t, func(o *edgetest.Options) { o.QueueBytes = queue })
 	large := `["x","` + strings.Repeat("x", 2*queue) + `"]`
-	for _, subject := range []string{"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.broadcast.all", "sio.chat.emit.socket." + s.pair.Ann.ID} {
+	for _, subject := range []string{"sio.chat.emit.all", "sio.chat.emit.room.both", "sio.chat.broadcast.all",
+		"sio.chat.emit.socket." + s.pair.Ann.ID} {
 		s.drops(edgetest.Message(subject, "", large), badBody, 1)
 	}
 	s.drops(edgetest.Message("sio.chat.ack."+s.pair.Ann.ID+".1", "", large), badBody, 1)
 	// The attachments count, too.
-	s.drops(edgetest.Message("sio.chat.emit.room.both", "", `["x",{"_placeholder":true,"num":0}]`+strings.Repeat("x", queue), "Sio-Attachments: 100000"), badBody, 1)
+	s.drops(edgetest.Message("sio.chat.emit.room.both", "",
+		`["x",{"_placeholder":true,"num":0}]`+strings.Repeat("x", queue), "Sio-Attachments: 100000"), badBody, 1)
 	// While a socket is being admitted, all messages that wait for it count.
 	asked := s.Hear("sio.door.on.connect")
 	eve := s.Dial("eve")

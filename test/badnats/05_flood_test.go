@@ -22,13 +22,15 @@ func TestFlood(t *testing.T) {
 	const rounds = 20
 	var flood []*nats.Msg
 	for _, c := range badEvents {
-		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.room.both", "sio.chat.emit.socket." + s.pair.Ann.ID, "sio.other.emit.socket." + s.pair.Ann.ID} {
+		for _, subject := range []string{"sio.chat.emit.all", "sio.chat.broadcast.room.both",
+			"sio.chat.emit.socket." + s.pair.Ann.ID, "sio.other.emit.socket." + s.pair.Ann.ID} {
 			flood = append(flood, edgetest.Message(subject, "", c.body, c.headers...))
 		}
 	}
 	for _, body := range []string{``, `{}`, `[]`, `["` + s.pair.Ann.ID + `"]`} {
 		for _, verb := range []string{"join", "leave"} {
-			flood = append(flood, edgetest.Message("sio.chat."+verb+".all", "sio.chat.emit.all", body), edgetest.Message("sio.chat."+verb+".room.both", "$SYS.x", body))
+			flood = append(flood, edgetest.Message("sio.chat."+verb+".all", "sio.chat.emit.all", body),
+				edgetest.Message("sio.chat."+verb+".room.both", "$SYS.x", body))
 		}
 	}
 	done := make(chan error, 1)
@@ -66,8 +68,10 @@ func TestFlood(t *testing.T) {
 	if n := s.Figure("nats_channel_dropped_total", ""); n != 0 {
 		t.Errorf("%d messages were dropped", n)
 	}
-	if s.Figure("sockets", "") != sockets || s.Figure("rooms", "") != rooms || s.Figure("nats_subscriptions", "") != subscriptions {
-		t.Errorf("there are %d sockets, %d rooms and %d subscriptions, want %d, %d and %d", s.Figure("sockets", ""), s.Figure("rooms", ""),
+	if s.Figure("sockets", "") != sockets || s.Figure("rooms", "") != rooms ||
+		s.Figure("nats_subscriptions", "") != subscriptions {
+		t.Errorf("there are %d sockets, %d rooms and %d subscriptions, want %d, %d and %d", s.Figure("sockets", ""),
+			s.Figure("rooms", ""),
 			s.Figure("nats_subscriptions", ""), sockets, rooms, subscriptions)
 	}
 	edgetest.Eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })

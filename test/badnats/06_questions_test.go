@@ -16,7 +16,8 @@ func TestAsksOfBadEvents(t *testing.T) {
 	for _, c := range badEvents {
 		for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
 			answer := s.Ask("sio.chat.ask."+target, c.body, c.headers...)
-			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "bad event: ") || len(answer.Header) != 1 || len(answer.Data) > 0 {
+			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "bad event: ") || len(answer.Header) != 1 ||
+				len(answer.Data) > 0 {
 				t.Errorf("%s to %s: answered %q %v", c.name, target, answer.Data, answer.Header)
 			}
 		}
@@ -29,7 +30,8 @@ func TestAsksOfBadEvents(t *testing.T) {
 
 func TestAsksWithBadTimeouts(t *testing.T) {
 	s := begin(t)
-	for _, value := range []string{"0", "-5", "600001", "99999999999999999999", "5s", "1e3", "1.5", "0x10", "false", "\x00"} {
+	for _, value := range []string{"0", "-5", "600001", "99999999999999999999", "5s", "1e3", "1.5", "0x10", "false",
+		"\x00"} {
 		for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
 			answer := s.Ask("sio.chat.ask."+target, `["x"]`, "Sio-Timeout: "+value)
 			if got := answer.Header.Get("Sio-Error"); !strings.HasPrefix(got, "Sio-Timeout must be") {
@@ -46,14 +48,17 @@ func TestBadQuestions(t *testing.T) {
 	deep := strings.Repeat(`{"x":`, 20_000) + "1" + strings.Repeat("}", 20_000)
 	for _, target := range []string{"all", "room.both", "socket." + s.pair.Ann.ID} {
 		for _, verb := range []string{"fetch", "rooms", "data"} {
-			for _, body := range []string{`x`, `{}`, `null`, `7`, `"x"`, `[1]`, `[null]`, `["both"]`, `[[]]`, `[{}`, "\xff", "[\"\xff\"]", `[]]`, `[{},{}]`, "[" + deep + "]"} {
+			for _, body := range []string{`x`, `{}`, `null`, `7`, `"x"`, `[1]`, `[null]`, `["both"]`, `[[]]`, `[{}`, "\xff",
+				"[\"\xff\"]", `[]]`, `[{},{}]`, "[" + deep + "]"} {
 				s.refused("sio.chat."+verb+"."+target, body, "")
 			}
 		}
-		s.refused("sio.chat.data."+target, `[{"x":"`+strings.Repeat("x", 65_536)+`"}]`, "data of 65544 bytes; the limit is 65536")
+		s.refused("sio.chat.data."+target, `[{"x":"`+strings.Repeat("x", 65_536)+`"}]`,
+			"data of 65544 bytes; the limit is 65536")
 	}
 	answer := s.Ask("sio.chat.data.socket."+s.pair.Ann.ID, "")
-	if want := fmt.Sprintf(`[{"edge":"%s","sockets":1},{"id":"%s","data":{}}]`, s.ID, s.pair.Ann.ID); string(answer.Data) != want {
+	if want := fmt.Sprintf(`[{"edge":"%s","sockets":1},{"id":"%s","data":{}}]`, s.ID,
+		s.pair.Ann.ID); string(answer.Data) != want {
 		t.Errorf("the data is %s", answer.Data)
 	}
 	s.pair.Fine()
@@ -63,8 +68,10 @@ func TestBadQuestions(t *testing.T) {
 func TestQuestionsAcrossNamespaces(t *testing.T) {
 	s := begin(t)
 	never := s.ID + "." + strings.Repeat("A", 20)
-	for _, subject := range []string{"sio.other.%s.socket." + s.pair.Ann.ID, "sio._.%s.socket." + s.pair.Ann.ID, "sio.CHAT.%s.socket." + s.pair.Ann.ID, "sio.chat.%s.socket." + never} {
-		for verb, bodies := range map[string][]string{"ask": {`["x"]`}, "fetch": {``}, "rooms": {``}, "data": {``, `[{"stolen":1}]`}} {
+	for _, subject := range []string{"sio.other.%s.socket." + s.pair.Ann.ID, "sio._.%s.socket." + s.pair.Ann.ID,
+		"sio.CHAT.%s.socket." + s.pair.Ann.ID, "sio.chat.%s.socket." + never} {
+		for verb, bodies := range map[string][]string{"ask": {`["x"]`}, "fetch": {``}, "rooms": {``},
+			"data": {``, `[{"stolen":1}]`}} {
 			for _, body := range bodies {
 				s.refused(fmt.Sprintf(subject, verb), body, "unknown socket")
 			}
@@ -120,8 +127,10 @@ func TestAcksOfAStranger(t *testing.T) {
 func TestQuestionsThatGetNoAnswer(t *testing.T) {
 	s := begin(t)
 	heard := s.Hear(">")
-	replies := []string{"sio.chat.emit.all", "sio.chat.ack." + s.pair.Ann.ID + ".1", "sio.chat.on.message", "sio.$edge.x", "$SYS.REQ.SERVER.PING", "$x"}
-	questions := map[string][]string{"ask": {`["x"]`, `[]`}, "fetch": {``, `[1]`}, "rooms": {``, `[1]`}, "data": {``, `[1]`}}
+	replies := []string{"sio.chat.emit.all", "sio.chat.ack." + s.pair.Ann.ID + ".1", "sio.chat.on.message", "sio.$edge.x",
+		"$SYS.REQ.SERVER.PING", "$x"}
+	questions := map[string][]string{"ask": {`["x"]`, `[]`}, "fetch": {``, `[1]`}, "rooms": {``, `[1]`},
+		"data": {``, `[1]`}}
 	withheld := 0
 	for _, reply := range replies {
 		for verb, bodies := range questions {

@@ -33,7 +33,8 @@ type stage struct {
 func begin(t *testing.T, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	s := edgetest.Begin(t, map[string]edge.Namespace{
-		"/chat":  {Connect: edge.ConnectOpen, AutoJoin: []string{"both"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}}},
+		"/chat": {Connect: edge.ConnectOpen, AutoJoin: []string{"both"},
+			Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}}},
 		"/other": {Connect: edge.ConnectOpen},
 		"/door":  {Connect: edge.ConnectService},
 	}, change...)
@@ -72,7 +73,8 @@ func (s *stage) drops(m *nats.Msg, reason string, lines int) {
 	}
 	s.Counts("dropped_total", reason, before+times)
 	if n := s.logged(m.Subject); n != lines && (logged == 0 || n > logged+1) {
-		s.t.Errorf("after %d messages the log has %d lines about %s, want %d, or one more than the %d before", times, n, m.Subject, lines, logged)
+		s.t.Errorf("after %d messages the log has %d lines about %s, want %d, or one more than the %d before", times, n,
+			m.Subject, lines, logged)
 	}
 	s.pair.Fine()
 }

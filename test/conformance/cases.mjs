@@ -1,4 +1,4 @@
-// All cases, each with the difference that it declares. No packages are needed to read them.
+// All cases, each with its declared difference. Reading them needs no packages.
 
 import { client } from './cases/client.mjs';
 import { handshake } from './cases/handshake.mjs';

@@ -1,6 +1,6 @@
-// Package conformance plays the same cases on the npm reference server and on ours, raw requests and frames, official
-// clients, and scripts for the server's interface, and compares what was seen. The cases are in cases/, what may
-// differ in differences.mjs.
+// Package conformance runs the same cases on the npm reference server and on ours, and compares what clients and the
+// application see. Cases are raw requests and frames, official clients, and scripts for the server's interface. They
+// are in cases/; the declared differences are in differences.mjs.
 package conformance
 
 import (
@@ -29,7 +29,8 @@ func TestConformance(t *testing.T) {
 	}
 	lookAtSources(t)
 	programs := t.TempDir() + string(filepath.Separator)
-	build := exec.Command("go", "build", "-race", "-o", programs, "partyline/cmd/embedded", "partyline/test/conformance/scripted")
+	build := exec.Command("go", "build", "-race", "-o", programs, "partyline/cmd/embedded",
+		"partyline/test/conformance/scripted")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cmd/embedded or the service does not build: %v\n%s", err, output)
 	}
@@ -77,8 +78,8 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// node runs a script of this folder and returns what it printed. When it takes too long, it ends with all processes
-// that it has started.
+// node runs a script of this folder and returns its output. If it takes too long, it is ended with all its child
+// processes.
 func node(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -113,20 +114,21 @@ func leaveOut(t *testing.T, why string) {
 	t.Skip("LEFT OUT: " + why)
 }
 
-// lookAtSources looks at the files that other processes read, so that `go test` does not repeat an earlier result
-// when one of them has changed.
+// lookAtSources stats the files that other processes read, so that `go test` does not reuse an earlier result if one
+// of them has changed.
 func lookAtSources(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == "bin" || name == "screenshots" || len(name) > 2 && name[0] == '.') {
+		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == "bin" || name == "screenshots" ||
+			len(name) > 2 && name[0] == '.') {
 			return fs.SkipDir
 		}
 		switch filepath.Ext(path) {
 		case ".go", ".mod", ".mjs", ".yaml", ".json", ".md":
-			_, _ = os.Stat(path) // an editor may have taken it away meanwhile
+			_, _ = os.Stat(path) // an editor may have removed it
 		}
 		return nil
 	})

@@ -1,5 +1,5 @@
-// Where ours differs from the reference, why, and in exactly which lines. A case that differs otherwise is wrong, and so is
-// one that is listed here and agrees. docs/differences.md shows these; `node list.mjs` prints its table.
+// Where ours differs from the reference, why, and in exactly which lines. A case that differs in another way fails,
+// and so does one that is listed here and agrees. docs/differences.md shows these; `node list.mjs` prints its table.
 
 const unknownSession = '400 {content-type: application/json} {"code":1,"message":"Session ID unknown"}';
 const lastNoop = '200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} 6';

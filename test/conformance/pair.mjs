@@ -1,9 +1,9 @@
-// What two servers of the reference need to know of each other, in one process.
+// Connects two servers of the reference in one process.
 
 import { EventEmitter } from 'node:events';
 import { ClusterAdapter } from 'socket.io-adapter';
 
-// pairedAdapter is the adapter of both servers.
+// pairedAdapter returns the adapter of both servers.
 export function pairedAdapter() {
   const bus = new EventEmitter().setMaxListeners(0); // each namespace of each server listens
   return class PairedAdapter extends ClusterAdapter {

@@ -1,5 +1,6 @@
-// The application on the npm reference, one server for each entry of servers.mjs. service.mjs is the same application on
-// NATS. Beside it the application of scripted.mjs. Started by run.mjs, to which it tells what it sees: {tag, actor, line}.
+// The application on the npm reference, one server for each entry of servers.mjs. service.mjs is the same application
+// on NATS. The application of scripted.mjs is here, too. run.mjs starts it, and gets what it sees: {tag, actor,
+// line}.
 
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
@@ -9,7 +10,7 @@ import { referenceOptions, servers } from './servers.mjs';
 
 const urls = {};
 for (const [name, settings] of Object.entries(servers)) {
-  // What is not for Socket.IO is not found, as with `new Server(port)`.
+  // Other paths get 404, as with `new Server(port)`.
   const http = createServer((request, response) => response.writeHead(404).end());
   const adapter = name === 'pair' ? pairedAdapter() : undefined;
   const io = new Server(http, { ...referenceOptions(settings), adapter });

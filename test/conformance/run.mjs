@@ -1,4 +1,4 @@
-// Plays every case on the reference and on ours and compares the transcripts. Usage, after `npm ci --ignore-scripts`:
+// Runs every case on the reference and on ours and compares the transcripts. Usage, after `npm ci --ignore-scripts`:
 //
 //   node run.mjs PATH-OF-EMBEDDED PATH-OF-SCRIPTED [PART-OF-A-NAME]   with a part of a name: those cases only, with both
 //                                                                     transcripts
@@ -13,22 +13,21 @@ import { Stage } from './stage.mjs';
 import { compare } from './transcript.mjs';
 
 const atOnce = 12; // cases that run at the same time
-const lateness = 3000; // milliseconds that a busy machine may need for what should have been seen already
-const quick = new Set(['quick', 'hasty']); // servers on which moments count
+const lateness = 3000; // milliseconds that a busy machine may be late
+const quick = new Set(['quick', 'hasty']); // servers whose cases depend on timing
 const [program, scripted, wanted] = process.argv.slice(2);
-const stages = new Map(); // by the tag that the application tells
+const stages = new Map(); // by the tag that the application sends
 const ending = []; // functions that end the processes
 const complaints = []; // of our servers
-const children = []; // processes; whatever goes wrong here, they do not stay behind
+const children = []; // processes, which are ended in any case
 process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
-// hear notes what an application saw.
+// hear records what an application saw.
 function hear({ tag, actor, line }) {
   stages.get(tag)?.note(actor ?? 'server', line);
 }
 
-// startFork runs a script of this folder and returns the first thing that it says. All else is what an application
-// saw.
+// startFork runs a script of this folder and returns its first message. Later ones are what an application saw.
 function startFork(script, ...args) {
   const child = fork(new URL(script, import.meta.url), args);
   ending.push(() => child.connected && child.disconnect());
@@ -104,7 +103,7 @@ function startScripted(addresses) {
 
 let tags = 0;
 
-// play plays a case on one side and returns its stage, still open. If a wait failed, it is the last line.
+// play runs a case on one side and returns its stage, still open. If a wait failed, it is the last line.
 async function play(one, base) {
   const tag = `case${++tags}`;
   const stage = new Stage(base, tag);
@@ -121,7 +120,7 @@ async function play(one, base) {
   return stage;
 }
 
-// judgeAgain plays a failed case again, alone, if it depends on timing: what takes half a second on an idle machine
+// judgeAgain runs a failed case again, alone, if it depends on timing: what takes half a second on an idle machine
 // may take longer on a busy one. Other cases are not repeated.
 async function judgeAgain(verdict, urls) {
   let again = verdict;
@@ -137,7 +136,7 @@ const hangsOnMoments = ({ one, reference, ours }) => quick.has(one.server) || re
 // judge returns the result of a case: agrees, declared, DIFFERS, STALE or BROKEN.
 async function judge(one, urls) {
   const [reference, ours] = await Promise.all([play(one, urls.reference[one.server]), play(one, urls.ours[one.server])]);
-  // The service sees what happens by way of another process: on a busy machine, after the case is over.
+  // The service sees events through another process: on a busy machine, after the case has ended.
   for (const end = Date.now() + lateness; !hangsOnMoments({ one, reference, ours }) && !asExpected(one, reference, ours) && Date.now() < end;) {
     await new Promise((resolve) => { setTimeout(resolve, 20); });
   }
@@ -200,7 +199,7 @@ async function main() {
   for (const [i, verdict] of verdicts.entries()) {
     verdicts[i] = await judgeAgain(verdict, urls);
   }
-  for (const end of ending) { // our servers before the service on plain NATS, which they still tell something
+  for (const end of ending) { // our servers before the service on plain NATS, which gets their last notices
     await end();
   }
 

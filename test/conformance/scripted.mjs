@@ -14,8 +14,9 @@ for (const event of ['uncaughtException', 'unhandledRejection']) {
   });
 }
 
-// serveScripted makes the namespaces of the application. tell notes what one socket's side of it has seen, and the
-// catch-all listener apart: where several events come at once, the reference runs it for all of them first.
+// serveScripted makes the namespaces of the application. tell records what one socket's side of it has seen. The
+// catch-all listener is recorded separately: if several events come at once, the reference runs it for all of them
+// first.
 export function serveScripted(io, tell) {
   for (const name of ['/owned', '/stateless', /^\/(owned|stateless)-.*$/]) {
     const namespace = io.of(name);
@@ -24,7 +25,7 @@ export function serveScripted(io, tell) {
   }
 }
 
-// hearServers adds the handlers of what other servers say. The first argument is the case's tag.
+// hearServers adds the handlers of events from other servers. The first argument is the case's tag.
 export function hearServers(io, tell) {
   for (const name of ['/owned', '/stateless']) {
     io.of(name).on('hello', (tag, ...values) => tell(tag, `hello ${shown(values)}`));
@@ -101,7 +102,7 @@ function handle(socket, tell) {
   socket.on('two handlers', (ack) => ack('the second'));
 }
 
-// perform calls what the plan says, on the namespace or the socket: {of, steps: [[method, …arguments]], call: [the
+// perform executes a plan on the namespace or the socket: {of, steps: [[method, …arguments]], call: [the
 // same]}. The result is a line.
 async function perform(socket, { of, steps, call: [method, ...values] }) {
   let target = of === 'io' ? socket.nsp : socket;
@@ -133,7 +134,7 @@ async function perform(socket, { of, steps, call: [method, ...values] }) {
   }
 }
 
-// listen adds or takes away a listener of the socket that tells what it hears.
+// listen adds or removes a listener of the socket, which records its events.
 function listen(socket, tell, method, event, label, what) {
   const listener = (...values) => {
     const ack = typeof values.at(-1) === 'function' && values.pop();
@@ -152,7 +153,7 @@ function listen(socket, tell, method, event, label, what) {
   }
 }
 
-// A socket is in the room of its own id, too. To a service here an id is not a room.
+// On the reference a socket is also in the room of its own id. For a service here an id is not a room.
 
 const roomsOf = (socket) => shown([...socket.rooms].filter((room) => room !== socket.id).sort());
 
@@ -165,7 +166,7 @@ const snapshot = (remote) => ({
 
 const sorted = (values, many) => (many ? `[${values.map(shown).sort()}]` : shown(values));
 
-// shown is a value as JSON, with keys in order and binary data as hexadecimal digits.
+// shown returns a value as JSON, with keys in order and binary data as hexadecimal digits.
 function shown(value) {
   return JSON.stringify(value ?? null, function replace(key, held) {
     if (Buffer.isBuffer(this[key])) {

@@ -1,4 +1,4 @@
-// The servers that cases are played on. Each exists twice, with the same settings: as the npm reference and as ours.
+// The servers on which cases run. Each exists twice, with the same settings: as the npm reference and as ours.
 // Times are in milliseconds, sizes in bytes.
 
 const calm = {
@@ -8,17 +8,17 @@ const calm = {
 
 export const servers = {
   calm,
-  standard: { ...calm, maxPayload: 1_000_000 }, // what a server without any configuration says
-  quick: { ...calm, pingInterval: 500, pingTimeout: 500 }, // heartbeats that can be seen, and missed
+  standard: { ...calm, maxPayload: 1_000_000 }, // the defaults of a server
+  quick: { ...calm, pingInterval: 500, pingTimeout: 500 }, // heartbeats within the time of a case
   hasty: { ...calm, upgradeTimeout: 500, connectTimeout: 500 },
   pages: { ...calm, origins: ['http://app.example', 'http://other.example'], credentials: true, cookie: 'io' },
   anyone: { ...calm, origins: ['*'] },
   polling: { ...calm, transports: ['polling'] },
   websocket: { ...calm, transports: ['websocket'] },
-  pair: calm, // behind it are two servers of the reference, or two instances of the Go service
+  pair: calm, // two servers of the reference, or two instances of the Go service
 };
 
-// referenceOptions are the settings as the npm server takes them.
+// referenceOptions returns the settings as options of the npm server.
 export function referenceOptions(s) {
   return {
     pingInterval: s.pingInterval, pingTimeout: s.pingTimeout, upgradeTimeout: s.upgradeTimeout,
@@ -28,7 +28,7 @@ export function referenceOptions(s) {
   };
 }
 
-// flags are the settings as our programs take them.
+// flags returns the settings as flags of our programs.
 export function flags(s) {
   return [
     `--engine.ping_interval=${s.pingInterval}ms`, `--engine.ping_timeout=${s.pingTimeout}ms`,

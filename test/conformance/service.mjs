@@ -1,5 +1,5 @@
-// The application of reference.mjs as a service: it knows nothing but NATS and docs/subjects.md. Started by run.mjs with
-// the NATS addresses of our servers as arguments, to which it tells what it sees: [case, line].
+// The application of reference.mjs as a service, which uses only NATS and docs/subjects.md. run.mjs starts it with
+// the NATS addresses of our servers as arguments, and gets what it sees: [case, line].
 
 import { connect, headers } from '@nats-io/transport-node';
 

@@ -1,5 +1,5 @@
-// A stage is one case on one server: its raw HTTP requests, its raw WebSockets, its official clients, and the
-// transcript of what they and the server's application saw.
+// A stage runs one case on one server: its raw HTTP requests, raw WebSockets and official clients, and the transcript
+// of what they and the server's application saw.
 
 import http from 'node:http';
 import net from 'node:net';
@@ -11,8 +11,8 @@ import { Transcript } from './transcript.mjs';
 const patience = 5_000; // milliseconds until a wait has failed
 const engine = { EIO: '4' };
 
-// comparedHeaders are those of a reply that mean something to a client or a cache. How a body is framed (length or
-// chunks), Date and the connection's own headers are left to the HTTP server.
+// comparedHeaders are those of a reply that matter to a client or a cache. The framing of a body (length or chunks),
+// Date and the connection's headers are left to the HTTP server.
 const comparedHeaders = [
   'content-type', 'content-encoding', 'cache-control', 'set-cookie', 'vary', 'x-xss-protection', 'allow', 'location',
   'access-control-allow-origin', 'access-control-allow-credentials', 'access-control-allow-methods',
@@ -24,9 +24,9 @@ export class Stage {
   #base;
   #tag;
   #transcript = new Transcript();
-  #open = new Set(); // what must be ended with the case
+  #open = new Set(); // what ends with the case
 
-  timed = false; // whether the case hangs on moments, which a busy machine can spoil
+  timed = false; // whether the case depends on timing, which a busy machine can spoil
 
   constructor(base, tag) {
     this.#base = base;
@@ -35,21 +35,21 @@ export class Stage {
 
   get transcript() { return this.#transcript; }
 
-  // tag is what all that belongs to this case has in its query.
+  // tag is in the query of everything that belongs to this case.
   get tag() { return this.#tag; }
 
   note(actor, line) { this.#transcript.note(actor, line); }
 
-  // until waits for a line of an actor that has the text, or matches the expression.
+  // until waits for a line of an actor that contains the text, or matches the expression.
   until(actor, fits) { return this.#transcript.until(actor, fits, patience); }
 
-  // sleep lets time pass. For what must not happen, and for times that the protocol sets.
+  // sleep waits. It is for what must not happen, and for times that the protocol sets.
   sleep(milliseconds) {
     this.timed = true;
     return new Promise((resolve) => { setTimeout(resolve, milliseconds); });
   }
 
-  // took notes which of the expected durations is the nearest to the one from start to now.
+  // took records which of the expected durations is nearest to the time since start.
   took(actor, what, start, ...expected) {
     this.timed = true;
     const elapsed = Date.now() - start;
@@ -57,7 +57,7 @@ export class Stage {
     this.note(actor, `${what} after about ${nearest} ms`);
   }
 
-  // settle waits until all is quiet.
+  // settle waits until nothing has happened for some time.
   settle(quiet) { return this.#transcript.settle(quiet); }
 
   // close ends the case.
@@ -66,15 +66,15 @@ export class Stage {
     this.#open.forEach((end) => end());
   }
 
-  // target is the path and query for a query given as an object; undefined leaves a parameter out.
+  // target returns the path and query for a query given as an object; undefined omits a parameter.
   target(query, path = '/socket.io/') {
     const all = Object.entries({ ...engine, ...query, case: this.#tag }).filter(([, value]) => value !== undefined);
     return `${path}?${new URLSearchParams(all)}`;
   }
 
-  // request sends one HTTP request and notes the reply: status, headers that count, body. parts of a body are sent with
-  // a pause between them; a body that ends in null is never finished. With packets set, a good reply is noted as its
-  // packets, one by one, since how they are spread over replies is a matter of moments; with quiet set, not at all.
+  // request sends one HTTP request and records the reply: status, compared headers, body. Parts of a body are sent with a
+  // pause between them; a body that ends in null is never finished. With packets set, a good reply is recorded packet by
+  // packet, because their distribution over replies depends on timing; with quiet set, it is not recorded.
   request(actor, method, query, { headers = {}, body, path, signal, packets, quiet } = {}) {
     const target = typeof query === 'string' ? query : this.target(query, path);
     return new Promise((resolve) => {
@@ -94,7 +94,7 @@ export class Stage {
         response.on('end', () => {
           const raw = decoded(Buffer.concat(chunks), response.headers['content-encoding']);
           if (quiet) {
-            // the case looks at it by itself
+            // the case checks it itself
           } else if (packets && response.statusCode === 200) {
             raw.toString().split('\x1e').forEach((packet) => this.note(actor, shown(packet)));
           } else {
@@ -151,7 +151,7 @@ export class Stage {
     return session;
   }
 
-  // websocket opens a raw WebSocket and notes all that happens to it.
+  // websocket opens a raw WebSocket and records all that happens to it.
   websocket(actor, query = {}, options = {}) {
     const socket = new WebSocket(this.#base.replace('http', 'ws') + this.target({ transport: 'websocket', ...query }, options.path), options.protocols ?? [], options);
     this.#open.add(() => socket.terminate());
@@ -178,7 +178,7 @@ export class Stage {
     return socket;
   }
 
-  // joined is a WebSocket session that is in a namespace, with all greetings received.
+  // joined returns a WebSocket session that is in a namespace, with all greetings received.
   async joined(actor = 'ws', namespace = '/', options = {}) {
     const socket = await this.engine(actor, {}, options);
     socket.send(namespace === '/' ? '40' : `40${namespace},`);
@@ -186,7 +186,7 @@ export class Stage {
     return socket;
   }
 
-  // upgrading is a WebSocket for a polling session, opened and probed.
+  // upgrading returns a WebSocket for a polling session, opened and probed.
   async upgrading(session, actor = 'ws') {
     const socket = this.websocket(actor, { sid: session.sid });
     await this.until(actor, 'opened');
@@ -195,7 +195,7 @@ export class Stage {
     return socket;
   }
 
-  // client starts an official client in a namespace. What its connection does is noted for `<actor> engine`.
+  // client starts an official client in a namespace. What its connection does is recorded for `<actor> engine`.
   client(actor, namespace = '/', options = {}) {
     const socket = io(this.#base + namespace, {
       forceNew: true, reconnection: false, transports: ['websocket'], ...options, query: { case: this.#tag, ...options.query }, autoConnect: false,
@@ -220,7 +220,7 @@ export class Stage {
     return socket;
   }
 
-  // follow notes what a socket of an official client says.
+  // follow records the events of an official client's socket.
   follow(actor, socket) {
     socket.on('connect', () => this.note(actor, 'connect'));
     socket.on('disconnect', (reason, description) => this.note(actor, `disconnect: ${reason}${described(description)}`));
@@ -232,7 +232,7 @@ export class Stage {
     return socket;
   }
 
-  // tcp sends bytes as they are and notes what comes back until the connection ends.
+  // tcp sends raw bytes and records the response until the connection ends.
   tcp(actor, text) {
     const { hostname, port } = new URL(this.#base);
     const socket = net.connect(Number(port), hostname);
@@ -257,7 +257,7 @@ function decoded(body, encoding) {
   return encoding === 'deflate' ? zlib.inflateSync(body) : body;
 }
 
-// shownHeaders are the headers that count, in one order.
+// shownHeaders returns the compared headers, in a fixed order.
 function shownHeaders(headers) {
   return comparedHeaders.filter((name) => headers[name] !== undefined).map((name) => {
     let value = [headers[name]].flat().join(' | ');
@@ -273,7 +273,7 @@ function shown(text) {
   return text.trimEnd().replaceAll('\x1e', ' ⏎ ').replace(/(x{40,})/g, (run) => `<${run.length} times x>`);
 }
 
-// described is what the official client knows about an error or an end beside its name.
+// described returns what the official client has about an error or an end, without its name.
 function described(it) {
   const parts = [];
   if (it?.description !== undefined && typeof it.description !== 'object') {

@@ -1,9 +1,8 @@
-// What was seen while a case was played, and the comparison of two of these.
+// What was seen while a case ran, and the comparison of two transcripts.
 
-// Transcript keeps what each actor saw, in order. What different actors saw is not ordered, because nothing orders
-// it.
+// Transcript records what each actor saw, in order. There is no order between actors.
 export class Transcript {
-  #lanes = new Map(); // actor → lines
+  #lines = new Map(); // actor → lines
   #seen = new Map(); // actor → how many lines until has taken
   #wake = new Set();
   #last = Date.now();
@@ -14,32 +13,32 @@ export class Transcript {
       return;
     }
     this.#last = Date.now();
-    if (!this.#lanes.has(actor)) {
-      this.#lanes.set(actor, []);
+    if (!this.#lines.has(actor)) {
+      this.#lines.set(actor, []);
     }
-    this.#lanes.get(actor).push(withoutSecrets(line));
+    this.#lines.get(actor).push(withoutSecrets(line));
     this.#wake.forEach((wake) => wake());
   }
 
   lines(actor) {
-    return this.#lanes.get(actor) ?? [];
+    return this.#lines.get(actor) ?? [];
   }
 
   actors() {
-    return [...this.#lanes.keys()].sort();
+    return [...this.#lines.keys()].sort();
   }
 
-  // settle waits until nothing has been noted for some milliseconds.
+  // settle waits until nothing has been recorded for some milliseconds.
   async settle(quiet) {
     for (let left = quiet; left > 0; left = this.#last + quiet - Date.now()) {
       await new Promise((resolve) => { setTimeout(resolve, left); });
     }
   }
 
-  // close says that nothing is noted any more.
+  // close ends the recording.
   close() { this.#over = true; }
 
-  // until waits for the actor's next line that fits, behind the one that was waited for before.
+  // until waits for the actor's next line that fits, after the previous one that it returned.
   async until(actor, fits, patience) {
     const end = Date.now() + patience;
     for (;;) {
@@ -66,7 +65,7 @@ export class Transcript {
   }
 }
 
-// withoutSecrets takes out what is new each time: ids of sessions and sockets, ports, times.
+// withoutSecrets replaces what differs in each run: ids of sessions and sockets, ports, times.
 function withoutSecrets(line) {
   return line
     .replace(/("sid\\*":\\*")[\w.-]*/g, '$1<sid>')
@@ -80,7 +79,7 @@ function withoutSecrets(line) {
 // compare lists what only one of two transcripts has.
 export function compare(reference, ours) {
   const difference = { reference: [], ours: [] };
-  const [a, b] = [lanes(reference), lanes(ours)];
+  const [a, b] = [linesByActor(reference), linesByActor(ours)];
   for (const actor of [...new Set([...a.keys(), ...b.keys()])].sort()) {
     const [left, right] = unshared(a.get(actor) ?? [], b.get(actor) ?? []);
     difference.reference.push(...left.map((line) => `${actor}: ${line}`));
@@ -89,17 +88,17 @@ export function compare(reference, ours) {
   return difference;
 }
 
-// lanes is what each actor saw. The application sees namespaces apart: nothing orders an event in one of them and the
-// end of a socket in another.
-function lanes(transcript) {
-  const lanes = new Map();
+// linesByActor returns what each actor saw. The application's lines are separate for each namespace: nothing orders an
+// event in one of them and the end of a socket in another.
+function linesByActor(transcript) {
+  const all = new Map();
   for (const actor of transcript.actors()) {
     for (const line of transcript.lines(actor)) {
-      const lane = actor === 'server' ? `server ${line.split(' ')[1]}` : actor;
-      lanes.set(lane, [...lanes.get(lane) ?? [], line]);
+      const name = actor === 'server' ? `server ${line.split(' ')[1]}` : actor;
+      all.set(name, [...all.get(name) ?? [], line]);
     }
   }
-  return lanes;
+  return all;
 }
 
 // unshared returns what is left of two lists without their longest common subsequence.

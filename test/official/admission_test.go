@@ -15,7 +15,8 @@ const handshakesPerSecond = 4
 func TestTurnedAway(t *testing.T) {
 	needScripts(t)
 	nats := natsdtest.Start(t).ClientURL()
-	p := start(t, "edge", namespaces, "--nats.url="+nats, "--limits.handshakes_per_second="+strconv.Itoa(handshakesPerSecond))
+	p := start(t, "edge", namespaces, "--nats.url="+nats,
+		"--limits.handshakes_per_second="+strconv.Itoa(handshakesPerSecond))
 	p.ready(t, 1)
 	runScript(t, "../node/edges/admission.test.mjs", "PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+nats,
 		"PARTYLINE_ADMIN=http://"+p.at.Admin, "PARTYLINE_RATE="+strconv.Itoa(handshakesPerSecond))

@@ -30,7 +30,8 @@ func TestNoStickySessions(t *testing.T) {
 	var edges []*program
 	for _, server := range servers {
 		address := freeAddress(t)
-		edges = append(edges, start(t, "edge", namespaces, "--listen="+address, "--advertise=http://"+address, "--edges.secret=5ecret",
+		edges = append(edges, start(t, "edge", namespaces, "--listen="+address, "--advertise=http://"+address,
+			"--edges.secret=5ecret",
 			"--trusted_proxies=127.0.0.1", "--nats.url="+server.ClientURL(), "--log.level=info"))
 	}
 	for _, e := range edges {

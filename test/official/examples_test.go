@@ -120,7 +120,8 @@ func chatExample(t *testing.T) (p *program, environment []string) {
 	t.Helper()
 	address := freeAddress(t)
 	page := "http://" + address
-	p = start(t, "embedded", "--config", "../../examples/chat/partyline.yaml", "--embedded.jetstream.dir", t.TempDir(), "--cors.origins", page)
+	p = start(t, "embedded", "--config", "../../examples/chat/partyline.yaml", "--embedded.jetstream.dir", t.TempDir(),
+		"--cors.origins", page)
 	dir, _ := build()
 	instance := func(environment ...string) *service {
 		return startService(t, ".", []string{filepath.Join(dir, "chat")}, append(environment, "NATS_URL="+p.at.NATS)...)
@@ -170,7 +171,8 @@ func TestExampleNodeService(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		services[name] = startService(t, folder, []string{"node", "service.mjs"}, "NATS_URL="+p.at.NATS)
 	}
-	p.run(t, "../examples/node-service.test.mjs", "PARTYLINE_TALK="+filepath.Join(folder, "talk.mjs"), controlServices(t, services))
+	p.run(t, "../examples/node-service.test.mjs", "PARTYLINE_TALK="+filepath.Join(folder, "talk.mjs"),
+		controlServices(t, services))
 }
 
 func TestExampleCLI(t *testing.T) {

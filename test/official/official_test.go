@@ -116,7 +116,8 @@ func needScripts(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		leaveOut(t, "the tests with the official clients need node in PATH")
 	}
-	for _, name := range []string{"socket.io-client", "socket.io-msgpack-parser", "@nats-io/transport-node", "playwright-core"} {
+	for _, name := range []string{"socket.io-client", "socket.io-msgpack-parser", "@nats-io/transport-node",
+		"playwright-core"} {
 		if _, err := os.Stat(filepath.Join("../node/node_modules", name)); err != nil {
 			leaveOut(t, "the tests with the official clients need the npm package "+name+"; run `npm ci` in test/node")
 		}

@@ -16,7 +16,8 @@ import (
 // when it leaves.
 func TestAnOwnerCanDoItsWork(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
-	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"),
+		Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	first, second := s.instance(), s.instance()
 	ann := s.Enter("ann", "/chat")
 	owner := func() string {
@@ -52,9 +53,11 @@ func TestAnOwnerCanDoItsWork(t *testing.T) {
 func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
 	t.Parallel()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
-	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"),
+		Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
 	s.admin = s.as("admin")
-	words := []*edgetest.Ear{s.admin.Hear("sio.chat.ack." + s.ID + ".*.connect"), s.admin.Hear("sio.$edge." + s.ID + ".pong.*")}
+	words := []*edgetest.Ear{s.admin.Hear("sio.chat.ack." + s.ID + ".*.connect"),
+		s.admin.Hear("sio.$edge." + s.ID + ".pong.*")}
 	i := s.instance()
 	ann := s.Enter("ann", "/chat")
 	owned := func() {
@@ -73,7 +76,8 @@ func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
 		}
 	}
 	owned()
-	s.admin.publish("sio.chat.own."+i.Instance()+".disconnect", "sio.chat.emit.socket."+ann.ID, `["disconnect",{"reason":"owner changed","rooms":[]}]`)
+	s.admin.publish("sio.chat.own."+i.Instance()+".disconnect", "sio.chat.emit.socket."+ann.ID,
+		`["disconnect",{"reason":"owner changed","rooms":[]}]`)
 	edgetest.Eventually(t, "the socket is not owned", func() bool { return i.Stats().Owned == 0 })
 	ann.Send(`42/chat,["who"]`)
 	says(words[0])

@@ -23,7 +23,8 @@ func TestEachCanDoItsWork(t *testing.T) {
 	heard := service.Hear("sio.chat.on.>")
 	ann.Send(`42/chat,["order.created",7]`)
 	m, err := heard.NextMsg(edgetest.Patience)
-	if err != nil || m.Subject != "sio.chat.on.order.created" || m.Header.Get("Sio-User") != "u" || m.Reply != "sio.chat.emit.socket."+ann.ID {
+	if err != nil || m.Subject != "sio.chat.on.order.created" || m.Header.Get("Sio-User") != "u" ||
+		m.Reply != "sio.chat.emit.socket."+ann.ID {
 		t.Fatalf("the service heard %v, %v", m, err)
 	}
 	if err := m.Respond([]byte(`["thanks"]`)); err != nil {
@@ -72,7 +73,8 @@ func TestEachCanDoItsWork(t *testing.T) {
 	s.fine()
 
 	carl := s.Enter("carl", "/chat")
-	if answer, err := service.NC.Request("sio.chat.disconnect.socket."+carl.ID, nil, edgetest.Patience); err != nil || answer.Header != nil {
+	if answer, err := service.NC.Request("sio.chat.disconnect.socket."+carl.ID, nil, edgetest.Patience); err != nil ||
+		answer.Header != nil {
 		t.Fatalf("disconnect: %v %v", answer, err)
 	}
 	carl.Expect(`41/chat,`)
@@ -126,7 +128,8 @@ func TestNobodyCanDoMore(t *testing.T) {
 		"edge": {
 			publish: []string{
 				"sio.chat.ask.all", "sio.chat.fetch.all", "sio.chat.data.all", "sio.chat.rooms.all",
-				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.ID + ".1", "orders.new",
+				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.ID + ".1",
+				"orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
 				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
 				"sio.chat.pause.socket." + s.ann.ID, "sio.chat.resume.socket." + s.ann.ID,
@@ -135,23 +138,30 @@ func TestNobodyCanDoMore(t *testing.T) {
 		},
 		"chat": {
 			publish: []string{
-				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.join.all", "sio.secret.disconnect.socket." + s.secret.ID,
-				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.ID, "sio.secret.fetch.all", "sio.secret.data.all", "sio.secret.rooms.all",
-				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect", "sio.$edge.x", "_INBOX.admin.x", "orders.new",
+				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.join.all",
+				"sio.secret.disconnect.socket." + s.secret.ID,
+				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.ID, "sio.secret.fetch.all", "sio.secret.data.all",
+				"sio.secret.rooms.all",
+				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect",
+				"sio.$edge.x", "_INBOX.admin.x", "orders.new",
 				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
 				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.chat.own.chat-1.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
 				"sio.secret.pause.socket." + s.secret.ID, "sio.secret.resume.socket." + s.secret.ID,
 			},
-			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>", "sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
+			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>",
+				"sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},
 		"news": {
 			publish: []string{
 				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.ID, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
 				"sio.chat.ask.room.news", "sio.chat.fetch.room.news", "sio.chat.data.room.news", "sio.chat.rooms.room.news",
-				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.ID + ".1", "sio.secret.emit.room.vault", "sio.chat.on.message",
-				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye", "sio.$edge." + s.ID + ".pong.x",
+				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.ID + ".1",
+				"sio.secret.emit.room.vault", "sio.chat.on.message",
+				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye",
+				"sio.$edge." + s.ID + ".pong.x",
 			},
-			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>", "sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
+			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>",
+				"sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
 		},
 	} {
 		u := s.as(name)
@@ -176,10 +186,12 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 	before := s.Figure("answers_withheld_total", "")
 	replies := []string{
 		// An edge may publish on these, the requester may not.
-		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.broadcast.all",
+		"sio.secret.emit.all", "sio.secret.emit.room.vault", "sio.secret.emit.socket." + s.secret.ID,
+		"sio.secret.broadcast.all",
 		"sio.secret.on.message", "sio.secret.on.connect", "sio.chat.on.message", "sio.$edge.x",
 		// Neither may publish on these.
-		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.ID + ".1", "$SYS.REQ.SERVER.PING", "$JS.API.STREAM.DELETE.EVENTS",
+		"sio.secret.join.all", "sio.secret.disconnect.all", "sio.secret.ack." + s.secret.ID + ".1", "$SYS.REQ.SERVER.PING",
+		"$JS.API.STREAM.DELETE.EVENTS",
 		// Nor on those where the requester may publish: an answer is not an event.
 		"sio.chat.emit.all", "sio.chat.emit.room.news", "sio.chat.ack." + s.ann.ID + ".1", "sio.chat.join.all",
 	}
@@ -202,7 +214,8 @@ func TestReplySubjectsOfOthers(t *testing.T) {
 		}
 		s.fine()
 	}
-	edgetest.Eventually(t, "each answer is withheld and counted", func() bool { return s.Figure("answers_withheld_total", "") == before+withheld })
+	edgetest.Eventually(t, "each answer is withheld and counted",
+		func() bool { return s.Figure("answers_withheld_total", "") == before+withheld })
 	for _, m := range heardSoFar(t, s, all) {
 		for _, reply := range replies {
 			if m.Subject == reply && (strings.Contains(string(m.Data), `"edge"`) || m.Header.Get("Sio-Error") != "") {
@@ -249,7 +262,8 @@ func TestEmitNeverAnswers(t *testing.T) {
 	s := begin(t)
 	news := s.as("news")
 	all := s.admin.Hear(">")
-	replies := []string{"sio.secret.emit.all", "sio.chat.emit.all", "sio.chat.emit.socket." + s.bob.ID, "sio.chat.join.all", "_INBOX.admin.x", "orders.delete"}
+	replies := []string{"sio.secret.emit.all", "sio.chat.emit.all", "sio.chat.emit.socket." + s.bob.ID,
+		"sio.chat.join.all", "_INBOX.admin.x", "orders.delete"}
 	for _, reply := range replies {
 		news.publish("sio.chat.emit.room.news", reply, `["headline"]`)
 		s.ann.Expect(`42/chat,["headline"]`)
@@ -273,11 +287,13 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	s := begin(t)
 	service, news := s.as("chat"), s.as("news")
 	id := s.secret.ID
-	for _, subject := range []string{"sio.chat.emit.socket." + id, "sio.chat.ack." + id + ".1", "sio.chat.ack." + id + ".connect"} {
+	for _, subject := range []string{"sio.chat.emit.socket." + id, "sio.chat.ack." + id + ".1",
+		"sio.chat.ack." + id + ".connect"} {
 		service.publish(subject, "", `["forbidden"]`)
 	}
 	for verb, body := range map[string]string{
-		"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`, "ask": `["forbidden"]`, "fetch": ``, "rooms": ``, "data": `[{"forbidden":1}]`,
+		"join": `["news"]`, "leave": `["vault"]`, "disconnect": `[true]`, "ask": `["forbidden"]`, "fetch": ``, "rooms": ``,
+		"data": `[{"forbidden":1}]`,
 	} {
 		answer, err := service.NC.Request("sio.chat."+verb+".socket."+id, []byte(body), edgetest.Patience)
 		if err != nil || answer.Header.Get("Sio-Error") != "unknown socket" {
@@ -288,7 +304,8 @@ func TestSocketsOfAnotherNamespaceAreOutOfReach(t *testing.T) {
 	service.publish("sio.chat.broadcast.room.vault", "", `["forbidden"]`)
 	news.publish("sio.chat.emit.room.vault", "", `["forbidden"]`)
 	news.publish("sio.chat.emit.room."+id, "", `["forbidden"]`)
-	service.publish("sio.chat.broadcast.all", "sio.secret.emit.socket."+id, `["all of us"]`) // names no socket of this namespace
+	// names no socket of this namespace
+	service.publish("sio.chat.broadcast.all", "sio.secret.emit.socket."+id, `["all of us"]`)
 	s.ann.Expect(`42/chat,["all of us"]`)
 	s.bob.Expect(`42/chat,["all of us"]`)
 	s.ann.Send(fmt.Sprintf(`42/chat,["direct",%q]`, id))

@@ -23,7 +23,8 @@ func start(t *testing.T, server *natsdtest.Server, user string, namespaces map[s
 }
 
 // usual are the namespaces of the edge in most of these tests.
-var usual = map[string]edge.Namespace{"/": {Connect: edge.ConnectOpen}, "/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}}
+var usual = map[string]edge.Namespace{"/": {Connect: edge.ConnectOpen},
+	"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}}
 
 // unpermitted returns the missing permissions for which an edge is not ready.
 func unpermitted(n *edgetest.Node) string {
@@ -66,7 +67,8 @@ func TestAnEdgeThatLogsInAsTheService(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("%d lines, want 1:\n%s", len(all), strings.Join(all, "\n"))
 	}
-	for _, part := range []string{"sio.*.on.>", "sio.$edge.>", "sio.*.*.all", "sio.*.*.room.>", "sio.*.*.socket.*.*", "sio.*.ack.*.*.*", "docs/subjects.md"} {
+	for _, part := range []string{"sio.*.on.>", "sio.$edge.>", "sio.*.*.all", "sio.*.*.room.>", "sio.*.*.socket.*.*",
+		"sio.*.ack.*.*.*", "docs/subjects.md"} {
 		if !strings.Contains(why, part) || !strings.Contains(all[0], part) {
 			t.Errorf("%s is missing in\n%s\n%s", part, why, all[0])
 		}
@@ -80,7 +82,8 @@ func TestEachPermissionThatLacks(t *testing.T) {
 		"sio.*.on.>": true, "sio.$edge.>": true, "sio.*.*.all": true, "sio.*.*.room.>": true, "sio.*.*.socket.*.*": true,
 		"sio.*.ack.*.*.*": true, "sio.$svc.>": true,
 		// These are for relay rules, owners and answers: others choose the subjects.
-		"sio.*.own.>": false, "sio.*.emit.>": false, "sio.*.broadcast.>": false, "sio.$svc.*.*.ping": false, "_INBOX.>": false, "$SRV.>": false,
+		"sio.*.own.>": false, "sio.*.emit.>": false, "sio.*.broadcast.>": false, "sio.$svc.*.*.ping": false,
+		"_INBOX.>": false, "$SRV.>": false,
 	} {
 		t.Run(permission, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +97,8 @@ func TestEachPermissionThatLacks(t *testing.T) {
 			}
 			neverReady(t, n)
 			all := lines(n)
-			if why := unpermitted(n); !strings.Contains(why, permission) || len(all) != 1 || !strings.Contains(all[0], permission) {
+			if why := unpermitted(n); !strings.Contains(why, permission) || len(all) != 1 ||
+				!strings.Contains(all[0], permission) {
 				t.Errorf("it is not ready because: %s; the log has:\n%s", why, strings.Join(all, "\n"))
 			}
 		})
@@ -116,9 +120,11 @@ func TestANamespaceThatIsNotPermitted(t *testing.T) {
 // rooms, and of namespaces of a pattern.
 func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 	t.Parallel()
-	conf := strings.Replace(documented(t), `publish: ["sio.*.on.>"`, `publish: {deny: ["sio.*.on.forbidden", "sio.tenant-2.>"], allow: ["sio.*.on.>"`, 1)
+	conf := strings.Replace(documented(t), `publish: ["sio.*.on.>"`,
+		`publish: {deny: ["sio.*.on.forbidden", "sio.tenant-2.>"], allow: ["sio.*.on.>"`, 1)
 	conf = strings.Replace(conf, `"_INBOX.>"]`, `"_INBOX.>"]}`, 1)
-	conf = strings.Replace(conf, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.forbidden", "sio.tenant-2.>"], allow: ["sio.*.*.all"`, 1)
+	conf = strings.Replace(conf, `subscribe: ["sio.*.*.all"`,
+		`subscribe: {deny: ["sio.*.*.room.forbidden", "sio.tenant-2.>"], allow: ["sio.*.*.all"`, 1)
 	conf = strings.Replace(conf, `"$SRV.>"]`, `"$SRV.>"]}`, 1)
 	server := natsdtest.Start(t, conf)
 	n := start(t, server, "edge", map[string]edge.Namespace{
@@ -136,13 +142,15 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 		ann.Send(`42/chat,["join","forbidden"]`)
 		ann.Send(`42/chat,["leave","forbidden"]`)
 	}
-	edgetest.Eventually(t, "NATS has refused all of it", func() bool { return s.Figure("nats_errors_total", "") >= before+5+5+1+2 })
+	edgetest.Eventually(t, "NATS has refused all of it",
+		func() bool { return s.Figure("nats_errors_total", "") >= before+5+5+1+2 })
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if why := n.Bus.Ready(); len(why) > 0 {
 			t.Fatalf("the edge is not ready: %q", why)
 		}
 	}
-	for _, subject := range []string{"orders.delete", "sio.chat.on.forbidden", "sio.chat.*.room.forbidden", "sio.tenant-2.on.connect", "sio.tenant-2.*.all"} {
+	for _, subject := range []string{"orders.delete", "sio.chat.on.forbidden", "sio.chat.*.room.forbidden",
+		"sio.tenant-2.on.connect", "sio.tenant-2.*.all"} {
 		count := 0
 		for _, line := range n.Logged() {
 			if strings.Contains(line+" ", "subject="+subject+" ") {
@@ -160,7 +168,8 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 func TestPermissionsThatChange(t *testing.T) {
 	t.Parallel()
 	good := documented(t)
-	bad := strings.NewReplacer(`"sio.*.on.>", "sio.*.own.>"`, `"sio.*.own.>"`, `"sio.$edge.>"`, `"sio.x"`, `"sio.*.*.all", "sio.*.*.room.>"`, `"sio.x"`).Replace(good)
+	bad := strings.NewReplacer(`"sio.*.on.>", "sio.*.own.>"`, `"sio.*.own.>"`, `"sio.$edge.>"`, `"sio.x"`,
+		`"sio.*.*.all", "sio.*.*.room.>"`, `"sio.x"`).Replace(good)
 	server := natsdtest.Start(t, bad)
 	n := start(t, server, "edge", usual)
 	neverReady(t, n)
@@ -175,7 +184,8 @@ func TestPermissionsThatChange(t *testing.T) {
 	ann.Connect("/chat", "")
 	s.admin.publish("sio.chat.emit.all", "", `["news"]`)
 	ann.Expect(`42/chat,["news"]`)
-	if answer, err := s.admin.NC.Request("sio.chat.join.all", []byte(`["x"]`), edgetest.Patience); err != nil || answer.Header != nil {
+	if answer, err := s.admin.NC.Request("sio.chat.join.all", []byte(`["x"]`), edgetest.Patience); err != nil ||
+		answer.Header != nil {
 		t.Errorf("a join was answered %v, %v", answer, err)
 	}
 
@@ -191,7 +201,8 @@ func TestPermissionsThatChange(t *testing.T) {
 func TestARoomThatIsPermittedLater(t *testing.T) {
 	t.Parallel()
 	good := documented(t)
-	bad := strings.Replace(good, `subscribe: ["sio.*.*.all"`, `subscribe: {deny: ["sio.*.*.room.vip", "sio.*.*.room.two"], allow: ["sio.*.*.all"`, 1)
+	bad := strings.Replace(good, `subscribe: ["sio.*.*.all"`,
+		`subscribe: {deny: ["sio.*.*.room.vip", "sio.*.*.room.two"], allow: ["sio.*.*.all"`, 1)
 	bad = strings.Replace(bad, `"$SRV.>"]`, `"$SRV.>"]}`, 1)
 	server := natsdtest.Start(t, bad)
 	n := start(t, server, "edge", usual).Ready()

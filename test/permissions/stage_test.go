@@ -61,7 +61,8 @@ func begin(t *testing.T) *stage {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{
 		"/chat": {Rooms: []string{"*"}, Relay: []edge.Relay{
-			{Event: "say", To: edge.ToRooms, Self: true}, {Event: "shout", To: edge.ToAll}, {Event: "direct", To: edge.ToSocket},
+			{Event: "say", To: edge.ToRooms, Self: true}, {Event: "shout", To: edge.ToAll},
+			{Event: "direct", To: edge.ToSocket},
 		}},
 		"/secret": {Connect: edge.ConnectOpen, AutoJoin: []string{"vault"}},
 	}}).Ready()

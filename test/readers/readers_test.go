@@ -72,7 +72,8 @@ func TestClientsThatNeverReadCostOthersNothing(t *testing.T) {
 type delays struct{ p50, p99, longest time.Duration }
 
 func (d delays) String() string {
-	return fmt.Sprintf("p50 %v, p99 %v, longest %v", d.p50.Round(10*time.Microsecond), d.p99.Round(10*time.Microsecond), d.longest.Round(10*time.Microsecond))
+	return fmt.Sprintf("p50 %v, p99 %v, longest %v", d.p50.Round(10*time.Microsecond), d.p99.Round(10*time.Microsecond),
+		d.longest.Round(10*time.Microsecond))
 }
 
 // edge is an edge with NATS inside, in a separate process.

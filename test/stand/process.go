@@ -27,7 +27,8 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", folder, "partyline/cmd/edge", "partyline/test/deploy/worker", "github.com/nats-io/nats-server/v2")
+	build := exec.Command("go", "build", "-o", folder, "partyline/cmd/edge", "partyline/test/deploy/worker",
+		"github.com/nats-io/nats-server/v2")
 	output, err := build.CombinedOutput()
 	if err != nil {
 		return folder, fmt.Errorf("%w\n%s", err, output)

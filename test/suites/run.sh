@@ -1,9 +1,9 @@
 #!/bin/sh
-# run.sh CHECKOUT [RUNS [MOCHA-ARGUMENT…]]: plays the official protocol suites RUNS times (1 if it is not given) against
-# package engine and against an edge with a service. CHECKOUT is a copy of github.com/socketio/socket.io; npm installs the
+# run.sh CHECKOUT [RUNS [MOCHA-ARGUMENT…]]: runs the official protocol suites RUNS times (default 1) against package
+# engine and against an edge with a service. CHECKOUT is a copy of github.com/socketio/socket.io; npm installs the
 # suites' packages there. The suites expect their server at localhost:3000. NATS listens on port NATS_PORT (4222).
 set -eu
-checkout=$(cd "${1:?"say where socketio/socket.io is checked out"}" && pwd)
+checkout=$(cd "${1:?"name the folder with a checkout of socketio/socket.io"}" && pwd)
 runs=${2:-1}
 shift "$(($# < 2 ? $# : 2))"
 cd "$(dirname "$0")/../.."
@@ -19,7 +19,7 @@ finish() {
 trap 'finish; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
-# await FILE TEXT: waits until a server has written that it is there.
+# await FILE TEXT: waits until a server has printed that it is ready.
 await() {
   tries=200
   until grep -q "$2" "$1"; do
@@ -31,7 +31,7 @@ await() {
   done
 }
 
-# play SUITE MOCHA-ARGUMENT…: the suite, RUNS times. Shows what failed.
+# play SUITE MOCHA-ARGUMENT…: runs the suite RUNS times. Prints what failed.
 play() {
   suite=$checkout/docs/$1
   shift

@@ -1,31 +1,33 @@
-// The try-it page: a chat over the open namespaces of the development mode, which shows how each message crosses NATS.
+// The test page: a chat over the open namespaces of the development mode, which shows the NATS subject of each
+// message.
 //
-// What the edge does there without a service: `join` and `leave` with a room are answered by the edge itself; `message`
-// goes to the others in the sender's room, or to all others while it is in none; `everyone` to all others; `direct` to the
-// socket that its first argument names. Each of the last three is also published for services, on `on.<event>`.
+// There the edge needs no service: it answers `join` and `leave` with a room itself. `message` goes to the others in
+// the sender's room, or to all others if it is in none; `everyone` to all others; `direct` to the socket that its
+// first argument names. These three are also published for services, on `on.<event>`.
 
 import { Subjects, all, room as roomTarget, socket as socketTarget, body, natsLine, isSocketId } from './contract.js';
 import { addMessage, addNotice, copy, element, line } from './log.js';
 
-const answerTimeout = 8000; // milliseconds for the edge to answer join or leave
+const answerTimeout = 8000; // milliseconds that the edge has to answer join or leave
 
 const { prefix, path, nats: server } = document.body.dataset;
 const at = (id) => document.getElementById(id);
 
-let socket = null; // of the namespace the page is in
+let socket = null; // in the current namespace
 let namespace = '';
 let subjects = null; // of that namespace
 let joined = null; // the room this socket is in
-let wanted = null; // the room to be in, also after a reconnect
-let doing = Promise.resolve(); // room changes and messages, one after the other, so a message's subject is certain
+let wanted = null; // the room to join, also after a reconnect
+let doing = Promise.resolve(); // room changes and messages run one after the other, so that a message's subject is certain
 
-// --- Connection -----------------------------------------------------------------------------------------------------
+// --- Connection
+// -----------------------------------------------------------------------------------------------------
 
 function connect(name) {
   if (typeof io === 'undefined') {
     throw new Error(`There is no Socket.IO client at ${path}: run “make client” in the source tree and build again.`);
   }
-  const next = new Subjects(prefix, name); // throws for a name that no subject can carry
+  const next = new Subjects(prefix, name); // throws for a name that has no subject
   socket?.disconnect();
   namespace = name;
   subjects = next;
@@ -61,7 +63,7 @@ function onConnect() {
 
 function onDisconnect(reason) {
   joined = null;
-  showState('disconnected', reason); // if it is not final, reconnect_attempt follows
+  showState('disconnected', reason); // reconnect_attempt follows, unless it is final
   showTransport('');
   at('socket-id').textContent = '–';
   at('copy-socket-id').disabled = true;
@@ -69,7 +71,7 @@ function onDisconnect(reason) {
   showPlace();
 }
 
-// onConnectError tells of a connection that failed, which the client tries again, or of a refusal, which it does not.
+// onConnectError shows a failed connection, which the client repeats, or a refusal, which it does not.
 function onConnectError(error) {
   if (socket.active) {
     showState('connecting', error.message);
@@ -92,15 +94,16 @@ function showTransport(name) {
   at('transport').hidden = name === '';
 }
 
-// --- Rooms ----------------------------------------------------------------------------------------------------------
+// --- Rooms
+// ----------------------------------------------------------------------------------------------------------
 
-// inOrder runs a task when the ones before it are done, and shows what it throws.
+// inOrder runs a task after all earlier ones, and shows what it throws.
 function inOrder(task) {
   doing = doing.then(task).then(() => true, (error) => { problem(error.message); return false; });
   return doing;
 }
 
-// ask emits join or leave and waits for the edge's answer: {ok: true} or {error}.
+// ask emits join or leave and returns the edge's answer: {ok: true} or {error}.
 async function ask(event, name) {
   let answer;
   try {
@@ -113,12 +116,12 @@ async function ask(event, name) {
   }
 }
 
-// enter joins a room and only then leaves the one before, so that who is refused stays where he was.
+// enter joins a room and only then leaves the previous one, so that after a refusal the socket stays there.
 async function enter(name) {
   if (name === joined) {
     return;
   }
-  roomTarget(name); // throws for a name that no subject can carry
+  roomTarget(name); // throws for a name that has no subject
   const before = joined;
   const mine = socket;
   wanted = name;
@@ -126,12 +129,12 @@ async function enter(name) {
     await ask('join', name);
   } catch (error) {
     if (socket === mine && socket.connected) {
-      wanted = before; // refused; when the connection was lost, the next one tries again
+      wanted = before; // refused; if the connection was lost, the next one tries again
     }
     throw error;
   }
   if (socket !== mine || !socket.connected) {
-    return; // another connection has begun, and with it its own rooms
+    return; // there is another connection with its own rooms
   }
   if (before !== null) {
     try {
@@ -168,9 +171,10 @@ async function exit() {
   showPlace();
 }
 
-// --- Messages out ---------------------------------------------------------------------------------------------------
+// --- Messages out
+// ---------------------------------------------------------------------------------------------------
 
-// planned says what sending a text does: the event and its arguments, the subject it is relayed on, and the words for it.
+// planned returns what sending a text does: the event and its arguments, its subject, and a description.
 function planned(kind, text) {
   const me = { from: socket.id, name: myName() };
   if (kind === 'direct') {
@@ -180,7 +184,7 @@ function planned(kind, text) {
     }
     return { event: 'direct', values: [target, text, { ...me, to: 'socket' }], subject: subjects.to('emit', socketTarget(target)), where: `to ${target}`, reply: '' };
   }
-  const reply = subjects.address(socket.id); // names the socket that broadcast leaves out
+  const reply = subjects.address(socket.id); // names the socket that broadcast excludes
   if (kind === 'all') {
     return { event: 'everyone', values: [text, { ...me, to: 'all' }], subject: subjects.to('broadcast', all), where: 'to all', reply };
   }
@@ -218,9 +222,10 @@ async function send(kind) {
   }
 }
 
-// --- Messages in ----------------------------------------------------------------------------------------------------
+// --- Messages in
+// ----------------------------------------------------------------------------------------------------
 
-// onEvent shows any event. Only a sender that says who it is and where to, as this page does, lets the subject be known.
+// onEvent shows any event. Its subject is known only if the sender adds its name and target, as this page does.
 function onEvent(event, ...values) {
   const ack = typeof values.at(-1) === 'function' ? values.pop() : null;
   let attachments = 0;
@@ -254,7 +259,7 @@ function onEvent(event, ...values) {
   ack?.('ok');
 }
 
-// toldBy reads what this page's senders add as last argument, or returns null when it is not there.
+// toldBy returns what this page's senders add as last argument, or null if it is missing.
 function toldBy(event, values) {
   const told = values.at(-1);
   if (told === null || typeof told !== 'object' || !isSocketId(told.from) || typeof told.name !== 'string') {
@@ -272,13 +277,13 @@ function toldBy(event, values) {
     try {
       return { ...speaker, subject: subjects.to('broadcast', roomTarget(told.room)), where: `to room “${told.room}”` };
     } catch {
-      return null; // no such room can be: made up
+      return null; // no such room can exist: the sender invented it
     }
   }
   return null;
 }
 
-// heardBy lists, as wildcards, how an event may have come when it does not say: room first, as it is the narrowest.
+// heardBy lists, as wildcards, the possible subjects of an event without that: room first, the narrowest.
 function heardBy(wantsAck) {
   if (wantsAck) {
     return [subjects.to('ask', '>')];
@@ -287,9 +292,10 @@ function heardBy(wantsAck) {
   return joined === null ? patterns : [subjects.to('*', roomTarget(joined)), ...patterns];
 }
 
-// --- The forms ------------------------------------------------------------------------------------------------------
+// --- The forms
+// ------------------------------------------------------------------------------------------------------
 
-// onEnter gives the Enter key of one field a meaning of its own, instead of its form's button.
+// onEnter sets what the Enter key does in one field, instead of its form's button.
 function onEnter(field, action) {
   at(field).addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && !event.isComposing) {
@@ -308,7 +314,7 @@ function problem(text) {
   at('problem').textContent = text;
   at('problem').hidden = text === '';
   if (text !== '') {
-    at('problem').scrollIntoView({ block: 'nearest' }); // on a narrow screen it may be below what is seen
+    at('problem').scrollIntoView({ block: 'nearest' }); // on a narrow screen it may be out of sight
   }
 }
 
@@ -361,7 +367,7 @@ function showPlace() {
   showTerminal();
 }
 
-// showTerminal lists commands for where the page is now.
+// showTerminal lists commands for the current namespace and room.
 function showTerminal() {
   const target = joined === null ? all : roomTarget(joined);
   const commands = [
@@ -378,12 +384,13 @@ function showTerminal() {
     [element('dt', '', what), element('dd', '', line(command, `Copy: ${what}`))]));
 }
 
-// --- The name -------------------------------------------------------------------------------------------------------
+// --- The name
+// -------------------------------------------------------------------------------------------------------
 
 const qualities = ['Quiet', 'Merry', 'Bright', 'Gentle', 'Swift', 'Curious', 'Sunny', 'Brave'];
 const animals = ['Otter', 'Heron', 'Fox', 'Lynx', 'Robin', 'Badger', 'Seal', 'Wren'];
 
-// madeUpName is this tab's name until one is chosen.
+// madeUpName returns this tab's name until one is chosen.
 function madeUpName() {
   const pick = (list) => list[Math.floor(Math.random() * list.length)];
   const name = stored(sessionStorage, 'made-up-name') || `${pick(qualities)} ${pick(animals)}`;
@@ -395,7 +402,7 @@ function myName() {
   return at('name').value.trim() || at('name').placeholder;
 }
 
-// A browser may refuse storage altogether; the page works without.
+// A browser may refuse storage; the page works without it.
 function stored(storage, key) {
   try { return storage.getItem(`partyline-${key}`) ?? ''; } catch { return ''; }
 }
@@ -404,7 +411,8 @@ function store(storage, key, value) {
   try { storage.setItem(`partyline-${key}`, value); } catch { /* not remembered, then */ }
 }
 
-// --- Start ----------------------------------------------------------------------------------------------------------
+// --- Start
+// ----------------------------------------------------------------------------------------------------------
 
 at('name').placeholder = madeUpName();
 at('name').value = stored(localStorage, 'name');

@@ -1,15 +1,15 @@
-// The contract between Socket.IO clients and NATS, as far as this page needs it: how names become subjects, and what
-// a NATS client types. docs/subjects.md is the whole of it; subjects/testdata/names.json tests this file too.
+// The parts of the contract that this page needs: how names become subjects, and the commands of a NATS client.
+// docs/subjects.md is the whole contract. subjects/testdata/names.json tests this file, too.
 
 const maxBytes = 512; // of a name before it is escaped; of a namespace with its slash
-const maxTokens = 16; // of the tail that an event's or a room's name makes
+const maxTokens = 16; // of an event's or a room's name in a subject
 
 const utf8 = new TextEncoder();
 
-// What no NATS subject may hold, or what escaping itself uses. The rest stays readable.
+// Characters that no NATS subject may contain, or that escaping uses. The others stay readable.
 const alwaysEscaped = /[\u0000-\u0020\u007f%*>]/g;
 
-// Half of a surrogate pair: such a text has no UTF-8, so it names nothing.
+// Half of a surrogate pair: such a text has no UTF-8, so it cannot be a name.
 const loneSurrogate = /\p{Surrogate}/u;
 
 // escapeCharacter writes one ASCII character as %XX.
@@ -17,7 +17,7 @@ function escapeCharacter(character) {
   return '%' + character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0');
 }
 
-// checked returns a name, or refuses what an edge would refuse, with a sentence for the person who typed it.
+// checked returns a name. It throws what an edge would refuse, with a sentence for the person who typed it.
 function checked(name, what) {
   if (loneSurrogate.test(name)) {
     throw new RangeError(`This ${what} holds half a character (a lone surrogate).`);
@@ -28,7 +28,7 @@ function checked(name, what) {
   return name;
 }
 
-// escapeTail writes a name as the tail of a subject: dots stay where they part two tokens, so that wildcards work.
+// escapeTail writes a name as the end of a subject. Dots between two tokens stay, so that wildcards work.
 function escapeTail(name, what) {
   const tail = checked(name, what)
     .replace(alwaysEscaped, escapeCharacter)
@@ -39,20 +39,19 @@ function escapeTail(name, what) {
   return tail === '' ? '%' : tail;
 }
 
-// roomName is a room as it stands in a subject. Like the next two it throws a RangeError for a name that has no
-// subject.
+// roomName returns a room as in a subject. Like the next two it throws a RangeError for a name that has no subject.
 export function roomName(name) {
   return escapeTail(name, 'room');
 }
 
-// eventName is an event as it stands in a subject. A first token that is also the word of a target gets its first
-// letter escaped. Of an event that is a number, its JSON text counts.
+// eventName returns an event as in a subject. If its first token is also the word of a target, that token's first
+// letter is escaped. A number is used as its JSON text.
 export function eventName(name) {
   return escapeTail(String(name), 'event')
     .replace(/^(?:all|room|socket|\$ready)(?=\.|$)/, (token) => escapeCharacter(token[0]) + token.slice(1));
 }
 
-// namespaceName is a namespace, given with its leading slash, as the one token that it is in a subject.
+// namespaceName returns a namespace, given with its leading slash, as its token in a subject.
 export function namespaceName(name) {
   if (!name.startsWith('/')) {
     throw new RangeError('A namespace begins with a slash.');
@@ -64,7 +63,7 @@ export function namespaceName(name) {
   return bare === '_' ? '%5F' : bare.replace(alwaysEscaped, escapeCharacter).replace(/^\$|\./g, escapeCharacter);
 }
 
-// A socket's id: eight characters for its edge, a dot, twenty for itself. It stands in a subject as it is.
+// A socket's id: eight characters of its edge, a dot, and twenty of its own. It is unchanged in a subject.
 const socketId = /^[0-9a-z]{8}\.[0-9A-Za-z_-]{20}$/;
 
 // isSocketId reports whether a text has the form of a socket's id.
@@ -78,17 +77,17 @@ export class Subjects {
     this.base = `${prefix}.${namespaceName(namespace)}`;
   }
 
-  // on is where services hear that a client emitted an event.
+  // on returns the subject of a client's event.
   on(event) {
     return `${this.base}.on.${eventName(event)}`;
   }
 
-  // to joins a verb (emit, broadcast, ask, join, …; or * to subscribe to all of them) and a target.
+  // to combines a verb (emit, broadcast, ask, join, …; or * to subscribe to all of them) and a target.
   to(verb, target) {
     return `${this.base}.${verb}.${target}`;
   }
 
-  // address is where a socket is reached, and the reply subject of its events.
+  // address returns the subject of a socket, which is also the reply subject of its events.
   address(id) {
     return this.to('emit', socket(id));
   }
@@ -99,18 +98,17 @@ export const all = 'all';
 export const room = (name) => `room.${roomName(name)}`;
 export const socket = (id) => `socket.${id}`;
 
-// body is the text of an event on NATS, the same that the official client sends: its data array as JSON.
+// body returns the body of an event on NATS, as the official client sends it: its data array as JSON.
 export function body(event, ...values) {
   return JSON.stringify([event, ...values]);
 }
 
-// natsLine is a command for the `nats` command line: verb `pub`, `req` or, without a text (null), `sub`. An empty
-// reply or server is left out. The command takes a subject and a body for templates of Go, so text with {{ in it
-// needs that switched off.
+// natsLine returns a `nats` command: verb `pub`, `req` or, without a text (null), `sub`. An empty reply or server is
+// omitted. The command treats subject and body as Go templates, which must be switched off for a text with {{.
 export function natsLine(verb, subject, text, { reply = '', server = '' } = {}) {
   const words = ['nats'];
   if (server !== '' && !/^nats:\/\/(127\.0\.0\.1|localhost):4222$/.test(server)) {
-    words.push('-s', quoted(server)); // the others are where the command connects by itself
+    words.push('-s', quoted(server)); // the others are the command's defaults
   }
   words.push(verb, quoted(subject));
   if (text !== null) {
@@ -125,7 +123,7 @@ export function natsLine(verb, subject, text, { reply = '', server = '' } = {}) 
   return words.join(' ');
 }
 
-// quoted makes a text one word of a POSIX shell.
+// quoted returns a text as one word of a POSIX shell.
 export function quoted(text) {
   if (/^[\w./:,@%+=-]+$/.test(text)) {
     return text;

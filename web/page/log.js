@@ -1,5 +1,6 @@
-// The log: one article a message, with its subject and the line that does the same. Everything is set as text, so what
-// others send stays text. Each article carries data-direction, data-event, data-body, data-subject and data-subjects.
+// The log: one article for each message, with its subject and the command that does the same. Everything is set as
+// text, so messages cannot contain markup. Each article carries data-direction, data-event, data-body, data-subject
+// and data-subjects.
 
 const longest = 400; // messages kept on the page
 
@@ -17,7 +18,7 @@ export function element(tag, className, inside = [], attributes = {}) {
   return made;
 }
 
-// copyButton copies a text, or selects what it belongs to where the browser keeps the clipboard closed.
+// copyButton copies a text. If the browser does not allow that, it selects the text.
 export function copyButton(text, label, selectable) {
   const button = element('button', 'copy', 'Copy', { type: 'button', 'aria-label': label });
   button.addEventListener('click', () => copy(text, button, selectable));
@@ -35,15 +36,15 @@ export async function copy(text, button, selectable) {
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
-// line shows a command with a button that copies it. Its words, an option with its value, are kept together where a row
-// has room for them, so that subject and body are found at a glance.
+// line shows a command with a button that copies it. An option and its value stay in one row if they fit, so that
+// subject and body are easy to find.
 export function line(command, label) {
   const words = command.match(/(?:--?[a-z-]+ )?(?:'[^']*'|\\.|[^\s'\\])+/g);
   const code = element('code', '', words.flatMap((word, i) => [i > 0 ? ' ' : '', element('span', 'word', word)]));
   return element('div', 'line', [copyButton(command, label, code), code]);
 }
 
-// subjectCode shows a subject with its parts apart: prefix, namespace, verb, target. The prefix may hold several tokens.
+// subjectCode shows a subject with marked parts: prefix, namespace, verb, target. The prefix may have several tokens.
 function subjectCode(subject, prefix) {
   const [namespace, verb, ...target] = subject.slice(prefix.length + 1).split('.');
   return element('code', 'subject', [
@@ -58,11 +59,11 @@ function subjectCode(subject, prefix) {
 //   direction  'in' or 'out'
 //   event, body    the event's name and its body on NATS
 //   who, from      the speaker's name, and its socket's id if it is known
-//   where          a few words: to whom
+//   where          a short description of the receivers
 //   text           what was said
 //   subject        the subject that carried it to its receivers, subjects: all of them, or all that may have
-//   wire           [[term, subjects, hint]] the same for the eye
-//   command        the line that does the same, or ''
+//   wire           [[term, subjects, hint]] the same for display
+//   command        the command that does the same, or ''
 //   note           a remark, or ''
 //   choose         called with the socket's id when the speaker is clicked
 export function addMessage(message) {
@@ -100,7 +101,7 @@ export function addMessage(message) {
   }
 }
 
-// addNotice shows what happened to this page's socket, with what crossed NATS for it.
+// addNotice shows what happened to this page's socket, with its messages on NATS.
 export function addNotice(text, { term = '', subject = '', prefix = '', command = '' } = {}) {
   const inside = [element('p', 'head', [element('span', 'happened', text), clock()])];
   const details = element('dl', 'wire');
@@ -118,7 +119,7 @@ export function addNotice(text, { term = '', subject = '', prefix = '', command 
 
 function append(entry) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const empty = document.getElementById('empty'); // stays behind the notices until the first message
+  const empty = document.getElementById('empty'); // stays after the notices until the first message
   log.insertBefore(entry, empty);
   if (entry.matches('.message')) {
     empty?.remove();
@@ -136,7 +137,7 @@ function clock() {
   return element('time', '', now.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' }), { datetime: now.toISOString() });
 }
 
-// hue gives each speaker a colour that stays the same.
+// hue returns the colour of a speaker, which never changes.
 function hue(text) {
   let sum = 0;
   for (const character of text) {

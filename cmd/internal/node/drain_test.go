@@ -9,7 +9,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// ask makes a request of a program and returns the status and what it says.
+// ask sends a request to a program and returns the status and the body.
 func ask(t *testing.T, method, url string) (int, string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: deadline}
@@ -29,7 +29,7 @@ func ask(t *testing.T, method, url string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// The operator drains a program, which goes on running, and takes that back.
+// The operator drains a program, which keeps running, and cancels that.
 func TestTheOperatorDrains(t *testing.T) {
 	where, _ := background(t, embedded, append(freePorts, "--drain.rate=0")...)
 	admin, handshake := "http://"+where.Admin, "http://"+where.Address+"/socket.io/?EIO=4&transport=polling"
@@ -39,14 +39,16 @@ func TestTheOperatorDrains(t *testing.T) {
 		t.Fatalf("a handshake was answered %d %s", status, text)
 	}
 	for range 2 {
-		if status, text := ask(t, "POST", admin+"/drain"); status != http.StatusAccepted || !strings.Contains(text, "draining: ") {
+		if status, text := ask(t, "POST", admin+"/drain"); status != http.StatusAccepted ||
+			!strings.Contains(text, "draining: ") {
 			t.Errorf("POST /drain was answered %d %s", status, text)
 		}
 	}
 	if status, _ := ask(t, "GET", handshake); status != http.StatusServiceUnavailable {
 		t.Errorf("a handshake was answered %d", status)
 	}
-	if status, text := ask(t, "GET", admin+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "draining: ") {
+	if status, text := ask(t, "GET", admin+"/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "draining: ") {
 		t.Errorf("/readyz: %d %s", status, text)
 	}
 	if status, text := ask(t, "POST", admin+"/drain?cancel"); status != http.StatusOK {

@@ -86,11 +86,10 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 // isLocalHost reports whether a Host names this machine. A page of another site can make a browser send any other
 // name to a loopback address (DNS rebinding), but not these.
 func isLocalHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
-	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, strings.Trim(strings.ToLower(name), "[]"))
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, strings.Trim(strings.ToLower(host), "[]"))
 }
 
 // edges returns what /edges shows.

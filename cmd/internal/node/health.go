@@ -30,7 +30,8 @@ func health(ctx context.Context, adminListen string) (string, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
-		return "", fmt.Errorf("unhealthy: %s does not answer: %w; is the program running, with the same admin.listen?", page, err)
+		return "", fmt.Errorf("unhealthy: %s does not answer: %w; is the program running, with the same admin.listen?",
+			page, err)
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4096))
@@ -47,7 +48,8 @@ func healthURL(adminListen string) (string, error) {
 		return "", fmt.Errorf("unhealthy: admin.listen: %w", err)
 	}
 	if port == "0" {
-		return "", fmt.Errorf("unhealthy: admin.listen is %s, and the port is unknown; --health needs a fixed one", adminListen)
+		return "", fmt.Errorf("unhealthy: admin.listen is %s, and the port is unknown; --health needs a fixed one",
+			adminListen)
 	}
 	if address, err := netip.ParseAddr(host); host == "" || err == nil && address.IsUnspecified() {
 		host = "127.0.0.1"

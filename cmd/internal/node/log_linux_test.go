@@ -40,7 +40,7 @@ func unread(t *testing.T, size int) (program *exec.Cmd, log *os.File, where list
 	return program, reader, firstListening(t, reader)
 }
 
-// flood makes the program log more than its pipe takes, once it receives all of it.
+// flood makes the program log more than its pipe takes.
 func flood(t *testing.T, where listening) *edgetest.Peer {
 	t.Helper()
 	edgetest.Eventually(t, "the program is ready", func() bool {
@@ -75,7 +75,7 @@ func TestALogThatIsNotRead(t *testing.T) {
 	}
 }
 
-// What waits is written at the end.
+// Queued lines are written at the end.
 func TestTheLastLinesAreWritten(t *testing.T) {
 	t.Parallel()
 	program, log, where := unread(t, 4096)
@@ -112,7 +112,8 @@ func TestALogWhoseReaderHasGone(t *testing.T) {
 	client.Expect(`42["news"]`)
 	lost := func() bool {
 		_, text := ask(t, "GET", "http://"+where.Admin+"/metrics")
-		return strings.Contains(text, "partyline_log_lines_lost_total ") && !strings.Contains(text, "partyline_log_lines_lost_total 0\n")
+		return strings.Contains(text, "partyline_log_lines_lost_total ") &&
+			!strings.Contains(text, "partyline_log_lines_lost_total 0\n")
 	}
 	edgetest.Eventually(t, "lines are counted as lost", lost)
 	client.Hangup()

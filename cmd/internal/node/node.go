@@ -19,8 +19,12 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
+
+	"golang.org/x/term"
 
 	"partyline/config"
+	"partyline/internal/logqueue"
 )
 
 // Exit statuses.
@@ -70,7 +74,8 @@ func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr 
 	case config.ActionHelp:
 		err = config.WriteHelp(stdout, f.Name)
 	case config.ActionVersion:
-		_, err = fmt.Fprintf(stdout, "partyline %s %s (%s %s/%s)\n", f.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err = fmt.Fprintf(stdout, "partyline %s %s (%s %s/%s)\n",
+			f.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	case config.ActionPrintConfig:
 		for _, warning := range loaded.Warnings {
 			fmt.Fprintf(stderr, "%s: warning: %s\n", f.Name, warning)
@@ -142,4 +147,30 @@ func Version() string {
 		return "devel"
 	}
 	return info.Main.Version
+}
+
+// lastLines bounds how long the last log lines may take to be written.
+const lastLines = 2 * time.Second
+
+// newLogger returns a logger that writes text to a terminal and JSON to everything else. config has checked level.
+// The caller must Close the queue.
+func newLogger(w io.Writer, level string) (*slog.Logger, *logqueue.Queue) {
+	var least slog.Level
+	_ = least.UnmarshalText([]byte(level))
+	options := &slog.HandlerOptions{Level: least}
+	format := func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }
+	if isTerminal(w) {
+		format = func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, options) }
+	}
+	queue, handler := logqueue.New(w, format)
+	return slog.New(handler), queue
+}
+
+func isTerminal(w io.Writer) (yes bool) {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	raw, err := file.SyscallConn() // not Fd, which may make writes block beyond every deadline
+	return err == nil && raw.Control(func(fd uintptr) { yes = term.IsTerminal(int(fd)) }) == nil && yes
 }

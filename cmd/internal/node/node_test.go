@@ -46,7 +46,7 @@ var (
 	}}
 )
 
-// freePorts are arguments with which nothing is in the way.
+// freePorts are arguments with free ports.
 var freePorts = []string{"--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0"}
 
 const deadline = edgetest.Patience
@@ -64,7 +64,7 @@ func run(t *testing.T, f Flavour, args ...string) (status int, stdout, stderr st
 	return status, out.String(), errs.String()
 }
 
-// listening is the log line that says where everything is.
+// listening is the log line with the addresses.
 type listening struct{ Msg, Address, Admin, NATS string }
 
 // firstListening reads a JSON log until that line and leaves the rest to be discarded.
@@ -113,7 +113,7 @@ func TestExitStatus(t *testing.T) {
 		t.Skip("it takes seconds")
 	}
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and does not answer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,24 +134,36 @@ func TestExitStatus(t *testing.T) {
 		{"help", edgeFlavour, []string{"--help"}, exitOK, "Usage: edge", ""},
 		{"version", embedded, []string{"--version"}, exitOK, "partyline embedded ", ""},
 		{"print", edgeFlavour, []string{"--print-config", "--listen=:9"}, exitOK, "listen: :9\n", ""},
-		{"one fault", edgeFlavour, []string{"--lisen=:1"}, exitConfig, "", "edge: 1 fault in the configuration:\n  --lisen: unknown flag; did you mean --listen?\n"},
-		{"all faults", edgeFlavour, []string{"--listen=1", "--path=x"}, exitConfig, "", "edge: 2 faults in the configuration:\n  --listen: "},
+		{"one fault", edgeFlavour, []string{"--lisen=:1"}, exitConfig, "",
+			"edge: 1 fault in the configuration:\n  --lisen: unknown flag; did you mean --listen?\n"},
+		{"all faults", edgeFlavour, []string{"--listen=1", "--path=x"}, exitConfig, "",
+			"edge: 2 faults in the configuration:\n  --listen: "},
 		{"faults in print", edgeFlavour, []string{"--print-config", "--listen=1"}, exitConfig, "", "1 fault"},
 		{"faults in health", edgeFlavour, []string{"--health", "--listen=1"}, exitFailed, "", "1 fault"},
-		{"nothing to be healthy", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:1"}, exitFailed, "", "unhealthy: http://127.0.0.1:1/healthz does not answer"},
-		{"health without an answer", edgeFlavour, []string{"--health", "--admin.listen=" + busy}, exitFailed, "", "does not answer"},
-		{"health of any port", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:0"}, exitFailed, "", "--health needs a fixed one"},
-		{"port of clients", edgeFlavour, []string{"--listen=" + busy, freePorts[1]}, exitFailed, "", "listen: " + busy + " is in use by another program: stop that program, or choose another address with --listen (PARTYLINE_LISTEN in the environment, listen in the file)"},
-		{"port of admin", edgeFlavour, []string{freePorts[0], "--admin.listen=" + busy}, exitFailed, "", "admin.listen: " + busy + " is in use by another program"},
-		{"port of NATS", embedded, append(freePorts[:2:2], "--embedded.listen="+busy), exitFailed, "", "embedded.listen: " + busy + " is in use by another program: stop that program, or choose another address with --embedded.listen (PARTYLINE_EMBEDDED_LISTEN"},
-		{"port of clients, NATS runs", embedded, append(freePorts[1:3:3], "--listen="+busy), exitFailed, "", "listen: " + busy + " is in use"},
-		{"no such address", edgeFlavour, []string{"--listen=192.0.2.1:0", freePorts[1]}, exitFailed, "", "listen: 192.0.2.1:0 is no address of this machine"},
-		{"folder of JetStream", embedded, append(freePorts[:3:3], "--embedded.jetstream.dir="+file+"/x"), exitFailed, "", "the NATS inside does not start"},
+		{"nothing to be healthy", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:1"}, exitFailed, "",
+			"unhealthy: http://127.0.0.1:1/healthz does not answer"},
+		{"health without an answer", edgeFlavour, []string{"--health", "--admin.listen=" + busy}, exitFailed, "",
+			"does not answer"},
+		{"health of any port", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:0"}, exitFailed, "",
+			"--health needs a fixed one"},
+		{"port of clients", edgeFlavour, []string{"--listen=" + busy, freePorts[1]}, exitFailed, "",
+			"listen: " + busy + " is in use by another program: stop that program, or choose another address with --listen (PARTYLINE_LISTEN in the environment, listen in the file)"},
+		{"port of admin", edgeFlavour, []string{freePorts[0], "--admin.listen=" + busy}, exitFailed, "",
+			"admin.listen: " + busy + " is in use by another program"},
+		{"port of NATS", embedded, append(freePorts[:2:2], "--embedded.listen="+busy), exitFailed, "",
+			"embedded.listen: " + busy + " is in use by another program: stop that program, or choose another address with --embedded.listen (PARTYLINE_EMBEDDED_LISTEN"},
+		{"port of clients, NATS runs", embedded, append(freePorts[1:3:3], "--listen="+busy), exitFailed, "",
+			"listen: " + busy + " is in use"},
+		{"no such address", edgeFlavour, []string{"--listen=192.0.2.1:0", freePorts[1]}, exitFailed, "",
+			"listen: 192.0.2.1:0 is no address of this machine"},
+		{"folder of JetStream", embedded, append(freePorts[:3:3], "--embedded.jetstream.dir="+file+"/x"), exitFailed, "",
+			"the NATS inside does not start"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, stdout, stderr := run(t, c.flavour, c.args...)
 			if status != c.status || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) {
-				t.Errorf("status %d, want %d\nstdout: %s\nwant part: %s\nstderr: %s\nwant part: %s", status, c.status, stdout, c.stdout, stderr, c.stderr)
+				t.Errorf("status %d, want %d\nstdout: %s\nwant part: %s\nstderr: %s\nwant part: %s", status, c.status, stdout,
+					c.stdout, stderr, c.stderr)
 			}
 			if (c.stdout == "") != (stdout == "") || (c.stderr == "") != (stderr == "") {
 				t.Errorf("stdout %q, stderr %q: one of them should be empty", stdout, stderr)
@@ -232,8 +244,11 @@ func TestSignalsEndIt(t *testing.T) {
 
 func TestHealthURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"127.0.0.1:1": "http://127.0.0.1:1/healthz", ":1": "http://127.0.0.1:1/healthz", "0.0.0.0:1": "http://127.0.0.1:1/healthz",
-		"[::]:1": "http://[::1]:1/healthz", "[::1]:1": "http://[::1]:1/healthz", "localhost:1": "http://localhost:1/healthz", "10.0.0.1:1": "http://10.0.0.1:1/healthz",
+		"127.0.0.1:1": "http://127.0.0.1:1/healthz", ":1": "http://127.0.0.1:1/healthz",
+		"0.0.0.0:1": "http://127.0.0.1:1/healthz",
+		"[::]:1":    "http://[::1]:1/healthz", "[::1]:1": "http://[::1]:1/healthz",
+		"localhost:1": "http://localhost:1/healthz",
+		"10.0.0.1:1":  "http://10.0.0.1:1/healthz",
 	} {
 		if got, err := healthURL(in); err != nil || got != want {
 			t.Errorf("healthURL(%q) = %q, %v, want %q", in, got, err, want)
@@ -250,10 +265,12 @@ func TestWarningsAndLevels(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	var line struct{ Level, Msg string }
-	if err := json.NewDecoder(bytes.NewReader(log.Bytes())).Decode(&line); err != nil || line.Level != "WARN" || !strings.Contains(line.Msg, "PARTYLINE_NONSENSE") {
+	if err := json.NewDecoder(bytes.NewReader(log.Bytes())).Decode(&line); err != nil || line.Level != "WARN" ||
+		!strings.Contains(line.Msg, "PARTYLINE_NONSENSE") {
 		t.Errorf("log: %s", log.String())
 	}
-	if status := Run(ctx, edgeFlavour, []string{"--print-config"}, environ, io.Discard, &log); status != exitOK || !strings.Contains(log.String(), "edge: warning: unknown environment variables") {
+	if status := Run(ctx, edgeFlavour, []string{"--print-config"}, environ, io.Discard, &log); status != exitOK ||
+		!strings.Contains(log.String(), "edge: warning: unknown environment variables") {
 		t.Errorf("--print-config: %d %s", status, log.String())
 	}
 }

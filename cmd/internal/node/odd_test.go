@@ -17,13 +17,16 @@ import (
 
 // oddValues are what people type by mistake, or to see what happens.
 var oddValues = []string{
-	"", " ", "/", "//", "/ /", "/a b/", "/{x/", "/{$}/", "/{x}/", "/{x...}/", "/a{/", "/}/", "{", "/%/", "/%2f/", "/ü/", "/a//b/", "/../", "/./", "/\t/", "/\n/", "/\x00/",
+	"", " ", "/", "//", "/ /", "/a b/", "/{x/", "/{$}/", "/{x}/", "/{x...}/", "/a{/", "/}/", "{", "/%/", "/%2f/", "/ü/",
+	"/a//b/", "/../", "/./", "/\t/", "/\n/", "/\x00/",
 	"GET /x/", "h/x/", "/*/", "/a?b/", "/a#b/", "/a\\b/", "/" + strings.Repeat("a", 5000) + "/",
-	"*", ">", "sio.>", "$SYS", "sio.*", ".", "a..b", "0", "-1", "1", "9223372036854775807", "-9223372036854775808", "1e9", "1ns", "1ms", "2562047h47m16s", "-1h",
-	"true", "null", "nats://", "nats://,", ",", "http://h:1", "[::1]:0", ":0", "h:0", "https://*", "ws://h", "::", "0.0.0.0/0", "a=b;c", "\xff",
+	"*", ">", "sio.>", "$SYS", "sio.*", ".", "a..b", "0", "-1", "1", "9223372036854775807", "-9223372036854775808", "1e9",
+	"1ns", "1ms", "2562047h47m16s", "-1h",
+	"true", "null", "nats://", "nats://,", ",", "http://h:1", "[::1]:0", ":0", "h:0", "https://*", "ws://h", "::",
+	"0.0.0.0/0", "a=b;c", "\xff",
 }
 
-// Whatever value a key has, the program starts with it or says what is wrong. It does not panic, and it serves clients at
+// With any value of a key, the program starts or reports what is wrong. It does not panic, and it serves clients at
 // its path and nowhere else.
 func TestOddValuesAreFaultsOrWork(t *testing.T) {
 	var help bytes.Buffer
@@ -54,7 +57,8 @@ func TestOddValuesAreFaultsOrWork(t *testing.T) {
 	}
 	for _, name := range oddValues {
 		namespaces, err := json.Marshal(map[string]any{"/" + name: map[string]any{
-			"connect": "open", "rooms": []string{name + "x"}, "auto_join": []string{name + "x"}, "relay": []any{map[string]string{"event": name + "x", "to": "all"}},
+			"connect": "open", "rooms": []string{name + "x"}, "auto_join": []string{name + "x"},
+			"relay": []any{map[string]string{"event": name + "x", "to": "all"}},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +75,7 @@ func TestOddValuesAreFaultsOrWork(t *testing.T) {
 	t.Logf("%d of the values are accepted", started)
 }
 
-// startAndStop makes all that serves clients, asks it something, and ends it. It returns what went wrong.
+// startAndStop makes all that serves clients, sends it requests, and ends it. It returns what went wrong.
 func startAndStop(c config.Config) (said string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -84,7 +88,8 @@ func startAndStop(c config.Config) (said string) {
 		return ""
 	}
 	defer f.Leave()
-	for path, want := range map[string]int{c.Path: http.StatusBadRequest, "/elsewhere": http.StatusNotFound, "/elsewhere/": http.StatusNotFound} {
+	for path, want := range map[string]int{c.Path: http.StatusBadRequest, "/elsewhere": http.StatusNotFound,
+		"/elsewhere/": http.StatusNotFound} {
 		r, err := http.NewRequest(http.MethodGet, path, nil)
 		if err != nil {
 			return err.Error()
@@ -99,11 +104,13 @@ func startAndStop(c config.Config) (said string) {
 	return ""
 }
 
-// A password in nats.url is in no line of the log, whatever form the URL has.
+// A password in nats.url is in no log line, whatever the form of the URL.
 func TestNoPasswordInTheLog(t *testing.T) {
 	for _, url := range []string{
-		"bob:PASSW0RD@127.0.0.1:4", "nats://bob:PASSW0RD@127.0.0.1:4", "PASSW0RD@127.0.0.1:4", "nats://PASSW0RD@127.0.0.1:4,bob:PASSW0RD@127.0.0.1:5",
-		"nats://bob:PASSW0RD@127.0.0.1:4?x=PASSW0RD", "nats://bob:PASS%57PASSW0RD@127.0.0.1:4", "nats://127.0.0.1:4, nats://bob:PASSW0RD@127.0.0.1:5",
+		"bob:PASSW0RD@127.0.0.1:4", "nats://bob:PASSW0RD@127.0.0.1:4", "PASSW0RD@127.0.0.1:4",
+		"nats://PASSW0RD@127.0.0.1:4,bob:PASSW0RD@127.0.0.1:5",
+		"nats://bob:PASSW0RD@127.0.0.1:4?x=PASSW0RD", "nats://bob:PASS%57PASSW0RD@127.0.0.1:4",
+		"nats://127.0.0.1:4, nats://bob:PASSW0RD@127.0.0.1:5",
 		"ws://127.0.0.1:4/?jwt=PASSW0RD", "nats://bob:PASSW0RD@127.0.0.1:99999", "nats://bob:PASSW0RD@127.0.0.1:4/#PASSW0RD",
 	} {
 		for _, also := range []string{"--log.level=debug", "--print-config", "--help"} {
@@ -118,7 +125,7 @@ func TestNoPasswordInTheLog(t *testing.T) {
 	}
 }
 
-// answer keeps the status of an answer.
+// answer records the status of a response.
 type answer struct {
 	header http.Header
 	status int
@@ -133,7 +140,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lockedWriter keeps what is written by several goroutines, and calls then once until has been.
+// lockedWriter records what several goroutines write, and calls then once until has been written.
 type lockedWriter struct {
 	mu    sync.Mutex
 	w     *bytes.Buffer

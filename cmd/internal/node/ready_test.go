@@ -27,7 +27,7 @@ func (r *record) Write(p []byte) (int, error) {
 	return r.text.Write(p)
 }
 
-// lines is those of a level or above, by their messages.
+// lines returns the lines of a level or above, by their messages.
 func (r *record) lines(t *testing.T, levels ...string) (found []string) {
 	t.Helper()
 	r.mu.Lock()
@@ -48,7 +48,7 @@ func (r *record) lines(t *testing.T, levels ...string) (found []string) {
 	}
 }
 
-// recorded runs a program until stop is called, and returns where its admin pages are, and its log.
+// recorded runs a program until stop is called, and returns the address of its admin pages, and its log.
 func recorded(t *testing.T, f Flavour, args ...string) (admin string, log *record, stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,7 +76,8 @@ func recorded(t *testing.T, f Flavour, args ...string) (admin string, log *recor
 	return admin, log, stop
 }
 
-// With nothing configured there is nothing to warn of: the edge at a nats-server as it comes, and the one with NATS inside.
+// By default there are no warnings: neither from the edge at a nats-server without configuration, nor from the one
+// with NATS inside.
 func TestDefaultsStartWithoutAWarning(t *testing.T) {
 	nats := natsdtest.Start(t)
 	for _, c := range []struct {
@@ -94,12 +95,13 @@ func TestDefaultsStartWithoutAWarning(t *testing.T) {
 	}
 }
 
-// /readyz says what NATS does not permit, and which credentials it refuses.
+// /readyz names missing NATS permissions, and refused credentials.
 func TestReadyzSaysWhy(t *testing.T) {
 	nats := natsdtest.Start(t, `authorization {users: [
 		{user: poor, password: r1ght, permissions: {publish: ["sio._.emit.>"], subscribe: ["sio._.on.>"]}}
 	]}`)
-	for password, says := range map[string]string{"r1ght": "sio.$edge.>", "wr0ng": "not connected to NATS: NATS refused the credentials of nats.url"} {
+	for password, says := range map[string]string{"r1ght": "sio.$edge.>",
+		"wr0ng": "not connected to NATS: NATS refused the credentials of nats.url"} {
 		url := strings.Replace(nats.ClientURL(), "nats://", "nats://poor:"+password+"@", 1)
 		admin, log, _ := recorded(t, edgeFlavour, append(freePorts[:2:2], "--nats.url="+url)...)
 		edgetest.Eventually(t, "/readyz says "+says, func() bool {

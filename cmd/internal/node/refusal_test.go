@@ -9,10 +9,11 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Without NATS an edge that is not alone refuses new sessions, if services decide about all of its namespaces, and goes on with
-// those that it has.
+// Without NATS an edge that is not alone refuses new sessions if services admit to all of its namespaces. Its
+// existing sessions go on.
 func TestNewSessionsWithoutNATS(t *testing.T) {
-	const service, open = `PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"service"}}`, `PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`
+	const service, open = `PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"service"}}`,
+		`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`
 	for _, c := range []struct {
 		name, namespaces, refuse string
 		others                   int
@@ -52,10 +53,12 @@ func TestNewSessionsWithoutNATS(t *testing.T) {
 			}
 			response.Body.Close()
 			http.DefaultClient.CloseIdleConnections()
-			if isRefused := response.StatusCode == http.StatusServiceUnavailable; response.StatusCode != c.status || isRefused != (response.Header.Get("Retry-After") != "") {
+			if isRefused := response.StatusCode == http.StatusServiceUnavailable; response.StatusCode != c.status ||
+				isRefused != (response.Header.Get("Retry-After") != "") {
 				t.Errorf("a handshake was answered %s, Retry-After %q", response.Status, response.Header.Get("Retry-After"))
 			}
-			if response, err := http.Post(handshake+"&sid="+sid, "text/plain", strings.NewReader("40")); err != nil || response.StatusCode != http.StatusOK {
+			if response, err := http.Post(handshake+"&sid="+sid, "text/plain", strings.NewReader("40")); err != nil ||
+				response.StatusCode != http.StatusOK {
 				t.Errorf("a session that was there got %v, %v", response, err)
 			} else {
 				response.Body.Close()

@@ -70,11 +70,11 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	defer running.Wait()
 	defer adminSite.stop(log)
 	defer clientSite.stop(log)
-
 	if c.Page {
 		listening = append(listening, "page", pageURL(clientListener.Addr()))
 	}
-	log.Info("listening", append(listening, "address", clientListener.Addr().String(), "admin", adminListener.Addr().String())...)
+	listening = append(listening, "address", clientListener.Addr().String(), "admin", adminListener.Addr().String())
+	log.Info("listening", listening...)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -139,9 +139,10 @@ func newClientServer(handler http.Handler, c engine.Config, log *slog.Logger) *h
 		}),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		WriteTimeout:      c.PingInterval + c.PingTimeout + writeTimeout,     // a poll gets a new one for its response
-		MaxHeaderBytes:    16 << 10,                                          // as in Node.js; larger ones get 431
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // errors of clients, such as requests that are not HTTP
+		WriteTimeout:      c.PingInterval + c.PingTimeout + writeTimeout, // a poll gets a new one for its response
+		MaxHeaderBytes:    16 << 10,                                      // as in Node.js; larger ones get 431
+		// errors of clients, such as requests that are not HTTP
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -184,12 +185,14 @@ func listen(key, address string) (net.Listener, error) {
 
 // listenError explains why listening failed, and which key to change.
 func listenError(key, address string, err error) error {
-	remedy := fmt.Sprintf("choose another address with --%s (%s in the environment, %s in the file)", key, config.Variable(key), key)
+	remedy := fmt.Sprintf("choose another address with --%s (%s in the environment, %s in the file)",
+		key, config.Variable(key), key)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s: %s is in use by another program: stop that program, or %s: %w", key, address, remedy, err)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: this user may not listen on %s (ports below 1024 are often kept for root): %s: %w", key, address, remedy, err)
+		return fmt.Errorf("%s: this user may not listen on %s (ports below 1024 are often kept for root): %s: %w",
+			key, address, remedy, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("%s: %s is no address of this machine: %s: %w", key, address, remedy, err)
 	}

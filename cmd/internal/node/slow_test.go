@@ -27,8 +27,8 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
-// Clients that send half a request, or do not read the answer, lose their connection after a while; a poll that waits
-// does not.
+// Clients that send half a request, or do not read the response, lose their connection after a timeout; a waiting
+// poll does not.
 func TestSlowClients(t *testing.T) {
 	c := engine.DefaultConfig()
 	const poll = time.Minute
@@ -50,9 +50,11 @@ func TestSlowClients(t *testing.T) {
 		{"half a line", "GET / HT", true, headerTimeout},
 		{"half a header", "GET / HTTP/1.1\r\nHost: x\r\nCookie: ", true, headerTimeout},
 		{"a body that never comes", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc", true, bodyTimeout},
-		{"chunks that never come", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", true, bodyTimeout},
+		{"chunks that never come", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", true,
+			bodyTimeout},
 		{"nothing more", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", true, idleTimeout},
-		{"an answer that is not read", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", false, c.PingInterval + c.PingTimeout + writeTimeout},
+		{"an answer that is not read", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", false,
+			c.PingInterval + c.PingTimeout + writeTimeout},
 		{"a poll", "GET /poll HTTP/1.1\r\nHost: x\r\n\r\n", true, poll + idleTimeout},
 		{"a poll with a body that never comes", "GET /poll HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", true, poll},
 	} {

@@ -10,8 +10,8 @@ let name = '';
 let shown = null; // the conversation on the screen
 const conversations = new Map(); // by id: "#room" or "@name"
 
-// The key lets this page come back under its name while the server still believes in its old connection. It belongs to
-// this tab: another tab is another person.
+// The key gives this page its name back while the server still has its old connection. It belongs to this tab: another tab
+// is another person.
 const key = remembered('key', () => crypto.getRandomValues(new Uint32Array(4)).join('-'));
 
 function remembered(what, make = () => '') {
@@ -20,7 +20,7 @@ function remembered(what, make = () => '') {
     sessionStorage.setItem(`chat-${what}`, value);
     return value;
   } catch {
-    return make(); // storage is not allowed: the page works without
+    return make(); // storage is not allowed; the page works without it
   }
 }
 
@@ -39,7 +39,7 @@ function enter(wanted) {
   name = wanted;
   const mine = io(document.body.dataset.edge + namespace, { forceNew: true, auth: (give) => give({ name, key }) });
   socket = mine;
-  // The edge is there, and the chat has not answered yet: it may be starting. The edge asks again by itself.
+  // The edge has no answer of the chat yet, which may be starting. The edge repeats the request.
   let waiting = 0;
   mine.io.on('open', () => {
     clearTimeout(waiting);
@@ -87,7 +87,7 @@ function state(value) {
   if (value === 'connected') { problem(''); }
 }
 
-// ask emits an event and returns its ack, or shows why there is none and returns null.
+// ask emits an event and returns its ack. If it fails, it shows why and returns null.
 async function ask(event, ...values) {
   let answer;
   try {
@@ -122,7 +122,7 @@ function listen(from) {
 
 // --- Conversations --------------------------------------------------------------------------------------------------
 
-// open returns a conversation, and makes it if there is none. Its id is "#room" or "@name".
+// open returns a conversation, and creates it if necessary. Its id is "#room" or "@name".
 function open(id) {
   let c = conversations.get(id);
   if (!c) {
@@ -147,7 +147,7 @@ async function join(room) {
   if (shown === null || shown === c || document.activeElement === at('room')) { show(c); }
 }
 
-// put keeps a line in its place. One that is known already, from before a reconnect or from the history, is not put twice.
+// put inserts a line in order, unless it is there already, from before a reconnect or from the history.
 function put(c, line) {
   if (line.n && c.lines.some((known) => known.n === line.n)) { return; }
   c.lines.push(line);
@@ -235,7 +235,7 @@ function showPeople() {
 function showLines() {
   const log = at('log');
   const lines = shown?.lines ?? [];
-  const atEnd = log.dataset.of !== shown?.id || log.scrollHeight - log.scrollTop - log.clientHeight < 80; // else somebody reads
+  const atEnd = log.dataset.of !== shown?.id || log.scrollHeight - log.scrollTop - log.clientHeight < 80; // else a person reads older lines
   log.dataset.of = shown?.id;
   log.replaceChildren(...lines.map((line, i) => {
     const entry = element('article', line.from === name ? 'line mine' : 'line', '');

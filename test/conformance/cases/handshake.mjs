@@ -89,7 +89,7 @@ export const handshake = [
     play: (s) => s.request('http', 'GET', { ...polling, j: '0' }),
   },
   {
-    name: 'handshake: an empty sid is none', server: 'calm',
+    name: 'handshake: an empty sid is ignored', server: 'calm',
     play: (s) => s.request('http', 'GET', { ...polling, sid: '' }),
   },
   {

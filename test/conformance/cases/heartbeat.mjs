@@ -47,7 +47,7 @@ export const heartbeat = [
     },
   },
   {
-    name: 'heartbeat: polling, nobody polls', server: 'quick',
+    name: 'heartbeat: polling without a poll', server: 'quick',
     play: async (s) => {
       const session = await s.connected();
       await s.until('server', 'disconnect');

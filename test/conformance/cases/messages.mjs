@@ -112,7 +112,7 @@ export const messages = [
     },
   },
   {
-    name: 'polling: volatile while nobody polls, and while somebody does', server: 'calm',
+    name: 'polling: volatile without and with a waiting poll', server: 'calm',
     play: async (s) => {
       const session = await s.connected();
       await session.post('42["volatile"]');

@@ -181,12 +181,12 @@ export const protocol = [
   fatal('a placeholder that is no number', ['451-["message",{"_placeholder":true,"num":"0"}]', Uint8Array.from([1])]),
   harmless('an event without data', '42'),
   harmless('an event without data, with an id', '421'),
-  harmless('an ack that nobody waits for', ['430[]', '4399["a",1]']),
+  harmless('an ack without a request', ['430[]', '4399["a",1]']),
   harmless('an ack without an id', '43["a"]'),
   harmless('an ack without data', '431'),
-  harmless('a binary ack that nobody waits for', ['461-1[{"_placeholder":true,"num":0}]', Uint8Array.from([1])]),
-  harmless('an event that nobody handles', '42["nobody knows this"]'),
-  harmless('an event with an id that nobody acks', '425["nobody knows this"]'),
+  harmless('a binary ack without a request', ['461-1[{"_placeholder":true,"num":0}]', Uint8Array.from([1])]),
+  harmless('an event without a handler', '42["nobody knows this"]'),
+  harmless('an event with an id that is not acked', '425["nobody knows this"]'),
   exchange('an event', '/', ['42["message",1,"2",{"3":[true]}]'], 'message-back'),
   exchange('an event for the main namespace by name', '/', ['42/,["message",1]'], 'message-back'),
   exchange('an event of another namespace', '/custom', ['42/custom,["message",1]'], 'message-back'),
@@ -315,7 +315,7 @@ export const protocol = [
     },
   },
   {
-    name: 'protocol: what a service knows of the handshake', server: 'calm',
+    name: 'protocol: the handshake as a service sees it', server: 'calm',
     play: async (s) => {
       const ann = s.client('ann', '/', {
         auth: { token: [1] }, query: { a: '1', empty: '' }, extraHeaders: { 'X-Mine': 'one', Cookie: 'a=b; c=d', 'User-Agent': 'test' },

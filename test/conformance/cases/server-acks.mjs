@@ -90,7 +90,7 @@ const ofOne = [
     await ann.own.timeout(3_000).emitWithAck('question', 1);
   }),
   ...one('asked by another, in the namespace', ({ ann, bob }) => bob.io.to(ann.id).timeout(3_000).emitWithAck('question', 1)),
-  ...one('asked by another, in the namespace, in vain', ({ ann, bob }) => bob.io.to(ann.id).timeout(200).emitWithAck('unheard of', 1)),
+  ...one('asked by another, in the namespace, without an answer', ({ ann, bob }) => bob.io.to(ann.id).timeout(200).emitWithAck('unheard of', 1)),
   ...one('it goes meanwhile', async ({ s, ann, bob }) => {
     const question = bob.io.to(ann.id).timeout(500).emitWithAck('unheard of', 1);
     await s.until('ann', 'unheard of');
@@ -118,9 +118,9 @@ const ofMany = [
   ...many('all others answer', ({ ann }) => ann.own.broadcast.timeout(3_000).emitWithAck('who?')),
   ...many('the others in a room answer', ({ ann }) => ann.own.to('a').timeout(3_000).emitWithAck('who?')),
   ...many('with binary data', ({ ann }) => ann.io.to('a').timeout(3_000).emitWithAck('bytes?', Buffer.from([1, 2]))),
-  ...many('nobody is there', ({ ann }) => ann.io.to('nobody').timeout(3_000).emitWithAck('who?')),
+  ...many('an empty room', ({ ann }) => ann.io.to('nobody').timeout(3_000).emitWithAck('who?')),
   ...many('one does not answer', ({ ann }) => ann.io.to('a').timeout(300).emitWithAck('only ann')),
-  ...many('nobody answers', ({ ann }) => ann.io.timeout(300).emitWithAck('unheard of')),
+  ...many('no answer', ({ ann }) => ann.io.timeout(300).emitWithAck('unheard of')),
   ...many('one is late', async ({ s, ann, bob }) => {
     bob.socket.on('slow', (ack) => setTimeout(() => ack('late'), 600));
     ann.answers('slow', 'quick');

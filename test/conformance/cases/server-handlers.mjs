@@ -9,7 +9,7 @@ const owned = { only: ['owned'] }; // a handler of one socket needs an owner of 
 const listens = (name, steps, script) => scripted('listeners', name, async (s, cast) => {
   const [ann] = await cast.ready('ann');
   await ann.listen(...steps);
-  // One event at a time: where several come at once, the reference runs all catch-all listeners first.
+  // One event at a time: if several come at once, the reference runs all catch-all listeners first.
   const emit = (...event) => {
     ann.socket.emit(...event);
     return ann.socket.emitWithAck('sum', 1, 1);
@@ -31,7 +31,7 @@ const listeners = [
     ann.socket.emit('x', 1);
     await s.until('server ann', 'first');
   }),
-  ...listens('catch-all ones and events that nobody handles', [['onAny', '', 'any']], ({ ann, s }) => {
+  ...listens('catch-all ones and events without a handler', [['onAny', '', 'any']], ({ ann, s }) => {
     ann.socket.emit('x', 1);
     ann.socket.emit('y', [2]);
     return s.until('server ann', 'any: y');

@@ -1,8 +1,8 @@
-// What two servers of the application say to each other.
+// Events between two servers of the application.
 
 import { scripted } from './scripted.mjs';
 
-// talk is a case in which ann's server speaks to the other one.
+// talk is a case in which ann's server sends to the other one.
 const talk = (name, script) => scripted('servers', name, async (s, cast, mode) => {
   const ann = cast.client('ann', {}, { namespace: `/${mode}` });
   await ann.ready();
@@ -24,7 +24,7 @@ export const serverPair = [
     await ann.io.serverSideEmit('hello', tag, Buffer.from([1, 2, 3]), { deep: Buffer.from([4]) });
     await s.until('other server', 'hello');
   }),
-  ...talk('an event that nobody handles', async ({ ann, s, tag }) => {
+  ...talk('an event without a handler', async ({ ann, s, tag }) => {
     await ann.io.serverSideEmit('unheard of', tag, 1);
     await ann.io.serverSideEmit('hello', tag, 2);
     await s.until('other server', 'hello');

@@ -2,7 +2,7 @@
 
 import { scripted } from './scripted.mjs';
 
-// sockets is a case with ann in room a, bob in a and b, cid in none. At the end it tells all rooms.
+// sockets is a case with ann in room a, bob in a and b, cid in none. At the end it lists all rooms.
 const sockets = (name, script, more) => scripted('sockets', name, async (s, cast) => {
   const [ann, bob, cid] = await cast.ready('ann', 'bob', 'cid');
   await Promise.all([ann.own.join('a'), bob.own.join('a', 'b')]);
@@ -35,7 +35,7 @@ const rooms = [
   ...sockets('all leave', ({ ann }) => ann.io.socketsLeave('a')),
   ...sockets('those of a room leave it and another', ({ cid }) => cid.io.in('b').socketsLeave('a', 'b')),
   ...sockets('those of a room leave it except those of another', ({ cid }) => cid.io.in('a').except('b').socketsLeave('a')),
-  ...sockets('nobody joins', ({ ann }) => ann.io.in('nobody').socketsJoin('c')),
+  ...sockets('an empty room joins', ({ ann }) => ann.io.in('nobody').socketsJoin('c')),
   ...sockets('what is joined counts at once', async ({ ann, s }) => {
     await ann.io.in('b').socketsJoin('c');
     await ann.io.to('c').emit('news', 1);
@@ -49,7 +49,7 @@ const fetching = [
   ...sockets('those of two rooms but one are fetched', ({ ann, bob }) => ann.io.in(['a', 'b']).except(bob.id).fetchSockets()),
   ...sockets('the others are fetched', ({ ann }) => ann.own.broadcast.fetchSockets()),
   ...sockets('one by its id is fetched', ({ ann, bob }) => ann.io.in(bob.id).fetchSockets()),
-  ...sockets('nobody is fetched', ({ ann }) => ann.io.in('nobody').fetchSockets()),
+  ...sockets('an empty room is fetched', ({ ann }) => ann.io.in('nobody').fetchSockets()),
   ...sockets('data is set and fetched', async ({ ann, bob }) => {
     await ann.own.setData({ points: 3 });
     await ann.own.setData({ plan: 'pro' });
@@ -58,7 +58,7 @@ const fetching = [
   }),
 ];
 
-// goes waits until the clients and the application know of an end.
+// goes waits until the clients and the application have seen an end.
 async function goes(s, ...names) {
   await Promise.all(names.flatMap((name) => [s.until(name, 'disconnect'), s.until(`server ${name}`, 'disconnect')]));
 }

@@ -20,13 +20,13 @@ type application struct {
 	ns *backend.Namespace
 }
 
-// auth is what a client gives to say what shall be done.
+// auth is a client's auth: the script of the application.
 type auth struct {
 	Name      string
 	Use       []string // what the middleware do, one after the other
 	Greet     []plan   // what the connection handler does
 	Goodbye   []plan   // what the disconnect handler does
-	Handshake bool     // tell the handshake
+	Handshake bool     // write the handshake
 }
 
 func authOf(s *backend.Socket) (a auth) {
@@ -36,7 +36,7 @@ func authOf(s *backend.Socket) (a auth) {
 	return a
 }
 
-// serve adds what is the same for both ways to handle events.
+// serve adds what both ways to handle events share.
 func (a application) serve() {
 	for i := range 3 {
 		a.ns.Use(func(s *backend.Socket) error { return a.admit(s, i) })
@@ -140,7 +140,7 @@ func (a application) handleOwned(s *backend.Socket) {
 // handle adds the handlers of events, to a namespace or to one socket.
 func (a application) handle(on func(event string, fn any)) {
 	on("do", func(s *backend.Socket, p plan, ack backend.Ack) {
-		if p.asks() { // it waits for clients, and further events of this one need not wait for that
+		if p.asks() { // it waits for clients; further events of this one do not have to
 			go func() { _ = ack(perform(s.Context(), s, p)) }()
 			return
 		}
@@ -161,7 +161,8 @@ func (a application) handle(on func(event string, fn any)) {
 	on("two handlers", func() string { return "the second" })
 }
 
-// listen adds or takes away a handler of the socket that tells what it hears: method, event, label, and what else it does.
+// listen adds or takes away a handler of the socket that tells what it hears: method, event, label, and what else it
+// does.
 func (a application) listen(s *backend.Socket, step []string) {
 	method, event, label, what := step[0], step[1], step[2], step[3]
 	handler := func(args backend.Args, ack backend.Ack) {
@@ -194,7 +195,7 @@ func (a application) listen(s *backend.Socket, step []string) {
 	}
 }
 
-// hearServers adds the handlers of what other instances say. The first argument is the case's tag.
+// hearServers adds the handlers of events from other instances. The first argument is the case's tag.
 func (a application) hearServers() {
 	a.ns.OnServerSide("hello", func(tag string, values ...any) { a.tellOf(tag, "hello "+shown(values)) })
 	a.ns.OnServerSide("add", func(tag string, x, y float64) float64 {
@@ -207,7 +208,7 @@ func shownHandshake(h *backend.Handshake) string {
 	text, _ := json.Marshal(h)
 	var members map[string]any
 	_ = json.Unmarshal(text, &members)
-	delete(members, "sid") // where it is in the reference, too: it is the socket's own
+	delete(members, "sid") // which the reference has in the socket
 	return shown(members)
 }
 

@@ -1,7 +1,7 @@
 // Command scripted is the application of the comparison's cases about servers, as a service: the one of
-// ../scripted.mjs, line by line. It does what a case tells it, in the client's auth and in the events `do` and
-// `listen`. Its arguments are the addresses of NATS servers; it writes what it sees to standard output, a JSON object
-// a line, and ends with its input.
+// ../scripted.mjs, line by line. It executes a case's script, which is in the client's auth and in the events `do`
+// and `listen`. Its arguments are the addresses of NATS servers. It writes what it sees to standard output, one JSON
+// object a line, and ends with its input.
 package main
 
 import (
@@ -62,7 +62,8 @@ func run(addresses []string) error {
 // pattern.
 func serve(ctx context.Context, nc *nats.Conn, t *teller) (*backend.Service, error) {
 	service, err := backend.New(nc, "scripted", backend.OnError(t.failed),
-		backend.Logger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1})))) // OnError tells
+		// errors go to OnError
+		backend.Logger(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 1}))))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func serve(ctx context.Context, nc *nats.Conn, t *teller) (*backend.Service, err
 	return service, service.Start(ctx)
 }
 
-// teller writes down what the application sees.
+// teller writes what the application sees.
 type teller struct {
 	mu    sync.Mutex
 	out   *json.Encoder     // guarded by mu
@@ -100,10 +101,10 @@ func (t *teller) write(line map[string]any) {
 	_ = t.out.Encode(line) // if run.mjs has ended, there is no reader
 }
 
-// tell notes a line of one socket's side of the application.
+// tell writes a line of one socket's side of the application.
 func (t *teller) tell(s *backend.Socket, line string) { t.note("server", s.ID(), line) }
 
-// tellOf notes a line of another instance than the one that a case's client has to do with.
+// tellOf writes a line of another instance than that of a case's client.
 func (t *teller) tellOf(tag, line string) {
 	t.write(map[string]any{"tag": tag, "actor": "other server", "line": line})
 }
@@ -116,7 +117,7 @@ func (t *teller) note(lane, id, line string) {
 	t.write(map[string]any{"tag": tag, "actor": lane + " " + name, "line": line})
 }
 
-// failed notes what went wrong in a handler, in the words of the reference where it has any.
+// failed writes what went wrong in a handler, in the reference's words if it has any.
 func (t *teller) failed(e *backend.HandlerError) {
 	var panicked *backend.PanicError
 	if errors.As(e.Err, &panicked) || e.Err.Error() == thrown {
@@ -125,7 +126,7 @@ func (t *teller) failed(e *backend.HandlerError) {
 	t.note("server", e.Socket, "error: "+e.Err.Error())
 }
 
-// remember keeps who a socket is: the case's tag and the client's name.
+// remember stores the case's tag and the client's name of a socket.
 func (t *teller) remember(s *backend.Socket, user string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

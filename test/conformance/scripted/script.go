@@ -26,7 +26,7 @@ func (p plan) method() string { return p.Call[0].(string) }
 
 func (p plan) asks() bool { return p.method() == "emitWithAck" }
 
-// chosen is what can be chosen from, or has been: a namespace, a socket, a target.
+// chosen is a namespace, a socket or a target, on which further steps are possible.
 type chosen interface {
 	To(roomsOrIDs ...string) backend.Target
 	In(roomsOrIDs ...string) backend.Target
@@ -75,7 +75,7 @@ func (p plan) choose(s *backend.Socket) (at chosen, broadcast bool) {
 	return at, broadcast
 }
 
-// perform does what the plan says. The result is a line.
+// perform executes a plan. The result is a line.
 func perform(ctx context.Context, s *backend.Socket, p plan) string {
 	at, broadcast := p.choose(s)
 	args := p.Call[1:]
@@ -237,7 +237,7 @@ func decoded(args backend.Args) []any {
 	for i := range values {
 		targets[i] = &values[i]
 	}
-	_ = args.Decode(targets...) // any takes everything
+	_ = args.Decode(targets...) // any accepts every type
 	return values
 }
 

@@ -1,14 +1,14 @@
 #!/bin/sh
-# `make test-compose`: builds and starts compose.yaml as a project of its own, on free ports, tries it (faults.mjs), and
-# takes it away again. It takes the Docker engine that runs; where none does, but DOCKER_HERE names a script whose `up`
-# starts one with the base images, and whose `down` ends it, it uses that. With OPTIONAL=1 a machine without an engine is
-# no failure. RUNS=10 tries the same stand ten times, since what fails once in ten is wrong, too.
+# `make test-compose`: builds and starts compose.yaml as a separate project on free ports, tests it (faults.mjs), and removes
+# it. It uses the running Docker engine. If there is none, DOCKER_HERE may name a script whose `up` starts one with the base
+# images, and whose `down` ends it. With OPTIONAL=1 it succeeds on a machine without an engine. RUNS=10 repeats the test ten
+# times, because what fails once in ten times is wrong, too.
 set -u
 cd "$(dirname "$0")/../../.."
 
 export COMPOSE_PROJECT_NAME="partyline-test-$$"
 export EDGES_SECRET="secret of $COMPOSE_PROJECT_NAME"
-# The client is fetched already, so no image with npm is needed to do it.
+# The client is fetched already, so no image with npm is needed.
 export CLIENT_IMAGE=golang:1.26-alpine
 
 leave_out() {
