@@ -133,7 +133,7 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	}
 	switch {
 	case d.Kind != owner.Admission:
-	case s == nil && d.Number != 0 && d.From != "":
+	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
 		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
 	case s == nil && d.group != "":
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
