@@ -32,7 +32,7 @@ type decision struct {
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
 func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
-	d.Number, d.From = assignment(m.Header), tokenHeader(m.Header, msg.HeaderFrom)
+	d.Number, d.From = msg.Assignment(m.Header.Get(msg.HeaderAssignment)), tokenHeader(m.Header, msg.HeaderFrom)
 	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
 	switch {
 	case m.NoResponders():
@@ -133,7 +133,7 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	}
 	switch {
 	case d.Kind != owner.Admission:
-	case s == nil && d.Number != 0 && d.From != "":
+	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
 		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
 	case s == nil && d.group != "":
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
