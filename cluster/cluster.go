@@ -75,6 +75,8 @@ type Cluster struct {
 	draining   atomic.Bool   // this edge takes no new sessions; it is in its announcements
 	complaints *throttle.Logger
 
+	microWaiting atomic.Int32 // requests of the service protocol without a response yet
+
 	mu         sync.Mutex
 	others     *liveness.Table    // guarded by mu: the live ones
 	reports    map[string]*report // guarded by mu: of the live ones, and of those that died less than forgetAfter ago

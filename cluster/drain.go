@@ -12,6 +12,7 @@ import (
 	"partyline/engine"
 	"partyline/internal/pace"
 	"partyline/internal/tally"
+	"partyline/wire/msg"
 )
 
 // DrainConfig is how fast an edge drains.
@@ -175,17 +176,33 @@ func (d *Drainer) Run(ctx context.Context) {
 	watch := time.NewTicker(min(watchEvery, d.set.Isolation))
 	defer watch.Stop()
 	c := d.set.Cluster
-	for connected := time.Now(); ; {
+	var cut isolation
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-watch.C:
-			if c.set.Bus.Connected() {
-				connected = now
-			}
-			d.change(cutOff, now.Sub(connected) >= d.set.Isolation && c.HadOthers())
+			lasts := cut.lasts(c.set.Bus.Connected(), now)
+			d.change(cutOff, lasts >= d.set.Isolation && c.HadOthers())
 		}
 	}
+}
+
+// isolation measures for how long an edge has been cut off from NATS. Time in which its process did not run does not
+// count: it had no chance to connect again. The zero isolation has not looked yet.
+type isolation struct{ since, looked time.Time }
+
+// lasts is called regularly. It returns 0 while the edge is connected.
+func (i *isolation) lasts(connected bool, now time.Time) time.Duration {
+	gap := now.Sub(i.looked)
+	i.looked = now
+	switch {
+	case connected || i.since.IsZero():
+		i.since = now
+	case gap > msg.BeatEvery:
+		i.since = i.since.Add(gap)
+	}
+	return now.Sub(i.since)
 }
 
 // Metrics returns the drainer's metrics.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -23,6 +24,11 @@ const (
 	microInfoType  = "io.nats.micro.v1.info_response"
 	microStatsType = "io.nats.micro.v1.stats_response"
 )
+
+// maxMicro bounds the requests that wait for their responses. A dashboard sends a few in a second.
+const maxMicro = 256
+
+var errMicroFlood = fmt.Errorf("%d others wait", maxMicro)
 
 // Figures is what `nats micro stats` shows of an edge.
 type Figures struct {
@@ -85,14 +91,21 @@ func microSubjects(id string) [3]string {
 }
 
 // handleMicro answers a request of the service protocol, but not on a subject where the requester may not publish.
-// The bus's worker makes the response, because the bus's counters take locks of nats.go.
+// The bus's worker makes the response, because the bus's counters take locks of nats.go. It has other work and is
+// slower than requests may come, so those beyond maxMicro are dropped.
 func (c *Cluster) handleMicro(m *bus.Message) {
 	if !c.mayAnswer(m.Reply) {
+		return
+	}
+	if c.microWaiting.Add(1) > maxMicro {
+		c.microWaiting.Add(-1)
+		c.complaints.Warn("dropped a request of the service protocol", "", errMicroFlood)
 		return
 	}
 	verb, _, _ := strings.Cut(m.Subject[len(microPrefix):], ".")
 	reply := m.Reply
 	c.set.Bus.Do(func() {
+		c.microWaiting.Add(-1)
 		if response := c.microResponse(verb); response != nil {
 			c.set.Bus.Later(bus.Letter{Subject: reply, Body: response})
 		}

@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// An edge that was stopped, with its connection ending meanwhile, has not been cut off for that long.
+func TestIsolationIsPatient(t *testing.T) {
+	var i isolation
+	now := time.UnixMilli(0)
+	expect := func(connected bool, after, want time.Duration) {
+		t.Helper()
+		now = now.Add(after)
+		if got := i.lasts(connected, now); got != want {
+			t.Errorf("at %s, connected %v: %s, want %s", now.Sub(time.UnixMilli(0)), connected, got, want)
+		}
+	}
+	const step = time.Second
+	expect(true, 0, 0)
+	expect(false, time.Hour, 0) // cut off since now, as far as is known
+	expect(false, step, step)
+	expect(false, step, 2*step)
+	expect(false, time.Hour, 2*step)
+	expect(false, step, 3*step)
+	expect(true, 1, 0)
+	expect(false, step, step) // at the most: it was connected at the last look
+	expect(true, 0, 0)
+}
+
+// Before its first connection an edge is cut off since it began to look.
+func TestIsolationBegins(t *testing.T) {
+	var i isolation
+	now := time.Now()
+	if got := i.lasts(false, now); got != 0 {
+		t.Errorf("at once %s", got)
+	}
+	if got := i.lasts(false, now.Add(time.Second)); got != time.Second {
+		t.Errorf("after a second %s", got)
+	}
+}
