@@ -45,7 +45,7 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 		s.bad(m, "its body is no connect: "+err.Error())
 		return
 	}
-	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &admission{}}
+	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &msg.State{}}
 	if ns.rules.owned {
 		so.own = s.newOwnership()
 	}
@@ -63,21 +63,21 @@ func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Lock()
 	a := so.admission
-	so.admission, so.user = nil, a.user
+	so.admission, so.user = nil, a.User
 	so.mu.Unlock()
 	if !from.connect {
 		s.calls.settleOpen(s.ctx, so, a)
 		s.calls.connected(so)
 		return
 	}
-	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
+	body := msg.Admission{Rooms: a.Rooms, User: a.User, Data: a.Data}.Body()
 	var header nats.Header
 	if so.own != nil {
-		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
+		so.own.notice(*a)
 	} else if s.namespaces.byToken[so.ns.token] == nil { // a pattern's
 		header = nats.Header{msg.HeaderGroup: {s.group}}
 	}
-	d.rooms = a.rooms
+	d.rooms = a.Rooms
 	s.decisions.make(d, so, header, body, time.Now())
 	s.tell(so.ns, m, d)
 }

@@ -93,7 +93,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()
-	s.unconfirmed.init(s.connection, log.Warn)
+	s.unconfirmed.init(s.connection, func(what string, args ...any) { s.complaints.Log(slog.LevelWarn, what, "", "", args...) })
 	s.fence.stop = make(chan struct{})
 	return s, nil
 }
