@@ -31,7 +31,7 @@ type Service struct {
 	questions   questions
 	unconfirmed unconfirmed
 	edges       edges
-	peers       peers
+	peers       members // the other instances of the group
 
 	owners    owners
 	decisions decisions
