@@ -85,8 +85,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.namespaces = &namespaces{byName: make(map[string]*Namespace)}
 	s.calls = caller{s.connection, s.reports, s.name, s.disowned, set.silent}
 	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.name}
-	s.lanes = newLanes(set.limits, s.pauses.flooded)
-	s.lanes.edges = edgeWords{s.pauses.pause, s.pauses.resume, s.pauses.watch}
+	s.lanes = newLanes(set.limits, s.pauses)
 	s.questions = questions{connection: s.connection, edges: &s.edges, limits: set.limits}
 	s.owners.init()
 	s.decisions.init()
@@ -162,7 +161,7 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
 		return err
 	}
-	if err := s.pauses.listen(&s.subs, s.lanes.confirm); err != nil {
+	if err := s.pauses.listen(&s.subs, s.lanes.throttled.confirm); err != nil {
 		return err
 	}
 	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {
