@@ -64,7 +64,7 @@ func (s *Service) hear(m *nats.Msg) {
 // pong tells an edge that this instance lives.
 func (s *Service) pong(m *nats.Msg, instance string) {
 	to, ok := s.prefix.Parse(m.Reply)
-	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fenced() {
+	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fence.isCutOff() {
 		return
 	}
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
@@ -171,7 +171,7 @@ func (s *Service) attend() {
 		s.peers.expire(now)
 		if now.Sub(tidied) >= time.Second {
 			tidied = now
-			s.decisions.forget(now)
+			s.admissions.decisions.forget(now)
 			s.unconfirmed.tidy(now)
 			s.countLost(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
 		}

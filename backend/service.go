@@ -33,10 +33,10 @@ type Service struct {
 	edges       edges
 	peers       members // the other instances of the group
 
-	owners    owners
-	decisions decisions
-	leave     leave
-	fence     fence
+	owners     owners
+	admissions admissions
+	leave      leave
+	fence      fence
 }
 
 // life is how far a service has come, and what ends with it.
@@ -87,8 +87,11 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.name}
 	s.lanes = newLanes(set.limits, s.pauses)
 	s.questions = questions{connection: s.connection, edges: &s.edges, limits: set.limits}
-	s.owners.init()
-	s.decisions.init()
+	s.owners = owners{ctx: s.ctx, byID: make(map[string]*Socket)}
+	s.admissions = admissions{
+		connection: s.connection, reports: s.reports, presence: &s.presence, fence: &s.fence, calls: &s.calls, lanes: s.lanes,
+		owners: &s.owners, edges: &s.edges, unconfirmed: &s.unconfirmed, decisions: decisions{byID: make(map[string]*decision)},
+	}
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()
