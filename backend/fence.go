@@ -25,9 +25,9 @@ const (
 	fenceDisconnected = 750 * time.Millisecond
 )
 
-// fenced tells whether this instance must fear that the edges gave it up.
-func (s *Service) fenced() bool {
-	confirmed, disconnected := s.fence.confirmed.Load(), s.fence.disconnected.Load()
+// isCutOff reports whether the edges may have given this instance up.
+func (f *fence) isCutOff() bool {
+	confirmed, disconnected := f.confirmed.Load(), f.disconnected.Load()
 	return confirmed != nil && time.Since(*confirmed) >= fenceAfter ||
 		disconnected != nil && time.Since(*disconnected) >= fenceDisconnected
 }
@@ -62,7 +62,7 @@ func (s *Service) mayFence() {
 	defer s.fence.mu.Unlock()
 	s.assigning.Lock()
 	state := s.state.Load()
-	if !s.fenced() || !s.owners.has(s.Instance()) || state != running && state != leaving {
+	if !s.fence.isCutOff() || !s.owners.has(s.Instance()) || state != running && state != leaving {
 		s.assigning.Unlock()
 		return
 	}
