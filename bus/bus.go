@@ -160,10 +160,11 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 
 // newBus makes a bus without a connection.
 func newBus(log *slog.Logger, s settings) *Bus {
-	b := &Bus{log: log, complaints: throttle.New(log), permits: newPermits(), onConnect: s.onConnect}
+	b := &Bus{log: log, complaints: throttle.New(log), onConnect: s.onConnect}
 	b.state.closed = make(chan struct{})
 	b.out.wake = make(chan struct{}, 1)
 	b.inbox = &inbox{bus: b, channel: make(chan *nats.Msg, s.channel), wake: make(chan struct{}, 1)}
+	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
 	b.interests = newInterests(b, s.linger)
 	b.work = newWorker(b)
 	return b
@@ -262,9 +263,9 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	b.stats.asyncErrors.Inc()
-	defer b.permits.heard(err)
+	defer b.permits.passed.Store(&err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		b.refused(err)
+		b.permits.refuse(err)
 		return
 	}
 	if _, known := b.explain(err); known {

@@ -223,16 +223,11 @@ func (i *interests) subjects() []string {
 	return slices.Collect(maps.Keys(i.bySubject))
 }
 
-// lacks reports whether a subject that needed accepts is not subscribed yet.
-func (i *interests) lacks(needed func(subject string) bool) bool {
+// lacks reports whether a subject is wanted and not subscribed yet.
+func (i *interests) lacks(subject string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for subject := range i.wanted {
-		if needed(subject) {
-			return true
-		}
-	}
-	return false
+	return i.wanted[subject] != nil
 }
 
 // dropped is how many messages nats.go has dropped of subscriptions that are there.

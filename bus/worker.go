@@ -52,7 +52,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
+		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.permits.report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			for range lastPasses {
@@ -134,12 +134,9 @@ func (w *worker) roundTrip(asking bool) bool {
 	if !asking {
 		return w.flush()
 	}
-	q := w.bus.ask()
+	w.bus.permits.ask()
 	answered := w.flush()
-	if answered {
-		w.bus.awaitErrors()
-	}
-	w.bus.permits.conclude(q, answered)
+	w.bus.permits.conclude(answered)
 	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
 		w.bus.out.nudge()
 	}

@@ -78,7 +78,6 @@ func (e *Edge) follow(f registry.Effects[client]) {
 // permit some of its namespaces and not others, and which of them clients ask for is not the edge's choice.
 func (e *Edge) require() {
 	e.set.Bus.Permissions(e.prefix.EdgePermissions())
-	e.set.Bus.RequireSubscribed()
 	for name := range e.set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {
