@@ -165,8 +165,13 @@ func newBus(log *slog.Logger, s settings) *Bus {
 	b.out.wake = make(chan struct{}, 1)
 	b.inbox = &inbox{bus: b, channel: make(chan *nats.Msg, s.channel), wake: make(chan struct{}, 1)}
 	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
-	b.interests = newInterests(b, s.linger)
-	b.work = newWorker(b)
+	b.interests = &interests{
+		bus: b, linger: s.linger,
+		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
+		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
+	}
+	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
+	b.work.stale.Store(true)
 	return b
 }
 

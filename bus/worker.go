@@ -23,12 +23,6 @@ type worker struct {
 	kept     []entry     // owned by the worker's goroutine: what waits for NATS, in order, before all that is in the outbox
 }
 
-func newWorker(b *Bus) *worker {
-	w := &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
-	w.stale.Store(true)
-	return w
-}
-
 // connectionChanged is called for each connection that begins or ends.
 func (w *worker) connectionChanged(online bool) {
 	w.stale.Store(true) // before it is online, so that the bus is not ready too early
