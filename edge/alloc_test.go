@@ -37,7 +37,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); !b.Connected(); time.Sleep(time.Millisecond) { // otherwise answers would be dropped
+	for end := time.Now().Add(time.Minute); !b.Connected(); time.Sleep(time.Millisecond) { // or answers are dropped
 		if time.Now().After(end) {
 			tb.Fatal("the bus does not connect")
 		}

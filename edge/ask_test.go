@@ -198,7 +198,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	for id := x.edge.asks.last; id > 0; id-- { // the last first, which is faster to find
 		s.Edge.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)
 	}
-	x.handle(ask("socket."+x.socket(1).ID, "Sio-Timeout", "1")) // no ack is awaited any more, but the answers wait to be published
+	x.handle(ask("socket."+x.socket(1).ID, "Sio-Timeout", "1")) // no ack is awaited, but answers wait
 	x.connections[1].Message([]byte(`1/chat,`), false)
 	close(release)
 	for range maxAsked {

@@ -55,7 +55,7 @@ func TestABadPublishIsLoggedOnceAMinuteASubjectAndReason(t *testing.T) {
 			{Subject: "sio.chat.leave.room.vip", Data: []byte(`["vip"`)},
 			{Subject: "sio.chat.emit.socket.nobody", Data: []byte(`["x"]`)},
 			{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Data: []byte(`[]`)},
-			{Subject: "sio.chat.disconnect.room.vip", Reply: "sio.chat.emit.all", Data: []byte(`{}`)}, // and its answer is withheld
+			{Subject: "sio.chat.disconnect.room.vip", Reply: "sio.chat.emit.all", Data: []byte(`{}`)}, // no answer
 		}
 		const seconds = 150 // two and a half minutes: lines at the beginning, after one minute, after two
 		for range seconds {

@@ -28,7 +28,7 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 		if err := nc.Publish("sio.$svc.chat.chat-a.beat", beat); err != nil || time.Now().After(end) {
 			t.Fatal("the edge does not answer", err)
 		}
-		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // then the edge has the beat, too
+		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // after the beat
 			break
 		}
 	}
