@@ -132,7 +132,7 @@ func TestNothingIsHeldInAnOutage(t *testing.T) {
 	s.cut()
 	failed := s.Node.Figure("events_failed_total", "")
 	a.Emit("", `["n",2]`)
-	edgetest.Eventually(s.t, "the second comes to nothing", func() bool { return s.Node.Figure("events_failed_total", "") == failed+1 })
+	edgetest.Eventually(s.t, "the second event is dropped", func() bool { return s.Node.Figure("events_failed_total", "") == failed+1 })
 	for len(asked) > 0 {
 		<-asked
 	}

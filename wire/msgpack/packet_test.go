@@ -246,7 +246,7 @@ func TestRefused(t *testing.T) {
 		{"bytes behind it", raw(event(1), 0xc0), errTrailing},
 		{"one more byte", raw(0x82, typ, 0, nsp, "\xa1/", 0), errTrailing},
 		{"the byte that is never used", event(0xc1), errForm},
-		{"the byte that is never used, where nobody looks", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), errForm},
+		{"the byte that is never used, in an ignored member", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), errForm},
 		{"an array as a key", event(0x81, 0x90, 1), errForm},
 		{"bytes as a key", event(0x81, 0xc4, 1, "a", 1), errForm},
 		{"a date as a key", event(0x81, 0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), errForm},
