@@ -13,8 +13,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
-// subscribed the newer one, and every event came twice.
+// A process that was stopped continues in all of its goroutines at once. Only one of them may take a new name. When
+// two did, both subscribed under the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
 	t.Parallel()
 	s := offstage(t)
@@ -27,7 +27,7 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	s.mu.Unlock()
 	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}
 	s.owners.add(so, before, msg.State{})
-	for range 50 { // the beat may confirm the instance at any moment
+	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
 		s.fence.confirmed.Store(&long)
 		var both sync.WaitGroup

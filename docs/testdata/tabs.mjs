@@ -24,7 +24,7 @@ async function act({ open, url, tab, say, shows, hides, state }) {
     await tabs[open].goto(url);
     await says(open, 'connected');
   } else if (say) {
-    await tabs[tab].bringToFront(); // a tab that nobody sees is slow
+    await tabs[tab].bringToFront(); // a background tab is slow
     await tabs[tab].locator('#text').fill(say);
     await tabs[tab].getByRole('button').click();
   } else if (state) {
