@@ -130,7 +130,7 @@ func (e *modelEdge) take(w modelWord) {
 	if w.kind != "beat" {
 		e.m.note("edge %d gets %s of %s, number %d %s", e.n, w.kind, w.from, w.number, id)
 	}
-	about := Announcement{Group: w.group, Instance: w.from, Owns: true, Namespaces: []string{"/chat"}}
+	about := msg.InstanceAnnouncement{Group: w.group, Instance: w.from, Owns: true, Namespaces: []string{"/chat"}}
 	if w.group == "chat" {
 		about.Namespaces = []string{"/ch*"} // less specific than that of group a, which does not serve it
 	}

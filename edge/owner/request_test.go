@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/wire/msg"
 )
 
 const connectTimeout = 20 * time.Second
@@ -23,9 +25,11 @@ type crowd struct {
 	now     time.Time
 	refuses bool
 
-	worker []func()
-	asked  []time.Time // each publish
-	closed []time.Time // each end
+	worker   []func()
+	asked    []time.Time // each publish
+	requests []Request   // what was published
+	changed  []string    // instances that were told that the owner has changed
+	closed   []time.Time // each end
 	// publish is what becomes of a request that is published; nil: nothing, nobody answers.
 	publish func(s *Socket)
 }
@@ -52,8 +56,8 @@ func (c *crowd) Connected() bool           { return true }
 func (c *crowd) Do(fn func())              { c.worker = append(c.worker, fn) }
 func (c *crowd) AfterSubscribed(fn func()) { c.Do(fn) }
 
-func (c *crowd) Ask(s *Socket, _ Request) (uint64, error) {
-	c.asked = append(c.asked, c.now)
+func (c *crowd) Ask(s *Socket, r Request) (uint64, error) {
+	c.asked, c.requests = append(c.asked, c.now), append(c.requests, r)
 	if c.publish != nil {
 		c.publish(s)
 	}
@@ -64,10 +68,12 @@ func (c *crowd) Event(*Socket, string, []byte, []byte, map[string][]string, []by
 func (c *crowd) State(*Socket, string, uint64) uint64                                     { return 0 }
 func (c *crowd) Ping(string, string)                                                      {}
 func (c *crowd) Ended(*Socket, string, map[string][]string, []byte)                       {}
-func (c *crowd) Changed(*Socket, string, uint64)                                          {}
-func (c *crowd) Marker(string, string)                                                    {}
-func (c *crowd) Died(string)                                                              {}
-func (c *crowd) Undecided(*Socket, Reason, bool)                                          {}
+func (c *crowd) Changed(_ *Socket, to string, n uint64) {
+	c.changed = append(c.changed, fmt.Sprint(to, " ", n))
+}
+func (c *crowd) Marker(string, string)           {}
+func (c *crowd) Died(string)                     {}
+func (c *crowd) Undecided(*Socket, Reason, bool) {}
 
 // work is what the worker does.
 func (c *crowd) work() {
@@ -164,7 +170,7 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 	setUp := func(t *testing.T) (*crowd, *request) {
 		c := newCrowd(t, 1).stay()
 		r := c.q.all[0]
-		shop := Announcement{Group: "shop", Instance: "shop-1"}
+		shop := msg.InstanceAnnouncement{Group: "shop", Instance: "shop-1"}
 		c.q.Hello(shop, true)
 		c.run(time.Second)
 		c.pending(r, "shop-1")

@@ -24,13 +24,18 @@ func TestEdgeAnnouncement(t *testing.T) {
 }
 
 func TestInstanceAnnouncement(t *testing.T) {
-	a := InstanceAnnouncement{Instance: "chat-a", Group: "chat", Namespaces: []string{"/chat", "/tenant-*"}, At: 5, Every: 1000}
-	const want = `[{"instance":"chat-a","group":"chat","namespaces":["/chat","/tenant-*"],"at":5,"every":1000}]`
-	if got := string(a.Body()); got != want {
-		t.Errorf("the body is %s, want %s", got, want)
-	}
-	if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
-		t.Errorf("%+v, %v", back, err)
+	for want, a := range map[string]InstanceAnnouncement{
+		`[{"instance":"chat-a","group":"chat","namespaces":["/chat","/tenant-*"],"at":5,"every":1000}]`: {
+			Instance: "chat-a", Group: "chat", Namespaces: []string{"/chat", "/tenant-*"}, At: 5, Every: 1000},
+		`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":5,"every":1000}]`: {
+			Instance: "chat-a", Group: "chat", Owns: true, Namespaces: []string{"/chat"}, At: 5, Every: 1000},
+	} {
+		if got := string(a.Body()); got != want {
+			t.Errorf("the body is %s, want %s", got, want)
+		}
+		if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
+			t.Errorf("%+v, %v", back, err)
+		}
 	}
 }
 
