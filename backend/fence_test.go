@@ -46,6 +46,33 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	}
 }
 
+// An instance that is cut off while it leaves gives up its sockets, too: others own them by then, and what waits for its handlers
+// must not be handled when it is back.
+func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
+	t.Parallel()
+	s := offstage(t)
+	chat := s.Of("/chat", Owned())
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Instance()
+	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.newOwnership()}, before, msg.State{})
+	s.state.Store(leaving)
+	for range 50 { // the beat may confirm the instance at any moment
+		long := time.Now().Add(-time.Minute)
+		s.fence.confirmed.Store(&long)
+		if s.mayFence(); s.Instance() != before {
+			break
+		}
+	}
+	if err := s.lanes.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Instance() == before || s.owners.count() > 0 {
+		t.Errorf("it is %s still, and owns %d sockets", s.Instance(), s.owners.count())
+	}
+}
+
 // A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner when it goes
 // on. When only its arrival was judged, some events of a burst were handled behind later ones.
 func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {

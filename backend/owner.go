@@ -197,12 +197,13 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
+	if s.owners.find(so.id) != so {
+		return
+	}
 	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
 		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
-	if !s.owners.remove(so) {
-		return
-	}
+	s.owners.remove(so)
 	if reason != handingOver {
 		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
