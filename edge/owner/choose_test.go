@@ -10,20 +10,20 @@ import (
 	"partyline/wire/msg"
 )
 
-// hello has an instance announce itself. Its name is <group>-<n>.
+// hello announces an instance named <group>-<n>.
 func (c *crowd) hello(instance string, namespaces ...string) {
 	group, _, _ := strings.Cut(instance, "-")
 	c.q.Hello(msg.InstanceAnnouncement{Group: group, Instance: instance, Owns: true, Namespaces: namespaces}, true)
 	c.work()
 }
 
-// last is who was asked last, and about which assignment.
+// last returns the instance that was asked last, and the number of the assignment.
 func (c *crowd) last() string {
 	r := c.requests[len(c.requests)-1]
 	return fmt.Sprint(r.To, " ", r.Number)
 }
 
-// answer answers the latest request about a socket, and returns what the edge makes of it.
+// answer answers the latest request about a socket, and returns the edge's verdict.
 func (c *crowd) answer(s *Socket, kind Kind) Verdict {
 	r := c.requests[len(c.requests)-1]
 	v := c.q.Answer(s, Answer{Kind: kind, Number: r.Number, From: r.To}).Verdict
@@ -34,7 +34,8 @@ func (c *crowd) answer(s *Socket, kind Kind) Verdict {
 	return v
 }
 
-// The group with the most specific pattern is asked: a name, then the longest pattern, then the first name of a group.
+// The group with the most specific pattern is asked: first a name, then the longest pattern, then the first group by
+// name.
 func TestTheMostSpecificGroupIsAsked(t *testing.T) {
 	for _, scene := range []struct {
 		instances []string // with their patterns
@@ -57,7 +58,7 @@ func TestTheMostSpecificGroupIsAsked(t *testing.T) {
 	}
 }
 
-// Of two drawn at random the less busy one is asked: sockets count, and so do the requests of the last 10 seconds.
+// The less busy one of two drawn at random is asked. Its sockets count, and its requests of the last 10 seconds.
 func TestTheLessBusyIsAsked(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")
@@ -66,7 +67,7 @@ func TestTheLessBusyIsAsked(t *testing.T) {
 	}
 	c.now = c.now.Add(11 * time.Second)
 	c.hello("a-2", "/chat")
-	for n := range 50 { // nobody answers
+	for n := range 50 { // without an answer
 		if c.add(); c.last() != "a-2 1" {
 			t.Fatalf("request %d goes to %s", n, c.last())
 		}
@@ -81,8 +82,8 @@ func TestTheLessBusyIsAsked(t *testing.T) {
 	}
 }
 
-// Who does not answer is passed over for 2 seconds, doubling up to a minute. If no other one is left it is asked again. Who was asked
-// and does not become the owner is told so.
+// An instance that does not answer is skipped for 2 seconds, doubling up to a minute. If no other one is left, it is asked
+// again. An instance that was asked and does not become the owner is notified.
 func TestSilencePassesAnInstanceOver(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")
@@ -90,7 +91,7 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 	c.hello("b-1", "/ch*")
 	c.run(2100 * time.Millisecond)
 	if c.last() != "b-1 2" || len(c.changed) > 0 {
-		t.Fatalf("%q is asked, %q are told", c.last(), c.changed)
+		t.Fatalf("%q is asked, %q are notified", c.last(), c.changed)
 	}
 	c.run(4200 * time.Millisecond)
 	if c.last() != "a-1 3" { // both were silent, and it is the more specific one
@@ -101,12 +102,12 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 	}
 	i := find(c.q.instances, "a", "a-1")
 	if len(i.passed) > 0 {
-		t.Error("it has answered, and is passed over still")
+		t.Error("it has answered, and is still skipped")
 	}
 	var pauses []time.Duration
 	for range 8 {
 		if !i.passOver("/chat", c.now, false) || i.passOver("/chat", c.now, false) {
-			t.Fatal("it is passed over twice, or not at all")
+			t.Fatal("it is skipped twice, or not at all")
 		}
 		pauses = append(pauses, i.passed["/chat"].pause)
 		c.now = i.passed["/chat"].until
@@ -192,7 +193,7 @@ func TestACrowdAtBusyInstancesGetsIn(t *testing.T) {
 	}
 }
 
-// A group that says not mine is not asked for a minute, the next one is. An owned socket stays in its group.
+// A group that answers "not mine" is not asked for a minute; the next one is. An owned socket stays in its group.
 func TestNotMine(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")

@@ -36,7 +36,7 @@ type modelSocket struct {
 	number  uint64 // of the latest request
 	asked   string // who got it
 	decided string // the instance whose admission the edge accepted last
-	asking  bool   // another one has been asked since
+	asking  bool   // another instance has been asked since
 }
 
 func (s *modelSocket) ID() string                    { return s.id }
@@ -121,7 +121,7 @@ func (e *modelEdge) Died(instance string) { e.m.note("edge %d: %s has died", e.n
 
 func (e *modelEdge) Undecided(*Socket, Reason, bool) {}
 
-// take has the edge read a message.
+// take makes the edge read a message.
 func (e *modelEdge) take(w modelWord) {
 	id := ""
 	if w.socket != nil {
@@ -185,7 +185,7 @@ func (e *modelEdge) answer(w modelWord, a Answer) {
 	}
 }
 
-// run does what the edge's goroutines do until now.
+// run does the work that the edge's goroutines have done up to now.
 func (e *modelEdge) run() {
 	m := e.m
 	if e.frozen {
