@@ -98,7 +98,7 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 		t.Fatalf("%q is asked", c.last())
 	}
 	if v := c.answer(s, Admission); v != Owned || !slices.Equal(c.changed, []string{"b-1 2"}) {
-		t.Fatalf("%v, %q are told", v, c.changed)
+		t.Fatalf("%v, %q are notified", v, c.changed)
 	}
 	i := find(c.q.instances, "a", "a-1")
 	if len(i.passed) > 0 {
@@ -144,7 +144,7 @@ func TestALateAdmissionCounts(t *testing.T) {
 		t.Fatal(v)
 	}
 	if !slices.Equal(c.changed, []string{"b-1 2", "b-1 2"}) { // when a-1 became the owner, and for its admission
-		t.Errorf("%q are told", c.changed)
+		t.Errorf("%q are notified", c.changed)
 	}
 	for _, number := range []uint64{4, 1} { // no number of an assignment, and that of a-1's
 		c.q.NotOwner(s, "a-1", number)
