@@ -154,6 +154,36 @@ func TestALateAdmissionCounts(t *testing.T) {
 	}
 }
 
+// If an instance has gone, another one is asked at once, even if it was silent lately: a client that does not wait must not be
+// refused while it lives.
+func TestASilentInstanceIsAskedBeforeAClientIsRefused(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.refuses = true
+	c.hello("b-1", "/chat")
+	c.add()
+	c.run(2100 * time.Millisecond) // it is busy
+	c.hello("a-1", "/chat")
+	c.publish = func(s *Socket) {
+		if r := c.requests[len(c.requests)-1]; r.To == "a-1" {
+			c.q.Answer(s, Answer{Kind: NoResponders})
+		}
+	}
+	s := c.add().socket
+	c.run(2200 * time.Millisecond)
+	if c.last() != "b-1 2" || len(c.undecided) > 0 {
+		t.Fatalf("%q is asked, %v", c.last(), c.undecided)
+	}
+	if v := c.answer(s, Admission); v != Owned {
+		t.Fatal(v)
+	}
+	c.publish = func(s *Socket) { c.q.Answer(s, Answer{Kind: NoResponders}) }
+	c.add()
+	c.run(2300 * time.Millisecond)
+	if len(c.undecided) == 0 || c.undecided[0] != NoService { // both have gone
+		t.Errorf("%v", c.undecided)
+	}
+}
+
 // A crowd gets in through instances that need longer for all of it than the edge waits for an answer, and they are not asked
 // about each socket every 2 seconds.
 func TestACrowdAtBusyInstancesGetsIn(t *testing.T) {

@@ -2,6 +2,7 @@ package owner
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"partyline/internal/pace"
@@ -76,6 +77,11 @@ type assignment struct {
 	to     *Instance
 	number uint64
 	isVoid bool // an answer counts no more
+}
+
+// hasAsked reports whether an instance was asked.
+func (r *request) hasAsked(i *Instance) bool {
+	return slices.ContainsFunc(r.assignments, func(one assignment) bool { return one.to == i })
 }
 
 // find returns the instance that gave an answer to a request, or nil if none was asked that. r may be nil.
