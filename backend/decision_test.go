@@ -13,8 +13,7 @@ import (
 func TestDecisionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	var ds decisions
-	ds.init()
+	ds := decisions{byID: make(map[string]*decision)}
 	begin := func(id string) *decision {
 		d, first := ds.begin(id, 25*time.Second, now)
 		if !first {

@@ -23,29 +23,32 @@ type track struct {
 
 func newTrack(limits Limits) *track {
 	x := &track{}
-	x.lanes = newLanes(limits, func(key laneKey, _, _ int) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.overflowed = append(x.overflowed, key)
-	})
-	x.edges = edgeWords{
-		pause: func(key laneKey, instance string) string {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			if x.offline {
-				return ""
-			}
-			x.words = append(x.words, "pause "+key.who[20:])
-			return "i"
-		},
-		resume: func(key laneKey, _ string) {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.words = append(x.words, "resume "+key.who[20:])
-		},
-		watch: func(int, laneKey) {},
-	}
+	x.lanes = newLanes(limits, x)
 	return x
+}
+
+func (x *track) pause(key laneKey, _ string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.offline {
+		return ""
+	}
+	x.words = append(x.words, "pause "+key.who[20:])
+	return "i"
+}
+
+func (x *track) resume(key laneKey, _ string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.words = append(x.words, "resume "+key.who[20:])
+}
+
+func (x *track) watch(int, laneKey) {}
+
+func (x *track) flooded(key laneKey, _, _ int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.overflowed = append(x.overflowed, key)
 }
 
 // socketKey is the lane of a socket.
@@ -141,8 +144,8 @@ func TestALanePausesItsSocket(t *testing.T) {
 				x.expect(t, "pause a")
 				g.pass(c.half + left + 1)
 				x.expect(t, "resume a")
-				if x.paused() != 0 || len(x.throttled) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
-					t.Errorf("%d are paused, %d bytes wait, %d overflows", x.paused(), x.waiting, len(x.overflowed))
+				if x.throttled.paused() != 0 || len(x.throttled.sockets) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
+					t.Errorf("%d are paused, %d bytes wait, %d overflows", x.throttled.paused(), x.waiting, len(x.overflowed))
 				}
 				x.stop()
 				x.running.Wait()
@@ -209,7 +212,7 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 				x.always(socketKey("a"), func() { always++ })
 				x.expect(t, "pause a")
 				if c.confirmed {
-					x.confirm(socketKey("a"))
+					x.throttled.confirm(socketKey("a"))
 				}
 				if c.more {
 					time.Sleep(pauseGrace)
@@ -254,7 +257,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 				}
 				synctest.Wait()
 				if answered {
-					x.confirm(key)
+					x.throttled.confirm(key)
 				}
 				time.Sleep(pauseLasts + time.Second)
 				for range 50 {
@@ -263,7 +266,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 				time.Sleep(pauseGrace / 2)
 				x.event(key, 1, func() {})
 				overflows(0)
-				x.confirm(key)
+				x.throttled.confirm(key)
 				time.Sleep(pauseGrace / 2)
 				x.event(key, 1, func() {})
 				overflows(0)

@@ -160,12 +160,18 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 
 // newBus makes a bus without a connection.
 func newBus(log *slog.Logger, s settings) *Bus {
-	b := &Bus{log: log, complaints: throttle.New(log), permits: newPermits(), onConnect: s.onConnect}
+	b := &Bus{log: log, complaints: throttle.New(log), onConnect: s.onConnect}
 	b.state.closed = make(chan struct{})
 	b.out.wake = make(chan struct{}, 1)
 	b.inbox = &inbox{bus: b, channel: make(chan *nats.Msg, s.channel), wake: make(chan struct{}, 1)}
-	b.interests = newInterests(b, s.linger)
-	b.work = newWorker(b)
+	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
+	b.interests = &interests{
+		bus: b, linger: s.linger,
+		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
+		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
+	}
+	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
+	b.work.stale.Store(true)
 	return b
 }
 
@@ -262,9 +268,9 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	b.stats.asyncErrors.Inc()
-	defer b.permits.heard(err)
+	defer b.permits.passed.Store(&err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		b.refused(err)
+		b.permits.refuse(err)
 		return
 	}
 	if _, known := b.explain(err); known {

@@ -42,14 +42,6 @@ type interests struct {
 	ending map[*interest]struct{} // guarded by mu
 }
 
-func newInterests(b *Bus, linger time.Duration) *interests {
-	return &interests{
-		bus: b, linger: linger,
-		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
-		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
-	}
-}
-
 // Subscribe asks for the messages of a subject, which Run hands on. It never waits; AfterSubscribed reports when it is done. Every
 // Subscribe needs one Unsubscribe; the same subject may be asked for many times.
 //
@@ -98,10 +90,8 @@ func (b *Bus) Unsubscribe(subject string) {
 // tries to connect.
 func (i *interests) subscribe() (made bool) {
 	i.mu.Lock()
-	var wanted map[string]*interest
-	if len(i.wanted) > 0 {
-		wanted, i.wanted = i.wanted, make(map[string]*interest)
-	}
+	wanted := slices.Collect(maps.Values(i.wanted))
+	clear(i.wanted)
 	i.mu.Unlock()
 	for _, in := range wanted {
 		made = i.make(in) || made
@@ -143,49 +133,14 @@ func (i *interests) renew(subject string) {
 	i.make(in)
 }
 
-// sweep ends what has lingered long enough and returns when to look again.
+// sweep ends what has lingered long enough, while NATS is there: nats.go may not be reached while it tries to connect. If a subject
+// is wanted again after that, the same goroutine subscribes it, so behind its end: NATS never has it twice. nats.go drops what still
+// comes by an ended subscription, which has no user. sweep returns when to call it again.
 func (i *interests) sweep(now time.Time) time.Duration {
-	next := i.collect(now)
-	if !i.end() {
-		return 0
-	}
-	return next
-}
-
-// collect moves what has lingered long enough to ending, and returns when there will be more.
-func (i *interests) collect(now time.Time) time.Duration {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for n, l := range i.lingering {
-		if left := l.left.Add(i.linger).Sub(now); left > 0 {
-			i.lingering = i.lingering[n:]
-			return left
-		}
-		in := l.in
-		switch {
-		case in.users > 0 || !l.left.Equal(in.since): // it found a user since
-		case in.sub == nil:
-			delete(i.bySubject, in.subject)
-			delete(i.wanted, in.subject)
-		default:
-			i.ending[in] = struct{}{}
-		}
-	}
-	i.lingering = nil
-	return time.Hour
-}
-
-// end unsubscribes what is in ending, while NATS is there: nats.go may not be reached while it tries to connect. If a subject is
-// wanted again after that, the same goroutine subscribes it, so behind its end: NATS never knows it twice. nats.go throws away what
-// still comes by an ended subscription, which has no user. It returns false if more could be ended now.
-func (i *interests) end() bool {
 	for range maxEnding {
-		if !i.bus.Connected() {
-			return true
-		}
-		sub := i.nextToEnd()
+		sub, wait := i.nextToEnd(now)
 		if sub == nil {
-			return true
+			return wait
 		}
 		if n, err := sub.Dropped(); err == nil {
 			i.bus.stats.dropped.Add(n)
@@ -194,19 +149,37 @@ func (i *interests) end() bool {
 			i.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
 	}
-	return false
+	return 0
 }
 
-// nextToEnd takes a subscription from ending, nil if there is none.
-func (i *interests) nextToEnd() *nats.Subscription {
+// nextToEnd moves what has lingered long enough to ending, and takes a subscription from there. It returns nil and when there will be
+// more if there is none, or NATS is away.
+func (i *interests) nextToEnd(now time.Time) (sub *nats.Subscription, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for in := range i.ending {
-		delete(i.ending, in)
-		delete(i.bySubject, in.subject)
-		return in.sub
+	for wait = time.Hour; len(i.lingering) > 0; i.lingering = i.lingering[1:] {
+		l := i.lingering[0]
+		if left := l.left.Add(i.linger).Sub(now); left > 0 {
+			wait = left
+			break
+		}
+		switch in := l.in; {
+		case in.users > 0 || !l.left.Equal(in.since): // it found a user since
+		case in.sub == nil:
+			delete(i.bySubject, in.subject)
+			delete(i.wanted, in.subject)
+		default:
+			i.ending[in] = struct{}{}
+		}
 	}
-	return nil
+	if i.bus.Connected() {
+		for in := range i.ending {
+			delete(i.ending, in)
+			delete(i.bySubject, in.subject)
+			return in.sub, 0
+		}
+	}
+	return nil, wait
 }
 
 // count is how many subjects are subscribed or wanted, without those that end.
@@ -223,30 +196,19 @@ func (i *interests) subjects() []string {
 	return slices.Collect(maps.Keys(i.bySubject))
 }
 
-// lacks reports whether a subject that needed accepts is not subscribed yet.
-func (i *interests) lacks(needed func(subject string) bool) bool {
+// lacks reports whether a subject is wanted and not subscribed yet.
+func (i *interests) lacks(subject string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for subject := range i.wanted {
-		if needed(subject) {
-			return true
-		}
-	}
-	return false
+	return i.wanted[subject] != nil
 }
 
 // dropped is how many messages nats.go has dropped of subscriptions that are there.
 func (i *interests) dropped() (sum uint64) {
 	i.mu.Lock()
-	subs := make([]*nats.Subscription, 0, len(i.bySubject))
+	defer i.mu.Unlock()
 	for _, in := range i.bySubject {
-		if in.sub != nil {
-			subs = append(subs, in.sub)
-		}
-	}
-	i.mu.Unlock()
-	for _, sub := range subs {
-		if n, err := sub.Dropped(); err == nil {
+		if n, err := in.sub.Dropped(); err == nil { // an error is returned for nil, too
 			sum += uint64(n)
 		}
 	}

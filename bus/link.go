@@ -47,23 +47,27 @@ func (b *Bus) newLink(conn net.Conn) *link {
 }
 
 // Read is called by nats.go when it has dealt with all that was read before.
-func (l *link) Read(p []byte) (int, error) {
+func (l *link) Read(p []byte) (n int, err error) {
 	l.bus.inbox.deliver()
 	if l.raw == nil || len(p) == 0 {
-		n, err := l.Conn.Read(p)
-		l.bus.inbox.full.Store(n == len(p))
-		l.bus.hear(p[:max(n, 0)])
-		return n, err
+		n, err = l.Conn.Read(p)
+	} else {
+		n, err = l.in.run(l.raw.Read, l.receive, p)
 	}
-	l.in = transfer{p: p} // an earlier result is not returned again if nothing can be read
-	err := l.raw.Read(l.receive)
-	l.in.p = nil
+	l.bus.inbox.full.Store(n == len(p))
+	l.bus.hear(p[:n])
+	return n, err
+}
+
+// run makes a transfer of p: raw calls now with the descriptor, until it returns true.
+func (t *transfer) run(raw func(func(uintptr) bool) error, now func(uintptr) bool, p []byte) (int, error) {
+	*t = transfer{p: p} // an earlier result is not returned again if nothing can be read
+	err := raw(now)
+	t.p = nil
 	if err == nil {
-		err = l.in.err
+		err = t.err
 	}
-	l.bus.inbox.full.Store(l.in.n == len(p))
-	l.bus.hear(p[:max(l.in.n, 0)])
-	return l.in.n, err
+	return t.n, err
 }
 
 func (l *link) readNow(fd uintptr) bool {
@@ -85,18 +89,14 @@ func (l *link) readNow(fd uintptr) bool {
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
-		l.out = transfer{p: p}
-		err := l.raw.Write(l.send)
-		l.out.p = nil
-		if err == nil {
-			err = l.out.err
+		n, err := l.out.run(l.raw.Write, l.send, p)
+		if err != nil {
+			l.lastWords()
 		}
-		if written = l.out.n; err != nil || written == len(p) {
-			if err != nil {
-				l.lastWords()
-			}
-			return written, err
+		if err != nil || n == len(p) {
+			return n, err
 		}
+		written = n
 	}
 	if err := l.mayWait(); err != nil {
 		return written, err

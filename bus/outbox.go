@@ -87,16 +87,11 @@ func (b *backlog) add(entries, bytes int) {
 	b.bytes.Add(int64(bytes))
 }
 
-// hasRoom reports whether an entry of a kind may wait, too.
-func (b *backlog) hasRoom(kind entryKind, bytes int) bool {
-	most, mostBytes := maxConfirmations, 0
-	switch kind {
-	case answer:
-		most, mostBytes = maxAnswers, maxAnswerBytes
-	case notice:
-		most, mostBytes = maxNotices, maxNoticeBytes
-	}
-	return b.entries.Load() < int64(most) && b.bytes.Load()+int64(bytes) <= int64(mostBytes)
+// bounds are how much of each kind may wait.
+var bounds = [boundedKinds]struct{ entries, bytes int64 }{
+	answer:       {maxAnswers, maxAnswerBytes},
+	notice:       {maxNotices, maxNoticeBytes},
+	confirmation: {maxConfirmations, 0},
 }
 
 // outbox is the queue of the worker: letters, calls and barriers, in the order in which they came.
@@ -106,22 +101,6 @@ type outbox struct {
 
 	mu      sync.Mutex
 	entries []entry // guarded by mu
-}
-
-// add queues an entry. It returns false if too much of its kind waits.
-func (o *outbox) add(e entry) bool {
-	size := e.letter.size()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if e.kind < boundedKinds {
-		if !o.backlog[e.kind].hasRoom(e.kind, size) {
-			return false
-		}
-		o.backlog[e.kind].add(1, size)
-	}
-	o.entries = append(o.entries, e)
-	o.nudge()
-	return true
 }
 
 // nudge wakes the worker. It never blocks.
@@ -148,13 +127,22 @@ func (o *outbox) done(e *entry) {
 	}
 }
 
-// add queues an entry, or counts it as dropped and returns false.
+// add queues an entry. If too much of its kind waits, it counts the entry as dropped and returns false.
 func (b *Bus) add(e entry) bool {
-	if b.out.add(e) {
-		return true
+	o, size := &b.out, e.letter.size()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if e.kind < boundedKinds {
+		wait, most := &o.backlog[e.kind], &bounds[e.kind]
+		if wait.entries.Load() >= most.entries || wait.bytes.Load()+int64(size) > most.bytes {
+			b.stats.unsent[e.kind].Inc()
+			return false
+		}
+		wait.add(1, size)
 	}
-	b.stats.unsent[e.kind].Inc()
-	return false
+	o.entries = append(o.entries, e)
+	o.nudge()
+	return true
 }
 
 // Later publishes a message from the bus's worker, behind all that was put into the outbox before. Without a connection

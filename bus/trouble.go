@@ -2,15 +2,11 @@ package bus
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // lookEvery is how often the bus looks why it is not connected: nats.go does not report that NATS
@@ -41,39 +37,33 @@ func identity(cfg Config) string {
 	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
 }
 
-// explain returns why an attempt to connect failed, as something that an operator can mend. known is false for everything
-// that NATS itself did not send.
+// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for what the bus shows to NATS. The first
+// that fits counts.
+var causes = []struct{ text, meaning string }{
+	{"account authentication expired", "NATS refused %s: its account has expired"},
+	{"authentication expired", "NATS refused %s: the user has expired"},
+	{"authentication revoked", "NATS refused %s: the user is revoked"},
+	{"authorization violation", "NATS refused %s"},
+	{"maximum account active connections exceeded",
+		"NATS refused the connection: the account has as many as it may (see max_connections of the account)"},
+	{"maximum connections exceeded",
+		"NATS refused the connection: the server has as many as it may (see max_connections of the NATS server)"},
+	{"secure connection not available", "nats.url or nats.tls wants TLS, and the NATS server has none"},
+	{"secure connection", "the NATS server requires TLS (see nats.tls, and tls:// in nats.url)"},
+	{"failed to verify certificate", "the certificate of the NATS server is not trusted (see nats.tls.ca, and the host in nats.url)"},
+	{"remote error: tls",
+		"the NATS server broke off the TLS handshake (it may want a client certificate: see nats.tls.cert and nats.tls.key)"},
+	{"tls: ", "the TLS handshake with the NATS server failed (see nats.url and nats.tls)"},
+}
+
+// explain returns why an attempt to connect failed, as something that an operator can mend. known is false for an error that does
+// not come from NATS or TLS.
 func (b *Bus) explain(err error) (what string, known bool) {
 	text := strings.ToLower(err.Error())
-	has := func(part string) bool { return strings.Contains(text, part) }
-	var untrusted *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var alert tls.AlertError
-	var header tls.RecordHeaderError
-	switch {
-	case has("account authentication expired"):
-		return "NATS refused " + b.identity + ": its account has expired", true
-	case has("authentication expired"):
-		return "NATS refused " + b.identity + ": the user has expired", true
-	case has("authentication revoked"):
-		return "NATS refused " + b.identity + ": the user is revoked", true
-	case has("authorization violation"):
-		return "NATS refused " + b.identity, true
-	case has("maximum account active connections exceeded"):
-		return "NATS refused the connection: the account has as many as it may (see max_connections of the account)", true
-	case has("maximum connections exceeded"):
-		return "NATS refused the connection: the server has as many as it may (see max_connections of the NATS server)", true
-	case errors.Is(err, nats.ErrSecureConnWanted):
-		return "nats.url or nats.tls wants TLS, and the NATS server has none", true
-	case errors.Is(err, nats.ErrSecureConnRequired), has("secure connection"):
-		return "the NATS server requires TLS (see nats.tls, and tls:// in nats.url)", true
-	case errors.As(err, &untrusted), errors.As(err, &authority), errors.As(err, &host):
-		return "the certificate of the NATS server is not trusted (see nats.tls.ca, and the host in nats.url)", true
-	case errors.As(err, &alert), has("remote error: tls"):
-		return "the NATS server broke off the TLS handshake (it may want a client certificate: see nats.tls.cert and nats.tls.key)", true
-	case errors.As(err, &header), has("tls: "):
-		return "the TLS handshake with the NATS server failed (see nats.url and nats.tls)", true
+	for _, cause := range causes {
+		if strings.Contains(text, cause.text) {
+			return strings.ReplaceAll(cause.meaning, "%s", b.identity), true
+		}
 	}
 	return unreachable, false
 }
@@ -113,11 +103,11 @@ func (b *Bus) watch() {
 			return
 		case <-ticker.C:
 		}
-		if b.state.online.Load() {
+		if b.Connected() {
 			continue
 		}
-		if err := b.nc.LastError(); err != nil {
-			if _, known := b.explain(err); (known || b.state.words.Load() != nil) && !b.state.online.Load() {
+		if err := b.nc.LastError(); err != nil && !b.Connected() {
+			if _, known := b.explain(err); known || b.state.words.Load() != nil {
 				b.connectFailed(err)
 			}
 		}

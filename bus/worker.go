@@ -23,12 +23,6 @@ type worker struct {
 	kept     []entry     // owned by the worker's goroutine: what waits for NATS, in order, before all that is in the outbox
 }
 
-func newWorker(b *Bus) *worker {
-	w := &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
-	w.stale.Store(true)
-	return w
-}
-
 // connectionChanged is called for each connection that begins or ends.
 func (w *worker) connectionChanged(online bool) {
 	w.stale.Store(true) // before it is online, so that the bus is not ready too early
@@ -52,7 +46,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.report(time.Now()), measureEvery))
+		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.permits.report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			for range lastPasses {
@@ -134,12 +128,9 @@ func (w *worker) roundTrip(asking bool) bool {
 	if !asking {
 		return w.flush()
 	}
-	q := w.bus.ask()
+	w.bus.permits.ask()
 	answered := w.flush()
-	if answered {
-		w.bus.awaitErrors()
-	}
-	w.bus.permits.conclude(q, answered)
+	w.bus.permits.conclude(answered)
 	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
 		w.bus.out.nudge()
 	}

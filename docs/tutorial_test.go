@@ -94,6 +94,9 @@ var steps = []struct {
 	{regexp.MustCompile("Save this as `([^`]+)`:"), func(p *pupil, m []string) { p.file = m[1] }},
 	{regexp.MustCompile("In `([^`]+)`, replace the `(\\w+)` handler by:"), func(p *pupil, m []string) { p.file = m[1] + " " + m[2] }},
 	{regexp.MustCompile(`<(http://localhost:5173/#(\w+))>`), func(p *pupil, m []string) { p.tabs.do(tab{Open: m[2], URL: p.ports.Replace(m[1])}) }},
+	{regexp.MustCompile("<(http://localhost:5173/)> in a third tab, [^.]+\\. It says `([^`]+)`"), func(p *pupil, m []string) {
+		p.tabs.do(tab{Open: "third", URL: p.ports.Replace(m[1]), State: m[2]})
+	}},
 	{regexp.MustCompile("Send `([^`]+)` in (\\w+)'s tab"), func(p *pupil, m []string) { p.tabs.do(tab{Tab: m[2], Say: m[1]}) }},
 	{regexp.MustCompile("Both tabs show `([^`]+)`"), func(p *pupil, m []string) { p.look(m[1], "Ann", "Bob") }},
 	{regexp.MustCompile("Both tabs say `([^`]+)`"), func(p *pupil, m []string) {

@@ -80,7 +80,6 @@ func require(set Settings) {
 	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }
 	set.Bus.Permissions(set.Prefix.EdgePermissions())
-	set.Bus.RequireSubscribed()
 	for name := range set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {

@@ -77,7 +77,9 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	if i.heard = now; i.state == leaving {
 		return
 	}
-	i.owns, i.namespaces = a.Owns, slices.Clone(a.Namespaces)
+	if a.Namespaces != nil { // else its body cannot be read, and it lives all the same
+		i.owns, i.namespaces = a.Owns, a.Namespaces
+	}
 	i.trust(t)
 	if decider := find(t.instances, "", a.Instance); decider != nil {
 		decider.heard = now

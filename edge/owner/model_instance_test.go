@@ -60,11 +60,14 @@ func (i *modelInstance) isFenced() bool {
 
 // fence releases everything and takes a new name.
 func (i *modelInstance) fence() {
-	if !i.isFenced() || len(i.owned) == 0 || i.leaving {
+	if !i.isFenced() || len(i.owned) == 0 {
 		return
 	}
 	i.m.note("%s is fenced", i.name)
 	clear(i.owned)
+	if i.leaving {
+		return
+	}
 	i.say("bye")
 	i.m.started++
 	i.name = fmt.Sprintf("%s-%d", i.group, i.m.started)

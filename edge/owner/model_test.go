@@ -319,7 +319,7 @@ func TestModel(t *testing.T) {
 
 // Seeds that have failed.
 func TestModelSeeds(t *testing.T) {
-	for _, seed := range []uint64{300, 588, 671, 909, 989} {
+	for _, seed := range []uint64{300, 588, 671, 909, 989, 3337, 12114, 14142, 15348} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { play(t, seed, 5, 500) })
 	}
 }

@@ -47,8 +47,9 @@ type Options struct {
 // config returns the options in the form that a program has.
 func (o *Options) config(address string) config.Config {
 	c := config.Config{
-		Path: "/socket.io/", NATS: bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
-		ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), CORS: config.CORS{Origins: o.Origins}, TrustedProxies: o.Trusted,
+		Front: config.Front{Path: "/socket.io/", ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), TrustedProxies: o.Trusted},
+		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
+		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Namespaces: o.Namespaces,
 	}
