@@ -69,12 +69,26 @@ func (t Target) question(ctx context.Context, event string, args []any) (*nats.M
 
 // askOne asks the one socket that the target is.
 func (t Target) askOne(ctx context.Context, event string, args []any) (Args, error) {
+	q := &t.ns.svc.questions
 	m, wait, err := t.question(ctx, event, args)
 	if err != nil {
 		return Args{}, err
 	}
-	answer, err := t.ns.svc.questions.request(ctx, m, wait+askGrace)
+	bound, done, err := q.bounded(ctx, wait+askGrace)
 	if err != nil {
+		return Args{}, err
+	}
+	defer done()
+	answer, err := q.nc.RequestMsgWithContext(bound, m)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return Args{}, because(UnknownSocket, err, "the socket's edge is not there")
+	case err != nil && ctx.Err() != nil:
+		return Args{}, ctx.Err()
+	case err != nil:
+		return Args{}, sendError(err, m, q.nc)
+	}
+	if err := answerError(answer); err != nil {
 		return Args{}, err
 	}
 	return parseArgs(answer.Data, answer.Header, 0)
@@ -145,7 +159,7 @@ type acks struct {
 // take handles one answer. The one with the number of sockets that an edge asks names the edge. Acks, and errors of an
 // edge as a whole, do not.
 func (c *acks) take(m *nats.Msg) (edge string, err error) {
-	failed := answerError(m.Header)
+	failed := answerError(m)
 	if id := m.Header.Get(msg.HeaderSocket); id != "" {
 		args := Args{}
 		if failed == nil {

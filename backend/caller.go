@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -23,19 +24,18 @@ type caller struct {
 func (c *caller) deliver(so *Socket, p *Packet) {
 	ns := so.ns
 	own := so.handlers()
-	for _, any := range append(ns.rules.any[:len(ns.rules.any):len(ns.rules.any)], own.any...) {
+	for _, any := range slices.Concat(ns.rules.any, own.any) {
 		if err := guarded(func() error { any(so, p.Event, p.Args); return nil }); err != nil {
 			c.report(ns, p.Event, so.id, err)
 		}
 	}
-	for _, middleware := range append(ns.rules.packets[:len(ns.rules.packets):len(ns.rules.packets)], own.packets...) {
+	for _, middleware := range slices.Concat(ns.rules.packets, own.packets) {
 		if err := guarded(func() error { return middleware(so, p) }); err != nil {
 			c.report(ns, p.Event, so.id, err)
 			return
 		}
 	}
-	handlers := ns.rules.events[p.Event]
-	handlers = append(handlers[:len(handlers):len(handlers)], so.take(p.Event)...)
+	handlers := slices.Concat(ns.rules.events[p.Event], so.take(p.Event))
 	if len(handlers)+len(ns.rules.any)+len(own.any) == 0 {
 		c.stats.unhandled.Add(1)
 	}

@@ -77,7 +77,7 @@ func (t Target) list(ctx context.Context, verb string, take func(json.RawMessage
 	if err != nil {
 		return err
 	}
-	return t.ask(ctx, m, func(a *msg.Answer) error {
+	return t.ask(ctx, m, nil, func(a *msg.Answer) error {
 		for _, element := range a.Rest {
 			if err := take(element); err != nil {
 				return because(Refused, err, "the answer of edge %s to %s", a.Edge, verb)

@@ -31,12 +31,8 @@ type rules struct {
 
 	admit      []func(*Socket) error
 	connection []func(*Socket)
-	packets    []func(*Socket, *Packet) error
-	any        []func(*Socket, string, Args)
-	events     map[string][]*handler
-	disconnect []func(*Socket, string)
-	handover   []func(*Socket, string)
 	service    map[string][]*handler
+	closures
 }
 
 // Packet is an event on its way to the handlers, for packet middleware, which may change it.

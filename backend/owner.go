@@ -40,7 +40,7 @@ type change struct {
 	apply func(*msg.State) // replaces members, and changes nothing in place
 }
 
-// closures are the handlers of one socket.
+// closures are handlers of clients' events: of a namespace, or of one socket.
 type closures struct {
 	packets    []func(*Socket, *Packet) error
 	any        []func(*Socket, string, Args)
@@ -122,12 +122,12 @@ func (os *owners) add(so *Socket, instance string, state msg.State) {
 // remove ends the ownership of a socket, and tells whether it was owned.
 func (os *owners) remove(so *Socket) bool {
 	os.mu.Lock()
-	known := os.byID[so.id] == so
-	if known {
-		delete(os.byID, so.id)
+	defer os.mu.Unlock()
+	if os.byID[so.id] != so {
+		return false
 	}
-	os.mu.Unlock()
-	return known
+	delete(os.byID, so.id)
+	return true
 }
 
 // find is the owned socket with an id, or nil.
@@ -143,16 +143,9 @@ func (os *owners) count() int {
 	return len(os.byID)
 }
 
-// has tells whether a socket is owned under an instance's name.
+// has reports whether a socket is owned under an instance's name.
 func (os *owners) has(instance string) bool {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	for _, so := range os.byID {
-		if so.own.instance == instance {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(os.all(), func(so *Socket) bool { return so.own.instance == instance })
 }
 
 // all are the owned sockets, in no order.
@@ -190,21 +183,18 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
 	s.admissions.decisions.ended(so.id)
-	s.calls.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
+	s.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)
 	so.endOwnership()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
-	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
-		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
-	}
-	if !s.owners.remove(so) {
+	// A socket that is handed over is owned until the edge receives "left": what the handlers save counts.
+	if reason != handingOver && !s.owners.remove(so) {
 		return
 	}
-	if reason != handingOver {
-		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
-	}
+	s.calls.runAll(slices.Concat(so.ns.rules.handover, so.handlers().handover), so, reason)
+	s.owners.remove(so)
 	so.endOwnership()
 }
 

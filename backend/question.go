@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,28 +39,6 @@ func (q *questions) bounded(ctx context.Context, atMost time.Duration) (bound co
 		cancel()
 		q.count.Add(-1)
 	}, nil
-}
-
-// request asks one edge, about one of its sockets, and returns the first answer.
-func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
-	bound, done, err := q.bounded(ctx, atMost)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	answer, err := q.nc.RequestMsgWithContext(bound, m)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil, because(UnknownSocket, err, "the socket's edge is not there")
-	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, sendError(err, m, q.nc)
-	}
-	if err := answerError(answer.Header); err != nil {
-		return nil, err
-	}
-	return answer, nil
 }
 
 // gathering is how gather handles the answers to a question to many. take gets each answer, and returns the member
@@ -173,7 +150,7 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 	silent, err := q.gather(bound, m, &gathering{
 		members: q.edges.living, lives: q.edges.lives,
 		take: func(m *nats.Msg) (string, error) {
-			if err := answerError(m.Header); err != nil {
+			if err := answerError(m); err != nil {
 				return "", err
 			}
 			a, err := msg.ParseAnswer(m.Data)
@@ -201,21 +178,4 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 		return failure(NoAnswer, "no edge answered")
 	}
 	return nil
-}
-
-// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take.
-func (t Target) ask(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
-	q := &t.ns.svc.questions
-	if t.single() == "" {
-		return q.everyEdge(ctx, m, take)
-	}
-	answer, err := q.request(ctx, m, q.wait)
-	if err != nil {
-		return err
-	}
-	a, err := msg.ParseAnswer(answer.Data)
-	if err != nil {
-		return because(Refused, err, "%s", m.Subject)
-	}
-	return take(&a)
 }

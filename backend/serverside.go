@@ -53,7 +53,7 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 		lives:   s.peers.lives,
 		take: func(m *nats.Msg) (string, error) {
 			from := m.Header.Get(msg.HeaderFrom)
-			if err := answerError(m.Header); err != nil {
+			if err := answerError(m); err != nil {
 				r.Failed[from] = err
 				return from, nil
 			}

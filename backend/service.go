@@ -121,7 +121,8 @@ func (s *Service) Of(name string, options ...NamespaceOption) *Namespace {
 	if name == "" || name[0] != '/' && name[0] != '*' {
 		name = "/" + name // as in Socket.IO
 	}
-	n := &Namespace{svc: s, name: name, rules: &rules{events: make(map[string][]*handler), service: make(map[string][]*handler)}}
+	n := &Namespace{svc: s, name: name, rules: &rules{service: make(map[string][]*handler)}}
+	n.rules.events = make(map[string][]*handler)
 	if !isPattern(name) {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil {

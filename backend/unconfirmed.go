@@ -212,7 +212,7 @@ func (u *unconfirmed) release(c *confirmation) {
 // there. Anything else, such as the PubAck of a stream that records the request, confirms nothing.
 func (u *unconfirmed) answered(m *nats.Msg) {
 	a, bad := msg.ParseAnswer(m.Data)
-	fails := isNoResponders(m) || answerError(m.Header) != nil
+	fails := answerError(m) != nil
 	if bad != nil && !fails {
 		return
 	}
