@@ -113,7 +113,7 @@ func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Res
 		return r, err
 	}
 	defer done()
-	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), perEdge: make(map[string]int)}
+	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), open: make(map[string]int)}
 	r.Silent, err = q.gather(bound, m, &gathering{
 		members: q.edges.living, lives: q.edges.lives, take: c.take, finished: c.complete,
 	})
@@ -152,7 +152,7 @@ type acks struct {
 	r         *Responses
 	lives     func(edge string) bool
 	missing   map[string]error
-	perEdge   map[string]int // how many sockets each edge asked that announces itself
+	open      map[string]int // by edge that announces itself: the sockets that it asked, without those that have answered
 	edgeError error          // of an edge that asked no socket
 }
 
@@ -170,6 +170,9 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 		} else {
 			c.r.Answers = append(c.r.Answers, Response{id, args})
 		}
+		// A socket may be at another edge now. A wrong count costs no more than waiting until the question's end.
+		began, _, _ := subjects.SplitSocketID(id)
+		c.open[began]--
 		return "", nil
 	}
 	if failed != nil {
@@ -183,7 +186,7 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	}
 	c.r.Expected += n
 	if c.lives(a.Edge) {
-		c.perEdge[a.Edge] = n
+		c.open[a.Edge] += n
 	}
 	return a.Edge, nil
 }
@@ -192,34 +195,17 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 func (c *acks) complete() bool {
 	settled := len(c.r.Answers) + len(c.missing)
 	for _, edge := range c.died() {
-		settled += c.perEdge[edge] - c.settledBy(edge)
+		settled += c.open[edge]
 	}
 	return settled >= c.r.Expected
 }
 
 // died are the edges that went while acks of their clients were under way.
 func (c *acks) died() (edges []string) {
-	for edge, n := range c.perEdge {
-		if n > 0 && !c.lives(edge) && c.settledBy(edge) < n {
+	for edge, n := range c.open {
+		if n > 0 && !c.lives(edge) {
 			edges = append(edges, edge)
 		}
 	}
 	return edges
-}
-
-// settledBy counts the sockets that began at an edge and have answered, or are missing. A socket may be at another
-// edge now; a wrong count costs no more than waiting until the question's end.
-func (c *acks) settledBy(edge string) (n int) {
-	count := func(id string) {
-		if began, _, _ := subjects.SplitSocketID(id); began == edge {
-			n++
-		}
-	}
-	for _, r := range c.r.Answers {
-		count(r.Socket)
-	}
-	for id := range c.missing {
-		count(id)
-	}
-	return n
 }

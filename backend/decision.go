@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -229,9 +230,19 @@ func (a *admissions) publishAnswer(ns *Namespace, m *nats.Msg, d *decision, so *
 	return true, err
 }
 
-// respond publishes the answer of a decision.
+// respond publishes the answer of a decision. The edge confirms the rooms of an admission.
 func (a *admissions) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := a.unconfirmed.reply(ns.token, m.Reply, a.answerHeader(m, d.header), d)
+	answer := &nats.Msg{Subject: m.Reply, Header: a.answerHeader(m, d.header), Data: d.body}
+	edge, _, _ := subjects.SplitSocketID(d.id)
+	c, err := a.unconfirmed.begin(ns.token, d.rooms, edge, false)
+	if c != nil {
+		answer.Reply = c.reply
+	}
+	if err == nil {
+		if err = a.publish(answer); err != nil {
+			a.unconfirmed.finish(c, nil)
+		}
+	}
 	if err != nil {
 		a.report(ns, "connect", d.id, err)
 	}
