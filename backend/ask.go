@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -38,33 +39,21 @@ type Missing struct {
 	Err    error  // NoAnswer, or UnknownSocket if it went away
 }
 
-// wait is how long edges are to wait for acks.
-func (t Target) wait(ctx context.Context) (time.Duration, error) {
-	d := t.timeout
-	if d == 0 {
-		d = msg.DefaultAskTimeout
-	}
-	if end, ok := ctx.Deadline(); ok {
-		d = min(d, time.Until(end))
-	}
-	if d < time.Millisecond {
-		return 0, because(NoAnswer, context.DeadlineExceeded, "EmitWithAck")
-	}
-	return d.Truncate(time.Millisecond), nil
-}
-
-// question makes the message of an event whose acks are wanted.
+// question makes the message of an event whose acks are wanted, and returns how long edges are to wait for them.
 func (t Target) question(ctx context.Context, event string, args []any) (*nats.Msg, time.Duration, error) {
-	wait, err := t.wait(ctx)
-	if err != nil {
-		return nil, 0, err
+	wait := cmp.Or(t.timeout, msg.DefaultAskTimeout)
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	if wait < time.Millisecond {
+		return nil, 0, because(NoAnswer, context.DeadlineExceeded, "EmitWithAck")
 	}
 	m, err := t.event(subjects.VerbAsk, event, args)
 	if err != nil {
 		return nil, 0, err
 	}
 	setHeader(m, msg.HeaderTimeout, strconv.FormatInt(wait.Milliseconds(), 10))
-	return m, wait, nil
+	return m, wait.Truncate(time.Millisecond), nil
 }
 
 // askOne asks the one socket that the target is.
@@ -88,10 +77,7 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	case err != nil:
 		return Args{}, sendError(err, m, q.nc)
 	}
-	if err := answerError(answer); err != nil {
-		return Args{}, err
-	}
-	return parseArgs(answer.Data, answer.Header, 0)
+	return ackArgs(answer)
 }
 
 // EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time
@@ -159,14 +145,9 @@ type acks struct {
 // take handles one answer. The one with the number of sockets that an edge asks names the edge. Acks, and errors of an
 // edge as a whole, do not.
 func (c *acks) take(m *nats.Msg) (edge string, err error) {
-	failed := answerError(m)
 	if id := m.Header.Get(msg.HeaderSocket); id != "" {
-		args := Args{}
-		if failed == nil {
-			args, failed = parseArgs(m.Data, m.Header, 0)
-		}
-		if failed != nil {
-			c.missing[id] = failed
+		if args, err := ackArgs(m); err != nil {
+			c.missing[id] = err
 		} else {
 			c.r.Answers = append(c.r.Answers, Response{id, args})
 		}
@@ -175,8 +156,8 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 		c.open[began]--
 		return "", nil
 	}
-	if failed != nil {
-		c.edgeError = failed
+	if err := answerError(m); err != nil {
+		c.edgeError = err
 		return nameless, nil
 	}
 	n, err := strconv.Atoi(m.Header.Get(msg.HeaderExpect))

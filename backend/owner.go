@@ -137,12 +137,6 @@ func (os *owners) find(id string) *Socket {
 	return os.byID[id]
 }
 
-func (os *owners) count() int {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	return len(os.byID)
-}
-
 // has reports whether a socket is owned under an instance's name.
 func (os *owners) has(instance string) bool {
 	return slices.ContainsFunc(os.all(), func(so *Socket) bool { return so.own.instance == instance })

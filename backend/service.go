@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -162,25 +163,17 @@ func (s *Service) Start(ctx context.Context) error {
 // instance, then the announcement, then the subscriptions that make edges send.
 func (s *Service) begin(ctx context.Context) error {
 	before := s.nc.LastError()
-	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
+	err := cmp.Or(
+		s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...),
+		s.pauses.listen(&s.subs, s.lanes.throttled.confirm),
+		s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...),
+		s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...),
+		s.takeName(),
+	)
+	if err != nil {
 		return err
 	}
-	if err := s.pauses.listen(&s.subs, s.lanes.throttled.confirm); err != nil {
-		return err
-	}
-	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {
-		return err
-	}
-	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...); err != nil {
-		return err
-	}
-	if err := s.takeName(); err != nil {
-		return err
-	}
-	if err := s.announce(ctx); err != nil {
-		return err
-	}
-	if err := s.permitted(before); err != nil {
+	if err := cmp.Or(s.announce(ctx), s.permitted(before)); err != nil {
 		return err
 	}
 	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {

@@ -138,7 +138,7 @@ func (t *throttled) speak() {
 			all = false
 		case <-ticker.C:
 			all = true
-			t.edges.watch(t.slow(time.Now()))
+			t.edges.watch(t.paused(10 * time.Second))
 		case <-t.ended:
 			return
 		}
@@ -184,26 +184,14 @@ func (t *throttled) due(all bool, now time.Time) (due []laneWord, unconfirmed []
 	return due, unconfirmed, more
 }
 
-// slow returns how many sockets have been paused for 10 s, and one of them.
-func (t *throttled) slow(now time.Time) (n int, example laneKey) {
+// paused returns how many sockets have been paused for so long, and one of them.
+func (t *throttled) paused(atLeast time.Duration) (n int, example laneKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, p := range t.sockets {
-		if p.wanted && now.Sub(p.since) >= 10*time.Second {
+		if p.wanted && time.Since(p.since) >= atLeast {
 			n, example = n+1, key
 		}
 	}
 	return n, example
-}
-
-// paused is how many sockets are to be paused now.
-func (t *throttled) paused() (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.sockets {
-		if p.wanted {
-			n++
-		}
-	}
-	return n
 }
