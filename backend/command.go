@@ -71,8 +71,8 @@ func (t Target) SetData(ctx context.Context, data any) (sockets int, err error) 
 	return total.Sockets, err
 }
 
-// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take. Events to rooms
-// reach the sockets from the request on: rooms are those that it puts sockets into.
+// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take. Events to
+// rooms reach the sockets from the request on: rooms are those that it puts sockets into.
 func (t Target) ask(ctx context.Context, m *nats.Msg, rooms []string, take func(*msg.Answer) error) error {
 	if id := t.single(); id != "" {
 		return t.askSocket(ctx, m, id, rooms, take)

@@ -12,15 +12,15 @@ import (
 	"partyline/wire/msg"
 )
 
-// handingOver is the reason of OnHandover when this instance leaves. The others are an edge's.
+// handingOver is the reason of OnHandover when this instance leaves. Other reasons come from the edge.
 const handingOver = "leaving"
 
-// Takeover tells where an owned socket comes from that was admitted by another instance.
+// Takeover is where an owned socket comes from that another instance admitted.
 type Takeover struct {
 	From string // the instance that owned it before
 }
 
-// ownership is what the owner of a socket knows of it.
+// ownership is what the owner of a socket has of it.
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
@@ -29,7 +29,7 @@ type ownership struct {
 
 	mu       sync.Mutex
 	number   uint64    // guarded by mu: of the latest assignment that this instance has accepted
-	known    msg.State // guarded by mu: what the edge told
+	known    msg.State // guarded by mu: as of the latest notice of the edge
 	changes  []change  // guarded by mu: made here since, in the order of their rev
 	closures closures  // guarded by mu
 }
@@ -60,7 +60,7 @@ func (o *ownership) state() msg.State {
 	return state
 }
 
-// accept notes the number of an assignment, unless it is an older one, and returns the latest.
+// accept records the number of an assignment, unless it is an older one, and returns the latest. 0 changes nothing.
 func (o *ownership) accept(number uint64) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,8 +68,8 @@ func (o *ownership) accept(number uint64) uint64 {
 	return o.number
 }
 
-// changed notes a change that the edge made for this instance. Its rev says whether known has it already; the notice of
-// the edge may come before or after.
+// changed records a change that the edge made for this instance. The edge's notice of it may come before or after: rev
+// shows whether known has the change already.
 func (o *ownership) changed(rev *uint64, apply func(*msg.State)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,7 +82,7 @@ func (o *ownership) changed(rev *uint64, apply func(*msg.State)) {
 	}
 }
 
-// notice takes what the edge tells about the socket.
+// notice records the socket's state as of a notice of its edge.
 func (o *ownership) notice(state msg.State) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,14 +100,14 @@ type owners struct {
 	byID map[string]*Socket // guarded by mu
 }
 
-// ownership is what an instance needs for a socket that it may own soon.
+// ownership returns that of a socket which this instance may own soon.
 func (os *owners) ownership() *ownership {
 	o := &ownership{}
 	o.ctx, o.cancel = context.WithCancel(os.ctx)
 	return o
 }
 
-// add makes a socket one that an instance owns, under the name that it has now.
+// add makes a socket an owned one. instance is the name under which it was assigned.
 func (os *owners) add(so *Socket, instance string, state msg.State) {
 	o := so.own
 	o.mu.Lock()
@@ -119,7 +119,7 @@ func (os *owners) add(so *Socket, instance string, state msg.State) {
 	os.byID[so.id] = so
 }
 
-// remove ends the ownership of a socket, and tells whether it was owned.
+// remove ends the ownership of a socket, and reports whether it was owned.
 func (os *owners) remove(so *Socket) bool {
 	os.mu.Lock()
 	defer os.mu.Unlock()
@@ -149,7 +149,7 @@ func (os *owners) all() []*Socket {
 	return slices.Collect(maps.Values(os.byID))
 }
 
-// notice takes an edge's word about the rooms and data of an owned socket.
+// notice records an edge's notice about the rooms and data of an owned socket.
 func (os *owners) notice(body []byte) {
 	var state msg.State
 	if msg.ParseNotice(body, &state) != nil {
@@ -192,14 +192,14 @@ func (s *Service) release(so *Socket, reason string) {
 	so.endOwnership()
 }
 
-// endOwnership ends the context of a socket that this instance owns no longer, or never did.
+// endOwnership ends the context of a socket that this instance does not own any more, or never did.
 func (s *Socket) endOwnership() {
 	if s.own != nil {
 		s.own.cancel()
 	}
 }
 
-// edgeDied ends the sockets of an edge that is no more.
+// edgeDied ends the sockets of an edge that has died.
 func (s *Service) edgeDied(edge string) {
 	s.unconfirmed.edgeDied(edge)
 	sockets := slices.DeleteFunc(s.owners.all(), func(so *Socket) bool {
@@ -215,7 +215,7 @@ func (s *Service) edgeDied(edge string) {
 	}
 }
 
-// TakenOver tells whether this instance took the socket over from another one, and from which.
+// TakenOver reports whether this instance took the socket over from another one, and from which.
 func (s *Socket) TakenOver() (Takeover, bool) {
 	if s.own == nil || s.own.takeover == nil {
 		return Takeover{}, false
@@ -223,7 +223,7 @@ func (s *Socket) TakenOver() (Takeover, bool) {
 	return *s.own.takeover, true
 }
 
-// handlers are those of the socket itself, which only owned sockets have.
+// handlers are those of the socket itself. Only owned sockets have any.
 func (s *Socket) handlers() closures {
 	if s.own == nil {
 		return closures{}
@@ -247,8 +247,8 @@ func (s *Socket) take(event string) []*handler {
 	return list
 }
 
-// The following register handlers of one socket. They work for sockets that this instance owns, from its middleware on, and
-// panic for others: a further event of those may come to another instance, where the handler is not.
+// The following register handlers of one socket. They work for sockets that this instance owns, from its middleware
+// on, and panic for others: a further event of those may come to another instance, where the handler is not.
 
 // On adds a handler of an event of this socket; see Namespace.On for its form. It runs behind those of the namespace.
 func (s *Socket) On(event string, fn any) { s.on("Socket.On", event, fn, false) }

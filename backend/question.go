@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type gathering struct {
 	lives    func(member string) bool
 	take     func(m *nats.Msg) (member string, err error)
 	finished func() bool
+	quiet    time.Duration // after the last answer, if no member is known; 0 for quietAfter
 }
 
 const nameless = "?"
@@ -68,6 +70,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 	}
 	known := len(waiting) > 0
 	isFinished := func() bool { return g.finished == nil || g.finished() }
+	quietFor := cmp.Or(g.quiet, quietAfter)
 	quiet := time.NewTimer(firstAnswer)
 	defer quiet.Stop()
 	var dead []string
@@ -92,7 +95,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 				unnamed++
 			}
 			waiting = slices.DeleteFunc(waiting, func(w string) bool { return w == member })
-			quiet.Reset(quietAfter)
+			quiet.Reset(quietFor)
 		case <-changed:
 			_, changed = g.members()
 			for _, member := range waiting {
@@ -105,7 +108,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			if !known && isFinished() {
 				return nil, nil
 			}
-			quiet.Reset(quietAfter)
+			quiet.Reset(quietFor)
 		case <-ctx.Done():
 			return append(dead, waiting...), nil
 		}

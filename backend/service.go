@@ -191,7 +191,8 @@ func (s *Service) begin(ctx context.Context) error {
 	return nil
 }
 
-// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the connection.
+// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the
+// connection.
 func (s *Service) permitted(before error) error {
 	err := s.nc.LastError()
 	if err == before || !errors.Is(err, nats.ErrPermissionViolation) {

@@ -21,8 +21,8 @@ const (
 	throttleEvery = 500 * time.Millisecond
 )
 
-// pauser is how lanes reach the edges. Its methods are called without a lock of lanes; but for flooded, by one goroutine
-// at a time.
+// pauser is how lanes reach the edges. Its methods are called without a lock of lanes; but for flooded, by one
+// goroutine at a time.
 type pauser interface {
 	// pause asks a socket's edge to pause it, for an instance or, if that is "", the one that this process is now. It
 	// returns the instance, or "" if the request could not be sent.
@@ -96,9 +96,9 @@ func (t *throttled) confirm(key laneKey) {
 	}
 }
 
-// hasNoEffect reports whether the pause of a socket, of which more has come, does not help: the edge does not confirm it, or
-// confirmed it pauseGrace ago. Events that the edge published earlier come before its answer. However many they are,
-// they cost no client its connection.
+// hasNoEffect reports whether the pause of a socket, of which more has come, does not help: the edge does not confirm
+// it, or confirmed it pauseGrace ago. Events that the edge published earlier come before its answer. However many
+// they are, they cost no client its connection.
 func (t *throttled) hasNoEffect(key laneKey, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,8 +152,8 @@ type laneWord struct {
 	pause   bool
 }
 
-// due returns what must be sent now, for the sockets whose state has changed, or for all. Of all, unconfirmed are those
-// whose edge should have confirmed the pause. If more is false, the calling goroutine may end.
+// due returns what must be sent now, for the sockets whose state has changed, or for all. Of all, unconfirmed are
+// those whose edge should have confirmed the pause. If more is false, the calling goroutine may end.
 func (t *throttled) due(all bool, now time.Time) (due []laneWord, unconfirmed []laneKey, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

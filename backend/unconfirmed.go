@@ -104,8 +104,8 @@ func (u *unconfirmed) has(namespace, room string) bool {
 }
 
 // begin notes that sockets are about to be put into rooms. It must be called before the request is published. edge is
-// where the socket is, "" for a request to all edges, whose answers the caller takes. asks gives the caller the answer.
-// begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
+// where the socket is, "" for a request to all edges, whose answers the caller takes. asks gives the caller the
+// answer. begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
 func (u *unconfirmed) begin(namespace string, names []string, edge string, asks bool) (*confirmation, error) {
 	c := &confirmation{edge: edge, at: time.Now()}
 	for _, name := range names {
