@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -169,20 +168,23 @@ func messageBytes(m *nats.Msg) int {
 	return size
 }
 
-// answerError is the error that an answer of an edge, or of another service, carries in its header.
-func answerError(header nats.Header) error {
-	text := header.Get(msg.HeaderError)
-	if _, failed := http.Header(header)[msg.HeaderError]; !failed {
+// answerError is the error that an answer of an edge, or of another service, has in its header.
+func answerError(m *nats.Msg) error {
+	if isNoResponders(m) {
+		return because(UnknownSocket, nats.ErrNoResponders, "the socket's edge is not there")
+	}
+	if len(m.Header[msg.HeaderError]) == 0 {
 		return nil
 	}
+	text := m.Header.Get(msg.HeaderError)
 	switch {
 	case text == string(UnknownSocket):
 		return failure(UnknownSocket, "unknown socket")
 	case text == string(NoAnswer):
 		return failure(NoAnswer, "the client did not answer in time")
-	case len(text) >= 8 && text[:8] == "too many":
+	case strings.HasPrefix(text, "too many"):
 		return failure(TooMany, "refused: %s", text)
-	case len(text) >= 9 && text[:9] == "bad event":
+	case strings.HasPrefix(text, "bad event"):
 		return failure(BadArguments, "refused: %s", text)
 	}
 	return failure(Refused, "refused: %s", text)

@@ -49,8 +49,8 @@ func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (list []int
 	return distinct(list)
 }
 
-// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets of some
-// namespaces is asked about all that it announces, and answers.
+// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets
+// of some namespaces is asked about all that it announces, and answers.
 func (ns *namespaces) instanceSubjects(p subjects.Prefix, instance string) (list []interest) {
 	for _, n := range ns.all {
 		if ns.owned() && n.isAnnounced() {
