@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -110,14 +109,11 @@ type settings struct {
 	channel   int
 	linger    time.Duration
 	onConnect func(int)
-	inProcess inProcess // nil: NATS is elsewhere
+	inProcess nats.InProcessConnProvider // nil: NATS is elsewhere
 }
 
-// inProcess is a NATS server in this process.
-type inProcess interface{ InProcessConn() (net.Conn, error) }
-
 // InProcess connects through memory to a server in the same process instead of to Config.URL.
-func InProcess(server inProcess) Option {
+func InProcess(server nats.InProcessConnProvider) Option {
 	return func(s *settings) { s.inProcess = server }
 }
 
@@ -144,10 +140,11 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(dialer{b}))
+	l := linker{b, s.inProcess}
+	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(l))
 	url := cfg.URL
 	if s.inProcess != nil {
-		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
+		opts = append(opts, nats.InProcessServer(l))
 		url, b.url = "", "in this process"
 	}
 	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
@@ -168,7 +165,7 @@ func newBus(log *slog.Logger, s settings) *Bus {
 	b.interests = &interests{
 		bus: b, linger: s.linger,
 		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
-		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
+		bySubject: make(map[string]*interest), wanted: make(map[string]*interest),
 	}
 	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
 	b.work.stale.Store(true)
