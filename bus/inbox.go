@@ -44,12 +44,14 @@ const maxBatch = 256
 type inbox struct {
 	bus     *Bus
 	channel chan *nats.Msg
-	full    atomic.Bool // the last read from NATS brought as much as it could: more waits
-	// behind is set while Run's goroutine hands on what is in the channel, in place of the one that reads from NATS; wake wakes it.
+	full    atomic.Bool // the last read from NATS filled its buffer: more waits
+	// overflowed is when nats.go reported last that it dropped a message, in unix nanoseconds; 0 once the bus has caught up.
+	overflowed atomic.Int64
+	// behind is set while Run's goroutine, which wake wakes, hands on what is in the channel, instead of the NATS reader.
 	behind atomic.Bool
 	wake   chan struct{} // capacity 1
 
-	mu     sync.Mutex          // held while messages are handed on, one at a time
+	mu     sync.Mutex          // held while a batch is handed on
 	handle func(*Message) bool // guarded by mu: nil unless Run runs
 	flush  func()              // guarded by mu
 }
@@ -63,9 +65,9 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 	i := b.inbox
 	i.mu.Lock()
 	i.handle, i.flush = handle, flush
+	i.mu.Unlock()
 	for i.batch() { // what came earlier
 	}
-	i.mu.Unlock()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -91,16 +93,12 @@ func (i *inbox) deliver() {
 		i.wake <- struct{}{} // has room: catchUp resets behind
 		return
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for i.handle != nil && i.batch() {
+	for i.batch() {
 	}
 }
 
 // catchUp hands on what is in the channel until it is empty.
 func (i *inbox) catchUp() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
 	for i.batch() {
 	}
 	i.behind.Store(false)
@@ -108,8 +106,13 @@ func (i *inbox) catchUp() {
 	}
 }
 
-// batch hands on some messages, and returns false if there are none. mu must be held.
+// batch hands on some messages. It returns false if there are none, or Run does not run.
 func (i *inbox) batch() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.handle == nil {
+		return false
+	}
 	var m Message
 	messages := 0
 	for more := true; more && messages < maxBatch; {

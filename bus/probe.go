@@ -72,6 +72,9 @@ func (p *permits) conclude(answered bool) {
 		p.pending = p.pending || !g.known
 		p.retry = p.retry || g.refused || g.doubted
 	}
+	if answered && (p.pending || p.retry && p.askedAt.IsZero()) { // there is more to ask
+		p.bus.out.nudge()
+	}
 }
 
 // awaitErrors waits until nats.go's callback has processed what NATS refused before the last round trip. nats.go keeps the last

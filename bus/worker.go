@@ -77,7 +77,13 @@ func (w *worker) pass() {
 		subscribed := w.bus.interests.subscribe()
 		asking := w.bus.permits.due(time.Now())
 		if first < len(entries) || w.stale.Load() || subscribed || asking || time.Since(w.measured) >= measureEvery {
-			online = w.roundTrip(asking)
+			if asking {
+				w.bus.permits.ask()
+			}
+			online = w.flush()
+			if asking {
+				w.bus.permits.conclude(online)
+			}
 		}
 	}
 	w.process(entries[first:], online)
@@ -121,20 +127,6 @@ func (w *worker) publish(e *entry, online bool) {
 			w.bus.complaints.Warn("an answer could not be published", l.Subject, err)
 		}
 	}
-}
-
-// roundTrip flushes. With asking it also finds out what NATS permits, before the bus can be ready.
-func (w *worker) roundTrip(asking bool) bool {
-	if !asking {
-		return w.flush()
-	}
-	w.bus.permits.ask()
-	answered := w.flush()
-	w.bus.permits.conclude(answered)
-	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
-		w.bus.out.nudge()
-	}
-	return answered
 }
 
 // flush makes a round trip to the server. What was written before has been processed there when it returns true.
