@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxEnding is how many subscriptions are ended before what else waits for the worker is done: about 20 ms.
+// maxEnding is how many subscriptions are ended before the worker's other work: about 20 ms.
 const maxEnding = 2000
 
 // interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
@@ -38,11 +38,11 @@ type interests struct {
 	idle list.List // guarded by mu
 }
 
-// Subscribe asks for the messages of a subject, which Run hands on. It never waits; AfterSubscribed reports when it is done. Every
-// Subscribe needs one Unsubscribe; the same subject may be asked for many times.
+// Subscribe adds a user of a subject, whose messages Run then receives. It never blocks; AfterSubscribed reports when the subscription
+// is active. Every Subscribe needs one Unsubscribe; a subject may have many users.
 //
-// Subscriptions are in no queue group: NATS keeps a connection that died silently for minutes, and would go on giving that
-// dead member of the group its share. So a message comes once for each subscription that matches it. Message.Subscription tells
+// Subscriptions are in no queue group: NATS keeps a dead connection for minutes, and would keep delivering its
+// share to it. So a message comes once for each subscription that matches it. Message.Subscription tells
 // the copies apart.
 func (b *Bus) Subscribe(subject string) {
 	i := b.interests
@@ -64,7 +64,7 @@ func (b *Bus) Subscribe(subject string) {
 	}
 }
 
-// Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
+// Unsubscribe removes a user. After the last, the subscription lingers: clients that leave a room often
 // come back, or others enter it.
 func (b *Bus) Unsubscribe(subject string) {
 	i := b.interests
@@ -77,7 +77,7 @@ func (b *Bus) Unsubscribe(subject string) {
 	if in.users--; in.users > 0 {
 		return
 	}
-	if in.sub == nil && !b.Connected() { // nothing to keep; make ends what the worker subscribes just now
+	if in.sub == nil && !b.Connected() { // nothing to keep; make ends a subscription that the worker is making
 		delete(i.bySubject, subject)
 		delete(i.wanted, subject)
 		return
@@ -136,7 +136,7 @@ func (i *interests) renew(subject string) {
 }
 
 // sweep ends what has lingered long enough, while NATS is there: nats.go may not be reached while it tries to connect. If a subject
-// is wanted again after that, the same goroutine subscribes it, so behind its end: NATS never has it twice. nats.go drops what still
+// is wanted again after that, the same goroutine subscribes it, after its end: NATS never has it twice. nats.go drops what still
 // comes by an ended subscription, which has no user. sweep returns when to call it again.
 func (i *interests) sweep(now time.Time) time.Duration {
 	for range maxEnding {

@@ -15,10 +15,9 @@ import (
 
 // link is the connection to a NATS server, under nats.go.
 //
-// nats.go reads from it on one goroutine, and what it reads it has put into the channel when it comes to read more. So
-// that is the moment at which the link lets the bus handle what is in the channel: on the same goroutine, and as a batch
-// of all that one read brought. A goroutine of the bus's own would have to be woken for it, which under a light load
-// costs more than the work: with package direct, a third of the edge's part of an ack from a service (docs/performance.md).
+// nats.go reads from it on one goroutine. When it reads again, all messages of the read before are in the channel. The bus handles
+// them then: on the same goroutine, as one batch. Waking another goroutine costs more than the work under a light load: with package
+// direct, a third of the edge's part of an ack from a service (docs/performance.md).
 type link struct {
 	net.Conn
 	bus     *Bus
@@ -30,7 +29,7 @@ type link struct {
 	until   atomic.Int64          // unix nanoseconds of the deadline of writes that wait; 0: none
 }
 
-// transfer is a read or write under way.
+// transfer is a read or write in progress.
 type transfer struct {
 	p   []byte
 	n   int
@@ -43,7 +42,7 @@ func (b *Bus) newLink(conn net.Conn) *link {
 	return l
 }
 
-// Read is called by nats.go when it has dealt with all that was read before.
+// Read is called by nats.go after it has processed all earlier bytes.
 func (l *link) Read(p []byte) (n int, err error) {
 	l.bus.inbox.deliver()
 	if l.raw == nil || len(p) == 0 {
@@ -79,7 +78,7 @@ func (l *link) readNow(fd uintptr) bool {
 	return true
 }
 
-// Write tries without waiting first, which is enough but for a server that reads slowly.
+// Write first tries without waiting, which is enough unless the server reads slowly.
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
@@ -100,8 +99,8 @@ func (l *link) Write(p []byte) (int, error) {
 	return written + n, err
 }
 
-// lastWords reads what NATS sent before it closed the connection: a server that has too many sends an error and does not wait for an
-// answer, so that nats.go fails to write and reads no more.
+// lastWords reads the error that NATS sent before it closed the connection. A server with too many connections sends one and closes at
+// once. nats.go then fails to write, and does not read it.
 func (l *link) lastWords() {
 	if l.bus.state.online.Load() {
 		return
