@@ -11,11 +11,24 @@ import (
 	"partyline/wire/msg"
 )
 
-const (
-	// notAdmitted is what a client hears when a middleware fails in another way than by a Refusal: the text of its error
-	// may tell what is not for clients.
-	notAdmitted = "not admitted"
-)
+// notAdmitted is what a client receives when a middleware fails in another way than by a Refusal: the text of its error
+// may have what is not for clients.
+const notAdmitted = "not admitted"
+
+// admissions decide which sockets may connect, and answer the edges' requests: those of Connect and, for sockets that
+// this instance is to own, those of Groups and owners (docs/subjects.md).
+type admissions struct {
+	*connection
+	*reports
+	presence    *presence
+	fence       *fence
+	calls       *caller
+	lanes       *lanes
+	owners      *owners
+	edges       *edges
+	unconfirmed *unconfirmed
+	decisions   decisions
+}
 
 // connectBody is the second element of the body of connect.
 type connectBody struct {
@@ -29,78 +42,61 @@ func parseConnect(body []byte) (*connectBody, error) {
 }
 
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
-func (s *Service) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
+func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 	if ns.rules.owned && !from.connect {
-		s.log.Error("a namespace is open at the edge, so that nobody can own its sockets: configure connect: service", "namespace", ns.name)
+		a.log.Error("a namespace is open at the edge, so that nobody can own its sockets: configure connect: service", "namespace", ns.name)
 		return
 	}
-	if ns.rules.owned && s.mayNotOwn() {
-		s.decisions.drop(d)
-		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
+	if ns.rules.owned && !a.mayOwn() {
+		a.decisions.drop(d)
+		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 		return
 	}
 	c, err := parseConnect(m.Data)
 	if err != nil {
-		s.decisions.drop(d)
-		s.bad(m, "its body is no connect: "+err.Error())
+		a.decisions.drop(d)
+		a.bad(m, "its body is no connect: "+err.Error())
 		return
 	}
-	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &admission{}}
+	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &msg.State{}}
 	if ns.rules.owned {
-		so.own = s.newOwnership()
+		so.own = a.owners.ownership()
 	}
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
-			s.refuse(so, m, from, err, d)
+			a.refuse(so, m, from, err, d)
 			so.endOwnership()
 			return
 		}
 	}
-	s.settle(so, m, from, d)
+	a.settle(so, m, from, d)
 }
 
 // settle makes the socket one that is admitted, and tells the edge.
-func (s *Service) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
+func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Lock()
-	a := so.admission
-	so.admission, so.user = nil, a.user
+	state := so.admission
+	so.admission, so.user = nil, state.User
 	so.mu.Unlock()
 	if !from.connect {
-		s.calls.settleOpen(s.ctx, so, a)
-		s.calls.connected(so)
+		a.calls.settleOpen(so, state)
+		a.calls.connected(so)
 		return
 	}
-	body := msg.Admission{Rooms: a.rooms, User: a.user, Data: a.data}.Body()
+	body := msg.Admission{Rooms: state.Rooms, User: state.User, Data: state.Data}.Body()
 	var header nats.Header
 	if so.own != nil {
-		so.own.notice(msg.State{Rooms: a.rooms, User: a.user, Data: a.data})
-	} else if s.namespaces.byToken[so.ns.token] == nil { // a pattern's
-		header = nats.Header{msg.HeaderGroup: {s.group}}
+		so.own.notice(*state)
+	} else if a.presence.namespaces.byToken[so.ns.token] == nil { // a pattern's
+		header = nats.Header{msg.HeaderGroup: {a.presence.group}}
 	}
-	d.rooms = a.rooms
-	s.decisions.make(d, so, header, body, time.Now())
-	s.tell(so.ns, m, d)
-}
-
-// own makes an admitted socket this instance's own, and tells the edge. isFree is false if this instance must not own sockets
-// now.
-func (s *Service) own(so *Socket, m *nats.Msg, d *decision) (isFree bool, err error) {
-	// Whoever leaves, or changes its name, waits until this admission is on its way, and comes behind it.
-	s.assigning.RLock()
-	defer s.assigning.RUnlock()
-	if s.mayNotOwn() {
-		return false, nil
-	}
-	so.own.accept(assignment(m))
-	s.owners.add(so, s.Instance(), so.own.state())
-	if err = s.respond(so.ns, m, d); err != nil {
-		s.owners.remove(so)
-	}
-	return true, err
+	d.rooms = state.Rooms
+	a.decisions.make(d, so, header, body, time.Now())
+	a.tell(so.ns, m, from, d)
 }
 
 // refuse keeps a socket out.
-func (s *Service) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
+func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
 	message, data := notAdmitted, []byte("[]")
 	var refusal *Refusal
 	if errors.As(why, &refusal) {
@@ -108,22 +104,22 @@ func (s *Service) refuse(so *Socket, m *nats.Msg, from sender, why error, d *dec
 		if refusal.Data != nil {
 			text, err := appendJSON([]byte{'['}, refusal.Data)
 			if err != nil {
-				s.report(so.ns, "connect", so.id, because(BadArguments, err, "the data of a refusal"))
+				a.report(so.ns, "connect", so.id, because(BadArguments, err, "the data of a refusal"))
 				text = []byte{'['}
 			}
 			data = append(text, ']')
 		}
 	} else {
-		s.report(so.ns, "connect", so.id, why)
+		a.report(so.ns, "connect", so.id, why)
 	}
 	if from.connect {
-		s.decisions.make(d, nil, nats.Header{msg.HeaderError: {message}}, data, time.Now())
-		s.tell(so.ns, m, d)
+		a.decisions.make(d, nil, nats.Header{msg.HeaderError: {message}}, data, time.Now())
+		a.tell(so.ns, m, from, d)
 		return
 	}
-	subject := s.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id)
-	if err := s.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
-		s.report(so.ns, "connect", so.id, err)
+	subject := a.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id)
+	if err := a.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
+		a.report(so.ns, "connect", so.id, err)
 	}
 }
 

@@ -45,23 +45,26 @@ func (s *Service) hear(m *nats.Msg) {
 		if (sub.Word == subjects.WordHello || sub.Word == subjects.WordBeat) && s.edges.isBack(sub.Edge) {
 			s.ownNothingOf(sub.Edge)
 		}
-		if sub.Word == subjects.WordHello && s.state.Load() == running {
-			_ = s.say(subjects.WordBeat) // so that it knows of this instance before it is ready
-		}
 	case sub.Kind == subjects.KindInstance && sub.Word == subjects.WordPing:
 		s.pong(m, sub.Instance)
 	case sub.Kind == subjects.KindInstance && sub.Instance != s.Instance():
-		s.peers.hear(sub.Instance, sub.Word, m.Data, time.Now())
-		if sub.Word == subjects.WordHello && s.state.Load() == running {
-			_ = s.say(subjects.WordBeat) // so that the new one knows of this one at once
+		if sub.Word == subjects.WordLeft || sub.Word == subjects.WordBye {
+			s.peers.leaves(sub.Instance, time.Now(), 0)
+		} else if a, err := msg.ParseInstanceAnnouncement(m.Data); err == nil {
+			s.peers.hear(sub.Instance, a.Namespaces, time.Now())
 		}
+	default:
+		return
+	}
+	if sub.Word == subjects.WordHello && s.state.Load() == running {
+		_ = s.say(subjects.WordBeat) // so that the edge has this instance before it is ready, and a peer has it at once
 	}
 }
 
 // pong tells an edge that this instance lives.
 func (s *Service) pong(m *nats.Msg, instance string) {
 	to, ok := s.prefix.Parse(m.Reply)
-	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fenced() {
+	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fence.isCutOff() {
 		return
 	}
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
@@ -75,22 +78,18 @@ func (s *Service) ownNothingOf(edge string) {
 	})
 }
 
-// announce says hello, and waits a moment for the edges that answer.
+// announce says hello, and waits a little for the edges that answer.
 func (s *Service) announce(ctx context.Context) error {
-	answered := make(chan struct{}, 1)
-	sub, err := s.hello(func(edge string) {
-		if edge != "" {
-			s.edges.hear(edge, subjects.WordHello, time.Now())
-		}
-		select {
-		case answered <- struct{}{}:
-		default:
-		}
-	})
+	answers, stop, err := s.questions.answers(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sub.Unsubscribe() }()
+	defer stop()
+	m := s.announcement(s.Instance(), subjects.WordHello)
+	m.Reply = answers.inbox
+	if err := s.publish(m); err != nil {
+		return err
+	}
 	if err := s.fence.confirm(ctx, s.connection, time.Now()); err != nil {
 		return because(Offline, err, "Start")
 	}
@@ -99,7 +98,10 @@ func (s *Service) announce(ctx context.Context) error {
 	quiet := atMost.C
 	for {
 		select {
-		case <-answered:
+		case m := <-answers.messages:
+			if a, _ := msg.ParseEdgeAnnouncement(m.Data); a.Edge != "" {
+				s.edges.hear(a.Edge, subjects.WordHello, time.Now())
+			}
 			quiet = time.After(helloQuiet)
 		case <-quiet:
 			return nil
@@ -169,7 +171,7 @@ func (s *Service) attend() {
 		s.peers.expire(now)
 		if now.Sub(tidied) >= time.Second {
 			tidied = now
-			s.decisions.forget(now)
+			s.admissions.decisions.forget(now)
 			s.unconfirmed.tidy(now)
 			s.countLost(s.subs.lost() + s.clientSubs.lost() + s.ownSubs.lost())
 		}

@@ -15,86 +15,80 @@ import (
 const pendingAfter = time.Second
 
 // assign takes a connect request of an edge to this instance, which is to own the socket. It never waits.
-func (s *Service) assign(ns *Namespace, m *nats.Msg, from sender) {
+func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.owned {
-		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
+		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
 		return
 	}
 	number := assignment(m)
 	c, err := parseConnect(m.Data)
 	if err != nil || !from.connect || number == 0 {
-		s.bad(m, "it is no connect request with the number of an assignment")
+		a.bad(m, "it is no connect request with the number of an assignment")
 		return
 	}
 	edge, _, _ := subjects.SplitSocketID(from.socket)
-	s.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
+	a.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
 	if c.Handover == nil {
-		s.handleConnect(ns, m, from)
+		a.handleConnect(ns, m, from)
 		return
 	}
-	done := s.sayPending(m)
-	s.lanes.always(laneKey{ns.token, from.socket}, func() {
-		s.takeOver(ns, m, c, from.socket, number)
+	done := a.sayPending(m)
+	a.lanes.always(laneKey{ns.token, from.socket}, func() {
+		a.takeOver(ns, m, c, from.socket, number)
 		done()
 	})
 }
 
 // sayPending tells an edge that this instance is deciding, if that takes long. The caller calls done when it has decided.
-func (s *Service) sayPending(m *nats.Msg) (done func()) {
-	timer := time.AfterFunc(pendingAfter, func() { s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}}) })
+func (a *admissions) sayPending(m *nats.Msg) (done func()) {
+	timer := time.AfterFunc(pendingAfter, func() { a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}}) })
 	return func() { timer.Stop() }
 }
 
 // takeOver makes a socket this instance's own that was admitted before. It is called in the socket's lane.
-func (s *Service) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
-	s.assigning.RLock()
-	so := s.owners.find(id)
+func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
+	a.presence.assigning.RLock()
+	so := a.owners.find(id)
 	if so != nil && so.own.accept(number) > number {
-		s.assigning.RUnlock()
+		a.presence.assigning.RUnlock()
 		return // an older request, which is late
 	}
-	if s.mayNotOwn() {
-		s.assigning.RUnlock()
-		s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
+	if !a.mayOwn() {
+		a.presence.assigning.RUnlock()
+		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
 		return
 	}
 	isNew := so == nil
 	if isNew {
-		so = &Socket{ns: ns, id: id, user: c.Handover.User, handshake: &c.Handshake, own: s.newOwnership()}
+		so = &Socket{ns: ns, id: id, user: c.Handover.User, handshake: &c.Handshake, own: a.owners.ownership()}
 		so.own.takeover = &Takeover{From: c.Handover.From}
 		so.own.accept(number)
-		s.owners.add(so, s.Instance(), *c.Handover)
+		a.owners.add(so, a.presence.name(), *c.Handover)
 	}
-	err := s.reply(m.Reply, s.answerHeader(m, nil), []byte("[]"))
-	s.assigning.RUnlock()
+	err := a.reply(m.Reply, a.answerHeader(m, nil), []byte("[]"))
+	a.presence.assigning.RUnlock()
 	switch {
 	case err != nil && isNew:
-		s.owners.remove(so)
+		a.owners.remove(so)
 		so.endOwnership()
-		s.report(ns, "connect", so.id, err)
+		a.report(ns, "connect", so.id, err)
 	case isNew:
-		s.calls.connected(so)
+		a.calls.connected(so)
 	}
 }
 
 // assignment is the number of an assignment in a connect request; 0 for none.
-func assignment(m *nats.Msg) uint64 {
-	number, err := strconv.ParseUint(m.Header.Get(msg.HeaderAssignment), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return number
-}
+func assignment(m *nats.Msg) uint64 { return msg.Assignment(m.Header.Get(msg.HeaderAssignment)) }
 
 // answerHeader is the header of an answer to a connect request. If that assigns the socket to this instance, it has the number
 // of the assignment and the instance's name.
-func (s *Service) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
+func (a *admissions) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
 	if number := m.Header.Get(msg.HeaderAssignment); number != "" {
 		header = maps.Clone(header)
 		if header == nil {
 			header = nats.Header{}
 		}
-		header[msg.HeaderAssignment], header[msg.HeaderFrom] = []string{number}, []string{s.Instance()}
+		header[msg.HeaderAssignment], header[msg.HeaderFrom] = []string{number}, []string{a.presence.name()}
 	}
 	return header
 }

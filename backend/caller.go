@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -99,16 +98,16 @@ func (c *caller) connected(so *Socket) {
 }
 
 // settleOpen applies an admission to a socket of an open namespace, which is connected already.
-func (c *caller) settleOpen(ctx context.Context, so *Socket, a *admission) {
-	if a.userSet {
+func (c *caller) settleOpen(so *Socket, a *msg.State) {
+	if a.User != "" {
 		c.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
 	}
 	var err error
-	if len(a.rooms) > 0 {
-		err = so.Join(ctx, a.rooms...)
+	if len(a.Rooms) > 0 {
+		err = so.Join(so.Context(), a.Rooms...)
 	}
-	if a.data != nil && err == nil {
-		err = so.SetData(ctx, a.data)
+	if a.Data != nil && err == nil {
+		err = so.SetData(so.Context(), a.Data)
 	}
 	if err != nil {
 		c.report(so.ns, "connect", so.id, err)

@@ -93,8 +93,7 @@ func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total ms
 	return total, err
 }
 
-// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the
-// same.
+// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the same.
 func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []string) (answer msg.Answer, err error) {
 	s := t.ns.svc
 	if err := ctx.Err(); err != nil {
@@ -125,7 +124,6 @@ func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []str
 		}
 		return msg.ParseAnswer(m.Data)
 	case <-bound.Done():
-		s.unconfirmed.giveUp(c)
 		if err := ctx.Err(); err != nil {
 			return answer, err
 		}

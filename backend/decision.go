@@ -50,8 +50,6 @@ type decisions struct {
 	bytes int                  // guarded by mu: size of made
 }
 
-func (ds *decisions) init() { ds.byID = make(map[string]*decision) }
-
 // begin finds the decision about a socket, or begins one.
 func (ds *decisions) begin(id string, keep time.Duration, now time.Time) (d *decision, first bool) {
 	ds.mu.Lock()
@@ -158,96 +156,91 @@ func keepFor(m *nats.Msg) time.Duration {
 }
 
 // handleConnect puts a newcomer in its lane, or answers a repeated request. It is called on nats.go's goroutines.
-func (s *Service) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
+func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.admits() {
 		return
 	}
 	key, size := laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply)
 	if !from.connect { // the notice of a namespace that is open at the edge
-		s.lanes.event(key, size, func() { s.admit(ns, m, from, &decision{id: from.socket}) })
+		a.lanes.event(key, size, func() { a.admit(ns, m, from, &decision{id: from.socket}) })
 		return
 	}
-	d, first := s.decisions.begin(from.socket, keepFor(m), time.Now())
+	d, first := a.decisions.begin(from.socket, keepFor(m), time.Now())
 	if first {
 		done := func() {}
 		if ns.rules.owned {
-			done = s.sayPending(m)
+			done = a.sayPending(m)
 		}
-		s.lanes.request(key, size, func() {
-			s.admit(ns, m, from, d)
+		a.lanes.request(key, size, func() {
+			a.admit(ns, m, from, d)
 			done()
-		}, func() { s.decisions.drop(d) })
-		return
-	}
-	switch made, told, _ := s.decisions.look(d); {
-	case !made:
-		s.answer(m, nats.Header{msg.HeaderPending: {s.Instance()}})
-	case !told: // there was no connection when it was made, or it is being told now
-		s.lanes.always(key, func() {
-			if _, told, _ := s.decisions.look(d); told {
-				s.repeat(ns, m, from, d)
-				return
-			}
-			s.tell(ns, m, d)
+		}, func() {
+			a.decisions.drop(d)
+			done()
 		})
-	default:
-		s.repeat(ns, m, from, d)
-	}
-}
-
-// repeat gives a further request the answer that the first one got.
-func (s *Service) repeat(ns *Namespace, m *nats.Msg, from sender, d *decision) {
-	_, _, so := s.decisions.look(d)
-	if so == nil || so.own == nil {
-		s.respond(ns, m, d)
 		return
 	}
-	s.assigning.RLock()
-	isOwner := s.owners.find(so.id) == so && !s.fenced()
-	if isOwner {
-		so.own.accept(assignment(m))
-		s.respond(ns, m, d)
-	}
-	s.assigning.RUnlock()
-	if !isOwner { // it was given up meanwhile: what it was is not true any more
-		s.decisions.drop(d)
-		s.handleConnect(ns, m, from)
+	switch made, told, _ := a.decisions.look(d); {
+	case !made:
+		a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}})
+	case !told: // there was no connection when it was made, or it is being published now
+		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
+	default:
+		a.tell(ns, m, from, d)
 	}
 }
 
-// tell publishes the answer for the first time, and then runs the connection handlers. It is called in the socket's lane.
-func (s *Service) tell(ns *Namespace, m *nats.Msg, d *decision) {
-	_, told, so := s.decisions.look(d)
-	var err error
+// tell publishes the answer of a decision. After the first time it runs the connection handlers; it is called in the
+// socket's lane until then.
+func (a *admissions) tell(ns *Namespace, m *nats.Msg, from sender, d *decision) {
+	_, told, so := a.decisions.look(d)
+	counts, err := a.publishAnswer(ns, m, d, so, told)
 	switch {
-	case told:
-	case so != nil && so.own != nil:
-		var isFree bool
-		if isFree, err = s.own(so, m, d); !isFree {
-			s.decisions.drop(d)
-			s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
-			return
-		}
-	default:
-		err = s.respond(ns, m, d)
+	case !counts && told: // the socket was given up meanwhile: the decision is not true any more
+		a.decisions.drop(d)
+		a.handleConnect(ns, m, from)
+	case !counts:
+		a.decisions.drop(d)
+		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
+	case err == nil && a.decisions.tell(d) && so != nil:
+		a.calls.connected(so)
 	}
-	if err == nil && s.decisions.tell(d) && so != nil {
-		s.calls.connected(so)
+}
+
+// publishAnswer publishes the answer of a decision. An owned socket becomes this instance's own with the first answer,
+// and must still be its own with further ones; counts is false if it cannot be, or is not.
+func (a *admissions) publishAnswer(ns *Namespace, m *nats.Msg, d *decision, so *Socket, told bool) (counts bool, err error) {
+	if so == nil || so.own == nil {
+		return true, a.respond(ns, m, d)
 	}
+	// Close and mayFence wait until this answer is published, and come behind it.
+	a.presence.assigning.RLock()
+	defer a.presence.assigning.RUnlock()
+	if told && (a.owners.find(so.id) != so || a.fence.isCutOff()) || !told && !a.mayOwn() {
+		return false, nil
+	}
+	so.own.accept(assignment(m))
+	if !told {
+		a.owners.add(so, a.presence.name(), so.own.state())
+	}
+	if err = a.respond(ns, m, d); err != nil && !told {
+		a.owners.remove(so)
+	}
+	return true, err
 }
 
 // respond publishes the answer of a decision.
-func (s *Service) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := s.unconfirmed.reply(ns.token, m.Reply, s.answerHeader(m, d.header), d)
+func (a *admissions) respond(ns *Namespace, m *nats.Msg, d *decision) error {
+	err := a.unconfirmed.reply(ns.token, m.Reply, a.answerHeader(m, d.header), d)
 	if err != nil {
-		s.report(ns, "connect", d.id, err)
+		a.report(ns, "connect", d.id, err)
 	}
 	return err
 }
 
 // answer says something to an edge that is no decision. If it does not get there, the edge asks again.
-func (s *Service) answer(m *nats.Msg, header nats.Header) {
-	if err := s.reply(m.Reply, s.answerHeader(m, header), nil); err != nil {
-		s.complaints.Warn("an edge's connect request could not be answered", "", err)
+func (a *admissions) answer(m *nats.Msg, header nats.Header) {
+	if err := a.reply(m.Reply, a.answerHeader(m, header), nil); err != nil {
+		a.complaints.Warn("an edge's connect request could not be answered", "", err)
 	}
 }

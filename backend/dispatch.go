@@ -16,7 +16,7 @@ func (s *Service) handle(m *nats.Msg) {
 	ns, ok := s.namespaces.find(sub.Namespace)
 	if !ok { // a pattern's wildcard receives what is for every namespace
 		if sub.Kind == subjects.KindOwn && sub.Event == msg.EventConnect {
-			s.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
+			s.admissions.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
 		}
 		return
 	}
@@ -42,7 +42,7 @@ func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 	switch sub.Event {
 	case "connect":
-		s.handleConnect(ns, m, from)
+		s.admissions.handleConnect(ns, m, from)
 	case "disconnect":
 		if !ns.rules.owned {
 			s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
@@ -69,7 +69,7 @@ func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
 	}
 	switch sub.Event {
 	case "connect":
-		s.assign(ns, m, from)
+		s.admissions.assign(ns, m, from)
 	case "disconnect":
 		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
 	default:
@@ -134,7 +134,7 @@ func (s *Service) socketOf(ns *Namespace, m *nats.Msg, sub *subjects.Subject, fr
 // disowned reports whether the edges may have given an owned socket to another instance. Then it tells the socket's
 // edge.
 func (s *Service) disowned(so *Socket) bool {
-	if so.own == nil || !s.fenced() {
+	if so.own == nil || !s.fence.isCutOff() {
 		return false
 	}
 	s.sayNotOwner(so.ns.token, so.own.instance, so.id, so.own.accept(0))

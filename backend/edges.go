@@ -2,68 +2,131 @@ package backend
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
-	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
-// edges are those that live, as far as their announcements show. Edges of the first version of the contract make none.
-type edges struct {
+// members are the edges, or the other instances of the group, that live, as far as their announcements show. Edges of
+// the first version of the contract make none.
+type members struct {
 	mu      sync.Mutex
-	table   *liveness.Table      // guarded by mu
-	heard   map[string]time.Time // guarded by mu: when each was heard last
-	parted  map[string]time.Time // guarded by mu: those that said goodbye, and when
-	mourned map[string]time.Time // guarded by mu: those that died while this instance owned sockets of them, and when
-	changed chan struct{}        // guarded by mu; closed and replaced when an edge goes
+	byName  map[string]member // guarded by mu
+	changed chan struct{}     // guarded by mu; closed and replaced when a member goes
+}
+
+// member is one that lives.
+type member struct {
+	heard      time.Time // its last announcement
+	namespaces []string  // of an instance: what it handles, by name or pattern
+}
+
+func (ms *members) init() {
+	ms.byName = make(map[string]member)
+	ms.changed = make(chan struct{})
+}
+
+// hear notes that a member has announced itself.
+func (ms *members) hear(name string, namespaces []string, now time.Time) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.byName[name] = member{now, namespaces}
+}
+
+// remove removes the members that are gone, and returns them.
+func (ms *members) remove(isGone func(name string, m member) bool) (gone []string) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for name, m := range ms.byName {
+		if isGone(name, m) {
+			gone = append(gone, name)
+			delete(ms.byName, name)
+		}
+	}
+	if len(gone) > 0 {
+		close(ms.changed)
+		ms.changed = make(chan struct{})
+	}
+	return gone
+}
+
+// leaves removes a member, unless its last announcement is younger than atLeast. It reports whether the member lived.
+func (ms *members) leaves(name string, now time.Time, atLeast time.Duration) bool {
+	return len(ms.remove(func(n string, m member) bool { return n == name && now.Sub(m.heard) >= atLeast })) > 0
+}
+
+// expire removes and returns the members that have been silent for too long.
+func (ms *members) expire(now time.Time) (dead []string) {
+	return ms.remove(func(_ string, m member) bool { return now.Sub(m.heard) > msg.DeadAfter })
+}
+
+// forgive ignores the silence of members up to now, because this process did not listen.
+func (ms *members) forgive(now time.Time) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for name, m := range ms.byName {
+		ms.byName[name] = member{now, m.namespaces}
+	}
+}
+
+// living are the members that live, and what closes when one goes.
+func (ms *members) living() (all []string, changed <-chan struct{}) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return slices.Collect(maps.Keys(ms.byName)), ms.changed
+}
+
+// lives reports whether a member lives.
+func (ms *members) lives(name string) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	_, lives := ms.byName[name]
+	return lives
+}
+
+// handling are the instances that handle a namespace.
+func (ms *members) handling(namespace string) (found []string) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for name, m := range ms.byName {
+		if slices.ContainsFunc(m.namespaces, func(pattern string) bool { return subjects.Matches(pattern, namespace) }) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// edges are those that live, and what is remembered of those that went.
+type edges struct {
+	members
+	was     sync.Mutex           // for what follows
+	parted  map[string]time.Time // guarded by was: those that said goodbye, and when
+	mourned map[string]time.Time // guarded by was: those that died while this instance owned sockets of them, and when
 }
 
 func (e *edges) init() {
-	e.table = liveness.New(msg.DeadAfter)
-	e.heard = make(map[string]time.Time)
-	e.parted = make(map[string]time.Time)
-	e.mourned = make(map[string]time.Time)
-	e.changed = make(chan struct{})
+	e.members.init()
+	e.parted, e.mourned = make(map[string]time.Time), make(map[string]time.Time)
 }
 
 // hear notes an announcement about an edge, and reports whether the edge has died.
 func (e *edges) hear(edge, word string, now time.Time) (died bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
-		e.table.Heard(edge, now)
-		e.heard[edge] = now
-		return false
+		e.members.hear(edge, nil, now)
 	case subjects.WordBye:
-		e.remove(edge)
+		e.leaves(edge, now, 0)
+		e.was.Lock()
+		defer e.was.Unlock()
 		e.parted[edge] = now
 	case subjects.WordGone:
 		// Another edge may be cut off from one that this instance receives. That must not end its sockets here.
-		if now.Sub(e.heard[edge]) < 2*msg.BeatEvery {
-			return false
-		}
-		return e.remove(edge)
+		return e.leaves(edge, now, 2*msg.BeatEvery)
 	}
 	return false
-}
-
-// remove forgets an edge, and reports whether it lived. mu must be held.
-func (e *edges) remove(edge string) bool {
-	delete(e.heard, edge)
-	if !e.table.Remove(edge) {
-		return false
-	}
-	e.notify()
-	return true
-}
-
-// notify wakes those that wait for a change. mu must be held.
-func (e *edges) notify() {
-	close(e.changed)
-	e.changed = make(chan struct{})
 }
 
 // mournedFor is how long the death of an edge is remembered. An edge that is started again has another id.
@@ -71,16 +134,16 @@ const mournedFor = 10 * time.Minute
 
 // mourn notes that the sockets of an edge were ended because it seemed to be dead.
 func (e *edges) mourn(edge string, now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.was.Lock()
+	defer e.was.Unlock()
 	maps.DeleteFunc(e.mourned, func(_ string, at time.Time) bool { return now.Sub(at) > mournedFor })
 	e.mourned[edge] = now
 }
 
 // isBack reports, once, whether an edge that lives was mourned.
 func (e *edges) isBack(edge string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.was.Lock()
+	defer e.was.Unlock()
 	_, mourned := e.mourned[edge]
 	delete(e.mourned, edge)
 	return mourned
@@ -89,15 +152,9 @@ func (e *edges) isBack(edge string) bool {
 // expire returns the edges that have been silent for too long, and those that said goodbye a beat ago. By now, their
 // notices about sockets, which come in on other subscriptions, have been handled.
 func (e *edges) expire(now time.Time) (dead []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	dead = e.table.Expire(now)
-	for _, edge := range dead {
-		delete(e.heard, edge)
-	}
-	if len(dead) > 0 {
-		e.notify()
-	}
+	dead = e.members.expire(now)
+	e.was.Lock()
+	defer e.was.Unlock()
 	for edge, at := range e.parted {
 		if now.Sub(at) > msg.BeatEvery {
 			dead = append(dead, edge)
@@ -105,82 +162,4 @@ func (e *edges) expire(now time.Time) (dead []string) {
 		}
 	}
 	return dead
-}
-
-// forgive ignores the silence of edges up to now, because this process did not listen.
-func (e *edges) forgive(now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.table.Forgive(now)
-}
-
-// living are the edges that live, and what closes when one goes.
-func (e *edges) living() (all []string, changed <-chan struct{}) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.table.Members(), e.changed
-}
-
-// lives reports whether an edge lives.
-func (e *edges) lives(edge string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.table.Lives(edge)
-}
-
-// peers are the other instances of the group that live.
-type peers struct {
-	mu    sync.Mutex
-	table *liveness.Table     // guarded by mu
-	about map[string][]string // guarded by mu: the namespaces of each, by name or pattern
-}
-
-func (p *peers) init() {
-	p.table = liveness.New(msg.DeadAfter)
-	p.about = make(map[string][]string)
-}
-
-// hear notes an announcement of an instance.
-func (p *peers) hear(instance, word string, body []byte, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch word {
-	case subjects.WordHello, subjects.WordBeat:
-		if a, err := msg.ParseInstanceAnnouncement(body); err == nil {
-			p.table.Heard(instance, now)
-			p.about[instance] = a.Namespaces
-		}
-	case subjects.WordLeft, subjects.WordBye:
-		p.table.Remove(instance)
-		delete(p.about, instance)
-	}
-}
-
-func (p *peers) expire(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, instance := range p.table.Expire(now) {
-		delete(p.about, instance)
-	}
-}
-
-func (p *peers) forgive(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.table.Forgive(now)
-}
-
-// handling are the instances that handle a namespace.
-func (p *peers) handling(namespace string) map[string]bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	found := make(map[string]bool)
-	for instance, namespaces := range p.about {
-		for _, pattern := range namespaces {
-			if subjects.Matches(pattern, namespace) {
-				found[instance] = true
-			}
-		}
-	}
-	return found
 }

@@ -13,8 +13,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
-// subscribed the newer one, and every event came twice.
+// A process that was stopped continues in all of its goroutines at once. Only one of them may take a new name. When
+// two did, both subscribed under the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
 	t.Parallel()
 	s := offstage(t)
@@ -25,9 +25,9 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	s.mu.Lock()
 	before, subscriptions := s.instance, len(s.ownSubs.list)
 	s.mu.Unlock()
-	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.newOwnership()}
+	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}
 	s.owners.add(so, before, msg.State{})
-	for range 50 { // the beat may confirm the instance at any moment
+	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
 		s.fence.confirmed.Store(&long)
 		var both sync.WaitGroup
@@ -43,6 +43,33 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	defer s.mu.Unlock()
 	if s.instance == before || len(s.ownSubs.list) != subscriptions {
 		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs.list), subscriptions)
+	}
+}
+
+// An instance that is cut off while it leaves gives up its sockets, too: others own them by then, and what waits for its handlers
+// must not be handled when it is back.
+func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
+	t.Parallel()
+	s := offstage(t)
+	chat := s.Of("/chat", Owned())
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Instance()
+	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}, before, msg.State{})
+	s.state.Store(leaving)
+	for range 50 { // the beat may confirm the instance at any moment
+		long := time.Now().Add(-time.Minute)
+		s.fence.confirmed.Store(&long)
+		if s.mayFence(); s.Instance() != before {
+			break
+		}
+	}
+	if err := s.lanes.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Instance() == before || s.owners.count() > 0 {
+		t.Errorf("it is %s still, and owns %d sockets", s.Instance(), s.owners.count())
 	}
 }
 
@@ -67,7 +94,7 @@ func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	const id = "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA"
-	s.owners.add(&Socket{ns: chat, id: id, own: s.newOwnership()}, s.Instance(), msg.State{})
+	s.owners.add(&Socket{ns: chat, id: id, own: s.owners.ownership()}, s.Instance(), msg.State{})
 	for _, event := range []string{"early", "late"} {
 		s.handle(&nats.Msg{Subject: "sio.chat.own." + s.Instance() + "." + event, Reply: "sio.chat.emit.socket." + id, Data: []byte(`["` + event + `"]`)})
 		if err := s.lanes.wait(t.Context()); err != nil {

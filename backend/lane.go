@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,25 +19,18 @@ type laneKey struct {
 // blocks. A socket whose lane fills is paused (throttle.go). A lane that has too much nevertheless is flooded: its
 // events are dropped.
 type lanes struct {
-	limits   Limits
-	overflow func(key laneKey, events, bytes int) // called without mu; must not wait
-	edges    edgeWords                            // called without mu, by one goroutine
-	running  sync.WaitGroup
-	wake     chan struct{} // wakes speak; capacity 1
-	ended    chan struct{} // closed by stop
+	limits    Limits
+	running   sync.WaitGroup
+	throttled throttled // its lock comes behind mu
 
-	mu      sync.Mutex
-	byKey   map[laneKey]*lane // guarded by mu; a lane is there while it has work
-	ready   []*lane           // guarded by mu; they have work and wait for a goroutine
-	workers int               // guarded by mu
-	waiting int               // guarded by mu: bytes in all lanes
-	empty   chan struct{}     // guarded by mu; closed when no lane is left, nil if no goroutine waits for that
-	stopped bool              // guarded by mu: nothing runs any more
-
-	throttled map[laneKey]*throttled // guarded by mu
-	changed   []laneKey              // guarded by mu: those of throttled whose edge must be notified
-	telling   bool                   // guarded by mu: a goroutine runs speak
-	relieved  time.Time              // guarded by mu: when relieve last looked for the largest lanes
+	mu       sync.Mutex
+	byKey    map[laneKey]*lane // guarded by mu; a lane is there while it has work
+	ready    []*lane           // guarded by mu; they have work and wait for a goroutine
+	workers  int               // guarded by mu
+	waiting  int               // guarded by mu: bytes in all lanes
+	empty    chan struct{}     // guarded by mu; closed when no lane is left, nil if no goroutine waits for that
+	stopped  bool              // guarded by mu: nothing runs any more
+	relieved time.Time         // guarded by mu: when relieve last looked for the largest lanes
 }
 
 // lane is the work of one key. All fields are guarded by lanes.mu.
@@ -60,11 +54,16 @@ type job struct {
 // turn is how many jobs of a lane run before another lane's turn, when there are more lanes than goroutines.
 const turn = 16
 
-func newLanes(limits Limits, overflow func(laneKey, int, int)) *lanes {
-	return &lanes{
-		limits: limits, overflow: overflow, byKey: make(map[laneKey]*lane), throttled: make(map[laneKey]*throttled),
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+// relieveEvery bounds how often the largest lanes are looked for, which costs a look at each lane.
+const relieveEvery = 10 * time.Millisecond
+
+func newLanes(limits Limits, edges pauser) *lanes {
+	ls := &lanes{limits: limits, byKey: make(map[laneKey]*lane)}
+	ls.throttled = throttled{
+		edges: edges, drop: ls.drop, running: &ls.running, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		sockets: make(map[laneKey]*pausing),
 	}
+	return ls
 }
 
 // event puts in an event, which counts with its bytes and may be dropped.
@@ -114,7 +113,68 @@ func (ls *lanes) put(key laneKey, j job) {
 	}
 	ls.mu.Unlock()
 	if flooded != nil {
-		ls.overflow(flooded.key, events, bytes)
+		ls.throttled.edges.flooded(flooded.key, events, bytes)
+	}
+}
+
+// over reports whether more waits than so many times the bounds of one lane. A single event may be of any size.
+func (l *lane) over(times int, limits *Limits) bool {
+	return l.events > times*limits.SocketEvents || l.events > 1 && l.bytes > times*limits.SocketBytes
+}
+
+// fill is called when a lane has got an event. It pauses the lane's socket in time. The caller must flood the lane
+// that fill returns; nil for none. mu must be held.
+func (ls *lanes) fill(l *lane) (flooded *lane) {
+	limit := &ls.limits
+	switch {
+	case !l.isSocket && l.over(1, limit):
+		return l // another service cannot be paused
+	case l.isSocket && !l.paused && (2*l.events >= limit.SocketEvents || 2*l.bytes >= limit.SocketBytes):
+		ls.pause(l, true)
+	case l.paused && l.over(2, limit) && ls.throttled.hasNoEffect(l.key, time.Now()):
+		return l
+	}
+	if ls.waiting > limit.WaitingBytes {
+		return ls.relieve(time.Now())
+	}
+	return nil
+}
+
+// relieve pauses the largest lanes, which have half of the bytes in lanes that are not paused. It returns a lane to be
+// flooded if that cannot help. mu must be held.
+func (ls *lanes) relieve(now time.Time) *lane {
+	tooMuch := ls.waiting > 2*ls.limits.WaitingBytes
+	if !tooMuch && now.Sub(ls.relieved) < relieveEvery {
+		return nil
+	}
+	ls.relieved = now
+	sum := 0
+	var candidates []*lane
+	for _, l := range ls.byKey {
+		if l.bytes > 0 && (tooMuch || !l.paused) {
+			candidates = append(candidates, l)
+			sum += l.bytes
+		}
+	}
+	slices.SortFunc(candidates, func(a, b *lane) int { return b.bytes - a.bytes })
+	paused := 0
+	for _, l := range candidates {
+		if tooMuch || !l.isSocket {
+			return l
+		}
+		ls.pause(l, true)
+		if paused += l.bytes; 2*paused >= sum {
+			break
+		}
+	}
+	return nil
+}
+
+// pause pauses a lane's socket, or resumes it. mu must be held.
+func (ls *lanes) pause(l *lane, paused bool) {
+	if paused || l.paused {
+		l.paused = paused
+		ls.throttled.set(l.key, paused)
 	}
 }
 
@@ -131,8 +191,21 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 	}
 	ls.waiting -= l.bytes
 	l.jobs, l.events, l.bytes, l.flooded = kept, 0, 0, true
-	ls.unthrottle(l)
+	ls.pause(l, false)
 	return events, bytes
+}
+
+// drop floods a lane that has too much although its socket's edge should have paused it long ago.
+func (ls *lanes) drop(key laneKey) {
+	ls.mu.Lock()
+	l := ls.byKey[key]
+	if l == nil || !l.paused || !l.over(2, &ls.limits) {
+		ls.mu.Unlock()
+		return
+	}
+	events, bytes := ls.flood(l)
+	ls.mu.Unlock()
+	ls.throttled.edges.flooded(key, events, bytes)
 }
 
 func (j job) drop() {
@@ -141,7 +214,7 @@ func (j job) drop() {
 	}
 }
 
-// next takes the first job. lanes.mu must be held.
+// next takes the first job.
 func (l *lane) next() job {
 	j := l.jobs[0]
 	l.jobs[0] = job{}
@@ -166,7 +239,9 @@ func (ls *lanes) work() {
 		for n := 0; len(l.jobs) > 0 && n < turn && !ls.stopped; n++ {
 			j := l.next()
 			ls.waiting -= j.bytes
-			ls.drained(l)
+			if 4*l.events <= ls.limits.SocketEvents && 4*l.bytes <= ls.limits.SocketBytes && 2*ls.waiting <= ls.limits.WaitingBytes {
+				ls.pause(l, false)
+			}
 			ls.mu.Unlock()
 			j.run()
 			ls.mu.Lock()
@@ -183,7 +258,7 @@ func (ls *lanes) work() {
 // remove forgets a lane without work. mu must be held.
 func (ls *lanes) remove(l *lane) {
 	if !ls.stopped {
-		ls.unthrottle(l)
+		ls.pause(l, false)
 	}
 	delete(ls.byKey, l.key)
 	if len(ls.byKey) == 0 && ls.empty != nil {
@@ -217,7 +292,7 @@ func (ls *lanes) stop() (busy int) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.stopped = true
-	close(ls.ended)
+	close(ls.throttled.ended)
 	for _, l := range ls.ready {
 		ls.remove(l)
 	}

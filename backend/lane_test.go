@@ -12,40 +12,43 @@ import (
 	"time"
 )
 
-// track is lanes for a test, whose words are noted.
+// track is lanes for a test, which records what they publish.
 type track struct {
 	*lanes
 	mu         sync.Mutex
-	words      []string  // guarded by mu: what was said to edges
+	words      []string  // guarded by mu: what was published to edges
 	overflowed []laneKey // guarded by mu
-	offline    bool      // guarded by mu: nothing can be said
+	offline    bool      // guarded by mu: nothing can be published
 }
 
 func newTrack(limits Limits) *track {
 	x := &track{}
-	x.lanes = newLanes(limits, func(key laneKey, _, _ int) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.overflowed = append(x.overflowed, key)
-	})
-	x.edges = edgeWords{
-		pause: func(key laneKey, instance string) string {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			if x.offline {
-				return ""
-			}
-			x.words = append(x.words, "pause "+key.who[20:])
-			return "i"
-		},
-		resume: func(key laneKey, _ string) {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.words = append(x.words, "resume "+key.who[20:])
-		},
-		watch: func(int, laneKey) {},
-	}
+	x.lanes = newLanes(limits, x)
 	return x
+}
+
+func (x *track) pause(key laneKey, _ string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.offline {
+		return ""
+	}
+	x.words = append(x.words, "pause "+key.who[20:])
+	return "i"
+}
+
+func (x *track) resume(key laneKey, _ string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.words = append(x.words, "resume "+key.who[20:])
+}
+
+func (x *track) watch(int, laneKey) {}
+
+func (x *track) flooded(key laneKey, _, _ int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.overflowed = append(x.overflowed, key)
 }
 
 // socketKey is the lane of a socket.
@@ -53,7 +56,7 @@ func socketKey(name string) laneKey {
 	return laneKey{"", "edgeedge." + strings.Repeat("-", 11) + name[:1] + "--------"}
 }
 
-// said is what was said since the last call, once nothing happens any more.
+// said returns what was published since the last call, once all goroutines wait.
 func (x *track) said() string {
 	synctest.Wait()
 	x.mu.Lock()
@@ -70,7 +73,7 @@ func (x *track) expect(t *testing.T, want string) {
 	}
 }
 
-// stopper blocks the jobs of a lane, which pass one by one.
+// stopper blocks the jobs of a lane, which the test passes one by one.
 type stopper chan struct{}
 
 func (g stopper) job() { <-g }
@@ -110,7 +113,7 @@ func TestLanesKeepOrder(t *testing.T) {
 	x.running.Wait()
 }
 
-// A lane pauses its socket at half its bound, resumes it at a quarter, and repeats itself meanwhile.
+// A lane pauses its socket at half its bound, and resumes it at a quarter. Meanwhile it repeats the pause.
 func TestALanePausesItsSocket(t *testing.T) {
 	for name, c := range map[string]struct{ bytes, half int }{"events": {1, 50}, "bytes": {100, 5}} {
 		t.Run(name, func(t *testing.T) {
@@ -141,8 +144,8 @@ func TestALanePausesItsSocket(t *testing.T) {
 				x.expect(t, "pause a")
 				g.pass(c.half + left + 1)
 				x.expect(t, "resume a")
-				if x.paused() != 0 || len(x.throttled) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
-					t.Errorf("%d are paused, %d bytes wait, %d overflows", x.paused(), x.waiting, len(x.overflowed))
+				if x.throttled.paused() != 0 || len(x.throttled.sockets) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
+					t.Errorf("%d are paused, %d bytes wait, %d overflows", x.throttled.paused(), x.waiting, len(x.overflowed))
 				}
 				x.stop()
 				x.running.Wait()
@@ -151,7 +154,7 @@ func TestALanePausesItsSocket(t *testing.T) {
 	}
 }
 
-// If all lanes together have too much, the largest are paused first, and resumed when half of it is gone.
+// If all lanes together have too much, the largest are paused first. They are resumed when half of it is gone.
 func TestTheLargestLanesArePausedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 10_000, SocketBytes: 100_000, WaitingBytes: 1000})
@@ -188,7 +191,7 @@ func TestTheLargestLanesArePausedFirst(t *testing.T) {
 	})
 }
 
-// A pause that does not help: the lane loses its events past twice its bound.
+// A pause without an effect: the lane loses its events above twice its bound.
 func TestALaneThatIsTwiceFull(t *testing.T) {
 	for name, c := range map[string]struct {
 		confirmed, more bool
@@ -209,7 +212,7 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 				x.always(socketKey("a"), func() { always++ })
 				x.expect(t, "pause a")
 				if c.confirmed {
-					x.confirm(socketKey("a"))
+					x.throttled.confirm(socketKey("a"))
 				}
 				if c.more {
 					time.Sleep(pauseGrace)
@@ -222,7 +225,7 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 				x.mu.Unlock()
 				g.pass(1)
 				if always != 1 || x.waiting != 0 {
-					t.Errorf("what must not be lost ran %d times, %d bytes wait", always, x.waiting)
+					t.Errorf("the job that must not be lost ran %d times, %d bytes wait", always, x.waiting)
 				}
 				x.running.Wait()
 			})
@@ -230,8 +233,8 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 	}
 }
 
-// A pause that the edge has forgotten, because this process was stopped or NATS was away, is a new one: what comes until it has
-// an effect costs no client its connection.
+// The edge may have forgotten a pause, because this process was stopped or NATS was away. Then it is a new one: events
+// before its effect cost no client its connection.
 func TestAPauseThatWasForgotten(t *testing.T) {
 	for name, answered := range map[string]bool{"confirmed before": true, "never confirmed": false} {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +257,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 				}
 				synctest.Wait()
 				if answered {
-					x.confirm(key)
+					x.throttled.confirm(key)
 				}
 				time.Sleep(pauseLasts + time.Second)
 				for range 50 {
@@ -263,7 +266,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 				time.Sleep(pauseGrace / 2)
 				x.event(key, 1, func() {})
 				overflows(0)
-				x.confirm(key)
+				x.throttled.confirm(key)
 				time.Sleep(pauseGrace / 2)
 				x.event(key, 1, func() {})
 				overflows(0)
@@ -277,7 +280,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 	}
 }
 
-// Twice as much as may wait in all costs the largest lane its events at once, and other services theirs at their bound.
+// Twice the total bound costs the largest lane its events at once, and other services theirs at their bound.
 func TestLanesThatCannotBePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 100, SocketBytes: 1000, WaitingBytes: 1500})
@@ -312,7 +315,7 @@ func TestLanesThatCannotBePaused(t *testing.T) {
 	})
 }
 
-// What cannot be said is said later, and a socket that was never paused is not resumed.
+// What cannot be published is published later, and a socket that was never paused is not resumed.
 func TestPausesWithoutNATS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 10, SocketBytes: 1000, WaitingBytes: 10_000})

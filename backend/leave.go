@@ -129,13 +129,10 @@ func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	if all, _ := s.edges.living(); len(all) == 0 {
 		return nil, s.say(subjects.WordLeaving) // nobody there would answer
 	}
-	m := &nats.Msg{
-		Subject: s.prefix.InstanceAnnouncement(s.group, s.Instance(), subjects.WordLeaving), Data: s.ownAnnouncement().Body(),
-	}
 	bound, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
-	silent, err := s.questions.gather(bound, m, &gathering{
-		members: s.edges.living, lives: s.edges.lives, finished: func() bool { return true },
+	silent, err := s.questions.gather(bound, s.announcement(s.Instance(), subjects.WordLeaving), &gathering{
+		members: s.edges.living, lives: s.edges.lives,
 		take: func(m *nats.Msg) (string, error) {
 			answer, err := msg.ParseHandedOver(m.Data)
 			if err != nil {

@@ -95,16 +95,15 @@ func (o *ownership) notice(state msg.State) {
 
 // owners are the sockets that this instance owns.
 type owners struct {
+	ctx  context.Context // of the service
 	mu   sync.Mutex
 	byID map[string]*Socket // guarded by mu
 }
 
-func (os *owners) init() { os.byID = make(map[string]*Socket) }
-
-// newOwnership is what an instance needs for a socket that it may own soon.
-func (s *Service) newOwnership() *ownership {
+// ownership is what an instance needs for a socket that it may own soon.
+func (os *owners) ownership() *ownership {
 	o := &ownership{}
-	o.ctx, o.cancel = context.WithCancel(s.ctx)
+	o.ctx, o.cancel = context.WithCancel(os.ctx)
 	return o
 }
 
@@ -179,8 +178,8 @@ func (os *owners) notice(body []byte) {
 	so.mu.Unlock()
 }
 
-// mayNotOwn reports whether this instance must not own sockets now.
-func (s *Service) mayNotOwn() bool { return s.state.Load() != running || s.fenced() }
+// mayOwn reports whether this instance may own sockets now.
+func (a *admissions) mayOwn() bool { return a.phase.Load() == running && !a.fence.isCutOff() }
 
 // end runs the last handlers of an owned socket whose client has gone. It is called in the socket's lane.
 func (s *Service) end(so *Socket, reason string, rooms []string) {
@@ -190,19 +189,20 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.mu.Lock()
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
-	s.decisions.ended(so.id)
+	s.admissions.decisions.ended(so.id)
 	s.calls.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
 	so.endOwnership()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
+	if s.owners.find(so.id) != so {
+		return
+	}
 	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
 		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}
-	if !s.owners.remove(so) {
-		return
-	}
+	s.owners.remove(so)
 	if reason != handingOver {
 		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
 	}

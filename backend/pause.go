@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -12,22 +11,18 @@ import (
 	"partyline/wire/msg"
 )
 
-// complainEvery bounds how often the log repeats something.
-const complainEvery = time.Minute
-
 // pauses asks edges to pause the sockets whose handlers do not keep up. Its methods are called by the goroutine of
-// lanes.speak, except flooded and listen.
+// throttled.speak, except flooded and listen.
 type pauses struct {
 	*connection
 	*reports
 	name  func() string // of this instance
 	inbox string        // where edges answer; set by listen, then constant
 
-	loggedSlow, loggedRefused time.Time // when the log last had what is wrong
-	seen                      error     // NATS's last error that was looked at
+	seen error // NATS's last error that was looked at
 }
 
-// pause asks a socket's edge to hold what its client sends; see edgeWords.
+// pause asks a socket's edge to hold what its client sends; see pauser.
 func (p *pauses) pause(key laneKey, instance string) string {
 	repeated := instance != ""
 	if !repeated {
@@ -71,19 +66,16 @@ func (p *pauses) listen(list *subscriptions, confirm func(laneKey)) error {
 // watch logs what is wrong with the sockets that are paused. A publish that NATS refused shows only as the last error
 // of the connection, whose error handler is the caller's.
 func (p *pauses) watch(slow int, example laneKey) {
-	now := time.Now()
 	if err := p.nc.LastError(); err != nil && err != p.seen {
 		p.seen = err
-		if isRefusedPause(err) && now.Sub(p.loggedRefused) >= complainEvery {
-			p.loggedRefused = now
-			p.log.Error("NATS does not permit this service to pause sockets, so a burst of events closes its client's "+
-				"connection; allow it to publish pause and resume (docs/subjects.md, Permissions)", "error", err)
+		if isRefusedPause(err) {
+			p.complaints.Log(slog.LevelError, "NATS does not permit this service to pause sockets, so a burst of events closes its client's "+
+				"connection; allow it to publish pause and resume (docs/subjects.md, Permissions)", "", "", "error", err)
 		}
 	}
-	if slow > 0 && now.Sub(p.loggedSlow) >= complainEvery {
-		p.loggedSlow = now
-		p.log.Warn("sockets have been paused for ten seconds or more: their handlers do not keep up, or one blocks",
-			"sockets", slow, "namespace", example.namespace, "socket", example.who)
+	if slow > 0 {
+		p.complaints.Log(slog.LevelWarn, "sockets have been paused for ten seconds or more: their handlers do not keep up, or one blocks",
+			"", "", "sockets", slow, "namespace", example.namespace, "socket", example.who)
 	}
 }
 

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -103,59 +102,26 @@ func (p *presence) name() string {
 }
 
 // say publishes an announcement of this instance.
-func (p *presence) say(word string) error {
-	return p.out.publish(&nats.Msg{
-		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), word), Data: p.ownAnnouncement().Body(),
-	})
-}
+func (p *presence) say(word string) error { return p.out.publish(p.announcement(p.name(), word)) }
 
-// hello announces the instance. answered is called for each answer, with the edge that it names, or "". The caller ends the
-// subscription.
-func (p *presence) hello(answered func(edge string)) (*nats.Subscription, error) {
-	inbox := p.out.nc.NewInbox()
-	sub, err := p.out.subscribe(inbox, "", func(m *nats.Msg) {
-		a, _ := msg.ParseEdgeAnnouncement(m.Data)
-		answered(a.Edge)
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = p.out.publish(&nats.Msg{
-		Subject: p.out.prefix.InstanceAnnouncement(p.group, p.name(), subjects.WordHello), Reply: inbox, Data: p.ownAnnouncement().Body(),
-	})
-	if err != nil {
-		_ = sub.Unsubscribe()
-		return nil, err
-	}
-	return sub, nil
-}
-
-// ownAnnouncement is the announcement of this instance.
-func (p *presence) ownAnnouncement() msg.InstanceAnnouncement { return p.announcementOf(p.name()) }
-
-// announcementOf is the announcement of this instance under one of its names.
-func (p *presence) announcementOf(instance string) msg.InstanceAnnouncement {
+// announcement is one of this instance under one of its names.
+func (p *presence) announcement(instance, word string) *nats.Msg {
 	a := msg.InstanceAnnouncement{
 		Instance: instance, Group: p.group, Owns: p.namespaces.owned(), Namespaces: []string{}, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(),
 	}
-	for _, n := range p.namespaces.all {
+	for _, n := range p.namespaces.all { // sorted
 		if n.isAnnounced() {
 			a.Namespaces = append(a.Namespaces, n.name)
 		}
 	}
-	slices.Sort(a.Namespaces)
-	return a
+	return &nats.Msg{Subject: p.out.prefix.InstanceAnnouncement(p.group, instance, word), Data: a.Body()}
 }
 
 // buryFormer says goodbye for earlier names, so that edges need not wait until these are silent for too long.
 func (p *presence) buryFormer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.former) > 0 {
-		a := p.announcementOf(p.former[0])
-		if p.out.publish(&nats.Msg{Subject: p.out.prefix.InstanceAnnouncement(p.group, a.Instance, subjects.WordBye), Data: a.Body()}) != nil {
-			return
-		}
+	for len(p.former) > 0 && p.out.publish(p.announcement(p.former[0], subjects.WordBye)) == nil {
 		p.former = p.former[1:]
 	}
 }

@@ -66,7 +66,7 @@ func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Durati
 
 // gathering is how gather handles the answers to a question to many. take gets each answer, and returns the member
 // whose last one it is: "" for none, nameless for a member that the answer does not name. Once all known members have
-// given their last answer, finished reports whether no more will come.
+// given their last answer, finished reports whether no more will come; nil for always.
 type gathering struct {
 	members  func() (all []string, changed <-chan struct{}) // who must answer
 	lives    func(member string) bool
@@ -90,17 +90,18 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 		return nil, err
 	}
 	known := len(waiting) > 0
+	isFinished := func() bool { return g.finished == nil || g.finished() }
 	quiet := time.NewTimer(firstAnswer)
 	defer quiet.Stop()
 	var dead []string
 	size, unnamed := 0, 0
 	for {
-		if known && len(waiting) <= unnamed && g.finished() {
+		if known && len(waiting) <= unnamed && isFinished() {
 			return dead, nil
 		}
 		select {
 		case answer := <-answers.messages:
-			if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
+			if isNoResponders(answer) {
 				return append(dead, waiting...), nil // no subscriber
 			}
 			if size += len(answer.Data); size > q.limits.AnswerBytes {
@@ -124,7 +125,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			}
 			waiting = slices.DeleteFunc(waiting, func(w string) bool { return slices.Contains(dead, w) })
 		case <-quiet.C:
-			if !known && g.finished() {
+			if !known && isFinished() {
 				return nil, nil
 			}
 			quiet.Reset(quietAfter)
@@ -170,7 +171,7 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 	defer done()
 	answered := 0
 	silent, err := q.gather(bound, m, &gathering{
-		members: q.edges.living, lives: q.edges.lives, finished: func() bool { return true },
+		members: q.edges.living, lives: q.edges.lives,
 		take: func(m *nats.Msg) (string, error) {
 			if err := answerError(m.Header); err != nil {
 				return "", err

@@ -35,7 +35,7 @@ func (s *Service) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Events: c.events.Load(), Panics: c.panics.Load(), BadArguments: c.badArguments.Load(), Failures: c.failures.Load(),
-		Pauses: c.pauses.Load(), Paused: s.lanes.paused(),
+		Pauses: c.pauses.Load(), Paused: s.lanes.throttled.paused(),
 		Unhandled: c.unhandled.Load(), Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Lost: c.lost.Load(), Owned: s.owners.count(),
 	}
 }

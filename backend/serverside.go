@@ -2,8 +2,6 @@ package backend
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 
@@ -51,11 +49,8 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 	}
 	defer done()
 	r.Silent, err = s.questions.gather(bound, m, &gathering{
-		members: func() ([]string, <-chan struct{}) {
-			return slices.Collect(maps.Keys(s.peers.handling(n.name))), nil
-		},
-		lives:    func(instance string) bool { return s.peers.handling(n.name)[instance] },
-		finished: func() bool { return true },
+		members: func() ([]string, <-chan struct{}) { return s.peers.handling(n.name), nil },
+		lives:   s.peers.lives,
 		take: func(m *nats.Msg) (string, error) {
 			from := m.Header.Get(msg.HeaderFrom)
 			if err := answerError(m.Header); err != nil {

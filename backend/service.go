@@ -31,12 +31,12 @@ type Service struct {
 	questions   questions
 	unconfirmed unconfirmed
 	edges       edges
-	peers       peers
+	peers       members // the other instances of the group
 
-	owners    owners
-	decisions decisions
-	leave     leave
-	fence     fence
+	owners     owners
+	admissions admissions
+	leave      leave
+	fence      fence
 }
 
 // life is how far a service has come, and what ends with it.
@@ -85,15 +85,17 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.namespaces = &namespaces{byName: make(map[string]*Namespace)}
 	s.calls = caller{s.connection, s.reports, s.name, s.disowned, set.silent}
 	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.name}
-	s.lanes = newLanes(set.limits, s.pauses.flooded)
-	s.lanes.edges = edgeWords{s.pauses.pause, s.pauses.resume, s.pauses.watch}
+	s.lanes = newLanes(set.limits, s.pauses)
 	s.questions = questions{connection: s.connection, edges: &s.edges, limits: set.limits}
-	s.owners.init()
-	s.decisions.init()
+	s.owners = owners{ctx: s.ctx, byID: make(map[string]*Socket)}
+	s.admissions = admissions{
+		connection: s.connection, reports: s.reports, presence: &s.presence, fence: &s.fence, calls: &s.calls, lanes: s.lanes,
+		owners: &s.owners, edges: &s.edges, unconfirmed: &s.unconfirmed, decisions: decisions{byID: make(map[string]*decision)},
+	}
 	s.edges.init()
 	s.peers.init()
 	s.leave.init()
-	s.unconfirmed.init(s.connection, log.Warn)
+	s.unconfirmed.init(s.connection, func(what string, args ...any) { s.complaints.Log(slog.LevelWarn, what, "", "", args...) })
 	s.fence.stop = make(chan struct{})
 	return s, nil
 }
@@ -162,7 +164,7 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
 		return err
 	}
-	if err := s.pauses.listen(&s.subs, s.lanes.confirm); err != nil {
+	if err := s.pauses.listen(&s.subs, s.lanes.throttled.confirm); err != nil {
 		return err
 	}
 	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {

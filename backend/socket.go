@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,19 +30,11 @@ type Socket struct {
 	mu        sync.Mutex
 	user      string     // guarded by mu
 	handshake *Handshake // guarded by mu; nil if it is not known here
-	admission *admission // guarded by mu; while the middleware decides
+	admission *msg.State // guarded by mu; what the middleware has decided so far; nil once it has
 	left      []string   // guarded by mu; in disconnect handlers: the rooms that the socket was in
 	gone      bool       // guarded by mu
 
 	own *ownership // nil unless this instance owns the socket
-}
-
-// admission is what the middleware has decided so far.
-type admission struct {
-	rooms   []string
-	user    string
-	userSet bool
-	data    json.RawMessage
 }
 
 // Handshake is the request with which a client connected, as the edge reports it.
@@ -82,7 +75,7 @@ func (s *Socket) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admission != nil {
-		return s.admission.user
+		return s.admission.User
 	}
 	return s.user
 }
@@ -120,7 +113,7 @@ func (s *Socket) SetUser(user string) error {
 	if s.admission == nil {
 		return failure(BadArguments, "SetUser works in the middleware of Use only: a socket's user does not change")
 	}
-	s.admission.user, s.admission.userSet = user, true
+	s.admission.User = user
 	return nil
 }
 
@@ -186,13 +179,6 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if err := checkRooms(rooms); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	if a := s.admission; a != nil {
-		a.rooms = union(a.rooms, rooms)
-		s.mu.Unlock()
-		return nil
-	}
-	s.mu.Unlock()
 	return s.change(ctx, subjects.VerbJoin, rooms, func(state *msg.State) { state.Rooms = union(state.Rooms, rooms) })
 }
 
@@ -201,18 +187,19 @@ func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
 	if err := checkRooms(rooms); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	if a := s.admission; a != nil {
-		a.rooms = without(a.rooms, rooms)
-		s.mu.Unlock()
-		return nil
-	}
-	s.mu.Unlock()
 	return s.change(ctx, subjects.VerbLeave, rooms, func(state *msg.State) { state.Rooms = without(state.Rooms, rooms) })
 }
 
-// change asks the edge for a change of the socket, and applies it here at once, for reads that follow.
+// change asks the edge for a change of the socket, and applies it here at once, for reads that follow. While the
+// middleware decides, it changes the admission alone.
 func (s *Socket) change(ctx context.Context, verb string, body any, apply func(*msg.State)) error {
+	s.mu.Lock()
+	if s.admission != nil {
+		defer s.mu.Unlock()
+		apply(s.admission)
+		return nil
+	}
+	s.mu.Unlock()
 	answer, err := s.target().command(ctx, verb, body)
 	if err == nil && s.own != nil {
 		s.own.changed(answer.Rev, apply)
@@ -231,25 +218,31 @@ func (s *Socket) Disconnect(ctx context.Context, closeConnection bool) error {
 // among them. For an owned socket this costs nothing.
 func (s *Socket) Rooms(ctx context.Context) ([]string, error) {
 	s.mu.Lock()
-	switch {
-	case s.admission != nil:
-		defer s.mu.Unlock()
-		return slices.Clone(s.admission.rooms), nil
-	case s.gone:
-		defer s.mu.Unlock()
-		return slices.Clone(s.left), nil
-	}
+	gone, left := s.gone, s.left
 	s.mu.Unlock()
-	if s.own != nil {
-		return slices.Clone(s.own.state().Rooms), nil
+	if gone {
+		return slices.Clone(left), nil
+	}
+	if state, ok := s.known(); ok {
+		return slices.Clone(state.Rooms), nil
 	}
 	counts, err := s.target().Rooms(ctx)
-	rooms := make([]string, 0, len(counts))
-	for room := range counts {
-		rooms = append(rooms, room)
-	}
+	rooms := slices.AppendSeq([]string{}, maps.Keys(counts))
 	slices.Sort(rooms)
 	return rooms, err
+}
+
+// known returns the socket's rooms and data if they are known here, so that its edge need not be asked.
+func (s *Socket) known() (state msg.State, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.admission != nil:
+		return *s.admission, true
+	case s.own != nil:
+		return s.own.state(), true
+	}
+	return state, false
 }
 
 // Data unmarshals the object that SetData, here or at any other service, has set into what target points to. If
@@ -269,14 +262,8 @@ func (s *Socket) Data(ctx context.Context, target any) error {
 }
 
 func (s *Socket) data(ctx context.Context) (json.RawMessage, error) {
-	s.mu.Lock()
-	if a := s.admission; a != nil {
-		defer s.mu.Unlock()
-		return a.data, nil
-	}
-	s.mu.Unlock()
-	if s.own != nil {
-		return s.own.state().Data, nil
+	if state, ok := s.known(); ok {
+		return state.Data, nil
 	}
 	all, err := s.target().Data(ctx)
 	return all[s.id], err
@@ -289,13 +276,6 @@ func (s *Socket) SetData(ctx context.Context, data any) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	if a := s.admission; a != nil {
-		a.data = text
-		s.mu.Unlock()
-		return nil
-	}
-	s.mu.Unlock()
 	return s.change(ctx, subjects.VerbData, []json.RawMessage{text}, func(state *msg.State) { state.Data = text })
 }
 

@@ -1,8 +1,9 @@
 package backend
 
 import (
-	"container/list"
+	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,17 +30,15 @@ type unconfirmed struct {
 	wide  atomic.Int64 // until when (in nanoseconds since 1970) all rooms count as unconfirmed; 0: they do not
 
 	mu        sync.RWMutex
-	inbox     string                      // guarded by mu: prefix of the reply subjects; "": not subscribed yet
-	sub       *nats.Subscription          // guarded by mu
-	closed    bool                        // guarded by mu
-	last      uint64                      // guarded by mu: number of the latest confirmation
-	rooms     map[roomKey]roomState       // guarded by mu
-	waiting   map[string]*confirmation    // guarded by mu: by reply subject
-	oldest    list.List                   // guarded by mu: all confirmations, in the order in which they end by time
-	kept      int                         // guarded by mu: rooms of these
-	confirmed [2]map[roomAtEdge]time.Time // guarded by mu: asked for when; of this second, and of the one before
-	since     time.Time                   // guarded by mu: when confirmed[0] was begun
-	logged    time.Time                   // guarded by mu: when too many rooms were logged last
+	inbox     string                   // guarded by mu: prefix of the reply subjects; "": not subscribed yet
+	sub       *nats.Subscription       // guarded by mu
+	closed    bool                     // guarded by mu
+	last      uint64                   // guarded by mu: number of the latest confirmation
+	rooms     map[roomKey]roomState    // guarded by mu
+	waiting   map[string]*confirmation // guarded by mu: by id
+	kept      int                      // guarded by mu: rooms and requests of these
+	confirmed map[roomAtEdge]time.Time // guarded by mu: asked for when
+	tidied    time.Time                // guarded by mu: when tidy last looked
 }
 
 const (
@@ -52,8 +51,8 @@ const (
 	// mostUnconfirmed is how many pairs of a room and a request for it are kept. Past that all rooms count as
 	// unconfirmed for a while.
 	mostUnconfirmed = 100_000
-	// mostConfirmed is how many confirmed rooms a second are remembered.
-	mostConfirmed = 50_000
+	// mostConfirmed is how many confirmed rooms are remembered.
+	mostConfirmed = 100_000
 )
 
 // roomKey is a room of a namespace, both as in subjects.
@@ -73,20 +72,20 @@ type roomState struct {
 
 // confirmation is what is waited for after one request.
 type confirmation struct {
+	id     string         // static
 	edge   string         // static: where the socket is; "" for a request to all edges
 	reply  string         // static: where the answer comes; "" for a request to all edges
 	all    []roomKey      // static: the rooms of the request
 	at     time.Time      // static: when the request was made
 	answer chan *nats.Msg // capacity 1; nil if no caller waits
 
-	rooms []roomKey     // guarded by unconfirmed.mu: those of all that it keeps unconfirmed
-	place *list.Element // guarded by unconfirmed.mu: in unconfirmed.oldest; nil once its rooms are unconfirmed no longer
-	alone bool          // guarded by unconfirmed.mu: the caller waits for answer no longer
+	rooms []roomKey // guarded by unconfirmed.mu: those of all that it keeps unconfirmed
 }
 
 func (u *unconfirmed) init(c *connection, log func(string, ...any)) {
 	u.connection, u.log = c, log
 	u.rooms, u.waiting = make(map[roomKey]roomState), make(map[string]*confirmation)
+	u.confirmed = make(map[roomAtEdge]time.Time)
 }
 
 // has reports whether events to a room, as in subjects, must be sent to all.
@@ -105,8 +104,8 @@ func (u *unconfirmed) has(namespace, room string) bool {
 }
 
 // begin notes that sockets are about to be put into rooms. It must be called before the request is published. edge is
-// where the socket is, "" for a request to all edges, whose answers the caller takes. asks makes the edge answer to
-// reply. begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
+// where the socket is, "" for a request to all edges, whose answers the caller takes. asks gives the caller the answer.
+// begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
 func (u *unconfirmed) begin(namespace string, names []string, edge string, asks bool) (*confirmation, error) {
 	c := &confirmation{edge: edge, at: time.Now()}
 	for _, name := range names {
@@ -116,68 +115,87 @@ func (u *unconfirmed) begin(namespace string, names []string, edge string, asks 
 		}
 		c.all = append(c.all, roomKey{namespace, string(tail)})
 	}
+	u.tidy(c.at)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.expire(c.at)
 	for _, room := range c.all {
-		if edge == "" || !u.isConfirmed(roomAtEdge{room, edge}, c.at) {
+		if edge == "" || c.at.Sub(u.confirmed[roomAtEdge{room, edge}]) >= confirmedFor {
 			c.rooms = append(c.rooms, room)
 		}
 	}
 	if len(c.rooms) == 0 && !asks {
 		return nil, nil
 	}
-	if edge != "" {
-		if err := u.listen(); err != nil {
+	if edge != "" && u.sub == nil {
+		if u.closed {
+			return nil, failure(Closed, "the service is closed")
+		}
+		inbox := u.nc.NewInbox() + "."
+		sub, err := u.subscribe(inbox+"*", "", u.answered)
+		if err != nil {
 			return nil, err
 		}
-		u.last++
-		c.reply = u.inbox + strconv.FormatUint(u.last, 36)
-		u.waiting[c.reply] = c
+		u.inbox, u.sub = inbox, sub
+	}
+	u.last++
+	if c.id = strconv.FormatUint(u.last, 36); edge != "" {
+		c.reply = u.inbox + c.id
 	}
 	if asks {
 		c.answer = make(chan *nats.Msg, 1)
 	}
-	u.add(c)
-	return c, nil
-}
-
-// add makes the rooms of a confirmation unconfirmed. mu must be held.
-func (u *unconfirmed) add(c *confirmation) {
-	c.place = u.oldest.PushBack(c)
-	if u.kept += len(c.all); u.kept+u.oldest.Len() > mostUnconfirmed {
-		u.wide.Store(c.at.Add(unconfirmedFor).UnixNano())
-		c.rooms = nil
-		if c.at.Sub(u.logged) >= time.Minute {
-			u.logged = c.at
+	if u.kept+c.size() > mostUnconfirmed {
+		if u.wide.Swap(c.at.Add(unconfirmedFor).UnixNano()) == 0 {
 			u.log("edges do not confirm joins as fast as they are asked for: for some seconds events to rooms are sent to all edges",
 				"rooms", len(u.rooms))
 		}
-		if c.answer == nil {
-			u.end(c)
+		if c.rooms = nil; c.answer == nil {
+			return c, nil
 		}
-		return
 	}
-	until := c.at.Add(unconfirmedFor)
+	u.waiting[c.id] = c
+	u.kept += c.size()
 	for _, room := range c.rooms {
-		u.rooms[room] = roomState{u.rooms[room].requests + 1, until}
+		u.rooms[room] = roomState{u.rooms[room].requests + 1, c.at.Add(unconfirmedFor)}
 	}
 	u.count.Store(int64(len(u.rooms)))
+	return c, nil
+}
+
+// size is what a confirmation counts of mostUnconfirmed.
+func (c *confirmation) size() int { return len(c.all) + 1 }
+
+// tidy ends, at most once a second, what has waited for too long. A caller that waits for its answer may still get it
+// later than unconfirmedFor.
+func (u *unconfirmed) tidy(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.tidied) < time.Second {
+		return
+	}
+	u.tidied = now
+	for _, c := range u.waiting {
+		if now.Sub(c.at) >= max(unconfirmedFor, u.wait) {
+			u.end(c)
+		}
+	}
+	maps.DeleteFunc(u.confirmed, func(_ roomAtEdge, at time.Time) bool { return now.Sub(at) >= confirmedFor })
+	if now.UnixNano() >= u.wide.Load() {
+		u.wide.Store(0)
+	}
 }
 
 // end forgets a confirmation that has come, or is not worth waiting for. mu must be held.
 func (u *unconfirmed) end(c *confirmation) {
-	delete(u.waiting, c.reply)
-	u.forget(c)
+	if u.waiting[c.id] == c {
+		delete(u.waiting, c.id)
+		u.kept -= c.size()
+		u.release(c)
+	}
 }
 
-// forget ends that a confirmation keeps its rooms unconfirmed. mu must be held.
-func (u *unconfirmed) forget(c *confirmation) {
-	if c.place == nil {
-		return
-	}
-	u.oldest.Remove(c.place)
-	u.kept -= len(c.all)
+// release ends that a confirmation keeps its rooms unconfirmed. mu must be held.
+func (u *unconfirmed) release(c *confirmation) {
 	for _, room := range c.rooms {
 		state := u.rooms[room]
 		if state.requests--; state.requests == 0 {
@@ -186,80 +204,8 @@ func (u *unconfirmed) forget(c *confirmation) {
 			u.rooms[room] = state
 		}
 	}
-	c.rooms, c.place = nil, nil
+	c.rooms = nil
 	u.count.Store(int64(len(u.rooms)))
-}
-
-// release ends that a confirmation keeps its rooms unconfirmed. A caller that waits for the answer may still get it.
-// mu must be held.
-func (u *unconfirmed) release(c *confirmation) {
-	if c.answer != nil && !c.alone {
-		u.forget(c)
-	} else {
-		u.end(c)
-	}
-}
-
-// expire ends what has waited for too long. mu must be held.
-func (u *unconfirmed) expire(now time.Time) {
-	for first := u.oldest.Front(); first != nil; first = u.oldest.Front() {
-		c := first.Value.(*confirmation)
-		if now.Sub(c.at) < unconfirmedFor {
-			break
-		}
-		u.release(c)
-	}
-	if wide := u.wide.Load(); wide != 0 && now.UnixNano() >= wide {
-		u.wide.Store(0)
-	}
-	if now.Sub(u.since) >= confirmedFor {
-		u.confirmed[0], u.confirmed[1], u.since = nil, u.confirmed[0], now
-	}
-}
-
-// tidy ends what has waited for too long.
-func (u *unconfirmed) tidy(now time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.expire(now)
-}
-
-// isConfirmed reports whether an edge is known to subscribe a room. mu must be held.
-func (u *unconfirmed) isConfirmed(room roomAtEdge, now time.Time) bool {
-	at := u.confirmed[0][room]
-	if at.IsZero() {
-		at = u.confirmed[1][room]
-	}
-	return now.Sub(at) < confirmedFor
-}
-
-// confirm notes that an edge subscribes the rooms of a request. mu must be held.
-func (u *unconfirmed) confirm(c *confirmation, edge string) {
-	if u.confirmed[0] == nil {
-		u.confirmed[0] = make(map[roomAtEdge]time.Time)
-	}
-	for _, room := range c.all {
-		if len(u.confirmed[0]) < mostConfirmed {
-			u.confirmed[0][roomAtEdge{room, edge}] = c.at
-		}
-	}
-}
-
-// listen subscribes the inbox for answers, once. mu must be held.
-func (u *unconfirmed) listen() error {
-	if u.closed {
-		return failure(Closed, "the service is closed")
-	}
-	if u.sub != nil {
-		return nil
-	}
-	inbox := u.nc.NewInbox() + "."
-	sub, err := u.subscribe(inbox+"*", "", u.answered)
-	if err != nil {
-		return err
-	}
-	u.inbox, u.sub = inbox, sub
-	return nil
 }
 
 // answered handles a message for a confirmation: an edge's answer, its error, or NATS's report that the edge is not
@@ -270,23 +216,23 @@ func (u *unconfirmed) answered(m *nats.Msg) {
 	if bad != nil && !fails {
 		return
 	}
-	u.mu.Lock()
-	c := u.waiting[m.Subject]
+	u.mu.RLock()
+	c := u.waiting[m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]]
+	u.mu.RUnlock()
 	if c == nil {
-		u.mu.Unlock()
 		return
 	}
+	var edges []string
 	if !fails && a.Sockets > 0 {
-		u.confirm(c, a.Edge)
+		edges = []string{a.Edge}
 	}
-	u.end(c)
-	u.mu.Unlock()
+	u.finish(c, edges)
 	if c.answer != nil {
 		c.answer <- m // has room: no other answer finds c
 	}
 }
 
-// finish ends a confirmation whose answers the caller has taken, or whose request was not sent.
+// finish ends a confirmation: edges have confirmed its rooms, or, if there are none, its request has failed.
 func (u *unconfirmed) finish(c *confirmation, edges []string) {
 	if c == nil {
 		return
@@ -294,21 +240,16 @@ func (u *unconfirmed) finish(c *confirmation, edges []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, edge := range edges {
-		u.confirm(c, edge)
+		for _, room := range c.all {
+			if len(u.confirmed) < mostConfirmed {
+				u.confirmed[roomAtEdge{room, edge}] = c.at
+			}
+		}
 	}
 	u.end(c)
 }
 
-// giveUp ends the caller's waiting. The confirmation stays if it keeps rooms unconfirmed.
-func (u *unconfirmed) giveUp(c *confirmation) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if c.alone = true; len(c.rooms) == 0 {
-		u.end(c)
-	}
-}
-
-// edgeDied ends what an edge will not answer any more.
+// edgeDied ends that rooms are unconfirmed because of an edge that will not answer any more.
 func (u *unconfirmed) edgeDied(edge string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -327,8 +268,8 @@ func (u *unconfirmed) close() {
 	if u.sub != nil {
 		_ = u.sub.Unsubscribe()
 	}
-	for first := u.oldest.Front(); first != nil; first = u.oldest.Front() {
-		u.end(first.Value.(*confirmation))
+	for _, c := range u.waiting {
+		u.end(c)
 	}
 }
 

@@ -163,7 +163,7 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	case a.Kind == NotMine:
 		for _, other := range t.instances {
 			if i != nil && other.group == i.group {
-				other.pass(s.Client.Namespace(), passed{until: t.set.Now().Add(longestPass), notMine: true})
+				other.passOver(s.Client.Namespace(), t.set.Now(), true)
 			}
 		}
 		t.next(r, Again, "its group says not mine")
@@ -179,7 +179,7 @@ func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s
 
 // passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
 func (t *Table) passOver(s *Socket, why string) {
-	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now()) {
+	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now(), false) {
 		t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
 	}
 	s.instance = nil
