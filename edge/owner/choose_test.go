@@ -82,23 +82,23 @@ func TestTheLessBusyIsAsked(t *testing.T) {
 	}
 }
 
-// An instance that does not answer is skipped for 2 seconds, doubling up to a minute, and notified that it is not the
-// owner. If no other one is left, it is asked again.
+// An instance that does not answer is skipped for 2 seconds, doubling up to a minute. If no other one is left, it is asked
+// again. An instance that was asked and does not become the owner is notified.
 func TestSilencePassesAnInstanceOver(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")
 	s := c.add().socket
 	c.hello("b-1", "/ch*")
 	c.run(2100 * time.Millisecond)
-	if c.last() != "b-1 2" || !slices.Equal(c.changed, []string{"a-1 1"}) {
+	if c.last() != "b-1 2" || len(c.changed) > 0 {
 		t.Fatalf("%q is asked, %q are notified", c.last(), c.changed)
 	}
 	c.run(4200 * time.Millisecond)
 	if c.last() != "a-1 3" { // both were silent, and it is the more specific one
 		t.Fatalf("%q is asked", c.last())
 	}
-	if v := c.answer(s, Admission); v != Owned {
-		t.Fatal(v)
+	if v := c.answer(s, Admission); v != Owned || !slices.Equal(c.changed, []string{"b-1 2"}) {
+		t.Fatalf("%v, %q are told", v, c.changed)
 	}
 	i := find(c.q.instances, "a", "a-1")
 	if len(i.passed) > 0 {
@@ -114,6 +114,82 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 	}
 	if want := []time.Duration{2e9, 4e9, 8e9, 16e9, 32e9, 60e9, 60e9, 60e9}; !slices.Equal(pauses, want) {
 		t.Errorf("the pauses are %v", pauses)
+	}
+}
+
+// An instance's admission counts although another one was asked since, or the instance itself again. The first one counts.
+func TestALateAdmissionCounts(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.hello("a-1", "/chat")
+	s := c.add().socket
+	c.hello("b-1", "/ch*")
+	c.run(5 * time.Second)
+	if c.last() != "a-1 3" {
+		t.Fatalf("%q is asked", c.last())
+	}
+	for _, forged := range []Answer{
+		{Kind: Admission, Number: 2, From: "a-1"}, {Kind: Admission, Number: 1, From: "b-1"}, {Kind: Admission, Number: 9, From: "a-1"},
+	} {
+		if v := c.q.Answer(s, forged).Verdict; v != Late {
+			t.Errorf("%+v: %v", forged, v)
+		}
+	}
+	c.changed = nil
+	if v := c.q.Answer(s, Answer{Kind: Admission, Number: 1, From: "a-1"}).Verdict; v != Owned {
+		t.Fatal(v)
+	}
+	c.q.Release(s)
+	c.work()
+	if v := c.q.Answer(s, Answer{Kind: Admission, Number: 2, From: "b-1"}).Verdict; v != Late {
+		t.Fatal(v)
+	}
+	if !slices.Equal(c.changed, []string{"b-1 2", "b-1 2"}) { // when a-1 became the owner, and for its admission
+		t.Errorf("%q are told", c.changed)
+	}
+	for _, number := range []uint64{4, 1} { // no number of an assignment, and that of a-1's
+		c.q.NotOwner(s, "a-1", number)
+		if isAsked := s.request != nil; isAsked != (number == 1) {
+			t.Errorf("not owner of %d: it is asked: %v", number, isAsked)
+		}
+	}
+}
+
+// A crowd gets in through instances that need longer for all of it than the edge waits for an answer, and they are not asked
+// about each socket every 2 seconds.
+func TestACrowdAtBusyInstancesGetsIn(t *testing.T) {
+	const sockets, each = 1000, 10 * time.Millisecond
+	c := newCrowd(t, 0)
+	type asked struct {
+		s *Socket
+		Answer
+	}
+	queues := map[string][]asked{"a-1": nil, "a-2": nil}
+	for instance := range queues {
+		c.hello(instance, "/chat")
+	}
+	requests := 0
+	c.publish = func(s *Socket) {
+		r := c.requests[len(c.requests)-1]
+		requests++
+		queues[r.To] = append(queues[r.To], asked{s, Answer{Kind: Admission, Number: r.Number, From: r.To}})
+	}
+	for range sockets {
+		c.add()
+	}
+	owned := 0
+	for at := each; owned < sockets && at < 10*time.Second; at += each {
+		c.run(at)
+		for instance, queue := range queues {
+			if len(queue) == 0 {
+				continue
+			}
+			if queues[instance] = queue[1:]; c.q.Answer(queue[0].s, queue[0].Answer).Verdict == Owned {
+				owned++
+			}
+		}
+	}
+	if owned < sockets || requests > 2*sockets {
+		t.Errorf("%d of %d sockets are owned after 10 seconds, and %d requests", owned, sockets, requests)
 	}
 }
 

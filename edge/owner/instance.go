@@ -19,6 +19,9 @@ const (
 	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to longestPass.
 	firstPass   = 2 * time.Second
 	longestPass = time.Minute
+	// longestRepeat bounds the time between two requests about a socket to instances that did not answer. It begins with
+	// silentAfter, and doubles.
+	longestRepeat = 8 * time.Second
 )
 
 // The state of an instance as an edge sees it.
@@ -168,10 +171,13 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 	}
 	t.reassign(slices.Clone(i.sockets), false)
 	for _, r := range t.all {
-		if r.socket.instance == i {
-			if dead {
-				t.wire.Changed(r.socket, i.name, r.socket.number)
+		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool {
+			if one.to == i && dead {
+				t.wire.Changed(r.socket, i.name, one.number)
 			}
+			return one.to == i
+		})
+		if r.socket.instance == i {
 			r.socket.instance = nil
 			t.hasten(r, Gone)
 		}
