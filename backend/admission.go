@@ -65,7 +65,7 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			a.refuse(so, m, from, err, d)
-			so.endOwnership()
+			so.own.end()
 			return
 		}
 	}

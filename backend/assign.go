@@ -70,7 +70,7 @@ func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id str
 	switch {
 	case err != nil && isNew:
 		a.owners.remove(so)
-		so.endOwnership()
+		so.own.end()
 		a.report(ns, "connect", so.id, err)
 	case isNew:
 		a.calls.connected(so)

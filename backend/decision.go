@@ -93,7 +93,7 @@ func (ds *decisions) remove(d *decision) {
 		ds.bytes -= d.size()
 	}
 	if d.socket != nil && !d.told {
-		d.socket.endOwnership()
+		d.socket.own.end()
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *Service) cutOff() {
 	}
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
-		so.endOwnership()
+		so.own.end()
 	}
 	s.state.Store(closed)
 	if busy == 0 {

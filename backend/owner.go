@@ -178,7 +178,7 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.mu.Unlock()
 	s.admissions.decisions.ended(so.id)
 	s.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)
-	so.endOwnership()
+	so.own.end()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
@@ -192,13 +192,13 @@ func (s *Service) release(so *Socket, reason string) {
 	}
 	s.calls.runAll(slices.Concat(so.ns.rules.handover, so.handlers().handover), so, reason)
 	s.owners.remove(so)
-	so.endOwnership()
+	so.own.end()
 }
 
-// endOwnership ends the context of a socket that this instance does not own any more, or never did.
-func (s *Socket) endOwnership() {
-	if s.own != nil {
-		s.own.cancel()
+// end ends the context of a socket that this instance does not own any more, or never did. o may be nil.
+func (o *ownership) end() {
+	if o != nil {
+		o.cancel()
 	}
 }
 
