@@ -20,7 +20,7 @@ import (
 	"testing"
 )
 
-// How large things may be. A figure that is to go down stands where it stood last: lower it when it has gone down.
+// How large things may be. A figure that must go down keeps its last value: lower it when the figure has gone down.
 const (
 	mostMethods     = 70  // of a type; to go down to 40
 	mostFields      = 19  // of a struct; to go down to 16
@@ -40,7 +40,7 @@ var tooLong = map[string]int{}
 // tooLarge are the files that are longer than longestFile, with their lines. It is to become empty.
 var tooLarge = map[string]int{}
 
-// underLock is how a comment says that the caller must hold a lock.
+// underLock matches a comment that says that the caller must hold a lock.
 var underLock = regexp.MustCompile(`(?i)\bneeds (\w+\.)?mu\b|\bmu must be held`)
 
 // isProduct reports whether a file is linked into a program that users run, or into their services.
@@ -52,13 +52,13 @@ func isProduct(file string) bool {
 
 // source is one file of Go.
 type source struct {
-	name  string // as git has it
+	name  string // the name in git
 	lines int
-	code  int // lines, but for blank ones and comments
+	code  int // lines, without blank ones and comments
 	*ast.File
 }
 
-// sources reads all files of Go that are there, also those that git does not know yet.
+// sources reads all existing Go files, also those that are not in git yet.
 func sources(t *testing.T, fset *token.FileSet) (all []source) {
 	t.Helper()
 	list, err := exec.Command("git", "ls-files", "--cached", "--others", "--exclude-standard", "*.go").Output()
@@ -89,11 +89,11 @@ func sources(t *testing.T, fset *token.FileSet) (all []source) {
 	return all
 }
 
-// figures are what is measured, by name.
+// figures are the measurements, by name.
 type figures struct {
 	methods, fields  map[string]int // of types
 	functions, files map[string]int // lines
-	locked           map[string]int // functions that need a lock of their caller
+	locked           map[string]int // functions that require a lock of their caller
 	inner, product   int            // lines of code
 }
 
@@ -138,7 +138,7 @@ func measure(t *testing.T) figures {
 	return f
 }
 
-// receiverOf is the name of a method's type.
+// receiverOf returns the name of a method's type.
 func receiverOf(d *ast.FuncDecl) string {
 	typ := d.Recv.List[0].Type
 	for {
@@ -157,7 +157,7 @@ func receiverOf(d *ast.FuncDecl) string {
 	}
 }
 
-// largest is what has the largest figure, and that.
+// largest returns the name with the largest figure, and that figure.
 func largest(of map[string]int) (name string, n int) {
 	for _, each := range slices.Sorted(maps.Keys(of)) {
 		if of[each] > n {
@@ -192,7 +192,7 @@ func TestFigures(t *testing.T) {
 		methods, m, fields, n, function, long, len(f.locked), f.inner, f.product)
 }
 
-// within wants nothing to be longer than a limit, but for exceptions, which may only become shorter.
+// within checks that nothing is longer than a limit, except for exceptions, which may only become shorter.
 func within(t *testing.T, lines map[string]int, limit int, exceptions map[string]int) {
 	t.Helper()
 	for name, n := range lines {
@@ -207,8 +207,8 @@ func within(t *testing.T, lines map[string]int, limit int, exceptions map[string
 	}
 }
 
-// TestArrowsBetweenFilesOfEdge counts the uses between files of package edge that run against the best order of layers: where
-// there are many, no file can be understood without the others.
+// TestArrowsBetweenFilesOfEdge counts the uses between files of package edge that run against the best order of
+// layers. If there are many, no file can be understood without the others.
 func TestArrowsBetweenFilesOfEdge(t *testing.T) {
 	uses := arrows(t, "partyline/edge")
 	total := 0
@@ -222,7 +222,7 @@ func TestArrowsBetweenFilesOfEdge(t *testing.T) {
 	t.Logf("%d of %d arrows between files of edge run back up", len(up), total)
 }
 
-// arrows tells, for each file of a package, which others declare what it uses.
+// arrows returns, for each file of a package, the files that declare what it uses.
 func arrows(t *testing.T, pkg string) map[string]map[string]bool {
 	t.Helper()
 	list, err := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export", pkg).Output()
@@ -271,8 +271,8 @@ func arrows(t *testing.T, pkg string) map[string]map[string]bool {
 	return uses
 }
 
-// layered puts files into an order in which few use one that stands before them: users above, what they use below. It begins
-// with those that use most, and then moves each to where it is best until nothing gets better.
+// layered sorts files into an order in which few use an earlier one: users above, what they use below. It begins with
+// those that use most. Then it moves each to its best place until nothing improves.
 func layered(uses map[string]map[string]bool) []string {
 	order := slices.Sorted(maps.Keys(uses))
 	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(len(uses[b]), len(uses[a])) })
@@ -291,7 +291,7 @@ func layered(uses map[string]map[string]bool) []string {
 	return order
 }
 
-// runUp lists the arrows from a file to one that stands before it.
+// runUp lists the arrows from a file to an earlier one.
 func runUp(order []string, uses map[string]map[string]bool) (up []string) {
 	for i, below := range order {
 		for _, above := range order[:i] {

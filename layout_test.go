@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// layer is what a package may import of this module; arrows only go down.
+// layer lists what a package may import of this module. Arrows only go down.
 var layers = map[string][]string{
 	"wire/eio":                  {},
 	"wire/jsontext":             {},
@@ -54,7 +54,7 @@ var layers = map[string][]string{
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
 
-// doors names the only packages through which a heavy dependency comes in.
+// doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "examples/chat"},
@@ -72,7 +72,7 @@ var doors = map[string][]string{
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
 }
 
-// stdOnly are packages that must not import anything but the standard library, and the embedded files.
+// stdOnly are packages that may import only the standard library, and the embedded files.
 var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
@@ -85,7 +85,7 @@ func TestArrowsOnlyGoDown(t *testing.T) {
 			continue // tests only
 		}
 		if !known {
-			t.Errorf("package %s has no place in the layout: give it one in this test and in docs/architecture.md", name)
+			t.Errorf("package %s is not in the layout: add it to this test and to docs/architecture.md", name)
 		}
 		for _, imported := range p.Imports {
 			inner, ours := strings.CutPrefix(imported, module+"/")
@@ -99,7 +99,7 @@ func TestArrowsOnlyGoDown(t *testing.T) {
 	}
 }
 
-// door checks that a package may import something from outside.
+// door checks whether a package may import a dependency.
 func door(t *testing.T, name, imported string) {
 	t.Helper()
 	if slices.Contains(stdOnly, name) {

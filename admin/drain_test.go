@@ -47,7 +47,7 @@ func TestDrain(t *testing.T) {
 	d.broken = errors.New("too late")
 	expect("POST", "/drain?cancel", 409, "too late")
 	if status, _ := get(t, newHandler(t, Options{}), "POST", "/drain"); status != 404 {
-		t.Errorf("without anybody who could drain: %d", status)
+		t.Errorf("without a drainer: %d", status)
 	}
 }
 

@@ -91,7 +91,7 @@ func TestWhatGoesWrongInAHandlerIsReported(t *testing.T) {
 	}
 }
 
-// As in the reference: catch-all handlers see also what a middleware stops.
+// As in the reference, catch-all handlers also receive events that a middleware stops.
 func TestCatchAllHandlersRunBeforePacketMiddleware(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

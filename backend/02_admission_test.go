@@ -64,7 +64,7 @@ func TestMiddlewareAdmitsAndRefuses(t *testing.T) {
 	ann.gets(`["headline"]`)
 	snapshot, err := chat.Socket(ann.id).Fetch(context.Background())
 	if err != nil || snapshot.User != "ann" || string(snapshot.Data) != `{"plan":"pro"}` || !slices.Equal(snapshot.Rooms, []string{"news"}) {
-		t.Errorf("the edge knows %+v, %v", snapshot, err)
+		t.Errorf("the edge has %+v, %v", snapshot, err)
 	}
 	refused := func(token, want string) {
 		t.Helper()
@@ -122,7 +122,7 @@ func TestPatternsKeepSilentAboutOthers(t *testing.T) {
 		if namespace == "/tenant-7" {
 			c.Send("41/tenant-7,")
 			if got := <-gone; got != "/tenant-7: client namespace disconnect" {
-				t.Errorf("heard %q", got)
+				t.Errorf("received %q", got)
 			}
 		}
 	}
@@ -144,7 +144,8 @@ func TestAnotherServiceAdmits(t *testing.T) {
 	ann.acked("1", `["ann"]`)
 }
 
-// A client that goes while a pattern's service decides has an end, too: every OnConnection is followed by an OnDisconnect.
+// A client that disconnects while a pattern's service decides has an end, too: every OnConnection is followed by an
+// OnDisconnect.
 func TestAPatternsClientGoesWhileItIsAdmitted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -171,7 +172,7 @@ func TestAPatternsClientGoesWhileItIsAdmitted(t *testing.T) {
 	close(decided)
 	for _, want := range []string{"connected " + id, "transport close " + id} {
 		if got := <-told; got != want {
-			t.Errorf("heard %q, want %q", got, want)
+			t.Errorf("received %q, want %q", got, want)
 		}
 	}
 }

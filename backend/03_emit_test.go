@@ -69,7 +69,7 @@ func TestEmitsGoToUnionsOnceEach(t *testing.T) {
 	bob.emit("", `["all"]`)
 	ann.gets(`["all"]`)
 	cat.gets(`["all"]`)
-	only("") // and nobody else
+	only("") // and no other client
 }
 
 func TestTargetsAreValues(t *testing.T) {

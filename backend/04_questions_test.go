@@ -14,7 +14,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// twoEdges are a stage with one edge more.
+// twoEdges is a stage with a second edge.
 func twoEdges(t *testing.T) (*stage, *edgetest.Node) {
 	t.Helper()
 	s := begin(t)
@@ -90,7 +90,7 @@ func TestAcksOfARoom(t *testing.T) {
 
 	ask(context.Background(), chat.To("nobody"))
 	if err, r = <-failed, <-answered; err != nil || r.Expected != 0 {
-		t.Fatalf("nobody is asked: %+v, %v", r, err)
+		t.Fatalf("no socket is asked: %+v, %v", r, err)
 	}
 }
 
@@ -220,7 +220,7 @@ func TestLargeAnswersAreJoined(t *testing.T) {
 	}
 }
 
-// An edge that says it lives and does not answer is named.
+// An edge that beats and does not answer is named.
 func TestSilentEdges(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -255,7 +255,7 @@ func TestSilentEdges(t *testing.T) {
 	})
 }
 
-// A service that was not started does not know who lives.
+// A service that was not started does not know which edges live.
 func TestQuestionsOfAServiceThatWasNotStarted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

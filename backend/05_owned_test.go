@@ -142,22 +142,22 @@ func TestEventsOfAnOwnedSocketKeepTheirOrder(t *testing.T) {
 	}
 	for i := range 1000 {
 		if n := <-got; n != i {
-			t.Fatalf("%d came where %d should", n, i)
+			t.Fatalf("event %d arrived, want %d", n, i)
 		}
 	}
 }
 
-// deploy is what the instances of a test tell.
+// deploy collects what the instances of a test report.
 type deploy struct {
 	*stage
 	taken chan string // how sockets were taken over
-	ends  chan string // what OnHandover and OnDisconnect heard
+	ends  chan string // the arguments of OnHandover and OnDisconnect
 
 	mu     sync.Mutex
 	events map[string][]int // guarded by mu; by socket
 }
 
-// instance starts an instance, which the test closes.
+// instance starts an instance, which the test must close.
 func (d *deploy) instance() *backend.Service {
 	d.t.Helper()
 	io := d.service("chat")
@@ -192,7 +192,7 @@ func (d *deploy) instance() *backend.Service {
 	return io
 }
 
-// close closes an instance, and wants its sockets at the next one.
+// close closes an instance, and expects its sockets at the next one.
 func (d *deploy) close(io *backend.Service, sockets int) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -210,9 +210,9 @@ func (d *deploy) close(io *backend.Service, sockets int) {
 	}
 }
 
-// When an instance leaves, the next one gets its sockets and all of their events, once and in order, and no client
+// When an instance leaves, the next one gets its sockets and all of their events, once and in order. No client
 // notices.
-func TestADeployThatNobodyNotices(t *testing.T) {
+func TestADeployWithoutLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}

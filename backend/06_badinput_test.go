@@ -13,7 +13,7 @@ import (
 	"partyline/backend"
 )
 
-// A handler that blocks for ever costs its own socket, and nobody else.
+// A handler that blocks permanently affects only its own socket.
 func TestABlockedHandler(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"stateless": nil, "owned": {backend.Owned()}} {
@@ -37,7 +37,7 @@ func TestABlockedHandler(t *testing.T) {
 			for i := range 1000 {
 				ann.acked("1", fmt.Sprintf(`[%d]`, i))
 			}
-			eventually(t, "nobody is paused", func() bool { return figure(s, "sessions_paused") == 0 })
+			eventually(t, "no session is paused", func() bool { return figure(s, "sessions_paused") == 0 })
 			if got := io.Stats(); got.Overflows != 0 || got.Pauses == 0 || got.Paused != 0 {
 				t.Errorf("counted %+v", got)
 			}
@@ -73,9 +73,9 @@ func TestEventsThatNoEdgeSends(t *testing.T) {
 		t.Errorf("bad attachments are reported as %v", e)
 	}
 	before := io.Stats().BadMessages
-	publish("sio.chat.on.n", "", `["n",1]`, nil)                                    // from nobody
-	publish("sio.chat.on.n", "sio.other.emit.socket."+ann.id, `["n",1]`, nil)       // from elsewhere
-	publish("sio.chat.on.n", "_INBOX.x", `["n",1]`, nil)                            // from no socket
+	publish("sio.chat.on.n", "", `["n",1]`, nil)                                    // without a socket
+	publish("sio.chat.on.n", "sio.other.emit.socket."+ann.id, `["n",1]`, nil)       // from another namespace
+	publish("sio.chat.on.n", "_INBOX.x", `["n",1]`, nil)                            // not from a socket
 	publish("sio.chat.on.disconnect", address, `["disconnect"]`, nil)               // without a reason
 	publish("sio.chat.on.connect", "sio.chat.ack."+ann.id+".connect", `["x"]`, nil) // asked again; ignored
 	eventually(t, "they are counted", func() bool { return io.Stats().BadMessages == before+4 })

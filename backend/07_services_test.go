@@ -35,7 +35,7 @@ func TestServicesAmongThemselves(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("told %v, want %v", got, want)
+		t.Errorf("received %v, want %v", got, want)
 	}
 	eventually(t, "all answer", func() bool {
 		r, err := a.Of("/chat").ServerSideEmitWithAck(ctx, "ask", 21)

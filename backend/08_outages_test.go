@@ -15,8 +15,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// An instance that is cut off from NATS gives up what it owns, before the edge gives it to another one, and comes back
-// under a new name.
+// An instance that is disconnected from NATS releases its sockets before the edge assigns them to another one. It
+// comes back under a new name.
 func TestAnInstanceThatIsCutOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -51,7 +51,7 @@ func TestAnInstanceThatIsCutOff(t *testing.T) {
 		t.Helper()
 		var sent time.Time
 		eventually(t, want+" answers", func() bool {
-			if time.Since(sent) > 50*time.Millisecond { // what comes before somebody has taken over may be lost
+			if time.Since(sent) > 50*time.Millisecond { // events before the next owner may be lost
 				ann.emit("2", `["who"]`)
 				sent = time.Now()
 			}
@@ -86,7 +86,7 @@ func TestAnInstanceThatIsCutOff(t *testing.T) {
 	ask("first")
 }
 
-// fakeEdge says what an edge says.
+// fakeEdge publishes what an edge publishes.
 type fakeEdge struct {
 	t  *testing.T
 	nc *nats.Conn
@@ -97,7 +97,7 @@ func (e *fakeEdge) say(word string) {
 	_ = e.nc.Publish("sio.$edge."+e.id+"."+word, fmt.Appendf(nil, `[{"edge":"%s","at":1,"every":1000,"sockets":1}]`, e.id))
 }
 
-// connect has an instance own a socket, and returns the socket's id.
+// connect makes an instance own a socket, and returns the socket's id.
 func (e *fakeEdge) connect(io *backend.Service, own string) string {
 	e.t.Helper()
 	id := e.id + "." + own
@@ -127,7 +127,7 @@ func (e *fakeEdge) asks(instance, reply string, number int, body []byte) {
 	}
 }
 
-// A dead edge says nothing: its sockets' owners tell by its beats, or are told by another edge.
+// A dead edge is silent. The owners of its sockets notice missing beats, or another edge reports it.
 func TestEdgesThatDie(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -148,7 +148,7 @@ func TestEdgesThatDie(t *testing.T) {
 	}
 	began := time.Now()
 	parted.say("bye")
-	gone.say("gone") // another edge may be wrong: this one was heard just now
+	gone.say("gone") // another edge may be wrong: this one was just active
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for i := 0; i < len(ids); {
@@ -169,7 +169,7 @@ func TestEdgesThatDie(t *testing.T) {
 	}
 }
 
-// An edge that comes back asks an instance for its sockets, whether it has them still or took them for disconnected.
+// An edge that comes back asks an instance for its sockets, whether the instance still has them or has ended them.
 func TestAnEdgeComesBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -216,7 +216,7 @@ func TestAnEdgeComesBack(t *testing.T) {
 		}
 	}
 	hears("connected")
-	again() // it has it still
+	again() // it still has the socket
 	hears("7")
 	hears("transport close") // the edge is silent
 	again()
@@ -224,7 +224,7 @@ func TestAnEdgeComesBack(t *testing.T) {
 	hears("7")
 }
 
-// An admission that comes too late is answered: the instance is told that the socket has gone.
+// An admission that arrives too late is answered: the instance is notified that the socket has gone.
 func TestAnAdmissionThatComesTooLate(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -244,11 +244,11 @@ func TestAnAdmissionThatComesTooLate(t *testing.T) {
 	c.Send("40/chat,")
 	<-entered
 	c.Hangup()
-	s.connection() // whatever: the edge has the end by now, or soon
+	s.connection() // the edge has the end by now, or soon
 	eventually(t, "the session has ended", func() bool { return s.Edge.Sockets() == 0 })
 	close(release)
 	if got := <-events; got != "owner changed" && got != "disconnect transport close" {
-		t.Errorf("heard %s", got)
+		t.Errorf("received %s", got)
 	}
 	eventually(t, "nothing is owned", func() bool { return io.Stats().Owned == 0 })
 }

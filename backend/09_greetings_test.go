@@ -17,7 +17,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// withOpen starts an edge that has an open namespace beside those of services.
+// withOpen starts an edge that also has an open namespace.
 func withOpen(t testing.TB) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
@@ -39,8 +39,8 @@ func modes(t *testing.T, test func(t *testing.T, options ...backend.NamespaceOpt
 	t.Run("owned", func(t *testing.T) { t.Parallel(); test(t, backend.Owned()) })
 }
 
-// What a connection handler sends to a room of the admission reaches the newcomer, in order, though no edge heard the room
-// before; and broadcasts leave out who they should.
+// What a connection handler sends to a room of the admission reaches the new member, in order, even if the edge had no
+// subscription to the room. Broadcasts exclude the right sockets.
 func TestWelcomesReachTheNewcomer(t *testing.T) {
 	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
 		s := withOpen(t)
@@ -90,7 +90,7 @@ func TestWelcomesReachTheNewcomer(t *testing.T) {
 	})
 }
 
-// A join that is not waited for counts for whatever the instance sends after it.
+// A join that is not awaited is in effect for everything that the instance sends after it.
 func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
 	modes(t, func(t *testing.T, options ...backend.NamespaceOption) {
 		s := withOpen(t)
@@ -139,7 +139,7 @@ func TestAnEmitBehindAJoinReachesTheSocket(t *testing.T) {
 	})
 }
 
-// A join whose context ends before the edge has answered counts all the same.
+// A join whose context ends before the edge has answered is still in effect.
 func TestAJoinThatIsGivenUpStillCounts(t *testing.T) {
 	t.Parallel()
 	s := withOpen(t)
@@ -172,7 +172,7 @@ func TestAJoinThatIsGivenUpStillCounts(t *testing.T) {
 	}
 }
 
-// handEdge is an edge that answers what the test wants.
+// handEdge is an edge whose answers the test decides.
 type handEdge struct {
 	t       *testing.T
 	s       *stage
@@ -204,7 +204,7 @@ func newHandEdge(t *testing.T) *handEdge {
 	return f
 }
 
-// connects has a socket of an edge ask to connect.
+// connects sends a connect request for a socket of an edge.
 func (f *handEdge) connects(edge string) {
 	f.t.Helper()
 	f.asked++
@@ -226,7 +226,7 @@ func (f *handEdge) answer() *nats.Msg {
 	}
 }
 
-// way emits to a room and returns the subject that the event takes.
+// way emits to a room and returns the subject of the published event.
 func (f *handEdge) way(room string) string {
 	f.t.Helper()
 	if err := f.chat.To(room).Emit("x"); err != nil {
@@ -247,17 +247,17 @@ func (f *handEdge) way(room string) string {
 func (f *handEdge) goes(room, want string) {
 	f.t.Helper()
 	if got := f.way(room); got != want {
-		f.t.Fatalf("what is for the room %s goes to %s, want %s", room, got, want)
+		f.t.Fatalf("an event to the room %s goes to %s, want %s", room, got, want)
 	}
 }
 
-// becomes waits until a room's events take a way.
+// becomes waits until a room's events are published on a subject.
 func (f *handEdge) becomes(room, want string) {
 	f.t.Helper()
 	eventually(f.t, room+" goes to "+want, func() bool { return f.way(room) == want })
 }
 
-// Only events to rooms that are not confirmed are sent to all, and only until the edge answers.
+// Only events to unconfirmed rooms are sent to all, and only until the edge answers.
 func TestOtherRoomsGoTheShortWay(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*handEdge, *nats.Msg){
@@ -283,26 +283,26 @@ func TestOtherRoomsGoTheShortWay(t *testing.T) {
 			if m := <-f.emits; m.Subject != "sio.chat.broadcast.all" || m.Reply != "sio.chat.emit.socket.aaaaaaaa.AAAAAAAAAAAAAAAAAAAA" {
 				t.Errorf("a broadcast goes to %s with reply %s", m.Subject, m.Reply)
 			}
-			_ = m.Respond([]byte(`{"stream":"ALL","seq":7}`)) // says nothing of the room
+			_ = m.Respond([]byte(`{"stream":"ALL","seq":7}`)) // no answer about the room
 			_ = f.nc.Flush()
 			f.goes("hall", "all")
 			end(f, m)
-			f.becomes("hall", "room.hall") // at the latest when it has waited for long enough
+			f.becomes("hall", "room.hall") // at the latest after the maximum wait
 		})
 	}
 }
 
-// dies has the edge say goodbye.
+// dies publishes the edge's goodbye.
 func (f *handEdge) dies() {
 	_ = f.nc.Publish("sio.$edge.aaaaaaaa.bye", []byte(`[{"edge":"aaaaaaaa","at":1,"sockets":0}]`))
 }
 
-// An edge that is not there at all confirms nothing, and NATS says so.
-func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
+// An edge that does not exist confirms nothing, and NATS reports no responders.
+func TestNoConfirmationWithoutAnEdge(t *testing.T) {
 	t.Parallel()
 	f := newHandEdge(t)
 	f.connects("bbbbbbbb")
-	<-f.told // before that, no edge has been asked to confirm anything
+	<-f.told // before that, no edge has been asked for a confirmation
 	f.becomes("hall", "room.hall")
 	if err := f.chat.Socket("bbbbbbbb.AAAAAAAAAAAAAAAAAAAA").Join(context.Background(), "hall"); !errors.Is(err, backend.UnknownSocket) {
 		t.Errorf("a join of a socket of an edge that is not there: %v", err)
@@ -310,7 +310,7 @@ func TestNobodyConfirmsWhereNoEdgeIs(t *testing.T) {
 	f.goes("hall", "room.hall")
 }
 
-// An edge that has just confirmed a room subscribes it for longer than the next admission takes.
+// An edge that has just confirmed a room subscribes to it for longer than the next admission takes.
 func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
 	t.Parallel()
 	f := newHandEdge(t)
@@ -341,7 +341,7 @@ func TestAConfirmedRoomIsNotConfirmedAgain(t *testing.T) {
 	f.goes("side", "room.side")
 }
 
-// A stream that records all subjects answers what is published with a reply subject, and knows nothing of rooms.
+// A stream that records all subjects answers each publish with a reply subject, and has no information about rooms.
 func TestAStreamConfirmsNothing(t *testing.T) {
 	t.Parallel()
 	s := withOpen(t)

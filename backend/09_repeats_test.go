@@ -13,14 +13,14 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// asker sends connect requests of one socket, as an edge does that has no answer yet.
+// asker sends connect requests of one socket, like an edge that has no answer yet.
 type asker struct {
 	t       *testing.T
 	nc      *nats.Conn
 	id      string
 	answers *nats.Subscription
-	padding int           // bytes more in a request
-	owner   func() string // the instance that is to own the socket; nil: any may answer
+	padding int           // extra bytes in a request
+	owner   func() string // the instance that must own the socket; nil: any may answer
 }
 
 func newAsker(t *testing.T, nc *nats.Conn, own string) *asker {
@@ -47,7 +47,7 @@ func (a *asker) ask() {
 	}
 }
 
-// gets waits for the next answer and writes it as one line.
+// gets waits for the next answer and formats it as one line.
 func (a *asker) gets() string {
 	a.t.Helper()
 	m, err := a.answers.NextMsg(patience)
@@ -80,7 +80,8 @@ func (a *asker) silence() {
 	}
 }
 
-// A repeated request gets the same answer, whatever that is, and runs nothing again. Meanwhile it gets Sio-Pending.
+// A repeated request gets the same answer, whatever it is, and runs nothing again. Before there is an answer, it gets
+// Sio-Pending.
 func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -119,7 +120,7 @@ func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 			busy := make(chan struct{})
 			chat.OnConnection(func(*backend.Socket) {
 				connected.Add(1)
-				<-busy // a handler that runs does not hold answers up
+				<-busy // a running handler does not delay answers
 			})
 			s.start(io)
 			a := newAsker(t, s.connection(), "aaaaaaaaaaaaaaaaaaaa")
@@ -149,7 +150,7 @@ func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 	}
 }
 
-// An answer that could not be sent, because NATS was away, is given to the next request; only then the connection handlers run.
+// If NATS was away, an answer could not be sent, and the next request gets it. The connection handlers run only then.
 func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"any instance's": nil, "owned": {backend.Owned()}} {
@@ -194,7 +195,7 @@ func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
 				return nc.IsConnected() && nc.Flush() == nil && a.nc.IsConnected() && a.nc.Flush() == nil
 			})
 			want := `[{"user":"ann"}]`
-			for a.ask(); ; a.ask() { // an instance that owns sockets decides again once it has heard of itself
+			for a.ask(); ; a.ask() { // an instance decides again after its own beat
 				got := a.gets()
 				if got == want {
 					break
@@ -213,7 +214,7 @@ func TestAnAnswerThatCouldNotBeSent(t *testing.T) {
 	}
 }
 
-// The admission of an owned socket is repeated only while it is true.
+// The admission of an owned socket is repeated only while it is valid.
 func TestAnAdmissionThatWasGivenUpIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -235,7 +236,8 @@ func TestAnAdmissionThatWasGivenUpIsNotRepeated(t *testing.T) {
 	eventually(t, "it is owned again", func() bool { return io.Stats().Owned == 1 && connected.Load() == 2 })
 }
 
-// When too many bytes wait in a service, a connect request may be dropped. The next one is not told that a decision is pending.
+// If too many bytes wait in a service, a connect request may be dropped. The next one must not be answered with
+// Sio-Pending.
 func TestADroppedRequestIsNotPending(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

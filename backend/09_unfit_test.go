@@ -47,7 +47,7 @@ func TestMissingArgumentsAreZeroValues(t *testing.T) {
 	}
 }
 
-// picky panics on a client's word, in the decoding of it.
+// picky panics on one input of a client, while decoding it.
 type picky string
 
 func (p *picky) UnmarshalJSON(text []byte) error {
@@ -58,7 +58,7 @@ func (p *picky) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// sulky panics when it is sent.
+// sulky panics when it is encoded.
 type sulky struct{}
 
 func (sulky) MarshalJSON() ([]byte, error) { panic("sulky") }
@@ -105,7 +105,7 @@ func TestAClientWhoseArgumentsDoNotFitIsAnswered(t *testing.T) {
 					t.Errorf("%s is reported as %v", c.body, e)
 				}
 			}
-			// Who wants no ack gets none, and no event in its place.
+			// A client that wants no ack gets none, and no event instead.
 			ann.emit("", `["ack","x"]`)
 			<-reports
 			ann.emit("", `["ack",1]`)
@@ -150,7 +150,7 @@ func TestAnEventThatCannotBeReadIsAnswered(t *testing.T) {
 	}
 }
 
-// One handler that cannot be called does not answer for another that can.
+// A handler whose arguments do not fit does not prevent another one's answer.
 func TestAnAckOfAnotherHandlerCounts(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -198,7 +198,7 @@ func TestErrorAcksCanBeSwitchedOff(t *testing.T) {
 	ann.acked("2", `[2]`)
 }
 
-// The user's own methods run while arguments are decoded and results encoded; their panics end no process.
+// The user's own methods run while arguments are decoded and results encoded. Their panics do not end the process.
 func TestAPanicOfAnAnswerIsReported(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -221,7 +221,7 @@ func TestAPanicOfAnAnswerIsReported(t *testing.T) {
 	}
 }
 
-// In the reference nobody answers an event that has no handler. So it is here, but counted.
+// As in the reference, an event without a handler is not answered. Here it is also counted.
 func TestEventsWithoutAHandlerAreCounted(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -261,7 +261,7 @@ func TestAServiceSaysThatItHasStarted(t *testing.T) {
 	}
 }
 
-// What clients send is for the hook, not for the log, and a client cannot fill the log with it.
+// What clients send goes to the hook, not to the log, and a client cannot fill the log with it.
 func TestTheLogHasNoArguments(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

@@ -11,13 +11,13 @@ import (
 	"partyline/backend"
 )
 
-// assignments is a service that owns sockets of an edge which the test plays, and what its handlers heard.
+// assignments is a service that owns sockets of an edge played by the test, and what its handlers received.
 type assignments struct {
 	*fakeEdge
 	io    *backend.Service
 	id    string
 	heard chan string
-	back  *nats.Subscription // what the instance tells the edge of the socket
+	back  *nats.Subscription // what the instance notifies the edge of about the socket
 	pongs *nats.Subscription
 }
 
@@ -56,14 +56,14 @@ func (c *assignments) hears(want string) {
 	select {
 	case got := <-c.heard:
 		if got != want {
-			c.t.Fatalf("heard %s, want %s", got, want)
+			c.t.Fatalf("received %s, want %s", got, want)
 		}
 	case <-time.After(patience):
-		c.t.Fatalf("heard nothing, want %s", want)
+		c.t.Fatalf("received nothing, want %s", want)
 	}
 }
 
-// tells publishes something for the instance, or its group, with a reply subject.
+// tells publishes a message to the instance, or its group, with a reply subject.
 func (c *assignments) tells(owner, event, reply, body string) {
 	c.t.Helper()
 	if err := c.nc.PublishRequest("sio.chat.own."+owner+"."+event, "sio.chat."+reply, []byte(body)); err != nil {
@@ -88,7 +88,7 @@ func (c *assignments) hands(number int) {
 		`["connect",{"sid":%q,"auth":{},"handover":{"from":%q,"rev":0,"rooms":[],"data":{}}}]`, c.id, c.io.Instance()))
 }
 
-// told waits for the instance's word, as the values of its headers.
+// told waits for a message of the instance, and compares its headers.
 func (c *assignments) told(sub *nats.Subscription, want string) {
 	c.t.Helper()
 	m, err := sub.NextMsg(patience)
@@ -104,7 +104,7 @@ func (c *assignments) told(sub *nats.Subscription, want string) {
 	}
 }
 
-// An instance says of each event of a socket that it does not own that it is not the owner; and it takes the socket over, if it is asked.
+// An instance reports each event of a socket that it does not own. If it is asked, it takes the socket over.
 func TestAnEventOfASocketThatIsNotOwned(t *testing.T) {
 	t.Parallel()
 	c := beginAssignments(t)
@@ -123,11 +123,11 @@ func TestAnEventOfASocketThatIsNotOwned(t *testing.T) {
 	c.hears("4")
 }
 
-// A word that ends an assignment ends no newer one, however late it comes. A request of an older one is late as well.
+// The late end of an assignment ends no newer one. A request of an older assignment is ignored, too.
 func TestAWordAboutAnOlderAssignment(t *testing.T) {
 	t.Parallel()
 	c := beginAssignments(t)
-	c.hands(2) // the edge may have been taken for dead
+	c.hands(2) // the instance may have counted the edge as dead
 	c.told(c.back, ",2")
 	c.disowns(1) // late
 	c.event(1)
@@ -135,7 +135,7 @@ func TestAWordAboutAnOlderAssignment(t *testing.T) {
 	c.hands(1) // later still
 	c.hands(3)
 	c.told(c.back, ",3")
-	c.disowns(2) // not lost, but late
+	c.disowns(2) // the message is not lost, but late
 	c.event(2)
 	c.hears("2")
 	c.disowns(3)
@@ -145,7 +145,8 @@ func TestAWordAboutAnOlderAssignment(t *testing.T) {
 	c.hears("connected true")
 }
 
-// An instance that decides slowly says so before the edge passes it over. So does one whose handlers are busy with the socket.
+// An instance that decides slowly sends Sio-Pending before the edge asks another one. So does one whose handlers are
+// busy with the socket.
 func TestASlowDecisionIsPending(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -177,7 +178,7 @@ func TestASlowDecisionIsPending(t *testing.T) {
 	a.wants(`[]`)
 }
 
-// An instance says of a namespace that it announces, or that a pattern of it covers, whether it owns sockets there.
+// An instance reports whether it owns sockets in a namespace that it announces, or that a pattern of it covers.
 func TestANamespaceThatIsNotOwned(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -208,11 +209,11 @@ func TestANamespaceThatIsNotOwned(t *testing.T) {
 	s.enter("bob", "/chat") // where the others decide
 }
 
-// An instance that has taken an edge for dead says so when it hears it again.
+// An instance that has counted an edge as dead reports that when it receives from the edge again.
 func TestAnEdgeThatWasTakenForDeadIsTold(t *testing.T) {
 	t.Parallel()
 	c := beginAssignments(t)
-	c.hears("transport close") // it is silent
+	c.hears("transport close") // the edge is silent
 	c.say("beat")
 	c.told(c.pongs, "not owner,")
 	c.say("beat")
@@ -220,6 +221,6 @@ func TestAnEdgeThatWasTakenForDeadIsTold(t *testing.T) {
 	c.told(c.back, ",2")
 	c.hears("connected true")
 	if n, _, err := c.pongs.Pending(); err != nil || n != 0 {
-		t.Errorf("it is told %d times more, %v", n, err)
+		t.Errorf("it is reported %d more times, %v", n, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"partyline/backend"
 )
 
-// flooder is a client that sends as fast as it can, and answers pings, of which it notes the pauses between them.
+// flooder is a client that sends as fast as it can, answers pings, and records the intervals between them.
 type flooder struct {
 	ws      *websocket.Conn
 	writing sync.Mutex
@@ -65,7 +65,7 @@ func (f *flooder) read() {
 			f.ended.Store(true)
 			return
 		}
-		if string(data) == "2" { // the pong waits behind what is sent, and reading goes on, as in a browser
+		if string(data) == "2" { // the pong queues behind the events, and reading goes on, as in a browser
 			f.pings.Add(1)
 			pongs.Go(func() { _ = f.send("3") })
 		}
@@ -77,7 +77,7 @@ func (f *flooder) end() {
 	<-f.done
 }
 
-// inUse is the memory of this process that is in use: edge, service, client and NATS.
+// inUse returns the memory in use by this process: edge, service, client and NATS.
 func inUse() int {
 	runtime.GC()
 	var m runtime.MemStats
@@ -85,7 +85,7 @@ func inUse() int {
 	return int(m.HeapInuse)
 }
 
-// floodFor is how long the flood lasts; PARTYLINE_FLOOD=2m asks for a long one.
+// floodFor is how long the flood lasts. PARTYLINE_FLOOD=2m asks for a long one.
 func floodFor(t *testing.T) time.Duration {
 	t.Helper()
 	if text := os.Getenv("PARTYLINE_FLOOD"); text != "" {
@@ -101,15 +101,15 @@ func floodFor(t *testing.T) time.Duration {
 	return 8 * time.Second
 }
 
-// A client that sends as fast as it can to a slow handler is slowed down: it stays connected, nothing is lost or out of
-// order, and memory does not grow.
+// A client that sends as fast as it can to a slow handler is slowed down. It stays connected, nothing is lost or out
+// of order, and memory does not grow.
 func TestAFlood(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PARTYLINE_FLOOD_ALONE") != "" {
 		flood(t)
 		return
 	}
-	// The memory of other tests would be counted, too.
+	// Other tests' memory would be counted, too.
 	alone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAFlood$", "-test.v", fmt.Sprintf("-test.short=%v", testing.Short()))
 	alone.Env = append(os.Environ(), "PARTYLINE_FLOOD_ALONE=1")
 	out, err := alone.CombinedOutput()
@@ -121,7 +121,7 @@ func TestAFlood(t *testing.T) {
 func flood(t *testing.T) {
 	s := begin(t, quickPings)
 	io := s.service("slow")
-	// Not owned: on a busy machine an owner could fear that it was taken for dead, and give the socket up.
+	// Not owned: on a busy machine an owner may lose contact, and release the socket.
 	slow := io.Of("/slow")
 	slow.OnConnection(func(*backend.Socket) {})
 	var next, wrong atomic.Int64
@@ -144,7 +144,7 @@ func flood(t *testing.T) {
 	wantPings := int64(floodFor(t)/time.Second) / 2
 	var stop *time.Timer
 	stop = time.AfterFunc(time.Hour, func() {
-		// On a busy machine, pongs wait for longer behind the flood, and pings for pongs.
+		// On a busy machine, pongs wait longer behind the flood, and pings wait for pongs.
 		if f.pings.Load() < wantPings && time.Since(began) < 5*floodFor(t) {
 			stop.Reset(100 * time.Millisecond)
 			return
@@ -174,7 +174,7 @@ func flood(t *testing.T) {
 	t.Logf("%d events in %v, of which %d at full speed; %d pauses, %d pings; %d bytes in use after a quarter of the time, %d at the end",
 		sent, time.Since(began), sent-slowly, stats.Pauses, pings, before, late)
 	if late > before+16<<20 {
-		t.Errorf("%d bytes are in use at the end, and %d were after a quarter of the time", late, before)
+		t.Errorf("%d bytes are in use at the end, and %d after a quarter of the time", late, before)
 	}
 	if stats.Pauses == 0 || stats.Overflows > 0 {
 		t.Errorf("counted %+v", stats)

@@ -45,13 +45,13 @@ func TestABurstIsAnswered(t *testing.T) {
 	}
 }
 
-// quickPings shows whether clients are pinged while they are not read.
+// quickPings makes pings frequent, to check that clients are pinged while they are not read.
 func quickPings(o *edgetest.Options) {
 	o.Engine = engine.DefaultConfig()
 	o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, time.Minute
 }
 
-// A handler that asks the client whose events wait gets its answer: acks overtake what is held.
+// A handler that asks the client whose events are held gets its answer: acks overtake held events.
 func TestAskingAClientThatFloods(t *testing.T) {
 	t.Parallel()
 	s := begin(t, quickPings)
@@ -94,7 +94,8 @@ func TestAskingAClientThatFloods(t *testing.T) {
 	}
 }
 
-// An ack behind more events than are held does not come; the ask's own time-out ends the wait, and nothing is lost.
+// An ack behind more events than can be held does not arrive. The ask's own timeout ends the wait, and nothing is
+// lost.
 func TestAskingAClientThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	s := begin(t, quickPings)
@@ -136,7 +137,7 @@ func TestAskingAClientThatIsNotRead(t *testing.T) {
 	eventually(t, "all is handled", func() bool { return handled.Load() == events })
 }
 
-// Several copies of a service pause the same socket. Each of its events comes once, to one of them.
+// Several instances of a service pause the same socket. Each of its events arrives once, at one of them.
 func TestSeveralInstancesPauseASocket(t *testing.T) {
 	t.Parallel()
 	s := begin(t, quickPings)
@@ -174,7 +175,7 @@ func TestSeveralInstancesPauseASocket(t *testing.T) {
 	eventually(t, "the session is not paused", func() bool { return figure(s, "sessions_paused") == 0 })
 }
 
-// An edge that does not know how to pause goes on sending: past twice the bound the client's transport is closed.
+// An edge without pauses goes on sending. Above twice the bound the client's transport is closed.
 func TestAnEdgeThatDoesNotPause(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -211,7 +212,7 @@ func TestAnEdgeThatDoesNotPause(t *testing.T) {
 	eventually(t, "it is counted", func() bool { return io.Stats().Overflows == 1 })
 }
 
-// A service that may not publish pauses says so in its log, and its clients come back after a burst.
+// A service that may not publish pauses logs that, and its clients reconnect after a burst.
 func TestAPauseThatNATSRefuses(t *testing.T) {
 	t.Parallel()
 	server := natsdtest.Start(t, `authorization { users: [

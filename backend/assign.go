@@ -78,13 +78,7 @@ func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id str
 }
 
 // assignment is the number of an assignment in a connect request; 0 for none.
-func assignment(m *nats.Msg) uint64 {
-	number, err := strconv.ParseUint(m.Header.Get(msg.HeaderAssignment), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return number
-}
+func assignment(m *nats.Msg) uint64 { return msg.Assignment(m.Header.Get(msg.HeaderAssignment)) }
 
 // answerHeader is the header of an answer to a connect request. If the request is an assignment, it has its number
 // and this instance's name.

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Decisions are remembered for as long as edges ask, and a little longer, and not more of them than there is room for.
+// Decisions are remembered for as long as edges ask, and a little longer. Their number is bounded.
 func TestDecisionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
@@ -28,7 +28,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 		}
 		return !first
 	}
-	slow := begin("slow") // its middleware takes its time
+	slow := begin("slow") // its middleware is slow
 	ds.make(begin("a"), nil, nil, []byte("[]"), now)
 	ds.forget(now.Add(25 * time.Second))
 	if !known("a") || !known("slow") {
@@ -36,7 +36,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 	}
 	ds.forget(now.Add(25*time.Second + 1))
 	if known("a") || !known("slow") || ds.bytes != 0 {
-		t.Error("a decision is not forgotten, or one that is not made is")
+		t.Error("a decision is not forgotten, or a pending one is")
 	}
 	ds.forget(now.Add(neverMade + 1))
 	ds.make(slow, nil, nil, []byte("[]"), now)
@@ -46,7 +46,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 
 	owned := &Socket{own: &ownership{}}
 	owned.own.ctx, owned.own.cancel = context.WithCancel(t.Context())
-	ds.make(begin("owned"), owned, nil, nil, now) // never told
+	ds.make(begin("owned"), owned, nil, nil, now) // the edge never received it
 	body := make([]byte, 1<<20)
 	for i := range 70 {
 		ds.make(begin(fmt.Sprint("large", i)), nil, nil, body, now)
@@ -55,7 +55,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 		t.Errorf("%d bytes are remembered", ds.bytes)
 	}
 	if owned.own.ctx.Err() == nil {
-		t.Error("the context of a socket that nobody will own does not end")
+		t.Error("the context of a socket without an owner does not end")
 	}
 	for i := range mostDecisions + 10 {
 		ds.make(begin(fmt.Sprint("small", i)), nil, nil, nil, now)
@@ -69,7 +69,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 	}
 }
 
-// The request says how long an edge asks.
+// The request has the time for which an edge asks.
 func TestHowLongADecisionIsRemembered(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"": 25 * time.Second, "x": 25 * time.Second, "-1": 25 * time.Second, "99999999999": 25 * time.Second,

@@ -11,8 +11,8 @@ import (
 	"partyline/backend"
 )
 
-// The examples run against a real edge with a real NATS server. show connects a client, which says what it receives; see
-// examples_test.go.
+// The examples run against a real edge with a real NATS server. show connects a client, which prints what it receives:
+// see examples_test.go.
 
 func Example() {
 	scene := newScene()
@@ -244,7 +244,7 @@ func ExampleTarget_EmitWithAck() {
 	scene.start(io)
 
 	scene.connect("ann", "/chat", "").answers(`[true]`)
-	bob := scene.connect("bob", "/chat", "") // who does not answer
+	bob := scene.connect("bob", "/chat", "") // it does not answer
 
 	r, err := chat.To("room").Timeout(100*time.Millisecond).EmitWithAck(context.Background(), "ready?")
 	fmt.Println(len(r.Answers), "of", r.Expected, errors.Is(err, backend.NoAnswer))
@@ -328,7 +328,7 @@ func ExampleService_Of_pattern() {
 	// Output: ann receives ["hello","/tenant-7"]
 }
 
-// An instance that leaves hands its sockets over; the clients notice nothing.
+// An instance that leaves hands its sockets over. The clients notice nothing.
 func ExampleService_Close() {
 	scene := newScene()
 	defer scene.end()
@@ -337,7 +337,7 @@ func ExampleService_Close() {
 		chat := io.Of("/chat", backend.Owned())
 		chat.OnConnection(func(s *backend.Socket) {
 			var kept struct{ Said int }
-			if _, yes := s.TakenOver(); yes { // it goes on where another instance stopped
+			if _, yes := s.TakenOver(); yes { // it continues where another instance stopped
 				_ = s.Data(s.Context(), &kept)
 			}
 			s.On("say", func() string {

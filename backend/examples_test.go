@@ -15,7 +15,7 @@ import (
 	"partyline/engine/enginetest"
 )
 
-// exampleTB lets examples, which have no testing.T, use what tests use. It ends the program when something fails.
+// exampleTB gives examples, which have no testing.T, what tests use. It ends the program on an error.
 type exampleTB struct {
 	testing.TB
 	cleanups []func()
@@ -35,7 +35,7 @@ func (tb *exampleTB) end() {
 	}
 }
 
-// scene is what an example needs around it: NATS, and an edge whose namespaces are all "connect: service".
+// scene is what an example needs: NATS, and an edge whose namespaces are all "connect: service".
 type scene struct {
 	*stage
 	tb *exampleTB
@@ -59,17 +59,17 @@ func (s *scene) service(options ...backend.Option) *backend.Service {
 	return io
 }
 
-// user is a client that says what it receives.
+// user is a client that prints what it receives.
 type user struct {
 	*enginetest.Client
 	name, head string
 	id         string
 	events     chan string
 	acks       chan string
-	answer     chan string // buffered; what it acks
+	answer     chan string // buffered; its ack
 }
 
-// connect connects a client. One that is refused says so.
+// connect connects a client, and prints a refusal.
 func (s *scene) connect(name, namespace, auth string) *user {
 	u := &user{
 		Client: s.Dial(name), name: name, head: namespace + ",",
@@ -94,7 +94,7 @@ func (s *scene) connect(name, namespace, auth string) *user {
 	return u
 }
 
-// read sorts what comes until the connection ends.
+// read sorts the frames that arrive until the connection ends.
 func (u *user) read() {
 	for {
 		frame, ok := u.Await()
@@ -125,7 +125,7 @@ func (u *user) read() {
 	}
 }
 
-// answers makes the client ack the next event that wants it.
+// answers makes the client ack the next event that wants an ack.
 func (u *user) answers(body string) { u.answer <- body }
 
 // receives waits for events and prints them.
@@ -142,7 +142,7 @@ func (u *user) receives(n int) {
 
 func (u *user) emit(body string) { u.Send("42" + u.head + body) }
 
-// emitWithAck sends an event, with binary data behind it, and returns the ack.
+// emitWithAck sends an event, followed by binary data, and returns the ack.
 func (u *user) emitWithAck(body string, attachments ...string) string {
 	if len(attachments) == 0 {
 		u.Send("42" + u.head + "1" + body)

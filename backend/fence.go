@@ -61,7 +61,8 @@ func (s *Service) mayFence() {
 	s.fence.mu.Lock()
 	defer s.fence.mu.Unlock()
 	s.assigning.Lock()
-	if !s.fence.isCutOff() || !s.owners.has(s.Instance()) || s.state.Load() != running {
+	state := s.state.Load()
+	if !s.fence.isCutOff() || !s.owners.has(s.Instance()) || state != running && state != leaving {
 		s.assigning.Unlock()
 		return
 	}
@@ -83,6 +84,10 @@ func (s *Service) mayFence() {
 	if err := s.takeName(); err != nil {
 		s.log.Error("the subjects of the new name could not be subscribed", "error", err)
 	}
-	_ = s.say(subjects.WordHello) // without a connection, the next beat does
+	word := subjects.WordHello
+	if state == leaving { // else its beats would make edges choose it
+		word = subjects.WordLeaving
+	}
+	_ = s.say(word) // without a connection, the next beat does
 	s.buryFormer()
 }

@@ -13,8 +13,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// A process that was stopped goes on in all of its goroutines at once: only one of them takes a new name. When two did, both
-// subscribed the newer one, and every event came twice.
+// A process that was stopped continues in all of its goroutines at once. Only one of them may take a new name. When
+// two did, both subscribed under the newer one, and every event came twice.
 func TestAnInstanceTakesOneNewName(t *testing.T) {
 	t.Parallel()
 	s := offstage(t)
@@ -27,7 +27,7 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	s.mu.Unlock()
 	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}
 	s.owners.add(so, before, msg.State{})
-	for range 50 { // the beat may confirm the instance at any moment
+	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
 		s.fence.confirmed.Store(&long)
 		var both sync.WaitGroup
@@ -43,6 +43,33 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	defer s.mu.Unlock()
 	if s.instance == before || len(s.ownSubs.list) != subscriptions {
 		t.Errorf("the name was %s and is %s; %d subscriptions, want %d", before, s.instance, len(s.ownSubs.list), subscriptions)
+	}
+}
+
+// An instance that is cut off while it leaves releases its sockets, too. By then others own them, so the events that
+// wait for its handlers must not be handled when it is back.
+func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
+	t.Parallel()
+	s := offstage(t)
+	chat := s.Of("/chat", Owned())
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Instance()
+	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}, before, msg.State{})
+	s.state.Store(leaving)
+	for range 50 { // the beat may confirm the instance at any time
+		long := time.Now().Add(-time.Minute)
+		s.fence.confirmed.Store(&long)
+		if s.mayFence(); s.Instance() != before {
+			break
+		}
+	}
+	if err := s.lanes.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Instance() == before || len(s.owners.all()) > 0 {
+		t.Errorf("it is still %s, and owns %d sockets", s.Instance(), len(s.owners.all()))
 	}
 }
 

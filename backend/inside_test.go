@@ -22,7 +22,7 @@ func TestAWildcardReplacesWhatItCovers(t *testing.T) {
 	}
 }
 
-// Own changes count at once, whether the edge's notice about them has come or not, and in whatever order they come.
+// Own changes count at once, whether or not the edge's notice about them has arrived, and in any order.
 func TestOwnChangesAndNotices(t *testing.T) {
 	join := func(room string) func(*msg.State) {
 		return func(s *msg.State) { s.Rooms = union(s.Rooms, []string{room}) }
@@ -37,7 +37,7 @@ func TestOwnChangesAndNotices(t *testing.T) {
 	}
 	o.changed(rev(2), join("two"))
 	at("[a two]")
-	o.notice(msg.State{Rev: 1, Rooms: []string{"a", "one"}}) // by somebody else, before
+	o.notice(msg.State{Rev: 1, Rooms: []string{"a", "one"}}) // an earlier change of another client
 	at("[a one two]")
 	o.changed(rev(4), join("four"))
 	o.changed(rev(3), join("three"))
@@ -53,7 +53,7 @@ func TestOwnChangesAndNotices(t *testing.T) {
 	at("[a three four uncounted]")
 }
 
-// Whatever an application sends comes out as it was, and what a hostile body holds makes no panic.
+// Arguments of an application come back unchanged, and a hostile body causes no panic.
 func FuzzBodies(f *testing.F) {
 	f.Add([]byte(`["x",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]]abc`), "1,2")
 	f.Add([]byte(`["x",{"_placeholder":true,"num":7}]a`), "1")
@@ -94,7 +94,7 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// pointers are pointers to the first values, up to and with i.
+// pointers returns pointers to the first values, up to and including i.
 func pointers(values []any, i int) (list []any) {
 	for j := range i + 1 {
 		list = append(list, &values[j])
@@ -116,12 +116,12 @@ func BenchmarkEventBody(b *testing.B) {
 	}
 }
 
-// letters is a []byte whose elements have a name of their own.
+// letters is a []byte whose elements have another type.
 type letters []letter
 
 type letter byte
 
-// What holds no []byte, or is one by another name, is written as encoding/json does.
+// A value without a []byte, or with one of another type, is encoded as by encoding/json.
 func TestWhatIsAnAttachment(t *testing.T) {
 	var circle any
 	circle = &circle

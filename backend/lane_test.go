@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// track is lanes for a test, whose words are noted.
+// track is lanes for a test, which records what they publish.
 type track struct {
 	*lanes
 	mu         sync.Mutex
-	words      []string  // guarded by mu: what was said to edges
+	words      []string  // guarded by mu: what was published to edges
 	overflowed []laneKey // guarded by mu
-	offline    bool      // guarded by mu: nothing can be said
+	offline    bool      // guarded by mu: nothing can be published
 }
 
 func newTrack(limits Limits) *track {
@@ -56,7 +56,7 @@ func socketKey(name string) laneKey {
 	return laneKey{"", "edgeedge." + strings.Repeat("-", 11) + name[:1] + "--------"}
 }
 
-// said is what was said since the last call, once nothing happens any more.
+// said returns what was published since the last call, once all goroutines wait.
 func (x *track) said() string {
 	synctest.Wait()
 	x.mu.Lock()
@@ -73,7 +73,7 @@ func (x *track) expect(t *testing.T, want string) {
 	}
 }
 
-// stopper blocks the jobs of a lane, which pass one by one.
+// stopper blocks the jobs of a lane, which the test passes one by one.
 type stopper chan struct{}
 
 func (g stopper) job() { <-g }
@@ -113,7 +113,7 @@ func TestLanesKeepOrder(t *testing.T) {
 	x.running.Wait()
 }
 
-// A lane pauses its socket at half its bound, resumes it at a quarter, and repeats itself meanwhile.
+// A lane pauses its socket at half its bound, and resumes it at a quarter. Meanwhile it repeats the pause.
 func TestALanePausesItsSocket(t *testing.T) {
 	for name, c := range map[string]struct{ bytes, half int }{"events": {1, 50}, "bytes": {100, 5}} {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestALanePausesItsSocket(t *testing.T) {
 	}
 }
 
-// If all lanes together have too much, the largest are paused first, and resumed when half of it is gone.
+// If all lanes together have too much, the largest are paused first. They are resumed when half of it is gone.
 func TestTheLargestLanesArePausedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 10_000, SocketBytes: 100_000, WaitingBytes: 1000})
@@ -191,7 +191,7 @@ func TestTheLargestLanesArePausedFirst(t *testing.T) {
 	})
 }
 
-// A pause that does not help: the lane loses its events past twice its bound.
+// A pause without an effect: the lane loses its events above twice its bound.
 func TestALaneThatIsTwiceFull(t *testing.T) {
 	for name, c := range map[string]struct {
 		confirmed, more bool
@@ -225,7 +225,7 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 				x.mu.Unlock()
 				g.pass(1)
 				if always != 1 || x.waiting != 0 {
-					t.Errorf("what must not be lost ran %d times, %d bytes wait", always, x.waiting)
+					t.Errorf("the job that must not be lost ran %d times, %d bytes wait", always, x.waiting)
 				}
 				x.running.Wait()
 			})
@@ -233,8 +233,8 @@ func TestALaneThatIsTwiceFull(t *testing.T) {
 	}
 }
 
-// A pause that the edge has forgotten, because this process was stopped or NATS was away, is a new one: what comes until it has
-// an effect costs no client its connection.
+// The edge may have forgotten a pause, because this process was stopped or NATS was away. Then it is a new one: events
+// before its effect cost no client its connection.
 func TestAPauseThatWasForgotten(t *testing.T) {
 	for name, answered := range map[string]bool{"confirmed before": true, "never confirmed": false} {
 		t.Run(name, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestAPauseThatWasForgotten(t *testing.T) {
 	}
 }
 
-// Twice as much as may wait in all costs the largest lane its events at once, and other services theirs at their bound.
+// Twice the total bound costs the largest lane its events at once, and other services theirs at their bound.
 func TestLanesThatCannotBePaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 100, SocketBytes: 1000, WaitingBytes: 1500})
@@ -315,7 +315,7 @@ func TestLanesThatCannotBePaused(t *testing.T) {
 	})
 }
 
-// What cannot be said is said later, and a socket that was never paused is not resumed.
+// What cannot be published is published later, and a socket that was never paused is not resumed.
 func TestPausesWithoutNATS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newTrack(Limits{Handlers: 4, SocketEvents: 10, SocketBytes: 1000, WaitingBytes: 10_000})

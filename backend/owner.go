@@ -183,9 +183,12 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
 func (s *Service) release(so *Socket, reason string) {
-	// A socket that is handed over is owned until the edge receives "left": what the handlers save counts.
-	if reason != handingOver && !s.owners.remove(so) {
+	if s.owners.find(so.id) != so {
 		return
+	}
+	// A socket that is handed over is owned until the edge receives "left": what the handlers save counts.
+	if reason != handingOver {
+		s.owners.remove(so)
 	}
 	s.calls.runAll(slices.Concat(so.ns.rules.handover, so.handlers().handover), so, reason)
 	s.owners.remove(so)

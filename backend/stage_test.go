@@ -19,8 +19,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Tests wait more than they compute, so more of them run side by side than there are processors. Not many more: an instance
-	// that does not run for three seconds gives up what it owns.
+	// Tests wait more than they compute, so more of them run at once than there are processors. There are not many
+	// more: an instance that does not run for three seconds releases its sockets.
 	flag.Parse()
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = flag.Set("test.parallel", "4")
@@ -50,7 +50,7 @@ func begin(t testing.TB, change ...func(*edgetest.Options)) *stage {
 	return &stage{t: t, nats: server, Node: edgetest.Start(t, o).Ready()}
 }
 
-// connection is a NATS connection that lasts as long as the test.
+// connection is a NATS connection until the test ends.
 func (s *stage) connection() *nats.Conn {
 	s.t.Helper()
 	return connection(s.t, s.nats.ClientURL())
@@ -61,7 +61,7 @@ func connection(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	return edgetest.Connect(t, url, options...)
 }
 
-// service makes a service that is not started.
+// service makes a service that is not started yet.
 func (s *stage) service(group string, options ...backend.Option) *backend.Service {
 	s.t.Helper()
 	return serviceOn(s.t, s.connection(), s.Talk, group, options...)
@@ -77,14 +77,14 @@ func serviceOn(t testing.TB, nc *nats.Conn, talk *enginetest.Conversation, group
 	return io
 }
 
-// start starts a service until the test ends.
+// start runs a service until the test ends.
 func (s *stage) start(io *backend.Service) *backend.Service {
 	s.t.Helper()
 	edgetest.Serve(s.t, io)
 	return io
 }
 
-// logText is a log to look into.
+// logText is a log that the test can read.
 type logText struct {
 	mu   sync.Mutex
 	text strings.Builder // guarded by mu
@@ -131,7 +131,7 @@ func enter(n *edgetest.Node, name, namespace, auth string) *client {
 	return c
 }
 
-// emit sends an event; ack is its ack id, or "".
+// emit sends an event. ack is its ack id, or "".
 func (c *client) emit(ack, body string) { c.Send("42" + c.head + ack + body) }
 
 // gets waits for an event as the next frame.

@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What is not confirmed is forgotten after a while, and bounded: past that all rooms count as unconfirmed, so that nothing is lost.
+// Unconfirmed rooms are forgotten after a time, and bounded. Above the bound all rooms count as unconfirmed, so that
+// nothing is lost.
 func TestUnconfirmedRoomsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -33,7 +34,7 @@ func TestUnconfirmedRoomsAreBounded(t *testing.T) {
 		}
 		time.Sleep(unconfirmedFor)
 		if u.has("chat", "a") {
-			t.Error("a room stays unconfirmed for ever")
+			t.Error("a room stays unconfirmed permanently")
 		}
 		u.tidy(time.Now())
 		u.finish(second, nil)
@@ -56,7 +57,8 @@ func TestUnconfirmedRoomsAreBounded(t *testing.T) {
 	})
 }
 
-// Whoever waits for longer than a room stays unconfirmed gets the answer all the same, and leaves nothing behind if there is none.
+// A caller that waits longer than a room stays unconfirmed still gets the answer. Without an answer nothing is left
+// behind.
 func TestALateAnswerToAJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var u unconfirmed

@@ -23,7 +23,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// tryAuth connects with a configuration that must get in, and without it, which must not.
+// tryAuth connects with a configuration that must be accepted, and without it, which must be refused.
 func tryAuth(t *testing.T, url string, cfg Config) {
 	t.Helper()
 	cfg.URL = url
@@ -39,9 +39,9 @@ func tryAuth(t *testing.T, url string, cfg Config) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stranger.Close(t.Context()) })
-	eventually(t, "the server has turned the stranger away", func() bool { return stranger.nc.LastError() != nil })
+	eventually(t, "the server has refused the stranger", func() bool { return stranger.nc.LastError() != nil })
 	if len(stranger.Ready()) == 0 {
-		t.Error("the server lets everybody in")
+		t.Error("the server accepts a client without credentials")
 	}
 }
 

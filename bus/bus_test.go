@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// connect starts a bus and what reads from it; heard gets every message.
+// connect starts a bus and the goroutine that reads from it. heard gets every message.
 func connect(t *testing.T, url string, heard func(*Message), options ...Option) *Bus {
 	t.Helper()
 	b, err := Connect(Config{URL: url}, slog.New(slog.DiscardHandler), options...)
@@ -74,7 +74,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-// inPlace waits until all that is wanted is in place.
+// inPlace waits until the server has the wanted subscriptions.
 func inPlace(t *testing.T, b *Bus) {
 	t.Helper()
 	done := make(chan struct{})
@@ -143,14 +143,14 @@ func TestSubscriptionsLinger(t *testing.T) {
 	if got := <-heard; got != "a" {
 		t.Fatalf("heard %q", got)
 	}
-	b.Subscribe("a") // in time
+	b.Subscribe("a") // within the linger
 	b.Subscribe("later")
 	b.Unsubscribe("later")
 	eventually(t, "a subscription that was left later goes", func() bool { return b.interests.count() == 1 })
 	if err := nc.Publish("a", nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-heard; got != "a" { // it found a user again and stayed
+	if got := <-heard; got != "a" { // it was used again, and so it stayed
 		t.Fatalf("heard %q", got)
 	}
 	b.Unsubscribe("a")
@@ -238,7 +238,7 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 	running.Wait()
 }
 
-// The round trip is known after the first connection, and measured again though nothing else has to be flushed.
+// The round trip is known after the first connection. It is measured again even if nothing else must be flushed.
 func TestRoundTrip(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -267,10 +267,10 @@ func TestTooLong(t *testing.T) {
 	if err := b.Publish([]byte("a"), nil, nil, make([]byte, b.MaxPayload()+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a message over the limit: %v", err)
 	}
-	inPlace(t, b) // the connection stands
+	inPlace(t, b) // the connection is still open
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestNoResponders(t *testing.T) {
 	server := natsdtest.Start(t)
 	heard := make(chan bool, 1)
 	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.NoResponders() })
@@ -284,7 +284,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// The error of a URL that does not parse repeats it, but not its password.
+// The error of a URL that does not parse repeats the URL, but not its password.
 func TestConnectHidesCredentials(t *testing.T) {
 	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler))
 	if err == nil {
@@ -296,7 +296,7 @@ func TestConnectHidesCredentials(t *testing.T) {
 	}
 }
 
-// However slow messages are handled, what NATS has to say besides is heard: it would take the edge for dead.
+// However slowly messages are handled, the bus still reads from NATS. Otherwise NATS would count the edge as dead.
 func TestSlowHandlerDoesNotHoldUpNATS(t *testing.T) {
 	const total = 5000
 	var handled atomic.Int64
@@ -328,7 +328,7 @@ func TestSlowHandlerDoesNotHoldUpNATS(t *testing.T) {
 		t.Error(err)
 	}
 	if n := handled.Load(); n == total {
-		t.Errorf("NATS was heard only when all %d messages had been handled", n)
+		t.Errorf("the bus read from NATS only after all %d messages were handled", n)
 	}
 	hurry.Store(true)
 	eventually(t, "all are handled", func() bool { return handled.Load() == total })

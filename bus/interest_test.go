@@ -15,7 +15,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// rooms are many subjects, as of an edge with many rooms, and how often each was heard.
+// rooms are many subjects, as of an edge with many rooms, and how often a message arrived on each.
 type rooms struct {
 	t      *testing.T
 	bus    *Bus
@@ -28,7 +28,7 @@ type rooms struct {
 
 const manyRooms = 20_000
 
-// enterRooms subscribes them all. A subscription that nobody uses any more ends at once.
+// enterRooms subscribes them all. A subscription without a user ends at once.
 func enterRooms(t *testing.T, url string) *rooms {
 	t.Helper()
 	r := &rooms{t: t, marker: make(chan struct{}, 1), heard: make(map[string]int)}
@@ -62,7 +62,7 @@ func (r *rooms) leave(names []string) {
 	}
 }
 
-// hears publishes once to each room, and wants each to be heard once.
+// hears publishes once to each room, and expects one message on each.
 func (r *rooms) hears(nc *nats.Conn) {
 	r.t.Helper()
 	r.mu.Lock()
@@ -86,19 +86,20 @@ func (r *rooms) hears(nc *nats.Conn) {
 		}
 	}
 	if lost > 0 || doubled > 0 {
-		r.t.Errorf("of %d rooms %d were not heard, and %d more than once", len(r.names), lost, doubled)
+		r.t.Errorf("of %d rooms %d received nothing, and %d more than one message", len(r.names), lost, doubled)
 	}
 }
 
-// waitingToEnd is how many subscriptions wait to be ended.
+// waitingToEnd returns how many subscriptions wait to be ended.
 func (w *interests) waitingToEnd() int {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.ending)
+	all := len(w.bySubject)
+	w.mu.Unlock()
+	return all - w.count()
 }
 
-// Rooms that are entered again while their subscriptions end are heard once each: what has not ended is taken back, and what
-// has ended is subscribed behind its end.
+// Rooms that are entered again while their subscriptions end receive each message once. A subscription that has not
+// ended is kept. One that has ended is subscribed after its end.
 func TestRoomsAreEnteredAgainWhileTheyEnd(t *testing.T) {
 	server := natsdtest.Start(t)
 	r, nc := enterRooms(t, server.ClientURL()), client(t, server.ClientURL())
@@ -128,7 +129,7 @@ func TestRoomsAreEnteredAgainWhileTheyEnd(t *testing.T) {
 	r.hears(nc)
 }
 
-// The same while NATS is away, before it is back, and while it comes back.
+// The same while NATS is away, and while it comes back.
 func TestRoomsAreEnteredAgainWhileNATSIsAway(t *testing.T) {
 	server := natsdtest.Start(t)
 	r := enterRooms(t, server.ClientURL())
@@ -141,7 +142,7 @@ func TestRoomsAreEnteredAgainWhileNATSIsAway(t *testing.T) {
 	}
 	r.enter(r.names[:manyRooms/3])
 	server.Restart()
-	r.enter(r.names[manyRooms/3 : manyRooms/2]) // nats.go may be subscribing all of them again just now
+	r.enter(r.names[manyRooms/3 : manyRooms/2]) // nats.go may be subscribing all of them again now
 	eventually(t, "the bus is back", r.bus.Connected)
 	r.enter(r.names[manyRooms/2:])
 	inPlace(t, r.bus)
@@ -151,7 +152,7 @@ func TestRoomsAreEnteredAgainWhileNATSIsAway(t *testing.T) {
 	}
 }
 
-// What ended while NATS was away is not subscribed any more when it is back.
+// A subscription that ended while NATS was away is not made again when it is back.
 func TestRoomsEndWhileNATSIsAway(t *testing.T) {
 	server := natsdtest.Start(t)
 	r := enterRooms(t, server.ClientURL())
@@ -160,14 +161,14 @@ func TestRoomsEndWhileNATSIsAway(t *testing.T) {
 	r.leave(r.names)
 	server.Restart()
 	eventually(t, "the subscriptions end", func() bool { return r.bus.nc.NumSubscriptions() == 1 })
-	inPlace(t, r.bus) // the server has been told
+	inPlace(t, r.bus) // the server has processed all of it
 	nc := client(t, server.ClientURL())
 	if _, err := nc.Request(r.names[7], nil, 20*time.Second); !errors.Is(err, nats.ErrNoResponders) {
-		t.Errorf("the server knows a room that was left: %v", err)
+		t.Errorf("the server has a subscription to a room that was left: %v", err)
 	}
 }
 
-// A message comes by each subscription that matches it, and says by which.
+// A message arrives by each subscription that matches it, and names the subscription.
 func TestCopiesSayBySubscription(t *testing.T) {
 	server := natsdtest.Start(t)
 	heard := make(chan string, 10)
@@ -186,7 +187,7 @@ func TestCopiesSayBySubscription(t *testing.T) {
 	}
 }
 
-// A copy that the reader does not want is not counted.
+// A copy that the reader does not need is not counted.
 func TestCopiesAreNotCounted(t *testing.T) {
 	server := natsdtest.Start(t)
 	b := connect(t, server.ClientURL(), nil)

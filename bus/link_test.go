@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A link that can neither be read nor written does not say again what the calls before it brought.
+// A link that can neither be read nor written does not repeat the results of earlier calls.
 func TestLinkThatFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,6 +45,6 @@ func TestLinkThatFails(t *testing.T) {
 	}
 	_ = conn.Close()
 	if n, err := link.Read(buf); n != 0 || err == nil {
-		t.Errorf("%d bytes are read from what is closed, and %v", n, err)
+		t.Errorf("%d bytes are read from a closed link, and %v", n, err)
 	}
 }

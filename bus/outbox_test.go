@@ -18,10 +18,11 @@ func idle() *Bus {
 	return newBus(slog.New(slog.DiscardHandler), settings{})
 }
 
-// waiting is how many entries wait, in the outbox and for NATS.
+// waiting returns how many entries wait, in the outbox and for NATS.
 func waiting(b *Bus) int { return len(b.out.entries) + len(b.work.kept) }
 
-// Answers that wait leave room for notices that must be kept, and the other way round. What has no room is counted by kind.
+// Queued answers leave room for notices that must be kept, and the other way round. An entry without room is counted
+// by kind.
 func TestAnswersAndNoticesHaveBoundsOfTheirOwn(t *testing.T) {
 	for _, order := range [][]bool{{false, true}, {true, false}} {
 		b := idle()
@@ -40,7 +41,7 @@ func TestAnswersAndNoticesHaveBoundsOfTheirOwn(t *testing.T) {
 		if b.Waiting() != maxAnswers {
 			t.Errorf("%d answers wait", b.Waiting())
 		}
-		b.work.pass() // without a connection nobody waits for answers any more
+		b.work.pass() // without a connection, answers are dropped
 		if n := waiting(b); n != maxNotices {
 			t.Errorf("%d notices are kept", n)
 		}
@@ -56,7 +57,7 @@ func TestAnswersAndNoticesHaveBoundsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Bytes are bounded by kind, too, headers included.
+// Bytes are bounded by kind, too, including headers.
 func TestBytesOfLettersAreBounded(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		b := idle()
@@ -78,7 +79,7 @@ func TestBytesOfLettersAreBounded(t *testing.T) {
 	}
 }
 
-// Callbacks that wait for NATS have a bound that those which do not insist on it take nothing of.
+// Callbacks that wait for NATS have a bound of their own. Callbacks that do not insist use none of it.
 func TestCallbacksHaveABoundOfTheirOwn(t *testing.T) {
 	b := idle()
 	for range maxConfirmations {
@@ -93,7 +94,7 @@ func TestCallbacksHaveABoundOfTheirOwn(t *testing.T) {
 	if b.AfterSubscribed(func() {}) {
 		t.Error("a callback beyond the bound was kept")
 	}
-	b.work.pass() // without a connection: it keeps those that insist
+	b.work.pass() // without a connection: callbacks that insist are kept
 	if b.AfterSubscribed(func() {}) {
 		t.Error("a callback beyond the bound was kept after a round")
 	}
@@ -105,7 +106,7 @@ func TestCallbacksHaveABoundOfTheirOwn(t *testing.T) {
 	}
 }
 
-// quiet is a bus that believes in a connection and has nothing to ask of it: a flush or a publish would panic.
+// quiet is a bus that assumes a connection and has no work for it: a flush or a publish would panic.
 func quiet() *Bus {
 	b := idle()
 	b.state.online.Store(true)
@@ -114,7 +115,7 @@ func quiet() *Bus {
 	return b
 }
 
-// What Do runs costs no round trip.
+// A function of Do needs no round trip.
 func TestDoNeedsNoRoundTrip(t *testing.T) {
 	b, done := quiet(), 0
 	for range 3 {
@@ -126,8 +127,8 @@ func TestDoNeedsNoRoundTrip(t *testing.T) {
 	}
 }
 
-// While NATS is away calls and barriers that do not wait are run in order, answers are dropped, and the others stay in order until it
-// is back.
+// While NATS is away, calls and barriers that do not wait are run in order, and answers are dropped. The others stay
+// in order until it is back.
 func TestTheOutboxWithoutNATS(t *testing.T) {
 	b := idle()
 	var ran []string
@@ -156,7 +157,7 @@ func TestTheOutboxWithoutNATS(t *testing.T) {
 	}
 }
 
-// Letters, calls and barriers are done in the order in which they were put into the outbox, across passes.
+// Letters, calls and barriers are processed in the order of the outbox, across passes.
 func TestTheOutboxKeepsItsOrder(t *testing.T) {
 	server := natsdtest.Start(t)
 	const each = 1000
@@ -169,7 +170,7 @@ func TestTheOutboxKeepsItsOrder(t *testing.T) {
 	})
 	b.Subscribe("order")
 	inPlace(t, b)
-	publish := func(what string) func() { // as a call may
+	publish := func(what string) func() { // a call may do this
 		return func() { _ = b.Publish([]byte("order"), nil, nil, []byte(what)) }
 	}
 	var want []string
@@ -187,7 +188,7 @@ func TestTheOutboxKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// A subscription that nats.go does not make is tried again, and waits meanwhile.
+// A subscription that nats.go refuses is tried again, and counts as waiting meanwhile.
 func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 	b := quiet()
 	tries := 0
@@ -200,11 +201,11 @@ func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 	b.Subscribe("a")
 	for range 2 {
 		b.work.pass()
-		if !b.interests.lacks(func(string) bool { return true }) {
+		if !b.interests.lacks("a") {
 			t.Fatal("nothing lacks after a failure")
 		}
 	}
-	if !b.interests.subscribe() || b.interests.lacks(func(string) bool { return true }) {
+	if !b.interests.subscribe() || b.interests.lacks("a") {
 		t.Error("the subscription was not made at last")
 	}
 	if n := b.stats.asyncErrors.Value(); n != 2 {

@@ -9,25 +9,24 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// probeEvery is how often the bus tries again what NATS has refused.
-	probeEvery = 5 * time.Second
+	// askEvery is how often the bus tries again what NATS has refused.
+	askEvery = 5 * time.Second
 	// gather is how long refusals are gathered before the log names them, so that one line names all.
 	gather = time.Second
-	// errorsTimeout bounds the wait for nats.go's callback to have passed on what NATS refused.
-	errorsTimeout = time.Second
-	// maxOthers is how many refused subscriptions to what others chose are tried again.
-	maxOthers = 10_000
+	// maxRights bounds how many refused subscriptions that others chose are tried again.
+	maxRights = 10_000
 )
 
-// notPermitted is what the log says of it, and the begin of what Ready says.
+// notPermitted is the log line about missing permissions, and the beginning of the reason in Ready.
 const notPermitted = "NATS does not permit all that this edge needs, so it is not ready; " +
 	"give its user the permissions that docs/subjects.md lists for an edge (section Permissions)"
 
-// lacksOptional is what the log says if only such permissions lack that the edge can be without.
+// lacksOptional is the log line if the edge works without each of the missing permissions.
 const lacksOptional = "NATS does not permit all that an edge uses; it works without (docs/subjects.md, section Permissions)"
 
 // right is a publish or a subscription that NATS may refuse.
@@ -36,141 +35,117 @@ type right struct {
 	subject string // may have wildcards if it is a subscription
 }
 
-// permits is what NATS must permit the bus, and what it refuses of that. Only subjects that the edge alone chose count:
-// clients choose the names of events, and publishers where answers go, so a refusal of those is not about the edge, and
-// must not make it unready.
+// need is how much the edge depends on a right.
+type need uint8
+
+const (
+	foreign  need = iota // others chose the subject: it is tried again while NATS refuses it, and is forgotten then
+	optional             // the edge works without
+	required             // the edge is not ready without
+)
+
+// grant is what the bus knows about a right on this connection.
+type grant struct {
+	need    need
+	probe   func() (Header, []byte) // makes the message that is published to find out; nil for a subscription
+	known   bool                    // NATS has permitted or refused it
+	refused bool
+	asked   bool // the worker is finding out; NATS has not refused it since
+	doubted bool // NATS has refused a similar subject: the permission may have been taken away
+}
+
+// permits is what NATS must permit the bus, and what it refuses. Only subjects that the edge alone chose affect Ready: clients choose
+// the names of events, and publishers choose reply subjects, so a refusal of those must not make the edge unready.
 //
-// A refusal comes as an error on nats.go's callback goroutine. The worker tries what is refused again, and makes a round trip
-// with each new connection and each new requirement, so that ready never reports true before NATS has answered.
+// A refusal arrives as an error on nats.go's callback goroutine. The worker tries again what is refused, and makes a round trip for
+// each new connection and each new requirement, so that the bus is never ready before NATS has answered.
 type permits struct {
-	mu         sync.Mutex
-	patterns   map[bool][]string                  // guarded by mu: permissions by whether they are for publishing, to name what lacks
-	probes     map[string]func() (Header, []byte) // guarded by mu: what must be published at will, by subject
-	subs       map[string]bool                    // guarded by mu: subjects of subscriptions, by whether the edge is useless without
-	refused    map[right]bool                     // guarded by mu: of those
-	others     map[right]bool                     // guarded by mu: subscriptions that others chose and NATS refuses; tried again
-	granted    map[right]bool                     // guarded by mu: publishes that NATS has permitted on this connection
-	version    int                                // guarded by mu: counts requirements
-	connection int                                // guarded by mu: counts connections
-	complete   bool                               // guarded by mu: RequireSubscribed was called
-	proven     bool                               // guarded by mu: NATS has answered for all that is required
-	suspected  bool                               // guarded by mu: something near a probe was refused
-	since      time.Time                          // guarded by mu: when the first refusal came that the log has not named; zero: it has all
-	told       bool                               // guarded by mu: the log has named what lacks, and not yet that nothing does
-	last       error                              // guarded by mu: the error that nats.go's callback passed on last
-	again      map[right]bool                     // guarded by mu: refused since the worker began to ask; nil while it does not
-	asked      time.Time                          // guarded by mu: when the worker asked last; zero: it must ask now
-}
+	bus    *Bus
+	passed atomic.Pointer[error] // the last error that nats.go's callback has processed
 
-func newPermits() permits {
-	return permits{probes: make(map[string]func() (Header, []byte)), subs: make(map[string]bool), refused: make(map[right]bool),
-		others: make(map[right]bool), granted: make(map[right]bool), proven: true}
-}
-
-// Permissions names what NATS must permit the edge, as patterns, so that the log can name what lacks.
-func (b *Bus) Permissions(publish, subscribe []string) {
-	p := &b.permits
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.patterns = map[bool][]string{true: publish, false: subscribe}
+	mu       sync.Mutex
+	patterns map[bool][]string // guarded by mu: permissions by whether they are for publishing, to name what is missing
+	grants   map[right]*grant  // guarded by mu
+	complete bool              // guarded by mu: Permissions was called
+	pending  bool              // guarded by mu: a right is not known yet
+	retry    bool              // guarded by mu: a right is refused or doubted
+	askedAt  time.Time         // guarded by mu: when the worker asked last; zero: it must ask again now
+	unlogged time.Time         // guarded by mu: when the first refusal came that the log has not named; zero: there is none
+	logged   bool              // guarded by mu: the log has named missing permissions, and not yet that none is missing
 }
 
 // RequirePublish makes the bus Ready only while NATS lets it publish on a subject. probe makes a message that may be
-// published there at any time; it runs on the bus's worker, with each new connection and while NATS refuses it.
+// published there at any time. It runs on the bus's worker, for each new connection and while NATS refuses the subject.
 func (b *Bus) RequirePublish(subject string, probe func() (Header, []byte)) {
-	p := &b.permits
-	p.mu.Lock()
-	p.probes[subject], p.proven = probe, false
-	p.version++
-	p.mu.Unlock()
-	b.out.nudge()
+	b.permits.expect(right{true, subject}, required, probe)
 }
 
-// SubscribeRequired is Subscribe for what the edge is useless without.
+// RequireSubscription makes the bus Ready only while NATS does not refuse a subscription. The bus need not have it.
+func (b *Bus) RequireSubscription(subject string) {
+	b.permits.expect(right{false, subject}, required, nil)
+}
+
+// SubscribeRequired is Subscribe for a subject that the edge is useless without.
 func (b *Bus) SubscribeRequired(subject string) {
 	b.RequireSubscription(subject) // before NATS can refuse it
 	b.Subscribe(subject)
-	b.RequireSubscription(subject) // NATS is asked when it has been subscribed
+	b.RequireSubscription(subject) // NATS is asked after the subscription is made
 }
 
-// RequireSubscription makes the bus Ready only while NATS does not refuse a subscription. It need not be there.
-func (b *Bus) RequireSubscription(subject string) { b.permits.expect(b, subject, true) }
-
-// SubscribeOptional is Subscribe for what the edge can be without, if NATS refuses it.
+// SubscribeOptional is Subscribe for a subject that the edge works without if NATS refuses it.
 func (b *Bus) SubscribeOptional(subject string) {
-	b.permits.expect(b, subject, false)
+	b.permits.expect(right{false, subject}, optional, nil)
 	b.Subscribe(subject)
 }
 
-func (p *permits) expect(b *Bus, subject string, required bool) {
-	p.mu.Lock()
-	p.subs[subject], p.proven = required, false
-	p.version++
-	p.mu.Unlock()
-	b.out.nudge()
-}
-
-// RequireSubscribed is RequireSubscription for all that is subscribed now. From now on a subscription may be refused without harm,
-// unless one of the other methods names it: it is for what others have chosen.
-func (b *Bus) RequireSubscribed() {
+// Permissions sets, as patterns, what NATS must permit the edge, so that the log can name what is missing. It requires every
+// subscription so far. Later ones may be refused without harm, unless another method requires them: others have chosen them.
+func (b *Bus) Permissions(publish, subscribe []string) {
 	for _, subject := range b.interests.subjects() {
 		b.RequireSubscription(subject)
 	}
 	p := &b.permits
 	p.mu.Lock()
-	p.complete = true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.patterns, p.complete = map[bool][]string{true: publish, false: subscribe}, true
 }
 
-// needs reports whether a subscription is among those that count.
-func (p *permits) needs(subject string) bool {
+// expect adds a right that the edge needs. NATS may have refused it already.
+func (p *permits) expect(r right, need need, probe func() (Header, []byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, counts := p.subs[subject]
-	return counts
-}
-
-// disabled reports whether something is refused that the edge is useless without. mu must be held.
-func (p *permits) disabled() bool {
-	for r := range p.refused {
-		if r.publish || p.subs[r.subject] {
-			return true
-		}
+	g := p.grants[r]
+	if g == nil {
+		g = &grant{}
+		p.grants[r] = g
 	}
-	return false
+	g.need, g.probe, g.known, g.asked = need, probe, g.refused, false
+	p.pending = true
+	p.bus.out.nudge()
 }
 
-// reset forgets what an earlier connection was refused.
+// reset forgets what NATS answered on an earlier connection.
 func (p *permits) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.refused)
-	clear(p.others)
-	clear(p.granted)
-	p.connection++
-	p.since, p.suspected, p.asked = time.Time{}, false, time.Time{}
-	p.proven = len(p.probes)+len(p.subs) == 0
+	maps.DeleteFunc(p.grants, func(_ right, g *grant) bool { return g.need == foreign })
+	for _, g := range p.grants {
+		*g = grant{need: g.need, probe: g.probe}
+	}
+	p.pending, p.retry, p.askedAt, p.unlogged = len(p.grants) > 0, false, time.Time{}, time.Time{}
 }
 
 // ready returns why NATS's permissions make the bus unusable.
 func (p *permits) ready() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.disabled():
-		publish, subscribe := p.lacking()
-		return []string{fmt.Sprintf("%s: publish [%s], subscribe [%s]", notPermitted, publish, subscribe)}
-	case !p.proven:
+	if l := lacking(p.grants, p.patterns); l.required {
+		return []string{fmt.Sprintf("%s: publish [%s], subscribe [%s]", notPermitted, l.publish, l.subscribe)}
+	}
+	if p.pending {
 		return []string{"NATS has not been asked yet whether it permits what this edge needs"}
 	}
 	return nil
-}
-
-// heard notes that an error has been dealt with.
-func (p *permits) heard(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last = err
 }
 
 // violation finds in an error of nats.go what the server has refused.
@@ -184,69 +159,70 @@ func violationOf(err error) (r right) {
 	return r
 }
 
-// refused takes a refusal.
-func (b *Bus) refused(err error) {
+// refuse processes a refusal. It logs one of a subject that others chose, unless the permission is missing for the edge, too.
+func (p *permits) refuse(err error) {
 	r := violationOf(err)
-	own, lacking := b.permits.refuse(r)
+	if !p.note(r) {
+		return
+	}
+	complain := func(what string, attributes ...any) {
+		p.bus.complaints.Log(slog.LevelError, what, r.subject, "", attributes...)
+	}
 	switch {
-	case own:
-		b.out.nudge()
-	case lacking == "": // the log has it, or will have it within a second
 	case r.subject == "":
-		b.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", b.shown(err))
+		p.bus.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", p.bus.shown(err))
 	case r.publish:
-		b.complaints.Log(slog.LevelError, "NATS refused a publish of this edge (docs/subjects.md, Permissions)", r.subject, "", "subject", r.subject)
+		complain("NATS refused a publish of this edge (docs/subjects.md, Permissions)", "subject", r.subject)
 	default:
-		b.complaints.Log(slog.LevelError, "NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)",
-			r.subject, "", "subject", r.subject)
+		complain("NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)",
+			"subject", r.subject)
 	}
 }
 
-// refuse notes a refusal. own reports whether the edge alone chose the subject. Otherwise lacking is the permission that
-// would be needed, or "" if it is among those that lack anyway.
-func (p *permits) refuse(r right) (own bool, lacking string) {
+// note records a refusal, and returns false if the log names it within a second, or has.
+func (p *permits) note(r right) (isNews bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.publish {
-		_, own = p.probes[r.subject]
-	} else {
-		if _, own = p.subs[r.subject]; !own && !p.complete { // NATS was faster than RequireSubscribed
-			p.subs[r.subject], own = true, true
+	g := p.grants[r]
+	if g == nil && !r.publish && r.subject != "" && (!p.complete || len(p.grants) < maxRights) {
+		g = &grant{}
+		if !p.complete { // NATS was faster than Permissions
+			g.need = required
 		}
+		p.grants[r] = g
 	}
-	if p.again != nil && (own || p.others[r]) {
-		p.again[r] = true
-	}
-	if !own && !r.publish && len(p.others) < maxOthers {
-		p.others[r] = true
-	}
-	if own {
-		delete(p.granted, r)
-		if !p.refused[r] {
-			p.refused[r] = true
-			if p.since.IsZero() {
-				p.since = time.Now()
+	switch {
+	case g != nil:
+		if g.need != foreign && !g.refused && p.unlogged.IsZero() {
+			p.unlogged = time.Now()
+		}
+		g.known, g.refused, g.asked, p.retry = true, true, false, true
+	case r.publish:
+		for similar, g := range p.grants {
+			if similar.publish && strings.HasPrefix(r.subject, parent(similar.subject)) {
+				g.doubted, p.retry = true, true
 			}
 		}
-		return true, ""
 	}
-	if r.publish && slices.ContainsFunc(slices.Collect(maps.Keys(p.probes)), func(probe string) bool {
-		return strings.HasPrefix(r.subject, probe[:strings.LastIndexByte(probe, '.')+1])
-	}) {
-		p.suspected = true // the permission may have been taken away
+	if g != nil && g.need != foreign {
+		p.bus.out.nudge()
+		return false
 	}
-	lacking = p.pattern(r)
-	for known := range p.refused {
-		if known.publish == r.publish && p.pattern(known) == lacking {
-			return false, ""
+	pattern := patternOf(r, p.patterns)
+	for known, g := range p.grants {
+		if g.need != foreign && g.refused && known.publish == r.publish && patternOf(known, p.patterns) == pattern {
+			return false
 		}
 	}
-	return false, lacking
+	return true
 }
 
-// pattern is the permission that covers a subject, or the subject itself. mu must be held.
-func (p *permits) pattern(r right) string {
-	for _, pattern := range p.patterns[r.publish] {
+// parent returns a subject without its last token.
+func parent(subject string) string { return subject[:strings.LastIndexByte(subject, '.')+1] }
+
+// patternOf returns the permission that covers a subject, or the subject itself.
+func patternOf(r right, patterns map[bool][]string) string {
+	for _, pattern := range patterns[r.publish] {
 		if covers(pattern, r.subject) {
 			return pattern
 		}
@@ -271,26 +247,35 @@ func covers(a, b string) bool {
 	}
 }
 
-// lacking lists the permissions for what is refused, for people. mu must be held.
-func (p *permits) lacking() (publish, subscribe string) {
-	lists := map[bool]map[string]bool{true: {}, false: {}}
-	for r := range p.refused {
-		lists[r.publish][p.narrow(r)] = true
-	}
-	join := func(set map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(set)), ", ") }
-	return join(lists[true]), join(lists[false])
+// lack is what NATS refuses of what the edge needs.
+type lack struct {
+	publish, subscribe string // lists of permissions, for people
+	count              int    // of rights
+	required           bool   // the edge is useless without one of them
 }
 
-// narrow is pattern, but where NATS permits it in part, the part that lacks. mu must be held.
-func (p *permits) narrow(r right) string {
-	pattern := p.pattern(r)
-	if !r.publish {
-		return pattern
-	}
-	for subject := range p.probes {
-		if covers(pattern, subject) && !p.refused[right{true, subject}] {
-			return r.subject[:strings.LastIndexByte(r.subject, '.')+1] + ">"
+// lacking finds out what NATS refuses of what the edge needs. A permission that NATS grants in part is narrowed to the missing part.
+func lacking(grants map[right]*grant, patterns map[bool][]string) (l lack) {
+	lists := map[bool][]string{}
+	for r, g := range grants {
+		if !g.refused || g.need == foreign {
+			continue
 		}
+		l.count++
+		l.required = l.required || g.need == required
+		pattern := patternOf(r, patterns)
+		for other, g := range grants {
+			if r.publish && other.publish && !g.refused && covers(pattern, other.subject) {
+				pattern = parent(r.subject) + ">"
+				break
+			}
+		}
+		lists[r.publish] = append(lists[r.publish], pattern)
 	}
-	return pattern
+	for _, list := range lists {
+		slices.Sort(list)
+	}
+	l.publish = strings.Join(slices.Compact(lists[true]), ", ")
+	l.subscribe = strings.Join(slices.Compact(lists[false]), ", ")
+	return l
 }

@@ -1,27 +1,25 @@
 package bus
 
 import (
+	"bytes"
 	"net"
 	"sync"
 )
 
-// pumpLimit is how many bytes a pump keeps before it lets the server wait.
+// pumpLimit is how many bytes a pump keeps before the server must wait.
 const pumpLimit = 1 << 20
 
-// pump is the connection to a NATS server in this process. In the one that the server gives (net.Pipe) each write waits for
-// its reader, so a read would never bring more than one write, and there would be no batches. A pump reads ahead: at full
+// pump is the connection to a NATS server in this process. The server provides a net.Pipe, in which each write waits for
+// its reader, so a read would never return more than one write, and there would be no batches. A pump reads ahead: at full
 // speed a delivery to a large room costs a sixth (docs/performance.md).
 type pump struct {
 	net.Conn
 	done chan struct{} // closed when run has ended
 
-	mu     sync.Mutex
-	moved  sync.Cond // signalled when data, err or closed change
-	data   []byte    // guarded by mu: what has been read ahead
-	spare  []byte    // guarded by mu: an empty buffer for the next data
-	rest   []byte    // owned by the reader: what it took and has not returned
-	err    error     // guarded by mu: why there will be no more
-	closed bool      // guarded by mu
+	mu    sync.Mutex
+	moved sync.Cond    // signalled when data or err change
+	data  bytes.Buffer // guarded by mu: what has been read ahead
+	err   error        // guarded by mu: why reading ended
 }
 
 func newPump(conn net.Conn) *pump {
@@ -38,10 +36,12 @@ func (p *pump) run() {
 	for {
 		n, err := p.Conn.Read(chunk)
 		p.mu.Lock()
-		p.data = append(p.data, chunk[:n]...)
-		p.err = err
+		p.data.Write(chunk[:n])
+		if err != nil {
+			p.err = err
+		}
 		p.moved.Broadcast()
-		for len(p.data) > pumpLimit && !p.closed {
+		for p.data.Len() > pumpLimit && p.err == nil {
 			p.moved.Wait()
 		}
 		p.mu.Unlock()
@@ -51,30 +51,25 @@ func (p *pump) run() {
 	}
 }
 
-// Read waits until something has come, and returns as much of it as fits. It ignores deadlines.
+// Read waits for data and returns as much as fits. It ignores deadlines.
 func (p *pump) Read(b []byte) (int, error) {
-	if len(p.rest) == 0 {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for len(p.data) == 0 && p.err == nil {
-			p.moved.Wait()
-		}
-		if len(p.data) == 0 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.data.Len() == 0 {
+		if p.err != nil {
 			return 0, p.err
 		}
-		p.rest, p.data, p.spare = p.data, p.spare[:0], p.data
-		p.moved.Broadcast()
+		p.moved.Wait()
 	}
-	n := copy(b, p.rest)
-	p.rest = p.rest[n:]
-	return n, nil
+	p.moved.Broadcast()
+	return p.data.Read(b)
 }
 
 // Close ends both sides and waits for the goroutine.
 func (p *pump) Close() error {
 	err := p.Conn.Close()
 	p.mu.Lock()
-	p.closed = true
+	p.err = net.ErrClosed
 	p.moved.Broadcast()
 	p.mu.Unlock()
 	<-p.done

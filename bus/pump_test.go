@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// A pump takes what its server writes without waiting for a reader, up to a limit, and gives it on in order.
+// A pump reads what its server writes without waiting for a reader, up to a limit, and passes it on in order.
 func TestPump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -25,7 +25,7 @@ func TestPump(t *testing.T) {
 		}()
 		synctest.Wait()
 		if written < pumpLimit || written > pumpLimit+2*len(part) {
-			t.Errorf("%d bytes were taken ahead, want about %d", written, pumpLimit)
+			t.Errorf("%d bytes were read ahead, want about %d", written, pumpLimit)
 		}
 		all, err := io.ReadAll(p)
 		if err != nil || !bytes.Equal(all, bytes.Repeat(part, parts)) {
@@ -37,7 +37,7 @@ func TestPump(t *testing.T) {
 	})
 }
 
-// Closing ends a read that waits, and a server's write that does.
+// Close ends a read that waits, and a write of the server that waits.
 func TestPumpIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fill := range []int{0, 4 * pumpLimit} {
@@ -57,11 +57,11 @@ func TestPumpIsClosed(t *testing.T) {
 			synctest.Wait()
 			_ = p.Close()
 			if err := <-write; fill > 0 && err == nil {
-				t.Error("a write to a pump that is closed went well")
+				t.Error("a write to a closed pump succeeded")
 			}
 			if fill == 0 {
 				if err := <-read; err == nil {
-					t.Error("a read from a pump that is closed went well")
+					t.Error("a read from a closed pump succeeded")
 				}
 			}
 		}

@@ -2,25 +2,20 @@ package bus
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
-// lookEvery is how often the bus looks why it is not connected: nats.go does not report that NATS
-// refused a first connection.
+// lookEvery is how often the bus checks why it is not connected: nats.go does not report that NATS refused a first connection.
 const lookEvery = 500 * time.Millisecond
 
-// unreachable is what the log says when nothing better is known.
+// unreachable is the log line if the cause is unknown.
 const unreachable = "cannot reach NATS, trying again until it answers (see nats.url)"
 
-// identity returns, for the log, what a configuration shows to NATS. It names keys and no values.
+// identity returns, for the log, the kind of credentials of a configuration. It names keys and no values.
 func identity(cfg Config) string {
 	switch {
 	case cfg.Creds != "":
@@ -41,39 +36,33 @@ func identity(cfg Config) string {
 	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
 }
 
-// explain returns why an attempt to connect failed, as something that an operator can mend. known is false for everything
-// that NATS itself did not send.
+// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for the kind of credentials. The first
+// match applies.
+var causes = []struct{ text, meaning string }{
+	{"account authentication expired", "NATS refused %s: its account has expired"},
+	{"authentication expired", "NATS refused %s: the user has expired"},
+	{"authentication revoked", "NATS refused %s: the user is revoked"},
+	{"authorization violation", "NATS refused %s"},
+	{"maximum account active connections exceeded",
+		"NATS refused the connection: the account has as many as it may (see max_connections of the account)"},
+	{"maximum connections exceeded",
+		"NATS refused the connection: the server has as many as it may (see max_connections of the NATS server)"},
+	{"secure connection not available", "nats.url or nats.tls wants TLS, and the NATS server has none"},
+	{"secure connection", "the NATS server requires TLS (see nats.tls, and tls:// in nats.url)"},
+	{"failed to verify certificate", "the certificate of the NATS server is not trusted (see nats.tls.ca, and the host in nats.url)"},
+	{"remote error: tls",
+		"the NATS server broke off the TLS handshake (it may want a client certificate: see nats.tls.cert and nats.tls.key)"},
+	{"tls: ", "the TLS handshake with the NATS server failed (see nats.url and nats.tls)"},
+}
+
+// explain returns why an attempt to connect failed, in words that help an operator. known is false for an error that does
+// not come from NATS or TLS.
 func (b *Bus) explain(err error) (what string, known bool) {
 	text := strings.ToLower(err.Error())
-	has := func(part string) bool { return strings.Contains(text, part) }
-	var untrusted *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var alert tls.AlertError
-	var header tls.RecordHeaderError
-	switch {
-	case has("account authentication expired"):
-		return "NATS refused " + b.identity + ": its account has expired", true
-	case has("authentication expired"):
-		return "NATS refused " + b.identity + ": the user has expired", true
-	case has("authentication revoked"):
-		return "NATS refused " + b.identity + ": the user is revoked", true
-	case has("authorization violation"):
-		return "NATS refused " + b.identity, true
-	case has("maximum account active connections exceeded"):
-		return "NATS refused the connection: the account has as many as it may (see max_connections of the account)", true
-	case has("maximum connections exceeded"):
-		return "NATS refused the connection: the server has as many as it may (see max_connections of the NATS server)", true
-	case errors.Is(err, nats.ErrSecureConnWanted):
-		return "nats.url or nats.tls wants TLS, and the NATS server has none", true
-	case errors.Is(err, nats.ErrSecureConnRequired), has("secure connection"):
-		return "the NATS server requires TLS (see nats.tls, and tls:// in nats.url)", true
-	case errors.As(err, &untrusted), errors.As(err, &authority), errors.As(err, &host):
-		return "the certificate of the NATS server is not trusted (see nats.tls.ca, and the host in nats.url)", true
-	case errors.As(err, &alert), has("remote error: tls"):
-		return "the NATS server broke off the TLS handshake (it may want a client certificate: see nats.tls.cert and nats.tls.key)", true
-	case errors.As(err, &header), has("tls: "):
-		return "the TLS handshake with the NATS server failed (see nats.url and nats.tls)", true
+	for _, cause := range causes {
+		if strings.Contains(text, cause.text) {
+			return strings.ReplaceAll(cause.meaning, "%s", b.identity), true
+		}
 	}
 	return unreachable, false
 }
@@ -91,7 +80,7 @@ func (b *Bus) connectFailed(err error) {
 	b.complaints.Log(slog.LevelWarn, what, "", "", "url", b.url, "error", b.shown(err))
 }
 
-// hear keeps an error that NATS sends before the connection stands. The link shows it what is read.
+// hear keeps an error that NATS sends while connecting. The link calls it with all that it reads.
 func (b *Bus) hear(p []byte) {
 	if b.state.online.Load() {
 		return
@@ -103,7 +92,7 @@ func (b *Bus) hear(p []byte) {
 	}
 }
 
-// watch looks why there is no connection, until the bus is closed.
+// watch checks why there is no connection, until the bus is closed.
 func (b *Bus) watch() {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -113,18 +102,18 @@ func (b *Bus) watch() {
 			return
 		case <-ticker.C:
 		}
-		if b.state.online.Load() {
+		if b.Connected() {
 			continue
 		}
-		if err := b.nc.LastError(); err != nil {
-			if _, known := b.explain(err); (known || b.state.words.Load() != nil) && !b.state.online.Load() {
+		if err := b.nc.LastError(); err != nil && !b.Connected() {
+			if _, known := b.explain(err); known || b.state.words.Load() != nil {
 				b.connectFailed(err)
 			}
 		}
 	}
 }
 
-// offline is what Ready says while there is no connection.
+// offline is the reason in Ready while there is no connection.
 func (b *Bus) offline() string {
 	const offline = "not connected to NATS"
 	if what := b.state.trouble.Load(); what != nil {

@@ -33,8 +33,8 @@ func (l *lines) all() string {
 	return l.text.String()
 }
 
-// turnedAway connects with a configuration that NATS refuses, and wants one line, with a text, which Ready says, too. No secret
-// may be in it.
+// turnedAway connects with a configuration that NATS refuses. It expects one log line with a text, which Ready must
+// return, too. Neither may contain a secret.
 func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
 	t.Helper()
 	log := &lines{}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// An edge that was stopped, with its connection ending meanwhile, has not been cut off for that long.
+// An edge that was stopped, and whose connection ended meanwhile, does not count that time as cut off.
 func TestIsolationIsPatient(t *testing.T) {
 	var i isolation
 	now := time.UnixMilli(0)
@@ -18,17 +18,17 @@ func TestIsolationIsPatient(t *testing.T) {
 	}
 	const step = time.Second
 	expect(true, 0, 0)
-	expect(false, time.Hour, 0) // cut off since now, as far as is known
+	expect(false, time.Hour, 0) // cut off since now, as far as it can tell
 	expect(false, step, step)
 	expect(false, step, 2*step)
 	expect(false, time.Hour, 2*step)
 	expect(false, step, 3*step)
 	expect(true, 1, 0)
-	expect(false, step, step) // at the most: it was connected at the last look
+	expect(false, step, step) // at most: it was connected at the last check
 	expect(true, 0, 0)
 }
 
-// Before its first connection an edge is cut off since it began to look.
+// Before its first connection, an edge counts as cut off since its first check.
 func TestIsolationBegins(t *testing.T) {
 	var i isolation
 	now := time.Now()

@@ -7,6 +7,7 @@ import (
 
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/wire/msg"
 )
 
 // island is two edges, each with its own connection to NATS that can be cut.
@@ -123,5 +124,20 @@ func TestCutOffAloneOrBriefly(t *testing.T) {
 				t.Errorf("the edge drained %d times", drains(edge))
 			}
 		})
+	}
+}
+
+// Edges that have left count for nothing: an edge whose last neighbour said goodbye is alone.
+func TestEdgesThatLeftDoNotCount(t *testing.T) {
+	s := begin(t, 1, func(o *edgetest.Options) { o.Secret = "" })
+	alone := s.nodes[0].Cluster
+	s.announce("b0000000", "http://127.0.0.1:9")
+	if !alone.HadOthers() {
+		t.Error("an edge that lives does not count")
+	}
+	s.Publish("sio.$edge.b0000000.bye", string(msg.EdgeAnnouncement{Edge: "b0000000", At: time.Now().UnixMilli()}.Body()))
+	edgetest.Eventually(t, "it has left", func() bool { return len(alone.Members()) == 1 })
+	if alone.HadOthers() {
+		t.Error("an edge that left counts")
 	}
 }

@@ -71,7 +71,9 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 		if c.others.Remove(sub.Edge) {
 			c.set.Log.Info("another edge left", "other", sub.Edge)
 		}
-		delete(c.reports, sub.Edge)
+		if delete(c.reports, sub.Edge); len(c.reports) == 0 { // no other edge is left for clients
+			c.heard = time.Time{}
+		}
 	case subjects.WordGone:
 		if c.others.Remove(sub.Edge) {
 			c.set.Log.Info("another edge was declared dead", "other", sub.Edge, "by", a.By)

@@ -19,7 +19,7 @@ type idleWorker struct {
 func (b *idleWorker) Do(fn func())     { b.waiting = append(b.waiting, fn) }
 func (b *idleWorker) Later(bus.Letter) { b.letters++ }
 
-// A flood of requests of the service protocol does not pile up in front of the bus's worker.
+// A flood of requests of the service protocol does not queue up before the bus's worker.
 func TestServiceRequestsAreBounded(t *testing.T) {
 	prefix, err := subjects.NewPrefix("sio")
 	if err != nil {

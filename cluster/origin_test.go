@@ -11,8 +11,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// The session's edge checks an Origin against what the first edge knows of the client, and nothing more: a proxy that
-// is not trusted may have terminated TLS.
+// The session's edge checks an Origin against the information of the first edge, and nothing more: an untrusted proxy
+// may have terminated TLS.
 func TestOriginsThroughAnotherEdge(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		s := begin(t, 2, trustThisMachine(trusted))

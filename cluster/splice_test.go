@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A side that does not read keeps a spliced connection for as long as a session may be silent, and no longer.
+// A side that does not read keeps a spliced connection for at most as long as a session may be silent.
 func TestSplicedConnectionGivesUpOnASlowReader(t *testing.T) {
 	to, stuck := net.Pipe()
 	defer stuck.Close()
@@ -16,13 +16,13 @@ func TestSplicedConnectionGivesUpOnASlowReader(t *testing.T) {
 	defer source.Close()
 	go func() { _, _ = io.WriteString(source, strings.Repeat("x", 2000)) }()
 	if err := copyUntilEnd(to, from, 50*time.Millisecond); err == nil {
-		t.Error("it went on")
+		t.Error("it stays open")
 	}
 	_ = from.Close()
 	_ = to.Close()
 }
 
-// Everything is copied, also what is larger than the buffers.
+// Everything is copied, including what is larger than the buffers.
 func TestSplicedConnectionCopiesEverything(t *testing.T) {
 	for _, size := range []int{0, 1, smallRead - 1, smallRead, smallRead + 1, smallRead + largeRead,
 		smallRead + largeRead + 1, 1 << 20} {
@@ -40,7 +40,7 @@ func TestSplicedConnectionCopiesEverything(t *testing.T) {
 		if got, _ := io.ReadAll(sink); len(got) != size {
 			t.Errorf("%d bytes of %d came", len(got), size)
 		}
-		if err := <-done; err != io.ErrClosedPipe { // a pipe cannot be closed by half
+		if err := <-done; err != io.ErrClosedPipe { // a pipe cannot be half-closed
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		_ = from.Close()

@@ -28,16 +28,13 @@ const (
 
 // Config is everything an operator can choose. A Config from Load is valid.
 type Config struct {
-	Listen           string              `koanf:"listen"` // host:port for clients; port 0 picks a free one
+	Front `koanf:",squash,flatten"`
+
 	Admin            Admin               `koanf:"admin"`
-	Path             string              `koanf:"path"`            // begins and ends with "/"
-	Page             bool                `koanf:"page"`            // serve the chat page at "/"
-	TrustedProxies   []string            `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… and Forwarded headers count
 	Log              Log                 `koanf:"log"`
 	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
 	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
 	Engine           engine.Config       `koanf:"engine"`
-	ConnectTimeout   time.Duration       `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
 	CORS             CORS                `koanf:"cors"`
 	Cookie           Cookie              `koanf:"cookie"`
 	Limits           edge.Limits         `koanf:"limits"`
@@ -52,6 +49,15 @@ type Config struct {
 	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
 	// loopback may be listened on and only loopback names may be served.
 	Open bool `koanf:"-"`
+}
+
+// Front is where and how clients come in.
+type Front struct {
+	Listen         string        `koanf:"listen"`          // host:port for clients; port 0 picks a free one
+	Path           string        `koanf:"path"`            // begins and ends with "/"
+	Page           bool          `koanf:"page"`            // serve the chat page at "/"
+	TrustedProxies []string      `koanf:"trusted_proxies"` // addresses or CIDR ranges whose X-Forwarded-… and Forwarded headers count
+	ConnectTimeout time.Duration `koanf:"connect_timeout"` // how long a session may stay without a namespace; >= 1 ms
 }
 
 // ProxyRanges is TrustedProxies as ranges of addresses; a single address is a range of one. Entries that are neither,
@@ -117,17 +123,14 @@ type Cookie struct {
 // Default is the configuration of a program that is given nothing.
 func Default(f Flavour) Config {
 	c := Config{
-		Listen:         ":3000",
-		Admin:          Admin{Listen: "127.0.0.1:3001"},
-		Path:           "/socket.io/",
-		TrustedProxies: []string{},
-		Log:            Log{Level: "info"},
-		NATS:           bus.DefaultConfig(),
-		Engine:         engine.DefaultConfig(),
-		ConnectTimeout: 45 * time.Second,
-		CORS:           CORS{Origins: []string{}},
-		Limits:         edge.DefaultLimits(),
-		Drain:          cluster.DefaultDrain(),
+		Front:  Front{Listen: ":3000", Path: "/socket.io/", TrustedProxies: []string{}, ConnectTimeout: 45 * time.Second},
+		Admin:  Admin{Listen: "127.0.0.1:3001"},
+		Log:    Log{Level: "info"},
+		NATS:   bus.DefaultConfig(),
+		Engine: engine.DefaultConfig(),
+		CORS:   CORS{Origins: []string{}},
+		Limits: edge.DefaultLimits(),
+		Drain:  cluster.DefaultDrain(),
 		Namespaces: map[string]edge.Namespace{
 			"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
 		},

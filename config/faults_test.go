@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// bad is a configuration and, for each of its faults, a part of the line that an operator reads. FILE stands for the
-// path of the file.
+// bad is a configuration with, for each of its faults, a part of the error line. FILE stands for the path of the file.
 type bad struct {
 	flavour Flavour
 	file    string
@@ -241,7 +240,7 @@ func TestBadConfigurations(t *testing.T) {
 	}
 }
 
-// Secrets that stand where they should not, or in values that do not parse, are not repeated.
+// Misplaced secrets, and secrets in values that do not parse, are not repeated.
 func TestFaultsShowNoSecrets(t *testing.T) {
 	const seed = "SUAMLK2ZNL35WSMW37E7UD4VZ7ELPKW7DHC3BWBSD2GCZ7IUQQXZS3CRET"
 	for _, args := range [][]string{
@@ -280,7 +279,7 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, Load answers with a configuration or with faults.
+// For any file, Load returns a configuration or faults.
 func FuzzFile(f *testing.F) {
 	for _, c := range badConfigurations {
 		f.Add(c.file)

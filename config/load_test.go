@@ -11,7 +11,7 @@ import (
 	"partyline/edge"
 )
 
-// write puts a configuration file into a folder of the test and returns its path.
+// write saves a configuration file in a folder of the test and returns its path.
 func write(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "partyline.yaml")
@@ -43,7 +43,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 }
 
-// The key table is written by hand for its texts; the structs are what packages read.
+// The key table is written by hand, with its texts. The structs are what packages read.
 func TestKeysAreTheFieldsOfTheStruct(t *testing.T) {
 	values, err := Default(FlavourEdge).values()
 	if err != nil {
@@ -255,7 +255,8 @@ func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
 	}
 }
 
-// A key that lost its meaning does not keep an edge from starting, but it is said what to do about it, and where.
+// A key that lost its meaning does not keep an edge from starting. A warning names it, its source, and its
+// replacement.
 func TestWarnsOfStrictInterest(t *testing.T) {
 	for _, value := range []string{"true", "false"} {
 		path := write(t, "namespaces:\n  \"/feed\":\n    connect: open\n    strict_interest: "+value+"\n")
@@ -275,7 +276,7 @@ func TestWarnsOfStrictInterest(t *testing.T) {
 	}
 }
 
-func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
+func TestWarnsOfEdgesWithoutTrustedProxies(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
 		warned bool
@@ -294,7 +295,7 @@ func TestWarnsOfEdgesThatTrustNobody(t *testing.T) {
 	}
 }
 
-// A file from a template often has everything commented out.
+// In a file from a template, everything is often commented out.
 func TestEmptyFiles(t *testing.T) {
 	for _, content := range []string{"", "# nothing\n", "---\n", "nats:\n  # url: x\nlisten: :3000\n"} {
 		if got := mustLoad(t, FlavourEdge, []string{"--config", write(t, content)}, nil).Config; !reflect.DeepEqual(got, Default(FlavourEdge)) {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestPackagesTable looks for every package in the table of the architecture. Those for tests, and the examples, need no row.
+// TestPackagesTable looks up every package in the table of the architecture. Packages of tests and examples need no
+// row.
 func TestPackagesTable(t *testing.T) {
 	var rows []string
 	for _, m := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(section(t, "architecture.md", "## Packages"), -1) {

@@ -16,8 +16,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats command
-// would; comments tell what clients do, and what they and the commands must receive.
+// TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats
+// command would. The comments specify what clients do, and what they and the commands must receive.
 func TestExamples(t *testing.T) {
 	namespaces := exampleNamespaces(t)
 	for _, b := range blocks(t, "subjects.md", "sh") {
@@ -32,7 +32,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// exampleNamespaces reads the configuration that the document shows.
+// exampleNamespaces reads the configuration in the document.
 func exampleNamespaces(t *testing.T) map[string]edge.Namespace {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
@@ -51,7 +51,7 @@ type scene struct {
 	nc      *nats.Conn
 	heard   chan *nats.Msg // what `nats sub` prints
 	answers chan *nats.Msg // what `nats request` prints
-	last    *nats.Msg      // the message that lines about reply and header are about
+	last    *nats.Msg      // the message to which lines about reply and header refer
 	people  map[string]*person
 	ids     map[string]string // $ANN → the socket's id
 }
@@ -85,7 +85,7 @@ func (s *scene) line(line string) {
 	s.t.Fatalf("no form of comment: %s", line)
 }
 
-// expand replaces the ids that are known.
+// expand replaces the variables of the known ids.
 func (s *scene) expand(text string) string {
 	for name, id := range s.ids {
 		text = strings.ReplaceAll(text, name, id)
@@ -93,7 +93,7 @@ func (s *scene) expand(text string) string {
 	return text
 }
 
-// end sees to it that nothing came that the document does not tell.
+// end checks that nothing was received that the document does not show.
 func (s *scene) end() {
 	s.t.Helper()
 	for _, p := range s.people {
@@ -109,11 +109,11 @@ func (s *scene) end() {
 	}
 	if len(s.heard) > 0 {
 		m := <-s.heard
-		s.t.Errorf("heard and not told: %s %s", m.Subject, m.Data)
+		s.t.Errorf("received, but not in the document: %s %s", m.Subject, m.Data)
 	}
 	if len(s.answers) > 0 {
 		m := <-s.answers
-		s.t.Errorf("answered and not told: %s %v", m.Data, m.Header)
+		s.t.Errorf("answered, but not in the document: %s %v", m.Data, m.Header)
 	}
 }
 
@@ -133,7 +133,7 @@ func (s *scene) command(line []string) {
 		case "--reply":
 			i++
 			reply = line[i]
-		case "--replies", "--timeout": // how long it listens: here until the end
+		case "--replies", "--timeout": // how long it listens; here, until the end
 			i++
 		case "&":
 			background = true
@@ -185,7 +185,7 @@ func (s *scene) publish(subject, body string, header nats.Header, reply string) 
 	}
 }
 
-// forms are the comments that mean something, tried in this order.
+// forms are the comments with a meaning, tried in this order.
 var forms = []struct {
 	pattern *regexp.Regexp
 	act     func(*scene, []string)
@@ -250,7 +250,7 @@ func substitute(t *testing.T, text string, variables map[string]string) string {
 	return variable.ReplaceAllStringFunc(text, func(name string) string {
 		value, known := variables[name]
 		if !known {
-			t.Fatalf("%s is not known yet", name)
+			t.Fatalf("%s has no value yet", name)
 		}
 		return value
 	})

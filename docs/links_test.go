@@ -16,10 +16,10 @@ var (
 	noMark  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// moved are pages at old addresses: nothing but links, for one release.
+// moved are pages at old addresses, with only links, for one release.
 var moved = []string{"operations.md", "coming-from-socket.io.md", "conformance.md", "scaling.md"}
 
-// pages are all documents of this folder and those below.
+// pages returns all documents of this folder and its subfolders.
 func pages(t *testing.T) (found []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
@@ -48,7 +48,7 @@ func documents(t *testing.T) []string {
 	return found
 }
 
-// linksOf are the links of a document to others of the repository: file and anchor.
+// linksOf returns the links of a document to others of the repository: file and anchor.
 func linksOf(t *testing.T, document string) (found [][2]string) {
 	t.Helper()
 	for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(read(t, document), ""), -1) {
@@ -65,7 +65,7 @@ func linksOf(t *testing.T, document string) (found [][2]string) {
 	return found
 }
 
-// TestLinks follows the links between the documents, as far as their headings.
+// TestLinks checks the links between the documents, including their anchors.
 func TestLinks(t *testing.T) {
 	for _, document := range documents(t) {
 		for _, l := range linksOf(t, document) {
@@ -82,7 +82,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsReachable follows links from the front pages: what nobody finds, nobody keeps true.
+// TestEveryPageIsReachable follows links from the front pages: a page without a link is not maintained.
 func TestEveryPageIsReachable(t *testing.T) {
 	reached := map[string]bool{}
 	queue := []string{"../README.md", "README.md"}
@@ -110,7 +110,7 @@ func TestEveryPageIsReachable(t *testing.T) {
 	}
 }
 
-// hasHeading reports whether an anchor leads to a heading: in small letters, with dashes for spaces, as on GitHub.
+// hasHeading reports whether an anchor leads to a heading: in lower case, with dashes for spaces, as on GitHub.
 func hasHeading(text, anchor string) bool {
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
 		if strings.ReplaceAll(noMark.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-") == anchor {

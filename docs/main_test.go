@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the tables that the code determin
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// read is a document's text.
+// read returns a document's text.
 func read(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -34,7 +34,7 @@ type block struct {
 	line int // of its first line
 }
 
-// blocks are the fenced blocks of a language in a document, one at least.
+// blocks returns the fenced blocks of a language in a document, at least one.
 func blocks(t *testing.T, name, language string) []block {
 	t.Helper()
 	found := anyBlocks(t, name, language)
@@ -44,7 +44,7 @@ func blocks(t *testing.T, name, language string) []block {
 	return found
 }
 
-// anyBlocks are the fenced blocks of a language in a document, if there are any.
+// anyBlocks returns the fenced blocks of a language in a document, if there are any.
 func anyBlocks(t *testing.T, name, language string) (found []block) {
 	t.Helper()
 	text := read(t, name)
@@ -56,7 +56,7 @@ func anyBlocks(t *testing.T, name, language string) (found []block) {
 	return found
 }
 
-// theBlock is the only block of a language.
+// theBlock returns the only block of a language.
 func theBlock(t *testing.T, name, language string) string {
 	t.Helper()
 	found := blocks(t, name, language)
@@ -66,7 +66,7 @@ func theBlock(t *testing.T, name, language string) string {
 	return found[0].text
 }
 
-// compareTable compares the table between <!-- name --> and <!-- end --> with the one that the code determines.
+// compareTable compares the table between <!-- name --> and <!-- end --> with the one generated from the code.
 func compareTable(t *testing.T, document, name, want string) {
 	t.Helper()
 	text := read(t, document)
@@ -82,7 +82,7 @@ func compareTable(t *testing.T, document, name, want string) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("%s: the table %q is not what the code says; `go test ./docs -update` writes it:\n%s", document, name, want)
+		t.Errorf("%s: table %q differs from the code; `go test ./docs -update` writes it:\n%s", document, name, want)
 	}
 }
 

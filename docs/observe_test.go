@@ -15,10 +15,10 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// metricName is one of ours in an expression.
+// metricName matches one of our metrics in an expression.
 var metricName = regexp.MustCompile(`\bpartyline_[a-z_]+`)
 
-// exposed is what stands in /metrics: the names of all metrics.
+// exposed returns the names of all metrics in /metrics.
 func exposed(t *testing.T) map[string]bool {
 	t.Helper()
 	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
@@ -37,7 +37,7 @@ func exposed(t *testing.T) map[string]bool {
 	return names
 }
 
-// TestDashboard reads the dashboard for Grafana: all that it shows exists.
+// TestDashboard checks that everything that the Grafana dashboard shows exists.
 func TestDashboard(t *testing.T) {
 	var dashboard struct {
 		Title, UID string
@@ -68,7 +68,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// TestAlerts reads the alert rules for Prometheus: all that they look at exists.
+// TestAlerts checks that everything that the Prometheus alert rules use exists.
 func TestAlerts(t *testing.T) {
 	file, err := os.Open("../deploy/prometheus/alerts.yaml")
 	if err != nil {
@@ -93,7 +93,7 @@ func TestAlerts(t *testing.T) {
 	for _, group := range rules.Groups {
 		for _, r := range group.Rules {
 			if seen[r.Alert] || r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
-				t.Errorf("alert %q: it is there twice, or has no severity, summary or description", r.Alert)
+				t.Errorf("alert %q: it exists twice, or has no severity, summary or description", r.Alert)
 			}
 			seen[r.Alert] = true
 			if !strings.Contains(r.Expr, `up{job=~"partyline`) {
@@ -106,16 +106,16 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// checkExpression wants an expression to look at metrics that there are, and its brackets to close.
+// checkExpression checks that an expression uses existing metrics, and that its brackets close.
 func checkExpression(t *testing.T, names map[string]bool, where, expression string) {
 	t.Helper()
 	found := metricName.FindAllString(expression, -1)
 	if len(found) == 0 {
-		t.Errorf("%s looks at no metric: %s", where, expression)
+		t.Errorf("%s uses no metric: %s", where, expression)
 	}
 	for _, name := range found {
 		if !names[name] {
-			t.Errorf("%s looks at %s, which there is not", where, name)
+			t.Errorf("%s uses %s, which does not exist", where, name)
 		}
 	}
 	for _, pair := range []string{"()", "[]", "{}"} {

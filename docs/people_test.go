@@ -14,9 +14,9 @@ import (
 // person is a client of the example.
 type person struct {
 	*enginetest.Client
-	head string // the namespace as a packet has it: "" or "/chat,"
+	head string // the namespace in packets: "" or "/chat,"
 	live bool
-	acks int // wanted so far
+	acks int // number of acks wanted so far
 }
 
 func (s *scene) person(name, namespace string) *person {
@@ -98,7 +98,7 @@ func (s *scene) receives(m []string) {
 	}
 }
 
-// acks lets a client receive an event that wants an ack, and give it, or not.
+// acks makes a client receive an event that wants an ack, and send the ack, or not.
 func (s *scene) acks(m []string) {
 	s.t.Helper()
 	p := s.person(m[0], "")
@@ -132,10 +132,10 @@ func (s *scene) hears(m []string) {
 	select {
 	case s.last = <-s.heard:
 	case <-time.After(edgetest.Patience):
-		s.t.Fatalf("not heard: %s %s", m[0], m[1])
+		s.t.Fatalf("not received: %s %s", m[0], m[1])
 	}
 	if s.last.Subject != m[0] || !like(string(s.last.Data), m[1]) {
-		s.t.Fatalf("heard %s %s, want %s %s", s.last.Subject, s.last.Data, m[0], m[1])
+		s.t.Fatalf("received %s %s, want %s %s", s.last.Subject, s.last.Data, m[0], m[1])
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *scene) hasHeader(m []string) {
 	}
 }
 
-// like compares a text with a pattern in which … is any run of characters.
+// like compares a text with a pattern in which … matches any characters.
 func like(text, pattern string) bool {
 	quoted := strings.ReplaceAll(regexp.QuoteMeta(pattern), "…", ".*")
 	return regexp.MustCompile("^(?s:" + quoted + ")$").MatchString(text)

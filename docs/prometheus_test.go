@@ -19,13 +19,13 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// prometheus is the program itself, with the configuration and the rules of deploy/prometheus, and an edge to scrape.
+// prometheus is the real program, with the configuration and the rules of deploy/prometheus, and an edge to scrape.
 type prometheus struct {
 	t   *testing.T
 	url string
 }
 
-// needPrograms skips the test where Prometheus is not installed.
+// needPrograms skips the test if Prometheus is not installed.
 func needPrograms(t *testing.T) {
 	t.Helper()
 	for _, program := range []string{"prometheus", "promtool"} {
@@ -40,8 +40,8 @@ var (
 	intervals = regexp.MustCompile(`(scrape|evaluation)_interval: \S+`)
 )
 
-// startPrometheus runs it until the test ends: the deployment's configuration, with an edge of the test as the only target,
-// and no patience.
+// startPrometheus runs it until the test ends. It has the deployment's configuration, with an edge of the test as the
+// only target, and short intervals.
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
 	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
@@ -84,7 +84,7 @@ func startPrometheus(t *testing.T) *prometheus {
 	return &prometheus{t, "http://" + address + "/api/v1/"}
 }
 
-// ask reads one answer of the API into data, and says what it complains about.
+// ask reads one answer of the API into data, and returns its error.
 func (p *prometheus) ask(path string, data any) (complaint string) {
 	response, err := http.Get(p.url + path)
 	if err != nil {
@@ -111,7 +111,8 @@ func (p *prometheus) query(expression string) (found []sample, complaint string)
 	return data.Result, complaint
 }
 
-// TestPrometheus checks deploy/prometheus with Prometheus's own tool, and runs it: it finds the edge and evaluates every rule.
+// TestPrometheus checks deploy/prometheus with Prometheus's own tool, and runs it. It must find the edge and evaluate
+// every rule.
 func TestPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
@@ -153,7 +154,7 @@ func TestPrometheus(t *testing.T) {
 	p.askAsGrafana()
 }
 
-// askAsGrafana evaluates all that the dashboard shows.
+// askAsGrafana evaluates every expression of the dashboard.
 func (p *prometheus) askAsGrafana() {
 	var dashboard struct {
 		Panels []struct {

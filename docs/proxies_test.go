@@ -29,7 +29,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// client is where a proxied client of these tests comes from. Proxies connect to edges from 127.0.0.1.
+// client is the address of a proxied client in these tests. Proxies connect to edges from 127.0.0.1.
 const client = "127.0.0.3"
 
 // deploy is the page with the examples of proxies.
@@ -40,7 +40,8 @@ type proxy struct {
 	name    string
 	program string
 	command []string // FILE is its configuration
-	// config makes the example whole: it listens at a port of 127.0.0.1, with TLS if pem is not "", and passes on to an edge.
+	// config completes the example. It listens at a port of 127.0.0.1, with TLS if pem is not "", and forwards to an
+	// edge.
 	config func(example, port, pem, edge, folder string) string
 }
 
@@ -79,8 +80,8 @@ var caddy = proxy{"Caddy", "caddy", []string{"run", "--adapter", "caddyfile", "-
 	return "{\n  admin off\n  auto_https off\n}\n" + caddyServers.ReplaceAllString(strings.Replace(example, "chat.example {", site, 1), edge)
 }}
 
-// TestProxies runs each example of a proxy, with a page of its own origin on an odd port, with TLS and
-// without, in front of an edge that trusts it and of one that does not.
+// TestProxies runs each example of a proxy, with a page of its own origin on an unusual port, with TLS and without. It
+// is in front of an edge that trusts it, and of one that does not.
 func TestProxies(t *testing.T) {
 	var left []string
 	for _, example := range []struct {
@@ -93,7 +94,7 @@ func TestProxies(t *testing.T) {
 		}
 		for i, b := range blocks(t, deploy, example.language) {
 			for _, secure := range []bool{false, true} {
-				// The example further down, on where sessions are, leaves the headers to the one above.
+				// The later example, on session affinity, leaves the headers to the earlier one.
 				knows := i == 0
 				t.Run(fmt.Sprintf("%s, line %d, TLS %t", example.name, b.line, secure), func(t *testing.T) {
 					for _, trusted := range []bool{false, true} {
@@ -129,7 +130,7 @@ func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsSchem
 	}
 	edgetest.Eventually(t, "the proxy answers", func() bool { return v.status(t, "") == http.StatusOK })
 
-	for _, origin := range []string{v.page, strings.Replace(v.page, "http", "ws", 1)} { // a native client sends the second
+	for _, origin := range []string{v.page, strings.Replace(v.page, "http", "ws", 1)} { // the second: a native client
 		if status := v.status(t, origin); status != http.StatusOK {
 			t.Errorf("trusted %t: polling of %s is answered with %d", trusted, origin, status)
 		}
@@ -147,7 +148,7 @@ func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsSchem
 			}
 		}
 		if want.Headers.Host = host; got != want {
-			t.Errorf("trusted %t: a service hears %+v, want %+v", trusted, got, want)
+			t.Errorf("trusted %t: a service receives %+v, want %+v", trusted, got, want)
 		}
 		_ = ws.Close()
 	}
@@ -168,7 +169,7 @@ func tryProxy(t *testing.T, p proxy, example string, secure, trusted, knowsSchem
 	}
 }
 
-// heard is what services hear of a client in a notice.
+// heard is what services receive about a client in a notice.
 type heard struct {
 	Address string
 	Secure  bool
@@ -199,7 +200,7 @@ type visitor struct {
 	dialer      *websocket.Dialer
 }
 
-// status asks for a session by polling, with an Origin unless it is "". Without an answer it is 0.
+// status requests a session by polling, with an Origin unless it is "". It returns 0 without an answer.
 func (v visitor) status(t *testing.T, origin string) int {
 	t.Helper()
 	scheme, _, _ := strings.Cut(v.page, "://")
@@ -236,7 +237,7 @@ func dialAs(address string) func(ctx context.Context, network, to string) (net.C
 	}
 }
 
-// startProxy runs a proxy until the test ends. It returns the host of its pages and who has signed its certificate.
+// startProxy runs a proxy until the test ends. It returns the host of its pages and the CA of its certificate.
 func startProxy(t *testing.T, p proxy, example string, secure bool, edge string) (host string, authority *x509.CertPool) {
 	t.Helper()
 	folder := t.TempDir()
@@ -257,13 +258,13 @@ func startProxy(t *testing.T, p proxy, example string, secure bool, edge string)
 	args := strings.Split(strings.ReplaceAll(strings.Join(p.command, "\n"), "FILE", file), "\n")
 	program := exec.Command(p.program, args...)
 	program.Env = append(os.Environ(), "HOME="+folder, "XDG_DATA_HOME="+folder, "XDG_CONFIG_HOME="+folder)
-	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nginx has a process for its work
+	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nginx has worker processes
 	program.Stdout, program.Stderr = &log, &log
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// A signal first, so that nginx ends its own processes; then all that is left.
+		// First a signal, so that nginx ends its own processes, then a kill of the rest.
 		_ = program.Process.Signal(syscall.SIGTERM)
 		late := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-program.Process.Pid, syscall.SIGKILL) })
 		_ = program.Wait()

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// bar is a row of the bars of performance.md: what is compared, with whom, and the ratio that counts.
+// bar is a row of the bars in performance.md: what is compared, with what, and the ratio that counts.
 var bar = regexp.MustCompile(`(?m)^\| ([^|]+) \| (\w+) \| [≤≥] [0-9.]+ \| \w+ ([0-9.]+) \|`)
 
-// README names every scenario that costs more CPU than the reference server by more than a quarter, with its factor.
+// README names every scenario that costs over a quarter more CPU than the reference server, with its factor.
 func TestReadmeSaysWhatCostsMore(t *testing.T) {
 	readme, rows := read(t, "../README.md"), bar.FindAllStringSubmatch(read(t, "performance.md"), -1)
 	if len(rows) < 10 {

@@ -13,13 +13,13 @@ import (
 	"partyline/internal/tally"
 )
 
-// setting is a key of the configuration as --help tells it.
+// setting is a key of the configuration, as in --help.
 type setting struct {
 	name, variable, help, standard string
-	only                           string // the one program that knows it, or ""
+	only                           string // the only program that has it, or ""
 }
 
-// TestConfigurationTable compares the table of keys with what the programs know.
+// TestConfigurationTable compares the table of keys with --help of the programs.
 func TestConfigurationTable(t *testing.T) {
 	settings := helpOf(t, config.FlavourEdge)
 	for _, inside := range helpOf(t, config.FlavourEmbedded) {
@@ -40,7 +40,7 @@ func TestConfigurationTable(t *testing.T) {
 	}
 	table := "| Key | Default | Meaning |\n|---|---|---|\n"
 	for _, s := range settings {
-		// The page says how the environment spells a key, so the table need not.
+		// The page explains how to spell a key in the environment, so the table need not.
 		if want := "PARTYLINE_" + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_")); s.variable != want {
 			t.Errorf("%s is %s in the environment, want %s", s.name, s.variable, want)
 		}
@@ -85,7 +85,7 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 	return found
 }
 
-// TestMetricsTable compares the table of metrics with what the packages count.
+// TestMetricsTable compares the table of metrics with those in the packages.
 func TestMetricsTable(t *testing.T) {
 	server := natsdtest.Start(t)
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
@@ -98,16 +98,16 @@ func TestMetricsTable(t *testing.T) {
 		if slices.ContainsFunc(metrics[:i], func(before tally.Metric) bool { return before.Name == m.Name }) {
 			continue // another value of the same label
 		}
-		// The page says that these, and no others, are counters.
+		// The page lists these names as the only counters.
 		if isCounter := m.Kind == tally.KindCounter; isCounter != strings.HasSuffix(m.Name, "_total") {
-			t.Errorf("%s: counter %t, but its name says otherwise", m.Name, isCounter)
+			t.Errorf("%s: counter %t, contrary to its name", m.Name, isCounter)
 		}
 		table += fmt.Sprintf("| `partyline_%s` | %s%s |\n", m.Name, m.Help, labels(m, metrics))
 	}
 	compareTable(t, "metrics.md", "metrics", table)
 }
 
-// labels says which labels a metric has, and their values unless they come from the configuration.
+// labels returns a metric's labels, and their values unless they come from the configuration.
 func labels(m tally.Metric, metrics []tally.Metric) string {
 	var names, values []string
 	for _, l := range m.Labels {
@@ -127,7 +127,7 @@ func labels(m tally.Metric, metrics []tally.Metric) string {
 	return " " + names[0] + ": " + strings.Join(values, ", ") + "."
 }
 
-// TestConfigurationExamples loads every file that the documents show.
+// TestConfigurationExamples loads every configuration file in the documents.
 func TestConfigurationExamples(t *testing.T) {
 	loaded := 0
 	for _, document := range append(pages(t), "../README.md") {

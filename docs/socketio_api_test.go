@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestTheWholeAPI looks for every public name of the reference's type definitions in the tables.
+// TestTheWholeAPI looks up every public name of the reference's type definitions in the tables.
 func TestTheWholeAPI(t *testing.T) {
 	for _, c := range []struct{ file, class, section string }{
 		{"socket.io/dist/index.d.ts", "Server", "### Server and namespace"},
@@ -38,7 +38,7 @@ func TestTheWholeAPI(t *testing.T) {
 		names := members(t, string(text), c.class)
 		for _, name := range names {
 			if !regexp.MustCompile("\\b" + name + "\\b").MatchString(told) {
-				t.Errorf("%s does not tell of %s.%s", api, c.class, name)
+				t.Errorf("%s does not list %s.%s", api, c.class, name)
 			}
 		}
 	}

@@ -47,8 +47,8 @@ func TestTheSameServerTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		start(t, compile(t, theBlock(t, migrate, "go")), "NATS_URL="+server.ClientURL())
-		if _, err := beats.NextMsg(edgetest.Patience); err != nil { // the first comes when the service has begun
-			t.Fatalf("the service does not begin: %v", err)
+		if _, err := beats.NextMsg(edgetest.Patience); err != nil { // the service has started
+			t.Fatalf("the service does not start: %v", err)
 		}
 		converse(t, n.URL)
 	})
@@ -68,7 +68,7 @@ func TestTheSameServerTwice(t *testing.T) {
 		if err := os.Symlink(modules, filepath.Join(folder, "node_modules")); err != nil {
 			t.Fatal(err)
 		}
-		// Port 0 is a free one; the last line, which is the test's own, tells which.
+		// Port 0 is a free one. The last line, which the test adds, prints it.
 		script := theBlock(t, migrate, "js") + "\nio.httpServer.on('listening', () => console.log(io.httpServer.address().port));\n"
 		writeFile(t, filepath.Join(folder, "server.mjs"), script)
 		server := exec.CommandContext(t.Context(), node, "server.mjs")
@@ -77,7 +77,7 @@ func TestTheSameServerTwice(t *testing.T) {
 	})
 }
 
-// converse is the conversation, with the frames that the clients must get.
+// converse runs the conversation, with the frames that the clients must receive.
 func converse(t *testing.T, url string) {
 	t.Helper()
 	const head = "/chat_room,"
@@ -98,14 +98,14 @@ func converse(t *testing.T, url string) {
 	ann.Send("42" + head + `7["sum",1,2]`)
 	ann.Expect("43" + head + `7[3]`)
 	bob.Send("42" + head + `["leave"]`)
-	bob.Send("42" + head + `8["sum",3,4]`) // behind it
+	bob.Send("42" + head + `8["sum",3,4]`) // after the previous frame
 	bob.Expect("43" + head + `8[7]`)
 	bob.Send("42" + head + `["message","I hear nothing"]`)
 	ann.Expect(fmt.Sprintf(`42%s["message",%q,"I hear nothing"]`, head, bobID))
 	bob.Send("41" + head)
 	ann.Expect(fmt.Sprintf(`42%s["gone",%q,"client namespace disconnect"]`, head, bobID))
 	if ann.Pending()+bob.Pending() > 0 {
-		t.Error("somebody got more")
+		t.Error("a client received more")
 	}
 }
 
@@ -116,7 +116,7 @@ func chatEdge(t *testing.T, url string) *edgetest.Node {
 	}}).Ready()
 }
 
-// compile makes a program of a text that stands nowhere in the module, and returns where it is.
+// compile builds a program from a text that is not in the module, and returns its path.
 func compile(t *testing.T, program string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -136,7 +136,7 @@ func compile(t *testing.T, program string) string {
 	return filepath.Join(folder, "program")
 }
 
-// start runs a program until the test ends; then it must end well.
+// start runs a program until the test ends. Then it must end without an error.
 func start(t *testing.T, program string, environment ...string) {
 	t.Helper()
 	var output bytes.Buffer
@@ -153,7 +153,7 @@ func start(t *testing.T, program string, environment ...string) {
 	})
 }
 
-// row is one of a table of the page: its cells, without the first and the last bar.
+// row is one row of a table of the page: its cells, without the outer bars.
 type row struct {
 	cells []string
 	line  string
@@ -161,7 +161,7 @@ type row struct {
 
 var span = regexp.MustCompile("`([^`]+)`")
 
-// spans are the code spans of a cell.
+// spans returns the code spans of a cell.
 func spans(cell string) (found []string) {
 	for _, m := range span.FindAllStringSubmatch(cell, -1) {
 		found = append(found, m[1])
@@ -169,7 +169,7 @@ func spans(cell string) (found []string) {
 	return found
 }
 
-// rowsOf are the rows of the tables below a heading, down to the next of the same rank.
+// rowsOf returns the rows of the tables below a heading, down to the next heading of the same rank.
 func rowsOf(t *testing.T, heading string) (rows []row) {
 	t.Helper()
 	_, text, found := strings.Cut(read(t, api), "\n"+heading+"\n")
@@ -190,7 +190,7 @@ func rowsOf(t *testing.T, heading string) (rows []row) {
 	return rows
 }
 
-// statement makes one of a code span of Go: calls stand for themselves, of other expressions the value is thrown away.
+// statement makes a Go statement of a code span. A call stays as it is; the value of another expression is discarded.
 func statement(t *testing.T, text string) string {
 	t.Helper()
 	expression, err := parser.ParseExpr(text)
@@ -238,7 +238,8 @@ func everything(ctx context.Context, nc *nats.Conn, io *backend.Service, chat *b
 `+body.String()+"\t_ = time.Second\n}\n")
 }
 
-// TestLineByLine runs the second column of the first table, and hears whether what crosses NATS is in the third.
+// TestLineByLine runs the second column of the first table, and checks that the messages on NATS are those in the
+// third.
 func TestLineByLine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
@@ -247,7 +248,7 @@ func TestLineByLine(t *testing.T) {
 	var rows []row
 	for _, r := range rowsOf(t, "## Line by line") {
 		if !strings.Contains(r.cells[2], "`sio.chat_room.") || strings.Contains(r.cells[2], "sio.chat_room.on.") {
-			continue // it is about what comes in
+			continue // it is about incoming messages
 		}
 		rows = append(rows, r)
 		fmt.Fprintf(&body, "\tmark(%d)\n\t%s\n", len(rows)-1, statement(t, spans(r.cells[1])[0]))
@@ -315,12 +316,12 @@ func main() {
 	<-acking
 	for i, cells := range byRow(t, heard, len(rows)) {
 		if want := strings.ReplaceAll(strings.TrimSpace(rows[i].cells[2]), "$ID", id); !slices.Contains(cells, want) {
-			t.Errorf("for%s\n%s\nwas heard, want\n%s", rows[i].cells[1], strings.Join(cells, "\n"), want)
+			t.Errorf("for%s\n%s\nwas received, want\n%s", rows[i].cells[1], strings.Join(cells, "\n"), want)
 		}
 	}
 }
 
-// byRow sorts what was heard by the marks in it, as cells of the table.
+// byRow sorts the received messages by the marks in them, as cells of the table.
 func byRow(t *testing.T, heard chan *nats.Msg, rows int) [][]string {
 	t.Helper()
 	sorted := make([][]string, rows)
@@ -333,12 +334,13 @@ func byRow(t *testing.T, heard chan *nats.Msg, rows int) [][]string {
 				return sorted
 			}
 		case <-time.After(edgetest.Patience):
-			t.Fatalf("nothing more is heard after row %d", at)
+			t.Fatalf("nothing more is received after row %d", at)
 		}
 	}
 }
 
-// asCell shows a message as the table does: subject, body, headers, and the reply subject if it is an address of a client.
+// asCell formats a message as the table does: subject, body, headers, and the reply subject if it is a client's
+// address.
 func asCell(m *nats.Msg) string {
 	cell := "`" + m.Subject + "`"
 	if len(m.Data) > 0 {
@@ -346,7 +348,7 @@ func asCell(m *nats.Msg) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Header)) {
 		for _, value := range m.Header[name] {
-			if name != "Sio-From" { // which changes from one start to the next
+			if name != "Sio-From" { // it changes from one start to the next
 				cell += " `" + name + ": " + value + "`"
 			}
 		}
@@ -373,7 +375,7 @@ func firstLine(t *testing.T, command *exec.Cmd) string {
 	defer late.Stop()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%s says nothing: %v", command, err)
+		t.Fatalf("%s prints nothing: %v", command, err)
 	}
 	return strings.TrimSpace(line)
 }

@@ -21,7 +21,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// TestNamesTable looks every row of the contract's table of names up in the file of cases.
+// TestNamesTable looks up every row of the contract's table of names in the file of cases.
 func TestNamesTable(t *testing.T) {
 	text, err := os.ReadFile("../subjects/testdata/names.json")
 	if err != nil {
@@ -50,7 +50,8 @@ func TestNamesTable(t *testing.T) {
 	}
 }
 
-// TestErrorTexts provokes the errors that the contract lists, and sees to it that it lists those that come.
+// TestErrorTexts provokes the errors that the contract lists, and checks that the contract lists all errors that
+// occur.
 func TestErrorTexts(t *testing.T) {
 	server := natsdtest.Start(t)
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
@@ -76,7 +77,7 @@ func TestErrorTexts(t *testing.T) {
 		{"join.all", `["a",1]`},
 		{"join.all", `["\ud800"]`},
 		{"disconnect.all", `[1]`},
-		{"ask.socket." + id, `["x"]`}, // and she does not answer
+		{"ask.socket." + id, `["x"]`}, // she does not answer
 		{"ask.all", `x`},
 		{"ask.room.x", `["x"]`},
 		{"data.all", `[{"x":"` + strings.Repeat("x", 65537-8) + `"}]`},
@@ -84,7 +85,7 @@ func TestErrorTexts(t *testing.T) {
 		{"fetch.all", `["x"]`},
 		{"pause.socket." + id, `["a","b"]`},
 		{"resume.socket." + id, `["a b"]`},
-		{"pause.socket." + id, `["a65"]`}, // behind 64 others
+		{"pause.socket." + id, `["a65"]`}, // the limit is 64
 		{"ack." + id + ".connect", `[]`},
 	} {
 		subject := "sio.chat." + c.subject
@@ -112,8 +113,8 @@ func TestErrorTexts(t *testing.T) {
 		}
 		told[got] = true
 	}
-	// The first two take hundreds of thousands of messages; edge/ask_test.go has them. The third takes a service that admits;
-	// test/23_admission_answers_test.go has it.
+	// The first two take hundreds of thousands of messages: see edge/ask_test.go. The third takes a service that
+	// admits: see test/23_admission_answers_test.go.
 	for _, text := range []string{"too many asks under way", "too many questions under way", "invalid answer"} {
 		if !strings.Contains(section, "| `"+text+"` |") {
 			t.Errorf("the contract does not list %q", text)
@@ -125,7 +126,7 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// TestReasonsTable looks for every reason of a disconnect.
+// TestReasonsTable looks up every reason of a disconnect.
 func TestReasonsTable(t *testing.T) {
 	notices := section(t, "subjects.md", "## Disconnect notices")
 	for reason := engine.Reason(0); reason.String() != "unknown"; reason++ {
@@ -135,7 +136,7 @@ func TestReasonsTable(t *testing.T) {
 	}
 }
 
-// section is the part of a document from a heading to the next of its rank.
+// section returns the part of a document from a heading to the next one of its rank.
 func section(t *testing.T, name, heading string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(read(t, name), "\n"+heading+"\n")
@@ -146,7 +147,7 @@ func section(t *testing.T, name, heading string) string {
 	return text
 }
 
-// TestPermissions runs NATS with the users that the contract shows: each can do its work, and not more.
+// TestPermissions runs NATS with the users in the contract. Each can do its work, and nothing more.
 func TestPermissions(t *testing.T) {
 	server := natsdtest.Start(t, theBlock(t, "subjects.md", "conf"))
 	as := func(user string) string {
@@ -223,14 +224,14 @@ func TestPermissions(t *testing.T) {
 		})
 	}
 	if ann.Pending() != 0 {
-		t.Errorf("something forbidden came through: %s", ann.Next())
+		t.Errorf("a forbidden message was delivered: %s", ann.Next())
 	}
 }
 
-// nodeModules is where `make test` installs the packages of the tests in JavaScript.
+// nodeModules is where `make test` installs the packages of the JavaScript tests.
 const nodeModules = "../test/node/node_modules"
 
-// TestNodeExample runs the service in Node.js that the contract shows.
+// TestNodeExample runs the Node.js service in the contract.
 func TestNodeExample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
@@ -284,7 +285,7 @@ func TestNodeExample(t *testing.T) {
 	ann.Expect(`42/chat,["said","somebody","hi"]`)
 }
 
-// TestGoExample runs the service in Go that the README shows.
+// TestGoExample runs the Go service in the README.
 func TestGoExample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
@@ -305,7 +306,7 @@ func TestGoExample(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
 	nc := edgetest.Connect(t, server.ClientURL())
-	edgetest.Eventually(t, "the service listens", func() bool { // it says nothing to what is no greeting
+	edgetest.Eventually(t, "the service listens", func() bool { // it does not answer other events
 		_, err := nc.Request("sio.chat_room.on.greet", []byte(`[]`), 50*time.Millisecond)
 		return errors.Is(err, nats.ErrTimeout)
 	})
@@ -317,6 +318,6 @@ func TestGoExample(t *testing.T) {
 	ann.Expect(`43/chat_room,5["Hello, Ann"]`)
 	bob.Expect(`42/chat_room,["message","Ann is here"]`)
 	if ann.Pending() != 0 {
-		t.Errorf("ann hears of herself: %s", ann.Next())
+		t.Errorf("ann receives her own event: %s", ann.Next())
 	}
 }

@@ -21,8 +21,8 @@ import (
 
 const tutorial = "tutorial.md"
 
-// TestTutorial does what the tutorial says, from its first line to its last: it saves the files, runs the commands, and looks
-// at the tabs of a browser. Only the ports are others, and `make build`, which would fetch the client, is a `go build`.
+// TestTutorial follows the tutorial from its first line to its last: it saves the files, runs the commands, and checks
+// the tabs of a browser. Only the ports differ, and `make build`, which would fetch the client, is a `go build`.
 func TestTutorial(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
@@ -40,16 +40,16 @@ func TestTutorial(t *testing.T) {
 		rest = rest[at[1]:]
 	}
 	if p.looked < 10 || p.ran < 6 {
-		t.Errorf("the tutorial has %d looks at tabs and %d commands that this test can read", p.looked, p.ran)
+		t.Errorf("the tutorial has %d checks of tabs and %d commands that this test can read", p.looked, p.ran)
 	}
 }
 
-// pupil is who follows the tutorial.
+// pupil follows the tutorial.
 type pupil struct {
 	t      *testing.T
 	root   string            // of the repository; go runs there
-	folder string            // where the files of the tutorial are saved, and everything else runs
-	file   string            // where the next block belongs, if it is a file
+	folder string            // the tutorial's files are saved there, and everything else runs there
+	file   string            // the file for the next block, if it is a file
 	ports  *strings.Replacer // from those of the page to free ones
 	nats   string            // the address of NATS
 	tabs   *tabs
@@ -86,7 +86,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// steps are the sentences that mean something. All others are for people only.
+// steps are the sentences with a meaning for the test. All others are for people only.
 var steps = []struct {
 	pattern *regexp.Regexp
 	act     func(*pupil, []string)
@@ -94,6 +94,9 @@ var steps = []struct {
 	{regexp.MustCompile("Save this as `([^`]+)`:"), func(p *pupil, m []string) { p.file = m[1] }},
 	{regexp.MustCompile("In `([^`]+)`, replace the `(\\w+)` handler by:"), func(p *pupil, m []string) { p.file = m[1] + " " + m[2] }},
 	{regexp.MustCompile(`<(http://localhost:5173/#(\w+))>`), func(p *pupil, m []string) { p.tabs.do(tab{Open: m[2], URL: p.ports.Replace(m[1])}) }},
+	{regexp.MustCompile("<(http://localhost:5173/)> in a third tab, [^.]+\\. It says `([^`]+)`"), func(p *pupil, m []string) {
+		p.tabs.do(tab{Open: "third", URL: p.ports.Replace(m[1]), State: m[2]})
+	}},
 	{regexp.MustCompile("Send `([^`]+)` in (\\w+)'s tab"), func(p *pupil, m []string) { p.tabs.do(tab{Tab: m[2], Say: m[1]}) }},
 	{regexp.MustCompile("Both tabs show `([^`]+)`"), func(p *pupil, m []string) { p.look(m[1], "Ann", "Bob") }},
 	{regexp.MustCompile("Both tabs say `([^`]+)`"), func(p *pupil, m []string) {
@@ -105,7 +108,7 @@ var steps = []struct {
 		p.look(m[3], m[2])
 		if m[1] != "" {
 			other := map[string]string{"Ann": "Bob", "Bob": "Ann"}[m[2]]
-			p.t.Cleanup(func() { p.tabs.do(tab{Tab: other, Hides: m[3]}) }) // when what is sent later has come
+			p.t.Cleanup(func() { p.tabs.do(tab{Tab: other, Hides: m[3]}) }) // once later messages have arrived
 		}
 	}},
 	{regexp.MustCompile(`Stop the (\w+) with Ctrl-C`), func(p *pupil, m []string) { p.runs[m[1]].stop() }},
@@ -114,7 +117,7 @@ var steps = []struct {
 	}},
 }
 
-// follow does what a part of the text says, sentence by sentence.
+// follow executes a part of the text, sentence by sentence.
 func (p *pupil) follow(text string) {
 	p.t.Helper()
 	text = strings.Join(strings.Fields(text), " ")
@@ -175,7 +178,7 @@ func (p *pupil) block(language, text string) {
 	p.file = ""
 }
 
-// command runs a line until it ends, or, if it serves something, until it is stopped.
+// command runs a line until it ends, or, if it is a server, until it is stopped.
 func (p *pupil) command(line string) {
 	p.t.Helper()
 	name := ""
@@ -197,7 +200,7 @@ func (p *pupil) command(line string) {
 		return
 	}
 	p.runs[name] = r
-	if name == "edge" { // a person takes longer to the next terminal than an edge to start
+	if name == "edge" { // a person needs longer for the next terminal than an edge for its start
 		edgetest.Eventually(p.t, "NATS listens", func() bool {
 			conn, err := net.Dial("tcp", p.nats)
 			if err == nil {
@@ -208,7 +211,7 @@ func (p *pupil) command(line string) {
 	}
 }
 
-// running is a command with all that it starts.
+// running is a command with its process group.
 type running struct {
 	t       *testing.T
 	command *exec.Cmd
@@ -218,7 +221,7 @@ type running struct {
 	err     error
 }
 
-// output collects what a command says.
+// output collects what a command prints.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
@@ -236,7 +239,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// start runs a line of the page in a shell. Go knows the files of the tutorial as if they stood in the repository.
+// start runs a line of the page in a shell. An overlay makes Go see the tutorial's files as part of the repository.
 func (p *pupil) start(line string) *running {
 	p.t.Helper()
 	r := &running{t: p.t, log: &output{}, ended: make(chan error, 1)}
@@ -275,7 +278,7 @@ func (r *running) wait() error {
 	return r.err
 }
 
-// stop is Ctrl-C: the terminal interrupts the whole group.
+// stop is Ctrl-C: the terminal interrupts the whole process group.
 func (r *running) stop() {
 	_ = syscall.Kill(-r.command.Process.Pid, syscall.SIGINT)
 	_ = r.wait()
@@ -292,14 +295,14 @@ type tab struct {
 	State string `json:"state,omitempty"`
 }
 
-// tabs are those of a browser, which a script drives.
+// tabs are the tabs of a browser, which a script drives.
 type tabs struct {
 	t       *testing.T
 	in      *json.Encoder
 	answers *bufio.Scanner
 }
 
-// openBrowser starts the script, or leaves the test out where something is missing.
+// openBrowser starts the script, or skips the test if a program is missing.
 func openBrowser(t *testing.T) *tabs {
 	t.Helper()
 	chromium := ""
@@ -340,7 +343,7 @@ func openBrowser(t *testing.T) *tabs {
 	return &tabs{t: t, in: json.NewEncoder(in), answers: bufio.NewScanner(out)}
 }
 
-// do does something in a tab, and waits until it is done.
+// do performs an action in a tab, and waits until it is done.
 func (b *tabs) do(step tab) {
 	b.t.Helper()
 	if err := b.in.Encode(step); err != nil {

@@ -27,7 +27,7 @@ func (c *connection) connect(p sio.Packet) {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
 		return
 	}
-	s := &socket{ID: e.newSocketID(), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
 	c.mu.Lock()
 	limit := e.set.Limits.NamespacesPerSession
 	isClosed, isTwice, isOneTooMany := c.closed, c.socket(p.Namespace) != nil, limit > 0 && len(c.all()) >= limit
@@ -115,18 +115,17 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
-	e.out.AfterSubscribedOrOffline(func() { e.goLive(s) })
+	e.out.AfterSubscribedOrOffline(func() { s.Edge.conn.goLive(s) })
 	return true
 }
 
 // goLive sends CONNECT to the client and what waited for it, and lets the rest through. It runs once the
 // socket's subscriptions are active.
-func (e *Edge) goLive(s *socket) {
-	c := s.Edge.conn
+func (c *connection) goLive(s *socket) {
 	c.mu.Lock()
 	isReady := s.Life() == registry.Subscribing
 	if isReady {
-		e.sendConnect(s)
+		c.sendConnect(s)
 	}
 	c.mu.Unlock()
 	if isReady {
@@ -134,17 +133,16 @@ func (e *Edge) goLive(s *socket) {
 	}
 }
 
-// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. Its
-// connection's mu must be held.
-func (e *Edge) sendConnect(s *socket) {
-	c := s.Edge.conn
+// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. mu
+// must be held.
+func (c *connection) sendConnect(s *socket) {
 	body := append(msg.AppendString([]byte(`{"sid":`), s.ID), '}')
 	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
 	for _, f := range s.Edge.waiting {
 		c.session.Queue(f)
 	}
 	c.dropWaiting(s)
-	e.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
+	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
 	c.idle.stop()
 }
 
@@ -189,7 +187,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	c.mu.Lock()
 	if tell && s.Life() == registry.Subscribing {
 		// Who ends it knows of its admission, or made it, and may have sent more: that reaches the client first.
-		e.sendConnect(s)
+		c.sendConnect(s)
 	}
 	ended := e.remove(s)
 	o := s.Edge.owner

@@ -16,7 +16,7 @@ import (
 	"partyline/subjects"
 )
 
-// bench is an edge with sockets in /chat's room "room", driven below its HTTP side.
+// bench is an edge with sockets in /chat's room "room", driven below its HTTP layer.
 type bench struct {
 	dial        func() // connects one more client
 	edge        *Edge
@@ -29,7 +29,7 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 	return newBenchAt(tb, natsdtest.Start(tb), sockets, rules, false)
 }
 
-// newBenchAt makes a bench at a NATS server. With listen, the edge takes by itself what comes from there.
+// newBenchAt makes a bench at a NATS server. With listen, the edge itself handles what it receives from there.
 func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Namespace, listen bool) *bench {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -37,7 +37,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); !b.Connected(); time.Sleep(time.Millisecond) { // or answers would be dropped
+	for end := time.Now().Add(time.Minute); !b.Connected(); time.Sleep(time.Millisecond) { // or answers are dropped
 		if time.Now().After(end) {
 			tb.Fatal("the bus does not connect")
 		}
@@ -69,7 +69,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		client.Connect("/chat", "")
 		client.Ignore()
 		c := <-accepted
-		c.mu.Lock() // what its reader did before the client was connected happened before what the test does
+		c.mu.Lock() // orders what its reader did before the client was connected before what the test does
 		c.mu.Unlock()
 		x.connections = append(x.connections, c)
 	}
@@ -94,7 +94,7 @@ func (b *bench) socket(i int) *socket {
 	return b.connections[i].all()[0]
 }
 
-// handle takes a message, with nothing behind it.
+// handle processes a message, followed by a flush.
 func (b *bench) handle(m *bus.Message) {
 	b.edge.handle(m)
 	b.edge.flush()
@@ -104,28 +104,28 @@ var openRoom = Namespace{Connect: ConnectOpen, AutoJoin: []string{"room"}, Relay
 
 func TestEventUpDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
+		t.Skip("under the race detector sync.Pool drops items")
 	}
 	x := newBench(t, 1, openRoom)
 	c := x.connections[0]
 	event := []byte(`2/chat,["message","` + strings.Repeat("x", 100) + `"]`)
 	allocs := enginetest.Allocs(0, func() { c.Message(event, false) })
-	if allocs > 0 { // nats.go's buffers grow now and then, less than once a run
-		t.Errorf("an event and its relay cost %v allocations on their way to the publish", allocs)
+	if allocs > 0 { // nats.go's buffers grow sometimes, less than once per run
+		t.Errorf("an event and its relay cost %v allocations up to the publish", allocs)
 	}
 }
 
 func TestDeliveryAllocatesOneFrame(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
+		t.Skip("under the race detector sync.Pool drops items")
 	}
 	const sockets = 20
 	x := newBench(t, sockets, openRoom)
 	m := &bus.Message{
 		Subject: "sio.chat.emit.room.room", Data: []byte(`["message","` + strings.Repeat("x", 100) + `"]`),
 	}
-	x.handle(m)    // the queues' first slices
-	const most = 3 // the frame and its bytes, however many receivers; queues that a slow writer leaves grow
+	x.handle(m)    // allocates the queues' first slices
+	const most = 3 // the frame and its bytes, for any number of receivers; queues behind a slow writer may grow
 	if allocs := enginetest.Allocs(most, func() { x.handle(m) }); allocs > most {
 		t.Errorf("a delivery to %d sockets costs %v allocations", sockets, allocs)
 	}
@@ -135,7 +135,7 @@ func BenchmarkEventUp(b *testing.B) {
 	x := newBench(b, 1, openRoom)
 	event := []byte(`2/chat,["message","` + strings.Repeat("x", 100) + `"]`)
 	b.ReportAllocs()
-	for b.Loop() { // nats.go's write buffer holds it up when NATS does not keep pace
+	for b.Loop() { // nats.go's write buffer blocks it when NATS is slower
 		x.connections[0].Message(event, false)
 	}
 }

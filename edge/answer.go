@@ -72,3 +72,11 @@ func (a *answers) withholds(m *bus.Message) bool {
 	a.complaints.about(m.Subject, "withheld an answer", errWithheld)
 	return true
 }
+
+// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
+// that was, because a service may repeat itself.
+func (a *answers) notAdmitted(m *bus.Message, why error) {
+	if !m.NoResponders() && !m.Header.Has(msg.HeaderError) {
+		a.afterSubscribed(m, func(m *bus.Message) { a.fail(m, why) })
+	}
+}

@@ -11,7 +11,7 @@ import (
 	"partyline/engine/enginetest"
 )
 
-// inbox hears the answers to what a test asks on the bench.
+// inbox receives the answers to what a test asks on the bench.
 type inbox struct {
 	t   *testing.T
 	sub *nats.Subscription
@@ -47,7 +47,7 @@ func (i *inbox) next() *nats.Msg {
 	return m
 }
 
-// fails wants an error next.
+// fails expects an error next.
 func (i *inbox) fails(want string) {
 	i.t.Helper()
 	if m := i.next(); m.Header.Get("Sio-Error") != want {
@@ -70,7 +70,7 @@ func TestAsksAreBounded(t *testing.T) {
 	x.edge.asks.awaited.Add(maxAsked - 1)
 	x.handle(ask("all"))
 	answers.fails("too many asks under way")
-	x.handle(ask("room.nobody")) // costs nothing
+	x.handle(ask("room.nobody")) // counts nothing
 	if m := answers.next(); m.Header.Get("Sio-Expect") != "0" {
 		t.Errorf("answered %q %v", m.Data, m.Header)
 	}
@@ -85,7 +85,7 @@ func TestAsksAreBounded(t *testing.T) {
 	}
 }
 
-// More sockets than are answered for at once, and then more questions to one of them: each is answered for once.
+// More sockets than are answered in one step, and then more questions to one of them: each is answered once.
 func TestAsksInChunks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -115,7 +115,7 @@ func TestAsksInChunks(t *testing.T) {
 	}
 	take(sockets, "no answer")
 	for i, c := range x.connections {
-		if i > 0 { // the first goes below
+		if i > 0 { // the first one was handled above
 			c.Message([]byte(`3/chat,1["yes"]`), false)
 		}
 	}
@@ -125,7 +125,7 @@ func TestAsksInChunks(t *testing.T) {
 		x.handle(ask("socket." + first.ID))
 	}
 	first.Edge.conn.Message([]byte(`1/chat,`), false)
-	seen := map[bool]int{} // the long question says which socket, the others do not
+	seen := map[bool]int{} // the long question's ack has its socket, the others not
 	for range 2*askChunk + 2 {
 		m := answers.next()
 		if m.Header.Get("Sio-Error") != "unknown socket" {
@@ -141,7 +141,7 @@ func TestAsksInChunks(t *testing.T) {
 	}
 }
 
-// A socket that goes while it is being asked is answered for, by whoever comes first.
+// A socket that disconnects while it is being asked is answered for once, by whichever code sees it first.
 func TestAskOfAGoneSocket(t *testing.T) {
 	x := newBench(t, 1, openRoom)
 	answers := x.inbox(t)
@@ -155,17 +155,17 @@ func TestAskOfAGoneSocket(t *testing.T) {
 	}
 }
 
-// What an ask and its ack cost beyond the frame: a place in the socket's list, the answer, and what it says.
+// What an ask and its ack allocate, not counting the frame: an entry in the socket's list, the answer, and its content.
 func TestAskAllocates(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
+		t.Skip("under the race detector sync.Pool drops items")
 	}
 	x := newBench(t, 1, openRoom)
 	c := x.connections[0]
-	// An ack that nobody waits for costs nothing, as ever.
+	// An unexpected ack allocates nothing.
 	late := []byte(`3/chat,1["yes"]`)
 	if allocs := enginetest.Allocs(0, func() { c.Message(late, false) }); allocs > 0 {
-		t.Errorf("an ack that nobody waits for costs %v allocations", allocs)
+		t.Errorf("an unexpected ack costs %v allocations", allocs)
 	}
 	m := ask("socket." + c.all()[0].ID)
 	const most = 11
@@ -178,8 +178,8 @@ func TestAskAllocates(t *testing.T) {
 	}
 }
 
-// All acks that an edge may wait for can come at once, while NATS is slow: each is passed on, and notices that must be kept
-// have their room beside them.
+// All acks that an edge may wait for can come at once, while NATS is slow. Each is passed on, and there is room left
+// for notices that must be kept.
 func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a quarter of a million asks")
@@ -193,12 +193,12 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	}
 	x.edge.asks.awaited.Add(maxAsked)
 	blocked, release := make(chan struct{}), make(chan struct{})
-	x.edge.out.AfterSubscribed(func() { close(blocked); <-release }) // as a flush that takes its time
+	x.edge.out.AfterSubscribed(func() { close(blocked); <-release }) // like a flush that is slow
 	<-blocked
-	for id := x.edge.asks.last; id > 0; id-- { // the last first, which is cheaper to find
+	for id := x.edge.asks.last; id > 0; id-- { // the last first, which is faster to find
 		s.Edge.conn.Message(fmt.Appendf(nil, `3/chat,%d["yes"]`, id), false)
 	}
-	x.handle(ask("socket."+x.socket(1).ID, "Sio-Timeout", "1")) // nobody waits for acks, but their answers wait
+	x.handle(ask("socket."+x.socket(1).ID, "Sio-Timeout", "1")) // no ack is awaited, but answers wait
 	x.connections[1].Message([]byte(`1/chat,`), false)
 	close(release)
 	for range maxAsked {

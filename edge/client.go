@@ -91,14 +91,14 @@ type pause struct {
 }
 
 // hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
-// It stands in front of routes, and there is one for a session while it is paused, and until all that is in it has been
+// It stands in front of owners, and there is one for a session while it is paused, and until all that is in it has been
 // published. When it is full the session is not read any more (engine.Session.StopReading).
 //
 // The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
 // is left: the bus's worker → publish → connection.act → connection.publish. While there is a hold only the worker
 // publishes, so the order stays.
 //
-// Its mu comes before a route's lock and a connection's. It is held while events are published, so the NATS reader never
+// Its mu comes before that of an owned socket (owner.Socket) and a connection's. It is held while events are published, so the NATS reader never
 // takes it: pauses change under pauses.mu.
 type hold struct {
 	conn   *connection // static

@@ -175,9 +175,13 @@ func (q queried) Handshake(place int) []byte {
 	return s.Edge.conn.handshake(s)
 }
 
-func (q queried) Look(_ bool, note func(int, query.View)) {
+func (q queried) Look(rooms bool, note func(int, query.View)) {
 	for i, s := range q.list {
-		if v, ok := q.targets.View(s); ok {
+		v, ok := q.targets.View(s)
+		if !rooms {
+			v.Rooms = nil // a query keeps its views, and a socket may be in a thousand rooms
+		}
+		if ok {
 			note(i, query.View{ID: s.ID, Namespace: s.Namespace.Name, Rooms: v.Rooms, User: v.User, Data: v.Data})
 		}
 	}

@@ -16,13 +16,13 @@ import (
 	"partyline/subjects"
 )
 
-// nowhere is a NATS server that cannot be reached, in memory, so that time in a bubble passes.
+// nowhere is a NATS server that cannot be reached, in memory, so that the bubble's time passes.
 type nowhere struct{}
 
 func (nowhere) InProcessConn() (net.Conn, error) { return nil, net.ErrClosed }
 
-// complaining runs a test in a bubble, with an edge that gets its messages from the test. lines is how many lines of its
-// log have a text.
+// complaining runs a test in a bubble, with an edge that gets its messages from the test. lines returns how many lines
+// of its log contain a text.
 func complaining(t *testing.T, test func(t *testing.T, e *Edge, lines func(string) int)) {
 	synctest.Test(t, func(t *testing.T) {
 		var written bytes.Buffer
@@ -55,9 +55,9 @@ func TestABadPublishIsLoggedOnceAMinuteASubjectAndReason(t *testing.T) {
 			{Subject: "sio.chat.leave.room.vip", Data: []byte(`["vip"`)},
 			{Subject: "sio.chat.emit.socket.nobody", Data: []byte(`["x"]`)},
 			{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Data: []byte(`[]`)},
-			{Subject: "sio.chat.disconnect.room.vip", Reply: "sio.chat.emit.all", Data: []byte(`{}`)}, // and its answer is withheld
+			{Subject: "sio.chat.disconnect.room.vip", Reply: "sio.chat.emit.all", Data: []byte(`{}`)}, // no answer
 		}
-		const seconds = 150 // two minutes and a half: lines at the beginning, after one minute, after two
+		const seconds = 150 // two and a half minutes: lines at the beginning, after one minute, after two
 		for range seconds {
 			for _, m := range bad {
 				e.handle(m)
@@ -68,7 +68,7 @@ func TestABadPublishIsLoggedOnceAMinuteASubjectAndReason(t *testing.T) {
 		}
 		for _, m := range bad {
 			subject := m.Subject
-			if strings.Contains(subject, ".ack.") { // one a socket would be too many
+			if strings.Contains(subject, ".ack.") { // one per socket would be too many
 				subject = "sio.chat.on.connect"
 			}
 			reasons := 1
@@ -88,7 +88,7 @@ func TestABadPublishIsLoggedOnceAMinuteASubjectAndReason(t *testing.T) {
 	})
 }
 
-// Whoever makes up subjects does not fill the log, and hides nothing else.
+// A publisher that invents subjects neither fills the log nor hides other faults.
 func TestComplaintsAboutSubjectsWithoutEndAreBounded(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
 		for i := range 10 * throttle.MaxLines {
@@ -109,7 +109,7 @@ func TestComplaintsAboutSubjectsWithoutEndAreBounded(t *testing.T) {
 	})
 }
 
-// Whoever mends one fault of a publish and makes another is told of that, too, within the same minute.
+// A publisher that corrects one fault and makes another sees that in the log, too, within the same minute.
 func TestEachReasonIsLogged(t *testing.T) {
 	bodies := []string{
 		"hi", `"hi"`, `['m','hi']`, `["m","hi"`, ``, `[]`, `["connect"]`, "[\"\xff\"]", `["m" "hi"]`, `["\ud800"]`,
@@ -132,11 +132,11 @@ func TestEachReasonIsLogged(t *testing.T) {
 	})
 }
 
-// A client may go while NATS is still to say that no service can admit it. That is nobody's late answer.
+// A client may disconnect before NATS reports that no service can admit it. That is not a late answer.
 func TestNoServiceForWhoHasGoneIsNoComplaint(t *testing.T) {
 	complaining(t, func(t *testing.T, e *Edge, lines func(string) int) {
-		nobodyThere := bus.Header{"Status": {"503"}}
-		e.handle(&bus.Message{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Header: nobodyThere})
+		noResponders := bus.Header{"Status": {"503"}}
+		e.handle(&bus.Message{Subject: "sio.chat.ack.k3f9a0zz.AAAAAAAAAAAAAAAAAAAA.connect", Header: noResponders})
 		if n, late := e.stats.noResponders.Value(), e.stats.dropped[dropLateAnswer].Value(); n != 1 || late != 0 {
 			t.Errorf("%d publishes without a subscriber and %d late answers are counted, want 1 and 0", n, late)
 		}

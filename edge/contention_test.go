@@ -10,8 +10,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Packets of many clients at the same time, alone and beside deliveries that look at a thousand members each. The packet is an ack
-// that nothing waits for, so that the figure is what finding the socket costs, and not what NATS does.
+// Packets of many clients at the same time, alone and beside deliveries to a thousand members each. The packet is an
+// unexpected ack. So the figure is the cost of finding the socket, without that of NATS.
 func BenchmarkContention(b *testing.B) {
 	x := newBench(b, 1000, openRoom)
 	packet := []byte(`3/chat,5[]`)
@@ -46,7 +46,7 @@ func BenchmarkContention(b *testing.B) {
 	}
 }
 
-// lockWait is how long goroutines have waited for locks, in seconds.
+// lockWait returns how long goroutines have waited for locks, in seconds.
 func lockWait() float64 {
 	sample := []metrics.Sample{{Name: "/sync/mutex/wait/total:seconds"}}
 	metrics.Read(sample)

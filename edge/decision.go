@@ -32,7 +32,7 @@ type decision struct {
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
 func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
-	d.Number, d.From = assignment(m.Header), tokenHeader(m.Header, msg.HeaderFrom)
+	d.Number, d.From = msg.Assignment(m.Header.Get(msg.HeaderAssignment)), tokenHeader(m.Header, msg.HeaderFrom)
 	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
 	switch {
 	case m.NoResponders():
@@ -133,13 +133,13 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	}
 	switch {
 	case d.Kind != owner.Admission:
-	case s == nil && d.Number != 0 && d.From != "":
+	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
 		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
 	case s == nil && d.group != "":
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
 		e.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
 	}
-	e.notAdmitted(m, why)
+	e.answers.notAdmitted(m, why)
 }
 
 // refused ends a socket that a service has refused, or admitted in a way that cannot be.
@@ -148,7 +148,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	if d.err != nil {
 		kind = refusedAnswer
 		e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", d.err)
-		e.notAdmitted(m, errAnswer)
+		e.answers.notAdmitted(m, errAnswer)
 	}
 	if s.Life() >= registry.Subscribing { // in a handover
 		e.disconnect([]*socket{s}, msg.EndSocket)
@@ -235,7 +235,7 @@ func (e *Edge) unused(c *connection) {
 // client has its CONNECT.
 func (e *Edge) confirm(m *bus.Message, isAdmitted bool) {
 	if !isAdmitted { // its rooms cannot be
-		e.notAdmitted(m, errAnswer)
+		e.answers.notAdmitted(m, errAnswer)
 		return
 	}
 	e.answers.afterSubscribed(m, func(m *bus.Message) { e.answers.send(m, nil, e.answers.body(1)) })

@@ -8,6 +8,7 @@ import (
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
+	"partyline/wire/sio"
 )
 
 // deliveries hands frames to sockets. It is owned by the NATS reader, so that frames keep their order.
@@ -79,6 +80,23 @@ func (d *deliveries) encode(p *packet, to dialect) *engine.Frame {
 		p.sent = nil
 	}
 	return frame
+}
+
+// ack hands the ack of a service to a socket.
+func (d *deliveries) ack(m *bus.Message, sub *subjects.Subject, s *socket) {
+	text, attachments, err := d.content(m, false)
+	if err != nil {
+		d.complaints.drop(m, dropBadBody, err)
+		return
+	}
+	n, _ := subjects.AckNumber(sub.Ack) // checked by Parse
+	p := packet{
+		kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: n, body: text, attachments: attachments,
+		options: options(m.Header), from: m, sent: &d.stats.acksOut,
+	}
+	if frame := d.encode(&p, s.Edge.conn.dialect); frame != nil {
+		d.deliver(s, frame)
+	}
 }
 
 // content takes the body of an event or of an ack apart and checks what would break a client's decoder.

@@ -7,8 +7,6 @@ import (
 
 	"partyline/bus"
 	"partyline/subjects"
-	"partyline/wire/msg"
-	"partyline/wire/sio"
 )
 
 // Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done by the NATS reader,
@@ -48,7 +46,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
-		if e.isCopy(m, &sub) {
+		if isCopy(e.prefix, m, &sub) {
 			return false
 		}
 		e.handleCommand(m, &sub)
@@ -111,7 +109,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	case s != nil && s.Namespace.Token != sub.Namespace:
 		e.complaints.drop(m, dropWrongNamespace, nil)
 		if isConnect {
-			e.notAdmitted(m, errUnknownSocket)
+			e.answers.notAdmitted(m, errUnknownSocket)
 		}
 	case isConnect && e.handleNotOwner(m, sub, s):
 	case isConnect:
@@ -121,31 +119,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	case s == nil:
 		e.complaints.drop(m, dropUnknownSocket, nil)
 	default:
-		e.deliverAck(m, sub, s)
-	}
-}
-
-func (e *Edge) deliverAck(m *bus.Message, sub *subjects.Subject, s *socket) {
-	text, attachments, err := e.fanout.content(m, false)
-	if err != nil {
-		e.complaints.drop(m, dropBadBody, err)
-		return
-	}
-	n, _ := subjects.AckNumber(sub.Ack) // checked by Parse
-	p := packet{
-		kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: n, body: text, attachments: attachments,
-		options: options(m.Header), from: m, sent: &e.stats.acksOut,
-	}
-	if frame := e.fanout.encode(&p, s.Edge.conn.dialect); frame != nil {
-		e.fanout.deliver(s, frame)
-	}
-}
-
-// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
-// that was, because a service may repeat itself.
-func (e *Edge) notAdmitted(m *bus.Message, why error) {
-	if !m.NoResponders() && !m.Header.Has(msg.HeaderError) {
-		e.answers.afterSubscribed(m, func(m *bus.Message) { e.answers.fail(m, why) })
+		e.fanout.ack(m, sub, s)
 	}
 }
 
@@ -153,8 +127,8 @@ func (e *Edge) notAdmitted(m *bus.Message, why error) {
 // commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
 // wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
 // subscriptions a room.
-func (e *Edge) isCopy(m *bus.Message, sub *subjects.Subject) bool {
-	namespace := len(e.prefix.String()) + 1
+func isCopy(prefix subjects.Prefix, m *bus.Message, sub *subjects.Subject) bool {
+	namespace := len(prefix.String()) + 1
 	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
 		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }

@@ -69,10 +69,10 @@ func NewID() string {
 }
 
 // newSocketID makes a socket's id, which is public and opens nothing.
-func (e *Edge) newSocketID() string {
+func newSocketID(edge string) string {
 	var b [15]byte
 	_, _ = rand.Read(b[:])
-	return e.set.ID + "." + base64.RawURLEncoding.EncodeToString(b[:])
+	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // Sockets is the number of sockets now.

@@ -10,7 +10,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// What comes from a client first after the process did not run is held, even if nobody has noticed yet that it did not run.
+// A client's packets that arrive first after the process was stopped are held, even if the edge has not noticed the
+// stop yet.
 func TestEventsAreHeldAfterAPause(t *testing.T) {
 	server := natsdtest.Start(t)
 	nc := serve(t, server)
@@ -27,7 +28,7 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 		if err := nc.Publish("sio.$svc.chat.chat-a.beat", beat); err != nil || time.Now().After(end) {
 			t.Fatal("the edge does not answer", err)
 		}
-		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // it has the beat, too
+		if _, err := nc.Request("sio.chat.leave.all", []byte(`["x"]`), 10*time.Second); err == nil { // after the beat
 			break
 		}
 	}
@@ -55,7 +56,7 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 	x.edge.owners.Clock.Tick(time.Now())
 	c.Message([]byte(`2/chat,["n",1]`), false)
 	next("n", `["n",1]`)
-	x.edge.owners.Clock.Tick(time.Now().Add(-time.Minute)) // as if the process had been stopped just now
+	x.edge.owners.Clock.Tick(time.Now().Add(-time.Minute)) // as if the process had just been stopped
 	for _, event := range []string{`2/chat,["n",2]`, `2/chat,["n",3]`} {
 		c.Message([]byte(event), false)
 	}

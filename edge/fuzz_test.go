@@ -17,11 +17,11 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// FuzzSession says anything to an edge in any state of a session: while polling, while upgrading, over WebSocket, before
-// and after CONNECT. The edge must not panic, and two clients beside it must go on talking.
+// FuzzSession sends arbitrary packets to an edge in any state of a session: while polling, while upgrading, over
+// WebSocket, before and after CONNECT. The edge must not panic, and two clients beside it must go on talking.
 //
-// The input is a program. Its first byte chooses how the session begins, then lines follow, each a packet; the first
-// byte of a line chooses what is done with the rest.
+// The input is a program. Its first byte chooses how the session begins. Each line that follows is a packet, and its
+// first byte chooses the action.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
 		"w\nt40\nt42[\"message\",1]\nt420[\"join\",\"room\"]", "w\nt40/chat,{\"a\":1}\nt41/chat,\nt40/chat,",
@@ -63,12 +63,12 @@ func FuzzSession(f *testing.F) {
 		}
 		ann.Send(`42/beside,["message","still here"]`)
 		if got, ok := bob.Await(); !ok || got != `42/beside,["message","still here"]` {
-			t.Fatalf("the clients beside do not hear each other any more: %q %v", got, ok)
+			t.Fatalf("the two clients no longer receive from each other: %q %v", got, ok)
 		}
 	})
 }
 
-// fuzzed is the session of one run. Errors are the fuzzer's own doing and are not looked at.
+// fuzzed is the session of one run. Errors are caused by the fuzzer and are ignored.
 type fuzzed struct {
 	base string
 	http *http.Client
@@ -100,7 +100,7 @@ func (s *fuzzed) do(what byte, rest []byte) {
 		s.dial(s.sid)
 	case 'r':
 		if s.ws != nil {
-			_, _ = s.ws.NetConn().Write(rest) // frames that are none
+			_, _ = s.ws.NetConn().Write(rest) // invalid frames
 		}
 	case 'b':
 		s.send(websocket.BinaryMessage, rest)

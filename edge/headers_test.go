@@ -9,7 +9,7 @@ import (
 	"partyline/engine"
 )
 
-// The bytes of headers arrive as letters of ISO 8859-1, lines are joined as Node.js joins them, and no byte is lost or
+// The bytes of headers arrive as letters of ISO 8859-1, and lines are joined as Node.js joins them. No byte is lost or
 // breaks the JSON. test/conformance compares it with the reference.
 func TestRequestJSON(t *testing.T) {
 	all := make([]byte, 256)

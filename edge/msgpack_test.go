@@ -11,7 +11,7 @@ import (
 	"partyline/wire/sio"
 )
 
-// A message is encoded once a dialect, however many clients get it, and not at all in one that nobody here speaks.
+// A message is encoded once per dialect, for any number of clients, and not at all in a dialect without clients.
 func TestParcelsAreEncodedOnce(t *testing.T) {
 	p := packet{kind: sio.Event, namespace: "/chat", body: []byte(`["x"]`)}
 	first, err := p.encoded(speaksJSON, 1000)
@@ -33,10 +33,10 @@ func TestParcelsAreEncodedOnce(t *testing.T) {
 
 func TestAllocDeliveryAsMsgpack(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
+		t.Skip("under the race detector sync.Pool drops items")
 	}
 	x := newBench(t, 20, openRoom)
-	for _, c := range x.connections { // for this test it is of no consequence what the client understands
+	for _, c := range x.connections { // in this test the clients need not decode it
 		c.dialect = speaksMsgpack
 	}
 	m := &bus.Message{
@@ -49,7 +49,7 @@ func TestAllocDeliveryAsMsgpack(t *testing.T) {
 	}
 }
 
-// A frame that is made elsewhere would not ask which dialect its receivers speak.
+// A frame that is made elsewhere would not consider the dialects of its receivers.
 func TestFramesAreMadeOfPackets(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -61,7 +61,7 @@ func TestFramesAreMadeOfPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name != "packet.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "engine.NewMessage(") {
-			t.Errorf("%s makes a frame itself; a packet does it for every client", name)
+			t.Errorf("%s makes a frame itself; a packet must do it for each client", name)
 		}
 	}
 }

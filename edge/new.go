@@ -57,7 +57,7 @@ func (e *Edge) subscribe() {
 		e.out.Subscribe(e.prefix.EveryAll(verb))
 		e.out.Subscribe(e.prefix.EveryRoom(verb))
 	}
-	e.require()
+	require(e.set)
 }
 
 // follow puts what follows from a change in the registry into the outbox. The registry calls it with its lock held.
@@ -76,22 +76,18 @@ func (e *Edge) follow(f registry.Effects[client]) {
 // require tells the bus what NATS must permit this edge: what it subscribes now, and for each namespace that is declared by its
 // name the commands for all of its sockets, and the events of clients. A pattern has no subject that could be tried: NATS may
 // permit some of its namespaces and not others, and which of them clients ask for is not the edge's choice.
-func (e *Edge) require() {
-	e.set.Bus.Permissions(e.prefix.EdgePermissions())
-	e.set.Bus.RequireSubscribed()
-	for name := range e.set.Namespaces {
+func require(set Settings) {
+	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
+	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }
+	set.Bus.Permissions(set.Prefix.EdgePermissions())
+	for name := range set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {
 			continue
 		}
-		e.set.Bus.RequireSubscription(e.prefix.NamespaceAll(string(token)))
-		e.set.Bus.RequirePublish(string(e.prefix.AppendOn(nil, string(token), subjects.Ready)), e.readyProbe)
+		set.Bus.RequireSubscription(set.Prefix.NamespaceAll(string(token)))
+		set.Bus.RequirePublish(string(set.Prefix.AppendOn(nil, string(token), subjects.Ready)), probe)
 	}
-}
-
-// readyProbe is what the edge publishes to see whether it may: an event that no client can send, without a reply subject.
-func (e *Edge) readyProbe() (bus.Header, []byte) {
-	return nil, msg.EdgeNotice{Edge: e.set.ID}.Body(subjects.Ready)
 }
 
 // Metrics lists what the edge counts.

@@ -15,8 +15,8 @@ import (
 	"partyline/subjects"
 )
 
-// Two sockets enter a new room at the same time. What is published once either is answered arrives, although only one of them
-// has asked for the subscription: registry.TestNoAnswerBeforeTheSubscription with a real bus and NATS.
+// Two sockets enter a new room at the same time. What is published after either is answered must arrive, although only
+// one of them caused the subscription. This is registry.TestNoAnswerBeforeTheSubscription with a real bus and NATS.
 func TestTheSecondMemberWaitsForTheFirstOnesSubscription(t *testing.T) {
 	server := natsdtest.Start(t)
 	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, slog.New(slog.DiscardHandler))

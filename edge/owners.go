@@ -127,8 +127,8 @@ func (e *Edge) changed(s *socket) {
 
 // handleInstance takes an announcement of an instance.
 func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
-	about, _ := msg.ParseInstanceAnnouncement(m.Data) // of a bad one only the subject counts
-	a := owner.Announcement{Group: sub.Group, Instance: sub.Instance, Owns: about.Owns, Namespaces: about.Namespaces}
+	a, _ := msg.ParseInstanceAnnouncement(m.Data) // of a bad one only the subject counts
+	a.Group, a.Instance = sub.Group, sub.Instance
 	switch sub.Word {
 	case subjects.WordHello, subjects.WordBeat:
 		e.owners.Hello(a, sub.Word == subjects.WordHello)
@@ -163,18 +163,9 @@ func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) 
 	}
 	e.stats.eventsFailed.Inc()
 	if s != nil { // else it has ended meanwhile
-		e.owners.NotOwner(s.Edge.owner, from, assignment(m.Header))
+		e.owners.NotOwner(s.Edge.owner, from, msg.Assignment(m.Header.Get(msg.HeaderAssignment)))
 	}
 	return true
-}
-
-// assignment is the number of an assignment in a header; 0 for none.
-func assignment(h bus.Header) uint64 {
-	n, err := strconv.ParseUint(h.Get(msg.HeaderAssignment), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // Missed says that services may have taken this edge for dead, and with it the sockets that they owned. told says that another

@@ -70,7 +70,7 @@ func (p *pauses) publishSome(h *hold) {
 	}
 }
 
-// publish publishes what is held, at most so many packets, until the session is paused again or a route has no more
+// publish publishes what is held, at most so many packets, until the session is paused again or an owned socket has no more
 // room, and ends the hold when nothing is left. It reports whether more can be published. It runs on the bus's worker.
 func (p *pauses) publish(h *hold, most int) (more bool) {
 	h.mu.Lock()

@@ -2,5 +2,5 @@
 
 package edge
 
-// raceEnabled: under the race detector sync.Pool drops what it holds at random, so that encoding/json allocates.
+// raceEnabled: under the race detector sync.Pool drops items at random, so that encoding/json allocates.
 const raceEnabled = true

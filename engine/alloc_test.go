@@ -39,7 +39,7 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 		<-received
 	}
 	say()
-	const most = 4 // of which the recorder makes two
+	const most = 4 // the recorder makes two of them
 	if allocs := enginetest.Allocs(most, say); allocs > most {
 		t.Errorf("a message costs %v allocations", allocs)
 	}

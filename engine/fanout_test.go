@@ -33,9 +33,9 @@ func TestFanoutKeepsOrder(t *testing.T) {
 					if i >= slow {
 						continue
 					}
-					for part := range 40 { // more than its socket takes
+					for part := range 40 { // more than its socket buffers
 						if part == 20 {
-							v.peer.session.Send(text("%d alone", n)) // as another goroutine may do
+							v.peer.session.Send(text("%d alone", n)) // another goroutine may do this
 						}
 						o.Send(v.peer.session, text("%d %d %s", n, part, pad))
 					}
@@ -61,7 +61,8 @@ func TestFanoutKeepsOrder(t *testing.T) {
 	}
 }
 
-// A volatile frame is dropped for a client that does not read, and not for one that has just been sent something else.
+// A volatile frame is dropped if its client does not read. It is not dropped if another frame was just sent to the
+// client.
 func TestFanoutDropsVolatileFramesForBusyClients(t *testing.T) {
 	t.Parallel()
 	f, o := newFront(t, Settings{QueueBytes: 64 << 20}), NewFanout()
@@ -70,7 +71,7 @@ func TestFanoutDropsVolatileFramesForBusyClients(t *testing.T) {
 	volatile := func(s string) *Frame { return NewMessage(nil, []byte(s), nil, Options{Volatile: true}) }
 	o.Send(quick.peer.session, text("first"))
 	if got := o.Send(quick.peer.session, volatile("second")); got != Queued {
-		t.Errorf("a volatile frame behind another was %v", got)
+		t.Errorf("a volatile frame after another was %v", got)
 	}
 	o.Flush(never)
 	quick.expect("first")
@@ -85,7 +86,7 @@ func TestFanoutDropsVolatileFramesForBusyClients(t *testing.T) {
 	}
 }
 
-// A session is listed once, however often it is sent to before the flush.
+// A session is listed once per flush, for any number of frames.
 func TestFanoutListsASessionOnce(t *testing.T) {
 	t.Parallel()
 	f, o := newFront(t, Settings{}), NewFanout()
@@ -103,7 +104,7 @@ func TestFanoutListsASessionOnce(t *testing.T) {
 	}
 }
 
-// What a Fanout has not written yet does not overflow a queue. What a client does not read does.
+// Frames that a Fanout has not written yet do not overflow a queue. Frames that a client does not read do.
 func TestFanoutOverflows(t *testing.T) {
 	t.Parallel()
 	f, o := newFront(t, Settings{QueueBytes: 20_000}), NewFanout()
@@ -245,7 +246,7 @@ func BenchmarkDelivery(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)*frame.Messages()), "ns/delivery")
 		})
 	}
-	b.Run("1 message, each by a goroutine", func(b *testing.B) { // what a Fanout saves
+	b.Run("1 message, each by a goroutine", func(b *testing.B) { // the cost that a Fanout avoids
 		for b.Loop() {
 			for _, s := range all {
 				s.Send(pad)

@@ -259,7 +259,7 @@ func TestAPostWaitsTwentySecondsAtMost(t *testing.T) {
 	})
 }
 
-// What POSTs leave is bounded, like what waits for the client.
+// What POSTs leave is bounded, like the frames that wait for the client.
 func TestPostsThatLeaveTooMuch(t *testing.T) {
 	play(t, func(set *Settings) { set.QueueBytes = 100 }, func(t *testing.T, s *stage) {
 		query := s.poll()
@@ -271,8 +271,8 @@ func TestPostsThatLeaveTooMuch(t *testing.T) {
 	})
 }
 
-// A client that upgrades waits for its POST first. So the POST is answered, and what is left of it stays in front of
-// what comes over the WebSocket.
+// A client that upgrades waits for its POST first. So the POST is answered, and the rest of it stays before what comes
+// over the WebSocket.
 func TestAnUpgradeWhileNothingIsRead(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		query := s.poll()

@@ -123,7 +123,7 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 		t.Errorf("Set-Cookie: %q", got)
 	}
 	if got := seen.Get("Cookie"); got != "a=1; b=2" {
-		t.Errorf("services would see the cookies %q", got)
+		t.Errorf("services would receive the cookies %q", got)
 	}
 }
 

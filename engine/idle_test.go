@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// hijacked is a request's connection with a reader of the test's own. Reading from it in another way is an error.
+// hijacked is a request's connection with a reader of the test's own. Any other read from it is an error.
 type hijacked struct {
 	*httptest.ResponseRecorder
-	net.Conn // in memory; only for what is not below
+	net.Conn // in memory; only for the methods that are not below
 	t        *testing.T
 	reader   *bufio.Reader
 }

@@ -14,8 +14,8 @@ import (
 	"partyline/internal/throttle"
 )
 
-// ownOrigins are origins of requests to a peer, and whether they may connect. A page, or a native client, of the host
-// that was asked for may; the scheme counts where the edge knows it.
+// ownOrigins are origins of requests to a peer, and whether they may connect. A page, or a native client, of the
+// requested host may. The scheme counts if the edge knows it.
 var ownOrigins = []struct {
 	origin string
 	peer   Peer
@@ -162,7 +162,7 @@ func TestInvalidOriginEntries(t *testing.T) {
 	}
 }
 
-// What is allowed gets the CORS headers of the reference, with the origin as the client wrote it.
+// An allowed origin gets the CORS headers of the reference, with the origin as the client wrote it.
 func TestAllowedOriginsAreEchoed(t *testing.T) {
 	list := func(origins ...string) func(*Settings) { return func(s *Settings) { s.Origins = origins } }
 	for entry, origin := range map[string]string{

@@ -19,7 +19,7 @@ func headerOf(lines ...string) http.Header {
 
 const proxy, host = "10.0.0.1", "chat.example"
 
-// peers are requests from an address with headers, and who their sender is.
+// peers are requests from an address with headers, and their senders.
 var peers = []struct {
 	name, remote string
 	lines        []string

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// nameCase is one entry of testdata/names.json. With both name and subject, they are each other's spelling; with a
-// name and error, the name has no subject; with a subject and error, the subject has no name. repeat appends its name
-// and subject, so many times, to those of the case.
+// nameCase is one entry of testdata/names.json. With a name and a subject, each is the other's encoding. With a name
+// and an error, the name has no subject. With a subject and an error, the subject has no name. repeat appends its name
+// and subject that many times to those of the case.
 type nameCase struct {
 	Kind    string  `json:"kind"` // namespace, event or room
 	Name    *string `json:"name"`
@@ -45,7 +45,7 @@ func loadNames(t testing.TB) []nameCase {
 	return cases
 }
 
-// spelling is one of the three kinds of names, both ways.
+// spelling is one of the three kinds of names, in both directions.
 type spelling struct {
 	append      func(dst []byte, name string) ([]byte, error)
 	appendBytes func(dst []byte, name []byte) ([]byte, error)

@@ -6,7 +6,7 @@
 //	<prefix>.<ns>.<verb>.room.<room>             … for the members of a room
 //	<prefix>.<ns>.<verb>.socket.<edge>.<id>      … for one socket
 //	<prefix>.<ns>.ack.<edge>.<id>.<n>            the return address of an event or a connect request
-//	<prefix>.<ns>.own.<owner>.<event>            a client emitted <event>, and a service has claimed its socket
+//	<prefix>.<ns>.own.<owner>.<event>            a client emitted <event>, and an instance or a group gets the socket's events
 //	<prefix>.<ns>.service.<event>                an event of a service for services
 //	<prefix>.$edge.<edge>.<word>                 an edge announces itself
 //	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
@@ -38,7 +38,7 @@ const (
 	VerbPause      = "pause"      // hold the events of a socket's session, for one instance of a service
 	VerbResume     = "resume"     // end that instance's pause
 	VerbAck        = "ack"        // a return address
-	VerbOwn        = "own"        // an event of a socket that a service claimed: edge to that service
+	VerbOwn        = "own"        // an event of a socket that has an owner, or a group: edge to that service
 	VerbService    = "service"    // an event of a service for services
 )
 
@@ -110,7 +110,7 @@ type Subject struct {
 	Edge      string // the edge's part of Socket
 	Event     string // the escaped tail
 	Ack       string // the ack number (see AckNumber) or AckConnect
-	Owner     string // the group or the instance that claimed a socket
+	Owner     string // the group or the instance that gets a socket's events
 	Group     string // the group of an instance
 	Instance  string // a running copy of a service
 	Word      string // one of the Word… constants, or one of a later version

@@ -216,8 +216,8 @@ func rebuild(s Subject) string {
 	return ""
 }
 
-// FuzzEventReachesNoEdge: whatever a client names its events and rooms, and whatever its namespace is called, its
-// events match nothing that an edge subscribes to. Else a client could give orders to edges.
+// FuzzEventReachesNoEdge checks that a client's events match no subscription of an edge, with any names of events,
+// rooms and namespaces. Otherwise a client could command edges.
 func FuzzEventReachesNoEdge(f *testing.F) {
 	f.Add("/", "all", "x")
 	f.Add("/own", "own.chat", "x")
@@ -265,7 +265,7 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 	})
 }
 
-// TestSubscriptionsMatchCommands is the other half: what is meant for an edge does reach it.
+// TestSubscriptionsMatchCommands is the other half: commands for an edge reach it.
 func TestSubscriptionsMatchCommands(t *testing.T) {
 	for pattern, subject := range map[string][]byte{
 		sio.Sockets(testEdge):                      sio.AppendToSocket(nil, "chat", VerbEmit, testSocket),
@@ -283,7 +283,7 @@ func TestSubscriptionsMatchCommands(t *testing.T) {
 	}
 }
 
-// matches tells whether NATS delivers subject to a subscription of pattern.
+// matches reports whether NATS delivers subject to a subscription of pattern.
 func matches(pattern, subject string) bool {
 	tokens := strings.Split(subject, ".")
 	for i, want := range strings.Split(pattern, ".") {

@@ -135,7 +135,7 @@ func TestServiceRefuses(t *testing.T) {
 			client := s.Dial("a")
 			client.Send("40/door,")
 			client.Expect("44/door," + c.want)
-			client.Send("40/chat,") // the session goes on
+			client.Send("40/chat,") // the session stays open
 			if got := client.Next(); !strings.HasPrefix(got, `40/chat,{"sid":`) {
 				t.Errorf("after the refusal came %q", got)
 			}
@@ -144,7 +144,7 @@ func TestServiceRefuses(t *testing.T) {
 	}
 }
 
-// With `unavailable: refuse` a client is refused where no service decides; 22_waiting_test.go has the default.
+// With `unavailable: refuse` a client is refused if no service decides. 22_waiting_test.go covers the default.
 func TestNoServiceRefuses(t *testing.T) {
 	s := begin(t, rules{"/door": {Unavailable: edge.UnavailableRefuse}})
 	a := s.Dial("a")
@@ -186,7 +186,8 @@ func TestInvalidAnswerRefuses(t *testing.T) {
 	}
 }
 
-// A stream that records events answers each with a PubAck, the connect request too. That is nobody's decision.
+// A stream that records events answers each of them with a PubAck, and so the connect request. A PubAck is no
+// decision.
 func TestStreamIsNoService(t *testing.T) {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	s := beginAt(t, server, usual())
@@ -249,7 +250,8 @@ func TestSecondAnswerIsIgnored(t *testing.T) {
 	a.Gets(`["yes"]`)
 }
 
-// greets admits whoever asks, and publishes right behind the answer: a subject, and a room for Sio-Rooms if one follows.
+// greets admits every client and publishes right after the answer: to a subject and, if one follows, to a room for
+// Sio-Rooms.
 func (s *stage) greets(admission string, greetings []string) {
 	s.t.Helper()
 	s.Handle("sio.door.on.connect", func(m *nats.Msg) {
@@ -266,7 +268,7 @@ func (s *stage) greets(admission string, greetings []string) {
 	})
 }
 
-// What a service publishes to a newcomer after it has admitted it comes right behind CONNECT, in order.
+// What a service publishes to a client after it has admitted it arrives right after CONNECT, in order.
 func TestGreetingFollowsConnect(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -280,16 +282,16 @@ func TestGreetingFollowsConnect(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := begin(t, rules{"/door": {AutoJoin: []string{"auto"}}})
 			s.greets(`[{"rooms":["vip","b.c"]}]`, c.subjects)
-			for _, name := range []string{"first", "second"} { // the first brings the subscriptions with it
+			for _, name := range []string{"first", "second"} { // the first one causes the subscriptions
 				s.greeted(name, len(c.subjects))
 			}
 		})
 	}
 }
 
-// A room that nobody of the edge was in is subscribed only when the answer has come, so what is published to it right behind
-// the answer may be lost. Three ways reach the newcomer all the same: its own address, all with Sio-Rooms, and the room once
-// NATS says that the edge hears it.
+// A room without members at this edge is subscribed only when the answer arrives. What is published to it right after
+// the answer may be lost. Three ways reach the new member all the same: its own address, all with Sio-Rooms, and the
+// room once NATS confirms the edge's subscription.
 func TestGreetingToANewRoom(t *testing.T) {
 	t.Run("by way of the socket and of all", func(t *testing.T) {
 		s := begin(t, rules{"/door": {}})

@@ -92,7 +92,7 @@ func TestWildcardsHearDottedEvents(t *testing.T) {
 	deep.Gets("sio.chat.on.order.%2A", a.Address(), `["order.*"]`)
 }
 
-// An event named like a target is an event for services; it reaches no client.
+// An event named like a target is an event for services. It reaches no client.
 func TestEventNamedLikeATargetReachesNoClient(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -117,7 +117,7 @@ func TestReplyReachesTheSender(t *testing.T) {
 	s.onlyMarker(a, b)
 }
 
-func TestNobodyListensIsCounted(t *testing.T) {
+func TestEventsWithoutSubscriberAreCounted(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	s.Counts("no_responders_total", "", 1) // the notice that a has connected
@@ -132,7 +132,7 @@ func TestNobodyListensIsCounted(t *testing.T) {
 	s.Counts("no_responders_total", "", 3)
 }
 
-// A client cannot make itself heard as the life of a socket.
+// A client cannot publish the life events of a socket.
 func TestReservedNamesEndTheSession(t *testing.T) {
 	s := begin(t, usual())
 	events := s.hear("sio.chat.on.>")

@@ -16,7 +16,7 @@ func TestEmitToAll(t *testing.T) {
 	s.onlyMarker(a, b, other)
 }
 
-// The official client takes white space behind the namespace for an ack id, so what stands in front of the array goes.
+// The official client takes white space after the namespace for an ack id, so white space before the array is removed.
 func TestWhiteSpaceBeforeTheArrayIsLeftOut(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -59,7 +59,7 @@ func TestEmitToASocket(t *testing.T) {
 	s.onlyMarker(a, b)
 }
 
-// Who may publish to one namespace must not reach another by way of a socket's id.
+// A service that may publish to one namespace must not reach another through a socket's id.
 func TestSocketUnderAnotherNamespaceIsNotReached(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -76,7 +76,7 @@ func TestSocketUnderAnotherNamespaceIsNotReached(t *testing.T) {
 	s.onlyMarker(a, other)
 }
 
-// What an emit's reply subject is does not matter: a JetStream publisher's inbox may stand there, or a socket.
+// The reply subject of an emit does not matter. It may be a JetStream publisher's inbox, or a socket.
 func TestEmitIgnoresItsReply(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -91,7 +91,7 @@ func TestEmitIgnoresItsReply(t *testing.T) {
 	s.onlyMarker(a, b)
 }
 
-// The verbs are an open list.
+// The set of verbs is open.
 func TestUnknownVerbsAreIgnored(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")

@@ -6,7 +6,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// The reply subject names the sender, who is left out.
+// The reply subject names the sender, which is left out.
 func TestBroadcastLeavesOutItsSender(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -21,7 +21,7 @@ func TestBroadcastLeavesOutItsSender(t *testing.T) {
 	}
 }
 
-// A service broadcasts on behalf of a sender with nothing but the message that it got.
+// A service can broadcast on behalf of a sender with only the message that it received.
 func TestBroadcastWithTheReplyOfAnEvent(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -35,7 +35,7 @@ func TestBroadcastWithTheReplyOfAnEvent(t *testing.T) {
 	}
 }
 
-func TestBroadcastThatNamesNobodyLeavesNobodyOut(t *testing.T) {
+func TestBroadcastWithoutSenderReachesAll(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	other := edgetest.Enter(a.Client, "/", "")

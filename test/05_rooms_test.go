@@ -51,7 +51,7 @@ func TestJoinAndLeaveByRoomAndAll(t *testing.T) {
 	s.Counts("rooms", "", 0)
 }
 
-// The room's own subscription matches these requests, too, and makes no second answer.
+// The room's own subscription also matches these requests. It must not cause a second answer.
 func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -66,7 +66,7 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 	}
 }
 
-// An answer means that it holds: what the asker publishes next reaches the new member.
+// An answer means that the change is done: what the requester publishes next reaches the new member.
 func TestJoinHoldsOnceAnswered(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -87,7 +87,7 @@ func TestJoinWithoutReplyIsDone(t *testing.T) {
 	s.onlyMarker(a)
 }
 
-func TestJoinAndLeaveOfNobody(t *testing.T) {
+func TestJoinAndLeaveWithoutSockets(t *testing.T) {
 	s := begin(t, usual())
 	for verb, body := range map[string]string{"join": `["vip"]`, "leave": `["vip"]`, "disconnect": ""} {
 		s.fails("sio.chat."+verb+".socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", body, "unknown socket")
@@ -109,11 +109,12 @@ func TestBadRoomsAreRefused(t *testing.T) {
 		s.fails("sio.chat.join.all", body, reason)
 		s.fails("sio.chat.leave.socket."+a.ID, body, reason)
 	}
-	s.Counts("rooms", "", 0) // not even the good ones among them
+	s.Counts("rooms", "", 0) // not even the valid ones among them
 	s.onlyMarker(a)
 }
 
-// NATS does not ask whether the asker may publish to the reply subject, and the edge would do it in its own name.
+// NATS does not check that the requester may publish to the reply subject. The edge would publish there in its own
+// name.
 func TestAnswersGoToNoSubjectOfTheContract(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -130,7 +131,7 @@ func TestAnswersGoToNoSubjectOfTheContract(t *testing.T) {
 	s.Publish("sio.chat.emit.room.vip", `["joined all the same"]`)
 	a.Gets(`["joined all the same"]`)
 	s.onlyMarker(a, b)
-	inbox := s.hear("siox.inbox") // begins like the prefix, lies outside
+	inbox := s.hear("siox.inbox") // begins like the prefix, but is outside it
 	s.PublishReply("sio.chat.join.socket."+a.ID, "siox.inbox", `["vip"]`)
 	inbox.Next()
 }

@@ -58,7 +58,7 @@ func TestSilentClientTimesOut(t *testing.T) {
 		o.Engine.MaxPayload, o.Engine.Transports = 100_000, []string{"websocket"}
 		o.Engine.PingInterval, o.Engine.PingTimeout, o.Engine.UpgradeTimeout = time.Hour, time.Hour, time.Hour
 		o.Engine.PingInterval = 30 * time.Millisecond
-		o.Engine.PingTimeout = time.Nanosecond // nobody is that fast
+		o.Engine.PingTimeout = time.Nanosecond // no client is that fast
 	})
 	notices := s.hear("sio.chat.on.*")
 	a := s.Dial("a")
@@ -82,7 +82,7 @@ func TestServiceDisconnectsASocket(t *testing.T) {
 		a.Expect("41/chat,")
 		notices.Gets("sio.chat.on.disconnect", a.Address(), left("server namespace disconnect", "vip"))
 		s.fails("sio.chat.disconnect.socket."+a.ID, body, "unknown socket")
-		s.onlyMarker(root) // the session goes on
+		s.onlyMarker(root) // the session stays open
 		a = edgetest.Enter(a.Client, "/chat", "")
 	}
 	for _, body := range []string{"[1]", "{}", "[true,true]", "x", "null"} {
@@ -126,7 +126,7 @@ func TestServiceDisconnectsRoomsAndAll(t *testing.T) {
 	s.onlyMarker(other)
 }
 
-// Services that were asked to admit somebody are told that he went, whatever they answer.
+// Services that were asked to admit a socket receive its disconnect notice, whatever they answer.
 func TestWhoGoesWhileBeingAdmittedIsReported(t *testing.T) {
 	s := begin(t, usual())
 	life := s.hear("sio.door.on.*")
@@ -156,7 +156,8 @@ func TestWhoIsRefusedIsNotReported(t *testing.T) {
 	notices.Gets("sio.chat.on.disconnect", chat.Address(), left("transport close"))
 }
 
-// A service may change its mind before the client knows: to a client that is not connected yet, that is a refusal.
+// A service may change its mind before the client has its answer. For a client that is not connected yet, that is a
+// refusal.
 func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	s := begin(t, usual())
 	life := s.hear("sio.door.on.*")
@@ -174,7 +175,7 @@ func TestServiceDisconnectsWhomItIsAdmitting(t *testing.T) {
 	edgetest.Enter(a, "/chat", "")
 }
 
-// Behind the admission the client is connected, also while the edge's subscriptions for it are on their way.
+// After the admission the client is connected, even while the edge's subscriptions for it are still being made.
 func TestServiceDisconnectsWhomItHasJustAdmitted(t *testing.T) {
 	s := begin(t, usual())
 	life := s.hear("sio.door.on.*")
@@ -196,7 +197,7 @@ func TestServiceDisconnectsWhomItHasJustAdmitted(t *testing.T) {
 	s.Counts("sockets", "", 0)
 }
 
-// A group that admits a client which has gone meanwhile hears of the end, too: it did not hear the notice before.
+// A group that admits a client that has left meanwhile also receives the end: it did not receive the earlier notice.
 func TestAGroupAdmitsWhoHasGone(t *testing.T) {
 	s := begin(t, usual())
 	life, group := s.hear("sio.door.on.*"), s.hear("sio.*.own.chat.>")
@@ -213,5 +214,5 @@ func TestAGroupAdmitsWhoHasGone(t *testing.T) {
 	group.Gets("sio.door.own.chat.disconnect", address, left("transport close"))
 	s.Counts("dropped_total", "answer to a connect that is over", 3)
 	s.Publish("sio.door.own.chat.marker", `["marker"]`)
-	group.Gets("sio.door.own.chat.marker", "", `["marker"]`) // that was all
+	group.Gets("sio.door.own.chat.marker", "", `["marker"]`) // nothing else came
 }

@@ -27,7 +27,7 @@ func TestServiceAcksByResponding(t *testing.T) {
 	root.Expect(`435["root"]`)
 }
 
-// The edge keeps no table: acks come in any order, from anybody.
+// The edge keeps no table: acks come in any order, from any publisher.
 func TestAcksComeInAnyOrder(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -71,7 +71,7 @@ func TestAckIDBeyondExactIntegersEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestAckThatNobodyAskedForIsIgnored(t *testing.T) {
+func TestUnexpectedAckIsIgnored(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	everything := s.hear("sio.chat.>")

@@ -41,7 +41,7 @@ func TestRoomsAreAUnion(t *testing.T) {
 		{[]string{"nobody"}, nil},
 		{[]string{d.ID}, []*socket{d}},
 		{[]string{"y", d.ID, b.ID}, []*socket{b, c, d}},
-		{[]string{"x,y"}, nil}, // one name a header
+		{[]string{"x,y"}, nil}, // one name per header
 	} {
 		var headers []string
 		for _, name := range test.names {
@@ -69,17 +69,17 @@ func TestExceptLeavesOut(t *testing.T) {
 		{"all", []string{"Sio-Rooms: " + d.ID, "Sio-Rooms: x", "Sio-Except: " + a.ID}, []*socket{b, d}},
 		{"room.x", []string{"Sio-Except: y"}, []*socket{a}},
 		{"room.x", []string{"Sio-Except: " + a.ID}, []*socket{b}},
-		{"room.x", []string{"Sio-Rooms: y"}, []*socket{a, b}}, // only all has Sio-Rooms
+		{"room.x", []string{"Sio-Rooms: y"}, []*socket{a, b}}, // only all supports Sio-Rooms
 		{"all", []string{"sio-except: x", "Sio-Other: y"}, []*socket{a, b, c, d}},
 		{"all", []string{"SIO-ROOMS: x"}, []*socket{a, b, c, d}},
-		{"socket." + a.ID, []string{"Sio-Except: x", "Sio-Rooms: y"}, []*socket{a}}, // they mean nothing here
+		{"socket." + a.ID, []string{"Sio-Except: x", "Sio-Rooms: y"}, []*socket{a}}, // without effect here
 	} {
 		s.reaches("sio.chat.emit."+test.target, "", test.headers, test.who, a, b, c, d)
 	}
 	s.reaches("sio.chat.broadcast.all", c.Address(), []string{"Sio-Except: x"}, []*socket{d}, a, b, c, d)
 }
 
-// Names stand in headers as they do in subjects.
+// Names are escaped in headers as in subjects.
 func TestNamesInHeadersAreEscaped(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -91,7 +91,7 @@ func TestNamesInHeadersAreEscaped(t *testing.T) {
 	s.reaches("sio.chat.emit.all", "", []string{"Sio-Rooms: *", "Sio-Rooms: a%2Eb"}, nil, a, b)
 }
 
-func TestHeadersNameNobodyOfAnotherNamespace(t *testing.T) {
+func TestHeadersReachNoOtherNamespace(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	other := edgetest.Enter(a.Client, "/", "")
@@ -146,7 +146,7 @@ func TestCompressIsForPollingReplies(t *testing.T) {
 	}
 }
 
-// Sio-User is the edge's own word: what a client sends cannot make or change it.
+// Only the edge sets Sio-User: nothing that a client sends can set or change it.
 func TestUserComesWithEveryEvent(t *testing.T) {
 	s := begin(t, rules{"/door": {}})
 	s.serve("door", `[{"user":"ann"}]`)

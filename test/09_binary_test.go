@@ -32,7 +32,7 @@ func TestAttachmentsUp(t *testing.T) {
 	a.SendBinary([]byte("abc"))
 	a.SendBinary(nil)
 	expect(a.Ack("8"), two+"abc", "3,0")
-	a.Send("451-/chat,[\"file\"]") // announced, and used nowhere
+	a.Send("451-/chat,[\"file\"]") // announced, but not referenced
 	a.SendBinary([]byte("x"))
 	expect(a.Address(), `["file"]x`, "1")
 }
@@ -126,7 +126,7 @@ func TestBadAttachmentsOfAClientEndItsSession(t *testing.T) {
 	}
 }
 
-// A message and its attachments are one: nothing comes between them, whoever sends meanwhile.
+// A message and its attachments are one unit: nothing is sent between them, even with other senders at the same time.
 func TestNothingComesBetweenAttachments(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")

@@ -7,7 +7,7 @@ import (
 	"partyline/edge"
 )
 
-// relayed is a namespace in which clients do everything by themselves.
+// relayed is a namespace whose clients need no service.
 func relayed(relay ...edge.Relay) rules {
 	return rules{
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"lobby-*", "vip"}, Relay: relay},
@@ -15,10 +15,10 @@ func relayed(relay ...edge.Relay) rules {
 	}
 }
 
-// lap sends a marker through the namespace: every rule set that calls it relays "lap" to all, its sender included.
+// lap sends a marker through the namespace. All rule sets that call it relay "lap" to all, its sender included.
 var lap = edge.Relay{Event: "lap", To: edge.ToAll, Self: true}
 
-// onlyLap shows that nothing of what a client sent before reached these sockets.
+// onlyLap checks that nothing that a client sent before reached these sockets.
 func onlyLap(from *socket, sockets ...*socket) {
 	from.Emit("", `["lap"]`)
 	for _, so := range sockets {
@@ -34,7 +34,7 @@ func TestClientsJoinAndLeaveByThemselves(t *testing.T) {
 	a.Expect(`43/chat,0[{"ok":true}]`)
 	s.Publish("sio.chat.emit.room.lobby-1", `["in"]`)
 	a.Gets(`["in"]`)
-	a.Emit("", `["join","v\u0069p"]`) // nobody waits for the answer
+	a.Emit("", `["join","v\u0069p"]`) // without an ack
 	a.Emit("5", `["leave","lobby-1"]`)
 	a.Expect(`43/chat,5[{"ok":true}]`)
 	s.Publish("sio.chat.emit.room.lobby-1", `["out"]`)
@@ -42,7 +42,7 @@ func TestClientsJoinAndLeaveByThemselves(t *testing.T) {
 	a.Gets(`["in"]`)
 	a.Emit("6", `["leave","vip","more","arguments"]`)
 	a.Expect(`43/chat,6[{"ok":true}]`)
-	a.Emit("7", `["leave","vip"]`) // not in it any more: that holds, too
+	a.Emit("7", `["leave","vip"]`) // it is not a member any more, which is no error
 	a.Expect(`43/chat,7[{"ok":true}]`)
 	s.onlyMarker(a)
 	a.Emit("", `["marker"]`)
@@ -73,7 +73,7 @@ func TestClientsJoinNoOtherRooms(t *testing.T) {
 	s.Counts("rooms", "", 1)
 }
 
-// Where no room may be joined by clients, join and leave are events like any other.
+// If clients may join no room, join and leave are ordinary events.
 func TestJoinIsAnEventWithoutRules(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -127,7 +127,7 @@ func TestRelayToAll(t *testing.T) {
 	}
 }
 
-// Several rooms are a union: who is in two of them gets the event once.
+// Several rooms are a union: a socket in two of them gets the event once.
 func TestRelayToTheSendersRooms(t *testing.T) {
 	for _, self := range []bool{false, true} {
 		s := begin(t, relayed(edge.Relay{Event: "message", To: edge.ToRooms, Self: self}, lap))
@@ -227,7 +227,7 @@ func TestFirstMatchingRuleApplies(t *testing.T) {
 	onlyLap(a, a, b)
 }
 
-// A rule is nothing but a publish on the public subjects, which anyone may watch.
+// A rule only publishes on the public subjects, which every client of NATS may watch.
 func TestRelaysArePublicPublishes(t *testing.T) {
 	s := begin(t, relayed(edge.Relay{Event: "message", To: edge.ToRooms}, edge.Relay{Event: "news", To: edge.ToAll, Self: true}))
 	a := s.Enter("a", "/chat")

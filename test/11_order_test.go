@@ -8,7 +8,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// What one publisher sends reaches a socket in order, whatever it is addressed to.
+// What one publisher sends reaches a socket in order, to whatever target it is addressed.
 func TestOrderAcrossTargets(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -50,7 +50,7 @@ func TestOrderOfAClientsEvents(t *testing.T) {
 	events.Gets("sio.chat.on.disconnect", a.Address(), left("client namespace disconnect"))
 }
 
-// A leave and a disconnect take effect in their turn.
+// Leave and disconnect take effect in order with the other messages.
 func TestOrderOfEventsAndCommands(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -61,7 +61,7 @@ func TestOrderOfEventsAndCommands(t *testing.T) {
 	s.Publish("sio.chat.emit.all", `["last"]`)
 	s.Publish("sio.chat.disconnect.socket."+a.ID, "")
 	s.Publish("sio.chat.emit.all", `["too late"]`)
-	s.Ask("sio.chat.fetch.all", "") // answered behind all of it, and before a comes again
+	s.Ask("sio.chat.fetch.all", "") // answered after all of them, and before a connects again
 	a.Gets(`["before"]`)
 	a.Gets(`["last"]`)
 	a.Expect("41/chat,")
@@ -69,7 +69,7 @@ func TestOrderOfEventsAndCommands(t *testing.T) {
 	s.onlyMarker(again)
 }
 
-// A client that joins and then speaks is heard by whoever joined before.
+// What a client says after it joined reaches all members that joined before.
 func TestOrderOfJoinAndRelay(t *testing.T) {
 	s := begin(t, rules{"/chat": {
 		Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}},

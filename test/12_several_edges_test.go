@@ -38,14 +38,14 @@ func cluster(t *testing.T, namespaces rules) (first *stage, edges []*edgetest.No
 	return first, edges
 }
 
-// arrive connects one socket a edge, and returns when the service has heard of all of them. It has learnt then of their
-// subscriptions, too: those travelled ahead.
+// arrive connects one socket per edge, and returns when the service has received an event of each. By then their
+// subscriptions have reached its server, too: they travelled first.
 func (s *stage) arrive(edges []*edgetest.Node, namespace string) (sockets []*socket) {
 	s.t.Helper()
 	for i, n := range edges {
 		so := n.Enter(fmt.Sprint("client", i), namespace)
 		said := s.hear("sio." + so.Token + ".on.arrived")
-		for len(sockets) == i { // until the service's own subscription has spread to that edge's server, nobody hears
+		for len(sockets) == i { // an event is lost until the service's subscription has spread to that edge's server
 			so.Emit("", `["arrived"]`)
 			if m, err := said.Subscription.NextMsg(100 * time.Millisecond); err == nil && m.Reply == so.Address() {
 				sockets = append(sockets, so)
@@ -55,7 +55,7 @@ func (s *stage) arrive(edges []*edgetest.Node, namespace string) (sockets []*soc
 	return sockets
 }
 
-// answers collects one answer an edge to each request, and shows that there are no more.
+// answers collects one answer per edge to each request, and checks that there are no more.
 func (s *stage) answers(edges []*edgetest.Node, sockets []*socket, subject, body string, headers ...string) map[string]int {
 	s.t.Helper()
 	inbox := nats.NewInbox()
@@ -125,7 +125,7 @@ func TestEveryEdgeAnswersOnce(t *testing.T) {
 		got := s.answers(edges, so, subject, body, headers...)
 		for i, n := range edges {
 			if count, answered := got[n.ID]; !answered || count != want[i] {
-				t.Errorf("%s %s: the answers are %v, edge %d is %s and should say %d", subject, body, got, i, n.ID, want[i])
+				t.Errorf("%s %s: the answers are %v, edge %d is %s, want %d", subject, body, got, i, n.ID, want[i])
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func TestOnlyItsEdgeAnswersForASocket(t *testing.T) {
 	s.fails("sio.chat.join.socket."+edges[1].ID+".aaaaaaaaaaaaaaaaaaaa", `["x"]`, "unknown socket")
 }
 
-// Whoever asked for a join and was answered reaches the new member, wherever it is.
+// A service that has the answer to its join reaches the new member, at any edge.
 func TestJoinHoldsAcrossServers(t *testing.T) {
 	s, edges := cluster(t, usual())
 	so := s.arrive(edges, "/chat")
@@ -172,7 +172,7 @@ func TestAcksAndAdmissionsAcrossServers(t *testing.T) {
 	s.serve("door", `[{"rooms":["x"]}]`)
 	questions := s.hear("sio.door.on.question")
 	for i, n := range edges {
-		so := n.Enter(fmt.Sprint("client", i), "/door") // the service's subscription spreads to the other servers in its own time
+		so := n.Enter(fmt.Sprint("client", i), "/door") // the subscription spreads in the background
 		so.Emit("8", `["question"]`)
 		if err := questions.Gets("sio.door.on.question", so.Ack("8"), `["question"]`).Respond([]byte(`["answer"]`)); err != nil {
 			t.Fatal(err)
@@ -183,7 +183,7 @@ func TestAcksAndAdmissionsAcrossServers(t *testing.T) {
 	}
 }
 
-// talk is what clients of two edges say to each other by relay rules alone.
+// talk is the namespace in which clients of two edges talk by relay rules alone.
 func talk(t *testing.T, one, two *edgetest.Node) {
 	t.Helper()
 	a, b := one.Enter("a", "/chat"), two.Enter("b", "/chat")
@@ -191,7 +191,8 @@ func talk(t *testing.T, one, two *edgetest.Node) {
 		so.Emit("1", `["join","x"]`)
 		so.Expect(`43/chat,1[{"ok":true}]`)
 	}
-	// Subscriptions spread in their own time. Whoever hears of a join by a later message of that edge reaches the member.
+	// Subscriptions spread asynchronously. A client that learns of a join by a later message of that edge reaches the
+	// member.
 	a.Emit("", `["direct","`+b.ID+`"]`)
 	b.Gets(`["direct","` + b.ID + `"]`)
 	b.Emit("", `["direct","`+a.ID+`"]`)
@@ -217,7 +218,7 @@ func TestRelayAcrossServers(t *testing.T) {
 	talk(t, edges[1], edges[0])
 }
 
-// The product needs NATS, not a NATS of its own: any server will do.
+// The product works with every NATS server, not only with an embedded one.
 func TestSeparateServerProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

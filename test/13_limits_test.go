@@ -24,7 +24,7 @@ func TestRoomsPerSocket(t *testing.T) {
 	if got := a.Next(); !strings.HasPrefix(got, `43/chat,1[{"error":"too many rooms`) {
 		t.Errorf("the client was answered %q", got)
 	}
-	s.change("sio.chat.join.all", `["3"]`, 1) // of the two, one has a place left
+	s.change("sio.chat.join.all", `["3"]`, 1) // of the two sockets, one may join another room
 	s.Publish("sio.chat.emit.room.3", `["3"]`)
 	b.Gets(`["3"]`)
 	s.onlyMarker(a, b)
@@ -49,7 +49,7 @@ func TestNamespacesPerSession(t *testing.T) {
 	s.onlyMarker(a)
 }
 
-// Events that come together are handed on together, but never as more than the smallest queue takes.
+// Events that arrive together are passed on together, but never as more than the smallest queue takes.
 func TestEventsThatComeTogetherFitIntoTheQueue(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Limits = edge.Limits{QueuePackets: 16} })
 	a := s.Enter("a", "/chat")
@@ -85,7 +85,8 @@ func TestLongestNames(t *testing.T) {
 		s.Publish("sio.chat.emit.room."+name, `["in"]`)
 		a.Gets(`["in"]`)
 	}
-	// Every byte of it escaped, in subject and reply: more than NATS takes. It is counted, and ends nothing.
+	// Each byte is escaped, in subject and reply: more than NATS takes. The event is counted as failed, and the
+	// session stays.
 	spaces := strings.Repeat(" ", 500)
 	namespace := s.Dial("b")
 	namespace.Connect("/"+spaces, "")
@@ -118,7 +119,7 @@ func TestLargestEvent(t *testing.T) {
 	s.onlyMarker(b)
 }
 
-// What comes for a socket that is being admitted waits, at most as much as one session may have waiting.
+// Messages for a socket that is being admitted wait, up to the queue limit of a session.
 func TestWhatWaitsForConnectIsBounded(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
 	life := s.hear("sio.door.on.*")
@@ -133,7 +134,7 @@ func TestWhatWaitsForConnectIsBounded(t *testing.T) {
 	life.Gets("sio.door.on.disconnect", "sio.door.emit.socket."+id, left("queue overflow"))
 }
 
-// A client that does not read is cut off, and the others notice nothing.
+// A client that does not read is disconnected, and the others are not affected.
 func TestClientThatDoesNotReadIsClosed(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
 	notices := s.hear("sio.chat.on.disconnect")

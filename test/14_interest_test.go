@@ -48,7 +48,7 @@ func TestOnlyEdgesWithMembersHearARoom(t *testing.T) {
 	}
 }
 
-// An edge without a socket in a namespace hears nothing that is for all of it.
+// An edge without a socket in a namespace receives nothing that is addressed to all of it.
 func TestOnlyEdgesWithSocketsHearANamespace(t *testing.T) {
 	s := begin(t, usual())
 	other := s.beside(usual())
@@ -79,7 +79,7 @@ func TestRoomLingersBehindItsLastMember(t *testing.T) {
 		s.Publish("sio.chat.emit.room.x", `["out"]`)
 		s.onlyMarker(a)
 		if got := s.Node.Heard() - heard; got != 2 {
-			t.Errorf("behind the last member %d messages came, want the room's and the marker", got)
+			t.Errorf("after the last member %d messages came, want the room's and the marker", got)
 		}
 		if got := subscriptions(s); got != before+1 {
 			t.Errorf("there are %d subscriptions, want %d", got, before+1)
@@ -105,7 +105,7 @@ func TestLingerEnds(t *testing.T) {
 	edgetest.Eventually(t, "the namespace's subscription is gone", func() bool { return subscriptions(s) == before })
 }
 
-// The other edges of a room notice nothing when the last member of one leaves it.
+// When the last member of one edge leaves a room, the room's other edges are not affected.
 func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 	server := natsdtest.Start(t)
 	s := beginAt(t, server, usual(), func(o *edgetest.Options) { o.Linger = time.Millisecond })
@@ -119,8 +119,8 @@ func TestLeavingOneEdgeKeepsTheOthers(t *testing.T) {
 	s.onlyMarker(a, b)
 }
 
-// A command to all or to a room comes to an edge with a member twice: by the subscription for such commands, and by that of the
-// namespace or room. It counts once, and what does not count is not taken for an event without a receiver.
+// A command to all or to a room reaches an edge with a member twice: by the subscription for such commands, and by
+// that of the namespace or room. It counts once. The copy does not count as an event without a receiver.
 func TestCommandsCountOnce(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -148,7 +148,7 @@ func TestCommandsCountOnce(t *testing.T) {
 	if n := after.received - before.received; n < commands || n > commands+announcements {
 		t.Errorf("%d messages count as received, want %d and some announcements", n, commands)
 	}
-	if n := after.commands - before.commands; n != commands-1 { // an ask is counted as an ask
+	if n := after.commands - before.commands; n != commands-1 { // an ask counts as an ask
 		t.Errorf("%d commands were carried out, want %d", n, commands-1)
 	}
 	if after.unwanted != before.unwanted {
@@ -159,8 +159,8 @@ func TestCommandsCountOnce(t *testing.T) {
 	}
 }
 
-// No edge hears what clients emit, under whatever name, in whatever namespace, whatever it subscribes just then: else a
-// client could give orders to edges, and every edge would have the events of all clients.
+// No edge receives what clients emit, in whatever namespace and under whatever name, and whatever it subscribes then.
+// Otherwise a client could command edges, and each edge would receive the events of all clients.
 func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	words := []string{
 		"all", "room", "socket", "on", "ack", "emit", "broadcast", "join", "leave", "disconnect", "connect", "x", "$edge", "*", ">", "%", "", "방",
@@ -169,9 +169,9 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	for _, word := range words {
 		names["/"+word] = edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}
 	}
-	delete(names, "/*") // a pattern, and it would not be in the way
+	delete(names, "/*") // a pattern, which no client can enter as such
 	s := begin(t, names)
-	asked := s.hear("sio.door.on.connect") // so that the newcomer waits
+	asked := s.hear("sio.door.on.connect") // so that the new socket waits
 	a, newcomer := s.Dial("a"), s.Dial("newcomer")
 	newcomer.Send("40/door,")
 	asked.Next()
@@ -195,7 +195,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	emit := func(event string) {
 		tail, err := subjects.AppendEvent(nil, []byte(event))
 		if err != nil {
-			return // as an invalid packet
+			return // it is an invalid packet
 		}
 		s.Publish("sio."+tokens[random.IntN(len(tokens))]+".on."+string(tail), `["x"]`)
 		sent++

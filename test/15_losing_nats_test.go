@@ -9,7 +9,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// cuttable is a stage whose edge hangs on a cable.
+// cuttable is a stage whose edge is connected through a cable.
 func cuttable(t *testing.T, namespaces rules) (*stage, *natsdtest.Cable) {
 	t.Helper()
 	server := natsdtest.Start(t)
@@ -17,13 +17,13 @@ func cuttable(t *testing.T, namespaces rules) (*stage, *natsdtest.Cable) {
 	return beginAt(t, server, namespaces, func(o *edgetest.Options) { o.InProcess = c }), c
 }
 
-// lose cuts, and waits until the edge knows.
+// lose cuts the cable, and waits until the edge notices.
 func (s *stage) lose(c *natsdtest.Cable) {
 	s.t.Helper()
 	c.Cut()
 	edgetest.Eventually(s.t, "the edge has lost NATS", func() bool { return !s.Bus.Connected() })
 	if why := s.Bus.Ready(); len(why) == 0 {
-		s.t.Error("an edge without NATS says that it is ready")
+		s.t.Error("an edge without NATS reports that it is ready")
 	}
 }
 
@@ -86,7 +86,7 @@ func TestJoinsAreAnsweredWhenNATSIsBack(t *testing.T) {
 	s.lose(c)
 	a.Emit("1", `["join","x"]`)
 	a.Emit("2", `["leave","auto"]`)
-	edgetest.Enter(a.Client, "/chat", "") // and no answer stands before this
+	edgetest.Enter(a.Client, "/chat", "") // and no answer comes before this
 	c.Mend()
 	a.Expect(`43/self,1[{"ok":true}]`)
 	a.Expect(`43/self,2[{"ok":true}]`)
@@ -96,7 +96,7 @@ func TestJoinsAreAnsweredWhenNATSIsBack(t *testing.T) {
 	s.onlyMarker(a)
 }
 
-// Nothing is sent minutes late: what cannot be passed on is lost, counted and not acked.
+// Nothing is sent minutes late: what cannot be passed on is lost, counted, and not acked.
 func TestEventsAreNotKept(t *testing.T) {
 	s, c := cuttable(t, alone())
 	a := s.Enter("a", "/self")
@@ -167,7 +167,7 @@ func TestEdgeStartsBeforeNATS(t *testing.T) {
 	server.Stop()
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: alone()})
 	a := n.Enter("a", "/self")
-	a.Send("40/door,") // it waits
+	a.Send("40/door,") // it waits for its answer
 	a.Emit("1", `["join","x"]`)
 	server.Restart()
 	a.Expect(`43/self,1[{"ok":true}]`)
@@ -176,25 +176,25 @@ func TestEdgeStartsBeforeNATS(t *testing.T) {
 	a.Gets(`["say"]`)
 }
 
-// What cannot be kept while NATS is away must not count as under way for ever after: a client whose joins were not
-// answered may join when NATS is back.
+// What cannot be kept while NATS is away must not count as pending permanently. A client whose joins were not answered
+// may join when NATS is back.
 func TestJoinsThatWereNotKeptDoNotCountAsUnderWay(t *testing.T) {
 	s, c := cuttable(t, alone())
 	a := s.Enter("a", "/self")
 	s.lose(c)
-	for s.Bus.AfterSubscribed(func() {}) { // until no more is kept
+	for s.Bus.AfterSubscribed(func() {}) { // until the queue is full
 	}
 	for range 2000 { // more than one session may have under way
 		a.Emit("1", `["join","x"]`)
 	}
 	a.Send("40/chat,")
-	for !strings.HasPrefix(a.Next(), "40/chat,") { // so the edge has seen all of them
+	for !strings.HasPrefix(a.Next(), "40/chat,") { // so the edge has processed all of them
 	}
 	c.Mend()
 	s.Ready()
 	held := make(chan struct{})
 	edgetest.Eventually(t, "there is room for more", func() bool { return s.Bus.AfterSubscribed(func() { close(held) }) })
-	<-held // and so is all that was kept
+	<-held // so everything queued is done
 	a.Emit("2", `["join","y"]`)
 	for got := a.Next(); got != `43/self,2[{"ok":true}]`; got = a.Next() {
 		if !strings.HasPrefix(got, "43/self,1") {

@@ -41,7 +41,7 @@ func TestAskARoomAndAll(t *testing.T) {
 	if ida != idb {
 		t.Errorf("the packets of one question have the ids %s and %s", ida, idb)
 	}
-	b.Acks(idb, `["b"]`) // passed on at once
+	b.Acks(idb, `["b"]`) // the edge passes it on at once
 	q.take(1, 1)
 	a.Acks(ida, `[]`)
 	q.take(1, 2).is(a.ID, `[]`, b.ID, `["b"]`)
@@ -92,7 +92,7 @@ func TestAskBinaryBothWays(t *testing.T) {
 	}
 }
 
-// The frames of a question wait with the others until the client knows that it is connected.
+// The frames of a question wait with the others until the client has its CONNECT.
 func TestAskWhileAdmitting(t *testing.T) {
 	s := begin(t, usual())
 	asked := s.Hear("sio.door.on.connect")
@@ -108,7 +108,7 @@ func TestAskWhileAdmitting(t *testing.T) {
 	so := &socket{Client: c, ID: id, Head: "/door,", Token: "door"}
 	so.Acks(s.isAsked(so, `["early?"]`), `["in"]`)
 	answer.is(`["in"]`)
-	// One that is refused has gone.
+	// A socket that is refused counts as gone.
 	c2 := s.Dial("c2")
 	c2.Send("40/door,")
 	request = asked.Next()
@@ -142,7 +142,7 @@ func TestAskTimesOut(t *testing.T) {
 	s.Counts("asks_acks_total", "", 2)
 }
 
-// A socket that goes away answers at once, not when the time is over.
+// A socket that disconnects is answered for at once, not at the timeout.
 func TestAskOfASocketThatGoes(t *testing.T) {
 	s := begin(t, usual())
 	a, b, c := s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("c", "/chat")
@@ -155,14 +155,14 @@ func TestAskOfASocketThatGoes(t *testing.T) {
 	c.Acks(s.isAsked(c, `["all"]`), `["c"]`)
 	a.Hangup()
 	answer.is("! unknown socket")
-	b.Send("41/chat,") // leaves the namespace, not the session
+	b.Send("41/chat,") // leaves the namespace, but keeps the session
 	q.take(1, 3).is(a.ID, "! unknown socket", b.ID, "! unknown socket", c.ID, `["c"]`)
 	s.Counts("asks_awaited", "", 0)
 	s.request("sio.chat.ask.socket."+a.ID, `["again"]`).is("! unknown socket")
 	s.onlyMarker(c)
 }
 
-func TestAskOfNobody(t *testing.T) {
+func TestAskOfUnknownSockets(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	s.fails("sio.chat.ask.socket."+s.ID+".aaaaaaaaaaaaaaaaaaaa", `["x"]`, "unknown socket")
@@ -195,7 +195,7 @@ func TestBadAsks(t *testing.T) {
 	s.onlyMarker(a)
 }
 
-// Who cannot be answered is not heard: there is no reply subject, or one that is not for answers.
+// A question that cannot be answered is ignored: it has no reply subject, or one that is not for answers.
 func TestAsksWithoutAReplySubject(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -216,7 +216,7 @@ func TestAsksWithoutAReplySubject(t *testing.T) {
 	s.onlyMarker(a)
 }
 
-// An ack counts from a socket that was asked, in its namespace, and once.
+// An ack counts only from a socket that was asked, in its namespace, and once.
 func TestAcksOfOthersDoNotCount(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -232,7 +232,7 @@ func TestAcksOfOthersDoNotCount(t *testing.T) {
 	a.SendBinary([]byte("abc"))
 	said := s.hear("sio.chat.on.said")
 	b.Emit("", `["said"]`)
-	said.Next() // b's ack has been looked at
+	said.Next() // b's ack has been processed
 	a.Acks(id, `["first"]`)
 	a.Acks(id, `["second"]`)
 	answer.is(`["first"]`)
@@ -244,10 +244,10 @@ func TestAcksOfOthersDoNotCount(t *testing.T) {
 	s.Counts("asks_acks_total", "", 1)
 }
 
-// A volatile question that a busy client does not get is answered in its place.
+// A volatile question that a busy client does not get is answered for it at once.
 func TestVolatileAsk(t *testing.T) {
 	s := begin(t, usual())
-	id := s.poll().enter("/chat") // it has no poll under way
+	id := s.poll().enter("/chat") // it has no poll open
 	s.request("sio.chat.ask.socket."+id, `["x"]`, "Sio-Volatile: true", "Sio-Timeout: 600000").is("! no answer")
 	q := s.askMany("sio.chat.ask.all", `["x"]`, "Sio-Volatile: true", "Sio-Timeout: 600000")
 	q.take(1, 1).is(id, "! no answer")
@@ -268,7 +268,7 @@ func TestAsksReachAllEdges(t *testing.T) {
 	q.take(3, 1).is(so[0].ID, "[]")
 	q = s.askMany("sio.chat.ask.all", `["some?"]`, "Sio-Rooms: x", "Sio-Rooms: "+so[2].ID)
 	so[0].Acks(s.isAsked(so[0], `["some?"]`), `[]`)
-	s.isAsked(so[2], `["some?"]`) // or its edge may hear the question when it has gone
+	s.isAsked(so[2], `["some?"]`) // otherwise its edge may process the question after the disconnect
 	so[2].Hangup()
 	q.take(3, 2).is(so[0].ID, "[]", so[2].ID, "! unknown socket")
 	s.askMany("sio.nowhere.ask.all", `["nobody?"]`).take(3, 0).is()
@@ -283,7 +283,7 @@ func TestAsksReachAllEdges(t *testing.T) {
 	}
 }
 
-// More sockets than an ask sees to at once, all in one question, of which some answer and the rest does not.
+// One question to more sockets than one step of an ask covers. Some answer and the others do not.
 func TestAskOfMany(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

@@ -27,12 +27,12 @@ func TestFetchTellsAllOfASocket(t *testing.T) {
 		got := s.tell(1, "sio.door.fetch.socket."+id, body).rest
 		want := fmt.Sprintf(`{"id":"%s","namespace":"/door","rooms":["order.7","a b"],"user":"ann \"A\"","data":{"plan": "pro"},"handshake":%s}`, id, connect[1])
 		if len(got) != 1 || string(got[0]) != want {
-			t.Fatalf("fetch told\n%s, want\n%s", got, want)
+			t.Fatalf("fetch returned\n%s, want\n%s", got, want)
 		}
 	}
 	got := s.tell(1, "sio.chat.fetch.socket."+a.ID, "").rest
 	if want := fmt.Sprintf(`{"id":"%s","namespace":"/chat","rooms":[],"data":{},"handshake":{"sid":"%[1]s","auth":{},`, a.ID); !strings.HasPrefix(string(got[0]), want) {
-		t.Fatalf("fetch told\n%s, want\n%s…", got, want)
+		t.Fatalf("fetch returned\n%s, want\n%s…", got, want)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestFetchOfTargets(t *testing.T) {
 	} {
 		got := s.tell(1, q.subject, "", q.headers...)
 		if ids := got.ids(t); !slices.Equal(ids, q.want) || got.sockets[s.ID] != len(q.want) {
-			t.Errorf("%s %v told of %v (%v), want %v", q.subject, q.headers, ids, got.sockets, q.want)
+			t.Errorf("%s %v returned %v (%v), want %v", q.subject, q.headers, ids, got.sockets, q.want)
 		}
 	}
 	if f := s.tell(1, "sio.chat.fetch.all", "").socketsOf(t)[a.ID]; !slices.Equal(f.Rooms, []string{"vip", "x"}) {
@@ -110,10 +110,10 @@ func TestDataIsSetAndGot(t *testing.T) {
 	s.change("sio.chat.data.room.nobody", `[{}]`, 0)
 	s.change("sio.nowhere.data.all", `[{}]`, 0)
 	check(get("sio.nowhere.data.all"))
-	s.Publish("sio.chat.data.socket."+a.ID, `[{"nobody":"asks"}]`) // done all the same
+	s.Publish("sio.chat.data.socket."+a.ID, `[{"nobody":"asks"}]`) // it works without a reply subject, too
 	check(get("sio.chat.data.socket."+a.ID), a.ID, `{"nobody":"asks"}`)
 	if f := s.tell(1, "sio.chat.fetch.socket."+a.ID, "").socketsOf(t)[a.ID]; string(f.Data) != `{"nobody":"asks"}` {
-		t.Errorf("fetch tells the data %s", f.Data)
+		t.Errorf("fetch returns the data %s", f.Data)
 	}
 	s.onlyMarker(a, b)
 }
@@ -133,7 +133,7 @@ func TestLimitOfData(t *testing.T) {
 	if want := `{"id":"` + a.ID + `","data":` + object(65536) + `}`; string(got.rest[0]) != want {
 		t.Errorf("the data is %.100s", got.rest[0])
 	}
-	// The same of an admission.
+	// The same for the data of an admission.
 	s.serve("door", `[{"data":`+object(65537)+`}]`)
 	c := s.Dial("c")
 	c.Send("40/door,")
@@ -169,7 +169,7 @@ func TestRoomsCountsTheSocketsOfTheTarget(t *testing.T) {
 	s.onlyMarker(a, b, c)
 }
 
-func TestQuestionsAboutNobody(t *testing.T) {
+func TestQuestionsAboutUnknownSockets(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
 	for _, verb := range []string{"fetch", "data", "rooms"} {
@@ -182,7 +182,7 @@ func TestQuestionsAboutNobody(t *testing.T) {
 	}
 }
 
-// A socket is there once it is admitted: what a service is still asked about is nobody's.
+// A socket exists for questions once it is admitted. Until then no question finds it.
 func TestQuestionsAboutASocketThatIsNotAdmitted(t *testing.T) {
 	s := begin(t, usual())
 	asked := s.hear("sio.door.on.connect")
@@ -197,7 +197,7 @@ func TestQuestionsAboutASocketThatIsNotAdmitted(t *testing.T) {
 	s.change("sio.door.join.socket."+id, `["x"]`, 1)
 	for _, target := range []string{"all", "room.x"} {
 		if got := s.tell(1, "sio.door.fetch."+target, ""); got.sockets[s.ID] != 0 || len(got.rest) > 0 {
-			t.Errorf("fetch of %s tells %v %s", target, got.sockets, got.rest)
+			t.Errorf("fetch of %s returns %v %s", target, got.sockets, got.rest)
 		}
 	}
 	if err := request.Respond([]byte("[]")); err != nil {
@@ -232,14 +232,14 @@ func TestQuestionsReachAllEdges(t *testing.T) {
 	s.Ask("sio.chat.join.socket."+so[0].ID, `["x"]`)
 	s.Ask("sio.chat.join.socket."+so[2].ID, `["x","y"]`)
 	if ids := s.tell(3, "sio.chat.fetch.all", "").ids(t); !slices.Equal(ids, idsOf(so...)) {
-		t.Errorf("fetch of all tells of %v", ids)
+		t.Errorf("fetch of all returns %v", ids)
 	}
 	got := s.tell(3, "sio.chat.fetch.room.x", "")
 	if ids := got.ids(t); !slices.Equal(ids, idsOf(so[0], so[2])) || got.sockets[edges[1].ID] != 0 || len(got.sockets) != 3 {
-		t.Errorf("fetch of a room tells of %v, %v", ids, got.sockets)
+		t.Errorf("fetch of a room returns %v, %v", ids, got.sockets)
 	}
 	if ids := s.tell(1, "sio.chat.fetch.socket."+so[1].ID, "").ids(t); !slices.Equal(ids, idsOf(so[1])) {
-		t.Errorf("fetch of a socket tells of %v", ids)
+		t.Errorf("fetch of a socket returns %v", ids)
 	}
 	set := s.tell(3, "sio.chat.data.room.y", `[{"y":1}]`)
 	if want := map[string]int{edges[0].ID: 0, edges[1].ID: 0, edges[2].ID: 1}; !maps.Equal(set.sockets, want) {

@@ -14,7 +14,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// A namespace that does not fit into one message: parts in order, each object whole, together everything.
+// A namespace that does not fit into one message: the parts come in order, each object is whole, and none is missing.
 func TestAnswersInParts(t *testing.T) {
 	s := begin(t, usual())
 	const n = 12
@@ -41,7 +41,7 @@ func TestAnswersInParts(t *testing.T) {
 			t.Errorf("%s of one socket was answered in %d parts", verb, got.parts[s.ID])
 		}
 	}
-	// Rooms: the object goes on in the next part.
+	// Rooms: one object may continue in the next part.
 	want := map[string]int{}
 	for i := range 3 {
 		var rooms []string
@@ -62,7 +62,7 @@ func TestAnswersInParts(t *testing.T) {
 		}
 		for room, count := range part {
 			if _, twice := is[room]; twice {
-				t.Fatalf("room %.20s is told twice", room)
+				t.Fatalf("room %.20s is listed twice", room)
 			}
 			is[room] = count
 		}
@@ -73,7 +73,7 @@ func TestAnswersInParts(t *testing.T) {
 	s.onlyMarker(append(all, root)...)
 }
 
-// What a client can make larger than a NATS message is left out, and the answer comes.
+// What a client can make larger than a NATS message is left out, and the answer still comes.
 func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
 	s := begin(t, usual().with("/free", edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}))
 	so := &socket{Client: s.Dial("big"), Head: "/free,", Token: "free"}
@@ -82,29 +82,29 @@ func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
 	small := s.Enter("small", "/free")
 	list := s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
 	if f := list[so.ID]; !f.Incomplete || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
-		t.Errorf("the large one is told as %.200s with %d bytes of data", f.Handshake, len(f.Data))
+		t.Errorf("the large one is listed as %.200s with %d bytes of data", f.Handshake, len(f.Data))
 	}
 	if f := list[small.ID]; f.Incomplete || len(f.Handshake) < 100 {
-		t.Errorf("the small one is told as %+v", f)
+		t.Errorf("the small one is listed as %+v", f)
 	}
 	rooms := make([]string, 1000)
 	for i := range rooms {
 		rooms[i] = fmt.Sprint(i) + strings.Repeat("\x01", 500) // six bytes each in JSON
 	}
-	for some := range slices.Chunk(rooms, 250) { // NATS would not take them all
+	for some := range slices.Chunk(rooms, 250) { // one message with all would be too large for NATS
 		body, _ := json.Marshal(some)
 		s.join(so, string(body))
 	}
 	list = s.tell(1, "sio.free.fetch.all", "").socketsOf(t)
 	if f := list[so.ID]; !f.Incomplete || len(f.Rooms) > 0 || string(f.Handshake) != "{}" || len(f.Data) < 60_000 {
-		t.Errorf("the large one is told as %.200s, in %d rooms", f.Handshake, len(f.Rooms))
+		t.Errorf("the large one is listed as %.200s, in %d rooms", f.Handshake, len(f.Rooms))
 	}
 	if got := s.tell(1, "sio.free.rooms.all", ""); got.sockets[s.ID] != 2 || got.parts[s.ID] < 10 {
 		t.Errorf("rooms: %v in %v parts", got.sockets, got.parts)
 	}
 }
 
-// Many questions at once are all answered, in their order.
+// Many questions at once are all answered, in order.
 func TestManyQuestionsAtOnce(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")

@@ -13,7 +13,7 @@ import (
 	"partyline/wire/sio"
 )
 
-// packed is what a client of socket.io-msgpack-parser sends where a JSON client sends a text and attachments.
+// packed is what a client of socket.io-msgpack-parser sends for a text and attachments of a JSON client.
 func packed(t *testing.T, text string, attachments ...string) []byte {
 	t.Helper()
 	p, err := sio.Parse([]byte(text))
@@ -31,7 +31,7 @@ func packed(t *testing.T, text string, attachments ...string) []byte {
 	return message
 }
 
-// unpacked is the text that a JSON client would have got, with its attachments behind it.
+// unpacked is the text that a JSON client would have received, followed by its attachments.
 func unpacked(t *testing.T, message string) string {
 	t.Helper()
 	p, attachments, err := msgpack.Parse(nil, []byte(message), 1<<30)
@@ -56,7 +56,7 @@ func (s *stage) enterPacked(name, namespace string) *packer {
 	return packAlso(s.t, &packer{&socket{Client: s.Dial(name)}, s.t}, namespace)
 }
 
-// packAlso connects a session to one more namespace.
+// packAlso connects a session to another namespace.
 func packAlso(t *testing.T, on *packer, namespace string) *packer {
 	t.Helper()
 	so := &packer{&socket{Client: on.Client, Head: namespace + ",", Token: namespace[1:]}, t}
@@ -73,7 +73,7 @@ func packAlso(t *testing.T, on *packer, namespace string) *packer {
 	return so
 }
 
-// says sends a packet that is given as JSON clients write it.
+// says sends a packet, given in the form of JSON clients.
 func (p *packer) says(text string, attachments ...string) {
 	p.t.Helper()
 	p.SendBinary(packed(p.t, text, attachments...))
@@ -238,12 +238,12 @@ func TestMsgpackLimits(t *testing.T) {
 	if m := events.Next(); len(m.Data) != 9_900+len(body) {
 		t.Errorf("%d bytes came", len(m.Data))
 	}
-	// A text of 36,000 bytes for JSON clients is more than a queue as msgpack, since each number takes nine bytes.
+	// A text of 36,000 bytes for JSON clients is larger than a queue in msgpack, where each number takes nine bytes.
 	numbers := `["n"` + strings.Repeat(",0.5", 9_000) + `]`
 	s.Publish("sio.chat.emit.all", numbers)
 	a.Gets(numbers)
 	s.Counts("dropped_total", "bad body", 1)
-	// And so is one attachment that stands in many places.
+	// The same for one attachment that is referenced many times.
 	often := `["n"` + strings.Repeat(`,{"_placeholder":true,"num":0}`, 100) + `]`
 	s.Publish("sio.chat.emit.all", often+strings.Repeat("x", 1_000), "Sio-Attachments: 1000")
 	a.Expect("451-/chat," + often)
@@ -255,9 +255,9 @@ func TestMsgpackLimits(t *testing.T) {
 	b.hears(`2/chat,["marker"]`)
 	s.onlyMarker(a)
 	if answer := s.Ask("sio.chat.ask.all", numbers); !strings.HasPrefix(answer.Header.Get("Sio-Error"), "bad event") {
-		t.Errorf("an ask that one client could not be asked was answered %q %v", answer.Data, answer.Header)
+		t.Errorf("an ask that one client could not receive was answered %q %v", answer.Data, answer.Header)
 	}
-	// As JSON it would be larger than max_payload, which is what NATS must take.
+	// As JSON it would be larger than max_payload, which NATS would refuse.
 	notices := s.hear("sio.chat.on.disconnect")
 	b.says(`2/chat,["file"` + strings.Repeat(",null", 3_000) + `]`)
 	b.ExpectEnd()
@@ -268,7 +268,7 @@ func TestMsgpackLimits(t *testing.T) {
 func TestMsgpackQueueOverflow(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) { o.QueueBytes = 100_000 })
 	a := s.Enter("a", "/chat")
-	client := s.poll() // which does not poll
+	client := s.poll() // it does not poll
 	client.post("b" + base64.StdEncoding.EncodeToString(packed(t, "0/chat,")))
 	_, id, _ := strings.Cut(client.get(), "b")
 	connect, err := base64.StdEncoding.DecodeString(id)
@@ -285,7 +285,7 @@ func TestMsgpackQueueOverflow(t *testing.T) {
 	notices.Gets("sio.chat.on.disconnect", "sio.chat.emit.socket."+id, left("queue overflow"))
 }
 
-// A session speaks one dialect, and its first message says which.
+// A session uses one dialect, which its first message determines.
 func TestDialectsDoNotMix(t *testing.T) {
 	s := begin(t, usual())
 	notices := s.hear("sio.chat.on.disconnect")

@@ -11,7 +11,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Edges announce themselves; whoever is new is answered by each of them.
+// Edges announce themselves. Each of the others answers a new one.
 func TestEdgesAnnounceThemselves(t *testing.T) {
 	server := natsdtest.Start(t)
 	nc := edgetest.Connect(t, server.ClientURL())
@@ -34,7 +34,7 @@ func TestEdgesAnnounceThemselves(t *testing.T) {
 	}
 }
 
-// Of an edge that dies, one of the others tells, once.
+// When an edge dies, exactly one of the others reports it.
 func TestADeadEdgeIsToldOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -51,13 +51,13 @@ func TestADeadEdgeIsToldOnce(t *testing.T) {
 	}
 	s.Publish("sio.$edge.otheredg.beat", `[{"edge":"otheredg","at":1}]`)
 	if m := gone.Next(); m.Subject != "sio.$edge.otheredg.gone" {
-		t.Errorf("%s came, which has been told", m.Subject)
+		t.Errorf("%s came, which was reported already", m.Subject)
 	}
 	edgetest.Eventually(t, "each edge knows both", func() bool { return len(s.Cluster.Edges()) == 2 && len(second.Cluster.Edges()) == 2 })
 }
 
-// Services end the sockets of an edge that is told dead. If it lives after all, it finds owners for them: otherwise its
-// clients would stay connected, and nobody would hear them.
+// Services end the sockets of an edge that is reported dead. If it lives, it finds owners for them. Otherwise its
+// clients would stay connected without a service.
 func TestAnEdgeThatWasTakenForDeadFindsOwners(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -71,12 +71,12 @@ func TestAnEdgeThatWasTakenForDeadFindsOwners(t *testing.T) {
 	a.gets(so, "heard", `["heard"]`)
 }
 
-// The same when it was cut off from NATS while it was told: then its own beats show that nobody heard it.
+// The same when the edge was cut off from NATS while it was reported: then only its own beats show that it was silent.
 func TestAnEdgeThatWasSilentFindsOwners(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
-	for _, at := range []time.Time{time.Now(), time.Now().Add(4 * time.Second)} { // the clock jumps, for a wait
+	for _, at := range []time.Time{time.Now(), time.Now().Add(4 * time.Second)} { // the clock jumps
 		s.Publish("sio.$edge."+s.ID+".beat", fmt.Sprintf(`[{"edge":"%s","at":%d}]`, s.ID, at.UnixMilli()))
 	}
 	a.accepts(`[]`)
@@ -84,7 +84,7 @@ func TestAnEdgeThatWasSilentFindsOwners(t *testing.T) {
 	a.gets(so, "heard", `["heard"]`)
 }
 
-// With a secret only those who know it are edges.
+// With a secret, only processes that have it count as edges.
 func TestSignedAnnouncements(t *testing.T) {
 	server := natsdtest.Start(t)
 	s := beginAt(t, server, usual(), func(o *edgetest.Options) { o.Secret = "open sesame" })

@@ -11,7 +11,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// An instance leaves: it gets an end mark behind the last event, and nothing more; newer events wait for the next owner.
+// An instance leaves: it gets an end mark after the last event, and nothing more. Newer events wait for the next
+// owner.
 func TestAnOwnerLeaves(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -21,7 +22,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	s.leaving(a, 1, "/door")
 	a.gets(so, "one", `["one"]`)
 	a.owned.Gets("sio.door.own.chat-a.disconnecting", "", fmt.Sprintf(`["disconnecting",{"edge":"%s"}]`, s.ID))
-	s.leaving(a, 1, "/door") // to say it twice does no harm
+	s.leaving(a, 1, "/door") // repeating it does no harm
 	a.owned.Next()
 
 	so.Emit("", `["two"]`)
@@ -37,7 +38,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	}
 	m := b.owned.Next()
 	if want := `["connect",{"sid":"` + so.ID + `","rev":2,"rooms":["hall","late","more"],"user":"ann","data":{"n":1}}]`; string(m.Data) != want {
-		t.Errorf("the new owner learns %s, want %s", m.Data, want)
+		t.Errorf("the new owner receives %s, want %s", m.Data, want)
 	}
 	b.gets(so, "two", `["two"]`)
 	m = b.owned.Gets("sio.door.own.chat-b.three", so.Ack("5"), `["three"]`)
@@ -49,7 +50,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	s.Counts("events_held_total", "", 2)
 }
 
-// A socket that ends while nobody owns it has an owner once more, for its last events.
+// A socket that ends without an owner is assigned once more, for its last events.
 func TestTheLastEventsFindAnOwner(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -69,7 +70,7 @@ func TestTheLastEventsFindAnOwner(t *testing.T) {
 	b.gets(so, "disconnect", `["disconnect",{"reason":"client namespace disconnect","rooms":["hall"]}]`)
 }
 
-// A dead owner is noticed by its silence, though somebody taps all subjects; it is told, should it live after all.
+// A dead owner is noticed by its silence, even if a tap subscribes to all subjects. It is notified, in case it lives.
 func TestAnOwnerFallsSilent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -91,7 +92,7 @@ func TestAnOwnerFallsSilent(t *testing.T) {
 	_ = tap
 }
 
-// Where nobody taps the subjects, NATS itself says that nobody is there, and it takes a second.
+// Without a tap, NATS itself reports no responders, and it takes a second.
 func TestAnOwnerIsGoneAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -105,25 +106,25 @@ func TestAnOwnerIsGoneAtOnce(t *testing.T) {
 	a.silence()
 	nc.Close()
 	if _, err := s.NC.Request("sio.$svc.chat.chat-a.ping", []byte("[]"), edgetest.Patience); !errors.Is(err, nats.ErrNoResponders) {
-		t.Errorf("a ping is heard by somebody else: %v", err)
+		t.Errorf("another subscriber receives a ping: %v", err)
 	}
 	so.Emit("", `["lost"]`)
 	b.accepts(`[]`)
 	so.Emit("", `["found"]`)
 	for m := b.owned.Next(); string(m.Data) != `["found"]`; m = b.owned.Next() {
 		if string(m.Data) == `["lost"]` {
-			t.Error("what was lost came back")
+			t.Error("a lost event was delivered")
 		}
 	}
 }
 
-// A ping that is answered ends the doubt; nothing is held for longer than that, and nobody else is asked.
+// A ping that is answered ends the suspicion. Events are held only until then, and no other instance is asked.
 func TestAnOwnerIsDoubtedInVain(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
 	so := s.own(a, "ann", `[]`)
 	pings := s.hear("sio.$svc.chat.chat-a.ping")
-	_ = a.owned.Subscription.Unsubscribe() // for a moment, as while an instance connects again
+	_ = a.owned.Subscription.Unsubscribe() // briefly, as while an instance reconnects
 	s.Flush()
 	so.Emit("", `["lost"]`)
 	m := pings.Next()

@@ -36,7 +36,8 @@ func TestAnOwnedSocketsEventsGoToItsOwner(t *testing.T) {
 	others.Gets("sio.door.on.disconnect", so.Address(), end)
 }
 
-// A service whose namespaces are a pattern hears connects of all, and names its group for the rest.
+// A service whose namespaces are a pattern receives the connect requests of all of them, and names its group for the
+// rest.
 func TestAGroupsEvents(t *testing.T) {
 	s := begin(t, usual())
 	s.serve("door", `[]`, "Sio-Group: chat")
@@ -62,8 +63,8 @@ func TestGroupsThatCannotBe(t *testing.T) {
 	}
 }
 
-// An answer of contract 1.1 that claims a socket is no decision, whatever its headers: the log says so once, and the client
-// waits for one.
+// An answer of contract 1.1 that claims a socket is no decision, whatever its headers. The log reports it once, and
+// the client waits for a decision.
 func TestAnAnswerWithAClaimDoesNotCount(t *testing.T) {
 	for name, headers := range map[string][]string{
 		"a claim": {"Sio-Group: chat", "Sio-Owner: chat-a"}, "no group": {"Sio-Owner: chat-a"}, "two tokens": {"Sio-Group: chat", "Sio-Owner: a.b"},
@@ -93,7 +94,7 @@ func TestAnAnswerWithAClaimDoesNotCount(t *testing.T) {
 	}
 }
 
-// All services get a notice of an owned socket, and nobody but its owner is asked.
+// All services get a notice of an owned socket, but only its owner is asked.
 func TestOthersGetANotice(t *testing.T) {
 	s := begin(t, usual())
 	notices := s.hear("sio.door.on.>")
@@ -107,7 +108,7 @@ func TestOthersGetANotice(t *testing.T) {
 	so.Gets(`["welcome"]`)
 }
 
-// Whatever changes a socket's rooms, its owner hears of it, before whoever changed it has the answer.
+// Whatever changes a socket's rooms, its owner is notified before the requester has the answer.
 func TestTheOwnerKnowsRooms(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -128,7 +129,8 @@ func TestTheOwnerKnowsRooms(t *testing.T) {
 	a.gets(so, "next", `["next"]`)
 }
 
-// The first answer counts, and an instance that answers twice keeps the socket. If it has gone, the instance is told.
+// The first answer counts. An instance that answers twice keeps the socket. If the socket has gone, the instance is
+// notified.
 func TestTwoAnswers(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -140,18 +142,18 @@ func TestTwoAnswers(t *testing.T) {
 	so.ID = c.Connected("/door")
 	a.admits(m, `[]`)
 	other := &instance{t: t, nc: s.NC, name: "chat-z", owned: s.hear("sio.door.own.chat-z.>")}
-	other.admits(m, `[]`) // nobody asked it
+	other.admits(m, `[]`) // before the client disconnects
 	other.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
-	s.Counts("dropped_total", "answer to a connect that is over", 2) // before the client goes, which takes another way
+	s.Counts("dropped_total", "answer to a connect that is over", 2) // before the client disconnects
 	so.Emit("", `["x"]`)
 	a.gets(so, "x", `["x"]`)
 	so.Hangup()
 	a.gets(so, "disconnect", `["disconnect",{"reason":"transport close","rooms":[]}]`)
-	a.admits(m, `[]`) // too late, it has gone
+	a.admits(m, `[]`) // too late: the socket has gone
 	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
 }
 
-// An instance on its way out does not decide; the edge asks again, or another one.
+// An instance that leaves does not decide. The edge asks it again, or another one.
 func TestAskAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
@@ -174,8 +176,8 @@ func TestAskAgain(t *testing.T) {
 	b.gets(so, "x", `["x"]`)
 }
 
-// What was on its way to an instance that left is lost without a word, so the edge asks once more.
-func TestAConnectIsAskedAgainWhenSomebodyLeft(t *testing.T) {
+// Messages to an instance that left are lost without an error, so the edge asks once more.
+func TestAConnectIsAskedAgainWhenAnInstanceLeft(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
 	lost := s.hear("sio.door.on.connect")
@@ -198,7 +200,7 @@ func TestAHandoverIsRefused(t *testing.T) {
 	so.Expect("41/door,")
 }
 
-// While nobody takes a socket over its events are held, up to a limit.
+// While no instance takes a socket over, its events are held, up to a limit.
 func TestTooManyEventsAreHeld(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")

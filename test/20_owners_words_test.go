@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// An instance that gets an event of a socket that it has let go of says so. The event is counted as failed, the next ones wait
-// until somebody owns the socket: the same instance, if it wants, or another one.
+// An instance that gets an event of a socket that it has released reports it. The event counts as failed. The next
+// ones wait until the socket has an owner again: the same instance, or another one.
 func TestAnInstanceIsNotTheOwner(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -27,7 +27,7 @@ func TestAnInstanceIsNotTheOwner(t *testing.T) {
 
 	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "2")
-	a.decides(a.request(), "", "Sio-Error: again") // it leaves, or may not own anything
+	a.decides(a.request(), "", "Sio-Error: again") // it leaves, or must not own anything
 	so.Emit("", `["next"]`)
 	if request := b.accepts(`[]`); request.Handover == nil || request.Assignment != "4" {
 		t.Errorf("the request is %+v", request)
@@ -35,7 +35,7 @@ func TestAnInstanceIsNotTheOwner(t *testing.T) {
 	b.gets(so, "next", `["next"]`)
 }
 
-// What is said of an assignment that has ended already changes nothing.
+// A report about an assignment that has ended changes nothing.
 func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -44,7 +44,7 @@ func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	old := a.request()
 	a.admits(old, `[]`)
 	for i := range 3 {
-		a.notOwner(so, "1") // of before
+		a.notOwner(so, "1") // of an earlier assignment
 		a.admits(old, `[]`)
 		s.Counts("events_failed_total", "", i+2)
 		so.Emit("", `["n"]`)
@@ -53,7 +53,8 @@ func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	s.Counts("takeovers_total", "", 1)
 }
 
-// An instance that answers when others have been asked is not the owner: it is told so, by the number of the assignment.
+// An instance that answers after others have been asked is not the owner. It is notified, with the number of the
+// assignment.
 func TestALateAnswerIsNoAdmission(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -62,7 +63,7 @@ func TestALateAnswerIsNoAdmission(t *testing.T) {
 	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "")
 	late := a.request()
-	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // it was silent for too long
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // too late
 	request := b.request()
 	a.admits(late, `[]`)
 	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`)
@@ -74,7 +75,7 @@ func TestALateAnswerIsNoAdmission(t *testing.T) {
 	}
 }
 
-// An instance that took an edge for dead, and hears it again, says so: the edge assigns its sockets again.
+// An instance that counted an edge as dead, and then receives from it, reports it. The edge assigns its sockets again.
 func TestAnInstanceOwnsNothingOfAnEdge(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -87,7 +88,7 @@ func TestAnInstanceOwnsNothingOfAnEdge(t *testing.T) {
 	a.gets(so, "n", `["n"]`)
 }
 
-// A service may refuse with whatever text it likes.
+// A service may refuse with any text.
 func TestARefusalMayReadLikeAWordOfOwners(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")

@@ -9,7 +9,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Five edges at three servers, each with a room, a socket and a namespace of its own: whatever is for one of them reaches no other.
+// Five edges at three servers, each with its own room, socket and namespace. What is addressed to one of them reaches
+// no other.
 func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 	const edges, rounds = 5, 50
 	servers := natsdtest.StartCluster(t, 3)
@@ -26,7 +27,7 @@ func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 		s.reached(sockets[i])
 		s.Ask("sio.chat.join.socket."+sockets[i].ID, fmt.Sprintf(`["room-%d","shared"]`, i))
 	}
-	for _, so := range sockets { // rooms that an edge has left do not count once the linger is over
+	for _, so := range sockets { // rooms that an edge has left do not count after the linger
 		s.Ask("sio.chat.leave.socket."+so.ID, `["shared"]`)
 	}
 	for i, n := range nodes {
@@ -66,7 +67,7 @@ func TestFiveEdgesHearOnlyWhatConcernsThem(t *testing.T) {
 	}
 }
 
-// reached returns once what the service publishes reaches a socket at another server.
+// reached returns when what the service publishes reaches a socket at another server.
 func (s *stage) reached(so *socket) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the socket is within reach", func() bool {

@@ -12,7 +12,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// pause and resume ask for it as an instance, and want to be told that it is so.
+// pause and resume ask for it as an instance, and expect the confirmation.
 func (s *stage) pause(so *socket, instance string) {
 	s.t.Helper()
 	s.change("sio."+so.Token+".pause.socket."+so.ID, `["`+instance+`"]`, 1)
@@ -23,8 +23,7 @@ func (s *stage) resume(so *socket, instance string) {
 	s.change("sio."+so.Token+".resume.socket."+so.ID, `["`+instance+`"]`, 1)
 }
 
-// silent shows that nothing of what the edge was sent before came on a subscription: each socket asks for an ack, which
-// overtakes what is held.
+// silent checks that a subscription received nothing from the edge: each socket asks for an ack, which is not held.
 func (e *ear) silent(s *stage, sockets ...*socket) {
 	e.T.Helper()
 	for _, so := range sockets {
@@ -35,7 +34,7 @@ func (e *ear) silent(s *stage, sockets ...*socket) {
 	}
 }
 
-// connects waits for the notice that a socket has connected.
+// connects waits for the connect notice of a socket.
 func (e *ear) connects(so *socket) {
 	e.T.Helper()
 	if m := e.Next(); m.Subject != "sio."+so.Token+".on.connect" || m.Reply != so.Address() {
@@ -43,7 +42,7 @@ func (e *ear) connects(so *socket) {
 	}
 }
 
-// passes shows that the edge has read all that the client has sent: its ack comes.
+// passes checks that the edge has read all that the client sent: the ack arrives.
 func (s *stage) passes(so *socket) {
 	s.t.Helper()
 	inbox := s.NC.NewRespInbox()
@@ -69,7 +68,7 @@ func TestAPausedSessionsEventsAreHeld(t *testing.T) {
 	root.Emit("5", `["two",2]`)
 	a.Send("451-/chat," + `["three",{"_placeholder":true,"num":0}]`)
 	a.SendBinary([]byte("xyz"))
-	b.Emit("", `["others"]`) // whom it does not concern
+	b.Emit("", `["others"]`) // b is not paused
 	events.Gets("sio.chat.on.others", b.Address(), `["others"]`)
 	events.silent(s, a, root)
 	s.Counts("sessions_paused", "", 1)
@@ -86,8 +85,8 @@ func TestAPausedSessionsEventsAreHeld(t *testing.T) {
 	s.Counts("sessions_paused", "", 0)
 }
 
-// A client's DISCONNECT stays behind its events, and so does a CONNECT to the same namespace. Other namespaces are no
-// concern of the pause.
+// A client's DISCONNECT stays behind its events, and so does a CONNECT to the same namespace. A pause does not affect
+// other namespaces.
 func TestLeavingANamespaceWhilePaused(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -108,7 +107,7 @@ func TestLeavingANamespaceWhilePaused(t *testing.T) {
 	all.Gets("sio.chat.on.first", again.Address(), `["first"]`)
 }
 
-// Pauses are counted by instance and socket.
+// Pauses are counted per instance and socket.
 func TestTwoInstancesPauseOneSocket(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")
@@ -123,14 +122,14 @@ func TestTwoInstancesPauseOneSocket(t *testing.T) {
 	events.silent(s, a)
 	s.resume(a, "svc-2")
 	events.silent(s, a)
-	s.resume(root, "svc-3") // which has not paused it
+	s.resume(root, "svc-3") // it has not paused the socket
 	events.silent(s, a)
 	s.resume(root, "svc-2")
 	events.Gets("sio.chat.on.x", a.Address(), `["x"]`)
 	s.pause(root, "svc-2")
 	a.Emit("", `["y"]`)
 	events.silent(s, a)
-	root.Send("41") // its pause goes with it, once it has gone itself: that is behind the event
+	root.Send("41") // the pause ends once the socket has gone, which is after its event
 	s.pause(a, "svc-1")
 	s.resume(root, "svc-2")
 	events.silent(s, a)
@@ -192,7 +191,7 @@ func TestPausesThatCannotBe(t *testing.T) {
 	s.Counts("dropped_total", "unknown verb", 1)
 }
 
-// What a client has said before it went is published before the notice of its end.
+// What a client sent before it disconnected is published before the disconnect notice.
 func TestAPausedClientGoes(t *testing.T) {
 	for name, end := range map[string]func(s *stage, a *socket){
 		"transport close":      func(_ *stage, a *socket) { a.Hangup() },
@@ -222,7 +221,7 @@ func TestAPausedClientGoes(t *testing.T) {
 	}
 }
 
-// of waits for the next message that concerns a socket.
+// of waits for the next message about a socket.
 func (e *ear) of(so *socket) *nats.Msg {
 	e.T.Helper()
 	for {
@@ -232,7 +231,7 @@ func (e *ear) of(so *socket) *nats.Msg {
 	}
 }
 
-// Joins of clients are held in order with their messages, and so is what relay rules make of them.
+// Joins of clients are held in order with their messages, and so are the publishes of relay rules.
 func TestRoomsWhilePaused(t *testing.T) {
 	s := begin(t, edgetest.Open())
 	a, b := s.Enter("a", "/"), s.Enter("b", "/")
@@ -253,8 +252,8 @@ func TestRoomsWhilePaused(t *testing.T) {
 	s.onlyMarker(b)
 }
 
-// What was held of a paused session, and has no room with what waits for a socket's next owner, waits on, in front of what
-// comes later.
+// Held messages of a paused session may not fit beside those that wait for a socket's next owner. They go on waiting,
+// before later ones.
 func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")
@@ -284,7 +283,7 @@ func TestAPauseWhileAnOwnerIsSought(t *testing.T) {
 	s.Counts("sessions_paused", "", 0)
 }
 
-// What a paused client says while NATS is away is not kept, as ever.
+// What a paused client sends while NATS is away is not kept, as without a pause.
 func TestAPauseWithoutNATS(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -296,6 +295,6 @@ func TestAPauseWithoutNATS(t *testing.T) {
 	edgetest.Eventually(t, "NATS is away", func() bool { return !s.Bus.Connected() })
 	a.Emit("", `["meanwhile"]`)
 	s.Counts("events_failed_total", "", 1)
-	s.Counts("events_failed_total", "", 2) // the pause ends, and what was held comes too late
+	s.Counts("events_failed_total", "", 2) // the pause ends, but NATS is away
 	s.Counts("sessions_paused", "", 0)
 }

@@ -11,7 +11,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// A hold that is full stops the reading. Nothing is lost, and the order stays.
+// A full hold stops the reading. Nothing is lost, and the order stays.
 func TestAFullHold(t *testing.T) {
 	for name, event := range map[string]string{"events": `["n",%d]`, "bytes": `["n",%d,"` + strings.Repeat("x", 4_000) + `"]`} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestAFullHold(t *testing.T) {
 	}
 }
 
-// A burst in one POST, and an upgrade to WebSocket in the middle: all arrives, once and in order.
+// A burst in one POST, and an upgrade to WebSocket while it is held: all of it arrives, once and in order.
 func TestAnUpgradeWhilePaused(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
@@ -107,7 +107,7 @@ func TestAnUpgradeWhilePaused(t *testing.T) {
 	s.passes(a)
 }
 
-// A transport that is closed for a service: no DISCONNECT, so that the client comes back, and what is held is dropped.
+// A service closes the transport: without a DISCONNECT, so that the client reconnects. What is held is dropped.
 func TestClosingATransport(t *testing.T) {
 	s := begin(t, usual())
 	a := s.Enter("a", "/chat")

@@ -13,7 +13,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// waits has a client ask for /door, where nobody decides about it, and checks that it hears nothing.
+// waits connects a client to /door, where no service decides, and checks that it receives nothing.
 func (s *stage) waits(name string) *enginetest.Client {
 	s.t.Helper()
 	before := s.Figure("connects_waiting", "")
@@ -38,7 +38,7 @@ func respond(t *testing.T, m *nats.Msg, body string, headers ...string) {
 	}
 }
 
-// quiet checks that no further message comes for a while.
+// quiet checks that no further message arrives within a duration.
 func (e *ear) quiet(d time.Duration) {
 	e.T.Helper()
 	if m, err := e.Subscription.NextMsg(d); err == nil {
@@ -46,7 +46,7 @@ func (e *ear) quiet(d time.Duration) {
 	}
 }
 
-// A client that comes before its service is connected when the service is there, and hears nothing meanwhile.
+// A client that connects before its service is there waits silently, and is connected when the service comes.
 func TestAClientThatComesBeforeItsService(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -79,7 +79,7 @@ func TestAClientThatComesBeforeItsService(t *testing.T) {
 	requests.quiet(3 * time.Second)
 }
 
-// Where something hides that there is no service, a hello makes the edge ask at once: of the namespaces that it names.
+// If something hides that there is no service, a hello makes the edge ask at once, in the namespaces that it names.
 func TestAHelloIsAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -99,8 +99,8 @@ func TestAHelloIsAnsweredAtOnce(t *testing.T) {
 	a.Connected("/door")
 }
 
-// Silence has the edge ask again after 5 s. An answer to any request counts, the first is the decision, and further ones are
-// counted and no reason to complain.
+// After 5 s of silence the edge asks again. An answer to any request counts, and the first is the decision. Further
+// ones are counted, and cause no warning.
 func TestALateAnswerAdmits(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -124,7 +124,7 @@ func TestALateAnswerAdmits(t *testing.T) {
 	}
 }
 
-// An instance that says that it is deciding is asked again only when it leaves, dies, or comes back.
+// An instance that reports that it is deciding is asked again only when it leaves, dies, or comes back.
 func TestAPendingConnect(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -143,9 +143,9 @@ func TestAPendingConnect(t *testing.T) {
 			a := s.waits("a")
 			request := requests.Next()
 			respond(t, request, "", "Sio-Pending: shop-1")
-			for range 7 { // longer than silence would last
+			for range 7 { // longer than the limit of silence
 				s.says("beat", "shop-1", `"/door"`)
-				s.says("hello", "shop-2", `"/door"`) // another one is no reason
+				s.says("hello", "shop-2", `"/door"`) // a hello of another instance changes nothing
 				s.says("left", "shop-2", `"/door"`)
 				requests.quiet(time.Second)
 			}
@@ -156,7 +156,7 @@ func TestAPendingConnect(t *testing.T) {
 	}
 }
 
-// A bad Sio-Pending is no word at all.
+// A bad Sio-Pending is ignored.
 func TestABadPending(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -168,7 +168,7 @@ func TestABadPending(t *testing.T) {
 	a.Connected("/door")
 }
 
-// An instance that must not decide now says again; another one is asked soon.
+// An instance that must not decide now answers "again". Another one is asked soon.
 func TestAgain(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -183,12 +183,12 @@ func TestAgain(t *testing.T) {
 	s.Counts("connects_waiting", "", 0)
 }
 
-// brief is a namespace in which nobody waits for long.
+// brief is a namespace whose clients wait only briefly.
 func brief() rules {
 	return rules{"/door": {ConnectTimeout: 2 * time.Second}, "/chat": {Connect: edge.ConnectOpen}}
 }
 
-// At the end the transport is closed, without a packet of Socket.IO: the official client comes back by itself then.
+// At the end the transport is closed, without a packet of Socket.IO. Then the official client reconnects by itself.
 func TestTheEndOfAWait(t *testing.T) {
 	t.Parallel()
 	s := begin(t, brief())
@@ -197,9 +197,9 @@ func TestTheEndOfAWait(t *testing.T) {
 	a := s.waits("a")
 	a.ExpectEnd()
 	if took := time.Since(began); took < 1500*time.Millisecond {
-		t.Errorf("it waited for %s only", took)
+		t.Errorf("it waited only %s", took)
 	}
-	if m := notices.Next(); string(m.Data) != left("forced server close") { // services were asked, though nobody was there
+	if m := notices.Next(); string(m.Data) != left("forced server close") { // services were asked, though none exists
 		t.Errorf("the notice is %s", m.Data)
 	}
 	s.Counts("connects_given_up_total", "", 1)
@@ -209,7 +209,7 @@ func TestTheEndOfAWait(t *testing.T) {
 	}
 }
 
-// A session with a live socket stays, and so does what waits on it, until the last live socket has gone.
+// A session with a live socket stays open, and so do its waiting connects, until the last live socket has gone.
 func TestASessionWithALiveSocketWaitsOn(t *testing.T) {
 	t.Parallel()
 	s := begin(t, brief())
@@ -229,7 +229,7 @@ func TestASessionWithALiveSocketWaitsOn(t *testing.T) {
 	s.Counts("connects_given_up_total", "", 1)
 }
 
-// The time in which a session must join a namespace does not run while a service is asked.
+// The time within which a session must join a namespace does not run while a service is asked.
 func TestTheSessionsOwnTimeStandsStill(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual(), func(o *edgetest.Options) { o.Connect = 2 * time.Second })
@@ -239,7 +239,7 @@ func TestTheSessionsOwnTimeStandsStill(t *testing.T) {
 	requests.quiet(2500 * time.Millisecond)
 	respond(t, m, "", "Sio-Error: no")
 	a.Expect(`44/door,{"message":"no"}`)
-	a.ExpectEnd() // it joins none in what is left of the time
+	a.ExpectEnd() // it joins none in the time that is left
 	b := s.waits("b")
 	m = requests.Next()
 	requests.quiet(2500 * time.Millisecond)
@@ -250,7 +250,8 @@ func TestTheSessionsOwnTimeStandsStill(t *testing.T) {
 	b.Expect(`42/door,["hi"]`)
 }
 
-// Who goes while waiting is forgotten at once. Services that were asked are told, also when nobody was there.
+// A client that disconnects while it waits is forgotten at once. Services that were asked are notified, even if there
+// were none.
 func TestWhoGoesWhileWaiting(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -266,7 +267,8 @@ func TestWhoGoesWhileWaiting(t *testing.T) {
 	s.Counts("connects_waiting", "", 0)
 }
 
-// While NATS is away clients wait, those that go meanwhile leave nothing behind, and all others are asked about on its return.
+// While NATS is away, clients wait. Those that leave meanwhile leave nothing behind. The others are asked about when
+// NATS is back.
 func TestWaitingForNATS(t *testing.T) {
 	t.Parallel()
 	s, c := cuttable(t, usual())
@@ -285,10 +287,11 @@ func TestWaitingForNATS(t *testing.T) {
 	for _, client := range waiting[10:] {
 		client.Connected("/door")
 	}
-	notices.quiet(200 * time.Millisecond) // nobody ever heard of those that went
+	notices.quiet(200 * time.Millisecond) // the services never received those that left
 }
 
-// An answer that is lost with the edge's connection is asked for again when that is back, also of an instance that was deciding.
+// If an answer is lost with the edge's connection, the edge asks again after it reconnects, also an instance that was
+// deciding.
 func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
 	t.Parallel()
 	s, c := cuttable(t, usual())
@@ -298,7 +301,7 @@ func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
 	respond(t, m, "", "Sio-Pending: shop-1")
 	s.says("beat", "shop-1", `"/door"`)
 	s.lose(c)
-	respond(t, m, "[]") // nobody hears it
+	respond(t, m, "[]") // the answer is lost
 	c.Mend()
 	respond(t, requests.Next(), "[]")
 	a.Connected("/door")

@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// An admission that is sent as a request is answered as a join is: when it holds. What the service then sends to the rooms
-// reaches the newcomer, behind its CONNECT.
+// An admission that is sent as a request is answered as a join is: when its subscriptions are active. What the service
+// then sends to the rooms reaches the new member after its CONNECT.
 func TestAnAdmissionIsAnsweredWhenItHolds(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
@@ -28,7 +28,7 @@ func TestAnAdmissionIsAnsweredWhenItHolds(t *testing.T) {
 	}
 }
 
-// One that comes to nothing is answered with the reason.
+// An admission that is dropped is answered with the reason.
 func TestAnAdmissionThatComesToNothingIsAnswered(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
@@ -51,7 +51,7 @@ func TestAnAdmissionThatComesToNothingIsAnswered(t *testing.T) {
 	s.fails(left, `[]`, "unknown socket")
 }
 
-// A refusal, and what is no answer at all, are not answered.
+// A refusal, and a body that is no answer at all, are not answered.
 func TestOnlyAdmissionsAreAnswered(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")

@@ -8,7 +8,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// logged is the lines of the edge's log that have all of some texts.
+// logged returns the lines of the edge's log that contain all of some texts.
 func (s *stage) logged(texts ...string) (lines []string) {
 next:
 	for _, line := range s.Logged() {
@@ -22,7 +22,7 @@ next:
 	return lines
 }
 
-// once waits until the log has a line, and wants no second one.
+// once waits until the log has a line, and checks that there is no second one.
 func (s *stage) once(texts ...string) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the log says "+strings.Join(texts, ", "), func() bool { return len(s.logged(texts...)) > 0 })
@@ -44,7 +44,7 @@ func TestANamespaceThatIsNotDeclaredIsLogged(t *testing.T) {
 	s.once("level=WARN", "namespace=/tenant ")
 }
 
-func TestAConnectThatNobodyAnswersIsLogged(t *testing.T) {
+func TestAConnectWithoutAnAnswerIsLogged(t *testing.T) {
 	s := begin(t, rules{"/door": {Connect: edge.ConnectService}, "/tenant-*": {Connect: edge.ConnectService}})
 	for range 3 {
 		s.Dial("ann").Send("40/door,")
@@ -54,7 +54,7 @@ func TestAConnectThatNobodyAnswersIsLogged(t *testing.T) {
 	s.once("level=WARN", "nothing subscribes", "namespace=/tenant-1 ", "subject=sio.tenant-1.on.connect")
 }
 
-// A service that refuses is no fault, but somebody may wonder why clients do not get in.
+// A refusal is no fault, but operators may wonder why clients do not get in.
 func TestARefusalOfAServiceIsLogged(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")
@@ -69,7 +69,7 @@ func TestARefusalOfAServiceIsLogged(t *testing.T) {
 	s.once("level=INFO", "namespace=/door ", `message="please pay"`)
 }
 
-// Clients that make up names fill no log.
+// Clients with invented names do not fill the log.
 func TestManyNamespacesThatAreNotDeclared(t *testing.T) {
 	s := begin(t, usual())
 	c := s.Dial("ann")
@@ -86,7 +86,7 @@ func TestManyNamespacesThatAreNotDeclared(t *testing.T) {
 	}
 }
 
-// A service may answer where nobody asks it to decide: the line says so, once for all sockets.
+// A service may answer where it is not asked to decide. The log reports it, once for all sockets.
 func TestAnAnswerToAnOpenNamespaceIsLogged(t *testing.T) {
 	s := begin(t, rules{"/lobby": {Connect: edge.ConnectOpen}})
 	s.serve("lobby", `[{"user":"ann"}]`)

@@ -14,7 +14,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// raw sends a request as it stands, headers and all, and returns the answer with its connection.
+// raw sends a request unchanged, headers and all, and returns the answer with its connection.
 func (s *stage) raw(query string, headers ...string) (*http.Response, net.Conn) {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
@@ -36,7 +36,8 @@ func (s *stage) raw(query string, headers ...string) (*http.Response, net.Conn) 
 
 var upgrade = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFhYQ=="}
 
-// known connects a WebSocket with a query and headers to the main namespace, and returns what services know of it.
+// known connects a WebSocket with a query and headers to the main namespace, and returns the handshake that services
+// receive.
 func (s *stage) known(query string, headers ...string) (handshake struct {
 	Address, URL string
 	Query        map[string]string
@@ -87,7 +88,7 @@ func TestASubprotocolIsChosen(t *testing.T) {
 	}
 }
 
-// Sessions are counted by the address of the client, not by its port, and not by the proxy.
+// Sessions are counted by the client's address, not by its port, and not by the proxy's.
 func TestAddressesWithPorts(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
 		o.Trusted, o.Limits = []string{"127.0.0.0/8"}, edge.DefaultLimits()
@@ -107,7 +108,7 @@ func TestAddressesWithPorts(t *testing.T) {
 	}
 }
 
-// Both transports take the origins of pages and of native clients.
+// Both transports accept the origins of pages and of native clients.
 func TestOriginsThatClientsSend(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
 		o.Origins = []string{"file://", "https://*.preview.example.com"}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The quick tier: `make check`. Format, vet, layout and unit tests, without whole programs, outages, browsers and other clients,
-# which `make test` runs. At the end it counts what there is, so that a change shows what it takes away.
+# The quick tier: `make check`. It runs format, vet, layout and unit tests. `make test` also runs whole programs, outages,
+# browsers and other clients. At the end it prints counts, so that a change shows what it removes.
 set -u
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -8,12 +8,12 @@ trap 'rm -rf "$work"' EXIT
 
 sh test/gofmt.sh || exit
 go vet ./... || exit
-# Many of them wait, and few work: so more of them run at once than there are processors.
+# Most tests wait, so more of them run at once than there are processors.
 go test -short -parallel 16 ./... >"$work/go" 2>&1
 status=$?
 grep -v 'no test files' "$work/go"
 
-# functions PATTERN FILES…: how many functions of tests there are.
+# functions PATTERN FILES…: counts test functions.
 functions() { pattern=$1; shift; cat "$@" | grep -cE "^func $pattern"; }
 
 tests=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go'))

@@ -11,18 +11,18 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// instance is a running copy of the service "chat" that owns every socket of /door that it is asked about. It knows nothing
-// but docs/subjects.md.
+// instance is a running copy of the service "chat". It owns every socket of /door that it is asked about. It has only
+// docs/subjects.md as its source.
 type instance struct {
 	t     *testing.T
 	nc    *nats.Conn
 	name  string
-	owned *ear // all that is for it: connect requests, events, words about its sockets
+	owned *ear // all messages for it: connect requests, events, notices about its sockets
 	stop  chan struct{}
 	done  chan struct{}
 }
 
-// startInstance starts an instance that beats, and waits until an edge knows it.
+// startInstance starts an instance that beats, and waits until an edge has its announcement.
 func startInstance(t *testing.T, nc *nats.Conn, name string) *instance {
 	t.Helper()
 	i := &instance{t: t, nc: nc, name: name, stop: make(chan struct{}), done: make(chan struct{})}
@@ -60,7 +60,7 @@ func (i *instance) silence() {
 	}
 }
 
-// accepts answers the next connect request with an admission, and returns what it says.
+// accepts answers the next connect request with an admission, and returns the request.
 func (i *instance) accepts(body string) connectRequest {
 	i.t.Helper()
 	m := i.request()
@@ -129,7 +129,7 @@ func (s *stage) own(i *instance, name, admission string) *socket {
 	return so
 }
 
-// leaving announces that an instance leaves and wants the edge's answer.
+// leaving announces that an instance leaves, and checks the edge's answer.
 func (s *stage) leaving(i *instance, sockets int, marker string) {
 	s.t.Helper()
 	m := s.Ask("sio.$svc.chat."+i.name+".leaving", string(i.announcement()))
@@ -138,14 +138,14 @@ func (s *stage) leaving(i *instance, sockets int, marker string) {
 	}
 }
 
-// drop ends an instance's subscriptions, as the end of its process would.
+// drop ends an instance's subscriptions, as the end of its process does.
 func (i *instance) drop() {
 	i.silence()
 	_ = i.owned.Subscription.Unsubscribe()
 	_ = i.nc.Flush()
 }
 
-// until waits for a message on a subject and passes over others.
+// until waits for a message on a subject and skips others.
 func (s *stage) until(e *ear, subject string) *nats.Msg {
 	s.t.Helper()
 	for {
@@ -155,7 +155,7 @@ func (s *stage) until(e *ear, subject string) *nats.Msg {
 	}
 }
 
-// notOwner says that an event of a socket came to an instance that does not own it; number is that of an assignment, or "".
+// notOwner reports an event of a socket that the instance does not own. number is that of an assignment, or "".
 func (i *instance) notOwner(so *socket, number string) {
 	i.t.Helper()
 	headers := []string{"Sio-Error: not owner", "Sio-From: " + i.name}

@@ -10,7 +10,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// poller is a session over HTTP long-polling: between two polls it is busy, as a slow client is.
+// poller is a session over HTTP long-polling. Between two polls it is busy, like a slow client.
 type poller struct {
 	t    *testing.T
 	http *http.Client

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// asked is an ask under way, and what has been answered so far.
+// asked is an ask under way, with the answers so far.
 type asked struct {
 	t       *testing.T
 	ear     *ear
@@ -20,7 +20,7 @@ type asked struct {
 	answers map[string]string // by socket: the ack, or "! " and the error
 }
 
-// askMany puts an event to a room or to all.
+// askMany sends an event that wants acks to a room or to all.
 func (s *stage) askMany(subject, body string, headers ...string) *asked {
 	s.t.Helper()
 	inbox := nats.NewInbox()
@@ -29,7 +29,7 @@ func (s *stage) askMany(subject, body string, headers ...string) *asked {
 	return a
 }
 
-// take reads messages until so many edges and so many sockets have answered.
+// take reads messages until the given numbers of edges and sockets have answered.
 func (a *asked) take(edges, sockets int) *asked {
 	a.t.Helper()
 	for len(a.expect) < edges || len(a.answers) < sockets {
@@ -42,7 +42,7 @@ func (a *asked) take(edges, sockets int) *asked {
 			}
 			owner, _, _ := strings.Cut(id, ".")
 			if _, told := a.expect[owner]; !told {
-				a.t.Fatalf("an answer of %s came before its edge's Sio-Expect", id)
+				a.t.Fatalf("an answer of %s arrived before its edge's Sio-Expect", id)
 			}
 			a.answers[id] = string(m.Data)
 			if why := m.Header.Get("Sio-Error"); why != "" {
@@ -54,7 +54,7 @@ func (a *asked) take(edges, sockets int) *asked {
 				Sockets int
 			}
 			if err := json.Unmarshal(m.Data, &body); err != nil || len(body) != 1 || strconv.Itoa(body[0].Sockets) != expect {
-				a.t.Fatalf("what to expect: %q %v", m.Data, m.Header)
+				a.t.Fatalf("the Sio-Expect answer is %q %v", m.Data, m.Header)
 			}
 			if _, twice := a.expect[body[0].Edge]; twice {
 				a.t.Fatalf("edge %s answered twice", body[0].Edge)
@@ -86,7 +86,7 @@ func (a *asked) is(pairs ...string) {
 	}
 }
 
-// isAsked waits until a socket gets an event that wants an ack as its next frame, and returns the ack id.
+// isAsked waits until a socket's next frame is an event that wants an ack, and returns the ack id.
 func (s *stage) isAsked(so *socket, body string) (id string) {
 	s.t.Helper()
 	return s.isAskedAs(so, "42"+so.Head, body)
@@ -103,7 +103,7 @@ func (s *stage) isAskedAs(so *socket, head, body string) (id string) {
 	return id
 }
 
-// request sends a request and returns where the answer comes.
+// request sends a request and returns the subscription for its answers.
 func (s *stage) request(subject, body string, headers ...string) *ear {
 	s.t.Helper()
 	inbox := nats.NewInbox()
@@ -112,7 +112,7 @@ func (s *stage) request(subject, body string, headers ...string) *ear {
 	return e
 }
 
-// is waits for the one answer of a plain request: a body, or "! " and the error. It returns the header.
+// is waits for the single answer of a plain request: a body, or "! " and the error. It returns the header.
 func (e *ear) is(want string) nats.Header {
 	e.T.Helper()
 	m := e.Next()
@@ -126,14 +126,14 @@ func (e *ear) is(want string) nats.Header {
 	return m.Header
 }
 
-// told is what edges answered to fetch, data or rooms, their parts put together.
+// told holds what edges answered to fetch, data or rooms, their parts put together.
 type told struct {
-	sockets map[string]int // by edge: what it says
+	sockets map[string]int // by edge: the number that it announces
 	rest    []json.RawMessage
 	parts   map[string]int // by edge
 }
 
-// tell asks and takes the whole answers of so many edges.
+// tell sends a question and reads the whole answers of the given number of edges.
 func (s *stage) tell(edges int, subject, body string, headers ...string) told {
 	s.t.Helper()
 	ear := s.request(subject, body, headers...)
@@ -161,7 +161,7 @@ func (s *stage) tell(edges int, subject, body string, headers ...string) told {
 			}
 		}
 		if n, before := got.sockets[first.Edge]; before && (n != first.Sockets || !many) {
-			s.t.Fatalf("part %s of %s says %d, an earlier one %d", number, subject, first.Sockets, n)
+			s.t.Fatalf("part %s of %s announces %d, an earlier one %d", number, subject, first.Sockets, n)
 		}
 		got.sockets[first.Edge] = first.Sockets
 		got.rest = append(got.rest, list[1:]...)
@@ -182,7 +182,7 @@ func btoi(b bool) int {
 	return 0
 }
 
-// fetched is what fetch tells of a socket; the handshake has a test of its own.
+// fetched is one socket in the answer to fetch. The handshake has a test of its own.
 type fetched struct {
 	ID, Namespace, User string
 	Rooms               []string
@@ -210,12 +210,12 @@ func (g told) socketsOf(t *testing.T) map[string]fetched {
 		total += n
 	}
 	if total != len(list) {
-		t.Fatalf("the edges say that they tell of %d sockets, it is %d", total, len(list))
+		t.Fatalf("the edges announce %d sockets, but list %d", total, len(list))
 	}
 	return list
 }
 
-// ids are the sockets that a fetch tells of, sorted.
+// ids are the sockets in the answer to fetch, sorted.
 func (g told) ids(t *testing.T) []string {
 	t.Helper()
 	return slices.Sorted(maps.Keys(g.socketsOf(t)))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs everything: `make test`. It installs what the tests need, goes on after a failure, and says at the end what failed
-# and what had to be left out.
+# Runs everything: `make test`. It installs what the tests need, goes on after a failure, and prints at the end what failed
+# and what was left out.
 set -u
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -34,7 +34,7 @@ install_chromium() {
     { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
 }
 
-# The proxies of docs/how-to/deploy.md. Debian starts what it installs, which would take ports 80 and 2019.
+# The proxies of docs/how-to/deploy.md. Debian starts what it installs, and they would listen on ports 80 and 2019.
 install_proxies() {
   if command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null; then
     return
@@ -62,7 +62,7 @@ install_npm() {
     leave_out "the comparison with the reference server: npm could not install test/conformance"
 }
 
-# All Go tests. Only -v tells what a test left out; of a run without a failure, just that and Go's own lines are shown.
+# All Go tests. Only -v prints what a test left out. After a successful run, only that and Go's own lines are shown.
 go_tests() {
   go test -race -v -timeout 12m ./... >"$work/go" 2>&1
   status=$?
@@ -74,7 +74,7 @@ go_tests() {
   return "$status"
 }
 
-# Short runs of every fuzz target, from their seeds on.
+# Short runs of every fuzz target, starting with their seeds.
 fuzz() {
   for package in ./engine ./internal/redact ./wire/eio ./wire/sio ./wire/msg ./wire/msgpack ./subjects ./config ./edge; do
     for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
@@ -83,7 +83,7 @@ fuzz() {
   done
 }
 
-# On a busy machine Go's fuzzer can take the end of its time for a failure. Then there is no input that fails.
+# On a busy machine Go's fuzzer may report the end of its time as a failure. Then there is no failing input.
 fuzz_one() {
   go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" "$1" >"$work/fuzz" 2>&1
   status=$?
@@ -94,7 +94,7 @@ fuzz_one() {
   return "$status"
 }
 
-# The benchmark is a module of its own. This measures nothing; `make bench` does.
+# The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
 install_chromium

@@ -1,5 +1,5 @@
-// Package test holds the behaviours of the product, seen through its front door: bare Socket.IO clients on one side,
-// plain NATS clients on the other, real edges and a real NATS server between them. The files read as a specification of
+// Package test specifies the product's behavior, seen from outside: bare Socket.IO clients on one side, plain NATS
+// clients on the other. Between them are real edges and a real NATS server. Read the files as a specification of
 // docs/subjects.md.
 package test
 
@@ -27,19 +27,19 @@ func TestMain(m *testing.M) {
 // rules are the namespaces of an edge, by name or pattern.
 type rules map[string]edge.Namespace
 
-// Most tests need one namespace in which a service admits sockets and one that everybody may enter.
+// Most tests need one namespace in which a service admits sockets, and one that every client may enter.
 func usual() rules {
 	return rules{"/": {Connect: edge.ConnectOpen}, "/chat": {Connect: edge.ConnectOpen}, "/door": {Connect: edge.ConnectService}}
 }
 
-// with returns the rules with one namespace more.
+// with returns the rules with one more namespace.
 func (r rules) with(name string, ns edge.Namespace) rules {
 	r = maps.Clone(r)
 	r[name] = ns
 	return r
 }
 
-// stage is one edge and a NATS client, which is the service and every other publisher.
+// stage is one edge and a NATS client. The client is the service and every other publisher.
 type stage struct {
 	*edgetest.Stage
 	t *testing.T
@@ -57,13 +57,13 @@ func beginAt(t *testing.T, server *natsdtest.Server, namespaces rules, change ..
 	return &stage{edgetest.BeginAt(t, server, namespaces, change...), t}
 }
 
-// dialWith opens a session whose request carries headers.
+// dialWith opens a session whose request has the given headers.
 func (s *stage) dialWith(name string, header http.Header) *enginetest.Client {
 	s.t.Helper()
 	return enginetest.Dial(s.t, s.Talk, name, s.URL, header)
 }
 
-// change asks for a join, leave or disconnect and wants it done to a number of sockets.
+// change requests a join, leave or disconnect, and checks the number of sockets in the answer.
 func (s *stage) change(subject, body string, sockets int, headers ...string) {
 	s.t.Helper()
 	answer := s.Ask(subject, body, headers...)
@@ -72,13 +72,13 @@ func (s *stage) change(subject, body string, sockets int, headers ...string) {
 	}
 }
 
-// join puts a socket into rooms.
+// join adds a socket to rooms.
 func (s *stage) join(so *socket, rooms string) {
 	s.t.Helper()
 	s.change("sio."+so.Token+".join.socket."+so.ID, rooms, 1)
 }
 
-// fails asks for something and wants to be told that it cannot be, for a reason that contains a text.
+// fails sends a request and expects an error that contains reason.
 func (s *stage) fails(subject, body, reason string) {
 	s.t.Helper()
 	answer := s.Ask(subject, body)
@@ -87,7 +87,7 @@ func (s *stage) fails(subject, body, reason string) {
 	}
 }
 
-// onlyMarker shows that nothing of what the service published before reached these sockets.
+// onlyMarker checks that nothing that the service published before reached these sockets.
 func (s *stage) onlyMarker(sockets ...*socket) {
 	s.t.Helper()
 	for _, so := range sockets {
@@ -99,7 +99,7 @@ func (s *stage) onlyMarker(sockets ...*socket) {
 // ear is a subscription of the service.
 type ear struct{ *edgetest.Ear }
 
-// hear subscribes, and returns once that is active.
+// hear subscribes, and returns once the subscription is active.
 func (s *stage) hear(subject string) *ear {
 	s.t.Helper()
 	return &ear{s.Hear(subject)}
@@ -116,7 +116,8 @@ func (s *stage) serve(token, body string, headers ...string) {
 	s.Answer("sio."+token+".on.connect", body, headers...)
 }
 
-// receivedSoFar is how many messages an edge had, once NATS has said of each connect of its sockets that no service hears it.
+// receivedSoFar is the number of messages that an edge received, once NATS has reported each connect without a
+// service.
 func receivedSoFar(t *testing.T, n *edgetest.Node) int {
 	t.Helper()
 	edgetest.Eventually(t, "NATS has answered all connects", func() bool {

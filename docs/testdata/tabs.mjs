@@ -1,5 +1,5 @@
-// Tabs of a real browser, driven by lines of JSON on standard input: {open, url}, {tab, say}, {tab, shows}, {tab, hides},
-// {tab, state}. Each is answered by a line: "ok", or what is wrong.
+// Tabs of a real browser, driven by lines of JSON on standard input: {open, url, state}, {tab, say}, {tab, shows},
+// {tab, hides}, {tab, state}. Each is answered by a line: "ok", or what is wrong.
 
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
@@ -22,9 +22,9 @@ async function act({ open, url, tab, say, shows, hides, state }) {
   if (open) {
     tabs[open] = await context.newPage();
     await tabs[open].goto(url);
-    await says(open, 'connected');
+    await says(open, state ?? 'connected');
   } else if (say) {
-    await tabs[tab].bringToFront(); // a tab that nobody sees is slow
+    await tabs[tab].bringToFront(); // a background tab is slow
     await tabs[tab].locator('#text').fill(say);
     await tabs[tab].getByRole('button').click();
   } else if (state) {

@@ -93,10 +93,12 @@ func (t *Table) Ask(s *Socket) {
 		return
 	}
 	q := Request{Handover: r.handover, From: r.from}
-	if asked != nil && (asked != s.instance || r.asked.IsZero()) {
+	if asked != nil && !slices.Contains(r.assignments, assignment{asked, s.number, false}) {
 		s.number++
 		asked.given = append(asked.given, now)
+		r.assignments = append(r.assignments, assignment{asked, s.number, false})
 	}
+	isFirst := r.asked.IsZero()
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
@@ -120,7 +122,11 @@ func (t *Table) Ask(s *Socket) {
 	}
 	if r.handover {
 		s.mu.Lock()
-		s.told = rev // if it changes until an instance answers, release tells
+		if isFirst {
+			s.told = rev // if it changes until an instance answers, release tells
+		} else if s.told != rev {
+			s.told = toldNothing // the answer to an earlier request may count
+		}
 		s.mu.Unlock()
 	}
 }
@@ -139,9 +145,12 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	out := Outcome{None, s.open, s.repeated}
 	r, i := s.request, s.instance
 	decides := a.Kind == Admission || a.Kind == Refusal
-	isCurrent := i != nil && a.Number == s.number && (a.From == "" || a.From == i.name) && (r == nil || !r.asked.IsZero())
+	asked := r.find(a)
+	// A decision counts from every instance that was asked: else a crowd at a busy one would never get in, because each answer
+	// would come behind the next request.
+	counts := asked != nil && (decides || a.Kind == Pending || asked == i && a.Number == s.number)
 	switch {
-	case r == nil || a.Number != 0 && !isCurrent:
+	case r == nil || a.Number != 0 && !counts:
 		if a.Kind == Admission && a.Number != 0 && a.From != "" && (i == nil || a.From != i.name) {
 			t.wire.Changed(s, a.From, a.Number)
 		}
@@ -163,12 +172,12 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	case a.Kind == NotMine:
 		for _, other := range t.instances {
 			if i != nil && other.group == i.group {
-				other.pass(s.Client.Namespace(), passed{until: t.set.Now().Add(longestPass), notMine: true})
+				other.passOver(s.Client.Namespace(), t.set.Now(), true)
 			}
 		}
 		t.next(r, Again, "its group says not mine")
 	default:
-		out.Verdict = t.decided(r, a)
+		out.Verdict = t.decided(r, a, asked)
 	}
 	return out
 }
@@ -179,7 +188,7 @@ func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s
 
 // passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
 func (t *Table) passOver(s *Socket, why string) {
-	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now()) {
+	if i, namespace := s.instance, s.Client.Namespace(); i.passOver(namespace, t.set.Now(), false) {
 		t.set.Log.Log(slog.LevelWarn, "an instance is passed over: "+why, i.group+" "+namespace, "", "group", i.group, "instance", i.name, "namespace", namespace)
 	}
 	s.instance = nil
@@ -201,13 +210,13 @@ func (t *Table) next(r *request, why Reason, text string) {
 	t.wire.Do(func() { t.undecided(s, r, why) })
 }
 
-// decided acts on an admission or a refusal that counts. mu must be held.
-func (t *Table) decided(r *request, a Answer) Verdict {
-	s, i := r.socket, r.socket.instance
-	t.drop(r)
-	if a.Kind == Refusal || a.Number == 0 {
+// decided acts on an admission or a refusal that counts, of i or, if that is nil, of a service that owns nothing. mu must be held.
+func (t *Table) decided(r *request, a Answer, i *Instance) Verdict {
+	s := r.socket
+	if s.instance = i; a.Kind == Refusal {
 		s.instance = nil
 	}
+	t.drop(r)
 	switch {
 	case a.Kind == Refusal && r.handover:
 		t.wire.Do(func() { t.discard(s) })
@@ -217,7 +226,7 @@ func (t *Table) decided(r *request, a Answer) Verdict {
 	case a.Number == 0:
 		return Admitted
 	}
-	s.group = i.group
+	s.group, s.accepted = i.group, a.Number
 	i.own(s)
 	if i.state == leaving { // it should have said again
 		t.reassign([]*Socket{s}, false)

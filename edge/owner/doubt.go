@@ -67,7 +67,7 @@ func (t *Table) NotOwner(s *Socket, from string, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := s.instance
-	if s.request == nil && i != nil && i.name == from && i.state != leaving && (number == 0 || number == s.number) {
+	if s.request == nil && i != nil && i.name == from && i.state != leaving && (number == 0 || s.accepted <= number && number <= s.number) {
 		t.reassign([]*Socket{s}, true)
 	}
 }
@@ -123,8 +123,10 @@ func (t *Table) fear(now time.Time) {
 	t.fearing = true
 	t.again = now
 	for _, r := range t.all { // an answer that waits to be read may be older than what the instance did since
-		if r.socket.instance != nil && now.Sub(r.asked) > t.Clock.Away(now)-TickEvery {
-			r.socket.number++
+		if len(r.assignments) > 0 && now.Sub(r.asked) > t.Clock.Away(now)-TickEvery {
+			for n := range r.assignments {
+				r.assignments[n].isVoid = true
+			}
 			t.hasten(r, Reconnected)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 const (
@@ -18,6 +19,9 @@ const (
 	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to longestPass.
 	firstPass   = 2 * time.Second
 	longestPass = time.Minute
+	// longestRepeat bounds the time between two requests about a socket to instances that did not answer. It begins with
+	// silentAfter, and doubles.
+	longestRepeat = 8 * time.Second
 )
 
 // The state of an instance as an edge sees it.
@@ -53,13 +57,6 @@ type passed struct {
 	notMine bool // it does not own sockets there: it is not asked at all
 }
 
-// Announcement is what an instance says of itself.
-type Announcement struct {
-	Group, Instance string
-	Owns            bool
-	Namespaces      []string
-}
-
 // find returns one of some instances, or nil.
 func find(instances []*Instance, group, name string) *Instance {
 	for _, i := range instances {
@@ -71,7 +68,7 @@ func find(instances []*Instance, group, name string) *Instance {
 }
 
 // Hello takes a hello or a beat. hello says that the instance has just come, or come back. It never waits.
-func (t *Table) Hello(a Announcement, hello bool) {
+func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
@@ -83,7 +80,9 @@ func (t *Table) Hello(a Announcement, hello bool) {
 	if i.heard = now; i.state == leaving {
 		return
 	}
-	i.owns, i.namespaces = a.Owns, slices.Clone(a.Namespaces)
+	if a.Namespaces != nil { // else its body cannot be read, and it lives all the same
+		i.owns, i.namespaces = a.Owns, a.Namespaces
+	}
 	i.trust(t)
 	if decider := find(t.instances, "", a.Instance); decider != nil {
 		decider.heard = now
@@ -110,7 +109,7 @@ func (t *Table) addInstance(group, name string) *Instance {
 
 // Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
 // namespace, and answer is called on the worker. It never waits.
-func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []string)) {
+func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := find(t.instances, a.Group, a.Instance)
@@ -135,7 +134,7 @@ func (t *Table) Leaving(a Announcement, answer func(sockets int, markers []strin
 }
 
 // Left takes the word of an instance that it has ended. Its sockets are assigned again. It never waits.
-func (t *Table) Left(a Announcement, bye bool) {
+func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if decider := find(t.instances, "", a.Instance); decider != nil {
@@ -172,10 +171,13 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 	}
 	t.reassign(slices.Clone(i.sockets), false)
 	for _, r := range t.all {
-		if r.socket.instance == i {
-			if dead {
-				t.wire.Changed(r.socket, i.name, r.socket.number)
+		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool {
+			if one.to == i && dead {
+				t.wire.Changed(r.socket, i.name, one.number)
 			}
+			return one.to == i
+		})
+		if r.socket.instance == i {
 			r.socket.instance = nil
 			t.hasten(r, Gone)
 		}
@@ -234,19 +236,14 @@ func (t *Table) choose(s *Socket, now time.Time) *Instance {
 	}
 	first := slices.MinFunc(all, candidate.compare)
 	all = slices.DeleteFunc(all, func(c candidate) bool { return c.compare(first) != 0 })
-	t.shuffle(all)
-	if len(all) > 1 && all[1].load(now) < all[0].load(now) {
-		return all[1].Instance
+	drawn := t.set.Random(len(all))
+	best := all[drawn].Instance
+	if len(all) > 1 {
+		if other := all[(drawn+1+t.set.Random(len(all)-1))%len(all)]; other.load(now) < best.load(now) {
+			best = other.Instance
+		}
 	}
-	return all[0].Instance
-}
-
-// shuffle draws the first two of some candidates.
-func (t *Table) shuffle(all []candidate) {
-	for n := range min(2, len(all)) {
-		drawn := n + t.set.Random(len(all)-n)
-		all[n], all[drawn] = all[drawn], all[n]
-	}
+	return best
 }
 
 // candidate is an instance that can be asked about a socket.
@@ -293,22 +290,21 @@ func (i *Instance) isFresh(namespace string, now time.Time) bool {
 	return i.state == serving && !now.Before(i.passed[namespace].until)
 }
 
-// passOver has an instance asked about a namespace only if no other one is left. It returns false if that is so already.
-func (i *Instance) passOver(namespace string, now time.Time) bool {
+// passOver has an instance asked about a namespace only if no other one is left, or not at all: it is not its own. It returns
+// false if that is so already.
+func (i *Instance) passOver(namespace string, now time.Time, notMine bool) bool {
 	p := i.passed[namespace]
-	if now.Before(p.until) {
+	if now.Before(p.until) && !notMine {
 		return false
 	}
-	p.pause = min(max(firstPass, 2*p.pause), longestPass)
-	i.pass(namespace, passed{until: now.Add(p.pause), pause: p.pause})
-	return true
-}
-
-func (i *Instance) pass(namespace string, p passed) {
+	if p.pause = min(max(firstPass, 2*p.pause), longestPass); notMine {
+		p.pause = longestPass
+	}
 	if i.passed == nil {
 		i.passed = make(map[string]passed)
 	}
-	i.passed[namespace] = p
+	i.passed[namespace] = passed{now.Add(p.pause), p.pause, notMine}
+	return true
 }
 
 // load is how busy an instance is with this edge: its sockets, and the connect requests that it got lately.

@@ -36,7 +36,7 @@ type modelSocket struct {
 	number  uint64 // of the latest request
 	asked   string // who got it
 	decided string // the instance whose admission the edge accepted last
-	asking  bool   // another one has been asked since
+	asking  bool   // another instance has been asked since
 }
 
 func (s *modelSocket) ID() string                    { return s.id }
@@ -121,7 +121,7 @@ func (e *modelEdge) Died(instance string) { e.m.note("edge %d: %s has died", e.n
 
 func (e *modelEdge) Undecided(*Socket, Reason, bool) {}
 
-// take has the edge read a message.
+// take makes the edge read a message.
 func (e *modelEdge) take(w modelWord) {
 	id := ""
 	if w.socket != nil {
@@ -130,7 +130,7 @@ func (e *modelEdge) take(w modelWord) {
 	if w.kind != "beat" {
 		e.m.note("edge %d gets %s of %s, number %d %s", e.n, w.kind, w.from, w.number, id)
 	}
-	about := Announcement{Group: w.group, Instance: w.from, Owns: true, Namespaces: []string{"/chat"}}
+	about := msg.InstanceAnnouncement{Group: w.group, Instance: w.from, Owns: true, Namespaces: []string{"/chat"}}
 	if w.group == "chat" {
 		about.Namespaces = []string{"/ch*"} // less specific than that of group a, which does not serve it
 	}
@@ -185,7 +185,7 @@ func (e *modelEdge) answer(w modelWord, a Answer) {
 	}
 }
 
-// run does what the edge's goroutines do until now.
+// run does the work that the edge's goroutines have done up to now.
 func (e *modelEdge) run() {
 	m := e.m
 	if e.frozen {

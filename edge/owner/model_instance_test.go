@@ -16,21 +16,21 @@ type modelInstance struct {
 	alive       bool
 	leaving     bool
 	hangs       bool // it does not answer connect requests
-	slow        bool // it says that it is deciding first
-	narrow      bool // it announces more than it serves
+	slow        bool // it sends Sio-Pending first
+	narrow      bool // it announces more namespaces than it serves
 	owned       map[*modelSocket]uint64
-	known       map[*modelSocket]uint64 // the number that it knew last
+	known       map[*modelSocket]uint64 // the last assignment number that it received
 	decided     map[*modelSocket]bool   // the memory of answers
 	pending     []modelWord             // requests that it decides about slowly
-	lane        []modelWord             // what waits for a slow handler
-	busy        time.Time               // until when the handler takes
-	confirmed   time.Time               // when the last beat was said that reached NATS
-	lost        time.Time               // when it lost its connection; zero: it has one
+	lane        []modelWord             // messages that wait for a slow handler
+	busy        time.Time               // until when the handler is busy
+	confirmed   time.Time               // when it sent the last beat that reached NATS
+	lost        time.Time               // when it lost its connection; zero: it is connected
 	beat        time.Time
 	heard       map[int]time.Time // edges
 	mourned     map[int]bool
-	markers     map[int]int // edges whose end markers have come
-	answers     map[int]int // end markers that edges say they have sent; -1: no answer yet
+	markers     map[int]int // edges whose end markers have arrived
+	answers     map[int]int // numbers of end markers that edges announced; -1: no answer yet
 	leftSince   time.Time
 }
 
@@ -39,7 +39,7 @@ const (
 	modelFenceOffline = 750 * time.Millisecond
 )
 
-// The instance's side: what docs/subjects.md asks of one.
+// The instance's side: what docs/subjects.md requires of it.
 
 func (i *modelInstance) send(w modelWord) {
 	w.from, w.group, w.at = i.name, i.group, i.m.now
@@ -58,13 +58,16 @@ func (i *modelInstance) isFenced() bool {
 	return i.m.now.Sub(i.confirmed) >= modelFence || !i.lost.IsZero() && i.m.now.Sub(i.lost) >= modelFenceOffline
 }
 
-// fence gives up everything and takes a new name.
+// fence releases everything and takes a new name.
 func (i *modelInstance) fence() {
-	if !i.isFenced() || len(i.owned) == 0 || i.leaving {
+	if !i.isFenced() || len(i.owned) == 0 {
 		return
 	}
 	i.m.note("%s is fenced", i.name)
 	clear(i.owned)
+	if i.leaving {
+		return
+	}
 	i.say("bye")
 	i.m.started++
 	i.name = fmt.Sprintf("%s-%d", i.group, i.m.started)
@@ -75,7 +78,7 @@ func (i *modelInstance) fence() {
 func (i *modelInstance) take(w modelWord) {
 	i.fence()
 	if w.to != i.name && w.to != "all instances" {
-		return // it has another name by now
+		return // it has another name now
 	}
 	switch w.kind {
 	case "connect", "event", "ended", "changed":
@@ -103,7 +106,7 @@ func (i *modelInstance) take(w modelWord) {
 	}
 }
 
-// handle does what waited for the handlers.
+// handle processes what waited for the handlers.
 func (i *modelInstance) handle(w modelWord) {
 	switch w.kind {
 	case "edge died":
@@ -140,7 +143,7 @@ func (i *modelInstance) handle(w modelWord) {
 
 func (i *modelInstance) connect(w modelWord) {
 	switch number, owns := i.owned[w.socket]; {
-	case i.hangs && !w.inquiry.Handover && w.event == 0: // its middleware does
+	case i.hangs && !w.inquiry.Handover && w.event == 0: // its middleware hangs
 	case i.narrow:
 		i.reply(w, "not mine", w.number)
 	case i.leaving || i.isFenced():
@@ -165,7 +168,7 @@ func (i *modelInstance) decide(w modelWord) {
 	i.reply(w, "admission", w.number)
 }
 
-// leave begins to leave.
+// leave begins the leave.
 func (i *modelInstance) leave() {
 	i.m.note("%s leaves", i.name)
 	i.leaving, i.leftSince = true, i.m.now
@@ -176,7 +179,7 @@ func (i *modelInstance) leave() {
 	i.say("leaving")
 }
 
-// run does what the instance's goroutines do until now.
+// run does the work that the instance's goroutines have done up to now.
 func (i *modelInstance) run() {
 	m := i.m
 	if i.frozen || !i.alive {
@@ -189,7 +192,7 @@ func (i *modelInstance) run() {
 	}
 	for n := range i.lane {
 		if w := &i.lane[n]; w.kind == "connect" && m.now.Sub(w.at) > time.Second && w.event == 0 && !i.hangs {
-			w.event = 1 // so that it is said once
+			w.event = 1 // so that it is sent once
 			i.reply(*w, "pending", w.number)
 		}
 	}

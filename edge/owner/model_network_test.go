@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// route delivers what NATS got to those who subscribe.
+// route delivers what NATS received to the subscribers.
 func (m *model) route(w modelWord) {
 	if n, isEdge := strings.CutPrefix(w.to, "edge "); isEdge {
 		var e int
@@ -55,7 +55,7 @@ func (m *model) cut(n *modelNode) {
 	n.fromNATS = n.fromNATS[:m.random.IntN(len(n.fromNATS)+1)]
 }
 
-// deliver moves messages: those that are late for sure, others by chance.
+// deliver moves messages: overdue ones always, others by chance.
 func (m *model) deliver() {
 	late := 200 * time.Millisecond
 	if m.calm {
@@ -72,7 +72,7 @@ func (m *model) deliver() {
 		}
 	}
 	m.ghosts = slices.DeleteFunc(m.ghosts, func(w modelWord) bool {
-		// Events on two ways have no order; all other words bear that.
+		// Events on two paths have no order. All other messages tolerate that.
 		if late := m.calm || !m.now.Before(w.at); !late || w.kind == "event" {
 			return late
 		}
@@ -139,7 +139,7 @@ func (m *model) healEdge(e *modelEdge) {
 func (m *model) healInstance(i *modelInstance) {
 	if i.alive && m.heal(&i.modelNode) {
 		m.note("%s is back", i.name)
-		i.fence() // it knows since when it had no connection
+		i.fence() // it knows since when it was disconnected
 		i.lost = time.Time{}
 		i.fence()
 		i.say("hello")

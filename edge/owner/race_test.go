@@ -2,5 +2,5 @@
 
 package owner
 
-// raceEnabled: the model has one goroutine, and takes 40 times as long under the race detector.
+// raceEnabled: the model has one goroutine, and is 40 times as slow under the race detector.
 const raceEnabled = true

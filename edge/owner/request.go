@@ -67,6 +67,28 @@ type request struct {
 	silence time.Duration       // how long an answer to the latest request may take
 	asked   time.Time           // when the latest was published; zero: not yet
 	decider string              // the instance that says that it is deciding; "": none
+
+	assignments []assignment // that instances were asked to accept
+}
+
+// assignment is what an instance was asked: to own a socket, under a number.
+type assignment struct {
+	to     *Instance
+	number uint64
+	isVoid bool // an answer counts no more
+}
+
+// find returns the instance that gave an answer to a request, or nil if none was asked that. r may be nil.
+func (r *request) find(a Answer) *Instance {
+	if r == nil || a.Number == 0 {
+		return nil
+	}
+	for _, one := range r.assignments {
+		if !one.isVoid && one.number == a.Number && (a.From == "" || a.From == one.to.name) {
+			return one.to
+		}
+	}
+	return nil
 }
 
 // add makes the request of a socket. The caller has it published soon. mu must be held.
@@ -89,8 +111,14 @@ func (t *Table) add(s *Socket, handover bool, from string) *request {
 	return r
 }
 
-// drop forgets a request: the socket is decided about, or has gone. mu must be held.
+// drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
+// that they do not own it: an answer of theirs may be lost. mu must be held.
 func (t *Table) drop(r *request) {
+	for _, one := range r.assignments {
+		if one.to != r.socket.instance {
+			t.wire.Changed(r.socket, one.to.name, one.number)
+		}
+	}
 	last := len(t.all) - 1
 	moved := t.all[last]
 	t.all[r.place], moved.place = moved, r.place
@@ -123,9 +151,11 @@ func (r *request) publishing(t *Table, now time.Time) (why Reason) {
 	toInstance := s.instance != nil
 	s.open = s.open || !toInstance
 	switch {
-	case toInstance:
-		r.silence = 0
-	case r.silence == 0:
+	case toInstance && s.instance.isFresh(s.Client.Namespace(), now):
+		r.silence = silentAfter
+	case toInstance: // it has enough to do as it is
+		r.silence = min(max(2*r.silence, silentAfter), longestRepeat)
+	case r.silence < firstSilence:
 		r.silence = firstSilence
 	case r.why == Silence:
 		r.silence = min(2*r.silence, longestSilence)
@@ -133,7 +163,7 @@ func (r *request) publishing(t *Table, now time.Time) (why Reason) {
 	r.why = Silence
 	switch {
 	case toInstance:
-		t.nudge(t.repeats.Set(&r.repeat, now.Add(silentAfter)))
+		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
 	case !s.Client.Refuses():
 		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
 	}
@@ -200,7 +230,6 @@ func (t *Table) Due() (over []*Socket) {
 	for i := t.repeats.Next(now); i != nil; i = t.repeats.Next(now) {
 		r := i.Value
 		if owner := r.socket.instance; owner != nil && r.why == Silence {
-			t.wire.Changed(r.socket, owner.name, r.socket.number)
 			t.passOver(r.socket, "it does not answer a connect request")
 		}
 		r.onWay = true

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -11,11 +12,12 @@ import (
 
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/wire/msg"
 )
 
 const connectTimeout = 20 * time.Second
 
-// crowd is sockets that wait to be admitted, and a clock. It is their Wire, and their Client.
+// crowd is sockets that wait to be admitted, and a clock. It is their Wire and their Client.
 type crowd struct {
 	t       *testing.T
 	q       *Table
@@ -23,10 +25,12 @@ type crowd struct {
 	now     time.Time
 	refuses bool
 
-	worker []func()
-	asked  []time.Time // each publish
-	closed []time.Time // each end
-	// publish is what becomes of a request that is published; nil: nothing, nobody answers.
+	worker   []func()
+	asked    []time.Time // each publish
+	requests []Request   // what was published
+	changed  []string    // instances that were notified that the owner has changed
+	closed   []time.Time // each end
+	// publish handles a published request; nil: there is no answer.
 	publish func(s *Socket)
 }
 
@@ -52,8 +56,8 @@ func (c *crowd) Connected() bool           { return true }
 func (c *crowd) Do(fn func())              { c.worker = append(c.worker, fn) }
 func (c *crowd) AfterSubscribed(fn func()) { c.Do(fn) }
 
-func (c *crowd) Ask(s *Socket, _ Request) (uint64, error) {
-	c.asked = append(c.asked, c.now)
+func (c *crowd) Ask(s *Socket, r Request) (uint64, error) {
+	c.asked, c.requests = append(c.asked, c.now), append(c.requests, r)
 	if c.publish != nil {
 		c.publish(s)
 	}
@@ -64,10 +68,12 @@ func (c *crowd) Event(*Socket, string, []byte, []byte, map[string][]string, []by
 func (c *crowd) State(*Socket, string, uint64) uint64                                     { return 0 }
 func (c *crowd) Ping(string, string)                                                      {}
 func (c *crowd) Ended(*Socket, string, map[string][]string, []byte)                       {}
-func (c *crowd) Changed(*Socket, string, uint64)                                          {}
-func (c *crowd) Marker(string, string)                                                    {}
-func (c *crowd) Died(string)                                                              {}
-func (c *crowd) Undecided(*Socket, Reason, bool)                                          {}
+func (c *crowd) Changed(_ *Socket, to string, n uint64) {
+	c.changed = append(c.changed, fmt.Sprint(to, " ", n))
+}
+func (c *crowd) Marker(string, string)           {}
+func (c *crowd) Died(string)                     {}
+func (c *crowd) Undecided(*Socket, Reason, bool) {}
 
 // work is what the worker does.
 func (c *crowd) work() {
@@ -84,12 +90,12 @@ func (c *crowd) add() *request {
 	return s.request
 }
 
-// pending is the word of an instance that it is deciding.
+// pending is an instance's message that it is deciding.
 func (c *crowd) pending(r *request, instance string) {
 	c.q.Answer(r.socket, Answer{Kind: Pending, From: instance})
 }
 
-// run does what Attend does until a moment after the beginning.
+// run does what Attend does, up to a time after the beginning.
 func (c *crowd) run(until time.Duration) {
 	for {
 		c.work()
@@ -108,7 +114,7 @@ func (c *crowd) run(until time.Duration) {
 	}
 }
 
-// saw compares when requests were published, in milliseconds from the beginning, with what is wanted.
+// saw compares the times at which requests were published, in milliseconds from the beginning.
 func (c *crowd) saw(want ...int) {
 	c.t.Helper()
 	var got []int
@@ -134,15 +140,15 @@ func (c *crowd) noService() {
 
 func everyone(*request) bool { return true }
 
-// A slow service is asked after 5 s of silence, and then twice as long after each further request.
+// A slow service is asked again after 5 s of silence, and after each further request the wait doubles.
 func TestSilenceDoubles(t *testing.T) {
 	c := newCrowd(t, 1).stay()
 	c.run(200 * time.Second)
 	c.saw(0, 5_000, 15_000, 35_000, 75_000, 135_000, 195_000)
 }
 
-// Where nobody can take the request it is published again soon, and at once when an instance comes; the pause begins anew then,
-// because a service may subscribe a moment after its hello.
+// Without a service the request is published again soon, and at once when an instance comes. Then the wait starts
+// again at its shortest, because a service may subscribe some milliseconds after its hello.
 func TestNoRespondersBackOff(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.noService()
@@ -154,7 +160,7 @@ func TestNoRespondersBackOff(t *testing.T) {
 	c.q.hurry(Came, everyone)
 	c.run(10 * time.Second)
 	c.saw(8_000, 8_250, 8_750, 9_750)
-	c.publish, c.asked = nil, nil // now it is subscribed, and slow
+	c.publish, c.asked = nil, nil // now it has subscribed, and is slow
 	c.run(25 * time.Second)
 	c.saw(11_750, 16_750)
 }
@@ -164,12 +170,12 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 	setUp := func(t *testing.T) (*crowd, *request) {
 		c := newCrowd(t, 1).stay()
 		r := c.q.all[0]
-		shop := Announcement{Group: "shop", Instance: "shop-1"}
+		shop := msg.InstanceAnnouncement{Group: "shop", Instance: "shop-1"}
 		c.q.Hello(shop, true)
 		c.run(time.Second)
 		c.pending(r, "shop-1")
 		for c.now.Sub(c.began) < 90*time.Second {
-			c.q.Hello(shop, false) // a beat
+			c.q.Hello(shop, false) // by a beat
 			c.q.Tick(false)
 			c.run(c.now.Sub(c.began) + time.Second)
 		}
@@ -184,7 +190,7 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 		c.run(101 * time.Second)
 		c.saw(95_000, 100_000)
 		if r.decider != "" {
-			t.Error("it still decides")
+			t.Error("it still counts as deciding")
 		}
 	})
 	t.Run("the edge was deaf", func(t *testing.T) {
@@ -206,9 +212,9 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 		c.run(93 * time.Second)
 		c.saw(91_250)
 	})
-	t.Run("nobody ever hears it", func(t *testing.T) {
+	t.Run("no service ever subscribes", func(t *testing.T) {
 		c := newCrowd(t, 1).stay()
-		c.pending(c.q.all[0], "nobody-1")
+		c.pending(c.q.all[0], "absent-1")
 		c.run(4 * time.Second)
 		c.saw(0)
 		c.q.Tick(false)
@@ -217,10 +223,10 @@ func TestADecidingInstanceIsNotAskedAgain(t *testing.T) {
 	})
 }
 
-// A request that is on its way is not published twice because an instance comes at that moment.
+// A request that is about to be published is not published twice when an instance comes then.
 func TestHurryLeavesAloneWhatIsOnItsWay(t *testing.T) {
 	c := newCrowd(t, 0)
-	c.q.Begin(c) // the worker is to publish it
+	c.q.Begin(c) // the worker is going to publish it
 	c.q.hurry(Came, everyone)
 	c.run(time.Second)
 	if len(c.asked) > 0 {
@@ -228,8 +234,8 @@ func TestHurryLeavesAloneWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
-// Ten thousand sockets wait for a service, which comes, is silent, and goes: neither their requests nor the ends of their
-// sessions come as a burst. The figures stand in docs/how-to/outages.md.
+// Ten thousand sockets wait for a service, which comes, is silent, and goes. Neither their requests nor the ends of
+// their sessions come as a burst. docs/how-to/outages.md has the figures.
 func TestACrowdMakesNoBurst(t *testing.T) {
 	const sockets = 10_000
 	for _, scene := range []struct {
@@ -255,7 +261,7 @@ func TestACrowdMakesNoBurst(t *testing.T) {
 	} {
 		t.Run(scene.name, func(t *testing.T) {
 			c := newCrowd(t, sockets)
-			c.asked = nil // the first request is as fast as the clients are
+			c.asked = nil // the clients set the pace of the first requests
 			scene.play(c)
 			if len(c.closed) != sockets || len(c.q.all) != 0 {
 				t.Fatalf("%d sessions ended, %d wait", len(c.closed), len(c.q.all))
@@ -277,7 +283,7 @@ func TestACrowdMakesNoBurst(t *testing.T) {
 	}
 }
 
-// peak is the most that came within any 100 ms.
+// peak returns the most entries within any 100 ms.
 func peak(at []time.Time) (most int) {
 	first := 0
 	for i := range at {
@@ -289,20 +295,20 @@ func peak(at []time.Time) (most int) {
 	return most
 }
 
-// Requests come and go in any order; what is left is what was not removed.
+// Requests are added and removed in any order. The others stay.
 func TestRequestsThatGo(t *testing.T) {
 	c := newCrowd(t, 1000)
 	for len(c.q.all) > 0 {
 		r := c.q.all[rand.IntN(len(c.q.all))]
 		s, asked := r.socket, len(c.asked)
 		if !c.q.End(s, nil, nil) {
-			t.Fatal("a request that was published says that it was not")
+			t.Fatal("a published request reports that it was not")
 		}
-		c.q.Answer(s, Answer{Kind: NoResponders}) // late words about it do nothing
+		c.q.Answer(s, Answer{Kind: NoResponders}) // late answers about it have no effect
 		c.pending(r, "shop-1")
 		c.q.WaitNoLonger(s)
 		if c.q.Ask(s); len(c.asked) != asked || r.repeat.Queued() || r.end.Queued() {
-			t.Fatal("it waits still")
+			t.Fatal("it still waits")
 		}
 		for i, other := range c.q.all {
 			if other.place != i {
@@ -314,7 +320,7 @@ func TestRequestsThatGo(t *testing.T) {
 		t.Errorf("%d are left", n)
 	}
 	if len(c.q.instances) > 0 {
-		t.Error("nobody waits, and an instance is watched")
+		t.Error("no socket waits, but an instance is watched")
 	}
 }
 

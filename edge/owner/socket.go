@@ -2,6 +2,7 @@ package owner
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,9 @@ const (
 	MaxHeld      = 1024
 	MaxHeldBytes = 1 << 20
 )
+
+// toldNothing is a revision of rooms and data that no socket has.
+const toldNothing = math.MaxUint64
 
 // ErrHeldFull is returned by Event when too many events wait for an owner.
 var ErrHeldFull = errors.New("too many events wait for an instance that takes the socket over")
@@ -29,6 +33,7 @@ type Socket struct {
 	instance *Instance // guarded by Table.mu: the owner, or, while there is a request, who is asked
 	group    string    // guarded by Table.mu: the owner's; "": none yet
 	number   uint64    // guarded by Table.mu: of the latest assignment
+	accepted uint64    // guarded by Table.mu: of the assignment that made instance the owner
 	place    int       // guarded by Table.mu: among Instance.sockets
 
 	mu      sync.Mutex // held while an event is published; the NATS reader never takes it

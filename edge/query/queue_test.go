@@ -29,7 +29,7 @@ func (m members) Look(_ bool, note func(int, View)) {
 	}
 }
 
-// many is a number of sockets of which none is a member any more.
+// many returns a number of sockets that are not members any more.
 type many int
 
 func (n many) Len() int                       { return int(n) }
@@ -41,7 +41,7 @@ type outbox struct {
 	parts   []string
 	bodies  [][]byte
 	errs    []error
-	blocked []func() // call backs of published
+	blocked []func() // callbacks of published
 	blocks  bool
 }
 
@@ -65,7 +65,7 @@ func (o *outbox) queue() *Queue {
 	return NewQueue("e", func() int { return 1 << 20 }, o.published)
 }
 
-// crowd makes sockets whose data have so many bytes.
+// crowd makes sockets with so many bytes of data.
 func crowd(n, bytes int) members {
 	m := make(members, n)
 	for i := range m {
@@ -104,7 +104,7 @@ func TestQueriesAreBounded(t *testing.T) {
 	})
 }
 
-// No more than the budget waits to be published, and an answer waits for what was written before it.
+// Answers that wait to be published are bounded by the budget, and a new answer waits for the earlier ones.
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &outbox{blocks: true}
@@ -133,7 +133,7 @@ func TestBudget(t *testing.T) {
 			fn()
 		}
 		if rounds < 10 {
-			t.Errorf("12 MB went in %d rounds", rounds)
+			t.Errorf("12 MB took %d rounds", rounds)
 		}
 		q.Close()
 	})
@@ -155,7 +155,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 	})
 }
 
-// All parts of an answer together say all, and each is a message that NATS takes.
+// The parts of an answer together are complete, and each is a message that NATS accepts.
 func TestParts(t *testing.T) {
 	for _, verb := range []string{subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms} {
 		for _, sockets := range []int{0, 1, 100} {
@@ -172,7 +172,7 @@ func TestParts(t *testing.T) {
 					t.Fatal(err)
 				}
 				if a.Edge != "e" || a.Sockets != sockets || len(body) > msg.MaxPartBytes || msg.IsLastPart(o.parts[i]) != (i == len(o.bodies)-1) {
-					t.Errorf("%s: part %q of %d bytes says %+v", verb, o.parts[i], len(body), a)
+					t.Errorf("%s: part %q of %d bytes has %+v", verb, o.parts[i], len(body), a)
 				}
 				elements = append(elements, a.Rest...)
 			}

@@ -71,7 +71,7 @@ func (h *hall) wants(t *testing.T, want ...string) {
 	}
 }
 
-// Every pair of lives: the picture's arrows can be gone, and no others.
+// Every pair of lives: exactly the transitions of the drawing are possible.
 func TestLives(t *testing.T) {
 	to := map[Life]func(*hall, *Socket[int]) bool{
 		Deciding:    func(h *hall, s *Socket[int]) bool { return h.Decide(s) },
@@ -109,7 +109,7 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// Subjects are subscribed with the first who needs them, and end with the last.
+// A subject is subscribed with the first socket that needs it, and unsubscribed with the last.
 func TestEffects(t *testing.T) {
 	h := newHall(t, 0)
 	a := h.enter("a")
@@ -149,7 +149,7 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// All or nothing, within the limit.
+// Either all joins succeed, within the limit, or none.
 func TestTooManyRooms(t *testing.T) {
 	h := newHall(t, 2)
 	s := h.enter("a")
@@ -170,11 +170,11 @@ func TestTooManyRooms(t *testing.T) {
 		t.Errorf("left behind: %v", h.subscribed)
 	}
 	if _, err := h.Join(s, []string{"a"}); !errors.Is(err, ErrGone) {
-		t.Errorf("a join of who has gone: %v", err)
+		t.Errorf("a join of a socket that has gone: %v", err)
 	}
 }
 
-// Members and rooms are right whatever happens, against a model of maps.
+// Members and rooms stay correct under any sequence of operations, compared with a model of maps.
 func TestMembership(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	h := newHall(t, 0)
@@ -206,7 +206,7 @@ func TestMembership(t *testing.T) {
 		for s, rooms := range model {
 			if rooms[name] {
 				if n++; !slices.Contains(got, s) || !s.IsIn(name) {
-					t.Fatalf("step %d: a member of %s is not there", i, name)
+					t.Fatalf("step %d: a member of %s is missing", i, name)
 				}
 			}
 		}
@@ -216,7 +216,7 @@ func TestMembership(t *testing.T) {
 	}
 }
 
-// A union has each socket once, without those that are left out, and no others of other namespaces.
+// A union has each socket once, without the excluded ones, and without sockets of other namespaces.
 func TestSelect(t *testing.T) {
 	h := newHall(t, 0)
 	const id = "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA"
@@ -244,7 +244,7 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// queue is an outbox that keeps order: what is put there after a subscription finds it active.
+// queue is an outbox that keeps order: an entry after a subscription finds it active.
 type queue struct {
 	mu      sync.Mutex
 	entries []func()
@@ -266,11 +266,11 @@ func (q *queue) run() {
 	}
 }
 
-// The first and the second member of a room enter at the same time: neither is answered before the room's subscription is active,
-// although only one of them has asked for it.
+// The first and the second member of a room enter at the same time. Neither is answered before the room's subscription
+// is active, although only one of them caused it.
 func TestNoAnswerBeforeTheSubscription(t *testing.T) {
 	var out queue
-	active := map[string]bool{} // owned by who empties the queue
+	active := map[string]bool{} // owned by the goroutine that empties the queue
 	prefix, _ := subjects.NewPrefix("sio")
 	r := New(prefix, 0, func(f Effects[int]) {
 		for _, s := range f.Subscribe {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A snapshot stays as it was whatever happens to the list afterwards, and the list stays right.
+// A snapshot never changes, whatever happens to the list afterwards, and the list stays correct.
 func TestMembersSnapshots(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var m members[int]

@@ -22,7 +22,8 @@ func TestRuleBookPrefersExactThenLongest(t *testing.T) {
 	}
 }
 
-// What is counted a namespace stands under what declares it, however many there are, and a rule that never applies nowhere.
+// Figures of a namespace are counted under the rule that declares it, for any number of namespaces. A rule that never
+// applies has none.
 func TestMetricsOfRules(t *testing.T) {
 	book := NewBook(map[string]Namespace{
 		"/tenant-*": {Relay: []Relay{{Event: "say", To: ToAll}, {Event: "order.*", To: ToAll}, {Event: "say", To: ToRooms}}}, "/": {},

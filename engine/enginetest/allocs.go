@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// Allocs returns how many allocations fn makes, as testing.AllocsPerRun counts them, in the best of up to 200 short rounds. It
-// stops at a round with no more than enough.
+// Allocs returns how many allocations fn makes, as testing.AllocsPerRun counts them, in the best of up to 200 short
+// rounds. It stops at a round with at most enough.
 //
-// testing.AllocsPerRun counts what every goroutine of the process allocates: the clients that read what fn sends, the NATS
-// server. It keeps them off the processor, but on a busy machine the kernel holds up fn for so long that they get their turn
-// all the same (42 to 198 allocations instead of 2 in 4 of 40 runs). That only adds: an allocation of fn is in every round.
+// testing.AllocsPerRun counts the allocations of every goroutine of the process: also of the clients that read what fn
+// sends, and of the NATS server. It keeps them off the processor. On a busy machine the kernel delays fn for so long
+// that they run all the same (42 to 198 allocations instead of 2 in 4 of 40 runs). That only adds: an allocation of fn
+// is in every round.
 func Allocs(enough float64, fn func()) float64 {
 	const rounds, runs = 200, 20
 	least := testing.AllocsPerRun(runs, fn)
@@ -18,7 +19,7 @@ func Allocs(enough float64, fn func()) float64 {
 		if least <= enough {
 			break
 		}
-		time.Sleep(time.Millisecond) // the others do what they have to
+		time.Sleep(time.Millisecond) // the others finish their work
 		least = min(least, testing.AllocsPerRun(runs, fn))
 	}
 	return least

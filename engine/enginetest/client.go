@@ -1,5 +1,5 @@
-// Package enginetest is a bare Engine.IO client for tests: it sends and expects packets as they are on the wire, and
-// prints the conversation of a test that fails.
+// Package enginetest is a bare Engine.IO client for tests. It sends and expects packets as they are on the wire, and
+// prints the conversation of a failed test.
 package enginetest
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an expected frame.
 const patience = 40 * time.Second
 
-// Client is one WebSocket session. It belongs to the test's goroutine.
+// Client is one WebSocket session. The test's goroutine owns it.
 type Client struct {
 	t    testing.TB
 	name string
@@ -27,7 +27,7 @@ type Client struct {
 	talk *Conversation
 	// writing is held while a frame is written: the reader answers pings beside the test.
 	writing sync.Mutex
-	deaf    atomic.Bool // forget what comes
+	deaf    atomic.Bool // discard what arrives
 	Open    string      // the data of the open packet
 }
 
@@ -37,7 +37,8 @@ type frame struct {
 	err    error
 }
 
-// Conversation is what clients and servers said in a test, printed if it fails. It is safe for several goroutines.
+// Conversation records what clients and servers said in a test, and is printed if the test fails. It is safe for
+// concurrent use.
 type Conversation struct {
 	mu    sync.Mutex
 	lines []string
@@ -103,7 +104,7 @@ func (c *Client) read() {
 	}
 }
 
-// Send sends one text frame. Failures show in what does not come back.
+// Send sends one text frame. A failure shows in the missing answer.
 func (c *Client) Send(text string) {
 	c.talk.Note("%s -> %.200q", c.name, text)
 	c.write(websocket.TextMessage, []byte(text))
@@ -121,7 +122,7 @@ func (c *Client) write(kind int, data []byte) {
 	_ = c.ws.WriteMessage(kind, data)
 }
 
-// Await is Next for where the test cannot be failed; ok is false when nothing came or the connection ended.
+// Await is Next for code that must not fail the test. ok is false if nothing arrived or the connection ended.
 func (c *Client) Await() (text string, ok bool) {
 	select {
 	case f, open := <-c.in:
@@ -131,7 +132,7 @@ func (c *Client) Await() (text string, ok bool) {
 	}
 }
 
-// Next waits for the next frame; pings are answered on the way. A binary frame has the letter b in front.
+// Next waits for the next frame and answers pings on the way. A binary frame begins with the letter b.
 func (c *Client) Next() string {
 	c.t.Helper()
 	select {
@@ -144,7 +145,7 @@ func (c *Client) Next() string {
 		}
 		return f.text
 	case <-time.After(patience):
-		c.t.Fatalf("%s: nothing came within %s", c.name, patience)
+		c.t.Fatalf("%s: nothing arrived within %s", c.name, patience)
 	}
 	return ""
 }
@@ -157,7 +158,7 @@ func (c *Client) Expect(want string) {
 	}
 }
 
-// ExpectEnd waits until the server has ended the connection; frames that come before are given to the conversation only.
+// ExpectEnd waits until the server has ended the connection. Frames that arrive before it are only noted.
 func (c *Client) ExpectEnd() {
 	c.t.Helper()
 	for {
@@ -172,10 +173,10 @@ func (c *Client) ExpectEnd() {
 	}
 }
 
-// Ignore makes the client read and forget all that comes from now on, but pings.
+// Ignore makes the client discard everything that arrives from now on, except pings.
 func (c *Client) Ignore() { c.deaf.Store(true) }
 
-// Pending is how many frames have come and were not looked at.
+// Pending returns how many frames have arrived and were not read.
 func (c *Client) Pending() int { return len(c.in) }
 
 // Connect joins a namespace and returns the socket's id.
@@ -204,14 +205,14 @@ func (c *Client) Connected(namespace string) string {
 	return strings.TrimSuffix(id, `"}`)
 }
 
-// Hangup ends the connection without a word and waits for its reader.
+// Hangup ends the connection without a close frame and waits for its reader.
 func (c *Client) Hangup() {
 	_ = c.ws.Close()
 	<-c.done
 }
 
-// Upgrade moves a polling session to a WebSocket at url. meanwhile runs after the probe was answered, as a client that
-// waits for its requests of polling does.
+// Upgrade moves a polling session to a WebSocket at url. meanwhile runs after the probe was answered, like a client
+// that waits for its polling requests.
 func Upgrade(t testing.TB, talk *Conversation, name, url string, meanwhile func()) *Client {
 	t.Helper()
 	ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http"), nil)

@@ -94,7 +94,7 @@ func TestTheSamePersonComesBack(t *testing.T) {
 	bob.is(bob.asks("who", "lobby"), `{"people":["Ann","Bob"]}`)
 	for _, event := range bob.waiting {
 		if strings.Contains(event, "gone") {
-			t.Errorf("Bob heard %s", event)
+			t.Errorf("Bob received %s", event)
 		}
 	}
 	after.Hangup()
@@ -129,7 +129,7 @@ func TestANameWhoseSocketHasGoneIsFree(t *testing.T) {
 		return err == nil
 	})
 	if released, err := shared.release(t.Context(), "Ann", gone.Socket); released || err != nil {
-		t.Errorf("who does not have the name any more releases it: %v %v", released, err)
+		t.Errorf("an instance that no longer has the name releases it: %v %v", released, err)
 	}
 	if released, err := shared.release(t.Context(), "Ann", "other"); !released || err != nil {
 		t.Errorf("released: %v %v", released, err)
@@ -209,7 +209,7 @@ func TestDirectMessages(t *testing.T) {
 
 // Two instances at two edges, and a third that starts: each of the first two leaves while all clients talk. No client
 // is disconnected, and every line arrives once and in the order of its author.
-func TestNobodyNoticesADeploy(t *testing.T) {
+func TestADeployWithoutLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}

@@ -82,7 +82,7 @@ func (s *stage) instance(name string) (stop func()) {
 	return stop
 }
 
-// logLines takes an instance's log.
+// logLines reads an instance's log.
 type logLines struct {
 	name  string
 	talk  *enginetest.Conversation
@@ -98,7 +98,7 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// store is what the instances share, for a look.
+// store returns the shared store, so that the test can check it.
 func (s *stage) store() store {
 	s.t.Helper()
 	shared, err := openStore(s.t.Context(), edgetest.Connect(s.t, s.url), 0)
@@ -115,7 +115,7 @@ type guest struct {
 	name    string
 	id      string
 	acks    int
-	waiting []string // events that came while something else was waited for
+	waiting []string // events that arrived during a wait for another one
 }
 
 const head = namespace + ","
@@ -169,7 +169,7 @@ func (g *guest) asks(event string, args ...any) string {
 func (g *guest) is(got, want string) {
 	g.t.Helper()
 	if got != want {
-		g.t.Fatalf("%s was told %s, want %s", g.name, got, want)
+		g.t.Fatalf("%s received %s, want %s", g.name, got, want)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package edgetest is what tests of whole edges share: NATS, an edge behind a real HTTP listener, clients that talk to it,
-// and services that talk to them.
+// Package edgetest is shared by the tests of whole edges: NATS, an edge behind a real HTTP listener, clients of the
+// edge, and services.
 package edgetest
 
 import (
@@ -25,7 +25,7 @@ import (
 	"partyline/internal/wiring"
 )
 
-// Options of a running edge. A zero field has the default that its comment names, or none.
+// Options of a running edge. A zero field has the default in its comment, or none.
 type Options struct {
 	NATS       string // URL of the server; required unless InProcess is set
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
@@ -37,18 +37,19 @@ type Options struct {
 	Linger     time.Duration
 	Channel    int
 	QueueBytes int                 // default: that of Limits
-	Secret     string              // with which edges sign their announcements, and what they pass on
+	Secret     string              // edges sign their announcements, and what they forward, with it
 	Drain      cluster.DrainConfig // the zero value: all at once
 	Isolation  time.Duration       // see cluster.DrainSettings
-	Connect    time.Duration       // how long a session may be without a namespace; default: 45 s
-	SendBuffer int                 // bytes that the kernel keeps for a client that does not read; default: megabytes, as it likes
+	Connect    time.Duration       // how long a session may have no namespace; default: 45 s
+	SendBuffer int                 // kernel buffer of a client that does not read, in bytes; default: megabytes
 }
 
-// config is the options as a program would have them.
+// config returns the options in the form that a program has.
 func (o *Options) config(address string) config.Config {
 	c := config.Config{
-		Path: "/socket.io/", NATS: bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
-		ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), CORS: config.CORS{Origins: o.Origins}, TrustedProxies: o.Trusted,
+		Front: config.Front{Path: "/socket.io/", ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), TrustedProxies: o.Trusted},
+		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
+		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Namespaces: o.Namespaces,
 	}
@@ -65,9 +66,9 @@ func (o *Options) config(address string) config.Config {
 	return c
 }
 
-// bus is the options of the connection to NATS.
+// bus returns the options of the connection to NATS.
 func (o *Options) bus() []bus.Option {
-	options := []bus.Option{bus.OnConnect(func(int) {})} // tests send what NATS does not take, too
+	options := []bus.Option{bus.OnConnect(func(int) {})} // tests also send what NATS refuses
 	if o.InProcess != nil {
 		options = append(options, bus.InProcess(o.InProcess))
 	}
@@ -80,7 +81,7 @@ func (o *Options) bus() []bus.Option {
 	return options
 }
 
-// Open lets everybody do everything.
+// Open allows every client everything.
 func Open() map[string]edge.Namespace {
 	return map[string]edge.Namespace{"*": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
 		{Event: "message", To: edge.ToRoomsOrAll}, {Event: "everyone", To: edge.ToAll}, {Event: "direct", To: edge.ToSocket},
@@ -137,7 +138,7 @@ func Start(t testing.TB, o Options) *Node {
 	return n
 }
 
-// front is an HTTP server that is not started yet; it has its address.
+// front is an HTTP server that is not started yet, but has its address.
 func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server {
 	front := httptest.NewUnstartedServer(handler)
 	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelError) // net/http catches panics of handlers
@@ -154,7 +155,7 @@ func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server
 // Stop ends the edge before the test ends. Its clients see the transport close.
 func (n *Node) Stop() { n.stop() }
 
-// Ready waits until the edge is ready, and receives what it subscribed to.
+// Ready waits until the edge is ready, and receives on its subscriptions.
 func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
@@ -164,10 +165,10 @@ func (n *Node) Ready() *Node {
 	return n
 }
 
-// Heard is how many messages the edge had from NATS, without the announcements of edges, which come all the time.
+// Heard returns how many messages the edge received from NATS, without the regular announcements of edges.
 func (n *Node) Heard() int { return int(n.heard.Load()) }
 
-// Figure reads a metric; label is the value of its label, or "".
+// Figure reads a metric. label is the value of its label, or "".
 func (n *Node) Figure(name, label string) int {
 	for _, set := range n.Metrics() {
 		for _, m := range set.Metrics() {
@@ -191,14 +192,14 @@ func (n *Node) Dial(name string) *enginetest.Client {
 	return enginetest.Dial(n.t, n.Talk, name, n.URL, nil)
 }
 
-// Logged is what the edge has logged so far, a string a line, without what only level debug shows.
+// Logged returns what the edge has logged so far, one string per line, without level debug.
 func (n *Node) Logged() []string {
 	n.log.mu.Lock()
 	defer n.log.mu.Unlock()
 	return slices.Clone(n.log.lines)
 }
 
-// logWriter takes the edge's log, one line a call.
+// logWriter receives the edge's log, one line per call.
 type logWriter struct {
 	talk *enginetest.Conversation
 

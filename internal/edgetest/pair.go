@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Pair are two healthy clients in a namespace whose rule for "say" reaches both: their numbered messages all arrive, once
-// and in order, and nothing else does.
+// Pair is two healthy clients in a namespace whose rule for "say" reaches both. Their numbered messages all arrive,
+// once and in order, and nothing else does.
 type Pair struct {
 	Node     *Node
 	Ann, Bob *Socket
 	t        testing.TB
-	Said     int // how many things they have said
+	Said     int // how many messages they have sent
 }
 
 // NewPair connects a pair to a namespace.
@@ -22,7 +22,7 @@ func NewPair(t testing.TB, n *Node, namespace string) *Pair {
 	return &Pair{Node: n, Ann: n.Enter("ann", namespace), Bob: n.Enter("bob", namespace), t: t}
 }
 
-// Fine lets one of them say the next number, which must be the next that both receive.
+// Fine makes one of them send the next number, which must be the next message that both receive.
 func (p *Pair) Fine() {
 	p.t.Helper()
 	if err := p.say(); err != nil {
@@ -46,7 +46,7 @@ func (p *Pair) say() error {
 	return nil
 }
 
-// Chat lets the two talk beside the test until it is stopped, or ends.
+// Chat makes the two talk beside the test until it is stopped, or ends.
 func (p *Pair) Chat() (stop func()) {
 	before, quit, done := p.Said, make(chan struct{}), make(chan error, 1)
 	go func() {

@@ -9,19 +9,19 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Peer is a NATS client of a test: a service, or any other publisher. What fails ends the test.
+// Peer is a NATS client of a test: a service, or another publisher. An error ends the test.
 type Peer struct {
 	NC *nats.Conn
 	t  testing.TB
 }
 
-// NewPeer connects a peer that lasts as long as the test.
+// NewPeer connects a peer until the test ends.
 func NewPeer(t testing.TB, url string, options ...nats.Option) *Peer {
 	t.Helper()
 	return &Peer{Connect(t, url, options...), t}
 }
 
-// Connect makes a NATS connection that lasts as long as the test, and comes back when its server does.
+// Connect makes a NATS connection that lasts until the test ends, and reconnects when its server is back.
 func Connect(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
@@ -70,7 +70,7 @@ func (p *Peer) PublishReply(subject, reply, body string, headers ...string) {
 	p.Send(Message(subject, reply, body, headers...))
 }
 
-// Flush waits until the server has what was sent: what was published, and what was subscribed to.
+// Flush waits until the server has processed what was published, and what was subscribed.
 func (p *Peer) Flush() {
 	p.t.Helper()
 	if err := p.NC.Flush(); err != nil {
@@ -103,7 +103,7 @@ func (p *Peer) Answer(subject, body string, headers ...string) {
 	p.Handle(subject, func(m *nats.Msg) { _ = m.RespondMsg(Message("", "", body, headers...)) })
 }
 
-// Hear subscribes, and returns once that is active.
+// Hear subscribes, and returns once the subscription is active.
 func (p *Peer) Hear(subject string) *Ear {
 	p.t.Helper()
 	return Hear(p.t, p.NC, subject)
@@ -115,13 +115,13 @@ type Ear struct {
 	T testing.TB
 }
 
-// Hear subscribes, and returns once that is active.
+// Hear subscribes, and returns once the subscription is active.
 func Hear(t testing.TB, nc *nats.Conn, subject string) *Ear {
 	t.Helper()
 	return HearAs(t, nc, "", subject)
 }
 
-// HearAs is Hear as one of a queue group.
+// HearAs is Hear for a member of a queue group.
 func HearAs(t testing.TB, nc *nats.Conn, group, subject string) *Ear {
 	t.Helper()
 	sub, err := nc.QueueSubscribeSync(subject, group)
@@ -144,7 +144,7 @@ func (e *Ear) Next() *nats.Msg {
 	return m
 }
 
-// Gets waits for a message and compares all of it but its headers.
+// Gets waits for a message and compares all of it except its headers.
 func (e *Ear) Gets(subject, reply, body string) *nats.Msg {
 	e.T.Helper()
 	m := e.Next()
@@ -170,7 +170,7 @@ func Serve(t testing.TB, service interface {
 	})
 }
 
-// Patient is a context for what may take its time, also while a test ends.
+// Patient is a context for slow operations, also while a test ends.
 func Patient(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)

@@ -8,12 +8,12 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Socket is a client in one namespace, whose name needs no escapes.
+// Socket is a client in one namespace whose name needs no escapes.
 type Socket struct {
 	*enginetest.Client
 	ID    string
-	Head  string // how the namespace stands in packets: "/chat," or nothing
-	Token string // how it stands in subjects
+	Head  string // the namespace in packets: "/chat," or ""
+	Token string // the namespace in subjects
 }
 
 // Enter connects a session to a namespace that admits it.
@@ -47,7 +47,7 @@ func (so *Socket) Acked(id, body string) { so.Expect("43" + so.Head + id + body)
 // Address is the subject that reaches the socket.
 func (so *Socket) Address() string { return "sio." + so.Token + ".emit.socket." + so.ID }
 
-// Ack is the return address of an event that wanted an ack.
+// Ack is the reply subject of an event that wanted an ack.
 func (so *Socket) Ack(id string) string { return "sio." + so.Token + ".ack." + so.ID + "." + id }
 
 // Stage is what most tests need: NATS, an edge, and a NATS client.
@@ -63,7 +63,7 @@ func Begin(t testing.TB, namespaces map[string]edge.Namespace, change ...func(*O
 	return BeginAt(t, natsdtest.Start(t), namespaces, change...)
 }
 
-// BeginAt is Begin with a NATS server that runs already.
+// BeginAt is Begin with a NATS server that is already running.
 func BeginAt(t testing.TB, server *natsdtest.Server, namespaces map[string]edge.Namespace, change ...func(*Options)) *Stage {
 	t.Helper()
 	o := Options{NATS: server.ClientURL(), Namespaces: namespaces}

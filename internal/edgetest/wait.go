@@ -9,12 +9,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Patience is how long a test waits for what must come. The machine may be busy, and an edge takes up to 15 s to notice a
-// connection that is dead without an end.
+// Patience is how long a test waits for an expected event. The machine may be busy, and an edge takes up to 15 s to
+// notice a connection that is dead without having ended.
 const Patience = 75 * time.Second
 
-// SideBySide lets as many tests that call t.Parallel run at once, unless -parallel says otherwise: more than there are
-// processors, since most of them wait. It is for TestMain.
+// SideBySide allows that many tests that call t.Parallel to run at once, unless -parallel is set. It is more than the
+// number of processors, since most tests wait. It is for TestMain.
 func SideBySide(tests int) {
 	flag.Parse()
 	chosen := false
@@ -32,7 +32,7 @@ func LongMain(m *testing.M, clean func(), options ...goleak.Option) {
 	goleak.VerifyTestMain(cleaned{m, clean}, options...)
 }
 
-// cleaned is a testing.M that cleans up behind its tests.
+// cleaned is a testing.M that cleans up after its tests.
 type cleaned struct {
 	*testing.M
 	clean func()
@@ -46,7 +46,7 @@ func (c cleaned) Run() int {
 	return c.M.Run()
 }
 
-// Eventually polls until something is so, and fails the test when it takes too long.
+// Eventually polls until a condition is true, and fails the test if that takes too long.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(2 * time.Millisecond) {

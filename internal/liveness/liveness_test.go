@@ -21,9 +21,9 @@ func TestSilenceEnds(t *testing.T) {
 	table.Forgive(now.Add(time.Minute))
 	if dead := table.Expire(now.Add(time.Minute + time.Second)); dead != nil ||
 		!slices.Equal(table.Members(), []string{"b"}) {
-		t.Errorf("%v died, who was forgiven", dead)
+		t.Errorf("%v died, but was forgiven", dead)
 	}
 	if !table.Remove("b") || table.Remove("b") || len(table.Members()) != 0 {
-		t.Error("who said goodbye is still there")
+		t.Error("a part that said goodbye is still there")
 	}
 }

@@ -214,7 +214,7 @@ func TestALineThatIsTooLarge(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("nothing is said of it")
+			t.Fatal("it is not logged")
 		}
 	}
 	log.Info("next")

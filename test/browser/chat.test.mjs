@@ -1,4 +1,4 @@
-// The chat page in the default mode: everything that it offers, and that the NATS subjects it shows are the true ones.
+// The chat page in the default mode: all its functions, and that it shows the real NATS subjects.
 
 import { assert, browserScene, control, until } from './tabs.mjs';
 
@@ -8,13 +8,13 @@ const inNoRoom = (tab) => tab.locator('#where', { hasText: 'In no room' }).waitF
 const idOf = async (tab) => (await tab.locator('#socket-id').textContent()).trim();
 const hears = (tab, text) => tab.locator('#log [data-direction=in]', { hasText: text }).waitFor();
 
-// messages is what a tab shows: direction, event, body and subjects of each.
+// messages returns the messages in a tab: direction, event, body and subjects of each.
 const messages = (tab) => tab.locator('#log [data-direction]').evaluateAll((all) => all.map((m) => (
   { direction: m.dataset.direction, event: m.dataset.event, body: m.dataset.body, subject: m.dataset.subject, subjects: m.dataset.subjects.split(' '), text: m.innerText })));
 
 const heardBy = async (tab) => (await messages(tab)).filter((m) => m.direction === 'in').map((m) => JSON.parse(m.body)).map(([event, ...values]) => values[event === 'direct' ? 1 : 0]);
 
-// click brings the tab to the front first, as a person would: Chromium paints a tab behind others once a second only.
+// click brings the tab to the front first, as a person would. Chromium paints a background tab only once a second.
 async function click(tab, target) {
   await tab.bringToFront();
   await (typeof target === 'string' ? tab.locator(target) : target).click();
@@ -33,7 +33,7 @@ async function say(tab, text, button = '#send-room') {
   await click(tab, button);
 }
 
-// matches says whether a subject is in a subscription.
+// matches reports whether a subject matches a subscription.
 function matches(pattern, subject) {
   const [p, t] = [pattern.split('.'), subject.split('.')];
   return p.every((token, i) => token === '>' ? i < t.length : i < t.length && (token === '*' || token === t[i]))
@@ -62,7 +62,7 @@ browserScene('join, talk, to all, to one, leave, and a NATS client among them', 
   await hears(a, 'hello everyone');
   await hears(c, 'hello everyone');
 
-  // To one socket: a click on who spoke fills in its id.
+  // To one socket: a click on a sender fills in its id.
   await click(a, a.locator('#log [data-direction=in] button.who', { hasText: 'Bo' }).first());
   assert.equal(await a.inputValue('#target'), await idOf(b));
   await say(a, 'between us', '#send-direct');
@@ -89,7 +89,7 @@ browserScene('join, talk, to all, to one, leave, and a NATS client among them', 
   assert.deepEqual(await heardBy(b), ['hello room', 'between us', 'hi', 'bye']);
   assert.deepEqual(await heardBy(c), ['hello everyone', 'only c', 'bye']);
 
-  // What the page says about subjects is what a subscriber to everything saw.
+  // The subjects on the page are those that a subscriber to everything received.
   let compared = 0;
   for (const tab of [a, b, c]) {
     for (const m of await messages(tab)) {

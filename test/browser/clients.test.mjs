@@ -1,4 +1,4 @@
-// The official client as Chromium runs it: transports, binary values, namespaces, admission, the ends.
+// The official client as Chromium runs it: transports, binary values, namespaces, admission, disconnects.
 
 import { assert, attached, browserScene, until, withHeaders } from './tabs.mjs';
 
@@ -28,7 +28,7 @@ const hears = (tab, event) => until(event, () => tab.evaluate((name) => {
 for (const [transports, last] of [[['polling'], 'polling'], [['websocket'], 'websocket'], [['polling', 'websocket'], 'websocket']]) {
   browserScene(`over ${transports.join(', then ')}`, async (s, window) => {
     await window.serve('/client.html', html);
-    if (last === 'polling') { // a poll that begins while the client says goodbye is too late
+    if (last === 'polling') { // a poll that begins after the client's close is too late
       window.expected.push(/status of 400/);
     }
     const nats = await s.nats();

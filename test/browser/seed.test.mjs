@@ -1,4 +1,4 @@
-// The page that everyone has seen, word for word, in two tabs.
+// The well-known chat example, word for word, in two tabs.
 
 import { assert, browserScene, control, until } from './tabs.mjs';
 
@@ -40,7 +40,7 @@ for (const [path, token] of [['/seed.html', '_'], ['/seed-namespace.html', 'chat
     assert.deepEqual(await said(a), ['안녕 🎉 <b>', 'to all', 'to a']);
     assert.deepEqual(await said(b), ['hello from a', 'to all']);
 
-    // In a room, by name; and what a service responds is the ack.
+    // In a room, by name. The response of a service is the ack.
     for (const tab of [a, b]) {
       assert.deepEqual(await tab.evaluate('socket.timeout(5000).emitWithAck("join", "room")'), { ok: true });
     }

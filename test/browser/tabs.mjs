@@ -1,5 +1,5 @@
-// Tabs of a real browser, for scenes. What a tab complains about (errors on its console, exceptions, breaches of its
-// content security policy) fails the scene, unless it was to be expected.
+// Tabs of a real browser, for scenes. Each complaint of a tab fails the scene, unless it was expected: errors on its
+// console, exceptions, violations of its content security policy.
 
 import { after, before } from 'node:test';
 import { mkdir } from 'node:fs/promises';
@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-// browserScene is a scene with a window of its own, whose tabs are opened by open.
+// browserScene is a scene with a new window. open opens its tabs.
 export function browserScene(name, play) {
   scene(name, async (s) => {
     const window = new Window(s);
@@ -38,7 +38,7 @@ export function browserScene(name, play) {
 
 class Window {
   complaints = [];
-  expected = []; // regular expressions of complaints that are no failure
+  expected = []; // regular expressions of complaints that are not failures
 
   constructor(s) {
     this.scene = s;
@@ -46,7 +46,7 @@ class Window {
 
   async begin() {
     this.context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
-    // Pages that serve puts in place come from no network that Chromium knows of, so loopback would be closed to them.
+    // To Chromium, the pages of serve come from an unknown network, so they could not reach loopback.
     await this.context.grantPermissions(['local-network-access']);
     this.context.setDefaultTimeout(patience);
     await this.context.addInitScript(() => {
@@ -54,7 +54,7 @@ class Window {
     });
   }
 
-  // open opens a tab, at the server under test unless the URL says another; who is its name in the conversation.
+  // open opens a tab, by default at the server under test. who is its name in the conversation.
   async open(who, url) {
     const page = await this.context.newPage();
     const complain = (text) => {
@@ -78,13 +78,13 @@ class Window {
     return page;
   }
 
-  // serve puts a page of this folder, or a text, at the server's own origin, where its script tag finds the client.
+  // serve serves a page of this folder, or a text, at the server's own origin, so that its script tag finds the client.
   async serve(path, html) {
     const body = html ?? readFileSync(new URL(path.slice(1), import.meta.url), 'utf8');
     await this.context.route(base + path, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }));
   }
 
-  // screenshot keeps a picture of each tab, or of one.
+  // screenshot saves a picture of each tab, or of one.
   async screenshot(name, page) {
     const folder = process.env.PARTYLINE_SCREENSHOTS;
     await mkdir(folder, { recursive: true });

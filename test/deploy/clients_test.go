@@ -33,9 +33,9 @@ type client struct {
 	sent    int               // guarded by mu
 	waiting map[int]time.Time // guarded by mu: acks that have not come
 	acked   int               // guarded by mu: the newest event that was acked
-	late    int               // guarded by mu: acks that came after their time
-	lost    error             // guarded by mu: why the connection ended before its time
-	leaving bool              // guarded by mu: it ends by itself now
+	late    int               // guarded by mu: acks that came after their timeout
+	lost    error             // guarded by mu: why the connection ended early
+	leaving bool              // guarded by mu: it ends on purpose
 }
 
 // join connects a client to /work.
@@ -79,7 +79,7 @@ func (c *client) run(running *sync.WaitGroup) {
 			err := c.conn.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `42/work,%d["n",%d]`, n, n))
 			c.mu.Unlock()
 			if err != nil {
-				return // the reader tells
+				return // the reader reports the error
 			}
 		}
 	})
@@ -111,7 +111,7 @@ func (c *client) read() {
 			c.acked = max(c.acked, n)
 			c.mu.Unlock()
 		default:
-			c.broken(fmt.Errorf("it was told %s", text))
+			c.broken(fmt.Errorf("it received %s", text))
 		}
 	}
 }
@@ -124,7 +124,7 @@ func (c *client) broken(err error) {
 	}
 }
 
-// unanswered is how many acks have not come.
+// unanswered returns how many acks have not arrived.
 func (c *client) unanswered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ type crowd struct {
 	all     []*client
 	running sync.WaitGroup
 	once    sync.Once
-	told    bool // how a client's events were handled wrong
+	told    bool // a wrong order was logged
 }
 
 func gather(t *testing.T, edges []string) *crowd {
@@ -153,7 +153,7 @@ func gather(t *testing.T, edges []string) *crowd {
 	return c
 }
 
-// served waits until each client has an ack of something that it sent from now on.
+// served waits until each client has an ack of an event that it sends from now on.
 func (c *crowd) served(what string) {
 	c.t.Helper()
 	for _, one := range c.all {
@@ -168,7 +168,7 @@ func (c *crowd) served(what string) {
 	}
 }
 
-// quiet ends the emitting and waits until every ack has come or cannot come any more: none has for ackTimeout.
+// quiet ends the emitting and waits until each ack has arrived or has timed out: none is due any more.
 func (c *crowd) quiet() {
 	c.t.Helper()
 	for _, one := range c.all {
@@ -210,11 +210,11 @@ type journal struct {
 	sub *nats.Subscription
 }
 
-// catchUp waits until everything is noted that NATS has sent. An instance notes an event before it acks it, so that holds for all acked
-// events; a busy machine notes them later than the acks come.
+// catchUp waits until everything that NATS has sent is noted. An instance notes an event before it acks it, so that
+// covers all acked events. On a busy machine the test may read the notes after the acks.
 func (j *journal) catchUp(t *testing.T) {
 	t.Helper()
-	if err := j.nc.FlushTimeout(edgetest.Patience); err != nil { // behind all of the journal
+	if err := j.nc.FlushTimeout(edgetest.Patience); err != nil { // after all of the journal
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(5 * ackTimeout); ; time.Sleep(10 * time.Millisecond) {
@@ -238,7 +238,7 @@ func (j *journal) catchUp(t *testing.T) {
 	}
 }
 
-// entry is one event, handled at a time of this machine's clock.
+// entry is one event, with the time of its handling by this machine's clock.
 type entry struct {
 	at       int64
 	n        int
@@ -261,7 +261,7 @@ func listen(t *testing.T, nc *nats.Conn) *journal {
 	})
 	if err == nil {
 		_ = sub.SetPendingLimits(-1, -1)
-		_, err = nc.Subscribe(">", func(*nats.Msg) {}) // a tap: nobody ever hears "no responders"
+		_, err = nc.Subscribe(">", func(*nats.Msg) {}) // a tap, so that NATS never reports "no responders"
 	}
 	if err == nil {
 		err = nc.Flush()

@@ -12,10 +12,10 @@ import (
 	"partyline/test/stand"
 )
 
-// tally is what became of all events.
+// tally counts what happened to all events.
 type tally struct {
 	sent, lost, doubled, reordered int
-	moves                          int // how often a client's events went on at another instance
+	moves                          int // how often a client's events continued at another instance
 	unanswered, late               int
 	disconnected                   int
 }
@@ -71,7 +71,7 @@ func (c *crowd) count(j *journal) (sum tally) {
 	return sum
 }
 
-// tell says how events of the first client came that came wrong.
+// tell logs the events of the first client that arrived wrong.
 func (c *crowd) tell(one *client, wrong string, entries []entry) {
 	if !c.told {
 		c.told = true
@@ -79,7 +79,8 @@ func (c *crowd) tell(one *client, wrong string, entries []entry) {
 	}
 }
 
-// roll replaces each of three instances by a new one while clients emit, in the way that end says, and returns what became of the events.
+// roll replaces each of three instances by a new one while clients emit, ending the old one with end. It returns the
+// tally.
 func roll(t *testing.T, end func(*stand.Process)) tally {
 	servers := stand.Cluster(t)
 	j := listen(t, edgetest.Connect(t, servers[2].URL))
@@ -103,7 +104,7 @@ func roll(t *testing.T, end func(*stand.Process)) tally {
 	return sum
 }
 
-// With SIGTERM nothing at all happens to an event.
+// With SIGTERM no event is affected.
 func TestRollingRestart(t *testing.T) {
 	sum := roll(t, func(p *stand.Process) {
 		if err := p.Kill(syscall.SIGTERM); err != nil {
@@ -115,15 +116,15 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// lossyFor is the most that a client may lose of its owner's death: what it emitted until the edge noticed that three beats did not
-// come, and what a busy machine adds to that.
+// lossyFor is the longest time in which a client may lose events when its owner dies: until the edge notices three
+// missing beats, plus the delays of a busy machine.
 const lossyFor = 6 * time.Second
 
 func TestInstancesAreKilled(t *testing.T) {
 	checkDeaths(t, roll(t, func(p *stand.Process) { _ = p.Kill(syscall.SIGKILL) }))
 }
 
-// An instance that is stopped, and wakes up when its sockets have found others, must not handle what it still has.
+// An instance that is stopped, and wakes up after its sockets have new owners, must not handle what it still has.
 func TestInstancesAreStopped(t *testing.T) {
 	var asleep []*stand.Process
 	sum := roll(t, func(p *stand.Process) {
@@ -142,5 +143,5 @@ func checkDeaths(t *testing.T, sum tally) {
 	if sum.disconnected > 0 || sum.doubled > 0 || sum.reordered > 0 || sum.lost > lossy {
 		t.Errorf("%s (at most %d may be lost)", sum, lossy)
 	}
-	t.Logf("DEPLOY: instances that die without a word: %s, in %d changes of a client's owner", sum, sum.moves)
+	t.Logf("DEPLOY: instances that die silently: %s, in %d changes of a client's owner", sum, sum.moves)
 }

@@ -10,11 +10,11 @@ import (
 	"partyline/test/stand"
 )
 
-// frozen is for how long a process is stopped: for much longer than it takes until everybody holds it to be dead.
+// frozen is how long a process is stopped: much longer than the time after which all others count it as dead.
 const frozen = 10 * time.Second
 
-// An edge is stopped while its clients emit, and continued. What the kernel kept meanwhile of its clients must not go to an owner that
-// has ended the sockets: the next owner gets it, in order, or it is counted.
+// An edge is stopped while its clients emit, and continued. What the kernel buffered meanwhile must not go to an owner
+// that has ended the sockets. The next owner gets it, in order, or it is counted as failed.
 func TestAnEdgeIsStopped(t *testing.T) {
 	servers := stand.Cluster(t)
 	j := listen(t, edgetest.Connect(t, servers[2].URL))

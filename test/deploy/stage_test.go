@@ -1,5 +1,5 @@
-// Package deploy tries what a deploy of the application does to its clients: three NATS servers, edges and instances of
-// a service at different ones, all of them processes of their own, a tap on every subject, and clients that go on
+// Package deploy checks what a deploy of the application does to its clients. There are three NATS servers, with edges
+// and instances of a service at different ones, all of them processes, and a tap on every subject. Clients go on
 // emitting while instances come and go. Everything is counted by sequence numbers.
 package deploy
 

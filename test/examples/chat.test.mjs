@@ -35,7 +35,7 @@ scene('nicknames, rooms, history, typing, direct messages', async (s) => {
   assert.deepEqual(await s.hear(ann, 'renamed'), ['Bob', 'Rob']);
 });
 
-scene('an instance is stopped in the middle, and later the other one: nobody notices', async (s) => {
+scene('an instance is stopped in the middle, and later the other one, without a loss', async (s) => {
   const people = await Promise.all(Array.from({ length: 8 }, (_, n) => enter(s, `p${n}`)));
   for (const person of people) {
     assert.equal((await ask(person, 'join', 'deploy')).error, undefined);

@@ -11,8 +11,8 @@ import (
 	"partyline/test/stand"
 )
 
-// balancer takes each connection to the next edge in turn that takes it, as a balancer in front of WebSockets does. It
-// knows nothing of sessions.
+// balancer forwards each connection to the next edge in turn that accepts it, as a balancer in front of WebSockets
+// does. It has no knowledge of sessions.
 type balancer struct {
 	t       *testing.T
 	address string
@@ -21,7 +21,7 @@ type balancer struct {
 	mu       sync.Mutex
 	listener net.Listener          // guarded by mu; nil while it is down
 	turn     int                   // guarded by mu
-	checked  []*stand.Edge         // guarded by mu: who must be ready, in the order of edges; nil if it does not look
+	checked  []*stand.Edge         // guarded by mu: edges that must be ready, in the order of edges; nil: no check
 	conns    map[net.Conn]struct{} // guarded by mu: of both sides
 
 	running sync.WaitGroup
@@ -38,7 +38,7 @@ func balance(t *testing.T, edges []*stand.Edge) *balancer {
 	return b
 }
 
-// check makes it look at whether edges say that they are ready.
+// check makes it skip edges that are not ready.
 func (b *balancer) check(edges []*stand.Edge) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,7 +66,7 @@ func (b *balancer) start() {
 	})
 }
 
-// stop ends all that goes through it, and returns when it has.
+// stop ends all connections through it, and returns when they have ended.
 func (b *balancer) stop() {
 	b.mu.Lock()
 	if b.listener != nil {
@@ -80,7 +80,7 @@ func (b *balancer) stop() {
 	b.running.Wait()
 }
 
-// hold takes a connection in, unless the balancer is down.
+// hold registers a connection, unless the balancer is down.
 func (b *balancer) hold(conn net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,7 +99,7 @@ func (b *balancer) drop(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// next is a connection to the next edge that listens, and is ready.
+// next connects to the next edge that listens, and is ready.
 func (b *balancer) next() (net.Conn, error) {
 	var conn net.Conn
 	var err error

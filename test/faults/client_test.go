@@ -12,8 +12,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// How the official client comes back: it waits for a second, for longer after each failure, and up to half more or less
-// than that (reconnectionDelay, reconnectionDelayMax, randomizationFactor).
+// How the official client reconnects: it waits for a second, then longer after each failure, plus or minus up to half
+// of that (reconnectionDelay, reconnectionDelayMax, randomizationFactor).
 const (
 	reconnectionDelay    = time.Second
 	reconnectionDelayMax = 5 * time.Second
@@ -26,16 +26,16 @@ func backoff(failures int) time.Duration {
 	return min(time.Duration(d), reconnectionDelayMax)
 }
 
-// client emits numbered messages to its room, and keeps what it hears there. It comes back by itself. What it emits
-// while it is away waits, as in the official client.
+// client emits numbered messages to its room, and records what it receives there. It reconnects by itself. What it
+// emits while it is disconnected waits, as in the official client.
 type client struct {
 	crowd                *crowd
 	name, room, ns, head string // head is "/ns,"
 
 	mu       sync.Mutex
 	conn     *websocket.Conn        // guarded by mu; nil while it is away
-	session  int                    // guarded by mu: how often it has come
-	ids      []string               // guarded by mu: of its sockets; the last is that of now, if conn is not nil
+	session  int                    // guarded by mu: the number of connections so far
+	ids      []string               // guarded by mu: of its sockets; the last is the current one, if conn is not nil
 	made     int                    // guarded by mu: messages, also those that wait
 	sent     []time.Time            // guarded by mu: when each was sent
 	heard    map[string]map[int]int // guarded by mu: how often, by sender and number
@@ -80,7 +80,7 @@ func (c *client) live() {
 	}
 }
 
-// visit is one connection. It tells whether the client got into its room, and why it ended.
+// visit is one connection. It returns whether the client entered its room, and why the connection ended.
 func (c *client) visit() (in bool, err error) {
 	conn, _, err := websocket.DefaultDialer.Dial("ws://"+c.crowd.address+"/socket.io/?EIO=4&transport=websocket", nil)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *client) visit() (in bool, err error) {
 	return true, err
 }
 
-// enter connects to the namespace and gets into the room: where services admit, they see to that.
+// enter connects to the namespace and enters the room. Where services admit, they do that.
 func (c *client) enter(conn *websocket.Conn) (id string, err error) {
 	frames := []string{`40` + c.head + `{"room":"` + c.room + `"}`}
 	if c.ns == "/relay" {
@@ -141,7 +141,8 @@ func (c *client) enter(conn *websocket.Conn) (id string, err error) {
 	return id, nil
 }
 
-// answer is the next frame that is not from the room, which may be heard before the join has been answered.
+// answer returns the next frame that is not from the room. Messages of the room may arrive before the answer to the
+// join.
 func (c *client) answer(conn *websocket.Conn) (string, error) {
 	for {
 		_, data, err := conn.ReadMessage()
@@ -155,7 +156,7 @@ func (c *client) answer(conn *websocket.Conn) (string, error) {
 	}
 }
 
-// read takes what comes until the connection ends.
+// read records what arrives until the connection ends.
 func (c *client) read(conn *websocket.Conn) error {
 	for {
 		_, data, err := conn.ReadMessage()
@@ -182,17 +183,17 @@ func (c *client) read(conn *websocket.Conn) error {
 			}
 			c.mu.Unlock()
 		default:
-			return fmt.Errorf("it was told %s", text)
+			return fmt.Errorf("it received %s", text)
 		}
 	}
 }
 
-// hear takes down a message of the room.
+// hear records a message of the room.
 func (c *client) hear(event string) error {
 	var name, room, who string
 	var session, n int
 	if err := json.Unmarshal([]byte(event), &[]any{&name, &room, &who, &session, &n}); err != nil {
-		return fmt.Errorf("it heard %s: %w", event, err)
+		return fmt.Errorf("it received %s: %w", event, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,11 +216,11 @@ func (c *client) write(frame string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
-		_ = c.conn.WriteMessage(websocket.TextMessage, []byte(frame)) // the reader tells
+		_ = c.conn.WriteMessage(websocket.TextMessage, []byte(frame)) // the reader reports the error
 	}
 }
 
-// ask emits an event and returns where its ack comes.
+// ask emits an event and returns a channel for its ack.
 func (c *client) ask(event string) <-chan string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,9 +233,9 @@ func (c *client) ask(event string) <-chan string {
 	return answer
 }
 
-// talk makes messages until the crowd is quiet.
+// talk emits messages until the crowd is quiet.
 func (c *client) talk(every time.Duration) {
-	first := time.NewTimer(time.Duration(rand.Int64N(int64(every)))) // not everybody at once
+	first := time.NewTimer(time.Duration(rand.Int64N(int64(every)))) // not all clients at once
 	defer first.Stop()
 	select {
 	case <-c.crowd.quiet:
@@ -256,11 +257,11 @@ func (c *client) talk(every time.Duration) {
 	}
 }
 
-// flush sends what waits. Needs mu.
+// flush sends the queued messages. mu must be held.
 func (c *client) flush() {
 	for c.conn != nil && len(c.sent) < c.made {
 		frame := fmt.Appendf(nil, `42%s["say",%q,%q,%d,%d]`, c.head, c.room, c.name, c.session, len(c.sent))
-		c.sent = append(c.sent, time.Now()) // also if it fails: then the connection is at its end, and this one is lost
+		c.sent = append(c.sent, time.Now()) // also if it fails: then the connection ends, and this message is lost
 		if c.conn.WriteMessage(websocket.TextMessage, frame) != nil {
 			return
 		}

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// tally is what became of all messages and clients. A delivery is one message at one member of its room.
+// tally counts what happened to all messages and clients. A delivery is one message at one member of its room.
 type tally struct {
 	messages, deliveries       int
-	lost                       int           // deliveries of messages made in the windows of faults; of others none may be
+	lost                       int           // deliveries of messages made in windows; no others may be lost
 	lossy                      time.Duration // of all windows, the longest from the fault to the last lost message
 	doubled, reordered         int           // deliveries
 	disconnects, failures      int           // connections that ended, and attempts to come back that failed
-	awayTypically, awayLongest time.Duration // from the end of a connection to being in the room again
+	awayTypically, awayLongest time.Duration // from the end of a connection to the room again
 }
 
 func (t tally) String() string {
@@ -23,7 +23,8 @@ func (t tally) String() string {
 		t.disconnects, t.awayTypically.Round(10*time.Millisecond), t.awayLongest.Round(10*time.Millisecond), t.failures)
 }
 
-// finish lets what is under way arrive, and counts. Nothing may be lost outside of windows, and nothing be doubled or
+// finish waits for what is under way, and counts. Nothing may be lost outside of windows, and nothing may be doubled
+// or reordered.
 // reordered ever.
 func (c *crowd) finish() tally {
 	c.t.Helper()
@@ -51,7 +52,7 @@ func (c *crowd) finish() tally {
 	return sum
 }
 
-// countRoom counts what became of one client's messages.
+// countRoom counts what happened to one client's messages.
 func (c *crowd) countRoom(sender *client, sum *tally) {
 	sender.mu.Lock()
 	sent := slices.Clone(sender.sent)
@@ -74,7 +75,7 @@ func (c *crowd) countRoom(sender *client, sum *tally) {
 	}
 }
 
-// heard is how many deliveries there were of messages with some numbers.
+// heard returns the number of deliveries of messages with some numbers.
 func (c *crowd) heard(from, to map[string]int) (deliveries int) {
 	for _, one := range c.all {
 		one.mu.Lock()

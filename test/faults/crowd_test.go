@@ -15,8 +15,8 @@ import (
 // roomSize is how many clients are in a room.
 const roomSize = 10
 
-// crowd is all clients: every other room in /relay, where the edge passes on what they emit, and the others in /owned,
-// where the instance does that owns the socket.
+// crowd is all clients. Every other room is in /relay, where the edge relays what they emit. The others are in /owned,
+// where the instance that owns the socket does.
 type crowd struct {
 	t       *testing.T
 	address string
@@ -24,7 +24,7 @@ type crowd struct {
 	rooms   map[string][]*client
 	windows []*window // the faults, in their order
 
-	quiet, over chan struct{} // closed when nobody emits any more, and when everybody goes
+	quiet, over chan struct{} // closed to end the emitting, and to end the clients
 	silence     sync.Once
 	end         sync.Once
 	talking     sync.WaitGroup
@@ -34,7 +34,7 @@ type crowd struct {
 	conns map[*websocket.Conn]struct{} // guarded by mu; nil when it is over
 }
 
-// gather connects clients, of which each emits a message in every interval, and returns when each hears its room.
+// gather connects clients that each emit a message per interval. It returns when each receives from its room.
 func gather(t *testing.T, address string, size int, every time.Duration) *crowd {
 	t.Helper()
 	c := &crowd{
@@ -57,11 +57,11 @@ func gather(t *testing.T, address string, size int, every time.Duration) *crowd 
 	for _, one := range c.all {
 		c.talking.Go(func() { one.talk(every) })
 	}
-	c.served("all clients hear their rooms")
+	c.served("all clients receive from their rooms")
 	return c
 }
 
-// hold takes a connection in, unless it is over.
+// hold registers a connection, unless the test is over.
 func (c *crowd) hold(conn *websocket.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +110,7 @@ func (c *crowd) complete(what string) {
 	}
 }
 
-// made is how many messages each client has made.
+// made returns how many messages each client has made.
 func (c *crowd) made() map[string]int {
 	made := make(map[string]int)
 	for _, one := range c.all {
@@ -121,7 +121,7 @@ func (c *crowd) made() map[string]int {
 	return made
 }
 
-// served waits until everybody has heard everybody in the room say something that was made from now on.
+// served waits until every client has received a newly made message of each client in its room.
 func (c *crowd) served(what string) {
 	c.t.Helper()
 	now := c.made()
@@ -137,18 +137,18 @@ func (c *crowd) served(what string) {
 	}
 }
 
-// window is a time in which messages may be lost: from before a fault until everybody is served again.
+// window is a time in which messages may be lost: from before a fault until all clients are served again.
 type window struct {
 	at       time.Time
 	from, to map[string]int // the numbers of the messages made in it, by sender
 }
 
-// within tells whether a message was made in the window.
+// within reports whether a message was made in the window.
 func (w *window) within(sender string, n int) bool {
 	return n >= w.from[sender] && (w.to == nil || n < w.to[sender])
 }
 
-// suffer makes sure that nothing made before it is lost, lets a fault happen, and waits until everybody is served again.
+// suffer checks that no message made before is lost, causes a fault, and waits until all clients are served again.
 func (c *crowd) suffer(fault func()) {
 	c.t.Helper()
 	w := &window{from: c.made()}
@@ -161,7 +161,7 @@ func (c *crowd) suffer(fault func()) {
 	w.to = c.made()
 }
 
-// arrived waits until everybody has what was made up to some numbers, except in windows.
+// arrived waits until all clients have the messages up to some numbers, except those made in windows.
 func (c *crowd) arrived(upTo map[string]int) {
 	c.t.Helper()
 	for _, one := range c.all {
@@ -190,7 +190,7 @@ func (c *crowd) missing(one *client, upTo map[string]int) string {
 	return ""
 }
 
-// windowOf is the fault in whose time a message was made, or nil.
+// windowOf returns the fault during which a message was made, or nil.
 func (c *crowd) windowOf(sender string, n int) *window {
 	for _, w := range c.windows {
 		if w.within(sender, n) {
@@ -200,7 +200,7 @@ func (c *crowd) windowOf(sender string, n int) *window {
 	return nil
 }
 
-// sockets are the ids of the clients in /owned, as they are now.
+// sockets returns the current ids of the clients in /owned.
 func (c *crowd) sockets() (now []string) {
 	for _, one := range c.all {
 		one.mu.Lock()

@@ -20,7 +20,7 @@ const (
 	every = 400 * time.Millisecond
 )
 
-// Each NATS server is killed and comes back. Whoever was at it goes to another one, and no client notices.
+// Each NATS server is killed and restarted. Its clients move to another one, and no Socket.IO client notices.
 func TestNATSServersAreKilled(t *testing.T) {
 	t.Parallel()
 	s := begin(t, nil)
@@ -28,22 +28,23 @@ func TestNATSServersAreKilled(t *testing.T) {
 	for _, server := range s.servers {
 		c.suffer(func() { _ = server.Kill(syscall.SIGKILL) })
 		s.ready()
-		c.suffer(func() { server.Run(t) }) // its routes are made: what others say may take a moment to get there
+		c.suffer(func() { server.Run(t) }) // its routes are up, but subscriptions may take some milliseconds more
 	}
 	s.settled(c)
 	if sum := c.finish(); sum.disconnects > 0 {
 		t.Errorf("clients were disconnected")
 	}
 	if told := s.told(); told > 0 {
-		t.Errorf("the death of an edge was told %d times", told)
+		t.Errorf("the death of an edge was reported %d times", told)
 	}
 }
 
-// outage is how long NATS is away: for much longer than it takes until a part without a word is held to be dead, and than
-// the time between two pings.
+// outage is how long NATS is away: much longer than the time after which a silent part counts as dead, and than the
+// time between two pings.
 const outage = 20 * time.Second
 
-// All of NATS goes, and comes back. No client is disconnected. What clients join and leave meanwhile holds afterwards.
+// All of NATS stops and comes back. No client is disconnected. Joins and leaves made meanwhile are in effect
+// afterwards.
 func TestNATSIsAway(t *testing.T) {
 	t.Parallel()
 	s := begin(t, nil)
@@ -52,7 +53,7 @@ func TestNATSIsAway(t *testing.T) {
 	for _, one := range leavers {
 		wantOK(t, one.ask(`["join","extra"]`))
 	}
-	var from, to map[string]int // what is said in the outage for certain
+	var from, to map[string]int // messages that were certainly made in the outage
 	c.suffer(func() {
 		for _, server := range s.servers {
 			_ = server.Kill(syscall.SIGKILL)
@@ -86,10 +87,10 @@ func TestNATSIsAway(t *testing.T) {
 		t.Errorf("clients were disconnected")
 	}
 	if late := c.heard(from, to); late > 0 {
-		t.Errorf("%d deliveries of what was said in the outage came after it", late)
+		t.Errorf("%d deliveries of messages made in the outage came after it", late)
 	}
 	if told := s.told(); told > 0 {
-		t.Errorf("the death of an edge was told %d times", told)
+		t.Errorf("the death of an edge was reported %d times", told)
 	}
 }
 
@@ -105,27 +106,27 @@ func wantOK(t *testing.T, answer <-chan string) {
 	}
 }
 
-// extra says something to the room of that name, which members hear, and others do not.
+// extra publishes to the room "extra", whose members must receive it, and others not.
 func (s *stage) extra(members, others []*client) {
 	s.t.Helper()
-	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // after the second, the first has come
+	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // the second arrives last
 		s.nc.Publish(subject, fmt.Sprintf(`["say","extra","somebody",1,%d]`, n))
 	}
 	for i, one := range slices.Concat(members, others) {
-		edgetest.Eventually(s.t, "everybody hears it", func() bool {
+		edgetest.Eventually(s.t, "every client receives it", func() bool {
 			one.mu.Lock()
 			defer one.mu.Unlock()
 			return one.heard["somebody"][1] == 1
 		})
 		one.mu.Lock()
 		if got := one.heard["somebody"][0] == 1; got != (i < len(members)) {
-			s.t.Errorf("%s heard what is for the room: %v", one.name, got)
+			s.t.Errorf("%s received the room's message: %v", one.name, got)
 		}
 		one.mu.Unlock()
 	}
 }
 
-// beginWithWay starts everything, the first edge with a way to NATS that can be cut.
+// beginWithWay starts everything. The first edge's path to NATS can be cut.
 func beginWithWay(t *testing.T, flags ...string) (s *stage, way *proxytest.Proxy) {
 	t.Helper()
 	s = begin(t, func(s *stage) string {
@@ -135,23 +136,24 @@ func beginWithWay(t *testing.T, flags ...string) (s *stage, way *proxytest.Proxy
 	return s, way
 }
 
-// cutOff cuts the first edge's way to NATS, waits until the others have told that it is dead, does something, and mends it.
+// cutOff cuts the first edge's path to NATS, waits until the others have reported it dead, calls during, and repairs
+// it.
 func (s *stage) cutOff(way *proxytest.Proxy, meanwhile func()) {
 	s.t.Helper()
 	edge := s.edges[0]
 	way.Stop()
-	edgetest.Eventually(s.t, "the edge says that it is not ready", func() bool {
+	edgetest.Eventually(s.t, "the edge reports that it is not ready", func() bool {
 		status, why := edge.Page("/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(why, "not connected to NATS")
 	})
-	edgetest.Eventually(s.t, "the others tell that it is dead", func() bool { return s.told() == 1 })
+	edgetest.Eventually(s.t, "the others report it dead", func() bool { return s.told() == 1 })
 	meanwhile()
 	way.Mend()
 	edge.WaitReady(s.t)
 }
 
-// An edge loses NATS, and keeps its clients. For the others it is dead, so the service takes its sockets for
-// disconnected; but they get an owner again when it comes back.
+// An edge loses NATS, and keeps its clients. For the others it is dead, so the service ends its sockets. They get an
+// owner again when it is back.
 func TestEdgeIsCutOff(t *testing.T) {
 	t.Parallel()
 	s, way := beginWithWay(t)
@@ -163,15 +165,16 @@ func TestEdgeIsCutOff(t *testing.T) {
 		t.Errorf("clients were disconnected")
 	}
 	if told := s.told(); told != 1 {
-		t.Errorf("the edge's death was told %d times", told)
+		t.Errorf("the edge's death was reported %d times", told)
 	}
 }
 
-// An edge loses NATS, and sends its clients to others, which are ready. They are served while it is still cut off.
+// An edge loses NATS, and sends its clients to others, which are ready. They are served while it is still
+// disconnected.
 func TestEdgeIsCutOffAndSendsItsClientsAway(t *testing.T) {
 	t.Parallel()
 	s, way := beginWithWay(t, "--isolation_timeout=1s", "--edges.secret=of the test", "--advertise=http://ADDRESS")
-	s.balancer.check(s.edges) // else clients come back to it, and are turned away
+	s.balancer.check(s.edges) // otherwise clients reconnect to it, and are refused
 	c := gather(t, s.balancer.address, size, every)
 	c.suffer(func() {
 		s.cutOff(way, func() {
@@ -189,29 +192,29 @@ func TestEdgeIsCutOffAndSendsItsClientsAway(t *testing.T) {
 	}
 }
 
-// An edge is killed. Its clients come back to the others.
+// An edge is killed. Its clients reconnect to the others.
 func TestEdgeIsKilled(t *testing.T) {
 	t.Parallel()
 	s := begin(t, nil)
 	c := gather(t, s.balancer.address, size, every)
 	before := c.sockets()
 	c.suffer(func() { _ = s.edges[0].Kill(syscall.SIGKILL) })
-	s.settled(c) // of the dead edge's sockets nobody is left behind
+	s.settled(c) // no socket of the dead edge is left
 	s.ended(c, "transport close")
-	edgetest.Eventually(t, "the edge's death is told", func() bool { return s.told() > 0 })
+	edgetest.Eventually(t, "the edge's death is reported", func() bool { return s.told() > 0 })
 	lost := 0
 	for _, id := range before {
 		lost += len(s.service.ends(id))
 	}
 	if told := s.told(); told != 1 {
-		t.Errorf("the edge's death was told %d times", told)
+		t.Errorf("the edge's death was reported %d times", told)
 	}
 	if c.finish(); lost == 0 || lost == len(before) {
 		t.Errorf("%d of %d sockets were at the edge", lost, len(before))
 	}
 }
 
-// The balancer is restarted. All clients come back.
+// The balancer is restarted. All clients reconnect.
 func TestBalancerIsRestarted(t *testing.T) {
 	t.Parallel()
 	s := begin(t, nil)

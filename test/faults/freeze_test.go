@@ -8,12 +8,12 @@ import (
 	"partyline/test/stand"
 )
 
-// frozenFor is for how long a NATS server is stopped: edges and services take each other for dead meanwhile, and what the
-// server still had comes minutes too late, as it seems to them.
+// frozenFor is how long a NATS server is stopped. Meanwhile edges and services count each other as dead. What the
+// server still had comes late, by minutes as it seems to them.
 const frozenFor = 10 * time.Second
 
-// One NATS server after the other is stopped and continued. The only instance of the service must own all sockets again soon
-// after, whichever words about them were lost or late; and each socket's events are handled.
+// One NATS server after another is stopped and continued. The only instance of the service must own all sockets again
+// soon after, whichever messages about them were lost or late. Each socket's events must be handled.
 func TestNATSServersAreStopped(t *testing.T) {
 	t.Parallel()
 	s := beginWith(t, 1, nil)
@@ -28,7 +28,7 @@ func TestNATSServersAreStopped(t *testing.T) {
 			})
 			began := time.Now()
 			s.settled(c)
-			t.Logf("the instance owned all sockets %v after everybody heard everybody", time.Since(began).Round(time.Millisecond))
+			t.Logf("the instance owned all sockets %v after the clients were served", time.Since(began).Round(time.Millisecond))
 		}
 	}
 	if sum := c.finish(); sum.disconnects > 0 {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// All edges are restarted, one after the other, while 300 clients say five things a second in each of their rooms.
-// Everybody comes back. What is lost is what was on its way to clients that were not there.
+// All edges are restarted, one after another, while 300 clients send five messages a second to each of their rooms.
+// All clients reconnect. Only messages to disconnected clients are lost.
 func TestEdgesAreRestarted(t *testing.T) {
 	s := begin(t, nil)
 	const clients, every = 300, roomSize * time.Second / 5
@@ -27,6 +27,6 @@ func TestEdgesAreRestarted(t *testing.T) {
 		t.Errorf("%d of %d clients were disconnected", sum.disconnects, clients)
 	}
 	if told := s.told(); told > 0 {
-		t.Errorf("the death of an edge was told %d times", told)
+		t.Errorf("the death of an edge was reported %d times", told)
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// service is the instances that own the sockets of /owned, and what they know of them together.
+// service is the instances that own the sockets of /owned, and what they know together.
 type service struct {
 	mu    sync.Mutex
-	holds map[string]int      // guarded by mu: how many instances have a socket
-	ended map[string][]string // guarded by mu: the reasons for which a socket's end was heard
+	holds map[string]int      // guarded by mu: how many instances own a socket
+	ended map[string][]string // guarded by mu: the reasons of each socket's ends
 	taken int                 // guarded by mu: how often a socket was taken over
 }
 
@@ -60,7 +60,7 @@ func (s *service) handle(ns *backend.Namespace) {
 	})
 	ns.OnHandover(func(so *backend.Socket, _ string) { s.release(so.ID()) })
 	ns.On("say", func(room, who string, session, n int) {
-		// Without a connection it fails, and is among the lost.
+		// Without a connection it fails, and the message counts as lost.
 		_ = ns.To(room).Emit("say", room, who, session, n)
 	})
 }
@@ -73,7 +73,7 @@ func (s *service) release(id string) {
 	}
 }
 
-// amiss says what is wrong with whom the instances have, compared with the sockets that there are.
+// amiss describes how the instances' sockets differ from the existing ones.
 func (s *service) amiss(there []string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *service) amiss(there []string) string {
 	return ""
 }
 
-// ends are the reasons that were heard for the end of a socket.
+// ends returns the reasons that were received for the end of a socket.
 func (s *service) ends(id string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package faults takes parts of a whole deployment away and brings them back, while clients in rooms of ten, behind a
-// balancer, say numbered things: three NATS servers, three edges and two instances of a service. Everything is counted.
-// What each fault costs is in docs/how-to/outages.md.
+// Package faults stops and restarts parts of a whole deployment: three NATS servers, three edges and two instances of
+// a service. Meanwhile clients in rooms of ten, behind a balancer, send numbered messages. Everything is counted.
+// docs/how-to/outages.md lists what each fault costs.
 package faults
 
 import (
@@ -32,10 +32,10 @@ type stage struct {
 	nc       *edgetest.Peer // of the test
 
 	mu   sync.Mutex
-	gone map[string]int // guarded by mu: how often an edge's death was told, by its id
+	gone map[string]int // guarded by mu: how often an edge's death was reported, by its id
 }
 
-// begin starts everything. way, if there is one, is the only way of the first edge to NATS. flags are for all edges.
+// begin starts everything. way, if not empty, is the only path of the first edge to NATS. flags are for all edges.
 func begin(t *testing.T, way func(*stage) string, flags ...string) *stage {
 	t.Helper()
 	return beginWith(t, 2, way, flags...)
@@ -65,7 +65,7 @@ func beginWith(t *testing.T, instances int, way func(*stage) string, flags ...st
 	return s
 }
 
-// told is how often the death of any edge was told.
+// told returns how often the death of any edge was reported.
 func (s *stage) told() (times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *stage) told() (times int) {
 	return times
 }
 
-// settled waits until the instances have the sockets that there are, each once, and no others.
+// settled waits until the instances own the existing sockets, each once, and no others.
 func (s *stage) settled(c *crowd) {
 	s.t.Helper()
 	var amiss string
@@ -89,7 +89,7 @@ func (s *stage) settled(c *crowd) {
 	}
 }
 
-// ready waits until all edges are.
+// ready waits until all edges are ready.
 func (s *stage) ready() {
 	s.t.Helper()
 	for _, e := range s.edges {
@@ -97,7 +97,7 @@ func (s *stage) ready() {
 	}
 }
 
-// ended wants each socket that clients once had in /owned, and have no more, to have been told as ended once, for a
+// ended checks the sockets that clients had in /owned and lost: each must have been reported as ended once, for
 // reason.
 func (s *stage) ended(c *crowd, reason string) {
 	s.t.Helper()
@@ -107,7 +107,7 @@ func (s *stage) ended(c *crowd, reason string) {
 		one.mu.Unlock()
 		for _, id := range ids[:len(ids)-1] {
 			if got := s.service.ends(id); one.ns == "/owned" && (len(got) != 1 || got[0] != reason) {
-				s.t.Errorf("the service heard the ends %q of %s, want one %q", got, id, reason)
+				s.t.Errorf("the service received the ends %q of %s, want one %q", got, id, reason)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// text makes a crime out of one text packet.
+// text makes a crime from one text packet.
 func text(name, packet, reason, says string) crime {
 	return crime{name, func(so *socket) { so.Send(packet) }, reason, says}
 }
@@ -17,9 +17,9 @@ func text(name, packet, reason, says string) crime {
 // Why sessions end, in the reference's words.
 const (
 	forced    = "forced close"        // Socket.IO cannot decode it
-	outOfTurn = "forced server close" // it has no place now
-	parse     = "parse error"         // Engine.IO does not know it
-	transport = "transport error"     // it breaks the transport's rules
+	outOfTurn = "forced server close" // not allowed in this state
+	parse     = "parse error"         // unknown to Engine.IO
+	transport = "transport error"     // violates the transport's rules
 )
 
 func deep(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
@@ -73,32 +73,32 @@ func TestMalformedPackets(t *testing.T) {
 	})
 }
 
-// What is odd but lawful ends nothing.
+// What is unusual but allowed ends no session.
 func TestOddPackets(t *testing.T) {
 	s := begin(t)
 	so := s.enter("odd")
 	events := s.Hear(subject + "odd")
 	said := len(s.Logged())
 	for _, body := range []string{
-		`["odd",` + deep(9_999) + `]`, // 10,000 levels with its own
+		`["odd",` + deep(9_999) + `]`, // 10,000 levels, including its own
 		" [ \"odd\" ]\n",
-		`["odd","` + "\xc2\x80" + `\u0000\ud800"]`, // half a pair in an argument is the receiver's affair
+		`["odd","` + "\xc2\x80" + `\u0000\ud800"]`, // half a surrogate pair in an argument is left to the receiver
 		`["odd",1e400,-0,1.0E-2]`,
 		`["odd",{"__proto__":1,"a":1,"a":2}]`,
 		`["odd","` + strings.Repeat("x", 900_000) + `"]`,
 	} {
 		so.Send("42/chat," + body)
 		if m := events.Next(); string(m.Data) != body {
-			t.Errorf("the service heard %.100q, want %.100q", m.Data, body)
+			t.Errorf("the service received %.100q, want %.100q", m.Data, body)
 		}
 	}
 	for _, packet := range []string{
 		"42/chat,",        // neither name nor arguments
-		"43/chat,1[]",     // an ack that nobody asked for
-		"43/chat,[]",      // and one without a number
-		"43/chat,",        // and one without anything
-		"3", "3junk", "6", // Engine.IO: pongs that nobody asked for, a noop
-		"5", "0{}", "1bye", // and what has no meaning on a WebSocket
+		"43/chat,1[]",     // an unexpected ack
+		"43/chat,[]",      // the same without a number
+		"43/chat,",        // the same without anything
+		"3", "3junk", "6", // Engine.IO: unexpected pongs, and a noop
+		"5", "0{}", "1bye", // and packets without a meaning on a WebSocket
 	} {
 		so.Send(packet)
 	}
@@ -118,7 +118,7 @@ func TestOddPackets(t *testing.T) {
 	so.Hangup()
 }
 
-// Packets that a machine made out of good ones.
+// Packets that are random mutations of good ones.
 func TestMutatedPackets(t *testing.T) {
 	s := begin(t)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -168,11 +168,11 @@ func mutated(random *rand.Rand, packet []byte) []byte {
 	return packet
 }
 
-// An event that cannot be passed on for want of NATS ends nothing: it gets no ack and is counted.
+// An event that cannot be passed on because NATS is away ends no session. It gets no ack, and is counted.
 func TestEventsWithoutNATS(t *testing.T) {
 	s := begin(t)
 	so := s.enter("unlucky")
-	s.pair.check() // they need NATS, too
+	s.pair.check() // the pair needs NATS, too
 	s.NATS.Stop()
 	edgetest.Eventually(s.t, "the edge has noticed", func() bool { return !s.Bus.Connected() })
 	before := s.Figure("events_failed_total", "")
@@ -180,7 +180,7 @@ func TestEventsWithoutNATS(t *testing.T) {
 		so.Send(fmt.Sprintf(`42/chat,%d["question",%d]`, i, i))
 	}
 	edgetest.Eventually(s.t, "the events are counted", func() bool { return s.Figure("events_failed_total", "")-before == 100 })
-	so.Send(`42/chat,["message","lost"]`) // and its relay, which is not a second event
+	so.Send(`42/chat,["message","lost"]`) // and its relay, which does not count as a second event
 	so.Send("40/extra-1,")
 	if got := so.Next(); !strings.HasPrefix(got, `40/extra-1,{"sid"`) {
 		t.Errorf("an open namespace answered %q", got)

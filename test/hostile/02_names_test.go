@@ -9,9 +9,9 @@ import (
 	"partyline/subjects"
 )
 
-// lawful are names that clients may choose, as JSON, and how they stand in a subject as an event and as a room ("" for
-// the same).
-var lawful = []struct{ json, event, room string }{
+// allowed are names that clients may choose, as JSON, and their form in a subject as an event and as a room ("" for
+// the same form).
+var allowed = []struct{ json, event, room string }{
 	{`"order.123"`, "order.123", ""},
 	{`".."`, "%2E%2E", ""},
 	{`".x."`, "%2Ex%2E", ""},
@@ -42,9 +42,9 @@ var lawful = []struct{ json, event, room string }{
 	{`"` + strings.Repeat("x.", 15) + `x"`, strings.Repeat("x.", 15) + "x", ""},
 }
 
-// What a client calls its event is where services hear it, and no name reaches anybody else: the subjects that mean
-// something to edges cannot be spelled by a client.
-func TestLawfulEventNames(t *testing.T) {
+// Services receive an event under the name that the client chose. No name reaches another receiver: a client cannot
+// produce the subjects that have a meaning for edges.
+func TestAllowedEventNames(t *testing.T) {
 	s := begin(t)
 	so, bystander := s.enter("namer"), s.enter("bystander")
 	everything := s.Hear("sio.chat.on.>")
@@ -64,7 +64,7 @@ func TestLawfulEventNames(t *testing.T) {
 			return
 		}
 	}
-	for _, c := range lawful {
+	for _, c := range allowed {
 		send(c.json, c.event)
 	}
 	for _, number := range []string{"7", "-1", "1.5", "1e400", "-0.0E+1"} {
@@ -75,18 +75,18 @@ func TestLawfulEventNames(t *testing.T) {
 	send(`"emit.socket.`+id+`"`, "emit.socket."+id)
 	send(`"`+id+`"`, id)
 	s.alive("names of others", bystander)
-	s.alive("lawful names", so)
-	s.quiet("lawful names", said)
+	s.alive("allowed names", so)
+	s.quiet("allowed names", said)
 	so.Hangup()
 	bystander.Hangup()
 }
 
-// The same names as rooms.
-func TestLawfulRoomNames(t *testing.T) {
+// The same names for rooms.
+func TestAllowedRoomNames(t *testing.T) {
 	s := begin(t)
 	so := s.enter("namer")
 	said := len(s.Logged())
-	for _, c := range lawful {
+	for _, c := range allowed {
 		room := c.room
 		if room == "" {
 			room = c.event
@@ -99,11 +99,11 @@ func TestLawfulRoomNames(t *testing.T) {
 		so.Expect(`43/chat,2[{"ok":true}]`)
 		s.alive("the room "+c.json, so)
 	}
-	s.quiet("lawful names", said)
+	s.quiet("allowed names", said)
 	so.Hangup()
 }
 
-// Bad room names are answered, and end nothing.
+// Bad room names are answered with an error, and end no session.
 func TestBadRoomNames(t *testing.T) {
 	s := begin(t)
 	so := s.enter("namer")
@@ -194,7 +194,7 @@ func TestNamespaceNames(t *testing.T) {
 		so.Send("40" + name + ",")
 		so.Expect("44" + name + `,{"message":"Invalid namespace"}`)
 	}
-	so.Send("40") // the namespace "/", which is not declared here
+	so.Send("40") // namespace "/", which is not declared here
 	so.Expect(`44{"message":"Invalid namespace"}`)
 	s.quiet("unknown namespaces", said)
 	so.Hangup()

@@ -11,7 +11,7 @@ import (
 
 const one = `["file",{"_placeholder":true,"num":0}]`
 
-// withBinary makes a crime out of a text packet and the attachments behind it.
+// withBinary makes a crime from a text packet and its attachments.
 func withBinary(name, packet, says string, attachments ...string) crime {
 	return crime{name, func(so *socket) {
 		so.Send(packet)
@@ -53,7 +53,7 @@ func TestBadAttachments(t *testing.T) {
 	})
 }
 
-// Attachments that never come cost no more than what was sent of them, and that only while the session lasts.
+// Attachments that never arrive cost no more memory than the part that was sent, and only while the session lasts.
 func TestAttachmentsThatNeverCome(t *testing.T) {
 	s := begin(t)
 	const sessions, size = 40, 500_000
@@ -76,7 +76,7 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 			so.Hangup()
 			continue
 		}
-		so.SendBinary(nil) // it comes after all, and is empty
+		so.SendBinary(nil) // it arrives after all, and is empty
 		s.alive("the event is complete", so)
 		so.Hangup()
 	}
@@ -84,10 +84,10 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 	edgetest.Eventually(s.t, "the memory is back", func() bool { return heap()-before < sessions*size/10 })
 }
 
-// heap is how many bytes are in use after a collection.
+// heap returns the number of bytes in use after a collection.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // what a pool kept at the first
+	runtime.GC() // frees what pools kept after the first
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)

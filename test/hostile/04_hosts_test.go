@@ -14,8 +14,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// Pages of other origins are refused over both transports, and the log names each once, with the key that would let it
-// in.
+// Pages of other origins are refused over both transports. The log names each once, with the config key that would
+// allow it.
 func TestForeignOrigins(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house+"cors: {origins: [\"https://friend.example\"]}\n")
@@ -44,7 +44,7 @@ func TestForeignOrigins(t *testing.T) {
 			t.Errorf("%s: %v, %s, %v", origin, response, text, err)
 		}
 	}
-	// Origins without end: the log names some, and the memory for them ends.
+	// Unlimited origins: the log names only some, and the memory for them is bounded.
 	for i := range 1500 {
 		if response, _, err := ask(t, p.URL, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nOrigin: http://%d.example\r\n\r\n", polling, host, i)); err != nil || response.StatusCode != 403 {
 			t.Fatalf("%v, %v", response, err)
@@ -56,8 +56,8 @@ func TestForeignOrigins(t *testing.T) {
 	pair.check()
 }
 
-// In the open development mode only this machine's own names are served: a page elsewhere can send the browser here
-// under a name of its own.
+// In the open development mode only this machine's own names are served. A page elsewhere can make the browser connect
+// here under a name of its own.
 func TestDevelopmentModeServesItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", "")
@@ -68,7 +68,7 @@ func TestDevelopmentModeServesItsOwnNamesOnly(t *testing.T) {
 		"evil.example", "evil.example:" + port, "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.2", "0.0.0.0", "2130706433",
 		"localhost.", "[::ffff:127.0.0.1]", "evil.example:localhost", "localhost:evil.example:1", "",
 	}
-	// Where it is, with what kind of request.
+	// All paths, by kind of request.
 	paths := []string{"/", polling, "/socket.io/socket.io.js", "/socket.io"}
 	for _, host := range append(ours, foreign...) {
 		mine := host != "" && strings.Contains(strings.Join(ours, " ")+" ", host+" ")
@@ -80,7 +80,7 @@ func TestDevelopmentModeServesItsOwnNamesOnly(t *testing.T) {
 		}
 		response, _, err := ask(t, p.URL, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: "+host+"\r\n"+upgrade+"\r\n")
 		if mine {
-			continue // a WebSocket, which has no end
+			continue // a WebSocket, whose response has no end
 		}
 		if err != nil || response.StatusCode != 403 {
 			t.Errorf("a WebSocket of %q: %v, %v", host, response, err)
@@ -92,7 +92,7 @@ func TestDevelopmentModeServesItsOwnNamesOnly(t *testing.T) {
 	pair.check()
 }
 
-// What a proxy says of a client counts only if the proxy is trusted, and only as much of it as it can know.
+// Forwarded headers count only from a trusted proxy, and only the part that this proxy can know.
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
 	nats := natsdtest.Start(t)
@@ -157,17 +157,17 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// The limits of the configuration hold in the real program.
+// The limits of the configuration apply in the real program.
 func TestConfiguredLimits(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house+"limits: {rooms_per_socket: 2, namespaces_per_session: 1, sessions: 5, sessions_per_address: 4}\ntrusted_proxies: [127.0.0.1]\n")
 	pair := talk(t, p.URL, edgetest.Connect(t, p.NATS))
-	ws := friend(t, p.URL, "greedy") // in one room already
+	ws := friend(t, p.URL, "greedy") // it is in one room already
 	defer ws.Close()
 	expect(t, ws, `42/chat,1["join","b"]`, `43/chat,1[{"ok":true}]`)
 	expect(t, ws, `42/chat,2["join","c"]`, `43/chat,2[{"error":"too many rooms: the limit is 2"}]`)
 	expect(t, ws, "40/other,", `44/other,{"message":"too many namespaces"}`)
-	fourth := open(t, p.URL) // with the pair
+	fourth := open(t, p.URL) // the pair has two
 	get(t, http.DefaultClient, p.URL+polling, http.StatusServiceUnavailable)
 	head := " HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: "
 	if response, text, err := ask(t, p.URL, "GET "+polling+head+"192.0.2.1\r\n\r\n"); err != nil || response.StatusCode != 200 {

@@ -13,7 +13,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// house is the configuration of a real program, with the pair's namespace in it.
+// house is the configuration of a real program, including the pair's namespace.
 const house = `
 engine: {ping_interval: 1s, ping_timeout: 10s, max_payload: 100000}
 namespaces:
@@ -23,11 +23,11 @@ namespaces:
 
 const polling = "/socket.io/?EIO=4&transport=polling"
 
-// upgrade is the header of a request for a WebSocket, behind its first lines.
+// upgrade is the header of a WebSocket request, after its first lines.
 const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
-// ask sends bytes over a connection of their own and returns the answer, or an error if there is none that HTTP knows.
-// The test may look at what follows in the reader.
+// ask sends bytes over a new connection and returns the answer, or an error if it is not HTTP. The test may read what
+// follows from the reader.
 func ask(t *testing.T, url, request string) (*http.Response, string, error) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -117,8 +117,8 @@ func connectByPolling(t *testing.T, session string) string {
 	return get(t, http.DefaultClient, session, http.StatusOK)
 }
 
-// Bad packets over polling end the session as those over a WebSocket do. Of a payload, what stands before the bad one
-// counts.
+// Bad packets over polling end the session, as those over a WebSocket do. The packets before the bad one of a payload
+// count.
 func TestBadPayloads(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house)
@@ -156,7 +156,7 @@ func TestBadPayloads(t *testing.T) {
 		if lines := p.Logged()[said:]; len(lines) != 1 || !strings.Contains(lines[0], c.says) || !strings.Contains(lines[0], `"address":"127.0.0.1"`) {
 			t.Errorf("%s: the log has %s, want one line with %q", name, strings.Join(lines, "\n"), c.says)
 		}
-		// Whoever polls once more gets the end, or is told that there is no such session any more.
+		// Another poll gets the end of the session, or the error that it is unknown.
 		_, text, err := ask(t, p.URL, "GET "+session+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if err != nil || text != "1" && text != "6\x1e1" && !strings.Contains(text, "Session ID unknown") {
 			t.Errorf("%s: the next poll brought %q, %v", name, text, err)
@@ -168,7 +168,7 @@ func TestBadPayloads(t *testing.T) {
 	pair.check()
 }
 
-// Half a request and then silence holds a connection for some seconds, and nothing else.
+// Half a request followed by silence uses a connection for some seconds, and nothing else.
 func TestHalfARequest(t *testing.T) {
 	t.Parallel()
 	p := run(t, "embedded", house)
@@ -200,7 +200,7 @@ func TestHalfARequest(t *testing.T) {
 			conns[fmt.Sprint(name, " ", i)] = conn
 		}
 	}
-	session := open(t, p.URL) // and half a body for a session, which has its own time
+	session := open(t, p.URL) // and half a body for a session, which has a separate timeout
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ func (s *stage) subscriptions() int {
 	return s.Figure("nats_subscriptions", "")
 }
 
-// many is how much of a flood a test sends: all of it, or a tenth with -short and under the race detector.
+// many returns how much of a flood a test sends: all of it, or a tenth with -short and under the race detector.
 func many(n int) int {
 	if testing.Short() || raceEnabled {
 		return n / 10
@@ -25,7 +25,7 @@ func many(n int) int {
 	return n
 }
 
-// A socket is in as many rooms as it may be; what it wants more is answered, and costs nobody but itself.
+// A socket is in as many rooms as allowed. Further joins are answered with an error, and cost only the socket itself.
 func TestAMillionJoins(t *testing.T) {
 	s := begin(t)
 	r := s.enterRaw()
@@ -36,17 +36,17 @@ func TestAMillionJoins(t *testing.T) {
 	if rooms, subscriptions := s.Figure("rooms", ""), s.subscriptions(); rooms != 1001 || subscriptions > 1100 {
 		t.Errorf("%d rooms and %d subscriptions after %d joins, want the limit of 1,000 and the pair's", rooms, subscriptions, joins)
 	}
-	// Each is answered: an ack has about 60 bytes.
+	// Each is answered. An ack has about 60 bytes.
 	edgetest.Eventually(s.t, "all joins are answered", func() bool { return r.read.Load() > int64(joins)*50 })
 	s.quiet("joins past the limit", said)
 	r.hangup()
 }
 
-// brief makes an edge that gives subscriptions back soon.
+// brief makes an edge that unsubscribes after a short linger.
 func brief(o *edgetest.Options) { o.Linger = 100 * time.Millisecond }
 
-// A subscription outlives the last member of its room. Who comes and goes in a loop must not fill the edge and NATS with
-// such subscriptions faster than they are given back: past the first hundred rooms he waits.
+// A subscription outlives the last member of its room. A client that joins and leaves in a loop must not fill the edge
+// and NATS with them. After the first hundred rooms it waits.
 func TestJoiningAndLeavingInALoop(t *testing.T) {
 	s := begin(t, brief)
 	r := s.enterRaw()
@@ -63,7 +63,7 @@ func TestJoiningAndLeavingInALoop(t *testing.T) {
 	edgetest.Eventually(s.t, "the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
-// The first so many are admitted, the rest is refused.
+// The first ones are admitted, up to the limit. The others are refused.
 func TestTenThousandNamespaces(t *testing.T) {
 	s := begin(t, brief)
 	r := s.enterRaw()
@@ -80,7 +80,7 @@ func TestTenThousandNamespaces(t *testing.T) {
 	edgetest.Eventually(s.t, "the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
-// One namespace after the other, each left at once.
+// One namespace after another, each left at once.
 func TestManyNamespacesInALoop(t *testing.T) {
 	s := begin(t, brief)
 	r := s.enterRaw()
@@ -99,7 +99,7 @@ func TestManyNamespacesInALoop(t *testing.T) {
 	edgetest.Eventually(s.t, "the subscriptions are given back", func() bool { return s.subscriptions() < 50 })
 }
 
-// Unknown namespaces, one after the other, to a client that reads the refusals.
+// Unknown namespaces, one after another, by a client that reads the refusals.
 func TestManyUnknownNamespaces(t *testing.T) {
 	s := begin(t)
 	r := s.enterRaw()
@@ -114,7 +114,7 @@ func TestManyUnknownNamespaces(t *testing.T) {
 	r.hangup()
 }
 
-// Events of many names: nothing is kept of them.
+// Events of many names: the edge keeps nothing about them.
 func TestManyEvents(t *testing.T) {
 	s := begin(t)
 	r := s.enterRaw()
@@ -127,13 +127,13 @@ func TestManyEvents(t *testing.T) {
 	edgetest.Eventually(s.t, "the memory is back", func() bool { return heap()-before < 4<<20 })
 }
 
-// impatient makes an edge that waits only seconds for clients: as many as a healthy one may need on a busy machine.
+// impatient makes an edge that waits only seconds for clients: as long as a healthy one may need on a busy machine.
 func impatient(o *edgetest.Options) {
 	o.Engine = engine.DefaultConfig()
 	o.Engine.PingInterval, o.Engine.PingTimeout = time.Second, 5*time.Second
 }
 
-// Thousands begin and never go on: they are forgotten when they miss a heartbeat.
+// Thousands of sessions begin and never continue. They are removed when they miss a heartbeat.
 func TestHandshakesThatNeverGoOn(t *testing.T) {
 	s := begin(t, impatient)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: edgetest.Patience}
@@ -160,7 +160,7 @@ func TestHandshakesThatNeverGoOn(t *testing.T) {
 	edgetest.Eventually(s.t, "the memory is back", func() bool { return heap()-before < 8<<20 })
 }
 
-// get makes a request, wants a status and returns the body.
+// get makes a request, checks the status and returns the body.
 func get(t *testing.T, client *http.Client, url string, status int) string {
 	t.Helper()
 	response, err := client.Get(url)
@@ -181,7 +181,7 @@ func body(response *http.Response, err error) (string, error) {
 	return string(text), err
 }
 
-// More than the configuration allows are turned away, with a time to come back.
+// Sessions above the configured limit are refused, with Retry-After.
 func TestMoreSessionsThanAllowed(t *testing.T) {
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
@@ -191,7 +191,7 @@ func TestMoreSessionsThanAllowed(t *testing.T) {
 	defer client.CloseIdleConnections()
 	for i := range 500 {
 		want := http.StatusOK
-		if i >= 48 { // and the pair
+		if i >= 48 { // the pair has two
 			want = http.StatusServiceUnavailable
 		}
 		get(t, client, s.URL+"/socket.io/?EIO=4&transport=polling", want)

@@ -17,8 +17,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// narrow makes an edge that keeps little for a client that does not read, and lets the kernel keep little, too: to fill
-// megabytes with short answers takes long on a busy machine.
+// narrow makes an edge with small queues and small kernel buffers. To fill megabytes with short answers takes long on
+// a busy machine.
 func narrow(o *edgetest.Options) { o.QueueBytes, o.SendBuffer = 200_000, 16<<10 }
 
 // emit publishes events of 10 kB to a subject, with some headers.
@@ -34,15 +34,15 @@ func (s *stage) emit(subject string, events int, headers ...string) {
 	s.Flush()
 }
 
-// A client that never reads loses its session when its queue is full. (Its connection is cut half a minute later at the
-// latest: TestAClosedSessionWhoseClientDoesNotReadGoes of package engine.)
+// A client that never reads loses its session when its queue is full. Its connection is cut at most half a minute
+// later: see TestAClosedSessionWhoseClientDoesNotReadGoes of package engine.
 func TestAClientThatNeverReads(t *testing.T) {
 	s := begin(t, narrow)
 	r := s.enterRaw()
 	r.narrow()
-	r.write(textFrame(`42/chat,1["join","hall"]`)) // among the pair
+	r.write(textFrame(`42/chat,1["join","hall"]`)) // the pair is there
 	notices, said := s.Hear(subject+"disconnect"), len(s.Logged())
-	s.emit("sio.chat.emit.socket."+r.id, 3000) // 30 MB: more than the kernel takes
+	s.emit("sio.chat.emit.socket."+r.id, 3000) // 30 MB: more than the kernel buffers
 	if m := notices.Next(); string(m.Data) != `["disconnect",{"reason":"queue overflow","rooms":["hall"]}]` {
 		t.Errorf("the notice is %s", m.Data)
 	}
@@ -53,13 +53,14 @@ func TestAClientThatNeverReads(t *testing.T) {
 	r.hangup()
 }
 
-// Volatile events are dropped first: no number of them ends a session that does not read, the first others do.
+// Volatile events are dropped first. No number of them ends a session that does not read. The first ordinary events
+// do.
 func TestAClientThatNeverReadsVolatileEvents(t *testing.T) {
 	s := begin(t, narrow)
 	r := s.enterRaw()
 	r.narrow()
 	notices := s.Hear(subject + "disconnect")
-	const events = 3000 // 30 MB: more than the kernel takes
+	const events = 3000 // 30 MB: more than the kernel buffers
 	s.emit("sio.chat.emit.socket."+r.id, events, "Sio-Volatile")
 	witness := s.enter("witness")
 	s.alive("everything has arrived", witness)
@@ -80,7 +81,7 @@ func TestAClientThatNeverReadsVolatileEvents(t *testing.T) {
 	r.hangup()
 }
 
-// The same, of one that makes the edge talk by what it sends.
+// The same for a client that causes the messages to itself.
 func TestAClientThatAsksAndNeverReads(t *testing.T) {
 	for name, packet := range map[string]string{
 		"joins":    `42/chat,1["join"]`,
@@ -107,9 +108,9 @@ func TestAClientThatAsksAndNeverReads(t *testing.T) {
 	}
 }
 
-// A client that sends WebSocket pings and reads no answer is a slow reader like any other, also before it joins a
-// namespace. An answer counts what it costs in memory, which is much more than its bytes.
-func TestPingsWhoseAnswersNobodyReads(t *testing.T) {
+// A client that sends WebSocket pings and reads no answer is a slow reader, even before it joins a namespace. An
+// answer counts with its cost in memory, which is much more than its bytes.
+func TestPingsWithoutAReader(t *testing.T) {
 	for _, c := range []struct {
 		name, payload string
 		joins         bool
@@ -151,7 +152,7 @@ func (s *stage) openRaw(joins bool) *raw {
 	return dialRaw(s.t, s.URL)
 }
 
-// A poll whose answer is not read is given up.
+// A poll whose answer is not read times out.
 func TestAPollThatIsNotRead(t *testing.T) {
 	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) {
@@ -169,7 +170,7 @@ func TestAPollThatIsNotRead(t *testing.T) {
 	}
 	response.Body.Close()
 	id, _, _ := strings.Cut(strings.TrimPrefix(get(t, client, poll, http.StatusOK), `40/chat,{"sid":"`), `"`)
-	s.emit("sio.chat.emit.socket."+id, 1000) // 10 MB: more than the kernel takes
+	s.emit("sio.chat.emit.socket."+id, 1000) // 10 MB: more than the kernel buffers
 	witness := s.enter("witness")
 	s.alive("everything has arrived", witness)
 	witness.Hangup()
@@ -185,13 +186,13 @@ func TestAPollThatIsNotRead(t *testing.T) {
 	edgetest.Eventually(s.t, "the poll is given up", func() bool { return !running("servePoll") })
 }
 
-// running says whether a goroutine runs a function.
+// running reports whether a goroutine runs a function.
 func running(function string) bool {
 	stacks := make([]byte, 16<<20)
 	return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte(function))
 }
 
-// A message may come in as many pieces as the client likes.
+// A message may arrive in any number of fragments.
 func TestTinyFragments(t *testing.T) {
 	s := begin(t)
 	r := s.enterRaw()
@@ -218,7 +219,7 @@ func TestTinyFragments(t *testing.T) {
 	}
 	fragments("")
 	fragments(string(frame(nil, false, opMore, "")))  // an empty one between any two
-	for _, b := range textFrame(`42/chat,["tiny"]`) { // one byte a segment
+	for _, b := range textFrame(`42/chat,["tiny"]`) { // one byte per segment
 		r.write([]byte{b})
 	}
 	if m := events.Next(); string(m.Data) != `["tiny"]` {
@@ -228,7 +229,7 @@ func TestTinyFragments(t *testing.T) {
 	r.hangup()
 }
 
-// A message that never ends, in pieces that are empty, keeps its session busy until it misses a heartbeat.
+// A message that never ends, in empty fragments, keeps its session busy until it misses a heartbeat.
 func TestAMessageThatNeverEnds(t *testing.T) {
 	s := begin(t, impatient)
 	r := s.enterRaw()
@@ -251,7 +252,7 @@ func TestAMessageThatNeverEnds(t *testing.T) {
 	r.hangup()
 }
 
-// What breaks the framing, or passes the limit, ends the session and is told.
+// What violates the framing, or exceeds the limit, ends the session and is logged.
 func TestBadFrames(t *testing.T) {
 	s := begin(t, func(o *edgetest.Options) {
 		o.Engine = engine.DefaultConfig()
@@ -288,7 +289,7 @@ func TestBadFrames(t *testing.T) {
 		s.said(name, said, c.says)
 		_ = r.conn.SetReadDeadline(time.Now().Add(edgetest.Patience))
 		if first, err := r.in.ReadByte(); err != io.EOF && first != 0x88 {
-			t.Errorf("%s: a close frame or the end should come, not %#x, %v", name, first, err)
+			t.Errorf("%s: got %#x, %v, want a close frame or the end", name, first, err)
 		}
 		r.hangup()
 	}

@@ -14,15 +14,15 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Sessions that came and went leave nothing behind: 5,000 of them in waves, over both transports, some in good order,
-// some cut off, all of them in rooms of their own.
+// Sessions that ended leave nothing behind: 5,000 of them in waves, over both transports. Some close properly, some
+// are cut off, and each has its own room.
 func TestMemoryComesBack(t *testing.T) {
 	s := begin(t, brief)
 	const waves, perWave = 10, 500
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: edgetest.Patience}
 	wave := func(n int) {
 		var clients sync.WaitGroup
-		slots := make(chan struct{}, 8) // dialling at once
+		slots := make(chan struct{}, 8) // concurrent dials
 		for i := range perWave {
 			clients.Go(func() {
 				slots <- struct{}{}
@@ -38,7 +38,7 @@ func TestMemoryComesBack(t *testing.T) {
 			return s.Engine.Sessions() == 2 && s.Edge.Sockets() == 2 && s.Figure("rooms", "") == 1 && s.subscriptions() < 50
 		})
 	}
-	wave(0) // what is made once: pools, tables
+	wave(0) // what is allocated once: pools, tables
 	base := runtime.NumGoroutine()
 	before := heap()
 	for n := range waves {
@@ -49,7 +49,7 @@ func TestMemoryComesBack(t *testing.T) {
 	t.Logf("after %d sessions: %d goroutines of %d, %+d kB", waves*perWave, runtime.NumGoroutine(), base, (heap()-before)/1000)
 }
 
-// visit is one session: it connects, enters a room, says something, and leaves in one of several ways.
+// visit is one session: it connects, enters a room, emits an event, and leaves in one of several ways.
 func visit(client *http.Client, url string, i int) error {
 	if i%4 == 0 {
 		return visitByPolling(client, url, i)
@@ -78,7 +78,7 @@ func visit(client *http.Client, url string, i int) error {
 	case 2:
 		return ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(edgetest.Patience))
 	}
-	return nil // cut off
+	return nil // without a close
 }
 
 func visitByPolling(client *http.Client, url string, i int) error {

@@ -72,7 +72,7 @@ func TestBadMsgpack(t *testing.T) {
 	})
 }
 
-// The first message shows the dialect. What is neither ends the session before there is a socket.
+// The first message determines the dialect. If it is neither, the session ends before it has a socket.
 func TestFirstMessageIsNeither(t *testing.T) {
 	s := begin(t)
 	for name, message := range map[string]string{"garbage": "\xff\xfe", "nothing": "", "an event of JSON": `2["x"]`} {

@@ -21,7 +21,7 @@ const (
 	batch       = 5 // messages that one sends before the other answers
 )
 
-// pair is two healthy clients in /chat, and a service that hears them.
+// pair is two healthy clients in /chat, and a service that receives their events.
 type pair struct {
 	t        *testing.T
 	stop     chan struct{}
@@ -34,7 +34,7 @@ type pair struct {
 	err      error // owned by run until done is closed
 }
 
-// talk starts a pair; check ends it. url is the edge's.
+// talk starts a pair, and check ends it. url is the edge's.
 func talk(t *testing.T, url string, nc *nats.Conn) *pair {
 	t.Helper()
 	p := &pair{t: t, stop: make(chan struct{}), done: make(chan struct{}), heard: make(chan *nats.Msg, 10_000)}
@@ -73,7 +73,7 @@ func friend(t *testing.T, url, name string) *websocket.Conn {
 	return ws
 }
 
-// hears reads until a message begins with a text, and wants it to end in another.
+// hears reads until a message begins with prefix, and expects it to end in rest.
 func hears(ws *websocket.Conn, prefix, rest string) error {
 	_ = ws.SetReadDeadline(time.Now().Add(edgetest.Patience))
 	for {
@@ -94,10 +94,10 @@ func hears(ws *websocket.Conn, prefix, rest string) error {
 	}
 }
 
-// run talks until it is told to stop: one sends some messages, the other gets them and sends as many, and so on.
+// run talks until it is stopped: one sends some messages, the other receives them and sends as many, and so on.
 func (p *pair) run(ann, bob *websocket.Conn) {
 	defer close(p.done)
-	pace := time.NewTicker(time.Millisecond) // leaves the machine to the hostile ones
+	pace := time.NewTicker(time.Millisecond) // leaves processor time to the hostile clients
 	defer pace.Stop()
 	for n := 0; ; p.rounds++ {
 		for _, way := range [2]struct {
@@ -117,7 +117,7 @@ func (p *pair) run(ann, bob *websocket.Conn) {
 	}
 }
 
-// batch sends messages from a number on, and waits until they have come.
+// batch sends messages, numbered from i on, and waits until they have arrived.
 func (p *pair) batch(from, to *websocket.Conn, name string, n int) error {
 	for i := n; i < n+batch; i++ {
 		if err := from.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `%s%d]`, pairPrefix, i)); err != nil {
@@ -136,11 +136,11 @@ func (p *pair) batch(from, to *websocket.Conn, name string, n int) error {
 				continue
 			}
 			if want := fmt.Sprintf(`["message","pair",%d]`, i); string(m.Data) != want {
-				return fmt.Errorf("the service heard %s, want %s", m.Data, want)
+				return fmt.Errorf("the service received %s, want %s", m.Data, want)
 			}
 			i++
 		case <-time.After(edgetest.Patience):
-			return fmt.Errorf("the service did not hear message %d of %s", i, name)
+			return fmt.Errorf("the service did not receive message %d of %s", i, name)
 		}
 	}
 	return nil
@@ -159,7 +159,7 @@ func (p *pair) hangUp() {
 	_, _ = p.ann.Close(), p.bob.Close()
 }
 
-// check ends the talk and wants all of it to have arrived.
+// check ends the talk and expects all of it to have arrived.
 func (p *pair) check() {
 	p.t.Helper()
 	p.finish()

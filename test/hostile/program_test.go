@@ -19,7 +19,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// programs is the folder with the programs, built once. cleanPrograms removes it.
+// programs is the folder of the programs, which are built once. cleanPrograms removes it.
 var programs = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "hostile")
 	if err != nil {
@@ -51,8 +51,8 @@ type program struct {
 	lines []string // guarded by mu: its log
 }
 
-// run starts a program with a configuration file, "" for none, on free ports. At the end of the test it must leave in
-// good order, without a panic or a race.
+// run starts a program on free ports, with a configuration file, or "" for none. At the end of the test it must end
+// without an error, a panic or a race.
 func run(t *testing.T, name, config string, args ...string) *program {
 	t.Helper()
 	folder, err := programs()
@@ -122,14 +122,14 @@ func run(t *testing.T, name, config string, args ...string) *program {
 	return p
 }
 
-// Logged is the log so far, a string a line.
+// Logged returns the log so far, one string per line.
 func (p *program) Logged() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.lines)
 }
 
-// figure reads a metric from the operator's page.
+// figure reads a metric from /metrics.
 func (p *program) figure(series string) int {
 	p.t.Helper()
 	page := get(p.t, http.DefaultClient, p.Admin+"/metrics", http.StatusOK)

@@ -22,8 +22,8 @@ const (
 	opPing = 0x9
 )
 
-// raw is a WebSocket below all rules: it writes whatever bytes it is told to, many frames at a time, and reads only if
-// it is told to.
+// raw is a WebSocket client without rules: it writes arbitrary bytes, many frames at a time, and reads only on
+// request.
 type raw struct {
 	t    *testing.T
 	conn net.Conn
@@ -88,7 +88,7 @@ func (r *raw) next() string {
 	return string(payload)
 }
 
-// drain reads and forgets all that comes, until the connection ends.
+// drain reads and discards everything, until the connection ends.
 func (r *raw) drain() {
 	_ = r.conn.SetReadDeadline(time.Time{})
 	go func() {
@@ -106,7 +106,7 @@ func (r *raw) drain() {
 // narrow keeps the kernel from reading ahead for a client that does not read.
 func (r *raw) narrow() { _ = r.conn.(*net.TCPConn).SetReadBuffer(4 << 10) }
 
-// write writes bytes. What cannot be written any more shows elsewhere.
+// write writes bytes. A failed write shows elsewhere.
 func (r *raw) write(b []byte) { _, _ = r.conn.Write(b) }
 
 func (r *raw) hangup() { _ = r.conn.Close() }
@@ -129,8 +129,8 @@ func frame(dst []byte, final bool, opcode byte, payload string) []byte {
 
 func textFrame(payload string) []byte { return frame(nil, true, opText, payload) }
 
-// flood writes packets, many at a time, and returns once a service has heard an event behind them. packet makes the
-// packet of a number.
+// flood writes packets, many at a time, and returns once a service has received the event after them. packet returns
+// the packet with a number.
 func (s *stage) flood(r *raw, packets int, packet func(dst []byte, i int) []byte) time.Duration {
 	s.t.Helper()
 	begun := time.Now()
@@ -146,14 +146,14 @@ func (s *stage) flood(r *raw, packets int, packet func(dst []byte, i int) []byte
 		}
 	}
 	r.write(textFrame(`42/chat,["done"]`))
-	if _, err := done.NextMsg(3 * edgetest.Patience); err != nil { // the edge has much to do before
-		s.t.Fatalf("the event behind the flood did not come: %v", err)
+	if _, err := done.NextMsg(3 * edgetest.Patience); err != nil { // the edge has much to process before
+		s.t.Fatalf("the event after the flood did not arrive: %v", err)
 	}
 	_ = done.Unsubscribe()
 	return time.Since(begun)
 }
 
-// perSecond is for the test's log.
+// perSecond formats a rate for the test's log.
 func perSecond(n int, d time.Duration) string {
 	return fmt.Sprintf("%d in %s, %.0f a second", n, d.Round(time.Millisecond), float64(n)/d.Seconds())
 }

@@ -1,6 +1,6 @@
-// Package hostile shows that bad input hurts its sender and nobody else. In every test a pair of healthy clients talks
-// beside the hostile one, and a service listens to them: each of their numbered messages must arrive once and in order.
-// The edge must say in one line of its log why it ended a session, and must be as empty afterwards as it was before.
+// Package hostile shows that bad input harms only its sender. In every test two healthy clients talk beside the
+// hostile one, and a service receives their events. Each of their numbered messages must arrive once and in order. The
+// edge must log in one line why it ended a session. Afterwards it must be as empty as before.
 package hostile
 
 import (
@@ -23,8 +23,8 @@ type stage struct {
 	pair *pair
 }
 
-// rules are the namespaces of every stage: one that everybody may enter, one where a service admits, and any number of
-// empty ones.
+// rules are the namespaces of every stage: one that every client may enter, one in which a service admits, and any
+// number of empty ones.
 func rules() map[string]edge.Namespace {
 	return map[string]edge.Namespace{
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
@@ -35,8 +35,8 @@ func rules() map[string]edge.Namespace {
 	}
 }
 
-// begin starts NATS, an edge and the healthy pair. At the end of the test the pair must have got all its messages, and
-// nobody else may be left.
+// begin starts NATS, an edge and the healthy pair. At the end of the test the pair must have received all its
+// messages, and no other session may be left.
 func begin(t *testing.T, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	s := &stage{Stage: edgetest.Begin(t, rules(), change...), t: t}
@@ -61,7 +61,7 @@ func (s *stage) end() {
 	}
 }
 
-// ended is how many sessions ended for a reason.
+// ended returns the number of sessions that ended for a reason.
 func (s *stage) ended(reason string) int {
 	return s.Figure("sessions_ended_total", reason)
 }
@@ -74,19 +74,19 @@ func (s *stage) enter(name string) *socket {
 	return s.Enter(name, "/chat")
 }
 
-// subject is how events of the hostile client reach services.
+// subject is the prefix of the subjects on which services receive the hostile client's events.
 const subject = "sio.chat.on."
 
-// crime is something that ends the session of whoever does it.
+// crime is an action that ends the session of its client.
 type crime struct {
 	name   string
 	do     func(*socket)
 	reason string // of the session's end
-	says   string // part of the line in the log
+	says   string // part of the log line
 }
 
-// punished commits crimes, each on a session of its own, and checks what its sender, the services, the operator and
-// the metrics learn of each.
+// punished commits crimes, each in a session of its own. It checks what the client receives, what services receive,
+// the log and the metrics.
 func (s *stage) punished(crimes []crime) {
 	s.t.Helper()
 	s.punishedAs(s.enter, crimes)
@@ -113,7 +113,8 @@ func (s *stage) punishedAs(enter func(name string) *socket, crimes []crime) {
 	}
 }
 
-// news is what the log has since it had a number of lines, but for the lines about refused clients, which must not be many.
+// news returns the log lines since the log had a number of lines. It omits those about refused clients, which must not
+// be many.
 func (s *stage) news(since int) (lines []string) {
 	refusals := 0
 	for _, line := range s.Logged()[since:] {
@@ -129,7 +130,7 @@ func (s *stage) news(since int) (lines []string) {
 	return lines
 }
 
-// said wants exactly one line in the log since it had a number of lines, with all of these parts.
+// said expects exactly one new log line since the log had a number of lines, with all of these parts.
 func (s *stage) said(what string, since int, parts ...string) {
 	s.t.Helper()
 	edgetest.Eventually(s.t, what+": the log says something", func() bool { return len(s.news(since)) > 0 })
@@ -140,12 +141,12 @@ func (s *stage) said(what string, since int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(lines[0], part) {
-			s.t.Errorf("%s: the log does not say %q: %s", what, part, lines[0])
+			s.t.Errorf("%s: the log does not contain %q: %s", what, part, lines[0])
 		}
 	}
 }
 
-// quiet wants no new line in the log.
+// quiet expects no new log line.
 func (s *stage) quiet(what string, since int) {
 	s.t.Helper()
 	if lines := s.news(since); len(lines) > 0 {
@@ -153,11 +154,11 @@ func (s *stage) quiet(what string, since int) {
 	}
 }
 
-// alive shows that a session goes on and that nothing else was on its way to it.
+// alive checks that a session is open and that no other message is queued for it.
 func (s *stage) alive(what string, so *socket) {
 	s.t.Helper()
 	s.Publish("sio.chat.emit.socket."+so.ID, `["marker"]`)
 	if got, ok := so.Await(); !ok || got != `42/chat,["marker"]` {
-		s.t.Fatalf("%s: %.200q came, want the marker (the session goes on: %t)", what, got, ok)
+		s.t.Fatalf("%s: %.200q came, want the marker (the session is open: %t)", what, got, ok)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// heard puts what a service hears into a channel and acks it.
+// heard sends what a service receives to a channel, and acks it.
 func heard(events chan<- string) nats.MsgHandler {
 	return func(m *nats.Msg) {
 		events <- string(m.Data)
@@ -18,7 +18,7 @@ func heard(events chan<- string) nats.MsgHandler {
 	}
 }
 
-// The server stops and starts again, for everybody.
+// The server stops and starts again, for all of its clients.
 func TestServerStopsAndStarts(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -31,7 +31,7 @@ func TestServerStopsAndStarts(t *testing.T) {
 	s.NATS.Stop()
 	s.lost()
 	edgetest.Eventually(s.t, "the service has lost NATS", func() bool { return !s.NC.IsConnected() })
-	up.emit(100) // none is acked, as the answers to what follows show
+	up.emit(100) // none is acked, as the following answers show
 	edgetest.Eventually(s.t, "each event that was not sent is counted", func() bool { return s.Node.Figure("events_failed_total", "") == 100 })
 	b := s.Dial("b")
 	b.Send("40/door,")
@@ -49,12 +49,12 @@ func TestServerStopsAndStarts(t *testing.T) {
 		s.pair.Fine()
 	}
 	if n := len(up.events); n > 0 {
-		t.Errorf("the service heard %d events more, the first %s", n, <-up.events)
+		t.Errorf("the service received %d more events, the first %s", n, <-up.events)
 	}
 }
 
-// Only the edge loses NATS: its connection is closed, and new ones are refused. Everybody else goes on, and hears after
-// the outage what the edge kept.
+// Only the edge loses NATS: its connection is closed, and new ones are refused. All others stay connected, and receive
+// what the edge kept after the outage.
 func TestConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -71,7 +71,7 @@ func TestConnectionIsCut(t *testing.T) {
 		failed := s.Node.Figure("events_failed_total", "")
 		up.emit(100)
 		edgetest.Eventually(s.t, "each event that was not sent is counted", func() bool { return s.Node.Figure("events_failed_total", "") == failed+100 })
-		s.Publish("sio.room.emit.all", `["missed"]`) // as any subscriber without a connection misses it
+		s.Publish("sio.room.emit.all", `["missed"]`) // the edge misses it, as any subscriber without a connection does
 		s.proxy.Mend()
 		s.back()
 		c.roundTrip()
@@ -94,7 +94,7 @@ func TestConnectionIsCut(t *testing.T) {
 		"sio.room.emit.socket." + goer.ID + ` ["disconnect",{"reason":"transport close","rooms":[]}]`,
 	} {
 		if got := <-notices; got != want {
-			t.Errorf("the service heard %s, want %s", got, want)
+			t.Errorf("the service received %s, want %s", got, want)
 		}
 	}
 	if n := s.Node.Figure("nats_answers_dropped_total", ""); n != 0 {
@@ -103,14 +103,15 @@ func TestConnectionIsCut(t *testing.T) {
 	stop()
 }
 
-// Ready says why not, at every step of the way back, and what was joined meanwhile is answered only at its end.
+// The ready check gives a reason at every step of the reconnect. Joins that were made meanwhile are answered only at
+// its end.
 func TestWayBack(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
 	a := s.Enter("a", "/room")
 	s.cut()
 	a.Emit("1", `["join","late"]`)
-	s.poison("latency", `"latency":300`) // each step of the way takes long enough to be seen
+	s.poison("latency", `"latency":300`) // each step takes long enough to be observed
 	s.proxy.Mend()
 	var steps []string
 	edgetest.Eventually(s.t, "the edge is ready again", func() bool {

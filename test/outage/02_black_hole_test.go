@@ -17,14 +17,14 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// frequent makes heartbeats come often, and leaves clients as long for an answer as the default does.
+// frequent sets a short heartbeat interval, and leaves clients the default time for an answer.
 func frequent(o *edgetest.Options) {
 	o.Engine = engine.DefaultConfig()
 	o.Engine.PingInterval = 200 * time.Millisecond
 }
 
-// pulse is a client that takes down how long it had to wait for heartbeats. Each comes an interval after the answer to
-// the one before was read, so a reader or a writer of the edge that is held up shows.
+// pulse is a client that records how long it waits for heartbeats. Each comes one interval after the answer to the
+// previous one was read, so a blocked reader or writer of the edge shows.
 type pulse struct {
 	ws   *websocket.Conn
 	done chan struct{}
@@ -50,7 +50,7 @@ func (s *stage) pulse() *pulse {
 	select {
 	case <-in:
 	case <-p.done:
-		s.t.Fatal("a client was not let in")
+		s.t.Fatal("a client was not admitted")
 	}
 	return p
 }
@@ -90,7 +90,7 @@ func (p *pulse) read(in chan<- struct{}) {
 	}
 }
 
-// check wants the session to live, and no heartbeat to have come later than a limit.
+// check expects the session to be open, and no heartbeat to have come later than limit.
 func (p *pulse) check(t *testing.T, who string, limit time.Duration) {
 	t.Helper()
 	p.mu.Lock()
@@ -101,7 +101,7 @@ func (p *pulse) check(t *testing.T, who string, limit time.Duration) {
 	}
 }
 
-// watchReadyz asks for the page of the operator again and again, until stop, which returns the longest wait for an answer.
+// watchReadyz requests /readyz again and again until stop, which returns the longest wait for an answer.
 func (s *stage) watchReadyz() (stop func() time.Duration) {
 	s.t.Helper()
 	pages, err := admin.NewHandler(admin.Options{Ready: s.Bus.Ready})
@@ -128,9 +128,10 @@ func (s *stage) watchReadyz() (stop func() time.Duration) {
 	return func() time.Duration { close(quit); return <-done }
 }
 
-// failsAtOnce asks for what cannot be without NATS, for some attempts of the NATS client to connect to the black hole. Each
-// takes two seconds, and with a wait of a quarter to half a second between them they are most of the time; nobody waits for
-// them. Who did would do it ten times and more. That is counted, for on a busy machine an answer is slow now and then.
+// failsAtOnce requests what needs NATS, during some attempts of the NATS client to connect to the black hole. Each
+// attempt takes two seconds, with a pause of a quarter to half a second between them. A request that waited for them
+// would be slow ten times and more. Slow requests are counted, because on a busy machine an answer is slow now and
+// then.
 func (s *stage) failsAtOnce(c *enginetest.Client) {
 	s.t.Helper()
 	const attempts, each = 100, 50 * time.Millisecond
@@ -143,7 +144,7 @@ func (s *stage) failsAtOnce(c *enginetest.Client) {
 		c.Send("40/door,")
 		c.Expect(`44/door,{"message":"no service"}`)
 		if why := s.Bus.Ready(); len(why) == 0 {
-			s.t.Error("the edge says that it is ready")
+			s.t.Error("the edge reports that it is ready")
 		}
 		if time.Since(began) > slow {
 			waits++
@@ -151,12 +152,12 @@ func (s *stage) failsAtOnce(c *enginetest.Client) {
 		<-pace.C
 	}
 	if waits > most {
-		s.t.Errorf("%d times a connect was refused and the reasons told: %d times that took more than %s", attempts, waits, slow)
+		s.t.Errorf("%d connects were refused with a reason: %d times that took more than %s", attempts, waits, slow)
 	}
 }
 
-// A black hole takes everything and says nothing. Until the edge notices, what is sent is lost on both sides, without an
-// ack; then it is counted. Nothing comes late or twice.
+// A black hole accepts everything and answers nothing. Until the edge notices, messages are lost in both directions,
+// without an ack. After that they are counted. Nothing comes late or twice.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	s := begin(t, frequent)
@@ -168,10 +169,10 @@ func TestBlackHole(t *testing.T) {
 
 	began := time.Now()
 	s.swallow()
-	lost := c.publish() // and what is lost is lost whole
+	lost := c.publish() // and a lost message is lost completely
 	up.emit(100)
 	b := s.Dial("b")
-	b.Send("40/door,") // nobody knows yet that no service can hear it
+	b.Send("40/door,") // no part has noticed yet that no service is reachable
 	s.lost()
 	t.Logf("the edge noticed after %s", time.Since(began))
 	b.Expect(`44/door,{"message":"service timeout"}`)
@@ -184,10 +185,10 @@ func TestBlackHole(t *testing.T) {
 	s.proxy.Heal()
 	c.swappedOver()
 	s.back()
-	c.roundTrip() // the next that each socket receives: nothing of what was lost comes late
+	c.roundTrip() // the next message of each socket: no lost message comes late
 	up.arrive(100)
 	if n := len(up.events); n > 0 {
-		t.Errorf("the service heard %d events more, the first %s", n, <-up.events)
+		t.Errorf("the service received %d more events, the first %s", n, <-up.events)
 	}
 	if n := s.Node.Figure("nats_reconnects_total", ""); n != 1 {
 		t.Errorf("the edge connected %d times", n)
@@ -200,8 +201,8 @@ func TestBlackHole(t *testing.T) {
 	stop()
 }
 
-// A black hole that takes nothing holds up whoever writes to it, under the lock of the NATS client. Clients publish as much
-// as they can meanwhile. Heartbeats go on: for who only listens as if nothing were, for who publishes in time.
+// A black hole that reads nothing blocks its writers, under the lock of the NATS client. Meanwhile clients publish as
+// much as they can. Heartbeats continue: unchanged for clients that only listen, and in time for those that publish.
 func TestBlackHoleUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := begin(t, frequent)
@@ -258,7 +259,7 @@ func TestBlackHoleUnderLoad(t *testing.T) {
 		t.Errorf("/readyz took %s to answer", longest)
 	}
 	if n := s.Node.Figure("sessions_ended_total", "ping timeout"); n != 0 {
-		t.Errorf("%d sessions ended for want of an answer to a heartbeat", n)
+		t.Errorf("%d sessions ended without an answer to a heartbeat", n)
 	}
 	stop()
 }

@@ -8,8 +8,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// What was left while NATS was away and is entered again when it is back has one subscription: with none messages would be
-// missing, with two each would come twice.
+// A room that was left while NATS was away, and is joined again when it is back, has one subscription. With none,
+// messages would be missing. With two, each would come twice.
 func TestRoomsLeftDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) { o.Linger = time.Millisecond })

@@ -9,8 +9,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// The channel between NATS and the edge is full: what does not fit is dropped, each message counted, the edge is not ready
-// until it has caught up, and says so. What is not dropped arrives once and in order.
+// The channel between NATS and the edge is full. What does not fit is dropped, and each message is counted. The edge
+// is not ready until it has caught up, and logs it. What is not dropped arrives once and in order.
 func TestChannelIsFull(t *testing.T) {
 	t.Parallel()
 	s := begin(t, func(o *edgetest.Options) { o.Channel = 8 })
@@ -46,23 +46,23 @@ func TestChannelIsFull(t *testing.T) {
 		return told && s.Bus.Dropped() > 0
 	})
 	s.back()
-	// Whatever was sent has come or was dropped, and was counted then.
+	// Each message that was sent has either arrived or was dropped and counted.
 	edgetest.Eventually(s.t, "all is accounted for", func() bool {
 		for a.Pending() > 0 {
 			next()
 		}
 		return got+int(s.Bus.Dropped()) >= sent
 	})
-	const announcements = 100 // more than the edge hears of others and itself in all that time; the channel drops them, too
+	const announcements = 100 // more than the edge receives in that time; the channel drops them, too
 	if extra := got + int(s.Bus.Dropped()) - sent; extra > announcements {
 		t.Errorf("%d messages more are counted than were sent", extra)
 	}
 	t.Logf("%d messages, %d dropped", sent, s.Bus.Dropped())
 	if n := s.Node.Figure("nats_channel_dropped_total", ""); n != int(s.Bus.Dropped()) {
-		t.Errorf("the metric says %d", n)
+		t.Errorf("the metric is %d", n)
 	}
 	if log := strings.Join(s.Logged(), "\n"); !strings.Contains(log, "messages from NATS were dropped: the edge does not keep up") {
-		t.Errorf("the log does not tell:\n%s", log)
+		t.Errorf("the log does not report it:\n%s", log)
 	}
 	for range 100 { // and now one at a time
 		sent++

@@ -11,8 +11,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Services take the sockets of an edge that they cannot hear for disconnected. When it comes back it must find owners for
-// them again: what the former owner still gets of them comes to nothing.
+// If services do not receive an edge's beats, they end its sockets. When the edge is back, it must find owners for
+// them again. What the former owner still receives of them is dropped.
 func TestOwnedSocketsAfterACut(t *testing.T) {
 	t.Parallel()
 	t.Run("the owner still wants them", func(t *testing.T) { t.Parallel(); ownedAfterACut(t, true) })
@@ -47,7 +47,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		"sio.door.own.shop-2.>": admit("shop-2"),
 		"sio.$edge.*.gone":      func(m *nats.Msg) { gone <- m.Subject },
 	}
-	arrived := make(chan *nats.Msg, 1000) // one for all, so that they are handled in the order in which they come
+	arrived := make(chan *nats.Msg, 1000) // one channel for all, so that they are handled in order of arrival
 	for subject := range handlers {
 		if _, err := s.NC.ChanSubscribe(subject, arrived); err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		select {
 		case got := <-heard:
 			if !strings.HasPrefix(got, subject+" ") || !strings.Contains(got, has) {
-				t.Fatalf("heard %s, want %s with %s", got, subject, has)
+				t.Fatalf("received %s, want %s with %s", got, subject, has)
 			}
 		case <-time.After(edgetest.Patience):
 			t.Fatalf("nothing on %s", subject)
@@ -96,19 +96,19 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		next("sio.door.own.shop-1.n", `["n",2]`)
 		return
 	}
-	for got := ""; !strings.HasPrefix(got, "sio.door.own.shop-1.disconnect "); { // it is asked some times more
+	for got := ""; !strings.HasPrefix(got, "sio.door.own.shop-1.disconnect "); { // it is asked some more times
 		select {
 		case got = <-heard:
 		case <-time.After(edgetest.Patience):
-			t.Fatal("the owner is not told that it is the owner no more")
+			t.Fatal("the former owner is not notified")
 		}
 	}
 	next("sio.door.own.shop-2.connect", `"handover":{"from":"shop-1"`)
 	next("sio.door.own.shop-2.n", `["n",2]`)
 }
 
-// What a client says while NATS is away comes to nothing, also if its socket was looking for an owner when NATS went: else it
-// would be handled minutes later, or too much of it would close the session.
+// What a client sends while NATS is away is dropped, even if its socket was waiting for an owner when NATS went away.
+// Otherwise it would be handled minutes later, or too much of it would close the session.
 func TestNothingIsHeldInAnOutage(t *testing.T) {
 	t.Parallel()
 	s := begin(t)
@@ -126,18 +126,18 @@ func TestNothingIsHeldInAnOutage(t *testing.T) {
 	stop()
 	defer s.beat("shop-2")()
 	s.Publish("sio.$svc.shop.shop-1.left", `[]`)
-	edgetest.Await(t, asked) // nobody answers yet
+	edgetest.Await(t, asked) // without an answer yet
 	a.Emit("", `["n",1]`)
 	edgetest.Eventually(s.t, "the first is held", func() bool { return s.Node.Figure("events_held_total", "") == 1 })
 	s.cut()
 	failed := s.Node.Figure("events_failed_total", "")
 	a.Emit("", `["n",2]`)
-	edgetest.Eventually(s.t, "the second comes to nothing", func() bool { return s.Node.Figure("events_failed_total", "") == failed+1 })
+	edgetest.Eventually(s.t, "the second event is dropped", func() bool { return s.Node.Figure("events_failed_total", "") == failed+1 })
 	for len(asked) > 0 {
 		<-asked
 	}
 	s.proxy.Mend()
-	for got := ""; got == ""; { // it may have been asked once more meanwhile, and then only the latest request counts
+	for got := ""; got == ""; { // if it was asked again meanwhile, only the latest request counts
 		select {
 		case m := <-asked:
 			admits(m, "shop-2")
@@ -161,7 +161,7 @@ func admits(m *nats.Msg, instance string) {
 	_ = m.RespondMsg(&nats.Msg{Header: header, Data: []byte("[]")})
 }
 
-// beat says, until it is stopped, that instances live.
+// beat announces, until it is stopped, that instances live.
 func (s *stage) beat(instances ...string) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {

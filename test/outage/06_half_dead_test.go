@@ -17,8 +17,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// The way of an edge to NATS dies without a word, and the edge goes around. NATS keeps its end of the dead way for minutes,
-// and sends there what the edge had subscribed. Once the edge is ready again nothing of that is missing.
+// An edge's path to NATS dies silently, and the edge reconnects by another path. For minutes NATS keeps its end of the
+// dead path, and sends there what the edge had subscribed. Once the edge is ready again, no message is missing.
 func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
 	places(t, "", func(t *testing.T, own, other, service *natsdtest.Server) {
@@ -32,7 +32,7 @@ func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 		up.arrive(100)
 		stop := s.pair.Chat()
 
-		connections := func() (n int) { // of all servers: the edge knows of all, and comes back to any
+		connections := func() (n int) { // at all servers: the edge has the URLs of all, and may reconnect to any
 			for _, server := range slices.Compact([]*natsdtest.Server{own, other, service}) {
 				n += server.Connections()
 			}
@@ -68,8 +68,8 @@ func TestEdgeLeavesAHalfDeadConnection(t *testing.T) {
 	})
 }
 
-// reach waits until the service's NATS server knows what the edge subscribes, and the edge's server what the service does.
-// Subscriptions spread through a cluster in their own time, and in order.
+// reach waits until the service's NATS server has the edge's subscriptions, and the edge's server those of the
+// service. Subscriptions spread through a cluster asynchronously, and in order.
 func (s *stage) reach() { s.t.Helper(); s.reachFrom(s.NC) }
 
 func (s *stage) reachFrom(nc *nats.Conn) {
@@ -80,16 +80,16 @@ func (s *stage) reachFrom(nc *nats.Conn) {
 	})
 }
 
-// Servers that ping often bound what queue groups of services lose. A server leaves a ping out if it has heard of the client
-// within the interval before, so that there is one interval more than those that ping_max allows and the last.
+// Servers that ping often limit what queue groups of services lose. A server skips a ping if the client sent anything
+// within the interval before. So it takes one interval more than those of ping_max and the last one.
 const (
 	pings          = `ping_interval: "1s", ping_max: 2`
 	deadMemberGone = (2 + 2) * time.Second
-	// lateness is how much later than it is due something may happen on a machine with other things to do.
+	// lateness is how late an event may be on a busy machine.
 	lateness = 5
 )
 
-// counted is a client whose numbered events are answered.
+// counted is a client whose numbered events are acked.
 type counted struct {
 	*socket
 	sent []time.Time // by number
@@ -107,7 +107,7 @@ func (c *counted) next() {
 	c.Emit(fmt.Sprint(n), fmt.Sprintf(`["count",%d]`, n))
 }
 
-// missing takes what has come, and returns how many from a number on are not answered, and the last of them.
+// missing reads what has arrived. It returns how many events from a number on are not acked, and the last of them.
 func (c *counted) missing(from int) (n, last int) {
 	for c.Pending() > 0 {
 		id, _, _ := strings.Cut(strings.TrimPrefix(c.Next(), "43"+c.Head), "[")
@@ -121,8 +121,8 @@ func (c *counted) missing(from int) (n, last int) {
 	return n, last
 }
 
-// The way of one of two services dies without a word, and that service goes around. NATS gives its old end a share of what
-// the queue group of services gets, until NATS's own pings tell. Then nothing is missing.
+// The path of one of two services dies silently, and that service reconnects by another path. NATS sends a share of
+// the queue group's messages to its old connection, until NATS's own pings fail. After that, no message is missing.
 func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
 	places(t, pings, func(t *testing.T, first, next, home *natsdtest.Server) {
@@ -155,7 +155,7 @@ func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 		edgetest.Eventually(s.t, "all events are answered now", func() bool { n, _ := a.missing(end); return n == 0 })
 		lost, last := a.missing(start)
 		if lost == 0 {
-			t.Error("no event was lost in the dead way; is it dead?")
+			t.Error("no event was lost on the dead path; is it dead?")
 		}
 		t.Logf("of %d events %d were lost, the last after %s; NATS closed its end after %s", end-start, lost, a.sent[last].Sub(died), closed)
 		if most := lateness * deadMemberGone; closed > most {
@@ -164,9 +164,9 @@ func TestServiceLeavesAHalfDeadConnection(t *testing.T) {
 	})
 }
 
-// The way of the instance that owns sockets dies without a word. NATS goes on giving its old end a share of the requests to take
-// them over, and they are repeated until another instance answers. From then on nothing of the socket's events is missing,
-// whatever NATS thinks of the old end.
+// The path of the instance that owns sockets dies silently. NATS still sends a share of the requests for an owner to
+// its old connection. They are repeated until another instance answers. From then on no event of the socket is
+// missing, even while NATS keeps the old connection.
 func TestOwnerOnAHalfDeadConnection(t *testing.T) {
 	t.Parallel()
 	places(t, "", func(t *testing.T, first, next, home *natsdtest.Server) {
@@ -237,8 +237,8 @@ func (s *stage) owner(nc *nats.Conn) {
 	s.t.Cleanup(func() { _ = service.Close(edgetest.Patient(s.t)) })
 }
 
-// The way of one of two services dies without a word, and NATS goes on giving its old end a share of the requests to admit.
-// Silence is no decision: the edge asks again, and every client gets in. Nobody is refused.
+// The path of one of two services dies silently, and NATS still sends a share of the connect requests to its old
+// connection. Silence is no decision: the edge asks again, and every client is admitted. None is refused.
 func TestConnectsWhileAServiceIsHalfDead(t *testing.T) {
 	t.Parallel()
 	places(t, pings, func(t *testing.T, first, next, home *natsdtest.Server) {

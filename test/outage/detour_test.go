@@ -13,9 +13,10 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// detour is a way to NATS that can die: then all connections that go through it are dead, in both directions, and nothing
-// is closed, whatever their ends do. New connections go around, to another server perhaps. The far end of a dead one
-// looks to its NATS server like a client that says nothing, until the server's own pings tell. (toxiproxy passes it on when an
+// detour is a path to NATS that can die. Then all connections through it are dead, in both directions, without being
+// closed, even if one end closes. New connections go to another server, if the test says so. To its NATS server, the
+// far end of a dead connection looks like a silent client, until the server's own pings fail. (toxiproxy forwards the
+// close of an end.)
 // end closes.)
 type detour struct {
 	t        *testing.T
@@ -50,7 +51,7 @@ func newDetour(t *testing.T, to *natsdtest.Server) *detour {
 
 func (d *detour) url() string { return "nats://" + d.listener.Addr().String() }
 
-// die cuts what goes through, and leads what comes from now on to a server.
+// die cuts the open connections, and directs new ones to a server.
 func (d *detour) die(to *natsdtest.Server) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,7 +80,7 @@ func (d *detour) accept() {
 	}
 }
 
-// forward passes on what comes, and the end, until the way is dead.
+// forward copies data, and the close, until the path is dead.
 func forward(from, to net.Conn, dead <-chan struct{}) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -101,7 +102,7 @@ func forward(from, to net.Conn, dead <-chan struct{}) {
 	}
 }
 
-// places are where NATS servers, the edge under test, the way around, and the service are.
+// places are the positions of the NATS servers, the edge under test, the detour, and the service.
 func places(t *testing.T, conf string, test func(t *testing.T, own, other, service *natsdtest.Server)) {
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
@@ -115,12 +116,13 @@ func places(t *testing.T, conf string, test func(t *testing.T, own, other, servi
 	})
 }
 
-// connect makes a service's connection by the detour, which notices after two to three intervals that it is dead. back is
+// connect makes a service's connection through the detour. After two to three intervals the client notices that it is
+// dead. back is closed when it has reconnected.
 // closed when it has gone around.
 func (d *detour) connect(interval time.Duration) (nc *nats.Conn, back <-chan struct{}) {
 	d.t.Helper()
 	again := make(chan struct{})
-	once := sync.OnceFunc(func() { close(again) }) // on a busy machine it may go around more than once
+	once := sync.OnceFunc(func() { close(again) }) // on a busy machine it may reconnect more than once
 	return edgetest.Connect(d.t, d.url(), nats.IgnoreDiscoveredServers(), nats.PingInterval(interval), nats.MaxPingsOutstanding(2),
 		nats.ReconnectHandler(func(*nats.Conn) { once() })), again
 }

@@ -7,23 +7,23 @@ import (
 )
 
 const (
-	// rooms is how many rooms the sockets of a test are in; one of them is in all.
+	// rooms is the number of rooms with members in a test. One of them has all members.
 	rooms   = 1000
 	members = 50
 	each    = rooms / members
-	// swapped is how many rooms a member leaves, and how many of its neighbour's it joins, during an outage.
+	// swapped is the number of rooms that a member leaves during an outage, and of its neighbour's that it joins.
 	swapped = 5
 )
 
-// crowd is sockets in rooms. in says who ought to be where.
+// crowd is sockets in rooms. in is the expected membership.
 type crowd struct {
 	s    *stage
 	all  []*socket // the last is in every room
 	in   []map[int]bool
-	sent int // numbers of the messages that are published to rooms
+	sent int // sequence number of the messages to rooms
 }
 
-// gather lets members into their rooms, and one more socket into all of them.
+// gather adds the members to their rooms, and one more socket to all of them.
 func gather(s *stage) *crowd {
 	s.t.Helper()
 	c := &crowd{s: s}
@@ -46,8 +46,8 @@ func gather(s *stage) *crowd {
 
 func roomName(n int) string { return fmt.Sprintf("room.%d", n) }
 
-// swap lets each member leave some rooms and join some of its neighbour's, by itself. NATS is away, so the joins take
-// effect at once and are not answered: the answer to a connect to an open namespace comes before.
+// swap makes each member leave some rooms and join some of its neighbour's, by relay rules. NATS is away, so the joins
+// take effect at once and are not answered. The answer to a connect to an open namespace comes first.
 func (c *crowd) swap() {
 	c.s.t.Helper()
 	for i, so := range c.all[:members] {
@@ -60,7 +60,7 @@ func (c *crowd) swap() {
 		}
 		so.Send("40/pair,")
 		if got := so.Next(); !strings.HasPrefix(got, `40/pair,{"sid":"`) {
-			c.s.t.Fatalf("without NATS a member got %q where an open namespace was to admit it", got)
+			c.s.t.Fatalf("without NATS a member got %q, want to be admitted to an open namespace", got)
 		}
 		so.Send("41/pair,")
 	}
@@ -76,7 +76,7 @@ func (c *crowd) swappedOver() {
 	}
 }
 
-// publish sends one message to each room, and returns a list of what each socket must receive.
+// publish sends one message to each room, and returns what each socket must receive.
 func (c *crowd) publish() [][]string {
 	c.s.t.Helper()
 	want := make([][]string, len(c.all))
@@ -93,7 +93,7 @@ func (c *crowd) publish() [][]string {
 	return want
 }
 
-// roundTrip publishes to each room, and sees every message arrive where it ought to, once and in order.
+// roundTrip publishes to each room, and checks that every message arrives at the members, once and in order.
 func (c *crowd) roundTrip() {
 	c.s.t.Helper()
 	want := c.publish()
@@ -110,10 +110,10 @@ type upward struct {
 	t      *testing.T
 	so     *socket
 	sent   int
-	events chan string // what the service heard
+	events chan string // what the service received
 }
 
-// listen starts the service that hears and acks them.
+// listen starts the service that receives and acks them.
 func (s *stage) listen(so *socket) *upward {
 	s.t.Helper()
 	u := &upward{t: s.t, so: so, events: make(chan string, 10_000)}
@@ -132,13 +132,13 @@ func (u *upward) emit(n int) []int {
 	return numbers
 }
 
-// arrive sees all of n events arrive, as the next that the service hears, and each acked, as the next that the socket
+// arrive checks that n events arrive: each is the next that the service receives, and its ack the next that the socket
 // receives.
 func (u *upward) arrive(n int) {
 	u.t.Helper()
 	for _, number := range u.emit(n) {
 		if got, want := <-u.events, fmt.Sprintf(`["count",%d]`, number); got != want {
-			u.t.Fatalf("the service heard %s, want %s", got, want)
+			u.t.Fatalf("the service received %s, want %s", got, want)
 		}
 		u.so.Expect(fmt.Sprintf("43%s%d[]", u.so.Head, number))
 	}

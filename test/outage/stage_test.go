@@ -1,5 +1,5 @@
-// Package outage takes NATS away from edges, in every way in which it goes, and brings it back. What is sent is numbered:
-// what was sent while there was a connection arrives once and in order, and of what could not be sent somebody is told.
+// Package outage disconnects edges from NATS, in every way in which NATS can fail, and reconnects them. Messages are
+// numbered: what was sent while connected arrives once and in order. What could not be sent is reported.
 package outage
 
 import (
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	edgetest.LongMain(m, nil, proxytest.Leaks...)
 }
 
-// namespaces of every edge here: one that everybody may enter, and one in which a service admits.
+// namespaces of every edge here: one that every client may enter, and one in which a service admits.
 func namespaces() map[string]edge.Namespace {
 	return map[string]edge.Namespace{
 		"/room": {Connect: edge.ConnectOpen, Rooms: []string{"*"}},
@@ -28,12 +28,12 @@ func namespaces() map[string]edge.Namespace {
 	}
 }
 
-// stage is an edge whose way to NATS leads over a proxy, and a NATS client beside the proxy.
+// stage is an edge that reaches NATS through a proxy, and a NATS client that does not use the proxy.
 type stage struct {
 	*edgetest.Stage
 	t     *testing.T
 	proxy *proxytest.Proxy
-	pair  *edgetest.Pair // on an edge of their own, which hangs on no proxy
+	pair  *edgetest.Pair // on an edge of their own, without a proxy
 }
 
 type socket = edgetest.Socket
@@ -48,7 +48,7 @@ func begin(t *testing.T, change ...func(*edgetest.Options)) *stage {
 	return s
 }
 
-// beginAt starts an edge that reaches NATS by a way of its own, and a pair and a service at a server.
+// beginAt starts an edge with a NATS URL of its own, and a pair and a service at a server.
 func beginAt(t *testing.T, server *natsdtest.Server, way string, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	usual := func(o *edgetest.Options) {
@@ -59,7 +59,7 @@ func beginAt(t *testing.T, server *natsdtest.Server, way string, change ...func(
 	return &stage{Stage: s, t: t, pair: edgetest.NewPair(t, other, "/pair")}
 }
 
-// poison puts a toxic on both directions of the proxy.
+// poison adds a toxic to both directions of the proxy.
 func (s *stage) poison(kind, attributes string) {
 	s.t.Helper()
 	for _, way := range []string{"upstream", "downstream"} {
@@ -70,10 +70,10 @@ func (s *stage) poison(kind, attributes string) {
 	}
 }
 
-// swallow makes a black hole of the proxy: it takes what comes and passes nothing on, and says nothing.
+// swallow makes the proxy a black hole: it reads everything and forwards nothing, without an error.
 func (s *stage) swallow() { s.t.Helper(); s.poison("timeout", `"timeout":0`) }
 
-// stall makes a black hole that does not even take what comes, so that writing to it blocks.
+// stall makes a black hole that does not even read, so that writers block.
 func (s *stage) stall() { s.t.Helper(); s.poison("bandwidth", `"rate":0`) }
 
 // cut ends the edge's connection and refuses new ones.
@@ -83,12 +83,12 @@ func (s *stage) cut() {
 	s.lost()
 }
 
-// lost waits until the edge knows that NATS is away.
+// lost waits until the edge notices that NATS is away.
 func (s *stage) lost() {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the edge has lost NATS", func() bool { return !s.Bus.Connected() })
 	if why := s.Bus.Ready(); len(why) != 1 || why[0] != "not connected to NATS" {
-		s.t.Errorf("an edge without NATS says that it is not ready because of %q", why)
+		s.t.Errorf("an edge without NATS is not ready because of %q", why)
 	}
 }
 
@@ -98,7 +98,7 @@ func (s *stage) back() {
 	edgetest.Eventually(s.t, "the edge is ready again", func() bool { return len(s.Bus.Ready()) == 0 })
 }
 
-// join puts a socket into rooms, as a service does.
+// join adds a socket to rooms, as a service does.
 func (s *stage) join(so *socket, names []string) {
 	s.t.Helper()
 	answer := s.Ask("sio.room.join.socket."+so.ID, `["`+strings.Join(names, `","`)+`"]`)

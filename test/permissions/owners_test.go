@@ -2,6 +2,7 @@ package permissions
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -115,4 +116,40 @@ func (s *stage) instance() *instance {
 	})
 	edgetest.Serve(s.t, io)
 	return &instance{io, u}
+}
+
+// Start fails, and names the subject, if NATS refuses what a service needs from the beginning.
+func TestAServiceThatLacksAPermission(t *testing.T) {
+	text := documented(t)
+	for permission, refused := range map[string]string{
+		`"sio.$svc.chat.>", "sio.$edge.*.pong.*"]`: "sio.$svc.chat.",
+		`"sio.chat.own.>", `:                       "sio.chat.own.",
+		`"sio.chat.on.>", `:                        "sio.chat.on.",
+		`"sio.$edge.*.*", `:                        "sio.$edge.*.*",
+		`"sio.$svc.chat.>", "_INBOX.chat.>"]`:      "sio.$svc.chat.",
+	} {
+		t.Run(refused, func(t *testing.T) {
+			t.Parallel()
+			begin := strings.Index(text, "user: chat")
+			end := begin + strings.Index(text[begin:], "user: news")
+			_, instead, _ := strings.Cut(permission, ", ") // without the first
+			if !strings.Contains(text[begin:end], permission) {
+				t.Fatalf("the contract has no %s", permission)
+			}
+			conf := text[:begin] + strings.Replace(text[begin:end], permission, instead, 1) + text[end:]
+			s := &stage{t: t, server: natsdtest.Start(t, conf)}
+			io, err := backend.New(s.as("chat").NC, "chat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if chat := io.Of("/chat"); refused == "sio.chat.on." { // owners do not need it
+				chat.On("x", func() {})
+			} else {
+				io.Of("/chat", backend.Owned())
+			}
+			if err := io.Start(t.Context()); !errors.Is(err, backend.Refused) || !strings.Contains(err.Error(), refused) {
+				t.Errorf("Start: %v; want one that names %s", err, refused)
+			}
+		})
+	}
 }

@@ -20,8 +20,7 @@ let joined = null; // the room this socket is in
 let wanted = null; // the room to join, also after a reconnect
 let doing = Promise.resolve(); // room changes and messages run one after the other, so that a message's subject is certain
 
-// --- Connection
-// -----------------------------------------------------------------------------------------------------
+// --- Connection ----------------------------------------------------------------------------------------------------
 
 function connect(name) {
   if (typeof io === 'undefined') {
@@ -94,8 +93,7 @@ function showTransport(name) {
   at('transport').hidden = name === '';
 }
 
-// --- Rooms
-// ----------------------------------------------------------------------------------------------------------
+// --- Rooms ---------------------------------------------------------------------------------------------------------
 
 // inOrder runs a task after all earlier ones, and shows what it throws.
 function inOrder(task) {
@@ -171,8 +169,7 @@ async function exit() {
   showPlace();
 }
 
-// --- Messages out
-// ---------------------------------------------------------------------------------------------------
+// --- Messages out --------------------------------------------------------------------------------------------------
 
 // planned returns what sending a text does: the event and its arguments, its subject, and a description.
 function planned(kind, text) {
@@ -222,8 +219,7 @@ async function send(kind) {
   }
 }
 
-// --- Messages in
-// ----------------------------------------------------------------------------------------------------
+// --- Messages in ---------------------------------------------------------------------------------------------------
 
 // onEvent shows any event. Its subject is known only if the sender adds its name and target, as this page does.
 function onEvent(event, ...values) {
@@ -292,8 +288,7 @@ function heardBy(wantsAck) {
   return joined === null ? patterns : [subjects.to('*', roomTarget(joined)), ...patterns];
 }
 
-// --- The forms
-// ------------------------------------------------------------------------------------------------------
+// --- The forms -----------------------------------------------------------------------------------------------------
 
 // onEnter sets what the Enter key does in one field, instead of its form's button.
 function onEnter(field, action) {
@@ -384,8 +379,7 @@ function showTerminal() {
     [element('dt', '', what), element('dd', '', line(command, `Copy: ${what}`))]));
 }
 
-// --- The name
-// -------------------------------------------------------------------------------------------------------
+// --- The name ------------------------------------------------------------------------------------------------------
 
 const qualities = ['Quiet', 'Merry', 'Bright', 'Gentle', 'Swift', 'Curious', 'Sunny', 'Brave'];
 const animals = ['Otter', 'Heron', 'Fox', 'Lynx', 'Robin', 'Badger', 'Seal', 'Wren'];
@@ -411,8 +405,7 @@ function store(storage, key, value) {
   try { storage.setItem(`partyline-${key}`, value); } catch { /* not remembered, then */ }
 }
 
-// --- Start
-// ----------------------------------------------------------------------------------------------------------
+// --- Start ---------------------------------------------------------------------------------------------------------
 
 at('name').placeholder = madeUpName();
 at('name').value = stored(localStorage, 'name');

@@ -133,7 +133,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// decodeWithStandardLibrary is the oracle: what encoding/base64 makes of text in either alphabet, padded or not.
+// decodeWithStandardLibrary is the oracle: what encoding/base64 decodes from text in either alphabet, padded or not.
 func decodeWithStandardLibrary(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") { // which encoding/base64 skips
 		return nil, errPacket

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// payloads are bodies of polling requests and responses. want is what can be read ahead of the error.
+// payloads are bodies of polling requests and responses. want is what can be read before the error.
 var payloads = []struct {
 	raw     string
 	meaning string

@@ -36,8 +36,8 @@ func TestKeyIs(t *testing.T) {
 	}
 }
 
-// FuzzText: the walk and the strings are those of encoding/json where that accepts the text, and there is no panic
-// elsewhere.
+// FuzzText checks that the walk and the strings are those of encoding/json where that accepts the text, and that there
+// is no panic elsewhere.
 func FuzzText(f *testing.F) {
 	for _, text := range []string{``, `[]`, ` [ "a" , {"b":[1,-2e3]} ,null] `, `{"a":"\ud83c\udf89","\\":{}}`, `["\ud800"]`, `[[[`, `]]`, `"a\`, `{"a"`, `"\u12`, `1`, "[\"\xff\"]"} {
 		f.Add([]byte(text))

@@ -24,13 +24,18 @@ func TestEdgeAnnouncement(t *testing.T) {
 }
 
 func TestInstanceAnnouncement(t *testing.T) {
-	a := InstanceAnnouncement{Instance: "chat-a", Group: "chat", Namespaces: []string{"/chat", "/tenant-*"}, At: 5, Every: 1000}
-	const want = `[{"instance":"chat-a","group":"chat","namespaces":["/chat","/tenant-*"],"at":5,"every":1000}]`
-	if got := string(a.Body()); got != want {
-		t.Errorf("the body is %s, want %s", got, want)
-	}
-	if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
-		t.Errorf("%+v, %v", back, err)
+	for want, a := range map[string]InstanceAnnouncement{
+		`[{"instance":"chat-a","group":"chat","namespaces":["/chat","/tenant-*"],"at":5,"every":1000}]`: {
+			Instance: "chat-a", Group: "chat", Namespaces: []string{"/chat", "/tenant-*"}, At: 5, Every: 1000},
+		`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":5,"every":1000}]`: {
+			Instance: "chat-a", Group: "chat", Owns: true, Namespaces: []string{"/chat"}, At: 5, Every: 1000},
+	} {
+		if got := string(a.Body()); got != want {
+			t.Errorf("the body is %s, want %s", got, want)
+		}
+		if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
+			t.Errorf("%+v, %v", back, err)
+		}
 	}
 }
 
@@ -80,7 +85,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// A signature made elsewhere: printf 'k3f9a0zz.beat\n[]' | openssl dgst -sha256 -hmac secret
+// A signature from another program: printf 'k3f9a0zz.beat\n[]' | openssl dgst -sha256 -hmac secret
 func TestSignatureIsTheOneOfOtherTools(t *testing.T) {
 	const want = "9146012566bbb6b7168f4b424211e6ae206f5cc1d46ad4e6f192f5b32e36cf16"
 	if got := Sign("secret", "k3f9a0zz.beat", "[]"); got != want {
@@ -104,7 +109,7 @@ func FuzzAnnouncements(f *testing.F) {
 				t.Errorf("%q: %v", body, err)
 			}
 			if Verify("secret", "k3f9a0zz", word, body, Sign("other", "k3f9a0zz."+word, string(body)), now) == nil {
-				t.Error("a signature of somebody else counts")
+				t.Error("a signature of another edge is accepted")
 			}
 		} else if !errors.Is(err, ErrAnnouncement) {
 			t.Errorf("%q: %v", body, err)

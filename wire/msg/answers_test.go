@@ -94,7 +94,7 @@ func TestParseAnswer(t *testing.T) {
 	}
 }
 
-// What the functions accept can be used as they promise, whatever the body is.
+// Accepted bodies can be used as the functions promise, whatever they contain.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{"", "[]", "[{}]", `[{"edge":"k3f9a0zz","sockets":1,"rev":2},{"id":"x"}]`, `[{"a":[1,{"b":"]"}]}]`, `[{},{}]`, "[{\"\xff\":1}]", "5", "3 last", "{}"} {
 		f.Add([]byte(body))

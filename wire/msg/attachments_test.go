@@ -47,7 +47,7 @@ func TestSplitAttachments(t *testing.T) {
 	}
 }
 
-// TestSplitAttachmentsCapacity: appending to a part must not write into the next one.
+// TestSplitAttachmentsCapacity checks that an append to a part does not write into the next one.
 func TestSplitAttachmentsCapacity(t *testing.T) {
 	body := []byte(`["a"]xyzuv`)
 	text, attachments, _ := SplitAttachments(nil, "3,2", body)
@@ -124,7 +124,7 @@ var placeholders = []struct {
 	{`["file",{"_placeholder":[true],"num":9}]`, true},
 	{`["file",{"_placeholder":{"x":true},"num":9}]`, true},
 	{`["_placeholder",true,"num",9]`, true},
-	{`["file",{"_placeholder":true,"num":9,"num":1}]`, true},              // the last counts
+	{`["file",{"_placeholder":true,"num":9,"num":1}]`, true},              // the last one counts
 	{`["file",{"_placeholder":true,"num":9,"_placeholder":false}]`, true}, // here too
 	{`["file",{"a":{"num":5},"_placeholder":true,"num":0}]`, true},
 
@@ -174,7 +174,7 @@ func TestCheckPlaceholdersDeep(t *testing.T) {
 			t.Errorf("%s at depth %d: %v", core, levels, err)
 		}
 	}
-	// Text that costs a quadratic algorithm minutes.
+	// On this text a quadratic algorithm takes minutes.
 	start := time.Now()
 	for _, text := range []string{strings.Repeat(`[`, 1<<20), strings.Repeat(`{"":`, 1<<18), strings.Repeat(`"`, 1<<20),
 		`[` + strings.Repeat(`"\"",`, 1<<18) + `1]`, `{"` + strings.Repeat(`\u0061`, 1<<17) + `":1}`} {
@@ -200,7 +200,8 @@ func FuzzCheckPlaceholders(f *testing.F) {
 	})
 }
 
-// placeholdersHold is CheckPlaceholders on decoded JSON. A map of encoding/json keeps the last of several members.
+// placeholdersHold is CheckPlaceholders on decoded JSON. Of several members with the same name, a map of encoding/json
+// keeps the last.
 func placeholdersHold(value any) bool {
 	switch v := value.(type) {
 	case []any:

@@ -53,7 +53,7 @@ var eventNames = []struct {
 	{`["\ud800\n23456"]`, "", errLoneSurrogate},
 	{`["\udf89\ud83c"]`, "", errLoneSurrogate},
 	{`["a\ud83c\udf89\ud83c"]`, "", errLoneSurrogate},
-	{`["a","\ud800"]`, "a", nil}, // arguments pass through as they are
+	{`["a","\ud800"]`, "a", nil}, // arguments pass through unchanged
 
 	{`[]`, "", errNoName},
 	{`[null]`, "", errNoName},
@@ -115,7 +115,7 @@ func TestFirstArgument(t *testing.T) {
 		}
 	}
 	for _, body := range []string{``, `[`, `["join`, `["join","`, `["join","\`, `["a""\u1"`, `["a""\ud800\u"`} {
-		FirstArgument(nil, []byte(body)) // no JSON: nonsense, but no panic
+		FirstArgument(nil, []byte(body)) // no JSON: the result is arbitrary, but there is no panic
 	}
 }
 
@@ -219,7 +219,7 @@ func checkFirstArgument(t *testing.T, body []byte, elements []json.RawMessage) {
 	}
 }
 
-// FuzzStrings: whatever a string holds, AppendString and EventName give it back, and so with every character escaped.
+// FuzzStrings checks that EventName returns every string that AppendString wrote, also with every character escaped.
 func FuzzStrings(f *testing.F) {
 	for _, s := range []string{"", "message", "메시지 🎉", "\"\\/\x00\x1f\x7f\u2028", "\xff", "connect"} {
 		f.Add(s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 )
 
 // Events that edges send to services. Clients cannot emit them: the names are reserved.
@@ -47,6 +48,12 @@ type EdgeNotice struct {
 
 // Body returns the notice as the body of an event.
 func (n EdgeNotice) Body(event string) []byte { return notice(event, n) }
+
+// Assignment reads the value of Sio-Assignment; 0 is returned if it is no number.
+func Assignment(header string) uint64 {
+	n, _ := strconv.ParseUint(header, 10, 64)
+	return n
+}
 
 // Ended is the notice that a socket has ended, or that an instance does not own it any more.
 type Ended struct {

@@ -65,7 +65,7 @@ func TestElementLeavesOutWhatIsTooLarge(t *testing.T) {
 	}
 }
 
-// FuzzBodies: what the functions of this package write, they read again, whatever strings stand in it.
+// FuzzBodies checks that the package can read what it writes, whatever strings are in it.
 func FuzzBodies(f *testing.F) {
 	f.Add("k3f9a0zz", "메시지 🎉", `{"a":[1,"<&>"]}`, uint64(3), uint8(2))
 	f.Add("", "\"\\\x00\u2028", ``, uint64(0), uint8(0))
@@ -115,7 +115,7 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// inParts writes the same socket many times, in parts of the least size, and reads them.
+// inParts writes the same socket many times, in parts of the minimum size, and reads them.
 func inParts(t *testing.T, f FetchedSocket, count int) {
 	p, limit := NewParts(Answer{Edge: "k3f9a0zz", Sockets: count}, false, 1000), 900
 	read := 0
@@ -143,7 +143,7 @@ func inParts(t *testing.T, f FetchedSocket, count int) {
 	}
 }
 
-// noticed reads a notice, and compares it with what it was made of.
+// noticed reads a notice, and compares it with its source.
 func noticed[T any](t *testing.T, body []byte, want T) {
 	t.Helper()
 	var back T
@@ -152,5 +152,5 @@ func noticed[T any](t *testing.T, body []byte, want T) {
 	}
 }
 
-// compacted is JSON as encoding/json writes it inside a value.
+// compacted returns JSON as encoding/json writes it inside a value.
 func compacted(object json.RawMessage) json.RawMessage { return encode(object) }

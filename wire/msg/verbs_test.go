@@ -110,7 +110,7 @@ func TestParseAdmissionRefuses(t *testing.T) {
 		`[{"rooms":["a",1]}]`:     {errAdmission, `"rooms": element 1 is not a string`},
 		`[{"rooms":["\udc00"]}]`:  {errLoneSurrogate, `"rooms": element 0`},
 		`[{"user":7}]`:            {errAdmission, `"user" is not a string`},
-		`[{"user":7,"user":"a"}]`: {errAdmission, `"user" is not a string`}, // though a later one counts
+		`[{"user":7,"user":"a"}]`: {errAdmission, `"user" is not a string`}, // even though a later one counts
 		`[{"user":{"id":7}}]`:     {errAdmission, `"user" is not a string`},
 		`[{"user":"\ud800"}]`:     {errLoneSurrogate, `"user"`},
 		`[{"user":"a\r\nX: y"}]`:  {errAdmission, "header"},
@@ -142,7 +142,7 @@ func TestRefusalData(t *testing.T) {
 	}
 }
 
-// FuzzVerbs: no body makes a reader panic, and what they all call an array is one.
+// FuzzVerbs checks that no body makes a reader panic, and that all readers agree on what an array is.
 func FuzzVerbs(f *testing.F) {
 	for _, body := range []string{``, `[]`, `["vip","a"]`, `[true]`, `[{"rooms":["a"],"user":"b","data":{"c":[]}}]`, `[null]`,
 		`[{"user":"\ud800"}]`, `[{"":[{}]}]`} {

@@ -14,7 +14,7 @@ import (
 	"partyline/wire/sio"
 )
 
-// appended is what Append makes of the data of an event, behind its head.
+// appended returns what Append makes of the data of an event, after its head.
 func appended(t *testing.T, text string, attachments ...[]byte) string {
 	t.Helper()
 	p := sio.Packet{Type: sio.Event, Namespace: []byte("/"), Data: []byte(text)}
@@ -66,7 +66,7 @@ func TestAppendedValues(t *testing.T) {
 		{"[" + list(16) + "]", raw(0xdc, 0, 16, make([]byte, 16))},
 		{"[" + list(65536) + "]", raw(0xdd, 0, 1, 0, 0, make([]byte, 65536))},
 		{`{"a":1,"a":2}`, raw(0x82, "\xa1a", 1, "\xa1a", 2)},
-		{`[{"_placeholder":true,"num":0}]`, raw(0x91, 0x82, "\xac_placeholder", 0xc3, "\xa3num", 0)}, // nothing to stand for
+		{`[{"_placeholder":true,"num":0}]`, raw(0x91, 0x82, "\xac_placeholder", 0xc3, "\xa3num", 0)}, // no attachment
 	} {
 		if got := appended(t, c.text); got != string(c.want) {
 			t.Errorf("%.100s: %x, want %x", c.text, got, c.want)
@@ -154,7 +154,7 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-// Many levels and many brackets cost time in proportion, and no stack.
+// Many levels and many brackets take linear time, and no stack.
 func TestAppendDeep(t *testing.T) {
 	deep := strings.Repeat(`[{"a":`, 250_000) + "0" + strings.Repeat("}]", 250_000)
 	if got, want := appended(t, deep), strings.Repeat("\x91\x81\xa1a", 250_000)+"\x00"; got != want {
@@ -181,7 +181,7 @@ func FuzzAppend(f *testing.F) {
 		}
 		b, err := Append(nil, p, nil, limit)
 		if !utf8.Valid(text) || !json.Valid(text) {
-			return // whatever came out, nothing broke
+			return // any result, without a panic
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
@@ -192,7 +192,7 @@ func FuzzAppend(f *testing.F) {
 		}
 		var want, got any
 		if json.Unmarshal(text, &want) != nil {
-			return // numbers past the largest
+			return // numbers above the largest
 		}
 		if err := json.Unmarshal(back.Data, &got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s became %s, %v", text, back.Data, err)

@@ -13,7 +13,7 @@ import (
 
 const noLimit = 1 << 20
 
-// raw is a message from pieces: byte values, strings as they are, and lists of those.
+// raw makes a message from pieces: byte values, strings unchanged, and lists of those.
 func raw(parts ...any) []byte {
 	var b []byte
 	for _, part := range parts {
@@ -29,16 +29,16 @@ func raw(parts ...any) []byte {
 	return b
 }
 
-// event is an event to / whose data is one array of the name "x" and the value of that form.
+// event is an event to / whose data is one array of the name "x" and the value in that form.
 func event(value ...any) []byte {
 	return raw(0x83, "\xa4type", 2, "\xa3nsp\xa1/", "\xa4data", 0x92, "\xa1x", raw(value...))
 }
 
-// values are all forms of values, with what JSON.stringify makes of what notepack.io decodes.
+// values are all forms of values, with what JSON.stringify makes of the result of notepack.io.
 var values = []struct {
 	meaning string
 	form    []byte
-	want    string // behind ["x", and before ]
+	want    string // after ["x", and before ]
 }{
 	{"nil", raw(0xc0), "null"},
 	{"false", raw(0xc2), "false"},
@@ -246,7 +246,7 @@ func TestRefused(t *testing.T) {
 		{"bytes behind it", raw(event(1), 0xc0), errTrailing},
 		{"one more byte", raw(0x82, typ, 0, nsp, "\xa1/", 0), errTrailing},
 		{"the byte that is never used", event(0xc1), errForm},
-		{"the byte that is never used, where nobody looks", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), errForm},
+		{"the byte that is never used, in an ignored member", raw(0x83, typ, 0, nsp, "\xa1/", "\xa1x", 0xc1), errForm},
 		{"an array as a key", event(0x81, 0x90, 1), errForm},
 		{"bytes as a key", event(0x81, 0xc4, 1, "a", 1), errForm},
 		{"a date as a key", event(0x81, 0xd7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), errForm},
@@ -286,7 +286,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Whatever is cut off, the rest is no packet.
+// No prefix of a packet is a packet.
 func TestTruncated(t *testing.T) {
 	for _, v := range values {
 		whole := event(v.form)
@@ -330,7 +330,7 @@ func FuzzParse(f *testing.F) {
 		if p.Data != nil && !json.Valid(p.Data) {
 			t.Fatalf("not JSON: %q", p.Data)
 		}
-		// What Append makes of it says the same, unless the client has written placeholders itself.
+		// What Append makes of it is equal, unless the client has written placeholders itself.
 		back, err := Append(nil, p, attachments, noLimit)
 		if bytes.Count(p.Data, []byte("laceholder")) > len(attachments) {
 			return

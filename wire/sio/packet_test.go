@@ -80,7 +80,7 @@ var packets = []struct {
 	{"5" + strings.Repeat("1", 100_000) + "-", "100,000 digits of attachments", want{}, errAttachments},
 }
 
-// want is a Packet that is easy to write down.
+// want is a Packet in a form that is easy to write.
 type want struct {
 	t           Type
 	attachments int
@@ -188,7 +188,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse(%q) = %+v", text, p)
 		}
 		if len(p.Data) > 0 && p.Data[0] == '/' {
-			return // no JSON; behind a namespace that is left out it would read as one
+			return // no JSON; after an omitted namespace it would be read as one
 		}
 		written := appendPacket(nil, p)
 		again, err := Parse(written)

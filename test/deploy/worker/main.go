@@ -1,5 +1,5 @@
-// Command worker is a service of the tests of deploys: it owns the sockets of /work, notes on the subject "journal" each
-// event that it handles, and acks it. SIGTERM makes it leave as the contract says.
+// Command worker is a service of the tests of deploys. It owns the sockets of /work, publishes a note of each event
+// that it handles on the subject "journal", and acks it. On SIGTERM it leaves as the contract specifies.
 package main
 
 import (
@@ -50,7 +50,7 @@ func run(ctx context.Context, url string) error {
 	if err := io.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Println("ready") // whoever started the worker waits for it
+	fmt.Println("ready") // the parent process waits for it
 	<-ctx.Done()
 	leaving, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -11,8 +11,7 @@ const edges = ['edge-1', 'edge-2', 'edge-3'];
 const servers = ['nats-1', 'nats-2', 'nats-3'];
 const began = Date.now();
 
-// --- The page and the crowd
-// -----------------------------------------------------------------------------------------
+// --- The page and the crowd ----------------------------------------------------------------------------------------
 
 for (const [path, text] of [['/', '<title>Chat'], ['/socket.io/socket.io.js', 'Socket.IO']]) {
   const response = await fetch(url + path);
@@ -26,8 +25,7 @@ await until('everyone to be in', () => crowd.absent.length === 0);
 await until('everyone to have a WebSocket', () => crowd.members.every((m) => m.upgraded));
 console.log(`${size} clients are in after ${Date.now() - began} ms; sessions by edge: ${[...await sessions()].map(([edge, n]) => `${edge} ${n}`).join(', ')}`);
 
-// --- Faults
-// -----------------------------------------------------------------------------------------------------------
+// --- Faults --------------------------------------------------------------------------------------------------------
 
 // Each fault: what is done, and what must hold. In any case every client must be back, and no message may come twice
 // or out of order.
@@ -105,8 +103,7 @@ console.log(`${Math.round((Date.now() - began) / 1000)} s in all`);
 problems.forEach((problem) => console.log(`FAILED: ${problem}`));
 process.exit(problems.length > 0 ? 1 : 0);
 
-// --- Helpers
-// ----------------------------------------------------------------------------------------------------------
+// --- Helpers -------------------------------------------------------------------------------------------------------
 
 async function allReady() {
   const answers = await Promise.all(edges.map((edge) => get(`http://${edge}:3001/readyz`)));
