@@ -144,7 +144,7 @@ func sendError(err error, m *nats.Msg, nc *nats.Conn) error {
 	case errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return because(Offline, err, "NATS is away")
 	case errors.Is(err, nats.ErrNoResponders):
-		return because(NoAnswer, err, "nobody is there to answer on %s", m.Subject)
+		return because(NoAnswer, err, "there is no subscriber on %s", m.Subject)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return because(NoAnswer, err, "no answer on %s in time", m.Subject)
 	}
