@@ -44,7 +44,7 @@ func parseConnect(body []byte) (*connectBody, error) {
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
 func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 	if ns.rules.owned && !from.connect {
-		a.log.Error("a namespace is open at the edge, so that nobody can own its sockets: configure connect: service", "namespace", ns.name)
+		a.log.Error("a namespace is open at the edge, so its sockets cannot be owned: configure connect: service", "namespace", ns.name)
 		return
 	}
 	if ns.rules.owned && !a.mayOwn() {

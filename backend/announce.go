@@ -70,10 +70,10 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
 }
 
-// ownNothingOf notifies an edge that its sockets have no owner here, because this instance took it for dead and ended
+// ownNothingOf notifies an edge that its sockets have no owner here, because this instance counted it as dead and ended
 // them. The edge assigns them again.
 func (s *Service) ownNothingOf(edge string) {
-	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
+	s.log.Info("an edge that was counted as dead lives; its sockets have no owner here", "edge", edge)
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
 		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
 	})

@@ -105,6 +105,6 @@ func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64)
 		m.Header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
 	}
 	if err := s.publish(m); err != nil {
-		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
+		s.log.Debug("the report of an event at the wrong instance could not be published", "socket", socket, "error", err)
 	}
 }

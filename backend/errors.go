@@ -137,35 +137,18 @@ func sendError(err error, m *nats.Msg, nc *nats.Conn) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):
-		return tooLarge(messageBytes(m), nc.MaxPayload())
+		size := m.Size() - len(m.Subject) - len(m.Reply) // NATS counts headers and body against its limit
+		return failure(TooLarge, "a message of %d bytes is larger than NATS accepts, %d bytes", size, nc.MaxPayload())
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return because(Closed, err, "the NATS connection is closed")
 	case errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return because(Offline, err, "NATS is away")
 	case errors.Is(err, nats.ErrNoResponders):
-		return because(NoAnswer, err, "nobody is there to answer on %s", m.Subject)
+		return because(NoAnswer, err, "there is no subscriber on %s", m.Subject)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return because(NoAnswer, err, "no answer on %s in time", m.Subject)
 	}
 	return fmt.Errorf("backend: %s: %w", m.Subject, err)
-}
-
-func tooLarge(size int, limit int64) error {
-	return failure(TooLarge, "a message of %d bytes is larger than NATS accepts, %d bytes", size, limit)
-}
-
-// messageBytes is what NATS counts against its limit: headers and body.
-func messageBytes(m *nats.Msg) int {
-	size := len(m.Data)
-	if len(m.Header) > 0 {
-		size += len("NATS/1.0\r\n\r\n")
-		for name, values := range m.Header {
-			for _, value := range values {
-				size += len(name) + len(": \r\n") + len(value)
-			}
-		}
-	}
-	return size
 }
 
 // answerError is the error that an answer of an edge, or of another service, has in its header.

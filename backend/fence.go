@@ -10,7 +10,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// fence prevents that an instance handles events of sockets that others may own by now.
+// fence keeps an instance from handling events of sockets that others may own by now.
 type fence struct {
 	confirmed    atomic.Pointer[time.Time] // when the last beat that NATS has confirmed was published; nil before Start
 	disconnected atomic.Pointer[time.Time] // since when there is no connection to NATS; nil if there is one

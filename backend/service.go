@@ -111,9 +111,7 @@ func (s *Service) Group() string { return s.group }
 
 // Instance is the name of this copy. It changes if the copy was cut off from NATS for so long that others have taken
 // over its sockets.
-func (s *Service) Instance() string {
-	return s.name()
-}
+func (s *Service) Instance() string { return s.name() }
 
 // Of is a namespace by its name, such as "/chat", or all that match a pattern, such as "/tenant-*", where * is any run
 // of characters, slashes included. A name beats a pattern, then the longest pattern counts. Before Start, every call
