@@ -11,8 +11,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// notAdmitted is what a client receives when a middleware fails in another way than by a Refusal: the text of its error
-// may have what is not for clients.
+// notAdmitted is what a client receives when a middleware fails in another way than by a Refusal: the text of its
+// error may have what is not for clients.
 const notAdmitted = "not admitted"
 
 // admissions decide which sockets may connect, and answer the edges' requests: those of Connect and, for sockets that
@@ -44,7 +44,7 @@ func parseConnect(body []byte) (*connectBody, error) {
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
 func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
 	if ns.rules.owned && !from.connect {
-		a.log.Error("a namespace is open at the edge, so that nobody can own its sockets: configure connect: service", "namespace", ns.name)
+		a.log.Error("a namespace is open at the edge, so its sockets cannot be owned: configure connect: service", "namespace", ns.name)
 		return
 	}
 	if ns.rules.owned && !a.mayOwn() {
@@ -65,14 +65,14 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			a.refuse(so, m, from, err, d)
-			so.endOwnership()
+			so.own.end()
 			return
 		}
 	}
 	a.settle(so, m, from, d)
 }
 
-// settle makes the socket one that is admitted, and tells the edge.
+// settle admits the socket, and answers the edge.
 func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Lock()
 	state := so.admission
@@ -95,7 +95,7 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	a.tell(so.ns, m, from, d)
 }
 
-// refuse keeps a socket out.
+// refuse answers that a socket is not admitted. In an open namespace it disconnects the socket.
 func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
 	message, data := notAdmitted, []byte("[]")
 	var refusal *Refusal
@@ -123,7 +123,7 @@ func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *
 	}
 }
 
-// headerText makes a text one that fits into a header.
+// headerText returns a text that fits into a header.
 func headerText(text string) string {
 	text = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F {

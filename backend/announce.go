@@ -11,27 +11,27 @@ import (
 	"partyline/wire/msg"
 )
 
-// How long Start waits for the edges to tell of themselves: until they have been quiet for a moment, and not longer than
+// How long Start waits for the edges' answers to its hello: until none has come for helloQuiet, and not longer than
 // helloAtMost.
 const (
 	helloQuiet  = 50 * time.Millisecond
 	helloAtMost = 250 * time.Millisecond
 )
 
-// heardOf are the announcements of other instances that matter here. Pings are left out: whoever subscribes them hides
-// from an edge that the instance is not there.
-var heardOf = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
+// peerWords are the announcements of other instances that this one needs. Pings are left out: an edge whose ping has a
+// subscriber does not learn from NATS that the instance is not there.
+var peerWords = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
 
 // announced are the announcements of edges and instances that an instance of a group needs.
 func announced(p subjects.Prefix, group string) []interest {
 	wanted := []interest{{p.EveryEdge(), ""}}
-	for _, word := range heardOf {
+	for _, word := range peerWords {
 		wanted = append(wanted, interest{p.InstanceAnnouncement(group, "*", word), ""})
 	}
 	return wanted
 }
 
-// hear takes an announcement.
+// hear processes an announcement. It must not block.
 func (s *Service) hear(m *nats.Msg) {
 	sub, ok := s.prefix.Parse(m.Subject)
 	if !ok {
@@ -61,7 +61,7 @@ func (s *Service) hear(m *nats.Msg) {
 	}
 }
 
-// pong tells an edge that this instance lives.
+// pong answers the ping of an edge.
 func (s *Service) pong(m *nats.Msg, instance string) {
 	to, ok := s.prefix.Parse(m.Reply)
 	if !ok || to.Kind != subjects.KindPong || to.Instance != instance || instance != s.Instance() || s.fence.isCutOff() {
@@ -70,51 +70,40 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
 }
 
-// ownNothingOf tells an edge that this instance took it for dead and ended its sockets, so that the edge assigns them again.
+// ownNothingOf notifies an edge that its sockets have no owner here, because this instance counted it as dead and ended
+// them. The edge assigns them again.
 func (s *Service) ownNothingOf(edge string) {
-	s.log.Info("an edge that was taken for dead lives; it is told that its sockets have no owner here", "edge", edge)
+	s.log.Info("an edge that was counted as dead lives; its sockets have no owner here", "edge", edge)
 	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
 		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
 	})
 }
 
-// announce says hello, and waits a little for the edges that answer.
+// announce publishes hello, and waits for the edges that answer.
 func (s *Service) announce(ctx context.Context) error {
-	answers, stop, err := s.questions.answers(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	m := s.announcement(s.Instance(), subjects.WordHello)
-	m.Reply = answers.inbox
-	if err := s.publish(m); err != nil {
-		return err
-	}
-	if err := s.fence.confirm(ctx, s.connection, time.Now()); err != nil {
-		return because(Offline, err, "Start")
-	}
-	atMost := time.NewTimer(helloAtMost)
-	defer atMost.Stop()
-	quiet := atMost.C
-	for {
-		select {
-		case m := <-answers.messages:
+	said := time.Now()
+	bound, cancel := context.WithTimeout(ctx, helloAtMost)
+	defer cancel()
+	_, err := s.questions.gather(bound, s.announcement(s.Instance(), subjects.WordHello), &gathering{
+		members: func() ([]string, <-chan struct{}) { return nil, nil }, quiet: helloQuiet,
+		take: func(m *nats.Msg) (string, error) {
 			if a, _ := msg.ParseEdgeAnnouncement(m.Data); a.Edge != "" {
 				s.edges.hear(a.Edge, subjects.WordHello, time.Now())
 			}
-			quiet = time.After(helloQuiet)
-		case <-quiet:
-			return nil
-		case <-atMost.C:
-			return nil
-		case <-ctx.Done():
-			return because(Offline, ctx.Err(), "Start")
-		}
+			return "", nil
+		},
+	})
+	if err != nil {
+		return err
 	}
+	if err := s.fence.confirm(ctx, s.connection, said); err != nil {
+		return because(Offline, err, "Start")
+	}
+	return nil
 }
 
-// beat says every second that this instance lives, until the service closes; after a reconnect, as a newcomer does, so
-// that edges tell of themselves.
+// beat publishes the instance's beats, until the service closes. After a reconnect it publishes hello, as a new
+// instance does, because edges answer that.
 func (s *Service) beat() {
 	every := time.NewTicker(msg.BeatEvery)
 	defer every.Stop()
@@ -130,22 +119,23 @@ func (s *Service) beat() {
 			word = subjects.WordHello
 		}
 		connects = now
-		s.mayFence() // before this process, which may have been stopped, says that it lives
+		s.mayFence() // before the beat, because this process may have been stopped
 		s.buryFormer()
-		// The moment before counts: NATS may take its time, and edges count from when they heard.
+		// The time before publishing counts: NATS may be slow, and edges count from the beat's arrival.
 		said := time.Now()
 		if s.say(word) == nil {
 			ctx, cancel := context.WithTimeout(s.ctx, msg.BeatEvery*9/10)
-			_ = s.fence.confirm(ctx, s.connection, said) // if not, the age of the last confirmed beat tells
+			_ = s.fence.confirm(ctx, s.connection, said) // if that fails, the last confirmed beat becomes older
 			cancel()
 		}
 	}
 }
 
-// attendEvery is how often the instance looks whether it must give up what it owns, and who has died.
+// attendEvery is how often the instance checks whether it must give up what it owns, and which edges and peers have
+// died.
 const attendEvery = 100 * time.Millisecond
 
-// attend looks after what dies in silence, until the service closes.
+// attend detects what ends without a message, and forgets what is old, until the service closes.
 func (s *Service) attend() {
 	every := time.NewTicker(attendEvery)
 	defer every.Stop()

@@ -153,6 +153,14 @@ func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
 	return a, nil
 }
 
+// ackArgs are the arguments of an ack, or the error that it has instead.
+func ackArgs(m *nats.Msg) (Args, error) {
+	if err := answerError(m); err != nil {
+		return Args{}, err
+	}
+	return parseArgs(m.Data, m.Header, 0)
+}
+
 // elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which
 // encoding/json decodes into []byte.
 func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {

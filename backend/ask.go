@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -38,46 +39,45 @@ type Missing struct {
 	Err    error  // NoAnswer, or UnknownSocket if it went away
 }
 
-// wait is how long edges are to wait for acks.
-func (t Target) wait(ctx context.Context) (time.Duration, error) {
-	d := t.timeout
-	if d == 0 {
-		d = msg.DefaultAskTimeout
-	}
-	if end, ok := ctx.Deadline(); ok {
-		d = min(d, time.Until(end))
-	}
-	if d < time.Millisecond {
-		return 0, because(NoAnswer, context.DeadlineExceeded, "EmitWithAck")
-	}
-	return d.Truncate(time.Millisecond), nil
-}
-
-// question makes the message of an event whose acks are wanted.
+// question makes the message of an event whose acks are wanted, and returns how long edges are to wait for them.
 func (t Target) question(ctx context.Context, event string, args []any) (*nats.Msg, time.Duration, error) {
-	wait, err := t.wait(ctx)
-	if err != nil {
-		return nil, 0, err
+	wait := cmp.Or(t.timeout, msg.DefaultAskTimeout)
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	if wait < time.Millisecond {
+		return nil, 0, because(NoAnswer, context.DeadlineExceeded, "EmitWithAck")
 	}
 	m, err := t.event(subjects.VerbAsk, event, args)
 	if err != nil {
 		return nil, 0, err
 	}
 	setHeader(m, msg.HeaderTimeout, strconv.FormatInt(wait.Milliseconds(), 10))
-	return m, wait, nil
+	return m, wait.Truncate(time.Millisecond), nil
 }
 
 // askOne asks the one socket that the target is.
 func (t Target) askOne(ctx context.Context, event string, args []any) (Args, error) {
+	q := &t.ns.svc.questions
 	m, wait, err := t.question(ctx, event, args)
 	if err != nil {
 		return Args{}, err
 	}
-	answer, err := t.ns.svc.questions.request(ctx, m, wait+askGrace)
+	bound, done, err := q.bounded(ctx, wait+askGrace)
 	if err != nil {
 		return Args{}, err
 	}
-	return parseArgs(answer.Data, answer.Header, 0)
+	defer done()
+	answer, err := q.nc.RequestMsgWithContext(bound, m)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return Args{}, because(UnknownSocket, err, "the socket's edge is not there")
+	case err != nil && ctx.Err() != nil:
+		return Args{}, ctx.Err()
+	case err != nil:
+		return Args{}, sendError(err, m, q.nc)
+	}
+	return ackArgs(answer)
 }
 
 // EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time
@@ -99,7 +99,7 @@ func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Res
 		return r, err
 	}
 	defer done()
-	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), perEdge: make(map[string]int)}
+	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), open: make(map[string]int)}
 	r.Silent, err = q.gather(bound, m, &gathering{
 		members: q.edges.living, lives: q.edges.lives, take: c.take, finished: c.complete,
 	})
@@ -138,28 +138,26 @@ type acks struct {
 	r         *Responses
 	lives     func(edge string) bool
 	missing   map[string]error
-	perEdge   map[string]int // how many sockets each edge asked that announces itself
+	open      map[string]int // by edge that announces itself: the sockets that it asked, without those that have answered
 	edgeError error          // of an edge that asked no socket
 }
 
 // take handles one answer. The one with the number of sockets that an edge asks names the edge. Acks, and errors of an
 // edge as a whole, do not.
 func (c *acks) take(m *nats.Msg) (edge string, err error) {
-	failed := answerError(m.Header)
 	if id := m.Header.Get(msg.HeaderSocket); id != "" {
-		args := Args{}
-		if failed == nil {
-			args, failed = parseArgs(m.Data, m.Header, 0)
-		}
-		if failed != nil {
-			c.missing[id] = failed
+		if args, err := ackArgs(m); err != nil {
+			c.missing[id] = err
 		} else {
 			c.r.Answers = append(c.r.Answers, Response{id, args})
 		}
+		// A socket may be at another edge now. A wrong count costs no more than waiting until the question's end.
+		began, _, _ := subjects.SplitSocketID(id)
+		c.open[began]--
 		return "", nil
 	}
-	if failed != nil {
-		c.edgeError = failed
+	if err := answerError(m); err != nil {
+		c.edgeError = err
 		return nameless, nil
 	}
 	n, err := strconv.Atoi(m.Header.Get(msg.HeaderExpect))
@@ -169,7 +167,7 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	}
 	c.r.Expected += n
 	if c.lives(a.Edge) {
-		c.perEdge[a.Edge] = n
+		c.open[a.Edge] += n
 	}
 	return a.Edge, nil
 }
@@ -178,34 +176,17 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 func (c *acks) complete() bool {
 	settled := len(c.r.Answers) + len(c.missing)
 	for _, edge := range c.died() {
-		settled += c.perEdge[edge] - c.settledBy(edge)
+		settled += c.open[edge]
 	}
 	return settled >= c.r.Expected
 }
 
 // died are the edges that went while acks of their clients were under way.
 func (c *acks) died() (edges []string) {
-	for edge, n := range c.perEdge {
-		if n > 0 && !c.lives(edge) && c.settledBy(edge) < n {
+	for edge, n := range c.open {
+		if n > 0 && !c.lives(edge) {
 			edges = append(edges, edge)
 		}
 	}
 	return edges
-}
-
-// settledBy counts the sockets that began at an edge and have answered, or are missing. A socket may be at another
-// edge now; a wrong count costs no more than waiting until the question's end.
-func (c *acks) settledBy(edge string) (n int) {
-	count := func(id string) {
-		if began, _, _ := subjects.SplitSocketID(id); began == edge {
-			n++
-		}
-	}
-	for _, r := range c.r.Answers {
-		count(r.Socket)
-	}
-	for id := range c.missing {
-		count(id)
-	}
-	return n
 }

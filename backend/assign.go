@@ -11,10 +11,10 @@ import (
 	"partyline/wire/msg"
 )
 
-// pendingAfter is when this instance tells an edge that it is still deciding. An edge waits for 2 seconds.
+// pendingAfter is how long a decision may take before the edge gets Sio-Pending. An edge waits for 2 seconds.
 const pendingAfter = time.Second
 
-// assign takes a connect request of an edge to this instance, which is to own the socket. It never waits.
+// assign processes an edge's request that this instance own a socket. It must not block.
 func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.owned {
 		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
@@ -27,7 +27,7 @@ func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 		return
 	}
 	edge, _, _ := subjects.SplitSocketID(from.socket)
-	a.edges.hear(edge, subjects.WordBeat, time.Now()) // it lives: it must not be taken for dead before its hello comes
+	a.edges.hear(edge, subjects.WordBeat, time.Now()) // the edge lives: its sockets must not end here before its hello comes
 	if c.Handover == nil {
 		a.handleConnect(ns, m, from)
 		return
@@ -39,13 +39,13 @@ func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 	})
 }
 
-// sayPending tells an edge that this instance is deciding, if that takes long. The caller calls done when it has decided.
+// sayPending answers with Sio-Pending after pendingAfter. The caller calls done when it has decided.
 func (a *admissions) sayPending(m *nats.Msg) (done func()) {
 	timer := time.AfterFunc(pendingAfter, func() { a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}}) })
 	return func() { timer.Stop() }
 }
 
-// takeOver makes a socket this instance's own that was admitted before. It is called in the socket's lane.
+// takeOver makes this instance the owner of a socket that was admitted before. It is called in the socket's lane.
 func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
 	a.presence.assigning.RLock()
 	so := a.owners.find(id)
@@ -70,7 +70,7 @@ func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id str
 	switch {
 	case err != nil && isNew:
 		a.owners.remove(so)
-		so.endOwnership()
+		so.own.end()
 		a.report(ns, "connect", so.id, err)
 	case isNew:
 		a.calls.connected(so)
@@ -80,8 +80,8 @@ func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id str
 // assignment is the number of an assignment in a connect request; 0 for none.
 func assignment(m *nats.Msg) uint64 { return msg.Assignment(m.Header.Get(msg.HeaderAssignment)) }
 
-// answerHeader is the header of an answer to a connect request. If that assigns the socket to this instance, it has the number
-// of the assignment and the instance's name.
+// answerHeader is the header of an answer to a connect request. If the request is an assignment, it has its number
+// and this instance's name.
 func (a *admissions) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
 	if number := m.Header.Get(msg.HeaderAssignment); number != "" {
 		header = maps.Clone(header)
@@ -93,8 +93,9 @@ func (a *admissions) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
 	return header
 }
 
-// sayNotOwner tells the edge of a socket that an event went to an instance that does not own the socket. The event is lost; the
-// edge counts it, and assigns the socket again. number is that of the latest assignment, if it is known.
+// sayNotOwner notifies the edge of a socket that an event reached an instance that does not own the socket. The event
+// is lost. The edge counts it, and assigns the socket again. number is that of the latest assignment; 0 if it is not
+// known.
 func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64) {
 	m := &nats.Msg{
 		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
@@ -104,6 +105,6 @@ func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64)
 		m.Header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
 	}
 	if err := s.publish(m); err != nil {
-		s.log.Debug("an edge could not be told that an event came to the wrong instance", "socket", socket, "error", err)
+		s.log.Debug("the report of an event at the wrong instance could not be published", "socket", socket, "error", err)
 	}
 }

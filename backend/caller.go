@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -23,23 +24,28 @@ type caller struct {
 func (c *caller) deliver(so *Socket, p *Packet) {
 	ns := so.ns
 	own := so.handlers()
-	for _, any := range append(ns.rules.any[:len(ns.rules.any):len(ns.rules.any)], own.any...) {
-		if err := guarded(func() error { any(so, p.Event, p.Args); return nil }); err != nil {
-			c.report(ns, p.Event, so.id, err)
-		}
+	for _, any := range slices.Concat(ns.rules.any, own.any) {
+		c.try(so, p.Event, func() error { any(so, p.Event, p.Args); return nil })
 	}
-	for _, middleware := range append(ns.rules.packets[:len(ns.rules.packets):len(ns.rules.packets)], own.packets...) {
-		if err := guarded(func() error { return middleware(so, p) }); err != nil {
-			c.report(ns, p.Event, so.id, err)
+	for _, middleware := range slices.Concat(ns.rules.packets, own.packets) {
+		if !c.try(so, p.Event, func() error { return middleware(so, p) }) {
 			return
 		}
 	}
-	handlers := ns.rules.events[p.Event]
-	handlers = append(handlers[:len(handlers):len(handlers)], so.take(p.Event)...)
+	handlers := slices.Concat(ns.rules.events[p.Event], so.take(p.Event))
 	if len(handlers)+len(ns.rules.any)+len(own.any) == 0 {
 		c.stats.unhandled.Add(1)
 	}
 	c.callAll(handlers, so, p)
+}
+
+// try calls a function of the user. It reports an error or a panic, and returns false then.
+func (c *caller) try(so *Socket, event string, fn func() error) bool {
+	err := guarded(fn)
+	if err != nil {
+		c.report(so.ns, event, so.id, err)
+	}
+	return err == nil
 }
 
 // callAll calls the handlers of an event. If one does not fit its arguments, and no other one answers, the client's
@@ -82,18 +88,14 @@ func (c *caller) ackError(ack Ack, text string) {
 // runAll calls disconnect or handover handlers.
 func (c *caller) runAll(list []func(*Socket, string), so *Socket, reason string) {
 	for _, handler := range list {
-		if err := guarded(func() error { handler(so, reason); return nil }); err != nil {
-			c.report(so.ns, "disconnect", so.id, err)
-		}
+		c.try(so, "disconnect", func() error { handler(so, reason); return nil })
 	}
 }
 
 // connected runs the connection handlers.
 func (c *caller) connected(so *Socket) {
 	for _, handler := range so.ns.rules.connection {
-		if err := guarded(func() error { handler(so); return nil }); err != nil {
-			c.report(so.ns, "connect", so.id, err)
-		}
+		c.try(so, "connect", func() error { handler(so); return nil })
 	}
 }
 

@@ -20,10 +20,11 @@ func (t Target) command(ctx context.Context, verb string, body any) (total msg.A
 	if m.Data, err = json.Marshal(body); err != nil {
 		return total, because(BadArguments, err, "%s", verb)
 	}
-	if rooms, ok := body.([]string); ok && verb == subjects.VerbJoin {
-		return t.join(ctx, m, rooms)
+	var rooms []string
+	if verb == subjects.VerbJoin {
+		rooms = body.([]string)
 	}
-	err = t.ask(ctx, m, func(a *msg.Answer) error {
+	err = t.ask(ctx, m, rooms, func(a *msg.Answer) error {
 		total.Sockets += a.Sockets
 		total.Rev = a.Rev
 		return nil
@@ -70,65 +71,68 @@ func (t Target) SetData(ctx context.Context, data any) (sockets int, err error) 
 	return total.Sockets, err
 }
 
-// join asks for a join and waits until it is done. Events to the rooms reach the sockets from the request on.
-func (t Target) join(ctx context.Context, m *nats.Msg, rooms []string) (total msg.Answer, err error) {
+// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take. Events to
+// rooms reach the sockets from the request on: rooms are those that it puts sockets into.
+func (t Target) ask(ctx context.Context, m *nats.Msg, rooms []string, take func(*msg.Answer) error) error {
 	if id := t.single(); id != "" {
-		return t.joinOne(ctx, m, id, rooms)
+		return t.askSocket(ctx, m, id, rooms, take)
 	}
 	u := &t.ns.svc.unconfirmed
 	c, err := u.begin(t.ns.token, rooms, "", false)
 	if err != nil {
-		return total, err
+		return err
 	}
 	var edges []string
-	err = t.ask(ctx, m, func(a *msg.Answer) error {
-		if total.Sockets += a.Sockets; a.Sockets > 0 {
+	err = t.ns.svc.questions.everyEdge(ctx, m, func(a *msg.Answer) error {
+		if a.Sockets > 0 {
 			edges = append(edges, a.Edge)
 		}
-		return nil
+		return take(a)
 	})
 	if err == nil { // else an edge may be about to do it, and the rooms stay unconfirmed for a while
 		u.finish(c, edges)
 	}
-	return total, err
+	return err
 }
 
-// joinOne asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the same.
-func (t Target) joinOne(ctx context.Context, m *nats.Msg, id string, rooms []string) (answer msg.Answer, err error) {
+// askSocket asks the edge of one socket. An answer that comes when the context has ended confirms the rooms all the
+// same.
+func (t Target) askSocket(ctx context.Context, m *nats.Msg, id string, rooms []string, take func(*msg.Answer) error) error {
 	s := t.ns.svc
 	if err := ctx.Err(); err != nil {
-		return answer, err
+		return err
 	}
 	bound, done, err := s.questions.bounded(ctx, s.wait)
 	if err != nil {
-		return answer, err
+		return err
 	}
 	defer done()
 	edge, _, _ := subjects.SplitSocketID(id)
 	c, err := s.unconfirmed.begin(t.ns.token, rooms, edge, true)
 	if err != nil {
-		return answer, err
+		return err
 	}
 	m.Reply = c.reply
 	if err := s.publish(m); err != nil {
 		s.unconfirmed.finish(c, nil)
-		return answer, err
+		return err
 	}
 	select {
-	case m := <-c.answer:
-		if isNoResponders(m) {
-			return answer, because(UnknownSocket, nats.ErrNoResponders, "the socket's edge is not there")
+	case answer := <-c.answer:
+		if err := answerError(answer); err != nil {
+			return err
 		}
-		if err := answerError(m.Header); err != nil {
-			return answer, err
+		a, err := msg.ParseAnswer(answer.Data)
+		if err != nil {
+			return because(Refused, err, "%s", m.Subject)
 		}
-		return msg.ParseAnswer(m.Data)
+		return take(&a)
 	case <-bound.Done():
 		if err := ctx.Err(); err != nil {
-			return answer, err
+			return err
 		}
-		return answer, sendError(bound.Err(), m, s.nc)
+		return sendError(bound.Err(), m, s.nc)
 	case <-s.ctx.Done():
-		return answer, failure(Closed, "the service is closed")
+		return failure(Closed, "the service is closed")
 	}
 }

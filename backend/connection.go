@@ -44,7 +44,8 @@ func (c *connection) reachable() error {
 	return nil
 }
 
-// flushed waits until NATS has taken all earlier messages: until the context ends, or for Limits.Wait if it has no deadline.
+// flushed waits until NATS has taken all earlier messages: until the context ends, or for Limits.Wait if it has no
+// deadline.
 func (c *connection) flushed(ctx context.Context) error {
 	if _, hasDeadline := ctx.Deadline(); !hasDeadline { // nats.go wants one
 		var cancel context.CancelFunc

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -19,12 +20,12 @@ const (
 	mostDecisions     = 100_000
 	mostDecisionBytes = 64 << 20
 	decisionOverhead  = 256 // bytes that one costs beside its answer
-	// neverMade is when a decision is forgotten that is not made, because a middleware does not return.
+	// neverMade is when a decision is forgotten whose middleware does not return.
 	neverMade = 10 * time.Minute
 )
 
-// decision is what this instance has decided, or is deciding, about a socket that asks to connect. A repeated request gets the
-// same answer and runs nothing again.
+// decision is what this instance has decided, or is deciding, about the connect request of a socket. A repeated
+// request gets the same answer, and no middleware runs again.
 type decision struct {
 	id   string        // of the socket; static
 	keep time.Duration // how long it is remembered once it is made; static
@@ -73,12 +74,12 @@ func (ds *decisions) repeat(d *decision, m *nats.Msg) bool {
 	return !d.made
 }
 
-// make notes what the decision is. The oldest are forgotten if they are too many.
+// make records what the decision is. If there are too many, it forgets the oldest.
 func (ds *decisions) make(d *decision, so *Socket, header nats.Header, body []byte, now time.Time) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	d.made, d.socket, d.header, d.body, d.until = true, so, header, body, now.Add(d.keep)
-	if d.gone { // it took too long to be remembered
+	if d.gone { // it was forgotten while the middleware ran
 		return
 	}
 	ds.made = append(ds.made, d)
@@ -103,7 +104,7 @@ func (ds *decisions) remove(d *decision) {
 		ds.bytes -= d.size()
 	}
 	if d.socket != nil && !d.told {
-		d.socket.endOwnership()
+		d.socket.own.end()
 	}
 }
 
@@ -118,14 +119,14 @@ func (ds *decisions) asked(d *decision, m *nats.Msg) *nats.Msg {
 	return m
 }
 
-// look returns what is known of a decision.
+// look returns the state of a decision: whether it was made, whether its answer was published, and the socket.
 func (ds *decisions) look(d *decision) (made, told bool, so *Socket) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	return d.made, d.told, d.socket
 }
 
-// tell notes that an answer was published. It reports whether it is the first.
+// tell records that an answer was published, and reports whether it was the first.
 func (ds *decisions) tell(d *decision) (first bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -137,7 +138,7 @@ func (ds *decisions) tell(d *decision) (first bool) {
 	return first
 }
 
-// drop forgets a decision that does not count: the socket may be asked about again.
+// drop forgets a decision that does not count. A further request for the socket begins a new one.
 func (ds *decisions) drop(d *decision) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -153,7 +154,7 @@ func (ds *decisions) ended(id string) {
 	}
 }
 
-// forget drops what was decided long ago.
+// forget removes old decisions.
 func (ds *decisions) forget(now time.Time) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -177,7 +178,7 @@ func keepFor(m *nats.Msg) time.Duration {
 	return asked + rememberedLonger
 }
 
-// handleConnect puts a newcomer in its lane, or answers a repeated request. It is called on nats.go's goroutines.
+// handleConnect puts the first request of a socket into its lane, or answers a repeated one. It must not block.
 func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 	if !ns.rules.admits() {
 		return
@@ -206,11 +207,10 @@ func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 		a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}})
 		return
 	}
-	switch _, told, _ := a.decisions.look(d); {
-	case !told: // there was no connection when it was made, or it is being published now
-		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
-	default:
+	if _, told, _ := a.decisions.look(d); told {
 		a.tell(ns, m, from, d)
+	} else { // there was no connection when it was made, or it is being published now
+		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
 	}
 }
 
@@ -254,16 +254,26 @@ func (a *admissions) publishAnswer(ns *Namespace, m *nats.Msg, d *decision, so *
 	return true, err
 }
 
-// respond publishes the answer of a decision.
+// respond publishes the answer of a decision. The edge confirms the rooms of an admission.
 func (a *admissions) respond(ns *Namespace, m *nats.Msg, d *decision) error {
-	err := a.unconfirmed.reply(ns.token, m.Reply, a.answerHeader(m, d.header), d)
+	answer := &nats.Msg{Subject: m.Reply, Header: a.answerHeader(m, d.header), Data: d.body}
+	edge, _, _ := subjects.SplitSocketID(d.id)
+	c, err := a.unconfirmed.begin(ns.token, d.rooms, edge, false)
+	if c != nil {
+		answer.Reply = c.reply
+	}
+	if err == nil {
+		if err = a.publish(answer); err != nil {
+			a.unconfirmed.finish(c, nil)
+		}
+	}
 	if err != nil {
 		a.report(ns, "connect", d.id, err)
 	}
 	return err
 }
 
-// answer says something to an edge that is no decision. If it does not get there, the edge asks again.
+// answer answers a request with what is no decision. If the answer is lost, the edge repeats the request.
 func (a *admissions) answer(m *nats.Msg, header nats.Header) {
 	if err := a.reply(m.Reply, a.answerHeader(m, header), nil); err != nil {
 		a.complaints.Warn("an edge's connect request could not be answered", "", err)

@@ -21,59 +21,38 @@ func (s *Service) handle(m *nats.Msg) {
 		return
 	}
 	switch sub.Kind {
-	case subjects.KindOn:
-		s.handleOn(ns, m, &sub)
-	case subjects.KindOwn:
-		s.handleOwn(ns, m, &sub)
+	case subjects.KindOn, subjects.KindOwn:
+		s.handleSocket(ns, m, &sub)
 	case subjects.KindService:
 		s.handleService(ns, m, &sub)
 	}
 }
 
-// handleOn processes what an edge sends to all services.
-func (s *Service) handleOn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
-	if sub.Event == subjects.Ready {
+// handleSocket processes what an edge sends about a socket: to all services, to a group, or to the socket's owner.
+func (s *Service) handleSocket(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
+	isOwn := sub.Kind == subjects.KindOwn
+	switch {
+	case !isOwn && sub.Event == subjects.Ready:
 		return // an edge tests whether it may publish here
-	}
-	from, ok := senderOf(s.prefix, m, sub.Namespace)
-	if !ok {
-		s.bad(m, "its reply subject names no socket of the namespace")
-		return
-	}
-	switch sub.Event {
-	case "connect":
-		s.admissions.handleConnect(ns, m, from)
-	case "disconnect":
-		if !ns.rules.owned {
-			s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
-		}
-	default:
-		s.handleEvent(ns, m, sub, from)
-	}
-}
-
-// handleOwn processes what an edge sends to a group, or to the owner of a socket.
-func (s *Service) handleOwn(ns *Namespace, m *nats.Msg, sub *subjects.Subject) {
-	if sub.Event == msg.EventDisconnecting {
+	case isOwn && sub.Event == msg.EventDisconnecting:
 		s.leave.marker(sub.Namespace, m.Data)
 		return
-	}
-	if sub.Event == "connect" && m.Reply == "" {
+	case isOwn && sub.Event == msg.EventConnect && m.Reply == "":
 		s.owners.notice(m.Data)
 		return
 	}
 	from, ok := senderOf(s.prefix, m, sub.Namespace)
-	if !ok {
+	switch {
+	case !ok:
 		s.bad(m, "its reply subject names no socket of the namespace")
-		return
-	}
-	switch sub.Event {
-	case "connect":
+	case sub.Event == msg.EventConnect && isOwn:
 		s.admissions.assign(ns, m, from)
-	case "disconnect":
-		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
-	default:
+	case sub.Event == msg.EventConnect:
+		s.admissions.handleConnect(ns, m, from)
+	case sub.Event != "disconnect":
 		s.handleEvent(ns, m, sub, from)
+	case isOwn || !ns.rules.owned:
+		s.lanes.always(laneKey{ns.token, from.socket}, func() { s.disconnected(ns, m, from) })
 	}
 }
 

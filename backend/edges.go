@@ -29,7 +29,7 @@ func (ms *members) init() {
 	ms.changed = make(chan struct{})
 }
 
-// hear notes that a member has announced itself.
+// hear records an announcement of a member.
 func (ms *members) hear(name string, namespaces []string, now time.Time) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -112,7 +112,7 @@ func (e *edges) init() {
 	e.parted, e.mourned = make(map[string]time.Time), make(map[string]time.Time)
 }
 
-// hear notes an announcement about an edge, and reports whether the edge has died.
+// hear records an announcement about an edge, and reports whether the edge has died.
 func (e *edges) hear(edge, word string, now time.Time) (died bool) {
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
@@ -132,7 +132,7 @@ func (e *edges) hear(edge, word string, now time.Time) (died bool) {
 // mournedFor is how long the death of an edge is remembered. An edge that is started again has another id.
 const mournedFor = 10 * time.Minute
 
-// mourn notes that the sockets of an edge were ended because it seemed to be dead.
+// mourn records that the sockets of an edge were ended because it seemed to be dead.
 func (e *edges) mourn(edge string, now time.Time) {
 	e.was.Lock()
 	defer e.was.Unlock()

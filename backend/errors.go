@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -138,51 +137,37 @@ func sendError(err error, m *nats.Msg, nc *nats.Conn) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):
-		return tooLarge(messageBytes(m), nc.MaxPayload())
+		size := m.Size() - len(m.Subject) - len(m.Reply) // NATS counts headers and body against its limit
+		return failure(TooLarge, "a message of %d bytes is larger than NATS accepts, %d bytes", size, nc.MaxPayload())
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return because(Closed, err, "the NATS connection is closed")
 	case errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return because(Offline, err, "NATS is away")
 	case errors.Is(err, nats.ErrNoResponders):
-		return because(NoAnswer, err, "nobody is there to answer on %s", m.Subject)
+		return because(NoAnswer, err, "there is no subscriber on %s", m.Subject)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return because(NoAnswer, err, "no answer on %s in time", m.Subject)
 	}
 	return fmt.Errorf("backend: %s: %w", m.Subject, err)
 }
 
-func tooLarge(size int, limit int64) error {
-	return failure(TooLarge, "a message of %d bytes is larger than NATS accepts, %d bytes", size, limit)
-}
-
-// messageBytes is what NATS counts against its limit: headers and body.
-func messageBytes(m *nats.Msg) int {
-	size := len(m.Data)
-	if len(m.Header) > 0 {
-		size += len("NATS/1.0\r\n\r\n")
-		for name, values := range m.Header {
-			for _, value := range values {
-				size += len(name) + len(": \r\n") + len(value)
-			}
-		}
+// answerError is the error that an answer of an edge, or of another service, has in its header.
+func answerError(m *nats.Msg) error {
+	if isNoResponders(m) {
+		return because(UnknownSocket, nats.ErrNoResponders, "the socket's edge is not there")
 	}
-	return size
-}
-
-// answerError is the error that an answer of an edge, or of another service, carries in its header.
-func answerError(header nats.Header) error {
-	text := header.Get(msg.HeaderError)
-	if _, failed := http.Header(header)[msg.HeaderError]; !failed {
+	if len(m.Header[msg.HeaderError]) == 0 {
 		return nil
 	}
+	text := m.Header.Get(msg.HeaderError)
 	switch {
 	case text == string(UnknownSocket):
 		return failure(UnknownSocket, "unknown socket")
 	case text == string(NoAnswer):
 		return failure(NoAnswer, "the client did not answer in time")
-	case len(text) >= 8 && text[:8] == "too many":
+	case strings.HasPrefix(text, "too many"):
 		return failure(TooMany, "refused: %s", text)
-	case len(text) >= 9 && text[:9] == "bad event":
+	case strings.HasPrefix(text, "bad event"):
 		return failure(BadArguments, "refused: %s", text)
 	}
 	return failure(Refused, "refused: %s", text)

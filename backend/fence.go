@@ -10,16 +10,16 @@ import (
 	"partyline/wire/msg"
 )
 
-// fence keeps an instance from acting for sockets that others may own by now.
+// fence keeps an instance from handling events of sockets that others may own by now.
 type fence struct {
-	confirmed    atomic.Pointer[time.Time] // when the last beat was said that NATS has confirmed; nil before Start
+	confirmed    atomic.Pointer[time.Time] // when the last beat that NATS has confirmed was published; nil before Start
 	disconnected atomic.Pointer[time.Time] // since when there is no connection to NATS; nil if there is one
 	stop         chan struct{}             // closed when the instance beats no more
 	mu           sync.Mutex                // held while the instance gives up what it owns and takes a new name
 }
 
-// When this instance must fear that others own its sockets: edges give it up three and a half seconds after the last beat
-// that they heard, and a second after NATS told them that it is not there.
+// When others may own the sockets of this instance. Edges give it up three and a half seconds after the last beat
+// that they received, and a second after NATS reported that it has no subscriber.
 const (
 	fenceAfter        = 3 * time.Second
 	fenceDisconnected = 750 * time.Millisecond
@@ -32,7 +32,7 @@ func (f *fence) isCutOff() bool {
 		disconnected != nil && time.Since(*disconnected) >= fenceDisconnected
 }
 
-// look notes since when there is no connection. before is when there was one at the latest.
+// look records since when there is no connection. before is the last time at which there was one.
 func (f *fence) look(isConnected bool, before time.Time) {
 	switch {
 	case isConnected:
@@ -42,7 +42,7 @@ func (f *fence) look(isConnected bool, before time.Time) {
 	}
 }
 
-// confirm notes when a beat was said, once NATS has taken it.
+// confirm waits until NATS has received all earlier messages, and records when the last beat was published: said.
 func (f *fence) confirm(ctx context.Context, c *connection, said time.Time) error {
 	if err := c.flushed(ctx); err != nil {
 		return err
@@ -51,12 +51,12 @@ func (f *fence) confirm(ctx context.Context, c *connection, said time.Time) erro
 	return nil
 }
 
-// mayFence gives up all owned sockets if the edges must have given up this instance, and goes on under a new name: its
-// old one is dead for them.
+// mayFence gives up all owned sockets if the edges may have given up this instance, which goes on under a new name:
+// for the edges, the old one is dead.
 //
-// It is called by the goroutine that beats and by the one that watches, maybe at the same moment when a stopped process goes on.
-// The second finds nothing that is owned under the new name. (If both took a new name, both would subscribe the newer one, and
-// every event would come twice.)
+// It is called by two goroutines, beat and attend: at once, when a stopped process goes on. The second call finds no
+// socket that is owned under the new name. If both took a new name, both would subscribe the newer one, and every
+// event would come twice.
 func (s *Service) mayFence() {
 	s.fence.mu.Lock()
 	defer s.fence.mu.Unlock()
@@ -74,7 +74,7 @@ func (s *Service) mayFence() {
 	s.assigning.Unlock()
 	s.log.Error("this instance was cut off from NATS and owns nothing any more; it goes on under a new name", "old", old, "new", s.Instance())
 	for _, sub := range subs {
-		_ = sub.Unsubscribe() // what comes there is not for this instance any more
+		_ = sub.Unsubscribe() // later messages there are for no instance
 	}
 	for _, so := range s.owners.all() {
 		if so.own.instance == old {

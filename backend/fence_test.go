@@ -46,8 +46,8 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	}
 }
 
-// An instance that is cut off while it leaves gives up its sockets, too: others own them by then, and what waits for its handlers
-// must not be handled when it is back.
+// An instance that is cut off while it leaves releases its sockets, too. By then others own them, so the events that
+// wait for its handlers must not be handled when it is back.
 func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
 	t.Parallel()
 	s := offstage(t)
@@ -58,7 +58,7 @@ func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
 	before := s.Instance()
 	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}, before, msg.State{})
 	s.state.Store(leaving)
-	for range 50 { // the beat may confirm the instance at any moment
+	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
 		s.fence.confirmed.Store(&long)
 		if s.mayFence(); s.Instance() != before {
@@ -68,8 +68,8 @@ func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
 	if err := s.lanes.wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s.Instance() == before || s.owners.count() > 0 {
-		t.Errorf("it is %s still, and owns %d sockets", s.Instance(), s.owners.count())
+	if s.Instance() == before || len(s.owners.all()) > 0 {
+		t.Errorf("it is still %s, and owns %d sockets", s.Instance(), len(s.owners.all()))
 	}
 }
 

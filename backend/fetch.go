@@ -22,11 +22,7 @@ type Snapshot struct {
 // answered. The errors are those of Join.
 func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 	var found []Snapshot
-	err := t.list(ctx, subjects.VerbFetch, func(element json.RawMessage) error {
-		var f msg.FetchedSocket
-		if err := json.Unmarshal(element, &f); err != nil {
-			return err
-		}
+	err := list(ctx, t, subjects.VerbFetch, func(f msg.FetchedSocket) error {
 		snapshot := Snapshot{ID: f.ID, Namespace: f.Namespace, Rooms: f.Rooms, User: f.User, Data: f.Data}
 		if len(f.Handshake) > 0 {
 			if err := json.Unmarshal(f.Handshake, &snapshot.Handshake); err != nil {
@@ -43,11 +39,7 @@ func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 // with Fetch.
 func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	found := make(map[string]json.RawMessage)
-	err := t.list(ctx, subjects.VerbData, func(element json.RawMessage) error {
-		var f msg.FetchedSocket
-		if err := json.Unmarshal(element, &f); err != nil {
-			return err
-		}
+	err := list(ctx, t, subjects.VerbData, func(f msg.FetchedSocket) error {
 		found[f.ID] = f.Data
 		return nil
 	})
@@ -58,11 +50,7 @@ func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 // Fetch.
 func (t Target) Rooms(ctx context.Context) (map[string]int, error) {
 	found := make(map[string]int)
-	err := t.list(ctx, subjects.VerbRooms, func(element json.RawMessage) error {
-		var counts map[string]int
-		if err := json.Unmarshal(element, &counts); err != nil {
-			return err
-		}
+	err := list(ctx, t, subjects.VerbRooms, func(counts map[string]int) error {
 		for room, n := range counts {
 			found[room] += n
 		}
@@ -71,15 +59,20 @@ func (t Target) Rooms(ctx context.Context) (map[string]int, error) {
 	return found, err
 }
 
-// list asks a question with an empty body and gives each element of the answers to take.
-func (t Target) list(ctx context.Context, verb string, take func(json.RawMessage) error) error {
+// list asks a question with an empty body and gives each element of the answers, decoded, to take.
+func list[T any](ctx context.Context, t Target, verb string, take func(T) error) error {
 	m, err := t.message(verb)
 	if err != nil {
 		return err
 	}
-	return t.ask(ctx, m, func(a *msg.Answer) error {
+	return t.ask(ctx, m, nil, func(a *msg.Answer) error {
 		for _, element := range a.Rest {
-			if err := take(element); err != nil {
+			var decoded T
+			err := json.Unmarshal(element, &decoded)
+			if err == nil {
+				err = take(decoded)
+			}
+			if err != nil {
 				return because(Refused, err, "the answer of edge %s to %s", a.Edge, verb)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
 )
 
 // Ack answers an event. It may be called once, during the handler or later, from any goroutine; a second call returns
@@ -132,25 +133,19 @@ func (h *handler) parameters(ctx context.Context, s *Socket, args Args, ack Ack)
 			in = append(in, reflect.ValueOf(s))
 		}
 	}
-	if h.all {
-		in = append(in, reflect.ValueOf(args))
-	} else {
-		for i, t := range h.args {
-			v, err := args.parameter(i, t)
-			if err != nil {
-				return nil, err
-			}
-			in = append(in, v)
-		}
-	}
+	types := h.args
 	if h.rest != nil {
-		for i := len(h.args); i < args.Len(); i++ {
-			v, err := args.parameter(i, h.rest)
-			if err != nil {
-				return nil, err
-			}
-			in = append(in, v)
+		types = slices.Concat(types, slices.Repeat([]reflect.Type{h.rest}, max(0, args.Len()-len(types))))
+	}
+	if h.all {
+		in, types = append(in, reflect.ValueOf(args)), nil
+	}
+	for i, t := range types {
+		v, err := args.parameter(i, t)
+		if err != nil {
+			return nil, err
 		}
+		in = append(in, v)
 	}
 	if h.wantsAck {
 		in = append(in, reflect.ValueOf(ack))

@@ -1,8 +1,8 @@
 package backend
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 
 	"partyline/subjects"
 )
@@ -49,8 +49,8 @@ func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (list []int
 	return distinct(list)
 }
 
-// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets of some
-// namespaces is asked about all that it announces, and answers.
+// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets
+// of some namespaces is asked about all that it announces, and answers.
 func (ns *namespaces) instanceSubjects(p subjects.Prefix, instance string) (list []interest) {
 	for _, n := range ns.all {
 		if ns.owned() && n.isAnnounced() {
@@ -71,37 +71,18 @@ func (ns *namespaces) serviceSubjects(p subjects.Prefix) (list []interest) {
 }
 
 // anyToken is the namespace's token in subjects, * for a pattern.
-func (n *Namespace) anyToken() string {
-	if isPattern(n.name) {
-		return "*"
-	}
-	return n.token
-}
+func (n *Namespace) anyToken() string { return cmp.Or(n.token, "*") }
 
 // distinct drops interests that another one with * covers. Events of one socket must come in on one subscription,
 // because nats.go keeps no order between two.
 func distinct(list []interest) (kept []interest) {
 	for _, i := range list {
 		covered := slices.ContainsFunc(list, func(other interest) bool {
-			return other != i && other.queue == i.queue && covers(other.subject, i.subject)
+			return other != i && other.queue == i.queue && subjects.Matches(other.subject, i.subject)
 		})
 		if !covered && !slices.Contains(kept, i) {
 			kept = append(kept, i)
 		}
 	}
 	return kept
-}
-
-// covers reports whether a subject with * matches all that another subject matches.
-func covers(wide, narrow string) bool {
-	w, n := strings.Split(wide, "."), strings.Split(narrow, ".")
-	if len(w) != len(n) || !slices.Contains(w, "*") {
-		return false
-	}
-	for i := range w {
-		if w[i] != n[i] && w[i] != "*" {
-			return false
-		}
-	}
-	return true
 }

@@ -102,19 +102,16 @@ func (ls *lanes) put(key laneKey, j job) {
 	}
 	l.jobs = append(l.jobs, j)
 	ls.waiting += j.bytes
-	var flooded *lane
-	var events, bytes int
+	report := func() {}
 	if j.event {
 		l.events++
 		l.bytes += j.bytes
-		if flooded = ls.fill(l); flooded != nil {
-			events, bytes = ls.flood(flooded)
+		if flooded := ls.fill(l); flooded != nil {
+			report = ls.flood(flooded)
 		}
 	}
 	ls.mu.Unlock()
-	if flooded != nil {
-		ls.throttled.edges.flooded(flooded.key, events, bytes)
-	}
+	report()
 }
 
 // over reports whether more waits than so many times the bounds of one lane. A single event may be of any size.
@@ -178,9 +175,9 @@ func (ls *lanes) pause(l *lane, paused bool) {
 	}
 }
 
-// flood drops the events that wait in a lane. mu must be held.
-func (ls *lanes) flood(l *lane) (events, bytes int) {
-	events, bytes = l.events, l.bytes
+// flood drops the events that wait in a lane. mu must be held. The caller calls report without it.
+func (ls *lanes) flood(l *lane) (report func()) {
+	events, bytes := l.events, l.bytes
 	var kept []job
 	for _, j := range l.jobs {
 		if j.event {
@@ -192,20 +189,18 @@ func (ls *lanes) flood(l *lane) (events, bytes int) {
 	ls.waiting -= l.bytes
 	l.jobs, l.events, l.bytes, l.flooded = kept, 0, 0, true
 	ls.pause(l, false)
-	return events, bytes
+	return func() { ls.throttled.edges.flooded(l.key, events, bytes) }
 }
 
 // drop floods a lane that has too much although its socket's edge should have paused it long ago.
 func (ls *lanes) drop(key laneKey) {
+	report := func() {}
 	ls.mu.Lock()
-	l := ls.byKey[key]
-	if l == nil || !l.paused || !l.over(2, &ls.limits) {
-		ls.mu.Unlock()
-		return
+	if l := ls.byKey[key]; l != nil && l.paused && l.over(2, &ls.limits) {
+		report = ls.flood(l)
 	}
-	events, bytes := ls.flood(l)
 	ls.mu.Unlock()
-	ls.throttled.edges.flooded(key, events, bytes)
+	report()
 }
 
 func (j job) drop() {

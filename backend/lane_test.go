@@ -144,8 +144,8 @@ func TestALanePausesItsSocket(t *testing.T) {
 				x.expect(t, "pause a")
 				g.pass(c.half + left + 1)
 				x.expect(t, "resume a")
-				if x.throttled.paused() != 0 || len(x.throttled.sockets) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
-					t.Errorf("%d are paused, %d bytes wait, %d overflows", x.throttled.paused(), x.waiting, len(x.overflowed))
+				if paused, _ := x.throttled.paused(0); paused != 0 || len(x.throttled.sockets) != 0 || x.waiting != 0 || len(x.overflowed) != 0 {
+					t.Errorf("%d are paused, %d bytes wait, %d overflows", paused, x.waiting, len(x.overflowed))
 				}
 				x.stop()
 				x.running.Wait()

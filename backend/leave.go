@@ -12,14 +12,14 @@ import (
 	"partyline/wire/msg"
 )
 
-// leave is what an instance that leaves has heard from the edges.
+// leave has the end markers that edges have sent to an instance that leaves.
 type leave struct {
 	mu      sync.Mutex
 	markers map[marker]bool // guarded by mu: those that have come
-	came    chan struct{}   // guarded by mu; closed, and made anew, when one comes
+	came    chan struct{}   // guarded by mu; closed and replaced when one comes
 }
 
-// marker is an edge's word that nothing more comes from it in a namespace.
+// marker is an end marker: nothing more comes from the edge in the namespace.
 type marker struct{ namespace, edge string } // the namespace's token, the edge's id
 
 func (l *leave) init() {
@@ -52,13 +52,13 @@ func (l *leave) missing(wanted []marker) (missing []marker, came <-chan struct{}
 	return missing, l.came
 }
 
-// Close takes the instance out of service so that no client notices. It announces that it leaves; the edges stop sending
-// and hold what comes; it finishes all that they have sent, runs the handlers of OnHandover, and says that it has left;
-// then the edges give its sockets, and what they held, to other instances. Then it finishes what came for any instance,
-// and ends its subscriptions. The NATS connection stays open.
+// Close takes the instance out of service so that no client notices. It announces that it leaves; the edges stop
+// sending and hold what comes; it finishes all that they have sent, runs the handlers of OnHandover, and says that it
+// has left; then the edges give its sockets, and what they held, to other instances. Then it finishes what came for
+// any instance, and ends its subscriptions. The NATS connection stays open.
 //
-// ctx bounds all that. When it ends, Close gives up: what waits for handlers is thrown away, the contexts of handlers end,
-// and the error says so; handlers that run on are not waited for. After Close everything fails with Closed.
+// ctx bounds all that. When it ends, Close gives up: events that wait for handlers are dropped, the contexts of handlers
+// end, and the error reports it; handlers that run on are not waited for. After Close everything fails with Closed.
 func (s *Service) Close(ctx context.Context) error {
 	if s.state.CompareAndSwap(fresh, closed) {
 		s.cancel()
@@ -76,7 +76,7 @@ func (s *Service) Close(ctx context.Context) error {
 	return err
 }
 
-// abandon ends everything at once. Handlers that do not return are left alone.
+// abandon ends everything at once. It does not wait for handlers that run.
 func (s *Service) abandon() { s.ended.Do(s.cutOff) }
 
 func (s *Service) cutOff() {
@@ -90,7 +90,7 @@ func (s *Service) cutOff() {
 	}
 	for _, so := range s.owners.all() {
 		s.owners.remove(so)
-		so.endOwnership()
+		so.own.end()
 	}
 	s.state.Store(closed)
 	if busy == 0 {
@@ -100,7 +100,7 @@ func (s *Service) cutOff() {
 	}
 }
 
-// handOver makes the edges stop sending, and finishes what they have sent to this instance.
+// handOver stops the edges' sending, and finishes what they have sent to this instance.
 func (s *Service) handOver(ctx context.Context) error {
 	wanted, failed := s.sayLeaving(ctx)
 	if failed == nil {
@@ -124,10 +124,11 @@ func (s *Service) handOver(ctx context.Context) error {
 	return failed
 }
 
-// sayLeaving announces that the instance leaves. It returns the end markers that the edges say they have sent.
+// sayLeaving announces that the instance leaves. It returns the end markers that the edges have sent, by their
+// answers.
 func (s *Service) sayLeaving(ctx context.Context) (wanted []marker, err error) {
 	if all, _ := s.edges.living(); len(all) == 0 {
-		return nil, s.say(subjects.WordLeaving) // nobody there would answer
+		return nil, s.say(subjects.WordLeaving) // no edge would answer
 	}
 	bound, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
@@ -169,10 +170,10 @@ func (l *leave) await(ctx context.Context, edges *edges, wanted []marker) error 
 	}
 }
 
-// finish ends the subscriptions without losing what they have, and says goodbye.
+// finish ends the subscriptions, handles what has come on them, and announces that the instance has left.
 func (s *Service) finish(ctx context.Context) error {
 	err := s.clientSubs.drain(ctx, s.nc)
-	_ = s.say(subjects.WordLeft) // without NATS, the edges learn it from the beats that do not come
+	_ = s.say(subjects.WordLeft) // without NATS, the edges miss its beats
 	err = errors.Join(err, s.flushedOrAway(ctx), s.ownSubs.drain(ctx, s.nc), s.lanes.wait(ctx))
 	_ = s.say(subjects.WordBye)
 	return errors.Join(err, s.flushedOrAway(ctx))

@@ -31,12 +31,8 @@ type rules struct {
 
 	admit      []func(*Socket) error
 	connection []func(*Socket)
-	packets    []func(*Socket, *Packet) error
-	any        []func(*Socket, string, Args)
-	events     map[string][]*handler
-	disconnect []func(*Socket, string)
-	handover   []func(*Socket, string)
 	service    map[string][]*handler
+	closures
 }
 
 // Packet is an event on its way to the handlers, for packet middleware, which may change it.
@@ -217,9 +213,9 @@ func (n *Namespace) OnDisconnect(handler func(s *Socket, reason string)) {
 }
 
 // OnHandover adds a handler that runs, in an Owned namespace, when this instance stops owning a socket that is still
-// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the next
-// owner) and "owner changed" (the edge took this instance for dead, got no answer from it, or it was cut off from NATS).
-// OnDisconnect does not run here then, but at a later owner.
+// connected: the reasons are "leaving" (this instance closes; what the handler saves with Socket.SetData reaches the
+// next owner) and "owner changed" (the edge took this instance for dead, got no answer from it, or it was cut off
+// from NATS). OnDisconnect does not run here then, but at a later owner.
 func (n *Namespace) OnHandover(handler func(s *Socket, reason string)) {
 	n.register("OnHandover", handler != nil)
 	n.rules.handover = append(n.rules.handover, handler)
@@ -254,7 +250,7 @@ func (r *rules) hearsClients() bool {
 	return len(r.events) > 0 || len(r.any) > 0 || len(r.disconnect) > 0 || len(r.packets) > 0
 }
 
-// isAnnounced reports whether edges and other instances are told of the namespace.
+// isAnnounced reports whether the namespace is in the announcements of this instance.
 func (n *Namespace) isAnnounced() bool {
 	return n.rules.admits() || n.rules.hearsClients() || len(n.rules.service) > 0
 }

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
@@ -48,21 +49,14 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	orElse(&l.Handlers, 4096)
-	orElse(&l.SocketEvents, 4096)
-	orElse(&l.SocketBytes, 8<<20)
-	orElse(&l.WaitingBytes, 256<<20)
-	orElse(&l.Questions, 4096)
-	orElse(&l.AnswerBytes, 64<<20)
-	orElse(&l.Wait, 5*time.Second)
+	l.Handlers = cmp.Or(l.Handlers, 4096)
+	l.SocketEvents = cmp.Or(l.SocketEvents, 4096)
+	l.SocketBytes = cmp.Or(l.SocketBytes, 8<<20)
+	l.WaitingBytes = cmp.Or(l.WaitingBytes, 256<<20)
+	l.Questions = cmp.Or(l.Questions, 4096)
+	l.AnswerBytes = cmp.Or(l.AnswerBytes, 64<<20)
+	l.Wait = cmp.Or(l.Wait, 5*time.Second)
 	return l
-}
-
-func orElse[T comparable](value *T, otherwise T) {
-	var zero T
-	if *value == zero {
-		*value = otherwise
-	}
 }
 
 // Prefix is what all subjects begin with, "sio" by default. It must be the one that the edges are configured with.

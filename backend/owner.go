@@ -12,15 +12,15 @@ import (
 	"partyline/wire/msg"
 )
 
-// handingOver is the reason of OnHandover when this instance leaves. The others are an edge's.
+// handingOver is the reason of OnHandover when this instance leaves. Other reasons come from the edge.
 const handingOver = "leaving"
 
-// Takeover tells where an owned socket comes from that was admitted by another instance.
+// Takeover is where an owned socket comes from that another instance admitted.
 type Takeover struct {
 	From string // the instance that owned it before
 }
 
-// ownership is what the owner of a socket knows of it.
+// ownership is what the owner of a socket has of it.
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
@@ -29,7 +29,7 @@ type ownership struct {
 
 	mu       sync.Mutex
 	number   uint64    // guarded by mu: of the latest assignment that this instance has accepted
-	known    msg.State // guarded by mu: what the edge told
+	known    msg.State // guarded by mu: as of the latest notice of the edge
 	changes  []change  // guarded by mu: made here since, in the order of their rev
 	closures closures  // guarded by mu
 }
@@ -40,7 +40,7 @@ type change struct {
 	apply func(*msg.State) // replaces members, and changes nothing in place
 }
 
-// closures are the handlers of one socket.
+// closures are handlers of clients' events: of a namespace, or of one socket.
 type closures struct {
 	packets    []func(*Socket, *Packet) error
 	any        []func(*Socket, string, Args)
@@ -60,7 +60,7 @@ func (o *ownership) state() msg.State {
 	return state
 }
 
-// accept notes the number of an assignment, unless it is an older one, and returns the latest.
+// accept records the number of an assignment, unless it is an older one, and returns the latest. 0 changes nothing.
 func (o *ownership) accept(number uint64) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,8 +68,8 @@ func (o *ownership) accept(number uint64) uint64 {
 	return o.number
 }
 
-// changed notes a change that the edge made for this instance. Its rev says whether known has it already; the notice of
-// the edge may come before or after.
+// changed records a change that the edge made for this instance. The edge's notice of it may come before or after: rev
+// shows whether known has the change already.
 func (o *ownership) changed(rev *uint64, apply func(*msg.State)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,7 +82,7 @@ func (o *ownership) changed(rev *uint64, apply func(*msg.State)) {
 	}
 }
 
-// notice takes what the edge tells about the socket.
+// notice records the socket's state as of a notice of its edge.
 func (o *ownership) notice(state msg.State) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,14 +100,14 @@ type owners struct {
 	byID map[string]*Socket // guarded by mu
 }
 
-// ownership is what an instance needs for a socket that it may own soon.
+// ownership returns that of a socket which this instance may own soon.
 func (os *owners) ownership() *ownership {
 	o := &ownership{}
 	o.ctx, o.cancel = context.WithCancel(os.ctx)
 	return o
 }
 
-// add makes a socket one that an instance owns, under the name that it has now.
+// add makes a socket an owned one. instance is the name under which it was assigned.
 func (os *owners) add(so *Socket, instance string, state msg.State) {
 	o := so.own
 	o.mu.Lock()
@@ -119,15 +119,15 @@ func (os *owners) add(so *Socket, instance string, state msg.State) {
 	os.byID[so.id] = so
 }
 
-// remove ends the ownership of a socket, and tells whether it was owned.
+// remove ends the ownership of a socket, and reports whether it was owned.
 func (os *owners) remove(so *Socket) bool {
 	os.mu.Lock()
-	known := os.byID[so.id] == so
-	if known {
-		delete(os.byID, so.id)
+	defer os.mu.Unlock()
+	if os.byID[so.id] != so {
+		return false
 	}
-	os.mu.Unlock()
-	return known
+	delete(os.byID, so.id)
+	return true
 }
 
 // find is the owned socket with an id, or nil.
@@ -137,22 +137,9 @@ func (os *owners) find(id string) *Socket {
 	return os.byID[id]
 }
 
-func (os *owners) count() int {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	return len(os.byID)
-}
-
-// has tells whether a socket is owned under an instance's name.
+// has reports whether a socket is owned under an instance's name.
 func (os *owners) has(instance string) bool {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	for _, so := range os.byID {
-		if so.own.instance == instance {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(os.all(), func(so *Socket) bool { return so.own.instance == instance })
 }
 
 // all are the owned sockets, in no order.
@@ -162,7 +149,7 @@ func (os *owners) all() []*Socket {
 	return slices.Collect(maps.Values(os.byID))
 }
 
-// notice takes an edge's word about the rooms and data of an owned socket.
+// notice records an edge's notice about the rooms and data of an owned socket.
 func (os *owners) notice(body []byte) {
 	var state msg.State
 	if msg.ParseNotice(body, &state) != nil {
@@ -190,8 +177,8 @@ func (s *Service) end(so *Socket, reason string, rooms []string) {
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
 	s.admissions.decisions.ended(so.id)
-	s.calls.runAll(append(slices.Clip(so.ns.rules.disconnect), so.handlers().disconnect...), so, reason)
-	so.endOwnership()
+	s.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)
+	so.own.end()
 }
 
 // release gives up an owned socket whose client is still there. It is called in the socket's lane.
@@ -199,24 +186,23 @@ func (s *Service) release(so *Socket, reason string) {
 	if s.owners.find(so.id) != so {
 		return
 	}
-	if reason == handingOver { // it is owned until the edge hears of "left": what the handlers save counts
-		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
-	}
-	s.owners.remove(so)
+	// A socket that is handed over is owned until the edge receives "left": what the handlers save counts.
 	if reason != handingOver {
-		s.calls.runAll(append(slices.Clip(so.ns.rules.handover), so.handlers().handover...), so, reason)
+		s.owners.remove(so)
 	}
-	so.endOwnership()
+	s.calls.runAll(slices.Concat(so.ns.rules.handover, so.handlers().handover), so, reason)
+	s.owners.remove(so)
+	so.own.end()
 }
 
-// endOwnership ends the context of a socket that this instance owns no longer, or never did.
-func (s *Socket) endOwnership() {
-	if s.own != nil {
-		s.own.cancel()
+// end ends the context of a socket that this instance does not own any more, or never did. o may be nil.
+func (o *ownership) end() {
+	if o != nil {
+		o.cancel()
 	}
 }
 
-// edgeDied ends the sockets of an edge that is no more.
+// edgeDied ends the sockets of an edge that has died.
 func (s *Service) edgeDied(edge string) {
 	s.unconfirmed.edgeDied(edge)
 	sockets := slices.DeleteFunc(s.owners.all(), func(so *Socket) bool {
@@ -232,7 +218,7 @@ func (s *Service) edgeDied(edge string) {
 	}
 }
 
-// TakenOver tells whether this instance took the socket over from another one, and from which.
+// TakenOver reports whether this instance took the socket over from another one, and from which.
 func (s *Socket) TakenOver() (Takeover, bool) {
 	if s.own == nil || s.own.takeover == nil {
 		return Takeover{}, false
@@ -240,7 +226,7 @@ func (s *Socket) TakenOver() (Takeover, bool) {
 	return *s.own.takeover, true
 }
 
-// handlers are those of the socket itself, which only owned sockets have.
+// handlers are those of the socket itself. Only owned sockets have any.
 func (s *Socket) handlers() closures {
 	if s.own == nil {
 		return closures{}
@@ -264,8 +250,8 @@ func (s *Socket) take(event string) []*handler {
 	return list
 }
 
-// The following register handlers of one socket. They work for sockets that this instance owns, from its middleware on, and
-// panic for others: a further event of those may come to another instance, where the handler is not.
+// The following register handlers of one socket. They work for sockets that this instance owns, from its middleware
+// on, and panic for others: a further event of those may come to another instance, where the handler is not.
 
 // On adds a handler of an event of this socket; see Namespace.On for its form. It runs behind those of the namespace.
 func (s *Socket) On(event string, fn any) { s.on("Socket.On", event, fn, false) }

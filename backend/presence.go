@@ -117,7 +117,7 @@ func (p *presence) announcement(instance, word string) *nats.Msg {
 	return &nats.Msg{Subject: p.out.prefix.InstanceAnnouncement(p.group, instance, word), Data: a.Body()}
 }
 
-// buryFormer says goodbye for earlier names, so that edges need not wait until these are silent for too long.
+// buryFormer publishes bye for earlier names, so that edges need not wait until these have missed their beats.
 func (p *presence) buryFormer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,8 +1,8 @@
 package backend
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -42,28 +42,6 @@ func (q *questions) bounded(ctx context.Context, atMost time.Duration) (bound co
 	}, nil
 }
 
-// request asks one edge, about one of its sockets, and returns the first answer.
-func (q *questions) request(ctx context.Context, m *nats.Msg, atMost time.Duration) (*nats.Msg, error) {
-	bound, done, err := q.bounded(ctx, atMost)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	answer, err := q.nc.RequestMsgWithContext(bound, m)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil, because(UnknownSocket, err, "the socket's edge is not there")
-	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, sendError(err, m, q.nc)
-	}
-	if err := answerError(answer.Header); err != nil {
-		return nil, err
-	}
-	return answer, nil
-}
-
 // gathering is how gather handles the answers to a question to many. take gets each answer, and returns the member
 // whose last one it is: "" for none, nameless for a member that the answer does not name. Once all known members have
 // given their last answer, finished reports whether no more will come; nil for always.
@@ -72,6 +50,7 @@ type gathering struct {
 	lives    func(member string) bool
 	take     func(m *nats.Msg) (member string, err error)
 	finished func() bool
+	quiet    time.Duration // after the last answer, if no member is known; 0 for quietAfter
 }
 
 const nameless = "?"
@@ -91,6 +70,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 	}
 	known := len(waiting) > 0
 	isFinished := func() bool { return g.finished == nil || g.finished() }
+	quietFor := cmp.Or(g.quiet, quietAfter)
 	quiet := time.NewTimer(firstAnswer)
 	defer quiet.Stop()
 	var dead []string
@@ -115,7 +95,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 				unnamed++
 			}
 			waiting = slices.DeleteFunc(waiting, func(w string) bool { return w == member })
-			quiet.Reset(quietAfter)
+			quiet.Reset(quietFor)
 		case <-changed:
 			_, changed = g.members()
 			for _, member := range waiting {
@@ -128,7 +108,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			if !known && isFinished() {
 				return nil, nil
 			}
-			quiet.Reset(quietAfter)
+			quiet.Reset(quietFor)
 		case <-ctx.Done():
 			return append(dead, waiting...), nil
 		}
@@ -173,7 +153,7 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 	silent, err := q.gather(bound, m, &gathering{
 		members: q.edges.living, lives: q.edges.lives,
 		take: func(m *nats.Msg) (string, error) {
-			if err := answerError(m.Header); err != nil {
+			if err := answerError(m); err != nil {
 				return "", err
 			}
 			a, err := msg.ParseAnswer(m.Data)
@@ -201,21 +181,4 @@ func (q *questions) everyEdge(ctx context.Context, m *nats.Msg, take func(*msg.A
 		return failure(NoAnswer, "no edge answered")
 	}
 	return nil
-}
-
-// ask asks the edge of the one socket that the target is, or all edges, and passes each answer to take.
-func (t Target) ask(ctx context.Context, m *nats.Msg, take func(*msg.Answer) error) error {
-	q := &t.ns.svc.questions
-	if t.single() == "" {
-		return q.everyEdge(ctx, m, take)
-	}
-	answer, err := q.request(ctx, m, q.wait)
-	if err != nil {
-		return err
-	}
-	a, err := msg.ParseAnswer(answer.Data)
-	if err != nil {
-		return because(Refused, err, "%s", m.Subject)
-	}
-	return take(&a)
 }

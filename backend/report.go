@@ -33,10 +33,11 @@ type stats struct {
 // Stats counts.
 func (s *Service) Stats() Stats {
 	c := &s.stats
+	paused, _ := s.lanes.throttled.paused(0)
 	return Stats{
 		Events: c.events.Load(), Panics: c.panics.Load(), BadArguments: c.badArguments.Load(), Failures: c.failures.Load(),
-		Pauses: c.pauses.Load(), Paused: s.lanes.throttled.paused(),
-		Unhandled: c.unhandled.Load(), Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Lost: c.lost.Load(), Owned: s.owners.count(),
+		Pauses: c.pauses.Load(), Paused: paused,
+		Unhandled: c.unhandled.Load(), Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Lost: c.lost.Load(), Owned: len(s.owners.all()),
 	}
 }
 

@@ -53,16 +53,11 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 		lives:   s.peers.lives,
 		take: func(m *nats.Msg) (string, error) {
 			from := m.Header.Get(msg.HeaderFrom)
-			if err := answerError(m.Header); err != nil {
+			if args, err := ackArgs(m); err != nil {
 				r.Failed[from] = err
-				return from, nil
+			} else {
+				r.Answers = append(r.Answers, ServiceResponse{from, args})
 			}
-			args, err := parseArgs(m.Data, m.Header, 0)
-			if err != nil {
-				r.Failed[from] = err
-				return from, nil
-			}
-			r.Answers = append(r.Answers, ServiceResponse{from, args})
 			return from, nil
 		},
 	})

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -110,9 +111,7 @@ func (s *Service) Group() string { return s.group }
 
 // Instance is the name of this copy. It changes if the copy was cut off from NATS for so long that others have taken
 // over its sockets.
-func (s *Service) Instance() string {
-	return s.name()
-}
+func (s *Service) Instance() string { return s.name() }
 
 // Of is a namespace by its name, such as "/chat", or all that match a pattern, such as "/tenant-*", where * is any run
 // of characters, slashes included. A name beats a pattern, then the longest pattern counts. Before Start, every call
@@ -121,7 +120,8 @@ func (s *Service) Of(name string, options ...NamespaceOption) *Namespace {
 	if name == "" || name[0] != '/' && name[0] != '*' {
 		name = "/" + name // as in Socket.IO
 	}
-	n := &Namespace{svc: s, name: name, rules: &rules{events: make(map[string][]*handler), service: make(map[string][]*handler)}}
+	n := &Namespace{svc: s, name: name, rules: &rules{service: make(map[string][]*handler)}}
+	n.rules.events = make(map[string][]*handler)
 	if !isPattern(name) {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil {
@@ -161,25 +161,17 @@ func (s *Service) Start(ctx context.Context) error {
 // instance, then the announcement, then the subscriptions that make edges send.
 func (s *Service) begin(ctx context.Context) error {
 	before := s.nc.LastError()
-	if err := s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...); err != nil {
+	err := cmp.Or(
+		s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...),
+		s.pauses.listen(&s.subs, s.lanes.throttled.confirm),
+		s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...),
+		s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...),
+		s.takeName(),
+	)
+	if err != nil {
 		return err
 	}
-	if err := s.pauses.listen(&s.subs, s.lanes.throttled.confirm); err != nil {
-		return err
-	}
-	if err := s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...); err != nil {
-		return err
-	}
-	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...); err != nil {
-		return err
-	}
-	if err := s.takeName(); err != nil {
-		return err
-	}
-	if err := s.announce(ctx); err != nil {
-		return err
-	}
-	if err := s.permitted(before); err != nil {
+	if err := cmp.Or(s.announce(ctx), s.permitted(before)); err != nil {
 		return err
 	}
 	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {
@@ -197,7 +189,8 @@ func (s *Service) begin(ctx context.Context) error {
 	return nil
 }
 
-// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the connection.
+// permitted returns an error if NATS has refused a subject of this service. before is an earlier error of the
+// connection.
 func (s *Service) permitted(before error) error {
 	err := s.nc.LastError()
 	if err == before || !errors.Is(err, nats.ErrPermissionViolation) {

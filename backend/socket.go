@@ -24,12 +24,12 @@ import (
 // context ends, but not longer than Limits.Wait. Inside the middleware of Namespace.Use nothing is asked yet: Join,
 // SetUser and SetData become part of the admission.
 type Socket struct {
-	ns *Namespace
-	id string
+	ns        *Namespace
+	id        string
+	handshake *Handshake // static; nil if it is not known here
 
 	mu        sync.Mutex
 	user      string     // guarded by mu
-	handshake *Handshake // guarded by mu; nil if it is not known here
 	admission *msg.State // guarded by mu; what the middleware has decided so far; nil once it has
 	left      []string   // guarded by mu; in disconnect handlers: the rooms that the socket was in
 	gone      bool       // guarded by mu
@@ -82,11 +82,7 @@ func (s *Socket) User() string {
 
 // Handshake is the client's connect request. It is known in middleware, in connection handlers, and for owned sockets;
 // else it is nil, and Fetch tells.
-func (s *Socket) Handshake() *Handshake {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.handshake
-}
+func (s *Socket) Handshake() *Handshake { return s.handshake }
 
 // Context ends when an owned socket has gone and its last handler has run, or was handed over to another instance; of
 // other sockets, when the service has closed. Handlers get it as their context.

@@ -121,7 +121,7 @@ func (t Target) message(verb string) (*nats.Msg, error) {
 	}
 	except := t.except
 	oneRoom := len(t.names) == 1 && !subjects.IsSocketID(t.names[0])
-	onRoom := oneRoom && (verb != subjects.VerbEmit || t.toRoom(t.names[0])) // other verbs reach every edge anyway
+	onRoom := oneRoom && (verb != subjects.VerbEmit || !t.ns.svc.unconfirmed.has(ns, t.names[0])) // other verbs reach every edge anyway
 	switch {
 	case t.sender == "":
 	case verb == subjects.VerbEmit && except == nil && (oneRoom || t.names == nil):

@@ -21,8 +21,8 @@ const (
 	throttleEvery = 500 * time.Millisecond
 )
 
-// pauser is how lanes reach the edges. Its methods are called without a lock of lanes; but for flooded, by one goroutine
-// at a time.
+// pauser is how lanes reach the edges. Its methods are called without a lock of lanes; but for flooded, by one
+// goroutine at a time.
 type pauser interface {
 	// pause asks a socket's edge to pause it, for an instance or, if that is "", the one that this process is now. It
 	// returns the instance, or "" if the request could not be sent.
@@ -96,9 +96,9 @@ func (t *throttled) confirm(key laneKey) {
 	}
 }
 
-// hasNoEffect reports whether the pause of a socket, of which more has come, does not help: the edge does not confirm it, or
-// confirmed it pauseGrace ago. Events that the edge published earlier come before its answer. However many they are,
-// they cost no client its connection.
+// hasNoEffect reports whether the pause of a socket, of which more has come, does not help: the edge does not confirm
+// it, or confirmed it pauseGrace ago. Events that the edge published earlier come before its answer. However many
+// they are, they cost no client its connection.
 func (t *throttled) hasNoEffect(key laneKey, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,7 +138,7 @@ func (t *throttled) speak() {
 			all = false
 		case <-ticker.C:
 			all = true
-			t.edges.watch(t.slow(time.Now()))
+			t.edges.watch(t.paused(10 * time.Second))
 		case <-t.ended:
 			return
 		}
@@ -152,8 +152,8 @@ type laneWord struct {
 	pause   bool
 }
 
-// due returns what must be sent now, for the sockets whose state has changed, or for all. Of all, unconfirmed are those
-// whose edge should have confirmed the pause. If more is false, the calling goroutine may end.
+// due returns what must be sent now, for the sockets whose state has changed, or for all. Of all, unconfirmed are
+// those whose edge should have confirmed the pause. If more is false, the calling goroutine may end.
 func (t *throttled) due(all bool, now time.Time) (due []laneWord, unconfirmed []laneKey, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,26 +184,14 @@ func (t *throttled) due(all bool, now time.Time) (due []laneWord, unconfirmed []
 	return due, unconfirmed, more
 }
 
-// slow returns how many sockets have been paused for 10 s, and one of them.
-func (t *throttled) slow(now time.Time) (n int, example laneKey) {
+// paused returns how many sockets have been paused for so long, and one of them.
+func (t *throttled) paused(atLeast time.Duration) (n int, example laneKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, p := range t.sockets {
-		if p.wanted && now.Sub(p.since) >= 10*time.Second {
+		if p.wanted && time.Since(p.since) >= atLeast {
 			n, example = n+1, key
 		}
 	}
 	return n, example
-}
-
-// paused is how many sockets are to be paused now.
-func (t *throttled) paused() (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.sockets {
-		if p.wanted {
-			n++
-		}
-	}
-	return n
 }

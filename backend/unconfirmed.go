@@ -104,8 +104,8 @@ func (u *unconfirmed) has(namespace, room string) bool {
 }
 
 // begin notes that sockets are about to be put into rooms. It must be called before the request is published. edge is
-// where the socket is, "" for a request to all edges, whose answers the caller takes. asks gives the caller the answer.
-// begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
+// where the socket is, "" for a request to all edges, whose answers the caller takes. asks gives the caller the
+// answer. begin returns nil, for nothing to wait for, if the edge has confirmed all rooms just now and asks is false.
 func (u *unconfirmed) begin(namespace string, names []string, edge string, asks bool) (*confirmation, error) {
 	c := &confirmation{edge: edge, at: time.Now()}
 	for _, name := range names {
@@ -212,7 +212,7 @@ func (u *unconfirmed) release(c *confirmation) {
 // there. Anything else, such as the PubAck of a stream that records the request, confirms nothing.
 func (u *unconfirmed) answered(m *nats.Msg) {
 	a, bad := msg.ParseAnswer(m.Data)
-	fails := isNoResponders(m) || answerError(m.Header) != nil
+	fails := answerError(m) != nil
 	if bad != nil && !fails {
 		return
 	}
@@ -275,28 +275,3 @@ func (u *unconfirmed) close() {
 
 // isNoResponders reports whether a message is NATS's report that a published message has no subscriber.
 func isNoResponders(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") == "503" }
-
-// reply answers a connect request. An edge confirms the rooms of an admission. namespace is as in subjects.
-func (u *unconfirmed) reply(namespace, to string, header nats.Header, d *decision) error {
-	m := &nats.Msg{Subject: to, Header: header, Data: d.body}
-	var c *confirmation
-	if edge, _, ok := subjects.SplitSocketID(d.id); ok && len(d.rooms) > 0 {
-		var err error
-		if c, err = u.begin(namespace, d.rooms, edge, false); err != nil {
-			return err
-		}
-		if c != nil {
-			m.Reply = c.reply
-		}
-	}
-	err := u.publish(m)
-	if err != nil {
-		u.finish(c, nil)
-	}
-	return err
-}
-
-// toRoom reports whether an event to one room may be sent on the room's own subject. room is as in subjects.
-func (t Target) toRoom(room string) bool {
-	return !t.ns.svc.unconfirmed.has(t.ns.token, room)
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -19,13 +18,13 @@ import (
 	"partyline/internal/throttle"
 )
 
-// The pace of the connection. Two missed pings end a connection that a black hole swallowed.
+// The pace of the connection. After two missed pings the connection counts as lost.
 const (
 	pingInterval  = 5 * time.Second
 	pingsMissed   = 2
 	reconnectWait = 250 * time.Millisecond
 	flushTimeout  = 10 * time.Second
-	// measureEvery is the largest age of the figure of NATS's round trip.
+	// measureEvery is the largest age of the measured round trip to NATS.
 	measureEvery = 5 * time.Second
 	// calmAfter is how long nothing must have been dropped before the bus has caught up.
 	calmAfter = time.Second
@@ -48,13 +47,13 @@ var (
 // Bus is one NATS connection: it publishes, it keeps the subscriptions of the edge, and it hands every message that
 // arrives to one reader, in the order in which NATS delivered them.
 //
-// It has two doors. Publisher sends at once and may wait: the way up, from the goroutine that reads from a client. Outbox leaves
-// everything to a worker and never waits: the way down, which runs on nats.go's read loop.
+// It has two doors. Publisher sends at once and may block: it is for messages from clients, on the goroutine that reads from the
+// client. Outbox leaves everything to a worker and never blocks: it is for messages from NATS, which are handled on nats.go's read loop.
 //
-// The path of a message down: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link), or on Run's while more comes than is handled.
+// The path of a message from NATS: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
+// read loop's goroutine (see link), or on Run's goroutine while the handler is behind.
 //
-// A message arrives once for each subscription of the bus that matches it (see Subscribe).
+// A message arrives once for each matching subscription (see Subscribe).
 type Bus struct {
 	nc   *nats.Conn
 	log  *slog.Logger
@@ -62,7 +61,7 @@ type Bus struct {
 	urls string // as configured; see shown
 
 	complaints *throttle.Logger
-	identity   string // what the bus shows to NATS, for the log; static
+	identity   string // the kind of credentials, for the log; static
 	permits    permits
 	state      connection
 
@@ -72,21 +71,20 @@ type Bus struct {
 	work      *worker
 	watching  sync.WaitGroup
 
-	overflowed atomic.Int64 // unix nanoseconds of the last news that nats.go dropped a message; 0 once it has caught up
-	onConnect  func(int)    // static after Connect; runs on nats.go's callback goroutine
+	onConnect func(int) // static after Connect; runs on nats.go's callback goroutine
 
 	stats stats
 }
 
-// connection is what the bus knows of its connection to NATS.
+// connection is the state of the connection to NATS.
 type connection struct {
-	// online is whether nats.go is connected, as its callbacks say. To ask nats.go itself means to wait for its lock, and it
-	// holds that while it writes and all through an attempt to connect: for seconds when a black hole swallows them.
+	// online reports whether nats.go is connected, according to its callbacks. Asking nats.go itself needs its lock. nats.go holds
+	// that while it writes and connects, which takes seconds if the network drops all packets.
 	online  atomic.Bool
-	began   atomic.Int64           // unix nanoseconds of the begin of the latest connection; 0: there was none
+	began   atomic.Int64           // unix nanoseconds of the start of the latest connection; 0: there was none
 	lost    atomic.Int64           // unix nanoseconds of the end of the last one; 0: none has ended
-	trouble atomic.Pointer[string] // why NATS takes no connection; nil: it does, or it is not known
-	words   atomic.Pointer[string] // the error that NATS sent last on a connection that does not stand yet
+	trouble atomic.Pointer[string] // why NATS refuses the connection; nil: it does not, or the reason is unknown
+	words   atomic.Pointer[string] // the last error that NATS sent while connecting
 	closed  chan struct{}          // closed when nats.go has ended the connection
 }
 
@@ -110,14 +108,11 @@ type settings struct {
 	channel   int
 	linger    time.Duration
 	onConnect func(int)
-	inProcess inProcess // nil: NATS is elsewhere
+	inProcess nats.InProcessConnProvider // nil: NATS is elsewhere
 }
 
-// inProcess is a NATS server in this process.
-type inProcess interface{ InProcessConn() (net.Conn, error) }
-
 // InProcess connects through memory to a server in the same process instead of to Config.URL.
-func InProcess(server inProcess) Option {
+func InProcess(server nats.InProcessConnProvider) Option {
 	return func(s *settings) { s.inProcess = server }
 }
 
@@ -128,11 +123,11 @@ func Channel(messages int) Option { return func(s *settings) { s.channel = messa
 func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
 
 // OnConnect calls fn after the first connection and after each later one, on nats.go's goroutine for callbacks, which fn must
-// not hold up. maxPayload is the largest message in bytes that the server accepts, headers included.
+// not block. maxPayload is the largest message in bytes that the server accepts, headers included.
 func OnConnect(fn func(maxPayload int)) Option { return func(s *settings) { s.onConnect = fn } }
 
-// Connect starts a connection. A server that cannot be reached is no error: the bus goes on trying, logs that,
-// and is not Ready meanwhile. An unreadable credentials file or certificate is one. The caller must Close the bus.
+// Connect starts a connection. An unreachable server is not an error: the bus keeps trying, logs that, and is not
+// Ready meanwhile. An unreadable credentials file or certificate is an error. The caller must Close the bus.
 func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func(int) {}}
 	for _, o := range options {
@@ -144,10 +139,11 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(dialer{b}))
+	l := linker{b, s.inProcess}
+	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(l))
 	url := cfg.URL
 	if s.inProcess != nil {
-		opts = append(opts, nats.InProcessServer(inside{s.inProcess, b}))
+		opts = append(opts, nats.InProcessServer(l))
 		url, b.url = "", "in this process"
 	}
 	if b.nc, err = nats.Connect(url, opts...); err != nil { // its text only: it may repeat the URL
@@ -168,7 +164,7 @@ func newBus(log *slog.Logger, s settings) *Bus {
 	b.interests = &interests{
 		bus: b, linger: s.linger,
 		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
-		bySubject: make(map[string]*interest), wanted: make(map[string]*interest), ending: make(map[*interest]struct{}),
+		bySubject: make(map[string]*interest), wanted: make(map[string]*interest),
 	}
 	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
 	b.work.stale.Store(true)
@@ -181,13 +177,13 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 		nats.Name("partyline edge"),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
-		nats.IgnoreAuthErrorAbort(), // an operator may mend the account while we wait
+		nats.IgnoreAuthErrorAbort(), // an operator may correct the account meanwhile
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: nothing is sent minutes late
 		nats.PingInterval(pingInterval),
-		// nats.go writes under its lock, and its own timer needs that, too: with the default of a minute a black hole
-		// would hold up every publisher, and with them the clients' heartbeats, for as long.
+		// nats.go writes under its lock, which its own timer needs, too. With the default of a minute a network that drops all
+		// packets would block every publisher, and with them the clients' heartbeats, for a minute.
 		nats.FlusherTimeout(pingInterval),
 		nats.MaxPingsOutstanding(pingsMissed),
 	}
@@ -197,7 +193,7 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 		if err != nil {
 			return nil, fmt.Errorf("nats.creds: %w", err)
 		}
-		// nats.go reads the file at each connect and would go on trying with one that never works.
+		// nats.go reads the file at each connect, and would keep trying with an invalid one.
 		if _, err := nkeys.ParseDecoratedUserNKey(text); err != nil {
 			return nil, fmt.Errorf("nats.creds: %s holds no user's seed: %w", cfg.Creds, err)
 		}
@@ -253,15 +249,15 @@ func (b *Bus) handlers() []nats.Option {
 // shown returns the text of an error of nats.go for the log. Some repeat a URL.
 func (b *Bus) shown(err error) string { return redact.Text(err.Error(), b.urls) }
 
-// asyncError is called by nats.go for errors that no caller waits for.
+// asyncError is called by nats.go for errors that belong to no call.
 func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
 	}
 	if errors.Is(err, nats.ErrSlowConsumer) {
-		b.caughtUp() // with an earlier overflow, perhaps
-		if b.overflowed.Swap(time.Now().UnixNano()) == 0 {
+		b.caughtUp() // an earlier overflow may be over
+		if b.inbox.overflowed.Swap(time.Now().UnixNano()) == 0 {
 			b.stats.overflows.Inc()
 			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.inbox.channel))
 		}
@@ -280,7 +276,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", b.shown(err))
 }
 
-// Ready returns why the bus cannot be relied on now: nothing if it can.
+// Ready returns why the bus is not ready: nothing if it is.
 func (b *Bus) Ready() []string {
 	var why []string
 	switch {
@@ -297,13 +293,13 @@ func (b *Bus) Ready() []string {
 	return why
 }
 
-// caughtUp reports whether nothing was dropped for calmAfter and nothing waits.
+// caughtUp reports whether no message was dropped for calmAfter and none waits.
 func (b *Bus) caughtUp() bool {
-	last := b.overflowed.Load()
+	last := b.inbox.overflowed.Load()
 	if last == 0 {
 		return true
 	}
-	if len(b.inbox.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.overflowed.CompareAndSwap(last, 0) {
+	if len(b.inbox.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.inbox.overflowed.CompareAndSwap(last, 0) {
 		return false
 	}
 	b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
@@ -331,10 +327,10 @@ func at(nanoseconds int64) time.Time {
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
-// Received is how many messages have come from NATS, copies aside (see Run).
+// Received is how many messages have arrived from NATS, without copies (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
-// Dropped is how many messages nats.go threw away because the channel was full.
+// Dropped is how many messages nats.go dropped because the channel was full.
 func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.interests.dropped() }
 
 // Metrics lists what the bus counts.
@@ -373,8 +369,8 @@ func (b *Bus) Metrics() *tally.Set {
 	return set
 }
 
-// Close publishes what still waits (for at most the deadline of ctx), ends the connection and waits until everything
-// that the bus started has stopped. Run goes on until its own context ends.
+// Close publishes queued messages until ctx ends, closes the connection and waits until all goroutines of the bus have stopped.
+// Run returns when its own context ends.
 func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()

@@ -1,7 +1,7 @@
-// Package bus is NATS as the edge sees it.
+// Package bus is the edge's connection to NATS.
 package bus
 
-// Config is how to reach NATS. At most one of Creds, NKey and Token may be set.
+// Config configures the connection to NATS. At most one of Creds, NKey and Token may be set.
 type Config struct {
 	URL    string `koanf:"url"`    // one or more server URLs, separated by commas
 	Prefix string `koanf:"prefix"` // first token or tokens of every subject; default "sio"
@@ -16,7 +16,7 @@ type Config struct {
 // Whether an edge without NATS refuses new sessions, so that their clients reach another one. It does so only if services decide
 // about all of its namespaces.
 const (
-	RefuseAuto = "auto" // if another edge was heard in the last minute before NATS went
+	RefuseAuto = "auto" // if another edge was heard in the last minute before NATS was lost
 	RefuseOn   = "on"
 	RefuseOff  = "off"
 )

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"container/list"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxEnding is how many subscriptions are ended before what else waits for the worker is done: about 20 ms.
+// maxEnding is how many subscriptions are ended before the worker's other work: about 20 ms.
 const maxEnding = 2000
 
 // interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
@@ -19,13 +20,8 @@ type interest struct {
 	subject string             // static
 	users   int                // guarded by interests.mu
 	sub     *nats.Subscription // written by the worker, with interests.mu held; nil until subscribed
-	since   time.Time          // guarded by interests.mu: when the last user left
-}
-
-// lingerer records when an interest lost its last user. It is stale once in.since has changed.
-type lingerer struct {
-	in   *interest
-	left time.Time
+	left    time.Time          // guarded by interests.mu: when the last user left
+	idle    *list.Element      // guarded by interests.mu: of interests.idle; nil while there is a user
 }
 
 // interests are the subscriptions of a bus. Any goroutine asks for them and never waits; the worker makes and ends them.
@@ -37,16 +33,16 @@ type interests struct {
 	mu        sync.Mutex
 	bySubject map[string]*interest // guarded by mu
 	wanted    map[string]*interest // guarded by mu: those of bySubject that are not subscribed yet
-	lingering []lingerer           // guarded by mu: oldest first
-	// ending are those of bySubject that have lingered: unsubscribed as soon as NATS is there, unless they find a user first.
-	ending map[*interest]struct{} // guarded by mu
+	// idle are those of bySubject without a user, in the order in which the last one left. After linger they are ended as soon as
+	// NATS is there, unless they find a user first.
+	idle list.List // guarded by mu
 }
 
-// Subscribe asks for the messages of a subject, which Run hands on. It never waits; AfterSubscribed reports when it is done. Every
-// Subscribe needs one Unsubscribe; the same subject may be asked for many times.
+// Subscribe adds a user of a subject, whose messages Run then receives. It never blocks; AfterSubscribed reports when the subscription
+// is active. Every Subscribe needs one Unsubscribe; a subject may have many users.
 //
-// Subscriptions are in no queue group: NATS keeps a connection that died silently for minutes, and would go on giving that
-// dead member of the group its share. So a message comes once for each subscription that matches it. Message.Subscription tells
+// Subscriptions are in no queue group: NATS keeps a dead connection for minutes, and would keep delivering its
+// share to it. So a message comes once for each subscription that matches it. Message.Subscription tells
 // the copies apart.
 func (b *Bus) Subscribe(subject string) {
 	i := b.interests
@@ -58,14 +54,17 @@ func (b *Bus) Subscribe(subject string) {
 		i.bySubject[subject] = in
 	}
 	in.users++
-	delete(i.ending, in)
+	if in.idle != nil {
+		i.idle.Remove(in.idle)
+		in.idle = nil
+	}
 	if in.sub == nil {
 		i.wanted[subject] = in
 		b.out.nudge()
 	}
 }
 
-// Unsubscribe takes one Subscribe back. After the last, the subscription lingers: clients that leave a room often
+// Unsubscribe removes a user. After the last, the subscription lingers: clients that leave a room often
 // come back, or others enter it.
 func (b *Bus) Unsubscribe(subject string) {
 	i := b.interests
@@ -78,9 +77,13 @@ func (b *Bus) Unsubscribe(subject string) {
 	if in.users--; in.users > 0 {
 		return
 	}
-	in.since = time.Now()
-	i.lingering = append(i.lingering, lingerer{in, in.since})
-	if len(i.lingering) == 1 {
+	if in.sub == nil && !b.Connected() { // nothing to keep; make ends a subscription that the worker is making
+		delete(i.bySubject, subject)
+		delete(i.wanted, subject)
+		return
+	}
+	in.left, in.idle = time.Now(), i.idle.PushBack(in)
+	if i.idle.Len() == 1 {
 		b.out.nudge()
 	}
 }
@@ -94,28 +97,30 @@ func (i *interests) subscribe() (made bool) {
 	clear(i.wanted)
 	i.mu.Unlock()
 	for _, in := range wanted {
-		made = i.make(in) || made
+		if in.sub == nil { // else it was wanted again after it was taken from the list
+			made = i.make(in) || made
+		}
 	}
 	return made
 }
 
 // make subscribes one subject.
 func (i *interests) make(in *interest) bool {
-	if in.sub != nil { // wanted again after it was taken from the list
-		return false
-	}
 	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
 	sub, err := i.open(in.subject)
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	isWanted := i.bySubject[in.subject] == in // else its last user left meanwhile
+	if in.sub = sub; err != nil && isWanted {
+		i.wanted[in.subject] = in
+	}
+	i.mu.Unlock()
 	if err != nil {
 		i.bus.stats.asyncErrors.Inc()
 		i.bus.complaints.Log(slog.LevelError, "cannot subscribe", in.subject, err.Error(), "subject", in.subject, "error", err)
-		i.wanted[in.subject] = in
-		return false
+	} else if !isWanted {
+		_ = sub.Unsubscribe()
 	}
-	in.sub = sub
-	return true
+	return err == nil
 }
 
 // renew makes a subscription that NATS has refused again, if it is still wanted. It runs on the worker.
@@ -126,15 +131,12 @@ func (i *interests) renew(subject string) {
 	if in == nil || in.sub == nil {
 		return
 	}
-	_ = in.sub.Unsubscribe() // NATS does not know it
-	i.mu.Lock()
-	in.sub = nil
-	i.mu.Unlock()
+	_ = in.sub.Unsubscribe() // NATS does not have it
 	i.make(in)
 }
 
 // sweep ends what has lingered long enough, while NATS is there: nats.go may not be reached while it tries to connect. If a subject
-// is wanted again after that, the same goroutine subscribes it, so behind its end: NATS never has it twice. nats.go drops what still
+// is wanted again after that, the same goroutine subscribes it, after its end: NATS never has it twice. nats.go drops what still
 // comes by an ended subscription, which has no user. sweep returns when to call it again.
 func (i *interests) sweep(now time.Time) time.Duration {
 	for range maxEnding {
@@ -152,41 +154,34 @@ func (i *interests) sweep(now time.Time) time.Duration {
 	return 0
 }
 
-// nextToEnd moves what has lingered long enough to ending, and takes a subscription from there. It returns nil and when there will be
-// more if there is none, or NATS is away.
+// nextToEnd takes a subscription that has lingered long enough. It returns nil and when there will be one if there is none, or NATS
+// is away.
 func (i *interests) nextToEnd(now time.Time) (sub *nats.Subscription, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for wait = time.Hour; len(i.lingering) > 0; i.lingering = i.lingering[1:] {
-		l := i.lingering[0]
-		if left := l.left.Add(i.linger).Sub(now); left > 0 {
-			wait = left
-			break
-		}
-		switch in := l.in; {
-		case in.users > 0 || !l.left.Equal(in.since): // it found a user since
-		case in.sub == nil:
-			delete(i.bySubject, in.subject)
-			delete(i.wanted, in.subject)
-		default:
-			i.ending[in] = struct{}{}
-		}
+	first := i.idle.Front()
+	if first == nil || !i.bus.Connected() {
+		return nil, time.Hour
 	}
-	if i.bus.Connected() {
-		for in := range i.ending {
-			delete(i.ending, in)
-			delete(i.bySubject, in.subject)
-			return in.sub, 0
-		}
+	in := first.Value.(*interest)
+	if wait := in.left.Add(i.linger).Sub(now); wait > 0 {
+		return nil, wait
 	}
-	return nil, wait
+	i.idle.Remove(first)
+	delete(i.bySubject, in.subject)
+	delete(i.wanted, in.subject)
+	return in.sub, 0
 }
 
-// count is how many subjects are subscribed or wanted, without those that end.
+// count is how many subjects are subscribed or wanted, without those that have lingered long enough.
 func (i *interests) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return len(i.bySubject) - len(i.ending)
+	n := len(i.bySubject)
+	for e := i.idle.Front(); e != nil && time.Since(e.Value.(*interest).left) >= i.linger; e = e.Next() {
+		n--
+	}
+	return n
 }
 
 // subjects lists what is subscribed or wanted.

@@ -93,8 +93,9 @@ func (r *rooms) hears(nc *nats.Conn) {
 // waitingToEnd returns how many subscriptions wait to be ended.
 func (w *interests) waitingToEnd() int {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.ending)
+	all := len(w.bySubject)
+	w.mu.Unlock()
+	return all - w.count()
 }
 
 // Rooms that are entered again while their subscriptions end receive each message once. A subscription that has not

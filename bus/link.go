@@ -4,7 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,25 +15,21 @@ import (
 
 // link is the connection to a NATS server, under nats.go.
 //
-// nats.go reads from it on one goroutine, and what it reads it has put into the channel when it comes to read more. So
-// that is the moment at which the link lets the bus handle what is in the channel: on the same goroutine, and as a batch
-// of all that one read brought. A goroutine of the bus's own would have to be woken for it, which under a light load
-// costs more than the work: with package direct, a third of the edge's part of an ack from a service (docs/performance.md).
+// nats.go reads from it on one goroutine. When it reads again, all messages of the read before are in the channel. The bus handles
+// them then: on the same goroutine, as one batch. Waking another goroutine costs more than the work under a light load: with package
+// direct, a third of the edge's part of an ack from a service (docs/performance.md).
 type link struct {
 	net.Conn
 	bus     *Bus
-	raw     syscall.RawConn       // Conn, for what does not wait; nil where there is no such thing; static
+	raw     syscall.RawConn       // Conn, for calls that do not wait; nil if it has none; static
 	receive func(fd uintptr) bool // bound once; static
 	send    func(fd uintptr) bool // bound once; static
 	in      transfer              // owned by the reader
 	out     transfer              // owned by the writer, which holds the lock of nats.go, or of TLS above it
-
-	mu    sync.Mutex // TLS may have something to say while nats.go is between two deadlines
-	until time.Time  // guarded by mu: the deadline of writes
-	waits bool       // guarded by mu: until is set on Conn
+	until   atomic.Int64          // unix nanoseconds of the deadline of writes that wait; 0: none
 }
 
-// transfer is a read or write under way.
+// transfer is a read or write in progress.
 type transfer struct {
 	p   []byte
 	n   int
@@ -46,7 +42,7 @@ func (b *Bus) newLink(conn net.Conn) *link {
 	return l
 }
 
-// Read is called by nats.go when it has dealt with all that was read before.
+// Read is called by nats.go after it has processed all earlier bytes.
 func (l *link) Read(p []byte) (n int, err error) {
 	l.bus.inbox.deliver()
 	if l.raw == nil || len(p) == 0 {
@@ -75,17 +71,14 @@ func (l *link) readNow(fd uintptr) bool {
 	if err == nil && n < 0 {
 		return false
 	}
-	l.in.n, l.in.err = n, err
-	switch {
-	case err != nil:
-		l.in.err = l.failed("read", err)
-	case n == 0:
+	l.in.n, l.in.err = n, l.failed("read", err)
+	if n == 0 && err == nil {
 		l.in.err = io.EOF
 	}
 	return true
 }
 
-// Write tries without waiting first, which is enough but for a server that reads slowly.
+// Write first tries without waiting, which is enough unless the server reads slowly.
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
@@ -98,15 +91,16 @@ func (l *link) Write(p []byte) (int, error) {
 		}
 		written = n
 	}
-	if err := l.mayWait(); err != nil {
+	if err := l.Conn.SetWriteDeadline(at(l.until.Load())); err != nil {
 		return written, err
 	}
 	n, err := l.Conn.Write(p[written:])
+	_ = l.Conn.SetWriteDeadline(time.Time{}) // the next one is tried without waiting
 	return written + n, err
 }
 
-// lastWords reads what NATS sent before it closed the connection: a server that has too many sends an error and does not wait for an
-// answer, so that nats.go fails to write and reads no more.
+// lastWords reads the error that NATS sent before it closed the connection. A server with too many connections sends one and closes at
+// once. nats.go then fails to write, and does not read it.
 func (l *link) lastWords() {
 	if l.bus.state.online.Load() {
 		return
@@ -120,63 +114,52 @@ func (l *link) lastWords() {
 	})
 }
 
-// mayWait makes the deadline that nats.go has set count.
-func (l *link) mayWait() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waits = true
-	return l.Conn.SetWriteDeadline(l.until)
-}
-
 func (l *link) writeNow(fd uintptr) bool {
 	n, err := direct.Write(fd, l.out.p)
-	l.out.n, l.out.err = max(n, 0), nil
-	if err != nil {
-		l.out.err = l.failed("write", err)
-	}
+	l.out.n, l.out.err = max(n, 0), l.failed("write", err)
 	return true
 }
 
+// failed describes an error of a system call; nil for nil.
 func (l *link) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return &net.OpError{Op: what, Net: l.LocalAddr().Network(), Source: l.LocalAddr(), Addr: l.RemoteAddr(), Err: os.NewSyscallError(what, err)}
 }
 
-// SetWriteDeadline is called by nats.go before and after each write. It counts for those that wait.
+// SetWriteDeadline is called by nats.go before and after each write. It counts only for a write that waits: to set it on Conn costs
+// more than most writes.
 func (l *link) SetWriteDeadline(t time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.until = t
-	if !l.waits || !t.IsZero() {
-		return nil
+	var until int64
+	if !t.IsZero() {
+		until = t.UnixNano()
 	}
-	l.waits = false
-	return l.Conn.SetWriteDeadline(t)
+	l.until.Store(until)
+	return nil
 }
 
-// dialer makes nats.go connect by links.
-type dialer struct{ bus *Bus }
+// linker makes nats.go connect by links.
+type linker struct {
+	bus    *Bus
+	server nats.InProcessConnProvider // nil: NATS is elsewhere
+}
 
-// Dial is called by nats.go for each attempt to connect.
-func (d dialer) Dial(network, address string) (net.Conn, error) {
-	d.bus.state.words.Store(nil)
+// Dial is called by nats.go for each attempt to connect to a NATS server elsewhere.
+func (l linker) Dial(network, address string) (net.Conn, error) {
+	l.bus.state.words.Store(nil)
 	conn, err := net.DialTimeout(network, address, nats.DefaultTimeout)
 	if err != nil {
 		return nil, err
 	}
-	return d.bus.newLink(conn), nil
+	return l.bus.newLink(conn), nil
 }
 
-// inside is a NATS server in this process, reached by links over pumps.
-type inside struct {
-	server inProcess
-	bus    *Bus
-}
-
-// InProcessConn is called by nats.go for each attempt to connect.
-func (i inside) InProcessConn() (net.Conn, error) {
-	conn, err := i.server.InProcessConn()
+// InProcessConn is called by nats.go for each attempt to connect to a NATS server in this process.
+func (l linker) InProcessConn() (net.Conn, error) {
+	conn, err := l.server.InProcessConn()
 	if err != nil {
 		return nil, err
 	}
-	return i.bus.newLink(newPump(conn)), nil
+	return l.bus.newLink(newPump(conn)), nil
 }

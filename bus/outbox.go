@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// Publisher publishes at once, and may wait while NATS reads slowly. It is for whatever may wait: readers of clients, the bus's
-// worker, HTTP.
+// Publisher publishes at once, and may block while NATS reads slowly. It is for goroutines that may block: readers of clients, the
+// bus's worker, HTTP handlers.
 type Publisher interface {
 	// Publish sends a message. See Bus.Publish.
 	Publish(subject, reply []byte, header Header, body []byte) error
 }
 
-// Outbox takes what is to be done later, by the bus's worker, and never waits. It is all that the path from NATS may use: that
-// path runs on the goroutine that reads from NATS, and perhaps with a lock of nats.go held.
+// Outbox queues work for the bus's worker, and never blocks. Handlers of messages from NATS may use nothing else: they run on the
+// goroutine that reads from NATS, and perhaps with a lock of nats.go held.
 type Outbox interface {
 	// Later publishes a message. See Bus.Later.
 	Later(Letter)
@@ -23,14 +23,14 @@ type Outbox interface {
 	AfterSubscribed(fn func()) bool
 	// AfterSubscribedOrOffline is AfterSubscribed, but does not wait for NATS to come back. See Bus.AfterSubscribedOrOffline.
 	AfterSubscribedOrOffline(fn func())
-	// Subscribe and Unsubscribe say what the edge must receive. See Bus.Subscribe.
+	// Subscribe and Unsubscribe change what the edge receives. See Bus.Subscribe.
 	Subscribe(subject string)
 	Unsubscribe(subject string)
 }
 
-// What waits for the worker, at the most. Answers and notices have bounds of their own: a storm of answers must not
-// displace the notice that a socket has gone. An edge may wait for 262,144 acks, which may all come at once, beside answers to
-// commands. A notice is a few hundred bytes.
+// Bounds of the outbox. Answers and notices have separate bounds: a burst of answers must not displace the notice that a socket has
+// disconnected. An edge may expect 262,144 acks, which may all arrive at once, in addition to answers to commands. A notice is a few
+// hundred bytes.
 const (
 	maxAnswers       = 1 << 19
 	maxAnswerBytes   = 128 << 20
@@ -44,7 +44,7 @@ type Letter struct {
 	Subject, Reply string
 	Header         Header
 	Body           []byte
-	Keep           bool // a notice, which waits until NATS is back. Others are dropped without a connection
+	Keep           bool // it is a notice, which waits until NATS is back; others are dropped without a connection
 }
 
 func (l *Letter) size() int {
@@ -57,7 +57,7 @@ func (l *Letter) size() int {
 	return size
 }
 
-// entryKind is what an entry of the outbox is. Those before boundedKinds may wait long, and are bounded.
+// entryKind is the kind of an entry of the outbox. Kinds before boundedKinds may wait long, and are bounded.
 type entryKind uint8
 
 const (
@@ -79,7 +79,7 @@ type entry struct {
 	letter Letter
 }
 
-// backlog is how much of one kind waits. It grows with the outbox's lock held.
+// backlog is how much of one kind waits.
 type backlog struct{ entries, bytes atomic.Int64 }
 
 func (b *backlog) add(entries, bytes int) {
@@ -145,9 +145,9 @@ func (b *Bus) add(e entry) bool {
 	return true
 }
 
-// Later publishes a message from the bus's worker, behind all that was put into the outbox before. Without a connection
+// Later publishes a message from the bus's worker, after all earlier entries of the outbox. Without a connection
 // it is dropped and counted, unless l.Keep is set: then it is a notice, and kept until NATS is back. At most 524,288 answers and
-// 100,000 notices wait, of 128 and 64 MiB. What comes on top is dropped and counted.
+// 100,000 notices wait, of 128 and 64 MiB. Any more are dropped and counted.
 func (b *Bus) Later(l Letter) {
 	kind := answer
 	if l.Keep {
@@ -156,13 +156,13 @@ func (b *Bus) Later(l Letter) {
 	b.add(entry{kind: kind, letter: l})
 }
 
-// Do runs fn on the bus's worker, behind all that was put into the outbox before. While NATS is away it overtakes notices and
+// Do runs fn on the bus's worker, after all earlier entries of the outbox. While NATS is away it overtakes notices and
 // the callbacks of AfterSubscribed, which wait. fn must not block, but it may publish.
 func (b *Bus) Do(fn func()) { b.add(entry{kind: call, fn: fn}) }
 
 // AfterSubscribed runs fn on the bus's worker once every subscription asked for before is active at the NATS server, which
-// one round trip for all that wait shows. What is put into the outbox later comes later. While NATS is away fn waits. It must not
-// block, and is not called any more once the bus closes. AfterSubscribed returns false, counts that, and does not keep fn, when
+// one round trip shows for all that wait. Later entries of the outbox come later. While NATS is away fn waits. It must not
+// block, and is not called after the bus has closed. AfterSubscribed returns false, counts that, and does not keep fn, when
 // 100,000 wait already.
 func (b *Bus) AfterSubscribed(fn func()) bool { return b.add(entry{kind: confirmation, fn: fn}) }
 

@@ -72,6 +72,9 @@ func (p *permits) conclude(answered bool) {
 		p.pending = p.pending || !g.known
 		p.retry = p.retry || g.refused || g.doubted
 	}
+	if answered && (p.pending || p.retry && p.askedAt.IsZero()) { // there is more to ask
+		p.bus.out.nudge()
+	}
 }
 
 // awaitErrors waits until nats.go's callback has processed what NATS refused before the last round trip. nats.go keeps the last
@@ -88,29 +91,26 @@ func (p *permits) awaitErrors() {
 // report logs what NATS does not permit, in one line, and when nothing is missing any more. It returns when to call it again.
 func (p *permits) report(now time.Time) time.Duration {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	isNew, wait := !p.unlogged.IsZero(), p.unlogged.Add(gather).Sub(now)
 	switch {
 	case !isNew && !p.logged:
-		p.mu.Unlock()
 		return time.Hour
 	case isNew && wait > 0:
-		p.mu.Unlock()
 		return wait
 	}
-	l := lacking(p.grants, p.patterns)
-	isRestored := p.logged && l.count == 0 && !p.pending
-	isNew = isNew && l.count > 0
-	p.unlogged, p.logged = time.Time{}, p.logged && !isRestored || isNew
-	p.mu.Unlock()
-	if isRestored {
-		p.bus.log.Info("NATS permits all that this edge needs again")
-	}
-	if isNew {
+	switch l := lacking(p.grants, p.patterns); {
+	case isNew && l.count > 0:
 		level, what := slog.LevelError, notPermitted
 		if !l.required {
 			level, what = slog.LevelWarn, lacksOptional
 		}
 		p.bus.complaints.Log(level, what, l.publish+" "+l.subscribe, "", "publish", l.publish, "subscribe", l.subscribe, "refused", l.count)
+		p.logged = true
+	case p.logged && l.count == 0 && !p.pending:
+		p.bus.log.Info("NATS permits all that this edge needs again")
+		p.logged = false
 	}
+	p.unlogged = time.Time{}
 	return time.Hour
 }

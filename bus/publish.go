@@ -14,8 +14,8 @@ import (
 // protocol line passes 4,096 bytes; the rest of the line and a margin stay free.
 const MaxSubjects = 3000
 
-// Publish sends a message, with headers or without (nil). reply may be empty. Nothing is kept: subject, reply and body may be used
-// again at once. It may wait while NATS reads slowly (pingInterval at most), so it is not for the handler of Run (see Later).
+// Publish sends a message, with headers or without (nil). reply may be empty. It keeps nothing: the caller may reuse subject, reply and
+// body at once. It may block while NATS reads slowly, for at most pingInterval, so the handler of Run must use Later instead.
 // Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
 	switch {
@@ -56,7 +56,7 @@ func (b *Bus) published(err error, size int) error {
 	return fmt.Errorf("publish to NATS: %w", err)
 }
 
-// isNetwork reports whether a write to the connection failed: nats.go will find out and connect again.
+// isNetwork reports whether a write to the connection failed: nats.go will notice and connect again.
 func isNetwork(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// pumpLimit is how many bytes a pump keeps before it lets the server wait.
+// pumpLimit is how many bytes a pump keeps before the server must wait.
 const pumpLimit = 1 << 20
 
-// pump is the connection to a NATS server in this process. In the one that the server gives (net.Pipe) each write waits for
-// its reader, so a read would never bring more than one write, and there would be no batches. A pump reads ahead: at full
+// pump is the connection to a NATS server in this process. The server provides a net.Pipe, in which each write waits for
+// its reader, so a read would never return more than one write, and there would be no batches. A pump reads ahead: at full
 // speed a delivery to a large room costs a sixth (docs/performance.md).
 type pump struct {
 	net.Conn
@@ -19,7 +19,7 @@ type pump struct {
 	mu    sync.Mutex
 	moved sync.Cond    // signalled when data or err change
 	data  bytes.Buffer // guarded by mu: what has been read ahead
-	err   error        // guarded by mu: why there will be no more
+	err   error        // guarded by mu: why reading ended
 }
 
 func newPump(conn net.Conn) *pump {
@@ -51,7 +51,7 @@ func (p *pump) run() {
 	}
 }
 
-// Read waits until something has come, and returns as much of it as fits. It ignores deadlines.
+// Read waits for data and returns as much as fits. It ignores deadlines.
 func (p *pump) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

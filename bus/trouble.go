@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// lookEvery is how often the bus looks why it is not connected: nats.go does not report that NATS
-// refused a first connection.
+// lookEvery is how often the bus checks why it is not connected: nats.go does not report that NATS refused a first connection.
 const lookEvery = 500 * time.Millisecond
 
-// unreachable is what the log says when nothing better is known.
+// unreachable is the log line if the cause is unknown.
 const unreachable = "cannot reach NATS, trying again until it answers (see nats.url)"
 
-// identity returns, for the log, what a configuration shows to NATS. It names keys and no values.
+// identity returns, for the log, the kind of credentials of a configuration. It names keys and no values.
 func identity(cfg Config) string {
 	switch {
 	case cfg.Creds != "":
@@ -37,8 +36,8 @@ func identity(cfg Config) string {
 	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
 }
 
-// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for what the bus shows to NATS. The first
-// that fits counts.
+// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for the kind of credentials. The first
+// match applies.
 var causes = []struct{ text, meaning string }{
 	{"account authentication expired", "NATS refused %s: its account has expired"},
 	{"authentication expired", "NATS refused %s: the user has expired"},
@@ -56,7 +55,7 @@ var causes = []struct{ text, meaning string }{
 	{"tls: ", "the TLS handshake with the NATS server failed (see nats.url and nats.tls)"},
 }
 
-// explain returns why an attempt to connect failed, as something that an operator can mend. known is false for an error that does
+// explain returns why an attempt to connect failed, in words that help an operator. known is false for an error that does
 // not come from NATS or TLS.
 func (b *Bus) explain(err error) (what string, known bool) {
 	text := strings.ToLower(err.Error())
@@ -81,7 +80,7 @@ func (b *Bus) connectFailed(err error) {
 	b.complaints.Log(slog.LevelWarn, what, "", "", "url", b.url, "error", b.shown(err))
 }
 
-// hear keeps an error that NATS sends before the connection stands. The link shows it what is read.
+// hear keeps an error that NATS sends while connecting. The link calls it with all that it reads.
 func (b *Bus) hear(p []byte) {
 	if b.state.online.Load() {
 		return
@@ -93,7 +92,7 @@ func (b *Bus) hear(p []byte) {
 	}
 }
 
-// watch looks why there is no connection, until the bus is closed.
+// watch checks why there is no connection, until the bus is closed.
 func (b *Bus) watch() {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -114,7 +113,7 @@ func (b *Bus) watch() {
 	}
 }
 
-// offline is what Ready says while there is no connection.
+// offline is the reason in Ready while there is no connection.
 func (b *Bus) offline() string {
 	const offline = "not connected to NATS"
 	if what := b.state.trouble.Load(); what != nil {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// lastPasses is how many passes the worker makes when the bus closes: what is in the outbox may put more there, which may do so once
-// more (a session's end, that of its socket, the notice to its owner).
+// lastPasses is how many passes the worker makes when the bus closes: an entry may add another, up to three in a row (a session's
+// end, that of its socket, the notice to its owner).
 const lastPasses = 4
 
-// worker does all that may wait for NATS and must not hold up the reader: it empties the outbox, makes subscriptions, flushes, and
-// ends subscriptions after their linger.
+// worker does everything that may wait for NATS and must not block the reader: it processes the outbox, makes subscriptions, flushes,
+// and ends subscriptions after their linger.
 type worker struct {
 	bus  *Bus
 	quit chan struct{}
@@ -20,7 +20,7 @@ type worker struct {
 
 	stale    atomic.Bool // the connection is new and was not flushed yet
 	measured time.Time   // owned by the worker's goroutine: when the last flush was tried
-	kept     []entry     // owned by the worker's goroutine: what waits for NATS, in order, before all that is in the outbox
+	kept     []entry     // owned by the worker's goroutine: entries that wait for NATS, in order, before those of the outbox
 }
 
 // connectionChanged is called for each connection that begins or ends.
@@ -30,7 +30,7 @@ func (w *worker) connectionChanged(online bool) {
 	w.bus.out.nudge()
 }
 
-// stop lets the worker finish what waits and ends it, at the latest when ctx does.
+// stop ends the worker after its last passes, or when ctx ends.
 func (w *worker) stop(ctx context.Context) {
 	close(w.quit)
 	select {
@@ -77,13 +77,19 @@ func (w *worker) pass() {
 		subscribed := w.bus.interests.subscribe()
 		asking := w.bus.permits.due(time.Now())
 		if first < len(entries) || w.stale.Load() || subscribed || asking || time.Since(w.measured) >= measureEvery {
-			online = w.roundTrip(asking)
+			if asking {
+				w.bus.permits.ask()
+			}
+			online = w.flush()
+			if asking {
+				w.bus.permits.conclude(online)
+			}
 		}
 	}
 	w.process(entries[first:], online)
 }
 
-// process does what entries say. Those that wait for NATS are kept.
+// process processes entries. Those that wait for NATS are kept.
 func (w *worker) process(entries []entry, online bool) {
 	for i := range entries {
 		e := &entries[i]
@@ -101,7 +107,7 @@ func (w *worker) process(entries []entry, online bool) {
 
 // publish sends a letter. Without a connection a notice is kept, and an answer would come too late.
 func (w *worker) publish(e *entry, online bool) {
-	if e.kind == answer { // before it is sent: its reader may ask again at once
+	if e.kind == answer { // before it is sent: its receiver may send the next request at once
 		w.bus.out.done(e)
 	}
 	l, err := &e.letter, ErrOffline
@@ -123,24 +129,10 @@ func (w *worker) publish(e *entry, online bool) {
 	}
 }
 
-// roundTrip flushes. With asking it also finds out what NATS permits, before the bus can be ready.
-func (w *worker) roundTrip(asking bool) bool {
-	if !asking {
-		return w.flush()
-	}
-	w.bus.permits.ask()
-	answered := w.flush()
-	w.bus.permits.conclude(answered)
-	if answered && w.bus.permits.due(time.Now()) { // there is more to ask
-		w.bus.out.nudge()
-	}
-	return answered
-}
-
-// flush makes a round trip to the server. What was written before has been processed there when it returns true.
+// flush makes a round trip to the server, which has processed everything written before when flush returns true.
 func (w *worker) flush() bool {
 	w.measured = time.Now()
-	stale := w.stale.Load() // else the connection may be another one when the answer comes
+	stale := w.stale.Load() // the connection may be another one when the answer arrives
 	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
 		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again.

@@ -9,7 +9,7 @@ import (
 	"partyline/subjects"
 )
 
-// A query that does not answer with rooms keeps none of those that its sockets are in.
+// A query whose answer has no rooms keeps no rooms of its sockets.
 func TestAQueryKeepsNoRoomsThatItDoesNotNeed(t *testing.T) {
 	prefix, err := subjects.NewPrefix("sio")
 	if err != nil {

@@ -203,7 +203,7 @@ func (e *Edge) timeIsUp(s *socket) {
 		e.owners.WaitOn(s.Edge.owner)
 		return
 	}
-	e.owners.GaveUp()
+	e.stats.givenUp.Inc()
 	subject := string(e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect))
 	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
 	c.session.Close(engine.ForcedServerClose)

@@ -13,6 +13,7 @@ type stats struct {
 
 type statsUp struct {
 	eventsIn, eventsFailed, acksIn, relayed tally.Counter
+	givenUp                                 tally.Counter // sessions closed because no service decided
 }
 
 type statsDown struct {
@@ -93,6 +94,7 @@ var dropWords = [drops]string{
 func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.eventsIn, "events_in_total", "Events from clients that were published.")
 	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published, or came to an instance that does not own their socket; their clients get no ack.")
+	set.Counter(&s.givenUp, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
 	set.Counter(&s.acksIn, "acks_in_total", "Acks from clients.")
 	set.Counter(&s.eventsOut, "events_out_total", "Events from NATS that had receivers here.")
 	set.Counter(&s.deliveries, "deliveries_total", "Events handed to sessions: one for each receiver.")
@@ -100,8 +102,8 @@ func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.relayed, "relayed_total", "Events passed on by a relay rule.")
 	set.Counter(&s.volatileDropped, "volatile_dropped_total", "Volatile events not handed to a busy session.")
 	set.Counter(&s.unwanted, "unwanted_total", "Events from NATS that had no receiver here.")
-	set.Counter(&s.discardedBytes, "discarded_bytes_total", "Bytes of bodies from NATS that had no receiver here or came to nothing.")
-	set.Counter(&s.noResponders, "no_responders_total", "Publishes that nobody subscribed to, as NATS says.")
+	set.Counter(&s.discardedBytes, "discarded_bytes_total", "Bytes of bodies from NATS that had no receiver here or were dropped.")
+	set.Counter(&s.noResponders, "no_responders_total", "Publishes without a subscriber, as NATS reports.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
 	for i := range s.connectRefused {

@@ -125,7 +125,7 @@ func TestEveryEdgeAnswersOnce(t *testing.T) {
 		got := s.answers(edges, so, subject, body, headers...)
 		for i, n := range edges {
 			if count, answered := got[n.ID]; !answered || count != want[i] {
-				t.Errorf("%s %s: the answers are %v, edge %d is %s and should report %d", subject, body, got, i, n.ID, want[i])
+				t.Errorf("%s %s: the answers are %v, edge %d is %s, want %d", subject, body, got, i, n.ID, want[i])
 			}
 		}
 	}

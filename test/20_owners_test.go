@@ -144,7 +144,7 @@ func TestTwoAnswers(t *testing.T) {
 	other := &instance{t: t, nc: s.NC, name: "chat-z", owned: s.hear("sio.door.own.chat-z.>")}
 	other.admits(m, `[]`) // before the client disconnects
 	other.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":1}]`)
-	s.Counts("dropped_total", "answer to a connect that is over", 2) // before the client disconnects, which takes another path
+	s.Counts("dropped_total", "answer to a connect that is over", 2) // before the client disconnects
 	so.Emit("", `["x"]`)
 	a.gets(so, "x", `["x"]`)
 	so.Hangup()

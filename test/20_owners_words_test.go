@@ -63,7 +63,7 @@ func TestALateAnswerIsNoAdmission(t *testing.T) {
 	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "")
 	late := a.request()
-	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // it was silent too long
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // too late
 	request := b.request()
 	a.admits(late, `[]`)
 	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`)

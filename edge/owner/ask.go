@@ -80,7 +80,7 @@ func (t *Table) Ask(s *Socket) {
 	}
 	asked := s.instance
 	if asked == nil || asked.state == leaving || !slices.Contains(t.instances, asked) {
-		asked = t.choose(s, now)
+		asked = t.instances.choose(s, &t.set, now)
 	}
 	if !online || asked == nil && r.handover {
 		why := NoService
@@ -89,7 +89,7 @@ func (t *Table) Ask(s *Socket) {
 		}
 		t.failed(r, why, now)
 		t.mu.Unlock()
-		t.undecided(s, r, why)
+		r.undecided(t.wire, why)
 		return
 	}
 	q := Request{Handover: r.handover, From: r.from}
@@ -102,7 +102,7 @@ func (t *Table) Ask(s *Socket) {
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
-	why := r.publishing(t, now)
+	why := r.publishing(&t.requests, now)
 	if why != First {
 		t.stats.asked[why].Inc()
 	}
@@ -117,7 +117,7 @@ func (t *Table) Ask(s *Socket) {
 			t.failed(r, Offline, now)
 		}
 		t.mu.Unlock()
-		t.undecided(s, r, Offline)
+		r.undecided(t.wire, Offline)
 		return
 	}
 	if r.handover {
@@ -131,10 +131,10 @@ func (t *Table) Ask(s *Socket) {
 	}
 }
 
-// undecided tells the edge that a request found no taker.
-func (t *Table) undecided(s *Socket, r *request, why Reason) {
+// undecided tells the edge that the request found no taker.
+func (r *request) undecided(w Wire, why Reason) {
 	if !r.handover {
-		t.wire.Undecided(s, why, s.Client.Refuses())
+		w.Undecided(r.socket, why, r.socket.Client.Refuses())
 	}
 }
 
@@ -163,7 +163,7 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 		r.decider, r.pause = a.From, 0
 		t.repeats.Remove(&r.repeat)
 		if !slices.ContainsFunc(t.instances, func(i *Instance) bool { return i.name == a.From }) {
-			t.addInstance("", a.From) // if it does not announce itself, it dies
+			t.instances.add("", a.From, t.set.Now()) // if it does not announce itself, it dies
 		}
 	case a.Number == 0 && i != nil && !(decides && s.open):
 		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
@@ -199,7 +199,7 @@ func (t *Table) next(r *request, why Reason, text string) {
 	s, now := r.socket, t.set.Now()
 	if s.instance != nil {
 		t.passOver(s, text)
-		if other := t.choose(s, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
+		if other := t.instances.choose(s, &t.set, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
 			r.onWay, r.decider = false, ""
 			r.why = why
 			t.nudge(t.repeats.Set(&r.repeat, now))
@@ -207,7 +207,7 @@ func (t *Table) next(r *request, why Reason, text string) {
 		}
 	}
 	t.failed(r, why, now)
-	t.wire.Do(func() { t.undecided(s, r, why) })
+	t.wire.Do(func() { r.undecided(t.wire, why) })
 }
 
 // decided acts on an admission or a refusal that counts, of i or, if that is nil, of a service that owns nothing. mu must be held.

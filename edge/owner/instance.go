@@ -75,7 +75,7 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	i := find(t.instances, a.Group, a.Instance)
 	isNew := i == nil
 	if isNew {
-		i = t.addInstance(a.Group, a.Instance)
+		i = t.instances.add(a.Group, a.Instance, t.set.Now())
 	}
 	if i.heard = now; i.state == leaving {
 		return
@@ -101,9 +101,12 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	}
 }
 
-func (t *Table) addInstance(group, name string) *Instance {
-	i := &Instance{group: group, name: name, heard: t.set.Now()}
-	t.instances = append(t.instances, i)
+// instances are those that have announced themselves. Table.mu is held when its methods are called.
+type instances []*Instance
+
+func (is *instances) add(group, name string, now time.Time) *Instance {
+	i := &Instance{group: group, name: name, heard: now}
+	*is = append(*is, i)
 	return i
 }
 
@@ -114,7 +117,7 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 	defer t.mu.Unlock()
 	i := find(t.instances, a.Group, a.Instance)
 	if i == nil {
-		i = t.addInstance(a.Group, a.Instance)
+		i = t.instances.add(a.Group, a.Instance, t.set.Now())
 	}
 	i.state = leaving
 	t.wire.Do(func() {
@@ -212,12 +215,12 @@ func (i *Instance) disown(s *Socket) {
 
 // choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
 // less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
-// asked if no other one is left. A socket that was owned stays in its group. mu must be held.
-func (t *Table) choose(s *Socket, now time.Time) *Instance {
+// asked if no other one is left. A socket that was owned stays in its group.
+func (is instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
 	namespace := s.Client.Namespace()
 	var all []candidate
 	others := false
-	for _, i := range t.instances {
+	for _, i := range is {
 		pattern, found := bestPattern(i.namespaces, namespace)
 		p := i.passed[namespace]
 		switch {
@@ -232,14 +235,14 @@ func (t *Table) choose(s *Socket, now time.Time) *Instance {
 		return nil
 	}
 	if others {
-		t.set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
+		set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
 	}
 	first := slices.MinFunc(all, candidate.compare)
 	all = slices.DeleteFunc(all, func(c candidate) bool { return c.compare(first) != 0 })
-	drawn := t.set.Random(len(all))
+	drawn := set.Random(len(all))
 	best := all[drawn].Instance
 	if len(all) > 1 {
-		if other := all[(drawn+1+t.set.Random(len(all)-1))%len(all)]; other.load(now) < best.load(now) {
+		if other := all[(drawn+1+set.Random(len(all)-1))%len(all)]; other.load(now) < best.load(now) {
 			best = other.Instance
 		}
 	}

@@ -90,20 +90,16 @@ type Table struct {
 	Clock liveness.Clock
 
 	mu        sync.Mutex
-	instances []*Instance           // guarded by mu: those that have announced themselves, oldest first
-	all       []*request            // guarded by mu: connect requests without a decision
-	repeats   *pace.Queue[*request] // guarded by mu
-	ends      *pace.Queue[*request] // guarded by mu
-	ended     map[string]*Socket    // guarded by mu; by id: sockets whose client has left while their events are held
-	again     time.Time             // guarded by mu: when all sockets were assigned again last
-	fearing   bool                  // guarded by mu: they are about to be, because this edge was away
+	requests                     // guarded by mu: those without a decision
+	instances instances          // guarded by mu: those that have announced themselves, oldest first
+	ended     map[string]*Socket // guarded by mu; by id: sockets whose client has left while their events are held
+	again     time.Time          // guarded by mu: when all sockets were assigned again last
+	fearing   bool               // guarded by mu: they are about to be, because this edge was away
 	stats     stats
 }
 
 type stats struct {
-	waiting   tally.Gauge
 	asked     [reasons]tally.Counter
-	closed    tally.Counter
 	held      tally.Counter
 	failed    *tally.Counter
 	handovers tally.Counter
@@ -114,7 +110,9 @@ type stats struct {
 func New(set Settings, failed *tally.Counter) *Table {
 	return &Table{
 		set: set, wire: set.Wire, ended: make(map[string]*Socket), stats: stats{failed: failed},
-		repeats: pace.NewQueue[*request](RepeatsPerSecond), ends: pace.NewQueue[*request](ClosingsPerSecond),
+		requests: requests{
+			set: &set, repeats: pace.NewQueue[*request](RepeatsPerSecond), ends: pace.NewQueue[*request](ClosingsPerSecond),
+		},
 	}
 }
 
@@ -124,9 +122,8 @@ func (t *Table) Metrics(set *tally.Set) {
 	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
 	set.Counter(&s.handovers, "takeovers_total", "Sockets that another instance took over.")
 	set.Counter(&s.died, "instances_died_total", "Instances that owned sockets here and fell silent.")
-	set.Gauge(&s.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
+	set.Gauge(&t.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
 	for i := range s.asked {
 		set.LabelledCounter(&s.asked[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", reasonWords[i])
 	}
-	set.Counter(&s.closed, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/internal/pace"
+	"partyline/internal/tally"
 )
 
 // When a connect request is published again.
@@ -59,7 +60,7 @@ type request struct {
 	from     string  // static: in a handover, the instance that owned it
 	since    time.Time
 
-	place   int                 // among Table.all
+	place   int                 // among requests.all
 	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
 	end     pace.Item[*request] // queued until the time is over; never in a handover
 	onWay   bool                // the worker is to publish it
@@ -97,23 +98,32 @@ func (r *request) find(a Answer) *Instance {
 	return nil
 }
 
-// add makes the request of a socket. The caller has it published soon. mu must be held.
-func (t *Table) add(s *Socket, handover bool, from string) *request {
-	now := t.set.Now()
-	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(t.all)}
+// requests are the connect requests without a decision. It has no lock: Table.mu is held when its methods are called.
+type requests struct {
+	set     *Settings // static
+	all     []*request
+	repeats *pace.Queue[*request]
+	ends    *pace.Queue[*request]
+	waiting tally.Gauge // those that are no handovers
+}
+
+// add makes the request of a socket. The caller has it published soon.
+func (q *requests) add(s *Socket, handover bool, from string) *request {
+	now := q.set.Now()
+	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(q.all)}
 	r.repeat.Value, r.end.Value = r, r
 	s.request = r
-	t.all = append(t.all, r)
+	q.all = append(q.all, r)
 	if handover {
 		return r
 	}
 	timeout := s.Client.ConnectTimeout()
 	if !s.Client.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
-		timeout = timeout*3/4 + timeout*time.Duration(t.set.Random(1000))/2000
+		timeout = timeout*3/4 + timeout*time.Duration(q.set.Random(1000))/2000
 	}
-	t.stats.waiting.Add(1)
-	t.nudge(t.ends.Set(&r.end, now.Add(timeout)))
+	q.waiting.Add(1)
+	q.nudge(q.ends.Set(&r.end, now.Add(timeout)))
 	return r
 }
 
@@ -125,30 +135,35 @@ func (t *Table) drop(r *request) {
 			t.wire.Changed(r.socket, one.to.name, one.number)
 		}
 	}
-	last := len(t.all) - 1
-	moved := t.all[last]
-	t.all[r.place], moved.place = moved, r.place
-	t.all[last] = nil
-	if t.all = t.all[:last]; last == 0 {
-		t.all = nil // a crowd has gone: its memory goes, too
+	t.remove(r)
+}
+
+// remove forgets a request.
+func (q *requests) remove(r *request) {
+	last := len(q.all) - 1
+	moved := q.all[last]
+	q.all[r.place], moved.place = moved, r.place
+	q.all[last] = nil
+	if q.all = q.all[:last]; last == 0 {
+		q.all = nil // a crowd has gone: its memory goes, too
 	}
-	t.repeats.Remove(&r.repeat)
-	t.ends.Remove(&r.end)
+	q.repeats.Remove(&r.repeat)
+	q.ends.Remove(&r.end)
 	if !r.handover {
-		t.stats.waiting.Add(-1)
+		q.waiting.Add(-1)
 	}
 	r.socket.request = nil
 }
 
 // nudge wakes the caller of Due if something has become the earliest.
-func (t *Table) nudge(first bool) {
+func (q *requests) nudge(first bool) {
 	if first {
-		t.set.Wake()
+		q.set.Wake()
 	}
 }
 
 // publishing notes that a request is published now, and returns why. Without an answer it is due again.
-func (r *request) publishing(t *Table, now time.Time) (why Reason) {
+func (r *request) publishing(q *requests, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
 	}
@@ -167,17 +182,14 @@ func (r *request) publishing(t *Table, now time.Time) (why Reason) {
 		r.silence = min(2*r.silence, longestSilence)
 	}
 	r.why = Silence
-	switch {
-	case toInstance:
-		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
-	case !s.Client.Refuses():
-		t.nudge(t.repeats.Set(&r.repeat, now.Add(r.silence)))
+	if toInstance || !s.Client.Refuses() {
+		q.nudge(q.repeats.Set(&r.repeat, now.Add(r.silence)))
 	}
 	return why
 }
 
-// failed notes that a request found no taker, and when it is published again. mu must be held.
-func (t *Table) failed(r *request, why Reason, now time.Time) {
+// failed notes that a request found no taker, and when it is published again.
+func (q *requests) failed(r *request, why Reason, now time.Time) {
 	if r.decider != "" && why != Again { // an earlier request failed, and the latest did not
 		return
 	}
@@ -187,18 +199,18 @@ func (t *Table) failed(r *request, why Reason, now time.Time) {
 	} else {
 		r.pause = min(2*r.pause, longestPause)
 	}
-	t.nudge(t.repeats.Set(&r.repeat, now.Add(r.pause)))
+	q.nudge(q.repeats.Set(&r.repeat, now.Add(r.pause)))
 }
 
-// hasten makes a request due, unless it is on its way. mu must be held.
-func (t *Table) hasten(r *request, why Reason) {
+// hasten makes a request due, unless it is on its way.
+func (q *requests) hasten(r *request, why Reason) {
 	if r.onWay {
 		return
 	}
 	r.decider, r.pause = "", 0
-	if now := t.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
+	if now := q.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
 		r.why = why
-		t.nudge(t.repeats.Set(&r.repeat, now))
+		q.nudge(q.repeats.Set(&r.repeat, now))
 	}
 }
 
@@ -206,22 +218,16 @@ func (t *Table) hasten(r *request, why Reason) {
 func (t *Table) hurry(why Reason, match func(*request) bool) {
 	// Backwards: a request that is removed meanwhile leaves its place to one that was looked at already.
 	for next := math.MaxInt; next > 0; {
-		next = t.hurryPart(next, why, match)
-	}
-}
-
-// hurryPart looks at hurryAtOnce requests in front of a place, and returns where to go on.
-func (t *Table) hurryPart(before int, why Reason, match func(*request) bool) (next int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	before = min(before, len(t.all))
-	next = max(0, before-hurryAtOnce)
-	for _, r := range t.all[next:before] {
-		if !r.onWay && match(r) {
-			t.hasten(r, why)
+		t.mu.Lock()
+		before := min(next, len(t.all))
+		next = max(0, before-hurryAtOnce)
+		for _, r := range t.all[next:before] {
+			if !r.onWay && match(r) {
+				t.hasten(r, why)
+			}
 		}
+		t.mu.Unlock()
 	}
-	return next
 }
 
 // isSilent reports whether the latest request has no answer at all.
@@ -284,9 +290,6 @@ func (t *Table) WaitOn(s *Socket) {
 		t.hasten(r, Silence)
 	}
 }
-
-// GaveUp counts a session that is closed because no service decided.
-func (t *Table) GaveUp() { t.stats.closed.Inc() }
 
 // Reconnected has the requests published again that went out before the connection began: they, or answers to them, may
 // have been lost with the one before.

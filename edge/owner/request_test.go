@@ -319,7 +319,7 @@ func TestRequestsThatGo(t *testing.T) {
 			}
 		}
 	}
-	if n := c.q.repeats.Len() + c.q.ends.Len() + int(c.q.stats.waiting.Value()); n != 0 {
+	if n := c.q.repeats.Len() + c.q.ends.Len() + int(c.q.waiting.Value()); n != 0 {
 		t.Errorf("%d are left", n)
 	}
 	if len(c.q.instances) > 0 {

@@ -137,7 +137,7 @@ type crowd struct {
 	all     []*client
 	running sync.WaitGroup
 	once    sync.Once
-	told    bool // guards the logging of a wrong order
+	told    bool // a wrong order was logged
 }
 
 func gather(t *testing.T, edges []string) *crowd {

@@ -109,7 +109,7 @@ func wantOK(t *testing.T, answer <-chan string) {
 // extra publishes to the room "extra", whose members must receive it, and others not.
 func (s *stage) extra(members, others []*client) {
 	s.t.Helper()
-	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // once the second has arrived, the first one has, too
+	for n, subject := range []string{"sio.relay.emit.room.extra", "sio.relay.emit.all"} { // the second arrives last
 		s.nc.Publish(subject, fmt.Sprintf(`["say","extra","somebody",1,%d]`, n))
 	}
 	for i, one := range slices.Concat(members, others) {

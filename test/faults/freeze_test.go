@@ -28,7 +28,7 @@ func TestNATSServersAreStopped(t *testing.T) {
 			})
 			began := time.Now()
 			s.settled(c)
-			t.Logf("the instance owned all sockets %v after all clients were served", time.Since(began).Round(time.Millisecond))
+			t.Logf("the instance owned all sockets %v after the clients were served", time.Since(began).Round(time.Millisecond))
 		}
 	}
 	if sum := c.finish(); sum.disconnects > 0 {

@@ -1,4 +1,4 @@
-// Package proxytest puts a proxy between a test's programs and NATS, which can be cut and mended.
+// Package proxytest puts a proxy between a test's programs and NATS. It can be cut and repaired.
 package proxytest
 
 import (
@@ -11,14 +11,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Leaks is what goleak must overlook in tests with a proxy: a link of toxiproxy that cannot write any more leaves what its
-// other goroutines still had for it (link.go, write).
+// Leaks are the goroutines that goleak must ignore in tests with a proxy. A link of toxiproxy that cannot write leaks
+// what its other goroutines queued for it (link.go, write).
 var Leaks = []goleak.Option{
 	goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"),
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
 }
 
-// Proxy is a way to a NATS server.
+// Proxy is a path to a NATS server.
 type Proxy struct {
 	*toxiproxy.Proxy
 	t testing.TB
@@ -38,10 +38,10 @@ func Start(t testing.TB, url string) *Proxy {
 	return p
 }
 
-// URL is that of the NATS server behind the proxy.
+// URL returns the URL of the NATS server through the proxy.
 func (p *Proxy) URL() string { return "nats://" + p.Listen }
 
-// Mend lets programs connect again after Stop.
+// Mend allows connections again after Stop.
 func (p *Proxy) Mend() {
 	p.t.Helper()
 	if err := p.Proxy.Start(); err != nil {
@@ -49,5 +49,5 @@ func (p *Proxy) Mend() {
 	}
 }
 
-// Heal ends what toxics do.
+// Heal removes all toxics.
 func (p *Proxy) Heal() { p.Toxics.ResetToxics(context.Background()) }
