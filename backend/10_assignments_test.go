@@ -178,6 +178,48 @@ func TestASlowDecisionIsPending(t *testing.T) {
 	a.wants(`[]`)
 }
 
+// A decision answers the latest request: an edge that was away asks again under a new number, and the one before counts no more.
+func TestADecisionAnswersTheLatestRequest(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("shop")
+	entered, release := make(chan struct{}), make(chan struct{})
+	io.Of("/chat", backend.Owned()).Use(func(*backend.Socket) error { entered <- struct{}{}; <-release; return nil })
+	s.start(io)
+	e := &fakeEdge{t, s.connection(), "assigner"}
+	id := e.id + ".aaaaaaaaaaaaaaaaaaaa"
+	reply := "sio.chat.ack." + id + ".connect"
+	answers, err := e.nc.SubscribeSync(reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{}}]`, id)
+	e.asks(io.Instance(), reply, 1, body)
+	<-entered
+	e.asks(io.Instance(), reply, 2, body)
+	next := func() *nats.Msg {
+		t.Helper()
+		m, err := answers.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := next()
+	for m.Header.Get("Sio-Pending") != "" && m.Header.Get("Sio-Assignment") == "1" { // the machine is slow
+		m = next()
+	}
+	if m.Header.Get("Sio-Pending") != io.Instance() || m.Header.Get("Sio-Assignment") != "2" {
+		t.Fatalf("%v", m.Header)
+	}
+	release <- struct{}{}
+	for m = next(); m.Header.Get("Sio-Pending") != ""; m = next() {
+	}
+	if m.Header.Get("Sio-Error") != "" || m.Header.Get("Sio-Assignment") != "2" {
+		t.Fatalf("%v", m.Header)
+	}
+}
+
 // An instance reports whether it owns sockets in a namespace that it announces, or that a pattern of it covers.
 func TestANamespaceThatIsNotOwned(t *testing.T) {
 	t.Parallel()

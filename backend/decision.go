@@ -30,6 +30,7 @@ type decision struct {
 	id   string        // of the socket; static
 	keep time.Duration // how long it is remembered once it is made; static
 
+	latest *nats.Msg   // guarded by decisions.mu: a further request that came before it was made; nil: none
 	made   bool        // guarded by decisions.mu
 	header nats.Header // of the answer; nil for none; static once made
 	body   []byte      // of the answer; static once made
@@ -61,6 +62,16 @@ func (ds *decisions) begin(id string, keep time.Duration, now time.Time) (d *dec
 	d = &decision{id: id, keep: keep, until: now.Add(neverMade)}
 	ds.byID[id] = d
 	return d, true
+}
+
+// repeat notes a further request that a decision is to answer. It returns false if the decision is made.
+func (ds *decisions) repeat(d *decision, m *nats.Msg) bool {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if !d.made {
+		d.latest = m
+	}
+	return !d.made
 }
 
 // make records what the decision is. If there are too many, it forgets the oldest.
@@ -95,6 +106,17 @@ func (ds *decisions) remove(d *decision) {
 	if d.socket != nil && !d.told {
 		d.socket.own.end()
 	}
+}
+
+// asked returns the request that a decision answers that is published for the first time: the latest, because only its
+// assignment counts for sure. m is the first.
+func (ds *decisions) asked(d *decision, m *nats.Msg) *nats.Msg {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d.latest != nil {
+		m, d.latest = d.latest, nil
+	}
+	return m
 }
 
 // look returns the state of a decision: whether it was made, whether its answer was published, and the socket.
@@ -181,19 +203,21 @@ func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 		})
 		return
 	}
-	switch made, told, _ := a.decisions.look(d); {
-	case !made:
+	if a.decisions.repeat(d, m) {
 		a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}})
-	case !told: // there was no connection when it was made, or it is being published now
-		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
-	default:
+		return
+	}
+	if _, told, _ := a.decisions.look(d); told {
 		a.tell(ns, m, from, d)
+	} else { // there was no connection when it was made, or it is being published now
+		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
 	}
 }
 
 // tell publishes the answer of a decision. After the first time it runs the connection handlers; it is called in the
 // socket's lane until then.
 func (a *admissions) tell(ns *Namespace, m *nats.Msg, from sender, d *decision) {
+	m = a.decisions.asked(d, m)
 	_, told, so := a.decisions.look(d)
 	counts, err := a.publishAnswer(ns, m, d, so, told)
 	switch {

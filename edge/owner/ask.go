@@ -199,7 +199,7 @@ func (t *Table) next(r *request, why Reason, text string) {
 	s, now := r.socket, t.set.Now()
 	if s.instance != nil {
 		t.passOver(s, text)
-		if other := t.instances.choose(s, &t.set, now); other != nil && other.isFresh(s.Client.Namespace(), now) {
+		if other := t.instances.choose(s, &t.set, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
 			r.onWay, r.decider = false, ""
 			r.why = why
 			t.nudge(t.repeats.Set(&r.repeat, now))

@@ -98,7 +98,7 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 		t.Fatalf("%q is asked", c.last())
 	}
 	if v := c.answer(s, Admission); v != Owned || !slices.Equal(c.changed, []string{"b-1 2"}) {
-		t.Fatalf("%v, %q are told", v, c.changed)
+		t.Fatalf("%v, %q are notified", v, c.changed)
 	}
 	i := find(c.q.instances, "a", "a-1")
 	if len(i.passed) > 0 {
@@ -144,13 +144,43 @@ func TestALateAdmissionCounts(t *testing.T) {
 		t.Fatal(v)
 	}
 	if !slices.Equal(c.changed, []string{"b-1 2", "b-1 2"}) { // when a-1 became the owner, and for its admission
-		t.Errorf("%q are told", c.changed)
+		t.Errorf("%q are notified", c.changed)
 	}
 	for _, number := range []uint64{4, 1} { // no number of an assignment, and that of a-1's
 		c.q.NotOwner(s, "a-1", number)
 		if isAsked := s.request != nil; isAsked != (number == 1) {
 			t.Errorf("not owner of %d: it is asked: %v", number, isAsked)
 		}
+	}
+}
+
+// If an instance has gone, another one is asked at once, even if it was silent lately: a client that does not wait must not be
+// refused while it lives.
+func TestASilentInstanceIsAskedBeforeAClientIsRefused(t *testing.T) {
+	c := newCrowd(t, 0)
+	c.refuses = true
+	c.hello("b-1", "/chat")
+	c.add()
+	c.run(2100 * time.Millisecond) // it is busy
+	c.hello("a-1", "/chat")
+	c.publish = func(s *Socket) {
+		if r := c.requests[len(c.requests)-1]; r.To == "a-1" {
+			c.q.Answer(s, Answer{Kind: NoResponders})
+		}
+	}
+	s := c.add().socket
+	c.run(2200 * time.Millisecond)
+	if c.last() != "b-1 2" || len(c.undecided) > 0 {
+		t.Fatalf("%q is asked, %v", c.last(), c.undecided)
+	}
+	if v := c.answer(s, Admission); v != Owned {
+		t.Fatal(v)
+	}
+	c.publish = func(s *Socket) { c.q.Answer(s, Answer{Kind: NoResponders}) }
+	c.add()
+	c.run(2300 * time.Millisecond)
+	if len(c.undecided) == 0 || c.undecided[0] != NoService { // both have gone
+		t.Errorf("%v", c.undecided)
 	}
 }
 

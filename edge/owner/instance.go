@@ -228,7 +228,7 @@ func (is instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
 		case !i.owns:
 			others = true
 		default:
-			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now)})
+			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now), s.request.hasAsked(i)})
 		}
 	}
 	if len(all) == 0 {
@@ -254,17 +254,23 @@ type candidate struct {
 	*Instance
 	pattern string // the namespace's
 	passed  bool   // it did not answer
+	asked   bool   // it was asked about this socket
+}
+
+// rank is 0 for one that answers, as far as is known. One that was not asked yet about the socket comes before one that was.
+func (a candidate) rank() int {
+	switch {
+	case !a.passed:
+		return 0
+	case !a.asked:
+		return 1
+	}
+	return 2
 }
 
 // compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
 func (a candidate) compare(b candidate) int {
-	switch {
-	case a.passed == b.passed:
-		return cmp.Or(comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
-	case a.passed:
-		return 1
-	}
-	return -1
+	return cmp.Or(cmp.Compare(a.rank(), b.rank()), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
 }
 
 // comparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.

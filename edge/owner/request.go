@@ -2,6 +2,7 @@ package owner
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"partyline/internal/pace"
@@ -77,6 +78,11 @@ type assignment struct {
 	to     *Instance
 	number uint64
 	isVoid bool // an answer counts no more
+}
+
+// hasAsked reports whether an instance was asked.
+func (r *request) hasAsked(i *Instance) bool {
+	return slices.ContainsFunc(r.assignments, func(one assignment) bool { return one.to == i })
 }
 
 // find returns the instance that gave an answer to a request, or nil if none was asked that. r may be nil.
@@ -176,10 +182,7 @@ func (r *request) publishing(q *requests, now time.Time) (why Reason) {
 		r.silence = min(2*r.silence, longestSilence)
 	}
 	r.why = Silence
-	switch {
-	case toInstance:
-		q.nudge(q.repeats.Set(&r.repeat, now.Add(r.silence)))
-	case !s.Client.Refuses():
+	if toInstance || !s.Client.Refuses() {
 		q.nudge(q.repeats.Set(&r.repeat, now.Add(r.silence)))
 	}
 	return why

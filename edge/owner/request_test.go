@@ -25,11 +25,12 @@ type crowd struct {
 	now     time.Time
 	refuses bool
 
-	worker   []func()
-	asked    []time.Time // each publish
-	requests []Request   // what was published
-	changed  []string    // instances that were notified that the owner has changed
-	closed   []time.Time // each end
+	worker    []func()
+	asked     []time.Time // each publish
+	requests  []Request   // what was published
+	changed   []string    // instances that were notified that the owner has changed
+	closed    []time.Time // each end
+	undecided []Reason    // why requests found no taker
 	// publish handles a published request; nil: there is no answer.
 	publish func(s *Socket)
 }
@@ -71,9 +72,11 @@ func (c *crowd) Ended(*Socket, string, map[string][]string, []byte)             
 func (c *crowd) Changed(_ *Socket, to string, n uint64) {
 	c.changed = append(c.changed, fmt.Sprint(to, " ", n))
 }
-func (c *crowd) Marker(string, string)           {}
-func (c *crowd) Died(string)                     {}
-func (c *crowd) Undecided(*Socket, Reason, bool) {}
+func (c *crowd) Marker(string, string) {}
+func (c *crowd) Died(string)           {}
+func (c *crowd) Undecided(_ *Socket, why Reason, _ bool) {
+	c.undecided = append(c.undecided, why)
+}
 
 // work is what the worker does.
 func (c *crowd) work() {
