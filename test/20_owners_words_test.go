@@ -53,8 +53,8 @@ func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	s.Counts("takeovers_total", "", 1)
 }
 
-// An instance that answers after others have been asked is not the owner. It is notified, with the number of the
-// assignment.
+// An instance that answers after another one has decided is not the owner. It is notified, with the number of its assignment, once when
+// the other one decides and once for its answer.
 func TestALateAnswerIsNoAdmission(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())
@@ -63,16 +63,34 @@ func TestALateAnswerIsNoAdmission(t *testing.T) {
 	b := startInstance(t, s.NC, "chat-b")
 	a.notOwner(so, "")
 	late := a.request()
-	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`) // too late
-	request := b.request()
+	request := b.request() // a is silent
+	b.admits(request, `[]`)
+	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`)
 	a.admits(late, `[]`)
 	a.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":2}]`)
-	b.admits(request, `[]`)
 	so.Emit("", `["n"]`)
 	b.gets(so, "n", `["n"]`)
 	if n := request.Header.Get("Sio-Assignment"); n != "3" {
 		t.Errorf("it is assignment %s", n)
 	}
+}
+
+// Of the instances that were asked, the first that decides is the owner, also if another one was asked after it.
+func TestTheFirstDecisionCounts(t *testing.T) {
+	t.Parallel()
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	b := startInstance(t, s.NC, "chat-b")
+	a.notOwner(so, "")
+	first := a.request()
+	second := b.request() // a is silent
+	a.admits(first, `[]`)
+	b.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":3}]`)
+	b.admits(second, `[]`)
+	b.gets(so, "disconnect", `["disconnect",{"reason":"owner changed","rooms":[],"assignment":3}]`)
+	so.Emit("", `["n"]`)
+	a.gets(so, "n", `["n"]`)
 }
 
 // An instance that counted an edge as dead, and then receives from it, reports it. The edge assigns its sockets again.
