@@ -226,7 +226,8 @@ func TestANamespaceThatIsNotOwned(t *testing.T) {
 	s := begin(t)
 	io := s.service("shop")
 	io.Of("/tenant-*", backend.Owned())
-	io.Of("/chat").On("x", func() {})
+	ended := make(chan string, 10)
+	io.Of("/chat").OnDisconnect(func(_ *backend.Socket, reason string) { ended <- reason })
 	s.start(io)
 	for _, namespace := range []string{"chat", "elsewhere"} {
 		inbox := "sio." + namespace + ".ack.assigner.aaaaaaaaaaaaaaaaaaaa.connect"
@@ -249,6 +250,24 @@ func TestANamespaceThatIsNotOwned(t *testing.T) {
 	}
 	s.enter("ann", "/tenant-1")
 	s.enter("bob", "/chat") // where the others decide
+	nc := s.connection()
+	for _, reason := range []string{"owner changed", "transport close"} {
+		body := fmt.Appendf(nil, `["disconnect",{"reason":%q,"rooms":[],"assignment":7}]`, reason)
+		if err := nc.PublishRequest("sio.chat.own."+io.Instance()+".disconnect", "sio.chat.emit.socket.assigner.aaaaaaaaaaaaaaaaaaaa", body); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case reason := <-ended:
+		if reason != "transport close" {
+			t.Errorf("a socket ended: %s", reason)
+		}
+	case <-time.After(patience):
+		t.Error("the end of a socket is not noticed")
+	}
 }
 
 // An instance that has counted an edge as dead reports that when it receives from the edge again.

@@ -139,6 +139,9 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		}
 		return
 	}
+	if notice.Reason == msg.ReasonOwnerChanged {
+		return // about an assignment that this instance did not accept
+	}
 	so := &Socket{ns: ns, id: from.socket, user: m.Header.Get(msg.HeaderUser), gone: true, left: notice.Rooms}
 	s.calls.runAll(ns.rules.disconnect, so, notice.Reason)
 }

@@ -170,6 +170,7 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	case a.Kind == AskAgain:
 		t.next(r, Again, "it says again")
 	case a.Kind == NotMine:
+		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool { return one == assignment{asked, a.Number, false} })
 		for _, other := range t.instances {
 			if i != nil && other.group == i.group {
 				other.passOver(s.Client.Namespace(), t.set.Now(), true)

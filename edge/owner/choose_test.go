@@ -232,8 +232,8 @@ func TestNotMine(t *testing.T) {
 	s := c.add().socket
 	c.answer(s, NotMine)
 	c.run(100 * time.Millisecond)
-	if c.last() != "b-1 2" || c.answer(s, Admission) != Owned {
-		t.Fatalf("%q is asked", c.last())
+	if c.last() != "b-1 2" || c.answer(s, Admission) != Owned || len(c.changed) > 0 {
+		t.Fatalf("%q is asked, %q are notified", c.last(), c.changed)
 	}
 	if c.add(); c.last() != "b-1 1" {
 		t.Errorf("%q is asked about another socket", c.last())
