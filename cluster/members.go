@@ -51,8 +51,8 @@ type report struct {
 func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 	now := time.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	a, err := c.members.verifier.Read(sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
+	c.mu.Unlock()
 	r := &report{Member: Member{ID: sub.Edge, Sockets: a.Sockets, Draining: a.Draining}, first: now, heard: now}
 	if err == nil && a.Address != "" {
 		err = c.readAddress(r, a.Address)
@@ -84,8 +84,10 @@ func (c *Cluster) readAddress(r *report, address string) error {
 	return nil
 }
 
-// handleOther processes an announcement of another edge, or, with by, of its death. mu must be held.
+// handleOther processes an announcement of another edge, or, with by, of its death.
 func (c *Cluster) handleOther(word string, r *report, by string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ms, id := &c.members, r.ID
 	known := ms.reports[id]
 	switch word {
@@ -127,8 +129,10 @@ func (c *Cluster) handleOther(word string, r *report, by string) {
 
 // handleOwn processes an announcement about this edge: its own, or another edge's that it has died. Own ones that are
 // too far apart show that services cannot have received those between, even if no death was announced, or this edge
-// could not receive that. mu must be held.
+// could not receive that.
 func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case word == subjects.WordGone:
 		c.set.Log.Warn("another edge declared this one dead: it received no announcement for too long",

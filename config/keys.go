@@ -81,7 +81,7 @@ var allKeys = []key{
 	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
 	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
 	{"edges.insecure", boolean, "", "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
-	{"edges.networks", list, "", "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. Default: anywhere.", items(addresses)},
+	{"edges.networks", list, "", "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
 
 	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once.", atLeast(0, "negative; write 0 to send all clients away at once")},
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},
