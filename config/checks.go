@@ -2,7 +2,9 @@ package config
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/http"
@@ -167,8 +169,12 @@ func proxy(s string) (normal, problem string) {
 }
 
 func subjectPrefix(s string) (normal, problem string) {
+	const remedy = "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
+	if strings.Contains(s, "@") || strings.Contains(s, "://") { // it is nats.url
+		return s, quote(s) + " is no beginning of subjects" + remedy
+	}
 	if _, err := subjects.NewPrefix(s); err != nil {
-		problem = err.Error() + "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
+		problem = err.Error() + remedy
 	}
 	return s, problem
 }
@@ -176,12 +182,15 @@ func subjectPrefix(s string) (normal, problem string) {
 // readableFile is the check of a key that names a file, or nothing.
 func readableFile(path string) (normal, problem string) {
 	_, err := os.ReadFile(path)
+	var unreadable *fs.PathError
 	switch {
 	case path == "" || err == nil:
 	case isSecretItself(path):
 		problem = "looks like a secret itself; write it to a file that only this user can read, and name the file here"
+	case errors.As(err, &unreadable):
+		problem = fmt.Sprintf("the file cannot be read: %s %s: %v", unreadable.Op, shownPath(path), unreadable.Err)
 	default:
-		problem = "the file cannot be read: " + err.Error()
+		problem = "the file cannot be read"
 	}
 	return path, problem
 }

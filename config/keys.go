@@ -174,19 +174,23 @@ func splitList(s string) []string {
 	return items
 }
 
-// quote keeps an operator's terminal safe from what a value contains, and short.
+// quote keeps an operator's terminal safe from what a value contains, and short. If the value may be a URL, it hides the
+// credentials in it, whatever the value should have been.
 func quote(s string) string {
 	const most = 100
+	if strings.Contains(s, "@") || strings.Contains(s, "://") {
+		s = redact.URLs(s)
+	}
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
 	return strconv.Quote(s)
 }
 
-// quoteURL quotes a value in which somebody may have put a URL with a password.
-func quoteURL(s string) string {
-	if strings.Contains(s, "@") || strings.Contains(s, "://") {
-		s = redact.URLs(s)
-	}
-	return quote(s)
+// unquoted is quote for a name that stands without quotation marks.
+func unquoted(s string) string {
+	s = quote(s)
+	return s[1 : len(s)-1]
 }
+
+func quoteURL(s string) string { return quote(s) }

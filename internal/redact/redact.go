@@ -4,6 +4,7 @@ package redact
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -95,18 +96,11 @@ func Text(text, list string) string {
 		if part != "" {
 			text = strings.ReplaceAll(text, part, URLs(part))
 		}
-		_, rest := cutScheme(part)
-		at := strings.LastIndexByte(rest, '@')
-		if at < 0 {
-			continue
-		}
-		user, secret, _ := strings.Cut(rest[:at], ":")
-		if secret == "" {
-			secret = user
-		}
-		for _, form := range []string{secret, unescaped(secret)} {
-			if len(form) >= shortest {
-				text = strings.ReplaceAll(text, form, hidden)
+		for _, secret := range secrets(part) {
+			for _, form := range forms(secret) {
+				if len(form) >= shortest {
+					text = strings.ReplaceAll(text, form, hidden)
+				}
 			}
 		}
 	}
@@ -116,10 +110,35 @@ func Text(text, list string) string {
 // shortest is the least length, in bytes, of a secret that Text searches for: a shorter one is part of many words.
 const shortest = 4
 
-func unescaped(s string) string {
-	plain, err := url.PathUnescape(s)
-	if err != nil {
-		return s
+// secrets returns the password or token of a URL, and its query or fragment.
+func secrets(s string) (found []string) {
+	_, rest := cutScheme(s)
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		user, secret, _ := strings.Cut(rest[:at], ":")
+		if secret == "" {
+			secret = user
+		}
+		found, rest = append(found, secret), rest[at+1:]
 	}
-	return plain
+	if end := strings.IndexAny(rest, "?#"); end >= 0 {
+		found = append(found, rest[end+1:])
+	}
+	return found
+}
+
+// forms returns how a secret of a URL may stand in a text, the longest first: as it is, decoded, encoded by package
+// url, and each of them in quotes.
+func forms(secret string) []string {
+	plain := secret
+	if decoded, err := url.PathUnescape(secret); err == nil {
+		plain = decoded
+	}
+	encoded := strings.TrimPrefix(url.UserPassword("", plain).String(), ":")
+	all := []string{secret, plain, encoded}
+	for _, form := range all[:3] {
+		quoted := strconv.Quote(form)
+		all = append(all, quoted[1:len(quoted)-1])
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
 }

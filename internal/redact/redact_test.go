@@ -62,6 +62,13 @@ func TestText(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
+	const odd = `nats://bob:PA!SS"W0RD@a, nats://b?token=QUERY%20TOKEN,ws://bob:p%22q%0A%5Cr@c#FRAGMENT`
+	for _, text := range []string{`PA!SS"W0RD`, `PA%21SS%22W0RD`, `PA!SS\"W0RD`, `p%22q%0A%5Cr`, "p\"q\n\\r", `p\"q\n\\r`, "token=QUERY%20TOKEN",
+		"token=QUERY TOKEN", "#FRAGMENT"} {
+		if got := Text("a "+text+" b", odd); strings.ContainsAny(got, "PQWqrGM") {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
 	if got := Text("a text", ""); got != "a text" {
 		t.Errorf("without URLs: %q", got)
 	}
