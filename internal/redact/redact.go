@@ -63,11 +63,14 @@ func one(s string, hideUser bool) string {
 	return shown + hostPort(s)
 }
 
-// hostPort hides a port that is not a number: it is a password without its @.
+// hostPort hides a port that is not a number: it is a password without its @. So may be a path with a colon in it.
 func hostPort(s string) string {
 	host, path := s, ""
 	if slash := strings.IndexByte(s, '/'); slash >= 0 {
 		host, path = s[:slash], s[slash:]
+	}
+	if strings.Contains(path, ":") { // behind a scheme that is none
+		path = "/" + hidden
 	}
 	from := 0
 	if strings.HasPrefix(host, "[") {
@@ -75,7 +78,7 @@ func hostPort(s string) string {
 	}
 	colon := strings.IndexByte(host[from:], ':')
 	if colon < 0 {
-		return s
+		return host + path
 	}
 	colon += from
 	if port := strings.TrimSpace(host[colon+1:]); strings.ContainsFunc(port,
