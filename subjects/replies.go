@@ -38,13 +38,13 @@ func NewReplies(own Prefix, prefixes []string) (Replies, error) {
 }
 
 // NormalReplies returns a prefix of reply subjects with the wildcard that NATS permissions have: "_INBOX.>" for both
-// "_INBOX" and "_INBOX.>". The rules are those of NewPrefix.
+// "_INBOX" and "_INBOX.>". The rules are those of NewPrefix, but inboxes are allowed.
 func NormalReplies(prefix string) (string, error) {
-	p, err := NewPrefix(strings.TrimSuffix(prefix, ".>"))
-	if err != nil {
-		return prefix, fmt.Errorf("%w: %w", errReplies, err)
+	tokens := strings.TrimSuffix(prefix, ".>")
+	if fault := badTokens(tokens); fault != "" {
+		return prefix, fmt.Errorf("%w %.160q: %s", errReplies, prefix, fault)
 	}
-	return p.dotted + ">", nil
+	return tokens + ".>", nil
 }
 
 // Allow reports whether an edge may answer to a reply subject.
