@@ -24,16 +24,17 @@ var layers = map[string][]string{
 	"internal/liveness":         {},
 	"internal/pace":             {},
 	"internal/redact":           {},
+	"internal/share":            {},
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
 	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
-	"edge/query":                {"subjects", "wire/msg"},
-	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
+	"edge/query":                {"internal/share", "subjects", "wire/msg"},
+	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
 	"edge/registry":             {"subjects"},
 	"edge/rule":                 {"internal/tally", "subjects"},
-	"edge":                      {"bus", "edge/owner", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally", "internal/throttle"},
+	"edge":                      {"bus", "edge/owner", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/share", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects"},
@@ -75,7 +76,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

@@ -11,6 +11,7 @@ import (
 	"partyline/bus"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -19,7 +20,8 @@ import (
 
 // maxAsked bounds the acks that are waited for, all asks together: one costs a pointer with its socket and one in the list
 // of its question, so the whole table stays below 10 MB. An edge with more sockets cannot be asked in one go. Answers that
-// wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of another.
+// wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of another. Namespaces
+// share it: each may have half of what the others leave.
 const maxAsked = 1 << 18
 
 // askChunk is how many sockets the bus's worker answers for before it does other things: those answers then find room among
@@ -39,7 +41,7 @@ type asks struct {
 	waiting    func() int // answers that wait to be published
 	last       uint64     // owned by the NATS reader: the ack id of the latest ask
 
-	awaited                         tally.Gauge
+	awaited                         *share.Table // by namespace, as in subjects
 	asked, refused, passed, expired tally.Counter
 }
 
@@ -63,7 +65,7 @@ func (a *asks) handle(m *bus.Message, sub *subjects.Subject) {
 	case !found:
 		a.reject(m, dropUnknownSocket, errUnknownSocket)
 		return
-	case len(sockets) > maxAsked-int(a.awaited.Value())-a.waiting(): // only this goroutine adds to the first
+	case !a.awaited.Take(sub.Namespace, len(sockets), a.waiting()):
 		a.refused.Inc()
 		a.fail(m, errTooManyAsks)
 		return
@@ -74,6 +76,7 @@ func (a *asks) handle(m *bus.Message, sub *subjects.Subject) {
 	if len(sockets) > 0 {
 		p.namespace = sockets[0].Namespace.Name
 		if err := p.encodeFor(sockets, a.deliveries.queueBytes); err != nil {
+			a.awaited.Add(sub.Namespace, -len(sockets))
 			a.refuseEvent(m, err)
 			return
 		}
@@ -98,7 +101,6 @@ func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 		return
 	}
 	a.stats.eventsOut.Inc()
-	a.awaited.Add(len(q.sockets))
 	for _, s := range q.sockets {
 		c := s.Edge.conn
 		c.mu.Lock()
@@ -144,7 +146,7 @@ func (a *asks) remove(s *socket, id uint64) *question {
 
 // answered counts a socket that has been answered for.
 func (a *asks) answered(q *question) {
-	a.awaited.Add(-1)
+	a.awaited.Add(q.sockets[0].Namespace.Token, -1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.left--; q.left == 0 && q.timer != nil {
@@ -222,8 +224,8 @@ func (a *asks) answerAll(s *socket, questions []*question) {
 // metrics adds what is counted to a set.
 func (a *asks) metrics(set *tally.Set) {
 	set.Counter(&a.asked, "asks_total", "Asks over NATS that were put to the sockets here.")
-	set.Counter(&a.refused, "asks_refused_total", "Asks refused because too many acks were waited for.")
-	set.Gauge(&a.awaited, "asks_awaited", "Acks of clients that asks wait for.")
+	set.Counter(&a.refused, "asks_refused_total", "Asks refused because their namespace waited for as many acks as it may.")
+	set.Func(tally.KindGauge, "asks_awaited", "Acks of clients that asks wait for.", func() float64 { return float64(a.awaited.Used()) })
 	set.Counter(&a.passed, "asks_acks_total", "Acks of clients that were passed on to who asked.")
 	set.Counter(&a.expired, "asks_expired_total", "Acks of clients that did not come in time.")
 }

@@ -70,7 +70,7 @@ func TestAsksAreBounded(t *testing.T) {
 	x := newBench(t, 2, openRoom)
 	answers := x.inbox(t)
 	socket := "socket." + x.socket(0).ID
-	x.edge.asks.awaited.Add(maxAsked - 1)
+	x.edge.asks.awaited.Take("chat", maxAsked/2-1, 0)
 	x.handle(ask("all"))
 	answers.fails("too many asks under way")
 	x.handle(ask("room.nobody")) // counts nothing
@@ -83,6 +83,9 @@ func TestAsksAreBounded(t *testing.T) {
 	answers.fails("no answer")
 	x.handle(ask(socket, "Sio-Timeout", "1")) // there is room again
 	answers.fails("no answer")
+	if !x.edge.asks.awaited.Take("other", maxAsked/4, 0) {
+		t.Error("nothing is left for another namespace")
+	}
 	if n := x.edge.asks.refused.Value(); n != 2 {
 		t.Errorf("%d asks count as refused", n)
 	}
@@ -136,8 +139,8 @@ func TestAsksInChunks(t *testing.T) {
 		}
 		seen[m.Header.Get("Sio-Socket") == first.ID]++
 	}
-	if seen[true] != 1 || x.edge.asks.awaited.Value() != 0 {
-		t.Errorf("answers %v, %d acks are waited for", seen, x.edge.asks.awaited.Value())
+	if seen[true] != 1 || x.edge.asks.awaited.Used() != 0 {
+		t.Errorf("answers %v, %d acks are waited for", seen, x.edge.asks.awaited.Used())
 	}
 	if n := x.edge.asks.passed.Value(); n != sockets-1 {
 		t.Errorf("%d acks were passed on", n)
@@ -194,7 +197,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 		x.edge.asks.last++
 		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: testInbox, sockets: []*socket{s}, left: 1})
 	}
-	x.edge.asks.awaited.Add(maxAsked)
+	x.edge.asks.awaited.Add("chat", maxAsked) // more than one namespace may take
 	blocked, release := make(chan struct{}), make(chan struct{})
 	x.edge.out.AfterSubscribed(func() { close(blocked); <-release }) // like a flush that is slow
 	<-blocked

@@ -136,11 +136,11 @@ func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*soc
 		c.fail(m, errUnknownSocket)
 		return
 	}
-	asked, answer := *m, c.body(n)
+	answer := c.body(n)
 	if sub.Target == subjects.TargetSocket {
 		answer = c.changed(sub, sockets)
 	}
-	c.out.Do(func() { c.send(&asked, nil, answer) })
+	c.afterSubscribed(m, func(m *bus.Message) { c.send(m, nil, answer) }) // bounded, unlike what is left to Do
 }
 
 // queue queues a query.
@@ -148,7 +148,7 @@ func (c *commands) queue(m *bus.Message, sub *subjects.Subject, sockets []*socke
 	asked := &bus.Message{Subject: m.Subject, Reply: m.Reply}
 	fail := func(err error) { c.fail(asked, err) }
 	err := c.queries.Add(&query.Query{
-		Verb: sub.Verb, Single: sub.Target == subjects.TargetSocket, Sockets: queried{c.targets, sockets}, Fail: fail,
+		Namespace: sub.Namespace, Verb: sub.Verb, Single: sub.Target == subjects.TargetSocket, Sockets: queried{c.targets, sockets}, Fail: fail,
 		Answer: func(part string, body []byte) {
 			var header bus.Header
 			if part != "" {

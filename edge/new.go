@@ -11,6 +11,7 @@ import (
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
 	"partyline/subjects"
@@ -39,7 +40,7 @@ func New(set Settings) *Edge {
 		deliveries: d, targets: found, prefix: e.prefix,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
 	}
-	e.asks = &asks{commands: e.commands, deliveries: d, waiting: set.Bus.Waiting}
+	e.asks = &asks{commands: e.commands, deliveries: d, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	e.subscribe()
 	return e

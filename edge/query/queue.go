@@ -1,18 +1,19 @@
 // Package query answers what services ask about the sockets of an edge: fetch, rooms, and a data that gets
-// (docs/subjects.md, Queries). The answers may be as long as the edge has sockets, so one goroutine writes them, one query
-// after the other, and never has more than a budget of bytes waiting to be published.
+// (docs/subjects.md, Queries). The answers may be as long as the edge has sockets, so they are written by
+// goroutines that never have more than a budget of bytes waiting to be published.
 package query
 
 import (
 	"errors"
 	"sync"
 
+	"partyline/internal/share"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
 const (
-	// maxSockets bounds the sockets that the queries under way are about. querySockets is what a query itself counts for.
+	// maxSockets bounds the sockets that the queries under way are about, and namespaces share it. querySockets is what a query itself counts for.
 	maxSockets   = 1 << 20
 	querySockets = 16
 	// budget is how many bytes of answers wait to be published before the goroutine waits, too.
@@ -23,7 +24,7 @@ const (
 
 // Errors of queries, as services read them.
 var (
-	// ErrTooMany is returned by Add when queries about more than a million sockets wait.
+	// ErrTooMany is returned by Add when queries about more sockets wait than the namespace may have.
 	ErrTooMany = errors.New("too many questions under way")
 	// ErrGone answers a query about one socket that is not a member of its namespace, or no longer.
 	ErrGone = errors.New("unknown socket")
@@ -31,11 +32,12 @@ var (
 
 // Query is one question of a service.
 type Query struct {
-	Verb    string                         // subjects.VerbFetch, VerbData or VerbRooms
-	Single  bool                           // the target is one socket
-	Sockets Sockets                        // of the target
-	Answer  func(part string, body []byte) // puts one message of the answer into the outbox; part is the value of Sio-Part, "" for none
-	Fail    func(error)                    // answers with an error instead
+	Namespace string                         // of the target
+	Verb      string                         // subjects.VerbFetch, VerbData or VerbRooms
+	Single    bool                           // the target is one socket
+	Sockets   Sockets                        // of the target
+	Answer    func(part string, body []byte) // puts one message of the answer into the outbox; part is the value of Sio-Part, "" for none
+	Fail      func(error)                    // answers with an error instead
 }
 
 // Sockets are the sockets of a query as the edge knows them. Its methods are called by the queue's goroutine.
@@ -57,76 +59,89 @@ type View struct {
 	Data          []byte // a JSON object; nil for nothing
 }
 
-// Queue holds the queries that wait. Its goroutine lives while there are any.
+// Queue holds the queries that wait. Those of one namespace are answered one after the other, by a goroutine that lives
+// while there are any. Namespaces take turns: a long answer in one does not keep another waiting.
 type Queue struct {
 	edge       string
 	maxPayload func() int
 	published  func(fn func()) // calls fn once what was put into the outbox before has been published
 
 	mu      sync.Mutex
-	queries []*Query // guarded by mu; the first is being answered
-	sockets int      // guarded by mu: what queries count for
+	lines   map[string][]*Query // guarded by mu; by namespace; the first is being answered
+	sockets *share.Table        // what queries count for, by namespace
 	closing chan struct{}
 	running sync.WaitGroup
+
+	turn    chan struct{} // capacity 1: the goroutine that has received from it writes; the others come in order
+	waiting int           // owned by that goroutine: bytes since the outbox was last known to be empty
 }
 
 // NewQueue makes the queue of an edge. maxPayload is the largest message that NATS takes now, in bytes. published calls back once
 // what was put into the outbox before has been published or dropped; it must not block.
 func NewQueue(edge string, maxPayload func() int, published func(fn func())) *Queue {
-	return &Queue{edge: edge, maxPayload: maxPayload, published: published, closing: make(chan struct{})}
+	q := &Queue{
+		edge: edge, maxPayload: maxPayload, published: published, lines: make(map[string][]*Query), sockets: share.New(maxSockets),
+		closing: make(chan struct{}), turn: make(chan struct{}, 1),
+	}
+	q.turn <- struct{}{}
+	return q
 }
 
-// Add queues a query. It never blocks. The error is ErrTooMany; a query that waits alone may be of any size.
+// Add queues a query. It never blocks. The error is ErrTooMany; a query that waits alone in its namespace may be of any size.
 func (q *Queue) Add(query *Query) error {
-	weight := query.Sockets.Len() + querySockets
+	ns, weight := query.Namespace, query.Sockets.Len()+querySockets
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.queries) > 0 && q.sockets+weight > maxSockets {
+	isFirst := len(q.lines[ns]) == 0
+	if isFirst {
+		q.sockets.Add(ns, weight)
+		q.running.Go(func() { q.run(ns) })
+	} else if !q.sockets.Take(ns, weight, 0) {
 		return ErrTooMany
 	}
-	q.queries = append(q.queries, query)
-	q.sockets += weight
-	if len(q.queries) == 1 {
-		q.running.Go(q.run)
-	}
+	q.lines[ns] = append(q.lines[ns], query)
 	return nil
 }
 
-// Close waits until the goroutine has ended. Queries that were not answered are dropped, and Add must not be called any more.
+// Close waits until the goroutines have ended. Queries that were not answered are dropped, and Add must not be called any more.
 func (q *Queue) Close() {
 	close(q.closing)
 	q.running.Wait()
 }
 
-// run answers queries until there is none.
-func (q *Queue) run() {
+// run answers the queries of a namespace until there is none.
+func (q *Queue) run(ns string) {
+	<-q.turn
+	defer func() { q.turn <- struct{}{} }()
 	w := &writer{queue: q}
-	for query := q.next(nil); query != nil && !w.closed; query = q.next(query) {
+	for query := q.next(ns, nil); query != nil && !w.closed; query = q.next(ns, query) {
 		q.answer(query, w)
+		w.giveTurn()
 	}
 }
 
-// next removes the query that was answered, if any, and returns the one behind it, or nil.
-func (q *Queue) next(answered *Query) *Query {
+// next removes the query of a namespace that was answered, if any, and returns the one behind it, or nil.
+func (q *Queue) next(ns string, answered *Query) *Query {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	line := q.lines[ns]
 	if answered != nil {
-		q.sockets -= answered.Sockets.Len() + querySockets
-		q.queries[0] = nil
-		q.queries = q.queries[1:]
+		q.sockets.Add(ns, -answered.Sockets.Len()-querySockets)
+		line[0] = nil
+		line = line[1:]
 	}
-	if len(q.queries) == 0 {
-		q.queries = nil
+	if q.lines[ns] = line; len(line) == 0 {
+		delete(q.lines, ns)
 		return nil
 	}
-	return q.queries[0]
+	return line[0]
 }
 
-// writer writes the messages of an answer and waits while too much of them is not published. It is owned by the queue's goroutine.
+// writer writes the messages of an answer and waits while too much of them is not published. It is owned by the goroutine of a
+// namespace, whose turn it is.
 type writer struct {
-	queue   *Queue
-	waiting int  // bytes since the outbox was last known to be empty
-	closed  bool // the queue is closing: nothing more can be published
+	queue  *Queue
+	closed bool // the queue is closing: nothing more can be published
 
 	query *Query
 	parts *msg.Parts
@@ -154,10 +169,27 @@ func (w *writer) add(element []byte) {
 func (w *writer) publish(last bool) {
 	body, part := w.parts.Finish(last)
 	w.query.Answer(part, body)
-	if w.waiting += len(body); w.waiting < budget {
+	w.wait(len(body))
+	w.giveTurn()
+}
+
+// giveTurn lets another namespace write, if one waits.
+func (w *writer) giveTurn() {
+	w.queue.turn <- struct{}{}
+	<-w.queue.turn
+	select {
+	case <-w.queue.closing:
+		w.closed = true
+	default:
+	}
+}
+
+// wait waits if too much is in the outbox. The turn stays: others would have to wait, too.
+func (w *writer) wait(added int) {
+	if w.queue.waiting += added; w.queue.waiting < budget {
 		return
 	}
-	w.waiting = 0
+	w.queue.waiting = 0
 	published := make(chan struct{})
 	w.queue.published(func() { close(published) })
 	select {

@@ -94,11 +94,47 @@ func TestQueriesAreBounded(t *testing.T) {
 			fn()
 		}
 		synctest.Wait()
-		if q.queries != nil || q.sockets != 0 {
-			t.Errorf("%d queries of %d sockets wait", len(q.queries), q.sockets)
+		if len(q.lines) != 0 || q.sockets.Used() != 0 {
+			t.Errorf("queries of %d namespaces and %d sockets wait", len(q.lines), q.sockets.Used())
 		}
 		if err := q.Add(o.query(subjects.VerbFetch, many(2*maxSockets))); err != nil {
 			t.Errorf("alone, a query may be of any size: %v", err)
+		}
+		q.Close()
+	})
+}
+
+// A namespace with long answers, and many of them, delays another one by a part of an answer, and takes no place from it.
+func TestNamespacesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &outbox{blocks: true}
+		q := o.queue()
+		greedy := func(sockets Sockets) *Query {
+			query := o.query(subjects.VerbFetch, sockets)
+			query.Namespace = "greedy"
+			return query
+		}
+		if err := q.Add(greedy(crowd(100, 60<<10))); err != nil {
+			t.Fatal(err)
+		}
+		for q.Add(greedy(many(1))) == nil {
+		}
+		synctest.Wait() // for the outbox
+		answered := -1
+		other := &Query{
+			Namespace: "other", Verb: subjects.VerbRooms, Sockets: crowd(10, 1), Answer: func(string, []byte) { answered = len(o.bodies) },
+		}
+		if err := q.Add(other); err != nil {
+			t.Fatalf("another namespace cannot ask: %v", err)
+		}
+		before := len(o.bodies)
+		o.blocks = false
+		for _, fn := range o.blocked {
+			fn()
+		}
+		synctest.Wait()
+		if answered < 0 || answered > before+1 || len(o.bodies) < 1000 {
+			t.Errorf("it was answered after %d of %d messages, and asked after %d", answered, len(o.bodies), before)
 		}
 		q.Close()
 	})
