@@ -51,6 +51,14 @@ type report struct {
 func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 	now := time.Now()
 	c.mu.Lock()
+	if c.set.Secret == "" && sub.Edge != c.set.ID && c.members.reports[sub.Edge] == nil && len(c.members.reports) >= maxEdges { // before the body is read
+		c.mu.Unlock()
+		c.stats.unlisted.Inc()
+		if !c.complaints.Busy() {
+			c.complaints.Warn("ignored what was announced of a further edge", "", errTooManyEdges)
+		}
+		return
+	}
 	a, err := c.members.verifier.Read(sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
 	c.mu.Unlock()
 	r := &report{Member: Member{ID: sub.Edge, Sockets: a.Sockets, Draining: a.Draining}, first: now, heard: now}
@@ -58,6 +66,8 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 		err = c.readAddress(r, a.Address)
 	}
 	switch {
+	case err != nil && c.complaints.Busy():
+		c.stats.ignored.Inc()
 	case err != nil:
 		c.stats.ignored.Inc()
 		c.complaints.Warn("ignored an edge's announcement", m.Subject, err)
@@ -92,9 +102,8 @@ func (c *Cluster) handleOther(word string, r *report, by string) {
 	known := ms.reports[id]
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
-		if known == nil && len(ms.reports) >= maxEdges {
+		if known == nil && len(ms.reports) >= maxEdges { // so many have the secret
 			c.stats.unlisted.Inc()
-			c.complaints.Warn("ignored the announcements of a further edge", "", errTooManyEdges)
 			return
 		}
 		if ms.others.Heard(id, r.heard) {

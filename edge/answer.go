@@ -70,6 +70,9 @@ func (a *answers) withholds(m *bus.Message) bool {
 	}
 	// NATS does not check that the requester may publish to the reply subject; the edge would do it in its name.
 	a.stats.answersWithheld.Inc()
+	if a.complaints.Busy() {
+		return true
+	}
 	a.complaints.Log(slog.LevelWarn, "withheld an answer: the reply subject is not below nats.reply_prefixes", m.Subject, "",
 		"subject", m.Subject, "reply", m.Reply[:min(len(m.Reply), maxLoggedReply)])
 	return true

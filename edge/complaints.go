@@ -34,6 +34,9 @@ func (c *complaints) about(subject, what string, err error) { c.Warn(what, subje
 func (c *complaints) drop(m *bus.Message, why int, err error) {
 	c.stats.dropped[why].Inc()
 	c.stats.discardedBytes.Add(len(m.Data))
+	if c.Busy() {
+		return
+	}
 	subject := m.Subject
 	if why == dropBadBody {
 		if open := c.answersNotice(m); open != "" { // one subject a socket, too

@@ -14,6 +14,9 @@ import (
 	"partyline/wire/msg"
 )
 
+// maxAnnouncement is how long the body of an instance's announcement may be, in bytes: it has a few names or patterns.
+const maxAnnouncement = 16 << 10
+
 // ownerWire is how Edge.owners speaks to services.
 type ownerWire struct{ *Edge }
 
@@ -127,7 +130,13 @@ func (e *Edge) changed(s *socket) {
 
 // handleInstance takes an announcement of an instance.
 func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
-	a, _ := msg.ParseInstanceAnnouncement(m.Data) // of a bad one only the subject counts
+	if !e.owners.Hears(sub.Group, sub.Instance, sub.Word) {
+		return
+	}
+	var a msg.InstanceAnnouncement
+	if len(m.Data) <= maxAnnouncement {
+		a, _ = msg.ParseInstanceAnnouncement(m.Data) // of a bad one only the subject counts
+	}
 	a.Group, a.Instance = sub.Group, sub.Instance
 	switch sub.Word {
 	case subjects.WordHello, subjects.WordBeat:

@@ -79,7 +79,7 @@ func (t *Table) Ask(s *Socket) {
 		return // decided about, or gone
 	}
 	asked := s.instance
-	if asked == nil || asked.state == leaving || !slices.Contains(t.instances, asked) {
+	if asked == nil || asked.state == leaving || t.instances.find(asked.group, asked.name) != asked {
 		asked = t.instances.choose(s, &t.set, now)
 	}
 	if !online || asked == nil && r.handover {
@@ -95,7 +95,7 @@ func (t *Table) Ask(s *Socket) {
 	q := Request{Handover: r.handover, From: r.from}
 	if asked != nil && !slices.Contains(r.assignments, assignment{asked, s.number, false}) {
 		s.number++
-		asked.given = append(asked.given, now)
+		asked.given, asked.engaged = append(asked.given, now), true
 		r.assignments = append(r.assignments, assignment{asked, s.number, false})
 	}
 	isFirst := r.asked.IsZero()
@@ -160,18 +160,21 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	case a.Kind == NoResponders:
 		t.next(r, NoService, "no subscriber gets its connect requests")
 	case a.Kind == Pending:
+		if len(t.instances.byName[a.From]) == 0 && t.instances.add("", a.From, t.set.Now()) == nil {
+			break // nothing would show that it has died; the request is published again
+		}
+		for _, decider := range t.instances.byName[a.From] { // if it does not announce itself, it dies
+			decider.engaged = true
+		}
 		r.decider, r.pause = a.From, 0
 		t.repeats.Remove(&r.repeat)
-		if !slices.ContainsFunc(t.instances, func(i *Instance) bool { return i.name == a.From }) {
-			t.instances.add("", a.From, t.set.Now()) // if it does not announce itself, it dies
-		}
 	case a.Number == 0 && i != nil && !(decides && s.open):
 		t.set.Log.Warn("an instance's answer to a connect request does not count", s.Client.Namespace(), errNumber)
 	case a.Kind == AskAgain:
 		t.next(r, Again, "it says again")
 	case a.Kind == NotMine:
 		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool { return one == assignment{asked, a.Number, false} })
-		for _, other := range t.instances {
+		for _, other := range t.instances.all {
 			if i != nil && other.group == i.group {
 				other.passOver(s.Client.Namespace(), t.set.Now(), true)
 			}

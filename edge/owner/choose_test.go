@@ -100,7 +100,7 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 	if v := c.answer(s, Admission); v != Owned || !slices.Equal(c.changed, []string{"b-1 2"}) {
 		t.Fatalf("%v, %q are notified", v, c.changed)
 	}
-	i := find(c.q.instances, "a", "a-1")
+	i := c.q.instances.find("a", "a-1")
 	if len(i.passed) > 0 {
 		t.Error("it has answered, and is still skipped")
 	}

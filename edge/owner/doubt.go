@@ -30,9 +30,9 @@ func (t *Table) Doubt(s *Socket) {
 func (t *Table) Pong(instance string, noResponders bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, i := range t.instances {
+	for _, i := range t.instances.byName[instance] {
 		switch {
-		case i.name != instance || i.state == leaving:
+		case i.state == leaving:
 		case !noResponders:
 			i.trust(t)
 		case i.state == serving:
@@ -76,8 +76,9 @@ func (t *Table) NotOwner(s *Socket, from string, number uint64) {
 func (t *Table) OwnsNothing(instance string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, i := range t.instances {
-		if i.name == instance {
+	for _, i := range t.instances.byName[instance] {
+		if now := t.set.Now(); now.Sub(i.disowned) >= msg.BeatEvery { // it says so once for each time that the edge was away
+			i.disowned = now
 			t.assignAgain(i)
 		}
 	}
@@ -130,7 +131,7 @@ func (t *Table) fear(now time.Time) {
 			t.hasten(r, Reconnected)
 		}
 	}
-	for _, i := range t.instances {
+	for _, i := range t.instances.all {
 		t.assignAgain(i)
 	}
 	t.wire.Do(func() {
@@ -155,7 +156,7 @@ func (t *Table) Tick(deaf bool) {
 	default:
 		t.Clock.Tick(now)
 	}
-	for _, i := range slices.Clone(t.instances) {
+	for _, i := range slices.Clone(t.instances.all) {
 		if deaf {
 			i.heard = now
 		}
@@ -167,8 +168,8 @@ func (t *Table) Tick(deaf bool) {
 			}
 			t.abandon(i, true, true)
 			t.wire.Died(i.name)
-			for _, r := range t.all {
-				if r.decider == i.name {
+			for _, r := range t.requests.all {
+				if i.engaged && r.decider == i.name {
 					t.hasten(r, Gone)
 				}
 			}

@@ -41,13 +41,16 @@ type Instance struct {
 	owns        bool
 	namespaces  []string // by name or pattern
 	state       instanceState
-	heard       time.Time         // when it announced itself last
-	doubted     time.Time         // since when it is doubtful
-	pinged      time.Time         // when it was pinged last
-	sockets     []*Socket         // that it owns
-	marked      []string          // namespaces in which it has owned a socket
-	passed      map[string]passed // by namespace: where it did not answer
-	given       []time.Time       // when it got connect requests lately
+	heard       time.Time            // when it announced itself last
+	doubted     time.Time            // since when it is doubtful
+	pinged      time.Time            // when it was pinged last
+	sockets     []*Socket            // that it owns
+	marked      []string             // namespaces in which it has owned a socket
+	passed      map[string]passed    // by namespace: where it did not answer
+	given       []time.Time          // when it got connect requests lately
+	engaged     bool                 // it was asked about a socket, or decides about one
+	spoke       map[string]time.Time // by word: when it said it last
+	disowned    time.Time            // when it said last that it owns nothing here
 }
 
 // passed says until when an instance is passed over in a namespace.
@@ -57,25 +60,17 @@ type passed struct {
 	notMine bool // it does not own sockets there: it is not asked at all
 }
 
-// find returns one of some instances, or nil.
-func find(instances []*Instance, group, name string) *Instance {
-	for _, i := range instances {
-		if i.name == name && i.group == group {
-			return i
-		}
-	}
-	return nil
-}
-
 // Hello takes a hello or a beat. hello says that the instance has just come, or come back. It never waits.
 func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	i := find(t.instances, a.Group, a.Instance)
+	i := t.instances.find(a.Group, a.Instance)
 	isNew := i == nil
 	if isNew {
-		i = t.instances.add(a.Group, a.Instance, t.set.Now())
+		if i = t.instances.add(a.Group, a.Instance, now); i == nil {
+			return
+		}
 	}
 	if i.heard = now; i.state == leaving {
 		return
@@ -84,30 +79,13 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 		i.owns, i.namespaces = a.Owns, a.Namespaces
 	}
 	i.trust(t)
-	if decider := find(t.instances, "", a.Instance); decider != nil {
+	if decider := t.instances.find("", a.Instance); decider != nil {
 		decider.heard = now
 	}
 	if hello || isNew {
 		i.passed = nil
-		t.wire.Do(func() {
-			t.hurry(Came, func(r *request) bool {
-				if r.decider != "" {
-					return hello && r.decider == i.name // its answer may be lost
-				}
-				// One that asks this instance may be lost with the connection that it had before.
-				return serves(a.Namespaces, r.socket.Client.Namespace()) && (r.socket.instance == nil || hello && r.socket.instance == i && r.asked.Before(now))
-			})
-		})
+		t.came(i, a.Namespaces, hello, now)
 	}
-}
-
-// instances are those that have announced themselves. Table.mu is held when its methods are called.
-type instances []*Instance
-
-func (is *instances) add(group, name string, now time.Time) *Instance {
-	i := &Instance{group: group, name: name, heard: now}
-	*is = append(*is, i)
-	return i
 }
 
 // Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
@@ -115,9 +93,11 @@ func (is *instances) add(group, name string, now time.Time) *Instance {
 func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := find(t.instances, a.Group, a.Instance)
+	i := t.instances.find(a.Group, a.Instance)
 	if i == nil {
-		i = t.instances.add(a.Group, a.Instance, t.set.Now())
+		if i = t.instances.add(a.Group, a.Instance, t.set.Now()); i == nil {
+			return
+		}
 	}
 	i.state = leaving
 	t.wire.Do(func() {
@@ -140,10 +120,14 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if decider := find(t.instances, "", a.Instance); decider != nil {
+	decider, i := t.instances.find("", a.Instance), t.instances.find(a.Group, a.Instance)
+	if decider == nil && i == nil {
+		return
+	}
+	if decider != nil {
 		t.abandon(decider, true, false)
 	}
-	if i := find(t.instances, a.Group, a.Instance); i != nil {
+	if i != nil && i != decider {
 		i.state = leaving // it may beat until it says bye
 		t.abandon(i, bye, false)
 	}
@@ -162,7 +146,7 @@ func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 // told. mu must be held.
 func (t *Table) abandon(i *Instance, gone, dead bool) {
 	if gone {
-		t.instances = slices.DeleteFunc(t.instances, func(other *Instance) bool { return other == i })
+		t.instances.remove(i)
 	}
 	if n := len(i.sockets); n > 0 {
 		t.set.Log.Log(slog.LevelInfo, "sockets look for another instance", i.name, "", "group", i.group, "instance", i.name, "dead", dead, "sockets", n)
@@ -173,7 +157,10 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 		}
 	}
 	t.reassign(slices.Clone(i.sockets), false)
-	for _, r := range t.all {
+	if !i.engaged { // no request names it
+		return
+	}
+	for _, r := range t.requests.all {
 		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool {
 			if one.to == i && dead {
 				t.wire.Changed(r.socket, i.name, one.number)
@@ -216,11 +203,11 @@ func (i *Instance) disown(s *Socket) {
 // choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
 // less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
 // asked if no other one is left. A socket that was owned stays in its group.
-func (is instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
+func (is *instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
 	namespace := s.Client.Namespace()
 	var all []candidate
 	others := false
-	for _, i := range is {
+	for _, i := range is.all {
 		pattern, found := bestPattern(i.namespaces, namespace)
 		p := i.passed[namespace]
 		switch {

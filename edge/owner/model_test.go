@@ -193,7 +193,7 @@ func (e *modelEdge) leftovers() (list []*Socket) {
 	for _, r := range e.table.all {
 		list = append(list, r.socket)
 	}
-	for _, i := range e.table.instances {
+	for _, i := range e.table.instances.all {
 		list = append(list, i.sockets...)
 	}
 	return list
@@ -275,7 +275,7 @@ func (m *model) settle() {
 			}
 			switch {
 			case s.owner.request != nil:
-				m.fatal("%s has no owner: it asks %+v since %s of %+v", s.id, owner, m.now.Sub(s.owner.request.since), e.table.instances)
+				m.fatal("%s has no owner: it asks %+v since %s of %+v", s.id, owner, m.now.Sub(s.owner.request.since), e.table.instances.all)
 			case m.kind == orderly && s.handled < s.sent:
 				m.fatal("%s: of %d events %d were handled", s.id, s.sent, s.handled)
 			case number == 0 || number < s.owner.accepted || number > s.owner.number || s.owner.holding:

@@ -91,7 +91,8 @@ type Table struct {
 
 	mu        sync.Mutex
 	requests                     // guarded by mu: those without a decision
-	instances instances          // guarded by mu: those that have announced themselves, oldest first
+	instances instances          // guarded by mu: those that have announced themselves
+	arrived   *arrivals          // guarded by mu: those that came since hurryArrived ran; nil: none
 	ended     map[string]*Socket // guarded by mu; by id: sockets whose client has left while their events are held
 	again     time.Time          // guarded by mu: when all sockets were assigned again last
 	fearing   bool               // guarded by mu: they are about to be, because this edge was away
@@ -104,12 +105,13 @@ type stats struct {
 	failed    *tally.Counter
 	handovers tally.Counter
 	died      tally.Counter
+	unheard   tally.Counter
 }
 
 // New makes a Table. failed counts the events that could not be published.
 func New(set Settings, failed *tally.Counter) *Table {
 	return &Table{
-		set: set, wire: set.Wire, ended: make(map[string]*Socket), stats: stats{failed: failed},
+		set: set, wire: set.Wire, ended: make(map[string]*Socket), instances: newInstances(), stats: stats{failed: failed},
 		requests: requests{
 			set: &set, repeats: pace.NewQueue[*request](RepeatsPerSecond), ends: pace.NewQueue[*request](ClosingsPerSecond),
 		},
@@ -122,6 +124,8 @@ func (t *Table) Metrics(set *tally.Set) {
 	set.Counter(&s.held, "events_held_total", "Events that waited for a new owner of their socket.")
 	set.Counter(&s.handovers, "takeovers_total", "Sockets that another instance took over.")
 	set.Counter(&s.died, "instances_died_total", "Instances that owned sockets here and fell silent.")
+	set.Counter(&s.unheard, "instance_announcements_unheard_total",
+		"Announcements of instances that did not count: there were too many instances of their group, or the same came just before.")
 	set.Gauge(&t.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
 	for i := range s.asked {
 		set.LabelledCounter(&s.asked[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", reasonWords[i])

@@ -322,7 +322,7 @@ func TestRequestsThatGo(t *testing.T) {
 	if n := c.q.repeats.Len() + c.q.ends.Len() + int(c.q.waiting.Value()); n != 0 {
 		t.Errorf("%d are left", n)
 	}
-	if len(c.q.instances) > 0 {
+	if len(c.q.instances.all) > 0 {
 		t.Error("no socket waits, but an instance is watched")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/internal/tally"
@@ -26,6 +27,8 @@ const (
 	maxRemembered = 5000
 	// sweepEvery bounds the cost of removing old lines while senders invent subjects.
 	sweepEvery = time.Second
+	// maxPerSecond is how many lines are looked at in a second before Busy returns true.
+	maxPerSecond = 1000
 	// maxReason is how much of a reason is compared, in bytes.
 	maxReason = 200
 )
@@ -35,6 +38,8 @@ type Logger struct {
 	log        *slog.Logger
 	seed       maphash.Seed
 	suppressed tally.Counter
+	second     atomic.Int64 // since 1970: the current one
+	looked     atomic.Int64 // lines that Busy was asked about in that second
 
 	mu    sync.Mutex
 	last  map[uint64]time.Time // guarded by mu: when a line was logged, by the hash of its three parts
@@ -52,6 +57,19 @@ type kind struct {
 // New returns a Logger that writes to log.
 func New(log *slog.Logger) *Logger {
 	return &Logger{log: log, seed: maphash.MakeSeed(), last: make(map[uint64]time.Time), kinds: make(map[string]*kind)}
+}
+
+// Busy reports whether so many lines come now that the next one is left out, which is counted. It costs less than Log, so
+// it comes before a reason is worked out: what others send in a flood must not cost the time to explain each fault.
+func (l *Logger) Busy() bool {
+	if now := time.Now().Unix(); l.second.Swap(now) != now {
+		l.looked.Store(0)
+	}
+	if l.looked.Add(1) <= maxPerSecond {
+		return false
+	}
+	l.suppressed.Inc()
+	return true
 }
 
 // Warn logs an error about a subject as a warning, with the attributes subject and error. what must be a constant.

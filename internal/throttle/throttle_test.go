@@ -112,3 +112,20 @@ func TestLevels(t *testing.T) {
 		t.Errorf("a level that is not logged costs memory, or is logged: %q", got)
 	}
 }
+
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(slog.New(slog.DiscardHandler))
+		for range 2 {
+			for i := range 10 * maxPerSecond {
+				if busy := l.Busy(); busy != (i >= maxPerSecond) {
+					t.Fatalf("line %d: busy %v", i+1, busy)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		if n := l.suppressed.Value(); n != 18*maxPerSecond {
+			t.Errorf("%d lines count as left out", n)
+		}
+	})
+}

@@ -76,7 +76,7 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	})
 	p.Cluster = cluster.New(cluster.Settings{
 		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Within: c.EdgeRanges(),
-		Sockets: p.Edge.Sockets,
+		Sockets:   p.Edge.Sockets,
 		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
 	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{

@@ -1,0 +1,5 @@
+//go:build race
+
+package badnats
+
+const raceEnabled = true
