@@ -33,7 +33,8 @@ func FuzzRequests(f *testing.F) {
 		"n\ns2\nd\ng\ng\ng", "n\ng\nd\ns1\ng", "n\nr4close\ng", "N\nW4close\ns1", "n\nr4stop\x1e4after\np1\nR\ng", "n\nr1\ng\ng", "n\nr\ng\nr\xff", "n\no4x",
 		"n\nmPUT\nmOPTIONS\nmHEAD\nmDELETE", "n\ng\na\ng", "n\nn\nn\nn\nn", "n\nr" + strings.Repeat("4", 3000), "n\nu\nu\n5\nc\nu", "n\ng\nt25\nt20\ng",
 		"hGET /?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\nGET", "hPOST /?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n4",
-		"n\ng\nu\ns1\n5\ns1\nd", "n\nu\nd\n5\ng", "N\nd\nw1\nt31",
+		"n\ns3\ng", "n\ng\ns1\ng\ns5\nu\n5\ns3", "n\ni3\np2\nR\np1", "n\ni5\nu\n5\nw2\nR\nw2", "n\ng\nu\ns1\n5\ns1\nd",
+		"n\nu\nd\n5\ng", "N\nd\nw1\nt31",
 		"n\nS\nS\nr4a\x1e4b\nu\n5\nd\nR\nR\nc", "n\ng\nu\nt1\ng\nt1\ng\n5\ng\ns1", "N\nS\nw5\nt60\nR\nw1\ns1", "n\nP1\nP2\nt3", "n\nP5\nx\nt9\ng",
 	} {
 		f.Add([]byte(seed))
@@ -151,6 +152,9 @@ func (c *caller) ask(what byte, arg string) {
 	case 'p':
 		body, numbers := v.numbers(number(arg, 9))
 		go c.post(v, query, strings.NewReader(body), numbers)
+	case 'i': // reading stops at the first message
+		body, numbers := v.numbers(number(arg, 9))
+		go c.post(v, query, strings.NewReader("4stop\x1e"+body), numbers)
 	case 'P': // the second half comes later
 		in, out := io.Pipe()
 		go func() {
