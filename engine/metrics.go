@@ -12,10 +12,10 @@ type stats struct {
 	opened                       [transportKinds]tally.Counter
 	ended                        [reasons]tally.Counter
 	refused                      [eio.UnsupportedProtocol + 1]tally.Counter
-	overLimit, tooFast           tally.Counter
+	denied                       [denials]tally.Counter
 	upgrades                     tally.Counter
 	packetsIn, bytesIn, bytesOut tally.Counter
-	stops                        tally.Counter
+	stops, slowed, slowedFor     tally.Counter // slowedFor in nanoseconds
 	unread                       tally.Gauge
 }
 
@@ -55,10 +55,17 @@ func (s *Server) Metrics() *tally.Set {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
 			"reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total",
-		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
-	set.Counter(&st.tooFast, "handshakes_delayed_total",
-		"Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
+	for i := range st.denied {
+		name, help := "sessions_refused_total", "Sessions refused, by reason: a limit, the edge is leaving, or it has no NATS."
+		if i >= deniedTooFast {
+			name, help = "handshakes_delayed_total",
+				"Sessions refused because too many came at a time, by limit. Their clients come back after some seconds."
+		}
+		set.LabelledCounter(&st.denied[i], name, help, "reason", denialWords[i])
+	}
+	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
+	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
+		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
