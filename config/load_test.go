@@ -170,7 +170,7 @@ func TestNamespaces(t *testing.T) {
 			Connect: edge.ConnectOpen, ConnectTimeout: 2 * time.Second, Rooms: []string{"room", "lobby-*"}, AutoJoin: []string{"a.b"},
 			Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}, {Event: "x.*", To: edge.ToRoom, Self: true}},
 		},
-		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout},
+		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
 	}
 	file := write(t, `
 namespaces:
@@ -183,10 +183,10 @@ namespaces:
     relay:
       - {event: message, to: rooms, self: false}
       - {event: x.*, to: room, self: true}
-  "/dyn-*": &open {connect: open}
+  "/dyn-*": &open {connect: open, events_per_second: 20, events_burst: 50}
 `)
 	inJSON := `{"/":{},"/v1.2/chat_room":{"connect":"open","connect_timeout":"2s","rooms":["room","lobby-*"],"auto_join":["a.b"],
-		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open"}}`
+		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50}}`
 	other := write(t, "namespaces: {\"/other\": {connect: open}}\n")
 	for name, loaded := range map[string]Loaded{
 		"file":                mustLoad(t, FlavourEdge, []string{"--config", file}, nil),

@@ -56,13 +56,15 @@ func (s *Server) Metrics() *tally.Set {
 			"reason", eio.Refusal(i).Message())
 	}
 	for i := range st.denied {
-		name, help := "sessions_refused_total", "Sessions refused, by reason: a limit, the edge is leaving, or it has no NATS."
-		if i >= deniedTooFast {
-			name, help = "handshakes_delayed_total",
-				"Sessions refused because too many came at a time, by limit. Their clients come back after some seconds."
-		}
-		set.LabelledCounter(&st.denied[i], name, help, "reason", denialWords[i])
+		set.LabelledCounter(&st.denied[i], "handshakes_refused_total", "Handshakes refused with 503, by reason: a limit, or the edge's own state.",
+			"reason", denialWords[i])
 	}
+	set.Func(tally.KindCounter, "sessions_refused_total",
+		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.",
+		func() float64 { return sum(st.denied[:deniedTooFast]) })
+	set.Func(tally.KindCounter, "handshakes_delayed_total",
+		"Sessions refused because of limits.handshakes_per_second, of all or of an address. Their clients come back after some seconds.",
+		func() float64 { return sum(st.denied[deniedTooFast:]) })
 	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
 	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
 		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
@@ -73,6 +75,13 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
 	s.origins.complaints.Metrics(set, "engine")
 	return set
+}
+
+func sum(counters []tally.Counter) (n float64) {
+	for i := range counters {
+		n += float64(counters[i].Value())
+	}
+	return n
 }
 
 // totalsFor is how long totals are used: one scrape by Prometheus asks for several of them.

@@ -19,9 +19,10 @@ type Rates struct {
 	HandshakesPerSecondPerAddress int `koanf:"handshakes_per_second_per_address"` // the same of one client address
 }
 
-// DefaultRates are far above what people and browsers send, and far below what an edge can take.
+// DefaultRates are above what a client can send that waits for the answer to each event, and a tenth of what an edge of
+// two cores takes.
 func DefaultRates() Rates {
-	return Rates{EventsPerSecond: 1000, EventsBurst: 2000, BytesPerSecond: 10_000_000}
+	return Rates{EventsPerSecond: 10_000, EventsBurst: 20_000, BytesPerSecond: 10_000_000}
 }
 
 // complete replaces the rates that are 0 and have a default.
@@ -126,6 +127,9 @@ func (s *Session) count(r *Rate, n int, now time.Time) {
 // long. in must be held.
 func (s *Session) slowDown(r *Rate, wait time.Duration, now time.Time) {
 	p, set, log := s.pacing, &s.server.set, s.server.origins.complaints
+	if s.currentState() != open {
+		return
+	}
 	if now.Sub(p.until) > calmAfter {
 		p.since = now
 		s.server.stats.slowed.Inc()
