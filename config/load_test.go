@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,11 @@ func TestWarnings(t *testing.T) {
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "/chat") {
 		t.Errorf("warnings for a refusal that never comes: %q", loaded.Warnings)
 	}
+
+	loaded = mustLoad(t, FlavourEdge, []string{"--limits.events_per_second=10"}, []string{`PARTYLINE_NAMESPACES={"/":{"events_per_second":10},"/chat":{"events_per_second":11}}`})
+	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], `"/chat": events_per_second: 11 does nothing`) {
+		t.Errorf("warnings for a rate that is never reached: %q", loaded.Warnings)
+	}
 }
 
 func TestWarnsOfPagesWithoutAnOrigin(t *testing.T) {
@@ -312,5 +318,13 @@ func TestProxyRanges(t *testing.T) {
 	}
 	if want := []string{"10.0.0.1/32", "10.1.0.0/16", "::1/128", "10.0.0.2/32"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Whoever listens on a name is reached under it.
+func TestNamesOfThePages(t *testing.T) {
+	c := mustLoad(t, FlavourEdge, []string{"--admin.listen=edge-1:3001", "--admin.hosts=pages.example:80", "--admin.insecure"}, nil).Config
+	if got := c.Admin.Names(); !slices.Equal(got, []string{"pages.example", "edge-1"}) {
+		t.Errorf("got %q", got)
 	}
 }

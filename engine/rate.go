@@ -77,9 +77,9 @@ func (p *pacing) take(r *Rate, n int, now time.Time) time.Duration {
 	for _, l := range p.limiters {
 		if l.rate == r {
 			wait := l.ReserveN(now, min(n, r.Burst)).DelayFrom(now)
-			if wait > 0 {
-				refill := time.Duration(float64(r.Burst) / float64(r.PerSecond) * float64(time.Second))
-				wait = max(wait, min(leastStop, refill))
+			if wait > 0 { // not for longer than a burst takes, or the client would be slower than its rate
+				burst := float64(r.Burst) / float64(r.PerSecond)
+				wait = max(wait, time.Duration(min(leastStop.Seconds(), burst)*float64(time.Second)))
 			}
 			return wait
 		}
