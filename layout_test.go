@@ -67,8 +67,8 @@ var doors = map[string][]string{
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
-	"golang.org/x/time":              {"engine"},
 	"golang.org/x/term":              {"cmd/internal/node"},
+	"golang.org/x/time":              {"cluster", "engine"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
