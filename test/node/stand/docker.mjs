@@ -5,14 +5,14 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const project = process.env.COMPOSE_PROJECT_NAME;
+export const project = process.env.COMPOSE_PROJECT_NAME;
 
 export async function docker(...args) {
   const { stdout } = await run('docker', args, { maxBuffer: 16 << 20 });
   return stdout.trim();
 }
 
-async function container(service) {
+export async function container(service) {
   const label = (key, value) => ['--filter', `label=com.docker.compose.${key}=${value}`];
   const id = await docker('ps', '-aq', ...label('project', project), ...label('service', service));
   if (!/^[0-9a-f]+$/.test(id)) {
