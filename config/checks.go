@@ -86,6 +86,26 @@ func listenAddress(s string) (normal, problem string) {
 	return s, quoteURL(s) + " " + problem
 }
 
+// bearerToken is the check of a token that travels in a header. Its problem does not repeat the token.
+func bearerToken(s string) (normal, problem string) {
+	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		problem = "has a blank, a line feed or a letter that is not ASCII; write letters, digits and -._~+/="
+	}
+	return s, problem
+}
+
+// namedHost matches a name of a host, and a port that does not count.
+var namedHost = regexp.MustCompile(`^([A-Za-z0-9._-]+)(:[0-9]+)?$`)
+
+// pagesHost is the check of a name under which the operator's pages are served.
+func pagesHost(s string) (normal, problem string) {
+	match := namedHost.FindStringSubmatch(s)
+	if match == nil {
+		return s, quoteURL(s) + " is no name of a host; write one such as edge-1 or edge-1.example (IP addresses need no entry)"
+	}
+	return match[1], ""
+}
+
 // plainPath leaves out what would stand escaped in a URL's path, or mean something to the router.
 var plainPath = regexp.MustCompile(`^(/[\p{L}\p{Nd}\-._~!$&'()+,;=:@]+)+/$`)
 

@@ -73,6 +73,19 @@ var badConfigurations = map[string]bad{
 		`--listen: "a b:3000" has no good host`,
 		`--admin.listen: ":http" has no good port`,
 	}},
+	"admin pages for anybody": {args: []string{"--admin.listen=:3001"}, want: []string{
+		`--admin.listen: ":3001" is not a loopback address, and the pages there ask for no token: anybody could read them and drain this edge; set admin.token,`,
+	}},
+	"admin pages for anybody, in the file": {flavour: FlavourEmbedded, file: "admin: {listen: 10.0.0.7:3001, hosts: [edge-1]}\n", want: []string{
+		`FILE:1: admin.listen: "10.0.0.7:3001" is not a loopback address, and the pages there`,
+	}},
+	"admin": {args: []string{"--admin.token=s3cret s3cret", "--admin.hosts=edge-1,http://edge-1,*,[::1]", "--admin.insecure=perhaps"}, want: []string{
+		`--admin.insecure: "perhaps" is neither true nor false`,
+		"--admin.token: has a blank, a line feed or a letter that is not ASCII",
+		`--admin.hosts: "http://edge-1" is no name of a host; write one such as edge-1`,
+		`--admin.hosts: "*" is no name of a host`,
+		`--admin.hosts: "[::1]" is no name of a host`,
+	}},
 	"one port twice":  {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
 	"path":            {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
 	"path, not plain": {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},

@@ -57,6 +57,9 @@ var (
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
 	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator.", texts(listenAddress)},
+	{"admin.token", text, "", "Listening", "TOKEN", "All of these but /healthz and /readyz need it (Authorization: Bearer TOKEN). Better in the environment or the file.", texts(bearerToken)},
+	{"admin.hosts", list, "", "Listening", "NAMES", "Names under which they are served without the token, beside IP addresses and localhost.", items(pagesHost)},
+	{"admin.insecure", boolean, "", "Listening", "", "Serve them on another address than loopback without a token. Whoever reaches it can drain the edge.", nil},
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
@@ -104,7 +107,7 @@ var allKeys = []key{
 }
 
 // secretKeys are never shown, nor what may be a part of their values.
-var secretKeys = []string{"nats.token", "edges.secret"}
+var secretKeys = []string{"admin.token", "nats.token", "edges.secret"}
 
 // otherProgram explains to the user of one program a key of the other.
 var otherProgram = map[Flavour]string{

@@ -68,7 +68,12 @@ func (l *loader) validateListening(c *Config) {
 			}
 		}
 		switch {
-		case a.name == "admin.listen" || isLoopback(host):
+		case isLoopback(host):
+		case a.name == "admin.listen":
+			if c.Admin.Token == "" && !c.Admin.Insecure {
+				l.fault(l.at(a.name), "%s is not a loopback address, and the pages there ask for no token: anybody could read them and "+
+					"drain this edge; set admin.token, listen on 127.0.0.1, or set admin.insecure if only the operator reaches that address", quote(a.address))
+			}
 		case c.Open:
 			l.fault(l.at(a.name), "%s is not a loopback address, and without a `namespaces` section everything is open to everyone; "+
 				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quoteURL(a.address), namespacesEnv)
