@@ -39,7 +39,7 @@ export async function healthy(service) {
 // nothing. It is null if there is no good answer.
 export async function get(url, from = 'nats-1') {
   try {
-    return (await run('docker', ['exec', await container(from), 'wget', '-q', '-O', '-', url], { timeout: 5000 })).stdout;
+    return (await run('docker', ['exec', await container(from), 'wget', '-q', '-O', '-', '--header', `Authorization: Bearer ${process.env.ADMIN_TOKEN}`, url], { timeout: 5000 })).stdout;
   } catch {
     return null;
   }
