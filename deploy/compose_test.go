@@ -175,6 +175,26 @@ func TestNoSecretInAFile(t *testing.T) {
 	}
 }
 
+// The documents start it with commands that exist.
+func TestTheWayToStart(t *testing.T) {
+	for _, document := range []string{"../README.md", "../docs/how-to/deploy.md"} {
+		if !strings.Contains(read(t, document), "```\nmake secrets && docker compose up\n```") {
+			t.Errorf("%s does not say how to start it", document)
+		}
+	}
+	for _, target := range []string{"secrets", "pin"} {
+		if !strings.Contains(read(t, "../Makefile"), "\n"+target+":\n\t@sh deploy/"+target+".sh\n") {
+			t.Errorf("make %s does not run %s.sh", target, target)
+		}
+	}
+	page := read(t, "../docs/how-to/deploy.md")
+	for name := range secrets(t) {
+		if !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("deploy.md does not explain %s", name)
+		}
+	}
+}
+
 // What `make secrets` wrote stays, for its owner's eyes only, and is in neither Git nor an image.
 func TestSecretsAreWrittenOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), ".env")

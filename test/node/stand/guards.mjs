@@ -18,17 +18,17 @@ for (const [user, verb, subject] of [
   ['edge', 'publish', 'sio.chat_room.disconnect.all'],
   ['edge', 'publish', '$KV.chat_names.x'],
   ['edge', 'publish', '$JS.API.STREAM.DELETE.KV_chat_names'],
-  ['edge', 'subscribe', 'sio.chat_room.on.>'],
-  ['edge', 'subscribe', '_INBOX.chat.>'],
-  ['edge', 'subscribe', '>'],
+  ['edge', 'subscription', 'sio.chat_room.on.>'],
+  ['edge', 'subscription', '_INBOX.chat.>'],
+  ['edge', 'subscription', '>'],
   ['chat', 'publish', 'sio.admin.emit.all'],
   ['chat', 'publish', 'sio.$edge.x'],
   ['chat', 'publish', '$JS.API.STREAM.CREATE.other'],
-  ['chat', 'subscribe', 'sio.admin.on.>'],
-  ['chat', 'subscribe', '_INBOX.>'],
+  ['chat', 'subscription', 'sio.admin.on.>'],
+  ['chat', 'subscription', '_INBOX.>'],
   ['news', 'publish', 'sio.chat_room.emit.all'],
   ['news', 'publish', 'sio.chat_room.join.room.guards'],
-  ['news', 'subscribe', 'sio.chat_room.on.>'],
+  ['news', 'subscription', 'sio.chat_room.on.>'],
 ]) {
   await refused(user, verb, subject);
 }
@@ -70,6 +70,7 @@ async function talk() {
   await people[0].socket.timeout(5000).emitWithAck('message', 'guards', 'hello');
   const news = await as('news');
   news.publish(room, JSON.stringify(['message', { room: 'guards', from: 'news', text: 'headline', at: new Date() }]));
+  await news.flush();
   await news.close();
   for (const { heard, socket } of people) {
     for (const end = Date.now() + 5000; heard.length < 2 && Date.now() < end;) { await pauseFor(20); }

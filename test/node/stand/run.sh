@@ -61,8 +61,9 @@ export PORT NATS_PORT
 
 echo "building the images"
 began=$(date +%s)
-compose build >"bin-$$.log" 2>&1 || { cat "bin-$$.log"; rm -f "bin-$$.log"; exit 1; }
-rm -f "bin-$$.log"
+log=$(mktemp) # not in this folder: a change there would make each image build everything again
+compose build >"$log" 2>&1 || { cat "$log"; rm -f "$log"; exit 1; }
+rm -f "$log"
 echo "built in $(($(date +%s) - began)) s; starting the stand"
 compose up -d >/dev/null 2>&1 || exit 1
 export PARTYLINE_URL="http://127.0.0.1:$PORT"
