@@ -27,7 +27,8 @@ export const kill = to('kill', '--signal', 'KILL');
 export const stop = to('stop', '--time', '30'); // SIGTERM; the process ends by itself long before
 export const start = to('start');
 export const restart = to('restart', '--time', '30');
-export const pause = to('pause');
+// pause tries again: with version 1 of cgroups, the engine now and then cannot freeze a container that its CPU limit holds up.
+export const pause = (service) => until(`${service} to pause`, () => to('pause')(service).then(() => true, () => false), 5000);
 export const unpause = to('unpause');
 
 export async function healthy(service) {
