@@ -23,8 +23,8 @@ func expectTook(t *testing.T, since time.Time, want time.Duration) {
 	}
 }
 
-// numbered returns numbered messages as packets, and as they are received.
-func numbered(n int) (packets, received []string) {
+// numberedPackets returns numbered messages as packets, and as they are received.
+func numberedPackets(n int) (packets, received []string) {
 	for i := range n {
 		packets = append(packets, fmt.Sprintf("4%d", i))
 		received = append(received, fmt.Sprint(i))
@@ -48,7 +48,7 @@ func TestAFastClientIsSlowedDown(t *testing.T) {
 				at100(set)
 				set.Log = slog.New(slog.NewTextHandler(&log, nil))
 			}, func(t *testing.T, s *stage) {
-				packets, want := numbered(500)
+				packets, want := numberedPackets(500)
 				start := time.Now()
 				switch transport {
 				case "websocket":
