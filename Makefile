@@ -2,11 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-<<<<<<< HEAD
-.PHONY: run build client check test suites clean secrets pin test-compose example-chat example-node bench bench-scale
-=======
-.PHONY: run build client check test suites clean fuzz test-compose example-chat example-node bench bench-scale
->>>>>>> main
+.PHONY: run build client check test suites clean secrets pin fuzz test-compose example-chat example-node bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
