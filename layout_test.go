@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
-	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
@@ -50,6 +50,7 @@ var layers = map[string][]string{
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
 	"test/stand":                {"internal/edgetest"},
+	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
 	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/logqueue", "internal/tally", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -59,7 +60,7 @@ var layers = map[string][]string{
 // doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},
@@ -69,7 +70,7 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml":                {"config"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
-	"golang.org/x/time":              {"cluster"},
+	"golang.org/x/time":              {"cluster", "engine"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
