@@ -79,7 +79,7 @@ func (t *Table) OwnsNothing(instance string) {
 	for _, i := range t.instances.byName[instance] {
 		if now := t.set.Now(); now.Sub(i.disowned) >= msg.BeatEvery { // it says so once for each time that the edge was away
 			i.disowned = now
-			t.assignAgain(i)
+			assignAgain(t, i)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (t *Table) Missed(told bool) {
 	}
 }
 
-func (t *Table) assignAgain(i *Instance) {
+func assignAgain(t *Table, i *Instance) {
 	if i.state == leaving || len(i.sockets) == 0 { // the sockets of one that leaves go to others anyway
 		return
 	}
@@ -132,7 +132,7 @@ func (t *Table) fear(now time.Time) {
 		}
 	}
 	for _, i := range t.instances.all {
-		t.assignAgain(i)
+		assignAgain(t, i)
 	}
 	t.wire.Do(func() {
 		t.mu.Lock()

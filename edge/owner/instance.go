@@ -84,7 +84,7 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	}
 	if hello || isNew {
 		i.passed = nil
-		t.came(i, a.Namespaces, hello, now)
+		came(t, i, a.Namespaces, hello, now)
 	}
 }
 

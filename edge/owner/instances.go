@@ -12,7 +12,7 @@ const (
 	// maxInstances bounds the instances that an edge knows. Groups share it, because NATS permissions are given by groups:
 	// a service can make up instances of its own group only.
 	maxInstances = 4096
-	// minGap is the least time between two announcements of an instance with the same word.
+	// minGap is the least time between two hellos, and between two beats, of an instance.
 	minGap = 20 * time.Millisecond
 )
 
@@ -22,11 +22,17 @@ type arrivals struct {
 	back     map[string]time.Time // by name: those that may have been there before, and when they said hello
 }
 
-// came has requests published again because an instance came. mu must be held.
-func (t *Table) came(i *Instance, namespaces []string, hello bool, now time.Time) {
-	isFirst := t.arrived == nil
-	if isFirst {
+// came has requests published again because an instance came. Table.mu must be held.
+func came(t *Table, i *Instance, namespaces []string, hello bool, now time.Time) {
+	if t.arrived == nil {
 		t.arrived = &arrivals{back: make(map[string]time.Time)}
+		t.wire.Do(func() {
+			t.mu.Lock()
+			arrived := t.arrived
+			t.arrived = nil
+			t.mu.Unlock()
+			t.hurry(Came, arrived.concern)
+		})
 	}
 	for _, pattern := range namespaces {
 		if !slices.Contains(t.arrived.patterns, pattern) {
@@ -36,37 +42,28 @@ func (t *Table) came(i *Instance, namespaces []string, hello bool, now time.Time
 	if hello {
 		t.arrived.back[i.name] = now
 	}
-	if isFirst {
-		t.wire.Do(t.hurryArrived)
+}
+
+// concern reports whether a request may find an owner among the instances that came.
+func (a *arrivals) concern(r *request) bool {
+	if r.decider != "" {
+		_, isBack := a.back[r.decider]
+		return isBack // its answer may be lost
 	}
+	if !serves(a.patterns, r.socket.Client.Namespace()) {
+		return false
+	}
+	asked := r.socket.instance
+	if asked == nil {
+		return true
+	}
+	// One that asks this instance may be lost with the connection that it had before.
+	said, isBack := a.back[asked.name]
+	return isBack && r.asked.Before(said)
 }
 
-// hurryArrived makes the requests due that may find an owner among the instances that came.
-func (t *Table) hurryArrived() {
-	t.mu.Lock()
-	came := t.arrived
-	t.arrived = nil
-	t.mu.Unlock()
-	t.hurry(Came, func(r *request) bool {
-		if r.decider != "" {
-			_, isBack := came.back[r.decider]
-			return isBack // its answer may be lost
-		}
-		if !serves(came.patterns, r.socket.Client.Namespace()) {
-			return false
-		}
-		asked := r.socket.instance
-		if asked == nil {
-			return true
-		}
-		// One that asks this instance may be lost with the connection that it had before.
-		said, isBack := came.back[asked.name]
-		return isBack && r.asked.Before(said)
-	})
-}
-
-// Hears reports whether an announcement of an instance counts: there is room for the instance, and it has not said the
-// same word just before. It costs little, so it comes before the body is read.
+// Hears reports whether an announcement of an instance counts: there is room for the instance, and it has not said hello
+// or beat just before. It costs little, so it comes before the body is read.
 func (t *Table) Hears(group, name, word string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,6 +78,9 @@ func (t *Table) Hears(group, name, word string) bool {
 		}
 		t.set.Log.Warn("announcements of instances do not count: the group has as many instances as an edge can know", group, nil)
 		return false
+	}
+	if word != subjects.WordHello && word != subjects.WordBeat {
+		return true // others may be requests
 	}
 	if last, said := i.spoke[word]; said && now.Sub(last) < minGap {
 		t.stats.unheard.Inc()

@@ -28,7 +28,7 @@ const (
 	// sweepEvery bounds the cost of removing old lines while senders invent subjects.
 	sweepEvery = time.Second
 	// maxPerSecond is how many lines are looked at in a second before Busy returns true.
-	maxPerSecond = 1000
+	maxPerSecond = 2000
 	// maxReason is how much of a reason is compared, in bytes.
 	maxReason = 200
 )
