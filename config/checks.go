@@ -86,6 +86,14 @@ func listenAddress(s string) (normal, problem string) {
 	return s, quoteURL(s) + " " + problem
 }
 
+// optionalAddress is the check of an address to listen on, or nothing.
+func optionalAddress(s string) (normal, problem string) {
+	if s == "" {
+		return s, ""
+	}
+	return listenAddress(s)
+}
+
 // plainPath leaves out what would stand escaped in a URL's path, or mean something to the router.
 var plainPath = regexp.MustCompile(`^(/[\p{L}\p{Nd}\-._~!$&'()+,;=:@]+)+/$`)
 

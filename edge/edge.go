@@ -102,13 +102,15 @@ var everyEdge = []string{
 
 // Limits bounds what one client can make an edge keep. Zero means no limit, except for the queue.
 type Limits struct {
-	RoomsPerSocket       int `koanf:"rooms_per_socket"`
-	NamespacesPerSession int `koanf:"namespaces_per_session"`
-	Sessions             int `koanf:"sessions"`
-	SessionsPerAddress   int `koanf:"sessions_per_address"`
-	QueueBytes           int `koanf:"queue_bytes"`           // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets         int `koanf:"queue_packets"`         // the same
-	HandshakesPerSecond  int `koanf:"handshakes_per_second"` // sessions that begin; as many may come at once after a quiet second
+	RoomsPerSocket        int `koanf:"rooms_per_socket"`
+	NamespacesPerSession  int `koanf:"namespaces_per_session"`
+	Sessions              int `koanf:"sessions"`
+	SessionsPerAddress    int `koanf:"sessions_per_address"`
+	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
+	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
+	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets          int `koanf:"queue_packets"`           // the same
+	HandshakesPerSecond   int `koanf:"handshakes_per_second"`   // sessions that begin; as many may come at once after a quiet second
 }
 
 // DefaultLimits are the limits an edge has when none are configured.

@@ -20,7 +20,8 @@ import (
 // front serves clients: it is the parts of an edge, and the pages.
 type front struct {
 	*wiring.Parts
-	handler http.Handler
+	handler     http.Handler
+	certificate *certificate // nil without TLS
 }
 
 // newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call
@@ -30,15 +31,51 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	if inside != nil {
 		options = append(options, bus.InProcess(inside))
 	}
-	parts, err := wiring.New(c, Version(), log, options...)
-	if err != nil {
+	f := &front{}
+	attend := []func(context.Context){func(ctx context.Context) { tidy(ctx, f.Engine.Moved, debug.FreeOSMemory) }}
+	if c.TLS.Cert != "" {
+		var err error
+		if f.certificate, err = newCertificate(c.TLS, log); err != nil {
+			return nil, err
+		}
+		attend = append(attend, f.certificate.watch)
+	}
+	var err error
+	if f.Parts, err = wiring.New(c, Version(), log, options...); err != nil {
 		return nil, err
 	}
-	parts.Run(parts.Cluster.Handle, func(ctx context.Context) { tidy(ctx, parts.Engine.Moved, debug.FreeOSMemory) })
-	f := &front{Parts: parts}
+	f.Run(f.Cluster.Handle, attend...)
 	f.handler = f.routes(c, inside)
 	return f, nil
 }
+
+// hangingUp ends the connection of each client that gets an error. Those of proxies carry other clients, too.
+func (f *front) hangingUp(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(&errorEnder{w, f, r}, r)
+	})
+}
+
+// errorEnder is a ResponseWriter that ends the connection after an error.
+type errorEnder struct {
+	http.ResponseWriter
+	front   *front
+	request *http.Request
+}
+
+// WriteHeader sends the status.
+func (e *errorEnder) WriteHeader(status int) {
+	if status >= http.StatusBadRequest && !e.front.Engine.FromTrustedProxy(e.request) {
+		e.Header().Set("Connection", "close")
+		if e.request.ContentLength != 0 { // net/http reads the rest of the body before it closes the connection
+			_ = http.NewResponseController(e.ResponseWriter).SetReadDeadline(time.Now().Add(refusedTimeout))
+		}
+	}
+	e.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap returns the writer for http.ResponseController.
+func (e *errorEnder) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 // routes returns the handler for clients.
 func (f *front) routes(c config.Config, inside NATS) http.Handler {
