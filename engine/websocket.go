@@ -35,7 +35,7 @@ const (
 
 // lastWriteOf returns how long a client may take to read a number of queued bytes, and the last frame behind them.
 func lastWriteOf(queued int) time.Duration {
-	return min(lastWrite+time.Duration(queued)*time.Second/slowest, closeTimeout)
+	return min(lastWrite+time.Duration(queued/slowest)*time.Second, closeTimeout)
 }
 
 // wsConn is a WebSocket as a transport. gorilla/websocket makes the handshake and reads. Frames are written to the
