@@ -131,3 +131,31 @@ func TestTheConnectionsOfAThrownOutPollerAreClosed(t *testing.T) {
 		})
 	}
 }
+
+// slowCloser is a connection like TLS: its Close may wait for a client that does not read.
+type slowCloser struct{ net.Conn }
+
+func (c slowCloser) NetConn() net.Conn { return c.Conn }
+func (c slowCloser) Close() error      { time.Sleep(5 * time.Second); return c.Conn.Close() }
+
+// The end of a TLS connection does not hold the session's lock, which every sender to the session takes.
+func TestTheEndOverTLSDoesNotDelaySenders(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		s.listener.wrap = func(c net.Conn) net.Conn { return slowCloser{c} }
+		ws := s.open() // and never reads again
+		defer ws.Close()
+		r := s.last()
+		r.session.Send(message("x"))
+		synctest.Wait()
+		r.session.fail(QueueOverflow)
+		time.Sleep(lastWrite)
+		synctest.Wait()
+		if !r.session.mu.TryLock() {
+			t.Fatal("the session is locked while its connection is closed")
+		}
+		r.session.mu.Unlock()
+		if n := s.openSockets(); n != 0 {
+			t.Errorf("%d connections are open", n)
+		}
+	})
+}
