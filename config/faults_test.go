@@ -138,6 +138,16 @@ var badConfigurations = map[string]bad{
 	"other half": {file: "nats: {tls: {key: FILE}}\n", want: []string{"FILE:1: nats.tls.key: needs nats.tls.cert"}},
 	"no pair":    {file: "nats: {tls: {key: FILE, cert: FILE}}\n", want: []string{`FILE:1: nats.tls.cert: "FILE" and "FILE" are no pair of certificate and key`}},
 
+	"half a pair of clients": {file: "tls: {cert: FILE}\n", want: []string{"FILE:1: tls.cert: needs tls.key, the file of its private key"}},
+	"other half of clients": {args: []string{"--tls.key=/nowhere/key"}, want: []string{
+		"--tls.key: the file cannot be read: open /nowhere/key: no such file", "--tls.key: needs tls.cert, the file of its certificate",
+	}},
+	"no pair of clients": {file: "tls: {key: FILE, cert: FILE}\n", want: []string{`FILE:1: tls.cert: "FILE" and "FILE" are no pair of certificate and key`}},
+	"connections": {args: []string{"--limits.connections=-1", "--limits.connections_per_address=-1", "--edges.listen=x"}, want: []string{
+		`--edges.listen: "x" is not an address to listen on`, "--limits.connections: -1 is negative", "--limits.connections_per_address: -1 is negative",
+	}},
+	"edges.listen of clients": {args: []string{"--edges.listen=:3000"}, want: []string{`--edges.listen: ":3000" is the same port as listen (:3000)`}},
+
 	"the other program's keys": {file: "embedded: {listen: \":4222\"}\n", args: []string{"--embedded.jetstream.dir=x"}, want: []string{
 		"--embedded.jetstream.dir: unknown flag: only cmd/embedded knows it: cmd/edge has no NATS inside; remove it, or run cmd/embedded",
 		"FILE:1: embedded: unknown key: only cmd/embedded knows it",

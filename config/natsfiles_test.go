@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +55,22 @@ func TestFilesOfNATS(t *testing.T) {
 	}
 	if c := mustLoad(t, FlavourEdge, []string{"--nats.nkey", creds}, nil).Config; c.NATS.NKey != creds {
 		t.Errorf("nkey %q", c.NATS.NKey)
+	}
+}
+
+// With TLS, other edges need a listener of their own.
+func TestFilesOfTLS(t *testing.T) {
+	certificate, key := pemFiles(t)
+	files := []string{"--tls.cert", certificate, "--tls.key", key}
+	c := mustLoad(t, FlavourEdge, files, nil).Config
+	if want := (TLS{certificate, key}); c.TLS != want {
+		t.Errorf("got %+v, want %+v", c.TLS, want)
+	}
+	files = append(files, "--advertise=http://10.0.0.7:3001", "--edges.secret=s")
+	if _, err := Load(FlavourEdge, files, nil); err == nil || !strings.Contains(err.Error(), "--advertise: needs edges.listen with tls.cert") {
+		t.Errorf("advertise without edges.listen: %v", err)
+	}
+	if c := mustLoad(t, FlavourEdge, append(files, "--edges.listen=10.0.0.7:3001"), nil).Config; c.Edges.Listen != "10.0.0.7:3001" {
+		t.Errorf("got %+v", c.Edges)
 	}
 }
