@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/listen", "internal/tally", "subjects"},
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
-	"admin":                     {"internal/tally"},
+	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},

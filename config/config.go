@@ -8,7 +8,9 @@
 package config
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"partyline/bus"
@@ -91,8 +93,17 @@ type TLS struct {
 
 // Admin is where the operator's pages are.
 type Admin struct {
-	Listen string `koanf:"listen"` // host:port; port 0 picks a free one
-	Pprof  bool   `koanf:"pprof"`  // profiles of the running process as well
+	Listen   string   `koanf:"listen"`   // host:port; port 0 picks a free one
+	Token    string   `koanf:"token"`    // all pages but /healthz and /readyz need it; "": none does
+	Hosts    []string `koanf:"hosts"`    // names under which the pages are served, beside IP addresses and localhost
+	Insecure bool     `koanf:"insecure"` // without a token, too, Listen may be another address than loopback
+	Pprof    bool     `koanf:"pprof"`    // profiles of the running process as well
+}
+
+// Names returns Hosts and the host of Listen: whoever listens on a name is reached under it.
+func (a Admin) Names() []string {
+	host, _, _ := net.SplitHostPort(a.Listen)
+	return append(slices.Clip(a.Hosts), host)
 }
 
 // Log says what is logged.
@@ -132,7 +143,7 @@ type Cookie struct {
 func Default(f Flavour) Config {
 	c := Config{
 		Front:  Front{Listen: ":3000", Path: "/socket.io/", TrustedProxies: []string{}, ConnectTimeout: 45 * time.Second},
-		Admin:  Admin{Listen: "127.0.0.1:3001"},
+		Admin:  Admin{Listen: "127.0.0.1:3001", Hosts: []string{}},
 		Log:    Log{Level: "info"},
 		NATS:   bus.DefaultConfig(),
 		Engine: engine.DefaultConfig(),

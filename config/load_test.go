@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -312,5 +313,13 @@ func TestProxyRanges(t *testing.T) {
 	}
 	if want := []string{"10.0.0.1/32", "10.1.0.0/16", "::1/128", "10.0.0.2/32"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Whoever listens on a name is reached under it.
+func TestNamesOfThePages(t *testing.T) {
+	c := mustLoad(t, FlavourEdge, []string{"--admin.listen=edge-1:3001", "--admin.hosts=pages.example:80", "--admin.insecure"}, nil).Config
+	if got := c.Admin.Names(); !slices.Equal(got, []string{"pages.example", "edge-1"}) {
+		t.Errorf("got %q", got)
 	}
 }

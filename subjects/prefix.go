@@ -37,6 +37,8 @@ func NewPrefix(s string) (Prefix, error) {
 		fault = "it is not valid UTF-8"
 	case s[0] == '$':
 		fault = "subjects that begin with $ belong to NATS"
+	case strings.HasPrefix(s+".", "_INBOX."):
+		fault = "subjects that begin with _INBOX are for replies"
 	case !isLiteral(s):
 		fault = "it must be tokens between single dots, without spaces, control characters, * and >"
 	default:

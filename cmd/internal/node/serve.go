@@ -111,6 +111,8 @@ func newPages(c config.Config, front *front, log *slog.Logger, metrics []*tally.
 		Edges:   front.edges,
 		Drain:   front.Drain,
 		Pprof:   c.Admin.Pprof,
+		Token:   c.Admin.Token,
+		Hosts:   c.Admin.Names(),
 		Metrics: metrics,
 		Log:     log,
 	})
