@@ -108,7 +108,7 @@ var allKeys = []key{
 	{"limits.sessions", integer, "", "Limits", "N", "Sessions of this process. 0: no limit.", noLimit},
 	{"limits.sessions_per_address", integer, "", "Limits", "N", "Sessions of one client address. 0: no limit.", noLimit},
 	{"limits.connections", integer, "", "Limits", "N", "TCP connections of this process. 0: as many as the limit of open files allows.", atLeast(0, "negative; write 0 for as many as the limit of open files allows")},
-	{"limits.connections_per_address", integer, "", "Limits", "N", "TCP connections of an address (IPv6: /64). 0: 4 a session and 16 with limits.sessions_per_address, or no limit.", atLeast(0, "negative; write 0 for no limit")},
+	{"limits.connections_per_address", integer, "", "Limits", "N", "TCP connections of an address (IPv6: /64). 0: no limit, or 16 + 4 * limits.sessions_per_address.", atLeast(0, "negative; write 0 for no limit")},
 	{"limits.handshakes_per_second", integer, "", "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit.", noLimit},
 	{"limits.queue_bytes", integer, "", "Limits", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536.", atLeast(64<<10, "too small; write at least 65536")},
 	{"limits.queue_packets", integer, "", "Limits", "N", "Packets that may wait for one client, the same. At least 16.", atLeast(16, "too small; write at least 16")},
