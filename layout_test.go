@@ -69,6 +69,7 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml":                {"config"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
+	"golang.org/x/time":              {"cluster"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},

@@ -91,7 +91,7 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,
 		active: make(map[*closer]struct{}), complaints: throttle.New(set.Log),
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: f.set.Cluster.mayDial}
 	f.transport = &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return set.Connections.Dial(ctx, dialer, network, address)

@@ -169,8 +169,8 @@ func clientPath(s string) (normal, problem string) {
 	return normal, problem
 }
 
-func proxy(s string) (normal, problem string) {
-	if _, ok := proxyRange(s); !ok {
+func addresses(s string) (normal, problem string) {
+	if _, ok := addressRange(s); !ok {
 		problem = quoteURL(s) + " is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8"
 	}
 	return s, problem
@@ -185,6 +185,14 @@ func subjectPrefix(s string) (normal, problem string) {
 		problem = err.Error() + remedy
 	}
 	return s, problem
+}
+
+func replyPrefix(s string) (normal, problem string) {
+	normal, err := subjects.NormalReplies(s)
+	if err != nil {
+		problem = err.Error() + "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>"
+	}
+	return normal, problem
 }
 
 // readableFile is the check of a key that names a file, or nothing.

@@ -65,18 +65,22 @@ type Front struct {
 
 // ProxyRanges is TrustedProxies as ranges of addresses; a single address is a range of one. Entries that are neither,
 // which Load refuses, are left out.
-func (c Config) ProxyRanges() []netip.Prefix {
-	var ranges []netip.Prefix
-	for _, proxy := range c.TrustedProxies {
-		if r, ok := proxyRange(proxy); ok {
+func (c Config) ProxyRanges() []netip.Prefix { return addressRanges(c.TrustedProxies) }
+
+// EdgeRanges is Edges.Networks, as ProxyRanges is TrustedProxies.
+func (c Config) EdgeRanges() []netip.Prefix { return addressRanges(c.Edges.Networks) }
+
+func addressRanges(list []string) (ranges []netip.Prefix) {
+	for _, one := range list {
+		if r, ok := addressRange(one); ok {
 			ranges = append(ranges, r)
 		}
 	}
 	return ranges
 }
 
-// proxyRange reads an address or a range of addresses.
-func proxyRange(s string) (r netip.Prefix, ok bool) {
+// addressRange reads an address or a range of addresses.
+func addressRange(s string) (r netip.Prefix, ok bool) {
 	if address, err := netip.ParseAddr(s); err == nil {
 		address = address.Unmap()
 		return netip.PrefixFrom(address, address.BitLen()), true
@@ -130,8 +134,10 @@ type CORS struct {
 
 // Edges says how edges trust each other.
 type Edges struct {
-	Listen string `koanf:"listen"` // host:port where other edges pass requests on; "": at Listen
-	Secret string `koanf:"secret"` // shared by all edges, signs their announcements and what they pass on; "" for none
+	Listen   string   `koanf:"listen"`   // host:port where other edges pass requests on; "": at Front.Listen
+	Secret   string   `koanf:"secret"`   // shared by all edges, signs their announcements and what they pass on; "" for none
+	Insecure bool     `koanf:"insecure"` // several edges do without a secret
+	Networks []string `koanf:"networks"` // addresses or CIDR ranges of edges; empty: they may have any address
 }
 
 // Cookie is set at the handshake, as the reference does on request.
@@ -148,6 +154,7 @@ func Default(f Flavour) Config {
 		NATS:   bus.DefaultConfig(),
 		Engine: engine.DefaultConfig(),
 		CORS:   CORS{Origins: []string{}},
+		Edges:  Edges{Networks: []string{}},
 		Limits: edge.DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
 		Namespaces: map[string]edge.Namespace{

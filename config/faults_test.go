@@ -157,6 +157,23 @@ var badConfigurations = map[string]bad{
 	"advertise with a path":    {args: []string{"--advertise=http://edge-1:3000/x"}, want: []string{`--advertise: "http://edge-1:3000/x" is not where`}},
 	"advertise of nowhere":     {args: []string{"--advertise=http://0.0.0.0:3000"}, want: []string{`--advertise: "http://0.0.0.0:3000" is no address that others could ask`}},
 
+	"advertise without a secret": {args: []string{"--advertise=http://edge-1:3000", "--trusted_proxies=10.0.0.0/8"}, want: []string{
+		"--advertise: needs edges.secret, the same on every edge: without it, whoever may publish sio.$edge.> in NATS chooses where clients' requests and cookies go; set it (better as PARTYLINE_EDGES_SECRET), or edges.insecure to go without",
+	}},
+	"networks": {args: []string{"--edges.networks=10.0.0.0/8,x,10.0.0.1/33", "--edges.secret=x", "--advertise=http://edge-1:3000"}, want: []string{
+		`--edges.networks: "x" is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8`, `--edges.networks: "10.0.0.1/33" is neither`,
+	}},
+	"advertise outside the networks": {args: []string{"--edges.networks=10.0.0.0/8,fd00::/8", "--edges.secret=x", "--advertise=http://[::ffff:192.0.2.1]:3000"}, want: []string{
+		`--advertise: "http://[::ffff:192.0.2.1]:3000" lies outside edges.networks, so other edges would ignore it; add its network there`,
+	}},
+	"reply prefixes": {args: []string{"--nats.reply_prefixes=_INBOX.>,a.*.b,>,$x,sio,sio.chat.>"}, want: []string{
+		`--nats.reply_prefixes: bad reply prefix "a.*.b": it must be tokens between single dots, without spaces, control characters, * and >; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>`,
+		`--nats.reply_prefixes: bad reply prefix ">"`, `--nats.reply_prefixes: bad reply prefix "$x"`,
+		`--nats.reply_prefixes: bad reply prefix "sio.>": it overlaps the prefix of all subjects, "sio"; services need an inbox prefix of their own`,
+		`--nats.reply_prefixes: bad reply prefix "sio.chat.>": it overlaps`,
+	}},
+	"no reply prefixes": {args: []string{"--nats.reply_prefixes="}, want: []string{"--nats.reply_prefixes: is empty, so that no request could be answered; write _INBOX.>"}},
+
 	"prefix":            {args: []string{"--nats.prefix=a..b"}, want: []string{"--nats.prefix: "}},
 	"prefix of NATS":    {args: []string{"--nats.prefix=$SYS"}, want: []string{"--nats.prefix: "}},
 	"prefix of replies": {args: []string{"--nats.prefix=_INBOX.a"}, want: []string{"--nats.prefix: "}},

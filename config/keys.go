@@ -65,7 +65,7 @@ var allKeys = []key{
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
-	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(proxy)},
+	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(addresses)},
 
 	{"tls.cert", text, "", "TLS", "FILE", "PEM file of the certificate and its chain, for https:// and wss://. Read again when it changes.", texts(readableFile)},
 	{"tls.key", text, "", "TLS", "FILE", "PEM file of its private key.", texts(readableFile)},
@@ -74,6 +74,7 @@ var allKeys = []key{
 
 	{"nats.url", text, FlavourEdge, "NATS", "URLS", "Servers, separated by commas.", nil},
 	{"nats.prefix", text, "", "NATS", "PREFIX", "First token or tokens of every subject.", texts(subjectPrefix)},
+	{"nats.reply_prefixes", list, "", "NATS", "SUBJECTS", "Where requests are answered: only below these subjects, such as _INBOX.chat.>.", items(replyPrefix)},
 	{"nats.creds", text, FlavourEdge, "NATS", "FILE", "Credentials file (JWT and seed).", texts(readableFile)},
 	{"nats.nkey", text, FlavourEdge, "NATS", "FILE", "NKey seed file.", texts(readableFile)},
 	{"nats.token", text, FlavourEdge, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file.", nil},
@@ -88,6 +89,8 @@ var allKeys = []key{
 	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
 	{"edges.listen", text, "", "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optionalAddress)},
 	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
+	{"edges.insecure", boolean, "", "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
+	{"edges.networks", list, "", "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
 
 	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once.", atLeast(0, "negative; write 0 to send all clients away at once")},
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},

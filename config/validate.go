@@ -13,8 +13,11 @@ import (
 	"strings"
 
 	"partyline/bus"
+	"partyline/cluster"
 	"partyline/edge"
 	"partyline/internal/redact"
+	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // EmbeddedMaxPayload is the largest engine.max_payload with NATS inside: nats-server takes messages of 64 MiB at the
@@ -24,15 +27,9 @@ const EmbeddedMaxPayload = 64<<20 - 64<<10
 // validate checks what depends on more than one key, or on the program.
 func (l *loader) validate(c *Config) {
 	l.validateListening(c)
-	if c.Advertise != "" && c.Edges.Secret == "" && len(c.TrustedProxies) == 0 {
-		l.warn("advertise: without edges.secret, this edge takes what others pass on only from addresses in trusted_proxies, " +
-			"and there are none; set edges.secret, the same on every edge")
-	}
-	l.validatePair("tls", c.TLS.Cert, c.TLS.Key)
-	if c.TLS.Cert != "" && c.Advertise != "" && c.Edges.Listen == "" {
-		l.fault(l.at("advertise"), "needs edges.listen with tls.cert: edges speak plain HTTP to each other, and cannot at `listen`; "+
-			"write a private address there, and its port in advertise")
-	}
+	l.validateTLS(c)
+	l.validateEdges(c)
+	l.validateReplies(c.NATS)
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}
@@ -55,6 +52,57 @@ func (l *loader) validate(c *Config) {
 	for i, transport := range c.Engine.Transports {
 		if slices.Contains(c.Engine.Transports[:i], transport) {
 			l.fault(l.at("engine.transports"), "%s is listed twice; remove one", quote(transport))
+		}
+	}
+}
+
+// validateTLS checks what TLS for clients needs.
+func (l *loader) validateTLS(c *Config) {
+	l.validatePair("tls", c.TLS.Cert, c.TLS.Key)
+	if c.TLS.Cert != "" && c.Advertise != "" && c.Edges.Listen == "" {
+		l.fault(l.at("advertise"), "needs edges.listen with tls.cert: edges speak plain HTTP to each other, and cannot at `listen`; "+
+			"write a private address there, and its port in advertise")
+	}
+}
+
+// validateEdges checks how edges trust each other.
+func (l *loader) validateEdges(c *Config) {
+	const risk = "without it, whoever may publish sio.$edge.> in NATS chooses where clients' requests and cookies go"
+	if _, problem := edgeURL(c.Advertise); problem != "" {
+		return // it has its fault
+	}
+	switch {
+	case c.Edges.Secret != "" && c.Edges.Insecure:
+		l.warn("edges.insecure: does nothing here, because there is edges.secret; remove it")
+	case c.Advertise == "" || c.Edges.Secret != "":
+	case !c.Edges.Insecure && l.flavour == FlavourEdge:
+		l.fault(l.at("advertise"), "needs edges.secret, the same on every edge: %s; "+
+			"set it (better as %s), or edges.insecure to go without", risk, Variable("edges.secret"))
+	default:
+		l.warn("advertise: there is no edges.secret: %s; what others pass on counts only from addresses in trusted_proxies", risk)
+	}
+	hostPort, _ := msg.EdgeHostPort(c.Advertise)
+	host, _, _ := net.SplitHostPort(hostPort)
+	if address, err := netip.ParseAddr(host); err == nil && !cluster.Within(c.EdgeRanges(), address) {
+		l.fault(l.at("advertise"), "%s lies outside edges.networks, so other edges would ignore it; add its network there", quote(c.Advertise))
+	}
+}
+
+// validateReplies checks that answers go elsewhere than to the edge's own subjects, and somewhere.
+func (l *loader) validateReplies(c bus.Config) {
+	prefix, err := subjects.NewPrefix(c.Prefix)
+	if err != nil {
+		return // it has its fault
+	}
+	if len(c.ReplyPrefixes) == 0 {
+		l.fault(l.at("nats.reply_prefixes"), "is empty, so that no request could be answered; write _INBOX.>")
+	}
+	for _, one := range c.ReplyPrefixes {
+		if _, problem := replyPrefix(one); problem != "" {
+			continue // it has its fault
+		}
+		if _, err := subjects.NewReplies(prefix, []string{one}); err != nil {
+			l.fault(l.at("nats.reply_prefixes"), "%v; services need an inbox prefix of their own", err)
 		}
 	}
 }
