@@ -205,4 +205,5 @@ func unquoted(s string) string {
 	return s[1 : len(s)-1]
 }
 
+// quoteURL is quote.
 func quoteURL(s string) string { return quote(s) }
