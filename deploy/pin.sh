@@ -2,8 +2,9 @@
 # `make pin`: pulls the images that compose.yaml names, and writes their digests to .env. From then on Docker Compose uses
 # and builds from exactly these. To take newer ones, run it again. usage: pin.sh [FILE]
 set -eu
-file=${1:-$(dirname "$0")/../.env}
-compose=$(dirname "$0")/../compose.yaml
+root=$(cd "$(dirname "$0")/.." && pwd)
+file=${1:-$root/.env}
+compose=$root/compose.yaml
 
 umask 077
 touch "$file"

@@ -2,8 +2,9 @@
 # `make secrets`: writes a random value for each variable that compose.yaml requires to .env, which Docker Compose reads.
 # What the file has already stays as it is. usage: secrets.sh [FILE]
 set -eu
-file=${1:-$(dirname "$0")/../.env}
-compose=$(dirname "$0")/../compose.yaml
+root=$(cd "$(dirname "$0")/.." && pwd)
+file=${1:-$root/.env}
+compose=$root/compose.yaml
 
 umask 077
 touch "$file"
