@@ -228,7 +228,8 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "90 messages are dropped", func() bool { return b.Dropped() == 90 })
+	// One namespace may have half of what may wait.
+	eventually(t, "95 messages are dropped", func() bool { return b.Dropped() == 95 })
 	eventually(t, "the bus says so", func() bool { return strings.Contains(strings.Join(b.Ready(), " "), "dropped") })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

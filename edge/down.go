@@ -29,6 +29,11 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
 	}
+	if sub.Target == subjects.TargetSocket && sub.Socket == e.marker {
+		e.fanout.flush()
+		e.fanout.targets.markerReturned(m, &sub)
+		return false
+	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
 		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)
 	e.fanout.flush()
