@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connect starts a bus and the goroutine that reads from it. heard gets every message.
 func connect(t *testing.T, url string, heard func(*Message), options ...Option) *Bus {
 	t.Helper()
-	b, err := Connect(Config{URL: url}, slog.New(slog.DiscardHandler), options...)
+	b, err := Connect(Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), options...)
 	if err != nil {
 		t.Fatal(err)
 	}

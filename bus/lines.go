@@ -7,12 +7,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxChunk is how many messages of one namespace are handled before it is another's turn: about a millisecond of work in a
-// room of a few hundred.
+// maxChunk is how many messages of one namespace are handled before it is another's turn: about a millisecond of work
+// in a room of a few hundred.
 const maxChunk = 8
 
-// lines hold messages that wait, in one line a namespace. The lines take turns, so a flood in one namespace delays the others
-// by a chunk. Within a line messages keep their order, and all that concerns one socket is in one line.
+// lines hold messages that wait, in one line a namespace. The lines take turns, so a flood in one namespace delays the
+// others by a chunk. Within a line messages keep their order, and all that concerns one socket is in one line.
 type lines struct {
 	capacity int    // messages, of all lines; static
 	prefix   string // of the subjects, with a dot; static
@@ -42,9 +42,9 @@ func (l *lines) name(subject string) string {
 	return name
 }
 
-// keep moves the messages of a channel to their lines, and returns how many it has dropped. A line may have as many messages as all
-// lines together leave free. So one that overflows has half of the capacity, and the other half is there for the others. first
-// reports whether the caller must wake Run's goroutine.
+// keep moves the messages of a channel to their lines, and returns how many it has dropped. A line may have as many
+// messages as all lines together leave free. So one that overflows has half of the capacity, and the other half is
+// there for the others. first reports whether the caller must wake Run's goroutine.
 func (l *lines) keep(channel chan *nats.Msg) (dropped int, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,8 +68,8 @@ func (l *lines) keep(channel chan *nats.Msg) (dropped int, first bool) {
 	return dropped, first
 }
 
-// take moves the first messages of the line whose turn it is to chunk. It returns how many, and whether another line waits.
-// If there are none, messages need not go through the lines any more.
+// take moves the first messages of the line whose turn it is to chunk. It returns how many, and whether another line
+// waits. If there are none, messages need not go through the lines any more.
 func (l *lines) take(chunk []*nats.Msg) (n int, others bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,8 +103,8 @@ func (l *lines) isBehind() bool {
 	return l.behind
 }
 
-// isUrgent reports whether another line waits than the one whose messages are being handled, or more than a quarter of the
-// capacity is in use.
+// isUrgent reports whether another line waits than the one whose messages are being handled, or more than a quarter of
+// the capacity is in use.
 func (l *lines) isUrgent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

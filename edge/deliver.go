@@ -159,8 +159,8 @@ func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, f
 	return t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), true
 }
 
-// markerReturned notes that what the clients of a namespace published before a marker has been handled.
-func (t targets) markerReturned(m *bus.Message, sub *subjects.Subject) {
+// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled.
+func (t targets) checkpointReturned(m *bus.Message, sub *subjects.Subject) {
 	number, err := strconv.ParseUint(asString(m.Data), 10, 64)
 	if n := t.Namespace(sub.Namespace); n != nil && err == nil {
 		n.Window.Return(number)

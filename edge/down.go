@@ -29,9 +29,9 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
 	}
-	if sub.Target == subjects.TargetSocket && sub.Socket == e.marker {
+	if sub.Target == subjects.TargetSocket && sub.Socket == e.checkpoint {
 		e.fanout.flush()
-		e.fanout.targets.markerReturned(m, &sub)
+		e.fanout.targets.checkpointReturned(m, &sub)
 		return false
 	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&

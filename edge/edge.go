@@ -39,7 +39,7 @@ type Settings struct {
 type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
-	marker     string // the id under which the edge publishes markers to itself; of no socket
+	checkpoint string // the id under which the edge publishes checkpoints to itself; of no socket
 	rules      *rule.Book
 	out        bus.Outbox    // all that the way down may use: it never waits
 	up         bus.Publisher // for readers of clients and the bus's worker

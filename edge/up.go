@@ -70,23 +70,25 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	}
 }
 
-// slow waits while the socket's namespace has too much under way at NATS. It is only called on the session's reader. It returns
-// false if the socket has gone meanwhile.
+// slow waits while the socket's namespace has too much under way at NATS. It is only called on the session's reader.
+// It returns false if the socket has gone meanwhile.
 func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
-	window := &s.Namespace.Window
-	marker, waited := window.Enter(flow.Cost(size, receivers(s, rule)))
-	if marker > 0 {
-		e := c.edge
-		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.marker)
-		sc.arg = strconv.AppendUint(sc.arg[:0], marker, 10)
+	e, window, cost := c.edge, s.Namespace.Window, flow.Cost(size, receivers(s, rule))
+	checkpoint, entered := window.Enter(cost, false)
+	if !entered {
+		s.Edge.rules.Slowed.Inc()
+		c.session.StopReading() // the pong waits behind what is not read
+		checkpoint, _ = window.Enter(cost, true)
+		c.session.ResumeReading()
+	}
+	if checkpoint > 0 {
+		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.checkpoint)
+		sc.arg = strconv.AppendUint(sc.arg[:0], checkpoint, 10)
 		if c.send(sc.subject, nil, nil, sc.arg) != nil {
-			window.Return(marker)
+			window.Return(checkpoint)
 		}
 	}
-	if waited {
-		s.Edge.rules.Slowed.Inc()
-	}
-	return !waited || s.Life() == registry.Live
+	return entered || s.Life() == registry.Live
 }
 
 // receivers returns how many sockets of this edge get a relayed event, at most.

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -26,36 +27,35 @@ const (
 	beat     = 10 * time.Second
 )
 
-// Report is what Main prints, a line of JSON: one when all clients are in the room, and one for each flood.
+// Report is what Main prints, a line of JSON: one when all readers are in the room, and one for each flood.
 type Report struct {
 	Seconds  float64
-	Sent     int64 // messages
+	Sent     int64 // messages that the kernel has taken
 	Received int64 // bytes, of all readers
 	Closed   int64 // connections that the server has closed so far
 }
 
 // crowd is all clients.
 type crowd struct {
-	readers, senders []net.Conn
+	address          string
 	received, closed atomic.Int64
 }
 
 // Main floods one server for a time for each line of its standard input, which has a duration.
 func Main(address string) error {
-	c := &crowd{}
-	for i := range readers + senders {
-		conn, err := enter(address)
+	c := &crowd{address: address}
+	for range readers {
+		conn, err := c.enter()
 		if err != nil {
-			return fmt.Errorf("client %d of the flood: %w", i, err)
+			return fmt.Errorf("a reader of the flood: %w", err)
 		}
 		go c.read(conn)
-		if i < readers {
-			c.readers = append(c.readers, conn)
-		} else {
-			c.senders = append(c.senders, conn)
-		}
+		go func() { // answers heartbeats, which read does not look for
+			for range time.Tick(beat) {
+				_, _ = conn.Write(frame("3")) // closed counts those that fail
+			}
+		}()
 	}
-	go c.beat()
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(Report{}); err != nil {
 		return err
@@ -65,7 +65,11 @@ func Main(address string) error {
 		if err != nil {
 			return err
 		}
-		if err := out.Encode(c.flood(lasts)); err != nil {
+		report, err := c.flood(lasts)
+		if err != nil {
+			return fmt.Errorf("a sender of the flood: %w", err)
+		}
+		if err := out.Encode(report); err != nil {
 			return err
 		}
 	}
@@ -73,12 +77,15 @@ func Main(address string) error {
 }
 
 // enter connects a client to the room.
-func enter(address string) (net.Conn, error) {
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+address+"/socket.io/?EIO=4&transport=websocket", nil)
+func (c *crowd) enter() (net.Conn, error) {
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+c.address+"/socket.io/?EIO=4&transport=websocket", nil)
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range [][2]string{{"40" + Namespace + ",", `{"sid"`}, {"42" + Namespace + `,0["join","` + Room + `"]`, `{"ok":true}`}} {
+	for _, step := range [][2]string{
+		{"40" + Namespace + ",", `{"sid"`},
+		{"42" + Namespace + `,0["join","` + Room + `"]`, `{"ok":true}`},
+	} {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(step[0])); err != nil {
 			return nil, err
 		}
@@ -106,35 +113,41 @@ func (c *crowd) read(conn net.Conn) {
 	}
 }
 
-// beat answers the server's heartbeats, which read does not look for.
-func (c *crowd) beat() {
-	for range time.Tick(beat) {
-		for _, conn := range c.readers {
-			_, _ = conn.Write(frame("3")) // closed counts those that fail
-		}
-	}
-}
-
-// flood has all senders write for a time.
-func (c *crowd) flood(lasts time.Duration) Report {
+// flood has new clients write for a time. At the end their connections are reset, so that the server drops what it has
+// not read.
+func (c *crowd) flood(lasts time.Duration) (report Report, err error) {
 	text := "42" + Namespace + `,["message","` + strings.Repeat("x", 100) + `"]`
 	frames := []byte(strings.Repeat(string(frame(text)), together))
+	var all [senders]net.Conn
+	for i := range all {
+		if all[i], err = c.enter(); err != nil {
+			return report, err
+		}
+		defer all[i].Close()
+		if err := all[i].(*net.TCPConn).SetLinger(0); err != nil {
+			return report, err
+		}
+		go io.Copy(io.Discard, all[i])
+	}
 	begin, before := time.Now(), c.received.Load()
 	var sent atomic.Int64
 	var writing sync.WaitGroup
-	for _, conn := range c.senders {
+	for _, conn := range all {
+		_ = conn.SetWriteDeadline(begin.Add(lasts))
 		writing.Go(func() {
-			for time.Since(begin) < lasts {
+			for {
 				if _, err := conn.Write(frames); err != nil {
+					if !os.IsTimeout(err) {
+						c.closed.Add(1)
+					}
 					return
 				}
 				sent.Add(together)
 			}
-			_, _ = conn.Write(frame("3"))
 		})
 	}
 	writing.Wait()
-	return Report{time.Since(begin).Seconds(), sent.Load(), c.received.Load() - before, c.closed.Load()}
+	return Report{time.Since(begin).Seconds(), sent.Load(), c.received.Load() - before, c.closed.Load()}, nil
 }
 
 // frame is a text frame of a client, with a mask of zeros.
@@ -144,4 +157,3 @@ func frame(text string) []byte {
 	}
 	return append([]byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}, text...)
 }
-

@@ -30,6 +30,7 @@ type Registry[C any] struct {
 	prefix  subjects.Prefix
 	limit   int              // how many rooms a socket may be in; 0: no limit
 	effects func(Effects[C]) // called with mu held
+	windows flow.Windows     // of the namespaces
 
 	mu         sync.Mutex
 	namespaces map[string]*Namespace[C] // guarded by mu; by token in subjects
@@ -44,7 +45,7 @@ type Namespace[C any] struct {
 	Name  string // with the leading slash; static
 	Token string // as in subjects; static
 
-	Window flow.Window // what its clients have under way at NATS; the registry does not look at it
+	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
 	subjects []string            // static: what every socket of it receives
 	users    int                 // guarded by Registry.mu: sockets in any life but Gone
@@ -150,7 +151,10 @@ func (r *Registry[C]) Enter(s *Socket[C], name, token string, autoJoin []string)
 	defer r.mu.Unlock()
 	ns := r.namespaces[token]
 	if ns == nil {
-		ns = &Namespace[C]{Name: name, Token: token, rooms: make(map[string]*Room[C]), subjects: []string{r.prefix.NamespaceAll(token)}}
+		ns = &Namespace[C]{
+			Name: name, Token: token, Window: r.windows.New(), rooms: make(map[string]*Room[C]),
+			subjects: []string{r.prefix.NamespaceAll(token)},
+		}
 		for _, room := range autoJoin {
 			ns.subjects = append(ns.subjects, r.prefix.RoomInterest(token, room))
 		}
