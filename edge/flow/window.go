@@ -11,7 +11,7 @@ import (
 
 // Cost counts what messages cost an edge that has their receivers: one for each, and some for the message itself.
 const (
-	perMessage = 32
+	perMessage = 4
 	perBytes   = 16 // so many bytes cost one
 	// Size is the cost that may be under way. At full speed, 32 messages to a room of 1,000 are.
 	Size = 64 << 10
@@ -20,6 +20,8 @@ const (
 	Share = 4 << 10
 	// active is how long a namespace counts as active after a message.
 	active = 5 * time.Second
+	// restTrips is how long a window that is small rests, in times that its checkpoint was away.
+	restTrips = 3
 	// patience is how long a checkpoint may be away. It is lost if NATS was lost meanwhile.
 	patience = 2 * time.Second
 )
@@ -46,8 +48,8 @@ func (a *Windows) most() int {
 // Window is what one namespace has under way. It does not follow each message. From time to time the edge publishes a
 // checkpoint to itself: when that comes back, all earlier messages have come back, too.
 //
-// While another namespace is active, the window is small, and it rests as long as each checkpoint took. So a flood
-// leaves half of the time to others, however slow the machine is.
+// While another namespace is active, the window is small, and it rests for some times as long as each checkpoint took.
+// So a flood leaves most of the time to others, however slow the machine is.
 type Window struct {
 	all *Windows // static
 
@@ -89,8 +91,8 @@ func (w *Window) Touch() {
 }
 
 // Enter counts a message that will be published, if there is room for it. With wait it waits for that, one caller
-// after the other. It waits no longer than twice the time in which what is under way is handled, or 2 seconds for each
-// checkpoint that is lost. If checkpoint is not 0, the caller must publish that checkpoint now.
+// after the other: for some times as long as it takes to handle what is under way, or 2 seconds for each checkpoint that
+// is lost. If checkpoint is not 0, the caller must publish that checkpoint now.
 func (w *Window) Enter(cost int, wait bool) (checkpoint uint64, entered bool) {
 	w.Touch()
 	w.mu.Lock()
@@ -126,7 +128,7 @@ func (w *Window) Return(checkpoint uint64) {
 	case checkpoint != w.checkpoint || w.costs.marked == 0 || w.rests:
 	case w.costs.most == Share:
 		w.rests = true
-		w.timer.Reset(time.Since(w.sent))
+		w.timer.Reset(restTrips * time.Since(w.sent))
 	default:
 		w.timer.Stop()
 		w.costs.marked = 0
