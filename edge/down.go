@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -29,7 +30,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
 	}
-	if sub.Target == subjects.TargetSocket && sub.Socket == e.checkpoint {
+	if sub.Target == subjects.TargetSocket && strings.HasSuffix(sub.Socket, checkpointID) {
 		e.fanout.flush()
 		e.fanout.targets.checkpointReturned(m, &sub)
 		return false

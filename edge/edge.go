@@ -26,6 +26,7 @@ import (
 type Settings struct {
 	ID             string               // see NewID
 	Prefix         subjects.Prefix      // of every subject
+	Replies        subjects.Replies     // where requests are answered
 	Namespaces     map[string]Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace
@@ -39,10 +40,10 @@ type Settings struct {
 type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
-	checkpoint string // the id under which the edge publishes checkpoints to itself; of no socket
 	rules      *rule.Book
-	out        bus.Outbox    // all that the way down may use: it never waits
-	up         bus.Publisher // for readers of clients and the bus's worker
+	rates      map[*rule.Rules]*engine.Rate // of the namespaces that have one; static
+	out        bus.Outbox                   // all that the way down may use: it never waits
+	up         bus.Publisher                // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 
@@ -101,21 +102,24 @@ var everyEdge = []string{
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 
-// Limits bounds what one client can make an edge keep. Zero means no limit, except for the queue.
+// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
+// session sends.
 type Limits struct {
 	RoomsPerSocket       int `koanf:"rooms_per_socket"`
 	NamespacesPerSession int `koanf:"namespaces_per_session"`
 	Sessions             int `koanf:"sessions"`
 	SessionsPerAddress   int `koanf:"sessions_per_address"`
-	QueueBytes           int `koanf:"queue_bytes"`           // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets         int `koanf:"queue_packets"`         // the same
-	HandshakesPerSecond  int `koanf:"handshakes_per_second"` // sessions that begin; as many may come at once after a quiet second
+	QueueBytes           int `koanf:"queue_bytes"`   // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets         int `koanf:"queue_packets"` // the same
+
+	engine.Rates `koanf:",squash,flatten"`
 }
 
 // DefaultLimits are the limits an edge has when none are configured.
 func DefaultLimits() Limits {
 	return Limits{
 		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
+		Rates: engine.DefaultRates(),
 	}
 }
 

@@ -43,6 +43,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		c.outOfTurn(p)
 		return
 	}
+	c.countPacket(s)
 	if p.Data == nil {
 		return // an event without name or arguments has no listener in the reference either
 	}
@@ -70,6 +71,9 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	}
 }
 
+// checkpointID ends the id under which an edge publishes checkpoints to itself. The ids of sockets are random.
+const checkpointID = ".checkpoint----------"
+
 // slow waits while the socket's namespace has too much under way at NATS. It is only called on the session's reader.
 // It returns false if the socket has gone meanwhile.
 func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
@@ -82,7 +86,7 @@ func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
 		c.session.ResumeReading()
 	}
 	if checkpoint > 0 {
-		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.checkpoint)
+		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.set.ID+checkpointID)
 		sc.arg = strconv.AppendUint(sc.arg[:0], checkpoint, 10)
 		if c.send(sc.subject, nil, nil, sc.arg) != nil {
 			window.Return(checkpoint)

@@ -74,6 +74,7 @@ type Handler func(s *Session, o *Opening) Receiver
 // Settings is what a Server needs, with the operator's Config.
 type Settings struct {
 	Config
+	Rates
 	EdgeID         string         // first part of every session id
 	Origins        []string       // other origins that may connect, and patterns of them; see ParseOrigin
 	Credentials    bool           // whether those may send cookies
@@ -81,7 +82,6 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers count
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
-	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
 	Refuse         func() error   // why no session may begin now, or nil; must not block
@@ -92,6 +92,8 @@ type Settings struct {
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
 	set        Settings // static
+	events     Rate     // of each session; static
+	bytes      Rate     // of each session; static
 	origins    *origins
 	maxPayload atomic.Int64
 	running    sync.WaitGroup // every goroutine that a session starts
@@ -110,10 +112,12 @@ type Server struct {
 func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
+	set.Rates.complete()
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
-		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
-		admission: admission{addresses: make(map[string]int)},
+		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
+		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
 	return s
@@ -220,9 +224,11 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	session := &Session{
 		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
-	if s.set.Cookie != "" && !isUpgrade { // for a proxy that spreads a session's requests; the reference does the same
+	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot know.
+	if s.set.Cookie != "" && !isUpgrade {
 		w.Header().Add("Set-Cookie", (&http.Cookie{
 			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			Secure: peer.Secure(),
 		}).String())
 	}
 	opening := &Opening{
@@ -282,7 +288,7 @@ func (s *Server) remove(session *Session) {
 	defer s.mu.Unlock()
 	if s.sessions[session.id] == session {
 		delete(s.sessions, session.id)
-		s.admission.release(session.address, &s.set)
+		s.admission.release(clientOf(session.address), &s.set)
 	}
 }
 
