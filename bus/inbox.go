@@ -42,7 +42,7 @@ const (
 	// maxBatch is how many messages are handled at most before flush is called.
 	maxBatch = 256
 	// maxInline is how many messages of one read are handled by the goroutine that reads.
-	maxInline = 16
+	maxInline = 4
 	// channelSize is how many messages nats.go may hand over before it reads again. One read has fewer: it takes 32 kB,
 	// of which the shortest message needs 13 bytes.
 	channelSize = 4096
