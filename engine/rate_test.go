@@ -23,8 +23,8 @@ func expectTook(t *testing.T, since time.Time, want time.Duration) {
 	}
 }
 
-// numbered returns numbered messages as packets, and as they are received.
-func numbered(n int) (packets, received []string) {
+// numberedPackets returns numbered messages as packets, and as they are received.
+func numberedPackets(n int) (packets, received []string) {
 	for i := range n {
 		packets = append(packets, fmt.Sprintf("4%d", i))
 		received = append(received, fmt.Sprint(i))
@@ -48,7 +48,7 @@ func TestAFastClientIsSlowedDown(t *testing.T) {
 				at100(set)
 				set.Log = slog.New(slog.NewTextHandler(&log, nil))
 			}, func(t *testing.T, s *stage) {
-				packets, want := numbered(500)
+				packets, want := numberedPackets(500)
 				start := time.Now()
 				switch transport {
 				case "websocket":
@@ -163,6 +163,21 @@ func TestBytesPerSecond(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A POST that is too large is refused after it was read, so its bytes count.
+func TestTooLargePostsCount(t *testing.T) {
+	play(t, func(set *Settings) { set.BytesPerSecond, set.MaxPayload = 1000, 5000 }, func(t *testing.T, s *stage) {
+		query := s.poll()
+		start := time.Now()
+		for range 4 {
+			if got := <-s.post(query, strings.Repeat("x", 6000)); got.status != 413 {
+				t.Fatalf("the POST got %v", got)
+			}
+		}
+		expectTook(t, start, 15*time.Second)
+		s.last().expectEnd(t)
+	})
 }
 
 // A rate that a receiver counts slows down the whole session, and apart from other rates.

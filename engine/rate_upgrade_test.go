@@ -12,7 +12,7 @@ import (
 // What was posted before an upgrade stays before what comes over the WebSocket, and does not delay the upgrade.
 func TestAnUpgradeDuringAFlood(t *testing.T) {
 	play(t, at100, func(t *testing.T, s *stage) {
-		packets, want := numbered(500)
+		packets, want := numberedPackets(500)
 		query := s.poll()
 		start := time.Now()
 		answer := s.post(query, strings.Join(packets[:300], "\x1e"))

@@ -344,7 +344,8 @@ func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
 	switch {
-	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, io.ErrUnexpectedEOF): // of TLS, within a record
 		return TransportClose
 	}
 	return TransportError
