@@ -109,9 +109,10 @@ func (w *Window) Enter(cost int, wait bool) (checkpoint uint64, entered bool) {
 	}
 	if most := w.all.most(); w.costs.marked == 0 && w.costs.open >= most/4 {
 		w.checkpoint++
-		checkpoint = w.checkpoint
+		number := w.checkpoint // a closure over the result would allocate it in each call
+		checkpoint = number
 		w.costs, w.sent = costs{marked: w.costs.open, most: most}, time.Now()
-		w.timer = time.AfterFunc(patience, func() { w.end(checkpoint) })
+		w.timer = time.AfterFunc(patience, func() { w.end(number) })
 	}
 	w.costs.open += cost
 	if !w.costs.isFull() {
