@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 	"golang.org/x/net/http/httpguts"
 
+	"partyline/internal/direct"
 	"partyline/wire/eio"
 )
 
@@ -26,7 +27,16 @@ const (
 	noWriteBuffer = 512
 	// lastWrite is how long the last frame of a connection may take.
 	lastWrite = time.Second
+	// lastRead is how long a client may take to close its side once it has the last frame.
+	lastRead = lastWrite / 2
+	// slowest is the rate, in bytes a second, at which a client must read what is queued before the last frame.
+	slowest = 64 << 10
 )
+
+// lastWriteOf returns how long a client may take to read a number of queued bytes, and the last frame behind them.
+func lastWriteOf(queued int) time.Duration {
+	return min(lastWrite+time.Duration(queued/slowest)*time.Second, closeTimeout)
+}
 
 // wsConn is a WebSocket as a transport. gorilla/websocket makes the handshake and reads. Frames are written to the
 // connection below it, by one goroutine at a time. gorilla reads from and writes to the wsConn itself.
@@ -127,13 +137,14 @@ func (c *wsConn) takeHeld() *Frame {
 	return f
 }
 
-// close closes the connection at once.
+// close closes the connection at once. It does not wait, so Session.mu may be held. Over TLS it sends no close_notify,
+// for which it would have to wait: the close frame of WebSocket shows that nothing is missing.
 func (c *wsConn) close() {
 	server := c.session.server
 	server.mu.Lock()
 	delete(server.conns, c)
 	server.mu.Unlock()
-	_ = c.Conn.Close()
+	_ = direct.Below(c.Conn).Close()
 }
 
 // expectEnd gives the client some time to close its side. Meanwhile it may send what was on its way, and no more.
@@ -193,7 +204,7 @@ func (c *wsConn) writeQueue() {
 	case readDone:
 		c.close()
 	case ending:
-		c.expectEnd(closeTimeout)
+		c.expectEnd(lastRead)
 	}
 }
 
@@ -210,7 +221,7 @@ func (c *wsConn) writeFailed() {
 
 func (c *wsConn) finish(Reason) {
 	// The writer may wait for a client that does not read.
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWriteOf(c.session.queue.bytes)))
 	c.session.enqueue(closeFrame)
 	c.session.retire()
 }
@@ -326,7 +337,7 @@ func (c *wsConn) endReading(err error) {
 	s.fail(reason)
 	if reason == TransportError {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
-		c.expectEnd(lastWrite)
+		c.expectEnd(lastRead)
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
 	}
 	s.mu.Lock()
