@@ -15,7 +15,6 @@ package engine
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -65,6 +64,7 @@ type Opening struct {
 	Address string // the client's IP address, behind trusted proxies
 	Secure  bool   // over TLS, behind trusted proxies
 	Time    time.Time
+	Kept    int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
 }
 
 // Handler makes the receiver of a new session. It must not call methods of the session, which block until Handler has
@@ -84,6 +84,7 @@ type Settings struct {
 	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
+	SessionBytes   int            // memory that one session may cost, its queue included; 0: DefaultSessionBytes
 	Refuse         func() error   // why no session may begin now, or nil; must not block
 	Handler        Handler
 	Log            *slog.Logger
@@ -110,6 +111,7 @@ type Server struct {
 func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
+	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
@@ -260,6 +262,7 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	session.mu.Lock()
 	session.transport = t
 	session.receiver = s.set.Handler(session, o)
+	session.account.kept = o.Kept
 	// The client counts from the answer, which is not sent yet.
 	session.heartbeat.due = time.Now().Add(s.set.PingInterval)
 	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
@@ -289,11 +292,15 @@ func (s *Server) remove(session *Session) {
 // ended counts and logs the end of a session.
 func (s *Server) ended(session *Session, reason Reason) {
 	s.stats.ended[reason].Inc()
-	level := slog.LevelDebug
-	if reason == QueueOverflow { // the only end that an operator may want to look into and that has no other log line
-		level = slog.LevelInfo
+	if reason != QueueOverflow {
+		s.set.Log.Debug("session ended", "reason", reason.String(), "address", session.address)
+		return
 	}
-	s.set.Log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
+	// The only end that an operator may want to look into and that has no other log line.
+	session.mu.Lock()
+	exceeded := limitKeys[session.account.exceeded]
+	session.mu.Unlock()
+	s.set.Log.Info("session ended", "reason", reason.String(), "limit", exceeded, "address", session.address)
 }
 
 func (s *Server) all() []*Session {

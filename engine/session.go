@@ -76,6 +76,7 @@ type Session struct {
 	transport transport // guarded by mu
 	queue     queue     // guarded by mu
 	heartbeat heartbeat // guarded by mu
+	account   account   // guarded by mu
 	listed    bool      // guarded by mu: a Fanout will flush the queue
 }
 
@@ -154,7 +155,7 @@ func (s *Session) logFault(err error) {
 // packet handles one packet of the client. Packets come in the order of arrival. in must be held.
 func (s *Session) packet(p eio.Packet) {
 	s.mu.Lock()
-	if s.state != open {
+	if s.state != open || s.account.exceeded != noLimit {
 		s.mu.Unlock()
 		return
 	}
@@ -195,7 +196,7 @@ const (
 	ParseError                      // a packet that Engine.IO does not have
 	ForcedClose                     // a packet that Socket.IO cannot decode
 	ForcedServerClose               // by the server: packets out of order, no namespace in time, a service's request
-	QueueOverflow                   // the client did not read and its queue was full; the reference has no such reason
+	QueueOverflow                   // what is kept for the client exceeded a limit; the reference has no such reason
 	ServerShutdown                  // the edge is leaving
 	reasons
 )

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -223,8 +222,12 @@ func (c *wsConn) abort() {
 	}
 }
 
-// errNotUTF8 is returned by read for a text message that is not UTF-8.
-var errNotUTF8 = errors.New("text message is not UTF-8")
+// Errors of reading.
+var (
+	errNotUTF8 = errors.New("text message is not UTF-8")
+	errHeads   = errors.New("websocket: fragments and control frames with too little content")
+	errTooMuch = errors.New("the session costs more than limits.session_bytes")
+)
 
 // read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
 // holds none. The caller returns it with putBuffer.
@@ -235,16 +238,17 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 			return nil, false, err
 		}
 	}
-	kind, r, err := c.ws.NextReader()
+	kind, message, err := c.ws.NextReader()
 	if err != nil {
 		return nil, false, err
 	}
 	pooled := buffers.Get().(*[]byte)
-	buf := bytes.NewBuffer((*pooled)[:0])
-	if _, err = buf.ReadFrom(r); err != nil {
+	c.reader.message = message
+	*pooled, err = c.session.readAll(&c.reader, (*pooled)[:0])
+	c.reader.message, c.reader.raw, c.reader.content = nil, 0, 0
+	if err != nil {
 		return nil, false, err
 	}
-	*pooled = buf.Bytes()
 	if kind == websocket.TextMessage && !utf8.Valid(*pooled) {
 		return nil, false, errNotUTF8
 	}
@@ -318,7 +322,7 @@ func (c *wsConn) endReading(err error) {
 	c.last = c.answer(err)
 	s.mu.Unlock()
 	s.fail(reason)
-	if reason == TransportError {
+	if reason != TransportClose {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
 		c.expectEnd(lastWrite)
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
@@ -338,6 +342,8 @@ func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
 	switch {
+	case errors.Is(err, errTooMuch):
+		return QueueOverflow
 	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return TransportClose
 	}
@@ -351,6 +357,8 @@ func (c *wsConn) answer(err error) *Frame {
 	switch {
 	case errors.Is(err, errNotUTF8):
 		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
+	case errors.Is(err, errHeads), errors.Is(err, errTooMuch):
+		return controlFrame(wsClose, "\x03\xf0") // 1008: policy violation
 	case len(c.held) > 0:
 		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
