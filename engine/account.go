@@ -30,12 +30,6 @@ var limitKeys = [limits]string{
 	limitSessionBytes: "limits.session_bytes", limitMemory: "limits.memory",
 }
 
-// account counts the memory that is kept for a session. Session.mu guards it. The queue counts its own.
-type account struct {
-	kept     int   // bytes
-	exceeded limit // the session is about to end because of it
-}
-
 // Charge adds n bytes to what is kept for the session, or takes them back if n is negative. The caller counts what it
 // keeps because of the client, with the place that it takes: structs, list slots. If that and the queue together exceed
 // Settings.SessionBytes, Charge returns false, and the session ends on another goroutine. The bytes count nevertheless
@@ -43,8 +37,8 @@ type account struct {
 func (s *Session) Charge(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.account.kept += n
-	fits := n <= 0 || s.cost() <= s.server.set.SessionBytes
+	s.queue.kept += n
+	fits := n <= 0 || s.queue.cost() <= s.server.set.SessionBytes
 	if !fits {
 		s.overflow(limitSessionBytes)
 	}
@@ -56,25 +50,24 @@ func (s *Session) Charge(n int) bool {
 func (s *Session) tryCharge(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fits := s.cost()+n <= s.server.set.SessionBytes
+	fits := s.queue.cost()+n <= s.server.set.SessionBytes
 	if fits {
-		s.account.kept += n
+		s.queue.kept += n
 	}
 	return fits
 }
 
-// cost returns the memory that the session costs more than an idle one, in bytes. mu must be held.
-func (s *Session) cost() int { return s.account.kept + s.queue.bytes }
+// cost returns the memory that the session costs more than an idle one, in bytes.
+func (q *queue) cost() int { return q.kept + q.bytes }
 
-// exceededBy returns the limit that a frame would exceed in the queue. mu must be held.
-func (s *Session) exceededBy(f *Frame) limit {
-	set := &s.server.set
+// exceededBy returns the limit that a frame would exceed.
+func (q *queue) exceededBy(f *Frame, set *Settings) limit {
 	switch size := f.Size(); {
-	case s.queue.bytes+size > set.QueueBytes:
+	case q.bytes+size > set.QueueBytes:
 		return limitQueueBytes
-	case s.queue.packets+f.places() > set.QueuePackets:
+	case q.packets+f.places() > set.QueuePackets:
 		return limitQueuePackets
-	case s.cost()+size > set.SessionBytes:
+	case q.cost()+size > set.SessionBytes:
 		return limitSessionBytes
 	}
 	return noLimit
@@ -82,8 +75,8 @@ func (s *Session) exceededBy(f *Frame) limit {
 
 // overflow ends the session, on another goroutine: the caller may hold locks that Closed takes. mu must be held.
 func (s *Session) overflow(by limit) {
-	if s.account.exceeded == noLimit && s.state != closed {
-		s.account.exceeded = by
+	if s.queue.exceeded == noLimit && s.state != closed {
+		s.queue.exceeded = by
 		s.server.stats.exceeded[by].Inc()
 		s.server.running.Go(func() { s.fail(QueueOverflow) })
 	}

@@ -105,7 +105,7 @@ func (t *totals) get(s *Server) sums {
 	t.last = sums{}
 	for _, session := range s.all() {
 		session.mu.Lock()
-		kind, waiting, cost := session.transport.kind(), session.queue.bytes, session.cost()
+		kind, waiting, cost := session.transport.kind(), session.queue.bytes, session.queue.cost()
 		session.mu.Unlock()
 		t.last.transports[kind]++
 		t.last.waiting += waiting

@@ -110,13 +110,13 @@ func (p *polling) postpone(payload []byte) bool {
 	case g.bytes+size > s.server.set.QueueBytes:
 		s.overflow(limitQueueBytes)
 		return true
-	case s.cost()+size > s.server.set.SessionBytes:
+	case s.queue.cost()+size > s.server.set.SessionBytes:
 		s.overflow(limitSessionBytes)
 		return true
 	}
 	g.postponed = append(g.postponed, postponed{payload, size})
 	g.bytes += size
-	s.account.kept += size
+	s.queue.kept += size
 	if !g.handling {
 		g.handling = true
 		s.server.running.Add(1)
@@ -152,7 +152,7 @@ func (p *polling) handlePostponed(g *gate) {
 		s.mu.Lock()
 		if g.postponed[0].rest = rest; rest == nil {
 			g.bytes -= payload.size
-			s.account.kept -= payload.size
+			s.queue.kept -= payload.size
 			g.postponed[0] = postponed{}
 			g.postponed = g.postponed[1:]
 		}

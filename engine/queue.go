@@ -8,13 +8,17 @@ const (
 	maxJoined = 32 << 10
 )
 
-// queue holds the frames that wait for a client, in order, and counts what they cost. Session.mu guards it.
+// queue holds the frames that wait for a client, in order, and counts the memory that the session costs. Session.mu
+// guards it.
 type queue struct {
 	frames  []*Frame
 	sending int // frames at the front that are being written
 	written int // bytes of the first frame that the client has
 	bytes   int // memory of frames, and of those that take returned until uncount is called
 	packets int // packets of the same
+
+	kept     int   // bytes of what is kept for the session elsewhere; see Session.Charge
+	exceeded limit // the session is about to end because of it
 }
 
 func (q *queue) push(f *Frame) {
@@ -142,10 +146,10 @@ func (s *Session) accept(f *Frame) Sent {
 		return Gone
 	case f.volatile && !s.isIdle():
 		return Dropped
-	case s.account.exceeded != noLimit:
+	case s.queue.exceeded != noLimit:
 		return Overflow
 	}
-	if by := s.exceededBy(f); by != noLimit {
+	if by := s.queue.exceededBy(f, &s.server.set); by != noLimit {
 		s.overflow(by)
 		return Overflow
 	}

@@ -262,7 +262,7 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	session.mu.Lock()
 	session.transport = t
 	session.receiver = s.set.Handler(session, o)
-	session.account.kept = o.Kept
+	session.queue.kept = o.Kept
 	// The client counts from the answer, which is not sent yet.
 	session.heartbeat.due = time.Now().Add(s.set.PingInterval)
 	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
@@ -298,7 +298,7 @@ func (s *Server) ended(session *Session, reason Reason) {
 	}
 	// The only end that an operator may want to look into and that has no other log line.
 	session.mu.Lock()
-	exceeded := limitKeys[session.account.exceeded]
+	exceeded := limitKeys[session.queue.exceeded]
 	session.mu.Unlock()
 	s.set.Log.Info("session ended", "reason", reason.String(), "limit", exceeded, "address", session.address)
 }

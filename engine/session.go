@@ -14,11 +14,13 @@ import (
 const closeTimeout = 30 * time.Second
 
 // Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no
-// lock held and never at the same time, except that Closed may be called while Message runs.
+// lock held and never at the same time, except that Beat and Closed may be called while Message runs.
 type Receiver interface {
 	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that
 	// reads from the client, so if it blocks, it slows down this client and no other.
 	Message(data []byte, binary bool)
+	// Beat is called at each ping. wasRead reports whether the session was read all the time since the last one.
+	Beat(wasRead bool)
 	// Closed is called exactly once, when the session has ended. No call of Message begins afterwards, and frames that
 	// are sent afterwards are dropped.
 	Closed(reason Reason)
@@ -76,7 +78,6 @@ type Session struct {
 	transport transport // guarded by mu
 	queue     queue     // guarded by mu
 	heartbeat heartbeat // guarded by mu
-	account   account   // guarded by mu
 	listed    bool      // guarded by mu: a Fanout will flush the queue
 }
 
@@ -155,7 +156,7 @@ func (s *Session) logFault(err error) {
 // packet handles one packet of the client. Packets come in the order of arrival. in must be held.
 func (s *Session) packet(p eio.Packet) {
 	s.mu.Lock()
-	if s.state != open || s.account.exceeded != noLimit {
+	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()
 		return
 	}

@@ -51,6 +51,8 @@ func (r *recorder) Message(data []byte, binary bool) {
 	}
 }
 
+func (*recorder) Beat(bool) {}
+
 func (r *recorder) Closed(reason Reason) {
 	r.mu.Lock()
 	r.ends = append(r.ends, reason)
