@@ -8,9 +8,6 @@ import (
 // DefaultSessionBytes is how much memory a session may cost before it is closed.
 const DefaultSessionBytes = 8 << 20
 
-// sessionCost is the memory of an idle session, which Settings.SessionBytes does not count.
-const sessionCost = 8 << 10
-
 // limit names a limit of a session's memory.
 type limit uint8
 

@@ -65,6 +65,9 @@ func (s *Server) reserve(address string) error {
 			return err
 		}
 	}
+	if s.full.Load() {
+		return errMemory
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.admission.reserve(address, &s.set, time.Now())

@@ -65,7 +65,7 @@ func (s *Server) Metrics() *tally.Set {
 			"reason", eio.Refusal(i).Message())
 	}
 	set.Counter(&st.overLimit, "sessions_refused_total",
-		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.")
+		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.")
 	set.Counter(&st.tooFast, "handshakes_delayed_total",
 		"Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")

@@ -95,6 +95,7 @@ type Server struct {
 	set        Settings // static
 	origins    *origins
 	maxPayload atomic.Int64
+	full       atomic.Bool    // the process has too little memory for new sessions
 	running    sync.WaitGroup // every goroutine that a session starts
 
 	mu        sync.Mutex

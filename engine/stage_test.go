@@ -35,6 +35,7 @@ type recorder struct {
 	mu      sync.Mutex
 	got     []string // guarded by mu
 	ends    []Reason // guarded by mu
+	beats   []bool   // guarded by mu
 	onData  func(data []byte, binary bool)
 }
 
@@ -51,7 +52,11 @@ func (r *recorder) Message(data []byte, binary bool) {
 	}
 }
 
-func (*recorder) Beat(bool) {}
+func (r *recorder) Beat(wasRead bool) {
+	r.mu.Lock()
+	r.beats = append(r.beats, wasRead)
+	r.mu.Unlock()
+}
 
 func (r *recorder) Closed(reason Reason) {
 	r.mu.Lock()

@@ -58,9 +58,10 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Config: c.Engine, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
 		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
-		Refuse:  p.refusal,
-		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
-		Log:     p.log,
+		SessionBytes: c.Limits.SessionBytes,
+		Refuse:       p.refusal,
+		Handler:      func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
+		Log:          p.log,
 	})
 	fit := bus.OnConnect(func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) })
 	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {

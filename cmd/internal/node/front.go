@@ -34,7 +34,11 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts.Run(parts.Cluster.Handle, func(ctx context.Context) { tidy(ctx, parts.Engine.Moved, debug.FreeOSMemory) })
+	attend := []func(context.Context){func(ctx context.Context) { tidy(ctx, parts.Engine.Moved, debug.FreeOSMemory) }}
+	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {
+		attend = append(attend, func(ctx context.Context) { parts.Engine.GuardMemory(ctx, limit) })
+	}
+	parts.Run(parts.Cluster.Handle, attend...)
 	f := &front{Parts: parts}
 	f.handler = f.routes(c, inside)
 	return f, nil
