@@ -18,6 +18,7 @@ var layers = map[string][]string{
 	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
 	"subjects":                  {},
 	"internal/accept":           {},
+	"internal/address":          {},
 	"internal/tally":            {},
 	"internal/direct":           {},
 	"internal/liveness":         {},
@@ -38,7 +39,7 @@ var layers = map[string][]string{
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects"},
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
-	"admin":                     {"internal/tally"},
+	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
@@ -68,13 +69,14 @@ var doors = map[string][]string{
 	"github.com/KimMachineGun":       {"cmd/internal/node"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
+	"golang.org/x/time":              {"cluster"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

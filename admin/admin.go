@@ -26,6 +26,8 @@ type Options struct {
 	Edges   func() []Edge   // returns this edge and those that it knows; nil: none
 	Drain   Drainer         // nil: there is no /drain
 	Pprof   bool            // serves profiles of the process, too
+	Token   string          // all pages but /healthz and /readyz need it (Authorization: Bearer); "": none does
+	Hosts   []string        // names under which the pages are served, beside IP addresses and localhost; ports do not count
 	Metrics []*tally.Set    // of the packages
 	Log     *slog.Logger    // errors while metrics are written; nil: they are not logged
 }
@@ -55,16 +57,18 @@ const index = `<!doctype html>
 </html>
 `
 
-// NewHandler makes the pages. The error names metrics that contradict each other, which is a bug of the program.
+// NewHandler makes the pages. A request whose Host is a name that is not in Options.Hosts gets 403, unless it has the
+// token. The error names metrics that contradict each other, which is a bug of the program.
 func NewHandler(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	registry, err := newRegistry(o.Version, o.Ready, o.Metrics)
+	mux := http.NewServeMux()
+	guard := newGuard(mux, o.Token, o.Hosts, o.Log)
+	registry, err := newRegistry(o.Version, o.Ready, append(slices.Clip(o.Metrics), guard.metrics()))
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		writeReady(w, o.Ready, http.StatusServiceUnavailable)
@@ -75,7 +79,6 @@ func NewHandler(o Options) (http.Handler, error) {
 			edges = o.Edges()
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
 		_ = json.NewEncoder(w).Encode(edges) // an error means that the client has gone
 	})
 	if o.Drain != nil {
@@ -95,7 +98,7 @@ func NewHandler(o Options) (http.Handler, error) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprintf(w, index, o.Version)
 	})
-	return mux, nil
+	return guard, nil
 }
 
 // Drainer sends the clients of a process elsewhere and lets them come back.
@@ -149,7 +152,6 @@ func writeReady(w http.ResponseWriter, ready func() []string, otherwise int) {
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text+"\n") // an error means that the client has gone
 }

@@ -17,7 +17,7 @@ func TestProfiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/heap?debug=1", nil))
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://[::1]:3001/debug/pprof/heap?debug=1", nil))
 		if got := w.Code == http.StatusOK && strings.Contains(w.Body.String(), "heap profile"); got != wanted {
 			t.Errorf("with pprof %v the heap's profile is answered with %d", wanted, w.Code)
 		}
@@ -27,7 +27,7 @@ func TestProfiles(t *testing.T) {
 func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	h.ServeHTTP(w, httptest.NewRequest(method, "http://127.0.0.1:3001"+path, nil))
 	return w.Code, w.Body.String()
 }
 

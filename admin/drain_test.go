@@ -60,7 +60,7 @@ func TestWebPagesCannotDrain(t *testing.T) {
 		{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Origin", "http://127.0.0.1:3001"}, {"Origin", ""},
 		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-origin"}, {"Referer", "https://evil.example/"},
 	} {
-		r, w := httptest.NewRequest("POST", "/drain", nil), httptest.NewRecorder()
+		r, w := httptest.NewRequest("POST", "http://localhost/drain", nil), httptest.NewRecorder()
 		r.Header.Set(header[0], header[1])
 		if h.ServeHTTP(w, r); w.Code != 403 || d.drains > 0 {
 			t.Errorf("with %s: %q it is answered %d, drains: %d", header[0], header[1], w.Code, d.drains)

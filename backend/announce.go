@@ -39,7 +39,12 @@ func (s *Service) hear(m *nats.Msg) {
 	}
 	switch {
 	case sub.Kind == subjects.KindEdge:
-		if s.edges.hear(sub.Edge, sub.Word, time.Now()) {
+		died, err := s.edges.hear(sub.Edge, sub.Word, m, time.Now())
+		if err != nil {
+			s.ignored(m, err)
+			return
+		}
+		if died {
 			s.edgeDied(sub.Edge)
 		}
 		if (sub.Word == subjects.WordHello || sub.Word == subjects.WordBeat) && s.edges.isBack(sub.Edge) {
@@ -87,8 +92,12 @@ func (s *Service) announce(ctx context.Context) error {
 	_, err := s.questions.gather(bound, s.announcement(s.Instance(), subjects.WordHello), &gathering{
 		members: func() ([]string, <-chan struct{}) { return nil, nil }, quiet: helloQuiet,
 		take: func(m *nats.Msg) (string, error) {
-			if a, _ := msg.ParseEdgeAnnouncement(m.Data); a.Edge != "" {
-				s.edges.hear(a.Edge, subjects.WordHello, time.Now())
+			a, err := msg.ParseEdgeAnnouncement(m.Data)
+			if err != nil || a.Edge == "" {
+				return "", nil // no answer of an edge
+			}
+			if _, err := s.edges.hear(a.Edge, subjects.WordBeat, m, time.Now()); err != nil {
+				s.ignored(m, err)
 			}
 			return "", nil
 		},

@@ -27,7 +27,7 @@ func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 		return
 	}
 	edge, _, _ := subjects.SplitSocketID(from.socket)
-	a.edges.hear(edge, subjects.WordBeat, time.Now()) // the edge lives: its sockets must not end here before its hello comes
+	a.edges.requested(edge, time.Now()) // the edge lives: its sockets must not end here before its hello comes
 	if c.Handover == nil {
 		a.handleConnect(ns, m, from)
 		return

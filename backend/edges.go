@@ -1,10 +1,13 @@
 package backend
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -29,11 +32,18 @@ func (ms *members) init() {
 	ms.changed = make(chan struct{})
 }
 
-// hear records an announcement of a member.
-func (ms *members) hear(name string, namespaces []string, now time.Time) {
+// maxMembers bounds the members: others may be made up.
+const maxMembers = 4096
+
+// hear records an announcement of a member. It returns false if there are too many others.
+func (ms *members) hear(name string, namespaces []string, now time.Time) bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
+	if _, known := ms.byName[name]; !known && len(ms.byName) >= maxMembers {
+		return false
+	}
 	ms.byName[name] = member{now, namespaces}
+	return true
 }
 
 // remove removes the members that are gone, and returns them.
@@ -102,31 +112,62 @@ func (ms *members) handling(namespace string) (found []string) {
 // edges are those that live, and what is remembered of those that went.
 type edges struct {
 	members
-	was     sync.Mutex           // for what follows
-	parted  map[string]time.Time // guarded by was: those that said goodbye, and when
-	mourned map[string]time.Time // guarded by was: those that died while this instance owned sockets of them, and when
+	was      sync.Mutex           // for what follows
+	verifier msg.Verifier         // guarded by was
+	parted   map[string]time.Time // guarded by was: those that said goodbye, and when
+	mourned  map[string]time.Time // guarded by was: those that died while this instance owned sockets of them, and when
 }
 
-func (e *edges) init() {
+func (e *edges) init(secret string) {
 	e.members.init()
+	e.verifier.Secret = secret
 	e.parted, e.mourned = make(map[string]time.Time), make(map[string]time.Time)
 }
 
-// hear records an announcement about an edge, and reports whether the edge has died.
-func (e *edges) hear(edge, word string, now time.Time) (died bool) {
+// errTooManyEdges is the error of an announcement of a further edge.
+var errTooManyEdges = fmt.Errorf("%d others live", maxMembers)
+
+// hear records an announcement about an edge, and reports whether the edge has died. An error means that the announcement
+// does not count.
+func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, err error) {
+	if err := e.verify(edge, word, m, now); err != nil {
+		return false, err
+	}
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
-		e.members.hear(edge, nil, now)
+		if !e.members.hear(edge, nil, now) {
+			return false, errTooManyEdges
+		}
 	case subjects.WordBye:
-		e.leaves(edge, now, 0)
-		e.was.Lock()
-		defer e.was.Unlock()
-		e.parted[edge] = now
+		if e.leaves(edge, now, 0) {
+			e.was.Lock()
+			defer e.was.Unlock()
+			e.parted[edge] = now
+		}
 	case subjects.WordGone:
 		// Another edge may be cut off from one that this instance receives. That must not end its sockets here.
-		return e.leaves(edge, now, 2*msg.BeatEvery)
+		return e.leaves(edge, now, 2*msg.BeatEvery), nil
 	}
-	return false
+	return false, nil
+}
+
+// verify returns an error for an announcement that no edge has signed, if there is a secret.
+func (e *edges) verify(edge, word string, m *nats.Msg, now time.Time) error {
+	if e.verifier.Secret == "" { // static
+		return nil
+	}
+	e.was.Lock()
+	defer e.was.Unlock()
+	_, err := e.verifier.Read(edge, word, m.Data, m.Header.Get(msg.HeaderSignature), now)
+	return err
+}
+
+// requested records that an edge has asked for something. Requests are not signed: with a secret, one counts only for an
+// edge that has announced itself.
+func (e *edges) requested(edge string, now time.Time) {
+	if e.verifier.Secret == "" || e.lives(edge) {
+		e.members.hear(edge, nil, now)
+	}
 }
 
 // mournedFor is how long the death of an edge is remembered. An edge that is started again has another id.

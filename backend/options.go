@@ -17,7 +17,8 @@ type settings struct {
 	prefix  subjects.Prefix
 	log     *slog.Logger
 	onError func(*HandlerError)
-	silent  bool // no acks for events that no handler could be called for
+	secret  string // that the edges share; "": every announcement of an edge counts
+	silent  bool   // no acks for events that no handler could be called for
 	limits  Limits
 }
 
@@ -64,6 +65,20 @@ func Prefix(prefix string) Option {
 	return func(s *settings) (err error) {
 		s.prefix, err = subjects.NewPrefix(prefix)
 		return err
+	}
+}
+
+// EdgesSecret is the secret that the edges share, edges.secret in their configuration. With it the service ignores, and
+// counts (Stats.Ignored), announcements of edges that are not signed with it, and copies of earlier ones: no other
+// program can make it take an edge for dead, and end that edge's sockets. The clocks of the service and the edges may
+// differ by 30 seconds.
+func EdgesSecret(secret string) Option {
+	return func(s *settings) error {
+		if secret == "" {
+			return fmt.Errorf("backend: EdgesSecret: it is empty; leave the option out if the edges have none")
+		}
+		s.secret = secret
+		return nil
 	}
 }
 

@@ -21,13 +21,14 @@ type Stats struct {
 	Pauses       uint64 // times that a socket was paused because its handlers did not keep up
 	Overflows    uint64 // sockets whose connection was closed because pausing did not help
 	BadMessages  uint64 // messages that no edge of this contract would send, and events of sockets that this instance does not own
+	Ignored      uint64 // announcements of edges that do not count; see EdgesSecret
 	Lost         uint64 // messages that nats.go dropped because this process did not read fast enough
 	Owned        int    // sockets that this instance owns now
 	Paused       int    // sockets that are paused now
 }
 
 type stats struct {
-	events, panics, badArguments, failures, unhandled, pauses, overflows, badMessages, lost atomic.Uint64
+	events, panics, badArguments, failures, unhandled, pauses, overflows, badMessages, ignored, lost atomic.Uint64
 }
 
 // Stats counts.
@@ -37,7 +38,7 @@ func (s *Service) Stats() Stats {
 	return Stats{
 		Events: c.events.Load(), Panics: c.panics.Load(), BadArguments: c.badArguments.Load(), Failures: c.failures.Load(),
 		Pauses: c.pauses.Load(), Paused: paused,
-		Unhandled: c.unhandled.Load(), Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Lost: c.lost.Load(), Owned: len(s.owners.all()),
+		Unhandled: c.unhandled.Load(), Overflows: c.overflows.Load(), BadMessages: c.badMessages.Load(), Ignored: c.ignored.Load(), Lost: c.lost.Load(), Owned: len(s.owners.all()),
 	}
 }
 
@@ -77,6 +78,12 @@ func (r *reports) report(ns *Namespace, event, socket string, err error) {
 func (r *reports) bad(m *nats.Msg, why string) {
 	r.stats.badMessages.Add(1)
 	r.log.Debug("dropped a message", "subject", m.Subject, "why", why)
+}
+
+// ignored counts and logs an announcement of an edge that does not count.
+func (r *reports) ignored(m *nats.Msg, err error) {
+	r.stats.ignored.Add(1)
+	r.complaints.Warn("ignored an edge's announcement", m.Subject, err)
 }
 
 // countLost notes how many messages nats.go has dropped because they came faster than they were taken.

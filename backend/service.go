@@ -93,7 +93,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 		connection: s.connection, reports: s.reports, presence: &s.presence, fence: &s.fence, calls: &s.calls, lanes: s.lanes,
 		owners: &s.owners, edges: &s.edges, unconfirmed: &s.unconfirmed, decisions: decisions{byID: make(map[string]*decision)},
 	}
-	s.edges.init()
+	s.edges.init(set.secret)
 	s.peers.init()
 	s.leave.init()
 	s.unconfirmed.init(s.connection, func(what string, args ...any) { s.complaints.Log(slog.LevelWarn, what, "", "", args...) })

@@ -9,6 +9,8 @@ type Config struct {
 	NKey   string `koanf:"nkey"`   // path of an nkey seed file, or ""
 	Token  string `koanf:"token"`  // authentication token, or ""; a secret
 	TLS    TLS    `koanf:"tls"`
+	// ReplyPrefixes are the subjects to which requests are answered, such as "_INBOX.>"; see subjects.NewReplies.
+	ReplyPrefixes []string `koanf:"reply_prefixes"`
 	// RefuseSessions is one of the Refuse… constants.
 	RefuseSessions string `koanf:"refuse_sessions"`
 }
@@ -30,5 +32,7 @@ type TLS struct {
 
 // DefaultConfig is a NATS server on this machine.
 func DefaultConfig() Config {
-	return Config{URL: "nats://127.0.0.1:4222", Prefix: "sio", RefuseSessions: RefuseAuto}
+	return Config{
+		URL: "nats://127.0.0.1:4222", Prefix: "sio", ReplyPrefixes: []string{"_INBOX.>"}, RefuseSessions: RefuseAuto,
+	}
 }

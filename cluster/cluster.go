@@ -10,6 +10,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,9 +43,12 @@ type Settings struct {
 	Address string          // http://host:port where other edges reach this one; "": they do not
 	Prefix  subjects.Prefix // of every subject
 	Secret  string          // shared by all edges; "": trusts every announcement that NATS delivers
+	Within  []netip.Prefix  // where other edges are; empty: anywhere
 	Sockets func() int      // returns the number of this edge's sockets
 	Version string          // of the program
 	Figures func() Figures  // for NATS's service protocol; nil: this edge does not answer it
+	// MayAnswer reports whether this edge may answer to the reply subject of a request. It must not block.
+	MayAnswer func(*bus.Message) bool
 	// Missed is called when services may have declared this edge dead, although it lives; announced: another edge has
 	// announced its death. It must not block. nil: not called.
 	Missed func(announced bool)
@@ -75,24 +79,33 @@ type Cluster struct {
 	draining   atomic.Bool   // this edge takes no new sessions; it is in its announcements
 	complaints *throttle.Logger
 
-	microWaiting atomic.Int32 // requests of the service protocol without a response yet
+	lastAt    atomic.Int64 // the time in this edge's latest announcement, in milliseconds since 1970
+	questions questions
 
-	mu         sync.Mutex
-	others     *liveness.Table    // guarded by mu: the live ones
-	reports    map[string]*report // guarded by mu: of the live ones, and of those that died less than forgetAfter ago
-	firstHello time.Time          // guarded by mu: when this edge announced itself first
-	announced  time.Time          // guarded by mu: when this edge announced itself last
-	ownAt      int64              // guarded by mu: the time of its last announcement that NATS delivered; 0: none
-	missed     time.Time          // guarded by mu: when Missed was called last
-	heard      time.Time          // guarded by mu: when another edge announced itself last
-	stats      struct{ heard, ignored, gone tally.Counter }
+	mu      sync.Mutex
+	members members // guarded by mu: the other edges
+	self    self    // guarded by mu
+	stats   stats
 }
+
+// self is what this edge remembers of its own announcements.
+type self struct {
+	firstHello time.Time // when it announced itself first
+	announced  time.Time // when it announced itself last
+	heardAt    int64     // the time in its last announcement that NATS delivered; 0: none
+	missed     time.Time // when Missed was called last
+}
+
+type stats struct{ heard, ignored, gone, unlisted, outside, unanswered tally.Counter }
 
 // New makes a cluster and subscribes to announcements. The bus's messages must be passed to its Handle first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
 		set: set, reserved: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
-		complaints: throttle.New(set.Log), others: liveness.New(msg.DeadAfter), reports: make(map[string]*report),
+		complaints: throttle.New(set.Log), questions: newQuestions(),
+		members: members{
+			verifier: msg.Verifier{Secret: set.Secret}, others: liveness.New(msg.DeadAfter), reports: make(map[string]*report),
+		},
 	}
 	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
 	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
@@ -132,18 +145,13 @@ func (c *Cluster) Handle(m *bus.Message) bool {
 	return false
 }
 
-// answerHello answers a new instance.
+// answerHello answers a new instance. One whose hello is beyond what is answered receives the beat that follows it.
 func (c *Cluster) answerHello(m *bus.Message) {
 	c.beatSoon()
-	if c.mayAnswer(m.Reply) {
-		body, header := c.announcement(subjects.WordBeat)
-		c.set.Bus.Later(bus.Letter{Subject: m.Reply, Header: header, Body: body})
+	if m.Reply == "" || !c.set.MayAnswer(m) {
+		return
 	}
-}
-
-// mayAnswer reports whether this edge may publish on a reply subject. NATS has not checked that the requester may.
-func (c *Cluster) mayAnswer(reply string) bool {
-	return reply != "" && !c.set.Prefix.Covers(reply) && reply[0] != '$'
+	c.questions.hellos.add(c, m.Reply, func() ([]byte, bus.Header) { return c.announcement(subjects.WordBeat) })
 }
 
 // beatSoon wakes Run for a beat. It never blocks.
@@ -157,10 +165,21 @@ func (c *Cluster) beatSoon() {
 // announcement returns the body and headers of this edge's announcement.
 func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
-		Edge: c.set.ID, At: time.Now().UnixMilli(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
+		Edge: c.set.ID, At: c.now(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
 		Address: c.set.Address, Draining: c.draining.Load(),
 	}
 	return c.signed(c.set.ID, word, a)
+}
+
+// now returns the time for an announcement. It is later than in all before, even if the clock is set back: readers take
+// one that is not for a copy.
+func (c *Cluster) now() int64 {
+	for {
+		last := c.lastAt.Load()
+		if at := max(time.Now().UnixMilli(), last+1); c.lastAt.CompareAndSwap(last, at) {
+			return at
+		}
+	}
 }
 
 func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus.Header) {
@@ -223,14 +242,14 @@ func (c *Cluster) announce(publisher bus.Publisher, word string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.announced = time.Now(); c.firstHello.IsZero() {
-		c.firstHello = c.announced
+	if c.self.announced = time.Now(); c.self.firstHello.IsZero() {
+		c.self.firstHello = c.self.announced
 	}
 }
 
 func (c *Cluster) announceDeath(publisher bus.Publisher, edge string) {
 	c.stats.gone.Inc()
-	a := msg.EdgeAnnouncement{Edge: edge, At: time.Now().UnixMilli(), By: c.set.ID}
+	a := msg.EdgeAnnouncement{Edge: edge, At: c.now(), By: c.set.ID}
 	body, header := c.signed(edge, subjects.WordGone, a)
 	_ = publisher.Publish([]byte(c.set.Prefix.EdgeAnnouncement(edge, subjects.WordGone)), nil, header, body)
 }
@@ -243,7 +262,13 @@ func (c *Cluster) Metrics() *tally.Set {
 	set.Counter(&c.stats.gone, "edges_gone_total", "Deaths of other edges that this one announced.")
 	set.Counter(&c.stats.heard, "announcements_total", "Announcements received from edges, its own included.")
 	set.Counter(&c.stats.ignored, "announcements_ignored_total",
-		"Announcements ignored because they were malformed or had no valid signature.")
+		"Announcements ignored because they were malformed, copies of earlier ones, or had no valid signature.")
+	set.Counter(&c.stats.unlisted, "announcements_unlisted_total",
+		"Announcements of further edges, ignored because this one has as many others in its list as it can.")
+	set.Counter(&c.stats.outside, "edges_outside_total",
+		"Addresses of other edges outside edges.networks: announced ones, and those to which no connection was made.")
+	set.Counter(&c.stats.unanswered, "service_requests_unanswered_total",
+		"Requests of NATS's service protocol, and instances' hellos, beyond what an edge answers in a second.")
 	c.complaints.Metrics(set, "cluster")
 	return set
 }

@@ -90,7 +90,7 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 		active: make(map[*closer]struct{}), complaints: throttle.New(set.Log),
 	}
 	f.transport = &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, Control: f.set.Cluster.mayDial}).DialContext,
 		DisableCompression:    true, // the response goes to the client unchanged
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       idleTimeout,

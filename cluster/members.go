@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"partyline/bus"
+	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -22,11 +24,25 @@ type Member struct {
 	Draining bool          // it takes no new sessions
 }
 
+// maxEdges bounds the list of other edges. Each edge receives a beat a second of each other one, so far fewer can work.
+const maxEdges = 1024
+
+var errTooManyEdges = fmt.Errorf("%d others are in the list", maxEdges)
+
+// members are the other edges.
+type members struct {
+	verifier msg.Verifier
+	others   *liveness.Table    // the live ones
+	reports  map[string]*report // of the live ones, and of those that died less than forgetAfter ago
+	heard    time.Time          // when one announced itself last
+}
+
 // report is the last announcement of another edge.
 type report struct {
 	Member              // without Beat and Silent, which Members computes
 	hostPort  string    // where it takes requests; "": nowhere
-	heard     time.Time // when
+	first     time.Time // when it announced itself first
+	heard     time.Time // when last
 	silent    time.Time // since when it counts as dead; zero while it lives
 	announced bool      // its death has been announced
 }
@@ -34,53 +50,78 @@ type report struct {
 // handleAnnouncement updates the list from an announcement.
 func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 	now := time.Now()
-	a, err := msg.ParseEdgeAnnouncement(m.Data)
-	if err == nil && a.Edge != sub.Edge {
-		err = fmt.Errorf("%w: its body names another edge than its subject", msg.ErrAnnouncement)
-	}
-	if err == nil && c.set.Secret != "" {
-		err = msg.Verify(c.set.Secret, sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
-	}
-	r := &report{Member: Member{ID: sub.Edge, Sockets: a.Sockets, Draining: a.Draining}, heard: now}
+	c.mu.Lock()
+	a, err := c.members.verifier.Read(sub.Edge, sub.Word, m.Data, m.Header.Get(msg.HeaderSignature), now)
+	c.mu.Unlock()
+	r := &report{Member: Member{ID: sub.Edge, Sockets: a.Sockets, Draining: a.Draining}, first: now, heard: now}
 	if err == nil && a.Address != "" {
-		r.hostPort, err = msg.EdgeHostPort(a.Address)
-		r.Address = "http://" + r.hostPort
+		err = c.readAddress(r, a.Address)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		c.stats.ignored.Inc()
 		c.complaints.Warn("ignored an edge's announcement", m.Subject, err)
-		return
+	case sub.Edge == c.set.ID:
+		c.handleOwn(sub.Word, a, now)
+	default:
+		c.handleOther(sub.Word, r, a.By)
 	}
+}
+
+// readAddress reads the address in another edge's announcement. One outside edges.networks is left out.
+func (c *Cluster) readAddress(r *report, address string) error {
+	hostPort, err := msg.EdgeHostPort(address)
+	if err != nil {
+		return err
+	}
+	if err := c.checkAnnounced(hostPort); err != nil {
+		c.stats.outside.Inc()
+		c.complaints.Log(slog.LevelWarn, "no request is passed on to another edge", hostPort, err.Error(),
+			"other", r.ID, "at", hostPort, "error", err)
+		return nil
+	}
+	r.hostPort, r.Address = hostPort, "http://"+hostPort
+	return nil
+}
+
+// handleOther processes an announcement of another edge, or, with by, of its death.
+func (c *Cluster) handleOther(word string, r *report, by string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sub.Edge == c.set.ID {
-		c.handleOwn(sub.Word, a, now)
-		return
-	}
-	switch sub.Word {
+	ms, id := &c.members, r.ID
+	known := ms.reports[id]
+	switch word {
 	case subjects.WordHello, subjects.WordBeat:
-		if c.others.Heard(sub.Edge, now) {
-			c.set.Log.Info("found another edge", "other", sub.Edge)
+		if known == nil && len(ms.reports) >= maxEdges {
+			c.stats.unlisted.Inc()
+			c.complaints.Warn("ignored the announcements of a further edge", "", errTooManyEdges)
+			return
 		}
-		c.heard = now
-		c.reports[sub.Edge] = r
-		if sub.Word == subjects.WordHello {
+		if ms.others.Heard(id, r.heard) {
+			c.complaints.Log(slog.LevelInfo, "found another edge", id, "", "other", id)
+		}
+		if known != nil {
+			r.first = known.first
+		}
+		ms.heard = r.heard
+		ms.reports[id] = r
+		if word == subjects.WordHello {
 			c.beatSoon()
 		}
 	case subjects.WordBye:
-		if c.others.Remove(sub.Edge) {
-			c.set.Log.Info("another edge left", "other", sub.Edge)
+		if ms.others.Remove(id) {
+			c.complaints.Log(slog.LevelInfo, "another edge left", id, "", "other", id)
 		}
-		if delete(c.reports, sub.Edge); len(c.reports) == 0 { // no other edge is left for clients
-			c.heard = time.Time{}
+		if delete(ms.reports, id); len(ms.reports) == 0 { // no other edge is left for clients
+			ms.heard = time.Time{}
 		}
 	case subjects.WordGone:
-		if c.others.Remove(sub.Edge) {
-			c.set.Log.Info("another edge was declared dead", "other", sub.Edge, "by", a.By)
+		if ms.others.Remove(id) {
+			c.complaints.Log(slog.LevelInfo, "another edge was declared dead", id, "", "other", id, "by", by)
 		}
-		if r := c.reports[sub.Edge]; r != nil {
-			if r.announced = true; r.silent.IsZero() {
-				r.silent = now
+		if known != nil {
+			if known.announced = true; known.silent.IsZero() {
+				known.silent = r.heard
 			}
 		}
 	}
@@ -88,8 +129,10 @@ func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
 
 // handleOwn processes an announcement about this edge: its own, or another edge's that it has died. Own ones that are
 // too far apart show that services cannot have received those between, even if no death was announced, or this edge
-// could not receive that. mu must be held.
+// could not receive that.
 func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case word == subjects.WordGone:
 		c.set.Log.Warn("another edge declared this one dead: it received no announcement for too long",
@@ -98,15 +141,15 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 	case word == subjects.WordBye:
 		return
 	default:
-		before := c.ownAt
-		c.ownAt = a.At
+		before := c.self.heardAt
+		c.self.heardAt = a.At
 		if before == 0 || a.At-before <= msg.DeadAfter.Milliseconds() {
 			return
 		}
 		c.set.Log.Warn("services may have declared this edge dead: it could not announce itself for too long")
 	}
-	if c.set.Missed != nil && now.Sub(c.missed) > msg.DeadAfter { // both ways to notice it come together
-		c.missed = now
+	if c.set.Missed != nil && now.Sub(c.self.missed) > msg.DeadAfter { // both ways to notice it come together
+		c.self.missed = now
 		c.set.Missed(word == subjects.WordGone)
 	}
 }
@@ -116,28 +159,35 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 func (c *Cluster) forgive(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.others.Forgive(now)
-	for _, r := range c.reports {
+	c.members.others.Forgive(now)
+	for _, r := range c.members.reports {
 		if !r.silent.IsZero() {
 			r.silent = now
 		}
 	}
 }
 
-// expire finds edges that have died, and returns those whose death this edge must announce now.
+// expire finds edges that have died, and returns those whose death this edge must announce now. One that was heard for
+// less than a beat is forgotten: no service can have relied on it, and anyone could have made it up.
 func (c *Cluster) expire(now time.Time) (announce []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, edge := range c.others.Expire(now) {
-		c.set.Log.Warn("another edge has died", "other", edge)
-		c.reports[edge].silent = now
+	ms := &c.members
+	for _, edge := range ms.others.Expire(now) {
+		r := ms.reports[edge]
+		if r.heard.Sub(r.first) < msg.BeatEvery {
+			delete(ms.reports, edge)
+			continue
+		}
+		c.complaints.Log(slog.LevelWarn, "another edge has died", edge, "", "other", edge)
+		r.silent = now
 	}
 	wait := time.Duration(slices.Index(c.live(), c.set.ID)) * announceGap
-	for edge, r := range c.reports {
+	for edge, r := range ms.reports {
 		switch silence := now.Sub(r.silent); {
 		case r.silent.IsZero():
 		case silence > forgetAfter:
-			delete(c.reports, edge)
+			delete(ms.reports, edge)
 		case !r.announced && silence >= wait:
 			r.announced = true
 			announce = append(announce, edge)
@@ -155,7 +205,7 @@ func (c *Cluster) Edges() []string {
 
 // live is Edges. mu must be held.
 func (c *Cluster) live() []string {
-	all := append(c.others.Members(), c.set.ID)
+	all := append(c.members.others.Members(), c.set.ID)
 	slices.Sort(all)
 	return all
 }
@@ -166,11 +216,11 @@ func (c *Cluster) Members() []Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	this := Member{ID: c.set.ID, Address: c.set.Address, Sockets: own, Beat: -1, This: true, Draining: c.draining.Load()}
-	if !c.announced.IsZero() {
-		this.Beat = now.Sub(c.announced)
+	if !c.self.announced.IsZero() {
+		this.Beat = now.Sub(c.self.announced)
 	}
 	all := []Member{this}
-	for _, r := range c.reports {
+	for _, r := range c.members.reports {
 		m := r.Member
 		m.Beat, m.Silent = now.Sub(r.heard), !r.silent.IsZero()
 		all = append(all, m)
@@ -183,7 +233,7 @@ func (c *Cluster) Members() []Member {
 func (c *Cluster) hostPort(edge string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.reports[edge]; r != nil {
+	if r := c.members.reports[edge]; r != nil {
 		return r.hostPort
 	}
 	return ""
@@ -195,7 +245,7 @@ func (c *Cluster) hostPort(edge string) string {
 func (c *Cluster) Ready() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.firstHello.IsZero() && time.Since(c.firstHello) >= msg.BeatEvery {
+	if first := c.self.firstHello; !first.IsZero() && time.Since(first) >= msg.BeatEvery {
 		return nil
 	}
 	return []string{"the instances of services and the other edges are being asked to announce themselves"}
@@ -210,5 +260,6 @@ func (c *Cluster) HadOthers() bool {
 	lost := c.set.Bus.LostAt()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.heard.IsZero() && lost.Sub(c.heard) <= heardBefore
+	heard := c.members.heard
+	return !heard.IsZero() && lost.Sub(heard) <= heardBefore
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -24,11 +23,6 @@ const (
 	microInfoType  = "io.nats.micro.v1.info_response"
 	microStatsType = "io.nats.micro.v1.stats_response"
 )
-
-// maxMicro bounds the requests that wait for their responses. A dashboard sends a few in a second.
-const maxMicro = 256
-
-var errMicroFlood = fmt.Errorf("%d others wait", maxMicro)
 
 // Figures is what `nats micro stats` shows of an edge.
 type Figures struct {
@@ -91,28 +85,21 @@ func microSubjects(id string) [3]string {
 }
 
 // handleMicro answers a request of the service protocol, but not on a subject where the requester may not publish.
-// The bus's worker makes the response, because the bus's counters take locks of nats.go. It has other work and is
-// slower than requests may come, so those beyond maxMicro are dropped.
+// Each verb, to all services, to all edges and to this edge, has a share of its own: a flood of one leaves the others
+// answered.
 func (c *Cluster) handleMicro(m *bus.Message) {
-	if !c.mayAnswer(m.Reply) {
-		return
+	verb, to, _ := strings.Cut(m.Subject[len(microPrefix):], ".")
+	scope := 0
+	if to != "" {
+		scope = 1 + strings.Count(to, ".")
 	}
-	if c.microWaiting.Add(1) > maxMicro {
-		c.microWaiting.Add(-1)
-		c.complaints.Warn("dropped a request of the service protocol", "", errMicroFlood)
-		return
+	if kinds := c.questions.micro[verb]; scope < len(kinds) && c.set.MayAnswer(m) {
+		kinds[scope].add(c, m.Reply, func() ([]byte, bus.Header) { return c.microResponse(verb), nil })
 	}
-	verb, _, _ := strings.Cut(m.Subject[len(microPrefix):], ".")
-	reply := m.Reply
-	c.set.Bus.Do(func() {
-		c.microWaiting.Add(-1)
-		if response := c.microResponse(verb); response != nil {
-			c.set.Bus.Later(bus.Letter{Subject: reply, Body: response})
-		}
-	})
 }
 
-// microResponse returns the response to PING, INFO or STATS; nil for other verbs.
+// microResponse returns the response to PING, INFO or STATS. The bus's worker calls it, because the bus's counters take
+// locks of nats.go.
 func (c *Cluster) microResponse(verb string) []byte {
 	identity := microIdentity{
 		Name: ServiceName, ID: c.set.ID, Version: semantic(c.set.Version),
@@ -135,8 +122,6 @@ func (c *Cluster) microResponse(verb string) []byte {
 		response = microStatsResponse{identity, c.started.UTC(), []microEndpointStats{{
 			microEndpoint: endpoint, Requests: c.set.Bus.Received(), Errors: c.set.Bus.Dropped(), Data: figures,
 		}}}
-	default:
-		return nil
 	}
 	body, _ := json.Marshal(response) // strings and numbers cannot fail
 	return body

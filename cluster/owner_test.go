@@ -15,6 +15,7 @@ import (
 	"partyline/cluster"
 	"partyline/engine"
 	"partyline/internal/edgetest"
+	"partyline/wire/msg"
 )
 
 // trustThisMachine makes an edge trust the X-Forwarded headers of the test.
@@ -216,6 +217,11 @@ func TestRequestsAreForwardedToASilentEdge(t *testing.T) {
 		}
 		return false
 	}
+	began := time.Now()
+	edgetest.Eventually(t, "it has announced itself for longer than a beat", func() bool {
+		s.announce("pretend0", "http://"+o.listener.Addr().String())
+		return time.Since(began) > 5*msg.BeatEvery/4
+	})
 	edgetest.Eventually(t, "it is held to be dead", silent)
 	s.gets(s.nodes[0], "GET", o.sid, "", 200, "ok")
 	if got := s.nodes[0].Cluster.Edges(); len(got) != 1 {

@@ -2,7 +2,10 @@ package config
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -44,13 +47,42 @@ func items(f func(string) (normal, problem string)) check {
 	}
 }
 
-// atLeast is the check of a number that must not be smaller than least.
+// The largest values: sums and products of them do not overflow, and no use needs more.
+const (
+	mostNumber = min(1<<40, math.MaxInt) // a tebibyte
+	mostTime   = 10 * 365 * 24 * time.Hour
+)
+
+// atLeast is the check of a number or a time that must not be smaller than least, nor larger than mostNumber or
+// mostTime.
 func atLeast[T int | time.Duration](least T, problem string) check {
+	most := any(mostTime)
+	if _, isNumber := any(least).(int); isNumber {
+		most = mostNumber
+	}
+	return between(least, most.(T), problem)
+}
+
+// between is the check of a number or a time that must not be smaller than least, nor larger than most.
+func between[T int | time.Duration](least, most T, problem string) check {
 	return func(value any, bad func(string)) any {
-		if value.(T) < least {
-			bad(fmt.Sprintf("%v is %s", value, problem))
+		switch v := value.(T); {
+		case v < least:
+			bad(fmt.Sprintf("%v is %s", v, problem))
+		case v > most:
+			bad(fmt.Sprintf("%v is too much; write at most %v", v, most))
 		}
 		return value
+	}
+}
+
+// noneOr is the check of a time that is 0, or as f wants it.
+func noneOr(f check) check {
+	return func(value any, bad func(string)) any {
+		if value == time.Duration(0) {
+			return value
+		}
+		return f(value, bad)
 	}
 }
 
@@ -86,8 +118,31 @@ func listenAddress(s string) (normal, problem string) {
 	return s, quoteURL(s) + " " + problem
 }
 
+// bearerToken is the check of a token that travels in a header. Its problem does not repeat the token.
+func bearerToken(s string) (normal, problem string) {
+	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		problem = "has a blank, a line feed or a letter that is not ASCII; write letters, digits and -._~+/="
+	}
+	return s, problem
+}
+
+// namedHost matches a name of a host, and a port that does not count.
+var namedHost = regexp.MustCompile(`^([A-Za-z0-9._-]+)(:[0-9]+)?$`)
+
+// pagesHost is the check of a name under which the operator's pages are served.
+func pagesHost(s string) (normal, problem string) {
+	match := namedHost.FindStringSubmatch(s)
+	if match == nil {
+		return s, quoteURL(s) + " is no name of a host; write one such as edge-1 or edge-1.example (IP addresses need no entry)"
+	}
+	return match[1], ""
+}
+
 // plainPath leaves out what would stand escaped in a URL's path, or mean something to the router.
 var plainPath = regexp.MustCompile(`^(/[\p{L}\p{Nd}\-._~!$&'()+,;=:@]+)+/$`)
+
+// maxPath is the length of the longest path, in bytes: a request must have place for more.
+const maxPath = 1024
 
 func clientPath(s string) (normal, problem string) {
 	normal = strings.TrimSuffix(s, "/") + "/"
@@ -100,33 +155,50 @@ func clientPath(s string) (normal, problem string) {
 		problem = `"/" is no path for clients alone; write one such as /socket.io/`
 	case !plainPath.MatchString(normal) || path.Clean(normal)+"/" != normal:
 		problem = quote(normal) + " is no plain path; write one such as /socket.io/, of letters, digits and -._~ with single slashes between them"
+	case len(normal) > maxPath:
+		problem = fmt.Sprintf("is longer than %d bytes", maxPath)
 	}
 	return normal, problem
 }
 
-func proxy(s string) (normal, problem string) {
-	if _, ok := proxyRange(s); !ok {
+func addresses(s string) (normal, problem string) {
+	if _, ok := addressRange(s); !ok {
 		problem = quoteURL(s) + " is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8"
 	}
 	return s, problem
 }
 
 func subjectPrefix(s string) (normal, problem string) {
+	const remedy = "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
+	if strings.Contains(s, "@") || strings.Contains(s, "://") { // it is nats.url
+		return s, quote(s) + " is no beginning of subjects" + remedy
+	}
 	if _, err := subjects.NewPrefix(s); err != nil {
-		problem = err.Error() + "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
+		problem = err.Error() + remedy
 	}
 	return s, problem
+}
+
+func replyPrefix(s string) (normal, problem string) {
+	normal, err := subjects.NormalReplies(s)
+	if err != nil {
+		problem = err.Error() + "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>"
+	}
+	return normal, problem
 }
 
 // readableFile is the check of a key that names a file, or nothing.
 func readableFile(path string) (normal, problem string) {
 	_, err := os.ReadFile(path)
+	var unreadable *fs.PathError
 	switch {
 	case path == "" || err == nil:
 	case isSecretItself(path):
 		problem = "looks like a secret itself; write it to a file that only this user can read, and name the file here"
+	case errors.As(err, &unreadable):
+		problem = fmt.Sprintf("the file cannot be read: %s %s: %v", unreadable.Op, shownPath(path), unreadable.Err)
 	default:
-		problem = "the file cannot be read: " + err.Error()
+		problem = "the file cannot be read"
 	}
 	return path, problem
 }
@@ -159,7 +231,7 @@ func edgeURL(s string) (normal, problem string) {
 	switch {
 	case s == "":
 		return s, ""
-	case err != nil:
+	case err != nil || !isHost(host, strings.Contains(host, ":")):
 		return s, quoteURL(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
 	case address.IsUnspecified():
 		return s, quote(s) + " is no address that others could ask; write this machine's own"

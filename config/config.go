@@ -8,7 +8,9 @@
 package config
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"partyline/bus"
@@ -62,18 +64,22 @@ type Front struct {
 
 // ProxyRanges is TrustedProxies as ranges of addresses; a single address is a range of one. Entries that are neither,
 // which Load refuses, are left out.
-func (c Config) ProxyRanges() []netip.Prefix {
-	var ranges []netip.Prefix
-	for _, proxy := range c.TrustedProxies {
-		if r, ok := proxyRange(proxy); ok {
+func (c Config) ProxyRanges() []netip.Prefix { return addressRanges(c.TrustedProxies) }
+
+// EdgeRanges is Edges.Networks, as ProxyRanges is TrustedProxies.
+func (c Config) EdgeRanges() []netip.Prefix { return addressRanges(c.Edges.Networks) }
+
+func addressRanges(list []string) (ranges []netip.Prefix) {
+	for _, one := range list {
+		if r, ok := addressRange(one); ok {
 			ranges = append(ranges, r)
 		}
 	}
 	return ranges
 }
 
-// proxyRange reads an address or a range of addresses.
-func proxyRange(s string) (r netip.Prefix, ok bool) {
+// addressRange reads an address or a range of addresses.
+func addressRange(s string) (r netip.Prefix, ok bool) {
 	if address, err := netip.ParseAddr(s); err == nil {
 		address = address.Unmap()
 		return netip.PrefixFrom(address, address.BitLen()), true
@@ -84,8 +90,17 @@ func proxyRange(s string) (r netip.Prefix, ok bool) {
 
 // Admin is where the operator's pages are.
 type Admin struct {
-	Listen string `koanf:"listen"` // host:port; port 0 picks a free one
-	Pprof  bool   `koanf:"pprof"`  // profiles of the running process as well
+	Listen   string   `koanf:"listen"`   // host:port; port 0 picks a free one
+	Token    string   `koanf:"token"`    // all pages but /healthz and /readyz need it; "": none does
+	Hosts    []string `koanf:"hosts"`    // names under which the pages are served, beside IP addresses and localhost
+	Insecure bool     `koanf:"insecure"` // without a token, too, Listen may be another address than loopback
+	Pprof    bool     `koanf:"pprof"`    // profiles of the running process as well
+}
+
+// Names returns Hosts and the host of Listen: whoever listens on a name is reached under it.
+func (a Admin) Names() []string {
+	host, _, _ := net.SplitHostPort(a.Listen)
+	return append(slices.Clip(a.Hosts), host)
 }
 
 // Log says what is logged.
@@ -112,7 +127,9 @@ type CORS struct {
 
 // Edges says how edges trust each other.
 type Edges struct {
-	Secret string `koanf:"secret"` // shared by all edges, signs their announcements and what they pass on; "" for none
+	Secret   string   `koanf:"secret"`   // shared by all edges, signs their announcements and what they pass on; "" for none
+	Insecure bool     `koanf:"insecure"` // several edges do without a secret
+	Networks []string `koanf:"networks"` // addresses or CIDR ranges of edges; empty: they may have any address
 }
 
 // Cookie is set at the handshake, as the reference does on request.
@@ -124,11 +141,12 @@ type Cookie struct {
 func Default(f Flavour) Config {
 	c := Config{
 		Front:  Front{Listen: ":3000", Path: "/socket.io/", TrustedProxies: []string{}, ConnectTimeout: 45 * time.Second},
-		Admin:  Admin{Listen: "127.0.0.1:3001"},
+		Admin:  Admin{Listen: "127.0.0.1:3001", Hosts: []string{}},
 		Log:    Log{Level: "info"},
 		NATS:   bus.DefaultConfig(),
 		Engine: engine.DefaultConfig(),
 		CORS:   CORS{Origins: []string{}},
+		Edges:  Edges{Networks: []string{}},
 		Limits: edge.DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
 		Namespaces: map[string]edge.Namespace{

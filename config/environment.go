@@ -21,7 +21,7 @@ func (l *loader) readEnvironment(environ []string) error {
 		case variable == namespacesEnv:
 			l.namespacesFromJSON(text)
 		default:
-			unknown = append(unknown, variable+l.aboutVariable(variable))
+			unknown = append(unknown, unquoted(variable)+l.aboutVariable(variable))
 		}
 		return "", nil
 	}

@@ -73,9 +73,28 @@ var badConfigurations = map[string]bad{
 		`--listen: "a b:3000" has no good host`,
 		`--admin.listen: ":http" has no good port`,
 	}},
-	"one port twice":  {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
-	"path":            {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
-	"path, not plain": {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},
+	"admin pages for anybody": {args: []string{"--admin.listen=:3001"}, want: []string{
+		`--admin.listen: ":3001" is not a loopback address, and the pages there ask for no token: anybody could read them and drain this edge; set admin.token,`,
+	}},
+	"admin pages for anybody, in the file": {flavour: FlavourEmbedded, file: "admin: {listen: 10.0.0.7:3001, hosts: [edge-1]}\n", want: []string{
+		`FILE:1: admin.listen: "10.0.0.7:3001" is not a loopback address, and the pages there`,
+	}},
+	"admin": {args: []string{"--admin.token=s3cret s3cret", "--admin.hosts=edge-1,http://edge-1,*,[::1]", "--admin.insecure=perhaps"}, want: []string{
+		`--admin.insecure: "perhaps" is neither true nor false`,
+		"--admin.token: has a blank, a line feed or a letter that is not ASCII",
+		`--admin.hosts: "http://edge-1" is no name of a host; write one such as edge-1`,
+		`--admin.hosts: "*" is no name of a host`,
+		`--admin.hosts: "[::1]" is no name of a host`,
+	}},
+	"one port twice": {args: []string{"--listen=:3001"}, want: []string{`admin.listen: "127.0.0.1:3001" is the same port as listen (:3001); choose another`}},
+	"one port twice, other names": {flavour: FlavourEmbedded, args: []string{"--listen=localhost:4", "--admin.listen=127.0.0.1:4", "--embedded.listen=[::1]:4"}, want: []string{
+		`--admin.listen: "127.0.0.1:4" is the same port as listen (localhost:4)`, `--embedded.listen: "[::1]:4" is the same port as listen (localhost:4)`,
+	}},
+	"one port twice, all addresses": {args: []string{"--listen=0.0.0.0:4", "--admin.listen=[::1]:4"}, want: []string{`--admin.listen: "[::1]:4" is the same port as listen (0.0.0.0:4)`}},
+	"one port twice, mapped":        {args: []string{"--listen=127.0.0.1:4", "--admin.listen=[::ffff:127.0.0.1]:4"}, want: []string{`--admin.listen: "[::ffff:127.0.0.1]:4" is the same port`}},
+	"a long path":                   {args: []string{"--path=/" + strings.Repeat("a", 1024)}, want: []string{`--path: is longer than 1024 bytes`}},
+	"path":                          {args: []string{"--path=io"}, want: []string{`--path: "io" does not begin with a slash; write "/io"`}},
+	"path, not plain":               {args: []string{"--path=/a/../b?c"}, want: []string{`--path: "/a/../b?c/" is no plain path`}},
 	"paths that the router would read otherwise": {args: []string{"--path=/{x/"}, want: []string{`--path: "/{x/" is no plain path`}},
 	"a wildcard as path":                         {args: []string{"--path=/{$}/"}, want: []string{`--path: "/{$}/" is no plain path`}},
 	"two slashes as path":                        {args: []string{"--path=//"}, want: []string{`--path: "//" is no plain path`}},
@@ -105,7 +124,7 @@ var badConfigurations = map[string]bad{
 	}},
 	"cookie": {args: []string{"--cookie.name=a b"}, want: []string{`--cookie.name: "a b" cannot name a cookie`}},
 	"drain": {args: []string{"--drain.rate=-1", "--drain.timeout=-1s", "--isolation_timeout=-1s"}, want: []string{
-		"--drain.rate: -1 is negative; write 0 to send all clients away at once", "--drain.timeout: -1s is negative", "--isolation_timeout: -1s is negative",
+		"--drain.rate: -1 is negative; write 0 to send all clients away at once", "--drain.timeout: -1s is negative", "--isolation_timeout: -1s is too short",
 	}},
 	"session bytes": {args: []string{"--limits.session_bytes=4194303"}, want: []string{
 		"--limits.session_bytes: 4194303 is less than limits.queue_bytes (4194304) or twice engine.max_payload (1000000); write at least 4194304",
@@ -116,21 +135,73 @@ var badConfigurations = map[string]bad{
 		"--limits.memory: \"101%\" is more than the whole limit",
 	}},
 
+	"numbers that no use needs": {args: []string{"--limits.queue_bytes=9223372036854775807", "--limits.queue_packets=9223372036854775807", "--limits.sessions=1099511627777",
+		"--limits.handshakes_per_second=9223372036854775807", "--drain.rate=9223372036854775807", "--engine.max_payload=9223372036854775807"}, want: []string{
+		"--drain.rate: 9223372036854775807 is too much; write at most 1099511627776", "--engine.max_payload: 9223372036854775807 is too much; write at most 1073741824",
+		"--limits.sessions: 1099511627777 is too much; write at most 1099511627776", "--limits.handshakes_per_second: 9223372036854775807 is too much",
+		"--limits.queue_bytes: 9223372036854775807 is too much; write at most 1099511627776", "--limits.queue_packets: 9223372036854775807 is too much",
+	}},
+	"times that no use needs": {args: []string{"--drain.timeout=2562047h47m16s", "--isolation_timeout=2562047h", "--engine.ping_interval=241h", "--engine.ping_timeout=2562047h", "--engine.upgrade_timeout=2562047h", "--connect_timeout=2562047h"},
+		environ: []string{`PARTYLINE_NAMESPACES={"/a":{"connect_timeout":"2562047h"}}`}, want: []string{
+			`PARTYLINE_NAMESPACES: namespaces: "/a": connect_timeout: 2562047h0m0s is too much; write at most 87600h0m0s`,
+			"--drain.timeout: 2562047h47m16s is too much; write at most 87600h0m0s", "--isolation_timeout: 2562047h0m0s is too much", "--engine.ping_interval: 241h0m0s is too much; write at most 240h0m0s",
+			"--engine.ping_timeout: 2562047h0m0s is too much", "--engine.upgrade_timeout: 2562047h0m0s is too much", "--connect_timeout: 2562047h0m0s is too much",
+		}},
+	"larger than a number": {args: []string{"--limits.queue_bytes=9223372036854775808", "--drain.timeout=9999999h"}, want: []string{
+		`--drain.timeout: "9999999h" is not a duration`, `--limits.queue_bytes: "9223372036854775808" is not a whole number`,
+	}},
+	"isolation": {args: []string{"--isolation_timeout=1ns"}, want: []string{"--isolation_timeout: 1ns is too short; write at least 1s, or 0s to keep"}},
+
 	"advertise without http": {args: []string{"--advertise=10.0.0.7:3000"}, want: []string{
 		`--advertise: "10.0.0.7:3000" is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000`,
 	}},
 	"advertise without a port": {args: []string{"--advertise=http://edge-1"}, want: []string{`--advertise: "http://edge-1" is not where`}},
+	"advertise a bad host":     {args: []string{"--advertise=http://a{}:1"}, want: []string{`--advertise: "http://a{}:1" is not where`}},
+	"advertise a bad port":     {args: []string{"--advertise=http://a:99999"}, want: []string{`--advertise: "http://a:99999" is not where`}},
 	"advertise with a path":    {args: []string{"--advertise=http://edge-1:3000/x"}, want: []string{`--advertise: "http://edge-1:3000/x" is not where`}},
 	"advertise of nowhere":     {args: []string{"--advertise=http://0.0.0.0:3000"}, want: []string{`--advertise: "http://0.0.0.0:3000" is no address that others could ask`}},
 
-	"prefix": {args: []string{"--nats.prefix=a..b"}, want: []string{"--nats.prefix: "}},
+	"advertise without a secret": {args: []string{"--advertise=http://edge-1:3000", "--trusted_proxies=10.0.0.0/8"}, want: []string{
+		"--advertise: needs edges.secret, the same on every edge: without it, whoever may publish sio.$edge.> in NATS chooses where clients' requests and cookies go; set it (better as PARTYLINE_EDGES_SECRET), or edges.insecure to go without",
+	}},
+	"networks": {args: []string{"--edges.networks=10.0.0.0/8,x,10.0.0.1/33", "--edges.secret=x", "--advertise=http://edge-1:3000"}, want: []string{
+		`--edges.networks: "x" is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8`, `--edges.networks: "10.0.0.1/33" is neither`,
+	}},
+	"advertise outside the networks": {args: []string{"--edges.networks=10.0.0.0/8,fd00::/8", "--edges.secret=x", "--advertise=http://[::ffff:192.0.2.1]:3000"}, want: []string{
+		`--advertise: "http://[::ffff:192.0.2.1]:3000" lies outside edges.networks, so other edges would ignore it; add its network there`,
+	}},
+	"reply prefixes": {args: []string{"--nats.reply_prefixes=_INBOX.>,a.*.b,>,$x,sio,sio.chat.>"}, want: []string{
+		`--nats.reply_prefixes: bad reply prefix "a.*.b": it must be tokens between single dots, without spaces, control characters, * and >; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>`,
+		`--nats.reply_prefixes: bad reply prefix ">"`, `--nats.reply_prefixes: bad reply prefix "$x"`,
+		`--nats.reply_prefixes: bad reply prefix "sio.>": it overlaps the prefix of all subjects, "sio"; services need an inbox prefix of their own`,
+		`--nats.reply_prefixes: bad reply prefix "sio.chat.>": it overlaps`,
+	}},
+	"no reply prefixes": {args: []string{"--nats.reply_prefixes="}, want: []string{"--nats.reply_prefixes: is empty, so that no request could be answered; write _INBOX.>"}},
+
+	"prefix":            {args: []string{"--nats.prefix=a..b"}, want: []string{"--nats.prefix: "}},
+	"prefix of NATS":    {args: []string{"--nats.prefix=$SYS"}, want: []string{"--nats.prefix: "}},
+	"prefix of replies": {args: []string{"--nats.prefix=_INBOX.a"}, want: []string{"--nats.prefix: "}},
 	"NATS URLs": {args: []string{"--nats.url=http://u:s3cret@a,nats://:4222,nats://u:s3cret@[,b:1"}, want: []string{
 		`--nats.url: "http://u:hidden@a" has a scheme that NATS does not know; write nats://host:4222`,
 		`--nats.url: "nats://:4222" names no host`,
 		`--nats.url: "nats://u:hidden@[" is not a URL`,
 	}},
-	"no NATS URL": {args: []string{"--nats.url="}, want: []string{"--nats.url: is empty; write the servers' URLs"}},
-	"two secrets": {file: "nats: {nkey: FILE, token: s3cret}\n", want: []string{"FILE:1: nats.token: nats.nkey and nats.token are given; NATS takes one of them"}},
+	"servers that cannot be dialled": {args: []string{"--nats.url=127.0.0.1:99999,nats://h:0,tls://h{}:1,nats://[::1]:70000,nats://[h]:1,ws://bücher:80,nats://a,,nats://b"}, want: []string{
+		`--nats.url: "127.0.0.1:99999" has no good port; write a number from 1 to 65535`,
+		`--nats.url: "nats://h:0" has no good port`,
+		`--nats.url: "tls://h{}:1" `,
+		`--nats.url: "nats://[::1]:70000" has no good port`,
+		`--nats.url: "nats://[h]:1" `,
+		`--nats.url: "ws://bücher:80" has no good host`,
+		`--nats.url: "" names no host`,
+	}},
+	"WebSocket and not":      {args: []string{"--nats.url=ws://a,nats://b"}, want: []string{"--nats.url: has servers with ws:// or wss:// and others"}},
+	"user and token":         {args: []string{"--nats.url=nats://bob:s3cret@a,nats://b", "--nats.token=s3cret"}, want: []string{"--nats.token: nats.url with a user or token and nats.token are given; NATS takes one of them"}},
+	"token twice":            {args: []string{"--nats.url=s3cret@a", "--nats.token=s3cret"}, want: []string{"--nats.token: nats.url with a user or token and nats.token are given"}},
+	"user and creds":         {file: "nats: {creds: FILE, url: bob:s3cret@a}\n", want: []string{"FILE:1: nats.creds: nats.url with a user or token and nats.creds are given"}},
+	"user and creds and key": {file: "nats: {creds: FILE, url: bob:s3cret@a, nkey: FILE}\n", want: []string{"FILE:1: nats.nkey: nats.url with a user or token and nats.creds and nats.nkey are given"}},
+	"no NATS URL":            {args: []string{"--nats.url="}, want: []string{"--nats.url: is empty; write the servers' URLs"}},
+	"two secrets":            {file: "nats: {nkey: FILE, token: s3cret}\n", want: []string{"FILE:1: nats.token: nats.nkey and nats.token are given; NATS takes one of them"}},
 	"no such files": {args: []string{"--nats.creds=/nowhere/creds", "--nats.tls.ca=/nowhere/ca"}, want: []string{
 		"--nats.creds: the file cannot be read: open /nowhere/creds: no such file",
 		"--nats.tls.ca: the file cannot be read",
@@ -253,6 +324,13 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 		{"nats://bob:s3cret@h"}, {"bob:s3cret@h"}, {"--listen=bob:s3cret@h:1"}, {"--admin.listen", "nats://bob:s3cret@h"}, {"--advertise=http://bob:s3cret@h:1"},
 		{"--cors.origins=https://bob:s3cret@app.example"}, {"--trusted_proxies=bob:s3cret@10.0.0.1"}, {"--limits.sessions=nats://s3cret@h"}, {"--page=nats://s3cret@h"},
 		{"--drain.timeout=nats://bob:s3cret@h"}, {"--config=nats://bob:s3cret@h"}, {"--log.level=nats://bob:s3cret@h"}, {"--=s3cret"}, {"--health=nats://bob:s3cret@h"}, {"--nats.urll=nats://bob:s3cret@h"}, {"--nats.nkey=" + seed}, {"--nats.nkey=x", seed}, {"--nats.token", "my", "s3cret"}, {"s3cret", "--edges.secret=my"}, {seed}, {"--nats.creds=-----BEGIN NATS USER JWT-----s3cret"},
+		{"--nats.urlnats://bob:s3cret@h"}, {"--nats.tokens3cret"}, {"-nats.token:s3cret"}, {"--edges.secret:s3cret"}, {"--nats://bob:s3cret@h"}, {"--nats.url=nats://a", "s3cret"},
+		{"--cookie.name=nats://bob:s3cret@h"}, {"--path=nats://bob:s3cret@h"}, {"--nats.prefix=nats://bob:s3cret@h"}, {"--nats.prefix=bob:s3cret@h x"}, {"--admin.hosts=bob:s3cret@h"},
+		{"--nats.creds=nats://bob:s3cret@h"}, {"--nats.tls.ca=bob:s3cret@h"}, {"--nats.nkey=s3cret@h"}, {"--admin.token=s3cret "}, {"--engine.transports=bob:s3cret@h"},
+		{"--config", write(t, "nats:\n  nats://bob:s3cret@h:\n")}, {"--config", write(t, "bob:s3cret@h: x\n")}, {"--config", write(t, "namespaces: {\"bob:s3cret@h\": {}}\n")},
+		{"--config", write(t, "namespaces: {/a: {\"bob:s3cret@h\": 1, connect: \"bob:s3cret@h\", connect_timeout: \"bob:s3cret@h\"}}\n")},
+		{"--config", write(t, "nats: {url: 'nats://bob:s3cret@h:99999'}\nlisten: \"bob:s3cret@h\"\nadmin: {listen: bob:s3cret@h, listen: bob:s3cret@h}\n")},
+		{"--config", write(t, "nats:\n  url: >-\n    nats://bob:s3cret@h\n    x\n")}, {"--config", write(t, "nats: {url: nats://bob:s3cret@h: x}\n")}, {"--config", write(t, "nats://bob:s3cret@h\n")},
 		{"--config", write(t, "nats:\n  token: *s3cret\n")}, {"--config", write(t, "nats: {url: [nats://bob:s3cret@h]}\n")}, {"--config", write(t, "edges: {secret: {s: s3cret}}\n")},
 	} {
 		_, err := Load(FlavourEdge, args, nil)
@@ -260,6 +338,18 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 		if !errors.As(err, &faults) || strings.Contains(strings.ToLower(err.Error()), "s3cret") {
 			t.Errorf("%q: %v", args, err)
 		}
+	}
+	for _, variable := range []string{`PARTYLINE_NAMESPACES={"/a":{"connect":"bob:s3cret@h"}}`, "PARTYLINE_NAMESPACES=nats://bob:s3cret@h",
+		`PARTYLINE_NAMESPACES={"nats://bob:s3cret@h":{}}`, "PARTYLINE_NATS_URL=nats://bob:s3cret@h:x", "PARTYLINE_LISTEN=nats://bob:s3cret@h", "PARTYLINE_ADMIN_TOKEN=s3cret\n"} {
+		_, err := Load(FlavourEdge, nil, []string{variable})
+		var faults Faults
+		if !errors.As(err, &faults) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v", variable, err)
+		}
+	}
+	loaded := mustLoad(t, FlavourEdge, nil, []string{"PARTYLINE_NATS_URL:nats://bob:s3cret@h=x"})
+	if text := strings.Join(loaded.Warnings, " "); strings.Contains(text, "s3cret") {
+		t.Error(text)
 	}
 }
 

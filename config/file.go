@@ -11,8 +11,6 @@ import (
 	"github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/file"
 	"go.yaml.in/yaml/v3"
-
-	"partyline/internal/redact"
 )
 
 // readFile reads the YAML file, or nothing if path is "".
@@ -23,13 +21,18 @@ func (l *loader) readFile(path string) error {
 	err := l.file.Load(file.Provider(path), yamlFile{l, path})
 	var unreadable *fs.PathError
 	if errors.As(err, &unreadable) {
-		if strings.Contains(path, ":") { // not a path: nats.url by mistake
-			path = redact.URLs(path)
-		}
-		l.fault("--config", "%s %s: %v", unreadable.Op, path, unreadable.Err)
+		l.fault("--config", "%s %s: %v", unreadable.Op, shownPath(path), unreadable.Err)
 		return nil
 	}
 	return err
+}
+
+// shownPath returns a path for people. One that does not begin at the root may be nats.url by mistake.
+func shownPath(path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	return unquoted(path)
 }
 
 // yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and
@@ -85,6 +88,9 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 	for _, e := range n.entries(subject) {
 		name := strings.TrimPrefix(n.path+"."+e.label, ".")
 		e.path = name
+		if !has(allKeys, name) && name != namespacesKey {
+			e.path = unquoted(name) // it may be a value in the wrong place
+		}
 		i := slices.IndexFunc(y.keys, func(k key) bool { return k.name == name })
 		switch {
 		case e.first > 0:

@@ -41,7 +41,7 @@ func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	}
 	for _, argument := range l.parseFlags(flags, args) {
 		// A blank in a secret that is not quoted makes an argument of its rest.
-		if slices.ContainsFunc(secretKeys, flags.Changed) || isSecretItself(argument) {
+		if slices.ContainsFunc(secretKeys, flags.Changed) || flags.Changed("nats.url") || isSecretItself(argument) {
 			l.fault("command line", "unexpected argument, not shown because it may be part of a secret; put values with blanks in quotes")
 			continue
 		}
@@ -102,8 +102,24 @@ func (l *loader) flagValue(flag *pflag.Flag) (string, any) {
 	return l.parse(l.keys[i], "--"+flag.Name, texts[len(texts)-1])
 }
 
+// flagName returns the name in an argument, without what may be a value, which may be a secret.
+func flagName(arg string) string {
+	end := strings.IndexFunc(arg, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", c)
+	})
+	if end >= 0 {
+		arg = arg[:end]
+	}
+	for _, key := range append([]string{"nats.url"}, secretKeys...) {
+		if i := strings.Index(arg, key); i >= 0 {
+			return arg[:i+len(key)] + "…"
+		}
+	}
+	return arg
+}
+
 func (l *loader) unknownFlag(flags *pflag.FlagSet, arg string) {
-	where, _, _ := strings.Cut(arg, "=") // never the value, which may be a secret
+	where := flagName(arg)
 	name := strings.TrimLeft(where, "-")
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })

@@ -51,21 +51,27 @@ const namespacesEnv = "PARTYLINE_NAMESPACES"
 var (
 	noLimit  = atLeast(0, "negative; write 0 for no limit")
 	countsMs = atLeast(time.Millisecond, "too short; write at least 1ms") // the protocol tells clients milliseconds
+	// Clients wait for ping_interval and ping_timeout together, and a timer of JavaScript takes 24.8 days at the most.
+	beats = between(time.Millisecond, 10*24*time.Hour, "too short; write at least 1ms")
 )
 
 // allKeys in the order of --help, in which keys of one group stand together.
 var allKeys = []key{
 	{"listen", text, "", "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
 	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator.", texts(listenAddress)},
+	{"admin.token", text, "", "Listening", "TOKEN", "All of these but /healthz and /readyz need it (Authorization: Bearer TOKEN). Better in the environment or the file.", texts(bearerToken)},
+	{"admin.hosts", list, "", "Listening", "NAMES", "Names under which they are served without the token, beside IP addresses and localhost.", items(pagesHost)},
+	{"admin.insecure", boolean, "", "Listening", "", "Serve them on another address than loopback without a token. Whoever reaches it can drain the edge.", nil},
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
-	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(proxy)},
+	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(addresses)},
 
 	{"log.level", text, "", "Logs", "LEVEL", "debug, info, warn or error.", texts(logLevel)},
 
 	{"nats.url", text, FlavourEdge, "NATS", "URLS", "Servers, separated by commas.", nil},
 	{"nats.prefix", text, "", "NATS", "PREFIX", "First token or tokens of every subject.", texts(subjectPrefix)},
+	{"nats.reply_prefixes", list, "", "NATS", "SUBJECTS", "Where requests are answered: only below these subjects, such as _INBOX.chat.>.", items(replyPrefix)},
 	{"nats.creds", text, FlavourEdge, "NATS", "FILE", "Credentials file (JWT and seed).", texts(readableFile)},
 	{"nats.nkey", text, FlavourEdge, "NATS", "FILE", "NKey seed file.", texts(readableFile)},
 	{"nats.token", text, FlavourEdge, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file.", nil},
@@ -79,15 +85,17 @@ var allKeys = []key{
 
 	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
 	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
+	{"edges.insecure", boolean, "", "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
+	{"edges.networks", list, "", "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
 
 	{"drain.rate", integer, "", "Leaving", "N", "Clients sent to other edges each second when this one leaves; 0: all at once.", atLeast(0, "negative; write 0 to send all clients away at once")},
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},
-	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never.", atLeast(0*time.Second, "negative; write 0s to keep the clients of an edge that is cut off from NATS")},
+	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never.", noneOr(atLeast(time.Second, "too short; write at least 1s, or 0s to keep the clients of an edge that is cut off from NATS"))},
 
-	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next.", countsMs},
-	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", countsMs},
+	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next.", beats},
+	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", beats},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take.", countsMs},
-	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included.", atLeast(1024, "too small; write at least 1024 bytes")},
+	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included.", between(1024, 1<<30, "too small; write at least 1024 bytes")},
 	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", items(oneOf("polling", "websocket"))},
 	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace; the time in which services are asked does not count.", countsMs},
 	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", items(origin)},
@@ -101,12 +109,12 @@ var allKeys = []key{
 	{"limits.handshakes_per_second", integer, "", "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit.", noLimit},
 	{"limits.queue_bytes", integer, "", "Limits", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536.", atLeast(64<<10, "too small; write at least 65536")},
 	{"limits.queue_packets", integer, "", "Limits", "N", "Packets that may wait for one client, the same. At least 16.", atLeast(16, "too small; write at least 16")},
-	{"limits.session_bytes", integer, "", "Limits", "BYTES", "Memory that one session may cost, its queue included; past that it is closed.", nil},
+	{"limits.session_bytes", integer, "", "Limits", "BYTES", "Memory that one session may cost, its queue included; past that it is closed.", atLeast(64<<10, "too small; write at least 65536")},
 	{"limits.memory", text, "", "Limits", "SHARE", "Memory of the process, such as 512MiB, or a share of its limit; then sessions are closed. 0: no limit.", texts(memorySize)},
 }
 
 // secretKeys are never shown, nor what may be a part of their values.
-var secretKeys = []string{"nats.token", "edges.secret"}
+var secretKeys = []string{"admin.token", "nats.token", "edges.secret"}
 
 // otherProgram explains to the user of one program a key of the other.
 var otherProgram = map[Flavour]string{
@@ -171,19 +179,23 @@ func splitList(s string) []string {
 	return items
 }
 
-// quote keeps an operator's terminal safe from what a value contains, and short.
+// quote keeps an operator's terminal safe from what a value contains, and short. If the value may be a URL, it hides the
+// credentials in it, whatever the value should have been.
 func quote(s string) string {
 	const most = 100
+	if strings.Contains(s, "@") || strings.Contains(s, "://") {
+		s = redact.URLs(s)
+	}
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
 	return strconv.Quote(s)
 }
 
-// quoteURL quotes a value in which somebody may have put a URL with a password.
-func quoteURL(s string) string {
-	if strings.Contains(s, "@") || strings.Contains(s, "://") {
-		s = redact.URLs(s)
-	}
-	return quote(s)
+// unquoted is quote for a name that stands without quotation marks.
+func unquoted(s string) string {
+	s = quote(s)
+	return s[1 : len(s)-1]
 }
+
+func quoteURL(s string) string { return quote(s) }

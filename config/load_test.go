@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,14 +117,17 @@ cors:
 func TestEveryKeyFromEverySource(t *testing.T) {
 	samples := map[string]string{
 		"listen": "127.0.0.1:9", "admin.listen": "127.0.0.1:8", "embedded.listen": "127.0.0.1:7", "path": "/p/",
-		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
-		"trusted_proxies": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
+		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "nats.reply_prefixes": "_INBOX.a.>,_R_.>", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
+		"trusted_proxies": "10.0.0.0/8", "edges.networks": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "limits.session_bytes": "9000000", "limits.memory": "70%", "embedded.jetstream.dir": t.TempDir(),
 	}
 	for _, k := range allKeys {
 		f, value := k.only, samples[k.name]
 		if f == "" {
 			f = FlavourEdge
+		}
+		if k.name == "advertise" {
+			f = FlavourEmbedded // cmd/edge wants edges.secret, too
 		}
 		switch {
 		case strings.HasPrefix(k.name, "nats.tls.") || k.name == "nats.creds" || k.name == "nats.nkey":
@@ -282,9 +286,13 @@ func TestWarnsOfEdgesWithoutTrustedProxies(t *testing.T) {
 		warned bool
 	}{
 		{nil, false},
-		{[]string{"--advertise=http://10.0.0.7:3000"}, true},
+		{[]string{"--advertise=http://10.0.0.7:3000", "--edges.insecure"}, true},
+		{[]string{"--advertise=http://10.0.0.7:3000", "--edges.insecure", "--trusted_proxies=10.0.0.0/8"}, true},
+		{[]string{"--advertise=http://10.0.0.7:3000", "--edges.insecure", "--edges.secret=x"}, true},
+		{[]string{"--advertise=http://10.0.0.7:3000", "--edges.networks=10.0.0.0/8", "--edges.secret=x"}, false},
+		{[]string{"--advertise=http://edge-1:3000", "--edges.networks=10.0.0.0/8", "--edges.secret=x"}, false},
 		{[]string{"--advertise=http://10.0.0.7:3000/", "--edges.secret=x"}, false},
-		{[]string{"--advertise=http://[::1]:3000", "--trusted_proxies=10.0.0.0/8"}, false},
+		{[]string{"--advertise=http://[::1]:3000", "--trusted_proxies=10.0.0.0/8", "--edges.secret=x"}, false},
 	} {
 		if got := mustLoad(t, FlavourEdge, c.args, nil).Warnings; (len(got) > 0) != c.warned {
 			t.Errorf("%q: warnings %q", c.args, got)
@@ -312,5 +320,13 @@ func TestProxyRanges(t *testing.T) {
 	}
 	if want := []string{"10.0.0.1/32", "10.1.0.0/16", "::1/128", "10.0.0.2/32"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Whoever listens on a name is reached under it.
+func TestNamesOfThePages(t *testing.T) {
+	c := mustLoad(t, FlavourEdge, []string{"--admin.listen=edge-1:3001", "--admin.hosts=pages.example:80", "--admin.insecure"}, nil).Config
+	if got := c.Admin.Names(); !slices.Equal(got, []string{"pages.example", "edge-1"}) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -36,7 +36,8 @@ namespaces:
 func TestPrintedConfigHidesSecrets(t *testing.T) {
 	const secret = "s3cret"
 	for _, url := range []string{"nats://user:" + secret + "@a:1, tls://" + secret + "@b:2", "user:" + secret + "@c"} {
-		c := mustLoad(t, FlavourEdge, []string{"--nats.url", url, "--nats.token", secret, "--edges.secret", secret}, nil).Config
+		c := mustLoad(t, FlavourEdge, []string{"--nats.url", url, "--edges.secret", secret, "--admin.token", secret}, nil).Config
+		c.NATS.Token = secret // which Load takes without a user in nats.url only
 		printed, err := c.YAML(FlavourEdge)
 		if err != nil {
 			t.Fatal(err)

@@ -27,7 +27,7 @@ func exposed(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	pages.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	pages.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/metrics", nil))
 	names := map[string]bool{}
 	for line := range strings.Lines(w.Body.String()) {
 		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {

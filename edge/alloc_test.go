@@ -43,9 +43,10 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 		}
 	}
 	prefix, _ := subjects.NewPrefix("sio")
+	replies, _ := subjects.NewReplies(prefix, []string{subjects.DefaultReplies})
 	x := &bench{nats: server.ClientURL()}
 	x.edge = New(Settings{
-		ID: NewID(), Prefix: prefix, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
+		ID: NewID(), Prefix: prefix, Replies: replies, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
 		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

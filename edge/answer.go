@@ -2,14 +2,15 @@ package edge
 
 import (
 	"errors"
+	"log/slog"
 
 	"partyline/bus"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
-// errWithheld is logged when an answer may not go to the reply subject of its request.
-var errWithheld = errors.New("the reply subject lies inside the edge's own prefix or begins with $; no answer is sent there")
+// maxLoggedReply is how much of a reply subject the log shows, in bytes.
+const maxLoggedReply = 100
 
 // errNoReply is logged of a query or ask without a reply subject.
 var errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
@@ -17,7 +18,7 @@ var errNoReply = errors.New("a question without a reply subject: no subscriber w
 // answers publishes answers to requests from NATS, from the bus's worker.
 type answers struct {
 	edge       string // its id
-	prefix     subjects.Prefix
+	allowed    subjects.Replies
 	out        bus.Outbox
 	stats      *stats
 	complaints *complaints
@@ -64,14 +65,19 @@ func (a *answers) mayAnswer(m *bus.Message) bool {
 
 // withholds reports whether the reply subject of a request is one that gets no answer, and counts it.
 func (a *answers) withholds(m *bus.Message) bool {
-	if !a.prefix.Covers(m.Reply) && m.Reply[0] != '$' {
+	if a.allowed.Allow(m.Reply) {
 		return false
 	}
 	// NATS does not check that the requester may publish to the reply subject; the edge would do it in its name.
 	a.stats.answersWithheld.Inc()
-	a.complaints.about(m.Subject, "withheld an answer", errWithheld)
+	a.complaints.Log(slog.LevelWarn, "withheld an answer: the reply subject is not below nats.reply_prefixes", m.Subject, "",
+		"subject", m.Subject, "reply", m.Reply[:min(len(m.Reply), maxLoggedReply)])
 	return true
 }
+
+// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
+// that may not. It never waits.
+func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
 
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
 // that was, because a service may repeat itself.

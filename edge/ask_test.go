@@ -11,6 +11,9 @@ import (
 	"partyline/engine/enginetest"
 )
 
+// testInbox is where the answers to asks of a test go.
+const testInbox = "_INBOX.test"
+
 // inbox receives the answers to what a test asks on the bench.
 type inbox struct {
 	t   *testing.T
@@ -25,7 +28,7 @@ func (x *bench) inbox(t *testing.T) *inbox {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close(); <-closed })
-	sub, err := nc.SubscribeSync("inbox")
+	sub, err := nc.SubscribeSync(testInbox)
 	if err == nil {
 		err = sub.SetPendingLimits(-1, -1)
 	}
@@ -56,7 +59,7 @@ func (i *inbox) fails(want string) {
 }
 
 func ask(target string, headers ...string) *bus.Message {
-	m := &bus.Message{Subject: "sio.chat.ask." + target, Reply: "inbox", Data: []byte(`["x"]`), Header: bus.Header{}}
+	m := &bus.Message{Subject: "sio.chat.ask." + target, Reply: testInbox, Data: []byte(`["x"]`), Header: bus.Header{}}
 	for i := 0; i < len(headers); i += 2 {
 		m.Header[headers[i]] = []string{headers[i+1]}
 	}
@@ -146,7 +149,7 @@ func TestAskOfAGoneSocket(t *testing.T) {
 	x := newBench(t, 1, openRoom)
 	answers := x.inbox(t)
 	s := x.socket(0)
-	q := &question{id: 1, reply: "inbox", sockets: []*socket{s}, left: 1}
+	q := &question{id: 1, reply: testInbox, sockets: []*socket{s}, left: 1}
 	x.edge.end(s, "gone", endServer, false) // between choosing and asking
 	x.edge.asks.deliver(q, &packet{}, time.Hour)
 	answers.fails("unknown socket")
@@ -189,7 +192,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	s := x.socket(0)
 	for range maxAsked {
 		x.edge.asks.last++
-		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: "inbox", sockets: []*socket{s}, left: 1})
+		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: testInbox, sockets: []*socket{s}, left: 1})
 	}
 	x.edge.asks.awaited.Add(maxAsked)
 	blocked, release := make(chan struct{}), make(chan struct{})

@@ -26,6 +26,7 @@ import (
 type Settings struct {
 	ID             string               // see NewID
 	Prefix         subjects.Prefix      // of every subject
+	Replies        subjects.Replies     // where requests are answered
 	Namespaces     map[string]Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace

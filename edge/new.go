@@ -29,9 +29,9 @@ func New(set Settings) *Edge {
 	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
 	e.owners = owner.New(owner.Settings{
-		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: e.nudgeAttend, Now: time.Now, Random: rand.IntN,
+		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: func() { nudge(e.wake) }, Now: time.Now, Random: rand.IntN,
 	}, &e.stats.eventsFailed)
-	e.answers = &answers{set.ID, e.prefix, e.out, &e.stats, e.complaints}
+	e.answers = &answers{set.ID, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
@@ -43,6 +43,14 @@ func New(set Settings) *Edge {
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	e.subscribe()
 	return e
+}
+
+// nudge wakes the goroutine that waits for a channel of capacity 1. It never blocks.
+func nudge(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
 
 // subscribe asks for what every edge receives.

@@ -207,14 +207,6 @@ func (e *Edge) Attend(ctx context.Context) {
 	}
 }
 
-// nudgeAttend has Attend look for what is due.
-func (e *Edge) nudgeAttend() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
 // ownedSocket is a socket as package owner sees it.
 type ownedSocket struct{ socket *socket }
 

@@ -105,7 +105,7 @@ func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.discardedBytes, "discarded_bytes_total", "Bytes of bodies from NATS that had no receiver here or were dropped.")
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes without a subscriber, as NATS reports.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
-	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because of their reply subject.")
+	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because their reply subject is not below nats.reply_prefixes.")
 	for i := range s.connectRefused {
 		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
 	}

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +126,91 @@ func TestTheSessionCookieStaysHere(t *testing.T) {
 	}
 	if got := seen.Get("Cookie"); got != "a=1; b=2" {
 		t.Errorf("services would receive the cookies %q", got)
+	}
+}
+
+// The cookie of a client that came over TLS is for TLS only. Its other attributes are the reference's.
+func TestTheCookieIsSecureOverTLS(t *testing.T) {
+	const plain, secure = "; Path=/; HttpOnly; SameSite=Lax", "; Path=/; HttpOnly; Secure; SameSite=Lax"
+	for _, c := range []struct {
+		name    string
+		trusted bool // the proxy
+		tls     bool // the edge's own
+		header  []string
+		passed  *Peer // what another edge has seen
+		want    string
+	}{
+		{"plain", false, false, nil, nil, plain},
+		{"own TLS", false, true, nil, nil, secure},
+		{"a trusted proxy", true, false, []string{"X-Forwarded-Proto", "https"}, nil, secure},
+		{"a trusted proxy, WebSocket's scheme", true, false, []string{"X-Forwarded-Proto", "WSS"}, nil, secure},
+		{"several proxies", true, false, []string{"X-Forwarded-Proto", "https, http"}, nil, secure},
+		{"a trusted proxy, Forwarded", true, false, []string{"Forwarded", "for=192.0.2.9;proto=https"}, nil, secure},
+		{"a trusted proxy, plain", true, false, []string{"X-Forwarded-Proto", "http"}, nil, plain},
+		{"TLS between a trusted proxy and the edge alone", true, true, []string{"X-Forwarded-Proto", "http"}, nil, plain},
+		{"anybody's header", false, false, []string{"X-Forwarded-Proto", "https", "Forwarded", "proto=https"}, nil, plain},
+		{"another edge's client over TLS", false, false, nil, &Peer{Address: "192.0.2.9", Host: "h", Scheme: "https"}, secure},
+		{"another edge's client", false, true, []string{"X-Forwarded-Proto", "https"}, &Peer{Address: "192.0.2.9", Host: "h"}, plain},
+	} {
+		set := Settings{
+			Config: DefaultConfig(), EdgeID: "edgeedge", Cookie: "io", Log: slog.New(slog.DiscardHandler),
+			Handler: func(s *Session, _ *Opening) Receiver { return &recorder{session: s} },
+		}
+		if c.trusted {
+			set.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		}
+		s := NewServer(set)
+		t.Cleanup(s.Abort)
+		r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+pollingQuery, nil)
+		for i := 0; i+1 < len(c.header); i += 2 {
+			r.Header.Add(c.header[i], c.header[i+1])
+		}
+		if c.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if c.passed != nil {
+			r = WithPeer(r, *c.passed)
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if got := w.Header().Get("Set-Cookie"); !strings.HasPrefix(got, "io=edgeedge.") || !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: Set-Cookie: %s, want …%s", c.name, got, c.want)
+		}
+	}
+}
+
+// A response that depends on the Origin says so, refusals and preflights, too.
+func TestVary(t *testing.T) {
+	const own, listed, evil = "http://chat.example", "https://a.example", "https://evil.example"
+	for _, c := range []struct {
+		name, method, query, origin string
+		configured                  []string
+		credentials                 bool
+		want                        string
+	}{
+		{"not configured", "GET", pollingQuery, own, nil, false, ""},
+		{"any", "GET", pollingQuery, evil, []string{"*"}, false, ""},
+		{"any, with cookies", "GET", pollingQuery, evil, []string{"*"}, true, "Origin"},
+		{"listed", "GET", pollingQuery, listed, []string{listed}, false, "Origin"},
+		{"no origin", "GET", pollingQuery, "", []string{listed}, false, "Origin"},
+		{"refused", "GET", pollingQuery, evil, []string{listed}, false, "Origin"},
+		{"an error", "GET", "EIO=3&transport=polling", listed, []string{listed}, true, "Origin"},
+		{"an unknown session", "GET", pollingQuery + "&sid=x", listed, []string{listed}, true, "Origin"},
+		{"a preflight", "OPTIONS", pollingQuery, listed, []string{listed}, true, "Origin, Access-Control-Request-Headers"},
+		{"a preflight, any", "OPTIONS", pollingQuery, listed, []string{"*"}, false, "Access-Control-Request-Headers"},
+		{"a refused preflight", "OPTIONS", pollingQuery, evil, []string{listed}, true, "Origin"},
+	} {
+		var header []string
+		if c.origin != "" {
+			header = []string{"Origin", c.origin}
+		}
+		w := ask(t, func(s *Settings) { s.Origins, s.Credentials = c.configured, c.credentials }, c.method, c.query, header...)
+		if got := strings.Join(w.Header()["Vary"], ", "); got != c.want {
+			t.Errorf("%s: Vary: %q, want %q", c.name, got, c.want)
+		}
+		if got := w.Header().Get("Access-Control-Allow-Credentials") == "true"; got != c.credentials {
+			t.Errorf("%s: Access-Control-Allow-Credentials is %t", c.name, got)
+		}
 	}
 }
 

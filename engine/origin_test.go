@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +47,27 @@ var ownOrigins = []struct {
 	{"https://bücher.example", Peer{Host: "xn--bcher-kva.example"}, true},
 	{"http://h.", Peer{Host: "h."}, true},
 
+	{"HTTPS://[::1]:443", Peer{Host: "[0:0:0:0:0:0:0:1]", Scheme: "https"}, true},
+	{"http://[::ffff:127.0.0.1]", Peer{Host: "[::ffff:7f00:1]"}, true},
+	{"https://BÜCHER.example:443", Peer{Host: "xn--bcher-kva.example:443"}, true},
+
+	{"http://h.", Peer{Host: "h"}, false}, // another origin for browsers, too
+	{"http://h", Peer{Host: "h."}, false},
+	{"http://u:p@h", Peer{Host: "h"}, false},
+	{"http://:p@h", Peer{Host: "h"}, false},
+	{"http://h:80@evil", Peer{Host: "h"}, false},
+	{"http://[::1]", Peer{Host: "[::2]"}, false},
+	{"http://[::1%25eth0]", Peer{Host: "[::1]"}, false},
+	{"http://[h]", Peer{Host: "h"}, false},
+	{"http://evil\uff0fh", Peer{Host: "h"}, false}, // a slash of another width
+	{"http://b\u00fccher.example", Peer{Host: "bucher.example"}, false},
+	{"http://h\x00", Peer{Host: "h"}, false},
+	{"http://h%2eevil", Peer{Host: "h"}, false},
+	{" http://h", Peer{Host: "h"}, false},
+	{"http://h//", Peer{Host: "h"}, false},
+	{"javascript://h", Peer{Host: "h"}, false},
+	{"NULL", Peer{Host: "h"}, false},
+	{"", Peer{Host: "h"}, true}, // no page
 	{"http://h:8080", Peer{Host: "h"}, false},
 	{"http://h", Peer{Host: "h:8080"}, false},
 	{"http://h", Peer{Host: "h:443"}, false}, // the port of the other scheme
@@ -184,6 +207,49 @@ func TestTheSchemeIsKnownWithTLS(t *testing.T) {
 	s := NewServer(Settings{Config: DefaultConfig()})
 	if got, want := s.Peer(&http.Request{RemoteAddr: "192.0.2.1:5", Host: "h", TLS: &tls.ConnectionState{}}), (Peer{Address: "192.0.2.1", Host: "h", Scheme: "https"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A page that was loaded over another scheme than the client uses now is not the edge's own, where the edge knows that
+// scheme. Where it does not, pages of both schemes are.
+func TestAPageOfTheOtherScheme(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	for _, c := range []struct {
+		name        string
+		proxies     []netip.Prefix
+		tls         bool
+		header      []string
+		http, https bool // may such a page connect
+	}{
+		{"unknown", nil, false, nil, true, true},
+		{"own TLS", nil, true, nil, false, true},
+		{"a trusted proxy with TLS", trusted, false, []string{"X-Forwarded-Proto", "https"}, false, true},
+		{"a trusted proxy with TLS, Forwarded", trusted, false, []string{"Forwarded", "for=192.0.2.9;proto=https"}, false, true},
+		{"a trusted proxy without TLS", trusted, false, []string{"X-Forwarded-Proto", "http"}, true, false},
+		{"a trusted proxy that does not tell", trusted, false, []string{"X-Forwarded-For", "192.0.2.9"}, true, true},
+		{"anybody's header", nil, false, []string{"X-Forwarded-Proto", "https"}, true, true},
+		{"anybody's header, own TLS", nil, true, []string{"X-Forwarded-Proto", "http"}, false, true},
+	} {
+		for scheme, want := range map[string]bool{"http": c.http, "ws": c.http, "https": c.https, "wss": c.https} {
+			s := NewServer(Settings{
+				Config: DefaultConfig(), EdgeID: "edgeedge", TrustedProxies: c.proxies, Log: slog.New(slog.DiscardHandler),
+				Handler: func(s *Session, _ *Opening) Receiver { return &recorder{session: s} },
+			})
+			t.Cleanup(s.Abort)
+			r := httptest.NewRequest("GET", "http://chat.example/socket.io/?"+pollingQuery, nil)
+			r.Header.Set("Origin", scheme+"://chat.example")
+			for i := 0; i+1 < len(c.header); i += 2 {
+				r.Header.Set(c.header[i], c.header[i+1])
+			}
+			if c.tls {
+				r.TLS = &tls.ConnectionState{}
+			}
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if got := w.Code == 200; got != want {
+				t.Errorf("%s: a page of %s: %d", c.name, scheme, w.Code)
+			}
+		}
 	}
 }
 

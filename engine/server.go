@@ -223,9 +223,11 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	session := &Session{
 		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
-	if s.set.Cookie != "" && !isUpgrade { // for a proxy that spreads a session's requests; the reference does the same
+	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot know.
+	if s.set.Cookie != "" && !isUpgrade {
 		w.Header().Add("Set-Cookie", (&http.Cookie{
 			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			Secure: peer.Secure(),
 		}).String())
 	}
 	opening := &Opening{

@@ -27,22 +27,31 @@ type Prefix struct {
 // wildcards, white space and control characters, not beginning with "$" (which NATS keeps for itself). The error says
 // what is wrong.
 func NewPrefix(s string) (Prefix, error) {
-	fault := ""
+	fault := badTokens(s)
+	if fault == "" && strings.HasPrefix(s+".", "_INBOX.") {
+		fault = "subjects that begin with _INBOX are for replies"
+	}
+	if fault != "" {
+		return Prefix{}, fmt.Errorf("%w %.160q: %s", errPrefix, s, fault)
+	}
+	return Prefix{s + "."}, nil
+}
+
+// badTokens returns what is wrong with the first tokens of subjects, or "".
+func badTokens(s string) (fault string) {
 	switch {
 	case s == "":
-		fault = "it is empty"
+		return "it is empty"
 	case len(s) > maxPrefixBytes:
-		fault = "it is longer than " + strconv.Itoa(maxPrefixBytes) + " bytes"
+		return "it is longer than " + strconv.Itoa(maxPrefixBytes) + " bytes"
 	case !utf8.ValidString(s):
-		fault = "it is not valid UTF-8"
+		return "it is not valid UTF-8"
 	case s[0] == '$':
-		fault = "subjects that begin with $ belong to NATS"
+		return "subjects that begin with $ belong to NATS"
 	case !isLiteral(s):
-		fault = "it must be tokens between single dots, without spaces, control characters, * and >"
-	default:
-		return Prefix{s + "."}, nil
+		return "it must be tokens between single dots, without spaces, control characters, * and >"
 	}
-	return Prefix{}, fmt.Errorf("%w %.160q: %s", errPrefix, s, fault)
+	return ""
 }
 
 // String returns the prefix as it was given to NewPrefix.

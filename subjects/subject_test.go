@@ -141,7 +141,7 @@ func TestPrefix(t *testing.T) {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)
 		}
 	}
-	for _, s := range []string{"", ".", "a.", ".a", "a..b", "*", "a.*", "a*", ">", "a.>", "a b", "a\tb", "a\x7f", "$SYS",
+	for _, s := range []string{"", ".", "a.", ".a", "a..b", "*", "a.*", "a*", ">", "a.>", "a b", "a\tb", "a\x7f", "$SYS", "_INBOX", "_INBOX.a",
 		"$", "\xff", strings.Repeat("a", maxPrefixBytes+1)} {
 		if p, err := NewPrefix(s); !errors.Is(err, errPrefix) || p != (Prefix{}) {
 			t.Errorf("NewPrefix(%q) = %q, %v", s, p, err)

@@ -119,7 +119,7 @@ func TestAnswersGoToNoSubjectOfTheContract(t *testing.T) {
 	s := begin(t, usual())
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	internal := s.hear("$x.>")
-	replies := []string{"sio.chat.emit.all", b.Address(), a.Ack("1"), "sio.x", "sio.$edge.x", "$x.y"}
+	replies := []string{"sio.chat.emit.all", b.Address(), a.Ack("1"), "sio.x", "sio.$edge.x", "$x.y", "siox.inbox", "orders.create"}
 	for _, reply := range replies {
 		s.PublishReply("sio.chat.join.socket."+a.ID, reply, `["vip"]`)
 		s.PublishReply("sio.chat.join.socket."+a.ID, reply, `bad`)
@@ -131,8 +131,8 @@ func TestAnswersGoToNoSubjectOfTheContract(t *testing.T) {
 	s.Publish("sio.chat.emit.room.vip", `["joined all the same"]`)
 	a.Gets(`["joined all the same"]`)
 	s.onlyMarker(a, b)
-	inbox := s.hear("siox.inbox") // begins like the prefix, but is outside it
-	s.PublishReply("sio.chat.join.socket."+a.ID, "siox.inbox", `["vip"]`)
+	inbox := s.hear("_INBOX.other.x") // whose inbox it is, no edge can know
+	s.PublishReply("sio.chat.join.socket."+a.ID, "_INBOX.other.x", `["vip"]`)
 	inbox.Next()
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/wire/msg"
 )
 
 // Edges announce themselves. Each of the others answers a new one.
@@ -44,16 +45,26 @@ func TestADeadEdgeIsToldOnce(t *testing.T) {
 	s := beginAt(t, server, usual())
 	second := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: usual()}).Ready()
 	gone := s.hear("sio.$edge.*.gone")
-	s.Publish("sio.$edge.deadedge.beat", `[{"edge":"deadedge","at":1}]`) // and no other sign of life
+	beatFor(s, "deadedge")
 	m := gone.Next()
 	if m.Subject != "sio.$edge.deadedge.gone" || !strings.HasPrefix(string(m.Data), `[{"edge":"deadedge","at":`) {
 		t.Errorf("%s %s came", m.Subject, m.Data)
 	}
-	s.Publish("sio.$edge.otheredg.beat", `[{"edge":"otheredg","at":1}]`)
+	beatFor(s, "otheredg")
 	if m := gone.Next(); m.Subject != "sio.$edge.otheredg.gone" {
 		t.Errorf("%s came, which was reported already", m.Subject)
 	}
 	edgetest.Eventually(t, "each edge knows both", func() bool { return len(s.Cluster.Edges()) == 2 && len(second.Cluster.Edges()) == 2 })
+}
+
+// beatFor announces an edge for as long as it takes to be known well, and then no more.
+func beatFor(s *stage, edge string) {
+	s.t.Helper()
+	began := time.Now()
+	edgetest.Eventually(s.t, "it has announced itself for longer than a beat", func() bool {
+		s.Publish("sio.$edge."+edge+".beat", `[{"edge":"`+edge+`","at":1}]`)
+		return time.Since(began) > 5*msg.BeatEvery/4
+	})
 }
 
 // Services end the sockets of an edge that is reported dead. If it lives, it finds owners for them. Otherwise its

@@ -111,7 +111,7 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=0")
 	h.Set("Content-Type", "application/"+kind+"; charset=utf-8")
 	h.Set("ETag", c.etag)
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding") // beside the caller's Origin
 	body := file.plain
 	if accept.Gzip(r.Header) {
 		body = file.compressed()

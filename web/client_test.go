@@ -125,6 +125,21 @@ func TestClientGzip(t *testing.T) {
 	}
 }
 
+// The Vary of the caller stays.
+func TestClientVaries(t *testing.T) {
+	c := newClient(bundle)
+	cors := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Origin")
+		c.ServeHTTP(w, r)
+	})
+	for _, header := range [][]string{nil, {"Accept-Encoding", "gzip"}, {"If-None-Match", c.etag}} {
+		response := get(t, cors, "GET", "/socket.io/socket.io.js", header...)
+		if got := strings.Join(response.Header["Vary"], ", "); got != "Origin, Accept-Encoding" {
+			t.Errorf("with %q: Vary: %q", header, got)
+		}
+	}
+}
+
 func TestClientNotBuiltIn(t *testing.T) {
 	cutShort := fstest.MapFS{"socket.io.js": bundle["socket.io.js"]}
 	for name, files := range map[string]fs.FS{

@@ -26,9 +26,10 @@ import (
 
 // settings come from the environment.
 type settings struct {
-	NATS string // NATS_URL
-	Page string // PAGE_LISTEN: where the page is served, such as ":3010"; "" serves none
-	Edge string // EDGE_URL: where browsers reach the edges; "": at the page's own host, behind one proxy
+	NATS   string // NATS_URL
+	Page   string // PAGE_LISTEN: where the page is served, such as ":3010"; "" serves none
+	Secret string // PARTYLINE_EDGES_SECRET: what the edges sign their announcements with; "": they do not
+	Edge   string // EDGE_URL: where browsers reach the edges; "": at the page's own host, behind one proxy
 
 	Replicas int // REPLICAS: how many NATS servers of a cluster keep nicknames and history; 0 is one
 }
@@ -54,7 +55,7 @@ func main() {
 
 func fromEnvironment() (settings, error) {
 	s := settings{NATS: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), Page: os.Getenv("PAGE_LISTEN"),
-		Edge: os.Getenv("EDGE_URL")}
+		Edge: os.Getenv("EDGE_URL"), Secret: os.Getenv("PARTYLINE_EDGES_SECRET")}
 	if text := os.Getenv("REPLICAS"); text != "" {
 		var err error
 		if s.Replicas, err = strconv.Atoi(text); err != nil {
@@ -83,7 +84,11 @@ func run(ctx context.Context, s settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	io, err := backend.New(nc, "chat", backend.Logger(log))
+	options := []backend.Option{backend.Logger(log)}
+	if s.Secret != "" {
+		options = append(options, backend.EdgesSecret(s.Secret))
+	}
+	io, err := backend.New(nc, "chat", options...)
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,10 @@ type Options struct {
 	Channel    int
 	QueueBytes int                 // default: that of Limits
 	Secret     string              // edges sign their announcements, and what they forward, with it
+	Networks   []string            // where other edges are; default: anywhere
 	Drain      cluster.DrainConfig // the zero value: all at once
 	Isolation  time.Duration       // see cluster.DrainSettings
+	Replies    []string            // where the edge answers; default: below _INBOX
 	Connect    time.Duration       // how long a session may have no namespace; default: 45 s
 	SendBuffer int                 // kernel buffer of a client that does not read, in bytes; default: megabytes
 }
@@ -48,9 +50,9 @@ type Options struct {
 func (o *Options) config(address string) config.Config {
 	c := config.Config{
 		Front: config.Front{Path: "/socket.io/", ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), TrustedProxies: o.Trusted},
-		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
+		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
 		CORS:   config.CORS{Origins: o.Origins},
-		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret}, Drain: o.Drain, IsolationTimeout: o.Isolation,
+		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Namespaces: o.Namespaces,
 	}
 	if c.Namespaces == nil {
@@ -64,6 +66,14 @@ func (o *Options) config(address string) config.Config {
 		c.Engine = engine.DefaultConfig()
 	}
 	return c
+}
+
+// replies returns where the edge answers.
+func (o *Options) replies() []string {
+	if o.Replies == nil {
+		return bus.DefaultConfig().ReplyPrefixes
+	}
+	return o.Replies
 }
 
 // bus returns the options of the connection to NATS.

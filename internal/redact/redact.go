@@ -4,6 +4,7 @@ package redact
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -62,11 +63,14 @@ func one(s string, hideUser bool) string {
 	return shown + hostPort(s)
 }
 
-// hostPort hides a port that is not a number: it is a password without its @.
+// hostPort hides a port that is not a number: it is a password without its @. So may be a path with a colon in it.
 func hostPort(s string) string {
 	host, path := s, ""
 	if slash := strings.IndexByte(s, '/'); slash >= 0 {
 		host, path = s[:slash], s[slash:]
+	}
+	if strings.Contains(path, ":") { // behind a scheme that is none
+		path = "/" + hidden
 	}
 	from := 0
 	if strings.HasPrefix(host, "[") {
@@ -74,7 +78,7 @@ func hostPort(s string) string {
 	}
 	colon := strings.IndexByte(host[from:], ':')
 	if colon < 0 {
-		return s
+		return host + path
 	}
 	colon += from
 	if port := strings.TrimSpace(host[colon+1:]); strings.ContainsFunc(port,
@@ -95,18 +99,11 @@ func Text(text, list string) string {
 		if part != "" {
 			text = strings.ReplaceAll(text, part, URLs(part))
 		}
-		_, rest := cutScheme(part)
-		at := strings.LastIndexByte(rest, '@')
-		if at < 0 {
-			continue
-		}
-		user, secret, _ := strings.Cut(rest[:at], ":")
-		if secret == "" {
-			secret = user
-		}
-		for _, form := range []string{secret, unescaped(secret)} {
-			if len(form) >= shortest {
-				text = strings.ReplaceAll(text, form, hidden)
+		for _, secret := range secrets(part) {
+			for _, form := range forms(secret) {
+				if len(form) >= shortest {
+					text = strings.ReplaceAll(text, form, hidden)
+				}
 			}
 		}
 	}
@@ -116,10 +113,35 @@ func Text(text, list string) string {
 // shortest is the least length, in bytes, of a secret that Text searches for: a shorter one is part of many words.
 const shortest = 4
 
-func unescaped(s string) string {
-	plain, err := url.PathUnescape(s)
-	if err != nil {
-		return s
+// secrets returns the password or token of a URL, and its query or fragment.
+func secrets(s string) (found []string) {
+	_, rest := cutScheme(s)
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		user, secret, _ := strings.Cut(rest[:at], ":")
+		if secret == "" {
+			secret = user
+		}
+		found, rest = append(found, secret), rest[at+1:]
 	}
-	return plain
+	if end := strings.IndexAny(rest, "?#"); end >= 0 {
+		found = append(found, rest[end+1:])
+	}
+	return found
+}
+
+// forms returns how a secret of a URL may stand in a text, the longest first: as it is, decoded, encoded by package
+// url, and each of them in quotes.
+func forms(secret string) []string {
+	plain := secret
+	if decoded, err := url.PathUnescape(secret); err == nil {
+		plain = decoded
+	}
+	encoded := strings.TrimPrefix(url.UserPassword("", plain).String(), ":")
+	all := []string{secret, plain, encoded}
+	for _, form := range all[:3] {
+		quoted := strconv.Quote(form)
+		all = append(all, quoted[1:len(quoted)-1])
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
 }

@@ -28,6 +28,9 @@ func TestURLs(t *testing.T) {
 		"nats://bob:PASS#W0RD@h":                "nats://bob:hidden@h",
 		"nats://bob:PASS?W0RD@h":                "nats://bob:hidden@h",
 		"nats://bob:%zzPASSW0RD@h":              "nats://bob:hidden@h",
+		"nast://bob:PASSW0RD":                   "nast:/hidden",
+		"//bob:PASSW0RD":                        "/hidden",
+		"nats:///bob:PASSW0RD":                  "nats:///hidden",
 		"nats://bob:PASSW0RD":                   "nats://bob:hidden",
 		"bob:PASSW0RD":                          "bob:hidden",
 		"nats://bob:PASSW0RD127.0.0.1:4222":     "nats://bob:hidden",
@@ -60,6 +63,13 @@ func TestText(t *testing.T) {
 	} {
 		if got := Text(text, list); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	const odd = `nats://bob:PA!SS"W0RD@a, nats://b?token=QUERY%20TOKEN,ws://bob:p%22q%0A%5Cr@c#FRAGMENT`
+	for _, text := range []string{`PA!SS"W0RD`, `PA%21SS%22W0RD`, `PA!SS\"W0RD`, `p%22q%0A%5Cr`, "p\"q\n\\r", `p\"q\n\\r`, "token=QUERY%20TOKEN",
+		"token=QUERY TOKEN", "#FRAGMENT"} {
+		if got := Text("a "+text+" b", odd); strings.ContainsAny(got, "PQWqrGM") {
+			t.Errorf("%q: got %q", text, got)
 		}
 	}
 	if got := Text("a text", ""); got != "a text" {

@@ -52,6 +52,10 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
 	}
+	replies, err := subjects.NewReplies(prefix, c.NATS.ReplyPrefixes)
+	if err != nil {
+		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
+	}
 	p := &Parts{ID: edge.NewID(), config: c}
 	p.log = log.With("edge", p.ID)
 	p.Engine = engine.NewServer(engine.Settings{
@@ -68,12 +72,13 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		return nil, err
 	}
 	p.Edge = edge.New(edge.Settings{
-		ID: p.ID, Prefix: prefix, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes,
+		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes,
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 	})
 	p.Cluster = cluster.New(cluster.Settings{
-		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Sockets: p.Edge.Sockets,
-		Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
+		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Within: c.EdgeRanges(),
+		Sockets:   p.Edge.Sockets,
+		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
 	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
 		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster,

@@ -19,7 +19,7 @@ import (
 func start(t *testing.T, server *natsdtest.Server, user string, namespaces map[string]edge.Namespace) *edgetest.Node {
 	t.Helper()
 	url := strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"-secret@", 1)
-	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: namespaces})
+	return edgetest.Start(t, edgetest.Options{NATS: url, Replies: []string{"_INBOX.>", "orders.>"}, Namespaces: namespaces})
 }
 
 // usual are the namespaces of the edge in most of these tests.

@@ -59,7 +59,7 @@ type socket = edgetest.Socket
 func begin(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
-	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Namespaces: map[string]edge.Namespace{
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Replies: []string{"_INBOX.>", "orders.>"}, Namespaces: map[string]edge.Namespace{
 		"/chat": {Rooms: []string{"*"}, Relay: []edge.Relay{
 			{Event: "say", To: edge.ToRooms, Self: true}, {Event: "shout", To: edge.ToAll},
 			{Event: "direct", To: edge.ToSocket},

@@ -3,6 +3,7 @@ package msg
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -124,4 +125,63 @@ func FuzzAnnouncements(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestVerifier(t *testing.T) {
+	const secret = "between us"
+	now := time.UnixMilli(1767225600000)
+	v := Verifier{Secret: secret}
+	read := func(edge, word, by string, after time.Duration, with string) error {
+		body := EdgeAnnouncement{Edge: "k3f9a0zz", At: now.Add(after).UnixMilli(), By: by}.Body()
+		_, err := v.Read(edge, word, body, Sign(with, edge+"."+word, string(body)), now)
+		return err
+	}
+	for i, c := range []struct {
+		edge, word, by string
+		after          time.Duration
+		with           string
+		ok             bool
+	}{
+		{"k3f9a0zz", "hello", "", 0, secret, true},
+		{"k3f9a0zz", "hello", "", 0, secret, false}, // a copy
+		{"k3f9a0zz", "beat", "", time.Second, "a guess", false},
+		{"k3f9a0zz", "beat", "", time.Second, secret, true},
+		{"k3f9a0zz", "beat", "", time.Second / 2, secret, false}, // an older one
+		{"aaaaaaaa", "beat", "", 2 * time.Second, secret, false}, // of another edge
+		{"k3f9a0zz", "gone", "aaaaaaaa", -time.Second, secret, true},
+		{"k3f9a0zz", "gone", "aaaaaaaa", -time.Second, secret, false},
+		{"k3f9a0zz", "beat", "", 31 * time.Second, secret, false},
+		{"k3f9a0zz", "bye", "", 3 * time.Second, secret, true},
+		{"k3f9a0zz", "beat", "", 3 * time.Second, secret, false},
+	} {
+		if err := read(c.edge, c.word, c.by, c.after, c.with); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrAnnouncement) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	open := Verifier{}
+	for range 2 {
+		if _, err := open.Read("k3f9a0zz", "beat", EdgeAnnouncement{Edge: "k3f9a0zz", At: 1}.Body(), "", now); err != nil {
+			t.Errorf("without a secret: %v", err)
+		}
+	}
+	if _, err := open.Read("aaaaaaaa", "beat", EdgeAnnouncement{Edge: "k3f9a0zz", At: 1}.Body(), "", now); err == nil {
+		t.Error("an announcement of another edge counts")
+	}
+}
+
+// A Verifier forgets edges whose announcements are too old to count again.
+func TestVerifierForgets(t *testing.T) {
+	v := Verifier{Secret: "s"}
+	began := time.UnixMilli(1767225600000)
+	for i := range 100 * minSweep {
+		now := began.Add(time.Duration(i) * time.Second)
+		edge := fmt.Sprintf("%08d", i)
+		body := EdgeAnnouncement{Edge: edge, At: now.UnixMilli()}.Body()
+		if _, err := v.Read(edge, "beat", body, Sign("s", edge+".beat", string(body)), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(v.last); n > minSweep {
+		t.Errorf("it remembers %d edges", n)
+	}
 }

@@ -44,38 +44,27 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	return f, nil
 }
 
-// routes returns the handler for clients.
+// routes returns the handler for clients. It compares paths itself: in the patterns of a ServeMux characters of the
+// configured path could have a meaning.
 func (f *front) routes(c config.Config, inside NATS) http.Handler {
-	client := web.NewClient()
-	mux := http.NewServeMux()
-	mux.HandleFunc(c.Path, func(w http.ResponseWriter, r *http.Request) {
-		switch name := strings.TrimPrefix(r.URL.Path, c.Path); {
-		case name == "":
+	client, elsewhere := web.NewClient(), elsewhere(c, inside)
+	bare := strings.TrimSuffix(c.Path, "/") // for clients with addTrailingSlash: false; the reference needs an option for them
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, isBelow := strings.CutPrefix(r.URL.Path, c.Path)
+		switch {
+		case isBelow && name == "" || r.URL.Path == bare:
 			f.Forward.ServeHTTP(w, r)
-		case client.Has(name):
+		case isBelow && client.Has(name):
 			f.Engine.WriteCORS(w, r)
 			client.ServeHTTP(w, r)
-		default:
+		case isBelow:
 			http.NotFound(w, r)
+		default:
+			elsewhere.ServeHTTP(w, r)
 		}
 	})
-	if bare := strings.TrimSuffix(c.Path, "/"); bare != "" {
-		mux.Handle(bare, f.Forward) // for clients with addTrailingSlash: false; the reference needs an option for them
-	}
-	if c.Page {
-		url := "" // where a reader of the page reaches NATS, perhaps not where the edge does
-		if inside != nil {
-			url = inside.ClientURL()
-		}
-		mux.Handle("/", web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url}))
-	} else {
-		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+
-				" (with `page: true` there is a page to try it).", http.StatusNotFound)
-		})
-	}
 	if !c.Open {
-		return mux
+		return handler
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocalHost(r.Host) {
@@ -83,7 +72,22 @@ func (f *front) routes(c config.Config, inside NATS) http.Handler {
 				"Give it a `namespaces` section to use it under another name.", http.StatusForbidden)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// elsewhere returns the handler for paths that are not below c.Path.
+func elsewhere(c config.Config, inside NATS) http.Handler {
+	if c.Page {
+		url := "" // where a reader of the page reaches NATS, perhaps not where the edge does
+		if inside != nil {
+			url = inside.ClientURL()
+		}
+		return web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+
+			" (with `page: true` there is a page to try it).", http.StatusNotFound)
 	})
 }
 

@@ -24,11 +24,15 @@ import (
 	"partyline/internal/natsd"
 )
 
-// asMain makes the test's binary behave as cmd/embedded, for tests that send signals.
+// asMain makes the test's binary behave as cmd/embedded, or as cmd/edge if it is "edge", for tests that send signals.
 const asMain = "NODE_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" {
+	switch os.Getenv(asMain) {
+	case "":
+	case "edge":
+		os.Exit(Main(edgeFlavour))
+	default:
 		os.Exit(Main(embedded))
 	}
 	edgetest.SideBySide(8)

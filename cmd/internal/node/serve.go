@@ -92,6 +92,8 @@ func newPages(c config.Config, front *front, log *slog.Logger, logMetrics *tally
 		Edges:   front.edges,
 		Drain:   front.Drain,
 		Pprof:   c.Admin.Pprof,
+		Token:   c.Admin.Token,
+		Hosts:   c.Admin.Names(),
 		Metrics: append(front.Metrics(), logMetrics),
 		Log:     log,
 	})
