@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client check test suites clean test-compose example-chat example-node bench bench-scale
+.PHONY: run build client check test suites clean fuzz test-compose example-chat example-node bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -39,6 +39,10 @@ test: client
 test-compose: client
 	cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@sh test/node/stand/run.sh
+
+## fuzz: all fuzz targets for FUZZTIME in all (default 10m); what fails is kept in testdata/fuzz of its package
+fuzz:
+	@sh test/fuzz.sh
 
 ## suites: the official protocol suites, RUNS times; SOCKETIO is a checkout of github.com/socketio/socket.io
 suites:

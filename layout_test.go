@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
-	"engine":                    {"wire/eio", "internal/accept", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
 	"edge/query":                {"subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
@@ -69,7 +69,7 @@ var doors = map[string][]string{
 	"github.com/KimMachineGun":       {"cmd/internal/node"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
-	"golang.org/x/time":              {"cluster"},
+	"golang.org/x/time":              {"cluster", "engine"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":   {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":          {"internal/natsd/proxytest"},

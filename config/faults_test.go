@@ -126,11 +126,12 @@ var badConfigurations = map[string]bad{
 	"drain": {args: []string{"--drain.rate=-1", "--drain.timeout=-1s", "--isolation_timeout=-1s"}, want: []string{
 		"--drain.rate: -1 is negative; write 0 to send all clients away at once", "--drain.timeout: -1s is negative", "--isolation_timeout: -1s is too short",
 	}},
-	"session bytes": {args: []string{"--limits.session_bytes=4194303"}, want: []string{
-		"--limits.session_bytes: 4194303 is less than limits.queue_bytes (4194304) or twice engine.max_payload (1000000); write at least 4194304",
-	}},
-	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1", "--limits.handshakes_per_second=-1", "--limits.queue_bytes=65535", "--limits.queue_packets=0", "--limits.memory=101%"}, want: []string{
+	"session bytes": {args: []string{"--limits.session_bytes=4194303"}, want: []string{"--limits.session_bytes: 4194303 is less than limits.queue_bytes (4194304) or twice engine.max_payload (1000000); write at least 4194304"}},
+	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1", "--limits.handshakes_per_second=-1", "--limits.handshakes_per_second_per_address=-1", "--limits.queue_bytes=65535", "--limits.queue_packets=0", "--limits.events_per_second=0", "--limits.events_burst=-1", "--limits.bytes_per_second=9223372036854775807", "--limits.overrun=-1s", "--limits.memory=101%"}, want: []string{
 		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1", "--limits.handshakes_per_second: -1",
+		"--limits.handshakes_per_second_per_address: -1 is negative; write 0 for no limit",
+		"--limits.events_per_second: 0 is too small: there is always a limit; write at least 1", "--limits.events_burst: -1 is too small",
+		"--limits.bytes_per_second: 9223372036854775807 is too much", "--limits.overrun: -1s is negative; write 0s to close no session",
 		"--limits.queue_bytes: 65535 is too small; write at least 65536", "--limits.queue_packets: 0 is too small; write at least 16",
 		"--limits.memory: \"101%\" is more than the whole limit",
 	}},
@@ -248,6 +249,8 @@ namespaces:
   "/b": {connect_timeout: 0s, rooms: [""], relay: {event: x}}
   "/c": [open]
   "/d": {unavailable: reject}
+  "/e": {events_per_second: 0, events_burst: many}
+  "/f": {events_burst: 5}
 `, want: []string{
 		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
 		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open; did you mean open?`,
@@ -271,6 +274,9 @@ namespaces:
 		`FILE:14: namespaces: "/b": relay: must be a list of rules`,
 		`FILE:15: namespaces: "/c": must hold keys (key: value), not a list`,
 		`FILE:16: namespaces: "/d": unavailable: "reject" is not one of wait, refuse`,
+		`FILE:17: namespaces: "/e": events_per_second: 0 is too small: there is always a limit`,
+		`FILE:17: namespaces: "/e": events_burst: "many" is not a whole number`,
+		`FILE:18: namespaces: "/f": has events_burst without events_per_second; add that, or remove it`,
 	}},
 	"namespace in JSON": {environ: []string{`PARTYLINE_NAMESPACES={"/a":{"relay":[{"event":"","to":1}]}}`}, want: []string{
 		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: event: is empty`,

@@ -50,6 +50,7 @@ const namespacesEnv = "PARTYLINE_NAMESPACES"
 // Checks that several keys share.
 var (
 	noLimit  = atLeast(0, "negative; write 0 for no limit")
+	isRate   = atLeast(1, "too small: there is always a limit; write at least 1")
 	countsMs = atLeast(time.Millisecond, "too short; write at least 1ms") // the protocol tells clients milliseconds
 	// Clients wait for ping_interval and ping_timeout together, and a timer of JavaScript takes 24.8 days at the most.
 	beats = between(time.Millisecond, 10*24*time.Hour, "too short; write at least 1ms")
@@ -105,8 +106,13 @@ var allKeys = []key{
 	{"limits.rooms_per_socket", integer, "", "Limits", "N", "Rooms a socket may be in. 0: no limit.", noLimit},
 	{"limits.namespaces_per_session", integer, "", "Limits", "N", "Namespaces a session may join. 0: no limit.", noLimit},
 	{"limits.sessions", integer, "", "Limits", "N", "Sessions of this process. 0: no limit.", noLimit},
-	{"limits.sessions_per_address", integer, "", "Limits", "N", "Sessions of one client address. 0: no limit.", noLimit},
+	{"limits.sessions_per_address", integer, "", "Limits", "N", "Sessions of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
 	{"limits.handshakes_per_second", integer, "", "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit.", noLimit},
+	{"limits.handshakes_per_second_per_address", integer, "", "Limits", "N", "The same, of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
+	{"limits.events_per_second", integer, "", "Limits", "N", "Packets of one session per second; past that it is slowed down. At least 1.", isRate},
+	{"limits.events_burst", integer, "", "Limits", "N", "Packets of one session that may come at once. At least 1.", isRate},
+	{"limits.bytes_per_second", integer, "", "Limits", "BYTES", "Bytes of one session's packets per second; the same. At least 1.", isRate},
+	{"limits.overrun", duration, "", "Limits", "DURATION", "How long a client may stay above these until its session is closed. 0s: it is only slowed down.", atLeast(0*time.Second, "negative; write 0s to close no session")},
 	{"limits.queue_bytes", integer, "", "Limits", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536.", atLeast(64<<10, "too small; write at least 65536")},
 	{"limits.queue_packets", integer, "", "Limits", "N", "Packets that may wait for one client, the same. At least 16.", atLeast(16, "too small; write at least 16")},
 	{"limits.session_bytes", integer, "", "Limits", "BYTES", "Memory that one session may cost, its queue included; past that it is closed.", atLeast(64<<10, "too small; write at least 65536")},

@@ -174,7 +174,7 @@ func TestNamespaces(t *testing.T) {
 			Connect: edge.ConnectOpen, ConnectTimeout: 2 * time.Second, Rooms: []string{"room", "lobby-*"}, AutoJoin: []string{"a.b"},
 			Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}, {Event: "x.*", To: edge.ToRoom, Self: true}},
 		},
-		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout},
+		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
 	}
 	file := write(t, `
 namespaces:
@@ -187,10 +187,10 @@ namespaces:
     relay:
       - {event: message, to: rooms, self: false}
       - {event: x.*, to: room, self: true}
-  "/dyn-*": &open {connect: open}
+  "/dyn-*": &open {connect: open, events_per_second: 20, events_burst: 50}
 `)
 	inJSON := `{"/":{},"/v1.2/chat_room":{"connect":"open","connect_timeout":"2s","rooms":["room","lobby-*"],"auto_join":["a.b"],
-		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open"}}`
+		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50}}`
 	other := write(t, "namespaces: {\"/other\": {connect: open}}\n")
 	for name, loaded := range map[string]Loaded{
 		"file":                mustLoad(t, FlavourEdge, []string{"--config", file}, nil),
@@ -245,6 +245,11 @@ func TestWarnings(t *testing.T) {
 	loaded = mustLoad(t, FlavourEdge, []string{"--nats.refuse_sessions=on"}, []string{`PARTYLINE_NAMESPACES={"/":{},"/chat":{"connect":"open"}}`})
 	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "/chat") {
 		t.Errorf("warnings for a refusal that never comes: %q", loaded.Warnings)
+	}
+
+	loaded = mustLoad(t, FlavourEdge, []string{"--limits.events_per_second=10"}, []string{`PARTYLINE_NAMESPACES={"/":{"events_per_second":10},"/chat":{"events_per_second":11}}`})
+	if len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], `"/chat": events_per_second: 11 does nothing`) {
+		t.Errorf("warnings for a rate that is never reached: %q", loaded.Warnings)
 	}
 }
 

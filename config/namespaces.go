@@ -67,11 +67,16 @@ func readNamespace(n node) edge.Namespace {
 		field{"rooms", func(n node) { ns.Rooms = readRooms(n, roomPattern) }},
 		field{"auto_join", func(n node) { ns.AutoJoin = readRooms(n, roomName) }},
 		field{"relay", func(n node) { ns.Relay = readRelay(n) }},
+		field{"events_per_second", func(n node) { ns.EventsPerSecond = scalar(n, ratePerSecond) }},
+		field{"events_burst", func(n node) { ns.EventsBurst = scalar(n, ratePerSecond) }},
 		field{"strict_interest", func(n node) { // accepted for one release after it lost its meaning
 			scalar(n, parseBool)
 			n.loader.warn("%s: has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it", n.where())
 		}},
 	)
+	if ns.EventsBurst > 0 && ns.EventsPerSecond == 0 {
+		n.fault("has events_burst without events_per_second; add that, or remove it")
+	}
 	return ns
 }
 
@@ -133,6 +138,16 @@ func readRooms(n node, parse func(string) (room, problem string)) []string {
 func connectTimeout(s string) (value time.Duration, problem string) {
 	if value, problem = parseDuration(s); problem == "" {
 		countsMs(value, func(short string) { problem = short })
+	}
+	return value, problem
+}
+
+// ratePerSecond is a rate, or a burst of one.
+func ratePerSecond(s string) (value int, problem string) {
+	parsed, problem := key{kind: integer}.parse(s)
+	if problem == "" {
+		value = parsed.(int)
+		isRate(value, func(bad string) { problem = bad })
 	}
 	return value, problem
 }

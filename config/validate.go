@@ -40,6 +40,12 @@ func (l *loader) validate(c *Config) {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
+		if n := c.Namespaces[name].EventsPerSecond; n > c.Limits.EventsPerSecond {
+			l.warn("namespaces: %s: events_per_second: %d does nothing: limits.events_per_second allows a session %d in all namespaces together",
+				quote(name), n, c.Limits.EventsPerSecond)
+		}
+	}
 	if l.flavour == FlavourEdge {
 		l.validateNATS(c.NATS)
 	} else if size := c.Engine.MaxPayload; size > EmbeddedMaxPayload {

@@ -212,6 +212,7 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 	case p.Type == sio.Disconnect:
 		c.edge.end(s, socketEndWords[endClient], endClient, false)
 	default:
+		c.countPacket(s)
 		c.edge.stats.acksIn.Inc()
 		c.edge.asks.ack(s, p, attachments)
 	}

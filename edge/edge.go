@@ -41,8 +41,9 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	out        bus.Outbox    // all that the way down may use: it never waits
-	up         bus.Publisher // for readers of clients and the bus's worker
+	rates      map[*rule.Rules]*engine.Rate // of the namespaces that have one; static
+	out        bus.Outbox                   // all that the way down may use: it never waits
+	up         bus.Publisher                // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 
@@ -101,16 +102,18 @@ var everyEdge = []string{
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 
-// Limits bounds what one client can make an edge keep. Zero means no limit, except for the queue.
+// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
+// session sends.
 type Limits struct {
 	RoomsPerSocket       int `koanf:"rooms_per_socket"`
 	NamespacesPerSession int `koanf:"namespaces_per_session"`
 	Sessions             int `koanf:"sessions"`
 	SessionsPerAddress   int `koanf:"sessions_per_address"`
-	QueueBytes           int `koanf:"queue_bytes"`           // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets         int `koanf:"queue_packets"`         // the same
-	SessionBytes         int `koanf:"session_bytes"`         // memory of one session, its queue included; 0 is the default
-	HandshakesPerSecond  int `koanf:"handshakes_per_second"` // sessions that begin; as many may come at once after a quiet second
+	QueueBytes           int `koanf:"queue_bytes"`   // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets         int `koanf:"queue_packets"` // the same
+	SessionBytes         int `koanf:"session_bytes"` // memory of one session, its queue included; 0 is the default
+
+	engine.Rates `koanf:",squash,flatten"`
 
 	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
 }
@@ -120,6 +123,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
 		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
+		Rates: engine.DefaultRates(),
 	}
 }
 

@@ -41,6 +41,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		c.outOfTurn(p)
 		return
 	}
+	c.countPacket(s)
 	if p.Data == nil {
 		return // an event without name or arguments has no listener in the reference either
 	}

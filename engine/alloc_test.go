@@ -27,6 +27,19 @@ func TestDeliveryDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Counting a packet does not allocate, of an idle client or of a busy one.
+func TestCountingDoesNotAllocate(t *testing.T) {
+	s := newFront(t, Settings{Rates: Rates{EventsPerSecond: 1_000_000_000, EventsBurst: 1_000_000_000}}).visit("").peer.session
+	now := time.Now()
+	for name, step := range map[string]time.Duration{"idle": time.Minute, "busy": time.Microsecond} {
+		s.received(10, now)
+		s.received(10, now)
+		if allocs := enginetest.Allocs(0, func() { now = now.Add(step); s.received(10, now) }); allocs > 0 {
+			t.Errorf("%s: a packet costs %v allocations", name, allocs)
+		}
+	}
+}
+
 // Reading a message allocates nothing but what its receiver allocates, and an idle client has no buffer.
 func TestReadingDoesNotAllocate(t *testing.T) {
 	f := newFront(t, Settings{})

@@ -151,11 +151,10 @@ func (c *wsConn) isFlooded() bool {
 }
 
 // wasQuiet reports whether the message that has just come is the first one for quietFor.
-func (c *wsConn) wasQuiet() bool {
-	now := time.Now().UnixNano()
+func (c *wsConn) wasQuiet(now time.Time) bool {
 	before := c.reader.last
-	c.reader.last = now
-	return now-before > int64(quietFor)
+	c.reader.last = now.UnixNano()
+	return c.reader.last-before > int64(quietFor)
 }
 
 // hijacker gives gorilla a wsConn instead of the request's connection.

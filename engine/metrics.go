@@ -12,10 +12,10 @@ type stats struct {
 	opened                       [transportKinds]tally.Counter
 	ended                        [reasons]tally.Counter
 	refused                      [eio.UnsupportedProtocol + 1]tally.Counter
-	overLimit, tooFast           tally.Counter
+	denied                       [denials]tally.Counter
 	upgrades                     tally.Counter
 	packetsIn, bytesIn, bytesOut tally.Counter
-	stops                        tally.Counter
+	stops, slowed, slowedFor     tally.Counter // slowedFor in nanoseconds
 	exceeded                     [limits]tally.Counter
 	unread                       tally.Gauge
 }
@@ -64,10 +64,19 @@ func (s *Server) Metrics() *tally.Set {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
 			"reason", eio.Refusal(i).Message())
 	}
-	set.Counter(&st.overLimit, "sessions_refused_total",
-		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.")
-	set.Counter(&st.tooFast, "handshakes_delayed_total",
-		"Sessions refused because of limits.handshakes_per_second. Their clients come back after some seconds.")
+	for i := range st.denied {
+		set.LabelledCounter(&st.denied[i], "handshakes_refused_total", "Handshakes refused with 503, by reason: a limit, or the edge's own state.",
+			"reason", denialWords[i])
+	}
+	set.Func(tally.KindCounter, "sessions_refused_total",
+		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.",
+		func() float64 { return sum(st.denied[:deniedTooFast]) })
+	set.Func(tally.KindCounter, "handshakes_delayed_total",
+		"Sessions refused because of limits.handshakes_per_second, of all or of an address. Their clients come back after some seconds.",
+		func() float64 { return sum(st.denied[deniedTooFast:]) })
+	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
+	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
+		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
@@ -75,6 +84,13 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
 	s.origins.complaints.Metrics(set, "engine")
 	return set
+}
+
+func sum(counters []tally.Counter) (n float64) {
+	for i := range counters {
+		n += float64(counters[i].Value())
+	}
+	return n
 }
 
 // totalsFor is how long totals are used: one scrape by Prometheus asks for several of them.

@@ -175,7 +175,7 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 			p.depart()
 			return nil
 		}
-		s.packet(packet)
+		s.packet(packet, len(payload)-len(rest), time.Now())
 		if rest == nil || s.isStopped() {
 			return rest
 		}

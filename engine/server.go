@@ -74,6 +74,7 @@ type Handler func(s *Session, o *Opening) Receiver
 // Settings is what a Server needs, with the operator's Config.
 type Settings struct {
 	Config
+	Rates
 	EdgeID         string         // first part of every session id
 	Origins        []string       // other origins that may connect, and patterns of them; see ParseOrigin
 	Credentials    bool           // whether those may send cookies
@@ -81,7 +82,6 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers count
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
-	MaxHandshakes  int            // sessions that may begin each second; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
 	SessionBytes   int            // memory that one session may cost, its queue included; 0: DefaultSessionBytes
@@ -93,6 +93,8 @@ type Settings struct {
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
 	set        Settings // static
+	events     Rate     // of each session; static
+	bytes      Rate     // of each session; static
 	origins    *origins
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
@@ -113,10 +115,12 @@ func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
+	set.Rates.complete()
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
-		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
-		admission: admission{addresses: make(map[string]int)},
+		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
+		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
 	return s
@@ -288,7 +292,7 @@ func (s *Server) remove(session *Session) {
 	defer s.mu.Unlock()
 	if s.sessions[session.id] == session {
 		delete(s.sessions, session.id)
-		s.admission.release(session.address, &s.set)
+		s.admission.release(clientOf(session.address), &s.set)
 	}
 }
 

@@ -69,7 +69,9 @@ type Session struct {
 	address    string   // static; the client's IP address
 	maxPayload int      // static
 
-	in sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
+	in         sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
+	lastPacket int64      // guarded by in: when it came, in Unix nanoseconds
+	pacing     *pacing    // guarded by in: nil while the client sends little
 
 	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
 
@@ -153,8 +155,10 @@ func (s *Session) logFault(err error) {
 	}
 }
 
-// packet handles one packet of the client. Packets come in the order of arrival. in must be held.
-func (s *Session) packet(p eio.Packet) {
+// packet handles one packet of the client, which had a size in bytes. Packets come in the order of arrival. in must be
+// held.
+func (s *Session) packet(p eio.Packet, size int, now time.Time) {
+	s.received(size, now)
 	s.mu.Lock()
 	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()
@@ -199,6 +203,7 @@ const (
 	ForcedServerClose               // by the server: packets out of order, no namespace in time, a service's request
 	QueueOverflow                   // what is kept for the client exceeded a limit; the reference has no such reason
 	ServerShutdown                  // the edge is leaving
+	RateExceeded                    // the client sent more than its limits allow for too long; nor has it this one
 	reasons
 )
 
@@ -211,6 +216,7 @@ var reasonWords = [reasons]string{
 	ForcedServerClose: "forced server close",
 	QueueOverflow:     "queue overflow",
 	ServerShutdown:    "server shutting down",
+	RateExceeded:      "rate exceeded",
 }
 
 // String returns the reference server's name of the reason.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"partyline/wire/eio"
@@ -16,6 +17,21 @@ type upgrade struct {
 	timeout *time.Timer // guarded by Session.mu
 	probed  bool        // guarded by Session.mu: the probe is answered, or about to be: the client may upgrade
 	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
+	frames  int         // owned by the reader goroutine: probes, pings and pongs of WebSocket
+}
+
+// maxUpgradeFrames is how many frames an upgrade may need. Two are enough. They are not counted against the session's
+// rates, since the session may be slowed down because of what it posted.
+const maxUpgradeFrames = 100
+
+var errUpgradeFrames = errors.New("too many frames during an upgrade")
+
+// count counts a frame, and returns an error if the upgrade must end.
+func (u *upgrade) count() error {
+	if u.frames++; u.frames > maxUpgradeFrames {
+		return errUpgradeFrames
+	}
+	return nil
 }
 
 // takeOver runs the upgrade on a new WebSocket (Engine.IO protocol, "Upgrade"): the client probes, the waiting poll is
@@ -31,7 +47,7 @@ func (p *polling) takeOver(conn *wsConn) {
 	}
 	if last == nil {
 		p.session.server.stats.upgrades.Inc()
-		conn.ws.SetPingHandler(conn.pong)
+		conn.handleControl()
 		conn.readLoop()
 		return
 	}
@@ -50,7 +66,13 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 	}
 	u := &upgrade{conn: conn}
 	p.upgrade = u
-	conn.ws.SetPingHandler(func(data string) error { return conn.reply(controlFrame(wsPong, data)) })
+	conn.ws.SetPingHandler(func(data string) error {
+		if err := u.count(); err != nil {
+			return err
+		}
+		return conn.reply(controlFrame(wsPong, data))
+	})
+	conn.ws.SetPongHandler(func(data string) error { return u.count() })
 	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
 	if g := s.gate.Load(); g != nil {
 		g.wake() // a POST must not wait from now on
@@ -63,6 +85,9 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 func (p *polling) readUpgrade(u *upgrade) *Frame {
 	for {
 		buf, binary, err := u.conn.read()
+		if err == nil {
+			err = u.count()
+		}
 		if err != nil {
 			return cmp.Or(u.conn.answer(err), closeFrame)
 		}

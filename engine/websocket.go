@@ -82,7 +82,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 	}
 	c.ws = ws
 	ws.SetReadLimit(int64(session.maxPayload))
-	ws.SetPingHandler(c.pong)
+	c.handleControl()
 	ws.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
@@ -265,18 +265,17 @@ func putBuffer(pooled *[]byte) {
 func (c *wsConn) readLoop() {
 	s := c.session
 	for {
-		if s.gate.Load() != nil {
-			s.waitAtGate(context.Background(), func(g *gate) bool { return g.broken })
-		}
+		c.waitAtGate()
 		buf, binary, err := c.read()
 		if err != nil {
 			c.endReading(err)
 			return
 		}
 		s.server.stats.bytesIn.Add(len(*buf))
-		c.handle(*buf, binary)
+		now := time.Now()
+		c.handle(*buf, binary, now)
 		putBuffer(buf)
-		if c.wasQuiet() && c.direct != nil && !c.pending() {
+		if c.wasQuiet(now) && c.direct != nil && !c.pending() {
 			c.giveBack()
 			s.server.running.Add(1)
 			go c.await()
@@ -295,8 +294,15 @@ func (c *wsConn) await() {
 	c.readLoop()
 }
 
+// waitAtGate waits while the session is not read.
+func (c *wsConn) waitAtGate() {
+	if c.session.gate.Load() != nil {
+		c.session.waitAtGate(context.Background(), func(g *gate) bool { return g.broken })
+	}
+}
+
 // handle handles one WebSocket message as an Engine.IO packet.
-func (c *wsConn) handle(data []byte, binary bool) {
+func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 	s := c.session
 	s.in.Lock()
 	defer s.in.Unlock()
@@ -308,7 +314,7 @@ func (c *wsConn) handle(data []byte, binary bool) {
 		s.broken(ParseError, err)
 		return
 	}
-	s.packet(p)
+	s.packet(p, len(data), now)
 }
 
 // endReading ends the session after a failed read. The connection is closed by the last of its users: the reader
@@ -368,8 +374,23 @@ func (c *wsConn) answer(err error) *Frame {
 	return controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }
 
+// handleControl has pings and pongs of WebSocket handled as those of a session.
+func (c *wsConn) handleControl() {
+	c.ws.SetPingHandler(c.pong)
+	c.ws.SetPongHandler(c.control)
+}
+
+// control counts a control frame. gorilla goes on reading behind it, so it waits here while the session is not read.
+func (c *wsConn) control(data string) error {
+	c.session.in.Lock()
+	c.session.received(len(data), time.Now())
+	c.session.in.Unlock()
+	c.waitAtGate()
+	return nil
+}
+
 // pong queues the answer to a ping of WebSocket. A client that pings and does not read overflows its queue.
 func (c *wsConn) pong(data string) error {
 	c.session.Send(controlFrame(wsPong, data))
-	return nil
+	return c.control(data)
 }

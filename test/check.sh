@@ -20,7 +20,7 @@ tests=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' $(git ls-files '*_test.go' 2>/dev/
 checks=$(cat $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go') | grep -cE '[tT][.](Error|Fatal)f?[(]|[.](Expect|Gets|Acked|Counts)[(]')
 faults=$(functions 'Test[A-Z][A-Za-z0-9]*\(t ' test/faults/*_test.go test/outage/*_test.go)
 stand=$(grep -cE "^  \['" test/node/stand/faults.mjs)
-fuzzed=$(grep -lE '^func Fuzz' $(git ls-files '*_test.go' 2>/dev/null || find . -name '*_test.go') | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+fuzzed=$(sh test/fuzz.sh list | cut -d ' ' -f 1 | sort -u)
 seeds=$(go test -short -v -run '^Fuzz' $fuzzed 2>&1 | grep -cE '^ +--- PASS: Fuzz')
 cases="unknown, Node.js is not installed"
 if command -v node >/dev/null; then

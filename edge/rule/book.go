@@ -32,6 +32,9 @@ func NewBook(namespaces map[string]Namespace) *Book {
 		if r.ConnectTimeout == 0 {
 			r.ConnectTimeout = DefaultConnectTimeout
 		}
+		if r.EventsBurst == 0 {
+			r.EventsBurst = 2 * r.EventsPerSecond
+		}
 		if strings.Contains(name, "*") {
 			b.patterns = append(b.patterns, r)
 		} else {

@@ -27,6 +27,10 @@ type Namespace struct {
 	Rooms          []string      `yaml:"rooms,omitempty,flow"`      // patterns of the rooms that a client may join and leave by itself
 	AutoJoin       []string      `yaml:"auto_join,omitempty,flow"`  // rooms that every socket enters at connect
 	Relay          []Relay       `yaml:"relay,omitempty"`           // first rule whose Event matches applies
+
+	// Events and acks of one session, in all namespaces of the name or pattern together; 0: only the session's limits.
+	EventsPerSecond int `yaml:"events_per_second,omitempty"`
+	EventsBurst     int `yaml:"events_burst,omitempty"` // that may come at once; 0: those of two seconds
 }
 
 // Relay passes a client's event on to other clients; the body stays as it is.

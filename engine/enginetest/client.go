@@ -126,6 +126,9 @@ func (c *Client) write(kind int, data []byte) {
 func (c *Client) Await() (text string, ok bool) {
 	select {
 	case f, open := <-c.in:
+		if f.binary {
+			f.text = "b" + f.text
+		}
 		return f.text, open && f.err == nil
 	case <-time.After(patience):
 		return "", false

@@ -59,13 +59,12 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	p := &Parts{ID: edge.NewID(), config: c}
 	p.log = log.With("edge", p.ID)
 	p.Engine = engine.NewServer(engine.Settings{
-		Config: c.Engine, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
+		Config: c.Engine, Rates: c.Limits.Rates, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
-		MaxHandshakes: c.Limits.HandshakesPerSecond, QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
-		SessionBytes: c.Limits.SessionBytes,
-		Refuse:       p.refusal,
-		Handler:      func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
-		Log:          p.log,
+		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets, SessionBytes: c.Limits.SessionBytes,
+		Refuse:  p.refusal,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
+		Log:     p.log,
 	})
 	fit := bus.OnConnect(func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) })
 	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {

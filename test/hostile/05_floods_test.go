@@ -17,6 +17,12 @@ func (s *stage) subscriptions() int {
 	return s.Figure("nats_subscriptions", "")
 }
 
+// unlimited allows clients more than they can send, so that a test shows what is behind the rates.
+func unlimited(o *edgetest.Options) {
+	o.Limits = edge.DefaultLimits()
+	o.Limits.EventsPerSecond, o.Limits.EventsBurst, o.Limits.BytesPerSecond = 1_000_000_000, 1_000_000_000, 1_000_000_000
+}
+
 // many returns how much of a flood a test sends: all of it, or a tenth with -short and under the race detector.
 func many(n int) int {
 	if testing.Short() || raceEnabled {
@@ -27,7 +33,7 @@ func many(n int) int {
 
 // A socket is in as many rooms as allowed. Further joins are answered with an error, and cost only the socket itself.
 func TestAMillionJoins(t *testing.T) {
-	s := begin(t)
+	s := begin(t, unlimited)
 	r := s.enterRaw()
 	r.drain()
 	said, joins := len(s.Logged()), many(1_000_000)
@@ -48,7 +54,7 @@ func brief(o *edgetest.Options) { o.Linger = 100 * time.Millisecond }
 // A subscription outlives the last member of its room. A client that joins and leaves in a loop must not fill the edge
 // and NATS with them. After the first hundred rooms it waits.
 func TestJoiningAndLeavingInALoop(t *testing.T) {
-	s := begin(t, brief)
+	s := begin(t, brief, unlimited)
 	r := s.enterRaw()
 	r.drain()
 	const rooms = 2000
@@ -65,7 +71,7 @@ func TestJoiningAndLeavingInALoop(t *testing.T) {
 
 // The first ones are admitted, up to the limit. The others are refused.
 func TestTenThousandNamespaces(t *testing.T) {
-	s := begin(t, brief)
+	s := begin(t, brief, unlimited)
 	r := s.enterRaw()
 	r.drain()
 	said := len(s.Logged())
@@ -101,7 +107,7 @@ func TestManyNamespacesInALoop(t *testing.T) {
 
 // Unknown namespaces, one after another, by a client that reads the refusals.
 func TestManyUnknownNamespaces(t *testing.T) {
-	s := begin(t)
+	s := begin(t, unlimited)
 	r := s.enterRaw()
 	r.drain()
 	said, connects := len(s.Logged()), many(200_000)
@@ -116,7 +122,7 @@ func TestManyUnknownNamespaces(t *testing.T) {
 
 // Events of many names: the edge keeps nothing about them.
 func TestManyEvents(t *testing.T) {
-	s := begin(t)
+	s := begin(t, unlimited)
 	r := s.enterRaw()
 	r.drain()
 	events := many(500_000)
