@@ -89,17 +89,15 @@ func TestManyPongsOverflowTheQueue(t *testing.T) {
 	})
 }
 
-// Frames of a client that cost work and carry nothing.
-func TestFramesWithoutContentAreCut(t *testing.T) {
+// Fragments of a client cost work, also those that carry nothing.
+func TestFragmentsWithoutContentAreCut(t *testing.T) {
+	empty := slices.Repeat(clientFrame(0x00, ""), 100)
 	for name, c := range map[string]struct{ first, then []byte }{
-		"empty fragments":           {clientFrame(0x01, "4a"), clientFrame(0x00, "")},
-		"fragments of one byte":     {clientFrame(0x01, "4a"), clientFrame(0x00, "b")},
-		"a message that is empty":   {clientFrame(0x01, ""), clientFrame(0x00, "")},
-		"pings":                     {nil, clientFrame(0x89, "")},
-		"large pings":               {nil, clientFrame(0x89, strings.Repeat("x", 125))},
-		"pongs":                     {nil, clientFrame(0x8A, "")},
-		"pings within a message":    {clientFrame(0x01, "4a"), clientFrame(0x89, "")},
-		"pings after some messages": {slices.Repeat(clientFrame(0x81, "4a"), 100), clientFrame(0x89, "")},
+		"behind content":           {clientFrame(0x01, "4a"), empty},
+		"of an empty message":      {clientFrame(0x01, ""), empty},
+		"with pings between them":  {clientFrame(0x01, "4a"), append(clientFrame(0x89, ""), empty...)},
+		"behind many messages":     {slices.Concat(slices.Repeat(clientFrame(0x81, "4a"), 1000), clientFrame(0x01, "")), empty},
+		"behind pings and content": {append(slices.Repeat(clientFrame(0x8A, "abc"), 1000), clientFrame(0x01, "4")...), empty},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, nil, func(t *testing.T, s *stage) {
@@ -115,7 +113,7 @@ func TestFramesWithoutContentAreCut(t *testing.T) {
 					}
 				}
 				if sent > 2*headLimit {
-					t.Errorf("cut after %d bytes, want %d", sent, headLimit)
+					t.Errorf("cut after %d bytes of fragments, want %d", sent, headLimit)
 				}
 				s.last().expectEnd(t, TransportError)
 			})
@@ -145,12 +143,17 @@ func TestFragmentsAndPingsOfAHealthyClient(t *testing.T) {
 			}
 			send(clientFrame(0x80, ""))
 		}
-		for range headLimit / 2 { // a ping with each message
-			send(clientFrame(0x89, ""))
-			send(clientFrame(0x81, "4a"))
+		for range headLimit / 6 { // more of them than the limit
+			send(clientFrame(0x89, "ping"))
 		}
+		send(clientFrame(0x01, "4"))
+		for range parts {
+			send(clientFrame(0x00, ""))
+			send(clientFrame(0x00, "x"))
+		}
+		send(clientFrame(0x80, ""))
 		got := s.last().messages()
-		if len(got) != 3+headLimit/2 || len(got[0]) != 100*parts {
+		if len(got) != 4 || len(got[3]) != parts || len(got[0]) != 100*parts {
 			t.Errorf("%d messages came, the first of %d bytes", len(got), len(got[0]))
 		}
 		s.last().expectEnd(t)

@@ -32,9 +32,10 @@ const (
 	quietFor = time.Second
 	// lateLimit is how much is read from a client after the end was sent to it, in packets of the largest size.
 	lateLimit = 4
-	// headLimit is how many bytes of frame heads, and of control frames, may come with a message beyond the size of its
-	// content. Fragments without content, and pings, cost work and count in no other limit.
+	// headLimit is how many bytes of frame heads may come with a message beyond headShare times its content: every byte
+	// may be a fragment of its own, but fragments without content cost work and count in no other limit.
 	headLimit = 16 << 10
+	headShare = 15
 )
 
 // wsReader is what gorilla reads from. The reader goroutine of the connection owns it.
@@ -48,7 +49,7 @@ type wsReader struct {
 	late   int64                 // bytes received since the end was sent
 
 	message io.Reader // gorilla's, for the message that is being read
-	raw     int64     // bytes that gorilla has read since the last message
+	raw     int64     // bytes that gorilla has read since the last message, without control frames
 	content int64     // of these, the content of message
 }
 
@@ -122,7 +123,7 @@ func (c *wsConn) receive(fd uintptr) bool {
 func (c *wsConn) Read(p []byte) (int, error) {
 	r := &c.reader
 	switch {
-	case r.raw > 2*r.content+headLimit:
+	case r.raw > (1+headShare)*r.content+headLimit:
 		return 0, errHeads
 	case len(r.rest) > 0:
 		n := copy(p, r.rest)

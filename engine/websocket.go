@@ -23,6 +23,8 @@ import (
 const (
 	// noWriteBuffer is the size of the write buffer of gorilla/websocket, which writes only the handshake.
 	noWriteBuffer = 512
+	// controlHead is the size of the head of a client's control frame.
+	controlHead = 6
 	// lastWrite is how long the last frame of a connection may take.
 	lastWrite = time.Second
 )
@@ -225,7 +227,7 @@ func (c *wsConn) abort() {
 // Errors of reading.
 var (
 	errNotUTF8 = errors.New("text message is not UTF-8")
-	errHeads   = errors.New("websocket: fragments and control frames with too little content")
+	errHeads   = errors.New("websocket: too many fragments without content")
 	errTooMuch = errors.New("the session costs more than limits.session_bytes")
 )
 
@@ -382,6 +384,7 @@ func (c *wsConn) handleControl() {
 
 // control counts a control frame. gorilla goes on reading behind it, so it waits here while the session is not read.
 func (c *wsConn) control(data string) error {
+	c.reader.raw -= controlHead + int64(len(data)) // the rates bound it
 	c.session.in.Lock()
 	c.session.received(len(data), time.Now())
 	c.session.in.Unlock()
