@@ -1,15 +1,17 @@
-# Images that hold one static binary and nothing else: `edge` (the default), `chat`, the example service, and `embedded`,
-# the edge with NATS inside. What compose.yaml needs comes first, so that a builder without BuildKit makes no more.
+# Images that hold one static binary and the certificates of the public authorities, for TLS to NATS: `edge` (the default),
+# `chat`, the example service, and `embedded`, the edge with NATS inside. What compose.yaml needs comes first, so that a
+# builder without BuildKit makes no more.
 
 # The official browser client, from its npm package. Nothing is fetched when `make client` has done so already; any image
 # with a shell then serves as CLIENT_IMAGE.
 ARG CLIENT_IMAGE=node:22-alpine
+ARG GO_IMAGE=golang:1.26-alpine
 FROM ${CLIENT_IMAGE} AS client
 WORKDIR /web
 COPY web/ ./
 RUN sh fetch-client.sh
 
-FROM golang:1.26-alpine AS build
+FROM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -20,6 +22,7 @@ ENV CGO_ENABLED=0 LDFLAGS="-s -w -X partyline/cmd/internal/node.version=$VERSION
 RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/edge ./examples/chat
 
 FROM scratch AS chat
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/chat /chat
 USER 65532:65532
 ENV PAGE_LISTEN=:3010
@@ -28,6 +31,7 @@ HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/chat", "--healt
 ENTRYPOINT ["/chat"]
 
 FROM scratch AS edge
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/edge /edge
 USER 65532:65532
 EXPOSE 3000
@@ -38,6 +42,7 @@ FROM build AS build-embedded
 RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/embedded
 
 FROM scratch AS embedded
+COPY --from=build-embedded /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build-embedded /out/embedded /embedded
 USER 65532:65532
 EXPOSE 3000 4222

@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client check test suites clean fuzz test-compose example-chat example-node bench bench-scale
+.PHONY: run build client check test suites clean secrets pin fuzz test-compose example-chat example-node bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -34,6 +34,14 @@ check:
 ## test: all tests; installs what they need, and prints at the end what was left out
 test: client
 	@sh test/run.sh
+
+## secrets: .env with random passwords for compose.yaml, once; what it has already stays
+secrets:
+	@sh deploy/secrets.sh
+
+## pin: the digests of compose.yaml's images in .env, from their registries
+pin:
+	@sh deploy/pin.sh
 
 ## test-compose: run compose.yaml on the local Docker engine while its parts fail one after the other (some minutes)
 test-compose: client

@@ -49,6 +49,7 @@ var layers = map[string][]string{
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
 	"test/stand":                {"internal/edgetest"},
+	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
 	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/logqueue", "internal/tally", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -58,7 +59,7 @@ var layers = map[string][]string{
 // doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
 	"github.com/gorilla/websocket":   {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":     {"bus", "backend", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nkeys":       {"bus"},
 	"github.com/nats-io/nats-server": {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":         {"config"},

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"partyline/engine"
+	"partyline/internal/redact"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -28,7 +29,11 @@ type check func(value any, bad func(problem string)) (normal any)
 // texts is the check of a text.
 func texts(f func(string) (normal, problem string)) check {
 	return func(value any, bad func(string)) any {
-		normal, problem := f(value.(string))
+		s := value.(string)
+		normal, problem := f(s)
+		if mayBeURL(s) {
+			problem = redact.Text(problem, s) // as others quote it
+		}
 		if problem != "" {
 			bad(problem)
 		}
@@ -170,7 +175,7 @@ func addresses(s string) (normal, problem string) {
 
 func subjectPrefix(s string) (normal, problem string) {
 	const remedy = "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
-	if strings.Contains(s, "@") || strings.Contains(s, "://") { // it is nats.url
+	if mayBeURL(s) {
 		return s, quote(s) + " is no beginning of subjects" + remedy
 	}
 	if _, err := subjects.NewPrefix(s); err != nil {
@@ -180,9 +185,13 @@ func subjectPrefix(s string) (normal, problem string) {
 }
 
 func replyPrefix(s string) (normal, problem string) {
+	const remedy = "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>"
+	if mayBeURL(s) {
+		return s, quote(s) + " is no beginning of subjects" + remedy
+	}
 	normal, err := subjects.NormalReplies(s)
 	if err != nil {
-		problem = err.Error() + "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>"
+		problem = err.Error() + remedy
 	}
 	return normal, problem
 }
@@ -217,8 +226,12 @@ func authorities(path string) (normal, problem string) {
 }
 
 func folder(path string) (normal, problem string) {
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
 		problem = quote(path) + " is a file; name a folder"
+	case err != nil && mayBeURL(path) && strings.Contains(path, ":"):
+		problem = quote(path) + " is a URL; name a folder"
 	}
 	return path, problem
 }

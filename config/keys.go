@@ -189,7 +189,7 @@ func splitList(s string) []string {
 // credentials in it, whatever the value should have been.
 func quote(s string) string {
 	const most = 100
-	if strings.Contains(s, "@") || strings.Contains(s, "://") {
+	if mayBeURL(s) {
 		s = redact.URLs(s)
 	}
 	if len(s) > most {
@@ -198,10 +198,14 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
+// mayBeURL reports whether a value may be a URL with credentials, such as nats.url in the place of another key.
+func mayBeURL(s string) bool { return strings.Contains(s, "@") || strings.Contains(s, "://") }
+
 // unquoted is quote for a name that stands without quotation marks.
 func unquoted(s string) string {
 	s = quote(s)
 	return s[1 : len(s)-1]
 }
 
+// quoteURL is quote.
 func quoteURL(s string) string { return quote(s) }

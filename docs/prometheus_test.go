@@ -45,7 +45,7 @@ var (
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
 	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
-	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: n.Metrics()})
+	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: n.Metrics(), Token: "s3cret"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +55,8 @@ func startPrometheus(t *testing.T) *prometheus {
 	config := read(t, "../deploy/prometheus/prometheus.yml")
 	config = targets.ReplaceAllString(config, `targets: ["`+strings.TrimPrefix(front.URL, "http://")+`"]`)
 	config = intervals.ReplaceAllString(config, "${1}_interval: 200ms")
-	config = strings.ReplaceAll(config, "/etc/prometheus/", folder+"/")
-	for name, text := range map[string]string{"prometheus.yml": config, "alerts.yaml": read(t, "../deploy/prometheus/alerts.yaml")} {
+	config = strings.NewReplacer("/etc/prometheus/", folder+"/", "/tmp/", folder+"/").Replace(config)
+	for name, text := range map[string]string{"prometheus.yml": config, "admin.token": "s3cret", "alerts.yaml": read(t, "../deploy/prometheus/alerts.yaml")} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestPrometheus(t *testing.T) {
 	}
 	needPrograms(t)
 	for _, arguments := range [][]string{
-		{"check", "config", "../deploy/prometheus/prometheus.yml"}, {"check", "rules", "../deploy/prometheus/alerts.yaml"},
+		{"check", "config", "--syntax-only", "../deploy/prometheus/prometheus.yml"}, {"check", "rules", "../deploy/prometheus/alerts.yaml"},
 	} {
 		if output, err := exec.Command("promtool", arguments...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(arguments, " "), err, output)

@@ -67,7 +67,7 @@ func (c *caller) dial(v *visit, query string) bool {
 
 // received notes the number of a message.
 func (v *visit) received(where *[]int, packet string) {
-	if text, ok := strings.CutPrefix(packet, "4"+numbered); ok {
+	if text, ok := strings.CutPrefix(packet, "4"+mark); ok {
 		n, _ := strconv.Atoi(text)
 		v.mu.Lock()
 		*where = append(*where, n)

@@ -78,8 +78,8 @@ func narrowSettings(set *Settings) {
 	}
 }
 
-// numbered marks the messages that are counted.
-const numbered = "#"
+// mark begins the messages that are counted.
+const mark = "#"
 
 // caller is the client of one run. Its steps run on the test's goroutine, its requests on goroutines of their own.
 type caller struct {
@@ -95,8 +95,8 @@ type visit struct {
 	ws      *stream  // the newest, or nil
 	cancel  context.CancelFunc
 	gaveUp  bool // a request was given up, or a WebSocket closed: what was under way may be lost
-	sent    int  // numbered messages of the client
-	queued  int  // numbered messages of the server that were queued
+	sent    int  // counted messages of the client
+	queued  int  // counted messages of the server that were queued
 
 	mu       sync.Mutex
 	acked    []int // guarded by mu: numbers in POSTs that were answered with 200
@@ -106,7 +106,7 @@ type visit struct {
 
 // do makes one step of the program.
 func (c *caller) do(what byte, arg string) {
-	if strings.Contains(arg, numbered) {
+	if strings.Contains(arg, mark) {
 		return
 	}
 	switch what {
@@ -208,7 +208,7 @@ func (c *caller) serve(what byte, arg string) {
 	switch what {
 	case 's':
 		for range number(arg, 9) {
-			if c.session.Send(message(numbered+strconv.Itoa(c.queued+1))) == Queued {
+			if c.session.Send(message(mark+strconv.Itoa(c.queued+1))) == Queued {
 				c.queued++
 			}
 		}
@@ -221,12 +221,12 @@ func (c *caller) serve(what byte, arg string) {
 	}
 }
 
-// numbers returns a payload of numbered messages.
+// numbers returns a payload of counted messages.
 func (v *visit) numbers(n int) (payload string, numbers []int) {
 	var packets []string
 	for range n {
 		v.sent++
-		packets, numbers = append(packets, "4"+numbered+strconv.Itoa(v.sent)), append(numbers, v.sent)
+		packets, numbers = append(packets, "4"+mark+strconv.Itoa(v.sent)), append(numbers, v.sent)
 	}
 	return strings.Join(packets, "\x1e"), numbers
 }
@@ -281,7 +281,7 @@ func (c *caller) finish() {
 func (v *visit) arrived() (numbers []int) {
 	r := v.session.receiver.(*recorder)
 	for _, got := range r.messages() {
-		if text, ok := strings.CutPrefix(got, numbered); ok {
+		if text, ok := strings.CutPrefix(got, mark); ok {
 			n, _ := strconv.Atoi(text)
 			numbers = append(numbers, n)
 		}

@@ -41,7 +41,11 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	body, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), nil)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if errors.As(err, &tooLarge) { // it was read as far as it may be, and the session stays
+			s.in.Lock()
+			s.received(s.maxPayload, time.Now())
+			s.in.Unlock()
+			p.waitForReading(request, r.Context())
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
@@ -57,12 +61,7 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	s.server.stats.bytesIn.Add(len(body))
 	p.receive(body)
-	waited := s.gate.Load() != nil
-	if waited {
-		_ = request.SetReadDeadline(time.Time{}) // past it, net/http would give up the request
-		p.waitForAnswer(r.Context())
-		_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
-	}
+	waited := p.waitForReading(request, r.Context())
 	h := w.Header()
 	h.Set("Content-Type", "text/html") // the reference: text/plain would start a download in some browsers
 	h.Set("Cache-Control", "no-store")
@@ -72,6 +71,17 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		_ = request.Flush()
 		_ = request.SetWriteDeadline(time.Time{}) // not for the connection's next requests
 	}
+}
+
+// waitForReading delays the answer to a POST while the session is not read, and reports whether it did.
+func (p *polling) waitForReading(request *http.ResponseController, ctx context.Context) bool {
+	if p.session.gate.Load() == nil {
+		return false
+	}
+	_ = request.SetReadDeadline(time.Time{}) // past it, net/http would give up the request
+	p.waitForAnswer(ctx)
+	_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
+	return true
 }
 
 func (p *polling) donePosting() {

@@ -165,6 +165,21 @@ func TestBytesPerSecond(t *testing.T) {
 	}
 }
 
+// A POST that is too large is refused after it was read, so its bytes count.
+func TestTooLargePostsCount(t *testing.T) {
+	play(t, func(set *Settings) { set.BytesPerSecond, set.MaxPayload = 1000, 5000 }, func(t *testing.T, s *stage) {
+		query := s.poll()
+		start := time.Now()
+		for range 4 {
+			if got := <-s.post(query, strings.Repeat("x", 6000)); got.status != 413 {
+				t.Fatalf("the POST got %v", got)
+			}
+		}
+		expectTook(t, start, 15*time.Second)
+		s.last().expectEnd(t)
+	})
+}
+
 // A rate that a receiver counts slows down the whole session, and apart from other rates.
 func TestARateOfTheReceiver(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {

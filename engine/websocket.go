@@ -352,7 +352,8 @@ func endOf(err error) Reason {
 	switch {
 	case errors.Is(err, errTooMuch):
 		return QueueOverflow
-	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, io.ErrUnexpectedEOF): // of TLS, within a record
 		return TransportClose
 	}
 	return TransportError

@@ -67,7 +67,9 @@ func fromEnvironment() (settings, error) {
 
 // run runs one instance until ctx ends.
 func run(ctx context.Context, s settings, log *slog.Logger) error {
-	nc, err := nats.Connect(s.NATS, nats.Name("chat"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
+	nc, err := nats.Connect(s.NATS, nats.Name("chat"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
+		nats.CustomInboxPrefix("_INBOX.chat"), // NATS need not let this service read answers to others
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }))
 	if err != nil {
 		var bad *url.Error // it contains the URL, and with it a password
 		if errors.As(err, &bad) {

@@ -56,7 +56,7 @@ func edgeOf(t *testing.T, url string) *edgetest.Node {
 // ends.
 func (s *stage) instance(name string) (stop func()) {
 	s.t.Helper()
-	log := &logLines{name: name, talk: s.Talk, ready: make(chan struct{})}
+	log := &logLines{t: s.t, name: name, talk: s.Talk, ready: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -84,6 +84,7 @@ func (s *stage) instance(name string) (stop func()) {
 
 // logLines reads an instance's log.
 type logLines struct {
+	t     *testing.T
 	name  string
 	talk  *enginetest.Conversation
 	once  sync.Once
@@ -92,6 +93,9 @@ type logLines struct {
 
 func (l *logLines) Write(p []byte) (int, error) {
 	l.talk.Note("%s: %s", l.name, bytes.TrimSpace(p))
+	if bytes.Contains(bytes.ToLower(p), []byte("permissions violation")) {
+		l.t.Errorf("NATS refused instance %s something: %s", l.name, p)
+	}
 	if bytes.Contains(p, []byte("msg=ready")) {
 		l.once.Do(func() { close(l.ready) })
 	}

@@ -151,7 +151,11 @@ func TestJetStreamFolderCannotBeMade(t *testing.T) {
 // The embedded server and those of compose.yaml find dead clients equally soon, and sooner than nats-server by
 // default.
 func TestDeadClientsAreNoticedSoon(t *testing.T) {
-	t.Setenv("SERVER_NAME", "nats-1")
+	for _, name := range []string{"SERVER_NAME", "NATS_EDGE_PASSWORD", "NATS_CHAT_PASSWORD", "NATS_NEWS_PASSWORD",
+		"NATS_ROUTE_PASSWORD"} {
+		t.Setenv(name, "any")
+	}
+	t.Setenv("NATS_ROUTES", "[]")
 	deployed, err := server.ProcessConfigFile("../../deploy/nats.conf")
 	if err != nil {
 		t.Fatal(err)

@@ -9,11 +9,12 @@ import (
 
 	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/test/stand"
 )
 
 func TestMain(m *testing.M) {
 	edgetest.SideBySide(4)
-	edgetest.LongMain(m, cleanPrograms)
+	edgetest.LongMain(m, func() { cleanPrograms(); stand.Clean() })
 }
 
 // stage is an edge with two healthy clients and a NATS client.

@@ -9,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,9 @@ import (
 	"partyline/internal/edgetest"
 )
 
+// built is the folder of programs, once that exists.
+var built atomic.Pointer[string]
+
 // programs is the folder with the programs, built once; without the race detector, which would make NATS the
 // bottleneck.
 var programs = sync.OnceValues(func() (string, error) {
@@ -27,7 +32,8 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", folder, "partyline/cmd/edge", "partyline/test/deploy/worker",
+	built.Store(&folder)
+	build := exec.Command("go", "build", "-o", folder, "partyline/cmd/edge", "partyline/test/deploy/worker", "partyline/test/hostile/bad",
 		"github.com/nats-io/nats-server/v2")
 	output, err := build.CombinedOutput()
 	if err != nil {
@@ -38,11 +44,14 @@ var programs = sync.OnceValues(func() (string, error) {
 
 // Main is TestMain of packages whose tests use the programs.
 func Main(m *testing.M, options ...goleak.Option) {
-	edgetest.LongMain(m, func() {
-		if folder, err := programs(); folder != "" || err == nil {
-			_ = os.RemoveAll(folder)
-		}
-	}, options...)
+	edgetest.LongMain(m, Clean, options...)
+}
+
+// Clean removes the programs. It is for packages with a TestMain of their own.
+func Clean() {
+	if folder := built.Load(); folder != nil {
+		_ = os.RemoveAll(*folder)
+	}
 }
 
 // Process is a running program.
@@ -59,7 +68,7 @@ type Process struct {
 	log []string // guarded by mu
 }
 
-// Start runs a program, edge, worker or nats-server, until the test ends. name is for the log of a failure.
+// Start runs a program, edge, worker, bad or nats-server, until the test ends. name is for the log of a failure.
 func Start(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
 	p := launch(t, name, program, args...)
@@ -113,6 +122,16 @@ func (p *Process) finish() {
 		defer p.mu.Unlock()
 		p.t.Logf("the end of the log of %s:\n%s", p.Name, strings.Join(p.log[max(0, len(p.log)-40):], "\n"))
 	}
+}
+
+// PID returns the process's id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// Said returns all lines so far.
+func (p *Process) Said() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.log)
 }
 
 // Signal sends a signal.

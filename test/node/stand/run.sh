@@ -1,13 +1,12 @@
 #!/bin/sh
-# `make test-compose`: builds and starts compose.yaml as a separate project on free ports, tests it (faults.mjs), and removes
-# it. It uses the running Docker engine. If there is none, DOCKER_HERE may name a script whose `up` starts one with the base
-# images, and whose `down` ends it. With OPTIONAL=1 it succeeds on a machine without an engine. RUNS=10 repeats the test ten
-# times, because what fails once in ten times is wrong, too.
+# `make test-compose`: builds and starts compose.yaml as a separate project on free ports, tests it (guards.mjs, then
+# faults.mjs), and removes it. It uses the running Docker engine. If there is none, DOCKER_HERE may name a script whose `up`
+# starts one with the base images, and whose `down` ends it. With OPTIONAL=1 it succeeds on a machine without an engine.
+# RUNS=10 repeats the faults ten times, because what fails once in ten times is wrong, too.
 set -u
 cd "$(dirname "$0")/../../.."
 
 export COMPOSE_PROJECT_NAME="partyline-test-$$"
-export EDGES_SECRET="secret of $COMPOSE_PROJECT_NAME"
 # The client is fetched already, so no image with npm is needed.
 export CLIENT_IMAGE=golang:1.26-alpine
 
@@ -18,6 +17,15 @@ leave_out() {
 }
 
 compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
+
+# Secrets of its own: variables count before those of .env.
+secrets=$(mktemp)
+sh deploy/secrets.sh "$secrets" >/dev/null
+set -a
+# shellcheck disable=SC1090
+. "$secrets"
+set +a
+rm -f "$secrets"
 
 engine_is_ours=
 # shellcheck disable=SC2329
@@ -53,13 +61,16 @@ export PORT NATS_PORT
 
 echo "building the images"
 began=$(date +%s)
-compose build >"bin-$$.log" 2>&1 || { cat "bin-$$.log"; rm -f "bin-$$.log"; exit 1; }
-rm -f "bin-$$.log"
+log=$(mktemp) # not in this folder: a change there would make each image build everything again
+compose build >"$log" 2>&1 || { cat "$log"; rm -f "$log"; exit 1; }
+rm -f "$log"
 echo "built in $(($(date +%s) - began)) s; starting the stand"
 compose up -d >/dev/null 2>&1 || exit 1
+export PARTYLINE_URL="http://127.0.0.1:$PORT"
+timeout 120 node test/node/stand/guards.mjs || exit 1
 run=0
 while [ "$run" -lt "${RUNS:-1}" ]; do
   run=$((run + 1))
   echo "run $run of ${RUNS:-1}"
-  PARTYLINE_URL="http://127.0.0.1:$PORT" timeout 300 node test/node/stand/faults.mjs || { echo "run $run of ${RUNS:-1} failed"; exit 1; }
+  timeout 300 node test/node/stand/faults.mjs || { echo "run $run of ${RUNS:-1} failed"; exit 1; }
 done

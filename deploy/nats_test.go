@@ -1,0 +1,94 @@
+package deploy_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// natsOptions returns what NATS makes of nats.conf with compose.yaml's environment.
+func natsOptions(t *testing.T) *server.Options {
+	t.Helper()
+	for name, value := range project(t, secrets(t)).Services["nats-1"].Environment {
+		t.Setenv(name, *value)
+	}
+	options, err := server.ProcessConfigFile("nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return options
+}
+
+// NATS asks everyone for a password: clients and other servers. What asks for none is in the container only.
+func TestNATSAsksForPasswords(t *testing.T) {
+	o := natsOptions(t)
+	if o.NoAuthUser != "" || len(o.Users) == 0 || o.HTTPHost != "127.0.0.1" {
+		t.Errorf("no_auth_user %q, %d users, monitoring at %q", o.NoAuthUser, len(o.Users), o.HTTPHost)
+	}
+	for _, u := range o.Users {
+		if len(u.Password) < 40 || u.Permissions == nil || u.Permissions.Publish == nil || u.Permissions.Subscribe == nil {
+			t.Errorf("the user %s has no password, or may do everything", u.Username)
+		}
+	}
+	if o.Cluster.Username == "" || len(o.Cluster.Password) < 40 || len(o.Routes) != 3 {
+		t.Errorf("routes: user %q, %d servers", o.Cluster.Username, len(o.Routes))
+	}
+	for _, route := range o.Routes {
+		if password, _ := route.User.Password(); route.User.Username() != o.Cluster.Username || password != o.Cluster.Password {
+			t.Errorf("the route to %s has other credentials", route.Host)
+		}
+	}
+}
+
+// buckets is what the example chat may do beyond the contract: its two buckets.
+var buckets = []string{
+	"$JS.API.INFO",
+	"$KV.chat_names.>", "$JS.API.STREAM.*.KV_chat_names", "$JS.API.DIRECT.GET.KV_chat_names.>",
+	"$KV.chat_lines.>", "$JS.API.STREAM.*.KV_chat_lines", "$JS.API.CONSUMER.*.KV_chat_lines.>",
+}
+
+// NATS has the users of the contract, with /chat_room for /chat and the chat's buckets: nothing more, nothing less.
+func TestPermissionsAreTheContracts(t *testing.T) {
+	contract := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindAllStringSubmatch(read(t, "../docs/subjects.md"), -1)
+	if len(contract) != 1 {
+		t.Fatalf("the contract has %d configurations of nats-server, want one", len(contract))
+	}
+	documented := &server.Options{}
+	text := strings.ReplaceAll(contract[0][1], `"sio.chat.`, `"sio.chat_room.`)
+	if err := documented.ProcessConfigString(text); err != nil {
+		t.Fatal(err)
+	}
+	deployed := natsOptions(t)
+	if len(deployed.Users) != len(documented.Users) {
+		t.Fatalf("%d users, the contract has %d", len(deployed.Users), len(documented.Users))
+	}
+	for i, want := range documented.Users {
+		got := deployed.Users[i]
+		if want.Username == "chat" {
+			want.Permissions.Publish.Allow = append(want.Permissions.Publish.Allow, buckets...)
+		}
+		if got.Username != want.Username {
+			t.Fatalf("user %d is %s, in the contract %s", i, got.Username, want.Username)
+		}
+		same(t, got.Username+" publishes", got.Permissions.Publish, want.Permissions.Publish)
+		same(t, got.Username+" subscribes", got.Permissions.Subscribe, want.Permissions.Subscribe)
+		if (got.Permissions.Response == nil) != (want.Permissions.Response == nil) {
+			t.Errorf("%s: allow_responses differs", got.Username)
+		}
+	}
+}
+
+// same compares permissions, in any order.
+func same(t *testing.T, what string, got, want *server.SubjectPermission) {
+	t.Helper()
+	for kind, lists := range map[string][2][]string{"allow": {got.Allow, want.Allow}, "deny": {got.Deny, want.Deny}} {
+		slices.Sort(lists[0])
+		slices.Sort(lists[1])
+		if !slices.Equal(lists[0], lists[1]) {
+			t.Errorf("%s, %s:\n%q, want\n%q", what, kind, lists[0], lists[1])
+		}
+	}
+}
