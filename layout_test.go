@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/pace":             {},
 	"internal/redact":           {},
 	"internal/throttle":         {"internal/tally"},
+	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
 	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
@@ -35,8 +36,8 @@ var layers = map[string][]string{
 	"edge/rule":                 {"internal/tally", "subjects"},
 	"edge":                      {"bus", "edge/owner", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
-	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/tally", "subjects"},
+	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/listen", "internal/tally", "subjects"},
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
@@ -51,7 +52,7 @@ var layers = map[string][]string{
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
-	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/logqueue", "internal/tally", "internal/wiring", "web"},
+	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
@@ -77,7 +78,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/listen", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

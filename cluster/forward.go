@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"partyline/engine"
+	"partyline/internal/listen"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
 	"partyline/subjects"
@@ -28,17 +29,18 @@ const (
 	// idleConns is how many idle connections to one edge are kept.
 	idleConns = 512
 	// idleTimeout is how long they are kept: for less than edges keep theirs, so that none ends under a request.
-	idleTimeout = 30 * time.Second
+	idleTimeout = 10 * time.Second
 )
 
 // ForwarderSettings is what a Forwarder needs.
 type ForwarderSettings struct {
-	ID      string         // of this edge
-	Secret  string         // shared by all edges; "": the engine's trusted proxies may forward requests
-	Config  engine.Config  // the engine's timeouts, which the Forwarder keeps, too
-	Engine  *engine.Server // serves the sessions of this edge
-	Cluster *Cluster       // has the addresses of the other edges
-	Log     *slog.Logger
+	ID          string          // of this edge
+	Secret      string          // shared by all edges; "": the engine's trusted proxies may forward requests
+	Config      engine.Config   // the engine's timeouts, which the Forwarder keeps, too
+	Engine      *engine.Server  // serves the sessions of this edge
+	Cluster     *Cluster        // has the addresses of the other edges
+	Connections *listen.Limiter // counts the connections to other edges, and learns where theirs come from
+	Log         *slog.Logger
 }
 
 // Forwarder stands in front of an edge's engine. It forwards a request for a session of another edge, which the
@@ -89,8 +91,11 @@ func NewForwarder(set ForwarderSettings) *Forwarder {
 		set: set, proof: proof(set.Secret), patience: set.Config.PingInterval + set.Config.PingTimeout,
 		active: make(map[*closer]struct{}), complaints: throttle.New(set.Log),
 	}
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: f.set.Cluster.mayDial}
 	f.transport = &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialTimeout, Control: f.set.Cluster.mayDial}).DialContext,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return set.Connections.Dial(ctx, dialer, network, address)
+		},
 		DisableCompression:    true, // the response goes to the client unchanged
 		MaxIdleConnsPerHost:   idleConns,
 		IdleConnTimeout:       idleTimeout,
@@ -161,6 +166,7 @@ func (f *Forwarder) serveForwarded(w http.ResponseWriter, r *http.Request, sid s
 		f.set.Engine.Refuse(w, r, eio.BadRequest)
 		return
 	}
+	f.set.Connections.Trust(r.RemoteAddr)
 	strip(r.Header)
 	f.set.Engine.ServeHTTP(w, engine.WithPeer(r, client))
 }
@@ -216,6 +222,8 @@ func (f *Forwarder) handleResponse(response *http.Response) error {
 			f.splice(to, response)
 			return errSpliced
 		}
+	}
+	if to.upgrade || response.Close { // the client's connection ends where it would end at the other edge
 		response.Header.Set("Connection", "close")
 	}
 	// The response may have been long in coming. From now on the client has the usual time to read it.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"partyline/internal/direct"
 	"partyline/wire/eio"
 )
 
@@ -18,7 +19,7 @@ const (
 	// largeRead is the size of the pooled buffers with which larger messages are read.
 	largeRead = 16 << 10
 	// closeTimeout is how long one side may go on once the other has ended.
-	closeTimeout = time.Second
+	closeTimeout = time.Second / 2
 )
 
 var largeReads = sync.Pool{New: func() any { b := make([]byte, largeRead); return &b }}
@@ -39,8 +40,9 @@ func (f *Forwarder) splice(to *forwarding, agreement *http.Response) {
 		f.set.Engine.Refuse(to.w, to.r, eio.BadRequest)
 		return
 	}
+	below := direct.Below(client)
 	end := func() {
-		_ = client.Close()
+		_ = below.Close()
 		_ = owner.Close()
 	}
 	_ = client.SetDeadline(time.Now().Add(f.set.Config.UpgradeTimeout))
@@ -85,7 +87,7 @@ func copyUntilEnd(to net.Conn, from io.Reader, patience time.Duration) error {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			if half, ok := to.(interface{ CloseWrite() error }); ok {
+			if half, ok := direct.Below(to).(interface{ CloseWrite() error }); ok {
 				_ = to.SetReadDeadline(time.Now().Add(closeTimeout))
 				return half.CloseWrite()
 			}

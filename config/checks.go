@@ -123,6 +123,14 @@ func listenAddress(s string) (normal, problem string) {
 	return s, quoteURL(s) + " " + problem
 }
 
+// optionalAddress is the check of an address to listen on, or nothing.
+func optionalAddress(s string) (normal, problem string) {
+	if s == "" {
+		return s, ""
+	}
+	return listenAddress(s)
+}
+
 // bearerToken is the check of a token that travels in a header. Its problem does not repeat the token.
 func bearerToken(s string) (normal, problem string) {
 	if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) {

@@ -32,6 +32,7 @@ const (
 type Config struct {
 	Front `koanf:",squash,flatten"`
 
+	TLS              TLS                 `koanf:"tls"`
 	Admin            Admin               `koanf:"admin"`
 	Log              Log                 `koanf:"log"`
 	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
@@ -88,6 +89,12 @@ func addressRange(s string) (r netip.Prefix, ok bool) {
 	return r.Masked(), err == nil
 }
 
+// TLS names the files with which the edge speaks TLS to clients. Both are "" if it does not.
+type TLS struct {
+	Cert string `koanf:"cert"` // PEM: the certificate, and those that it needs
+	Key  string `koanf:"key"`  // PEM
+}
+
 // Admin is where the operator's pages are.
 type Admin struct {
 	Listen   string   `koanf:"listen"`   // host:port; port 0 picks a free one
@@ -127,6 +134,7 @@ type CORS struct {
 
 // Edges says how edges trust each other.
 type Edges struct {
+	Listen   string   `koanf:"listen"`   // host:port where other edges pass requests on; "": at Front.Listen
 	Secret   string   `koanf:"secret"`   // shared by all edges, signs their announcements and what they pass on; "" for none
 	Insecure bool     `koanf:"insecure"` // several edges do without a secret
 	Networks []string `koanf:"networks"` // addresses or CIDR ranges of edges; empty: they may have any address

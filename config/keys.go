@@ -68,6 +68,9 @@ var allKeys = []key{
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},
 	{"trusted_proxies", list, "", "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(addresses)},
 
+	{"tls.cert", text, "", "TLS", "FILE", "PEM file of the certificate and its chain, for https:// and wss://. Read again when it changes.", texts(readableFile)},
+	{"tls.key", text, "", "TLS", "FILE", "PEM file of its private key.", texts(readableFile)},
+
 	{"log.level", text, "", "Logs", "LEVEL", "debug, info, warn or error.", texts(logLevel)},
 
 	{"nats.url", text, FlavourEdge, "NATS", "URLS", "Servers, separated by commas.", nil},
@@ -85,6 +88,7 @@ var allKeys = []key{
 	{"embedded.jetstream.dir", text, FlavourEmbedded, "NATS inside", "FOLDER", "Switches JetStream on and keeps its files here.", texts(folder)},
 
 	{"advertise", text, "", "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
+	{"edges.listen", text, "", "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optionalAddress)},
 	{"edges.secret", text, "", "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
 	{"edges.insecure", boolean, "", "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
 	{"edges.networks", list, "", "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
@@ -107,6 +111,8 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, "", "Limits", "N", "Namespaces a session may join. 0: no limit.", noLimit},
 	{"limits.sessions", integer, "", "Limits", "N", "Sessions of this process. 0: no limit.", noLimit},
 	{"limits.sessions_per_address", integer, "", "Limits", "N", "Sessions of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
+	{"limits.connections", integer, "", "Limits", "N", "TCP connections of this process. 0: as many as the limit of open files allows.", atLeast(0, "negative; write 0 for as many as the limit of open files allows")},
+	{"limits.connections_per_address", integer, "", "Limits", "N", "TCP connections of an address (IPv6: /64). 0: no limit, or 16 + 4 * limits.sessions_per_address.", atLeast(0, "negative; write 0 for no limit")},
 	{"limits.handshakes_per_second", integer, "", "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit.", noLimit},
 	{"limits.handshakes_per_second_per_address", integer, "", "Limits", "N", "The same, of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
 	{"limits.events_per_second", integer, "", "Limits", "N", "Packets of one session per second; past that it is slowed down. At least 1.", isRate},

@@ -27,6 +27,7 @@ const EmbeddedMaxPayload = 64<<20 - 64<<10
 // validate checks what depends on more than one key, or on the program.
 func (l *loader) validate(c *Config) {
 	l.validateListening(c)
+	l.validateTLS(c)
 	l.validateEdges(c)
 	l.validateReplies(c.NATS)
 	if slices.Contains(c.CORS.Origins, "null") {
@@ -62,6 +63,15 @@ func (l *loader) validate(c *Config) {
 		if slices.Contains(c.Engine.Transports[:i], transport) {
 			l.fault(l.at("engine.transports"), "%s is listed twice; remove one", quote(transport))
 		}
+	}
+}
+
+// validateTLS checks what TLS for clients needs.
+func (l *loader) validateTLS(c *Config) {
+	l.validatePair("tls", c.TLS.Cert, c.TLS.Key)
+	if c.TLS.Cert != "" && c.Advertise != "" && c.Edges.Listen == "" {
+		l.fault(l.at("advertise"), "needs edges.listen with tls.cert: edges speak plain HTTP to each other, and cannot at `listen`; "+
+			"write a private address there, and its port in advertise")
 	}
 }
 
@@ -109,7 +119,9 @@ func (l *loader) validateReplies(c bus.Config) {
 
 // validateListening compares the addresses that the program listens on.
 func (l *loader) validateListening(c *Config) {
-	listeners := []struct{ name, address string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"embedded.listen", c.Embedded.Listen}}
+	listeners := []struct{ name, address string }{
+		{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"embedded.listen", c.Embedded.Listen}, {"edges.listen", c.Edges.Listen},
+	}
 	for i, a := range listeners {
 		if _, problem := listenAddress(a.address); problem != "" {
 			continue // it has its fault, or the program has no NATS inside
@@ -170,16 +182,20 @@ func (l *loader) validateNATS(c bus.Config) {
 	if len(ways) > 1 {
 		l.fault(l.at(last), "%s are given; NATS takes one of them, remove the others", strings.Join(ways, " and "))
 	}
-	certificate, key := c.TLS.Cert, c.TLS.Key
+	l.validatePair("nats.tls", c.TLS.Cert, c.TLS.Key)
+}
+
+// validatePair checks the files of a certificate and its key, which are the keys cert and key of a section.
+func (l *loader) validatePair(section, certificate, key string) {
 	switch {
 	case certificate != "" && key == "":
-		l.fault(l.at("nats.tls.cert"), "needs nats.tls.key, the file of its private key")
+		l.fault(l.at(section+".cert"), "needs %s.key, the file of its private key", section)
 	case key != "" && certificate == "":
-		l.fault(l.at("nats.tls.key"), "needs nats.tls.cert, the file of its certificate")
+		l.fault(l.at(section+".key"), "needs %s.cert, the file of its certificate", section)
 	case certificate != "":
 		var unreadable *fs.PathError // it has its own fault
 		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil && !errors.As(err, &unreadable) {
-			l.fault(l.at("nats.tls.cert"), "%s and %s are no pair of certificate and key: %v", quote(certificate), quote(key), err)
+			l.fault(l.at(section+".cert"), "%s and %s are no pair of certificate and key: %v", quote(certificate), quote(key), err)
 		}
 	}
 }

@@ -246,7 +246,18 @@ echo "${image%%:*}@sha256:0123"
 	if out, err := script(t, []string{"PATH=" + folder + ":" + os.Getenv("PATH")}, "pin.sh", file); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	pinned := variables(read(t, file))
+	before := read(t, file)
+	for failure, text := range map[string]string{"pull": "exit 1", "digest": "true"} {
+		broken := strings.Replace("#!/bin/sh\nif [ $1 = pull ]; then PULL; fi\n", "PULL", text, 1)
+		if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(broken), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		out, err := script(t, []string{"PATH=" + folder + ":" + os.Getenv("PATH")}, "pin.sh", file)
+		if err == nil || read(t, file) != before {
+			t.Errorf("without a %s: %v, %s, and the file is now\n%s", failure, err, out, read(t, file))
+		}
+	}
+	pinned := variables(before)
 	if pinned["PORT"] != "81" || strings.Count(read(t, file), "NATS_IMAGE") != 1 {
 		t.Errorf("the file is now\n%s", read(t, file))
 	}

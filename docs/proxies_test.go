@@ -2,15 +2,10 @@ package docs_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -250,7 +245,9 @@ func startProxy(t *testing.T, p proxy, example string, secure bool, edge string)
 	pemFile := ""
 	if secure {
 		pemFile = filepath.Join(folder, "localhost.pem")
-		authority = certificate(t, pemFile)
+		made := edgetest.NewCertificate(t, time.Hour)
+		writeFile(t, pemFile, string(made.Cert)+string(made.Key))
+		authority = made.Pool
 	}
 	file := filepath.Join(folder, "config")
 	writeFile(t, file, p.config(example, port, pemFile, edge, folder))
@@ -273,30 +270,4 @@ func startProxy(t *testing.T, p proxy, example string, secure bool, edge string)
 		}
 	})
 	return "localhost:" + port, authority
-}
-
-// certificate writes a certificate for localhost with its key.
-func certificate(t *testing.T, file string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	writeFile(t, file, string(public)+string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(public)
-	return pool
 }

@@ -105,13 +105,15 @@ var everyEdge = []string{
 // Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
 // session sends.
 type Limits struct {
-	RoomsPerSocket       int `koanf:"rooms_per_socket"`
-	NamespacesPerSession int `koanf:"namespaces_per_session"`
-	Sessions             int `koanf:"sessions"`
-	SessionsPerAddress   int `koanf:"sessions_per_address"`
-	QueueBytes           int `koanf:"queue_bytes"`   // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets         int `koanf:"queue_packets"` // the same
-	SessionBytes         int `koanf:"session_bytes"` // memory of one session, its queue included; 0 is the default
+	RoomsPerSocket        int `koanf:"rooms_per_socket"`
+	NamespacesPerSession  int `koanf:"namespaces_per_session"`
+	Sessions              int `koanf:"sessions"`
+	SessionsPerAddress    int `koanf:"sessions_per_address"`
+	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
+	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
+	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets          int `koanf:"queue_packets"`           // the same
+	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
 
 	engine.Rates `koanf:",squash,flatten"`
 

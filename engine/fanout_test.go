@@ -13,13 +13,17 @@ import (
 
 // A client that reads gets everything once and in order, at any pace and from any number of writers.
 func TestFanoutKeepsOrder(t *testing.T) {
-	for name, isLagging := range map[string]func() bool{"writing itself": never, "leaving it to helpers": always} {
+	for name, c := range map[string]struct {
+		isLagging func() bool
+		secure    bool
+		visitors  int
+	}{"writing itself": {never, false, 300}, "leaving it to helpers": {always, false, 300}, "over TLS": {never, true, 20}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f, o := newFront(t, Settings{QueueBytes: 64 << 20}), NewFanout()
+			f, o := newFrontOver(t, Settings{QueueBytes: 64 << 20}, c.secure), NewFanout()
 			defer o.Close()
-			const visitors, slow, flushes = 300, 2, 20
-			all := make([]*visitor, visitors)
+			const slow, flushes = 2, 20
+			all := make([]*visitor, c.visitors)
 			for i := range all {
 				all[i] = f.visit("")
 			}
@@ -40,7 +44,7 @@ func TestFanoutKeepsOrder(t *testing.T) {
 						o.Send(v.peer.session, text("%d %d %s", n, part, pad))
 					}
 				}
-				o.Flush(isLagging)
+				o.Flush(c.isLagging)
 			}
 			for i, v := range all {
 				for n := range flushes {

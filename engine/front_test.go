@@ -2,11 +2,13 @@ package engine
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -18,10 +20,14 @@ type front struct {
 	t        testing.TB
 	server   *Server
 	address  string
+	tls      *tls.Config // of clients; nil without TLS
 	accepted chan *recorder
 }
 
-func newFront(t testing.TB, set Settings) *front {
+func newFront(t testing.TB, set Settings) *front { return newFrontOver(t, set, false) }
+
+// newFrontOver is newFront with or without TLS.
+func newFrontOver(t testing.TB, set Settings, secure bool) *front {
 	f := &front{t: t, accepted: make(chan *recorder, 1)}
 	set.Config, set.EdgeID, set.Log = DefaultConfig(), "k3f9a0zz", slog.New(slog.DiscardHandler)
 	set.Handler = func(s *Session, _ *Opening) Receiver {
@@ -30,7 +36,14 @@ func newFront(t testing.TB, set Settings) *front {
 		return r
 	}
 	f.server = NewServer(set)
-	site := httptest.NewServer(f.server)
+	site := httptest.NewUnstartedServer(f.server)
+	if secure {
+		site.StartTLS()
+		f.tls = site.Client().Transport.(*http.Transport).TLSClientConfig
+		f.tls.ServerName = "example.com"
+	} else {
+		site.Start()
+	}
 	f.address = site.Listener.Addr().String()
 	t.Cleanup(func() {
 		f.server.Leave()
@@ -51,6 +64,9 @@ func (f *front) visit(early string) *visitor {
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		f.t.Fatal(err)
+	}
+	if f.tls != nil {
+		conn = tls.Client(conn, f.tls)
 	}
 	v := &visitor{t: f.t, conn: conn, in: bufio.NewReader(conn)}
 	v.write(upgradeRequest + early)
@@ -154,9 +170,15 @@ func settled(t *testing.T, s *Session) {
 
 // Messages arrive in whatever pieces they are sent, before and after the reader goroutine was replaced.
 func TestMessagesInPieces(t *testing.T) {
+	for name, secure := range map[string]bool{"TCP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) { testMessagesInPieces(t, secure) })
+	}
+}
+
+func testMessagesInPieces(t *testing.T, secure bool) {
 	t.Parallel()
 	hello := func(n int) string { return masked(fmt.Sprintf("4hello %d", n)) }
-	f := newFront(t, Settings{})
+	f := newFrontOver(t, Settings{}, secure)
 	v := f.visit(hello(0) + hello(1)[:5])
 	v.write(hello(1)[5:] + hello(2) + hello(3)[:1])
 	v.write(hello(3)[1:])

@@ -141,8 +141,8 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isFlooded reports whether a client has sent lateLimit packets since the end was sent to it. Reading it until
-// closeTimeout would cost a core. It resets late while the end is not sent.
+// isFlooded reports whether a client has sent lateLimit packets since the end was sent to it. Reading it until lastRead
+// is over would cost a core. It resets late while the end is not sent.
 func (c *wsConn) isFlooded() bool {
 	if !c.ending.Load() {
 		c.reader.late = 0
@@ -175,7 +175,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if c.direct = direct.Conn(conn); c.direct != nil {
 		c.reader.fill = c.receive
 	}
-	c.borrow(bufferPool.Get().(*readBuffer))
+	if c.direct != nil {
+		c.borrow(bufferPool.Get().(*readBuffer))
+	} else { // over TLS: its buffer stays, and need not be the large one
+		c.reader.frames = *bufio.NewReaderSize(c, frameBuffer)
+	}
 	if early := buffers.Reader.Buffered(); early > 0 { // the client did not wait for the answer
 		data, _ := buffers.Reader.Peek(early)
 		c.reader.rest = bytes.Clone(data)

@@ -10,11 +10,12 @@ import (
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
 type polling struct {
-	session   *Session // static
-	poll      *poll    // guarded by Session.mu: the GET that waits until there is something to send
-	posting   bool     // guarded by Session.mu: a POST is under way
-	departing bool     // guarded by Session.mu: the client ends the session by a POST
-	upgrade   *upgrade // guarded by Session.mu: the WebSocket that wants to take over
+	session   *Session                 // static
+	poll      *poll                    // guarded by Session.mu: the GET that waits until there is something to send
+	posting   bool                     // guarded by Session.mu: a POST is under way
+	body      *http.ResponseController // guarded by Session.mu: of the POST whose body is being read, or nil
+	departing bool                     // guarded by Session.mu: the client ends the session by a POST
+	upgrade   *upgrade                 // guarded by Session.mu: the WebSocket that wants to take over
 }
 
 // poll is a GET that waits until there is something to send.
@@ -48,9 +49,13 @@ func (p *polling) finish(reason Reason) {
 	p.session.heartbeat.timer = time.AfterFunc(closeTimeout, func() { p.session.fail(reason) })
 }
 
-// abort answers a poll that waits. If the client departs by a POST, a poll may be on its way (see pollsOwed).
+// abort answers a poll that waits, and cuts a POST. If the client departs by a POST, a poll may be on its way (see
+// pollsOwed).
 func (p *polling) abort() {
 	p.cancelUpgrade()
+	if p.body != nil {
+		_ = p.body.SetReadDeadline(time.Now())
+	}
 	if p.poll != nil {
 		p.poll.wake()
 	} else if p.departing {
@@ -164,8 +169,12 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 		s.retire()
 	}
 	s.mu.Unlock()
-	writing := http.NewResponseController(w)
-	_ = writing.SetWriteDeadline(time.Now().Add(p.timeLimit()))
+	writing, limit := http.NewResponseController(w), p.timeLimit()
+	if ending {
+		hangUp(w)
+		limit = lastWriteOf(s.Waiting())
+	}
+	_ = writing.SetWriteDeadline(time.Now().Add(limit))
 	n := s.writePayload(w, r, payload{packets, ending})
 	_ = writing.Flush()
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
@@ -174,6 +183,9 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	s.queue.uncount(frames)
 	s.mu.Unlock()
 }
+
+// hangUp makes a response the last one of its connection. The client of a session that has ended must not keep it.
+func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
 
 // A client may send the POST that ends its session and its last poll together, on two connections. The reference
 // server answers the poll with a noop if it is first, and two connections have no order. So a session that ends in

@@ -36,9 +36,10 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request := http.NewResponseController(w)
-	// A body that comes too slowly is given up: it would hold its connection permanently.
-	_ = request.SetReadDeadline(time.Now().Add(p.timeLimit()))
-	body, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), nil)
+	body, isEnded, err := p.readBody(request, w, r)
+	if isEnded {
+		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
+	}
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) { // it was read as far as it may be, and the session stays
@@ -56,9 +57,6 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		s.fail(reason)
 		return
 	}
-	if s.currentState() == closed {
-		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
-	}
 	s.server.stats.bytesIn.Add(len(body))
 	p.receive(body)
 	waited := p.waitForReading(request, r.Context())
@@ -66,11 +64,33 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/html") // the reference: text/plain would start a download in some browsers
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", "2")
+	if s.currentState() != open {
+		hangUp(w)
+	}
 	_, _ = w.Write([]byte("ok"))
 	if waited {
 		_ = request.Flush()
 		_ = request.SetWriteDeadline(time.Time{}) // not for the connection's next requests
 	}
+}
+
+// readBody reads the body of a POST, and reports whether the session has ended meanwhile. A body that comes too slowly is
+// given up: it would hold its connection permanently.
+func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r *http.Request) (_ []byte, isEnded bool, _ error) {
+	s := p.session
+	s.mu.Lock()
+	limit := p.timeLimit()
+	if s.state == closed { // since the session was looked up, so abort has not cut this POST
+		limit = 0
+	}
+	_ = c.SetReadDeadline(time.Now().Add(limit))
+	p.body = c
+	s.mu.Unlock()
+	body, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.body = nil
+	return body, s.state == closed, err
 }
 
 // waitForReading delays the answer to a POST while the session is not read, and reports whether it did.

@@ -109,7 +109,7 @@ func TestPingsWithoutReading(t *testing.T) {
 	})
 }
 
-// If a client goes on sending after its session ended, it is read at most until closeTimeout.
+// If a client goes on sending after its session ended, it is read at most until lastRead is over.
 func TestAFloodAfterTheEnd(t *testing.T) {
 	for name, kind := range map[string]int{"pings": websocket.PingMessage, "messages": websocket.TextMessage} {
 		t.Run(name, func(t *testing.T) {

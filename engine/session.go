@@ -9,8 +9,7 @@ import (
 	"partyline/wire/eio"
 )
 
-// closeTimeout is how long a closed session waits until its client has fetched or confirmed the end. It is the
-// reference server's.
+// closeTimeout is how long a closed session waits until its client has fetched the end. It is the reference server's.
 const closeTimeout = 30 * time.Second
 
 // Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no

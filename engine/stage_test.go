@@ -248,12 +248,16 @@ func message(text string) *Frame { return NewMessage([]byte(text), nil, nil, Opt
 // pipeListener accepts connections in memory.
 type pipeListener struct {
 	conns  chan net.Conn
+	wrap   func(net.Conn) net.Conn // of what is accepted; nil: none
 	closed chan struct{}
 	once   sync.Once
 }
 
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
+	if l.wrap != nil {
+		server = l.wrap(server)
+	}
 	select {
 	case l.conns <- server:
 		return client, nil

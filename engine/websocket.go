@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,8 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
-	"golang.org/x/net/http/httpguts"
 
+	"partyline/internal/direct"
 	"partyline/wire/eio"
 )
 
@@ -27,7 +25,16 @@ const (
 	controlHead = 6
 	// lastWrite is how long the last frame of a connection may take.
 	lastWrite = time.Second
+	// lastRead is how long a client may take to close its side once it has the last frame.
+	lastRead = lastWrite / 2
+	// slowest is the rate, in bytes a second, at which a client must read what is queued before the last frame.
+	slowest = 64 << 10
 )
+
+// lastWriteOf returns how long a client may take to read a number of queued bytes, and the last frame behind them.
+func lastWriteOf(queued int) time.Duration {
+	return min(lastWrite+time.Duration(queued/slowest)*time.Second, closeTimeout)
+}
 
 // wsConn is a WebSocket as a transport. gorilla/websocket makes the handshake and reads. Frames are written to the
 // connection below it, by one goroutine at a time. gorilla reads from and writes to the wsConn itself.
@@ -92,26 +99,6 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 	return c
 }
 
-// subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
-// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
-// request offers none, and false if the header breaks RFC 6455, section 4.1.
-func subprotocol(h http.Header) (chosen string, ok bool) {
-	lines, offered := h["Sec-Websocket-Protocol"]
-	if !offered {
-		return "", true
-	}
-	var names []string
-	for name := range strings.SplitSeq(strings.Join(lines, ","), ",") {
-		name = strings.Trim(name, " \t")
-		// A name is a token of HTTP, like the name of a header.
-		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(names, name) {
-			return "", false
-		}
-		names = append(names, name)
-	}
-	return names[0], true
-}
-
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
 // broken input just before reading fails. It holds both: the answer is written together with the first frame, and for
 // the close frame gorilla would wait for a client that does not read, and so would a Fanout that writes to the
@@ -128,13 +115,14 @@ func (c *wsConn) takeHeld() *Frame {
 	return f
 }
 
-// close closes the connection at once.
+// close closes the connection at once. It does not wait, so Session.mu may be held. Over TLS it sends no close_notify,
+// for which it would have to wait: the close frame of WebSocket shows that nothing is missing.
 func (c *wsConn) close() {
 	server := c.session.server
 	server.mu.Lock()
 	delete(server.conns, c)
 	server.mu.Unlock()
-	_ = c.Conn.Close()
+	_ = direct.Below(c.Conn).Close()
 }
 
 // expectEnd gives the client some time to close its side. Meanwhile it may send what was on its way, and no more.
@@ -194,7 +182,7 @@ func (c *wsConn) writeQueue() {
 	case readDone:
 		c.close()
 	case ending:
-		c.expectEnd(closeTimeout)
+		c.expectEnd(lastRead)
 	}
 }
 
@@ -211,7 +199,7 @@ func (c *wsConn) writeFailed() {
 
 func (c *wsConn) finish(Reason) {
 	// The writer may wait for a client that does not read.
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lastWriteOf(c.session.queue.bytes)))
 	c.session.enqueue(closeFrame)
 	c.session.retire()
 }
@@ -332,7 +320,7 @@ func (c *wsConn) endReading(err error) {
 	s.fail(reason)
 	if reason != TransportClose {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
-		c.expectEnd(lastWrite)
+		c.expectEnd(lastRead)
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
 	}
 	s.mu.Lock()

@@ -11,8 +11,17 @@ import (
 	"syscall"
 )
 
-// Conn returns the raw side of a connection. It is nil if the connection has none, or the system cannot read and
-// write without waiting.
+// Below returns the connection below TLS, or conn itself if it has none. Its Close does not wait. That of a tls.Conn may
+// wait 5 seconds for a client that does not read, since it writes a last record.
+func Below(conn net.Conn) net.Conn {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn()
+	}
+	return conn
+}
+
+// Conn returns the raw side of a connection. It is nil if the connection has none, as TLS, or the system cannot read
+// and write without waiting.
 func Conn(conn net.Conn) syscall.RawConn {
 	socket, ok := conn.(syscall.Conn)
 	if !ok || !possible {

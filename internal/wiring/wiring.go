@@ -16,6 +16,7 @@ import (
 	"partyline/config"
 	"partyline/edge"
 	"partyline/engine"
+	"partyline/internal/listen"
 	"partyline/internal/tally"
 	"partyline/subjects"
 )
@@ -35,6 +36,7 @@ type Parts struct {
 	Engine  *engine.Server
 	Cluster *cluster.Cluster
 	Forward *cluster.Forwarder // in front of the engine
+	Limiter *listen.Limiter    // of the connections
 	Drain   *cluster.Drainer
 
 	config    config.Config
@@ -79,8 +81,11 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Sockets:   p.Edge.Sockets,
 		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
 	})
+	p.Limiter = listen.New(listen.Settings{
+		Connections: c.Limits.Connections, PerAddress: connectionsPerAddress(c.Limits), Proxies: c.ProxyRanges(), Log: p.log,
+	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
-		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster,
+		ID: p.ID, Secret: c.Edges.Secret, Config: c.Engine, Engine: p.Engine, Cluster: p.Cluster, Connections: p.Limiter,
 		Log: p.log,
 	})
 	p.Drain = cluster.NewDrainer(cluster.DrainSettings{
@@ -88,6 +93,21 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Log: p.log,
 	})
 	return p, nil
+}
+
+// A client has up to four connections a session, during an upgrade for instance, and some for the page and the script.
+const (
+	connectionsPerSession = 4
+	moreConnections       = 16
+)
+
+// connectionsPerAddress returns how many connections an address may have. If only its sessions are limited, that
+// limits its connections, too: a session that has ended must not leave a connection that counts nowhere.
+func connectionsPerAddress(c edge.Limits) int {
+	if c.ConnectionsPerAddress == 0 && c.SessionsPerAddress > 0 {
+		return connectionsPerSession*c.SessionsPerAddress + moreConnections
+	}
+	return c.ConnectionsPerAddress
 }
 
 // Run starts the goroutines of the parts, and one for each of attend. Messages from NATS go to handle, and to the
@@ -158,7 +178,7 @@ func (p *Parts) fitPayload(wanted, nats int) {
 
 // Ready returns why clients should not come now; nil if they may.
 func (p *Parts) Ready() []string {
-	return slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready())
+	return slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready(), p.Limiter.Ready())
 }
 
 // figures are what this edge reports to `nats micro stats`.
@@ -169,5 +189,5 @@ func (p *Parts) figures() cluster.Figures {
 // Metrics returns the metrics of the parts.
 func (p *Parts) Metrics() []*tally.Set {
 	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(),
-		p.Bus.Metrics()}
+		p.Bus.Metrics(), p.Limiter.Metrics()}
 }

@@ -45,7 +45,9 @@ class Window {
   }
 
   async begin() {
-    this.context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+    this.context = await browser.newContext({
+      viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ignoreHTTPSErrors: base.startsWith('https:'),
+    });
     // To Chromium, the pages of serve come from an unknown network, so they could not reach loopback.
     await this.context.grantPermissions(['local-network-access']);
     this.context.setDefaultTimeout(patience);

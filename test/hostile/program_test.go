@@ -3,6 +3,7 @@ package hostile
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,6 +56,12 @@ type program struct {
 // without an error, a panic or a race.
 func run(t *testing.T, name, config string, args ...string) *program {
 	t.Helper()
+	return runWith(t, 0, name, config, args...)
+}
+
+// runWith is run with a limit of open files, or 0 for that of the test.
+func runWith(t *testing.T, files int, name, config string, args ...string) *program {
+	t.Helper()
 	folder, err := programs()
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +78,10 @@ func run(t *testing.T, name, config string, args ...string) *program {
 		args = append(args, "--config="+file)
 	}
 	p := &program{t: t, command: exec.Command(filepath.Join(folder, name), args...)}
+	if files > 0 {
+		limited := append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)}, p.command.Args...)
+		p.command = exec.Command("sh", limited...)
+	}
 	stderr, err := p.command.StderrPipe()
 	if err == nil {
 		err = p.command.Start()

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
@@ -76,6 +78,38 @@ func TestBrowser(t *testing.T) {
 			start(t, "embedded", args...).run(t, script, environment...)
 		})
 	}
+}
+
+// Everything works over TLS, too: polling with HTTP/2, and WebSockets.
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	needScripts(t)
+	folder := t.TempDir()
+	cert, key := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	edgetest.NewCertificate(t, time.Hour).Write(t, cert, key)
+	secure := []string{"--tls.cert=" + cert, "--tls.key=" + key}
+	t.Run("node", func(t *testing.T) {
+		t.Parallel()
+		p := start(t, "embedded", append(secure, namespaces)...)
+		for _, script := range scripts(t, "../node") {
+			if name := strings.TrimSuffix(filepath.Base(script), ".test.mjs"); name != restarting {
+				t.Run(name, func(t *testing.T) { p.run(t, script, "NODE_EXTRA_CA_CERTS="+cert) })
+			}
+		}
+	})
+	t.Run("browser", func(t *testing.T) {
+		t.Parallel()
+		environment := needBrowser(t)
+		for _, name := range []string{"clients", "chat"} {
+			args := secure
+			if name == "clients" {
+				args = append(slices.Clone(secure), namespaces)
+			}
+			t.Run(name, func(t *testing.T) {
+				start(t, "embedded", args...).run(t, "../browser/"+name+".test.mjs", append(environment, "NODE_EXTRA_CA_CERTS="+cert)...)
+			})
+		}
+	})
 }
 
 // needBrowser leaves the test out if there is no browser. It returns the environment of a script.

@@ -266,7 +266,15 @@ func (p *program) control() *httptest.Server {
 func (p *program) run(t *testing.T, script string, environment ...string) {
 	t.Helper()
 	runScript(t, script, append(environment,
-		"PARTYLINE_URL=http://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+		"PARTYLINE_URL="+p.scheme()+"://"+p.at.Address, "PARTYLINE_NATS="+p.at.NATS, "PARTYLINE_CONTROL="+p.control().URL)...)
+}
+
+// scheme returns how clients reach the program.
+func (p *program) scheme() string {
+	if slices.ContainsFunc(p.args, func(arg string) bool { return strings.HasPrefix(arg, "--tls.cert=") }) {
+		return "https"
+	}
+	return "http"
 }
 
 func runScript(t *testing.T, script string, environment ...string) {

@@ -20,7 +20,8 @@ import (
 // front serves clients: it is the parts of an edge, and the pages.
 type front struct {
 	*wiring.Parts
-	handler http.Handler
+	handler     http.Handler
+	certificate *certificate // nil without TLS
 }
 
 // newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call
@@ -30,16 +31,23 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	if inside != nil {
 		options = append(options, bus.InProcess(inside))
 	}
-	parts, err := wiring.New(c, Version(), log, options...)
-	if err != nil {
+	f := &front{}
+	attend := []func(context.Context){func(ctx context.Context) { tidy(ctx, f.Engine.Moved, debug.FreeOSMemory) }}
+	if c.TLS.Cert != "" {
+		var err error
+		if f.certificate, err = newCertificate(c.TLS, log); err != nil {
+			return nil, err
+		}
+		attend = append(attend, f.certificate.watch)
+	}
+	var err error
+	if f.Parts, err = wiring.New(c, Version(), log, options...); err != nil {
 		return nil, err
 	}
-	attend := []func(context.Context){func(ctx context.Context) { tidy(ctx, parts.Engine.Moved, debug.FreeOSMemory) }}
 	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {
-		attend = append(attend, func(ctx context.Context) { parts.Engine.GuardMemory(ctx, limit) })
+		attend = append(attend, func(ctx context.Context) { f.Engine.GuardMemory(ctx, limit) })
 	}
-	parts.Run(parts.Cluster.Handle, attend...)
-	f := &front{Parts: parts}
+	f.Run(f.Cluster.Handle, attend...)
 	f.handler = f.routes(c, inside)
 	return f, nil
 }

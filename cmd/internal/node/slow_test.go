@@ -61,7 +61,7 @@ func TestSlowClients(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener := make(pipes)
-				server := newClientServer(handler, c, slog.New(slog.DiscardHandler))
+				server := newServer(handler, c, slog.New(slog.DiscardHandler))
 				ended := make(chan struct{})
 				server.ConnState = func(_ net.Conn, state http.ConnState) {
 					if state == http.StateClosed {
