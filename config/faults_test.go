@@ -196,8 +196,10 @@ var badConfigurations = map[string]bad{
 		`--nats.url: "ws://bücher:80" has no good host`,
 		`--nats.url: "" names no host`,
 	}},
-	"WebSocket and not":      {args: []string{"--nats.url=ws://a,nats://b"}, want: []string{"--nats.url: has servers with ws:// or wss:// and others"}},
-	"user and token":         {args: []string{"--nats.url=nats://bob:s3cret@a,nats://b", "--nats.token=s3cret"}, want: []string{"--nats.token: nats.url with a user or token and nats.token are given; NATS takes one of them"}},
+	"WebSocket and not": {args: []string{"--nats.url=ws://a,nats://b"}, want: []string{"--nats.url: has servers with ws:// or wss:// and others"}},
+	"user and token":    {args: []string{"--nats.url=nats://bob:s3cret@a,nats://b", "--nats.token=s3cret"}, want: []string{"--nats.token: nats.url with a user or token and nats.token are given; NATS takes one of them"}},
+	"user and token and port": {args: []string{"--nats.url=bob:s3cret@127.0.0.1:99999", "--nats.token=s3cret"}, want: []string{
+		`--nats.url: "bob:hidden@127.0.0.1:99999" has no good port`, "--nats.token: nats.url with a user or token and nats.token are given"}},
 	"token twice":            {args: []string{"--nats.url=s3cret@a", "--nats.token=s3cret"}, want: []string{"--nats.token: nats.url with a user or token and nats.token are given"}},
 	"user and creds":         {file: "nats: {creds: FILE, url: bob:s3cret@a}\n", want: []string{"FILE:1: nats.creds: nats.url with a user or token and nats.creds are given"}},
 	"user and creds and key": {file: "nats: {creds: FILE, url: bob:s3cret@a, nkey: FILE}\n", want: []string{"FILE:1: nats.nkey: nats.url with a user or token and nats.creds and nats.nkey are given"}},

@@ -209,12 +209,12 @@ func (l *loader) validateServers(list string) (withUser bool) {
 	shown := strings.Split(redact.URLs(list), ",")
 	kinds := map[bool]bool{} // whether servers are reached by WebSocket
 	for i, server := range strings.Split(list, ",") {
+		withUser = withUser || strings.Contains(server, "@")
 		u, problem := natsURL(strings.TrimSpace(server))
 		if problem != "" {
 			l.fault(l.at("nats.url"), "%s %s", quote(shown[i]), problem)
 			continue
 		}
-		withUser = withUser || u.User != nil
 		kinds[strings.HasPrefix(u.Scheme, "ws")] = true
 	}
 	if len(kinds) > 1 {

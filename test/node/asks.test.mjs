@@ -6,7 +6,7 @@ const bytes = (...values) => Buffer.from(values);
 
 // askMany puts an event to a room or to all and returns the inbox of the answers.
 async function askMany(s, nats, subject, body, options = {}) {
-  const inbox = `inbox.${Math.random().toString(36).slice(2)}`;
+  const inbox = `_INBOX.${Math.random().toString(36).slice(2)}`;
   const answers = await s.service(nats, inbox);
   s.publish(nats, subject, body, { ...options, reply: inbox });
   return answers;
