@@ -32,9 +32,10 @@ var layers = map[string][]string{
 	"engine/enginetest":         {},
 	"edge/query":                {"subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
-	"edge/registry":             {"subjects"},
+	"edge/flow":                 {},
+	"edge/registry":             {"edge/flow", "subjects"},
 	"edge/rule":                 {"internal/tally", "subjects"},
-	"edge":                      {"bus", "edge/owner", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally", "internal/throttle"},
+	"edge":                      {"bus", "edge/flow", "edge/owner", "edge/query", "edge/registry", "edge/rule", "engine", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "internal/liveness", "internal/tally", "internal/throttle"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "internal/listen", "internal/tally", "subjects"},
@@ -78,7 +79,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/listen", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/flow", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/listen", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

@@ -14,6 +14,7 @@ import (
 
 	"partyline/bench/answer"
 	"partyline/bench/contest"
+	"partyline/bench/flood"
 	"partyline/bench/limit"
 	"partyline/bench/load"
 	"partyline/bench/report"
@@ -38,6 +39,8 @@ func dispatch(args []string) error {
 			return limit.Main()
 		case "answer":
 			return answer.Main(args[1])
+		case "flood":
+			return flood.Main(args[1])
 		}
 	}
 	return bench(args)

@@ -28,8 +28,8 @@ const (
 	measureEvery = 5 * time.Second
 	// calmAfter is how long nothing must have been dropped before the bus has caught up.
 	calmAfter = time.Second
-	// DefaultChannel is how many messages may wait between NATS and the edge.
-	DefaultChannel = 64 * 1024
+	// DefaultChannel is how many messages may wait between NATS and the edge. One namespace may have half of them.
+	DefaultChannel = 128 * 1024
 	// DefaultLinger is how long a subscription stays behind its last user.
 	DefaultLinger = 2 * time.Second
 )
@@ -51,7 +51,7 @@ var (
 // client. Outbox leaves everything to a worker and never blocks: it is for messages from NATS, which are handled on nats.go's read loop.
 //
 // The path of a message from NATS: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link), or on Run's goroutine while the handler is behind.
+// read loop's goroutine (see link). While many wait: the channel → the line of its namespace → the handler, on Run's goroutine.
 //
 // A message arrives once for each matching subscription (see Subscribe).
 type Bus struct {
@@ -116,7 +116,8 @@ func InProcess(server nats.InProcessConnProvider) Option {
 	return func(s *settings) { s.inProcess = server }
 }
 
-// Channel sets how many messages may wait for Run; past that they are dropped and counted. Default: DefaultChannel.
+// Channel sets how many messages may wait for Run; past that they are dropped and counted. One namespace may have as many as are free:
+// half of them if it is alone. Default: DefaultChannel.
 func Channel(messages int) Option { return func(s *settings) { s.channel = messages } }
 
 // Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
@@ -134,6 +135,7 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 		o(&s)
 	}
 	b := newBus(log, s)
+	b.inbox.lines.prefix = cfg.Prefix + "."
 	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, identity(cfg)
 	opts, err := natsOptions(cfg)
 	if err != nil {
@@ -159,7 +161,10 @@ func newBus(log *slog.Logger, s settings) *Bus {
 	b := &Bus{log: log, complaints: throttle.New(log), onConnect: s.onConnect}
 	b.state.closed = make(chan struct{})
 	b.out.wake = make(chan struct{}, 1)
-	b.inbox = &inbox{bus: b, channel: make(chan *nats.Msg, s.channel), wake: make(chan struct{}, 1)}
+	b.inbox = &inbox{
+		bus: b, channel: make(chan *nats.Msg, channelSize), wake: make(chan struct{}, 1),
+		lines: lines{capacity: s.channel, byName: make(map[string]*line)},
+	}
 	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
 	b.interests = &interests{
 		bus: b, linger: s.linger,
@@ -256,11 +261,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	if errors.Is(err, nats.ErrSlowConsumer) {
-		b.caughtUp() // an earlier overflow may be over
-		if b.inbox.overflowed.Swap(time.Now().UnixNano()) == 0 {
-			b.stats.overflows.Inc()
-			b.log.Error("messages from NATS were dropped: the edge does not keep up", "subscription", subject, "channel", cap(b.inbox.channel))
-		}
+		b.inbox.overflow("subscription " + subject)
 		return
 	}
 	b.stats.asyncErrors.Inc()
@@ -299,7 +300,7 @@ func (b *Bus) caughtUp() bool {
 	if last == 0 {
 		return true
 	}
-	if len(b.inbox.channel) > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.inbox.overflowed.CompareAndSwap(last, 0) {
+	if b.inbox.waiting() > 0 || time.Since(time.Unix(0, last)) < calmAfter || !b.inbox.overflowed.CompareAndSwap(last, 0) {
 		return false
 	}
 	b.log.Warn("caught up with NATS again", "dropped", b.Dropped())
@@ -330,7 +331,7 @@ func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 // Received is how many messages have arrived from NATS, without copies (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
-// Dropped is how many messages nats.go dropped because the channel was full.
+// Dropped is how many messages were dropped because too many waited for Run.
 func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.interests.dropped() }
 
 // Metrics lists what the bus counts.
@@ -355,7 +356,7 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
 		func() float64 { return float64(b.Dropped()) })
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
-		func() float64 { return float64(len(b.inbox.channel)) })
+		func() float64 { return float64(b.inbox.waiting()) })
 	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",
 		func() float64 { return time.Duration(s.roundTrip.Value()).Seconds() })
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connect starts a bus and the goroutine that reads from it. heard gets every message.
 func connect(t *testing.T, url string, heard func(*Message), options ...Option) *Bus {
 	t.Helper()
-	b, err := Connect(Config{URL: url}, slog.New(slog.DiscardHandler), options...)
+	b, err := Connect(Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,8 @@ func TestOverflowIsCountedAndTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "90 messages are dropped", func() bool { return b.Dropped() == 90 })
+	// One namespace may have half of what may wait.
+	eventually(t, "95 messages are dropped", func() bool { return b.Dropped() == 95 })
 	eventually(t, "the bus says so", func() bool { return strings.Contains(strings.Join(b.Ready(), " "), "dropped") })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

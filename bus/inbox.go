@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -37,26 +38,34 @@ func (m *Message) NoResponders() bool {
 	return len(m.Data) == 0 && m.Header != nil && m.Header.Get("Status") == "503"
 }
 
-// maxBatch is how many messages are handled at most before flush is called.
-const maxBatch = 256
+const (
+	// maxBatch is how many messages are handled at most before flush is called.
+	maxBatch = 256
+	// maxInline is how many messages of one read are handled by the goroutine that reads.
+	maxInline = 4
+	// channelSize is how many messages nats.go may hand over before it reads again. One read has fewer: it takes 32 kB,
+	// of which the shortest message needs 13 bytes.
+	channelSize = 4096
+)
 
 // inbox holds the messages from NATS that have not been handled.
 type inbox struct {
 	bus     *Bus
-	channel chan *nats.Msg
-	full    atomic.Bool // the last read from NATS filled its buffer: more waits
-	// overflowed is when nats.go reported last that it dropped a message, in unix nanoseconds; 0 once the bus has caught up.
+	channel chan *nats.Msg // those of the last read
+	full    atomic.Bool    // the last read from NATS filled its buffer: more waits
+	lines   lines          // those that Run's goroutine handles, which wake wakes
+	wake    chan struct{}  // capacity 1
+	// overflowed is when a message was dropped last, in unix nanoseconds; 0 once the bus has caught up.
 	overflowed atomic.Int64
-	// behind is set while Run's goroutine, which wake wakes, handles the messages in the channel, instead of the NATS reader.
-	behind atomic.Bool
-	wake   chan struct{} // capacity 1
 
 	mu     sync.Mutex          // held while a batch is handled
 	handle func(*Message) bool // guarded by mu: nil unless Run runs
 	flush  func()              // guarded by mu
+	chunk  [maxChunk]*nats.Msg // guarded by mu: scratch
 }
 
-// Run calls handle with every message, one at a time and in the order of arrival, until ctx ends. After each batch it calls flush:
+// Run calls handle with every message, one at a time, until ctx ends. Messages of one namespace come in the order of arrival. If many
+// wait, namespaces take turns, so that a flood in one does not delay the others. After each batch Run calls flush:
 // handle may defer work until then that costs less for several messages together. Neither may wait for NATS, nor call nats.go:
 // usually they run on the goroutine that reads from NATS, and perhaps with a lock of nats.go held. handle must not keep the message;
 // its strings and Data may be kept. It returns false for a message that must not be counted. Run may be called again after it
@@ -72,7 +81,8 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 		select {
 		case <-ctx.Done():
 		case <-i.wake:
-			i.catchUp()
+			for i.batch() {
+			}
 		}
 	}
 	i.mu.Lock()
@@ -80,54 +90,60 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 	i.mu.Unlock()
 }
 
-// deliver handles the messages in the channel. The goroutine that fills the channel calls it before it reads more. If one read does
-// not bring all that waits, it leaves the messages to Run's goroutine. Reading must continue: otherwise answers to pings would be late,
-// and the server would close the connection. Messages for which the channel has no room are then dropped and counted.
+// deliver handles the messages in the channel. The goroutine that fills the channel calls it before it reads more. If there are many, or
+// one read does not bring all that waits, it leaves them to Run's goroutine. Reading must continue: otherwise answers to pings would be
+// late, and the server would close the connection; and a message of another namespace would wait unseen behind all of them.
 func (i *inbox) deliver() {
-	if len(i.channel) == 0 || i.behind.Load() {
+	waiting := len(i.channel)
+	if waiting == 0 || waiting <= maxInline && !i.full.Load() && !i.lines.isBehind() && i.inline(waiting) {
 		return
 	}
-	if i.full.Load() {
-		i.behind.Store(true)
-		i.wake <- struct{}{} // has room: catchUp resets behind
-		return
+	dropped, first := i.lines.keep(i.channel)
+	if dropped > 0 {
+		i.bus.stats.dropped.Add(dropped)
+		i.overflow("a namespace's share is full")
 	}
-	for i.batch() {
+	if first {
+		select {
+		case i.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// catchUp handles messages until the channel is empty.
-func (i *inbox) catchUp() {
-	for i.batch() {
+// inline handles messages of the channel. It returns false if Run is not running.
+func (i *inbox) inline(messages int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.handle == nil {
+		return false
 	}
-	i.behind.Store(false)
-	for i.batch() { // messages that deliver left to this goroutine meanwhile
+	for range messages {
+		i.one(<-i.channel, i.handle)
 	}
+	i.flush()
+	return true
 }
 
-// batch handles up to maxBatch messages. It returns false if there are none, or Run is not running.
+// batch handles up to maxBatch messages of one namespace, or fewer if another waits. It returns false if there are none, or Run is not
+// running.
 func (i *inbox) batch() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.handle == nil {
 		return false
 	}
-	var m Message
 	messages := 0
-	for more := true; more && messages < maxBatch; {
-		select {
-		case raw := <-i.channel:
-			m = Message{
-				Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject,
-			}
-			messages++
-			if i.handle(&m) {
-				i.bus.stats.received.Inc()
-				i.bus.stats.receivedBytes.Add(len(raw.Data))
-			}
-		default:
-			more = false
+	for others := false; !others && messages < maxBatch; {
+		var n int
+		if n, others = i.lines.take(i.chunk[:]); n == 0 {
+			break
 		}
+		for at, raw := range i.chunk[:n] {
+			i.chunk[at] = nil
+			i.one(raw, i.handle)
+		}
+		messages += n
 	}
 	if messages > 0 {
 		i.flush()
@@ -135,5 +151,26 @@ func (i *inbox) batch() bool {
 	return messages > 0
 }
 
-// Lagging reports whether more than a quarter of the channel is in use.
-func (b *Bus) Lagging() bool { return len(b.inbox.channel) > cap(b.inbox.channel)/4 }
+// one handles one message.
+func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
+	m := Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject}
+	if handle(&m) {
+		i.bus.stats.received.Inc()
+		i.bus.stats.receivedBytes.Add(len(raw.Data))
+	}
+}
+
+// overflow notes that messages were dropped, and logs the first.
+func (i *inbox) overflow(why string) {
+	i.bus.caughtUp() // an earlier overflow may be over
+	if i.overflowed.Swap(time.Now().UnixNano()) == 0 {
+		i.bus.stats.overflows.Inc()
+		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up", "reason", why, "channel", i.lines.capacity)
+	}
+}
+
+// waiting is how many messages have not been handled.
+func (i *inbox) waiting() int { return len(i.channel) + i.lines.count() }
+
+// Lagging reports whether messages of another namespace wait than those that are being handled, or very many.
+func (b *Bus) Lagging() bool { return b.inbox.lines.isUrgent() }

@@ -15,19 +15,19 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// lines is a log.
-type lines struct {
+// logLines is a log.
+type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) all() string {
+func (l *logLines) all() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
@@ -37,7 +37,7 @@ func (l *lines) all() string {
 // return, too. Neither may contain a secret.
 func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
 	t.Helper()
-	log := &lines{}
+	log := &logLines{}
 	b, err := Connect(cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
 	eventually(t, "NATS has refused it some times", func() bool { return strings.Contains(log.all(), says) })
 	text := log.all()
 	if n := strings.Count(text, "\n"); n != 1 || strings.Contains(text, "cannot reach NATS") {
-		t.Errorf("%d lines, want one about the refusal:\n%s", n, text)
+		t.Errorf("%d logLines, want one about the refusal:\n%s", n, text)
 	}
 	for _, secret := range secrets {
 		if strings.Contains(text, secret) {
@@ -70,7 +70,7 @@ func TestWrongCredentials(t *testing.T) {
 // A user whose password changes while the edge runs loses its connection.
 func TestCredentialsThatStopWorking(t *testing.T) {
 	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
-	log := &lines{}
+	log := &logLines{}
 	b, err := Connect(Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestCredentialsThatStopWorking(t *testing.T) {
 	server.Reload(`authorization {users: [{user: edge, password: right}]}`)
 	eventually(t, "the bus is ready again", func() bool { return len(b.Ready()) == 0 })
 	if n := strings.Count(log.all(), "NATS refused"); n != 1 || strings.Contains(log.all(), "right") {
-		t.Errorf("%d lines, want 1:\n%s", n, log.all())
+		t.Errorf("%d logLines, want 1:\n%s", n, log.all())
 	}
 }
 

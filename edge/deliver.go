@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"strconv"
 
 	"partyline/bus"
 	"partyline/edge/registry"
@@ -157,4 +158,12 @@ func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, f
 		return []*socket{s}, s != nil
 	}
 	return t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), true
+}
+
+// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled.
+func (t targets) checkpointReturned(m *bus.Message, sub *subjects.Subject) {
+	number, err := strconv.ParseUint(asString(m.Data), 10, 64)
+	if n := t.Namespace(sub.Namespace); n != nil && err == nil {
+		n.Window.Return(number)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"partyline/bus"
 	"partyline/subjects"
@@ -28,6 +29,11 @@ func (e *Edge) handle(m *bus.Message) bool {
 	if !ok {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
+	}
+	if sub.Target == subjects.TargetSocket && strings.HasSuffix(sub.Socket, checkpointID) {
+		e.fanout.flush()
+		e.fanout.targets.checkpointReturned(m, &sub)
+		return false
 	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
 		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)

@@ -78,6 +78,7 @@ func (f *fanout) handOut() {
 		f.discard(why)
 		return
 	}
+	receivers[0].Namespace.Window.Touch()
 	f.pack(receivers[0].Namespace.Name)
 	if len(f.packets) == 0 {
 		return

@@ -74,5 +74,5 @@ func (c *connection) act(held *heldPacket) bool {
 		c.joinOrLeave(s, p, sc)
 		return true
 	}
-	return c.publish(s, p, held.header, held.body, sc) == nil
+	return c.publish(s, s.Edge.rules.RelayOf(sc.name), p, held.header, held.body, sc) == nil
 }

@@ -3,10 +3,12 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
 	"partyline/bus"
+	"partyline/edge/flow"
 	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -58,17 +60,65 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if len(attachments) > 0 {
 		body, header = pack(p.Data, attachments)
 	}
-	if err := c.publish(s, p, header, body, sc); errors.Is(err, owner.ErrHeldFull) {
+	rule := s.Edge.rules.RelayOf(sc.name)
+	if !c.slow(s, rule, len(body), sc) {
+		c.edge.stats.eventsFailed.Inc()
+		return
+	}
+	if err := c.publish(s, rule, p, header, body, sc); errors.Is(err, owner.ErrHeldFull) {
 		c.edge.stats.event(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
 
+// checkpointID ends the id under which an edge publishes checkpoints to itself. The ids of sockets are random.
+const checkpointID = ".checkpoint----------"
+
+// slow waits while the socket's namespace has too much under way at NATS. It is only called on the session's reader.
+// It returns false if the socket has gone meanwhile.
+func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
+	e, window, cost := c.edge, s.Namespace.Window, flow.Cost(size, receivers(s, rule))
+	checkpoint, entered := window.Enter(cost, false)
+	if !entered {
+		s.Edge.rules.Slowed.Inc()
+		c.session.StopReading() // the pong waits behind what is not read
+		checkpoint, _ = window.Enter(cost, true)
+		c.session.ResumeReading()
+	}
+	if checkpoint > 0 {
+		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.set.ID+checkpointID)
+		sc.arg = strconv.AppendUint(sc.arg[:0], checkpoint, 10)
+		if c.send(sc.subject, nil, nil, sc.arg) != nil {
+			window.Return(checkpoint)
+		}
+	}
+	return entered || s.Life() == registry.Live
+}
+
+// receivers returns how many sockets of this edge get a relayed event, at most.
+func receivers(s *socket, rule *Relay) (sum int) {
+	switch {
+	case rule == nil:
+		return 0
+	case rule.To == ToSocket:
+		return 1
+	case rule.To == ToAll:
+		return s.Namespace.Members()
+	}
+	rooms := s.Rooms()
+	if len(rooms) == 0 && rule.To == ToRoomsOrAll {
+		return s.Namespace.Members()
+	}
+	for _, room := range rooms {
+		sum += room.Members()
+	}
+	return sum
+}
+
 // publish sends an event to services, and on to other clients if a relay rule applies. The error is owner.ErrHeldFull if it did
 // neither because the socket's owner is away.
-func (c *connection) publish(s *socket, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
+func (c *connection) publish(s *socket, rule *Relay, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
 	e := c.edge
-	rule := s.Edge.rules.RelayOf(sc.name)
 	if p.HasID {
 		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.Namespace.Token, s.ID, p.ID)
 	} else {

@@ -27,6 +27,11 @@ const config = `namespaces:
     relay:
       - {event: message, to: rooms}
       - {event: say, to: room}
+  "/flood":
+    connect: open
+    rooms: ["*"]
+    relay:
+      - {event: message, to: rooms}
 `
 
 // Root is the repository's folder, in or above the working directory.

@@ -22,10 +22,12 @@ const (
 	Many    = "many"    // many rooms on one edge, and NATS restarts
 	Cluster = "cluster" // the same with three NATS servers, one of which is killed
 	Joins   = "joins"   // a fan-out, alone and while sockets join its room
+	// Neighbours is a pair of clients, alone and beside a flood in another namespace.
+	Neighbours = "neighbours"
 )
 
 // Parts is all parts, in the order in which they are run.
-var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster, Joins}
+var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster, Joins, Neighbours}
 
 // Fact is one number that was measured.
 type Fact struct {
@@ -83,6 +85,8 @@ func (s *Scale) Run(part string) (err error) {
 		err = s.manyRoomsInCluster(d)
 	case Joins:
 		err = s.joins(d)
+	case Neighbours:
+		err = s.neighbours(d)
 	default:
 		return fmt.Errorf("there is no part %q; there are %s", part, strings.Join(Parts, ", "))
 	}
@@ -94,7 +98,7 @@ func (s *Scale) Run(part string) (err error) {
 
 func (s *Scale) fact(what string, value float64, unit string) {
 	s.Facts = append(s.Facts, Fact{s.part, s.phase, what, value, unit})
-	_, _ = fmt.Fprintf(s.out, "%-8s %-12s %-44s %12s %s\n", s.part, s.phase, what, strconv.FormatFloat(value, 'g', 5, 64),
+	_, _ = fmt.Fprintf(s.out, "%-10s %-12s %-44s %12s %s\n", s.part, s.phase, what, strconv.FormatFloat(value, 'g', 5, 64),
 		unit)
 }
 

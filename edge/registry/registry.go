@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"partyline/edge/flow"
 	"partyline/subjects"
 )
 
@@ -30,6 +31,7 @@ type Registry[C any] struct {
 	limit   int                   // how many rooms a socket may be in; 0: no limit
 	effects func(Effects[C])      // called with mu held
 	spend   func(*Socket[C], int) // counts bytes that a socket costs; called with mu held
+	windows flow.Windows          // of the namespaces
 
 	mu         sync.Mutex
 	namespaces map[string]*Namespace[C] // guarded by mu; by token in subjects
@@ -43,6 +45,8 @@ type Registry[C any] struct {
 type Namespace[C any] struct {
 	Name  string // with the leading slash; static
 	Token string // as in subjects; static
+
+	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
 	subjects []string            // static: what every socket of it receives
 	users    int                 // guarded by Registry.mu: sockets in any life but Gone
@@ -113,6 +117,16 @@ func (r *Registry[C]) Sockets() int { return int(r.members.Load()) }
 // Rooms is how many rooms have a member.
 func (r *Registry[C]) Rooms() int { return int(r.rooms.Load()) }
 
+// Namespace returns the namespace with a token, as in subjects, or nil if it has no socket here.
+func (r *Registry[C]) Namespace(token string) *Namespace[C] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.namespaces[token]
+}
+
+// Members is how many members a namespace has now. It takes no lock.
+func (n *Namespace[C]) Members() int { return int(n.members.count.Load()) }
+
 // Find returns the socket with an id, in any life but Gone, or nil.
 func (r *Registry[C]) Find(id string) *Socket[C] {
 	r.mu.Lock()
@@ -141,7 +155,10 @@ func (r *Registry[C]) Enter(s *Socket[C], name, token string, autoJoin []string)
 	defer r.mu.Unlock()
 	ns := r.namespaces[token]
 	if ns == nil {
-		ns = &Namespace[C]{Name: name, Token: token, rooms: make(map[string]*Room[C]), subjects: []string{r.prefix.NamespaceAll(token)}}
+		ns = &Namespace[C]{
+			Name: name, Token: token, Window: r.windows.New(), rooms: make(map[string]*Room[C]),
+			subjects: []string{r.prefix.NamespaceAll(token)},
+		}
 		for _, room := range autoJoin {
 			ns.subjects = append(ns.subjects, r.prefix.RoomInterest(token, room))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"partyline/subjects"
 )
@@ -14,15 +15,20 @@ type Room[C any] struct {
 	members members[C]
 }
 
+// Members is how many members a room has now. It takes no lock.
+func (r *Room[C]) Members() int { return int(r.members.count.Load()) }
+
 // members is a list of sockets whose snapshots cost nothing: adding writes only behind the
 // end of a snapshot, and removing copies the list if a snapshot was taken since the last copy.
 type members[C any] struct {
 	list   []*Socket[C]
 	shared bool
+	count  atomic.Int64 // length of list, for readers without the lock
 }
 
 func (m *members[C]) add(s *Socket[C]) int {
 	m.list = append(m.list, s)
+	m.count.Add(1)
 	return len(m.list) - 1
 }
 
@@ -31,6 +37,7 @@ func (m *members[C]) removeAt(i int) *Socket[C] {
 	if m.shared {
 		m.list, m.shared = slices.Clone(m.list), false
 	}
+	m.count.Add(-1)
 	last := len(m.list) - 1
 	moved := m.list[last]
 	m.list[i], m.list[last] = moved, nil

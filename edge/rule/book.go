@@ -21,6 +21,7 @@ type Rules struct {
 	Namespace                 // static
 	Name      string          // or pattern; static
 	Sockets   tally.Gauge     // members of all its namespaces
+	Slowed    tally.Counter   // events that waited because one of its namespaces had too much under way at NATS
 	hits      []tally.Counter // of each relay rule
 }
 
@@ -74,6 +75,11 @@ func (b *Book) Metrics(set *tally.Set) {
 	for _, r := range b.All() {
 		set.Func(tally.KindGauge, "sockets_by_namespace", "Socket.IO sockets, by the name or pattern that declares their namespace.",
 			func() float64 { return float64(r.Sockets.Value()) }, tally.Label{Name: "namespace", Value: r.Name})
+	}
+	for _, r := range b.All() {
+		set.LabelledCounter(&r.Slowed, "events_slowed_total",
+			"Events of clients that waited because their namespace had too much under way at NATS, by the name or pattern that declares it.",
+			"namespace", r.Name)
 	}
 	for _, r := range b.All() {
 		for i := range r.Relay {

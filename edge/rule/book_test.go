@@ -33,6 +33,7 @@ func TestMetricsOfRules(t *testing.T) {
 	}
 	book.Find("/tenant-2").RelayOf([]byte("say"))
 	book.Find("/tenant-2").Sockets.Add(7)
+	book.Find("/tenant-1").Slowed.Inc()
 	var set tally.Set
 	book.Metrics(&set)
 	got := map[string]float64{}
@@ -41,6 +42,7 @@ func TestMetricsOfRules(t *testing.T) {
 	}
 	want := map[string]float64{
 		"sockets_by_namespace /": 0, "sockets_by_namespace /tenant-*": 7,
+		"events_slowed_total /": 0, "events_slowed_total /tenant-*": 1,
 		"relay_rule_hits_total /tenant-* say": 3, "relay_rule_hits_total /tenant-* order.*": 1,
 	}
 	if !maps.Equal(got, want) {

@@ -24,13 +24,14 @@ type stage struct {
 	pair *pair
 }
 
-// rules are the namespaces of every stage: one that every client may enter, one in which a service admits, and any
+// rules are the namespaces of every stage: two that every client may enter, one in which a service admits, and any
 // number of empty ones.
 func rules() map[string]edge.Namespace {
 	return map[string]edge.Namespace{
 		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
 			{Event: "message", To: edge.ToRooms}, {Event: "everyone", To: edge.ToAll},
 		}},
+		"/flood":   {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}}},
 		"/door":    {Connect: edge.ConnectService, Unavailable: edge.UnavailableRefuse},
 		"/extra-*": {Connect: edge.ConnectOpen},
 	}
