@@ -70,6 +70,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":         {"config"},
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
+	"github.com/KimMachineGun":       {"cmd/internal/node"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/term":              {"cmd/internal/node"},
 	"golang.org/x/time":              {"cluster", "engine"},

@@ -115,7 +115,7 @@ var badConfigurations = map[string]bad{
 		`--engine.transports: "polling" is listed twice`,
 	}},
 	"no transport":      {environ: []string{"PARTYLINE_ENGINE_TRANSPORTS="}, want: []string{"PARTYLINE_ENGINE_TRANSPORTS: is empty; write polling, websocket or both"}},
-	"too much for NATS": {flavour: FlavourEmbedded, args: []string{"--engine.max_payload=67108864"}, want: []string{"--engine.max_payload: 67108864 is more than NATS can carry; write at most 67043328 bytes"}},
+	"too much for NATS": {flavour: FlavourEmbedded, args: []string{"--engine.max_payload=67108864", "--limits.session_bytes=134217728"}, want: []string{"--engine.max_payload: 67108864 is more than NATS can carry; write at most 67043328 bytes"}},
 	"origins": {args: []string{"--cors.origins=app.example,https://*.app.example,https://a.example/x,https://*.com,https://*,*"}, want: []string{
 		`--cors.origins: "app.example" is not an origin; write scheme://host`,
 		`--cors.origins: "https://a.example/x" is not an origin`,
@@ -126,12 +126,14 @@ var badConfigurations = map[string]bad{
 	"drain": {args: []string{"--drain.rate=-1", "--drain.timeout=-1s", "--isolation_timeout=-1s"}, want: []string{
 		"--drain.rate: -1 is negative; write 0 to send all clients away at once", "--drain.timeout: -1s is negative", "--isolation_timeout: -1s is too short",
 	}},
-	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1", "--limits.handshakes_per_second=-1", "--limits.handshakes_per_second_per_address=-1", "--limits.queue_bytes=65535", "--limits.queue_packets=0", "--limits.events_per_second=0", "--limits.events_burst=-1", "--limits.bytes_per_second=9223372036854775807", "--limits.overrun=-1s"}, want: []string{
+	"session bytes": {args: []string{"--limits.session_bytes=4194303"}, want: []string{"--limits.session_bytes: 4194303 is less than limits.queue_bytes (4194304) or twice engine.max_payload (1000000); write at least 4194304"}},
+	"limits": {args: []string{"--limits.rooms_per_socket=-1", "--limits.namespaces_per_session=-1", "--limits.sessions", "-1", "--limits.sessions_per_address=-1", "--limits.handshakes_per_second=-1", "--limits.handshakes_per_second_per_address=-1", "--limits.queue_bytes=65535", "--limits.queue_packets=0", "--limits.events_per_second=0", "--limits.events_burst=-1", "--limits.bytes_per_second=9223372036854775807", "--limits.overrun=-1s", "--limits.memory=101%"}, want: []string{
 		"--limits.rooms_per_socket: -1 is negative; write 0 for no limit", "--limits.namespaces_per_session: -1", "--limits.sessions: -1", "--limits.sessions_per_address: -1", "--limits.handshakes_per_second: -1",
 		"--limits.handshakes_per_second_per_address: -1 is negative; write 0 for no limit",
 		"--limits.events_per_second: 0 is too small: there is always a limit; write at least 1", "--limits.events_burst: -1 is too small",
 		"--limits.bytes_per_second: 9223372036854775807 is too much", "--limits.overrun: -1s is negative; write 0s to close no session",
 		"--limits.queue_bytes: 65535 is too small; write at least 65536", "--limits.queue_packets: 0 is too small; write at least 16",
+		"--limits.memory: \"101%\" is more than the whole limit",
 	}},
 
 	"numbers that no use needs": {args: []string{"--limits.queue_bytes=9223372036854775807", "--limits.queue_packets=9223372036854775807", "--limits.sessions=1099511627777",

@@ -121,6 +121,8 @@ var allKeys = []key{
 	{"limits.overrun", duration, "", "Limits", "DURATION", "How long a client may stay above these until its session is closed. 0s: it is only slowed down.", atLeast(0*time.Second, "negative; write 0s to close no session")},
 	{"limits.queue_bytes", integer, "", "Limits", "BYTES", "Memory for what waits for one client; past that its session is closed. At least 65536.", atLeast(64<<10, "too small; write at least 65536")},
 	{"limits.queue_packets", integer, "", "Limits", "N", "Packets that may wait for one client, the same. At least 16.", atLeast(16, "too small; write at least 16")},
+	{"limits.session_bytes", integer, "", "Limits", "BYTES", "Memory that one session may cost, its queue included; past that it is closed.", atLeast(64<<10, "too small; write at least 65536")},
+	{"limits.memory", text, "", "Limits", "SHARE", "Memory of the process, such as 512MiB, or a share of its limit; then sessions are closed. 0: no limit.", texts(memorySize)},
 }
 
 // secretKeys are never shown, nor what may be a part of their values.

@@ -119,7 +119,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"listen": "127.0.0.1:9", "admin.listen": "127.0.0.1:8", "embedded.listen": "127.0.0.1:7", "path": "/p/",
 		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "nats.reply_prefixes": "_INBOX.a.>,_R_.>", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
 		"trusted_proxies": "10.0.0.0/8", "edges.networks": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
-		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "embedded.jetstream.dir": t.TempDir(),
+		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "limits.session_bytes": "9000000", "limits.memory": "70%", "embedded.jetstream.dir": t.TempDir(),
 	}
 	for _, k := range allKeys {
 		f, value := k.only, samples[k.name]

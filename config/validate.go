@@ -52,6 +52,10 @@ func (l *loader) validate(c *Config) {
 	} else if size := c.Engine.MaxPayload; size > EmbeddedMaxPayload {
 		l.fault(l.at("engine.max_payload"), "%d is more than NATS can carry; write at most %d bytes", size, EmbeddedMaxPayload)
 	}
+	if least := max(c.Limits.QueueBytes, 2*min(c.Engine.MaxPayload, EmbeddedMaxPayload)); c.Limits.SessionBytes < least && least <= mostNumber {
+		l.fault(l.at("limits.session_bytes"), "%d is less than limits.queue_bytes (%d) or twice engine.max_payload (%d); write at least %d",
+			c.Limits.SessionBytes, c.Limits.QueueBytes, c.Engine.MaxPayload, least)
+	}
 	if len(c.Engine.Transports) == 0 {
 		l.fault(l.at("engine.transports"), "is empty; write polling, websocket or both")
 	}

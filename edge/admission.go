@@ -50,6 +50,7 @@ func (c *connection) connect(p sio.Packet) {
 
 // enter puts a new socket into the registry. mu must be held.
 func (c *connection) enter(s *socket, name, token string) {
+	c.session.Charge(cap(s.Edge.auth))
 	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
@@ -61,6 +62,14 @@ func (c *connection) enter(s *socket, name, token string) {
 
 // announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
 func (e *Edge) announce(s *socket) {
+	defer func() {
+		c := s.Edge.conn
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if s.Edge.announced = true; s.Life() == registry.Gone {
+			c.session.Charge(-cap(s.Edge.auth))
+		}
+	}()
 	if !s.Edge.rules.IsOpen() {
 		e.owners.Ask(s.Edge.owner)
 		return
@@ -138,10 +147,11 @@ func (c *connection) goLive(s *socket) {
 func (c *connection) sendConnect(s *socket) {
 	body := append(msg.AppendString([]byte(`{"sid":`), s.ID), '}')
 	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
-	for _, f := range s.Edge.waiting {
+	waiting := s.Edge.waiting
+	c.dropWaiting(s) // before they count in the queue
+	for _, f := range waiting {
 		c.session.Queue(f)
 	}
-	c.dropWaiting(s)
 	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
 	c.idle.stop()
 }
@@ -149,6 +159,7 @@ func (c *connection) sendConnect(s *socket) {
 // dropWaiting forgets what waits for a socket's CONNECT. mu must be held.
 func (c *connection) dropWaiting(s *socket) {
 	c.waiting -= s.Edge.waitingBytes
+	c.session.Charge(-s.Edge.waitingBytes)
 	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
 }
 
@@ -225,6 +236,9 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	e.asks.abandon(s)
 	e.pauses.forget(s)
 	c.dropWaiting(s)
+	if s.Edge.announced {
+		c.session.Charge(-cap(s.Edge.auth))
+	}
 	list := slices.DeleteFunc(slices.Clone(c.all()), func(other *socket) bool { return other == s })
 	c.sockets.Store(&list)
 	if ended[0].Was.IsMember() {

@@ -32,6 +32,7 @@ type client struct {
 	owner *owner.Socket
 
 	asking       bool            // guarded by conn.mu: services are asked about it
+	announced    bool            // guarded by conn.mu: announce has run
 	overdue      bool            // guarded by conn.mu: it has waited too long, and the session has another live socket
 	repeated     bool            // guarded by conn.mu: services were asked about it more than once
 	noticed      bool            // guarded by conn.mu: all services got a notice of an owned socket, and NATS may report no subscriber
@@ -55,6 +56,8 @@ type connection struct {
 	partial *partial                  // owned by the session's reader: a packet whose attachments have not all come
 	entered time.Time                 // owned by the session's reader: see pace
 
+	progress atomic.Int32 // of partial; see Beat
+
 	idle idleTimer // ends a session that joins no namespace in time
 
 	mu      sync.Mutex
@@ -68,7 +71,18 @@ type partial struct {
 	packet sio.Packet // Namespace and Data are copies
 	got    [][]byte   // copies
 	size   int        // bytes of Data and attachments
+	cost   int        // charged to the session
 }
+
+// partialCost is the memory of a partial without its bytes.
+const partialCost = 1 << 10
+
+// Values of connection.progress.
+const (
+	nothingDue  int32 = iota
+	partArrived       // attachments are due, and a part of the packet has come since the last heartbeat
+	partOverdue       // none has
+)
 
 // question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and whoever removes
 // the question from the socket's list answers for it, so each is answered for once.

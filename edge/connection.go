@@ -16,6 +16,7 @@ import (
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
 	c := &connection{edge: e, session: session, request: requestJSON(o)}
+	o.Kept = cap(c.request)
 	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
@@ -74,6 +75,18 @@ func latin1(s string) string {
 	return string(out)
 }
 
+// Beat ends the session if attachments are due and none has come since the last heartbeat.
+func (c *connection) Beat(wasRead bool) {
+	switch {
+	case !wasRead:
+		c.progress.CompareAndSwap(partOverdue, partArrived)
+	case c.progress.CompareAndSwap(partOverdue, nothingDue):
+		c.invalid(errOverdue)
+	default:
+		c.progress.CompareAndSwap(partArrived, partOverdue)
+	}
+}
+
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
 	c.idle.stop()
@@ -104,6 +117,7 @@ var (
 	errBinary       = errors.New("binary data without a packet that announces it")
 	errPayload      = errors.New("invalid payload")
 	errEventTooBig  = errors.New("an event with its attachments is larger than max_payload")
+	errOverdue      = errors.New("the attachments of a packet did not come in time")
 	errTooManyJoins = errors.New("too many joins and leaves under way")
 )
 
@@ -132,8 +146,10 @@ func (c *connection) Message(data []byte, binary bool) {
 			c.invalid(err)
 			return
 		}
-		c.partial = &partial{packet: p, size: len(p.Data)}
+		c.partial = &partial{packet: p, size: len(p.Data), cost: partialCost + len(p.Data) + len(p.Namespace)}
 		c.partial.packet.Namespace, c.partial.packet.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
+		c.session.Charge(c.partial.cost)
+		c.progress.Store(partArrived)
 	default:
 		c.packet(p, nil)
 	}
@@ -151,10 +167,15 @@ func (c *connection) attachment(data []byte) {
 		return
 	}
 	part.got = append(part.got, slices.Clone(data))
+	part.cost += len(data)
+	c.session.Charge(len(data))
 	if len(part.got) < part.packet.Attachments {
+		c.progress.Store(partArrived)
 		return
 	}
 	c.partial = nil
+	c.progress.Store(nothingDue)
+	c.session.Charge(-part.cost)
 	if part.packet.Data != nil {
 		if err := msg.CheckPlaceholders(part.packet.Data, len(part.got)); err != nil {
 			c.invalid(err)

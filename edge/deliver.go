@@ -45,6 +45,7 @@ func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
 	s.Edge.waiting = append(s.Edge.waiting, f)
 	s.Edge.waitingBytes += f.Size()
 	c.waiting += f.Size()
+	c.session.Charge(f.Size())
 	return engine.Queued
 }
 

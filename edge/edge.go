@@ -113,14 +113,18 @@ type Limits struct {
 	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
 	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
 	QueuePackets          int `koanf:"queue_packets"`           // the same
+	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
 
 	engine.Rates `koanf:",squash,flatten"`
+
+	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
 }
 
 // DefaultLimits are the limits an edge has when none are configured.
 func DefaultLimits() Limits {
 	return Limits{
 		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
+		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
 		Rates: engine.DefaultRates(),
 	}
 }

@@ -28,7 +28,7 @@ func New(set Settings) *Edge {
 	}
 	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: make(chan struct{}, 1)}
 	e.rates = namespaceRates(e.rules)
-	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow)
+	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
 	e.owners = owner.New(owner.Settings{
 		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: func() { nudge(e.wake) }, Now: time.Now, Random: rand.IntN,

@@ -34,7 +34,7 @@ func TestTheSecondMemberWaitsForTheFirstOnesSubscription(t *testing.T) {
 	})
 	prefix, _ := subjects.NewPrefix("sio")
 	e := &Edge{out: b}
-	reg := registry.New(prefix, 0, e.follow)
+	reg := registry.New(prefix, 0, e.follow, func(*socket, int) {})
 	members := [2]*socket{{ID: "a"}, {ID: "b"}}
 	for _, s := range members {
 		reg.Enter(s, "/chat", "chat", nil)

@@ -222,6 +222,7 @@ type ownedSocket struct{ socket *socket }
 func (o ownedSocket) ID() string                    { return o.socket.ID }
 func (o ownedSocket) Namespace() string             { return o.socket.Namespace.Name }
 func (o ownedSocket) ConnectTimeout() time.Duration { return o.socket.Edge.rules.ConnectTimeout }
+func (o ownedSocket) Charge(n int)                  { o.socket.Edge.conn.session.Charge(n) }
 func (o ownedSocket) Refuses() bool                 { return o.socket.Edge.rules.Refuses() }
 
 // tokenHeader is the value of a header that must be one token, "" if it is none.

@@ -44,6 +44,9 @@ type pauses struct {
 
 func (p *heldPacket) size() int { return len(p.body) + len(p.name) + len(p.event) }
 
+// heldCost is the memory of a held packet without its bytes.
+const heldCost = 512
+
 // keep adds a packet, and stops reading when that fills the hold. It reports false if the hold is over.
 func (h *hold) keep(p heldPacket) bool {
 	h.mu.Lock()
@@ -53,6 +56,7 @@ func (h *hold) keep(p heldPacket) bool {
 	}
 	h.packets = append(h.packets, p)
 	h.bytes += p.size()
+	h.conn.session.Charge(p.size() + heldCost)
 	if p.event != "" {
 		h.conn.edge.pauses.eventsPaused.Inc()
 	}
@@ -78,6 +82,7 @@ func (p *pauses) publish(h *hold, most int) (more bool) {
 	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
 		if more = p.act(h.conn, &h.packets[0]); more {
 			h.bytes -= h.packets[0].size()
+			h.conn.session.Charge(-h.packets[0].size() - heldCost)
 			h.packets[0] = heldPacket{}
 			h.packets = h.packets[1:]
 		}

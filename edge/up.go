@@ -246,6 +246,9 @@ func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Hea
 // maxJoining bounds the joins and leaves of one session that wait for NATS.
 const maxJoining = 1000
 
+// joinCost is the memory of a join that waits for NATS, without its answer.
+const joinCost = 256
+
 // What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first few
 // a session gets as many a second as the bus can end with ease; more must wait.
 const (
@@ -287,12 +290,15 @@ func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
 		return
 	}
 	c.countJoining(1)
+	c.session.Charge(ack.Size() + joinCost)
 	kept := e.out.AfterSubscribed(func() {
+		c.session.Charge(-ack.Size() - joinCost)
 		c.session.Send(ack)
 		c.countJoining(-1)
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
 		e.stats.eventsFailed.Inc()
+		c.session.Charge(-ack.Size() - joinCost)
 		c.countJoining(-1) // nothing is under way, or the client could never join again
 	}
 }

@@ -26,6 +26,7 @@ var (
 const (
 	deniedLeaving = iota
 	deniedNATS    // by Settings.Refuse
+	deniedMemory
 	deniedSessions
 	deniedOfAddress
 	deniedTooFast
@@ -34,7 +35,7 @@ const (
 )
 
 var denialWords = [denials]string{
-	deniedLeaving: "leaving", deniedNATS: "no NATS", deniedSessions: "limits.sessions",
+	deniedLeaving: "leaving", deniedNATS: "no NATS", deniedMemory: "limits.memory", deniedSessions: "limits.sessions",
 	deniedOfAddress: "limits.sessions_per_address", deniedTooFast: "limits.handshakes_per_second",
 	deniedAddressTooFast: "limits.handshakes_per_second_per_address",
 }
@@ -43,6 +44,8 @@ func denialOf(why error) int {
 	switch why {
 	case errLeaving:
 		return deniedLeaving
+	case errMemory:
+		return deniedMemory
 	case errSessions:
 		return deniedSessions
 	case errOfAddress:
@@ -100,6 +103,9 @@ func (s *Server) reserve(ip string) error {
 		if err := s.set.Refuse(); err != nil {
 			return err
 		}
+	}
+	if s.full.Load() {
+		return errMemory
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,7 +43,7 @@ func NewFanout() *Fanout {
 func (o *Fanout) Send(s *Session, f *Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listed && (f.volatile && !s.isIdle() || s.queue.isFull(f, &s.server.set)) {
+	if s.listed && (f.volatile && !s.isIdle() || s.queue.exceededBy(f, &s.server.set) != noLimit) {
 		s.transport.flush(o.writer) // what has not been written here yet does not make a client slow
 	}
 	sent := s.accept(f)

@@ -218,8 +218,14 @@ func TestJoinedFrame(t *testing.T) {
 	if want := append(bytes.Clone(one.ws), two.ws...); !bytes.Equal(f.ws, want) {
 		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
 	}
-	if got, want := string(f.appendPackets(nil)), "4a\x1e4b\x1ebAQID"; got != want {
+	var polled bytes.Buffer
+	p := payload{[]*Frame{f, controlFrame(wsPong, "")}, true}
+	p.write(&polled)
+	if got, want := polled.String(), "4a\x1e4b\x1ebAQID\x1e1"; got != want {
 		t.Errorf("as a polling payload it is %q, want %q", got, want)
+	}
+	if size, _ := p.size(); size != polled.Len() {
+		t.Errorf("its size as a polling payload is %d, want %d", size, polled.Len())
 	}
 	if f.Messages() != 2 || f.Size() != one.Size()+two.Size()-frameCost || f.plain {
 		t.Errorf("it is %d messages of %d bytes, plain %v", f.Messages(), f.Size(), f.plain)

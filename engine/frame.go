@@ -23,7 +23,7 @@ type Frame struct {
 	ws       []byte // WebSocket frames, one behind the other; static
 	volatile bool   // static
 	plain    bool   // static: never compress
-	packets  int    // static: how many packets it counts in a queue; 0 for control frames
+	packets  int    // static: Engine.IO packets; 0 for control frames of WebSocket
 }
 
 // Options of a message.
@@ -90,27 +90,11 @@ const frameCost = 96
 // Size returns what the frame counts in a queue: the memory that it costs, in bytes.
 func (f *Frame) Size() int { return frameCost + len(f.ws) }
 
+// places returns how many packets the frame counts in a queue.
+func (f *Frame) places() int { return max(1, f.packets) }
+
 // Messages returns how many messages the frame has.
 func (f *Frame) Messages() int { return f.packets }
-
-// appendPackets appends the frame as packets of a polling payload. They are made for each reply: keeping them would
-// cost memory in each queue that holds the frame.
-func (f *Frame) appendPackets(dst []byte) []byte {
-	for ws := f.ws; len(ws) > 0; {
-		head, size := wsHead(ws)
-		if len(dst) > 0 {
-			dst = append(dst, eio.Separator)
-		}
-		data := ws[head : head+size]
-		if ws[0] == wsBinary {
-			dst = eio.Append(dst, eio.Packet{Type: eio.Message, Binary: true, Data: data})
-		} else {
-			dst = append(dst, data...)
-		}
-		ws = ws[head+size:]
-	}
-	return dst
-}
 
 // Frames without content are the same for all sessions.
 var (

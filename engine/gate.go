@@ -14,10 +14,16 @@ import (
 type gate struct {
 	stops     int           // guarded by Session.mu: calls of StopReading without one of ResumeReading
 	changed   chan struct{} // guarded by Session.mu: closed and replaced when those that wait must look again
-	postponed [][]byte      // guarded by Session.mu: payloads of POSTs, or a rest, not handled yet; in order
-	bytes     int           // guarded by Session.mu: size of postponed
+	postponed []postponed   // guarded by Session.mu: payloads of POSTs that are not handled yet; in order
+	bytes     int           // guarded by Session.mu: memory of postponed
 	handling  bool          // guarded by Session.mu: a goroutine handles postponed
 	broken    bool          // guarded by Session.mu: the connection cannot be written to, so reading it shows the end
+}
+
+// postponed is the payload of a POST.
+type postponed struct {
+	rest []byte // what is not handled yet
+	size int    // memory of the whole payload, in bytes; static
 }
 
 // wake lets those that wait look again. Session.mu must be held.

@@ -64,12 +64,13 @@ func (s *Session) beat() {
 	h, c, now := &s.heartbeat, &s.server.set.Config, time.Now()
 	late := now.Sub(h.due)
 	unread := s.gate.Load() != nil // the pong may be here
-	expired := false
+	expired, pings, wasRead := false, false, !unread && !h.lenient
 	switch {
 	case s.state != open:
 	case late < 0: // a packet came while this goroutine started
 		h.timer.Reset(-late)
 	case !h.pinged || unread:
+		pings = true
 		s.ping(now, late, unread)
 	case h.excusable(late, c):
 		h.excused = true
@@ -78,8 +79,11 @@ func (s *Session) beat() {
 		expired = true
 	}
 	s.mu.Unlock()
-	if expired {
+	switch {
+	case expired:
 		s.fail(PingTimeout)
+	case pings:
+		s.receiver.Beat(wasRead)
 	}
 }
 

@@ -32,6 +32,10 @@ const (
 	quietFor = time.Second
 	// lateLimit is how much is read from a client after the end was sent to it, in packets of the largest size.
 	lateLimit = 4
+	// headLimit is how many bytes of frame heads may come with a message beyond headShare times its content: every byte
+	// may be a fragment of its own, but fragments without content cost work and count in no other limit.
+	headLimit = 16 << 10
+	headShare = 15
 )
 
 // wsReader is what gorilla reads from. The reader goroutine of the connection owns it.
@@ -43,6 +47,17 @@ type wsReader struct {
 	fill   func(fd uintptr) bool // receive, bound once; static
 	last   int64                 // when the last message came, in Unix nanoseconds
 	late   int64                 // bytes received since the end was sent
+
+	message io.Reader // gorilla's, for the message that is being read
+	raw     int64     // bytes that gorilla has read since the last message, without control frames
+	content int64     // of these, the content of message
+}
+
+// Read reads the content of a message.
+func (r *wsReader) Read(p []byte) (int, error) {
+	n, err := r.message.Read(p)
+	r.content += int64(n)
+	return n, err
 }
 
 // readBuffer is what a connection needs to read, as long as there is something to read.
@@ -108,9 +123,12 @@ func (c *wsConn) receive(fd uintptr) bool {
 func (c *wsConn) Read(p []byte) (int, error) {
 	r := &c.reader
 	switch {
+	case r.raw > (1+headShare)*r.content+headLimit:
+		return 0, errHeads
 	case len(r.rest) > 0:
 		n := copy(p, r.rest)
 		r.rest = r.rest[n:]
+		r.raw += int64(n)
 		return n, nil
 	case r.err != nil:
 		return 0, r.err
@@ -119,6 +137,7 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	r.late += int64(n)
+	r.raw += int64(n)
 	return n, err
 }
 

@@ -16,6 +16,7 @@ type stats struct {
 	upgrades                     tally.Counter
 	packetsIn, bytesIn, bytesOut tally.Counter
 	stops, slowed, slowedFor     tally.Counter // slowedFor in nanoseconds
+	exceeded                     [limits]tally.Counter
 	unread                       tally.Gauge
 }
 
@@ -42,6 +43,10 @@ func (s *Server) Metrics() *tally.Set {
 		func() float64 { return float64(s.totals.get(s).waiting) })
 	set.Func(tally.KindGauge, "queued_bytes_most", "The same of the session where it is largest.",
 		func() float64 { return float64(s.totals.get(s).mostWaiting) })
+	set.Func(tally.KindGauge, "session_bytes", "Memory that all sessions cost more than idle ones, their queues included, in bytes.",
+		func() float64 { return float64(s.totals.get(s).cost) })
+	set.Func(tally.KindGauge, "session_bytes_most", "The same of the session where it is largest. limits.session_bytes bounds it.",
+		func() float64 { return float64(s.totals.get(s).mostCost) })
 	for i, transport := range transportNames {
 		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.",
 			"transport", transport)
@@ -50,6 +55,10 @@ func (s *Server) Metrics() *tally.Set {
 	for i := range st.ended {
 		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.",
 			"reason", Reason(i).String())
+	}
+	for i := noLimit + 1; i < limits; i++ {
+		set.LabelledCounter(&st.exceeded[i], "sessions_too_large_total", "Sessions closed because of their memory, by the limit.",
+			"limit", limitKeys[i])
 	}
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
@@ -60,7 +69,7 @@ func (s *Server) Metrics() *tally.Set {
 			"reason", denialWords[i])
 	}
 	set.Func(tally.KindCounter, "sessions_refused_total",
-		"Sessions refused because there were too many, because the edge is leaving, or because it has no NATS.",
+		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.",
 		func() float64 { return sum(st.denied[:deniedTooFast]) })
 	set.Func(tally.KindCounter, "handshakes_delayed_total",
 		"Sessions refused because of limits.handshakes_per_second, of all or of an address. Their clients come back after some seconds.",
@@ -98,6 +107,8 @@ type sums struct {
 	transports  [transportKinds]int // sessions
 	waiting     int                 // bytes that wait to be sent, in all sessions
 	mostWaiting int                 // in the session where most wait
+	cost        int                 // bytes that sessions cost more than idle ones
+	mostCost    int                 // of the session that costs most
 }
 
 // get returns sums that are at most totalsFor old.
@@ -110,11 +121,13 @@ func (t *totals) get(s *Server) sums {
 	t.last = sums{}
 	for _, session := range s.all() {
 		session.mu.Lock()
-		kind, waiting := session.transport.kind(), session.queue.bytes
+		kind, waiting, cost := session.transport.kind(), session.queue.bytes, session.queue.cost()
 		session.mu.Unlock()
 		t.last.transports[kind]++
 		t.last.waiting += waiting
 		t.last.mostWaiting = max(t.last.mostWaiting, waiting)
+		t.last.cost += cost
+		t.last.mostCost = max(t.last.mostCost, cost)
 	}
 	t.at = time.Now()
 	return t.last

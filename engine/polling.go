@@ -1,19 +1,12 @@
 package engine
 
 import (
-	"compress/gzip"
 	"net/http"
 	"slices"
-	"strconv"
-	"sync"
 	"time"
 
-	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
-
-// gzipFrom is the size in bytes from which a polling reply is compressed (reference: httpCompression.threshold).
-const gzipFrom = 1024
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
 type polling struct {
@@ -182,7 +175,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 		limit = lastWriteOf(s.Waiting())
 	}
 	_ = writing.SetWriteDeadline(time.Now().Add(limit))
-	n := writePayload(w, r, packets, ending)
+	n := s.writePayload(w, r, payload{packets, ending})
 	_ = writing.Flush()
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
@@ -193,44 +186,6 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 
 // hangUp makes a response the last one of its connection. The client of a session that has ended must not keep it.
 func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
-
-var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-
-// writePayload sends frames as one polling reply and returns its size in bytes before compression.
-func writePayload(w http.ResponseWriter, r *http.Request, frames []*Frame, ending bool) int {
-	pooled := buffers.Get().(*[]byte)
-	body, compress := (*pooled)[:0], false
-	for _, f := range frames {
-		if f.packets == 0 { // a control frame of WebSocket
-			continue
-		}
-		body = f.appendPackets(body)
-		compress = compress || !f.plain
-	}
-	if ending {
-		if len(body) > 0 {
-			body = append(body, eio.Separator)
-		}
-		body = append(body, byte(eio.Close))
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
-	h.Set("Cache-Control", "no-store")
-	if compress && len(body) >= gzipFrom && accept.Gzip(r.Header) {
-		h.Set("Content-Encoding", "gzip")
-		z := gzipWriters.Get().(*gzip.Writer)
-		z.Reset(w)
-		_, _ = z.Write(body) // the next request, or the heartbeat, shows that a client is gone
-		_ = z.Close()
-		gzipWriters.Put(z)
-	} else {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body)
-	}
-	*pooled = body
-	putBuffer(pooled)
-	return len(body)
-}
 
 // A client may send the POST that ends its session and its last poll together, on two connections. The reference
 // server answers the poll with a noop if it is first, and two connections have no order. So a session that ends in
@@ -287,7 +242,7 @@ func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, sid string
 	owed := isPoll && s.owed.take(sid, time.Now())
 	s.mu.Unlock()
 	if owed {
-		s.stats.bytesOut.Add(writePayload(w, r, []*Frame{noopFrame}, false))
+		s.stats.bytesOut.Add((*Session)(nil).writePayload(w, r, payload{[]*Frame{noopFrame}, false}))
 		return
 	}
 	s.refuse(w, eio.UnknownSession, s.isUpgrade(r))

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -13,6 +12,9 @@ import (
 // postWait is how long the answer to a POST waits at most while its session is not read. Proxies, and other edges that
 // have passed the POST on, give up on an answer that takes much longer.
 const postWait = 20 * time.Second
+
+// postponedCost is the memory of a payload at the gate without its bytes.
+const postponedCost = 96
 
 // servePost handles the packets of a POST.
 func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +50,11 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
-		s.fail(TransportError) // the reference: "data request connection closed prematurely"
+		reason := TransportError // the reference: "data request connection closed prematurely"
+		if errors.Is(err, errTooMuch) {
+			reason = QueueOverflow
+		}
+		s.fail(reason)
 		return
 	}
 	s.server.stats.bytesIn.Add(len(body))
@@ -80,7 +86,7 @@ func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r 
 	_ = c.SetReadDeadline(time.Now().Add(limit))
 	p.body = c
 	s.mu.Unlock()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)))
+	body, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.body = nil
@@ -129,12 +135,18 @@ func (p *polling) postpone(payload []byte) bool {
 	if g == nil {
 		return false
 	}
-	if g.bytes+len(payload) > s.server.set.QueueBytes {
-		s.overflow()
+	size := postponedCost + cap(payload)
+	switch {
+	case g.bytes+size > s.server.set.QueueBytes:
+		s.overflow(limitQueueBytes)
+		return true
+	case s.queue.cost()+size > s.server.set.SessionBytes:
+		s.overflow(limitSessionBytes)
 		return true
 	}
-	g.postponed = append(g.postponed, payload)
-	g.bytes += len(payload)
+	g.postponed = append(g.postponed, postponed{payload, size})
+	g.bytes += size
+	s.queue.kept += size
 	if !g.handling {
 		g.handling = true
 		s.server.running.Add(1)
@@ -166,10 +178,12 @@ func (p *polling) handlePostponed(g *gate) {
 		}
 		payload := g.postponed[0]
 		s.mu.Unlock()
-		rest := p.handle(payload)
+		rest := p.handle(payload.rest)
 		s.mu.Lock()
-		g.bytes -= len(payload) - len(rest)
-		if g.postponed[0] = rest; rest == nil {
+		if g.postponed[0].rest = rest; rest == nil {
+			g.bytes -= payload.size
+			s.queue.kept -= payload.size
+			g.postponed[0] = postponed{}
 			g.postponed = g.postponed[1:]
 		}
 		s.mu.Unlock()

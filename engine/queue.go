@@ -8,25 +8,23 @@ const (
 	maxJoined = 32 << 10
 )
 
-// queue holds the frames that wait for a client, in order, and counts what they cost. Session.mu guards it.
+// queue holds the frames that wait for a client, in order, and counts the memory that the session costs. Session.mu
+// guards it.
 type queue struct {
-	frames     []*Frame
-	sending    int  // frames at the front that are being written
-	written    int  // bytes of the first frame that the client has
-	bytes      int  // memory of frames, and of those that take returned until uncount is called
-	packets    int  // packets of the same
-	overflowed bool // a frame did not fit, the session is about to end
+	frames  []*Frame
+	sending int // frames at the front that are being written
+	written int // bytes of the first frame that the client has
+	bytes   int // memory of frames, and of those that take returned until uncount is called
+	packets int // packets of the same
+
+	kept     int   // bytes of what is kept for the session elsewhere; see Session.Charge
+	exceeded limit // the session is about to end because of it
 }
 
 func (q *queue) push(f *Frame) {
 	q.frames = append(q.frames, f)
 	q.bytes += f.Size()
-	q.packets += f.packets
-}
-
-// isFull reports whether the queue has no space for a frame.
-func (q *queue) isFull(f *Frame, set *Settings) bool {
-	return q.bytes+f.Size() > set.QueueBytes || q.packets+f.packets > set.QueuePackets
+	q.packets += f.places()
 }
 
 // take empties the queue. The frames count until uncount is called. Only for transports that write whole frames.
@@ -40,7 +38,7 @@ func (q *queue) take() []*Frame {
 func (q *queue) uncount(frames []*Frame) {
 	for _, f := range frames {
 		q.bytes -= f.Size()
-		q.packets -= f.packets
+		q.packets -= f.places()
 	}
 	clear(frames)
 }
@@ -148,20 +146,15 @@ func (s *Session) accept(f *Frame) Sent {
 		return Gone
 	case f.volatile && !s.isIdle():
 		return Dropped
-	case s.queue.overflowed, s.queue.isFull(f, &s.server.set):
-		s.overflow()
+	case s.queue.exceeded != noLimit:
+		return Overflow
+	}
+	if by := s.queue.exceededBy(f, &s.server.set); by != noLimit {
+		s.overflow(by)
 		return Overflow
 	}
 	s.queue.push(f)
 	return Queued
-}
-
-// overflow ends the session, on another goroutine: the caller may hold locks that Closed takes. mu must be held.
-func (s *Session) overflow() {
-	if !s.queue.overflowed { // many pings may come while the session ends
-		s.queue.overflowed = true
-		s.server.running.Go(func() { s.fail(QueueOverflow) })
-	}
 }
 
 // isIdle reports whether a frame would leave at once (the reference: transport.writable). mu must be held.

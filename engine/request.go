@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/net/http/httpguts"
 
 	"partyline/wire/eio"
 )
@@ -146,4 +147,24 @@ func validText(s string) string {
 		s = s[size:]
 	}
 	return out.String()
+}
+
+// subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
+// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
+// request offers none, and false if the header breaks RFC 6455, section 4.1.
+func subprotocol(h http.Header) (chosen string, ok bool) {
+	lines, offered := h["Sec-Websocket-Protocol"]
+	if !offered {
+		return "", true
+	}
+	var names []string
+	for name := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		name = strings.Trim(name, " \t")
+		// A name is a token of HTTP, like the name of a header.
+		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(names, name) {
+			return "", false
+		}
+		names = append(names, name)
+	}
+	return names[0], true
 }

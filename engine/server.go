@@ -15,7 +15,6 @@ package engine
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -65,6 +64,7 @@ type Opening struct {
 	Address string // the client's IP address, behind trusted proxies
 	Secure  bool   // over TLS, behind trusted proxies
 	Time    time.Time
+	Kept    int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
 }
 
 // Handler makes the receiver of a new session. It must not call methods of the session, which block until Handler has
@@ -84,6 +84,7 @@ type Settings struct {
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
 	QueuePackets   int            // packets that may wait for one session; 0: DefaultQueuePackets
+	SessionBytes   int            // memory that one session may cost, its queue included; 0: DefaultSessionBytes
 	Refuse         func() error   // why no session may begin now, or nil; must not block
 	Handler        Handler
 	Log            *slog.Logger
@@ -96,6 +97,7 @@ type Server struct {
 	bytes      Rate     // of each session; static
 	origins    *origins
 	maxPayload atomic.Int64
+	full       atomic.Bool    // the process has too little memory for new sessions
 	running    sync.WaitGroup // every goroutine that a session starts
 
 	mu        sync.Mutex
@@ -112,6 +114,7 @@ type Server struct {
 func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
+	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
 	set.Rates.complete()
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
@@ -266,6 +269,7 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	session.mu.Lock()
 	session.transport = t
 	session.receiver = s.set.Handler(session, o)
+	session.queue.kept = o.Kept
 	// The client counts from the answer, which is not sent yet.
 	session.heartbeat.due = time.Now().Add(s.set.PingInterval)
 	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
@@ -295,11 +299,15 @@ func (s *Server) remove(session *Session) {
 // ended counts and logs the end of a session.
 func (s *Server) ended(session *Session, reason Reason) {
 	s.stats.ended[reason].Inc()
-	level := slog.LevelDebug
-	if reason == QueueOverflow { // the only end that an operator may want to look into and that has no other log line
-		level = slog.LevelInfo
+	if reason != QueueOverflow {
+		s.set.Log.Debug("session ended", "reason", reason.String(), "address", session.address)
+		return
 	}
-	s.set.Log.Log(context.Background(), level, "session ended", "reason", reason.String(), "address", session.address)
+	// The only end that an operator may want to look into and that has no other log line.
+	session.mu.Lock()
+	exceeded := limitKeys[session.queue.exceeded]
+	session.mu.Unlock()
+	s.set.Log.Info("session ended", "reason", reason.String(), "limit", exceeded, "address", session.address)
 }
 
 func (s *Server) all() []*Session {

@@ -13,11 +13,13 @@ import (
 const closeTimeout = 30 * time.Second
 
 // Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no
-// lock held and never at the same time, except that Closed may be called while Message runs.
+// lock held and never at the same time, except that Beat and Closed may be called while Message runs.
 type Receiver interface {
 	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that
 	// reads from the client, so if it blocks, it slows down this client and no other.
 	Message(data []byte, binary bool)
+	// Beat is called at each ping. wasRead reports whether the session was read all the time since the last one.
+	Beat(wasRead bool)
 	// Closed is called exactly once, when the session has ended. No call of Message begins afterwards, and frames that
 	// are sent afterwards are dropped.
 	Closed(reason Reason)
@@ -157,7 +159,7 @@ func (s *Session) logFault(err error) {
 func (s *Session) packet(p eio.Packet, size int, now time.Time) {
 	s.received(size, now)
 	s.mu.Lock()
-	if s.state != open {
+	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()
 		return
 	}
@@ -198,7 +200,7 @@ const (
 	ParseError                      // a packet that Engine.IO does not have
 	ForcedClose                     // a packet that Socket.IO cannot decode
 	ForcedServerClose               // by the server: packets out of order, no namespace in time, a service's request
-	QueueOverflow                   // the client did not read and its queue was full; the reference has no such reason
+	QueueOverflow                   // what is kept for the client exceeded a limit; the reference has no such reason
 	ServerShutdown                  // the edge is leaving
 	RateExceeded                    // the client sent more than its limits allow for too long; nor has it this one
 	reasons

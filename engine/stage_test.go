@@ -35,6 +35,7 @@ type recorder struct {
 	mu      sync.Mutex
 	got     []string // guarded by mu
 	ends    []Reason // guarded by mu
+	beats   []bool   // guarded by mu
 	onData  func(data []byte, binary bool)
 }
 
@@ -49,6 +50,12 @@ func (r *recorder) Message(data []byte, binary bool) {
 	if r.onData != nil {
 		r.onData(data, binary)
 	}
+}
+
+func (r *recorder) Beat(wasRead bool) {
+	r.mu.Lock()
+	r.beats = append(r.beats, wasRead)
+	r.mu.Unlock()
 }
 
 func (r *recorder) Closed(reason Reason) {

@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
-	"golang.org/x/net/http/httpguts"
 
 	"partyline/internal/direct"
 	"partyline/wire/eio"
@@ -25,6 +21,8 @@ import (
 const (
 	// noWriteBuffer is the size of the write buffer of gorilla/websocket, which writes only the handshake.
 	noWriteBuffer = 512
+	// controlHead is the size of the head of a client's control frame.
+	controlHead = 6
 	// lastWrite is how long the last frame of a connection may take.
 	lastWrite = time.Second
 	// lastRead is how long a client may take to close its side once it has the last frame.
@@ -99,26 +97,6 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	return c
-}
-
-// subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,
-// subprotocol.js and websocket-server.js): without a choice a browser closes the connection. It returns "" if the
-// request offers none, and false if the header breaks RFC 6455, section 4.1.
-func subprotocol(h http.Header) (chosen string, ok bool) {
-	lines, offered := h["Sec-Websocket-Protocol"]
-	if !offered {
-		return "", true
-	}
-	var names []string
-	for name := range strings.SplitSeq(strings.Join(lines, ","), ",") {
-		name = strings.Trim(name, " \t")
-		// A name is a token of HTTP, like the name of a header.
-		if !httpguts.ValidHeaderFieldName(name) || slices.Contains(names, name) {
-			return "", false
-		}
-		names = append(names, name)
-	}
-	return names[0], true
 }
 
 // Write is called by gorilla/websocket: for its answer to the request, and for the close frame with which it answers
@@ -234,8 +212,12 @@ func (c *wsConn) abort() {
 	}
 }
 
-// errNotUTF8 is returned by read for a text message that is not UTF-8.
-var errNotUTF8 = errors.New("text message is not UTF-8")
+// Errors of reading.
+var (
+	errNotUTF8 = errors.New("text message is not UTF-8")
+	errHeads   = errors.New("websocket: too many fragments without content")
+	errTooMuch = errors.New("the session costs more than limits.session_bytes")
+)
 
 // read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
 // holds none. The caller returns it with putBuffer.
@@ -246,16 +228,17 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 			return nil, false, err
 		}
 	}
-	kind, r, err := c.ws.NextReader()
+	kind, message, err := c.ws.NextReader()
 	if err != nil {
 		return nil, false, err
 	}
 	pooled := buffers.Get().(*[]byte)
-	buf := bytes.NewBuffer((*pooled)[:0])
-	if _, err = buf.ReadFrom(r); err != nil {
+	c.reader.message = message
+	*pooled, err = c.session.readAll(&c.reader, (*pooled)[:0])
+	c.reader.message, c.reader.raw, c.reader.content = nil, 0, 0
+	if err != nil {
 		return nil, false, err
 	}
-	*pooled = buf.Bytes()
 	if kind == websocket.TextMessage && !utf8.Valid(*pooled) {
 		return nil, false, errNotUTF8
 	}
@@ -335,7 +318,7 @@ func (c *wsConn) endReading(err error) {
 	c.last = c.answer(err)
 	s.mu.Unlock()
 	s.fail(reason)
-	if reason == TransportError {
+	if reason != TransportClose {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
 		c.expectEnd(lastRead)
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
@@ -355,6 +338,8 @@ func endOf(err error) Reason {
 	var closeErr *websocket.CloseError
 	var netErr net.Error
 	switch {
+	case errors.Is(err, errTooMuch):
+		return QueueOverflow
 	case errors.As(err, &closeErr), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, io.ErrUnexpectedEOF): // of TLS, within a record
 		return TransportClose
@@ -369,6 +354,8 @@ func (c *wsConn) answer(err error) *Frame {
 	switch {
 	case errors.Is(err, errNotUTF8):
 		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
+	case errors.Is(err, errHeads), errors.Is(err, errTooMuch):
+		return controlFrame(wsClose, "\x03\xf0") // 1008: policy violation
 	case len(c.held) > 0:
 		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
@@ -386,6 +373,7 @@ func (c *wsConn) handleControl() {
 
 // control counts a control frame. gorilla goes on reading behind it, so it waits here while the session is not read.
 func (c *wsConn) control(data string) error {
+	c.reader.raw -= controlHead + int64(len(data)) // the rates bound it
 	c.session.in.Lock()
 	c.session.received(len(data), time.Now())
 	c.session.in.Unlock()

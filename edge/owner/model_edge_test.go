@@ -37,12 +37,15 @@ type modelSocket struct {
 	asked   string // who got it
 	decided string // the instance whose admission the edge accepted last
 	asking  bool   // another instance has been asked since
+	charged int    // bytes of memory
 }
 
 func (s *modelSocket) ID() string                    { return s.id }
 func (s *modelSocket) Namespace() string             { return "/chat" }
 func (s *modelSocket) ConnectTimeout() time.Duration { return time.Hour }
 func (s *modelSocket) Refuses() bool                 { return false }
+
+func (s *modelSocket) Charge(n int) { s.charged += n }
 
 func (e *modelEdge) send(w modelWord) {
 	w.edge, w.at = e.n, e.m.now

@@ -158,7 +158,7 @@ func (m *model) client() {
 	}
 }
 
-// account checks that every event is published, held, or counted as failed.
+// account checks that every event is published, held, or counted as failed, and that what is held is charged.
 func (m *model) account() {
 	for _, e := range m.edges {
 		held := 0
@@ -166,10 +166,15 @@ func (m *model) account() {
 		count := func(s *Socket) {
 			if !seen[s] {
 				seen[s] = true
+				want := s.bytes
 				for _, event := range s.held {
 					if !event.end {
 						held++
+						want += heldCost
 					}
+				}
+				if got := s.Client.(*modelSocket).charged; got != want {
+					m.fatal("socket %s was charged %d bytes, want %d", s.Client.ID(), got, want)
 				}
 			}
 		}

@@ -28,6 +28,7 @@ type Client interface {
 	ID() string
 	Namespace() string             // its name, such as /chat
 	ConnectTimeout() time.Duration // how long services may take to admit it
+	Charge(bytes int)              // counts memory of what is held for it; taken back if negative
 	Refuses() bool                 // its client is refused, and does not wait, while no service decides
 }
 

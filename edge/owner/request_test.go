@@ -52,6 +52,7 @@ func (c *crowd) ID() string                    { return "edge0000.AAAAAAAAAAAAAA
 func (c *crowd) Namespace() string             { return "/chat" }
 func (c *crowd) ConnectTimeout() time.Duration { return connectTimeout }
 func (c *crowd) Refuses() bool                 { return c.refuses }
+func (c *crowd) Charge(int)                    {}
 
 func (c *crowd) Connected() bool           { return true }
 func (c *crowd) Do(fn func())              { c.worker = append(c.worker, fn) }

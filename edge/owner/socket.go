@@ -75,6 +75,7 @@ func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string,
 		return ErrHeldFull
 	}
 	s.bytes += size
+	s.Client.Charge(size + heldCost)
 	s.held = append(s.held, event{string(name), string(reply), header, slices.Clone(body), false})
 	t.stats.held.Inc()
 	return nil
@@ -85,6 +86,17 @@ func (s *Socket) hold() {
 	s.mu.Lock()
 	s.holding = true
 	s.mu.Unlock()
+}
+
+// heldCost is the memory of a held event without its bytes.
+const heldCost = 512
+
+// placesOf returns the memory of held events without their bytes. The socket's end is not counted.
+func placesOf(held []event) int {
+	if last := len(held) - 1; last >= 0 && held[last].end {
+		held = held[:last]
+	}
+	return len(held) * heldCost
 }
 
 // release sends an owner what was held, and all that follows. It runs on the worker.
@@ -107,6 +119,7 @@ func (t *Table) release(s *Socket) {
 			t.stats.failed.Inc()
 		}
 	}
+	s.Client.Charge(-s.bytes - placesOf(s.held))
 	s.held, s.bytes = nil, 0
 	if s.ended {
 		t.forget(s)
@@ -122,7 +135,9 @@ func (t *Table) discard(s *Socket) {
 			t.stats.failed.Inc()
 		}
 	}
-	s.held, s.bytes, s.ended = nil, 0, true
+	s.Client.Charge(-s.bytes - placesOf(s.held))
+	s.held, s.bytes = nil, 0
+	s.ended = true
 	t.forget(s)
 }
 

@@ -28,9 +28,10 @@ var (
 // Registry is the sockets of an edge. C is what the edge keeps with each.
 type Registry[C any] struct {
 	prefix  subjects.Prefix
-	limit   int              // how many rooms a socket may be in; 0: no limit
-	effects func(Effects[C]) // called with mu held
-	windows flow.Windows     // of the namespaces
+	limit   int                   // how many rooms a socket may be in; 0: no limit
+	effects func(Effects[C])      // called with mu held
+	spend   func(*Socket[C], int) // counts bytes that a socket costs; called with mu held
+	windows flow.Windows          // of the namespaces
 
 	mu         sync.Mutex
 	namespaces map[string]*Namespace[C] // guarded by mu; by token in subjects
@@ -67,6 +68,7 @@ type Socket[C any] struct {
 	data   []byte                     // guarded by Registry.mu: a JSON object, nil for none; never changed in place
 	rev    uint64                     // guarded by Registry.mu: counts changes of rooms and data since the admission
 	mark   uint64                     // guarded by Registry.mu: see Select
+	cost   int                        // guarded by Registry.mu: bytes that were charged
 }
 
 // Effects is what follows from a change.
@@ -98,11 +100,13 @@ type View struct {
 	Rev   uint64
 }
 
-// New makes a registry. roomsPerSocket is how many rooms a socket may be in; 0: no limit. effects is called with the lock held and
-// must neither block nor call the registry.
-func New[C any](prefix subjects.Prefix, roomsPerSocket int, effects func(Effects[C])) *Registry[C] {
+// New makes a registry. roomsPerSocket is how many rooms a socket may be in; 0: no limit. charge is called with the bytes of memory
+// that a socket costs more, or less if negative. effects and charge are called with the lock held and must neither block nor call the
+// registry.
+func New[C any](prefix subjects.Prefix, roomsPerSocket int, effects func(Effects[C]), charge func(*Socket[C], int)) *Registry[C] {
 	return &Registry[C]{
 		prefix: prefix, limit: roomsPerSocket, effects: effects,
+		spend:      func(s *Socket[C], bytes int) { s.cost += bytes; charge(s, bytes) },
 		namespaces: make(map[string]*Namespace[C]), sockets: make(map[string]*Socket[C]),
 	}
 }
@@ -164,6 +168,7 @@ func (r *Registry[C]) Enter(s *Socket[C], name, token string, autoJoin []string)
 	}
 	ns.users++
 	s.Namespace = ns
+	r.spend(s, SocketCost+nameCost*len(token))
 	r.sockets[s.ID] = s
 	return f
 }
@@ -192,6 +197,7 @@ func (r *Registry[C]) Admit(s *Socket[C], a Admission) (f Effects[C], err error)
 		return f, err
 	}
 	s.user, s.data = a.User, a.Data
+	r.spend(s, len(a.User)+len(a.Data))
 	s.index = s.Namespace.members.add(s)
 	r.members.Add(1)
 	s.become(Subscribing)
@@ -235,6 +241,7 @@ func (r *Registry[C]) SetData(s *Socket[C], data []byte) (f Effects[C], ok bool)
 	if !s.Life().IsMember() {
 		return f, false
 	}
+	r.spend(s, len(data)-len(s.data))
 	s.data = data
 	r.changed(s, &f)
 	return f, true
@@ -263,6 +270,7 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	}
 	s.rooms.Store(nil)
 	s.places = nil
+	r.spend(s, -s.cost)
 	if end.Was.IsMember() {
 		if moved := ns.members.removeAt(s.index); moved != nil {
 			moved.index = s.index
@@ -277,6 +285,19 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	r.effects(f)
 	f.Ended = []End[C]{end}
 	return f
+}
+
+// What a socket costs, in bytes of memory. Rooms and namespaces count as if nobody else were in them: with the place in all tables,
+// and the subscription.
+const (
+	SocketCost = 2 << 10
+	RoomCost   = 1 << 10
+	nameCost   = 4 // for each byte of a name in subjects: it is in the subjects of subscriptions, too
+)
+
+// roomCost is what it costs a socket to be in a room.
+func (s *Socket[C]) roomCost(name string) int {
+	return RoomCost + nameCost*len(name) + len(s.Namespace.Token)
 }
 
 // tooMany is the error of a socket that would be in too many rooms.

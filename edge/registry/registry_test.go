@@ -26,6 +26,8 @@ func newHall(t *testing.T, roomsPerSocket int) *hall {
 		t.Fatal(err)
 	}
 	h := &hall{subscribed: make(map[string]int)}
+	charged := make(map[*Socket[int]]int)
+	t.Cleanup(func() { wantCharged(t, charged) })
 	h.Registry = New(prefix, roomsPerSocket, func(f Effects[int]) {
 		for _, s := range f.Subscribe {
 			h.subscribed[s]++
@@ -36,8 +38,25 @@ func newHall(t *testing.T, roomsPerSocket int) *hall {
 			}
 		}
 		h.changed = append(h.changed, f.Changed...)
-	})
+	}, func(s *Socket[int], bytes int) { charged[s] += bytes })
 	return h
+}
+
+// wantCharged compares what sockets were charged with what they have.
+func wantCharged(t *testing.T, charged map[*Socket[int]]int) {
+	t.Helper()
+	for s, got := range charged {
+		want := 0
+		if s.Life() != Gone {
+			want = SocketCost + nameCost*len(s.Namespace.Token) + len(s.user) + len(s.data)
+			for _, room := range s.Rooms() {
+				want += s.roomCost(room.Name)
+			}
+		}
+		if got != want {
+			t.Errorf("socket %s was charged %d bytes in all, want %d", s.ID, got, want)
+		}
+	}
 }
 
 // enter makes a socket of /chat.
@@ -279,7 +298,7 @@ func TestNoAnswerBeforeTheSubscription(t *testing.T) {
 		for _, s := range f.Unsubscribe {
 			out.put(func() { delete(active, s) })
 		}
-	})
+	}, func(*Socket[int], int) {})
 	rounds := 100_000
 	if testing.Short() {
 		rounds = 10_000

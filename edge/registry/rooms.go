@@ -132,7 +132,9 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 	if r.limit > 0 && len(list)+len(fresh) > r.limit {
 		return false, r.tooMany()
 	}
+	cost := 0
 	for _, name := range fresh {
+		cost += s.roomCost(name)
 		room := s.Namespace.rooms[name]
 		if room == nil {
 			room = &Room[C]{Name: name}
@@ -143,6 +145,7 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 		list, s.places = append(list, room), append(s.places, room.members.add(s))
 	}
 	s.rooms.Store(&list)
+	r.spend(s, cost)
 	return true, nil
 }
 
@@ -154,6 +157,7 @@ func (r *Registry[C]) leaveRoom(s *Socket[C], room *Room[C], f *Effects[C]) bool
 		return false
 	}
 	r.unlink(s, room, s.places[i], f)
+	r.spend(s, -s.roomCost(room.Name))
 	list = slices.Concat(list[:i], list[i+1:]) // others may be reading the old one
 	s.rooms.Store(&list)
 	s.places = slices.Delete(s.places, i, i+1)

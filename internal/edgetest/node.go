@@ -61,7 +61,9 @@ func (o *Options) config(address string) config.Config {
 	if c.Limits == (edge.Limits{}) {
 		c.Limits = edge.DefaultLimits()
 	}
-	c.Limits.QueueBytes = cmp.Or(o.QueueBytes, c.Limits.QueueBytes)
+	if o.QueueBytes > 0 {
+		c.Limits.QueueBytes, c.Limits.SessionBytes = o.QueueBytes, max(c.Limits.SessionBytes, 2*o.QueueBytes)
+	}
 	if c.Engine.MaxPayload == 0 {
 		c.Engine = engine.DefaultConfig()
 	}

@@ -63,7 +63,7 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	p.Engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, Rates: c.Limits.Rates, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
 		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
-		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
+		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets, SessionBytes: c.Limits.SessionBytes,
 		Refuse:  p.refusal,
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
 		Log:     p.log,

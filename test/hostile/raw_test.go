@@ -17,9 +17,10 @@ import (
 
 // Opcodes of WebSocket frames (RFC 6455, section 5.2).
 const (
-	opMore = 0x0
-	opText = 0x1
-	opPing = 0x9
+	opMore   = 0x0
+	opText   = 0x1
+	opBinary = 0x2
+	opPing   = 0x9
 )
 
 // raw is a WebSocket client without rules: it writes arbitrary bytes, many frames at a time, and reads only on

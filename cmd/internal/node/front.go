@@ -44,6 +44,9 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 	if f.Parts, err = wiring.New(c, Version(), log, options...); err != nil {
 		return nil, err
 	}
+	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {
+		attend = append(attend, func(ctx context.Context) { f.Engine.GuardMemory(ctx, limit) })
+	}
 	f.Run(f.Cluster.Handle, attend...)
 	f.handler = f.routes(c, inside)
 	return f, nil

@@ -46,5 +46,8 @@ func (r receiver) Message(data []byte, binary bool) {
 	r.session.Send(engine.NewMessage(data, nil, nil, engine.Options{}))
 }
 
+// Beat does nothing.
+func (r receiver) Beat(bool) {}
+
 // Closed does nothing: the echo keeps no state.
 func (r receiver) Closed(engine.Reason) {}
