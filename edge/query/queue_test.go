@@ -127,6 +127,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 		if err := q.Add(other); err != nil {
 			t.Fatalf("another namespace cannot ask: %v", err)
 		}
+		synctest.Wait() // for its turn
 		before := len(o.bodies)
 		o.blocks = false
 		for _, fn := range o.blocked {
