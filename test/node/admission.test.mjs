@@ -43,7 +43,7 @@ scene('auth, as an object and as a function, decides', async (s) => {
     assert.deepEqual(handshake.auth, { token: 'right' });
     assert.equal(handshake.headers.host, new URL(a.io.uri).host);
     assert.equal(handshake.address, '127.0.0.1');
-    assert.equal(handshake.secure, false);
+    assert.equal(handshake.secure, a.io.uri.startsWith('https:'));
     assert.equal(handshake.xdomain, false);
     assert.ok(Math.abs(Date.now() - issued) < 60_000);
     assert.ok(Math.abs(Date.parse(time) - issued) < 2000, time);
