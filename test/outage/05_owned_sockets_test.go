@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/internal/edgetest"
+	"partyline/wire/msg"
 )
 
 // If services do not receive an edge's beats, they end its sockets. When the edge is back, it must find owners for
@@ -85,8 +86,10 @@ func ownedAfterACut(t *testing.T, answers bool) {
 	next("sio.door.own.shop-1.n", `["n",1]`)
 
 	edgetest.Eventually(s.t, "the other edge knows this one", func() bool { return len(s.pair.Node.Cluster.Edges()) == 2 })
+	known := time.Now() // an edge that is known for less than a beat is forgotten without a word
+	edgetest.Eventually(s.t, "the other edge knows it for more than a beat", func() bool { return time.Since(known) > 2*msg.BeatEvery })
 	s.cut()
-	if got, want := <-gone, "sio.$edge."+strings.Split(a.ID, ".")[0]+".gone"; got != want {
+	if got, want := edgetest.Await(t, gone), "sio.$edge."+strings.Split(a.ID, ".")[0]+".gone"; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
 	s.proxy.Mend()
