@@ -112,7 +112,7 @@ func (u *user) read() {
 		id, body := rest[:begin], rest[begin:]
 		for range binary {
 			data, _ := u.Await()
-			body += fmt.Sprintf(" + %q", data)
+			body += fmt.Sprintf(" + %q", strings.TrimPrefix(data, "b"))
 		}
 		switch {
 		case kind == "43" || kind == "46":

@@ -122,7 +122,7 @@ func (c *Client) write(kind int, data []byte) {
 	_ = c.ws.WriteMessage(kind, data)
 }
 
-// Await is Next for code that must not fail the test. ok is false if nothing arrived or the connection ended.
+// Await is Next for code that must not fail the test. A binary frame begins with the letter b. ok is false if nothing arrived or the connection ended.
 func (c *Client) Await() (text string, ok bool) {
 	select {
 	case f, open := <-c.in:
