@@ -13,7 +13,7 @@ import (
 	"partyline/wire/msg"
 )
 
-// Nothing is said of edges that nobody ever knew well, and the list of edges is bounded.
+// Nothing is said of edges that were known for less than a beat, and the list of edges is bounded.
 func TestInventedEdges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

@@ -104,7 +104,7 @@ type Admin struct {
 	Pprof    bool     `koanf:"pprof"`    // profiles of the running process as well
 }
 
-// Names returns Hosts and the host of Listen: whoever listens on a name is reached under it.
+// Names returns Hosts and the host of Listen: an edge that listens on a name is reached under it.
 func (a Admin) Names() []string {
 	host, _, _ := net.SplitHostPort(a.Listen)
 	return append(slices.Clip(a.Hosts), host)

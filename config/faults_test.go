@@ -163,7 +163,7 @@ var badConfigurations = map[string]bad{
 	"advertise of nowhere":     {args: []string{"--advertise=http://0.0.0.0:3000"}, want: []string{`--advertise: "http://0.0.0.0:3000" is no address that others could ask`}},
 
 	"advertise without a secret": {args: []string{"--advertise=http://edge-1:3000", "--trusted_proxies=10.0.0.0/8"}, want: []string{
-		"--advertise: needs edges.secret, the same on every edge: without it, whoever may publish sio.$edge.> in NATS chooses where clients' requests and cookies go; set it (better as PARTYLINE_EDGES_SECRET), or edges.insecure to go without",
+		"--advertise: needs edges.secret, the same on every edge: without it, anyone who may publish sio.$edge.> in NATS chooses where clients' requests and cookies go; set it (better as PARTYLINE_EDGES_SECRET), or edges.insecure to go without",
 	}},
 	"networks": {args: []string{"--edges.networks=10.0.0.0/8,x,10.0.0.1/33", "--edges.secret=x", "--advertise=http://edge-1:3000"}, want: []string{
 		`--edges.networks: "x" is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8`, `--edges.networks: "10.0.0.1/33" is neither`,

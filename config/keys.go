@@ -62,7 +62,7 @@ var allKeys = []key{
 	{"admin.listen", text, "", "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator.", texts(listenAddress)},
 	{"admin.token", text, "", "Listening", "TOKEN", "All of these but /healthz and /readyz need it (Authorization: Bearer TOKEN). Better in the environment or the file.", texts(bearerToken)},
 	{"admin.hosts", list, "", "Listening", "NAMES", "Names under which they are served without the token, beside IP addresses and localhost.", items(pagesHost)},
-	{"admin.insecure", boolean, "", "Listening", "", "Serve them on another address than loopback without a token. Whoever reaches it can drain the edge.", nil},
+	{"admin.insecure", boolean, "", "Listening", "", "Serve them on another address than loopback without a token. Anyone who reaches it can drain the edge.", nil},
 	{"admin.pprof", boolean, "", "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, "", "Listening", "PATH", "Where clients connect.", texts(clientPath)},
 	{"page", boolean, "", "Listening", "", "Serve a page at / on which to try everything.", nil},

@@ -328,7 +328,7 @@ func TestProxyRanges(t *testing.T) {
 	}
 }
 
-// Whoever listens on a name is reached under it.
+// An edge that listens on a name is reached under it.
 func TestNamesOfThePages(t *testing.T) {
 	c := mustLoad(t, FlavourEdge, []string{"--admin.listen=edge-1:3001", "--admin.hosts=pages.example:80", "--admin.insecure"}, nil).Config
 	if got := c.Admin.Names(); !slices.Equal(got, []string{"pages.example", "edge-1"}) {

@@ -77,7 +77,7 @@ func (l *loader) validateTLS(c *Config) {
 
 // validateEdges checks how edges trust each other.
 func (l *loader) validateEdges(c *Config) {
-	const risk = "without it, whoever may publish sio.$edge.> in NATS chooses where clients' requests and cookies go"
+	const risk = "without it, anyone who may publish sio.$edge.> in NATS chooses where clients' requests and cookies go"
 	if _, problem := edgeURL(c.Advertise); problem != "" {
 		return // it has its fault
 	}

@@ -230,7 +230,7 @@ func TestHeartbeatsDuringAFlood(t *testing.T) {
 	})
 }
 
-// A session that is slowed down for long ends as fast as any other, by whoever ends it.
+// A session that is slowed down for long ends as fast as any other, whatever ends it.
 func TestTheEndOfASlowedSession(t *testing.T) {
 	for name, end := range map[string]func(*recorder){
 		"close": func(r *recorder) { r.session.Close(ServerShutdown) },

@@ -66,7 +66,7 @@ func TestAWindowOpensWithItsCheckpoint(t *testing.T) {
 	})
 }
 
-// A checkpoint that does not come back, since NATS was lost, stops nobody for long.
+// A checkpoint that does not come back, since NATS was lost, stops no client for long.
 func TestALostCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := new(Windows).New()

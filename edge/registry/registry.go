@@ -287,7 +287,7 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	return f
 }
 
-// What a socket costs, in bytes of memory. Rooms and namespaces count as if nobody else were in them: with the place in all tables,
+// What a socket costs, in bytes of memory. Rooms and namespaces count as if no other socket were in them: with the place in all tables,
 // and the subscription.
 const (
 	SocketCost = 2 << 10

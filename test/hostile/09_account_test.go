@@ -81,7 +81,7 @@ func misers(session int) []miser {
 		{name: "refusals that are not read", ends: true, crowd: 40, more: func(i int) []byte {
 			return textFrame(fmt.Sprintf("40/no-%d-%s,", i, big[:400]))
 		}},
-		{name: "joins whose answers nobody polls", http: func(int) string {
+		{name: "joins whose answers are not polled", http: func(int) string {
 			joins := strings.Repeat("\x1e"+`42/extra-0,1["join",1]`, 2000)[1:]
 			return fmt.Sprintf("POST %%s HTTP/1.1\r\nHost: edge\r\nContent-Length: %d\r\n\r\n%s", len(joins), joins)
 		}, ends: true},
