@@ -212,3 +212,18 @@ func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 		t.Errorf("%d failures were counted", n)
 	}
 }
+
+// A flush that begins just after the connection has ended must not wait for an answer: entries of the outbox would wait behind it,
+// and clients be refused for the wrong reason.
+func TestAFlushEndsWithTheConnection(t *testing.T) {
+	b := connect(t, natsdtest.Start(t).ClientURL(), nil)
+	flushed := make(chan bool, 1)
+	b.Do(func() {
+		b.work.connectionChanged(false)
+		flushed <- b.work.flush()
+		b.work.connectionChanged(true)
+	})
+	if <-flushed {
+		t.Error("a flush has waited for NATS")
+	}
+}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -18,15 +19,19 @@ type worker struct {
 	quit chan struct{}
 	done chan struct{}
 
-	stale    atomic.Bool // the connection is new and was not flushed yet
-	measured time.Time   // owned by the worker's goroutine: when the last flush was tried
-	kept     []entry     // owned by the worker's goroutine: entries that wait for NATS, in order, before those of the outbox
+	stale    atomic.Bool                        // the connection is new and was not flushed yet
+	giveUp   atomic.Pointer[context.CancelFunc] // ends the flush that waits for NATS; nil while there is none
+	measured time.Time                          // owned by the worker's goroutine: when the last flush was tried
+	kept     []entry                            // owned by the worker's goroutine: entries that wait for NATS, in order, before those of the outbox
 }
 
 // connectionChanged is called for each connection that begins or ends.
 func (w *worker) connectionChanged(online bool) {
 	w.stale.Store(true) // before it is online, so that the bus is not ready too early
 	w.bus.state.online.Store(online)
+	if giveUp := w.giveUp.Load(); giveUp != nil && !online {
+		(*giveUp)()
+	}
 	w.bus.out.nudge()
 }
 
@@ -129,11 +134,23 @@ func (w *worker) publish(e *entry, online bool) {
 	}
 }
 
-// flush makes a round trip to the server, which has processed everything written before when flush returns true.
+// flush makes a round trip to the server, which has processed everything written before when flush returns true. It returns false
+// at once if the connection ends: a flush that begins just then would wait for an answer that cannot come.
 func (w *worker) flush() bool {
 	w.measured = time.Now()
 	stale := w.stale.Load() // the connection may be another one when the answer arrives
-	if err := w.bus.nc.FlushTimeout(flushTimeout); err != nil {
+	ctx, giveUp := context.WithTimeout(context.Background(), flushTimeout)
+	defer giveUp()
+	w.giveUp.Store(&giveUp)
+	defer w.giveUp.Store(nil)
+	if !w.bus.state.online.Load() { // connectionChanged may have been too early for giveUp
+		return false
+	}
+	err := w.bus.nc.FlushWithContext(ctx)
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	if err != nil {
 		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again.
 		time.AfterFunc(reconnectWait, w.bus.out.nudge)

@@ -89,7 +89,6 @@ func TestOverTLS(t *testing.T) {
 	edgetest.NewCertificate(t, time.Hour).Write(t, cert, key)
 	secure := []string{"--tls.cert=" + cert, "--tls.key=" + key}
 	t.Run("node", func(t *testing.T) {
-		t.Parallel()
 		p := start(t, "embedded", append(secure, namespaces)...)
 		for _, script := range scripts(t, "../node") {
 			if name := strings.TrimSuffix(filepath.Base(script), ".test.mjs"); name != restarting {
@@ -98,7 +97,6 @@ func TestOverTLS(t *testing.T) {
 		}
 	})
 	t.Run("browser", func(t *testing.T) {
-		t.Parallel()
 		environment := needBrowser(t)
 		for _, name := range []string{"clients", "chat"} {
 			args := secure
