@@ -18,10 +18,16 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// narrowHouse is a configuration in which a session may cost 256 KiB.
+// narrowHouse is a configuration in which a session may cost 256 KiB. The rates are above what clients can send, so that the
+// memory is the limit that they reach.
 const narrowHouse = `
 engine: {max_payload: 65536}
-limits: {queue_bytes: 131072, session_bytes: 262144}
+limits:
+  queue_bytes: 131072
+  session_bytes: 262144
+  events_per_second: 1000000
+  events_burst: 1000000
+  bytes_per_second: 1000000000
 namespaces:
   "/extra-*": {connect: open, rooms: ["*"]}
   "/door-*": {connect: service}
