@@ -196,7 +196,8 @@ func (ls *lanes) flood(l *lane) (report func()) {
 func (ls *lanes) drop(key laneKey) {
 	report := func() {}
 	ls.mu.Lock()
-	if l := ls.byKey[key]; l != nil && l.paused && l.over(2, &ls.limits) {
+	l := ls.byKey[key]
+	if l != nil && l.paused && l.over(2, &ls.limits) && ls.throttled.hasNoEffect(key, time.Now()) {
 		report = ls.flood(l)
 	}
 	ls.mu.Unlock()
