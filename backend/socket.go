@@ -40,6 +40,7 @@ type Socket struct {
 // Handshake is the request with which a client connected, as the edge reports it.
 type Handshake struct {
 	ID      string            `json:"sid"`     // the socket's id
+	Session string            `json:"session"` // a name of the session, the same for all its sockets; public
 	Auth    json.RawMessage   `json:"auth"`    // what the client gave as auth, a JSON object
 	Query   map[string]string `json:"query"`   // of a repeated key the last value
 	Headers map[string]string `json:"headers"` // names in lower case, several values joined

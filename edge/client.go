@@ -153,6 +153,21 @@ func (c *connection) socket(namespace []byte) *socket {
 	return nil
 }
 
+// owned lists the session's sockets, except one, that have an owner, or about which services are asked.
+func (c *connection) owned(except *socket) (list []*owner.Socket) {
+	if all := c.all(); len(all) == 1 && all[0] == except {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.all() {
+		if s != except && s.Edge.owner != nil {
+			list = append(list, s.Edge.owner)
+		}
+	}
+	return list
+}
+
 // isUsed reports whether the session has a socket that was admitted. It takes no lock.
 func (c *connection) isUsed() bool {
 	for _, s := range c.all() {

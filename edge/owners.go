@@ -224,6 +224,7 @@ func (o ownedSocket) Namespace() string             { return o.socket.Namespace.
 func (o ownedSocket) ConnectTimeout() time.Duration { return o.socket.Edge.rules.ConnectTimeout }
 func (o ownedSocket) Charge(n int)                  { o.socket.Edge.conn.session.Charge(n) }
 func (o ownedSocket) Refuses() bool                 { return o.socket.Edge.rules.Refuses() }
+func (o ownedSocket) Siblings() []*owner.Socket     { return o.socket.Edge.conn.owned(o.socket) }
 
 // tokenHeader is the value of a header that must be one token, "" if it is none.
 func tokenHeader(h bus.Header, name string) string {

@@ -30,6 +30,7 @@ type modelSocket struct {
 	owner   *Socket
 	id      string
 	gone    bool
+	session int
 	isLive  bool   // it was admitted
 	sent    int    // events emitted
 	handled int    // the latest event that an instance handled
@@ -46,6 +47,15 @@ func (s *modelSocket) ConnectTimeout() time.Duration { return time.Hour }
 func (s *modelSocket) Refuses() bool                 { return false }
 
 func (s *modelSocket) Charge(n int) { s.charged += n }
+
+func (s *modelSocket) Siblings() (list []*Socket) {
+	for _, other := range s.edge.sockets {
+		if other != s && other.session == s.session {
+			list = append(list, other.owner)
+		}
+	}
+	return list
+}
 
 func (e *modelEdge) send(w modelWord) {
 	w.edge, w.at = e.n, e.m.now

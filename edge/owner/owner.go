@@ -23,13 +23,14 @@ import (
 	"partyline/internal/throttle"
 )
 
-// Client is a socket as its edge has it. Its methods may be called with any lock of this package held.
+// Client is a socket as its edge has it. Its methods, except Siblings, may be called with any lock of this package held.
 type Client interface {
 	ID() string
 	Namespace() string             // its name, such as /chat
 	ConnectTimeout() time.Duration // how long services may take to admit it
 	Charge(bytes int)              // counts memory of what is held for it; taken back if negative
 	Refuses() bool                 // its client is refused, and does not wait, while no service decides
+	Siblings() []*Socket           // the other sockets of its session that have an owner, or about which services are asked
 }
 
 // Request is a connect request as it is published.

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Request is what the opening HTTP request says of a client: the members of a handshake that all sockets of a session
-// share.
+// Request is what all sockets of a session share in their handshakes: the session's public name, and what the opening
+// HTTP request says of the client.
 type Request struct {
+	Session string            `json:"session"`
 	Query   map[string]string `json:"query"`
 	Headers map[string]string `json:"headers"`
 	Address string            `json:"address"`

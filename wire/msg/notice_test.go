@@ -13,11 +13,11 @@ import (
 func TestBodies(t *testing.T) {
 	rev := uint64(7)
 	request := Request{
-		Query: map[string]string{"t": "<&>", "EIO": "4"}, Headers: map[string]string{"host": "a"}, Address: "::1", URL: "/socket.io/", Secure: true,
+		Session: "abc", Query: map[string]string{"t": "<&>", "EIO": "4"}, Headers: map[string]string{"host": "a"}, Address: "::1", URL: "/socket.io/", Secure: true,
 	}.JSON()
 	handshake := AppendHandshake(nil, "k3f9a0zz.x", nil, time.UnixMilli(1767225600000), request)
 	const shook = `{"sid":"k3f9a0zz.x","auth":{},"issued":1767225600000,"time":"Thu Jan 01 2026 00:00:00 GMT+0000 (Coordinated Universal Time)",` +
-		`"query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
+		`"session":"abc","query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
 	for want, got := range map[string][]byte{
 		`["connect",` + shook + `]`: Connect(handshake, nil),
 		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
