@@ -234,7 +234,7 @@ func (t *idleTimer) stop() {
 
 // handshake is the handshake of a socket as services read it, a JSON object.
 func (c *connection) handshake(s *socket) []byte {
-	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.request)
+	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
 }
 
 // invalid ends the session because of a packet that cannot be decoded.

@@ -87,6 +87,13 @@ func (c *connection) Beat(wasRead bool) {
 	}
 }
 
+// Upgraded notifies the owners of the session's sockets.
+func (c *connection) Upgraded() {
+	for _, o := range c.owned(nil) {
+		c.edge.owners.Upgraded(o)
+	}
+}
+
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
 	c.idle.stop()

@@ -61,7 +61,7 @@ func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 	s := o.Client.(ownedSocket).socket
 	state := w.stateOf(s)
 	if state.Rev != known {
-		state.ID = s.ID
+		state.ID, state.Transport = s.ID, s.Edge.conn.session.Transport()
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
 		_ = w.Event(o, to, []byte(msg.EventConnect), nil, nil, state.Body())
 	}

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 
 	"partyline/edge"
+	"partyline/engine/enginetest"
 )
 
 // session returns the session's name of the request about a socket. Further sockets of one session have the same.
@@ -64,5 +66,38 @@ func TestTheSocketsOfASessionHaveOneOwner(t *testing.T) {
 	s.Dial("bob").Send("40/n0,")
 	if _, of := answers(1); of == name {
 		t.Error("two sessions have one name")
+	}
+}
+
+// The owner of a socket is notified of an upgrade of its session, also if the socket is being handed over meanwhile.
+func TestTheOwnerKnowsTheTransport(t *testing.T) {
+	for _, during := range []string{"", "a connect request", "a handover"} {
+		t.Run(during, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, usual())
+			a := startInstance(t, s.NC, "chat-a")
+			p := s.poll()
+			p.post("40/door,")
+			m := a.request()
+			if h := handshake(t, m); h["transport"] != "polling" {
+				t.Errorf("the handshake is %v", h)
+			}
+			so := &socket{Head: "/door,", Token: "door"}
+			so.ID = handshake(t, m)["sid"].(string)
+			if during != "a connect request" {
+				a.admits(m, `[]`)
+				p.get()
+			}
+			if during == "a handover" {
+				a.notOwner(so, "")
+				m = a.request()
+			}
+			enginetest.Upgrade(t, s.Talk, "ann", strings.Replace(p.url, "transport=polling", "transport=websocket", 1), func() {})
+			if during != "" {
+				s.Counts("upgrades_total", "", 1)
+				a.admits(m, `[]`)
+			}
+			a.owned.Gets("sio.door.own.chat-a.connect", "", `["connect",{"sid":"`+so.ID+`","rev":0,"rooms":[],"data":{},"transport":"websocket"}]`)
+		})
 	}
 }

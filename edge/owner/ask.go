@@ -122,7 +122,7 @@ func (t *Table) Ask(s *Socket) {
 	}
 	if r.handover {
 		s.mu.Lock()
-		if isFirst {
+		if isFirst && s.told != toldNothing {
 			s.told = rev // if it changes until an instance answers, release tells
 		} else if s.told != rev {
 			s.told = toldNothing // the answer to an earlier request may count

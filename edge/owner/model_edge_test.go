@@ -114,7 +114,13 @@ func (e *modelEdge) Ask(s *Socket, r Request) (uint64, error) {
 	return 0, nil
 }
 
-func (e *modelEdge) State(_ *Socket, _ string, known uint64) uint64 { return known }
+func (e *modelEdge) State(s *Socket, to string, known uint64) uint64 {
+	so := s.Client.(*modelSocket)
+	if known != 0 && (known != toldNothing || to != so.decided || so.asking) { // the revision is always 0
+		e.m.fatal("%s: revision %d is told %q, and the edge has decided for %q (asking %v)", so.id, known, to, so.decided, so.asking)
+	}
+	return 0
+}
 
 func (e *modelEdge) Ping(group, instance string) {
 	e.send(modelWord{to: instance, kind: "ping", group: group})

@@ -152,6 +152,8 @@ func (m *model) client() {
 			s.gone = true
 			e.sockets = slices.DeleteFunc(e.sockets, func(other *modelSocket) bool { return other == s })
 			e.table.End(s.owner, nil, nil)
+		case m.sessions && m.step%50 == 0:
+			e.table.Upgraded(s.owner)
 		case s.isLive:
 			s.sent++
 			e.emitted++

@@ -48,7 +48,8 @@ type Wire interface {
 	Event(s *Socket, to string, event, reply []byte, header map[string][]string, body []byte) error
 	// Ask publishes a connect request. It returns the revision of the socket's rooms and data that it tells.
 	Ask(s *Socket, r Request) (rev uint64, err error)
-	// State tells an owner the rooms and data of a socket, unless it knows this revision. It returns the revision.
+	// State tells an owner the rooms and data of a socket, and the transport of its session, unless it knows this revision. It returns
+	// the revision.
 	State(s *Socket, to string, known uint64) uint64
 	// Ping asks an instance whether it is there.
 	Ping(group, instance string)

@@ -210,6 +210,16 @@ func (t *Table) Changed(s *Socket) {
 	})
 }
 
+// Upgraded tells the owner that the socket's session has another transport. It is called on the client's reader.
+func (t *Table) Upgraded(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = toldNothing // until release, if it is held: the request may have been published before
+	if !s.holding && !s.ended {
+		s.told = t.wire.State(s, s.to, s.told)
+	}
+}
+
 // reassign has sockets assigned again. What comes meanwhile is held. With again the instance that owned them is asked first:
 // it lives, and may own them still. mu must be held.
 func (t *Table) reassign(list []*Socket, again bool) {
