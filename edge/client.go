@@ -153,8 +153,8 @@ func (c *connection) socket(namespace []byte) *socket {
 	return nil
 }
 
-// owned lists the session's sockets, except one, that have an owner, or about which services are asked.
-func (c *connection) owned(except *socket) (list []*owner.Socket) {
+// owned lists the sockets of a session, except one, that have an owner, or about which services are asked.
+func owned(c *connection, except *socket) (list []*owner.Socket) {
 	if all := c.all(); len(all) == 1 && all[0] == except {
 		return nil
 	}
@@ -233,7 +233,8 @@ func (t *idleTimer) stop() {
 }
 
 // handshake is the handshake of a socket as services read it, a JSON object.
-func (c *connection) handshake(s *socket) []byte {
+func handshake(s *socket) []byte {
+	c := s.Edge.conn
 	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
-	c := &connection{edge: e, session: session, request: requestJSON(o, e.publicName(session.ID()))}
+	c := &connection{edge: e, session: session, request: requestJSON(o, publicName(e.set.key, session.ID()))}
 	o.Kept = cap(c.request)
 	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
@@ -89,7 +89,7 @@ func (c *connection) Beat(wasRead bool) {
 
 // Upgraded notifies the owners of the session's sockets.
 func (c *connection) Upgraded() {
-	for _, o := range c.owned(nil) {
+	for _, o := range owned(c, nil) {
 		c.edge.owners.Upgraded(o)
 	}
 }

@@ -81,9 +81,9 @@ func newSocketID(edge string) string {
 	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// publicName is what services know of a session. Its id is a secret, which the name does not tell.
-func (e *Edge) publicName(id string) string {
-	mac := hmac.New(sha256.New, e.set.key[:])
+// publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
+func publicName(key [32]byte, id string) string {
+	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte(id))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:12]
 }

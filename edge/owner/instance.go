@@ -101,7 +101,7 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 	}
 	i.state = leaving
 	t.wire.Do(func() {
-		sockets := t.socketsOf(i)
+		sockets := socketsOf(t, i)
 		for _, s := range sockets {
 			s.hold()
 		}
@@ -175,7 +175,7 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 }
 
 // socketsOf returns what an instance owns.
-func (t *Table) socketsOf(i *Instance) []*Socket {
+func socketsOf(t *Table, i *Instance) []*Socket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(i.sockets)

@@ -62,7 +62,7 @@ func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string,
 		if !t.wire.Connected() {
 			return ErrOffline
 		}
-		s.holding = t.fearFor(s)
+		s.holding = fearFor(t, s)
 	}
 	if !s.holding {
 		return t.wire.Event(s, s.to, name, reply, header, body)
@@ -107,7 +107,7 @@ func (t *Table) release(s *Socket) {
 	i := s.instance
 	isOwned := i != nil && s.request == nil && i.state == serving
 	t.mu.Unlock()
-	if !isOwned || !s.holding || t.isAway() && t.fearFor(s) {
+	if !isOwned || !s.holding || t.isAway() && fearFor(t, s) {
 		return
 	}
 	s.to, s.holding = i.name, false
