@@ -39,16 +39,19 @@ type Socket struct {
 
 // Handshake is the request with which a client connected, as the edge reports it.
 type Handshake struct {
-	ID      string            `json:"sid"`     // the socket's id
-	Auth    json.RawMessage   `json:"auth"`    // what the client gave as auth, a JSON object
-	Query   map[string]string `json:"query"`   // of a repeated key the last value
-	Headers map[string]string `json:"headers"` // names in lower case, several values joined
-	Address string            `json:"address"` // the client's IP address, behind trusted proxies
-	URL     string            `json:"url"`     // path and query
-	Secure  bool              `json:"secure"`  // whether the client came over TLS
-	XDomain bool              `json:"xdomain"` // whether a browser sent an Origin
-	Issued  int64             `json:"issued"`  // when the socket asked, in milliseconds since 1970
-	Time    string            `json:"time"`    // the same in words
+	ID      string `json:"sid"`     // the socket's id
+	Session string `json:"session"` // a name of the session, the same for all its sockets; public
+	// Transport is that of the session when the edge reported it: "polling" or "websocket".
+	Transport string            `json:"transport"`
+	Auth      json.RawMessage   `json:"auth"`    // what the client gave as auth, a JSON object
+	Query     map[string]string `json:"query"`   // of a repeated key the last value
+	Headers   map[string]string `json:"headers"` // names in lower case, several values joined
+	Address   string            `json:"address"` // the client's IP address, behind trusted proxies
+	URL       string            `json:"url"`     // path and query
+	Secure    bool              `json:"secure"`  // whether the client came over TLS
+	XDomain   bool              `json:"xdomain"` // whether a browser sent an Origin
+	Issued    int64             `json:"issued"`  // when the socket asked, in milliseconds since 1970
+	Time      string            `json:"time"`    // the same in words
 }
 
 // DecodeAuth unmarshals what the client gave as auth. Nothing is an empty object.

@@ -84,7 +84,7 @@ func (e *Edge) announce(s *socket) {
 // notice publishes the connect notice of a socket about which all services are told, and none is asked.
 func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
-	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(s.Edge.conn.handshake(s), nil)); err != nil {
+	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(handshake(s), nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 }

@@ -153,6 +153,21 @@ func (c *connection) socket(namespace []byte) *socket {
 	return nil
 }
 
+// owned lists the sockets of a session, except one, that have an owner, or about which services are asked.
+func owned(c *connection, except *socket) (list []*owner.Socket) {
+	if all := c.all(); len(all) == 1 && all[0] == except {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.all() {
+		if s != except && s.Edge.owner != nil {
+			list = append(list, s.Edge.owner)
+		}
+	}
+	return list
+}
+
 // isUsed reports whether the session has a socket that was admitted. It takes no lock.
 func (c *connection) isUsed() bool {
 	for _, s := range c.all() {
@@ -218,8 +233,9 @@ func (t *idleTimer) stop() {
 }
 
 // handshake is the handshake of a socket as services read it, a JSON object.
-func (c *connection) handshake(s *socket) []byte {
-	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.request)
+func handshake(s *socket) []byte {
+	c := s.Edge.conn
+	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
 }
 
 // invalid ends the session because of a packet that cannot be decoded.

@@ -172,7 +172,7 @@ func (q queried) Len() int { return len(q.list) }
 
 func (q queried) Handshake(place int) []byte {
 	s := q.list[place]
-	return s.Edge.conn.handshake(s)
+	return handshake(s)
 }
 
 func (q queried) Look(rooms bool, note func(int, query.View)) {

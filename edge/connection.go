@@ -15,16 +15,16 @@ import (
 
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
-	c := &connection{edge: e, session: session, request: requestJSON(o)}
+	c := &connection{edge: e, session: session, request: requestJSON(o, publicName(e.set.key, session.ID()))}
 	o.Kept = cap(c.request)
 	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
 
-// requestJSON is the part of a handshake that the opening request gives.
-func requestJSON(o *engine.Opening) []byte {
+// requestJSON is the part of a handshake that the sockets of a session share.
+func requestJSON(o *engine.Opening, session string) []byte {
 	r := msg.Request{
-		Query: make(map[string]string, len(o.Query)), Headers: make(map[string]string, len(o.Header)+1),
+		Session: session, Query: make(map[string]string, len(o.Query)), Headers: make(map[string]string, len(o.Header)+1),
 		Address: o.Address, URL: o.URL, Secure: o.Secure, XDomain: o.Header.Get("Origin") != "",
 	}
 	for name, values := range o.Query {
@@ -84,6 +84,13 @@ func (c *connection) Beat(wasRead bool) {
 		c.invalid(errOverdue)
 	default:
 		c.progress.CompareAndSwap(partArrived, partOverdue)
+	}
+}
+
+// Upgraded notifies the owners of the session's sockets.
+func (c *connection) Upgraded() {
+	for _, o := range owned(c, nil) {
+		c.edge.owners.Upgraded(o)
 	}
 }
 

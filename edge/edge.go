@@ -8,7 +8,9 @@
 package edge
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
 	"time"
@@ -34,6 +36,8 @@ type Settings struct {
 	MaxPayload     func() int    // the largest event with its attachments, in bytes
 	Bus            *bus.Bus
 	Log            *slog.Logger
+
+	key [32]byte // of the public names of sessions; New draws it
 }
 
 // Edge holds the sockets of one process.
@@ -75,6 +79,13 @@ func newSocketID(edge string) string {
 	var b [15]byte
 	_, _ = rand.Read(b[:])
 	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
+func publicName(key [32]byte, id string) string {
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:12]
 }
 
 // Sockets is the number of sockets now.

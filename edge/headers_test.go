@@ -21,7 +21,7 @@ func TestRequestJSON(t *testing.T) {
 			"X-Mine": {"J\xfcrgen", "\xc3\xbc"}, "Cookie": {"a=\xe9", "b=2"}, "User-Agent": {"first", "second"}, "Authorization": {"first", "second"}, "X-All": {string(all)},
 		},
 		Host: "b\xfccher.example", URL: "/socket.io/?a=\xfc", Address: "192.0.2.1", Query: url.Values{"a": {"1", "\uFFFD"}},
-	})
+	}, "")
 	var got struct {
 		Query, Headers map[string]string
 		URL            string

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	crand "crypto/rand"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ func New(set Settings) *Edge {
 	if set.QueueBytes == 0 {
 		set.QueueBytes = engine.DefaultQueueBytes
 	}
+	_, _ = crand.Read(set.key[:]) // never fails (crypto/rand)
 	if set.Limits.QueuePackets == 0 {
 		set.Limits.QueuePackets = engine.DefaultQueuePackets
 	}

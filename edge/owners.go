@@ -45,7 +45,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		state := w.stateOf(s)
 		state.From, rev, handover = q.From, state.Rev, &state
 	}
-	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, msg.Connect(s.Edge.conn.handshake(s), handover))
+	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, msg.Connect(handshake(s), handover))
 	if errors.Is(err, bus.ErrTooLarge) {
 		if q.Handover {
 			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
@@ -61,7 +61,7 @@ func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 	s := o.Client.(ownedSocket).socket
 	state := w.stateOf(s)
 	if state.Rev != known {
-		state.ID = s.ID
+		state.ID, state.Transport = s.ID, s.Edge.conn.session.Transport()
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
 		_ = w.Event(o, to, []byte(msg.EventConnect), nil, nil, state.Body())
 	}
@@ -224,6 +224,7 @@ func (o ownedSocket) Namespace() string             { return o.socket.Namespace.
 func (o ownedSocket) ConnectTimeout() time.Duration { return o.socket.Edge.rules.ConnectTimeout }
 func (o ownedSocket) Charge(n int)                  { o.socket.Edge.conn.session.Charge(n) }
 func (o ownedSocket) Refuses() bool                 { return o.socket.Edge.rules.Refuses() }
+func (o ownedSocket) Siblings() []*owner.Socket     { return owned(o.socket.Edge.conn, o.socket) }
 
 // tokenHeader is the value of a header that must be one token, "" if it is none.
 func tokenHeader(h bus.Header, name string) string {

@@ -13,13 +13,15 @@ import (
 const closeTimeout = 30 * time.Second
 
 // Receiver gets what the client of a session sends. Handler makes one for each session. Its methods are called with no
-// lock held and never at the same time, except that Beat and Closed may be called while Message runs.
+// lock held and never at the same time, except that Beat, Upgraded and Closed may be called while Message runs.
 type Receiver interface {
 	// Message handles one message of the client. data is valid during the call only. It runs on the goroutine that
 	// reads from the client, so if it blocks, it slows down this client and no other.
 	Message(data []byte, binary bool)
 	// Beat is called at each ping. wasRead reports whether the session was read all the time since the last one.
 	Beat(wasRead bool)
+	// Upgraded is called once the session has changed its transport to WebSocket, before a message that comes over it.
+	Upgraded()
 	// Closed is called exactly once, when the session has ended. No call of Message begins afterwards, and frames that
 	// are sent afterwards are dropped.
 	Closed(reason Reason)
@@ -87,6 +89,9 @@ func (s *Session) ID() string { return s.id }
 
 // Address returns the client's IP address, behind trusted proxies.
 func (s *Session) Address() string { return s.address }
+
+// Transport returns the name of the transport that the session has now: "polling" or "websocket".
+func (s *Session) Transport() string { return transportNames[s.currentTransport().kind()] }
 
 // Close sends what is queued and then closes the transport, which a client answers by coming back. The receiver's
 // Closed runs at once, on the caller's goroutine. Later calls do nothing.

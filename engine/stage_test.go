@@ -31,12 +31,13 @@ type stage struct {
 
 // recorder is a Receiver that records its calls.
 type recorder struct {
-	session *Session
-	mu      sync.Mutex
-	got     []string // guarded by mu
-	ends    []Reason // guarded by mu
-	beats   []bool   // guarded by mu
-	onData  func(data []byte, binary bool)
+	session  *Session
+	mu       sync.Mutex
+	got      []string // guarded by mu
+	ends     []Reason // guarded by mu
+	beats    []bool   // guarded by mu
+	upgrades []string // guarded by mu: the transports
+	onData   func(data []byte, binary bool)
 }
 
 func (r *recorder) Message(data []byte, binary bool) {
@@ -50,6 +51,12 @@ func (r *recorder) Message(data []byte, binary bool) {
 	if r.onData != nil {
 		r.onData(data, binary)
 	}
+}
+
+func (r *recorder) Upgraded() {
+	r.mu.Lock()
+	r.upgrades = append(r.upgrades, r.session.Transport())
+	r.mu.Unlock()
 }
 
 func (r *recorder) Beat(wasRead bool) {

@@ -48,6 +48,7 @@ func (p *polling) takeOver(conn *wsConn) {
 	if last == nil {
 		p.session.server.stats.upgrades.Inc()
 		conn.handleControl()
+		p.session.receiver.Upgraded()
 		conn.readLoop()
 		return
 	}

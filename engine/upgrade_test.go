@@ -2,6 +2,7 @@ package engine
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,9 @@ func TestUpgrade(t *testing.T) {
 		s.write(ws, "4up")
 		if got := r.messages(); len(got) != 1 || got[0] != "up" {
 			t.Fatalf("received %q", got)
+		}
+		if !slices.Equal(r.upgrades, []string{"websocket"}) {
+			t.Fatalf("upgrades to %q", r.upgrades)
 		}
 		if status, _, _ := s.request("GET", query, ""); status != 400 {
 			t.Fatalf("a poll after the upgrade: %d", status)

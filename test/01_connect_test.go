@@ -46,7 +46,7 @@ func TestConnectIsARequestWithTheHandshake(t *testing.T) {
 		t.Errorf("the reply address is %q, want %q", m.Reply, want)
 	}
 	if names := slices.Sorted(maps.Keys(h)); !slices.Equal(names, []string{
-		"address", "auth", "headers", "issued", "query", "secure", "sid", "time", "url", "xdomain",
+		"address", "auth", "headers", "issued", "query", "secure", "session", "sid", "time", "transport", "url", "xdomain",
 	}) {
 		t.Errorf("the handshake has the members %q", names)
 	}

@@ -37,7 +37,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 		t.Errorf("the request for a handover has %+v %+v", h, h.Handover)
 	}
 	m := b.owned.Next()
-	if want := `["connect",{"sid":"` + so.ID + `","rev":2,"rooms":["hall","late","more"],"user":"ann","data":{"n":1}}]`; string(m.Data) != want {
+	if want := `["connect",{"sid":"` + so.ID + `","rev":2,"rooms":["hall","late","more"],"user":"ann","data":{"n":1},"transport":"websocket"}]`; string(m.Data) != want {
 		t.Errorf("the new owner receives %s, want %s", m.Data, want)
 	}
 	b.gets(so, "two", `["two"]`)

@@ -115,7 +115,7 @@ func TestTheOwnerKnowsRooms(t *testing.T) {
 	so := s.own(a, "ann", `[{"rooms":["hall"],"user":"ann","data":{"n":1}}]`)
 	state := func(rev int, rooms string) {
 		t.Helper()
-		body := fmt.Sprintf(`["connect",{"sid":"%s","rev":%d,"rooms":%s,"user":"ann","data":{"n":1}}]`, so.ID, rev, rooms)
+		body := fmt.Sprintf(`["connect",{"sid":"%s","rev":%d,"rooms":%s,"user":"ann","data":{"n":1},"transport":"websocket"}]`, so.ID, rev, rooms)
 		a.owned.Gets("sio.door.own.chat-a.connect", "", body)
 	}
 	if m := s.Ask("sio.door.join.socket."+so.ID, `["vip","x.y"]`); string(m.Data) != fmt.Sprintf(`[{"edge":"%s","sockets":1,"rev":1}]`, s.ID) {

@@ -17,7 +17,8 @@ type instance struct {
 	t     *testing.T
 	nc    *nats.Conn
 	name  string
-	owned *ear // all messages for it: connect requests, events, notices about its sockets
+	where string // the namespaces that it announces, a pattern
+	owned *ear   // all messages for it: connect requests, events, notices about its sockets
 	stop  chan struct{}
 	done  chan struct{}
 }
@@ -25,7 +26,12 @@ type instance struct {
 // startInstance starts an instance that beats, and waits until an edge has its announcement.
 func startInstance(t *testing.T, nc *nats.Conn, name string) *instance {
 	t.Helper()
-	i := &instance{t: t, nc: nc, name: name, stop: make(chan struct{}), done: make(chan struct{})}
+	return startInstanceOf(t, nc, name, "/door")
+}
+
+func startInstanceOf(t *testing.T, nc *nats.Conn, name, namespaces string) *instance {
+	t.Helper()
+	i := &instance{t: t, nc: nc, name: name, where: namespaces, stop: make(chan struct{}), done: make(chan struct{})}
 	i.owned = hearOn(t, nc, "sio.door.own."+name+".>")
 	if _, err := nc.Request("sio.$svc.chat."+name+".hello", i.announcement(), edgetest.Patience); err != nil {
 		t.Fatal(err)
@@ -47,7 +53,7 @@ func startInstance(t *testing.T, nc *nats.Conn, name string) *instance {
 }
 
 func (i *instance) announcement() []byte {
-	return fmt.Appendf(nil, `[{"instance":"%s","group":"chat","owns":true,"namespaces":["/door"],"at":%d,"every":1000}]`, i.name, time.Now().UnixMilli())
+	return fmt.Appendf(nil, `[{"instance":"%s","group":"chat","owns":true,"namespaces":["%s"],"at":%d,"every":1000}]`, i.name, i.where, time.Now().UnixMilli())
 }
 
 // silence ends the beats.

@@ -71,7 +71,7 @@ func (t *Table) Waits(s *Socket) bool {
 // namespace, or, where none lives, to all services. It runs on the worker, which tells the socket's end as well: that must not
 // overtake the request.
 func (t *Table) Ask(s *Socket) {
-	online := t.wire.Connected()
+	online, siblings := t.wire.Connected(), s.Client.Siblings()
 	t.mu.Lock()
 	r, now := s.request, t.set.Now()
 	if r == nil {
@@ -80,7 +80,7 @@ func (t *Table) Ask(s *Socket) {
 	}
 	asked := s.instance
 	if asked == nil || asked.state == leaving || t.instances.find(asked.group, asked.name) != asked {
-		asked = t.instances.choose(s, &t.set, now)
+		asked = t.instances.choose(s, siblings, &t.set, now)
 	}
 	if !online || asked == nil && r.handover {
 		why := NoService
@@ -122,7 +122,7 @@ func (t *Table) Ask(s *Socket) {
 	}
 	if r.handover {
 		s.mu.Lock()
-		if isFirst {
+		if isFirst && s.told != toldNothing {
 			s.told = rev // if it changes until an instance answers, release tells
 		} else if s.told != rev {
 			s.told = toldNothing // the answer to an earlier request may count
@@ -203,7 +203,7 @@ func (t *Table) next(r *request, why Reason, text string) {
 	s, now := r.socket, t.set.Now()
 	if s.instance != nil {
 		t.passOver(s, text)
-		if other := t.instances.choose(s, &t.set, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
+		if other := t.instances.choose(s, nil, &t.set, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
 			r.onWay, r.decider = false, ""
 			r.why = why
 			t.nudge(t.repeats.Set(&r.repeat, now))

@@ -254,3 +254,40 @@ func TestNotMine(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// An instance that owns another socket of the session comes first, then one that is asked about one: within the group that
+// is asked, and until it was asked about this socket.
+func TestTheInstanceOfASiblingComesFirst(t *testing.T) {
+	c := newCrowd(t, 0)
+	for _, instance := range []string{"b-1", "b-2", "b-3"} {
+		c.hello(instance, "/chat")
+	}
+	first := c.add()
+	was := first.socket.instance.name
+	c.siblings = []*Socket{first.socket}
+	for range 20 { // while it is asked, and busier than the others
+		if c.add(); c.requests[len(c.requests)-1].To != was {
+			t.Fatalf("%s is asked about the first socket, and %s about another one of the session", was, c.last())
+		}
+	}
+	second := c.add().socket
+	owner := map[string]string{"b-1": "b-2", "b-2": "b-3", "b-3": "b-1"}[was]
+	second.instance = c.q.instances.find("b", owner)
+	c.q.drop(second.request) // as if it had been admitted there
+	c.siblings = []*Socket{first.socket, second}
+	for range 20 {
+		if c.add(); c.requests[len(c.requests)-1].To != owner {
+			t.Fatalf("%s owns a socket of the session, and %s is asked", owner, c.last())
+		}
+	}
+	third := c.add().socket
+	c.answer(third, AskAgain)
+	c.run(time.Second)
+	if r := c.requests[len(c.requests)-1]; r.To == owner {
+		t.Errorf("%s has said again, and is asked again", owner)
+	}
+	c.hello("a-1", "/chat")
+	if c.add(); c.last() != "a-1 1" {
+		t.Errorf("%s is asked, although another group comes first", c.last())
+	}
+}

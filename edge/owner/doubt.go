@@ -38,7 +38,7 @@ func (t *Table) Pong(instance string, noResponders bool) {
 		case i.state == serving:
 			i.state, i.doubted = doubtful, t.set.Now()
 			t.wire.Do(func() {
-				for _, s := range t.socketsOf(i) {
+				for _, s := range socketsOf(t, i) {
 					s.hold()
 				}
 			})
@@ -53,7 +53,7 @@ func (i *Instance) trust(t *Table) {
 	}
 	i.state = serving
 	t.wire.Do(func() {
-		for _, s := range t.socketsOf(i) {
+		for _, s := range socketsOf(t, i) {
 			t.release(s)
 		}
 	})
@@ -105,7 +105,7 @@ func assignAgain(t *Table, i *Instance) {
 
 // fearFor holds the events of a socket after this edge was away, and reports whether they are held: an instance owns
 // the socket.
-func (t *Table) fearFor(s *Socket) bool {
+func fearFor(t *Table, s *Socket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.instance == nil && s.request == nil {

@@ -101,7 +101,7 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 	}
 	i.state = leaving
 	t.wire.Do(func() {
-		sockets := t.socketsOf(i)
+		sockets := socketsOf(t, i)
 		for _, s := range sockets {
 			s.hold()
 		}
@@ -175,7 +175,7 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 }
 
 // socketsOf returns what an instance owns.
-func (t *Table) socketsOf(i *Instance) []*Socket {
+func socketsOf(t *Table, i *Instance) []*Socket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(i.sockets)
@@ -202,8 +202,9 @@ func (i *Instance) disown(s *Socket) {
 
 // choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
 // less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
-// asked if no other one is left. A socket that was owned stays in its group.
-func (is *instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
+// asked if no other one is left. A socket that was owned stays in its group. Within the group that is asked, the instance of a
+// sibling comes first.
+func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now time.Time) *Instance {
 	namespace := s.Client.Namespace()
 	var all []candidate
 	others := false
@@ -225,6 +226,9 @@ func (is *instances) choose(s *Socket, set *Settings, now time.Time) *Instance {
 		set.Log.Warn("services that own sockets and others serve the same namespace: only the owner gets a socket's events", namespace, nil)
 	}
 	first := slices.MinFunc(all, candidate.compare)
+	if i := ofSibling(siblings, all, first); i != nil {
+		return i
+	}
 	all = slices.DeleteFunc(all, func(c candidate) bool { return c.compare(first) != 0 })
 	drawn := set.Random(len(all))
 	best := all[drawn].Instance
@@ -258,6 +262,23 @@ func (a candidate) rank() int {
 // compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
 func (a candidate) compare(b candidate) int {
 	return cmp.Or(cmp.Compare(a.rank(), b.rank()), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+}
+
+// ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about one. It must be
+// a candidate that would be asked instead of first if both answered alike, and was not asked about this socket.
+func ofSibling(siblings []*Socket, all []candidate, first candidate) (found *Instance) {
+	for _, sibling := range siblings {
+		for _, c := range all {
+			if c.Instance != sibling.instance || c.asked || c.pattern != first.pattern || c.group != first.group {
+				continue
+			}
+			if sibling.request == nil {
+				return c.Instance
+			}
+			found = c.Instance
+		}
+	}
+	return found
 }
 
 // comparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.

@@ -30,6 +30,7 @@ type modelSocket struct {
 	owner   *Socket
 	id      string
 	gone    bool
+	session int
 	isLive  bool   // it was admitted
 	sent    int    // events emitted
 	handled int    // the latest event that an instance handled
@@ -46,6 +47,15 @@ func (s *modelSocket) ConnectTimeout() time.Duration { return time.Hour }
 func (s *modelSocket) Refuses() bool                 { return false }
 
 func (s *modelSocket) Charge(n int) { s.charged += n }
+
+func (s *modelSocket) Siblings() (list []*Socket) {
+	for _, other := range s.edge.sockets {
+		if other != s && other.session == s.session {
+			list = append(list, other.owner)
+		}
+	}
+	return list
+}
 
 func (e *modelEdge) send(w modelWord) {
 	w.edge, w.at = e.n, e.m.now
@@ -104,7 +114,13 @@ func (e *modelEdge) Ask(s *Socket, r Request) (uint64, error) {
 	return 0, nil
 }
 
-func (e *modelEdge) State(_ *Socket, _ string, known uint64) uint64 { return known }
+func (e *modelEdge) State(s *Socket, to string, known uint64) uint64 {
+	so := s.Client.(*modelSocket)
+	if known != 0 && (known != toldNothing || to != so.decided || so.asking) { // the revision is always 0
+		e.m.fatal("%s: revision %d is told %q, and the edge has decided for %q (asking %v)", so.id, known, to, so.decided, so.asking)
+	}
+	return 0
+}
 
 func (e *modelEdge) Ping(group, instance string) {
 	e.send(modelWord{to: instance, kind: "ping", group: group})

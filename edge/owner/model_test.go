@@ -29,6 +29,7 @@ type model struct {
 	instances []*modelInstance
 	kind      int  // the kinds of faults
 	tap       bool // hides 503
+	sessions  bool // sockets share sessions
 	calm      bool // no more faults: messages take at most a tenth of a second
 	started   int  // instances so far
 	step      int
@@ -67,8 +68,8 @@ type modelWord struct {
 	inquiry Request
 }
 
-func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_800_000_000, 0)}
+func newModel(t *testing.T, seed uint64, sessions bool) *model {
+	m := &model{t: t, sessions: sessions, random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_800_000_000, 0)}
 	m.tap, m.kind = m.random.IntN(2) == 0, m.random.IntN(modelKinds)
 	for n := range 1 + m.random.IntN(3) {
 		e := &modelEdge{m: m, n: n, modelNode: modelNode{online: true}, ticked: m.now, beat: m.now, due: m.now}
@@ -136,7 +137,10 @@ func (m *model) client() {
 	}
 	switch n := len(e.sockets); {
 	case n < 3 || n < 8 && m.random.IntN(50) == 0:
-		s := &modelSocket{edge: e, id: fmt.Sprintf("edge%d.%d", e.n, m.step)}
+		s := &modelSocket{edge: e, id: fmt.Sprintf("edge%d.%d", e.n, m.step), session: m.step}
+		if m.step%2 == 0 && m.sessions && n > 0 {
+			s.session = e.sockets[n-1].session
+		}
 		s.owner = e.table.Begin(s)
 		e.sockets = append(e.sockets, s)
 		e.Do(func() { e.table.Ask(s.owner) })
@@ -148,6 +152,8 @@ func (m *model) client() {
 			s.gone = true
 			e.sockets = slices.DeleteFunc(e.sockets, func(other *modelSocket) bool { return other == s })
 			e.table.End(s.owner, nil, nil)
+		case m.sessions && m.step%50 == 0:
+			e.table.Upgraded(s.owner)
 		case s.isLive:
 			s.sent++
 			e.emitted++
@@ -296,9 +302,9 @@ func (m *model) settle() {
 }
 
 // play runs one seed.
-func play(t *testing.T, seed uint64, rounds, steps int) {
+func play(t *testing.T, seed uint64, sessions bool, rounds, steps int) {
 	t.Helper()
-	m := newModel(t, seed)
+	m := newModel(t, seed, sessions)
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d", seed)
@@ -322,13 +328,15 @@ func TestModel(t *testing.T) {
 		seeds = 100
 	}
 	for seed := range uint64(seeds) {
-		play(t, seed, 5, 500)
+		play(t, seed, seed%2 == 1, 5, 500)
 	}
 }
 
 // Seeds that have failed.
 func TestModelSeeds(t *testing.T) {
 	for _, seed := range []uint64{300, 588, 671, 909, 989, 3337, 12114, 14142, 15348} {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { play(t, seed, 5, 500) })
+		for _, sessions := range []bool{false, true} {
+			t.Run(fmt.Sprint(seed, sessions), func(t *testing.T) { play(t, seed, sessions, 5, 500) })
+		}
 	}
 }

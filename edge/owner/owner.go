@@ -23,13 +23,14 @@ import (
 	"partyline/internal/throttle"
 )
 
-// Client is a socket as its edge has it. Its methods may be called with any lock of this package held.
+// Client is a socket as its edge has it. Its methods, except Siblings, may be called with any lock of this package held.
 type Client interface {
 	ID() string
 	Namespace() string             // its name, such as /chat
 	ConnectTimeout() time.Duration // how long services may take to admit it
 	Charge(bytes int)              // counts memory of what is held for it; taken back if negative
 	Refuses() bool                 // its client is refused, and does not wait, while no service decides
+	Siblings() []*Socket           // the other sockets of its session that have an owner, or about which services are asked
 }
 
 // Request is a connect request as it is published.
@@ -47,7 +48,8 @@ type Wire interface {
 	Event(s *Socket, to string, event, reply []byte, header map[string][]string, body []byte) error
 	// Ask publishes a connect request. It returns the revision of the socket's rooms and data that it tells.
 	Ask(s *Socket, r Request) (rev uint64, err error)
-	// State tells an owner the rooms and data of a socket, unless it knows this revision. It returns the revision.
+	// State tells an owner the rooms and data of a socket, and the transport of its session, unless it knows this revision. It returns
+	// the revision.
 	State(s *Socket, to string, known uint64) uint64
 	// Ping asks an instance whether it is there.
 	Ping(group, instance string)

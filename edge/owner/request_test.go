@@ -25,6 +25,8 @@ type crowd struct {
 	now     time.Time
 	refuses bool
 
+	siblings []*Socket // of each socket
+
 	worker    []func()
 	asked     []time.Time // each publish
 	requests  []Request   // what was published
@@ -53,6 +55,7 @@ func (c *crowd) Namespace() string             { return "/chat" }
 func (c *crowd) ConnectTimeout() time.Duration { return connectTimeout }
 func (c *crowd) Refuses() bool                 { return c.refuses }
 func (c *crowd) Charge(int)                    {}
+func (c *crowd) Siblings() []*Socket           { return c.siblings }
 
 func (c *crowd) Connected() bool           { return true }
 func (c *crowd) Do(fn func())              { c.worker = append(c.worker, fn) }

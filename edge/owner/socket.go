@@ -62,7 +62,7 @@ func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string,
 		if !t.wire.Connected() {
 			return ErrOffline
 		}
-		s.holding = t.fearFor(s)
+		s.holding = fearFor(t, s)
 	}
 	if !s.holding {
 		return t.wire.Event(s, s.to, name, reply, header, body)
@@ -107,7 +107,7 @@ func (t *Table) release(s *Socket) {
 	i := s.instance
 	isOwned := i != nil && s.request == nil && i.state == serving
 	t.mu.Unlock()
-	if !isOwned || !s.holding || t.isAway() && t.fearFor(s) {
+	if !isOwned || !s.holding || t.isAway() && fearFor(t, s) {
 		return
 	}
 	s.to, s.holding = i.name, false
@@ -208,6 +208,16 @@ func (t *Table) Changed(s *Socket) {
 			s.told = t.wire.State(s, s.to, s.told)
 		}
 	})
+}
+
+// Upgraded tells the owner that the socket's session has another transport. It is called on the client's reader.
+func (t *Table) Upgraded(s *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = toldNothing // until release, if it is held: the request may have been published before
+	if !s.holding && !s.ended {
+		s.told = t.wire.State(s, s.to, s.told)
+	}
 }
 
 // reassign has sockets assigned again. What comes meanwhile is held. With again the instance that owned them is asked first:

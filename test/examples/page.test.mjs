@@ -82,6 +82,32 @@ browserScene('a conversation', async (s, window) => {
   await third.locator('#people .who', { hasText: 'Robert' }).waitFor({ state: 'detached' });
 });
 
+browserScene('somebody comes while a room is being joined', async (s, window) => {
+  await window.context.addInitScript(() => { // what follows looks at WebSocket alone
+    let official;
+    const io = (url, options) => official(url, { ...options, transports: ['websocket'] });
+    Object.defineProperty(globalThis, 'io', { get: () => io, set: (given) => { official = given; } });
+  });
+  let answer; // to Ann's join; it is overtaken by the event that Bob has come
+  await window.context.routeWebSocket(/socket\.io/, (tab) => {
+    tab.connectToServer().onMessage((frame) => {
+      if (!answer && /^43\/chat_room,\d+\[\{"lines"/.test(frame)) {
+        answer = frame;
+        return;
+      }
+      tab.send(frame);
+      if (answer && String(frame).includes('["joined",')) {
+        tab.send(answer);
+      }
+    });
+  });
+  const entering = enter(window, 'Ann');
+  await until('the answer is held', () => answer);
+  const [bob, ann] = await Promise.all([enter(window, 'Bob'), entering]);
+  await ann.locator('#people .who', { hasText: 'Bob' }).waitFor();
+  await bob.locator('#people .who', { hasText: 'Ann' }).waitFor();
+});
+
 browserScene('no service is there while the edge restarts, and then it comes', async (s, window) => {
   window.expected.push(/net::ERR_|WebSocket connection to .* failed/); // while the edge restarts
   const ann = await enter(window, 'Ann');

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Request is what the opening HTTP request says of a client: the members of a handshake that all sockets of a session
-// share.
+// Request is what all sockets of a session share in their handshakes: the session's public name, and what the opening
+// HTTP request says of the client.
 type Request struct {
+	Session string            `json:"session"`
 	Query   map[string]string `json:"query"`
 	Headers map[string]string `json:"headers"`
 	Address string            `json:"address"`
@@ -23,15 +24,16 @@ type Request struct {
 func (r Request) JSON() []byte { return slices.Clip(slices.Clone(encode(r))) }
 
 // AppendHandshake appends a socket's handshake (Socket.IO server API, socket.handshake), a JSON object. auth is what
-// the client gave, nil for nothing; request is the session's Request.JSON.
-func AppendHandshake(dst []byte, id string, auth []byte, issued time.Time, request []byte) []byte {
+// the client gave, nil for nothing; transport is the session's now; request is the session's Request.JSON.
+func AppendHandshake(dst []byte, id string, auth []byte, issued time.Time, transport string, request []byte) []byte {
 	dst = slices.Grow(dst, len(request)+len(auth)+200)
 	dst = AppendString(append(dst, `{"sid":`...), id)
 	dst = append(append(dst, `,"auth":`...), orEmpty(auth)...)
 	dst = strconv.AppendInt(append(dst, `,"issued":`...), issued.UnixMilli(), 10)
 	// As JavaScript prints a Date.
 	dst = issued.UTC().AppendFormat(append(dst, `,"time":"`...), "Mon Jan 02 2006 15:04:05 GMT-0700")
-	dst = append(dst, ` (Coordinated Universal Time)",`...)
+	dst = append(dst, ` (Coordinated Universal Time)","transport":"`...)
+	dst = append(append(dst, transport...), `",`...)
 	return append(dst, request[1:]...)
 }
 
@@ -65,6 +67,8 @@ type State struct {
 	Rooms []string        `json:"rooms"`
 	User  string          `json:"user,omitempty"`
 	Data  json.RawMessage `json:"data"`
+
+	Transport string `json:"transport,omitempty"` // the session's; in a connect request the handshake has it
 }
 
 // Body returns the state as the body of a connect event for the owner.

@@ -13,26 +13,27 @@ import (
 func TestBodies(t *testing.T) {
 	rev := uint64(7)
 	request := Request{
-		Query: map[string]string{"t": "<&>", "EIO": "4"}, Headers: map[string]string{"host": "a"}, Address: "::1", URL: "/socket.io/", Secure: true,
+		Session: "abc", Query: map[string]string{"t": "<&>", "EIO": "4"}, Headers: map[string]string{"host": "a"}, Address: "::1", URL: "/socket.io/", Secure: true,
 	}.JSON()
-	handshake := AppendHandshake(nil, "k3f9a0zz.x", nil, time.UnixMilli(1767225600000), request)
+	handshake := AppendHandshake(nil, "k3f9a0zz.x", nil, time.UnixMilli(1767225600000), "polling", request)
 	const shook = `{"sid":"k3f9a0zz.x","auth":{},"issued":1767225600000,"time":"Thu Jan 01 2026 00:00:00 GMT+0000 (Coordinated Universal Time)",` +
-		`"query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
+		`"transport":"polling","session":"abc","query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
 	for want, got := range map[string][]byte{
 		`["connect",` + shook + `]`: Connect(handshake, nil),
 		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
 			From: "a", Rev: 1, Rooms: []string{"x"}}),
-		`["connect",{"sid":"s","rev":0,"rooms":[],"user":"ann","data":{"a":1}}]`: State{ID: "s", Rooms: []string{}, User: "ann", Data: []byte(`{"a":1}`)}.Body(),
-		`["disconnect",{"reason":"transport close","rooms":["a","메"]}]`:          Ended{Reason: "transport close", Rooms: []string{"a", "메"}}.Body(),
-		`["disconnect",{"reason":"owner changed","rooms":[],"assignment":3}]`:    Ended{Reason: ReasonOwnerChanged, Assignment: 3}.Body(),
-		`["disconnecting",{"edge":"k3f9a0zz"}]`:                                  EdgeNotice{"k3f9a0zz"}.Body(EventDisconnecting),
-		`[{"edge":"k3f9a0zz","sockets":2}]`:                                      Answer{Edge: "k3f9a0zz", Sockets: 2}.Body(),
-		`[{"edge":"k3f9a0zz","sockets":1,"rev":7}]`:                              Answer{Edge: "k3f9a0zz", Sockets: 1, Rev: &rev}.Body(),
-		`[{"edge":"k3f9a0zz","sockets":0,"markers":[]}]`:                         HandedOver{Edge: "k3f9a0zz", Markers: []string{}}.Body(),
-		`[{"rooms":["a"],"user":"ann"}]`:                                         Admission{Rooms: []string{"a"}, User: "ann"}.Body(),
-		`["chat-1"]`:                                                             InstanceBody("chat-1"),
-		`{"id":"s","data":{ "a":1.0}}`:                                           FetchedSocket{ID: "s", Data: []byte(`{ "a":1.0}`)}.DataElement(),
-		`"a\"b":3`:                                                               RoomElement(`a"b`, 3),
+		`["connect",{"sid":"s","rev":0,"rooms":[],"user":"ann","data":{"a":1}}]`:     State{ID: "s", Rooms: []string{}, User: "ann", Data: []byte(`{"a":1}`)}.Body(),
+		`["connect",{"sid":"s","rev":2,"rooms":[],"data":{},"transport":"polling"}]`: State{ID: "s", Rev: 2, Rooms: []string{}, Transport: "polling"}.Body(),
+		`["disconnect",{"reason":"transport close","rooms":["a","메"]}]`:              Ended{Reason: "transport close", Rooms: []string{"a", "메"}}.Body(),
+		`["disconnect",{"reason":"owner changed","rooms":[],"assignment":3}]`:        Ended{Reason: ReasonOwnerChanged, Assignment: 3}.Body(),
+		`["disconnecting",{"edge":"k3f9a0zz"}]`:                                      EdgeNotice{"k3f9a0zz"}.Body(EventDisconnecting),
+		`[{"edge":"k3f9a0zz","sockets":2}]`:                                          Answer{Edge: "k3f9a0zz", Sockets: 2}.Body(),
+		`[{"edge":"k3f9a0zz","sockets":1,"rev":7}]`:                                  Answer{Edge: "k3f9a0zz", Sockets: 1, Rev: &rev}.Body(),
+		`[{"edge":"k3f9a0zz","sockets":0,"markers":[]}]`:                             HandedOver{Edge: "k3f9a0zz", Markers: []string{}}.Body(),
+		`[{"rooms":["a"],"user":"ann"}]`:                                             Admission{Rooms: []string{"a"}, User: "ann"}.Body(),
+		`["chat-1"]`:                                                                 InstanceBody("chat-1"),
+		`{"id":"s","data":{ "a":1.0}}`:                                               FetchedSocket{ID: "s", Data: []byte(`{ "a":1.0}`)}.DataElement(),
+		`"a\"b":3`:                                                                   RoomElement(`a"b`, 3),
 	} {
 		if string(got) != want {
 			t.Errorf("the body is\n%s, want\n%s", got, want)
@@ -87,7 +88,7 @@ func FuzzBodies(f *testing.F) {
 		noticed(t, state.Body(), filled)
 
 		request := Request{Query: map[string]string{a: b}, Headers: map[string]string{b: a}, Address: a, URL: b}
-		noticed(t, Connect(AppendHandshake(nil, a, data, time.UnixMilli(int64(n>>16)), request.JSON()), &state), struct {
+		noticed(t, Connect(AppendHandshake(nil, a, data, time.UnixMilli(int64(n>>16)), "websocket", request.JSON()), &state), struct {
 			ID       string          `json:"sid"`
 			Auth     json.RawMessage `json:"auth"`
 			Issued   int64           `json:"issued"`

@@ -9,6 +9,7 @@ let socket = null;
 let name = '';
 let shown = null; // the conversation on the screen
 const conversations = new Map(); // by id: "#room" or "@name"
+const joining = new Map(); // rooms whose people are not known yet, with the changes of them that have come already
 
 // The key gives this page its name back while the server still has its old connection. It belongs to this tab: another tab
 // is another person.
@@ -104,12 +105,8 @@ function listen(from) {
   from.on('direct', (line, ack) => { add(open(`@${line.from}`).id, line); ack('seen'); });
   from.on('joined', (room, who) => change(room, (people) => people.add(who)));
   from.on('left', (room, who) => change(room, (people) => people.delete(who)));
-  from.on('gone', (who) => { for (const c of conversations.values()) { change(c.room, (people) => people.delete(who)); } });
-  from.on('renamed', (old, who) => {
-    for (const c of conversations.values()) {
-      change(c.room, (people) => { if (people.delete(old)) { people.add(who); } });
-    }
-  });
+  from.on('gone', (who) => everywhere((people) => people.delete(who)));
+  from.on('renamed', (old, who) => everywhere((people) => { if (people.delete(old)) { people.add(who); } }));
   from.on('typing', (room, who) => {
     const c = conversations.get(`#${room}`);
     if (c) {
@@ -139,10 +136,14 @@ function close(c) {
 }
 
 async function join(room) {
+  const meanwhile = []; // who comes and goes before the answer may not be in it
+  joining.set(room, meanwhile);
   const answer = await ask('join', room);
+  if (joining.get(room) === meanwhile) { joining.delete(room); }
   if (!answer) { return; }
   const c = open(`#${room}`);
   c.people = new Set(answer.people);
+  for (const act of meanwhile) { act(c.people); }
   for (const line of answer.lines) { put(c, line); }
   if (shown === null || shown === c || document.activeElement === at('room')) { show(c); }
 }
@@ -169,12 +170,19 @@ function add(id, line) {
   }
 }
 
+// change changes the people of a room.
 function change(room, act) {
+  joining.get(room)?.push(act);
   const c = conversations.get(`#${room}`);
   if (c) {
     act(c.people);
     if (c === shown) { showPeople(); }
   }
+}
+
+function everywhere(act) {
+  const rooms = [...conversations.values()].map((c) => c.room).filter((room) => room !== null);
+  for (const room of new Set([...rooms, ...joining.keys()])) { change(room, act); }
 }
 
 // --- The screen -----------------------------------------------------------------------------------------------------

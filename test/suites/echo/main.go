@@ -49,5 +49,7 @@ func (r receiver) Message(data []byte, binary bool) {
 // Beat does nothing.
 func (r receiver) Beat(bool) {}
 
+func (r receiver) Upgraded() {}
+
 // Closed does nothing: the echo keeps no state.
 func (r receiver) Closed(engine.Reason) {}

@@ -1,0 +1,103 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"partyline/edge"
+	"partyline/engine/enginetest"
+)
+
+// session returns the session's name of the request about a socket. Further sockets of one session have the same.
+func session(t *testing.T, data []byte) string {
+	t.Helper()
+	var name string
+	var h struct{ SID, Session string }
+	if err := json.Unmarshal(data, &[]any{&name, &h}); err != nil || !regexp.MustCompile(`^[A-Za-z0-9_-]{12}$`).MatchString(h.Session) {
+		t.Fatalf("the request is %s: %v", data, err)
+	}
+	return h.Session
+}
+
+// The sockets of a session go to one instance if it can own them, also after its death, and have the session's name in
+// their requests.
+func TestTheSocketsOfASessionHaveOneOwner(t *testing.T) {
+	t.Parallel()
+	const rooms = 8
+	namespaces := usual()
+	for i := range rooms {
+		namespaces = namespaces.with(fmt.Sprint("/n", i), edge.Namespace{Connect: edge.ConnectService})
+	}
+	s := begin(t, namespaces)
+	instances := map[string]*instance{}
+	owned := s.hear("sio.*.own.*.connect")
+	for _, name := range []string{"chat-a", "chat-b", "chat-c"} {
+		instances[name] = startInstanceOf(t, s.NC, name, "/n*")
+	}
+	c := s.Dial("ann")
+	for i := range rooms {
+		c.Send(fmt.Sprintf("40/n%d,", i))
+	}
+	// answers admits all sockets, and returns the instance and the session.
+	answers := func(n int) (name, of string) {
+		for i := range n {
+			m := owned.Next()
+			to, session := regexp.MustCompile(`own\.([^.]+)`).FindStringSubmatch(m.Subject)[1], session(t, m.Data)
+			if i > 0 && (to != name || session != of) {
+				t.Errorf("%s is asked about a socket of %s, and %s about one of %s", to, session, name, of)
+			}
+			name, of = to, session
+			instances[to].decides(m, `[]`)
+		}
+		return name, of
+	}
+	first, name := answers(rooms)
+	for range rooms {
+		c.Next()
+	}
+	s.Publish("sio.$svc.chat."+first+".bye", string(instances[first].announcement()))
+	instances[first].silence()
+	if second, of := answers(rooms); second == first || of != name {
+		t.Errorf("%s takes %s over from %s of %s", second, of, first, name)
+	}
+	s.Dial("bob").Send("40/n0,")
+	if _, of := answers(1); of == name {
+		t.Error("two sessions have one name")
+	}
+}
+
+// The owner of a socket is notified of an upgrade of its session, also if the socket is being handed over meanwhile.
+func TestTheOwnerKnowsTheTransport(t *testing.T) {
+	for _, during := range []string{"", "a connect request", "a handover"} {
+		t.Run(during, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, usual())
+			a := startInstance(t, s.NC, "chat-a")
+			p := s.poll()
+			p.post("40/door,")
+			m := a.request()
+			if h := handshake(t, m); h["transport"] != "polling" {
+				t.Errorf("the handshake is %v", h)
+			}
+			so := &socket{Head: "/door,", Token: "door"}
+			so.ID = handshake(t, m)["sid"].(string)
+			if during != "a connect request" {
+				a.admits(m, `[]`)
+				p.get()
+			}
+			if during == "a handover" {
+				a.notOwner(so, "")
+				m = a.request()
+			}
+			enginetest.Upgrade(t, s.Talk, "ann", strings.Replace(p.url, "transport=polling", "transport=websocket", 1), func() {})
+			if during != "" {
+				s.Counts("upgrades_total", "", 1)
+				a.admits(m, `[]`)
+			}
+			a.owned.Gets("sio.door.own.chat-a.connect", "", `["connect",{"sid":"`+so.ID+`","rev":0,"rooms":[],"data":{},"transport":"websocket"}]`)
+		})
+	}
+}
