@@ -72,7 +72,7 @@ func TestMiddlewareAdmitsAndRefuses(t *testing.T) {
 		c.Send(`40/chat,{"token":"` + token + `"}`)
 		c.Expect("44/chat," + want)
 	}
-	refused("bad", `{"message":"wrong token","data":{"code":401}}`)
+	refused("bad", `{"message":"wrong\ntoken","data":{"code":401}}`)
 	refused("broken", `{"message":"not admitted"}`)
 	if e := <-reports; !strings.Contains(e.Error(), "1234") {
 		t.Errorf("reported %v", e)

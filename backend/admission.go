@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -97,23 +98,23 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 
 // refuse answers that a socket is not admitted. In an open namespace it disconnects the socket.
 func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
-	message, data := notAdmitted, []byte("[]")
+	message, data := notAdmitted, []byte(nil)
 	var refusal *Refusal
 	if errors.As(why, &refusal) {
-		message = headerText(refusal.Message)
+		message = cmp.Or(refusal.Message, notAdmitted)
 		if refusal.Data != nil {
-			text, err := appendJSON([]byte{'['}, refusal.Data)
-			if err != nil {
+			var err error
+			if data, err = appendJSON(nil, refusal.Data); err != nil {
 				a.report(so.ns, "connect", so.id, because(BadArguments, err, "the data of a refusal"))
-				text = []byte{'['}
+				data = nil
 			}
-			data = append(text, ']')
 		}
 	} else {
 		a.report(so.ns, "connect", so.id, why)
 	}
 	if from.connect {
-		a.decisions.make(d, nil, nats.Header{msg.HeaderError: {message}}, data, time.Now())
+		header, body := refusalAnswer(message, data)
+		a.decisions.make(d, nil, header, body, time.Now())
 		a.tell(so.ns, m, from, d)
 		return
 	}
@@ -121,6 +122,20 @@ func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *
 	if err := a.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
 		a.report(so.ns, "connect", so.id, err)
 	}
+}
+
+// refusalAnswer returns a refusal as the edge reads it. data is JSON, nil for none. A message that does not fit into the
+// header, or that means something else there, is in the body.
+func refusalAnswer(message string, data []byte) (header nats.Header, body []byte) {
+	short := headerText(message)
+	body = append([]byte{'['}, data...)
+	if short != message || message == msg.ErrorAgain || message == msg.ErrorNotMine {
+		if data == nil {
+			body = append(body, "null"...)
+		}
+		body, short = msg.AppendString(append(body, ','), message), "refused: "+short
+	}
+	return nats.Header{msg.HeaderError: {short}}, append(body, ']')
 }
 
 // headerText returns a text that fits into a header.

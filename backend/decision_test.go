@@ -87,3 +87,23 @@ func TestHowLongADecisionIsRemembered(t *testing.T) {
 		t.Errorf("without headers: %s", got)
 	}
 }
+
+func TestRefusalAnswer(t *testing.T) {
+	for _, c := range []struct{ message, data, header, body string }{
+		{"no", "", "no", `[]`},
+		{"no", `{"code":1}`, "no", `[{"code":1}]`},
+		{"two\nlines ", "", "refused: two lines", `[null,"two\nlines "]`},
+		{" ", "7", "refused: not admitted", `[7," "]`},
+		{"again", "", "refused: again", `[null,"again"]`},
+		{"not mine", "null", "refused: not mine", `[null,"not mine"]`},
+	} {
+		var data []byte
+		if c.data != "" {
+			data = []byte(c.data)
+		}
+		header, body := refusalAnswer(c.message, data)
+		if got := header.Get("Sio-Error"); got != c.header || string(body) != c.body {
+			t.Errorf("%q with %s is %q %s", c.message, c.data, got, body)
+		}
+	}
+}

@@ -63,7 +63,7 @@ func because(code Code, cause error, format string, args ...any) *Error {
 // Refusal is what a middleware of Namespace.Use returns to keep a socket out: its client gets a connect_error with
 // this message and data.
 type Refusal struct {
-	Message string // shown to the client; control characters become spaces
+	Message string // shown to the client; "" for "not admitted"
 	Data    any    // anything that marshals as JSON, nil for none
 }
 

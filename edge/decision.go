@@ -25,9 +25,8 @@ type decision struct {
 	owner.Answer
 	msg.Admission
 	group string // that handles the socket's events; "": all services do
-	text  string // of a refusal
-	data  []byte // of a refusal
-	err   error  // why it is a refusal, although it was none
+	no    msg.Refusal
+	err   error // why it is a refusal, although it was none
 }
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
@@ -48,10 +47,10 @@ func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
 	case refusal == msg.ErrorNotMine && d.Number != 0:
 		d.Kind = owner.NotMine
 	case m.Header.Has(msg.HeaderError):
-		d.Kind, d.text = owner.Refusal, refusal
+		d.Kind = owner.Refusal
 		var err error
-		if d.data, err = msg.RefusalData(m.Data); err != nil {
-			e.complaints.about(m.Subject, "a service refused a socket with a body that is no array of one", err)
+		if d.no, err = msg.ParseRefusal(refusal, m.Data); err != nil {
+			e.complaints.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)
 		}
 	default:
 		d.Admission, d.err = msg.ParseAdmission(m.Data)
@@ -59,7 +58,7 @@ func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
 			d.err = errGroup
 		}
 		if d.err != nil {
-			d.Kind, d.text = owner.Refusal, refusalWords[refusedAnswer]
+			d.Kind, d.no.Message = owner.Refusal, refusalWords[refusedAnswer]
 		}
 	}
 	return d, true
@@ -154,7 +153,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 		e.disconnect([]*socket{s}, msg.EndSocket)
 		return
 	}
-	e.reject(s, d.text, d.data, kind)
+	e.reject(s, d.no.Message, d.no.Data, kind)
 }
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.

@@ -67,3 +67,23 @@ func TestOnlyAdmissionsAreAnswered(t *testing.T) {
 	s.PublishReply(requests.Next().Reply, inbox, `[]`)
 	answers.Gets(inbox, "", `[{"edge":"`+s.ID+`","sockets":1}]`)
 }
+
+// A message in the body of a refusal reaches the client as it is; the header only says that it is a refusal.
+func TestARefusalWithItsMessageInTheBody(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	for body, want := range map[string]string{
+		`[]`:                      `{"message":"again and again"}`,
+		`[{"code":1}]`:            `{"message":"again and again","data":{"code":1}}`,
+		`[null,""]`:               `{"message":""}`,
+		`[7," two\nlines "]`:      `{"message":" two\nlines ","data":7}`,
+		`["x","not mine"]`:        `{"message":"not mine","data":"x"}`,
+		`[{"code":1},"a",2]`:      `{"message":"again and again"}`, // none of a refusal: that is in the log
+		`[{"code":1},{"text":1}]`: `{"message":"again and again"}`,
+	} {
+		c := s.Dial("ann")
+		c.Send("40/door,")
+		s.Publish(requests.Next().Reply, body, "Sio-Error: again and again")
+		c.Expect("44/door," + want)
+	}
+}

@@ -94,6 +94,34 @@ func fitsHeader(s string) bool {
 	return strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
 }
 
-// RefusalData reads the body of a refusal, an answer with Sio-Error: the data of [data], which goes to the client in
-// CONNECT_ERROR, or nil if the body is empty or []. The data points into body.
-func RefusalData(body []byte) (json.RawMessage, error) { return optional(body, errRefusal) }
+// Refusal is a service's answer to a connect request that keeps the socket out. Both go to the client in CONNECT_ERROR.
+type Refusal struct {
+	Message string
+	Data    json.RawMessage // nil for none; part of the body
+}
+
+// ParseRefusal reads a refusal: an empty body, [], [data], or [data,"message"], in which null is no data. Without a
+// message in the body it is header, the value of Sio-Error; with an error, too. Half a surrogate pair becomes U+FFFD.
+func ParseRefusal(header string, body []byte) (Refusal, error) {
+	r := Refusal{Message: header}
+	if isBlank(body) {
+		return r, nil
+	}
+	elements, err := array(body)
+	if err != nil {
+		return r, err
+	}
+	data, _ := elements.Next()
+	message, hasMessage := elements.Next()
+	if _, more := elements.Next(); more || hasMessage && !jsontext.IsString(message) {
+		return r, errRefusal
+	}
+	if hasMessage {
+		text, _ := jsontext.AppendDecoded(nil, message)
+		r.Message = string(text)
+	}
+	if !hasMessage || string(data) != "null" {
+		r.Data = data
+	}
+	return r, nil
+}

@@ -39,6 +39,7 @@ const (
 	HeaderOwner       = "Sio-Owner"       // in a connect reply: the instance that handles all of the socket's events
 	HeaderAssignment  = "Sio-Assignment"  // the number of an assignment of a socket to an instance
 	HeaderSignature   = "Sio-Signature"   // of an edge's announcement
+	HeaderClose       = "Sio-Close"       // in a refusal: the session's transport is closed instead
 	HeaderPending     = "Sio-Pending"     // in a connect reply: the instance that is still deciding
 	HeaderFrom        = "Sio-From"        // the instance that an event for services, or an answer to one, comes from
 )
@@ -60,7 +61,7 @@ var (
 	errDisconnect    = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
 	errInstance      = errors.New("body of a pause or resume must be an array of one element, the instance's name")
 	errAdmission     = errors.New("bad answer to a connect request")
-	errRefusal       = errors.New("body of a refusal must be empty, [] or [data]")
+	errRefusal       = errors.New("body of a refusal must be empty, [], [data] or [data,\"message\"]")
 	errAttachments   = errors.New("bad attachments")
 	errNotBlank      = errors.New("body must be empty or []")
 	errData          = errors.New("body of data must be empty (to get) or an array of one object (to set)")

@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"slices"
@@ -128,16 +129,22 @@ func TestParseAdmissionRefuses(t *testing.T) {
 	}
 }
 
-func TestRefusalData(t *testing.T) {
-	for body, want := range map[string]string{``: "", ` `: "", `[]`: "", `[ {"code": 7} ]`: `{"code": 7}`, `["a"]`: `"a"`,
-		`[null]`: "null", `[[1,2]]`: "[1,2]"} {
-		if got, err := RefusalData([]byte(body)); err != nil || string(got) != want || want == "" && got != nil {
-			t.Errorf("RefusalData(%s) = %s, %v", body, got, err)
+func TestParseRefusal(t *testing.T) {
+	data := func(text string) json.RawMessage { return json.RawMessage(text) }
+	for body, want := range map[string]Refusal{
+		``: {"no", nil}, ` `: {"no", nil}, `[]`: {"no", nil}, `[ {"code": 7} ]`: {"no", data(`{"code": 7}`)}, `["a"]`: {"no", data(`"a"`)},
+		`[null]`: {"no", data("null")}, `[[1,2]]`: {"no", data("[1,2]")}, `[7,""]`: {"", data("7")}, `[null,"a\nb "]`: {"a\nb ", nil},
+		`[ "x" , "\ud800" ]`: {"\uFFFD", data(`"x"`)},
+	} {
+		if got, err := ParseRefusal("no", []byte(body)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("ParseRefusal(%s) = %+v, %v", body, got, err)
 		}
 	}
-	for body, want := range map[string]error{`[1,2]`: errRefusal, `{}`: ErrNotArray, `x`: ErrNotJSON, "[\"\xff\"]": errNotUTF8} {
-		if got, err := RefusalData([]byte(body)); !errors.Is(err, want) || got != nil {
-			t.Errorf("RefusalData(%s) = %s, %v; want %v", body, got, err, want)
+	for body, want := range map[string]error{
+		`[1,2]`: errRefusal, `[1,null]`: errRefusal, `[1,"a",2]`: errRefusal, `{}`: ErrNotArray, `x`: ErrNotJSON, "[\"\xff\"]": errNotUTF8,
+	} {
+		if got, err := ParseRefusal("no", []byte(body)); !errors.Is(err, want) || got.Data != nil || got.Message != "no" {
+			t.Errorf("ParseRefusal(%s) = %+v, %v; want %v", body, got, err, want)
 		}
 	}
 }
@@ -159,8 +166,8 @@ func FuzzVerbs(f *testing.F) {
 		if _, err := Instance(body); err == nil && !isArray {
 			t.Error("Instance")
 		}
-		if _, err := RefusalData(body); err == nil && !isArray && !blank {
-			t.Error("RefusalData")
+		if _, err := ParseRefusal("", body); err == nil && !isArray && !blank {
+			t.Error("ParseRefusal")
 		}
 		a, err := ParseAdmission(body)
 		if err == nil && !isArray || a.Data != nil && CheckObject(a.Data) != nil || !fitsHeader(a.User) {
