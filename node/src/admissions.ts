@@ -161,10 +161,7 @@ export class Admissions {
     }
     clearTimeout(seat.pending);
     const message = why.message === undefined ? "" : String(why.message);
-    const data = JSON.stringify(why.data);
-    const refusal: Refusal = {
-      body: refusalBody(data, message), message: headerText(message), until: Date.now() + seat.remember,
-    };
+    const refusal: Refusal = { ...refusalOf(message, JSON.stringify(why.data)), until: Date.now() + seat.remember };
     if (this.#refusals.size < maxRefusals) {
       this.#refusals.set(seat.id, refusal);
     }
@@ -190,7 +187,10 @@ export class Admissions {
   }
 }
 
-/** refusalBody is the body of a refusal: its data, and the message where a header cannot have it. */
-function refusalBody(data: string | undefined, _message: string): string {
-  return data === undefined ? "[]" : `[${data}]`;
+/** refusalOf is a refusal with data as JSON. What a header cannot have, or what means something there, is in the body. */
+function refusalOf(message: string, data: string | undefined): { body: string; message: string } {
+  if (headerText(message) === message && message !== "again" && message !== "not mine") {
+    return { body: data === undefined ? "[]" : `[${data}]`, message };
+  }
+  return { body: `[${data ?? "null"},${JSON.stringify(message)}]`, message: "refused" };
 }

@@ -63,7 +63,7 @@ export function header(m: Msg, name: string): string {
   return m.headers ? m.headers.get(name) : "";
 }
 
-/** headerText makes a text that fits into a header. */
+/** headerText makes a text that fits into a header, and is not empty. */
 export function headerText(text: unknown): string {
   return String(text).replace(/[\0-\x1f\x7f]/g, " ").trim() || "refused";
 }
