@@ -1,6 +1,6 @@
 // The stage of a test: edges as processes on random ports, Servers in this process, and official clients. Each wait has a
 // deadline; nothing sleeps.
-import { spawn } from "node:child_process";
+import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -144,5 +144,53 @@ export async function until(what, look) {
       throw new Error(`${what}: not within ${patience} ms`);
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+// instance starts parts/instance.mjs as a process. said has what it has reported.
+export async function instance(stage, nats, options = {}) {
+  const child = fork(fileURLToPath(new URL("parts/instance.mjs", import.meta.url)), { env: { ...process.env, NATS_URL: nats, OPTIONS: JSON.stringify(options) } });
+  const said = [];
+  child.on("message", (message) => said.push(message));
+  const exited = once(child, "exit");
+  const end = async (signal) => {
+    child.kill(signal);
+    return within(`the instance ends after ${signal}`, exited);
+  };
+  stage.later(() => end("SIGKILL"));
+  await until("the instance is ready", () => said.some((message) => message.ready));
+  return { child, said, end };
+}
+
+// Load has clients emit echoes all the time, and counts what comes back.
+export class Load {
+  sent = 0;
+  acked = 0;
+  doubled = 0;
+  disconnects = [];
+  #stopped = false;
+  #running = [];
+
+  constructor(clients, every = 5) {
+    for (const client of clients) {
+      client.on("disconnect", (reason) => this.disconnects.push(reason));
+      this.#running.push(this.#run(client, every));
+    }
+  }
+
+  async #run(client, every) {
+    while (!this.#stopped) {
+      let answers = 0;
+      this.sent++;
+      client.emit("echo", this.sent, () => {
+        answers++ ? this.doubled++ : this.acked++;
+      });
+      await new Promise((resolve) => setTimeout(resolve, every));
+    }
+  }
+
+  async stop() {
+    this.#stopped = true;
+    await Promise.all(this.#running);
   }
 }
