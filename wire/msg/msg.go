@@ -64,7 +64,7 @@ var (
 	errRefusal       = errors.New("body of a refusal must be empty, [], [data] or [data,\"message\"]")
 	errAttachments   = errors.New("bad attachments")
 	errNotBlank      = errors.New("body must be empty or []")
-	errData          = errors.New("body of data must be empty (to get) or an array of one object (to set)")
+	errData          = errors.New("body of data must be empty (to get) or an array of one value (to set)")
 	errDataTooLarge  = errors.New("the limit is " + strconv.Itoa(maxDataBytes))
 	errTimeout       = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
 	errAnswer        = errors.New("bad answer of an edge")
