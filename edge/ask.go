@@ -119,7 +119,7 @@ func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.left > 0 {
+	if q.left > 0 && timeout > 0 {
 		q.timer = time.AfterFunc(timeout, func() { a.out.Do(func() { a.expire(q, 0) }) })
 	}
 }

@@ -46,14 +46,15 @@ func CheckData(data []byte) error {
 	return nil
 }
 
-// AskTimeout reads the value of Sio-Timeout: milliseconds from 1 to MaxAskTimeout, DefaultAskTimeout if it is empty.
+// AskTimeout reads the value of Sio-Timeout: milliseconds up to MaxAskTimeout, DefaultAskTimeout if it is empty. 0 is no
+// time-out: the edge waits until the socket has gone.
 func AskTimeout(header string) (time.Duration, error) {
 	if header == "" {
 		return DefaultAskTimeout, nil
 	}
 	n, err := strconv.ParseUint(header, 10, 32)
 	d := time.Duration(n) * time.Millisecond
-	if err != nil || d < time.Millisecond || d > MaxAskTimeout {
+	if err != nil || d > MaxAskTimeout {
 		return 0, errTimeout
 	}
 	return d, nil

@@ -66,7 +66,7 @@ var (
 	errNotBlank      = errors.New("body must be empty or []")
 	errData          = errors.New("body of data must be empty (to get) or an array of one value (to set)")
 	errDataTooLarge  = errors.New("the limit is " + strconv.Itoa(maxDataBytes))
-	errTimeout       = errors.New("Sio-Timeout must be a whole number of milliseconds from 1 to 600000")
+	errTimeout       = errors.New("Sio-Timeout must be a whole number of milliseconds from 0 to 600000")
 	errAnswer        = errors.New("bad answer of an edge")
 	errNotice        = errors.New("body is not an array of an event and what it is about")
 )
