@@ -176,3 +176,25 @@ func TestAPatternsClientGoesWhileItIsAdmitted(t *testing.T) {
 		}
 	}
 }
+
+// A refusal that closes lets the client come back by itself, in a namespace that is open at the edge, too.
+func TestARefusalThatCloses(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"/chat", "/open"} {
+		s := begin(t)
+		io := s.service("shop")
+		io.Of(name).Use(func(*backend.Socket) error { return &backend.Refusal{Message: "busy", Close: true} })
+		s.start(io)
+		c := s.Dial("ann")
+		c.Send("40" + name + ",")
+		for { // CONNECT in the open one
+			text, ok := c.Await()
+			if !ok {
+				break
+			}
+			if text != "1" && (name != "/open" || !strings.HasPrefix(text, "40/open,")) {
+				t.Errorf("%s: %q came", name, text)
+			}
+		}
+	}
+}

@@ -180,8 +180,12 @@ func TestCommandsAndQuestionsToMany(t *testing.T) {
 	if rooms, err := so.Rooms(ctx); err != nil || !slices.Equal(rooms, []string{"a", "b"}) {
 		t.Errorf("bob's rooms are %v, %v", rooms, err)
 	}
-	if err := so.SetData(ctx, strings.Repeat("x", 10)); !errors.Is(err, backend.BadArguments) {
-		t.Errorf("data that is no object: %v", err)
+	if err := so.SetData(ctx, func() {}); !errors.Is(err, backend.BadArguments) {
+		t.Errorf("data that is no JSON: %v", err)
+	}
+	var text string
+	if err := so.SetData(ctx, "x"); err != nil || so.Data(ctx, &text) != nil || text != "x" {
+		t.Errorf("a text as data is %q, %v", text, err)
 	}
 	if err := so.SetData(ctx, map[string]string{"x": strings.Repeat("x", 1<<16)}); !errors.Is(err, backend.TooLarge) || !strings.Contains(err.Error(), "65544 bytes; the limit is 65536") {
 		t.Errorf("data that is too large: %v", err)

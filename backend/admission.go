@@ -100,7 +100,8 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
 	message, data := notAdmitted, []byte(nil)
 	var refusal *Refusal
-	if errors.As(why, &refusal) {
+	closes := errors.As(why, &refusal) && refusal.Close
+	if refusal != nil {
 		message = cmp.Or(refusal.Message, notAdmitted)
 		if refusal.Data != nil {
 			var err error
@@ -114,12 +115,18 @@ func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *
 	}
 	if from.connect {
 		header, body := refusalAnswer(message, data)
+		if closes {
+			header[msg.HeaderClose] = []string{"true"}
+		}
 		a.decisions.make(d, nil, header, body, time.Now())
 		a.tell(so.ns, m, from, d)
 		return
 	}
-	subject := a.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id)
-	if err := a.publish(&nats.Msg{Subject: string(subject), Data: []byte("[]")}); err != nil {
+	subject, body := a.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id), "[]"
+	if closes {
+		body = `["close"]`
+	}
+	if err := a.publish(&nats.Msg{Subject: string(subject), Data: []byte(body)}); err != nil {
 		a.report(so.ns, "connect", so.id, err)
 	}
 }

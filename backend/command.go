@@ -60,10 +60,10 @@ func (t Target) Disconnect(ctx context.Context, closeConnection bool) (sockets i
 	return total.Sockets, err
 }
 
-// SetData gives all sockets of the target the same object as their data; see Socket.SetData. The results are those of
+// SetData gives all sockets of the target the same value as their data; see Socket.SetData. The results are those of
 // Join.
 func (t Target) SetData(ctx context.Context, data any) (sockets int, err error) {
-	text, err := dataObject(data)
+	text, err := dataJSON(data)
 	if err != nil {
 		return 0, err
 	}

@@ -65,6 +65,9 @@ func because(code Code, cause error, format string, args ...any) *Error {
 type Refusal struct {
 	Message string // shown to the client; "" for "not admitted"
 	Data    any    // anything that marshals as JSON, nil for none
+	// Close closes the transport of the client's session instead, so that the client comes back by itself. It gets no
+	// connect_error. Message is for the log of the edge.
+	Close bool
 }
 
 // Error makes a Refusal an error.

@@ -14,7 +14,7 @@ type Snapshot struct {
 	Namespace string
 	Rooms     []string
 	User      string          // empty if there is none
-	Data      json.RawMessage // a JSON object
+	Data      json.RawMessage // {} if nothing was set
 	Handshake Handshake
 }
 
@@ -35,7 +35,7 @@ func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 	return found, err
 }
 
-// Data returns the data of all sockets of the target, JSON objects, by the sockets' ids. Results and errors are as
+// Data returns the data of all sockets of the target, as JSON, by the sockets' ids. Results and errors are as
 // with Fetch.
 func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	found := make(map[string]json.RawMessage)

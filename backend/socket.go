@@ -244,7 +244,7 @@ func (s *Socket) known() (state msg.State, ok bool) {
 	return state, false
 }
 
-// Data unmarshals the object that SetData, here or at any other service, has set into what target points to. If
+// Data unmarshals the value that SetData, here or at any other service, has set into what target points to. If
 // nothing was set it is an empty object. For an owned socket this costs nothing.
 func (s *Socket) Data(ctx context.Context, target any) error {
 	text, err := s.data(ctx)
@@ -268,10 +268,10 @@ func (s *Socket) data(ctx context.Context) (json.RawMessage, error) {
 	return all[s.id], err
 }
 
-// SetData keeps an object with the socket, at its edge: it outlives this instance, and is replaced as a whole. It must
-// marshal as a JSON object of at most 65,536 bytes; the errors are BadArguments and TooLarge, and those of Join.
+// SetData keeps a value with the socket, at its edge: it outlives this instance, and is replaced as a whole. It must
+// marshal as JSON of at most 65,536 bytes; the errors are BadArguments and TooLarge, and those of Join.
 func (s *Socket) SetData(ctx context.Context, data any) error {
-	text, err := dataObject(data)
+	text, err := dataJSON(data)
 	if err != nil {
 		return err
 	}
@@ -290,14 +290,11 @@ func (s *Socket) Fetch(ctx context.Context) (Snapshot, error) {
 // String is the namespace and the id, for logs.
 func (s *Socket) String() string { return fmt.Sprintf("%s %s", s.ns.name, s.id) }
 
-// dataObject marshals what SetData gets.
-func dataObject(data any) (json.RawMessage, error) {
+// dataJSON marshals what SetData gets.
+func dataJSON(data any) (json.RawMessage, error) {
 	text, err := appendJSON(nil, data)
 	if err != nil {
 		return nil, because(BadArguments, err, "data")
-	}
-	if len(text) == 0 || text[0] != '{' {
-		return nil, failure(BadArguments, "data must be a JSON object, and is %.64s", text)
 	}
 	if err := msg.CheckData(text); err != nil {
 		return nil, because(TooLarge, err, "data")

@@ -81,7 +81,7 @@ func TestErrorTexts(t *testing.T) {
 		{"ask.all", `x`},
 		{"ask.room.x", `["x"]`},
 		{"data.all", `[{"x":"` + strings.Repeat("x", 65537-8) + `"}]`},
-		{"data.all", `["x"]`},
+		{"data.all", `["x",1]`},
 		{"fetch.all", `["x"]`},
 		{"pause.socket." + id, `["a","b"]`},
 		{"resume.socket." + id, `["a b"]`},

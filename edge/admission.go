@@ -163,13 +163,20 @@ func (c *connection) dropWaiting(s *socket) {
 	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
 }
 
-// reject ends the admission of a socket.
+// reject refuses a socket, unless it was admitted.
 func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
+	if e.turnAway(s, message) {
+		s.Edge.conn.refuse(s.Namespace.Name, message, data, kind)
+	}
+}
+
+// turnAway ends the admission of a socket without a word to its client. It returns false if the socket was admitted, or has gone.
+func (e *Edge) turnAway(s *socket, message string) bool {
 	c := s.Edge.conn
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
-		return
+		return false
 	}
 	e.remove(s)
 	o := s.Edge.owner
@@ -177,7 +184,7 @@ func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
 	if o != nil {
 		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
 	}
-	c.refuse(s.Namespace.Name, message, data, kind)
+	return true
 }
 
 // refuse answers a CONNECT with CONNECT_ERROR. data is JSON, or nil for none.

@@ -89,3 +89,13 @@ func (a *answers) notAdmitted(m *bus.Message, why error) {
 		a.afterSubscribed(m, func(m *bus.Message) { a.fail(m, why) })
 	}
 }
+
+// admission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are active, and the
+// client has its CONNECT.
+func (a *answers) admission(m *bus.Message, isAdmitted bool) {
+	if !isAdmitted { // its rooms cannot be
+		a.notAdmitted(m, errAnswer)
+		return
+	}
+	a.afterSubscribed(m, func(m *bus.Message) { a.send(m, nil, a.body(1)) })
+}

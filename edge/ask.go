@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -34,10 +35,11 @@ var (
 	errNoAnswer    = errors.New("no answer")
 )
 
-// asks delivers events whose acks go to who asked. handle is called by the NATS reader alone.
+// asks delivers events whose acks go to who asked. handle is called by the NATS reader alone, ack by readers of clients.
 type asks struct {
 	*commands
 	deliveries *deliveries
+	up         bus.Publisher // for readers of clients
 	waiting    func() int // answers that wait to be published
 	last       uint64     // owned by the NATS reader: the ack id of the latest ask
 
@@ -119,7 +121,7 @@ func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.left > 0 {
+	if q.left > 0 && timeout > 0 {
 		q.timer = time.AfterFunc(timeout, func() { a.out.Do(func() { a.expire(q, 0) }) })
 	}
 }
@@ -163,19 +165,24 @@ func (a *asks) ack(s *socket, p sio.Packet, attachments [][]byte) {
 	if q == nil {
 		return
 	}
-	body, header := []byte("[]"), bus.Header{}
+	body, header := p.Data, bus.Header(nil)
 	switch {
 	case len(attachments) > 0:
 		body, header = pack(p.Data, attachments)
-	case p.Data != nil:
-		body = slices.Clone(p.Data)
-	}
-	if q.many {
-		header[msg.HeaderSocket] = []string{s.ID}
+	case p.Data == nil:
+		body = []byte("[]")
 	}
 	a.passed.Inc()
-	// Not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect.
-	a.out.Later(bus.Letter{Subject: q.reply, Header: header, Body: body})
+	if q.many { // not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect
+		own := bus.Header{msg.HeaderSocket: {s.ID}}
+		maps.Copy(own, header)
+		a.out.Later(bus.Letter{Subject: q.reply, Header: own, Body: slices.Clone(body)})
+		return
+	}
+	// In order with the events of the socket, which this goroutine publishes, too.
+	if err := a.up.Publish([]byte(q.reply), nil, header, body); err != nil && !errors.Is(err, bus.ErrOffline) {
+		a.complaints.about(s.Namespace.Token, "an ack of a client could not be published", err)
+	}
 }
 
 // answerFor answers for a socket that does not.

@@ -195,7 +195,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	s := x.socket(0)
 	for range maxAsked {
 		x.edge.asks.last++
-		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: testInbox, sockets: []*socket{s}, left: 1})
+		s.Edge.asked = append(s.Edge.asked, &question{id: x.edge.asks.last, reply: testInbox, many: true, sockets: []*socket{s}, left: 1})
 	}
 	x.edge.asks.awaited.Add("chat", maxAsked) // more than one namespace may take
 	blocked, release := make(chan struct{}), make(chan struct{})
@@ -208,7 +208,7 @@ func TestAllAcksMayWaitAtOnce(t *testing.T) {
 	x.connections[1].Message([]byte(`1/chat,`), false)
 	close(release)
 	for range maxAsked {
-		if m := answers.next(); string(m.Data) != `["yes"]` || len(m.Header) > 0 {
+		if m := answers.next(); string(m.Data) != `["yes"]` || len(m.Header) != 1 || m.Header.Get("Sio-Socket") != s.ID {
 			t.Fatalf("answered %q %v", m.Data, m.Header)
 		}
 	}

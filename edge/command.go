@@ -100,10 +100,10 @@ func (c *commands) changed(sub *subjects.Subject, sockets []*socket) []byte {
 
 // query acts on fetch, data and rooms.
 func (c *commands) query(m *bus.Message, sub *subjects.Subject) {
-	var object json.RawMessage
+	var data json.RawMessage
 	var err error
 	if sub.Verb == subjects.VerbData {
-		object, err = msg.Data(m.Data)
+		data, err = msg.Data(m.Data)
 	} else {
 		err = msg.Question(m.Data)
 	}
@@ -111,24 +111,24 @@ func (c *commands) query(m *bus.Message, sub *subjects.Subject) {
 		c.reject(m, dropBadBody, err)
 		return
 	}
-	if object == nil && !c.mayAnswer(m) {
+	if data == nil && !c.mayAnswer(m) {
 		return
 	}
 	sockets, found := c.find(m, sub)
 	switch {
 	case !found:
-	case object == nil:
+	case data == nil:
 		c.queue(m, sub, sockets)
 	default:
-		c.setData(m, sub, sockets, object)
+		c.setData(m, sub, sockets, data)
 	}
 }
 
 // setData sets the data of sockets. The answer comes behind the notices to owners.
-func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*socket, object []byte) {
+func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*socket, data []byte) {
 	n := 0
 	for _, s := range sockets {
-		if _, ok := c.targets.SetData(s, object); ok {
+		if _, ok := c.targets.SetData(s, data); ok {
 			n++
 		}
 	}

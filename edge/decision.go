@@ -26,6 +26,7 @@ type decision struct {
 	msg.Admission
 	group string // that handles the socket's events; "": all services do
 	no    msg.Refusal
+	close bool  // it is a refusal that closes the transport instead
 	err   error // why it is a refusal, although it was none
 }
 
@@ -47,7 +48,7 @@ func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
 	case refusal == msg.ErrorNotMine && d.Number != 0:
 		d.Kind = owner.NotMine
 	case m.Header.Has(msg.HeaderError):
-		d.Kind = owner.Refusal
+		d.Kind, d.close = owner.Refusal, m.Header.Has(msg.HeaderClose) && isYes(m.Header.Get(msg.HeaderClose))
 		var err error
 		if d.no, err = msg.ParseRefusal(refusal, m.Data); err != nil {
 			e.complaints.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)
@@ -105,11 +106,11 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 	case owner.Admitted, owner.Owned:
 		isAdmitted := e.admit(s, &d, out)
 		e.owners.Release(o)
-		e.confirm(m, isAdmitted)
+		e.answers.admission(m, isAdmitted)
 	case owner.Taken:
 		e.takenOver(s, &d)
 		e.owners.Release(o)
-		e.confirm(m, true)
+		e.answers.admission(m, true)
 	}
 }
 
@@ -141,7 +142,7 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	e.answers.notAdmitted(m, why)
 }
 
-// refused ends a socket that a service has refused, or admitted in a way that cannot be.
+// refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of its session.
 func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	kind := refusedByService
 	if d.err != nil {
@@ -149,11 +150,19 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 		e.complaints.about(m.Subject, "a service answered a connect with something else than an admission", d.err)
 		e.answers.notAdmitted(m, errAnswer)
 	}
-	if s.Life() >= registry.Subscribing { // in a handover
+	switch life := s.Life(); {
+	case life == registry.Gone: // in a handover for its last events
+	case d.close:
+		if e.turnAway(s, d.no.Message) {
+			e.stats.connectRefused[kind].Inc()
+			e.complaints.refused(s.Namespace.Name, d.no.Message, kind, s.Edge.conn.session.Address())
+		}
+		e.disconnect([]*socket{s}, msg.CloseTransport)
+	case life >= registry.Subscribing: // in a handover
 		e.disconnect([]*socket{s}, msg.EndSocket)
-		return
+	default:
+		e.reject(s, d.no.Message, d.no.Data, kind)
 	}
-	e.reject(s, d.no.Message, d.no.Data, kind)
 }
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
@@ -228,14 +237,4 @@ func (e *Edge) unused(c *connection) {
 			e.owners.WaitNoLonger(s.Edge.owner)
 		}
 	}
-}
-
-// confirm answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are active, and the
-// client has its CONNECT.
-func (e *Edge) confirm(m *bus.Message, isAdmitted bool) {
-	if !isAdmitted { // its rooms cannot be
-		e.answers.notAdmitted(m, errAnswer)
-		return
-	}
-	e.answers.afterSubscribed(m, func(m *bus.Message) { e.answers.send(m, nil, e.answers.body(1)) })
 }

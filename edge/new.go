@@ -43,7 +43,7 @@ func New(set Settings) *Edge {
 		deliveries: d, targets: found, prefix: e.prefix,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
 	}
-	e.asks = &asks{commands: e.commands, deliveries: d, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
+	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	e.subscribe()
 	return e

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"partyline/edge"
@@ -80,5 +81,48 @@ func TestOrderOfJoinAndRelay(t *testing.T) {
 		a.Expect(`43/chat,1[{"ok":true}]`)
 		a.Emit("", fmt.Sprintf(`["say",%d]`, i))
 		a.Gets(fmt.Sprintf(`["say",%d]`, i))
+	}
+}
+
+// An ack to an ask of one socket comes in the order of the socket's events. From a paused session it comes first.
+func TestOrderOfAcksAndEvents(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so := s.own(a, "ann", `[]`)
+	all := s.hear(">")
+	// next is the next event or ack.
+	next := func() string {
+		for {
+			if m := all.Next(); strings.HasPrefix(m.Subject, "_INBOX.order.") || m.Subject == "sio.door.own.chat-a.n" {
+				return string(m.Data)
+			}
+		}
+	}
+	const rounds = 300
+	for i := range rounds {
+		s.PublishReply("sio.door.ask.socket."+so.ID, fmt.Sprint("_INBOX.order.", i), `["ready?"]`)
+		id := s.isAsked(so, `["ready?"]`)
+		so.Emit("", fmt.Sprintf(`["n",%d]`, i))
+		so.Acks(id, fmt.Sprintf(`["yes",%d]`, i))
+		so.Emit("", fmt.Sprintf(`["n",%d,"too"]`, i))
+	}
+	for i := range rounds {
+		for _, want := range []string{`["n",%d]`, `["yes",%d]`, `["n",%d,"too"]`} {
+			if got, want := next(), fmt.Sprintf(want, i); got != want {
+				t.Fatalf("%s came, want %s", got, want)
+			}
+		}
+	}
+	s.pause(so, "chat-a")
+	s.PublishReply("sio.door.ask.socket."+so.ID, "_INBOX.order.paused", `["ready?"]`)
+	id := s.isAsked(so, `["ready?"]`)
+	so.Emit("", `["n","held"]`)
+	so.Acks(id, `["yes"]`)
+	if got := next(); got != `["yes"]` {
+		t.Fatalf("%s came in front of the ack", got)
+	}
+	s.resume(so, "chat-a")
+	if got := next(); got != `["n","held"]` {
+		t.Fatalf("%s came", got)
 	}
 }

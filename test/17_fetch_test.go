@@ -107,6 +107,10 @@ func TestDataIsSetAndGot(t *testing.T) {
 	check(get("sio.chat.data.all"), a.ID, `{"but":"b"}`, b.ID, `{}`)
 	check(get("sio.chat.data.room.vip"), b.ID, `{}`)
 	check(get("sio.chat.data.all", "Sio-Rooms: "+a.ID), a.ID, `{"but":"b"}`)
+	for _, value := range []string{`null`, `"x"`, `7`, `[ 1, {}]`} {
+		s.change("sio.chat.data.socket."+a.ID, "[ "+value+" ]", 1)
+		check(get("sio.chat.data.socket."+a.ID), a.ID, value)
+	}
 	s.change("sio.chat.data.room.nobody", `[{}]`, 0)
 	s.change("sio.nowhere.data.all", `[{}]`, 0)
 	check(get("sio.nowhere.data.all"))
@@ -218,7 +222,7 @@ func TestBadQuestions(t *testing.T) {
 			s.fails("sio.chat.rooms."+target, body, reason)
 		}
 		for body, reason := range map[string]string{
-			"x": "JSON", "{}": "array", "[1]": "body of data", "[null]": "body of data", "[{},{}]": "body of data", "[[]]": "body of data", "[\"\xff\"]": "UTF-8",
+			"x": "JSON", "{}": "array", "[{},{}]": "body of data", "[1,2]": "body of data", "[\"\xff\"]": "UTF-8",
 		} {
 			s.fails("sio.chat.data."+target, body, reason)
 		}

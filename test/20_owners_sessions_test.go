@@ -101,3 +101,21 @@ func TestTheOwnerKnowsTheTransport(t *testing.T) {
 		})
 	}
 }
+
+// The data of an admission is any JSON value, and goes to the next owner as it is.
+func TestAnyDataIsHandedOver(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	for _, data := range []string{`null`, `"x"`, `[1,{}]`} {
+		so := s.own(a, "ann", `[{"data":`+data+`}]`)
+		a.notOwner(so, "")
+		m := a.request()
+		if !strings.Contains(string(m.Data), `"rooms":[],"data":`+data+`}`) {
+			t.Errorf("the request is %s", m.Data)
+		}
+		a.admits(m, `[{"data":null}]`)
+		so.Emit("", `["x"]`)
+		a.owned.Gets("sio.door.own.chat-a.connect", "", `["connect",{"sid":"`+so.ID+`","rev":1,"rooms":[],"data":null,"transport":"websocket"}]`)
+		a.gets(so, "x", `["x"]`)
+	}
+}

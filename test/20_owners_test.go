@@ -196,8 +196,36 @@ func TestAHandoverIsRefused(t *testing.T) {
 	so := s.own(a, "ann", `[]`)
 	b := startInstance(t, s.NC, "chat-b")
 	s.Publish("sio.$svc.chat.chat-a.bye", string(a.announcement()))
+	ends := s.hear("sio.door.on.disconnect")
 	b.decides(b.request(), "", "Sio-Error: no")
 	so.Expect("41/door,")
+	ends.Gets("sio.door.on.disconnect", so.Address(), `["disconnect",{"reason":"server namespace disconnect","rooms":[]}]`)
+}
+
+// A refused handover with Sio-Close closes the transport, and the client comes back. If the socket has gone meanwhile, its
+// session stays.
+func TestARefusedHandoverCloses(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	so, other := s.own(a, "ann", `[]`), s.own(a, "bob", `[]`)
+	ends := s.hear("sio.door.on.disconnect")
+	s.leaving(a, 2, "/door")
+	other.Emit("", `["last"]`)
+	other.Send("41/door,")
+	left := `["disconnect",{"reason":"client namespace disconnect","rooms":[]}]`
+	ends.Gets("sio.door.on.disconnect", other.Address(), left)
+	s.Publish("sio.$svc.chat.chat-a.bye", string(a.announcement()))
+	b := startInstance(t, s.NC, "chat-b")
+	for range 2 {
+		b.decides(b.request(), "", "Sio-Error: no", "Sio-Close: true")
+	}
+	if text, ok := so.Await(); ok && text != "1" {
+		t.Errorf("the client gets %q", text)
+	}
+	so.ExpectEnd()
+	ends.Gets("sio.door.on.disconnect", so.Address(), `["disconnect",{"reason":"forced server close","rooms":[]}]`)
+	other.Send("40/chat,")
+	other.Connected("/chat")
 }
 
 // While no instance takes a socket over, its events are held, up to a limit.

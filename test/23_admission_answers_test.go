@@ -87,3 +87,26 @@ func TestARefusalWithItsMessageInTheBody(t *testing.T) {
 		c.Expect("44/door," + want)
 	}
 }
+
+// A refusal with Sio-Close refuses nothing: it closes the transport without a word, so that the client comes back. A socket
+// that was not admitted gives no disconnect notice; the others of the session do.
+func TestARefusalThatCloses(t *testing.T) {
+	s := begin(t, usual())
+	requests, ends := s.hear("sio.door.on.connect"), s.hear("sio.*.on.disconnect")
+	so := s.Enter("ann", "/chat")
+	so.Send("40/door,")
+	s.Publish(requests.Next().Reply, `[]`, "Sio-Error: busy", "Sio-Close: true")
+	if text, ok := so.Await(); ok && text != "1" {
+		t.Errorf("the client gets %q", text)
+	}
+	so.ExpectEnd()
+	ends.Gets("sio.chat.on.disconnect", so.Address(), `["disconnect",{"reason":"forced server close","rooms":[]}]`)
+	c := s.Dial("bob")
+	c.Send("40/door,")
+	s.Publish(requests.Next().Reply, `[]`, "Sio-Error: no", "Sio-Close: false")
+	c.Expect(`44/door,{"message":"no"}`)
+	s.Counts("connects_refused_total", "refused by service", 2)
+	if n, _, _ := ends.Pending(); n > 0 {
+		t.Errorf("%d more notices", n)
+	}
+}

@@ -157,7 +157,7 @@ func (t *Table) End(s *Socket, header map[string][]string, body []byte) (open bo
 		t.wire.Do(func() { t.endOwned(s, header, body) })
 		return true
 	}
-	return s.open
+	return s.open || s.accepted > 0 // all have a notice of one that was admitted, and lost its owner
 }
 
 func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {

@@ -56,7 +56,7 @@ type View struct {
 	ID, Namespace string
 	Rooms         []string // names in subjects
 	User          string
-	Data          []byte // a JSON object; nil for nothing
+	Data          []byte // JSON; nil for nothing
 }
 
 // Queue holds the queries that wait. Those of one namespace are answered one after the other, by a goroutine that lives

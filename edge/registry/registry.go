@@ -65,7 +65,7 @@ type Socket[C any] struct {
 	places []int                      // guarded by Registry.mu: where it is among the members of rooms
 	index  int                        // guarded by Registry.mu: where it is among the members of the namespace
 	user   string                     // written by Admit, static then
-	data   []byte                     // guarded by Registry.mu: a JSON object, nil for none; never changed in place
+	data   []byte                     // guarded by Registry.mu: JSON, nil for none; never changed in place
 	rev    uint64                     // guarded by Registry.mu: counts changes of rooms and data since the admission
 	mark   uint64                     // guarded by Registry.mu: see Select
 	cost   int                        // guarded by Registry.mu: bytes that were charged
@@ -89,7 +89,7 @@ type End[C any] struct {
 type Admission struct {
 	Rooms []string // as in subjects
 	User  string
-	Data  []byte // a JSON object, or nil; the registry keeps it
+	Data  []byte // JSON, or nil; the registry keeps it
 }
 
 // View is a socket as it was when it was looked at.

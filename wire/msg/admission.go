@@ -13,14 +13,14 @@ import (
 type Admission struct {
 	Rooms []string        `json:"rooms,omitempty"` // which the socket enters before its client is connected
 	User  string          `json:"user,omitempty"`  // whose socket it is, "" for no user; fits into a header
-	Data  json.RawMessage `json:"data,omitempty"`  // kept with the socket: a JSON object, nil for none; part of the body
+	Data  json.RawMessage `json:"data,omitempty"`  // kept with the socket: any JSON value, nil for none; part of the body
 }
 
 // Body returns the admission as the answer that ParseAdmission reads.
 func (a Admission) Body() []byte { return encode([]any{a}) }
 
-// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":{…}}]. All members are optional; null is the same
-// as leaving one out. Other members are ignored, and the last of repeated ones counts. [] and [{}] admit without
+// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":…}]. All members are optional; null is the same as
+// leaving one out, except for data. Other members are ignored, and the last of repeated ones counts. [] and [{}] admit without
 // rooms, user or data. A user must fit into a header: no control characters, no spaces around it. Any other form is
 // an error: ErrNotArray, ErrNotJSON, or one that says which member is wrong. An empty body is an error too, because
 // it is no decision.
@@ -76,12 +76,6 @@ func (a *Admission) set(key, value []byte) (err error) {
 			return errors.New(`"user" has control characters, or spaces around it, and does not fit into a header`)
 		}
 	case jsontext.KeyIs(key, "data"):
-		if a.Data = nil; isNull {
-			return nil
-		}
-		if value[0] != '{' {
-			return errors.New(`"data" is not an object`)
-		}
 		a.Data = value
 		return CheckData(value)
 	}

@@ -28,35 +28,33 @@ func Question(body []byte) error {
 	return err
 }
 
-// Data reads the body of data. It returns nil, to get, if the body is empty or [], and the object of [object], to
-// set, which points into the body.
+// Data reads the body of data. It returns nil, to get, if the body is empty or [], and the JSON of [value], to set,
+// which points into the body.
 func Data(body []byte) (json.RawMessage, error) {
-	object, err := optional(body, errData)
-	switch {
-	case err != nil || object == nil:
+	value, err := optional(body, errData)
+	if err != nil || value == nil {
 		return nil, err
-	case object[0] != '{':
-		return nil, errData
 	}
-	return object, CheckData(object)
+	return value, CheckData(value)
 }
 
-// CheckData returns an error if a socket's data, a JSON object, is too large.
-func CheckData(object []byte) error {
-	if len(object) > maxDataBytes {
-		return fmt.Errorf("data of %d bytes; %w", len(object), errDataTooLarge)
+// CheckData returns an error if a socket's data, any JSON, is too large.
+func CheckData(data []byte) error {
+	if len(data) > maxDataBytes {
+		return fmt.Errorf("data of %d bytes; %w", len(data), errDataTooLarge)
 	}
 	return nil
 }
 
-// AskTimeout reads the value of Sio-Timeout: milliseconds from 1 to MaxAskTimeout, DefaultAskTimeout if it is empty.
+// AskTimeout reads the value of Sio-Timeout: milliseconds up to MaxAskTimeout, DefaultAskTimeout if it is empty. 0 is no
+// time-out: the edge waits until the socket has gone.
 func AskTimeout(header string) (time.Duration, error) {
 	if header == "" {
 		return DefaultAskTimeout, nil
 	}
 	n, err := strconv.ParseUint(header, 10, 32)
 	d := time.Duration(n) * time.Millisecond
-	if err != nil || d < time.Millisecond || d > MaxAskTimeout {
+	if err != nil || d > MaxAskTimeout {
 		return 0, errTimeout
 	}
 	return d, nil

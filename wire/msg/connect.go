@@ -37,12 +37,12 @@ func AppendHandshake(dst []byte, id string, auth []byte, issued time.Time, trans
 	return append(dst, request[1:]...)
 }
 
-// orEmpty returns a JSON object, the empty one for nil.
-func orEmpty(object []byte) []byte {
-	if object == nil {
+// orEmpty returns JSON, an empty object for nil.
+func orEmpty(value []byte) []byte {
+	if value == nil {
 		return []byte("{}")
 	}
-	return object
+	return value
 }
 
 // Connect returns the body of a connect request or notice: ["connect",handshake]. With handover, the socket was
