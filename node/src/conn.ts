@@ -20,7 +20,7 @@ interface WriteOptions {
 
 /** The bounds of Sio-Timeout, in milliseconds. An ack without a timeout waits until the socket has gone. */
 const maxTimeout = 600_000;
-const noTimeout = "600000";
+const noTimeout = "0";
 
 /** How much longer than this process the edge waits for an ack. */
 const grace = 1000;
@@ -75,6 +75,15 @@ export class Conn extends EventEmitter {
         break;
     }
     return this;
+  }
+
+  /** runsOver records over which transport the session runs now. */
+  runsOver(transport: string): void {
+    if (this.transport.name !== transport) {
+      this.transport.name = transport;
+      this.upgraded = true;
+      this.emit("upgrade", this.transport);
+    }
   }
 
   send(packet: Packet, options?: WriteOptions): this {

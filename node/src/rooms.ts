@@ -65,6 +65,9 @@ export class Rooms {
 
   /** noticed records an edge's notice about the rooms and data of a socket. */
   noticed(seat: Seat, state: State): void {
+    if (state.transport) {
+      seat.conn.runsOver(state.transport);
+    }
     if (seat.state !== "told" || state.rev < (seat.latest?.rev ?? seat.rev)) {
       return;
     }

@@ -8,6 +8,7 @@ export interface State {
   rev: number;
   rooms: string[];
   data: unknown;
+  transport?: string;
 }
 
 /** The handshake of a connect request (docs/subjects.md, Connect). */

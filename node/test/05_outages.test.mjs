@@ -122,9 +122,10 @@ scene("leave hands sockets over without a disconnect, and without another instan
   assert.equal(socket.id, client.id);
   assert.equal(reason, "leaving");
   assert.equal(io.sockets.sockets.size, 0);
-  client.emit("echo", 1, (value) => client.emit("got", value));
+  const echoed = within("echo", new Promise((resolve) => client.emit("echo", 1, resolve)));
   const other = await stage.server(edge.nats, (server) => server.on("connection", (s) => s.on("echo", (value, ack) => ack(value))));
   await until("taken over", () => other.sockets.sockets.size === 1);
   assert.ok([...other.sockets.sockets.values()][0].recovered);
-  await got([...other.sockets.sockets.values()][0], "got");
+  assert.equal(await echoed, 1);
+  client.off("disconnect");
 });

@@ -83,7 +83,7 @@ export class Stage {
   // client starts an official client.
   client(url, namespace = "/", options = {}) {
     const client = io(url + namespace, { forceNew: true, transports: ["websocket"], reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
-    this.later(() => client.disconnect());
+    this.later(() => client.off().disconnect());
     return client;
   }
 
