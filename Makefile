@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client check test suites clean secrets pin fuzz test-compose example-chat example-node bench bench-scale
+.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -26,6 +26,10 @@ build: client
 ## client: fetch the official Socket.IO client, which the programs embed, from its npm package
 client:
 	@sh web/fetch-client.sh
+
+## node: the package partyline for Node.js, Socket.IO's server API, in node/dist
+node:
+	cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent build
 
 ## check: format, vet, layout and unit tests in under a minute, and the number of tests; needs no network
 check:

@@ -1,0 +1,196 @@
+/** Requests of edges that this instance own a socket, and their answers (docs/subjects.md, Groups and owners). */
+import type { Msg } from "@nats-io/transport-node";
+import { dataText } from "./data";
+import type { Hub } from "./hub";
+import { edgeOf, isSocketId, matches, namespaceName, roomOnWire, roomTail } from "./names";
+import { Seat } from "./seat";
+import type { Handshake } from "./seat";
+import { header, Header, headerText, notice, PacketType } from "./wire";
+import type { HeaderList } from "./wire";
+
+/** How long a decision may take before the edge gets Sio-Pending, in milliseconds. An edge waits for 2 seconds. */
+const pendingAfter = 1000;
+
+/** How long an edge repeats a request that does not say it, and how much longer an answer is remembered, in milliseconds. */
+const askedFor = 20_000;
+const rememberedLonger = 5000;
+
+/** How many refusals are remembered. */
+const maxRefusals = 100_000;
+
+interface Refusal {
+  body: string;
+  message: string;
+  until: number;
+}
+
+export class Admissions {
+  readonly #hub: Hub;
+  readonly #refusals = new Map<string, Refusal>();
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  /** request processes a request. id is the socket's. */
+  request(m: Msg, token: string, id: string): void {
+    const number = Number(header(m, Header.assignment));
+    const namespace = namespaceName(token);
+    if (!this.#hub.options.namespaces.some((pattern) => matches(pattern, namespace))) {
+      this.#answer(m.reply!, number, [[Header.error, "not mine"]]);
+      return;
+    }
+    this.#hub.instance.edges.hear(edgeOf(id)); // it lives: its sockets must not end here before its hello comes
+    if (!this.#hub.instance.mayOwn()) {
+      this.#answer(m.reply!, number, [[Header.error, "again"]]);
+      return;
+    }
+    const seat = this.#hub.seats.get(id);
+    if (seat) {
+      this.#repeat(seat, m.reply!, number);
+      return;
+    }
+    const refusal = this.#refusals.get(id);
+    if (refusal) {
+      this.#answer(m.reply!, number, [[Header.error, refusal.message]], refusal.body);
+      return;
+    }
+    this.#begin(m, namespace, token, number);
+  }
+
+  /** repeat answers a further request about a socket. */
+  #repeat(seat: Seat, reply: string, number: number): void {
+    if (number < seat.number) {
+      return; // an older one, which is late
+    }
+    seat.number = number;
+    seat.reply = reply;
+    if (seat.state === "asked") {
+      this.#answer(reply, number, [[Header.pending, seat.instance]]);
+    } else {
+      this.#hub.outbox.settle();
+      this.#answer(reply, number, [], seat.admission);
+      seat.state = "told";
+    }
+  }
+
+  #begin(m: Msg, namespace: string, token: string, number: number): void {
+    const h = notice<Handshake>(m);
+    const conn = this.#hub.conns.of(h, namespace);
+    const seat = new Seat(h, namespace, token, conn, this.#hub.instance.name, number, m.reply!);
+    const asked = Number(header(m, Header.timeout)) || askedFor;
+    seat.remember = asked + rememberedLonger;
+    seat.pending = setTimeout(() => this.#answer(seat.reply, seat.number, [[Header.pending, seat.instance]]), pendingAfter);
+    this.#hub.seats.set(seat.id, seat);
+    conn.seats.set(namespace, seat);
+    if (h.handover && this.#hub.options.onInstanceLoss === "reconnect") {
+      this.#closeInstead(seat);
+      return;
+    }
+    this.#hub.conns.prepare(conn, (error) => {
+      if (error) {
+        this.refuse(seat, { message: error.message ?? String(error) });
+      } else if (seat.state === "asked") {
+        conn.emit("data", { type: PacketType.CONNECT, nsp: namespace, data: h.auth });
+      }
+    });
+  }
+
+  /** closeInstead closes the session of a socket that this instance does not take over: its client comes back. */
+  #closeInstead(seat: Seat): void {
+    this.#answer(seat.reply, seat.number, [[Header.error, "its instance has gone"], [Header.close, "true"]]);
+    this.#hub.remove(seat);
+    seat.conn.closeIfUnused();
+  }
+
+  /** admit is called when socket.io connects a socket. What the program does in the same tick is part of the admission. */
+  admit(seat: Seat): void {
+    if (seat.state !== "asked") {
+      return;
+    }
+    clearTimeout(seat.pending);
+    seat.state = "open";
+    this.#hub.outbox.hold(() => this.#publish(seat));
+  }
+
+  /** publish publishes an admission, with the rooms and the data that the socket has now. */
+  #publish(seat: Seat): void {
+    if (seat.state !== "open" || !seat.socket) {
+      return;
+    }
+    const before = new Set(seat.handshake.handover?.rooms);
+    const now = [...seat.socket.rooms].filter((room) => room !== seat.id && !isSocketId(room));
+    const rooms = now.map(roomOnWire).filter((room) => !before.has(room));
+    const text = dataText(seat);
+    const admission: string[] = [];
+    if (rooms.length > 0) {
+      admission.push(`"rooms":${JSON.stringify(rooms)}`);
+    }
+    if (text !== seat.published) {
+      admission.push(`"data":${text}`);
+      seat.published = text;
+    }
+    seat.admission = admission.length ? `[{${admission.join()}}]` : "[]";
+    seat.state = "told";
+    this.#tell(seat, rooms);
+    const gone = [...before].filter((room) => !now.some((kept) => roomOnWire(kept) === room));
+    if (gone.length > 0) {
+      this.#hub.rooms.leave(seat, gone);
+    }
+  }
+
+  #tell(seat: Seat, rooms: string[]): void {
+    if (rooms.length === 0) {
+      this.#answer(seat.reply, seat.number, [], seat.admission);
+      seat.admitted.resolve();
+      return;
+    }
+    const confirmation = this.#hub.unconfirmed.begin(seat.token, rooms.map(roomTail), edgeOf(seat.id));
+    const asked = this.#hub.rooms.confirm(seat, confirmation, seat.admitted);
+    if (!this.#answer(seat.reply, seat.number, [], seat.admission, asked.reply)) {
+      asked.forget();
+      this.#hub.unconfirmed.finish(confirmation, []);
+      seat.admitted.resolve();
+    }
+  }
+
+  /** refuse is called when socket.io refuses a socket. */
+  refuse(seat: Seat, why: { message?: unknown; data?: unknown }): void {
+    if (seat.state !== "asked") {
+      return;
+    }
+    clearTimeout(seat.pending);
+    const message = why.message === undefined ? "" : String(why.message);
+    const refusal: Refusal = { ...refusalOf(message, JSON.stringify(why.data)), until: Date.now() + seat.remember };
+    if (this.#refusals.size < maxRefusals) {
+      this.#refusals.set(seat.id, refusal);
+    }
+    this.#answer(seat.reply, seat.number, [[Header.error, refusal.message]], refusal.body);
+    this.#hub.remove(seat);
+    setImmediate(() => seat.conn.closeIfUnused());
+  }
+
+  /** forget forgets old refusals. */
+  forget(): void {
+    const now = Date.now();
+    for (const [id, refusal] of this.#refusals) {
+      if (now > refusal.until) {
+        this.#refusals.delete(id);
+      }
+    }
+  }
+
+  /** answer answers a request. It reports whether it could be published; if not, the edge asks again. */
+  #answer(to: string, number: number, headers: HeaderList, body = "", reply?: string): boolean {
+    headers.push([Header.assignment, String(number)], [Header.from, this.#hub.instance.name]);
+    return this.#hub.send(to, body, headers, reply);
+  }
+}
+
+/** refusalOf is a refusal with data as JSON. What a header cannot have, or what means something there, is in the body. */
+function refusalOf(message: string, data: string | undefined): { body: string; message: string } {
+  if (headerText(message) === message && message !== "again" && message !== "not mine") {
+    return { body: data === undefined ? "[]" : `[${data}]`, message };
+  }
+  return { body: `[${data ?? "null"},${JSON.stringify(message)}]`, message: "refused" };
+}

@@ -1,0 +1,169 @@
+/** Questions and commands to the sockets of many: broadcast acks, fetchSockets, socketsJoin and the like. */
+import type { Msg } from "@nats-io/transport-node";
+import type { EdgeAdapter } from "./adapter";
+import { AnswerError } from "./errors";
+import { roomFromWire, roomOnWire, roomTail } from "./names";
+import { answerError, gather, isLastPart, patience } from "./questions";
+import { address } from "./target";
+import type { BroadcastOptions } from "./target";
+import { decode, encode, header, Header } from "./wire";
+import type { Packet } from "./wire";
+
+/** The bounds of Sio-Timeout, in milliseconds. */
+const maxTimeout = 600_000;
+
+/**
+ * askMany broadcasts an event whose acks come back. count is called once for each instance of the group: with the number
+ * of all clients that edges have asked, and with 0 for the others, as socket.io counts servers.
+ */
+export function askMany(adapter: EdgeAdapter, packet: Packet, options: BroadcastOptions, count: (clients: number) => void, ack: (...args: any[]) => void): void {
+  const { hub } = adapter;
+  const to = address(hub.subjects, hub.unconfirmed, adapter.token, "ask", options)!;
+  if (options.flags?.local) {
+    to.headers.push([Header.ownedBy, hub.instance.name]);
+  }
+  if (options.flags?.volatile) {
+    to.headers.push([Header.volatile, "true"]);
+  }
+  const timeout = Math.min(Math.max(Math.ceil(options.flags?.timeout ?? 1), 1), maxTimeout);
+  to.headers.push([Header.timeout, String(timeout)]);
+  const body = encode(packet.data, to.headers);
+  let clients = 0;
+  let counted = false;
+  const finish = () => {
+    if (counted) {
+      return;
+    }
+    counted = true;
+    void adapter.serverCount().then((servers) => {
+      count(clients);
+      for (let i = 1; i < servers; i++) {
+        count(0);
+      }
+    });
+  };
+  const { edges } = hub.instance;
+  const take = (m: Msg) => {
+    if (header(m, Header.socket)) {
+      if (!answerError(m)) {
+        ack(...decode(m));
+      }
+      return undefined;
+    }
+    const expect = header(m, Header.expect);
+    if (expect === "") {
+      return undefined; // an error of an edge
+    }
+    clients += Number(expect);
+    return decode(m)[0].edge as string;
+  };
+  askAll(adapter, { ...to, body }, edges.names, timeout, take, finish);
+}
+
+/** askAll publishes a question, calls counted once all edges have told how many they ask, and takes acks until the time is over. */
+function askAll(
+  adapter: EdgeAdapter, question: { subject: string; body: string | Uint8Array; headers: any; reply?: string }, edges: string[],
+  timeout: number, take: (m: Msg) => string | undefined, counted: () => void,
+): void {
+  const { hub } = adapter;
+  const waiting = new Set(edges);
+  const look = () => {
+    edges.filter((edge) => !hub.instance.edges.has(edge)).forEach((edge) => waiting.delete(edge));
+    if (waiting.size === 0) {
+      counted();
+    }
+  };
+  const inbox = hub.link.expect((m) => {
+    waiting.delete(take(m) ?? "");
+    look();
+  });
+  const stopWatching = hub.instance.edges.onChange(look);
+  setTimeout(() => {
+    inbox.forget();
+    stopWatching();
+  }, timeout + 1000).unref();
+  if (!hub.send(question.subject, question.body, question.headers, inbox.reply)) {
+    inbox.forget();
+  } else if (edges.length === 0) {
+    setTimeout(counted, Math.min(timeout / 2, 250)); // no edge is known
+  }
+}
+
+/** fetchSockets asks all edges. Sockets that this instance owns are given as the Socket itself. */
+export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptions): Promise<any[]> {
+  const { hub } = adapter;
+  hub.data.flush();
+  const to = address(hub.subjects, hub.unconfirmed, adapter.token, "fetch", options);
+  if (!to) {
+    return [];
+  }
+  const found: any[] = [];
+  const edges = hub.instance.edges;
+  const silent = await gather(hub.link, hub.outbox, { ...to, body: "" }, {
+    members: to.edge ? [to.edge] : edges.names,
+    among: edges,
+    atMost: options.flags?.timeout ?? patience,
+    take: (m) => {
+      const error = answerError(m);
+      if (error) {
+        if (error.message.endsWith("unknown socket")) {
+          return to.edge;
+        }
+        throw error;
+      }
+      const [about, ...sockets] = decode(m);
+      found.push(...sockets.map((socket) => described(adapter, socket)));
+      return isLastPart(m) ? about.edge : undefined;
+    },
+  });
+  if (silent.length > 0 && !to.edge) {
+    throw new AnswerError(`timeout reached: ${silent.length} edges have not answered (${silent.join(", ")})`);
+  }
+  return found;
+}
+
+/** described is what socket.io makes a RemoteSocket of, or the Socket. */
+function described(adapter: EdgeAdapter, socket: any): any {
+  const local = adapter.nsp.sockets.get(socket.id);
+  if (local) {
+    return local;
+  }
+  const { sid: _sid, session: _session, transport: _transport, ...handshake } = socket.handshake;
+  return { id: socket.id, handshake, rooms: [socket.id, ...socket.rooms.map(roomFromWire)], data: socket.data };
+}
+
+/** moveMany sends a command for the sockets of a target. Until all edges have answered a join, its rooms are unconfirmed. */
+export function moveMany(adapter: EdgeAdapter, verb: "join" | "leave" | "disconnect", options: BroadcastOptions, what: string[] | boolean): void {
+  const { hub } = adapter;
+  const to = address(hub.subjects, hub.unconfirmed, adapter.token, verb, options);
+  if (!to) {
+    return;
+  }
+  if (options.flags?.local) {
+    to.headers.push([Header.ownedBy, hub.instance.name]);
+  }
+  const rooms = Array.isArray(what) ? what.map(roomOnWire) : [];
+  const confirmation = verb === "join" ? hub.unconfirmed.begin(adapter.token, rooms.map(roomTail), "") : undefined;
+  const edges = hub.instance.edges;
+  const answered: string[] = [];
+  gather(hub.link, hub.outbox, { ...to, body: JSON.stringify(Array.isArray(what) ? rooms : [what]) }, {
+    members: to.edge ? [to.edge] : edges.names,
+    among: edges,
+    atMost: patience,
+    take: (m) => {
+      const error = answerError(m);
+      if (error) {
+        throw error;
+      }
+      const { edge, sockets } = decode(m)[0];
+      if (sockets > 0) {
+        answered.push(edge);
+      }
+      return edge;
+    },
+  }).catch((error) => {
+    if (!error.message.endsWith("unknown socket")) {
+      hub.log.warn(`a ${verb} of many sockets failed`, error.message);
+    }
+  }).finally(() => confirmation && hub.unconfirmed.finish(confirmation, answered));
+}

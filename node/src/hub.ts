@@ -1,0 +1,247 @@
+/** The hub joins the parts of one Server, and passes on what edges send. */
+import type { Msg } from "@nats-io/transport-node";
+import { Admissions } from "./admissions";
+import { Conns } from "./conns";
+import { DataKeeper } from "./data";
+import { EdgeEngine } from "./engine";
+import { OfflineError } from "./errors";
+import { Instance } from "./instance";
+import { Link } from "./link";
+import type { Expectation } from "./link";
+import { Complaints } from "./log";
+import { namespaceName } from "./names";
+import type { Settings } from "./options";
+import { Outbox } from "./outbox";
+import { Rooms } from "./rooms";
+import type { Seat, State } from "./seat";
+import { Services } from "./services";
+import { Subjects } from "./subjects";
+import { Unconfirmed } from "./unconfirmed";
+import { decode, header, Header, notice, PacketType } from "./wire";
+import type { HeaderList } from "./wire";
+
+/** The reasons of edges that the reference does not have. To a program, the connection broke. */
+const edgesOwnReasons = new Set(["queue overflow", "rate exceeded", "owner changed"]);
+
+/** The reasons after which the session goes on. */
+const namespaceReasons = new Set(["client namespace disconnect", "server namespace disconnect"]);
+
+export class Hub {
+  readonly options: Settings;
+  readonly log: Complaints;
+  readonly subjects: Subjects;
+  readonly link: Link;
+  readonly outbox: Outbox;
+  readonly engine = new EdgeEngine();
+  readonly seats = new Map<string, Seat>();
+  readonly conns = new Conns(this);
+  readonly unconfirmed = new Unconfirmed();
+  readonly rooms = new Rooms(this);
+  readonly data = new DataKeeper(this);
+  readonly admissions = new Admissions(this);
+  readonly services = new Services(this);
+  readonly instance: Instance;
+  /** What is done behind the events that have been dispatched: the ends of sockets, and what comes after them. */
+  #later: (() => void)[] = [];
+  readonly #ending = new Set<string>();
+
+  constructor(options: Settings) {
+    this.options = options;
+    this.log = new Complaints(options.logger);
+    this.subjects = new Subjects(options.prefix);
+    this.link = new Link(options.nats);
+    this.outbox = new Outbox(this.link);
+    this.instance = new Instance(this);
+  }
+
+  /** send publishes a message. If that fails, it reports why, and returns false. */
+  send(subject: string, body: string | Uint8Array, headers?: HeaderList, reply?: string): boolean {
+    try {
+      this.outbox.publish(subject, body, headers, reply);
+      return true;
+    } catch (error) {
+      if (this.options.onOffline === "throw" && error instanceof OfflineError) {
+        throw error;
+      }
+      this.log.warn("a message was not sent", (error as Error).message);
+      this.engine.emit("publish_error", error);
+      return false;
+    }
+  }
+
+  /** expect returns a reply subject for one answer, which is not expected any more once the socket has gone. */
+  expect(seat: Seat, take: (m: Msg) => void): Expectation {
+    const forget = () => {
+      inbox.forget();
+      seat.expected.delete(forget);
+    };
+    const inbox = this.link.expect((m) => {
+      forget();
+      take(m);
+    });
+    seat.expected.add(forget);
+    return { reply: inbox.reply, forget };
+  }
+
+  /**
+   * command returns a reply subject for the answer to a command for a socket. Until it has come, notices about the socket
+   * wait. take gets undefined if the socket has gone before.
+   */
+  command(seat: Seat, take: (m: Msg | undefined) => void): Expectation {
+    let isOpen = true;
+    const end = () => {
+      isOpen = false;
+      seat.unanswered--;
+      seat.expected.delete(gone);
+      inbox.forget();
+    };
+    const gone = () => {
+      if (isOpen) {
+        end();
+        take(undefined);
+      }
+    };
+    const inbox = this.link.expect((m) => {
+      end();
+      const rev = header(m, Header.error) ? undefined : decodeAnswer(m)?.rev;
+      seat.rev = Math.max(seat.rev, rev ?? 0);
+      take(m);
+      if (seat.unanswered === 0) {
+        this.rooms.apply(seat);
+      }
+    });
+    seat.unanswered++;
+    seat.expected.add(gone);
+    return { reply: inbox.reply, forget: () => { if (isOpen) end(); } };
+  }
+
+  /** receive processes what an edge sends to this instance. */
+  receive(m: Msg): void {
+    const { namespace, event } = this.subjects.parseOwn(m.subject);
+    if (event === "disconnecting") {
+      this.instance.leaving.marker(namespace, notice<{ edge: string }>(m).edge);
+      return;
+    }
+    if (event === "connect" && !m.reply) {
+      const state = notice<State>(m);
+      const seat = this.seats.get(state.sid);
+      seat && this.rooms.noticed(seat, state);
+      return;
+    }
+    const sender = this.subjects.parseSender(m.reply);
+    if (!sender || sender.namespace !== namespace) {
+      this.log.warn("a message was ignored: its reply subject names no socket of its namespace", m.subject);
+    } else if (event === "connect") {
+      this.#behindEnd(sender.socket, () => this.admissions.request(m, namespace, sender.socket));
+    } else if (event === "disconnect") {
+      this.#ended(sender.socket, notice<{ reason: string; assignment?: number }>(m));
+    } else {
+      this.#event(m, namespace, sender.socket, sender.ack);
+    }
+  }
+
+  #event(m: Msg, token: string, id: string, ack: string): void {
+    const seat = this.seats.get(id);
+    if (!seat || this.instance.fence.isCutOff()) {
+      this.sayNotOwner(token, id, seat);
+      return;
+    }
+    let data;
+    try {
+      data = decode(m);
+    } catch (error) {
+      this.log.warn("an event cannot be read", (error as Error).message);
+      return;
+    }
+    seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data, id: ack === "" ? undefined : ack });
+  }
+
+  /** sayNotOwner tells the edge that an event of a socket that is not owned here was lost. It assigns the socket again. */
+  sayNotOwner(token: string, id: string, seat?: Seat): void {
+    const headers: HeaderList = [[Header.error, "not owner"], [Header.from, this.instance.name]];
+    if (seat) {
+      headers.push([Header.assignment, String(seat.number)]);
+    }
+    this.send(this.subjects.ack(token, id, "connect"), "", headers);
+  }
+
+  #ended(id: string, about: { reason: string; assignment?: number }): void {
+    const seat = this.seats.get(id);
+    if (seat && !(about.assignment && about.assignment < seat.number)) {
+      this.endLater(seat, about.reason);
+    }
+  }
+
+  /** endLater ends a socket behind the events that have come for it. */
+  endLater(seat: Seat, reason: string): void {
+    this.#ending.add(seat.id);
+    this.#doLater(() => {
+      this.#ending.delete(seat.id);
+      this.end(seat, reason);
+    });
+  }
+
+  /** behindEnd runs at once, or behind the end of a socket that has ended. */
+  #behindEnd(id: string, run: () => void): void {
+    this.#ending.has(id) ? this.#doLater(run) : run();
+  }
+
+  #doLater(run: () => void): void {
+    if (this.#later.length === 0) {
+      setImmediate(() => {
+        const list = this.#later;
+        this.#later = [];
+        list.forEach((one) => one());
+      });
+    }
+    this.#later.push(run);
+  }
+
+  /** end ends a socket of this instance, as if its client's connection had told it. */
+  end(seat: Seat, edgesReason: string): void {
+    if (seat.state === "ended") {
+      return;
+    }
+    this.outbox.settle();
+    const reason = edgesOwnReasons.has(edgesReason) ? "transport close" : edgesReason;
+    const { conn, socket } = seat;
+    this.remove(seat);
+    if (conn.seats.size > 0 || namespaceReasons.has(reason)) {
+      (socket as any)?._onclose(reason);
+      conn.closeIfUnused();
+    } else {
+      conn.closed(reason);
+    }
+  }
+
+  /** remove forgets a socket that has ended. */
+  remove(seat: Seat): void {
+    seat.state = "ended";
+    clearTimeout(seat.pending);
+    if (this.seats.get(seat.id) === seat) {
+      this.seats.delete(seat.id);
+    }
+    if (seat.conn.seats.get(seat.namespace) === seat) {
+      seat.conn.seats.delete(seat.namespace);
+    }
+    seat.admitted.resolve();
+    [...seat.expected].forEach((forget) => forget());
+  }
+
+  /** nameOf is the namespace with a token, or undefined. */
+  nameOf(token: string): string | undefined {
+    try {
+      return namespaceName(token);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function decodeAnswer(m: Msg): { rev?: number } | undefined {
+  try {
+    return decode(m)[0];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,101 @@
+/** Joins and leaves of single sockets: they count here at once, and at the edge once it has answered. */
+import type { Msg } from "@nats-io/transport-node";
+import type { EdgeAdapter } from "./adapter";
+import type { Hub } from "./hub";
+import type { Expectation } from "./link";
+import { edgeOf, isSocketId, roomFromWire, roomOnWire, roomTail } from "./names";
+import { answerError } from "./questions";
+import type { Seat, State } from "./seat";
+import type { Confirmation } from "./unconfirmed";
+import { decode } from "./wire";
+
+export class Rooms {
+  readonly #hub: Hub;
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  /** join asks the edge to put a socket into rooms. The promise is resolved once that is active at the NATS server. */
+  join(seat: Seat, rooms: string[]): Promise<void> {
+    const wire = rooms.map(roomOnWire);
+    const confirmation = this.#hub.unconfirmed.begin(seat.token, wire.map(roomTail), edgeOf(seat.id));
+    return this.#move(seat, "join", wire, confirmation).catch((error) => {
+      this.#adapter(seat)?.mirror(seat.id, [], rooms);
+      throw error;
+    });
+  }
+
+  /** leave asks the edge to take a socket out of rooms, as they are named on the wire. */
+  leave(seat: Seat, rooms: string[]): Promise<void> {
+    return this.#move(seat, "leave", rooms);
+  }
+
+  #move(seat: Seat, verb: "join" | "leave", rooms: string[], confirmation?: Confirmation): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const asked = this.confirm(seat, confirmation, { resolve, reject });
+      try {
+        this.#hub.outbox.publish(this.#hub.subjects.toSocket(seat.token, verb, seat.id), JSON.stringify(rooms), undefined, asked.reply);
+      } catch (error) {
+        asked.forget();
+        if (confirmation) {
+          this.#hub.unconfirmed.finish(confirmation, []);
+        }
+        reject(error);
+      }
+    });
+  }
+
+  /** confirm expects the answer to a command or an admission. */
+  confirm(seat: Seat, confirmation: Confirmation | undefined, done: { resolve(): void; reject?(error: Error): void }): Expectation {
+    return this.#hub.command(seat, (m: Msg | undefined) => {
+      const error = m && answerError(m);
+      const isActive = m && !error && decode(m)[0]?.sockets > 0;
+      if (confirmation) {
+        this.#hub.unconfirmed.finish(confirmation, isActive ? [edgeOf(seat.id)] : []);
+      }
+      if (!error || error.message.endsWith("unknown socket") || !done.reject) {
+        done.resolve(); // the socket has gone: so has what was asked for it
+      } else {
+        this.#hub.log.warn("an edge has not put a socket into rooms", error.message);
+        done.reject(error);
+      }
+    });
+  }
+
+  /** noticed records an edge's notice about the rooms and data of a socket. */
+  noticed(seat: Seat, state: State): void {
+    if (state.transport) {
+      seat.conn.runsOver(state.transport);
+    }
+    if (seat.state !== "told" || state.rev < (seat.latest?.rev ?? seat.rev)) {
+      return;
+    }
+    seat.latest = state;
+    if (seat.unanswered === 0) {
+      this.apply(seat);
+    }
+  }
+
+  /** apply makes the mirror what the latest notice says, once no command of this instance is under way. */
+  apply(seat: Seat): void {
+    const state = seat.latest;
+    seat.latest = undefined;
+    if (!state || state.rev < seat.rev || seat.state !== "told") {
+      return;
+    }
+    seat.rev = state.rev;
+    const wanted = new Set(state.rooms.map(roomFromWire));
+    const adapter = this.#adapter(seat);
+    const current = adapter?.socketRooms(seat.id);
+    if (adapter && current) {
+      const left = [...current].filter((room) => !wanted.has(room) && room !== seat.id && !isSocketId(room));
+      adapter.mirror(seat.id, [...wanted].filter((room) => !current.has(room)), left);
+    }
+    this.#hub.data.noticed(seat, state.data);
+  }
+
+  #adapter(seat: Seat): EdgeAdapter | undefined {
+    return seat.socket?.nsp.adapter as unknown as EdgeAdapter | undefined;
+  }
+}

@@ -1,0 +1,98 @@
+/** A seat is a socket as its edge knows it: what this instance was asked about it, and what it has answered. */
+import type { Conn } from "./conn";
+import type { EdgeSocket } from "./socket";
+
+/** A socket's rooms and data as of a notice of its edge. */
+export interface State {
+  sid: string;
+  rev: number;
+  rooms: string[];
+  data: unknown;
+  transport?: string;
+}
+
+/** The handshake of a connect request (docs/subjects.md, Connect). */
+export interface Handshake {
+  sid: string;
+  auth: Record<string, unknown>;
+  query: Record<string, string>;
+  headers: Record<string, string>;
+  address: string;
+  url: string;
+  secure: boolean;
+  xdomain: boolean;
+  issued: number;
+  time: string;
+  session?: string;
+  transport?: string;
+  handover?: { from: string; rev: number; rooms: string[]; user?: string; data?: unknown };
+}
+
+export class Seat {
+  readonly id: string;
+  /** The namespace's name. */
+  readonly namespace: string;
+  /** The namespace's token in subjects. */
+  readonly token: string;
+  readonly handshake: Handshake;
+  readonly conn: Conn;
+  /** The name under which this instance was asked. */
+  readonly instance: string;
+
+  socket: EdgeSocket | undefined;
+  /** The number of the latest assignment. */
+  number: number;
+  /** Where the latest request is answered. */
+  reply: string;
+  /** asked: no decision yet. open: admitted, and not published yet. told: the admission was published. ended. */
+  state: "asked" | "open" | "told" | "ended" = "asked";
+  /** The body of the admission, once it is told. */
+  admission = "[]";
+  /** Resolved when the rooms of the admission are active. */
+  readonly admitted = new Admitted();
+  /** How long the decision is remembered, in milliseconds. */
+  remember = 0;
+  /** Forgets the answers that are expected while the socket lives. */
+  readonly expected = new Set<() => void>();
+  /** Sends Sio-Pending. */
+  pending: NodeJS.Timeout | undefined;
+
+  /** The rev of the latest answer to a command of this instance. */
+  rev = 0;
+  /** Commands of this instance that are not answered yet: meanwhile notices wait in latest. */
+  unanswered = 0;
+  latest: State | undefined;
+  /** The socket's data as edges have it: JSON. */
+  published = "{}";
+
+  constructor(handshake: Handshake, namespace: string, token: string, conn: Conn, instance: string, number: number, reply: string) {
+    this.id = handshake.sid;
+    this.handshake = handshake;
+    this.namespace = namespace;
+    this.token = token;
+    this.conn = conn;
+    this.instance = instance;
+    this.number = number;
+    this.reply = reply;
+    if (handshake.handover) {
+      this.rev = handshake.handover.rev;
+      this.published = JSON.stringify(handshake.handover.data ?? {});
+    }
+  }
+}
+
+/** Admitted is a promise that is made when someone waits for it. */
+class Admitted {
+  #done = false;
+  #waiting: (() => void)[] | undefined;
+
+  resolve(): void {
+    this.#done = true;
+    this.#waiting?.forEach((wake) => wake());
+    this.#waiting = undefined;
+  }
+
+  wait(): Promise<void> {
+    return this.#done ? Promise.resolve() : new Promise((resolve) => { (this.#waiting ??= []).push(resolve); });
+  }
+}

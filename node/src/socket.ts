@@ -1,0 +1,79 @@
+/** EdgeSocket is a Socket of socket.io whose id is the edge's. */
+import { Socket } from "socket.io";
+import type { EdgeAdapter } from "./adapter";
+import type { Seat } from "./seat";
+
+/** Where the value of `socket.data` is. */
+const value = Symbol("data");
+
+export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, auth: any, previous?: any) => Socket) {
+  readonly seat: Seat;
+  /** ending is true once the socket leaves its rooms because it ends. */
+  ending = false;
+
+  constructor(nsp: any, client: any, auth: any, seat: Seat) {
+    super(nsp, client, auth, previousSession(seat));
+    this.seat = seat;
+    seat.socket = this;
+    if (!seat.handshake.handover) {
+      (this as any).id = seat.id;
+    }
+    this.handshake.issued = seat.handshake.issued;
+    this.handshake.time = seat.handshake.time;
+    this.handshake.secure = seat.handshake.secure;
+    this.handshake.xdomain = seat.handshake.xdomain;
+  }
+
+  override onAnyOutgoing(listener: (...args: any[]) => void): this {
+    this.#adapter.listensOutgoing = true;
+    return super.onAnyOutgoing(listener);
+  }
+
+  override prependAnyOutgoing(listener: (...args: any[]) => void): this {
+    this.#adapter.listensOutgoing = true;
+    return super.prependAnyOutgoing(listener);
+  }
+
+  /** _cleanup is called by socket.io when the socket ends. */
+  override _cleanup(): void {
+    this.ending = true;
+    (Socket.prototype as any)._cleanup.call(this);
+  }
+
+  get #adapter(): EdgeAdapter {
+    return this.nsp.adapter as unknown as EdgeAdapter;
+  }
+}
+
+// A property that finds out when a program may be about to change its value: then it is compared when the tick ends.
+Object.defineProperty(EdgeSocket.prototype, "data", {
+  configurable: true,
+  get(this: any) {
+    if (this.seat) {
+      this.nsp.adapter.hub.data.touch(this.seat);
+    }
+    return this[value];
+  },
+  set(this: any, data: unknown) {
+    if (this.seat) {
+      this.nsp.adapter.hub.data.touch(this.seat);
+    }
+    this[value] = data;
+  },
+});
+
+/** dataOf returns the value of `socket.data` without touching it. */
+export function dataOf(socket: EdgeSocket): unknown {
+  return (socket as any)[value];
+}
+
+/** setData replaces the value of `socket.data` by what edges have. */
+export function setData(socket: EdgeSocket, data: unknown): void {
+  (socket as any)[value] = data;
+}
+
+/** previousSession makes a socket that another instance owned before one that socket.io calls recovered. */
+function previousSession(seat: Seat): object | undefined {
+  const { handover } = seat.handshake;
+  return handover && { sid: seat.id, rooms: handover.rooms, data: handover.data ?? {}, missedPackets: [] };
+}

@@ -1,0 +1,53 @@
+/** Where a broadcast, or a command for many, goes. */
+import { edgeOf, isSocketId, roomOnWire, roomTail } from "./names";
+import type { Subjects, Verb } from "./subjects";
+import type { Unconfirmed } from "./unconfirmed";
+import { Header } from "./wire";
+import type { HeaderList } from "./wire";
+
+/** The options of a broadcast, as socket.io passes them to adapters. */
+export interface BroadcastOptions {
+  rooms: Set<any>;
+  except?: Set<any>;
+  flags?: { volatile?: boolean; compress?: boolean; local?: boolean; timeout?: number };
+}
+
+export interface Address {
+  subject: string;
+  headers: HeaderList;
+  /** The sender of a broadcast: the address of the socket that is left out. */
+  reply?: string;
+  /** The edge that alone answers, if the target is one socket. */
+  edge?: string;
+}
+
+/** onWire is a room or a socket's id as in subjects. */
+function onWire(name: unknown): string {
+  const text = String(name);
+  return isSocketId(text) ? text : roomTail(roomOnWire(text));
+}
+
+/** address returns where a verb for the sockets of a target goes; undefined if the target is empty. */
+export function address(subjects: Subjects, unconfirmed: Unconfirmed, token: string, verb: Verb, options: BroadcastOptions): Address | undefined {
+  const names = Array.from(options.rooms, onWire);
+  let except = options.except ? Array.from(options.except, onWire) : [];
+  if (names.length === 1 && isSocketId(names[0]) && verb !== "ask" && except.every(isSocketId)) {
+    const edge = edgeOf(names[0]);
+    return except.includes(names[0]) ? undefined : { subject: subjects.toSocket(token, verb, names[0]), headers: [], edge };
+  }
+  const isOneRoom = names.length === 1 && !isSocketId(names[0]);
+  // Verbs other than emit reach every edge anyway.
+  const onRoom = isOneRoom && (verb !== "emit" || !unconfirmed.has(token, names[0]));
+  let reply: string | undefined;
+  if (verb === "emit" && except.length === 1 && isSocketId(except[0]) && (isOneRoom || names.length === 0)) {
+    verb = "broadcast"; // the cheapest for edges: they compare one socket
+    reply = subjects.toSocket(token, "emit", except[0]);
+    except = [];
+  }
+  const headers: HeaderList = except.map((name) => [Header.except, name]);
+  if (onRoom) {
+    return { subject: subjects.toRoom(token, verb, names[0]), headers, reply };
+  }
+  names.forEach((name) => headers.push([Header.rooms, name]));
+  return { subject: subjects.toAll(token, verb), headers, reply };
+}

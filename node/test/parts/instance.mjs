@@ -1,0 +1,29 @@
+// An instance as a process of its own, for tests that end or block it. It acks "echo", keeps a count in socket.data, and
+// reports over IPC.
+import { createRequire } from "node:module";
+
+const { Server } = createRequire(import.meta.url)("../../dist/index.js");
+const io = new Server({ nats: process.env.NATS_URL, ...JSON.parse(process.env.OPTIONS ?? "{}") });
+
+io.on("connection", (socket) => {
+  process.send({ connection: socket.id, recovered: socket.recovered, rooms: [...socket.rooms], data: socket.data });
+  if (!socket.recovered) {
+    socket.join("all");
+    socket.data.count = 0;
+  }
+  socket.on("echo", (value, ack) => {
+    socket.data.count++;
+    ack(value);
+  });
+  socket.on("count", (ack) => ack(socket.data.count));
+  socket.on("disconnect", (reason) => process.send({ disconnect: socket.id, reason }));
+});
+io.engine.on("handover", (socket, reason) => process.send({ handover: socket.id, reason }));
+
+process.on("message", ({ block }) => {
+  const end = Date.now() + block;
+  while (Date.now() < end);
+  process.send({ blocked: block });
+});
+await io.ready();
+process.send({ ready: io.instance });

@@ -1,0 +1,3 @@
+import partyline from "./dist/index.js";
+
+export const { Server, Namespace, Socket } = partyline;
