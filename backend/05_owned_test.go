@@ -258,3 +258,42 @@ func TestADeployWithoutLoss(t *testing.T) {
 	}
 	d.close(old, 0)
 }
+
+// Local is the sockets that this instance owns, whatever the target is.
+func TestLocal(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	first, second := s.service("chat"), s.service("chat")
+	var chats [2]*backend.Namespace
+	for i, io := range []*backend.Service{first, second} {
+		chats[i] = io.Of("/chat", backend.Owned())
+		chats[i].OnConnection(func(so *backend.Socket) { _ = so.Join(so.Context(), "hall") })
+		if i == 0 {
+			s.start(io)
+		}
+	}
+	ann, bob := s.enter("ann", "/chat"), s.enter("bob", "/chat")
+	s.start(second)
+	for i, chat := range chats {
+		for _, target := range []backend.Target{
+			chat.Local(), chat.To("hall").Local(), chat.Local().To(ann.id, bob.id), chat.Socket(ann.id).Broadcast().Local(), chat.To(bob.id).Local(),
+		} {
+			if err := target.Emit("local", i); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for range 3 {
+		ann.gets(`["local",0]`)
+		bob.gets(`["local",0]`)
+	}
+	bob.gets(`["local",0]`)
+	bob.gets(`["local",0]`)
+	if n, err := chats[1].Local().Join(t.Context(), "x"); n != 0 || err != nil {
+		t.Errorf("%d sockets joined, %v", n, err)
+	}
+	for _, so := range []*client{ann, bob} { // and nothing more
+		_ = chats[0].Socket(so.id).Emit("marker")
+		so.gets(`["marker"]`)
+	}
+}

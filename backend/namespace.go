@@ -296,6 +296,9 @@ func (n *Namespace) Except(roomsOrIDs ...string) Target { return n.target().Exce
 // Volatile is Target.Volatile for the whole namespace.
 func (n *Namespace) Volatile() Target { return n.target().Volatile() }
 
+// Local is Target.Local for the whole namespace.
+func (n *Namespace) Local() Target { return n.target().Local() }
+
 // Compress is Target.Compress for the whole namespace.
 func (n *Namespace) Compress(worthIt bool) Target { return n.target().Compress(worthIt) }
 

@@ -24,6 +24,7 @@ type Target struct {
 	sender   string   // a socket's id to leave out: the target is a broadcast of that socket
 	volatile bool
 	plain    bool // not worth compressing
+	local    bool // only sockets that this instance owns
 	timeout  time.Duration
 	err      error // what was wrong with a name; every use of the target returns it
 }
@@ -49,6 +50,14 @@ func (t Target) Except(roomsOrIDs ...string) Target {
 // Volatile makes an event one that is dropped for clients whose connection is busy.
 func (t Target) Volatile() Target {
 	t.volatile = true
+	return t
+}
+
+// Local leaves out sockets that this instance does not own (see Owned). An event then costs every edge of the target, but
+// reaches only those sockets.
+func (t Target) Local() Target {
+	t = t.broadcast()
+	t.local = true
 	return t
 }
 
@@ -99,6 +108,7 @@ func (t Target) single() string {
 	switch {
 	case t.self != "":
 		return t.self
+	case t.local:
 	case len(t.names) == 1 && t.except == nil && t.sender == "" && subjects.IsSocketID(t.names[0]):
 		return t.names[0]
 	}
@@ -138,6 +148,9 @@ func (t Target) message(verb string) (*nats.Msg, error) {
 		setHeader(m, msg.HeaderRooms, t.names...)
 	}
 	setHeader(m, msg.HeaderExcept, except...)
+	if t.local {
+		setHeader(m, msg.HeaderOwnedBy, t.ns.svc.presence.name())
+	}
 	return m, nil
 }
 

@@ -30,14 +30,19 @@ func (c *connection) connect(p sio.Packet) {
 	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
 	c.mu.Lock()
 	limit := e.set.Limits.NamespacesPerSession
-	isClosed, isTwice, isOneTooMany := c.closed, c.socket(p.Namespace) != nil, limit > 0 && len(c.all()) >= limit
-	if !isClosed && !isTwice && !isOneTooMany {
+	isClosed, earlier, isOneTooMany := c.closed, c.socket(p.Namespace), limit > 0 && len(c.all()) >= limit
+	waits := !isClosed && earlier != nil && earlier.Life() < registry.Subscribing && len(c.again) < maxAgain
+	switch {
+	case waits:
+		c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: []byte(name), Data: s.Edge.auth})
+		c.session.Charge(againCost(p))
+	case !isClosed && earlier == nil && !isOneTooMany:
 		c.enter(s, name, string(token))
 	}
 	c.mu.Unlock()
 	switch {
-	case isClosed: // while this packet was on its way
-	case isTwice:
+	case isClosed || waits: // closed while this packet was on its way
+	case earlier != nil:
 		c.outOfTurn(p)
 	case isOneTooMany:
 		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
@@ -46,6 +51,37 @@ func (c *connection) connect(p sio.Packet) {
 		// the two cannot overtake each other.
 		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
 	}
+}
+
+// maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
+const maxAgain = 100
+
+// againCost is the memory of a CONNECT that waits.
+func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
+
+// connectAgain acts on the CONNECTs that waited for the decision about a socket. If the socket was admitted, they are out of turn. It never
+// waits.
+func connectAgain(s *socket) {
+	c := s.Edge.conn
+	var due []sio.Packet
+	c.mu.Lock()
+	c.again = slices.DeleteFunc(c.again, func(p sio.Packet) bool {
+		isDue := string(p.Namespace) == s.Namespace.Name
+		if isDue {
+			due = append(due, p)
+		}
+		return isDue
+	})
+	c.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	c.edge.out.Do(func() {
+		for _, p := range due {
+			c.session.Charge(-againCost(p))
+			c.connect(p)
+		}
+	})
 }
 
 // enter puts a new socket into the registry. mu must be held.
@@ -139,6 +175,7 @@ func (c *connection) goLive(s *socket) {
 	c.mu.Unlock()
 	if isReady {
 		c.session.Write()
+		connectAgain(s)
 	}
 }
 
@@ -184,6 +221,7 @@ func (e *Edge) turnAway(s *socket, message string) bool {
 	if o != nil {
 		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
 	}
+	connectAgain(s)
 	return true
 }
 
@@ -213,6 +251,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	if ended == nil {
 		return
 	}
+	defer connectAgain(s)
 	e.stats.disconnected[kind].Inc()
 	switch {
 	case tell && ended.Was < registry.Live: // the client knows of no connection that could end

@@ -40,8 +40,8 @@ type asks struct {
 	*commands
 	deliveries *deliveries
 	up         bus.Publisher // for readers of clients
-	waiting    func() int // answers that wait to be published
-	last       uint64     // owned by the NATS reader: the ack id of the latest ask
+	waiting    func() int    // answers that wait to be published
+	last       uint64        // owned by the NATS reader: the ack id of the latest ask
 
 	awaited                         *share.Table // by namespace, as in subjects
 	asked, refused, passed, expired tally.Counter

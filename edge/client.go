@@ -64,6 +64,8 @@ type connection struct {
 	closed  bool // guarded by mu: the session has ended, no socket may begin
 	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
 	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
+
+	again []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
 }
 
 // partial is a binary packet that waits for its attachments.

@@ -23,7 +23,7 @@ func TestAQueryKeepsNoRoomsThatItDoesNotNeed(t *testing.T) {
 	}
 	for rooms, want := range map[bool][]string{true: {"a", "b"}, false: nil} {
 		seen := 0
-		queried{targets{reg}, []*socket{s}}.Look(rooms, func(_ int, v query.View) {
+		queried{targets{reg, nil}, []*socket{s}}.Look(rooms, func(_ int, v query.View) {
 			if seen++; !slices.Equal(v.Rooms, want) || v.ID != s.ID {
 				t.Errorf("with rooms %v: %+v", rooms, v)
 			}

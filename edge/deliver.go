@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"partyline/bus"
+	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
@@ -137,7 +138,10 @@ func options(h bus.Header) engine.Options {
 func isYes(value string) bool { return value != "false" && value != "0" }
 
 // targets finds the sockets that a message is for.
-type targets struct{ *registry.Registry[client] }
+type targets struct {
+	*registry.Registry[client]
+	owners *owner.Table
+}
 
 // one returns the socket with an id if it is in a namespace, named as in subjects. Who may write to one namespace must not reach
 // another through a socket's id: why is the reason to drop the message then.
@@ -157,7 +161,23 @@ func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, f
 		s, _ := t.one(sub.Socket, sub.Namespace)
 		return []*socket{s}, s != nil
 	}
-	return t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), true
+	return t.many(m, sub), true
+}
+
+// many returns the sockets that a message to a room or to all is for. The list must not be changed.
+func (t targets) many(m *bus.Message, sub *subjects.Subject) []*socket {
+	list := t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept])
+	if !m.Header.Has(msg.HeaderOwnedBy) {
+		return list
+	}
+	instance := m.Header.Get(msg.HeaderOwnedBy)
+	var owned []*socket
+	for _, s := range list {
+		if o := s.Edge.owner; o != nil && t.owners.Owns(instance, o) {
+			owned = append(owned, s)
+		}
+	}
+	return owned
 }
 
 // checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled.

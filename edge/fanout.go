@@ -4,7 +4,6 @@ import (
 	"partyline/bus"
 	"partyline/engine"
 	"partyline/subjects"
-	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
 
@@ -110,7 +109,7 @@ func (f *fanout) receivers(m *bus.Message) (list []*socket, why int) {
 		}
 		return f.single[:], notDropped
 	}
-	return f.targets.Select(&f.subject, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept]), notDropped
+	return f.targets.many(m, &f.subject), notDropped
 }
 
 // pack makes packets of the messages that may go to clients.

@@ -36,7 +36,7 @@ func New(set Settings) *Edge {
 		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: func() { nudge(e.wake) }, Now: time.Now, Random: rand.IntN,
 	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, set.Replies, e.out, &e.stats, e.complaints}
-	found := targets{e.reg}
+	found := targets{e.reg, e.owners}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	e.fanout = fanout{

@@ -119,3 +119,42 @@ func TestAnyDataIsHandedOver(t *testing.T) {
 		a.gets(so, "x", `["x"]`)
 	}
 }
+
+// With Sio-Owned-By, every verb to all or a room is for the sockets that an instance owns alone; while another one is
+// sought, for those that it owned before.
+func TestOwnedBy(t *testing.T) {
+	s := begin(t, usual())
+	a := startInstance(t, s.NC, "chat-a")
+	ann := s.own(a, "ann", `[{"rooms":["hall"]}]`)
+	bob := s.own(a, "bob", `[]`)
+	s.leaving(a, 2, "/door")
+	b := startInstance(t, s.NC, "chat-b")
+	carl := s.own(b, "carl", `[{"rooms":["hall"]}]`)
+	byA, byB := "Sio-Owned-By: chat-a", "Sio-Owned-By: chat-b"
+	s.Publish("sio.door.emit.all", `["all"]`, byA)
+	s.Publish("sio.door.emit.room.hall", `["hall"]`, byB)
+	s.PublishReply("sio.door.broadcast.all", ann.Address(), `["but ann"]`, byA)
+	s.Publish("sio.door.emit.all", `["union"]`, byA, "Sio-Rooms: hall", "Sio-Rooms: "+bob.ID, "Sio-Except: hall")
+	for _, nobody := range []string{"Sio-Owned-By: chat-c", "Sio-Owned-By: ", "Sio-Owned-By: a b"} {
+		s.Publish("sio.door.emit.all", `["nobody"]`, nobody)
+	}
+	ann.Gets(`["all"]`)
+	bob.Gets(`["all"]`)
+	bob.Gets(`["but ann"]`)
+	bob.Gets(`["union"]`)
+	carl.Gets(`["hall"]`)
+	s.onlyMarker(ann, bob, carl)
+	s.change("sio.door.join.room.hall", `["vip"]`, 1, byB)
+	b.owned.Next() // the notice
+	s.change("sio.door.data.all", `[1]`, 2, byA)
+	q := s.askMany("sio.door.ask.all", `["ready?"]`, byB)
+	carl.Acks(s.isAsked(carl, `["ready?"]`), `[]`)
+	q.take(1, 1).is(carl.ID, `[]`)
+	s.Publish("sio.$svc.chat.chat-a.left", string(a.announcement()))
+	b.request() // and does not answer
+	b.request()
+	s.change("sio.door.join.all", `["old"]`, 2, byA)
+	s.change("sio.door.disconnect.all", `[]`, 1, byB)
+	carl.Expect("41/door,")
+	s.onlyMarker(ann, bob)
+}

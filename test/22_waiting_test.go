@@ -307,3 +307,60 @@ func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
 	a.Connected("/door")
 	s.Counts("connects_asked_again_total", "reconnected", 1)
 }
+
+// A CONNECT to a namespace about which a service is deciding waits for the decision: after a refusal it is a new request,
+// after an admission it is out of turn, as any CONNECT to a namespace that was joined.
+func TestASecondConnectWaits(t *testing.T) {
+	s := begin(t, usual())
+	requests := s.hear("sio.door.on.connect")
+	ends := s.hear("sio.*.on.disconnect")
+	c := s.Dial("ann")
+	for i := range 4 {
+		c.Send(fmt.Sprintf(`40/door,{"n":%d}`, i))
+	}
+	c.Connect("/chat", "") // not held up
+	for i := range 3 {
+		m := requests.Next()
+		if !strings.Contains(string(m.Data), fmt.Sprintf(`"auth":{"n":%d}`, i)) {
+			t.Fatalf("request %d is %s", i, m.Data)
+		}
+		if n, _, _ := requests.Pending(); n > 0 {
+			t.Fatalf("%d more requests wait", n)
+		}
+		s.Publish(m.Reply, `[]`, fmt.Sprint("Sio-Error: no ", i))
+		c.Expect(fmt.Sprintf(`44/door,{"message":"no %d"}`, i))
+	}
+	m := requests.Next()
+	c.Send("40/door,")
+	c.Send("40/door,")
+	seen := s.hear("sio.chat.on.seen")
+	c.Send(`42/chat,["seen"]`)
+	seen.Next()
+	s.Publish(m.Reply, `[]`)
+	c.Connected("/door")
+	c.ExpectEnd()
+	for range 2 {
+		if m := ends.Next(); string(m.Data) != left("forced server close") {
+			t.Errorf("%s %s", m.Subject, m.Data)
+		}
+	}
+	if n, _, _ := requests.Pending(); n > 0 {
+		t.Errorf("%d more requests", n)
+	}
+}
+
+// Only so many can wait.
+func TestTooManyConnectsWait(t *testing.T) {
+	s := begin(t, usual())
+	requests, ends := s.hear("sio.door.on.connect"), s.hear("sio.door.on.disconnect")
+	c := s.Dial("ann")
+	c.Send("40/door,")
+	requests.Next()
+	for range 101 {
+		c.Send("40/door,")
+	}
+	c.ExpectEnd()
+	if m := ends.Next(); string(m.Data) != left("forced server close") {
+		t.Errorf("%s", m.Data)
+	}
+}

@@ -57,7 +57,7 @@ type event struct {
 func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holding && t.isAway() {
+	if !s.holding && isAway(t) {
 		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
 		if !t.wire.Connected() {
 			return ErrOffline
@@ -107,7 +107,7 @@ func (t *Table) release(s *Socket) {
 	i := s.instance
 	isOwned := i != nil && s.request == nil && i.state == serving
 	t.mu.Unlock()
-	if !isOwned || !s.holding || t.isAway() && fearFor(t, s) {
+	if !isOwned || !s.holding || isAway(t) && fearFor(t, s) {
 		return
 	}
 	s.to, s.holding = i.name, false
@@ -210,6 +210,16 @@ func (t *Table) Changed(s *Socket) {
 	})
 }
 
+// Owns reports whether an instance owns a socket. While another one is sought, it is the one that owned it before.
+func (t *Table) Owns(instance string, s *Socket) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := s.request; r != nil {
+		return r.handover && r.from == instance
+	}
+	return s.instance != nil && s.instance.name == instance
+}
+
 // Upgraded tells the owner that the socket's session has another transport. It is called on the client's reader.
 func (t *Table) Upgraded(s *Socket) {
 	s.mu.Lock()
@@ -246,7 +256,7 @@ func (t *Table) reassign(list []*Socket, again bool) {
 const lastEvents = time.Minute
 
 // isAway reports whether this edge was away, and its sockets' owners have not been asked since.
-func (t *Table) isAway() bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
+func isAway(t *Table) bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
 
 // awayAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead and its
 // sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.

@@ -69,7 +69,12 @@ func TestMalformedPackets(t *testing.T) {
 		text("ack for a namespace not joined", `43/extra-1,1[]`, outOfTurn, "out of turn"),
 		text("DISCONNECT from a namespace not joined", `41/extra-1,`, outOfTurn, "out of turn"),
 		text("event for /, not joined", `42["x"]`, outOfTurn, "out of turn"),
-		{"CONNECT twice at once", func(so *socket) { so.Send("40/door,"); so.Send("40/door,") }, outOfTurn, "out of turn"},
+		{"CONNECT twice at once", func(so *socket) { so.Send("40/extra-1,"); so.Send("40/extra-1,") }, outOfTurn, "out of turn"},
+		{"CONNECT that waits 102 times", func(so *socket) {
+			for range 102 {
+				so.Send("40/door,")
+			}
+		}, outOfTurn, "out of turn"},
 		{"event while being admitted", func(so *socket) { so.Send("40/door,"); so.Send(`42/door,["x"]`) }, outOfTurn, "out of turn"},
 	})
 }

@@ -26,6 +26,7 @@ import (
 const (
 	HeaderExcept      = "Sio-Except"      // repeatable: a room or socket id to leave out, written as in subjects
 	HeaderRooms       = "Sio-Rooms"       // repeatable: a room or socket id to address, written as in subjects
+	HeaderOwnedBy     = "Sio-Owned-By"    // an instance: only the sockets that it owns
 	HeaderAttachments = "Sio-Attachments" // byte lengths of the attachments behind the JSON text: "3,2"
 	HeaderVolatile    = "Sio-Volatile"    // may be dropped for a client that has other packets waiting
 	HeaderCompress    = "Sio-Compress"    // whether the frame is worth compressing

@@ -321,8 +321,8 @@ export const protocol = [
         auth: { token: [1] }, query: { a: '1', empty: '' }, extraHeaders: { 'X-Mine': 'one', Cookie: 'a=b; c=d', 'User-Agent': 'test' },
       });
       await s.until('ann', '["auth"');
-      // Ours has the socket's id in the handshake, where the reference has it in the socket.
-      const { sid, ...handshake } = await ann.emitWithAck('handshake');
+      // Ours has in the handshake what the reference has in the socket and its connection.
+      const { sid, session, transport, ...handshake } = await ann.emitWithAck('handshake');
       delete handshake.headers['sec-websocket-key'];
       for (const [name, value] of Object.entries(handshake).sort()) {
         const sorted = typeof value === 'object' ? Object.fromEntries(Object.entries(value).sort()) : value;
