@@ -13,6 +13,7 @@ import { Complaints } from "./log";
 import { namespaceName } from "./names";
 import type { Settings } from "./options";
 import { Outbox } from "./outbox";
+import { Pauses } from "./pauses";
 import { Rooms } from "./rooms";
 import type { Seat, State } from "./seat";
 import { Services } from "./services";
@@ -42,6 +43,7 @@ export class Hub {
   readonly admissions = new Admissions(this);
   readonly services = new Services(this);
   readonly acks = new Acks();
+  readonly pauses = new Pauses(this);
   readonly instance: Instance;
   /** What is done behind the events that have been dispatched: the ends of sockets, and what comes after them. */
   #later: (() => void)[] = [];
@@ -154,6 +156,7 @@ export class Hub {
       this.log.warn("an event cannot be read", (error as Error).message);
       return;
     }
+    this.pauses.count(seat);
     if (ack === "") {
       seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data });
     } else {

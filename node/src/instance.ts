@@ -152,6 +152,9 @@ export class Instance {
   #hearPeer(m: Msg, word: string): void {
     const name = this.#hub.subjects.tokens(m.subject)[2];
     if (name === this.name) {
+      if (word === "beat") {
+        this.#hub.pauses.beat(decode(m)[0].at);
+      }
       return;
     }
     if (word === "left" || word === "bye") {

@@ -13,6 +13,7 @@ io.on("connection", (socket) => {
   }
   socket.on("echo", (value, ack) => {
     socket.data.count++;
+    for (const end = Date.now() + Number(process.env.WORK ?? 0); Date.now() < end;);
     ack(value);
   });
   socket.on("count", (ack) => ack(socket.data.count));
