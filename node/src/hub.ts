@@ -176,7 +176,7 @@ export class Hub {
 
   #ended(id: string, about: { reason: string; assignment?: number }): void {
     const seat = this.seats.get(id);
-    if (seat && !(about.assignment && about.assignment < seat.number)) {
+    if (seat && typeof about?.reason === "string" && !(about.assignment && about.assignment < seat.number)) {
       this.endLater(seat, about.reason);
     }
   }
@@ -236,7 +236,7 @@ export class Hub {
   /** remove forgets a socket that has ended. */
   remove(seat: Seat): void {
     seat.state = "ended";
-    clearTimeout(seat.pending);
+    seat.decided();
     if (this.seats.get(seat.id) === seat) {
       this.seats.delete(seat.id);
     }

@@ -79,7 +79,7 @@ export class Services {
         }
       });
     }
-    nsp._onServerSideEmit(values);
+    process.nextTick(() => nsp._onServerSideEmit(values)); // handlers may throw
   }
 
   #refuse(m: Msg, why: string): void {
