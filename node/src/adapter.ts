@@ -109,10 +109,13 @@ export class EdgeAdapter extends MemoryAdapter {
     askMany(this, packet, options, count, ack);
   }
 
-  /** notifyOutgoing calls the listeners of onAnyOutgoing of the sockets that this instance owns. */
+  /** notifyOutgoing calls the listeners to what is sent of the sockets that this instance owns. */
   notifyOutgoing(packet: Packet, options: any): void {
-    if (this.listensOutgoing) {
-      (this as any).apply(options, (socket: any) => socket.notifyOutgoingListeners(packet));
+    if (this.listensOutgoing || this.hub.engine.listensPackets) {
+      (this as any).apply(options, (socket: any) => {
+        socket.notifyOutgoingListeners(packet);
+        socket.conn.created(packet, options.flags ?? {});
+      });
     }
   }
 

@@ -49,6 +49,7 @@ export class Conn extends EventEmitter {
     this.remoteAddress = address;
     this.server = hub.engine;
     this.transport = { name: transport, writable: true };
+    this.on("newListener", listening);
   }
 
   /** write publishes a packet of one of the session's sockets. */
@@ -57,6 +58,7 @@ export class Conn extends EventEmitter {
     if (!seat || this.readyState !== "open") {
       return this;
     }
+    this.created(packet, options);
     switch (packet.type) {
       case PacketType.EVENT:
         packet.id === undefined ? this.#emit(seat, packet, options) : this.#ask(seat, packet, options);
@@ -90,6 +92,13 @@ export class Conn extends EventEmitter {
     return this.write(packet, options);
   }
 
+  /** created emits "packetCreate", as engine.io does for each packet. */
+  created(packet: Packet, options: WriteOptions): void {
+    if (this.#hub.engine.listensPackets && this.listenerCount("packetCreate") > 0) {
+      this.emit("packetCreate", { type: "message", data: packet, options: { ...options, compress: options.compress !== false } });
+    }
+  }
+
   #emit(seat: Seat, packet: Packet, options: WriteOptions): void {
     const headers = flags(options);
     const body = encode(packet.data, headers);
@@ -120,6 +129,7 @@ export class Conn extends EventEmitter {
 
   #disconnect(seat: Seat): void {
     const leaving = { whole: false };
+    this.#hub.outbox.settle(); // the admission, if it is open, comes first
     this.#hub.remove(seat);
     this.#hub.outbox.hold(() => {
       this.#leaving = undefined;
@@ -163,6 +173,12 @@ export class Conn extends EventEmitter {
     if (this.seats.size === 0) {
       this.closed("transport close");
     }
+  }
+}
+
+function listening(this: Conn, event: string): void {
+  if (event === "packetCreate") {
+    this.server.listensPackets = true;
   }
 }
 

@@ -8,6 +8,8 @@ export class EdgeEngine extends EventEmitter {
   /** The sessions of which this instance owns a socket, by the id of their Conn. */
   clients: Record<string, Conn> = {};
   clientsCount = 0;
+  /** Whether a program has ever listened to the packets of a session. */
+  listensPackets = false;
 
   /** use adds a middleware that runs before a session's first socket connects, such as that of express-session. */
   use(middleware: EngineMiddleware): void {

@@ -21,7 +21,8 @@ const helpAfter = 1500;
 /** How long leaving waits for acks of handlers before it hands their sockets over, in milliseconds. */
 const finishAtMost = 1000;
 
-/** How long an edge is awaited that answers the first hello, in milliseconds. */
+/** How long edges are awaited that answer the first hello: until none has for a while, and at most, in milliseconds. */
+const helloQuiet = 50;
 const helloAtMost = 250;
 
 /** How long the death of an edge is remembered, in milliseconds. An edge that is started again has another id. */
@@ -78,10 +79,14 @@ export class Instance {
   async start(): Promise<void> {
     this.state = "running";
     const said = Date.now();
+    let finish = () => {};
+    const heardAll = new Promise<void>((resolve) => { finish = resolve; });
+    const quiet = setTimeout(finish, helloQuiet);
     const asked = this.#hub.link.expect((m) => {
       const edge = decode(m)[0]?.edge;
       if (typeof edge === "string" && this.#verifier.counts(edge, "beat", m)) {
         this.edges.hear(edge);
+        quiet.refresh();
       }
     });
     this.#say("hello", asked.reply);
@@ -94,7 +99,8 @@ export class Instance {
     this.beats.start(this.#hub.options.nats);
     this.#setBeat();
     this.#timer = setInterval(() => this.#attend(), attendEvery);
-    await new Promise((resolve) => setTimeout(resolve, helloAtMost));
+    setTimeout(finish, helloAtMost).unref();
+    await heardAll;
     asked.forget();
   }
 

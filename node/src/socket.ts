@@ -20,8 +20,6 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
     }
     this.handshake.issued = seat.handshake.issued;
     this.handshake.time = seat.handshake.time;
-    this.handshake.secure = seat.handshake.secure;
-    this.handshake.xdomain = seat.handshake.xdomain;
   }
 
   override onAnyOutgoing(listener: (...args: any[]) => void): this {

@@ -56,6 +56,10 @@ scene("what the connection handler does in its tick is part of the admission", a
       socket.emit("bye");
       socket.disconnect();
     });
+    server.of("/out/at/once").on("connection", (socket) => {
+      socket.disconnect();
+      socket.join("never");
+    });
     server.of("/awaiting").on("connection", async (socket) => {
       await socket.join("r");
       socket.emit("joined");
@@ -74,6 +78,9 @@ scene("what the connection handler does in its tick is part of the admission", a
   out.on("bye", () => order.push("bye"));
   assert.deepEqual(await got(out, "disconnect"), ["io server disconnect", undefined]);
   assert.deepEqual(order, ["connect", "bye"]);
+  const atOnce = stage.client(edge.url, "/out/at/once");
+  assert.deepEqual(await got(atOnce, "disconnect"), ["io server disconnect", undefined]);
+  assert.equal(io.of("/out/at/once").adapter.rooms.size, 0);
   await got(stage.client(edge.url, "/awaiting"), "joined");
   assert.deepEqual(stage.complaints, []);
 });

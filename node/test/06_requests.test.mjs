@@ -113,3 +113,18 @@ scene("socket.conn has the session's transport, and an upgrade is told", async (
   await stage.connected(edge.url, "/", { transports: ["polling", "websocket"] });
   assert.equal(await upgraded, "websocket");
 });
+
+scene("socket.conn tells which packets are sent", async (stage) => {
+  const edge = await stage.embedded();
+  const io = await stage.server(edge.nats);
+  const connection = got(io, "connection");
+  await stage.connected(edge.url);
+  const [socket] = await connection;
+  const seen = [];
+  socket.conn.on("packetCreate", ({ type, options }) => seen.push([type, options.compress]));
+  socket.emit("one");
+  socket.compress(false).emit("two");
+  io.compress(false).emit("three");
+  io.emit("four");
+  assert.deepEqual(seen, [["message", true], ["message", false], ["message", false], ["message", true]]);
+});
