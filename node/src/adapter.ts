@@ -85,6 +85,7 @@ export class EdgeAdapter extends MemoryAdapter {
 
   override broadcast(packet: any, options: BroadcastOptions): void {
     this.notifyOutgoing(packet, options);
+    this.hub.outbox.settle(); // an admission puts its socket into rooms first
     const to = address(this.hub.subjects, this.hub.unconfirmed, this.token, "emit", options);
     if (!to) {
       return;

@@ -1,6 +1,5 @@
 /** Requests of edges that this instance own a socket, and their answers (docs/subjects.md, Groups and owners). */
 import type { Msg } from "@nats-io/transport-node";
-import { dataText } from "./data";
 import type { Hub } from "./hub";
 import { edgeOf, isSocketId, matches, namespaceName, roomOnWire, roomTail } from "./names";
 import { Seat } from "./seat";
@@ -121,7 +120,7 @@ export class Admissions {
     const before = new Set(seat.handshake.handover?.rooms);
     const now = [...seat.socket.rooms].filter((room) => room !== seat.id && !isSocketId(room));
     const rooms = now.map(roomOnWire).filter((room) => !before.has(room));
-    const text = dataText(seat);
+    const text = this.#hub.data.text(seat);
     const admission: string[] = [];
     if (rooms.length > 0) {
       admission.push(`"rooms":${JSON.stringify(rooms)}`);

@@ -115,6 +115,7 @@ export class Conn extends EventEmitter {
     const headers = flags(options);
     const body = encode(packet.data, headers);
     this.#hub.send(this.#hub.subjects.ack(seat.token, seat.id, packet.id!), body, headers);
+    this.#hub.acks.end(seat);
   }
 
   #disconnect(seat: Seat): void {
@@ -134,6 +135,7 @@ export class Conn extends EventEmitter {
       return;
     }
     this.readyState = "closing";
+    this.#hub.conns.leave(this);
     if (this.#leaving) {
       this.#leaving.whole = true;
     } else {

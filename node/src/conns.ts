@@ -19,13 +19,13 @@ export class Conns {
   /** of returns the Conn of a socket that has asked. Its session has another one if it is in the namespace already. */
   of(h: Handshake, namespace: string): Conn {
     const found = h.session && this.#bySession.get(h.session);
-    if (found && found.readyState === "open" && !found.seats.has(namespace)) {
+    if (found && !found.seats.has(namespace)) {
       return found;
     }
-    const id = h.session ?? randomBytes(9).toString("base64url");
+    const id = (!found && h.session) || randomBytes(9).toString("base64url");
     const conn = new Conn(this.#hub, id, makeRequest(h), h.address, h.transport ?? h.query.transport ?? "websocket");
-    if (h.session) {
-      this.#bySession.set(h.session, conn);
+    if (id === h.session) {
+      this.#bySession.set(id, conn);
     }
     return conn;
   }
@@ -62,14 +62,20 @@ export class Conns {
     runMiddlewares(middlewares, conn.request, finish);
   }
 
+  /** leave has further sockets of a session that is being closed get another Conn. */
+  leave(conn: Conn): void {
+    if (this.#bySession.get(conn.id) === conn) {
+      this.#bySession.delete(conn.id);
+    }
+  }
+
+  /** forget forgets a Conn that has ended. */
   forget(conn: Conn): void {
     const { engine } = this.#hub;
+    this.leave(conn);
     if (engine.clients[conn.id] === conn) {
       delete engine.clients[conn.id];
       engine.clientsCount--;
-    }
-    if (this.#bySession.get(conn.id) === conn) {
-      this.#bySession.delete(conn.id);
     }
   }
 }

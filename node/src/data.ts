@@ -4,6 +4,9 @@ import { answerError } from "./questions";
 import type { Seat } from "./seat";
 import { dataOf, setData } from "./socket";
 
+/** How many bytes of JSON an edge keeps for a socket. */
+const maxData = 65_536;
+
 export class DataKeeper {
   readonly #hub: Hub;
   readonly #touched = new Set<Seat>();
@@ -33,7 +36,7 @@ export class DataKeeper {
     if (seat.state !== "told" || !seat.socket) {
       return; // the admission has the data
     }
-    const text = dataText(seat);
+    const text = this.text(seat);
     if (text === seat.published) {
       return;
     }
@@ -51,6 +54,22 @@ export class DataKeeper {
     }
   }
 
+  /** text is the data of a socket as JSON. Data that edges cannot keep stays in this process: then it is what they have. */
+  text(seat: Seat): string {
+    let why = "";
+    try {
+      const text = JSON.stringify(dataOf(seat.socket!)) ?? "{}";
+      if (text.length * 3 <= maxData || Buffer.byteLength(text) <= maxData) {
+        return text;
+      }
+      why = `it has more than ${maxData} bytes`;
+    } catch (error) {
+      why = (error as Error).message;
+    }
+    this.#hub.log.warn("the data of a socket is not kept by its edge, so other instances do not see it", why);
+    return seat.published;
+  }
+
   /** noticed takes over data that another program has set. */
   noticed(seat: Seat, data: unknown): void {
     const text = JSON.stringify(data ?? {});
@@ -61,7 +80,3 @@ export class DataKeeper {
   }
 }
 
-/** dataText is the data of a socket as JSON. */
-export function dataText(seat: Seat): string {
-  return JSON.stringify(dataOf(seat.socket!)) ?? "{}";
-}

@@ -17,6 +17,7 @@ export class EdgeEngine extends EventEmitter {
   /** close closes all sessions. Their clients come back by themselves. */
   close(): this {
     Object.values(this.clients).forEach((conn) => conn.close());
+    this.emit("closed");
     return this;
   }
 }

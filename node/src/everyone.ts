@@ -18,6 +18,7 @@ const maxTimeout = 600_000;
  */
 export function askMany(adapter: EdgeAdapter, packet: Packet, options: BroadcastOptions, count: (clients: number) => void, ack: (...args: any[]) => void): void {
   const { hub } = adapter;
+  hub.outbox.settle();
   const to = address(hub.subjects, hub.unconfirmed, adapter.token, "ask", options)!;
   if (options.flags?.local) {
     to.headers.push([Header.ownedBy, hub.instance.name]);
@@ -92,6 +93,7 @@ function askAll(
 /** fetchSockets asks all edges. Sockets that this instance owns are given as the Socket itself. */
 export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptions): Promise<any[]> {
   const { hub } = adapter;
+  hub.outbox.settle();
   hub.data.flush();
   const to = address(hub.subjects, hub.unconfirmed, adapter.token, "fetch", options);
   if (!to) {
@@ -135,6 +137,7 @@ function described(adapter: EdgeAdapter, socket: any): any {
 /** moveMany sends a command for the sockets of a target. Until all edges have answered a join, its rooms are unconfirmed. */
 export function moveMany(adapter: EdgeAdapter, verb: "join" | "leave" | "disconnect", options: BroadcastOptions, what: string[] | boolean): void {
   const { hub } = adapter;
+  hub.outbox.settle();
   const to = address(hub.subjects, hub.unconfirmed, adapter.token, verb, options);
   if (!to) {
     return;

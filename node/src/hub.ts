@@ -1,5 +1,6 @@
 /** The hub joins the parts of one Server, and passes on what edges send. */
 import type { Msg } from "@nats-io/transport-node";
+import { Acks } from "./acks";
 import { Admissions } from "./admissions";
 import { Conns } from "./conns";
 import { DataKeeper } from "./data";
@@ -40,16 +41,16 @@ export class Hub {
   readonly data = new DataKeeper(this);
   readonly admissions = new Admissions(this);
   readonly services = new Services(this);
+  readonly acks = new Acks();
   readonly instance: Instance;
   /** What is done behind the events that have been dispatched: the ends of sockets, and what comes after them. */
   #later: (() => void)[] = [];
-  readonly #ending = new Set<string>();
 
   constructor(options: Settings) {
     this.options = options;
     this.log = new Complaints(options.logger);
     this.subjects = new Subjects(options.prefix);
-    this.link = new Link(options.nats);
+    this.link = new Link(options.nats, this.log);
     this.outbox = new Outbox(this.link);
     this.instance = new Instance(this);
   }
@@ -132,7 +133,7 @@ export class Hub {
     if (!sender || sender.namespace !== namespace) {
       this.log.warn("a message was ignored: its reply subject names no socket of its namespace", m.subject);
     } else if (event === "connect") {
-      this.#behindEnd(sender.socket, () => this.admissions.request(m, namespace, sender.socket));
+      this.#behindEnds(() => this.admissions.request(m, namespace, sender.socket));
     } else if (event === "disconnect") {
       this.#ended(sender.socket, notice<{ reason: string; assignment?: number }>(m));
     } else {
@@ -153,7 +154,12 @@ export class Hub {
       this.log.warn("an event cannot be read", (error as Error).message);
       return;
     }
-    seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data, id: ack === "" ? undefined : ack });
+    if (ack === "") {
+      seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data });
+    } else {
+      this.acks.begin(seat);
+      seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data, id: ack });
+    }
   }
 
   /** sayNotOwner tells the edge that an event of a socket that is not owned here was lost. It assigns the socket again. */
@@ -174,16 +180,12 @@ export class Hub {
 
   /** endLater ends a socket behind the events that have come for it. */
   endLater(seat: Seat, reason: string): void {
-    this.#ending.add(seat.id);
-    this.#doLater(() => {
-      this.#ending.delete(seat.id);
-      this.end(seat, reason);
-    });
+    this.#doLater(() => this.end(seat, reason));
   }
 
-  /** behindEnd runs at once, or behind the end of a socket that has ended. */
-  #behindEnd(id: string, run: () => void): void {
-    this.#ending.has(id) ? this.#doLater(run) : run();
+  /** behindEnds runs at once, or behind the ends of sockets that wait: one may be of the same session. */
+  #behindEnds(run: () => void): void {
+    this.#later.length > 0 ? this.#doLater(run) : run();
   }
 
   #doLater(run: () => void): void {
@@ -191,7 +193,7 @@ export class Hub {
       setImmediate(() => {
         const list = this.#later;
         this.#later = [];
-        list.forEach((one) => one());
+        runAll(list);
       });
     }
     this.#later.push(run);
@@ -214,6 +216,20 @@ export class Hub {
     }
   }
 
+  /** release gives up a socket whose client is still there. What its handlers still send gets to the client. */
+  release(seat: Seat): void {
+    this.data.publish(seat);
+    const { socket } = seat;
+    this.seats.delete(seat.id);
+    seat.state = "released";
+    [...seat.expected].forEach((forget) => forget());
+    if (socket?.connected) {
+      this.engine.emit("handover", socket, "leaving");
+      (socket as any).connected = false;
+      socket._cleanup();
+    }
+  }
+
   /** remove forgets a socket that has ended. */
   remove(seat: Seat): void {
     seat.state = "ended";
@@ -224,6 +240,7 @@ export class Hub {
     if (seat.conn.seats.get(seat.namespace) === seat) {
       seat.conn.seats.delete(seat.namespace);
     }
+    this.acks.forget(seat);
     seat.admitted.resolve();
     [...seat.expected].forEach((forget) => forget());
   }
@@ -234,6 +251,18 @@ export class Hub {
       return namespaceName(token);
     } catch {
       return undefined;
+    }
+  }
+}
+
+/** runAll runs a list. If one of a program's handlers throws, the rest runs all the same. */
+function runAll(list: (() => void)[]): void {
+  while (list.length > 0) {
+    try {
+      list.shift()!();
+    } catch (error) {
+      setImmediate(() => runAll(list));
+      throw error;
     }
   }
 }

@@ -18,6 +18,9 @@ const attendEvery = 100;
 /** When the main thread beats itself, because the worker does not: in milliseconds since the last confirmed beat. */
 const helpAfter = 1500;
 
+/** How long leaving waits for acks of handlers before it hands their sockets over, in milliseconds. */
+const finishAtMost = 1000;
+
 /** How long an edge is awaited that answers the first hello, in milliseconds. */
 const helloAtMost = 250;
 
@@ -283,14 +286,15 @@ export class Instance {
   }
 
   /** leave has the edges stop, releases all sockets, and says that the instance has left. */
-  async leave(atMost: number, release: (seat: Seat) => void): Promise<void> {
+  async leave(atMost: number): Promise<void> {
     if (this.state !== "running") {
       return;
     }
     this.state = "leaving";
     await this.leaving.edgesStop(atMost).catch((error) => this.#hub.log.warn("edges were not told that this instance leaves", error.message));
     await new Promise((resolve) => setImmediate(resolve)); // the last events have been dispatched
-    this.#seats().forEach(release);
+    await this.#hub.acks.finished(finishAtMost);
+    this.#seats().forEach((seat) => this.#hub.release(seat));
     await this.end("left");
   }
 

@@ -2,6 +2,7 @@
 import { connect, createInbox } from "@nats-io/transport-node";
 import type { Msg, NatsConnection, NodeConnectionOptions, Subscription } from "@nats-io/transport-node";
 import { OfflineError } from "./errors";
+import type { Complaints } from "./log";
 import { makeHeaders } from "./wire";
 import type { HeaderList } from "./wire";
 
@@ -15,14 +16,18 @@ export function isConnection(option: NATSOption): option is NatsConnection {
 /** connectionOptions are those of the NATS client for the option `nats`. */
 export function connectionOptions(option: NATSOption): NodeConnectionOptions {
   const given = typeof option === "string" || Array.isArray(option) ? { servers: option } : (option as NodeConnectionOptions);
-  return { maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 100, waitOnFirstConnect: true, ...given };
+  return { maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 100, ...given };
 }
+
+/** How often the first connection is tried, in milliseconds. */
+const tryEvery = 500;
 
 /** What may wait while the first connection is made. Then the oldest is kept, and the rest fails. */
 const maxEarly = 10_000;
 
 export class Link {
   readonly #option: NATSOption;
+  readonly #log: Complaints;
   readonly #watchers: ((connected: boolean) => void)[] = [];
   readonly #answers = new Map<string, (m: Msg) => void>();
   #early: (() => void)[] | undefined = [];
@@ -30,17 +35,19 @@ export class Link {
   #last = 0;
   #connected = false;
   #reconnects = 0;
+  #closed = false;
   nc!: NatsConnection;
 
-  constructor(option: NATSOption) {
+  constructor(option: NATSOption, log: Complaints) {
     this.#option = option;
+    this.#log = log;
     const { inboxPrefix } = isConnection(option) ? ((option as any).options ?? {}) : connectionOptions(option);
     this.#inbox = createInbox(inboxPrefix) + ".";
   }
 
-  /** open connects. What was published before goes out first, once subscribe has been called. */
+  /** open connects, and tries until it can. What was published before goes out once subscribe has been called. */
   async open(subscribe: () => void): Promise<void> {
-    this.nc = isConnection(this.#option) ? this.#option : await connect(connectionOptions(this.#option));
+    this.nc = isConnection(this.#option) ? this.#option : await this.#connect(connectionOptions(this.#option));
     this.#connected = true;
     this.subscribe(this.#inbox + "*", (m) => this.#answers.get(m.subject.slice(this.#inbox.length))?.(m));
     subscribe();
@@ -48,6 +55,29 @@ export class Link {
     const early = this.#early!;
     this.#early = undefined;
     early.forEach((publish) => publish());
+  }
+
+  async #connect(options: NodeConnectionOptions): Promise<NatsConnection> {
+    for (;;) {
+      try {
+        const nc = await connect(options);
+        if (!this.#closed) {
+          return nc;
+        }
+        await nc.close();
+      } catch (error) {
+        this.#log.warn("NATS cannot be reached; trying again", (error as Error).message);
+        await new Promise((resolve) => setTimeout(resolve, tryEvery));
+      }
+      if (this.#closed) {
+        throw new OfflineError("the server was closed before NATS was reached");
+      }
+    }
+  }
+
+  /** isOpen reports whether the first connection has been made. */
+  get isOpen(): boolean {
+    return this.nc !== undefined;
   }
 
   get connected(): boolean {
@@ -73,6 +103,9 @@ export class Link {
       }
     }
     this.#connected = false;
+    if (!this.#closed) {
+      this.#log.warn("the connection to NATS has been closed for good; start the process again");
+    }
   }
 
   /** publish sends a message, or throws OfflineError at once. Nothing is kept to be sent later. */
@@ -92,7 +125,19 @@ export class Link {
   }
 
   subscribe(subject: string, take: (m: Msg) => void): Subscription {
-    return this.nc.subscribe(subject, { callback: (error, m) => { if (!error) take(m); } });
+    return this.nc.subscribe(subject, {
+      callback: (refused, m) => {
+        if (refused) {
+          this.#log.warn("NATS refuses a subscription (docs/subjects.md, Permissions)", refused.message);
+          return;
+        }
+        try {
+          take(m);
+        } catch (error) {
+          process.nextTick(() => { throw error; }); // not in the middle of what nats.js reads
+        }
+      },
+    });
   }
 
   /** expect returns a reply subject, and passes what comes there to take until it is forgotten. */
@@ -114,6 +159,7 @@ export class Link {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#connected = false;
     if (this.nc && !isConnection(this.#option)) {
       await this.nc.close();

@@ -54,6 +54,10 @@ export class Rooms {
       if (confirmation) {
         this.#hub.unconfirmed.finish(confirmation, isActive ? [edgeOf(seat.id)] : []);
       }
+      if (error && !done.reject) {
+        this.#hub.log.warn("an edge does not take an admission", error.message);
+        this.#hub.endLater(seat, "transport close");
+      }
       if (!error || error.message.endsWith("unknown socket") || !done.reject) {
         done.resolve(); // the socket has gone: so has what was asked for it
       } else {

@@ -44,8 +44,10 @@ export class Seat {
   number: number;
   /** Where the latest request is answered. */
   reply: string;
-  /** asked: no decision yet. open: admitted, and not published yet. told: the admission was published. ended. */
-  state: "asked" | "open" | "told" | "ended" = "asked";
+  /** asked: no decision yet. open: admitted, and not published yet. told: the admission was published. released: handed over. */
+  state: "asked" | "open" | "told" | "released" | "ended" = "asked";
+  /** Events whose clients wait for an ack. */
+  unacked = 0;
   /** The body of the admission, once it is told. */
   admission = "[]";
   /** Resolved when the rooms of the admission are active. */

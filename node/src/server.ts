@@ -7,6 +7,7 @@ import { Hub } from "./hub";
 import { settings } from "./options";
 import type { ServerOptions } from "./options";
 import { identityParser } from "./parser";
+import { leaveOnSigterm } from "./sigterm";
 
 interface EventsMap {
   [event: string]: any;
@@ -14,6 +15,9 @@ interface EventsMap {
 
 /** How long leave waits for edges, in milliseconds. */
 const leaveAtMost = 10_000;
+
+/** How long leave waits for acks of handlers that have begun, in milliseconds. */
+const acksAtMost = 5000;
 
 export class Server<
   ListenEvents extends EventsMap = DefaultEventsMap,
@@ -24,6 +28,7 @@ export class Server<
   readonly #hub: Hub;
   readonly #ready: Promise<void>;
   #ended: Promise<void> | undefined;
+  #ignoreSigterm: (() => void) | undefined;
 
   /**
    * A server of socket.io. The HTTP server, if given, is only closed by close(): clients connect to the edge. Options of
@@ -55,7 +60,7 @@ export class Server<
     }
     this.bind(hub.engine);
     this.#ready = this.#start();
-    this.#ready.catch((error) => checked.logger.error(`partyline: NATS cannot be reached: ${error.message}`));
+    this.#ready.catch((error) => this.#ended ?? checked.logger.error(`partyline: the server did not start: ${error.message}`));
   }
 
   async #start(): Promise<void> {
@@ -66,7 +71,7 @@ export class Server<
     });
     await instance.start();
     if (this.#hub.options.leaveOnSigterm) {
-      process.once("SIGTERM", this.#onSigterm);
+      this.#ignoreSigterm = leaveOnSigterm(this);
     }
   }
 
@@ -102,51 +107,39 @@ export class Server<
   }
 
   async #leave(): Promise<void> {
-    await this.#ready.catch(() => {});
     const hub = this.#hub;
-    await hub.instance.leave(leaveAtMost, (seat) => {
-      hub.data.publish(seat);
-      const { socket, conn } = seat;
-      hub.remove(seat);
-      if (socket?.connected) {
-        hub.engine.emit("handover", socket, "leaving");
-        (socket as any).connected = false;
-        socket._cleanup();
-      }
-      if (conn.seats.size === 0) {
-        conn.closed("transport close");
-      }
-    });
-    process.removeListener("SIGTERM", this.#onSigterm);
-    await hub.link.close();
+    if (hub.link.isOpen) {
+      await this.#ready.catch(() => {});
+      await hub.instance.leave(leaveAtMost);
+      await hub.acks.finished(acksAtMost); // handlers that are slower may still answer
+    }
+    await this.#end();
   }
 
   /** close ends all clients' connections; they come back to other instances. It also closes the HTTP server. */
   override async close(done?: (error?: Error) => void): Promise<void> {
     const hub = this.#hub;
-    if (!this.#ended) {
+    hub.engine.once("closed", () => {
+      this.#ended ??= this.#goodbye();
+    });
+    if (hub.link.isOpen && !this.#ended) {
       await this.#ready.catch(() => {});
       hub.instance.state = "left"; // edges are to ask others
     }
     await super.close(done);
-    this.#ended ??= this.#close();
     await this.#ended;
   }
 
-  async #close(): Promise<void> {
-    process.removeListener("SIGTERM", this.#onSigterm);
-    if (this.#hub.link.nc) {
+  async #goodbye(): Promise<void> {
+    if (this.#hub.link.isOpen) {
       await this.#hub.instance.end("bye");
     }
-    await this.#hub.link.close();
+    await this.#end();
   }
 
-  readonly #onSigterm = (): void => {
-    const isAlone = process.listenerCount("SIGTERM") === 0;
-    void this.leave().finally(() => {
-      if (isAlone && process.listenerCount("SIGTERM") === 0) {
-        process.kill(process.pid, "SIGTERM"); // as if there had been no listener
-      }
-    });
-  };
+  async #end(): Promise<void> {
+    this.#ignoreSigterm?.();
+    Object.values(this.#hub.engine.clients).forEach((conn) => conn.closed("transport close"));
+    await this.#hub.link.close();
+  }
 }

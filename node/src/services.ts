@@ -65,25 +65,19 @@ export class Services {
       this.#refuse(m, "this instance has no such namespace");
       return;
     }
-    try {
-      const values = decode(m);
-      if (!m.reply) {
-        nsp._onServerSideEmit(values);
-        return;
-      }
+    const values = decode(m);
+    if (m.reply) {
       let answered = false;
-      nsp._onServerSideEmit([...values, (answer: unknown) => {
+      values.push((answer: unknown) => {
         if (!answered) {
           answered = true;
           const headers: HeaderList = [[Header.from, hub.instance.name]];
           const body = encode([answer], headers);
           hub.send(m.reply!, body, headers);
         }
-      }]);
-    } catch (error) {
-      this.#refuse(m, String(error));
-      throw error;
+      });
     }
+    nsp._onServerSideEmit(values);
   }
 
   #refuse(m: Msg, why: string): void {

@@ -46,8 +46,9 @@ scene("what the connection handler does in its tick is part of the admission", a
   const io = await stage.server(edge.nats, (server) => {
     server.on("connection", (socket) => {
       server.to("r").emit("news", "before joining");
-      socket.join("r");
+      socket.join(["r", "fresh"]);
       server.to("r").emit("news", "after joining");
+      server.to("fresh").emit("news", "to a new room");
       socket.data.name = "ann";
       socket.emit("last");
     });
@@ -64,7 +65,7 @@ scene("what the connection handler does in its tick is part of the admission", a
   const seen = [];
   client.onAny((...values) => seen.push(values));
   await got(client, "last");
-  assert.deepEqual(seen, [["news", "after joining"], ["last"]]);
+  assert.deepEqual(seen, [["news", "after joining"], ["news", "to a new room"], ["last"]]);
   assert.deepEqual((await io.in("r").fetchSockets()).map((socket) => socket.data), [{ name: "ann" }]);
 
   const out = stage.client(edge.url, "/out");

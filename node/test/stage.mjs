@@ -83,7 +83,10 @@ export class Stage {
   // client starts an official client.
   client(url, namespace = "/", options = {}) {
     const client = io(url + namespace, { forceNew: true, transports: ["websocket"], reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
-    this.later(() => client.off().disconnect());
+    this.later(() => {
+      client.off();
+      client.io._close(); // with all sockets of the connection
+    });
     return client;
   }
 
