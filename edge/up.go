@@ -81,6 +81,7 @@ func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
 	checkpoint, entered := window.Enter(cost, false)
 	if !entered {
 		s.Edge.rules.Slowed.Inc()
+		c.session.EndTurn()
 		c.session.StopReading() // the pong waits behind what is not read
 		checkpoint, _ = window.Enter(cost, true)
 		c.session.ResumeReading()
@@ -264,7 +265,10 @@ func (c *connection) pace() {
 		c.entered = earliest
 	}
 	c.entered = c.entered.Add(entryEvery)
-	time.Sleep(c.entered.Sub(now)) // not at all while that is in the past
+	if wait := c.entered.Sub(now); wait > 0 {
+		c.session.EndTurn()
+		time.Sleep(wait)
+	}
 }
 
 // joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has entered a

@@ -55,6 +55,7 @@ type pacing struct {
 	limiters []limiter // of the rates that were used
 	since    time.Time // when the client was first slowed down, without a calm time since then
 	until    time.Time // when its last stop ends
+	activity activity
 }
 
 type limiter struct {

@@ -95,6 +95,8 @@ type Server struct {
 	set        Settings // static
 	events     Rate     // of each session; static
 	bytes      Rate     // of each session; static
+	turns      *turns   // static
+	callers    callers
 	origins    *origins
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
@@ -120,6 +122,7 @@ func NewServer(set Settings) *Server {
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
 		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
+		turns:    newTurns(),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
@@ -145,6 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
 	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
+	s.waitForTurn(r, peer.Address)
 	allowed := s.origins.check(originOf(r), peer)
 	if !allowed {
 		isProxied := !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header)

@@ -163,6 +163,8 @@ func (s *Session) logFault(err error) {
 // held.
 func (s *Session) packet(p eio.Packet, size int, now time.Time) {
 	s.received(size, now)
+	s.takeTurn(size, now)
+	defer s.EndTurn()
 	s.mu.Lock()
 	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()

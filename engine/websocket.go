@@ -374,9 +374,12 @@ func (c *wsConn) handleControl() {
 // control counts a control frame. gorilla goes on reading behind it, so it waits here while the session is not read.
 func (c *wsConn) control(data string) error {
 	c.reader.raw -= controlHead + int64(len(data)) // the rates bound it
-	c.session.in.Lock()
-	c.session.received(len(data), time.Now())
-	c.session.in.Unlock()
+	s, now := c.session, time.Now()
+	s.in.Lock()
+	s.received(len(data), now)
+	s.takeTurn(len(data), now)
+	s.EndTurn()
+	s.in.Unlock()
 	c.waitAtGate()
 	return nil
 }

@@ -58,6 +58,8 @@ install_npm() {
   fi
   (cd test/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
     leave_out "the official clients and the browser: npm could not install test/node"
+  (cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
+    leave_out "the package for Node.js: npm could not install node"
   (cd test/conformance && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
     leave_out "the comparison with the reference server: npm could not install test/conformance"
 }

@@ -6,6 +6,7 @@ package query
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"partyline/internal/share"
 	"partyline/subjects"
@@ -20,6 +21,10 @@ const (
 	budget = 1 << 20
 	// messageMargin is how much of a NATS message the headers of an answer take at most, in bytes.
 	messageMargin = 1 << 10
+	// A namespace whose questions have taken longWork without a pause rests after each of them for restTimes as long as
+	// it took: a program that asks in a loop must not take a processor from clients.
+	longWork  = 100 * time.Millisecond
+	restTimes = 3
 )
 
 // Errors of queries, as services read them.
@@ -115,8 +120,9 @@ func (q *Queue) run(ns string) {
 	defer func() { q.turn <- struct{}{} }()
 	w := &writer{queue: q}
 	for query := q.next(ns, nil); query != nil && !w.closed; query = q.next(ns, query) {
+		began := time.Now()
 		q.answer(query, w)
-		w.giveTurn()
+		w.rest(time.Since(began))
 	}
 }
 
@@ -142,6 +148,7 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 type writer struct {
 	queue  *Queue
 	closed bool // the queue is closing: nothing more can be published
+	worked time.Duration
 
 	query *Query
 	parts *msg.Parts
@@ -174,13 +181,32 @@ func (w *writer) publish(last bool) {
 }
 
 // giveTurn lets another namespace write, if one waits.
-func (w *writer) giveTurn() {
+func (w *writer) giveTurn() { w.giveTurnFor(0) }
+
+// rest gives the turn to others after an answer that took some time.
+func (w *writer) rest(work time.Duration) {
+	if w.worked += work; w.worked < longWork {
+		work = 0
+	}
+	w.giveTurnFor(restTimes * work)
+}
+
+// giveTurnFor lets others write for some time at least.
+func (w *writer) giveTurnFor(d time.Duration) {
 	w.queue.turn <- struct{}{}
-	<-w.queue.turn
+	defer func() { <-w.queue.turn }()
 	select {
 	case <-w.queue.closing:
 		w.closed = true
+		return
 	default:
+	}
+	if d > 0 {
+		select {
+		case <-w.queue.closing:
+			w.closed = true
+		case <-time.After(d):
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 /** Requests of edges that this instance own a socket, and their answers (docs/subjects.md, Groups and owners). */
 import type { Msg } from "@nats-io/transport-node";
 import type { Hub } from "./hub";
-import { edgeOf, isSocketId, matches, namespaceName, roomOnWire, roomTail } from "./names";
+import { edgeOf, isSocketId, matches, roomOnWire, roomTail } from "./names";
 import { Seat } from "./seat";
 import type { Handshake } from "./seat";
 import { header, Header, headerText, notice, PacketType } from "./wire";
@@ -34,8 +34,8 @@ export class Admissions {
   /** request processes a request. id is the socket's. */
   request(m: Msg, token: string, id: string): void {
     const number = Number(header(m, Header.assignment));
-    const namespace = namespaceName(token);
-    if (!this.#hub.options.namespaces.some((pattern) => matches(pattern, namespace))) {
+    const namespace = this.#hub.nameOf(token);
+    if (namespace === undefined || !this.#hub.options.namespaces.some((pattern) => matches(pattern, namespace))) {
       this.#answer(m.reply!, number, [[Header.error, "not mine"]]);
       return;
     }
@@ -54,7 +54,12 @@ export class Admissions {
       this.#answer(m.reply!, number, [[Header.error, refusal.message]], refusal.body);
       return;
     }
-    this.#begin(m, namespace, token, number);
+    const h = handshakeOf(m, id);
+    if (h) {
+      this.#begin(m, h, namespace, token, number);
+    } else {
+      this.#hub.log.warn("a connect request was ignored: it cannot be read", m.subject);
+    }
   }
 
   /** repeat answers a further request about a socket. */
@@ -73,8 +78,7 @@ export class Admissions {
     }
   }
 
-  #begin(m: Msg, namespace: string, token: string, number: number): void {
-    const h = notice<Handshake>(m);
+  #begin(m: Msg, h: Handshake, namespace: string, token: string, number: number): void {
     const conn = this.#hub.conns.of(h, namespace);
     const seat = new Seat(h, namespace, token, conn, this.#hub.instance.name, number, m.reply!);
     const asked = Number(header(m, Header.timeout)) || askedFor;
@@ -107,7 +111,7 @@ export class Admissions {
     if (seat.state !== "asked") {
       return;
     }
-    clearTimeout(seat.pending);
+    seat.decided();
     seat.state = "open";
     this.#hub.outbox.hold(() => this.#publish(seat));
   }
@@ -158,7 +162,7 @@ export class Admissions {
     if (seat.state !== "asked") {
       return;
     }
-    clearTimeout(seat.pending);
+    seat.decided();
     const message = why.message === undefined ? "" : String(why.message);
     const refusal: Refusal = { ...refusalOf(message, JSON.stringify(why.data)), until: Date.now() + seat.remember };
     if (this.#refusals.size < maxRefusals) {
@@ -183,6 +187,17 @@ export class Admissions {
   #answer(to: string, number: number, headers: HeaderList, body = "", reply?: string): boolean {
     headers.push([Header.assignment, String(number)], [Header.from, this.#hub.instance.name]);
     return this.#hub.send(to, body, headers, reply);
+  }
+}
+
+/** handshakeOf returns the handshake of a connect request of a socket, or undefined if it has none. */
+function handshakeOf(m: Msg, id: string): Handshake | undefined {
+  try {
+    const h = notice<Handshake>(m);
+    const isWhole = h.sid === id && [h.headers, h.query, h.auth].every((member) => typeof member === "object" && member);
+    return isWhole && (!h.handover || Array.isArray(h.handover.rooms)) ? h : undefined;
+  } catch {
+    return undefined;
   }
 }
 

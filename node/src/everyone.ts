@@ -47,7 +47,7 @@ export function askMany(adapter: EdgeAdapter, packet: Packet, options: Broadcast
   const take = (m: Msg) => {
     if (header(m, Header.socket)) {
       if (!answerError(m)) {
-        ack(...decode(m));
+        process.nextTick(ack, ...decode(m)); // the program's callback may throw
       }
       return undefined;
     }

@@ -13,6 +13,7 @@ import { Complaints } from "./log";
 import { namespaceName } from "./names";
 import type { Settings } from "./options";
 import { Outbox } from "./outbox";
+import { Pauses } from "./pauses";
 import { Rooms } from "./rooms";
 import type { Seat, State } from "./seat";
 import { Services } from "./services";
@@ -42,6 +43,7 @@ export class Hub {
   readonly admissions = new Admissions(this);
   readonly services = new Services(this);
   readonly acks = new Acks();
+  readonly pauses = new Pauses(this);
   readonly instance: Instance;
   /** What is done behind the events that have been dispatched: the ends of sockets, and what comes after them. */
   #later: (() => void)[] = [];
@@ -154,6 +156,7 @@ export class Hub {
       this.log.warn("an event cannot be read", (error as Error).message);
       return;
     }
+    this.pauses.count(seat);
     if (ack === "") {
       seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data });
     } else {
@@ -173,7 +176,7 @@ export class Hub {
 
   #ended(id: string, about: { reason: string; assignment?: number }): void {
     const seat = this.seats.get(id);
-    if (seat && !(about.assignment && about.assignment < seat.number)) {
+    if (seat && typeof about?.reason === "string" && !(about.assignment && about.assignment < seat.number)) {
       this.endLater(seat, about.reason);
     }
   }
@@ -233,7 +236,7 @@ export class Hub {
   /** remove forgets a socket that has ended. */
   remove(seat: Seat): void {
     seat.state = "ended";
-    clearTimeout(seat.pending);
+    seat.decided();
     if (this.seats.get(seat.id) === seat) {
       this.seats.delete(seat.id);
     }

@@ -7,7 +7,7 @@ import { Fence } from "./fence";
 import type { Hub } from "./hub";
 import { Leaving } from "./leaving";
 import { beatEvery, Members } from "./members";
-import { edgeOf } from "./names";
+import { edgeOf, tokensOf } from "./names";
 import type { Seat } from "./seat";
 import { decode, Header } from "./wire";
 import type { HeaderList, Outgoing } from "./wire";
@@ -138,7 +138,7 @@ export class Instance {
   #takeName(): void {
     const { link, subjects, options } = this.#hub;
     this.#own = [
-      link.subscribe(subjects.own(this.name), (m) => this.#hub.receive(m)),
+      ...tokensOf(options.namespaces).map((token) => link.subscribe(subjects.own(token, this.name), (m) => this.#hub.receive(m))),
       link.subscribe(subjects.instance(options.group, this.name, "ping"), (m) => this.#pong(m)),
     ];
   }
@@ -152,6 +152,9 @@ export class Instance {
   #hearPeer(m: Msg, word: string): void {
     const name = this.#hub.subjects.tokens(m.subject)[2];
     if (name === this.name) {
+      if (word === "beat") {
+        this.#hub.pauses.beat(decode(m)[0].at);
+      }
       return;
     }
     if (word === "left" || word === "bye") {

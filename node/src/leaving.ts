@@ -1,7 +1,7 @@
 /** Leaving in two steps, so that no event is lost (docs/subjects.md, Leaving). */
 import type { Hub } from "./hub";
 import { namespaceToken } from "./names";
-import { gather, patience } from "./questions";
+import { gather } from "./questions";
 import { decode } from "./wire";
 
 export class Leaving {
@@ -25,7 +25,7 @@ export class Leaving {
     const { instance, link, outbox } = this.#hub;
     const wanted: { edge: string; marker: string }[] = [];
     const silent = await gather(link, outbox, instance.announcement("leaving"), {
-      members: instance.edges.names, among: instance.edges, atMost: Math.min(atMost, patience),
+      members: instance.edges.names, among: instance.edges, atMost,
       take: (m) => {
         const { edge, markers } = decode(m)[0];
         for (const namespace of markers ?? []) {

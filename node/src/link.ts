@@ -134,7 +134,7 @@ export class Link {
         try {
           take(m);
         } catch (error) {
-          process.nextTick(() => { throw error; }); // not in the middle of what nats.js reads
+          this.#log.warn("a message could not be processed", `${m.subject}: ${(error as Error).stack}`);
         }
       },
     });

@@ -140,6 +140,11 @@ export function matches(pattern: string, name: string): boolean {
   return at <= name.length - last.length;
 }
 
+/** tokensOf are the tokens of namespaces in subscriptions: `*` if one is a pattern, else each one's, as NATS permits it. */
+export function tokensOf(namespaces: string[]): string[] {
+  return namespaces.some((name) => name.includes("*")) ? ["*"] : namespaces.map(namespaceToken);
+}
+
 /** Rooms whose names no subject can have, by the name that stands for them on the wire. */
 const hashedRooms = new Map<string, string>();
 

@@ -3,6 +3,7 @@ import type { ServerOptions as SocketServerOptions } from "socket.io";
 import type { NATSOption } from "./link";
 import { consoleLogger } from "./log";
 import type { Logger } from "./log";
+import { tokensOf } from "./names";
 
 /** What Server takes beside the options of socket.io that are not the edge's. */
 export interface PartylineOptions {
@@ -76,6 +77,7 @@ export function settings(given: Partial<ServerOptions>): Settings {
   if (!/^[A-Za-z0-9_-]{1,55}$/.test(group) || /^(?:all|room|socket)$/.test(group)) {
     throw new Error(`partyline: option group: ${JSON.stringify(group)} must be 1 to 55 characters of A-Z, a-z, 0-9, _ and -, and none of all, room, socket`);
   }
+  tokensOf(given.namespaces ?? []); // throws if no subject can have one
   oneOf(given, "onInstanceLoss", ["takeover", "reconnect"]);
   oneOf(given, "onOffline", ["report", "throw"]);
   return {

@@ -31,13 +31,18 @@ export function runMiddlewares(list: EngineMiddleware[], req: IncomingMessage, d
       return done();
     }
     let called = false;
-    list[i](req, res, (error) => {
+    const next = (error?: any) => {
       if (called) {
         return;
       }
       called = true;
       error ? done(error) : run(i + 1);
-    });
+    };
+    try {
+      list[i](req, res, next);
+    } catch (error) {
+      next(error);
+    }
   };
   run(0);
 }

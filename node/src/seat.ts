@@ -81,6 +81,12 @@ export class Seat {
       this.published = JSON.stringify(handshake.handover.data ?? {});
     }
   }
+
+  /** decided ends what was done until there is a decision. */
+  decided(): void {
+    clearTimeout(this.pending);
+    this.pending = undefined;
+  }
 }
 
 /** Admitted is a promise that is made when someone waits for it. */

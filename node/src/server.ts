@@ -14,7 +14,7 @@ interface EventsMap {
 }
 
 /** How long leave waits for edges, in milliseconds. */
-const leaveAtMost = 10_000;
+const leaveAtMost = 15_000;
 
 /** How long leave waits for acks of handlers that have begun, in milliseconds. */
 const acksAtMost = 5000;

@@ -2,7 +2,7 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { EdgeAdapter } from "./adapter";
 import type { Hub } from "./hub";
-import { eventTail } from "./names";
+import { eventTail, tokensOf } from "./names";
 import { answerError, gather, patience } from "./questions";
 import { decode, encode, header, Header, headerText } from "./wire";
 import type { HeaderList } from "./wire";
@@ -18,7 +18,9 @@ export class Services {
   /** start subscribes to events of other instances for the namespaces of a server. */
   start(server: any): void {
     this.#server = server;
-    this.#hub.link.subscribe(this.#hub.subjects.everyService(), (m) => this.#receive(m));
+    for (const token of tokensOf(this.#hub.options.namespaces)) {
+      this.#hub.link.subscribe(this.#hub.subjects.everyService(token), (m) => this.#receive(m));
+    }
   }
 
   /** emit sends an event to the other instances. If its last argument is a function, it gets their answers. */
@@ -77,7 +79,7 @@ export class Services {
         }
       });
     }
-    nsp._onServerSideEmit(values);
+    process.nextTick(() => nsp._onServerSideEmit(values)); // handlers may throw
   }
 
   #refuse(m: Msg, why: string): void {

@@ -49,14 +49,14 @@ export class Subjects {
     return `${this.#dotted}${namespace}.service.${event}`;
   }
 
-  /** everyService matches the events of services in all namespaces. */
-  everyService(): string {
-    return `${this.#dotted}*.service.>`;
+  /** everyService matches the events of services in a namespace; `*` for all. */
+  everyService(namespace: string): string {
+    return `${this.#dotted}${namespace}.service.>`;
   }
 
-  /** own matches all that edges send to an instance. */
-  own(instance: string): string {
-    return `${this.#dotted}*.own.${instance}.>`;
+  /** own matches all that edges send to an instance about a namespace; `*` for all. */
+  own(namespace: string, instance: string): string {
+    return `${this.#dotted}${namespace}.own.${instance}.>`;
   }
 
   everyEdge(): string {

@@ -194,3 +194,13 @@ scene("the ends of sockets have the reference's reasons", async (stage) => {
   }))[0], "forced close");
   assert.equal((await left)[0], "transport close");
 });
+
+scene("a program that serves some namespaces leaves the others to another one", async (stage) => {
+  const edge = await stage.embedded();
+  const greet = (name) => (io) => io.of(name).on("connection", (socket) => socket.emit("served by", name));
+  await stage.server(edge.nats, greet("/a"), { group: "a", namespaces: ["/a"] });
+  await stage.server(edge.nats, greet("/b/c"), { group: "b", namespaces: ["/b/*"] });
+  assert.deepEqual(await got(stage.client(edge.url, "/a"), "served by"), ["/a"]);
+  assert.deepEqual(await got(stage.client(edge.url, "/b/c"), "served by"), ["/b/c"]);
+  assert.deepEqual(stage.complaints, []);
+});

@@ -66,6 +66,28 @@ scene("an instance that is cut off from NATS gives up its sockets, and gets them
   assert.deepEqual(await news, [1]);
 });
 
+scene("NATS is restarted: clients stay, and all is healed", async (stage) => {
+  const first = await stage.embedded();
+  const { port } = new URL(first.nats);
+  const second = await stage.edge(first.nats);
+  const io = await stage.server(first.nats, (server) => server.on("connection", (socket) => {
+    socket.join("r");
+    socket.on("echo", (value, ack) => ack(value));
+  }));
+  const clients = await Promise.all(Array.from({ length: 10 }, () => stage.connected(second.url)));
+  const ends = [];
+  clients.forEach((client) => client.on("disconnect", (reason) => ends.push(reason)));
+  await first.end("SIGKILL");
+  await until("the sockets are given up", () => io.sockets.sockets.size === 0);
+  await stage.embedded([`--embedded.listen=127.0.0.1:${port}`]);
+  await until("it has them again", () => io.sockets.sockets.size === clients.length);
+  assert.deepEqual(await Promise.all(clients.map((client, i) => client.timeout(10_000).emitWithAck("echo", i))), clients.map((_, i) => i));
+  const heard = Promise.all(clients.map((client) => got(client, "news")));
+  io.to("r").emit("news", 1);
+  await heard;
+  assert.deepEqual(ends, []);
+});
+
 scene("onOffline: throw makes a plain emit throw while NATS is away", async (stage) => {
   const edge = await stage.embedded();
   const way = await detour(stage, edge.nats);

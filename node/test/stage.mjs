@@ -151,8 +151,8 @@ export async function until(what, look) {
 }
 
 // instance starts parts/instance.mjs as a process. said has what it has reported.
-export async function instance(stage, nats, options = {}) {
-  const child = fork(fileURLToPath(new URL("parts/instance.mjs", import.meta.url)), { env: { ...process.env, NATS_URL: nats, OPTIONS: JSON.stringify(options) } });
+export async function instance(stage, nats, options = {}, environment = {}) {
+  const child = fork(fileURLToPath(new URL("parts/instance.mjs", import.meta.url)), { env: { ...process.env, NATS_URL: nats, OPTIONS: JSON.stringify(options), ...environment } });
   const said = [];
   child.on("message", (message) => said.push(message));
   const exited = once(child, "exit");
@@ -174,7 +174,7 @@ export class Load {
   #stopped = false;
   #running = [];
 
-  constructor(clients, every = 5) {
+  constructor(clients, every = 20) {
     for (const client of clients) {
       client.on("disconnect", (reason) => this.disconnects.push(reason));
       this.#running.push(this.#run(client, every));

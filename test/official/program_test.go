@@ -57,7 +57,7 @@ func lookAtSources(root string) error {
 			return nil
 		}
 		switch filepath.Ext(path) {
-		case ".go", ".mod", ".mjs", ".js", ".html", ".css", ".svg", ".yaml", ".json":
+		case ".go", ".mod", ".mjs", ".js", ".ts", ".html", ".css", ".svg", ".yaml", ".json":
 			_, _ = os.Stat(path) // an editor may have removed it
 		}
 		return nil

@@ -11,8 +11,12 @@ io.on("connection", (socket) => {
     socket.join("all");
     socket.data.count = 0;
   }
-  socket.on("echo", (value, ack) => {
+  socket.on("echo", async (value, ack) => {
     socket.data.count++;
+    for (const end = Date.now() + Number(process.env.WORK ?? 0); Date.now() < end;);
+    if (process.env.DELAY > 0) {
+      await new Promise((resolve) => setTimeout(resolve, Number(process.env.DELAY)));
+    }
     ack(value);
   });
   socket.on("count", (ack) => ack(socket.data.count));

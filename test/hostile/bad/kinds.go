@@ -146,7 +146,7 @@ func idle(c *client) {
 	for range 40 {
 		if conn := c.connect(); conn != nil {
 			all = append(all, conn)
-			_, _ = io.WriteString(conn, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+			_, _ = io.WriteString(conn, "OPTIONS /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n")
 		}
 	}
 	for _, conn := range all {

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"hash/maphash"
+	"math"
+	"net/http"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// turns make busy clients work one after the other: half as many at once as there are processors. What other clients
+// send waits for none of them.
+//
+// Without turns, a message of a quiet client would wait for seconds beside hundreds of clients that send all the time:
+// it passes three goroutines on its way, and Go lets one that never waits run for 10 ms while others are ready.
+//
+// If goroutines wait for a processor nevertheless, and a client that is not busy has sent something, a turn rests after
+// its work, longer and longer, until they do not.
+type turns struct {
+	free    chan struct{}
+	rest    atomic.Int64 // for how many times as long as its work a turn rests
+	owed    atomic.Int64 // rest that is too short for a timer, in nanoseconds
+	checked atomic.Int64 // when that was looked at last, in Unix nanoseconds
+	quiet   atomic.Int64 // when a client that is not busy has sent a packet; within quietEvery
+
+	mu     sync.Mutex
+	sample []metrics.Sample // guarded by mu: how long goroutines have waited
+	before waits            // guarded by mu
+}
+
+// waits counts how often a goroutine has waited for a processor, and how often it did for longWait.
+type waits struct{ all, long uint64 }
+
+const (
+	// busyFrom is how many packets a second make a client busy. A packet counts once more for each chunkSize bytes.
+	busyFrom = 100
+	// longWait is how long a goroutine may wait for a processor.
+	longWait = 500 * time.Microsecond
+	// fewLong is how many of the waits may be long: one in fewLong.
+	fewLong = 200
+	// checkEvery is how often the waits are looked at, while clients are busy.
+	checkEvery = 10 * time.Millisecond
+	// mostRest bounds turns.rest, so that busy clients always go on.
+	mostRest = 32
+	// quietEvery is how exactly turns.quiet is known, and quietLasts is how long such a packet counts.
+	quietEvery = 50 * time.Millisecond
+	quietLasts = time.Second
+	// leastRest is the shortest rest for which there is a timer.
+	leastRest = time.Millisecond
+	// waitsMetric is what Go says about them.
+	waitsMetric = "/sched/latencies:seconds"
+)
+
+func newTurns() *turns {
+	t := &turns{free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	t.sample = []metrics.Sample{{Name: waitsMetric}}
+	return t
+}
+
+// take waits for a turn.
+func (t *turns) take() {
+	t.free <- struct{}{}
+	t.check(time.Now())
+}
+
+// check looks, now and then, at how long goroutines wait.
+func (t *turns) check(now time.Time) {
+	if last := t.checked.Load(); now.UnixNano()-last >= int64(checkEvery) && t.checked.CompareAndSwap(last, now.UnixNano()) {
+		t.look()
+	}
+}
+
+// end ends a turn that has worked for some time.
+func (t *turns) end(work time.Duration) {
+	rest := time.Duration(0)
+	if times := t.rest.Load(); times > 0 {
+		if owed := time.Duration(t.owed.Add(times * int64(work))); owed >= leastRest {
+			rest = time.Duration(t.owed.Swap(0))
+		}
+	}
+	if rest > 0 {
+		time.AfterFunc(min(rest, time.Second), func() { <-t.free })
+		return
+	}
+	<-t.free
+}
+
+// look makes rests longer while goroutines wait for long, and shorter again.
+func (t *turns) look() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	metrics.Read(t.sample)
+	if t.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
+		return // a version of Go that does not have it
+	}
+	t.note(countWaits(t.sample[0].Value.Float64Histogram()), time.Now())
+}
+
+// note compares the waits until now with those before. mu must be held.
+func (t *turns) note(now waits, at time.Time) {
+	all, long := now.all-t.before.all, now.long-t.before.long
+	t.before = now
+	rest := t.rest.Load()
+	if long*fewLong > all && at.UnixNano()-t.quiet.Load() < int64(quietLasts) {
+		t.rest.Store(min(max(1, 2*rest), mostRest))
+	} else {
+		t.rest.Store(rest * 3 / 4)
+	}
+}
+
+func countWaits(h *metrics.Float64Histogram) (w waits) {
+	for i, n := range h.Counts {
+		w.all += n
+		if from := h.Buckets[i]; from >= longWait.Seconds() && !math.IsInf(from, 0) {
+			w.long += n
+		}
+	}
+	return w
+}
+
+// activity tells whether a client is busy. Session.in guards it.
+type activity struct {
+	since   time.Time // a second begins
+	packets int       // that came in it
+	wasBusy bool      // in the second before
+	turn    time.Time // when its turn began; zero while it has none
+}
+
+// isBusy counts a packet, and reports whether its client is busy.
+func (a *activity) isBusy(size int, now time.Time) bool {
+	if now.Sub(a.since) >= time.Second {
+		a.wasBusy = a.packets > busyFrom
+		a.since, a.packets = now, 0
+	}
+	a.packets += 1 + size/chunkSize
+	return a.wasBusy || a.packets > busyFrom
+}
+
+// takeTurn waits until a packet may be handled. in must be held.
+func (s *Session) takeTurn(size int, now time.Time) {
+	t := s.server.turns
+	if s.pacing != nil && s.pacing.activity.isBusy(size, now) {
+		t.take()
+		s.pacing.activity.turn = time.Now()
+	} else if now.UnixNano()-t.quiet.Load() > int64(quietEvery) {
+		t.quiet.Store(now.UnixNano())
+	}
+}
+
+// EndTurn lets other busy clients go on. Receiver.Message must call it before it waits; later calls do nothing.
+func (s *Session) EndTurn() {
+	if s.pacing == nil || s.pacing.activity.turn.IsZero() {
+		return
+	}
+	a := &s.pacing.activity
+	s.server.turns.end(time.Since(a.turn))
+	a.turn = time.Time{}
+}
+
+// callers counts the requests of client addresses. Addresses may share a place, so its size is fixed.
+type callers struct {
+	mu          sync.Mutex
+	since       time.Time            // guarded by mu: a second begins
+	now, before [callerPlaces]uint16 // guarded by mu: requests that came in it, and in the one before
+}
+
+const (
+	callerPlaces = 1 << 10
+	// callsOften is how many requests a second make an address busy.
+	callsOften = 50
+	// callRest is how long a request of a busy address waits, for each time that turns rest.
+	callRest = time.Millisecond
+)
+
+var callerSeed = maphash.MakeSeed()
+
+// isBusy counts a request of an address, and reports whether many come from it.
+func (c *callers) isBusy(address string, now time.Time) bool {
+	place := maphash.String(callerSeed, address) % callerPlaces
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.since) >= time.Second {
+		c.before, c.now, c.since = c.now, [callerPlaces]uint16{}, now
+	}
+	if c.now[place] <= callsOften {
+		c.now[place]++
+	}
+	return c.now[place] > callsOften || c.before[place] > callsOften
+}
+
+// waitForTurn delays a request of a busy address while goroutines wait for a processor.
+func (s *Server) waitForTurn(r *http.Request, address string) {
+	now := time.Now()
+	if !s.callers.isBusy(address, now) {
+		return
+	}
+	s.turns.check(now)
+	if rest := time.Duration(s.turns.rest.Load()) * callRest; rest > 0 {
+		select {
+		case <-time.After(rest):
+		case <-r.Context().Done():
+		}
+	}
+}
