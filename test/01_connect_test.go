@@ -171,7 +171,7 @@ func TestInvalidAnswerRefuses(t *testing.T) {
 	long := strings.Repeat("x", 513)
 	for _, answer := range []string{
 		"", "yes", "[1]", "[{},{}]", `[{"rooms":"vip"}]`, `[{"rooms":[1]}]`, `[{"user":1}]`, `[{"user":" a"}]`,
-		`[{"user":"a\nSio-Error: x"}]`, `[{"data":[]}]`, `[{"rooms":["` + long + `"]}]`,
+		`[{"user":"a\nSio-Error: x"}]`, `[{"rooms":{}}]`, `[{"rooms":["` + long + `"]}]`,
 		`[{"rooms":["abcdefgh.aaaaaaaaaaaaaaaaaaaa"]}]`, `[{"rooms":["\ud800"]}]`, "[\"\xff\"]",
 	} {
 		t.Run(answer[:min(len(answer), 40)], func(t *testing.T) {

@@ -27,6 +27,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 
 	so.Emit("", `["two"]`)
 	so.Emit("5", `["three"]`)
+	s.Counts("events_held_total", "", 2)
 	s.change("sio.door.join.all", `["late"]`, 1)
 	a.drop()
 	b := startInstance(t, s.NC, "chat-b")

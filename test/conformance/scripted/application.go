@@ -208,7 +208,9 @@ func shownHandshake(h *backend.Handshake) string {
 	text, _ := json.Marshal(h)
 	var members map[string]any
 	_ = json.Unmarshal(text, &members)
-	delete(members, "sid") // which the reference has in the socket
+	for _, name := range []string{"sid", "session", "transport"} { // which the reference has in the socket and its connection
+		delete(members, name)
+	}
 	return shown(members)
 }
 
