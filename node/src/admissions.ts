@@ -39,7 +39,7 @@ export class Admissions {
       this.#answer(m.reply!, number, [[Header.error, "not mine"]]);
       return;
     }
-    this.#hub.instance.edges.hear(edgeOf(id)); // it lives: its sockets must not end here before its hello comes
+    this.#hub.instance.edges.requested(edgeOf(id)); // it lives: its sockets must not end here before its hello comes
     if (!this.#hub.instance.mayOwn()) {
       this.#answer(m.reply!, number, [[Header.error, "again"]]);
       return;

@@ -1,8 +1,8 @@
 /** This instance among others: its name, its announcements, and those of edges and peers. */
 import { randomInt } from "node:crypto";
 import type { Msg, Subscription } from "@nats-io/transport-node";
-import { Verifier } from "./announcements";
 import { Beats } from "./beats";
+import { Edges } from "./edges";
 import { Fence } from "./fence";
 import type { Hub } from "./hub";
 import { Leaving } from "./leaving";
@@ -25,11 +25,8 @@ const finishAtMost = 1000;
 const helloQuiet = 50;
 const helloAtMost = 250;
 
-/** How long the death of an edge is remembered, in milliseconds. An edge that is started again has another id. */
-const mournedFor = 600_000;
-
 export class Instance {
-  readonly edges = new Members();
+  readonly edges: Edges;
   /** The other instances of the group. */
   readonly peers = new Members();
   readonly beats: Beats;
@@ -39,11 +36,6 @@ export class Instance {
   state: "starting" | "running" | "leaving" | "left" = "starting";
 
   readonly #hub: Hub;
-  readonly #verifier: Verifier;
-  /** Edges whose sockets were ended because they seemed to be dead, and when. */
-  readonly #mourned = new Map<string, number>();
-  /** Edges that said goodbye, and when. */
-  readonly #parted = new Map<string, number>();
   #own: Subscription[] = [];
   #former: string[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -56,7 +48,7 @@ export class Instance {
     this.beats = new Beats(hub.log);
     this.fence = new Fence(() => this.beats.confirmed);
     this.leaving = new Leaving(hub);
-    this.#verifier = new Verifier(hub.options.edgesSecret);
+    this.edges = new Edges(hub.options.edgesSecret);
     this.name = this.#newName();
   }
 
@@ -84,8 +76,7 @@ export class Instance {
     const quiet = setTimeout(finish, helloQuiet);
     const asked = this.#hub.link.expect((m) => {
       const edge = decode(m)[0]?.edge;
-      if (typeof edge === "string" && this.#verifier.counts(edge, "beat", m)) {
-        this.edges.hear(edge);
+      if (typeof edge === "string" && this.edges.announced(edge, "beat", m) !== "ignored") {
         quiet.refresh();
       }
     });
@@ -179,32 +170,18 @@ export class Instance {
 
   #hearEdge(m: Msg): void {
     const [, edge, word] = this.#hub.subjects.tokens(m.subject);
-    if (!this.#verifier.counts(edge, word, m)) {
+    const news = this.edges.announced(edge, word, m);
+    if (news === "ignored") {
       this.#hub.log.warn("an announcement of an edge was ignored: it is not signed with the option edgesSecret, or is a copy", m.subject);
       return;
     }
-    switch (word) {
-      case "hello":
-      case "beat":
-        this.edges.hear(edge);
-        if (this.#mourned.delete(edge)) {
-          // Its sockets have no owner here any more: it assigns them again.
-          this.#publish(this.#hub.subjects.pong(edge, this.name), "[]", [[Header.error, "not owner"]]);
-        }
-        if (word === "hello" && this.state === "running") {
-          this.#say("beat"); // so that the edge has this instance before it is ready
-        }
-        break;
-      case "bye":
-        if (this.edges.leaves(edge)) {
-          this.#parted.set(edge, Date.now());
-        }
-        break;
-      case "gone": // another edge may be cut off from one that this instance receives: that must not end its sockets here
-        if (this.edges.leaves(edge, 2 * beatEvery)) {
-          this.#edgeDied(edge);
-        }
-        break;
+    if (news === "back") { // its sockets have no owner here any more: it assigns them again
+      this.#publish(this.#hub.subjects.pong(edge, this.name), "[]", [[Header.error, "not owner"]]);
+    } else if (news === "died") {
+      this.#edgeDied(edge);
+    }
+    if (word === "hello" && this.state === "running") {
+      this.#say("beat"); // so that the edge has this instance before it is ready
     }
   }
 
@@ -225,13 +202,7 @@ export class Instance {
     this.#looked = now;
     this.#help(now);
     this.#mayFence();
-    this.edges.expire(now).forEach((edge) => this.#edgeDied(edge));
-    for (const [edge, at] of this.#parted) { // by now its notices about sockets have come
-      if (now - at > beatEvery) {
-        this.#parted.delete(edge);
-        this.#edgeDied(edge);
-      }
-    }
+    this.edges.dead(now).forEach((edge) => this.#edgeDied(edge));
     this.peers.expire(now);
     this.#hub.admissions.forget();
   }
@@ -253,9 +224,7 @@ export class Instance {
     if (lost.length === 0) {
       return;
     }
-    const now = Date.now();
-    this.#mourned.forEach((at, old) => now - at > mournedFor && this.#mourned.delete(old));
-    this.#mourned.set(edge, now);
+    this.edges.mourn(edge);
     this.#hub.log.warn("an edge has died or gone, and with it sockets that this instance owns", `${edge}, ${lost.length} sockets`);
     lost.forEach((seat) => this.#hub.endLater(seat, "transport close"));
   }

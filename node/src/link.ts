@@ -80,6 +80,11 @@ export class Link {
     return this.nc !== undefined;
   }
 
+  /** canPublish reports whether publish would not throw OfflineError. */
+  get canPublish(): boolean {
+    return this.#early !== undefined ? this.#early.length < maxEarly : this.#connected && !this.nc.isClosed();
+  }
+
   get connected(): boolean {
     return this.#connected;
   }
@@ -117,7 +122,7 @@ export class Link {
       this.#early.push(() => this.nc.publish(subject, body, { headers: makeHeaders(headers), reply }));
       return;
     }
-    if (!this.#connected || this.nc.isClosed()) {
+    if (!this.canPublish) {
       throw new OfflineError();
     }
     const hdrs = makeHeaders(headers);

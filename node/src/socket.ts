@@ -1,6 +1,7 @@
 /** EdgeSocket is a Socket of socket.io whose id is the edge's. */
 import { Socket } from "socket.io";
 import type { EdgeAdapter } from "./adapter";
+import { OfflineError } from "./errors";
 import type { Seat } from "./seat";
 
 /** Where the value of `socket.data` is. */
@@ -20,6 +21,23 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
     }
     this.handshake.issued = seat.handshake.issued;
     this.handshake.time = seat.handshake.time;
+  }
+
+  /** emit fails at once without NATS if its ack has a time-out: the callback gets an OfflineError. */
+  override emit(event: any, ...values: any[]): boolean {
+    const ack = values.at(-1);
+    const { flags } = this as any;
+    if (typeof ack === "function" && flags.timeout !== undefined && !this.#adapter.hub.link.canPublish) {
+      (this as any).flags = {};
+      process.nextTick(() => ack.call(this, new OfflineError()));
+      return true;
+    }
+    return super.emit(event, ...values);
+  }
+
+  /** emitWithAck is rejected at once without NATS. */
+  override emitWithAck(event: any, ...values: any[]): Promise<any> {
+    return this.#adapter.hub.link.canPublish ? super.emitWithAck(event, ...values) : Promise.reject(new OfflineError());
   }
 
   override onAnyOutgoing(listener: (...args: any[]) => void): this {

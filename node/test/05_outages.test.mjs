@@ -52,6 +52,9 @@ scene("an instance that is cut off from NATS gives up its sockets, and gets them
   io.emit("news"); // fails at once, and is not sent later
   assert.equal((await failed)[0].code, "OFFLINE");
   await assert.rejects(io.fetchSockets(), { code: "OFFLINE" });
+  await assert.rejects(socket.emitWithAck("question"), { code: "OFFLINE" });
+  await assert.rejects(socket.timeout(60_000).emitWithAck("question"), { code: "OFFLINE" });
+  assert.equal((await new Promise((resolve) => socket.timeout(60_000).emit("question", resolve))).code, "OFFLINE");
   await assert.rejects(io.serverSideEmitWithAck("x").then((list) => list.length || Promise.reject(Object.assign(new Error(), { code: "OFFLINE" }))), { code: "OFFLINE" });
   await assert.rejects(async () => socket.join("other"), { code: "OFFLINE" });
   assert.deepEqual(await gone, ["transport close", undefined]);
