@@ -44,9 +44,14 @@ export class Admissions {
       this.#answer(m.reply!, number, [[Header.error, "again"]]);
       return;
     }
+    const h = handshakeOf(m, id);
+    if (!h) {
+      this.#hub.log.warn("a connect request was ignored: it cannot be read", m.subject);
+      return;
+    }
     const seat = this.#hub.seats.get(id);
     if (seat) {
-      this.#repeat(seat, m.reply!, number);
+      this.#repeat(seat, h, m.reply!, number);
       return;
     }
     const refusal = this.#refusals.get(id);
@@ -54,16 +59,11 @@ export class Admissions {
       this.#answer(m.reply!, number, [[Header.error, refusal.message]], refusal.body);
       return;
     }
-    const h = handshakeOf(m, id);
-    if (h) {
-      this.#begin(m, h, namespace, token, number);
-    } else {
-      this.#hub.log.warn("a connect request was ignored: it cannot be read", m.subject);
-    }
+    this.#begin(m, h, namespace, token, number);
   }
 
   /** repeat answers a further request about a socket. */
-  #repeat(seat: Seat, reply: string, number: number): void {
+  #repeat(seat: Seat, h: Handshake, reply: string, number: number): void {
     if (number < seat.number) {
       return; // an older one, which is late
     }
@@ -71,11 +71,22 @@ export class Admissions {
     seat.reply = reply;
     if (seat.state === "asked") {
       this.#answer(reply, number, [[Header.pending, seat.instance]]);
-    } else {
-      this.#hub.outbox.settle();
-      this.#answer(reply, number, [], seat.admission);
-      seat.state = "told";
+      return;
     }
+    this.#hub.outbox.settle();
+    if (h.handover) { // the edge was away: it has the rooms and the data
+      this.#answer(reply, number, [], "[]");
+      this.#hub.rooms.noticed(seat, { sid: seat.id, rev: h.handover.rev, rooms: h.handover.rooms, data: h.handover.data });
+    } else {
+      this.#answer(reply, number, [], seat.admission);
+    }
+  }
+
+  /** again has the edge ask another instance about a socket that is not decided. */
+  again(seat: Seat): void {
+    this.#answer(seat.reply, seat.number, [[Header.error, "again"]]);
+    this.#hub.remove(seat);
+    seat.conn.closeIfUnused();
   }
 
   #begin(m: Msg, h: Handshake, namespace: string, token: string, number: number): void {

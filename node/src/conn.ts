@@ -56,6 +56,9 @@ export class Conn extends EventEmitter {
   write(packet: Packet, options: WriteOptions = {}): this {
     const seat = this.seats.get(packet.nsp);
     if (!seat || this.readyState !== "open") {
+      if (packet.type === PacketType.CONNECT) {
+        this.#tooLate(packet.nsp, packet.data.sid);
+      }
       return this;
     }
     this.created(packet, options);
@@ -90,6 +93,11 @@ export class Conn extends EventEmitter {
 
   send(packet: Packet, options?: WriteOptions): this {
     return this.write(packet, options);
+  }
+
+  /** tooLate ends a socket that socket.io has connected although it has gone meanwhile. */
+  #tooLate(namespace: string, id: string): void {
+    setImmediate(() => this.#hub.server._nsps.get(namespace)?.sockets.get(id)?._onclose("transport close"));
   }
 
   /** created emits "packetCreate", as engine.io does for each packet. */

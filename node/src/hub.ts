@@ -30,6 +30,8 @@ const namespaceReasons = new Set(["client namespace disconnect", "server namespa
 
 export class Hub {
   readonly options: Settings;
+  /** The Server. */
+  server: any;
   readonly log: Complaints;
   readonly subjects: Subjects;
   readonly link: Link;
@@ -221,6 +223,10 @@ export class Hub {
 
   /** release gives up a socket whose client is still there. What its handlers still send gets to the client. */
   release(seat: Seat): void {
+    if (seat.state === "asked") {
+      this.admissions.again(seat);
+      return;
+    }
     this.data.publish(seat);
     const { socket } = seat;
     this.seats.delete(seat.id);

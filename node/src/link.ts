@@ -36,6 +36,7 @@ export class Link {
   #connected = false;
   #reconnects = 0;
   #closed = false;
+  readonly #subscriptions: Subscription[] = [];
   nc!: NatsConnection;
 
   constructor(option: NATSOption, log: Complaints) {
@@ -130,7 +131,7 @@ export class Link {
   }
 
   subscribe(subject: string, take: (m: Msg) => void): Subscription {
-    return this.nc.subscribe(subject, {
+    const subscription = this.nc.subscribe(subject, {
       callback: (refused, m) => {
         if (refused) {
           this.#log.warn("NATS refuses a subscription (docs/subjects.md, Permissions)", refused.message);
@@ -143,6 +144,8 @@ export class Link {
         }
       },
     });
+    this.#subscriptions.push(subscription);
+    return subscription;
   }
 
   /** expect returns a reply subject, and passes what comes there to take until it is forgotten. */
@@ -166,6 +169,7 @@ export class Link {
   async close(): Promise<void> {
     this.#closed = true;
     this.#connected = false;
+    this.#subscriptions.forEach((subscription) => subscription.unsubscribe());
     if (this.nc && !isConnection(this.#option)) {
       await this.nc.close();
     }

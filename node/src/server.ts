@@ -52,6 +52,7 @@ export class Server<
       } as any,
     });
     this.#hub = hub;
+    hub.server = this;
     if (given.connectionStateRecovery) {
       hub.log.warn("the option connectionStateRecovery does nothing yet: what a client misses while it is away is lost");
     }
@@ -67,7 +68,7 @@ export class Server<
     const { link, instance, services } = this.#hub;
     await link.open(() => {
       instance.subscribe();
-      services.start(this);
+      services.start();
     });
     await instance.start();
     if (this.#hub.options.leaveOnSigterm) {

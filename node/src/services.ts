@@ -9,15 +9,13 @@ import type { HeaderList } from "./wire";
 
 export class Services {
   readonly #hub: Hub;
-  #server: any;
 
   constructor(hub: Hub) {
     this.#hub = hub;
   }
 
-  /** start subscribes to events of other instances for the namespaces of a server. */
-  start(server: any): void {
-    this.#server = server;
+  /** start subscribes to events of other instances. */
+  start(): void {
     for (const token of tokensOf(this.#hub.options.namespaces)) {
       this.#hub.link.subscribe(this.#hub.subjects.everyService(token), (m) => this.#receive(m));
     }
@@ -62,7 +60,7 @@ export class Services {
       return;
     }
     const name = hub.nameOf(hub.subjects.parseService(m.subject).namespace);
-    const nsp = name !== undefined && this.#server._nsps.get(name);
+    const nsp = name !== undefined && this.#hub.server._nsps.get(name);
     if (!nsp) {
       this.#refuse(m, "this instance has no such namespace");
       return;

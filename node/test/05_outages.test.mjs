@@ -113,6 +113,45 @@ scene("an edge that dies ends its sockets", async (stage) => {
   await until("the edge is forgotten", () => io.of("/").adapter.hub.instance.edges.names.length === 1);
 });
 
+// frozen stops an edge for some time.
+async function frozen(edge, milliseconds) {
+  edge.child.kill("SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  edge.child.kill("SIGCONT");
+}
+
+scene("an edge that did not run for a while keeps its sockets, or gets them again", async (stage) => {
+  const first = await stage.embedded();
+  const second = await stage.edge(first.nats);
+  const ends = [];
+  const io = await stage.server(first.nats, (server) => server.on("connection", (socket) => {
+    socket.join("first");
+    socket.on("swap", (done) => { socket.leave("first"); socket.join("second"); socket.data.swapped = true; done(); });
+    socket.on("echo", (value, ack) => ack(value, [...socket.rooms].sort(), socket.data, socket.recovered));
+    socket.on("disconnect", (reason) => ends.push(reason));
+  }));
+  const client = await stage.connected(second.url);
+  const lost = [];
+  client.on("disconnect", (reason) => lost.push(reason));
+  await client.timeout(5000).emitWithAck("swap");
+  const echo = () => within("echo", new Promise((resolve) => client.emit("echo", 1, (...values) => resolve(values))));
+  const rooms = [client.id, "second"].sort();
+
+  await frozen(second, 2500); // it asks again who owns the socket
+  assert.deepEqual(await echo(), [1, rooms, { swapped: true }, false]);
+  await until("the edge's view", async () => (await io.in("second").fetchSockets()).length === 1);
+  assert.deepEqual((await io.in("first").fetchSockets()).length, 0);
+  assert.deepEqual(ends, []);
+
+  await frozen(second, 5000); // it was taken for dead
+  await until("it was given up", () => ends.length === 1);
+  await until("it is owned again", () => io.sockets.sockets.size === 1);
+  const [value, now, data, recovered] = await echo();
+  assert.deepEqual([value, data, recovered], [1, { swapped: true }, true]);
+  assert.deepEqual(now, [client.id, "first", "second"].sort()); // the handler has joined it again
+  assert.deepEqual([ends, lost], [["transport close"], []]);
+});
+
 scene("close ends clients' connections, and they come back to another instance", async (stage) => {
   const edge = await stage.embedded();
   const http = createServer();
