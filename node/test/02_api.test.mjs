@@ -166,7 +166,7 @@ scene("the ends of sockets have the reference's reasons", async (stage) => {
   const io = await stage.server(edge.nats);
   const end = async (finish) => {
     const connection = got(io, "connection");
-    const client = await stage.connected(edge.url);
+    const client = await stage.connected(edge.url, "/", { reconnection: false });
     const [socket] = await connection;
     const told = [];
     socket.join("r");
@@ -188,7 +188,6 @@ scene("the ends of sockets have the reference's reasons", async (stage) => {
   }))[0], "server namespace disconnect");
   assert.equal((await left)[0], "io server disconnect");
   assert.equal((await end((socket, client) => {
-    client.io.reconnection(false);
     left = got(client, "disconnect");
     socket.conn.close();
   }))[0], "forced close");
