@@ -108,8 +108,11 @@ export class Hub {
     };
     const inbox = this.link.expect((m) => {
       end();
-      const rev = header(m, Header.error) ? undefined : decodeAnswer(m)?.rev;
-      seat.rev = Math.max(seat.rev, rev ?? 0);
+      const error = header(m, Header.error);
+      seat.rev = Math.max(seat.rev, (!error && decodeAnswer(m)?.rev) || 0);
+      if (error === "unknown socket") {
+        seat.latest = undefined; // it has gone: its last rooms are those here
+      }
       take(m);
       if (seat.unanswered === 0) {
         this.rooms.apply(seat);
@@ -139,7 +142,7 @@ export class Hub {
     } else if (event === "connect") {
       this.#behindEnds(() => this.admissions.request(m, namespace, sender.socket));
     } else if (event === "disconnect") {
-      this.#ended(sender.socket, notice<{ reason: string; assignment?: number }>(m));
+      this.#ended(sender.socket, notice<Ended>(m));
     } else {
       this.#event(m, namespace, sender.socket, sender.ack);
     }
@@ -176,9 +179,10 @@ export class Hub {
     this.send(this.subjects.ack(token, id, "connect"), "", headers);
   }
 
-  #ended(id: string, about: { reason: string; assignment?: number }): void {
+  #ended(id: string, about: Ended): void {
     const seat = this.seats.get(id);
     if (seat && typeof about?.reason === "string" && !(about.assignment && about.assignment < seat.number)) {
+      this.rooms.last(seat, about.rooms);
       this.endLater(seat, about.reason);
     }
   }
@@ -262,6 +266,13 @@ export class Hub {
       return undefined;
     }
   }
+}
+
+/** What an edge says about a socket that has ended, or has another owner. */
+interface Ended {
+  reason: string;
+  rooms?: string[];
+  assignment?: number;
 }
 
 /** runAll runs a list. If one of a program's handlers throws, the rest runs all the same. */

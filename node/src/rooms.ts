@@ -99,6 +99,16 @@ export class Rooms {
     this.#hub.data.noticed(seat, state.data);
   }
 
+  /**
+   * last adds the rooms in which a socket was when it ended. A notice that is published while a socket ends may have none
+   * of them.
+   */
+  last(seat: Seat, rooms: unknown): void {
+    if (Array.isArray(rooms) && seat.unanswered === 0) {
+      this.#adapter(seat)?.mirror(seat.id, rooms.map(roomFromWire), []);
+    }
+  }
+
   #adapter(seat: Seat): EdgeAdapter | undefined {
     return seat.socket?.nsp.adapter as unknown as EdgeAdapter | undefined;
   }
