@@ -25,6 +25,11 @@ export interface PartylineOptions {
   onInstanceLoss: "takeover" | "reconnect";
   /** What a plain emit does while NATS is away. report: it is dropped, and logged. throw: it throws. Default: report. */
   onOffline: "report" | "throw";
+  /**
+   * Where an edge listens, such as http://127.0.0.1:3000. Then the HTTP server passes the requests of clients on to it, so
+   * that its own pages can connect. For development. Default: none.
+   */
+  edge: string;
   /** The edges' edges.secret, if they have one: announcements of edges must be signed with it. */
   edgesSecret: string;
   /** Call leave() on SIGTERM. Default: true. */
@@ -87,6 +92,7 @@ export function settings(given: Partial<ServerOptions>): Settings {
     namespaces: given.namespaces ?? ["/*"],
     onInstanceLoss: given.onInstanceLoss ?? "takeover",
     onOffline: given.onOffline ?? "report",
+    edge: given.edge ?? "",
     edgesSecret: given.edgesSecret ?? "",
     leaveOnSigterm: given.leaveOnSigterm ?? true,
     logger: given.logger ?? consoleLogger,

@@ -1,4 +1,5 @@
 /** Server is that of socket.io, whose clients are connected to edges. */
+import { createServer } from "node:http";
 import type { Server as HTTPServer } from "node:http";
 import { Server as SocketServer } from "socket.io";
 import type { DefaultEventsMap } from "socket.io";
@@ -7,6 +8,7 @@ import { Hub } from "./hub";
 import { settings } from "./options";
 import type { ServerOptions } from "./options";
 import { identityParser } from "./parser";
+import { Proxy } from "./proxy";
 import { leaveOnSigterm } from "./sigterm";
 
 interface EventsMap {
@@ -87,10 +89,15 @@ export class Server<
   }
 
   override attach(http: any, _options?: any): this {
-    if (typeof http === "number") {
-      throw new Error(`partyline: this process does not listen for clients; set listen in the edge's configuration to port ${http}`);
+    const { edge } = this.#hub.options;
+    if (typeof http === "number" && !edge) {
+      throw new Error(`partyline: this process does not listen for clients; set listen in the edge's configuration to port ${http}, ` +
+        "or set the option edge, for development");
     }
-    this.httpServer = http;
+    this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
+    if (edge) {
+      new Proxy(edge).attach(this.httpServer as HTTPServer);
+    }
     return this;
   }
 
