@@ -11,7 +11,7 @@ import { io } from "socket.io-client";
 const require = createRequire(import.meta.url);
 export const { Server } = require("../dist/index.js");
 
-export const patience = 20_000; // milliseconds until a wait has failed; machines may be slow
+export const patience = 60_000; // milliseconds until a wait has failed; machines may be slow
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const bin = process.env.PARTYLINE_BIN ?? `${root}bin`;
@@ -121,7 +121,7 @@ export class Stage {
 }
 
 // scene declares a test and gives it a Stage.
-export function scene(name, play, { timeout = 60_000 } = {}) {
+export function scene(name, play, { timeout = 180_000 } = {}) {
   test(name, { timeout }, async () => {
     const stage = new Stage();
     try {
