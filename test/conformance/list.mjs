@@ -1,6 +1,6 @@
 // Prints the differences as docs/differences.md shows them.
 
-import { applications, cases } from './cases.mjs';
+import { applications, cases, plays } from './cases.mjs';
 import { differences } from './differences.mjs';
 
 const scripted = cases.filter((one) => one.serverSide);
@@ -10,7 +10,8 @@ const who = { services: 'Services', node: 'Node.js' };
 console.log(`${cases.length} cases, ${scripted.length} of them of the server's interface.\n`);
 console.log("| Application | Agree | Differ | Server's interface: agree | Differ |\n|---|---:|---:|---:|---:|");
 for (const [application, name] of Object.entries(applications)) {
-  const counts = [cases, scripted].flatMap((among) => {
+  const counts = [cases, scripted].flatMap((all) => {
+    const among = all.filter((one) => plays(application, one));
     const differ = differing(application, among);
     return [among.length - differ, differ];
   });

@@ -7,7 +7,7 @@
 // variable PARTYLINE_PACKAGE is where the package for Node.js is, if it is not built in node/dist. The exit status is 0
 // if each case agrees or differs exactly as it declares.
 
-import { applications, cases } from './cases.mjs';
+import { applications, cases, plays } from './cases.mjs';
 import { complaints, endPrograms, startNode, startScript, startScripted, startServer } from './programs.mjs';
 import { servers } from './servers.mjs';
 import { Stage } from './stage.mjs';
@@ -143,7 +143,7 @@ async function main() {
   const waiting = [...chosen];
   await Promise.all(Array.from({ length: atOnce }, async () => {
     for (let one = waiting.shift(); one; one = waiting.shift()) {
-      verdicts.push(...await judge(one, urls, compared));
+      verdicts.push(...await judge(one, urls, compared.filter((application) => plays(application, one))));
     }
   }));
   for (const [i, verdict] of verdicts.entries()) {

@@ -1,6 +1,8 @@
 // The application that executes a case's script, on the npm reference and on our package for Node.js. The script is in
-// the client's auth and in the events `do` and `listen`, and uses the server's own interface for it. scripted/ is the
+// the client's auth and in the events `do`, `listen` and `run`, and uses the server's own interface for it. scripted/ is the
 // same application as a Go service.
+
+import { runCode } from './code.mjs';
 
 const thrown = 'thrown by the application';
 
@@ -72,7 +74,7 @@ function serve(socket, tell) {
     goodbye.forEach((plan) => perform(socket, plan));
   });
   socket.onAny((event, ...values) => {
-    if (event !== 'do' && event !== 'listen') {
+    if (!['do', 'listen', 'run'].includes(event)) {
       tell(`${event} ${shown(values.filter((value) => typeof value !== 'function'))}`, 'heard');
     }
   });
@@ -86,6 +88,7 @@ function serve(socket, tell) {
 // handle adds the handlers of events.
 function handle(socket, tell) {
   socket.on('do', async (plan, ack) => ack(await perform(socket, plan)));
+  socket.on('run', async (text, ack) => ack(await runCode(socket, text, tell, shown)));
   socket.on('listen', (steps, ack) => {
     steps.forEach((step) => listen(socket, tell, ...step));
     ack();

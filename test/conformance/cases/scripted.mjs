@@ -44,14 +44,17 @@ class Cast {
   // member is what a case needs of a client's socket.
   member(name, socket) {
     let before = Promise.resolve(); // results are noted in the order of the calls
-    const take = async (plan) => {
-      const result = socket.timeout(patience).emitWithAck('do', plan).catch((error) => error.message);
-      before = before.then(async () => this.#stage.note(`calls ${name}`, `${plan.call[0]}: ${await result}`));
+    const ask = async (label, event, value) => {
+      const result = socket.timeout(patience).emitWithAck(event, value).catch((error) => error.message);
+      before = before.then(async () => this.#stage.note(`calls ${name}`, `${label}: ${await result}`));
       await before;
     };
+    const take = (plan) => ask(plan.call[0], 'do', plan);
     return {
       name, socket, io: recorder('io', take), own: recorder('socket', take),
       get id() { return socket.id; },
+      // run runs a function's text on the server (code.mjs).
+      run: (code) => ask('run', 'run', code.toString()),
       listen: (...steps) => socket.timeout(patience).emitWithAck('listen', steps),
       ready: () => this.#stage.until(name, '["ready"'),
       // answers makes the client ack an event.
