@@ -27,10 +27,12 @@ if (byName.size !== cases.length) {
 }
 
 // applications are those that are compared with the reference, and how the output names them.
-export const applications = { services: 'services on NATS', node: 'the package for Node.js' };
+export const applications = {
+  services: 'services on NATS', node: 'the package for Node.js', pair: 'two servers of the package for Node.js',
+};
 
 // plays reports whether an application plays a case.
-export const plays = (application, { applications: some }) => !some || some.includes(application);
+export const plays = (application, { applications: some = ['services', 'node'] }) => some.includes(application);
 
 for (const { title, only, cases: declared } of differences) {
   for (const [name, { reference = [], ours = [] }] of Object.entries(declared)) {

@@ -72,8 +72,14 @@ class Cast {
 
 const modes = ['owned', 'stateless'];
 
+// players are the applications that play a case, by its mode. Two servers have owned sockets only, each about half.
+const players = { owned: ['services', 'node', 'pair'], stateless: ['services', 'node'] };
+
+// oneServer is for cases in which two servers would see what nothing orders.
+export const oneServer = { applications: ['services', 'node'] };
+
 // scripted makes a case for each way in which a service handles events.
 export const scripted = (group, name, play, { only = modes, ...more } = {}) => [only].flat().map((mode) => ({
-  name: `${group}: ${name}, ${mode}`, server: 'calm', serverSide: true, ...more,
+  name: `${group}: ${name}, ${mode}`, server: 'calm', serverSide: true, applications: players[mode], ...more,
   play: (s) => play(s, new Cast(s, mode), mode),
 }));
