@@ -206,9 +206,10 @@ export class Admissions {
   forget(): void {
     const now = Date.now();
     for (const [id, refusal] of this.#refusals) {
-      if (now > refusal.until) {
-        this.#refusals.delete(id);
+      if (now <= refusal.until) {
+        return; // later ones are younger
       }
+      this.#refusals.delete(id);
     }
   }
 

@@ -252,8 +252,9 @@ export class Instance {
 
   /** mayFence gives up all sockets if the edges may have given up this instance, which goes on under a new name. */
   #mayFence(): void {
-    const owned = this.#seats().filter((seat) => seat.instance === this.name);
-    if (!this.fence.isCutOff() || owned.length === 0 || (this.state !== "running" && this.state !== "leaving")) {
+    const isBeating = this.state === "running" || this.state === "leaving";
+    const owned = isBeating && this.fence.isCutOff() ? this.#seats().filter((seat) => seat.instance === this.name) : [];
+    if (owned.length === 0) {
       this.#buryFormer();
       return;
     }
