@@ -4,13 +4,13 @@ import { dev } from "./dev";
 
 const usage = `Usage: partyline dev [PROGRAM [ARGUMENTS…]]
 
-Runs an edge with NATS inside (bin/embedded), and PROGRAM with NATS_URL and PARTYLINE_EDGE in its environment, so that
-\`new Server(httpServer)\` finds both and the program's own pages can call io(). Both end together. Without PROGRAM
+Runs an edge with NATS inside (bin/embedded), and PROGRAM with NATS_URL and PARTYLINE_EDGE in its environment. So
+\`new Server(httpServer)\` finds both, and the program's own pages can call io(). Both end together. Without PROGRAM
 it runs the edge alone.
 
 The edge is $PARTYLINE_EMBEDDED, else ./bin/embedded, else "embedded" in PATH. It reads ./partyline.yaml, if there is
-one, and PARTYLINE_… variables; otherwise it serves all namespaces. Beside a program it listens on free ports, and its
-NATS on 4222 if that is free.
+one, and PARTYLINE_… variables; otherwise it serves all namespaces. Beside a program it listens on free ports, and
+its NATS on 4222 if that is free.
 `;
 
 const [command, ...rest] = process.argv.slice(2);

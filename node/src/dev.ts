@@ -31,30 +31,38 @@ export function findEmbedded(environment: NodeJS.ProcessEnv = process.env): stri
     return resolve(given);
   }
   const name = process.platform === "win32" ? "embedded.exe" : "embedded";
-  const places = ["bin", ...(environment.PATH ?? "").split(delimiter).filter(Boolean)].map((folder) => resolve(folder, name));
+  const places = ["bin", ...(environment.PATH ?? "").split(delimiter).filter(Boolean)].map((folder) =>
+    resolve(folder, name),
+  );
   const found = given ? undefined : places.find(isProgram);
   if (!found) {
-    throw new Error((given ? `$PARTYLINE_EMBEDDED is ${given}, which is no program.` :
-      `there is no edge: neither $PARTYLINE_EMBEDDED, nor ${join("bin", name)} here, nor "${name}" in PATH.`) + `
+    throw new Error(
+      (given
+        ? `$PARTYLINE_EMBEDDED is ${given}, which is no program.`
+        : `there is no edge: neither $PARTYLINE_EMBEDDED, nor ${join("bin", name)} here, nor "${name}" in PATH.`) +
+        `
 Run \`make build\` in a clone of Partyline, and set PARTYLINE_EMBEDDED to the path of its bin/embedded.
 If an edge and NATS run already, you need no \`partyline dev\`: run your program with NATS_URL and PARTYLINE_EDGE set,
-such as NATS_URL=nats://127.0.0.1:4222 PARTYLINE_EDGE=http://127.0.0.1:3000.`);
+such as NATS_URL=nats://127.0.0.1:4222 PARTYLINE_EDGE=http://127.0.0.1:3000.`,
+    );
   }
   return found;
 }
 
 /**
- * edgeEnvironment returns the environment of the edge. A configuration of the user's counts; without one all namespaces
- * are served, and the proxy is trusted to say where clients are. Beside a program the edge takes no port that the program may
- * want, and NATS the usual one if it is free.
+ * edgeEnvironment returns the environment of the edge. A configuration of the user's counts; without one all
+ * namespaces are served, and the proxy is trusted to say where clients are. Beside a program the edge takes no port
+ * that the program may want, and NATS the usual one if it is free.
  */
 async function edgeEnvironment(isBeside: boolean): Promise<NodeJS.ProcessEnv> {
   const { PARTYLINE_EDGE: _edge, PARTYLINE_EMBEDDED: _embedded, ...environment } = process.env;
-  const defaults: NodeJS.ProcessEnv = existsSync("partyline.yaml") ? {} : {
-    PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }),
-    PARTYLINE_TRUSTED_PROXIES: "127.0.0.1,::1",
-    PARTYLINE_PAGE: "false",
-  };
+  const defaults: NodeJS.ProcessEnv = existsSync("partyline.yaml")
+    ? {}
+    : {
+        PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }),
+        PARTYLINE_TRUSTED_PROXIES: "127.0.0.1,::1",
+        PARTYLINE_PAGE: "false",
+      };
   if (isBeside) {
     Object.assign(defaults, {
       PARTYLINE_LISTEN: "127.0.0.1:0",
@@ -107,7 +115,10 @@ function ended(child: ChildProcess): Promise<number> {
   });
 }
 
-/** dev runs the edge and, if there is one, the program, until the first of them ends or a signal comes. It returns the status. */
+/**
+ * dev runs the edge and, if there is one, the program, until the first of them ends or a signal comes. It returns the
+ * exit status.
+ */
 export async function dev(command: string[]): Promise<number> {
   let path: string;
   try {
@@ -116,9 +127,11 @@ export async function dev(command: string[]): Promise<number> {
     say((error as Error).message);
     return 1;
   }
-  // In a process group of its own: Ctrl-C does not reach it, so that the program can hand over what it has before NATS ends.
+  // In a process group of its own: Ctrl-C does not reach it, so the program can leave before NATS ends.
   const edge = spawn(path, existsSync("partyline.yaml") ? ["--config", "partyline.yaml"] : [], {
-    env: await edgeEnvironment(command.length > 0), stdio: ["ignore", "pipe", "pipe"], detached: true,
+    env: await edgeEnvironment(command.length > 0),
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
   });
   const edgeEnded = ended(edge);
   let first: ChildProcess = edge; // what a signal ends; the other follows
@@ -140,7 +153,8 @@ export async function dev(command: string[]): Promise<number> {
   }
   say(`an edge at http://${at.address}, with NATS at ${at.nats}`);
   const program = spawn(command[0], command.slice(1), {
-    stdio: "inherit", env: { ...process.env, NATS_URL: at.nats, PARTYLINE_EDGE: `http://${at.address}` },
+    stdio: "inherit",
+    env: { ...process.env, NATS_URL: at.nats, PARTYLINE_EDGE: `http://${at.address}` },
   });
   first = program;
   program.once("error", (error) => say(`${command[0]} does not start: ${error.message}`));

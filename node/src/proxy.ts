@@ -1,15 +1,31 @@
 /**
- * The proxy for development: an HTTP server passes the requests of clients on to an edge, so that a page that it serves can
- * connect with a plain `io()`. In production clients, or the proxy in front, reach edges directly.
+ * The proxy for development: an HTTP server passes the requests of clients on to an edge, so that a page that it
+ * serves can connect with a plain `io()`. In production clients, or the proxy in front, reach edges directly.
  */
 import { request } from "node:http";
-import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, RequestListener, Server as HTTPServer, ServerResponse } from "node:http";
+import type {
+  ClientRequest,
+  IncomingHttpHeaders,
+  IncomingMessage,
+  RequestListener,
+  Server as HTTPServer,
+  ServerResponse,
+} from "node:http";
 import type { Duplex } from "node:stream";
 import type { Complaints } from "./log";
 
 /** Headers that are about one connection, so a proxy does not pass them on. */
-const hopByHop = new Set(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-  "transfer-encoding", "upgrade"]);
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
 
 export class Proxy {
   readonly #edge: URL;
@@ -21,7 +37,9 @@ export class Proxy {
   /** edge is where the edge listens: http://127.0.0.1:3000, with a path if that of clients is not /socket.io/. */
   constructor(edge: string, log: Complaints) {
     if (!URL.canParse(edge) || new URL(edge).protocol !== "http:") {
-      throw new Error(`partyline: option edge: ${JSON.stringify(edge)} must be a URL that begins with http://; it is for development`);
+      throw new Error(
+        `partyline: option edge: ${JSON.stringify(edge)} must be a URL that begins with http://; it is for development`,
+      );
     }
     this.#edge = new URL(edge);
     this.#path = this.#edge.pathname === "/" ? "/socket.io/" : this.#edge.pathname.replace(/\/?$/, "/");
@@ -44,7 +62,8 @@ export class Proxy {
     http.on("upgrade", (req, client, head) => {
       if (this.#isClients(req)) {
         this.#upgrade(req, client, head);
-      } else if (http.listenerCount("upgrade") === 1) { // no other listener would ever end it
+      } else if (http.listenerCount("upgrade") === 1) {
+        // no other listener would ever end it
         client.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
       }
     });
@@ -65,12 +84,21 @@ export class Proxy {
     const { hostname, port } = this.#edge;
     const host = req.headers.host ?? (req.headers[":authority"] as string | undefined);
     const headers = {
-      ...passedOn(req.headers), ...more, host,
+      ...passedOn(req.headers),
+      ...more,
+      host,
       "x-forwarded-for": [req.headers["x-forwarded-for"], req.socket.remoteAddress].filter(Boolean).join(", "),
       "x-forwarded-proto": req.headers["x-forwarded-proto"] ?? ((req.socket as any).encrypted ? "https" : "http"),
       "x-forwarded-host": req.headers["x-forwarded-host"] ?? host,
     };
-    const asked = request({ hostname: hostname.replace(/^\[|\]$/g, ""), port, method: req.method, path: req.url, headers, agent: false });
+    const asked = request({
+      hostname: hostname.replace(/^\[|\]$/g, ""),
+      port,
+      method: req.method,
+      path: req.url,
+      headers,
+      agent: false,
+    });
     this.#open.add(client);
     client.on("close", () => {
       this.#open.delete(client);
@@ -103,10 +131,13 @@ export class Proxy {
     client.on("error", () => client.destroy());
     asked.on("error", (error) => {
       if (!client.destroyed) {
-        client.end(`HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n${this.#complain(error)}`);
+        client.end(
+          `HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n${this.#complain(error)}`,
+        );
       }
     });
-    asked.on("response", (answer) => { // the edge refuses
+    asked.on("response", (answer) => {
+      // The edge refuses.
       client.write(headOf(answer, (name) => !hopByHop.has(name), "Connection: close\r\n"));
       answer.on("error", () => client.destroy());
       answer.pipe(client);
@@ -126,7 +157,10 @@ export class Proxy {
 
   /** complain logs why the edge did not answer, and returns what the client is told. */
   #complain(error: Error): string {
-    this.#log.warn("the edge cannot be reached; clients get 502", `${this.#edge.origin}: ${error.message || (error as any).code}`);
+    this.#log.warn(
+      "the edge cannot be reached; clients get 502",
+      `${this.#edge.origin}: ${error.message || (error as any).code}`,
+    );
     return `The edge at ${this.#edge.origin} cannot be reached. Is it running? (option edge, or PARTYLINE_EDGE)\n`;
   }
 }

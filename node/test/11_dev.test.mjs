@@ -11,17 +11,31 @@ import { bin, got, scene, until, within } from "./stage.mjs";
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 const site = fileURLToPath(new URL("parts/site.mjs", import.meta.url));
 const { PARTYLINE_EMBEDDED: _, PARTYLINE_EDGE: __, ...inherited } = process.env;
-const onFreePorts = { PARTYLINE_EMBEDDED_LISTEN: "127.0.0.1:0", PARTYLINE_LISTEN: "127.0.0.1:0", PARTYLINE_ADMIN_LISTEN: "127.0.0.1:0" };
+const onFreePorts = {
+  PARTYLINE_EMBEDDED_LISTEN: "127.0.0.1:0",
+  PARTYLINE_LISTEN: "127.0.0.1:0",
+  PARTYLINE_ADMIN_LISTEN: "127.0.0.1:0",
+};
 
 // run starts `partyline` in an empty folder.
 function run(stage, args, environment = { PARTYLINE_EMBEDDED: `${bin}/embedded` }) {
   const folder = mkdtempSync(join(tmpdir(), "partyline-"));
-  const child = spawn(process.execPath, [cli, ...args], { cwd: folder, env: { ...inherited, ...onFreePorts, ...environment } });
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: folder,
+    env: { ...inherited, ...onFreePorts, ...environment },
+  });
   const exited = once(child, "exit");
-  const it = { child, folder, out: "", err: "", end: async (signal = "SIGTERM") => {
-    child.kill(signal);
-    return it.exited();
-  }, exited: async () => (await within("partyline ends", exited))[0] };
+  const it = {
+    child,
+    folder,
+    out: "",
+    err: "",
+    end: async (signal = "SIGTERM") => {
+      child.kill(signal);
+      return it.exited();
+    },
+    exited: async () => (await within("partyline ends", exited))[0],
+  };
   child.stdout.on("data", (chunk) => (it.out += chunk));
   child.stderr.on("data", (chunk) => (it.err += chunk));
   stage.later(async () => {
@@ -33,7 +47,11 @@ function run(stage, args, environment = { PARTYLINE_EMBEDDED: `${bin}/embedded` 
   return it;
 }
 
-const isAway = async (url) => fetch(url).then(() => false, () => true);
+const isAway = async (url) =>
+  fetch(url).then(
+    () => false,
+    () => true,
+  );
 
 scene("a program beside an edge; both end together", async (stage) => {
   const it = run(stage, ["dev", process.execPath, site]);
@@ -73,11 +91,16 @@ scene("the edge is found at $PARTYLINE_EMBEDDED, in ./bin and in PATH; else it s
   const path = dirname(process.execPath);
   const none = run(stage, ["dev", "true"], { PATH: path });
   assert.equal(await none.exited(), 1);
-  assert.match(none.err, /there is no edge: neither \$PARTYLINE_EMBEDDED, nor bin.embedded here, nor "embedded" in PATH[^]*make build[^]*NATS_URL=/);
+  assert.match(
+    none.err,
+    /there is no edge: neither \$PARTYLINE_EMBEDDED, nor bin.embedded here, nor "embedded" in PATH[^]*make build[^]*NATS_URL=/,
+  );
   const wrong = run(stage, ["dev", "true"], { PARTYLINE_EMBEDDED: "/nowhere/embedded" });
   assert.equal(await wrong.exited(), 1);
   assert.match(wrong.err, /\$PARTYLINE_EMBEDDED is \/nowhere\/embedded, which is no program/);
-  const inPath = run(stage, ["dev", process.execPath, "-e", "console.log(process.env.NATS_URL)"], { PATH: `${path}:${bin}` });
+  const inPath = run(stage, ["dev", process.execPath, "-e", "console.log(process.env.NATS_URL)"], {
+    PATH: `${path}:${bin}`,
+  });
   assert.equal(await inPath.exited(), 0);
   assert.match(inPath.out, /^nats:/);
 
@@ -85,8 +108,8 @@ scene("the edge is found at $PARTYLINE_EMBEDDED, in ./bin and in PATH; else it s
   stage.later(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, "bin"));
   symlinkSync(`${bin}/embedded`, join(folder, "bin", "embedded"));
-  // A configuration counts: this one knows another namespace only, and has a fault the second time.
-  writeFileSync(join(folder, "partyline.yaml"), 'namespaces:\n  "/only": {connect: open}\n');
+  // A configuration counts: the first one asks for the page, which is off by default; the second has a fault.
+  writeFileSync(join(folder, "partyline.yaml"), 'page: true\nnamespaces:\n  "/only": {connect: open}\n');
   const options = { cwd: folder, env: { ...inherited, ...onFreePorts, PATH: path }, encoding: "utf8" };
   const program = "fetch(process.env.PARTYLINE_EDGE).then((r) => console.log(r.status))";
   assert.equal(execFileSync(process.execPath, [cli, "dev", process.execPath, "-e", program], options).trim(), "200"); // the page of the edge
