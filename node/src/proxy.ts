@@ -38,7 +38,7 @@ export class Proxy {
   constructor(edge: string, log: Complaints) {
     if (!URL.canParse(edge) || new URL(edge).protocol !== "http:") {
       throw new Error(
-        `partyline: option edge: ${JSON.stringify(edge)} must be a URL that begins with http://; it is for development`,
+        `partyline: option edge: ${JSON.stringify(edge)} must be a URL with http://; it is for development`,
       );
     }
     this.#edge = new URL(edge);

@@ -25,7 +25,8 @@ function raw(url, text) {
 }
 
 const upgrade =
-  "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 scene("clients connect to the program's own HTTP server", async (stage) => {
   const edge = await stage.embedded(["--engine.max_payload=3000000"]);

@@ -1,5 +1,5 @@
-// A program as people write it: express, a page, and io() at its own address. It reads where NATS and the edge are from the
-// environment, and prints where it listens.
+// A program as people write it: express, a page, and io() at its own address. It reads where NATS and the edge are from
+// the environment, and prints where it listens.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 
