@@ -247,6 +247,10 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	}
 	ended := e.remove(s)
 	o := s.Edge.owner
+	if ended != nil && tell && ended.Was >= registry.Live {
+		// Before the reader finds no socket for the client's next packet, and closes the session.
+		c.session.Queue(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
+	}
 	c.mu.Unlock()
 	if ended == nil {
 		return
@@ -257,7 +261,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
 		c.refuse(s.Namespace.Name, why, nil, refusedByService)
 	case tell:
-		c.session.Send(c.frame(&packet{kind: sio.Disconnect, namespace: s.Namespace.Name}))
+		c.session.Write()
 	}
 	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
 	if o != nil && !e.owners.End(o, header, body) {

@@ -216,3 +216,22 @@ func TestAGroupAdmitsWhoHasGone(t *testing.T) {
 	s.Publish("sio.door.own.chat.marker", `["marker"]`)
 	group.Gets("sio.door.own.chat.marker", "", `["marker"]`) // nothing else came
 }
+
+// TestDisconnectComesBeforeTheEndOfItsSession disconnects sockets whose clients go on to send. A packet that comes too late
+// ends the session, but the client has read DISCONNECT before, so it does not come back by itself.
+func TestDisconnectComesBeforeTheEndOfItsSession(t *testing.T) {
+	s := begin(t, usual())
+	for i := range 100 {
+		a := s.Enter(fmt.Sprint("a", i), "/chat")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 200 {
+				a.Send(`42/chat,["still here"]`)
+			}
+		}()
+		s.Publish("sio.chat.disconnect.socket."+a.ID, "[false]")
+		a.Expect("41/chat,")
+		<-done
+	}
+}
