@@ -66,7 +66,7 @@ suites:
 	@sh test/suites/run.sh "$(SOCKETIO)" $(RUNS)
 
 ## bench: compare with the reference server and a bare broadcaster, and write docs/performance.md and bench/README.md
-## (under 20 minutes); ARGS=--quick for a short round that writes nothing (under 2), ARGS=--help for more
+## (under 25 minutes); ARGS=--quick for a short round that writes nothing (under 3), ARGS=--help for more
 bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)
