@@ -9,6 +9,7 @@ import { protocol } from './cases/protocol.mjs';
 import { serverAcks } from './cases/server-acks.mjs';
 import { serverCode } from './cases/server-code.mjs';
 import { serverConnect } from './cases/server-connect.mjs';
+import { serverConnections } from './cases/server-connections.mjs';
 import { serverEmits } from './cases/server-emits.mjs';
 import { serverHandlers } from './cases/server-handlers.mjs';
 import { serverPair } from './cases/server-pair.mjs';
@@ -18,7 +19,7 @@ import { differences } from './differences.mjs';
 
 export const cases = [
   ...handshake, ...messages, ...heartbeat, ...upgrade, ...pages, ...protocol, ...client,
-  ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair, ...serverCode,
+  ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair, ...serverCode, ...serverConnections,
 ];
 
 const byName = new Map(cases.map((one) => [one.name, one]));

@@ -1,27 +1,7 @@
 // What only a server in JavaScript has: its objects, listeners and callbacks. A case's code runs on the server, in a
 // handler of ann's socket; see code.mjs.
 
-import { scripted } from './scripted.mjs';
-
-// code is a case whose code runs on the server while ann and bob are connected. clients prepares them.
-const code = (group, name, run, clients = () => {}) => scripted(`code, ${group}`, name, async (s, cast) => {
-  const [ann] = await cast.ready('ann'); // first, for the order of maps
-  const [bob] = await cast.ready('bob');
-  await clients({ s, ann, bob, cast });
-  s.timed = true; // code may wait, as the end of a case does
-  await ann.run(run);
-  await ann.own.emit('the end');
-  await s.until('ann', 'the end');
-}, { only: 'owned', applications: ['node'] });
-
-// answering makes both clients answer a question with more than one value.
-const answering = ({ ann, bob }) => [ann, bob].forEach((each) => {
-  each.answers('question', each.name, [1], Buffer.from(each.name));
-  each.answers('nothing');
-});
-
-// going makes bob go when he is asked to.
-const going = ({ bob }) => bob.socket.on('go', () => bob.socket.disconnect());
+import { answering, code, going } from './code.mjs';
 
 const rooms = [
   ...code('rooms', 'a socket is in the room of its id', ({ socket, nsp, help }) => [
@@ -302,41 +282,4 @@ const objects = [
   }, ({ ann, cast }) => ann.socket.on('bring cid', async (ack) => { await cast.client('cid').ready(); ack(); })),
 ];
 
-const ends = [
-  ...code('ends', 'disconnect', async ({ help }) => {
-    const bob = help.peer('bob');
-    bob.on('disconnecting', (reason) => help.tell('disconnecting', reason));
-    bob.on('disconnect', (reason, description) => help.tell('disconnect', reason, description));
-    bob.conn.on('close', (reason) => help.tell('close', reason));
-    bob.emit('before', 1);
-    bob.disconnect();
-    help.tell('returned');
-    await help.soon(100);
-  }),
-  ...code('ends', 'disconnect, with the connection', async ({ help }) => {
-    const bob = help.peer('bob');
-    bob.on('disconnecting', (reason) => help.tell('disconnecting', reason));
-    bob.on('disconnect', (reason) => help.tell('disconnect', reason));
-    bob.emit('before', 1);
-    bob.disconnect(true);
-    help.tell('returned');
-    await help.soon(100);
-    return [bob.connected, bob.conn.readyState];
-  }),
-  ...code('ends', 'the connection is closed', async ({ help }) => {
-    const bob = help.peer('bob');
-    bob.on('disconnect', (reason) => help.tell('disconnect', reason));
-    bob.emit('before', 1);
-    bob.conn.close();
-    await help.soon(100);
-    return bob.connected;
-  }),
-  ...code('ends', 'all others', async ({ socket, nsp, help }) => {
-    help.peer('bob').on('disconnect', (reason) => help.tell('disconnect', reason));
-    socket.broadcast.disconnectSockets();
-    await help.soon(100);
-    return nsp.sockets.size;
-  }),
-];
-
-export const serverCode = [...rooms, ...emits, ...outgoing, ...acks, ...listeners, ...objects, ...ends];
+export const serverCode = [...rooms, ...emits, ...outgoing, ...acks, ...listeners, ...objects];
