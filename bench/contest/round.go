@@ -60,7 +60,9 @@ func (r *run) all() (err error) {
 	keepsMemory := job.Kind == load.Idle || job.Kind == load.Churn
 	var before int64
 	if keepsMemory {
-		time.Sleep(time.Second)
+		if time.Sleep(time.Second); r.scenario.apart {
+			time.Sleep(r.scenario.settles / 2) // Node.js returns the memory of its start late, which would hide growth
+		}
 		if before, err = r.memory(); err == nil {
 			r.nodeBefore, err = r.nodeMemory()
 		}

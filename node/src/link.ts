@@ -128,7 +128,8 @@ export class Link {
       throw new OfflineError();
     }
     const hdrs = makeHeaders(headers);
-    this.nc.publish(subject, body, hdrs || reply ? { headers: hdrs, reply } : undefined);
+    const bytes = typeof body === "string" ? Buffer.from(body) : body; // in a fraction of the time of the client's own encoder
+    this.nc.publish(subject, bytes, hdrs || reply ? { headers: hdrs, reply } : undefined);
   }
 
   subscribe(subject: string, take: (m: Msg) => void): Subscription {

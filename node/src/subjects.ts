@@ -94,15 +94,20 @@ export class Subjects {
     return { namespace, event: event.join(".") };
   }
 
-  /** parseSender returns the socket in a reply subject, or undefined. */
+  /** parseSender returns the socket in a reply subject, or undefined. It runs for each event, so it makes no array. */
   parseSender(reply: string | undefined): Sender | undefined {
     if (!reply?.startsWith(this.#dotted)) {
       return undefined;
     }
-    const [namespace, verb, third, fourth, fifth] = this.tokens(reply);
-    if (verb === "ack" && fifth !== undefined) {
-      return { namespace, socket: `${third}.${fourth}`, ack: fifth };
+    const at = this.#dotted.length;
+    const first = reply.indexOf(".", at);
+    if (reply.startsWith("ack.", first + 1)) {
+      const id = first + 1 + "ack.".length;
+      const end = reply.indexOf(".", reply.indexOf(".", id) + 1);
+      const ack = reply.slice(end + 1);
+      return end > id && !ack.includes(".") ? { namespace: reply.slice(at, first), socket: reply.slice(id, end), ack } : undefined;
     }
+    const [namespace, verb, third, fourth, fifth] = this.tokens(reply);
     if (verb === "emit" && third === "socket" && fifth !== undefined) {
       return { namespace, socket: `${fourth}.${fifth}`, ack: "" };
     }

@@ -169,11 +169,11 @@ function withAttachments(value: any, found: Buffer[]): any {
 
 /** decode returns the values of a body. It throws if the body is not what its headers say, or no array. */
 export function decode(m: Msg): any[] {
-  const data = Buffer.from(m.data.buffer, m.data.byteOffset, m.data.byteLength);
   const lengths = header(m, Header.attachments);
   if (!lengths) {
-    return array(JSON.parse(data.toString()));
+    return array(JSON.parse(m.string()));
   }
+  const data = Buffer.from(m.data.buffer, m.data.byteOffset, m.data.byteLength);
   const sizes = lengths.split(",").map(Number);
   let at = data.length - sizes.reduce((sum, size) => sum + size, 0);
   const values = array(JSON.parse(data.toString("utf8", 0, at)));
