@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/test/stand"
 )
 
 // client is the address of a proxied client in these tests. Proxies connect to edges from 127.0.0.1.
@@ -236,12 +238,7 @@ func dialAs(address string) func(ctx context.Context, network, to string) (net.C
 func startProxy(t *testing.T, p proxy, example string, secure bool, edge string) (host string, authority *x509.CertPool) {
 	t.Helper()
 	folder := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	port := strconv.Itoa(stand.FreePorts(t, 1)[0])
 	pemFile := ""
 	if secure {
 		pemFile = filepath.Join(folder, "localhost.pem")

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"partyline/internal/edgetest"
+	"partyline/test/stand"
 )
 
 const tutorial = "tutorial.md"
@@ -77,13 +79,7 @@ func newPupil(t *testing.T) *pupil {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return strconv.Itoa(stand.FreePorts(t, 1)[0])
 }
 
 // steps are the sentences with a meaning for the test. All others are for people only.

@@ -195,6 +195,8 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 	s := p.session
 	s.in.Lock()
 	defer s.in.Unlock()
+	s.turn = &turn{}
+	defer s.turn.end()
 	for {
 		packet, rest, err := eio.Next(payload)
 		switch {
@@ -210,6 +212,9 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 			return rest
 		}
 		payload = rest
+		if s.turn.isLong() {
+			s.turn.end()
+		}
 	}
 }
 

@@ -73,6 +73,7 @@ type Session struct {
 	in         sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
 	lastPacket int64      // guarded by in: when it came, in Unix nanoseconds
 	pacing     *pacing    // guarded by in: nil while the client sends little
+	turn       *turn      // guarded by in: of the goroutine that holds it
 
 	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
 
@@ -164,7 +165,6 @@ func (s *Session) logFault(err error) {
 func (s *Session) packet(p eio.Packet, size int, now time.Time) {
 	s.received(size, now)
 	s.takeTurn(size, now)
-	defer s.EndTurn()
 	s.mu.Lock()
 	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()

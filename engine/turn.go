@@ -44,10 +44,12 @@ const (
 	// checkEvery is how often the waits are looked at, while clients are busy.
 	checkEvery = 10 * time.Millisecond
 	// mostRest bounds turns.rest, so that busy clients always go on.
-	mostRest = 32
+	mostRest = 16
 	// quietEvery is how exactly turns.quiet is known, and quietLasts is how long such a packet counts.
 	quietEvery = 50 * time.Millisecond
 	quietLasts = time.Second
+	// longTurn is how long a turn may last if it is for several packets.
+	longTurn = 200 * time.Microsecond
 	// leastRest is the shortest rest for which there is a timer.
 	leastRest = time.Millisecond
 	// waitsMetric is what Go says about them.
@@ -88,19 +90,23 @@ func (t *turns) end(work time.Duration) {
 	<-t.free
 }
 
-// look makes rests longer while goroutines wait for long, and shorter again.
+// look notes how goroutines have waited until now.
 func (t *turns) look() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	metrics.Read(t.sample)
-	if t.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
-		return // a version of Go that does not have it
+	if t.sample[0].Value.Kind() != metrics.KindFloat64Histogram { // a version of Go that does not have it
+		t.mu.Unlock()
+		return
 	}
-	t.note(countWaits(t.sample[0].Value.Float64Histogram()), time.Now())
+	now := countWaits(t.sample[0].Value.Float64Histogram())
+	t.mu.Unlock()
+	t.note(now, time.Now())
 }
 
-// note compares the waits until now with those before. mu must be held.
+// note makes rests longer while goroutines wait for long, and shorter again.
 func (t *turns) note(now waits, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	all, long := now.all-t.before.all, now.long-t.before.long
 	t.before = now
 	rest := t.rest.Load()
@@ -126,7 +132,6 @@ type activity struct {
 	since   time.Time // a second begins
 	packets int       // that came in it
 	wasBusy bool      // in the second before
-	turn    time.Time // when its turn began; zero while it has none
 }
 
 // isBusy counts a packet, and reports whether its client is busy.
@@ -139,26 +144,44 @@ func (a *activity) isBusy(size int, now time.Time) bool {
 	return a.wasBusy || a.packets > busyFrom
 }
 
+// turn is one turn, or none yet. The goroutine that handles packets owns it. It may last for several packets, so that
+// their answers are written together.
+type turn struct {
+	turns *turns
+	began time.Time // zero while there is none
+}
+
+// isLong reports whether others should go on.
+func (t *turn) isLong() bool { return !t.began.IsZero() && time.Since(t.began) > longTurn }
+
+// end ends the turn, if there is one.
+func (t *turn) end() {
+	if !t.began.IsZero() {
+		t.turns.end(time.Since(t.began))
+		t.began = time.Time{}
+	}
+}
+
 // takeTurn waits until a packet may be handled. in must be held.
 func (s *Session) takeTurn(size int, now time.Time) {
-	t := s.server.turns
-	if s.pacing != nil && s.pacing.activity.isBusy(size, now) {
-		t.take()
-		s.pacing.activity.turn = time.Now()
-	} else if now.UnixNano()-t.quiet.Load() > int64(quietEvery) {
-		t.quiet.Store(now.UnixNano())
+	turns, a := s.server.turns, (*activity)(nil)
+	if s.pacing != nil {
+		a = &s.pacing.activity
+	}
+	switch {
+	case a == nil || !a.isBusy(size, now):
+		if now.UnixNano()-turns.quiet.Load() > int64(quietEvery) {
+			turns.quiet.Store(now.UnixNano())
+		}
+	case s.turn.began.IsZero():
+		turns.take()
+		s.turn.turns, s.turn.began = turns, time.Now()
+		a.since = a.since.Add(s.turn.began.Sub(now)) // who waits for a turn is not quiet
 	}
 }
 
 // EndTurn lets other busy clients go on. Receiver.Message must call it before it waits; later calls do nothing.
-func (s *Session) EndTurn() {
-	if s.pacing == nil || s.pacing.activity.turn.IsZero() {
-		return
-	}
-	a := &s.pacing.activity
-	s.server.turns.end(time.Since(a.turn))
-	a.turn = time.Time{}
-}
+func (s *Session) EndTurn() { s.turn.end() }
 
 // callers counts the requests of client addresses. Addresses may share a place, so its size is fixed.
 type callers struct {

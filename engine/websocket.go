@@ -44,6 +44,7 @@ type wsConn struct {
 	direct  syscall.RawConn // static; Conn without blocking, nil where that is not possible
 	session *Session        // static
 	reader  wsReader        // owned by the reader goroutine
+	turn    turn            // owned by the reader goroutine; it ends before that waits
 	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
 	writing  bool   // guarded by Session.mu: a goroutine writes
@@ -265,6 +266,9 @@ func (c *wsConn) readLoop() {
 		now := time.Now()
 		c.handle(*buf, binary, now)
 		putBuffer(buf)
+		if !c.pending() || c.turn.isLong() {
+			c.turn.end()
+		}
 		if c.wasQuiet(now) && c.direct != nil && !c.pending() {
 			c.giveBack()
 			s.server.running.Add(1)
@@ -287,6 +291,7 @@ func (c *wsConn) await() {
 // waitAtGate waits while the session is not read.
 func (c *wsConn) waitAtGate() {
 	if c.session.gate.Load() != nil {
+		c.turn.end()
 		c.session.waitAtGate(context.Background(), func(g *gate) bool { return g.broken })
 	}
 }
@@ -296,6 +301,7 @@ func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 	s := c.session
 	s.in.Lock()
 	defer s.in.Unlock()
+	s.turn = &c.turn
 	p, err := eio.Packet{Type: eio.Message, Binary: true, Data: data}, error(nil)
 	if !binary {
 		p, err = eio.Parse(data)
@@ -310,6 +316,7 @@ func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 // endReading ends the session after a failed read. The connection is closed by the last of its users: the reader
 // goroutine, or a writer that still has a close frame to send.
 func (c *wsConn) endReading(err error) {
+	c.turn.end()
 	s, reason := c.session, endOf(err)
 	if reason == TransportError {
 		s.logFault(err)
@@ -376,9 +383,9 @@ func (c *wsConn) control(data string) error {
 	c.reader.raw -= controlHead + int64(len(data)) // the rates bound it
 	s, now := c.session, time.Now()
 	s.in.Lock()
+	s.turn = &c.turn
 	s.received(len(data), now)
 	s.takeTurn(len(data), now)
-	s.EndTurn()
 	s.in.Unlock()
 	c.waitAtGate()
 	return nil

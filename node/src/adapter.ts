@@ -26,7 +26,8 @@ export class EdgeAdapter extends MemoryAdapter {
     super(nsp);
     this.hub = hub;
     this.token = namespaceToken(nsp.name);
-    nsp._createSocket = (client: any, auth: any) => new EdgeSocket(nsp, client, auth, client.conn.seats.get(nsp.name));
+    nsp._createSocket = (client: any, auth: any) =>
+      new EdgeSocket(nsp, client, auth, client.conn.seats.get(nsp.name));
   }
 
   /** mirror changes the rooms of a socket here, without asking its edge. */
@@ -104,7 +105,12 @@ export class EdgeAdapter extends MemoryAdapter {
     this.hub.send(to.subject, body, to.headers, to.reply);
   }
 
-  override broadcastWithAck(packet: any, options: any, count: (clients: number) => void, ack: (...args: any[]) => void): void {
+  override broadcastWithAck(
+    packet: any,
+    options: any,
+    count: (clients: number) => void,
+    ack: (...args: any[]) => void,
+  ): void {
     this.notifyOutgoing(packet, options);
     askMany(this, packet, options, count, ack);
   }

@@ -10,7 +10,10 @@ import type { HeaderList } from "./wire";
 /** How long a decision may take before the edge gets Sio-Pending, in milliseconds. An edge waits for 2 seconds. */
 const pendingAfter = 1000;
 
-/** How long an edge repeats a request that does not say it, and how much longer an answer is remembered, in milliseconds. */
+/**
+ * How long an edge repeats a request that does not say it, and how much longer an answer is remembered, in
+ * milliseconds.
+ */
 const askedFor = 20_000;
 const rememberedLonger = 5000;
 
@@ -74,9 +77,15 @@ export class Admissions {
       return;
     }
     this.#hub.outbox.settle();
-    if (h.handover) { // the edge was away: it has the rooms and the data
+    if (h.handover) {
+      // the edge was away: it has the rooms and the data
       this.#answer(reply, number, [], "[]");
-      this.#hub.rooms.noticed(seat, { sid: seat.id, rev: h.handover.rev, rooms: h.handover.rooms, data: h.handover.data });
+      this.#hub.rooms.noticed(seat, {
+        sid: seat.id,
+        rev: h.handover.rev,
+        rooms: h.handover.rooms,
+        data: h.handover.data,
+      });
     } else {
       this.#answer(reply, number, [], seat.admission);
     }
@@ -94,7 +103,10 @@ export class Admissions {
     const seat = new Seat(h, namespace, token, conn, this.#hub.instance.name, number, m.reply!);
     const asked = Number(header(m, Header.timeout)) || askedFor;
     seat.remember = asked + rememberedLonger;
-    seat.pending = setTimeout(() => this.#answer(seat.reply, seat.number, [[Header.pending, seat.instance]]), pendingAfter);
+    seat.pending = setTimeout(
+      () => this.#answer(seat.reply, seat.number, [[Header.pending, seat.instance]]),
+      pendingAfter,
+    );
     this.#hub.seats.set(seat.id, seat);
     conn.seats.set(namespace, seat);
     if (h.handover && this.#hub.options.onInstanceLoss === "reconnect") {
@@ -112,12 +124,18 @@ export class Admissions {
 
   /** closeInstead closes the session of a socket that this instance does not take over: its client comes back. */
   #closeInstead(seat: Seat): void {
-    this.#answer(seat.reply, seat.number, [[Header.error, "its instance has gone"], [Header.close, "true"]]);
+    this.#answer(seat.reply, seat.number, [
+      [Header.error, "its instance has gone"],
+      [Header.close, "true"],
+    ]);
     this.#hub.remove(seat);
     seat.conn.closeIfUnused();
   }
 
-  /** admit is called when socket.io connects a socket. What the program does in the same tick is part of the admission. */
+  /**
+   * admit is called when socket.io connects a socket. What the program does in the same tick is part of the
+   * admission.
+   */
   admit(seat: Seat): void {
     if (seat.state !== "asked") {
       return;
@@ -188,9 +206,10 @@ export class Admissions {
   forget(): void {
     const now = Date.now();
     for (const [id, refusal] of this.#refusals) {
-      if (now > refusal.until) {
-        this.#refusals.delete(id);
+      if (now <= refusal.until) {
+        return; // later ones are younger
       }
+      this.#refusals.delete(id);
     }
   }
 
@@ -205,14 +224,18 @@ export class Admissions {
 function handshakeOf(m: Msg, id: string): Handshake | undefined {
   try {
     const h = notice<Handshake>(m);
-    const isWhole = h.sid === id && [h.headers, h.query, h.auth].every((member) => typeof member === "object" && member);
+    const isWhole =
+      h.sid === id && [h.headers, h.query, h.auth].every((member) => typeof member === "object" && member);
     return isWhole && (!h.handover || Array.isArray(h.handover.rooms)) ? h : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** refusalOf is a refusal with data as JSON. What a header cannot have, or what means something there, is in the body. */
+/**
+ * refusalOf is a refusal with data as JSON. What a header cannot have, or what means something there, is in the
+ * body.
+ */
 function refusalOf(message: string, data: string | undefined): { body: string; message: string } {
   if (headerText(message) === message && message !== "again" && message !== "not mine") {
     return { body: data === undefined ? "[]" : `[${data}]`, message };

@@ -21,7 +21,9 @@ export class Verifier {
     return this.#secret !== "";
   }
 
-  /** counts reports whether an announcement counts: with a secret it must be signed, of now, and later than the last. */
+  /**
+   * counts reports whether an announcement counts: with a secret it must be signed, of now, and later than the last.
+   */
   counts(edge: string, word: string, m: Msg): boolean {
     const body = Buffer.from(m.data);
     if (this.hasSecret && !this.#isSigned(edge, word, body, header(m, Header.signature))) {

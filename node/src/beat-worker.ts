@@ -11,7 +11,9 @@ const blockedAtMost = 20_000;
 async function run(): Promise<void> {
   const shared = new BigInt64Array(workerData.shared);
   let beat: Beat | undefined;
-  parentPort!.on("message", (given: Beat | undefined) => { beat = given; });
+  parentPort!.on("message", (given: Beat | undefined) => {
+    beat = given;
+  });
   const nc = await connect(workerData.options);
   let count = -1n;
   let ran = Date.now();
@@ -26,11 +28,14 @@ async function run(): Promise<void> {
       return;
     }
     nc.publish(beat.subject, JSON.stringify([{ ...beat.body, at: now }]));
-    nc.flush().then(() => {
-      if (BigInt(now) > Atomics.load(shared, Shared.confirmed)) {
-        Atomics.store(shared, Shared.confirmed, BigInt(now));
-      }
-    }, () => {});
+    nc.flush().then(
+      () => {
+        if (BigInt(now) > Atomics.load(shared, Shared.confirmed)) {
+          Atomics.store(shared, Shared.confirmed, BigInt(now));
+        }
+      },
+      () => {},
+    );
   }, beatEvery);
   let isConnected = true;
   for await (const status of nc.status()) {

@@ -1,6 +1,6 @@
 /**
- * Beats say that this instance lives. A worker thread sends them over a NATS connection of its own, so that a blocked event
- * loop does not look like a dead instance. Without a worker the main thread sends them.
+ * Beats say that this instance lives. A worker thread sends them over a NATS connection of its own, so that a
+ * blocked event loop does not look like a dead instance. Without a worker the main thread sends them.
  */
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -37,7 +37,9 @@ export class Beats {
   /** start starts the worker, unless the options of NATS cannot be passed to it. */
   start(option: NATSOption): void {
     if (isConnection(option)) {
-      this.#log.warn("beats come from the main thread, because a connection was given: a blocked event loop loses its sockets");
+      this.#log.warn(
+        "beats come from the main thread, because a connection was given: a blocked event loop loses its sockets",
+      );
       return;
     }
     try {

@@ -1,6 +1,6 @@
 /**
- * A Conn stands for a client's session in place of a connection of engine.io. The classes of socket.io write packets to
- * it, which it publishes, and take packets from its event "data".
+ * A Conn stands for a client's session in place of a connection of engine.io. The classes of socket.io write packets
+ * to it, which it publishes, and take packets from its event "data".
  */
 import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
@@ -103,7 +103,11 @@ export class Conn extends EventEmitter {
   /** created emits "packetCreate", as engine.io does for each packet. */
   created(packet: Packet, options: WriteOptions): void {
     if (this.#hub.engine.listensPackets && this.listenerCount("packetCreate") > 0) {
-      this.emit("packetCreate", { type: "message", data: packet, options: { ...options, compress: options.compress !== false } });
+      this.emit("packetCreate", {
+        type: "message",
+        data: packet,
+        options: { ...options, compress: options.compress !== false },
+      });
     }
   }
 
@@ -117,7 +121,10 @@ export class Conn extends EventEmitter {
     const headers = flags(options);
     const body = encode(packet.data, headers);
     const { timeout } = options;
-    headers.push([Header.timeout, timeout === undefined ? noTimeout : String(Math.min(Math.max(Math.ceil(timeout), 0) + grace, maxTimeout))]);
+    headers.push([
+      Header.timeout,
+      timeout === undefined ? noTimeout : String(Math.min(Math.max(Math.ceil(timeout), 0) + grace, maxTimeout)),
+    ]);
     const forget = this.#hub.expect(seat, (m) => {
       if (!answerError(m)) {
         this.emit("data", { type: PacketType.ACK, nsp: seat.namespace, id: packet.id, data: decode(m) });
@@ -141,7 +148,10 @@ export class Conn extends EventEmitter {
     this.#hub.remove(seat);
     this.#hub.outbox.hold(() => {
       this.#leaving = undefined;
-      this.#hub.send(this.#hub.subjects.toSocket(seat.token, "disconnect", seat.id), leaving.whole ? "[true]" : "[false]");
+      this.#hub.send(
+        this.#hub.subjects.toSocket(seat.token, "disconnect", seat.id),
+        leaving.whole ? "[true]" : "[false]",
+      );
     });
     this.#leaving = leaving;
     setImmediate(() => this.closeIfUnused());

@@ -54,7 +54,10 @@ export class DataKeeper {
     }
   }
 
-  /** text is the data of a socket as JSON. Data that edges cannot keep stays in this process: then it is what they have. */
+  /**
+   * text is the data of a socket as JSON. Data that edges cannot keep stays in this process: then it is what they
+   * have.
+   */
   text(seat: Seat): string {
     let why = "";
     try {
@@ -79,4 +82,3 @@ export class DataKeeper {
     }
   }
 }
-

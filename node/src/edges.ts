@@ -36,13 +36,17 @@ export class Edges extends Members {
           this.#parted.set(edge, Date.now());
         }
         return "lives"; // its sockets end a beat later
-      case "gone": // another edge may be cut off from one that this instance receives: that must not end its sockets here
+      case "gone":
+        // Another edge may be cut off from one that this instance receives: that must not end its sockets here.
         return this.leaves(edge, 2 * beatEvery) ? "died" : "lives";
     }
     return "lives";
   }
 
-  /** requested records that an edge has asked for something. With a secret, that counts only of an edge that is known. */
+  /**
+   * requested records that an edge has asked for something. With a secret, that counts only of an edge that is
+   * known.
+   */
   requested(edge: string): void {
     if (!this.#verifier.hasSecret || this.has(edge)) {
       this.hear(edge);

@@ -13,10 +13,16 @@ import type { Packet } from "./wire";
 const maxTimeout = 600_000;
 
 /**
- * askMany broadcasts an event whose acks come back. count is called once for each instance of the group: with the number
- * of all clients that edges have asked, and with 0 for the others, as socket.io counts servers.
+ * askMany broadcasts an event whose acks come back. count is called once for each instance of the group: with the
+ * number of all clients that edges have asked, and with 0 for the others, as socket.io counts servers.
  */
-export function askMany(adapter: EdgeAdapter, packet: Packet, options: BroadcastOptions, count: (clients: number) => void, ack: (...args: any[]) => void): void {
+export function askMany(
+  adapter: EdgeAdapter,
+  packet: Packet,
+  options: BroadcastOptions,
+  count: (clients: number) => void,
+  ack: (...args: any[]) => void,
+): void {
   const { hub } = adapter;
   hub.outbox.settle();
   const to = address(hub.subjects, hub.unconfirmed, adapter.token, "ask", options)!;
@@ -61,10 +67,17 @@ export function askMany(adapter: EdgeAdapter, packet: Packet, options: Broadcast
   askAll(adapter, { ...to, body }, edges.names, timeout, take, finish);
 }
 
-/** askAll publishes a question, calls counted once all edges have told how many they ask, and takes acks until the time is over. */
+/**
+ * askAll publishes a question, calls counted once all edges have told how many they ask, and takes acks until the
+ * time is over.
+ */
 function askAll(
-  adapter: EdgeAdapter, question: { subject: string; body: string | Uint8Array; headers: any; reply?: string }, edges: string[],
-  timeout: number, take: (m: Msg) => string | undefined, counted: () => void,
+  adapter: EdgeAdapter,
+  question: { subject: string; body: string | Uint8Array; headers: any; reply?: string },
+  edges: string[],
+  timeout: number,
+  take: (m: Msg) => string | undefined,
+  counted: () => void,
 ): void {
   const { hub } = adapter;
   const waiting = new Set(edges);
@@ -101,23 +114,28 @@ export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptio
   }
   const found: any[] = [];
   const edges = hub.instance.edges;
-  const silent = await gather(hub.link, hub.outbox, { ...to, body: "" }, {
-    members: to.edge ? [to.edge] : edges.names,
-    among: edges,
-    atMost: options.flags?.timeout ?? patience,
-    take: (m) => {
-      const error = answerError(m);
-      if (error) {
-        if (error.message.endsWith("unknown socket")) {
-          return to.edge;
+  const silent = await gather(
+    hub.link,
+    hub.outbox,
+    { ...to, body: "" },
+    {
+      members: to.edge ? [to.edge] : edges.names,
+      among: edges,
+      atMost: options.flags?.timeout ?? patience,
+      take: (m) => {
+        const error = answerError(m);
+        if (error) {
+          if (error.message.endsWith("unknown socket")) {
+            return to.edge;
+          }
+          throw error;
         }
-        throw error;
-      }
-      const [about, ...sockets] = decode(m);
-      found.push(...sockets.map((socket) => described(adapter, socket)));
-      return isLastPart(m) ? about.edge : undefined;
+        const [about, ...sockets] = decode(m);
+        found.push(...sockets.map((socket) => described(adapter, socket)));
+        return isLastPart(m) ? about.edge : undefined;
+      },
     },
-  });
+  );
   if (silent.length > 0 && !to.edge) {
     throw new AnswerError(`timeout reached: ${silent.length} edges have not answered (${silent.join(", ")})`);
   }
@@ -134,8 +152,16 @@ function described(adapter: EdgeAdapter, socket: any): any {
   return { id: socket.id, handshake, rooms: [socket.id, ...socket.rooms.map(roomFromWire)], data: socket.data };
 }
 
-/** moveMany sends a command for the sockets of a target. Until all edges have answered a join, its rooms are unconfirmed. */
-export function moveMany(adapter: EdgeAdapter, verb: "join" | "leave" | "disconnect", options: BroadcastOptions, what: string[] | boolean): void {
+/**
+ * moveMany sends a command for the sockets of a target. Until all edges have answered a join, its rooms are
+ * unconfirmed.
+ */
+export function moveMany(
+  adapter: EdgeAdapter,
+  verb: "join" | "leave" | "disconnect",
+  options: BroadcastOptions,
+  what: string[] | boolean,
+): void {
   const { hub } = adapter;
   hub.outbox.settle();
   const to = address(hub.subjects, hub.unconfirmed, adapter.token, verb, options);
@@ -149,24 +175,31 @@ export function moveMany(adapter: EdgeAdapter, verb: "join" | "leave" | "disconn
   const confirmation = verb === "join" ? hub.unconfirmed.begin(adapter.token, rooms.map(roomTail), "") : undefined;
   const edges = hub.instance.edges;
   const answered: string[] = [];
-  gather(hub.link, hub.outbox, { ...to, body: JSON.stringify(Array.isArray(what) ? rooms : [what]) }, {
-    members: to.edge ? [to.edge] : edges.names,
-    among: edges,
-    atMost: patience,
-    take: (m) => {
-      const error = answerError(m);
-      if (error) {
-        throw error;
-      }
-      const { edge, sockets } = decode(m)[0];
-      if (sockets > 0) {
-        answered.push(edge);
-      }
-      return edge;
+  gather(
+    hub.link,
+    hub.outbox,
+    { ...to, body: JSON.stringify(Array.isArray(what) ? rooms : [what]) },
+    {
+      members: to.edge ? [to.edge] : edges.names,
+      among: edges,
+      atMost: patience,
+      take: (m) => {
+        const error = answerError(m);
+        if (error) {
+          throw error;
+        }
+        const { edge, sockets } = decode(m)[0];
+        if (sockets > 0) {
+          answered.push(edge);
+        }
+        return edge;
+      },
     },
-  }).catch((error) => {
-    if (!error.message.endsWith("unknown socket")) {
-      hub.log.warn(`a ${verb} of many sockets failed`, error.message);
-    }
-  }).finally(() => confirmation && hub.unconfirmed.finish(confirmation, answered));
+  )
+    .catch((error) => {
+      if (!error.message.endsWith("unknown socket")) {
+        hub.log.warn(`a ${verb} of many sockets failed`, error.message);
+      }
+    })
+    .finally(() => confirmation && hub.unconfirmed.finish(confirmation, answered));
 }

@@ -1,6 +1,6 @@
 /**
- * The fence keeps an instance from handling events of sockets that others may own by now. Edges give an instance up three
- * and a half seconds after its last beat.
+ * The fence keeps an instance from handling events of sockets that others may own by now. Edges give an instance up
+ * three and a half seconds after its last beat.
  */
 
 /** How old the last beat that NATS has confirmed may be, and how long the connection may be away, in milliseconds. */
@@ -28,7 +28,9 @@ export class Fence {
   /** isCutOff reports whether the edges may have given this instance up. */
   isCutOff(now = Date.now()): boolean {
     const confirmed = this.#confirmed();
-    return (confirmed > 0 && now - confirmed >= fenceAfter) ||
-      (this.#disconnected !== undefined && now - this.#disconnected >= fenceDisconnected);
+    return (
+      (confirmed > 0 && now - confirmed >= fenceAfter) ||
+      (this.#disconnected !== undefined && now - this.#disconnected >= fenceDisconnected)
+    );
   }
 }

@@ -89,8 +89,8 @@ export class Hub {
   }
 
   /**
-   * command returns a reply subject for the answer to a command for a socket. Until it has come, notices about the socket
-   * wait. take gets undefined if the socket has gone before.
+   * command returns a reply subject for the answer to a command for a socket. Until it has come, notices about the
+   * socket wait. take gets undefined if the socket has gone before.
    */
   command(seat: Seat, take: (m: Msg | undefined) => void): Expectation {
     let isOpen = true;
@@ -120,7 +120,12 @@ export class Hub {
     });
     seat.unanswered++;
     seat.expected.add(gone);
-    return { reply: inbox.reply, forget: () => { if (isOpen) end(); } };
+    return {
+      reply: inbox.reply,
+      forget: () => {
+        if (isOpen) end();
+      },
+    };
   }
 
   /** receive processes what an edge sends to this instance. */
@@ -170,9 +175,15 @@ export class Hub {
     }
   }
 
-  /** sayNotOwner tells the edge that an event of a socket that is not owned here was lost. It assigns the socket again. */
+  /**
+   * sayNotOwner tells the edge that an event of a socket that is not owned here was lost. It assigns the socket
+   * again.
+   */
   sayNotOwner(token: string, id: string, seat?: Seat): void {
-    const headers: HeaderList = [[Header.error, "not owner"], [Header.from, this.instance.name]];
+    const headers: HeaderList = [
+      [Header.error, "not owner"],
+      [Header.from, this.instance.name],
+    ];
     if (seat) {
       headers.push([Header.assignment, String(seat.number)]);
     }

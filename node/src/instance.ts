@@ -21,7 +21,9 @@ const helpAfter = 1500;
 /** How long leaving waits for acks of handlers before it hands their sockets over, in milliseconds. */
 const finishAtMost = 1000;
 
-/** How long edges are awaited that answer the first hello: until none has for a while, and at most, in milliseconds. */
+/**
+ * How long edges are awaited that answer the first hello: until none has for a while, and at most, in milliseconds.
+ */
 const helloQuiet = 50;
 const helloAtMost = 250;
 
@@ -72,7 +74,9 @@ export class Instance {
     this.state = "running";
     const said = Date.now();
     let finish = () => {};
-    const heardAll = new Promise<void>((resolve) => { finish = resolve; });
+    const heardAll = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
     const quiet = setTimeout(finish, helloQuiet);
     const asked = this.#hub.link.expect((m) => {
       const edge = decode(m)[0]?.edge;
@@ -129,13 +133,19 @@ export class Instance {
   #setBeat(): void {
     const { subjects, options } = this.#hub;
     const isBeating = this.state === "running" || this.state === "leaving";
-    this.beats.set(isBeating ? { subject: subjects.instance(options.group, this.name, "beat"), body: this.#about(this.name) } : undefined);
+    this.beats.set(
+      isBeating
+        ? { subject: subjects.instance(options.group, this.name, "beat"), body: this.#about(this.name) }
+        : undefined,
+    );
   }
 
   #takeName(): void {
     const { link, subjects, options } = this.#hub;
     this.#own = [
-      ...tokensOf(options.namespaces).map((token) => link.subscribe(subjects.own(token, this.name), (m) => this.#hub.receive(m))),
+      ...tokensOf(options.namespaces).map((token) =>
+        link.subscribe(subjects.own(token, this.name), (m) => this.#hub.receive(m)),
+      ),
       link.subscribe(subjects.instance(options.group, this.name, "ping"), (m) => this.#pong(m)),
     ];
   }
@@ -172,10 +182,14 @@ export class Instance {
     const [, edge, word] = this.#hub.subjects.tokens(m.subject);
     const news = this.edges.announced(edge, word, m);
     if (news === "ignored") {
-      this.#hub.log.warn("an announcement of an edge was ignored: it is not signed with the option edgesSecret, or is a copy", m.subject);
+      this.#hub.log.warn(
+        "an announcement of an edge was ignored: it is not signed with the option edgesSecret, or is a copy",
+        m.subject,
+      );
       return;
     }
-    if (news === "back") { // its sockets have no owner here any more: it assigns them again
+    if (news === "back") {
+      // its sockets have no owner here any more: it assigns them again
       this.#publish(this.#hub.subjects.pong(edge, this.name), "[]", [[Header.error, "not owner"]]);
     } else if (news === "died") {
       this.#edgeDied(edge);
@@ -225,7 +239,10 @@ export class Instance {
       return;
     }
     this.edges.mourn(edge);
-    this.#hub.log.warn("an edge has died or gone, and with it sockets that this instance owns", `${edge}, ${lost.length} sockets`);
+    this.#hub.log.warn(
+      "an edge has died or gone, and with it sockets that this instance owns",
+      `${edge}, ${lost.length} sockets`,
+    );
     lost.forEach((seat) => this.#hub.endLater(seat, "transport close"));
   }
 
@@ -235,15 +252,19 @@ export class Instance {
 
   /** mayFence gives up all sockets if the edges may have given up this instance, which goes on under a new name. */
   #mayFence(): void {
-    const owned = this.#seats().filter((seat) => seat.instance === this.name);
-    if (!this.fence.isCutOff() || owned.length === 0 || (this.state !== "running" && this.state !== "leaving")) {
+    const isBeating = this.state === "running" || this.state === "leaving";
+    const owned = isBeating && this.fence.isCutOff() ? this.#seats().filter((seat) => seat.instance === this.name) : [];
+    if (owned.length === 0) {
       this.#buryFormer();
       return;
     }
     const old = this.name;
     this.name = this.#newName();
     this.#former.push(old);
-    this.#hub.log.warn("this instance was cut off from NATS and owns nothing any more; it goes on under a new name", `${old}, now ${this.name}`);
+    this.#hub.log.warn(
+      "this instance was cut off from NATS and owns nothing any more; it goes on under a new name",
+      `${old}, now ${this.name}`,
+    );
     this.#own.forEach((subscription) => subscription.unsubscribe());
     this.#takeName();
     this.#setBeat();
@@ -269,7 +290,9 @@ export class Instance {
       return;
     }
     this.state = "leaving";
-    await this.leaving.edgesStop(atMost).catch((error) => this.#hub.log.warn("edges were not told that this instance leaves", error.message));
+    await this.leaving
+      .edgesStop(atMost)
+      .catch((error) => this.#hub.log.warn("edges were not told that this instance leaves", error.message));
     await new Promise((resolve) => setImmediate(resolve)); // the last events have been dispatched
     await this.#hub.acks.finished(finishAtMost);
     this.#seats().forEach((seat) => this.#hub.release(seat));

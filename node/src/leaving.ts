@@ -25,7 +25,9 @@ export class Leaving {
     const { instance, link, outbox } = this.#hub;
     const wanted: { edge: string; marker: string }[] = [];
     const silent = await gather(link, outbox, instance.announcement("leaving"), {
-      members: instance.edges.names, among: instance.edges, atMost,
+      members: instance.edges.names,
+      among: instance.edges,
+      atMost,
       take: (m) => {
         const { edge, markers } = decode(m)[0];
         for (const namespace of markers ?? []) {
@@ -53,7 +55,9 @@ export class Leaving {
         this.#came = undefined;
         resolve();
       };
-      const look = () => { isDone() && end(); };
+      const look = () => {
+        isDone() && end();
+      };
       const limit = setTimeout(() => {
         this.#hub.log.warn("end markers of edges have not come: events may be lost");
         end();

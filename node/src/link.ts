@@ -15,7 +15,8 @@ export function isConnection(option: NATSOption): option is NatsConnection {
 
 /** connectionOptions are those of the NATS client for the option `nats`. */
 export function connectionOptions(option: NATSOption): NodeConnectionOptions {
-  const given = typeof option === "string" || Array.isArray(option) ? { servers: option } : (option as NodeConnectionOptions);
+  const given =
+    typeof option === "string" || Array.isArray(option) ? { servers: option } : (option as NodeConnectionOptions);
   return { maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 100, ...given };
 }
 
@@ -161,8 +162,13 @@ export class Link {
       return false;
     }
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<boolean>((resolve) => { timer = setTimeout(resolve, atMost, false); });
-    const flushed = this.nc.flush().then(() => true, () => false);
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(resolve, atMost, false);
+    });
+    const flushed = this.nc.flush().then(
+      () => true,
+      () => false,
+    );
     return Promise.race([flushed, late]).finally(() => clearTimeout(timer));
   }
 

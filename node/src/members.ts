@@ -28,7 +28,10 @@ export class Members {
     }
   }
 
-  /** leaves removes a member unless its last announcement is younger than atLeast. It reports whether the member lived. */
+  /**
+   * leaves removes a member unless its last announcement is younger than atLeast. It reports whether the member
+   * lived.
+   */
   leaves(name: string, atLeast = 0): boolean {
     const member = this.#byName.get(name);
     if (!member || Date.now() - member.heard < atLeast) {
@@ -51,7 +54,9 @@ export class Members {
 
   /** forgive ignores the silence of members up to now, because this process did not listen. */
   forgive(now = Date.now()): void {
-    this.#byName.forEach((member) => { member.heard = now; });
+    this.#byName.forEach((member) => {
+      member.heard = now;
+    });
   }
 
   has(name: string): boolean {
@@ -64,7 +69,9 @@ export class Members {
 
   /** handling returns the instances that handle a namespace. */
   handling(namespace: string): string[] {
-    return [...this.#byName].filter(([, m]) => m.namespaces.some((pattern) => matches(pattern, namespace))).map(([name]) => name);
+    return [...this.#byName]
+      .filter(([, m]) => m.namespaces.some((pattern) => matches(pattern, namespace)))
+      .map(([name]) => name);
   }
 
   /** onChange calls watcher whenever a member goes, until the returned function is called. */

@@ -140,7 +140,10 @@ export function matches(pattern: string, name: string): boolean {
   return at <= name.length - last.length;
 }
 
-/** tokensOf are the tokens of namespaces in subscriptions: `*` if one is a pattern, else each one's, as NATS permits it. */
+/**
+ * tokensOf are the tokens of namespaces in subscriptions: `*` if one is a pattern, else each one's, as NATS permits
+ * it.
+ */
 export function tokensOf(namespaces: string[]): string[] {
   return namespaces.some((name) => name.includes("*")) ? ["*"] : namespaces.map(namespaceToken);
 }

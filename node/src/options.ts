@@ -7,27 +7,32 @@ import { tokensOf } from "./names";
 
 /** What Server takes beside the options of socket.io that are not the edge's. */
 export interface PartylineOptions {
-  /** Where NATS is: URLs, options of the NATS client, or a connection. Default: $NATS_URL, else nats://127.0.0.1:4222. */
+  /**
+   * Where NATS is: URLs, options of the NATS client, or a connection. Default: $NATS_URL, else
+   * nats://127.0.0.1:4222.
+   */
   nats: NATSOption;
   /** The first tokens of all subjects: the edges' nats.prefix. Default: sio. */
   prefix: string;
   /** What all instances of this program are called together: 1 to 55 characters A-Z a-z 0-9 _ -. Default: node. */
   group: string;
   /**
-   * The namespaces, by name or pattern (* is any run of characters), of which this program owns the sockets. Clients of
-   * others that it does not know are refused by another service. Default: all.
+   * The namespaces, by name or pattern (* is any run of characters), of which this program owns the sockets. Clients
+   * of others that it does not know are refused by another service. Default: all.
    */
   namespaces: string[];
   /**
-   * What happens to the sockets of an instance that has died or left. takeover: another instance owns them, and no client
-   * notices. reconnect: their clients' connections are closed, and they come back. Default: takeover.
+   * What happens to the sockets of an instance that has died or left. takeover: another instance owns them, and no
+   * client notices. reconnect: their clients' connections are closed, and they come back. Default: takeover.
    */
   onInstanceLoss: "takeover" | "reconnect";
-  /** What a plain emit does while NATS is away. report: it is dropped, and logged. throw: it throws. Default: report. */
+  /**
+   * What a plain emit does while NATS is away. report: it is dropped, and logged. throw: it throws. Default: report.
+   */
   onOffline: "report" | "throw";
   /**
-   * Where an edge listens, such as http://127.0.0.1:3000. Then the HTTP server passes the requests of clients on to it, so
-   * that its own pages can connect. For development. Default: none.
+   * Where an edge listens, such as http://127.0.0.1:3000. Then the HTTP server passes the requests of clients on to
+   * it, so that its own pages can connect. For development. Default: none.
    */
   edge: string;
   /** The edges' edges.secret, if they have one: announcements of edges must be signed with it. */
@@ -74,13 +79,18 @@ const ofTheEdge: Record<string, string> = {
 export function settings(given: Partial<ServerOptions>): Settings {
   for (const [name, setting] of Object.entries(ofTheEdge)) {
     if ((given as any)[name] !== undefined) {
-      throw new Error(`partyline: the option ${name} belongs to the edge, which holds the clients' connections; set ${setting} ` +
-        "in the edge's configuration (docs/configuration.md), and leave the option out here");
+      throw new Error(
+        `partyline: the option ${name} belongs to the edge, which holds the clients' connections; set ${setting} ` +
+          "in the edge's configuration (docs/configuration.md), and leave the option out here",
+      );
     }
   }
   const group = given.group ?? "node";
   if (!/^[A-Za-z0-9_-]{1,55}$/.test(group) || /^(?:all|room|socket)$/.test(group)) {
-    throw new Error(`partyline: option group: ${JSON.stringify(group)} must be 1 to 55 characters of A-Z, a-z, 0-9, _ and -, and none of all, room, socket`);
+    throw new Error(
+      `partyline: option group: ${JSON.stringify(group)} must be 1 to 55 characters of A-Z, a-z, 0-9, _ and -, ` +
+        "and none of all, room, socket",
+    );
   }
   tokensOf(given.namespaces ?? []); // throws if no subject can have one
   oneOf(given, "onInstanceLoss", ["takeover", "reconnect"]);

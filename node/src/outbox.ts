@@ -1,7 +1,7 @@
 /**
- * The outbox keeps the order of what is published. Its last entry may stay open until the tick ends: an admission, whose
- * rooms and data are those at that time, or a disconnect, which may become that of the whole session. Whatever is
- * published next closes the open entry first.
+ * The outbox keeps the order of what is published. Its last entry may stay open until the tick ends: an admission,
+ * whose rooms and data are those at that time, or a disconnect, which may become that of the whole session. Whatever
+ * is published next closes the open entry first.
  */
 import type { Link } from "./link";
 import type { HeaderList } from "./wire";

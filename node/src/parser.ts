@@ -1,6 +1,6 @@
 /**
- * The identity parser: the edge encodes packets, so the classes of socket.io pass packets as objects to Conn.write, and
- * take them as objects from its event "data".
+ * The identity parser: the edge encodes packets, so the classes of socket.io pass packets as objects to Conn.write,
+ * and take them as objects from its event "data".
  */
 import { PacketType } from "./wire";
 import type { Packet } from "./wire";

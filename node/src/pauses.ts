@@ -1,6 +1,6 @@
 /**
- * Pauses: when this process does not keep up, edges hold the events of the clients that send the most. What waits unread
- * cannot be seen here, but how late this instance's own beats are read shows how much it is.
+ * Pauses: when this process does not keep up, edges hold the events of the clients that send the most. What waits
+ * unread cannot be seen here, but how late this instance's own beats are read shows how much it is.
  */
 import type { Hub } from "./hub";
 import type { Seat } from "./seat";
@@ -49,7 +49,9 @@ export class Pauses {
 
   /** pauseBusiest pauses those that have sent half of the events. */
   #pauseBusiest(counts: Map<Seat, number>, late: number): void {
-    const busiest = [...counts].filter(([seat]) => seat.state === "told" && !this.#paused.has(seat)).sort((a, b) => b[1] - a[1]);
+    const busiest = [...counts]
+      .filter(([seat]) => seat.state === "told" && !this.#paused.has(seat))
+      .sort((a, b) => b[1] - a[1]);
     let left = busiest.reduce((sum, [, count]) => sum + count, 0) / 2;
     for (const [seat, count] of busiest) {
       if (left <= 0) {
@@ -59,7 +61,10 @@ export class Pauses {
       this.#paused.set(seat, seat.instance);
     }
     if (busiest.length > 0) {
-      this.#hub.log.warn("this process does not keep up with its clients' events; those that send the most are slowed down", `${late} ms behind`);
+      this.#hub.log.warn(
+        "this process does not keep up with its clients' events; those that send the most are slowed down",
+        `${late} ms behind`,
+      );
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * The proxy for development: an HTTP server passes the requests of clients on to an edge, so that a page that it serves can
- * connect with a plain `io()`. In production clients, or the proxy in front, reach edges directly.
+ * The proxy for development: an HTTP server passes the requests of clients on to an edge, so that a page that it
+ * serves can connect with a plain `io()`. In production clients, or the proxy in front, reach edges directly.
  */
 import { request } from "node:http";
 import type { IncomingMessage, RequestListener, Server as HTTPServer, ServerResponse } from "node:http";
@@ -16,7 +16,9 @@ export class Proxy {
   constructor(edge: string) {
     this.#edge = new URL(edge);
     if (this.#edge.protocol !== "http:") {
-      throw new Error(`partyline: option edge: ${edge} must begin with http://; it is for development, on one machine`);
+      throw new Error(
+        `partyline: option edge: ${edge} must begin with http://; it is for development, on one machine`,
+      );
     }
   }
 
@@ -51,7 +53,9 @@ export class Proxy {
       res.writeHead(answer.statusCode!, answer.headers);
       answer.pipe(res);
     });
-    asked.on("error", (error) => (res.headersSent ? res.destroy() : res.writeHead(502).end(`the edge cannot be reached: ${error.message}\n`)));
+    asked.on("error", (error) =>
+      res.headersSent ? res.destroy() : res.writeHead(502).end(`the edge cannot be reached: ${error.message}\n`),
+    );
     res.on("close", () => asked.destroy());
     req.pipe(asked);
   }
@@ -61,7 +65,8 @@ export class Proxy {
     client.on("error", () => asked.destroy());
     client.on("close", () => asked.destroy());
     asked.on("error", () => client.destroy());
-    asked.on("response", (answer) => { // the edge refuses
+    asked.on("response", (answer) => {
+      // the edge refuses
       client.write(headOf(answer));
       answer.pipe(client);
     });

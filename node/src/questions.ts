@@ -26,8 +26,9 @@ export interface Gathering {
 }
 
 /**
- * gather publishes a question, and resolves once all members that lived then have answered or died, or the time is over.
- * It returns those that have not answered. If no member is known, it waits until no answer has come for a while.
+ * gather publishes a question, and resolves once all members that lived then have answered or died, or the time is
+ * over. It returns those that have not answered. If no member is known, it waits until no answer has come for a
+ * while.
  */
 export function gather(link: Link, outbox: Outbox, question: Outgoing, g: Gathering): Promise<string[]> {
   return new Promise((resolve, reject) => {

@@ -5,7 +5,13 @@ import type { Handshake } from "./seat";
 
 /** makeRequest returns an object with the members of a request that middlewares use. It reads no body. */
 export function makeRequest(h: Handshake): IncomingMessage {
-  const connection = { remoteAddress: h.address, encrypted: h.secure, readable: false, writable: false, destroyed: false };
+  const connection = {
+    remoteAddress: h.address,
+    encrypted: h.secure,
+    readable: false,
+    writable: false,
+    destroyed: false,
+  };
   return {
     headers: h.headers,
     url: h.url,

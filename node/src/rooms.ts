@@ -35,7 +35,12 @@ export class Rooms {
     return new Promise<void>((resolve, reject) => {
       const asked = this.confirm(seat, confirmation, { resolve, reject });
       try {
-        this.#hub.outbox.publish(this.#hub.subjects.toSocket(seat.token, verb, seat.id), JSON.stringify(rooms), undefined, asked.reply);
+        this.#hub.outbox.publish(
+          this.#hub.subjects.toSocket(seat.token, verb, seat.id),
+          JSON.stringify(rooms),
+          undefined,
+          asked.reply,
+        );
       } catch (error) {
         asked.forget();
         if (confirmation) {
@@ -47,7 +52,11 @@ export class Rooms {
   }
 
   /** confirm expects the answer to a command or an admission. */
-  confirm(seat: Seat, confirmation: Confirmation | undefined, done: { resolve(): void; reject?(error: Error): void }): Expectation {
+  confirm(
+    seat: Seat,
+    confirmation: Confirmation | undefined,
+    done: { resolve(): void; reject?(error: Error): void },
+  ): Expectation {
     return this.#hub.command(seat, (m: Msg | undefined) => {
       const error = m && answerError(m);
       const isActive = m && !error && decode(m)[0]?.sockets > 0;
@@ -94,14 +103,18 @@ export class Rooms {
     const current = adapter?.socketRooms(seat.id);
     if (adapter && current) {
       const left = [...current].filter((room) => !wanted.has(room) && room !== seat.id && !isSocketId(room));
-      adapter.mirror(seat.id, [...wanted].filter((room) => !current.has(room)), left);
+      adapter.mirror(
+        seat.id,
+        [...wanted].filter((room) => !current.has(room)),
+        left,
+      );
     }
     this.#hub.data.noticed(seat, state.data);
   }
 
   /**
-   * last adds the rooms in which a socket was when it ended. A notice that is published while a socket ends may have none
-   * of them.
+   * last adds the rooms in which a socket was when it ended. A notice that is published while a socket ends may have
+   * none of them.
    */
   last(seat: Seat, rooms: unknown): void {
     if (Array.isArray(rooms) && seat.unanswered === 0) {

@@ -44,7 +44,10 @@ export class Seat {
   number: number;
   /** Where the latest request is answered. */
   reply: string;
-  /** asked: no decision yet. open: admitted, and not published yet. told: the admission was published. released: handed over. */
+  /**
+   * asked: no decision yet. open: admitted, and not published yet. told: the admission was published. released:
+   * handed over.
+   */
   state: "asked" | "open" | "told" | "released" | "ended" = "asked";
   /** Events whose clients wait for an ack. */
   unacked = 0;
@@ -67,7 +70,15 @@ export class Seat {
   /** The socket's data as edges have it: JSON. */
   published = "{}";
 
-  constructor(handshake: Handshake, namespace: string, token: string, conn: Conn, instance: string, number: number, reply: string) {
+  constructor(
+    handshake: Handshake,
+    namespace: string,
+    token: string,
+    conn: Conn,
+    instance: string,
+    number: number,
+    reply: string,
+  ) {
     this.id = handshake.sid;
     this.handshake = handshake;
     this.namespace = namespace;
@@ -101,6 +112,10 @@ class Admitted {
   }
 
   wait(): Promise<void> {
-    return this.#done ? Promise.resolve() : new Promise((resolve) => { (this.#waiting ??= []).push(resolve); });
+    return this.#done
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          (this.#waiting ??= []).push(resolve);
+        });
   }
 }

@@ -33,8 +33,8 @@ export class Server<
   #ignoreSigterm: (() => void) | undefined;
 
   /**
-   * A server of socket.io. The HTTP server, if given, is only closed by close(): clients connect to the edge. Options of
-   * socket.io that are the edge's throw.
+   * A server of socket.io. The HTTP server, if given, is only closed by close(): clients connect to the edge.
+   * Options of socket.io that are the edge's throw.
    */
   constructor(options?: Partial<ServerOptions>);
   constructor(http: HTTPServer | object | number | undefined, options?: Partial<ServerOptions>);
@@ -56,14 +56,18 @@ export class Server<
     this.#hub = hub;
     hub.server = this;
     if (given.connectionStateRecovery) {
-      hub.log.warn("the option connectionStateRecovery does nothing yet: what a client misses while it is away is lost");
+      hub.log.warn(
+        "the option connectionStateRecovery does nothing yet: what a client misses while it is away is lost",
+      );
     }
     if (isHTTP) {
       this.attach(first);
     }
     this.bind(hub.engine);
     this.#ready = this.#start();
-    this.#ready.catch((error) => this.#ended ?? checked.logger.error(`partyline: the server did not start: ${error.message}`));
+    this.#ready.catch(
+      (error) => this.#ended ?? checked.logger.error(`partyline: the server did not start: ${error.message}`),
+    );
   }
 
   async #start(): Promise<void> {
@@ -91,8 +95,11 @@ export class Server<
   override attach(http: any, _options?: any): this {
     const { edge } = this.#hub.options;
     if (typeof http === "number" && !edge) {
-      throw new Error(`partyline: this process does not listen for clients; set listen in the edge's configuration to port ${http}, ` +
-        "or set the option edge, for development");
+      throw new Error(
+        `partyline: this process does not listen for clients; set listen in the edge's configuration to port ` +
+          `${http}, ` +
+          "or set the option edge, for development",
+      );
     }
     this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
     if (edge) {

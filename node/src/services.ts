@@ -40,18 +40,33 @@ export class Services {
       return;
     }
     const responses: any[] = [];
-    gather(hub.link, hub.outbox, { subject, body, headers }, {
-      members, among: peers, atMost: patience,
-      take: (m) => {
-        if (!answerError(m)) {
-          responses.push(decode(m)[0]);
-        }
-        return header(m, Header.from);
+    gather(
+      hub.link,
+      hub.outbox,
+      { subject, body, headers },
+      {
+        members,
+        among: peers,
+        atMost: patience,
+        take: (m) => {
+          if (!answerError(m)) {
+            responses.push(decode(m)[0]);
+          }
+          return header(m, Header.from);
+        },
       },
-    }).then((silent) => {
-      const expected = members.length;
-      ack(silent.length > 0 ? new Error(`timeout reached: only ${expected - silent.length} responses received out of ${expected}`) : null, responses);
-    }, (error) => ack(error, responses));
+    ).then(
+      (silent) => {
+        const expected = members.length;
+        ack(
+          silent.length > 0
+            ? new Error(`timeout reached: only ${expected - silent.length} responses received out of ${expected}`)
+            : null,
+          responses,
+        );
+      },
+      (error) => ack(error, responses),
+    );
   }
 
   #receive(m: Msg): void {
@@ -82,7 +97,10 @@ export class Services {
 
   #refuse(m: Msg, why: string): void {
     if (m.reply) {
-      this.#hub.send(m.reply, "", [[Header.error, headerText(why)], [Header.from, this.#hub.instance.name]]);
+      this.#hub.send(m.reply, "", [
+        [Header.error, headerText(why)],
+        [Header.from, this.#hub.instance.name],
+      ]);
     }
   }
 }

@@ -37,7 +37,9 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
 
   /** emitWithAck is rejected at once without NATS. */
   override emitWithAck(event: any, ...values: any[]): Promise<any> {
-    return this.#adapter.hub.link.canPublish ? super.emitWithAck(event, ...values) : Promise.reject(new OfflineError());
+    return this.#adapter.hub.link.canPublish
+      ? super.emitWithAck(event, ...values)
+      : Promise.reject(new OfflineError());
   }
 
   override onAnyOutgoing(listener: (...args: any[]) => void): this {

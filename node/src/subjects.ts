@@ -1,7 +1,7 @@
 /** The grammar of the subjects (docs/subjects.md) that this package publishes to and receives. */
 
 export type Verb =
-  | "emit" | "broadcast" | "ask" | "join" | "leave" | "disconnect" | "fetch" | "rooms" | "data" | "pause" | "resume";
+  "emit" | "broadcast" | "ask" | "join" | "leave" | "disconnect" | "fetch" | "rooms" | "data" | "pause" | "resume";
 
 /** What comes in for this instance: a client's event, or the edge's own words. */
 export interface OwnSubject {
@@ -23,8 +23,13 @@ export class Subjects {
   readonly #dotted: string;
 
   constructor(prefix: string) {
-    if (!/^(?!\$|_INBOX(?:\.|$))[^\s.*>\0-\x1f\x7f]+(?:\.[^\s.*>\0-\x1f\x7f]+)*$/u.test(prefix) || Buffer.byteLength(prefix) > 128) {
-      throw new Error(`partyline: option prefix: ${JSON.stringify(prefix)} is no prefix of subjects; write the edge's nats.prefix`);
+    if (
+      !/^(?!\$|_INBOX(?:\.|$))[^\s.*>\0-\x1f\x7f]+(?:\.[^\s.*>\0-\x1f\x7f]+)*$/u.test(prefix) ||
+      Buffer.byteLength(prefix) > 128
+    ) {
+      throw new Error(
+        `partyline: option prefix: ${JSON.stringify(prefix)} is no prefix of subjects; write the edge's nats.prefix`,
+      );
     }
     this.#dotted = prefix + ".";
   }

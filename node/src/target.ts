@@ -28,12 +28,20 @@ function onWire(name: unknown): string {
 }
 
 /** address returns where a verb for the sockets of a target goes; undefined if the target is empty. */
-export function address(subjects: Subjects, unconfirmed: Unconfirmed, token: string, verb: Verb, options: BroadcastOptions): Address | undefined {
+export function address(
+  subjects: Subjects,
+  unconfirmed: Unconfirmed,
+  token: string,
+  verb: Verb,
+  options: BroadcastOptions,
+): Address | undefined {
   const names = Array.from(options.rooms, onWire);
   let except = options.except ? Array.from(options.except, onWire) : [];
   if (names.length === 1 && isSocketId(names[0]) && verb !== "ask" && except.every(isSocketId)) {
     const edge = edgeOf(names[0]);
-    return except.includes(names[0]) ? undefined : { subject: subjects.toSocket(token, verb, names[0]), headers: [], edge };
+    return except.includes(names[0])
+      ? undefined
+      : { subject: subjects.toSocket(token, verb, names[0]), headers: [], edge };
   }
   const isOneRoom = names.length === 1 && !isSocketId(names[0]);
   // Verbs other than emit reach every edge anyway.

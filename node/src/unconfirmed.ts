@@ -1,7 +1,7 @@
 /**
- * Rooms into which this process has put sockets while no edge has confirmed it. An edge subscribes a room when its first
- * socket enters it; until then an event on the room's own subject does not reach the newcomer. So events to such a room go
- * to all, with Sio-Rooms, which every edge with a socket in the namespace receives.
+ * Rooms into which this process has put sockets while no edge has confirmed it. An edge subscribes a room when its
+ * first socket enters it; until then an event on the room's own subject does not reach the newcomer. So events to
+ * such a room go to all, with Sio-Rooms, which every edge with a socket in the namespace receives.
  */
 
 /** How long a room stays unconfirmed without an answer, in milliseconds. */
@@ -45,7 +45,9 @@ export class Unconfirmed {
   begin(namespace: string, rooms: string[], edge: string): Confirmation {
     const at = Date.now();
     const all = rooms.map((room) => key(namespace, room));
-    const kept = all.filter((room) => edge === "" || at - (this.#confirmed.get(room + " " + edge) ?? 0) >= confirmedFor);
+    const kept = all.filter(
+      (room) => edge === "" || at - (this.#confirmed.get(room + " " + edge) ?? 0) >= confirmedFor,
+    );
     for (const room of kept) {
       this.#rooms.set(room, (this.#rooms.get(room) ?? 0) + 1);
     }

@@ -65,7 +65,11 @@ export function header(m: Msg, name: string): string {
 
 /** headerText makes a text that fits into a header, and is not empty. */
 export function headerText(text: unknown): string {
-  return String(text).replace(/[\0-\x1f\x7f]/g, " ").trim() || "refused";
+  return (
+    String(text)
+      .replace(/[\0-\x1f\x7f]/g, " ")
+      .trim() || "refused"
+  );
 }
 
 function isBinary(value: object): value is ArrayBuffer | ArrayBufferView {
@@ -73,7 +77,9 @@ function isBinary(value: object): value is ArrayBuffer | ArrayBufferView {
 }
 
 function bytes(value: ArrayBuffer | ArrayBufferView): Uint8Array {
-  return ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value);
+  return ArrayBuffer.isView(value)
+    ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+    : new Uint8Array(value);
 }
 
 /** hasBinary reports whether a value has binary data at any depth, as the reference looks for it. */
@@ -136,7 +142,9 @@ export function encode(values: unknown[], list: HeaderList): string | Uint8Array
   const found: Uint8Array[] = [];
   const text = JSON.stringify(withPlaceholders(values, found));
   if (found.length > maxAttachments) {
-    throw new TypeError(`partyline: ${found.length} binary attachments in one packet; at most ${maxAttachments} are possible`);
+    throw new TypeError(
+      `partyline: ${found.length} binary attachments in one packet; at most ${maxAttachments} are possible`,
+    );
   }
   list.push([Header.attachments, found.map((f) => f.length).join(",")]);
   return Buffer.concat([Buffer.from(text), ...found]);

@@ -47,7 +47,10 @@ scene("the seed's chat", async (stage) => {
   assert.deepEqual(await bob.timeout(5000).emitWithAck("leave", "room"), [bob.id]);
   assert.equal((await server.of("/chat_room").in("room").fetchSockets()).length, 1);
 
-  const [bytes, more] = await within("file", new Promise((resolve) => ann.emit("file", Buffer.from("abc"), (...values) => resolve(values))));
+  const [bytes, more] = await within(
+    "file",
+    new Promise((resolve) => ann.emit("file", Buffer.from("abc"), (...values) => resolve(values))),
+  );
   assert.equal(Buffer.from(bytes).toString(), "abc!");
   assert.equal(Buffer.from(more.nested[0]).toString(), "abc");
 

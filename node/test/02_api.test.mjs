@@ -8,7 +8,10 @@ async function two(stage, setUp) {
   const second = await stage.edge(first.nats);
   const a = await stage.server(first.nats, setUp);
   const b = await stage.server(first.nats, setUp);
-  await until("the instances know each other", async () => (await a.of("/").adapter.serverCount()) === 2 && (await b.of("/").adapter.serverCount()) === 2);
+  await until(
+    "the instances know each other",
+    async () => (await a.of("/").adapter.serverCount()) === 2 && (await b.of("/").adapter.serverCount()) === 2,
+  );
   return { edges: [first, second], servers: [a, b] };
 }
 
@@ -28,18 +31,26 @@ function collect(clients, event) {
 }
 
 scene("broadcasts reach the sockets of all instances on all edges", async (stage) => {
-  const all = await two(stage, (io) => io.on("connection", (socket) => {
-    socket.on("join", (room, done) => { socket.join(room); done(); });
-    socket.on("all but me", () => socket.broadcast.emit("news", "all but me"));
-    socket.on("room but me", (room) => socket.to(room).emit("news", "room but me"));
-  }));
+  const all = await two(stage, (io) =>
+    io.on("connection", (socket) => {
+      socket.on("join", (room, done) => {
+        socket.join(room);
+        done();
+      });
+      socket.on("all but me", () => socket.broadcast.emit("news", "all but me"));
+      socket.on("room but me", (room) => socket.to(room).emit("news", "room but me"));
+    }),
+  );
   const clients = await crowd(stage, all);
   const [one] = all.servers;
   const ids = clients.map((client) => client.id);
   const seen = collect(clients, "news");
   const next = async (count) => {
     await until(`${count} events`, () => seen.length >= count);
-    return seen.splice(0).map(([id]) => id).sort();
+    return seen
+      .splice(0)
+      .map(([id]) => id)
+      .sort();
   };
 
   one.emit("news", 1);
@@ -64,7 +75,7 @@ scene("broadcasts reach the sockets of all instances on all edges", async (stage
   one.in(ids[0]).socketsLeave("s");
   one.to("s").emit("news", 1);
   assert.deepEqual(await next(2), ids.slice(1, 3).sort());
-  assert.deepEqual([...await one.in("s").allSockets()].sort(), ids.slice(1, 3).sort());
+  assert.deepEqual([...(await one.in("s").allSockets())].sort(), ids.slice(1, 3).sort());
 
   const own = [...one.sockets.sockets.keys()];
   one.local.emit("news", 1);
@@ -74,16 +85,24 @@ scene("broadcasts reach the sockets of all instances on all edges", async (stage
 });
 
 scene("broadcasts with acks, fetchSockets, serverSideEmit, disconnectSockets", async (stage) => {
-  const all = await two(stage, (io) => io.on("connection", (socket) => {
-    socket.data.name = socket.handshake.auth.name;
-    socket.join(["r", socket.id + "'s"]);
-  }));
+  const all = await two(stage, (io) =>
+    io.on("connection", (socket) => {
+      socket.data.name = socket.handshake.auth.name;
+      socket.join(["r", socket.id + "'s"]);
+    }),
+  );
   const [a, b] = all.servers;
   const clients = await crowd(stage, all, "/", { auth: { name: "ann" } });
   const ids = clients.map((client) => client.id).sort();
   clients.forEach((client) => client.on("who?", (n, done) => done(`${client.id} ${n}`)));
-  assert.deepEqual((await a.timeout(5000).emitWithAck("who?", 1)).sort(), ids.map((id) => `${id} 1`));
-  assert.deepEqual((await a.to("r").timeout(5000).emitWithAck("who?", 2)).sort(), ids.map((id) => `${id} 2`));
+  assert.deepEqual(
+    (await a.timeout(5000).emitWithAck("who?", 1)).sort(),
+    ids.map((id) => `${id} 1`),
+  );
+  assert.deepEqual(
+    (await a.to("r").timeout(5000).emitWithAck("who?", 2)).sort(),
+    ids.map((id) => `${id} 2`),
+  );
   assert.deepEqual(await a.to("nobody").timeout(5000).emitWithAck("who?", 2), []);
   clients[0].off("who?");
   await assert.rejects(a.timeout(300).emitWithAck("who?", 1), (error) => error.responses.length === ids.length - 1);
@@ -115,7 +134,10 @@ scene("broadcasts with acks, fetchSockets, serverSideEmit, disconnectSockets", a
 
   const gone = Promise.all(clients.map((c) => got(c, "disconnect")));
   a.disconnectSockets();
-  assert.deepEqual((await gone).map(([reason]) => reason), clients.map(() => "io server disconnect"));
+  assert.deepEqual(
+    (await gone).map(([reason]) => reason),
+    clients.map(() => "io server disconnect"),
+  );
   await until("no socket is left", () => a.sockets.sockets.size + b.sockets.sockets.size === 0);
   assert.deepEqual(stage.complaints, []);
 });
@@ -182,15 +204,25 @@ scene("the ends of sockets have the reference's reasons", async (stage) => {
   assert.equal((await end((_, client) => client.io.engine.close()))[0], "transport close");
   assert.equal((await end((socket) => socket.disconnect()))[0], "server namespace disconnect");
   let left;
-  assert.equal((await end((socket, client) => {
-    left = got(client, "disconnect");
-    socket.disconnect(true);
-  }))[0], "server namespace disconnect");
+  assert.equal(
+    (
+      await end((socket, client) => {
+        left = got(client, "disconnect");
+        socket.disconnect(true);
+      })
+    )[0],
+    "server namespace disconnect",
+  );
   assert.equal((await left)[0], "io server disconnect");
-  assert.equal((await end((socket, client) => {
-    left = got(client, "disconnect");
-    socket.conn.close();
-  }))[0], "forced close");
+  assert.equal(
+    (
+      await end((socket, client) => {
+        left = got(client, "disconnect");
+        socket.conn.close();
+      })
+    )[0],
+    "forced close",
+  );
   assert.equal((await left)[0], "transport close");
 });
 

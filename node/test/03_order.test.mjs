@@ -5,19 +5,21 @@ import { got, scene, until, within } from "./stage.mjs";
 scene("an async handler that joins and emits reaches the joined socket, on two edges", async (stage) => {
   const first = await stage.embedded();
   const second = await stage.edge(first.nats);
-  const io = await stage.server(first.nats, (server) => server.on("connection", (socket) => {
-    socket.on("enter", async (room) => {
-      await new Promise((resolve) => setImmediate(resolve));
-      socket.join(room);
-      server.to(room).emit("news", room, 1);
-      server.to(room).emit("news", room, 2);
-      await new Promise((resolve) => setImmediate(resolve));
-      server.to(room).emit("news", room, 3);
-      socket.leave(room);
-      server.to(room).emit("news", room, "after leaving");
-      socket.emit("end", room);
-    });
-  }));
+  const io = await stage.server(first.nats, (server) =>
+    server.on("connection", (socket) => {
+      socket.on("enter", async (room) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        socket.join(room);
+        server.to(room).emit("news", room, 1);
+        server.to(room).emit("news", room, 2);
+        await new Promise((resolve) => setImmediate(resolve));
+        server.to(room).emit("news", room, 3);
+        socket.leave(room);
+        server.to(room).emit("news", room, "after leaving");
+        socket.emit("end", room);
+      });
+    }),
+  );
   await until("both edges", () => io.of("/").adapter.hub.instance.edges.names.length === 2);
   const clients = [];
   const each = 40;
@@ -25,15 +27,20 @@ scene("an async handler that joins and emits reaches the joined socket, on two e
     clients.push(await stage.connected([first, second][i % 2].url));
   }
   // Ten rooms a client make 400 joins.
-  const results = clients.map((client, i) => within("all ends", new Promise((resolve) => {
-    const seen = new Map();
-    let ends = 0;
-    client.on("news", (room, n) => seen.set(room, [...(seen.get(room) ?? []), n]));
-    client.on("end", () => ++ends === 10 && resolve(seen));
-    for (let r = 0; r < 10; r++) {
-      client.emit("enter", `room ${i} ${r}`);
-    }
-  })));
+  const results = clients.map((client, i) =>
+    within(
+      "all ends",
+      new Promise((resolve) => {
+        const seen = new Map();
+        let ends = 0;
+        client.on("news", (room, n) => seen.set(room, [...(seen.get(room) ?? []), n]));
+        client.on("end", () => ++ends === 10 && resolve(seen));
+        for (let r = 0; r < 10; r++) {
+          client.emit("enter", `room ${i} ${r}`);
+        }
+      }),
+    ),
+  );
   for (const seen of await Promise.all(results)) {
     assert.equal(seen.size, 10);
     seen.forEach((list, room) => assert.deepEqual(list, [1, 2, 3], room));
@@ -70,7 +77,10 @@ scene("what the connection handler does in its tick is part of the admission", a
   client.onAny((...values) => seen.push(values));
   await got(client, "last");
   assert.deepEqual(seen, [["news", "after joining"], ["news", "to a new room"], ["last"]]);
-  assert.deepEqual((await io.in("r").fetchSockets()).map((socket) => socket.data), [{ name: "ann" }]);
+  assert.deepEqual(
+    (await io.in("r").fetchSockets()).map((socket) => socket.data),
+    [{ name: "ann" }],
+  );
 
   const out = stage.client(edge.url, "/out");
   const order = [];

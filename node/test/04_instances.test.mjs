@@ -37,7 +37,10 @@ scene("SIGTERM of one instance after the other: no event is lost or doubled, no 
     assert.ok(data.count > 0, "its data is kept");
   }
   const counts = await Promise.all(clients.map((client) => client.timeout(5000).emitWithAck("count")));
-  assert.equal(counts.reduce((sum, n) => sum + n, 0), load.sent);
+  assert.equal(
+    counts.reduce((sum, n) => sum + n, 0),
+    load.sent,
+  );
 });
 
 scene("kill -9 of an instance: no client is disconnected, and the other takes over", async (stage) => {
@@ -55,11 +58,14 @@ scene("kill -9 of an instance: no client is disconnected, and the other takes ov
   await until("more load", () => load.acked > before + 200);
   await load.stop();
   for (const client of clients) {
-    assert.equal(typeof await client.timeout(10_000).emitWithAck("count"), "number");
+    assert.equal(typeof (await client.timeout(10_000).emitWithAck("count")), "number");
   }
   assert.deepEqual(load.disconnects, []);
   assert.equal(load.doubled, 0);
-  console.log(`kill -9: ${killed} of ${clients.length} sockets taken over, ${load.sent - load.acked} of ${load.sent} events without an ack`);
+  console.log(
+    `kill -9: ${killed} of ${clients.length} sockets taken over, ` +
+      `${load.sent - load.acked} of ${load.sent} events without an ack`,
+  );
 });
 
 scene("an event loop that is blocked for 5 s loses no socket", async (stage) => {

@@ -15,7 +15,10 @@ async function detour(stage, nats) {
       return;
     }
     const to = net.connect(Number(port), hostname);
-    for (const [one, other] of [[socket, to], [to, socket]]) {
+    for (const [one, other] of [
+      [socket, to],
+      [to, socket],
+    ]) {
       sockets.add(one);
       one.on("error", () => {});
       one.on("close", () => {
@@ -26,21 +29,31 @@ async function detour(stage, nats) {
     }
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  stage.later(() => { sockets.forEach((socket) => socket.destroy()); server.close(); });
+  stage.later(() => {
+    sockets.forEach((socket) => socket.destroy());
+    server.close();
+  });
   return {
     url: `nats://127.0.0.1:${server.address().port}`,
-    cut() { isOpen = false; sockets.forEach((socket) => socket.destroy()); },
-    heal() { isOpen = true; },
+    cut() {
+      isOpen = false;
+      sockets.forEach((socket) => socket.destroy());
+    },
+    heal() {
+      isOpen = true;
+    },
   };
 }
 
 scene("an instance that is cut off from NATS gives up its sockets, and gets them again", async (stage) => {
   const edge = await stage.embedded();
   const way = await detour(stage, edge.nats);
-  const io = await stage.server(way.url, (server) => server.on("connection", (socket) => {
-    socket.join("r");
-    socket.on("echo", (value, ack) => ack(value, socket.recovered));
-  }));
+  const io = await stage.server(way.url, (server) =>
+    server.on("connection", (socket) => {
+      socket.join("r");
+      socket.on("echo", (value, ack) => ack(value, socket.recovered));
+    }),
+  );
   const client = await stage.connected(edge.url);
   client.on("disconnect", () => assert.fail("the client is disconnected"));
   const name = io.instance;
@@ -55,14 +68,22 @@ scene("an instance that is cut off from NATS gives up its sockets, and gets them
   await assert.rejects(socket.emitWithAck("question"), { code: "OFFLINE" });
   await assert.rejects(socket.timeout(60_000).emitWithAck("question"), { code: "OFFLINE" });
   assert.equal((await new Promise((resolve) => socket.timeout(60_000).emit("question", resolve))).code, "OFFLINE");
-  await assert.rejects(io.serverSideEmitWithAck("x").then((list) => list.length || Promise.reject(Object.assign(new Error(), { code: "OFFLINE" }))), { code: "OFFLINE" });
+  await assert.rejects(
+    io
+      .serverSideEmitWithAck("x")
+      .then((list) => list.length || Promise.reject(Object.assign(new Error(), { code: "OFFLINE" }))),
+    { code: "OFFLINE" },
+  );
   await assert.rejects(async () => socket.join("other"), { code: "OFFLINE" });
   assert.deepEqual(await gone, ["transport close", undefined]);
   client.on("news", () => assert.fail("an event of the outage was sent"));
   way.heal();
   await until("it has the socket again", () => io.sockets.sockets.size === 1);
   assert.notEqual(io.instance, name);
-  const [value, recovered] = await within("echo", new Promise((resolve) => client.emit("echo", 1, (...values) => resolve(values))));
+  const [value, recovered] = await within(
+    "echo",
+    new Promise((resolve) => client.emit("echo", 1, (...values) => resolve(values))),
+  );
   assert.deepEqual([value, recovered], [1, true]);
   const news = got(client, "after");
   io.to("r").emit("after", 1);
@@ -73,10 +94,12 @@ scene("NATS is restarted: clients stay, and all is healed", async (stage) => {
   const first = await stage.embedded();
   const { port } = new URL(first.nats);
   const second = await stage.edge(first.nats);
-  const io = await stage.server(first.nats, (server) => server.on("connection", (socket) => {
-    socket.join("r");
-    socket.on("echo", (value, ack) => ack(value));
-  }));
+  const io = await stage.server(first.nats, (server) =>
+    server.on("connection", (socket) => {
+      socket.join("r");
+      socket.on("echo", (value, ack) => ack(value));
+    }),
+  );
   const clients = await Promise.all(Array.from({ length: 10 }, () => stage.connected(second.url)));
   const ends = [];
   clients.forEach((client) => client.on("disconnect", (reason) => ends.push(reason)));
@@ -84,7 +107,10 @@ scene("NATS is restarted: clients stay, and all is healed", async (stage) => {
   await until("the sockets are given up", () => io.sockets.sockets.size === 0);
   await stage.embedded([`--embedded.listen=127.0.0.1:${port}`]);
   await until("it has them again", () => io.sockets.sockets.size === clients.length);
-  assert.deepEqual(await Promise.all(clients.map((client, i) => client.timeout(10_000).emitWithAck("echo", i))), clients.map((_, i) => i));
+  assert.deepEqual(
+    await Promise.all(clients.map((client, i) => client.timeout(10_000).emitWithAck("echo", i))),
+    clients.map((_, i) => i),
+  );
   const heard = Promise.all(clients.map((client) => got(client, "news")));
   io.to("r").emit("news", 1);
   await heard;
@@ -124,12 +150,19 @@ scene("an edge that did not run for a while keeps its sockets, or gets them agai
   const first = await stage.embedded();
   const second = await stage.edge(first.nats);
   const ends = [];
-  const io = await stage.server(first.nats, (server) => server.on("connection", (socket) => {
-    socket.join("first");
-    socket.on("swap", (done) => { socket.leave("first"); socket.join("second"); socket.data.swapped = true; done(); });
-    socket.on("echo", (value, ack) => ack(value, [...socket.rooms].sort(), socket.data, socket.recovered));
-    socket.on("disconnect", (reason) => ends.push(reason));
-  }));
+  const io = await stage.server(first.nats, (server) =>
+    server.on("connection", (socket) => {
+      socket.join("first");
+      socket.on("swap", (done) => {
+        socket.leave("first");
+        socket.join("second");
+        socket.data.swapped = true;
+        done();
+      });
+      socket.on("echo", (value, ack) => ack(value, [...socket.rooms].sort(), socket.data, socket.recovered));
+      socket.on("disconnect", (reason) => ends.push(reason));
+    }),
+  );
   const client = await stage.connected(second.url);
   const lost = [];
   client.on("disconnect", (reason) => lost.push(reason));
@@ -174,10 +207,12 @@ scene("close ends clients' connections, and they come back to another instance",
 
 scene("leave hands sockets over without a disconnect, and without another instance they wait", async (stage) => {
   const edge = await stage.embedded();
-  const io = await stage.server(edge.nats, (server) => server.on("connection", (socket) => {
-    socket.join("r");
-    socket.on("disconnect", () => assert.fail("disconnect in a handover"));
-  }));
+  const io = await stage.server(edge.nats, (server) =>
+    server.on("connection", (socket) => {
+      socket.join("r");
+      socket.on("disconnect", () => assert.fail("disconnect in a handover"));
+    }),
+  );
   const client = await stage.connected(edge.url);
   client.on("disconnect", () => assert.fail("the client is disconnected"));
   const handover = got(io.engine, "handover");
@@ -187,7 +222,9 @@ scene("leave hands sockets over without a disconnect, and without another instan
   assert.equal(reason, "leaving");
   assert.equal(io.sockets.sockets.size, 0);
   const echoed = within("echo", new Promise((resolve) => client.emit("echo", 1, resolve)));
-  const other = await stage.server(edge.nats, (server) => server.on("connection", (s) => s.on("echo", (value, ack) => ack(value))));
+  const other = await stage.server(edge.nats, (server) =>
+    server.on("connection", (s) => s.on("echo", (value, ack) => ack(value))),
+  );
   await until("taken over", () => other.sockets.sockets.size === 1);
   assert.ok([...other.sockets.sockets.values()][0].recovered);
   assert.equal(await echoed, 1);

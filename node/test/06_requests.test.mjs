@@ -48,9 +48,13 @@ scene("express-session works with io.engine.use", async (stage) => {
 
 scene("allowRequest and a middleware of io.engine refuse", async (stage) => {
   const edge = await stage.embedded();
-  const io = await stage.server(edge.nats, (server) => {
-    server.engine.use((req, res, next) => next(req._query.bad ? new Error("bad query") : undefined));
-  }, { allowRequest: (req, done) => done(null, req._query.token === "yes") });
+  const io = await stage.server(
+    edge.nats,
+    (server) => {
+      server.engine.use((req, res, next) => next(req._query.bad ? new Error("bad query") : undefined));
+    },
+    { allowRequest: (req, done) => done(null, req._query.token === "yes") },
+  );
   const refused = stage.client(edge.url, "/");
   assert.equal((await got(refused, "connect_error"))[0].message, "Forbidden");
   const bad = stage.client(edge.url, "/", { query: { token: "yes", bad: "1" } });
@@ -76,14 +80,22 @@ scene("the sockets of a session share one client", async (stage) => {
   const gone = Promise.all([got(first, "disconnect"), got(second, "disconnect")]);
   const left = Promise.all([got(one, "disconnect"), got(two, "disconnect")]);
   two.emit("out");
-  assert.deepEqual((await gone).map(([reason]) => reason), ["server namespace disconnect", "server namespace disconnect"]);
-  assert.deepEqual((await left).map(([reason]) => reason), ["io server disconnect", "io server disconnect"]);
+  assert.deepEqual(
+    (await gone).map(([reason]) => reason),
+    ["server namespace disconnect", "server namespace disconnect"],
+  );
+  assert.deepEqual(
+    (await left).map(([reason]) => reason),
+    ["io server disconnect", "io server disconnect"],
+  );
   await until("no session is left", () => io.engine.clientsCount === 0);
 });
 
 scene("leaving one namespace leaves the others", async (stage) => {
   const edge = await stage.embedded();
-  const io = await stage.server(edge.nats, (server) => server.of("/two").on("connection", (s) => s.on("echo", (v, ack) => ack(v))));
+  const io = await stage.server(edge.nats, (server) =>
+    server.of("/two").on("connection", (s) => s.on("echo", (v, ack) => ack(v))),
+  );
   const one = await stage.connected(edge.url);
   const two = one.io.socket("/two");
   await got(two, "connect");
@@ -107,9 +119,14 @@ scene("socket.conn has the session's transport, and an upgrade is told", async (
   const connection = got(io, "connection");
   await stage.connected(edge.url, "/", { transports: ["polling"] });
   assert.equal((await connection)[0].conn.transport.name, "polling");
-  const upgraded = within("upgrade", new Promise((resolve) => io.once("connection", ({ conn }) => {
-    conn.upgraded ? resolve(conn.transport.name) : conn.once("upgrade", (transport) => resolve(transport.name));
-  })));
+  const upgraded = within(
+    "upgrade",
+    new Promise((resolve) =>
+      io.once("connection", ({ conn }) => {
+        conn.upgraded ? resolve(conn.transport.name) : conn.once("upgrade", (transport) => resolve(transport.name));
+      }),
+    ),
+  );
   await stage.connected(edge.url, "/", { transports: ["polling", "websocket"] });
   assert.equal(await upgraded, "websocket");
 });
@@ -126,5 +143,10 @@ scene("socket.conn tells which packets are sent", async (stage) => {
   socket.compress(false).emit("two");
   io.compress(false).emit("three");
   io.emit("four");
-  assert.deepEqual(seen, [["message", true], ["message", false], ["message", false], ["message", true]]);
+  assert.deepEqual(seen, [
+    ["message", true],
+    ["message", false],
+    ["message", false],
+    ["message", true],
+  ]);
 });

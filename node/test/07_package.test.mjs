@@ -16,22 +16,51 @@ const folder = fileURLToPath(new URL("../", import.meta.url));
 test("the private parts of socket.io that this package touches are there", () => {
   const server = new SocketServer();
   const nsp = server.of("/x");
-  for (const [what, it] of [["_nsps", server._nsps], ["sockets", nsp.sockets], ["_preConnectSockets", nsp._preConnectSockets]]) {
+  for (const [what, it] of [
+    ["_nsps", server._nsps],
+    ["sockets", nsp.sockets],
+    ["_preConnectSockets", nsp._preConnectSockets],
+  ]) {
     assert.ok(it instanceof Map, what);
   }
   for (const [what, it] of [
-    ["_createSocket", nsp._createSocket], ["_onServerSideEmit", nsp._onServerSideEmit], ["_onclose", Socket.prototype._onclose],
-    ["_cleanup", Socket.prototype._cleanup], ["notifyOutgoingListeners", Socket.prototype.notifyOutgoingListeners],
-    ["apply", server.adapter().prototype.apply], ["bind", server.bind],
+    ["_createSocket", nsp._createSocket],
+    ["_onServerSideEmit", nsp._onServerSideEmit],
+    ["_onclose", Socket.prototype._onclose],
+    ["_cleanup", Socket.prototype._cleanup],
+    ["notifyOutgoingListeners", Socket.prototype.notifyOutgoingListeners],
+    ["apply", server.adapter().prototype.apply],
+    ["bind", server.bind],
   ]) {
     assert.equal(typeof it, "function", what);
   }
   const conn = Object.assign(new (require("node:events"))(), {
-    id: "1", protocol: 4, readyState: "open", request: { headers: {}, connection: {} }, transport: { writable: true }, write() {}, close() {},
+    id: "1",
+    protocol: 4,
+    readyState: "open",
+    request: { headers: {}, connection: {} },
+    transport: { writable: true },
+    write() {},
+    close() {},
   });
   const written = [];
   conn.write = (packet) => written.push(packet);
-  const bound = new SocketServer({ parser: { Encoder: class { encode(p) { return [p]; } }, Decoder: class { on(_, take) { this.add = take; } removeListener() {} destroy() {} } } });
+  const bound = new SocketServer({
+    parser: {
+      Encoder: class {
+        encode(p) {
+          return [p];
+        }
+      },
+      Decoder: class {
+        on(_, take) {
+          this.add = take;
+        }
+        removeListener() {}
+        destroy() {}
+      },
+    },
+  });
   const engine = new (require("node:events"))();
   bound.bind(engine);
   const socket = new Promise((resolve) => bound.on("connection", resolve));
@@ -47,7 +76,12 @@ test("the private parts of socket.io that this package touches are there", () =>
 });
 
 test("options that are the edge's give an error with its setting", () => {
-  for (const [option, setting] of [["cors", /cors\.origins/], ["pingInterval", /engine\.ping_interval/], ["maxHttpBufferSize", /engine\.max_payload/], ["adapter", /NATS/]]) {
+  for (const [option, setting] of [
+    ["cors", /cors\.origins/],
+    ["pingInterval", /engine\.ping_interval/],
+    ["maxHttpBufferSize", /engine\.max_payload/],
+    ["adapter", /NATS/],
+  ]) {
     assert.throws(() => new Server({ [option]: {} }), setting);
   }
   assert.throws(() => new Server(3000), /set listen/);
@@ -60,13 +94,17 @@ import { createServer } from "node:http";
 import { Server, type Socket, type ServerOptions } from "partyline";
 
 interface ClientToServerEvents { hello: (name: string, done: (length: number) => void) => void }
-interface ServerToClientEvents { news: (id: number) => void; ask: (question: string, done: (answer: boolean) => void) => void }
+interface ServerToClientEvents {
+  news: (id: number) => void;
+  ask: (question: string, done: (answer: boolean) => void) => void;
+}
 interface InterServerEvents { ping: (done: (pong: number) => void) => void }
 interface SocketData { user: string }
 
 const options: Partial<ServerOptions> = { nats: "nats://127.0.0.1:4222" };
-const io = new Server<ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData>(createServer(), options);
-io.on("connection", async (socket: Socket<ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData>) => {
+type Chat = [ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData];
+const io = new Server<Chat[0], Chat[1], Chat[2], Chat[3]>(createServer(), options);
+io.on("connection", async (socket: Socket<Chat[0], Chat[1], Chat[2], Chat[3]>) => {
   socket.data.user = "ann";
   socket.on("hello", (name, done) => done(name.length));
   socket.emit("news", 1);
@@ -82,36 +120,86 @@ io.on("connection", async (socket: Socket<ClientToServerEvents, ServerToClientEv
 void io.leave().then(() => io.close());
 `;
 
-test("the packed package works in a fresh folder: TypeScript strict, ESM and CommonJS, and is small", { timeout: 120_000 }, () => {
-  const fresh = mkdtempSync(join(tmpdir(), "partyline-"));
-  try {
-    const [{ filename, size, files }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", fresh], { cwd: folder, encoding: "utf8" }));
-    assert.ok(size < 100_000, `${size} bytes`);
-    assert.ok(!files.some(({ path }) => /test|src\//.test(path)), "no tests and no sources");
-    mkdirSync(join(fresh, "node_modules"));
-    execFileSync("tar", ["xzf", filename], { cwd: fresh });
-    execFileSync("mv", ["package", "node_modules/partyline"], { cwd: fresh });
-    // Its dependencies are those that are installed here: the test needs no network.
-    for (const dependency of ["socket.io", "@nats-io", "socket.io-adapter", "socket.io-parser", "engine.io", "@types", "undici-types"]) {
-      symlinkSync(join(folder, "node_modules", dependency), join(fresh, "node_modules", dependency));
+test(
+  "the packed package works in a fresh folder: TypeScript strict, ESM and CommonJS, and is small",
+  { timeout: 120_000 },
+  () => {
+    const fresh = mkdtempSync(join(tmpdir(), "partyline-"));
+    try {
+      const [{ filename, size, files }] = JSON.parse(
+        execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", fresh], {
+          cwd: folder,
+          encoding: "utf8",
+        }),
+      );
+      assert.ok(size < 100_000, `${size} bytes`);
+      assert.ok(!files.some(({ path }) => /test|src\//.test(path)), "no tests and no sources");
+      mkdirSync(join(fresh, "node_modules"));
+      execFileSync("tar", ["xzf", filename], { cwd: fresh });
+      execFileSync("mv", ["package", "node_modules/partyline"], { cwd: fresh });
+      // Its dependencies are those that are installed here: the test needs no network.
+      for (const dependency of [
+        "socket.io",
+        "@nats-io",
+        "socket.io-adapter",
+        "socket.io-parser",
+        "engine.io",
+        "@types",
+        "undici-types",
+      ]) {
+        symlinkSync(join(folder, "node_modules", dependency), join(fresh, "node_modules", dependency));
+      }
+      const manifest = JSON.parse(readFileSync(join(fresh, "node_modules/partyline/package.json")));
+      assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["@nats-io/transport-node", "socket.io"]);
+      assert.equal(manifest.private, true);
+      assert.equal(manifest.scripts.postinstall, undefined);
+      writeFileSync(join(fresh, "program.mts"), program);
+      writeFileSync(join(fresh, "program.cts"), program);
+      for (const resolution of ["NodeNext"]) {
+        execFileSync(
+          process.execPath,
+          [
+            join(folder, "node_modules/typescript/bin/tsc"),
+            "--strict",
+            "--noEmit",
+            "--target",
+            "ES2022",
+            "--module",
+            resolution,
+            "--types",
+            "node",
+            "program.mts",
+            "program.cts",
+          ],
+          { cwd: fresh, encoding: "utf8", stdio: "pipe" },
+        );
+      }
+      const names = "Server.name + Namespace.name + Socket.name";
+      const options = { cwd: fresh, encoding: "utf8" };
+      assert.equal(
+        execFileSync(
+          process.execPath,
+          [
+            "--input-type=module",
+            "-e",
+            `import { Server, Namespace, Socket } from "partyline"; console.log(${names})`,
+          ],
+          options,
+        ).trim(),
+        "ServerNamespaceSocket",
+      );
+      assert.equal(
+        execFileSync(
+          process.execPath,
+          ["-e", `const { Server, Namespace, Socket } = require("partyline"); console.log(${names})`],
+          options,
+        ).trim(),
+        "ServerNamespaceSocket",
+      );
+    } catch (error) {
+      throw error.stdout ? new Error(error.stdout + error.stderr) : error;
+    } finally {
+      rmSync(fresh, { recursive: true });
     }
-    const manifest = JSON.parse(readFileSync(join(fresh, "node_modules/partyline/package.json")));
-    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["@nats-io/transport-node", "socket.io"]);
-    assert.equal(manifest.private, true);
-    assert.equal(manifest.scripts.postinstall, undefined);
-    writeFileSync(join(fresh, "program.mts"), program);
-    writeFileSync(join(fresh, "program.cts"), program);
-    for (const resolution of ["NodeNext"]) {
-      execFileSync(process.execPath, [join(folder, "node_modules/typescript/bin/tsc"), "--strict", "--noEmit", "--target", "ES2022",
-        "--module", resolution, "--types", "node", "program.mts", "program.cts"], { cwd: fresh, encoding: "utf8", stdio: "pipe" });
-    }
-    const names = "Server.name + Namespace.name + Socket.name";
-    const options = { cwd: fresh, encoding: "utf8" };
-    assert.equal(execFileSync(process.execPath, ["--input-type=module", "-e", `import { Server, Namespace, Socket } from "partyline"; console.log(${names})`], options).trim(), "ServerNamespaceSocket");
-    assert.equal(execFileSync(process.execPath, ["-e", `const { Server, Namespace, Socket } = require("partyline"); console.log(${names})`], options).trim(), "ServerNamespaceSocket");
-  } catch (error) {
-    throw error.stdout ? new Error(error.stdout + error.stderr) : error;
-  } finally {
-    rmSync(fresh, { recursive: true });
-  }
-});
+  },
+);

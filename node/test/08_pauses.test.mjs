@@ -23,7 +23,10 @@ scene("a flood of events pauses those who send it", async (stage) => {
   await until("it is paused", () => verbs.pause > 0);
   await until("it is resumed", () => verbs.resume > 0);
   await until("all acks", () => order.length === count);
-  assert.deepEqual(order, Array.from({ length: count }, (_, i) => i));
+  assert.deepEqual(
+    order,
+    Array.from({ length: count }, (_, i) => i),
+  );
   assert.equal(await calm.timeout(10_000).emitWithAck("echo", 1), 1);
   assert.equal(one.said.filter((m) => m.disconnect).length, 0);
 });

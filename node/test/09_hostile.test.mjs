@@ -5,7 +5,9 @@ import { scene, until } from "./stage.mjs";
 
 scene("garbage on this instance's subjects is ignored", async (stage) => {
   const edge = await stage.embedded();
-  const io = await stage.server(edge.nats, (server) => server.on("connection", (s) => s.on("echo", (v, ack) => ack(v))));
+  const io = await stage.server(edge.nats, (server) =>
+    server.on("connection", (s) => s.on("echo", (v, ack) => ack(v))),
+  );
   const client = await stage.connected(edge.url);
   const nats = await connect({ servers: edge.nats });
   stage.later(() => nats.close());
@@ -17,7 +19,10 @@ scene("garbage on this instance's subjects is ignored", async (stage) => {
   for (const body of ["", "x", "[]", "{}", "[1]", '["disconnect",null]', '["connect",{"sid":7}]', "[null,null]"]) {
     for (const event of ["connect", "disconnect", "disconnecting", "news", "%zz"]) {
       nats.publish(own(event), body);
-      nats.publish(own(event), body, { reply: event === "disconnect" ? "x" : reply, headers: event === "news" ? attached : undefined });
+      nats.publish(own(event), body, {
+        reply: event === "disconnect" ? "x" : reply,
+        headers: event === "news" ? attached : undefined,
+      });
       nats.publish(own(event), body, { reply: connectReply });
     }
     for (const word of ["hello", "beat", "bye", "gone"]) {
@@ -39,8 +44,14 @@ scene("with the edges' secret, announcements count that an edge has signed", asy
   await until("the edge", () => instance.edges.names.length === 1);
   const [name] = instance.edges.names;
   const { link } = io.of("/").adapter.hub;
-  link.publish(`sio.$edge.${name}.gone`, JSON.stringify([{ edge: name, at: Date.now(), sockets: 0, by: "abcdefgh" }]));
-  link.publish("sio.$edge.abcdefgh.hello", JSON.stringify([{ edge: "abcdefgh", at: Date.now(), every: 1000, sockets: 0 }]));
+  link.publish(
+    `sio.$edge.${name}.gone`,
+    JSON.stringify([{ edge: name, at: Date.now(), sockets: 0, by: "abcdefgh" }]),
+  );
+  link.publish(
+    "sio.$edge.abcdefgh.hello",
+    JSON.stringify([{ edge: "abcdefgh", at: Date.now(), every: 1000, sockets: 0 }]),
+  );
   await until("the complaint", () => stage.complaints.some((text) => text.includes("edgesSecret")));
   assert.deepEqual(instance.edges.names, [name]);
   const wrong = await stage.server(edge.nats, () => {}, { edgesSecret: "another secret 0123456789abcdef" });

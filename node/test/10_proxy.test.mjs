@@ -12,7 +12,11 @@ async function listening(stage, handler) {
 scene("clients connect to the program's own HTTP server", async (stage) => {
   const edge = await stage.embedded();
   const { http, url } = await listening(stage, (req, res) => res.end("the page"));
-  const io = await stage.server(edge.nats, (server) => server.on("connection", (s) => s.on("echo", (v, ack) => ack(v))), { edge: edge.url });
+  const io = await stage.server(
+    edge.nats,
+    (server) => server.on("connection", (s) => s.on("echo", (v, ack) => ack(v))),
+    { edge: edge.url },
+  );
   io.attach(http);
   for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]]) {
     const client = await stage.connected(url, "/", { transports });

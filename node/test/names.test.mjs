@@ -14,7 +14,7 @@ const functions = {
 test(`names are spelled as in the table of ${table.length} cases`, () => {
   for (const { kind, name, subject, repeat, error, comment } of table) {
     const [spell, read] = functions[kind];
-    const long = (text, more) => text === undefined ? undefined : text + (more ?? "").repeat(repeat?.times ?? 0);
+    const long = (text, more) => (text === undefined ? undefined : text + (more ?? "").repeat(repeat?.times ?? 0));
     const [whole, spelled] = [long(name, repeat?.name), long(subject, repeat?.subject)];
     if (error) {
       assert.throws(() => (whole === undefined ? read(spelled) : spell(whole)), `${kind}: ${comment}`);
@@ -38,8 +38,15 @@ test("a room whose name no subject can have is hashed", () => {
 
 test("patterns match as in the edge's configuration", () => {
   for (const [pattern, name, expected] of [
-    ["/*", "/", true], ["*", "/a/b", true], ["/a", "/a", true], ["/a", "/ab", false], ["/t-*", "/t-1", true],
-    ["/t-*-x", "/t-1-x", true], ["/t-*-x", "/t-x", false], ["/*a*b", "/xaxbab", true], ["/*ab*b", "/ab", false],
+    ["/*", "/", true],
+    ["*", "/a/b", true],
+    ["/a", "/a", true],
+    ["/a", "/ab", false],
+    ["/t-*", "/t-1", true],
+    ["/t-*-x", "/t-1-x", true],
+    ["/t-*-x", "/t-x", false],
+    ["/*a*b", "/xaxbab", true],
+    ["/*ab*b", "/ab", false],
   ]) {
     assert.equal(names.matches(pattern, name), expected, `${pattern} ${name}`);
   }

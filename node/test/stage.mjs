@@ -1,5 +1,5 @@
-// The stage of a test: edges as processes on random ports, Servers in this process, and official clients. Each wait has a
-// deadline; nothing sleeps.
+// The stage of a test: edges as processes on random ports, Servers in this process, and official clients. Each wait
+// has a deadline; nothing sleeps.
 import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -11,7 +11,7 @@ import { io } from "socket.io-client";
 const require = createRequire(import.meta.url);
 export const { Server } = require("../dist/index.js");
 
-export const patience = 20_000; // milliseconds until a wait has failed; machines may be slow
+export const patience = 60_000; // milliseconds until a wait has failed; machines may be slow
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const bin = process.env.PARTYLINE_BIN ?? `${root}bin`;
@@ -20,7 +20,9 @@ const bin = process.env.PARTYLINE_BIN ?? `${root}bin`;
 async function run(name, args = [], environment = {}) {
   const path = `${bin}/${name}`;
   if (!existsSync(path)) {
-    throw new Error(`${path} is not there; build it with \`make build\`, or set PARTYLINE_BIN to the folder of the programs`);
+    throw new Error(
+      `${path} is not there; build it with \`make build\`, or set PARTYLINE_BIN to the folder of the programs`,
+    );
   }
   const child = spawn(path, ["--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false", ...args], {
     env: { ...process.env, PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }), ...environment },
@@ -43,7 +45,11 @@ async function run(name, args = [], environment = {}) {
   });
   const at = await within(`${name} listens`, found);
   return {
-    url: `http://${at.address}`, nats: at.nats, admin: `http://${at.admin}`, log: () => log, child,
+    url: `http://${at.address}`,
+    nats: at.nats,
+    admin: `http://${at.admin}`,
+    log: () => log,
+    child,
     async end(signal = "SIGTERM") {
       child.kill(signal);
       await exited;
@@ -82,7 +88,13 @@ export class Stage {
 
   // client starts an official client.
   client(url, namespace = "/", options = {}) {
-    const client = io(url + namespace, { forceNew: true, transports: ["websocket"], reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
+    const client = io(url + namespace, {
+      forceNew: true,
+      transports: ["websocket"],
+      reconnectionDelay: 50,
+      reconnectionDelayMax: 200,
+      ...options,
+    });
     this.later(() => {
       client.off();
       client.io._close(); // with all sockets of the connection
@@ -109,7 +121,7 @@ export class Stage {
 }
 
 // scene declares a test and gives it a Stage.
-export function scene(name, play, { timeout = 60_000 } = {}) {
+export function scene(name, play, { timeout = 180_000 } = {}) {
   test(name, { timeout }, async () => {
     const stage = new Stage();
     try {
@@ -152,7 +164,9 @@ export async function until(what, look) {
 
 // instance starts parts/instance.mjs as a process. said has what it has reported.
 export async function instance(stage, nats, options = {}, environment = {}) {
-  const child = fork(fileURLToPath(new URL("parts/instance.mjs", import.meta.url)), { env: { ...process.env, NATS_URL: nats, OPTIONS: JSON.stringify(options), ...environment } });
+  const child = fork(fileURLToPath(new URL("parts/instance.mjs", import.meta.url)), {
+    env: { ...process.env, NATS_URL: nats, OPTIONS: JSON.stringify(options), ...environment },
+  });
   const said = [];
   child.on("message", (message) => said.push(message));
   const exited = once(child, "exit");

@@ -24,11 +24,21 @@ const byName = new Map(cases.map((one) => [one.name, one]));
 if (byName.size !== cases.length) {
   throw new Error(`two cases have the same name: ${cases.find((one) => byName.get(one.name) !== one).name}`);
 }
-for (const { title, cases: declared } of differences) {
+
+// applications are those that are compared with the reference, and how the output names them.
+export const applications = { services: 'services on NATS', node: 'the package for Node.js' };
+
+for (const { title, only, cases: declared } of differences) {
   for (const [name, { reference = [], ours = [] }] of Object.entries(declared)) {
     if (!byName.has(name)) {
       throw new Error(`a difference is declared for a case that does not exist: ${name}`);
     }
-    byName.get(name).differs = { title, reference, ours };
+    const one = byName.get(name);
+    for (const application of only ? [only] : Object.keys(applications)) {
+      if (one.differs?.[application]) {
+        throw new Error(`two differences of ${application} are declared for ${name}`);
+      }
+      one.differs = { ...one.differs, [application]: { title, reference, ours } };
+    }
   }
 }

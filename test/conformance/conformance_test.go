@@ -1,5 +1,5 @@
 // Package conformance runs the same cases on the npm reference server and on ours, and compares what clients and the
-// application see. Cases are raw requests and frames, official clients, and scripts for the server's interface. They
+// application see. Ours has two applications: services on NATS, and the reference's on the package for Node.js. Cases are raw requests and frames, official clients, and scripts for the server's interface. They
 // are in cases/; the declared differences are in differences.mjs.
 package conformance
 
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// patience bounds a whole comparison, which takes about 30 seconds on two cores.
+// patience bounds a whole comparison, which takes about 40 seconds on two cores.
 const patience = 4 * time.Minute
 
 func TestConformance(t *testing.T) {
@@ -34,12 +34,39 @@ func TestConformance(t *testing.T) {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cmd/embedded or the service does not build: %v\n%s", err, output)
 	}
+	t.Setenv("PARTYLINE_PACKAGE", compilePackage(t))
 	output, err := node(t, "run.mjs", programs+"embedded", programs+"scripted")
 	if err != nil {
 		t.Errorf("%v\n%s", err, output)
 		return
 	}
 	t.Logf("%s", output)
+}
+
+// compilePackage compiles the package for Node.js and returns its path. The folder is this test's own, because the
+// package's tests may compile node/dist meanwhile. It is where the package's imports are found.
+func compilePackage(t *testing.T) string {
+	t.Helper()
+	const folder = "../../node"
+	for _, name := range []string{"typescript", "@types/node", "socket.io", "@nats-io/transport-node"} {
+		if _, err := os.Stat(filepath.Join(folder, "node_modules", name)); err != nil {
+			leaveOut(t, "the comparison with the reference server needs the npm package "+name+" in node; run `make node`")
+		}
+	}
+	compiled, err := os.MkdirTemp(folder+"/node_modules", ".conformance-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(compiled) })
+	output, err := node(t, folder+"/node_modules/typescript/bin/tsc", "-p", folder, "--outDir", compiled)
+	if err != nil {
+		t.Fatalf("the package for Node.js does not compile: %v\n%s", err, output)
+	}
+	path, err := filepath.Abs(filepath.Join(compiled, "index.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 const (
@@ -127,7 +154,7 @@ func lookAtSources(t *testing.T) {
 			return fs.SkipDir
 		}
 		switch filepath.Ext(path) {
-		case ".go", ".mod", ".mjs", ".yaml", ".json", ".md":
+		case ".go", ".mod", ".mjs", ".ts", ".yaml", ".json", ".md":
 			_, _ = os.Stat(path) // an editor may have removed it
 		}
 		return nil

@@ -1,5 +1,6 @@
-// Where ours differs from the reference, why, and in exactly which lines. A case that differs in another way fails,
-// and so does one that is listed here and agrees. docs/differences.md shows these; `node list.mjs` prints its table.
+// Where ours differs from the reference, why, and in exactly which lines. With `only`, one application differs: services
+// or node. A case that differs in another way fails, and so does one that is listed here and agrees. docs/differences.md
+// shows these; `node list.mjs` prints its table.
 
 const unknownSession = '400 {content-type: application/json} {"code":1,"message":"Session ID unknown"}';
 const lastNoop = '200 {content-type: text/plain; charset=UTF-8} {cache-control: no-store} 6';
@@ -315,16 +316,10 @@ export const differences = [
     },
   },
   {
-    title: 'While a socket is being admitted',
-    reference: 'A second CONNECT makes a second socket, which the client cannot reach. A client that goes is forgotten.',
-    ours: 'A second CONNECT waits, and is out of turn once the socket is admitted. If the client goes, the service that was asked gets a disconnect notice.',
+    title: 'A second CONNECT while a socket is being admitted',
+    reference: 'It makes a second socket, which the client cannot reach.',
+    ours: 'It waits, and is out of turn once the socket is admitted.',
     cases: {
-      'protocol: an event while being admitted': {
-        ours: ['server /slow: disconnect /slow forced server close []'],
-      },
-      'protocol: gone while being admitted': {
-        ours: ['server /slow: disconnect /slow transport close []'],
-      },
       'protocol: a second CONNECT while being admitted': {
         reference: [
           'server /slow: connect /slow',
@@ -332,6 +327,20 @@ export const differences = [
           'ws: 42/slow,["auth",{}]',
         ],
         ours: ['server /slow: disconnect /slow forced server close []', 'ws: closed 1005'],
+      },
+    },
+  },
+  {
+    title: 'A client that goes while it is being admitted',
+    only: 'services',
+    reference: 'It is forgotten.',
+    ours: 'The service that was asked gets a disconnect notice.',
+    cases: {
+      'protocol: an event while being admitted': {
+        ours: ['server /slow: disconnect /slow forced server close []'],
+      },
+      'protocol: gone while being admitted': {
+        ours: ['server /slow: disconnect /slow transport close []'],
       },
     },
   },
@@ -357,6 +366,7 @@ export const differences = [
   },
   {
     title: 'A middleware that throws refuses',
+    only: 'services',
     reference: 'The process ends. If the error is caught elsewhere, the client gets no answer.',
     ours: '`OnError` gets the error, and the client `not admitted`.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`middleware: one throws, ${mode}`, {
@@ -365,6 +375,7 @@ export const differences = [
   },
   {
     title: 'A client that goes while the middleware decides',
+    only: 'services',
     reference: 'It forgets the socket.',
     ours: 'The service has admitted it, so its connection handler runs. Then it gets the disconnect.',
     cases: {
@@ -378,6 +389,7 @@ export const differences = [
   },
   {
     title: 'Who has gone is not waited for',
+    only: 'services',
     reference: 'It waits for the ack of a socket that has gone until the time is over.',
     ours: 'The caller is notified at once: `UnknownSocket`, or one missing among several.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask one: it goes meanwhile, ${mode}`, {
@@ -387,6 +399,7 @@ export const differences = [
   },
   {
     title: 'Asking many without a time',
+    only: 'services',
     reference: 'Without `timeout`, clients have one millisecond.',
     ours: 'They have 30 seconds.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`ask many: without a time, ${mode}`, {
@@ -397,7 +410,7 @@ export const differences = [
   {
     title: 'A packet that cannot be decoded is no `error` of its sockets',
     reference: 'Each socket of the client emits `error`, and ends with `forced close`.',
-    ours: 'The edge decodes, so the edge logs it. Services get the disconnect.',
+    ours: 'The edge decodes, so the edge logs it. The application gets the disconnect.',
     cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`reasons: the client sends what is no packet, ${mode}`, {
       reference: ['server ann: error: invalid payload'],
     }])),

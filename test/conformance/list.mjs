@@ -1,12 +1,23 @@
 // Prints the differences as docs/differences.md shows them.
 
-import { cases } from './cases.mjs';
+import { applications, cases } from './cases.mjs';
 import { differences } from './differences.mjs';
 
-const differing = cases.filter((one) => one.differs).length;
-const scripted = cases.filter((one) => one.serverSide).length;
-console.log(`${cases.length} cases, ${scripted} of them of the server's interface: ${cases.length - differing} agree, ${differing} differ, for ${differences.length} reasons.\n`);
-console.log('| | Socket.IO | Partyline | Cases |\n|---|---|---|---:|');
-for (const { title, reference, ours, cases: declared } of differences) {
-  console.log(`| **${title}** | ${reference} | ${ours} | ${Object.keys(declared).length} |`);
+const scripted = cases.filter((one) => one.serverSide);
+const differing = (application, among) => among.filter((one) => one.differs?.[application]).length;
+const who = { services: 'Services', node: 'Node.js' };
+
+console.log(`${cases.length} cases, ${scripted.length} of them of the server's interface.\n`);
+console.log("| Application | Agree | Differ | Server's interface: agree | Differ |\n|---|---:|---:|---:|---:|");
+for (const [application, name] of Object.entries(applications)) {
+  const counts = [cases, scripted].flatMap((among) => {
+    const differ = differing(application, among);
+    return [among.length - differ, differ];
+  });
+  console.log(`| ${name[0].toUpperCase()}${name.slice(1)} | ${counts.join(' | ')} |`);
+}
+console.log(`\nThere are ${differences.length} reasons. *Services* or *Node.js*: only this application differs.\n`);
+console.log('| | Socket.IO | Partyline | Who | Cases |\n|---|---|---|---|---:|');
+for (const { title, only, reference, ours, cases: declared } of differences) {
+  console.log(`| **${title}** | ${reference} | ${ours} | ${only ? who[only] : 'All'} | ${Object.keys(declared).length} |`);
 }

@@ -1,11 +1,9 @@
-// The application on the npm reference, one server for each entry of servers.mjs. service.mjs is the same application
-// on NATS. The application of scripted.mjs is here, too. run.mjs starts it, and gets what it sees: {tag, actor,
-// line}.
+// The application on the npm reference, one server for each entry of servers.mjs. run.mjs starts it.
 
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
+import { serveApplication, serveServers } from './application.mjs';
 import { pairedAdapter } from './pair.mjs';
-import { hearServers, serveScripted } from './scripted.mjs';
 import { referenceOptions, servers } from './servers.mjs';
 
 const urls = {};
@@ -15,64 +13,11 @@ for (const [name, settings] of Object.entries(servers)) {
   const adapter = name === 'pair' ? pairedAdapter() : undefined;
   const io = new Server(http, { ...referenceOptions(settings), adapter });
   if (adapter) {
-    [io, new Server({ adapter })].forEach((one) => hearServers(one, (tag, line) => process.send({ tag, actor: 'other server', line })));
+    [io, new Server({ adapter })].forEach(serveServers);
   }
-  for (const namespace of ['/', '/custom', /^\/dynamic-.*$/]) {
-    io.of(namespace).on('connection', serve);
-  }
-  io.of('/refused').use((socket, next) => {
-    tell(socket, 'refuse /refused');
-    const error = new Error('not you');
-    if (socket.handshake.auth.why) {
-      error.data = { code: 7 };
-    }
-    next(error);
-  });
-  io.of('/slow').use((socket, next) => setTimeout(next, 100)).on('connection', serve);
-  serveScripted(io, (socket, line, lane = 'server') => {
-    const { query, auth } = socket.handshake;
-    process.send({ tag: query.case, actor: `${lane} ${auth.name}`, line });
-  });
+  serveApplication(io);
   await new Promise((resolve) => { http.listen(0, '127.0.0.1', resolve); });
   urls[name] = `http://127.0.0.1:${http.address().port}`;
 }
 process.send({ urls });
 process.on('disconnect', () => process.exit());
-
-function tell(socket, line) {
-  process.send({ tag: socket.handshake.query.case, line });
-}
-
-function serve(socket) {
-  const namespace = socket.nsp;
-  let rooms = [];
-  tell(socket, `connect ${namespace.name}`);
-  socket.emit('auth', socket.handshake.auth);
-  socket.on('disconnecting', () => { rooms = [...socket.rooms].filter((room) => room !== socket.id).sort(); });
-  socket.on('disconnect', (reason) => tell(socket, `disconnect ${namespace.name} ${reason} [${rooms}]`));
-  socket.onAny((event, ...values) => {
-    const ack = typeof values.at(-1) === 'function' ? values.pop() : undefined;
-    tell(socket, `event ${namespace.name} ${['string', 'number'].includes(typeof event) ? event : 'without a name'}${ack ? ' +ack' : ''}`);
-    const [first, second] = values;
-    switch (event) {
-      case 'message': socket.emit('message-back', ...values); break;
-      case 'message-with-ack': ack?.(...values); break;
-      case 'handshake': ack?.(socket.handshake); break;
-      case 'kick': socket.disconnect(); break;
-      case 'kick-session': socket.disconnect(true); break;
-      case 'say-and-kick': socket.emit('bye'); socket.disconnect(first); break;
-      case 'kick-after': setTimeout(() => socket.disconnect(first), 100); break;
-      case 'say-after': setTimeout(() => socket.emit('said', first), second); break;
-      case 'join': socket.join(first); ack?.(); break;
-      case 'leave': socket.leave(first); ack?.(); break;
-      case 'to-room': namespace.to(first).emit('room-event', first); break;
-      case 'to-others': socket.to(first).emit('others-event', first); break;
-      case 'size': socket.emit('sized', 'x'.repeat(first)); break;
-      case 'size-plain': socket.compress(false).emit('sized', 'x'.repeat(first)); break;
-      case 'count': for (let i = 0; i < first; i++) { socket.emit('number', i); } break;
-      case 'volatile': socket.volatile.emit('perhaps', 1); break;
-      case 'binary': socket.emit('bytes', Buffer.from([1, 2, 3]), { deep: Buffer.from([4]) }); break;
-      case 'binary-ack': ack?.(Buffer.from([1, 2, 3])); break;
-    }
-  });
-}

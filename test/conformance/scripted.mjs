@@ -1,10 +1,10 @@
-// The application that executes a case's script, on the npm reference. The script is in the client's auth and in the
-// events `do` and `listen`, and uses the server's own interface for it. scripted/ is the same application as a Go
-// service.
+// The application that executes a case's script, on the npm reference and on our package for Node.js. The script is in
+// the client's auth and in the events `do` and `listen`, and uses the server's own interface for it. scripted/ is the
+// same application as a Go service.
 
 const thrown = 'thrown by the application';
 
-// An error that a handler throws ends a server of the reference, unless it is caught.
+// An error that a handler throws ends a server of these, unless it is caught.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
   process.on(event, (error) => {
     if (error.message !== thrown) {

@@ -169,8 +169,7 @@ func TestWhatASessionMayCost(t *testing.T) {
 						<-slots
 						return
 					}
-					r := dialRaw(t, p.URL)
-					r.narrow()
+					r := dialNarrow(t, p.URL)
 					<-slots
 					misers(i)[kind].work(r)
 				})
@@ -214,7 +213,6 @@ func (p *program) send(request string) {
 
 // work does what the miser does, until it cannot send any more or has sent much.
 func (m miser) work(r *raw) {
-	_ = r.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a session that ended may read no more
 	if m.begin != nil {
 		m.begin(r)
 	}
@@ -222,6 +220,7 @@ func (m miser) work(r *raw) {
 		return
 	}
 	for i, sent := 0, 0; sent < 16<<20; i++ {
+		_ = r.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a session that ended may read no more
 		n, err := r.conn.Write(m.more(i))
 		if sent += n; err != nil {
 			return

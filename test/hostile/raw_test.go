@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,8 +37,23 @@ type raw struct {
 // dialRaw opens a WebSocket session; url is the edge's.
 func dialRaw(t *testing.T, url string) *raw {
 	t.Helper()
+	return dialRawWith(t, url, &net.Dialer{})
+}
+
+// dialNarrow is dialRaw for a client that sends much and reads nothing. It has a small buffer from the beginning: when
+// it shrinks, Linux throws away what is on its way, with the acknowledgements of what the client sends.
+func dialNarrow(t *testing.T, url string) *raw {
+	t.Helper()
+	return dialRawWith(t, url, &net.Dialer{Control: func(_, _ string, conn syscall.RawConn) (err error) {
+		_ = conn.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+		return err
+	}})
+}
+
+func dialRawWith(t *testing.T, url string, dialer *net.Dialer) *raw {
+	t.Helper()
 	host := strings.TrimPrefix(url, "http://")
-	conn, err := net.Dial("tcp", host)
+	conn, err := dialer.Dial("tcp", host)
 	if err != nil {
 		t.Fatal(err)
 	}

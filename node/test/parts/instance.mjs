@@ -1,5 +1,5 @@
-// An instance as a process of its own, for tests that end or block it. It acks "echo", keeps a count in socket.data, and
-// reports over IPC.
+// An instance as a process of its own, for tests that end or block it. It acks "echo", keeps a count in socket.data,
+// and reports over IPC.
 import { createRequire } from "node:module";
 
 const { Server } = createRequire(import.meta.url)("../../dist/index.js");
