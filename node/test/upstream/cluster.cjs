@@ -3,9 +3,14 @@
 const { newPrefix } = require("./edges.cjs");
 const { Server: OneServer } = require("./server.cjs");
 
+/** The Servers of this test. */
+const servers = [];
+
 class Server extends OneServer {
   constructor(...given) {
     super(...given);
+    this.keepsAdapter = true;
+    servers.push(this);
     const { admissions, instance } = this.of("/").adapter.hub;
     const request = admissions.request.bind(admissions);
     admissions.request = (m, token, id) => {
@@ -22,14 +27,25 @@ class Server extends OneServer {
     };
   }
 
-  adapter(value) {
-    return value ? this : super.adapter();
+  adapter(...given) {
+    return this.keepsAdapter && given.length > 0 ? this : super.adapter(...given);
   }
 }
 
 /** nextTest has the Servers of the next test share a prefix. */
 function nextTest() {
   OneServer.prefix = newPrefix();
+  servers.length = 0;
 }
 
-module.exports = { Server, nextTest };
+/**
+ * admitted waits until all sockets are admitted. The tests begin when a handler of the last one runs, and have another
+ * Server send at once. Between two publishers NATS keeps no order, so that may get to the edge before the admission.
+ */
+async function admitted() {
+  while ((await servers[0].fetchSockets()).length < servers.length) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+module.exports = { Server, nextTest, admitted };

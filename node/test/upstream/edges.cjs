@@ -1,23 +1,25 @@
-// The edges of the tests: each Server leases a process of bin/edge with a nats.prefix of its own. Some are kept warm,
-// because tests allow a client only a few milliseconds.
+// The edges of the tests: each Server leases a process of bin/edge with a nats.prefix of its own. Some are kept warm, and
+// used again, because tests allow a client only 200 milliseconds.
 const { spawn } = require("node:child_process");
 const { randomBytes } = require("node:crypto");
 const { get } = require("node:http");
 
-/** How many edges without flags of their own are kept ready. */
-const warm = Number(process.env.UPSTREAM_WARM ?? 0);
+/** How many edges are kept ready, by their flags. */
+const warm = new Map(Object.entries(JSON.parse(process.env.UPSTREAM_WARM || "{}")));
 
-/** How long an edge goes on after its Server has been closed, in milliseconds: what clients see must not come from here. */
-const keptAfter = 2000;
+/** How long an edge is left alone after its Server has been closed, in milliseconds: what clients see must not come from here. */
+const restAfter = 1000;
 
 const running = new Set();
-const ready = [];
+/** The edges that are kept ready, by their flags. */
+const ready = new Map([...warm.keys()].map((flags) => [flags, []]));
 
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 class Edge {
   constructor(prefix, flags) {
     this.prefix = prefix;
+    this.flags = flags.join(" ");
     this.child = spawn(`${process.env.UPSTREAM_BIN}/edge`, [
       "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false", "--trusted_proxies=127.0.0.1,::1",
       `--nats.url=${process.env.UPSTREAM_NATS}`, `--nats.prefix=${prefix}`, ...flags,
@@ -59,9 +61,12 @@ class Edge {
     });
   }
 
-  /** release ends the edge a little later. */
+  /** release makes the edge one that is kept ready, or ends it. */
   release() {
-    setTimeout(() => this.child.kill("SIGKILL"), keptAfter).unref();
+    setTimeout(() => {
+      const edges = ready.get(this.flags);
+      edges ? edges.push(this) : this.child.kill("SIGKILL");
+    }, restAfter).unref();
   }
 }
 
@@ -81,26 +86,26 @@ function newPrefix() {
 }
 
 function refill() {
-  while (ready.length < warm) {
-    ready.push(new Edge(newPrefix(), []));
+  for (const [flags, edges] of ready) {
+    while (edges.length < warm.get(flags)) {
+      edges.push(new Edge(newPrefix(), flags.split(" ").filter(Boolean)));
+    }
   }
 }
 
 /** lease returns an edge with these flags, and with this prefix if one is given. */
 function lease(flags = [], prefix) {
-  if (prefix || flags.length > 0) {
-    return new Edge(prefix ?? newPrefix(), flags);
-  }
-  refill();
-  const edge = ready.shift() ?? new Edge(newPrefix(), []);
+  const edge = !prefix && ready.get(flags.join(" "))?.shift();
   setImmediate(refill);
-  return edge;
+  return edge || new Edge(prefix ?? newPrefix(), flags);
 }
 
 /** warmUp resolves once the edges that are kept ready are. */
 async function warmUp() {
   refill();
-  await Promise.all(ready.map((edge) => edge.url));
+  const awake = setInterval(() => {}, 1000); // edges keep no process running
+  await Promise.all([...ready.values()].flat().map((edge) => edge.url));
+  clearInterval(awake);
 }
 
 module.exports = { lease, newPrefix, warmUp };

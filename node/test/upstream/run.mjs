@@ -3,8 +3,9 @@
 //   node node/test/upstream/run.mjs [--all] [--grep=WORDS] FOLDER
 //   node node/test/upstream/run.mjs --adapter [--all] [--grep=WORDS] FOLDER
 import { execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,6 +20,9 @@ const { values: options, positionals: [folder] } = parseArgs({
   allowPositionals: true,
   options: { adapter: { type: "boolean" }, all: { type: "boolean" }, grep: { type: "string" } },
 });
+
+/** How many edges are kept ready, by their flags: tests allow a client 200 milliseconds. */
+const warm = { "": 5, "--engine.transports=polling": 2, "--engine.transports=websocket": 3 };
 
 /** need ends the process if a file is missing. */
 function need(path, what) {
@@ -58,7 +62,17 @@ function stage(work) {
   }
   symlinkSync(join(here, "node_modules"), join(work, "node_modules"));
   cpSync(folder, join(work, "tests/test"), { recursive: true });
+  standIn("big.json", JSON.stringify(Array.from({ length: 10_000 }, (_, i) => ({ number: i, text: `the row ${i}` }))));
+  standIn("big.jpg", randomBytes(500_000));
   return join(work, "tests/test");
+}
+
+/** standIn makes a large file of the tests, if the folder has come without. */
+function standIn(name, content) {
+  const path = join(work, "tests/test/fixtures", name);
+  if (!options.adapter && !(existsSync(path) && statSync(path).size > 0)) {
+    writeFileSync(path, content);
+  }
 }
 
 /** nats starts a NATS server. */
@@ -93,7 +107,7 @@ const player = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), 
     ...process.env,
     UPSTREAM_BIN: bin,
     UPSTREAM_NATS: await nats(),
-    UPSTREAM_WARM: options.adapter ? "0" : "3",
+    UPSTREAM_WARM: JSON.stringify(options.adapter ? {} : warm),
     UPSTREAM_CLUSTER: options.adapter ? "true" : "",
     UPSTREAM_PLAY: JSON.stringify({
       files: names.map((name) => join(tests, name)), skipped: options.adapter ? skips.adapter : skips.server, all: options.all, grep: options.grep,

@@ -54,8 +54,18 @@ class Server extends partyline.Server {
 
   attach(http) {
     this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
-    passOn(this.httpServer, Promise.all([this.#edge.url, this.ready()]).then(([url]) => url));
+    passOn(this.httpServer, this.#known());
     return this;
+  }
+
+  /** known waits until the edge has answered this Server's hello. It returns its URL. */
+  async #known() {
+    const url = await this.#edge.url;
+    const { edges } = this.of("/").adapter.hub.instance;
+    while (!edges.has(this.#edge.name)) {
+      await new Promise((resolve) => setTimeout(resolve, 2).unref());
+    }
+    return url;
   }
 
   async close(done) {
