@@ -94,7 +94,7 @@ func noneOr(f check) check {
 func oneOf(allowed ...string) func(string) (normal, problem string) {
 	return func(s string) (string, string) {
 		if !slices.Contains(allowed, s) {
-			return s, quoteURL(s) + " is not one of " + strings.Join(allowed, ", ") + didYouMean(s, allowed)
+			return s, quote(s) + " is not one of " + strings.Join(allowed, ", ") + didYouMean(s, allowed)
 		}
 		return s, ""
 	}
@@ -120,7 +120,7 @@ func listenAddress(s string) (normal, problem string) {
 	default:
 		return s, ""
 	}
-	return s, quoteURL(s) + " " + problem
+	return s, quote(s) + " " + problem
 }
 
 // optionalAddress is the check of an address to listen on, or nothing.
@@ -146,7 +146,7 @@ var namedHost = regexp.MustCompile(`^([A-Za-z0-9._-]+)(:[0-9]+)?$`)
 func pagesHost(s string) (normal, problem string) {
 	match := namedHost.FindStringSubmatch(s)
 	if match == nil {
-		return s, quoteURL(s) + " is no name of a host; write one such as edge-1 or edge-1.example (IP addresses need no entry)"
+		return s, quote(s) + " is no name of a host; write one such as edge-1 or edge-1.example (IP addresses need no entry)"
 	}
 	return match[1], ""
 }
@@ -176,7 +176,7 @@ func clientPath(s string) (normal, problem string) {
 
 func addresses(s string) (normal, problem string) {
 	if _, ok := addressRange(s); !ok {
-		problem = quoteURL(s) + " is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8"
+		problem = quote(s) + " is neither an address nor a range; write 10.0.0.7 or 10.0.0.0/8"
 	}
 	return s, problem
 }
@@ -253,7 +253,7 @@ func edgeURL(s string) (normal, problem string) {
 	case s == "":
 		return s, ""
 	case err != nil || !isHost(host, strings.Contains(host, ":")):
-		return s, quoteURL(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
+		return s, quote(s) + " is not where other edges could reach this one; write http://host:port, such as http://10.0.0.7:3000"
 	case address.IsUnspecified():
 		return s, quote(s) + " is no address that others could ask; write this machine's own"
 	}
@@ -263,7 +263,7 @@ func edgeURL(s string) (normal, problem string) {
 func origin(s string) (normal, problem string) {
 	normal, err := engine.ParseOrigin(s)
 	if err != nil {
-		problem = quoteURL(s) + " " + err.Error()
+		problem = quote(s) + " " + err.Error()
 	}
 	return normal, problem
 }

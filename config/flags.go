@@ -45,7 +45,7 @@ func (l *loader) readFlags(args []string) *pflag.FlagSet {
 			l.fault("command line", "unexpected argument, not shown because it may be part of a secret; put values with blanks in quotes")
 			continue
 		}
-		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quoteURL(argument))
+		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quote(argument))
 	}
 	if flags.Changed(flagConfig) && flags.Lookup(flagConfig).Value.String() == "" {
 		l.fault("--config", "needs the path of a YAML file")

@@ -150,7 +150,7 @@ func (k key) parse(s string) (value any, problem string) {
 	case integer:
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			return nil, quoteURL(s) + " is not a whole number; write it in digits, such as 1000000"
+			return nil, quote(s) + " is not a whole number; write it in digits, such as 1000000"
 		}
 		return n, ""
 	case boolean:
@@ -167,7 +167,7 @@ func (k key) parse(s string) (value any, problem string) {
 func parseBool(s string) (value bool, problem string) {
 	value, err := strconv.ParseBool(s)
 	if err != nil {
-		problem = quoteURL(s) + " is neither true nor false"
+		problem = quote(s) + " is neither true nor false"
 	}
 	return value, problem
 }
@@ -175,7 +175,7 @@ func parseBool(s string) (value bool, problem string) {
 func parseDuration(s string) (value time.Duration, problem string) {
 	value, err := time.ParseDuration(s)
 	if err != nil {
-		problem = quoteURL(s) + " is not a duration; write a number with its unit, such as 25s or 1m30s"
+		problem = quote(s) + " is not a duration; write a number with its unit, such as 25s or 1m30s"
 	}
 	return value, problem
 }
@@ -212,6 +212,3 @@ func unquoted(s string) string {
 	s = quote(s)
 	return s[1 : len(s)-1]
 }
-
-// quoteURL is quote.
-func quoteURL(s string) string { return quote(s) }

@@ -33,11 +33,11 @@ func memorySize(s string) (normal, problem string) {
 	number, unit, ok := splitMemory(s)
 	switch {
 	case !ok || number < 0 || number > math.MaxInt32 && unit != "":
-		problem = quoteURL(s) + " is not an amount of memory; write a share such as 80%, bytes such as 512MiB, or 0 for no limit"
+		problem = quote(s) + " is not an amount of memory; write a share such as 80%, bytes such as 512MiB, or 0 for no limit"
 	case unit == "%" && number > 100:
-		problem = quoteURL(s) + " is more than the whole limit; write at most 100%"
+		problem = quote(s) + " is more than the whole limit; write at most 100%"
 	case number > 0 && unit != "%" && MemoryOf(s, 0) < leastMemory:
-		problem = quoteURL(s) + " is less than an edge needs; write at least 64MiB"
+		problem = quote(s) + " is less than an edge needs; write at least 64MiB"
 	}
 	return s, problem
 }

@@ -142,7 +142,7 @@ func (l *loader) validateListening(c *Config) {
 			}
 		case c.Open:
 			l.fault(l.at(a.name), "%s is not a loopback address, and without a `namespaces` section everything is open to everyone; "+
-				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quoteURL(a.address), namespacesEnv)
+				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), namespacesEnv)
 		case a.name == "embedded.listen":
 			l.warn("embedded.listen: %s is not a loopback address: whoever reaches it can publish and read everything, the NATS inside asks for no credentials", a.address)
 		}

@@ -18,11 +18,11 @@ import (
 	"partyline/test/stand"
 )
 
-// How TestAllTogether runs: a minute with -together 1m.
+// How TestAllTogether runs: whole with -together 1m -together.clients 200.
 var (
-	together = flag.Duration("together", 0, "how long the bad clients of TestAllTogether are there")
+	together = flag.Duration("together", 3*time.Second, "how long the bad clients of TestAllTogether are there")
 	badKinds = flag.String("together.kinds", "", "kinds of bad clients, separated by commas; default: all of test/hostile/bad")
-	badCount = flag.Int("together.clients", 200, "bad clients")
+	badCount = flag.Int("together.clients", 60, "bad clients")
 )
 
 const togetherNamespaces = `
@@ -32,13 +32,10 @@ namespaces:
   /extra-*: {connect: open}
 `
 
-// 200 bad clients of all kinds together, in a process of their own, beside 50 good ones that chat in pairs and in
-// rooms of ten. The good ones lose nothing and nothing comes out of order. The log has how long their messages took,
-// with the bad clients and without.
+// Bad clients of all kinds together, in a process of their own, beside 50 good ones that chat in pairs and in rooms of
+// ten. The good ones lose nothing and nothing comes out of order. The log has how long their messages took, with the bad
+// clients and without.
 func TestAllTogether(t *testing.T) {
-	if *together == 0 {
-		t.Skip("LEFT OUT: all kinds of bad clients together; run it with -together 10s")
-	}
 	config := filepath.Join(t.TempDir(), "partyline.yaml")
 	if err := os.WriteFile(config, []byte(togetherNamespaces), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,7 +61,9 @@ func TestAllTogether(t *testing.T) {
 	for _, line := range summary(e.Said()) {
 		t.Log("the edge: " + line)
 	}
-	edgetest.Eventually(t, "only the good ones are left", func() bool { return e.Figure(t, "partyline_sockets") == len(good.all) })
+	if *together >= 10*time.Second { // some have megabytes in the system's buffers, which are worked off at their rates
+		edgetest.Eventually(t, "only the good ones are left", func() bool { return e.Figure(t, "partyline_sockets") == len(good.all) })
+	}
 	good.chat(time.Second)
 	t.Logf("afterwards the edge has %d MB and %d sessions", resident(e.Process)>>20, e.Figure(t, "partyline_sessions"))
 	good.part()
