@@ -35,6 +35,10 @@ if (process.env.UPSTREAM_CLUSTER) {
 }
 await warmUp();
 
+process.on("unhandledRejection", (reason) => {
+  throw reason; // as mocha's own program does: then the test fails
+});
+
 const count = { passed: 0, failed: 0, skipped: 0 };
 const wrong = [];
 const runner = mocha.run(() => {

@@ -36,8 +36,8 @@ class Server extends partyline.Server {
         delete given[name];
       }
     }
-    const edge = lease(flags, Server.prefix);
-    super({ nats: process.env.UPSTREAM_NATS, prefix: edge.prefix, leaveOnSigterm: false, ...given });
+    const edge = lease(flags, Server.shared?.prefix);
+    super({ nats: Server.shared?.nats ?? process.env.UPSTREAM_NATS, prefix: edge.prefix, leaveOnSigterm: false, ...given });
     this.#edge = edge;
     if (isHTTP) {
       this.attach(first);
@@ -49,8 +49,8 @@ class Server extends partyline.Server {
     return this.#edge.name;
   }
 
-  /** The prefix that the Servers of one test share; without one, each has its own. */
-  static prefix;
+  /** The connection and the prefix that the Servers of one test share; without it, each has its own. */
+  static shared;
 
   attach(http) {
     this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
@@ -74,20 +74,45 @@ class Server extends partyline.Server {
   }
 }
 
-/** passOn has an HTTP server pass requests of clients on to an edge, whose URL it may have to wait for. */
+/**
+ * passOn has an HTTP server pass requests of clients on to an edge, whose URL it may have to wait for. New sessions are
+ * passed on one behind the other: tests rely on the order in which one process of Node.js gets them.
+ */
 function passOn(http, url) {
   const behind = new EventEmitter(); // the HTTP server, as the proxy sees it
-  const isOpen = url.then((found) => new Proxy(found).attach(behind));
+  let turn = url.then((found) => new Proxy(found).attach(behind));
+  const pass = (req, answer, ...event) => {
+    const passed = turn.then(() => behind.emit(...event), () => answer.destroy());
+    if (!/[?&]sid=/.test(req.url)) {
+      turn = passed.then(() => firstWrite(answer));
+    }
+  };
   const others = http.listeners("request");
   http.removeAllListeners("request");
   http.on("request", (req, res) => {
     if (req.url.startsWith("/socket.io")) {
-      isOpen.then(() => behind.emit("request", req, res), () => res.destroy());
+      pass(req, res, "request", req, res);
     } else {
       others.forEach((listener) => listener.call(http, req, res));
     }
   });
-  http.on("upgrade", (req, socket, head) => isOpen.then(() => behind.emit("upgrade", req, socket, head), () => socket.destroy()));
+  http.on("upgrade", (req, socket, head) => pass(req, socket, "upgrade", req, socket, head));
+}
+
+/** firstWrite resolves once something is written to a stream, or it is closed. */
+function firstWrite(stream) {
+  return new Promise((resolve) => {
+    const { write, end } = stream;
+    const done = (go) => (...given) => {
+      Object.assign(stream, { write, end });
+      resolve();
+      return go.apply(stream, given);
+    };
+    stream.write = done(write);
+    stream.end = done(end);
+    stream.once("close", resolve);
+    stream.destroyed && resolve();
+  });
 }
 
 module.exports = Object.assign((first, second) => new Server(first, second), partyline, { Server });
