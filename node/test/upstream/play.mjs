@@ -43,7 +43,7 @@ const count = { passed: 0, failed: 0, skipped: 0 };
 const wrong = [];
 const runner = mocha.run(() => {
   if (!grep) {
-    unknown.forEach((title) => wrong.push(`there is no such case: ${title}`));
+    unknown.forEach((title) => console.log(`skipped.mjs: this version has no case: ${title}`));
   }
   wrong.forEach((text) => console.log(`skipped.mjs: ${text}`));
   console.log(`${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);

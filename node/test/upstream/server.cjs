@@ -53,7 +53,7 @@ class Server extends partyline.Server {
   static shared;
 
   attach(http) {
-    this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
+    this.httpServer = typeof http === "number" ? createServer((_, res) => res.writeHead(404).end()).listen(http) : http;
     passOn(this.httpServer, this.#known());
     return this;
   }

@@ -26,6 +26,7 @@ export const server = {
   "server attachment http.Server should serve client (br)": "the edge compresses with gzip only",
   "server attachment http.Server should not serve static files": "the edge always serves the client",
   "server attachment http.Server should work with #attach (and merge options)": "its options, and `server.eio`, are the edge's",
+  "server attachment static files should not serve unknown files from the Socket.IO path": "the edge answers 404, not 400",
   "messaging many should precompute the WebSocket frame when broadcasting": "frames are made by the edge",
   "socket should not crash with raw binary": decoded,
   "socket should handle empty binary packet": decoded,
