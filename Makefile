@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
 
-.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node bench bench-scale
+.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -13,6 +13,11 @@ example-chat: build
 	go build -trimpath -o bin/ ./examples/chat
 	@NATS_URL=nats://127.0.0.1:4222 PAGE_LISTEN=127.0.0.1:3010 EDGE_URL=http://localhost:3000 \
 		sh examples/run.sh examples/chat/partyline.yaml ./bin/chat
+
+## example-node-chat: a chat as a Socket.IO server in Node.js, on http://localhost:3010
+example-node-chat: build node
+	cd examples/node-chat && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd examples/node-chat && PARTYLINE_EMBEDDED=../../bin/embedded PARTYLINE_LISTEN=127.0.0.1:3000 npm run --silent dev
 
 ## example-node: a chat service in JavaScript with the plain NATS client; to chat, `npm run talk Ann` in its folder
 example-node: build
@@ -61,7 +66,7 @@ suites:
 	@sh test/suites/run.sh "$(SOCKETIO)" $(RUNS)
 
 ## bench: compare with the reference server and a bare broadcaster, and write docs/performance.md and bench/README.md
-## (under 20 minutes); ARGS=--quick for a short round that writes nothing (under 2), ARGS=--help for more
+## (under 25 minutes); ARGS=--quick for a short round that writes nothing (under 3), ARGS=--help for more
 bench:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --write $(ARGS)

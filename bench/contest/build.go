@@ -16,6 +16,7 @@ type Programs struct {
 	bin       string // edge, embedded, nats-server
 	self      string // this program
 	config    string // of the edges
+	owned     string // of the edges in front of the package for Node.js
 	profiling bool   // the edges serve their profiles
 }
 
@@ -32,6 +33,11 @@ const config = `namespaces:
     rooms: ["*"]
     relay:
       - {event: message, to: rooms}
+`
+
+// ownedConfig has the sockets of clients owned by the package for Node.js.
+const ownedConfig = `namespaces:
+  "/bench": {connect: service}
 `
 
 // Root is the repository's folder, in or above the working directory.
@@ -61,12 +67,14 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 		return nil, nil, err
 	}
 	p := &Programs{root: root, bin: filepath.Join(root, "bin", "bench-programs"), self: self, profiling: profiling}
-	p.config = filepath.Join(p.bin, "partyline.yaml")
+	p.config, p.owned = filepath.Join(p.bin, "partyline.yaml"), filepath.Join(p.bin, "owned.yaml")
 	if err := os.MkdirAll(p.bin, 0o755); err != nil {
 		return nil, nil, err
 	}
-	if err := os.WriteFile(p.config, []byte(config), 0o644); err != nil {
-		return nil, nil, err
+	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return nil, nil, err
+		}
 	}
 	into := p.bin + string(filepath.Separator)
 	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded",
@@ -90,9 +98,14 @@ func (p *Programs) available(servers []string, out io.Writer) []string {
 	var lacks = map[string]error{}
 	for _, name := range servers {
 		switch name {
+		case NodeEmbedded, NodeEdge:
+			if _, done := lacks[NodeEmbedded]; !done {
+				lacks[NodeEmbedded] = p.buildPackage()
+			}
+			lacks[name] = lacks[NodeEmbedded]
 		case SocketIO, Redis:
 			if _, done := lacks[SocketIO]; !done {
-				lacks[SocketIO] = p.installNode()
+				lacks[SocketIO] = p.install(p.node())
 			}
 			if lacks[name] = lacks[SocketIO]; name == Redis && lacks[name] == nil {
 				lacks[name] = p.installRedis()
@@ -112,16 +125,26 @@ func (p *Programs) available(servers []string, out io.Writer) []string {
 
 func (p *Programs) node() string { return filepath.Join(p.root, "bench", "node") }
 
-func (p *Programs) installNode() error {
-	locked, err := os.ReadFile(filepath.Join(p.node(), "package-lock.json"))
+// buildPackage makes the package for Node.js.
+func (p *Programs) buildPackage() error {
+	folder := filepath.Join(p.root, "node")
+	if err := p.install(folder); err != nil {
+		return err
+	}
+	return p.run(folder, "npm", "run", "--silent", "build")
+}
+
+// install installs the npm packages of a folder, unless they are there.
+func (p *Programs) install(folder string) error {
+	locked, err := os.ReadFile(filepath.Join(folder, "package-lock.json"))
 	if err != nil {
 		return err
 	}
-	mark := filepath.Join(p.node(), "node_modules", ".installed") // what npm has installed
+	mark := filepath.Join(folder, "node_modules", ".installed") // what npm has installed
 	if installed, err := os.ReadFile(mark); err == nil && string(installed) == string(locked) {
 		return nil
 	}
-	if err := p.run(p.node(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+	if err := p.run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
 		"--loglevel=error"); err != nil {
 		return err
 	}

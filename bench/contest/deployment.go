@@ -1,6 +1,7 @@
 package contest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,16 +27,20 @@ const (
 	SocketIO = "socketio" // the reference server
 	Redis    = "redis"    // two of them, and Redis
 	Limit    = "limit"    // a bare broadcaster
+
+	NodeEmbedded = "node-embedded" // the package for Node.js, behind an edge with NATS inside
+	NodeEdge     = "node-edge"     // the package for Node.js, behind an edge and NATS
 )
 
 // Servers lists all contestants.
-var Servers = []string{Embedded, Edge, Edges, SocketIO, Redis, Limit}
+var Servers = []string{Embedded, Edge, Edges, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge}
 
 // deployment is a contestant that runs.
 type deployment struct {
 	addresses []string // for clients
 	nats      string   // URL of NATS, if it has one
 	bare      bool
+	config    string // of the edges; "" for that of most scenarios
 	programs  []*program
 }
 
@@ -61,10 +67,23 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 	case Redis:
 		var url string
 		if url, err = p.addRedis(d); err == nil {
-			err = p.addNode(d, url)
+			err = p.addNode(d, "redis", url)
 		}
 		if err == nil {
-			err = p.addNode(d, url)
+			err = p.addNode(d, "redis", url)
+		}
+	case NodeEmbedded:
+		d.config = p.owned
+		if err = p.addEdge(d, "embedded", "--embedded.listen=127.0.0.1:0"); err == nil {
+			err = p.addPackage(d)
+		}
+	case NodeEdge:
+		d.config = p.owned
+		if err = p.addNATS(d); err == nil {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
+		}
+		if err == nil {
+			err = p.addPackage(d)
 		}
 	case Limit:
 		d.bare = true
@@ -72,7 +91,7 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 	default:
 		err = fmt.Errorf("there is no server %q", server)
 	}
-	if err == nil && kind == load.Echo && d.nats != "" {
+	if err == nil && kind == load.Echo && d.nats != "" && !slices.ContainsFunc(d.programs, (*program).isNode) {
 		_, _, err = d.addSilent("service", process.Service, `"listening"`, exec.Command(p.self, "answer", d.nats))
 	}
 	return d, err
@@ -110,7 +129,7 @@ func (d *deployment) add(name, role string, command *exec.Cmd) (at listening, er
 
 func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 	command := exec.Command(filepath.Join(p.bin, name), append([]string{
-		"--config=" + p.config, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0"}, args...)...)
+		"--config=" + cmp.Or(d.config, p.config), "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0"}, args...)...)
 	if p.profiling {
 		command.Args = append(command.Args, "--admin.pprof")
 	}
@@ -169,11 +188,27 @@ func (p *Programs) addNATS(d *deployment, more ...string) error {
 	return nil
 }
 
+// node is the name of a process of Node.js.
+const node = "node"
+
+func (p *program) isNode() bool { return strings.HasPrefix(p.Name, node) }
+
+// addNode starts the application on the reference server.
 func (p *Programs) addNode(d *deployment, args ...string) error {
+	_, err := d.add(node, process.Server, p.application(args...))
+	return err
+}
+
+// addPackage starts the same application on the package for Node.js. Its clients are at the edge.
+func (p *Programs) addPackage(d *deployment) error {
+	_, _, err := d.addSilent(node, process.Server, `"listening"`, p.application("partyline", d.nats))
+	return err
+}
+
+func (p *Programs) application(args ...string) *exec.Cmd {
 	command := exec.Command("node", append([]string{"--expose-gc", filepath.Join(p.node(), "server.mjs")}, args...)...)
 	command.Env = append(os.Environ(), "NODE_ENV=production")
-	_, err := d.add("node", process.Server, command)
-	return err
+	return command
 }
 
 func (p *Programs) addRedis(d *deployment) (url string, err error) {
@@ -208,7 +243,7 @@ func (d *deployment) watch() (all []process.Watched) {
 // memory is the memory of servers and brokers together, in bytes, after Node.js has collected its garbage.
 func (d *deployment) memory() (sum int64, err error) {
 	for _, one := range d.programs {
-		if strings.HasPrefix(one.Name, "node") {
+		if one.isNode() {
 			if err := one.command.Process.Signal(syscall.SIGUSR2); err != nil {
 				return 0, fmt.Errorf("%s: %w", one.Name, err)
 			}
@@ -220,8 +255,15 @@ func (d *deployment) memory() (sum int64, err error) {
 
 // occupied is memory without a garbage collection.
 func (d *deployment) occupied() (sum int64, err error) {
+	return d.occupiedBy(func(one *program) bool { return one.Role != process.Service })
+}
+
+// nodeMemory is what processes of Node.js occupy, in bytes. memory must have been called: it collects their garbage.
+func (d *deployment) nodeMemory() (sum int64, err error) { return d.occupiedBy((*program).isNode) }
+
+func (d *deployment) occupiedBy(wanted func(*program) bool) (sum int64, err error) {
 	for _, one := range d.programs {
-		if one.Role == process.Service {
+		if !wanted(one) {
 			continue
 		}
 		bytes, err := process.PSS(one.PID)

@@ -20,6 +20,7 @@ const (
 	CPU        = "cpu_us_per_delivery"         // servers and broker
 	BrokerCPU  = "broker_cpu_us_per_delivery"  // of that
 	ServiceCPU = "service_cpu_us_per_delivery" // not in that
+	NodeCPU    = "node_cpu_us_per_delivery"    // of Node.js alone
 	P50        = "latency_p50_us"
 	P99        = "latency_p99_us"
 	Most       = "latency_max_us"
@@ -31,6 +32,7 @@ const (
 	Reordered  = "reordered"
 	Misplaced  = "misplaced"
 	Memory     = "bytes_per_connection"
+	NodeMemory = "node_bytes_per_connection" // of Node.js alone
 	ConnectCPU = "cpu_us_per_connect"
 	PSSBefore  = "pss_before_bytes"
 	PSSPeak    = "pss_peak_bytes"

@@ -49,6 +49,8 @@ type run struct {
 	profiles string
 	measured []Measurement
 	fetching sync.WaitGroup // of profiles
+
+	nodeBefore int64 // bytes of Node.js before the clients came, where it is measured alone
 }
 
 func (r *run) all() (err error) {
@@ -59,7 +61,10 @@ func (r *run) all() (err error) {
 	var before int64
 	if keepsMemory {
 		time.Sleep(time.Second)
-		if before, err = r.memory(); err != nil {
+		if before, err = r.memory(); err == nil {
+			r.nodeBefore, err = r.nodeMemory()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -148,7 +153,11 @@ func (r *run) heed(line load.Line, in io.Writer, before int64) error {
 				d.Misplaced)
 		}
 	case line.Done != nil:
-		r.note(line.Done.Phase, r.figures(line.Done))
+		f := r.figures(line.Done)
+		if r.scenario.apart {
+			f[NodeCPU] = line.Done.CPU[node] * 1e6 / max(1, float64(line.Done.Delivered))
+		}
+		r.note(line.Done.Phase, f)
 	case line.Connected != nil && r.scenario.job.Kind == load.Idle:
 		time.Sleep(r.scenario.settles)
 		after, err := r.memory()
@@ -157,6 +166,13 @@ func (r *run) heed(line load.Line, in io.Writer, before int64) error {
 		}
 		f := r.connects(line.Connected)
 		f[Memory] = float64(after-before) / float64(line.Connected.Clients)
+		if r.scenario.apart {
+			nodeAfter, err := r.nodeMemory()
+			if err != nil {
+				return err
+			}
+			f[NodeMemory] = float64(nodeAfter-r.nodeBefore) / float64(line.Connected.Clients)
+		}
 		r.note("idle", f)
 		_, err = fmt.Fprintln(in, "go")
 		return err

@@ -13,6 +13,7 @@ type Scenario struct {
 	Name    string
 	Servers []string
 	Once    bool // one round is enough
+	apart   bool // what Node.js costs is also measured alone
 	job     load.Job
 	settles time.Duration // before memory is read
 }
@@ -50,6 +51,16 @@ func Scenarios(quick bool) []Scenario {
 			job: load.Job{Kind: load.Echo, Clients: 200, Phases: []load.Phase{
 				first(0, 1), phase("paced", 2000, 0), phase("full", 0, 1),
 			}},
+		},
+		{
+			Name: "nodeserver", Servers: []string{NodeEmbedded, NodeEdge, SocketIO}, apart: true,
+			job: load.Job{Kind: load.Echo, Clients: 100, Phases: []load.Phase{
+				first(0, 1), phase("paced", 2000, 0), phase("full", 0, 1),
+			}},
+		},
+		{
+			Name: "nodeidle", Servers: []string{NodeEmbedded, NodeEdge, SocketIO}, apart: true,
+			job: load.Job{Kind: load.Idle, Clients: 3_000}, settles: settles,
 		},
 		{
 			Name: "twonode", Servers: []string{Edges, Redis},

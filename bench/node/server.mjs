@@ -1,12 +1,18 @@
-// The same application on the reference server: node server.mjs [URL of Redis]. It says where it listens, and collects its
-// garbage on SIGUSR2, for the measurement of its memory (--expose-gc).
+// The same application on the reference server, or on the package partyline behind an edge:
+//
+//   node server.mjs | node server.mjs redis <URL> | node server.mjs partyline <URL of NATS>
+//
+// It prints where it listens, and collects its garbage on SIGUSR2, for the measurement of its memory (--expose-gc).
 
 import { createServer } from 'node:http';
-import { Server } from 'socket.io';
 
-const [redis] = process.argv.slice(2);
+const [kind, url] = process.argv.slice(2);
+const isBehindEdge = kind === 'partyline';
+const { Server } = await import(isBehindEdge ? '../../node/wrapper.mjs' : 'socket.io');
 const http = createServer((request, response) => response.writeHead(404).end());
-const io = new Server(http, { serveClient: false, adapter: redis ? await redisAdapter(redis) : undefined });
+const io = isBehindEdge
+  ? new Server({ nats: url })
+  : new Server(http, { serveClient: false, adapter: kind === 'redis' ? await redisAdapter(url) : undefined });
 
 io.of('/bench').on('connection', (socket) => {
   socket.on('join', async (room, ack) => {
@@ -29,9 +35,14 @@ io.of('/bench').on('connection', (socket) => {
 
 process.on('SIGUSR2', () => globalThis.gc?.());
 
-http.listen(0, '127.0.0.1', () => {
-  console.error(JSON.stringify({ msg: 'listening', address: `127.0.0.1:${http.address().port}` }));
-});
+if (isBehindEdge) {
+  await io.ready();
+  console.error(JSON.stringify({ msg: 'listening' }));
+} else {
+  http.listen(0, '127.0.0.1', () => {
+    console.error(JSON.stringify({ msg: 'listening', address: `127.0.0.1:${http.address().port}` }));
+  });
+}
 
 async function redisAdapter(url) {
   const { createAdapter } = await import('@socket.io/redis-adapter');

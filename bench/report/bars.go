@@ -16,28 +16,50 @@ type Bar struct {
 	Against         string
 	AtLeast         bool // the ratio must be Ratio or more, and otherwise Ratio or less
 	Ratio           float64
+	IsMore          bool // the latency may be Ratio ms more than the other's, and no ratio counts
+}
+
+// compare returns the ratio of a figure to the other's, or what a latency in µs is more, in ms.
+func (b *Bar) compare(figure, theirs float64) float64 {
+	if b.IsMore {
+		return (figure - theirs) / 1e3
+	}
+	return figure / theirs
+}
+
+// text formats a result or the limit.
+func (b *Bar) text(v float64) string {
+	if b.IsMore {
+		return fmt.Sprintf("%+.2f ms", v)
+	}
+	return ratio(v)
 }
 
 // Bars are all bars.
 func Bars() []Bar {
 	ours := []string{contest.Edge, contest.Embedded}
 	two := []string{contest.Edges}
+	node := []string{contest.NodeEmbedded, contest.NodeEdge}
 	return []Bar{
-		{"fanout at full speed, deliveries/s", "fanout", "full", contest.PerSecond, ours, contest.SocketIO, true, 12},
-		{"fanout at full speed, deliveries/s", "fanout", "full", contest.PerSecond, ours, contest.Limit, true, .65},
-		{"fanout at full speed, CPU a delivery", "fanout", "full", contest.CPU, ours, contest.SocketIO, false, 1. / 12},
-		{"fanout, one under way, deliveries/s", "fanout", "one", contest.PerSecond, ours, contest.SocketIO, true, 1.5},
-		{"fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, ours, contest.SocketIO, false, .68},
-		{"fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, ours, contest.Limit, false, 1.2},
-		{"rooms at full speed, CPU a delivery", "rooms", "full", contest.CPU, ours, contest.SocketIO, false, .75},
-		{"rooms at 1,000 messages/s, CPU a delivery", "rooms", "1k", contest.CPU, ours, contest.SocketIO, false, .75},
-		{"rooms at 4,000 messages/s, CPU a delivery", "rooms", "4k", contest.CPU, ours, contest.SocketIO, false, .75},
-		{"two nodes at full speed, deliveries/s", "twonode", "full", contest.PerSecond, two, contest.Redis, true, 8},
-		{"echo paced, CPU an ack", "echo", "paced", contest.CPU, ours, contest.SocketIO, false, 1.9},
-		{"echo at full speed, CPU an ack", "echo", "full", contest.CPU, ours, contest.SocketIO, false, 1.9},
-		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.SocketIO, false, .65},
-		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.Limit, false, .9},
-		{"connect, CPU", "idle", "idle", contest.ConnectCPU, ours, contest.SocketIO, false, .35},
+		{"fanout at full speed, deliveries/s", "fanout", "full", contest.PerSecond, ours, contest.SocketIO, true, 12, false},
+		{"fanout at full speed, deliveries/s", "fanout", "full", contest.PerSecond, ours, contest.Limit, true, .65, false},
+		{"fanout at full speed, CPU a delivery", "fanout", "full", contest.CPU, ours, contest.SocketIO, false, 1. / 12, false},
+		{"fanout, one under way, deliveries/s", "fanout", "one", contest.PerSecond, ours, contest.SocketIO, true, 1.5, false},
+		{"fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, ours, contest.SocketIO, false, .68, false},
+		{"fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, ours, contest.Limit, false, 1.2, false},
+		{"rooms at full speed, CPU a delivery", "rooms", "full", contest.CPU, ours, contest.SocketIO, false, .75, false},
+		{"rooms at 1,000 messages/s, CPU a delivery", "rooms", "1k", contest.CPU, ours, contest.SocketIO, false, .75, false},
+		{"rooms at 4,000 messages/s, CPU a delivery", "rooms", "4k", contest.CPU, ours, contest.SocketIO, false, .75, false},
+		{"two nodes at full speed, deliveries/s", "twonode", "full", contest.PerSecond, two, contest.Redis, true, 8, false},
+		{"echo paced, CPU an ack", "echo", "paced", contest.CPU, ours, contest.SocketIO, false, 1.9, false},
+		{"echo at full speed, CPU an ack", "echo", "full", contest.CPU, ours, contest.SocketIO, false, 1.9, false},
+		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.SocketIO, false, .65, false},
+		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.Limit, false, .9, false},
+		{"connect, CPU", "idle", "idle", contest.ConnectCPU, ours, contest.SocketIO, false, .35, false},
+		{"Node server, echo at full speed, acks/s", "nodeserver", "full", contest.PerSecond, node, contest.SocketIO, true, .85, false},
+		{"Node server, echo at full speed, CPU of Node.js an ack", "nodeserver", "full", contest.NodeCPU, node, contest.SocketIO, false, .5, false},
+		{"Node server, echo paced, p50", "nodeserver", "paced", contest.P50, node, contest.SocketIO, false, .4, true},
+		{"Node server, memory of Node.js a connection", "nodeidle", "idle", contest.NodeMemory, node, contest.SocketIO, false, .6, false},
 	}
 }
 
@@ -62,7 +84,7 @@ func (s *Summary) Judge() (verdicts []Verdict) {
 			if !ok {
 				continue
 			}
-			v.Ratios[name] = figure / theirs
+			v.Ratios[name] = b.compare(figure, theirs)
 			if judged == "" {
 				judged = name
 				v.Met = v.Ratios[name] >= b.Ratio == b.AtLeast || v.Ratios[name] == b.Ratio
@@ -94,12 +116,12 @@ func BarTable(verdicts []Verdict) *Table {
 			switch {
 			case !ok:
 			case judged == "":
-				judged = name + " " + ratio(r)
+				judged = name + " " + v.text(r)
 			default:
-				beside = append(beside, name+" "+ratio(r))
+				beside = append(beside, name+" "+v.text(r))
 			}
 		}
-		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, ratio(v.Ratio)), judged, met,
+		t.Rows = append(t.Rows, []string{v.Name, v.Against, fmt.Sprintf("%s %s", sign, v.text(v.Ratio)), judged, met,
 			strings.Join(beside, ", ")})
 	}
 	return t

@@ -101,6 +101,9 @@ var phaseNames = map[Key]string{
 	{Scenario: "rooms", Phase: "full"}:   "Full speed, one message under way a speaker",
 	{Scenario: "echo", Phase: "paced"}:   "2,000 events/s",
 	{Scenario: "echo", Phase: "full"}:    "Full speed, one ack under way a client",
+
+	{Scenario: "nodeserver", Phase: "paced"}: "2,000 events/s",
+	{Scenario: "nodeserver", Phase: "full"}:  "Full speed, one ack under way a client",
 }
 
 func (r *Results) machine() string {

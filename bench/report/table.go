@@ -107,11 +107,11 @@ var (
 	speech = []column{
 		{"deliveries/s", contest.PerSecond, 1}, {"CPU µs a delivery", contest.CPU, 1},
 		{"of it broker", contest.BrokerCPU, 1},
-		{"service, apart", contest.ServiceCPU, 1}, {"p50 ms", contest.P50, 1e-3}, {"p99 ms", contest.P99, 1e-3},
+		{"of it Node.js", contest.NodeCPU, 1}, {"service, apart", contest.ServiceCPU, 1}, {"p50 ms", contest.P50, 1e-3}, {"p99 ms", contest.P99, 1e-3},
 		{"max ms", contest.Most, 1e-3},
 	}
 	idle = []column{
-		{"bytes a connection", contest.Memory, 1}, {"connects/s", contest.PerSecond, 1},
+		{"bytes a connection", contest.Memory, 1}, {"of it Node.js", contest.NodeMemory, 1}, {"connects/s", contest.PerSecond, 1},
 		{"CPU µs a connect", contest.ConnectCPU, 1},
 	}
 	churn = []column{
@@ -127,7 +127,7 @@ var (
 func (s *Summary) PhaseTable(phase Key) *Table {
 	columns, main := speech, contest.CPU
 	switch phase.Scenario {
-	case "idle":
+	case "idle", "nodeidle":
 		columns, main = idle, contest.Memory
 	case "churn":
 		columns = churn

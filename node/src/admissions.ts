@@ -117,7 +117,7 @@ export class Admissions {
       if (error) {
         this.refuse(seat, { message: error.message ?? String(error) });
       } else if (seat.state === "asked") {
-        conn.emit("data", { type: PacketType.CONNECT, nsp: namespace, data: h.auth });
+        conn.receive({ type: PacketType.CONNECT, nsp: namespace, data: h.auth });
       }
     });
   }

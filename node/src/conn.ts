@@ -95,6 +95,14 @@ export class Conn extends EventEmitter {
     return this.write(packet, options);
   }
 
+  /** receive passes on a packet for one of the session's sockets, behind "packet", as engine.io does for each. */
+  receive(packet: Packet): void {
+    if (this.listenerCount("packet") > 0) {
+      this.emit("packet", { type: "message", data: packet });
+    }
+    this.emit("data", packet);
+  }
+
   /** tooLate ends a socket that socket.io has connected although it has gone meanwhile. */
   #tooLate(namespace: string, id: string): void {
     setImmediate(() => this.#hub.server._nsps.get(namespace)?.sockets.get(id)?._onclose("transport close"));
@@ -127,7 +135,7 @@ export class Conn extends EventEmitter {
     ]);
     const forget = this.#hub.expect(seat, (m) => {
       if (!answerError(m)) {
-        this.emit("data", { type: PacketType.ACK, nsp: seat.namespace, id: packet.id, data: decode(m) });
+        this.receive({ type: PacketType.ACK, nsp: seat.namespace, id: packet.id, data: decode(m) });
       }
     });
     if (!this.#hub.send(this.#hub.subjects.toSocket(seat.token, "ask", seat.id), body, headers, forget.reply)) {

@@ -169,10 +169,10 @@ export class Hub {
     }
     this.pauses.count(seat);
     if (ack === "") {
-      seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data });
+      seat.conn.receive({ type: PacketType.EVENT, nsp: seat.namespace, data });
     } else {
       this.acks.begin(seat);
-      seat.conn.emit("data", { type: PacketType.EVENT, nsp: seat.namespace, data, id: ack });
+      seat.conn.receive({ type: PacketType.EVENT, nsp: seat.namespace, data, id: ack });
     }
   }
 

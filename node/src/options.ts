@@ -32,7 +32,7 @@ export interface PartylineOptions {
   onOffline: "report" | "throw";
   /**
    * Where an edge listens, such as http://127.0.0.1:3000. Then the HTTP server passes the requests of clients on to
-   * it, so that its own pages can connect. For development. Default: none.
+   * it, so that its own pages can connect. For development. Default: $PARTYLINE_EDGE, else none.
    */
   edge: string;
   /** The edges' edges.secret, if they have one: announcements of edges must be signed with it. */
@@ -102,7 +102,7 @@ export function settings(given: Partial<ServerOptions>): Settings {
     namespaces: given.namespaces ?? ["/*"],
     onInstanceLoss: given.onInstanceLoss ?? "takeover",
     onOffline: given.onOffline ?? "report",
-    edge: given.edge ?? "",
+    edge: given.edge ?? process.env.PARTYLINE_EDGE ?? "",
     edgesSecret: given.edgesSecret ?? "",
     leaveOnSigterm: given.leaveOnSigterm ?? true,
     logger: given.logger ?? consoleLogger,

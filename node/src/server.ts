@@ -31,6 +31,7 @@ export class Server<
   readonly #ready: Promise<void>;
   #ended: Promise<void> | undefined;
   #ignoreSigterm: (() => void) | undefined;
+  readonly #proxy: Proxy | undefined;
 
   /**
    * A server of socket.io. The HTTP server, if given, is only closed by close(): clients connect to the edge.
@@ -55,6 +56,7 @@ export class Server<
     });
     this.#hub = hub;
     hub.server = this;
+    this.#proxy = checked.edge ? new Proxy(checked.edge, hub.log) : undefined;
     if (given.connectionStateRecovery) {
       hub.log.warn(
         "the option connectionStateRecovery does nothing yet: what a client misses while it is away is lost",
@@ -93,18 +95,14 @@ export class Server<
   }
 
   override attach(http: any, _options?: any): this {
-    const { edge } = this.#hub.options;
-    if (typeof http === "number" && !edge) {
+    if (typeof http === "number" && !this.#proxy) {
       throw new Error(
-        `partyline: this process does not listen for clients; set listen in the edge's configuration to port ` +
-          `${http}, ` +
+        `partyline: this process does not listen for clients; set listen in the edge's configuration to port ${http}, ` +
           "or set the option edge, for development",
       );
     }
     this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
-    if (edge) {
-      new Proxy(edge).attach(this.httpServer as HTTPServer);
-    }
+    this.#proxy?.attach(this.httpServer as HTTPServer);
     return this;
   }
 
@@ -136,6 +134,7 @@ export class Server<
     const hub = this.#hub;
     hub.engine.once("closed", () => {
       this.#ended ??= this.#goodbye();
+      void this.#ended.finally(() => this.#proxy?.close()).catch(() => {}); // the HTTP server waits for what is open
     });
     if (hub.link.isOpen && !this.#ended) {
       await this.#ready.catch(() => {});

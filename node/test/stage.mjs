@@ -14,7 +14,7 @@ export const { Server } = require("../dist/index.js");
 export const patience = 60_000; // milliseconds until a wait has failed; machines may be slow
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const bin = process.env.PARTYLINE_BIN ?? `${root}bin`;
+export const bin = process.env.PARTYLINE_BIN ?? `${root}bin`;
 
 // run starts a program and returns it with the addresses on which it listens.
 async function run(name, args = [], environment = {}) {

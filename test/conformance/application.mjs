@@ -3,8 +3,9 @@
 
 import { hearServers, serveScripted } from './scripted.mjs';
 
-// serveApplication adds the application to a server. What it sees goes to run.mjs: {tag, actor, line}.
-export function serveApplication(io) {
+// serveApplication adds the application to a server. What it sees goes to run.mjs: {tag, actor, line}. everywhere says
+// that other servers own sockets, too.
+export function serveApplication(io, everywhere = false) {
   for (const namespace of ['/', '/custom', /^\/dynamic-.*$/]) {
     io.of(namespace).on('connection', serve);
   }
@@ -20,7 +21,7 @@ export function serveApplication(io) {
   serveScripted(io, (socket, line, lane = 'server') => {
     const { query, auth } = socket.handshake;
     process.send({ tag: query.case, actor: `${lane} ${auth.name}`, line });
-  });
+  }, everywhere);
 }
 
 // serveServers adds the handlers of events from another server.

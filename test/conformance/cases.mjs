@@ -7,7 +7,9 @@ import { messages } from './cases/messages.mjs';
 import { pages } from './cases/pages.mjs';
 import { protocol } from './cases/protocol.mjs';
 import { serverAcks } from './cases/server-acks.mjs';
+import { serverCode } from './cases/server-code.mjs';
 import { serverConnect } from './cases/server-connect.mjs';
+import { serverConnections } from './cases/server-connections.mjs';
 import { serverEmits } from './cases/server-emits.mjs';
 import { serverHandlers } from './cases/server-handlers.mjs';
 import { serverPair } from './cases/server-pair.mjs';
@@ -17,7 +19,7 @@ import { differences } from './differences.mjs';
 
 export const cases = [
   ...handshake, ...messages, ...heartbeat, ...upgrade, ...pages, ...protocol, ...client,
-  ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair,
+  ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair, ...serverCode, ...serverConnections,
 ];
 
 const byName = new Map(cases.map((one) => [one.name, one]));
@@ -26,7 +28,12 @@ if (byName.size !== cases.length) {
 }
 
 // applications are those that are compared with the reference, and how the output names them.
-export const applications = { services: 'services on NATS', node: 'the package for Node.js' };
+export const applications = {
+  services: 'services on NATS', node: 'the package for Node.js', pair: 'two servers of the package for Node.js',
+};
+
+// plays reports whether an application plays a case.
+export const plays = (application, { applications: some = ['services', 'node'] }) => some.includes(application);
 
 for (const { title, only, cases: declared } of differences) {
   for (const [name, { reference = [], ours = [] }] of Object.entries(declared)) {
@@ -34,7 +41,7 @@ for (const { title, only, cases: declared } of differences) {
       throw new Error(`a difference is declared for a case that does not exist: ${name}`);
     }
     const one = byName.get(name);
-    for (const application of only ? [only] : Object.keys(applications)) {
+    for (const application of (only ? [only] : Object.keys(applications)).filter((each) => plays(each, one))) {
       if (one.differs?.[application]) {
         throw new Error(`two differences of ${application} are declared for ${name}`);
       }

@@ -1,5 +1,6 @@
 // Package conformance runs the same cases on the npm reference server and on ours, and compares what clients and the
-// application see. Ours has two applications: services on NATS, and the reference's on the package for Node.js. Cases are raw requests and frames, official clients, and scripts for the server's interface. They
+// application see. Ours are services on NATS, and the reference's own application on the package for Node.js, on one
+// server and on two. Cases are raw requests and frames, official clients, and scripts for the server's interface. They
 // are in cases/; the declared differences are in differences.mjs.
 package conformance
 

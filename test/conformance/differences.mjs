@@ -415,4 +415,16 @@ export const differences = [
       reference: ['server ann: error: invalid payload'],
     }])),
   },
+  {
+    title: 'The id of a socket names its edge',
+    only: 'node',
+    reference: 'It has 20 characters.',
+    ours: 'It is the name of an edge, a dot, and the name of the socket there. Do not count its characters.',
+    cases: {
+      'code, objects: the names of a socket, owned': {
+        reference: ['calls ann: run: [true,"string",false,true,true]'],
+        ours: ['calls ann: run: [false,"string",false,true,true]'],
+      },
+    },
+  },
 ];

@@ -9,10 +9,11 @@ const complain = (...values) => console.error(...values);
 const logger = { info() {}, warn: complain, error: complain };
 const all = addresses.map((nats) => {
   const io = new Server({ nats, logger });
-  if (addresses.indexOf(nats) !== addresses.lastIndexOf(nats)) {
+  const isPair = addresses.indexOf(nats) !== addresses.lastIndexOf(nats);
+  if (isPair) {
     serveServers(io);
   }
-  serveApplication(io);
+  serveApplication(io, isPair);
   return io;
 });
 await Promise.all(all.map((io) => io.ready()));

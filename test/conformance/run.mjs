@@ -3,11 +3,11 @@
 //
 //   node run.mjs PATH-OF-EMBEDDED PATH-OF-SCRIPTED [PART-OF-A-NAME [APPLICATION]]
 //
-// With a part of a name it runs those cases only, and prints all transcripts. APPLICATION is services or node. The
+// With a part of a name it runs those cases only, and prints all transcripts. APPLICATION is services, node or pair. The
 // variable PARTYLINE_PACKAGE is where the package for Node.js is, if it is not built in node/dist. The exit status is 0
 // if each case agrees or differs exactly as it declares.
 
-import { applications, cases } from './cases.mjs';
+import { applications, cases, plays } from './cases.mjs';
 import { complaints, endPrograms, startNode, startScript, startScripted, startServer } from './programs.mjs';
 import { servers } from './servers.mjs';
 import { Stage } from './stage.mjs';
@@ -113,17 +113,26 @@ function report({ one, application, word, text, difference, reference, ours }) {
 
 // start starts the reference and our applications, each with servers of its own, and returns the URLs of their servers.
 async function start() {
-  const names = Object.keys(servers);
-  const pair = names.indexOf('pair');
-  const [{ urls }, ...ours] = await Promise.all([startScript('reference.mjs', hear), ...compared.map(async (application) => {
-    const started = await Promise.all(names.map((name) => startServer(program, name)));
-    const addresses = started.map((one) => one.nats);
-    const twice = [...addresses, addresses[pair]];
-    await (application === 'node' ? startNode(hear, twice) :
+  const sides = { reference: startScript('reference.mjs', hear).then(({ urls }) => urls) };
+  if (compared.includes('services')) {
+    sides.services = startServers((addresses, twice) =>
       Promise.all([startScript('service.mjs', hear, ...addresses), startScripted(scripted, hear, twice)]));
-    return Object.fromEntries(names.map((name, i) => [name, `http://${started[i].address}`]));
-  })]);
-  return { reference: urls, ...Object.fromEntries(compared.map((application, i) => [application, ours[i]])) };
+  }
+  if (compared.some((name) => name !== 'services')) {
+    sides.node = startServers((_, twice) => startNode(hear, twice));
+    sides.pair = sides.node.then(({ pair }) => ({ calm: pair }));
+  }
+  return Object.fromEntries(await Promise.all(Object.entries(sides).map(async ([name, urls]) => [name, await urls])));
+}
+
+// startServers starts a server of each name and the application on them. It returns the servers' URLs. The application
+// gets their NATS addresses, and these with that of the pair twice.
+async function startServers(startApplication) {
+  const names = Object.keys(servers);
+  const started = await Promise.all(names.map((name) => startServer(program, name)));
+  const addresses = started.map((one) => one.nats);
+  await startApplication(addresses, [...addresses, addresses[names.indexOf('pair')]]);
+  return Object.fromEntries(names.map((name, i) => [name, `http://${started[i].address}`]));
 }
 
 // summary returns the line about one application.
@@ -143,7 +152,7 @@ async function main() {
   const waiting = [...chosen];
   await Promise.all(Array.from({ length: atOnce }, async () => {
     for (let one = waiting.shift(); one; one = waiting.shift()) {
-      verdicts.push(...await judge(one, urls, compared));
+      verdicts.push(...await judge(one, urls, compared.filter((application) => plays(application, one))));
     }
   }));
   for (const [i, verdict] of verdicts.entries()) {

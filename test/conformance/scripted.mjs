@@ -1,6 +1,8 @@
 // The application that executes a case's script, on the npm reference and on our package for Node.js. The script is in
-// the client's auth and in the events `do` and `listen`, and uses the server's own interface for it. scripted/ is the
+// the client's auth and in the events `do`, `listen` and `run`, and uses the server's own interface for it. scripted/ is the
 // same application as a Go service.
+
+import { runCode } from './code.mjs';
 
 const thrown = 'thrown by the application';
 
@@ -16,12 +18,12 @@ for (const event of ['uncaughtException', 'unhandledRejection']) {
 
 // serveScripted makes the namespaces of the application. tell records what one socket's side of it has seen. The
 // catch-all listener is recorded separately: if several events come at once, the reference runs it for all of them
-// first.
-export function serveScripted(io, tell) {
+// first. everywhere says that other servers own sockets, too.
+export function serveScripted(io, tell, everywhere) {
   for (const name of ['/owned', '/stateless', /^\/(owned|stateless)-.*$/]) {
     const namespace = io.of(name);
     [0, 1, 2].forEach((i) => namespace.use((socket, next) => admit(socket, i, next, tell)));
-    namespace.on('connection', (socket) => serve(socket, (line, lane) => tell(socket, line, lane)));
+    namespace.on('connection', (socket) => serve(socket, (line, lane) => tell(socket, line, lane), everywhere));
   }
 }
 
@@ -59,7 +61,7 @@ function admit(socket, i, next, tell) {
   }
 }
 
-function serve(socket, tell) {
+function serve(socket, tell, everywhere) {
   const { greet = [], goodbye = [], handshake } = socket.handshake.auth;
   tell(`connection rooms ${roomsOf(socket)} data ${shown(socket.data)}`);
   if (handshake) {
@@ -72,20 +74,21 @@ function serve(socket, tell) {
     goodbye.forEach((plan) => perform(socket, plan));
   });
   socket.onAny((event, ...values) => {
-    if (event !== 'do' && event !== 'listen') {
+    if (!['do', 'listen', 'run'].includes(event)) {
       tell(`${event} ${shown(values.filter((value) => typeof value !== 'function'))}`, 'heard');
     }
   });
   socket.use(([event], next) => next(event === 'forbidden' ? new Error('not allowed') : undefined));
   socket.on('error', (error) => tell(`error: ${error.message}`));
-  handle(socket, tell);
+  handle(socket, tell, everywhere);
   greet.forEach((plan) => perform(socket, plan));
   socket.emit('ready');
 }
 
 // handle adds the handlers of events.
-function handle(socket, tell) {
-  socket.on('do', async (plan, ack) => ack(await perform(socket, plan)));
+function handle(socket, tell, everywhere) {
+  socket.on('do', async (plan, ack) => ack(await perform(socket, plan, everywhere)));
+  socket.on('run', async (text, ack) => ack(await runCode(socket, text, tell, shown)));
   socket.on('listen', (steps, ack) => {
     steps.forEach((step) => listen(socket, tell, ...step));
     ack();
@@ -104,7 +107,7 @@ function handle(socket, tell) {
 
 // perform executes a plan on the namespace or the socket: {of, steps: [[method, …arguments]], call: [the
 // same]}. The result is a line.
-async function perform(socket, { of, steps, call: [method, ...values] }) {
+async function perform(socket, { of, steps, call: [method, ...values] }, everywhere) {
   let target = of === 'io' ? socket.nsp : socket;
   for (const [name, ...args] of steps) {
     if (name === 'volatile' || name === 'broadcast') {
@@ -119,7 +122,7 @@ async function perform(socket, { of, steps, call: [method, ...values] }) {
       case 'serverSideEmitWithAck': return `answers ${sorted(await target.serverSideEmitWithAck(...values), true)}`;
       case 'emitWithAck': return `${broadcast ? 'answers' : 'answer'} ${sorted(await target.emitWithAck(...values), broadcast)}`;
       case 'fetchSockets': return shown((await target.fetchSockets()).map(snapshot).sort((a, b) => (a.name < b.name ? -1 : 1)));
-      case 'rooms': return broadcast ? shown(allRooms(socket.nsp)) : roomsOf(socket);
+      case 'rooms': return broadcast ? shown(await (everywhere ? roomsEverywhere : allRooms)(socket.nsp)) : roomsOf(socket);
       case 'data': return shown(socket.data);
       case 'setData': Object.assign(socket.data, values[0]); return 'ok';
       case 'join': case 'socketsJoin': case 'socketsLeave': await target[method](values); return 'ok';
@@ -159,6 +162,15 @@ const roomsOf = (socket) => shown([...socket.rooms].filter((room) => room !== so
 
 const allRooms = (namespace) => Object.fromEntries([...namespace.adapter.rooms]
   .filter(([room]) => !namespace.sockets.has(room)).map(([room, sockets]) => [room, sockets.size]).sort());
+
+// roomsEverywhere is allRooms where an adapter has the rooms of its own server's sockets only.
+async function roomsEverywhere(namespace) {
+  const rooms = new Map();
+  for (const socket of await namespace.fetchSockets()) {
+    socket.rooms.forEach((room) => room !== socket.id && rooms.set(room, 1 + (rooms.get(room) ?? 0)));
+  }
+  return Object.fromEntries([...rooms].sort());
+}
 
 const snapshot = (remote) => ({
   name: remote.handshake.auth.name, data: remote.data, rooms: [...remote.rooms].filter((room) => room !== remote.id).sort(), url: remote.handshake.url,

@@ -31,6 +31,7 @@ type client struct {
 
 	mu      sync.Mutex
 	sent    int               // guarded by mu
+	healed  int               // guarded by mu: of earlier events none counts as lost
 	waiting map[int]time.Time // guarded by mu: acks that have not come
 	acked   int               // guarded by mu: the newest event that was acked
 	late    int               // guarded by mu: acks that came after their timeout
@@ -140,10 +141,10 @@ type crowd struct {
 	told    bool // a wrong order was logged
 }
 
-func gather(t *testing.T, edges []string) *crowd {
+func gather(t *testing.T, edges []string, size int) *crowd {
 	t.Helper()
 	c := &crowd{t: t}
-	for i := range clients {
+	for i := range size {
 		c.all = append(c.all, join(t, edges[i%len(edges)], fmt.Sprint(i)))
 	}
 	for _, one := range c.all {
@@ -151,6 +152,14 @@ func gather(t *testing.T, edges []string) *crowd {
 	}
 	t.Cleanup(c.disperse)
 	return c
+}
+
+// unanswered returns how many acks have not arrived.
+func (c *crowd) unanswered() (sum int) {
+	for _, one := range c.all {
+		sum += one.unanswered()
+	}
+	return sum
 }
 
 // served waits until each client has an ack of an event that it sends from now on.
@@ -177,10 +186,7 @@ func (c *crowd) quiet() {
 	last, since := -1, time.Now()
 	for last != 0 && time.Since(since) < ackTimeout {
 		time.Sleep(10 * time.Millisecond)
-		waiting := 0
-		for _, one := range c.all {
-			waiting += one.unanswered()
-		}
+		waiting := c.unanswered()
 		if waiting != last {
 			last, since = waiting, time.Now()
 		}
@@ -245,7 +251,21 @@ type entry struct {
 	instance string
 }
 
+// listen begins a journal, with a tap on all subjects, so that NATS never reports "no responders".
 func listen(t *testing.T, nc *nats.Conn) *journal {
+	t.Helper()
+	j := note(t, nc)
+	if _, err := nc.Subscribe(">", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// note begins a journal.
+func note(t *testing.T, nc *nats.Conn) *journal {
 	t.Helper()
 	j := &journal{entries: make(map[string][]entry)}
 	sub, err := nc.Subscribe("journal", func(m *nats.Msg) {
@@ -261,9 +281,6 @@ func listen(t *testing.T, nc *nats.Conn) *journal {
 	})
 	if err == nil {
 		_ = sub.SetPendingLimits(-1, -1)
-		_, err = nc.Subscribe(">", func(*nats.Msg) {}) // a tap, so that NATS never reports "no responders"
-	}
-	if err == nil {
 		err = nc.Flush()
 	}
 	if err != nil {

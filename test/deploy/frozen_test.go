@@ -25,7 +25,7 @@ func TestAnEdgeIsStopped(t *testing.T) {
 		edges, addresses = append(edges, e), append(addresses, e.Address)
 	}
 	workerAt(t, "instance", servers[2].URL)
-	c := gather(t, addresses)
+	c := gather(t, addresses, clients)
 	c.served("all clients are served")
 	edges[0].Signal(syscall.SIGSTOP)
 	time.Sleep(frozen)

@@ -4,12 +4,21 @@
 package deploy
 
 import (
+	"os"
 	"testing"
 
+	"partyline/internal/edgetest"
 	"partyline/test/stand"
 )
 
-func TestMain(m *testing.M) { stand.Main(m) }
+func TestMain(m *testing.M) {
+	edgetest.LongMain(m, func() {
+		stand.Clean()
+		if nodeFolder != "" {
+			_ = os.RemoveAll(nodeFolder)
+		}
+	})
+}
 
 // edgeAt runs an edge at a NATS server and returns where clients reach it.
 func edgeAt(t *testing.T, label, url string) string {

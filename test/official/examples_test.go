@@ -1,6 +1,7 @@
 package official
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +21,8 @@ type service struct {
 	command     []string
 	environment []string
 
+	endsBySignal bool // after SIGTERM, once it has left: it has no handler of its own
+
 	process *exec.Cmd     // nil while it does not run
 	exited  chan struct{} // closed when process has ended
 }
@@ -28,23 +31,29 @@ type service struct {
 func startService(t *testing.T, folder string, command []string, environment ...string) *service {
 	t.Helper()
 	s := &service{t: t, log: newLog(), folder: folder, command: command, environment: environment}
+	s.start()
+	return s
+}
+
+func (s *service) start() {
+	t := s.t
+	t.Helper()
 	t.Cleanup(func() {
 		if err := s.end(); err != nil {
-			t.Errorf("%s: %v", command, err)
+			t.Errorf("%s: %v", s.command, err)
 		}
 		for _, bad := range []string{"DATA RACE", "panic", "level=ERROR"} {
 			if strings.Contains(s.log.String(), bad) {
-				t.Errorf("%s: its log says %q", command, bad)
+				t.Errorf("%s: its log says %q", s.command, bad)
 			}
 		}
 		if t.Failed() {
-			t.Logf("the log of %s:\n%s", command, tail(s.log.String()))
+			t.Logf("the log of %s:\n%s", s.command, tail(s.log.String()))
 		}
 	})
 	if err := s.begin(); err != nil {
-		t.Fatalf("%s does not start: %v\n%s", command, err, s.log)
+		t.Fatalf("%s does not start: %v\n%s", s.command, err, s.log)
 	}
-	return s
 }
 
 func (s *service) begin() error {
@@ -91,17 +100,29 @@ func (s *service) end() error {
 		<-s.exited
 		return os.ErrDeadlineExceeded
 	}
-	if !process.ProcessState.Success() {
+	status, _ := process.ProcessState.Sys().(syscall.WaitStatus)
+	if !process.ProcessState.Success() && !(s.endsBySignal && status.Signaled() && status.Signal() == syscall.SIGTERM) {
 		return &exec.ExitError{ProcessState: process.ProcessState}
 	}
 	return nil
 }
 
-// controlServices lets a script deploy: POST /stop/one, /start/two. One request at a time.
+// kill ends it without a chance to leave.
+func (s *service) kill() error {
+	if s.process == nil {
+		return nil
+	}
+	process := s.process
+	s.process = nil
+	defer func() { <-s.exited }()
+	return process.Process.Kill()
+}
+
+// controlServices lets a script deploy: POST /stop/one, /kill/one, /start/two. One request at a time.
 func controlServices(t *testing.T, services map[string]*service) string {
 	mux := http.NewServeMux()
 	for name, s := range services {
-		for action, act := range map[string]func() error{"stop": s.end, "start": s.begin} {
+		for action, act := range map[string]func() error{"stop": s.end, "kill": s.kill, "start": s.begin} {
 			mux.HandleFunc("POST /"+action+"/"+name, func(w http.ResponseWriter, _ *http.Request) {
 				if err := act(); err != nil {
 					http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -146,6 +167,32 @@ func TestExampleChatInTheBrowser(t *testing.T) {
 	environment := needBrowser(t)
 	p, more := chatExample(t)
 	p.run(t, "../examples/page.test.mjs", append(environment, more...)...)
+}
+
+// TestExampleNodeChat runs the chat in two instances. Its page comes from one of them, which is the proxy of
+// development, and from a site in front of both, where the edge has the connections.
+func TestExampleNodeChat(t *testing.T) {
+	t.Parallel()
+	needScripts(t)
+	environment := needBrowser(t)
+	needNodePackage(t)
+	for _, variant := range []struct{ name, program string }{{"JavaScript", "server.mjs"}, {"TypeScript", "build/server.mjs"}} {
+		t.Run(variant.name, func(t *testing.T) {
+			folder := nodeChat(t)
+			p := start(t, "embedded", "--config", "testdata/service.yaml")
+			services := map[string]*service{}
+			var addresses []string
+			for _, name := range []string{"one", "two"} {
+				addresses = append(addresses, freeAddress(t))
+				_, port, _ := net.SplitHostPort(addresses[len(addresses)-1])
+				services[name] = &service{t: t, log: newLog(), folder: folder, command: []string{"node", variant.program}, endsBySignal: true,
+					environment: []string{"NATS_URL=" + p.at.NATS, "PARTYLINE_EDGE=http://" + p.at.Address, "PORT=" + port}}
+				services[name].start()
+			}
+			p.run(t, "../examples/node-chat.test.mjs", append(environment, "PARTYLINE_PAGE=http://"+addresses[0],
+				"PARTYLINE_SITE="+site(t, "http://"+p.at.Address, addresses), controlServices(t, services))...)
+		})
+	}
 }
 
 // TestExampleNodeService runs the service and its client for the terminal with the packages of the other scripts.

@@ -68,7 +68,8 @@ type Process struct {
 	log []string // guarded by mu
 }
 
-// Start runs a program, edge, worker, bad or nats-server, until the test ends. name is for the log of a failure.
+// Start runs a program, edge, worker, bad, nats-server, or node from PATH, until the test ends. name is for the log of a
+// failure.
 func Start(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
 	p := launch(t, name, program, args...)
@@ -83,8 +84,12 @@ func launch(t *testing.T, name, program string, args ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := filepath.Join(folder, program)
+	if program == "node" {
+		path = program
+	}
 	p := &Process{
-		t: t, Name: name, command: exec.Command(filepath.Join(folder, program), args...),
+		t: t, Name: name, command: exec.Command(path, args...),
 		lines: make(chan string, 10_000), exited: make(chan struct{}),
 	}
 	in, out := io.Pipe()

@@ -44,14 +44,17 @@ class Cast {
   // member is what a case needs of a client's socket.
   member(name, socket) {
     let before = Promise.resolve(); // results are noted in the order of the calls
-    const take = async (plan) => {
-      const result = socket.timeout(patience).emitWithAck('do', plan).catch((error) => error.message);
-      before = before.then(async () => this.#stage.note(`calls ${name}`, `${plan.call[0]}: ${await result}`));
+    const ask = async (label, event, value) => {
+      const result = socket.timeout(patience).emitWithAck(event, value).catch((error) => error.message);
+      before = before.then(async () => this.#stage.note(`calls ${name}`, `${label}: ${await result}`));
       await before;
     };
+    const take = (plan) => ask(plan.call[0], 'do', plan);
     return {
       name, socket, io: recorder('io', take), own: recorder('socket', take),
       get id() { return socket.id; },
+      // run runs a function's text on the server (code.mjs).
+      run: (code) => ask('run', 'run', code.toString()),
       listen: (...steps) => socket.timeout(patience).emitWithAck('listen', steps),
       ready: () => this.#stage.until(name, '["ready"'),
       // answers makes the client ack an event.
@@ -69,8 +72,14 @@ class Cast {
 
 const modes = ['owned', 'stateless'];
 
+// players are the applications that play a case, by its mode. Two servers have owned sockets only, each about half.
+const players = { owned: ['services', 'node', 'pair'], stateless: ['services', 'node'] };
+
+// oneServer is for cases in which two servers would see what nothing orders.
+export const oneServer = { applications: ['services', 'node'] };
+
 // scripted makes a case for each way in which a service handles events.
 export const scripted = (group, name, play, { only = modes, ...more } = {}) => [only].flat().map((mode) => ({
-  name: `${group}: ${name}, ${mode}`, server: 'calm', serverSide: true, ...more,
+  name: `${group}: ${name}, ${mode}`, server: 'calm', serverSide: true, applications: players[mode], ...more,
   play: (s) => play(s, new Cast(s, mode), mode),
 }));

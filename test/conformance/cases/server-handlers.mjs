@@ -1,12 +1,12 @@
 // Handlers of events: their order, those that are added and taken away, packet middleware, what fails; and the
 // reasons with which sockets end.
 
-import { scripted } from './scripted.mjs';
+import { oneServer, scripted } from './scripted.mjs';
 
 const owned = { only: ['owned'] }; // a handler of one socket needs an owner of the socket
 
 // listens is a case about the listeners of a socket. The client emits `x` and others, each with a `sum` behind it.
-const listens = (name, steps, script) => scripted('listeners', name, async (s, cast) => {
+const listens = (name, steps, script, more) => scripted('listeners', name, async (s, cast) => {
   const [ann] = await cast.ready('ann');
   await ann.listen(...steps);
   // One event at a time: if several come at once, the reference runs all catch-all listeners first.
@@ -15,7 +15,7 @@ const listens = (name, steps, script) => scripted('listeners', name, async (s, c
     return ann.socket.emitWithAck('sum', 1, 1);
   };
   await script({ s, ann, emit });
-}, owned);
+}, { ...owned, ...more });
 
 const words = ['all', 'toString', 'message', 'join', 'room', 'a.b', '__proto__'];
 
@@ -43,7 +43,7 @@ const listeners = [
     ann.socket.disconnect().connect();
     await ann.ready();
     await s.until('server ann', 'second');
-  }),
+  }, oneServer),
   ...listens('names that are words elsewhere', words.map((name) => ['on', name, 'it']), async ({ emit }) => {
     for (const name of words) {
       await emit(name, 1);
@@ -119,7 +119,7 @@ const reasons = [
   ...gone('the client closes its connection', ({ ann }) => { ann.socket.io.engine.close(); }),
   ...gone('the connection is cut', ({ ann }) => { ann.socket.io.engine.transport.ws.terminate(); }),
   ...gone('the client polls, and closes its connection', async ({ s, ann }) => { await s.sleep(100); ann.socket.io.engine.close(); }, { options: { transports: ['polling'] } }),
-  ...gone('the client does not answer heartbeats', ({ ann }) => deaf(ann), { server: 'quick' }),
+  ...gone('the client does not answer heartbeats', ({ ann }) => deaf(ann), { server: 'quick', ...oneServer }),
   ...gone('the client sends what is no packet', ({ ann }) => { ann.socket.io.engine.write('2{}'); }),
   ...gone('the client sends too much', ({ ann }) => { ann.socket.emit('echo', 'x'.repeat(30_000)); }),
   ...gone('the server disconnects the socket', ({ ann }) => ann.own.disconnect()),

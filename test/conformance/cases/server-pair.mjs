@@ -1,13 +1,13 @@
 // Events between two servers of the application.
 
-import { scripted } from './scripted.mjs';
+import { oneServer, scripted } from './scripted.mjs';
 
 // talk is a case in which ann's server sends to the other one.
 const talk = (name, script) => scripted('servers', name, async (s, cast, mode) => {
   const ann = cast.client('ann', {}, { namespace: `/${mode}` });
   await ann.ready();
   await script({ ann, s, tag: s.tag });
-}, { server: 'pair' });
+}, { server: 'pair', ...oneServer });
 
 export const serverPair = [
   ...talk('an event', async ({ ann, s, tag }) => {
