@@ -34,6 +34,7 @@ class Edge {
     this.name = undefined;
     /** Where the edge listens, once it is ready. */
     this.url = this.#listening().then(async (at) => {
+      this.admin = at.admin;
       await readyAt(at.admin);
       return `http://${at.address}`;
     });
@@ -61,12 +62,18 @@ class Edge {
     });
   }
 
-  /** release makes the edge one that is kept ready, or ends it. */
+  /** release makes the edge one that is kept ready if no session is left, else ends it. */
   release() {
-    setTimeout(() => {
+    setTimeout(async () => {
       const edges = ready.get(this.flags);
-      edges ? edges.push(this) : this.child.kill("SIGKILL");
+      edges && (await this.#sessions()) === 0 ? edges.push(this) : this.child.kill("SIGKILL");
     }, restAfter).unref();
+  }
+
+  /** sessions is how many there are: those that no Server has admitted wait, and would go to the next one. */
+  async #sessions() {
+    const metrics = await fetch(`http://${this.admin}/metrics`).then((answer) => answer.text()).catch(() => "");
+    return Number(/^partyline_sessions (\d+)$/m.exec(metrics)?.[1]);
   }
 }
 

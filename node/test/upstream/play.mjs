@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import Mocha from "mocha";
 
 const require = createRequire(import.meta.url);
-const { files, skipped, all, grep } = JSON.parse(process.env.UPSTREAM_PLAY);
+const { files, skipped, all, grep, retries } = JSON.parse(process.env.UPSTREAM_PLAY);
 const { warmUp } = require("./edges.cjs");
 const { nextTest, admitted } = require("./cluster.cjs");
 
@@ -16,7 +16,7 @@ function testsOf(suite) {
   return [...suite.tests, ...suite.suites.flatMap(testsOf)];
 }
 
-const mocha = new Mocha({ timeout, reporter: "spec", slow: 1e6, grep });
+const mocha = new Mocha({ timeout, reporter: "spec", slow: 1e6, grep, retries });
 files.forEach((file) => mocha.addFile(file));
 await mocha.loadFilesAsync();
 

@@ -1,7 +1,7 @@
 // Plays Socket.IO's own server tests, which are not in this repository, against this package. See README.md.
 //
-//   node node/test/upstream/run.mjs [--all] [--grep=WORDS] FOLDER
-//   node node/test/upstream/run.mjs --adapter [--all] [--grep=WORDS] FOLDER
+//   node node/test/upstream/run.mjs [--all] [--grep=WORDS] [--retries=N] FOLDER
+//   node node/test/upstream/run.mjs --adapter [--all] [--grep=WORDS] [--retries=N] FOLDER
 import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ const bin = process.env.PARTYLINE_BIN ?? join(root, "bin");
 
 const { values: options, positionals: [folder] } = parseArgs({
   allowPositionals: true,
-  options: { adapter: { type: "boolean" }, all: { type: "boolean" }, grep: { type: "string" } },
+  options: { adapter: { type: "boolean" }, all: { type: "boolean" }, grep: { type: "string" }, retries: { type: "string" } },
 });
 
 /** How many edges are kept ready, by their flags: tests allow a client 200 milliseconds. */
@@ -33,7 +33,7 @@ function need(path, what) {
 }
 
 if (!folder) {
-  console.error("Usage: node node/test/upstream/run.mjs [--adapter] [--all] [--grep=WORDS] FOLDER");
+  console.error("Usage: node node/test/upstream/run.mjs [--adapter] [--all] [--grep=WORDS] [--retries=N] FOLDER");
   process.exit(2);
 }
 need(join(folder, options.adapter ? "cluster-adapter.ts" : "socket.ts"), "FOLDER is not the reference's folder of tests; see README.md");
@@ -110,7 +110,11 @@ const player = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), 
     UPSTREAM_WARM: JSON.stringify(options.adapter ? {} : warm),
     UPSTREAM_CLUSTER: options.adapter ? "true" : "",
     UPSTREAM_PLAY: JSON.stringify({
-      files: names.map((name) => join(tests, name)), skipped: options.adapter ? skips.adapter : skips.server, all: options.all, grep: options.grep,
+      files: names.map((name) => join(tests, name)),
+      skipped: options.adapter ? skips.adapter : skips.server,
+      all: options.all,
+      grep: options.grep,
+      retries: Number(options.retries ?? 0),
     }),
   },
 });

@@ -23,6 +23,8 @@ const flagsOf = {
   adapter: () => [],
 };
 
+const quiet = { warn() {} };
+
 class Server extends partyline.Server {
   #edge;
 
@@ -53,7 +55,7 @@ class Server extends partyline.Server {
   static shared;
 
   attach(http) {
-    this.httpServer = typeof http === "number" ? createServer((_, res) => res.writeHead(404).end()).listen(http) : http;
+    super.attach(typeof http === "number" ? createServer((_, res) => res.writeHead(404).end()).listen(http) : http);
     passOn(this.httpServer, this.#known());
     return this;
   }
@@ -80,7 +82,7 @@ class Server extends partyline.Server {
  */
 function passOn(http, url) {
   const behind = new EventEmitter(); // the HTTP server, as the proxy sees it
-  let turn = url.then((found) => new Proxy(found).attach(behind));
+  let turn = url.then((found) => new Proxy(found, quiet).attach(behind));
   const pass = (req, answer, ...event) => {
     const passed = turn.then(() => behind.emit(...event), () => answer.destroy());
     if (!/[?&]sid=/.test(req.url)) {
