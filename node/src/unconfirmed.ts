@@ -30,7 +30,7 @@ export interface Confirmation {
 export class Unconfirmed {
   static readonly #shared = new Map<string, Unconfirmed>();
 
-  /** of returns what all Servers of this process with a prefix share, so that one may emit to what another has joined. */
+  /** of returns what all Servers of this process with a prefix share: one may emit to a room that another has joined. */
   static of(prefix: string): Unconfirmed {
     const shared = Unconfirmed.#shared.get(prefix) ?? new Unconfirmed();
     Unconfirmed.#shared.set(prefix, shared);

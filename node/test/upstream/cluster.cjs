@@ -1,6 +1,6 @@
-// What the tests of cluster adapters import as "socket.io": Servers that share a prefix. Each owns the sockets of its own
-// edge, as if its clients had reached it directly, and keeps its own adapter. They share a connection to NATS as well: the
-// tests rely on the order of what the Servers do in their one process.
+// What the tests of cluster adapters import as "socket.io": Servers that share a prefix. Each owns the sockets of
+// its own edge, as if its clients had reached it directly, and keeps its own adapter. They share a connection to
+// NATS as well: the tests rely on the order of what the Servers do in their one process.
 const { connect } = require("../../node_modules/@nats-io/transport-node");
 const { newPrefix } = require("./edges.cjs");
 const { Server: OneServer } = require("./server.cjs");
@@ -37,7 +37,10 @@ class Server extends OneServer {
 /** nextTest closes the Servers of the last test, and has those of the next one share a prefix. */
 async function nextTest() {
   servers.splice(0).forEach((server) => server.close());
-  OneServer.shared = { nats: OneServer.shared?.nats ?? (await connect({ servers: process.env.UPSTREAM_NATS })), prefix: newPrefix() };
+  OneServer.shared = {
+    nats: OneServer.shared?.nats ?? (await connect({ servers: process.env.UPSTREAM_NATS })),
+    prefix: newPrefix(),
+  };
 }
 
 /**

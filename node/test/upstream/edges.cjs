@@ -1,5 +1,5 @@
-// The edges of the tests: each Server leases a process of bin/edge with a nats.prefix of its own. Some are kept warm, and
-// used again, because tests allow a client only 200 milliseconds.
+// The edges of the tests: each Server leases a process of bin/edge with a nats.prefix of its own. Some are kept warm,
+// because tests allow a client only 200 milliseconds.
 const { spawn } = require("node:child_process");
 const { randomBytes } = require("node:crypto");
 const { get } = require("node:http");
@@ -7,8 +7,8 @@ const { get } = require("node:http");
 /** How many edges are kept ready, by their flags. */
 const warm = new Map(Object.entries(JSON.parse(process.env.UPSTREAM_WARM || "{}")));
 
-/** How long an edge is left alone after its Server has been closed, in milliseconds: what clients see must not come from here. */
-const restAfter = 1000;
+/** How long an edge goes on after its Server was closed, in milliseconds: what clients see must not come from here. */
+const goesOn = 1000;
 
 const running = new Set();
 /** The edges that are kept ready, by their flags. */
@@ -19,14 +19,22 @@ process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 class Edge {
   constructor(prefix, flags) {
     this.prefix = prefix;
-    this.flags = flags.join(" ");
-    this.child = spawn(`${process.env.UPSTREAM_BIN}/edge`, [
-      "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false", "--trusted_proxies=127.0.0.1,::1",
-      `--nats.url=${process.env.UPSTREAM_NATS}`, `--nats.prefix=${prefix}`, ...flags,
-    ], {
-      env: { ...process.env, PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }) },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    this.child = spawn(
+      `${process.env.UPSTREAM_BIN}/edge`,
+      [
+        "--listen=127.0.0.1:0",
+        "--admin.listen=127.0.0.1:0",
+        "--page=false",
+        "--trusted_proxies=127.0.0.1,::1",
+        `--nats.url=${process.env.UPSTREAM_NATS}`,
+        `--nats.prefix=${prefix}`,
+        ...flags,
+      ],
+      {
+        env: { ...process.env, PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }) },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
     running.add(this.child);
     this.child.unref();
     this.child.stderr.unref();
@@ -34,7 +42,6 @@ class Edge {
     this.name = undefined;
     /** Where the edge listens, once it is ready. */
     this.url = this.#listening().then(async (at) => {
-      this.admin = at.admin;
       await readyAt(at.admin);
       return `http://${at.address}`;
     });
@@ -62,28 +69,20 @@ class Edge {
     });
   }
 
-  /** release makes the edge one that is kept ready if no session is left, else ends it. */
+  /** release ends the edge a little later. It is not used again: it may still seek owners for sockets of its clients. */
   release() {
-    setTimeout(async () => {
-      const edges = ready.get(this.flags);
-      edges && (await this.#sessions()) === 0 ? edges.push(this) : this.child.kill("SIGKILL");
-    }, restAfter).unref();
-  }
-
-  /** sessions is how many there are: those that no Server has admitted wait, and would go to the next one. */
-  async #sessions() {
-    const metrics = await fetch(`http://${this.admin}/metrics`).then((answer) => answer.text()).catch(() => "");
-    return Number(/^partyline_sessions (\d+)$/m.exec(metrics)?.[1]);
+    setTimeout(() => this.child.kill("SIGKILL"), goesOn).unref();
   }
 }
 
 /** readyAt waits until an edge is ready. */
 function readyAt(admin) {
   return new Promise((resolve) => {
-    const look = () => get(`http://${admin}/readyz`, { agent: false }, (answer) => {
-      answer.resume();
-      answer.statusCode === 200 ? resolve() : setTimeout(look, 5);
-    }).on("error", () => setTimeout(look, 5));
+    const look = () =>
+      get(`http://${admin}/readyz`, { agent: false }, (answer) => {
+        answer.resume();
+        answer.statusCode === 200 ? resolve() : setTimeout(look, 5);
+      }).on("error", () => setTimeout(look, 5));
     look();
   });
 }

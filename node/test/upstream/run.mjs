@@ -5,7 +5,17 @@
 import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,13 +26,21 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const root = join(here, "../../..");
 const bin = process.env.PARTYLINE_BIN ?? join(root, "bin");
 
-const { values: options, positionals: [folder] } = parseArgs({
+const {
+  values: options,
+  positionals: [folder],
+} = parseArgs({
   allowPositionals: true,
-  options: { adapter: { type: "boolean" }, all: { type: "boolean" }, grep: { type: "string" }, retries: { type: "string" } },
+  options: {
+    adapter: { type: "boolean" },
+    all: { type: "boolean" },
+    grep: { type: "string" },
+    retries: { type: "string" },
+  },
 });
 
 /** How many edges are kept ready, by their flags: tests allow a client 200 milliseconds. */
-const warm = { "": 5, "--engine.transports=polling": 2, "--engine.transports=websocket": 3 };
+const warm = { "": 6, "--engine.transports=polling": 3, "--engine.transports=websocket": 4 };
 
 /** need ends the process if a file is missing. */
 function need(path, what) {
@@ -36,11 +54,17 @@ if (!folder) {
   console.error("Usage: node node/test/upstream/run.mjs [--adapter] [--all] [--grep=WORDS] [--retries=N] FOLDER");
   process.exit(2);
 }
-need(join(folder, options.adapter ? "cluster-adapter.ts" : "socket.ts"), "FOLDER is not the reference's folder of tests; see README.md");
+need(
+  join(folder, options.adapter ? "cluster-adapter.ts" : "socket.ts"),
+  "FOLDER is not the reference's folder of tests; see README.md",
+);
 need(join(bin, "edge"), "run `make build`");
 need(join(here, "../../dist/index.js"), "run `make node`");
 if (!existsSync(join(here, "node_modules"))) {
-  execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: here, stdio: "inherit" });
+  execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: here,
+    stdio: "inherit",
+  });
 }
 
 /** stage makes a package around a copy of the tests, with what they import. It returns the tests' folder. */
@@ -62,7 +86,10 @@ function stage(work) {
   }
   symlinkSync(join(here, "node_modules"), join(work, "node_modules"));
   cpSync(folder, join(work, "tests/test"), { recursive: true });
-  standIn("big.json", JSON.stringify(Array.from({ length: 10_000 }, (_, i) => ({ number: i, text: `the row ${i}` }))));
+  standIn(
+    "big.json",
+    JSON.stringify(Array.from({ length: 10_000 }, (_, i) => ({ number: i, text: `the row ${i}` }))),
+  );
   standIn("big.jpg", randomBytes(500_000));
   return join(work, "tests/test");
 }
@@ -77,8 +104,11 @@ function standIn(name, content) {
 
 /** nats starts a NATS server. */
 async function nats() {
-  const child = spawn(join(bin, "embedded"), ["--embedded.listen=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false"],
-    { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(
+    join(bin, "embedded"),
+    ["--embedded.listen=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false"],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
   process.on("exit", () => child.kill());
   const url = await new Promise((resolve, reject) => {
     let log = "";
@@ -97,7 +127,9 @@ process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 const tests = stage(work);
 const names = options.adapter
   ? ["cluster-adapter.ts"]
-  : readdirSync(tests).filter((name) => name.endsWith(".ts") && name !== "index.ts" && !name.endsWith(".test-d.ts") && !(name in skips.files));
+  : readdirSync(tests).filter(
+      (name) => name.endsWith(".ts") && name !== "index.ts" && !name.endsWith(".test-d.ts") && !(name in skips.files),
+    );
 
 const player = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(here, "play.mjs")], {
   cwd: work,

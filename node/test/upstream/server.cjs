@@ -1,5 +1,5 @@
-// What the tests import as their package "..": the classes of this package, behind edges that nobody has started. An HTTP
-// server passes the requests of clients on to the edge that the Server leases.
+// What the tests import as their package "..": the classes of this package, behind edges that nobody has started.
+// An HTTP server passes the requests of clients on to the edge that the Server leases.
 const { EventEmitter } = require("node:events");
 const { createServer } = require("node:http");
 const partyline = require("../../dist/index.js");
@@ -9,7 +9,10 @@ const { lease } = require("./edges.cjs");
 /** Options of Socket.IO that are the edge's, as its flags. What no edge can do has none. */
 const flagsOf = {
   path: (value) => [`--path=${value}`],
-  cors: ({ origin, credentials }) => [`--cors.origins=${[origin].flat().join()}`, `--cors.credentials=${Boolean(credentials)}`],
+  cors: ({ origin, credentials }) => [
+    `--cors.origins=${[origin].flat().join()}`,
+    `--cors.credentials=${Boolean(credentials)}`,
+  ],
   transports: (value) => [`--engine.transports=${value.join()}`],
   pingInterval: (value) => [`--engine.ping_interval=${value}ms`],
   pingTimeout: (value) => [`--engine.ping_timeout=${value}ms`],
@@ -39,7 +42,12 @@ class Server extends partyline.Server {
       }
     }
     const edge = lease(flags, Server.shared?.prefix);
-    super({ nats: Server.shared?.nats ?? process.env.UPSTREAM_NATS, prefix: edge.prefix, leaveOnSigterm: false, ...given });
+    super({
+      nats: Server.shared?.nats ?? process.env.UPSTREAM_NATS,
+      prefix: edge.prefix,
+      leaveOnSigterm: false,
+      ...given,
+    });
     this.#edge = edge;
     if (isHTTP) {
       this.attach(first);
@@ -77,14 +85,17 @@ class Server extends partyline.Server {
 }
 
 /**
- * passOn has an HTTP server pass requests of clients on to an edge, whose URL it may have to wait for. New sessions are
- * passed on one behind the other: tests rely on the order in which one process of Node.js gets them.
+ * passOn has an HTTP server pass requests of clients on to an edge, whose URL it may have to wait for. New sessions
+ * are passed on one behind the other: tests rely on the order in which one process of Node.js gets them.
  */
 function passOn(http, url) {
   const behind = new EventEmitter(); // the HTTP server, as the proxy sees it
   let turn = url.then((found) => new Proxy(found, quiet).attach(behind));
   const pass = (req, answer, ...event) => {
-    const passed = turn.then(() => behind.emit(...event), () => answer.destroy());
+    const passed = turn.then(
+      () => behind.emit(...event),
+      () => answer.destroy(),
+    );
     if (!/[?&]sid=/.test(req.url)) {
       turn = passed.then(() => firstWrite(answer));
     }
@@ -105,11 +116,13 @@ function passOn(http, url) {
 function firstWrite(stream) {
   return new Promise((resolve) => {
     const { write, end } = stream;
-    const done = (go) => (...given) => {
-      Object.assign(stream, { write, end });
-      resolve();
-      return go.apply(stream, given);
-    };
+    const done =
+      (go) =>
+      (...given) => {
+        Object.assign(stream, { write, end });
+        resolve();
+        return go.apply(stream, given);
+      };
     stream.write = done(write);
     stream.end = done(end);
     stream.once("close", resolve);
