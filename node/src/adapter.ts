@@ -21,6 +21,9 @@ export class EdgeAdapter extends MemoryAdapter {
   readonly token: string;
   /** Whether a socket here has ever listened to what is sent. */
   listensOutgoing = false;
+  /** Questions that are not answered yet, under the names that the reference's adapters of clusters have for them. */
+  readonly requests = new Set<object>();
+  readonly ackRequests = new Set<object>();
 
   constructor(nsp: any, hub: Hub) {
     super(nsp);
@@ -165,5 +168,7 @@ export class EdgeAdapter extends MemoryAdapter {
     return 1 + this.hub.instance.peers.names.length;
   }
 
-  override close(): void {}
+  override close(): void {
+    this.hub.services.close(this.nsp.name);
+  }
 }

@@ -76,6 +76,11 @@ export class Beats {
     }
   }
 
+  /** reset forgets earlier beats, before an instance starts again. */
+  reset(): void {
+    Atomics.store(this.shared, Shared.confirmed, 0n);
+  }
+
   get confirmed(): number {
     return Number(Atomics.load(this.shared, Shared.confirmed));
   }

@@ -36,6 +36,9 @@ export class DataKeeper {
     if (seat.state !== "told" || !seat.socket) {
       return; // the admission has the data
     }
+    if (!this.#hub.link.canPublish) {
+      return; // the next change is compared with what edges have
+    }
     const text = this.text(seat);
     if (text === seat.published) {
       return;

@@ -36,6 +36,7 @@ export function askMany(
   to.headers.push([Header.timeout, String(timeout)]);
   const body = encode(packet.data, to.headers);
   let clients = 0;
+  let acks = 0;
   let counted = false;
   const finish = () => {
     if (counted) {
@@ -52,6 +53,7 @@ export function askMany(
   const { edges } = hub.instance;
   const take = (m: Msg) => {
     if (header(m, Header.socket)) {
+      acks++;
       if (!answerError(m)) {
         process.nextTick(ack, ...decode(m)); // the program's callback may throw
       }
@@ -64,20 +66,27 @@ export function askMany(
     clients += Number(expect);
     return decode(m)[0].edge as string;
   };
-  askAll(adapter, { ...to, body }, edges.names, timeout, take, finish);
+  const isComplete = () => counted && acks >= clients;
+  askAll(adapter, { ...to, body }, { edges: edges.names, timeout, take, counted: finish, isComplete });
 }
 
-/**
- * askAll publishes a question, calls counted once all edges have told how many they ask, and takes acks until the
- * time is over.
- */
+interface Asking {
+  edges: string[];
+  /** In milliseconds. */
+  timeout: number;
+  /** take gets each answer. It returns the edge that has told how many it asks, else undefined. */
+  take(m: Msg): string | undefined;
+  /** counted is called once all edges have told how many they ask. */
+  counted(): void;
+  /** isComplete reports whether no further ack is expected. */
+  isComplete(): boolean;
+}
+
+/** askAll publishes a question, and takes acks until all have come, or the time is over. */
 function askAll(
   adapter: EdgeAdapter,
   question: { subject: string; body: string | Uint8Array; headers: any; reply?: string },
-  edges: string[],
-  timeout: number,
-  take: (m: Msg) => string | undefined,
-  counted: () => void,
+  { edges, timeout, take, counted, isComplete }: Asking,
 ): void {
   const { hub } = adapter;
   const waiting = new Set(edges);
@@ -90,14 +99,19 @@ function askAll(
   const inbox = hub.link.expect((m) => {
     waiting.delete(take(m) ?? "");
     look();
+    isComplete() && end();
   });
   const stopWatching = hub.instance.edges.onChange(look);
-  setTimeout(() => {
+  const end = () => {
+    clearTimeout(limit);
     inbox.forget();
     stopWatching();
-  }, timeout + 1000).unref();
+    adapter.ackRequests.delete(inbox);
+  };
+  const limit = setTimeout(end, timeout + 1000).unref();
+  adapter.ackRequests.add(inbox);
   if (!hub.send(question.subject, question.body, question.headers, inbox.reply)) {
-    inbox.forget();
+    end();
   } else if (edges.length === 0) {
     setTimeout(counted, Math.min(timeout / 2, 250)); // no edge is known
   }
@@ -114,6 +128,7 @@ export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptio
   }
   const found: any[] = [];
   const edges = hub.instance.edges;
+  adapter.requests.add(found);
   const silent = await gather(
     hub.link,
     hub.outbox,
@@ -135,7 +150,7 @@ export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptio
         return isLastPart(m) ? about.edge : undefined;
       },
     },
-  );
+  ).finally(() => adapter.requests.delete(found));
   if (silent.length > 0 && !to.edge) {
     throw new AnswerError(`timeout reached: ${silent.length} edges have not answered (${silent.join(", ")})`);
   }

@@ -39,7 +39,7 @@ export class Hub {
   readonly engine = new EdgeEngine();
   readonly seats = new Map<string, Seat>();
   readonly conns = new Conns(this);
-  readonly unconfirmed = new Unconfirmed();
+  readonly unconfirmed: Unconfirmed;
   readonly rooms = new Rooms(this);
   readonly data = new DataKeeper(this);
   readonly admissions = new Admissions(this);
@@ -54,6 +54,7 @@ export class Hub {
     this.options = options;
     this.log = new Complaints(options.logger);
     this.subjects = new Subjects(options.prefix);
+    this.unconfirmed = Unconfirmed.of(options.prefix);
     this.link = new Link(options.nats, this.log);
     this.outbox = new Outbox(this.link);
     this.instance = new Instance(this);

@@ -62,6 +62,10 @@ export class Instance {
   /** subscribe makes the subscriptions; they are active before hello is published. */
   subscribe(): void {
     const { link, subjects, options } = this.#hub;
+    if (this.state === "left") { // started again: edges know that the earlier name has gone
+      this.name = this.#newName();
+      this.beats.reset();
+    }
     link.subscribe(subjects.everyEdge(), (m) => this.#hearEdge(m));
     for (const word of ["hello", "beat", "left", "bye"]) {
       link.subscribe(subjects.instance(options.group, "*", word), (m) => this.#hearPeer(m, word));

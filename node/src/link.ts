@@ -39,6 +39,7 @@ export class Link {
   #closed = false;
   readonly #subscriptions: Subscription[] = [];
   nc!: NatsConnection;
+  #watched: NatsConnection | undefined;
 
   constructor(option: NATSOption, log: Complaints) {
     this.#option = option;
@@ -53,7 +54,10 @@ export class Link {
     this.#connected = true;
     this.subscribe(this.#inbox + "*", (m) => this.#answers.get(m.subject.slice(this.#inbox.length))?.(m));
     subscribe();
-    void this.#watch();
+    if (this.#watched !== this.nc) {
+      this.#watched = this.nc;
+      void this.#watch(this.nc);
+    }
     const early = this.#early!;
     this.#early = undefined;
     early.forEach((publish) => publish());
@@ -101,13 +105,16 @@ export class Link {
     this.#watchers.push(watcher);
   }
 
-  async #watch(): Promise<void> {
-    for await (const status of this.nc.status()) {
+  async #watch(nc: NatsConnection): Promise<void> {
+    for await (const status of nc.status()) {
       if (status.type === "disconnect" || status.type === "reconnect") {
         this.#connected = status.type === "reconnect";
         this.#reconnects += this.#connected ? 1 : 0;
         this.#watchers.forEach((watcher) => watcher(this.#connected));
       }
+    }
+    if (this.nc !== nc) {
+      return; // it was closed, and opened again
     }
     this.#connected = false;
     if (!this.#closed) {
@@ -171,6 +178,13 @@ export class Link {
       () => false,
     );
     return Promise.race([flushed, late]).finally(() => clearTimeout(timer));
+  }
+
+  /** reopen lets open be called again after close. */
+  reopen(): void {
+    this.#closed = false;
+    this.#early ??= [];
+    this.#subscriptions.length = 0;
   }
 
   async close(): Promise<void> {

@@ -28,7 +28,7 @@ export class Server<
   SocketData = any,
 > extends SocketServer<ListenEvents, EmitEvents, ServerSideEvents, SocketData> {
   readonly #hub: Hub;
-  readonly #ready: Promise<void>;
+  #ready: Promise<void>;
   #ended: Promise<void> | undefined;
   #ignoreSigterm: (() => void) | undefined;
   readonly #proxy: Proxy | undefined;
@@ -66,10 +66,18 @@ export class Server<
       this.attach(first);
     }
     this.bind(hub.engine);
-    this.#ready = this.#start();
-    this.#ready.catch(
-      (error) => this.#ended ?? checked.logger.error(`partyline: the server did not start: ${error.message}`),
-    );
+    this.#ready = this.#begin();
+  }
+
+  #begin(ended?: Promise<void>): Promise<void> {
+    const { link, options } = this.#hub;
+    const again = ended?.then(() => {
+      link.reopen();
+      return this.#start();
+    });
+    const ready = again ?? this.#start();
+    ready.catch((error) => this.#ended ?? options.logger.error(`partyline: the server did not start: ${error.message}`));
+    return ready;
   }
 
   async #start(): Promise<void> {
@@ -94,12 +102,17 @@ export class Server<
     return this.#hub.instance.name;
   }
 
+  /** attach starts this server again if it was closed, as listen does. */
   override attach(http: any, _options?: any): this {
     if (typeof http === "number" && !this.#proxy) {
       throw new Error(
         `partyline: this process does not listen for clients; set listen in the edge's configuration to port ${http}, ` +
           "or set the option edge, for development",
       );
+    }
+    if (this.#ended) {
+      this.#ready = this.#begin(this.#ended);
+      this.#ended = undefined;
     }
     this.httpServer = typeof http === "number" ? createServer().listen(http) : http;
     this.#proxy?.attach(this.httpServer as HTTPServer);

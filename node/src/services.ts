@@ -9,6 +9,8 @@ import type { HeaderList } from "./wire";
 
 export class Services {
   readonly #hub: Hub;
+  /** What refuses the questions of other instances that handlers have not answered yet, by namespace. */
+  readonly #unanswered = new Map<string, Set<() => void>>();
 
   constructor(hub: Hub) {
     this.#hub = hub;
@@ -57,10 +59,9 @@ export class Services {
       },
     ).then(
       (silent) => {
-        const expected = members.length;
         ack(
           silent.length > 0
-            ? new Error(`timeout reached: only ${expected - silent.length} responses received out of ${expected}`)
+            ? new Error(`timeout reached: missing ${silent.length} responses`)
             : null,
           responses,
         );
@@ -82,17 +83,37 @@ export class Services {
     }
     const values = decode(m);
     if (m.reply) {
-      let answered = false;
-      values.push((answer: unknown) => {
-        if (!answered) {
-          answered = true;
-          const headers: HeaderList = [[Header.from, hub.instance.name]];
-          const body = encode([answer], headers);
-          hub.send(m.reply!, body, headers);
-        }
-      });
+      values.push(this.#answerer(m, name!));
     }
     process.nextTick(() => nsp._onServerSideEmit(values)); // handlers may throw
+  }
+
+  /** answerer is the callback that a handler gets. */
+  #answerer(m: Msg, namespace: string): (answer: unknown) => void {
+    const unanswered = this.#unanswered.get(namespace) ?? new Set();
+    this.#unanswered.set(namespace, unanswered);
+    const refuse = () => this.#refuse(m, "the namespace was closed");
+    const forget = setTimeout(() => unanswered.delete(refuse), patience).unref(); // then no instance waits any more
+    unanswered.add(refuse);
+    let answered = false;
+    return (answer) => {
+      if (!answered) {
+        answered = true;
+        clearTimeout(forget);
+        unanswered.delete(refuse);
+        const headers: HeaderList = [[Header.from, this.#hub.instance.name]];
+        const body = encode([answer], headers);
+        this.#hub.send(m.reply!, body, headers);
+      }
+    };
+  }
+
+  /** close is called when a namespace is closed: no one waits for the answers of its handlers. */
+  close(namespace: string): void {
+    const unanswered = this.#unanswered.get(namespace);
+    this.#unanswered.delete(namespace);
+    unanswered?.forEach((refuse) => refuse());
+    unanswered?.clear();
   }
 
   #refuse(m: Msg, why: string): void {

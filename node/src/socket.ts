@@ -73,10 +73,11 @@ Object.defineProperty(EdgeSocket.prototype, "data", {
     return this[value];
   },
   set(this: any, data: unknown) {
+    this[value] = data;
     if (this.seat) {
+      this.nsp.adapter.hub.data.publish(this.seat); // at once: before what the program emits next
       this.nsp.adapter.hub.data.touch(this.seat);
     }
-    this[value] = data;
   },
 });
 

@@ -28,6 +28,15 @@ export interface Confirmation {
 }
 
 export class Unconfirmed {
+  static readonly #shared = new Map<string, Unconfirmed>();
+
+  /** of returns what all Servers of this process with a prefix share: one may emit to a room that another has joined. */
+  static of(prefix: string): Unconfirmed {
+    const shared = Unconfirmed.#shared.get(prefix) ?? new Unconfirmed();
+    Unconfirmed.#shared.set(prefix, shared);
+    return shared;
+  }
+
   /** By namespace and room: how many requests are not answered. */
   readonly #rooms = new Map<string, number>();
   /** By room and edge: when the request was made that the edge has confirmed. */

@@ -1,6 +1,7 @@
 // Instances come and go; clients stay.
 import assert from "node:assert/strict";
-import { instance, Load, scene, until } from "./stage.mjs";
+import { createServer } from "node:http";
+import { got, instance, Load, scene, until } from "./stage.mjs";
 
 async function crowd(stage, url, count) {
   return Promise.all(Array.from({ length: count }, () => stage.connected(url)));
@@ -92,4 +93,24 @@ scene("onInstanceLoss: reconnect closes the clients' connections instead", async
   await a.end("SIGTERM");
   await until("all are back", () => owned(b) === clients.length);
   assert.ok(b.said.filter((m) => m.connection).every((m) => !m.recovered));
+});
+
+scene("a Server that closes a namespace is not waited for, and one that was closed listens again", async (stage) => {
+  const edge = await stage.embedded();
+  const name = (server) => server.on("connection", (socket) => socket.emit("owner", server.instance));
+  const one = await stage.server(edge.nats, name);
+  const two = await stage.server(edge.nats, (server) => server.on("hello", () => server.of("/").adapter.close()));
+  await until("both", async () => (await one.of("/").adapter.serverCount()) === 2);
+  const answers = await one.serverSideEmitWithAck("hello");
+  assert.deepEqual(answers, []);
+
+  await one.close();
+  const former = one.instance;
+  one.attach(createServer());
+  await one.ready();
+  assert.notEqual(one.instance, former);
+  await two.close();
+  const client = stage.client(edge.url);
+  const [owner] = await got(client, "owner");
+  assert.equal(owner, one.instance);
 });
