@@ -104,7 +104,9 @@ func logLevel(s string) (normal, problem string) {
 	return oneOf("debug", "info", "warn", "error")(strings.ToLower(s))
 }
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
+// hostName matches names of hosts, and nothing: labels that neither begin nor end with a hyphen (RFC 1123, section 2.1;
+// with the underscores that containers have).
+var hostName = regexp.MustCompile(`^(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?)?$`)
 
 func listenAddress(s string) (normal, problem string) {
 	host, port, err := net.SplitHostPort(s)

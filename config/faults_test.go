@@ -69,6 +69,9 @@ var badConfigurations = map[string]bad{
 		`--listen: "3000" is not an address to listen on; write host:port`,
 		`--admin.listen: "127.0.0.1:70000" has no good port; write a number from 0`,
 	}},
+	"addresses of hosts that cannot be": {args: []string{"--listen=-1e-1:3001", "--admin.listen=a..b:3001"}, want: []string{
+		`--listen: "-1e-1:3001" has no good host`, `--admin.listen: "a..b:3001" has no good host`,
+	}},
 	"addresses, more": {args: []string{"--listen=a b:3000", "--admin.listen=:http"}, want: []string{
 		`--listen: "a b:3000" has no good host`,
 		`--admin.listen: ":http" has no good port`,
