@@ -178,11 +178,27 @@ export class Admissions {
       return;
     }
     const confirmation = this.#hub.unconfirmed.begin(seat.token, rooms.map(roomTail), edgeOf(seat.id));
-    const asked = this.#hub.rooms.confirm(seat, confirmation, seat.admitted);
+    const asked = this.#hub.rooms.confirm(seat, confirmation, {
+      resolve: () => seat.admitted.resolve(),
+      refused: (error) => this.#notTaken(seat, rooms, error),
+    });
     if (!this.#answer(seat.reply, seat.number, [], seat.admission, asked.reply)) {
       asked.forget();
       this.#hub.unconfirmed.finish(confirmation, []);
       seat.admitted.resolve();
+    }
+  }
+
+  /** notTaken is called when the edge does not take an admission with rooms. */
+  #notTaken(seat: Seat, rooms: string[], error: Error): void {
+    if (!error.message.endsWith("admitted already")) {
+      this.#hub.log.warn("an edge does not take an admission", error.message);
+      this.#hub.endLater(seat, "transport close");
+    } else if (this.#hub.seats.get(seat.id) === seat) {
+      // An earlier answer of this instance counts, from before it gave the socket up: it had not these rooms and data.
+      this.#hub.rooms.join(seat, rooms).catch(() => {}); // it is in the log
+      seat.published = "";
+      this.#hub.data.publish(seat);
     }
   }
 

@@ -55,7 +55,7 @@ export class Rooms {
   confirm(
     seat: Seat,
     confirmation: Confirmation | undefined,
-    done: { resolve(): void; reject?(error: Error): void },
+    done: { resolve(): void; reject?(error: Error): void; refused?(error: Error): void },
   ): Expectation {
     return this.#hub.command(seat, (m: Msg | undefined) => {
       const error = m && answerError(m);
@@ -63,9 +63,8 @@ export class Rooms {
       if (confirmation) {
         this.#hub.unconfirmed.finish(confirmation, isActive ? [edgeOf(seat.id)] : []);
       }
-      if (error && !done.reject) {
-        this.#hub.log.warn("an edge does not take an admission", error.message);
-        this.#hub.endLater(seat, "transport close");
+      if (error && done.refused) {
+        done.refused(error);
       }
       if (!error || error.message.endsWith("unknown socket") || !done.reject) {
         done.resolve(); // the socket has gone: so has what was asked for it

@@ -10,7 +10,7 @@ import { bin, got, scene, until, within } from "./stage.mjs";
 
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 const site = fileURLToPath(new URL("parts/site.mjs", import.meta.url));
-const { PARTYLINE_EMBEDDED: _, PARTYLINE_EDGE: __, ...inherited } = process.env;
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("PARTYLINE_")));
 const onFreePorts = {
   PARTYLINE_EMBEDDED_LISTEN: "127.0.0.1:0",
   PARTYLINE_LISTEN: "127.0.0.1:0",
