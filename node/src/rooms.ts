@@ -121,7 +121,9 @@ export class Rooms {
     }
   }
 
+  /** adapter is the adapter of a socket, unless the program has set one of its own. */
   #adapter(seat: Seat): EdgeAdapter | undefined {
-    return seat.socket?.nsp.adapter as unknown as EdgeAdapter | undefined;
+    const adapter = seat.socket?.nsp.adapter as unknown as EdgeAdapter | undefined;
+    return adapter && "mirror" in adapter ? adapter : undefined;
   }
 }
