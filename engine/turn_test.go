@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"testing"
 	"testing/synctest"
@@ -78,6 +79,32 @@ func TestAReceiverGivesItsTurnBack(t *testing.T) {
 		if n := len(s.server.turns.free); n > 0 {
 			t.Errorf("%d turns did not end", n)
 		}
+	})
+}
+
+// A WebSocket does not wait with a turn for a POST of its session, which may wait for one.
+func TestAPostOfTheSameSessionMayHaveTheTurn(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		ws := s.open()
+		defer ws.Close()
+		session := s.sessions[0].session
+		conn, turns := session.currentTransport().(*wsConn), s.server.turns
+		synctest.Wait()
+		turns.take()
+		conn.turn = turn{turns, time.Now()} // as between two messages of one read
+		session.in.Lock()                   // as the POST
+		_ = ws.WriteMessage(websocket.TextMessage, []byte("4x"))
+		for range 1_000_000 {
+			if len(turns.free) == 0 {
+				break
+			}
+			runtime.Gosched()
+		}
+		if len(turns.free) > 0 {
+			t.Error("the WebSocket keeps its turn")
+		}
+		session.in.Unlock()
+		synctest.Wait()
 	})
 }
 

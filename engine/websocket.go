@@ -299,9 +299,8 @@ func (c *wsConn) waitAtGate() {
 // handle handles one WebSocket message as an Engine.IO packet.
 func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 	s := c.session
-	s.in.Lock()
+	c.lockIn()
 	defer s.in.Unlock()
-	s.turn = &c.turn
 	p, err := eio.Packet{Type: eio.Message, Binary: true, Data: data}, error(nil)
 	if !binary {
 		p, err = eio.Parse(data)
@@ -311,6 +310,16 @@ func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 		return
 	}
 	s.packet(p, len(data), now)
+}
+
+// lockIn locks Session.in. The turn ends before that waits: a POST of the session may have the lock, and wait for a turn.
+func (c *wsConn) lockIn() {
+	s := c.session
+	if !s.in.TryLock() {
+		c.turn.end()
+		s.in.Lock()
+	}
+	s.turn = &c.turn
 }
 
 // endReading ends the session after a failed read. The connection is closed by the last of its users: the reader
@@ -382,8 +391,7 @@ func (c *wsConn) handleControl() {
 func (c *wsConn) control(data string) error {
 	c.reader.raw -= controlHead + int64(len(data)) // the rates bound it
 	s, now := c.session, time.Now()
-	s.in.Lock()
-	s.turn = &c.turn
+	c.lockIn()
 	s.received(len(data), now)
 	s.takeTurn(len(data), now)
 	s.in.Unlock()
