@@ -155,7 +155,7 @@ export class Proxy {
     asked.end();
   }
 
-  /** complain logs why the edge did not answer, and returns what the client is told. */
+  /** complain logs why the edge did not answer, and returns what the client reads. */
   #complain(error: Error): string {
     this.#log.warn(
       "the edge cannot be reached; clients get 502",
