@@ -2,6 +2,7 @@ package subjects
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 const (
 	testEdge   = "k3f9a0zz"
+	testHash   = "Ab-_Ab-_Ab-_Ab-_Ab-_A9"
 	testOwn    = "Ab-_Ab-_Ab-_Ab-_Ab-9"
 	testSocket = testEdge + "." + testOwn
 )
@@ -59,6 +61,19 @@ func TestParse(t *testing.T) {
 			Socket: testSocket, Edge: testEdge},
 		"sio.c.ask.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: "ask", Target: TargetSocket,
 			Socket: testSocket, Edge: testEdge},
+		"sio.c.log.all":                                {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetAll},
+		"sio.c.log.room.mark.x":                        {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetRoom, Room: "mark.x"},
+		"sio.c.on.mark." + testEdge + ".1":             {Kind: KindOn, Namespace: "c", Verb: VerbOn, Event: "mark." + testEdge + ".1"},
+		"sio.c.emit.mark." + testEdge + ".17":          {Kind: KindMark, Namespace: "c", Verb: VerbEmit, Edge: testEdge, Mark: "17"},
+		"sio.c.log.mark." + testEdge + ".0":            {Kind: KindMark, Namespace: "c", Verb: VerbLog, Edge: testEdge, Mark: "0"},
+		"sio.$edge." + testEdge + ".yield." + testHash: {Kind: KindYield, Namespace: "$edge", Edge: testEdge, Hash: testHash},
+		"sio.$edge." + testEdge + ".yield.short":       {Namespace: "$edge"},
+		"sio.$edge." + testEdge + ".yield":             {Kind: KindEdge, Namespace: "$edge", Edge: testEdge, Word: "yield"},
+		"sio.$edge.x.yield." + testHash:                {Namespace: "$edge"},
+		"sio.$session." + testHash + "." + testEdge:    {Namespace: "$session"},
+		"sio.$session.beat." + testEdge:                {Namespace: "$session"},
+		"sio.c.log.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetSocket,
+			Socket: testSocket, Edge: testEdge},
 		"sio.c.ack." + testSocket + ".0": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
 			Edge: testEdge, Ack: "0"},
 		"sio.c.ack." + testSocket + ".9007199254740991": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
@@ -93,6 +108,9 @@ func TestParseRefuses(t *testing.T) {
 		"sio.chat.ack." + testSocket + ".9007199254740992", "sio.chat.ack." + testSocket + ".99999999999999999999999",
 		"sio.chat.ack." + testSocket + ".connect.x", "sio.chat.ack." + testSocket + ".Connect",
 		"sio.chat.ack." + testSocket + "x.1",
+		"sio.chat.emit.mark", "sio.chat.emit.mark." + testEdge, "sio.chat.emit.mark." + testEdge + ".x", "sio.chat.emit.mark.x.1",
+		"sio.chat.emit.mark." + testEdge + ".01", "sio.chat.emit.mark." + testEdge + ".1.2", "sio.chat.join.mark." + testEdge + ".1",
+		"sio.chat.broadcast.mark." + testEdge + ".1", "sio.chat.log.other", "sio.chat.log.all.x", "sio.chat.log.socket.x",
 	} {
 		if got, ok := sio.Parse(subject); ok || got != (Subject{}) {
 			t.Errorf("Parse(%q) = %+v, %v", subject, got, ok)
@@ -116,6 +134,22 @@ func TestBuilders(t *testing.T) {
 		"sio.$svc.chat.chat-1.beat":                    []byte(sio.InstanceAnnouncement("chat", "chat-1", WordBeat)),
 		"sio.$edge.*.*":                                []byte(sio.EveryEdge()),
 		"sio.$svc.*.*.beat":                            []byte(sio.EveryInstance(WordBeat)),
+		"sio.chat.emit.mark." + testEdge + ".17":       sio.AppendMark(nil, "chat", testEdge, 17),
+		"sio.*.log.mark." + testEdge + ".*":            []byte(sio.Marks(testEdge)),
+		"sio.chat.log.all sio.chat.broadcast.all":      []byte(strings.Join(sio.LoggedAll("chat"), " ")),
+		"sio.c.log.room.a.b sio.c.broadcast.room.a.b":  []byte(strings.Join(sio.LoggedRoom("c", "a.b"), " ")),
+		"sio.chat.emit.>":                              []byte(sio.Captured("chat")),
+		"sio.*.emit.>":                                 []byte(sio.Captured("*")),
+		"sio.chat.*.socket." + testSocket:              []byte(sio.SocketByName("chat", testSocket)),
+		"sio.chat.ack." + testSocket + ".*":            []byte(sio.AcksByName("chat", testSocket)),
+		"sio.$edge." + testEdge + ".yield." + testHash: []byte(sio.Yield(testEdge, testHash)),
+		"sio.$edge." + testEdge + ".yield.*":           []byte(sio.Yields(testEdge)),
+		"sio.$session." + testHash + "." + testEdge:    []byte(sio.Session(testHash, testEdge)),
+		"sio.$session." + testHash + ".*":              []byte(sio.SessionOf(testHash)),
+		"sio.$session.*.*":                             []byte(sio.Sessions()),
+		"sio.$session.beat." + testEdge:                []byte(sio.SessionBeat(testEdge)),
+		"SIO_LOG":                                      []byte(sio.Stream(StreamLog)),
+		"PROD-EU-SIO_SESSIONS":                         []byte(mustPrefix("prod.eu.sio").Stream(StreamSessions)),
 		"x sio.chat.on.y":                              sio.AppendOn([]byte("x "), "chat", "y"),
 		"sio.*.*.socket." + testEdge + ".*":            []byte(sio.Sockets(testEdge)),
 		"sio.*.ack." + testEdge + ".*.*":               []byte(sio.Acks(testEdge)),
@@ -173,7 +207,8 @@ func TestSocketID(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"sio._.on.message", "sio.chat.emit.all", "sio.chat.emit.room.a.b", "sio.$edge.x", "",
-		"sio.c.emit.socket." + testSocket, "sio.c.ack." + testSocket + ".17", "sio.c.ack." + testSocket + ".connect"} {
+		"sio.c.emit.socket." + testSocket, "sio.c.ack." + testSocket + ".17", "sio.c.ack." + testSocket + ".connect",
+		"sio.c.log.mark." + testEdge + ".7", "sio.c.emit.mark." + testEdge + ".7", "sio.$edge." + testEdge + ".yield." + testHash} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
@@ -204,6 +239,12 @@ func rebuild(s Subject) string {
 		return sio.EdgeAnnouncement(s.Edge, s.Word)
 	case s.Kind == KindPong:
 		return sio.Pong(s.Edge, s.Instance)
+	case s.Kind == KindMark:
+		n, _ := AckNumber(s.Mark)
+		mark := string(sio.AppendMark(nil, s.Namespace, s.Edge, n))
+		return strings.Replace(mark, "."+VerbEmit+"."+wordMark, "."+s.Verb+"."+wordMark, 1)
+	case s.Kind == KindYield:
+		return sio.Yield(s.Edge, s.Hash)
 	case s.Kind == KindInstance:
 		return sio.InstanceAnnouncement(s.Group, s.Instance, s.Word)
 	case s.Target == TargetAll:
@@ -245,7 +286,9 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
 				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
-				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge)}
+				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge), p.Marks("*"), p.Captured("*"), p.Sessions(), p.Yields("*"),
+				p.SocketByName(string(ns), testSocket), p.AcksByName(string(ns), testSocket)}
+			patterns = append(append(patterns, p.LoggedAll(string(ns))...), p.LoggedRoom(string(ns), ">")...)
 			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms,
 				VerbPause, VerbResume} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
@@ -279,6 +322,56 @@ func TestSubscriptionsMatchCommands(t *testing.T) {
 	} {
 		if !matches(pattern, string(subject)) {
 			t.Errorf("%q does not match %q", subject, pattern)
+		}
+	}
+	logged := map[string][]byte{
+		sio.LoggedAll("chat")[0]:              sio.AppendAll(nil, "chat", VerbLog),
+		sio.LoggedAll("chat")[1]:              sio.AppendAll(nil, "chat", VerbBroadcast),
+		sio.LoggedRoom("chat", "a.b")[0]:      sio.AppendToRoom(nil, "chat", VerbLog, "a.b"),
+		sio.LoggedRoom("chat", "a.b")[1]:      sio.AppendToRoom(nil, "chat", VerbBroadcast, "a.b"),
+		sio.Marks(testEdge):                   []byte("sio.chat.log.mark." + testEdge + ".1"),
+		sio.SocketByName("chat", testSocket):  sio.AppendToSocket(nil, "chat", VerbEmit, testSocket),
+		sio.AcksByName("chat", testSocket):    sio.AppendAck(nil, "chat", testSocket, 3),
+		sio.Yields(testEdge):                  []byte(sio.Yield(testEdge, testHash)),
+		sio.SessionOf(testHash):               []byte(sio.Session(testHash, testEdge)),
+		mustPrefix("a.b").SessionOf(testHash): []byte(mustPrefix("a.b").Session(testHash, testEdge)),
+		mustPrefix("a.b").LoggedAll("_")[0]:   mustPrefix("a.b").AppendAll(nil, "_", VerbLog),
+	}
+	for pattern, subject := range logged {
+		for other := range logged { // each matches its own and no other: an edge subscribes several of them
+			if got := matches(other, string(subject)); got != (other == pattern) {
+				t.Errorf("%q matches %q: %v", subject, other, got)
+			}
+		}
+	}
+	if mark := sio.AppendMark(nil, "chat", testEdge, 1); !matches(sio.Captured("chat"), string(mark)) {
+		t.Errorf("the log does not store %s", mark)
+	}
+	if matches(sio.EveryEdge(), sio.Yield(testEdge, testHash)) {
+		t.Error("all edges receive what one is asked: NATS could not say that it has gone")
+	}
+}
+
+// Edges need permission for whatever they subscribe and publish about the log.
+func TestLogPermissions(t *testing.T) {
+	p := mustPrefix("prod.sio")
+	publish, subscribe := p.EdgePermissions()
+	logPublish, logSubscribe := p.LogPermissions()
+	publish, subscribe = append(publish, logPublish...), append(subscribe, logSubscribe...)
+	for subject, among := range map[string][]string{
+		string(p.AppendMark(nil, "chat", testEdge, 1)): publish, p.Yield(testEdge, testHash): publish,
+		p.Session(testHash, testEdge): publish, p.SessionBeat(testEdge): publish, "$JS.API.DIRECT.GET.PROD-SIO_SESSIONS.prod.sio.x": publish,
+		"prod.sio.chat.log.mark." + testEdge + ".1":         subscribe,
+		string(p.AppendAll(nil, "chat", VerbLog)):           subscribe,
+		string(p.AppendToRoom(nil, "chat", VerbLog, "x.y")): subscribe,
+	} {
+		if !slices.ContainsFunc(among, func(pattern string) bool { return matches(pattern, subject) }) {
+			t.Errorf("%s is not in %q", subject, among)
+		}
+	}
+	for _, pattern := range publish {
+		if matches(pattern, "prod.sio.chat.log.all") {
+			t.Errorf("an edge may publish %s: only NATS does", pattern)
 		}
 	}
 }
@@ -317,10 +410,11 @@ func TestSubjectsNoAlloc(t *testing.T) {
 	noAlloc(t, "AppendAll", func() { dst = sio.AppendAll(dst[:0], "chat", VerbEmit) })
 	noAlloc(t, "AppendToRoom", func() { dst = sio.AppendToRoom(dst[:0], "chat", VerbEmit, "a.b") })
 	noAlloc(t, "AppendToSocket", func() { dst = sio.AppendToSocket(dst[:0], "chat", VerbEmit, testSocket) })
+	noAlloc(t, "AppendMark", func() { dst = sio.AppendMark(dst[:0], "chat", testEdge, maxAckNumber) })
 	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, maxAckNumber) })
 	noAlloc(t, "AppendConnectReply", func() { dst = sio.AppendConnectReply(dst[:0], "chat", testSocket) })
 	for _, s := range []string{"sio.chat.on.message", "sio.chat.emit.room.a.b", "sio.c.ack." + testSocket + ".17",
-		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "nonsense"} {
+		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "sio.c.log.mark." + testEdge + ".17", "nonsense"} {
 		noAlloc(t, "Parse "+s, func() { sio.Parse(s) })
 	}
 }
