@@ -240,6 +240,9 @@ var badConfigurations = map[string]bad{
 	}},
 	"log, smaller":    {args: []string{"--recovery.max_bytes=0"}, want: []string{`--recovery.max_bytes: "0" is too small; write at least 1MiB`}},
 	"log, larger":     {args: []string{"--recovery.max_bytes=9999999999TiB"}, want: []string{`--recovery.max_bytes: "9999999999TiB" is too much; write at most 1024TiB`}},
+	"log, keys of namespaces": {file: "recovery: {for: 2m}\n", want: []string{
+		`FILE:1: recovery.for: belongs to a namespace, such as namespaces: {"/chat": {recovery: {for: 2m}}}`,
+	}},
 	"log, one server": {flavour: FlavourEmbedded, file: "recovery: {replicas: 3}\n", want: []string{"FILE:1: recovery.replicas: 3 is more than there are servers: the NATS inside is one; write 1"}},
 
 	"refuse sessions":     {file: "nats: {refuse_sessions: true}\n", want: []string{`FILE:1: nats.refuse_sessions: "true" is not one of auto, on, off`}},
