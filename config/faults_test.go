@@ -238,8 +238,8 @@ var badConfigurations = map[string]bad{
 		"--recovery.replicas: 2 servers cannot keep a copy each; write 1, 3 or 5",
 		`--recovery.max_bytes: "80%" is not a number of bytes; write it such as 512MiB or 1GiB`,
 	}},
-	"log, smaller":    {args: []string{"--recovery.max_bytes=0"}, want: []string{`--recovery.max_bytes: "0" is too small; write at least 1MiB`}},
-	"log, larger":     {args: []string{"--recovery.max_bytes=9999999999TiB"}, want: []string{`--recovery.max_bytes: "9999999999TiB" is too much; write at most 1024TiB`}},
+	"log, smaller": {args: []string{"--recovery.max_bytes=0"}, want: []string{`--recovery.max_bytes: "0" is too small; write at least 1MiB`}},
+	"log, larger":  {args: []string{"--recovery.max_bytes=9999999999TiB"}, want: []string{`--recovery.max_bytes: "9999999999TiB" is too much; write at most 1024TiB`}},
 	"log, keys of namespaces": {file: "recovery: {for: 2m}\n", want: []string{
 		`FILE:1: recovery.for: belongs to a namespace, such as namespaces: {"/chat": {recovery: {for: 2m}}}`,
 	}},
