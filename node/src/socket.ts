@@ -55,6 +55,10 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
   /** _cleanup is called by socket.io when the socket ends. */
   override _cleanup(): void {
     this.ending = true;
+    const { seats } = this.#adapter.hub;
+    if ((seats.get(this.id) ?? this.seat) !== this.seat) {
+      return; // its client has come back: the rooms are those of the new socket
+    }
     (Socket.prototype as any)._cleanup.call(this);
   }
 
