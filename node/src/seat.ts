@@ -65,6 +65,8 @@ export class Seat {
   admission = "[]";
   /** Resolved when the rooms of the admission are active. */
   readonly admitted = new Admitted();
+  /** Whether the socket has ended because its connection broke: its client may come back, and gets what was sent. */
+  mayComeBack = false;
   /** How long the decision is remembered, in milliseconds. */
   remember = 0;
   /** Forgets the answers that are expected while the socket lives. */

@@ -93,6 +93,30 @@ scene("a socket that has come back is recovered, without middlewares, once for e
   assert.deepEqual([...players.io.sockets.adapter.rooms.keys()].sort(), [id, "room"].sort());
 });
 
+scene("what is sent to a socket whose connection broke is published, and nothing once it was disconnected", async (stage) => {
+  const sockets = [];
+  const players = await Players.begin(stage, (socket) => sockets.push(socket));
+  const sent = [];
+  players.nats.subscribe("sio._.emit.socket.firstone.*", { callback: (_, m) => sent.push(m.string()) });
+  await players.asks(1, 1);
+  await players.asks(1, 1, { sid: "firstone.bbbbbbbbbbbbbbbbbbbb" });
+  const ends = (sid, reason) =>
+    players.nats.publish(
+      `sio._.own.${players.io.instance}.disconnect`,
+      JSON.stringify(["disconnect", { reason, rooms: [] }]),
+      { reply: `sio._.emit.socket.${sid}` },
+    );
+  ends(id, "ping timeout");
+  ends("firstone.bbbbbbbbbbbbbbbbbbbb", "client namespace disconnect");
+  await until("the ends", () => sockets.filter((socket) => socket.disconnected).length === 2);
+  sockets.forEach((socket) => socket.emit("to", socket.id));
+  sockets.forEach((socket) => socket.emit("with an ack", () => {}));
+  await until("what was sent", () => sent.length > 0);
+  players.io.emit("end");
+  await players.nats.flush();
+  assert.deepEqual(sent, [JSON.stringify(["to", id])]);
+});
+
 scene("a socket that has come back ends with its new edge", async (stage) => {
   const players = await Players.begin(stage);
   await players.asks(1, 1);
