@@ -16,6 +16,7 @@ var layers = map[string][]string{
 	"wire/sio":                  {"wire/jsontext"},
 	"wire/msg":                  {"wire/jsontext", "wire/sio"},
 	"wire/msgpack":              {"wire/jsontext", "wire/sio"},
+	"wire/recovery":             {"wire/jsontext"},
 	"subjects":                  {},
 	"internal/accept":           {},
 	"internal/address":          {},
@@ -80,7 +81,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "subjects", "edge/flow", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "web"}
 
 const module = "partyline"
 

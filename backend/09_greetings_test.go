@@ -195,7 +195,7 @@ func newHandEdge(t *testing.T) *handEdge {
 	f.chat.OnConnection(func(so *backend.Socket) { f.told <- so.ID() })
 	s.start(io)
 	for subject, to := range map[string]chan *nats.Msg{
-		"sio.chat.ack.aaaaaaaa.>": f.answers, "sio.chat.join.socket.aaaaaaaa.>": f.answers, "sio.chat.emit.>": f.emits, "sio.chat.broadcast.>": f.emits,
+		"sio.chat.ack.aaaaaaaa.>": f.answers, "sio.chat.join.socket.aaaaaaaa.>": f.answers, "sio.chat.emit.>": f.emits,
 	} {
 		if _, err := f.nc.ChanSubscribe(subject, to); err != nil || f.nc.Flush() != nil {
 			t.Fatal(err)
@@ -280,8 +280,8 @@ func TestOtherRoomsGoTheShortWay(t *testing.T) {
 			if err := f.chat.Socket("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA").To("hall").Emit("x"); err != nil {
 				t.Fatal(err)
 			}
-			if m := <-f.emits; m.Subject != "sio.chat.broadcast.all" || m.Reply != "sio.chat.emit.socket.aaaaaaaa.AAAAAAAAAAAAAAAAAAAA" {
-				t.Errorf("a broadcast goes to %s with reply %s", m.Subject, m.Reply)
+			if m := <-f.emits; m.Subject != "sio.chat.emit.all" || m.Reply != "" || m.Header.Get("Sio-Except") != "aaaaaaaa.AAAAAAAAAAAAAAAAAAAA" {
+				t.Errorf("a broadcast goes to %s with reply %q and %v", m.Subject, m.Reply, m.Header)
 			}
 			_ = m.Respond([]byte(`{"stream":"ALL","seq":7}`)) // no answer about the room
 			_ = f.nc.Flush()

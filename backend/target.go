@@ -130,17 +130,11 @@ func (t Target) message(verb string) (*nats.Msg, error) {
 		return m, nil
 	}
 	except := t.except
-	oneRoom := len(t.names) == 1 && !subjects.IsSocketID(t.names[0])
-	onRoom := oneRoom && (verb != subjects.VerbEmit || !t.ns.svc.unconfirmed.has(ns, t.names[0])) // other verbs reach every edge anyway
-	switch {
-	case t.sender == "":
-	case verb == subjects.VerbEmit && except == nil && (oneRoom || t.names == nil):
-		// The cheapest for edges: they compare one socket.
-		verb = subjects.VerbBroadcast
-		m.Reply = string(p.AppendToSocket(nil, ns, subjects.VerbEmit, t.sender))
-	default:
+	if t.sender != "" {
 		except = append(slices.Clip(except), t.sender)
 	}
+	oneRoom := len(t.names) == 1 && !subjects.IsSocketID(t.names[0])
+	onRoom := oneRoom && (verb != subjects.VerbEmit || !t.ns.svc.unconfirmed.has(ns, t.names[0])) // other verbs reach every edge anyway
 	if onRoom {
 		m.Subject = string(p.AppendToRoom(nil, ns, verb, t.names[0]))
 	} else {

@@ -105,7 +105,7 @@ export class EdgeAdapter extends MemoryAdapter {
       to.headers.push([Header.compress, "false"]);
     }
     const body = encode(packet.data, to.headers);
-    this.hub.send(to.subject, body, to.headers, to.reply);
+    this.hub.send(to.subject, body, to.headers); // never with a reply: a stream that records it would answer there
   }
 
   override broadcastWithAck(

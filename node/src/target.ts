@@ -15,8 +15,6 @@ export interface BroadcastOptions {
 export interface Address {
   subject: string;
   headers: HeaderList;
-  /** The sender of a broadcast: the address of the socket that is left out. */
-  reply?: string;
   /** The edge that alone answers, if the target is one socket. */
   edge?: string;
 }
@@ -36,7 +34,7 @@ export function address(
   options: BroadcastOptions,
 ): Address | undefined {
   const names = Array.from(options.rooms, onWire);
-  let except = options.except ? Array.from(options.except, onWire) : [];
+  const except = options.except ? Array.from(options.except, onWire) : [];
   if (names.length === 1 && isSocketId(names[0]) && verb !== "ask" && except.every(isSocketId)) {
     const edge = edgeOf(names[0]);
     return except.includes(names[0])
@@ -46,16 +44,10 @@ export function address(
   const isOneRoom = names.length === 1 && !isSocketId(names[0]);
   // Verbs other than emit reach every edge anyway.
   const onRoom = isOneRoom && (verb !== "emit" || !unconfirmed.has(token, names[0]));
-  let reply: string | undefined;
-  if (verb === "emit" && except.length === 1 && isSocketId(except[0]) && (isOneRoom || names.length === 0)) {
-    verb = "broadcast"; // the cheapest for edges: they compare one socket
-    reply = subjects.toSocket(token, "emit", except[0]);
-    except = [];
-  }
   const headers: HeaderList = except.map((name) => [Header.except, name]);
   if (onRoom) {
-    return { subject: subjects.toRoom(token, verb, names[0]), headers, reply };
+    return { subject: subjects.toRoom(token, verb, names[0]), headers };
   }
   names.forEach((name) => headers.push([Header.rooms, name]));
-  return { subject: subjects.toAll(token, verb), headers, reply };
+  return { subject: subjects.toAll(token, verb), headers };
 }

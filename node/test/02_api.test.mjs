@@ -1,5 +1,6 @@
 // The server's API, each part with clients on two edges and two instances.
 import assert from "node:assert/strict";
+import { connect } from "@nats-io/transport-node";
 import { got, scene, until, within } from "./stage.mjs";
 
 // two starts two edges, and two instances with the same set-up.
@@ -234,4 +235,32 @@ scene("a program that serves some namespaces leaves the others to another one", 
   assert.deepEqual(await got(stage.client(edge.url, "/a"), "served by"), ["/a"]);
   assert.deepEqual(await got(stage.client(edge.url, "/b/c"), "served by"), ["/b/c"]);
   assert.deepEqual(stage.complaints, []);
+});
+
+scene("no event has a reply subject, and the sender is left out by a header", async (stage) => {
+  const edge = await stage.embedded();
+  const nats = await connect({ servers: edge.nats });
+  stage.later(() => nats.close());
+  const heard = [];
+  const hear = (_, m) => heard.push([m.subject, m.reply, m.headers?.values("Sio-Except") ?? []]);
+  nats.subscribe("sio._.emit.>", { callback: hear });
+  nats.subscribe("sio._.broadcast.>", { callback: hear });
+  await nats.flush();
+  await stage.server(edge.nats, (io) =>
+    io.on("connection", (socket) => {
+      socket.broadcast.emit("x");
+      socket.to("r").emit("x");
+      io.except("s").to("r").emit("x");
+      socket.emit("x");
+    }),
+  );
+  const { id } = await stage.connected(edge.url);
+  const mine = () => heard.filter(([subject]) => !subject.includes("checkpoint"));
+  await until("all events", () => mine().length === 4);
+  assert.deepEqual(mine(), [
+    ["sio._.emit.all", "", [id]],
+    ["sio._.emit.room.r", "", [id]],
+    ["sio._.emit.room.r", "", ["s"]],
+    [`sio._.emit.socket.${id}`, "", []],
+  ]);
 });

@@ -49,13 +49,40 @@ func orEmpty(value []byte) []byte {
 // admitted before, and gets a new owner.
 func Connect(handshake []byte, handover *State) []byte {
 	body := append([]byte(`["`+EventConnect+`",`), handshake...)
-	if handover != nil {
-		body = append(body[:len(body)-1], `,"handover":`...)
-		state := *handover
-		state.Data = orEmpty(state.Data)
-		body = append(append(body, encode(state)...), '}')
+	if handover == nil {
+		return append(body, ']')
 	}
-	return append(body, ']')
+	state := *handover
+	state.Data = orEmpty(state.Data)
+	body = append(append(body[:len(body)-1], `,"handover":`...), encode(state)...)
+	if state.Edge != "" {
+		body = AppendString(append(body, `,"edge":`...), state.Edge)
+	}
+	if state.Recovered {
+		body = append(body, `,"recovered":true`...)
+	}
+	if state.Decides {
+		body = append(body, `,"decides":true`...)
+	}
+	return append(body, `}]`...)
+}
+
+// Recovered is what a recovered socket had when its connection broke, and has again: the member "recovered" of the
+// handshake in a connect request or notice that is no takeover.
+type Recovered struct {
+	Rooms []string        `json:"rooms"` // by name
+	User  string          `json:"user,omitempty"`
+	Data  json.RawMessage `json:"data"`
+}
+
+// ConnectRecovered returns the body of a connect request or notice about a recovered socket that no instance owns.
+func ConnectRecovered(handshake []byte, r Recovered) []byte {
+	if r.Rooms == nil {
+		r.Rooms = []string{}
+	}
+	r.Data = orEmpty(r.Data)
+	body := append([]byte(`["`+EventConnect+`",`), handshake[:len(handshake)-1]...)
+	return append(append(append(body, `,"recovered":`...), encode(r)...), `}]`...)
 }
 
 // State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the handover member
@@ -69,6 +96,11 @@ type State struct {
 	Data  json.RawMessage `json:"data"`
 
 	Transport string `json:"transport,omitempty"` // the session's; in a connect request the handshake has it
+
+	// Connect writes these beside the handover member.
+	Edge      string `json:"-"` // the edge that holds the socket, if the socket's id names another one
+	Recovered bool   `json:"-"` // the client has just come back, and waits for its CONNECT
+	Decides   bool   `json:"-"` // with Recovered: the owner decides again whether the socket may connect (skip_admission: false)
 }
 
 // Body returns the state as the body of a connect event for the owner.

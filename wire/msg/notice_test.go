@@ -22,6 +22,11 @@ func TestBodies(t *testing.T) {
 		`["connect",` + shook + `]`: Connect(handshake, nil),
 		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
 			From: "a", Rev: 1, Rooms: []string{"x"}}),
+		`["connect",` + shook[:len(shook)-1] + `,"handover":{"rev":1,"rooms":[],"data":{}},"edge":"k3f9a0zz","recovered":true,"decides":true}]`: Connect(
+			handshake, &State{Rev: 1, Rooms: []string{}, Edge: "k3f9a0zz", Recovered: true, Decides: true}),
+		`["connect",` + shook[:len(shook)-1] + `,"recovered":{"rooms":["x"],"user":"ann","data":{"a":1}}}]`: ConnectRecovered(
+			handshake, Recovered{Rooms: []string{"x"}, User: "ann", Data: []byte(`{"a":1}`)}),
+		`["connect",` + shook[:len(shook)-1] + `,"recovered":{"rooms":[],"data":{}}}]`: ConnectRecovered(handshake, Recovered{}),
 		`["connect",{"sid":"s","rev":0,"rooms":[],"user":"ann","data":{"a":1}}]`:     State{ID: "s", Rooms: []string{}, User: "ann", Data: []byte(`{"a":1}`)}.Body(),
 		`["connect",{"sid":"s","rev":2,"rooms":[],"data":{},"transport":"polling"}]`: State{ID: "s", Rev: 2, Rooms: []string{}, Transport: "polling"}.Body(),
 		`["disconnect",{"reason":"transport close","rooms":["a","메"]}]`:              Ended{Reason: "transport close", Rooms: []string{"a", "메"}}.Body(),
