@@ -6,13 +6,16 @@ import "strings"
 
 // LoggedAll returns what an edge subscribes, in place of NamespaceAll, for all sockets of a namespace whose events are
 // logged: what the log gives out, and broadcasts, which are not logged. No message matches both.
-func (p Prefix) LoggedAll(ns string) []string { return p.logged(ns, wordAll) }
+func (p Prefix) LoggedAll(ns string) []string {
+	return []string{p.dotted + ns + "." + VerbLog + "." + wordAll, p.dotted + ns + "." + VerbBroadcast + "." + wordAll}
+}
 
 // LoggedRoom is LoggedAll for one room, in place of RoomInterest.
-func (p Prefix) LoggedRoom(ns, room string) []string { return p.logged(ns, wordRoom+"."+room) }
-
-func (p Prefix) logged(ns, target string) []string {
-	return []string{p.dotted + ns + "." + VerbLog + "." + target, p.dotted + ns + "." + VerbBroadcast + "." + target}
+func (p Prefix) LoggedRoom(ns, room string) []string {
+	return []string{
+		p.dotted + ns + "." + VerbLog + "." + wordRoom + "." + room,
+		p.dotted + ns + "." + VerbBroadcast + "." + wordRoom + "." + room,
+	}
 }
 
 // Captured matches every message that the log of a namespace stores.
@@ -47,11 +50,9 @@ func (p Prefix) Session(hash, edge string) string {
 	return p.dotted + internalSession + "." + hash + "." + edge
 }
 
-// SessionOf matches the record of a session, whichever edge holds it.
+// SessionOf matches the record of a session, whichever edge holds it. With "*" it matches all records, and the beats of
+// edges that hold some.
 func (p Prefix) SessionOf(hash string) string { return p.Session(hash, "*") }
-
-// Sessions matches all records, and the beats of edges that hold some.
-func (p Prefix) Sessions() string { return p.SessionOf("*") }
 
 // SessionBeat is the subject on which an edge that holds records says that it lives: <p>.$session.beat.<edge>. No hash
 // has the form of that word.
