@@ -53,7 +53,10 @@ func (l *lines) keep(channel chan *nats.Msg) (dropped int, first bool) {
 		name := l.name(m.Subject)
 		one := l.byName[name]
 		if one != nil && len(one.messages)-one.taken >= l.capacity-l.waiting {
-			dropped++
+			if dropped++; one.messages[len(one.messages)-1].Sub != nil {
+				one.messages = append(one.messages, &nats.Msg{Subject: m.Subject}) // has the reader know: see Message.Lost
+				l.waiting++
+			}
 			continue
 		}
 		if one == nil {
