@@ -38,10 +38,10 @@ type Settings struct {
 	Bus            *bus.Bus
 	Log            *slog.Logger
 
-	Journal recovery.Store // of namespaces with a log; nil if there are none
-	Stream  string         // the name of the log
+	Journal recovery.Store                               // of namespaces with a log; nil if there are none
+	Stream  string                                       // the name of the log
 	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
-	Silence time.Duration // how long a broken connection may look alive
+	Silence time.Duration                                // how long a broken connection may look alive
 
 	key [32]byte // of the public names of sessions; New draws it
 }

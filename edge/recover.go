@@ -49,7 +49,9 @@ func (w recoveryWire) Exclusive(fn func()) { w.set.Bus.Exclusive(fn) }
 
 func (w recoveryWire) Losses() uint64 { return w.set.Bus.Losses() }
 
-func (w recoveryWire) IsHeard(edge string, within time.Duration) bool { return w.set.IsHeard(edge, within) }
+func (w recoveryWire) IsHeard(edge string, within time.Duration) bool {
+	return w.set.IsHeard(edge, within)
+}
 
 func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
 	s := k.Client().(*socket)
@@ -358,6 +360,13 @@ func (e *Edge) byName(s *socket) []string {
 		return nil
 	}
 	return []string{e.prefix.SocketByName(s.Namespace.Token, s.ID), e.prefix.AcksByName(s.Namespace.Token, s.ID)}
+}
+
+// Renewed is called when the log was found, or made anew, on a goroutine that may wait.
+func (e *Edge) Renewed(epoch string) {
+	if e.logged.table != nil {
+		e.logged.table.Renewed(epoch)
+	}
 }
 
 // KeepRecords looks after what lets clients come back, until ctx ends.

@@ -213,7 +213,9 @@ func (t *Table) hasMoved(id string) {
 }
 
 // Offset is the offset of an event.
-func (t *Table) Offset(seq uint64) recovery.Offset { return recovery.Offset{Epoch: t.set.Store.Epoch(), Seq: seq} }
+func (t *Table) Offset(seq uint64) recovery.Offset {
+	return recovery.Offset{Epoch: t.set.Store.Epoch(), Seq: seq}
+}
 
 // Metrics adds what is counted to a set.
 func (t *Table) Metrics(set *tally.Set) {

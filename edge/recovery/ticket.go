@@ -46,11 +46,11 @@ type Ticket struct {
 type ticketState uint8
 
 const (
-	present ticketState = iota
-	left                // the connection is gone, and the client may come back
-	ended               // a client or service has ended the socket
-	yielded             // another edge takes it over
-	forgotten           // it has no record, or another edge has it
+	present   ticketState = iota
+	left                  // the connection is gone, and the client may come back
+	ended                 // a client or service has ended the socket
+	yielded               // another edge takes it over
+	forgotten             // it has no record, or another edge has it
 )
 
 // settleTimeout is how long a CONNECT waits for the log.
