@@ -50,10 +50,11 @@ type Write struct {
 // underway is a write that has been published.
 type underway struct {
 	Write
-	until   time.Time
-	again   bool // nobody took it: it is published again
-	looking bool // the record is asked for: it shows whether the write was stored
-	overdue bool // no PubAck came
+	until   time.Time // when the present answer is overdue
+	end     time.Time // when the write is given up
+	again   bool      // nobody took it: it is published again
+	looking bool      // the record is asked for: it shows whether the write was stored
+	overdue bool      // no PubAck came
 }
 
 // writer writes records on one goroutine.
@@ -150,9 +151,10 @@ func (w *writer) fill() {
 	if room == 0 {
 		return
 	}
+	now := time.Now()
 	for _, one := range w.take(room) {
 		w.next++
-		w.pending[w.next] = &underway{Write: one, until: time.Now().Add(writeTimeout)}
+		w.pending[w.next] = &underway{Write: one, until: now.Add(writeTimeout), end: now.Add(writeTimeout + lookTime)}
 		w.publish(w.next)
 	}
 }
@@ -247,10 +249,10 @@ func (w *writer) judge(key uint64, u *underway, r Record, err error) {
 		w.done(key, r.Seq, nil) // only its PubAck was lost
 	case err == nil && !isOurs && r.Seq > u.Expected:
 		w.done(key, 0, ErrClaimed)
-	case u.overdue:
+	case u.overdue || time.Now().After(u.end):
 		w.done(key, 0, ErrAway)
 	default: // an earlier write of this claim was stored after it had been given up; or the record has expired
-		u.Expected = r.Seq
+		u.Expected, u.until = r.Seq, u.end
 		w.publish(key)
 	}
 }
