@@ -155,7 +155,7 @@ func (i *inbox) batch() bool {
 
 // one handles one message.
 func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
-	if raw.Sub == nil {
+	if raw.Sub == loss {
 		handle(&Message{Subject: raw.Subject, Lost: true})
 		return
 	}
