@@ -328,6 +328,10 @@ func at(nanoseconds int64) time.Time {
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
+// Conn returns the connection. It is for package eventlog alone, which has subscriptions and requests of its own: what they receive
+// does not pass Run. The bus closes it.
+func (b *Bus) Conn() *nats.Conn { return b.nc }
+
 // Received is how many messages have arrived from NATS, without copies (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
