@@ -81,6 +81,7 @@ type connection struct {
 	// online reports whether nats.go is connected, according to its callbacks. Asking nats.go itself needs its lock. nats.go holds
 	// that while it writes and connects, which takes seconds if the network drops all packets.
 	online  atomic.Bool
+	dials   atomic.Uint64          // connections that were begun
 	began   atomic.Int64           // unix nanoseconds of the start of the latest connection; 0: there was none
 	lost    atomic.Int64           // unix nanoseconds of the end of the last one; 0: none has ended
 	trouble atomic.Pointer[string] // why NATS refuses the connection; nil: it does not, or the reason is unknown
