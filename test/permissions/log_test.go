@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/edge"
 	"partyline/eventlog"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
@@ -65,10 +66,10 @@ func beginLogged(t *testing.T) *stage {
 // nothing, and refuses everyone else what only NATS and edges may.
 func TestTheLogWithPermissions(t *testing.T) {
 	s := beginLogged(t)
-	edge, chat := s.as("edge"), s.as("chat")
+	maker, chat := s.as("edge"), s.as("chat")
 	prefix, _ := subjects.NewPrefix("sio")
 	log := eventlog.New(eventlog.Settings{
-		Conn: edge.NC, Prefix: prefix, Storage: eventlog.StorageFile, Replicas: 1, MaxBytes: 1 << 20, MaxAge: time.Minute,
+		Conn: maker.NC, Prefix: prefix, Storage: eventlog.StorageFile, Replicas: 1, MaxBytes: 1 << 20, MaxAge: time.Minute,
 		Subjects: []string{prefix.Captured("chat")}, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -77,8 +78,8 @@ func TestTheLogWithPermissions(t *testing.T) {
 	t.Cleanup(func() { stop(); <-ended })
 	edgetest.Eventually(t, "the streams are there", func() bool { return log.Ready() == nil })
 
-	heard := edge.Hear("sio.*.log.mark.*.*")
-	edge.publish(string(prefix.AppendMark(nil, "chat", "k3f9a0zz", 1)), "", "1")
+	heard := maker.Hear("sio.*.log.mark.*.*")
+	maker.publish(string(prefix.AppendMark(nil, "chat", "k3f9a0zz", 1)), "", "1")
 	if m, err := heard.NextMsg(edgetest.Patience); err != nil || m.Subject != "sio.chat.log.mark.k3f9a0zz.1" || m.Header.Get("Nats-Sequence") != "1" {
 		t.Fatalf("the mark came back as %v, %v", m, err)
 	}
@@ -93,16 +94,16 @@ func TestTheLogWithPermissions(t *testing.T) {
 		t.Errorf("a record cannot be written: %v", err)
 	}
 	log.Beat("k3f9a0zz")
-	edge.Flush()
+	maker.Flush()
 	edgetest.Eventually(t, "the beat is there", func() bool { _, err := log.LastBeat(ctx, "k3f9a0zz"); return err == nil })
 	if r, err := log.Record(ctx, hash); err != nil || r.Holder != "k3f9a0zz" {
 		t.Errorf("the record is %+v, %v", r, err)
 	}
-	edge.unhindered()
+	maker.unhindered()
 
 	for _, subject := range []string{"sio.chat.log.all", "$JS.API.STREAM.DELETE.SIO_LOG", "$JS.API.STREAM.CREATE.other"} {
-		edge.publish(subject, "", "{}")
-		edge.mayNot("publish", subject)
+		maker.publish(subject, "", "{}")
+		maker.mayNot("publish", subject)
 	}
 	for _, subject := range []string{"sio.chat.log.all", "sio.$session." + hash, "$JS.API.DIRECT.GET.SIO_LOG", "$JS.API.STREAM.MSG.GET.SIO_SESSIONS"} {
 		chat.publish(subject, "", "{}")
@@ -112,4 +113,42 @@ func TestTheLogWithPermissions(t *testing.T) {
 		chat.Hear(subject)
 		chat.mayNot("subscription", subject)
 	}
+}
+
+// With the documented permissions a client recovers, and NATS refuses the edge nothing. With those of an edge without a
+// logged namespace it is not ready, and says what is missing.
+func TestAnEdgeRecoversWithPermissions(t *testing.T) {
+	s := beginLogged(t)
+	namespaces := map[string]edge.Namespace{"/chat": {Connect: edge.ConnectService, Recovery: edge.Recovery{For: time.Minute}}}
+	s.Node = start(t, s.server, "edge", namespaces).Ready()
+	service := s.as("chat")
+	service.answer("sio.chat.on.connect", `[{"rooms":["news"],"user":"u"}]`)
+	ann := s.Dial("ann")
+	ann.Send("40/chat,")
+	granted := ann.Next()
+	service.publish("sio.chat.emit.room.news", "", `["one"]`)
+	first := ann.Next()
+	offset := regexp.MustCompile(`^42/chat,\["one","(.*)"\]$`).FindStringSubmatch(first)
+	pid := regexp.MustCompile(`^40/chat,\{"sid":".*","pid":"(.*)"\}$`).FindStringSubmatch(granted)
+	if offset == nil || pid == nil {
+		t.Fatalf("the client gets %s and %s", granted, first)
+	}
+	gone := service.Hear("sio.chat.on.disconnect")
+	ann.Hangup()
+	gone.Next()
+	service.publish("sio.chat.emit.room.news", "", `["two"]`)
+	again := s.Dial("ann again")
+	again.Send(`40/chat,{"pid":"` + pid[1] + `","offset":"` + offset[1] + `"}`)
+	if missed := again.Next(); !strings.HasPrefix(missed, `42/chat,["two","`) {
+		t.Errorf("the client that came back gets %s", missed)
+	}
+	again.Expect(granted)
+	service.unhindered()
+	if n := s.Figure("nats_errors_total", ""); n != 0 {
+		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))
+	}
+
+	plain := start(t, natsdtest.Start(t, documented(t)+"\njetstream { store_dir: "+`"`+t.TempDir()+`"`+" }\n"), "edge", namespaces)
+	neverReady(t, plain)
+	edgetest.Eventually(t, "it says what is missing", func() bool { return strings.Contains(unpermitted(plain), "sio.*.log.mark.*.*") })
 }
