@@ -175,8 +175,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.Conn = conn
 	if c.direct = direct.Conn(conn); c.direct != nil {
 		c.reader.fill = c.receive
-	}
-	if c.direct != nil {
 		c.borrow(bufferPool.Get().(*readBuffer))
 	} else { // over TLS: its buffer stays, and need not be the large one
 		c.reader.frames = *bufio.NewReaderSize(c, frameBuffer)

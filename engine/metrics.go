@@ -21,15 +21,7 @@ type stats struct {
 }
 
 // Moved returns how many times a session has begun or ended.
-func (s *Server) Moved() (sum uint64) {
-	for i := range s.stats.opened {
-		sum += s.stats.opened[i].Value()
-	}
-	for i := range s.stats.ended {
-		sum += s.stats.ended[i].Value()
-	}
-	return sum
-}
+func (s *Server) Moved() uint64 { return sum(s.stats.opened[:]) + sum(s.stats.ended[:]) }
 
 // Metrics returns what the server counts.
 func (s *Server) Metrics() *tally.Set {
@@ -66,14 +58,14 @@ func (s *Server) Metrics() *tally.Set {
 	}
 	for i := range st.denied {
 		set.LabelledCounter(&st.denied[i], "handshakes_refused_total", "Handshakes refused with 503, by reason: a limit, or the edge's own state.",
-			"reason", denialWords[i])
+			"reason", denialTexts[i].label)
 	}
 	set.Func(tally.KindCounter, "sessions_refused_total",
 		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.",
-		func() float64 { return sum(st.denied[:deniedTooFast]) })
+		func() float64 { return float64(sum(st.denied[:deniedTooFast])) })
 	set.Func(tally.KindCounter, "handshakes_delayed_total",
 		"Sessions refused because of limits.handshakes_per_second, of all or of an address. Their clients come back after some seconds.",
-		func() float64 { return sum(st.denied[deniedTooFast:]) })
+		func() float64 { return float64(sum(st.denied[deniedTooFast:])) })
 	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
 	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
 		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
@@ -89,9 +81,9 @@ func (s *Server) Metrics() *tally.Set {
 	return set
 }
 
-func sum(counters []tally.Counter) (n float64) {
+func sum(counters []tally.Counter) (n uint64) {
 	for i := range counters {
-		n += float64(counters[i].Value())
+		n += counters[i].Value()
 	}
 	return n
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"log/slog"
 	"time"
 
@@ -23,14 +22,6 @@ type Rates struct {
 // two cores takes.
 func DefaultRates() Rates {
 	return Rates{EventsPerSecond: 10_000, EventsBurst: 20_000, BytesPerSecond: 10_000_000}
-}
-
-// complete replaces the rates that are 0 and have a default.
-func (r *Rates) complete() {
-	d := DefaultRates()
-	r.EventsPerSecond = cmp.Or(r.EventsPerSecond, d.EventsPerSecond)
-	r.EventsBurst = cmp.Or(r.EventsBurst, d.EventsBurst)
-	r.BytesPerSecond = cmp.Or(r.BytesPerSecond, d.BytesPerSecond)
 }
 
 // Rate bounds something that each session may do. It is static, and shared by all sessions.
@@ -143,17 +134,13 @@ func (s *Session) slowDown(r *Rate, wait time.Duration, now time.Time) {
 		s.Close(RateExceeded)
 		return
 	}
-	if end := now.Add(wait); end.After(p.until) {
-		s.server.stats.slowedFor.Add(int(end.Sub(later(p.until, now))))
-		p.until = end
+	if p.until.Before(now) {
+		p.until = now
+	}
+	if more := now.Add(wait).Sub(p.until); more > 0 {
+		s.server.stats.slowedFor.Add(int(more))
+		p.until = p.until.Add(more)
 	}
 	s.StopReading()
 	time.AfterFunc(wait, s.ResumeReading)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

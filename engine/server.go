@@ -117,7 +117,10 @@ func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
-	set.Rates.complete()
+	rates := DefaultRates()
+	set.EventsPerSecond = cmp.Or(set.EventsPerSecond, rates.EventsPerSecond)
+	set.EventsBurst = cmp.Or(set.EventsBurst, rates.EventsBurst)
+	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, rates.BytesPerSecond)
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
@@ -250,7 +253,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	conn := s.accept(w, r, session)
 	if conn == nil {
-		s.release(peer.Address)
+		s.remove(session)
 		return
 	}
 	// The answer to the request and the open packet are one write, and wake the client once.
@@ -290,14 +293,13 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	}
 }
 
-// remove removes a session. It may be called with Session.mu held, never the other way round.
+// remove removes a session, which may not have begun, and releases its place. It must be called once for each session.
+// It may be called with Session.mu held, never the other way round.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sessions[session.id] == session {
-		delete(s.sessions, session.id)
-		s.admission.release(clientOf(session.address), &s.set)
-	}
+	delete(s.sessions, session.id)
+	s.admission.release(clientOf(session.address), &s.set)
 }
 
 // ended counts and logs the end of a session.
