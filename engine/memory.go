@@ -88,13 +88,11 @@ func (s *Session) overflow(by limit) {
 // readAll reads a message of the client to its end, behind buf, and returns it. What it takes beyond the capacity of
 // buf is charged to the session meanwhile. If that does not fit, it returns errTooMuch, and the session ends.
 func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
-	free, charged := cap(buf), 0
+	free := cap(buf)
 	for err == nil {
-		if len(buf) == cap(buf) {
+		if before := cap(buf); len(buf) == before {
 			buf = slices.Grow(buf, len(buf)/2+minRead)
-			more := cap(buf) - free - charged
-			charged += more
-			if !s.Charge(more) {
+			if !s.Charge(cap(buf) - before) {
 				err = errTooMuch
 				break
 			}
@@ -103,7 +101,7 @@ func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
 		n, err = r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 	}
-	if charged > 0 {
+	if charged := cap(buf) - free; charged > 0 {
 		s.Charge(-charged)
 	}
 	if err == io.EOF {

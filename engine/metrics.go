@@ -39,19 +39,12 @@ func (s *Server) Metrics() *tally.Set {
 		func() float64 { return float64(s.totals.get(s).cost) })
 	set.Func(tally.KindGauge, "session_bytes_most", "The same of the session where it is largest. limits.session_bytes bounds it.",
 		func() float64 { return float64(s.totals.get(s).mostCost) })
-	for i, transport := range transportNames {
-		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.",
-			"transport", transport)
-	}
+	set.LabelledCounters(st.opened[:], "sessions_opened_total", "Sessions opened, by the transport they began with.",
+		"transport", transportNames[:])
 	set.Counter(&st.upgrades, "upgrades_total", "Sessions that moved from polling to WebSocket.")
-	for i := range st.ended {
-		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.",
-			"reason", Reason(i).String())
-	}
-	for i := noLimit + 1; i < limits; i++ {
-		set.LabelledCounter(&st.exceeded[i], "sessions_too_large_total", "Sessions closed because of their memory, by the limit.",
-			"limit", limitKeys[i])
-	}
+	set.LabelledCounters(st.ended[:], "sessions_ended_total", "Sessions ended, by reason.", "reason", reasonWords[:])
+	set.LabelledCounters(st.exceeded[noLimit+1:], "sessions_too_large_total", "Sessions closed because of their memory, by the limit.",
+		"limit", limitKeys[noLimit+1:])
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
 			"reason", eio.Refusal(i).Message())

@@ -158,11 +158,8 @@ func hasForwardedHeaders(h http.Header) bool {
 
 // remoteIP returns the address part of host:port.
 func remoteIP(hostport string) string {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return hostport
-	}
-	return host
+	host, _, _ := net.SplitHostPort(hostport)
+	return cmp.Or(host, hostport) // connections in memory have no port
 }
 
 // firstOf returns the first element of a list with commas.

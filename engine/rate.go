@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -56,12 +57,7 @@ type limiter struct {
 
 // isFull reports whether all limiters are as new ones.
 func (p *pacing) isFull(now time.Time) bool {
-	for _, l := range p.limiters {
-		if l.TokensAt(now) < float64(l.Burst()) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(p.limiters, func(l limiter) bool { return l.TokensAt(now) < float64(l.Burst()) })
 }
 
 // take counts n, and returns how long the client must wait.

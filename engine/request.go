@@ -69,14 +69,12 @@ func (s *Server) withoutSessionID(h http.Header) http.Header {
 		return h
 	}
 	h = h.Clone()
-	var kept []string
-	for _, pair := range strings.Split(strings.Join(h["Cookie"], ";"), ";") {
-		if name, _, _ := strings.Cut(pair, "="); strings.TrimSpace(name) != s.set.Cookie {
-			kept = append(kept, strings.TrimSpace(pair))
-		}
-	}
+	kept := slices.DeleteFunc(strings.Split(strings.Join(h["Cookie"], "; "), ";"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return strings.TrimSpace(name) == s.set.Cookie
+	})
 	if h.Del("Cookie"); len(kept) > 0 {
-		h.Set("Cookie", strings.Join(kept, "; "))
+		h.Set("Cookie", strings.TrimSpace(strings.Join(kept, ";")))
 	}
 	return h
 }

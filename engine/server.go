@@ -57,14 +57,12 @@ func DefaultConfig() Config {
 
 // Opening is the request with which a session began. It is valid only during the call of Handler.
 type Opening struct {
-	Header  http.Header // as the client sent it
-	Host    string      // the host that the client asked for, behind trusted proxies
-	Query   url.Values
-	URL     string // path and query as in the request line
-	Address string // the client's IP address, behind trusted proxies
-	Secure  bool   // over TLS, behind trusted proxies
-	Time    time.Time
-	Kept    int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
+	Peer
+	Header http.Header // as the client sent it
+	Query  url.Values
+	URL    string // path and query as in the request line
+	Time   time.Time
+	Kept   int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
 }
 
 // Handler makes the receiver of a new session. It must not call methods of the session, which block until Handler has
@@ -241,10 +239,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 			Secure: peer.Secure(),
 		}).String())
 	}
-	opening := &Opening{
-		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address,
-		Secure: peer.Secure(), Time: time.Now(),
-	}
+	opening := &Opening{Peer: peer, Header: s.withoutSessionID(r.Header), Query: q, URL: r.RequestURI, Time: time.Now()}
 	if !isUpgrade {
 		p := &polling{session: session}
 		s.begin(session, p, opening)

@@ -226,9 +226,4 @@ var reasonWords = [reasons]string{
 }
 
 // String returns the reference server's name of the reason.
-func (r Reason) String() string {
-	if r < reasons {
-		return reasonWords[r]
-	}
-	return "unknown"
-}
+func (r Reason) String() string { return reasonWords[r] }
