@@ -40,14 +40,11 @@ func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
 	for _, a := range attachments {
 		size += wsHeadSize + len(a)
 	}
-	b := appendWSHead(make([]byte, 0, size), wsText, text)
-	b = append(b, byte(eio.Message))
-	b = append(b, head...)
-	b = append(b, body...)
+	f.ws = append(appendWSHead(make([]byte, 0, size), wsText, text), byte(eio.Message))
+	f.ws = append(append(f.ws, head...), body...)
 	for _, a := range attachments {
-		b = append(appendWSHead(b, wsBinary, len(a)), a...)
+		f.ws = append(appendWSHead(f.ws, wsBinary, len(a)), a...)
 	}
-	f.ws = b
 	return f
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -109,7 +108,7 @@ func (c *wsConn) receive(fd uintptr) bool {
 	r := &c.reader
 	switch {
 	case err != nil:
-		r.err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
+		r.err = err
 	case n == 0, c.isFlooded():
 		r.err = io.EOF
 	default:

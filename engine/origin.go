@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,7 +83,9 @@ func (o *origins) check(text string, p Peer) bool {
 		return true
 	}
 	parsed, ok := parseOrigin(text)
-	return ok && parsed.ofWeb() && sameHost(parsed, p) && sameScheme(parsed, p)
+	// An edge does not know the client's scheme behind a proxy that is not trusted, which may have ended TLS.
+	isSameScheme := p.Scheme == "" || p.Scheme == schemeOf(parsed.scheme)
+	return ok && parsed.ofWeb() && isSameScheme && sameHost(parsed, p)
 }
 
 // sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means
@@ -97,10 +100,6 @@ func sameHost(o origin, p Peer) bool {
 	}
 	return port == o.port || port == "" && p.Port != "" && p.Port == o.port
 }
-
-// sameScheme reports whether an origin has the scheme that the client used, or the edge does not know that scheme: it
-// does not behind a proxy that is not trusted, which may have ended TLS.
-func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == schemeOf(o.scheme) }
 
 // logRefused logs a refused request with the setting that would help, once a minute for each origin. isProxied means
 // that the request has the headers of a proxy that is not trusted, which is at the address from.
@@ -229,19 +228,13 @@ func parseOrigin(s string) (origin, bool) {
 	scheme, rest, found := strings.Cut(s, "://")
 	host, port, ok := splitHost(strings.TrimSuffix(rest, "/"))
 	o := origin{strings.ToLower(scheme), host, port}
-	if !found || !ok || !isScheme(scheme) || host == "" && (o.ofWeb() || port != "") {
+	if !found || !ok || !schemePattern.MatchString(scheme) || host == "" && (o.ofWeb() || port != "") {
 		return origin{}, false
 	}
 	if o.port == defaultPorts[schemeOf(o.scheme)] {
 		o.port = ""
 	}
 	return o, true
-}
-
-func isScheme(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("+-.", c)
-	})
 }
 
 // defaultPorts are the ports that URLs of a scheme omit.
@@ -275,6 +268,11 @@ func normalPort(s string) (string, bool) {
 	return strconv.FormatUint(n, 10), true
 }
 
+var (
+	schemePattern = regexp.MustCompile(`^[A-Za-z0-9+.-]+$`)
+	hostPattern   = regexp.MustCompile(`^[a-z0-9._*-]*$`)
+)
+
 // toASCII converts an internationalised name as browsers do.
 var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 
@@ -287,8 +285,5 @@ func normalHost(s string) (string, bool) {
 		}
 	}
 	s = strings.ToLower(s)
-	bad := strings.ContainsFunc(s, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("-._*", c)
-	})
-	return s, !bad
+	return s, hostPattern.MatchString(s)
 }

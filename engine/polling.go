@@ -26,7 +26,11 @@ type poll struct {
 	late  bool          // static: it came while a WebSocket was about to take over
 }
 
+// wake has the poll answered, if there is one: p may be nil.
 func (p *poll) wake() {
+	if p == nil {
+		return
+	}
 	select {
 	case p.ready <- struct{}{}:
 	default:
@@ -38,15 +42,13 @@ func (*polling) kind() transportKind { return kindPolling }
 func (p *polling) writable() bool { return p.poll != nil }
 
 func (p *polling) flush(*writer) {
-	if p.poll != nil && len(p.session.queue.frames) > 0 {
+	if len(p.session.queue.frames) > 0 {
 		p.poll.wake()
 	}
 }
 
 func (p *polling) finish(reason Reason) {
-	if p.poll != nil {
-		p.poll.wake()
-	}
+	p.poll.wake()
 	p.session.heartbeat.timer = time.AfterFunc(closeTimeout, func() { p.session.fail(reason) })
 }
 
@@ -57,9 +59,8 @@ func (p *polling) abort() {
 	if p.body != nil {
 		_ = p.body.SetReadDeadline(time.Now())
 	}
-	if p.poll != nil {
-		p.poll.wake()
-	} else if p.departing {
+	p.poll.wake()
+	if p.poll == nil && p.departing {
 		p.session.server.owePoll(p.session.id)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -27,9 +28,7 @@ func (s *Server) isUpgrade(r *http.Request) bool {
 
 // WriteCORS adds the headers of cross-origin requests to a response, also to one that is not Engine.IO's.
 func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
-	for name, values := range s.origins.headers(originOf(r)) {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.origins.headers(originOf(r)))
 }
 
 // Refuse answers a request that was rejected in front of the server, as the server answers bad ones, and counts it

@@ -318,10 +318,8 @@ func (s *Server) all() []*Session {
 }
 
 // Closers returns, in no order, a function for each open session that closes it (Session.Close).
-func (s *Server) Closers(reason Reason) []func() {
-	all := s.all()
-	closers := make([]func(), 0, len(all))
-	for _, session := range all {
+func (s *Server) Closers(reason Reason) (closers []func()) {
+	for _, session := range s.all() {
 		if session.currentState() == open {
 			closers = append(closers, func() { session.Close(reason) })
 		}

@@ -154,13 +154,10 @@ func (p *polling) answerProbe(u *upgrade) {
 func (p *polling) releasePoll(u *upgrade) {
 	p.session.mu.Lock()
 	defer p.session.mu.Unlock()
-	if p.upgrade != u {
-		return
-	}
-	if p.poll != nil {
+	if p.upgrade == u {
 		p.poll.wake()
+		u.release.Reset(releaseEvery)
 	}
-	u.release.Reset(releaseEvery)
 }
 
 // switchTo makes the WebSocket the session's transport. It returns false if the upgrade was cancelled.
@@ -174,10 +171,8 @@ func (p *polling) switchTo(u *upgrade) bool {
 	p.stopUpgrade()
 	s.transport = u.conn
 	_ = u.conn.Conn.SetWriteDeadline(time.Time{})
-	if p.poll != nil {
-		p.poll.wake()
-		p.poll = nil
-	}
+	p.poll.wake()
+	p.poll = nil
 	if s.state == closing { // closed by the server while it was polling, and the client has not fetched the end
 		u.conn.finish(0)
 		return true
