@@ -225,5 +225,10 @@ var reasonWords = [reasons]string{
 	RateExceeded:      "rate exceeded",
 }
 
-// String returns the reference server's name of the reason.
-func (r Reason) String() string { return reasonWords[r] }
+// String returns the reference server's name of the reason, and "unknown" for a value that is none.
+func (r Reason) String() string {
+	if r < reasons {
+		return reasonWords[r]
+	}
+	return "unknown"
+}
