@@ -164,6 +164,7 @@ func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
+		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
 }
 
@@ -202,7 +203,6 @@ type recovered struct {
 
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
-	r := &s.Edge.recovered.Record
 	if s.Edge.asking {
 		e.owners.Ask(s.Edge.owner)
 		return
@@ -212,11 +212,7 @@ func (e *Edge) restore(s *socket) {
 	if o != nil {
 		out = owner.Outcome{Verdict: owner.Owned, Open: true}
 	}
-	d := decision{group: r.Group}
-	if o != nil {
-		d.group = ""
-	}
-	if e.admit(s, &d, out) && o != nil {
+	if e.admit(s, &decision{}, out) && o != nil {
 		e.owners.Ask(o)
 	}
 }

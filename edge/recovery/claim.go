@@ -214,10 +214,11 @@ func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 		answer(Claimed{}, ErrNotHeld)
 		return
 	}
+	state := k.describe() // before its owner is forgotten
 	k.mu.Lock()
 	isFirst := k.state == present || k.state == left
 	if isFirst {
-		k.state, k.leftAt = yielded, time.Now()
+		k.state, k.leftAt, k.given = yielded, time.Now(), state
 	}
 	k.mu.Unlock()
 	if isFirst {
