@@ -108,9 +108,14 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 		e.owners.Release(o)
 		e.answers.admission(m, isAdmitted)
 	case owner.Taken:
-		e.takenOver(s, &d)
+		isAdmitted := true
+		if s.Life() < registry.Subscribing { // its client has come back
+			isAdmitted = e.admit(s, &d, out)
+		} else {
+			e.takenOver(s, &d)
+		}
 		e.owners.Release(o)
-		e.answers.admission(m, true)
+		e.answers.admission(m, isAdmitted)
 	}
 }
 

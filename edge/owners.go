@@ -46,6 +46,10 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		state.From, rev, handover = q.From, state.Rev, &state
 		if k := s.Edge.ticket; k != nil && k.Recovered {
 			state.Recovered, state.Edge, state.Decides = true, w.set.ID, s.Edge.rules.Recovery.AskAgain
+			if r := s.Edge.recovered; !s.Life().IsMember() {
+				had := r.withRecord(msg.Admission{})
+				state.Rooms, state.User, state.Data = had.Rooms, had.User, had.Data
+			}
 		}
 	}
 	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))

@@ -197,23 +197,34 @@ func (l *logged) position(k *recovery.Ticket) uint64 {
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
+	asked  uint64          // the position when services were asked; 0: none were, or it was not known; static then
 	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
+	before int             // how many of them come before CONNECT; the rest may be what a service says to the newcomer
 	bytes  int             // of them
 }
 
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
 	if s.Edge.asking {
+		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(s.Edge.owner)
 		return
 	}
-	o := s.Edge.owner
 	out := owner.Outcome{Verdict: owner.Admitted}
-	if o != nil {
+	if s.Edge.owner != nil {
 		out = owner.Outcome{Verdict: owner.Owned, Open: true}
 	}
-	if e.admit(s, &decision{}, out) && o != nil {
-		e.owners.Ask(o)
+	e.admit(s, &decision{}, out)
+}
+
+// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
+// asked also about a socket that has ended meanwhile, because it must get the end. It runs on the bus's worker.
+func (e *Edge) tellOfRecovered(s *socket, isLive bool) {
+	switch rules := s.Edge.rules; {
+	case s.Edge.recovered.Record.Owner != "":
+		e.owners.Ask(s.Edge.owner)
+	case isLive && (rules.IsOpen() || !rules.Recovery.AskAgain):
+		e.notice(s)
 	}
 }
 
@@ -277,7 +288,9 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 		return true
 	}
 	r := s.Edge.recovered
-	r.frames = append(r.frames, frame)
+	if r.frames = append(r.frames, frame); r.asked == 0 || event.Seq <= r.asked {
+		r.before = len(r.frames)
+	}
 	r.bytes += frame.Size()
 	s.Edge.conn.session.Charge(frame.Size())
 	return r.bytes <= e.set.QueueBytes
@@ -286,19 +299,20 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 // beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
 func (c *connection) beginAnew(s *socket) {
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
+	c.edge.tellOfRecovered(s, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
 }
 
-// takeMissed returns what a recovered client has missed. mu must be held.
-func (c *connection) takeMissed(s *socket) []*engine.Frame {
+// takeMissed returns what a recovered client has missed, before its CONNECT and after it. mu must be held.
+func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
 	r := s.Edge.recovered
 	if r == nil {
-		return nil
+		return nil, nil
 	}
-	frames := r.frames
+	before, after = r.frames[:r.before], r.frames[r.before:]
 	c.session.Charge(-r.bytes)
-	r.frames, r.bytes = nil, 0
-	return frames
+	r.frames, r.before, r.bytes = nil, 0, 0
+	return before, after
 }
 
 // ticketsOf lists the tickets of sockets.
@@ -340,12 +354,7 @@ func (e *Edge) release(s *socket, was registry.Life) {
 	for _, subject := range e.byName(s) {
 		e.out.Unsubscribe(subject)
 	}
-	if was.IsMember() {
-		return
-	}
-	if k.Recovered { // a service has refused it
-		k.Left("", false)
-	} else {
+	if !was.IsMember() && !k.Recovered {
 		k.Forget()
 	}
 }
