@@ -108,14 +108,9 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 		e.owners.Release(o)
 		e.answers.admission(m, isAdmitted)
 	case owner.Taken:
-		isAdmitted := true
-		if s.Life() < registry.Subscribing { // its client has come back
-			isAdmitted = e.admit(s, &d, out)
-		} else {
-			e.takenOver(s, &d)
-		}
+		e.takenOver(s, &d)
 		e.owners.Release(o)
-		e.answers.admission(m, isAdmitted)
+		e.answers.admission(m, true)
 	}
 }
 
@@ -174,6 +169,13 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
 func (e *Edge) takenOver(s *socket, d *decision) {
+	if r := s.Edge.recovered; r != nil {
+		r.isOwned.Store(true)
+	}
+	if s.Life() < registry.Subscribing { // it was taken over from another edge, and its owner was asked first
+		e.admit(s, d, ownedBefore)
+		return
+	}
 	rooms, err := registry.RoomTokens(d.Rooms)
 	if err == nil {
 		_, err = e.reg.Join(s, rooms)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -201,20 +202,21 @@ type recovered struct {
 	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
 	before int             // how many of them come before CONNECT; the rest may be what a service says to the newcomer
 	bytes  int             // of them
+
+	isOwned atomic.Bool // an instance knows that it came back
 }
 
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
-	if s.Edge.asking {
+	switch o := s.Edge.owner; {
+	case s.Edge.asking:
 		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
-		e.owners.Ask(s.Edge.owner)
-		return
+		e.owners.Ask(o)
+	case o == nil:
+		e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	default: // it is asked behind CONNECT
+		e.admit(s, &decision{}, ownedBefore)
 	}
-	out := owner.Outcome{Verdict: owner.Admitted}
-	if s.Edge.owner != nil {
-		out = owner.Outcome{Verdict: owner.Owned, Open: true}
-	}
-	e.admit(s, &decision{}, out)
 }
 
 // tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
@@ -228,8 +230,11 @@ func (e *Edge) tellOfRecovered(s *socket, isLive bool) {
 	}
 }
 
+// ownedBefore is the outcome for a socket that an instance owned when it was taken over: all services know of it.
+var ownedBefore = owner.Outcome{Verdict: owner.Owned, Open: true}
+
 // withRecord adds what a socket had before to what a service admits it with.
-func (s recovered) withRecord(a msg.Admission) msg.Admission {
+func (s *recovered) withRecord(a msg.Admission) msg.Admission {
 	r := &s.Record
 	for room := range r.Rooms {
 		if name, err := subjects.Room(room); err == nil {

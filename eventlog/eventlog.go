@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -138,14 +137,10 @@ func (l *Log) Ready() []string {
 }
 
 // Stream returns the name of the log: "SIO_LOG" with the prefix "sio".
-func (l *Log) Stream() string { return l.streamName("LOG") }
+func (l *Log) Stream() string { return l.set.Prefix.Stream(subjects.StreamLog) }
 
 // records returns the name of the stream of records.
-func (l *Log) records() string { return l.streamName("SESSIONS") }
-
-func (l *Log) streamName(what string) string {
-	return strings.ToUpper(strings.ReplaceAll(l.set.Prefix.String(), ".", "-")) + "_" + what
-}
+func (l *Log) records() string { return l.set.Prefix.Stream(subjects.StreamSessions) }
 
 // Epoch returns the name of the log's present life, or "" before the log was found. Sequences of different epochs cannot be
 // compared.

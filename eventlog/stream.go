@@ -41,7 +41,7 @@ func (l *Log) logConfig() jetstream.StreamConfig {
 // recordsConfig is what the stream of records must be like.
 func (l *Log) recordsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: l.records(), Subjects: []string{l.recordSubject("*"), l.beatSubject("*")}, Storage: l.storage(), Replicas: l.set.Replicas,
+		Name: l.records(), Subjects: []string{l.set.Prefix.Session("*"), l.set.Prefix.SessionBeat("*")}, Storage: l.storage(), Replicas: l.set.Replicas,
 		MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
 		Duplicates: duplicateWindow, AllowDirect: true, AllowMsgTTL: true,
 		Description: "What edges must know of a socket to recover it. Made by edges of Partyline.",

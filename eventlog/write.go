@@ -183,7 +183,7 @@ func (w *writer) fill() {
 // publish publishes a write, or publishes it again.
 func (w *writer) publish(key uint64) {
 	u := w.pending[key]
-	m := nats.Msg{Subject: w.log.recordSubject(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
+	m := nats.Msg{Subject: w.log.set.Prefix.Session(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
 		headerHolder:   {u.Holder},
 		headerClaim:    {u.Claim},
 		headerExpected: {strconv.FormatUint(u.Expected, 10)},
@@ -204,7 +204,7 @@ func (w *writer) look(key uint64) {
 	u := w.pending[key]
 	u.looking, u.again = true, false
 	u.until = time.Now().Add(lookTime)
-	if err := w.log.set.Conn.PublishRequest(w.log.getSubject(), w.replyTo('g', key), getRequest(w.log.recordSubject(u.Key))); err != nil {
+	if err := w.log.set.Conn.PublishRequest(w.log.getSubject(), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
 		w.done(key, 0, fmt.Errorf("%w: %w", ErrAway, err))
 	}
 }
