@@ -42,7 +42,7 @@ function withoutRecovery(auth) {
 function serve(socket) {
   const namespace = socket.nsp;
   let rooms = [];
-  tell(socket, `connect ${namespace.name}${socket.recovered ? ', recovered' : ''}`);
+  tell(socket, `connect ${namespace.name}${socket.recovered ? ' recovered' : ''}`);
   socket.emit('auth', withoutRecovery(socket.handshake.auth));
   socket.on('disconnecting', () => { rooms = [...socket.rooms].filter((room) => room !== socket.id).sort(); });
   socket.on('disconnect', (reason) => tell(socket, `disconnect ${namespace.name} ${reason} [${rooms}]`));

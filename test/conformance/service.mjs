@@ -91,7 +91,7 @@ function connected(message, namespace, handshake, verb, tell, emit) {
     return;
   }
   const admit = () => {
-    tell(`connect ${namespace}${handshake.recovered ? ', recovered' : ''}`);
+    tell(`connect ${namespace}${handshake.recovered ? ' recovered' : ''}`);
     if (verb !== 'emit') {
       message.respond('[]');
     }
