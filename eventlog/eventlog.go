@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,6 +69,7 @@ type Log struct {
 	complaints *throttle.Logger
 	onEpoch    func(string) // static once Run has begun
 	doubt      chan struct{}
+	wentBack   atomic.Bool // see WentBack
 	reader     *reader
 	writer     *writer
 	stats      stats
@@ -76,6 +78,9 @@ type Log struct {
 	why   []string // guarded by mu: see Ready
 	epoch string   // guarded by mu
 	found bool     // guarded by mu: the streams were in order at the last look that had an answer
+
+	lastSeq uint64 // of Run's goroutine: the largest at a look, in this epoch
+	lower   int    // of Run's goroutine: looks since then that found a lower one
 }
 
 // stats is what the log counts.
@@ -150,12 +155,19 @@ func (l *Log) Epoch() string {
 	return l.epoch
 }
 
-// Doubt has the streams looked at now. Call it when a mark has not come back, or when the sequence went back. It never blocks.
+// Doubt has the streams looked at now. Call it when a mark has not come back. It never blocks.
 func (l *Log) Doubt() {
 	select {
 	case l.doubt <- struct{}{}:
 	default:
 	}
+}
+
+// WentBack gives the log a new epoch, unless it has one already. Call it when the log continues with sequences that it has used
+// before: NATS has lost the end of the stream with its memory or disk, so all offsets may be wrong. It never blocks.
+func (l *Log) WentBack() {
+	l.wentBack.Store(true)
+	l.Doubt()
 }
 
 // Metrics lists what the log counts.

@@ -76,7 +76,7 @@ type writer struct {
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{log: l, wake: make(chan struct{}, 1), inbox: nats.NewInbox() + ".", pending: make(map[uint64]*underway)}
+	return &writer{log: l, wake: make(chan struct{}, 1), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
 }
 
 // Write stores a record. It never blocks.
