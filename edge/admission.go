@@ -12,7 +12,6 @@ import (
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
-	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
 )
 
@@ -29,18 +28,9 @@ func (c *connection) connect(p sio.Packet) {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
 		return
 	}
-	if rules.Recovery.For > 0 && e.logged.table != nil {
-		auth, pid, offset, err := wire.TakeFromAuth(p.Data)
-		if err == nil {
-			p.Data = auth
-		}
-		if pid != "" {
-			p.Data = slices.Clone(auth)
-			c.claim(p, string(token), rules, pid, offset)
-			return
-		}
+	if !c.comesBack(&p, string(token), rules) {
+		c.begin(p, string(token), rules, nil)
 	}
-	c.begin(p, string(token), rules, nil)
 }
 
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
@@ -248,7 +238,7 @@ func (c *connection) goLive(s *socket) {
 		connectAgain(s)
 	}
 	if s.Edge.recovered != nil {
-		c.edge.out.Do(func() { c.edge.tellOfRecovered(s, isReady) })
+		c.edge.out.Do(func() { c.tellOfRecovered(s, isReady) })
 	}
 }
 

@@ -125,6 +125,22 @@ func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
 // hasMoved reports whether another edge answers for a socket of this one.
 func (l *logged) hasMoved(id string) bool { return l.table != nil && l.table.HasMoved(id) }
 
+// comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
+func (c *connection) comesBack(p *sio.Packet, token string, rules *rule.Rules) bool {
+	if rules.Recovery.For == 0 || c.edge.logged.table == nil {
+		return false
+	}
+	auth, pid, offset, err := wire.TakeFromAuth(p.Data)
+	if err != nil {
+		return false
+	}
+	if p.Data = auth; pid != "" {
+		p.Data = slices.Clone(auth)
+		c.claim(*p, token, rules, pid, offset)
+	}
+	return pid != ""
+}
+
 // claim asks for the socket that a client wants back, and goes on with it, or with a new one.
 func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, offset string) {
 	e, name := c.edge, string(p.Namespace)
@@ -221,12 +237,12 @@ func (e *Edge) restore(s *socket) {
 
 // tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
 // asked also about a socket that has ended meanwhile, because it must get the end. It runs on the bus's worker.
-func (e *Edge) tellOfRecovered(s *socket, isLive bool) {
+func (c *connection) tellOfRecovered(s *socket, isLive bool) {
 	switch rules := s.Edge.rules; {
 	case s.Edge.recovered.Record.Owner != "":
-		e.owners.Ask(s.Edge.owner)
+		c.edge.owners.Ask(s.Edge.owner)
 	case isLive && (rules.IsOpen() || !rules.Recovery.AskAgain):
-		e.notice(s)
+		c.edge.notice(s)
 	}
 }
 
@@ -304,7 +320,7 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 // beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
 func (c *connection) beginAnew(s *socket) {
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
-	c.edge.tellOfRecovered(s, false)
+	c.tellOfRecovered(s, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
 }
 

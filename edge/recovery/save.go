@@ -82,11 +82,10 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	state := k.describe()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch k.state {
-	case forgotten:
+	if k.state == forgotten {
 		return w, 0, false
-	case present:
-	default: // it may have lost its owner while it was described
+	}
+	if k.given != nil { // it has left, and may have lost its owner while it was described
 		state = k.given
 	}
 	r := recovery.Record{

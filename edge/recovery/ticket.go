@@ -26,22 +26,21 @@ type Ticket struct {
 	// Waits reports whether logged events must wait behind what the socket has missed, and Deaf whether they are dropped: the log has them.
 	Waits, Deaf atomic.Bool
 
-	mu       sync.Mutex
-	client   any   // guarded by mu: the edge's socket; nil: there is none yet
-	given    State // guarded by mu: what services had given to it when it was taken over, or when it left
-	admitted bool  // guarded by mu
-	state    ticketState
-	start    uint64            // guarded by mu: the position when the socket entered
-	rooms    map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
-	past     []recovery.Span   // guarded by mu: rooms that it has left
-	leftAt   time.Time         // guarded by mu
-	reason   string            // guarded by mu
-	changes  uint64            // guarded by mu: counts what must be saved
-	failed   bool              // guarded by mu: the latest write did
-	savedAt  time.Time         // guarded by mu: when the latest succeeded
-	seq      uint64            // guarded by mu: of the record; 0: there is none
-	latest   recovery.Record   // guarded by mu: the record that was written last, if the socket is yielded
-	stored   []func(bool)      // guarded by mu: called once when the record has been written, or not
+	mu      sync.Mutex
+	client  any    // guarded by mu: the edge's socket; nil: there is none yet
+	given   *State // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
+	state   ticketState
+	start   uint64            // guarded by mu: the position when the socket entered
+	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
+	past    []recovery.Span   // guarded by mu: rooms that it has left
+	leftAt  time.Time         // guarded by mu
+	reason  string            // guarded by mu
+	changes uint64            // guarded by mu: counts what must be saved
+	failed  bool              // guarded by mu: the latest write did
+	savedAt time.Time         // guarded by mu: when the latest succeeded
+	seq     uint64            // guarded by mu: of the record; 0: there is none
+	latest  recovery.Record   // guarded by mu: the record that was written last, if the socket is yielded
+	stored  []func(bool)      // guarded by mu: called once when the record has been written, or not
 }
 
 type ticketState uint8
@@ -97,7 +96,7 @@ func (k *Ticket) Feed() *Feed { return k.feed }
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.admitted = true; k.start == 0 {
+	if k.given = nil; k.start == 0 {
 		k.start = position
 	}
 	k.enter(rooms, position)
@@ -141,7 +140,7 @@ func (k *Ticket) restart() {
 
 // Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
 func (k *Ticket) Left(reason string, recoverable bool) {
-	to, state := ended, State{}
+	to, state := ended, &State{}
 	if recoverable {
 		to, state = left, k.describe()
 	}
@@ -156,13 +155,14 @@ func (k *Ticket) Left(reason string, recoverable bool) {
 	}
 }
 
-// describe returns what services have given to the socket, as long as it is there.
-func (k *Ticket) describe() State {
+// describe returns what services have given to the socket.
+func (k *Ticket) describe() *State {
 	k.mu.Lock()
-	isThere, given := k.admitted && k.client != nil && k.state == present, k.given
+	given := k.given
 	k.mu.Unlock()
-	if isThere {
-		return k.table.set.Wire.Describe(k)
+	if given == nil {
+		state := k.table.set.Wire.Describe(k)
+		given = &state
 	}
 	return given
 }
