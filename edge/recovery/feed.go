@@ -19,6 +19,7 @@ type Feed struct {
 
 	position atomic.Uint64 // sequence of the last event handed out; 0: none is known yet
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
+	first    atomic.Uint64 // that of the first one; 0: none was
 
 	state    feedState
 	losses   uint64    // what Wire.Losses said when nothing was missing
@@ -112,8 +113,15 @@ func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 		}
 		return false
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	return true
+}
+
+func (f *Feed) take(seq uint64) {
+	if f.taken.Load() == 0 {
+		f.first.Store(seq)
+	}
+	f.taken.Store(seq)
 }
 
 // check finds out whether something was lost since the last look.
@@ -144,6 +152,7 @@ func (f *Feed) restart() {
 	f.lose()
 	f.state = whole
 	f.taken.Store(0)
+	f.first.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
 }
@@ -216,7 +225,7 @@ func (f *Feed) Returned(n, seq uint64) {
 		f.heal(seq)
 		return
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	f.HandedOut(seq)
 	waiting := f.waiting
 	f.waiting = nil
