@@ -54,8 +54,8 @@ func (w recoveryWire) IsHeard(edge string, within time.Duration) bool {
 	return w.set.IsHeard(edge, within)
 }
 
-func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
-	s := k.Client().(*socket)
+func (w recoveryWire) Describe(client any) recovery.State {
+	s := client.(*socket)
 	v, _ := w.reg.View(s)
 	c := s.Edge.conn
 	c.mu.Lock()
@@ -67,11 +67,8 @@ func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
 	return state
 }
 
-func (w recoveryWire) Drop(k *recovery.Ticket) {
-	s, ok := k.Client().(*socket)
-	if !ok {
-		return
-	}
+func (w recoveryWire) Drop(client any) {
+	s := client.(*socket)
 	w.out.Do(func() {
 		c := s.Edge.conn
 		c.mu.Lock()
@@ -122,8 +119,14 @@ func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
 	})
 }
 
-// hasMoved reports whether another edge answers for a socket of this one.
-func (l *logged) hasMoved(id string) bool { return l.table != nil && l.table.HasMoved(id) }
+// unknown calls answer for a socket that is not here, unless another edge answers for it.
+func (l *logged) unknown(id string, answer func()) {
+	if l.table == nil {
+		answer()
+	} else {
+		l.table.Unknown(id, answer)
+	}
+}
 
 // claim asks for the socket that a client wants back, and goes on with it, or with a new one.
 func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, offset string) {
@@ -145,10 +148,14 @@ func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, o
 	}
 	c.idle.pause()
 	ctx, stop := context.WithTimeout(context.Background(), rules.ConnectTimeout)
-	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed) {
+	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		stop()
 		e.out.Do(func() {
 			c.idle.resume(false)
+			if err != nil && recovery.Passes(err) {
+				c.session.Close(engine.ForcedServerClose)
+				return
+			}
 			c.begin(p, token, rules, &comeback{k, claimed})
 		})
 	})
@@ -248,7 +255,7 @@ func (e *Edge) settle(s *socket) {
 	default:
 		k.CatchUp(r.Claimed, func(event *recovery.Event) bool { return e.replay(s, event) }, func(err error) {
 			if err != nil {
-				e.out.Do(func() { c.beginAnew(s) })
+				e.out.Do(func() { c.beginAnew(s, err) })
 				return
 			}
 			k.Save(func(bool) { c.goLive(s) })
@@ -284,8 +291,12 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 	return r.bytes <= e.set.QueueBytes
 }
 
-// beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
-func (c *connection) beginAnew(s *socket) {
+// beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's worker.
+func (c *connection) beginAnew(s *socket, why error) {
+	if recovery.Passes(why) {
+		c.session.Close(engine.ForcedServerClose)
+		return
+	}
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
 }

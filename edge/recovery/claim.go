@@ -45,16 +45,16 @@ type Claimed struct {
 	claim string
 }
 
-// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with nil if there is
-// nothing to recover. It waits while NATS is away, until ctx ends.
-func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed)) {
+// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
+// cannot be: see Passes. It waits while NATS is away, until ctx ends.
+func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed, error)) {
 	t.running.Go(func() {
 		t.claims <- struct{}{}
 		c, err := t.claim(ctx, pid, offset, name, lasts)
 		<-t.claims
 		if err != nil {
 			t.count(err)
-			done(nil, nil)
+			done(nil, nil, err)
 			return
 		}
 		r := &c.Record
@@ -71,7 +71,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		t.mu.Lock()
 		delete(t.moved, k.ID)
 		t.mu.Unlock()
-		done(k, c)
+		done(k, c, nil)
 	})
 }
 
@@ -86,8 +86,18 @@ func (t *Table) count(err error) {
 		t.stats.refused.Inc()
 	default:
 		t.stats.busy.Inc()
-		t.complaints.Warn("a client that came back could not be recovered; it begins anew", "", err)
+		t.complaints.Warn("a client that came back could not be recovered now; it is sent away, and tries again", "", err)
 	}
+}
+
+// Passes reports whether a client may have better luck if it comes back once more. Else it must begin anew.
+func Passes(err error) bool {
+	for _, final := range []error{errNothing, errHole, errTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.Duration) (*Claimed, error) {
@@ -155,13 +165,14 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			return nil
 		case c.Record.Left > 0:
 			return nil // it was only to know
-		case errors.Is(err, ErrNotHeld): // it has written since that the connection is gone
-			_, latest, err := t.look(ctx, hash, c.Record.Namespace, lasts)
-			if err == nil {
-				*c = *latest
+		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			_, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
+			if failed != nil {
+				return failed
 			}
-			return err
-		case errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			if *c = *latest; c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+				return nil
+			}
 			return t.died(ctx, holder, lasts, c)
 		}
 		pause(ctx, yieldTimeout/5)
@@ -214,14 +225,15 @@ func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 		answer(Claimed{}, ErrNotHeld)
 		return
 	}
+	client := k.Client()
+	k.part()
 	k.mu.Lock()
-	isFirst := k.state == present || k.state == left
-	if isFirst {
+	if k.state == present || k.state == left {
 		k.state, k.leftAt = yielded, time.Now()
 	}
 	k.mu.Unlock()
-	if isFirst {
-		t.set.Wire.Drop(k)
+	if client != nil {
+		t.set.Wire.Drop(client)
 	}
 	k.Save(func(saved bool) {
 		if !saved {

@@ -21,7 +21,7 @@ type Feed struct {
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 
 	state    feedState
-	losses   uint64    // what Wire.Losses said when nothing was missing
+	losses   uint64    // what Table.losses said when nothing was missing
 	number   uint64    // of the mark under way; 0: none
 	sent     time.Time // when that was published
 	fenced   int       // commands in waiting and next
@@ -74,7 +74,7 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
 		t.feeds[namespace] = f
 	}
 	f.users++
@@ -118,9 +118,10 @@ func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 
 // check finds out whether something was lost since the last look.
 func (f *Feed) check() {
-	if losses := f.table.set.Wire.Losses(); losses != f.losses {
+	if losses := f.table.losses(); losses != f.losses {
 		f.losses = losses
 		f.Lost()
+		f.table.doubt()
 	}
 }
 
@@ -139,10 +140,9 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone.
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning.
 func (f *Feed) restart() {
 	f.lose()
-	f.state = whole
 	f.taken.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
@@ -205,7 +205,7 @@ func (f *Feed) Returned(n, seq uint64) {
 	case n != f.number:
 		return
 	case seq <= f.taken.Load(): // the log was made anew
-		f.table.set.Store.Doubt()
+		f.table.set.Store.WentBack()
 		return
 	}
 	f.number = 0
@@ -303,6 +303,7 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	case isLate: // the same again: whichever is back first counts for those who wait
 		f.sent = now
 		f.table.set.Wire.Mark(f.namespace, f.number)
+	case f.state == deaf && f.table.doubtful.Load():
 	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
 		f.mark(now)
 	}

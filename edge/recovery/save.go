@@ -42,9 +42,15 @@ func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 
 // save writes all records that must be, waits for that, and runs the barriers.
 func (t *Table) save() {
+	wasDoubtful := t.doubtful.Load()
 	t.mu.Lock()
 	dirty, barriers := t.dirty, t.barriers
 	t.dirty, t.barriers = make(map[*Ticket]bool), nil
+	if wasDoubtful {
+		for _, k := range t.tickets {
+			dirty[k] = true
+		}
+	}
 	t.mu.Unlock()
 	var writing sync.WaitGroup
 	for k := range dirty {
@@ -60,6 +66,9 @@ func (t *Table) save() {
 		t.set.Store.Write(w)
 	}
 	writing.Wait()
+	if wasDoubtful {
+		t.doubtful.Store(false) // feeds that lack something publish their marks now
+	}
 	for _, b := range barriers {
 		b.run(areSaved(b.of))
 	}
@@ -79,12 +88,15 @@ func areSaved(tickets []*Ticket) bool {
 
 // record is the record of a ticket as it is now, to be written; false if there is none any more.
 func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
-	state := k.given
-	if k.Client() != nil {
-		state = k.table.set.Wire.Describe(k)
+	var state State
+	if client := k.Client(); client != nil {
+		state = k.table.set.Wire.Describe(client)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.client == nil {
+		state = k.given
+	}
 	if k.state == forgotten {
 		return w, 0, false
 	}
@@ -112,7 +124,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 func (k *Ticket) written(changes, seq uint64, err error) {
 	t := k.table
 	k.mu.Lock()
-	wasPresent, isLatest := k.state == present, changes == k.changes
+	client, wasPresent, isLatest := k.client, k.state == present, changes == k.changes
 	var done []func(bool)
 	if k.failed = err != nil; !k.failed {
 		k.seq, k.savedAt = seq, time.Now()
@@ -126,8 +138,8 @@ func (k *Ticket) written(changes, seq uint64, err error) {
 	}
 	switch {
 	case errors.Is(err, eventlog.ErrClaimed):
-		if wasPresent {
-			t.set.Wire.Drop(k)
+		if client != nil {
+			t.set.Wire.Drop(client)
 		}
 		t.mu.Lock()
 		t.hasMoved(k.ID)

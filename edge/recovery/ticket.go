@@ -20,7 +20,6 @@ type Ticket struct {
 	feed      *Feed
 	hash      string
 	claim     string        // tells its writes from those of others
-	given     State         // what services had given to it when it was taken over
 	namespace string        // its name
 	lasts     time.Duration // how long the client may be away
 
@@ -28,7 +27,8 @@ type Ticket struct {
 	Waits, Deaf atomic.Bool
 
 	mu      sync.Mutex
-	client  any // guarded by mu: the edge's socket; nil: there is none yet
+	client  any   // guarded by mu: the edge's socket; nil: there is none yet, or no more
+	given   State // guarded by mu: without client, what services have given to the socket
 	state   ticketState
 	start   uint64            // guarded by mu: the position when the socket entered
 	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
@@ -140,6 +140,7 @@ func (k *Ticket) restart() {
 
 // Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
 func (k *Ticket) Left(reason string, recoverable bool) {
+	k.part()
 	k.mu.Lock()
 	is := k.state == present
 	if is {
@@ -150,6 +151,9 @@ func (k *Ticket) Left(reason string, recoverable bool) {
 	}
 	k.mu.Unlock()
 	if is {
+		k.table.mu.Lock()
+		k.table.parting[k.ID] = k
+		k.table.mu.Unlock()
 		k.save()
 	}
 }
@@ -194,6 +198,18 @@ func (k *Ticket) Settle(done func()) {
 	})
 }
 
+// part keeps what services have given to the socket, which ends.
+func (k *Ticket) part() {
+	client := k.Client()
+	if client == nil {
+		return
+	}
+	given := k.table.set.Wire.Describe(client)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client, k.given = nil, given
+}
+
 // Save has the record written, and calls done once with whether it was. done must not wait.
 func (k *Ticket) Save(done func(saved bool)) {
 	k.mu.Lock()
@@ -218,7 +234,9 @@ func (t *Table) forget(k *Ticket) {
 		if t.tickets[k.hash] == k {
 			delete(t.tickets, k.hash)
 		}
-		delete(t.dirty, k)
+		if delete(t.dirty, k); t.parting[k.ID] == k {
+			delete(t.parting, k.ID)
+		}
 		t.release(k.feed)
 		t.mu.Unlock()
 	}
