@@ -60,7 +60,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, claim: c.claim, namespace: name, lasts: lasts, start: r.Start, rooms: r.Rooms, past: r.Past, seq: c.Seq,
-			given: State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
+			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
 		k.Deaf.Store(true)
@@ -175,14 +175,24 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			}
 			return t.died(ctx, holder, lasts, c)
 		}
-		pause(ctx, yieldTimeout/5)
+		t.rest(ctx, holder, errors.Is(err, ErrDead))
 	}
 	return errBusy
 }
 
+// rest waits before an edge is asked once more. If nobody was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
+func (t *Table) rest(ctx context.Context, holder string, isAway bool) {
+	<-t.claims
+	defer func() { t.claims <- struct{}{} }()
+	pause(ctx, yieldTimeout/5)
+	for end := time.Now().Add(deadWithin); isAway && t.set.Wire.IsHeard(holder, deadWithin) && time.Now().Before(end); {
+		pause(ctx, yieldTimeout/10)
+	}
+}
+
 // died sets when the connection was there last, which the edge that had it has not told.
 func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c *Claimed) error {
-	beat, err := t.set.Store.LastBeat(ctx, holder)
+	beat, err := t.lastBeat(ctx, holder)
 	switch {
 	case errors.Is(err, eventlog.ErrNoRecord): // it died too early for one
 		return nil
@@ -193,6 +203,26 @@ func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c 
 	}
 	c.Alive = beat
 	return nil
+}
+
+// lastBeat is when an edge that is gone noted last that it lives.
+func (t *Table) lastBeat(ctx context.Context, edge string) (time.Time, error) {
+	t.mu.Lock()
+	beat, known := t.beats[edge]
+	t.mu.Unlock()
+	if known && time.Since(beat) < time.Minute { // a crowd comes at once
+		return beat, nil
+	}
+	beat, err := t.set.Store.LastBeat(ctx, edge)
+	if err == nil {
+		t.mu.Lock()
+		if len(t.beats) > maxBeats {
+			clear(t.beats)
+		}
+		t.beats[edge] = beat
+		t.mu.Unlock()
+	}
+	return beat, err
 }
 
 // ask asks for a socket; of this edge it does so in memory.
@@ -225,15 +255,15 @@ func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 		answer(Claimed{}, ErrNotHeld)
 		return
 	}
-	client := k.Client()
-	k.part()
+	state := k.describe() // before its owner is forgotten
 	k.mu.Lock()
-	if k.state == present || k.state == left {
-		k.state, k.leftAt = yielded, time.Now()
+	isFirst := k.state == present || k.state == left
+	if isFirst {
+		k.state, k.leftAt, k.given = yielded, time.Now(), state
 	}
 	k.mu.Unlock()
-	if client != nil {
-		t.set.Wire.Drop(client)
+	if isFirst {
+		t.set.Wire.Drop(k)
 	}
 	k.Save(func(saved bool) {
 		if !saved {

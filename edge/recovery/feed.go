@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,8 @@ type waiter struct {
 // lastMark numbers the marks of the process.
 var lastMark atomic.Uint64
 
+func init() { lastMark.Store(rand.Uint64N(1 << 48)) } // nobody must guess the next
+
 // Feed returns the feed of a namespace, named as in subjects, or nil if it has no socket here.
 func (t *Table) Feed(namespace string) *Feed {
 	t.mu.Lock()
@@ -75,6 +78,9 @@ func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
 		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
+		if !t.found.Load() {
+			f.state = deaf // offsets need the epoch
+		}
 		t.feeds[namespace] = f
 	}
 	f.users++
@@ -140,9 +146,12 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone. What the new one has is read from its beginning.
-func (f *Feed) restart() {
-	f.lose()
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first log of the process
+// nothing is.
+func (f *Feed) restart(isFirst bool) {
+	if f.lose(); isFirst {
+		f.state = whole
+	}
 	f.taken.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
@@ -202,7 +211,7 @@ func (f *Feed) mark(now time.Time) {
 func (f *Feed) Returned(n, seq uint64) {
 	f.check()
 	switch {
-	case n != f.number:
+	case n != f.number, f.table.set.Store.Epoch() == "":
 		return
 	case seq <= f.taken.Load(): // the log was made anew
 		f.table.set.Store.WentBack()

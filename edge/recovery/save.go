@@ -88,17 +88,14 @@ func areSaved(tickets []*Ticket) bool {
 
 // record is the record of a ticket as it is now, to be written; false if there is none any more.
 func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
-	var state State
-	if client := k.Client(); client != nil {
-		state = k.table.set.Wire.Describe(client)
-	}
+	state := k.describe()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.client == nil {
-		state = k.given
-	}
 	if k.state == forgotten {
 		return w, 0, false
+	}
+	if k.given != nil { // it has left, and may have lost its owner while it was described
+		state = k.given
 	}
 	r := recovery.Record{
 		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Rooms: k.rooms, Past: k.past,
@@ -124,13 +121,17 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 func (k *Ticket) written(changes, seq uint64, err error) {
 	t := k.table
 	k.mu.Lock()
-	client, wasPresent, isLatest := k.client, k.state == present, changes == k.changes
+	wasPresent, isLatest := k.state == present, changes == k.changes
 	var done []func(bool)
+	told := k.told
 	if k.failed = err != nil; !k.failed {
 		k.seq, k.savedAt = seq, time.Now()
 	}
 	if k.failed || isLatest {
 		done, k.stored = k.stored, nil
+	}
+	if err == nil && isLatest && k.told != nil {
+		done, k.told = append(done, func(bool) { told() }), nil
 	}
 	k.mu.Unlock()
 	for _, fn := range done {
@@ -138,8 +139,8 @@ func (k *Ticket) written(changes, seq uint64, err error) {
 	}
 	switch {
 	case errors.Is(err, eventlog.ErrClaimed):
-		if client != nil {
-			t.set.Wire.Drop(client)
+		if wasPresent {
+			t.set.Wire.Drop(k)
 		}
 		t.mu.Lock()
 		t.hasMoved(k.ID)

@@ -36,9 +36,9 @@ type Wire interface {
 	// Losses counts the connections to NATS: between two of them messages are lost.
 	Losses() uint64
 	// Describe returns what the record of a socket says beside its rooms.
-	Describe(client any) State
+	Describe(k *Ticket) State
 	// Drop ends a socket without a word to services: another edge has it. It never waits.
-	Drop(client any)
+	Drop(k *Ticket)
 	// Yield asks the holder of a record for it. It returns ErrDead if nobody is there.
 	Yield(ctx context.Context, holder, hash, id string) (Claimed, error)
 	// IsHeard reports whether an edge has announced itself within a time.
@@ -89,14 +89,15 @@ type Table struct {
 	doubtful   atomic.Bool   // other edges may have taken over sockets of this one
 
 	mu       sync.Mutex
-	feeds    map[string]*Feed    // guarded by mu: by token
-	tickets  map[string]*Ticket  // guarded by mu: by hash
-	dirty    map[*Ticket]bool    // guarded by mu: to be saved
-	barriers []barrier           // guarded by mu: that wait for that
-	moved    map[string]struct{} // guarded by mu: ids of sockets that other edges have taken over
-	order    []string            // guarded by mu: those of moved, the oldest first
-	parting  map[string]*Ticket  // guarded by mu: by id: those of sockets that have ended, whose records do not say so yet
-	beaten   time.Time           // owned by Run
+	feeds    map[string]*Feed     // guarded by mu: by token
+	tickets  map[string]*Ticket   // guarded by mu: by hash
+	dirty    map[*Ticket]bool     // guarded by mu: to be saved
+	barriers []barrier            // guarded by mu: that wait for that
+	moved    map[string]struct{}  // guarded by mu: ids of sockets that other edges have taken over
+	order    []string             // guarded by mu: those of moved, the oldest first
+	beats    map[string]time.Time // guarded by mu: the last of edges that are gone
+	parting  map[string]*Ticket   // guarded by mu: by id: those of sockets that have ended, whose records do not say so yet
+	beaten   time.Time            // owned by Run
 }
 
 type stats struct {
@@ -108,6 +109,8 @@ type stats struct {
 const (
 	// maxMoved is how many sockets of this edge are remembered that live elsewhere.
 	maxMoved = 100_000
+	// maxBeats is how many edges that are gone are remembered.
+	maxBeats = 1000
 	// maxClaims is how many clients may come back at once; others wait.
 	maxClaims = 256
 	// beatEvery is how often the time of an edge's life is written.
@@ -126,7 +129,7 @@ const (
 func New(set Settings) *Table {
 	t := &Table{
 		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
-		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket),
+		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time),
 	}
 	t.scans.table = t
 	return t
@@ -192,9 +195,7 @@ func (t *Table) tick(now time.Time) {
 
 // Renewed is called when the log was found, or was made anew: what was known of the old one means nothing.
 func (t *Table) Renewed(string) {
-	if !t.found.Swap(true) {
-		return // feeds are whole: what was there before this edge is not for its sockets
-	}
+	isFirst := !t.found.Swap(true)
 	t.mu.Lock()
 	feeds := make([]*Feed, 0, len(t.feeds))
 	for _, f := range t.feeds {
@@ -208,7 +209,7 @@ func (t *Table) Renewed(string) {
 	t.nudge()
 	t.set.Wire.Exclusive(func() {
 		for _, f := range feeds {
-			f.restart()
+			f.restart(isFirst)
 		}
 	})
 }
