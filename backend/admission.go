@@ -2,6 +2,7 @@ package backend
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -34,12 +35,59 @@ type admissions struct {
 // connectBody is the second element of the body of connect.
 type connectBody struct {
 	Handshake
-	Handover *msg.State `json:"handover"`
+	Handover  *msg.State      `json:"handover"`
+	Edge      string          `json:"edge"`      // that holds the socket; "": the one in the socket's id
+	Recovered json.RawMessage `json:"recovered"` // msg.Recovered, or with Handover true
+	Decides   bool            `json:"decides"`   // with Handover and Recovered: the middleware decides again
 }
 
 func parseConnect(body []byte) (*connectBody, error) {
 	var c connectBody
 	return &c, msg.ParseNotice(body, &c)
+}
+
+// isRecovered reports whether the client of a socket that was connected before has come back.
+func (c *connectBody) isRecovered() bool {
+	return len(c.Recovered) > 0 && (c.Recovered[0] == '{' || string(c.Recovered) == "true")
+}
+
+// former is what the socket had before, as far as it was connected before.
+func (c *connectBody) former() (had msg.State) {
+	switch {
+	case c.Handover != nil:
+		return *c.Handover
+	case c.isRecovered():
+		_ = json.Unmarshal(c.Recovered, &had) // what is no such object is nothing
+	}
+	return had
+}
+
+// holder is the edge that holds a socket.
+func (c *connectBody) holder(id string) string {
+	began, _, _ := subjects.SplitSocketID(id)
+	return cmp.Or(c.Edge, began)
+}
+
+// newcomer returns the socket of a connect request or notice. It has an ownership if this instance may own it.
+func (a *admissions) newcomer(ns *Namespace, c *connectBody, id string) *Socket {
+	so := &Socket{ns: ns, id: id, user: c.former().User, handshake: &c.Handshake, recovered: c.isRecovered()}
+	if !ns.rules.owned {
+		return so
+	}
+	so.own = a.owners.ownership(c.holder(id))
+	// A socket of this instance that has come back to it was not taken over.
+	if h := c.Handover; h != nil && !(so.recovered && (h.From == "" || h.From == a.presence.name())) {
+		so.own.takeover = &Takeover{From: h.From}
+	}
+	return so
+}
+
+// replace ends the socket of a former connection of the client, whose end has not been reported. It is called in the
+// socket's lane.
+func (a *admissions) replace(c *connectBody, id string) {
+	if so := a.owners.find(id); so != nil && so.handshake.Issued != c.Issued {
+		a.end(so, "transport close", so.own.state().Rooms)
+	}
 }
 
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
@@ -59,10 +107,14 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 		a.bad(m, "its body is no connect: "+err.Error())
 		return
 	}
-	so := &Socket{ns: ns, id: from.socket, handshake: &c.Handshake, admission: &msg.State{}}
-	if ns.rules.owned {
-		so.own = a.owners.ownership()
+	so := a.newcomer(ns, c, from.socket)
+	if so.recovered && !from.connect {
+		a.calls.connected(so)
+		return
 	}
+	a.replace(c, from.socket)
+	had := c.former()
+	so.admission = &had
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			a.refuse(so, m, from, err, d)

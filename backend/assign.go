@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -26,9 +25,8 @@ func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 		a.bad(m, "it is no connect request with the number of an assignment")
 		return
 	}
-	edge, _, _ := subjects.SplitSocketID(from.socket)
-	a.edges.requested(edge, time.Now()) // the edge lives: its sockets must not end here before its hello comes
-	if c.Handover == nil {
+	a.edges.requested(c.holder(from.socket), time.Now()) // the edge lives: its sockets must not end here before its hello comes
+	if c.Handover == nil || c.isRecovered() && c.Decides {
 		a.handleConnect(ns, m, from)
 		return
 	}
@@ -47,12 +45,12 @@ func (a *admissions) sayPending(m *nats.Msg) (done func()) {
 
 // takeOver makes this instance the owner of a socket that was admitted before. It is called in the socket's lane.
 func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id string, number uint64) {
-	a.presence.assigning.RLock()
-	so := a.owners.find(id)
-	if so != nil && so.own.accept(number) > number {
-		a.presence.assigning.RUnlock()
+	if so := a.owners.find(id); so != nil && so.own.accept(number) > number {
 		return // an older request, which is late
 	}
+	a.replace(c, id)
+	a.presence.assigning.RLock()
+	so := a.owners.find(id)
 	if !a.mayOwn() {
 		a.presence.assigning.RUnlock()
 		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
@@ -60,8 +58,7 @@ func (a *admissions) takeOver(ns *Namespace, m *nats.Msg, c *connectBody, id str
 	}
 	isNew := so == nil
 	if isNew {
-		so = &Socket{ns: ns, id: id, user: c.Handover.User, handshake: &c.Handshake, own: a.owners.ownership()}
-		so.own.takeover = &Takeover{From: c.Handover.From}
+		so = a.newcomer(ns, c, id)
 		so.own.accept(number)
 		a.owners.add(so, a.presence.name(), *c.Handover)
 	}

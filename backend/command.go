@@ -107,8 +107,7 @@ func (t Target) askSocket(ctx context.Context, m *nats.Msg, id string, rooms []s
 		return err
 	}
 	defer done()
-	edge, _, _ := subjects.SplitSocketID(id)
-	c, err := s.unconfirmed.begin(t.ns.token, rooms, edge, true)
+	c, err := s.unconfirmed.begin(t.ns.token, rooms, s.owners.holder(id), true)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"sync"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -27,6 +27,7 @@ const (
 // decision is what this instance has decided, or is deciding, about the connect request of a socket. A repeated
 // request gets the same answer, and no middleware runs again.
 type decision struct {
+	key  string        // the socket's id, and of one that has come back also when; static
 	id   string        // of the socket; static
 	keep time.Duration // how long it is remembered once it is made; static
 
@@ -47,22 +48,40 @@ func (d *decision) size() int { return len(d.body) + decisionOverhead }
 // decisions are those that are remembered.
 type decisions struct {
 	mu    sync.Mutex
-	byID  map[string]*decision // guarded by mu
+	byKey map[string]*decision // guarded by mu; by decision.key
 	made  []*decision          // guarded by mu: oldest first; some may be gone
 	bytes int                  // guarded by mu: size of made
 }
 
-// begin finds the decision about a socket, or begins one.
-func (ds *decisions) begin(id string, keep time.Duration, now time.Time) (d *decision, first bool) {
+// begin finds the decision with a key, or begins one.
+func (ds *decisions) begin(key, id string, keep time.Duration, now time.Time) (d *decision, first bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if d = ds.byID[id]; d != nil {
+	if d = ds.byKey[key]; d != nil {
 		return d, false
 	}
-	d = &decision{id: id, keep: keep, until: now.Add(neverMade)}
-	ds.byID[id] = d
+	d = &decision{key: key, id: id, keep: keep, until: now.Add(neverMade)}
+	ds.byKey[key] = d
 	return d, true
 }
+
+// recoveredMember is in each connect request for a socket whose client has come back.
+var recoveredMember = []byte(`"recovered":`)
+
+// decisionKey returns the key of the decision that a connect request asks for. A client that comes back asks again for
+// the same socket, and the former decision does not count.
+func decisionKey(m *nats.Msg, id string) string {
+	if !bytes.Contains(m.Data, recoveredMember) {
+		return id
+	}
+	c, err := parseConnect(m.Data)
+	if err != nil || !c.isRecovered() {
+		return id
+	}
+	return recoveredKey(id, c.Issued)
+}
+
+func recoveredKey(id string, issued int64) string { return id + " " + strconv.FormatInt(issued, 36) }
 
 // repeat notes a further request that a decision is to answer. It returns false if the decision is made.
 func (ds *decisions) repeat(d *decision, m *nats.Msg) bool {
@@ -97,8 +116,8 @@ func (ds *decisions) remove(d *decision) {
 		return
 	}
 	d.gone = true
-	if ds.byID[d.id] == d {
-		delete(ds.byID, d.id)
+	if ds.byKey[d.key] == d {
+		delete(ds.byKey, d.key)
 	}
 	if d.made {
 		ds.bytes -= d.size()
@@ -146,10 +165,14 @@ func (ds *decisions) drop(d *decision) {
 }
 
 // ended forgets the decision about a socket that has gone.
-func (ds *decisions) ended(id string) {
+func (ds *decisions) ended(so *Socket) {
+	key := so.id
+	if so.recovered {
+		key = recoveredKey(so.id, so.handshake.Issued)
+	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	if d := ds.byID[id]; d != nil && d.told {
+	if d := ds.byKey[key]; d != nil && d.told {
 		ds.remove(d)
 	}
 }
@@ -158,14 +181,14 @@ func (ds *decisions) ended(id string) {
 func (ds *decisions) forget(now time.Time) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	for _, d := range ds.byID {
+	for _, d := range ds.byKey {
 		if now.After(d.until) {
 			ds.remove(d)
 		}
 	}
 	ds.made = slices.DeleteFunc(ds.made, func(d *decision) bool { return d.gone })
-	if len(ds.byID) == 0 {
-		ds.byID, ds.made = make(map[string]*decision), nil // a crowd has come; its memory goes
+	if len(ds.byKey) == 0 {
+		ds.byKey, ds.made = make(map[string]*decision), nil // a crowd has come; its memory goes
 	}
 }
 
@@ -188,7 +211,7 @@ func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 		a.lanes.event(key, size, func() { a.admit(ns, m, from, &decision{id: from.socket}) })
 		return
 	}
-	d, first := a.decisions.begin(from.socket, keepFor(m), time.Now())
+	d, first := a.decisions.begin(decisionKey(m, from.socket), from.socket, keepFor(m), time.Now())
 	if first {
 		done := func() {}
 		if ns.rules.owned {
@@ -257,7 +280,7 @@ func (a *admissions) publishAnswer(ns *Namespace, m *nats.Msg, d *decision, so *
 // respond publishes the answer of a decision. The edge confirms the rooms of an admission.
 func (a *admissions) respond(ns *Namespace, m *nats.Msg, d *decision) error {
 	answer := &nats.Msg{Subject: m.Reply, Header: a.answerHeader(m, d.header), Data: d.body}
-	edge, _, _ := subjects.SplitSocketID(d.id)
+	edge := a.owners.holder(d.id)
 	c, err := a.unconfirmed.begin(ns.token, d.rooms, edge, false)
 	if c != nil {
 		answer.Reply = c.reply

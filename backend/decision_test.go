@@ -13,16 +13,16 @@ import (
 func TestDecisionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	ds := decisions{byID: make(map[string]*decision)}
+	ds := decisions{byKey: make(map[string]*decision)}
 	begin := func(id string) *decision {
-		d, first := ds.begin(id, 25*time.Second, now)
+		d, first := ds.begin(id, id, 25*time.Second, now)
 		if !first {
 			t.Fatalf("%s is known", id)
 		}
 		return d
 	}
 	known := func(id string) bool {
-		d, first := ds.begin(id, 25*time.Second, now)
+		d, first := ds.begin(id, id, 25*time.Second, now)
 		if first {
 			ds.drop(d)
 		}
@@ -60,12 +60,12 @@ func TestDecisionsAreForgotten(t *testing.T) {
 	for i := range mostDecisions + 10 {
 		ds.make(begin(fmt.Sprint("small", i)), nil, nil, nil, now)
 	}
-	if len(ds.byID) > mostDecisions || known("small9") || !known("small10") {
-		t.Errorf("%d decisions are remembered", len(ds.byID))
+	if len(ds.byKey) > mostDecisions || known("small9") || !known("small10") {
+		t.Errorf("%d decisions are remembered", len(ds.byKey))
 	}
 	ds.forget(now.Add(time.Minute))
-	if len(ds.byID) != 0 || len(ds.made) != 0 || ds.bytes != 0 {
-		t.Errorf("%d decisions are left, %d bytes", len(ds.byID), ds.bytes)
+	if len(ds.byKey) != 0 || len(ds.made) != 0 || ds.bytes != 0 {
+		t.Errorf("%d decisions are left, %d bytes", len(ds.byKey), ds.bytes)
 	}
 }
 

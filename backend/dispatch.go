@@ -135,7 +135,7 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		case notice.Reason == msg.ReasonOwnerChanged:
 			s.release(so, notice.Reason)
 		default:
-			s.end(so, notice.Reason, notice.Rooms)
+			s.admissions.end(so, notice.Reason, notice.Rooms)
 		}
 		return
 	}

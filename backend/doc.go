@@ -22,6 +22,13 @@
 // events of its sockets until another one has taken them over; nothing is lost, and no client notices. When it dies,
 // what was sent to it in its last seconds is lost.
 //
+// # Clients that come back
+//
+// Where the edges' configuration has recovery, a client that comes back in time has the same socket, and gets all events
+// that it missed. OnDisconnect runs when the connection breaks, and OnConnection when the client is back, with
+// Socket.Recovered; an instance that does not own the socket may see them in the other order. In such a namespace an ack
+// may overtake events that were emitted before it: what must come behind them is an event, too.
+//
 // # What waits, and what does not
 //
 // Emit, and everything else without a context, hands a message to NATS and returns. What has a context waits for

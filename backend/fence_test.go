@@ -25,7 +25,7 @@ func TestAnInstanceTakesOneNewName(t *testing.T) {
 	s.mu.Lock()
 	before, subscriptions := s.instance, len(s.ownSubs.list)
 	s.mu.Unlock()
-	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}
+	so := &Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership("aaaaaaaa")}
 	s.owners.add(so, before, msg.State{})
 	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
@@ -56,7 +56,7 @@ func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.Instance()
-	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership()}, before, msg.State{})
+	s.owners.add(&Socket{ns: chat, id: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", own: s.owners.ownership("aaaaaaaa")}, before, msg.State{})
 	s.state.Store(leaving)
 	for range 50 { // the beat may confirm the instance at any time
 		long := time.Now().Add(-time.Minute)
@@ -94,7 +94,7 @@ func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	const id = "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA"
-	s.owners.add(&Socket{ns: chat, id: id, own: s.owners.ownership()}, s.Instance(), msg.State{})
+	s.owners.add(&Socket{ns: chat, id: id, own: s.owners.ownership("aaaaaaaa")}, s.Instance(), msg.State{})
 	for _, event := range []string{"early", "late"} {
 		s.handle(&nats.Msg{Subject: "sio.chat.own." + s.Instance() + "." + event, Reply: "sio.chat.emit.socket." + id, Data: []byte(`["` + event + `"]`)})
 		if err := s.lanes.wait(t.Context()); err != nil {

@@ -132,14 +132,15 @@ func (n *Namespace) Name() string { return n.name }
 //
 // A socket that this instance takes over from another one has been admitted before, and is not asked again. Where the
 // edges' configuration says connect: open, a client is connected before middleware runs; a refused one is
-// disconnected.
+// disconnected. For a recovered socket (Socket.Recovered) middleware runs only where the edges' configuration says
+// skip_admission: false. Then User, Rooms and Data begin with what the socket had.
 func (n *Namespace) Use(middleware func(*Socket) error) {
 	n.register("Use", middleware != nil)
 	n.rules.admit = append(n.rules.admit, middleware)
 }
 
 // OnConnection adds a handler that runs for each new socket, and, in an Owned namespace, for each that is taken over
-// (see Socket.TakenOver). What it emits reaches the client right after CONNECT. Events of the socket wait until it
+// (see Socket.TakenOver), and for each whose client has come back (see Socket.Recovered). What it emits reaches the client right after CONNECT. Events of the socket wait until it
 // returns.
 func (n *Namespace) OnConnection(handler func(*Socket)) {
 	n.register("OnConnection", handler != nil)

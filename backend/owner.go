@@ -24,6 +24,7 @@ type Takeover struct {
 type ownership struct {
 	ctx      context.Context // see Socket.Context
 	cancel   context.CancelFunc
+	edge     string    // that holds the socket; static
 	instance string    // the name under which the socket was assigned; set when it becomes one of owners
 	takeover *Takeover // nil if this instance admitted the socket
 
@@ -100,9 +101,9 @@ type owners struct {
 	byID map[string]*Socket // guarded by mu
 }
 
-// ownership returns that of a socket which this instance may own soon.
-func (os *owners) ownership() *ownership {
-	o := &ownership{}
+// ownership returns that of a socket which this instance may own soon. edge holds the socket.
+func (os *owners) ownership(edge string) *ownership {
+	o := &ownership{edge: edge}
 	o.ctx, o.cancel = context.WithCancel(os.ctx)
 	return o
 }
@@ -137,6 +138,15 @@ func (os *owners) find(id string) *Socket {
 	return os.byID[id]
 }
 
+// holder is the edge that holds a socket, as far as it is known here: that of an owned socket, else the one in its id.
+func (os *owners) holder(id string) string {
+	if so := os.find(id); so != nil {
+		return so.own.edge
+	}
+	began, _, _ := subjects.SplitSocketID(id)
+	return began
+}
+
 // has reports whether a socket is owned under an instance's name.
 func (os *owners) has(instance string) bool {
 	return slices.ContainsFunc(os.all(), func(so *Socket) bool { return so.own.instance == instance })
@@ -169,15 +179,15 @@ func (os *owners) notice(body []byte) {
 func (a *admissions) mayOwn() bool { return a.phase.Load() == running && !a.fence.isCutOff() }
 
 // end runs the last handlers of an owned socket whose client has gone. It is called in the socket's lane.
-func (s *Service) end(so *Socket, reason string, rooms []string) {
-	if !s.owners.remove(so) {
+func (a *admissions) end(so *Socket, reason string, rooms []string) {
+	if !a.owners.remove(so) {
 		return
 	}
 	so.mu.Lock()
 	so.gone, so.left = true, rooms
 	so.mu.Unlock()
-	s.admissions.decisions.ended(so.id)
-	s.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)
+	a.decisions.ended(so)
+	a.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)
 	so.own.end()
 }
 
@@ -206,15 +216,14 @@ func (o *ownership) end() {
 func (s *Service) edgeDied(edge string) {
 	s.unconfirmed.edgeDied(edge)
 	sockets := slices.DeleteFunc(s.owners.all(), func(so *Socket) bool {
-		began, _, _ := subjects.SplitSocketID(so.id)
-		return began != edge
+		return so.own.edge != edge
 	})
 	if len(sockets) > 0 {
 		s.edges.mourn(edge, time.Now())
 		s.log.Warn("an edge has died or gone, and with it sockets that this instance owns", "edge", edge, "sockets", len(sockets))
 	}
 	for _, so := range sockets {
-		s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.end(so, "transport close", so.own.state().Rooms) })
+		s.lanes.always(laneKey{so.ns.token, so.id}, func() { s.admissions.end(so, "transport close", so.own.state().Rooms) })
 	}
 }
 

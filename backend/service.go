@@ -91,7 +91,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.owners = owners{ctx: s.ctx, byID: make(map[string]*Socket)}
 	s.admissions = admissions{
 		connection: s.connection, reports: s.reports, presence: &s.presence, fence: &s.fence, calls: &s.calls, lanes: s.lanes,
-		owners: &s.owners, edges: &s.edges, unconfirmed: &s.unconfirmed, decisions: decisions{byID: make(map[string]*decision)},
+		owners: &s.owners, edges: &s.edges, unconfirmed: &s.unconfirmed, decisions: decisions{byKey: make(map[string]*decision)},
 	}
 	s.edges.init(set.secret)
 	s.peers.init()

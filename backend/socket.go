@@ -27,6 +27,7 @@ type Socket struct {
 	ns        *Namespace
 	id        string
 	handshake *Handshake // static; nil if it is not known here
+	recovered bool       // static
 
 	mu        sync.Mutex
 	user      string     // guarded by mu
@@ -86,6 +87,11 @@ func (s *Socket) User() string {
 // Handshake is the client's connect request. It is known in middleware, in connection handlers, and for owned sockets;
 // else it is nil, and Fetch tells.
 func (s *Socket) Handshake() *Handshake { return s.handshake }
+
+// Recovered reports whether the connection of the client broke, and it has come back in time (recovery in the edge's
+// configuration): to the same socket, with its rooms, user and data, and with all events that it missed. It is known in
+// middleware, in connection handlers, and for owned sockets.
+func (s *Socket) Recovered() bool { return s.recovered }
 
 // Context ends when an owned socket has gone and its last handler has run, or was handed over to another instance; of
 // other sockets, when the service has closed. Handlers get it as their context.
@@ -247,9 +253,13 @@ func (s *Socket) known() (state msg.State, ok bool) {
 // Data unmarshals the value that SetData, here or at any other service, has set into what target points to. If
 // nothing was set it is an empty object. For an owned socket this costs nothing.
 func (s *Socket) Data(ctx context.Context, target any) error {
-	text, err := s.data(ctx)
-	if err != nil {
+	var text json.RawMessage
+	if state, ok := s.known(); ok {
+		text = state.Data
+	} else if all, err := s.target().Data(ctx); err != nil {
 		return err
+	} else {
+		text = all[s.id]
 	}
 	if len(text) == 0 {
 		text = json.RawMessage("{}")
@@ -258,14 +268,6 @@ func (s *Socket) Data(ctx context.Context, target any) error {
 		return because(BadArguments, err, "the data of socket %s does not fit %T", s.id, target)
 	}
 	return nil
-}
-
-func (s *Socket) data(ctx context.Context) (json.RawMessage, error) {
-	if state, ok := s.known(); ok {
-		return state.Data, nil
-	}
-	all, err := s.target().Data(ctx)
-	return all[s.id], err
 }
 
 // SetData keeps a value with the socket, at its edge: it outlives this instance, and is replaced as a whole. It must

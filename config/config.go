@@ -31,6 +31,7 @@ const (
 // Config is everything an operator can choose. A Config from Load is valid.
 type Config struct {
 	Front `koanf:",squash,flatten"`
+	Rules `koanf:",squash,flatten"`
 
 	TLS              TLS                 `koanf:"tls"`
 	Admin            Admin               `koanf:"admin"`
@@ -45,6 +46,11 @@ type Config struct {
 	Edges            Edges               `koanf:"edges"`
 	Drain            cluster.DrainConfig `koanf:"drain"`
 	IsolationTimeout time.Duration       `koanf:"isolation_timeout"` // cut off from NATS for that long, an edge sends clients elsewhere; 0: never
+}
+
+// Rules is what clients find: the namespaces, and the log that some of them need.
+type Rules struct {
+	Recovery Recovery `koanf:"recovery"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]edge.Namespace `koanf:"-"`
@@ -157,8 +163,11 @@ func Default(f Flavour) Config {
 		Edges:  Edges{Networks: []string{}},
 		Limits: edge.DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
-		Namespaces: map[string]edge.Namespace{
-			"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
+		Rules: Rules{
+			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
+			Namespaces: map[string]edge.Namespace{
+				"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
+			},
 		},
 	}
 	if f == FlavourEmbedded {

@@ -233,6 +233,18 @@ var badConfigurations = map[string]bad{
 	}},
 	"JetStream in a file": {flavour: FlavourEmbedded, file: "embedded: {jetstream: {dir: FILE}}\n", want: []string{`FILE:1: embedded.jetstream.dir: "FILE" is a file; name a folder`}},
 
+	"log": {args: []string{"--recovery.storage=disk", "--recovery.replicas=2", "--recovery.max_bytes=80%"}, want: []string{
+		`--recovery.storage: "disk" is not one of file, memory`,
+		"--recovery.replicas: 2 servers cannot keep a copy each; write 1, 3 or 5",
+		`--recovery.max_bytes: "80%" is not a number of bytes; write it such as 512MiB or 1GiB`,
+	}},
+	"log, smaller": {args: []string{"--recovery.max_bytes=0"}, want: []string{`--recovery.max_bytes: "0" is too small; write at least 1MiB`}},
+	"log, larger":  {args: []string{"--recovery.max_bytes=9999999999TiB"}, want: []string{`--recovery.max_bytes: "9999999999TiB" is too much; write at most 1024TiB`}},
+	"log, keys of namespaces": {file: "recovery: {for: 2m}\n", want: []string{
+		`FILE:1: recovery.for: belongs to a namespace, such as namespaces: {"/chat": {recovery: {for: 2m}}}`,
+	}},
+	"log, one server": {flavour: FlavourEmbedded, file: "recovery: {replicas: 3}\n", want: []string{"FILE:1: recovery.replicas: 3 is more than there are servers: the NATS inside is one; write 1"}},
+
 	"refuse sessions":     {file: "nats: {refuse_sessions: true}\n", want: []string{`FILE:1: nats.refuse_sessions: "true" is not one of auto, on, off`}},
 	"no namespaces":       {file: "namespaces:\n", want: []string{"FILE:1: namespaces: declares none, so that no client could connect"}},
 	"no namespaces, JSON": {environ: []string{"PARTYLINE_NAMESPACES={}"}, want: []string{"PARTYLINE_NAMESPACES: namespaces: declares none"}},
@@ -256,6 +268,10 @@ namespaces:
   "/d": {unavailable: reject}
   "/e": {events_per_second: 0, events_burst: many}
   "/f": {events_burst: 5}
+  "/g": {recovery: 2m, rewind: 50}
+  "/h": {recovery: {skip_admision: no}, rewind: [{room: "", messages: 0, age: 25h}]}
+  "/i": {recovery: {for: 500ms}, rewind: {messages: 1001, age: 0s, x: 1}}
+  "/j": {recovery: , rewind: }
 `, want: []string{
 		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
 		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open; did you mean open?`,
@@ -282,6 +298,19 @@ namespaces:
 		`FILE:17: namespaces: "/e": events_per_second: 0 is too small: there is always a limit`,
 		`FILE:17: namespaces: "/e": events_burst: "many" is not a whole number`,
 		`FILE:18: namespaces: "/f": has events_burst without events_per_second; add that, or remove it`,
+		`FILE:19: namespaces: "/g": recovery: must hold keys such as {for: 2m}, not a single value`,
+		`FILE:19: namespaces: "/g": rewind: must be a list of rules such as [{room: "news-*", messages: 50, age: 1h}], not a single value`,
+		`FILE:20: namespaces: "/h": recovery: unknown key "skip_admision"; did you mean skip_admission?`,
+		`FILE:20: namespaces: "/h": recovery: has no for; write how long a client may be away, such as for: 2m`,
+		`FILE:20: namespaces: "/h": rewind[0]: room: is empty; write a room's name or a pattern`,
+		`FILE:20: namespaces: "/h": rewind[0]: messages: 0 is too few; write at least 1, or remove the rule`,
+		`FILE:20: namespaces: "/h": rewind[0]: age: 25h0m0s is too much; write at most 24h0m0s`,
+		`FILE:21: namespaces: "/i": recovery: for: 500ms is too short; write at least 1s`,
+		`FILE:21: namespaces: "/i": rewind: messages: 1001 is too much; write at most 1000`,
+		`FILE:21: namespaces: "/i": rewind: age: 0s is too short; write at least 1s`,
+		`FILE:21: namespaces: "/i": rewind: unknown key "x"`,
+		`FILE:22: namespaces: "/j": recovery: must hold keys such as {for: 2m}, not nothing`,
+		`FILE:22: namespaces: "/j": rewind: must be a list of rules`,
 	}},
 	"namespace in JSON": {environ: []string{`PARTYLINE_NAMESPACES={"/a":{"relay":[{"event":"","to":1}]}}`}, want: []string{
 		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: event: is empty`,

@@ -107,6 +107,8 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 			y.section(values, e, "it ")
 		case has(allKeys, name):
 			e.fault("unknown key: %s", otherProgram[y.flavour])
+		case name == "recovery.for" || name == "recovery.skip_admission" || name == "rewind":
+			e.fault("belongs to a namespace, such as namespaces: {\"/chat\": {recovery: {for: 2m}}}")
 		default:
 			e.fault("unknown key%s", didYouMean(name, namesInFile(y.keys)))
 		}

@@ -97,6 +97,10 @@ var allKeys = []key{
 	{"drain.timeout", duration, "", "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},
 	{"isolation_timeout", duration, "", "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never.", noneOr(atLeast(time.Second, "too short; write at least 1s, or 0s to keep the clients of an edge that is cut off from NATS"))},
 
+	{"recovery.storage", text, "", "Recovery", "WHERE", "file or memory: where JetStream keeps the events of namespaces with recovery or rewind.", texts(oneOf("file", "memory"))},
+	{"recovery.replicas", integer, "", "Recovery", "N", "NATS servers that keep a copy: 1, 3 or 5.", isReplicas},
+	{"recovery.max_bytes", text, "", "Recovery", "BYTES", "Size of the log, such as 512MiB; past that the oldest events go.", texts(logSize)},
+
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next.", beats},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", beats},
 	{"engine.upgrade_timeout", duration, "", "Sessions", "DURATION", "How long an upgrade from polling to WebSocket may take.", countsMs},
@@ -148,11 +152,7 @@ func has(keys []key, name string) bool {
 func (k key) parse(s string) (value any, problem string) {
 	switch k.kind {
 	case integer:
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return nil, quote(s) + " is not a whole number; write it in digits, such as 1000000"
-		}
-		return n, ""
+		return parseNumber(s)
 	case boolean:
 		return parseBool(s)
 	case duration:
@@ -162,6 +162,14 @@ func (k key) parse(s string) (value any, problem string) {
 	default:
 		return s, ""
 	}
+}
+
+func parseNumber(s string) (value int, problem string) {
+	value, err := strconv.Atoi(s)
+	if err != nil {
+		problem = quote(s) + " is not a whole number; write it in digits, such as 1000000"
+	}
+	return value, problem
 }
 
 func parseBool(s string) (value bool, problem string) {

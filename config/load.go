@@ -78,7 +78,7 @@ type loader struct {
 // merge lays the sources over the defaults, and checks the result.
 func (l *loader) merge() (Config, error) {
 	defaults := Default(l.flavour)
-	c := Config{Namespaces: defaults.Namespaces, Open: defaults.Open}
+	c := Config{Rules: defaults.Rules}
 	if l.namespaces != nil {
 		c.Namespaces, c.Open = l.namespaces, false
 	}

@@ -120,6 +120,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"log.level": "debug", "nats.url": "tls://n:4222", "nats.prefix": "a.b", "nats.token": "s", "nats.refuse_sessions": "on", "nats.reply_prefixes": "_INBOX.a.>,_R_.>", "advertise": "http://10.0.0.7:3000", "edges.secret": "s",
 		"trusted_proxies": "10.0.0.0/8", "edges.networks": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "limits.session_bytes": "9000000", "limits.memory": "70%", "embedded.jetstream.dir": t.TempDir(),
+		"recovery.storage": "memory", "recovery.replicas": "3", "recovery.max_bytes": "512MiB",
 	}
 	for _, k := range allKeys {
 		f, value := k.only, samples[k.name]
@@ -175,6 +176,14 @@ func TestNamespaces(t *testing.T) {
 			Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}, {Event: "x.*", To: edge.ToRoom, Self: true}},
 		},
 		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
+		"/back": {
+			Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout, Recovery: edge.Recovery{For: 2 * time.Minute},
+			Rewind: []edge.Rewind{{Room: "news-*", Messages: 20, Age: time.Hour}, {Room: "*", Messages: 50, Age: 24 * time.Hour}},
+		},
+		"/asked": {
+			Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout, Recovery: edge.Recovery{For: time.Second, AskAgain: true},
+			Rewind: []edge.Rewind{{Room: "*", Messages: 1000, Age: time.Hour}},
+		},
 	}
 	file := write(t, `
 namespaces:
@@ -188,9 +197,15 @@ namespaces:
       - {event: message, to: rooms, self: false}
       - {event: x.*, to: room, self: true}
   "/dyn-*": &open {connect: open, events_per_second: 20, events_burst: 50}
+  /back:
+    recovery: {for: 2m, skip_admission: true}
+    rewind: [{room: "news-*", messages: 20}, {age: 24h}]
+  /asked: {recovery: {for: 1s, skip_admission: false}, rewind: {messages: 1000}}
 `)
 	inJSON := `{"/":{},"/v1.2/chat_room":{"connect":"open","connect_timeout":"2s","rooms":["room","lobby-*"],"auto_join":["a.b"],
-		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50}}`
+		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50},
+		"/back":{"recovery":{"for":"2m"},"rewind":[{"room":"news-*","messages":20},{"age":"24h"}]},
+		"/asked":{"recovery":{"for":"1s","skip_admission":false},"rewind":{"messages":1000}}}`
 	other := write(t, "namespaces: {\"/other\": {connect: open}}\n")
 	for name, loaded := range map[string]Loaded{
 		"file":                mustLoad(t, FlavourEdge, []string{"--config", file}, nil),

@@ -19,13 +19,17 @@ func MemoryOf(memory string, process uint64) uint64 {
 	if unit == "%" {
 		return uint64(number / 100 * float64(process))
 	}
+	return uint64(inBytes(number, unit))
+}
+
+// inBytes returns an amount of a unit in bytes. It may be too large for an integer.
+func inBytes(number float64, unit string) float64 {
 	for _, u := range memoryUnits {
 		if u.name == unit {
-			number *= u.bytes
-			break
+			return number * u.bytes
 		}
 	}
-	return uint64(number)
+	return number
 }
 
 // memorySize is the check of limits.memory.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -62,13 +61,15 @@ func readNamespace(n node) edge.Namespace {
 	}
 	n.fields(
 		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(edge.ConnectService, edge.ConnectOpen)) }},
-		field{"connect_timeout", func(n node) { ns.ConnectTimeout = scalar(n, connectTimeout) }},
+		field{"connect_timeout", func(n node) { ns.ConnectTimeout = scalar(n, checked(parseDuration, countsMs)) }},
 		field{"unavailable", func(n node) { ns.Unavailable = scalar(n, oneOf(edge.UnavailableWait, edge.UnavailableRefuse)) }},
 		field{"rooms", func(n node) { ns.Rooms = readRooms(n, roomPattern) }},
 		field{"auto_join", func(n node) { ns.AutoJoin = readRooms(n, roomName) }},
 		field{"relay", func(n node) { ns.Relay = readRelay(n) }},
-		field{"events_per_second", func(n node) { ns.EventsPerSecond = scalar(n, ratePerSecond) }},
-		field{"events_burst", func(n node) { ns.EventsBurst = scalar(n, ratePerSecond) }},
+		field{"events_per_second", func(n node) { ns.EventsPerSecond = scalar(n, checked(parseNumber, isRate)) }},
+		field{"events_burst", func(n node) { ns.EventsBurst = scalar(n, checked(parseNumber, isRate)) }},
+		field{"recovery", func(n node) { ns.Recovery = readRecovery(n) }},
+		field{"rewind", func(n node) { ns.Rewind = readRewind(n) }},
 		field{"strict_interest", func(n node) { // accepted for one release after it lost its meaning
 			scalar(n, parseBool)
 			n.loader.warn("%s: has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it", n.where())
@@ -135,21 +136,14 @@ func readRooms(n node, parse func(string) (room, problem string)) []string {
 	return rooms
 }
 
-func connectTimeout(s string) (value time.Duration, problem string) {
-	if value, problem = parseDuration(s); problem == "" {
-		countsMs(value, func(short string) { problem = short })
+// checked parses a value and checks it.
+func checked[T any](parse func(string) (T, string), f check) func(string) (value T, problem string) {
+	return func(s string) (value T, problem string) {
+		if value, problem = parse(s); problem == "" {
+			f(value, func(bad string) { problem = bad })
+		}
+		return value, problem
 	}
-	return value, problem
-}
-
-// ratePerSecond is a rate, or a burst of one.
-func ratePerSecond(s string) (value int, problem string) {
-	parsed, problem := key{kind: integer}.parse(s)
-	if problem == "" {
-		value = parsed.(int)
-		isRate(value, func(bad string) { problem = bad })
-	}
-	return value, problem
 }
 
 // relayEvent is the event of a relay rule.

@@ -14,8 +14,11 @@ page: false
 trusted_proxies: [10.0.0.0/8]
 engine: {ping_interval: 1m30s, transports: [websocket]}
 cors: {origins: ["*"], credentials: true}
+recovery: {storage: memory, replicas: 1, max_bytes: 512MiB}
 namespaces:
   "*": {connect: open}
+  "/back": {recovery: {for: 2m}, rewind: {messages: 7}}
+  "/asked": {recovery: {for: 24h, skip_admission: false}}
   "/a.b": {connect: open, connect_timeout: 9s, unavailable: refuse, rooms: ["*", "yes", "1"], auto_join: ["# no: comment"], relay: [{event: "*", to: all, self: true}]}
 `)
 	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {

@@ -30,6 +30,7 @@ func (l *loader) validate(c *Config) {
 	l.validateTLS(c)
 	l.validateEdges(c)
 	l.validateReplies(c.NATS)
+	l.validateRecovery(c)
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}

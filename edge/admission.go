@@ -87,7 +87,7 @@ func connectAgain(s *socket) {
 // enter puts a new socket into the registry. mu must be held.
 func (c *connection) enter(s *socket, name, token string) {
 	c.session.Charge(cap(s.Edge.auth))
-	c.edge.reg.Enter(s, name, token, s.Edge.rules.AutoJoin)
+	c.edge.reg.Enter(s, name, token, s.Edge.rules.IsLogged(), s.Edge.rules.AutoJoin)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
 	if !s.Edge.rules.IsOpen() {

@@ -17,7 +17,7 @@ func TestAQueryKeepsNoRoomsThatItDoesNotNeed(t *testing.T) {
 	}
 	reg := registry.New(prefix, 0, func(registry.Effects[client]) {}, func(*socket, int) {})
 	s := &socket{ID: "k3f9a0zz.Q2hhdHR5LXNvY2tldC0x"}
-	reg.Enter(s, "/chat", "chat", nil)
+	reg.Enter(s, "/chat", "chat", false, nil)
 	if _, err := reg.Admit(s, registry.Admission{Rooms: []string{"a", "b"}}); err != nil {
 		t.Fatal(err)
 	}

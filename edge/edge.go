@@ -144,6 +144,8 @@ func DefaultLimits() Limits {
 type (
 	Namespace = rule.Namespace
 	Relay     = rule.Relay
+	Recovery  = rule.Recovery
+	Rewind    = rule.Rewind
 )
 
 // Constants of package rule.

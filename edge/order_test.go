@@ -37,7 +37,7 @@ func TestTheSecondMemberWaitsForTheFirstOnesSubscription(t *testing.T) {
 	reg := registry.New(prefix, 0, e.follow, func(*socket, int) {})
 	members := [2]*socket{{ID: "a"}, {ID: "b"}}
 	for _, s := range members {
-		reg.Enter(s, "/chat", "chat", nil)
+		reg.Enter(s, "/chat", "chat", false, nil)
 		if _, err := reg.Admit(s, registry.Admission{}); err != nil {
 			t.Fatal(err)
 		}

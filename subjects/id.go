@@ -34,6 +34,19 @@ func isEdgeID[T ~string | ~[]byte](s T) bool {
 	return true
 }
 
+// hashBytes is how long the hash of a session is.
+const hashBytes = 22
+
+// isHash reports whether s has the form of a session's hash.
+func isHash(s string) bool {
+	for i := range len(s) {
+		if !isBase64URL(s[i]) {
+			return false
+		}
+	}
+	return len(s) == hashBytes
+}
+
 // MaxTokenBytes bounds the name of a group or an instance.
 const MaxTokenBytes = 64
 

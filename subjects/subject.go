@@ -8,9 +8,13 @@
 //	<prefix>.<ns>.ack.<edge>.<id>.<n>            the return address of an event or a connect request
 //	<prefix>.<ns>.own.<owner>.<event>            a client emitted <event>, and an instance or a group gets the socket's events
 //	<prefix>.<ns>.service.<event>                an event of a service for services
+//	<prefix>.<ns>.log.<target>                   the copy of an emit that the log of the namespace gives a sequence
+//	<prefix>.<ns>.emit.mark.<edge>.<n>           an edge marks a place in the log
 //	<prefix>.$edge.<edge>.<word>                 an edge announces itself
+//	<prefix>.$edge.<edge>.yield.<hash>           an edge is asked to give up a socket whose client came back elsewhere
 //	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
 //	<prefix>.$svc.<group>.<instance>.<word>      a service instance announces itself
+//	<prefix>.$session.<hash>.<edge>              the record of a session, and the edge that holds it
 //
 // On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of
 // Prefix makes the subject; on the way down Prefix.Parse splits a subject into substrings, and Event, Room and
@@ -40,6 +44,7 @@ const (
 	VerbAck        = "ack"        // a return address
 	VerbOwn        = "own"        // an event of a socket that has an owner, or a group: edge to that service
 	VerbService    = "service"    // an event of a service for services
+	VerbLog        = "log"        // an event that was emitted, as the log of its namespace gives it out
 )
 
 // The words of announcements. Edges and instances publish the first three.
@@ -60,11 +65,18 @@ const (
 	wordSocket = "socket"
 )
 
-// The first tokens of messages among edges and instances, and the word of a ping's return address.
+// wordMark stands where a target would: the message has no receivers. It is not reserved for events or rooms.
+const wordMark = "mark"
+
+// The first tokens of messages among edges and instances, the words of a ping's return address and of a request for a
+// socket, and what stands for a hash in the subject of an edge's beats.
 const (
 	internalEdge    = "$edge"
 	internalService = "$svc"
+	internalSession = "$session"
 	wordPong        = "pong"
+	wordYield       = "yield"
+	sessionBeat     = "beat"
 )
 
 // AckConnect takes the place of the ack number in the return address of a connect request.
@@ -87,6 +99,8 @@ const (
 	KindEdge                     // $edge.<edge>.<word>: Edge and Word are set
 	KindPong                     // $edge.<edge>.pong.<instance>: Edge and Instance are set
 	KindInstance                 // $svc.<group>.<instance>.<word>: Group, Instance and Word are set
+	KindMark                     // <ns>.<emit or log>.mark.<edge>.<n>: Edge and Mark are set
+	KindYield                    // $edge.<edge>.yield.<hash>: Edge and Hash are set
 )
 
 // Target is the receivers of a command. Subjects that are no commands have the zero Target.
@@ -114,11 +128,13 @@ type Subject struct {
 	Group     string // the group of an instance
 	Instance  string // a running copy of a service
 	Word      string // one of the Word… constants, or one of a later version
+	Mark      string // the number of a mark, spelled as AckNumber demands
+	Hash      string // stands for a session: 22 characters base64url
 }
 
 // Parse splits a subject under the prefix. It returns false for a subject outside the prefix; with too few tokens, an
-// empty one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or an
-// ack number that is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It
+// empty one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or a
+// number of an ack or a mark that is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It
 // does not allocate.
 func (p Prefix) Parse(subject string) (Subject, bool) {
 	if !p.Covers(subject) || !isLiteral(subject) {
@@ -169,6 +185,8 @@ func parseInternal(namespace, rest string) Subject {
 		s.Kind, s.Edge, s.Word = KindEdge, first, second
 	case namespace == internalEdge && isEdgeID(first) && second == wordPong && IsToken(third):
 		s.Kind, s.Edge, s.Instance = KindPong, first, third
+	case namespace == internalEdge && isEdgeID(first) && second == wordYield && isHash(third):
+		s.Kind, s.Edge, s.Hash = KindYield, first, third
 	case namespace == internalService && IsToken(first) && IsToken(second) && third != "" && !strings.Contains(third, "."):
 		s.Kind, s.Group, s.Instance, s.Word = KindInstance, first, second, third
 	}
@@ -192,7 +210,7 @@ func (s *Subject) parseAck(tail string) bool {
 	return ok
 }
 
-// parseTarget fills in all, room.<room> or socket.<edge>.<id>.
+// parseTarget fills in all, room.<room>, socket.<edge>.<id> or mark.<edge>.<n>.
 func (s *Subject) parseTarget(tail string) bool {
 	s.Kind = KindCommand
 	word, rest, more := strings.Cut(tail, ".")
@@ -207,6 +225,11 @@ func (s *Subject) parseTarget(tail string) bool {
 		edge, _, ok := SplitSocketID(rest)
 		s.Target, s.Socket, s.Edge = TargetSocket, rest, edge
 		return ok
+	case wordMark:
+		s.Kind = KindMark
+		s.Edge, s.Mark, _ = strings.Cut(rest, ".")
+		_, ok := AckNumber(s.Mark)
+		return ok && isEdgeID(s.Edge) && (s.Verb == VerbEmit || s.Verb == VerbLog)
 	default:
 		return false
 	}

@@ -59,6 +59,19 @@ func TestParse(t *testing.T) {
 			Socket: testSocket, Edge: testEdge},
 		"sio.c.ask.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: "ask", Target: TargetSocket,
 			Socket: testSocket, Edge: testEdge},
+		"sio.c.log.all":                                {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetAll},
+		"sio.c.log.room.mark.x":                        {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetRoom, Room: "mark.x"},
+		"sio.c.on.mark." + testEdge + ".1":             {Kind: KindOn, Namespace: "c", Verb: VerbOn, Event: "mark." + testEdge + ".1"},
+		"sio.c.emit.mark." + testEdge + ".17":          {Kind: KindMark, Namespace: "c", Verb: VerbEmit, Edge: testEdge, Mark: "17"},
+		"sio.c.log.mark." + testEdge + ".0":            {Kind: KindMark, Namespace: "c", Verb: VerbLog, Edge: testEdge, Mark: "0"},
+		"sio.$edge." + testEdge + ".yield." + testHash: {Kind: KindYield, Namespace: "$edge", Edge: testEdge, Hash: testHash},
+		"sio.$edge." + testEdge + ".yield.short":       {Namespace: "$edge"},
+		"sio.$edge." + testEdge + ".yield":             {Kind: KindEdge, Namespace: "$edge", Edge: testEdge, Word: "yield"},
+		"sio.$edge.x.yield." + testHash:                {Namespace: "$edge"},
+		"sio.$session." + testHash + "." + testEdge:    {Namespace: "$session"},
+		"sio.$session.beat." + testEdge:                {Namespace: "$session"},
+		"sio.c.log.socket." + testSocket: {Kind: KindCommand, Namespace: "c", Verb: VerbLog, Target: TargetSocket,
+			Socket: testSocket, Edge: testEdge},
 		"sio.c.ack." + testSocket + ".0": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
 			Edge: testEdge, Ack: "0"},
 		"sio.c.ack." + testSocket + ".9007199254740991": {Kind: KindAck, Namespace: "c", Verb: "ack", Socket: testSocket,
@@ -93,6 +106,9 @@ func TestParseRefuses(t *testing.T) {
 		"sio.chat.ack." + testSocket + ".9007199254740992", "sio.chat.ack." + testSocket + ".99999999999999999999999",
 		"sio.chat.ack." + testSocket + ".connect.x", "sio.chat.ack." + testSocket + ".Connect",
 		"sio.chat.ack." + testSocket + "x.1",
+		"sio.chat.emit.mark", "sio.chat.emit.mark." + testEdge, "sio.chat.emit.mark." + testEdge + ".x", "sio.chat.emit.mark.x.1",
+		"sio.chat.emit.mark." + testEdge + ".01", "sio.chat.emit.mark." + testEdge + ".1.2", "sio.chat.join.mark." + testEdge + ".1",
+		"sio.chat.broadcast.mark." + testEdge + ".1", "sio.chat.log.other", "sio.chat.log.all.x", "sio.chat.log.socket.x",
 	} {
 		if got, ok := sio.Parse(subject); ok || got != (Subject{}) {
 			t.Errorf("Parse(%q) = %+v, %v", subject, got, ok)
@@ -173,7 +189,8 @@ func TestSocketID(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"sio._.on.message", "sio.chat.emit.all", "sio.chat.emit.room.a.b", "sio.$edge.x", "",
-		"sio.c.emit.socket." + testSocket, "sio.c.ack." + testSocket + ".17", "sio.c.ack." + testSocket + ".connect"} {
+		"sio.c.emit.socket." + testSocket, "sio.c.ack." + testSocket + ".17", "sio.c.ack." + testSocket + ".connect",
+		"sio.c.log.mark." + testEdge + ".7", "sio.c.emit.mark." + testEdge + ".7", "sio.$edge." + testEdge + ".yield." + testHash} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
@@ -204,6 +221,12 @@ func rebuild(s Subject) string {
 		return sio.EdgeAnnouncement(s.Edge, s.Word)
 	case s.Kind == KindPong:
 		return sio.Pong(s.Edge, s.Instance)
+	case s.Kind == KindMark:
+		n, _ := AckNumber(s.Mark)
+		mark := string(sio.AppendMark(nil, s.Namespace, s.Edge, n))
+		return strings.Replace(mark, "."+VerbEmit+"."+wordMark, "."+s.Verb+"."+wordMark, 1)
+	case s.Kind == KindYield:
+		return sio.Yield(s.Edge, s.Hash)
 	case s.Kind == KindInstance:
 		return sio.InstanceAnnouncement(s.Group, s.Instance, s.Word)
 	case s.Target == TargetAll:
@@ -245,7 +268,9 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
 				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
-				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge)}
+				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge), p.Marks("*"), p.Captured("*"), p.SessionOf("*"), p.Yields("*"),
+				p.SocketByName(string(ns), testSocket), p.AcksByName(string(ns), testSocket)}
+			patterns = append(append(patterns, p.LoggedAll(string(ns))...), p.LoggedRoom(string(ns), ">")...)
 			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms,
 				VerbPause, VerbResume} {
 				patterns = append(patterns, p.EveryAll(verb), p.EveryRoom(verb))
@@ -317,10 +342,11 @@ func TestSubjectsNoAlloc(t *testing.T) {
 	noAlloc(t, "AppendAll", func() { dst = sio.AppendAll(dst[:0], "chat", VerbEmit) })
 	noAlloc(t, "AppendToRoom", func() { dst = sio.AppendToRoom(dst[:0], "chat", VerbEmit, "a.b") })
 	noAlloc(t, "AppendToSocket", func() { dst = sio.AppendToSocket(dst[:0], "chat", VerbEmit, testSocket) })
+	noAlloc(t, "AppendMark", func() { dst = sio.AppendMark(dst[:0], "chat", testEdge, maxAckNumber) })
 	noAlloc(t, "AppendAck", func() { dst = sio.AppendAck(dst[:0], "chat", testSocket, maxAckNumber) })
 	noAlloc(t, "AppendConnectReply", func() { dst = sio.AppendConnectReply(dst[:0], "chat", testSocket) })
 	for _, s := range []string{"sio.chat.on.message", "sio.chat.emit.room.a.b", "sio.c.ack." + testSocket + ".17",
-		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "nonsense"} {
+		"sio.c.ask.socket." + testSocket, "sio.c.emit.all", "sio.c.log.mark." + testEdge + ".17", "nonsense"} {
 		noAlloc(t, "Parse "+s, func() { sio.Parse(s) })
 	}
 }

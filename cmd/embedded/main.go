@@ -18,11 +18,16 @@ func startNATS(c config.Config, log *slog.Logger) (node.NATS, error) {
 	server, err := natsd.Start(natsd.Config{
 		Listen:       c.Embedded.Listen,
 		JetStreamDir: c.Embedded.JetStream.Dir,
+		NeedsStreams: c.LogAge() > 0,
 		MaxPayload:   c.Engine.MaxPayload,
 		Log:          log,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if folder := server.Temporary(); folder != "" {
+		log.Warn("clients recover only while this process runs: JetStream keeps their events in a temporary folder; "+
+			"name a folder in embedded.jetstream.dir to keep them", "folder", folder)
 	}
 	return server, nil
 }

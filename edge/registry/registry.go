@@ -46,6 +46,8 @@ type Namespace[C any] struct {
 	Name  string // with the leading slash; static
 	Token string // as in subjects; static
 
+	IsLogged bool // its events come from the log: see subjects.Prefix.LoggedAll; static
+
 	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
 	subjects []string            // static: what every socket of it receives
@@ -149,18 +151,23 @@ func (r *Registry[C]) View(s *Socket[C]) (v View, ok bool) {
 }
 
 // Enter puts a new socket into a namespace. What every socket of it receives is subscribed from now on, not from the admission on,
-// because a service may publish right behind its answer: the namespace's own subject, and those of the rooms in autoJoin.
-func (r *Registry[C]) Enter(s *Socket[C], name, token string, autoJoin []string) (f Effects[C]) {
+// because a service may publish right behind its answer: the namespace's own subjects, and those of the rooms in autoJoin. logged
+// is the same for all sockets of a namespace.
+func (r *Registry[C]) Enter(s *Socket[C], name, token string, logged bool, autoJoin []string) (f Effects[C]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ns := r.namespaces[token]
 	if ns == nil {
 		ns = &Namespace[C]{
-			Name: name, Token: token, Window: r.windows.New(), rooms: make(map[string]*Room[C]),
-			subjects: []string{r.prefix.NamespaceAll(token)},
+			Name: name, Token: token, IsLogged: logged, Window: r.windows.New(), rooms: make(map[string]*Room[C]),
+		}
+		if logged {
+			ns.subjects = r.prefix.LoggedAll(token)
+		} else {
+			ns.subjects = []string{r.prefix.NamespaceAll(token)}
 		}
 		for _, room := range autoJoin {
-			ns.subjects = append(ns.subjects, r.prefix.RoomInterest(token, room))
+			ns.subjects = r.appendRoom(ns.subjects, ns, room)
 		}
 		r.namespaces[token] = ns
 		f.Subscribe = ns.subjects

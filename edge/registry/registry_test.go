@@ -62,7 +62,7 @@ func wantCharged(t *testing.T, charged map[*Socket[int]]int) {
 // enter makes a socket of /chat.
 func (h *hall) enter(id string) *Socket[int] {
 	s := &Socket[int]{ID: id}
-	h.Enter(s, "/chat", "chat", []string{"lobby"})
+	h.Enter(s, "/chat", "chat", false, []string{"lobby"})
 	return s
 }
 
@@ -168,6 +168,27 @@ func TestEffects(t *testing.T) {
 	}
 }
 
+// A namespace whose events are logged gets what the log gives out and broadcasts, in two subscriptions each.
+func TestLoggedEffects(t *testing.T) {
+	h := newHall(t, 0)
+	s := &Socket[int]{ID: "a"}
+	f := h.Enter(s, "/chat", "chat", true, []string{"lobby"})
+	own := []string{"sio.chat.log.all", "sio.chat.broadcast.all", "sio.chat.log.room.lobby", "sio.chat.broadcast.room.lobby"}
+	room := []string{"sio.chat.log.room.x", "sio.chat.broadcast.room.x"}
+	if !slices.Equal(f.Subscribe, own) || !s.Namespace.IsLogged {
+		t.Errorf("the first socket subscribes %q", f.Subscribe)
+	}
+	if f, err := h.Admit(s, Admission{Rooms: []string{"x"}}); err != nil || !slices.Equal(f.Subscribe, room) {
+		t.Errorf("the admission subscribes %q, %v", f.Subscribe, err)
+	}
+	if f := h.Leave(s, []string{"x"}); !slices.Equal(f.Unsubscribe, room) {
+		t.Errorf("the leave unsubscribes %q", f.Unsubscribe)
+	}
+	if f := h.Remove(s); !slices.Equal(f.Unsubscribe, own) || len(h.subscribed) > 0 {
+		t.Errorf("the end unsubscribes %q, left behind: %v", f.Unsubscribe, h.subscribed)
+	}
+}
+
 // Either all joins succeed, within the limit, or none.
 func TestTooManyRooms(t *testing.T) {
 	h := newHall(t, 2)
@@ -242,7 +263,7 @@ func TestSelect(t *testing.T) {
 	a, b, c := h.admitted(t, id, "x"), h.admitted(t, "b", "x", "y"), h.admitted(t, "c", "y")
 	h.enter("waiting")
 	other := &Socket[int]{ID: "k3f9a0zz.BBBBBBBBBBBBBBBBBBBB"}
-	h.Enter(other, "/other", "other", nil)
+	h.Enter(other, "/other", "other", false, nil)
 	all := &subjects.Subject{Namespace: "chat", Target: subjects.TargetAll}
 	for i, test := range []struct {
 		sub           *subjects.Subject
@@ -305,7 +326,7 @@ func TestNoAnswerBeforeTheSubscription(t *testing.T) {
 	}
 	members := [2]*Socket[int]{{ID: "a"}, {ID: "b"}}
 	for _, s := range members {
-		r.Enter(s, "/chat", "chat", nil)
+		r.Enter(s, "/chat", "chat", false, nil)
 		if _, err := r.Admit(s, Admission{}); err != nil {
 			t.Fatal(err)
 		}

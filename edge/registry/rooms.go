@@ -140,7 +140,7 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 			room = &Room[C]{Name: name}
 			s.Namespace.rooms[name] = room
 			r.rooms.Add(1)
-			f.Subscribe = append(f.Subscribe, r.prefix.RoomInterest(s.Namespace.Token, name))
+			f.Subscribe = r.appendRoom(f.Subscribe, s.Namespace, name)
 		}
 		list, s.places = append(list, room), append(s.places, room.members.add(s))
 	}
@@ -172,6 +172,14 @@ func (r *Registry[C]) unlink(s *Socket[C], room *Room[C], place int, f *Effects[
 	if len(room.members.list) == 0 {
 		delete(s.Namespace.rooms, room.Name)
 		r.rooms.Add(-1)
-		f.Unsubscribe = append(f.Unsubscribe, r.prefix.RoomInterest(s.Namespace.Token, room.Name))
+		f.Unsubscribe = r.appendRoom(f.Unsubscribe, s.Namespace, room.Name)
 	}
+}
+
+// appendRoom appends what is subscribed for a room.
+func (r *Registry[C]) appendRoom(list []string, ns *Namespace[C], room string) []string {
+	if ns.IsLogged {
+		return append(list, r.prefix.LoggedRoom(ns.Token, room)...)
+	}
+	return append(list, r.prefix.RoomInterest(ns.Token, room))
 }

@@ -22,6 +22,20 @@ func TestRuleBookPrefersExactThenLongest(t *testing.T) {
 	}
 }
 
+// The first rule whose pattern matches a room says what it rewinds. Recovery and rewind, each alone, need the log.
+func TestRewindOf(t *testing.T) {
+	n := Namespace{Rewind: []Rewind{{Room: "news-*", Messages: 1}, {Room: "news-1", Messages: 2}, {Room: "chat", Messages: 3}}}
+	for room, want := range map[string]int{"news-1": 1, "chat": 3, "news": 0} {
+		if got := n.RewindOf([]byte(room)); got == nil && want > 0 || got != nil && got.Messages != want {
+			t.Errorf("%s has the rule %v, want that of %d messages", room, got, want)
+		}
+	}
+	recovers := Namespace{Recovery: Recovery{For: 1}}
+	if none := (Namespace{}); !n.IsLogged() || !recovers.IsLogged() || none.IsLogged() {
+		t.Errorf("logged: %t, %t, %t; want true, true, false", n.IsLogged(), recovers.IsLogged(), none.IsLogged())
+	}
+}
+
 // Figures of a namespace are counted under the rule that declares it, for any number of namespaces. A rule that never
 // applies has none.
 func TestMetricsOfRules(t *testing.T) {

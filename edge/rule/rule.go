@@ -2,7 +2,11 @@
 // which of their events are relayed to other clients.
 package rule
 
-import "time"
+import (
+	"time"
+
+	"partyline/subjects"
+)
 
 // Who admits sockets to a namespace.
 const (
@@ -31,6 +35,30 @@ type Namespace struct {
 	// Events and acks of one session, in all namespaces of the name or pattern together; 0: only the session's limits.
 	EventsPerSecond int `yaml:"events_per_second,omitempty"`
 	EventsBurst     int `yaml:"events_burst,omitempty"` // that may come at once; 0: those of two seconds
+
+	Recovery Recovery `yaml:"recovery,omitempty"` // what a client gets that comes back
+	Rewind   []Rewind `yaml:"rewind,omitempty"`   // what a socket gets that enters a room; first rule whose Room matches applies
+}
+
+// Recovery keeps a socket for a client that comes back, and sends the client the events that it missed.
+type Recovery struct {
+	For      time.Duration // how long a client may be away; 0: there is no recovery
+	AskAgain bool          // services admit a socket that comes back, too; false: they get a notice
+}
+
+// MarshalYAML returns the mapping of the configuration.
+func (r Recovery) MarshalYAML() (any, error) {
+	return struct {
+		For           time.Duration `yaml:"for"`
+		SkipAdmission bool          `yaml:"skip_admission"`
+	}{r.For, !r.AskAgain}, nil
+}
+
+// Rewind is how much of a room's past a socket gets that enters it.
+type Rewind struct {
+	Room     string        `yaml:"room"`     // pattern of rooms
+	Messages int           `yaml:"messages"` // at most so many, the last ones
+	Age      time.Duration `yaml:"age"`      // none that is older
 }
 
 // Relay passes a client's event on to other clients; the body stays as it is.
@@ -56,3 +84,16 @@ func (n *Namespace) IsOpen() bool { return n.Connect == ConnectOpen }
 
 // Refuses reports whether a client is refused when no service decides.
 func (n *Namespace) Refuses() bool { return n.Unavailable == UnavailableRefuse }
+
+// IsLogged reports whether the events of the namespace are recorded, for Recovery or Rewind.
+func (n *Namespace) IsLogged() bool { return n.Recovery.For > 0 || len(n.Rewind) > 0 }
+
+// RewindOf returns the rule for a room, or nil.
+func (n *Namespace) RewindOf(room []byte) *Rewind {
+	for i := range n.Rewind {
+		if subjects.Matches(n.Rewind[i].Room, room) {
+			return &n.Rewind[i]
+		}
+	}
+	return nil
+}

@@ -53,7 +53,7 @@ func (o *Options) config(address string) config.Config {
 		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
-		Namespaces: o.Namespaces,
+		Rules: config.Rules{Namespaces: o.Namespaces, Recovery: config.Default(config.FlavourEdge).Recovery},
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = Open()

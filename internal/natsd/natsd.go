@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -17,7 +18,8 @@ import (
 // Config configures the embedded server.
 type Config struct {
 	Listen       string       // host:port for other NATS clients; port 0 picks a free one
-	JetStreamDir string       // folder of JetStream's files, made if it is missing; "" leaves JetStream off
+	JetStreamDir string       // folder of JetStream's files, made if it is missing
+	NeedsStreams bool         // without JetStreamDir, JetStream has a temporary folder; false leaves it off
 	MaxPayload   int          // largest event in bytes; a message may be larger by Headroom. 0: NATS's default
 	Log          *slog.Logger // nil logs nothing
 }
@@ -40,11 +42,40 @@ const (
 const startTimeout = 30 * time.Second
 
 // Server is a running NATS server. It is safe for concurrent use.
-type Server struct{ ns *server.Server }
+type Server struct {
+	ns     *server.Server
+	folder string // temporary folder of JetStream, or ""
+	log    *slog.Logger
+}
 
 // Start runs a server and returns once it accepts connections. If it cannot listen, the error wraps the system's:
 // errors.Is with syscall.EADDRINUSE finds a port in use.
 func Start(c Config) (*Server, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.JetStreamDir != "" || !c.NeedsStreams {
+		return c.start()
+	}
+	folder, err := os.MkdirTemp("", "partyline-jetstream-")
+	if err != nil {
+		return nil, fmt.Errorf("natsd: no temporary folder for JetStream (set TMPDIR, or embedded.jetstream.dir): %w", err)
+	}
+	c.JetStreamDir = folder
+	s, err := c.start()
+	if err != nil {
+		_ = os.RemoveAll(folder)
+		return nil, err
+	}
+	s.folder = folder
+	return s, nil
+}
+
+// Temporary returns the temporary folder of JetStream, or "".
+func (s *Server) Temporary() string { return s.folder }
+
+// start is Start with the folder as it is.
+func (c Config) start() (*Server, error) {
 	options, err := c.options()
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
@@ -61,7 +92,7 @@ func Start(c Config) (*Server, error) {
 	}
 	log := newBridge(c.Log)
 	ns.SetLogger(log, false, false)
-	s := &Server{ns}
+	s := &Server{ns: ns, log: c.Log}
 	ns.Start()
 	for end := time.Now().Add(startTimeout); !ns.ReadyForConnections(50 * time.Millisecond); {
 		if fatal := log.fatal(); fatal != "" {
@@ -117,10 +148,17 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	return conn, nil
 }
 
-// Shutdown closes all connections and waits until the server has ended. Further calls have no effect.
+// Shutdown closes all connections, waits until the server has ended, and removes JetStream's temporary folder. Further
+// calls have no effect.
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
+	if s.folder == "" {
+		return
+	}
+	if err := os.RemoveAll(s.folder); err != nil {
+		s.log.Warn("temporary folder not removed", "folder", s.folder, "error", err)
+	}
 }
 
 // bridge writes nats-server's log to log. Notices of NATS (each start, the banner of JetStream) help only in
@@ -132,12 +170,7 @@ type bridge struct {
 	lastFatal string // guarded by mu; nats-server goes on after a fatal error, but its caller must not
 }
 
-func newBridge(log *slog.Logger) *bridge {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &bridge{log: log.With("from", "nats-server")}
-}
+func newBridge(log *slog.Logger) *bridge { return &bridge{log: log.With("from", "nats-server")} }
 
 // fatal returns the first error that kept the server from starting, or "".
 func (b *bridge) fatal() string {

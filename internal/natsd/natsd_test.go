@@ -133,6 +133,40 @@ func TestJetStreamKeepsMessages(t *testing.T) {
 	}
 }
 
+// Without a folder, JetStream has a temporary one, which goes with the server, also if that does not start.
+func TestTemporaryJetStream(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s := start(t, Config{NeedsStreams: true})
+	js, err := connect(t, s.ClientURL()).JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish("s", []byte("lost at the end")); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.Stat(s.Temporary()); err != nil || kept.Mode().Perm() != 0o700 {
+		t.Errorf("the folder is %v, %v", kept, err)
+	}
+	s.Shutdown()
+	taken := start(t, Config{})
+	if _, err := Start(Config{NeedsStreams: true, Listen: strings.TrimPrefix(taken.ClientURL(), "nats://")}); err == nil {
+		t.Error("a second server started at the same port")
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+func TestNoTemporaryFolder(t *testing.T) {
+	t.Setenv("TMPDIR", "/dev/null")
+	if _, err := Start(Config{NeedsStreams: true, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("error %v, want one that says what to do", err)
+	}
+}
+
 func TestJetStreamFolderCannotBeMade(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

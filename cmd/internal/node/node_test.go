@@ -42,7 +42,9 @@ func TestMain(m *testing.M) {
 var (
 	edgeFlavour = Flavour{Name: config.FlavourEdge}
 	embedded    = Flavour{Name: config.FlavourEmbedded, StartNATS: func(c config.Config, log *slog.Logger) (NATS, error) {
-		server, err := natsd.Start(natsd.Config{Listen: c.Embedded.Listen, JetStreamDir: c.Embedded.JetStream.Dir, Log: log})
+		server, err := natsd.Start(natsd.Config{
+			Listen: c.Embedded.Listen, JetStreamDir: c.Embedded.JetStream.Dir, NeedsStreams: c.LogAge() > 0, Log: log,
+		})
 		if err != nil {
 			return nil, err
 		}

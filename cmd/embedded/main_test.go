@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"partyline/cmd/internal/node"
+	"partyline/config"
+	"partyline/internal/edgetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// line is what the tests read of a line of the log.
+type line struct{ Msg, Folder, NATS string }
+
+// started runs the program until stop is called, and returns the lines up to `listening`.
+func started(t *testing.T, args ...string) (log []line, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), edgetest.Patience)
+	reader, writer := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		args := append(args, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0")
+		ended <- node.Run(ctx, node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS}, args, nil, io.Discard, writer)
+		_ = writer.Close()
+	}()
+	lines := bufio.NewScanner(reader)
+	for len(log) == 0 || log[len(log)-1].Msg != "listening" {
+		var l line
+		if !lines.Scan() {
+			t.Fatalf("the program ended: %+v", log)
+		}
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		log = append(log, l)
+	}
+	go func() { _, _ = io.Copy(io.Discard, reader) }()
+	return log, func() {
+		cancel()
+		if status := <-ended; status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+}
+
+// A namespace that is logged needs JetStream. Without a folder of the operator's it has one of its own, and the log says
+// what that means.
+func TestJetStreamOfLoggedNamespaces(t *testing.T) {
+	folder := t.TempDir()
+	for name, test := range map[string]struct {
+		namespaces  string
+		args        []string
+		isTemporary bool
+		isOn        bool
+	}{
+		"not logged":          {namespaces: `{connect: open}`},
+		"recovery":            {namespaces: `{connect: open, recovery: {for: 2m}}`, isTemporary: true, isOn: true},
+		"rewind":              {namespaces: `{connect: open, rewind: {}}`, isTemporary: true, isOn: true},
+		"a folder":            {namespaces: `{connect: open, recovery: {for: 2m}}`, args: []string{"--embedded.jetstream.dir=" + folder}, isOn: true},
+		"a folder, no events": {namespaces: `{connect: open}`, args: []string{"--embedded.jetstream.dir=" + folder}, isOn: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temporary := t.TempDir()
+			t.Setenv("TMPDIR", temporary)
+			file := filepath.Join(t.TempDir(), "p.yaml")
+			if err := os.WriteFile(file, []byte(`namespaces: {"/": `+test.namespaces+"}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log, stop := started(t, append(test.args, "--config="+file)...)
+			warned := 0
+			for _, l := range log {
+				if strings.Contains(l.Msg, "embedded.jetstream.dir") && strings.HasPrefix(l.Folder, temporary) {
+					warned++
+				}
+			}
+			if made, err := filepath.Glob(temporary + "/*"); err != nil || (len(made) == 1) != test.isTemporary || (warned == 1) != test.isTemporary {
+				t.Errorf("folders %q, %v, and %d warnings; want one of both: %t", made, err, warned, test.isTemporary)
+			}
+			if on := hasJetStream(t, log[len(log)-1].NATS); on != test.isOn {
+				t.Errorf("JetStream is on: %t, want %t", on, test.isOn)
+			}
+			stop()
+			if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+		})
+	}
+	if kept, err := os.ReadDir(folder); err != nil || len(kept) == 0 {
+		t.Errorf("the operator's folder has %v, %v", kept, err)
+	}
+}
+
+// hasJetStream makes a stream.
+func hasJetStream(t *testing.T, url string) bool {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	return err == nil
+}
