@@ -125,6 +125,9 @@ func (c *crowd) deleteStream() {
 	if err := c.s.js.DeleteStream(ctx, streamName); err != nil {
 		t.Fatal(err)
 	}
+	if *plain {
+		c.s.makeStream()
+	}
 	c.s.learnEra()
 	c.refusals += len(c.raw) + officials
 	c.settled()

@@ -53,8 +53,8 @@ type stage struct {
 	probes  int           // guarded by mu
 }
 
-// begin starts everything. With detours the edges reach NATS only over ways.
-func begin(t *testing.T, detours bool) *stage {
+// begin starts everything. With detours the edges reach NATS only over ways. flags are for all edges.
+func begin(t *testing.T, detours bool, flags ...string) *stage {
 	t.Helper()
 	s := &stage{t: t, over: make(chan struct{}), calm: make(chan struct{})}
 	s.servers = stand.Cluster(t, "--no_advertise", "-c", "testdata/nats.conf", "-js", "-sd", filepath.Join(t.TempDir(), "SERVER"))
@@ -77,7 +77,8 @@ func begin(t *testing.T, detours bool) *stage {
 			s.ways = append(s.ways, proxytest.Start(t, s.servers[i].URL))
 			url = s.ways[i].URL()
 		}
-		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), "--nats.url", url, "--config", config))
+		args := append([]string{"--nats.url", url, "--config", config}, flags...)
+		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), args...))
 	}
 	s.service = serve(t, s.nc)
 	s.learnEra()
