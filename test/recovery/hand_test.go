@@ -35,7 +35,7 @@ func (s *stage) enter(edge int, namespace, name, pid, offset string, rooms ...st
 
 // tryEnter is enter for other goroutines.
 func (s *stage) tryEnter(edge int, namespace, name, pid, offset string, rooms ...string) (*hand, error) {
-	h := &hand{t: s.t, namespace: namespace}
+	h := &hand{t: s.t, namespace: namespace, offset: offset}
 	var err error
 	if h.via, _, err = dialSocket(s.edges[edge].Address); err != nil {
 		return nil, err
@@ -71,6 +71,9 @@ func (h *hand) step() error {
 	}
 	hello, isConnect := strings.CutPrefix(packet, "40"+h.namespace+",")
 	event, isEvent := strings.CutPrefix(packet, "42"+h.namespace+",")
+	if rest, binary := strings.CutPrefix(packet, "451-"+h.namespace+","); binary {
+		event, isEvent = rest, true
+	}
 	switch {
 	case isBinary:
 	case packet == "2":

@@ -146,3 +146,5 @@ func probeOf(id string) int {
 	number, _ := strconv.Atoi(n)
 	return number
 }
+
+func base36(n uint64) string { return strconv.FormatUint(n, 36) }
