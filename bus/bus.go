@@ -81,6 +81,7 @@ type connection struct {
 	// online reports whether nats.go is connected, according to its callbacks. Asking nats.go itself needs its lock. nats.go holds
 	// that while it writes and connects, which takes seconds if the network drops all packets.
 	online  atomic.Bool
+	dials   atomic.Uint64          // connections that were begun
 	began   atomic.Int64           // unix nanoseconds of the start of the latest connection; 0: there was none
 	lost    atomic.Int64           // unix nanoseconds of the end of the last one; 0: none has ended
 	trouble atomic.Pointer[string] // why NATS refuses the connection; nil: it does not, or the reason is unknown
@@ -327,6 +328,10 @@ func at(nanoseconds int64) time.Time {
 // MaxPayload is the largest message in bytes that the connected server accepts, headers included; 0 before the first
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
+
+// Conn returns the connection. It is for package eventlog alone, which has subscriptions and requests of its own: what they receive
+// does not pass Run. The bus closes it.
+func (b *Bus) Conn() *nats.Conn { return b.nc }
 
 // Received is how many messages have arrived from NATS, without copies (see Run).
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }

@@ -31,6 +31,8 @@ type Message struct {
 	Data    []byte
 	// Subscription is the subject of the subscription that delivered it. If several match, each delivers the message.
 	Subscription string
+	// Lost is set instead of the rest, except Subject, which has the same namespace, if messages of a namespace were dropped in its place.
+	Lost bool
 }
 
 // NoResponders reports whether this is the NATS server's answer that the subject of a request has no subscriber.
@@ -153,12 +155,31 @@ func (i *inbox) batch() bool {
 
 // one handles one message.
 func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
+	if raw.Sub == loss {
+		handle(&Message{Subject: raw.Subject, Lost: true})
+		return
+	}
 	m := Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject}
 	if handle(&m) {
 		i.bus.stats.received.Inc()
 		i.bus.stats.receivedBytes.Add(len(raw.Data))
 	}
 }
+
+// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. If Run does not run, nothing happens.
+func (b *Bus) Exclusive(fn func()) {
+	i := b.inbox
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.handle != nil {
+		fn()
+		i.flush()
+	}
+}
+
+// Losses counts the attempts to connect: what NATS had for this edge between two connections is lost. It changes before
+// anything comes by the new one.
+func (b *Bus) Losses() uint64 { return b.state.dials.Load() }
 
 // overflow notes that messages were dropped, and logs the first.
 func (i *inbox) overflow(why string) {

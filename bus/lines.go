@@ -25,6 +25,9 @@ type lines struct {
 	last    *line            // guarded by mu: the one whose messages are being handled
 }
 
+// loss is the subscription of what stands in a line where messages were dropped: see Message.Lost.
+var loss = new(nats.Subscription)
+
 // line is the messages of one namespace.
 type line struct {
 	name     string
@@ -53,7 +56,9 @@ func (l *lines) keep(channel chan *nats.Msg) (dropped int, first bool) {
 		name := l.name(m.Subject)
 		one := l.byName[name]
 		if one != nil && len(one.messages)-one.taken >= l.capacity-l.waiting {
-			dropped++
+			if dropped++; one.messages[len(one.messages)-1].Sub != loss {
+				one.messages = append(one.messages, &nats.Msg{Subject: m.Subject, Sub: loss})
+			}
 			continue
 		}
 		if one == nil {
@@ -81,8 +86,12 @@ func (l *lines) take(chunk []*nats.Msg) (n int, others bool) {
 	l.turns = l.turns[1:]
 	l.last = one
 	n = copy(chunk, one.messages[one.taken:])
+	for _, m := range chunk[:n] {
+		if m.Sub != loss {
+			l.waiting--
+		}
+	}
 	clear(one.messages[one.taken : one.taken+n])
-	l.waiting -= n
 	if one.taken += n; one.taken == len(one.messages) {
 		delete(l.byName, one.name)
 		return n, len(l.turns) > 0

@@ -37,6 +37,7 @@ type transfer struct {
 }
 
 func (b *Bus) newLink(conn net.Conn) *link {
+	b.state.dials.Add(1)
 	l := &link{Conn: conn, bus: b, raw: direct.Conn(conn)}
 	l.receive, l.send = l.readNow, l.writeNow
 	return l

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,21 @@ func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
 		return b.published(b.nc.Publish(asString(subject), body), len(body))
 	}
 	return b.published(b.nc.PublishRequest(asString(subject), asString(reply), body), len(body))
+}
+
+// ErrNoResponders is returned by Request if nobody subscribes to the subject.
+var ErrNoResponders = nats.ErrNoResponders
+
+// Request sends a message and waits for one answer, until ctx ends. It must not be called by a handler of messages.
+func (b *Bus) Request(ctx context.Context, subject string, body []byte) (Message, error) {
+	if !b.Connected() {
+		return Message{}, ErrOffline
+	}
+	m, err := b.nc.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		return Message{}, fmt.Errorf("request over NATS: %w", err)
+	}
+	return Message{Subject: m.Subject, Header: Header(m.Header), Data: m.Data}, nil
 }
 
 func (b *Bus) published(err error, size int) error {

@@ -219,6 +219,14 @@ func (c *Cluster) live() []string {
 	return all
 }
 
+// IsHeard reports whether an edge has announced itself within a time, which is at most the time after which it counts as dead.
+func (c *Cluster) IsHeard(edge string, within time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.members.reports[edge]
+	return edge == c.set.ID || r != nil && r.silent.IsZero() && time.Since(r.heard) <= within
+}
+
 // Members returns the live edges, this one included, and those that died less than a minute ago, sorted by id.
 func (c *Cluster) Members() []Member {
 	now, own := time.Now(), c.set.Sockets()

@@ -8,9 +8,11 @@ import (
 	"partyline/bus"
 	"partyline/edge/owner"
 	"partyline/edge/registry"
+	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
+	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
 )
 
@@ -27,22 +29,39 @@ func (c *connection) connect(p sio.Packet) {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
 		return
 	}
+	if rules.Recovery.For > 0 && e.logged.table != nil {
+		auth, pid, offset, err := wire.TakeFromAuth(p.Data)
+		if err == nil && pid != "" {
+			p.Data = slices.Clone(auth)
+			c.claim(p, string(token), rules, pid, offset)
+			return
+		}
+	}
+	c.begin(p, string(token), rules, nil)
+}
+
+// begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
+func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
+	e, name := c.edge, string(p.Namespace)
 	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
 	c.mu.Lock()
+	if back != nil {
+		back.arrive(c, name, s)
+	}
 	limit := e.set.Limits.NamespacesPerSession
-	isClosed, earlier, isOneTooMany := c.closed, c.socket(p.Namespace), limit > 0 && len(c.all()) >= limit
-	waits := !isClosed && earlier != nil && earlier.Life() < registry.Subscribing && len(c.again) < maxAgain
-	switch {
-	case waits:
-		c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: []byte(name), Data: s.Edge.auth})
-		c.session.Charge(againCost(p))
-	case !isClosed && earlier == nil && !isOneTooMany:
-		c.enter(s, name, string(token))
+	isClosed, isOneTooMany := c.closed, limit > 0 && len(c.all()) >= limit
+	waits, isOutOfTurn := c.queueConnect(p)
+	entered := !isClosed && !waits && !isOutOfTurn && !isOneTooMany
+	if entered {
+		c.enter(s, name, token)
 	}
 	c.mu.Unlock()
+	if !entered && s.Edge.ticket != nil { // the client has gone again
+		s.Edge.ticket.Left(engine.TransportClose.String(), true)
+	}
 	switch {
 	case isClosed || waits: // closed while this packet was on its way
-	case earlier != nil:
+	case isOutOfTurn:
 		c.outOfTurn(p)
 	case isOneTooMany:
 		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
@@ -51,6 +70,19 @@ func (c *connection) connect(p sio.Packet) {
 		// the two cannot overtake each other.
 		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
 	}
+}
+
+// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu
+// must be held.
+func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
+	earlier := c.socket(p.Namespace)
+	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.claiming, string(p.Namespace))
+	if c.closed || !isUndecided || len(c.again) >= maxAgain {
+		return false, earlier != nil || isUndecided
+	}
+	c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: slices.Clone(p.Namespace), Data: slices.Clone(p.Data)})
+	c.session.Charge(againCost(p))
+	return true, false
 }
 
 // maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
@@ -88,9 +120,14 @@ func connectAgain(s *socket) {
 func (c *connection) enter(s *socket, name, token string) {
 	c.session.Charge(cap(s.Edge.auth))
 	c.edge.reg.Enter(s, name, token, s.Edge.rules.IsLogged(), s.Edge.rules.AutoJoin)
+	c.edge.keepFor(s, name, token)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
-	if !s.Edge.rules.IsOpen() {
+	r, rules := s.Edge.recovered, s.Edge.rules
+	switch {
+	case r != nil && r.Record.Owner != "":
+		s.Edge.owner = c.edge.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment)
+	case !rules.IsOpen() && (r == nil || rules.Recovery.AskAgain):
 		c.idle.pause()
 		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
 	}
@@ -106,21 +143,34 @@ func (e *Edge) announce(s *socket) {
 			c.session.Charge(-cap(s.Edge.auth))
 		}
 	}()
-	if !s.Edge.rules.IsOpen() {
+	switch {
+	case s.Edge.recovered != nil:
+		e.restore(s)
+		return
+	case !s.Edge.rules.IsOpen():
 		e.owners.Ask(s.Edge.owner)
 		return
-	}
-	if s.Life() == registry.Gone {
+	case s.Life() == registry.Gone:
 		return
 	}
 	e.notice(s)
 	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
 }
 
+// connectBody is the body of a connect request or notice.
+func connectBody(s *socket, handover *msg.State) []byte {
+	r := s.Edge.recovered
+	if r == nil || handover != nil {
+		return msg.Connect(handshake(s), handover)
+	}
+	had := r.withRecord(msg.Admission{})
+	return msg.ConnectRecovered(handshake(s), msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
+}
+
 // notice publishes the connect notice of a socket about which all services are told, and none is asked.
 func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
-	if err := e.up.Publish(subject, e.address(nil, s), nil, msg.Connect(handshake(s), nil)); err != nil {
+	if err := e.up.Publish(subject, e.address(nil, s), nil, connectBody(s, nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 }
@@ -128,8 +178,12 @@ func (e *Edge) notice(s *socket) {
 // admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. It
 // returns false if the socket was refused, because its rooms cannot be.
 func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
-	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), d.Rooms...))
-	c := s.Edge.conn
+	c, k, given := s.Edge.conn, s.Edge.ticket, d.Admission
+	if r := s.Edge.recovered; r != nil {
+		given = r.withRecord(given)
+	}
+	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), given.Rooms...))
+	position := e.logged.position(k) // before it can receive anything
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
@@ -143,7 +197,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		}
 	}
 	if err == nil {
-		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: d.User, Data: slices.Clone(d.Data)})
+		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: given.User, Data: slices.Clone(given.Data)})
 	}
 	if err != nil {
 		c.mu.Unlock()
@@ -153,6 +207,9 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	}
 	s.Edge.rules.Sockets.Add(1)
 	e.decided(s)
+	if k != nil {
+		k.Enter(s.RoomNames(), position)
+	}
 	if v, _ := e.reg.View(s); v.Rev > 0 {
 		e.changed(s) // before it had an owner that could be notified
 	}
@@ -160,7 +217,14 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
-	e.out.AfterSubscribedOrOffline(func() { s.Edge.conn.goLive(s) })
+	switch { // goLive follows
+	case k == nil:
+		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })
+	case k.Recovered:
+		e.out.AfterSubscribed(func() { e.settle(s) })
+	default:
+		e.out.AfterSubscribedOrOffline(func() { e.settle(s) })
+	}
 	return true
 }
 
@@ -176,18 +240,34 @@ func (c *connection) goLive(s *socket) {
 	if isReady {
 		c.session.Write()
 		connectAgain(s)
+		if s.Edge.recovered != nil && s.Edge.owner == nil && (s.Edge.rules.IsOpen() || !s.Edge.rules.Recovery.AskAgain) {
+			c.edge.out.Do(func() { c.edge.notice(s) })
+		}
 	}
 }
 
 // sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. mu
 // must be held.
 func (c *connection) sendConnect(s *socket) {
-	body := append(msg.AppendString([]byte(`{"sid":`), s.ID), '}')
+	body := msg.AppendString([]byte(`{"sid":`), s.ID)
+	k := s.Edge.ticket
+	if k != nil {
+		for _, f := range c.takeMissed(s) { // the official client keeps them until it has its CONNECT
+			c.session.Queue(f)
+		}
+		if pid := k.Known(); pid != "" {
+			body = msg.AppendString(append(body, `,"pid":`...), pid)
+		}
+	}
+	body = append(body, '}')
 	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
 	waiting := s.Edge.waiting
 	c.dropWaiting(s) // before they count in the queue
 	for _, f := range waiting {
 		c.session.Queue(f)
+	}
+	if k != nil {
+		k.Waits.Store(false)
 	}
 	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
 	c.idle.stop()
@@ -256,6 +336,9 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		return
 	}
 	defer connectAgain(s)
+	if k := s.Edge.ticket; k != nil && ended.Was.IsMember() {
+		k.Left(why, kind == endSession && slices.Contains(recoverable, why))
+	}
 	e.stats.disconnected[kind].Inc()
 	switch {
 	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
@@ -286,6 +369,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	e.asks.abandon(s)
 	e.pauses.forget(s)
 	c.dropWaiting(s)
+	e.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
 	}

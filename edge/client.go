@@ -8,6 +8,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
@@ -30,6 +31,9 @@ type client struct {
 	group  string      // written before it is a member, static then: of services that get its events; "": all do
 	// owner is set until it is a member, and static then: while services are asked about it, and if an instance owns it.
 	owner *owner.Socket
+
+	ticket    *recovery.Ticket // lets the client come back; set by enter, static then; nil where the namespace has no recovery
+	recovered *recovered       // of a socket that was taken over; static; nil for others
 
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
@@ -64,6 +68,8 @@ type connection struct {
 	closed  bool // guarded by mu: the session has ended, no socket may begin
 	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
 	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
+
+	claiming []string // guarded by mu: namespaces in which a client that comes back asks for its socket
 
 	again []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
 }

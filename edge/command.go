@@ -18,6 +18,7 @@ type commands struct {
 	*answers
 	targets    targets
 	queries    *query.Queue // fetch, data and rooms under way
+	logged     *logged
 	disconnect func(sockets []*socket, ending msg.Ending)
 }
 
@@ -25,7 +26,7 @@ type commands struct {
 func (c *commands) find(m *bus.Message, sub *subjects.Subject) ([]*socket, bool) {
 	c.stats.commanded.Inc()
 	sockets, found := c.targets.of(m, sub)
-	if !found {
+	if !found && !c.logged.hasMoved(sub.Socket) { // else another edge answers
 		c.reject(m, dropUnknownSocket, errUnknownSocket)
 	}
 	return sockets, found
@@ -82,9 +83,21 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 // confirm answers a change once its subscriptions are active.
 func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*socket) {
 	if m.Reply != "" {
-		answer := c.changed(sub, sockets)
-		c.afterSubscribed(m, func(m *bus.Message) { c.send(m, nil, answer) })
+		c.answerSaved(m, sockets, c.changed(sub, sockets))
 	}
+}
+
+// answerSaved answers a change once its subscriptions are active, and the records of the sockets have it.
+func (c *commands) answerSaved(m *bus.Message, sockets []*socket, answer []byte) {
+	c.afterSubscribed(m, func(m *bus.Message) {
+		c.logged.afterSaved(sockets, func(saved bool) {
+			if saved {
+				c.send(m, nil, answer)
+			} else {
+				c.fail(m, errNotRecorded)
+			}
+		})
+	})
 }
 
 // changed is the answer to a change: for how many sockets it took effect, and of a single one that is owned also which revision its
@@ -140,7 +153,7 @@ func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*soc
 	if sub.Target == subjects.TargetSocket {
 		answer = c.changed(sub, sockets)
 	}
-	c.afterSubscribed(m, func(m *bus.Message) { c.send(m, nil, answer) }) // bounded, unlike what is left to Do
+	c.answerSaved(m, sockets, answer) // bounded, unlike what is left to Do
 }
 
 // queue queues a query.

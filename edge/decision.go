@@ -129,7 +129,9 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	}
 	why := errAdmitted
 	if s == nil || s.Life() == registry.Gone {
-		why = errUnknownSocket
+		if why = errUnknownSocket; s == nil && e.logged.hasMoved(sub.Socket) {
+			return // another edge answers
+		}
 	}
 	switch {
 	case d.Kind != owner.Admission:

@@ -21,8 +21,12 @@ func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 // handle processes one message from NATS. It must not block. Writes to clients are queued until flush. It returns false for a copy,
 // which is ignored.
 func (e *Edge) handle(m *bus.Message) bool {
-	if e.fanout.continues(m) {
-		e.fanout.add(m, &e.fanout.subject)
+	if m.Lost {
+		e.lost(m)
+		return false
+	}
+	if e.fanout.feed == nil && e.fanout.continues(m) {
+		e.fanout.add(m, &e.fanout.subject, 0, nil)
 		return true
 	}
 	sub, ok := e.prefix.Parse(m.Subject)
@@ -37,9 +41,14 @@ func (e *Edge) handle(m *bus.Message) bool {
 	}
 	isEvent := sub.Kind == subjects.KindCommand && !m.NoResponders() &&
 		(sub.Verb == subjects.VerbEmit || sub.Verb == subjects.VerbBroadcast && sub.Target != subjects.TargetSocket)
+	if e.logged.table != nil && (sub.Kind == subjects.KindCommand || sub.Kind == subjects.KindMark) {
+		if taken, counts := e.handleLogged(m, &sub); taken {
+			return counts
+		}
+	}
 	e.fanout.flush()
 	if isEvent {
-		e.fanout.add(m, &sub)
+		e.fanout.add(m, &sub, 0, nil)
 		return true
 	}
 	switch {
@@ -49,6 +58,8 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.handlePong(m, &sub)
 	case sub.Kind == subjects.KindInstance:
 		e.handleInstance(m, &sub)
+	case sub.Kind == subjects.KindYield:
+		e.handleYield(m, &sub)
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:

@@ -17,6 +17,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
@@ -37,6 +38,11 @@ type Settings struct {
 	Bus            *bus.Bus
 	Log            *slog.Logger
 
+	Journal recovery.Store                               // of namespaces with a log; nil if there are none
+	Stream  string                                       // the name of the log
+	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
+	Silence time.Duration                                // how long a broken connection may look alive
+
 	key [32]byte // of the public names of sessions; New draws it
 }
 
@@ -56,6 +62,8 @@ type Edge struct {
 	owners *owner.Table  // has a lock of its own, which may be taken while that of reg or of a connection is held
 	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
 
+	logged   logged
+	replays  *deliveries // for what is read in the log, on the goroutine that reads it
 	fanout   fanout
 	answers  *answers
 	commands *commands

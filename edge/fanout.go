@@ -2,6 +2,7 @@ package edge
 
 import (
 	"partyline/bus"
+	"partyline/edge/recovery"
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/sio"
@@ -25,8 +26,11 @@ type fanout struct {
 	most     int // messages, by what may wait for a session
 	mostSize int // bytes, the same
 
+	logged   *logged
 	subject  subjects.Subject // of the messages, or of those of the last fanout
 	messages []bus.Message    // none: there is no fanout
+	feed     *recovery.Feed   // that the messages came by; nil: they came by no log
+	seqs     []uint64         // of the messages in the log, if they came by one
 	bytes    int              // of their bodies
 
 	packets []packet                // scratch: those of the messages that can be sent
@@ -42,18 +46,25 @@ func (f *fanout) continues(m *bus.Message) bool {
 		return false
 	}
 	first := &f.messages[0]
-	return m.Subject == first.Subject && m.Header == nil && first.Header == nil && (m.Reply == first.Reply || f.subject.Verb == subjects.VerbEmit)
+	if m.Subject != first.Subject || m.Reply != first.Reply && f.subject.Verb == subjects.VerbBroadcast {
+		return false
+	}
+	return m.Header == nil && first.Header == nil || isAlike(m.Header, first.Header)
 }
 
 // add adds an event to the fanout. The caller has flushed one that it does not continue.
-func (f *fanout) add(m *bus.Message, sub *subjects.Subject) {
+// seq and feed are those of an event of a log.
+func (f *fanout) add(m *bus.Message, sub *subjects.Subject, seq uint64, feed *recovery.Feed) {
 	if len(f.messages) >= f.most || f.bytes+len(m.Data) > f.mostSize {
 		f.flush()
 	}
 	if len(f.messages) == 0 {
-		f.subject = *sub
+		f.subject, f.feed = *sub, feed
 	}
 	f.messages = append(f.messages, *m)
+	if feed != nil {
+		f.seqs = append(f.seqs, seq)
+	}
 	f.bytes += len(m.Data)
 }
 
@@ -63,6 +74,10 @@ func (f *fanout) flush() {
 		return
 	}
 	f.handOut()
+	if f.feed != nil {
+		f.feed.HandedOut(f.seqs[len(f.seqs)-1])
+		f.feed, f.seqs = nil, f.seqs[:0]
+	}
 	clear(f.messages)
 	clear(f.packets)
 	f.messages, f.bytes, f.packets = f.messages[:0], 0, f.packets[:0]
@@ -78,7 +93,7 @@ func (f *fanout) handOut() {
 		return
 	}
 	receivers[0].Namespace.Window.Touch()
-	f.pack(receivers[0].Namespace.Name)
+	f.pack(receivers[0])
 	if len(f.packets) == 0 {
 		return
 	}
@@ -88,6 +103,10 @@ func (f *fanout) handOut() {
 	}
 	for _, s := range receivers {
 		if s == except {
+			continue
+		}
+		// The log has for a client that is coming back what is here before its mark; what is in no log would take its offset back.
+		if k := s.Edge.ticket; k != nil && k.Waits.Load() && (f.feed == nil || k.Deaf.Load()) {
 			continue
 		}
 		d := s.Edge.conn.dialect
@@ -112,8 +131,8 @@ func (f *fanout) receivers(m *bus.Message) (list []*socket, why int) {
 	return f.targets.many(m, &f.subject), notDropped
 }
 
-// pack makes packets of the messages that may go to clients.
-func (f *fanout) pack(namespace string) {
+// pack makes packets of the messages that may go to clients, to one of them for instance.
+func (f *fanout) pack(to *socket) {
 	for i := range f.messages {
 		m := &f.messages[i]
 		text, attachments, err := f.content(m, true)
@@ -121,8 +140,15 @@ func (f *fanout) pack(namespace string) {
 			f.complaints.drop(m, dropBadBody, err)
 			continue
 		}
+		if k := to.Edge.ticket; k != nil {
+			var seq uint64
+			if f.feed != nil {
+				seq = f.seqs[i]
+			}
+			text = f.logged.stamp(text, m.Header, seq, k.Feed())
+		}
 		f.packets = append(f.packets, packet{
-			kind: sio.Event, namespace: namespace, body: text, attachments: attachments,
+			kind: sio.Event, namespace: to.Namespace.Name, body: text, attachments: attachments,
 			options: options(m.Header), from: m, sent: &f.stats.eventsOut,
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"partyline/bus"
 	"partyline/edge/owner"
 	"partyline/edge/query"
+	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
@@ -37,14 +38,21 @@ func New(set Settings) *Edge {
 	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg, e.owners}
-	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), e.disconnect}
+	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.disconnect}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
+	replays := *d
+	e.replays = &replays
 	e.fanout = fanout{
-		deliveries: d, targets: found, prefix: e.prefix,
+		deliveries: d, targets: found, prefix: e.prefix, logged: &e.logged,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
 	}
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
+	if set.Journal != nil {
+		e.logged = logged{stream: set.Stream, table: recovery.New(recovery.Settings{
+			Edge: set.ID, Prefix: set.Prefix, Wire: recoveryWire{e}, Store: set.Journal, Log: set.Log, Silence: set.Silence,
+		})}
+	}
 	e.subscribe()
 	return e
 }
@@ -68,6 +76,10 @@ func (e *Edge) subscribe() {
 	for _, verb := range everyEdge {
 		e.out.Subscribe(e.prefix.EveryAll(verb))
 		e.out.Subscribe(e.prefix.EveryRoom(verb))
+	}
+	if e.logged.table != nil {
+		e.out.Subscribe(e.prefix.Marks(e.set.ID))
+		e.out.Subscribe(e.prefix.Yields(e.set.ID))
 	}
 	require(e.set)
 }
@@ -112,6 +124,9 @@ func (e *Edge) Metrics() *tally.Set {
 	e.pauses.metrics(set)
 	e.owners.Metrics(set)
 	e.rules.Metrics(set)
+	if e.logged.table != nil {
+		e.logged.table.Metrics(set)
+	}
 	e.complaints.Metrics(set, "edge")
 	return set
 }

@@ -44,8 +44,11 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 	if q.Handover {
 		state := w.stateOf(s)
 		state.From, rev, handover = q.From, state.Rev, &state
+		if k := s.Edge.ticket; k != nil && k.Recovered {
+			state.Recovered, state.Edge, state.Decides = true, w.set.ID, s.Edge.rules.Recovery.AskAgain
+		}
 	}
-	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, msg.Connect(handshake(s), handover))
+	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))
 	if errors.Is(err, bus.ErrTooLarge) {
 		if q.Handover {
 			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
@@ -123,6 +126,9 @@ func roomNames(tokens []string) []string {
 
 // changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may be held.
 func (e *Edge) changed(s *socket) {
+	if k := s.Edge.ticket; k != nil {
+		k.Changed(s.RoomNames())
+	}
 	if s.Edge.owner != nil {
 		e.owners.Changed(s.Edge.owner)
 	}

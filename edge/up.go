@@ -186,6 +186,10 @@ func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text
 	if rule.Self {
 		verb, sc.reply = subjects.VerbEmit, sc.reply[:0]
 	}
+	if verb == subjects.VerbBroadcast && rule.To != ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
+		verb, sc.reply = subjects.VerbEmit, sc.reply[:0]
+		header = withHeader(header, msg.HeaderExcept, s.ID)
+	}
 	sc.subject = sc.subject[:0]
 	switch rule.To {
 	case ToAll:
@@ -212,6 +216,15 @@ func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text
 	if c.send(sc.subject, sc.reply, header, body) == nil {
 		e.stats.relayed.Inc()
 	}
+}
+
+// withHeader is a copy of a header with one more line.
+func withHeader(h bus.Header, name, value string) bus.Header {
+	more := bus.Header{name: {value}}
+	for name, values := range h {
+		more[name] = values
+	}
+	return more
 }
 
 // ownRoom is the room that the event's first argument names, as in subjects, if the socket is in it.
@@ -296,9 +309,11 @@ func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
 	c.countJoining(1)
 	c.session.Charge(ack.Size() + joinCost)
 	kept := e.out.AfterSubscribed(func() {
-		c.session.Charge(-ack.Size() - joinCost)
-		c.session.Send(ack)
-		c.countJoining(-1)
+		e.logged.afterSaved([]*socket{s}, func(bool) {
+			c.session.Charge(-ack.Size() - joinCost)
+			c.session.Send(ack)
+			c.countJoining(-1)
+		})
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
 		e.stats.eventsFailed.Inc()

@@ -178,6 +178,33 @@ func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {
 	t.forget(s)
 }
 
+// Abandon forgets a socket that another edge has taken over: its owner is not told that it has ended. It runs on the worker.
+func (t *Table) Abandon(s *Socket) { t.discard(s) }
+
+// Of returns the group and the name of the instance that owns a socket, or did last, and the number of its latest assignment.
+func (t *Table) Of(s *Socket) (group, instance string, number uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch i := s.instance; {
+	case s.request != nil && s.request.handover:
+		instance = s.request.from
+	case i != nil:
+		instance = i.name
+	}
+	return s.group, instance, s.number
+}
+
+// Recover makes the request of a socket that was taken over from another edge: a handover, for which the instance that owned it is asked first,
+// if it is there. The caller has Ask called on the worker, once the socket is a member.
+func (t *Table) Recover(c Client, instance, group string, number uint64) *Socket {
+	s := &Socket{Client: c, holding: true, group: group, number: number, told: toldNothing}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.instance = t.instances.find(group, instance)
+	t.add(s, true, instance)
+	return s
+}
+
 // forget drops a socket whose end has been told.
 func (t *Table) forget(s *Socket) {
 	t.mu.Lock()

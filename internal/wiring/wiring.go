@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"partyline/config"
 	"partyline/edge"
 	"partyline/engine"
+	"partyline/eventlog"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
 	"partyline/subjects"
@@ -38,6 +40,7 @@ type Parts struct {
 	Forward *cluster.Forwarder // in front of the engine
 	Limiter *listen.Limiter    // of the connections
 	Drain   *cluster.Drainer
+	Journal *eventlog.Log // nil if no namespace has a log
 
 	config    config.Config
 	log       *slog.Logger
@@ -72,10 +75,19 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {
 		return nil, err
 	}
-	p.Edge = edge.New(edge.Settings{
+	set := edge.Settings{
 		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes,
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
-	})
+		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
+		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
+	}
+	if p.Journal = journal(c, prefix, p); p.Journal != nil {
+		set.Journal, set.Stream = p.Journal, p.Journal.Stream()
+	}
+	p.Edge = edge.New(set)
+	if p.Journal != nil {
+		p.Journal.OnEpoch(p.Edge.Renewed)
+	}
 	p.Cluster = cluster.New(cluster.Settings{
 		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Within: c.EdgeRanges(),
 		Sockets:   p.Edge.Sockets,
@@ -93,6 +105,32 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Log: p.log,
 	})
 	return p, nil
+}
+
+// journal makes the log of the namespaces that have one; nil if none has.
+func journal(c config.Config, prefix subjects.Prefix, p *Parts) *eventlog.Log {
+	var captured []string
+	for name, ns := range c.Namespaces {
+		if !ns.IsLogged() {
+			continue
+		}
+		token, err := subjects.AppendNamespace(nil, name)
+		if err != nil || strings.Contains(name, "*") { // NATS has no patterns within a token
+			token = []byte("*")
+		}
+		captured = append(captured, prefix.Captured(string(token)))
+	}
+	if len(captured) == 0 {
+		return nil
+	}
+	slices.Sort(captured)
+	if every := prefix.Captured("*"); slices.Contains(captured, every) {
+		captured = []string{every}
+	}
+	return eventlog.New(eventlog.Settings{
+		Conn: p.Bus.Conn(), Prefix: prefix, Storage: c.Recovery.Storage, Replicas: c.Recovery.Replicas, MaxBytes: c.Recovery.Bytes(),
+		MaxAge: c.LogAge(), Subjects: captured, Log: p.log,
+	})
 }
 
 // A client has up to four connections a session, during an upgrade for instance, and some for the page and the script.
@@ -116,10 +154,13 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	reading, stop := context.WithCancel(context.Background())
 	p.reading = stop
 	p.running.Go(func() { p.Edge.Listen(reading, handle) })
+	if p.Journal != nil {
+		p.running.Go(func() { p.Journal.Run(reading) })
+	}
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
 	announce := func(ctx context.Context) { p.Cluster.Run(ctx, p.Bus) }
-	for _, each := range append(attend, announce, p.Edge.Attend, p.Drain.Run) {
+	for _, each := range append(attend, announce, p.Edge.Attend, p.Edge.KeepRecords, p.Drain.Run) {
 		p.attentive.Go(func() { each(attending) })
 	}
 }
@@ -178,7 +219,11 @@ func (p *Parts) fitPayload(wanted, nats int) {
 
 // Ready returns why clients should not come now; nil if they may.
 func (p *Parts) Ready() []string {
-	return slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready(), p.Limiter.Ready())
+	why := slices.Concat(p.Drain.Ready(), p.Bus.Ready(), p.Cluster.Ready(), p.Limiter.Ready())
+	if p.Journal != nil {
+		why = append(why, p.Journal.Ready()...)
+	}
+	return why
 }
 
 // figures are what this edge reports to `nats micro stats`.
@@ -188,6 +233,10 @@ func (p *Parts) figures() cluster.Figures {
 
 // Metrics returns the metrics of the parts.
 func (p *Parts) Metrics() []*tally.Set {
-	return []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(),
+	sets := []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(),
 		p.Bus.Metrics(), p.Limiter.Metrics()}
+	if p.Journal != nil {
+		sets = append(sets, p.Journal.Metrics())
+	}
+	return sets
 }

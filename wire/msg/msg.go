@@ -24,6 +24,7 @@ import (
 
 // The headers of the contract. Names are case-sensitive, exactly these.
 const (
+	HeaderSequence    = "Sio-Sequence"    // edges among themselves: the sequence of a record
 	HeaderExcept      = "Sio-Except"      // repeatable: a room or socket id to leave out, written as in subjects
 	HeaderRooms       = "Sio-Rooms"       // repeatable: a room or socket id to address, written as in subjects
 	HeaderOwnedBy     = "Sio-Owned-By"    // an instance: only the sockets that it owns

@@ -1,0 +1,134 @@
+package edge
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"partyline/bus"
+	"partyline/edge/recovery"
+	"partyline/eventlog"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	wire "partyline/wire/recovery"
+)
+
+// Headers of what a log repeats. A publisher may write them, too: the log's own come last.
+const (
+	headerLog      = "Nats-Stream"
+	headerSequence = "Nats-Sequence"
+	headersOfNATS  = "Nats-"
+)
+
+// logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
+type logged struct {
+	table  *recovery.Table // nil if no namespace has a log
+	stream string          // its name
+}
+
+// feed is the feed of a namespace, named as in subjects, or nil if it has no log, or no socket here.
+func (l *logged) feed(namespace string) *recovery.Feed {
+	if l.table == nil {
+		return nil
+	}
+	return l.table.Feed(namespace)
+}
+
+// sequence is the place of a message in the log; 0 for one that does not come from it.
+func (l *logged) sequence(h bus.Header) uint64 {
+	stream, seq := h[headerLog], h[headerSequence]
+	if len(seq) == 0 || len(stream) == 0 || stream[len(stream)-1] != l.stream {
+		return 0
+	}
+	n, _ := strconv.ParseUint(seq[len(seq)-1], 10, 64)
+	return n
+}
+
+// handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The fanout is flushed
+// unless the message is an event.
+func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, counts bool) {
+	isLog := sub.Verb == subjects.VerbLog
+	feed := e.logged.feed(sub.Namespace)
+	switch {
+	case feed == nil:
+		return isLog || sub.Kind == subjects.KindMark, false // the log also has namespaces that do not want it
+	case sub.Kind == subjects.KindMark:
+		if seq := e.logged.sequence(m.Header); isLog && seq > 0 && sub.Edge == e.set.ID {
+			e.fanout.flush()
+			n, _ := strconv.ParseUint(sub.Mark, 10, 64)
+			feed.Returned(n, seq)
+		}
+		return true, false
+	case isLog:
+		e.takeLogged(m, sub, feed)
+		return true, true
+	case sub.Verb == subjects.VerbEmit && !m.NoResponders():
+		return true, false // it comes by the log, too
+	case m.NoResponders(), isCopy(e.prefix, m, sub), !slices.Contains(everyEdge, sub.Verb):
+		return false, true
+	case feed.IsFenced(), sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect, sub.Verb == subjects.VerbAsk:
+		later, about := *m, *sub
+		feed.Fence(func() {
+			e.fanout.flush()
+			e.handleCommand(&later, &about)
+		})
+		return true, true
+	}
+	return false, true
+}
+
+// lost has a namespace read in the log what was dropped.
+func (e *Edge) lost(m *bus.Message) {
+	e.fanout.flush()
+	rest := strings.TrimPrefix(m.Subject, e.prefix.String()+".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	if feed := e.logged.feed(namespace); feed != nil {
+		feed.Lost()
+	}
+}
+
+// takeLogged hands an event of the log out, if it is its turn.
+func (e *Edge) takeLogged(m *bus.Message, sub *subjects.Subject, feed *recovery.Feed) {
+	seq := e.logged.sequence(m.Header)
+	if seq == 0 {
+		e.complaints.drop(m, dropBadSubject, nil)
+		return
+	}
+	if feed.Take(seq, func() *eventlog.Entry {
+		return &eventlog.Entry{Seq: seq, Subject: m.Subject, Header: m.Header, Data: m.Data}
+	}) {
+		e.handOut(m, sub, seq, feed)
+	}
+}
+
+// handOut adds an event of the log to the fanout.
+func (e *Edge) handOut(m *bus.Message, sub *subjects.Subject, seq uint64, feed *recovery.Feed) {
+	if !e.fanout.continues(m) {
+		e.fanout.flush()
+	}
+	e.fanout.add(m, sub, seq, feed)
+}
+
+// isAlike reports whether two events with headers are for the same sockets, and need nothing else that would be different.
+func isAlike(a, b bus.Header) bool {
+	for _, h := range []bus.Header{a, b} {
+		for name := range h {
+			if !strings.HasPrefix(name, headersOfNATS) && (name != msg.HeaderExcept || !slices.Equal(a[name], b[name])) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or if it is volatile,
+// the event gets one only if the client would take its last argument for one (socket.io-client, emitEvent).
+func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Feed) []byte {
+	if seq == 0 || recovery.IsVolatile(h) {
+		if !wire.EndsWithString(text) {
+			return text
+		}
+		seq = max(seq, feed.Position())
+	}
+	return wire.AppendOffset(make([]byte, 0, len(text)+24), text, l.table.Offset(seq))
+}

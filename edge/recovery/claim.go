@@ -1,0 +1,261 @@
+package recovery
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"partyline/eventlog"
+	"partyline/wire/msg"
+	"partyline/wire/recovery"
+)
+
+// Errors of Wire.Yield.
+var (
+	// ErrDead is returned when nobody is there to yield.
+	ErrDead = errors.New("its edge is gone")
+	// ErrNotHeld is returned when the holder of the record does not have the socket any more.
+	ErrNotHeld = errors.New("its edge does not have the socket")
+)
+
+// Errors of coming back, for the log.
+var (
+	errNothing = errors.New("there is no such session, or it was away for too long")
+	errBusy    = errors.New("its edge does not answer")
+	errHole    = errors.New("the log does not have all events that it missed any more")
+	errTooMuch = errors.New("it missed more than limits.queue_bytes")
+)
+
+// claimTimeout is how long the edge that has a socket may take to give it up, and yieldTimeout one question.
+const (
+	claimTimeout = 4 * time.Second
+	yieldTimeout = 500 * time.Millisecond
+	// deadWithin is how long an edge without a subscriber must not have announced itself to be dead.
+	deadWithin = msg.BeatEvery + msg.BeatEvery/5
+)
+
+// Claimed is a record that was taken over, or is about to be.
+type Claimed struct {
+	Record recovery.Record
+	Seq    uint64    // of the record
+	Alive  time.Time // when the connection was there for certain; set by Claim
+	From   uint64    // what the client has got; set by Claim
+
+	claim string
+}
+
+// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with nil if there is
+// nothing to recover. It waits while NATS is away, until ctx ends.
+func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed)) {
+	t.running.Go(func() {
+		t.claims <- struct{}{}
+		c, err := t.claim(ctx, pid, offset, name, lasts)
+		<-t.claims
+		if err != nil {
+			t.count(err)
+			done(nil, nil)
+			return
+		}
+		r := &c.Record
+		k := &Ticket{
+			ID: r.SID, PID: pid, Recovered: true, claim: c.claim, namespace: name, lasts: lasts, start: r.Start, rooms: r.Rooms, past: r.Past, seq: c.Seq,
+			given: State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
+		}
+		k.Waits.Store(true)
+		k.Deaf.Store(true)
+		if k.rooms == nil {
+			k.rooms = make(map[string]uint64)
+		}
+		t.keep(k, token)
+		t.mu.Lock()
+		delete(t.moved, k.ID)
+		t.mu.Unlock()
+		done(k, c)
+	})
+}
+
+// count counts why a client does not recover.
+func (t *Table) count(err error) {
+	switch {
+	case errors.Is(err, eventlog.ErrClaimed):
+		t.stats.taken.Inc()
+	case errors.Is(err, errHole), errors.Is(err, errTooMuch):
+		t.stats.lateOffset.Inc()
+	case errors.Is(err, errNothing), errors.Is(err, eventlog.ErrNoRecord):
+		t.stats.refused.Inc()
+	default:
+		t.stats.busy.Inc()
+		t.complaints.Warn("a client that came back could not be recovered; it begins anew", "", err)
+	}
+}
+
+func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.Duration) (*Claimed, error) {
+	position, isOffset := recovery.ParseOffset(offset)
+	if !recovery.IsPID(pid) || offset != "" && !isOffset {
+		return nil, errNothing
+	}
+	hash := recovery.Hash(pid)
+	holder, c, err := t.look(ctx, hash, name, lasts)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.yield(ctx, holder, hash, lasts, c); err != nil {
+		return nil, err
+	}
+	if !fits(&c.Record, name, t.set.Store.Epoch()) {
+		return nil, errNothing
+	}
+	if c.From = c.Record.Start; isOffset && position.Epoch == c.Record.Epoch {
+		c.From = max(c.From, position.Seq)
+	}
+	c.Alive = c.Alive.Add(-t.set.Silence)
+	return c, t.take(hash, c)
+}
+
+// fits reports whether a record is that of a socket in a namespace whose events are in the log.
+func fits(r *recovery.Record, name, epoch string) bool {
+	return !r.Ended && r.Namespace == name && r.Epoch == epoch
+}
+
+// look reads a record. holder is the edge that wrote it.
+func (t *Table) look(ctx context.Context, hash, name string, lasts time.Duration) (holder string, c *Claimed, err error) {
+	found, err := t.set.Store.Record(ctx, hash)
+	for errors.Is(err, eventlog.ErrAway) && ctx.Err() == nil {
+		pause(ctx, yieldTimeout)
+		found, err = t.set.Store.Record(ctx, hash)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := recovery.ParseRecord(found.Body)
+	if err != nil || !fits(&r, name, t.set.Store.Epoch()) {
+		return "", nil, errNothing
+	}
+	c = &Claimed{Record: r, Seq: found.Seq, Alive: time.Now()}
+	if r.Left > 0 {
+		c.Alive = time.UnixMilli(r.Left)
+		if time.Since(c.Alive) > lasts {
+			return "", nil, errNothing
+		}
+	}
+	return found.Holder, c, nil
+}
+
+// yield has the edge that has a socket give it up. If that edge is gone, the record counts.
+func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Duration, c *Claimed) error {
+	for end := time.Now().Add(claimTimeout); time.Now().Before(end) && ctx.Err() == nil; {
+		asking, stop := context.WithTimeout(ctx, yieldTimeout)
+		latest, err := t.ask(asking, holder, hash, c.Record.SID)
+		stop()
+		switch {
+		case err == nil:
+			latest.Alive = time.Now()
+			*c = latest
+			return nil
+		case c.Record.Left > 0:
+			return nil // it was only to know
+		case errors.Is(err, ErrNotHeld): // it has written since that the connection is gone
+			_, latest, err := t.look(ctx, hash, c.Record.Namespace, lasts)
+			if err == nil {
+				*c = *latest
+			}
+			return err
+		case errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			return t.died(ctx, holder, lasts, c)
+		}
+		pause(ctx, yieldTimeout/5)
+	}
+	return errBusy
+}
+
+// died sets when the connection was there last, which the edge that had it has not told.
+func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c *Claimed) error {
+	beat, err := t.set.Store.LastBeat(ctx, holder)
+	switch {
+	case errors.Is(err, eventlog.ErrNoRecord): // it died too early for one
+		return nil
+	case err != nil:
+		return err
+	case time.Since(beat) > lasts+beatEvery:
+		return errNothing
+	}
+	c.Alive = beat
+	return nil
+}
+
+// ask asks for a socket; of this edge it does so in memory.
+func (t *Table) ask(ctx context.Context, holder, hash, id string) (Claimed, error) {
+	if holder != t.set.Edge {
+		return t.set.Wire.Yield(ctx, holder, hash, id)
+	}
+	type answer struct {
+		Claimed
+		err error
+	}
+	got := make(chan answer, 1)
+	t.Yield(hash, id, func(c Claimed, err error) { got <- answer{c, err} })
+	select {
+	case a := <-got:
+		return a.Claimed, a.err
+	case <-ctx.Done():
+		return Claimed{}, ctx.Err()
+	}
+}
+
+// Yield gives up a socket for the edge that asks for it, and calls answer with the record once it is written. answer must not wait. From
+// now on that edge answers for the socket.
+func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
+	t.mu.Lock()
+	k := t.tickets[hash]
+	t.hasMoved(id)
+	t.mu.Unlock()
+	if k == nil {
+		answer(Claimed{}, ErrNotHeld)
+		return
+	}
+	k.mu.Lock()
+	isFirst := k.state == present || k.state == left
+	if isFirst {
+		k.state, k.leftAt = yielded, time.Now()
+	}
+	k.mu.Unlock()
+	if isFirst {
+		t.set.Wire.Drop(k)
+	}
+	k.Save(func(saved bool) {
+		if !saved {
+			answer(Claimed{}, errBusy)
+			return
+		}
+		k.mu.Lock()
+		c := Claimed{Seq: k.seq, Record: k.latest}
+		k.mu.Unlock()
+		answer(c, nil)
+	})
+}
+
+// take writes a record in the name of this edge, unless another one was faster.
+func (t *Table) take(hash string, c *Claimed) error {
+	type result struct {
+		seq uint64
+		err error
+	}
+	written := make(chan result, 1)
+	c.Record.Left, c.Record.Reason, c.claim = 0, "", rand.Text()
+	t.set.Store.Write(eventlog.Write{
+		Key: hash, Holder: t.set.Edge, Body: c.Record.JSON(), Claim: c.claim, Expected: c.Seq,
+		Done: func(seq uint64, err error) { written <- result{seq, err} },
+	})
+	r := <-written
+	c.Seq = r.seq
+	return r.err
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,309 @@
+package recovery
+
+import (
+	"sync/atomic"
+	"time"
+
+	"partyline/eventlog"
+)
+
+// maxHeldBytes bounds what waits while a feed reads what it has missed.
+const maxHeldBytes = 64 << 20
+
+// Feed is the logged events of one namespace, as they come to this edge. The NATS reader owns all but the position: methods are called by
+// it, or within Wire.Exclusive.
+type Feed struct {
+	table     *Table
+	namespace string // its token; static
+	users     int    // guarded by Table.mu
+
+	position atomic.Uint64 // sequence of the last event handed out; 0: none is known yet
+	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
+
+	state    feedState
+	losses   uint64    // what Wire.Losses said when nothing was missing
+	number   uint64    // of the mark under way; 0: none
+	sent     time.Time // when that was published
+	fenced   int       // commands in waiting and next
+	waiting  []waiter  // for the mark under way
+	next     []waiter  // for the one after it
+	held     []*eventlog.Entry
+	bytes    int // of held
+	attempts uint64
+}
+
+type feedState uint8
+
+const (
+	whole    feedState = iota // events are handed out as they come
+	deaf                      // something was lost: events are dropped until a mark is back
+	catching                  // events wait, until what was missed has been read
+)
+
+// waiter waits for a mark.
+type waiter struct {
+	run    func(seq uint64) // seq is 0 if it was given up
+	giveUp time.Time        // when it waits no longer; zero: never
+}
+
+// lastMark numbers the marks of the process.
+var lastMark atomic.Uint64
+
+// Feed returns the feed of a namespace, named as in subjects, or nil if it has no socket here.
+func (t *Table) Feed(namespace string) *Feed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.feeds[namespace]
+}
+
+// Use adds a socket to a namespace, named as in subjects. Its events are taken from now on.
+func (t *Table) Use(namespace string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.use(namespace)
+}
+
+// Release removes a socket from a namespace.
+func (t *Table) Release(namespace string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.release(t.feeds[namespace])
+}
+
+// use adds a user of a feed. mu must be held.
+func (t *Table) use(namespace string) *Feed {
+	f := t.feeds[namespace]
+	if f == nil {
+		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses()}
+		t.feeds[namespace] = f
+	}
+	f.users++
+	return f
+}
+
+// release removes a user of a feed. mu must be held.
+func (t *Table) release(f *Feed) {
+	if f.users--; f.users == 0 {
+		delete(t.feeds, f.namespace)
+	}
+}
+
+// Position is the sequence of the last event that was handed out; 0 if none is known.
+func (f *Feed) Position() uint64 { return f.position.Load() }
+
+// HandedOut notes that all up to an event has been handed out.
+func (f *Feed) HandedOut(seq uint64) {
+	if f.position.Load() < seq {
+		f.position.Store(seq)
+	}
+}
+
+// Take reports whether an event is to be handed out now. If not, it came before or waits, and then entry is called for a copy to keep.
+func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
+	f.check()
+	switch {
+	case f.state == deaf || seq <= f.taken.Load():
+		return false
+	case f.state == catching:
+		e := entry()
+		f.held = append(f.held, e)
+		if f.bytes += len(e.Data) + 256; f.bytes > maxHeldBytes {
+			f.lose()
+		}
+		return false
+	}
+	f.taken.Store(seq)
+	return true
+}
+
+// check finds out whether something was lost since the last look.
+func (f *Feed) check() {
+	if losses := f.table.set.Wire.Losses(); losses != f.losses {
+		f.losses = losses
+		f.Lost()
+	}
+}
+
+// Lost says that events may be missing.
+func (f *Feed) Lost() {
+	if f.position.Load() > 0 {
+		f.lose()
+	}
+}
+
+// lose drops all that comes, until a mark is back.
+func (f *Feed) lose() {
+	f.state, f.held, f.bytes, f.number = deaf, nil, 0, 0
+	f.attempts++
+	f.next = append(f.waiting, f.next...)
+	f.waiting = nil
+}
+
+// restart forgets what is known of a log that is gone.
+func (f *Feed) restart() {
+	f.lose()
+	f.state = whole
+	f.taken.Store(0)
+	f.position.Store(0)
+	f.mark(time.Now())
+}
+
+// AfterMark runs fn with the sequence of a mark that is published from now on, when that is back and nothing is missing.
+func (f *Feed) AfterMark(fn func(seq uint64)) { f.wait(waiter{run: fn}) }
+
+// maxFenced bounds the commands that wait; any more overtake events.
+const maxFenced = 100_000
+
+// Fence runs a command behind all events that were published before it, a second later at the most. Commands keep their order: while one
+// waits, all must.
+func (f *Feed) Fence(fn func()) {
+	if f.fenced >= maxFenced {
+		fn()
+		return
+	}
+	f.fenced++
+	f.wait(waiter{giveUp: time.Now().Add(markTimeout), run: func(uint64) {
+		f.fenced--
+		fn()
+	}})
+}
+
+// IsFenced reports whether a command waits.
+func (f *Feed) IsFenced() bool { return f.fenced > 0 }
+
+func (f *Feed) wait(w waiter) {
+	f.next = append(f.next, w)
+	if f.number == 0 && f.state == whole {
+		f.mark(time.Now())
+	}
+}
+
+// mark publishes a mark, for all that wait.
+func (f *Feed) mark(now time.Time) {
+	f.waiting, f.next = append(f.waiting, f.next...), nil
+	f.number, f.sent = lastMark.Add(1), now
+	f.table.set.Wire.Mark(f.namespace, f.number)
+}
+
+// Returned takes a mark that is back.
+func (f *Feed) Returned(n, seq uint64) {
+	f.check()
+	switch {
+	case n != f.number:
+		return
+	case seq <= f.taken.Load(): // the log was made anew
+		f.table.set.Store.Doubt()
+		return
+	}
+	f.number = 0
+	f.table.stats.lag.Set(int(time.Since(f.sent)))
+	if f.state == deaf {
+		f.next = append(f.waiting, f.next...) // these wait until nothing is missing
+		f.waiting = nil
+		f.heal(seq)
+		return
+	}
+	f.taken.Store(seq)
+	f.HandedOut(seq)
+	waiting := f.waiting
+	f.waiting = nil
+	for i := range waiting {
+		waiting[i].run(seq)
+	}
+	if len(f.next) > 0 && f.number == 0 {
+		f.mark(time.Now())
+	}
+}
+
+// heal reads what was missed, up to a mark.
+func (f *Feed) heal(to uint64) {
+	f.state = catching
+	attempt, table := f.attempts, f.table
+	j := &job{namespace: f.namespace, from: f.position.Load(), to: to}
+	var page []*eventlog.Entry
+	flush := func() {
+		table.set.Wire.Exclusive(func() {
+			for _, e := range page {
+				if f.attempts == attempt && e.Seq > f.taken.Load() {
+					f.taken.Store(e.Seq)
+					table.set.Wire.HandOut(e)
+				}
+			}
+		})
+		page = page[:0]
+	}
+	j.take = func(e *Event) bool {
+		if page = append(page, e.Entry); len(page) == 256 {
+			flush()
+		}
+		return true
+	}
+	j.done = func(err error) {
+		flush()
+		table.set.Wire.Exclusive(func() {
+			if f.attempts == attempt {
+				f.caughtUp(to, err)
+			}
+		})
+	}
+	table.scans.add(j)
+}
+
+// caughtUp ends a heal.
+func (f *Feed) caughtUp(to uint64, err error) {
+	switch {
+	case err == errHole:
+		f.table.stats.holes.Inc()
+		f.table.complaints.Warn("the log has not got any more what this edge missed without NATS: clients lack events", f.namespace, err)
+	case err != nil:
+		f.table.complaints.Warn("cannot read in the log what this edge missed without NATS; trying again", f.namespace, err)
+		f.lose()
+		return
+	default:
+		f.table.stats.healed.Inc()
+	}
+	f.taken.Store(max(f.taken.Load(), to))
+	held := f.held
+	f.state, f.held, f.bytes = whole, nil, 0
+	for _, e := range held {
+		if e.Seq > f.taken.Load() {
+			f.taken.Store(e.Seq)
+			f.table.set.Wire.HandOut(e)
+		}
+	}
+	if len(f.next) > 0 {
+		f.mark(time.Now())
+	}
+}
+
+// tick publishes marks that are missing. measured: the way through the log is measured with this feed.
+func (f *Feed) tick(now time.Time, measured bool) {
+	f.check()
+	f.next, f.waiting = f.passed(f.next, now), f.passed(f.waiting, now)
+	isLate := f.number != 0 && now.Sub(f.sent) >= markTimeout
+	if isLate {
+		f.table.stats.lag.Set(int(now.Sub(f.sent)))
+		f.table.set.Store.Doubt()
+	}
+	switch {
+	case f.state == catching:
+	case isLate: // the same again: whichever is back first counts for those who wait
+		f.sent = now
+		f.table.set.Wire.Mark(f.namespace, f.number)
+	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
+		f.mark(now)
+	}
+}
+
+// passed runs the waiters that give up, and returns the others.
+func (f *Feed) passed(list []waiter, now time.Time) []waiter {
+	kept := list[:0]
+	for _, w := range list {
+		if w.giveUp.IsZero() || now.Before(w.giveUp) {
+			kept = append(kept, w)
+		} else {
+			w.run(0)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,236 @@
+// Package recovery makes sockets survive their connections, and their edges (docs/subjects.md, Recovery).
+//
+// The events of a logged namespace come to an edge as a log repeats them, with their sequences. A Feed is that of one namespace:
+// it finds out what the edge has missed, and reads it in the log. A Ticket is what lets the client of one socket come back: its record is
+// written whenever its rooms or data change, so that any edge can take it over.
+//
+//	events:  handle ──▶ Feed.Take ──▶ the edge hands them out          missed: mark ──▶ scan (from, S] ──▶ what came meanwhile
+//	sockets: Issue ──▶ Changed … Changed ──▶ Left      a client comes back: Claim ──▶ subscribe ──▶ CatchUp ──▶ live
+//
+// A mark is a message that the edge itself sends through the log. When it is back, with the sequence S, all that the log had before has
+// been handled. This is the border: up to S a socket gets what it has missed from the log, behind S what comes.
+package recovery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"partyline/eventlog"
+	"partyline/internal/tally"
+	"partyline/internal/throttle"
+	"partyline/subjects"
+	"partyline/wire/recovery"
+)
+
+// Wire is how a Table speaks to the edge and to NATS. Claim alone calls what may wait.
+type Wire interface {
+	// Mark publishes a mark of a namespace. It never waits.
+	Mark(namespace string, n uint64)
+	// HandOut hands an event of the log to the sockets that are there. It is called within Exclusive.
+	HandOut(e *eventlog.Entry)
+	// Exclusive runs fn while nothing from NATS is handled. It must not be called with a lock held that HandOut needs.
+	Exclusive(fn func())
+	// Losses counts the connections to NATS: between two of them messages are lost.
+	Losses() uint64
+	// Describe returns what the record of a socket says beside its rooms.
+	Describe(k *Ticket) State
+	// Drop ends a socket without a word to services: another edge has it. It never waits.
+	Drop(k *Ticket)
+	// Yield asks the holder of a record for it. It returns ErrDead if nobody is there.
+	Yield(ctx context.Context, holder, hash, id string) (Claimed, error)
+	// IsHeard reports whether an edge has announced itself within a time.
+	IsHeard(edge string, within time.Duration) bool
+}
+
+// Store is the log and the records. Package eventlog implements it.
+type Store interface {
+	Epoch() string
+	Doubt()
+	Read(eventlog.Scan)
+	Write(eventlog.Write)
+	Record(ctx context.Context, key string) (eventlog.Record, error)
+	Beat(edge string)
+	LastBeat(ctx context.Context, edge string) (time.Time, error)
+}
+
+// State is what services have given to a socket.
+type State struct {
+	User, Group, Owner string
+	Assignment, Rev    uint64
+	Data               []byte
+}
+
+// Settings is what a Table needs.
+type Settings struct {
+	Edge    string // its id
+	Prefix  subjects.Prefix
+	Wire    Wire
+	Store   Store
+	Log     *slog.Logger
+	Silence time.Duration // how long a broken connection may look alive: ping interval and time-out
+}
+
+// Table is the feeds and tickets of an edge. Its lock may be taken while those of the registry and of a connection are held.
+type Table struct {
+	set        Settings
+	complaints *throttle.Logger
+	stats      stats
+	wake       chan struct{} // capacity 1: tickets are to be saved
+	claims     chan struct{} // one for each claim under way
+	running    sync.WaitGroup
+	scans      scans
+
+	mu       sync.Mutex
+	feeds    map[string]*Feed    // guarded by mu: by token
+	tickets  map[string]*Ticket  // guarded by mu: by hash
+	dirty    map[*Ticket]bool    // guarded by mu: to be saved
+	barriers []barrier           // guarded by mu: that wait for that
+	moved    map[string]struct{} // guarded by mu: ids of sockets that other edges have taken over
+	order    []string            // guarded by mu: those of moved, the oldest first
+	beaten   time.Time           // owned by Run
+}
+
+type stats struct {
+	recovered, refused, lateOffset, busy, taken tally.Counter
+	replayed, healed, holes, unsaved            tally.Counter
+	lag                                         tally.Gauge // nanoseconds
+}
+
+const (
+	// maxMoved is how many sockets of this edge are remembered that live elsewhere.
+	maxMoved = 100_000
+	// maxClaims is how many clients may come back at once; others wait.
+	maxClaims = 256
+	// beatEvery is how often the time of an edge's life is written.
+	beatEvery = 10 * time.Second
+	// tickEvery is how often feeds are looked at.
+	tickEvery = 250 * time.Millisecond
+	// markTimeout is how long a mark may take.
+	markTimeout = time.Second
+	// rewriteEvery is how often records are written although nothing has changed: the log keeps them for a day.
+	rewriteEvery = 12 * time.Hour
+)
+
+// New makes a Table. Run must be called.
+func New(set Settings) *Table {
+	t := &Table{
+		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
+		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}),
+	}
+	t.scans.table = t
+	return t
+}
+
+// Run saves tickets and looks after feeds, until ctx ends; then it saves once more.
+func (t *Table) Run(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			t.running.Wait()
+			t.save()
+			return
+		case <-t.wake:
+			t.save()
+		case now := <-ticker.C:
+			t.tick(now)
+		}
+	}
+}
+
+// tick gives marks up that were lost, finds feeds that lack something, and says that the edge lives.
+func (t *Table) tick(now time.Time) {
+	t.mu.Lock()
+	feeds := make([]*Feed, 0, len(t.feeds))
+	for _, f := range t.feeds {
+		feeds = append(feeds, f)
+	}
+	used := len(t.tickets) > 0
+	t.mu.Unlock()
+	if len(feeds) > 0 {
+		t.set.Wire.Exclusive(func() {
+			for i, f := range feeds {
+				f.tick(now, i == 0)
+			}
+		})
+	}
+	if used && now.Sub(t.beaten) >= beatEvery {
+		t.beaten = now
+		t.set.Store.Beat(t.set.Edge)
+		t.rewrite(now)
+	}
+}
+
+// Renewed is called when the log was found, or was made anew: what was known of the old one means nothing.
+func (t *Table) Renewed(string) {
+	t.mu.Lock()
+	feeds := make([]*Feed, 0, len(t.feeds))
+	for _, f := range t.feeds {
+		feeds = append(feeds, f)
+	}
+	for _, k := range t.tickets {
+		k.restart()
+		t.dirty[k] = true
+	}
+	t.mu.Unlock()
+	t.nudge()
+	t.set.Wire.Exclusive(func() {
+		for _, f := range feeds {
+			f.restart()
+		}
+	})
+}
+
+func (t *Table) nudge() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// HasMoved reports whether another edge has taken over a socket of this one: then that edge answers for it.
+func (t *Table) HasMoved(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, moved := t.moved[id]
+	return moved
+}
+
+// hasMoved notes that another edge has a socket. mu must be held.
+func (t *Table) hasMoved(id string) {
+	if _, known := t.moved[id]; known || !subjects.IsSocketID(id) {
+		return
+	}
+	if len(t.order) >= maxMoved {
+		delete(t.moved, t.order[0])
+		t.order = t.order[1:]
+	}
+	t.moved[id] = struct{}{}
+	t.order = append(t.order, id)
+}
+
+// Offset is the offset of an event.
+func (t *Table) Offset(seq uint64) recovery.Offset {
+	return recovery.Offset{Epoch: t.set.Store.Epoch(), Seq: seq}
+}
+
+// Metrics adds what is counted to a set.
+func (t *Table) Metrics(set *tally.Set) {
+	st := &t.stats
+	for _, one := range []struct {
+		counter *tally.Counter
+		word    string
+	}{{&st.recovered, "recovered"}, {&st.refused, "nothing to recover"}, {&st.lateOffset, "events are missing"}, {&st.busy, "no answer"}, {&st.taken, "taken over"}} {
+		set.LabelledCounter(one.counter, "recoveries_total", "Clients that came back with the id of a session, by outcome.", "outcome", one.word)
+	}
+	set.Counter(&st.replayed, "replayed_total", "Events read from the log for clients that had missed them.")
+	set.Counter(&st.healed, "log_healed_total", "Times a namespace read in the log what this edge had missed without NATS.")
+	set.Counter(&st.holes, "log_holes_total", "Times the log did not have any more what this edge had missed.")
+	set.Counter(&st.unsaved, "records_unsaved_total", "Records of sockets that could not be written; tried again.")
+	set.Func(tally.KindGauge, "log_lag_seconds", "How long a message takes through the log and back to this edge.",
+		func() float64 { return time.Duration(st.lag.Value()).Seconds() })
+	t.complaints.Metrics(set, "recovery")
+}

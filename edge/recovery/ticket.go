@@ -1,0 +1,228 @@
+package recovery
+
+import (
+	"crypto/rand"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"partyline/wire/recovery"
+)
+
+// Ticket is what lets the client of one socket come back. Its lock may be taken while any lock of the edge is held.
+type Ticket struct {
+	ID        string // of the socket; static
+	PID       string // what the client shows; a secret; static
+	Recovered bool   // it was taken over; static
+
+	table     *Table
+	feed      *Feed
+	hash      string
+	claim     string        // tells its writes from those of others
+	given     State         // what services had given to it when it was taken over
+	namespace string        // its name
+	lasts     time.Duration // how long the client may be away
+
+	// Waits reports whether logged events must wait behind what the socket has missed, and Deaf whether they are dropped: the log has them.
+	Waits, Deaf atomic.Bool
+
+	mu      sync.Mutex
+	client  any // guarded by mu: the edge's socket; nil: there is none yet
+	state   ticketState
+	start   uint64            // guarded by mu: the position when the socket entered
+	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
+	past    []recovery.Span   // guarded by mu: rooms that it has left
+	leftAt  time.Time         // guarded by mu
+	reason  string            // guarded by mu
+	changes uint64            // guarded by mu: counts what must be saved
+	failed  bool              // guarded by mu: the latest write did
+	savedAt time.Time         // guarded by mu: when the latest succeeded
+	seq     uint64            // guarded by mu: of the record; 0: there is none
+	latest  recovery.Record   // guarded by mu: the record that was written last, if the socket is yielded
+	stored  []func(bool)      // guarded by mu: called once when the record has been written, or not
+}
+
+type ticketState uint8
+
+const (
+	present   ticketState = iota
+	left                  // the connection is gone, and the client may come back
+	ended                 // a client or service has ended the socket
+	yielded               // another edge takes it over
+	forgotten             // it has no record, or another edge has it
+)
+
+// settleTimeout is how long a CONNECT waits for the log.
+const settleTimeout = 3 * time.Second
+
+// maxPast bounds the rooms of a socket that are remembered after it has left them.
+const maxPast = 100
+
+// Issue makes the ticket of a new socket in a namespace, with its name and token.
+func (t *Table) Issue(id, name, token string, lasts time.Duration, client any) *Ticket {
+	pid := recovery.NewPID(t.set.Edge)
+	return t.keep(&Ticket{ID: id, PID: pid, client: client, claim: rand.Text(), namespace: name, lasts: lasts, rooms: make(map[string]uint64)}, token)
+}
+
+// keep adds a ticket.
+func (t *Table) keep(k *Ticket, token string) *Ticket {
+	k.table, k.hash = t, recovery.Hash(k.PID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k.feed = t.use(token)
+	t.tickets[k.hash] = k
+	return k
+}
+
+// SetClient sets the edge's socket of a ticket that was taken over.
+func (k *Ticket) SetClient(client any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client = client
+}
+
+// Client is the edge's socket; nil if there is none yet.
+func (k *Ticket) Client() any {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.client
+}
+
+// Feed is the events of its namespace.
+func (k *Ticket) Feed() *Feed { return k.feed }
+
+// Enter notes the rooms that a socket begins with, named as in subjects, and a position of the feed before it entered them.
+func (k *Ticket) Enter(rooms []string, position uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.start == 0 {
+		k.start = position
+	}
+	k.enter(rooms, position)
+}
+
+// enter notes rooms. mu must be held.
+func (k *Ticket) enter(rooms []string, position uint64) {
+	for _, room := range rooms {
+		if _, in := k.rooms[room]; !in {
+			k.rooms[room] = position
+		}
+	}
+}
+
+// Changed has the record written anew, because the rooms or data have changed.
+func (k *Ticket) Changed(rooms []string) {
+	position, taken := k.feed.Position(), k.feed.taken.Load()
+	k.mu.Lock()
+	for room, since := range k.rooms {
+		if !slices.Contains(rooms, room) {
+			delete(k.rooms, room)
+			k.past = append(k.past, recovery.Span{Room: room, From: since, To: taken})
+		}
+	}
+	k.past = k.past[max(0, len(k.past)-maxPast):]
+	k.enter(rooms, position)
+	k.mu.Unlock()
+	k.save()
+}
+
+// restart forgets positions: the log was made anew.
+func (k *Ticket) restart() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.start, k.past = 0, nil
+	for room := range k.rooms {
+		k.rooms[room] = 0
+	}
+	k.changes++
+}
+
+// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
+func (k *Ticket) Left(reason string, recoverable bool) {
+	k.mu.Lock()
+	is := k.state == present
+	if is {
+		k.leftAt, k.reason, k.state = time.Now(), reason, ended
+		if recoverable {
+			k.state = left
+		}
+	}
+	k.mu.Unlock()
+	if is {
+		k.save()
+	}
+}
+
+// Known is what the client is told as pid, or "" if its socket has no record.
+func (k *Ticket) Known() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == forgotten {
+		return ""
+	}
+	return k.PID
+}
+
+// Settle writes the first record of a socket, and calls done once, when the client may get its CONNECT. If the record cannot be
+// written soon, the ticket is void. done must not wait.
+func (k *Ticket) Settle(done func()) {
+	save := func() {
+		k.Save(func(saved bool) {
+			if !saved {
+				k.table.forget(k)
+			}
+			done()
+		})
+	}
+	if k.feed.Position() > 0 {
+		save()
+		return
+	}
+	k.table.set.Wire.Exclusive(func() { // the first of its namespace: nothing says yet where the log is
+		k.feed.wait(waiter{giveUp: time.Now().Add(settleTimeout), run: func(seq uint64) {
+			k.mu.Lock()
+			k.start = max(k.start, seq)
+			k.mu.Unlock()
+			if seq > 0 {
+				save()
+				return
+			}
+			k.table.forget(k)
+			done()
+		}})
+	})
+}
+
+// Save has the record written, and calls done once with whether it was. done must not wait.
+func (k *Ticket) Save(done func(saved bool)) {
+	k.mu.Lock()
+	k.stored = append(k.stored, done)
+	k.mu.Unlock()
+	k.save()
+}
+
+// Forget removes the ticket of a socket that was never admitted.
+func (k *Ticket) Forget() { k.table.forget(k) }
+
+// forget removes a ticket. What waits for its record is told that there is none.
+func (t *Table) forget(k *Ticket) {
+	k.mu.Lock()
+	was := k.state
+	k.state = forgotten
+	done := k.stored
+	k.stored = nil
+	k.mu.Unlock()
+	if was != forgotten {
+		t.mu.Lock()
+		if t.tickets[k.hash] == k {
+			delete(t.tickets, k.hash)
+		}
+		delete(t.dirty, k)
+		t.release(k.feed)
+		t.mu.Unlock()
+	}
+	for _, fn := range done {
+		fn(false)
+	}
+}
