@@ -39,7 +39,8 @@ type Log struct {
 	Epochs  []string // the first part of offsets, by era
 	Entries []Entry  // sorted by position
 
-	byPos map[Pos]int // built by the first use
+	byPos    map[Pos]int     // built by the first use
+	volatile map[string]bool // by ID; the same
 }
 
 // Span is the membership of a room. The exact borders are unknown to an observer: the socket surely is a member in
@@ -112,14 +113,22 @@ func (v *Verdict) Add(o *Verdict) {
 
 // at returns the index of the entry at a position.
 func (l *Log) at(p Pos) (int, bool) {
-	if l.byPos == nil {
-		l.byPos = make(map[Pos]int, len(l.Entries))
-		for i := range l.Entries {
-			l.byPos[l.Entries[i].Pos] = i
-		}
-	}
+	l.index()
 	i, ok := l.byPos[p]
 	return i, ok
+}
+
+func (l *Log) index() {
+	if l.byPos != nil {
+		return
+	}
+	l.byPos, l.volatile = make(map[Pos]int, len(l.Entries)), make(map[string]bool)
+	for i, e := range l.Entries {
+		l.byPos[e.Pos] = i
+		if e.Volatile {
+			l.volatile[e.ID] = true
+		}
+	}
 }
 
 // Parse reads an offset: `<epoch>:<sequence, base 36>`.
@@ -171,6 +180,9 @@ func (j *judging) wrong(count *int, kind, format string, args ...any) {
 }
 
 func (j *judging) received(i int, g Got) {
+	if j.index(); g.Offset == "" && j.volatile[g.ID] {
+		return // it needs none, unless its last argument is a string
+	}
 	pos, ok := j.Parse(g.Offset)
 	if !ok {
 		j.wrong(&j.v.Offsets, "offset", "event %d, %s, has the offset %q", i, g.ID, g.Offset)

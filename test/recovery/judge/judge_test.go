@@ -147,6 +147,15 @@ func TestEndedSessions(t *testing.T) {
 	}
 }
 
+// A volatile event needs no offset.
+func TestVolatileEvents(t *testing.T) {
+	s := ann("1 2 4 6 8 11 12 13")
+	s.Got[6].Offset = ""
+	if v := made().Judge(s); !v.OK() {
+		t.Error(v)
+	}
+}
+
 func TestSessionsBegin(t *testing.T) {
 	s := ann("6 8 11 13")
 	s.SureFrom = at(5)
