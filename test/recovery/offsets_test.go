@@ -23,7 +23,8 @@ func TestOffsetsOfClients(t *testing.T) {
 		"none":                {func(string, string) string { return "" }, "hello/1 " + all},
 		"of a later event":    {func(_, first string) string { return first }, rest},
 		"of before the start": {func(own, _ string) string { return own[:6] + "1" }, "hello/1 " + all},
-		"of another stream":   {func(own, _ string) string { return other(own) }, none},
+		// It was left over from a session of that stream: in this one the client has received nothing.
+		"of another stream":   {func(own, _ string) string { return other(own) }, "hello/1 " + all},
 		"of the future":       {func(own, _ string) string { return own[:6] + "zzzzzzzz" }, none},
 		"a word":              {func(string, string) string { return "hello" }, none},
 		"with a leading zero": {func(own, _ string) string { return own[:6] + "0" + own[6:] }, none},
