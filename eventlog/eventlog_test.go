@@ -172,16 +172,34 @@ func TestStreamIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Doubt()
-	if second := await(t, epochs); second == first || second != l.Epoch() {
+	second := await(t, epochs)
+	if second == first || second != l.Epoch() {
 		t.Errorf("epoch %q, before %q", second, first)
 	}
 	// A scan of a log that is not there any more finds that out itself.
 	if err := admin(t, nc).DeleteStream(context.Background(), "SIO_LOG"); err != nil {
 		t.Fatal(err)
 	}
-	scan(t, l, 0, 5)
-	if third := await(t, epochs); third == l.Stream() {
-		t.Error(third)
+	if got := scan(t, l, 0, 5); !errors.Is(got.err, ErrBehind) {
+		t.Error(got.err)
+	}
+	if third := await(t, epochs); third == second || third != l.Epoch() {
+		t.Errorf("epoch %q, before %q", third, second)
+	}
+}
+
+// An edge that sees sequences again says so; the others learn of the new epoch at their next look.
+func TestWentBack(t *testing.T) {
+	s := natsdtest.Start(t, withJetStream(t))
+	l, other := ready(t, settings(t, client(t, s.ClientURL()))), ready(t, settings(t, client(t, s.ClientURL())))
+	before := l.Epoch()
+	l.WentBack()
+	eventually(t, "there is a new epoch", func() bool { return l.Epoch() != before })
+	after := l.Epoch()
+	other.WentBack() // has not looked yet
+	eventually(t, "the other has it, too", func() bool { return other.Epoch() == after })
+	if late := ready(t, settings(t, client(t, s.ClientURL()))); late.Epoch() != after {
+		t.Errorf("epoch %q, want %q", late.Epoch(), after)
 	}
 }
 

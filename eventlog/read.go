@@ -77,7 +77,7 @@ type reader struct {
 }
 
 func newReader(l *Log) *reader {
-	return &reader{log: l, wake: make(chan struct{}, 1), inbox: nats.NewInbox() + "."}
+	return &reader{log: l, wake: make(chan struct{}, 1), inbox: l.set.Conn.NewInbox() + "."}
 }
 
 // Read reads a part of the log. It never blocks. Scans that wait at the same time are read in one pass.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,8 +17,11 @@ import (
 )
 
 const (
-	// window is how many writes are under way at once. A stream drops what is above 100,000 messages of all who write.
-	window = 8192
+	// window is how many writes are under way at once. It is so small that a slow server is not overdue with all of them, and
+	// large enough for what a fast one can do. A stream drops what is above 100,000 messages of all who write.
+	window = 1024
+	// fillAtOnce is how many are published before answers are handled again.
+	fillAtOnce = 256
 	// writeTimeout bounds the wait for a PubAck, lookTime the look at the record after that.
 	writeTimeout = 3 * time.Second
 	lookTime     = time.Second
@@ -64,6 +68,7 @@ type writer struct {
 	inbox   string
 	pending map[uint64]*underway // of run's goroutine
 	next    uint64               // key in pending; of run's goroutine
+	heard   time.Time            // when the last answer came; of run's goroutine
 
 	mu    sync.Mutex
 	queue []Write // guarded by mu
@@ -71,7 +76,7 @@ type writer struct {
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{log: l, wake: make(chan struct{}, 1), inbox: nats.NewInbox() + ".", pending: make(map[uint64]*underway)}
+	return &writer{log: l, wake: make(chan struct{}, 1), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
 }
 
 // Write stores a record. It never blocks.
@@ -88,17 +93,24 @@ func (w *writer) add(one Write) bool {
 		return false
 	}
 	w.queue = append(w.queue, one)
+	w.poke()
+	return true
+}
+
+func (w *writer) poke() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
-	return true
 }
 
-// take returns up to n writes that wait.
+// take returns up to n writes that wait. If more wait, run's next turn takes them.
 func (w *writer) take(n int) []Write {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if n < len(w.queue) {
+		w.poke()
+	}
 	n = min(n, len(w.queue))
 	taken := w.queue[:n:n]
 	if w.queue = w.queue[n:]; len(w.queue) == 0 {
@@ -123,6 +135,9 @@ func (w *writer) run(ctx context.Context) {
 			w.reply(m)
 		case <-w.wake:
 		case <-sweep.C:
+			for range len(replies) { // what has come is not overdue
+				w.reply(<-replies)
+			}
 			w.sweep(time.Now())
 		case <-ctx.Done():
 			w.end()
@@ -140,14 +155,20 @@ func (w *writer) end() {
 	for key := range w.pending {
 		w.done(key, 0, ErrEnded)
 	}
-	for _, one := range w.take(len(w.queue)) {
-		one.Done(0, ErrEnded)
+	w.refuse(ErrEnded)
+}
+
+// refuse gives up the writes that wait to be published.
+func (w *writer) refuse(err error) {
+	for _, one := range w.take(math.MaxInt) {
+		w.log.stats.away.Inc()
+		one.Done(0, err)
 	}
 }
 
-// fill publishes writes that wait, while there is room in the window.
+// fill publishes some of the writes that wait, if there is room in the window.
 func (w *writer) fill() {
-	room := window - len(w.pending)
+	room := min(window-len(w.pending), fillAtOnce)
 	if room == 0 {
 		return
 	}
@@ -162,7 +183,7 @@ func (w *writer) fill() {
 // publish publishes a write, or publishes it again.
 func (w *writer) publish(key uint64) {
 	u := w.pending[key]
-	m := nats.Msg{Subject: w.log.recordSubject(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
+	m := nats.Msg{Subject: w.log.set.Prefix.Session(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
 		headerHolder:   {u.Holder},
 		headerClaim:    {u.Claim},
 		headerExpected: {strconv.FormatUint(u.Expected, 10)},
@@ -183,7 +204,7 @@ func (w *writer) look(key uint64) {
 	u := w.pending[key]
 	u.looking, u.again = true, false
 	u.until = time.Now().Add(lookTime)
-	if err := w.log.set.Conn.PublishRequest(w.log.getSubject(), w.replyTo('g', key), getRequest(w.log.recordSubject(u.Key))); err != nil {
+	if err := w.log.set.Conn.PublishRequest(w.log.getSubject(), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
 		w.done(key, 0, fmt.Errorf("%w: %w", ErrAway, err))
 	}
 }
@@ -201,6 +222,7 @@ func (w *writer) reply(m *nats.Msg) {
 	if err != nil || u == nil {
 		return // it has been given up
 	}
+	w.heard = time.Now()
 	switch {
 	case token[0] == 'w':
 		w.acked(key, u, m)
@@ -271,6 +293,9 @@ func (w *writer) sweep(now time.Time) {
 		case u.again:
 			w.publish(key)
 		}
+	}
+	if len(w.pending) == window && now.Sub(w.heard) > writeTimeout {
+		w.refuse(ErrAway) // those that wait would only be overdue later
 	}
 }
 

@@ -165,12 +165,18 @@ func writeMany(t testing.TB, l *Log, n, first int) {
 	var waiting sync.WaitGroup
 	waiting.Add(n)
 	for i := range n {
-		l.Write(Write{Key: fmt.Sprintf("key-%d", first+i), Holder: "e", Claim: "1", Body: make([]byte, 300), Done: func(_ uint64, err error) {
+		w := Write{Key: fmt.Sprintf("key-%d", first+i), Holder: "e", Claim: "1", Body: make([]byte, 300)}
+		w.Done = func(_ uint64, err error) {
+			if errors.Is(err, ErrAway) { // the machine is busy
+				l.Write(w)
+				return
+			}
 			if err != nil {
 				t.Error(err)
 			}
 			waiting.Done()
-		}})
+		}
+		l.Write(w)
 	}
 	waiting.Wait()
 }
