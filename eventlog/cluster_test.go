@@ -82,6 +82,7 @@ func publish(t *testing.T, nc *nats.Conn, body string) (seq uint64) {
 
 // What the leader has, a scan finds, whichever replica answers.
 func TestReplicasThatLag(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, threefold)
 	began := time.Now()
 	var to uint64
@@ -176,6 +177,7 @@ func (tr *traffic) end(t *testing.T) {
 
 // The servers stop and start one after the other, the leader first.
 func TestServersThatStop(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, threefold)
 	epoch := c.logs[0].Epoch()
 	tr := c.begin(t)
@@ -200,6 +202,7 @@ func TestServersThatStop(t *testing.T) {
 
 // A log in the memory of one server begins again when that restarts. Its stream keeps its time of creation in a cluster.
 func TestMemoryIsLost(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, func(set *Settings) { set.Storage = StorageMemory })
 	before := c.logs[0].Epoch()
 	for i := range 20 {

@@ -161,6 +161,7 @@ func TestStreamsAreMade(t *testing.T) {
 }
 
 func TestStreamIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := New(settings(t, nc))
@@ -277,6 +278,7 @@ func TestWrongSettings(t *testing.T) {
 }
 
 func TestRecordsWithoutTTL(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := New(settings(t, nc))
@@ -328,6 +330,7 @@ func TestReplicasWithoutCluster(t *testing.T) {
 }
 
 func TestNoPermission(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it waits until a request is overdue")
 	}
@@ -339,6 +342,7 @@ func TestNoPermission(t *testing.T) {
 
 // An outage says nothing about the streams, so it does not make an edge unready.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := ready(t, settings(t, nc))

@@ -41,8 +41,8 @@ func (l *Log) logConfig() jetstream.StreamConfig {
 // recordsConfig is what the stream of records must be like.
 func (l *Log) recordsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: l.records(), Subjects: []string{l.set.Prefix.Session("*"), l.set.Prefix.SessionBeat("*")}, Storage: l.storage(), Replicas: l.set.Replicas,
-		MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
+		Name: l.records(), Subjects: []string{l.set.Prefix.Session("*"), l.set.Prefix.SessionBeat("*")},
+		Storage: l.storage(), Replicas: l.set.Replicas, MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
 		Duplicates: duplicateWindow, AllowDirect: true, AllowMsgTTL: true,
 		Description: "What edges must know of a socket to recover it. Made by edges of Partyline.",
 	}
@@ -65,7 +65,7 @@ func (l *Log) look(ctx context.Context) error {
 		epoch := epochOf(info)
 		isNew = epoch != l.epoch
 		l.epoch, l.why, l.found = epoch, nil, true
-	case !l.found || !isPassing(err):
+	case !l.found || !errors.Is(err, ErrAway): // in an election or outage nothing is known about the streams
 		l.why, l.found = []string{err.Error()}, false
 	}
 	l.mu.Unlock()
@@ -76,10 +76,6 @@ func (l *Log) look(ctx context.Context) error {
 	}
 	return err
 }
-
-// isPassing reports whether an error may be that of an election, or of a lost connection: whether the streams are in order is not
-// known then.
-func isPassing(err error) bool { return errors.Is(err, ErrAway) }
 
 // ensureBoth makes or checks both streams, and returns the log's state.
 func (l *Log) ensureBoth(ctx context.Context) (*jetstream.StreamInfo, error) {
@@ -172,8 +168,8 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	}
 	have := stream.CachedInfo()
 	if faults := differences(&have.Config, &want); len(faults) > 0 {
-		return nil, fmt.Errorf("stream %s has settings with which it cannot serve: %s. Correct them with `nats stream edit`, or delete the stream: "+
-			"edges make it again", want.Name, strings.Join(faults, "; "))
+		return nil, fmt.Errorf("stream %s has settings with which it cannot serve: %s. Correct them with `nats stream edit`, "+
+			"or delete the stream: edges make it again", want.Name, strings.Join(faults, "; "))
 	}
 	if raised, changed := raise(have.Config, &want); changed {
 		stream, err := js.UpdateStream(ctx, raised)
@@ -295,7 +291,8 @@ func explain(ctx context.Context, js jetstream.JetStream, want jetstream.StreamC
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("NATS has no JetStream, which recovery and rewind need. Switch it on in nats-server's configuration: jetstream {}: %w", err)
+		return fmt.Errorf("NATS has no JetStream, which recovery and rewind need. Switch it on in nats-server's configuration: "+
+			"jetstream {}: %w", err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the account of this edge has no JetStream, which recovery and rewind need. Give it limits for JetStream: %w", err)
 	case code == codeOverlap:
@@ -306,11 +303,12 @@ func explain(ctx context.Context, js jetstream.JetStream, want jetstream.StreamC
 		return fmt.Errorf("stream %s cannot have %d replicas: set recovery.replicas to 1, or run so many servers with JetStream: %w",
 			want.Name, want.Replicas, err)
 	case code == codeResources || code == codeMemory || code == codeStorage:
-		return fmt.Errorf("JetStream has no room for stream %s (%d replicas of up to %d bytes, %s): lower recovery.max_bytes or raise JetStream's limits: %w",
-			want.Name, want.Replicas, want.MaxBytes, want.Storage, err)
+		return fmt.Errorf("JetStream has no room for stream %s (%d replicas of up to %d bytes, %s): lower recovery.max_bytes "+
+			"or raise JetStream's limits: %w", want.Name, want.Replicas, want.MaxBytes, want.Storage, err)
 	case code == codeNoLeader, errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrDisconnected):
-		return fmt.Errorf("%w about stream %s. If that lasts: does JetStream run, and may this user publish to $JS.API.>? %w", ErrAway, want.Name, err)
+		return fmt.Errorf("%w about stream %s. If that lasts: does JetStream run, and may this user publish to $JS.API.>? %w",
+			ErrAway, want.Name, err)
 	}
 	return fmt.Errorf("stream %s: %w", want.Name, err)
 }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -64,76 +63,34 @@ type underway struct {
 // writer writes records on one goroutine.
 type writer struct {
 	log     *Log
-	wake    chan struct{}
+	queue   queue[Write]
 	inbox   string
 	pending map[uint64]*underway // of run's goroutine
 	next    uint64               // key in pending; of run's goroutine
 	heard   time.Time            // when the last answer came; of run's goroutine
-
-	mu    sync.Mutex
-	queue []Write // guarded by mu
-	ended bool    // guarded by mu
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{log: l, wake: make(chan struct{}, 1), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
+	return &writer{log: l, queue: newQueue[Write](), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
 }
 
 // Write stores a record. It never blocks.
 func (l *Log) Write(w Write) {
-	if !l.writer.add(w) {
+	if !l.writer.queue.add(w) {
 		w.Done(0, ErrEnded)
 	}
 }
 
-func (w *writer) add(one Write) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended {
-		return false
-	}
-	w.queue = append(w.queue, one)
-	w.poke()
-	return true
-}
-
-func (w *writer) poke() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take returns up to n writes that wait. If more wait, run's next turn takes them.
-func (w *writer) take(n int) []Write {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if n < len(w.queue) {
-		w.poke()
-	}
-	n = min(n, len(w.queue))
-	taken := w.queue[:n:n]
-	if w.queue = w.queue[n:]; len(w.queue) == 0 {
-		w.queue = nil
-	}
-	return taken
-}
-
 func (w *writer) run(ctx context.Context) {
-	replies := make(chan *nats.Msg, 2*window)
-	sub, err := w.log.set.Conn.ChanSubscribe(w.inbox+"*", replies)
-	if err != nil {
-		w.log.complaints.Warn("cannot write records", w.log.records(), err)
-	} else {
-		defer func() { _ = sub.Unsubscribe() }()
-	}
+	replies, stop := w.log.receive(w.inbox, 2*window)
+	defer stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	for {
 		select {
 		case m := <-replies:
 			w.reply(m)
-		case <-w.wake:
+		case <-w.queue.wake:
 		case <-sweep.C:
 			for range len(replies) { // what has come is not overdue
 				w.reply(<-replies)
@@ -149,20 +106,11 @@ func (w *writer) run(ctx context.Context) {
 
 // end gives up all writes.
 func (w *writer) end() {
-	w.mu.Lock()
-	w.ended = true
-	w.mu.Unlock()
 	for key := range w.pending {
 		w.done(key, 0, ErrEnded)
 	}
-	w.refuse(ErrEnded)
-}
-
-// refuse gives up the writes that wait to be published.
-func (w *writer) refuse(err error) {
-	for _, one := range w.take(math.MaxInt) {
-		w.log.stats.away.Inc()
-		one.Done(0, err)
+	for _, one := range w.queue.end() {
+		one.Done(0, ErrEnded)
 	}
 }
 
@@ -173,7 +121,7 @@ func (w *writer) fill() {
 		return
 	}
 	now := time.Now()
-	for _, one := range w.take(room) {
+	for _, one := range w.queue.take(room) {
 		w.next++
 		w.pending[w.next] = &underway{Write: one, until: now.Add(writeTimeout), end: now.Add(writeTimeout + lookTime)}
 		w.publish(w.next)
@@ -295,7 +243,10 @@ func (w *writer) sweep(now time.Time) {
 		}
 	}
 	if len(w.pending) == window && now.Sub(w.heard) > writeTimeout {
-		w.refuse(ErrAway) // those that wait would only be overdue later
+		for _, one := range w.queue.take(math.MaxInt) { // those that wait would only be overdue later
+			w.log.stats.away.Inc()
+			one.Done(0, ErrAway)
+		}
 	}
 }
 

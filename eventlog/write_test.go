@@ -127,6 +127,7 @@ func TestWriteAfterLostStream(t *testing.T) {
 
 // A tombstone that expires leaves nothing behind, least of all the record of an earlier holder.
 func TestTTL(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	l := ready(t, settings(t, client(t, s.ClientURL())))
 	first := write(t, l, of("a", "1", "one", 0), nil)
@@ -182,6 +183,7 @@ func writeMany(t testing.TB, l *Log, n, first int) {
 }
 
 func TestWriteAway(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := ready(t, settings(t, nc))
