@@ -36,6 +36,7 @@ func (s *stage) gather(habits ...habit) *crowd {
 		return !slices.ContainsFunc(c.raw, func(one *client) bool { return !one.isConnected() }) && c.official.isComplete()
 	})
 	c.begin()
+	s.running.Go(s.watch)
 	c.traffic = s.publish()
 	return c
 }

@@ -83,7 +83,6 @@ func begin(t *testing.T, detours bool, flags ...string) *stage {
 	s.service = serve(t, s.nc)
 	s.learnEra()
 	t.Cleanup(s.end)
-	s.running.Go(s.watch)
 	return s
 }
 

@@ -2,8 +2,10 @@ package recovery
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -48,6 +50,8 @@ func TestManyComeBack(t *testing.T) {
 	for n := range 20 {
 		s.say("room.everyone", "away", n)
 	}
+	var mu sync.Mutex
+	reasons := make(map[string]int)
 	for i, one := range all {
 		working.Go(func() {
 			<-one.ended
@@ -58,6 +62,9 @@ func TestManyComeBack(t *testing.T) {
 					break
 				}
 				one.attempts++
+				mu.Lock()
+				reasons[reasonOf(one.err)]++
+				mu.Unlock()
 				time.Sleep(time.Second + rand.N(time.Second))
 			}
 		})
@@ -75,12 +82,24 @@ func TestManyComeBack(t *testing.T) {
 		}
 	}
 	slices.Sort(waits)
+	opening := make([]time.Duration, len(all))
+	for i, one := range all {
+		opening[i] = one.back.Sub(one.opened)
+	}
+	slices.Sort(opening)
+	t.Logf("from the session to CONNECT: p50 %v, p99 %v", opening[len(opening)/2].Round(time.Millisecond), opening[len(opening)*99/100].Round(time.Millisecond))
 	t.Logf("RECOVERY: %d clients: from their own back-off to CONNECT p50 %v, p99 %v, longest %v; all %v after the kill; %d attempts failed",
 		len(all), waits[len(waits)/2].Round(time.Millisecond), waits[len(waits)*99/100].Round(time.Millisecond),
 		waits[len(waits)-1].Round(time.Millisecond), last.Sub(killed).Round(time.Millisecond), again)
 	for i, e := range s.edges[1:] {
 		now := use(e)
 		t.Logf("%s: %v before, %v after, %d MB at the peak, %v of CPU", e.Name, before[i], now, peak[i]>>20, now.cpu-before[i].cpu)
+	}
+	for why, n := range reasons {
+		t.Logf("%d attempts failed: %s", n, why)
+	}
+	for _, server := range s.servers {
+		t.Logf("NATS %s: %v", server.Called, used(server.PID()))
 	}
 	edgetest.Eventually(t, "all have received everything", func() bool { return count(all, func(r *returning) bool { return r.heard.Load() >= 21 }) == len(all) })
 	if doubled := count(all, func(r *returning) bool { return r.heard.Load() > 21 }); doubled > 0 {
@@ -97,16 +116,18 @@ type returning struct {
 	heard       atomic.Int64 // events
 	ended       chan struct{}
 	began, back time.Time
+	opened      time.Time // when the latest session began
 	attempts    int
 	err         error
 }
 
 // visit connects to an edge, and goes on to read.
 func (r *returning) visit(edge int) {
-	via, _, err := dialSocket(r.s.edges[edge].Address)
+	via, _, err := dialSocketWithin(r.s.edges[edge].Address, 20*time.Second) // the official client's timeout
 	if r.err = err; err != nil {
 		return
 	}
+	r.opened = time.Now()
 	all := map[string]any{"name": r.auth.Name, "rooms": r.auth.Rooms}
 	if r.pid != "" {
 		all["pid"], all["offset"] = r.pid, *r.offset.Load()
@@ -215,8 +236,19 @@ func (u usage) String() string {
 	return fmt.Sprintf("%d MB, %v", u.resident>>20, u.cpu.Round(10*time.Millisecond))
 }
 
-func use(e *stand.Edge) (u usage) {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.PID()))
+func use(e *stand.Edge) (u usage) { return used(e.PID()) }
+
+// reasonOf is an error without addresses.
+func reasonOf(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
+}
+
+func used(pid int) (u usage) {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 22 {
 		return u

@@ -50,14 +50,16 @@ type socket struct {
 	mu   sync.Mutex // held while a frame is written
 }
 
-func dialSocket(address string) (transport, open, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: dialTime, ReadBufferSize: 2048, WriteBufferSize: 512}
+func dialSocket(address string) (transport, open, error) { return dialSocketWithin(address, dialTime) }
+
+func dialSocketWithin(address string, patience time.Duration) (transport, open, error) {
+	dialer := websocket.Dialer{HandshakeTimeout: patience, ReadBufferSize: 2048, WriteBufferSize: 512}
 	conn, _, err := dialer.Dial("ws://"+address+"/socket.io/?EIO=4&transport=websocket", nil)
 	if err != nil {
 		return nil, open{}, err
 	}
 	s := &socket{conn: conn}
-	_ = conn.SetReadDeadline(time.Now().Add(dialTime))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	packet, _, err := s.next()
 	var o open
 	if err == nil {
