@@ -103,7 +103,7 @@ func (c *client) live() {
 
 // visit connects once. It returns nil if the client left by itself.
 func (c *client) visit() error {
-	edge := c.s.edges[rand.IntN(len(c.s.edges))].Address
+	edge := c.s.at[rand.IntN(len(c.s.at))]
 	dial := dialSocket
 	if c.habit.polling {
 		dial = dialPolling
@@ -325,11 +325,17 @@ func (c *client) take(session *judge.Session, g judge.Got) {
 	c.probe = max(c.probe, probeOf(g.ID))
 }
 
-// isConnected reports whether the client is connected now.
+// isConnected reports whether the client is connected now, and hasCome whether it ever was.
 func (c *client) isConnected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.in
+}
+
+func (c *client) hasCome() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sessions) > 0
 }
 
 // has reports whether the client received a probe, or a later one.

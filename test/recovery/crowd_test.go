@@ -33,7 +33,7 @@ func (s *stage) gather(habits ...habit) *crowd {
 	}
 	c.official = s.startOfficial()
 	edgetest.Eventually(s.t, "all clients have come", func() bool {
-		return !slices.ContainsFunc(c.raw, func(one *client) bool { return !one.isConnected() }) && c.official.isComplete()
+		return !slices.ContainsFunc(c.raw, func(one *client) bool { return !one.hasCome() }) && c.official.isComplete()
 	})
 	c.begin()
 	s.running.Go(s.watch)
@@ -55,7 +55,7 @@ func (c *crowd) begin() {
 	from := c.s.here()
 	for _, one := range c.raw {
 		one.mu.Lock()
-		if last := one.sessions[len(one.sessions)-1]; last.SureFrom == judge.Never && one.in {
+		if last := one.sessions[len(one.sessions)-1]; last.SureFrom == judge.Never {
 			last.SureFrom = from
 		}
 		one.mu.Unlock()

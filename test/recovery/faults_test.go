@@ -45,7 +45,7 @@ var faults = []fault{
 			c.settled()
 		}
 	}},
-	{name: "an edge is stopped for 5 s", short: true, happens: func(c *crowd) {
+	{name: "an edge is stopped for 5 s", happens: func(c *crowd) {
 		for _, e := range c.s.edges {
 			e.Signal(syscall.SIGSTOP)
 			time.Sleep(5 * time.Second)
@@ -70,6 +70,7 @@ func TestNothingIsMissed(t *testing.T) {
 			if !f.short && !*full {
 				t.Skip("not in the short list; use -recovery.full")
 			}
+			t.Parallel()
 			habits := f.habits
 			if habits == nil {
 				habits = mixed

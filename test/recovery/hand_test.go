@@ -37,7 +37,7 @@ func (s *stage) enter(edge int, namespace, name, pid, offset string, rooms ...st
 func (s *stage) tryEnter(edge int, namespace, name, pid, offset string, rooms ...string) (*hand, error) {
 	h := &hand{t: s.t, namespace: namespace, offset: offset}
 	var err error
-	if h.via, _, err = dialSocket(s.edges[edge].Address); err != nil {
+	if h.via, _, err = dialSocket(s.at[edge]); err != nil {
 		return nil, err
 	}
 	s.t.Cleanup(h.via.end)

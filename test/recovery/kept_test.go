@@ -15,6 +15,7 @@ import (
 // events that came meanwhile, of the rooms at their time.
 func TestWhatWasAnsweredIsKept(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	for round := range 3 * *rounds {
 		h := s.enter(0, "/chat", fmt.Sprint("ann", round), "", "", "first", "second")
@@ -74,6 +75,7 @@ func (s *stage) described(h *hand, user, data string, rooms ...string) {
 // A socket that a service or its client ended is not recovered, also if its edge was killed at once.
 func TestEndedSocketsStayAway(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	for name, end := range map[string]func(h *hand){
 		"a service disconnects it":          func(h *hand) { s.request("disconnect", h.SID, `[]`) },
@@ -98,7 +100,7 @@ func TestEndedSocketsStayAway(t *testing.T) {
 				s.say("room.first", "away", 1)
 				back := s.enter(1, "/chat", "ann", h.PID, h.offset, "first")
 				if back.SID == h.SID || back.PID == h.PID || len(back.got) > 0 {
-					t.Errorf("it came back as %s, and was sent %v", back.SID, back.got)
+					t.Errorf("it was %s, came back as %s, and was sent %v", h.SID, back.SID, back.got)
 				}
 				if kill {
 					s.edges[0].Restart(t)

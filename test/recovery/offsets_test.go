@@ -13,6 +13,7 @@ import (
 // What clients give as offset, and what they get then: everything, or a new session. Nothing in between.
 func TestOffsetsOfClients(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	const all, rest, none = "away/1 away/2", "away/2", "a new session"
 	for name, c := range map[string]struct {
@@ -61,6 +62,7 @@ func other(offset string) string {
 // Whoever comes back too late has a new session.
 func TestTooLate(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	for _, at := range []int{0, 1} {
 		h := s.enter(0, "/brief", "ann", "", "")
@@ -88,6 +90,7 @@ func (s *stage) again(edge int, namespace string, h *hand, want bool) *hand {
 // A socket that moved to another edge is reached by all verbs, and its events and acks reach services.
 func TestARecoveredSocketIsWhole(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	up := edgetest.Hear(t, s.nc, "sio.chat.on.up")
 	h := s.enter(0, "/chat", "ann", "", "", "first")
@@ -161,6 +164,7 @@ func (s *service) notices(id string) int {
 // Attachments, volatile events and those that are delivered live do not break the offset.
 func TestEventsOfAllKinds(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	f := &traffic{s: s}
 	h := s.enter(0, "/chat", "ann", "", "", room(0), room(1), room(2), room(3), room(4), room(5), room(6), room(7))

@@ -32,7 +32,10 @@ var (
 	crowds = flag.Int("recovery.crowd", 0, "clients of an edge that is killed, for the measurement; 0: none")
 )
 
-func TestMain(m *testing.M) { stand.Main(m, proxytest.Leaks...) }
+func TestMain(m *testing.M) {
+	edgetest.SideBySide(2)
+	stand.Main(m, proxytest.Leaks...)
+}
 
 // stage is the deployment.
 type stage struct {
@@ -40,6 +43,7 @@ type stage struct {
 	servers []*stand.Server
 	ways    []*proxytest.Proxy // the only path to NATS of the edge with the same index; nil: all servers
 	edges   []*stand.Edge
+	at      []string // where clients reach them; static
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	service *service
@@ -79,6 +83,7 @@ func begin(t *testing.T, detours bool, flags ...string) *stage {
 		}
 		args := append([]string{"--nats.url", url, "--config", config}, flags...)
 		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), args...))
+		s.at = append(s.at, s.edges[i].Address)
 	}
 	s.service = serve(t, s.nc)
 	s.learnEra()

@@ -123,7 +123,7 @@ type returning struct {
 
 // visit connects to an edge, and goes on to read.
 func (r *returning) visit(edge int) {
-	via, _, err := dialSocketWithin(r.s.edges[edge].Address, 20*time.Second) // the official client's timeout
+	via, _, err := dialSocketWithin(r.s.at[edge], 20*time.Second) // the official client's timeout
 	if r.err = err; err != nil {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 // A pid opens its own session, in its own namespace, and nothing else does.
 func TestPIDsCannotBeGuessed(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	h := s.enter(0, "/chat", "ann", "", "", "first")
 	other := s.enter(0, "/other", "eve", "", "")
@@ -64,6 +65,7 @@ func swapped(s string) string {
 // Of two connections that come with one pid at the same time, one has the session in the end.
 func TestAPIDIsUsedTwice(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	for round := range 12 * *rounds {
 		h := s.enter(round%3, "/chat", "ann", "", "", "first")
@@ -128,6 +130,7 @@ func (s *stage) heldTwice() map[string]int {
 // Nothing in NATS, on pages or in logs opens a session.
 func TestPIDsAreSecret(t *testing.T) {
 	needRecovery(t)
+	t.Parallel()
 	s := begin(t, false, slowHeart...)
 	var mu sync.Mutex
 	var seen []string
@@ -158,6 +161,8 @@ func TestPIDsAreSecret(t *testing.T) {
 		}
 	}
 	_ = s.nc.Flush()
+	mu.Lock()
+	defer mu.Unlock()
 	for _, e := range s.edges {
 		for _, page := range []string{"/metrics", "/readyz", "/healthz", "/"} {
 			_, text := e.Page(page)
@@ -165,8 +170,6 @@ func TestPIDsAreSecret(t *testing.T) {
 		}
 		seen = append(seen, e.Said()...)
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	for _, text := range seen {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
