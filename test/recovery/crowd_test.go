@@ -37,6 +37,7 @@ func (s *stage) gather(habits ...habit) *crowd {
 	})
 	c.begin()
 	s.running.Go(s.watch)
+	s.running.Go(s.keepLog)
 	c.traffic = s.publish()
 	return c
 }

@@ -117,10 +117,9 @@ func (c *crowd) freezeServer(n int) {
 // need not be recovered.
 func (c *crowd) deleteStream() {
 	t := c.s.t
-	kept := c.s.readLog(c.s.here())
-	c.s.mu.Lock()
-	c.s.entries = kept.Entries
-	c.s.mu.Unlock()
+	c.s.readLog(c.s.here())
+	c.s.reading.Lock() // nothing of the old stream is taken for the new one
+	defer c.s.reading.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := c.s.js.DeleteStream(ctx, streamName); err != nil {
@@ -131,5 +130,4 @@ func (c *crowd) deleteStream() {
 	}
 	c.s.learnEra()
 	c.refusals += len(c.raw) + officials
-	c.settled()
 }

@@ -44,7 +44,7 @@ func (s *stage) learnEra() {
 		if slices.Contains(s.eras, epoch) {
 			return false
 		}
-		s.eras = append(s.eras, epoch)
+		s.eras, s.read = append(s.eras, epoch), 0
 		return true
 	})
 }
@@ -52,54 +52,94 @@ func (s *stage) learnEra() {
 // readLog returns everything up to a position, with what was kept of older streams.
 func (s *stage) readLog(to judge.Pos) *judge.Log {
 	s.t.Helper()
-	var entries []judge.Entry
 	edgetest.Eventually(s.t, "the log is read", func() bool {
-		var err error
-		if entries, err = s.readStream(to); err != nil {
+		err := s.readOn(to.Seq)
+		if err != nil {
 			s.t.Logf("reading the log: %v", err)
 		}
 		return err == nil
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &judge.Log{Epochs: s.eras, Entries: append(slices.Clone(s.entries), entries...)}
+	return &judge.Log{Epochs: s.eras, Entries: slices.Clone(s.entries)}
 }
 
-func (s *stage) readStream(to judge.Pos) (entries []judge.Entry, err error) {
+// keepLog reads the log from time to time: it forgets its events after some minutes.
+func (s *stage) keepLog() {
+	for {
+		select {
+		case <-s.over:
+			return
+		case <-time.After(15 * time.Second):
+			_ = s.readOn(0)
+		}
+	}
+}
+
+// readOn reads what the stream has since the last call: up to a sequence, or for 0 what there is now.
+func (s *stage) readOn(to uint64) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), edgetest.Patience)
 	defer cancel()
-	consumer, err := s.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{FilterSubjects: []string{"sio.chat.emit.>"}})
-	if err != nil {
-		return nil, err
+	if to == 0 {
+		info, err := s.info(ctx)
+		if err != nil {
+			return err
+		}
+		to = info.State.LastSeq
 	}
-	for seq := uint64(0); seq < to.Seq; {
+	if s.read >= to {
+		return nil
+	}
+	consumer, err := s.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.read + 1,
+	})
+	if err != nil {
+		return err
+	}
+	for s.read < to {
 		batch, err := consumer.Fetch(1000, jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		got := 0
+		before := s.read
 		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			seq = meta.Sequence.Stream
-			got++
-			if e, ok := entry(m); ok {
-				e.Pos = judge.Pos{Era: to.Era, Seq: seq}
-				entries = append(entries, e)
+			if err := s.keep(m); err != nil {
+				return err
 			}
 		}
-		if batch.Error() != nil || got == 0 {
-			return nil, errors.Join(errors.New("it ended early"), batch.Error())
+		if batch.Error() != nil || s.read == before {
+			return errors.Join(errors.New("it ended early"), batch.Error())
 		}
 	}
-	return entries, nil
+	return nil
+}
+
+// keep notes an entry of the stream. s.reading must be held.
+func (s *stage) keep(m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	s.read = meta.Sequence.Stream
+	e, ok := entry(m)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Pos = judge.Pos{Era: len(s.eras) - 1, Seq: s.read}
+	s.entries = append(s.entries, e)
+	return nil
 }
 
 // entry reads an event of the log. Marks and the like are none.
 func entry(m jetstream.Msg) (e judge.Entry, ok bool) {
-	target := strings.TrimPrefix(m.Subject(), "sio.chat.emit.")
+	target, ok := strings.CutPrefix(m.Subject(), "sio.chat.emit.")
+	if !ok {
+		return e, false
+	}
 	switch kind, rest, _ := strings.Cut(target, "."); kind {
 	case "all":
 		e.All = true

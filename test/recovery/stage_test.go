@@ -51,9 +51,12 @@ type stage struct {
 	over    chan struct{} // closed at the end
 	calm    chan struct{} // closed when clients stay from now on
 
+	reading sync.Mutex // held while the log is read
+	read    uint64     // guarded by reading: the last sequence of it
+
 	mu      sync.Mutex
 	eras    []string      // guarded by mu: the epochs of the streams
-	entries []judge.Entry // guarded by mu: of streams that were deleted
+	entries []judge.Entry // guarded by mu: of all that was read
 	probes  int           // guarded by mu
 }
 
