@@ -40,7 +40,8 @@ type Log struct {
 	Entries []Entry  // sorted by position
 
 	byPos    map[Pos]int     // built by the first use
-	volatile map[string]bool // by ID; the same
+	volatile map[string]bool // of all that was read, by ID; the same
+	ends     []uint64        // the last known sequence, by era; the same
 }
 
 // Span is the membership of a room. The exact borders are unknown to an observer: the socket surely is a member in
@@ -123,11 +124,11 @@ func (l *Log) index() {
 		return
 	}
 	l.byPos, l.volatile = make(map[Pos]int, len(l.Entries)), make(map[string]bool)
+	l.ends = make([]uint64, len(l.Epochs))
 	for i, e := range l.Entries {
+		l.ends[e.Era] = e.Seq
 		l.byPos[e.Pos] = i
-		if e.Volatile {
-			l.volatile[e.ID] = true
-		}
+		l.volatile[e.ID] = e.Volatile
 	}
 }
 
@@ -180,7 +181,8 @@ func (j *judging) wrong(count *int, kind, format string, args ...any) {
 }
 
 func (j *judging) received(i int, g Got) {
-	if j.index(); g.Offset == "" && j.volatile[g.ID] {
+	j.index()
+	if volatile, known := j.volatile[g.ID]; g.Offset == "" && (volatile || !known && len(j.Epochs) > 1) {
 		return // it needs none, unless its last argument is a string
 	}
 	pos, ok := j.Parse(g.Offset)
@@ -197,24 +199,29 @@ func (j *judging) received(i int, g Got) {
 	}
 	at, known := j.at(pos)
 	switch {
-	case !known:
+	case !known && !j.isUnread(pos):
 		j.wrong(&j.v.Foreign, "unknown", "event %d, %s, at %v is not in the log", i, g.ID, pos)
 		return
-	case j.Entries[at].ID != g.ID:
+	case known && j.Entries[at].ID != g.ID:
 		j.wrong(&j.v.Offsets, "offset", "event %d, %s, has the offset of %s: %v", i, g.ID, j.Entries[at].ID, pos)
 		return
-	case j.seen[at]:
+	case known && j.seen[at]:
 		j.wrong(&j.v.Doubled, "doubled", "event %d, %s, at %v", i, g.ID, pos)
 		return
 	case !pos.after(j.newest):
 		j.wrong(&j.v.Reordered, "reordered", "event %d, %s, at %v came after %v", i, g.ID, pos, j.newest)
 	}
-	if j.forSession(&j.Entries[at]) == no {
+	j.newest = later(j.newest, pos)
+	if !known {
+		return
+	}
+	if j.seen[at] = true; j.forSession(&j.Entries[at]) == no {
 		j.wrong(&j.v.Foreign, "foreign", "event %d, %s, at %v was not for it", i, g.ID, pos)
 	}
-	j.seen[at] = true
-	j.newest = later(j.newest, pos)
 }
+
+// isUnread reports whether a position is behind all that was read of a stream that was deleted.
+func (j *judging) isUnread(p Pos) bool { return p.Era < len(j.Epochs)-1 && p.Seq > j.ends[p.Era] }
 
 // missing finds the entries that should have been received.
 func (j *judging) missing() {
