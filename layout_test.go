@@ -54,6 +54,7 @@ var layers = map[string][]string{
 	"test/deploy/worker":        {"backend"},
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
+	"test/recovery/judge":       {},
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
