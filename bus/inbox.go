@@ -45,9 +45,9 @@ const (
 	maxBatch = 256
 	// maxInline is how many messages of one read are handled by the goroutine that reads.
 	maxInline = 4
-	// channelSize is how many messages nats.go may hand over before it reads again. One read has fewer: it takes 32 kB,
-	// of which the shortest message needs 13 bytes.
-	channelSize = 4096
+	// channelSize is how many messages nats.go may hand over before it reads again. It cannot have more: one read takes 32 kB, with
+	// TLS up to 100 kB may have been read ahead, and the shortest message needs 13 bytes.
+	channelSize = 8192
 )
 
 // inbox holds the messages from NATS that have not been handled.
@@ -77,14 +77,13 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 	i.mu.Lock()
 	i.handle, i.flush = handle, flush
 	i.mu.Unlock()
-	for i.batch() { // earlier messages
-	}
 	for ctx.Err() == nil {
+		if i.batch() {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 		case <-i.wake:
-			for i.batch() {
-			}
 		}
 	}
 	i.mu.Lock()
@@ -103,7 +102,7 @@ func (i *inbox) deliver() {
 	dropped, first := i.lines.keep(i.channel)
 	if dropped > 0 {
 		i.bus.stats.dropped.Add(dropped)
-		i.overflow("a namespace's share is full")
+		i.overflow()
 	}
 	if first {
 		select {
@@ -182,11 +181,12 @@ func (b *Bus) Exclusive(fn func()) {
 func (b *Bus) Losses() uint64 { return b.state.dials.Load() }
 
 // overflow notes that messages were dropped, and logs the first.
-func (i *inbox) overflow(why string) {
+func (i *inbox) overflow() {
 	i.bus.caughtUp() // an earlier overflow may be over
 	if i.overflowed.Swap(time.Now().UnixNano()) == 0 {
 		i.bus.stats.overflows.Inc()
-		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up", "reason", why, "channel", i.lines.capacity)
+		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up",
+			"reason", "a namespace's share is full", "channel", i.lines.capacity)
 	}
 }
 

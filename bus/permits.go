@@ -165,18 +165,14 @@ func (p *permits) refuse(err error) {
 	if !p.note(r) {
 		return
 	}
-	complain := func(what string, attributes ...any) {
-		p.bus.complaints.Log(slog.LevelError, what, r.subject, "", attributes...)
-	}
+	what := "NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)"
 	switch {
 	case r.subject == "":
-		p.bus.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", p.bus.shown(err))
+		what = "NATS refused something"
 	case r.publish:
-		complain("NATS refused a publish of this edge (docs/subjects.md, Permissions)", "subject", r.subject)
-	default:
-		complain("NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)",
-			"subject", r.subject)
+		what = "NATS refused a publish of this edge (docs/subjects.md, Permissions)"
 	}
+	p.bus.complaints.Log(slog.LevelError, what, r.subject, err.Error(), "subject", r.subject, "error", p.bus.shown(err))
 }
 
 // note records a refusal, and returns false if the log names it within a second, or has.
