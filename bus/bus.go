@@ -17,6 +17,7 @@ import (
 	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 )
 
 // The pace of the connection. After two missed pings the connection counts as lost.
@@ -147,9 +148,9 @@ func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
 func newBus(log *slog.Logger, o Options) *Bus {
 	b := &Bus{log: log, complaints: throttle.New(log), onConnect: o.OnConnect}
 	b.state.closed = make(chan struct{})
-	b.out.wake = make(chan struct{}, 1)
+	b.out.wake = wake.New()
 	b.inbox = &inbox{
-		bus: b, channel: make(chan *nats.Msg, channelSize), wake: make(chan struct{}, 1),
+		bus: b, channel: make(chan *nats.Msg, channelSize), wake: wake.New(),
 		lines: lines{capacity: o.Channel, byName: make(map[string]*line)},
 	}
 	b.permits.bus, b.permits.grants = b, make(map[right]*grant)

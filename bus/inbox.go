@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/wake"
 )
 
 // Header holds the header lines of a message. Names are case-sensitive, as NATS has them.
@@ -56,7 +58,7 @@ type inbox struct {
 	channel chan *nats.Msg // those of the last read
 	full    atomic.Bool    // the last read from NATS filled its buffer: more waits
 	lines   lines          // those that Run's goroutine handles, which wake wakes
-	wake    chan struct{}  // capacity 1
+	wake    wake.Flag
 	// overflowed is when a message was dropped last, in unix nanoseconds; 0 once the bus has caught up.
 	overflowed atomic.Int64
 
@@ -105,10 +107,7 @@ func (i *inbox) deliver() {
 		i.overflow()
 	}
 	if first {
-		select {
-		case i.wake <- struct{}{}:
-		default:
-		}
+		i.wake.Raise()
 	}
 }
 
@@ -120,7 +119,7 @@ func (i *inbox) inline(messages int) bool {
 		return false
 	}
 	for range messages {
-		i.one(<-i.channel, i.handle)
+		i.one(<-i.channel)
 	}
 	i.flush()
 	return true
@@ -142,7 +141,7 @@ func (i *inbox) batch() bool {
 		}
 		for at, raw := range i.chunk[:n] {
 			i.chunk[at] = nil
-			i.one(raw, i.handle)
+			i.one(raw)
 		}
 		messages += n
 	}
@@ -152,14 +151,14 @@ func (i *inbox) batch() bool {
 	return messages > 0
 }
 
-// one handles one message.
-func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
+// one handles one message. mu must be held.
+func (i *inbox) one(raw *nats.Msg) {
 	if raw.Sub == loss {
-		handle(&Message{Subject: raw.Subject, Lost: true})
+		i.handle(&Message{Subject: raw.Subject, Lost: true})
 		return
 	}
 	m := Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject}
-	if handle(&m) {
+	if i.handle(&m) {
 		i.bus.stats.received.Inc()
 		i.bus.stats.receivedBytes.Add(len(raw.Data))
 	}

@@ -60,7 +60,7 @@ func (b *Bus) Subscribe(subject string) {
 	}
 	if in.sub == nil {
 		i.wanted[subject] = in
-		b.out.nudge()
+		b.out.wake.Raise()
 	}
 }
 
@@ -84,7 +84,7 @@ func (b *Bus) Unsubscribe(subject string) {
 	}
 	in.left, in.idle = time.Now(), i.idle.PushBack(in)
 	if i.idle.Len() == 1 {
-		b.out.nudge()
+		b.out.wake.Raise()
 	}
 }
 

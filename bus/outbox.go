@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"partyline/internal/tally"
+	"partyline/internal/wake"
 )
 
 // Publisher publishes at once, and may block while NATS reads slowly. It is for goroutines that may block: readers of clients, the
@@ -83,19 +84,11 @@ type backlog struct{ entries, bytes tally.Gauge }
 
 // outbox is the queue of the worker: letters, calls and barriers, in the order in which they came.
 type outbox struct {
-	wake    chan struct{} // capacity 1
+	wake    wake.Flag // for the worker
 	backlog [boundedKinds]backlog
 
 	mu      sync.Mutex
 	entries []entry // guarded by mu
-}
-
-// nudge wakes the worker. It never blocks.
-func (o *outbox) nudge() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
 }
 
 // take returns what is queued, and empties the queue.
@@ -130,7 +123,7 @@ func (b *Bus) add(e entry) bool {
 		wait.bytes.Add(size)
 	}
 	o.entries = append(o.entries, e)
-	o.nudge()
+	o.wake.Raise()
 	return true
 }
 
