@@ -168,7 +168,7 @@ func (t *Table) Tick(deaf bool) {
 			}
 			t.abandon(i, true, true)
 			t.wire.Died(i.name)
-			for _, r := range t.requests.all {
+			for _, r := range t.all {
 				if i.engaged && r.decider == i.name {
 					t.hasten(r, Gone)
 				}
@@ -179,7 +179,7 @@ func (t *Table) Tick(deaf bool) {
 	}
 	for _, s := range t.ended { // for their last events no owner was found
 		if r := s.request; r != nil && now.Sub(r.since) > lastEvents {
-			t.wire.Do(func() { t.discard(s) })
+			t.wire.Do(func() { t.Abandon(s) })
 		}
 	}
 }

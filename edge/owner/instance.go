@@ -137,7 +137,7 @@ func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 				return r.decider == a.Instance
 			}
 			// What was on its way to it is lost without a word.
-			return r.isSilent() && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
+			return r.why == Silence && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
 		})
 	})
 }
@@ -160,7 +160,7 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 	if !i.engaged { // no request names it
 		return
 	}
-	for _, r := range t.requests.all {
+	for _, r := range t.all {
 		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool {
 			if one.to == i && dead {
 				t.wire.Changed(r.socket, i.name, one.number)
@@ -216,7 +216,14 @@ func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now ti
 		case !i.owns:
 			others = true
 		default:
-			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now), s.request.hasAsked(i)})
+			c := candidate{i, pattern, s.request.hasAsked(i), 0}
+			if !i.isFresh(namespace, now) {
+				c.rank = 1
+				if c.asked {
+					c.rank = 2
+				}
+			}
+			all = append(all, c)
 		}
 	}
 	if len(all) == 0 {
@@ -244,24 +251,13 @@ func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now ti
 type candidate struct {
 	*Instance
 	pattern string // the namespace's
-	passed  bool   // it did not answer
 	asked   bool   // it was asked about this socket
-}
-
-// rank is 0 for one that answers, as far as is known. One that was not asked yet about the socket comes before one that was.
-func (a candidate) rank() int {
-	switch {
-	case !a.passed:
-		return 0
-	case !a.asked:
-		return 1
-	}
-	return 2
+	rank    int    // 0: it answers, as far as is known; 1: it does not; 2: nor has it about this socket
 }
 
 // compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
 func (a candidate) compare(b candidate) int {
-	return cmp.Or(cmp.Compare(a.rank(), b.rank()), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+	return cmp.Or(cmp.Compare(a.rank, b.rank), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
 }
 
 // ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about one. It must be

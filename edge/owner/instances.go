@@ -100,10 +100,6 @@ type instances struct {
 	places *share.Table           // by group
 }
 
-func newInstances() instances {
-	return instances{byName: make(map[string][]*Instance), places: share.New(maxInstances)}
-}
-
 // find returns the instance of a group with a name, or nil.
 func (is *instances) find(group, name string) *Instance {
 	for _, i := range is.byName[name] {
