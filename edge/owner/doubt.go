@@ -37,24 +37,27 @@ func (t *Table) Pong(instance string, noResponders bool) {
 			i.trust(t)
 		case i.state == serving:
 			i.state, i.doubted = doubtful, t.set.Now()
-			t.wire.Do(func() {
-				for _, s := range socketsOf(t, i) {
-					s.hold()
-				}
-			})
+			eachOf(t, i, (*Socket).hold)
 		}
 	}
 }
 
 // trust ends a doubt, if there is one.
 func (i *Instance) trust(t *Table) {
-	if i.state != doubtful {
-		return
+	if i.state == doubtful {
+		i.state = serving
+		eachOf(t, i, t.release)
 	}
-	i.state = serving
+}
+
+// eachOf runs fn on the worker for each socket that an instance owns then.
+func eachOf(t *Table, i *Instance, fn func(*Socket)) {
 	t.wire.Do(func() {
-		for _, s := range socketsOf(t, i) {
-			t.release(s)
+		t.mu.Lock()
+		sockets := slices.Clone(i.sockets)
+		t.mu.Unlock()
+		for _, s := range sockets {
+			fn(s)
 		}
 	})
 }
@@ -168,11 +171,6 @@ func (t *Table) Tick(deaf bool) {
 			}
 			t.abandon(i, true, true)
 			t.wire.Died(i.name)
-			for _, r := range t.all {
-				if i.engaged && r.decider == i.name {
-					t.hasten(r, Gone)
-				}
-			}
 		case i.state == doubtful:
 			t.wire.Do(func() { t.wire.Ping(i.group, i.name) })
 		}

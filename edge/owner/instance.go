@@ -83,7 +83,7 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 		decider.heard = now
 	}
 	if hello || isNew {
-		i.passed = nil
+		clear(i.passed)
 		came(t, i, a.Namespaces, hello, now)
 	}
 }
@@ -100,11 +100,12 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 		}
 	}
 	i.state = leaving
+	sockets := 0
+	eachOf(t, i, func(s *Socket) {
+		s.hold()
+		sockets++
+	})
 	t.wire.Do(func() {
-		sockets := socketsOf(t, i)
-		for _, s := range sockets {
-			s.hold()
-		}
 		t.mu.Lock()
 		markers := slices.Clone(i.marked)
 		t.mu.Unlock()
@@ -112,7 +113,7 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 		for _, namespace := range markers {
 			t.wire.Marker(i.name, namespace)
 		}
-		answer(len(sockets), markers)
+		answer(sockets, markers)
 	})
 }
 
@@ -167,18 +168,14 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 			}
 			return one.to == i
 		})
-		if r.socket.instance == i {
+		isAsked := r.socket.instance == i
+		if isAsked {
 			r.socket.instance = nil
+		}
+		if isAsked || dead && r.decider == i.name {
 			t.hasten(r, Gone)
 		}
 	}
-}
-
-// socketsOf returns what an instance owns.
-func socketsOf(t *Table, i *Instance) []*Socket {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(i.sockets)
 }
 
 // own makes an instance the owner of a socket.
@@ -312,9 +309,6 @@ func (i *Instance) passOver(namespace string, now time.Time, notMine bool) bool 
 	}
 	if p.pause = min(max(firstPass, 2*p.pause), longestPass); notMine {
 		p.pause = longestPass
-	}
-	if i.passed == nil {
-		i.passed = make(map[string]passed)
 	}
 	i.passed[namespace] = passed{now.Add(p.pause), p.pause, notMine}
 	return true

@@ -57,18 +57,16 @@ type event struct {
 func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holding && isAway(t) {
-		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
-		if !t.wire.Connected() {
-			return ErrOffline
-		}
+	// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
+	wasAway := !s.holding && isAway(t)
+	if (s.holding || wasAway) && !t.wire.Connected() {
+		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
+	}
+	if wasAway {
 		s.holding = fearFor(t, s)
 	}
 	if !s.holding {
 		return t.wire.Event(s, s.to, name, reply, header, body)
-	}
-	if !t.wire.Connected() {
-		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
 	}
 	size := len(name) + len(reply) + len(body)
 	if len(s.held) >= MaxHeld || s.bytes+size > MaxHeldBytes {
