@@ -266,7 +266,11 @@ func (b *Bus) Ready() []string {
 	var why []string
 	switch {
 	case !b.Connected():
-		why = append(why, b.offline())
+		offline := "not connected to NATS"
+		if trouble := b.state.trouble.Load(); trouble != nil {
+			offline += ": " + *trouble
+		}
+		why = append(why, offline)
 	case b.work.stale.Load():
 		why = append(why, "subscriptions are not in place yet")
 	default:

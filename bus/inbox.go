@@ -119,7 +119,7 @@ func (i *inbox) inline(messages int) bool {
 		return false
 	}
 	for range messages {
-		i.one(<-i.channel)
+		i.one(<-i.channel, i.handle)
 	}
 	i.flush()
 	return true
@@ -141,7 +141,7 @@ func (i *inbox) batch() bool {
 		}
 		for at, raw := range i.chunk[:n] {
 			i.chunk[at] = nil
-			i.one(raw)
+			i.one(raw, i.handle)
 		}
 		messages += n
 	}
@@ -151,14 +151,14 @@ func (i *inbox) batch() bool {
 	return messages > 0
 }
 
-// one handles one message. mu must be held.
-func (i *inbox) one(raw *nats.Msg) {
+// one handles one message.
+func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
 	if raw.Sub == loss {
-		i.handle(&Message{Subject: raw.Subject, Lost: true})
+		handle(&Message{Subject: raw.Subject, Lost: true})
 		return
 	}
 	m := Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject}
-	if i.handle(&m) {
+	if handle(&m) {
 		i.bus.stats.received.Inc()
 		i.bus.stats.receivedBytes.Add(len(raw.Data))
 	}

@@ -143,5 +143,5 @@ func (l linker) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.bus.newLink(newPump(conn)), nil
+	return l.bus.newLink(conn), nil
 }

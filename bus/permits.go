@@ -138,7 +138,7 @@ func (p *permits) reset() {
 func (p *permits) ready() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if publish, subscribe, _, isUseless := p.lacking(); isUseless {
+	if publish, subscribe, _, isUseless := lacking(p.grants, p.patterns); isUseless {
 		return []string{fmt.Sprintf("%s: publish [%s], subscribe [%s]", notPermitted, publish, subscribe)}
 	}
 	if p.pending {
@@ -242,17 +242,16 @@ func covers(a, b string) bool {
 
 // lacking lists, for people, the permissions to publish and to subscribe that the edge needs and NATS refuses. One that NATS grants in
 // part is narrowed to the missing part. count is the number of rights. isUseless reports whether the edge cannot do without one.
-// mu must be held.
-func (p *permits) lacking() (publish, subscribe string, count int, isUseless bool) {
+func lacking(grants map[right]*grant, patterns map[bool][]string) (publish, subscribe string, count int, isUseless bool) {
 	lists := map[bool][]string{}
-	for r, g := range p.grants {
+	for r, g := range grants {
 		if !g.refused || g.need == foreign {
 			continue
 		}
 		count++
 		isUseless = isUseless || g.need == required
-		pattern := patternOf(r, p.patterns)
-		for other, g := range p.grants {
+		pattern := patternOf(r, patterns)
+		for other, g := range grants {
 			if r.publish && other.publish && !g.refused && covers(pattern, other.subject) {
 				pattern = parent(r.subject) + ">"
 				break

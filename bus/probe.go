@@ -99,7 +99,7 @@ func (p *permits) report(now time.Time) time.Duration {
 	case isNew && wait > 0:
 		return wait
 	}
-	switch publish, subscribe, count, isUseless := p.lacking(); {
+	switch publish, subscribe, count, isUseless := lacking(p.grants, p.patterns); {
 	case isNew && count > 0:
 		level, what := slog.LevelError, notPermitted
 		if !isUseless {

@@ -107,12 +107,3 @@ func (b *Bus) watch() {
 		}
 	}
 }
-
-// offline is the reason in Ready while there is no connection.
-func (b *Bus) offline() string {
-	const offline = "not connected to NATS"
-	if what := b.state.trouble.Load(); what != nil {
-		return offline + ": " + *what
-	}
-	return offline
-}

@@ -52,7 +52,8 @@ var reasonWords = [reasons]string{
 }
 
 // request is the connect request of a socket about which no service has decided yet, or that has no owner. It says when the
-// request is published again, and until when the session waits. Table.mu guards it.
+// request is published again, and until when the session waits. Table.mu guards it, and is held by the callers
+// of add, drop, publishing, failed and hasten.
 type request struct {
 	socket   *Socket // static
 	handover bool    // static: the socket was admitted before
@@ -97,7 +98,7 @@ func (r *request) find(a Answer) *Instance {
 	return nil
 }
 
-// add makes the request of a socket. The caller has it published soon. mu must be held.
+// add makes the request of a socket. The caller has it published soon.
 func (t *Table) add(s *Socket, handover bool, from string) {
 	now := t.set.Now()
 	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(t.all)}
@@ -117,7 +118,7 @@ func (t *Table) add(s *Socket, handover bool, from string) {
 }
 
 // drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
-// that they do not own it: an answer of theirs may be lost. mu must be held.
+// that they do not own it: an answer of theirs may be lost.
 func (t *Table) drop(r *request) {
 	for _, one := range r.assignments {
 		if one.to != r.socket.instance {
@@ -139,7 +140,7 @@ func (t *Table) drop(r *request) {
 	r.socket.request = nil
 }
 
-// publishing notes that a request is published now, and returns why. Without an answer it is due again. mu must be held.
+// publishing notes that a request is published now, and returns why. Without an answer it is due again.
 func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
@@ -165,7 +166,7 @@ func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	return why
 }
 
-// failed notes that a request found no taker, and when it is published again. mu must be held.
+// failed notes that a request found no taker, and when it is published again.
 func (t *Table) failed(r *request, why Reason, now time.Time) {
 	if r.decider != "" && why != Again { // an earlier request failed, and the latest did not
 		return
@@ -175,7 +176,7 @@ func (t *Table) failed(r *request, why Reason, now time.Time) {
 	t.repeats.Set(&r.repeat, now.Add(r.pause))
 }
 
-// hasten makes a request due, unless it is on its way. mu must be held.
+// hasten makes a request due, unless it is on its way.
 func (t *Table) hasten(r *request, why Reason) {
 	if r.onWay {
 		return
