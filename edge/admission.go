@@ -346,7 +346,11 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
+	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, userHeader(s.User())
+	if o != nil && s.Edge.ticket != nil { // the socket may be another edge's before its owner reads this
+		_, _, notice.Assignment = e.owners.Of(o)
+	}
+	body := notice.Body()
 	if o != nil && !e.owners.End(o, header, body) {
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}

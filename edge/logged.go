@@ -66,16 +66,25 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 		return true, false // it comes by the log, too
 	case m.NoResponders(), isCopy(e.prefix, m, sub), !slices.Contains(everyEdge, sub.Verb):
 		return false, true
-	case feed.IsFenced(), sub.Verb == subjects.VerbLeave, sub.Verb == subjects.VerbDisconnect, sub.Verb == subjects.VerbAsk:
-		later, about := *m, *sub
-		feed.Fence(func() {
-			e.fanout.flush()
-			e.handleCommand(&later, &about)
-		})
-		return true, true
 	}
-	return false, true
+	later, about := *m, *sub
+	command := func() {
+		e.fanout.flush()
+		e.handleCommand(&later, &about)
+	}
+	switch {
+	case slices.Contains(fenced, sub.Verb):
+		feed.Fence(command)
+	case feed.IsFenced():
+		feed.Behind(command)
+	default:
+		return false, true
+	}
+	return true, true
 }
+
+// fenced are the commands that must not overtake events, which take the way through the log. A join may.
+var fenced = []string{subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbAsk}
 
 // lost has a namespace read in the log what was dropped.
 func (e *Edge) lost(m *bus.Message) {

@@ -154,21 +154,34 @@ func (f *Feed) AfterMark(fn func(seq uint64)) { f.wait(waiter{run: fn}) }
 // maxFenced bounds the commands that wait; any more overtake events.
 const maxFenced = 100_000
 
-// Fence runs a command behind all events that were published before it, a second later at the most. Commands keep their order: while one
-// waits, all must.
+// Fence runs a command behind all events that were published before it, a second later at the most.
 func (f *Feed) Fence(fn func()) {
 	if f.fenced >= maxFenced {
 		fn()
 		return
 	}
 	f.fenced++
-	f.wait(waiter{giveUp: time.Now().Add(markTimeout), run: func(uint64) {
-		f.fenced--
-		fn()
-	}})
+	f.wait(f.fence(fn))
 }
 
-// IsFenced reports whether a command waits.
+func (f *Feed) fence(fn func()) waiter {
+	return waiter{giveUp: time.Now().Add(markTimeout), run: func(uint64) {
+		f.fenced--
+		fn()
+	}}
+}
+
+// Behind runs a command directly behind the last one that waits, so that commands keep their order. IsFenced must be true.
+func (f *Feed) Behind(fn func()) {
+	f.fenced++
+	list := &f.waiting
+	if len(f.next) > 0 {
+		list = &f.next
+	}
+	*list = append(*list, f.fence(fn))
+}
+
+// IsFenced reports whether a command waits: then later ones must, too.
 func (f *Feed) IsFenced() bool { return f.fenced > 0 }
 
 func (f *Feed) wait(w waiter) {
