@@ -152,11 +152,9 @@ func (t *Table) Tick(deaf bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	switch {
-	case !online:
-	case t.Clock.Away(now) >= awayAfter:
+	if isAway(t) {
 		t.fear(now)
-	default:
+	} else if online {
 		t.Clock.Tick(now)
 	}
 	for _, i := range slices.Clone(t.instances.all) {

@@ -65,12 +65,10 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	i := t.instances.find(a.Group, a.Instance)
-	isNew := i == nil
-	if isNew {
-		if i = t.instances.add(a.Group, a.Instance, now); i == nil {
-			return
-		}
+	isNew := t.instances.find(a.Group, a.Instance) == nil
+	i := t.instances.add(a.Group, a.Instance, now)
+	if i == nil {
+		return
 	}
 	if i.heard = now; i.state == leaving {
 		return
@@ -93,11 +91,9 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.instances.find(a.Group, a.Instance)
+	i := t.instances.add(a.Group, a.Instance, t.set.Now())
 	if i == nil {
-		if i = t.instances.add(a.Group, a.Instance, t.set.Now()); i == nil {
-			return
-		}
+		return
 	}
 	i.state = leaving
 	sockets := 0

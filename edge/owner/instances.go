@@ -109,12 +109,13 @@ func (is *instances) hasRoom(group string) bool {
 	return true
 }
 
-// add adds an instance. It returns nil if the group has too many.
+// add returns the instance of a group with a name, and adds it if it is a new one. It returns nil if the group has too many.
 func (is *instances) add(group, name string, now time.Time) *Instance {
-	if !is.places.Take(group, 1, 0) {
-		return nil
+	i := is.find(group, name)
+	if i != nil || !is.places.Take(group, 1, 0) {
+		return i
 	}
-	i := &Instance{group: group, name: name, heard: now, passed: make(map[string]passed), spoke: make(map[string]time.Time)}
+	i = &Instance{group: group, name: name, heard: now, passed: make(map[string]passed), spoke: make(map[string]time.Time)}
 	is.all = append(is.all, i)
 	is.byName[name] = append(is.byName[name], i)
 	return i
