@@ -165,13 +165,14 @@ func (p *permits) refuse(err error) {
 		return
 	}
 	what := "NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)"
+	attributes := []any{"subject", r.subject}
 	switch {
 	case r.subject == "":
-		what = "NATS refused something"
+		what, attributes = "NATS refused something", []any{"error", p.bus.shown(err)}
 	case r.publish:
 		what = "NATS refused a publish of this edge (docs/subjects.md, Permissions)"
 	}
-	p.bus.complaints.Log(slog.LevelError, what, r.subject, err.Error(), "subject", r.subject, "error", p.bus.shown(err))
+	p.bus.complaints.Log(slog.LevelError, what, r.subject, err.Error(), attributes...)
 }
 
 // note records a refusal, and returns false if the log names it within a second, or has.
