@@ -62,7 +62,7 @@ type request struct {
 
 	place   int                 // among Table.all
 	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
-	end     pace.Item[*request] // queued until the time is over; never in a handover
+	end     pace.Item[*request] // queued until the time is over; in a handover only of a client that waits
 	onWay   bool                // the worker is to publish it
 	why     Reason              // it is published, or was published last
 	pause   time.Duration       // the latest after a failure; 0: none since the last silence, hello or reconnect
@@ -99,22 +99,27 @@ func (r *request) find(a Answer) *Instance {
 }
 
 // add makes the request of a socket. The caller has it published soon.
-func (t *Table) add(s *Socket, handover bool, from string) {
-	now := t.set.Now()
-	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(t.all)}
+func (t *Table) add(s *Socket, handover bool, from string) *request {
+	r := &request{socket: s, handover: handover, from: from, since: t.set.Now(), onWay: true, why: First, place: len(t.all)}
 	r.repeat.Value, r.end.Value = r, r
 	s.request = r
 	t.all = append(t.all, r)
-	if handover {
-		return
+	if !handover {
+		t.waiting.Add(1)
+		t.limit(r)
 	}
+	return r
+}
+
+// limit ends the wait for a decision some time after now.
+func (t *Table) limit(r *request) {
+	s := r.socket
 	timeout := s.Client.ConnectTimeout()
 	if !s.Client.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
 		timeout = timeout*3/4 + timeout*time.Duration(t.set.Random(1000))/2000
 	}
-	t.waiting.Add(1)
-	t.ends.Set(&r.end, now.Add(timeout))
+	t.ends.Set(&r.end, t.set.Now().Add(timeout))
 }
 
 // drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
