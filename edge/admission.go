@@ -43,7 +43,12 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{
+		conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(),
+	}}
+	if len(rules.Rewind) > 0 && e.logged.table != nil {
+		s.Edge.past = new(past)
+	}
 	c.mu.Lock()
 	if back != nil {
 		back.arrive(c, name, s)
@@ -154,7 +159,7 @@ func (e *Edge) announce(s *socket) {
 		return
 	}
 	e.notice(s)
-	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
 }
 
 // connectBody is the body of a connect request or notice.
@@ -184,6 +189,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	}
 	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), given.Rooms...))
 	position := e.logged.position(k) // before it can receive anything
+	entered := s.Edge.past.without(s, rooms)
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
@@ -217,6 +223,11 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
+	if p := s.Edge.past; p != nil && k != nil && k.Recovered { // it gets what it has missed, and no more
+		p.stays = k.Stays()
+	} else {
+		e.rewinds.entered(s, entered, byRule)
+	}
 	switch { // goLive follows
 	case k == nil:
 		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })
@@ -369,6 +380,9 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	e.asks.abandon(s)
 	e.pauses.forget(s)
 	c.dropWaiting(s)
+	if p := s.Edge.past; p != nil {
+		p.drop(c, p.bytes)
+	}
 	e.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))

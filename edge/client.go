@@ -35,6 +35,8 @@ type client struct {
 	ticket    *recovery.Ticket // lets the client come back; set by enter, static then; nil where the namespace has no recovery
 	recovered *recovered       // of a socket that was taken over; static; nil for others
 
+	past *past // what it gets of rooms that it enters; static; nil where the namespace has no rewind
+
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
 	overdue      bool            // guarded by conn.mu: it has waited too long, and the session has another live socket

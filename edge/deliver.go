@@ -23,9 +23,17 @@ type deliveries struct {
 	name       []byte // scratch for event names
 }
 
-// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It returns what became of the frame: Queued
-// also while it waits.
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a room. It returns
+// what became of the frame: Queued also while it waits.
 func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
+	if p := s.Edge.past; p != nil && len(p.waiting) > 0 {
+		return d.wait(s, f)
+	}
+	return d.handOver(s, f)
+}
+
+// handOver is deliver for what is in its turn.
+func (d *deliveries) handOver(s *socket, f *engine.Frame) engine.Sent {
 	if s.Life() >= registry.Live {
 		return d.send(s, f)
 	}
@@ -36,18 +44,27 @@ func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
 		return d.send(s, f)
 	}
 	d.stats.deliveries.Add(f.Messages())
+	if !d.mayWait(c, f) {
+		return engine.Overflow
+	}
+	s.Edge.waiting = append(s.Edge.waiting, f)
+	s.Edge.waitingBytes += f.Size()
+	return engine.Queued
+}
+
+// mayWait counts a frame that is to wait for one of a session's sockets. If that is too much, it ends the session and returns false. The
+// connection's mu must be held.
+func (d *deliveries) mayWait(c *connection, f *engine.Frame) bool {
 	if c.waiting+c.session.Waiting()+f.Size() > d.queueBytes {
 		if !c.closed {
 			c.closed = true
 			d.out.Do(func() { c.session.Close(engine.QueueOverflow) })
 		}
-		return engine.Overflow
+		return false
 	}
-	s.Edge.waiting = append(s.Edge.waiting, f)
-	s.Edge.waitingBytes += f.Size()
 	c.waiting += f.Size()
 	c.session.Charge(f.Size())
-	return engine.Queued
+	return true
 }
 
 // send hands a frame to the session of a socket whose CONNECT is out.

@@ -216,7 +216,9 @@ func (e *Edge) restore(s *socket) {
 	if o != nil {
 		d.group = ""
 	}
-	if e.admit(s, &d, out) && o != nil {
+	isAdmitted := false
+	e.rewinds.between(s, func() { isAdmitted = e.admit(s, &d, out) })
+	if isAdmitted && o != nil {
 		e.owners.Ask(o)
 	}
 }

@@ -30,6 +30,8 @@ type Feed struct {
 	held     []*eventlog.Entry
 	bytes    int // of held
 	attempts uint64
+
+	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
 }
 
 type feedState uint8
@@ -74,7 +76,7 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses(), rewinds: make(map[string][]Rewind)}
 		t.feeds[namespace] = f
 	}
 	f.users++

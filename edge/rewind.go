@@ -1,0 +1,301 @@
+package edge
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+
+	"partyline/bus"
+	"partyline/edge/recovery"
+	"partyline/edge/registry"
+	"partyline/edge/rule"
+	"partyline/engine"
+	"partyline/subjects"
+	"partyline/wire/msg"
+	wire "partyline/wire/recovery"
+	"partyline/wire/sio"
+)
+
+// past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
+//
+//	join ──▶ muted ──▶ mark ──▶ waiting ──▶ read ──▶ live
+//
+// While a room is muted, the socket gets none of its events: the log has them. From the mark on all that comes for the socket waits, until
+// the room's events up to the mark have been read and sent.
+type past struct {
+	stays   []wire.Span // in which rooms it is, and so which events it has got
+	ended   []wire.Span // the same of rooms that it has left
+	rewinds []*rewind   // rooms whose past it has not got yet
+	waiting []waiting
+	bytes   int // guarded by conn.mu: of the frames in waiting
+}
+
+// rewind is a room that a socket has entered.
+type rewind struct {
+	room string
+	most int
+
+	isMuted bool           // the mark is not back
+	past    *recovery.Past // nil until it was read
+	hasLeft bool           // the socket has left the room again
+}
+
+// waiting is a frame, or a room's past, that goes to a socket in its turn.
+type waiting struct {
+	frame  *engine.Frame
+	rewind *rewind
+}
+
+// rewinds has sockets that enter rooms get the last events of these. It is owned by the NATS reader.
+type rewinds struct {
+	*deliveries
+	reg    *registry.Registry[client]
+	logged *logged
+	bus    *bus.Bus
+	most   int // messages, by what may wait for a session
+}
+
+// byRule is the number of events of a join that names none.
+const byRule = math.MinInt
+
+// errRewind answers a join with a number that cannot be.
+var errRewind = errors.New(msg.HeaderRewind + " must be a number from 0 to 1000")
+
+// rewindOf reads how many events a service wants for a join; byRule if it does not say.
+func rewindOf(h bus.Header) (int, error) {
+	if !h.Has(msg.HeaderRewind) {
+		return byRule, nil
+	}
+	n, err := strconv.Atoi(h.Get(msg.HeaderRewind))
+	if err != nil || n < 0 || n > 1000 {
+		return 0, errRewind
+	}
+	return n, nil
+}
+
+// between runs fn between two messages from NATS, if the socket's rooms have a past.
+func (r *rewinds) between(s *socket, fn func()) {
+	ran := false
+	if s.Edge.past != nil {
+		r.bus.Exclusive(func() {
+			fn()
+			ran = true
+		})
+	}
+	if !ran { // without one, or at the end of the process
+		fn()
+	}
+}
+
+// join is Registry.Join, and begins to rewind. most is how many events the socket gets at most of each room that has a rule, or byRule.
+func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[client], error) {
+	entered := s.Edge.past.without(s, rooms)
+	f, err := r.reg.Join(s, rooms)
+	if err == nil {
+		r.entered(s, entered, most)
+	}
+	return f, err
+}
+
+// without returns the rooms in which a socket is not yet, if their past matters.
+func (p *past) without(s *socket, rooms []string) []string {
+	if p == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(rooms), s.IsIn)
+}
+
+// entered begins to rewind rooms that a socket has entered just now.
+func (r *rewinds) entered(s *socket, rooms []string, most int) {
+	p, feed := s.Edge.past, r.logged.feed(s.Namespace.Token)
+	if p == nil || feed == nil {
+		return
+	}
+	var begun []recovery.Rewind
+	for _, room := range rooms {
+		w, rule := r.find(s, room, most)
+		if w == nil {
+			p.stays = append(p.stays, wire.Span{Room: room, From: feed.Position()})
+			continue
+		}
+		p.rewinds = append(p.rewinds, w)
+		begun = append(begun, recovery.Rewind{
+			Room: room, Most: w.most, Age: rule.Age, Bytes: r.queueBytes / 8,
+			Marked: func() {
+				w.isMuted = false
+				p.waiting = append(p.waiting, waiting{rewind: w})
+			},
+			Read: func(past *recovery.Past) {
+				w.past = past
+				r.deliverWaiting(s)
+			},
+		})
+	}
+	if len(begun) == 0 {
+		return
+	}
+	r.out.AfterSubscribedOrOffline(func() { // without NATS, the mark comes behind the subscriptions all the same
+		r.bus.Exclusive(func() {
+			for _, one := range begun {
+				feed.Rewind(one)
+			}
+		})
+	})
+}
+
+// find returns what a socket gets of a room, or nil.
+func (r *rewinds) find(s *socket, room string, most int) (*rewind, *rule.Rewind) {
+	name, _ := subjects.Room(room) // our own token
+	found := s.Edge.rules.RewindOf([]byte(name))
+	if found == nil || most == 0 || s.Edge.ticket != nil && s.Edge.ticket.Waits.Load() { // that reads in the log what it has missed
+		return nil, nil
+	}
+	if most == byRule {
+		most = found.Messages
+	}
+	return &rewind{room: room, most: min(most, r.most), isMuted: true}, found
+}
+
+// leave is Registry.Leave.
+func (r *rewinds) leave(s *socket, rooms []string) registry.Effects[client] {
+	p, feed := s.Edge.past, r.logged.feed(s.Namespace.Token)
+	if p == nil || feed == nil {
+		return r.reg.Leave(s, rooms)
+	}
+	for _, w := range p.rewinds {
+		w.hasLeft = w.hasLeft || slices.Contains(rooms, w.room)
+	}
+	p.stays = slices.DeleteFunc(p.stays, func(stay wire.Span) bool {
+		leaves := stay.To == 0 && slices.Contains(rooms, stay.Room)
+		if leaves {
+			stay.To = max(1, feed.Position())
+			p.ended = append(p.ended, stay)
+		}
+		return leaves
+	})
+	p.ended = p.ended[max(0, len(p.ended)-maxEnded):]
+	return r.reg.Leave(s, rooms)
+}
+
+// maxEnded bounds the rooms of a socket that are remembered after it has left them.
+const maxEnded = 100
+
+// hides reports whether an event from the log is not for a socket yet: it is for rooms alone that are muted.
+func (p *past) hides(s *socket, sub *subjects.Subject, h bus.Header) bool {
+	if len(p.rewinds) == 0 || !recovery.IsRepeated(h) {
+		return false
+	}
+	isMuted := func(room string) bool {
+		return slices.ContainsFunc(p.rewinds, func(w *rewind) bool { return w.room == room && w.isMuted && !w.hasLeft })
+	}
+	if sub.Target == subjects.TargetRoom {
+		return isMuted(sub.Room)
+	}
+	rooms := h[msg.HeaderRooms]
+	return sub.Target == subjects.TargetAll && rooms != nil &&
+		!slices.ContainsFunc(rooms, func(name string) bool { return name == s.ID || s.IsIn(name) && !isMuted(name) })
+}
+
+// wait keeps a frame for a socket behind the past of a room.
+func (d *deliveries) wait(s *socket, f *engine.Frame) engine.Sent {
+	c, p := s.Edge.conn, s.Edge.past
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Life() == registry.Gone {
+		return engine.Gone
+	}
+	if !d.mayWait(c, f) {
+		return engine.Overflow
+	}
+	p.waiting = append(p.waiting, waiting{frame: f})
+	p.bytes += f.Size()
+	return engine.Queued
+}
+
+// drop makes frames of the socket count no more. conn.mu must be held.
+func (p *past) drop(c *connection, bytes int) {
+	p.bytes -= bytes
+	c.waiting -= bytes
+	c.session.Charge(-bytes)
+}
+
+// deliverWaiting delivers what waits for a socket, up to the first room that was not read yet.
+func (r *rewinds) deliverWaiting(s *socket) {
+	c, p := s.Edge.conn, s.Edge.past
+	for len(p.waiting) > 0 {
+		w := p.waiting[0]
+		if w.rewind != nil && w.rewind.past == nil {
+			return
+		}
+		p.waiting[0] = waiting{}
+		p.waiting = p.waiting[1:]
+		if w.rewind != nil {
+			p.rewinds = slices.DeleteFunc(p.rewinds, func(one *rewind) bool { return one == w.rewind })
+			w.frame = r.frameOf(s, w.rewind)
+		} else {
+			c.mu.Lock()
+			if s.Life() != registry.Gone {
+				p.drop(c, w.frame.Size())
+			}
+			c.mu.Unlock()
+		}
+		if w.frame != nil {
+			r.handOver(s, w.frame)
+		}
+	}
+	p.waiting = nil
+}
+
+// frameOf is what a socket gets of the past of a room; nil for nothing.
+func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
+	p := s.Edge.past
+	events := w.past.Events[max(0, len(w.past.Events)-w.most):]
+	if w.hasLeft {
+		return nil
+	}
+	stay := wire.Span{Room: w.room, From: w.past.Seq}
+	if len(events) > 0 {
+		stay.From = events[0].Seq - 1
+	}
+	var frames []*engine.Frame
+	for _, e := range events {
+		if !p.hasGot(s, w, e) {
+			if f := r.encode(r.packet(s, w.past.Seq, e), s.Edge.conn.dialect); f != nil {
+				frames = append(frames, f)
+			}
+		}
+	}
+	p.stays = append(p.stays, stay)
+	if len(frames) == 0 {
+		return nil
+	}
+	return engine.Join(frames)
+}
+
+// hasGot reports whether an event of a room's past is not for a socket, or has come to it by another room.
+func (p *past) hasGot(s *socket, w *rewind, e *recovery.Event) bool {
+	return slices.ContainsFunc(e.Header[msg.HeaderExcept], func(name string) bool { return name == s.ID || s.IsIn(name) }) ||
+		e.Subject.Target == subjects.TargetAll && slices.ContainsFunc(e.Header[msg.HeaderRooms], func(name string) bool {
+			return name == s.ID || name != w.room && (recovery.WasIn(p.stays, name, e.Seq) || recovery.WasIn(p.ended, name, e.Seq))
+		})
+}
+
+// packet is an event of a room's past, for all sockets that get it. Its offset is that of the mark, so that the client's does not go back.
+func (r *rewinds) packet(s *socket, seq uint64, e *recovery.Event) *packet {
+	if made, ok := e.Frame.(*packet); ok {
+		return made
+	}
+	m := &bus.Message{Subject: e.Entry.Subject, Header: e.Header, Data: e.Data}
+	text, attachments, err := r.content(m, true)
+	p := &packet{kind: sio.Event, namespace: s.Namespace.Name, attachments: attachments, options: options(e.Header), from: m, sent: &r.stats.eventsOut}
+	switch {
+	case err != nil: // it was dropped for those who were there, too
+		p.failed = [dialects]bool{true, true, true}
+	case s.Edge.ticket != nil:
+		text = r.logged.stamp(text, nil, seq, nil)
+	}
+	p.body = text
+	e.Frame = p
+	return p
+}
