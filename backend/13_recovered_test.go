@@ -175,3 +175,30 @@ func TestAnOwnerDecidesAboutARecoveredSocket(t *testing.T) {
 	second.say("bye")
 	c.fakeEdge.hears(c.heard, "transport close true")
 }
+
+// An event for a socket whose connection broke is published: its client may come back. One that was ended gets nothing.
+func TestEventsForASocketThatMayComeBack(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("chat")
+	results := make(chan error, 10)
+	io.Of("/chat").OnDisconnect(func(so *backend.Socket, reason string) { results <- so.Emit("late", reason) })
+	s.start(io)
+	nc := s.connection()
+	sub, err := nc.SubscribeSync("sio.chat.emit.socket.recovers.*")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range []string{"client namespace disconnect", "ping timeout"} {
+		body := fmt.Appendf(nil, `["disconnect",{"reason":%q,"rooms":[]}]`, reason)
+		if err := nc.PublishRequest("sio.chat.on.disconnect", "sio.chat.emit.socket.recovers.aaaaaaaaaaaaaaaaaaaa", body); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-results; errors.Is(err, backend.UnknownSocket) == (reason == "ping timeout") {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+	if m, err := sub.NextMsg(patience); err != nil || string(m.Data) != `["late","ping timeout"]` {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

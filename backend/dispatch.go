@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"slices"
+
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
@@ -143,5 +145,6 @@ func (s *Service) disconnected(ns *Namespace, m *nats.Msg, from sender) {
 		return // about an assignment that this instance did not accept
 	}
 	so := &Socket{ns: ns, id: from.socket, user: m.Header.Get(msg.HeaderUser), gone: true, left: notice.Rooms}
+	so.lost = slices.Contains(brokenReasons, notice.Reason)
 	s.calls.runAll(ns.rules.disconnect, so, notice.Reason)
 }

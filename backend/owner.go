@@ -20,6 +20,9 @@ type Takeover struct {
 	From string // the instance that owned it before
 }
 
+// brokenReasons are those after which a client may come back to the same socket.
+var brokenReasons = []string{"transport close", "transport error", "ping timeout", "forced close", "forced server close", "server shutting down"}
+
 // ownership is what the owner of a socket has of it.
 type ownership struct {
 	ctx      context.Context // see Socket.Context
@@ -184,7 +187,7 @@ func (a *admissions) end(so *Socket, reason string, rooms []string) {
 		return
 	}
 	so.mu.Lock()
-	so.gone, so.left = true, rooms
+	so.gone, so.left, so.lost = true, rooms, slices.Contains(brokenReasons, reason)
 	so.mu.Unlock()
 	a.decisions.ended(so)
 	a.calls.runAll(slices.Concat(so.ns.rules.disconnect, so.handlers().disconnect), so, reason)

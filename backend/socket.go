@@ -34,6 +34,7 @@ type Socket struct {
 	admission *msg.State // guarded by mu; what the middleware has decided so far; nil once it has
 	left      []string   // guarded by mu; in disconnect handlers: the rooms that the socket was in
 	gone      bool       // guarded by mu
+	lost      bool       // guarded by mu; with gone: the connection broke, so that the client may come back
 
 	own *ownership // nil unless this instance owns the socket
 }
@@ -130,7 +131,7 @@ func (s *Socket) target() Target {
 	defer s.mu.Unlock()
 	switch {
 	case t.err != nil:
-	case s.gone:
+	case s.gone && !s.lost:
 		t.err = failure(UnknownSocket, "socket %s has gone", s.id)
 	case s.admission != nil:
 		t.err = failure(BadArguments, "socket %s is not admitted yet: emit from OnConnection", s.id)
@@ -138,7 +139,9 @@ func (s *Socket) target() Target {
 	return t
 }
 
-// Emit sends an event to the socket's client; see Target.Emit.
+// Emit sends an event to the socket's client; see Target.Emit. While the client of a socket may come back after its
+// connection broke, a namespace with recovery keeps the event. The error is UnknownSocket in a disconnect handler of a
+// socket that the client or a service has ended.
 func (s *Socket) Emit(event string, args ...any) error { return s.target().Emit(event, args...) }
 
 // EmitWithAck sends an event to the socket's client and returns what it acks. It waits for the time of Timeout, 30 s

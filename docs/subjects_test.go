@@ -114,8 +114,8 @@ func TestErrorTexts(t *testing.T) {
 		told[got] = true
 	}
 	// The first two take hundreds of thousands of messages: see edge/ask_test.go. The third takes a service that
-	// admits: see test/23_admission_answers_test.go.
-	for _, text := range []string{"too many asks under way", "too many questions under way", "invalid answer"} {
+	// admits: see test/23_admission_answers_test.go. The fourth takes a namespace with recovery and no JetStream.
+	for _, text := range []string{"too many asks under way", "too many questions under way", "invalid answer", "not recorded"} {
 		if !strings.Contains(section, "| `"+text+"` |") {
 			t.Errorf("the contract does not list %q", text)
 		}

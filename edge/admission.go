@@ -43,12 +43,7 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{
-		conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(),
-	}}
-	if len(rules.Rewind) > 0 && e.logged.table != nil {
-		s.Edge.past = new(past)
-	}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
 	c.mu.Lock()
 	if back != nil {
 		back.arrive(c, name, s)
@@ -159,7 +154,7 @@ func (e *Edge) announce(s *socket) {
 		return
 	}
 	e.notice(s)
-	e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
+	e.admitNow(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
 }
 
 // connectBody is the body of a connect request or notice.
@@ -223,11 +218,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
-	if p := s.Edge.past; p != nil && k != nil && k.Recovered { // it gets what it has missed, and no more
-		p.stays = k.Stays()
-	} else {
-		e.rewinds.entered(s, entered, byRule)
-	}
+	e.rewinds.admitted(s, entered)
 	switch { // goLive follows
 	case k == nil:
 		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })
@@ -357,7 +348,11 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	body, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}.Body(), userHeader(s.User())
+	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, userHeader(s.User())
+	if o != nil && s.Edge.ticket != nil { // the socket may be another edge's before its owner reads this
+		_, _, notice.Assignment = e.owners.Of(o)
+	}
+	body := notice.Body()
 	if o != nil && !e.owners.End(o, header, body) {
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}
@@ -380,9 +375,6 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	e.asks.abandon(s)
 	e.pauses.forget(s)
 	c.dropWaiting(s)
-	if p := s.Edge.past; p != nil {
-		p.drop(c, p.bytes)
-	}
 	e.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))

@@ -169,6 +169,13 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
 func (e *Edge) takenOver(s *socket, d *decision) {
+	if r := s.Edge.recovered; r != nil {
+		r.isOwned.Store(true)
+	}
+	if s.Life() < registry.Subscribing { // it was taken over from another edge, and its owner was asked first
+		e.admit(s, d, ownedBefore)
+		return
+	}
 	rooms, err := registry.RoomTokens(d.Rooms)
 	if err == nil {
 		_, err = e.rewinds.join(s, rooms, byRule)

@@ -26,45 +26,39 @@ type deliveries struct {
 // deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a room. It returns
 // what became of the frame: Queued also while it waits.
 func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
-	if p := s.Edge.past; p != nil && len(p.waiting) > 0 {
-		return d.wait(s, f)
-	}
-	return d.handOver(s, f)
+	p := s.Edge.past
+	return d.pass(s, f, p != nil && len(p.waiting) > 0)
 }
 
-// handOver is deliver for what is in its turn.
-func (d *deliveries) handOver(s *socket, f *engine.Frame) engine.Sent {
-	if s.Life() >= registry.Live {
+// pass is deliver. With isBehind the frame waits behind the past of a room; else it is its turn.
+func (d *deliveries) pass(s *socket, f *engine.Frame, isBehind bool) engine.Sent {
+	if !isBehind && s.Life() >= registry.Live {
 		return d.send(s, f)
 	}
 	c := s.Edge.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Life() >= registry.Live { // since just now
+	if life := s.Life(); life == registry.Gone || life == registry.Live && !isBehind { // since just now
 		return d.send(s, f)
 	}
-	d.stats.deliveries.Add(f.Messages())
-	if !d.mayWait(c, f) {
-		return engine.Overflow
-	}
-	s.Edge.waiting = append(s.Edge.waiting, f)
-	s.Edge.waitingBytes += f.Size()
-	return engine.Queued
-}
-
-// mayWait counts a frame that is to wait for one of a session's sockets. If that is too much, it ends the session and returns false. The
-// connection's mu must be held.
-func (d *deliveries) mayWait(c *connection, f *engine.Frame) bool {
 	if c.waiting+c.session.Waiting()+f.Size() > d.queueBytes {
 		if !c.closed {
 			c.closed = true
 			d.out.Do(func() { c.session.Close(engine.QueueOverflow) })
 		}
-		return false
+		return engine.Overflow
+	}
+	if p := s.Edge.past; isBehind {
+		p.waiting = append(p.waiting, waiting{frame: f})
+		p.bytes += f.Size()
+	} else {
+		d.stats.deliveries.Add(f.Messages())
+		s.Edge.waiting = append(s.Edge.waiting, f)
+		s.Edge.waitingBytes += f.Size()
 	}
 	c.waiting += f.Size()
 	c.session.Charge(f.Size())
-	return true
+	return engine.Queued
 }
 
 // send hands a frame to the session of a socket whose CONNECT is out.

@@ -2,7 +2,9 @@ package edge
 
 import (
 	crand "crypto/rand"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,13 +106,24 @@ func (e *Edge) follow(f registry.Effects[client]) {
 func require(set Settings) {
 	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }
-	set.Bus.Permissions(set.Prefix.EdgePermissions())
-	for name := range set.Namespaces {
+	publish, subscribe := set.Prefix.EdgePermissions()
+	if slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n Namespace) bool { return n.IsLogged() }) {
+		morePublish, moreSubscribe := set.Prefix.LogPermissions()
+		publish, subscribe = append(publish, morePublish...), append(subscribe, moreSubscribe...)
+	}
+	set.Bus.Permissions(publish, subscribe)
+	for name, declared := range set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {
 			continue
 		}
-		set.Bus.RequireSubscription(set.Prefix.NamespaceAll(string(token)))
+		if declared.IsLogged() {
+			for _, subject := range set.Prefix.LoggedAll(string(token)) {
+				set.Bus.RequireSubscription(subject)
+			}
+		} else {
+			set.Bus.RequireSubscription(set.Prefix.NamespaceAll(string(token)))
+		}
 		set.Bus.RequirePublish(string(set.Prefix.AppendOn(nil, string(token), subjects.Ready)), probe)
 	}
 }

@@ -44,9 +44,11 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 	if q.Handover {
 		state := w.stateOf(s)
 		state.From, rev, handover = q.From, state.Rev, &state
-		if k := s.Edge.ticket; k != nil && k.Recovered {
-			state.Recovered, state.Edge, state.Decides = true, w.set.ID, s.Edge.rules.Recovery.AskAgain
+		if edge, _, _ := subjects.SplitSocketID(s.ID); edge != w.set.ID {
+			state.Edge = w.set.ID
 		}
+		state.Recovered = s.Edge.recovered != nil && !s.Edge.recovered.isOwned.Load()
+		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain
 	}
 	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))
 	if errors.Is(err, bus.ErrTooLarge) {
@@ -111,7 +113,11 @@ func (e *Edge) ownerChanged(ns, id, to string, number uint64) {
 
 // stateOf is what is known of a socket.
 func (e *Edge) stateOf(s *socket) msg.State {
-	v, _ := e.reg.View(s)
+	v, isMember := e.reg.View(s)
+	if r := s.Edge.recovered; r != nil && !isMember {
+		had := r.withRecord(msg.Admission{})
+		return msg.State{Rooms: had.Rooms, User: had.User, Data: had.Data}
+	}
 	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -198,33 +199,33 @@ type recovered struct {
 	*recovery.Claimed
 	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
 	bytes  int             // of them
+
+	isOwned atomic.Bool // an instance knows that it came back
 }
 
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
-	r := &s.Edge.recovered.Record
-	if s.Edge.asking {
-		e.owners.Ask(s.Edge.owner)
-		return
-	}
-	o := s.Edge.owner
-	out := owner.Outcome{Verdict: owner.Admitted}
-	if o != nil {
-		out = owner.Outcome{Verdict: owner.Owned, Open: true}
-	}
-	d := decision{group: r.Group}
-	if o != nil {
-		d.group = ""
-	}
-	isAdmitted := false
-	e.rewinds.between(s, func() { isAdmitted = e.admit(s, &d, out) })
-	if isAdmitted && o != nil {
+	switch o := s.Edge.owner; {
+	case s.Edge.asking, o != nil && s.Edge.rules.Recovery.AskAgain:
+		e.owners.Ask(o)
+	case o == nil:
+		e.admitNow(s, &decision{group: s.Edge.recovered.Record.Group}, owner.Outcome{Verdict: owner.Admitted})
+	case e.admitNow(s, &decision{}, ownedBefore):
 		e.owners.Ask(o)
 	}
 }
 
+// admitNow is admit for other goroutines than the NATS reader's.
+func (e *Edge) admitNow(s *socket, d *decision, out owner.Outcome) (isAdmitted bool) {
+	e.rewinds.between(s, func() { isAdmitted = e.admit(s, d, out) })
+	return isAdmitted
+}
+
+// ownedBefore is the outcome for a socket that an instance owned when it was taken over: all services know of it.
+var ownedBefore = owner.Outcome{Verdict: owner.Owned, Open: true}
+
 // withRecord adds what a socket had before to what a service admits it with.
-func (s recovered) withRecord(a msg.Admission) msg.Admission {
+func (s *recovered) withRecord(a msg.Admission) msg.Admission {
 	r := &s.Record
 	for room := range r.Rooms {
 		if name, err := subjects.Room(room); err == nil {
@@ -335,14 +336,19 @@ func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
 
 // release takes a socket that is gone out of what is kept for its client, and its subscriptions.
 func (e *Edge) release(s *socket, was registry.Life) {
-	k := s.Edge.ticket
+	k, c := s.Edge.ticket, s.Edge.conn
+	if p := s.Edge.past; p != nil {
+		c.waiting -= p.bytes
+		c.session.Charge(-p.bytes)
+		p.bytes = 0
+	}
 	if s.Edge.rules.IsLogged() && e.logged.table != nil {
 		e.logged.table.Release(s.Namespace.Token)
 	}
 	if k == nil {
 		return
 	}
-	s.Edge.conn.takeMissed(s)
+	c.takeMissed(s)
 	for _, subject := range e.byName(s) {
 		e.out.Unsubscribe(subject)
 	}

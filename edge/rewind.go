@@ -17,36 +17,6 @@ import (
 	"partyline/wire/sio"
 )
 
-// past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
-//
-//	join ──▶ muted ──▶ mark ──▶ waiting ──▶ read ──▶ live
-//
-// While a room is muted, the socket gets none of its events: the log has them. From the mark on all that comes for the socket waits, until
-// the room's events up to the mark have been read and sent.
-type past struct {
-	stays   []wire.Span // in which rooms it is, and so which events it has got
-	ended   []wire.Span // the same of rooms that it has left
-	rewinds []*rewind   // rooms whose past it has not got yet
-	waiting []waiting
-	bytes   int // guarded by conn.mu: of the frames in waiting
-}
-
-// rewind is a room that a socket has entered.
-type rewind struct {
-	room string
-	most int
-
-	isMuted bool           // the mark is not back
-	past    *recovery.Past // nil until it was read
-	hasLeft bool           // the socket has left the room again
-}
-
-// waiting is a frame, or a room's past, that goes to a socket in its turn.
-type waiting struct {
-	frame  *engine.Frame
-	rewind *rewind
-}
-
 // rewinds has sockets that enter rooms get the last events of these. It is owned by the NATS reader.
 type rewinds struct {
 	*deliveries
@@ -96,6 +66,15 @@ func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[cl
 		r.entered(s, entered, most)
 	}
 	return f, err
+}
+
+// admitted begins to rewind the first rooms of a socket. One that has come back gets what it has missed, and no more.
+func (r *rewinds) admitted(s *socket, entered []string) {
+	if p, k := s.Edge.past, s.Edge.ticket; p != nil && k != nil && k.Recovered {
+		p.stays = k.Stays()
+		return
+	}
+	r.entered(s, entered, byRule)
 }
 
 // without returns the rooms in which a socket is not yet, if their past matters.
@@ -197,29 +176,6 @@ func (p *past) hides(s *socket, sub *subjects.Subject, h bus.Header) bool {
 		!slices.ContainsFunc(rooms, func(name string) bool { return name == s.ID || s.IsIn(name) && !isMuted(name) })
 }
 
-// wait keeps a frame for a socket behind the past of a room.
-func (d *deliveries) wait(s *socket, f *engine.Frame) engine.Sent {
-	c, p := s.Edge.conn, s.Edge.past
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.Life() == registry.Gone {
-		return engine.Gone
-	}
-	if !d.mayWait(c, f) {
-		return engine.Overflow
-	}
-	p.waiting = append(p.waiting, waiting{frame: f})
-	p.bytes += f.Size()
-	return engine.Queued
-}
-
-// drop makes frames of the socket count no more. conn.mu must be held.
-func (p *past) drop(c *connection, bytes int) {
-	p.bytes -= bytes
-	c.waiting -= bytes
-	c.session.Charge(-bytes)
-}
-
 // deliverWaiting delivers what waits for a socket, up to the first room that was not read yet.
 func (r *rewinds) deliverWaiting(s *socket) {
 	c, p := s.Edge.conn, s.Edge.past
@@ -236,12 +192,14 @@ func (r *rewinds) deliverWaiting(s *socket) {
 		} else {
 			c.mu.Lock()
 			if s.Life() != registry.Gone {
-				p.drop(c, w.frame.Size())
+				p.bytes -= w.frame.Size()
+				c.waiting -= w.frame.Size()
+				c.session.Charge(-w.frame.Size())
 			}
 			c.mu.Unlock()
 		}
 		if w.frame != nil {
-			r.handOver(s, w.frame)
+			r.pass(s, w.frame, false)
 		}
 	}
 	p.waiting = nil

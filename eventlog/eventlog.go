@@ -12,8 +12,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,6 +69,7 @@ type Log struct {
 	complaints *throttle.Logger
 	onEpoch    func(string) // static once Run has begun
 	doubt      chan struct{}
+	wentBack   atomic.Bool // see WentBack
 	reader     *reader
 	writer     *writer
 	stats      stats
@@ -77,6 +78,9 @@ type Log struct {
 	why   []string // guarded by mu: see Ready
 	epoch string   // guarded by mu
 	found bool     // guarded by mu: the streams were in order at the last look that had an answer
+
+	lastSeq uint64 // of Run's goroutine: the largest at a look, in this epoch
+	lower   int    // of Run's goroutine: looks since then that found a lower one
 }
 
 // stats is what the log counts.
@@ -138,14 +142,10 @@ func (l *Log) Ready() []string {
 }
 
 // Stream returns the name of the log: "SIO_LOG" with the prefix "sio".
-func (l *Log) Stream() string { return l.streamName("LOG") }
+func (l *Log) Stream() string { return l.set.Prefix.Stream(subjects.StreamLog) }
 
 // records returns the name of the stream of records.
-func (l *Log) records() string { return l.streamName("SESSIONS") }
-
-func (l *Log) streamName(what string) string {
-	return strings.ToUpper(strings.ReplaceAll(l.set.Prefix.String(), ".", "-")) + "_" + what
-}
+func (l *Log) records() string { return l.set.Prefix.Stream(subjects.StreamSessions) }
 
 // Epoch returns the name of the log's present life, or "" before the log was found. Sequences of different epochs cannot be
 // compared.
@@ -155,12 +155,19 @@ func (l *Log) Epoch() string {
 	return l.epoch
 }
 
-// Doubt has the streams looked at now. Call it when a mark has not come back, or when the sequence went back. It never blocks.
+// Doubt has the streams looked at now. Call it when a mark has not come back. It never blocks.
 func (l *Log) Doubt() {
 	select {
 	case l.doubt <- struct{}{}:
 	default:
 	}
+}
+
+// WentBack gives the log a new epoch, unless it has one already. Call it when the log continues with sequences that it has used
+// before: NATS has lost the end of the stream with its memory or disk, so all offsets may be wrong. It never blocks.
+func (l *Log) WentBack() {
+	l.wentBack.Store(true)
+	l.Doubt()
 }
 
 // Metrics lists what the log counts.

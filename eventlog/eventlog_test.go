@@ -161,6 +161,7 @@ func TestStreamsAreMade(t *testing.T) {
 }
 
 func TestStreamIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := New(settings(t, nc))
@@ -172,16 +173,34 @@ func TestStreamIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Doubt()
-	if second := await(t, epochs); second == first || second != l.Epoch() {
+	second := await(t, epochs)
+	if second == first || second != l.Epoch() {
 		t.Errorf("epoch %q, before %q", second, first)
 	}
 	// A scan of a log that is not there any more finds that out itself.
 	if err := admin(t, nc).DeleteStream(context.Background(), "SIO_LOG"); err != nil {
 		t.Fatal(err)
 	}
-	scan(t, l, 0, 5)
-	if third := await(t, epochs); third == l.Stream() {
-		t.Error(third)
+	if got := scan(t, l, 0, 5); !errors.Is(got.err, ErrBehind) {
+		t.Error(got.err)
+	}
+	if third := await(t, epochs); third == second || third != l.Epoch() {
+		t.Errorf("epoch %q, before %q", third, second)
+	}
+}
+
+// An edge that sees sequences again says so; the others learn of the new epoch at their next look.
+func TestWentBack(t *testing.T) {
+	s := natsdtest.Start(t, withJetStream(t))
+	l, other := ready(t, settings(t, client(t, s.ClientURL()))), ready(t, settings(t, client(t, s.ClientURL())))
+	before := l.Epoch()
+	l.WentBack()
+	eventually(t, "there is a new epoch", func() bool { return l.Epoch() != before })
+	after := l.Epoch()
+	other.WentBack() // has not looked yet
+	eventually(t, "the other has it, too", func() bool { return other.Epoch() == after })
+	if late := ready(t, settings(t, client(t, s.ClientURL()))); late.Epoch() != after {
+		t.Errorf("epoch %q, want %q", late.Epoch(), after)
 	}
 }
 
@@ -259,6 +278,7 @@ func TestWrongSettings(t *testing.T) {
 }
 
 func TestRecordsWithoutTTL(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := New(settings(t, nc))
@@ -310,6 +330,7 @@ func TestReplicasWithoutCluster(t *testing.T) {
 }
 
 func TestNoPermission(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it waits until a request is overdue")
 	}
@@ -321,6 +342,7 @@ func TestNoPermission(t *testing.T) {
 
 // An outage says nothing about the streams, so it does not make an edge unready.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := ready(t, settings(t, nc))

@@ -3,9 +3,9 @@ package eventlog
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,66 +67,33 @@ type Scan struct {
 // reader reads for all scans on one goroutine.
 type reader struct {
 	log   *Log
-	wake  chan struct{}
+	queue queue[*Scan]
 	inbox string
 	pages int // requests so far; of run's goroutine
-
-	mu      sync.Mutex
-	waiting []*Scan // guarded by mu
-	ended   bool    // guarded by mu
 }
 
 func newReader(l *Log) *reader {
-	return &reader{log: l, wake: make(chan struct{}, 1), inbox: nats.NewInbox() + "."}
+	return &reader{log: l, queue: newQueue[*Scan](), inbox: l.set.Conn.NewInbox() + "."}
 }
 
 // Read reads a part of the log. It never blocks. Scans that wait at the same time are read in one pass.
 func (l *Log) Read(s Scan) {
 	s.first = s.From + 1
-	if !l.reader.add(&s) {
+	if !l.reader.queue.add(&s) {
 		s.Done(s.first, ErrEnded)
 	}
 }
 
-func (r *reader) add(s *Scan) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended {
-		return false
-	}
-	r.waiting = append(r.waiting, s)
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-// take returns the scans that wait.
-func (r *reader) take(end bool) []*Scan {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	scans := r.waiting
-	r.waiting, r.ended = nil, end
-	return scans
-}
-
 func (r *reader) run(ctx context.Context) {
-	// A channel: nats.go would take a stored message with a forged status for the server's own.
-	messages := make(chan *nats.Msg, 4*pageMessages)
-	sub, err := r.log.set.Conn.ChanSubscribe(r.inbox+"*", messages)
-	if err != nil {
-		r.log.complaints.Warn("cannot read the log", r.log.Stream(), err)
-	} else {
-		defer func() { _ = sub.Unsubscribe() }()
-	}
+	messages, stop := r.log.receive(r.inbox, 4*pageMessages)
+	defer stop()
 	for {
 		select {
-		case <-r.wake:
-			p := &pass{reader: r, messages: messages, active: r.take(false)}
+		case <-r.queue.wake:
+			p := &pass{reader: r, messages: messages, active: r.queue.take(math.MaxInt)}
 			p.run(ctx)
 		case <-ctx.Done():
-			for _, s := range r.take(true) {
+			for _, s := range r.queue.end() {
 				r.done(s, ErrEnded)
 			}
 			return

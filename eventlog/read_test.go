@@ -94,6 +94,7 @@ func TestRead(t *testing.T) {
 
 // A scan waits for a message that is not stored yet, as on a replica that lags.
 func TestReadWaits(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := ready(t, settings(t, nc))

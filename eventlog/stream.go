@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,8 +41,8 @@ func (l *Log) logConfig() jetstream.StreamConfig {
 // recordsConfig is what the stream of records must be like.
 func (l *Log) recordsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: l.records(), Subjects: []string{l.recordSubject("*"), l.beatSubject("*")}, Storage: l.storage(), Replicas: l.set.Replicas,
-		MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
+		Name: l.records(), Subjects: []string{l.set.Prefix.Session("*"), l.set.Prefix.SessionBeat("*")},
+		Storage: l.storage(), Replicas: l.set.Replicas, MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
 		Duplicates: duplicateWindow, AllowDirect: true, AllowMsgTTL: true,
 		Description: "What edges must know of a socket to recover it. Made by edges of Partyline.",
 	}
@@ -62,10 +62,10 @@ func (l *Log) look(ctx context.Context) error {
 	isNew := false
 	switch {
 	case err == nil:
-		epoch := recovery.Epoch(info.Created)
+		epoch := epochOf(info)
 		isNew = epoch != l.epoch
 		l.epoch, l.why, l.found = epoch, nil, true
-	case !l.found || !isPassing(err):
+	case !l.found || !errors.Is(err, ErrAway): // in an election or outage nothing is known about the streams
 		l.why, l.found = []string{err.Error()}, false
 	}
 	l.mu.Unlock()
@@ -76,10 +76,6 @@ func (l *Log) look(ctx context.Context) error {
 	}
 	return err
 }
-
-// isPassing reports whether an error may be that of an election, or of a lost connection: whether the streams are in order is not
-// known then.
-func isPassing(err error) bool { return errors.Is(err, ErrAway) }
 
 // ensureBoth makes or checks both streams, and returns the log's state.
 func (l *Log) ensureBoth(ctx context.Context) (*jetstream.StreamInfo, error) {
@@ -95,10 +91,59 @@ func (l *Log) ensureBoth(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err = l.relive(ctx, js, info); err != nil {
+		return nil, err
+	}
 	l.stats.records.Set(int(records.State.Msgs))
 	l.stats.messages.Set(int(info.State.Msgs))
 	l.stats.bytes.Set(int(info.State.Bytes))
 	return info, nil
+}
+
+// livesKey is in the metadata of the log: how often its sequence went back.
+const livesKey = "partyline_lives"
+
+func lives(info *jetstream.StreamInfo) int {
+	n, _ := strconv.Atoi(info.Config.Metadata[livesKey]) // none yet
+	return n
+}
+
+// epochOf returns the epoch of the log as it is. A stream keeps the time of its creation when its server loses the messages.
+func epochOf(info *jetstream.StreamInfo) string {
+	return recovery.Epoch(info.Created.Add(time.Duration(lives(info)) * time.Millisecond))
+}
+
+// relive gives the log a new epoch if its sequence went back and no other edge was faster. One look may be answered by a server
+// that does not know yet that it leads no more, so two must agree.
+func (l *Log) relive(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+	wentBack := l.wentBack.Swap(false)
+	switch epoch := l.Epoch(); {
+	case epoch == "" || epoch != epochOf(info):
+		l.lastSeq, l.lower = info.State.LastSeq, 0
+		return info, nil
+	case info.State.LastSeq >= l.lastSeq:
+		l.lastSeq, l.lower = info.State.LastSeq, 0
+	default:
+		l.lower++
+		l.Doubt()
+	}
+	if !wentBack && l.lower < 2 {
+		return info, nil
+	}
+	config := info.Config
+	config.Metadata = ownMetadata(config.Metadata)
+	config.Metadata[livesKey] = strconv.Itoa(lives(info) + 1)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	stream, err := js.UpdateStream(ctx, config)
+	if err != nil {
+		l.wentBack.Store(true)
+		return nil, explain(ctx, js, config, fmt.Errorf("it has lost messages, and its epoch cannot be changed: %w", err))
+	}
+	l.set.Log.Warn("the log of events has lost its end: clients with older offsets are not recovered", "stream", config.Name,
+		"last", info.State.LastSeq, "before", l.lastSeq)
+	l.lastSeq, l.lower = info.State.LastSeq, 0
+	return stream.CachedInfo(), nil
 }
 
 // ensure makes a stream, or checks it and raises its limits.
@@ -123,8 +168,8 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	}
 	have := stream.CachedInfo()
 	if faults := differences(&have.Config, &want); len(faults) > 0 {
-		return nil, fmt.Errorf("stream %s has settings with which it cannot serve: %s. Correct them with `nats stream edit`, or delete the stream: "+
-			"edges make it again", want.Name, strings.Join(faults, "; "))
+		return nil, fmt.Errorf("stream %s has settings with which it cannot serve: %s. Correct them with `nats stream edit`, "+
+			"or delete the stream: edges make it again", want.Name, strings.Join(faults, "; "))
 	}
 	if raised, changed := raise(have.Config, &want); changed {
 		stream, err := js.UpdateStream(ctx, raised)
@@ -187,9 +232,19 @@ func raise(have jetstream.StreamConfig, want *jetstream.StreamConfig) (jetstream
 	if have.Replicas < want.Replicas {
 		have.Replicas, changed = want.Replicas, true
 	}
-	have.Metadata = maps.Clone(have.Metadata)
-	maps.DeleteFunc(have.Metadata, func(name, _ string) bool { return strings.HasPrefix(name, "_nats.") }) // the server's own
+	have.Metadata = ownMetadata(have.Metadata)
 	return have, changed
+}
+
+// ownMetadata returns a copy without what the server adds.
+func ownMetadata(all map[string]string) map[string]string {
+	own := make(map[string]string, len(all))
+	for name, value := range all {
+		if !strings.HasPrefix(name, "_nats.") {
+			own[name] = value
+		}
+	}
+	return own
 }
 
 // withSubject adds a subject to those of a stream, in place of those that it covers. It returns false if one covers it already.
@@ -236,7 +291,8 @@ func explain(ctx context.Context, js jetstream.JetStream, want jetstream.StreamC
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("NATS has no JetStream, which recovery and rewind need. Switch it on in nats-server's configuration: jetstream {}: %w", err)
+		return fmt.Errorf("NATS has no JetStream, which recovery and rewind need. Switch it on in nats-server's configuration: "+
+			"jetstream {}: %w", err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the account of this edge has no JetStream, which recovery and rewind need. Give it limits for JetStream: %w", err)
 	case code == codeOverlap:
@@ -247,11 +303,12 @@ func explain(ctx context.Context, js jetstream.JetStream, want jetstream.StreamC
 		return fmt.Errorf("stream %s cannot have %d replicas: set recovery.replicas to 1, or run so many servers with JetStream: %w",
 			want.Name, want.Replicas, err)
 	case code == codeResources || code == codeMemory || code == codeStorage:
-		return fmt.Errorf("JetStream has no room for stream %s (%d replicas of up to %d bytes, %s): lower recovery.max_bytes or raise JetStream's limits: %w",
-			want.Name, want.Replicas, want.MaxBytes, want.Storage, err)
+		return fmt.Errorf("JetStream has no room for stream %s (%d replicas of up to %d bytes, %s): lower recovery.max_bytes "+
+			"or raise JetStream's limits: %w", want.Name, want.Replicas, want.MaxBytes, want.Storage, err)
 	case code == codeNoLeader, errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrDisconnected):
-		return fmt.Errorf("%w about stream %s. If that lasts: does JetStream run, and may this user publish to $JS.API.>? %w", ErrAway, want.Name, err)
+		return fmt.Errorf("%w about stream %s. If that lasts: does JetStream run, and may this user publish to $JS.API.>? %w",
+			ErrAway, want.Name, err)
 	}
 	return fmt.Errorf("stream %s: %w", want.Name, err)
 }

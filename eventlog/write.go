@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// window is how many writes are under way at once. A stream drops what is above 100,000 messages of all who write.
-	window = 8192
+	// window is how many writes are under way at once. It is so small that a slow server is not overdue with all of them, and
+	// large enough for what a fast one can do. A stream drops what is above 100,000 messages of all who write.
+	window = 1024
+	// fillAtOnce is how many are published before answers are handled again.
+	fillAtOnce = 256
 	// writeTimeout bounds the wait for a PubAck, lookTime the look at the record after that.
 	writeTimeout = 3 * time.Second
 	lookTime     = time.Second
@@ -60,69 +63,38 @@ type underway struct {
 // writer writes records on one goroutine.
 type writer struct {
 	log     *Log
-	wake    chan struct{}
+	queue   queue[Write]
 	inbox   string
 	pending map[uint64]*underway // of run's goroutine
 	next    uint64               // key in pending; of run's goroutine
-
-	mu    sync.Mutex
-	queue []Write // guarded by mu
-	ended bool    // guarded by mu
+	heard   time.Time            // when the last answer came; of run's goroutine
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{log: l, wake: make(chan struct{}, 1), inbox: nats.NewInbox() + ".", pending: make(map[uint64]*underway)}
+	return &writer{log: l, queue: newQueue[Write](), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
 }
 
 // Write stores a record. It never blocks.
 func (l *Log) Write(w Write) {
-	if !l.writer.add(w) {
+	if !l.writer.queue.add(w) {
 		w.Done(0, ErrEnded)
 	}
 }
 
-func (w *writer) add(one Write) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended {
-		return false
-	}
-	w.queue = append(w.queue, one)
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-// take returns up to n writes that wait.
-func (w *writer) take(n int) []Write {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n = min(n, len(w.queue))
-	taken := w.queue[:n:n]
-	if w.queue = w.queue[n:]; len(w.queue) == 0 {
-		w.queue = nil
-	}
-	return taken
-}
-
 func (w *writer) run(ctx context.Context) {
-	replies := make(chan *nats.Msg, 2*window)
-	sub, err := w.log.set.Conn.ChanSubscribe(w.inbox+"*", replies)
-	if err != nil {
-		w.log.complaints.Warn("cannot write records", w.log.records(), err)
-	} else {
-		defer func() { _ = sub.Unsubscribe() }()
-	}
+	replies, stop := w.log.receive(w.inbox, 2*window)
+	defer stop()
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	for {
 		select {
 		case m := <-replies:
 			w.reply(m)
-		case <-w.wake:
+		case <-w.queue.wake:
 		case <-sweep.C:
+			for range len(replies) { // what has come is not overdue
+				w.reply(<-replies)
+			}
 			w.sweep(time.Now())
 		case <-ctx.Done():
 			w.end()
@@ -134,25 +106,22 @@ func (w *writer) run(ctx context.Context) {
 
 // end gives up all writes.
 func (w *writer) end() {
-	w.mu.Lock()
-	w.ended = true
-	w.mu.Unlock()
 	for key := range w.pending {
 		w.done(key, 0, ErrEnded)
 	}
-	for _, one := range w.take(len(w.queue)) {
+	for _, one := range w.queue.end() {
 		one.Done(0, ErrEnded)
 	}
 }
 
-// fill publishes writes that wait, while there is room in the window.
+// fill publishes some of the writes that wait, if there is room in the window.
 func (w *writer) fill() {
-	room := window - len(w.pending)
+	room := min(window-len(w.pending), fillAtOnce)
 	if room == 0 {
 		return
 	}
 	now := time.Now()
-	for _, one := range w.take(room) {
+	for _, one := range w.queue.take(room) {
 		w.next++
 		w.pending[w.next] = &underway{Write: one, until: now.Add(writeTimeout), end: now.Add(writeTimeout + lookTime)}
 		w.publish(w.next)
@@ -162,7 +131,7 @@ func (w *writer) fill() {
 // publish publishes a write, or publishes it again.
 func (w *writer) publish(key uint64) {
 	u := w.pending[key]
-	m := nats.Msg{Subject: w.log.recordSubject(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
+	m := nats.Msg{Subject: w.log.set.Prefix.Session(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
 		headerHolder:   {u.Holder},
 		headerClaim:    {u.Claim},
 		headerExpected: {strconv.FormatUint(u.Expected, 10)},
@@ -183,7 +152,7 @@ func (w *writer) look(key uint64) {
 	u := w.pending[key]
 	u.looking, u.again = true, false
 	u.until = time.Now().Add(lookTime)
-	if err := w.log.set.Conn.PublishRequest(getSubject(w.log.records()), w.replyTo('g', key), getRequest(w.log.recordSubject(u.Key))); err != nil {
+	if err := w.log.set.Conn.PublishRequest(getSubject(w.log.records()), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
 		w.done(key, 0, fmt.Errorf("%w: %w", ErrAway, err))
 	}
 }
@@ -201,6 +170,7 @@ func (w *writer) reply(m *nats.Msg) {
 	if err != nil || u == nil {
 		return // it has been given up
 	}
+	w.heard = time.Now()
 	switch {
 	case token[0] == 'w':
 		w.acked(key, u, m)
@@ -270,6 +240,12 @@ func (w *writer) sweep(now time.Time) {
 			w.look(key)
 		case u.again:
 			w.publish(key)
+		}
+	}
+	if len(w.pending) == window && now.Sub(w.heard) > writeTimeout {
+		for _, one := range w.queue.take(math.MaxInt) { // those that wait would only be overdue later
+			w.log.stats.away.Inc()
+			one.Done(0, ErrAway)
 		}
 	}
 }

@@ -127,6 +127,7 @@ func TestWriteAfterLostStream(t *testing.T) {
 
 // A tombstone that expires leaves nothing behind, least of all the record of an earlier holder.
 func TestTTL(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	l := ready(t, settings(t, client(t, s.ClientURL())))
 	first := write(t, l, of("a", "1", "one", 0), nil)
@@ -165,17 +166,24 @@ func writeMany(t testing.TB, l *Log, n, first int) {
 	var waiting sync.WaitGroup
 	waiting.Add(n)
 	for i := range n {
-		l.Write(Write{Key: fmt.Sprintf("key-%d", first+i), Holder: "e", Claim: "1", Body: make([]byte, 300), Done: func(_ uint64, err error) {
+		w := Write{Key: fmt.Sprintf("key-%d", first+i), Holder: "e", Claim: "1", Body: make([]byte, 300)}
+		w.Done = func(_ uint64, err error) {
+			if errors.Is(err, ErrAway) { // the machine is busy
+				l.Write(w)
+				return
+			}
 			if err != nil {
 				t.Error(err)
 			}
 			waiting.Done()
-		}})
+		}
+		l.Write(w)
 	}
 	waiting.Wait()
 }
 
 func TestWriteAway(t *testing.T) {
+	t.Parallel()
 	s := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, s.ClientURL())
 	l := ready(t, settings(t, nc))

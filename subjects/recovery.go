@@ -45,18 +45,11 @@ func (p Prefix) Yield(edge, hash string) string {
 // Yields matches the requests of Yield to an edge.
 func (p Prefix) Yields(edge string) string { return p.Yield(edge, "*") }
 
-// Session is the subject of the record of a session that an edge holds: <p>.$session.<hash>.<edge>.
-func (p Prefix) Session(hash, edge string) string {
-	return p.dotted + internalSession + "." + hash + "." + edge
-}
+// Session is the subject of the record of a session: <p>.$session.<hash>. "*" matches all of them.
+func (p Prefix) Session(hash string) string { return p.dotted + internalSession + "." + hash }
 
-// SessionOf matches the record of a session, whichever edge holds it. With "*" it matches all records, and the beats of
-// edges that hold some.
-func (p Prefix) SessionOf(hash string) string { return p.Session(hash, "*") }
-
-// SessionBeat is the subject on which an edge that holds records says that it lives: <p>.$session.beat.<edge>. No hash
-// has the form of that word.
-func (p Prefix) SessionBeat(edge string) string { return p.Session(sessionBeat, edge) }
+// SessionBeat is the subject on which an edge that holds records says that it lives: <p>.$session.beat.<edge>.
+func (p Prefix) SessionBeat(edge string) string { return p.Session(sessionBeat) + "." + edge }
 
 // Stream is the name of a JetStream stream of the installation: the prefix in capitals, with "-" for dots and slashes,
 // "_" and the word. Two prefixes that differ in nothing else have the same stream.
@@ -76,14 +69,13 @@ const (
 // LogPermissions returns the subjects for which an edge with a logged namespace needs permission in addition to
 // EdgePermissions.
 func (p Prefix) LogPermissions() (publish, subscribe []string) {
-	publish = append(publish, p.dotted+internalSession+".>")
+	const api = "$JS.API."
+	publish = []string{p.Session(">"), api + "STREAM.NAMES"}
 	for _, word := range []string{StreamLog, StreamSessions} {
-		const api = "$JS.API."
-		stream := p.Stream(word)
-		for _, request := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.MSG.GET.", "DIRECT.GET."} {
-			publish = append(publish, api+request+stream)
+		for _, request := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.UPDATE."} {
+			publish = append(publish, api+request+p.Stream(word))
 		}
-		publish = append(publish, api+"DIRECT.GET."+stream+".>")
 	}
+	publish = append(publish, api+"DIRECT.GET."+p.Stream(StreamLog), api+"STREAM.MSG.GET."+p.Stream(StreamSessions))
 	return publish, []string{p.Marks("*"), "_INBOX.>"}
 }

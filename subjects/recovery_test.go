@@ -20,9 +20,7 @@ func TestRecoveryBuilders(t *testing.T) {
 		"sio.chat.ack." + testSocket + ".*":            []byte(sio.AcksByName("chat", testSocket)),
 		"sio.$edge." + testEdge + ".yield." + testHash: []byte(sio.Yield(testEdge, testHash)),
 		"sio.$edge." + testEdge + ".yield.*":           []byte(sio.Yields(testEdge)),
-		"sio.$session." + testHash + "." + testEdge:    []byte(sio.Session(testHash, testEdge)),
-		"sio.$session." + testHash + ".*":              []byte(sio.SessionOf(testHash)),
-		"sio.$session.*.*":                             []byte(sio.SessionOf("*")),
+		"sio.$session." + testHash:                     []byte(sio.Session(testHash)),
 		"sio.$session.beat." + testEdge:                []byte(sio.SessionBeat(testEdge)),
 		"SIO_LOG":                                      []byte(sio.Stream(StreamLog)),
 		"PROD-EU-SIO_SESSIONS":                         []byte(mustPrefix("prod.eu.sio").Stream(StreamSessions)),
@@ -36,17 +34,15 @@ func TestRecoveryBuilders(t *testing.T) {
 // Each subscription of a logged namespace gets what it is for, and no message matches two.
 func TestLoggedSubscriptions(t *testing.T) {
 	logged := map[string][]byte{
-		sio.LoggedAll("chat")[0]:              sio.AppendAll(nil, "chat", VerbLog),
-		sio.LoggedAll("chat")[1]:              sio.AppendAll(nil, "chat", VerbBroadcast),
-		sio.LoggedRoom("chat", "a.b")[0]:      sio.AppendToRoom(nil, "chat", VerbLog, "a.b"),
-		sio.LoggedRoom("chat", "a.b")[1]:      sio.AppendToRoom(nil, "chat", VerbBroadcast, "a.b"),
-		sio.Marks(testEdge):                   []byte("sio.chat.log.mark." + testEdge + ".1"),
-		sio.SocketByName("chat", testSocket):  sio.AppendToSocket(nil, "chat", VerbEmit, testSocket),
-		sio.AcksByName("chat", testSocket):    sio.AppendAck(nil, "chat", testSocket, 3),
-		sio.Yields(testEdge):                  []byte(sio.Yield(testEdge, testHash)),
-		sio.SessionOf(testHash):               []byte(sio.Session(testHash, testEdge)),
-		mustPrefix("a.b").SessionOf(testHash): []byte(mustPrefix("a.b").Session(testHash, testEdge)),
-		mustPrefix("a.b").LoggedAll("_")[0]:   mustPrefix("a.b").AppendAll(nil, "_", VerbLog),
+		sio.LoggedAll("chat")[0]:             sio.AppendAll(nil, "chat", VerbLog),
+		sio.LoggedAll("chat")[1]:             sio.AppendAll(nil, "chat", VerbBroadcast),
+		sio.LoggedRoom("chat", "a.b")[0]:     sio.AppendToRoom(nil, "chat", VerbLog, "a.b"),
+		sio.LoggedRoom("chat", "a.b")[1]:     sio.AppendToRoom(nil, "chat", VerbBroadcast, "a.b"),
+		sio.Marks(testEdge):                  []byte("sio.chat.log.mark." + testEdge + ".1"),
+		sio.SocketByName("chat", testSocket): sio.AppendToSocket(nil, "chat", VerbEmit, testSocket),
+		sio.AcksByName("chat", testSocket):   sio.AppendAck(nil, "chat", testSocket, 3),
+		sio.Yields(testEdge):                 []byte(sio.Yield(testEdge, testHash)),
+		mustPrefix("a.b").LoggedAll("_")[0]:  mustPrefix("a.b").AppendAll(nil, "_", VerbLog),
 	}
 	for pattern, subject := range logged {
 		for other := range logged { // each matches its own and no other: an edge subscribes several of them
@@ -71,7 +67,7 @@ func TestLogPermissions(t *testing.T) {
 	publish, subscribe = append(publish, logPublish...), append(subscribe, logSubscribe...)
 	for subject, among := range map[string][]string{
 		string(p.AppendMark(nil, "chat", testEdge, 1)): publish, p.Yield(testEdge, testHash): publish,
-		p.Session(testHash, testEdge): publish, p.SessionBeat(testEdge): publish, "$JS.API.DIRECT.GET.PROD-SIO_SESSIONS.prod.sio.x": publish,
+		p.Session(testHash): publish, p.SessionBeat(testEdge): publish, "$JS.API.STREAM.MSG.GET.PROD-SIO_SESSIONS": publish,
 		"prod.sio.chat.log.mark." + testEdge + ".1":         subscribe,
 		string(p.AppendAll(nil, "chat", VerbLog)):           subscribe,
 		string(p.AppendToRoom(nil, "chat", VerbLog, "x.y")): subscribe,

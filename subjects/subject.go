@@ -14,7 +14,7 @@
 //	<prefix>.$edge.<edge>.yield.<hash>           an edge is asked to give up a socket whose client came back elsewhere
 //	<prefix>.$edge.<edge>.pong.<instance>        where an instance answers an edge's ping
 //	<prefix>.$svc.<group>.<instance>.<word>      a service instance announces itself
-//	<prefix>.$session.<hash>.<edge>              the record of a session, and the edge that holds it
+//	<prefix>.$session.<hash>                     the record of a session
 //
 // On the way up a name becomes the tail of a subject (AppendEvent, AppendRoom, AppendNamespace) and a builder of
 // Prefix makes the subject; on the way down Prefix.Parse splits a subject into substrings, and Event, Room and
@@ -69,7 +69,7 @@ const (
 const wordMark = "mark"
 
 // The first tokens of messages among edges and instances, the words of a ping's return address and of a request for a
-// socket, and what stands for a hash in the subject of an edge's beats.
+// socket, and the word for beats of edges that hold records: no hash.
 const (
 	internalEdge    = "$edge"
 	internalService = "$svc"

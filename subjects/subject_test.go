@@ -268,7 +268,7 @@ func FuzzEventReachesNoEdge(f *testing.F) {
 			}
 			patterns := []string{p.Sockets(testEdge), p.Acks(testEdge), p.NamespaceAll(string(ns)),
 				p.RoomInterest(string(ns), string(roomTail)), p.RoomInterest(string(ns), ">"),
-				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge), p.Marks("*"), p.Captured("*"), p.SessionOf("*"), p.Yields("*"),
+				p.EveryEdge(), p.EveryInstance(WordBeat), p.Pongs(testEdge), p.Marks("*"), p.Captured("*"), p.Session(">"), p.Yields("*"),
 				p.SocketByName(string(ns), testSocket), p.AcksByName(string(ns), testSocket)}
 			patterns = append(append(patterns, p.LoggedAll(string(ns))...), p.LoggedRoom(string(ns), ">")...)
 			for _, verb := range []string{VerbEmit, VerbBroadcast, VerbAsk, VerbJoin, VerbLeave, VerbDisconnect, VerbFetch, VerbData, VerbRooms,

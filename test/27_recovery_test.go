@@ -54,13 +54,20 @@ func connect(t *testing.T, c *enginetest.Client, namespace string, back *admitte
 	for _, want := range missed {
 		a.receives(t, namespace, want)
 	}
+	got := connected(t, c, namespace)
+	a.id, a.pid = got.id, got.pid
+	return a
+}
+
+// connected expects a CONNECT.
+func connected(t *testing.T, c *enginetest.Client, namespace string) *admitted {
+	t.Helper()
 	text := c.Next()
 	var answer struct{ SID, PID string }
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(text, "40"+namespace+",")), &answer); err != nil || answer.SID == "" {
 		t.Fatalf("instead of CONNECT came %s", text)
 	}
-	a.id, a.pid = answer.SID, answer.PID
-	return a
+	return &admitted{Client: c, id: answer.SID, pid: answer.PID}
 }
 
 // receives expects an event, behind which an offset stands.

@@ -29,6 +29,9 @@ export class EdgeAdapter extends MemoryAdapter {
     super(nsp);
     this.hub = hub;
     this.token = namespaceToken(nsp.name);
+    const run = nsp.run.bind(nsp);
+    nsp.run = (socket: any, done: (error?: any) => void) =>
+      socket.seat?.skipsMiddlewares(hub.options) ? done() : run(socket, done);
     nsp._createSocket = (client: any, auth: any) =>
       new EdgeSocket(nsp, client, auth, client.conn.seats.get(nsp.name));
   }
@@ -90,7 +93,7 @@ export class EdgeAdapter extends MemoryAdapter {
   override broadcast(packet: any, options: BroadcastOptions): void {
     this.notifyOutgoing(packet, options);
     this.hub.outbox.settle(); // an admission puts its socket into rooms first
-    const to = address(this.hub.subjects, this.hub.unconfirmed, this.token, "emit", options);
+    const to = address(this.hub, this.token, "emit", options);
     if (!to) {
       return;
     }

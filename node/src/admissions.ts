@@ -1,8 +1,8 @@
 /** Requests of edges that this instance own a socket, and their answers (docs/subjects.md, Groups and owners). */
 import type { Msg } from "@nats-io/transport-node";
 import type { Hub } from "./hub";
-import { edgeOf, isSocketId, matches, roomOnWire, roomTail } from "./names";
-import { Seat } from "./seat";
+import { isSocketId, matches, roomOnWire, roomTail } from "./names";
+import { holder, Seat } from "./seat";
 import type { Handshake } from "./seat";
 import { header, Header, headerText, notice, PacketType } from "./wire";
 import type { HeaderList } from "./wire";
@@ -42,22 +42,28 @@ export class Admissions {
       this.#answer(m.reply!, number, [[Header.error, "not mine"]]);
       return;
     }
-    this.#hub.instance.edges.requested(edgeOf(id)); // it lives: its sockets must not end here before its hello comes
-    if (!this.#hub.instance.mayOwn()) {
-      this.#answer(m.reply!, number, [[Header.error, "again"]]);
-      return;
-    }
     const h = handshakeOf(m, id);
     if (!h) {
       this.#hub.log.warn("a connect request was ignored: it cannot be read", m.subject);
       return;
     }
+    this.#hub.instance.edges.requested(holder(h)); // it lives: its sockets must not end here before its hello comes
+    if (!this.#hub.instance.mayOwn()) {
+      this.#answer(m.reply!, number, [[Header.error, "again"]]);
+      return;
+    }
     const seat = this.#hub.seats.get(id);
-    if (seat) {
+    if (seat && number < seat.number) {
+      return; // an older request, which is late
+    }
+    if (seat && seat.handshake.issued === h.issued) {
       this.#repeat(seat, h, m.reply!, number);
       return;
     }
-    const refusal = this.#refusals.get(id);
+    if (seat) {
+      this.#hub.end(seat, "transport close"); // of a former connection; its end has not been reported
+    }
+    const refusal = this.#refusals.get(keyOf(h));
     if (refusal) {
       this.#answer(m.reply!, number, [[Header.error, refusal.message]], refusal.body);
       return;
@@ -67,9 +73,6 @@ export class Admissions {
 
   /** repeat answers a further request about a socket. */
   #repeat(seat: Seat, h: Handshake, reply: string, number: number): void {
-    if (number < seat.number) {
-      return; // an older one, which is late
-    }
     seat.number = number;
     seat.reply = reply;
     if (seat.state === "asked") {
@@ -109,7 +112,7 @@ export class Admissions {
     );
     this.#hub.seats.set(seat.id, seat);
     conn.seats.set(namespace, seat);
-    if (h.handover && this.#hub.options.onInstanceLoss === "reconnect") {
+    if (h.handover && !h.recovered && this.#hub.options.onInstanceLoss === "reconnect") {
       this.#closeInstead(seat);
       return;
     }
@@ -177,7 +180,7 @@ export class Admissions {
       seat.admitted.resolve();
       return;
     }
-    const confirmation = this.#hub.unconfirmed.begin(seat.token, rooms.map(roomTail), edgeOf(seat.id));
+    const confirmation = this.#hub.unconfirmed.begin(seat.token, rooms.map(roomTail), seat.edge);
     const asked = this.#hub.rooms.confirm(seat, confirmation, {
       resolve: () => seat.admitted.resolve(),
       refused: (error) => this.#notTaken(seat, rooms, error),
@@ -211,7 +214,7 @@ export class Admissions {
     const message = why.message === undefined ? "" : String(why.message);
     const refusal: Refusal = { ...refusalOf(message, JSON.stringify(why.data)), until: Date.now() + seat.remember };
     if (this.#refusals.size < maxRefusals) {
-      this.#refusals.set(seat.id, refusal);
+      this.#refusals.set(keyOf(seat.handshake), refusal);
     }
     this.#answer(seat.reply, seat.number, [[Header.error, refusal.message]], refusal.body);
     this.#hub.remove(seat);
@@ -234,6 +237,11 @@ export class Admissions {
     headers.push([Header.assignment, String(number)], [Header.from, this.#hub.instance.name]);
     return this.#hub.send(to, body, headers, reply);
   }
+}
+
+/** keyOf names a connection of a socket: one that comes back has the same id, and a refusal does not count for it. */
+function keyOf(h: Handshake): string {
+  return `${h.sid} ${h.issued}`;
 }
 
 /** handshakeOf returns the handshake of a connect request of a socket, or undefined if it has none. */

@@ -64,7 +64,7 @@ export class Conn extends EventEmitter {
     this.created(packet, options);
     switch (packet.type) {
       case PacketType.EVENT:
-        packet.id === undefined ? this.#emit(seat, packet, options) : this.#ask(seat, packet, options);
+        packet.id === undefined ? this.emitTo(seat, packet, options) : this.#ask(seat, packet, options);
         break;
       case PacketType.ACK:
         this.#ack(seat, packet, options);
@@ -119,7 +119,8 @@ export class Conn extends EventEmitter {
     }
   }
 
-  #emit(seat: Seat, packet: Packet, options: WriteOptions): void {
+  /** emitTo publishes an event for a socket. */
+  emitTo(seat: Seat, packet: Packet, options: WriteOptions): void {
     const headers = flags(options);
     const body = encode(packet.data, headers);
     this.#hub.send(this.#hub.subjects.toSocket(seat.token, "emit", seat.id), body, headers);

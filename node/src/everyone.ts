@@ -25,7 +25,7 @@ export function askMany(
 ): void {
   const { hub } = adapter;
   hub.outbox.settle();
-  const to = address(hub.subjects, hub.unconfirmed, adapter.token, "ask", options)!;
+  const to = address(hub, adapter.token, "ask", options)!;
   if (options.flags?.local) {
     to.headers.push([Header.ownedBy, hub.instance.name]);
   }
@@ -122,7 +122,7 @@ export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptio
   const { hub } = adapter;
   hub.outbox.settle();
   hub.data.flush();
-  const to = address(hub.subjects, hub.unconfirmed, adapter.token, "fetch", options);
+  const to = address(hub, adapter.token, "fetch", options);
   if (!to) {
     return [];
   }
@@ -147,7 +147,7 @@ export async function fetchSockets(adapter: EdgeAdapter, options: BroadcastOptio
         }
         const [about, ...sockets] = decode(m);
         found.push(...sockets.map((socket) => described(adapter, socket)));
-        return isLastPart(m) ? about.edge : undefined;
+        return isLastPart(m) ? (to.edge ?? about.edge) : undefined; // a socket may be at another edge than its id says
       },
     },
   ).finally(() => adapter.requests.delete(found));
@@ -179,7 +179,7 @@ export function moveMany(
 ): void {
   const { hub } = adapter;
   hub.outbox.settle();
-  const to = address(hub.subjects, hub.unconfirmed, adapter.token, verb, options);
+  const to = address(hub, adapter.token, verb, options);
   if (!to) {
     return;
   }
@@ -207,7 +207,7 @@ export function moveMany(
         if (sockets > 0) {
           answered.push(edge);
         }
-        return edge;
+        return to.edge ?? edge;
       },
     },
   )

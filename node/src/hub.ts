@@ -25,6 +25,16 @@ import type { HeaderList } from "./wire";
 /** The reasons of edges that the reference does not have. To a program, the connection broke. */
 const edgesOwnReasons = new Set(["queue overflow", "rate exceeded", "owner changed"]);
 
+/** The reasons after which a client may come back to the same socket. */
+const brokenReasons = new Set([
+  "transport close",
+  "transport error",
+  "ping timeout",
+  "forced close",
+  "forced server close",
+  "server shutting down",
+]);
+
 /** The reasons after which the session goes on. */
 const namespaceReasons = new Set(["client namespace disconnect", "server namespace disconnect"]);
 
@@ -229,6 +239,7 @@ export class Hub {
     const reason = edgesOwnReasons.has(edgesReason) ? "transport close" : edgesReason;
     const { conn, socket } = seat;
     this.remove(seat);
+    seat.mayComeBack = brokenReasons.has(edgesReason);
     if (conn.seats.size > 0 || namespaceReasons.has(reason)) {
       (socket as any)?._onclose(reason);
       conn.closeIfUnused();

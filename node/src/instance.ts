@@ -7,7 +7,7 @@ import { Fence } from "./fence";
 import type { Hub } from "./hub";
 import { Leaving } from "./leaving";
 import { beatEvery, Members } from "./members";
-import { edgeOf, tokensOf } from "./names";
+import { tokensOf } from "./names";
 import type { Seat } from "./seat";
 import { decode, Header } from "./wire";
 import type { HeaderList, Outgoing } from "./wire";
@@ -238,7 +238,7 @@ export class Instance {
   }
 
   #edgeDied(edge: string): void {
-    const lost = this.#seats().filter((seat) => edgeOf(seat.id) === edge);
+    const lost = this.#seats().filter((seat) => seat.edge === edge);
     if (lost.length === 0) {
       return;
     }

@@ -48,6 +48,8 @@ export type ServerOptions = SocketServerOptions & PartylineOptions;
 /** Settings are the options with their defaults. */
 export interface Settings extends PartylineOptions {
   allowRequest?: (req: any, done: (error: string | null | undefined, success: boolean) => void) => void;
+  /** Whether sockets that have come back are admitted without middlewares, unless the edges want a decision. */
+  skipMiddlewares: boolean;
 }
 
 /** Options that are the edge's, and its setting: what a program would change there. */
@@ -107,6 +109,7 @@ export function settings(given: Partial<ServerOptions>): Settings {
     leaveOnSigterm: given.leaveOnSigterm ?? true,
     logger: given.logger ?? consoleLogger,
     allowRequest: given.allowRequest,
+    skipMiddlewares: given.connectionStateRecovery?.skipMiddlewares !== false,
   };
 }
 

@@ -3,7 +3,7 @@ import type { Msg } from "@nats-io/transport-node";
 import type { EdgeAdapter } from "./adapter";
 import type { Hub } from "./hub";
 import type { Expectation } from "./link";
-import { edgeOf, isSocketId, roomFromWire, roomOnWire, roomTail } from "./names";
+import { isSocketId, roomFromWire, roomOnWire, roomTail } from "./names";
 import { answerError } from "./questions";
 import type { Seat, State } from "./seat";
 import type { Confirmation } from "./unconfirmed";
@@ -19,7 +19,7 @@ export class Rooms {
   /** join asks the edge to put a socket into rooms. The promise is resolved once that is active at the NATS server. */
   join(seat: Seat, rooms: string[]): Promise<void> {
     const wire = rooms.map(roomOnWire);
-    const confirmation = this.#hub.unconfirmed.begin(seat.token, wire.map(roomTail), edgeOf(seat.id));
+    const confirmation = this.#hub.unconfirmed.begin(seat.token, wire.map(roomTail), seat.edge);
     return this.#move(seat, "join", wire, confirmation).catch((error) => {
       this.#adapter(seat)?.mirror(seat.id, [], rooms);
       throw error;
@@ -61,7 +61,7 @@ export class Rooms {
       const error = m && answerError(m);
       const isActive = m && !error && decode(m)[0]?.sockets > 0;
       if (confirmation) {
-        this.#hub.unconfirmed.finish(confirmation, isActive ? [edgeOf(seat.id)] : []);
+        this.#hub.unconfirmed.finish(confirmation, isActive ? [seat.edge] : []);
       }
       if (error && done.refused) {
         done.refused(error);

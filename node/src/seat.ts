@@ -1,5 +1,7 @@
 /** A seat is a socket as its edge knows it: what this instance was asked about it, and what it has answered. */
 import type { Conn } from "./conn";
+import { edgeOf } from "./names";
+import type { Settings } from "./options";
 import type { EdgeSocket } from "./socket";
 
 /** A socket's rooms and data as of a notice of its edge. */
@@ -26,10 +28,18 @@ export interface Handshake {
   session?: string;
   transport?: string;
   handover?: { from: string; rev: number; rooms: string[]; user?: string; data?: unknown };
+  /** The edge that holds the socket, if its id names another one. */
+  edge?: string;
+  /** With handover: the client has just come back. */
+  recovered?: boolean;
+  /** With recovered: this instance decides again whether the socket may connect. */
+  decides?: boolean;
 }
 
 export class Seat {
   readonly id: string;
+  /** The edge that holds the socket. */
+  readonly edge: string;
   /** The namespace's name. */
   readonly namespace: string;
   /** The namespace's token in subjects. */
@@ -55,6 +65,8 @@ export class Seat {
   admission = "[]";
   /** Resolved when the rooms of the admission are active. */
   readonly admitted = new Admitted();
+  /** Whether the socket has ended because its connection broke: its client may come back, and gets what was sent. */
+  mayComeBack = false;
   /** How long the decision is remembered, in milliseconds. */
   remember = 0;
   /** Forgets the answers that are expected while the socket lives. */
@@ -80,6 +92,7 @@ export class Seat {
     reply: string,
   ) {
     this.id = handshake.sid;
+    this.edge = holder(handshake);
     this.handshake = handshake;
     this.namespace = namespace;
     this.token = token;
@@ -93,11 +106,22 @@ export class Seat {
     }
   }
 
+  /** skipsMiddlewares reports whether the socket has come back, and is admitted without the program's middlewares. */
+  skipsMiddlewares({ skipMiddlewares }: Settings): boolean {
+    const { recovered, decides } = this.handshake;
+    return skipMiddlewares && recovered === true && !decides;
+  }
+
   /** decided ends what was done until there is a decision. */
   decided(): void {
     clearTimeout(this.pending);
     this.pending = undefined;
   }
+}
+
+/** holder is the edge that holds the socket of a handshake. */
+export function holder(h: Handshake): string {
+  return h.edge ?? edgeOf(h.sid);
 }
 
 /** Admitted is a promise that is made when someone waits for it. */

@@ -57,9 +57,10 @@ export class Server<
     this.#hub = hub;
     hub.server = this;
     this.#proxy = checked.edge ? new Proxy(checked.edge, hub.log) : undefined;
-    if (given.connectionStateRecovery) {
+    if (given.connectionStateRecovery?.maxDisconnectionDuration !== undefined) {
       hub.log.warn(
-        "the option connectionStateRecovery does nothing yet: what a client misses while it is away is lost",
+        "the option maxDisconnectionDuration does nothing: how long a client may be away is recovery.for of its " +
+          "namespace in the edge's configuration (docs/configuration.md)",
       );
     }
     if (isHTTP) {

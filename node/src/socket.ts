@@ -3,6 +3,8 @@ import { Socket } from "socket.io";
 import type { EdgeAdapter } from "./adapter";
 import { OfflineError } from "./errors";
 import type { Seat } from "./seat";
+import { PacketType } from "./wire";
+import type { Packet } from "./wire";
 
 /** Where the value of `socket.data` is. */
 const value = Symbol("data");
@@ -55,6 +57,10 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
   /** _cleanup is called by socket.io when the socket ends. */
   override _cleanup(): void {
     this.ending = true;
+    const now = this.#adapter.hub?.seats.get(this.id); // an adapter of the program's own has no hub
+    if (now && now !== this.seat) {
+      return; // its client has come back: the rooms are those of the new socket
+    }
     (Socket.prototype as any)._cleanup.call(this);
   }
 
@@ -62,6 +68,17 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
     return this.nsp.adapter as unknown as EdgeAdapter;
   }
 }
+
+// What is sent to a socket whose connection broke is published nevertheless: its client may come back, and a namespace
+// with recovery has kept it.
+(EdgeSocket.prototype as any).packet = function (this: EdgeSocket, packet: Packet, options: any = {}) {
+  const { seat } = this;
+  if (seat?.mayComeBack && packet.type === PacketType.EVENT && packet.id === undefined) {
+    seat.conn.emitTo(seat, packet, options);
+  } else {
+    (Socket.prototype as any).packet.call(this, packet, options);
+  }
+};
 
 // A property that finds out when a program may be about to change its value: then it is compared when the tick ends.
 Object.defineProperty(EdgeSocket.prototype, "data", {

@@ -1,7 +1,7 @@
 /** Where a broadcast, or a command for many, goes. */
 import { edgeOf, isSocketId, roomOnWire, roomTail } from "./names";
-import type { Subjects, Verb } from "./subjects";
-import type { Unconfirmed } from "./unconfirmed";
+import type { Hub } from "./hub";
+import type { Verb } from "./subjects";
 import { Header } from "./wire";
 import type { HeaderList } from "./wire";
 
@@ -27,23 +27,23 @@ function onWire(name: unknown): string {
 
 /** address returns where a verb for the sockets of a target goes; undefined if the target is empty. */
 export function address(
-  subjects: Subjects,
-  unconfirmed: Unconfirmed,
+  hub: Hub,
   token: string,
   verb: Verb,
   options: BroadcastOptions,
 ): Address | undefined {
+  const { subjects } = hub;
   const names = Array.from(options.rooms, onWire);
   const except = options.except ? Array.from(options.except, onWire) : [];
   if (names.length === 1 && isSocketId(names[0]) && verb !== "ask" && except.every(isSocketId)) {
-    const edge = edgeOf(names[0]);
+    const edge = hub.seats.get(names[0])?.edge ?? edgeOf(names[0]);
     return except.includes(names[0])
       ? undefined
       : { subject: subjects.toSocket(token, verb, names[0]), headers: [], edge };
   }
   const isOneRoom = names.length === 1 && !isSocketId(names[0]);
   // Verbs other than emit reach every edge anyway.
-  const onRoom = isOneRoom && (verb !== "emit" || !unconfirmed.has(token, names[0]));
+  const onRoom = isOneRoom && (verb !== "emit" || !hub.unconfirmed.has(token, names[0]));
   const headers: HeaderList = except.map((name) => [Header.except, name]);
   if (onRoom) {
     return { subject: subjects.toRoom(token, verb, names[0]), headers };

@@ -58,7 +58,7 @@ scene("a program does not listen for clients", async (stage) => {
 
 scene("what docs/socket.io-api.md says that this package lacks", async (stage) => {
   const edge = await stage.embedded();
-  const io = await stage.server(edge.nats, () => {}, { connectionStateRecovery: {} });
+  const io = await stage.server(edge.nats, () => {}, { connectionStateRecovery: { maxDisconnectionDuration: 1 } });
   for (const name of [
     "generateId",
     "opts",
@@ -70,5 +70,5 @@ scene("what docs/socket.io-api.md says that this package lacks", async (stage) =
   ]) {
     assert.equal(io.engine[name], undefined, name);
   }
-  assert.match(stage.complaints.splice(0)[0], /connectionStateRecovery/);
+  assert.match(stage.complaints.splice(0)[0], /maxDisconnectionDuration.*recovery\.for/);
 });

@@ -272,14 +272,19 @@ func TestEdgePermissions(t *testing.T) {
 	prefix, _ := subjects.NewPrefix("sio")
 	publish, subscribe := prefix.EdgePermissions()
 	for i, want := range [][]string{publish, subscribe} {
-		var got []string
-		for _, quoted := range regexp.MustCompile(`"(.*?)"`).FindAllStringSubmatch(found[i+1], -1) {
-			got = append(got, quoted[1])
-		}
+		got := quoted(found[i+1])
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("the contract lists %q, the code %q", got, want)
 		}
 	}
+}
+
+// quoted returns the strings of a list in a configuration.
+func quoted(list string) (all []string) {
+	for _, m := range regexp.MustCompile(`"(.*?)"`).FindAllStringSubmatch(list, -1) {
+		all = append(all, m[1])
+	}
+	return all
 }

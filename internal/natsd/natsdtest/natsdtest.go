@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +46,7 @@ func Start(t testing.TB, conf ...string) *Server {
 }
 
 // StartCluster runs n servers and returns when all are connected with one another. conf is as for Start and applies
-// to each.
+// to each; in a store_dir of JetStream each has a folder of its own.
 func StartCluster(t testing.TB, n int, conf ...string) []*Server {
 	t.Helper()
 	servers := make([]*Server, n)
@@ -52,8 +54,16 @@ func StartCluster(t testing.TB, n int, conf ...string) []*Server {
 	for i := range servers {
 		s := prepare(t, conf)
 		s.options.ServerName = fmt.Sprintf("server-%d", i)
+		if s.options.StoreDir != "" {
+			s.options.StoreDir = filepath.Join(s.options.StoreDir, s.options.ServerName)
+		}
 		s.options.Cluster = server.ClusterOpts{Name: "natsdtest", Host: host, Port: server.RANDOM_PORT}
 		s.options.Routes = routes
+		for port := 1; s.options.JetStream && len(s.options.Routes) < n-1; port++ {
+			// JetStream wants to know the size of the cluster. Nobody listens here.
+			s.options.Routes = append(s.options.Routes[:len(s.options.Routes):len(s.options.Routes)],
+				&url.URL{Scheme: "nats", Host: net.JoinHostPort(host, strconv.Itoa(port))})
+		}
 		s.start()
 		routes = append(routes[:len(routes):len(routes)], &url.URL{Scheme: "nats", Host: s.ns.ClusterAddr().String()})
 		servers[i] = s

@@ -10,6 +10,9 @@ const warm = new Map(Object.entries(JSON.parse(process.env.UPSTREAM_WARM || "{}"
 /** How long an edge goes on after its Server was closed, in milliseconds: what clients see must not come from here. */
 const goesOn = 1000;
 
+/** The flags of an edge with recovery. Each has streams of its own, so they are small. */
+const logFlags = ["--recovery.storage=memory", "--recovery.max_bytes=16MiB"];
+
 const running = new Set();
 /** The edges that are kept ready, by their flags. */
 const ready = new Map([...warm.keys()].map((flags) => [flags, []]));
@@ -17,7 +20,7 @@ const ready = new Map([...warm.keys()].map((flags) => [flags, []]));
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 class Edge {
-  constructor(prefix, flags) {
+  constructor(prefix, flags, recovery) {
     this.prefix = prefix;
     this.child = spawn(
       `${process.env.UPSTREAM_BIN}/edge`,
@@ -31,7 +34,7 @@ class Edge {
         ...flags,
       ],
       {
-        env: { ...process.env, PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service" } }) },
+        env: { ...process.env, PARTYLINE_NAMESPACES: JSON.stringify({ "/*": { connect: "service", recovery } }) },
         stdio: ["ignore", "ignore", "pipe"],
       },
     );
@@ -99,11 +102,11 @@ function refill() {
   }
 }
 
-/** lease returns an edge with these flags, and with this prefix if one is given. */
-function lease(flags = [], prefix) {
-  const edge = !prefix && ready.get(flags.join(" "))?.shift();
+/** lease returns an edge with these flags, with this prefix if one is given, and with recovery if it is given. */
+function lease(flags = [], prefix, recovery) {
+  const edge = !prefix && !recovery && ready.get(flags.join(" "))?.shift();
   setImmediate(refill);
-  return edge || new Edge(prefix ?? newPrefix(), flags);
+  return edge || new Edge(prefix ?? newPrefix(), recovery ? [...flags, ...logFlags] : flags, recovery);
 }
 
 /** warmUp resolves once the edges that are kept ready are. */

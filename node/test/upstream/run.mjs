@@ -106,7 +106,13 @@ function standIn(name, content) {
 async function nats() {
   const child = spawn(
     join(bin, "embedded"),
-    ["--embedded.listen=127.0.0.1:0", "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--page=false"],
+    [
+      "--embedded.listen=127.0.0.1:0",
+      "--listen=127.0.0.1:0",
+      "--admin.listen=127.0.0.1:0",
+      "--page=false",
+      `--embedded.jetstream.dir=${join(work, "jetstream")}`,
+    ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
   process.on("exit", () => child.kill());

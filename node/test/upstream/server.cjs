@@ -26,6 +26,11 @@ const flagsOf = {
   adapter: () => [],
 };
 
+/** recoveryOf is the edge's setting for an option of Socket.IO. Its skipMiddlewares is the Server's own. */
+function recoveryOf(option) {
+  return option && { for: `${(option.maxDisconnectionDuration ?? 120_000) / 1000}s` };
+}
+
 const quiet = { warn() {} };
 
 class Server extends partyline.Server {
@@ -41,7 +46,7 @@ class Server extends partyline.Server {
         delete given[name];
       }
     }
-    const edge = lease(flags, Server.shared?.prefix);
+    const edge = lease(flags, Server.shared?.prefix, recoveryOf(given.connectionStateRecovery));
     super({
       nats: Server.shared?.nats ?? process.env.UPSTREAM_NATS,
       prefix: edge.prefix,

@@ -1,0 +1,72 @@
+package eventlog
+
+import (
+	"math"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// queue is what waits for a goroutine of the log.
+type queue[T any] struct {
+	wake chan struct{} // has a value when something waits
+
+	mu      sync.Mutex
+	waiting []T  // guarded by mu
+	ended   bool // guarded by mu
+}
+
+func newQueue[T any]() queue[T] { return queue[T]{wake: make(chan struct{}, 1)} }
+
+// add appends one. It returns false after end.
+func (q *queue[T]) add(one T) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended {
+		return false
+	}
+	q.waiting = append(q.waiting, one)
+	q.poke()
+	return true
+}
+
+// take returns up to n that wait. If more wait, the queue wakes its goroutine again.
+func (q *queue[T]) take(n int) []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n = min(n, len(q.waiting))
+	taken := q.waiting[:n:n]
+	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
+		q.waiting = nil
+	} else {
+		q.poke()
+	}
+	return taken
+}
+
+// end returns all that wait. Nothing is added from now on.
+func (q *queue[T]) end() []T {
+	q.mu.Lock()
+	q.ended = true
+	q.mu.Unlock()
+	return q.take(math.MaxInt)
+}
+
+func (q *queue[T]) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// receive subscribes an inbox until stop is called. It has a channel, since nats.go takes stored messages with a forged status for
+// the server's own when they come to other kinds of subscriptions.
+func (l *Log) receive(inbox string, capacity int) (messages chan *nats.Msg, stop func()) {
+	messages = make(chan *nats.Msg, capacity)
+	sub, err := l.set.Conn.ChanSubscribe(inbox+"*", messages)
+	if err != nil { // the connection is closed
+		l.complaints.Warn("cannot receive from JetStream", l.Stream(), err)
+		return messages, func() {}
+	}
+	return messages, func() { _ = sub.Unsubscribe() }
+}
