@@ -75,6 +75,7 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml":                {"config"},
 	"github.com/KimMachineGun":       {"cmd/internal/node"},
 	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
+	"golang.org/x/text":              {"engine"}, // queries that are not UTF-8
 	"golang.org/x/term":              {"cmd/internal/node"},
 	"golang.org/x/time":              {"cluster", "engine"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestExamples(t *testing.T) {
 	namespaces := exampleNamespaces(t)
 	for _, b := range blocks(t, "subjects.md", "sh") {
 		t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) {
-			s := newScene(t, namespaces)
+			s := newScene(t, usedBy(b, namespaces))
 			for i, line := range strings.Split(strings.TrimSpace(b.text), "\n") {
 				s.talk("subjects.md:%d: %s", b.line+i, line)
 				s.line(line)
@@ -30,6 +31,13 @@ func TestExamples(t *testing.T) {
 			s.end()
 		})
 	}
+}
+
+// usedBy returns the namespaces of a block: those with a log, which need JetStream, only if it names them.
+func usedBy(b block, namespaces map[string]edge.Namespace) map[string]edge.Namespace {
+	used := maps.Clone(namespaces)
+	maps.DeleteFunc(used, func(name string, n edge.Namespace) bool { return n.IsLogged() && !strings.Contains(b.text, name) })
+	return used
 }
 
 // exampleNamespaces reads the configuration in the document.
@@ -58,7 +66,7 @@ type scene struct {
 
 func newScene(t *testing.T, namespaces map[string]edge.Namespace) *scene {
 	t.Helper()
-	server := natsdtest.Start(t)
+	server := natsdtest.Start(t, "jetstream { store_dir: "+strconv.Quote(t.TempDir())+" }")
 	nc := edgetest.Connect(t, server.ClientURL())
 	return &scene{
 		t: t, nc: nc, node: edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready(),
@@ -104,7 +112,7 @@ func (s *scene) end() {
 	}
 	for _, p := range s.people {
 		if p.live {
-			p.Expect("42" + p.head + `["the end"]`)
+			p.wants(s, "42"+p.head+p.stored(`["the end"]`))
 		}
 	}
 	if len(s.heard) > 0 {
@@ -192,6 +200,12 @@ var forms = []struct {
 }{
 
 	{regexp.MustCompile(`^(\w+) connects to (\S+)(?: with (\{.*\}))? as (\$\w+)$`), (*scene).connects},
+
+	{regexp.MustCompile(`^(\w+) comes back to (\S+)$`), (*scene).comesBack},
+
+	{regexp.MustCompile(`^(\w+) is connected again as (\S+)$`), (*scene).again},
+
+	{regexp.MustCompile(`^(\w+)'s connection breaks$`), (*scene).breaks},
 
 	{regexp.MustCompile(`^(\w+) is refused by (\S+): (.*)$`), (*scene).refused},
 

@@ -17,6 +17,29 @@ type person struct {
 	head string // the namespace in packets: "" or "/chat,"
 	live bool
 	acks int // number of acks wanted so far
+
+	pid, offset string // with which the client comes back; "" in a namespace without recovery
+}
+
+// stored is an event as the client receives it: with an offset in a namespace with recovery.
+func (p *person) stored(event string) string {
+	if p.pid == "" {
+		return event
+	}
+	return strings.TrimSuffix(event, "]") + `,"…"]`
+}
+
+// wants reads the next packet, in which … of the document is anything. Like the official client it keeps the string at
+// the end.
+func (p *person) wants(s *scene, want string) {
+	s.t.Helper()
+	got := p.Next()
+	if !like(got, want) {
+		s.t.Fatalf("received %s, want %s", got, want)
+	}
+	if last := strings.Split(got, `"`); p.pid != "" && strings.HasSuffix(got, `"]`) {
+		p.offset = last[len(last)-2]
+	}
 }
 
 func (s *scene) person(name, namespace string) *person {
@@ -34,7 +57,26 @@ func (s *scene) person(name, namespace string) *person {
 func (s *scene) connects(m []string) {
 	s.t.Helper()
 	p := s.person(m[0], m[1])
-	s.ids[m[3]] = p.Connect(m[1], m[2])
+	s.ids[m[3]], p.pid, _ = strings.Cut(p.Connect(m[1], m[2]), `","pid":"`)
+	p.live = true
+}
+
+func (s *scene) breaks(m []string) {
+	p := s.person(m[0], "")
+	p.Hangup()
+	p.live = false
+}
+
+func (s *scene) comesBack(m []string) {
+	p := s.person(m[0], m[1])
+	p.Client = s.node.Dial(m[0])
+	p.Send(fmt.Sprintf(`40%s{"pid":%q,"offset":%q}`, p.head, p.pid, p.offset))
+}
+
+func (s *scene) again(m []string) {
+	s.t.Helper()
+	p := s.person(m[0], "")
+	p.Expect(fmt.Sprintf(`40%s{"sid":%q,"pid":%q}`, p.head, m[1], p.pid))
 	p.live = true
 }
 
@@ -92,7 +134,7 @@ func (s *scene) receives(m []string) {
 	if len(attachments) > 0 {
 		kind = fmt.Sprintf("45%d-", len(attachments))
 	}
-	p.Expect(kind + p.head + m[1])
+	p.wants(s, kind+p.head+m[1])
 	for _, a := range attachments {
 		p.Expect("b" + a)
 	}

@@ -2,8 +2,11 @@ package edge
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
+	"partyline/bus"
+	"partyline/edge/flow"
 	"partyline/edge/query"
 	"partyline/edge/registry"
 	"partyline/subjects"
@@ -30,6 +33,34 @@ func TestAQueryKeepsNoRoomsThatItDoesNotNeed(t *testing.T) {
 		})
 		if seen != 1 {
 			t.Errorf("%d sockets were seen", seen)
+		}
+	}
+}
+
+// Where events take the way through the log, only a checkpoint that took it shows that earlier ones are handled. Its core
+// copy is faster.
+func TestACheckpointComesFromTheLog(t *testing.T) {
+	prefix, err := subjects.NewPrefix("sio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for logged, counts := range map[bool]string{true: subjects.VerbLog, false: subjects.VerbEmit} {
+		reg := registry.New(prefix, 0, func(registry.Effects[client]) {}, func(*socket, int) {})
+		s := &socket{ID: "k3f9a0zz.Q2hhdHR5LXNvY2tldC0x"}
+		reg.Enter(s, "/chat", "chat", logged, nil)
+		window, away := s.Namespace.Window, uint64(0)
+		for {
+			checkpoint, entered := window.Enter(flow.Size/8, false)
+			if away = max(away, checkpoint); !entered {
+				break
+			}
+		}
+		for _, verb := range []string{subjects.VerbEmit, subjects.VerbLog} {
+			m := &bus.Message{Data: strconv.AppendUint(nil, away, 10)}
+			targets{reg, nil}.checkpointReturned(m, &subjects.Subject{Namespace: "chat", Verb: verb})
+			if _, entered := window.Enter(0, false); entered != (verb == counts || !logged) {
+				t.Errorf("logged %v: after a checkpoint on %s there is room: %v", logged, verb, entered)
+			}
 		}
 	}
 }

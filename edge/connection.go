@@ -25,7 +25,7 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 func requestJSON(o *engine.Opening, session string) []byte {
 	r := msg.Request{
 		Session: session, Query: make(map[string]string, len(o.Query)), Headers: make(map[string]string, len(o.Header)+1),
-		Address: o.Address, URL: o.URL, Secure: o.Secure, XDomain: o.Header.Get("Origin") != "",
+		Address: o.Address, URL: o.URL, Secure: o.Secure(), XDomain: o.Header.Get("Origin") != "",
 	}
 	for name, values := range o.Query {
 		r.Query[name] = values[len(values)-1]

@@ -191,10 +191,11 @@ func (t targets) many(m *bus.Message, sub *subjects.Subject) []*socket {
 	return owned
 }
 
-// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled.
+// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled. In a logged
+// namespace that is so once the log gives it out: the core copy is faster than events are.
 func (t targets) checkpointReturned(m *bus.Message, sub *subjects.Subject) {
 	number, err := strconv.ParseUint(asString(m.Data), 10, 64)
-	if n := t.Namespace(sub.Namespace); n != nil && err == nil {
+	if n := t.Namespace(sub.Namespace); n != nil && err == nil && n.IsLogged == (sub.Verb == subjects.VerbLog) {
 		n.Window.Return(number)
 	}
 }

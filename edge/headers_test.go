@@ -20,7 +20,7 @@ func TestRequestJSON(t *testing.T) {
 		Header: http.Header{
 			"X-Mine": {"J\xfcrgen", "\xc3\xbc"}, "Cookie": {"a=\xe9", "b=2"}, "User-Agent": {"first", "second"}, "Authorization": {"first", "second"}, "X-All": {string(all)},
 		},
-		Host: "b\xfccher.example", URL: "/socket.io/?a=\xfc", Address: "192.0.2.1", Query: url.Values{"a": {"1", "\uFFFD"}},
+		Peer: engine.Peer{Host: "b\xfccher.example", Address: "192.0.2.1"}, URL: "/socket.io/?a=\xfc", Query: url.Values{"a": {"1", "\uFFFD"}},
 	}, "")
 	var got struct {
 		Query, Headers map[string]string

@@ -13,19 +13,12 @@ import (
 	"partyline/internal/address"
 )
 
-// Why a session does not begin; its client reads it.
-var (
-	errLeaving        = errors.New("this server is leaving: try again, and you will reach another")
-	errSessions       = errors.New("too many sessions, try again later")
-	errOfAddress      = errors.New("too many sessions of your address, try again later")
-	errTooFast        = errors.New("too many sessions at a time, try again in some seconds")
-	errAddressTooFast = errors.New("too many sessions of your address at a time, try again in some seconds")
-)
+// denial is why a session does not begin.
+type denial uint8
 
-// Reasons of denials, for the count.
 const (
-	deniedLeaving = iota
-	deniedNATS    // by Settings.Refuse
+	deniedLeaving denial = iota
+	deniedNATS           // by Settings.Refuse
 	deniedMemory
 	deniedSessions
 	deniedOfAddress
@@ -34,29 +27,18 @@ const (
 	denials
 )
 
-var denialWords = [denials]string{
-	deniedLeaving: "leaving", deniedNATS: "no NATS", deniedMemory: "limits.memory", deniedSessions: "limits.sessions",
-	deniedOfAddress: "limits.sessions_per_address", deniedTooFast: "limits.handshakes_per_second",
-	deniedAddressTooFast: "limits.handshakes_per_second_per_address",
+// denialTexts are the labels of the metric, and what clients read.
+var denialTexts = [denials]struct{ label, text string }{
+	deniedLeaving:        {"leaving", "this server is leaving: try again, and you will reach another"},
+	deniedNATS:           {"no NATS", ""}, // clients read the error of Refuse
+	deniedMemory:         {"limits.memory", "too little memory, try again later"},
+	deniedSessions:       {"limits.sessions", "too many sessions, try again later"},
+	deniedOfAddress:      {"limits.sessions_per_address", "too many sessions of your address, try again later"},
+	deniedTooFast:        {"limits.handshakes_per_second", "too many sessions at a time, try again in some seconds"},
+	deniedAddressTooFast: {"limits.handshakes_per_second_per_address", "too many sessions of your address at a time, try again in some seconds"},
 }
 
-func denialOf(why error) int {
-	switch why {
-	case errLeaving:
-		return deniedLeaving
-	case errMemory:
-		return deniedMemory
-	case errSessions:
-		return deniedSessions
-	case errOfAddress:
-		return deniedOfAddress
-	case errTooFast:
-		return deniedTooFast
-	case errAddressTooFast:
-		return deniedAddressTooFast
-	}
-	return deniedNATS
-}
+func (d denial) Error() string { return denialTexts[d].text }
 
 // A client that is turned away is asked to come back after retryAfter to retryAfter+retrySpread seconds, so that many
 // clients do not come back at once.
@@ -68,7 +50,9 @@ const (
 // turnAway answers a handshake that begins no session. The reference server has no such answer. Its clients take it
 // for an error of the transport, like any other answer that they do not expect, and try again by themselves.
 func (s *Server) turnAway(w http.ResponseWriter, why error) {
-	s.stats.denied[denialOf(why)].Inc()
+	kind := deniedNATS
+	errors.As(why, &kind)
+	s.stats.denied[kind].Inc()
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter+rand.IntN(retrySpread+1)))
 	http.Error(w, why.Error(), http.StatusServiceUnavailable)
 }
@@ -97,7 +81,7 @@ func (s *Server) begun() bool {
 }
 
 // reserve reserves a session for an address, unless the server is leaving or a limit forbids it, and counts the
-// request as begun does. release takes it back, which remove does for a session that began.
+// request as begun does. remove takes it back.
 func (s *Server) reserve(ip string) error {
 	if s.set.Refuse != nil {
 		if err := s.set.Refuse(); err != nil {
@@ -105,7 +89,7 @@ func (s *Server) reserve(ip string) error {
 		}
 	}
 	if s.full.Load() {
-		return errMemory
+		return deniedMemory
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,28 +100,24 @@ func (s *Server) reserve(ip string) error {
 	return err
 }
 
-func (s *Server) release(ip string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.admission.release(clientOf(ip), &s.set)
-}
-
 // admission decides which sessions may begin. Server.mu guards it.
 type admission struct {
 	leaving    bool                 // no session may begin
 	reserved   int                  // sessions that began or are about to
 	addresses  map[netip.Prefix]int // reserved sessions by address.Key; only with MaxPerAddress
-	handshakes *rate.Limiter        // nil: no limit
+	handshakes *rate.Limiter
 	recent     recent
 }
 
 func newAdmission(r *Rates) admission {
-	a := admission{addresses: make(map[netip.Prefix]int)}
-	if n := r.HandshakesPerSecond; n > 0 {
-		a.handshakes = rate.NewLimiter(rate.Limit(n), n)
+	limit := rate.Inf
+	if r.HandshakesPerSecond > 0 {
+		limit = rate.Limit(r.HandshakesPerSecond)
 	}
-	a.recent.perSecond = r.HandshakesPerSecondPerAddress
-	return a
+	return admission{
+		addresses: make(map[netip.Prefix]int), handshakes: rate.NewLimiter(limit, r.HandshakesPerSecond),
+		recent: recent{perSecond: r.HandshakesPerSecondPerAddress},
+	}
 }
 
 // clientOf returns what counts as one client for the limits an address.
@@ -149,16 +129,16 @@ func clientOf(ip string) netip.Prefix {
 func (a *admission) reserve(client netip.Prefix, set *Settings, now time.Time) error {
 	switch {
 	case a.leaving:
-		return errLeaving
+		return deniedLeaving
 	case set.MaxSessions > 0 && a.reserved >= set.MaxSessions:
-		return errSessions
+		return deniedSessions
 	case set.MaxPerAddress > 0 && a.addresses[client] >= set.MaxPerAddress:
-		return errOfAddress
+		return deniedOfAddress
 	// The rates are checked last: a client that is turned away for another reason does not count.
 	case !a.recent.allow(client, now):
-		return errAddressTooFast
-	case a.handshakes != nil && !a.handshakes.AllowN(now, 1):
-		return errTooFast
+		return deniedAddressTooFast
+	case !a.handshakes.AllowN(now, 1):
+		return deniedTooFast
 	}
 	a.reserved++
 	if set.MaxPerAddress > 0 {

@@ -71,20 +71,20 @@ func TestHandshakesPerSecondPerAddress(t *testing.T) {
 		expect("2001:db8::1", nil)
 	}
 	for range 1000 {
-		expect("203.0.113.1", errAddressTooFast)
-		expect("::ffff:203.0.113.1", errAddressTooFast)
-		expect("2001:db8::ffff:1:2:3", errAddressTooFast) // in the same /64
+		expect("203.0.113.1", deniedAddressTooFast)
+		expect("::ffff:203.0.113.1", deniedAddressTooFast)
+		expect("2001:db8::ffff:1:2:3", deniedAddressTooFast) // in the same /64
 	}
 	expect("203.0.113.2", nil)
 	expect("2001:db8:0:1::1", nil)
 	now = now.Add(time.Second / 3)
 	expect("203.0.113.1", nil)
-	expect("203.0.113.1", errAddressTooFast)
+	expect("203.0.113.1", deniedAddressTooFast)
 	now = now.Add(time.Hour)
 	for range 3 {
 		expect("203.0.113.1", nil)
 	}
-	expect("203.0.113.1", errAddressTooFast)
+	expect("203.0.113.1", deniedAddressTooFast)
 }
 
 // Clients that come once are forgotten after a second or two, and are not remembered without limit.
@@ -98,7 +98,7 @@ func TestManyAddresses(t *testing.T) {
 			t.Fatalf("client %d: %v", i, err)
 		}
 	}
-	if err := next(); err != errAddressTooFast {
+	if err := next(); err != deniedAddressTooFast {
 		t.Errorf("one more than can be remembered: %v", err)
 	}
 	now = now.Add(time.Second)
@@ -118,8 +118,8 @@ func TestSessionsPerAddress(t *testing.T) {
 		ip   string
 		want error
 	}{
-		{"2001:db8::1", nil}, {"2001:db8::2:1", nil}, {"2001:db8::3", errOfAddress}, {"2001:db8:0:1::1", nil},
-		{"203.0.113.1", nil}, {"::ffff:203.0.113.1", nil}, {"203.0.113.1", errOfAddress}, {"203.0.113.2", nil},
+		{"2001:db8::1", nil}, {"2001:db8::2:1", nil}, {"2001:db8::3", deniedOfAddress}, {"2001:db8:0:1::1", nil},
+		{"203.0.113.1", nil}, {"::ffff:203.0.113.1", nil}, {"203.0.113.1", deniedOfAddress}, {"203.0.113.2", nil},
 	} {
 		if err := a.reserve(clientOf(c.ip), &set, time.Now()); err != c.want {
 			t.Errorf("%s: %v, want %v", c.ip, err, c.want)

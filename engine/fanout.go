@@ -36,7 +36,7 @@ type Fanout struct {
 
 // NewFanout makes a Fanout. Close must be called.
 func NewFanout() *Fanout {
-	return &Fanout{most: runtime.GOMAXPROCS(0) - 1, writer: newWriter()}
+	return &Fanout{most: runtime.GOMAXPROCS(0) - 1, writer: writers.Get().(*writer)}
 }
 
 // Send is Session.Send, except that the frame may stay in the queue until Flush.
@@ -139,13 +139,11 @@ type writer struct {
 	counted *stats // whose bytesOut they are
 }
 
-var writers = sync.Pool{New: func() any { return newWriter() }}
-
-func newWriter() *writer {
+var writers = sync.Pool{New: func() any {
 	w := new(writer)
 	w.attempt = w.write
 	return w
-}
+}}
 
 // write is the RawConn callback. It always returns true, so RawConn never parks the goroutine.
 func (w *writer) write(fd uintptr) bool {

@@ -36,24 +36,21 @@ type Options struct {
 func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
 	f := &Frame{volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 	text := 1 + len(head) + len(body)
-	size := wsHeadSize(text) + text
+	size := wsHeadSize + text
 	for _, a := range attachments {
-		size += wsHeadSize(len(a)) + len(a)
+		size += wsHeadSize + len(a)
 	}
-	b := appendWSHead(make([]byte, 0, size), wsText, text)
-	b = append(b, byte(eio.Message))
-	b = append(b, head...)
-	b = append(b, body...)
+	f.ws = append(appendWSHead(make([]byte, 0, size), wsText, text), byte(eio.Message))
+	f.ws = append(append(f.ws, head...), body...)
 	for _, a := range attachments {
-		b = append(appendWSHead(b, wsBinary, len(a)), a...)
+		f.ws = append(appendWSHead(f.ws, wsBinary, len(a)), a...)
 	}
-	f.ws = b
 	return f
 }
 
 // NewBinaryMessage makes a message that is one binary packet. data is copied.
 func NewBinaryMessage(data []byte, o Options) *Frame {
-	b := appendWSHead(make([]byte, 0, wsHeadSize(len(data))+len(data)), wsBinary, len(data))
+	b := appendWSHead(make([]byte, 0, wsHeadSize+len(data)), wsBinary, len(data))
 	return &Frame{ws: append(b, data...), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 }
 
@@ -79,7 +76,7 @@ func Join(parts []*Frame) *Frame {
 
 // newPacket makes a frame of any other Engine.IO packet from its text form.
 func newPacket(text string) *Frame {
-	b := appendWSHead(make([]byte, 0, 4+len(text)), wsText, len(text))
+	b := appendWSHead(make([]byte, 0, wsHeadSize+len(text)), wsText, len(text))
 	return &Frame{ws: append(b, text...), packets: 1}
 }
 
@@ -104,15 +101,8 @@ var (
 	closeFrame = &Frame{ws: []byte{wsClose, 0}}
 )
 
-func wsHeadSize(n int) int {
-	switch {
-	case n < 126:
-		return 2
-	case n < 1<<16:
-		return 4
-	}
-	return 10
-}
+// wsHeadSize is the most that a frame head takes, in bytes.
+const wsHeadSize = 10
 
 // wsHead reads a frame head that appendWSHead has written, and returns its size and the size of the content.
 func wsHead(ws []byte) (head, size int) {

@@ -104,9 +104,6 @@ func (s *Session) waitAtGate(ctx context.Context, done func(*gate) bool) {
 
 // isStopped reports whether no further packet may be handled now.
 func (s *Session) isStopped() bool {
-	if s.gate.Load() == nil {
-		return false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gate.Load()

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -109,7 +108,7 @@ func (c *wsConn) receive(fd uintptr) bool {
 	r := &c.reader
 	switch {
 	case err != nil:
-		r.err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", err)}
+		r.err = err
 	case n == 0, c.isFlooded():
 		r.err = io.EOF
 	default:
@@ -175,8 +174,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.Conn = conn
 	if c.direct = direct.Conn(conn); c.direct != nil {
 		c.reader.fill = c.receive
-	}
-	if c.direct != nil {
 		c.borrow(bufferPool.Get().(*readBuffer))
 	} else { // over TLS: its buffer stays, and need not be the large one
 		c.reader.frames = *bufio.NewReaderSize(c, frameBuffer)

@@ -1,15 +1,117 @@
 package engine
 
 import (
-	"cmp"
 	"context"
-	"errors"
+	"io"
 	"log/slog"
+	"maps"
 	"runtime"
 	"runtime/metrics"
 	"slices"
 	"time"
 )
+
+// DefaultSessionBytes is how much memory a session may cost before it is closed.
+const DefaultSessionBytes = 8 << 20
+
+// limit names a limit of a session's memory.
+type limit uint8
+
+const (
+	noLimit limit = iota
+	limitQueueBytes
+	limitQueuePackets
+	limitSessionBytes
+	limitMemory
+	limits
+)
+
+// limitKeys are the keys of the configuration.
+var limitKeys = [limits]string{
+	noLimit:         "what waits for a socket",
+	limitQueueBytes: "limits.queue_bytes", limitQueuePackets: "limits.queue_packets",
+	limitSessionBytes: "limits.session_bytes", limitMemory: "limits.memory",
+}
+
+// Charge adds n bytes to what is kept for the session, or takes them back if n is negative. The caller counts what it
+// keeps because of the client, with the place that it takes: structs, list slots. If that and the queue together exceed
+// Settings.SessionBytes, Charge returns false, and the session ends on another goroutine. The bytes count nevertheless
+// until they are taken back. Charge takes the session's own lock only, so the caller may hold its own.
+func (s *Session) Charge(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.kept += n
+	if n <= 0 || s.queue.cost() <= s.server.set.SessionBytes {
+		return true
+	}
+	s.overflow(limitSessionBytes)
+	return false
+}
+
+// tryCharge is Charge for what the session can do without: if n bytes do not fit, they do not count, and the session
+// goes on.
+func (s *Session) tryCharge(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fits := s.queue.cost()+n <= s.server.set.SessionBytes
+	if fits {
+		s.queue.kept += n
+	}
+	return fits
+}
+
+// cost returns the memory that the session costs more than an idle one, in bytes.
+func (q *queue) cost() int { return q.kept + q.bytes }
+
+// exceededBy returns the limit that a frame would exceed.
+func (q *queue) exceededBy(f *Frame, set *Settings) limit {
+	switch size := f.Size(); {
+	case q.bytes+size > set.QueueBytes:
+		return limitQueueBytes
+	case q.packets+f.places() > set.QueuePackets:
+		return limitQueuePackets
+	case q.cost()+size > set.SessionBytes:
+		return limitSessionBytes
+	}
+	return noLimit
+}
+
+// overflow ends the session, on another goroutine: the caller may hold locks that Closed takes. mu must be held.
+func (s *Session) overflow(by limit) {
+	if s.queue.exceeded == noLimit && s.state != closed {
+		s.queue.exceeded = by
+		s.server.stats.exceeded[by].Inc()
+		s.server.running.Go(func() { s.fail(QueueOverflow) })
+	}
+}
+
+// readAll reads a message of the client to its end, behind buf, and returns it. What it takes beyond the capacity of
+// buf is charged to the session meanwhile. If that does not fit, it returns errTooMuch, and the session ends.
+func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
+	free := cap(buf)
+	for err == nil {
+		if before := cap(buf); len(buf) == before {
+			buf = slices.Grow(buf, len(buf)/2+minRead)
+			if !s.Charge(cap(buf) - before) {
+				err = errTooMuch
+				break
+			}
+		}
+		var n int
+		n, err = r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+	}
+	if charged := cap(buf) - free; charged > 0 {
+		s.Charge(-charged)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return buf, err
+}
+
+// minRead is the least space that readAll makes.
+const minRead = 512
 
 const (
 	// lookEvery is how often the memory of the process is looked at. The look takes some microseconds.
@@ -20,16 +122,17 @@ const (
 	leastLarge = 16 << 10
 )
 
-// errMemory is read by a client whose session does not begin.
-var errMemory = errors.New("too little memory, try again later")
-
 // GuardMemory keeps the memory of the process below limit, in bytes, until ctx ends: from fullFrom of it on no session
 // begins, and above it the sessions that cost most are closed. Only what is live counts, so Go's own memory limit must
 // not be larger, or garbage takes more.
 func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var usage usage
+	samples := make([]metrics.Sample, len(usageNames))
+	for i, name := range usageNames {
+		samples[i].Name = name
+	}
+	full := uint64(fullFrom * float64(limit))
 	freedBy := uint64(0) // the collection that finds the memory of closed sessions free
 	for {
 		select {
@@ -37,75 +140,58 @@ func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
 			return
 		case <-tick.C:
 		}
-		usage.read()
-		if usage.used > limit && usage.collections < freedBy {
+		used, collections := readUsage(samples)
+		if used > limit && collections < freedBy {
 			runtime.GC()
-			usage.read()
+			used, collections = readUsage(samples)
 		}
-		full := uint64(fullFrom * float64(limit))
-		if usage.used > limit {
-			closed := s.closeLargest(usage.used - full)
-			freedBy = usage.collections + 2 // one may be under way
-			s.origins.complaints.Log(slog.LevelWarn, "memory is short, closing the sessions that cost most", "", "",
-				"used", usage.used, "limits.memory", limit, "closed", closed)
-		} else if usage.used > full {
-			s.origins.complaints.Log(slog.LevelWarn, "memory is short, refusing new sessions", "", "",
-				"used", usage.used, "limits.memory", limit)
+		log := s.origins.complaints
+		if used > limit {
+			closed := s.closeLargest(used - full)
+			freedBy = collections + 2 // one may be under way
+			log.Log(slog.LevelWarn, "memory is short, closing the sessions that cost most", "", "",
+				"used", used, "limits.memory", limit, "closed", closed)
+		} else if used > full {
+			log.Log(slog.LevelWarn, "memory is short, refusing new sessions", "", "", "used", used, "limits.memory", limit)
 		}
-		s.full.Store(usage.used > full)
+		s.full.Store(used > full)
 	}
 }
 
 // closeLargest closes the sessions that cost most, until they cost enough bytes together, and returns their number.
 func (s *Server) closeLargest(enough uint64) (closed int) {
-	type costs struct {
-		session *Session
-		bytes   int
-	}
-	var all []costs
+	costs := make(map[*Session]int)
 	for _, session := range s.all() {
 		session.mu.Lock()
 		if bytes := session.queue.cost(); bytes >= leastLarge && session.queue.exceeded == noLimit {
-			all = append(all, costs{session, bytes})
+			costs[session] = bytes
 		}
 		session.mu.Unlock()
 	}
-	slices.SortFunc(all, func(a, b costs) int { return cmp.Compare(b.bytes, a.bytes) })
-	freed := 0
-	for _, c := range all {
-		if uint64(freed) >= enough {
+	freed := uint64(0)
+	for _, session := range slices.SortedFunc(maps.Keys(costs), func(a, b *Session) int { return costs[b] - costs[a] }) {
+		if freed >= enough {
 			break
 		}
-		freed += c.bytes
+		freed += uint64(costs[session])
 		closed++
-		c.session.mu.Lock()
-		c.session.overflow(limitMemory)
-		c.session.mu.Unlock()
+		session.mu.Lock()
+		session.overflow(limitMemory)
+		session.mu.Unlock()
 	}
 	return closed
 }
 
-// usage reads what the process uses.
-type usage struct {
-	used        uint64 // bytes that were live at the last collection, and what Go needs besides the heap
-	collections uint64
-	samples     []metrics.Sample
-}
-
-// What read asks for, in this order.
+// usageNames are what readUsage reads, in this order.
 var usageNames = []string{
 	"/gc/cycles/total:gc-cycles", "/gc/heap/live:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes",
 	"/memory/classes/heap/free:bytes", "/memory/classes/heap/unused:bytes", "/memory/classes/heap/released:bytes",
 }
 
-func (u *usage) read() {
-	if u.samples == nil {
-		for _, name := range usageNames {
-			u.samples = append(u.samples, metrics.Sample{Name: name})
-		}
-	}
-	metrics.Read(u.samples)
-	value := func(i int) uint64 { return u.samples[i].Value.Uint64() }
-	u.collections = value(0)
-	u.used = value(1) + value(2) - value(3) - value(4) - value(5) - value(6)
+// readUsage returns what the process uses, in bytes: what was live at the last collection, and what Go needs besides
+// the heap. It also returns the number of collections.
+func readUsage(samples []metrics.Sample) (used, collections uint64) {
+	metrics.Read(samples)
+	value := func(i int) uint64 { return samples[i].Value.Uint64() }
+	return value(1) + value(2) - value(3) - value(4) - value(5) - value(6), value(0)
 }

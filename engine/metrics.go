@@ -21,15 +21,7 @@ type stats struct {
 }
 
 // Moved returns how many times a session has begun or ended.
-func (s *Server) Moved() (sum uint64) {
-	for i := range s.stats.opened {
-		sum += s.stats.opened[i].Value()
-	}
-	for i := range s.stats.ended {
-		sum += s.stats.ended[i].Value()
-	}
-	return sum
-}
+func (s *Server) Moved() uint64 { return sum(s.stats.opened[:]) + sum(s.stats.ended[:]) }
 
 // Metrics returns what the server counts.
 func (s *Server) Metrics() *tally.Set {
@@ -47,33 +39,26 @@ func (s *Server) Metrics() *tally.Set {
 		func() float64 { return float64(s.totals.get(s).cost) })
 	set.Func(tally.KindGauge, "session_bytes_most", "The same of the session where it is largest. limits.session_bytes bounds it.",
 		func() float64 { return float64(s.totals.get(s).mostCost) })
-	for i, transport := range transportNames {
-		set.LabelledCounter(&st.opened[i], "sessions_opened_total", "Sessions opened, by the transport they began with.",
-			"transport", transport)
-	}
+	set.LabelledCounters(st.opened[:], "sessions_opened_total", "Sessions opened, by the transport they began with.",
+		"transport", transportNames[:])
 	set.Counter(&st.upgrades, "upgrades_total", "Sessions that moved from polling to WebSocket.")
-	for i := range st.ended {
-		set.LabelledCounter(&st.ended[i], "sessions_ended_total", "Sessions ended, by reason.",
-			"reason", Reason(i).String())
-	}
-	for i := noLimit + 1; i < limits; i++ {
-		set.LabelledCounter(&st.exceeded[i], "sessions_too_large_total", "Sessions closed because of their memory, by the limit.",
-			"limit", limitKeys[i])
-	}
+	set.LabelledCounters(st.ended[:], "sessions_ended_total", "Sessions ended, by reason.", "reason", reasonWords[:])
+	set.LabelledCounters(st.exceeded[noLimit+1:], "sessions_too_large_total", "Sessions closed because of their memory, by the limit.",
+		"limit", limitKeys[noLimit+1:])
 	for i := range st.refused {
 		set.LabelledCounter(&st.refused[i], "requests_refused_total", "Requests refused, by the reason in the response.",
 			"reason", eio.Refusal(i).Message())
 	}
 	for i := range st.denied {
 		set.LabelledCounter(&st.denied[i], "handshakes_refused_total", "Handshakes refused with 503, by reason: a limit, or the edge's own state.",
-			"reason", denialWords[i])
+			"reason", denialTexts[i].label)
 	}
 	set.Func(tally.KindCounter, "sessions_refused_total",
 		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.",
-		func() float64 { return sum(st.denied[:deniedTooFast]) })
+		func() float64 { return float64(sum(st.denied[:deniedTooFast])) })
 	set.Func(tally.KindCounter, "handshakes_delayed_total",
 		"Sessions refused because of limits.handshakes_per_second, of all or of an address. Their clients come back after some seconds.",
-		func() float64 { return sum(st.denied[deniedTooFast:]) })
+		func() float64 { return float64(sum(st.denied[deniedTooFast:])) })
 	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
 	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
 		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
@@ -89,9 +74,9 @@ func (s *Server) Metrics() *tally.Set {
 	return set
 }
 
-func sum(counters []tally.Counter) (n float64) {
+func sum(counters []tally.Counter) (n uint64) {
 	for i := range counters {
-		n += float64(counters[i].Value())
+		n += counters[i].Value()
 	}
 	return n
 }

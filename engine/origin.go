@@ -1,9 +1,18 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 
 	"partyline/internal/throttle"
 )
@@ -16,8 +25,7 @@ const maxLoggedOrigin = 200
 type origins struct {
 	configured  bool // there is an entry
 	any         bool
-	allowed     map[string]bool // normal forms
-	patterns    []origin
+	allowed     []origin
 	credentials bool
 	complaints  *throttle.Logger
 }
@@ -25,22 +33,13 @@ type origins struct {
 // newOrigins ignores entries that ParseOrigin refuses.
 func newOrigins(entries []string, credentials bool, log *slog.Logger) *origins {
 	o := &origins{
-		configured: len(entries) > 0, allowed: make(map[string]bool), credentials: credentials,
+		configured: len(entries) > 0, any: slices.Contains(entries, "*"), credentials: credentials,
 		complaints: throttle.New(log),
 	}
 	for _, entry := range entries {
-		normal, err := ParseOrigin(entry)
-		if err != nil {
-			continue
-		}
-		parsed, _ := parseOrigin(normal)
-		switch {
-		case normal == "*":
-			o.any = true
-		case parsed.isPattern():
-			o.patterns = append(o.patterns, parsed)
-		default:
-			o.allowed[normal] = true
+		if normal, err := ParseOrigin(entry); err == nil && normal != "*" {
+			parsed, _ := parseOrigin(normal)
+			o.allowed = append(o.allowed, parsed)
 		}
 	}
 	return o
@@ -74,18 +73,7 @@ func (o *origins) listed(text string) bool {
 		return text != ""
 	}
 	parsed, ok := parseOrigin(text)
-	if !ok || parsed.isPattern() {
-		return false
-	}
-	if o.allowed[parsed.String()] {
-		return true
-	}
-	for _, pattern := range o.patterns {
-		if pattern.matches(parsed) {
-			return true
-		}
-	}
-	return false
+	return ok && !parsed.isPattern() && slices.ContainsFunc(o.allowed, func(a origin) bool { return a.matches(parsed) })
 }
 
 // check reports whether the page or program that sent a request with an Origin may connect. A request without one
@@ -95,7 +83,9 @@ func (o *origins) check(text string, p Peer) bool {
 		return true
 	}
 	parsed, ok := parseOrigin(text)
-	return ok && parsed.ofWeb() && sameHost(parsed, p) && sameScheme(parsed, p)
+	// An edge does not know the client's scheme behind a proxy that is not trusted, which may have ended TLS.
+	isSameScheme := p.Scheme == "" || p.Scheme == schemeOf(parsed.scheme)
+	return ok && parsed.ofWeb() && isSameScheme && sameHost(parsed, p)
 }
 
 // sameHost reports whether an origin is at the host and port that the client asked for. A Host without a port means
@@ -105,15 +95,11 @@ func sameHost(o origin, p Peer) bool {
 	if !ok || host != o.host || o.isPattern() {
 		return false
 	}
-	if port == defaultPort(o.scheme) {
+	if port == defaultPorts[schemeOf(o.scheme)] {
 		port = ""
 	}
 	return port == o.port || port == "" && p.Port != "" && p.Port == o.port
 }
-
-// sameScheme reports whether an origin has the scheme that the client used, or the edge does not know that scheme: it
-// does not behind a proxy that is not trusted, which may have ended TLS.
-func sameScheme(o origin, p Peer) bool { return p.Scheme == "" || p.Scheme == schemeOf(o.scheme) }
 
 // logRefused logs a refused request with the setting that would help, once a minute for each origin. isProxied means
 // that the request has the headers of a proxy that is not trusted, which is at the address from.
@@ -152,4 +138,152 @@ func (o *origins) preflight(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// noOrigin is the Origin of a page that has none: of a file, or in a sandboxed frame.
+const noOrigin = "null"
+
+// ParseOrigin checks an entry of Settings.Origins and returns its normal form: an origin as clients send it, in lower
+// case, without the scheme's default port, an internationalised name as xn--…; or a pattern of origins. In a pattern,
+// * in a host matches one or more characters of one label, and * as the port matches any port. The error is a phrase
+// for people, and the entry goes in front of it.
+func ParseOrigin(entry string) (string, error) {
+	if entry == "*" {
+		return entry, nil
+	}
+	o, ok := parseOrigin(entry)
+	if !ok {
+		return "", errors.New("is not an origin; write scheme://host or scheme://host:port as clients send it, such as " +
+			"https://app.example, a pattern such as https://*.app.example, or * for any")
+	}
+	if !o.isPattern() {
+		return o.String(), nil
+	}
+	star := strings.LastIndexByte(o.host, '*')
+	labels, fixed := strings.Split(o.host, "."), strings.Count(o.host[star+1:], ".") // fixed labels at the end have no *
+	last, starred := labels[len(labels)-1], labels[max(0, len(labels)-1-fixed)]
+	switch {
+	case !o.ofWeb() || star < 0:
+	case fixed == 0:
+		return "", errors.New("is a pattern whose last part could be anybody's; write the end of the host without a *, " +
+			"such as https://*.app.example, or * for any origin")
+	case fixed == 1 && starred != "*":
+		return "", errors.New("is a pattern that also matches hosts of others; write " + o.scheme + "://*." + strings.TrimLeft(starred, "*") +
+			"." + last)
+	case fixed == 1 && !slices.Contains(privateDomains, last):
+		return "", errors.New("is a pattern that matches anybody's domain; write at least two parts without a * at the end, " +
+			"such as https://*.app.example, or * for any origin")
+	}
+	return o.String(), nil
+}
+
+// privateDomains are ends of names that cannot be registered (RFC 6761 and what is common).
+var privateDomains = []string{"localhost", "local", "internal", "test", "example", "lan", "home"}
+
+// origin is a parsed Origin: scheme://host:port.
+type origin struct {
+	scheme string // in lower case; noOrigin for the Origin of that name
+	host   string // in lower case, ASCII; "" for file://
+	port   string // "" for the scheme's default
+}
+
+// String returns the origin as clients send it.
+func (o origin) String() string {
+	if o.scheme == noOrigin {
+		return noOrigin
+	}
+	text := o.scheme + "://" + o.host
+	if o.port != "" {
+		text += ":" + o.port
+	}
+	return text
+}
+
+// ofWeb reports whether the origin names a host of the network.
+func (o origin) ofWeb() bool { return schemeOf(o.scheme) != "" }
+
+func (o origin) isPattern() bool { return strings.Contains(o.host, "*") || o.port == "*" }
+
+// matches reports whether an origin is o, or matches the pattern o.
+func (o origin) matches(other origin) bool {
+	if o == other {
+		return true
+	}
+	if o.scheme != other.scheme || o.port != "*" && o.port != other.port {
+		return false
+	}
+	labels, patterns := strings.Split(other.host, "."), strings.Split(o.host, ".")
+	return slices.EqualFunc(patterns, labels, func(pattern, label string) bool {
+		ok, err := path.Match(pattern, label) // of a host's characters only * is special
+		return ok && err == nil && label != ""
+	})
+}
+
+// parseOrigin parses an origin or a pattern of origins. A slash behind it is ignored, since some native clients send
+// one.
+func parseOrigin(s string) (origin, bool) {
+	if strings.EqualFold(s, noOrigin) {
+		return origin{scheme: noOrigin}, true
+	}
+	scheme, rest, found := strings.Cut(s, "://")
+	host, port, ok := splitHost(strings.TrimSuffix(rest, "/"))
+	o := origin{strings.ToLower(scheme), host, port}
+	if !found || !ok || !schemePattern.MatchString(scheme) || host == "" && (o.ofWeb() || port != "") {
+		return origin{}, false
+	}
+	if o.port == defaultPorts[schemeOf(o.scheme)] {
+		o.port = ""
+	}
+	return o, true
+}
+
+// defaultPorts are the ports that URLs of a scheme omit.
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+// splitHost splits host:port and normalises both. port is "" if there is none.
+func splitHost(s string) (host, port string, ok bool) {
+	host = s
+	if colon := strings.LastIndexByte(s, ':'); colon > strings.LastIndexByte(s, ']') {
+		host, port = s[:colon], s[colon+1:]
+	}
+	if inner, isBracketed := strings.CutPrefix(host, "["); isBracketed {
+		inner, ok = strings.CutSuffix(inner, "]")
+		ip, err := netip.ParseAddr(inner)
+		host, ok = "["+ip.String()+"]", ok && err == nil && ip.Is6()
+	} else {
+		host, ok = normalHost(host)
+	}
+	if ok && port != "" && port != "*" {
+		port, ok = normalPort(port)
+	}
+	return host, port, ok
+}
+
+// normalPort returns a port without leading zeros.
+func normalPort(s string) (string, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return "", false
+	}
+	return strconv.FormatUint(n, 10), true
+}
+
+var (
+	schemePattern = regexp.MustCompile(`^[A-Za-z0-9+.-]+$`)
+	hostPattern   = regexp.MustCompile(`^[a-z0-9._*-]*$`)
+)
+
+// toASCII converts an internationalised name as browsers do.
+var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+
+// normalHost returns a name in lower case, and as xn--… if it is an internationalised one.
+func normalHost(s string) (string, bool) {
+	if strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
+		var err error
+		if s, err = toASCII.ToASCII(s); err != nil {
+			return "", false
+		}
+	}
+	s = strings.ToLower(s)
+	return s, hostPattern.MatchString(s)
 }

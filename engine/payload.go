@@ -42,19 +42,14 @@ func (p payload) size() (size int, compress bool) {
 			size += 1 + base64.StdEncoding.EncodedLen(len(data)) - len(data)
 		}
 	})
-	for _, f := range p.frames {
-		compress = compress || !f.plain && f.packets > 0
-	}
+	compress = slices.ContainsFunc(p.frames, func(f *Frame) bool { return !f.plain && f.packets > 0 })
 	return max(0, size-1), compress // one separator less than packets
 }
 
 // each calls packet for each packet, with its content as in a WebSocket message.
 func (p payload) each(packet func(data []byte, binary bool)) {
 	for _, f := range p.frames {
-		if f.packets == 0 { // a control frame of WebSocket
-			continue
-		}
-		for ws := f.ws; len(ws) > 0; {
+		for ws := f.ws; len(ws) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
 			head, size := wsHead(ws)
 			packet(ws[head:head+size], ws[0] == wsBinary)
 			ws = ws[head+size:]

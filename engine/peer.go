@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -56,16 +57,13 @@ func (s *Server) Peer(r *http.Request) Peer {
 		// The hop that saw the client, then those nearer to this edge, then those that the client may have invented.
 		chain = slices.Concat(chain[at:], chain[:at])
 	}
-	if host := firstOf(r.Header.Get("X-Forwarded-Host")); host != "" {
-		p.Host = host
-	} else if i := slices.IndexFunc(chain, func(h hop) bool { return h.host != "" }); i >= 0 {
-		p.Host = chain[i].host
+	var forwarded hop
+	for _, h := range chain {
+		forwarded.host = cmp.Or(forwarded.host, h.host)
+		forwarded.proto = cmp.Or(forwarded.proto, schemeOf(h.proto))
 	}
-	if scheme := schemeOf(firstOf(r.Header.Get("X-Forwarded-Proto"))); scheme != "" {
-		p.Scheme = scheme
-	} else if i := slices.IndexFunc(chain, func(h hop) bool { return schemeOf(h.proto) != "" }); i >= 0 {
-		p.Scheme = schemeOf(chain[i].proto)
-	}
+	p.Host = cmp.Or(firstOf(r.Header.Get("X-Forwarded-Host")), forwarded.host, p.Host)
+	p.Scheme = cmp.Or(schemeOf(firstOf(r.Header.Get("X-Forwarded-Proto"))), forwarded.proto, p.Scheme)
 	if _, port, ok := splitHost(p.Host); ok && port == "" {
 		p.Port, _ = normalPort(firstOf(r.Header.Get("X-Forwarded-Port")))
 	}
@@ -140,25 +138,17 @@ func parseForwarded(lines []string) []hop {
 
 // schemeOf returns http or https for a scheme that a proxy reports, and "" for any other.
 func schemeOf(proto string) string {
-	switch strings.ToLower(proto) {
-	case "http", "ws":
-		return "http"
-	case "https", "wss":
-		return "https"
-	}
-	return ""
+	return webSchemes[strings.ToLower(proto)]
 }
+
+var webSchemes = map[string]string{"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
 // FromTrustedProxy reports whether the connection of a request comes from one of the trusted proxies' addresses.
 func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.trusted(remoteIP(r.RemoteAddr)) }
 
 func (s *Server) trusted(address string) bool {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap().WithZone("")
-	return slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
+	ip, ok := nodeAddress(address)
+	return ok && slices.ContainsFunc(s.set.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // hasForwardedHeaders reports whether a request has the headers of a proxy, or of a client that claims to be one.
@@ -168,11 +158,8 @@ func hasForwardedHeaders(h http.Header) bool {
 
 // remoteIP returns the address part of host:port.
 func remoteIP(hostport string) string {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return hostport
-	}
-	return host
+	host, _, _ := net.SplitHostPort(hostport)
+	return cmp.Or(host, hostport) // connections in memory have no port
 }
 
 // firstOf returns the first element of a list with commas.

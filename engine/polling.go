@@ -3,6 +3,7 @@ package engine
 import (
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"partyline/wire/eio"
@@ -12,7 +13,7 @@ import (
 type polling struct {
 	session   *Session                 // static
 	poll      *poll                    // guarded by Session.mu: the GET that waits until there is something to send
-	posting   bool                     // guarded by Session.mu: a POST is under way
+	posting   sync.Mutex               // held while a POST is under way
 	body      *http.ResponseController // guarded by Session.mu: of the POST whose body is being read, or nil
 	departing bool                     // guarded by Session.mu: the client ends the session by a POST
 	upgrade   *upgrade                 // guarded by Session.mu: the WebSocket that wants to take over
@@ -25,7 +26,11 @@ type poll struct {
 	late  bool          // static: it came while a WebSocket was about to take over
 }
 
+// wake has the poll answered, if there is one: p may be nil.
 func (p *poll) wake() {
+	if p == nil {
+		return
+	}
 	select {
 	case p.ready <- struct{}{}:
 	default:
@@ -37,15 +42,13 @@ func (*polling) kind() transportKind { return kindPolling }
 func (p *polling) writable() bool { return p.poll != nil }
 
 func (p *polling) flush(*writer) {
-	if p.poll != nil && len(p.session.queue.frames) > 0 {
+	if len(p.session.queue.frames) > 0 {
 		p.poll.wake()
 	}
 }
 
 func (p *polling) finish(reason Reason) {
-	if p.poll != nil {
-		p.poll.wake()
-	}
+	p.poll.wake()
 	p.session.heartbeat.timer = time.AfterFunc(closeTimeout, func() { p.session.fail(reason) })
 }
 
@@ -56,9 +59,8 @@ func (p *polling) abort() {
 	if p.body != nil {
 		_ = p.body.SetReadDeadline(time.Now())
 	}
-	if p.poll != nil {
-		p.poll.wake()
-	} else if p.departing {
+	p.poll.wake()
+	if p.poll == nil && p.departing {
 		p.session.server.owePoll(p.session.id)
 	}
 }
@@ -119,21 +121,26 @@ func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
 		return nil
 	case p.poll != nil:
 		s.mu.Unlock()
-		s.broken(TransportError, errTwoPolls) // the first one gets the close packet
-		w.WriteHeader(http.StatusBadRequest)
+		p.breach(w, errTwoPolls) // the first one gets the close packet
 		return nil
 	}
 	defer s.mu.Unlock()
 	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
 	p.poll = &poll{ready: make(chan struct{}, 1), alone: s.state == closing && len(s.queue.frames) == 0}
-	if u := p.upgrade; u != nil && u.probed {
+	if u := p.upgrade; u != nil && u.release != nil {
 		p.poll.late = true
-		u.delayRelease()
+		u.release.Reset(releaseEvery) // its whole time: the packet that ends the upgrade may have been sent before it
 	}
 	if len(s.queue.frames) > 0 || s.state != open {
 		p.poll.wake()
 	}
 	return p.poll
+}
+
+// breach answers a request that the client must not make, and ends the session.
+func (p *polling) breach(w http.ResponseWriter, err error) {
+	p.session.broken(TransportError, err)
+	w.WriteHeader(http.StatusBadRequest)
 }
 
 // answerPoll answers a poll that was woken.
@@ -208,21 +215,17 @@ type owedPoll struct {
 // add puts a session on the list.
 func (o *pollsOwed) add(id string, now time.Time) {
 	o.expire(now)
-	if len(*o) == maxOwed {
-		*o = slices.Delete(*o, 0, 1)
-	}
-	*o = append(*o, owedPoll{id, now.Add(owedFor)})
+	*o = append((*o)[max(0, len(*o)+1-maxOwed):], owedPoll{id, now.Add(owedFor)})
 }
 
 // take removes a session from the list and reports whether it was there.
 func (o *pollsOwed) take(id string, now time.Time) bool {
 	o.expire(now)
 	i := slices.IndexFunc(*o, func(p owedPoll) bool { return p.id == id })
-	if i < 0 {
-		return false
+	if i >= 0 {
+		*o = slices.Delete(*o, i, i+1)
 	}
-	*o = slices.Delete(*o, i, i+1)
-	return true
+	return i >= 0
 }
 
 func (o *pollsOwed) expire(now time.Time) {

@@ -19,20 +19,13 @@ const postponedCost = 96
 // servePost handles the packets of a POST.
 func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	s := p.session
-	s.mu.Lock()
-	overlap := p.posting
-	p.posting = true
-	s.mu.Unlock()
-	if !overlap {
-		defer p.donePosting()
+	if !p.posting.TryLock() {
+		p.breach(w, errTwoPosts)
+		return
 	}
-	if overlap || r.Header.Get("Content-Type") == "application/octet-stream" {
-		why := errTwoPosts
-		if !overlap {
-			why = errContentType
-		}
-		s.broken(TransportError, why)
-		w.WriteHeader(http.StatusBadRequest)
+	defer p.posting.Unlock()
+	if r.Header.Get("Content-Type") == "application/octet-stream" {
+		p.breach(w, errContentType)
 		return
 	}
 	request := http.NewResponseController(w)
@@ -93,29 +86,19 @@ func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r 
 	return body, s.state == closed, err
 }
 
-// waitForReading delays the answer to a POST while the session is not read, and reports whether it did.
+// waitForReading delays the answer to a POST while the session is not read, for postWait at most, and reports whether
+// it did. It does not wait while a WebSocket wants to take over, since the client completes an upgrade only when its
+// POST was answered.
 func (p *polling) waitForReading(request *http.ResponseController, ctx context.Context) bool {
 	if p.session.gate.Load() == nil {
 		return false
 	}
-	_ = request.SetReadDeadline(time.Time{}) // past it, net/http would give up the request
-	p.waitForAnswer(ctx)
-	_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
-	return true
-}
-
-func (p *polling) donePosting() {
-	p.session.mu.Lock()
-	defer p.session.mu.Unlock()
-	p.posting = false
-}
-
-// waitForAnswer waits until a POST may be answered: until the session is read again, for postWait at most, and not
-// while a WebSocket wants to take over, since the client completes an upgrade only when its POST was answered.
-func (p *polling) waitForAnswer(ctx context.Context) {
+	_ = request.SetReadDeadline(time.Time{})                                  // past it, net/http would give up the request
 	ctx, cancel := context.WithTimeout(ctx, min(postWait, p.timeLimit()*4/5)) // the operator may have set short times
 	defer cancel()
 	p.session.waitAtGate(ctx, func(*gate) bool { return p.upgrade != nil || !p.isCurrent() })
+	_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
+	return true
 }
 
 // receive handles a polling payload. What may not be handled now is postponed.
@@ -149,8 +132,7 @@ func (p *polling) postpone(payload []byte) bool {
 	s.queue.kept += size
 	if !g.handling {
 		g.handling = true
-		s.server.running.Add(1)
-		go p.handlePostponed(g)
+		s.server.running.Go(func() { p.handlePostponed(g) })
 	}
 	return true
 }
@@ -159,7 +141,6 @@ func (p *polling) postpone(payload []byte) bool {
 // is postponed.
 func (p *polling) handlePostponed(g *gate) {
 	s := p.session
-	defer s.server.running.Done()
 	for {
 		s.waitAtGate(context.Background(), func(g *gate) bool { return g.stops == 0 })
 		s.mu.Lock()

@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"cmp"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,14 +23,6 @@ type Rates struct {
 // two cores takes.
 func DefaultRates() Rates {
 	return Rates{EventsPerSecond: 10_000, EventsBurst: 20_000, BytesPerSecond: 10_000_000}
-}
-
-// complete replaces the rates that are 0 and have a default.
-func (r *Rates) complete() {
-	d := DefaultRates()
-	r.EventsPerSecond = cmp.Or(r.EventsPerSecond, d.EventsPerSecond)
-	r.EventsBurst = cmp.Or(r.EventsBurst, d.EventsBurst)
-	r.BytesPerSecond = cmp.Or(r.BytesPerSecond, d.BytesPerSecond)
 }
 
 // Rate bounds something that each session may do. It is static, and shared by all sessions.
@@ -65,12 +57,7 @@ type limiter struct {
 
 // isFull reports whether all limiters are as new ones.
 func (p *pacing) isFull(now time.Time) bool {
-	for _, l := range p.limiters {
-		if l.TokensAt(now) < float64(l.Burst()) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(p.limiters, func(l limiter) bool { return l.TokensAt(now) < float64(l.Burst()) })
 }
 
 // take counts n, and returns how long the client must wait.
@@ -143,17 +130,13 @@ func (s *Session) slowDown(r *Rate, wait time.Duration, now time.Time) {
 		s.Close(RateExceeded)
 		return
 	}
-	if end := now.Add(wait); end.After(p.until) {
-		s.server.stats.slowedFor.Add(int(end.Sub(later(p.until, now))))
-		p.until = end
+	if p.until.Before(now) {
+		p.until = now
+	}
+	if more := now.Add(wait).Sub(p.until); more > 0 {
+		s.server.stats.slowedFor.Add(int(more))
+		p.until = p.until.Add(more)
 	}
 	s.StopReading()
 	time.AfterFunc(wait, s.ResumeReading)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

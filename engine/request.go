@@ -3,8 +3,11 @@ package engine
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
+	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/text/encoding/unicode"
 
 	"partyline/wire/eio"
 )
@@ -24,9 +28,7 @@ func (s *Server) isUpgrade(r *http.Request) bool {
 
 // WriteCORS adds the headers of cross-origin requests to a response, also to one that is not Engine.IO's.
 func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
-	for name, values := range s.origins.headers(originOf(r)) {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.origins.headers(originOf(r)))
 }
 
 // Refuse answers a request that was rejected in front of the server, as the server answers bad ones, and counts it
@@ -66,14 +68,12 @@ func (s *Server) withoutSessionID(h http.Header) http.Header {
 		return h
 	}
 	h = h.Clone()
-	var kept []string
-	for _, pair := range strings.Split(strings.Join(h["Cookie"], ";"), ";") {
-		if name, _, _ := strings.Cut(pair, "="); strings.TrimSpace(name) != s.set.Cookie {
-			kept = append(kept, strings.TrimSpace(pair))
-		}
-	}
+	kept := slices.DeleteFunc(strings.Split(strings.Join(h["Cookie"], "; "), ";"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return strings.TrimSpace(name) == s.set.Cookie
+	})
 	if h.Del("Cookie"); len(kept) > 0 {
-		h.Set("Cookie", strings.Join(kept, "; "))
+		h.Set("Cookie", strings.TrimSpace(strings.Join(kept, ";")))
 	}
 	return h
 }
@@ -110,43 +110,19 @@ func parseQuery(raw string) url.Values {
 	return values
 }
 
-// unescape decodes a name or value of a query.
-func unescape(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return validText(s)
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '+' {
-			c = ' '
-		} else if c == '%' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				c = byte(n)
-				i += 2
-			}
-		}
-		out = append(out, c)
-	}
-	return validText(string(out))
-}
+var escapePattern = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// validText returns s with U+FFFD in place of what is not UTF-8: one for each maximal part of a character (Unicode,
-// section 3.9), as browsers and Node.js do it.
-func validText(s string) string {
-	if utf8.ValidString(s) {
-		return s
+// unescape decodes a name or value of a query. What is not UTF-8 becomes U+FFFD: one for each maximal part of a
+// character (Unicode, section 3.9), as browsers and Node.js do it.
+func unescape(s string) string {
+	s = escapePattern.ReplaceAllStringFunc(strings.ReplaceAll(s, "+", " "), func(escape string) string {
+		c, _ := hex.DecodeString(escape[1:])
+		return string(c)
+	})
+	if !utf8.ValidString(s) {
+		s, _ = unicode.UTF8.NewDecoder().String(s)
 	}
-	var out strings.Builder
-	for s != "" {
-		r, size := utf8.DecodeRuneInString(s)
-		for r == utf8.RuneError && size < len(s) && !utf8.FullRuneInString(s[:size+1]) {
-			size++ // as far as it is the beginning of a character
-		}
-		out.WriteRune(r)
-		s = s[size:]
-	}
-	return out.String()
+	return s
 }
 
 // subprotocol chooses the first of the WebSocket subprotocols that a request offers, as the reference does (ws,

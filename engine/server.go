@@ -57,14 +57,12 @@ func DefaultConfig() Config {
 
 // Opening is the request with which a session began. It is valid only during the call of Handler.
 type Opening struct {
-	Header  http.Header // as the client sent it
-	Host    string      // the host that the client asked for, behind trusted proxies
-	Query   url.Values
-	URL     string // path and query as in the request line
-	Address string // the client's IP address, behind trusted proxies
-	Secure  bool   // over TLS, behind trusted proxies
-	Time    time.Time
-	Kept    int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
+	Peer
+	Header http.Header // as the client sent it
+	Query  url.Values
+	URL    string // path and query as in the request line
+	Time   time.Time
+	Kept   int // set by Handler: the bytes that the receiver keeps of it, as for Session.Charge
 }
 
 // Handler makes the receiver of a new session. It must not call methods of the session, which block until Handler has
@@ -117,7 +115,10 @@ func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
-	set.Rates.complete()
+	rates := DefaultRates()
+	set.EventsPerSecond = cmp.Or(set.EventsPerSecond, rates.EventsPerSecond)
+	set.EventsBurst = cmp.Or(set.EventsBurst, rates.EventsBurst)
+	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, rates.BytesPerSecond)
 	s := &Server{
 		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
@@ -238,10 +239,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 			Secure: peer.Secure(),
 		}).String())
 	}
-	opening := &Opening{
-		Header: s.withoutSessionID(r.Header), Host: peer.Host, Query: q, URL: r.RequestURI, Address: peer.Address,
-		Secure: peer.Secure(), Time: time.Now(),
-	}
+	opening := &Opening{Peer: peer, Header: s.withoutSessionID(r.Header), Query: q, URL: r.RequestURI, Time: time.Now()}
 	if !isUpgrade {
 		p := &polling{session: session}
 		s.begin(session, p, opening)
@@ -250,7 +248,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	conn := s.accept(w, r, session)
 	if conn == nil {
-		s.release(peer.Address)
+		s.remove(session)
 		return
 	}
 	// The answer to the request and the open packet are one write, and wake the client once.
@@ -290,14 +288,13 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	}
 }
 
-// remove removes a session. It may be called with Session.mu held, never the other way round.
+// remove removes a session, which may not have begun, and releases its place. It must be called once for each session.
+// It may be called with Session.mu held, never the other way round.
 func (s *Server) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sessions[session.id] == session {
-		delete(s.sessions, session.id)
-		s.admission.release(clientOf(session.address), &s.set)
-	}
+	delete(s.sessions, session.id)
+	s.admission.release(clientOf(session.address), &s.set)
 }
 
 // ended counts and logs the end of a session.
@@ -321,10 +318,8 @@ func (s *Server) all() []*Session {
 }
 
 // Closers returns, in no order, a function for each open session that closes it (Session.Close).
-func (s *Server) Closers(reason Reason) []func() {
-	all := s.all()
-	closers := make([]func(), 0, len(all))
-	for _, session := range all {
+func (s *Server) Closers(reason Reason) (closers []func()) {
+	for _, session := range s.all() {
 		if session.currentState() == open {
 			closers = append(closers, func() { session.Close(reason) })
 		}

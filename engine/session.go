@@ -225,7 +225,7 @@ var reasonWords = [reasons]string{
 	RateExceeded:      "rate exceeded",
 }
 
-// String returns the reference server's name of the reason.
+// String returns the reference server's name of the reason, and "unknown" for a value that is none.
 func (r Reason) String() string {
 	if r < reasons {
 		return reasonWords[r]

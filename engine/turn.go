@@ -57,9 +57,9 @@ const (
 )
 
 func newTurns() *turns {
-	t := &turns{free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	t.sample = []metrics.Sample{{Name: waitsMetric}}
-	return t
+	return &turns{
+		free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), sample: []metrics.Sample{{Name: waitsMetric}},
+	}
 }
 
 // take waits for a turn.
@@ -77,36 +77,24 @@ func (t *turns) check(now time.Time) {
 
 // end ends a turn that has worked for some time.
 func (t *turns) end(work time.Duration) {
-	rest := time.Duration(0)
-	if times := t.rest.Load(); times > 0 {
-		if owed := time.Duration(t.owed.Add(times * int64(work))); owed >= leastRest {
-			rest = time.Duration(t.owed.Swap(0))
-		}
-	}
-	if rest > 0 {
-		time.AfterFunc(min(rest, time.Second), func() { <-t.free })
+	if owed := t.owed.Add(t.rest.Load() * int64(work)); owed < int64(leastRest) {
+		<-t.free
 		return
 	}
-	<-t.free
+	rest := time.Duration(t.owed.Swap(0))
+	time.AfterFunc(min(rest, time.Second), func() { <-t.free })
 }
 
 // look notes how goroutines have waited until now.
 func (t *turns) look() {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	metrics.Read(t.sample)
-	if t.sample[0].Value.Kind() != metrics.KindFloat64Histogram { // a version of Go that does not have it
-		t.mu.Unlock()
-		return
-	}
-	now := countWaits(t.sample[0].Value.Float64Histogram())
-	t.mu.Unlock()
-	t.note(now, time.Now())
+	t.note(countWaits(t.sample[0].Value.Float64Histogram()), time.Now())
 }
 
-// note makes rests longer while goroutines wait for long, and shorter again.
+// note makes rests longer while goroutines wait for long, and shorter again. mu must be held.
 func (t *turns) note(now waits, at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	all, long := now.all-t.before.all, now.long-t.before.long
 	t.before = now
 	rest := t.rest.Load()
@@ -164,18 +152,16 @@ func (t *turn) end() {
 
 // takeTurn waits until a packet may be handled. in must be held.
 func (s *Session) takeTurn(size int, now time.Time) {
-	turns, a := s.server.turns, (*activity)(nil)
-	if s.pacing != nil {
-		a = &s.pacing.activity
-	}
+	turns := s.server.turns
 	switch {
-	case a == nil || !a.isBusy(size, now):
+	case s.pacing == nil || !s.pacing.activity.isBusy(size, now):
 		if now.UnixNano()-turns.quiet.Load() > int64(quietEvery) {
 			turns.quiet.Store(now.UnixNano())
 		}
 	case s.turn.began.IsZero():
 		turns.take()
 		s.turn.turns, s.turn.began = turns, time.Now()
+		a := &s.pacing.activity
 		a.since = a.since.Add(s.turn.began.Sub(now)) // who waits for a turn is not quiet
 	}
 }

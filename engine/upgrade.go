@@ -15,8 +15,7 @@ const releaseEvery = 100 * time.Millisecond
 type upgrade struct {
 	conn    *wsConn
 	timeout *time.Timer // guarded by Session.mu
-	probed  bool        // guarded by Session.mu: the probe is answered, or about to be: the client may upgrade
-	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe is answered
+	release *time.Timer // guarded by Session.mu: releases the poll; nil before the probe, so the client may not upgrade
 	frames  int         // owned by the reader goroutine: probes, pings and pongs of WebSocket
 }
 
@@ -62,7 +61,7 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == closed || p.upgrade != nil || s.transport != transport(p) {
+	if s.state == closed || p.upgrade != nil || !p.isCurrent() {
 		return nil
 	}
 	u := &upgrade{conn: conn}
@@ -116,15 +115,13 @@ func (p *polling) endUpgrade(u *upgrade) {
 	}
 }
 
-// cancelUpgrade is endUpgrade for a caller that holds Session.mu.
+// cancelUpgrade is endUpgrade of any upgrade, for a caller that holds Session.mu.
 func (p *polling) cancelUpgrade() {
-	u := p.upgrade
-	if u == nil {
-		return
+	if u := p.upgrade; u != nil {
+		p.stopUpgrade()
+		u.conn.deadlineFixed.Store(true)
+		_ = u.conn.Conn.SetDeadline(time.Now())
 	}
-	p.stopUpgrade()
-	u.conn.deadlineFixed.Store(true)
-	_ = u.conn.Conn.SetDeadline(time.Now())
 }
 
 // stopUpgrade ends the upgrade without a word to takeOver. Session.mu must be held.
@@ -144,39 +141,23 @@ func (c *wsConn) reply(f *Frame) error {
 }
 
 func (p *polling) answerProbe(u *upgrade) {
-	s := p.session
-	s.mu.Lock()
-	u.probed = true // before the answer: the client may poll as soon as it has it
-	s.mu.Unlock()
-	// The lock is not held: a client that probes without reading must not delay senders to the session.
-	_ = u.conn.reply(probeFrame)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p.upgrade == u && u.release == nil {
+	p.session.mu.Lock()
+	if p.upgrade == u && u.release == nil { // before the answer: the client may poll as soon as it has it
 		u.release = time.AfterFunc(releaseEvery, func() { p.releasePoll(u) })
 	}
-}
-
-// delayRelease gives a poll that has just come its whole time. The packet that ends the upgrade may have been sent
-// before it. Session.mu must be held.
-func (u *upgrade) delayRelease() {
-	if u.release != nil {
-		u.release.Reset(releaseEvery)
-	}
+	p.session.mu.Unlock()
+	// The lock is not held: a client that probes without reading must not delay senders to the session.
+	_ = u.conn.reply(probeFrame)
 }
 
 // releasePoll answers a waiting poll with a noop, every releaseEvery, so that the client can pause polling.
 func (p *polling) releasePoll(u *upgrade) {
-	s := p.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p.upgrade != u {
-		return
-	}
-	if p.poll != nil {
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.upgrade == u {
 		p.poll.wake()
+		u.release.Reset(releaseEvery)
 	}
-	u.delayRelease()
 }
 
 // switchTo makes the WebSocket the session's transport. It returns false if the upgrade was cancelled.
@@ -190,10 +171,8 @@ func (p *polling) switchTo(u *upgrade) bool {
 	p.stopUpgrade()
 	s.transport = u.conn
 	_ = u.conn.Conn.SetWriteDeadline(time.Time{})
-	if p.poll != nil {
-		p.poll.wake()
-		p.poll = nil
-	}
+	p.poll.wake()
+	p.poll = nil
 	if s.state == closing { // closed by the server while it was polling, and the client has not fetched the end
 		u.conn.finish(0)
 		return true

@@ -167,13 +167,14 @@ func (o *Options) front(handler http.Handler, log *slog.Logger) *httptest.Server
 // Stop ends the edge before the test ends. Its clients see the transport close.
 func (n *Node) Stop() { n.stop() }
 
-// Ready waits until the edge is ready, and receives on its subscriptions.
+// Ready waits until the edge is ready, receives on its subscriptions, and has found its log, if it needs one.
 func (n *Node) Ready() *Node {
 	n.t.Helper()
 	Eventually(n.t, "the edge is ready", func() bool { return len(n.Bus.Ready()) == 0 })
 	held := make(chan struct{})
 	Eventually(n.t, "there is room to wait for that", func() bool { return n.Bus.AfterSubscribed(func() { close(held) }) })
 	<-held
+	Eventually(n.t, "the log is there", func() bool { return n.Journal == nil || len(n.Journal.Ready()) == 0 })
 	return n
 }
 

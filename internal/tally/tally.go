@@ -76,6 +76,13 @@ func (s *Set) LabelledCounter(c *Counter, name, help, label, value string) {
 	s.Func(KindCounter, name, help, func() float64 { return float64(c.Value()) }, Label{label, value})
 }
 
+// LabelledCounters adds counters that differ in the value of one label.
+func (s *Set) LabelledCounters(counters []Counter, name, help, label string, values []string) {
+	for i, value := range values {
+		s.LabelledCounter(&counters[i], name, help, label, value)
+	}
+}
+
 // Gauge adds a gauge to the set.
 func (s *Set) Gauge(g *Gauge, name, help string) {
 	s.Func(KindGauge, name, help, func() float64 { return float64(g.Value()) })
