@@ -214,7 +214,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
-	e.rewinds.admitted(s, entered)
+	e.rewinds.entered(s, entered, byRule)
 	switch { // goLive follows
 	case k == nil:
 		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })

@@ -53,9 +53,9 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	if err == nil {
 		rooms, err = registry.RoomTokens(names)
 	}
-	rewind := 0
-	if err == nil && sub.Verb == subjects.VerbJoin {
-		rewind, err = rewindOf(m.Header)
+	rewind := byRule
+	if err == nil && m.Header.Has(msg.HeaderRewind) {
+		rewind, err = msg.Rewind(m.Header.Get(msg.HeaderRewind))
 	}
 	if err != nil {
 		c.reject(m, dropBadBody, err)

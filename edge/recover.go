@@ -180,6 +180,9 @@ type comeback struct {
 func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
+		if s.Edge.past != nil {
+			s.Edge.past.stays = b.ticket.Stays()
+		}
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
 		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
@@ -289,22 +292,7 @@ func (e *Edge) settle(s *socket) {
 
 // replay keeps an event for a socket that has missed it. It returns false if the client has missed too much.
 func (e *Edge) replay(s *socket, event *recovery.Event) bool {
-	p, made := event.Frame.(*packet)
-	if !made {
-		m := &bus.Message{Subject: event.Entry.Subject, Header: event.Header, Data: event.Data}
-		text, attachments, err := e.replays.content(m, true)
-		if err != nil {
-			event.Frame = (*packet)(nil)
-			return true // it was dropped for those who were there, too
-		}
-		text = e.logged.stamp(text, nil, event.Seq, nil)
-		p = &packet{kind: sio.Event, namespace: s.Namespace.Name, body: text, attachments: attachments, options: options(event.Header), from: m}
-		event.Frame = p
-	}
-	if p == nil {
-		return true
-	}
-	frame := e.replays.encode(p, s.Edge.conn.dialect)
+	frame := e.replays.encode(e.logged.packet(e.replays, s, event, event.Seq), s.Edge.conn.dialect)
 	if frame == nil {
 		return true
 	}

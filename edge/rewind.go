@@ -1,10 +1,7 @@
 package edge
 
 import (
-	"errors"
-	"math"
 	"slices"
-	"strconv"
 
 	"partyline/bus"
 	"partyline/edge/recovery"
@@ -14,7 +11,6 @@ import (
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
-	"partyline/wire/sio"
 )
 
 // rewinds has sockets that enter rooms get the last events of these. It is owned by the NATS reader.
@@ -27,33 +23,11 @@ type rewinds struct {
 }
 
 // byRule is the number of events of a join that names none.
-const byRule = math.MinInt
-
-// errRewind answers a join with a number that cannot be.
-var errRewind = errors.New(msg.HeaderRewind + " must be a number from 0 to 1000")
-
-// rewindOf reads how many events a service wants for a join; byRule if it does not say.
-func rewindOf(h bus.Header) (int, error) {
-	if !h.Has(msg.HeaderRewind) {
-		return byRule, nil
-	}
-	n, err := strconv.Atoi(h.Get(msg.HeaderRewind))
-	if err != nil || n < 0 || n > 1000 {
-		return 0, errRewind
-	}
-	return n, nil
-}
+const byRule = -1
 
 // between runs fn between two messages from NATS, if the socket's rooms have a past.
 func (r *rewinds) between(s *socket, fn func()) {
-	ran := false
-	if s.Edge.past != nil {
-		r.bus.Exclusive(func() {
-			fn()
-			ran = true
-		})
-	}
-	if !ran { // without one, or at the end of the process
+	if s.Edge.past == nil || !r.bus.Exclusive(fn) { // at the end of the process
 		fn()
 	}
 }
@@ -66,15 +40,6 @@ func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[cl
 		r.entered(s, entered, most)
 	}
 	return f, err
-}
-
-// admitted begins to rewind the first rooms of a socket. One that has come back gets what it has missed, and no more.
-func (r *rewinds) admitted(s *socket, entered []string) {
-	if p, k := s.Edge.past, s.Edge.ticket; p != nil && k != nil && k.Recovered {
-		p.stays = k.Stays()
-		return
-	}
-	r.entered(s, entered, byRule)
 }
 
 // without returns the rooms in which a socket is not yet, if their past matters.
@@ -205,7 +170,7 @@ func (r *rewinds) deliverWaiting(s *socket) {
 	p.waiting = nil
 }
 
-// frameOf is what a socket gets of the past of a room; nil for nothing.
+// frameOf is what a socket gets of the past of a room; nil for nothing. The offset is that of the mark, so that the client's does not go back.
 func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
 	p := s.Edge.past
 	events := w.past.Events[max(0, len(w.past.Events)-w.most):]
@@ -219,7 +184,7 @@ func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
 	var frames []*engine.Frame
 	for _, e := range events {
 		if !p.hasGot(s, w, e) {
-			if f := r.encode(r.packet(s, w.past.Seq, e), s.Edge.conn.dialect); f != nil {
+			if f := r.encode(r.logged.packet(r.deliveries, s, e, w.past.Seq), s.Edge.conn.dialect); f != nil {
 				frames = append(frames, f)
 			}
 		}
@@ -237,23 +202,4 @@ func (p *past) hasGot(s *socket, w *rewind, e *recovery.Event) bool {
 		e.Subject.Target == subjects.TargetAll && slices.ContainsFunc(e.Header[msg.HeaderRooms], func(name string) bool {
 			return name == s.ID || name != w.room && (recovery.WasIn(p.stays, name, e.Seq) || recovery.WasIn(p.ended, name, e.Seq))
 		})
-}
-
-// packet is an event of a room's past, for all sockets that get it. Its offset is that of the mark, so that the client's does not go back.
-func (r *rewinds) packet(s *socket, seq uint64, e *recovery.Event) *packet {
-	if made, ok := e.Frame.(*packet); ok {
-		return made
-	}
-	m := &bus.Message{Subject: e.Entry.Subject, Header: e.Header, Data: e.Data}
-	text, attachments, err := r.content(m, true)
-	p := &packet{kind: sio.Event, namespace: s.Namespace.Name, attachments: attachments, options: options(e.Header), from: m, sent: &r.stats.eventsOut}
-	switch {
-	case err != nil: // it was dropped for those who were there, too
-		p.failed = [dialects]bool{true, true, true}
-	case s.Edge.ticket != nil:
-		text = r.logged.stamp(text, nil, seq, nil)
-	}
-	p.body = text
-	e.Frame = p
-	return p
 }
