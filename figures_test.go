@@ -30,7 +30,7 @@ const (
 	mostUnderLock   = 50  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
-	mostInnerLines   = 12410 // of edge and the packages below edge/, of engine and of bus
+	mostInnerLines   = 12415 // of edge and the packages below edge/, of engine and of bus
 	mostProductLines = 26840
 )
 
