@@ -30,8 +30,8 @@ const (
 	mostUnderLock   = 50  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
-	mostInnerLines   = 12415 // of edge and the packages below edge/, of engine and of bus
-	mostProductLines = 26840
+	mostInnerLines   = 12300 // of edge and the packages below edge/, of engine and of bus
+	mostProductLines = 26600
 )
 
 // tooLong are the functions that are longer than longestFunction, with their lines. Keep it empty.
