@@ -133,7 +133,7 @@ func isAlike(a, b bus.Header) bool {
 // stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or if it is volatile,
 // the event gets one only if the client would take its last argument for one (socket.io-client, emitEvent).
 func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Feed) []byte {
-	if seq == 0 || recovery.IsVolatile(h) {
+	if seq == 0 || msg.IsVolatile(h) {
 		if !wire.EndsWithString(text) {
 			return text
 		}

@@ -287,7 +287,7 @@ func (e *Edge) settle(s *socket) {
 	case r == nil:
 		k.Settle(func() { c.goLive(s) })
 	default:
-		k.CatchUp(r.Claimed, func(event *recovery.Event) bool { return e.replay(s, event) }, func(err error) {
+		k.CatchUp(r.Claimed, func(event *eventlog.Entry) bool { return e.replay(s, event) }, func(err error) {
 			if err != nil {
 				e.out.Do(func() { c.beginAnew(s, err) })
 				return
@@ -302,10 +302,10 @@ func (e *Edge) settle(s *socket) {
 }
 
 // replay keeps an event for a socket that has missed it. It returns false if the client has missed too much.
-func (e *Edge) replay(s *socket, event *recovery.Event) bool {
+func (e *Edge) replay(s *socket, event *eventlog.Entry) bool {
 	p, made := event.Frame.(*packet)
 	if !made {
-		m := &bus.Message{Subject: event.Entry.Subject, Header: event.Header, Data: event.Data}
+		m := &bus.Message{Subject: event.Subject, Header: event.Header, Data: event.Data}
 		text, attachments, err := e.replays.content(m, true)
 		if err != nil {
 			event.Frame = (*packet)(nil)

@@ -23,8 +23,9 @@ var (
 var (
 	errNothing = errors.New("there is no such session, or it was away for too long")
 	errBusy    = errors.New("its edge does not answer")
-	errHole    = errors.New("the log does not have all events that it missed any more")
-	errTooMuch = errors.New("it missed more than limits.queue_bytes")
+
+	// ErrTooMuch is the error of a client that has missed more than may wait for it.
+	ErrTooMuch = errors.New("it missed more than limits.queue_bytes")
 )
 
 // claimTimeout is how long the edge that has a socket may take to give it up, and yieldTimeout one question.
@@ -75,12 +76,14 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 	})
 }
 
-// count counts why a client does not recover.
+// count counts a client that recovers, or why one does not.
 func (t *Table) count(err error) {
 	switch {
+	case err == nil:
+		t.stats.recovered.Inc()
 	case errors.Is(err, eventlog.ErrClaimed):
 		t.stats.taken.Inc()
-	case errors.Is(err, errHole), errors.Is(err, errTooMuch):
+	case errors.Is(err, eventlog.ErrHole), errors.Is(err, ErrTooMuch):
 		t.stats.lateOffset.Inc()
 	case errors.Is(err, errNothing), errors.Is(err, eventlog.ErrNoRecord):
 		t.stats.refused.Inc()
@@ -92,7 +95,7 @@ func (t *Table) count(err error) {
 
 // Passes reports whether a client may have better luck if it comes back once more. Else it must begin anew.
 func Passes(err error) bool {
-	for _, final := range []error{errNothing, errHole, errTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
+	for _, final := range []error{errNothing, eventlog.ErrHole, ErrTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -82,7 +82,6 @@ type Table struct {
 	wake       chan struct{} // capacity 1: tickets are to be saved
 	claims     chan struct{} // one for each claim under way
 	running    sync.WaitGroup
-	scans      scans
 	ticked     atomic.Int64  // unix nanoseconds of the last tick
 	naps       atomic.Uint64 // times that the process did not run for a while
 	found      atomic.Bool   // the log was
@@ -131,7 +130,6 @@ func New(set Settings) *Table {
 		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
 		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time),
 	}
-	t.scans.table = t
 	return t
 }
 
