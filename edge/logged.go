@@ -22,8 +22,13 @@ const (
 
 // logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
 type logged struct {
-	table  *recovery.Table // nil if no namespace has a log
-	stream string          // its name
+	table      *recovery.Table // nil if no namespace has a log
+	stream     string          // its name
+	edge       string          // its id
+	prefix     subjects.Prefix
+	out        bus.Outbox
+	complaints *complaints
+	replays    *deliveries // for what is read in the log, on the goroutine that reads it
 }
 
 // feed is the feed of a namespace, named as in subjects, or nil if it has no log, or no socket here.

@@ -60,14 +60,12 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		}
 		r := &c.Record
 		k := &Ticket{
-			ID: r.SID, PID: pid, Recovered: true, claim: c.claim, namespace: name, lasts: lasts, start: r.Start, rooms: r.Rooms, past: r.Past, seq: c.Seq,
+			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
+			places: places{r.Start, r.Rooms, r.Past}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
 		k.Deaf.Store(true)
-		if k.rooms == nil {
-			k.rooms = make(map[string]uint64)
-		}
 		t.keep(k, token)
 		t.mu.Lock()
 		delete(t.moved, k.ID)
