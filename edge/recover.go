@@ -122,8 +122,30 @@ func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
 	})
 }
 
-// hasMoved reports whether another edge answers for a socket of this one.
-func (l *logged) hasMoved(id string) bool { return l.table != nil && l.table.HasMoved(id) }
+// unknown calls answer for a socket that is not here, unless another edge answers for it.
+func (l *logged) unknown(id string, answer func()) {
+	if l.table == nil {
+		answer()
+	} else {
+		l.table.Unknown(id, answer)
+	}
+}
+
+// comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
+func (c *connection) comesBack(p *sio.Packet, token string, rules *rule.Rules) bool {
+	if rules.Recovery.For == 0 || c.edge.logged.table == nil {
+		return false
+	}
+	auth, pid, offset, err := wire.TakeFromAuth(p.Data)
+	if err != nil {
+		return false
+	}
+	if p.Data = auth; pid != "" {
+		p.Data = slices.Clone(auth)
+		c.claim(*p, token, rules, pid, offset)
+	}
+	return pid != ""
+}
 
 // claim asks for the socket that a client wants back, and goes on with it, or with a new one.
 func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, offset string) {
@@ -145,10 +167,14 @@ func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, o
 	}
 	c.idle.pause()
 	ctx, stop := context.WithTimeout(context.Background(), rules.ConnectTimeout)
-	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed) {
+	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		stop()
 		e.out.Do(func() {
 			c.idle.resume(false)
+			if err != nil && recovery.Passes(err) {
+				c.session.Close(engine.ForcedServerClose)
+				return
+			}
 			c.begin(p, token, rules, &comeback{k, claimed})
 		})
 	})
@@ -165,6 +191,7 @@ func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
+		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
 }
 
@@ -197,7 +224,9 @@ func (l *logged) position(k *recovery.Ticket) uint64 {
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
+	asked  uint64          // the position when services were asked; 0: none were, or it was not known; static then
 	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
+	before int             // how many of them come before CONNECT; the rest may be what a service says to the newcomer
 	bytes  int             // of them
 
 	isOwned atomic.Bool // an instance knows that it came back
@@ -206,12 +235,24 @@ type recovered struct {
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
 	switch o := s.Edge.owner; {
-	case s.Edge.asking, o != nil && s.Edge.rules.Recovery.AskAgain:
+	case s.Edge.asking:
+		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(o)
 	case o == nil:
-		e.admit(s, &decision{group: s.Edge.recovered.Record.Group}, owner.Outcome{Verdict: owner.Admitted})
-	case e.admit(s, &decision{}, ownedBefore):
-		e.owners.Ask(o)
+		e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	default: // it is asked behind CONNECT
+		e.admit(s, &decision{}, ownedBefore)
+	}
+}
+
+// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
+// asked also about a socket that has ended meanwhile, because it must get the end. It runs on the bus's worker.
+func (c *connection) tellOfRecovered(s *socket, isLive bool) {
+	switch rules := s.Edge.rules; {
+	case s.Edge.recovered.Record.Owner != "":
+		c.edge.owners.Ask(s.Edge.owner)
+	case isLive && (rules.IsOpen() || !rules.Recovery.AskAgain):
+		c.edge.notice(s)
 	}
 }
 
@@ -248,10 +289,14 @@ func (e *Edge) settle(s *socket) {
 	default:
 		k.CatchUp(r.Claimed, func(event *recovery.Event) bool { return e.replay(s, event) }, func(err error) {
 			if err != nil {
-				e.out.Do(func() { c.beginAnew(s) })
+				e.out.Do(func() { c.beginAnew(s, err) })
 				return
 			}
-			k.Save(func(bool) { c.goLive(s) })
+			save := k.SaveChanges
+			if s.Edge.rules.Recovery.AskAgain { // a service may have changed all
+				save = k.Save
+			}
+			save(func(bool) { c.goLive(s) })
 		})
 	}
 }
@@ -278,28 +323,35 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 		return true
 	}
 	r := s.Edge.recovered
-	r.frames = append(r.frames, frame)
+	if r.frames = append(r.frames, frame); r.asked == 0 || event.Seq <= r.asked {
+		r.before = len(r.frames)
+	}
 	r.bytes += frame.Size()
 	s.Edge.conn.session.Charge(frame.Size())
 	return r.bytes <= e.set.QueueBytes
 }
 
-// beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
-func (c *connection) beginAnew(s *socket) {
+// beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's worker.
+func (c *connection) beginAnew(s *socket, why error) {
+	if recovery.Passes(why) {
+		c.session.Close(engine.ForcedServerClose)
+		return
+	}
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
+	c.tellOfRecovered(s, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
 }
 
-// takeMissed returns what a recovered client has missed. mu must be held.
-func (c *connection) takeMissed(s *socket) []*engine.Frame {
+// takeMissed returns what a recovered client has missed, before its CONNECT and after it. mu must be held.
+func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
 	r := s.Edge.recovered
 	if r == nil {
-		return nil
+		return nil, nil
 	}
-	frames := r.frames
+	before, after = r.frames[:r.before], r.frames[r.before:]
 	c.session.Charge(-r.bytes)
-	r.frames, r.bytes = nil, 0
-	return frames
+	r.frames, r.before, r.bytes = nil, 0, 0
+	return before, after
 }
 
 // ticketsOf lists the tickets of sockets.
@@ -341,12 +393,7 @@ func (e *Edge) release(s *socket, was registry.Life) {
 	for _, subject := range e.byName(s) {
 		e.out.Unsubscribe(subject)
 	}
-	if was.IsMember() {
-		return
-	}
-	if k.Recovered { // a service has refused it
-		k.Left("", false)
-	} else {
+	if !was.IsMember() && !k.Recovered {
 		k.Forget()
 	}
 }

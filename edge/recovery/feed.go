@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +20,10 @@ type Feed struct {
 
 	position atomic.Uint64 // sequence of the last event handed out; 0: none is known yet
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
+	first    atomic.Uint64 // that of the first one; 0: none was
 
 	state    feedState
-	losses   uint64    // what Wire.Losses said when nothing was missing
+	losses   uint64    // what Table.losses said when nothing was missing
 	number   uint64    // of the mark under way; 0: none
 	sent     time.Time // when that was published
 	fenced   int       // commands in waiting and next
@@ -49,6 +51,8 @@ type waiter struct {
 // lastMark numbers the marks of the process.
 var lastMark atomic.Uint64
 
+func init() { lastMark.Store(rand.Uint64N(1 << 48)) } // nobody must guess the next
+
 // Feed returns the feed of a namespace, named as in subjects, or nil if it has no socket here.
 func (t *Table) Feed(namespace string) *Feed {
 	t.mu.Lock()
@@ -74,7 +78,10 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
+		if !t.found.Load() {
+			f.state = deaf // offsets need the epoch
+		}
 		t.feeds[namespace] = f
 	}
 	f.users++
@@ -112,15 +119,23 @@ func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 		}
 		return false
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	return true
+}
+
+func (f *Feed) take(seq uint64) {
+	if f.taken.Load() == 0 {
+		f.first.Store(seq)
+	}
+	f.taken.Store(seq)
 }
 
 // check finds out whether something was lost since the last look.
 func (f *Feed) check() {
-	if losses := f.table.set.Wire.Losses(); losses != f.losses {
+	if losses := f.table.losses(); losses != f.losses {
 		f.losses = losses
 		f.Lost()
+		f.table.doubt()
 	}
 }
 
@@ -139,11 +154,14 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone.
-func (f *Feed) restart() {
-	f.lose()
-	f.state = whole
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first log of the process
+// nothing is.
+func (f *Feed) restart(isFirst bool) {
+	if f.lose(); isFirst {
+		f.state = whole
+	}
 	f.taken.Store(0)
+	f.first.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
 }
@@ -202,10 +220,10 @@ func (f *Feed) mark(now time.Time) {
 func (f *Feed) Returned(n, seq uint64) {
 	f.check()
 	switch {
-	case n != f.number:
+	case n != f.number, f.table.set.Store.Epoch() == "":
 		return
 	case seq <= f.taken.Load(): // the log was made anew
-		f.table.set.Store.Doubt()
+		f.table.set.Store.WentBack()
 		return
 	}
 	f.number = 0
@@ -216,7 +234,7 @@ func (f *Feed) Returned(n, seq uint64) {
 		f.heal(seq)
 		return
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	f.HandedOut(seq)
 	waiting := f.waiting
 	f.waiting = nil
@@ -303,6 +321,7 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	case isLate: // the same again: whichever is back first counts for those who wait
 		f.sent = now
 		f.table.set.Wire.Mark(f.namespace, f.number)
+	case f.state == deaf && f.table.doubtful.Load():
 	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
 		f.mark(now)
 	}

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"sync"
@@ -42,9 +43,15 @@ func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 
 // save writes all records that must be, waits for that, and runs the barriers.
 func (t *Table) save() {
+	wasDoubtful := t.doubtful.Load()
 	t.mu.Lock()
 	dirty, barriers := t.dirty, t.barriers
 	t.dirty, t.barriers = make(map[*Ticket]bool), nil
+	if wasDoubtful {
+		for _, k := range t.tickets {
+			dirty[k] = true
+		}
+	}
 	t.mu.Unlock()
 	var writing sync.WaitGroup
 	for k := range dirty {
@@ -60,6 +67,9 @@ func (t *Table) save() {
 		t.set.Store.Write(w)
 	}
 	writing.Wait()
+	if wasDoubtful {
+		t.doubtful.Store(false) // feeds that lack something publish their marks now
+	}
 	for _, b := range barriers {
 		b.run(areSaved(b.of))
 	}
@@ -79,14 +89,20 @@ func areSaved(tickets []*Ticket) bool {
 
 // record is the record of a ticket as it is now, to be written; false if there is none any more.
 func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
-	state := k.given
-	if k.Client() != nil {
-		state = k.table.set.Wire.Describe(k)
-	}
+	state := k.describe()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state == forgotten {
 		return w, 0, false
+	}
+	if first := k.feed.first.Load(); first > 0 { // what was not known when the socket entered: that was before the first event
+		k.start = cmp.Or(k.start, first-1)
+		for room, since := range k.rooms {
+			k.rooms[room] = cmp.Or(since, first-1)
+		}
+	}
+	if k.given != nil { // it has left, and may have lost its owner while it was described
+		state = k.given
 	}
 	r := recovery.Record{
 		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Rooms: k.rooms, Past: k.past,
@@ -114,11 +130,15 @@ func (k *Ticket) written(changes, seq uint64, err error) {
 	k.mu.Lock()
 	wasPresent, isLatest := k.state == present, changes == k.changes
 	var done []func(bool)
+	told := k.told
 	if k.failed = err != nil; !k.failed {
 		k.seq, k.savedAt = seq, time.Now()
 	}
 	if k.failed || isLatest {
 		done, k.stored = k.stored, nil
+	}
+	if err == nil && isLatest && k.told != nil {
+		done, k.told = append(done, func(bool) { told() }), nil
 	}
 	k.mu.Unlock()
 	for _, fn := range done {

@@ -20,7 +20,6 @@ type Ticket struct {
 	feed      *Feed
 	hash      string
 	claim     string        // tells its writes from those of others
-	given     State         // what services had given to it when it was taken over
 	namespace string        // its name
 	lasts     time.Duration // how long the client may be away
 
@@ -28,12 +27,14 @@ type Ticket struct {
 	Waits, Deaf atomic.Bool
 
 	mu      sync.Mutex
-	client  any // guarded by mu: the edge's socket; nil: there is none yet
+	client  any    // guarded by mu: the edge's socket; nil: there is none yet
+	given   *State // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
 	state   ticketState
 	start   uint64            // guarded by mu: the position when the socket entered
 	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
 	past    []recovery.Span   // guarded by mu: rooms that it has left
 	leftAt  time.Time         // guarded by mu
+	told    func()            // guarded by mu: see Left
 	reason  string            // guarded by mu
 	changes uint64            // guarded by mu: counts what must be saved
 	failed  bool              // guarded by mu: the latest write did
@@ -79,7 +80,7 @@ func (t *Table) keep(k *Ticket, token string) *Ticket {
 func (k *Ticket) SetClient(client any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client = client
+	k.client, k.given = client, nil
 }
 
 // Client is the edge's socket; nil if there is none yet.
@@ -96,7 +97,7 @@ func (k *Ticket) Feed() *Feed { return k.feed }
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.start == 0 {
+	if k.given = nil; k.start == 0 {
 		k.start = position
 	}
 	k.enter(rooms, position)
@@ -107,6 +108,7 @@ func (k *Ticket) enter(rooms []string, position uint64) {
 	for _, room := range rooms {
 		if _, in := k.rooms[room]; !in {
 			k.rooms[room] = position
+			k.changes++
 		}
 	}
 }
@@ -138,20 +140,37 @@ func (k *Ticket) restart() {
 	k.changes++
 }
 
-// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
-func (k *Ticket) Left(reason string, recoverable bool) {
+// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good. Once the record says
+// so, told is called, which must not wait; if another edge has taken the socket over, it is not.
+func (k *Ticket) Left(reason string, recoverable bool, told func()) {
+	to, state := ended, &State{}
+	if recoverable {
+		to, state = left, k.describe()
+	}
 	k.mu.Lock()
 	is := k.state == present
 	if is {
-		k.leftAt, k.reason, k.state = time.Now(), reason, ended
-		if recoverable {
-			k.state = left
-		}
+		k.leftAt, k.reason, k.state, k.given, k.told = time.Now(), reason, to, state, told
 	}
 	k.mu.Unlock()
 	if is {
+		k.table.mu.Lock()
+		k.table.parting[k.ID] = k
+		k.table.mu.Unlock()
 		k.save()
 	}
+}
+
+// describe returns what services have given to the socket.
+func (k *Ticket) describe() *State {
+	k.mu.Lock()
+	given := k.given
+	k.mu.Unlock()
+	if given == nil {
+		state := k.table.set.Wire.Describe(k)
+		given = &state
+	}
+	return given
 }
 
 // Known is what the client is told as pid, or "" if its socket has no record.
@@ -181,9 +200,6 @@ func (k *Ticket) Settle(done func()) {
 	}
 	k.table.set.Wire.Exclusive(func() { // the first of its namespace: nothing says yet where the log is
 		k.feed.wait(waiter{giveUp: time.Now().Add(settleTimeout), run: func(seq uint64) {
-			k.mu.Lock()
-			k.start = max(k.start, seq)
-			k.mu.Unlock()
 			if seq > 0 {
 				save()
 				return
@@ -192,6 +208,18 @@ func (k *Ticket) Settle(done func()) {
 			done()
 		}})
 	})
+}
+
+// SaveChanges is Save, unless the record says all already.
+func (k *Ticket) SaveChanges(done func(saved bool)) {
+	k.mu.Lock()
+	isSaved := k.seq > 0 && k.changes == 0
+	k.mu.Unlock()
+	if isSaved {
+		done(true)
+		return
+	}
+	k.Save(done)
 }
 
 // Save has the record written, and calls done once with whether it was. done must not wait.
@@ -218,7 +246,9 @@ func (t *Table) forget(k *Ticket) {
 		if t.tickets[k.hash] == k {
 			delete(t.tickets, k.hash)
 		}
-		delete(t.dirty, k)
+		if delete(t.dirty, k); t.parting[k.ID] == k {
+			delete(t.parting, k.ID)
+		}
 		t.release(k.feed)
 		t.mu.Unlock()
 	}

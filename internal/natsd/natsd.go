@@ -145,7 +145,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	}
-	return conn, nil
+	return newPump(conn), nil
 }
 
 // Shutdown closes all connections, waits until the server has ended, and removes JetStream's temporary folder. Further
@@ -153,10 +153,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
-	if s.folder == "" {
-		return
-	}
-	if err := os.RemoveAll(s.folder); err != nil {
+	if err := os.RemoveAll(s.folder); err != nil { // does nothing without one
 		s.log.Warn("temporary folder not removed", "folder", s.folder, "error", err)
 	}
 }

@@ -48,11 +48,14 @@ type Parts struct {
 	attending context.CancelFunc // ends the others, which announce the edge and watch others
 	running   sync.WaitGroup     // of the first
 	attentive sync.WaitGroup     // of the others
+
+	journaling context.CancelFunc // ends the log; nil if there is none
+	written    sync.WaitGroup     // of the log
 }
 
 // New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
 // NATS before Run.
-func New(c config.Config, version string, log *slog.Logger, options ...bus.Option) (*Parts, error) {
+func New(c config.Config, version string, log *slog.Logger, options bus.Options) (*Parts, error) {
 	prefix, err := subjects.NewPrefix(c.NATS.Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
@@ -71,8 +74,10 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
 		Log:     p.log,
 	})
-	fit := bus.OnConnect(func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) })
-	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {
+	if options.OnConnect == nil {
+		options.OnConnect = func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) }
+	}
+	if p.Bus, err = bus.Connect(c.NATS, p.log, options); err != nil {
 		return nil, err
 	}
 	set := edge.Settings{
@@ -155,7 +160,9 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	p.reading = stop
 	p.running.Go(func() { p.Edge.Listen(reading, handle) })
 	if p.Journal != nil {
-		p.running.Go(func() { p.Journal.Run(reading) })
+		journaling, stop := context.WithCancel(context.Background())
+		p.journaling = stop
+		p.written.Go(func() { p.Journal.Run(journaling) })
 	}
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
@@ -173,6 +180,10 @@ func (p *Parts) Leave() {
 	p.Forward.Abort()
 	p.attending()
 	p.attentive.Wait()
+	if p.journaling != nil { // behind the last records, which the others write
+		p.journaling()
+		p.written.Wait()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), outboxTimeout)
 	defer cancel()
 	p.Bus.Close(ctx)
