@@ -20,12 +20,12 @@ const postponedCost = 96
 func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	s := p.session
 	if !p.posting.TryLock() {
-		p.breach(w, errTwoPosts)
+		p.breach(w, "engine.io: a second POST while one is under way")
 		return
 	}
 	defer p.posting.Unlock()
 	if r.Header.Get("Content-Type") == "application/octet-stream" {
-		p.breach(w, errContentType)
+		p.breach(w, "engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
 		return
 	}
 	request := http.NewResponseController(w)
