@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"compress/gzip"
 	"encoding/base64"
 	"errors"
@@ -259,13 +258,12 @@ const (
 	gzipFrom = 1024
 	// gzipCost is the memory of a gzip.Writer, in bytes.
 	gzipCost = 820 << 10
-	// encodeStep is how many bytes of a binary packet are encoded at once; a multiple of 3.
-	encodeStep = 1536
 )
 
 var (
-	gzipWriters    = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-	payloadWriters = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
+	gzipWriters      = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	payloadSeparator = []byte{eio.Separator}
+	binaryHead       = eio.Append(nil, eio.Packet{Type: eio.Message, Binary: true})
 )
 
 // payload is the reply to a poll. It is encoded while it is written: a client that reads slowly would otherwise cost
@@ -302,28 +300,19 @@ func (p payload) each(packet func(data []byte, binary bool)) {
 
 // write encodes the payload. An error of out ends it: the next request, or the heartbeat, shows that a client is gone.
 func (p payload) write(out io.Writer) {
-	w := payloadWriters.Get().(*bufio.Writer)
-	w.Reset(out)
-	first := true
+	var separator []byte
 	p.each(func(data []byte, binary bool) {
-		if !first {
-			_ = w.WriteByte(eio.Separator)
-		}
-		if first = false; !binary {
-			_, _ = w.Write(data)
+		_, _ = out.Write(separator)
+		separator = payloadSeparator
+		if !binary {
+			_, _ = out.Write(data)
 			return
 		}
-		_, _ = w.Write(eio.Append(nil, eio.Packet{Type: eio.Message, Binary: true}))
-		for part := range slices.Chunk(data, encodeStep) {
-			if w.Available() < base64.StdEncoding.EncodedLen(encodeStep) {
-				_ = w.Flush()
-			}
-			_, _ = w.Write(base64.StdEncoding.AppendEncode(w.AvailableBuffer(), part))
-		}
+		_, _ = out.Write(binaryHead)
+		encoder := base64.NewEncoder(base64.StdEncoding, out)
+		_, _ = encoder.Write(data)
+		_ = encoder.Close()
 	})
-	_ = w.Flush()
-	w.Reset(nil)
-	payloadWriters.Put(w)
 }
 
 // writePayload sends a polling reply and returns its size in bytes before compression. It is compressed if the session
