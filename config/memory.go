@@ -16,31 +16,21 @@ var memoryUnits = []struct {
 // returns 0 for no limit, also for a share of a process without one (process is 0).
 func MemoryOf(memory string, process uint64) uint64 {
 	number, unit, _ := splitMemory(memory)
-	if unit == "%" {
+	if unit == share {
 		return uint64(number / 100 * float64(process))
 	}
-	return uint64(inBytes(number, unit))
-}
-
-// inBytes returns an amount of a unit in bytes. It may be too large for an integer.
-func inBytes(number float64, unit string) float64 {
-	for _, u := range memoryUnits {
-		if u.name == unit {
-			return number * u.bytes
-		}
-	}
-	return number
+	return uint64(number * unit)
 }
 
 // memorySize is the check of limits.memory.
 func memorySize(s string) (normal, problem string) {
 	number, unit, ok := splitMemory(s)
 	switch {
-	case !ok || number < 0 || number > math.MaxInt32 && unit != "":
+	case !ok || number < 0 || number > math.MaxInt32 && unit != 1:
 		problem = quote(s) + " is not an amount of memory; write a share such as 80%, bytes such as 512MiB, or 0 for no limit"
-	case unit == "%" && number > 100:
+	case unit == share && number > 100:
 		problem = quote(s) + " is more than the whole limit; write at most 100%"
-	case number > 0 && unit != "%" && MemoryOf(s, 0) < leastMemory:
+	case number > 0 && unit != share && number*unit < leastMemory:
 		problem = quote(s) + " is less than an edge needs; write at least 64MiB"
 	}
 	return s, problem
@@ -49,14 +39,18 @@ func memorySize(s string) (normal, problem string) {
 // leastMemory is the least limits.memory, in bytes.
 const leastMemory = 64 << 20
 
-// splitMemory splits a number from its unit.
-func splitMemory(s string) (number float64, unit string, ok bool) {
+// share is the unit of a percentage.
+const share = 0
+
+// splitMemory splits a number from its unit, in bytes.
+func splitMemory(s string) (number, unit float64, ok bool) {
 	digits := strings.TrimRight(s, "%KMGTiB")
-	unit = strings.TrimPrefix(s, digits)
+	name := strings.TrimPrefix(s, digits)
 	n, err := strconv.ParseUint(digits, 10, 53)
-	known := unit == "%"
 	for _, u := range memoryUnits {
-		known = known || u.name == unit
+		if u.name == name {
+			return float64(n), u.bytes, err == nil
+		}
 	}
-	return float64(n), unit, err == nil && known
+	return float64(n), share, err == nil && name == "%"
 }

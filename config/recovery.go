@@ -46,8 +46,8 @@ const (
 // logSize is the check of recovery.max_bytes.
 func logSize(s string) (normal, problem string) {
 	number, unit, ok := splitMemory(s)
-	switch size := inBytes(number, unit); {
-	case !ok || unit == "%":
+	switch size := number * unit; {
+	case !ok || unit == share:
 		problem = quote(s) + " is not a number of bytes; write it such as 512MiB or 1GiB"
 	case size < leastLog:
 		problem = quote(s) + " is too small; write at least 1MiB"
@@ -114,11 +114,8 @@ func (l *loader) validateRecovery(c *Config) {
 	if l.flavour == FlavourEmbedded && c.Recovery.Replicas > 1 {
 		l.fault(l.at("recovery.replicas"), "%d is more than there are servers: the NATS inside is one; write 1", c.Recovery.Replicas)
 	}
-	if c.LogAge() > 0 {
-		return
-	}
 	for _, k := range l.keys {
-		if strings.HasPrefix(k.name, "recovery.") && l.at(k.name) != k.name {
+		if c.LogAge() == 0 && strings.HasPrefix(k.name, "recovery.") && l.at(k.name) != k.name {
 			l.warn("%s: does nothing: no namespace has recovery or rewind", k.name)
 		}
 	}

@@ -1,12 +1,17 @@
 package deploy_test
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"partyline/config"
+	"partyline/subjects"
 )
 
 // natsOptions returns what NATS makes of nats.conf with compose.yaml's environment.
@@ -50,7 +55,8 @@ var buckets = []string{
 	"$KV.chat_lines.>", "$JS.API.STREAM.*.KV_chat_lines", "$JS.API.CONSUMER.*.KV_chat_lines.>",
 }
 
-// NATS has the users of the contract, with /chat_room for /chat and the chat's buckets: nothing more, nothing less.
+// NATS has the users of the contract, with /chat_room for /chat, the streams of recovery and the chat's buckets: nothing more,
+// nothing less.
 func TestPermissionsAreTheContracts(t *testing.T) {
 	contract := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindAllStringSubmatch(read(t, "../docs/subjects.md"), -1)
 	if len(contract) != 1 {
@@ -61,14 +67,23 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 	if err := documented.ProcessConfigString(text); err != nil {
 		t.Fatal(err)
 	}
+	sio, err := subjects.NewPrefix("sio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logPublish, logSubscribe := sio.LogPermissions()
 	deployed := natsOptions(t)
 	if len(deployed.Users) != len(documented.Users) {
 		t.Fatalf("%d users, the contract has %d", len(deployed.Users), len(documented.Users))
 	}
 	for i, want := range documented.Users {
 		got := deployed.Users[i]
-		if want.Username == "chat" {
-			want.Permissions.Publish.Allow = append(want.Permissions.Publish.Allow, buckets...)
+		publish, subscribe := &want.Permissions.Publish.Allow, &want.Permissions.Subscribe.Allow
+		switch want.Username {
+		case "edge":
+			*publish, *subscribe = append(*publish, logPublish...), append(*subscribe, logSubscribe...)
+		case "chat":
+			*publish = append(*publish, buckets...)
 		}
 		if got.Username != want.Username {
 			t.Fatalf("user %d is %s, in the contract %s", i, got.Username, want.Username)
@@ -90,5 +105,21 @@ func same(t *testing.T, what string, got, want *server.SubjectPermission) {
 		if !slices.Equal(lists[0], lists[1]) {
 			t.Errorf("%s, %s:\n%q, want\n%q", what, kind, lists[0], lists[1])
 		}
+	}
+}
+
+// The comments in edge.yaml switch recovery on. Every NATS server has room for that and for the chat's buckets.
+func TestRecoveryCanBeSwitchedOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "edge.yaml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(read(t, "edge.yaml"), "# recovery: ", "recovery: ")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := config.Load(config.FlavourEdge, []string{"--config", file}, []string{"PARTYLINE_ADMIN_TOKEN=any"})
+	if err != nil || len(loaded.Warnings) > 0 {
+		t.Fatalf("%v, warnings %q", err, loaded.Warnings)
+	}
+	c, room := loaded.Config, natsOptions(t).JetStreamMaxStore/2
+	if c.LogAge() == 0 || c.Recovery.Replicas != 3 || c.Recovery.Bytes() > room {
+		t.Errorf("the log is kept for %s by %d servers, with up to %d bytes of %d", c.LogAge(), c.Recovery.Replicas, c.Recovery.Bytes(), room)
 	}
 }

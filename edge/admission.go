@@ -12,7 +12,6 @@ import (
 	"partyline/engine"
 	"partyline/subjects"
 	"partyline/wire/msg"
-	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
 )
 
@@ -29,15 +28,9 @@ func (c *connection) connect(p sio.Packet) {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
 		return
 	}
-	if rules.Recovery.For > 0 && e.logged.table != nil {
-		auth, pid, offset, err := wire.TakeFromAuth(p.Data)
-		if err == nil && pid != "" {
-			p.Data = slices.Clone(auth)
-			c.claim(p, string(token), rules, pid, offset)
-			return
-		}
+	if !c.comesBack(&p, string(token), rules) {
+		c.begin(p, string(token), rules, nil)
 	}
-	c.begin(p, string(token), rules, nil)
 }
 
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
@@ -126,10 +119,13 @@ func (c *connection) enter(s *socket, name, token string) {
 	r, rules := s.Edge.recovered, s.Edge.rules
 	switch {
 	case r != nil && r.Record.Owner != "":
-		s.Edge.owner = c.edge.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment)
+		s.Edge.owner = c.edge.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment, rules.Recovery.AskAgain)
+		s.Edge.asking = rules.Recovery.AskAgain
 	case !rules.IsOpen() && (r == nil || rules.Recovery.AskAgain):
-		c.idle.pause()
 		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
+	}
+	if s.Edge.asking {
+		c.idle.pause()
 	}
 }
 
@@ -240,9 +236,9 @@ func (c *connection) goLive(s *socket) {
 	if isReady {
 		c.session.Write()
 		connectAgain(s)
-		if s.Edge.recovered != nil && s.Edge.owner == nil && (s.Edge.rules.IsOpen() || !s.Edge.rules.Recovery.AskAgain) {
-			c.edge.out.Do(func() { c.edge.notice(s) })
-		}
+	}
+	if s.Edge.recovered != nil {
+		c.edge.out.Do(func() { c.tellOfRecovered(s, isReady) })
 	}
 }
 
@@ -251,8 +247,9 @@ func (c *connection) goLive(s *socket) {
 func (c *connection) sendConnect(s *socket) {
 	body := msg.AppendString([]byte(`{"sid":`), s.ID)
 	k := s.Edge.ticket
+	missed, waiting := c.takeMissed(s)
 	if k != nil {
-		for _, f := range c.takeMissed(s) { // the official client keeps them until it has its CONNECT
+		for _, f := range missed { // the official client keeps them until it has its CONNECT
 			c.session.Queue(f)
 		}
 		if pid := k.Known(); pid != "" {
@@ -261,7 +258,7 @@ func (c *connection) sendConnect(s *socket) {
 	}
 	body = append(body, '}')
 	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
-	waiting := s.Edge.waiting
+	waiting = append(waiting, s.Edge.waiting...)
 	c.dropWaiting(s) // before they count in the queue
 	for _, f := range waiting {
 		c.session.Queue(f)
@@ -298,6 +295,9 @@ func (e *Edge) turnAway(s *socket, message string) bool {
 	e.remove(s)
 	o := s.Edge.owner
 	c.mu.Unlock()
+	if k := s.Edge.ticket; k != nil {
+		k.Left("", false) // refused
+	}
 	if o != nil {
 		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
 	}
@@ -336,7 +336,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		return
 	}
 	defer connectAgain(s)
-	if k := s.Edge.ticket; k != nil && ended.Was.IsMember() {
+	if k := s.Edge.ticket; k != nil && (ended.Was.IsMember() || k.Recovered) {
 		k.Left(why, kind == endSession && slices.Contains(recoverable, why))
 	}
 	e.stats.disconnected[kind].Inc()

@@ -161,12 +161,13 @@ func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, f
 		s, _ := t.one(sub.Socket, sub.Namespace)
 		return []*socket{s}, s != nil
 	}
-	return t.many(m, sub), true
+	return t.many(m, sub, m.Header[msg.HeaderExcept]), true
 }
 
-// many returns the sockets that a message to a room or to all is for. The list must not be changed.
-func (t targets) many(m *bus.Message, sub *subjects.Subject) []*socket {
-	list := t.Select(sub, m.Header[msg.HeaderRooms], m.Header[msg.HeaderExcept])
+// many returns the sockets that a message to a room or to all is for, without those that names in except stand for. The list
+// must not be changed.
+func (t targets) many(m *bus.Message, sub *subjects.Subject, except []string) []*socket {
+	list := t.Select(sub, m.Header[msg.HeaderRooms], except)
 	if !m.Header.Has(msg.HeaderOwnedBy) {
 		return list
 	}

@@ -5,6 +5,7 @@ import (
 	"partyline/edge/recovery"
 	"partyline/engine"
 	"partyline/subjects"
+	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
 
@@ -87,7 +88,7 @@ func (f *fanout) flush() {
 
 func (f *fanout) handOut() {
 	first := &f.messages[0]
-	receivers, why := f.receivers(first)
+	receivers, except, why := f.receivers(first)
 	if len(receivers) == 0 {
 		f.discard(why)
 		return
@@ -96,10 +97,6 @@ func (f *fanout) handOut() {
 	f.pack(receivers[0])
 	if len(f.packets) == 0 {
 		return
-	}
-	var except *socket
-	if f.subject.Verb == subjects.VerbBroadcast {
-		except = f.sender(first.Reply, f.subject.Namespace)
 	}
 	for _, s := range receivers {
 		if s == except {
@@ -120,15 +117,23 @@ func (f *fanout) handOut() {
 	}
 }
 
-// receivers is the sockets that the fanout is for. If there are none here, why is the reason to drop its messages, or notDropped.
-func (f *fanout) receivers(m *bus.Message) (list []*socket, why int) {
-	if f.subject.Target == subjects.TargetSocket {
-		if f.single[0], why = f.targets.one(f.subject.Socket, f.subject.Namespace); why != notDropped {
-			return nil, why
+// receivers is the sockets that the fanout is for, and one of them that is left out: nil for none. If there are none here, why is the
+// reason to drop its messages, or notDropped.
+func (f *fanout) receivers(m *bus.Message) (list []*socket, except *socket, why int) {
+	ns, names := f.subject.Namespace, m.Header[msg.HeaderExcept]
+	switch {
+	case f.subject.Target == subjects.TargetSocket:
+		if f.single[0], why = f.targets.one(f.subject.Socket, ns); why != notDropped {
+			return nil, nil, why
 		}
-		return f.single[:], notDropped
+		return f.single[:], nil, notDropped
+	case f.subject.Verb == subjects.VerbBroadcast:
+		except = f.sender(m.Reply, ns)
+	case len(names) == 1 && subjects.IsSocketID(names[0]): // most often a sender: comparing costs less than a list of the others
+		except, _ = f.targets.one(names[0], ns)
+		names = nil
 	}
-	return f.targets.many(m, &f.subject), notDropped
+	return f.targets.many(m, &f.subject, names), except, notDropped
 }
 
 // pack makes packets of the messages that may go to clients, to one of them for instance.

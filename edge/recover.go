@@ -125,6 +125,22 @@ func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
 // hasMoved reports whether another edge answers for a socket of this one.
 func (l *logged) hasMoved(id string) bool { return l.table != nil && l.table.HasMoved(id) }
 
+// comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
+func (c *connection) comesBack(p *sio.Packet, token string, rules *rule.Rules) bool {
+	if rules.Recovery.For == 0 || c.edge.logged.table == nil {
+		return false
+	}
+	auth, pid, offset, err := wire.TakeFromAuth(p.Data)
+	if err != nil {
+		return false
+	}
+	if p.Data = auth; pid != "" {
+		p.Data = slices.Clone(auth)
+		c.claim(*p, token, rules, pid, offset)
+	}
+	return pid != ""
+}
+
 // claim asks for the socket that a client wants back, and goes on with it, or with a new one.
 func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, offset string) {
 	e, name := c.edge, string(p.Namespace)
@@ -165,6 +181,7 @@ func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
+		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
 }
 
@@ -197,7 +214,9 @@ func (l *logged) position(k *recovery.Ticket) uint64 {
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
+	asked  uint64          // the position when services were asked; 0: none were, or it was not known; static then
 	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
+	before int             // how many of them come before CONNECT; the rest may be what a service says to the newcomer
 	bytes  int             // of them
 
 	isOwned atomic.Bool // an instance knows that it came back
@@ -206,12 +225,24 @@ type recovered struct {
 // restore admits a socket that was taken over, unless a service is asked about it first. It runs on the bus's worker.
 func (e *Edge) restore(s *socket) {
 	switch o := s.Edge.owner; {
-	case s.Edge.asking, o != nil && s.Edge.rules.Recovery.AskAgain:
+	case s.Edge.asking:
+		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(o)
 	case o == nil:
-		e.admit(s, &decision{group: s.Edge.recovered.Record.Group}, owner.Outcome{Verdict: owner.Admitted})
-	case e.admit(s, &decision{}, ownedBefore):
-		e.owners.Ask(o)
+		e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	default: // it is asked behind CONNECT
+		e.admit(s, &decision{}, ownedBefore)
+	}
+}
+
+// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
+// asked also about a socket that has ended meanwhile, because it must get the end. It runs on the bus's worker.
+func (c *connection) tellOfRecovered(s *socket, isLive bool) {
+	switch rules := s.Edge.rules; {
+	case s.Edge.recovered.Record.Owner != "":
+		c.edge.owners.Ask(s.Edge.owner)
+	case isLive && (rules.IsOpen() || !rules.Recovery.AskAgain):
+		c.edge.notice(s)
 	}
 }
 
@@ -278,7 +309,9 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 		return true
 	}
 	r := s.Edge.recovered
-	r.frames = append(r.frames, frame)
+	if r.frames = append(r.frames, frame); r.asked == 0 || event.Seq <= r.asked {
+		r.before = len(r.frames)
+	}
 	r.bytes += frame.Size()
 	s.Edge.conn.session.Charge(frame.Size())
 	return r.bytes <= e.set.QueueBytes
@@ -287,19 +320,20 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 // beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
 func (c *connection) beginAnew(s *socket) {
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
+	c.tellOfRecovered(s, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
 }
 
-// takeMissed returns what a recovered client has missed. mu must be held.
-func (c *connection) takeMissed(s *socket) []*engine.Frame {
+// takeMissed returns what a recovered client has missed, before its CONNECT and after it. mu must be held.
+func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
 	r := s.Edge.recovered
 	if r == nil {
-		return nil
+		return nil, nil
 	}
-	frames := r.frames
+	before, after = r.frames[:r.before], r.frames[r.before:]
 	c.session.Charge(-r.bytes)
-	r.frames, r.bytes = nil, 0
-	return frames
+	r.frames, r.before, r.bytes = nil, 0, 0
+	return before, after
 }
 
 // ticketsOf lists the tickets of sockets.
@@ -341,12 +375,7 @@ func (e *Edge) release(s *socket, was registry.Life) {
 	for _, subject := range e.byName(s) {
 		e.out.Unsubscribe(subject)
 	}
-	if was.IsMember() {
-		return
-	}
-	if k.Recovered { // a service has refused it
-		k.Left("", false)
-	} else {
+	if !was.IsMember() && !k.Recovered {
 		k.Forget()
 	}
 }

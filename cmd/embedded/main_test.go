@@ -61,13 +61,14 @@ func TestJetStreamOfLoggedNamespaces(t *testing.T) {
 	for name, test := range map[string]struct {
 		namespaces  string
 		args        []string
+		isLogged    bool
 		isTemporary bool
 		isOn        bool
 	}{
 		"not logged":          {namespaces: `{connect: open}`},
-		"recovery":            {namespaces: `{connect: open, recovery: {for: 2m}}`, isTemporary: true, isOn: true},
-		"rewind":              {namespaces: `{connect: open, rewind: {}}`, isTemporary: true, isOn: true},
-		"a folder":            {namespaces: `{connect: open, recovery: {for: 2m}}`, args: []string{"--embedded.jetstream.dir=" + folder}, isOn: true},
+		"recovery":            {namespaces: `{connect: open, recovery: {for: 2m}}`, isLogged: true, isTemporary: true, isOn: true},
+		"rewind":              {namespaces: `{connect: open, rewind: {}}`, isLogged: true, isTemporary: true, isOn: true},
+		"a folder":            {namespaces: `{connect: open, recovery: {for: 2m}}`, args: []string{"--embedded.jetstream.dir=" + folder}, isLogged: true, isOn: true},
 		"a folder, no events": {namespaces: `{connect: open}`, args: []string{"--embedded.jetstream.dir=" + folder}, isOn: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,9 +88,7 @@ func TestJetStreamOfLoggedNamespaces(t *testing.T) {
 			if made, err := filepath.Glob(temporary + "/*"); err != nil || (len(made) == 1) != test.isTemporary || (warned == 1) != test.isTemporary {
 				t.Errorf("folders %q, %v, and %d warnings; want one of both: %t", made, err, warned, test.isTemporary)
 			}
-			if on := hasJetStream(t, log[len(log)-1].NATS); on != test.isOn {
-				t.Errorf("JetStream is on: %t, want %t", on, test.isOn)
-			}
+			hasJetStream(t, log[len(log)-1].NATS, test.isOn, test.isLogged)
 			stop()
 			if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 				t.Errorf("%v is left, %v", left, err)
@@ -101,8 +100,8 @@ func TestJetStreamOfLoggedNamespaces(t *testing.T) {
 	}
 }
 
-// hasJetStream makes a stream.
-func hasJetStream(t *testing.T, url string) bool {
+// hasJetStream checks whether JetStream is on, and with isLogged waits until the edge has made its streams.
+func hasJetStream(t *testing.T, url string, isOn, isLogged bool) {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -113,6 +112,13 @@ func hasJetStream(t *testing.T, url string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}})
-	return err == nil
+	if _, err = js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}}); (err == nil) != isOn {
+		t.Errorf("a stream is made with the error %v, want JetStream on: %t", err, isOn)
+	}
+	for _, name := range []string{"SIO_LOG", "SIO_SESSIONS"} {
+		edgetest.Eventually(t, "the stream "+name, func() bool {
+			_, err := js.StreamInfo(name)
+			return !isLogged || err == nil
+		})
+	}
 }

@@ -62,7 +62,7 @@ type request struct {
 
 	place   int                 // among requests.all
 	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
-	end     pace.Item[*request] // queued until the time is over; never in a handover
+	end     pace.Item[*request] // queued until the time is over; in a handover only of a client that waits
 	onWay   bool                // the worker is to publish it
 	why     Reason              // it is published, or was published last
 	pause   time.Duration       // the latest after a failure; 0: none since the last silence, hello or reconnect
@@ -109,22 +109,26 @@ type requests struct {
 
 // add makes the request of a socket. The caller has it published soon.
 func (q *requests) add(s *Socket, handover bool, from string) *request {
-	now := q.set.Now()
-	r := &request{socket: s, handover: handover, from: from, since: now, onWay: true, why: First, place: len(q.all)}
+	r := &request{socket: s, handover: handover, from: from, since: q.set.Now(), onWay: true, why: First, place: len(q.all)}
 	r.repeat.Value, r.end.Value = r, r
 	s.request = r
 	q.all = append(q.all, r)
-	if handover {
-		return r
+	if !handover {
+		q.waiting.Add(1)
+		q.limit(r)
 	}
+	return r
+}
+
+// limit ends the wait for a decision some time after now.
+func (q *requests) limit(r *request) {
+	s := r.socket
 	timeout := s.Client.ConnectTimeout()
 	if !s.Client.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
 		timeout = timeout*3/4 + timeout*time.Duration(q.set.Random(1000))/2000
 	}
-	q.waiting.Add(1)
-	q.nudge(q.ends.Set(&r.end, now.Add(timeout)))
-	return r
+	q.nudge(q.ends.Set(&r.end, q.set.Now().Add(timeout)))
 }
 
 // drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told

@@ -195,13 +195,15 @@ func (t *Table) Of(s *Socket) (group, instance string, number uint64) {
 }
 
 // Recover makes the request of a socket that was taken over from another edge: a handover, for which the instance that owned it is asked first,
-// if it is there. The caller has Ask called on the worker, once the socket is a member.
-func (t *Table) Recover(c Client, instance, group string, number uint64) *Socket {
+// if it is there. With decides the client waits for its decision. The caller has Ask called on the worker.
+func (t *Table) Recover(c Client, instance, group string, number uint64, decides bool) *Socket {
 	s := &Socket{Client: c, holding: true, group: group, number: number, told: toldNothing}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.instance = t.instances.find(group, instance)
-	t.add(s, true, instance)
+	if r := t.add(s, true, instance); decides {
+		t.limit(r)
+	}
 	return s
 }
 

@@ -60,7 +60,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, claim: c.claim, namespace: name, lasts: lasts, start: r.Start, rooms: r.Rooms, past: r.Past, seq: c.Seq,
-			given: State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
+			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
 		k.Deaf.Store(true)
@@ -214,10 +214,11 @@ func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 		answer(Claimed{}, ErrNotHeld)
 		return
 	}
+	state := k.describe() // before its owner is forgotten
 	k.mu.Lock()
 	isFirst := k.state == present || k.state == left
 	if isFirst {
-		k.state, k.leftAt = yielded, time.Now()
+		k.state, k.leftAt, k.given = yielded, time.Now(), state
 	}
 	k.mu.Unlock()
 	if isFirst {

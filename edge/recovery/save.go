@@ -79,14 +79,14 @@ func areSaved(tickets []*Ticket) bool {
 
 // record is the record of a ticket as it is now, to be written; false if there is none any more.
 func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
-	state := k.given
-	if k.Client() != nil {
-		state = k.table.set.Wire.Describe(k)
-	}
+	state := k.describe()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state == forgotten {
 		return w, 0, false
+	}
+	if k.given != nil { // it has left, and may have lost its owner while it was described
+		state = k.given
 	}
 	r := recovery.Record{
 		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Rooms: k.rooms, Past: k.past,

@@ -20,7 +20,6 @@ type Ticket struct {
 	feed      *Feed
 	hash      string
 	claim     string        // tells its writes from those of others
-	given     State         // what services had given to it when it was taken over
 	namespace string        // its name
 	lasts     time.Duration // how long the client may be away
 
@@ -28,7 +27,8 @@ type Ticket struct {
 	Waits, Deaf atomic.Bool
 
 	mu      sync.Mutex
-	client  any // guarded by mu: the edge's socket; nil: there is none yet
+	client  any    // guarded by mu: the edge's socket; nil: there is none yet
+	given   *State // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
 	state   ticketState
 	start   uint64            // guarded by mu: the position when the socket entered
 	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
@@ -96,7 +96,7 @@ func (k *Ticket) Feed() *Feed { return k.feed }
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.start == 0 {
+	if k.given = nil; k.start == 0 {
 		k.start = position
 	}
 	k.enter(rooms, position)
@@ -140,18 +140,31 @@ func (k *Ticket) restart() {
 
 // Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
 func (k *Ticket) Left(reason string, recoverable bool) {
+	to, state := ended, &State{}
+	if recoverable {
+		to, state = left, k.describe()
+	}
 	k.mu.Lock()
 	is := k.state == present
 	if is {
-		k.leftAt, k.reason, k.state = time.Now(), reason, ended
-		if recoverable {
-			k.state = left
-		}
+		k.leftAt, k.reason, k.state, k.given = time.Now(), reason, to, state
 	}
 	k.mu.Unlock()
 	if is {
 		k.save()
 	}
+}
+
+// describe returns what services have given to the socket.
+func (k *Ticket) describe() *State {
+	k.mu.Lock()
+	given := k.given
+	k.mu.Unlock()
+	if given == nil {
+		state := k.table.set.Wire.Describe(k)
+		given = &state
+	}
+	return given
 }
 
 // Known is what the client is told as pid, or "" if its socket has no record.

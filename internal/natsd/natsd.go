@@ -153,10 +153,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
-	if s.folder == "" {
-		return
-	}
-	if err := os.RemoveAll(s.folder); err != nil {
+	if err := os.RemoveAll(s.folder); err != nil { // does nothing without one
 		s.log.Warn("temporary folder not removed", "folder", s.folder, "error", err)
 	}
 }

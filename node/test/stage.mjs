@@ -68,8 +68,8 @@ export class Stage {
   }
 
   // edge starts another edge on a NATS server.
-  async edge(nats, args = []) {
-    const program = await run("edge", [`--nats.url=${nats}`, ...args]);
+  async edge(nats, args = [], environment) {
+    const program = await run("edge", [`--nats.url=${nats}`, ...args], environment);
     this.later(() => program.end());
     return program;
   }

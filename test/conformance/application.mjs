@@ -33,11 +33,17 @@ function tell(socket, line) {
   process.send({ tag: socket.handshake.query.case, line });
 }
 
+// withoutRecovery returns an auth without what the client adds to it to recover.
+function withoutRecovery(auth) {
+  const { pid, offset, ...rest } = auth ?? {};
+  return pid === undefined && offset === undefined ? auth : rest;
+}
+
 function serve(socket) {
   const namespace = socket.nsp;
   let rooms = [];
-  tell(socket, `connect ${namespace.name}`);
-  socket.emit('auth', socket.handshake.auth);
+  tell(socket, `connect ${namespace.name}${socket.recovered ? ' recovered' : ''}`);
+  socket.emit('auth', withoutRecovery(socket.handshake.auth));
   socket.on('disconnecting', () => { rooms = [...socket.rooms].filter((room) => room !== socket.id).sort(); });
   socket.on('disconnect', (reason) => tell(socket, `disconnect ${namespace.name} ${reason} [${rooms}]`));
   socket.onAny((event, ...values) => {

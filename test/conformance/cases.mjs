@@ -6,6 +6,7 @@ import { heartbeat } from './cases/heartbeat.mjs';
 import { messages } from './cases/messages.mjs';
 import { pages } from './cases/pages.mjs';
 import { protocol } from './cases/protocol.mjs';
+import { recovery } from './cases/recovery.mjs';
 import { serverAcks } from './cases/server-acks.mjs';
 import { serverCode } from './cases/server-code.mjs';
 import { serverConnect } from './cases/server-connect.mjs';
@@ -20,6 +21,7 @@ import { differences } from './differences.mjs';
 export const cases = [
   ...handshake, ...messages, ...heartbeat, ...upgrade, ...pages, ...protocol, ...client,
   ...serverConnect, ...serverEmits, ...serverAcks, ...serverSockets, ...serverHandlers, ...serverPair, ...serverCode, ...serverConnections,
+  ...recovery,
 ];
 
 const byName = new Map(cases.map((one) => [one.name, one]));

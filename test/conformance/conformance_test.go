@@ -23,7 +23,7 @@ const patience = 4 * time.Minute
 
 func TestConformance(t *testing.T) {
 	needNode(t)
-	for _, name := range []string{"socket.io", "socket.io-adapter", "socket.io-client", "ws", "@nats-io/transport-node"} {
+	for _, name := range []string{"socket.io", "socket.io-adapter", "socket.io-client", "socket.io-msgpack-parser", "ws", "@nats-io/transport-node"} {
 		if _, err := os.Stat(filepath.Join("node_modules", name)); err != nil {
 			leaveOut(t, "the comparison with the reference server needs the npm package "+name+"; run `npm ci --ignore-scripts` in test/conformance")
 		}

@@ -427,4 +427,45 @@ export const differences = [
       },
     },
   },
+  {
+    title: 'A client recovers without an offset',
+    reference: 'A client that has received no event yet gets a new session. So does one whose connection is not known to be dead.',
+    ours: 'Both recover, and miss nothing ([Configuration](configuration.md#namespaces)). An `offset` that is no text, or empty, counts as none.',
+    cases: {
+      ...Object.fromEntries(['no offset', 'an empty offset', 'an offset that is no text'].map((name) => [`recovery, raw: ${name}`, {
+        reference: ['second: has a new id', 'second: has a new pid', 'server /: connect /'],
+        ours: ['second: 42["auth",{},"<offset>"]', 'second: has the same id', 'second: has the same pid', 'server /: connect / recovered'],
+      }])),
+      'recovery, raw: a connection that is still there': {
+        reference: ['second: has a new id', 'server /: connect /'],
+        ours: ['first: closed 1005', 'second: has the same id', 'server /: connect / recovered'],
+      },
+    },
+  },
+  {
+    title: 'A volatile event that ends with a text has an offset behind it',
+    reference: 'Its client takes the text for an offset, and does not recover.',
+    ours: 'With recovery the edge appends the current offset, so the client recovers.',
+    cases: Object.fromEntries(['owned', 'stateless'].map((mode) => [`recovery: a volatile event that ends with a text, ${mode}`, {
+      reference: [
+        'ann: ["perhaps","a text"]', 'ann: connect', 'bob: ["perhaps","a text"]', 'ids: she has a new id',
+        'server ann: connection rooms [] data {"name":"ann"}',
+      ],
+      ours: [
+        'ann: ["perhaps","a text","<offset>"]', 'ann: ["surely",1,"<offset>"]', 'ann: connect, recovered',
+        'bob: ["perhaps","a text","<offset>"]', 'ids: she has her id', 'server ann: connection, recovered, rooms [] data {"name":"ann"}',
+      ],
+    }])),
+  },
+  {
+    title: 'What opens a session is kept from services',
+    reference: '`socket.handshake.auth` has the `pid` and `offset` that the client added.',
+    ours: 'The edge removes them in a namespace with recovery: whoever has the `pid` can take the session.',
+    cases: {
+      'recovery, raw: the handshake of a client that came back': {
+        reference: ['ann: the auth has offset,pid,token'],
+        ours: ['ann: the auth has token'],
+      },
+    },
+  },
 ];

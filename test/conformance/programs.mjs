@@ -2,7 +2,7 @@
 
 import { fork, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { flags, servers } from './servers.mjs';
+import { flags, namespaces, servers } from './servers.mjs';
 
 const env = { ...process.env, GORACE: 'halt_on_error=1 atexit_sleep_ms=0' };
 const patience = 15_000; // milliseconds that a program may take to end
@@ -62,9 +62,9 @@ export function startNode(hear, addresses) {
 // startServer runs our program with one of the settings and returns its addresses.
 export function startServer(program, name) {
   const child = spawn(program, [
-    '--config=namespaces.yaml', '--listen=127.0.0.1:0', '--admin.listen=127.0.0.1:0', '--embedded.listen=127.0.0.1:0', '--page=false',
+    '--listen=127.0.0.1:0', '--admin.listen=127.0.0.1:0', '--embedded.listen=127.0.0.1:0', '--page=false',
     ...flags(servers[name]),
-  ], { cwd: import.meta.dirname, env });
+  ], { env: { ...env, PARTYLINE_NAMESPACES: JSON.stringify(namespaces(servers[name])) } });
   children.push(child);
   ending.push(ends(child, name, () => child.kill('SIGTERM')));
   return new Promise((resolve, reject) => {

@@ -15,7 +15,7 @@ import { compare } from './transcript.mjs';
 
 const atOnce = 12; // cases that run at the same time
 const lateness = 3000; // milliseconds that a busy machine may be late
-const quick = new Set(['quick', 'hasty']); // servers whose cases depend on timing
+const quick = new Set(['quick', 'hasty', 'mortal']); // servers whose cases depend on timing
 const [program, scripted, wanted, only] = process.argv.slice(2);
 const compared = Object.keys(applications).filter((name) => !only || name === only);
 const stages = new Map(); // by the tag that the application sends
@@ -30,7 +30,7 @@ let tags = 0;
 // play runs a case on one side and returns its stage, still open. If a wait failed, it is the last line.
 async function play(one, base) {
   const tag = `case${++tags}`;
-  const stage = new Stage(base, tag);
+  const stage = new Stage(base, tag, servers[one.server]);
   stages.set(tag, stage);
   try {
     await one.play(stage);

@@ -63,7 +63,7 @@ function admit(socket, i, next, tell) {
 
 function serve(socket, tell, everywhere) {
   const { greet = [], goodbye = [], handshake } = socket.handshake.auth;
-  tell(`connection rooms ${roomsOf(socket)} data ${shown(socket.data)}`);
+  tell(`connection${socket.recovered ? ', recovered,' : ''} rooms ${roomsOf(socket)} data ${shown(socket.data)}`);
   if (handshake) {
     tell(`handshake ${shown(socket.handshake)}`);
   }

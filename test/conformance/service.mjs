@@ -44,7 +44,7 @@ function serve(nats, handshakes, message) {
 
   if (event === 'connect') {
     handshakes.set(socket, values[0]);
-    connected(message, namespace, values[0], tell, emit);
+    connected(message, namespace, values[0], verb, tell, emit);
     return;
   }
   if (event === 'disconnect') {
@@ -83,15 +83,18 @@ function serve(nats, handshakes, message) {
   }
 }
 
-function connected(message, namespace, handshake, tell, emit) {
+// connected admits a socket. One that is recovered may be there already: this is a notice then.
+function connected(message, namespace, handshake, verb, tell, emit) {
   if (namespace === '/refused') {
     tell('refuse /refused');
     message.respond(handshake.auth.why ? '[{"code":7}]' : '[]', headersOf({ 'Sio-Error': 'not you' }));
     return;
   }
   const admit = () => {
-    tell(`connect ${namespace}`);
-    message.respond('[]');
+    tell(`connect ${namespace}${handshake.recovered ? ' recovered' : ''}`);
+    if (verb !== 'emit') {
+      message.respond('[]');
+    }
     emit('auth', handshake.auth);
   };
   if (namespace === '/slow') {

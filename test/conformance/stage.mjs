@@ -23,13 +23,16 @@ const comparedHeaders = [
 export class Stage {
   #base;
   #tag;
-  #transcript = new Transcript();
+  #transcript;
+  #parser; // of official clients
   #open = new Set(); // what ends with the case
 
   timed = false; // whether the case depends on timing, which a busy machine can spoil
 
-  constructor(base, tag) {
+  constructor(base, tag, { parser, recovery }) {
     this.#base = base;
+    this.#parser = parser;
+    this.#transcript = new Transcript(Boolean(recovery));
     this.#tag = tag;
   }
 
@@ -198,7 +201,7 @@ export class Stage {
   // client starts an official client in a namespace. What its connection does is recorded for `<actor> engine`.
   client(actor, namespace = '/', options = {}) {
     const socket = io(this.#base + namespace, {
-      forceNew: true, reconnection: false, transports: ['websocket'], ...options, query: { case: this.#tag, ...options.query }, autoConnect: false,
+      forceNew: true, reconnection: false, transports: ['websocket'], parser: this.#parser, ...options, query: { case: this.#tag, ...options.query }, autoConnect: false,
     });
     this.follow(actor, socket);
     const manager = socket.io;
@@ -222,7 +225,7 @@ export class Stage {
 
   // follow records the events of an official client's socket.
   follow(actor, socket) {
-    socket.on('connect', () => this.note(actor, 'connect'));
+    socket.on('connect', () => this.note(actor, socket.recovered ? 'connect, recovered' : 'connect'));
     socket.on('disconnect', (reason, description) => this.note(actor, `disconnect: ${reason}${described(description)}`));
     socket.on('connect_error', (error) => this.note(actor, `connect_error: ${error.message} ${JSON.stringify(error.data) ?? ''}${described(error)}`));
     socket.onAny((...values) => {

@@ -7,6 +7,12 @@ export class Transcript {
   #wake = new Set();
   #last = Date.now();
   #over = false;
+  #hasOffsets;
+
+  // With offsets, the last argument of an event may be one.
+  constructor(hasOffsets) {
+    this.#hasOffsets = hasOffsets;
+  }
 
   note(actor, line) {
     if (this.#over) {
@@ -16,7 +22,8 @@ export class Transcript {
     if (!this.#lines.has(actor)) {
       this.#lines.set(actor, []);
     }
-    this.#lines.get(actor).push(withoutSecrets(line));
+    const shown = withoutSecrets(line);
+    this.#lines.get(actor).push(this.#hasOffsets ? withoutOffsets(shown) : shown);
     this.#wake.forEach((wake) => wake());
   }
 
@@ -74,6 +81,13 @@ function withoutSecrets(line) {
     .replace(/(case=|"case":"|\/(?:owned|stateless)-)\w+/g, '$1<case>')
     .replace(/"issued":\d{13}\b/g, '"issued":<time>')
     .replace(/"time":"\w{3} \w{3} \d\d \d{4} [\d:]{8} GMT[+-]\d{4} \([^)]*\)"/g, '"time":"<time>"');
+}
+
+// withoutOffsets replaces what a client sends to recover: "pid", and the offset of its last event.
+function withoutOffsets(line) {
+  return line
+    .replace(/"pid":"[\w.-]+"/g, '"pid":"<pid>"')
+    .replace(/"(?:[\w-]{7}(?:\.[\w-]+)?|[0-9a-z]{5}:[0-9a-z]+)"\]/g, '"<offset>"]');
 }
 
 // compare lists what only one of two transcripts has.

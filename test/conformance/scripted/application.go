@@ -46,7 +46,11 @@ func (a application) serve() {
 		rooms, _ := s.Rooms(s.Context())
 		var data any
 		_ = s.Data(s.Context(), &data)
-		a.tell(s, fmt.Sprintf("connection rooms %s data %s", sortedRooms(rooms), shown(data)))
+		recovered := ""
+		if s.Recovered() {
+			recovered = ", recovered,"
+		}
+		a.tell(s, fmt.Sprintf("connection%s rooms %s data %s", recovered, sortedRooms(rooms), shown(data)))
 		if given.Handshake {
 			a.tell(s, "handshake "+shownHandshake(s.Handshake()))
 		}
