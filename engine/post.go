@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"partyline/wire/eio"
@@ -23,7 +24,8 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		p.breach(w, "engine.io: a second POST while one is under way")
 		return
 	}
-	defer p.posting.Unlock()
+	end := sync.OnceFunc(p.posting.Unlock)
+	defer end()
 	if r.Header.Get("Content-Type") == "application/octet-stream" {
 		p.breach(w, "engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
 		return
@@ -59,6 +61,7 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		hangUp(w)
 	}
 	_, _ = w.Write([]byte("ok"))
+	end() // before the client has the answer, behind which it may send the next POST
 	_ = request.Flush()
 	_ = request.SetWriteDeadline(time.Time{}) // that of waitForReading is not for the connection's next requests
 }
