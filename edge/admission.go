@@ -50,7 +50,7 @@ func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *
 	}
 	c.mu.Unlock()
 	if !entered && s.Edge.ticket != nil { // the client has gone again
-		s.Edge.ticket.Left(engine.TransportClose.String(), true)
+		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)
 	}
 	switch {
 	case isClosed || waits: // closed while this packet was on its way
@@ -296,7 +296,7 @@ func (e *Edge) turnAway(s *socket, message string) bool {
 	o := s.Edge.owner
 	c.mu.Unlock()
 	if k := s.Edge.ticket; k != nil {
-		k.Left("", false) // refused
+		k.Left("", false, nil) // refused
 	}
 	if o != nil {
 		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
@@ -336,9 +336,6 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		return
 	}
 	defer connectAgain(s)
-	if k := s.Edge.ticket; k != nil && (ended.Was.IsMember() || k.Recovered) {
-		k.Left(why, kind == endSession && slices.Contains(recoverable, why))
-	}
 	e.stats.disconnected[kind].Inc()
 	switch {
 	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
@@ -351,6 +348,15 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		_, _, notice.Assignment = e.owners.Of(o)
 	}
 	body := notice.Body()
+	if k := s.Edge.ticket; k != nil && (ended.Was.IsMember() || k.Recovered) {
+		k.Left(why, kind == endSession && slices.Contains(recoverable, why), func() { e.tellEnd(s, o, header, body) })
+		return
+	}
+	e.tellEnd(s, o, header, body)
+}
+
+// tellEnd tells services that a socket has ended. It never waits.
+func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byte) {
 	if o != nil && !e.owners.End(o, header, body) {
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}

@@ -64,10 +64,8 @@ func (a *asks) handle(m *bus.Message, sub *subjects.Subject) {
 	}
 	sockets, found := a.targets.of(m, sub)
 	switch {
-	case !found && a.logged.hasMoved(sub.Socket):
-		return // another edge answers
 	case !found:
-		a.reject(m, dropUnknownSocket, errUnknownSocket)
+		a.rejectUnknown(m, sub.Socket)
 		return
 	case !a.awaited.Take(sub.Namespace, len(sockets), a.waiting()):
 		a.refused.Inc()

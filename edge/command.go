@@ -26,10 +26,17 @@ type commands struct {
 func (c *commands) find(m *bus.Message, sub *subjects.Subject) ([]*socket, bool) {
 	c.stats.commanded.Inc()
 	sockets, found := c.targets.of(m, sub)
-	if !found && !c.logged.hasMoved(sub.Socket) { // else another edge answers
-		c.reject(m, dropUnknownSocket, errUnknownSocket)
+	if !found {
+		c.rejectUnknown(m, sub.Socket)
 	}
 	return sockets, found
+}
+
+// rejectUnknown drops a command about a socket that is not here, and answers that.
+func (c *commands) rejectUnknown(m *bus.Message, id string) {
+	asked := *m
+	c.complaints.drop(m, dropUnknownSocket, errUnknownSocket)
+	c.logged.unknown(id, func() { c.fail(&asked, errUnknownSocket) })
 }
 
 // end ends sockets.

@@ -129,9 +129,7 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	}
 	why := errAdmitted
 	if s == nil || s.Life() == registry.Gone {
-		if why = errUnknownSocket; s == nil && e.logged.hasMoved(sub.Socket) {
-			return // another edge answers
-		}
+		why = errUnknownSocket
 	}
 	switch {
 	case d.Kind != owner.Admission:
@@ -141,7 +139,12 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
 		e.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
 	}
-	e.answers.notAdmitted(m, why)
+	if s != nil {
+		e.answers.notAdmitted(m, why)
+		return
+	}
+	late := *m
+	e.logged.unknown(sub.Socket, func() { e.answers.notAdmitted(&late, why) })
 }
 
 // refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of its session.

@@ -122,8 +122,14 @@ func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
 	})
 }
 
-// hasMoved reports whether another edge answers for a socket of this one.
-func (l *logged) hasMoved(id string) bool { return l.table != nil && l.table.HasMoved(id) }
+// unknown calls answer for a socket that is not here, unless another edge answers for it.
+func (l *logged) unknown(id string, answer func()) {
+	if l.table == nil {
+		answer()
+	} else {
+		l.table.Unknown(id, answer)
+	}
+}
 
 // comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
 func (c *connection) comesBack(p *sio.Packet, token string, rules *rule.Rules) bool {
@@ -161,10 +167,14 @@ func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, o
 	}
 	c.idle.pause()
 	ctx, stop := context.WithTimeout(context.Background(), rules.ConnectTimeout)
-	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed) {
+	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		stop()
 		e.out.Do(func() {
 			c.idle.resume(false)
+			if err != nil && recovery.Passes(err) {
+				c.session.Close(engine.ForcedServerClose)
+				return
+			}
 			c.begin(p, token, rules, &comeback{k, claimed})
 		})
 	})
@@ -279,10 +289,14 @@ func (e *Edge) settle(s *socket) {
 	default:
 		k.CatchUp(r.Claimed, func(event *recovery.Event) bool { return e.replay(s, event) }, func(err error) {
 			if err != nil {
-				e.out.Do(func() { c.beginAnew(s) })
+				e.out.Do(func() { c.beginAnew(s, err) })
 				return
 			}
-			k.Save(func(bool) { c.goLive(s) })
+			save := k.SaveChanges
+			if s.Edge.rules.Recovery.AskAgain { // a service may have changed all
+				save = k.Save
+			}
+			save(func(bool) { c.goLive(s) })
 		})
 	}
 }
@@ -317,8 +331,12 @@ func (e *Edge) replay(s *socket, event *recovery.Event) bool {
 	return r.bytes <= e.set.QueueBytes
 }
 
-// beginAnew gives a client that cannot be recovered a new socket. It runs on the bus's worker.
-func (c *connection) beginAnew(s *socket) {
+// beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's worker.
+func (c *connection) beginAnew(s *socket, why error) {
+	if recovery.Passes(why) {
+		c.session.Close(engine.ForcedServerClose)
+		return
+	}
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
 	c.tellOfRecovered(s, false)
 	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})

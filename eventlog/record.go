@@ -17,8 +17,12 @@ const (
 	headerClaim  = "Sio-Claim"  // see Write.Claim
 )
 
-// askAgain is the pause before a request that had no responders is repeated.
-const askAgain = 100 * time.Millisecond
+const (
+	// askAgain is the pause before a request that had no responders is repeated.
+	askAgain = 100 * time.Millisecond
+	// getTimeout is how long one request may take: a server that hangs, or has died, does not answer what was sent to it.
+	getTimeout = time.Second
+)
 
 // Record is the record of a socket.
 type Record struct {
@@ -49,11 +53,13 @@ func (l *Log) LastBeat(ctx context.Context, edge string) (time.Time, error) {
 // get asks the leader for the message of a subject.
 func (l *Log) get(ctx context.Context, subject string) (Record, error) {
 	for {
-		m, err := l.set.Conn.RequestWithContext(ctx, l.getSubject(), getRequest(subject))
+		attempt, stop := context.WithTimeout(ctx, getTimeout)
+		m, err := l.set.Conn.RequestWithContext(attempt, l.getSubject(), getRequest(subject))
+		stop()
 		switch {
 		case err == nil:
 			return parseRecord(m.Data)
-		case ctx.Err() != nil || !errors.Is(err, nats.ErrNoResponders):
+		case ctx.Err() != nil || !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded):
 			return Record{}, fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		pause(ctx, askAgain, nil) // an election

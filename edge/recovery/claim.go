@@ -45,16 +45,16 @@ type Claimed struct {
 	claim string
 }
 
-// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with nil if there is
-// nothing to recover. It waits while NATS is away, until ctx ends.
-func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed)) {
+// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
+// cannot be: see Passes. It waits while NATS is away, until ctx ends.
+func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed, error)) {
 	t.running.Go(func() {
 		t.claims <- struct{}{}
 		c, err := t.claim(ctx, pid, offset, name, lasts)
 		<-t.claims
 		if err != nil {
 			t.count(err)
-			done(nil, nil)
+			done(nil, nil, err)
 			return
 		}
 		r := &c.Record
@@ -71,7 +71,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		t.mu.Lock()
 		delete(t.moved, k.ID)
 		t.mu.Unlock()
-		done(k, c)
+		done(k, c, nil)
 	})
 }
 
@@ -86,8 +86,18 @@ func (t *Table) count(err error) {
 		t.stats.refused.Inc()
 	default:
 		t.stats.busy.Inc()
-		t.complaints.Warn("a client that came back could not be recovered; it begins anew", "", err)
+		t.complaints.Warn("a client that came back could not be recovered now; it is sent away, and tries again", "", err)
 	}
+}
+
+// Passes reports whether a client may have better luck if it comes back once more. Else it must begin anew.
+func Passes(err error) bool {
+	for _, final := range []error{errNothing, errHole, errTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.Duration) (*Claimed, error) {
@@ -155,23 +165,34 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			return nil
 		case c.Record.Left > 0:
 			return nil // it was only to know
-		case errors.Is(err, ErrNotHeld): // it has written since that the connection is gone
-			_, latest, err := t.look(ctx, hash, c.Record.Namespace, lasts)
-			if err == nil {
-				*c = *latest
+		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			_, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
+			if failed != nil {
+				return failed
 			}
-			return err
-		case errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			if *c = *latest; c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+				return nil
+			}
 			return t.died(ctx, holder, lasts, c)
 		}
-		pause(ctx, yieldTimeout/5)
+		t.rest(ctx, holder, errors.Is(err, ErrDead))
 	}
 	return errBusy
 }
 
+// rest waits before an edge is asked once more. If nobody was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
+func (t *Table) rest(ctx context.Context, holder string, isAway bool) {
+	<-t.claims
+	defer func() { t.claims <- struct{}{} }()
+	pause(ctx, yieldTimeout/5)
+	for end := time.Now().Add(deadWithin); isAway && t.set.Wire.IsHeard(holder, deadWithin) && time.Now().Before(end); {
+		pause(ctx, yieldTimeout/10)
+	}
+}
+
 // died sets when the connection was there last, which the edge that had it has not told.
 func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c *Claimed) error {
-	beat, err := t.set.Store.LastBeat(ctx, holder)
+	beat, err := t.lastBeat(ctx, holder)
 	switch {
 	case errors.Is(err, eventlog.ErrNoRecord): // it died too early for one
 		return nil
@@ -182,6 +203,26 @@ func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c 
 	}
 	c.Alive = beat
 	return nil
+}
+
+// lastBeat is when an edge that is gone noted last that it lives.
+func (t *Table) lastBeat(ctx context.Context, edge string) (time.Time, error) {
+	t.mu.Lock()
+	beat, known := t.beats[edge]
+	t.mu.Unlock()
+	if known && time.Since(beat) < time.Minute { // a crowd comes at once
+		return beat, nil
+	}
+	beat, err := t.set.Store.LastBeat(ctx, edge)
+	if err == nil {
+		t.mu.Lock()
+		if len(t.beats) > maxBeats {
+			clear(t.beats)
+		}
+		t.beats[edge] = beat
+		t.mu.Unlock()
+	}
+	return beat, err
 }
 
 // ask asks for a socket; of this edge it does so in memory.

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,7 @@ type Feed struct {
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 
 	state    feedState
-	losses   uint64    // what Wire.Losses said when nothing was missing
+	losses   uint64    // what Table.losses said when nothing was missing
 	number   uint64    // of the mark under way; 0: none
 	sent     time.Time // when that was published
 	fenced   int       // commands in waiting and next
@@ -49,6 +50,8 @@ type waiter struct {
 // lastMark numbers the marks of the process.
 var lastMark atomic.Uint64
 
+func init() { lastMark.Store(rand.Uint64N(1 << 48)) } // nobody must guess the next
+
 // Feed returns the feed of a namespace, named as in subjects, or nil if it has no socket here.
 func (t *Table) Feed(namespace string) *Feed {
 	t.mu.Lock()
@@ -74,7 +77,10 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.set.Wire.Losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
+		if !t.found.Load() {
+			f.state = deaf // offsets need the epoch
+		}
 		t.feeds[namespace] = f
 	}
 	f.users++
@@ -118,9 +124,10 @@ func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 
 // check finds out whether something was lost since the last look.
 func (f *Feed) check() {
-	if losses := f.table.set.Wire.Losses(); losses != f.losses {
+	if losses := f.table.losses(); losses != f.losses {
 		f.losses = losses
 		f.Lost()
+		f.table.doubt()
 	}
 }
 
@@ -139,10 +146,12 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone.
-func (f *Feed) restart() {
-	f.lose()
-	f.state = whole
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first log of the process
+// nothing is.
+func (f *Feed) restart(isFirst bool) {
+	if f.lose(); isFirst {
+		f.state = whole
+	}
 	f.taken.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
@@ -202,10 +211,10 @@ func (f *Feed) mark(now time.Time) {
 func (f *Feed) Returned(n, seq uint64) {
 	f.check()
 	switch {
-	case n != f.number:
+	case n != f.number, f.table.set.Store.Epoch() == "":
 		return
 	case seq <= f.taken.Load(): // the log was made anew
-		f.table.set.Store.Doubt()
+		f.table.set.Store.WentBack()
 		return
 	}
 	f.number = 0
@@ -303,6 +312,7 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	case isLate: // the same again: whichever is back first counts for those who wait
 		f.sent = now
 		f.table.set.Wire.Mark(f.namespace, f.number)
+	case f.state == deaf && f.table.doubtful.Load():
 	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
 		f.mark(now)
 	}

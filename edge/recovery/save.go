@@ -42,9 +42,15 @@ func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 
 // save writes all records that must be, waits for that, and runs the barriers.
 func (t *Table) save() {
+	wasDoubtful := t.doubtful.Load()
 	t.mu.Lock()
 	dirty, barriers := t.dirty, t.barriers
 	t.dirty, t.barriers = make(map[*Ticket]bool), nil
+	if wasDoubtful {
+		for _, k := range t.tickets {
+			dirty[k] = true
+		}
+	}
 	t.mu.Unlock()
 	var writing sync.WaitGroup
 	for k := range dirty {
@@ -60,6 +66,9 @@ func (t *Table) save() {
 		t.set.Store.Write(w)
 	}
 	writing.Wait()
+	if wasDoubtful {
+		t.doubtful.Store(false) // feeds that lack something publish their marks now
+	}
 	for _, b := range barriers {
 		b.run(areSaved(b.of))
 	}
@@ -114,11 +123,15 @@ func (k *Ticket) written(changes, seq uint64, err error) {
 	k.mu.Lock()
 	wasPresent, isLatest := k.state == present, changes == k.changes
 	var done []func(bool)
+	told := k.told
 	if k.failed = err != nil; !k.failed {
 		k.seq, k.savedAt = seq, time.Now()
 	}
 	if k.failed || isLatest {
 		done, k.stored = k.stored, nil
+	}
+	if err == nil && isLatest && k.told != nil {
+		done, k.told = append(done, func(bool) { told() }), nil
 	}
 	k.mu.Unlock()
 	for _, fn := range done {

@@ -15,6 +15,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/eventlog"
@@ -48,6 +49,7 @@ type Wire interface {
 type Store interface {
 	Epoch() string
 	Doubt()
+	WentBack()
 	Read(eventlog.Scan)
 	Write(eventlog.Write)
 	Record(ctx context.Context, key string) (eventlog.Record, error)
@@ -81,15 +83,21 @@ type Table struct {
 	claims     chan struct{} // one for each claim under way
 	running    sync.WaitGroup
 	scans      scans
+	ticked     atomic.Int64  // unix nanoseconds of the last tick
+	naps       atomic.Uint64 // times that the process did not run for a while
+	found      atomic.Bool   // the log was
+	doubtful   atomic.Bool   // other edges may have taken over sockets of this one
 
 	mu       sync.Mutex
-	feeds    map[string]*Feed    // guarded by mu: by token
-	tickets  map[string]*Ticket  // guarded by mu: by hash
-	dirty    map[*Ticket]bool    // guarded by mu: to be saved
-	barriers []barrier           // guarded by mu: that wait for that
-	moved    map[string]struct{} // guarded by mu: ids of sockets that other edges have taken over
-	order    []string            // guarded by mu: those of moved, the oldest first
-	beaten   time.Time           // owned by Run
+	feeds    map[string]*Feed     // guarded by mu: by token
+	tickets  map[string]*Ticket   // guarded by mu: by hash
+	dirty    map[*Ticket]bool     // guarded by mu: to be saved
+	barriers []barrier            // guarded by mu: that wait for that
+	moved    map[string]struct{}  // guarded by mu: ids of sockets that other edges have taken over
+	order    []string             // guarded by mu: those of moved, the oldest first
+	beats    map[string]time.Time // guarded by mu: the last of edges that are gone
+	parting  map[string]*Ticket   // guarded by mu: by id: those of sockets that have ended, whose records do not say so yet
+	beaten   time.Time            // owned by Run
 }
 
 type stats struct {
@@ -101,12 +109,16 @@ type stats struct {
 const (
 	// maxMoved is how many sockets of this edge are remembered that live elsewhere.
 	maxMoved = 100_000
+	// maxBeats is how many edges that are gone are remembered.
+	maxBeats = 1000
 	// maxClaims is how many clients may come back at once; others wait.
 	maxClaims = 256
 	// beatEvery is how often the time of an edge's life is written.
 	beatEvery = 10 * time.Second
 	// tickEvery is how often feeds are looked at.
 	tickEvery = 250 * time.Millisecond
+	// napAfter is how long a process does not tick until it must have been stopped. Others take an edge for dead later.
+	napAfter = time.Second
 	// markTimeout is how long a mark may take.
 	markTimeout = time.Second
 	// rewriteEvery is how often records are written although nothing has changed: the log keeps them for a day.
@@ -117,7 +129,7 @@ const (
 func New(set Settings) *Table {
 	t := &Table{
 		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
-		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}),
+		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time),
 	}
 	t.scans.table = t
 	return t
@@ -141,8 +153,25 @@ func (t *Table) Run(ctx context.Context) {
 	}
 }
 
+// losses counts what may have cost messages, and sockets: see Wire.Losses.
+func (t *Table) losses() uint64 {
+	now, last := time.Now().UnixNano(), t.ticked.Load()
+	if last != 0 && now-last > int64(napAfter) && t.ticked.CompareAndSwap(last, now) {
+		t.naps.Add(1)
+	}
+	return t.set.Wire.Losses() + t.naps.Load()
+}
+
+// doubt has all records written again: the store says whose the sockets are. Nothing is handed out before.
+func (t *Table) doubt() {
+	t.doubtful.Store(true)
+	t.nudge()
+}
+
 // tick gives marks up that were lost, finds feeds that lack something, and says that the edge lives.
 func (t *Table) tick(now time.Time) {
+	t.losses()
+	t.ticked.Store(now.UnixNano())
 	t.mu.Lock()
 	feeds := make([]*Feed, 0, len(t.feeds))
 	for _, f := range t.feeds {
@@ -166,6 +195,7 @@ func (t *Table) tick(now time.Time) {
 
 // Renewed is called when the log was found, or was made anew: what was known of the old one means nothing.
 func (t *Table) Renewed(string) {
+	isFirst := !t.found.Swap(true)
 	t.mu.Lock()
 	feeds := make([]*Feed, 0, len(t.feeds))
 	for _, f := range t.feeds {
@@ -179,7 +209,7 @@ func (t *Table) Renewed(string) {
 	t.nudge()
 	t.set.Wire.Exclusive(func() {
 		for _, f := range feeds {
-			f.restart()
+			f.restart(isFirst)
 		}
 	})
 }
@@ -191,12 +221,24 @@ func (t *Table) nudge() {
 	}
 }
 
-// HasMoved reports whether another edge has taken over a socket of this one: then that edge answers for it.
-func (t *Table) HasMoved(id string) bool {
+// Unknown calls answer for a socket that is not here, unless another edge has it, and answers. That may take a moment to find out. answer must not
+// wait.
+func (t *Table) Unknown(id string, answer func()) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	k := t.parting[id]
 	_, moved := t.moved[id]
-	return moved
+	t.mu.Unlock()
+	switch {
+	case moved:
+	case k == nil:
+		answer()
+	default:
+		t.AfterSaved([]*Ticket{k}, func(saved bool) {
+			if saved {
+				answer()
+			}
+		})
+	}
 }
 
 // hasMoved notes that another edge has a socket. mu must be held.

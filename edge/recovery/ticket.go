@@ -34,6 +34,7 @@ type Ticket struct {
 	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
 	past    []recovery.Span   // guarded by mu: rooms that it has left
 	leftAt  time.Time         // guarded by mu
+	told    func()            // guarded by mu: see Left
 	reason  string            // guarded by mu
 	changes uint64            // guarded by mu: counts what must be saved
 	failed  bool              // guarded by mu: the latest write did
@@ -79,7 +80,7 @@ func (t *Table) keep(k *Ticket, token string) *Ticket {
 func (k *Ticket) SetClient(client any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client = client
+	k.client, k.given = client, nil
 }
 
 // Client is the edge's socket; nil if there is none yet.
@@ -107,6 +108,7 @@ func (k *Ticket) enter(rooms []string, position uint64) {
 	for _, room := range rooms {
 		if _, in := k.rooms[room]; !in {
 			k.rooms[room] = position
+			k.changes++
 		}
 	}
 }
@@ -138,8 +140,9 @@ func (k *Ticket) restart() {
 	k.changes++
 }
 
-// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good.
-func (k *Ticket) Left(reason string, recoverable bool) {
+// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good. Once the record says
+// so, told is called, which must not wait; if another edge has taken the socket over, it is not.
+func (k *Ticket) Left(reason string, recoverable bool, told func()) {
 	to, state := ended, &State{}
 	if recoverable {
 		to, state = left, k.describe()
@@ -147,10 +150,13 @@ func (k *Ticket) Left(reason string, recoverable bool) {
 	k.mu.Lock()
 	is := k.state == present
 	if is {
-		k.leftAt, k.reason, k.state, k.given = time.Now(), reason, to, state
+		k.leftAt, k.reason, k.state, k.given, k.told = time.Now(), reason, to, state, told
 	}
 	k.mu.Unlock()
 	if is {
+		k.table.mu.Lock()
+		k.table.parting[k.ID] = k
+		k.table.mu.Unlock()
 		k.save()
 	}
 }
@@ -207,6 +213,18 @@ func (k *Ticket) Settle(done func()) {
 	})
 }
 
+// SaveChanges is Save, unless the record says all already.
+func (k *Ticket) SaveChanges(done func(saved bool)) {
+	k.mu.Lock()
+	isSaved := k.seq > 0 && k.changes == 0
+	k.mu.Unlock()
+	if isSaved {
+		done(true)
+		return
+	}
+	k.Save(done)
+}
+
 // Save has the record written, and calls done once with whether it was. done must not wait.
 func (k *Ticket) Save(done func(saved bool)) {
 	k.mu.Lock()
@@ -231,7 +249,9 @@ func (t *Table) forget(k *Ticket) {
 		if t.tickets[k.hash] == k {
 			delete(t.tickets, k.hash)
 		}
-		delete(t.dirty, k)
+		if delete(t.dirty, k); t.parting[k.ID] == k {
+			delete(t.parting, k.ID)
+		}
 		t.release(k.feed)
 		t.mu.Unlock()
 	}

@@ -48,6 +48,9 @@ type Parts struct {
 	attending context.CancelFunc // ends the others, which announce the edge and watch others
 	running   sync.WaitGroup     // of the first
 	attentive sync.WaitGroup     // of the others
+
+	journaling context.CancelFunc // ends the log; nil if there is none
+	written    sync.WaitGroup     // of the log
 }
 
 // New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
@@ -155,7 +158,9 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	p.reading = stop
 	p.running.Go(func() { p.Edge.Listen(reading, handle) })
 	if p.Journal != nil {
-		p.running.Go(func() { p.Journal.Run(reading) })
+		journaling, stop := context.WithCancel(context.Background())
+		p.journaling = stop
+		p.written.Go(func() { p.Journal.Run(journaling) })
 	}
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
@@ -173,6 +178,10 @@ func (p *Parts) Leave() {
 	p.Forward.Abort()
 	p.attending()
 	p.attentive.Wait()
+	if p.journaling != nil { // behind the last records, which the others write
+		p.journaling()
+		p.written.Wait()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), outboxTimeout)
 	defer cancel()
 	p.Bus.Close(ctx)
