@@ -200,9 +200,6 @@ func (k *Ticket) Settle(done func()) {
 	}
 	k.table.set.Wire.Exclusive(func() { // the first of its namespace: nothing says yet where the log is
 		k.feed.wait(waiter{giveUp: time.Now().Add(settleTimeout), run: func(seq uint64) {
-			k.mu.Lock()
-			k.start = max(k.start, seq)
-			k.mu.Unlock()
 			if seq > 0 {
 				save()
 				return
