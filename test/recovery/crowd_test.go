@@ -107,13 +107,18 @@ func (c *crowd) finish() *judge.Verdict {
 	var sum judge.Verdict
 	for _, session := range c.sessions(log) {
 		session.Rooms = append(session.Rooms, c.s.service.roomsOf(session.ID)...)
-		sum.Add(log.Judge(session))
+		v := log.Judge(session)
+		if v.Lost+v.Foreign > 0 {
+			v.Examples = append(v.Examples, fmt.Sprintf("rooms %v", session.Rooms))
+			v.Examples = append(v.Examples, c.s.service.story(session.ID)...)
+		}
+		sum.Add(v)
 	}
 	recoveries, refused := c.report()
 	c.s.t.Logf("RECOVERY: %s: %d entries, %d room changes, %d recoveries, %d refused; %s", c.s.t.Name(), len(log.Entries),
 		c.traffic.moves, recoveries, refused, &sum)
 	if !*plain && (!sum.OK() || refused > c.refusals) {
-		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 20), "\n"))
+		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 100), "\n"))
 	}
 	return &sum
 }
