@@ -113,7 +113,7 @@ func connectAgain(s *socket) {
 func (c *connection) enter(s *socket, name, token string) {
 	c.session.Charge(cap(s.Edge.auth))
 	c.edge.reg.Enter(s, name, token, s.Edge.rules.IsLogged(), s.Edge.rules.AutoJoin)
-	c.edge.keepFor(s, name, token)
+	c.edge.logged.keepFor(s, name, token)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
 	r, rules := s.Edge.recovered, s.Edge.rules
@@ -379,7 +379,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	e.asks.abandon(s)
 	e.pauses.forget(s)
 	c.dropWaiting(s)
-	e.release(s, ended[0].Was)
+	e.logged.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
 	}

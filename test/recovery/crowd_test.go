@@ -173,6 +173,14 @@ func (c *crowd) report() (recoveries, refused int) {
 	for _, why := range slices.Sorted(maps.Keys(failed)) {
 		c.s.t.Logf("%d times: %s", failed[why], why)
 	}
+	for _, e := range c.s.edges {
+		_, text := e.Page("/metrics")
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "partyline_recoveries_total{") && len(notes) > 0 {
+				c.s.t.Logf("%s: %s", e.Name, strings.TrimSpace(line))
+			}
+		}
+	}
 	if len(notes) > 0 {
 		c.s.t.Logf("not recovered:\n%s", strings.Join(first(notes, 20), "\n"))
 	}
