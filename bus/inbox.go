@@ -164,15 +164,18 @@ func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
 	}
 }
 
-// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. If Run does not run, nothing happens.
-func (b *Bus) Exclusive(fn func()) {
+// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. It returns false if Run does not run: then
+// nothing happens.
+func (b *Bus) Exclusive(fn func()) bool {
 	i := b.inbox
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.handle != nil {
-		fn()
-		i.flush()
+	if i.handle == nil {
+		return false
 	}
+	fn()
+	i.flush()
+	return true
 }
 
 // Losses counts the attempts to connect: what NATS had for this edge between two connections is lost. It changes before

@@ -36,7 +36,7 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
 	c.mu.Lock()
 	if back != nil {
 		back.arrive(c, name, s)
@@ -150,7 +150,7 @@ func (e *Edge) announce(s *socket) {
 		return
 	}
 	e.notice(s)
-	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
 }
 
 // connectBody is the body of a connect request or notice.
@@ -180,6 +180,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	}
 	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), given.Rooms...))
 	position := e.logged.position(k) // before it can receive anything
+	entered := s.Edge.past.without(s, rooms)
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
@@ -213,6 +214,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
+	e.rewinds.entered(s, entered, byRule)
 	switch { // goLive follows
 	case k == nil:
 		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })

@@ -64,6 +64,7 @@ type Edge struct {
 
 	logged   logged
 	fanout   fanout
+	rewinds  *rewinds
 	answers  *answers
 	commands *commands
 	asks     *asks

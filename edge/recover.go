@@ -80,6 +80,9 @@ type comeback struct {
 func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
+		if s.Edge.past != nil {
+			s.Edge.past.stays = b.ticket.Stays()
+		}
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
 		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
@@ -103,9 +106,9 @@ func (e *Edge) restore(s *socket) {
 		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(o)
 	case o == nil:
-		e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+		e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
 	default: // it is asked behind CONNECT
-		e.admit(s, &decision{}, ownedBefore)
+		e.rewinds.between(s, func() { e.admit(s, &decision{}, ownedBefore) })
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
-	"partyline/wire/sio"
 )
 
 // recoveryWire is how Edge.logged speaks to the edge.
@@ -150,22 +149,7 @@ func (l *logged) position(k *recovery.Ticket) uint64 {
 
 // replay keeps an event for a socket that has missed it. It returns false if the client has missed too much.
 func (l *logged) replay(s *socket, event *eventlog.Entry) bool {
-	p, made := event.Frame.(*packet)
-	if !made {
-		m := &bus.Message{Subject: event.Subject, Header: event.Header, Data: event.Data}
-		text, attachments, err := l.replays.content(m, true)
-		if err != nil {
-			event.Frame = (*packet)(nil)
-			return true // it was dropped for those who were there, too
-		}
-		text = l.stamp(text, nil, event.Seq, nil)
-		p = &packet{kind: sio.Event, namespace: s.Namespace.Name, body: text, attachments: attachments, options: options(event.Header), from: m}
-		event.Frame = p
-	}
-	if p == nil {
-		return true
-	}
-	frame := l.replays.encode(p, s.Edge.conn.dialect)
+	frame := l.replays.encode(l.packet(l.replays, s, event, event.Seq), s.Edge.conn.dialect)
 	if frame == nil {
 		return true
 	}
@@ -206,14 +190,19 @@ func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
 
 // release takes a socket that is gone out of what is kept for its client, and its subscriptions.
 func (l *logged) release(s *socket, was registry.Life) {
-	k := s.Edge.ticket
+	k, c := s.Edge.ticket, s.Edge.conn
+	if p := s.Edge.past; p != nil {
+		c.waiting -= p.bytes
+		c.session.Charge(-p.bytes)
+		p.bytes = 0
+	}
 	if s.Edge.rules.IsLogged() && l.table != nil {
 		l.table.Release(s.Namespace.Token)
 	}
 	if k == nil {
 		return
 	}
-	s.Edge.conn.takeMissed(s)
+	c.takeMissed(s)
 	for _, subject := range l.byName(s) {
 		l.out.Unsubscribe(subject)
 	}

@@ -351,10 +351,14 @@ func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) (entered b
 	if c.countJoining(0) >= maxJoining {
 		return false, errTooManyJoins
 	}
-	if string(sc.name) == "leave" {
-		c.edge.reg.Leave(s, []string{token})
-		return false, nil
-	}
-	effects, err := c.edge.reg.Join(s, []string{token})
-	return len(effects.Changed) > 0, err
+	c.edge.rewinds.between(s, func() {
+		if string(sc.name) == "leave" {
+			c.edge.rewinds.leave(s, []string{token})
+			return
+		}
+		var effects registry.Effects[client]
+		effects, err = c.edge.rewinds.join(s, []string{token}, byRule)
+		entered = len(effects.Changed) > 0
+	})
+	return entered, err
 }

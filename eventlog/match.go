@@ -82,7 +82,7 @@ func (x *index) hand(e *Entry, prefix subjects.Prefix) {
 	}
 	for _, room := range rooms {
 		for _, s := range x.byRoom[sub.Namespace+" "+room] {
-			if s.For.wasIn(room, e.Seq) {
+			if recovery.WasIn(s.For.Rooms, room, e.Seq) {
 				s.receive(e)
 			}
 		}
@@ -95,7 +95,7 @@ func (x *index) hand(e *Entry, prefix subjects.Prefix) {
 // receive gives a message to a scan, unless it leaves the socket out.
 func (s *Scan) receive(e *Entry) {
 	isExcepted := slices.ContainsFunc(e.Header[msg.HeaderExcept], func(name string) bool {
-		return name == s.For.Socket || s.For.wasIn(name, e.Seq)
+		return name == s.For.Socket || recovery.WasIn(s.For.Rooms, name, e.Seq)
 	})
 	if !isExcepted {
 		s.give(e)
@@ -108,13 +108,6 @@ func (s *Scan) give(e *Entry) {
 		s.last = e.Seq
 		s.Each(e)
 	}
-}
-
-// wasIn reports whether the socket was in a room when the log had an event.
-func (r *Receiver) wasIn(room string, seq uint64) bool {
-	return slices.ContainsFunc(r.Rooms, func(s recovery.Span) bool {
-		return s.Room == room && seq > s.From && (s.To == 0 || seq <= s.To)
-	})
 }
 
 // hole returns ErrHole if a receiver lacks what the log has dropped.

@@ -33,6 +33,8 @@ type Feed struct {
 	held     []*eventlog.Entry
 	bytes    int // of held
 	attempts uint64
+
+	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
 }
 
 type feedState uint8
@@ -79,7 +81,7 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.losses(), rewinds: make(map[string][]Rewind)}
 		if !t.found.Load() {
 			f.state = deaf // offsets need the epoch
 		}

@@ -1,10 +1,7 @@
 package recovery
 
 import (
-	"slices"
-
 	"partyline/eventlog"
-	"partyline/wire/recovery"
 )
 
 // CatchUp reads what a socket has missed, up to a mark, and gives it to take: in order, on one goroutine, while the NATS reader goes on. From the mark
@@ -23,15 +20,9 @@ func (k *Ticket) CatchUp(c *Claimed, take func(*eventlog.Entry) bool, done func(
 				end(eventlog.ErrHole)
 				return
 			}
-			k.mu.Lock()
-			rooms := slices.Clone(k.past)
-			for room, since := range k.rooms {
-				rooms = append(rooms, recovery.Span{Room: room, From: since})
-			}
-			k.mu.Unlock()
 			isTooMuch := false
 			t.set.Store.Read(eventlog.Scan{
-				From: c.From, To: seq, For: &eventlog.Receiver{Namespace: k.feed.namespace, Socket: k.ID, Rooms: rooms, Alive: c.Alive},
+				From: c.From, To: seq, For: &eventlog.Receiver{Namespace: k.feed.namespace, Socket: k.ID, Rooms: k.Stays(), Alive: c.Alive},
 				Each: func(e *eventlog.Entry) {
 					if isTooMuch = isTooMuch || !take(e); !isTooMuch {
 						t.stats.replayed.Inc()
