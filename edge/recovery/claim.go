@@ -167,11 +167,15 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		case c.Record.Left > 0:
 			return nil // it was only to know
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
-			_, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
+			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
 			if failed != nil {
 				return failed
 			}
-			if *c = *latest; c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+			if *c = *latest; has != holder { // another edge was faster, and has the socket
+				holder = has
+				continue
+			}
+			if c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
 				return nil
 			}
 			return t.died(ctx, holder, lasts, c)

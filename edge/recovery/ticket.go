@@ -93,11 +93,15 @@ func (t *Table) keep(k *Ticket, token string) *Ticket {
 	return k
 }
 
-// SetClient sets the edge's socket of a ticket that was taken over.
-func (k *Ticket) SetClient(client any) {
+// SetClient sets the edge's socket of a ticket that was taken over. It returns false if another edge has taken it over since.
+func (k *Ticket) SetClient(client any) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.state != present {
+		return false
+	}
 	k.client, k.given = client, nil
+	return true
 }
 
 // Client is the edge's socket; nil if there is none yet.
