@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"partyline/eventlog"
@@ -61,7 +63,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
-			places: places{r.Start, r.Rooms, r.Past}, saving: saving{seq: c.Seq},
+			places: places{r.Start, maps.Clone(r.Rooms), slices.Clone(r.Past)}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)

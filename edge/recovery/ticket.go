@@ -257,8 +257,15 @@ func (k *Ticket) SaveChanges(done func(saved bool)) {
 // Save has the record written, and calls done once with whether it was. done must not wait.
 func (k *Ticket) Save(done func(saved bool)) {
 	k.mu.Lock()
-	k.stored = append(k.stored, done)
+	isOver := k.state == forgotten
+	if !isOver {
+		k.stored = append(k.stored, done)
+	}
 	k.mu.Unlock()
+	if isOver {
+		done(false)
+		return
+	}
 	k.save()
 }
 
