@@ -70,7 +70,7 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
-	s.origins.complaints.Metrics(set, "engine")
+	s.complaints.Metrics(set, "engine")
 	return set
 }
 

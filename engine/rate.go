@@ -108,7 +108,7 @@ func (s *Session) Count(r *Rate, n int) {
 // count counts n against a rate. If the client is above it, count stops the reading of the session for a time, or ends
 // the session if its client has been too fast for too long. in must be held.
 func (s *Session) count(r *Rate, n int, now time.Time) {
-	p, set, log := s.pacing, &s.server.set, s.server.origins.complaints
+	p, set, log := s.pacing, &s.server.set, s.server.complaints
 	wait := p.take(r, n, now)
 	if wait <= 0 || s.currentState() != open {
 		return

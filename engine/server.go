@@ -18,13 +18,14 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"partyline/internal/origin"
+	"partyline/internal/throttle"
 	"partyline/wire/eio"
 )
 
@@ -74,10 +75,10 @@ type Settings struct {
 	Config
 	Rates
 	EdgeID         string         // first part of every session id
-	Origins        []string       // other origins that may connect, and patterns of them; see ParseOrigin
+	Origins        []string       // other origins that may connect, and patterns of them; see origin.Parse
 	Credentials    bool           // whether those may send cookies
 	Cookie         string         // name of a cookie that carries the session id, "" for none
-	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers count
+	TrustedProxies origin.Proxies // whose X-Forwarded-… and Forwarded headers count
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
@@ -95,7 +96,8 @@ type Server struct {
 	bytes      Rate     // of each session; static
 	turns      *turns   // static
 	callers    callers
-	origins    *origins
+	origins    *origin.Policy // static
+	complaints *throttle.Logger
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
 	running    sync.WaitGroup // every goroutine that a session starts
@@ -120,7 +122,7 @@ func NewServer(set Settings) *Server {
 	set.EventsBurst = cmp.Or(set.EventsBurst, rates.EventsBurst)
 	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, rates.BytesPerSecond)
 	s := &Server{
-		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
+		set: set, origins: origin.NewPolicy(set.Origins, set.Credentials), complaints: throttle.New(set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
 		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
 		turns:    newTurns(),
@@ -150,14 +152,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
 	s.waitForTurn(r, peer.Address)
-	allowed := s.origins.check(originOf(r), peer)
+	allowed := s.origins.Allows(origin.Of(r), peer)
 	if !allowed {
-		isProxied := !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header)
-		s.origins.logRefused(originOf(r), peer, isProxied, remoteIP(r.RemoteAddr))
+		s.logRefused(r, peer)
 	}
 	s.WriteCORS(w, r)
-	if allowed && r.Method == http.MethodOptions && s.origins.configured {
-		s.origins.preflight(w, r)
+	if allowed && s.origins.Preflight(w, r) {
 		return
 	}
 	transport := last(q, "transport")
