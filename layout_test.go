@@ -29,12 +29,13 @@ var layers = map[string][]string{
 	"internal/redact":           {},
 	"internal/share":            {},
 	"internal/throttle":         {"internal/tally"},
+	"internal/turn":             {},
 	"internal/wake":             {},
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle", "internal/turn"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
@@ -87,7 +88,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

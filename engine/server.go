@@ -26,6 +26,7 @@ import (
 
 	"partyline/internal/origin"
 	"partyline/internal/throttle"
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -91,11 +92,10 @@ type Settings struct {
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	set        Settings // static
-	events     Rate     // of each session; static
-	bytes      Rate     // of each session; static
-	turns      *turns   // static
-	callers    callers
+	set        Settings       // static
+	events     Rate           // of each session; static
+	bytes      Rate           // of each session; static
+	turns      *turn.Turns    // static
 	origins    *origin.Policy // static
 	complaints *throttle.Logger
 	maxPayload atomic.Int64
@@ -125,7 +125,7 @@ func NewServer(set Settings) *Server {
 		set: set, origins: origin.NewPolicy(set.Origins, set.Credentials), complaints: throttle.New(set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
 		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
-		turns:    newTurns(),
+		turns:    turn.New(),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
@@ -151,7 +151,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
 	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
-	s.waitForTurn(r, peer.Address)
+	s.turns.Delay(r.Context(), peer.Address)
 	allowed := s.origins.Allows(origin.Of(r), peer)
 	if !allowed {
 		s.logRefused(r, peer)
