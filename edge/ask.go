@@ -208,23 +208,20 @@ func (a *asks) expire(q *question, from int) {
 	}
 }
 
-// abandon answers what a socket that has gone was asked and did not answer. Its connection's mu must be held.
+// abandon answers what a socket that has gone was asked and did not answer. It runs on the worker, a chunk at a time.
 func (a *asks) abandon(s *socket) {
-	if questions := s.Edge.asked; len(questions) > 0 {
-		s.Edge.asked = nil // from now on nothing else answers for it
-		a.out.Do(func() { a.answerAll(s, questions) })
-	}
-}
-
-// answerAll answers questions to a socket that has gone. It runs on the worker, a chunk at a time.
-func (a *asks) answerAll(s *socket, questions []*question) {
-	n := min(askChunk, len(questions))
-	for _, q := range questions[:n] {
+	c := s.Edge.conn
+	c.mu.Lock()
+	n := min(askChunk, len(s.Edge.asked))
+	questions := s.Edge.asked[:n]
+	s.Edge.asked = s.Edge.asked[n:] // nothing else answers for these
+	c.mu.Unlock()
+	for _, q := range questions {
 		a.answered(q)
 		a.answerFor(q, s, errUnknownSocket)
 	}
-	if n < len(questions) {
-		a.out.Do(func() { a.answerAll(s, questions[n:]) })
+	if n == askChunk {
+		a.out.Do(func() { a.abandon(s) })
 	}
 }
 

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -106,7 +107,7 @@ func (c *connection) Closed(reason engine.Reason) {
 		return
 	}
 	c.edge.out.Do(func() { // the client sent what is held before it went
-		c.edge.pauses.drain(h)
+		c.edge.pauses.publish(h, math.MaxInt, true)
 		c.endSockets(reason)
 	})
 }

@@ -158,7 +158,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	switch life := s.Life(); {
 	case life == registry.Gone: // in a handover for its last events
 	case d.close:
-		if e.turnAway(s, d.no.Message) {
+		if s.Edge.conn.turnAway(s, d.no.Message) {
 			e.stats.connectRefused[kind].Inc()
 			e.complaints.refused(s.Namespace.Name, d.no.Message, kind, s.Edge.conn.session.Address())
 		}
@@ -166,7 +166,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	case life >= registry.Subscribing: // in a handover
 		e.disconnect([]*socket{s}, msg.EndSocket)
 	default:
-		e.reject(s, d.no.Message, d.no.Data, kind)
+		s.Edge.conn.reject(s, d.no.Message, d.no.Data, kind)
 	}
 }
 
@@ -191,23 +191,11 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	}
 }
 
-// undecided says that a connect request found no taker, and refuses the socket if the namespace wants that.
-func (e *Edge) undecided(s *socket, why owner.Reason, refuse bool) {
-	switch {
-	case refuse && why != owner.Again:
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	case why == owner.NoService:
-		e.complaints.unanswered(s.Namespace.Name, refusedNoService)
-	case why == owner.Silence:
-		e.complaints.unanswered(s.Namespace.Name, refusedTimeout)
-	}
-}
-
 // timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
 // which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
 func (e *Edge) timeIsUp(s *socket) {
 	if s.Edge.rules.Refuses() {
-		e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
+		s.Edge.conn.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		return
 	}
 	c := s.Edge.conn
@@ -229,24 +217,16 @@ func (e *Edge) timeIsUp(s *socket) {
 	c.session.Close(engine.ForcedServerClose)
 }
 
-// decided notes that services are no longer asked about a socket that was admitted, refused, or has gone. Its connection's mu
-// must be held.
-func (e *Edge) decided(s *socket) {
-	if s.Edge.asking {
-		s.Edge.asking = false
-		s.Edge.conn.idle.resume(s.Life().IsMember())
-	}
-}
-
-// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. The connection's mu
-// must be held.
-func (e *Edge) unused(c *connection) {
+// endOverdue ends the wait of the sockets that have waited too long, when the session's last live one has gone. It never waits.
+func (c *connection) endOverdue() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed || c.isUsed() {
 		return
 	}
 	for _, s := range c.all() {
 		if s.Edge.asking && s.Edge.overdue {
-			e.owners.WaitNoLonger(s.Edge.owner)
+			c.edge.owners.WaitNoLonger(s.Edge.owner)
 		}
 	}
 }

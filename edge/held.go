@@ -76,3 +76,47 @@ func (c *connection) act(held *heldPacket) bool {
 	}
 	return c.publish(s, s.Edge.rules.RelayOf(sc.name), p, held.header, held.body, sc) == nil
 }
+
+// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu
+// must be held.
+func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
+	earlier := c.socket(p.Namespace)
+	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.claiming, string(p.Namespace))
+	if c.closed || !isUndecided || len(c.again) >= maxAgain {
+		return false, earlier != nil || isUndecided
+	}
+	c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: slices.Clone(p.Namespace), Data: slices.Clone(p.Data)})
+	c.session.Charge(againCost(p))
+	return true, false
+}
+
+// maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
+const maxAgain = 100
+
+// againCost is the memory of a CONNECT that waits.
+func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
+
+// connectAgain acts on the CONNECTs that waited for the decision about a socket. If the socket was admitted, they are out of turn. It never
+// waits.
+func connectAgain(s *socket) {
+	c := s.Edge.conn
+	var due []sio.Packet
+	c.mu.Lock()
+	c.again = slices.DeleteFunc(c.again, func(p sio.Packet) bool {
+		isDue := string(p.Namespace) == s.Namespace.Name
+		if isDue {
+			due = append(due, p)
+		}
+		return isDue
+	})
+	c.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	c.edge.out.Do(func() {
+		for _, p := range due {
+			c.session.Charge(-againCost(p))
+			c.connect(p)
+		}
+	})
+}

@@ -42,7 +42,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 	w.reg.Decide(s)
 	var handover *msg.State
 	if q.Handover {
-		state := w.stateOf(s)
+		state := w.state(s)
 		state.From, rev, handover = q.From, state.Rev, &state
 		if edge, _, _ := subjects.SplitSocketID(s.ID); edge != w.set.ID {
 			state.Edge = w.set.ID
@@ -55,7 +55,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		if q.Handover {
 			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
 		} else {
-			w.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
+			s.Edge.conn.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
 		}
 		return rev, nil
 	}
@@ -64,7 +64,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 
 func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 	s := o.Client.(ownedSocket).socket
-	state := w.stateOf(s)
+	state := w.state(s)
 	if state.Rev != known {
 		state.ID, state.Transport = s.ID, s.Edge.conn.session.Transport()
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
@@ -97,7 +97,14 @@ func (w ownerWire) Marker(to, namespace string) {
 func (w ownerWire) Died(instance string) { w.out.Do(func() { w.pauses.forgetInstance(instance) }) }
 
 func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
-	w.undecided(o.Client.(ownedSocket).socket, why, refuse)
+	switch s := o.Client.(ownedSocket).socket; {
+	case refuse && why != owner.Again:
+		s.Edge.conn.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	case why == owner.NoService:
+		w.complaints.unanswered(s.Namespace.Name, refusedNoService)
+	case why == owner.Silence:
+		w.complaints.unanswered(s.Namespace.Name, refusedTimeout)
+	}
 }
 
 // tellOwner leaves a word for an instance, or a group, to the worker.
@@ -111,9 +118,9 @@ func (e *Edge) ownerChanged(ns, id, to string, number uint64) {
 	e.tellOwner(ns, to, msg.EventDisconnect, reply, nil, msg.Ended{Reason: msg.ReasonOwnerChanged, Assignment: number}.Body(), false)
 }
 
-// stateOf is what is known of a socket.
-func (e *Edge) stateOf(s *socket) msg.State {
-	v, isMember := e.reg.View(s)
+// state is what is known of a socket.
+func (w ownerWire) state(s *socket) msg.State {
+	v, isMember := w.reg.View(s)
 	if r := s.Edge.recovered; r != nil && !isMember {
 		had := r.withRecord(msg.Admission{})
 		return msg.State{Rooms: had.Rooms, User: had.User, Data: had.Data}
