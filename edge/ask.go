@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -165,18 +164,13 @@ func (a *asks) ack(s *socket, p sio.Packet, attachments [][]byte) {
 	if q == nil {
 		return
 	}
-	body, header := p.Data, bus.Header(nil)
-	switch {
-	case len(attachments) > 0:
-		body, header = pack(p.Data, attachments)
-	case p.Data == nil:
+	body, header := pack(p.Data, attachments)
+	if body == nil && header == nil {
 		body = []byte("[]")
 	}
 	a.passed.Inc()
 	if q.many { // not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect
-		own := bus.Header{msg.HeaderSocket: {s.ID}}
-		maps.Copy(own, header)
-		a.out.Later(bus.Letter{Subject: q.reply, Header: own, Body: slices.Clone(body)})
+		a.out.Later(bus.Letter{Subject: q.reply, Header: withHeader(header, msg.HeaderSocket, s.ID), Body: slices.Clone(body)})
 		return
 	}
 	// In order with the events of the socket, which this goroutine publishes, too.

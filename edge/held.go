@@ -22,9 +22,7 @@ func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, s
 			return true
 		}
 		held.name, held.event = string(sc.name), string(sc.event)
-		if len(attachments) > 0 {
-			held.body, held.header = pack(p.Data, attachments)
-		} else {
+		if held.body, held.header = pack(p.Data, attachments); held.header == nil {
 			held.body = slices.Clone(p.Data)
 		}
 		held.packet.Data = held.body[:len(p.Data)]
@@ -70,11 +68,15 @@ func (c *connection) act(held *heldPacket) bool {
 	sc := scratches.Get().(*scratch)
 	defer scratches.Put(sc)
 	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
+	u := upward{
+		scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p,
+		rule: s.Edge.rules.RelayOf(sc.name), header: held.header, body: held.body,
+	}
 	if s.Edge.rules.IsRoomChange(sc.name) {
-		c.joinOrLeave(s, p, sc)
+		u.joinOrLeave()
 		return true
 	}
-	return c.publish(s, s.Edge.rules.RelayOf(sc.name), p, held.header, held.body, sc) == nil
+	return u.publish() == nil
 }
 
 // queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu

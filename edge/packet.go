@@ -101,8 +101,11 @@ func (p *packet) packed(limit int) (*engine.Frame, error) {
 	return engine.NewBinaryMessage(message, p.options), nil
 }
 
-// pack returns an event with attachments as one body.
+// pack returns a packet with its attachments as one body. Without attachments that is the text itself, and the header nil.
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
+	if len(attachments) == 0 {
+		return text, nil
+	}
 	body, lengths := msg.PackAttachments(text, attachments)
 	return body, bus.Header{msg.HeaderAttachments: {lengths}}
 }
