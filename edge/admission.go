@@ -127,7 +127,7 @@ func connectBody(s *socket, handover *msg.State) []byte {
 // notice publishes the connect notice of a socket about which all services are told, and none is asked.
 func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
-	if err := e.up.Publish(subject, e.address(nil, s), nil, connectBody(s, nil)); err != nil {
+	if err := e.up.Publish(subject, e.answers.address(nil, s), nil, connectBody(s, nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 }
@@ -319,9 +319,9 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventDisconnect)
-	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: header, Body: body, Keep: true})
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.answers.address(nil, s)), Header: header, Body: body, Keep: true})
 	if s.Edge.group != "" {
-		e.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.address(nil, s)), header, body, true)
+		e.answers.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.answers.address(nil, s)), header, body, true)
 	}
 }
 

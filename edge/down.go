@@ -8,6 +8,7 @@ import (
 
 	"partyline/bus"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done by the NATS reader,
@@ -54,10 +55,12 @@ func (e *Edge) handle(m *bus.Message) bool {
 	switch {
 	case sub.Kind == subjects.KindAck:
 		e.handleAck(m, &sub)
-	case sub.Kind == subjects.KindPong:
-		e.handlePong(m, &sub)
+	case sub.Kind == subjects.KindPong && m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner:
+		e.owners.OwnsNothing(sub.Instance)
+	case sub.Kind == subjects.KindPong: // the answer to a ping, or NATS's word that no subscriber got it
+		e.owners.Pong(sub.Instance, m.NoResponders())
 	case sub.Kind == subjects.KindInstance:
-		e.handleInstance(m, &sub)
+		ownerWire{e}.handleInstance(m, &sub)
 	case sub.Kind == subjects.KindYield:
 		e.handleYield(m, &sub)
 	case m.NoResponders():
@@ -128,7 +131,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 		if isConnect {
 			e.answers.notAdmitted(m, errUnknownSocket)
 		}
-	case isConnect && e.handleNotOwner(m, sub, s):
+	case isConnect && ownerWire{e}.handleNotOwner(m, sub, s):
 	case isConnect:
 		e.handleDecision(m, sub, s)
 	case m.NoResponders():

@@ -102,11 +102,6 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
 
-// address is the subject that reaches a socket, which names it as a sender.
-func (e *Edge) address(dst []byte, s *socket) []byte {
-	return e.prefix.AppendToSocket(dst, s.Namespace.Token, subjects.VerbEmit, s.ID)
-}
-
 // userHeader is the header of what a socket with a user causes, or nil.
 func userHeader(user string) bus.Header {
 	if user == "" {

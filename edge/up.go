@@ -135,7 +135,7 @@ func (u *upward) publish() error {
 	if u.packet.HasID {
 		u.reply = u.prefix.AppendAck(u.reply[:0], s.Namespace.Token, s.ID, u.packet.ID)
 	} else {
-		u.reply = u.address(u.reply[:0], s)
+		u.reply = u.answers.address(u.reply[:0], s)
 	}
 	header := u.header
 	if user := s.User(); user != "" {
@@ -181,7 +181,7 @@ func (u *upward) complain(about string, err error) {
 func (u *upward) relay() {
 	s, rule, header, verb := u.socket, u.rule, u.header, subjects.VerbBroadcast
 	token := s.Namespace.Token
-	u.reply = u.address(u.reply[:0], s)
+	u.reply = u.answers.address(u.reply[:0], s)
 	if !rule.Self && rule.To != ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
 		header = withHeader(header, msg.HeaderExcept, s.ID)
 	}
