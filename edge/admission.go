@@ -301,7 +301,10 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, userHeader(s.User())
+	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, bus.Header(nil)
+	if user := s.User(); user != "" {
+		header = bus.Header{msg.HeaderUser: {user}}
+	}
 	if o != nil && s.Edge.ticket != nil { // the socket may be another edge's before its owner reads this
 		_, _, notice.Assignment = e.owners.Of(o)
 	}

@@ -12,8 +12,14 @@ import (
 // maxLoggedReply is how much of a reply subject the log shows, in bytes.
 const maxLoggedReply = 100
 
-// errNoReply is logged of a query or ask without a reply subject.
-var errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
+var (
+	// errNoReply is logged of a query or ask without a reply subject.
+	errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
+
+	// Errors of admissions, as services read them that want an answer.
+	errAdmitted = errors.New("the socket is admitted already")
+	errAnswer   = errors.New("invalid answer")
+)
 
 // answers publishes answers to requests from NATS, and notices to instances, from the bus's worker.
 type answers struct {

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -114,12 +113,6 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.complaints.drop(m, dropUnknownVerb, nil)
 	}
 }
-
-// Errors of admissions, as services read them that want an answer.
-var (
-	errAdmitted = errors.New("the socket is admitted already")
-	errAnswer   = errors.New("invalid answer")
-)
 
 // handleAck takes what a service answered: to an event, which becomes the client's ack, or to a connect request.
 func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {

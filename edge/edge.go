@@ -22,7 +22,6 @@ import (
 	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/subjects"
-	"partyline/wire/msg"
 )
 
 // Settings is what an Edge needs.
@@ -101,14 +100,6 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
-
-// userHeader is the header of what a socket with a user causes, or nil.
-func userHeader(user string) bus.Header {
-	if user == "" {
-		return nil
-	}
-	return bus.Header{msg.HeaderUser: {user}}
-}
 
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{
