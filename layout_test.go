@@ -27,9 +27,10 @@ var layers = map[string][]string{
 	"internal/redact":           {},
 	"internal/share":            {},
 	"internal/throttle":         {"internal/tally"},
+	"internal/wake":             {},
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally"},
-	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle"},
+	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/recovery"},
 	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
@@ -54,6 +55,7 @@ var layers = map[string][]string{
 	"test/deploy/worker":        {"backend"},
 	"test/suites/application":   {"backend"},
 	"test/suites/echo":          {"engine"},
+	"test/recovery/judge":       {},
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
@@ -84,7 +86,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "edge/rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/wake", "web"}
 
 const module = "partyline"
 

@@ -27,14 +27,14 @@ import (
 func tryAuth(t *testing.T, url string, cfg Config) {
 	t.Helper()
 	cfg.URL = url
-	b, err := Connect(cfg, slog.New(slog.DiscardHandler))
+	b, err := Connect(cfg, slog.New(slog.DiscardHandler), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close(t.Context()) })
 	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
 
-	stranger, err := Connect(Config{URL: url, TLS: TLS{CA: cfg.TLS.CA}}, slog.New(slog.DiscardHandler))
+	stranger, err := Connect(Config{URL: url, TLS: TLS{CA: cfg.TLS.CA}}, slog.New(slog.DiscardHandler), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestUnreadableFilesAreErrors(t *testing.T) {
 		"creds": {Creds: missing}, "nkey": {NKey: missing}, "ca": {TLS: TLS{CA: missing}}, "cert": {TLS: TLS{Cert: missing, Key: missing}},
 	} {
 		cfg.URL = "nats://127.0.0.1:1"
-		b, err := Connect(cfg, slog.New(slog.DiscardHandler))
+		b, err := Connect(cfg, slog.New(slog.DiscardHandler), Options{})
 		if err == nil {
 			b.Close(t.Context())
 			t.Errorf("%s: a missing file is no error", name)

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 )
 
 // The pace of the connection. After two missed pings the connection counts as lost.
@@ -71,7 +73,7 @@ type Bus struct {
 	work      *worker
 	watching  sync.WaitGroup
 
-	onConnect func(int) // static after Connect; runs on nats.go's callback goroutine
+	onConnect func(int) // static; runs on nats.go's callback goroutine; nil: nothing does
 
 	stats stats
 }
@@ -99,53 +101,38 @@ type stats struct {
 	asyncErrors               tally.Counter
 	// unsent is what was dropped before it was published, by kind.
 	unsent  [boundedKinds]tally.Counter
-	dropped tally.Counter // of subscriptions that are gone; see Bus.Dropped
+	dropped tally.Counter // see Bus.Dropped
 }
 
-// Option changes how Connect works.
-type Option func(*settings)
-
-type settings struct {
-	channel   int
-	linger    time.Duration
-	onConnect func(int)
-	inProcess nats.InProcessConnProvider // nil: NATS is elsewhere
+// Options change how Connect works. The zero Options are the defaults.
+type Options struct {
+	// Channel is how many messages may wait for Run; past that they are dropped and counted. One namespace may have as many as are free:
+	// half of them if it is alone. 0: DefaultChannel.
+	Channel int
+	// Linger is how long a subscription is kept after its last user left. 0: DefaultLinger.
+	Linger time.Duration
+	// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks, which it must
+	// not block. maxPayload is the largest message in bytes that the server accepts, headers included. nil: nothing is called.
+	OnConnect func(maxPayload int)
+	// InProcess is a server in the same process, to which the bus connects through memory instead of to Config.URL. nil: there is none.
+	InProcess nats.InProcessConnProvider
 }
-
-// InProcess connects through memory to a server in the same process instead of to Config.URL.
-func InProcess(server nats.InProcessConnProvider) Option {
-	return func(s *settings) { s.inProcess = server }
-}
-
-// Channel sets how many messages may wait for Run; past that they are dropped and counted. One namespace may have as many as are free:
-// half of them if it is alone. Default: DefaultChannel.
-func Channel(messages int) Option { return func(s *settings) { s.channel = messages } }
-
-// Linger sets how long a subscription is kept after its last user left. Default: DefaultLinger.
-func Linger(d time.Duration) Option { return func(s *settings) { s.linger = d } }
-
-// OnConnect calls fn after the first connection and after each later one, on nats.go's goroutine for callbacks, which fn must
-// not block. maxPayload is the largest message in bytes that the server accepts, headers included.
-func OnConnect(fn func(maxPayload int)) Option { return func(s *settings) { s.onConnect = fn } }
 
 // Connect starts a connection. An unreachable server is not an error: the bus keeps trying, logs that, and is not
 // Ready meanwhile. An unreadable credentials file or certificate is an error. The caller must Close the bus.
-func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
-	s := settings{channel: DefaultChannel, linger: DefaultLinger, onConnect: func(int) {}}
-	for _, o := range options {
-		o(&s)
-	}
-	b := newBus(log, s)
+func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
+	o.Channel, o.Linger = cmp.Or(o.Channel, DefaultChannel), cmp.Or(o.Linger, DefaultLinger)
+	b := newBus(log, o)
 	b.inbox.lines.prefix = cfg.Prefix + "."
 	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, identity(cfg)
 	opts, err := natsOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	l := linker{b, s.inProcess}
+	l := linker{b, o.InProcess}
 	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(l))
 	url := cfg.URL
-	if s.inProcess != nil {
+	if o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(l))
 		url, b.url = "", "in this process"
 	}
@@ -158,17 +145,17 @@ func Connect(cfg Config, log *slog.Logger, options ...Option) (*Bus, error) {
 }
 
 // newBus makes a bus without a connection.
-func newBus(log *slog.Logger, s settings) *Bus {
-	b := &Bus{log: log, complaints: throttle.New(log), onConnect: s.onConnect}
+func newBus(log *slog.Logger, o Options) *Bus {
+	b := &Bus{log: log, complaints: throttle.New(log), onConnect: o.OnConnect}
 	b.state.closed = make(chan struct{})
-	b.out.wake = make(chan struct{}, 1)
+	b.out.wake = wake.New()
 	b.inbox = &inbox{
-		bus: b, channel: make(chan *nats.Msg, channelSize), wake: make(chan struct{}, 1),
-		lines: lines{capacity: s.channel, byName: make(map[string]*line)},
+		bus: b, channel: make(chan *nats.Msg, channelSize), wake: wake.New(),
+		lines: lines{capacity: o.Channel, byName: make(map[string]*line)},
 	}
 	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
 	b.interests = &interests{
-		bus: b, linger: s.linger,
+		bus: b, linger: o.Linger,
 		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
 		bySubject: make(map[string]*interest), wanted: make(map[string]*interest),
 	}
@@ -229,7 +216,9 @@ func (b *Bus) handlers() []nats.Option {
 		b.permits.reset()
 		b.state.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
-		b.onConnect(int(nc.MaxPayload()))
+		if b.onConnect != nil {
+			b.onConnect(int(nc.MaxPayload()))
+		}
 	}
 	return []nats.Option{
 		nats.ConnectHandler(connected),
@@ -244,9 +233,7 @@ func (b *Bus) handlers() []nats.Option {
 			b.state.lost.Store(time.Now().UnixNano())
 			b.work.connectionChanged(false)
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			b.connectFailed(err)
-		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.connectFailed(err) }),
 		nats.ErrorHandler(b.asyncError),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.state.closed) }),
 	}
@@ -260,10 +247,6 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
-	}
-	if errors.Is(err, nats.ErrSlowConsumer) {
-		b.inbox.overflow("subscription " + subject)
-		return
 	}
 	b.stats.asyncErrors.Inc()
 	defer b.permits.passed.Store(&err)
@@ -283,7 +266,11 @@ func (b *Bus) Ready() []string {
 	var why []string
 	switch {
 	case !b.Connected():
-		why = append(why, b.offline())
+		offline := "not connected to NATS"
+		if trouble := b.state.trouble.Load(); trouble != nil {
+			offline += ": " + *trouble
+		}
+		why = append(why, offline)
 	case b.work.stale.Load():
 		why = append(why, "subscriptions are not in place yet")
 	default:
@@ -337,7 +324,7 @@ func (b *Bus) Conn() *nats.Conn { return b.nc }
 func (b *Bus) Received() uint64 { return b.stats.received.Value() }
 
 // Dropped is how many messages were dropped because too many waited for Run.
-func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() + b.interests.dropped() }
+func (b *Bus) Dropped() uint64 { return b.stats.dropped.Value() }
 
 // Metrics lists what the bus counts.
 func (b *Bus) Metrics() *tally.Set {
@@ -353,13 +340,12 @@ func (b *Bus) Metrics() *tally.Set {
 	b.complaints.Metrics(set, "bus")
 	set.Func(tally.KindCounter, "nats_answers_dropped_total", "Answers and notices that could not be kept while NATS was away.",
 		func() float64 { return float64(s.unsent[answer].Value() + s.unsent[notice].Value()) })
-	for kind, name := range kindNames {
+	for kind, bound := range bounds {
 		set.LabelledCounter(&s.unsent[kind], "nats_unsent_dropped_total",
 			"What was dropped before it could be published, by kind. A notice is one that is kept while NATS is away, such as a "+
-				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", name)
+				"disconnect; a confirmation is the answer to a join that waits for its subscription.", "kind", bound.name)
 	}
-	set.Func(tally.KindCounter, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.",
-		func() float64 { return float64(b.Dropped()) })
+	set.Counter(&s.dropped, "nats_channel_dropped_total", "Messages dropped because the channel from NATS was full.")
 	set.Func(tally.KindGauge, "nats_channel_length", "Messages that wait between NATS and the edge.",
 		func() float64 { return float64(b.inbox.waiting()) })
 	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",

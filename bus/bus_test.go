@@ -23,9 +23,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // connect starts a bus and the goroutine that reads from it. heard gets every message.
-func connect(t *testing.T, url string, heard func(*Message), options ...Option) *Bus {
+func connect(t *testing.T, url string, heard func(*Message), options ...Options) *Bus {
 	t.Helper()
-	b, err := Connect(Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), options...)
+	b, err := Connect(Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), append(options, Options{})[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestOneOrderAcrossSubscriptions(t *testing.T) {
 func TestSubscriptionsLinger(t *testing.T) {
 	server := natsdtest.Start(t)
 	heard := make(chan string, 10)
-	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.Subject }, Linger(300*time.Millisecond))
+	b := connect(t, server.ClientURL(), func(m *Message) { heard <- m.Subject }, Options{Linger: 300 * time.Millisecond})
 	nc := client(t, server.ClientURL())
 	b.Subscribe("a")
 	b.Subscribe("a")
@@ -219,7 +219,7 @@ func TestNATSNotThereAtStart(t *testing.T) {
 
 func TestOverflowIsCountedAndTold(t *testing.T) {
 	server := natsdtest.Start(t)
-	b := connect(t, server.ClientURL(), nil, Channel(10))
+	b := connect(t, server.ClientURL(), nil, Options{Channel: 10})
 	b.Subscribe("a")
 	inPlace(t, b)
 	nc := client(t, server.ClientURL())
@@ -287,7 +287,7 @@ func TestNoResponders(t *testing.T) {
 
 // The error of a URL that does not parse repeats the URL, but not its password.
 func TestConnectHidesCredentials(t *testing.T) {
-	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler))
+	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler), Options{})
 	if err == nil {
 		b.Close(t.Context())
 		t.Fatal("it connects")

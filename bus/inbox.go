@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/wake"
 )
 
 // Header holds the header lines of a message. Names are case-sensitive, as NATS has them.
@@ -45,9 +47,9 @@ const (
 	maxBatch = 256
 	// maxInline is how many messages of one read are handled by the goroutine that reads.
 	maxInline = 4
-	// channelSize is how many messages nats.go may hand over before it reads again. One read has fewer: it takes 32 kB,
-	// of which the shortest message needs 13 bytes.
-	channelSize = 4096
+	// channelSize is how many messages nats.go may hand over before it reads again. It cannot have more: one read takes 32 kB, with
+	// TLS up to 100 kB may have been read ahead, and the shortest message needs 13 bytes.
+	channelSize = 8192
 )
 
 // inbox holds the messages from NATS that have not been handled.
@@ -56,7 +58,7 @@ type inbox struct {
 	channel chan *nats.Msg // those of the last read
 	full    atomic.Bool    // the last read from NATS filled its buffer: more waits
 	lines   lines          // those that Run's goroutine handles, which wake wakes
-	wake    chan struct{}  // capacity 1
+	wake    wake.Flag
 	// overflowed is when a message was dropped last, in unix nanoseconds; 0 once the bus has caught up.
 	overflowed atomic.Int64
 
@@ -77,14 +79,13 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 	i.mu.Lock()
 	i.handle, i.flush = handle, flush
 	i.mu.Unlock()
-	for i.batch() { // earlier messages
-	}
 	for ctx.Err() == nil {
+		if i.batch() {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 		case <-i.wake:
-			for i.batch() {
-			}
 		}
 	}
 	i.mu.Lock()
@@ -103,13 +104,10 @@ func (i *inbox) deliver() {
 	dropped, first := i.lines.keep(i.channel)
 	if dropped > 0 {
 		i.bus.stats.dropped.Add(dropped)
-		i.overflow("a namespace's share is full")
+		i.overflow()
 	}
 	if first {
-		select {
-		case i.wake <- struct{}{}:
-		default:
-		}
+		i.wake.Raise()
 	}
 }
 
@@ -166,15 +164,18 @@ func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
 	}
 }
 
-// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. If Run does not run, nothing happens.
-func (b *Bus) Exclusive(fn func()) {
+// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. It returns false if Run does not run: then
+// nothing happens.
+func (b *Bus) Exclusive(fn func()) bool {
 	i := b.inbox
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.handle != nil {
-		fn()
-		i.flush()
+	if i.handle == nil {
+		return false
 	}
+	fn()
+	i.flush()
+	return true
 }
 
 // Losses counts the attempts to connect: what NATS had for this edge between two connections is lost. It changes before
@@ -182,11 +183,12 @@ func (b *Bus) Exclusive(fn func()) {
 func (b *Bus) Losses() uint64 { return b.state.dials.Load() }
 
 // overflow notes that messages were dropped, and logs the first.
-func (i *inbox) overflow(why string) {
+func (i *inbox) overflow() {
 	i.bus.caughtUp() // an earlier overflow may be over
 	if i.overflowed.Swap(time.Now().UnixNano()) == 0 {
 		i.bus.stats.overflows.Inc()
-		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up", "reason", why, "channel", i.lines.capacity)
+		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up",
+			"reason", "a namespace's share is full", "channel", i.lines.capacity)
 	}
 }
 

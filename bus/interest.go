@@ -60,7 +60,7 @@ func (b *Bus) Subscribe(subject string) {
 	}
 	if in.sub == nil {
 		i.wanted[subject] = in
-		b.out.nudge()
+		b.out.wake.Raise()
 	}
 }
 
@@ -84,7 +84,7 @@ func (b *Bus) Unsubscribe(subject string) {
 	}
 	in.left, in.idle = time.Now(), i.idle.PushBack(in)
 	if i.idle.Len() == 1 {
-		b.out.nudge()
+		b.out.wake.Raise()
 	}
 }
 
@@ -144,9 +144,6 @@ func (i *interests) sweep(now time.Time) time.Duration {
 		if sub == nil {
 			return wait
 		}
-		if n, err := sub.Dropped(); err == nil {
-			i.bus.stats.dropped.Add(n)
-		}
 		if err := sub.Unsubscribe(); err != nil && i.bus.Connected() {
 			i.bus.log.Warn("cannot unsubscribe", "subject", sub.Subject, "error", err)
 		}
@@ -196,16 +193,4 @@ func (i *interests) lacks(subject string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.wanted[subject] != nil
-}
-
-// dropped is how many messages nats.go has dropped of subscriptions that are there.
-func (i *interests) dropped() (sum uint64) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, in := range i.bySubject {
-		if n, err := in.sub.Dropped(); err == nil { // an error is returned for nil, too
-			sum += uint64(n)
-		}
-	}
-	return sum
 }

@@ -43,7 +43,7 @@ func enterRooms(t *testing.T, url string) *rooms {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.heard[m.Subject]++
-	}, Linger(time.Nanosecond))
+	}, Options{Linger: time.Nanosecond})
 	r.bus.Subscribe("marker")
 	r.enter(r.names)
 	inPlace(t, r.bus)

@@ -32,7 +32,6 @@ var loss = new(nats.Subscription)
 type line struct {
 	name     string
 	messages []*nats.Msg
-	taken    int // of messages, from the front
 }
 
 // name returns the line of a subject: its namespace, $edge or $svc, or "" for subjects without the prefix.
@@ -55,7 +54,7 @@ func (l *lines) keep(channel chan *nats.Msg) (dropped int, first bool) {
 		m := <-channel
 		name := l.name(m.Subject)
 		one := l.byName[name]
-		if one != nil && len(one.messages)-one.taken >= l.capacity-l.waiting {
+		if one != nil && len(one.messages) >= l.capacity-l.waiting {
 			if dropped++; one.messages[len(one.messages)-1].Sub != loss {
 				one.messages = append(one.messages, &nats.Msg{Subject: m.Subject, Sub: loss})
 			}
@@ -85,21 +84,16 @@ func (l *lines) take(chunk []*nats.Msg) (n int, others bool) {
 	one := l.turns[0]
 	l.turns = l.turns[1:]
 	l.last = one
-	n = copy(chunk, one.messages[one.taken:])
+	n = copy(chunk, one.messages)
 	for _, m := range chunk[:n] {
 		if m.Sub != loss {
 			l.waiting--
 		}
 	}
-	clear(one.messages[one.taken : one.taken+n])
-	if one.taken += n; one.taken == len(one.messages) {
+	clear(one.messages[:n])
+	if one.messages = one.messages[n:]; len(one.messages) == 0 {
 		delete(l.byName, one.name)
 		return n, len(l.turns) > 0
-	}
-	if one.taken > len(one.messages)/2 {
-		left := copy(one.messages, one.messages[one.taken:])
-		clear(one.messages[left:])
-		one.messages, one.taken = one.messages[:left], 0
 	}
 	l.turns = append(l.turns, one)
 	return n, len(l.turns) > 1

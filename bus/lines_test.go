@@ -113,7 +113,7 @@ func TestALineOverflows(t *testing.T) {
 // A flood over NATS in one namespace costs others no message, also while the edge handles none, and each is notified.
 func TestAFloodOverNATS(t *testing.T) {
 	server := natsdtest.Start(t)
-	b := connect(t, server.ClientURL(), nil, Channel(100))
+	b := connect(t, server.ClientURL(), nil, Options{Channel: 100})
 	b.Subscribe("sio.>")
 	inPlace(t, b)
 	nc := client(t, server.ClientURL())

@@ -20,26 +20,32 @@ import (
 // direct, a third of the edge's part of an ack from a service (docs/performance.md).
 type link struct {
 	net.Conn
-	bus     *Bus
-	raw     syscall.RawConn       // Conn, for calls that do not wait; nil if it has none; static
-	receive func(fd uintptr) bool // bound once; static
-	send    func(fd uintptr) bool // bound once; static
-	in      transfer              // owned by the reader
-	out     transfer              // owned by the writer, which holds the lock of nats.go, or of TLS above it
-	until   atomic.Int64          // unix nanoseconds of the deadline of writes that wait; 0: none
+	bus   *Bus
+	raw   syscall.RawConn // Conn, for calls that do not wait; nil if it has none; static
+	in    transfer        // owned by the reader
+	out   transfer        // owned by the writer, which holds the lock of nats.go, or of TLS above it
+	until atomic.Int64    // unix nanoseconds of the deadline of writes that wait; 0: none
 }
 
 // transfer is a read or write in progress.
 type transfer struct {
+	try func(fd uintptr) bool // makes it; bound once; static
 	p   []byte
-	n   int
+	n   int // negative: nothing can be read or written now
 	err error
 }
 
 func (b *Bus) newLink(conn net.Conn) *link {
 	b.state.dials.Add(1)
 	l := &link{Conn: conn, bus: b, raw: direct.Conn(conn)}
-	l.receive, l.send = l.readNow, l.writeNow
+	l.in.try = func(fd uintptr) bool {
+		l.in.n, l.in.err = direct.Read(fd, l.in.p)
+		return l.in.n >= 0 // else RawConn waits
+	}
+	l.out.try = func(fd uintptr) bool {
+		l.out.n, l.out.err = direct.Write(fd, l.out.p)
+		return true
+	}
 	return l
 }
 
@@ -49,41 +55,31 @@ func (l *link) Read(p []byte) (n int, err error) {
 	if l.raw == nil || len(p) == 0 {
 		n, err = l.Conn.Read(p)
 	} else {
-		n, err = l.in.run(l.raw.Read, l.receive, p)
+		if n, err = l.in.run(l.raw.Read, p); n == 0 && err == nil {
+			err = io.EOF
+		}
 	}
 	l.bus.inbox.full.Store(n == len(p))
 	l.bus.hear(p[:n])
 	return n, err
 }
 
-// run makes a transfer of p: raw calls now with the descriptor, until it returns true.
-func (t *transfer) run(raw func(func(uintptr) bool) error, now func(uintptr) bool, p []byte) (int, error) {
-	*t = transfer{p: p} // an earlier result is not returned again if nothing can be read
-	err := raw(now)
+// run makes a transfer of p: raw calls try with the descriptor, until it returns true.
+func (t *transfer) run(raw func(func(uintptr) bool) error, p []byte) (int, error) {
+	t.p, t.n, t.err = p, 0, nil // an earlier result is not returned again if nothing can be read
+	err := raw(t.try)
 	t.p = nil
 	if err == nil {
-		err = t.err
+		err = os.NewSyscallError("connection to NATS", t.err)
 	}
-	return t.n, err
-}
-
-func (l *link) readNow(fd uintptr) bool {
-	n, err := direct.Read(fd, l.in.p)
-	if err == nil && n < 0 {
-		return false
-	}
-	l.in.n, l.in.err = n, l.failed("read", err)
-	if n == 0 && err == nil {
-		l.in.err = io.EOF
-	}
-	return true
+	return max(t.n, 0), err
 }
 
 // Write first tries without waiting, which is enough unless the server reads slowly.
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
-		n, err := l.out.run(l.raw.Write, l.send, p)
+		n, err := l.out.run(l.raw.Write, p)
 		if err != nil {
 			l.lastWords()
 		}
@@ -108,25 +104,10 @@ func (l *link) lastWords() {
 	}
 	var words [512]byte
 	_ = l.raw.Read(func(fd uintptr) bool {
-		if n, err := direct.Read(fd, words[:]); err == nil && n > 0 {
-			l.bus.hear(words[:n])
-		}
+		n, _ := direct.Read(fd, words[:])
+		l.bus.hear(words[:max(n, 0)])
 		return true
 	})
-}
-
-func (l *link) writeNow(fd uintptr) bool {
-	n, err := direct.Write(fd, l.out.p)
-	l.out.n, l.out.err = max(n, 0), l.failed("write", err)
-	return true
-}
-
-// failed describes an error of a system call; nil for nil.
-func (l *link) failed(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &net.OpError{Op: what, Net: l.LocalAddr().Network(), Source: l.LocalAddr(), Addr: l.RemoteAddr(), Err: os.NewSyscallError(what, err)}
 }
 
 // SetWriteDeadline is called by nats.go before and after each write. It counts only for a write that waits: to set it on Conn costs
@@ -162,5 +143,5 @@ func (l linker) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.bus.newLink(newPump(conn)), nil
+	return l.bus.newLink(conn), nil
 }

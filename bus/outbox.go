@@ -2,7 +2,9 @@ package bus
 
 import (
 	"sync"
-	"sync/atomic"
+
+	"partyline/internal/tally"
+	"partyline/internal/wake"
 )
 
 // Publisher publishes at once, and may block while NATS reads slowly. It is for goroutines that may block: readers of clients, the
@@ -27,17 +29,6 @@ type Outbox interface {
 	Subscribe(subject string)
 	Unsubscribe(subject string)
 }
-
-// Bounds of the outbox. Answers and notices have separate bounds: a burst of answers must not displace the notice that a socket has
-// disconnected. An edge may expect 262,144 acks, which may all arrive at once, in addition to answers to commands. A notice is a few
-// hundred bytes.
-const (
-	maxAnswers       = 1 << 19
-	maxAnswerBytes   = 128 << 20
-	maxNotices       = 100_000
-	maxNoticeBytes   = 64 << 20
-	maxConfirmations = 100_000
-)
 
 // Letter is a message that the bus's worker publishes. The bus owns header and body from then on.
 type Letter struct {
@@ -69,8 +60,17 @@ const (
 	call
 )
 
-// kindNames are the names of bounded kinds in metrics.
-var kindNames = [boundedKinds]string{"answer", "notice", "confirmation"}
+// bounds are how much of each bounded kind may wait, and its name in metrics. Answers and notices have separate bounds: a burst of
+// answers must not displace the notice that a socket has disconnected. An edge may expect 262,144 acks, which may all arrive at once,
+// in addition to answers to commands. A notice is a few hundred bytes.
+var bounds = [boundedKinds]struct {
+	name           string
+	entries, bytes int
+}{
+	answer:       {"answer", 1 << 19, 128 << 20},
+	notice:       {"notice", 100_000, 64 << 20},
+	confirmation: {"confirmation", 100_000, 0},
+}
 
 // entry is one thing that the worker does. It has a letter if fn is nil.
 type entry struct {
@@ -80,35 +80,15 @@ type entry struct {
 }
 
 // backlog is how much of one kind waits.
-type backlog struct{ entries, bytes atomic.Int64 }
-
-func (b *backlog) add(entries, bytes int) {
-	b.entries.Add(int64(entries))
-	b.bytes.Add(int64(bytes))
-}
-
-// bounds are how much of each kind may wait.
-var bounds = [boundedKinds]struct{ entries, bytes int64 }{
-	answer:       {maxAnswers, maxAnswerBytes},
-	notice:       {maxNotices, maxNoticeBytes},
-	confirmation: {maxConfirmations, 0},
-}
+type backlog struct{ entries, bytes tally.Gauge }
 
 // outbox is the queue of the worker: letters, calls and barriers, in the order in which they came.
 type outbox struct {
-	wake    chan struct{} // capacity 1
+	wake    wake.Flag // for the worker
 	backlog [boundedKinds]backlog
 
 	mu      sync.Mutex
 	entries []entry // guarded by mu
-}
-
-// nudge wakes the worker. It never blocks.
-func (o *outbox) nudge() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
 }
 
 // take returns what is queued, and empties the queue.
@@ -123,7 +103,8 @@ func (o *outbox) take() []entry {
 // done makes room for another entry of the same kind.
 func (o *outbox) done(e *entry) {
 	if e.kind < boundedKinds {
-		o.backlog[e.kind].add(-1, -e.letter.size())
+		o.backlog[e.kind].entries.Add(-1)
+		o.backlog[e.kind].bytes.Add(-e.letter.size())
 	}
 }
 
@@ -134,14 +115,15 @@ func (b *Bus) add(e entry) bool {
 	defer o.mu.Unlock()
 	if e.kind < boundedKinds {
 		wait, most := &o.backlog[e.kind], &bounds[e.kind]
-		if wait.entries.Load() >= most.entries || wait.bytes.Load()+int64(size) > most.bytes {
+		if int(wait.entries.Value()) >= most.entries || int(wait.bytes.Value())+size > most.bytes {
 			b.stats.unsent[e.kind].Inc()
 			return false
 		}
-		wait.add(1, size)
+		wait.entries.Add(1)
+		wait.bytes.Add(size)
 	}
 	o.entries = append(o.entries, e)
-	o.nudge()
+	o.wake.Raise()
 	return true
 }
 
@@ -170,4 +152,4 @@ func (b *Bus) AfterSubscribed(fn func()) bool { return b.add(entry{kind: confirm
 func (b *Bus) AfterSubscribedOrOffline(fn func()) { b.add(entry{kind: barrier, fn: fn}) }
 
 // Waiting is how many answers of Later wait to be published.
-func (b *Bus) Waiting() int { return int(b.out.backlog[answer].entries.Load()) }
+func (b *Bus) Waiting() int { return int(b.out.backlog[answer].entries.Value()) }

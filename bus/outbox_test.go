@@ -15,7 +15,7 @@ import (
 
 // idle is a bus whose worker does nothing by itself.
 func idle() *Bus {
-	return newBus(slog.New(slog.DiscardHandler), settings{})
+	return newBus(slog.New(slog.DiscardHandler), Options{})
 }
 
 // waiting returns how many entries wait, in the outbox and for NATS.
@@ -27,31 +27,31 @@ func TestAnswersAndNoticesHaveBoundsOfTheirOwn(t *testing.T) {
 	for _, order := range [][]bool{{false, true}, {true, false}} {
 		b := idle()
 		for _, keep := range order {
-			most := maxAnswers
+			most := bounds[answer].entries
 			if keep {
-				most = maxNotices
+				most = bounds[notice].entries
 			}
 			for range most + 3 {
 				b.Later(Letter{Subject: "a", Header: nil, Body: nil, Keep: keep})
 			}
 		}
-		if n := waiting(b); n != maxAnswers+maxNotices {
+		if n := waiting(b); n != bounds[answer].entries+bounds[notice].entries {
 			t.Errorf("%d letters wait", n)
 		}
-		if b.Waiting() != maxAnswers {
+		if b.Waiting() != bounds[answer].entries {
 			t.Errorf("%d answers wait", b.Waiting())
 		}
 		b.work.pass() // without a connection, answers are dropped
-		if n := waiting(b); n != maxNotices {
+		if n := waiting(b); n != bounds[notice].entries {
 			t.Errorf("%d notices are kept", n)
 		}
 		b.Later(Letter{Subject: "a", Header: nil, Body: nil, Keep: true})
 		b.Later(Letter{Subject: "a", Header: nil, Body: nil, Keep: false})
-		if n := waiting(b); n != maxNotices+1 {
+		if n := waiting(b); n != bounds[notice].entries+1 {
 			t.Errorf("%d letters wait", n)
 		}
 		s := &b.stats
-		if a, n := s.unsent[answer].Value(), s.unsent[notice].Value(); a != maxAnswers+3 || n != 4 {
+		if a, n := s.unsent[answer].Value(), s.unsent[notice].Value(); int(a) != bounds[answer].entries+3 || n != 4 {
 			t.Errorf("%d answers and %d notices were dropped", a, n)
 		}
 	}
@@ -61,9 +61,9 @@ func TestAnswersAndNoticesHaveBoundsOfTheirOwn(t *testing.T) {
 func TestBytesOfLettersAreBounded(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		b := idle()
-		kind, other, most := answer, notice, maxAnswerBytes
+		kind, other, most := answer, notice, bounds[answer].bytes
 		if keep {
-			kind, other, most = notice, answer, maxNoticeBytes
+			kind, other, most = notice, answer, bounds[notice].bytes
 		}
 		header := Header{"Sio-Socket": {string(make([]byte, 1<<20))}}
 		for range most>>20 + 1 {
@@ -82,11 +82,11 @@ func TestBytesOfLettersAreBounded(t *testing.T) {
 // Callbacks that wait for NATS have a bound of their own. Callbacks that do not insist use none of it.
 func TestCallbacksHaveABoundOfTheirOwn(t *testing.T) {
 	b := idle()
-	for range maxConfirmations {
+	for range bounds[confirmation].entries {
 		b.AfterSubscribedOrOffline(func() {})
 	}
 	called := 0
-	for range maxConfirmations {
+	for range bounds[confirmation].entries {
 		if !b.AfterSubscribed(func() { called++ }) {
 			t.Fatal("a callback was not kept")
 		}
@@ -98,7 +98,7 @@ func TestCallbacksHaveABoundOfTheirOwn(t *testing.T) {
 	if b.AfterSubscribed(func() {}) {
 		t.Error("a callback beyond the bound was kept after a round")
 	}
-	if n := len(b.work.kept); n != maxConfirmations || called != 0 {
+	if n := len(b.work.kept); n != bounds[confirmation].entries || called != 0 {
 		t.Errorf("%d callbacks wait, %d were called", n, called)
 	}
 	if n := b.stats.unsent[confirmation].Value(); n != 2 {
@@ -147,7 +147,7 @@ func TestTheOutboxWithoutNATS(t *testing.T) {
 	}
 	var kept []string
 	for _, e := range b.work.kept {
-		kept = append(kept, kindNames[e.kind]+" "+e.letter.Subject)
+		kept = append(kept, bounds[e.kind].name+" "+e.letter.Subject)
 	}
 	if want := "notice 0, confirmation , notice 1, confirmation , notice 2, confirmation "; strings.Join(kept, ", ") != want {
 		t.Errorf("%q are kept, want %s", kept, want)

@@ -64,9 +64,8 @@ type permits struct {
 	passed atomic.Pointer[error] // the last error that nats.go's callback has processed
 
 	mu       sync.Mutex
-	patterns map[bool][]string // guarded by mu: permissions by whether they are for publishing, to name what is missing
+	patterns map[bool][]string // guarded by mu: permissions by whether they are for publishing, to name what is missing; nil at first
 	grants   map[right]*grant  // guarded by mu
-	complete bool              // guarded by mu: Permissions was called
 	pending  bool              // guarded by mu: a right is not known yet
 	retry    bool              // guarded by mu: a right is refused or doubted
 	askedAt  time.Time         // guarded by mu: when the worker asked last; zero: it must ask again now
@@ -107,7 +106,7 @@ func (b *Bus) Permissions(publish, subscribe []string) {
 	p := &b.permits
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.patterns, p.complete = map[bool][]string{true: publish, false: subscribe}, true
+	p.patterns = map[bool][]string{true: publish, false: subscribe}
 }
 
 // expect adds a right that the edge needs. NATS may have refused it already.
@@ -121,7 +120,7 @@ func (p *permits) expect(r right, need need, probe func() (Header, []byte)) {
 	}
 	g.need, g.probe, g.known, g.asked = need, probe, g.refused, false
 	p.pending = true
-	p.bus.out.nudge()
+	p.bus.out.wake.Raise()
 }
 
 // reset forgets what NATS answered on an earlier connection.
@@ -139,8 +138,8 @@ func (p *permits) reset() {
 func (p *permits) ready() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := lacking(p.grants, p.patterns); l.required {
-		return []string{fmt.Sprintf("%s: publish [%s], subscribe [%s]", notPermitted, l.publish, l.subscribe)}
+	if publish, subscribe, _, isUseless := lacking(p.grants, p.patterns); isUseless {
+		return []string{fmt.Sprintf("%s: publish [%s], subscribe [%s]", notPermitted, publish, subscribe)}
 	}
 	if p.pending {
 		return []string{"NATS has not been asked yet whether it permits what this edge needs"}
@@ -165,18 +164,15 @@ func (p *permits) refuse(err error) {
 	if !p.note(r) {
 		return
 	}
-	complain := func(what string, attributes ...any) {
-		p.bus.complaints.Log(slog.LevelError, what, r.subject, "", attributes...)
-	}
+	what := "NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)"
+	attributes := []any{"subject", r.subject}
 	switch {
 	case r.subject == "":
-		p.bus.complaints.Log(slog.LevelError, "NATS refused something", "", err.Error(), "error", p.bus.shown(err))
+		what, attributes = "NATS refused something", []any{"error", p.bus.shown(err)}
 	case r.publish:
-		complain("NATS refused a publish of this edge (docs/subjects.md, Permissions)", "subject", r.subject)
-	default:
-		complain("NATS refused a subscription of this edge, so what is published there does not arrive (docs/subjects.md, Permissions)",
-			"subject", r.subject)
+		what = "NATS refused a publish of this edge (docs/subjects.md, Permissions)"
 	}
+	p.bus.complaints.Log(slog.LevelError, what, r.subject, err.Error(), attributes...)
 }
 
 // note records a refusal, and returns false if the log names it within a second, or has.
@@ -184,29 +180,27 @@ func (p *permits) note(r right) (isNews bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.grants[r]
-	if g == nil && !r.publish && r.subject != "" && (!p.complete || len(p.grants) < maxRights) {
+	if g == nil && !r.publish && r.subject != "" && (p.patterns == nil || len(p.grants) < maxRights) {
 		g = &grant{}
-		if !p.complete { // NATS was faster than Permissions
+		if p.patterns == nil { // NATS was faster than Permissions
 			g.need = required
 		}
 		p.grants[r] = g
 	}
-	switch {
-	case g != nil:
+	if g != nil {
 		if g.need != foreign && !g.refused && p.unlogged.IsZero() {
 			p.unlogged = time.Now()
 		}
 		g.known, g.refused, g.asked, p.retry = true, true, false, true
-	case r.publish:
-		for similar, g := range p.grants {
-			if similar.publish && strings.HasPrefix(r.subject, parent(similar.subject)) {
-				g.doubted, p.retry = true, true
-			}
-		}
 	}
 	if g != nil && g.need != foreign {
-		p.bus.out.nudge()
+		p.bus.out.wake.Raise()
 		return false
+	}
+	for similar, g := range p.grants {
+		if r.publish && similar.publish && strings.HasPrefix(r.subject, parent(similar.subject)) {
+			g.doubted, p.retry = true, true
+		}
 	}
 	pattern := patternOf(r, p.patterns)
 	for known, g := range p.grants {
@@ -247,22 +241,16 @@ func covers(a, b string) bool {
 	}
 }
 
-// lack is what NATS refuses of what the edge needs.
-type lack struct {
-	publish, subscribe string // lists of permissions, for people
-	count              int    // of rights
-	required           bool   // the edge is useless without one of them
-}
-
-// lacking finds out what NATS refuses of what the edge needs. A permission that NATS grants in part is narrowed to the missing part.
-func lacking(grants map[right]*grant, patterns map[bool][]string) (l lack) {
+// lacking lists, for people, the permissions to publish and to subscribe that the edge needs and NATS refuses. One that NATS grants in
+// part is narrowed to the missing part. count is the number of rights. isUseless reports whether the edge cannot do without one.
+func lacking(grants map[right]*grant, patterns map[bool][]string) (publish, subscribe string, count int, isUseless bool) {
 	lists := map[bool][]string{}
 	for r, g := range grants {
 		if !g.refused || g.need == foreign {
 			continue
 		}
-		l.count++
-		l.required = l.required || g.need == required
+		count++
+		isUseless = isUseless || g.need == required
 		pattern := patternOf(r, patterns)
 		for other, g := range grants {
 			if r.publish && other.publish && !g.refused && covers(pattern, other.subject) {
@@ -275,7 +263,6 @@ func lacking(grants map[right]*grant, patterns map[bool][]string) (l lack) {
 	for _, list := range lists {
 		slices.Sort(list)
 	}
-	l.publish = strings.Join(slices.Compact(lists[true]), ", ")
-	l.subscribe = strings.Join(slices.Compact(lists[false]), ", ")
-	return l
+	join := func(list []string) string { return strings.Join(slices.Compact(list), ", ") }
+	return join(lists[true]), join(lists[false]), count, isUseless
 }

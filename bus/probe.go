@@ -73,7 +73,7 @@ func (p *permits) conclude(answered bool) {
 		p.retry = p.retry || g.refused || g.doubted
 	}
 	if answered && (p.pending || p.retry && p.askedAt.IsZero()) { // there is more to ask
-		p.bus.out.nudge()
+		p.bus.out.wake.Raise()
 	}
 }
 
@@ -99,15 +99,15 @@ func (p *permits) report(now time.Time) time.Duration {
 	case isNew && wait > 0:
 		return wait
 	}
-	switch l := lacking(p.grants, p.patterns); {
-	case isNew && l.count > 0:
+	switch publish, subscribe, count, isUseless := lacking(p.grants, p.patterns); {
+	case isNew && count > 0:
 		level, what := slog.LevelError, notPermitted
-		if !l.required {
+		if !isUseless {
 			level, what = slog.LevelWarn, lacksOptional
 		}
-		p.bus.complaints.Log(level, what, l.publish+" "+l.subscribe, "", "publish", l.publish, "subscribe", l.subscribe, "refused", l.count)
+		p.bus.complaints.Log(level, what, publish+" "+subscribe, "", "publish", publish, "subscribe", subscribe, "refused", count)
 		p.logged = true
-	case p.logged && l.count == 0 && !p.pending:
+	case p.logged && count == 0 && !p.pending:
 		p.bus.log.Info("NATS permits all that this edge needs again")
 		p.logged = false
 	}

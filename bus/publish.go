@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"unsafe"
 
 	"github.com/nats-io/nats.go"
@@ -19,25 +20,29 @@ const MaxSubjects = 3000
 // body at once. It may block while NATS reads slowly, for at most pingInterval, so the handler of Run must use Later instead.
 // Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
-	switch {
-	case len(subject)+len(reply) > MaxSubjects:
-		b.stats.publishFailed.Inc()
-		return ErrSubjectTooLong
-	case !b.Connected(): // nats.go may be busy with an attempt to connect
-		b.stats.publishFailed.Inc()
-		return ErrOffline
-	}
 	// nats.go copies subject and reply into its write buffer before it returns and keeps neither, so no string of
 	// our own is needed for each message (two allocations less on the path of an event).
+	to, answers := asString(subject), asString(reply)
+	var err error
 	switch {
+	case len(subject)+len(reply) > MaxSubjects:
+		err = ErrSubjectTooLong
+	case !b.Connected(): // nats.go may be busy with an attempt to connect
+		err = ErrOffline
 	case header != nil:
-		return b.published(b.nc.PublishMsg(&nats.Msg{
-			Subject: asString(subject), Reply: asString(reply), Header: nats.Header(header), Data: body,
-		}), len(body))
+		err = b.nc.PublishMsg(&nats.Msg{Subject: to, Reply: answers, Header: nats.Header(header), Data: body})
 	case len(reply) == 0:
-		return b.published(b.nc.Publish(asString(subject), body), len(body))
+		err = b.nc.Publish(to, body)
+	default:
+		err = b.nc.PublishRequest(to, answers, body)
 	}
-	return b.published(b.nc.PublishRequest(asString(subject), asString(reply), body), len(body))
+	if err != nil {
+		b.stats.publishFailed.Inc()
+		return b.publishError(err, len(body))
+	}
+	b.stats.published.Inc()
+	b.stats.publishedBytes.Add(len(body))
+	return nil
 }
 
 // ErrNoResponders is returned by Request if nobody subscribes to the subject.
@@ -55,27 +60,24 @@ func (b *Bus) Request(ctx context.Context, subject string, body []byte) (Message
 	return Message{Subject: m.Subject, Header: Header(m.Header), Data: m.Data}, nil
 }
 
-func (b *Bus) published(err error, size int) error {
-	if err == nil {
-		b.stats.published.Inc()
-		b.stats.publishedBytes.Add(size)
-		return nil
-	}
-	b.stats.publishFailed.Inc()
+// offline are errors of nats.go, and of a write to its connection, after which it connects again.
+var offline = []error{
+	ErrOffline, nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed, nats.ErrConnectionReconnecting, nats.ErrDisconnected,
+	net.ErrClosed, io.ErrClosedPipe,
+}
+
+// publishError turns an error of nats.go into one of this package.
+func (b *Bus) publishError(err error, size int) error {
+	var network net.Error
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, b.nc.MaxPayload())
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
-		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected), isNetwork(err):
+	case errors.As(err, &network) || slices.ContainsFunc(offline, func(known error) bool { return errors.Is(err, known) }):
 		return ErrOffline
+	case err == ErrSubjectTooLong:
+		return err
 	}
 	return fmt.Errorf("publish to NATS: %w", err)
-}
-
-// isNetwork reports whether a write to the connection failed: nats.go will notice and connect again.
-func isNetwork(err error) bool {
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

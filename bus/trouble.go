@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -24,13 +23,9 @@ func identity(cfg Config) string {
 		return "the credentials of nats.nkey"
 	case cfg.Token != "":
 		return "the credentials of nats.token"
-	}
-	for one := range strings.SplitSeq(cfg.URL, ",") {
-		if u, err := url.Parse(strings.TrimSpace(one)); err != nil || u.User != nil || u.Host == "" && strings.Contains(one, "@") {
-			return "the credentials of nats.url (its user and password)"
-		}
-	}
-	if cfg.TLS.Cert != "" {
+	case strings.Contains(cfg.URL, "@"):
+		return "the credentials of nats.url (its user and password)"
+	case cfg.TLS.Cert != "":
 		return "the credentials of nats.tls.cert"
 	}
 	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
@@ -111,13 +106,4 @@ func (b *Bus) watch() {
 			}
 		}
 	}
-}
-
-// offline is the reason in Ready while there is no connection.
-func (b *Bus) offline() string {
-	const offline = "not connected to NATS"
-	if what := b.state.trouble.Load(); what != nil {
-		return offline + ": " + *what
-	}
-	return offline
 }

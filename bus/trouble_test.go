@@ -38,7 +38,7 @@ func (l *logLines) all() string {
 func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
 	t.Helper()
 	log := &logLines{}
-	b, err := Connect(cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	b, err := Connect(cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestWrongCredentials(t *testing.T) {
 func TestCredentialsThatStopWorking(t *testing.T) {
 	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
 	log := &logLines{}
-	b, err := Connect(Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)))
+	b, err := Connect(Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,18 +32,14 @@ func (w *worker) connectionChanged(online bool) {
 	if giveUp := w.giveUp.Load(); giveUp != nil && !online {
 		(*giveUp)()
 	}
-	w.bus.out.nudge()
+	w.bus.out.wake.Raise()
 }
 
 // stop ends the worker after its last passes, or when ctx ends.
 func (w *worker) stop(ctx context.Context) {
 	close(w.quit)
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		w.bus.nc.Close() // ends a flush that waits for NATS
-		<-w.done
-	}
+	defer context.AfterFunc(ctx, w.bus.nc.Close)() // ends a flush that waits for NATS
+	<-w.done
 }
 
 func (w *worker) run() {
@@ -99,10 +95,10 @@ func (w *worker) process(entries []entry, online bool) {
 	for i := range entries {
 		e := &entries[i]
 		switch {
-		case e.kind == answer || e.kind == notice:
-			w.publish(e, online)
-		case e.kind == confirmation && !online:
+		case !online && (e.kind == notice || e.kind == confirmation):
 			w.kept = append(w.kept, *e)
+		case e.fn == nil:
+			w.publish(e, online)
 		default:
 			w.bus.out.done(e)
 			e.fn()
@@ -110,7 +106,7 @@ func (w *worker) process(entries []entry, online bool) {
 	}
 }
 
-// publish sends a letter. Without a connection a notice is kept, and an answer would come too late.
+// publish sends a letter. If the connection has just ended, a notice is kept. An answer would come too late.
 func (w *worker) publish(e *entry, online bool) {
 	if e.kind == answer { // before it is sent: its receiver may send the next request at once
 		w.bus.out.done(e)
@@ -119,11 +115,11 @@ func (w *worker) publish(e *entry, online bool) {
 	if online {
 		err = w.bus.Publish([]byte(l.Subject), []byte(l.Reply), l.Header, l.Body)
 	}
-	if err == ErrOffline && e.kind == notice {
+	switch {
+	case e.kind == notice && err == ErrOffline:
 		w.kept = append(w.kept, *e)
 		return
-	}
-	if e.kind == notice {
+	case e.kind == notice:
 		w.bus.out.done(e)
 	}
 	if err != nil {
@@ -153,7 +149,7 @@ func (w *worker) flush() bool {
 	if err != nil {
 		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again.
-		time.AfterFunc(reconnectWait, w.bus.out.nudge)
+		time.AfterFunc(reconnectWait, w.bus.out.wake.Raise)
 		return false
 	}
 	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))

@@ -36,7 +36,7 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now()}}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
 	entered, isOutOfTurn, isOneTooMany := c.enter(s, p, token, back)
 	if !entered && s.Edge.ticket != nil { // the client has gone again
 		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)
@@ -111,7 +111,7 @@ func (e *Edge) announce(s *socket) {
 		return
 	}
 	e.notice(s)
-	e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+	e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
 }
 
 // connectBody is the body of a connect request or notice.
@@ -141,6 +141,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	}
 	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), given.Rooms...))
 	position := e.logged.position(k) // before it can receive anything
+	entered := s.Edge.past.without(s, rooms)
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
@@ -177,6 +178,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		e.out.Do(func() { e.notice(s) })
 	}
 	c.mu.Unlock()
+	e.rewinds.entered(s, entered, byRule)
 	switch { // goLive follows
 	case k == nil:
 		e.out.AfterSubscribedOrOffline(func() { c.goLive(s) })

@@ -33,7 +33,7 @@ func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
 func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Namespace, listen bool) *bench {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
-	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log)
+	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log, bus.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

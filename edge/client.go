@@ -13,6 +13,7 @@ import (
 	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/wire/msg"
+	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
 )
 
@@ -34,6 +35,8 @@ type client struct {
 
 	ticket    *recovery.Ticket // lets the client come back; set by enter, static then; nil where the namespace has no recovery
 	recovered *recovered       // of a socket that was taken over; static; nil for others
+
+	past *past // what it gets of rooms that it enters; static; nil where the namespace has no rewind
 
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
@@ -72,6 +75,44 @@ type connection struct {
 	claiming []string // guarded by mu: namespaces in which a client that comes back asks for its socket
 
 	again []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
+}
+
+// past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
+//
+//	join ──▶ muted ──▶ mark ──▶ waiting ──▶ read ──▶ live
+//
+// While a room is muted, the socket gets none of its events: the log has them. From the mark on all that comes for the socket waits, until
+// the room's events up to the mark have been read and sent.
+type past struct {
+	stays   []wire.Span // in which rooms it is, and so which events it has got
+	ended   []wire.Span // the same of rooms that it has left
+	rewinds []*rewind   // rooms whose past it has not got yet
+	waiting []waiting
+	bytes   int // guarded by conn.mu: of the frames in waiting
+}
+
+// rewind is a room that a socket has entered.
+type rewind struct {
+	room string
+	most int
+
+	isMuted bool           // the mark is not back
+	past    *recovery.Past // nil until it was read
+	hasLeft bool           // the socket has left the room again
+}
+
+// waiting is a frame, or a room's past, that goes to a socket in its turn.
+type waiting struct {
+	frame  *engine.Frame
+	rewind *rewind
+}
+
+// newPast returns what a socket of a namespace keeps of rooms; nil without rewind.
+func newPast(rules *rule.Rules) *past {
+	if len(rules.Rewind) == 0 {
+		return nil
+	}
+	return new(past)
 }
 
 // partial is a binary packet that waits for its attachments.

@@ -19,6 +19,7 @@ type commands struct {
 	targets    targets
 	queries    *query.Queue // fetch, data and rooms under way
 	logged     *logged
+	rewinds    *rewinds
 	disconnect func(sockets []*socket, ending msg.Ending)
 }
 
@@ -59,6 +60,10 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	if err == nil {
 		rooms, err = registry.RoomTokens(names)
 	}
+	rewind := byRule
+	if err == nil && m.Header.Has(msg.HeaderRewind) {
+		rewind, err = msg.Rewind(m.Header.Get(msg.HeaderRewind))
+	}
 	if err != nil {
 		c.reject(m, dropBadBody, err)
 		return
@@ -70,8 +75,8 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	done := make([]*socket, 0, len(sockets))
 	for _, s := range sockets {
 		if sub.Verb == subjects.VerbLeave {
-			c.targets.Leave(s, rooms)
-		} else if _, failed := c.targets.Join(s, rooms); failed != nil {
+			c.rewinds.leave(s, rooms)
+		} else if _, failed := c.rewinds.join(s, rooms, rewind); failed != nil {
 			err = failed
 			continue
 		}

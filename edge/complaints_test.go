@@ -26,7 +26,7 @@ func (nowhere) InProcessConn() (net.Conn, error) { return nil, net.ErrClosed }
 func complaining(t *testing.T, test func(t *testing.T, e *Edge, lines func(string) int)) {
 	synctest.Test(t, func(t *testing.T) {
 		var written bytes.Buffer
-		b, err := bus.Connect(bus.Config{URL: "nats://nowhere"}, slog.New(slog.DiscardHandler), bus.InProcess(nowhere{}))
+		b, err := bus.Connect(bus.Config{URL: "nats://nowhere"}, slog.New(slog.DiscardHandler), bus.Options{InProcess: nowhere{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -181,7 +181,7 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	}
 	rooms, err := registry.RoomTokens(d.Rooms)
 	if err == nil {
-		_, err = e.reg.Join(s, rooms)
+		_, err = e.rewinds.join(s, rooms, byRule)
 	}
 	if err != nil && !errors.Is(err, registry.ErrGone) {
 		e.complaints.about(s.Namespace.Name, "an instance took a socket over into rooms that cannot be", err)

@@ -23,19 +23,24 @@ type deliveries struct {
 	name       []byte // scratch for event names
 }
 
-// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out. It returns what became of the frame: Queued
-// also while it waits.
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a room. It returns
+// what became of the frame: Queued also while it waits.
 func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
-	if s.Life() >= registry.Live {
+	p := s.Edge.past
+	return d.pass(s, f, p != nil && len(p.waiting) > 0)
+}
+
+// pass is deliver. With isBehind the frame waits behind the past of a room; else it is its turn.
+func (d *deliveries) pass(s *socket, f *engine.Frame, isBehind bool) engine.Sent {
+	if !isBehind && s.Life() >= registry.Live {
 		return d.send(s, f)
 	}
 	c := s.Edge.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Life() >= registry.Live { // since just now
+	if life := s.Life(); life == registry.Gone || life == registry.Live && !isBehind { // since just now
 		return d.send(s, f)
 	}
-	d.stats.deliveries.Add(f.Messages())
 	if c.waiting+c.session.Waiting()+f.Size() > d.queueBytes {
 		if !c.closed {
 			c.closed = true
@@ -43,8 +48,14 @@ func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
 		}
 		return engine.Overflow
 	}
-	s.Edge.waiting = append(s.Edge.waiting, f)
-	s.Edge.waitingBytes += f.Size()
+	if p := s.Edge.past; isBehind {
+		p.waiting = append(p.waiting, waiting{frame: f})
+		p.bytes += f.Size()
+	} else {
+		d.stats.deliveries.Add(f.Messages())
+		s.Edge.waiting = append(s.Edge.waiting, f)
+		s.Edge.waitingBytes += f.Size()
+	}
 	c.waiting += f.Size()
 	c.session.Charge(f.Size())
 	return engine.Queued

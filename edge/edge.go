@@ -64,6 +64,7 @@ type Edge struct {
 	logged   logged
 	replays  *deliveries // for what is read in the log, on the goroutine that reads it
 	fanout   fanout
+	rewinds  *rewinds
 	answers  *answers
 	commands *commands
 	asks     *asks

@@ -106,6 +106,9 @@ func (f *fanout) handOut() {
 		if k := s.Edge.ticket; k != nil && k.Waits.Load() && (f.feed == nil || k.Deaf.Load()) {
 			continue
 		}
+		if p := s.Edge.past; p != nil && f.feed != nil && p.hides(s, &f.subject, first.Header) {
+			continue
+		}
 		d := s.Edge.conn.dialect
 		if f.frames[d] == nil && !f.failed[d] {
 			f.frames[d] = f.join(d)

@@ -11,6 +11,7 @@ import (
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
+	"partyline/wire/sio"
 )
 
 // Headers of what a log repeats. A publisher may write them, too: the log's own come last.
@@ -140,4 +141,22 @@ func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Fee
 		seq = max(seq, feed.Position())
 	}
 	return wire.AppendOffset(make([]byte, 0, len(text)+24), text, l.table.Offset(seq))
+}
+
+// packet is an event that was read in the log, for all that get it, with an offset if the socket has a ticket.
+func (l *logged) packet(d *deliveries, s *socket, event *recovery.Event, offset uint64) *packet {
+	if made, ok := event.Frame.(*packet); ok {
+		return made
+	}
+	m := &bus.Message{Subject: event.Entry.Subject, Header: event.Header, Data: event.Data}
+	text, attachments, err := d.content(m, true)
+	p := &packet{kind: sio.Event, namespace: s.Namespace.Name, attachments: attachments, options: options(event.Header), from: m}
+	switch {
+	case err != nil: // it was dropped for those who were there, too
+		p.failed = [dialects]bool{true, true, true}
+	case s.Edge.ticket != nil:
+		text = l.stamp(text, nil, offset, nil)
+	}
+	p.body, event.Frame = text, p
+	return p
 }

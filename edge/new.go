@@ -40,7 +40,6 @@ func New(set Settings) *Edge {
 	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, set.Prefix, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg, e.owners}
-	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.disconnect}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	replays := *d
 	e.replays = &replays
@@ -48,6 +47,8 @@ func New(set Settings) *Edge {
 		deliveries: d, targets: found, prefix: e.prefix, logged: &e.logged,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
 	}
+	e.rewinds = &rewinds{d, e.reg, &e.logged, set.Bus, set.Limits.QueuePackets / 4}
+	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.rewinds, e.disconnect}
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	if set.Journal != nil {

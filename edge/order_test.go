@@ -19,7 +19,7 @@ import (
 // one of them caused the subscription. This is registry.TestNoAnswerBeforeTheSubscription with a real bus and NATS.
 func TestTheSecondMemberWaitsForTheFirstOnesSubscription(t *testing.T) {
 	server := natsdtest.Start(t)
-	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, slog.New(slog.DiscardHandler))
+	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, slog.New(slog.DiscardHandler), bus.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

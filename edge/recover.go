@@ -190,6 +190,9 @@ type comeback struct {
 func (b *comeback) arrive(c *connection, name string, s *socket) {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
 	if b.ticket != nil {
+		if s.Edge.past != nil {
+			s.Edge.past.stays = b.ticket.Stays()
+		}
 		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
 		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	}
@@ -239,9 +242,9 @@ func (e *Edge) restore(s *socket) {
 		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(o)
 	case o == nil:
-		e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted})
+		e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
 	default: // it is asked behind CONNECT
-		e.admit(s, &decision{}, ownedBefore)
+		e.rewinds.between(s, func() { e.admit(s, &decision{}, ownedBefore) })
 	}
 }
 
@@ -303,22 +306,7 @@ func (e *Edge) settle(s *socket) {
 
 // replay keeps an event for a socket that has missed it. It returns false if the client has missed too much.
 func (e *Edge) replay(s *socket, event *recovery.Event) bool {
-	p, made := event.Frame.(*packet)
-	if !made {
-		m := &bus.Message{Subject: event.Entry.Subject, Header: event.Header, Data: event.Data}
-		text, attachments, err := e.replays.content(m, true)
-		if err != nil {
-			event.Frame = (*packet)(nil)
-			return true // it was dropped for those who were there, too
-		}
-		text = e.logged.stamp(text, nil, event.Seq, nil)
-		p = &packet{kind: sio.Event, namespace: s.Namespace.Name, body: text, attachments: attachments, options: options(event.Header), from: m}
-		event.Frame = p
-	}
-	if p == nil {
-		return true
-	}
-	frame := e.replays.encode(p, s.Edge.conn.dialect)
+	frame := e.replays.encode(e.logged.packet(e.replays, s, event, event.Seq), s.Edge.conn.dialect)
 	if frame == nil {
 		return true
 	}
@@ -382,14 +370,19 @@ func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
 
 // release takes a socket that is gone out of what is kept for its client, and its subscriptions.
 func (e *Edge) release(s *socket, was registry.Life) {
-	k := s.Edge.ticket
+	k, c := s.Edge.ticket, s.Edge.conn
+	if p := s.Edge.past; p != nil {
+		c.waiting -= p.bytes
+		c.session.Charge(-p.bytes)
+		p.bytes = 0
+	}
 	if s.Edge.rules.IsLogged() && e.logged.table != nil {
 		e.logged.table.Release(s.Namespace.Token)
 	}
 	if k == nil {
 		return
 	}
-	s.Edge.conn.takeMissed(s)
+	c.takeMissed(s)
 	for _, subject := range e.byName(s) {
 		e.out.Unsubscribe(subject)
 	}

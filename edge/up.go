@@ -327,10 +327,15 @@ func (u *upward) changeRoom() (entered bool, err error) {
 		return false, err
 	case u.conn.countJoining(0) >= maxJoining:
 		return false, errTooManyJoins
-	case string(u.name) == "leave":
-		u.reg.Leave(u.socket, []string{token})
-		return false, nil
 	}
-	effects, err := u.reg.Join(u.socket, []string{token})
-	return len(effects.Changed) > 0, err
+	u.rewinds.between(u.socket, func() {
+		if string(u.name) == "leave" {
+			u.rewinds.leave(u.socket, []string{token})
+			return
+		}
+		var effects registry.Effects[client]
+		effects, err = u.rewinds.join(u.socket, []string{token}, byRule)
+		entered = len(effects.Changed) > 0
+	})
+	return entered, err
 }

@@ -200,9 +200,8 @@ func (p *pass) page(ctx context.Context) error {
 // handle handles a message of a page. It reports whether the page ends.
 func (p *pass) handle(m *nats.Msg) (end bool, err error) {
 	l := p.reader.log
-	seq, err := strconv.ParseUint(last(m.Header, headerSequence), 10, 64)
-	if err == nil && last(m.Header, headerStream) == l.Stream() {
-		p.entry(&Entry{Seq: seq, Subject: last(m.Header, headerSubject), Header: m.Header, Data: m.Data}, last(m.Header, headerTime))
+	if e := l.entry(m); e != nil {
+		p.entry(e)
 		return false, nil
 	}
 	switch status := last(m.Header, headerStatus); status {
@@ -220,11 +219,10 @@ func (p *pass) handle(m *nats.Msg) (end bool, err error) {
 }
 
 // entry hands a message to the scans it is for.
-func (p *pass) entry(e *Entry, stored string) {
+func (p *pass) entry(e *Entry) {
 	if e.Seq < p.next {
 		return
 	}
-	e.Time, _ = time.Parse(time.RFC3339Nano, stored)
 	p.reader.log.stats.entries.Inc()
 	ends := false
 	for _, s := range p.active {
@@ -240,6 +238,16 @@ func (p *pass) entry(e *Entry, stored string) {
 	if ends {
 		p.finish(func(s *Scan) bool { return e.Seq >= s.To }, nil)
 	}
+}
+
+// entry returns the message of the log that an answer has, or nil.
+func (l *Log) entry(m *nats.Msg) *Entry {
+	seq, err := strconv.ParseUint(last(m.Header, headerSequence), 10, 64)
+	if err != nil || last(m.Header, headerStream) != l.Stream() {
+		return nil
+	}
+	stored, _ := time.Parse(time.RFC3339Nano, last(m.Header, headerTime))
+	return &Entry{Seq: seq, Subject: last(m.Header, headerSubject), Header: m.Header, Data: m.Data, Time: stored}
 }
 
 // last returns the last value of a header, or "".

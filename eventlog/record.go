@@ -37,7 +37,7 @@ type Record struct {
 // Record returns the record of a key, as the leader of the stream has it. Errors: ErrNoRecord; ErrAway if there is no answer
 // before ctx ends.
 func (l *Log) Record(ctx context.Context, key string) (Record, error) {
-	return l.get(ctx, l.set.Prefix.Session(key))
+	return l.get(ctx, l.records(), getRequest(l.set.Prefix.Session(key)))
 }
 
 // Beat notes that an edge lives. It may block while NATS reads slowly. A beat that is lost is no error: the next one counts.
@@ -46,15 +46,15 @@ func (l *Log) Beat(edge string) { _ = l.set.Conn.Publish(l.set.Prefix.SessionBea
 // LastBeat returns when an edge noted last that it lives, by the clock of NATS. Errors are those of Record; beats are forgotten
 // after 24 hours.
 func (l *Log) LastBeat(ctx context.Context, edge string) (time.Time, error) {
-	r, err := l.get(ctx, l.set.Prefix.SessionBeat(edge))
+	r, err := l.get(ctx, l.records(), getRequest(l.set.Prefix.SessionBeat(edge)))
 	return r.Time, err
 }
 
-// get asks the leader for the message of a subject.
-func (l *Log) get(ctx context.Context, subject string) (Record, error) {
+// get asks the leader of a stream for a message. A direct get may be answered by a replica that lags.
+func (l *Log) get(ctx context.Context, stream string, request []byte) (Record, error) {
 	for {
 		attempt, stop := context.WithTimeout(ctx, getTimeout)
-		m, err := l.set.Conn.RequestWithContext(attempt, l.getSubject(), getRequest(subject))
+		m, err := l.set.Conn.RequestWithContext(attempt, getSubject(stream), request)
 		stop()
 		switch {
 		case err == nil:
@@ -66,8 +66,8 @@ func (l *Log) get(ctx context.Context, subject string) (Record, error) {
 	}
 }
 
-// getSubject is where the leader is asked. A direct get may be answered by a replica that lags.
-func (l *Log) getSubject() string { return "$JS.API.STREAM.MSG.GET." + l.records() }
+// getSubject is where the leader of a stream is asked.
+func getSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
 
 func getRequest(subject string) []byte { return fmt.Appendf(nil, `{"last_by_subj":%q}`, subject) }
 
@@ -104,7 +104,7 @@ func parseRecord(answer []byte) (Record, error) {
 	if len(got.Message.Header) > 0 {
 		h, err := nats.DecodeHeadersMsg(got.Message.Header)
 		if err != nil {
-			return Record{}, fmt.Errorf("the headers of a record: %w", err)
+			return r, fmt.Errorf("the headers of a record: %w", err)
 		}
 		r.Holder, r.claim = h.Get(headerHolder), h.Get(headerClaim)
 	}

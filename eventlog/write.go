@@ -152,7 +152,7 @@ func (w *writer) look(key uint64) {
 	u := w.pending[key]
 	u.looking, u.again = true, false
 	u.until = time.Now().Add(lookTime)
-	if err := w.log.set.Conn.PublishRequest(w.log.getSubject(), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
+	if err := w.log.set.Conn.PublishRequest(getSubject(w.log.records()), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
 		w.done(key, 0, fmt.Errorf("%w: %w", ErrAway, err))
 	}
 }

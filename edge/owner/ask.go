@@ -102,7 +102,7 @@ func (t *Table) Ask(s *Socket) {
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
-	why := r.publishing(&t.requests, now)
+	why := t.publishing(r, now)
 	if why != First {
 		t.stats.asked[why].Inc()
 	}
@@ -206,7 +206,7 @@ func (t *Table) next(r *request, why Reason, text string) {
 		if other := t.instances.choose(s, nil, &t.set, now); other != nil && (other.isFresh(s.Client.Namespace(), now) || !r.hasAsked(other)) {
 			r.onWay, r.decider = false, ""
 			r.why = why
-			t.nudge(t.repeats.Set(&r.repeat, now))
+			t.repeats.Set(&r.repeat, now)
 			return
 		}
 	}
@@ -223,7 +223,7 @@ func (t *Table) decided(r *request, a Answer, i *Instance) Verdict {
 	t.drop(r)
 	switch {
 	case a.Kind == Refusal && r.handover:
-		t.wire.Do(func() { t.discard(s) })
+		t.wire.Do(func() { t.Abandon(s) })
 		return Refused
 	case a.Kind == Refusal:
 		return Refused

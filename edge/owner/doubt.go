@@ -37,24 +37,27 @@ func (t *Table) Pong(instance string, noResponders bool) {
 			i.trust(t)
 		case i.state == serving:
 			i.state, i.doubted = doubtful, t.set.Now()
-			t.wire.Do(func() {
-				for _, s := range socketsOf(t, i) {
-					s.hold()
-				}
-			})
+			eachOf(t, i, (*Socket).hold)
 		}
 	}
 }
 
 // trust ends a doubt, if there is one.
 func (i *Instance) trust(t *Table) {
-	if i.state != doubtful {
-		return
+	if i.state == doubtful {
+		i.state = serving
+		eachOf(t, i, t.release)
 	}
-	i.state = serving
+}
+
+// eachOf runs fn on the worker for each socket that an instance owns then.
+func eachOf(t *Table, i *Instance, fn func(*Socket)) {
 	t.wire.Do(func() {
-		for _, s := range socketsOf(t, i) {
-			t.release(s)
+		t.mu.Lock()
+		sockets := slices.Clone(i.sockets)
+		t.mu.Unlock()
+		for _, s := range sockets {
+			fn(s)
 		}
 	})
 }
@@ -149,11 +152,9 @@ func (t *Table) Tick(deaf bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	switch {
-	case !online:
-	case t.Clock.Away(now) >= awayAfter:
+	if isAway(t) {
 		t.fear(now)
-	default:
+	} else if online {
 		t.Clock.Tick(now)
 	}
 	for _, i := range slices.Clone(t.instances.all) {
@@ -168,18 +169,13 @@ func (t *Table) Tick(deaf bool) {
 			}
 			t.abandon(i, true, true)
 			t.wire.Died(i.name)
-			for _, r := range t.requests.all {
-				if i.engaged && r.decider == i.name {
-					t.hasten(r, Gone)
-				}
-			}
 		case i.state == doubtful:
 			t.wire.Do(func() { t.wire.Ping(i.group, i.name) })
 		}
 	}
 	for _, s := range t.ended { // for their last events no owner was found
 		if r := s.request; r != nil && now.Sub(r.since) > lastEvents {
-			t.wire.Do(func() { t.discard(s) })
+			t.wire.Do(func() { t.Abandon(s) })
 		}
 	}
 }

@@ -65,12 +65,10 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.set.Now()
-	i := t.instances.find(a.Group, a.Instance)
-	isNew := i == nil
-	if isNew {
-		if i = t.instances.add(a.Group, a.Instance, now); i == nil {
-			return
-		}
+	isNew := t.instances.find(a.Group, a.Instance) == nil
+	i := t.instances.add(a.Group, a.Instance, now)
+	if i == nil {
+		return
 	}
 	if i.heard = now; i.state == leaving {
 		return
@@ -83,7 +81,7 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 		decider.heard = now
 	}
 	if hello || isNew {
-		i.passed = nil
+		clear(i.passed)
 		came(t, i, a.Namespaces, hello, now)
 	}
 }
@@ -93,18 +91,17 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.instances.find(a.Group, a.Instance)
+	i := t.instances.add(a.Group, a.Instance, t.set.Now())
 	if i == nil {
-		if i = t.instances.add(a.Group, a.Instance, t.set.Now()); i == nil {
-			return
-		}
+		return
 	}
 	i.state = leaving
+	sockets := 0
+	eachOf(t, i, func(s *Socket) {
+		s.hold()
+		sockets++
+	})
 	t.wire.Do(func() {
-		sockets := socketsOf(t, i)
-		for _, s := range sockets {
-			s.hold()
-		}
 		t.mu.Lock()
 		markers := slices.Clone(i.marked)
 		t.mu.Unlock()
@@ -112,7 +109,7 @@ func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, mar
 		for _, namespace := range markers {
 			t.wire.Marker(i.name, namespace)
 		}
-		answer(len(sockets), markers)
+		answer(sockets, markers)
 	})
 }
 
@@ -137,7 +134,7 @@ func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 				return r.decider == a.Instance
 			}
 			// What was on its way to it is lost without a word.
-			return r.isSilent() && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
+			return r.why == Silence && r.socket.instance == nil && serves(a.Namespaces, r.socket.Client.Namespace())
 		})
 	})
 }
@@ -160,25 +157,21 @@ func (t *Table) abandon(i *Instance, gone, dead bool) {
 	if !i.engaged { // no request names it
 		return
 	}
-	for _, r := range t.requests.all {
+	for _, r := range t.all {
 		r.assignments = slices.DeleteFunc(r.assignments, func(one assignment) bool {
 			if one.to == i && dead {
 				t.wire.Changed(r.socket, i.name, one.number)
 			}
 			return one.to == i
 		})
-		if r.socket.instance == i {
+		isAsked := r.socket.instance == i
+		if isAsked {
 			r.socket.instance = nil
+		}
+		if isAsked || dead && r.decider == i.name {
 			t.hasten(r, Gone)
 		}
 	}
-}
-
-// socketsOf returns what an instance owns.
-func socketsOf(t *Table, i *Instance) []*Socket {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(i.sockets)
 }
 
 // own makes an instance the owner of a socket.
@@ -216,7 +209,14 @@ func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now ti
 		case !i.owns:
 			others = true
 		default:
-			all = append(all, candidate{i, pattern, !i.isFresh(namespace, now), s.request.hasAsked(i)})
+			c := candidate{i, pattern, s.request.hasAsked(i), 0}
+			if !i.isFresh(namespace, now) {
+				c.rank = 1
+				if c.asked {
+					c.rank = 2
+				}
+			}
+			all = append(all, c)
 		}
 	}
 	if len(all) == 0 {
@@ -244,24 +244,13 @@ func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now ti
 type candidate struct {
 	*Instance
 	pattern string // the namespace's
-	passed  bool   // it did not answer
 	asked   bool   // it was asked about this socket
-}
-
-// rank is 0 for one that answers, as far as is known. One that was not asked yet about the socket comes before one that was.
-func (a candidate) rank() int {
-	switch {
-	case !a.passed:
-		return 0
-	case !a.asked:
-		return 1
-	}
-	return 2
+	rank    int    // 0: it answers, as far as is known; 1: it does not; 2: nor has it about this socket
 }
 
 // compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
 func (a candidate) compare(b candidate) int {
-	return cmp.Or(cmp.Compare(a.rank(), b.rank()), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+	return cmp.Or(cmp.Compare(a.rank, b.rank), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
 }
 
 // ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about one. It must be
@@ -316,9 +305,6 @@ func (i *Instance) passOver(namespace string, now time.Time, notMine bool) bool 
 	}
 	if p.pause = min(max(firstPass, 2*p.pause), longestPass); notMine {
 		p.pause = longestPass
-	}
-	if i.passed == nil {
-		i.passed = make(map[string]passed)
 	}
 	i.passed[namespace] = passed{now.Add(p.pause), p.pause, notMine}
 	return true

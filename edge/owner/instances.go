@@ -46,20 +46,14 @@ func came(t *Table, i *Instance, namespaces []string, hello bool, now time.Time)
 
 // concern reports whether a request may find an owner among the instances that came.
 func (a *arrivals) concern(r *request) bool {
-	if r.decider != "" {
-		_, isBack := a.back[r.decider]
-		return isBack // its answer may be lost
-	}
-	if !serves(a.patterns, r.socket.Client.Namespace()) {
+	asked := r.socket.instance
+	switch {
+	case r.decider != "":
+		return !a.back[r.decider].IsZero() // its answer may be lost
+	case !serves(a.patterns, r.socket.Client.Namespace()):
 		return false
 	}
-	asked := r.socket.instance
-	if asked == nil {
-		return true
-	}
-	// One that asks this instance may be lost with the connection that it had before.
-	said, isBack := a.back[asked.name]
-	return isBack && r.asked.Before(said)
+	return asked == nil || r.asked.Before(a.back[asked.name]) // it may be lost with the connection that the instance had before
 }
 
 // Hears reports whether an announcement of an instance counts: there is room for the instance, and it has not said hello
@@ -73,21 +67,17 @@ func (t *Table) Hears(group, name, word string) bool {
 			return true
 		}
 		t.stats.unheard.Inc()
-		if t.set.Log.Busy() {
-			return false
+		if !t.set.Log.Busy() {
+			t.set.Log.Warn("announcements of instances do not count: the group has as many instances as an edge can know", group, nil)
 		}
-		t.set.Log.Warn("announcements of instances do not count: the group has as many instances as an edge can know", group, nil)
 		return false
 	}
 	if word != subjects.WordHello && word != subjects.WordBeat {
 		return true // others may be requests
 	}
-	if last, said := i.spoke[word]; said && now.Sub(last) < minGap {
+	if now.Sub(i.spoke[word]) < minGap {
 		t.stats.unheard.Inc()
 		return false
-	}
-	if i.spoke == nil {
-		i.spoke = make(map[string]time.Time)
 	}
 	i.spoke[word] = now
 	return true
@@ -98,10 +88,6 @@ type instances struct {
 	all    []*Instance            // oldest first
 	byName map[string][]*Instance // several groups may have one of the same name
 	places *share.Table           // by group
-}
-
-func newInstances() instances {
-	return instances{byName: make(map[string][]*Instance), places: share.New(maxInstances)}
 }
 
 // find returns the instance of a group with a name, or nil.
@@ -123,12 +109,13 @@ func (is *instances) hasRoom(group string) bool {
 	return true
 }
 
-// add adds an instance. It returns nil if the group has too many.
+// add returns the instance of a group with a name, and adds it if it is a new one. It returns nil if the group has too many.
 func (is *instances) add(group, name string, now time.Time) *Instance {
-	if !is.places.Take(group, 1, 0) {
-		return nil
+	i := is.find(group, name)
+	if i != nil || !is.places.Take(group, 1, 0) {
+		return i
 	}
-	i := &Instance{group: group, name: name, heard: now}
+	i = &Instance{group: group, name: name, heard: now, passed: make(map[string]passed), spoke: make(map[string]time.Time)}
 	is.all = append(is.all, i)
 	is.byName[name] = append(is.byName[name], i)
 	return i

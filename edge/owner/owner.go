@@ -19,6 +19,7 @@ import (
 
 	"partyline/internal/liveness"
 	"partyline/internal/pace"
+	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
 )
@@ -93,12 +94,15 @@ type Table struct {
 	Clock liveness.Clock
 
 	mu        sync.Mutex
-	requests                     // guarded by mu: those without a decision
-	instances instances          // guarded by mu: those that have announced themselves
-	arrived   *arrivals          // guarded by mu: those that came since hurryArrived ran; nil: none
-	ended     map[string]*Socket // guarded by mu; by id: sockets whose client has left while their events are held
-	again     time.Time          // guarded by mu: when all sockets were assigned again last
-	fearing   bool               // guarded by mu: they are about to be, because this edge was away
+	all       []*request            // guarded by mu: those without a decision
+	repeats   *pace.Queue[*request] // guarded by mu
+	ends      *pace.Queue[*request] // guarded by mu
+	waiting   tally.Gauge           // requests that are no handovers
+	instances instances             // guarded by mu: those that have announced themselves
+	arrived   *arrivals             // guarded by mu: those that came since hurryArrived ran; nil: none
+	ended     map[string]*Socket    // guarded by mu; by id: sockets whose client has left while their events are held
+	again     time.Time             // guarded by mu: when all sockets were assigned again last
+	fearing   bool                  // guarded by mu: they are about to be, because this edge was away
 	stats     stats
 }
 
@@ -114,10 +118,10 @@ type stats struct {
 // New makes a Table. failed counts the events that could not be published.
 func New(set Settings, failed *tally.Counter) *Table {
 	return &Table{
-		set: set, wire: set.Wire, ended: make(map[string]*Socket), instances: newInstances(), stats: stats{failed: failed},
-		requests: requests{
-			set: &set, repeats: pace.NewQueue[*request](RepeatsPerSecond), ends: pace.NewQueue[*request](ClosingsPerSecond),
-		},
+		set: set, wire: set.Wire, ended: make(map[string]*Socket), stats: stats{failed: failed},
+		repeats:   pace.NewQueue[*request](RepeatsPerSecond, set.Wake),
+		ends:      pace.NewQueue[*request](ClosingsPerSecond, set.Wake),
+		instances: instances{byName: make(map[string][]*Instance), places: share.New(maxInstances)},
 	}
 }
 

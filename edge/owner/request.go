@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"partyline/internal/pace"
-	"partyline/internal/tally"
 )
 
 // When a connect request is published again.
@@ -53,14 +52,15 @@ var reasonWords = [reasons]string{
 }
 
 // request is the connect request of a socket about which no service has decided yet, or that has no owner. It says when the
-// request is published again, and until when the session waits. Table.mu guards it.
+// request is published again, and until when the session waits. Table.mu guards it, and is held by the callers
+// of add, drop, publishing, failed and hasten.
 type request struct {
 	socket   *Socket // static
 	handover bool    // static: the socket was admitted before
 	from     string  // static: in a handover, the instance that owned it
 	since    time.Time
 
-	place   int                 // among requests.all
+	place   int                 // among Table.all
 	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
 	end     pace.Item[*request] // queued until the time is over; in a handover only of a client that waits
 	onWay   bool                // the worker is to publish it
@@ -98,76 +98,55 @@ func (r *request) find(a Answer) *Instance {
 	return nil
 }
 
-// requests are the connect requests without a decision. It has no lock: Table.mu is held when its methods are called.
-type requests struct {
-	set     *Settings // static
-	all     []*request
-	repeats *pace.Queue[*request]
-	ends    *pace.Queue[*request]
-	waiting tally.Gauge // those that are no handovers
-}
-
 // add makes the request of a socket. The caller has it published soon.
-func (q *requests) add(s *Socket, handover bool, from string) *request {
-	r := &request{socket: s, handover: handover, from: from, since: q.set.Now(), onWay: true, why: First, place: len(q.all)}
+func (t *Table) add(s *Socket, handover bool, from string) *request {
+	r := &request{socket: s, handover: handover, from: from, since: t.set.Now(), onWay: true, why: First, place: len(t.all)}
 	r.repeat.Value, r.end.Value = r, r
 	s.request = r
-	q.all = append(q.all, r)
+	t.all = append(t.all, r)
 	if !handover {
-		q.waiting.Add(1)
-		q.limit(r)
+		t.waiting.Add(1)
+		t.limit(r)
 	}
 	return r
 }
 
 // limit ends the wait for a decision some time after now.
-func (q *requests) limit(r *request) {
+func (t *Table) limit(r *request) {
 	s := r.socket
 	timeout := s.Client.ConnectTimeout()
 	if !s.Client.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
-		timeout = timeout*3/4 + timeout*time.Duration(q.set.Random(1000))/2000
+		timeout = timeout*3/4 + timeout*time.Duration(t.set.Random(1000))/2000
 	}
-	q.nudge(q.ends.Set(&r.end, q.set.Now().Add(timeout)))
+	t.ends.Set(&r.end, t.set.Now().Add(timeout))
 }
 
 // drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
-// that they do not own it: an answer of theirs may be lost. mu must be held.
+// that they do not own it: an answer of theirs may be lost.
 func (t *Table) drop(r *request) {
 	for _, one := range r.assignments {
 		if one.to != r.socket.instance {
 			t.wire.Changed(r.socket, one.to.name, one.number)
 		}
 	}
-	t.remove(r)
-}
-
-// remove forgets a request.
-func (q *requests) remove(r *request) {
-	last := len(q.all) - 1
-	moved := q.all[last]
-	q.all[r.place], moved.place = moved, r.place
-	q.all[last] = nil
-	if q.all = q.all[:last]; last == 0 {
-		q.all = nil // a crowd has gone: its memory goes, too
+	last := len(t.all) - 1
+	moved := t.all[last]
+	t.all[r.place], moved.place = moved, r.place
+	t.all[last] = nil
+	if t.all = t.all[:last]; last == 0 {
+		t.all = nil // a crowd has gone: its memory goes, too
 	}
-	q.repeats.Remove(&r.repeat)
-	q.ends.Remove(&r.end)
+	t.repeats.Remove(&r.repeat)
+	t.ends.Remove(&r.end)
 	if !r.handover {
-		q.waiting.Add(-1)
+		t.waiting.Add(-1)
 	}
 	r.socket.request = nil
 }
 
-// nudge wakes the caller of Due if something has become the earliest.
-func (q *requests) nudge(first bool) {
-	if first {
-		q.set.Wake()
-	}
-}
-
 // publishing notes that a request is published now, and returns why. Without an answer it is due again.
-func (r *request) publishing(q *requests, now time.Time) (why Reason) {
+func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
 	}
@@ -187,34 +166,30 @@ func (r *request) publishing(q *requests, now time.Time) (why Reason) {
 	}
 	r.why = Silence
 	if toInstance || !s.Client.Refuses() {
-		q.nudge(q.repeats.Set(&r.repeat, now.Add(r.silence)))
+		t.repeats.Set(&r.repeat, now.Add(r.silence))
 	}
 	return why
 }
 
 // failed notes that a request found no taker, and when it is published again.
-func (q *requests) failed(r *request, why Reason, now time.Time) {
+func (t *Table) failed(r *request, why Reason, now time.Time) {
 	if r.decider != "" && why != Again { // an earlier request failed, and the latest did not
 		return
 	}
 	r.onWay, r.decider, r.why = false, "", why
-	if r.pause == 0 {
-		r.pause = firstPause
-	} else {
-		r.pause = min(2*r.pause, longestPause)
-	}
-	q.nudge(q.repeats.Set(&r.repeat, now.Add(r.pause)))
+	r.pause = min(max(firstPause, 2*r.pause), longestPause)
+	t.repeats.Set(&r.repeat, now.Add(r.pause))
 }
 
 // hasten makes a request due, unless it is on its way.
-func (q *requests) hasten(r *request, why Reason) {
+func (t *Table) hasten(r *request, why Reason) {
 	if r.onWay {
 		return
 	}
 	r.decider, r.pause = "", 0
-	if now := q.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
+	if now := t.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
 		r.why = why
-		q.nudge(q.repeats.Set(&r.repeat, now))
+		t.repeats.Set(&r.repeat, now)
 	}
 }
 
@@ -233,9 +208,6 @@ func (t *Table) hurry(why Reason, match func(*request) bool) {
 		t.mu.Unlock()
 	}
 }
-
-// isSilent reports whether the latest request has no answer at all.
-func (r *request) isSilent() bool { return r.decider == "" && r.why == Silence }
 
 // Due has the requests published that are due, and returns the sockets that have waited too long.
 func (t *Table) Due() (over []*Socket) {
@@ -268,13 +240,8 @@ func (t *Table) Due() (over []*Socket) {
 func (t *Table) Wait() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wait, now := time.Hour, t.set.Now()
-	for _, queue := range []*pace.Queue[*request]{t.repeats, t.ends} {
-		if w, ok := queue.Wait(now); ok {
-			wait = min(wait, w)
-		}
-	}
-	return wait
+	now := t.set.Now()
+	return min(t.repeats.Wait(now), t.ends.Wait(now))
 }
 
 // WaitNoLonger ends the time of a socket that waits.
@@ -282,7 +249,7 @@ func (t *Table) WaitNoLonger(s *Socket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.request != nil {
-		t.nudge(t.ends.Set(&s.request.end, t.set.Now()))
+		t.ends.Set(&s.request.end, t.set.Now())
 	}
 }
 

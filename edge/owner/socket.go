@@ -57,18 +57,16 @@ type event struct {
 func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holding && isAway(t) {
-		// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
-		if !t.wire.Connected() {
-			return ErrOffline
-		}
+	// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
+	wasAway := !s.holding && isAway(t)
+	if (s.holding || wasAway) && !t.wire.Connected() {
+		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
+	}
+	if wasAway {
 		s.holding = fearFor(t, s)
 	}
 	if !s.holding {
 		return t.wire.Event(s, s.to, name, reply, header, body)
-	}
-	if !t.wire.Connected() {
-		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
 	}
 	size := len(name) + len(reply) + len(body)
 	if len(s.held) >= MaxHeld || s.bytes+size > MaxHeldBytes {
@@ -91,12 +89,15 @@ func (s *Socket) hold() {
 // heldCost is the memory of a held event without its bytes.
 const heldCost = 512
 
-// placesOf returns the memory of held events without their bytes. The socket's end is not counted.
-func placesOf(held []event) int {
-	if last := len(held) - 1; last >= 0 && held[last].end {
-		held = held[:last]
+// empty drops what is held, which is charged no longer, and returns how many events it was. mu must be held.
+func (s *Socket) empty() (events int) {
+	events = len(s.held)
+	if events > 0 && s.held[events-1].end { // the socket's end is not charged
+		events--
 	}
-	return len(held) * heldCost
+	s.Client.Charge(-s.bytes - events*heldCost)
+	s.held, s.bytes = nil, 0
+	return events
 }
 
 // release sends an owner what was held, and all that follows. It runs on the worker.
@@ -119,24 +120,18 @@ func (t *Table) release(s *Socket) {
 			t.stats.failed.Inc()
 		}
 	}
-	s.Client.Charge(-s.bytes - placesOf(s.held))
-	s.held, s.bytes = nil, 0
+	s.empty()
 	if s.ended {
 		t.forget(s)
 	}
 }
 
-// discard drops what is held for a socket that will have no owner any more. It runs on the worker.
-func (t *Table) discard(s *Socket) {
+// Abandon forgets a socket that will have no owner any more, or that another edge has taken over, and what is held for it. Its owner
+// is not told that it has ended. It runs on the worker.
+func (t *Table) Abandon(s *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.held {
-		if !e.end {
-			t.stats.failed.Inc()
-		}
-	}
-	s.Client.Charge(-s.bytes - placesOf(s.held))
-	s.held, s.bytes = nil, 0
+	t.stats.failed.Add(s.empty())
 	s.ended = true
 	t.forget(s)
 }
@@ -178,18 +173,15 @@ func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {
 	t.forget(s)
 }
 
-// Abandon forgets a socket that another edge has taken over: its owner is not told that it has ended. It runs on the worker.
-func (t *Table) Abandon(s *Socket) { t.discard(s) }
-
 // Of returns the group and the name of the instance that owns a socket, or did last, and the number of its latest assignment.
 func (t *Table) Of(s *Socket) (group, instance string, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch i := s.instance; {
-	case s.request != nil && s.request.handover:
+	switch {
+	case s.request != nil:
 		instance = s.request.from
-	case i != nil:
-		instance = i.name
+	case s.instance != nil:
+		instance = s.instance.name
 	}
 	return s.group, instance, s.number
 }
@@ -241,12 +233,8 @@ func (t *Table) Changed(s *Socket) {
 
 // Owns reports whether an instance owns a socket. While another one is sought, it is the one that owned it before.
 func (t *Table) Owns(instance string, s *Socket) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if r := s.request; r != nil {
-		return r.handover && r.from == instance
-	}
-	return s.instance != nil && s.instance.name == instance
+	_, owner, _ := t.Of(s)
+	return instance != "" && owner == instance
 }
 
 // Upgraded tells the owner that the socket's session has another transport. It is called on the client's reader.

@@ -8,15 +8,6 @@ import (
 	"partyline/wire/msg"
 )
 
-// answer answers one query.
-func (q *Queue) answer(query *Query, w *writer) {
-	if query.Verb == subjects.VerbRooms {
-		countRooms(query, w)
-	} else {
-		listSockets(query, w)
-	}
-}
-
 // countRooms answers with the number of members of each room.
 func countRooms(query *Query, w *writer) {
 	members, sockets := make(map[string]int), 0
@@ -32,7 +23,7 @@ func countRooms(query *Query, w *writer) {
 	}
 	w.begin(query, sockets)
 	for _, token := range slices.Sorted(maps.Keys(members)) {
-		if w.closed {
+		if w.isClosed() {
 			return
 		}
 		name, _ := subjects.Room(token) // the edge's own token
@@ -56,7 +47,7 @@ func listSockets(query *Query, w *writer) {
 	}
 	w.begin(query, len(views))
 	for i := range views {
-		if w.closed {
+		if w.isClosed() {
 			return
 		}
 		v := &views[i]

@@ -4,6 +4,7 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -74,7 +75,8 @@ type Queue struct {
 	mu      sync.Mutex
 	lines   map[string][]*Query // guarded by mu; by namespace; the first is being answered
 	sockets *share.Table        // what queries count for, by namespace
-	closing chan struct{}
+	closing context.Context     // done: nothing more can be published
+	close   func()
 	running sync.WaitGroup
 
 	turn    chan struct{} // capacity 1: the goroutine that has received from it writes; the others come in order
@@ -86,8 +88,9 @@ type Queue struct {
 func NewQueue(edge string, maxPayload func() int, published func(fn func())) *Queue {
 	q := &Queue{
 		edge: edge, maxPayload: maxPayload, published: published, lines: make(map[string][]*Query), sockets: share.New(maxSockets),
-		closing: make(chan struct{}), turn: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1),
 	}
+	q.closing, q.close = context.WithCancel(context.Background())
 	q.turn <- struct{}{}
 	return q
 }
@@ -110,7 +113,7 @@ func (q *Queue) Add(query *Query) error {
 
 // Close waits until the goroutines have ended. Queries that were not answered are dropped, and Add must not be called any more.
 func (q *Queue) Close() {
-	close(q.closing)
+	q.close()
 	q.running.Wait()
 }
 
@@ -119,9 +122,13 @@ func (q *Queue) run(ns string) {
 	<-q.turn
 	defer func() { q.turn <- struct{}{} }()
 	w := &writer{queue: q}
-	for query := q.next(ns, nil); query != nil && !w.closed; query = q.next(ns, query) {
+	for query := q.next(ns, nil); query != nil && !w.isClosed(); query = q.next(ns, query) {
 		began := time.Now()
-		q.answer(query, w)
+		if query.Verb == subjects.VerbRooms {
+			countRooms(query, w)
+		} else {
+			listSockets(query, w)
+		}
 		w.rest(time.Since(began))
 	}
 }
@@ -147,7 +154,6 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 // namespace, whose turn it is.
 type writer struct {
 	queue  *Queue
-	closed bool // the queue is closing: nothing more can be published
 	worked time.Duration
 
 	query *Query
@@ -177,38 +183,30 @@ func (w *writer) publish(last bool) {
 	body, part := w.parts.Finish(last)
 	w.query.Answer(part, body)
 	w.wait(len(body))
-	w.giveTurn()
+	w.giveTurn(0)
 }
-
-// giveTurn lets another namespace write, if one waits.
-func (w *writer) giveTurn() { w.giveTurnFor(0) }
 
 // rest gives the turn to others after an answer that took some time.
 func (w *writer) rest(work time.Duration) {
 	if w.worked += work; w.worked < longWork {
 		work = 0
 	}
-	w.giveTurnFor(restTimes * work)
+	w.giveTurn(restTimes * work)
 }
 
-// giveTurnFor lets others write for some time at least.
-func (w *writer) giveTurnFor(d time.Duration) {
+// giveTurn lets other namespaces write, if they wait, for some time at least.
+func (w *writer) giveTurn(d time.Duration) {
 	w.queue.turn <- struct{}{}
-	defer func() { <-w.queue.turn }()
-	select {
-	case <-w.queue.closing:
-		w.closed = true
-		return
-	default:
-	}
 	if d > 0 {
 		select {
-		case <-w.queue.closing:
-			w.closed = true
+		case <-w.queue.closing.Done():
 		case <-time.After(d):
 		}
 	}
+	<-w.queue.turn
 }
+
+func (w *writer) isClosed() bool { return w.queue.closing.Err() != nil }
 
 // wait waits if too much is in the outbox. The turn stays: others would have to wait, too.
 func (w *writer) wait(added int) {
@@ -220,7 +218,6 @@ func (w *writer) wait(added int) {
 	w.queue.published(func() { close(published) })
 	select {
 	case <-published:
-	case <-w.queue.closing:
-		w.closed = true
+	case <-w.queue.closing.Done():
 	}
 }

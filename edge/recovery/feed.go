@@ -20,6 +20,7 @@ type Feed struct {
 
 	position atomic.Uint64 // sequence of the last event handed out; 0: none is known yet
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
+	first    atomic.Uint64 // that of the first one; 0: none was
 
 	state    feedState
 	losses   uint64    // what Table.losses said when nothing was missing
@@ -31,6 +32,8 @@ type Feed struct {
 	held     []*eventlog.Entry
 	bytes    int // of held
 	attempts uint64
+
+	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
 }
 
 type feedState uint8
@@ -77,7 +80,7 @@ func (t *Table) Release(namespace string) {
 func (t *Table) use(namespace string) *Feed {
 	f := t.feeds[namespace]
 	if f == nil {
-		f = &Feed{table: t, namespace: namespace, losses: t.losses()}
+		f = &Feed{table: t, namespace: namespace, losses: t.losses(), rewinds: make(map[string][]Rewind)}
 		if !t.found.Load() {
 			f.state = deaf // offsets need the epoch
 		}
@@ -118,8 +121,15 @@ func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 		}
 		return false
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	return true
+}
+
+func (f *Feed) take(seq uint64) {
+	if f.taken.Load() == 0 {
+		f.first.Store(seq)
+	}
+	f.taken.Store(seq)
 }
 
 // check finds out whether something was lost since the last look.
@@ -153,6 +163,7 @@ func (f *Feed) restart(isFirst bool) {
 		f.state = whole
 	}
 	f.taken.Store(0)
+	f.first.Store(0)
 	f.position.Store(0)
 	f.mark(time.Now())
 }
@@ -225,7 +236,7 @@ func (f *Feed) Returned(n, seq uint64) {
 		f.heal(seq)
 		return
 	}
-	f.taken.Store(seq)
+	f.take(seq)
 	f.HandedOut(seq)
 	waiting := f.waiting
 	f.waiting = nil

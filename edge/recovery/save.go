@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"sync"
@@ -93,6 +94,12 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	defer k.mu.Unlock()
 	if k.state == forgotten {
 		return w, 0, false
+	}
+	if first := k.feed.first.Load(); first > 0 { // what was not known when the socket entered: that was before the first event
+		k.start = cmp.Or(k.start, first-1)
+		for room, since := range k.rooms {
+			k.rooms[room] = cmp.Or(since, first-1)
+		}
 	}
 	if k.given != nil { // it has left, and may have lost its owner while it was described
 		state = k.given

@@ -44,14 +44,8 @@ func (k *Ticket) CatchUp(c *Claimed, take func(*Event) bool, done func(error)) {
 				done(errHole)
 				return
 			}
-			k.mu.Lock()
-			rooms := slices.Clone(k.past)
-			for room, since := range k.rooms {
-				rooms = append(rooms, recovery.Span{Room: room, From: since})
-			}
-			k.mu.Unlock()
 			t.scans.add(&job{
-				namespace: k.feed.namespace, from: c.From, to: seq, alive: c.Alive, id: k.ID, rooms: rooms, take: take,
+				namespace: k.feed.namespace, from: c.From, to: seq, alive: c.Alive, id: k.ID, rooms: k.Stays(), take: take,
 				done: func(err error) {
 					if err == nil {
 						t.stats.recovered.Inc()
@@ -200,8 +194,11 @@ func (t *Table) toRoom(x places, e *Event, room string) {
 }
 
 // wasIn reports whether the socket was in a room when the log had an event.
-func (j *job) wasIn(room string, seq uint64) bool {
-	return slices.ContainsFunc(j.rooms, func(s recovery.Span) bool {
+func (j *job) wasIn(room string, seq uint64) bool { return WasIn(j.rooms, room, seq) }
+
+// WasIn reports whether one of the stays of a socket is in a room at the time of an event.
+func WasIn(stays []recovery.Span, room string, seq uint64) bool {
+	return slices.ContainsFunc(stays, func(s recovery.Span) bool {
 		return s.Room == room && seq > s.From && (s.To == 0 || seq <= s.To)
 	})
 }

@@ -51,6 +51,7 @@ type Store interface {
 	Doubt()
 	WentBack()
 	Read(eventlog.Scan)
+	Last(ctx context.Context, q eventlog.Last) ([]*eventlog.Entry, error)
 	Write(eventlog.Write)
 	Record(ctx context.Context, key string) (eventlog.Record, error)
 	Beat(edge string)
@@ -81,6 +82,7 @@ type Table struct {
 	stats      stats
 	wake       chan struct{} // capacity 1: tickets are to be saved
 	claims     chan struct{} // one for each claim under way
+	rewinds    chan struct{} // one for each room that is read
 	running    sync.WaitGroup
 	scans      scans
 	ticked     atomic.Int64  // unix nanoseconds of the last tick
@@ -103,6 +105,7 @@ type Table struct {
 type stats struct {
 	recovered, refused, lateOffset, busy, taken tally.Counter
 	replayed, healed, holes, unsaved            tally.Counter
+	rewinds, unread                             tally.Counter
 	lag                                         tally.Gauge // nanoseconds
 }
 
@@ -128,7 +131,7 @@ const (
 // New makes a Table. Run must be called.
 func New(set Settings) *Table {
 	t := &Table{
-		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
+		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims), rewinds: make(chan struct{}, maxRewinds),
 		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time),
 	}
 	t.scans.table = t
@@ -270,6 +273,8 @@ func (t *Table) Metrics(set *tally.Set) {
 	}
 	set.Counter(&st.replayed, "replayed_total", "Events read from the log for clients that had missed them.")
 	set.Counter(&st.healed, "log_healed_total", "Times a namespace read in the log what this edge had missed without NATS.")
+	set.Counter(&st.rewinds, "rewinds_total", "Times the last events of a room were read, for all sockets that entered it at the time.")
+	set.Counter(&st.unread, "rewinds_failed_total", "Times they could not be read: the sockets got later events only.")
 	set.Counter(&st.holes, "log_holes_total", "Times the log did not have any more what this edge had missed.")
 	set.Counter(&st.unsaved, "records_unsaved_total", "Records of sockets that could not be written; tried again.")
 	set.Func(tally.KindGauge, "log_lag_seconds", "How long a message takes through the log and back to this edge.",

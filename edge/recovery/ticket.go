@@ -113,6 +113,17 @@ func (k *Ticket) enter(rooms []string, position uint64) {
 	}
 }
 
+// Stays lists in which rooms the socket is and was: To is 0 where it is still.
+func (k *Ticket) Stays() []recovery.Span {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	stays := slices.Clone(k.past)
+	for room, since := range k.rooms {
+		stays = append(stays, recovery.Span{Room: room, From: since})
+	}
+	return stays
+}
+
 // Changed has the record written anew, because the rooms or data have changed.
 func (k *Ticket) Changed(rooms []string) {
 	position, taken := k.feed.Position(), k.feed.taken.Load()
@@ -200,9 +211,6 @@ func (k *Ticket) Settle(done func()) {
 	}
 	k.table.set.Wire.Exclusive(func() { // the first of its namespace: nothing says yet where the log is
 		k.feed.wait(waiter{giveUp: time.Now().Add(settleTimeout), run: func(seq uint64) {
-			k.mu.Lock()
-			k.start = max(k.start, seq)
-			k.mu.Unlock()
 			if seq > 0 {
 				save()
 				return

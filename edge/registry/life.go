@@ -1,7 +1,5 @@
 package registry
 
-import "slices"
-
 // Life is how far a socket has come. Only the registry changes it, with its lock held; anyone may read it.
 //
 //	Connecting ──▶ Deciding ──▶ Subscribing ──▶ Live ──▶ Gone
@@ -25,24 +23,16 @@ const (
 	Gone
 )
 
-// next is what may follow each life.
-var next = [...][]Life{
-	Connecting:  {Deciding, Subscribing, Gone},
-	Deciding:    {Subscribing, Gone},
-	Subscribing: {Live, Gone},
-	Live:        {Gone},
-	Gone:        {},
-}
-
 // IsMember reports whether a socket in this life is a member of its namespace: it was admitted and is there.
 func (l Life) IsMember() bool { return l == Subscribing || l == Live }
 
 // Life returns how far the socket has come. It takes no lock.
 func (s *Socket[C]) Life() Life { return Life(s.life.Load()) }
 
-// become changes the life of a socket if the picture has that arrow. mu must be held.
+// become changes the life of a socket if the picture has that arrow: all go forward, and Live is reached from Subscribing alone.
+// mu must be held.
 func (s *Socket[C]) become(to Life) bool {
-	if !slices.Contains(next[s.Life()], to) {
+	if was := s.Life(); to <= was || to == Live && was != Subscribing {
 		return false
 	}
 	s.life.Store(int32(to))

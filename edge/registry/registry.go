@@ -9,7 +9,6 @@ package registry
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -305,9 +304,4 @@ const (
 // roomCost is what it costs a socket to be in a room.
 func (s *Socket[C]) roomCost(name string) int {
 	return RoomCost + nameCost*len(name) + len(s.Namespace.Token)
-}
-
-// tooMany is the error of a socket that would be in too many rooms.
-func (r *Registry[C]) tooMany() error {
-	return fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, r.limit)
 }

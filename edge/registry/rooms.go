@@ -116,21 +116,18 @@ func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Cont
 
 // enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be held.
 func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (entered bool, err error) {
-	if r.limit > 0 && len(rooms) > r.limit {
-		return false, r.tooMany()
-	}
-	fresh := make([]string, 0, len(rooms))
+	list := s.Rooms() // appending writes only behind the end of what others may read
+	var fresh []string
 	for _, name := range rooms {
-		if !s.isIn(s.Namespace.rooms[name]) {
-			fresh = append(fresh, name)
+		if s.isIn(s.Namespace.rooms[name]) {
+			continue
+		}
+		if fresh = append(fresh, name); r.limit > 0 && len(list)+len(fresh) > r.limit {
+			return false, fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, r.limit)
 		}
 	}
 	if len(fresh) == 0 {
 		return false, nil
-	}
-	list := s.Rooms() // appending writes only behind the end of what others may read
-	if r.limit > 0 && len(list)+len(fresh) > r.limit {
-		return false, r.tooMany()
 	}
 	cost := 0
 	for _, name := range fresh {

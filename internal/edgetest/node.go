@@ -79,18 +79,11 @@ func (o *Options) replies() []string {
 }
 
 // bus returns the options of the connection to NATS.
-func (o *Options) bus() []bus.Option {
-	options := []bus.Option{bus.OnConnect(func(int) {})} // tests also send what NATS refuses
-	if o.InProcess != nil {
-		options = append(options, bus.InProcess(o.InProcess))
+func (o *Options) bus() bus.Options {
+	return bus.Options{
+		Channel: o.Channel, Linger: o.Linger, InProcess: o.InProcess,
+		OnConnect: func(int) {}, // tests also send what NATS refuses
 	}
-	if o.Linger > 0 {
-		options = append(options, bus.Linger(o.Linger))
-	}
-	if o.Channel > 0 {
-		options = append(options, bus.Channel(o.Channel))
-	}
-	return options
 }
 
 // Open allows every client everything.
@@ -120,7 +113,7 @@ func Start(t testing.TB, o Options) *Node {
 	mux := http.NewServeMux()
 	front := o.front(mux, log)
 	n.URL = "http://" + front.Listener.Addr().String()
-	parts, err := wiring.New(o.config(n.URL), "v1.2.3", log, o.bus()...)
+	parts, err := wiring.New(o.config(n.URL), "v1.2.3", log, o.bus())
 	if err != nil {
 		front.Close()
 		t.Fatal(err)

@@ -145,7 +145,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	}
-	return conn, nil
+	return newPump(conn), nil
 }
 
 // Shutdown closes all connections, waits until the server has ended, and removes JetStream's temporary folder. Further

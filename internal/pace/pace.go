@@ -16,6 +16,7 @@ const grain = 20 * time.Millisecond
 // safe for concurrent use.
 type Queue[T any] struct {
 	perSecond float64
+	wake      func() // see NewQueue
 	items     items[T]
 	credit    float64   // items that may be returned
 	at        time.Time // when credit was computed
@@ -34,21 +35,25 @@ func (i *Item[T]) Queued() bool { return i.place > 0 }
 // At returns the time of the last Set.
 func (i *Item[T]) At() time.Time { return i.at }
 
-// NewQueue makes a Queue that returns at most perSecond items each second.
-func NewQueue[T any](perSecond int) *Queue[T] { return &Queue[T]{perSecond: float64(perSecond)} }
+// NewQueue makes a Queue that returns at most perSecond items each second. Set calls wake if its item has become the earliest.
+func NewQueue[T any](perSecond int, wake func()) *Queue[T] {
+	return &Queue[T]{perSecond: float64(perSecond), wake: wake}
+}
 
 // Len returns the number of items.
 func (q *Queue[T]) Len() int { return len(q.items) }
 
-// Set adds an item to the queue, or changes its time. It reports whether the item is now the earliest.
-func (q *Queue[T]) Set(i *Item[T], at time.Time) (first bool) {
+// Set adds an item to the queue, or changes its time.
+func (q *Queue[T]) Set(i *Item[T], at time.Time) {
 	i.at = at
 	if i.Queued() {
 		heap.Fix(&q.items, i.place-1)
 	} else {
 		heap.Push(&q.items, i)
 	}
-	return i.place == 1
+	if i.place == 1 {
+		q.wake()
+	}
 }
 
 // Remove removes an item from the queue, if it is there.
@@ -78,16 +83,16 @@ func (q *Queue[T]) Next(now time.Time) *Item[T] {
 	return heap.Pop(&q.items).(*Item[T])
 }
 
-// Wait returns how long after now Next may have an item; ok is false for an empty queue.
-func (q *Queue[T]) Wait(now time.Time) (wait time.Duration, ok bool) {
+// Wait returns how long after now Next may have an item; a day for an empty queue.
+func (q *Queue[T]) Wait(now time.Time) time.Duration {
 	if len(q.items) == 0 {
-		return 0, false
+		return 24 * time.Hour
 	}
-	wait = max(0, q.items[0].at.Sub(now))
+	wait := max(0, q.items[0].at.Sub(now))
 	if wait < grain && now.Sub(q.at) < grain { // Next was called just before: collect some
 		wait = max(wait, grain-now.Sub(q.at))
 	}
-	return wait, true
+	return wait
 }
 
 // items is a heap, the earliest on top.

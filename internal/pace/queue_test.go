@@ -15,11 +15,10 @@ func drain(q *pace.Queue[int], now time.Time) (values []int, at []time.Time) {
 		for i := q.Next(now); i != nil; i = q.Next(now) {
 			values, at = append(values, i.Value), append(at, now)
 		}
-		wait, more := q.Wait(now)
-		if !more {
+		if q.Len() == 0 {
 			return values, at
 		}
-		now = now.Add(wait)
+		now = now.Add(q.Wait(now))
 	}
 }
 
@@ -27,7 +26,7 @@ func drain(q *pace.Queue[int], now time.Time) (values []int, at []time.Time) {
 // time.
 func TestQueueKeepsItsRate(t *testing.T) {
 	const items, perSecond = 10_000, 2000
-	q := pace.NewQueue[int](perSecond)
+	q := pace.NewQueue[int](perSecond, func() {})
 	began := time.Unix(1_000_000, 0)
 	for i := range items {
 		q.Set(&pace.Item[int]{Value: i}, began.Add(time.Hour))
@@ -51,7 +50,7 @@ func TestQueueKeepsItsRate(t *testing.T) {
 
 // TestQueueIsInOrder checks that items come in the order of their times, also after a change, and removed ones never.
 func TestQueueIsInOrder(t *testing.T) {
-	q := pace.NewQueue[int](1 << 30)
+	q := pace.NewQueue[int](1<<30, func() {})
 	began := time.Unix(1_000_000, 0)
 	all := make([]pace.Item[int], 1000)
 	for i := range all {
@@ -77,7 +76,7 @@ func TestQueueIsInOrder(t *testing.T) {
 			t.Fatalf("item %d came at %s, set for %s", value, at[i], all[value].At())
 		}
 	}
-	if _, more := q.Wait(began); more || q.Len() != 0 {
+	if q.Len() != 0 {
 		t.Error("the queue is not empty")
 	}
 }

@@ -55,7 +55,7 @@ type Parts struct {
 
 // New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
 // NATS before Run.
-func New(c config.Config, version string, log *slog.Logger, options ...bus.Option) (*Parts, error) {
+func New(c config.Config, version string, log *slog.Logger, options bus.Options) (*Parts, error) {
 	prefix, err := subjects.NewPrefix(c.NATS.Prefix)
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
@@ -74,8 +74,10 @@ func New(c config.Config, version string, log *slog.Logger, options ...bus.Optio
 		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
 		Log:     p.log,
 	})
-	fit := bus.OnConnect(func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) })
-	if p.Bus, err = bus.Connect(c.NATS, p.log, append([]bus.Option{fit}, options...)...); err != nil {
+	if options.OnConnect == nil {
+		options.OnConnect = func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) }
+	}
+	if p.Bus, err = bus.Connect(c.NATS, p.log, options); err != nil {
 		return nil, err
 	}
 	set := edge.Settings{

@@ -147,6 +147,7 @@ export class Conn extends EventEmitter {
   #ack(seat: Seat, packet: Packet, options: WriteOptions): void {
     const headers = flags(options);
     const body = encode(packet.data, headers);
+    this.#hub.data.flush(); // a client that has its ack may leave, and recover with what its edge has
     this.#hub.send(this.#hub.subjects.ack(seat.token, seat.id, packet.id!), body, headers);
     this.#hub.acks.end(seat);
   }

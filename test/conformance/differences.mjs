@@ -429,16 +429,36 @@ export const differences = [
   },
   {
     title: 'A client recovers without an offset',
-    reference: 'A client that has received no event yet gets a new session. So does one whose connection is not known to be dead.',
-    ours: 'Both recover, and miss nothing ([Configuration](configuration.md#namespaces)). An `offset` that is no text, or empty, counts as none.',
+    reference: 'A client that has received no event yet gets a new session.',
+    ours: 'It recovers, and misses nothing ([Configuration](configuration.md#namespaces)). An `offset` that is no text, or empty, counts as none.',
     cases: {
       ...Object.fromEntries(['no offset', 'an empty offset', 'an offset that is no text'].map((name) => [`recovery, raw: ${name}`, {
         reference: ['second: has a new id', 'second: has a new pid', 'server /: connect /'],
         ours: ['second: 42["auth",{},"<offset>"]', 'second: has the same id', 'second: has the same pid', 'server /: connect / recovered'],
       }])),
+    },
+  },
+  {
+    title: 'A client recovers before its old connection is known to be dead',
+    only: 'services',
+    reference: 'It gets a new session.',
+    ours: 'It gets its socket, and the old connection is closed.',
+    cases: {
       'recovery, raw: a connection that is still there': {
         reference: ['second: has a new id', 'server /: connect /'],
         ours: ['first: closed 1005', 'second: has the same id', 'server /: connect / recovered'],
+      },
+    },
+  },
+  {
+    title: 'A client recovers before its old connection is known to be dead, in Node.js',
+    only: 'node',
+    reference: 'It gets a new session.',
+    ours: 'It gets its socket. The one of the old connection ends first, with `transport close`.',
+    cases: {
+      'recovery, raw: a connection that is still there': {
+        reference: ['second: has a new id', 'server /: connect /'],
+        ours: ['first: closed 1005', 'second: has the same id', 'server /: disconnect / transport close []', 'server /: connect / recovered'],
       },
     },
   },

@@ -47,8 +47,9 @@ func FreePorts(t *testing.T, n int) []int {
 // Server is a NATS server of a cluster.
 type Server struct {
 	*Process
-	URL  string
-	args []string
+	URL    string
+	Called string // its name in the cluster
+	args   []string
 }
 
 // Run starts the server, also after it has ended.
@@ -61,7 +62,8 @@ func (s *Server) Run(t *testing.T) {
 	s.Line("Server is ready")
 }
 
-// Cluster runs three NATS servers, and returns when all are connected with one another. Each gets args.
+// Cluster runs three NATS servers, and returns when all are connected with one another. Each gets args. SERVER in one of
+// them is replaced by the server's name.
 func Cluster(t *testing.T, args ...string) []*Server {
 	t.Helper()
 	const size = 3
@@ -73,10 +75,12 @@ func Cluster(t *testing.T, args ...string) []*Server {
 	var servers []*Server
 	for i := range size {
 		port := strconv.Itoa(ports[i])
-		s := &Server{URL: "nats://127.0.0.1:" + port, args: append([]string{
-			"-a", "127.0.0.1", "-p", port, "-n", fmt.Sprint("n", i), "--cluster_name", "stand",
-			"--cluster", routes[i], "--routes", strings.Join(routes, ","),
-		}, args...)}
+		s := &Server{URL: "nats://127.0.0.1:" + port, Called: fmt.Sprint("n", i)}
+		s.args = []string{"-a", "127.0.0.1", "-p", port, "-n", s.Called, "--cluster_name", "stand",
+			"--cluster", routes[i], "--routes", strings.Join(routes, ",")}
+		for _, arg := range args {
+			s.args = append(s.args, strings.ReplaceAll(arg, "SERVER", s.Called))
+		}
 		s.Run(t)
 		servers = append(servers, s)
 	}

@@ -53,7 +53,9 @@ func Connect(handshake []byte, handover *State) []byte {
 		return append(body, ']')
 	}
 	state := *handover
-	state.Data = orEmpty(state.Data)
+	if state.Data = orEmpty(state.Data); state.Rooms == nil {
+		state.Rooms = []string{}
+	}
 	body = append(append(body[:len(body)-1], `,"handover":`...), encode(state)...)
 	if state.Edge != "" {
 		body = AppendString(append(body, `,"edge":`...), state.Edge)

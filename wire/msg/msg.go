@@ -27,6 +27,7 @@ const (
 	HeaderSequence    = "Sio-Sequence"    // edges among themselves: the sequence of a record
 	HeaderExcept      = "Sio-Except"      // repeatable: a room or socket id to leave out, written as in subjects
 	HeaderRooms       = "Sio-Rooms"       // repeatable: a room or socket id to address, written as in subjects
+	HeaderRewind      = "Sio-Rewind"      // of a join: how many of a room's last events the sockets get
 	HeaderOwnedBy     = "Sio-Owned-By"    // an instance: only the sockets that it owns
 	HeaderAttachments = "Sio-Attachments" // byte lengths of the attachments behind the JSON text: "3,2"
 	HeaderVolatile    = "Sio-Volatile"    // may be dropped for a client that has other packets waiting

@@ -78,3 +78,17 @@ func encode(v any) []byte {
 	_ = e.Encode(v)
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
+
+// MaxRewind is how many events of a room a socket gets at most that enters it.
+const MaxRewind = 1000
+
+var errRewind = fmt.Errorf("%s must be a number from 0 to %d", HeaderRewind, MaxRewind)
+
+// Rewind parses HeaderRewind. The error is for the service.
+func Rewind(header string) (int, error) {
+	n, err := strconv.Atoi(header)
+	if err != nil || n < 0 || n > MaxRewind {
+		return 0, errRewind
+	}
+	return n, nil
+}

@@ -27,10 +27,6 @@ type front struct {
 // newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call
 // Leave.
 func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
-	var options []bus.Option
-	if inside != nil {
-		options = append(options, bus.InProcess(inside))
-	}
 	f := &front{}
 	attend := []func(context.Context){func(ctx context.Context) { tidy(ctx, f.Engine.Moved, debug.FreeOSMemory) }}
 	if c.TLS.Cert != "" {
@@ -41,7 +37,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		attend = append(attend, f.certificate.watch)
 	}
 	var err error
-	if f.Parts, err = wiring.New(c, Version(), log, options...); err != nil {
+	if f.Parts, err = wiring.New(c, Version(), log, bus.Options{InProcess: inside}); err != nil {
 		return nil, err
 	}
 	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {

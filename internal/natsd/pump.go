@@ -1,4 +1,4 @@
-package bus
+package natsd
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 // pumpLimit is how many bytes a pump keeps before the server must wait.
 const pumpLimit = 1 << 20
 
-// pump is the connection to a NATS server in this process. The server provides a net.Pipe, in which each write waits for
-// its reader, so a read would never return more than one write, and there would be no batches. A pump reads ahead: at full
+// pump is the client's side of a connection inside the process. nats-server provides a net.Pipe, in which each write waits for
+// its reader, so a read would never return more than one write, and the bus would have no batches. A pump reads ahead: at full
 // speed a delivery to a large room costs a sixth (docs/performance.md).
 type pump struct {
 	net.Conn
