@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
-	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/recovery"},
+	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/msg", "wire/recovery"},
 	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},

@@ -1,14 +1,20 @@
 package backend_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
+	"partyline/edge"
+	"partyline/internal/edgetest"
+	"partyline/internal/natsd/natsdtest"
 )
 
 // comeback is the connect request or notice of a socket whose client has come back. number tells its connections apart.
@@ -200,5 +206,50 @@ func TestEventsForASocketThatMayComeBack(t *testing.T) {
 	}
 	if m, err := sub.NextMsg(patience); err != nil || string(m.Data) != `["late","ping timeout"]` {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// A client comes back to another edge: it gets what was sent meanwhile, and the service has the same socket.
+func TestAClientComesBackToAnotherEdge(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]backend.NamespaceOption{"owned": {backend.Owned()}, "not owned": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
+			rules := map[string]edge.Namespace{
+				"/chat": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second, Recovery: edge.Recovery{For: time.Minute}},
+			}
+			edgeOptions := edgetest.Options{NATS: server.ClientURL(), Namespaces: rules}
+			s := &stage{t: t, nats: server, Node: edgetest.Start(t, edgeOptions).Ready()}
+			second := edgetest.Start(t, edgeOptions).Ready()
+			io := s.service("chat")
+			chat := io.Of("/chat", options...)
+			heard := make(chan string, 10)
+			chat.Use(func(so *backend.Socket) error { return errors.Join(so.SetUser("ann"), so.Join(so.Context(), "hall")) })
+			chat.OnConnection(func(so *backend.Socket) { heard <- fmt.Sprint("connected ", so.Recovered(), " ", so.User()) })
+			chat.OnDisconnect(func(so *backend.Socket, reason string) {
+				heard <- fmt.Sprint(reason, so.Emit("to it"), chat.To("hall").Emit("to the room"))
+			})
+			s.start(io)
+			hear := &fakeEdge{t: t}
+			ann := s.Dial("ann")
+			ann.Send(`40/chat,`)
+			connect := ann.Next() // with a pid
+			hear.hears(heard, "connected false ann")
+			ann.Hangup()
+			hear.hears(heard, "transport close<nil> <nil>")
+			var pid struct{ PID string }
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(connect, "40/chat,")), &pid); err != nil || pid.PID == "" {
+				t.Fatal(connect, err)
+			}
+			back := second.Dial("ann")
+			back.Send(`40/chat,{"pid":"` + pid.PID + `"}`)
+			for _, want := range []string{`42/chat,["to it","`, `42/chat,["to the room","`, connect} {
+				if got := back.Next(); !strings.HasPrefix(got, want) {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+			hear.hears(heard, "connected true ann")
+		})
 	}
 }

@@ -74,7 +74,7 @@ func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback
 	}
 	c.session.Charge(cap(s.Edge.auth))
 	e.reg.Enter(s, name, token, rules.IsLogged(), rules.AutoJoin)
-	e.keepFor(s, name, token)
+	e.logged.keepFor(s, name, token)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
 	switch r := s.Edge.recovered; {
@@ -349,7 +349,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c.waiting -= s.Edge.waitingBytes
 	c.session.Charge(-s.Edge.waitingBytes)
 	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
-	e.release(s, ended[0].Was)
+	e.logged.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
 	}

@@ -48,7 +48,7 @@ func readDecision(m *bus.Message, c *complaints) (d decision, ok bool) {
 	case refusal == msg.ErrorNotMine && d.Number != 0:
 		d.Kind = owner.NotMine
 	case m.Header.Has(msg.HeaderError):
-		d.Kind, d.close = owner.Refusal, m.Header.Has(msg.HeaderClose) && isYes(m.Header.Get(msg.HeaderClose))
+		d.Kind, d.close = owner.Refusal, m.Header.Has(msg.HeaderClose) && msg.IsYes(m.Header.Get(msg.HeaderClose))
 		var err error
 		if d.no, err = msg.ParseRefusal(refusal, m.Data); err != nil {
 			c.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)

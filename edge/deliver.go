@@ -141,12 +141,10 @@ func options(h bus.Header) engine.Options {
 		return engine.Options{}
 	}
 	return engine.Options{
-		Volatile:      h.Has(msg.HeaderVolatile) && isYes(h.Get(msg.HeaderVolatile)),
-		NoCompression: h.Has(msg.HeaderCompress) && !isYes(h.Get(msg.HeaderCompress)),
+		Volatile:      msg.IsVolatile(h),
+		NoCompression: h.Has(msg.HeaderCompress) && !msg.IsYes(h.Get(msg.HeaderCompress)),
 	}
 }
-
-func isYes(value string) bool { return value != "false" && value != "0" }
 
 // targets finds the sockets that a message is for.
 type targets struct {

@@ -61,7 +61,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 	case sub.Kind == subjects.KindInstance:
 		ownerWire{e}.handleInstance(m, &sub)
 	case sub.Kind == subjects.KindYield:
-		e.handleYield(m, &sub)
+		e.logged.yield(m, &sub)
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:

@@ -62,7 +62,6 @@ type Edge struct {
 	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
 
 	logged   logged
-	replays  *deliveries // for what is read in the log, on the goroutine that reads it
 	fanout   fanout
 	rewinds  *rewinds
 	answers  *answers

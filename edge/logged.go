@@ -23,8 +23,13 @@ const (
 
 // logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
 type logged struct {
-	table  *recovery.Table // nil if no namespace has a log
-	stream string          // its name
+	table      *recovery.Table // nil if no namespace has a log
+	stream     string          // its name
+	edge       string          // its id
+	prefix     subjects.Prefix
+	out        bus.Outbox
+	complaints *complaints
+	replays    *deliveries // for what is read in the log, on the goroutine that reads it
 }
 
 // feed is the feed of a namespace, named as in subjects, or nil if it has no log, or no socket here.
@@ -134,7 +139,7 @@ func isAlike(a, b bus.Header) bool {
 // stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or if it is volatile,
 // the event gets one only if the client would take its last argument for one (socket.io-client, emitEvent).
 func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Feed) []byte {
-	if seq == 0 || recovery.IsVolatile(h) {
+	if seq == 0 || msg.IsVolatile(h) {
 		if !wire.EndsWithString(text) {
 			return text
 		}
@@ -144,11 +149,11 @@ func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Fee
 }
 
 // packet is an event that was read in the log, for all that get it, with an offset if the socket has a ticket.
-func (l *logged) packet(d *deliveries, s *socket, event *recovery.Event, offset uint64) *packet {
+func (l *logged) packet(d *deliveries, s *socket, event *eventlog.Entry, offset uint64) *packet {
 	if made, ok := event.Frame.(*packet); ok {
 		return made
 	}
-	m := &bus.Message{Subject: event.Entry.Subject, Header: event.Header, Data: event.Data}
+	m := &bus.Message{Subject: event.Subject, Header: event.Header, Data: event.Data}
 	text, attachments, err := d.content(m, true)
 	p := &packet{kind: sio.Event, namespace: s.Namespace.Name, attachments: attachments, options: options(event.Header), from: m}
 	switch {

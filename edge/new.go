@@ -42,7 +42,7 @@ func New(set Settings) *Edge {
 	found := targets{e.reg, e.owners}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	replays := *d
-	e.replays = &replays
+	e.logged = logged{edge: set.ID, prefix: e.prefix, out: e.out, complaints: e.complaints, replays: &replays}
 	e.fanout = fanout{
 		deliveries: d, targets: found, prefix: e.prefix, logged: &e.logged,
 		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
@@ -52,9 +52,10 @@ func New(set Settings) *Edge {
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	if set.Journal != nil {
-		e.logged = logged{stream: set.Stream, table: recovery.New(recovery.Settings{
+		e.logged.stream = set.Stream
+		e.logged.table = recovery.New(recovery.Settings{
 			Edge: set.ID, Prefix: set.Prefix, Wire: recoveryWire{e}, Store: set.Journal, Log: set.Log, Silence: set.Silence,
-		})}
+		})
 	}
 	subscribe(set)
 	require(set)

@@ -2,18 +2,11 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
-	"time"
 
-	"partyline/bus"
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
-	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/eventlog"
@@ -26,109 +19,6 @@ import (
 // recoverable are the reasons of an end after which a client may come back (socket.io, RECOVERABLE_DISCONNECT_REASONS).
 var recoverable = []string{
 	"transport error", "transport close", "forced close", "ping timeout", "server shutting down", "forced server close",
-}
-
-// recoveryWire is how Edge.logged speaks to the edge.
-type recoveryWire struct{ *Edge }
-
-func (w recoveryWire) Mark(ns string, n uint64) {
-	w.out.Later(bus.Letter{Subject: string(w.prefix.AppendMark(nil, ns, w.set.ID, n))})
-}
-
-func (w recoveryWire) HandOut(entry *eventlog.Entry) {
-	m := bus.Message{Subject: entry.Subject, Header: entry.Header, Data: entry.Data}
-	sub, ok := w.prefix.Parse(m.Subject)
-	if !ok || sub.Kind != subjects.KindCommand {
-		return
-	}
-	if feed := w.logged.feed(sub.Namespace); feed != nil {
-		w.handOut(&m, &sub, entry.Seq, feed)
-	}
-}
-
-func (w recoveryWire) Exclusive(fn func()) { w.set.Bus.Exclusive(fn) }
-
-func (w recoveryWire) Losses() uint64 { return w.set.Bus.Losses() }
-
-func (w recoveryWire) IsHeard(edge string, within time.Duration) bool {
-	return w.set.IsHeard(edge, within)
-}
-
-func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
-	s := k.Client().(*socket)
-	v, _ := w.reg.View(s)
-	c := s.Edge.conn
-	c.mu.Lock()
-	state, o := recovery.State{User: v.User, Data: v.Data, Rev: v.Rev, Group: s.Edge.group}, s.Edge.owner
-	c.mu.Unlock()
-	if o != nil {
-		state.Group, state.Owner, state.Assignment = w.owners.Of(o)
-	}
-	return state
-}
-
-func (w recoveryWire) Drop(k *recovery.Ticket) {
-	s, ok := k.Client().(*socket)
-	if !ok {
-		return
-	}
-	w.out.Do(func() {
-		c := s.Edge.conn
-		c.mu.Lock()
-		ended, o := w.remove(s), s.Edge.owner
-		c.mu.Unlock()
-		if ended != nil && o != nil {
-			w.owners.Abandon(o)
-		}
-		c.session.Close(engine.ForcedServerClose)
-	})
-}
-
-func (w recoveryWire) Yield(ctx context.Context, holder, hash, id string) (recovery.Claimed, error) {
-	body, _ := json.Marshal([]string{id})
-	m, err := w.set.Bus.Request(ctx, w.prefix.Yield(holder, hash), body)
-	switch {
-	case errors.Is(err, bus.ErrNoResponders):
-		return recovery.Claimed{}, recovery.ErrDead
-	case err != nil:
-		return recovery.Claimed{}, err
-	case m.Header.Has(msg.HeaderError):
-		return recovery.Claimed{}, recovery.ErrNotHeld
-	}
-	record, err := wire.ParseRecord(m.Data)
-	if err != nil {
-		return recovery.Claimed{}, err
-	}
-	seq, err := strconv.ParseUint(m.Header.Get(msg.HeaderSequence), 10, 64)
-	return recovery.Claimed{Record: record, Seq: seq}, err
-}
-
-// handleYield answers another edge that asks for a socket.
-func (e *Edge) handleYield(m *bus.Message, sub *subjects.Subject) {
-	var ids []string
-	if e.logged.table == nil || json.Unmarshal(m.Data, &ids) != nil || len(ids) != 1 || !strings.HasPrefix(m.Reply, "_INBOX.") {
-		e.complaints.drop(m, dropBadBody, nil)
-		return
-	}
-	reply := m.Reply
-	e.logged.table.Yield(sub.Hash, ids[0], func(c recovery.Claimed, err error) {
-		answer := bus.Letter{Subject: reply}
-		if err != nil {
-			answer.Header = bus.Header{msg.HeaderError: {errUnknownSocket.Error()}}
-		} else {
-			answer.Header, answer.Body = bus.Header{msg.HeaderSequence: {strconv.FormatUint(c.Seq, 10)}}, c.Record.JSON()
-		}
-		e.out.Later(answer)
-	})
-}
-
-// unknown calls answer for a socket that is not here, unless another edge answers for it.
-func (l *logged) unknown(id string, answer func()) {
-	if l.table == nil {
-		answer()
-	} else {
-		l.table.Unknown(id, answer)
-	}
 }
 
 // comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
@@ -198,32 +88,6 @@ func (b *comeback) arrive(c *connection, name string, s *socket) {
 	}
 }
 
-// keepFor begins what a namespace with a log needs for a new socket. The connection's mu must be held.
-func (e *Edge) keepFor(s *socket, name, token string) {
-	rules, table := s.Edge.rules, e.logged.table
-	if !rules.IsLogged() || table == nil {
-		return
-	}
-	table.Use(token)
-	switch k := s.Edge.ticket; {
-	case k != nil:
-		k.SetClient(s)
-		for _, subject := range e.byName(s) {
-			e.out.Subscribe(subject)
-		}
-	case rules.Recovery.For > 0:
-		s.Edge.ticket = table.Issue(s.ID, name, token, rules.Recovery.For, s)
-	}
-}
-
-// position is the position of a ticket's namespace; 0 for nil.
-func (l *logged) position(k *recovery.Ticket) uint64 {
-	if k == nil {
-		return 0
-	}
-	return k.Feed().Position()
-}
-
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
@@ -290,7 +154,7 @@ func (e *Edge) settle(s *socket) {
 	case r == nil:
 		k.Settle(func() { c.goLive(s) })
 	default:
-		k.CatchUp(r.Claimed, func(event *recovery.Event) bool { return e.replay(s, event) }, func(err error) {
+		k.CatchUp(r.Claimed, func(event *eventlog.Entry) bool { return e.logged.replay(s, event) }, func(err error) {
 			if err != nil {
 				e.out.Do(func() { c.beginAnew(s, err) })
 				return
@@ -302,21 +166,6 @@ func (e *Edge) settle(s *socket) {
 			save(func(bool) { c.goLive(s) })
 		})
 	}
-}
-
-// replay keeps an event for a socket that has missed it. It returns false if the client has missed too much.
-func (e *Edge) replay(s *socket, event *recovery.Event) bool {
-	frame := e.replays.encode(e.logged.packet(e.replays, s, event, event.Seq), s.Edge.conn.dialect)
-	if frame == nil {
-		return true
-	}
-	r := s.Edge.recovered
-	if r.frames = append(r.frames, frame); r.asked == 0 || event.Seq <= r.asked {
-		r.before = len(r.frames)
-	}
-	r.bytes += frame.Size()
-	s.Edge.conn.session.Charge(frame.Size())
-	return r.bytes <= e.set.QueueBytes
 }
 
 // beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's worker.
@@ -340,63 +189,6 @@ func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
 	c.session.Charge(-r.bytes)
 	r.frames, r.before, r.bytes = nil, 0, 0
 	return before, after
-}
-
-// ticketsOf lists the tickets of sockets.
-func ticketsOf(sockets []*socket) (tickets []*recovery.Ticket) {
-	for _, s := range sockets {
-		if s.Edge.ticket != nil {
-			tickets = append(tickets, s.Edge.ticket)
-		}
-	}
-	return tickets
-}
-
-// errNotRecorded answers a change that holds, but is lost if the socket recovers at another edge.
-var errNotRecorded = errors.New("not recorded")
-
-// afterSaved runs fn once what has changed is in the records of sockets.
-func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
-	if l.table == nil {
-		fn(true)
-		return
-	}
-	if tickets := ticketsOf(sockets); len(tickets) > 0 {
-		l.table.AfterSaved(tickets, fn)
-		return
-	}
-	fn(true)
-}
-
-// release takes a socket that is gone out of what is kept for its client, and its subscriptions.
-func (e *Edge) release(s *socket, was registry.Life) {
-	k, c := s.Edge.ticket, s.Edge.conn
-	if p := s.Edge.past; p != nil {
-		c.waiting -= p.bytes
-		c.session.Charge(-p.bytes)
-		p.bytes = 0
-	}
-	if s.Edge.rules.IsLogged() && e.logged.table != nil {
-		e.logged.table.Release(s.Namespace.Token)
-	}
-	if k == nil {
-		return
-	}
-	c.takeMissed(s)
-	for _, subject := range e.byName(s) {
-		e.out.Unsubscribe(subject)
-	}
-	if !was.IsMember() && !k.Recovered {
-		k.Forget()
-	}
-}
-
-// byName lists what must be subscribed for a socket that began at another edge.
-func (e *Edge) byName(s *socket) []string {
-	if edge, _, _ := subjects.SplitSocketID(s.ID); edge == e.set.ID {
-		return nil
-	}
-	return []string{e.prefix.SocketByName(s.Namespace.Token, s.ID), e.prefix.AcksByName(s.Namespace.Token, s.ID)}
 }
 
 // Renewed is called when the log was found, or made anew, on a goroutine that may wait.

@@ -2,12 +2,14 @@ package edge
 
 import (
 	"slices"
+	"strings"
 
 	"partyline/bus"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/eventlog"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
@@ -197,9 +199,9 @@ func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
 }
 
 // hasGot reports whether an event of a room's past is not for a socket, or has come to it by another room.
-func (p *past) hasGot(s *socket, w *rewind, e *recovery.Event) bool {
+func (p *past) hasGot(s *socket, w *rewind, e *eventlog.Entry) bool {
 	return slices.ContainsFunc(e.Header[msg.HeaderExcept], func(name string) bool { return name == s.ID || s.IsIn(name) }) ||
-		e.Subject.Target == subjects.TargetAll && slices.ContainsFunc(e.Header[msg.HeaderRooms], func(name string) bool {
-			return name == s.ID || name != w.room && (recovery.WasIn(p.stays, name, e.Seq) || recovery.WasIn(p.ended, name, e.Seq))
+		strings.HasSuffix(e.Subject, "."+subjects.VerbEmit+".all") && slices.ContainsFunc(e.Header[msg.HeaderRooms], func(name string) bool {
+			return name == s.ID || name != w.room && (wire.WasIn(p.stays, name, e.Seq) || wire.WasIn(p.ended, name, e.Seq))
 		})
 }

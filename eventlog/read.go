@@ -49,11 +49,13 @@ type Entry struct {
 	Header  map[string][]string // as published, with the server's Nats-… headers behind
 	Data    []byte
 	Time    time.Time // when it was stored, by the clock of NATS
+	Frame   any       // for the reader: what it makes of the message, for all scans
 }
 
 // Scan is a request for a part of the log. Each and Done run on the log's goroutine for reading; they must not block.
 type Scan struct {
-	From, To uint64 // From < Seq <= To
+	From, To uint64    // From < Seq <= To
+	For      *Receiver // whose events are read; nil: all messages
 	// Each is called for each message, in order.
 	Each func(*Entry)
 	// Done is called once, at the end. first is at most From+1 if nothing is missing in the log. Else it is the first sequence since
@@ -61,7 +63,9 @@ type Scan struct {
 	// called for a part only.
 	Done func(first uint64, err error)
 
-	first uint64
+	first  uint64
+	oldest time.Time // when first was stored, if something is missing
+	last   uint64    // the latest that Each got
 }
 
 // reader reads for all scans on one goroutine.
@@ -107,6 +111,9 @@ func (r *reader) done(s *Scan, err error) {
 	if err != nil {
 		r.log.stats.scansFailed.Inc()
 	}
+	if err == nil {
+		err = s.hole()
+	}
 	s.Done(s.first, err)
 }
 
@@ -115,7 +122,9 @@ type pass struct {
 	reader   *reader
 	messages chan *nats.Msg
 	active   []*Scan
+	index    *index
 	next     uint64 // the first sequence that was not read yet
+	until    uint64 // where the next scan ends
 }
 
 // run reads until all scans have ended. Replicas lag behind the leader, so what a page lacks is asked for again.
@@ -125,6 +134,7 @@ func (p *pass) run(ctx context.Context) {
 			p.next = s.From + 1
 		}
 	}
+	p.index = newIndex(p.active)
 	p.finish(func(s *Scan) bool { return s.From >= s.To }, nil)
 	wait, end := behindPause, time.Now().Add(behindTimeout)
 	for len(p.active) > 0 {
@@ -160,6 +170,10 @@ func (p *pass) finish(matches func(*Scan) bool, err error) {
 		}
 		return ends
 	})
+	p.until = math.MaxUint64
+	for _, s := range p.active {
+		p.until = min(p.until, s.To)
+	}
 }
 
 // page requests the messages from p.next on and handles them.
@@ -224,18 +238,16 @@ func (p *pass) entry(e *Entry) {
 		return
 	}
 	p.reader.log.stats.entries.Inc()
-	ends := false
-	for _, s := range p.active {
-		if e.Seq > p.next && e.Seq > s.first && p.next <= s.To {
-			s.first = e.Seq // what is between is missing
+	if e.Seq > p.next { // what is between is missing
+		for _, s := range p.active {
+			if e.Seq > s.first && p.next <= s.To {
+				s.first, s.oldest = e.Seq, e.Time
+			}
 		}
-		if e.Seq > s.From && e.Seq <= s.To {
-			s.Each(e)
-		}
-		ends = ends || e.Seq >= s.To
 	}
+	p.index.hand(e, p.reader.log.set.Prefix)
 	p.next = e.Seq + 1
-	if ends {
+	if e.Seq >= p.until {
 		p.finish(func(s *Scan) bool { return e.Seq >= s.To }, nil)
 	}
 }

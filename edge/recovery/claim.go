@@ -23,8 +23,9 @@ var (
 var (
 	errNothing = errors.New("there is no such session, or it was away for too long")
 	errBusy    = errors.New("its edge does not answer")
-	errHole    = errors.New("the log does not have all events that it missed any more")
-	errTooMuch = errors.New("it missed more than limits.queue_bytes")
+
+	// ErrTooMuch is the error of a client that has missed more than may wait for it.
+	ErrTooMuch = errors.New("it missed more than limits.queue_bytes")
 )
 
 // claimTimeout is how long the edge that has a socket may take to give it up, and yieldTimeout one question.
@@ -59,14 +60,12 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		}
 		r := &c.Record
 		k := &Ticket{
-			ID: r.SID, PID: pid, Recovered: true, claim: c.claim, namespace: name, lasts: lasts, start: r.Start, rooms: r.Rooms, past: r.Past, seq: c.Seq,
+			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
+			places: places{r.Start, r.Rooms, r.Past}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
 		k.Deaf.Store(true)
-		if k.rooms == nil {
-			k.rooms = make(map[string]uint64)
-		}
 		t.keep(k, token)
 		t.mu.Lock()
 		delete(t.moved, k.ID)
@@ -75,12 +74,14 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 	})
 }
 
-// count counts why a client does not recover.
+// count counts a client that recovers, or why one does not.
 func (t *Table) count(err error) {
 	switch {
+	case err == nil:
+		t.stats.recovered.Inc()
 	case errors.Is(err, eventlog.ErrClaimed):
 		t.stats.taken.Inc()
-	case errors.Is(err, errHole), errors.Is(err, errTooMuch):
+	case errors.Is(err, eventlog.ErrHole), errors.Is(err, ErrTooMuch):
 		t.stats.lateOffset.Inc()
 	case errors.Is(err, errNothing), errors.Is(err, eventlog.ErrNoRecord):
 		t.stats.refused.Inc()
@@ -92,7 +93,7 @@ func (t *Table) count(err error) {
 
 // Passes reports whether a client may have better luck if it comes back once more. Else it must begin anew.
 func Passes(err error) bool {
-	for _, final := range []error{errNothing, errHole, errTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
+	for _, final := range []error{errNothing, eventlog.ErrHole, ErrTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
 		if errors.Is(err, final) {
 			return false
 		}

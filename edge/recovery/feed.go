@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -252,7 +253,6 @@ func (f *Feed) Returned(n, seq uint64) {
 func (f *Feed) heal(to uint64) {
 	f.state = catching
 	attempt, table := f.attempts, f.table
-	j := &job{namespace: f.namespace, from: f.position.Load(), to: to}
 	var page []*eventlog.Entry
 	flush := func() {
 		table.set.Wire.Exclusive(func() {
@@ -265,27 +265,31 @@ func (f *Feed) heal(to uint64) {
 		})
 		page = page[:0]
 	}
-	j.take = func(e *Event) bool {
-		if page = append(page, e.Entry); len(page) == 256 {
-			flush()
-		}
-		return true
-	}
-	j.done = func(err error) {
-		flush()
-		table.set.Wire.Exclusive(func() {
-			if f.attempts == attempt {
-				f.caughtUp(to, err)
+	table.set.Store.Read(eventlog.Scan{
+		From: f.position.Load(), To: to, For: &eventlog.Receiver{Namespace: f.namespace},
+		Each: func(e *eventlog.Entry) {
+			if page = append(page, e); len(page) == pageSize {
+				flush()
 			}
-		})
-	}
-	table.scans.add(j)
+		},
+		Done: func(_ uint64, err error) {
+			flush()
+			table.set.Wire.Exclusive(func() {
+				if f.attempts == attempt {
+					f.caughtUp(to, err)
+				}
+			})
+		},
+	})
 }
+
+// pageSize is how many events of a heal are handed out before the NATS reader goes on.
+const pageSize = 256
 
 // caughtUp ends a heal.
 func (f *Feed) caughtUp(to uint64, err error) {
 	switch {
-	case err == errHole:
+	case errors.Is(err, eventlog.ErrHole):
 		f.table.stats.holes.Inc()
 		f.table.complaints.Warn("the log has not got any more what this edge missed without NATS: clients lack events", f.namespace, err)
 	case err != nil:

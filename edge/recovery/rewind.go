@@ -31,8 +31,8 @@ type Rewind struct {
 
 // Past is the last events of a room. Sockets that entered it at the same time share it.
 type Past struct {
-	Seq    uint64   // of the mark: all of the room up to it
-	Events []*Event // in order; perhaps more than a socket wants
+	Seq    uint64            // of the mark: all of the room up to it
+	Events []*eventlog.Entry // in order; perhaps more than a socket wants
 }
 
 // Rewind reads the last events of a room for a socket. The room's subscription must be active. While a room is read, sockets that enter
@@ -92,7 +92,7 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 			found, err = t.set.Store.Last(ctx, q)
 		}
 		if err == nil && epoch != "" && t.set.Store.Epoch() != epoch { // it was made anew
-			err = errHole
+			err = eventlog.ErrHole
 		}
 		if err != nil {
 			t.stats.unread.Inc()
@@ -100,12 +100,11 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 			return &Past{Seq: seq}
 		}
 		for _, e := range found {
-			sub, _ := t.set.Prefix.Parse(e.Subject) // that was asked for
-			p.Events = append(p.Events, &Event{Entry: e, Subject: sub})
+			p.Events = append(p.Events, e)
 		}
 	}
 	t.stats.rewinds.Inc()
-	slices.SortFunc(p.Events, func(a, b *Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(p.Events, func(a, b *eventlog.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	p.Events = p.Events[max(0, len(p.Events)-most):]
 	return p
 }
@@ -113,5 +112,5 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 // IsRepeated reports whether an event is one of a room's past: volatile ones are delivered live only, as are those for the sockets that an
 // instance owns.
 func IsRepeated(header map[string][]string) bool {
-	return !IsVolatile(header) && header[msg.HeaderOwnedBy] == nil
+	return !msg.IsVolatile(header) && header[msg.HeaderOwnedBy] == nil
 }

@@ -84,22 +84,31 @@ type Table struct {
 	claims     chan struct{} // one for each claim under way
 	rewinds    chan struct{} // one for each room that is read
 	running    sync.WaitGroup
-	scans      scans
-	ticked     atomic.Int64  // unix nanoseconds of the last tick
-	naps       atomic.Uint64 // times that the process did not run for a while
-	found      atomic.Bool   // the log was
-	doubtful   atomic.Bool   // other edges may have taken over sockets of this one
+	watch
 
-	mu       sync.Mutex
-	feeds    map[string]*Feed     // guarded by mu: by token
-	tickets  map[string]*Ticket   // guarded by mu: by hash
-	dirty    map[*Ticket]bool     // guarded by mu: to be saved
-	barriers []barrier            // guarded by mu: that wait for that
-	moved    map[string]struct{}  // guarded by mu: ids of sockets that other edges have taken over
-	order    []string             // guarded by mu: those of moved, the oldest first
-	beats    map[string]time.Time // guarded by mu: the last of edges that are gone
-	parting  map[string]*Ticket   // guarded by mu: by id: those of sockets that have ended, whose records do not say so yet
-	beaten   time.Time            // owned by Run
+	mu        sync.Mutex
+	feeds     map[string]*Feed   // guarded by mu: by token
+	tickets   map[string]*Ticket // guarded by mu: by hash
+	dirty     map[*Ticket]bool   // guarded by mu: to be saved
+	barriers  []barrier          // guarded by mu: that wait for that
+	elsewhere                    // guarded by mu
+}
+
+// watch is how the table finds out that it has missed something.
+type watch struct {
+	ticked   atomic.Int64  // unix nanoseconds of the last tick
+	naps     atomic.Uint64 // times that the process did not run for a while
+	found    atomic.Bool   // the log was
+	doubtful atomic.Bool   // other edges may have taken over sockets of this one
+	beaten   time.Time     // owned by Run: when the edge noted last that it lives
+}
+
+// elsewhere is what is known of other edges.
+type elsewhere struct {
+	moved   map[string]struct{}  // ids of sockets that other edges have taken over
+	order   []string             // those of moved, the oldest first
+	beats   map[string]time.Time // the last of edges that are gone
+	parting map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
 }
 
 type stats struct {
@@ -131,10 +140,11 @@ const (
 // New makes a Table. Run must be called.
 func New(set Settings) *Table {
 	t := &Table{
-		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims), rewinds: make(chan struct{}, maxRewinds),
-		feeds: make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool), moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time),
+		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
+		rewinds: make(chan struct{}, maxRewinds),
+		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
+		elsewhere: elsewhere{moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time)},
 	}
-	t.scans.table = t
 	return t
 }
 

@@ -16,32 +16,47 @@ type Ticket struct {
 	PID       string // what the client shows; a secret; static
 	Recovered bool   // it was taken over; static
 
-	table     *Table
-	feed      *Feed
-	hash      string
-	claim     string        // tells its writes from those of others
-	namespace string        // its name
-	lasts     time.Duration // how long the client may be away
+	table *Table
+	feed  *Feed
+	identity
 
 	// Waits reports whether logged events must wait behind what the socket has missed, and Deaf whether they are dropped: the log has them.
 	Waits, Deaf atomic.Bool
 
-	mu      sync.Mutex
-	client  any    // guarded by mu: the edge's socket; nil: there is none yet
-	given   *State // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
-	state   ticketState
-	start   uint64            // guarded by mu: the position when the socket entered
-	rooms   map[string]uint64 // guarded by mu: by name as in subjects, the position when it entered each
-	past    []recovery.Span   // guarded by mu: rooms that it has left
-	leftAt  time.Time         // guarded by mu
-	told    func()            // guarded by mu: see Left
-	reason  string            // guarded by mu
-	changes uint64            // guarded by mu: counts what must be saved
-	failed  bool              // guarded by mu: the latest write did
-	savedAt time.Time         // guarded by mu: when the latest succeeded
-	seq     uint64            // guarded by mu: of the record; 0: there is none
-	latest  recovery.Record   // guarded by mu: the record that was written last, if the socket is yielded
-	stored  []func(bool)      // guarded by mu: called once when the record has been written, or not
+	mu     sync.Mutex
+	client any         // guarded by mu: the edge's socket; nil: there is none yet
+	given  *State      // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
+	state  ticketState // guarded by mu
+	leftAt time.Time   // guarded by mu
+	reason string      // guarded by mu
+	places             // guarded by mu
+	saving             // guarded by mu
+}
+
+// identity is whose ticket it is. It is static.
+type identity struct {
+	hash      string        // of the pid
+	claim     string        // tells its writes from those of others
+	namespace string        // its name
+	lasts     time.Duration // how long the client may be away
+}
+
+// places is where a socket is, and since when. Numbers are positions in the log.
+type places struct {
+	start uint64            // when it entered
+	rooms map[string]uint64 // by name as in subjects: when it entered each
+	past  []recovery.Span   // rooms that it has left
+}
+
+// saving is how far the record of a socket is.
+type saving struct {
+	changes uint64          // counts what must be saved
+	failed  bool            // the latest write did
+	savedAt time.Time       // when the latest succeeded
+	seq     uint64          // of the record; 0: there is none
+	latest  recovery.Record // that was written last, if the socket is yielded
+	stored  []func(bool)    // called once when the record has been written, or not
+	told    func()          // see Left
 }
 
 type ticketState uint8
@@ -63,12 +78,14 @@ const maxPast = 100
 // Issue makes the ticket of a new socket in a namespace, with its name and token.
 func (t *Table) Issue(id, name, token string, lasts time.Duration, client any) *Ticket {
 	pid := recovery.NewPID(t.set.Edge)
-	return t.keep(&Ticket{ID: id, PID: pid, client: client, claim: rand.Text(), namespace: name, lasts: lasts, rooms: make(map[string]uint64)}, token)
+	return t.keep(&Ticket{ID: id, PID: pid, client: client, identity: identity{claim: rand.Text(), namespace: name, lasts: lasts}}, token)
 }
 
 // keep adds a ticket.
 func (t *Table) keep(k *Ticket, token string) *Ticket {
-	k.table, k.hash = t, recovery.Hash(k.PID)
+	if k.table, k.hash = t, recovery.Hash(k.PID); k.rooms == nil {
+		k.rooms = make(map[string]uint64)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k.feed = t.use(token)

@@ -130,3 +130,47 @@ scene("a client whose connection breaks again and again misses nothing", async (
   await misses(source, seen);
   assert.ok(source.connections.slice(1).every(([recovered]) => recovered));
 });
+
+scene("a socket that has moved to another edge can be asked, joined, handed over and found", async (stage) => {
+  const nats = await begin(stage);
+  const first = await stage.edge(nats.nats, [], recovery);
+  const second = await stage.edge(nats.nats, [], recovery);
+  const heard = [];
+  const setUp = (io) =>
+    io.on("connection", (socket) => {
+      heard.push(`connection ${socket.recovered}`);
+      socket.on("disconnect", (reason) => heard.push(reason));
+      socket.on("echo", (_value, done) => done(io.instance));
+    });
+  const a = await stage.server(nats.nats, setUp);
+  const front = await door(stage, first);
+  const client = await stage.connected(front.url);
+  client.on("ask", (value, done) => done(value));
+  const { id } = client;
+  front.edge = second;
+  await first.end("SIGKILL");
+  await got(client, "connect");
+  assert.equal(client.recovered, true);
+  await until("the server has it back", () => heard.length === 3);
+
+  const b = await stage.server(nats.nats, setUp);
+  const usable = async (io, owner) => {
+    await owner.sockets.sockets.get(id).join(`room of ${owner.instance}`);
+    const [found, none] = await io.in(`room of ${owner.instance}`).fetchSockets();
+    assert.deepEqual([found.id, none], [id, undefined]);
+    const [alone] = await io.in(id).fetchSockets();
+    assert.equal(alone.id, id);
+    assert.deepEqual(await io.timeout(10_000).to(id).emitWithAck("ask", 7), [7]);
+    assert.equal(await client.timeout(10_000).emitWithAck("echo", 8), owner.instance);
+  };
+  const { edges } = b.of("/").adapter.hub.instance;
+  const name = id.split(".")[0];
+  await until("the first edge is dead", () => !edges.has(name)); // until then it is asked, too
+  await until("also for the other", () => !a.of("/").adapter.hub.instance.edges.has(name));
+  await usable(a, a);
+  await usable(b, a);
+  await a.leave();
+  await until("another one owns it", () => b.sockets.sockets.has(id));
+  await usable(b, b);
+  assert.deepEqual(heard, ["connection false", "transport close", "connection true", "connection true"]);
+});

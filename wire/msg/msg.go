@@ -151,3 +151,12 @@ func IsReserved[T ~string | ~[]byte](name T) bool {
 	}
 	return false
 }
+
+// IsVolatile reports whether the headers of an event say that it may be dropped, and is in no replay of a log.
+func IsVolatile(header map[string][]string) bool {
+	v := header[HeaderVolatile]
+	return len(v) > 0 && IsYes(v[0])
+}
+
+// IsYes reports whether the value of a header that switches something on does so.
+func IsYes(value string) bool { return value != "false" && value != "0" }

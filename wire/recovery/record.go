@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Record is what edges store about a socket that may come back. Rooms are named as in subjects; numbers without a unit
@@ -33,6 +34,11 @@ type Span struct {
 	Room string `json:"room"`
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
+}
+
+// WasIn reports whether one of the stays of a socket is in a room at the time of an event. To is 0 in those that have not ended.
+func WasIn(stays []Span, room string, seq uint64) bool {
+	return slices.ContainsFunc(stays, func(s Span) bool { return s.Room == room && seq > s.From && (s.To == 0 || seq <= s.To) })
 }
 
 const recordVersion = 1

@@ -6,7 +6,6 @@ export const files = {
   "uws.ts": "it tests uWebSockets.js, an HTTP server in place of Node's: clients connect to the edge",
 };
 
-const recovery = "connection state recovery is not there yet";
 const path = "the edge answers at its path, and at none below it";
 const decoded =
   "the edge decodes packets: a client that sends what is none is disconnected, and no `error` is emitted";
@@ -19,10 +18,6 @@ const sometimes = `sometimes: ${volatile}`;
 export const server = {
   "close protocol violations should close the connection when receiving an invalid packet":
     "sometimes: the packet may end the session before the Server has admitted its socket, so there is one poll less",
-  "connection state recovery should restore session and missed packets": recovery,
-  "connection state recovery should restore rooms and data attributes": recovery,
-  "connection state recovery should not run middlewares upon recovery by default": recovery,
-  "connection state recovery should run middlewares even upon recovery": recovery,
   "handshake should send the Access-Control-Allow-xxx headers on OPTIONS request": path,
   "handshake should send the Access-Control-Allow-xxx headers on GET request": path,
   "handshake should allow request if custom function in opts.allowRequest returns true": path,
