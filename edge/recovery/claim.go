@@ -61,7 +61,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
-			places: places{r.Start, r.Rooms, r.Past}, saving: saving{seq: c.Seq},
+			places: places{r.Start, r.Rooms, r.Past, r.Renewed}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
@@ -106,6 +106,11 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 	if !recovery.IsPID(pid) || offset != "" && !isOffset {
 		return nil, errNothing
 	}
+	for t.set.Store.Epoch() == "" { // an edge that has just started
+		if pause(ctx, yieldTimeout/10); ctx.Err() != nil {
+			return nil, errBusy
+		}
+	}
 	hash := recovery.Hash(pid)
 	holder, c, err := t.look(ctx, hash, name, lasts)
 	if err != nil {
@@ -117,8 +122,11 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 	if !fits(&c.Record, name, t.set.Store.Epoch()) {
 		return nil, errNothing
 	}
-	if c.From = c.Record.Start; isOffset && position.Epoch == c.Record.Epoch {
+	switch c.From = c.Record.Start; {
+	case isOffset && position.Epoch == c.Record.Epoch:
 		c.From = max(c.From, position.Seq)
+	case c.Record.Renewed: // the end of the old log may be missing
+		return nil, eventlog.ErrHole
 	}
 	c.Alive = c.Alive.Add(-t.set.Silence)
 	return c, t.take(hash, c)

@@ -46,6 +46,8 @@ type places struct {
 	start uint64            // when it entered
 	rooms map[string]uint64 // by name as in subjects: when it entered each
 	past  []recovery.Span   // rooms that it has left
+
+	renewed bool // the log was made again since it entered
 }
 
 // saving is how far the record of a socket is.
@@ -158,10 +160,10 @@ func (k *Ticket) Changed(rooms []string) {
 }
 
 // restart forgets positions: the log was made anew.
-func (k *Ticket) restart() {
+func (k *Ticket) restart(isFirst bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.start, k.past = 0, nil
+	k.start, k.past, k.renewed = 0, nil, k.renewed || !isFirst
 	for room := range k.rooms {
 		k.rooms[room] = 0
 	}
