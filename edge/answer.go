@@ -101,10 +101,6 @@ func (a *answers) withholds(m *bus.Message) bool {
 	return true
 }
 
-// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
-// that may not. It never waits.
-func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
-
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
 // that was, because a service may repeat itself.
 func (a *answers) notAdmitted(m *bus.Message, why error) {

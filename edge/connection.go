@@ -204,6 +204,16 @@ func checkPayload(p sio.Packet) error {
 	return nil
 }
 
+// frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.
+func (c *connection) frame(p *packet) *engine.Frame {
+	frame, err := p.encoded(c.dialect, math.MaxInt)
+	if err != nil { // nothing that is valid JSON and has no attachments can come here
+		c.edge.set.Log.Error("a packet of the edge's own could not be encoded", "error", err)
+		return engine.NewBinaryMessage(nil, engine.Options{})
+	}
+	return frame
+}
+
 // errTextPacked ends a session of the msgpack parser, which ends on text in the reference, too.
 var errTextPacked = errors.New("text from a client that began with msgpack")
 

@@ -101,6 +101,10 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
 
+// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
+// that may not. It never waits.
+func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
+
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{
 	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect,

@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -215,14 +214,6 @@ func (u *upward) relay() {
 	if u.send(u.reply, header, u.body) == nil {
 		u.stats.relayed.Inc()
 	}
-}
-
-// withHeader is a copy of a header with one more line, or several of a name.
-func withHeader(h bus.Header, name string, values ...string) bus.Header {
-	more := make(bus.Header, len(h)+1)
-	maps.Copy(more, h)
-	more[name] = values
-	return more
 }
 
 // room is the room that the event's first argument names, as in subjects.
