@@ -59,8 +59,10 @@ func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback
 	e, rules, name := c.edge, s.Edge.rules, string(p.Namespace)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if back != nil {
-		back.arrive(c, name, s)
+	if back != nil && !back.arrive(c, name, s) {
+		s.Edge.ticket = nil // it is another edge's
+		e.out.Do(func() { c.session.Close(engine.ForcedServerClose) })
+		return false, false, false
 	}
 	waits, isOutOfTurn := c.queueConnect(p)
 	limit := e.set.Limits.NamespacesPerSession

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"partyline/eventlog"
@@ -61,7 +63,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
-			places: places{r.Start, r.Rooms, r.Past, r.Renewed}, saving: saving{seq: c.Seq},
+			places: places{r.Start, maps.Clone(r.Rooms), slices.Clone(r.Past), r.Renewed}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
@@ -175,11 +177,15 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		case c.Record.Left > 0:
 			return nil // it was only to know
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
-			_, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
+			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
 			if failed != nil {
 				return failed
 			}
-			if *c = *latest; c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+			if *c = *latest; has != holder { // another edge was faster, and has the socket
+				holder = has
+				continue
+			}
+			if c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
 				return nil
 			}
 			return t.died(ctx, holder, lasts, c)

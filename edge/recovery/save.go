@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/eventlog"
@@ -54,6 +55,7 @@ func (t *Table) save() {
 	}
 	t.mu.Unlock()
 	var writing sync.WaitGroup
+	var isAway atomic.Bool
 	for k := range dirty {
 		w, changes, is := k.record()
 		if !is {
@@ -62,12 +64,15 @@ func (t *Table) save() {
 		writing.Add(1)
 		w.Done = func(seq uint64, err error) {
 			defer writing.Done()
+			if errors.Is(err, eventlog.ErrAway) {
+				isAway.Store(true)
+			}
 			k.written(changes, seq, err)
 		}
 		t.set.Store.Write(w)
 	}
 	writing.Wait()
-	if wasDoubtful {
+	if wasDoubtful && !isAway.Load() {
 		t.doubtful.Store(false) // feeds that lack something publish their marks now
 	}
 	for _, b := range barriers {
