@@ -19,8 +19,8 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/rule"
 	"partyline/subjects"
 )
 

@@ -13,11 +13,11 @@ import (
 	"partyline/edge/query"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
