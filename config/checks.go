@@ -2,9 +2,7 @@ package config
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net"
 	"net/http"
@@ -209,15 +207,12 @@ func replyPrefix(s string) (normal, problem string) {
 // readableFile is the check of a key that names a file, or nothing.
 func readableFile(path string) (normal, problem string) {
 	_, err := os.ReadFile(path)
-	var unreadable *fs.PathError
 	switch {
 	case path == "" || err == nil:
 	case isSecretItself(path):
 		problem = "looks like a secret itself; write it to a file that only this user can read, and name the file here"
-	case errors.As(err, &unreadable):
-		problem = fmt.Sprintf("the file cannot be read: %s %s: %v", unreadable.Op, shownPath(path), unreadable.Err)
 	default:
-		problem = "the file cannot be read"
+		problem = "the file cannot be read: " + unreadable(path, err)
 	}
 	return path, problem
 }

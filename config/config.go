@@ -2,8 +2,8 @@
 //
 //	defaults < file (--config) < environment (PARTYLINE_…) < flags
 //
-// One table (keys.go) names the keys, and how each is read and checked. koanf's providers read the sources into typed
-// values; koanf merges them and fills the struct. validate.go checks what depends on several keys. Nothing stops at the
+// One table (keys.go) names the keys, and how each is read and checked. The sources are read
+// into typed values; koanf fills the struct with them. validate.go checks what depends on several keys. Nothing stops at the
 // first fault: Load returns all of them, each with the place it comes from and what to do about it.
 package config
 

@@ -5,34 +5,31 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/providers/env/v2"
 	"go.yaml.in/yaml/v3"
 )
 
 // readEnvironment reads the variables that begin with PARTYLINE_. Unknown ones give one warning together: Kubernetes
 // sets some for a service that is called partyline. Each name comes once: os.Environ has the first of two only.
-func (l *loader) readEnvironment(environ []string) error {
+func (l *loader) readEnvironment(environ []string) source {
+	values := source{}
 	var unknown []string
-	read := func(variable, text string) (string, any) {
+	for _, entry := range slices.Sorted(slices.Values(environ)) { // for faults in one order
+		variable, text, _ := strings.Cut(entry, "=")
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.env() == variable })
 		switch {
+		case !strings.HasPrefix(variable, envPrefix):
 		case i >= 0:
-			return l.parse(l.keys[i], variable, text)
+			l.parse(values, l.keys[i], variable, text)
 		case variable == namespacesEnv:
 			l.namespacesFromJSON(text)
 		default:
 			unknown = append(unknown, unquoted(variable)+l.aboutVariable(variable))
 		}
-		return "", nil
 	}
-	err := l.env.Load(env.Provider(".", env.Opt{
-		Prefix: envPrefix, TransformFunc: read,
-		EnvironFunc: func() []string { return slices.Sorted(slices.Values(environ)) }, // for faults in one order
-	}), nil)
 	if len(unknown) > 0 {
 		l.warn("unknown environment variables are ignored: %s", strings.Join(unknown, ", "))
 	}
-	return err
+	return values
 }
 
 // aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the

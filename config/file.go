@@ -3,28 +3,51 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/maps"
-	"github.com/knadh/koanf/providers/file"
 	"go.yaml.in/yaml/v3"
 )
 
 // readFile reads the YAML file, or nothing if path is "".
-func (l *loader) readFile(path string) error {
+func (l *loader) readFile(path string) source {
+	values := source{}
 	if path == "" {
-		return nil
+		return values
 	}
-	err := l.file.Load(file.Provider(path), yamlFile{l, path})
-	var unreadable *fs.PathError
-	if errors.As(err, &unreadable) {
-		l.fault("--config", "%s %s: %v", unreadable.Op, shownPath(path), unreadable.Err)
-		return nil
+	data, err := os.ReadFile(path)
+	if err != nil {
+		l.fault("--config", "%s", unreadable(path, err))
+		return values
 	}
-	return err
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document, second yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if !errors.Is(err, io.EOF) { // an empty file sets nothing
+			l.fault(path, "is not YAML: %s", yamlProblem(err))
+		}
+		return values
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		l.fault(path, "holds more than one YAML document (---); put everything into one")
+	}
+	// The nodes are walked because they know their lines, repeated keys, and the texts of scalars: 007 is a good token.
+	root := node{loader: l, source: path}
+	l.section(values, root.below(document.Content[0], document.Content[0].Line), "the file ")
+	return values
+}
+
+// unreadable returns why a file cannot be read, an error of os.ReadFile.
+func unreadable(path string, err error) string {
+	var at *fs.PathError
+	if !errors.As(err, &at) {
+		return "the file cannot be read"
+	}
+	return fmt.Sprintf("%s %s: %v", at.Op, shownPath(path), at.Err)
 }
 
 // shownPath returns a path for people. One that does not begin at the root may be nats.url by mistake.
@@ -33,41 +56,6 @@ func shownPath(path string) string {
 		return path
 	}
 	return unquoted(path)
-}
-
-// yamlFile is koanf's parser for the file. It walks the nodes itself because they know their lines, repeated keys, and
-// the texts of scalars: 007 is a good token.
-type yamlFile struct {
-	*loader
-	path string
-}
-
-// Unmarshal returns the values of all good keys. The others become faults.
-func (y yamlFile) Unmarshal(data []byte) (map[string]any, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document, second yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		if !errors.Is(err, io.EOF) { // an empty file sets nothing
-			y.fault(y.path, "is not YAML: %s", yamlProblem(err))
-		}
-		return nil, nil
-	}
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		y.fault(y.path, "holds more than one YAML document (---); put everything into one")
-	}
-	values := map[string]any{}
-	root := node{loader: y.loader, source: y.path}
-	y.section(values, root.below(document.Content[0], document.Content[0].Line), "the file ")
-	return maps.Unflatten(values, "."), nil
-}
-
-// Marshal writes values as --print-config does.
-func (yamlFile) Marshal(values map[string]any) ([]byte, error) {
-	var out bytes.Buffer
-	e := yaml.NewEncoder(&out)
-	e.SetIndent(2)
-	err := e.Encode(values)
-	return out.Bytes(), err
 }
 
 // yamlProblem returns the text of an error of the parser, without the name of an unknown anchor: a secret that begins
@@ -81,7 +69,7 @@ func yamlProblem(err error) string {
 }
 
 // section reads a mapping whose labels continue the name of n.
-func (y yamlFile) section(values map[string]any, n node, subject string) {
+func (l *loader) section(values source, n node, subject string) {
 	if n.isNull() {
 		return // a section whose keys are all commented out
 	}
@@ -91,26 +79,24 @@ func (y yamlFile) section(values map[string]any, n node, subject string) {
 		if !has(allKeys, name) && name != namespacesKey {
 			e.path = unquoted(name) // it may be a value in the wrong place
 		}
-		i := slices.IndexFunc(y.keys, func(k key) bool { return k.name == name })
+		i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == name })
 		switch {
 		case e.first > 0:
 			e.fault("is given twice, first in line %d; remove one", e.first)
-		case y.places[name] != "": // once nested and once with dots
+		case values[name].where != "": // once nested and once with dots
 			e.fault("is given twice; remove one")
 		case i >= 0:
-			if value := y.value(y.keys[i], e); value != nil {
-				values[name], y.places[name] = value, e.where()
-			}
+			l.value(values, l.keys[i], e)
 		case name == namespacesKey:
-			y.namespaces = readNamespaces(e)
-		case has(y.keys, name):
-			y.section(values, e, "it ")
+			l.namespaces = readNamespaces(e)
+		case has(l.keys, name):
+			l.section(values, e, "it ")
 		case has(allKeys, name):
-			e.fault("unknown key: %s", otherProgram[y.flavour])
+			e.fault("unknown key: %s", otherProgram[l.flavour])
 		case name == "recovery.for" || name == "recovery.skip_admission" || name == "rewind":
 			e.fault("belongs to a namespace, such as namespaces: {\"/chat\": {recovery: {for: 2m}}}")
 		default:
-			e.fault("unknown key%s", didYouMean(name, namesInFile(y.keys)))
+			e.fault("unknown key%s", didYouMean(name, namesInFile(l.keys)))
 		}
 	}
 }
@@ -127,33 +113,29 @@ func namesInFile(keys []key) []string {
 	return names
 }
 
-// value reads a known key. It returns nil, after a fault, if the value is bad.
-func (y yamlFile) value(k key, n node) any {
+// value reads a known key.
+func (l *loader) value(values source, k key, n node) {
 	switch {
 	case n.isNull() && k.kind != text && k.kind != list:
 		n.fault("has no value; give one, or remove the key for the default")
 	case n.isNull():
-		_, value := y.parse(k, n.where(), "")
-		return value
+		l.parse(values, k, n.where(), "")
 	case n.Kind == yaml.ScalarNode:
-		_, value := y.parse(k, n.where(), n.Value)
-		return value
+		l.parse(values, k, n.where(), n.Value)
 	case k.kind != list:
 		n.fault("must be a single value, not %s", n.describe())
 	default:
 		list := n.items("such as [a, b]")
-		if list == nil {
-			return nil
-		}
 		items := []string{}
 		for _, item := range list {
 			if item.Kind != yaml.ScalarNode || item.isNull() {
 				n.fault("must be a list of texts, and holds %s", item.describe())
-				return nil
+				return
 			}
 			items = append(items, item.Value)
 		}
-		return items
+		if list != nil {
+			values[k.name] = given{n.where(), items}
+		}
 	}
-	return nil
 }

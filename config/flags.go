@@ -89,17 +89,19 @@ func (l *loader) parseFlags(flags *pflag.FlagSet, args []string) (strays []strin
 	return strays
 }
 
-// flagValue gives koanf the value of a setting's flag. Of several the last one counts; a list has the items of all.
-func (l *loader) flagValue(flag *pflag.Flag) (string, any) {
-	i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == flag.Name })
-	if i < 0 || !flag.Changed {
-		return "", nil
+// flagValues reads the flags of settings. Of several the last one counts; a list has the items of all.
+func (l *loader) flagValues(flags *pflag.FlagSet) source {
+	values := source{}
+	for _, k := range l.keys {
+		texts := flags.Lookup(k.name).Value.(pflag.SliceValue).GetSlice()
+		if k.kind == list && len(texts) > 0 {
+			texts = []string{strings.Join(texts, ",")}
+		}
+		for _, last := range texts[max(0, len(texts)-1):] {
+			l.parse(values, k, "--"+k.name, last)
+		}
 	}
-	texts := flag.Value.(pflag.SliceValue).GetSlice()
-	if l.keys[i].kind == list {
-		texts = []string{strings.Join(texts, ",")}
-	}
-	return l.parse(l.keys[i], "--"+flag.Name, texts[len(texts)-1])
+	return values
 }
 
 // flagName returns the name in an argument, without what may be a value, which may be a secret.

@@ -13,10 +13,7 @@ var summaries = map[Flavour]string{
 
 // WriteHelp writes what --help shows: every key with its default, its flag and its variable, by group.
 func WriteHelp(w io.Writer, f Flavour) error {
-	values, err := Default(f).values()
-	if err != nil {
-		return err
-	}
+	values := Default(f).values()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n", summaries[f], f)
 	b.WriteString(`
@@ -51,7 +48,7 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 		b.WriteString("  Default: {\"/\": {\"connect\": \"service\"}}\n")
 	}
 	b.WriteString("  --print-config shows an example of every section.\n")
-	_, err = io.WriteString(w, b.String())
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

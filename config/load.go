@@ -1,12 +1,10 @@
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
-
-	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/v2"
 
 	"partyline/edge"
 )
@@ -33,10 +31,7 @@ type Loaded struct {
 // Load reads the configuration of a program from its arguments (without the program's name) and environment
 // ("NAME=value"). A bad configuration gives Faults, all of them; Loaded.Action is set even then.
 func Load(f Flavour, args, environ []string) (Loaded, error) {
-	l := loader{
-		flavour: f, keys: keysOf(f), places: map[string]string{},
-		file: koanf.New("."), env: koanf.New("."), flags: koanf.New("."),
-	}
+	l := loader{flavour: f, keys: keysOf(f)}
 	flags := l.readFlags(args)
 	var loaded Loaded
 	for _, a := range slices.Backward(actions) {
@@ -48,14 +43,11 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 		return loaded, nil
 	}
 	// The faults of the flags come first, though they are the strongest source.
-	err := errors.Join(
-		l.flags.Load(posflag.ProviderWithFlag(flags, ".", nil, l.flagValue), nil),
-		l.readFile(flags.Lookup(flagConfig).Value.String()),
-		l.readEnvironment(environ),
-	)
-	if err != nil {
-		return loaded, fmt.Errorf("config: %w", err)
-	}
+	fromFlags := l.flagValues(flags)
+	l.given = l.readFile(flags.Lookup(flagConfig).Value.String())
+	maps.Copy(l.given, l.readEnvironment(environ))
+	maps.Copy(l.given, fromFlags)
+	var err error
 	loaded.Config, err = l.merge()
 	loaded.Warnings = l.warnings
 	if err == nil && len(l.faults) > 0 {
@@ -64,15 +56,23 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 	return loaded, err
 }
 
+// source has the good values of a source, by name of the key.
+type source map[string]given
+
+// given is a value of the key's type, and its place, as an operator reads it.
+type given struct {
+	where string
+	value any
+}
+
 // loader collects what the sources say and what is wrong with it. It lives for one Load.
 type loader struct {
-	flavour          Flavour
-	keys             []key                     // that the program knows
-	file, env, flags *koanf.Koanf              // the good values of each source, of the keys' types
-	places           map[string]string         // lines of keys in the file, as editors understand them
-	namespaces       map[string]edge.Namespace // of the environment, else of the file; nil if neither has any
-	faults           Faults
-	warnings         []string
+	flavour    Flavour
+	keys       []key                     // that the program knows
+	given      source                    // the values of all sources
+	namespaces map[string]edge.Namespace // of the environment, else of the file; nil if neither has any
+	faults     Faults
+	warnings   []string
 }
 
 // merge lays the sources over the defaults, and checks the result.
@@ -82,53 +82,35 @@ func (l *loader) merge() (Config, error) {
 	if l.namespaces != nil {
 		c.Namespaces, c.Open = l.namespaces, false
 	}
-	merged, err := defaults.values()
-	if err != nil {
-		return c, err
+	values := defaults.values()
+	for _, k := range l.keys {
+		value := values.Get(k.name)
+		if g, isGiven := l.given[k.name]; isGiven {
+			value = g.value
+		}
+		if k.check != nil {
+			value = k.check(value, func(problem string) { l.fault(l.at(k.name), "%s", problem) })
+		}
+		_ = values.Set(k.name, value) // fails for values that cannot be copied
 	}
-	err = errors.Join(merged.Merge(l.file), merged.Merge(l.env), merged.Merge(l.flags), l.check(merged), merged.Unmarshal("", &c))
-	if err != nil {
+	if err := values.Unmarshal("", &c); err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
 	l.validate(&c)
 	return c, nil
 }
 
-// check brings each value into its normal form, and adds a fault for each bad one.
-func (l *loader) check(merged *koanf.Koanf) error {
-	for _, k := range l.keys {
-		if k.check == nil {
-			continue
-		}
-		value := k.check(merged.Get(k.name), func(problem string) { l.fault(l.at(k.name), "%s", problem) })
-		if err := merged.Set(k.name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // at is where the value of a key comes from, as an operator reads it.
-func (l *loader) at(name string) string {
-	switch {
-	case l.flags.Exists(name):
-		return "--" + name
-	case l.env.Exists(name):
-		return Variable(name)
-	case l.file.Exists(name):
-		return l.places[name]
-	}
-	return name
-}
+func (l *loader) at(name string) string { return cmp.Or(l.given[name].where, name) }
 
-// parse reads the text of a key. name is "", which koanf's providers leave out, if the text is bad.
-func (l *loader) parse(k key, where, text string) (name string, value any) {
+// parse reads the text of a key, as a value of a source or a fault.
+func (l *loader) parse(values source, k key, where, text string) {
 	value, problem := k.parse(text)
 	if problem != "" {
 		l.fault(where, "%s", problem)
-		return "", nil
+		return
 	}
-	return k.name, value
+	values[k.name] = given{where, value}
 }
 
 // fault adds a fault at a place.

@@ -1,13 +1,14 @@
 package config
 
 import (
-	"fmt"
+	"bytes"
 	"slices"
 	"strings"
 
 	"github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
+	"go.yaml.in/yaml/v3"
 
 	"partyline/internal/redact"
 )
@@ -18,10 +19,7 @@ const hidden = "hidden"
 // YAML writes the configuration as a file that the same program can load again, apart from secrets: in their place
 // stands "hidden".
 func (c Config) YAML(f Flavour) ([]byte, error) {
-	values, err := c.values()
-	if err != nil {
-		return nil, err
-	}
+	values := c.values()
 	shown := map[string]any{}
 	for _, k := range keysOf(f) {
 		shown[k.name] = withoutSecret(k.name, values.Get(k.name))
@@ -29,26 +27,32 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	if !c.Open {
 		shown[namespacesKey] = c.Namespaces
 	}
-	out, err := yamlFile{}.Marshal(maps.Unflatten(shown, "."))
+	out, err := marshal(maps.Unflatten(shown, "."))
 	if err != nil || !c.Open {
 		return out, err
 	}
 	// As a section they would end open mode, and with it the rule about loopback.
 	out = append(out, "# No namespaces section: open mode, on loopback only, as if this stood here:\n"...)
-	section, err := yamlFile{}.Marshal(map[string]any{namespacesKey: c.Namespaces})
+	section, err := marshal(map[string]any{namespacesKey: c.Namespaces})
 	for line := range strings.Lines(string(section)) {
 		out = append(out, "# "+line...)
 	}
 	return out, err
 }
 
+func marshal(values map[string]any) ([]byte, error) {
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	err := e.Encode(values)
+	return out.Bytes(), err
+}
+
 // values makes the keys of a configuration readable by name.
-func (c Config) values() (*koanf.Koanf, error) {
+func (c Config) values() *koanf.Koanf {
 	k := koanf.New(".")
-	if err := k.Load(structs.Provider(c, "koanf"), nil); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	return k, nil
+	_ = k.Load(structs.Provider(c, "koanf"), nil) // fails for no struct
+	return k
 }
 
 func withoutSecret(name string, value any) any {
