@@ -47,7 +47,7 @@ var layers = map[string][]string{
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/listen", "internal/tally", "subjects"},
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
-	"config":                    {"bus", "cluster", "edge", "engine", "internal/origin", "internal/redact", "subjects", "wire/msg"},
+	"config":                    {"bus", "cluster", "edge", "engine", "internal/origin", "internal/redact", "rule", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},

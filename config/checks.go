@@ -181,27 +181,28 @@ func addresses(s string) (normal, problem string) {
 	return s, problem
 }
 
-func subjectPrefix(s string) (normal, problem string) {
-	const remedy = "; write tokens of letters and digits with dots between them, such as sio or prod.sio"
-	if mayBeURL(s) {
-		return s, quote(s) + " is no beginning of subjects" + remedy
-	}
-	if _, err := subjects.NewPrefix(s); err != nil {
-		problem = err.Error() + remedy
-	}
-	return s, problem
+var (
+	subjectPrefix = subjectsBelow(normalPrefix, "; write tokens of letters and digits with dots between them, such as sio or prod.sio")
+	replyPrefix = subjectsBelow(subjects.NormalReplies, "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>")
+)
+
+func normalPrefix(s string) (string, error) {
+	_, err := subjects.NewPrefix(s)
+	return s, err
 }
 
-func replyPrefix(s string) (normal, problem string) {
-	const remedy = "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>"
-	if mayBeURL(s) {
-		return s, quote(s) + " is no beginning of subjects" + remedy
+// subjectsBelow is the check of a beginning of subjects.
+func subjectsBelow(parse func(string) (string, error), remedy string) func(string) (normal, problem string) {
+	return func(s string) (string, string) {
+		if mayBeURL(s) {
+			return s, quote(s) + " is no beginning of subjects" + remedy
+		}
+		normal, err := parse(s)
+		if err != nil {
+			return normal, err.Error() + remedy
+		}
+		return normal, ""
 	}
-	normal, err := subjects.NormalReplies(s)
-	if err != nil {
-		problem = err.Error() + remedy
-	}
-	return normal, problem
 }
 
 // readableFile is the check of a key that names a file, or nothing.

@@ -17,6 +17,7 @@ import (
 	"partyline/cluster"
 	"partyline/edge"
 	"partyline/engine"
+	"partyline/rule"
 )
 
 // Flavour is one of the two programs. They share most keys and differ in some defaults.
@@ -53,7 +54,7 @@ type Rules struct {
 	Recovery Recovery `koanf:"recovery"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
-	Namespaces map[string]edge.Namespace `koanf:"-"`
+	Namespaces map[string]rule.Namespace `koanf:"-"`
 
 	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
 	// loopback may be listened on and only loopback names may be served.
@@ -165,8 +166,8 @@ func Default(f Flavour) Config {
 		Drain:  cluster.DefaultDrain(),
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
-			Namespaces: map[string]edge.Namespace{
-				"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
+			Namespaces: map[string]rule.Namespace{
+				"/": {Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout},
 			},
 		},
 	}
@@ -184,15 +185,15 @@ func Default(f Flavour) Config {
 
 // openNamespaces is a working chat without a service: any namespace, any room, messages to the sender's rooms (or to
 // all while it is in none) and to single sockets.
-func openNamespaces() map[string]edge.Namespace {
-	return map[string]edge.Namespace{"*": {
-		Connect:        edge.ConnectOpen,
-		ConnectTimeout: edge.DefaultConnectTimeout,
+func openNamespaces() map[string]rule.Namespace {
+	return map[string]rule.Namespace{"*": {
+		Connect:        rule.ConnectOpen,
+		ConnectTimeout: rule.DefaultConnectTimeout,
 		Rooms:          []string{"*"},
-		Relay: []edge.Relay{
-			{Event: "message", To: edge.ToRoomsOrAll},
-			{Event: "everyone", To: edge.ToAll},
-			{Event: "direct", To: edge.ToSocket},
+		Relay: []rule.Relay{
+			{Event: "message", To: rule.ToRoomsOrAll},
+			{Event: "everyone", To: rule.ToAll},
+			{Event: "direct", To: rule.ToSocket},
 		},
 	}}
 }

@@ -164,28 +164,21 @@ func (k key) parse(s string) (value any, problem string) {
 	}
 }
 
-func parseNumber(s string) (value int, problem string) {
-	value, err := strconv.Atoi(s)
-	if err != nil {
-		problem = quote(s) + " is not a whole number; write it in digits, such as 1000000"
-	}
-	return value, problem
-}
+var (
+	parseNumber   = parser(strconv.Atoi, " is not a whole number; write it in digits, such as 1000000")
+	parseBool     = parser(strconv.ParseBool, " is neither true nor false")
+	parseDuration = parser(time.ParseDuration, " is not a duration; write a number with its unit, such as 25s or 1m30s")
+)
 
-func parseBool(s string) (value bool, problem string) {
-	value, err := strconv.ParseBool(s)
-	if err != nil {
-		problem = quote(s) + " is neither true nor false"
+// parser returns parse with a problem, which follows the text, in place of an error.
+func parser[T any](parse func(string) (T, error), problem string) func(string) (value T, problem string) {
+	return func(s string) (T, string) {
+		value, err := parse(s)
+		if err != nil {
+			return value, quote(s) + problem
+		}
+		return value, ""
 	}
-	return value, problem
-}
-
-func parseDuration(s string) (value time.Duration, problem string) {
-	value, err := time.ParseDuration(s)
-	if err != nil {
-		problem = quote(s) + " is not a duration; write a number with its unit, such as 25s or 1m30s"
-	}
-	return value, problem
 }
 
 // splitList never returns nil, so that an empty list prints as one.

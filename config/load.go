@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"partyline/edge"
+	"partyline/rule"
 )
 
 // Action is what the command line asks for.
@@ -70,7 +70,7 @@ type loader struct {
 	flavour    Flavour
 	keys       []key                     // that the program knows
 	given      source                    // the values of all sources
-	namespaces map[string]edge.Namespace // of the environment, else of the file; nil if neither has any
+	namespaces map[string]rule.Namespace // of the environment, else of the file; nil if neither has any
 	faults     Faults
 	warnings   []string
 }

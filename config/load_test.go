@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/rule"
 )
 
 // write saves a configuration file in a folder of the test and returns its path.
@@ -163,20 +163,20 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 }
 
 func TestNamespaces(t *testing.T) {
-	want := map[string]edge.Namespace{
-		"/": {Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout},
+	want := map[string]rule.Namespace{
+		"/": {Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout},
 		"/v1.2/chat_room": {
-			Connect: edge.ConnectOpen, ConnectTimeout: 2 * time.Second, Rooms: []string{"room", "lobby-*"}, AutoJoin: []string{"a.b"},
-			Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}, {Event: "x.*", To: edge.ToRoom, Self: true}},
+			Connect: rule.ConnectOpen, ConnectTimeout: 2 * time.Second, Rooms: []string{"room", "lobby-*"}, AutoJoin: []string{"a.b"},
+			Relay: []rule.Relay{{Event: "message", To: rule.ToRooms}, {Event: "x.*", To: rule.ToRoom, Self: true}},
 		},
-		"/dyn-*": {Connect: edge.ConnectOpen, ConnectTimeout: edge.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
+		"/dyn-*": {Connect: rule.ConnectOpen, ConnectTimeout: rule.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
 		"/back": {
-			Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout, Recovery: edge.Recovery{For: 2 * time.Minute},
-			Rewind: []edge.Rewind{{Room: "news-*", Messages: 20, Age: time.Hour}, {Room: "*", Messages: 50, Age: 24 * time.Hour}},
+			Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout, Recovery: rule.Recovery{For: 2 * time.Minute},
+			Rewind: []rule.Rewind{{Room: "news-*", Messages: 20, Age: time.Hour}, {Room: "*", Messages: 50, Age: 24 * time.Hour}},
 		},
 		"/asked": {
-			Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout, Recovery: edge.Recovery{For: time.Second, AskAgain: true},
-			Rewind: []edge.Rewind{{Room: "*", Messages: 1000, Age: time.Hour}},
+			Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout, Recovery: rule.Recovery{For: time.Second, AskAgain: true},
+			Rewind: []rule.Rewind{{Room: "*", Messages: 1000, Age: time.Hour}},
 		},
 	}
 	file := write(t, `

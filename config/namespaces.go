@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"partyline/edge"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -15,12 +15,12 @@ import (
 // ownEvents are answered by the edge itself where `rooms` allows them.
 var ownEvents = []string{"join", "leave"}
 
-var relayTargets = []string{edge.ToRooms, edge.ToRoom, edge.ToSocket, edge.ToAll, edge.ToRoomsOrAll}
+var relayTargets = []string{rule.ToRooms, rule.ToRoom, rule.ToSocket, rule.ToAll, rule.ToRoomsOrAll}
 
 // readNamespaces reads a `namespaces` section, of the file or of a variable. It never returns nil: a section that is
 // empty or bad is still a section, and must not open everything.
-func readNamespaces(n node) map[string]edge.Namespace {
-	declared := map[string]edge.Namespace{}
+func readNamespaces(n node) map[string]rule.Namespace {
+	declared := map[string]rule.Namespace{}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || n.isNull() {
 		n.fault("declares none, so that no client could connect; declare one, such as \"/\": {connect: service}, or remove the key for the default")
 		return declared
@@ -54,15 +54,15 @@ func badNamespaceName(name string) string {
 	return ""
 }
 
-func readNamespace(n node) edge.Namespace {
-	ns := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: edge.DefaultConnectTimeout}
+func readNamespace(n node) rule.Namespace {
+	ns := rule.Namespace{Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout}
 	if n.isNull() {
 		return ns // `"/chat":` declares it with the defaults
 	}
 	n.fields(
-		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(edge.ConnectService, edge.ConnectOpen)) }},
+		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(rule.ConnectService, rule.ConnectOpen)) }},
 		field{"connect_timeout", func(n node) { ns.ConnectTimeout = scalar(n, checked(parseDuration, countsMs)) }},
-		field{"unavailable", func(n node) { ns.Unavailable = scalar(n, oneOf(edge.UnavailableWait, edge.UnavailableRefuse)) }},
+		field{"unavailable", func(n node) { ns.Unavailable = scalar(n, oneOf(rule.UnavailableWait, rule.UnavailableRefuse)) }},
 		field{"rooms", func(n node) { ns.Rooms = readRooms(n, roomPattern) }},
 		field{"auto_join", func(n node) { ns.AutoJoin = readRooms(n, roomName) }},
 		field{"relay", func(n node) { ns.Relay = readRelay(n) }},
@@ -81,14 +81,14 @@ func readNamespace(n node) edge.Namespace {
 	return ns
 }
 
-func readRelay(n node) []edge.Relay {
-	var rules []edge.Relay
+func readRelay(n node) []rule.Relay {
+	var rules []rule.Relay
 	for _, item := range n.items("of rules such as [{event: message, to: rooms}]") {
-		rule, hasEvent, hasTo := edge.Relay{}, false, false
+		relay, hasEvent, hasTo := rule.Relay{}, false, false
 		item.fields(
-			field{"event", func(n node) { rule.Event, hasEvent = scalar(n, relayEvent), true }},
-			field{"to", func(n node) { rule.To, hasTo = scalar(n, oneOf(relayTargets...)), true }},
-			field{"self", func(n node) { rule.Self = scalar(n, parseBool) }},
+			field{"event", func(n node) { relay.Event, hasEvent = scalar(n, relayEvent), true }},
+			field{"to", func(n node) { relay.To, hasTo = scalar(n, oneOf(relayTargets...)), true }},
+			field{"self", func(n node) { relay.Self = scalar(n, parseBool) }},
 		)
 		if item.Kind == yaml.MappingNode && !hasEvent {
 			item.fault("has no event; name the clients' event (or a pattern) that it passes on")
@@ -96,7 +96,7 @@ func readRelay(n node) []edge.Relay {
 		if item.Kind == yaml.MappingNode && !hasTo {
 			item.fault("has no to; write one of %s", strings.Join(relayTargets, ", "))
 		}
-		rules = append(rules, rule)
+		rules = append(rules, relay)
 	}
 	return rules
 }

@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"partyline/edge"
+	"partyline/rule"
 )
 
 // Recovery is the log of the namespaces with recovery or rewind: how JetStream keeps it.
@@ -66,7 +66,7 @@ func isReplicas(value any, bad func(string)) any {
 }
 
 // readRecovery reads what a namespace keeps for clients that come back.
-func readRecovery(n node) (r edge.Recovery) {
+func readRecovery(n node) (r rule.Recovery) {
 	hasFor := false
 	if n.Kind != yaml.MappingNode {
 		n.fault("must hold keys such as {for: 2m}, not %s", n.describe())
@@ -83,9 +83,9 @@ func readRecovery(n node) (r edge.Recovery) {
 }
 
 // readRewind reads a list of rules, or the one rule for all rooms.
-func readRewind(n node) (rules []edge.Rewind) {
+func readRewind(n node) (rules []rule.Rewind) {
 	if n.Kind == yaml.MappingNode {
-		return []edge.Rewind{readRewindRule(n)}
+		return []rule.Rewind{readRewindRule(n)}
 	}
 	for _, item := range n.items("of rules such as [{room: \"news-*\", messages: 50, age: 1h}]") {
 		rules = append(rules, readRewindRule(item))
@@ -93,8 +93,8 @@ func readRewind(n node) (rules []edge.Rewind) {
 	return rules
 }
 
-func readRewindRule(n node) edge.Rewind {
-	r := edge.Rewind{Room: "*", Messages: 50, Age: time.Hour}
+func readRewindRule(n node) rule.Rewind {
+	r := rule.Rewind{Room: "*", Messages: 50, Age: time.Hour}
 	n.fields(
 		field{"room", func(n node) { r.Room = scalar(n, roomPattern) }},
 		field{"messages", func(n node) { r.Messages = scalar(n, checked(parseNumber, rewound)) }},

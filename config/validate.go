@@ -14,8 +14,8 @@ import (
 
 	"partyline/bus"
 	"partyline/cluster"
-	"partyline/edge"
 	"partyline/internal/redact"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -34,15 +34,12 @@ func (l *loader) validate(c *Config) {
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}
-	if c.NATS.RefuseSessions == bus.RefuseOn {
-		for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
-			if c.Namespaces[name].Connect == edge.ConnectOpen {
-				l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: open) can be served without NATS", name)
-				break
-			}
-		}
-	}
+	refuses := c.NATS.RefuseSessions == bus.RefuseOn
 	for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
+		if refuses && c.Namespaces[name].Connect == rule.ConnectOpen {
+			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: open) can be served without NATS", name)
+			refuses = false // one line is enough
+		}
 		if n := c.Namespaces[name].EventsPerSecond; n > c.Limits.EventsPerSecond {
 			l.warn("namespaces: %s: events_per_second: %d does nothing: limits.events_per_second allows a session %d in all namespaces together",
 				quote(name), n, c.Limits.EventsPerSecond)
