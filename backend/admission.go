@@ -150,24 +150,21 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 
 // refuse answers that a socket is not admitted. In an open namespace it disconnects the socket.
 func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *decision) {
-	message, data := notAdmitted, []byte(nil)
 	var refusal *Refusal
-	closes := errors.As(why, &refusal) && refusal.Close
-	if refusal != nil {
-		message = cmp.Or(refusal.Message, notAdmitted)
-		if refusal.Data != nil {
-			var err error
-			if data, err = appendJSON(nil, refusal.Data); err != nil {
-				a.report(so.ns, "connect", so.id, because(BadArguments, err, "the data of a refusal"))
-				data = nil
-			}
-		}
-	} else {
+	if !errors.As(why, &refusal) {
 		a.report(so.ns, "connect", so.id, why)
+		refusal = &Refusal{}
+	}
+	var data []byte
+	if refusal.Data != nil {
+		var err error
+		if data, err = appendJSON(nil, refusal.Data); err != nil {
+			a.report(so.ns, "connect", so.id, because(BadArguments, err, "the data of a refusal"))
+		}
 	}
 	if from.connect {
-		header, body := refusalAnswer(message, data)
-		if closes {
+		header, body := refusalAnswer(cmp.Or(refusal.Message, notAdmitted), data)
+		if refusal.Close {
 			header[msg.HeaderClose] = []string{"true"}
 		}
 		a.decisions.make(d, nil, header, body, time.Now())
@@ -175,7 +172,7 @@ func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *
 		return
 	}
 	subject, body := a.prefix.AppendToSocket(nil, so.ns.token, subjects.VerbDisconnect, so.id), "[]"
-	if closes {
+	if refusal.Close {
 		body = `["close"]`
 	}
 	if err := a.publish(&nats.Msg{Subject: string(subject), Data: []byte(body)}); err != nil {
@@ -199,14 +196,11 @@ func refusalAnswer(message string, data []byte) (header nats.Header, body []byte
 
 // headerText returns a text that fits into a header.
 func headerText(text string) string {
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+	plain := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F {
 			return ' '
 		}
 		return r
-	}, text))
-	if text == "" {
-		return notAdmitted
-	}
-	return text
+	}, text)
+	return cmp.Or(strings.TrimSpace(plain), notAdmitted)
 }

@@ -18,14 +18,11 @@ const (
 	helloAtMost = 250 * time.Millisecond
 )
 
-// peerWords are the announcements of other instances that this one needs. Pings are left out: an edge whose ping has a
-// subscriber does not learn from NATS that the instance is not there.
-var peerWords = [...]string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye}
-
-// announced are the announcements of edges and instances that an instance of a group needs.
+// announced are the announcements of edges and instances that an instance of a group needs. Pings of other instances
+// are left out: an edge whose ping has a subscriber does not learn from NATS that the instance is not there.
 func announced(p subjects.Prefix, group string) []interest {
 	wanted := []interest{{p.EveryEdge(), ""}}
-	for _, word := range peerWords {
+	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeft, subjects.WordBye} {
 		wanted = append(wanted, interest{p.InstanceAnnouncement(group, "*", word), ""})
 	}
 	return wanted

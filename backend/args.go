@@ -180,15 +180,18 @@ func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
 	for _, blob := range blobs {
 		total += len(blob)
 	}
-	fill(tree, blobs, &used)
-	// Clients mention each attachment once. A hostile one could turn a few bytes into gigabytes.
-	if used > 2*total {
-		return a, failure(BadArguments, "placeholders share attachments too often")
-	}
 	a.elements, a.blobs = make([]json.RawMessage, len(tree)), make([]map[int64][]byte, len(tree))
 	for i, element := range tree {
 		ends := make(map[int64][]byte)
-		write := jsonv2.MarshalToFunc(func(e *jsontext.Encoder, blob []byte) error {
+		write := jsonv2.MarshalToFunc(func(e *jsontext.Encoder, object map[string]any) error {
+			blob, ok := attachmentOf(object, blobs)
+			if !ok {
+				return errors.ErrUnsupported
+			}
+			// Clients mention each attachment once. A hostile one could turn a few bytes into gigabytes.
+			if used += len(blob); used > 2*total {
+				return errors.New("placeholders share attachments too often")
+			}
 			err := e.WriteToken(jsontext.String(base64.StdEncoding.EncodeToString(blob)))
 			ends[e.OutputOffset()] = blob
 			return err
@@ -202,23 +205,15 @@ func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
 	return a, nil
 }
 
-// fill replaces the placeholders in a decoded value by their attachments, and adds up the bytes of these.
-func fill(value any, blobs [][]byte, used *int) any {
-	switch v := value.(type) {
-	case []any:
-		for i := range v {
-			v[i] = fill(v[i], blobs, used)
-		}
-	case map[string]any:
-		if number, ok := v["num"].(json.Number); ok && v["_placeholder"] == true {
-			if n, err := number.Float64(); err == nil && n >= 0 && int(n) < len(blobs) {
-				*used += len(blobs[int(n)])
-				return blobs[int(n)]
-			}
-		}
-		for key := range v {
-			v[key] = fill(v[key], blobs, used)
-		}
+// attachmentOf returns the attachment for which an object stands. ok is false if the object is no placeholder.
+func attachmentOf(object map[string]any, blobs [][]byte) (blob []byte, ok bool) {
+	number, ok := object["num"].(json.Number)
+	if !ok || object["_placeholder"] != true {
+		return nil, false
 	}
-	return value
+	n, err := number.Float64()
+	if err != nil || n < 0 || int(n) >= len(blobs) {
+		return nil, false
+	}
+	return blobs[int(n)], true
 }

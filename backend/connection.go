@@ -55,17 +55,6 @@ func (c *connection) flushed(ctx context.Context) error {
 	return c.nc.FlushWithContext(ctx)
 }
 
-// flushedOrAway is flushed, but returns nil if there is no connection.
-func (c *connection) flushedOrAway(ctx context.Context) error {
-	if !c.nc.IsConnected() {
-		return nil
-	}
-	if err := c.flushed(ctx); err != nil {
-		return because(Offline, err, "Close")
-	}
-	return nil
-}
-
 // subscribe subscribes, in a queue group unless queue is "".
 func (c *connection) subscribe(subject, queue string, handle nats.MsgHandler) (*nats.Subscription, error) {
 	sub, err := c.nc.QueueSubscribe(subject, queue, handle)

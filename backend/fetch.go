@@ -22,16 +22,7 @@ type Snapshot struct {
 // answered. The errors are those of Join.
 func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 	var found []Snapshot
-	err := list(ctx, t, subjects.VerbFetch, func(f msg.FetchedSocket) error {
-		snapshot := Snapshot{ID: f.ID, Namespace: f.Namespace, Rooms: f.Rooms, User: f.User, Data: f.Data}
-		if len(f.Handshake) > 0 {
-			if err := json.Unmarshal(f.Handshake, &snapshot.Handshake); err != nil {
-				return err
-			}
-		}
-		found = append(found, snapshot)
-		return nil
-	})
+	err := list(ctx, t, subjects.VerbFetch, func(s Snapshot) { found = append(found, s) })
 	return found, err
 }
 
@@ -39,10 +30,7 @@ func (t Target) Fetch(ctx context.Context) ([]Snapshot, error) {
 // with Fetch.
 func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	found := make(map[string]json.RawMessage)
-	err := list(ctx, t, subjects.VerbData, func(f msg.FetchedSocket) error {
-		found[f.ID] = f.Data
-		return nil
-	})
+	err := list(ctx, t, subjects.VerbData, func(s Snapshot) { found[s.ID] = s.Data })
 	return found, err
 }
 
@@ -50,17 +38,16 @@ func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 // Fetch.
 func (t Target) Rooms(ctx context.Context) (map[string]int, error) {
 	found := make(map[string]int)
-	err := list(ctx, t, subjects.VerbRooms, func(counts map[string]int) error {
+	err := list(ctx, t, subjects.VerbRooms, func(counts map[string]int) {
 		for room, n := range counts {
 			found[room] += n
 		}
-		return nil
 	})
 	return found, err
 }
 
 // list asks a question with an empty body and gives each element of the answers, decoded, to take.
-func list[T any](ctx context.Context, t Target, verb string, take func(T) error) error {
+func list[T any](ctx context.Context, t Target, verb string, take func(T)) error {
 	m, err := t.message(verb)
 	if err != nil {
 		return err
@@ -68,13 +55,10 @@ func list[T any](ctx context.Context, t Target, verb string, take func(T) error)
 	return t.ask(ctx, m, nil, func(a *msg.Answer) error {
 		for _, element := range a.Rest {
 			var decoded T
-			err := json.Unmarshal(element, &decoded)
-			if err == nil {
-				err = take(decoded)
-			}
-			if err != nil {
+			if err := json.Unmarshal(element, &decoded); err != nil {
 				return because(Refused, err, "the answer of edge %s to %s", a.Edge, verb)
 			}
+			take(decoded)
 		}
 		return nil
 	})

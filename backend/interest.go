@@ -24,29 +24,20 @@ func (ns *namespaces) owned() bool {
 	return slices.ContainsFunc(ns.all, func(n *Namespace) bool { return n.rules.owned })
 }
 
-// clientSubjects are where new sockets and the events of clients come in. The instances of the group share them. Where
-// two of them match one message, NATS gives it to the queue group once.
-func (ns *namespaces) clientSubjects(p subjects.Prefix, group string) (list []interest) {
+// groupSubjects are what the instances of the group share: where new sockets and the events of clients come in, and
+// events for the group. Where two of them match one message, NATS gives it to the queue group once.
+func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (clients, own []interest) {
 	for _, n := range ns.all {
 		switch {
 		case n.rules.owned: // edges ask an instance by its name
 		case isPattern(n.name) && n.rules.admits():
-			list = append(list, interest{string(p.AppendOn(nil, "*", "connect")), group})
+			clients = append(clients, interest{string(p.AppendOn(nil, "*", "connect")), group})
+			own = append(own, interest{string(p.AppendOwn(nil, "*", group, ">")), group})
 		case n.rules.admits() || n.rules.hearsClients():
-			list = append(list, interest{string(p.AppendOn(nil, n.token, ">")), group})
+			clients = append(clients, interest{string(p.AppendOn(nil, n.token, ">")), group})
 		}
 	}
-	return distinct(list)
-}
-
-// groupSubjects are where events for the group come in.
-func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (list []interest) {
-	for _, n := range ns.all {
-		if !n.rules.owned && isPattern(n.name) && n.rules.admits() {
-			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), group, ">")), group})
-		}
-	}
-	return distinct(list)
+	return distinct(clients), distinct(own)
 }
 
 // instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets

@@ -58,13 +58,13 @@ const nameless = "?"
 // gather asks many. It waits until all members that lived then have answered or died, or the context ends. silent are
 // those that have not answered. If no member is known, it waits until no answer has come for a while.
 func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (silent []string, err error) {
-	answers, stop, err := q.answers(ctx)
+	inbox, answers, stop, err := q.answers(ctx)
+	defer stop()
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
 	waiting, changed := g.members()
-	m.Reply = answers.inbox
+	m.Reply = inbox
 	if err := q.publish(m); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			return dead, nil
 		}
 		select {
-		case answer := <-answers.messages:
+		case answer := <-answers:
 			if isNoResponders(answer) {
 				return append(dead, waiting...), nil // no subscriber
 			}
@@ -115,30 +115,21 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 	}
 }
 
-// inbox receives the answers to one question.
-type inbox struct {
-	inbox    string
-	messages chan *nats.Msg
-}
-
-// answers subscribes an inbox. stop ends it.
-func (q *questions) answers(ctx context.Context) (*inbox, func(), error) {
-	in := &inbox{inbox: q.nc.NewInbox(), messages: make(chan *nats.Msg, 64)}
+// answers subscribes an inbox for the answers to one question. stop must be called, also with an error.
+func (q *questions) answers(ctx context.Context) (inbox string, messages <-chan *nats.Msg, stop func(), err error) {
+	came := make(chan *nats.Msg, 64)
 	ctx, cancel := context.WithCancel(ctx)
-	sub, err := q.subscribe(in.inbox, "", func(m *nats.Msg) {
+	inbox = q.nc.NewInbox()
+	sub, err := q.subscribe(inbox, "", func(m *nats.Msg) {
 		select {
-		case in.messages <- m:
+		case came <- m:
 		case <-ctx.Done():
 		}
 	})
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	return in, func() {
+	return inbox, came, func() {
 		cancel()
 		_ = sub.Unsubscribe()
-	}, nil
+	}, err
 }
 
 // everyEdge asks all edges, and passes each answer, or each part of one, to take. If an edge does not answer, the

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"partyline/internal/wake"
 )
 
 // A socket whose handlers do not keep up is paused: its edge holds what its client sends, and then stops reading from
@@ -40,7 +42,7 @@ type throttled struct {
 	edges   pauser
 	drop    func(laneKey)   // called without mu for a socket whose edge does not confirm its pause
 	running *sync.WaitGroup // of lanes
-	wake    chan struct{}   // wakes speak; capacity 1
+	wake    wake.Flag       // wakes speak
 	ended   chan struct{}   // closed when lanes stop
 
 	mu       sync.Mutex
@@ -79,10 +81,7 @@ func (t *throttled) set(key laneKey, paused bool) {
 		t.running.Go(t.speak)
 		return
 	}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.wake.Raise()
 }
 
 // confirm notes that an edge has paused a socket.
