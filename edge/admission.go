@@ -38,8 +38,10 @@ func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *
 	e, name := c.edge, string(p.Namespace)
 	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
 	c.mu.Lock()
-	if back != nil {
-		back.arrive(c, name, s)
+	if back != nil && !back.arrive(c, name, s) {
+		c.mu.Unlock()
+		c.session.Close(engine.ForcedServerClose)
+		return
 	}
 	limit := e.set.Limits.NamespacesPerSession
 	isClosed, isOneTooMany := c.closed, limit > 0 && len(c.all()) >= limit

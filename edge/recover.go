@@ -76,16 +76,19 @@ type comeback struct {
 	claimed *recovery.Claimed
 }
 
-// arrive ends the claim, with its socket. The connection's mu must be held.
-func (b *comeback) arrive(c *connection, name string, s *socket) {
+// arrive ends the claim, with its socket. It returns false if another edge has taken that over since. The connection's mu must be held.
+func (b *comeback) arrive(c *connection, name string, s *socket) bool {
 	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
-	if b.ticket != nil {
-		if s.Edge.past != nil {
-			s.Edge.past.stays = b.ticket.Stays()
-		}
-		s.ID, s.Edge.ticket, s.Edge.recovered = b.ticket.ID, b.ticket, &recovered{Claimed: b.claimed}
-		s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
+	k := b.ticket
+	if k == nil {
+		return true
 	}
+	if s.Edge.past != nil {
+		s.Edge.past.stays = k.Stays()
+	}
+	s.ID, s.Edge.ticket, s.Edge.recovered = k.ID, k, &recovered{Claimed: b.claimed}
+	s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
+	return k.SetClient(s)
 }
 
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.

@@ -130,7 +130,6 @@ func (l *logged) keepFor(s *socket, name, token string) {
 	table.Use(token)
 	switch k := s.Edge.ticket; {
 	case k != nil:
-		k.SetClient(s)
 		for _, subject := range l.byName(s) {
 			l.out.Subscribe(subject)
 		}
@@ -153,12 +152,17 @@ func (l *logged) replay(s *socket, event *eventlog.Entry) bool {
 	if frame == nil {
 		return true
 	}
-	r := s.Edge.recovered
+	c, r := s.Edge.conn, s.Edge.recovered
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Life() == registry.Gone {
+		return false
+	}
 	if r.frames = append(r.frames, frame); r.asked == 0 || event.Seq <= r.asked {
 		r.before = len(r.frames)
 	}
 	r.bytes += frame.Size()
-	s.Edge.conn.session.Charge(frame.Size())
+	c.session.Charge(frame.Size())
 	return r.bytes <= l.replays.queueBytes
 }
 

@@ -40,20 +40,13 @@ var denialTexts = [denials]struct{ label, text string }{
 
 func (d denial) Error() string { return denialTexts[d].text }
 
-// A client that is turned away is asked to come back after retryAfter to retryAfter+retrySpread seconds, so that many
-// clients do not come back at once.
-const (
-	retryAfter  = 1
-	retrySpread = 4
-)
-
 // turnAway answers a handshake that begins no session. The reference server has no such answer. Its clients take it
 // for an error of the transport, like any other answer that they do not expect, and try again by themselves.
 func (s *Server) turnAway(w http.ResponseWriter, why error) {
 	kind := deniedNATS
 	errors.As(why, &kind)
 	s.stats.denied[kind].Inc()
-	w.Header().Set("Retry-After", strconv.Itoa(retryAfter+rand.IntN(retrySpread+1)))
+	w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // 1 to 5 s: many clients must not come back at once
 	http.Error(w, why.Error(), http.StatusServiceUnavailable)
 }
 

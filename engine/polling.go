@@ -1,11 +1,17 @@
 package engine
 
 import (
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
+	"partyline/internal/accept"
 	"partyline/wire/eio"
 )
 
@@ -61,7 +67,10 @@ func (p *polling) abort() {
 	}
 	p.poll.wake()
 	if p.poll == nil && p.departing {
-		p.session.server.owePoll(p.session.id)
+		server := p.session.server
+		server.mu.Lock()
+		server.owed.add(p.session.id, time.Now())
+		server.mu.Unlock()
 	}
 }
 
@@ -121,7 +130,7 @@ func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
 		return nil
 	case p.poll != nil:
 		s.mu.Unlock()
-		p.breach(w, errTwoPolls) // the first one gets the close packet
+		p.breach(w, "engine.io: a second poll while one waits") // the first one gets the close packet
 		return nil
 	}
 	defer s.mu.Unlock()
@@ -138,8 +147,8 @@ func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
 }
 
 // breach answers a request that the client must not make, and ends the session.
-func (p *polling) breach(w http.ResponseWriter, err error) {
-	p.session.broken(TransportError, err)
+func (p *polling) breach(w http.ResponseWriter, what string) {
+	p.session.broken(TransportError, errors.New(what))
 	w.WriteHeader(http.StatusBadRequest)
 }
 
@@ -157,7 +166,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	}
 	var frames []*Frame
 	if !replaced {
-		frames = s.queue.take()
+		frames, s.queue.frames = s.queue.frames, nil // they count until they are written
 	}
 	p.poll = nil
 	// What a session that is closing has queued goes alone, and the close packet with the next poll (reference:
@@ -232,13 +241,6 @@ func (o *pollsOwed) expire(now time.Time) {
 	*o = slices.DeleteFunc(*o, func(p owedPoll) bool { return !now.Before(p.until) })
 }
 
-// owePoll notes that the client of a session that has just ended may have sent a last poll.
-func (s *Server) owePoll(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.owed.add(id, time.Now())
-}
-
 // serveUnknown answers a request for a session that the server does not have.
 func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, sid string, isPoll bool) {
 	s.mu.Lock()
@@ -249,4 +251,88 @@ func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, sid string
 		return
 	}
 	s.refuse(w, eio.UnknownSession, s.isUpgrade(r))
+}
+
+const (
+	// gzipFrom is the size in bytes from which a polling reply is compressed (reference: httpCompression.threshold).
+	gzipFrom = 1024
+	// gzipCost is the memory of a gzip.Writer, in bytes.
+	gzipCost = 820 << 10
+)
+
+var (
+	gzipWriters      = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	payloadSeparator = []byte{eio.Separator}
+	binaryHead       = eio.Append(nil, eio.Packet{Type: eio.Message, Binary: true})
+)
+
+// payload is the reply to a poll. It is encoded while it is written: a client that reads slowly would otherwise cost
+// its queue twice.
+type payload struct {
+	frames []*Frame
+	ending bool // the close packet is the last
+}
+
+// size returns the size in bytes, and whether the payload may be compressed.
+func (p payload) size() (size int, compress bool) {
+	p.each(func(data []byte, binary bool) {
+		if size += len(data) + 1; binary {
+			size += 1 + base64.StdEncoding.EncodedLen(len(data)) - len(data)
+		}
+	})
+	compress = slices.ContainsFunc(p.frames, func(f *Frame) bool { return !f.plain && f.packets > 0 })
+	return max(0, size-1), compress // one separator less than packets
+}
+
+// each calls packet for each packet, with its content as in a WebSocket message.
+func (p payload) each(packet func(data []byte, binary bool)) {
+	for _, f := range p.frames {
+		for ws := f.ws; len(ws) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
+			head, size := wsHead(ws)
+			packet(ws[head:head+size], ws[0] == wsBinary)
+			ws = ws[head+size:]
+		}
+	}
+	if p.ending {
+		packet([]byte{byte(eio.Close)}, false)
+	}
+}
+
+// write encodes the payload. An error of out ends it: the next request, or the heartbeat, shows that a client is gone.
+func (p payload) write(out io.Writer) {
+	var separator []byte
+	p.each(func(data []byte, binary bool) {
+		_, _ = out.Write(separator)
+		separator = payloadSeparator
+		if !binary {
+			_, _ = out.Write(data)
+			return
+		}
+		_, _ = out.Write(binaryHead)
+		encoder := base64.NewEncoder(base64.StdEncoding, out)
+		_, _ = encoder.Write(data)
+		_ = encoder.Close()
+	})
+}
+
+// writePayload sends a polling reply and returns its size in bytes before compression. It is compressed if the session
+// has the memory for that. s may be nil.
+func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, p payload) int {
+	size, compress := p.size()
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Cache-Control", "no-store")
+	if compress && size >= gzipFrom && accept.Gzip(r.Header) && s.tryCharge(gzipCost) {
+		h.Set("Content-Encoding", "gzip")
+		z := gzipWriters.Get().(*gzip.Writer)
+		z.Reset(w)
+		p.write(z)
+		_ = z.Close()
+		gzipWriters.Put(z)
+		s.Charge(-gzipCost)
+	} else {
+		h.Set("Content-Length", strconv.Itoa(size))
+		p.write(w)
+	}
+	return size
 }

@@ -4,6 +4,8 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -198,5 +200,28 @@ func TestAClosedPollingSessionIsRemovedIfItsClientDoesNotPoll(t *testing.T) {
 			t.Errorf("%d sessions left", n)
 		}
 		r.expectEnd(t, ForcedServerClose)
+	})
+}
+
+// eager makes another POST as soon as it has the answer to one, before the server is done with that.
+type eager struct {
+	*httptest.ResponseRecorder
+	next func()
+}
+
+func (e *eager) Flush() { e.ResponseRecorder.Flush(); e.next() }
+
+func TestAPostAsSoonAsThereIsAnAnswer(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *stage) {
+		query := s.poll()
+		post := func(w http.ResponseWriter, packet string) {
+			s.server.ServeHTTP(w, httptest.NewRequest("POST", "/engine.io/?"+query, strings.NewReader(packet)))
+		}
+		second := httptest.NewRecorder()
+		post(&eager{httptest.NewRecorder(), func() { post(second, "4b") }}, "4a")
+		if second.Code != http.StatusOK {
+			t.Errorf("the second POST got %d", second.Code)
+		}
+		s.last().expectReceived(t, "a", "b")
 	})
 }

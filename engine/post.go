@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"partyline/wire/eio"
@@ -20,39 +21,38 @@ const postponedCost = 96
 func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	s := p.session
 	if !p.posting.TryLock() {
-		p.breach(w, errTwoPosts)
+		p.breach(w, "engine.io: a second POST while one is under way")
 		return
 	}
-	defer p.posting.Unlock()
+	end := sync.OnceFunc(p.posting.Unlock)
+	defer end()
 	if r.Header.Get("Content-Type") == "application/octet-stream" {
-		p.breach(w, errContentType)
+		p.breach(w, "engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
 		return
 	}
 	request := http.NewResponseController(w)
 	body, isEnded, err := p.readBody(request, w, r)
-	if isEnded {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case isEnded:
 		panic(http.ErrAbortHandler) // a POST under way when the session ends is cut (reference: Polling.doClose)
-	}
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) { // it was read as far as it may be, and the session stays
-			s.in.Lock()
-			s.received(s.maxPayload, time.Now())
-			s.in.Unlock()
-			p.waitForReading(request, r.Context())
-			w.WriteHeader(http.StatusRequestEntityTooLarge)
-			return
-		}
-		reason := TransportError // the reference: "data request connection closed prematurely"
-		if errors.Is(err, errTooMuch) {
-			reason = QueueOverflow
-		}
-		s.fail(reason)
+	case errors.As(err, &tooLarge): // it was read as far as it may be, and the session stays
+		s.in.Lock()
+		s.received(s.maxPayload, time.Now())
+		s.in.Unlock()
+		p.waitForReading(request, r.Context())
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	case errors.Is(err, errTooMuch):
+		s.fail(QueueOverflow)
+		return
+	case err != nil:
+		s.fail(TransportError) // the reference: "data request connection closed prematurely"
 		return
 	}
 	s.server.stats.bytesIn.Add(len(body))
 	p.receive(body)
-	waited := p.waitForReading(request, r.Context())
+	p.waitForReading(request, r.Context())
 	h := w.Header()
 	h.Set("Content-Type", "text/html") // the reference: text/plain would start a download in some browsers
 	h.Set("Cache-Control", "no-store")
@@ -61,10 +61,9 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 		hangUp(w)
 	}
 	_, _ = w.Write([]byte("ok"))
-	if waited {
-		_ = request.Flush()
-		_ = request.SetWriteDeadline(time.Time{}) // not for the connection's next requests
-	}
+	end() // before the client has the answer, behind which it may send the next POST
+	_ = request.Flush()
+	_ = request.SetWriteDeadline(time.Time{}) // that of waitForReading is not for the connection's next requests
 }
 
 // readBody reads the body of a POST, and reports whether the session has ended meanwhile. A body that comes too slowly is
@@ -86,19 +85,19 @@ func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r 
 	return body, s.state == closed, err
 }
 
-// waitForReading delays the answer to a POST while the session is not read, for postWait at most, and reports whether
-// it did. It does not wait while a WebSocket wants to take over, since the client completes an upgrade only when its
-// POST was answered.
-func (p *polling) waitForReading(request *http.ResponseController, ctx context.Context) bool {
+// waitForReading delays the answer to a POST while the session is not read, for postWait at most. It does not wait
+// while a WebSocket wants to take over, since the client completes an upgrade only when its POST was answered.
+func (p *polling) waitForReading(request *http.ResponseController, ctx context.Context) {
 	if p.session.gate.Load() == nil {
-		return false
+		return
 	}
-	_ = request.SetReadDeadline(time.Time{})                                  // past it, net/http would give up the request
-	ctx, cancel := context.WithTimeout(ctx, min(postWait, p.timeLimit()*4/5)) // the operator may have set short times
+	// Past its deadline for reading, net/http would give up the request.
+	_ = request.SetReadDeadline(time.Time{})
+	// The operator may have set short times.
+	ctx, cancel := context.WithTimeout(ctx, min(postWait, p.timeLimit()*4/5))
 	defer cancel()
 	p.session.waitAtGate(ctx, func(*gate) bool { return p.upgrade != nil || !p.isCurrent() })
 	_ = request.SetWriteDeadline(time.Now().Add(p.timeLimit()))
-	return true
 }
 
 // receive handles a polling payload. What may not be handled now is postponed.

@@ -14,7 +14,7 @@ type queue struct {
 	frames  []*Frame
 	sending int // frames at the front that are being written
 	written int // bytes of the first frame that the client has
-	bytes   int // memory of frames, and of those that take returned until uncount is called
+	bytes   int // memory of frames, and of those that a poll gets until uncount is called
 	packets int // packets of the same
 
 	kept     int   // bytes of what is kept for the session elsewhere; see Session.Charge
@@ -25,13 +25,6 @@ func (q *queue) push(f *Frame) {
 	q.frames = append(q.frames, f)
 	q.bytes += f.Size()
 	q.packets += f.places()
-}
-
-// take empties the queue. The frames count until uncount is called. Only for transports that write whole frames.
-func (q *queue) take() []*Frame {
-	frames := q.frames
-	q.frames = nil
-	return frames
 }
 
 // uncount stops counting frames and clears them.

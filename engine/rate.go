@@ -105,17 +105,12 @@ func (s *Session) Count(r *Rate, n int) {
 	}
 }
 
+// count counts n against a rate. If the client is above it, count stops the reading of the session for a time, or ends
+// the session if its client has been too fast for too long. in must be held.
 func (s *Session) count(r *Rate, n int, now time.Time) {
-	if wait := s.pacing.take(r, n, now); wait > 0 {
-		s.slowDown(r, wait, now)
-	}
-}
-
-// slowDown stops the reading of the session for a time, or ends the session if its client has been too fast for too
-// long. in must be held.
-func (s *Session) slowDown(r *Rate, wait time.Duration, now time.Time) {
 	p, set, log := s.pacing, &s.server.set, s.server.origins.complaints
-	if s.currentState() != open {
+	wait := p.take(r, n, now)
+	if wait <= 0 || s.currentState() != open {
 		return
 	}
 	if now.Sub(p.until) > calmAfter {

@@ -136,14 +136,6 @@ func (s *Session) retire() {
 	s.server.remove(s)
 }
 
-// What a client did that ended its session, as it is logged.
-var (
-	errClientPing  = errors.New("engine.io: a ping from the client, which only the server may send")
-	errTwoPolls    = errors.New("engine.io: a second poll while one waits")
-	errTwoPosts    = errors.New("engine.io: a second POST while one is under way")
-	errContentType = errors.New("engine.io: a POST of type application/octet-stream, which protocol version 4 does not have")
-)
-
 // broken ends the session at once because of what the client sent, and logs it.
 func (s *Session) broken(reason Reason, err error) {
 	s.logFault(err)
@@ -177,7 +169,7 @@ func (s *Session) packet(p eio.Packet, size int, now time.Time) {
 		s.server.stats.packetsIn.Inc()
 		s.receiver.Message(p.Data, p.Binary)
 	case eio.Ping:
-		s.broken(TransportError, errClientPing) // in protocol v4 only the server pings
+		s.broken(TransportError, errors.New("engine.io: a ping from the client, which only the server may send"))
 	}
 }
 

@@ -68,11 +68,16 @@ func (t *turns) take() {
 	t.check(time.Now())
 }
 
-// check looks, now and then, at how long goroutines wait.
+// check looks, now and then, at how long goroutines have waited until now.
 func (t *turns) check(now time.Time) {
-	if last := t.checked.Load(); now.UnixNano()-last >= int64(checkEvery) && t.checked.CompareAndSwap(last, now.UnixNano()) {
-		t.look()
+	last := t.checked.Load()
+	if now.UnixNano()-last < int64(checkEvery) || !t.checked.CompareAndSwap(last, now.UnixNano()) {
+		return
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	metrics.Read(t.sample)
+	t.note(countWaits(t.sample[0].Value.Float64Histogram()), now)
 }
 
 // end ends a turn that has worked for some time.
@@ -83,14 +88,6 @@ func (t *turns) end(work time.Duration) {
 	}
 	rest := time.Duration(t.owed.Swap(0))
 	time.AfterFunc(min(rest, time.Second), func() { <-t.free })
-}
-
-// look notes how goroutines have waited until now.
-func (t *turns) look() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	metrics.Read(t.sample)
-	t.note(countWaits(t.sample[0].Value.Float64Histogram()), time.Now())
 }
 
 // note makes rests longer while goroutines wait for long, and shorter again. mu must be held.

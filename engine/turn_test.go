@@ -131,7 +131,7 @@ func TestTurnsRest(t *testing.T) {
 // Rests grow while goroutines wait for long, and end when they do not.
 func TestRestsFollowTheWaits(t *testing.T) {
 	turns := newTurns()
-	turns.look()
+	turns.check(time.Now())
 	if turns.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
 		t.Fatalf("Go has no %s", waitsMetric)
 	}

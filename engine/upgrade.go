@@ -23,12 +23,10 @@ type upgrade struct {
 // rates, since the session may be slowed down because of what it posted.
 const maxUpgradeFrames = 100
 
-var errUpgradeFrames = errors.New("too many frames during an upgrade")
-
 // count counts a frame, and returns an error if the upgrade must end.
 func (u *upgrade) count() error {
 	if u.frames++; u.frames > maxUpgradeFrames {
-		return errUpgradeFrames
+		return errors.New("too many frames during an upgrade")
 	}
 	return nil
 }

@@ -19,8 +19,6 @@ import (
 )
 
 const (
-	// noWriteBuffer is the size of the write buffer of gorilla/websocket, which writes only the handshake.
-	noWriteBuffer = 512
 	// controlHead is the size of the head of a client's control frame.
 	controlHead = 6
 	// lastWrite is how long the last frame of a connection may take.
@@ -55,18 +53,14 @@ type wsConn struct {
 	deadlineFixed atomic.Bool // the connection is about to be closed: its deadline must not be extended
 }
 
-var (
-	// buffers are for one message that is read, or one reply to a poll.
-	buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
-	// noWriteBuffers keeps gorilla from holding a write buffer for each connection.
-	noWriteBuffers = &sync.Pool{}
-)
+// buffers are for one message that is read.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // upgrader makes the handshakes of WebSockets.
 var upgrader = websocket.Upgrader{
-	ReadBufferSize:  0, // gorilla takes the reader that Hijack returns: wsReader.frames
-	WriteBufferSize: noWriteBuffer,
-	WriteBufferPool: noWriteBuffers,
+	// Without a ReadBufferSize gorilla takes the reader that Hijack returns: wsReader.frames.
+	WriteBufferSize: 512,                                      // for the handshake only
+	WriteBufferPool: &sync.Pool{},                             // or gorilla would hold a buffer for each connection
 	CheckOrigin:     func(*http.Request) bool { return true }, // checked before, for both transports
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 		w.Header().Set("Connection", "close")

@@ -107,3 +107,35 @@ func TestLastWithForgedHeaders(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Messages whose headers cannot be read are left out, also at the end.
+func TestLastWithUnreadableHeaders(t *testing.T) {
+	s := natsdtest.Start(t, withJetStream(t))
+	nc := client(t, s.ClientURL())
+	l := ready(t, settings(t, nc))
+	fill(t, nc, 2)
+	raw(t, s, "NATS/1.0 204 EOB\r\n\r\n", "NATS/1.0\r\nno colon\r\n\r\n", "nonsense", "NATS/1.0\r\nno colon\r\n\r\n")
+	ack, err := admin(t, nc).Publish(t.Context(), "sio.chat.emit.room.a", []byte("[]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Last{Subject: "sio.chat.emit.all", Most: 10, Since: time.Now().Add(-time.Hour), To: ack.Sequence}
+	if got := lastOf(t, l, q); len(got) < 2 || got[0] != `["last"]` || got[1] != "[]" {
+		t.Errorf("%q", got)
+	}
+}
+
+// What the leader has, Last finds, whichever replica answers.
+func TestLastOfReplicasThatLag(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, threefold)
+	for i := range 100 {
+		body := fmt.Sprint("event ", i)
+		q := Last{Subject: "sio.chat.emit.all", Most: 3, Since: time.Now().Add(-time.Hour), To: publish(t, c.conns[i%3], body)}
+		for _, l := range c.logs {
+			if got := lastOf(t, l, q); len(got) != min(i+1, 3) || got[len(got)-1] != body {
+				t.Fatalf("%q, want %q at the end", got, body)
+			}
+		}
+	}
+}

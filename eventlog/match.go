@@ -17,6 +17,7 @@ var ErrHole = errors.New("the log does not have all events that it missed any mo
 type Receiver struct {
 	Namespace string          // token
 	Socket    string          // id; "": everything in the namespace
+	Owner     string          // the instance that owns the socket
 	Rooms     []recovery.Span // in which the socket was; To is 0 where it is still
 	// Alive is when the socket had everything for certain: what the log dropped was stored before, or it is a hole. Zero: the log must have
 	// everything since Scan.From.
@@ -94,6 +95,9 @@ func (x *index) hand(e *Entry, prefix subjects.Prefix) {
 
 // receive gives a message to a scan, unless it leaves the socket out.
 func (s *Scan) receive(e *Entry) {
+	if by := e.Header[msg.HeaderOwnedBy]; by != nil && by[0] != s.For.Owner {
+		return
+	}
 	isExcepted := slices.ContainsFunc(e.Header[msg.HeaderExcept], func(name string) bool {
 		return name == s.For.Socket || recovery.WasIn(s.For.Rooms, name, e.Seq)
 	})

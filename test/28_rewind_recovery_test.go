@@ -45,6 +45,36 @@ func TestThePastAndRecovery(t *testing.T) {
 	a.receives(t, "/safe", `["n",14]`)
 }
 
+// The past of the first rooms comes behind CONNECT, once.
+func TestThePastOfTheFirstRooms(t *testing.T) {
+	s := beginRewound(t)
+	s.say("sio.home.emit.room.hall", 1, 7)
+	a := connect(t, s.Dial("ann"), "/home", nil)
+	for n := 3; n <= 7; n++ {
+		a.receives(t, "/home", fmt.Sprintf(`["n",%d]`, n))
+	}
+	a.Hangup()
+	s.say("sio.home.emit.room.hall", 8, 8)
+	b := connect(t, s.Dial("ann"), "/home", a, `["n",8]`)
+	if b.id != a.id {
+		t.Error("did not come back")
+	}
+	s.Ask("sio.home.join.all", `["two"]`, "Sio-Rewind: 1")
+	s.say("sio.home.emit.room.two", 20, 20)
+	b.receives(t, "/home", `["n",20]`)
+	c := connect(t, s.Dial("bob"), "/home", nil)
+	for n := 4; n <= 8; n++ {
+		c.receives(t, "/home", fmt.Sprintf(`["n",%d]`, n))
+	}
+	s.say("sio.home.emit.room.two", 21, 21)
+	s.Ask("sio.home.join.all", `["two"]`, "Sio-Rewind: 1")
+	c.receives(t, "/home", `["n",21]`)
+	b.receives(t, "/home", `["n",21]`)
+	s.say("sio.home.emit.room.two", 22, 22)
+	c.receives(t, "/home", `["n",22]`)
+	b.receives(t, "/home", `["n",22]`)
+}
+
 // A client comes back before it has read any of the past: it gets none of it twice, and nothing that came later is missing.
 func TestAClientLeavesWithoutThePast(t *testing.T) {
 	s := beginRewound(t)

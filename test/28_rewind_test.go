@@ -22,7 +22,7 @@ func rewound() rules {
 		"/lobby": {Connect: edge.ConnectOpen, AutoJoin: []string{"hall", "two"}, Rewind: last},
 		"/door":  {Connect: edge.ConnectService, Rewind: last},
 		"/safe":  {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Rewind: last, Recovery: edge.Recovery{For: time.Minute}},
-		"/plain": {Connect: edge.ConnectOpen, Rooms: []string{"*"}},
+		"/home":  {Connect: edge.ConnectOpen, AutoJoin: []string{"hall"}, Rewind: last, Recovery: edge.Recovery{For: time.Minute}},
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"partyline/eventlog"
@@ -61,7 +63,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
-			places: places{r.Start, r.Rooms, r.Past}, saving: saving{seq: c.Seq},
+			places: places{r.Start, maps.Clone(r.Rooms), slices.Clone(r.Past), r.Renewed}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
@@ -106,6 +108,11 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 	if !recovery.IsPID(pid) || offset != "" && !isOffset {
 		return nil, errNothing
 	}
+	for t.set.Store.Epoch() == "" { // an edge that has just started
+		if pause(ctx, yieldTimeout/10); ctx.Err() != nil {
+			return nil, errBusy
+		}
+	}
 	hash := recovery.Hash(pid)
 	holder, c, err := t.look(ctx, hash, name, lasts)
 	if err != nil {
@@ -117,8 +124,11 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 	if !fits(&c.Record, name, t.set.Store.Epoch()) {
 		return nil, errNothing
 	}
-	if c.From = c.Record.Start; isOffset && position.Epoch == c.Record.Epoch {
+	switch c.From = c.Record.Start; {
+	case isOffset && position.Epoch == c.Record.Epoch:
 		c.From = max(c.From, position.Seq)
+	case c.Record.Renewed: // the end of the old log may be missing
+		return nil, eventlog.ErrHole
 	}
 	c.Alive = c.Alive.Add(-t.set.Silence)
 	return c, t.take(hash, c)
@@ -167,11 +177,15 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		case c.Record.Left > 0:
 			return nil // it was only to know
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
-			_, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
+			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
 			if failed != nil {
 				return failed
 			}
-			if *c = *latest; c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+			if *c = *latest; has != holder { // another edge was faster, and has the socket
+				holder = has
+				continue
+			}
+			if c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
 				return nil
 			}
 			return t.died(ctx, holder, lasts, c)

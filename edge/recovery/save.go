@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/eventlog"
@@ -54,6 +55,7 @@ func (t *Table) save() {
 	}
 	t.mu.Unlock()
 	var writing sync.WaitGroup
+	var isAway atomic.Bool
 	for k := range dirty {
 		w, changes, is := k.record()
 		if !is {
@@ -62,12 +64,15 @@ func (t *Table) save() {
 		writing.Add(1)
 		w.Done = func(seq uint64, err error) {
 			defer writing.Done()
+			if errors.Is(err, eventlog.ErrAway) {
+				isAway.Store(true)
+			}
 			k.written(changes, seq, err)
 		}
 		t.set.Store.Write(w)
 	}
 	writing.Wait()
-	if wasDoubtful {
+	if wasDoubtful && !isAway.Load() {
 		t.doubtful.Store(false) // feeds that lack something publish their marks now
 	}
 	for _, b := range barriers {
@@ -105,7 +110,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 		state = k.given
 	}
 	r := recovery.Record{
-		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Rooms: k.rooms, Past: k.past,
+		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Renewed: k.renewed, Rooms: k.rooms, Past: k.past,
 		User: state.User, Data: state.Data, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
 	}
 	switch k.state {

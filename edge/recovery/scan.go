@@ -22,7 +22,7 @@ func (k *Ticket) CatchUp(c *Claimed, take func(*eventlog.Entry) bool, done func(
 			}
 			isTooMuch := false
 			t.set.Store.Read(eventlog.Scan{
-				From: c.From, To: seq, For: &eventlog.Receiver{Namespace: k.feed.namespace, Socket: k.ID, Rooms: k.Stays(), Alive: c.Alive},
+				From: c.From, To: seq, For: &eventlog.Receiver{Namespace: k.feed.namespace, Socket: k.ID, Owner: c.Record.Owner, Rooms: k.Stays(), Alive: c.Alive},
 				Each: func(e *eventlog.Entry) {
 					if isTooMuch = isTooMuch || !take(e); !isTooMuch {
 						t.stats.replayed.Inc()

@@ -215,7 +215,7 @@ func (t *Table) Renewed(string) {
 		feeds = append(feeds, f)
 	}
 	for _, k := range t.tickets {
-		k.restart()
+		k.restart(isFirst)
 		t.dirty[k] = true
 	}
 	t.mu.Unlock()

@@ -46,6 +46,8 @@ type places struct {
 	start uint64            // when it entered
 	rooms map[string]uint64 // by name as in subjects: when it entered each
 	past  []recovery.Span   // rooms that it has left
+
+	renewed bool // the log was made again since it entered
 }
 
 // saving is how far the record of a socket is.
@@ -93,11 +95,15 @@ func (t *Table) keep(k *Ticket, token string) *Ticket {
 	return k
 }
 
-// SetClient sets the edge's socket of a ticket that was taken over.
-func (k *Ticket) SetClient(client any) {
+// SetClient sets the edge's socket of a ticket that was taken over. It returns false if another edge has taken it over since.
+func (k *Ticket) SetClient(client any) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.state != present {
+		return false
+	}
 	k.client, k.given = client, nil
+	return true
 }
 
 // Client is the edge's socket; nil if there is none yet.
@@ -158,10 +164,10 @@ func (k *Ticket) Changed(rooms []string) {
 }
 
 // restart forgets positions: the log was made anew.
-func (k *Ticket) restart() {
+func (k *Ticket) restart(isFirst bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.start, k.past = 0, nil
+	k.start, k.past, k.renewed = 0, nil, k.renewed || !isFirst
 	for room := range k.rooms {
 		k.rooms[room] = 0
 	}
@@ -253,8 +259,15 @@ func (k *Ticket) SaveChanges(done func(saved bool)) {
 // Save has the record written, and calls done once with whether it was. done must not wait.
 func (k *Ticket) Save(done func(saved bool)) {
 	k.mu.Lock()
-	k.stored = append(k.stored, done)
+	isOver := k.state == forgotten
+	if !isOver {
+		k.stored = append(k.stored, done)
+	}
 	k.mu.Unlock()
+	if isOver {
+		done(false)
+		return
+	}
 	k.save()
 }
 

@@ -107,13 +107,18 @@ func (c *crowd) finish() *judge.Verdict {
 	var sum judge.Verdict
 	for _, session := range c.sessions(log) {
 		session.Rooms = append(session.Rooms, c.s.service.roomsOf(session.ID)...)
-		sum.Add(log.Judge(session))
+		v := log.Judge(session)
+		if v.Lost+v.Foreign > 0 {
+			v.Examples = append(v.Examples, fmt.Sprintf("rooms %v", session.Rooms))
+			v.Examples = append(v.Examples, c.s.service.story(session.ID)...)
+		}
+		sum.Add(v)
 	}
 	recoveries, refused := c.report()
 	c.s.t.Logf("RECOVERY: %s: %d entries, %d room changes, %d recoveries, %d refused; %s", c.s.t.Name(), len(log.Entries),
 		c.traffic.moves, recoveries, refused, &sum)
 	if !*plain && (!sum.OK() || refused > c.refusals) {
-		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 20), "\n"))
+		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 100), "\n"))
 	}
 	return &sum
 }
@@ -167,6 +172,14 @@ func (c *crowd) report() (recoveries, refused int) {
 	}
 	for _, why := range slices.Sorted(maps.Keys(failed)) {
 		c.s.t.Logf("%d times: %s", failed[why], why)
+	}
+	for _, e := range c.s.edges {
+		_, text := e.Page("/metrics")
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "partyline_recoveries_total{") && len(notes) > 0 {
+				c.s.t.Logf("%s: %s", e.Name, strings.TrimSpace(line))
+			}
+		}
 	}
 	if len(notes) > 0 {
 		c.s.t.Logf("not recovered:\n%s", strings.Join(first(notes, 20), "\n"))

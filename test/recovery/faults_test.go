@@ -117,6 +117,8 @@ func (c *crowd) freezeServer(n int) {
 // need not be recovered.
 func (c *crowd) deleteStream() {
 	t := c.s.t
+	c.s.moving.Lock()
+	defer c.s.moving.Unlock()
 	c.s.readLog(c.s.here())
 	c.s.reading.Lock() // nothing of the old stream is taken for the new one
 	defer c.s.reading.Unlock()

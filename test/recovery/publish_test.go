@@ -125,11 +125,13 @@ func (f *traffic) move() {
 			continue
 		}
 		f.moves++
+		f.s.moving.Lock()
 		if span := f.s.service.in(id, where); span == nil {
 			f.join(id, where)
 		} else if span.SureTo == judge.Never && span.SureFrom != judge.Never {
 			f.leave(id, where, span)
 		}
+		f.s.moving.Unlock()
 	}
 }
 
@@ -167,7 +169,20 @@ func (f *traffic) leave(id, where string, span *judge.Span) {
 
 // ask reports whether a change was made, and whether that is certain.
 func (f *traffic) ask(verb, id, where string) (changed, certain bool) {
-	m, err := f.s.nc.Request("sio.chat."+verb+".socket."+id, fmt.Appendf(nil, `[%q]`, where), 5*time.Second)
+	began := time.Now()
+	var m *nats.Msg
+	var err error
+	defer func() {
+		answer := fmt.Sprint(err)
+		if err == nil {
+			answer = m.Header.Get("Sio-Error") + string(m.Data)
+		}
+		f.s.service.change(func() {
+			f.s.service.history[id] = append(f.s.service.history[id], fmt.Sprintf("%s %s %s: %s after %v",
+				began.Format("05.000"), verb, where, answer, time.Since(began).Round(time.Millisecond)))
+		})
+	}()
+	m, err = f.s.nc.Request("sio.chat."+verb+".socket."+id, fmt.Appendf(nil, `[%q]`, where), 5*time.Second)
 	if err != nil { // without responders nobody has it
 		return false, errors.Is(err, nats.ErrNoResponders)
 	}

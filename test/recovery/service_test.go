@@ -29,12 +29,13 @@ type service struct {
 	current   map[string]string        // guarded by mu: the newest socket, by the client's name
 	spans     map[string][]*judge.Span // guarded by mu, by socket
 	recovered map[string]int           // guarded by mu: notices, by socket
-	bodies    [][]byte                 // guarded by mu: of connect requests and notices
+	history   map[string][]string      // guarded by mu: changes of rooms, by socket
 }
 
 func serve(t *testing.T, nc *nats.Conn) *service {
 	t.Helper()
-	s := &service{t: t, nc: nc, current: make(map[string]string), spans: make(map[string][]*judge.Span), recovered: make(map[string]int)}
+	s := &service{t: t, nc: nc, current: make(map[string]string), spans: make(map[string][]*judge.Span), recovered: make(map[string]int),
+		history: make(map[string][]string)}
 	if _, err := nc.Subscribe("sio.chat.on.connect", s.connect); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,6 @@ func (s *service) connect(m *nats.Msg) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bodies = append(s.bodies, m.Data)
 	if handshake.Recovered != nil {
 		s.recovered[handshake.SID]++
 	}
@@ -98,6 +98,13 @@ func (s *service) roomsOf(id string) (all []judge.Span) {
 		all = append(all, *span)
 	}
 	return all
+}
+
+// story returns what happened to the rooms of a socket.
+func (s *service) story(id string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.history[id])
 }
 
 // in returns the open membership of a room, or nil.

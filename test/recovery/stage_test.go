@@ -51,6 +51,7 @@ type stage struct {
 	over    chan struct{} // closed at the end
 	calm    chan struct{} // closed when clients stay from now on
 
+	moving  sync.Mutex // held while a socket changes its rooms
 	reading sync.Mutex // held while the log is read
 	read    uint64     // guarded by reading: the last sequence of it
 

@@ -176,3 +176,16 @@ func FuzzVerbs(f *testing.F) {
 		_, _, _ = CheckObject(body), CheckPlaceholders(body, 3), AppendString(nil, string(body))
 	})
 }
+
+func TestRewind(t *testing.T) {
+	for header, want := range map[string]int{"0": 0, "7": 7, "1000": 1000} {
+		if n, err := Rewind(header); n != want || err != nil {
+			t.Errorf("%s: %d, %v", header, n, err)
+		}
+	}
+	for _, header := range []string{"", "-1", "1001", "1.5", "x", "99999999999999999999"} {
+		if _, err := Rewind(header); err == nil {
+			t.Errorf("%q is no number of events", header)
+		}
+	}
+}

@@ -13,9 +13,10 @@ type Record struct {
 	SID       string            `json:"sid"` // the socket's id, which it keeps
 	Namespace string            `json:"ns"`  // with its slash
 	User      string            `json:"user,omitempty"`
-	Data      json.RawMessage   `json:"data,omitempty"` // any JSON value, byte for byte; nil for none
-	Epoch     string            `json:"epoch"`          // of the log in which the sequences count
-	Start     uint64            `json:"start"`          // the socket was admitted behind it
+	Data      json.RawMessage   `json:"data,omitempty"`    // any JSON value, byte for byte; nil for none
+	Epoch     string            `json:"epoch"`             // of the log in which the sequences count
+	Start     uint64            `json:"start"`             // the socket was admitted behind it
+	Renewed   bool              `json:"renewed,omitempty"` // an offset of another log has a hole behind it
 	Rooms     map[string]uint64 `json:"rooms,omitempty"`
 	Past      []Span            `json:"past,omitempty"` // rooms that it has left lately
 	Rev       uint64            `json:"rev,omitempty"`  // changes of rooms and data since the admission
