@@ -128,23 +128,12 @@ func shortened(text []byte) string {
 // parseArgs splits the body of an event or an ack. skip is how many elements in front are not arguments. Only the
 // attachments in the result point into the body.
 func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
-	var none Args
-	text, blobs := body, [][]byte(nil)
-	if lengths := header.Get(msg.HeaderAttachments); lengths != "" {
-		var err error
-		if text, blobs, err = msg.SplitAttachments(nil, lengths, body); err != nil {
-			return none, because(BadArguments, err, "body")
-		}
-	}
-	if err := msg.CheckArray(text); err != nil {
-		return none, because(BadArguments, err, "body")
-	}
-	a, err := elementsOf(text, blobs)
+	a, err := elementsOf(body, header.Get(msg.HeaderAttachments))
 	if err != nil {
-		return none, because(BadArguments, err, "body")
+		return Args{}, because(BadArguments, err, "body")
 	}
 	if len(a.elements) < skip {
-		return none, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
+		return Args{}, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
 	}
 	a.elements = a.elements[skip:]
 	if a.blobs != nil {
@@ -161,10 +150,17 @@ func ackArgs(m *nats.Msg) (Args, error) {
 	return parseArgs(m.Data, m.Header, 0)
 }
 
-// elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which
-// encoding/json decodes into []byte.
-func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
-	if len(blobs) == 0 {
+// elementsOf splits a body into the elements of its array; lengths are those of its attachments. Placeholders become
+// the base64 of their attachments, which encoding/json decodes into []byte.
+func elementsOf(body []byte, lengths string) (a Args, err error) {
+	text, blobs, err := msg.SplitAttachments(nil, lengths, body)
+	if err == nil {
+		err = msg.CheckArray(text)
+	}
+	switch {
+	case err != nil:
+		return a, err
+	case len(blobs) == 0:
 		return a, json.Unmarshal(text, &a.elements)
 	}
 	if err := msg.CheckPlaceholders(text, len(blobs)); err != nil {

@@ -17,9 +17,7 @@ func (t Target) command(ctx context.Context, verb string, body any) (total msg.A
 	if err != nil {
 		return total, err
 	}
-	if m.Data, err = json.Marshal(body); err != nil {
-		return total, because(BadArguments, err, "%s", verb)
-	}
+	m.Data, _ = json.Marshal(body) // names, flags and valid JSON
 	var rooms []string
 	if verb == subjects.VerbJoin {
 		rooms = body.([]string)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,14 +24,10 @@ func eventBody(event string, args []any) (body []byte, header nats.Header, err e
 	if msg.IsReserved(event) {
 		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
 	}
-	if !utf8.ValidString(event) {
-		return nil, nil, failure(BadArguments, "event %q: the name is not valid UTF-8", event)
-	}
 	if _, err := subjects.AppendEvent(nil, event); err != nil {
 		return nil, nil, because(BadArguments, err, "event %.64q", event)
 	}
-	body, header, err = arrayBody(msg.AppendString([]byte{'['}, event), args)
-	if err != nil {
+	if body, header, err = arrayBody(msg.AppendString([]byte{'['}, event), args); err != nil {
 		return nil, nil, because(BadArguments, err, "event %q", event)
 	}
 	return body, header, nil
@@ -40,8 +35,7 @@ func eventBody(event string, args []any) (body []byte, header nats.Header, err e
 
 // ackBody makes the body of an ack, an array of its arguments.
 func ackBody(args []any) (body []byte, header nats.Header, err error) {
-	body, header, err = arrayBody([]byte{'['}, args)
-	if err != nil {
+	if body, header, err = arrayBody([]byte{'['}, args); err != nil {
 		return nil, nil, because(BadArguments, err, "ack")
 	}
 	return body, header, nil

@@ -72,14 +72,10 @@ func (ss *subscriptions) lost() (lost uint64) {
 func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
 	list := ss.take()
 	for i, sub := range list {
-		if !nc.IsConnected() {
-			_ = sub.Unsubscribe() // nothing comes any more
-			continue
-		}
 		ended := make(chan struct{})
 		sub.SetClosedHandler(func(string) { close(ended) })
-		if err := sub.Drain(); err != nil {
-			_ = sub.Unsubscribe()
+		if !nc.IsConnected() || sub.Drain() != nil {
+			_ = sub.Unsubscribe() // nothing comes any more
 			continue
 		}
 		select {

@@ -52,7 +52,6 @@ type reports struct {
 
 // report reports what went wrong in a handler, or on the way to it.
 func (r *reports) report(ns *Namespace, event, socket string, err error) {
-	e := &HandlerError{Namespace: ns.name, Event: event, Socket: socket, Err: err}
 	reason := forLog(err)
 	attributes := []any{"namespace", ns.name, "event", event, "socket", socket, "error", reason}
 	var panicked *PanicError
@@ -68,6 +67,7 @@ func (r *reports) report(ns *Namespace, event, socket string, err error) {
 	}
 	r.complaints.Log(slog.LevelError, "an event could not be handled", ns.name+" "+event, reason, attributes...)
 	if r.onError != nil {
+		e := &HandlerError{Namespace: ns.name, Event: event, Socket: socket, Err: err}
 		if err := guarded(func() error { r.onError(e); return nil }); err != nil {
 			r.complaints.Log(slog.LevelError, "the hook of OnError panicked", "", err.Error(), "error", err)
 		}
