@@ -22,12 +22,12 @@ import (
 
 // How large things may be. A figure that must go down keeps its last value: lower it when the figure has gone down.
 const (
-	mostMethods     = 53  // of a type
+	mostMethods     = 46  // of a type
 	mostFields      = 26  // of a struct
 	longestFunction = 60  // lines; see tooLong
 	longestFile     = 410 // lines; see tooLarge
 	mostArrowsUp    = 19  // between files of edge
-	mostUnderLock   = 50  // functions whose comment says that the caller must hold a lock; to go down to 25
+	mostUnderLock   = 43  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
 	mostInnerLines   = 12300 // of edge and the packages below edge/, of engine and of bus

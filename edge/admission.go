@@ -8,8 +8,8 @@ import (
 	"partyline/bus"
 	"partyline/edge/owner"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -37,98 +37,59 @@ func (c *connection) connect(p sio.Packet) {
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
 	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
-	c.mu.Lock()
-	if back != nil && !back.arrive(c, name, s) {
-		c.mu.Unlock()
-		c.session.Close(engine.ForcedServerClose)
-		return
-	}
-	limit := e.set.Limits.NamespacesPerSession
-	isClosed, isOneTooMany := c.closed, limit > 0 && len(c.all()) >= limit
-	waits, isOutOfTurn := c.queueConnect(p)
-	entered := !isClosed && !waits && !isOutOfTurn && !isOneTooMany
-	if entered {
-		c.enter(s, name, token)
-	}
-	c.mu.Unlock()
+	entered, isOutOfTurn, isOneTooMany := c.enter(s, p, token, back)
 	if !entered && s.Edge.ticket != nil { // the client has gone again
 		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)
 	}
 	switch {
-	case isClosed || waits: // closed while this packet was on its way
+	case entered:
+		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so that
+		// the two cannot overtake each other.
+		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
 	case isOutOfTurn:
 		c.outOfTurn(p)
 	case isOneTooMany:
 		c.refuse(name, refusalWords[refusedLimit], nil, refusedLimit)
-	default:
-		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so that
-		// the two cannot overtake each other.
-		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
 	}
 }
 
-// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu
-// must be held.
-func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
-	earlier := c.socket(p.Namespace)
-	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.claiming, string(p.Namespace))
-	if c.closed || !isUndecided || len(c.again) >= maxAgain {
-		return false, earlier != nil || isUndecided
-	}
-	c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: slices.Clone(p.Namespace), Data: slices.Clone(p.Data)})
-	c.session.Charge(againCost(p))
-	return true, false
-}
-
-// maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
-const maxAgain = 100
-
-// againCost is the memory of a CONNECT that waits.
-func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
-
-// connectAgain acts on the CONNECTs that waited for the decision about a socket. If the socket was admitted, they are out of turn. It never
-// waits.
-func connectAgain(s *socket) {
-	c := s.Edge.conn
-	var due []sio.Packet
+// enter puts a new socket into the registry, unless its CONNECT must wait for the decision about an earlier one, or has no place.
+// All three are false if it waits, or the session has ended meanwhile.
+func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback) (entered, isOutOfTurn, isOneTooMany bool) {
+	e, rules, name := c.edge, s.Edge.rules, string(p.Namespace)
 	c.mu.Lock()
-	c.again = slices.DeleteFunc(c.again, func(p sio.Packet) bool {
-		isDue := string(p.Namespace) == s.Namespace.Name
-		if isDue {
-			due = append(due, p)
-		}
-		return isDue
-	})
-	c.mu.Unlock()
-	if len(due) == 0 {
-		return
+	defer c.mu.Unlock()
+	if back != nil && !back.arrive(c, name, s) {
+		s.Edge.ticket = nil // it is another edge's
+		e.out.Do(func() { c.session.Close(engine.ForcedServerClose) })
+		return false, false, false
 	}
-	c.edge.out.Do(func() {
-		for _, p := range due {
-			c.session.Charge(-againCost(p))
-			c.connect(p)
-		}
-	})
-}
-
-// enter puts a new socket into the registry. mu must be held.
-func (c *connection) enter(s *socket, name, token string) {
+	waits, isOutOfTurn := c.queueConnect(p)
+	limit := e.set.Limits.NamespacesPerSession
+	switch {
+	case c.closed || waits:
+		return false, false, false
+	case isOutOfTurn:
+		return false, true, false
+	case limit > 0 && len(c.all()) >= limit:
+		return false, false, true
+	}
 	c.session.Charge(cap(s.Edge.auth))
-	c.edge.reg.Enter(s, name, token, s.Edge.rules.IsLogged(), s.Edge.rules.AutoJoin)
-	c.edge.logged.keepFor(s, name, token)
+	e.reg.Enter(s, name, token, rules.IsLogged(), rules.AutoJoin)
+	e.logged.keepFor(s, name, token)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
-	r, rules := s.Edge.recovered, s.Edge.rules
-	switch {
+	switch r := s.Edge.recovered; {
 	case r != nil && r.Record.Owner != "":
-		s.Edge.owner = c.edge.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment, rules.Recovery.AskAgain)
+		s.Edge.owner = e.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment, rules.Recovery.AskAgain)
 		s.Edge.asking = rules.Recovery.AskAgain
 	case !rules.IsOpen() && (r == nil || rules.Recovery.AskAgain):
-		s.Edge.asking, s.Edge.owner = true, c.edge.owners.Begin(ownedSocket{s})
+		s.Edge.asking, s.Edge.owner = true, e.owners.Begin(ownedSocket{s})
 	}
 	if s.Edge.asking {
 		c.idle.pause()
 	}
+	return true, false, false
 }
 
 // announce publishes the connect request, or the notice of an open namespace. It runs on the bus's worker.
@@ -168,7 +129,7 @@ func connectBody(s *socket, handover *msg.State) []byte {
 // notice publishes the connect notice of a socket about which all services are told, and none is asked.
 func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
-	if err := e.up.Publish(subject, e.address(nil, s), nil, connectBody(s, nil)); err != nil {
+	if err := e.up.Publish(subject, e.answers.address(nil, s), nil, connectBody(s, nil)); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 }
@@ -201,11 +162,14 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	if err != nil {
 		c.mu.Unlock()
 		e.complaints.about(s.Namespace.Name, "a service admitted a socket to rooms that cannot be", err)
-		e.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
+		c.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return false
 	}
 	s.Edge.rules.Sockets.Add(1)
-	e.decided(s)
+	if s.Edge.asking {
+		s.Edge.asking = false
+		c.idle.resume(true)
+	}
 	if k != nil {
 		k.Enter(s.RoomNames(), position)
 	}
@@ -263,7 +227,9 @@ func (c *connection) sendConnect(s *socket) {
 	body = append(body, '}')
 	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
 	waiting = append(waiting, s.Edge.waiting...)
-	c.dropWaiting(s) // before they count in the queue
+	c.waiting -= s.Edge.waitingBytes
+	c.session.Charge(-s.Edge.waitingBytes) // before they count in the queue
+	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
 	for _, f := range waiting {
 		c.session.Queue(f)
 	}
@@ -274,36 +240,28 @@ func (c *connection) sendConnect(s *socket) {
 	c.idle.stop()
 }
 
-// dropWaiting forgets what waits for a socket's CONNECT. mu must be held.
-func (c *connection) dropWaiting(s *socket) {
-	c.waiting -= s.Edge.waitingBytes
-	c.session.Charge(-s.Edge.waitingBytes)
-	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
-}
-
 // reject refuses a socket, unless it was admitted.
-func (e *Edge) reject(s *socket, message string, data []byte, kind int) {
-	if e.turnAway(s, message) {
-		s.Edge.conn.refuse(s.Namespace.Name, message, data, kind)
+func (c *connection) reject(s *socket, message string, data []byte, kind int) {
+	if c.turnAway(s, message) {
+		c.refuse(s.Namespace.Name, message, data, kind)
 	}
 }
 
 // turnAway ends the admission of a socket without a word to its client. It returns false if the socket was admitted, or has gone.
-func (e *Edge) turnAway(s *socket, message string) bool {
-	c := s.Edge.conn
+func (c *connection) turnAway(s *socket, message string) bool {
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
 		c.mu.Unlock()
 		return false
 	}
-	e.remove(s)
+	c.edge.remove(s)
 	o := s.Edge.owner
 	c.mu.Unlock()
 	if k := s.Edge.ticket; k != nil {
 		k.Left("", false, nil) // refused
 	}
 	if o != nil {
-		e.owners.End(o, nil, msg.Ended{Reason: message}.Body())
+		c.edge.owners.End(o, nil, msg.Ended{Reason: message}.Body())
 	}
 	connectAgain(s)
 	return true
@@ -347,7 +305,10 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, userHeader(s.User())
+	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, bus.Header(nil)
+	if user := s.User(); user != "" {
+		header = bus.Header{msg.HeaderUser: {user}}
+	}
 	if o != nil && s.Edge.ticket != nil { // the socket may be another edge's before its owner reads this
 		_, _, notice.Assignment = e.owners.Of(o)
 	}
@@ -365,9 +326,9 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 		return // no service was asked. While NATS is away, clients that come and go must not fill the place of notices that services need
 	}
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventDisconnect)
-	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.address(nil, s)), Header: header, Body: body, Keep: true})
+	e.out.Later(bus.Letter{Subject: string(subject), Reply: string(e.answers.address(nil, s)), Header: header, Body: body, Keep: true})
 	if s.Edge.group != "" {
-		e.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.address(nil, s)), header, body, true)
+		e.answers.tellOwner(s.Namespace.Token, s.Edge.group, msg.EventDisconnect, string(e.answers.address(nil, s)), header, body, true)
 	}
 }
 
@@ -379,10 +340,17 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 		return nil
 	}
 	c := s.Edge.conn
-	e.decided(s)
-	e.asks.abandon(s)
-	e.pauses.forget(s)
-	c.dropWaiting(s)
+	if s.Edge.asking {
+		s.Edge.asking = false
+		c.idle.resume(false)
+	}
+	if len(s.Edge.asked) > 0 {
+		e.out.Do(func() { e.asks.abandon(s) })
+	}
+	e.pauses.endOf(c, func(one pause) bool { return one.socket == s }, false)
+	c.waiting -= s.Edge.waitingBytes
+	c.session.Charge(-s.Edge.waitingBytes)
+	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
 	e.logged.release(s, ended[0].Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
@@ -391,7 +359,9 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c.sockets.Store(&list)
 	if ended[0].Was.IsMember() {
 		s.Edge.rules.Sockets.Add(-1)
-		e.unused(c)
+		if !c.closed {
+			e.out.Do(c.endOverdue)
+		}
 	}
 	return &ended[0]
 }

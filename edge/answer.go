@@ -12,12 +12,19 @@ import (
 // maxLoggedReply is how much of a reply subject the log shows, in bytes.
 const maxLoggedReply = 100
 
-// errNoReply is logged of a query or ask without a reply subject.
-var errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
+var (
+	// errNoReply is logged of a query or ask without a reply subject.
+	errNoReply = errors.New("a question without a reply subject: no subscriber would receive the answer")
 
-// answers publishes answers to requests from NATS, from the bus's worker.
+	// Errors of admissions, as services read them that want an answer.
+	errAdmitted = errors.New("the socket is admitted already")
+	errAnswer   = errors.New("invalid answer")
+)
+
+// answers publishes answers to requests from NATS, and notices to instances, from the bus's worker.
 type answers struct {
 	edge       string // its id
+	prefix     subjects.Prefix
 	allowed    subjects.Replies
 	out        bus.Outbox
 	stats      *stats
@@ -51,6 +58,22 @@ func (a *answers) afterSubscribed(m *bus.Message, answer func(m *bus.Message)) {
 	}
 }
 
+// tellOwner leaves a word for an instance, or a group, to the worker.
+func (a *answers) tellOwner(ns, to, event, reply string, header bus.Header, body []byte, keep bool) {
+	a.out.Later(bus.Letter{Subject: string(a.prefix.AppendOwn(nil, ns, to, event)), Reply: reply, Header: header, Body: body, Keep: keep})
+}
+
+// ownerChanged tells an instance that an assignment of a socket, and all older ones, have ended.
+func (a *answers) ownerChanged(ns, id, to string, number uint64) {
+	reply := string(a.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, id))
+	a.tellOwner(ns, to, msg.EventDisconnect, reply, nil, msg.Ended{Reason: msg.ReasonOwnerChanged, Assignment: number}.Body(), false)
+}
+
+// address is the subject that reaches a socket, which names it as a sender.
+func (a *answers) address(dst []byte, s *socket) []byte {
+	return a.prefix.AppendToSocket(dst, s.Namespace.Token, subjects.VerbEmit, s.ID)
+}
+
 // body is the answer to a command that took effect for a number of sockets.
 func (a *answers) body(sockets int) []byte { return msg.Answer{Edge: a.edge, Sockets: sockets}.Body() }
 
@@ -77,10 +100,6 @@ func (a *answers) withholds(m *bus.Message) bool {
 		"subject", m.Subject, "reply", m.Reply[:min(len(m.Reply), maxLoggedReply)])
 	return true
 }
-
-// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
-// that may not. It never waits.
-func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
 
 // notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
 // that was, because a service may repeat itself.

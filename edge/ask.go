@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -165,18 +164,13 @@ func (a *asks) ack(s *socket, p sio.Packet, attachments [][]byte) {
 	if q == nil {
 		return
 	}
-	body, header := p.Data, bus.Header(nil)
-	switch {
-	case len(attachments) > 0:
-		body, header = pack(p.Data, attachments)
-	case p.Data == nil:
+	body, header := pack(p.Data, attachments)
+	if body == nil && header == nil {
 		body = []byte("[]")
 	}
 	a.passed.Inc()
 	if q.many { // not published from here, though this goroutine may wait: the ack must not overtake Sio-Expect
-		own := bus.Header{msg.HeaderSocket: {s.ID}}
-		maps.Copy(own, header)
-		a.out.Later(bus.Letter{Subject: q.reply, Header: own, Body: slices.Clone(body)})
+		a.out.Later(bus.Letter{Subject: q.reply, Header: withHeader(header, msg.HeaderSocket, s.ID), Body: slices.Clone(body)})
 		return
 	}
 	// In order with the events of the socket, which this goroutine publishes, too.
@@ -208,23 +202,20 @@ func (a *asks) expire(q *question, from int) {
 	}
 }
 
-// abandon answers what a socket that has gone was asked and did not answer. Its connection's mu must be held.
+// abandon answers what a socket that has gone was asked and did not answer. It runs on the worker, a chunk at a time.
 func (a *asks) abandon(s *socket) {
-	if questions := s.Edge.asked; len(questions) > 0 {
-		s.Edge.asked = nil // from now on nothing else answers for it
-		a.out.Do(func() { a.answerAll(s, questions) })
-	}
-}
-
-// answerAll answers questions to a socket that has gone. It runs on the worker, a chunk at a time.
-func (a *asks) answerAll(s *socket, questions []*question) {
-	n := min(askChunk, len(questions))
-	for _, q := range questions[:n] {
+	c := s.Edge.conn
+	c.mu.Lock()
+	n := min(askChunk, len(s.Edge.asked))
+	questions := s.Edge.asked[:n]
+	s.Edge.asked = s.Edge.asked[n:] // nothing else answers for these
+	c.mu.Unlock()
+	for _, q := range questions {
 		a.answered(q)
 		a.answerFor(q, s, errUnknownSocket)
 	}
-	if n < len(questions) {
-		a.out.Do(func() { a.answerAll(s, questions[n:]) })
+	if n == askChunk {
+		a.out.Do(func() { a.abandon(s) })
 	}
 }
 

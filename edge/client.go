@@ -10,8 +10,8 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/rule"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
@@ -158,7 +158,7 @@ type pause struct {
 // published. When it is full the session is not read any more (engine.Session.StopReading).
 //
 // The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
-// is left: the bus's worker → publish → connection.act → connection.publish. While there is a hold only the worker
+// is left: the bus's worker → publish → connection.act → upward.publish. While there is a hold only the worker
 // publishes, so the order stays.
 //
 // Its mu comes before that of an owned socket (owner.Socket) and a connection's. It is held while events are published, so the NATS reader never

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"partyline/bus"
-	"partyline/edge/rule"
 	"partyline/internal/throttle"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )

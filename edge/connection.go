@@ -2,9 +2,8 @@ package edge
 
 import (
 	"errors"
+	"math"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -24,55 +23,13 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 // requestJSON is the part of a handshake that the sockets of a session share.
 func requestJSON(o *engine.Opening, session string) []byte {
 	r := msg.Request{
-		Session: session, Query: make(map[string]string, len(o.Query)), Headers: make(map[string]string, len(o.Header)+1),
+		Session: session, Query: make(map[string]string, len(o.Query)), Headers: msg.RequestHeaders(o.Host, o.Header),
 		Address: o.Address, URL: o.URL, Secure: o.Secure(), XDomain: o.Header.Get("Origin") != "",
 	}
 	for name, values := range o.Query {
 		r.Query[name] = values[len(values)-1]
 	}
-	r.Headers["host"] = latin1(o.Host)
-	for name, lines := range o.Header {
-		r.Headers[strings.ToLower(name)] = latin1(headerValue(name, lines))
-	}
 	return r.JSON()
-}
-
-// onceOnly are the headers of which Node.js, and so the reference, keeps the first when a request repeats them
-// (http.IncomingMessage, message.headers).
-var onceOnly = []string{
-	"Age", "Authorization", "Content-Length", "Content-Type", "Etag", "Expires", "From", "If-Modified-Since",
-	"If-Unmodified-Since", "Last-Modified", "Location", "Max-Forwards", "Proxy-Authorization", "Referer", "Retry-After",
-	"Server", "User-Agent",
-}
-
-// headerValue returns the value of a header in a handshake, as Node.js joins the lines of a request.
-func headerValue(name string, lines []string) string {
-	switch {
-	case len(lines) == 0:
-		return ""
-	case len(lines) == 1 || slices.Contains(onceOnly, name):
-		return lines[0]
-	case name == "Cookie":
-		return strings.Join(lines, "; ")
-	}
-	return strings.Join(lines, ", ")
-}
-
-// latin1 returns the text of a header's bytes, one letter of ISO 8859-1 for each, as in the reference. HTTP does not name
-// an encoding (RFC 9110, section 5.5). A service decodes the values of clients that send UTF-8.
-func latin1(s string) string {
-	i := 0
-	for i < len(s) && s[i] < utf8.RuneSelf {
-		i++
-	}
-	if i == len(s) {
-		return s
-	}
-	out := append(make([]byte, 0, len(s)+8), s[:i]...)
-	for ; i < len(s); i++ {
-		out = utf8.AppendRune(out, rune(s[i]))
-	}
-	return string(out)
 }
 
 // Beat ends the session if attachments are due and none has come since the last heartbeat.
@@ -100,22 +57,20 @@ func (c *connection) Closed(reason engine.Reason) {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
+	end := func() {
+		for _, s := range c.all() {
+			c.edge.end(s, reason.String(), endSession, false)
+		}
+	}
 	h := c.edge.pauses.stop(c)
 	if h == nil {
-		c.endSockets(reason)
+		end()
 		return
 	}
 	c.edge.out.Do(func() { // the client sent what is held before it went
-		c.edge.pauses.drain(h)
-		c.endSockets(reason)
+		c.edge.pauses.publish(h, math.MaxInt, true)
+		end()
 	})
-}
-
-// endSockets ends all sockets of a session that has ended.
-func (c *connection) endSockets(reason engine.Reason) {
-	for _, s := range c.all() {
-		c.edge.end(s, reason.String(), endSession, false)
-	}
 }
 
 // Errors that end a session as the reference's decoder errors do ("forced close"); the log names them.
@@ -130,15 +85,20 @@ var (
 
 // Message takes one Engine.IO message: a packet, or an attachment of the one before.
 func (c *connection) Message(data []byte, binary bool) {
-	if c.hears(binary) == speaksMsgpack {
+	if c.dialect == unheard {
+		c.dialect = speaksJSON
+		if binary {
+			c.dialect = speaksMsgpack
+		}
+	}
+	switch {
+	case c.dialect == speaksMsgpack:
 		c.unpack(data, binary)
 		return
-	}
-	if binary {
+	case binary:
 		c.attachment(data)
 		return
-	}
-	if c.partial != nil {
+	case c.partial != nil:
 		c.invalid(errPlainInside)
 		return
 	}
@@ -147,19 +107,18 @@ func (c *connection) Message(data []byte, binary bool) {
 		c.invalid(err)
 		return
 	}
-	switch p.Type {
-	case sio.BinaryEvent, sio.BinaryAck:
-		if err := checkPayload(p); err != nil {
-			c.invalid(err)
-			return
-		}
-		c.partial = &partial{packet: p, size: len(p.Data), cost: partialCost + len(p.Data) + len(p.Namespace)}
-		c.partial.packet.Namespace, c.partial.packet.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
-		c.session.Charge(c.partial.cost)
-		c.progress.Store(partArrived)
-	default:
+	if p.Type != sio.BinaryEvent && p.Type != sio.BinaryAck {
 		c.packet(p, nil)
+		return
 	}
+	if err := checkPayload(p); err != nil {
+		c.invalid(err)
+		return
+	}
+	c.partial = &partial{packet: p, size: len(p.Data), cost: partialCost + len(p.Data) + len(p.Namespace)}
+	c.partial.packet.Namespace, c.partial.packet.Data = slices.Clone(p.Namespace), slices.Clone(p.Data)
+	c.session.Charge(c.partial.cost)
+	c.progress.Store(partArrived)
 }
 
 // attachment takes one binary message.
@@ -245,15 +204,14 @@ func checkPayload(p sio.Packet) error {
 	return nil
 }
 
-// hears is the client's dialect; at the first message, it learns it.
-func (c *connection) hears(binary bool) dialect {
-	if c.dialect == unheard {
-		c.dialect = speaksJSON
-		if binary {
-			c.dialect = speaksMsgpack
-		}
+// frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.
+func (c *connection) frame(p *packet) *engine.Frame {
+	frame, err := p.encoded(c.dialect, math.MaxInt)
+	if err != nil { // nothing that is valid JSON and has no attachments can come here
+		c.edge.set.Log.Error("a packet of the edge's own could not be encoded", "error", err)
+		return engine.NewBinaryMessage(nil, engine.Options{})
 	}
-	return c.dialect
+	return frame
 }
 
 // errTextPacked ends a session of the msgpack parser, which ends on text in the reference, too.

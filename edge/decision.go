@@ -31,7 +31,7 @@ type decision struct {
 }
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
-func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
+func readDecision(m *bus.Message, c *complaints) (d decision, ok bool) {
 	d.Number, d.From = msg.Assignment(m.Header.Get(msg.HeaderAssignment)), tokenHeader(m.Header, msg.HeaderFrom)
 	refusal, pending := m.Header.Get(msg.HeaderError), m.Header.Get(msg.HeaderPending)
 	switch {
@@ -40,7 +40,7 @@ func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
 	case pending != "":
 		d.Kind, d.From = owner.Pending, tokenHeader(m.Header, msg.HeaderPending)
 		if d.From == "" {
-			e.complaints.drop(m, dropBadBody, errDecider)
+			c.drop(m, dropBadBody, errDecider)
 			return d, false
 		}
 	case refusal == msg.ErrorAgain:
@@ -51,7 +51,7 @@ func (e *Edge) readDecision(m *bus.Message) (d decision, ok bool) {
 		d.Kind, d.close = owner.Refusal, m.Header.Has(msg.HeaderClose) && msg.IsYes(m.Header.Get(msg.HeaderClose))
 		var err error
 		if d.no, err = msg.ParseRefusal(refusal, m.Data); err != nil {
-			e.complaints.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)
+			c.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)
 		}
 	default:
 		d.Admission, d.err = msg.ParseAdmission(m.Data)
@@ -76,7 +76,7 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 	}
 	if m.Header.Has(msg.HeaderOwner) {
 		e.stats.dropped[dropBadBody].Inc()
-		e.complaints.about(string(e.prefix.AppendOn(nil, sub.Namespace, msg.EventConnect)), "an answer with "+msg.HeaderOwner+" does not count", errOwner)
+		e.complaints.about(e.complaints.connectSubject(sub.Namespace), "an answer with "+msg.HeaderOwner+" does not count", errOwner)
 		return
 	}
 	var o *owner.Socket
@@ -87,7 +87,7 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 		o, repeated = s.Edge.owner, s.Edge.repeated
 		c.mu.Unlock()
 	}
-	d, ok := e.readDecision(m)
+	d, ok := readDecision(m, e.complaints)
 	switch {
 	case !ok:
 		return
@@ -134,10 +134,10 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	switch {
 	case d.Kind != owner.Admission:
 	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
-		e.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
+		e.answers.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
 	case s == nil && d.group != "":
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
-		e.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+		e.answers.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
 	}
 	if s != nil {
 		e.answers.notAdmitted(m, why)
@@ -158,7 +158,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	switch life := s.Life(); {
 	case life == registry.Gone: // in a handover for its last events
 	case d.close:
-		if e.turnAway(s, d.no.Message) {
+		if s.Edge.conn.turnAway(s, d.no.Message) {
 			e.stats.connectRefused[kind].Inc()
 			e.complaints.refused(s.Namespace.Name, d.no.Message, kind, s.Edge.conn.session.Address())
 		}
@@ -166,7 +166,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	case life >= registry.Subscribing: // in a handover
 		e.disconnect([]*socket{s}, msg.EndSocket)
 	default:
-		e.reject(s, d.no.Message, d.no.Data, kind)
+		s.Edge.conn.reject(s, d.no.Message, d.no.Data, kind)
 	}
 }
 
@@ -191,62 +191,39 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	}
 }
 
-// undecided says that a connect request found no taker, and refuses the socket if the namespace wants that.
-func (e *Edge) undecided(s *socket, why owner.Reason, refuse bool) {
-	switch {
-	case refuse && why != owner.Again:
-		e.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
-	case why == owner.NoService:
-		e.complaints.unanswered(s.Namespace.Name, refusedNoService)
-	case why == owner.Silence:
-		e.complaints.unanswered(s.Namespace.Name, refusedTimeout)
-	}
-}
-
 // timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
 // which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
-func (e *Edge) timeIsUp(s *socket) {
-	if s.Edge.rules.Refuses() {
-		e.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
-		return
-	}
+func timeIsUp(s *socket) {
 	c := s.Edge.conn
-	c.mu.Lock()
-	if !s.Edge.asking {
-		c.mu.Unlock()
+	e := c.edge
+	if s.Edge.rules.Refuses() {
+		c.reject(s, refusalWords[refusedTimeout], nil, refusedTimeout)
 		return
 	}
-	goesOn := c.isUsed()
+	c.mu.Lock()
+	isAsking, goesOn := s.Edge.asking, s.Edge.asking && c.isUsed()
 	s.Edge.overdue = goesOn
 	c.mu.Unlock()
-	if goesOn {
+	switch {
+	case goesOn:
 		e.owners.WaitOn(s.Edge.owner)
-		return
-	}
-	e.stats.givenUp.Inc()
-	subject := string(e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect))
-	e.complaints.about(subject, "closing transports of clients that wait to be admitted", errUndecided)
-	c.session.Close(engine.ForcedServerClose)
-}
-
-// decided notes that services are no longer asked about a socket that was admitted, refused, or has gone. Its connection's mu
-// must be held.
-func (e *Edge) decided(s *socket) {
-	if s.Edge.asking {
-		s.Edge.asking = false
-		s.Edge.conn.idle.resume(s.Life().IsMember())
+	case isAsking:
+		e.stats.givenUp.Inc()
+		e.complaints.about(e.complaints.connectSubject(s.Namespace.Token), "closing transports of clients that wait to be admitted", errUndecided)
+		c.session.Close(engine.ForcedServerClose)
 	}
 }
 
-// unused looks again at the sockets of a session that have waited too long, when its last live one has gone. The connection's mu
-// must be held.
-func (e *Edge) unused(c *connection) {
+// endOverdue ends the wait of the sockets that have waited too long, when the session's last live one has gone. It never waits.
+func (c *connection) endOverdue() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed || c.isUsed() {
 		return
 	}
 	for _, s := range c.all() {
 		if s.Edge.asking && s.Edge.overdue {
-			e.owners.WaitNoLonger(s.Edge.owner)
+			c.edge.owners.WaitNoLonger(s.Edge.owner)
 		}
 	}
 }

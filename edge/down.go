@@ -2,12 +2,12 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"partyline/bus"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done by the NATS reader,
@@ -54,10 +54,12 @@ func (e *Edge) handle(m *bus.Message) bool {
 	switch {
 	case sub.Kind == subjects.KindAck:
 		e.handleAck(m, &sub)
-	case sub.Kind == subjects.KindPong:
-		e.handlePong(m, &sub)
+	case sub.Kind == subjects.KindPong && m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner:
+		e.owners.OwnsNothing(sub.Instance)
+	case sub.Kind == subjects.KindPong: // the answer to a ping, or NATS's word that no subscriber got it
+		e.owners.Pong(sub.Instance, m.NoResponders())
 	case sub.Kind == subjects.KindInstance:
-		e.handleInstance(m, &sub)
+		ownerWire{e}.handleInstance(m, &sub)
 	case sub.Kind == subjects.KindYield:
 		e.logged.yield(m, &sub)
 	case m.NoResponders():
@@ -112,12 +114,6 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// Errors of admissions, as services read them that want an answer.
-var (
-	errAdmitted = errors.New("the socket is admitted already")
-	errAnswer   = errors.New("invalid answer")
-)
-
 // handleAck takes what a service answered: to an event, which becomes the client's ack, or to a connect request.
 func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	s := e.reg.Find(sub.Socket)
@@ -128,7 +124,7 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 		if isConnect {
 			e.answers.notAdmitted(m, errUnknownSocket)
 		}
-	case isConnect && e.handleNotOwner(m, sub, s):
+	case isConnect && ownerWire{e}.handleNotOwner(m, sub, s):
 	case isConnect:
 		e.handleDecision(m, sub, s)
 	case m.NoResponders():

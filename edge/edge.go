@@ -19,10 +19,9 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/rule"
 	"partyline/subjects"
-	"partyline/wire/msg"
 )
 
 // Settings is what an Edge needs.
@@ -102,18 +101,9 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
 
-// address is the subject that reaches a socket, which names it as a sender.
-func (e *Edge) address(dst []byte, s *socket) []byte {
-	return e.prefix.AppendToSocket(dst, s.Namespace.Token, subjects.VerbEmit, s.ID)
-}
-
-// userHeader is the header of what a socket with a user causes, or nil.
-func userHeader(user string) bus.Header {
-	if user == "" {
-		return nil
-	}
-	return bus.Header{msg.HeaderUser: {user}}
-}
+// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
+// that may not. It never waits.
+func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
 
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{

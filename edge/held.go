@@ -22,9 +22,7 @@ func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, s
 			return true
 		}
 		held.name, held.event = string(sc.name), string(sc.event)
-		if len(attachments) > 0 {
-			held.body, held.header = pack(p.Data, attachments)
-		} else {
+		if held.body, held.header = pack(p.Data, attachments); held.header == nil {
 			held.body = slices.Clone(p.Data)
 		}
 		held.packet.Data = held.body[:len(p.Data)]
@@ -70,9 +68,57 @@ func (c *connection) act(held *heldPacket) bool {
 	sc := scratches.Get().(*scratch)
 	defer scratches.Put(sc)
 	sc.name, sc.event = append(sc.name[:0], held.name...), append(sc.event[:0], held.event...)
+	u := upward{
+		scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p,
+		rule: s.Edge.rules.RelayOf(sc.name), header: held.header, body: held.body,
+	}
 	if s.Edge.rules.IsRoomChange(sc.name) {
-		c.joinOrLeave(s, p, sc)
+		u.joinOrLeave()
 		return true
 	}
-	return c.publish(s, s.Edge.rules.RelayOf(sc.name), p, held.header, held.body, sc) == nil
+	return u.publish() == nil
+}
+
+// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu
+// must be held.
+func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
+	earlier := c.socket(p.Namespace)
+	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.claiming, string(p.Namespace))
+	if c.closed || !isUndecided || len(c.again) >= maxAgain {
+		return false, earlier != nil || isUndecided
+	}
+	c.again = append(c.again, sio.Packet{Type: p.Type, Namespace: slices.Clone(p.Namespace), Data: slices.Clone(p.Data)})
+	c.session.Charge(againCost(p))
+	return true, false
+}
+
+// maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
+const maxAgain = 100
+
+// againCost is the memory of a CONNECT that waits.
+func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
+
+// connectAgain acts on the CONNECTs that waited for the decision about a socket. If the socket was admitted, they are out of turn. It never
+// waits.
+func connectAgain(s *socket) {
+	c := s.Edge.conn
+	var due []sio.Packet
+	c.mu.Lock()
+	c.again = slices.DeleteFunc(c.again, func(p sio.Packet) bool {
+		isDue := string(p.Namespace) == s.Namespace.Name
+		if isDue {
+			due = append(due, p)
+		}
+		return isDue
+	})
+	c.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	c.edge.out.Do(func() {
+		for _, p := range due {
+			c.session.Charge(-againCost(p))
+			c.connect(p)
+		}
+	})
 }

@@ -13,11 +13,11 @@ import (
 	"partyline/edge/query"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -38,7 +38,7 @@ func New(set Settings) *Edge {
 	e.owners = owner.New(owner.Settings{
 		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: func() { nudge(e.wake) }, Now: time.Now, Random: rand.IntN,
 	}, &e.stats.eventsFailed)
-	e.answers = &answers{set.ID, set.Replies, e.out, &e.stats, e.complaints}
+	e.answers = &answers{set.ID, set.Prefix, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg, e.owners}
 	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	replays := *d
@@ -57,7 +57,8 @@ func New(set Settings) *Edge {
 			Edge: set.ID, Prefix: set.Prefix, Wire: recoveryWire{e}, Store: set.Journal, Log: set.Log, Silence: set.Silence,
 		})
 	}
-	e.subscribe()
+	subscribe(set)
+	require(set)
 	return e
 }
 
@@ -70,22 +71,21 @@ func nudge(wake chan struct{}) {
 }
 
 // subscribe asks for what every edge receives.
-func (e *Edge) subscribe() {
-	e.out.Subscribe(e.prefix.Sockets(e.set.ID))
-	e.out.Subscribe(e.prefix.Acks(e.set.ID))
-	e.out.Subscribe(e.prefix.Pongs(e.set.ID))
-	for _, word := range []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye} {
-		e.out.Subscribe(e.prefix.EveryInstance(word))
+func subscribe(set Settings) {
+	words := []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye}
+	all := []string{set.Prefix.Sockets(set.ID), set.Prefix.Acks(set.ID), set.Prefix.Pongs(set.ID)}
+	for _, word := range words {
+		all = append(all, set.Prefix.EveryInstance(word))
 	}
 	for _, verb := range everyEdge {
-		e.out.Subscribe(e.prefix.EveryAll(verb))
-		e.out.Subscribe(e.prefix.EveryRoom(verb))
+		all = append(all, set.Prefix.EveryAll(verb), set.Prefix.EveryRoom(verb))
 	}
-	if e.logged.table != nil {
-		e.out.Subscribe(e.prefix.Marks(e.set.ID))
-		e.out.Subscribe(e.prefix.Yields(e.set.ID))
+	if set.Journal != nil {
+		all = append(all, set.Prefix.Marks(set.ID), set.Prefix.Yields(set.ID))
 	}
-	require(e.set)
+	for _, subject := range all {
+		set.Bus.Subscribe(subject)
+	}
 }
 
 // follow puts what follows from a change in the registry into the outbox. The registry calls it with its lock held.

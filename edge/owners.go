@@ -17,7 +17,7 @@ import (
 // maxAnnouncement is how long the body of an instance's announcement may be, in bytes: it has a few names or patterns.
 const maxAnnouncement = 16 << 10
 
-// ownerWire is how Edge.owners speaks to services.
+// ownerWire is how Edge.owners and services speak to each other.
 type ownerWire struct{ *Edge }
 
 func (w ownerWire) Connected() bool { return w.set.Bus.Connected() }
@@ -42,7 +42,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 	w.reg.Decide(s)
 	var handover *msg.State
 	if q.Handover {
-		state := w.stateOf(s)
+		state := w.state(s)
 		state.From, rev, handover = q.From, state.Rev, &state
 		if edge, _, _ := subjects.SplitSocketID(s.ID); edge != w.set.ID {
 			state.Edge = w.set.ID
@@ -55,7 +55,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		if q.Handover {
 			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
 		} else {
-			w.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
+			s.Edge.conn.reject(s, refusalWords[refusedHandshake], nil, refusedHandshake)
 		}
 		return rev, nil
 	}
@@ -64,7 +64,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 
 func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 	s := o.Client.(ownedSocket).socket
-	state := w.stateOf(s)
+	state := w.state(s)
 	if state.Rev != known {
 		state.ID, state.Transport = s.ID, s.Edge.conn.session.Transport()
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
@@ -81,39 +81,35 @@ func (w ownerWire) Ping(group, instance string) {
 
 func (w ownerWire) Ended(o *owner.Socket, to string, header map[string][]string, body []byte) {
 	s := o.Client.(ownedSocket).socket
-	w.tellOwner(s.Namespace.Token, to, msg.EventDisconnect, string(w.address(nil, s)), header, body, true)
+	w.answers.tellOwner(s.Namespace.Token, to, msg.EventDisconnect, string(w.answers.address(nil, s)), header, body, true)
 }
 
 func (w ownerWire) Changed(o *owner.Socket, to string, number uint64) {
 	s := o.Client.(ownedSocket).socket
-	w.ownerChanged(s.Namespace.Token, s.ID, to, number)
+	w.answers.ownerChanged(s.Namespace.Token, s.ID, to, number)
 }
 
 func (w ownerWire) Marker(to, namespace string) {
 	token, _ := subjects.AppendNamespace(nil, namespace) // of a socket
-	w.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.set.ID}.Body(msg.EventDisconnecting), false)
+	w.answers.tellOwner(string(token), to, msg.EventDisconnecting, "", nil, msg.EdgeNotice{Edge: w.set.ID}.Body(msg.EventDisconnecting), false)
 }
 
 func (w ownerWire) Died(instance string) { w.out.Do(func() { w.pauses.forgetInstance(instance) }) }
 
 func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
-	w.undecided(o.Client.(ownedSocket).socket, why, refuse)
+	switch s := o.Client.(ownedSocket).socket; {
+	case refuse && why != owner.Again:
+		s.Edge.conn.reject(s, refusalWords[refusedNoService], nil, refusedNoService)
+	case why == owner.NoService:
+		w.complaints.unanswered(s.Namespace.Name, refusedNoService)
+	case why == owner.Silence:
+		w.complaints.unanswered(s.Namespace.Name, refusedTimeout)
+	}
 }
 
-// tellOwner leaves a word for an instance, or a group, to the worker.
-func (e *Edge) tellOwner(ns, to, event, reply string, header bus.Header, body []byte, keep bool) {
-	e.out.Later(bus.Letter{Subject: string(e.prefix.AppendOwn(nil, ns, to, event)), Reply: reply, Header: header, Body: body, Keep: keep})
-}
-
-// ownerChanged tells an instance that an assignment of a socket, and all older ones, have ended.
-func (e *Edge) ownerChanged(ns, id, to string, number uint64) {
-	reply := string(e.prefix.AppendToSocket(nil, ns, subjects.VerbEmit, id))
-	e.tellOwner(ns, to, msg.EventDisconnect, reply, nil, msg.Ended{Reason: msg.ReasonOwnerChanged, Assignment: number}.Body(), false)
-}
-
-// stateOf is what is known of a socket.
-func (e *Edge) stateOf(s *socket) msg.State {
-	v, isMember := e.reg.View(s)
+// state is what is known of a socket.
+func (w ownerWire) state(s *socket) msg.State {
+	v, isMember := w.reg.View(s)
 	if r := s.Edge.recovered; r != nil && !isMember {
 		had := r.withRecord(msg.Admission{})
 		return msg.State{Rooms: had.Rooms, User: had.User, Data: had.Data}
@@ -141,8 +137,8 @@ func (e *Edge) changed(s *socket) {
 }
 
 // handleInstance takes an announcement of an instance.
-func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
-	if !e.owners.Hears(sub.Group, sub.Instance, sub.Word) {
+func (w ownerWire) handleInstance(m *bus.Message, sub *subjects.Subject) {
+	if !w.owners.Hears(sub.Group, sub.Instance, sub.Word) {
 		return
 	}
 	var a msg.InstanceAnnouncement
@@ -152,29 +148,20 @@ func (e *Edge) handleInstance(m *bus.Message, sub *subjects.Subject) {
 	a.Group, a.Instance = sub.Group, sub.Instance
 	switch sub.Word {
 	case subjects.WordHello, subjects.WordBeat:
-		e.owners.Hello(a, sub.Word == subjects.WordHello)
+		w.owners.Hello(a, sub.Word == subjects.WordHello)
 	case subjects.WordLeaving:
 		asked := *m
-		e.owners.Leaving(a, func(sockets int, markers []string) {
-			e.answers.send(&asked, nil, msg.HandedOver{Edge: e.set.ID, Sockets: sockets, Markers: markers}.Body())
+		w.owners.Leaving(a, func(sockets int, markers []string) {
+			w.answers.send(&asked, nil, msg.HandedOver{Edge: w.set.ID, Sockets: sockets, Markers: markers}.Body())
 		})
 	case subjects.WordLeft, subjects.WordBye:
-		e.owners.Left(a, sub.Word == subjects.WordBye)
-		e.out.Do(func() { e.pauses.forgetInstance(a.Instance) })
+		w.owners.Left(a, sub.Word == subjects.WordBye)
+		w.out.Do(func() { w.pauses.forgetInstance(a.Instance) })
 	}
-}
-
-// handlePong takes the answer to a ping, NATS's word that no subscriber got it, or an instance's word that it owns nothing here.
-func (e *Edge) handlePong(m *bus.Message, sub *subjects.Subject) {
-	if m.Header.Get(msg.HeaderError) == msg.ErrorNotOwner {
-		e.owners.OwnsNothing(sub.Instance)
-		return
-	}
-	e.owners.Pong(sub.Instance, m.NoResponders())
 }
 
 // handleNotOwner takes an instance's word that it got an event of a socket that it does not own, and reports whether it was one.
-func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
+func (w ownerWire) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
 	from := m.Header.Get(msg.HeaderFrom)
 	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || from == "" { // without it, a service refuses with that text
 		return false
@@ -182,9 +169,9 @@ func (e *Edge) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) 
 	if s != nil && (s.Namespace.Token != sub.Namespace || s.Edge.owner == nil) {
 		return true
 	}
-	e.stats.eventsFailed.Inc()
+	w.stats.eventsFailed.Inc()
 	if s != nil { // else it has ended meanwhile
-		e.owners.NotOwner(s.Edge.owner, from, msg.Assignment(m.Header.Get(msg.HeaderAssignment)))
+		w.owners.NotOwner(s.Edge.owner, from, msg.Assignment(m.Header.Get(msg.HeaderAssignment)))
 	}
 	return true
 }
@@ -211,7 +198,7 @@ func (e *Edge) Attend(ctx context.Context) {
 			continue
 		case <-repeat.C:
 			for _, o := range e.owners.Due() {
-				e.timeIsUp(o.Client.(ownedSocket).socket)
+				timeIsUp(o.Client.(ownedSocket).socket)
 			}
 			repeat.Reset(e.owners.Wait())
 			continue

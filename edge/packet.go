@@ -3,7 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"sync"
 
 	"partyline/bus"
@@ -31,16 +31,6 @@ type packet struct {
 
 	frames [dialects]*engine.Frame // nil until a client needs it
 	failed [dialects]bool          // it cannot be sent in that dialect
-}
-
-// frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.
-func (c *connection) frame(p *packet) *engine.Frame {
-	frame, err := p.encoded(c.dialect, math.MaxInt)
-	if err != nil { // nothing that is valid JSON and has no attachments can come here
-		c.edge.set.Log.Error("a packet of the edge's own could not be encoded", "error", err)
-		return engine.NewBinaryMessage(nil, engine.Options{})
-	}
-	return frame
 }
 
 // encodeFor encodes a packet for all the dialects of some sockets.
@@ -101,10 +91,21 @@ func (p *packet) packed(limit int) (*engine.Frame, error) {
 	return engine.NewBinaryMessage(message, p.options), nil
 }
 
-// pack returns an event with attachments as one body.
+// pack returns a packet with its attachments as one body. Without attachments that is the text itself, and the header nil.
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
+	if len(attachments) == 0 {
+		return text, nil
+	}
 	body, lengths := msg.PackAttachments(text, attachments)
 	return body, bus.Header{msg.HeaderAttachments: {lengths}}
+}
+
+// withHeader is a copy of a header with one more line, or several of a name.
+func withHeader(h bus.Header, name string, values ...string) bus.Header {
+	more := make(bus.Header, len(h)+1)
+	maps.Copy(more, h)
+	more[name] = values
+	return more
 }
 
 // buffers are for a packet's other form, which is needed only while it is handled.

@@ -2,7 +2,7 @@ package edge
 
 import (
 	"errors"
-	"math"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -69,14 +69,15 @@ func (h *hold) keep(p heldPacket) bool {
 
 // publishSome publishes some of what is held, and leaves the rest for later. It runs on the bus's worker.
 func (p *pauses) publishSome(h *hold) {
-	if p.publish(h, heldAtOnce) {
+	if p.publish(h, heldAtOnce, false) {
 		p.out.Do(func() { p.publishSome(h) })
 	}
 }
 
 // publish publishes what is held, at most so many packets, until the session is paused again or an owned socket has no more
-// room, and ends the hold when nothing is left. It reports whether more can be published. It runs on the bus's worker.
-func (p *pauses) publish(h *hold, most int) (more bool) {
+// room, and ends the hold when nothing is left. For the last time it drops what is left. It reports whether more can be published.
+// It runs on the bus's worker.
+func (p *pauses) publish(h *hold, most int, isLast bool) (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for more = true; more && most > 0 && len(h.packets) > 0 && !h.paused.Load(); most-- {
@@ -87,17 +88,18 @@ func (p *pauses) publish(h *hold, most int) (more bool) {
 			h.packets = h.packets[1:]
 		}
 	}
-	more = more && len(h.packets) > 0 && !h.paused.Load()
-	p.end(h)
 	if h.full && len(h.packets) <= owner.MaxHeld/2 && h.bytes <= owner.MaxHeldBytes/2 {
 		h.full = false
 		h.conn.session.ResumeReading()
 	}
-	return more
-}
-
-// end ends a hold in which nothing is left. h.mu must be held.
-func (p *pauses) end(h *hold) {
+	if isLast {
+		for i := range h.packets {
+			if h.packets[i].event != "" {
+				p.stats.eventsFailed.Inc()
+			}
+		}
+		h.packets, h.bytes = nil, 0
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !h.over && len(h.packets) == 0 && len(h.pauses) == 0 {
@@ -106,9 +108,10 @@ func (p *pauses) end(h *hold) {
 		delete(p.holds, h)
 		p.paused.Add(-1)
 	}
+	return more && len(h.packets) > 0 && !h.paused.Load()
 }
 
-// stop ends the pauses of a session that has ended, and returns what is held, or nil. drain must follow.
+// stop ends the pauses of a session that has ended, and returns what is held, or nil. Its last publish must follow.
 func (p *pauses) stop(c *connection) *hold {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,20 +121,6 @@ func (p *pauses) stop(c *connection) *hold {
 		h.paused.Store(false)
 	}
 	return h
-}
-
-// drain publishes what is held of a session that has ended, and drops what could not be published. It runs on the bus's worker.
-func (p *pauses) drain(h *hold) {
-	p.publish(h, math.MaxInt)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range h.packets {
-		if h.packets[i].event != "" {
-			p.stats.eventsFailed.Inc()
-		}
-	}
-	h.packets, h.bytes = nil, 0
-	p.end(h)
 }
 
 // handle acts on a pause or resume from NATS.
@@ -149,7 +138,7 @@ func (p *pauses) handle(m *bus.Message, sub *subjects.Subject) {
 	case !found:
 		return
 	case sub.Verb == subjects.VerbResume:
-		p.endOf(sockets[0].Edge.conn, func(one pause) bool { return one.socket == sockets[0] && one.instance == instance })
+		p.endOf(sockets[0].Edge.conn, func(one pause) bool { return one.socket == sockets[0] && one.instance == instance }, false)
 	default:
 		err = p.begin(sockets[0], instance)
 	}
@@ -193,38 +182,29 @@ func (p *pauses) begin(s *socket, instance string) error {
 	return nil
 }
 
-// endOf ends the pauses that are over of one session, and publishes what is held if none is left.
-func (p *pauses) endOf(c *connection, isOver func(pause) bool) {
+// endOf ends the pauses that are over of one session, and publishes what is held if none is left. With retry it also goes on with what
+// could not be published before.
+func (p *pauses) endOf(c *connection, isOver func(pause) bool, retry bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h := c.hold.Load(); h != nil && len(h.pauses) > 0 {
-		p.endSome(h, isOver)
+	h := c.hold.Load()
+	if h == nil || !retry && len(h.pauses) == 0 {
+		return
 	}
-}
-
-// endEverywhere ends the pauses that are over of all sessions. With retry it also goes on with what could not be published before.
-func (p *pauses) endEverywhere(isOver func(pause) bool, retry bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for h := range p.holds {
-		if retry || len(h.pauses) > 0 {
-			p.endSome(h, isOver)
-		}
-	}
-}
-
-// endSome ends those pauses of a session that are over. mu must be held.
-func (p *pauses) endSome(h *hold, isOver func(pause) bool) {
-	h.pauses = slices.DeleteFunc(h.pauses, isOver)
-	if len(h.pauses) == 0 {
+	if h.pauses = slices.DeleteFunc(h.pauses, isOver); len(h.pauses) == 0 {
 		h.paused.Store(false)
 		p.out.Do(func() { p.publishSome(h) })
 	}
 }
 
-// forget ends the pauses of a socket that ends.
-func (p *pauses) forget(s *socket) {
-	p.endOf(s.Edge.conn, func(one pause) bool { return one.socket == s })
+// endEverywhere ends the pauses that are over of all sessions, like endOf.
+func (p *pauses) endEverywhere(isOver func(pause) bool, retry bool) {
+	p.mu.Lock()
+	holds := slices.Collect(maps.Keys(p.holds))
+	p.mu.Unlock()
+	for _, h := range holds {
+		p.endOf(h.conn, isOver, retry)
+	}
 }
 
 // forgetInstance ends the pauses of an instance that has gone.

@@ -1,8 +1,8 @@
 package edge
 
 import (
-	"partyline/edge/rule"
 	"partyline/engine"
+	"partyline/rule"
 )
 
 // namespaceRates makes the rates of the namespaces that have one of their own.

@@ -7,9 +7,9 @@ import (
 
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
-	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/eventlog"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"

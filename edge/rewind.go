@@ -7,9 +7,9 @@ import (
 	"partyline/bus"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/edge/rule"
 	"partyline/engine"
 	"partyline/eventlog"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
@@ -27,9 +27,9 @@ type rewinds struct {
 // byRule is the number of events of a join that names none.
 const byRule = -1
 
-// between runs fn between two messages from NATS, if the socket's rooms have a past.
+// between runs fn between two messages from NATS, if the socket's rooms have a past, or its ticket must know where in the log it enters them.
 func (r *rewinds) between(s *socket, fn func()) {
-	if s.Edge.past == nil || !r.bus.Exclusive(fn) { // at the end of the process
+	if s.Edge.past == nil && s.Edge.ticket == nil || !r.bus.Exclusive(fn) { // at the end of the process
 		fn()
 	}
 }

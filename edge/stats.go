@@ -106,13 +106,7 @@ func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.noResponders, "no_responders_total", "Publishes without a subscriber, as NATS reports.")
 	set.Counter(&s.commanded, "commands_total", "Joins, leaves, disconnects, fetches, data and rooms asked for over NATS.")
 	set.Counter(&s.answersWithheld, "answers_withheld_total", "Answers not sent because their reply subject is not below nats.reply_prefixes.")
-	for i := range s.connectRefused {
-		set.LabelledCounter(&s.connectRefused[i], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[i])
-	}
-	for i := range s.disconnected {
-		set.LabelledCounter(&s.disconnected[i], "sockets_ended_total", "Sockets that left their namespace or went while being admitted, by reason.", "reason", socketEndWords[i])
-	}
-	for i := range s.dropped {
-		set.LabelledCounter(&s.dropped[i], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[i])
-	}
+	set.LabelledCounters(s.connectRefused[:], "connects_refused_total", "Sockets refused, by reason.", "reason", refusalWords[:])
+	set.LabelledCounters(s.disconnected[:], "sockets_ended_total", "Sockets that left their namespace or went while being admitted, by reason.", "reason", socketEndWords[:])
+	set.LabelledCounters(s.dropped[:], "dropped_total", "Messages from NATS that came to nothing, by reason.", "reason", dropWords[:])
 }

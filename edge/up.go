@@ -23,6 +23,18 @@ type scratch struct{ name, event, subject, reply, arg []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
+// upward is an event of a client on its way up. It lives on the stack of who handles it.
+type upward struct {
+	*scratch
+	*Edge
+	conn   *connection
+	socket *socket
+	packet sio.Packet
+	rule   *Relay     // nil: it is only for services
+	header bus.Header // of body
+	body   []byte     // with attachments
+}
+
 // event processes an event of the client.
 func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	sc := scratches.Get().(*scratch)
@@ -50,23 +62,21 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if c.hold.Load() != nil && c.holdPacket(s, p, attachments, sc) {
 		return
 	}
+	u := upward{scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p}
 	if s.Edge.rules.IsRoomChange(sc.name) {
-		if c.joinOrLeave(s, p, sc) {
+		if u.joinOrLeave() {
 			c.pace()
 		}
 		return
 	}
-	body, header := p.Data, bus.Header(nil)
-	if len(attachments) > 0 {
-		body, header = pack(p.Data, attachments)
-	}
-	rule := s.Edge.rules.RelayOf(sc.name)
-	if !c.slow(s, rule, len(body), sc) {
-		c.edge.stats.eventsFailed.Inc()
+	u.rule = s.Edge.rules.RelayOf(sc.name)
+	u.body, u.header = pack(p.Data, attachments)
+	if !u.slow() {
+		u.stats.eventsFailed.Inc()
 		return
 	}
-	if err := c.publish(s, rule, p, header, body, sc); errors.Is(err, owner.ErrHeldFull) {
-		c.edge.stats.event(err)
+	if err := u.publish(); err != nil {
+		u.stats.event(err)
 		c.expel(engine.QueueOverflow, "closing the session", "error", err)
 	}
 }
@@ -76,20 +86,21 @@ const checkpointID = ".checkpoint----------"
 
 // slow waits while the socket's namespace has too much under way at NATS. It is only called on the session's reader.
 // It returns false if the socket has gone meanwhile.
-func (c *connection) slow(s *socket, rule *Relay, size int, sc *scratch) bool {
-	e, window, cost := c.edge, s.Namespace.Window, flow.Cost(size, receivers(s, rule))
+func (u *upward) slow() bool {
+	s, session := u.socket, u.conn.session
+	window, cost := s.Namespace.Window, flow.Cost(len(u.body), receivers(s, u.rule))
 	checkpoint, entered := window.Enter(cost, false)
 	if !entered {
 		s.Edge.rules.Slowed.Inc()
-		c.session.EndTurn()
-		c.session.StopReading() // the pong waits behind what is not read
+		session.EndTurn()
+		session.StopReading() // the pong waits behind what is not read
 		checkpoint, _ = window.Enter(cost, true)
-		c.session.ResumeReading()
+		session.ResumeReading()
 	}
 	if checkpoint > 0 {
-		sc.subject = e.prefix.AppendToSocket(sc.subject[:0], s.Namespace.Token, subjects.VerbEmit, e.set.ID+checkpointID)
-		sc.arg = strconv.AppendUint(sc.arg[:0], checkpoint, 10)
-		if c.send(sc.subject, nil, nil, sc.arg) != nil {
+		u.subject = u.prefix.AppendToSocket(u.subject[:0], s.Namespace.Token, subjects.VerbEmit, u.set.ID+checkpointID)
+		u.arg = strconv.AppendUint(u.arg[:0], checkpoint, 10)
+		if u.send(nil, nil, u.arg) != nil {
 			window.Return(checkpoint)
 		}
 	}
@@ -116,145 +127,102 @@ func receivers(s *socket, rule *Relay) (sum int) {
 	return sum
 }
 
-// publish sends an event to services, and on to other clients if a relay rule applies. The error is owner.ErrHeldFull if it did
+// publish sends an event to services, and on to other clients if a relay rule applies. The only error is owner.ErrHeldFull: it did
 // neither because the socket's owner is away.
-func (c *connection) publish(s *socket, rule *Relay, p sio.Packet, header bus.Header, body []byte, sc *scratch) error {
-	e := c.edge
-	if p.HasID {
-		sc.reply = e.prefix.AppendAck(sc.reply[:0], s.Namespace.Token, s.ID, p.ID)
+func (u *upward) publish() error {
+	s := u.socket
+	if u.packet.HasID {
+		u.reply = u.prefix.AppendAck(u.reply[:0], s.Namespace.Token, s.ID, u.packet.ID)
 	} else {
-		sc.reply = e.address(sc.reply[:0], s)
+		u.reply = u.answers.address(u.reply[:0], s)
 	}
-	own := header
+	header := u.header
 	if user := s.User(); user != "" {
-		own = userHeader(user)
-		for name, values := range header {
-			own[name] = values
+		header = withHeader(header, msg.HeaderUser, user)
+	}
+	switch {
+	case s.Edge.owner != nil:
+		err := u.owners.Event(s.Edge.owner, u.event, u.reply, header, u.body)
+		if errors.Is(err, owner.ErrHeldFull) {
+			return err
 		}
+		u.complain(s.Namespace.Name, err)
+		u.stats.event(err)
+	case s.Edge.group != "":
+		u.subject = u.prefix.AppendOwn(u.subject[:0], s.Namespace.Token, s.Edge.group, asString(u.event))
+		u.stats.event(u.send(u.reply, header, u.body))
+	default:
+		u.subject = u.prefix.AppendOn(u.subject[:0], s.Namespace.Token, asString(u.event))
+		u.stats.event(u.send(u.reply, header, u.body))
 	}
-	if err := c.toServices(s, own, body, sc); err != nil {
-		return err
-	}
-	if rule != nil {
-		c.relay(s, rule, header, body, p.Data, sc)
+	if u.rule != nil {
+		u.relay()
 	}
 	return nil
 }
 
-// toServices publishes an event for services, or for the one that owns the socket. The only error is owner.ErrHeldFull.
-func (c *connection) toServices(s *socket, header bus.Header, body []byte, sc *scratch) error {
-	e := c.edge
-	if s.Edge.owner == nil {
-		if s.Edge.group == "" {
-			sc.subject = e.prefix.AppendOn(sc.subject[:0], s.Namespace.Token, asString(sc.event))
-		} else {
-			sc.subject = e.prefix.AppendOwn(sc.subject[:0], s.Namespace.Token, s.Edge.group, asString(sc.event))
-		}
-		c.edge.stats.event(c.send(sc.subject, sc.reply, header, body))
-		return nil
-	}
-	err := e.owners.Event(s.Edge.owner, sc.event, sc.reply, header, body)
-	if errors.Is(err, owner.ErrHeldFull) {
-		return err
-	}
-	c.edge.stats.event(err)
-	if err != nil {
-		c.complain(s.Namespace.Name, err)
-	}
-	return nil
-}
-
-// send publishes what a client's event causes.
-func (c *connection) send(subject, reply []byte, header bus.Header, body []byte) (err error) {
-	if err = c.edge.up.Publish(subject, reply, header, body); err != nil { // else the subject would become a string for nothing
-		c.complain(string(subject), err)
+// send publishes what a client's event causes, on the subject in u.
+func (u *upward) send(reply []byte, header bus.Header, body []byte) (err error) {
+	if err = u.up.Publish(u.subject, reply, header, body); err != nil { // else the subject would become a string for nothing
+		u.complain(string(u.subject), err)
 	}
 	return err
 }
 
-// complain logs why an event was not published.
-func (c *connection) complain(about string, err error) {
-	if !errors.Is(err, bus.ErrOffline) && !errors.Is(err, owner.ErrOffline) { // that is in the log already
-		c.edge.complaints.about(about, "an event of a client could not be published", err)
+// complain logs why an event was not published; nil: it was.
+func (u *upward) complain(about string, err error) {
+	if err != nil && !errors.Is(err, bus.ErrOffline) && !errors.Is(err, owner.ErrOffline) { // that is in the log already
+		u.complaints.about(about, "an event of a client could not be published", err)
 	}
 }
 
 // relay passes an event on to other clients. A rule is nothing but a publish on the public subjects.
-func (c *connection) relay(s *socket, rule *Relay, header bus.Header, body, text []byte, sc *scratch) {
-	e, verb := c.edge, subjects.VerbBroadcast
-	sc.reply = e.address(sc.reply[:0], s)
-	if rule.Self {
-		verb, sc.reply = subjects.VerbEmit, sc.reply[:0]
-	}
-	if verb == subjects.VerbBroadcast && rule.To != ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
-		verb, sc.reply = subjects.VerbEmit, sc.reply[:0]
+func (u *upward) relay() {
+	s, rule, header, verb := u.socket, u.rule, u.header, subjects.VerbBroadcast
+	token := s.Namespace.Token
+	u.reply = u.answers.address(u.reply[:0], s)
+	if !rule.Self && rule.To != ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
 		header = withHeader(header, msg.HeaderExcept, s.ID)
 	}
-	sc.subject = sc.subject[:0]
-	switch rule.To {
-	case ToAll:
-		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
-	case ToSocket:
+	if rule.Self || rule.To == ToSocket || s.Edge.rules.IsLogged() {
+		verb, u.reply = subjects.VerbEmit, u.reply[:0]
+	}
+	switch rooms := s.Rooms(); {
+	case rule.To == ToSocket:
 		var isString bool
-		sc.arg, isString = msg.FirstArgument(sc.arg[:0], text)
-		if !isString || !subjects.IsSocketID(sc.arg) || !rule.Self && string(sc.arg) == s.ID {
+		u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data)
+		if !isString || !subjects.IsSocketID(u.arg) || !rule.Self && string(u.arg) == s.ID {
 			return
 		}
-		sc.subject = e.prefix.AppendToSocket(sc.subject, s.Namespace.Token, subjects.VerbEmit, asString(sc.arg))
-		sc.reply = sc.reply[:0]
-	case ToRoom:
-		room, in := c.ownRoom(s, text, sc)
-		if !in {
+		u.subject = u.prefix.AppendToSocket(u.subject[:0], token, verb, asString(u.arg))
+	case rule.To == ToRoom: // which the first argument names; the socket must be in it
+		room, err := u.room()
+		if err != nil || !s.IsIn(room) {
 			return
 		}
-		sc.subject = e.prefix.AppendToRoom(sc.subject, s.Namespace.Token, verb, room)
-	case ToRooms, ToRoomsOrAll:
-		if header = c.toRooms(s, rule, verb, header, sc); len(sc.subject) == 0 {
-			return
-		}
-	}
-	if c.send(sc.subject, sc.reply, header, body) == nil {
-		e.stats.relayed.Inc()
-	}
-}
-
-// withHeader is a copy of a header with one more line.
-func withHeader(h bus.Header, name, value string) bus.Header {
-	more := bus.Header{name: {value}}
-	for name, values := range h {
-		more[name] = values
-	}
-	return more
-}
-
-// ownRoom is the room that the event's first argument names, as in subjects, if the socket is in it.
-func (c *connection) ownRoom(s *socket, text []byte, sc *scratch) (string, bool) {
-	var isString bool
-	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], text); !isString {
-		return "", false
-	}
-	token, err := registry.RoomToken(string(sc.arg))
-	return token, err == nil && s.IsIn(token)
-}
-
-// toRooms fills in the subject that reaches all rooms of a socket, and returns the header that it needs. In one room the
-// room's own subject does; several are a union, so that who is in two of them gets the event once.
-func (c *connection) toRooms(s *socket, rule *Relay, verb string, header bus.Header, sc *scratch) bus.Header {
-	e, rooms := c.edge, s.Rooms()
-	switch {
+		u.subject = u.prefix.AppendToRoom(u.subject[:0], token, verb, room)
+	case rule.To == ToAll || rule.To == ToRoomsOrAll && len(rooms) == 0:
+		u.subject = u.prefix.AppendAll(u.subject[:0], token, verb)
+	case len(rooms) == 0:
+		return
 	case len(rooms) == 1:
-		sc.subject = e.prefix.AppendToRoom(sc.subject, s.Namespace.Token, verb, rooms[0].Name)
-	case len(rooms) > 1:
-		union := bus.Header{msg.HeaderRooms: s.RoomNames()}
-		for name, values := range header {
-			union[name] = values
-		}
-		header = union
-		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
-	case rule.To == ToRoomsOrAll:
-		sc.subject = e.prefix.AppendAll(sc.subject, s.Namespace.Token, verb)
+		u.subject = u.prefix.AppendToRoom(u.subject[:0], token, verb, rooms[0].Name)
+	default: // several are a union, so that who is in two of them gets the event once
+		header = withHeader(header, msg.HeaderRooms, s.RoomNames()...)
+		u.subject = u.prefix.AppendAll(u.subject[:0], token, verb)
 	}
-	return header
+	if u.send(u.reply, header, u.body) == nil {
+		u.stats.relayed.Inc()
+	}
+}
+
+// room is the room that the event's first argument names, as in subjects.
+func (u *upward) room() (token string, err error) {
+	var isString bool
+	if u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data); !isString {
+		return "", errNoRoom
+	}
+	return registry.RoomToken(string(u.arg))
 }
 
 // maxJoining bounds the joins and leaves of one session that wait for NATS.
@@ -286,39 +254,41 @@ func (c *connection) pace() {
 
 // joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has entered a
 // room.
-func (c *connection) joinOrLeave(s *socket, p sio.Packet, sc *scratch) bool {
-	entered, err := c.changeRoom(s, p, sc)
-	if p.HasID {
-		c.answerChange(s, p, err)
+func (u *upward) joinOrLeave() (entered bool) {
+	entered, err := u.changeRoom()
+	if u.packet.HasID {
+		u.answerChange(err)
 	}
 	return entered
 }
 
 // answerChange acks a join or leave.
-func (c *connection) answerChange(s *socket, p sio.Packet, err error) {
-	e := c.edge
-	answer := `[{"ok":true}]`
+func (u *upward) answerChange(err error) {
+	c, s, logged := u.conn, u.socket, &u.logged
+	answer := []byte(`[{"ok":true}]`)
 	if err != nil {
-		answer = string(append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...))
+		answer = append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...)
 	}
-	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: p.ID, body: []byte(answer)})
+	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: u.packet.ID, body: answer})
 	if err != nil {
 		c.session.Send(ack)
 		return
 	}
 	c.countJoining(1)
 	c.session.Charge(ack.Size() + joinCost)
-	kept := e.out.AfterSubscribed(func() {
-		e.logged.afterSaved([]*socket{s}, func(bool) {
-			c.session.Charge(-ack.Size() - joinCost)
+	end := func() {
+		c.session.Charge(-ack.Size() - joinCost)
+		c.countJoining(-1) // or the client could never join again
+	}
+	kept := u.out.AfterSubscribed(func() {
+		logged.afterSaved([]*socket{s}, func(bool) {
 			c.session.Send(ack)
-			c.countJoining(-1)
+			end()
 		})
 	})
 	if !kept { // NATS has been away for so long that the answer would wait with a hundred thousand others
-		e.stats.eventsFailed.Inc()
-		c.session.Charge(-ack.Size() - joinCost)
-		c.countJoining(-1) // nothing is under way, or the client could never join again
+		u.stats.eventsFailed.Inc()
+		end()
 	}
 }
 
@@ -336,28 +306,26 @@ var (
 	errNotAllowed = errors.New("this room cannot be joined or left by clients")
 )
 
-func (c *connection) changeRoom(s *socket, p sio.Packet, sc *scratch) (entered bool, err error) {
-	var isString bool
-	if sc.arg, isString = msg.FirstArgument(sc.arg[:0], p.Data); !isString {
-		return false, errNoRoom
-	}
-	if !s.Edge.rules.MayEnter(sc.arg) {
-		return false, errNotAllowed
-	}
-	token, err := registry.RoomToken(string(sc.arg))
-	if err != nil {
+// changeRoom lets the socket enter or leave the room that the event names.
+func (u *upward) changeRoom() (entered bool, err error) {
+	token, err := u.room()
+	switch {
+	case errors.Is(err, errNoRoom):
 		return false, err
-	}
-	if c.countJoining(0) >= maxJoining {
+	case !u.socket.Edge.rules.MayEnter(u.arg):
+		return false, errNotAllowed
+	case err != nil:
+		return false, err
+	case u.conn.countJoining(0) >= maxJoining:
 		return false, errTooManyJoins
 	}
-	c.edge.rewinds.between(s, func() {
-		if string(sc.name) == "leave" {
-			c.edge.rewinds.leave(s, []string{token})
+	u.rewinds.between(u.socket, func() {
+		if string(u.name) == "leave" {
+			u.rewinds.leave(u.socket, []string{token})
 			return
 		}
 		var effects registry.Effects[client]
-		effects, err = c.edge.rewinds.join(s, []string{token}, byRule)
+		effects, err = u.rewinds.join(u.socket, []string{token}, byRule)
 		entered = len(effects.Changed) > 0
 	})
 	return entered, err

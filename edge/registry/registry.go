@@ -226,20 +226,6 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 	return f, err
 }
 
-// Leave takes a socket out of rooms, where it is in them.
-func (r *Registry[C]) Leave(s *Socket[C], rooms []string) (f Effects[C]) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	left := false
-	for _, name := range rooms {
-		left = r.leaveRoom(s, s.Namespace.rooms[name], &f) || left
-	}
-	if left {
-		r.changed(s, &f)
-	}
-	return f
-}
-
 // SetData replaces what services keep with a member. It returns false for a socket that is none.
 func (r *Registry[C]) SetData(s *Socket[C], data []byte) (f Effects[C], ok bool) {
 	r.mu.Lock()

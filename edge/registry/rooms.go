@@ -146,19 +146,27 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 	return true, nil
 }
 
-// leaveRoom takes a socket out of a room, nil for one without members, and reports whether it was in it. mu must be held.
-func (r *Registry[C]) leaveRoom(s *Socket[C], room *Room[C], f *Effects[C]) bool {
-	list := s.Rooms()
-	i := slices.Index(list, room)
-	if room == nil || i < 0 {
-		return false
+// Leave takes a socket out of rooms, where it is in them.
+func (r *Registry[C]) Leave(s *Socket[C], rooms []string) (f Effects[C]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := s.Rooms()
+	for _, name := range rooms {
+		room, list := s.Namespace.rooms[name], s.Rooms()
+		i := slices.Index(list, room)
+		if room == nil || i < 0 {
+			continue
+		}
+		r.unlink(s, room, s.places[i], &f)
+		r.spend(s, -s.roomCost(room.Name))
+		list = slices.Concat(list[:i], list[i+1:]) // others may be reading the old one
+		s.rooms.Store(&list)
+		s.places = slices.Delete(s.places, i, i+1)
 	}
-	r.unlink(s, room, s.places[i], f)
-	r.spend(s, -s.roomCost(room.Name))
-	list = slices.Concat(list[:i], list[i+1:]) // others may be reading the old one
-	s.rooms.Store(&list)
-	s.places = slices.Delete(s.places, i, i+1)
-	return true
+	if len(s.Rooms()) < len(before) {
+		r.changed(s, &f)
+	}
+	return f
 }
 
 // unlink removes a socket from its place among a room's members. mu must be held.

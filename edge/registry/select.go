@@ -24,10 +24,22 @@ func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*S
 	if except == nil && rooms == nil {
 		return all.snapshot()
 	}
+	named := func(name string) []*Socket[C] { // a room, or the one with an id
+		if subjects.IsSocketID(name) {
+			if s := r.sockets[name]; s != nil && s.Namespace == ns && s.Life().IsMember() {
+				return []*Socket[C]{s}
+			}
+			return nil
+		}
+		if room := ns.rooms[name]; room != nil {
+			return room.members.list
+		}
+		return nil
+	}
 	r.generation += 2
 	excluded, included := r.generation-1, r.generation
 	for _, name := range except {
-		for _, s := range r.named(ns, name) {
+		for _, s := range named(name) {
 			s.mark = excluded
 		}
 	}
@@ -44,21 +56,7 @@ func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*S
 		add(all.list)
 	}
 	for _, name := range rooms {
-		add(r.named(ns, name))
+		add(named(name))
 	}
 	return list
-}
-
-// named is the members that a name in a header stands for: a room's, or the one with an id. mu must be held.
-func (r *Registry[C]) named(ns *Namespace[C], name string) []*Socket[C] {
-	if subjects.IsSocketID(name) {
-		if s := r.sockets[name]; s != nil && s.Namespace == ns && s.Life().IsMember() {
-			return []*Socket[C]{s}
-		}
-		return nil
-	}
-	if room := ns.rooms[name]; room != nil {
-		return room.members.list
-	}
-	return nil
 }
