@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/internal/wake"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -49,7 +48,7 @@ type throttled struct {
 	edges   pauser
 	drop    func(laneKey)   // called without mu for a socket whose edge does not confirm its pause
 	running *sync.WaitGroup // of lanes
-	wake    wake.Flag       // wakes speak
+	wake    chan struct{}   // wakes speak; capacity 1
 	ended   chan struct{}   // closed when lanes stop
 
 	mu       sync.Mutex
@@ -88,7 +87,10 @@ func (t *throttled) set(key laneKey, paused bool) {
 		t.running.Go(t.speak)
 		return
 	}
-	t.wake.Raise()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
 }
 
 // confirm notes that an edge has paused a socket.
