@@ -291,14 +291,11 @@ func (a *admissions) answerHeader(m *nats.Msg, header nats.Header) nats.Header {
 // is lost. The edge counts it, and assigns the socket again. number is that of the latest assignment; 0 if it is not
 // known.
 func (s *Service) sayNotOwner(namespace, instance, socket string, number uint64) {
-	m := &nats.Msg{
-		Subject: string(s.prefix.AppendConnectReply(nil, namespace, socket)),
-		Header:  nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderFrom: {instance}},
-	}
+	header := nats.Header{msg.HeaderError: {msg.ErrorNotOwner}, msg.HeaderFrom: {instance}}
 	if number != 0 {
-		m.Header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
+		header[msg.HeaderAssignment] = []string{strconv.FormatUint(number, 10)}
 	}
-	if err := s.publish(m); err != nil {
+	if err := s.reply(string(s.prefix.AppendConnectReply(nil, namespace, socket)), header, nil); err != nil {
 		s.log.Debug("the report of an event at the wrong instance could not be published", "socket", socket, "error", err)
 	}
 }

@@ -78,9 +78,8 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 // them. The edge assigns them again.
 func (s *Service) ownNothingOf(edge string) {
 	s.log.Info("an edge that was counted as dead lives; its sockets have no owner here", "edge", edge)
-	_ = s.publish(&nats.Msg{ // if it does not get there, the first event of each socket shows it
-		Subject: s.prefix.Pong(edge, s.Instance()), Header: nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}, Data: []byte("[]"),
-	})
+	header := nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}
+	_ = s.reply(s.prefix.Pong(edge, s.Instance()), header, []byte("[]")) // if it is lost, the first event of each socket shows it
 }
 
 // announce publishes hello, and waits for the edges that answer.
