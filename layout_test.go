@@ -24,16 +24,18 @@ var layers = map[string][]string{
 	"internal/tally":            {},
 	"internal/direct":           {},
 	"internal/liveness":         {},
+	"internal/origin":           {},
 	"internal/pace":             {},
 	"internal/redact":           {},
 	"internal/share":            {},
 	"internal/throttle":         {"internal/tally"},
+	"internal/turn":             {},
 	"internal/wake":             {},
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/pace", "internal/tally", "internal/throttle"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle", "internal/turn"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
@@ -45,7 +47,7 @@ var layers = map[string][]string{
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/listen", "internal/tally", "subjects"},
 	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
-	"config":                    {"bus", "cluster", "edge", "engine", "internal/redact", "subjects", "wire/msg"},
+	"config":                    {"bus", "cluster", "edge", "engine", "internal/origin", "internal/redact", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
@@ -76,8 +78,8 @@ var doors = map[string][]string{
 	"github.com/prometheus":          {"admin"},
 	"go.yaml.in/yaml":                {"config"},
 	"github.com/KimMachineGun":       {"cmd/internal/node"},
-	"golang.org/x/net":               {"engine"}, // names of hosts in other alphabets, tokens of HTTP
-	"golang.org/x/text":              {"engine"}, // queries that are not UTF-8
+	"golang.org/x/net":               {"engine", "internal/origin"}, // names of hosts in other alphabets, tokens of HTTP
+	"golang.org/x/text":              {"engine"},                    // queries that are not UTF-8
 	"golang.org/x/term":              {"cmd/internal/node"},
 	"golang.org/x/time":              {"cluster", "engine"},
 	"go.uber.org/goleak":             {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
@@ -86,7 +88,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"partyline/engine"
+	"partyline/internal/origin"
 	"partyline/internal/redact"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -262,8 +262,8 @@ func edgeURL(s string) (normal, problem string) {
 	return "http://" + hostPort, ""
 }
 
-func origin(s string) (normal, problem string) {
-	normal, err := engine.ParseOrigin(s)
+func corsOrigin(s string) (normal, problem string) {
+	normal, err := origin.Parse(s)
 	if err != nil {
 		problem = quote(s) + " " + err.Error()
 	}

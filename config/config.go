@@ -134,7 +134,7 @@ type JetStream struct {
 
 // CORS says which web pages may connect from another origin.
 type CORS struct {
-	Origins     []string `koanf:"origins"`     // as engine.ParseOrigin takes them
+	Origins     []string `koanf:"origins"`     // as origin.Parse takes them
 	Credentials bool     `koanf:"credentials"` // Access-Control-Allow-Credentials
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/engine"
+	"partyline/internal/origin"
 )
 
 // FuzzSources gives both programs arbitrary files, variables and flags. Load returns a configuration or faults. A
@@ -101,6 +101,6 @@ func starts(c Config) {
 	}
 	_ = c.ProxyRanges()
 	for _, o := range c.CORS.Origins {
-		_, _ = engine.ParseOrigin(o)
+		_, _ = origin.Parse(o)
 	}
 }

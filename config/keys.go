@@ -107,7 +107,7 @@ var allKeys = []key{
 	{"engine.max_payload", integer, "", "Sessions", "BYTES", "Largest packet of a client, attachments included.", between(1024, 1<<30, "too small; write at least 1024 bytes")},
 	{"engine.transports", list, "", "Sessions", "NAMES", "polling, websocket or both.", items(oneOf("polling", "websocket"))},
 	{"connect_timeout", duration, "", "Sessions", "DURATION", "How long a session may stay without a namespace; the time in which services are asked does not count.", countsMs},
-	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", items(origin)},
+	{"cors.origins", list, "", "Sessions", "ORIGINS", "Other origins that may connect: https://app.example, capacitor://localhost, https://*.app.example, or * for any.", items(corsOrigin)},
 	{"cors.credentials", boolean, "", "Sessions", "", "Allow those pages to send cookies.", nil},
 	{"cookie.name", text, "", "Sessions", "NAME", "Set a cookie of this name at the handshake.", texts(cookieName)},
 

@@ -134,7 +134,7 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	case c.isFlooded():
 		return 0, io.EOF
 	}
-	c.turn.end()
+	c.turn.End()
 	n, err := c.Conn.Read(p)
 	r.late += int64(n)
 	r.raw += int64(n)

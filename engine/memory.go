@@ -145,7 +145,7 @@ func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
 			runtime.GC()
 			used, collections = readUsage(samples)
 		}
-		log := s.origins.complaints
+		log := s.complaints
 		if used > limit {
 			closed := s.closeLargest(used - full)
 			freedBy = collections + 2 // one may be under way

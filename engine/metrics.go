@@ -64,13 +64,13 @@ func (s *Server) Metrics() *tally.Set {
 		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
 	set.Func(tally.KindGauge, "turns_rest",
 		"For how many times as long as it worked a turn of busy clients rests, since goroutines wait for a processor; 0: not at all.",
-		func() float64 { return float64(s.turns.rest.Load()) })
+		func() float64 { return float64(s.turns.Rest()) })
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")
 	set.Counter(&st.bytesIn, "client_bytes_in_total", "Bytes of packets from clients.")
 	set.Counter(&st.bytesOut, "client_bytes_out_total", "Bytes of packets to clients, before compression.")
-	s.origins.complaints.Metrics(set, "engine")
+	s.complaints.Metrics(set, "engine")
 	return set
 }
 

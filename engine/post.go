@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -175,8 +176,8 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 	s := p.session
 	s.in.Lock()
 	defer s.in.Unlock()
-	s.turn = &turn{}
-	defer s.turn.end()
+	s.turn = &turn.Turn{}
+	defer s.turn.End()
 	for {
 		packet, rest, err := eio.Next(payload)
 		switch {
@@ -192,8 +193,8 @@ func (p *polling) handle(payload []byte) (rest []byte) {
 			return rest
 		}
 		payload = rest
-		if s.turn.isLong() {
-			s.turn.end()
+		if s.turn.IsLong() {
+			s.turn.End()
 		}
 	}
 }

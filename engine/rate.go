@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"partyline/internal/turn"
 )
 
 // Rates bound how much clients may send, and how often they may come.
@@ -47,7 +49,7 @@ type pacing struct {
 	limiters []limiter // of the rates that were used
 	since    time.Time // when the client was first slowed down, without a calm time since then
 	until    time.Time // when its last stop ends
-	activity activity
+	activity turn.Activity
 }
 
 type limiter struct {
@@ -97,6 +99,18 @@ func (s *Session) received(size int, now time.Time) {
 	s.count(bytes, size, now)
 }
 
+// takeTurn waits until a packet may be handled. in must be held.
+func (s *Session) takeTurn(size int, now time.Time) {
+	var activity *turn.Activity
+	if s.pacing != nil {
+		activity = &s.pacing.activity
+	}
+	s.server.turns.Take(s.turn, activity, size, now)
+}
+
+// EndTurn lets other busy clients go on. Receiver.Message must call it before it waits; later calls do nothing.
+func (s *Session) EndTurn() { s.turn.End() }
+
 // Count counts n against a rate of the session, and slows the client down if it is above: the session is not read for
 // as long as it takes. Only Receiver.Message may call it, at most once a rate and packet.
 func (s *Session) Count(r *Rate, n int) {
@@ -108,7 +122,7 @@ func (s *Session) Count(r *Rate, n int) {
 // count counts n against a rate. If the client is above it, count stops the reading of the session for a time, or ends
 // the session if its client has been too fast for too long. in must be held.
 func (s *Session) count(r *Rate, n int, now time.Time) {
-	p, set, log := s.pacing, &s.server.set, s.server.origins.complaints
+	p, set, log := s.pacing, &s.server.set, s.server.complaints
 	wait := p.take(r, n, now)
 	if wait <= 0 || s.currentState() != open {
 		return

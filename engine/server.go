@@ -18,13 +18,15 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"partyline/internal/origin"
+	"partyline/internal/throttle"
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -74,10 +76,10 @@ type Settings struct {
 	Config
 	Rates
 	EdgeID         string         // first part of every session id
-	Origins        []string       // other origins that may connect, and patterns of them; see ParseOrigin
+	Origins        []string       // other origins that may connect, and patterns of them; see origin.Parse
 	Credentials    bool           // whether those may send cookies
 	Cookie         string         // name of a cookie that carries the session id, "" for none
-	TrustedProxies []netip.Prefix // whose X-Forwarded-… and Forwarded headers count
+	TrustedProxies origin.Proxies // whose X-Forwarded-… and Forwarded headers count
 	MaxSessions    int            // 0: no limit
 	MaxPerAddress  int            // sessions of one client address; 0: no limit
 	QueueBytes     int            // bytes that may wait for one session; 0: DefaultQueueBytes
@@ -90,12 +92,12 @@ type Settings struct {
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	set        Settings // static
-	events     Rate     // of each session; static
-	bytes      Rate     // of each session; static
-	turns      *turns   // static
-	callers    callers
-	origins    *origins
+	set        Settings       // static
+	events     Rate           // of each session; static
+	bytes      Rate           // of each session; static
+	turns      *turn.Turns    // static
+	origins    *origin.Policy // static
+	complaints *throttle.Logger
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
 	running    sync.WaitGroup // every goroutine that a session starts
@@ -120,10 +122,10 @@ func NewServer(set Settings) *Server {
 	set.EventsBurst = cmp.Or(set.EventsBurst, rates.EventsBurst)
 	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, rates.BytesPerSecond)
 	s := &Server{
-		set: set, origins: newOrigins(set.Origins, set.Credentials, set.Log),
+		set: set, origins: origin.NewPolicy(set.Origins, set.Credentials), complaints: throttle.New(set.Log),
 		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
 		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
-		turns:    newTurns(),
+		turns:    turn.New(),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
@@ -149,15 +151,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
 	q := parseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
-	s.waitForTurn(r, peer.Address)
-	allowed := s.origins.check(originOf(r), peer)
+	s.turns.Delay(r.Context(), peer.Address)
+	allowed := s.origins.Allows(origin.Of(r), peer)
 	if !allowed {
-		isProxied := !s.FromTrustedProxy(r) && hasForwardedHeaders(r.Header)
-		s.origins.logRefused(originOf(r), peer, isProxied, remoteIP(r.RemoteAddr))
+		s.logRefused(r, peer)
 	}
 	s.WriteCORS(w, r)
-	if allowed && r.Method == http.MethodOptions && s.origins.configured {
-		s.origins.preflight(w, r)
+	if allowed && s.origins.Preflight(w, r) {
 		return
 	}
 	transport := last(q, "transport")

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -73,7 +74,7 @@ type Session struct {
 	in         sync.Mutex // held while packets are handled, so that those of a POST and of a new WebSocket do not mix
 	lastPacket int64      // guarded by in: when it came, in Unix nanoseconds
 	pacing     *pacing    // guarded by in: nil while the client sends little
-	turn       *turn      // guarded by in: of the goroutine that holds it
+	turn       *turn.Turn // guarded by in: of the goroutine that holds it
 
 	gate atomic.Pointer[gate] // nil while the session is read; written with mu held
 

@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/internal/direct"
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -42,7 +43,7 @@ type wsConn struct {
 	direct  syscall.RawConn // static; Conn without blocking, nil where that is not possible
 	session *Session        // static
 	reader  wsReader        // owned by the reader goroutine
-	turn    turn            // owned by the reader goroutine; it ends before that waits
+	turn    turn.Turn       // owned by the reader goroutine; it ends before that waits
 	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
 	writing  bool   // guarded by Session.mu: a goroutine writes
@@ -260,8 +261,8 @@ func (c *wsConn) readLoop() {
 		now := time.Now()
 		c.handle(*buf, binary, now)
 		putBuffer(buf)
-		if !c.pending() || c.turn.isLong() {
-			c.turn.end()
+		if !c.pending() || c.turn.IsLong() {
+			c.turn.End()
 		}
 		if c.wasQuiet(now) && c.direct != nil && !c.pending() {
 			c.giveBack()
@@ -285,7 +286,7 @@ func (c *wsConn) await() {
 // waitAtGate waits while the session is not read.
 func (c *wsConn) waitAtGate() {
 	if c.session.gate.Load() != nil {
-		c.turn.end()
+		c.turn.End()
 		c.session.waitAtGate(context.Background(), func(g *gate) bool { return g.broken })
 	}
 }
@@ -310,7 +311,7 @@ func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 func (c *wsConn) lockIn() {
 	s := c.session
 	if !s.in.TryLock() {
-		c.turn.end()
+		c.turn.End()
 		s.in.Lock()
 	}
 	s.turn = &c.turn
@@ -319,7 +320,7 @@ func (c *wsConn) lockIn() {
 // endReading ends the session after a failed read. The connection is closed by the last of its users: the reader
 // goroutine, or a writer that still has a close frame to send.
 func (c *wsConn) endReading(err error) {
-	c.turn.end()
+	c.turn.End()
 	s, reason := c.session, endOf(err)
 	if reason == TransportError {
 		s.logFault(err)

@@ -1,9 +1,17 @@
-package engine
+// Package turn makes busy clients work one after the other: half as many at once as there are processors. What other
+// clients send waits for none of them.
+//
+// Without turns, a message of a quiet client would wait for seconds beside hundreds of clients that send all the time:
+// it passes three goroutines on its way, and Go lets one that never waits run for 10 ms while others are ready.
+//
+// If goroutines wait for a processor nevertheless, and a client that is not busy has sent something, a turn rests after
+// its work, longer and longer, until they do not.
+package turn
 
 import (
+	"context"
 	"hash/maphash"
 	"math"
-	"net/http"
 	"runtime"
 	"runtime/metrics"
 	"sync"
@@ -11,20 +19,15 @@ import (
 	"time"
 )
 
-// turns make busy clients work one after the other: half as many at once as there are processors. What other clients
-// send waits for none of them.
-//
-// Without turns, a message of a quiet client would wait for seconds beside hundreds of clients that send all the time:
-// it passes three goroutines on its way, and Go lets one that never waits run for 10 ms while others are ready.
-//
-// If goroutines wait for a processor nevertheless, and a client that is not busy has sent something, a turn rests after
-// its work, longer and longer, until they do not.
-type turns struct {
+// Turns gives turns to the busy clients of a process.
+type Turns struct {
 	free    chan struct{}
 	rest    atomic.Int64 // for how many times as long as its work a turn rests
 	owed    atomic.Int64 // rest that is too short for a timer, in nanoseconds
 	checked atomic.Int64 // when that was looked at last, in Unix nanoseconds
 	quiet   atomic.Int64 // when a client that is not busy has sent a packet; within quietEvery
+
+	callers callers
 
 	mu     sync.Mutex
 	sample []metrics.Sample // guarded by mu: how long goroutines have waited
@@ -35,17 +38,18 @@ type turns struct {
 type waits struct{ all, long uint64 }
 
 const (
-	// busyFrom is how many packets a second make a client busy. A packet counts once more for each chunkSize bytes.
-	busyFrom = 100
+	// BusyFrom is how many packets a second make a client busy. A packet counts once more for each chunkSize bytes.
+	BusyFrom  = 100
+	chunkSize = 4 << 10
 	// longWait is how long a goroutine may wait for a processor.
 	longWait = 500 * time.Microsecond
 	// fewLong is how many of the waits may be long: one in fewLong.
 	fewLong = 200
 	// checkEvery is how often the waits are looked at, while clients are busy.
 	checkEvery = 10 * time.Millisecond
-	// mostRest bounds turns.rest, so that busy clients always go on.
+	// mostRest bounds Turns.rest, so that busy clients always go on.
 	mostRest = 16
-	// quietEvery is how exactly turns.quiet is known, and quietLasts is how long such a packet counts.
+	// quietEvery is how exactly Turns.quiet is known, and quietLasts is how long such a packet counts.
 	quietEvery = 50 * time.Millisecond
 	quietLasts = time.Second
 	// longTurn is how long a turn may last if it is for several packets.
@@ -56,20 +60,43 @@ const (
 	waitsMetric = "/sched/latencies:seconds"
 )
 
-func newTurns() *turns {
-	return &turns{
-		free: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), sample: []metrics.Sample{{Name: waitsMetric}},
+// Most is how many turns there are at once.
+func Most() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// New makes Turns of which none has begun.
+func New() *Turns {
+	return &Turns{free: make(chan struct{}, Most()), sample: []metrics.Sample{{Name: waitsMetric}}}
+}
+
+// Running returns how many turns there are now, with those that rest.
+func (t *Turns) Running() int { return len(t.free) }
+
+// Rest returns for how many times as long as its work a turn rests.
+func (t *Turns) Rest() int64 { return t.rest.Load() }
+
+// Begin waits until a turn may begin.
+func (t *Turns) Begin(turn *Turn) {
+	t.free <- struct{}{}
+	t.check(time.Now())
+	turn.turns, turn.began = t, time.Now()
+}
+
+// Take waits until a packet of a client may be handled, of a size in bytes. a is nil for a client that was quiet. If the
+// client is busy and has no turn yet, it has that of turn then.
+func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time) {
+	switch {
+	case a == nil || !a.isBusy(size, now):
+		if now.UnixNano()-t.quiet.Load() > int64(quietEvery) {
+			t.quiet.Store(now.UnixNano())
+		}
+	case turn.began.IsZero():
+		t.Begin(turn)
+		a.since = a.since.Add(turn.began.Sub(now)) // who waits for a turn is not quiet
 	}
 }
 
-// take waits for a turn.
-func (t *turns) take() {
-	t.free <- struct{}{}
-	t.check(time.Now())
-}
-
 // check looks, now and then, at how long goroutines have waited until now.
-func (t *turns) check(now time.Time) {
+func (t *Turns) check(now time.Time) {
 	last := t.checked.Load()
 	if now.UnixNano()-last < int64(checkEvery) || !t.checked.CompareAndSwap(last, now.UnixNano()) {
 		return
@@ -81,7 +108,7 @@ func (t *turns) check(now time.Time) {
 }
 
 // end ends a turn that has worked for some time.
-func (t *turns) end(work time.Duration) {
+func (t *Turns) end(work time.Duration) {
 	if owed := t.owed.Add(t.rest.Load() * int64(work)); owed < int64(leastRest) {
 		<-t.free
 		return
@@ -91,7 +118,7 @@ func (t *turns) end(work time.Duration) {
 }
 
 // note makes rests longer while goroutines wait for long, and shorter again. mu must be held.
-func (t *turns) note(now waits, at time.Time) {
+func (t *Turns) note(now waits, at time.Time) {
 	all, long := now.all-t.before.all, now.long-t.before.long
 	t.before = now
 	rest := t.rest.Load()
@@ -112,59 +139,40 @@ func countWaits(h *metrics.Float64Histogram) (w waits) {
 	return w
 }
 
-// activity tells whether a client is busy. Session.in guards it.
-type activity struct {
+// Activity tells whether a client is busy. The caller guards it.
+type Activity struct {
 	since   time.Time // a second begins
 	packets int       // that came in it
 	wasBusy bool      // in the second before
 }
 
 // isBusy counts a packet, and reports whether its client is busy.
-func (a *activity) isBusy(size int, now time.Time) bool {
+func (a *Activity) isBusy(size int, now time.Time) bool {
 	if now.Sub(a.since) >= time.Second {
-		a.wasBusy = a.packets > busyFrom
+		a.wasBusy = a.packets > BusyFrom
 		a.since, a.packets = now, 0
 	}
 	a.packets += 1 + size/chunkSize
-	return a.wasBusy || a.packets > busyFrom
+	return a.wasBusy || a.packets > BusyFrom
 }
 
-// turn is one turn, or none yet. The goroutine that handles packets owns it. It may last for several packets, so that
+// Turn is one turn, or none yet. The goroutine that handles packets owns it. It may last for several packets, so that
 // their answers are written together.
-type turn struct {
-	turns *turns
+type Turn struct {
+	turns *Turns
 	began time.Time // zero while there is none
 }
 
-// isLong reports whether others should go on.
-func (t *turn) isLong() bool { return !t.began.IsZero() && time.Since(t.began) > longTurn }
+// IsLong reports whether others should go on.
+func (t *Turn) IsLong() bool { return !t.began.IsZero() && time.Since(t.began) > longTurn }
 
-// end ends the turn, if there is one.
-func (t *turn) end() {
+// End ends the turn, if there is one.
+func (t *Turn) End() {
 	if !t.began.IsZero() {
 		t.turns.end(time.Since(t.began))
 		t.began = time.Time{}
 	}
 }
-
-// takeTurn waits until a packet may be handled. in must be held.
-func (s *Session) takeTurn(size int, now time.Time) {
-	turns := s.server.turns
-	switch {
-	case s.pacing == nil || !s.pacing.activity.isBusy(size, now):
-		if now.UnixNano()-turns.quiet.Load() > int64(quietEvery) {
-			turns.quiet.Store(now.UnixNano())
-		}
-	case s.turn.began.IsZero():
-		turns.take()
-		s.turn.turns, s.turn.began = turns, time.Now()
-		a := &s.pacing.activity
-		a.since = a.since.Add(s.turn.began.Sub(now)) // who waits for a turn is not quiet
-	}
-}
-
-// EndTurn lets other busy clients go on. Receiver.Message must call it before it waits; later calls do nothing.
-func (s *Session) EndTurn() { s.turn.end() }
 
 // callers counts the requests of client addresses. Addresses may share a place, so its size is fixed.
 type callers struct {
@@ -197,17 +205,17 @@ func (c *callers) isBusy(address string, now time.Time) bool {
 	return c.now[place] > callsOften || c.before[place] > callsOften
 }
 
-// waitForTurn delays a request of a busy address while goroutines wait for a processor.
-func (s *Server) waitForTurn(r *http.Request, address string) {
+// Delay delays a request of a busy address while goroutines wait for a processor, until ctx ends.
+func (t *Turns) Delay(ctx context.Context, address string) {
 	now := time.Now()
-	if !s.callers.isBusy(address, now) {
+	if !t.callers.isBusy(address, now) {
 		return
 	}
-	s.turns.check(now)
-	if rest := time.Duration(s.turns.rest.Load()) * callRest; rest > 0 {
+	t.check(now)
+	if rest := time.Duration(t.Rest()) * callRest; rest > 0 {
 		select {
 		case <-time.After(rest):
-		case <-r.Context().Done():
+		case <-ctx.Done():
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package origin
 
 import (
 	"net/http"
@@ -68,16 +68,16 @@ var peers = []struct {
 }
 
 func TestPeer(t *testing.T) {
-	s := NewServer(Settings{Config: DefaultConfig(), TrustedProxies: []netip.Prefix{
+	proxies := Proxies{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"), netip.MustParsePrefix("fe80::/10"),
-	}})
+	}
 	for _, c := range peers {
 		t.Run(c.name, func(t *testing.T) {
 			remote := c.remote + ":5"
 			if strings.Contains(c.remote, ":") {
 				remote = "[" + c.remote + "]:5"
 			}
-			if got := s.Peer(&http.Request{RemoteAddr: remote, Host: host, Header: headerOf(c.lines...)}); got != c.want {
+			if got := proxies.Peer(&http.Request{RemoteAddr: remote, Host: host, Header: headerOf(c.lines...)}); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
