@@ -2,15 +2,20 @@ package backend
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/nats-io/nats.go"
 
+	"partyline/subjects"
 	"partyline/wire/msg"
 )
 
@@ -128,23 +133,12 @@ func shortened(text []byte) string {
 // parseArgs splits the body of an event or an ack. skip is how many elements in front are not arguments. Only the
 // attachments in the result point into the body.
 func parseArgs(body []byte, header nats.Header, skip int) (Args, error) {
-	var none Args
-	text, blobs := body, [][]byte(nil)
-	if lengths := header.Get(msg.HeaderAttachments); lengths != "" {
-		var err error
-		if text, blobs, err = msg.SplitAttachments(nil, lengths, body); err != nil {
-			return none, because(BadArguments, err, "body")
-		}
-	}
-	if err := msg.CheckArray(text); err != nil {
-		return none, because(BadArguments, err, "body")
-	}
-	a, err := elementsOf(text, blobs)
+	a, err := elementsOf(body, header.Get(msg.HeaderAttachments))
 	if err != nil {
-		return none, because(BadArguments, err, "body")
+		return Args{}, because(BadArguments, err, "body")
 	}
 	if len(a.elements) < skip {
-		return none, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
+		return Args{}, failure(BadArguments, "the body is an array of %d elements", len(a.elements))
 	}
 	a.elements = a.elements[skip:]
 	if a.blobs != nil {
@@ -161,10 +155,17 @@ func ackArgs(m *nats.Msg) (Args, error) {
 	return parseArgs(m.Data, m.Header, 0)
 }
 
-// elementsOf splits an array into its elements. Placeholders become the base64 of their attachments, which
-// encoding/json decodes into []byte.
-func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
-	if len(blobs) == 0 {
+// elementsOf splits a body into the elements of its array; lengths are those of its attachments. Placeholders become
+// the base64 of their attachments, which encoding/json decodes into []byte.
+func elementsOf(body []byte, lengths string) (a Args, err error) {
+	text, blobs, err := msg.SplitAttachments(nil, lengths, body)
+	if err == nil {
+		err = msg.CheckArray(text)
+	}
+	switch {
+	case err != nil:
+		return a, err
+	case len(blobs) == 0:
 		return a, json.Unmarshal(text, &a.elements)
 	}
 	if err := msg.CheckPlaceholders(text, len(blobs)); err != nil {
@@ -173,22 +174,23 @@ func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
 	var tree []any
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	if err := d.Decode(&tree); err != nil {
-		return a, err
-	}
+	_ = d.Decode(&tree) // it is an array
 	total, used := 0, 0
 	for _, blob := range blobs {
 		total += len(blob)
 	}
-	fill(tree, blobs, &used)
-	// Clients mention each attachment once. A hostile one could turn a few bytes into gigabytes.
-	if used > 2*total {
-		return a, failure(BadArguments, "placeholders share attachments too often")
-	}
 	a.elements, a.blobs = make([]json.RawMessage, len(tree)), make([]map[int64][]byte, len(tree))
 	for i, element := range tree {
 		ends := make(map[int64][]byte)
-		write := jsonv2.MarshalToFunc(func(e *jsontext.Encoder, blob []byte) error {
+		write := jsonv2.MarshalToFunc(func(e *jsontext.Encoder, object map[string]any) error {
+			blob, ok := attachmentOf(object, blobs)
+			if !ok {
+				return errors.ErrUnsupported
+			}
+			// Clients mention each attachment once. A hostile one could turn a few bytes into gigabytes.
+			if used += len(blob); used > 2*total {
+				return errors.New("placeholders share attachments too often")
+			}
 			err := e.WriteToken(jsontext.String(base64.StdEncoding.EncodeToString(blob)))
 			ends[e.OutputOffset()] = blob
 			return err
@@ -202,23 +204,153 @@ func elementsOf(text []byte, blobs [][]byte) (a Args, err error) {
 	return a, nil
 }
 
-// fill replaces the placeholders in a decoded value by their attachments, and adds up the bytes of these.
-func fill(value any, blobs [][]byte, used *int) any {
-	switch v := value.(type) {
-	case []any:
-		for i := range v {
-			v[i] = fill(v[i], blobs, used)
+// attachmentOf returns the attachment for which an object stands. ok is false if the object is no placeholder.
+func attachmentOf(object map[string]any, blobs [][]byte) (blob []byte, ok bool) {
+	number, ok := object["num"].(json.Number)
+	if !ok || object["_placeholder"] != true {
+		return nil, false
+	}
+	n, err := number.Float64()
+	if err != nil || n < 0 || int(n) >= len(blobs) {
+		return nil, false
+	}
+	return blobs[int(n)], true
+}
+
+// eventBody makes the body of an event: [name, …args], then the attachments. Their lengths are in header, which is nil
+// if there are none.
+func eventBody(event string, args []any) (body []byte, header nats.Header, err error) {
+	if msg.IsReserved(event) {
+		return nil, nil, failure(BadArguments, "event %q: the name is reserved by Socket.IO", event)
+	}
+	if _, err := subjects.AppendEvent(nil, event); err != nil {
+		return nil, nil, because(BadArguments, err, "event %.64q", event)
+	}
+	if body, header, err = arrayBody(msg.AppendString([]byte{'['}, event), args); err != nil {
+		return nil, nil, because(BadArguments, err, "event %q", event)
+	}
+	return body, header, nil
+}
+
+// ackBody makes the body of an ack, an array of its arguments.
+func ackBody(args []any) (body []byte, header nats.Header, err error) {
+	if body, header, err = arrayBody([]byte{'['}, args); err != nil {
+		return nil, nil, because(BadArguments, err, "ack")
+	}
+	return body, header, nil
+}
+
+// arrayBody appends arguments to an array whose beginning is text.
+func arrayBody(text []byte, args []any) (body []byte, header nats.Header, err error) {
+	found := finders.Get().(*attachments)
+	defer found.free()
+	for _, arg := range args {
+		if len(text) > 1 {
+			text = append(text, ',')
 		}
-	case map[string]any:
-		if number, ok := v["num"].(json.Number); ok && v["_placeholder"] == true {
-			if n, err := number.Float64(); err == nil && n >= 0 && int(n) < len(blobs) {
-				*used += len(blobs[int(n)])
-				return blobs[int(n)]
-			}
-		}
-		for key := range v {
-			v[key] = fill(v[key], blobs, used)
+		if text, err = found.append(text, arg); err != nil {
+			return nil, nil, err
 		}
 	}
-	return value
+	text = append(text, ']')
+	if len(found.data) == 0 {
+		return text, nil, nil
+	}
+	if len(found.data) > msg.MaxAttachments {
+		return nil, nil, failure(BadArguments, "%d binary attachments; the limit is %d", len(found.data), msg.MaxAttachments)
+	}
+	body, lengths := msg.PackAttachments(text, found.data)
+	return body, nats.Header{msg.HeaderAttachments: {lengths}}, nil
+}
+
+// appendJSON appends a value as JSON.stringify writes it, without escapes for HTML.
+func appendJSON(text []byte, value any) ([]byte, error) {
+	out := bytes.NewBuffer(text)
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte{'\n'}), nil
+}
+
+// attachments collects the []byte of arguments, at any depth, in the order of their placeholders.
+type attachments struct {
+	options jsonv2.Options // with find as a marshaler
+	data    [][]byte
+	err     error // what find returned; package jsonv2 wraps it in words of its own
+
+	at, calls int64 // how often find was called since the output grew to at
+}
+
+// finders pools attachments, because their options cache what they learn of each type.
+var finders = sync.Pool{New: func() any {
+	a := &attachments{}
+	a.options = jsonv2.JoinOptions(likeEncodingJSON, jsonv2.WithMarshalers(jsonv2.JoinMarshalers(
+		jsonv2.MarshalToFunc(a.find), numberMarshaler)))
+	return a
+}}
+
+// free returns a to finders.
+func (a *attachments) free() {
+	clear(a.data)
+	a.data, a.err, a.at, a.calls = a.data[:0], nil, 0, 0
+	finders.Put(a)
+}
+
+// maxDepth is how deep an argument may be nested. A deeper one is taken for a cycle.
+const maxDepth = 1000
+
+// likeEncodingJSON makes jsonv2 write and read as encoding/json does. jsonv2 is used where values may have []byte
+// inside, because encoding/json has no hook for them.
+var likeEncodingJSON = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
+
+// append appends an argument, with placeholders for its []byte.
+func (a *attachments) append(text []byte, arg any) ([]byte, error) {
+	if kind := reflect.ValueOf(arg).Kind(); kind < reflect.Array || kind == reflect.String {
+		return appendJSON(text, arg) // holds no []byte
+	}
+	out := bytes.NewBuffer(text)
+	err := jsonv2.MarshalWrite(out, arg, a.options)
+	if a.err != nil {
+		err = a.err
+	}
+	return out.Bytes(), err
+}
+
+// numberMarshaler writes a json.Number. jsonv2 has its own type for that, unless it is the one of the standard
+// library.
+var numberMarshaler = jsonv2.MarshalFunc(func(n json.Number) ([]byte, error) { return json.Marshal(n) })
+
+// find is called with a pointer to each value of an argument. It writes a placeholder if the value is a []byte.
+func (a *attachments) find(e *jsontext.Encoder, pointer any) error {
+	// A cycle of pointers alone adds neither depth nor output. jsonv2 would follow it until the stack overflows.
+	if at := e.OutputOffset(); at != a.at {
+		a.at, a.calls = at, 0
+	}
+	if a.calls++; a.calls > maxDepth || e.StackDepth() > maxDepth {
+		a.err = failure(BadArguments, "an argument is nested more than %d levels deep, or in a circle", maxDepth)
+		return a.err
+	}
+	v := reflect.ValueOf(pointer).Elem()
+	if !isBytes(v.Type()) || v.IsNil() {
+		return errors.ErrUnsupported
+	}
+	a.data = append(a.data, v.Bytes())
+	return e.WriteValue(fmt.Appendf(nil, `{"_placeholder":true,"num":%d}`, len(a.data)-1))
+}
+
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// isBytes reports whether encoding/json writes a type as base64. It does not for json.RawMessage.
+func isBytes(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !marshalsItself(t) && !marshalsItself(t.Elem())
+}
+
+func marshalsItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t) // has the methods of t, too
+	return p.Implements(jsonMarshaler) || p.Implements(textMarshaler)
 }

@@ -15,8 +15,8 @@ func (s *Service) handle(m *nats.Msg) {
 	if !ok {
 		return
 	}
-	ns, ok := s.namespaces.find(sub.Namespace)
-	if !ok { // a pattern's wildcard receives what is for every namespace
+	ns := s.namespaces.find(sub.Namespace)
+	if ns == nil { // a pattern's wildcard receives what is for every namespace
 		if sub.Kind == subjects.KindOwn && sub.Event == msg.EventConnect {
 			s.admissions.answer(m, nats.Header{msg.HeaderError: {msg.ErrorNotMine}})
 		}

@@ -124,9 +124,6 @@ func (e *edges) init(secret string) {
 	e.parted, e.mourned = make(map[string]time.Time), make(map[string]time.Time)
 }
 
-// errTooManyEdges is the error of an announcement of a further edge.
-var errTooManyEdges = fmt.Errorf("%d others live", maxMembers)
-
 // hear records an announcement about an edge, and reports whether the edge has died. An error means that the announcement
 // does not count.
 func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, err error) {
@@ -136,7 +133,7 @@ func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, 
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
 		if !e.members.hear(edge, nil, now) {
-			return false, errTooManyEdges
+			return false, fmt.Errorf("%d others live", maxMembers)
 		}
 	case subjects.WordBye:
 		if e.leaves(edge, now, 0) {

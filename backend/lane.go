@@ -48,7 +48,7 @@ type job struct {
 	run     func()
 	bytes   int
 	event   bool   // may be dropped when too much waits
-	dropped func() // called in place of run if the job is dropped, with mu held; nil for none
+	dropped func() // of an event: called in place of run if it is dropped, with mu held
 }
 
 // turn is how many jobs of a lane run before another lane's turn, when there are more lanes than goroutines.
@@ -68,7 +68,7 @@ func newLanes(limits Limits, edges pauser) *lanes {
 
 // event puts in an event, which counts with its bytes and may be dropped.
 func (ls *lanes) event(key laneKey, bytes int, run func()) {
-	ls.put(key, job{run: run, bytes: bytes, event: true})
+	ls.request(key, bytes, run, func() {})
 }
 
 // request puts in a job like event. If it is dropped, dropped is called, which must not wait nor call lanes.
@@ -96,7 +96,7 @@ func (ls *lanes) put(key laneKey, j job) {
 		}
 	}
 	if j.event && l.flooded {
-		j.drop()
+		j.dropped()
 		ls.mu.Unlock()
 		return
 	}
@@ -181,7 +181,7 @@ func (ls *lanes) flood(l *lane) (report func()) {
 	var kept []job
 	for _, j := range l.jobs {
 		if j.event {
-			j.drop()
+			j.dropped()
 		} else {
 			kept = append(kept, j)
 		}
@@ -202,12 +202,6 @@ func (ls *lanes) drop(key laneKey) {
 	}
 	ls.mu.Unlock()
 	report()
-}
-
-func (j job) drop() {
-	if j.dropped != nil {
-		j.dropped()
-	}
 }
 
 // next takes the first job.

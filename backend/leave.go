@@ -172,9 +172,23 @@ func (l *leave) await(ctx context.Context, edges *edges, wanted []marker) error 
 
 // finish ends the subscriptions, handles what has come on them, and announces that the instance has left.
 func (s *Service) finish(ctx context.Context) error {
-	err := s.clientSubs.drain(ctx, s.nc)
-	_ = s.say(subjects.WordLeft) // without NATS, the edges miss its beats
-	err = errors.Join(err, s.flushedOrAway(ctx), s.ownSubs.drain(ctx, s.nc), s.lanes.wait(ctx))
-	_ = s.say(subjects.WordBye)
-	return errors.Join(err, s.flushedOrAway(ctx))
+	return errors.Join(
+		s.clientSubs.drain(ctx, s.nc),
+		s.sayFlushed(ctx, subjects.WordLeft),
+		s.ownSubs.drain(ctx, s.nc),
+		s.lanes.wait(ctx),
+		s.sayFlushed(ctx, subjects.WordBye),
+	)
+}
+
+// sayFlushed publishes an announcement, and waits until NATS has taken it. It returns nil if there is no connection:
+// then the edges miss this instance's beats.
+func (s *Service) sayFlushed(ctx context.Context, word string) error {
+	if s.say(word) != nil {
+		return nil
+	}
+	if err := s.flushed(ctx); err != nil {
+		return because(Offline, err, "Close")
+	}
+	return nil
 }

@@ -87,24 +87,18 @@ func (ns *namespaces) start() error {
 	return nil
 }
 
-// find returns what handles a namespace, or false if nothing does.
-func (ns *namespaces) find(token string) (*Namespace, bool) {
+// find returns what handles a namespace, or nil if nothing does.
+func (ns *namespaces) find(token string) *Namespace {
 	if n := ns.byToken[token]; n != nil {
-		return n, true
-	}
-	if len(ns.patterns) == 0 {
-		return nil, false
+		return n
 	}
 	name, err := subjects.Namespace(token)
-	if err != nil {
-		return nil, false
-	}
 	for _, p := range ns.patterns {
-		if subjects.Matches(p.name, name) {
-			return &Namespace{svc: p.svc, name: name, token: token, rules: p.rules}, true
+		if err == nil && subjects.Matches(p.name, name) {
+			return &Namespace{svc: p.svc, name: name, token: token, rules: p.rules}
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // names are the names and patterns, sorted.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"partyline/subjects"
@@ -115,16 +116,9 @@ func WithoutErrorAcks() Option {
 // WithLimits sets the bounds of the service.
 func WithLimits(limits Limits) Option {
 	return func(s *settings) error {
-		for _, l := range []struct {
-			name  string
-			value int
-		}{
-			{"Handlers", limits.Handlers}, {"SocketEvents", limits.SocketEvents}, {"SocketBytes", limits.SocketBytes},
-			{"WaitingBytes", limits.WaitingBytes}, {"Questions", limits.Questions}, {"AnswerBytes", limits.AnswerBytes},
-			{"Wait", int(limits.Wait)},
-		} {
-			if l.value < 0 {
-				return fmt.Errorf("backend: Limits.%s is %d; it must be positive, or 0 for the default", l.name, l.value)
+		for limit, value := range reflect.ValueOf(limits).Fields() {
+			if value.Int() < 0 {
+				return fmt.Errorf("backend: Limits.%s is %d; it must be positive, or 0 for the default", limit.Name, value.Int())
 			}
 		}
 		s.limits = limits.withDefaults()

@@ -1,8 +1,11 @@
 package backend
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,14 +75,10 @@ func (ss *subscriptions) lost() (lost uint64) {
 func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
 	list := ss.take()
 	for i, sub := range list {
-		if !nc.IsConnected() {
-			_ = sub.Unsubscribe() // nothing comes any more
-			continue
-		}
 		ended := make(chan struct{})
 		sub.SetClosedHandler(func(string) { close(ended) })
-		if err := sub.Drain(); err != nil {
-			_ = sub.Unsubscribe()
+		if !nc.IsConnected() || sub.Drain() != nil {
+			_ = sub.Unsubscribe() // nothing comes any more
 			continue
 		}
 		select {
@@ -124,4 +123,126 @@ func (p *presence) buryFormer() {
 	for len(p.former) > 0 && p.out.publish(p.announcement(p.former[0], subjects.WordBye)) == nil {
 		p.former = p.former[1:]
 	}
+}
+
+// takeName subscribes to messages for the instance by its name.
+func (s *Service) takeName() error {
+	name := s.Instance()
+	if err := s.ownSubs.add(s.connection, s.handle, s.namespaces.instanceSubjects(s.prefix, name)...); err != nil {
+		return err
+	}
+	return s.ownSubs.add(s.connection, s.hear, interest{s.prefix.InstanceAnnouncement(s.group, name, subjects.WordPing), ""})
+}
+
+// interest is one subscription: a subject, and the queue group, "" for none.
+type interest struct{ subject, queue string }
+
+// owned reports whether this instance owns sockets.
+func (ns *namespaces) owned() bool {
+	return slices.ContainsFunc(ns.all, func(n *Namespace) bool { return n.rules.owned })
+}
+
+// groupSubjects are what the instances of the group share: where new sockets and the events of clients come in, and
+// events for the group. Where two of them match one message, NATS gives it to the queue group once.
+func (ns *namespaces) groupSubjects(p subjects.Prefix, group string) (clients, own []interest) {
+	for _, n := range ns.all {
+		switch {
+		case n.rules.owned: // edges ask an instance by its name
+		case isPattern(n.name) && n.rules.admits():
+			clients = append(clients, interest{string(p.AppendOn(nil, "*", "connect")), group})
+			own = append(own, interest{string(p.AppendOwn(nil, "*", group, ">")), group})
+		case n.rules.admits() || n.rules.hearsClients():
+			clients = append(clients, interest{string(p.AppendOn(nil, n.token, ">")), group})
+		}
+	}
+	return distinct(clients), distinct(own)
+}
+
+// instanceSubjects are where requests to own sockets, and the events of these, come in. An instance that owns sockets
+// of some namespaces is asked about all that it announces, and answers.
+func (ns *namespaces) instanceSubjects(p subjects.Prefix, instance string) (list []interest) {
+	for _, n := range ns.all {
+		if ns.owned() && n.isAnnounced() {
+			list = append(list, interest{string(p.AppendOwn(nil, n.anyToken(), instance, ">")), ""})
+		}
+	}
+	return distinct(list)
+}
+
+// serviceSubjects are where events of other services come in.
+func (ns *namespaces) serviceSubjects(p subjects.Prefix) (list []interest) {
+	for _, n := range ns.all {
+		if len(n.rules.service) > 0 {
+			list = append(list, interest{string(p.AppendService(nil, n.anyToken(), ">")), ""})
+		}
+	}
+	return distinct(list)
+}
+
+// anyToken is the namespace's token in subjects, * for a pattern.
+func (n *Namespace) anyToken() string { return cmp.Or(n.token, "*") }
+
+// distinct drops interests that another one with * covers. Events of one socket must come in on one subscription,
+// because nats.go keeps no order between two.
+func distinct(list []interest) (kept []interest) {
+	for _, i := range list {
+		covered := slices.ContainsFunc(list, func(other interest) bool {
+			return other != i && other.queue == i.queue && subjects.Matches(other.subject, i.subject)
+		})
+		if !covered && !slices.Contains(kept, i) {
+			kept = append(kept, i)
+		}
+	}
+	return kept
+}
+
+// connection sends over the caller's NATS connection, while the service lives.
+type connection struct {
+	nc     *nats.Conn // the caller's; never closed here
+	prefix subjects.Prefix
+	wait   time.Duration // Limits.Wait
+	phase  *atomic.Int32 // of the service: fresh, running, leaving or closed
+}
+
+// publish sends a message, or fails at once if there is no connection. Nothing is kept to be sent later.
+func (c *connection) publish(m *nats.Msg) error {
+	if err := c.reachable(); err != nil {
+		return err
+	}
+	return sendError(c.nc.PublishMsg(m), m, c.nc)
+}
+
+// reply answers a message.
+func (c *connection) reply(to string, header nats.Header, body []byte) error {
+	return c.publish(&nats.Msg{Subject: to, Header: header, Data: body})
+}
+
+// reachable returns why nothing can be sent now, or nil.
+func (c *connection) reachable() error {
+	switch {
+	case c.phase.Load() == closed:
+		return failure(Closed, "the service is closed")
+	case c.nc.IsClosed():
+		return failure(Closed, "the NATS connection is closed")
+	case !c.nc.IsConnected():
+		return failure(Offline, "NATS is away")
+	}
+	return nil
+}
+
+// flushed waits until NATS has taken all earlier messages: until the context ends, or for Limits.Wait if it has no
+// deadline.
+func (c *connection) flushed(ctx context.Context) error {
+	if _, hasDeadline := ctx.Deadline(); !hasDeadline { // nats.go wants one
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.wait)
+		defer cancel()
+	}
+	return c.nc.FlushWithContext(ctx)
+}
+
+// subscribe subscribes, in a queue group unless queue is "".
+func (c *connection) subscribe(subject, queue string, handle nats.MsgHandler) (*nats.Subscription, error) {
+	sub, err := c.nc.QueueSubscribe(subject, queue, handle)
+	return sub, sendError(err, &nats.Msg{Subject: subject}, c.nc)
 }

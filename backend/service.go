@@ -161,11 +161,12 @@ func (s *Service) Start(ctx context.Context) error {
 // instance, then the announcement, then the subscriptions that make edges send.
 func (s *Service) begin(ctx context.Context) error {
 	before := s.nc.LastError()
+	clients, own := s.namespaces.groupSubjects(s.prefix, s.group)
 	err := cmp.Or(
 		s.subs.add(s.connection, s.hear, announced(s.prefix, s.group)...),
 		s.pauses.listen(&s.subs, s.lanes.throttled.confirm),
 		s.subs.add(s.connection, s.handle, s.namespaces.serviceSubjects(s.prefix)...),
-		s.clientSubs.add(s.connection, s.handle, s.namespaces.groupSubjects(s.prefix, s.group)...),
+		s.clientSubs.add(s.connection, s.handle, own...),
 		s.takeName(),
 	)
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *Service) begin(ctx context.Context) error {
 	if err := cmp.Or(s.announce(ctx), s.permitted(before)); err != nil {
 		return err
 	}
-	if err := s.clientSubs.add(s.connection, s.handle, s.namespaces.clientSubjects(s.prefix, s.group)...); err != nil {
+	if err := s.clientSubs.add(s.connection, s.handle, clients...); err != nil {
 		return err
 	}
 	if err := s.flushed(ctx); err != nil {

@@ -58,12 +58,16 @@ type Handshake struct {
 
 // DecodeAuth unmarshals what the client gave as auth. Nothing is an empty object.
 func (h *Handshake) DecodeAuth(target any) error {
-	text := h.Auth
+	return decodeJSON("auth", h.Auth, target)
+}
+
+// decodeJSON unmarshals what a client or a service gave. Nothing is an empty object.
+func decodeJSON(what string, text json.RawMessage, target any) error {
 	if len(text) == 0 {
 		text = json.RawMessage("{}")
 	}
 	if err := json.Unmarshal(text, target); err != nil {
-		return because(BadArguments, err, "auth does not fit %T", target)
+		return because(BadArguments, err, "%s does not fit %T", what, target)
 	}
 	return nil
 }
@@ -106,13 +110,8 @@ func (s *Socket) Context() context.Context {
 // SetUser gives the socket to a user. It works inside the middleware of Namespace.Use only; the user stays with the
 // socket. It must fit into a header: no control characters, no spaces around it.
 func (s *Socket) SetUser(user string) error {
-	for i := range len(user) {
-		if user[i] < ' ' || user[i] == 0x7F {
-			return failure(BadArguments, "SetUser: %.64q has control characters", user)
-		}
-	}
-	if user != "" && (user[0] == ' ' || user[len(user)-1] == ' ') {
-		return failure(BadArguments, "SetUser: %.64q has spaces around it", user)
+	if !msg.FitsHeader(user) {
+		return failure(BadArguments, "SetUser: %.64q has control characters, or spaces around it", user)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,13 +263,7 @@ func (s *Socket) Data(ctx context.Context, target any) error {
 	} else {
 		text = all[s.id]
 	}
-	if len(text) == 0 {
-		text = json.RawMessage("{}")
-	}
-	if err := json.Unmarshal(text, target); err != nil {
-		return because(BadArguments, err, "the data of socket %s does not fit %T", s.id, target)
-	}
-	return nil
+	return decodeJSON("the data of socket "+s.id, text, target)
 }
 
 // SetData keeps a value with the socket, at its edge: it outlives this instance, and is replaced as a whole. It must

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"partyline/config"
+	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
@@ -87,8 +89,10 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 
 // TestMetricsTable compares the table of metrics with those in the packages.
 func TestMetricsTable(t *testing.T) {
-	server := natsdtest.Start(t)
-	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
+	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
+	namespaces := edgetest.Open() // and one with a log, for its metrics
+	namespaces["/recovery"] = edge.Namespace{Connect: edge.ConnectOpen, Recovery: edge.Recovery{For: time.Minute}}
+	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
 	for _, set := range n.Metrics() {

@@ -56,9 +56,7 @@ func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, o
 		return
 	}
 	c.idle.pause()
-	ctx, stop := context.WithTimeout(context.Background(), rules.ConnectTimeout)
-	e.logged.table.Claim(ctx, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
-		stop()
+	e.logged.table.Claim(rules.ConnectTimeout, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		e.out.Do(func() {
 			c.idle.resume(false)
 			if err != nil && recovery.Passes(err) {

@@ -34,6 +34,8 @@ var (
 const (
 	claimTimeout = 4 * time.Second
 	yieldTimeout = 500 * time.Millisecond
+	// informFor is how long an edge is told that another one has a socket, if it does not answer.
+	informFor = time.Minute
 	// deadWithin is how long an edge without a subscriber must not have announced itself to be dead.
 	deadWithin = msg.BeatEvery + msg.BeatEvery/5
 )
@@ -49,9 +51,11 @@ type Claimed struct {
 }
 
 // Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
-// cannot be: see Passes. It waits while NATS is away, until ctx ends.
-func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed, error)) {
+// cannot be: see Passes. It waits while NATS is away, for wait at most.
+func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed, error)) {
 	t.running.Go(func() {
+		ctx, stop := context.WithTimeout(t.life, wait)
+		defer stop()
 		t.claims <- struct{}{}
 		c, err := t.claim(ctx, pid, offset, name, lasts)
 		<-t.claims
@@ -72,6 +76,7 @@ func (t *Table) Claim(ctx context.Context, pid, offset, name, token string, last
 		t.mu.Lock()
 		delete(t.moved, k.ID)
 		t.mu.Unlock()
+		t.seized(k.hash)
 		done(k, c, nil)
 	})
 }
@@ -113,7 +118,31 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 			return nil, errBusy
 		}
 	}
-	hash := recovery.Hash(pid)
+	c, err := t.seize(ctx, recovery.Hash(pid), name, lasts)
+	for range claimsAgain { // another edge was faster, perhaps for the same client: it is asked then
+		if !errors.Is(err, eventlog.ErrClaimed) {
+			break
+		}
+		c, err = t.seize(ctx, recovery.Hash(pid), name, lasts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch c.From = c.Record.Start; {
+	case isOffset && position.Epoch == c.Record.Epoch:
+		c.From = max(c.From, position.Seq)
+	case c.Record.Renewed: // the end of the old log may be missing
+		return nil, eventlog.ErrHole
+	}
+	c.Alive = c.Alive.Add(-t.set.Silence)
+	return c, nil
+}
+
+// claimsAgain is how often a claim that lost is repeated.
+const claimsAgain = 3
+
+// seize finds a socket, has its edge give it up, and takes it over.
+func (t *Table) seize(ctx context.Context, hash, name string, lasts time.Duration) (*Claimed, error) {
 	holder, c, err := t.look(ctx, hash, name, lasts)
 	if err != nil {
 		return nil, err
@@ -124,14 +153,40 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 	if !fits(&c.Record, name, t.set.Store.Epoch()) {
 		return nil, errNothing
 	}
-	switch c.From = c.Record.Start; {
-	case isOffset && position.Epoch == c.Record.Epoch:
-		c.From = max(c.From, position.Seq)
-	case c.Record.Renewed: // the end of the old log may be missing
-		return nil, eventlog.ErrHole
+	if err := t.begin(ctx, hash); err != nil {
+		return nil, err
 	}
-	c.Alive = c.Alive.Add(-t.set.Silence)
-	return c, t.take(hash, c)
+	if err = t.take(hash, c); err != nil {
+		t.seized(hash)
+	}
+	return c, err
+}
+
+// begin has those wait who ask for a record that is about to be this edge's: until seized.
+func (t *Table) begin(ctx context.Context, hash string) error {
+	for ; ctx.Err() == nil; pause(ctx, yieldTimeout/50) {
+		t.mu.Lock()
+		_, isBusy := t.seizing[hash]
+		if !isBusy {
+			t.seizing[hash] = nil
+		}
+		t.mu.Unlock()
+		if !isBusy {
+			return nil
+		}
+	}
+	return errBusy
+}
+
+// seized answers those who have asked for a record meanwhile.
+func (t *Table) seized(hash string) {
+	t.mu.Lock()
+	waiting := t.seizing[hash]
+	delete(t.seizing, hash)
+	t.mu.Unlock()
+	for _, ask := range waiting {
+		ask()
+	}
 }
 
 // fits reports whether a record is that of a socket in a namespace whose events are in the log.
@@ -174,8 +229,11 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			latest.Alive = time.Now()
 			*c = latest
 			return nil
-		case c.Record.Left > 0:
-			return nil // it was only to know
+		case c.Record.Left > 0: // it was only to know. Else it would answer for the socket
+			if !errors.Is(err, ErrNotHeld) {
+				t.running.Go(func() { t.inform(holder, hash, c.Record.SID) })
+			}
+			return nil
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
 			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
 			if failed != nil {
@@ -185,14 +243,31 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 				holder = has
 				continue
 			}
-			if c.Record.Left > 0 || errors.Is(err, ErrNotHeld) {
+			switch {
+			case c.Record.Left > 0:
 				return nil
+			case !errors.Is(err, ErrNotHeld): // else it is about to write, or to take the socket over
+				return t.died(ctx, holder, lasts, c)
 			}
-			return t.died(ctx, holder, lasts, c)
 		}
 		t.rest(ctx, holder, errors.Is(err, ErrDead))
 	}
 	return errBusy
+}
+
+// inform tells an edge that another one has a socket, until it has heard that, or is gone.
+func (t *Table) inform(holder, hash, id string) {
+	ctx, stop := context.WithTimeout(t.life, informFor)
+	defer stop()
+	for ctx.Err() == nil {
+		asking, end := context.WithTimeout(ctx, yieldTimeout)
+		_, err := t.ask(asking, holder, hash, id)
+		end()
+		if err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin) {
+			return
+		}
+		pause(ctx, yieldTimeout)
+	}
 }
 
 // rest waits before an edge is asked once more. If nobody was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
@@ -263,11 +338,17 @@ func (t *Table) ask(ctx context.Context, holder, hash, id string) (Claimed, erro
 // now on that edge answers for the socket.
 func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 	t.mu.Lock()
+	waiting, isBusy := t.seizing[hash]
+	if isBusy {
+		t.seizing[hash] = append(waiting, func() { t.Yield(hash, id, answer) })
+	}
 	k := t.tickets[hash]
 	t.hasMoved(id)
 	t.mu.Unlock()
-	if k == nil {
-		answer(Claimed{}, ErrNotHeld)
+	if k == nil || isBusy {
+		if !isBusy {
+			answer(Claimed{}, ErrNotHeld)
+		}
 		return
 	}
 	state := k.describe() // before its owner is forgotten

@@ -84,6 +84,8 @@ type Table struct {
 	claims     chan struct{} // one for each claim under way
 	rewinds    chan struct{} // one for each room that is read
 	running    sync.WaitGroup
+	life       context.Context // of what runs
+	end        func()          // ends life
 	watch
 
 	mu        sync.Mutex
@@ -108,6 +110,7 @@ type elsewhere struct {
 	moved   map[string]struct{}  // ids of sockets that other edges have taken over
 	order   []string             // those of moved, the oldest first
 	beats   map[string]time.Time // the last of edges that are gone
+	seizing map[string][]func()  // by hash: records that are being written in the name of this edge, and who asks for them meanwhile
 	parting map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
 }
 
@@ -143,8 +146,9 @@ func New(set Settings) *Table {
 		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
 		rewinds: make(chan struct{}, maxRewinds),
 		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
-		elsewhere: elsewhere{moved: make(map[string]struct{}), parting: make(map[string]*Ticket), beats: make(map[string]time.Time)},
+		elsewhere: elsewhere{moved: make(map[string]struct{}), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
 	}
+	t.life, t.end = context.WithCancel(context.Background())
 	return t
 }
 
@@ -155,6 +159,7 @@ func (t *Table) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			t.end()
 			t.running.Wait()
 			t.save()
 			return

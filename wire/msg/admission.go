@@ -72,7 +72,7 @@ func (a *Admission) set(key, value []byte) (err error) {
 		if err != nil {
 			return fmt.Errorf(`"user": %w`, err)
 		}
-		if a.User = string(user); !fitsHeader(a.User) {
+		if a.User = string(user); !FitsHeader(a.User) {
 			return errors.New(`"user" has control characters, or spaces around it, and does not fit into a header`)
 		}
 	case jsontext.KeyIs(key, "data"):
@@ -82,9 +82,9 @@ func (a *Admission) set(key, value []byte) (err error) {
 	return nil
 }
 
-// fitsHeader reports whether a NATS header carries s unchanged: a line end would begin another header, and NATS
+// FitsHeader reports whether a NATS header carries s unchanged: a line end would begin another header, and NATS
 // removes spaces around a value.
-func fitsHeader(s string) bool {
+func FitsHeader(s string) bool {
 	return strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
 }
 

@@ -111,7 +111,7 @@ func FuzzBodies(f *testing.F) {
 			t.Errorf("%s: %+v, %v", handed.Body(), back, err)
 		}
 		admission := Admission{Rooms: rooms, User: b, Data: data}
-		if back, err := ParseAdmission(admission.Body()); fitsHeader(b) && (err != nil || !reflect.DeepEqual(back, admission)) {
+		if back, err := ParseAdmission(admission.Body()); FitsHeader(b) && (err != nil || !reflect.DeepEqual(back, admission)) {
 			t.Errorf("%s: %+v, %v", admission.Body(), back, err)
 		}
 		if name, err := Instance(InstanceBody(b)); err != nil || name != b {

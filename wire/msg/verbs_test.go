@@ -170,7 +170,7 @@ func FuzzVerbs(f *testing.F) {
 			t.Error("ParseRefusal")
 		}
 		a, err := ParseAdmission(body)
-		if err == nil && !isArray || a.Data != nil && !json.Valid(a.Data) || !fitsHeader(a.User) {
+		if err == nil && !isArray || a.Data != nil && !json.Valid(a.Data) || !FitsHeader(a.User) {
 			t.Error("ParseAdmission")
 		}
 		_, _, _ = CheckObject(body), CheckPlaceholders(body, 3), AppendString(nil, string(body))
