@@ -183,7 +183,7 @@ func addresses(s string) (normal, problem string) {
 
 var (
 	subjectPrefix = subjectsBelow(normalPrefix, "; write tokens of letters and digits with dots between them, such as sio or prod.sio")
-	replyPrefix = subjectsBelow(subjects.NormalReplies, "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>")
+	replyPrefix   = subjectsBelow(subjects.NormalReplies, "; write the inbox prefixes of services, such as _INBOX.> or _INBOX.chat.>")
 )
 
 func normalPrefix(s string) (string, error) {
