@@ -19,7 +19,7 @@ type fault struct {
 var mixed = append([]habit{staysOnSocket, staysPolling, staysOnSocket}, restless...)
 
 var faults = []fault{
-	{name: "none", short: true, habits: []habit{staysOnSocket, staysPolling}, happens: func(*crowd) { time.Sleep(3 * time.Second) }},
+	{name: "none", habits: []habit{staysOnSocket, staysPolling}, happens: func(*crowd) { time.Sleep(3 * time.Second) }},
 	{name: "clients come and go", short: true, habits: restless, happens: func(*crowd) { time.Sleep(15 * time.Second) }},
 	{name: "edges are killed", short: true, happens: func(c *crowd) {
 		for _, e := range c.s.edges {
@@ -36,7 +36,7 @@ var faults = []fault{
 			time.Sleep(time.Second)
 		}
 	}},
-	{name: "edges are drained", short: true, happens: func(c *crowd) {
+	{name: "edges are drained", happens: func(c *crowd) {
 		for _, e := range c.s.edges {
 			if err := e.Kill(syscall.SIGTERM); err != nil {
 				c.s.t.Errorf("%s ended with %v", e.Name, err)
@@ -55,7 +55,7 @@ var faults = []fault{
 	}},
 	{name: "edges lose NATS for a moment", detours: true, happens: func(c *crowd) { c.cut(300 * time.Millisecond) }},
 	{name: "edges lose NATS for 5 s", detours: true, happens: func(c *crowd) { c.cut(5 * time.Second) }},
-	{name: "a follower is killed", short: true, happens: func(c *crowd) { c.stopServer(1, syscall.SIGKILL) }},
+	{name: "a follower is killed", happens: func(c *crowd) { c.stopServer(1, syscall.SIGKILL) }},
 	{name: "the leader is stopped in order", happens: func(c *crowd) { c.stopServer(0, syscall.SIGUSR2) }},
 	{name: "the leader is killed", happens: func(c *crowd) { c.stopServer(0, syscall.SIGKILL) }},
 	{name: "a follower is stopped for 10 s", happens: func(c *crowd) { c.freezeServer(1) }},
