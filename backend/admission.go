@@ -22,16 +22,8 @@ const notAdmitted = "not admitted"
 // admissions decide which sockets may connect, and answer the edges' requests: those of Connect and, for sockets that
 // this instance is to own, those of Groups and owners (docs/subjects.md).
 type admissions struct {
-	*connection
-	*reports
-	presence    *presence
-	fence       *fence
-	calls       *caller
-	lanes       *lanes
-	owners      *owners
-	edges       *edges
-	unconfirmed *unconfirmed
-	decisions   decisions
+	*Service
+	decisions decisions
 }
 
 // connectBody is the second element of the body of connect.
