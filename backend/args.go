@@ -59,7 +59,7 @@ func (a Args) Decode(targets ...any) error {
 func (a Args) decode(i int, v reflect.Value) error {
 	want := v.Type().Elem()
 	if i >= len(a.elements) {
-		if mayBeMissing(want) {
+		if want.Kind() == reflect.Pointer || want.Kind() == reflect.Interface {
 			return nil
 		}
 		return &ArgumentError{Argument: i + 1, Want: want.String(), Got: "nothing"}
@@ -116,11 +116,6 @@ func withBlobs(blobs map[int64][]byte) func([]byte, any) error {
 
 // numberUnmarshaler reads a json.Number; see numberMarshaler.
 var numberUnmarshaler = jsonv2.UnmarshalFunc(func(text []byte, n *json.Number) error { return json.Unmarshal(text, n) })
-
-// mayBeMissing reports whether a missing argument is a value of the type: nil.
-func mayBeMissing(t reflect.Type) bool {
-	return t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface
-}
 
 func shortened(text []byte) string {
 	const most = 64

@@ -162,23 +162,20 @@ func (s *Socket) Volatile() Target { return s.target().Volatile() }
 func (s *Socket) Compress(worthIt bool) Target { return s.target().Compress(worthIt) }
 
 // Broadcast is all sockets of the namespace but this one.
-func (s *Socket) Broadcast() Target { return s.others() }
-
-// To is the members of rooms, and other sockets by their ids, but not this socket.
-func (s *Socket) To(roomsOrIDs ...string) Target { return s.others().To(roomsOrIDs...) }
-
-// In is To.
-func (s *Socket) In(roomsOrIDs ...string) Target { return s.others().To(roomsOrIDs...) }
-
-// Except is all sockets of the namespace but this one, the members of rooms, and other sockets by their ids.
-func (s *Socket) Except(roomsOrIDs ...string) Target { return s.others().Except(roomsOrIDs...) }
-
-// others is a target of all but this socket. It works for a socket that has gone, too.
-func (s *Socket) others() Target {
-	t := s.ns.target()
+func (s *Socket) Broadcast() Target {
+	t := s.ns.target() // not the socket's own: a socket that has gone may still send
 	t.sender = s.id
 	return t
 }
+
+// To is the members of rooms, and other sockets by their ids, but not this socket.
+func (s *Socket) To(roomsOrIDs ...string) Target { return s.Broadcast().To(roomsOrIDs...) }
+
+// In is To.
+func (s *Socket) In(roomsOrIDs ...string) Target { return s.Broadcast().To(roomsOrIDs...) }
+
+// Except is all sockets of the namespace but this one, the members of rooms, and other sockets by their ids.
+func (s *Socket) Except(roomsOrIDs ...string) Target { return s.Broadcast().Except(roomsOrIDs...) }
 
 // Join puts the socket into rooms. Events that this instance sends to them reach the socket once Join has begun, those
 // of other senders once it has returned.

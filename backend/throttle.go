@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"maps"
@@ -114,10 +115,7 @@ func (t *throttled) hasNoEffect(key laneKey, now time.Time) bool {
 	if now.Sub(p.heard) > pauseLasts { // the edge has forgotten the pause, and is asked for a new one
 		p.since, p.confirmed, p.heard = now, time.Time{}, now
 	}
-	if p.confirmed.IsZero() {
-		return now.Sub(p.since) >= pauseGrace
-	}
-	return now.Sub(p.confirmed) >= pauseGrace
+	return now.Sub(cmp.Or(p.confirmed, p.since)) >= pauseGrace
 }
 
 // speak sends pauses and resumes to edges, in the order in which they were decided. It ends when no socket is paused.
