@@ -61,6 +61,11 @@ type Edge struct {
 	owners *owner.Table  // has a lock of its own, which may be taken while that of reg or of a connection is held
 	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
 
+	down
+}
+
+// down is the way from NATS to clients.
+type down struct {
 	logged   logged
 	fanout   fanout
 	rewinds  *rewinds
