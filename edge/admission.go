@@ -36,7 +36,7 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), past: newPast(rules)}}
+	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(rules)}}}
 	entered, isOutOfTurn, isOneTooMany := c.enter(s, p, token, back)
 	if !entered && s.Edge.ticket != nil { // the client has gone again
 		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)

@@ -33,10 +33,7 @@ type client struct {
 	// owner is set until it is a member, and static then: while services are asked about it, and if an instance owns it.
 	owner *owner.Socket
 
-	ticket    *recovery.Ticket // lets the client come back; set by enter, static then; nil where the namespace has no recovery
-	recovered *recovered       // of a socket that was taken over; static; nil for others
-
-	past *past // what it gets of rooms that it enters; static; nil where the namespace has no rewind
+	durable
 
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
@@ -46,6 +43,13 @@ type client struct {
 	waiting      []*engine.Frame // guarded by conn.mu: frames that came before CONNECT
 	waitingBytes int             // guarded by conn.mu
 	asked        []*question     // guarded by conn.mu: whose acks are awaited, in the order of their ids
+}
+
+// durable is what a socket of a logged namespace has.
+type durable struct {
+	ticket    *recovery.Ticket // lets the client come back; set by enter, static then; nil where the namespace has no recovery
+	recovered *recovered       // of a socket that was taken over; static; nil for others
+	past      *past            // what it gets of rooms that it enters; static; nil where the namespace has no rewind
 }
 
 // connection is what a session means in Socket.IO: its sockets. It is the session's Receiver.
