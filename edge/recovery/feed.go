@@ -23,18 +23,23 @@ type Feed struct {
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 	first    atomic.Uint64 // that of the first one; 0: none was
 
-	state    feedState
-	losses   uint64    // what Table.losses said when nothing was missing
-	number   uint64    // of the mark under way; 0: none
-	sent     time.Time // when that was published
-	fenced   int       // commands in waiting and next
-	waiting  []waiter  // for the mark under way
-	next     []waiter  // for the one after it
-	held     []*eventlog.Entry
-	bytes    int // of held
-	attempts uint64
+	state   feedState
+	losses  uint64    // what Table.losses said when nothing was missing
+	number  uint64    // of the mark under way; 0: none
+	sent    time.Time // when that was published
+	fenced  int       // commands in waiting and next
+	waiting []waiter  // for the mark under way
+	next    []waiter  // for the one after it
+	gap
 
 	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
+}
+
+// gap is how a feed reads what it has missed.
+type gap struct {
+	held     []*eventlog.Entry // what comes meanwhile
+	bytes    int               // of held
+	attempts uint64            // counts the times that something was lost: an earlier reading counts no more
 }
 
 type feedState uint8
