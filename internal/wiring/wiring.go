@@ -49,8 +49,13 @@ type Parts struct {
 	running   sync.WaitGroup     // of the first
 	attentive sync.WaitGroup     // of the others
 
-	journaling context.CancelFunc // ends the log; nil if there is none
-	written    sync.WaitGroup     // of the log
+	ending // of Journal
+}
+
+// ending is how the log ends.
+type ending struct {
+	journaling context.CancelFunc // ends it; nil if there is none
+	written    sync.WaitGroup     // of its goroutine
 }
 
 // New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
