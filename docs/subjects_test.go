@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -252,7 +253,7 @@ func TestNodeExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(folder, "service.mjs"), theBlock(t, "subjects.md", "js"))
-	server := natsdtest.Start(t)
+	server := natsdtest.Start(t, "jetstream { store_dir: "+strconv.Quote(t.TempDir())+" }")
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: exampleNamespaces(t)}).Ready()
 
 	service := exec.CommandContext(t.Context(), node, "service.mjs")
