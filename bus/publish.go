@@ -45,7 +45,7 @@ func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
 	return nil
 }
 
-// ErrNoResponders is returned by Request if nobody subscribes to the subject.
+// ErrNoResponders is returned by Request if the subject has no subscriber.
 var ErrNoResponders = nats.ErrNoResponders
 
 // Request sends a message and waits for one answer, until ctx ends. It must not be called by a handler of messages.

@@ -192,7 +192,7 @@ func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
 	return before, after
 }
 
-// Renewed is called when the log was found, or made anew, on a goroutine that may wait.
+// Renewed is called when the log was found, or made again, on a goroutine that may wait.
 func (e *Edge) Renewed(epoch string) {
 	if e.logged.table != nil {
 		e.logged.table.Renewed(epoch)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// maxRecordAge is how long a record stays that nobody writes again.
+	// maxRecordAge is how long a record stays that is not written again.
 	maxRecordAge = 24 * time.Hour
 	// duplicateWindow is short: nothing is published with an id.
 	duplicateWindow = 30 * time.Second

@@ -55,7 +55,7 @@ type underway struct {
 	Write
 	until   time.Time // when the present answer is overdue
 	end     time.Time // when the write is given up
-	again   bool      // nobody took it: it is published again
+	again   bool      // it found no taker and is published again
 	looking bool      // the record is asked for: it shows whether the write was stored
 	overdue bool      // no PubAck came
 }
@@ -227,7 +227,7 @@ func (w *writer) judge(key uint64, u *underway, r Record, err error) {
 	}
 }
 
-// sweep publishes again what nobody took, and looks at the records whose writes are overdue.
+// sweep publishes again what found no taker, and looks at the records whose writes are overdue.
 func (w *writer) sweep(now time.Time) {
 	for key, u := range w.pending {
 		switch late := now.After(u.until); {

@@ -15,7 +15,7 @@ import (
 
 // Errors of Wire.Yield.
 var (
-	// ErrDead is returned when nobody is there to yield.
+	// ErrDead is returned when no edge is there to yield.
 	ErrDead = errors.New("its edge is gone")
 	// ErrNotHeld is returned when the holder of the record does not have the socket any more.
 	ErrNotHeld = errors.New("its edge does not have the socket")
@@ -34,7 +34,7 @@ var (
 const (
 	claimTimeout = 4 * time.Second
 	yieldTimeout = 500 * time.Millisecond
-	// informFor is how long an edge is told that another one has a socket, if it does not answer.
+	// informFor is how long another edge is asked to note that a socket has moved.
 	informFor = time.Minute
 	// deadWithin is how long an edge without a subscriber must not have announced itself to be dead.
 	deadWithin = msg.BeatEvery + msg.BeatEvery/5
@@ -98,7 +98,7 @@ func (t *Table) count(err error) {
 	}
 }
 
-// Passes reports whether a client may have better luck if it comes back once more. Else it must begin anew.
+// Passes reports whether a client may have better luck if it comes back once more. Else it must begin again.
 func Passes(err error) bool {
 	for _, final := range []error{errNothing, eventlog.ErrHole, ErrTooMuch, eventlog.ErrNoRecord, eventlog.ErrClaimed} {
 		if errors.Is(err, final) {
@@ -270,7 +270,7 @@ func (t *Table) inform(holder, hash, id string) {
 	}
 }
 
-// rest waits before an edge is asked once more. If nobody was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
+// rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
 func (t *Table) rest(ctx context.Context, holder string, isAway bool) {
 	<-t.claims
 	defer func() { t.claims <- struct{}{} }()

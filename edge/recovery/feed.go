@@ -59,7 +59,7 @@ type waiter struct {
 // lastMark numbers the marks of the process.
 var lastMark atomic.Uint64
 
-func init() { lastMark.Store(rand.Uint64N(1 << 48)) } // nobody must guess the next
+func init() { lastMark.Store(rand.Uint64N(1 << 48)) } // the next must not be guessed
 
 // Feed returns the feed of a namespace, named as in subjects, or nil if it has no socket here.
 func (t *Table) Feed(namespace string) *Feed {
@@ -230,7 +230,7 @@ func (f *Feed) Returned(n, seq uint64) {
 	switch {
 	case n != f.number, f.table.set.Store.Epoch() == "":
 		return
-	case seq <= f.taken.Load(): // the log was made anew
+	case seq <= f.taken.Load(): // the log was made again
 		f.table.set.Store.WentBack()
 		return
 	}

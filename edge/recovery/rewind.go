@@ -91,7 +91,7 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 			pause(ctx, yieldTimeout)
 			found, err = t.set.Store.Last(ctx, q)
 		}
-		if err == nil && epoch != "" && t.set.Store.Epoch() != epoch { // it was made anew
+		if err == nil && epoch != "" && t.set.Store.Epoch() != epoch { // it was made again
 			err = eventlog.ErrHole
 		}
 		if err != nil {

@@ -39,7 +39,7 @@ type Wire interface {
 	Describe(k *Ticket) State
 	// Drop ends a socket without a word to services: another edge has it. It never waits.
 	Drop(k *Ticket)
-	// Yield asks the holder of a record for it. It returns ErrDead if nobody is there.
+	// Yield asks the holder of a record for it. It returns ErrDead if no edge is there.
 	Yield(ctx context.Context, holder, hash, id string) (Claimed, error)
 	// IsHeard reports whether an edge has announced itself within a time.
 	IsHeard(edge string, within time.Duration) bool
@@ -211,7 +211,7 @@ func (t *Table) tick(now time.Time) {
 	}
 }
 
-// Renewed is called when the log was found, or was made anew: what was known of the old one means nothing.
+// Renewed is called when the log was found, or was made again: what was known of the old one means nothing.
 func (t *Table) Renewed(string) {
 	isFirst := !t.found.Swap(true)
 	t.mu.Lock()

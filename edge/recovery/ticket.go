@@ -147,7 +147,7 @@ func (k *Ticket) Stays() []recovery.Span {
 	return stays
 }
 
-// Changed has the record written anew, because the rooms or data have changed.
+// Changed has the record written again, because the rooms or data have changed.
 func (k *Ticket) Changed(rooms []string) {
 	position, taken := k.feed.Position(), k.feed.taken.Load()
 	k.mu.Lock()
@@ -163,7 +163,7 @@ func (k *Ticket) Changed(rooms []string) {
 	k.save()
 }
 
-// restart forgets positions: the log was made anew.
+// restart forgets positions: the log was made again.
 func (k *Ticket) restart(isFirst bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -207,7 +207,7 @@ func (k *Ticket) describe() *State {
 	return given
 }
 
-// Known is what the client is told as pid, or "" if its socket has no record.
+// Known is what the client receives as pid, or "" if its socket has no record.
 func (k *Ticket) Known() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -274,7 +274,7 @@ func (k *Ticket) Save(done func(saved bool)) {
 // Forget removes the ticket of a socket that was never admitted.
 func (k *Ticket) Forget() { k.table.forget(k) }
 
-// forget removes a ticket. What waits for its record is told that there is none.
+// forget removes a ticket. What waits for its record gets that there is none.
 func (t *Table) forget(k *Ticket) {
 	k.mu.Lock()
 	was := k.state
