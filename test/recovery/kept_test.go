@@ -74,6 +74,7 @@ func (s *stage) described(h *hand, user, data string, rooms ...string) {
 
 // A socket that a service or its client ended is not recovered, also if its edge was killed at once.
 func TestEndedSocketsStayAway(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)

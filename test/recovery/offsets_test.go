@@ -12,6 +12,7 @@ import (
 
 // What clients give as offset, and what they get then: everything, or a new session. Nothing in between.
 func TestOffsetsOfClients(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)
@@ -61,6 +62,7 @@ func other(offset string) string {
 
 // Whoever comes back too late has a new session.
 func TestTooLate(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)
@@ -89,6 +91,7 @@ func (s *stage) again(edge int, namespace string, h *hand, want bool) *hand {
 
 // A socket that moved to another edge is reached by all verbs, and its events and acks reach services.
 func TestARecoveredSocketIsWhole(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)
@@ -163,6 +166,7 @@ func (s *service) notices(id string) int {
 
 // Attachments, volatile events and those that are delivered live do not break the offset.
 func TestEventsOfAllKinds(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)

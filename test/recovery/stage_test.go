@@ -32,6 +32,14 @@ var (
 	crowds = flag.Int("recovery.crowd", 0, "clients of an edge that is killed, for the measurement; 0: none")
 )
 
+// onlyInFull leaves a test out of the short list, which `make test` plays.
+func onlyInFull(t *testing.T) {
+	t.Helper()
+	if !*full {
+		t.Skip("LEFT OUT: a part of the stand of recovery: go test ./test/recovery -recovery.full")
+	}
+}
+
 func TestMain(m *testing.M) {
 	edgetest.SideBySide(2)
 	stand.Main(m, proxytest.Leaks...)

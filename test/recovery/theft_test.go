@@ -14,6 +14,7 @@ import (
 
 // A pid opens its own session, in its own namespace, and nothing else does.
 func TestPIDsCannotBeGuessed(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)
@@ -129,6 +130,7 @@ func (s *stage) heldTwice() map[string]int {
 
 // Nothing in NATS, on pages or in logs opens a session.
 func TestPIDsAreSecret(t *testing.T) {
+	onlyInFull(t)
 	needRecovery(t)
 	t.Parallel()
 	s := begin(t, false, slowHeart...)
