@@ -137,7 +137,7 @@ const (
 	partOverdue       // none has
 )
 
-// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and whoever removes
+// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and the caller that removes
 // the question from the socket's list answers for it, so each is answered for once.
 type question struct {
 	id      uint64    // the ack id in the packet, the same for all sockets; static

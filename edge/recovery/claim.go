@@ -9,16 +9,7 @@ import (
 	"time"
 
 	"partyline/eventlog"
-	"partyline/wire/msg"
 	"partyline/wire/recovery"
-)
-
-// Errors of Wire.Yield.
-var (
-	// ErrDead is returned when no edge is there to yield.
-	ErrDead = errors.New("its edge is gone")
-	// ErrNotHeld is returned when the holder of the record does not have the socket any more.
-	ErrNotHeld = errors.New("its edge does not have the socket")
 )
 
 // Errors of coming back, for the log.
@@ -30,16 +21,6 @@ var (
 	ErrTooMuch = errors.New("it missed more than limits.queue_bytes")
 )
 
-// claimTimeout is how long the edge that has a socket may take to give it up, and yieldTimeout one question.
-const (
-	claimTimeout = 4 * time.Second
-	yieldTimeout = 500 * time.Millisecond
-	// informFor is how long another edge is asked to note that a socket has moved.
-	informFor = time.Minute
-	// deadWithin is how long an edge without a subscriber must not have announced itself to be dead.
-	deadWithin = msg.BeatEvery + msg.BeatEvery/5
-)
-
 // Claimed is a record that was taken over, or is about to be.
 type Claimed struct {
 	Record recovery.Record
@@ -47,7 +28,8 @@ type Claimed struct {
 	Alive  time.Time // when the connection was there for certain; set by Claim
 	From   uint64    // what the client has got; set by Claim
 
-	claim string
+	claim   string
+	unaware string // the edge that had it, and has not noted that it has moved; "": none
 }
 
 // Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
@@ -77,6 +59,9 @@ func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts
 		delete(t.moved, k.ID)
 		t.mu.Unlock()
 		t.seized(k.hash)
+		if c.unaware != "" {
+			t.running.Go(func() { t.inform(c.unaware, k.hash, k.ID) })
+		}
 		done(k, c, nil)
 	})
 }
@@ -118,31 +103,21 @@ func (t *Table) claim(ctx context.Context, pid, offset, name string, lasts time.
 			return nil, errBusy
 		}
 	}
-	c, err := t.seize(ctx, recovery.Hash(pid), name, lasts)
+	c, err := t.seize(ctx, recovery.Hash(pid), position, name, lasts)
 	for range claimsAgain { // another edge was faster, perhaps for the same client: it is asked then
 		if !errors.Is(err, eventlog.ErrClaimed) {
 			break
 		}
-		c, err = t.seize(ctx, recovery.Hash(pid), name, lasts)
+		c, err = t.seize(ctx, recovery.Hash(pid), position, name, lasts)
 	}
-	if err != nil {
-		return nil, err
-	}
-	switch c.From = c.Record.Start; {
-	case isOffset && position.Epoch == c.Record.Epoch:
-		c.From = max(c.From, position.Seq)
-	case c.Record.Renewed: // the end of the old log may be missing
-		return nil, eventlog.ErrHole
-	}
-	c.Alive = c.Alive.Add(-t.set.Silence)
-	return c, nil
+	return c, err
 }
 
 // claimsAgain is how often a claim that lost is repeated.
 const claimsAgain = 3
 
-// seize finds a socket, has its edge give it up, and takes it over.
-func (t *Table) seize(ctx context.Context, hash, name string, lasts time.Duration) (*Claimed, error) {
+// seize finds a socket, has its edge give it up, and takes it over. Without an error the caller must call seized.
+func (t *Table) seize(ctx context.Context, hash string, offset recovery.Offset, name string, lasts time.Duration) (*Claimed, error) {
 	holder, c, err := t.look(ctx, hash, name, lasts)
 	if err != nil {
 		return nil, err
@@ -150,8 +125,14 @@ func (t *Table) seize(ctx context.Context, hash, name string, lasts time.Duratio
 	if err := t.yield(ctx, holder, hash, lasts, c); err != nil {
 		return nil, err
 	}
-	if !fits(&c.Record, name, t.set.Store.Epoch()) {
+	c.Alive = c.Alive.Add(-t.set.Silence)
+	switch c.From = c.Record.Start; {
+	case !fits(&c.Record, name, t.set.Store.Epoch()):
 		return nil, errNothing
+	case offset.Epoch == c.Record.Epoch:
+		c.From = max(c.From, offset.Seq)
+	case c.Record.Renewed: // the end of the old log may be missing
+		return nil, eventlog.ErrHole
 	}
 	if err := t.begin(ctx, hash); err != nil {
 		return nil, err
@@ -216,161 +197,6 @@ func (t *Table) look(ctx context.Context, hash, name string, lasts time.Duration
 		}
 	}
 	return found.Holder, c, nil
-}
-
-// yield has the edge that has a socket give it up. If that edge is gone, the record counts.
-func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Duration, c *Claimed) error {
-	for end := time.Now().Add(claimTimeout); time.Now().Before(end) && ctx.Err() == nil; {
-		asking, stop := context.WithTimeout(ctx, yieldTimeout)
-		latest, err := t.ask(asking, holder, hash, c.Record.SID)
-		stop()
-		switch {
-		case err == nil:
-			latest.Alive = time.Now()
-			*c = latest
-			return nil
-		case c.Record.Left > 0: // it was only to know. Else it would answer for the socket
-			if !errors.Is(err, ErrNotHeld) {
-				t.running.Go(func() { t.inform(holder, hash, c.Record.SID) })
-			}
-			return nil
-		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
-			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
-			if failed != nil {
-				return failed
-			}
-			if *c = *latest; has != holder { // another edge was faster, and has the socket
-				holder = has
-				continue
-			}
-			switch {
-			case c.Record.Left > 0:
-				return nil
-			case !errors.Is(err, ErrNotHeld): // else it is about to write, or to take the socket over
-				return t.died(ctx, holder, lasts, c)
-			}
-		}
-		t.rest(ctx, holder, errors.Is(err, ErrDead))
-	}
-	return errBusy
-}
-
-// inform tells an edge that another one has a socket, until it has heard that, or is gone.
-func (t *Table) inform(holder, hash, id string) {
-	ctx, stop := context.WithTimeout(t.life, informFor)
-	defer stop()
-	for ctx.Err() == nil {
-		asking, end := context.WithTimeout(ctx, yieldTimeout)
-		_, err := t.ask(asking, holder, hash, id)
-		end()
-		if err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin) {
-			return
-		}
-		pause(ctx, yieldTimeout)
-	}
-}
-
-// rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
-func (t *Table) rest(ctx context.Context, holder string, isAway bool) {
-	<-t.claims
-	defer func() { t.claims <- struct{}{} }()
-	pause(ctx, yieldTimeout/5)
-	for end := time.Now().Add(deadWithin); isAway && t.set.Wire.IsHeard(holder, deadWithin) && time.Now().Before(end); {
-		pause(ctx, yieldTimeout/10)
-	}
-}
-
-// died sets when the connection was there last, which the edge that had it has not told.
-func (t *Table) died(ctx context.Context, holder string, lasts time.Duration, c *Claimed) error {
-	beat, err := t.lastBeat(ctx, holder)
-	switch {
-	case errors.Is(err, eventlog.ErrNoRecord): // it died too early for one
-		return nil
-	case err != nil:
-		return err
-	case time.Since(beat) > lasts+beatEvery:
-		return errNothing
-	}
-	c.Alive = beat
-	return nil
-}
-
-// lastBeat is when an edge that is gone noted last that it lives.
-func (t *Table) lastBeat(ctx context.Context, edge string) (time.Time, error) {
-	t.mu.Lock()
-	beat, known := t.beats[edge]
-	t.mu.Unlock()
-	if known && time.Since(beat) < time.Minute { // a crowd comes at once
-		return beat, nil
-	}
-	beat, err := t.set.Store.LastBeat(ctx, edge)
-	if err == nil {
-		t.mu.Lock()
-		if len(t.beats) > maxBeats {
-			clear(t.beats)
-		}
-		t.beats[edge] = beat
-		t.mu.Unlock()
-	}
-	return beat, err
-}
-
-// ask asks for a socket; of this edge it does so in memory.
-func (t *Table) ask(ctx context.Context, holder, hash, id string) (Claimed, error) {
-	if holder != t.set.Edge {
-		return t.set.Wire.Yield(ctx, holder, hash, id)
-	}
-	type answer struct {
-		Claimed
-		err error
-	}
-	got := make(chan answer, 1)
-	t.Yield(hash, id, func(c Claimed, err error) { got <- answer{c, err} })
-	select {
-	case a := <-got:
-		return a.Claimed, a.err
-	case <-ctx.Done():
-		return Claimed{}, ctx.Err()
-	}
-}
-
-// Yield gives up a socket for the edge that asks for it, and calls answer with the record once it is written. answer must not wait. From
-// now on that edge answers for the socket.
-func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
-	t.mu.Lock()
-	waiting, isBusy := t.seizing[hash]
-	if isBusy {
-		t.seizing[hash] = append(waiting, func() { t.Yield(hash, id, answer) })
-	}
-	k := t.tickets[hash]
-	t.hasMoved(id)
-	t.mu.Unlock()
-	if k == nil || isBusy {
-		if !isBusy {
-			answer(Claimed{}, ErrNotHeld)
-		}
-		return
-	}
-	state := k.describe() // before its owner is forgotten
-	k.mu.Lock()
-	isFirst := k.state == present || k.state == left
-	if isFirst {
-		k.state, k.leftAt, k.given = yielded, time.Now(), state
-	}
-	k.mu.Unlock()
-	if isFirst {
-		t.set.Wire.Drop(k)
-	}
-	k.Save(func(saved bool) {
-		if !saved {
-			answer(Claimed{}, errBusy)
-			return
-		}
-		k.mu.Lock()
-		c := Claimed{Seq: k.seq, Record: k.latest}
-		k.mu.Unlock()
-		answer(c, nil)
-	})
 }
 
 // take writes a record in the name of this edge, unless another one was faster.

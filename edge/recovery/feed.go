@@ -321,7 +321,8 @@ func (f *Feed) caughtUp(to uint64, err error) {
 // tick publishes marks that are missing. measured: the way through the log is measured with this feed.
 func (f *Feed) tick(now time.Time, measured bool) {
 	f.check()
-	f.next, f.waiting = f.passed(f.next, now), f.passed(f.waiting, now)
+	f.waiting = f.passed(f.waiting, now) // before those that came later
+	f.next = f.passed(f.next, now)
 	isLate := f.number != 0 && now.Sub(f.sent) >= markTimeout
 	if isLate {
 		f.table.stats.lag.Set(int(now.Sub(f.sent)))

@@ -271,7 +271,9 @@ func play(t *testing.T, random *rand.Rand) {
 			w.mu.Unlock()
 			e.end()
 			e.ended.Wait()
+			w.mu.Lock()
 			delete(w.edges, e.id)
+			w.mu.Unlock()
 			names[indexOf(names, e.id)] = fmt.Sprintf("edge%04d", step)
 			w.start(fmt.Sprintf("edge%04d", step))
 		default:

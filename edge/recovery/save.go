@@ -33,8 +33,8 @@ func (k *Ticket) save() {
 	t.nudge()
 }
 
-// AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not wait. It is
-// called with what is wrong, or nil.
+// AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not wait. saved
+// is false if one of them was not.
 func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 	t.mu.Lock()
 	t.barriers = append(t.barriers, barrier{of, fn})

@@ -102,7 +102,7 @@ type watch struct {
 	naps     atomic.Uint64 // times that the process did not run for a while
 	found    atomic.Bool   // the log was
 	doubtful atomic.Bool   // other edges may have taken over sockets of this one
-	beaten   time.Time     // owned by Run: when the edge noted last that it lives
+	beaten   time.Time     // owned by tickOn: when the edge noted last that it lives
 }
 
 // elsewhere is what is known of other edges.
@@ -154,8 +154,7 @@ func New(set Settings) *Table {
 
 // Run saves tickets and looks after feeds, until ctx ends; then it saves once more.
 func (t *Table) Run(ctx context.Context) {
-	ticker := time.NewTicker(tickEvery)
-	defer ticker.Stop()
+	t.running.Go(t.tickOn) // not here: saving waits for JetStream, and a tick that does not come means that the process was stopped
 	for {
 		select {
 		case <-ctx.Done():
@@ -165,8 +164,20 @@ func (t *Table) Run(ctx context.Context) {
 			return
 		case <-t.wake:
 			t.save()
-		case now := <-ticker.C:
-			t.tick(now)
+		}
+	}
+}
+
+// tickOn ticks until the end.
+func (t *Table) tickOn() {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.life.Done():
+			return
+		case <-ticker.C:
+			t.tick(time.Now()) // the tick itself may be from before a stop
 		}
 	}
 }
