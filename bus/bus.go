@@ -168,6 +168,7 @@ func newBus(log *slog.Logger, o Options) *Bus {
 func natsOptions(cfg Config) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name("partyline edge"),
+		nats.CustomInboxPrefix("_INBOX.edge"), // NATS need not permit it to read the inboxes of services
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(), // an operator may correct the account meanwhile

@@ -77,5 +77,5 @@ func (p Prefix) LogPermissions() (publish, subscribe []string) {
 		}
 	}
 	publish = append(publish, api+"DIRECT.GET."+p.Stream(StreamLog), api+"STREAM.MSG.GET."+p.Stream(StreamSessions))
-	return publish, []string{p.Marks("*"), "_INBOX.>"}
+	return publish, []string{p.Marks("*"), "_INBOX.edge.>"} // its own inbox: it must not read answers to services
 }
