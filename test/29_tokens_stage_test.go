@@ -17,6 +17,7 @@ import (
 type talker interface {
 	say(packet string)
 	hear() (packet string, open bool) // open is false once the server has ended the transport
+	drop()                            // ends the transport, and no namespace before
 }
 
 // way is a transport and a parser.
@@ -64,6 +65,8 @@ func (f *framed) hear() (string, bool) {
 	frame, open := f.Await()
 	return decoded(f.t, frame, f.msgpack), open
 }
+
+func (f *framed) drop() { f.Hangup() }
 
 // decoded returns the packet in a message: `4…` of JSON clients, and b with bytes of the others.
 func decoded(t *testing.T, message string, msgpack bool) string {
@@ -159,6 +162,8 @@ func (p *polled) hear() (string, bool) {
 	}
 }
 
+func (p *polled) drop() { p.request(http.MethodPost, "1") }
+
 // guest is a talker in one namespace.
 type guest struct {
 	talker
@@ -217,10 +222,16 @@ func (g *guest) refused(event, what string) {
 func (s *stage) present(w way, namespace, token string) (g *guest, answer string) {
 	s.t.Helper()
 	g = &guest{talker: w.open(s, "", nil), t: s.t, head: namespace + ","}
-	auth, _ := json.Marshal(map[string]string{"token": token})
-	g.say("0" + g.head + string(auth))
+	g.connect(token)
 	answer, _ = g.hear()
 	return g, answer
+}
+
+// connect sends a CONNECT with a token.
+func (g *guest) connect(token string) {
+	g.t.Helper()
+	auth, _ := json.Marshal(map[string]string{"token": token})
+	g.say("0" + g.head + string(auth))
 }
 
 // admit is present with a token that is good.

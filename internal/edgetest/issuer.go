@@ -32,7 +32,7 @@ type TokenKey struct {
 	Alg, ID string // ID is the kid in the header; "" for none
 	Secret  []byte // of HS256
 	Private crypto.Signer
-	t       testing.TB
+	T       testing.TB
 }
 
 // HMACKey makes a secret for HS256.
@@ -40,7 +40,7 @@ func HMACKey(t testing.TB) *TokenKey {
 	t.Helper()
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
-	return &TokenKey{Alg: "HS256", Secret: []byte(base64.StdEncoding.EncodeToString(secret)), t: t}
+	return &TokenKey{Alg: "HS256", Secret: []byte(base64.StdEncoding.EncodeToString(secret)), T: t}
 }
 
 // ECKey makes a key for ES256.
@@ -50,7 +50,7 @@ func ECKey(t testing.TB, id string) *TokenKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &TokenKey{Alg: "ES256", ID: id, Private: key, t: t}
+	return &TokenKey{Alg: "ES256", ID: id, Private: key, T: t}
 }
 
 // RSAKey makes a key for RS256.
@@ -60,36 +60,36 @@ func RSAKey(t testing.TB, id string) *TokenKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &TokenKey{Alg: "RS256", ID: id, Private: key, t: t}
+	return &TokenKey{Alg: "RS256", ID: id, Private: key, T: t}
 }
 
 // SecretFile writes the secret into a file.
 func (k *TokenKey) SecretFile() string {
-	k.t.Helper()
+	k.T.Helper()
 	return k.write("secret", append(k.Secret[:len(k.Secret):len(k.Secret)], '\n'))
 }
 
 // PublicPEM is the public key.
 func (k *TokenKey) PublicPEM() []byte {
-	k.t.Helper()
+	k.T.Helper()
 	der, err := x509.MarshalPKIXPublicKey(k.Private.Public())
 	if err != nil {
-		k.t.Fatal(err)
+		k.T.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 // PublicFile writes the public key into a file.
 func (k *TokenKey) PublicFile() string {
-	k.t.Helper()
+	k.T.Helper()
 	return k.write("public.pem", k.PublicPEM())
 }
 
 func (k *TokenKey) write(name string, data []byte) string {
-	k.t.Helper()
-	file := filepath.Join(k.t.TempDir(), name)
+	k.T.Helper()
+	file := filepath.Join(k.T.TempDir(), name)
 	if err := os.WriteFile(file, data, 0o600); err != nil {
-		k.t.Fatal(err)
+		k.T.Fatal(err)
 	}
 	return file
 }
@@ -101,11 +101,12 @@ func (k *TokenKey) Sign(claims, header Claims) string {
 		head["kid"] = k.ID
 	}
 	maps.Copy(head, header)
-	text := part(head) + "." + part(claims)
+	text := TokenPart(head) + "." + TokenPart(claims)
 	return text + "." + base64.RawURLEncoding.EncodeToString(k.signature(text))
 }
 
-func part(of Claims) string {
+// TokenPart encodes the claims or the header of a token.
+func TokenPart(of Claims) string {
 	text, _ := json.Marshal(of)
 	return base64.RawURLEncoding.EncodeToString(text)
 }
@@ -116,14 +117,14 @@ func (k *TokenKey) signature(text string) []byte {
 	case *ecdsa.PrivateKey:
 		r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
 		if err != nil {
-			k.t.Error(err)
+			k.T.Error(err)
 			return nil
 		}
 		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 	case *rsa.PrivateKey:
 		signature, err := rsa.SignPKCS1v15(rand.Reader, private, crypto.SHA256, sum[:])
 		if err != nil {
-			k.t.Error(err)
+			k.T.Error(err)
 		}
 		return signature
 	}
