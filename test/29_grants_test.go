@@ -6,19 +6,19 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 	"partyline/token"
 )
 
 // grantRules have relay rules of each kind.
 func grantRules() rules {
-	relay := []edge.Relay{{Event: "say", To: edge.ToRooms}, {Event: "shout", To: edge.ToAll}, {Event: "either", To: edge.ToRoomsOrAll},
-		{Event: "whisper", To: edge.ToSocket}, lap}
+	relay := []rule.Relay{{Event: "say", To: rule.ToRooms}, {Event: "shout", To: rule.ToAll}, {Event: "either", To: rule.ToRoomsOrAll},
+		{Event: "whisper", To: rule.ToSocket}, lap}
 	return rules{
-		"/chat": {Connect: edge.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Relay: relay, Rooms: []string{"*"}},
-		"/bare": {Connect: edge.ConnectToken, Tokens: []string{"main"}},
-		"/door": {Connect: edge.ConnectService, UserRoom: "user:", Relay: relay, Rooms: []string{"*"}},
+		"/chat": {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Relay: relay, Rooms: []string{"*"}},
+		"/bare": {Connect: rule.ConnectToken, Tokens: []string{"main"}},
+		"/door": {Connect: rule.ConnectService, UserRoom: "user:", Relay: relay, Rooms: []string{"*"}},
 	}
 }
 
@@ -74,9 +74,9 @@ func TestCapabilities(t *testing.T) {
 		b.say("1/chat,")
 	})
 	n := len(ways)
-	s.Counts("refused_total", "join", n)
-	s.Counts("refused_total", "leave", 2*n)
-	s.Counts("refused_total", "emit", 7*n)
+	s.Counts("denied_total", "join", n)
+	s.Counts("denied_total", "leave", 2*n)
+	s.Counts("denied_total", "emit", 7*n)
 }
 
 // An empty list allows nothing; a list allows joins also where the namespace has no rooms.

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 	"partyline/token"
 )
 
@@ -15,8 +15,8 @@ func byURL(s *edgetest.KeyServer) token.Issuer {
 	return issuer("main", func(i *token.Issuer) { i.JWKSURL, i.Algorithms = s.URL, []string{"ES256"} })
 }
 
-func jwksRules(change ...func(*edge.Namespace)) rules {
-	ns := edge.Namespace{Connect: edge.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:"}
+func jwksRules(change ...func(*rule.Namespace)) rules {
+	ns := rule.Namespace{Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:"}
 	for _, c := range change {
 		c(&ns)
 	}
@@ -50,7 +50,7 @@ func TestKeysThatDoNotComeInTime(t *testing.T) {
 	key := edgetest.ECKey(t, "k1")
 	server := edgetest.NewKeyServer(t)
 	server.Leave()
-	s := begin(t, jwksRules(func(n *edge.Namespace) { n.ConnectTimeout = 200 * time.Millisecond }), withTokens([]token.Issuer{byURL(server)}))
+	s := begin(t, jwksRules(func(n *rule.Namespace) { n.ConnectTimeout = 200 * time.Millisecond }), withTokens([]token.Issuer{byURL(server)}))
 	everyWay(s, func(s *stage, w way) {
 		g := &guest{talker: w.open(s, "", nil), t: s.t, head: "/chat,"}
 		g.connect(key.Sign(edgetest.Subject("ann", minutes, nil), nil))

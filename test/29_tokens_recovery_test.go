@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"partyline/config"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/token"
 )
 
@@ -23,7 +23,7 @@ func beginReturning(t *testing.T) returning {
 	t.Helper()
 	key := edgetest.ECKey(t, "k1")
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
-	namespaces := rules{"/chat": {Connect: edge.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"*"}, Recovery: edge.Recovery{For: edgetest.Patience}}}
+	namespaces := rules{"/chat": {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"*"}, Recovery: rule.Recovery{For: edgetest.Patience}}}
 	return returning{beginAt(t, server, namespaces, withTokens([]token.Issuer{issuer("main", withPublic(key), func(i *token.Issuer) { i.Leeway = 0 })},
 		func(c *config.Token) { c.Grace = 100 * time.Millisecond })), key}
 }

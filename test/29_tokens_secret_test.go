@@ -14,9 +14,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/config"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/token"
 )
 
@@ -51,11 +51,11 @@ func (r *tape) lines(text string) (found []string) {
 
 // secretRules are a namespace of each kind. Sockets of two kinds can come back.
 func secretRules() rules {
-	back := edge.Recovery{For: edgetest.Patience}
+	back := rule.Recovery{For: edgetest.Patience}
 	return rules{
-		"/chat":  {Connect: edge.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Recovery: back, Rooms: []string{"*"}},
-		"/door":  {Connect: edge.ConnectService, Recovery: back},
-		"/lobby": {Connect: edge.ConnectOpen},
+		"/chat":  {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Recovery: back, Rooms: []string{"*"}},
+		"/door":  {Connect: rule.ConnectService, Recovery: back},
+		"/lobby": {Connect: rule.ConnectOpen},
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"partyline/config"
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 	"partyline/token"
 )
 
@@ -46,9 +46,9 @@ func withTokens(issuers []token.Issuer, change ...func(*config.Token)) func(*edg
 // guarded by tokens: /chat and /admin by one issuer each, /lobby by nothing.
 func tokenRules() rules {
 	return rules{
-		"/chat":  {Connect: edge.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"lobby-*"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms}, lap}},
-		"/admin": {Connect: edge.ConnectToken, Tokens: []string{"admin"}},
-		"/lobby": {Connect: edge.ConnectOpen},
+		"/chat":  {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"lobby-*"}, Relay: []rule.Relay{{Event: "say", To: rule.ToRooms}, lap}},
+		"/admin": {Connect: rule.ConnectToken, Tokens: []string{"admin"}},
+		"/lobby": {Connect: rule.ConnectOpen},
 	}
 }
 
@@ -191,7 +191,7 @@ func TestATokenOpensItsNamespaces(t *testing.T) {
 func TestTokensThatAreGood(t *testing.T) {
 	ec, rsa, secret := edgetest.ECKey(t, "ec"), edgetest.RSAKey(t, ""), edgetest.HMACKey(t)
 	set := edgetest.NewKeyServer(t, edgetest.RSAKey(t, "old"), ec)
-	ns := edge.Namespace{Connect: edge.ConnectToken, Tokens: []string{"jwks", "pem", "hmac"}}
+	ns := rule.Namespace{Connect: rule.ConnectToken, Tokens: []string{"jwks", "pem", "hmac"}}
 	s := begin(t, rules{"/chat": ns}, withTokens([]token.Issuer{
 		issuer("jwks", func(i *token.Issuer) { i.JWKSURL, i.Algorithms, i.Issuer = set.URL, []string{"RS256", "ES256"}, "jwks" }),
 		issuer("pem", withPublic(rsa), func(i *token.Issuer) { i.Issuer, i.Leeway = "pem", time.Minute }),
