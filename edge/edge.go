@@ -21,6 +21,7 @@ import (
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/internal/bearer"
+	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -28,10 +29,10 @@ import (
 
 // Settings is what an Edge needs.
 type Settings struct {
-	ID             string               // see NewID
-	Prefix         subjects.Prefix      // of every subject
-	Replies        subjects.Replies     // where requests are answered
-	Namespaces     map[string]Namespace // by name or pattern
+	ID             string                    // see NewID
+	Prefix         subjects.Prefix           // of every subject
+	Replies        subjects.Replies          // where requests are answered
+	Namespaces     map[string]rule.Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace
 	QueueBytes     int           // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
@@ -83,8 +84,8 @@ type Edge struct {
 
 	// reg knows who is where. Its lock may be taken while a connection's is held, and the outbox's and that of owners while it is.
 	reg    *registry.Registry[client]
-	owners *owner.Table  // has a lock of its own, which may be taken while that of reg or of a connection is held
-	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
+	owners *owner.Table // has a lock of its own, which may be taken while that of reg or of a connection is held
+	wake   wake.Flag    // something is due earlier than Attend expects
 
 	down
 }
@@ -168,26 +169,3 @@ func DefaultLimits() Limits {
 		Rates: engine.DefaultRates(),
 	}
 }
-
-// What the configuration declares of a namespace. See package rule.
-type (
-	Namespace = rule.Namespace
-	Relay     = rule.Relay
-	Recovery  = rule.Recovery
-	Rewind    = rule.Rewind
-)
-
-// Constants of package rule.
-const (
-	ConnectService        = rule.ConnectService
-	ConnectOpen           = rule.ConnectOpen
-	ConnectToken          = rule.ConnectToken
-	ToRooms               = rule.ToRooms
-	ToRoom                = rule.ToRoom
-	ToSocket              = rule.ToSocket
-	ToAll                 = rule.ToAll
-	ToRoomsOrAll          = rule.ToRoomsOrAll
-	DefaultConnectTimeout = rule.DefaultConnectTimeout
-	UnavailableWait       = rule.UnavailableWait
-	UnavailableRefuse     = rule.UnavailableRefuse
-)

@@ -114,7 +114,7 @@ func (c *connection) await(a *arrival) bool {
 }
 
 // arrived ends await. mu must be held.
-func (c *connection) arrived(namespace string) {
+func (c *admission) arrived(namespace string) {
 	c.arriving = slices.DeleteFunc(c.arriving, func(one string) bool { return one == namespace })
 }
 

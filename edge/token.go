@@ -27,7 +27,7 @@ type temporary interface {
 }
 
 // verify calls then on the bus's worker with what a token grants in a namespace. It never waits.
-func (c *connection) verify(rules *rule.Rules, raw string, then func(*granted, error)) {
+func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, error)) {
 	checked := func(issuer string, g msg.Grant, err error) {
 		if err == nil {
 			_, err = roomsOf(rules, &g)
@@ -47,7 +47,7 @@ func (c *connection) showToken(a arrival) {
 	if a.Data = auth; !c.await(&a) {
 		return
 	}
-	c.verify(a.rules, cmp.Or(raw, c.shown), func(g *granted, err error) {
+	verify(c, a.rules, cmp.Or(raw, c.shown), func(g *granted, err error) {
 		c.idle.resume(false)
 		c.mu.Lock()
 		c.arrived(string(a.Namespace))
@@ -85,7 +85,7 @@ func (u *upward) renew() bool {
 		u.answerChange(errTooManyJoins)
 		return true
 	}
-	c.verify(s.Edge.rules, raw, func(next *granted, err error) {
+	verify(c, s.Edge.rules, raw, func(next *granted, err error) {
 		c.countJoining(-1)
 		is := s.Edge.granted.Load()
 		switch {
