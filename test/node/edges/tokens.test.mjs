@@ -104,6 +104,25 @@ for (const [name, options] of Object.entries(ways)) {
   });
 }
 
+for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
+  const places = {
+    query: (token) => ({ query: { t: token } }),
+    cookie: (token) => ({ extraHeaders: { Cookie: `a=b; sid=${token}` } }),
+    authorization: (token) => ({ extraHeaders: { Authorization: `Bearer ${token}` } }),
+  };
+  for (const [place, options] of Object.entries(places)) {
+    scene(`a token in the ${place} over ${transports.join(' and ')}`, async (s) => {
+      const nats = await s.nats();
+      const notices = await s.service(nats, 'sio.chat.on.connect');
+      const token = makeToken(place, 60);
+      const socket = await s.connected(place, '/chat', { transports, ...options(token) });
+      const notice = await notices.take('the notice', (m) => m.string().includes(socket.id));
+      assert.equal(notice.headers.get('Sio-User'), place);
+      assert.ok(!notice.string().includes(token.split('.')[2]), notice.string());
+    });
+  }
+}
+
 // The client of docs/how-to/authenticate.md, with another address, and renewals each half second instead of ten minutes.
 scene('the client of the how-to', async (s) => {
   const blocks = [...readFileSync(process.env.PARTYLINE_HOWTO, 'utf8').matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text);
