@@ -13,7 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/config"
+	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
@@ -62,10 +62,10 @@ func secretRules() rules {
 // Nothing of a token comes into NATS, logs or records, wherever a client puts it: accepted, refused or renewed; with
 // sockets of other namespaces in the same session, before and after.
 func TestATokenIsASecret(t *testing.T) {
-	key := edgetest.ECKey(t, "k1")
+	key := edgetest.ECKey(t, "")
 	store := t.TempDir()
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+store+`" }`)
-	s := beginAt(t, server, secretRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) {
+	s := beginAt(t, server, secretRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *edge.Token) {
 		c.From = []string{"auth", "authorization", "cookie:sid", "query:t"}
 	}))
 	s.serve("door", `[{"user":"door"}]`)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 )
@@ -240,6 +242,23 @@ func (s *stage) admit(w way, namespace, token string) *guest {
 	g, answer := s.present(w, namespace, token)
 	g.connected(answer)
 	return g
+}
+
+// events hears what clients emit in a namespace, without the notices of sockets.
+type events struct{ *ear }
+
+func (s *stage) events(token string) events {
+	s.t.Helper()
+	return events{s.hear("sio." + token + ".on.>")}
+}
+
+func (e events) next() *nats.Msg {
+	e.T.Helper()
+	for {
+		if m := e.Next(); !strings.HasSuffix(m.Subject, ".on.connect") && !strings.HasSuffix(m.Subject, ".on.disconnect") {
+			return m
+		}
+	}
 }
 
 // connected reads a CONNECT.

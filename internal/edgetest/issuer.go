@@ -158,7 +158,10 @@ func Subject(user string, lasts time.Duration, more Claims) Claims {
 	now := time.Now()
 	claims := Claims{"iss": TokenIssuer, "aud": TokenAudience, "sub": user, "iat": now.Unix(), "exp": now.Add(lasts).Unix()}
 	maps.Copy(claims, more)
-	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
+	maps.DeleteFunc(claims, func(_ string, value any) bool {
+		grant, is := value.(Claims)
+		return value == nil || is && grant == nil
+	})
 	return claims
 }
 

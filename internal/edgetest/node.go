@@ -24,6 +24,7 @@ import (
 	"partyline/engine/enginetest"
 	"partyline/internal/wiring"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Options of a running edge. A zero field has the default in its comment, or none.
@@ -44,6 +45,8 @@ type Options struct {
 	Isolation  time.Duration       // see cluster.DrainSettings
 	Replies    []string            // where the edge answers; default: below _INBOX
 	Connect    time.Duration       // how long a session may have no namespace; default: 45 s
+	Tokens     []token.Issuer      // who makes the tokens that open namespaces
+	Token      edge.Token          // how clients show them; default: edge.DefaultToken
 	SendBuffer int                 // kernel buffer of a client that does not read, in bytes; default: megabytes
 }
 
@@ -55,6 +58,9 @@ func (o *Options) config(address string) config.Config {
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Rules: config.Rules{Namespaces: o.Namespaces, Recovery: config.Default(config.FlavourEdge).Recovery},
+	}
+	if c.Tokens, c.Token = o.Tokens, o.Token; c.Token.Event == "" {
+		c.Token = edge.DefaultToken()
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = Open()

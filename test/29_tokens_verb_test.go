@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/config"
+	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/token"
 )
@@ -78,8 +78,9 @@ func TestAllDevicesOfAUser(t *testing.T) {
 	for _, g := range devices {
 		g.gets(`2/chat,["mail"]`)
 	}
-	answers := s.hear("answers.*")
-	s.PublishReply("sio.chat.disconnect.room.user:ann", "answers.x", `[]`)
+	inbox := s.NC.NewRespInbox()
+	answers := s.hear(inbox)
+	s.PublishReply("sio.chat.disconnect.room.user:ann", inbox, `[]`)
 	for _, g := range devices {
 		g.gets("1/chat,")
 	}
@@ -138,7 +139,7 @@ func TestBodiesThatAreNoGrant(t *testing.T) {
 	before := s.state(g)
 	for _, body := range []string{
 		`{}`, `[1]`, `[{},{}]`, `x`, `[{"user":7}]`, `[{"user":"a\n"}]`, `[{"user":" a"}]`, `[{"join":"x"}]`, `[{"emit":[""]}]`, `[{"expires":"1"}]`,
-		`[{"rooms":["user:bob"]}]`, `[{"rooms":[""]}]`, `[{"user":"` + strings.Repeat("u", 508) + `"}]`, `[{"user":"` + strings.Repeat("u.", 16) + `u"}]`,
+		`[{"rooms":["user:bob"]}]`, `[{"rooms":[1]}]`, `[{"user":"` + strings.Repeat("u", 508) + `"}]`, `[{"user":"` + strings.Repeat("u.", 16) + `u"}]`,
 		`[{"join":[` + strings.Repeat(`"x",`, 100) + `"x"]}]`,
 	} {
 		answer := s.Ask("sio.chat.grant.socket."+g.id, body)
@@ -155,8 +156,8 @@ func TestBodiesThatAreNoGrant(t *testing.T) {
 
 // The verb sets an end, and takes it back; also of a socket that a service has admitted.
 func TestTheVerbSetsAnEnd(t *testing.T) {
-	key := edgetest.ECKey(t, "k1")
-	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) { c.Grace = 100 * time.Millisecond }))
+	key := edgetest.ECKey(t, "")
+	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *edge.Token) { c.Grace = 100 * time.Millisecond }))
 	s.serve("door", `[{"user":"ann"}]`)
 	everyWay(s, func(s *stage, w way) {
 		soon := fmt.Sprintf(`[{"expires":%d}]`, time.Now().Unix()+1)
