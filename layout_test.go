@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/address":          {},
 	"internal/tally":            {},
 	"internal/direct":           {},
+	"internal/flow":             {},
 	"internal/liveness":         {},
 	"internal/origin":           {},
 	"internal/pace":             {},
@@ -35,18 +36,17 @@ var layers = map[string][]string{
 	"internal/logqueue":         {"internal/tally"},
 	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle", "internal/turn"},
+	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
-	"edge/flow":                 {},
-	"edge/registry":             {"edge/flow", "subjects"},
-	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle"},
-	"edge":                      {"bus", "edge/flow", "edge/owner", "edge/query", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/liveness", "internal/share", "internal/tally", "internal/throttle"},
+	"edge/registry":             {"internal/flow", "subjects"},
+	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
+	"edge":                      {"bus", "edge/owner", "edge/query", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/flow", "internal/liveness", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/listen", "internal/tally", "subjects"},
-	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/listen", "internal/tally", "rule", "subjects"},
+	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule"},
 	"config":                    {"bus", "cluster", "edge", "engine", "internal/origin", "internal/redact", "rule", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
@@ -88,7 +88,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "edge/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 
