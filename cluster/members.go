@@ -115,7 +115,7 @@ func (c *Cluster) handleOther(word string, r *report, by string) {
 		ms.heard = r.heard
 		ms.reports[id] = r
 		if word == subjects.WordHello {
-			c.beatSoon()
+			c.beatNow.Raise()
 		}
 	case subjects.WordBye:
 		if ms.others.Remove(id) {
@@ -146,7 +146,7 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 	case word == subjects.WordGone:
 		c.set.Log.Warn("another edge declared this one dead: it received no announcement for too long",
 			"other", a.By)
-		c.beatSoon()
+		c.beatNow.Raise()
 	case word == subjects.WordBye:
 		return
 	default:
