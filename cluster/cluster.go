@@ -104,9 +104,7 @@ func New(set Settings) *Cluster {
 	c := &Cluster{
 		set: set, reserved: set.Prefix.String() + ".$", started: time.Now(), beatNow: wake.New(),
 		complaints: throttle.New(set.Log), questions: newQuestions(),
-		members: members{
-			verifier: msg.Verifier{Secret: set.Secret}, others: liveness.New(msg.DeadAfter), reports: make(map[string]*report),
-		},
+		members: members{verifier: msg.Verifier{Secret: set.Secret}, reports: make(map[string]*report)},
 	}
 	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
 	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
