@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/address":          {},
 	"internal/tally":            {},
 	"internal/direct":           {},
+	"internal/fair":             {},
 	"internal/flow":             {},
 	"internal/liveness":         {},
 	"internal/origin":           {},
@@ -34,7 +35,8 @@ var layers = map[string][]string{
 	"internal/wake":             {},
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally", "internal/wake"},
-	"bus":                       {"internal/direct", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
+	"internal/permits":          {"internal/throttle"},
+	"bus":                       {"internal/direct", "internal/fair", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
 	"engine":                    {"wire/eio", "internal/accept", "internal/address", "internal/direct", "internal/origin", "internal/pace", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
@@ -89,7 +91,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/logqueue", "internal/pace", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 
