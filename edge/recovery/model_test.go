@@ -177,6 +177,28 @@ func (w *world) holders(id string) (all []string) {
 	return all
 }
 
+// command has the edge at which a socket began receive a command about it. It must not answer for one that another edge has.
+func (w *world) command(t *testing.T, id string) {
+	on := w.holders(id)
+	w.mu.Lock()
+	first := w.edges[id[:8]]
+	isHere := first != nil && !first.isDead && !first.isDeaf && first.live[id] == nil
+	w.mu.Unlock()
+	if !isHere || len(on) != 1 || on[0] == first.id {
+		return
+	}
+	w.mu.Lock()
+	k := w.edges[on[0]].live[id]
+	w.mu.Unlock()
+	first.table.Unknown(id, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if e := w.edges[on[0]]; e != nil && !e.isDead && e.live[id] == k {
+			t.Errorf("%s calls %s unknown, which is live on %v", first.id, id, on)
+		}
+	})
+}
+
 // modelClient is a client that shows its pid.
 type modelClient struct{ id, pid string }
 
@@ -286,6 +308,7 @@ func play(t *testing.T, random *rand.Rand) {
 			if on := w.holders(c.id); len(on) > 1 {
 				t.Fatalf("step %d: %s is live on %v", step, c.id, on)
 			}
+			w.command(t, c.id)
 		}
 	}
 	w.mu.Lock()
@@ -329,4 +352,41 @@ func indexOf(names []string, name string) int {
 		}
 	}
 	return -1
+}
+
+// A change of a socket that another edge has got meanwhile is not in the record, and is not answered as if it were.
+func TestAChangeTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{records: make(map[string]stored), beats: make(map[string]time.Time), edges: make(map[string]*modelEdge)}
+		a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+		defer func() {
+			for _, e := range w.edges {
+				e.end()
+				e.ended.Wait()
+			}
+		}()
+		for _, change := range []func(k *Ticket){
+			func(k *Ticket) { k.Changed(nil) },
+			func(k *Ticket) { k.Left("server namespace disconnect", false, func() {}) },
+		} {
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			k.Save(func(bool) {})
+			synctest.Wait()
+			k.Changed([]string{"r"})
+			saved := make(chan bool, 1)
+			a.table.AfterSaved([]*Ticket{k}, func(ok bool) { saved <- ok })
+			if !<-saved {
+				t.Error("a change before it is not saved")
+			}
+			b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { saved <- got })
+			if !<-saved {
+				t.Error("its client does not come back")
+			}
+			change(k)
+			a.table.AfterSaved([]*Ticket{k}, func(ok bool) { saved <- ok })
+			if <-saved {
+				t.Error("a change behind it is called saved")
+			}
+		}
+	})
 }
