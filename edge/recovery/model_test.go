@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,9 @@ type modelEdge struct {
 	end   context.CancelFunc
 	ended sync.WaitGroup
 
+	reader sync.Mutex    // held while anything from NATS is handled
+	marked atomic.Uint64 // the last mark
+
 	// guarded by world.mu
 	live   map[string]*Ticket // by id of the socket
 	why    error
@@ -63,13 +67,13 @@ func (w *world) start(id string) *modelEdge {
 func (e *modelEdge) Epoch() string                                                  { return "abcde" }
 func (e *modelEdge) Doubt()                                                         {}
 func (e *modelEdge) WentBack()                                                      {}
-func (e *modelEdge) Read(s eventlog.Scan)                                           { s.Done(s.From+1, nil) }
+func (e *modelEdge) Read(s eventlog.Scan)                                           { go s.Done(s.From+1, nil) }
 func (e *modelEdge) Beat(edge string)                                               { e.mu.Lock(); e.beats[edge] = time.Now(); e.mu.Unlock() }
-func (e *modelEdge) Mark(ns string, n uint64)                                       {}
+func (e *modelEdge) Mark(ns string, n uint64)                                       { e.marked.Store(n) }
 func (e *modelEdge) HandOut(*eventlog.Entry)                                        {}
 func (e *modelEdge) Losses() uint64                                                 { return 1 }
 func (e *modelEdge) Describe(k *Ticket) State                                       { return State{User: k.ID} }
-func (e *modelEdge) Exclusive(fn func())                                            { fn() }
+func (e *modelEdge) Exclusive(fn func())                                            { e.reader.Lock(); defer e.reader.Unlock(); fn() }
 func (e *modelEdge) Last(context.Context, eventlog.Last) ([]*eventlog.Entry, error) { return nil, nil }
 
 func (e *modelEdge) LastBeat(_ context.Context, edge string) (time.Time, error) {
@@ -387,6 +391,42 @@ func TestAChangeTooLate(t *testing.T) {
 			if <-saved {
 				t.Error("a change behind it is called saved")
 			}
+		}
+	})
+}
+
+// A command waits a second for events that were published before it, and longer while the edge knows that it lacks some.
+func TestACommandWaitsForWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{records: make(map[string]stored), beats: make(map[string]time.Time), edges: make(map[string]*modelEdge)}
+		e := w.start("aaaaaaaa")
+		defer func() {
+			e.end()
+			e.ended.Wait()
+		}()
+		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+		ran := make(chan uint64, 1)
+		send := func() { e.Exclusive(func() { feed.Fence(func() { ran <- feed.Position() }) }) }
+		mark := func(seq uint64) { e.Exclusive(func() { feed.Returned(e.marked.Load(), seq) }) }
+		send()
+		time.Sleep(900 * time.Millisecond)
+		if len(ran) > 0 {
+			t.Error("it did not wait")
+		}
+		time.Sleep(400 * time.Millisecond)
+		if len(ran) == 0 {
+			t.Error("it waits for longer than a second")
+		}
+		<-ran
+		mark(1)
+		e.Exclusive(feed.Lost)
+		send()
+		time.Sleep(3 * time.Second)
+		mark(10) // what is missing is read up to here
+		synctest.Wait()
+		mark(11)
+		if at := <-ran; at != 11 {
+			t.Errorf("it ran at %d, before the end of what was missing", at)
 		}
 	})
 }
