@@ -20,16 +20,17 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
 )
 
 // Settings is what an Edge needs.
 type Settings struct {
-	ID             string               // see NewID
-	Prefix         subjects.Prefix      // of every subject
-	Replies        subjects.Replies     // where requests are answered
-	Namespaces     map[string]Namespace // by name or pattern
+	ID             string                    // see NewID
+	Prefix         subjects.Prefix           // of every subject
+	Replies        subjects.Replies          // where requests are answered
+	Namespaces     map[string]rule.Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace
 	QueueBytes     int           // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
@@ -58,8 +59,8 @@ type Edge struct {
 
 	// reg knows who is where. Its lock may be taken while a connection's is held, and the outbox's and that of owners while it is.
 	reg    *registry.Registry[client]
-	owners *owner.Table  // has a lock of its own, which may be taken while that of reg or of a connection is held
-	wake   chan struct{} // capacity 1: something is due earlier than Attend expects
+	owners *owner.Table // has a lock of its own, which may be taken while that of reg or of a connection is held
+	wake   wake.Flag    // something is due earlier than Attend expects
 
 	down
 }
@@ -142,25 +143,3 @@ func DefaultLimits() Limits {
 		Rates: engine.DefaultRates(),
 	}
 }
-
-// What the configuration declares of a namespace. See package rule.
-type (
-	Namespace = rule.Namespace
-	Relay     = rule.Relay
-	Recovery  = rule.Recovery
-	Rewind    = rule.Rewind
-)
-
-// Constants of package rule.
-const (
-	ConnectService        = rule.ConnectService
-	ConnectOpen           = rule.ConnectOpen
-	ToRooms               = rule.ToRooms
-	ToRoom                = rule.ToRoom
-	ToSocket              = rule.ToSocket
-	ToAll                 = rule.ToAll
-	ToRoomsOrAll          = rule.ToRoomsOrAll
-	DefaultConnectTimeout = rule.DefaultConnectTimeout
-	UnavailableWait       = rule.UnavailableWait
-	UnavailableRefuse     = rule.UnavailableRefuse
-)

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"partyline/bus"
-	"partyline/edge/flow"
 	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/flow"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -30,9 +31,9 @@ type upward struct {
 	conn   *connection
 	socket *socket
 	packet sio.Packet
-	rule   *Relay     // nil: it is only for services
-	header bus.Header // of body
-	body   []byte     // with attachments
+	rule   *rule.Relay // nil: it is only for services
+	header bus.Header  // of body
+	body   []byte      // with attachments
 }
 
 // event processes an event of the client.
@@ -108,17 +109,17 @@ func (u *upward) slow() bool {
 }
 
 // receivers returns how many sockets of this edge get a relayed event, at most.
-func receivers(s *socket, rule *Relay) (sum int) {
+func receivers(s *socket, relay *rule.Relay) (sum int) {
 	switch {
-	case rule == nil:
+	case relay == nil:
 		return 0
-	case rule.To == ToSocket:
+	case relay.To == rule.ToSocket:
 		return 1
-	case rule.To == ToAll:
+	case relay.To == rule.ToAll:
 		return s.Namespace.Members()
 	}
 	rooms := s.Rooms()
-	if len(rooms) == 0 && rule.To == ToRoomsOrAll {
+	if len(rooms) == 0 && relay.To == rule.ToRoomsOrAll {
 		return s.Namespace.Members()
 	}
 	for _, room := range rooms {
@@ -178,30 +179,30 @@ func (u *upward) complain(about string, err error) {
 
 // relay passes an event on to other clients. A rule is nothing but a publish on the public subjects.
 func (u *upward) relay() {
-	s, rule, header, verb := u.socket, u.rule, u.header, subjects.VerbBroadcast
+	s, relay, header, verb := u.socket, u.rule, u.header, subjects.VerbBroadcast
 	token := s.Namespace.Token
 	u.reply = u.answers.address(u.reply[:0], s)
-	if !rule.Self && rule.To != ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
+	if !relay.Self && relay.To != rule.ToSocket && s.Edge.rules.IsLogged() { // the log keeps no reply subject
 		header = withHeader(header, msg.HeaderExcept, s.ID)
 	}
-	if rule.Self || rule.To == ToSocket || s.Edge.rules.IsLogged() {
+	if relay.Self || relay.To == rule.ToSocket || s.Edge.rules.IsLogged() {
 		verb, u.reply = subjects.VerbEmit, u.reply[:0]
 	}
 	switch rooms := s.Rooms(); {
-	case rule.To == ToSocket:
+	case relay.To == rule.ToSocket:
 		var isString bool
 		u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data)
-		if !isString || !subjects.IsSocketID(u.arg) || !rule.Self && string(u.arg) == s.ID {
+		if !isString || !subjects.IsSocketID(u.arg) || !relay.Self && string(u.arg) == s.ID {
 			return
 		}
 		u.subject = u.prefix.AppendToSocket(u.subject[:0], token, verb, asString(u.arg))
-	case rule.To == ToRoom: // which the first argument names; the socket must be in it
+	case relay.To == rule.ToRoom: // which the first argument names; the socket must be in it
 		room, err := u.room()
 		if err != nil || !s.IsIn(room) {
 			return
 		}
 		u.subject = u.prefix.AppendToRoom(u.subject[:0], token, verb, room)
-	case rule.To == ToAll || rule.To == ToRoomsOrAll && len(rooms) == 0:
+	case relay.To == rule.ToAll || relay.To == rule.ToRoomsOrAll && len(rooms) == 0:
 		u.subject = u.prefix.AppendAll(u.subject[:0], token, verb)
 	case len(rooms) == 0:
 		return

@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // back is what a connect request or notice says of a socket that has come back.
@@ -39,8 +39,8 @@ func readBack(t *testing.T, m *nats.Msg) (b back) {
 // guarded are namespaces in which services decide, also again about clients that come back.
 func guarded() rules {
 	return rules{
-		"/door": {Connect: edge.ConnectService, Recovery: edge.Recovery{For: edgetest.Patience}},
-		"/ask":  {Connect: edge.ConnectService, Recovery: edge.Recovery{For: edgetest.Patience, AskAgain: true}},
+		"/door": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: edgetest.Patience}},
+		"/ask":  {Connect: rule.ConnectService, Recovery: rule.Recovery{For: edgetest.Patience, AskAgain: true}},
 	}
 }
 

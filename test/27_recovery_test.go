@@ -7,20 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // durable are namespaces from whose broken connections clients come back.
 func durable() rules {
 	return rules{
 		"/chat": {
-			Connect: edge.ConnectOpen, Rooms: []string{"*"}, Recovery: edge.Recovery{For: time.Minute},
-			Relay: []edge.Relay{{Event: "say", To: edge.ToRooms}},
+			Connect: rule.ConnectOpen, Rooms: []string{"*"}, Recovery: rule.Recovery{For: time.Minute},
+			Relay: []rule.Relay{{Event: "say", To: rule.ToRooms}},
 		},
-		"/other": {Connect: edge.ConnectOpen, Recovery: edge.Recovery{For: time.Minute}},
+		"/other": {Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}},
 	}
 }
 

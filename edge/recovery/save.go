@@ -31,7 +31,7 @@ func (k *Ticket) save() {
 	t.mu.Lock()
 	t.dirty[k] = true
 	t.mu.Unlock()
-	t.nudge()
+	t.wake.Raise()
 }
 
 // AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not wait. saved
@@ -40,7 +40,7 @@ func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 	t.mu.Lock()
 	t.barriers = append(t.barriers, barrier{of, fn})
 	t.mu.Unlock()
-	t.nudge()
+	t.wake.Raise()
 }
 
 // save writes all records that must be, waits for that, and runs the barriers.
@@ -170,7 +170,7 @@ func (k *Ticket) again() {
 	k.table.mu.Lock()
 	k.table.dirty[k] = true
 	k.table.mu.Unlock()
-	k.table.nudge()
+	k.table.wake.Raise()
 }
 
 // rewrite has the records written that are old.
@@ -183,7 +183,7 @@ func (t *Table) rewrite(now time.Time) {
 		k.mu.Unlock()
 		if isOld {
 			t.dirty[k] = true
-			t.nudge()
+			t.wake.Raise()
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"partyline/eventlog"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 	"partyline/subjects"
 	"partyline/wire/recovery"
 )
@@ -81,7 +82,7 @@ type Table struct {
 	set        Settings
 	complaints *throttle.Logger
 	stats      stats
-	wake       chan struct{} // capacity 1: tickets are to be saved
+	wake       wake.Flag     // tickets are to be saved
 	claims     chan struct{} // one for each claim under way
 	rewinds    chan struct{} // one for each room that is read
 	running    sync.WaitGroup
@@ -144,7 +145,7 @@ const (
 // New makes a Table. Run must be called.
 func New(set Settings) *Table {
 	t := &Table{
-		set: set, complaints: throttle.New(set.Log), wake: make(chan struct{}, 1), claims: make(chan struct{}, maxClaims),
+		set: set, complaints: throttle.New(set.Log), wake: wake.New(), claims: make(chan struct{}, maxClaims),
 		rewinds: make(chan struct{}, maxRewinds),
 		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
 		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
@@ -195,7 +196,7 @@ func (t *Table) losses() uint64 {
 // doubt has all records written again: the store says whose the sockets are. Nothing is handed out before.
 func (t *Table) doubt() {
 	t.doubtful.Store(true)
-	t.nudge()
+	t.wake.Raise()
 }
 
 // tick gives marks up that were lost, finds feeds that lack something, and says that the edge lives.
@@ -236,19 +237,12 @@ func (t *Table) Renewed(string) {
 		t.dirty[k] = true
 	}
 	t.mu.Unlock()
-	t.nudge()
+	t.wake.Raise()
 	t.set.Wire.Exclusive(func() {
 		for _, f := range feeds {
 			f.restart(isFirst)
 		}
 	})
-}
-
-func (t *Table) nudge() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record shows it, because this edge may

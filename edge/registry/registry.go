@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"partyline/edge/flow"
+	"partyline/internal/flow"
 	"partyline/subjects"
 )
 

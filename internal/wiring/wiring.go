@@ -20,6 +20,7 @@ import (
 	"partyline/eventlog"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
+	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -206,7 +207,7 @@ func (p *Parts) refusal() error {
 		return nil
 	}
 	for _, ns := range p.config.Namespaces {
-		if ns.Connect == edge.ConnectOpen {
+		if ns.Connect == rule.ConnectOpen {
 			return nil // it needs no service
 		}
 	}

@@ -170,7 +170,7 @@ export class Admissions {
     this.#tell(seat, rooms);
     const gone = [...before].filter((room) => !now.some((kept) => roomOnWire(kept) === room));
     if (gone.length > 0) {
-      this.#hub.rooms.leave(seat, gone);
+      this.#hub.rooms.leave(seat, gone).catch(() => {}); // it is in the log
     }
   }
 

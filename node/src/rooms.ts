@@ -28,7 +28,8 @@ export class Rooms {
 
   /** leave asks the edge to take a socket out of rooms, as they are named on the wire. */
   leave(seat: Seat, rooms: string[]): Promise<void> {
-    return this.#move(seat, "leave", rooms);
+    rooms.forEach((room) => seat.leaving.add(room));
+    return this.#move(seat, "leave", rooms).finally(() => rooms.forEach((room) => seat.leaving.delete(room)));
   }
 
   #move(seat: Seat, verb: "join" | "leave", rooms: string[], confirmation?: Confirmation): Promise<void> {
@@ -112,12 +113,14 @@ export class Rooms {
   }
 
   /**
-   * last adds the rooms in which a socket was when it ended. A notice that is published while a socket ends may have
-   * none of them.
+   * last adds the rooms in which a socket was when it ended, except those that it is leaving. Notices do not count any
+   * more: one that is published while a socket ends may have none of its rooms.
    */
   last(seat: Seat, rooms: unknown): void {
-    if (Array.isArray(rooms) && seat.unanswered === 0) {
-      this.#adapter(seat)?.mirror(seat.id, rooms.map(roomFromWire), []);
+    seat.rev = Infinity;
+    if (Array.isArray(rooms)) {
+      const had = rooms.filter((room) => !seat.leaving.has(room)).map(roomFromWire);
+      this.#adapter(seat)?.mirror(seat.id, had, []);
     }
   }
 

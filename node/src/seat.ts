@@ -74,11 +74,13 @@ export class Seat {
   /** Sends Sio-Pending. */
   pending: NodeJS.Timeout | undefined;
 
-  /** The rev of the latest answer to a command of this instance. */
+  /** The rev of the latest answer to a command of this instance. Infinity once the socket's end has been reported. */
   rev = 0;
   /** Commands of this instance that are not answered yet: meanwhile notices wait in latest. */
   unanswered = 0;
   latest: State | undefined;
+  /** Rooms, as on the wire, that the edge is asked to take the socket out of. */
+  readonly leaving = new Set<string>();
   /** The socket's data as edges have it: JSON. */
   published = "{}";
 

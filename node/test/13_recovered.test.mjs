@@ -117,6 +117,30 @@ scene("what is sent to a socket whose connection broke is published, and nothing
   assert.deepEqual(sent, [JSON.stringify(["to", id])]);
 });
 
+scene("rooms of a socket that ended: the edge's last notice has none, and answers come late", async (stage) => {
+  let rooms, socket;
+  const players = await Players.begin(stage, (one) => {
+    socket = one;
+    one.on("disconnecting", () => (rooms = [...one.rooms].filter((room) => room !== id).sort()));
+  });
+  await players.asks(1, 1);
+  await players.hears("middleware false", "connection false  {}");
+  const replies = [];
+  const commands = players.nats.subscribe(`sio._.*.socket.${id}`, { callback: (_, m) => replies.push(m.reply) });
+  await players.nats.flush();
+  socket.join(["again", "left"]);
+  socket.leave("left");
+  await until("the commands", () => replies.length === 2);
+  const says = (event, about, reply) =>
+    players.nats.publish(`sio._.own.${players.io.instance}.${event}`, JSON.stringify([event, about]), { reply });
+  says("connect", { sid: id, rev: 9, rooms: [], data: {} });
+  says("disconnect", { reason: "transport close", rooms: ["left", "others"] }, `sio._.emit.socket.${id}`);
+  replies.forEach((reply) => players.nats.publish(reply, JSON.stringify([{ edge: "firstone", sockets: 1, rev: 8 }])));
+  await until("the end", () => rooms);
+  assert.deepEqual(rooms, ["again", "others"]);
+  commands.unsubscribe();
+});
+
 scene("a socket that has come back ends with its new edge", async (stage) => {
   const players = await Players.begin(stage);
   await players.asks(1, 1);
