@@ -2,11 +2,13 @@ package edge
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync/atomic"
 
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
+	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/eventlog"
 	"partyline/rule"
@@ -142,6 +144,18 @@ func (s *recovered) withRecord(a msg.Admission) msg.Admission {
 		a.Data = r.Data
 	}
 	return a
+}
+
+// changedEarly notes that a socket that was taken over has joined or left rooms before its admission, which gives it the rooms of its record.
+func (l *logged) changedEarly(s *socket, left []string) {
+	r := s.Edge.recovered
+	if r == nil || s.Life() >= registry.Subscribing {
+		return
+	}
+	for _, room := range left {
+		delete(r.Record.Rooms, room)
+	}
+	s.Edge.ticket.Changed(slices.Concat(slices.Collect(maps.Keys(r.Record.Rooms)), s.RoomNames()))
 }
 
 // settle gives a socket of a namespace with recovery what its client needs to come back, or what it has missed, and then its CONNECT. It
