@@ -20,7 +20,11 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+<<<<<<< HEAD
 	"partyline/internal/bearer"
+=======
+	"partyline/internal/rates"
+>>>>>>> main
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
@@ -76,9 +80,9 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	rates      map[*rule.Rules]*engine.Rate // of the namespaces that have one; static
-	out        bus.Outbox                   // all that the way down may use: it never waits
-	up         bus.Publisher                // for readers of clients and the bus's worker
+	rates      map[*rule.Rules]*rates.Rate // of the namespaces that have one; static
+	out        bus.Outbox                  // all that the way down may use: it never waits
+	up         bus.Publisher               // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 

@@ -48,6 +48,7 @@ func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[cl
 	entered := s.Edge.past.without(s, rooms)
 	f, err := r.reg.Join(s, rooms)
 	if err == nil {
+		r.logged.changedEarly(s, nil)
 		r.entered(s, entered, most)
 	}
 	return f, err
@@ -114,6 +115,7 @@ func (r *rewinds) find(s *socket, room string, most int) (*rewind, *rule.Rewind)
 
 // leave is Registry.Leave.
 func (r *rewinds) leave(s *socket, rooms []string) registry.Effects[client] {
+	r.logged.changedEarly(s, rooms)
 	p, feed := s.Edge.past, r.logged.feed(s.Namespace.Token)
 	if p == nil || feed == nil {
 		return r.reg.Leave(s, rooms)

@@ -28,8 +28,7 @@ type Claimed struct {
 	Alive  time.Time // when the connection was there for certain; set by Claim
 	From   uint64    // what the client has got; set by Claim
 
-	claim   string
-	unaware string // the edge that had it, and has not noted that it has moved; "": none
+	claim string
 }
 
 // Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
@@ -56,12 +55,9 @@ func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts
 		k.Deaf.Store(true)
 		t.keep(k, token)
 		t.mu.Lock()
-		delete(t.moved, k.ID)
+		delete(t.departed, k.ID)
 		t.mu.Unlock()
 		t.seized(k.hash)
-		if c.unaware != "" {
-			t.running.Go(func() { t.inform(c.unaware, k.hash, k.ID) })
-		}
 		done(k, c, nil)
 	})
 }
