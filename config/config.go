@@ -18,6 +18,7 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Flavour is one of the two programs. They share most keys and differ in some defaults.
@@ -49,12 +50,16 @@ type Config struct {
 	IsolationTimeout time.Duration       `koanf:"isolation_timeout"` // cut off from NATS for that long, an edge sends clients elsewhere; 0: never
 }
 
-// Rules is what clients find: the namespaces, and the log that some of them need.
+// Rules is what clients find: the namespaces, and what some of them need: the log, and issuers of tokens.
 type Rules struct {
-	Recovery Recovery `koanf:"recovery"`
+	Recovery Recovery   `koanf:"recovery"`
+	Token    edge.Token `koanf:"token"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]rule.Namespace `koanf:"-"`
+
+	// Tokens are the issuers whose tokens open namespaces. They have no defaults.
+	Tokens []token.Issuer `koanf:"-"`
 
 	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
 	// loopback may be listened on and only loopback names may be served.
@@ -166,6 +171,7 @@ func Default(f Flavour) Config {
 		Drain:  cluster.DefaultDrain(),
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
+			Token:    edge.DefaultToken(),
 			Namespaces: map[string]rule.Namespace{
 				"/": {Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout},
 			},

@@ -24,6 +24,9 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	for _, k := range keysOf(f) {
 		shown[k.name] = withoutSecret(k.name, values.Get(k.name))
 	}
+	if len(c.Tokens) > 0 {
+		shown[tokensKey] = shownTokens(c.Tokens)
+	}
 	if !c.Open {
 		shown[namespacesKey] = c.Namespaces
 	}
@@ -51,7 +54,8 @@ func marshal(values map[string]any) ([]byte, error) {
 // values makes the keys of a configuration readable by name.
 func (c Config) values() *koanf.Koanf {
 	k := koanf.New(".")
-	_ = k.Load(structs.Provider(c, "koanf"), nil) // fails for no struct
+	_ = k.Load(structs.Provider(c, "koanf"), nil)   // fails for no struct
+	_ = k.Set("token.from", []string(c.Token.From)) // a list as all others
 	return k
 }
 

@@ -16,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"partyline/internal/edgetest"
 	"partyline/wire/msg"
 )
 
@@ -319,8 +318,8 @@ func TestNetwork(t *testing.T) {
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tls.StartTLS()
 	k := open(t, Options{}, issuer(func(i *Issuer) { i.JWKSURL = plain.URL }), issuer(func(i *Issuer) { i.Name, i.JWKSURL = "tls", tls.URL }))
-	edgetest.Eventually(t, "the keys", func() bool { return result(k, signed("RS256", rsaKey, "a", nil)) == accepted })
-	edgetest.Eventually(t, "a failure", func() bool { return count(t, k, "token_key_fetches_failed_total tls") > 0 })
+	eventually(t, "the keys", func() bool { return result(k, signed("RS256", rsaKey, "a", nil)) == accepted })
+	eventually(t, "a failure", func() bool { return count(t, k, "token_key_fetches_failed_total tls") > 0 })
 	if _, _, err := k.Check([]string{"tls"}, signed("RS256", rsaKey, "a", nil)); !errors.Is(err, ErrNoKeys) {
 		t.Error(err)
 	}

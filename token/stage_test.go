@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -227,4 +228,15 @@ func count(t *testing.T, k *Keyring, name string) int {
 	}
 	t.Fatalf("no metric %s", name)
 	return 0
+}
+
+// eventually waits for a condition on a real network.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
+		runtime.Gosched()
+	}
 }

@@ -105,9 +105,12 @@ func (k *Keyring) Close() {
 // results counts tokens by what Check said: first those that are good, then those with each of refusals.
 type results [1 + refusalCount]tally.Counter
 
-// Metrics returns the metrics of the keyring.
+// Metrics returns the metrics of the keyring: none if it has no issuers.
 func (k *Keyring) Metrics() *tally.Set {
 	var set tally.Set
+	if len(k.names) == 0 {
+		return &set
+	}
 	counter := func(c *tally.Counter, name, help string, labels ...tally.Label) {
 		set.Func(tally.KindCounter, name, help, func() float64 { return float64(c.Value()) }, labels...)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	NATS       string // URL of the server; required unless InProcess is set
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
 	Namespaces map[string]rule.Namespace // default: everything open, every room, message to rooms or all
+	Tokens     []token.Issuer            // of which Namespaces name some
+	Token      edge.Token                // default: DefaultToken
 	Limits     edge.Limits               // default: DefaultLimits
 	Engine     engine.Config             // default: DefaultConfig
 	Origins    []string                  // other origins whose pages may connect
@@ -57,13 +59,16 @@ func (o *Options) config(address string) config.Config {
 		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
-		Rules: config.Rules{Namespaces: o.Namespaces, Recovery: config.Default(config.FlavourEdge).Recovery},
+		Rules: config.Rules{Namespaces: o.Namespaces, Tokens: o.Tokens, Token: o.Token, Recovery: config.Default(config.FlavourEdge).Recovery},
 	}
 	if c.Tokens, c.Token = o.Tokens, o.Token; c.Token.Event == "" {
 		c.Token = edge.DefaultToken()
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = Open()
+	}
+	if c.Token.From == nil {
+		c.Token = edge.DefaultToken()
 	}
 	if c.Limits == (edge.Limits{}) {
 		c.Limits = edge.DefaultLimits()
