@@ -47,8 +47,6 @@ type Options struct {
 	Isolation  time.Duration       // see cluster.DrainSettings
 	Replies    []string            // where the edge answers; default: below _INBOX
 	Connect    time.Duration       // how long a session may have no namespace; default: 45 s
-	Tokens     []token.Issuer      // who makes the tokens that open namespaces
-	Token      edge.Token          // how clients show them; default: edge.DefaultToken
 	SendBuffer int                 // kernel buffer of a client that does not read, in bytes; default: megabytes
 }
 
@@ -60,9 +58,6 @@ func (o *Options) config(address string) config.Config {
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Rules: config.Rules{Namespaces: o.Namespaces, Tokens: o.Tokens, Token: o.Token, Recovery: config.Default(config.FlavourEdge).Recovery},
-	}
-	if c.Tokens, c.Token = o.Tokens, o.Token; c.Token.Event == "" {
-		c.Token = edge.DefaultToken()
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = Open()
