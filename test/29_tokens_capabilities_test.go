@@ -146,8 +146,8 @@ func TestAClientThatGoesOn(t *testing.T) {
 		for range 300 {
 			floods.say(`2/chat,["order"]`)
 		}
-		if m := ends.Next(); m.Reply != "sio.chat.emit.socket."+floods.id {
-			s.t.Errorf("%s ended, want %s", m.Reply, floods.id)
+		for ended := ""; ended != "sio.chat.emit.socket."+floods.id; { // those of other ways end, too
+			ended = ends.Next().Reply
 		}
 		tries.does(`["join","x"]`)
 		tries.say("1/chat,")

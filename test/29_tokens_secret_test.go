@@ -66,7 +66,7 @@ func TestATokenIsASecret(t *testing.T) {
 	store := t.TempDir()
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+store+`" }`)
 	s := beginAt(t, server, secretRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *edge.Token) {
-		c.From = []string{"auth", "authorization", "cookie:sid", "query:t"}
+		c.From = []string{"auth", "authorization", "cookie:sid", "query:token"}
 	}))
 	s.serve("door", `[{"user":"door"}]`)
 	tape := s.record()
@@ -89,7 +89,7 @@ func TestATokenIsASecret(t *testing.T) {
 				case "cookie":
 					header.Set("Cookie", "a=b; sid="+shown)
 				case "query":
-					query += "&t=" + shown
+					query += "&token=" + shown
 				}
 				g := &guest{talker: w.open(s, query, header), t: s.t}
 				for _, namespace := range []string{"/lobby,", "/door,", "/chat,"} {

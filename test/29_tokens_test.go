@@ -234,7 +234,7 @@ func TestTokensThatAreGood(t *testing.T) {
 func TestWhereATokenIsLookedFor(t *testing.T) {
 	key := edgetest.ECKey(t, "k1")
 	s := begin(t, tokenRules(), withTokens([]token.Issuer{issuer("main", withPublic(key)), issuer("admin", withPublic(key), func(i *token.Issuer) { i.Audience = "admin" })},
-		func(c *edge.Token) { c.From = []string{"auth", "authorization", "cookie:sid", "query:t"} }))
+		func(c *edge.Token) { c.From = []string{"auth", "authorization", "cookie:sid", "query:token"} }))
 	of := func(user string) string { return key.Sign(edgetest.Subject(user, minutes, nil), nil) }
 	everyWay(s, func(s *stage, w way) {
 		for user, c := range map[string]struct {
@@ -244,8 +244,8 @@ func TestWhereATokenIsLookedFor(t *testing.T) {
 			"auth":          {auth: `{"token":"` + of("auth") + `"}`},
 			"authorization": {header: http.Header{"Authorization": {"Bearer " + of("authorization")}}},
 			"cookie":        {header: http.Header{"Cookie": {"a=b; sid=" + of("cookie") + "; c=d"}}},
-			"query":         {query: "t=" + of("query")},
-			"first":         {auth: `{"token":"` + of("first") + `"}`, query: "t=" + of("last"), header: http.Header{"Cookie": {"sid=" + of("second")}}},
+			"query":         {query: "token=" + of("query")},
+			"first":         {auth: `{"token":"` + of("first") + `"}`, query: "token=" + of("last"), header: http.Header{"Cookie": {"sid=" + of("second")}}},
 		} {
 			on := s.hear("sio.chat.on.connect")
 			g := &guest{talker: w.open(s, c.query, c.header), t: s.t, head: "/chat,"}

@@ -14,7 +14,7 @@ import (
 // tokenConfig admits by tokens that are good for seconds in the script.
 const tokenConfig = `tokens:
   - {name: main, issuer: "https://id.example", audience: partyline, hmac_secret_file: %q, algorithms: [HS256], leeway: 0s}
-token: {from: [auth, authorization, "cookie:sid", "query:t"], grace: 300ms}
+token: {from: [auth, authorization, "cookie:sid", "query:token"], grace: 300ms}
 namespaces:
   "/chat": {connect: token, tokens: [main], user_room: "user:", rooms: ["*"], relay: [{event: message, to: all, self: true}]}
 `

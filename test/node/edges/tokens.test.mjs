@@ -106,7 +106,7 @@ for (const [name, options] of Object.entries(ways)) {
 
 for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
   const places = {
-    query: (token) => ({ query: { t: token } }),
+    query: (token) => ({ query: { token } }),
     cookie: (token) => ({ extraHeaders: { Cookie: `a=b; sid=${token}` } }),
     authorization: (token) => ({ extraHeaders: { Authorization: `Bearer ${token}` } }),
   };
