@@ -39,7 +39,7 @@ var badTokens = map[string]bad{
 		"FILE:1: tokens[0]: has 2 sources of keys; keep one of",
 	}},
 	"algorithm none": {file: issuer + "jwks_url: https://id.example/keys, algorithms: [none]}]\n" + openedByMain, want: []string{
-		"FILE:1: tokens[0]: algorithms: none would accept tokens that nobody signed",
+		"FILE:1: tokens[0]: algorithms: none would accept unsigned tokens",
 	}},
 	"keys over http": {file: issuer + "jwks_url: http://id.example/keys, algorithms: [RS256]}]\n" + openedByMain, want: []string{
 		"FILE:1: tokens[0]: jwks_url: must begin with https://",
