@@ -9,6 +9,7 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/ids"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -36,7 +37,7 @@ func (c *connection) connect(p sio.Packet) {
 // begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
 func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
 	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(rules)}}}
+	s := &socket{ID: ids.New(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(rules)}}}
 	entered, isOutOfTurn, isOneTooMany := c.enter(s, p, token, back)
 	if !entered && s.Edge.ticket != nil { // the client has gone again
 		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)
@@ -87,7 +88,7 @@ func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback
 		s.Edge.asking, s.Edge.owner = true, e.owners.Begin(ownedSocket{s})
 	}
 	if s.Edge.asking {
-		c.idle.pause()
+		c.idle.Pause()
 	}
 	return true, false, false
 }
@@ -168,7 +169,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	s.Edge.rules.Sockets.Add(1)
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(true)
+		c.idle.Resume(true)
 	}
 	if k != nil {
 		k.Enter(s.RoomNames(), position)
@@ -237,7 +238,7 @@ func (c *connection) sendConnect(s *socket) {
 		k.Waits.Store(false)
 	}
 	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
-	c.idle.stop()
+	c.idle.Stop()
 }
 
 // reject refuses a socket, unless it was admitted.
@@ -342,7 +343,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c := s.Edge.conn
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(false)
+		c.idle.Resume(false)
 	}
 	if len(s.Edge.asked) > 0 {
 		e.out.Do(func() { e.asks.abandon(s) })

@@ -16,7 +16,7 @@ import (
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
 	c := &connection{edge: e, session: session, request: requestJSON(o, publicName(e.set.key, session.ID()))}
 	o.Kept = cap(c.request)
-	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
+	c.idle.Start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
 
@@ -53,7 +53,7 @@ func (c *connection) Upgraded() {
 
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
-	c.idle.stop()
+	c.idle.Stop()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

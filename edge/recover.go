@@ -55,10 +55,10 @@ func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, o
 	if !begins {
 		return
 	}
-	c.idle.pause()
+	c.idle.Pause()
 	e.logged.table.Claim(rules.ConnectTimeout, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		e.out.Do(func() {
-			c.idle.resume(false)
+			c.idle.Resume(false)
 			if err != nil && recovery.Passes(err) {
 				c.session.Close(engine.ForcedServerClose)
 				return
