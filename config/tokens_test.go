@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
-	"partyline/internal/bearer"
 	"partyline/rule"
 	"partyline/token"
 )
@@ -123,7 +121,7 @@ namespaces:
 		if !reflect.DeepEqual(c.Tokens, want) || !reflect.DeepEqual(c.Namespaces["/chat"], namespace) || len(loaded.Warnings) > 0 {
 			t.Errorf("\n got %+v\nwant %+v\n%+v, %q", c.Tokens, want, c.Namespaces, loaded.Warnings)
 		}
-		if want := (edge.Token{From: bearer.Places{"authorization", "cookie:sid"}, Event: "renew", Grace: time.Minute}); !reflect.DeepEqual(c.Token, want) {
+		if want := (Token{From: []string{"authorization", "cookie:sid"}, Event: "renew", Grace: time.Minute}); !reflect.DeepEqual(c.Token, want) {
 			t.Errorf("%+v, want %+v", c.Token, want)
 		}
 	}
