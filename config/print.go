@@ -54,8 +54,7 @@ func marshal(values map[string]any) ([]byte, error) {
 // values makes the keys of a configuration readable by name.
 func (c Config) values() *koanf.Koanf {
 	k := koanf.New(".")
-	_ = k.Load(structs.Provider(c, "koanf"), nil)   // fails for no struct
-	_ = k.Set("token.from", []string(c.Token.From)) // a list as all others
+	_ = k.Load(structs.Provider(c, "koanf"), nil) // fails for no struct
 	return k
 }
 

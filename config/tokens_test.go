@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
-	"partyline/internal/bearer"
 	"partyline/rule"
 	"partyline/token"
 )
@@ -39,7 +37,7 @@ var badTokens = map[string]bad{
 		"FILE:1: tokens[0]: has 2 sources of keys; keep one of",
 	}},
 	"algorithm none": {file: issuer + "jwks_url: https://id.example/keys, algorithms: [none]}]\n" + openedByMain, want: []string{
-		"FILE:1: tokens[0]: algorithms: none would accept tokens that nobody signed",
+		"FILE:1: tokens[0]: algorithms: none would accept unsigned tokens",
 	}},
 	"keys over http": {file: issuer + "jwks_url: http://id.example/keys, algorithms: [RS256]}]\n" + openedByMain, want: []string{
 		"FILE:1: tokens[0]: jwks_url: must begin with https://",
@@ -123,7 +121,7 @@ namespaces:
 		if !reflect.DeepEqual(c.Tokens, want) || !reflect.DeepEqual(c.Namespaces["/chat"], namespace) || len(loaded.Warnings) > 0 {
 			t.Errorf("\n got %+v\nwant %+v\n%+v, %q", c.Tokens, want, c.Namespaces, loaded.Warnings)
 		}
-		if want := (edge.Token{From: bearer.Places{"authorization", "cookie:sid"}, Event: "renew", Grace: time.Minute}); !reflect.DeepEqual(c.Token, want) {
+		if want := (Token{From: []string{"authorization", "cookie:sid"}, Event: "renew", Grace: time.Minute}); !reflect.DeepEqual(c.Token, want) {
 			t.Errorf("%+v, want %+v", c.Token, want)
 		}
 	}

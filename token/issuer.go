@@ -107,7 +107,7 @@ func (i Issuer) algorithmFaults(bad func(key, format string, args ...any)) {
 		secret, known := algorithms[name]
 		switch {
 		case strings.EqualFold(name, "none"):
-			bad("algorithms", "none would accept tokens that nobody signed; write %s", knownAlgorithms)
+			bad("algorithms", "none would accept unsigned tokens; write %s", knownAlgorithms)
 		case !known:
 			bad("algorithms", "item %d is unknown; write %s", n+1, knownAlgorithms)
 		case slices.Contains(i.Algorithms[:n], name):

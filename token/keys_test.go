@@ -166,7 +166,7 @@ func TestFaults(t *testing.T) {
 		"negative leeway":         {with(func(i *Issuer) { i.Leeway = -1 }), "leeway", "is not between"},
 		"no lifetime":             {with(func(i *Issuer) { i.MaxLifetime = 0 }), "max_lifetime", "is not between"},
 		"no algorithms":           {with(func(i *Issuer) { i.Algorithms = nil }), "algorithms", "is missing"},
-		"none":                    {with(func(i *Issuer) { i.Algorithms = []string{"RS256", "None"} }), "algorithms", "nobody signed"},
+		"none":                    {with(func(i *Issuer) { i.Algorithms = []string{"RS256", "None"} }), "algorithms", "unsigned tokens"},
 		"unknown algorithm":       {with(func(i *Issuer) { i.Algorithms = []string{"RS256", "s3cret"} }), "algorithms", "item 2 is unknown"},
 		"an algorithm twice":      {with(func(i *Issuer) { i.Algorithms = []string{"RS256", "RS256"} }), "algorithms", "RS256 is listed twice"},
 		"HMAC and public keys":    {with(func(i *Issuer) { i.Algorithms = []string{"RS256", "HS256"} }), "algorithms", "HS256 needs hmac_secret_file"},

@@ -19,7 +19,6 @@ import (
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/config"
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/wiring"
@@ -33,8 +32,8 @@ type Options struct {
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
 	Namespaces map[string]rule.Namespace // default: everything open, every room, message to rooms or all
 	Tokens     []token.Issuer            // of which Namespaces name some
-	Token      edge.Token                // default: DefaultToken
-	Limits     edge.Limits               // default: DefaultLimits
+	Token      config.Token              // default: as in Default
+	Limits     config.Limits             // default: DefaultLimits
 	Engine     engine.Config             // default: DefaultConfig
 	Origins    []string                  // other origins whose pages may connect
 	Trusted    []string                  // ranges of proxies whose X-Forwarded headers count
@@ -63,10 +62,10 @@ func (o *Options) config(address string) config.Config {
 		c.Namespaces = Open()
 	}
 	if c.Token.From == nil {
-		c.Token = edge.DefaultToken()
+		c.Token = config.Default(config.FlavourEdge).Token
 	}
-	if c.Limits == (edge.Limits{}) {
-		c.Limits = edge.DefaultLimits()
+	if c.Limits == (config.Limits{}) {
+		c.Limits = config.DefaultLimits()
 	}
 	if o.QueueBytes > 0 {
 		c.Limits.QueueBytes, c.Limits.SessionBytes = o.QueueBytes, max(c.Limits.SessionBytes, 2*o.QueueBytes)
