@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/token"
 )
@@ -25,7 +25,7 @@ func beginRenewal(t *testing.T) renewal {
 	r.stage = begin(t, namespaces.with("/chat", ns), withTokens([]token.Issuer{
 		issuer("main", withPublic(r.main), func(i *token.Issuer) { i.Leeway = 0 }),
 		issuer("admin", withPublic(r.other), func(i *token.Issuer) { i.Issuer = "https://admin.example" }),
-	}, func(c *edge.Token) { c.Grace = 100 * time.Millisecond }))
+	}, func(c *config.Token) { c.Grace = 100 * time.Millisecond }))
 	return r
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
@@ -25,7 +25,7 @@ func beginReturning(t *testing.T) returning {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	namespaces := rules{"/chat": {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"*"}, Recovery: rule.Recovery{For: edgetest.Patience}}}
 	return returning{beginAt(t, server, namespaces, withTokens([]token.Issuer{issuer("main", withPublic(key), func(i *token.Issuer) { i.Leeway = 0 })},
-		func(c *edge.Token) { c.Grace = 100 * time.Millisecond })), key}
+		func(c *config.Token) { c.Grace = 100 * time.Millisecond })), key}
 }
 
 func (r returning) of(user string, lasts time.Duration, grant edgetest.Claims) string {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
@@ -65,7 +65,7 @@ func TestATokenIsASecret(t *testing.T) {
 	key := edgetest.ECKey(t, "")
 	store := t.TempDir()
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+store+`" }`)
-	s := beginAt(t, server, secretRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *edge.Token) {
+	s := beginAt(t, server, secretRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) {
 		c.From = []string{"auth", "authorization", "cookie:sid", "query:token"}
 	}))
 	s.serve("door", `[{"user":"door"}]`)

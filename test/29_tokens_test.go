@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/rule"
 	"partyline/token"
@@ -33,10 +33,10 @@ func withSecret(k *edgetest.TokenKey) func(*token.Issuer) {
 }
 
 // withTokens declares issuers, and where tokens are looked for.
-func withTokens(issuers []token.Issuer, change ...func(*edge.Token)) func(*edgetest.Options) {
+func withTokens(issuers []token.Issuer, change ...func(*config.Token)) func(*edgetest.Options) {
 	return func(o *edgetest.Options) {
 		o.Tokens = issuers
-		o.Token = edge.DefaultToken()
+		o.Token = config.Default(config.FlavourEdge).Token
 		for _, c := range change {
 			c(&o.Token)
 		}
@@ -234,7 +234,7 @@ func TestTokensThatAreGood(t *testing.T) {
 func TestWhereATokenIsLookedFor(t *testing.T) {
 	key := edgetest.ECKey(t, "k1")
 	s := begin(t, tokenRules(), withTokens([]token.Issuer{issuer("main", withPublic(key)), issuer("admin", withPublic(key), func(i *token.Issuer) { i.Audience = "admin" })},
-		func(c *edge.Token) { c.From = []string{"auth", "authorization", "cookie:sid", "query:token"} }))
+		func(c *config.Token) { c.From = []string{"auth", "authorization", "cookie:sid", "query:token"} }))
 	of := func(user string) string { return key.Sign(edgetest.Subject(user, minutes, nil), nil) }
 	everyWay(s, func(s *stage, w way) {
 		for user, c := range map[string]struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/token"
 )
@@ -157,7 +157,7 @@ func TestBodiesThatAreNoGrant(t *testing.T) {
 // The verb sets an end, and takes it back; also of a socket that a service has admitted.
 func TestTheVerbSetsAnEnd(t *testing.T) {
 	key := edgetest.ECKey(t, "")
-	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *edge.Token) { c.Grace = 100 * time.Millisecond }))
+	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) { c.Grace = 100 * time.Millisecond }))
 	s.serve("door", `[{"user":"ann"}]`)
 	everyWay(s, func(s *stage, w way) {
 		soon := fmt.Sprintf(`[{"expires":%d}]`, time.Now().Unix()+1)
