@@ -3,7 +3,15 @@
 import { createRequire } from "node:module";
 
 const { Server } = createRequire(import.meta.url)("../../dist/index.js");
-const io = new Server({ nats: process.env.NATS_URL, ...JSON.parse(process.env.OPTIONS ?? "{}") });
+const logger = {
+  info() {},
+  warn(warning) {
+    console.warn(warning);
+    process.send({ warning });
+  },
+  error: console.error,
+};
+const io = new Server({ nats: process.env.NATS_URL, logger, ...JSON.parse(process.env.OPTIONS ?? "{}") });
 
 io.on("connection", (socket) => {
   process.send({ connection: socket.id, recovered: socket.recovered, rooms: [...socket.rooms], data: socket.data });
