@@ -83,13 +83,13 @@ export class Stage {
     return server;
   }
 
-  // isStarved is whether the machine did not run an instance for 3 seconds, which then rightly gave up its sockets.
+  // isStarved is whether the machine did not run an instance for seconds, which then rightly loses events or sockets.
   isStarved = false;
 
   // mustRun throws in a scene that cannot go on because of that. It is played again.
   mustRun() {
     if (this.isStarved) {
-      throw new Error("an instance was cut off because the machine did not run it");
+      throw new Error("the machine did not run an instance for seconds");
     }
   }
 
@@ -186,7 +186,7 @@ export async function instance(stage, nats, options = {}, environment = {}) {
   const said = [];
   child.on("message", (message) => {
     said.push(message);
-    stage.isStarved ||= /cut off from NATS/.test(message.warning);
+    stage.isStarved ||= message.starved > 0 || /cut off from NATS/.test(message.warning);
   });
   const exited = once(child, "exit");
   const end = async (signal) => {

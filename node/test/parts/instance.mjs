@@ -32,9 +32,16 @@ io.on("connection", (socket) => {
 });
 io.engine.on("handover", (socket, reason) => process.send({ handover: socket.id, reason }));
 
+let ran = Date.now();
+setInterval(() => {
+  const starved = Date.now() - ran;
+  ran += starved;
+  starved > 2000 && process.send({ starved });
+}, 100).unref();
+
 process.on("message", ({ block }) => {
-  const end = Date.now() + block;
-  while (Date.now() < end);
+  ran = Date.now() + block;
+  while (Date.now() < ran);
   process.send({ blocked: block });
 });
 await io.ready();
