@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // twoEdges is a stage with a second edge.
 func twoEdges(t *testing.T) (*stage, *edgetest.Node) {
 	t.Helper()
 	s := begin(t)
-	second := edgetest.Start(t, edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: map[string]edge.Namespace{
-		"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second},
+	second := edgetest.Start(t, edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: map[string]rule.Namespace{
+		"*": {Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second},
 	}}).Ready()
 	return s, second
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // An instance that is disconnected from NATS releases its sockets before the edge assigns them to another one. It
@@ -24,7 +24,7 @@ func TestAnInstanceThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	servers := natsdtest.StartCluster(t, 2)
 	s := &stage{t: t, nats: servers[0], Node: edgetest.Start(t, edgetest.Options{
-		NATS: servers[0].ClientURL(), Namespaces: map[string]edge.Namespace{"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}},
+		NATS: servers[0].ClientURL(), Namespaces: map[string]rule.Namespace{"*": {Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second}},
 	}).Ready()}
 	events := make(chan string, 100)
 	instance := func(name, url string) *backend.Service {

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // withOpen starts an edge that also has an open namespace.
@@ -26,9 +26,9 @@ func withOpen(t testing.TB) *stage {
 
 func edgeWithOpen(t testing.TB, server *natsdtest.Server) *edgetest.Node {
 	t.Helper()
-	service := edge.Namespace{Connect: edge.ConnectService}
+	service := rule.Namespace{Connect: rule.ConnectService}
 	return edgetest.Start(t, edgetest.Options{
-		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
+		NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{"*": service, "/open": {Connect: rule.ConnectOpen}},
 	}).Ready()
 }
 

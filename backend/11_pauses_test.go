@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // The input of a public report: 30 chunks of 64 KiB at once, and a handler that takes 20 ms for each.
@@ -223,7 +223,7 @@ func TestAPauseThatNATSRefuses(t *testing.T) {
 		return strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"@", 1)
 	}
 	s := &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{
-		NATS: url("edge"), Namespaces: map[string]edge.Namespace{"*": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}},
+		NATS: url("edge"), Namespaces: map[string]rule.Namespace{"*": {Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second}},
 	}).Ready()}
 	log := &logText{}
 	io := serviceOn(t, connection(t, url("svc"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})), s.Talk, "slow",

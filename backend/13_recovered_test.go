@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // comeback is the connect request or notice of a socket whose client has come back. number tells its connections apart.
@@ -216,8 +216,8 @@ func TestAClientComesBackToAnotherEdge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
-			rules := map[string]edge.Namespace{
-				"/chat": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second, Recovery: edge.Recovery{For: time.Minute}},
+			rules := map[string]rule.Namespace{
+				"/chat": {Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second, Recovery: rule.Recovery{For: time.Minute}},
 			}
 			edgeOptions := edgetest.Options{NATS: server.ClientURL(), Namespaces: rules}
 			s := &stage{t: t, nats: server, Node: edgetest.Start(t, edgeOptions).Ready()}

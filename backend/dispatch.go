@@ -215,8 +215,8 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 
 // serviceEvent makes the message of an event for services.
 func (n *Namespace) serviceEvent(event string, args []any) (*nats.Msg, error) {
-	if t := n.target(); t.err != nil {
-		return nil, t.err
+	if n.err != nil {
+		return nil, n.err
 	}
 	body, header, err := eventBody(event, args)
 	if err != nil {

@@ -112,11 +112,6 @@ func (t Target) SetGrant(ctx context.Context, g Grant) (sockets int, err error) 
 	return total.Sockets, err
 }
 
-// SetGrant is Target.SetGrant for the whole namespace.
-func (n *Namespace) SetGrant(ctx context.Context, g Grant) (sockets int, err error) {
-	return n.target().SetGrant(ctx, g)
-}
-
 // admissionOf is the answer to a connect request. granted is what the middleware has granted, see Grant.change.
 func admissionOf(state *msg.State, granted map[string]any) []byte {
 	text, _ := json.Marshal(granted)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"partyline/internal/wake"
 	"partyline/subjects"
 )
 
@@ -60,7 +61,7 @@ const relieveEvery = 10 * time.Millisecond
 func newLanes(limits Limits, edges pauser) *lanes {
 	ls := &lanes{limits: limits, byKey: make(map[laneKey]*lane)}
 	ls.throttled = throttled{
-		edges: edges, drop: ls.drop, running: &ls.running, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		edges: edges, drop: ls.drop, running: &ls.running, wake: wake.New(), ended: make(chan struct{}),
 		sockets: make(map[laneKey]*pausing),
 	}
 	return ls

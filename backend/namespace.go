@@ -1,13 +1,11 @@
 package backend
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -18,10 +16,20 @@ import (
 // Handlers are registered before Service.Start. A wrong handler, or one that comes too late, panics, as in net/http:
 // the program is wrong, not its input. Everything else may be used at any time and from several goroutines.
 type Namespace struct {
+	Target // all sockets of the namespace; it fails for a pattern
+
 	svc   *Service
 	name  string // or the pattern
 	token string // how the name stands in subjects; empty for a pattern
 	rules *rules
+}
+
+func newNamespace(svc *Service, name, token string, rules *rules) *Namespace {
+	n := &Namespace{svc: svc, name: name, token: token, rules: rules}
+	if n.Target.ns = n; token == "" {
+		n.Target.err = failure(BadArguments, "namespace %s is a pattern; take a socket's Namespace, or Service.Of with a name", name)
+	}
+	return n
 }
 
 // rules are the options and handlers of a name or pattern. They do not change once the service has started.
@@ -95,7 +103,7 @@ func (ns *namespaces) find(token string) *Namespace {
 	name, err := subjects.Namespace(token)
 	for _, p := range ns.patterns {
 		if err == nil && subjects.Matches(p.name, name) {
-			return &Namespace{svc: p.svc, name: name, token: token, rules: p.rules}
+			return newNamespace(p.svc, name, token, p.rules)
 		}
 	}
 	return nil
@@ -267,64 +275,3 @@ func (n *Namespace) Socket(id string) *Socket {
 	}
 	return &Socket{ns: n, id: id}
 }
-
-// target is all sockets of the namespace.
-func (n *Namespace) target() Target {
-	t := Target{ns: n}
-	if n.token == "" {
-		t.err = failure(BadArguments, "namespace %s is a pattern; take a socket's Namespace, or Service.Of with a name", n.name)
-	}
-	return t
-}
-
-// The following choose sockets of the namespace, or set how an event is sent; see the methods of Target.
-
-// To is Target.To for the whole namespace.
-func (n *Namespace) To(roomsOrIDs ...string) Target { return n.target().To(roomsOrIDs...) }
-
-// In is To, which reads better with joins and fetches.
-func (n *Namespace) In(roomsOrIDs ...string) Target { return n.target().To(roomsOrIDs...) }
-
-// Except is Target.Except for the whole namespace.
-func (n *Namespace) Except(roomsOrIDs ...string) Target { return n.target().Except(roomsOrIDs...) }
-
-// Volatile is Target.Volatile for the whole namespace.
-func (n *Namespace) Volatile() Target { return n.target().Volatile() }
-
-// Local is Target.Local for the whole namespace.
-func (n *Namespace) Local() Target { return n.target().Local() }
-
-// Compress is Target.Compress for the whole namespace.
-func (n *Namespace) Compress(worthIt bool) Target { return n.target().Compress(worthIt) }
-
-// Timeout is Target.Timeout for the whole namespace.
-func (n *Namespace) Timeout(d time.Duration) Target { return n.target().Timeout(d) }
-
-// Emit is Target.Emit for the whole namespace.
-func (n *Namespace) Emit(event string, args ...any) error { return n.target().Emit(event, args...) }
-
-// EmitWithAck is Target.EmitWithAck for the whole namespace.
-func (n *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) (Responses, error) {
-	return n.target().EmitWithAck(ctx, event, args...)
-}
-
-// Join is Target.Join for the whole namespace.
-func (n *Namespace) Join(ctx context.Context, rooms ...string) (sockets int, err error) {
-	return n.target().Join(ctx, rooms...)
-}
-
-// Leave is Target.Leave for the whole namespace.
-func (n *Namespace) Leave(ctx context.Context, rooms ...string) (sockets int, err error) {
-	return n.target().Leave(ctx, rooms...)
-}
-
-// Disconnect is Target.Disconnect for the whole namespace.
-func (n *Namespace) Disconnect(ctx context.Context, closeConnection bool) (sockets int, err error) {
-	return n.target().Disconnect(ctx, closeConnection)
-}
-
-// Fetch is Target.Fetch for the whole namespace.
-func (n *Namespace) Fetch(ctx context.Context) ([]Snapshot, error) { return n.target().Fetch(ctx) }
-
-// Rooms is Target.Rooms for the whole namespace.
-func (n *Namespace) Rooms(ctx context.Context) (map[string]int, error) { return n.target().Rooms(ctx) }

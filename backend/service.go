@@ -119,19 +119,18 @@ func (s *Service) Of(name string, options ...NamespaceOption) *Namespace {
 	if name == "" || name[0] != '/' && name[0] != '*' {
 		name = "/" + name // as in Socket.IO
 	}
-	n := &Namespace{svc: s, name: name, rules: &rules{service: make(map[string][]*handler)}}
-	n.rules.events = make(map[string][]*handler)
+	var token []byte
 	if !isPattern(name) {
-		token, err := subjects.AppendNamespace(nil, name)
-		if err != nil {
+		var err error
+		if token, err = subjects.AppendNamespace(nil, name); err != nil {
 			panic(fmt.Sprintf("backend: Of(%.64q): %v", name, err))
 		}
-		n.token = string(token)
 	}
 	if len(options) > 0 && s.state.Load() != fresh {
 		panic(fmt.Sprintf("backend: Of(%q): the service has started; give options before Start", name))
 	}
-	n = s.namespaces.add(n, s.state.Load() == fresh)
+	r := &rules{service: make(map[string][]*handler), closures: closures{events: make(map[string][]*handler)}}
+	n := s.namespaces.add(newNamespace(s, name, string(token), r), s.state.Load() == fresh)
 	for _, option := range options {
 		option(n.rules)
 	}

@@ -129,7 +129,7 @@ func (s *Socket) SetUser(user string) error {
 
 // target is the socket itself.
 func (s *Socket) target() Target {
-	t := s.ns.target()
+	t := s.ns.Target
 	t.self = s.id
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +168,7 @@ func (s *Socket) Compress(worthIt bool) Target { return s.target().Compress(wort
 
 // Broadcast is all sockets of the namespace but this one.
 func (s *Socket) Broadcast() Target {
-	t := s.ns.target() // not the socket's own: a socket that has gone may still send
+	t := s.ns.Target // not the socket's own: a socket that has gone may still send
 	t.sender = s.id
 	return t
 }

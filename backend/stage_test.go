@@ -12,10 +12,10 @@ import (
 	"go.uber.org/goleak"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) {
@@ -40,9 +40,9 @@ type stage struct {
 func begin(t testing.TB, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	server := natsdtest.Start(t)
-	service := edge.Namespace{Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second}
+	service := rule.Namespace{Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second}
 	o := edgetest.Options{
-		NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{"*": service, "/open": {Connect: edge.ConnectOpen}},
+		NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{"*": service, "/open": {Connect: rule.ConnectOpen}},
 	}
 	for _, c := range change {
 		c(&o)

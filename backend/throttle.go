@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/wake"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -49,7 +50,7 @@ type throttled struct {
 	edges   pauser
 	drop    func(laneKey)   // called without mu for a socket whose edge does not confirm its pause
 	running *sync.WaitGroup // of lanes
-	wake    chan struct{}   // wakes speak; capacity 1
+	wake    wake.Flag       // wakes speak
 	ended   chan struct{}   // closed when lanes stop
 
 	mu       sync.Mutex
@@ -88,10 +89,7 @@ func (t *throttled) set(key laneKey, paused bool) {
 		t.running.Go(t.speak)
 		return
 	}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.wake.Raise()
 }
 
 // confirm notes that an edge has paused a socket.

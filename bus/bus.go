@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"partyline/internal/permits"
 	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
@@ -64,7 +65,7 @@ type Bus struct {
 
 	complaints *throttle.Logger
 	identity   string // the kind of credentials, for the log; static
-	permits    permits
+	permits    *permits.Table
 	state      connection
 
 	inbox     *inbox
@@ -88,6 +89,7 @@ type connection struct {
 	lost    atomic.Int64           // unix nanoseconds of the end of the last one; 0: none has ended
 	trouble atomic.Pointer[string] // why NATS refuses the connection; nil: it does not, or the reason is unknown
 	words   atomic.Pointer[string] // the last error that NATS sent while connecting
+	passed  atomic.Pointer[error]  // the last error that nats.go's callback has processed
 	closed  chan struct{}          // closed when nats.go has ended the connection
 }
 
@@ -122,8 +124,7 @@ type Options struct {
 // Ready meanwhile. An unreadable credentials file or certificate is an error. The caller must Close the bus.
 func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
 	o.Channel, o.Linger = cmp.Or(o.Channel, DefaultChannel), cmp.Or(o.Linger, DefaultLinger)
-	b := newBus(log, o)
-	b.inbox.lines.prefix = cfg.Prefix + "."
+	b := newBus(log, o, cfg.Prefix)
 	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, identity(cfg)
 	opts, err := natsOptions(cfg)
 	if err != nil {
@@ -145,20 +146,19 @@ func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
 }
 
 // newBus makes a bus without a connection.
-func newBus(log *slog.Logger, o Options) *Bus {
+func newBus(log *slog.Logger, o Options, prefix string) *Bus {
 	b := &Bus{log: log, complaints: throttle.New(log), onConnect: o.OnConnect}
 	b.state.closed = make(chan struct{})
 	b.out.wake = wake.New()
-	b.inbox = &inbox{
-		bus: b, channel: make(chan *nats.Msg, channelSize), wake: wake.New(),
-		lines: lines{capacity: o.Channel, byName: make(map[string]*line)},
-	}
-	b.permits.bus, b.permits.grants = b, make(map[right]*grant)
+	b.inbox = newInbox(b, o.Channel, prefix)
 	b.interests = &interests{
 		bus: b, linger: o.Linger,
 		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
 		bySubject: make(map[string]*interest), wanted: make(map[string]*interest),
 	}
+	b.permits = permits.New(permits.Settings{
+		Log: log, Complaints: b.complaints, Wake: b.out.wake.Raise, Renew: b.interests.renew, Lacks: b.interests.lacks,
+	})
 	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
 	b.work.stale.Store(true)
 	return b
@@ -214,7 +214,7 @@ func (b *Bus) handlers() []nats.Option {
 	connected := func(nc *nats.Conn) {
 		b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", b.url)
 		b.state.trouble.Store(nil)
-		b.permits.reset()
+		b.permits.Reset()
 		b.state.began.Store(time.Now().UnixNano())
 		b.work.connectionChanged(true)
 		if b.onConnect != nil {
@@ -250,9 +250,9 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	b.stats.asyncErrors.Inc()
-	defer b.permits.passed.Store(&err)
+	defer b.state.passed.Store(&err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		b.permits.refuse(err)
+		b.permits.Refuse(err, b.shown(err))
 		return
 	}
 	if _, known := b.explain(err); known {
@@ -275,7 +275,7 @@ func (b *Bus) Ready() []string {
 	case b.work.stale.Load():
 		why = append(why, "subscriptions are not in place yet")
 	default:
-		why = append(why, b.permits.ready()...)
+		why = append(why, b.permits.Ready()...)
 	}
 	if !b.caughtUp() {
 		why = append(why, "messages from NATS were dropped and the edge has not caught up yet")

@@ -2,12 +2,14 @@ package bus
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/fair"
 	"partyline/internal/wake"
 )
 
@@ -50,22 +52,45 @@ const (
 	// channelSize is how many messages nats.go may hand over before it reads again. It cannot have more: one read takes 32 kB, with
 	// TLS up to 100 kB may have been read ahead, and the shortest message needs 13 bytes.
 	channelSize = 8192
+	// maxChunk is how many messages of one namespace are handled before it is another's turn: about a millisecond of work
+	// in a room of a few hundred.
+	maxChunk = 8
 )
 
 // inbox holds the messages from NATS that have not been handled.
 type inbox struct {
 	bus     *Bus
-	channel chan *nats.Msg // those of the last read
-	full    atomic.Bool    // the last read from NATS filled its buffer: more waits
-	lines   lines          // those that Run's goroutine handles, which wake wakes
+	channel chan *nats.Msg         // those of the last read
+	full    atomic.Bool            // the last read from NATS filled its buffer: more waits
+	lines   *fair.Lines[*nats.Msg] // those that Run's goroutine handles, which wake wakes, by namespace
 	wake    wake.Flag
 	// overflowed is when a message was dropped last, in unix nanoseconds; 0 once the bus has caught up.
 	overflowed atomic.Int64
 
-	mu     sync.Mutex          // held while a batch is handled
-	handle func(*Message) bool // guarded by mu: nil unless Run runs
-	flush  func()              // guarded by mu
-	chunk  [maxChunk]*nats.Msg // guarded by mu: scratch
+	mu     sync.Mutex                     // held while a batch is handled
+	handle func(*Message) bool            // guarded by mu: nil unless Run runs
+	flush  func()                         // guarded by mu
+	chunk  [maxChunk]fair.Item[*nats.Msg] // guarded by mu: scratch
+}
+
+// newInbox makes the inbox of a bus, for so many messages with subjects below a prefix.
+func newInbox(b *Bus, capacity int, prefix string) *inbox {
+	name := func(m *nats.Msg) string { return lineOf(m.Subject, prefix+".") }
+	mark := func(m *nats.Msg) *nats.Msg { return &nats.Msg{Subject: m.Subject} }
+	return &inbox{
+		bus: b, channel: make(chan *nats.Msg, channelSize), wake: wake.New(), lines: fair.New(capacity, name, mark),
+	}
+}
+
+// lineOf returns the line of a subject: its namespace, $edge or $svc, or "" for subjects without the prefix. All that
+// concerns one socket is in one line.
+func lineOf(subject, prefix string) string {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, ".")
+	return name
 }
 
 // Run calls handle with every message, one at a time, until ctx ends. Messages of one namespace come in the order of arrival. If many
@@ -98,10 +123,10 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 // late, and the server would close the connection; and a message of another namespace would wait unseen behind all of them.
 func (i *inbox) deliver() {
 	waiting := len(i.channel)
-	if waiting == 0 || waiting <= maxInline && !i.full.Load() && !i.lines.isBehind() && i.inline(waiting) {
+	if waiting == 0 || waiting <= maxInline && !i.full.Load() && !i.lines.IsBehind() && i.inline(waiting) {
 		return
 	}
-	dropped, first := i.lines.keep(i.channel)
+	dropped, first := i.lines.Keep(i.channel)
 	if dropped > 0 {
 		i.bus.stats.dropped.Add(dropped)
 		i.overflow()
@@ -136,13 +161,17 @@ func (i *inbox) batch() bool {
 	messages := 0
 	for others := false; !others && messages < maxBatch; {
 		var n int
-		if n, others = i.lines.take(i.chunk[:]); n == 0 {
+		if n, others = i.lines.Take(i.chunk[:]); n == 0 {
 			break
 		}
-		for at, raw := range i.chunk[:n] {
-			i.chunk[at] = nil
-			i.one(raw, i.handle)
+		for _, item := range i.chunk[:n] {
+			if item.Lost {
+				i.handle(&Message{Subject: item.Value.Subject, Lost: true})
+			} else {
+				i.one(item.Value, i.handle)
+			}
 		}
+		clear(i.chunk[:n])
 		messages += n
 	}
 	if messages > 0 {
@@ -153,10 +182,6 @@ func (i *inbox) batch() bool {
 
 // one handles one message.
 func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
-	if raw.Sub == loss {
-		handle(&Message{Subject: raw.Subject, Lost: true})
-		return
-	}
 	m := Message{Subject: raw.Subject, Reply: raw.Reply, Header: Header(raw.Header), Data: raw.Data, Subscription: raw.Sub.Subject}
 	if handle(&m) {
 		i.bus.stats.received.Inc()
@@ -188,12 +213,12 @@ func (i *inbox) overflow() {
 	if i.overflowed.Swap(time.Now().UnixNano()) == 0 {
 		i.bus.stats.overflows.Inc()
 		i.bus.log.Error("messages from NATS were dropped: the edge does not keep up",
-			"reason", "a namespace's share is full", "channel", i.lines.capacity)
+			"reason", "a namespace's share is full", "channel", i.lines.Capacity())
 	}
 }
 
 // waiting is how many messages have not been handled.
-func (i *inbox) waiting() int { return len(i.channel) + i.lines.count() }
+func (i *inbox) waiting() int { return len(i.channel) + i.lines.Len() }
 
 // Lagging reports whether messages of another namespace wait than those that are being handled, or very many.
-func (b *Bus) Lagging() bool { return b.inbox.lines.isUrgent() }
+func (b *Bus) Lagging() bool { return b.inbox.lines.IsUrgent() }

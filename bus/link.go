@@ -1,9 +1,7 @@
 package bus
 
 import (
-	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,31 +20,15 @@ type link struct {
 	net.Conn
 	bus   *Bus
 	raw   syscall.RawConn // Conn, for calls that do not wait; nil if it has none; static
-	in    transfer        // owned by the reader
-	out   transfer        // owned by the writer, which holds the lock of nats.go, or of TLS above it
+	in    *direct.Reader  // owned by the reader
+	out   *direct.Writer  // owned by the writer, which holds the lock of nats.go, or of TLS above it
 	until atomic.Int64    // unix nanoseconds of the deadline of writes that wait; 0: none
-}
-
-// transfer is a read or write in progress.
-type transfer struct {
-	try func(fd uintptr) bool // makes it; bound once; static
-	p   []byte
-	n   int // negative: nothing can be read or written now
-	err error
 }
 
 func (b *Bus) newLink(conn net.Conn) *link {
 	b.state.dials.Add(1)
-	l := &link{Conn: conn, bus: b, raw: direct.Conn(conn)}
-	l.in.try = func(fd uintptr) bool {
-		l.in.n, l.in.err = direct.Read(fd, l.in.p)
-		return l.in.n >= 0 // else RawConn waits
-	}
-	l.out.try = func(fd uintptr) bool {
-		l.out.n, l.out.err = direct.Write(fd, l.out.p)
-		return true
-	}
-	return l
+	const name = "connection to NATS"
+	return &link{Conn: conn, bus: b, raw: direct.Conn(conn), in: direct.NewReader(name), out: direct.NewWriter(name)}
 }
 
 // Read is called by nats.go after it has processed all earlier bytes.
@@ -55,31 +37,18 @@ func (l *link) Read(p []byte) (n int, err error) {
 	if l.raw == nil || len(p) == 0 {
 		n, err = l.Conn.Read(p)
 	} else {
-		if n, err = l.in.run(l.raw.Read, p); n == 0 && err == nil {
-			err = io.EOF
-		}
+		n, err = l.in.Read(l.raw, p)
 	}
 	l.bus.inbox.full.Store(n == len(p))
 	l.bus.hear(p[:n])
 	return n, err
 }
 
-// run makes a transfer of p: raw calls try with the descriptor, until it returns true.
-func (t *transfer) run(raw func(func(uintptr) bool) error, p []byte) (int, error) {
-	t.p, t.n, t.err = p, 0, nil // an earlier result is not returned again if nothing can be read
-	err := raw(t.try)
-	t.p = nil
-	if err == nil {
-		err = os.NewSyscallError("connection to NATS", t.err)
-	}
-	return max(t.n, 0), err
-}
-
 // Write first tries without waiting, which is enough unless the server reads slowly.
 func (l *link) Write(p []byte) (int, error) {
 	written := 0
 	if l.raw != nil && len(p) > 0 {
-		n, err := l.out.run(l.raw.Write, p)
+		n, err := l.out.TryWrite(l.raw, p)
 		if err != nil {
 			l.lastWords()
 		}

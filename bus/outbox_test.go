@@ -15,7 +15,7 @@ import (
 
 // idle is a bus whose worker does nothing by itself.
 func idle() *Bus {
-	return newBus(slog.New(slog.DiscardHandler), Options{})
+	return newBus(slog.New(slog.DiscardHandler), Options{}, "sio")
 }
 
 // waiting returns how many entries wait, in the outbox and for NATS.

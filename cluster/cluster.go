@@ -20,6 +20,7 @@ import (
 	"partyline/internal/liveness"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -75,8 +76,8 @@ type Cluster struct {
 	reserved string    // what the subjects of announcements begin with
 	started  time.Time // static
 
-	beatNow    chan struct{} // capacity 1: wakes Run for a beat
-	draining   atomic.Bool   // this edge takes no new sessions; it is in its announcements
+	beatNow    wake.Flag   // wakes Run for a beat
+	draining   atomic.Bool // this edge takes no new sessions; it is in its announcements
 	complaints *throttle.Logger
 
 	lastAt    atomic.Int64 // the time in this edge's latest announcement, in milliseconds since 1970
@@ -101,11 +102,9 @@ type stats struct{ heard, ignored, gone, unlisted, outside, unanswered tally.Cou
 // New makes a cluster and subscribes to announcements. The bus's messages must be passed to its Handle first.
 func New(set Settings) *Cluster {
 	c := &Cluster{
-		set: set, reserved: set.Prefix.String() + ".$", started: time.Now(), beatNow: make(chan struct{}, 1),
+		set: set, reserved: set.Prefix.String() + ".$", started: time.Now(), beatNow: wake.New(),
 		complaints: throttle.New(set.Log), questions: newQuestions(),
-		members: members{
-			verifier: msg.Verifier{Secret: set.Secret}, others: liveness.New(msg.DeadAfter), reports: make(map[string]*report),
-		},
+		members: members{verifier: msg.Verifier{Secret: set.Secret}, reports: make(map[string]*report)},
 	}
 	set.Bus.SubscribeRequired(set.Prefix.EveryEdge())
 	set.Bus.RequirePublish(set.Prefix.EdgeAnnouncement(set.ID, subjects.WordBeat), func() (bus.Header, []byte) {
@@ -147,19 +146,11 @@ func (c *Cluster) Handle(m *bus.Message) bool {
 
 // answerHello answers a new instance. One whose hello is beyond what is answered receives the beat that follows it.
 func (c *Cluster) answerHello(m *bus.Message) {
-	c.beatSoon()
+	c.beatNow.Raise()
 	if m.Reply == "" || !c.set.MayAnswer(m) {
 		return
 	}
 	c.questions.hellos.add(c, m.Reply, func() ([]byte, bus.Header) { return c.announcement(subjects.WordBeat) })
-}
-
-// beatSoon wakes Run for a beat. It never blocks.
-func (c *Cluster) beatSoon() {
-	select {
-	case c.beatNow <- struct{}{}:
-	default:
-	}
 }
 
 // announcement returns the body and headers of this edge's announcement.
@@ -193,7 +184,7 @@ func (c *Cluster) signed(edge, word string, a msg.EdgeAnnouncement) ([]byte, bus
 // SetDraining announces to the other edges whether this one drains.
 func (c *Cluster) SetDraining(draining bool) {
 	c.draining.Store(draining)
-	c.beatSoon()
+	c.beatNow.Raise()
 }
 
 // Run announces this edge and watches the others until ctx ends. Then it announces that this edge leaves.

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"partyline/engine"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
@@ -209,7 +211,7 @@ func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
 	if p.Out.Body == nil {
 		// net/http would repeat a GET without a body over another connection if the first breaks. The other edge may
 		// have seen it: two polls at a time end a session, and the messages for the first one would be lost.
-		p.Out.Body = emptyBody{}
+		p.Out.Body = emptyBody{http.NoBody}
 	}
 }
 
@@ -267,18 +269,8 @@ func sessionOf(query string) (sid, edge string) {
 
 // asksForWebSocket reports whether a request asks for a WebSocket (RFC 6455, section 4.2.1).
 func asksForWebSocket(h http.Header) bool {
-	return hasToken(h["Connection"], "upgrade") && hasToken(h["Upgrade"], "websocket")
-}
-
-func hasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
+	return httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") &&
+		httpguts.HeaderValuesContainsToken(h["Upgrade"], "websocket")
 }
 
 // watchedBody notes whether the client failed to send all of its request.
@@ -295,11 +287,8 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// emptyBody is an empty body. net/http must read it to know that.
-type emptyBody struct{}
-
-func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }
+// emptyBody is an empty body that net/http must read to know that.
+type emptyBody struct{ io.ReadCloser }
 
 // bodyBuffers pools the buffers with which responses are copied.
 type bodyBuffers struct{ pool sync.Pool }

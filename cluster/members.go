@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"partyline/bus"
-	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -32,9 +31,9 @@ var errTooManyEdges = fmt.Errorf("%d others are in the list", maxEdges)
 // members are the other edges.
 type members struct {
 	verifier msg.Verifier
-	others   *liveness.Table    // the live ones
-	reports  map[string]*report // of the live ones, and of those that died less than forgetAfter ago
+	reports  map[string]*report // of those that live, or died less than forgetAfter ago
 	heard    time.Time          // when one announced itself last
+	forgiven time.Time          // when this edge itself could not receive last
 }
 
 // report is the last announcement of another edge.
@@ -46,6 +45,9 @@ type report struct {
 	silent    time.Time // since when it counts as dead; zero while it lives
 	announced bool      // its death has been announced
 }
+
+// lives reports whether the edge does, as far as its announcements show. r may be nil.
+func (r *report) lives() bool { return r != nil && r.silent.IsZero() }
 
 // handleAnnouncement updates the list from an announcement.
 func (c *Cluster) handleAnnouncement(m *bus.Message, sub *subjects.Subject) {
@@ -106,7 +108,7 @@ func (c *Cluster) handleOther(word string, r *report, by string) {
 			c.stats.unlisted.Inc()
 			return
 		}
-		if ms.others.Heard(id, r.heard) {
+		if !known.lives() {
 			c.complaints.Log(slog.LevelInfo, "found another edge", id, "", "other", id)
 		}
 		if known != nil {
@@ -115,23 +117,22 @@ func (c *Cluster) handleOther(word string, r *report, by string) {
 		ms.heard = r.heard
 		ms.reports[id] = r
 		if word == subjects.WordHello {
-			c.beatSoon()
+			c.beatNow.Raise()
 		}
 	case subjects.WordBye:
-		if ms.others.Remove(id) {
+		if known.lives() {
 			c.complaints.Log(slog.LevelInfo, "another edge left", id, "", "other", id)
 		}
 		if delete(ms.reports, id); len(ms.reports) == 0 { // no other edge is left for clients
 			ms.heard = time.Time{}
 		}
 	case subjects.WordGone:
-		if ms.others.Remove(id) {
+		if known.lives() {
 			c.complaints.Log(slog.LevelInfo, "another edge was declared dead", id, "", "other", id, "by", by)
+			known.silent = r.heard
 		}
 		if known != nil {
-			if known.announced = true; known.silent.IsZero() {
-				known.silent = r.heard
-			}
+			known.announced = true
 		}
 	}
 }
@@ -146,7 +147,7 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 	case word == subjects.WordGone:
 		c.set.Log.Warn("another edge declared this one dead: it received no announcement for too long",
 			"other", a.By)
-		c.beatSoon()
+		c.beatNow.Raise()
 	case word == subjects.WordBye:
 		return
 	default:
@@ -168,7 +169,7 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 func (c *Cluster) forgive(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.members.others.Forgive(now)
+	c.members.forgiven = now
 	for _, r := range c.members.reports {
 		if !r.silent.IsZero() {
 			r.silent = now
@@ -182,19 +183,20 @@ func (c *Cluster) expire(now time.Time) (announce []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ms := &c.members
-	for _, edge := range ms.others.Expire(now) {
-		r := ms.reports[edge]
-		if r.heard.Sub(r.first) < msg.BeatEvery {
+	for edge, r := range ms.reports {
+		switch {
+		case !r.lives() || min(now.Sub(r.heard), now.Sub(ms.forgiven)) <= msg.DeadAfter:
+		case r.heard.Sub(r.first) < msg.BeatEvery:
 			delete(ms.reports, edge)
-			continue
+		default:
+			c.complaints.Log(slog.LevelWarn, "another edge has died", edge, "", "other", edge)
+			r.silent = now
 		}
-		c.complaints.Log(slog.LevelWarn, "another edge has died", edge, "", "other", edge)
-		r.silent = now
 	}
 	wait := time.Duration(slices.Index(c.live(), c.set.ID)) * announceGap
 	for edge, r := range ms.reports {
 		switch silence := now.Sub(r.silent); {
-		case r.silent.IsZero():
+		case r.lives():
 		case silence > forgetAfter:
 			delete(ms.reports, edge)
 		case !r.announced && silence >= wait:
@@ -214,7 +216,12 @@ func (c *Cluster) Edges() []string {
 
 // live is Edges. mu must be held.
 func (c *Cluster) live() []string {
-	all := append(c.members.others.Members(), c.set.ID)
+	all := []string{c.set.ID}
+	for edge, r := range c.members.reports {
+		if r.lives() {
+			all = append(all, edge)
+		}
+	}
 	slices.Sort(all)
 	return all
 }
@@ -224,7 +231,7 @@ func (c *Cluster) IsHeard(edge string, within time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.members.reports[edge]
-	return edge == c.set.ID || r != nil && r.silent.IsZero() && time.Since(r.heard) <= within
+	return edge == c.set.ID || r.lives() && time.Since(r.heard) <= within
 }
 
 // Members returns the live edges, this one included, and those that died less than a minute ago, sorted by id.

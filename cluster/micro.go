@@ -6,23 +6,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
+
 	"partyline/bus"
 )
 
 // ServiceName is the name of edges in NATS's list of services (`nats micro ls`).
 const ServiceName = "partyline-edge"
 
-// Verbs and response types of NATS's service protocol (its ADR-32).
-const (
-	microPrefix = "$SRV."
-	microPing   = "PING"
-	microInfo   = "INFO"
-	microStats  = "STATS"
-
-	microPingType  = "io.nats.micro.v1.ping_response"
-	microInfoType  = "io.nats.micro.v1.info_response"
-	microStatsType = "io.nats.micro.v1.stats_response"
-)
+// microPrefix begins the subjects of NATS's service protocol (its ADR-32).
+const microPrefix = micro.APIPrefix + "."
 
 // Figures is what `nats micro stats` shows of an edge.
 type Figures struct {
@@ -31,51 +24,6 @@ type Figures struct {
 	Rooms    int     `json:"rooms"`
 	Uptime   float64 `json:"uptime_seconds"` // filled in by the cluster
 	Draining bool    `json:"draining"`       // filled in by the cluster
-}
-
-// microIdentity is in every response.
-type microIdentity struct {
-	Name     string            `json:"name"`
-	ID       string            `json:"id"`
-	Version  string            `json:"version"`
-	Metadata map[string]string `json:"metadata"`
-	Type     string            `json:"type"`
-}
-
-// microEndpoint is the one endpoint of an edge: the subjects of its sockets.
-type microEndpoint struct {
-	Name       string `json:"name"`
-	Subject    string `json:"subject"`
-	QueueGroup string `json:"queue_group"`
-}
-
-type microInfoResponse struct {
-	microIdentity
-	Description string              `json:"description"`
-	Endpoints   []microEndpointInfo `json:"endpoints"`
-}
-
-type microEndpointInfo struct {
-	microEndpoint
-	Metadata map[string]string `json:"metadata"`
-}
-
-type microStatsResponse struct {
-	microIdentity
-	Started   time.Time            `json:"started"`
-	Endpoints []microEndpointStats `json:"endpoints"`
-}
-
-// microEndpointStats counts messages from NATS as requests, and those dropped because the edge was too slow as
-// errors. Edges do not measure processing times.
-type microEndpointStats struct {
-	microEndpoint
-	Requests    uint64        `json:"num_requests"`
-	Errors      uint64        `json:"num_errors"`
-	LastError   string        `json:"last_error"`
-	Time        time.Duration `json:"processing_time"`
-	AverageTime time.Duration `json:"average_processing_time"`
-	Data        Figures       `json:"data"`
 }
 
 // microSubjects returns the subjects of requests to all services, to all edges, and to this edge.
@@ -98,30 +46,35 @@ func (c *Cluster) handleMicro(m *bus.Message) {
 	}
 }
 
-// microResponse returns the response to PING, INFO or STATS. The bus's worker calls it, because the bus's counters take
-// locks of nats.go.
+// microResponse returns the response to PING, INFO or STATS. Messages from NATS count as requests, and those dropped
+// because the edge was too slow as errors; edges do not measure processing times. The bus's worker calls it, because the
+// bus's counters take locks of nats.go.
 func (c *Cluster) microResponse(verb string) []byte {
-	identity := microIdentity{
+	identity := micro.ServiceIdentity{
 		Name: ServiceName, ID: c.set.ID, Version: semantic(c.set.Version),
 		Metadata: map[string]string{"edge": c.set.ID, "advertise": c.set.Address},
 	}
-	endpoint := microEndpoint{Name: "sockets", Subject: c.set.Prefix.Sockets(c.set.ID)}
+	const endpoint = "sockets"
+	subject := c.set.Prefix.Sockets(c.set.ID)
 	var response any
 	switch verb {
-	case microPing:
-		identity.Type = microPingType
-		response = identity
-	case microInfo:
-		identity.Type = microInfoType
-		response = microInfoResponse{identity, "An edge of Partyline: it holds connections of Socket.IO clients.",
-			[]microEndpointInfo{{endpoint, map[string]string{}}}}
-	case microStats:
-		identity.Type = microStatsType
+	case micro.PingVerb.String():
+		response = micro.Ping{ServiceIdentity: identity, Type: micro.PingResponseType}
+	case micro.InfoVerb.String():
+		response = micro.Info{
+			ServiceIdentity: identity, Type: micro.InfoResponseType, Description: "An edge of Partyline: it holds connections of Socket.IO clients.",
+			Endpoints: []micro.EndpointInfo{{Name: endpoint, Subject: subject, Metadata: map[string]string{}}},
+		}
+	case micro.StatsVerb.String():
 		figures := c.set.Figures()
 		figures.Uptime, figures.Draining = time.Since(c.started).Seconds(), c.draining.Load()
-		response = microStatsResponse{identity, c.started.UTC(), []microEndpointStats{{
-			microEndpoint: endpoint, Requests: c.set.Bus.Received(), Errors: c.set.Bus.Dropped(), Data: figures,
-		}}}
+		data, _ := json.Marshal(figures)
+		response = micro.Stats{
+			ServiceIdentity: identity, Type: micro.StatsResponseType, Started: c.started.UTC(),
+			Endpoints: []*micro.EndpointStats{{
+				Name: endpoint, Subject: subject, NumRequests: int(c.set.Bus.Received()), NumErrors: int(c.set.Bus.Dropped()), Data: data,
+			}},
+		}
 	}
 	body, _ := json.Marshal(response) // strings and numbers cannot fail
 	return body

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
 	"golang.org/x/time/rate"
 
 	"partyline/bus"
@@ -27,9 +28,9 @@ func newQuestions() questions {
 	q := questions{
 		micro: make(map[string][]*question), hellos: newQuestion(helloPerSecond, helloBurst), tell: &rate.Sometimes{Interval: time.Minute},
 	}
-	for _, verb := range []string{microPing, microInfo, microStats} {
+	for _, verb := range []micro.Verb{micro.PingVerb, micro.InfoVerb, micro.StatsVerb} {
 		for range microSubjects("") {
-			q.micro[verb] = append(q.micro[verb], newQuestion(microPerSecond, microBurst))
+			q.micro[verb.String()] = append(q.micro[verb.String()], newQuestion(microPerSecond, microBurst))
 		}
 	}
 	return q

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/config"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // TestExamples runs every block of shell lines in the contract. The lines are executed with nats.go as the nats
@@ -34,14 +34,14 @@ func TestExamples(t *testing.T) {
 }
 
 // usedBy returns the namespaces of a block: those with a log, which need JetStream, only if it names them.
-func usedBy(b block, namespaces map[string]edge.Namespace) map[string]edge.Namespace {
+func usedBy(b block, namespaces map[string]rule.Namespace) map[string]rule.Namespace {
 	used := maps.Clone(namespaces)
-	maps.DeleteFunc(used, func(name string, n edge.Namespace) bool { return n.IsLogged() && !strings.Contains(b.text, name) })
+	maps.DeleteFunc(used, func(name string, n rule.Namespace) bool { return n.IsLogged() && !strings.Contains(b.text, name) })
 	return used
 }
 
 // exampleNamespaces reads the configuration in the document.
-func exampleNamespaces(t *testing.T) map[string]edge.Namespace {
+func exampleNamespaces(t *testing.T) map[string]rule.Namespace {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	writeFile(t, file, theBlock(t, "subjects.md", "yaml"))
@@ -64,7 +64,7 @@ type scene struct {
 	ids     map[string]string // $ANN → the socket's id
 }
 
-func newScene(t *testing.T, namespaces map[string]edge.Namespace) *scene {
+func newScene(t *testing.T, namespaces map[string]rule.Namespace) *scene {
 	t.Helper()
 	server := natsdtest.Start(t, "jetstream { store_dir: "+strconv.Quote(t.TempDir())+" }")
 	nc := edgetest.Connect(t, server.ClientURL())

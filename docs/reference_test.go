@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"partyline/config"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
+	"partyline/rule"
 )
 
 // setting is a key of the configuration, as in --help.
@@ -91,7 +91,7 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 func TestMetricsTable(t *testing.T) {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	namespaces := edgetest.Open() // and one with a log, for its metrics
-	namespaces["/recovery"] = edge.Namespace{Connect: edge.ConnectOpen, Recovery: edge.Recovery{For: time.Minute}}
+	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric

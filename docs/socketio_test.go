@@ -19,10 +19,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // The page that shows one server twice, and the page of tables.
@@ -111,8 +111,8 @@ func converse(t *testing.T, url string) {
 
 func chatEdge(t *testing.T, url string) *edgetest.Node {
 	t.Helper()
-	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: map[string]edge.Namespace{
-		"/chat_room": {Connect: edge.ConnectService, ConnectTimeout: edgetest.Patience},
+	return edgetest.Start(t, edgetest.Options{NATS: url, Namespaces: map[string]rule.Namespace{
+		"/chat_room": {Connect: rule.ConnectService, ConnectTimeout: edgetest.Patience},
 	}}).Ready()
 }
 

@@ -16,10 +16,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // TestNamesTable looks up every row of the contract's table of names in the file of cases.
@@ -155,8 +155,8 @@ func TestPermissions(t *testing.T) {
 		return strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"-secret@", 1)
 	}
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
-	n := edgetest.Start(t, edgetest.Options{NATS: as("edge"), Namespaces: map[string]edge.Namespace{
-		"/chat": {Connect: edge.ConnectService, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "shout", To: edge.ToAll, Self: true}}},
+	n := edgetest.Start(t, edgetest.Options{NATS: as("edge"), Namespaces: map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectService, Rooms: []string{"*"}, Relay: []rule.Relay{{Event: "shout", To: rule.ToAll, Self: true}}},
 	}}).Ready()
 	chat := edgetest.Connect(t, as("chat"), nats.CustomInboxPrefix("_INBOX.chat"), quiet)
 	news := edgetest.Connect(t, as("news"), quiet)

@@ -13,6 +13,7 @@ import (
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -24,13 +25,13 @@ type bench struct {
 	connections []*connection
 }
 
-func newBench(tb testing.TB, sockets int, rules Namespace) *bench {
+func newBench(tb testing.TB, sockets int, rules rule.Namespace) *bench {
 	tb.Helper()
 	return newBenchAt(tb, natsdtest.Start(tb), sockets, rules, false)
 }
 
 // newBenchAt makes a bench at a NATS server. With listen, the edge itself handles what it receives from there.
-func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Namespace, listen bool) *bench {
+func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules rule.Namespace, listen bool) *bench {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
 	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log, bus.Options{})
@@ -46,7 +47,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules Name
 	replies, _ := subjects.NewReplies(prefix, []string{subjects.DefaultReplies})
 	x := &bench{nats: server.ClientURL()}
 	x.edge = New(Settings{
-		ID: NewID(), Prefix: prefix, Replies: replies, Namespaces: map[string]Namespace{"/chat": rules}, Limits: DefaultLimits(),
+		ID: NewID(), Prefix: prefix, Replies: replies, Namespaces: map[string]rule.Namespace{"/chat": rules}, Limits: DefaultLimits(),
 		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -101,7 +102,7 @@ func (b *bench) handle(m *bus.Message) {
 	b.edge.flush()
 }
 
-var openRoom = Namespace{Connect: ConnectOpen, AutoJoin: []string{"room"}, Relay: []Relay{{Event: "message", To: ToRooms}}}
+var openRoom = rule.Namespace{Connect: rule.ConnectOpen, AutoJoin: []string{"room"}, Relay: []rule.Relay{{Event: "message", To: rule.ToRooms}}}
 
 func TestEventUpDoesNotAllocate(t *testing.T) {
 	if raceEnabled {

@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"partyline/bus"
-	"partyline/edge/flow"
 	"partyline/edge/query"
 	"partyline/edge/registry"
+	"partyline/internal/flow"
 	"partyline/subjects"
 )
 

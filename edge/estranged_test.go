@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // A client's packets that arrive first after the process was stopped are held, even if the edge has not noticed the
@@ -22,7 +23,7 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 	admit := func(m *nats.Msg) error {
 		return m.RespondMsg(&nats.Msg{Header: nats.Header{"Sio-From": {"chat-a"}, "Sio-Assignment": {m.Header.Get("Sio-Assignment")}}, Data: []byte("[]")})
 	}
-	x := newBenchAt(t, server, 0, Namespace{}, true)
+	x := newBenchAt(t, server, 0, rule.Namespace{}, true)
 	beat := []byte(`[{"instance":"chat-a","group":"chat","owns":true,"namespaces":["/chat"],"at":1,"every":1000}]`)
 	for end := time.Now().Add(time.Minute); ; {
 		if err := nc.Publish("sio.$svc.chat.chat-a.beat", beat); err != nil || time.Now().After(end) {

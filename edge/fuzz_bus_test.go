@@ -11,10 +11,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/wire/sio"
 )
 
@@ -40,9 +40,9 @@ func FuzzBus(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	server := natsdtest.Start(f)
-	n := edgetest.Start(f, edgetest.Options{NATS: server.ClientURL(), Namespaces: map[string]edge.Namespace{
-		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "message", To: edge.ToAll}}},
-		"/svc":  {Connect: edge.ConnectService}, "/beside": {Connect: edge.ConnectOpen, Relay: []edge.Relay{{Event: "say", To: edge.ToAll, Self: true}}},
+	n := edgetest.Start(f, edgetest.Options{NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{{Event: "message", To: rule.ToAll}}},
+		"/svc":  {Connect: rule.ConnectService}, "/beside": {Connect: rule.ConnectOpen, Relay: []rule.Relay{{Event: "say", To: rule.ToAll, Self: true}}},
 	}}).Ready()
 	nc := edgetest.Connect(f, server.ClientURL())
 	silent := enginetest.NewConversation(f)

@@ -17,6 +17,7 @@ import (
 	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -31,12 +32,12 @@ func New(set Settings) *Edge {
 	if set.Limits.QueuePackets == 0 {
 		set.Limits.QueuePackets = engine.DefaultQueuePackets
 	}
-	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: make(chan struct{}, 1)}
+	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: wake.New()}
 	e.rates = namespaceRates(e.rules)
 	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
 	e.owners = owner.New(owner.Settings{
-		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: func() { nudge(e.wake) }, Now: time.Now, Random: rand.IntN,
+		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: e.wake.Raise, Now: time.Now, Random: rand.IntN,
 	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, set.Prefix, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg, e.owners}
@@ -49,6 +50,7 @@ func New(set Settings) *Edge {
 	}
 	e.rewinds = &rewinds{d, e.reg, &e.logged, set.Bus, set.Limits.QueuePackets / 4}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.rewinds, e.disconnect}
+	e.grants = &grants{commands: e.commands, reg: e.reg, grace: set.Token.Grace}
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	if set.Journal != nil {
@@ -60,14 +62,6 @@ func New(set Settings) *Edge {
 	subscribe(set)
 	require(set)
 	return e
-}
-
-// nudge wakes the goroutine that waits for a channel of capacity 1. It never blocks.
-func nudge(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
 }
 
 // subscribe asks for what every edge receives.
@@ -108,7 +102,7 @@ func require(set Settings) {
 	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }
 	publish, subscribe := set.Prefix.EdgePermissions()
-	if slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n Namespace) bool { return n.IsLogged() }) {
+	if slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n rule.Namespace) bool { return n.IsLogged() }) {
 		morePublish, moreSubscribe := set.Prefix.LogPermissions()
 		publish, subscribe = append(publish, morePublish...), append(subscribe, moreSubscribe...)
 	}
@@ -137,6 +131,7 @@ func (e *Edge) Metrics() *tally.Set {
 	e.stats.metrics(set)
 	e.asks.metrics(set)
 	e.pauses.metrics(set)
+	e.grants.metrics(set)
 	e.owners.Metrics(set)
 	e.rules.Metrics(set)
 	if e.logged.table != nil {

@@ -129,40 +129,20 @@ func (l *sharedList) done() {
 
 // writer has what it takes to write queues to WebSockets. It belongs to one goroutine at a time.
 type writer struct {
-	attempt func(fd uintptr) bool // write, bound once: a closure for each write would be an allocation
-	data    []byte                // what write is to write
-	n       int                   // bytes that it wrote
-	err     error                 // why it failed; nil also for a client that takes no more now
-
+	direct  *direct.Writer
 	scratch []byte // for queue.next
 	bytes   int    // written since the last count
 	counted *stats // whose bytesOut they are
 }
 
-var writers = sync.Pool{New: func() any {
-	w := new(writer)
-	w.attempt = w.write
-	return w
-}}
-
-// write is the RawConn callback. It always returns true, so RawConn never parks the goroutine.
-func (w *writer) write(fd uintptr) bool {
-	n, err := direct.Write(fd, w.data)
-	w.n, w.err = max(n, 0), err
-	return true
-}
+var writers = sync.Pool{New: func() any { return &writer{direct: direct.NewWriter("connection of a client")} }}
 
 // tryWrite writes as much of data as the connection takes at once.
 func (w *writer) tryWrite(conn syscall.RawConn, data []byte, st *stats) (int, error) {
-	w.data, w.n, w.err = data, 0, nil
-	err := conn.Write(w.attempt)
-	w.data = nil
-	if err == nil {
-		err = w.err
-	}
-	w.bytes += w.n
+	n, err := w.direct.TryWrite(conn, data)
+	w.bytes += n
 	w.counted = st
-	return w.n, err
+	return n, err
 }
 
 // count adds what was written to the server's metrics. It is called once for many writes, because all processors write

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"partyline/internal/accept"
+	"partyline/internal/wake"
 	"partyline/wire/eio"
+	"partyline/wire/ws"
 )
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
@@ -27,19 +29,15 @@ type polling struct {
 
 // poll is a GET that waits until there is something to send.
 type poll struct {
-	ready chan struct{} // capacity 1
-	alone bool          // static: when it came, only the close packet was left
-	late  bool          // static: it came while a WebSocket was about to take over
+	ready wake.Flag
+	alone bool // static: when it came, only the close packet was left
+	late  bool // static: it came while a WebSocket was about to take over
 }
 
 // wake has the poll answered, if there is one: p may be nil.
 func (p *poll) wake() {
-	if p == nil {
-		return
-	}
-	select {
-	case p.ready <- struct{}{}:
-	default:
+	if p != nil {
+		p.ready.Raise()
 	}
 }
 
@@ -135,7 +133,7 @@ func (p *polling) beginPoll(w http.ResponseWriter, r *http.Request) *poll {
 	}
 	defer s.mu.Unlock()
 	// The reference fetches itself a packet to send when only the close packet is left (Polling.onPollRequest).
-	p.poll = &poll{ready: make(chan struct{}, 1), alone: s.state == closing && len(s.queue.frames) == 0}
+	p.poll = &poll{ready: wake.New(), alone: s.state == closing && len(s.queue.frames) == 0}
 	if u := p.upgrade; u != nil && u.release != nil {
 		p.poll.late = true
 		u.release.Reset(releaseEvery) // its whole time: the packet that ends the upgrade may have been sent before it
@@ -287,10 +285,10 @@ func (p payload) size() (size int, compress bool) {
 // each calls packet for each packet, with its content as in a WebSocket message.
 func (p payload) each(packet func(data []byte, binary bool)) {
 	for _, f := range p.frames {
-		for ws := f.ws; len(ws) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
-			head, size := wsHead(ws)
-			packet(ws[head:head+size], ws[0] == wsBinary)
-			ws = ws[head+size:]
+		for frames := f.ws; len(frames) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
+			content, rest := ws.Next(frames)
+			packet(content, frames[0] == ws.Binary)
+			frames = rest
 		}
 	}
 	if p.ending {

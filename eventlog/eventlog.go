@@ -20,6 +20,7 @@ import (
 
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/wake"
 	"partyline/subjects"
 )
 
@@ -68,7 +69,7 @@ type Log struct {
 	set        Settings // static
 	complaints *throttle.Logger
 	onEpoch    func(string) // static once Run has begun
-	doubt      chan struct{}
+	doubt      wake.Flag
 	wentBack   atomic.Bool // see WentBack
 	reader     *reader
 	writer     *writer
@@ -93,7 +94,7 @@ type stats struct {
 // New returns a log. It does nothing until Run.
 func New(set Settings) *Log {
 	l := &Log{
-		set: set, complaints: throttle.New(set.Log), onEpoch: func(string) {}, doubt: make(chan struct{}, 1),
+		set: set, complaints: throttle.New(set.Log), onEpoch: func(string) {}, doubt: wake.New(),
 		why: []string{"the streams of JetStream have not been looked at yet"},
 	}
 	l.reader, l.writer = newReader(l), newWriter(l)
@@ -156,12 +157,7 @@ func (l *Log) Epoch() string {
 }
 
 // Doubt has the streams looked at now. Call it when a mark has not come back. It never blocks.
-func (l *Log) Doubt() {
-	select {
-	case l.doubt <- struct{}{}:
-	default:
-	}
-}
+func (l *Log) Doubt() { l.doubt.Raise() }
 
 // WentBack gives the log a new epoch, unless it has one already. Call it when the log continues with sequences that it has used
 // before: NATS has lost the end of the stream with its memory or disk, so all offsets may be wrong. It never blocks.

@@ -5,18 +5,20 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
+
+	"partyline/internal/wake"
 )
 
 // queue is what waits for a goroutine of the log.
 type queue[T any] struct {
-	wake chan struct{} // has a value when something waits
+	wake wake.Flag // raised when something waits
 
 	mu      sync.Mutex
 	waiting []T  // guarded by mu
 	ended   bool // guarded by mu
 }
 
-func newQueue[T any]() queue[T] { return queue[T]{wake: make(chan struct{}, 1)} }
+func newQueue[T any]() queue[T] { return queue[T]{wake: wake.New()} }
 
 // add appends one. It returns false after end.
 func (q *queue[T]) add(one T) bool {
@@ -26,7 +28,7 @@ func (q *queue[T]) add(one T) bool {
 		return false
 	}
 	q.waiting = append(q.waiting, one)
-	q.poke()
+	q.wake.Raise()
 	return true
 }
 
@@ -39,7 +41,7 @@ func (q *queue[T]) take(n int) []T {
 	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
 		q.waiting = nil
 	} else {
-		q.poke()
+		q.wake.Raise()
 	}
 	return taken
 }
@@ -50,13 +52,6 @@ func (q *queue[T]) end() []T {
 	q.ended = true
 	q.mu.Unlock()
 	return q.take(math.MaxInt)
-}
-
-func (q *queue[T]) poke() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
 }
 
 // receive subscribes an inbox until stop is called. It has a channel, since nats.go takes stored messages with a forged status for

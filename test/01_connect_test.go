@@ -12,9 +12,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // handshake is the second element of a connect request.
@@ -146,7 +146,7 @@ func TestServiceRefuses(t *testing.T) {
 
 // With `unavailable: refuse` a client is refused if no service decides. 22_waiting_test.go covers the default.
 func TestNoServiceRefuses(t *testing.T) {
-	s := begin(t, rules{"/door": {Unavailable: edge.UnavailableRefuse}})
+	s := begin(t, rules{"/door": {Unavailable: rule.UnavailableRefuse}})
 	a := s.Dial("a")
 	a.Send("40/door,")
 	a.Expect(`44/door,{"message":"no service"}`)
@@ -154,7 +154,7 @@ func TestNoServiceRefuses(t *testing.T) {
 }
 
 func TestSilentServiceRefuses(t *testing.T) {
-	s := begin(t, rules{"/door": {ConnectTimeout: 50 * time.Millisecond, Unavailable: edge.UnavailableRefuse}})
+	s := begin(t, rules{"/door": {ConnectTimeout: 50 * time.Millisecond, Unavailable: rule.UnavailableRefuse}})
 	requests := s.hear("sio.door.on.connect")
 	a := s.Dial("a")
 	a.Send("40/door,")
@@ -344,9 +344,9 @@ func TestOpenNamespaceGivesNotice(t *testing.T) {
 
 func TestNamespacesByPattern(t *testing.T) {
 	s := begin(t, rules{
-		"/room-*":    {Connect: edge.ConnectOpen, AutoJoin: []string{"short"}},
-		"/room-vip*": {Connect: edge.ConnectOpen, AutoJoin: []string{"long"}},
-		"/room-vip":  {Connect: edge.ConnectOpen, AutoJoin: []string{"exact"}},
+		"/room-*":    {Connect: rule.ConnectOpen, AutoJoin: []string{"short"}},
+		"/room-vip*": {Connect: rule.ConnectOpen, AutoJoin: []string{"long"}},
+		"/room-vip":  {Connect: rule.ConnectOpen, AutoJoin: []string{"exact"}},
 	})
 	for name, room := range map[string]string{"/room-": "short", "/room-a/b": "short", "/room-vips": "long", "/room-vip": "exact"} {
 		a := s.Enter(name, name)

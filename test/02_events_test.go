@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
+	"partyline/rule"
 )
 
 func TestEventIsPassedOnByteForByte(t *testing.T) {
@@ -60,7 +60,7 @@ func TestEventNamesInSubjects(t *testing.T) {
 }
 
 func TestNamespacesInSubjects(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}})
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}})
 	events := s.hear("sio.*.on.hi")
 	for name, token := range map[string]string{
 		"/": "_", "/chat": "chat", "/a.b": "a%2Eb", "/$x": "%24x", "/_": "%5F", "/a/b": "a/b", "/한국 방": "한국%20방", "/a*": "a%2A",

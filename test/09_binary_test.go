@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 const (
@@ -73,7 +73,7 @@ func TestBinaryAcks(t *testing.T) {
 }
 
 func TestBinaryGoesUpAndDownUnchanged(t *testing.T) {
-	s := begin(t, rules{"/chat": {Connect: edge.ConnectOpen, Relay: []edge.Relay{{Event: "file", To: edge.ToAll, Self: true}}}})
+	s := begin(t, rules{"/chat": {Connect: rule.ConnectOpen, Relay: []rule.Relay{{Event: "file", To: rule.ToAll, Self: true}}}})
 	a := s.Enter("a", "/chat")
 	client := s.poll()
 	client.enter("/chat")

@@ -4,19 +4,19 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
+	"partyline/rule"
 )
 
 // relayed is a namespace whose clients need no service.
-func relayed(relay ...edge.Relay) rules {
+func relayed(relay ...rule.Relay) rules {
 	return rules{
-		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"lobby-*", "vip"}, Relay: relay},
-		"/":     {Connect: edge.ConnectOpen},
+		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"lobby-*", "vip"}, Relay: relay},
+		"/":     {Connect: rule.ConnectOpen},
 	}
 }
 
 // lap sends a marker through the namespace. All rule sets that call it relay "lap" to all, its sender included.
-var lap = edge.Relay{Event: "lap", To: edge.ToAll, Self: true}
+var lap = rule.Relay{Event: "lap", To: rule.ToAll, Self: true}
 
 // onlyLap checks that nothing that a client sent before reached these sockets.
 func onlyLap(from *socket, sockets ...*socket) {
@@ -50,7 +50,7 @@ func TestClientsJoinAndLeaveByThemselves(t *testing.T) {
 }
 
 func TestClientsJoinNoOtherRooms(t *testing.T) {
-	s := begin(t, relayed().with("/any", edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}))
+	s := begin(t, relayed().with("/any", rule.Namespace{Connect: rule.ConnectOpen, Rooms: []string{"*"}}))
 	a := s.Enter("a", "/chat")
 	s.join(a, `["secret"]`)
 	for _, args := range []string{`,"secret"`, `,"lobby"`, `,"VIP"`, `,"vip2"`, `,""`, ``, `,1`, `,null`, `,["vip"]`, `,"\ud800"`} {
@@ -84,7 +84,7 @@ func TestJoinIsAnEventWithoutRules(t *testing.T) {
 
 func TestAutoJoin(t *testing.T) {
 	s := begin(t, rules{
-		"/chat": {Connect: edge.ConnectOpen, AutoJoin: []string{"hall", "한국 방"}},
+		"/chat": {Connect: rule.ConnectOpen, AutoJoin: []string{"hall", "한국 방"}},
 		"/door": {AutoJoin: []string{"hall", "vip"}},
 	})
 	s.serve("door", `[{"rooms":["vip","own"]}]`)
@@ -107,7 +107,7 @@ func TestAutoJoin(t *testing.T) {
 
 func TestRelayToAll(t *testing.T) {
 	for _, self := range []bool{false, true} {
-		s := begin(t, relayed(edge.Relay{Event: "news", To: edge.ToAll, Self: self}, lap))
+		s := begin(t, relayed(rule.Relay{Event: "news", To: rule.ToAll, Self: self}, lap))
 		a, b, other := s.Enter("a", "/chat"), s.Enter("b", "/chat"), s.Enter("other", "/")
 		events := s.hear("sio.chat.on.news")
 		for _, id := range []string{"", "4"} {
@@ -130,7 +130,7 @@ func TestRelayToAll(t *testing.T) {
 // Several rooms are a union: a socket in two of them gets the event once.
 func TestRelayToTheSendersRooms(t *testing.T) {
 	for _, self := range []bool{false, true} {
-		s := begin(t, relayed(edge.Relay{Event: "message", To: edge.ToRooms, Self: self}, lap))
+		s := begin(t, relayed(rule.Relay{Event: "message", To: rule.ToRooms, Self: self}, lap))
 		a, b, c, d := s.crowd()
 		tell := func(from *socket, who ...*socket) {
 			t.Helper()
@@ -160,7 +160,7 @@ func TestRelayToTheSendersRooms(t *testing.T) {
 }
 
 func TestRelayToRoomsOrAll(t *testing.T) {
-	s := begin(t, relayed(edge.Relay{Event: "message", To: edge.ToRoomsOrAll}, lap))
+	s := begin(t, relayed(rule.Relay{Event: "message", To: rule.ToRoomsOrAll}, lap))
 	a, b, c, d := s.crowd()
 	d.Emit("", `["message","to all"]`)
 	for _, so := range []*socket{a, b, c} {
@@ -174,7 +174,7 @@ func TestRelayToRoomsOrAll(t *testing.T) {
 // The first argument names a room, which the sender must be in.
 func TestRelayToARoom(t *testing.T) {
 	for _, self := range []bool{false, true} {
-		s := begin(t, relayed(edge.Relay{Event: "say", To: edge.ToRoom, Self: self}, lap))
+		s := begin(t, relayed(rule.Relay{Event: "say", To: rule.ToRoom, Self: self}, lap))
 		a, b, c, d := s.crowd()
 		s.join(b, `["order.1 *"]`)
 		s.join(c, `["order.1 *"]`)
@@ -197,7 +197,7 @@ func TestRelayToARoom(t *testing.T) {
 
 func TestRelayToASocket(t *testing.T) {
 	for _, self := range []bool{false, true} {
-		s := begin(t, relayed(edge.Relay{Event: "direct*", To: edge.ToSocket, Self: self}, lap))
+		s := begin(t, relayed(rule.Relay{Event: "direct*", To: rule.ToSocket, Self: self}, lap))
 		a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 		other := s.Enter("other", "/")
 		a.Emit("9", `["direct-message","`+b.ID+`","psst"]`)
@@ -216,8 +216,8 @@ func TestRelayToASocket(t *testing.T) {
 
 func TestFirstMatchingRuleApplies(t *testing.T) {
 	s := begin(t, relayed(
-		edge.Relay{Event: "to.socket", To: edge.ToSocket}, lap, edge.Relay{Event: "to.*", To: edge.ToAll},
-		edge.Relay{Event: "to.all*", To: edge.ToAll, Self: true},
+		rule.Relay{Event: "to.socket", To: rule.ToSocket}, lap, rule.Relay{Event: "to.*", To: rule.ToAll},
+		rule.Relay{Event: "to.all*", To: rule.ToAll, Self: true},
 	))
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	a.Emit("", `["to.socket","nobody"]`)
@@ -229,7 +229,7 @@ func TestFirstMatchingRuleApplies(t *testing.T) {
 
 // A rule only publishes on the public subjects, which every client of NATS may watch.
 func TestRelaysArePublicPublishes(t *testing.T) {
-	s := begin(t, relayed(edge.Relay{Event: "message", To: edge.ToRooms}, edge.Relay{Event: "news", To: edge.ToAll, Self: true}))
+	s := begin(t, relayed(rule.Relay{Event: "message", To: rule.ToRooms}, rule.Relay{Event: "news", To: rule.ToAll, Self: true}))
 	a := s.Enter("a", "/chat")
 	watch := s.hear("sio.chat.>")
 	a.Emit("1", `["news"]`)

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // What one publisher sends reaches a socket in order, to whatever target it is addressed.
@@ -73,7 +73,7 @@ func TestOrderOfEventsAndCommands(t *testing.T) {
 // What a client says after it joined reaches all members that joined before.
 func TestOrderOfJoinAndRelay(t *testing.T) {
 	s := begin(t, rules{"/chat": {
-		Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}},
+		Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{{Event: "say", To: rule.ToRooms, Self: true}},
 	}})
 	a := s.Enter("a", "/chat")
 	for i := range 100 {

@@ -11,9 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // cluster is three NATS servers with an edge at each; the service is at the first server. It returns when each server
@@ -207,8 +207,8 @@ func talk(t *testing.T, one, two *edgetest.Node) {
 }
 
 func chatRules() rules {
-	return rules{"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
-		{Event: "message", To: edge.ToRooms}, {Event: "direct", To: edge.ToSocket},
+	return rules{"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{
+		{Event: "message", To: rule.ToRooms}, {Event: "direct", To: rule.ToSocket},
 	}}}
 }
 

@@ -8,11 +8,12 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 func TestRoomsPerSocket(t *testing.T) {
 	s := begin(t, rules{
-		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}},
+		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}},
 		"/door": {},
 	}, func(o *edgetest.Options) { o.Limits = edge.Limits{RoomsPerSocket: 3} })
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
@@ -39,7 +40,7 @@ func TestRoomsPerSocket(t *testing.T) {
 }
 
 func TestNamespacesPerSession(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}}, func(o *edgetest.Options) { o.Limits = edge.Limits{NamespacesPerSession: 2} })
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}}, func(o *edgetest.Options) { o.Limits = edge.Limits{NamespacesPerSession: 2} })
 	a := s.Enter("a", "/")
 	b := edgetest.Enter(a.Client, "/b", "")
 	a.Send("40/c,")
@@ -74,7 +75,7 @@ func TestSecondConnectEndsTheSession(t *testing.T) {
 }
 
 func TestLongestNames(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}})
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}})
 	a := s.Enter("a", "/chat")
 	long, tokens := strings.Repeat("x", 512), strings.Repeat("x.", 15)+"x"
 	events := s.hear("sio.chat.on.>")

@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -167,7 +167,7 @@ func TestNoEdgeHearsWhatClientsEmit(t *testing.T) {
 	}
 	names := rules{"/door": {ConnectTimeout: time.Minute}}
 	for _, word := range words {
-		names["/"+word] = edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}
+		names["/"+word] = rule.Namespace{Connect: rule.ConnectOpen, Rooms: []string{"*"}}
 	}
 	delete(names, "/*") // a pattern, which no client can enter as such
 	s := begin(t, names)

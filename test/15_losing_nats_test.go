@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // cuttable is a stage whose edge is connected through a cable.
@@ -28,8 +28,8 @@ func (s *stage) lose(c *natsdtest.Cable) {
 }
 
 func alone() rules {
-	return usual().with("/self", edge.Namespace{
-		Connect: edge.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}},
+	return usual().with("/self", rule.Namespace{
+		Connect: rule.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}, Relay: []rule.Relay{{Event: "say", To: rule.ToRooms, Self: true}},
 	})
 }
 
@@ -55,7 +55,7 @@ func TestSocketsOutliveNATS(t *testing.T) {
 }
 
 func TestServiceIsAwayWithNATS(t *testing.T) {
-	s, c := cuttable(t, alone().with("/strict", edge.Namespace{Unavailable: edge.UnavailableRefuse}))
+	s, c := cuttable(t, alone().with("/strict", rule.Namespace{Unavailable: rule.UnavailableRefuse}))
 	s.serve("door", `[{"rooms":["x"]}]`)
 	a := s.Enter("a", "/chat")
 	s.lose(c)

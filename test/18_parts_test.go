@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // A namespace that does not fit into one message: the parts come in order, each object is whole, and none is missing.
@@ -75,7 +75,7 @@ func TestAnswersInParts(t *testing.T) {
 
 // What a client can make larger than a NATS message is left out, and the answer still comes.
 func TestFetchOfASocketThatDoesNotFit(t *testing.T) {
-	s := begin(t, usual().with("/free", edge.Namespace{Connect: edge.ConnectOpen, Rooms: []string{"*"}}))
+	s := begin(t, usual().with("/free", rule.Namespace{Connect: rule.ConnectOpen, Rooms: []string{"*"}}))
 	so := &socket{Client: s.Dial("big"), Head: "/free,", Token: "free"}
 	so.ID = so.Connect("/free", `{"x":"`+strings.Repeat("x", 990_000)+`"}`)
 	s.change("sio.free.data.socket."+so.ID, `[{"x":"`+strings.Repeat("x", 60_000)+`"}]`, 1)

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
 )
@@ -97,7 +97,7 @@ func (p *packer) hears(want string) {
 }
 
 func TestMsgpackAndJSONInOneRoom(t *testing.T) {
-	s := begin(t, rules{"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}}}})
+	s := begin(t, rules{"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{{Event: "message", To: rule.ToRooms}}}})
 	a, b := s.Enter("a", "/chat"), s.enterPacked("b", "/chat")
 	c := s.enterPacked("c", "/chat")
 	a.Emit("1", `["join","x"]`)

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
+	"partyline/rule"
 )
 
 // session returns the session's name of the request about a socket. Further sockets of one session have the same.
@@ -29,7 +29,7 @@ func TestTheSocketsOfASessionHaveOneOwner(t *testing.T) {
 	const rooms = 8
 	namespaces := usual()
 	for i := range rooms {
-		namespaces = namespaces.with(fmt.Sprint("/n", i), edge.Namespace{Connect: edge.ConnectService})
+		namespaces = namespaces.with(fmt.Sprint("/n", i), rule.Namespace{Connect: rule.ConnectService})
 	}
 	s := begin(t, namespaces)
 	instances := map[string]*instance{}

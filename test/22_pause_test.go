@@ -8,8 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // pause and resume ask for it as an instance, and expect the confirmation.
@@ -199,8 +199,8 @@ func TestAPausedClientGoes(t *testing.T) {
 		"forced close":         func(_ *stage, a *socket) { a.Send("4nonsense") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := begin(t, usual().with("/chat", edge.Namespace{Connect: edge.ConnectOpen, AutoJoin: []string{"room"},
-				Relay: []edge.Relay{{Event: "say", To: edge.ToRooms}}}))
+			s := begin(t, usual().with("/chat", rule.Namespace{Connect: rule.ConnectOpen, AutoJoin: []string{"room"},
+				Relay: []rule.Relay{{Event: "say", To: rule.ToRooms}}}))
 			a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 			events := s.hear("sio.*.on.*")
 			s.pause(a, "svc-1")

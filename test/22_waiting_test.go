@@ -8,9 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // waits connects a client to /door, where no service decides, and checks that it receives nothing.
@@ -185,7 +185,7 @@ func TestAgain(t *testing.T) {
 
 // brief is a namespace whose clients wait only briefly.
 func brief() rules {
-	return rules{"/door": {ConnectTimeout: 2 * time.Second}, "/chat": {Connect: edge.ConnectOpen}}
+	return rules{"/door": {ConnectTimeout: 2 * time.Second}, "/chat": {Connect: rule.ConnectOpen}}
 }
 
 // At the end the transport is closed, without a packet of Socket.IO. Then the official client reconnects by itself.

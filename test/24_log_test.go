@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // logged returns the lines of the edge's log that contain all of some texts.
@@ -32,7 +32,7 @@ func (s *stage) once(texts ...string) {
 }
 
 func TestANamespaceThatIsNotDeclaredIsLogged(t *testing.T) {
-	s := begin(t, rules{"/chat": {Connect: edge.ConnectOpen}, "/tenant-*": {Connect: edge.ConnectOpen}})
+	s := begin(t, rules{"/chat": {Connect: rule.ConnectOpen}, "/tenant-*": {Connect: rule.ConnectOpen}})
 	for range 3 {
 		c := s.Dial("ann")
 		c.Send("40/chatt,")
@@ -45,7 +45,7 @@ func TestANamespaceThatIsNotDeclaredIsLogged(t *testing.T) {
 }
 
 func TestAConnectWithoutAnAnswerIsLogged(t *testing.T) {
-	s := begin(t, rules{"/door": {Connect: edge.ConnectService}, "/tenant-*": {Connect: edge.ConnectService}})
+	s := begin(t, rules{"/door": {Connect: rule.ConnectService}, "/tenant-*": {Connect: rule.ConnectService}})
 	for range 3 {
 		s.Dial("ann").Send("40/door,")
 		s.Dial("ann").Send("40/tenant-1,")
@@ -88,7 +88,7 @@ func TestManyNamespacesThatAreNotDeclared(t *testing.T) {
 
 // A service may answer where it is not asked to decide. The log reports it, once for all sockets.
 func TestAnAnswerToAnOpenNamespaceIsLogged(t *testing.T) {
-	s := begin(t, rules{"/lobby": {Connect: edge.ConnectOpen}})
+	s := begin(t, rules{"/lobby": {Connect: rule.ConnectOpen}})
 	s.serve("lobby", `[{"user":"ann"}]`)
 	for range 3 {
 		s.Dial("ann").Connect("/lobby", "")

@@ -8,12 +8,13 @@ import (
 
 	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // rated are namespaces of which one has a rate of its own.
 func rated() rules {
-	return usual().with("/feed", edge.Namespace{Connect: edge.ConnectOpen, EventsPerSecond: 100, EventsBurst: 20}).
-		with("/part-*", edge.Namespace{Connect: edge.ConnectOpen, EventsPerSecond: 100, EventsBurst: 20})
+	return usual().with("/feed", rule.Namespace{Connect: rule.ConnectOpen, EventsPerSecond: 100, EventsBurst: 20}).
+		with("/part-*", rule.Namespace{Connect: rule.ConnectOpen, EventsPerSecond: 100, EventsBurst: 20})
 }
 
 // expectAll expects numbered events, once and in order, and returns how long they took.
@@ -30,7 +31,7 @@ func expectAll(t *testing.T, events *ear, n int, sent time.Time) time.Duration {
 // A client that floods gets everything through, once and in order, at its rate. Others notice nothing.
 func TestAFloodIsSlowedDown(t *testing.T) {
 	t.Parallel()
-	talk := edge.Namespace{Connect: edge.ConnectOpen, Relay: []edge.Relay{{Event: "say", To: edge.ToAll, Self: true}}}
+	talk := rule.Namespace{Connect: rule.ConnectOpen, Relay: []rule.Relay{{Event: "say", To: rule.ToAll, Self: true}}}
 	s := begin(t, usual().with("/talk", talk), func(o *edgetest.Options) {
 		o.Limits = edge.DefaultLimits()
 		o.Limits.EventsPerSecond, o.Limits.EventsBurst = 500, 100

@@ -9,6 +9,7 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 // costs waits until a figure of the account is want, for figures that are computed once a second.
@@ -23,7 +24,7 @@ func (s *stage) costs(what string, want func(bytes int) bool) (bytes int) {
 
 // Everything that the edge keeps for a session counts, and is taken back when it goes.
 func TestWhatIsKeptForASession(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}})
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen, Rooms: []string{"*"}}})
 	a := s.Enter("a", "/")
 	s.join(a, `["auto"]`)
 	alone := s.costs("the first socket counts", func(bytes int) bool { return bytes > 3000 })
@@ -81,7 +82,7 @@ func TestWhatIsKeptForASession(t *testing.T) {
 }
 
 func TestASessionThatKeepsTooMuchIsClosed(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: edge.ConnectOpen}}, func(o *edgetest.Options) {
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}}, func(o *edgetest.Options) {
 		o.Limits = edge.Limits{SessionBytes: 100_000}
 	})
 	a := s.Enter("a", "/")

@@ -6,15 +6,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // A client that comes back without an offset gets what came since its session began, and nothing older: also if it was
 // the first in its namespace at this edge, and an event came before the edge knew where the log was.
 func TestNothingIsOlderThanTheSession(t *testing.T) {
-	namespaces := rules{"/n*": {Connect: edge.ConnectService, Recovery: edge.Recovery{For: edgetest.Patience}}}
+	namespaces := rules{"/n*": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: edgetest.Patience}}}
 	s := beginAt(t, natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`), namespaces)
 	s.Peer.Handle("sio.*.on.connect", func(m *nats.Msg) {
 		var n int

@@ -7,20 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // durable are namespaces from whose broken connections clients come back.
 func durable() rules {
 	return rules{
 		"/chat": {
-			Connect: edge.ConnectOpen, Rooms: []string{"*"}, Recovery: edge.Recovery{For: time.Minute},
-			Relay: []edge.Relay{{Event: "say", To: edge.ToRooms}},
+			Connect: rule.ConnectOpen, Rooms: []string{"*"}, Recovery: rule.Recovery{For: time.Minute},
+			Relay: []rule.Relay{{Event: "say", To: rule.ToRooms}},
 		},
-		"/other": {Connect: edge.ConnectOpen, Recovery: edge.Recovery{For: time.Minute}},
+		"/other": {Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}},
 	}
 }
 
@@ -152,6 +152,40 @@ func TestTheEdgeDies(t *testing.T) {
 	answer := peer.Ask("sio.chat.data.socket."+b.id, "[]")
 	if !strings.Contains(string(answer.Data), `{"n":1}`) {
 		t.Errorf("its data is %s", answer.Data)
+	}
+}
+
+// A client leaves an edge, and comes to another one while the first is without NATS. Commands still reach the first: it must not answer.
+func TestAnotherEdgeAnswers(t *testing.T) {
+	s := withLog(t)
+	peer := s.Peer
+	cable := s.NATS.Cable()
+	first := edgetest.Start(t, edgetest.Options{InProcess: cable, Namespaces: durable()}).Ready()
+	ended := peer.Hear("sio.chat.on.disconnect")
+	peer.Flush()
+	a := connect(t, first.Dial("ann"), "/chat", nil)
+	a.Hangup()
+	ended.Next()
+	cable.Cut()
+	b := connect(t, s.Node.Dial("ann"), "/chat", a)
+	cable.Mend()
+	first.Ready()
+	for range 10 {
+		for _, verb := range []string{"join", "leave"} {
+			answer := peer.Ask("sio.chat."+verb+".socket."+b.id, `["vip"]`)
+			if want := `[{"edge":"` + s.Node.ID + `","sockets":1}]`; string(answer.Data) != want {
+				t.Fatalf("%s: %v %s, want %s", verb, answer.Header, answer.Data, want)
+			}
+		}
+	}
+	b.Hangup()
+	ended.Next()
+	c := connect(t, first.Dial("ann"), "/chat", b)
+	if peer.Ask("sio.chat.disconnect.socket."+c.id, "[]").Header.Get("Sio-Error") != "" {
+		t.Error("its first edge does not answer for it again")
+	}
+	if answer := peer.Ask("sio.chat.join.socket."+c.id, `["vip"]`); answer.Header.Get("Sio-Error") != "unknown socket" {
+		t.Errorf("a command about a socket that has ended: %v %s", answer.Header, answer.Data)
 	}
 }
 

@@ -7,22 +7,22 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // rewound are namespaces in which who enters a room gets its last events.
 func rewound() rules {
-	last := []edge.Rewind{{Room: "two*", Messages: 2, Age: time.Hour}, {Room: "*", Messages: 5, Age: time.Hour}}
-	some := []edge.Rewind{{Room: "two*", Messages: 2, Age: time.Hour}, {Room: "news*", Messages: 5, Age: time.Hour}}
+	last := []rule.Rewind{{Room: "two*", Messages: 2, Age: time.Hour}, {Room: "*", Messages: 5, Age: time.Hour}}
+	some := []rule.Rewind{{Room: "two*", Messages: 2, Age: time.Hour}, {Room: "news*", Messages: 5, Age: time.Hour}}
 	return rules{
-		"/chat":  {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Rewind: some},
-		"/lobby": {Connect: edge.ConnectOpen, AutoJoin: []string{"hall", "two"}, Rewind: last},
-		"/door":  {Connect: edge.ConnectService, Rewind: last},
-		"/safe":  {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Rewind: last, Recovery: edge.Recovery{For: time.Minute}},
-		"/home":  {Connect: edge.ConnectOpen, AutoJoin: []string{"hall"}, Rewind: last, Recovery: edge.Recovery{For: time.Minute}},
+		"/chat":  {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Rewind: some},
+		"/lobby": {Connect: rule.ConnectOpen, AutoJoin: []string{"hall", "two"}, Rewind: last},
+		"/door":  {Connect: rule.ConnectService, Rewind: last},
+		"/safe":  {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Rewind: last, Recovery: rule.Recovery{For: time.Minute}},
+		"/home":  {Connect: rule.ConnectOpen, AutoJoin: []string{"hall"}, Rewind: last, Recovery: rule.Recovery{For: time.Minute}},
 	}
 }
 

@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) {
@@ -25,15 +25,15 @@ func TestMain(m *testing.M) {
 }
 
 // rules are the namespaces of an edge, by name or pattern.
-type rules map[string]edge.Namespace
+type rules map[string]rule.Namespace
 
 // Most tests need one namespace in which a service admits sockets, and one that every client may enter.
 func usual() rules {
-	return rules{"/": {Connect: edge.ConnectOpen}, "/chat": {Connect: edge.ConnectOpen}, "/door": {Connect: edge.ConnectService}}
+	return rules{"/": {Connect: rule.ConnectOpen}, "/chat": {Connect: rule.ConnectOpen}, "/door": {Connect: rule.ConnectService}}
 }
 
 // with returns the rules with one more namespace.
-func (r rules) with(name string, ns edge.Namespace) rules {
+func (r rules) with(name string, ns rule.Namespace) rules {
 	r = maps.Clone(r)
 	r[name] = ns
 	return r

@@ -1,7 +1,10 @@
 package direct
 
 import (
+	"errors"
+	"io"
 	"net"
+	"strings"
 	"testing"
 )
 
@@ -95,5 +98,36 @@ func TestConnWithoutDescriptor(t *testing.T) {
 	defer b.Close()
 	if Conn(a) != nil {
 		t.Error("a pipe has a descriptor")
+	}
+}
+
+// A transfer that fails does not repeat the result of an earlier one, and its error names the connection.
+func TestTransfers(t *testing.T) {
+	a, b := pair(t)
+	from, to := Conn(a), Conn(b)
+	if from == nil {
+		t.Skip("this system has no calls that do not wait")
+	}
+	r, w, buf := NewReader("the reader"), NewWriter("the writer"), make([]byte, 100)
+	if n, err := w.TryWrite(to, []byte("hello")); n != 5 || err != nil {
+		t.Fatalf("wrote %d bytes and %v", n, err)
+	}
+	if n, err := r.Read(from, buf); string(buf[:n]) != "hello" || err != nil {
+		t.Fatalf("read %q and %v", buf[:n], err)
+	}
+	_ = b.Close()
+	if n, err := r.Read(from, buf); n != 0 || err != io.EOF {
+		t.Errorf("at the end: %d bytes and %v", n, err)
+	}
+	if n, err := w.TryWrite(to, buf); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed connection: %d bytes and %v", n, err)
+	}
+	for err := error(nil); ; _, err = w.TryWrite(from, buf) {
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "the writer: ") {
+				t.Error(err)
+			}
+			return
+		}
 	}
 }

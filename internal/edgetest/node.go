@@ -23,13 +23,14 @@ import (
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/wiring"
+	"partyline/rule"
 )
 
 // Options of a running edge. A zero field has the default in its comment, or none.
 type Options struct {
 	NATS       string // URL of the server; required unless InProcess is set
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
-	Namespaces map[string]edge.Namespace // default: everything open, every room, message to rooms or all
+	Namespaces map[string]rule.Namespace // default: everything open, every room, message to rooms or all
 	Limits     edge.Limits               // default: DefaultLimits
 	Engine     engine.Config             // default: DefaultConfig
 	Origins    []string                  // other origins whose pages may connect
@@ -87,9 +88,9 @@ func (o *Options) bus() bus.Options {
 }
 
 // Open allows every client everything.
-func Open() map[string]edge.Namespace {
-	return map[string]edge.Namespace{"*": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
-		{Event: "message", To: edge.ToRoomsOrAll}, {Event: "everyone", To: edge.ToAll}, {Event: "direct", To: edge.ToSocket},
+func Open() map[string]rule.Namespace {
+	return map[string]rule.Namespace{"*": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{
+		{Event: "message", To: rule.ToRoomsOrAll}, {Event: "everyone", To: rule.ToAll}, {Event: "direct", To: rule.ToSocket},
 	}}}
 }
 

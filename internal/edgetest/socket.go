@@ -3,9 +3,9 @@ package edgetest
 import (
 	"testing"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // Socket is a client in one namespace whose name needs no escapes.
@@ -58,13 +58,13 @@ type Stage struct {
 }
 
 // Begin starts NATS and a stage.
-func Begin(t testing.TB, namespaces map[string]edge.Namespace, change ...func(*Options)) *Stage {
+func Begin(t testing.TB, namespaces map[string]rule.Namespace, change ...func(*Options)) *Stage {
 	t.Helper()
 	return BeginAt(t, natsdtest.Start(t), namespaces, change...)
 }
 
 // BeginAt is Begin with a NATS server that is already running.
-func BeginAt(t testing.TB, server *natsdtest.Server, namespaces map[string]edge.Namespace, change ...func(*Options)) *Stage {
+func BeginAt(t testing.TB, server *natsdtest.Server, namespaces map[string]rule.Namespace, change ...func(*Options)) *Stage {
 	t.Helper()
 	o := Options{NATS: server.ClientURL(), Namespaces: namespaces}
 	for _, c := range change {

@@ -10,11 +10,11 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"partyline/internal/tally"
+	"partyline/internal/wake"
 )
 
 const (
@@ -29,14 +29,15 @@ const lostMessage = "log lines were dropped: the log was not read, or could not 
 
 // Queue is an io.Writer for an slog.Handler. Close ends it. It is safe for concurrent use.
 type Queue struct {
-	out    io.Writer
-	format func(io.Writer) slog.Handler
-	lost   tally.Counter
-	failed int           // owned by run: lines that could not be written and are not in the log's count yet
-	cut    bool          // owned by run: the output ends inside a line
-	wake   chan struct{} // capacity 1
-	quit   chan struct{} // closed by Close
-	done   chan struct{} // closed when the writer has ended
+	out     io.Writer
+	format  func(io.Writer) slog.Handler
+	lost    tally.Counter
+	missing int    // owned by run: lines that the log lacks, and has no count of yet
+	cut     bool   // owned by run: the output ends inside a line
+	spare   []byte // owned by run: the next buffer of the queue
+	wake    wake.Flag
+	quit    chan struct{} // closed by Close
+	done    chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex
 	waiting []byte // guarded by mu: whole lines
@@ -47,7 +48,7 @@ type Queue struct {
 // New returns a queue in front of out, and a handler that writes to it. format makes a handler for a writer; it must
 // write each record in one call, as those of log/slog do.
 func New(out io.Writer, format func(io.Writer) slog.Handler) (*Queue, slog.Handler) {
-	q := &Queue{out: out, format: format, wake: make(chan struct{}, 1), quit: make(chan struct{}),
+	q := &Queue{out: out, format: format, wake: wake.New(), quit: make(chan struct{}),
 		done: make(chan struct{})}
 	go q.run()
 	return q, format(q)
@@ -63,92 +64,69 @@ func (q *Queue) Write(line []byte) (int, error) {
 	} else {
 		q.waiting = append(q.waiting, line...)
 	}
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.wake.Raise()
 	return len(line), nil
 }
 
 // run writes the queue until Close.
 func (q *Queue) run() {
 	defer close(q.done)
-	var spare []byte
 	for ended := false; !ended; {
 		select {
 		case <-q.wake:
 		case <-q.quit:
 			ended = true // after the rest of the queue
 		}
-		for {
-			lines, dropped := q.swap(spare)
-			if len(lines) == 0 && dropped == 0 {
-				break
-			}
-			q.write(lines, dropped)
-			if spare = lines; cap(spare) > keptBytes {
-				spare = nil
-			}
+		for q.write() {
 		}
 	}
 }
 
-// swap empties the queue into its result, and makes spare the queue's buffer if there was anything. dropped is how
-// many lines were dropped after those.
-func (q *Queue) swap(spare []byte) (lines []byte, dropped int) {
+// write writes what waits, behind the number of lines that the log lacks. It returns false if there is nothing more to
+// write, or that failed: lines that cannot be written are lost.
+func (q *Queue) write() bool {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) == 0 && q.dropped == 0 {
-		return nil, 0
+	lines, dropped := q.waiting, q.dropped
+	q.waiting, q.dropped = q.spare[:0], 0
+	q.mu.Unlock()
+	if q.spare = lines; cap(lines) > keptBytes {
+		q.spare = nil
 	}
-	lines, dropped = q.waiting, q.dropped
-	q.waiting, q.dropped = spare[:0], 0
-	return lines, dropped
-}
-
-// notice returns the line about dropped ones.
-func (q *Queue) notice(dropped int) []byte {
-	var line bytes.Buffer
-	record := slog.NewRecord(time.Now(), slog.LevelWarn, lostMessage, 0)
-	record.AddAttrs(slog.Int("lines", dropped))
-	_ = q.format(&line).Handle(context.Background(), record) // a buffer does not fail
-	return line.Bytes()
-}
-
-// write writes lines, and the number of lines that were dropped after them. Lines that cannot be written are lost;
-// the next write begins with their number.
-func (q *Queue) write(lines []byte, dropped int) {
-	var head, tail []byte
-	if q.failed > 0 {
-		head = q.notice(q.failed)
-		if q.cut {
-			head = slices.Insert(head, 0, '\n')
-		}
+	all, head := lines, 0
+	if q.missing > 0 {
+		notice := q.notice()
+		head = len(notice)
+		all = append(notice, lines...)
 	}
-	if dropped > 0 {
-		tail = q.notice(dropped)
-	}
-	all := lines
-	if len(head)+len(tail) > 0 {
-		all = slices.Concat(head, lines, tail)
+	if len(all)+dropped == 0 {
+		return false
 	}
 	n, err := q.out.Write(all)
-	if err == nil {
-		q.failed, q.cut = 0, false
-		return
+	if n >= head {
+		q.missing = 0
 	}
-	if n >= len(head) {
-		q.failed = 0
-	}
-	lost := bytes.Count(lines[min(max(n-len(head), 0), len(lines)):], []byte("\n"))
-	q.lost.Add(lost)
-	q.failed += lost
-	if n < len(all) {
-		q.failed += dropped
+	if err != nil {
+		lost := bytes.Count(lines[min(max(n-head, 0), len(lines)):], []byte("\n"))
+		q.lost.Add(lost)
+		q.missing += lost
 	}
 	if n > 0 {
 		q.cut = all[n-1] != '\n'
 	}
+	q.missing += dropped // behind lines
+	return err == nil
+}
+
+// notice returns the line about those that the log lacks.
+func (q *Queue) notice() []byte {
+	var line bytes.Buffer
+	if q.cut {
+		line.WriteByte('\n')
+	}
+	record := slog.NewRecord(time.Now(), slog.LevelWarn, lostMessage, 0)
+	record.AddAttrs(slog.Int("lines", q.missing))
+	_ = q.format(&line).Handle(context.Background(), record) // a buffer does not fail
+	return line.Bytes()
 }
 
 // Close writes the rest of the queue and ends its goroutine. If the output blocks, it returns false after timeout;

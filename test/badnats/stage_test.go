@@ -8,8 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) { edgetest.LongMain(m, nil) }
@@ -32,11 +32,11 @@ type stage struct {
 
 func begin(t *testing.T, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
-	s := edgetest.Begin(t, map[string]edge.Namespace{
-		"/chat": {Connect: edge.ConnectOpen, AutoJoin: []string{"both"},
-			Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}}},
-		"/other": {Connect: edge.ConnectOpen},
-		"/door":  {Connect: edge.ConnectService},
+	s := edgetest.Begin(t, map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectOpen, AutoJoin: []string{"both"},
+			Relay: []rule.Relay{{Event: "say", To: rule.ToRooms, Self: true}}},
+		"/other": {Connect: rule.ConnectOpen},
+		"/door":  {Connect: rule.ConnectService},
 	}, change...)
 	return &stage{s, t, edgetest.NewPair(t, s.Node, "/chat")}
 }

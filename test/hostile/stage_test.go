@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
+	"partyline/rule"
 	"partyline/test/stand"
 )
 
@@ -26,14 +26,14 @@ type stage struct {
 
 // rules are the namespaces of every stage: two that every client may enter, one in which a service admits, and any
 // number of empty ones.
-func rules() map[string]edge.Namespace {
-	return map[string]edge.Namespace{
-		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{
-			{Event: "message", To: edge.ToRooms}, {Event: "everyone", To: edge.ToAll},
+func rules() map[string]rule.Namespace {
+	return map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{
+			{Event: "message", To: rule.ToRooms}, {Event: "everyone", To: rule.ToAll},
 		}},
-		"/flood":   {Connect: edge.ConnectOpen, Rooms: []string{"*"}, Relay: []edge.Relay{{Event: "message", To: edge.ToRooms}}},
-		"/door":    {Connect: edge.ConnectService, Unavailable: edge.UnavailableRefuse},
-		"/extra-*": {Connect: edge.ConnectOpen},
+		"/flood":   {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Relay: []rule.Relay{{Event: "message", To: rule.ToRooms}}},
+		"/door":    {Connect: rule.ConnectService, Unavailable: rule.UnavailableRefuse},
+		"/extra-*": {Connect: rule.ConnectOpen},
 	}
 }
 

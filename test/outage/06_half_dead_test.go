@@ -11,10 +11,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // An edge's path to NATS dies silently, and the edge reconnects by another path. For minutes NATS keeps its end of the
@@ -242,8 +242,8 @@ func (s *stage) owner(nc *nats.Conn) {
 func TestConnectsWhileAServiceIsHalfDead(t *testing.T) {
 	t.Parallel()
 	places(t, pings, func(t *testing.T, first, next, home *natsdtest.Server) {
-		s := &stage{Stage: edgetest.BeginAt(t, home, map[string]edge.Namespace{
-			"/shop": {Connect: edge.ConnectService},
+		s := &stage{Stage: edgetest.BeginAt(t, home, map[string]rule.Namespace{
+			"/shop": {Connect: rule.ConnectService},
 		}), t: t}
 		way := newDetour(t, first)
 		moved, back := way.connect(500 * time.Millisecond)

@@ -12,6 +12,7 @@ import (
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/natsd/proxytest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) {
@@ -20,11 +21,11 @@ func TestMain(m *testing.M) {
 }
 
 // namespaces of every edge here: one that every client may enter, and one in which a service admits.
-func namespaces() map[string]edge.Namespace {
-	return map[string]edge.Namespace{
-		"/room": {Connect: edge.ConnectOpen, Rooms: []string{"*"}},
-		"/door": {Connect: edge.ConnectService, ConnectTimeout: 5 * time.Second, Unavailable: edge.UnavailableRefuse},
-		"/pair": {Connect: edge.ConnectOpen, AutoJoin: []string{"both"}, Relay: []edge.Relay{{Event: "say", To: edge.ToRooms, Self: true}}},
+func namespaces() map[string]rule.Namespace {
+	return map[string]rule.Namespace{
+		"/room": {Connect: rule.ConnectOpen, Rooms: []string{"*"}},
+		"/door": {Connect: rule.ConnectService, ConnectTimeout: 5 * time.Second, Unavailable: rule.UnavailableRefuse},
+		"/pair": {Connect: rule.ConnectOpen, AutoJoin: []string{"both"}, Relay: []rule.Relay{{Event: "say", To: rule.ToRooms, Self: true}}},
 	}
 }
 

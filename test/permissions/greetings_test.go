@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // The permissions of the contract suffice for a service to greet newcomers in rooms to which no edge subscribes yet.
 func TestAServiceCanGreet(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"),
-		Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+		Namespaces: map[string]rule.Namespace{"/chat": {}}}).Ready()
 	u := s.as("chat")
 	io, err := backend.New(u.NC, "chat")
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/eventlog"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -119,7 +119,7 @@ func TestTheLogWithPermissions(t *testing.T) {
 // logged namespace it is not ready, and says what is missing.
 func TestAnEdgeRecoversWithPermissions(t *testing.T) {
 	s := beginLogged(t)
-	namespaces := map[string]edge.Namespace{"/chat": {Connect: edge.ConnectService, Recovery: edge.Recovery{For: time.Minute}}}
+	namespaces := map[string]rule.Namespace{"/chat": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: time.Minute}}}
 	s.Node = start(t, s.server, "edge", namespaces).Ready()
 	service := s.as("chat")
 	service.answer("sio.chat.on.connect", `[{"rooms":["news"],"user":"u"}]`)

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"partyline/backend"
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 // The permissions of the contract suffice for a service that owns sockets, asks clients, and hands its sockets over
@@ -17,7 +17,7 @@ import (
 func TestAnOwnerCanDoItsWork(t *testing.T) {
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"),
-		Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+		Namespaces: map[string]rule.Namespace{"/chat": {}}}).Ready()
 	first, second := s.instance(), s.instance()
 	ann := s.Enter("ann", "/chat")
 	owner := func() string {
@@ -54,7 +54,7 @@ func TestAnOwnerMaySayThatItOwnsNothing(t *testing.T) {
 	t.Parallel()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
 	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"),
-		Namespaces: map[string]edge.Namespace{"/chat": {}}}).Ready()
+		Namespaces: map[string]rule.Namespace{"/chat": {}}}).Ready()
 	s.admin = s.as("admin")
 	words := []*edgetest.Ear{s.admin.Hear("sio.chat.ack." + s.ID + ".*.connect"),
 		s.admin.Hear("sio.$edge." + s.ID + ".pong.*")}

@@ -9,22 +9,22 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 	"partyline/subjects"
 )
 
 // start runs an edge at a server as a user of the contract.
-func start(t *testing.T, server *natsdtest.Server, user string, namespaces map[string]edge.Namespace) *edgetest.Node {
+func start(t *testing.T, server *natsdtest.Server, user string, namespaces map[string]rule.Namespace) *edgetest.Node {
 	t.Helper()
 	url := strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"-secret@", 1)
 	return edgetest.Start(t, edgetest.Options{NATS: url, Replies: []string{"_INBOX.>", "orders.>"}, Namespaces: namespaces})
 }
 
 // usual are the namespaces of the edge in most of these tests.
-var usual = map[string]edge.Namespace{"/": {Connect: edge.ConnectOpen},
-	"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}}
+var usual = map[string]rule.Namespace{"/": {Connect: rule.ConnectOpen},
+	"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}}}
 
 // unpermitted returns the missing permissions for which an edge is not ready.
 func unpermitted(n *edgetest.Node) string {
@@ -127,8 +127,8 @@ func TestOthersCannotMakeAnEdgeUnready(t *testing.T) {
 		`subscribe: {deny: ["sio.*.*.room.forbidden", "sio.tenant-2.>"], allow: ["sio.*.*.all"`, 1)
 	conf = strings.Replace(conf, `"$SRV.>"]`, `"$SRV.>"]}`, 1)
 	server := natsdtest.Start(t, conf)
-	n := start(t, server, "edge", map[string]edge.Namespace{
-		"/chat": {Connect: edge.ConnectOpen, Rooms: []string{"*"}}, "/tenant-*": {Connect: edge.ConnectOpen},
+	n := start(t, server, "edge", map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}}, "/tenant-*": {Connect: rule.ConnectOpen},
 	}).Ready()
 	s := &stage{t: t, server: server, Node: n}
 	before := s.Figure("nats_errors_total", "")

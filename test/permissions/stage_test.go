@@ -12,9 +12,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"partyline/edge"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) {
@@ -59,12 +59,12 @@ type socket = edgetest.Socket
 func begin(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, server: natsdtest.Start(t, documented(t))}
-	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Replies: []string{"_INBOX.>", "orders.>"}, Namespaces: map[string]edge.Namespace{
-		"/chat": {Rooms: []string{"*"}, Relay: []edge.Relay{
-			{Event: "say", To: edge.ToRooms, Self: true}, {Event: "shout", To: edge.ToAll},
-			{Event: "direct", To: edge.ToSocket},
+	s.Node = edgetest.Start(t, edgetest.Options{NATS: s.url("edge"), Replies: []string{"_INBOX.>", "orders.>"}, Namespaces: map[string]rule.Namespace{
+		"/chat": {Rooms: []string{"*"}, Relay: []rule.Relay{
+			{Event: "say", To: rule.ToRooms, Self: true}, {Event: "shout", To: rule.ToAll},
+			{Event: "direct", To: rule.ToSocket},
 		}},
-		"/secret": {Connect: edge.ConnectOpen, AutoJoin: []string{"vault"}},
+		"/secret": {Connect: rule.ConnectOpen, AutoJoin: []string{"vault"}},
 	}}).Ready()
 	s.admin = s.as("admin")
 	service := s.as("chat")

@@ -109,3 +109,33 @@ func Next(payload []byte) (p Packet, rest []byte, err error) {
 	}
 	return p, rest, nil
 }
+
+// decodeBase64 decodes b in place and returns the decoded part of it. It accepts what an encoder may write: either
+// alphabet, padded to a multiple of four or not padded at all, no white space. The unused bits of the last digit are
+// ignored.
+func decodeBase64(b []byte) (decoded []byte, ok bool) {
+	for i, c := range b {
+		switch c {
+		case '-':
+			b[i] = '+'
+		case '_':
+			b[i] = '/'
+		case '\r', '\n': // which encoding/base64 skips
+			return nil, false
+		}
+	}
+	if len(b)%4 == 0 {
+		b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("=")), []byte("="))
+	}
+	// By way of a buffer: encoding/base64 does not promise that source and destination may overlap.
+	var buffer [192]byte
+	for left := b; len(left) > 0; {
+		most := min(len(left), base64.RawStdEncoding.EncodedLen(len(buffer)))
+		n, err := base64.RawStdEncoding.Decode(buffer[:], left[:most])
+		if err != nil {
+			return nil, false
+		}
+		decoded, left = append(b[:len(decoded)], buffer[:n]...), left[most:]
+	}
+	return decoded[:len(decoded):len(decoded)], true
+}

@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"partyline/edge"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/rule"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -18,8 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // The application does what the suite expects, in both namespaces.
 func TestApplication(t *testing.T) {
 	nats := natsdtest.Start(t).ClientURL()
-	node := edgetest.Start(t, edgetest.Options{NATS: nats, Namespaces: map[string]edge.Namespace{
-		"/": {Connect: edge.ConnectService}, "/custom": {Connect: edge.ConnectService},
+	node := edgetest.Start(t, edgetest.Options{NATS: nats, Namespaces: map[string]rule.Namespace{
+		"/": {Connect: rule.ConnectService}, "/custom": {Connect: rule.ConnectService},
 	}}).Ready()
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
