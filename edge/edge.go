@@ -20,11 +20,8 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
-<<<<<<< HEAD
 	"partyline/internal/bearer"
-=======
 	"partyline/internal/rates"
->>>>>>> main
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"

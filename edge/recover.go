@@ -141,14 +141,14 @@ func (r *recovered) withRecord(s *socket, a msg.Grant, isMade bool) msg.Grant {
 	return a
 }
 
-<<<<<<< HEAD
 // grant is what the record says of what the socket may do.
 func (r *recovered) grant() (g msg.Grant) {
 	if r.Record.Grant != nil {
 		g, _ = msg.ParseGrant(r.Record.Grant) // an edge wrote it
 	}
 	return g
-=======
+}
+
 // changedEarly notes that a socket that was taken over has joined or left rooms before its admission, which gives it the rooms of its record.
 func (l *logged) changedEarly(s *socket, left []string) {
 	r := s.Edge.recovered
@@ -159,7 +159,6 @@ func (l *logged) changedEarly(s *socket, left []string) {
 		delete(r.Record.Rooms, room)
 	}
 	s.Edge.ticket.Changed(slices.Concat(slices.Collect(maps.Keys(r.Record.Rooms)), s.RoomNames()))
->>>>>>> main
 }
 
 // settle gives a socket of a namespace with recovery what its client needs to come back, or what it has missed, and then its CONNECT. It
