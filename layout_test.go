@@ -84,14 +84,14 @@ var doors = map[string][]string{
 	"golang.org/x/net":                 {"cluster", "engine", "internal/origin"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"engine"},                               // queries that are not UTF-8
 	"golang.org/x/term":                {"cmd/internal/node"},
-	"golang.org/x/time":                {"cluster", "engine"},
+	"golang.org/x/time":                {"cluster", "engine", "internal/pace"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":     {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":            {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/liveness", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 
