@@ -130,7 +130,7 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 		a.calls.connected(so)
 		return
 	}
-	body := msg.Admission{Rooms: state.Rooms, User: state.User, Data: state.Data}.Body()
+	body := msg.Grant{Rooms: state.Rooms, User: state.User, Data: state.Data}.Body()
 	var header nats.Header
 	if so.own != nil {
 		so.own.notice(*state)

@@ -15,7 +15,6 @@ import (
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/internal/redact"
-	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -36,8 +35,8 @@ func (l *loader) validate(c *Config) {
 	}
 	refuses := c.NATS.RefuseSessions == bus.RefuseOn
 	for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
-		if refuses && c.Namespaces[name].Connect == rule.ConnectOpen {
-			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: open) can be served without NATS", name)
+		if ns := c.Namespaces[name]; refuses && !ns.AsksService() {
+			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: %s) can be served without NATS", name, ns.Connect)
 			refuses = false // one line is enough
 		}
 		if n := c.Namespaces[name].EventsPerSecond; n > c.Limits.EventsPerSecond {

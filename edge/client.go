@@ -34,6 +34,7 @@ type client struct {
 	owner *owner.Socket
 
 	durable
+	granted atomic.Pointer[granted] // nil: nothing; set before it is a member, if a token opened the namespace
 
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
@@ -74,11 +75,16 @@ type connection struct {
 	mu      sync.Mutex
 	closed  bool // guarded by mu: the session has ended, no socket may begin
 	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
-	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
+	joining int  // guarded by mu: joins, leaves and renewals of the client that are not answered yet
+	admission
+}
 
-	claiming []string // guarded by mu: namespaces in which a client that comes back asks for its socket
-
-	again []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
+// admission is what a connection keeps of sockets that there are not yet, and of what opens namespaces.
+type admission struct {
+	shown    string       // the token that came with the session's first request, or ""; static
+	arriving []string     // guarded by mu: namespaces whose CONNECT waits for a socket to come back, or for a token's key
+	again    []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
+	denials  time.Time    // guarded by mu: see countDenied
 }
 
 // past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
@@ -325,3 +331,53 @@ const (
 	speaksMsgpack                // socket.io-msgpack-parser
 	dialects
 )
+
+// arrival is a CONNECT to a namespace that there may be.
+type arrival struct {
+	sio.Packet
+	token string // the namespace's, as in subjects
+	rules *rule.Rules
+	shown *granted  // what a token grants, where one opens the namespace
+	back  *comeback // the end of a claim, or nil if there was none
+}
+
+// granted is what a socket was granted. It does not change: another takes its place.
+type granted struct {
+	msg.Grant        // Data is not used
+	issuer    string // of the token; "": none
+	subject   string // the user whom the token names
+	timer     *time.Timer
+}
+
+// grant is what the client may do; nil: what its namespace allows.
+func (c *client) grant() *msg.Grant {
+	if g := c.granted.Load(); g != nil {
+		return &g.Grant
+	}
+	return nil
+}
+
+// shown is what the token grants that opened the namespace; nothing if none did.
+func (c *client) shown() (g msg.Grant) {
+	if shown := c.granted.Load(); shown != nil {
+		g = shown.Grant
+	}
+	return g
+}
+
+// stop ends the wait for its end. nil is nothing.
+func (g *granted) stop() {
+	if g != nil && g.timer != nil {
+		g.timer.Stop()
+	}
+}
+
+// record is what the record of a socket says of it.
+func (g *granted) record() []byte {
+	if g == nil {
+		return nil
+	}
+	kept := g.Grant
+	kept.User, kept.Data = "", nil
+	return kept.JSON()
+}

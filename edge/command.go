@@ -103,10 +103,13 @@ func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*soc
 func (c *commands) answerSaved(m *bus.Message, sockets []*socket, answer []byte) {
 	c.afterSubscribed(m, func(m *bus.Message) {
 		c.logged.afterSaved(sockets, func(saved bool) {
-			if saved {
+			switch failed := func() { c.fail(m, errNotRecorded) }; {
+			case saved:
 				c.send(m, nil, answer)
-			} else {
-				c.fail(m, errNotRecorded)
+			case len(sockets) == 1: // another edge may have taken it over
+				c.logged.unknown(sockets[0].ID, failed)
+			default:
+				failed()
 			}
 		})
 	})

@@ -95,10 +95,10 @@ func (c *complaints) answersNotice(m *bus.Message) string {
 	if err != nil {
 		return ""
 	}
-	if rules := c.rules.Find(name); rules == nil || !rules.IsOpen() {
+	if rules := c.rules.Find(name); rules == nil || rules.AsksService() {
 		return ""
 	}
-	if _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
+	if _, _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
 		return ""
 	}
 	return c.connectSubject(sub.Namespace)

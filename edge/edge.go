@@ -20,9 +20,12 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/bearer"
+	"partyline/internal/rates"
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Settings is what an Edge needs.
@@ -42,8 +45,31 @@ type Settings struct {
 	Stream  string                                       // the name of the log
 	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
 	Silence time.Duration                                // how long a broken connection may look alive
+	Token   Token
 
 	key [32]byte // of the public names of sessions; New draws it
+}
+
+// Keys verify tokens. Package token implements it.
+type Keys interface {
+	// Verify calls then once with what a token grants, which one of the named issuers must have made: before it returns if its key is known,
+	// else on another goroutine when keys have been fetched, within a time at the latest. It never waits. An error is for the client; one
+	// that may pass is a temporary.
+	Verify(issuers []string, token string, within time.Duration, then func(issuer string, g msg.Grant, err error))
+}
+
+// Token is how clients show tokens.
+type Token struct {
+	From  bearer.Places `koanf:"from"`  // where one is looked for when a client connects
+	Event string        `koanf:"event"` // by which a client shows a new one
+	Grace time.Duration `koanf:"grace"` // how long a socket lives on when its grant has expired
+
+	Keys Keys `koanf:"-"` // nil: no namespace asks for tokens
+}
+
+// DefaultToken is how clients show tokens if nothing is configured.
+func DefaultToken() Token {
+	return Token{From: bearer.Places{bearer.Auth}, Event: "partyline:token", Grace: 25 * time.Second}
 }
 
 // Edge holds the sockets of one process.
@@ -51,9 +77,9 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	rates      map[*rule.Rules]*engine.Rate // of the namespaces that have one; static
-	out        bus.Outbox                   // all that the way down may use: it never waits
-	up         bus.Publisher                // for readers of clients and the bus's worker
+	rates      map[*rule.Rules]*rates.Rate // of the namespaces that have one; static
+	out        bus.Outbox                  // all that the way down may use: it never waits
+	up         bus.Publisher               // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 
@@ -72,6 +98,7 @@ type down struct {
 	rewinds  *rewinds
 	answers  *answers
 	commands *commands
+	grants   *grants
 	asks     *asks
 	pauses   *pauses
 }
@@ -113,7 +140,7 @@ func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answe
 
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{
-	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect,
+	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbGrant,
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 

@@ -50,6 +50,7 @@ func New(set Settings) *Edge {
 	}
 	e.rewinds = &rewinds{d, e.reg, &e.logged, set.Bus, set.Limits.QueuePackets / 4}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.rewinds, e.disconnect}
+	e.grants = &grants{commands: e.commands, reg: e.reg, grace: set.Token.Grace}
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	if set.Journal != nil {
@@ -130,6 +131,7 @@ func (e *Edge) Metrics() *tally.Set {
 	e.stats.metrics(set)
 	e.asks.metrics(set)
 	e.pauses.metrics(set)
+	e.grants.metrics(set)
 	e.owners.Metrics(set)
 	e.rules.Metrics(set)
 	if e.logged.table != nil {

@@ -29,7 +29,16 @@ const byRule = -1
 
 // between runs fn between two messages from NATS, if the socket's rooms have a past, or its ticket must know where in the log it enters them.
 func (r *rewinds) between(s *socket, fn func()) {
-	if s.Edge.past == nil && s.Edge.ticket == nil || !r.bus.Exclusive(fn) { // at the end of the process
+	if s.Edge.past == nil && s.Edge.ticket == nil {
+		fn()
+	} else {
+		r.exclusive(fn)
+	}
+}
+
+// exclusive runs fn between two messages from NATS.
+func (r *rewinds) exclusive(fn func()) {
+	if !r.bus.Exclusive(fn) { // at the end of the process
 		fn()
 	}
 }
@@ -39,6 +48,7 @@ func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[cl
 	entered := s.Edge.past.without(s, rooms)
 	f, err := r.reg.Join(s, rooms)
 	if err == nil {
+		r.logged.changedEarly(s, nil)
 		r.entered(s, entered, most)
 	}
 	return f, err
@@ -105,6 +115,7 @@ func (r *rewinds) find(s *socket, room string, most int) (*rewind, *rule.Rewind)
 
 // leave is Registry.Leave.
 func (r *rewinds) leave(s *socket, rooms []string) registry.Effects[client] {
+	r.logged.changedEarly(s, rooms)
 	p, feed := s.Edge.past, r.logged.feed(s.Namespace.Token)
 	if p == nil || feed == nil {
 		return r.reg.Leave(s, rooms)

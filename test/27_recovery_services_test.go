@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -124,6 +125,44 @@ func TestAServiceDecidesAgain(t *testing.T) {
 	f := s.Node.Dial("ann")
 	f.Send(`40/ask,{"pid":"` + a.pid + `"}`)
 	f.Expect(`44/ask,{"message":"banned"}`)
+}
+
+// A service may take a socket out of a room while its client comes back, before the admission gives it its rooms.
+func TestASocketLeavesWhileItComesBack(t *testing.T) {
+	s := withGuards(t)
+	on := s.Hear("sio.ask.on.connect")
+	c := s.Node.Dial("ann")
+	c.Send(`40/ask,`)
+	if err := on.Next().Respond([]byte(`[{"rooms":["news","sport"],"user":"ann"}]`)); err != nil {
+		t.Fatal(err)
+	}
+	a := connected(t, c, "/ask")
+	a.Hangup()
+	d := s.Node.Dial("ann")
+	d.Send(`40/ask,{"pid":"` + a.pid + `"}`)
+	m := on.Next()
+	for verb, room := range map[string]string{"leave": "sport", "join": "vip"} {
+		if answer := s.Ask("sio.ask."+verb+".socket."+a.id, `["`+room+`"]`); answer.Header.Get("Sio-Error") != "" {
+			t.Fatalf("%s: %v", verb, answer.Header)
+		}
+	}
+	d.Hangup() // what was answered is in the record
+	e := s.Node.Dial("ann")
+	e.Send(`40/ask,{"pid":"` + a.pid + `"}`)
+	for m = on.Next(); !strings.Contains(string(readBack(t, m).Recovered), "vip"); {
+		m = on.Next()
+	}
+	if err := m.Respond([]byte(`[{}]`)); err != nil {
+		t.Fatal(err)
+	}
+	b := connected(t, e, "/ask")
+	var got []struct{ Rooms []string }
+	if err := json.Unmarshal(s.Ask("sio.ask.fetch.socket."+b.id, "[]").Data, &got); err != nil || len(got) != 2 || len(got[1].Rooms) != 2 {
+		t.Fatalf("%v: %v", got, err)
+	}
+	if !slices.Contains(got[1].Rooms, "vip") || !slices.Contains(got[1].Rooms, "news") {
+		t.Errorf("it is in %v", got[1].Rooms)
+	}
 }
 
 // The instance that owned a socket is asked to take it over, from the edge that has it now.

@@ -155,6 +155,40 @@ func TestTheEdgeDies(t *testing.T) {
 	}
 }
 
+// A client leaves an edge, and comes to another one while the first is without NATS. Commands still reach the first: it must not answer.
+func TestAnotherEdgeAnswers(t *testing.T) {
+	s := withLog(t)
+	peer := s.Peer
+	cable := s.NATS.Cable()
+	first := edgetest.Start(t, edgetest.Options{InProcess: cable, Namespaces: durable()}).Ready()
+	ended := peer.Hear("sio.chat.on.disconnect")
+	peer.Flush()
+	a := connect(t, first.Dial("ann"), "/chat", nil)
+	a.Hangup()
+	ended.Next()
+	cable.Cut()
+	b := connect(t, s.Node.Dial("ann"), "/chat", a)
+	cable.Mend()
+	first.Ready()
+	for range 10 {
+		for _, verb := range []string{"join", "leave"} {
+			answer := peer.Ask("sio.chat."+verb+".socket."+b.id, `["vip"]`)
+			if want := `[{"edge":"` + s.Node.ID + `","sockets":1}]`; string(answer.Data) != want {
+				t.Fatalf("%s: %v %s, want %s", verb, answer.Header, answer.Data, want)
+			}
+		}
+	}
+	b.Hangup()
+	ended.Next()
+	c := connect(t, first.Dial("ann"), "/chat", b)
+	if peer.Ask("sio.chat.disconnect.socket."+c.id, "[]").Header.Get("Sio-Error") != "" {
+		t.Error("its first edge does not answer for it again")
+	}
+	if answer := peer.Ask("sio.chat.join.socket."+c.id, `["vip"]`); answer.Header.Get("Sio-Error") != "unknown socket" {
+		t.Errorf("a command about a socket that has ended: %v %s", answer.Header, answer.Data)
+	}
+}
+
 // A client whose edge was without NATS for a moment misses nothing, and need not come back.
 func TestNATSIsAwayForAMoment(t *testing.T) {
 	s := withLog(t)

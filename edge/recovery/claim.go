@@ -28,8 +28,7 @@ type Claimed struct {
 	Alive  time.Time // when the connection was there for certain; set by Claim
 	From   uint64    // what the client has got; set by Claim
 
-	claim   string
-	unaware string // the edge that had it, and has not noted that it has moved; "": none
+	claim string
 }
 
 // Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
@@ -50,18 +49,15 @@ func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
 			places: places{r.Start, maps.Clone(r.Rooms), slices.Clone(r.Past), r.Renewed}, saving: saving{seq: c.Seq},
-			given: &State{User: r.User, Data: r.Data, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
+			given: &State{User: r.User, Data: r.Data, Grant: r.Grant, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)
 		k.Deaf.Store(true)
 		t.keep(k, token)
 		t.mu.Lock()
-		delete(t.moved, k.ID)
+		delete(t.departed, k.ID)
 		t.mu.Unlock()
 		t.seized(k.hash)
-		if c.unaware != "" {
-			t.running.Go(func() { t.inform(c.unaware, k.hash, k.ID) })
-		}
 		done(k, c, nil)
 	})
 }

@@ -180,7 +180,10 @@ func (f *Feed) AfterMark(fn func(seq uint64)) { f.wait(waiter{run: fn}) }
 // maxFenced bounds the commands that wait; any more overtake events.
 const maxFenced = 100_000
 
-// Fence runs a command behind all events that were published before it, a second later at the most.
+// healTimeout is how much longer a command waits while the feed reads what it has missed.
+const healTimeout = 4 * time.Second
+
+// Fence runs a command behind all events that were published before it: a second later at the most, or five if some are missing.
 func (f *Feed) Fence(fn func()) {
 	if f.fenced >= maxFenced {
 		fn()
@@ -341,6 +344,9 @@ func (f *Feed) tick(now time.Time, measured bool) {
 
 // passed runs the waiters that give up, and returns the others.
 func (f *Feed) passed(list []waiter, now time.Time) []waiter {
+	if f.state != whole {
+		now = now.Add(-healTimeout)
+	}
 	kept := list[:0]
 	for _, w := range list {
 		if w.giveUp.IsZero() || now.Before(w.giveUp) {

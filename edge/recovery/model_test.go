@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,10 @@ type world struct {
 	edges   map[string]*modelEdge
 }
 
+func newWorld() *world {
+	return &world{records: make(map[string]stored), beats: make(map[string]time.Time), edges: make(map[string]*modelEdge)}
+}
+
 type stored struct {
 	eventlog.Record
 	claim string
@@ -37,6 +42,9 @@ type modelEdge struct {
 	table *Table
 	end   context.CancelFunc
 	ended sync.WaitGroup
+
+	reader sync.Mutex    // held while anything from NATS is handled
+	marked atomic.Uint64 // the last mark
 
 	// guarded by world.mu
 	live   map[string]*Ticket // by id of the socket
@@ -63,13 +71,13 @@ func (w *world) start(id string) *modelEdge {
 func (e *modelEdge) Epoch() string                                                  { return "abcde" }
 func (e *modelEdge) Doubt()                                                         {}
 func (e *modelEdge) WentBack()                                                      {}
-func (e *modelEdge) Read(s eventlog.Scan)                                           { s.Done(s.From+1, nil) }
+func (e *modelEdge) Read(s eventlog.Scan)                                           { go s.Done(s.From+1, nil) }
 func (e *modelEdge) Beat(edge string)                                               { e.mu.Lock(); e.beats[edge] = time.Now(); e.mu.Unlock() }
-func (e *modelEdge) Mark(ns string, n uint64)                                       {}
+func (e *modelEdge) Mark(ns string, n uint64)                                       { e.marked.Store(n) }
 func (e *modelEdge) HandOut(*eventlog.Entry)                                        {}
 func (e *modelEdge) Losses() uint64                                                 { return 1 }
 func (e *modelEdge) Describe(k *Ticket) State                                       { return State{User: k.ID} }
-func (e *modelEdge) Exclusive(fn func())                                            { fn() }
+func (e *modelEdge) Exclusive(fn func())                                            { e.reader.Lock(); defer e.reader.Unlock(); fn() }
 func (e *modelEdge) Last(context.Context, eventlog.Last) ([]*eventlog.Entry, error) { return nil, nil }
 
 func (e *modelEdge) LastBeat(_ context.Context, edge string) (time.Time, error) {
@@ -177,6 +185,28 @@ func (w *world) holders(id string) (all []string) {
 	return all
 }
 
+// command has the edge at which a socket began receive a command about it. It must not answer for one that another edge has.
+func (w *world) command(t *testing.T, id string) {
+	on := w.holders(id)
+	w.mu.Lock()
+	first := w.edges[id[:8]]
+	isHere := first != nil && !first.isDead && !first.isDeaf && first.live[id] == nil
+	w.mu.Unlock()
+	if !isHere || len(on) != 1 || on[0] == first.id {
+		return
+	}
+	w.mu.Lock()
+	k := w.edges[on[0]].live[id]
+	w.mu.Unlock()
+	first.table.Unknown(id, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if e := w.edges[on[0]]; e != nil && !e.isDead && e.live[id] == k {
+			t.Errorf("%s calls %s unknown, which is live on %v", first.id, id, on)
+		}
+	})
+}
+
 // modelClient is a client that shows its pid.
 type modelClient struct{ id, pid string }
 
@@ -210,7 +240,7 @@ func TestOneHolder(t *testing.T) {
 }
 
 func play(t *testing.T, random *rand.Rand) {
-	w := &world{records: make(map[string]stored), beats: make(map[string]time.Time), edges: make(map[string]*modelEdge)}
+	w := newWorld()
 	names := []string{"aaaaaaaa", "bbbbbbbb", "cccccccc"}
 	for _, name := range names {
 		w.start(name)
@@ -286,6 +316,7 @@ func play(t *testing.T, random *rand.Rand) {
 			if on := w.holders(c.id); len(on) > 1 {
 				t.Fatalf("step %d: %s is live on %v", step, c.id, on)
 			}
+			w.command(t, c.id)
 		}
 	}
 	w.mu.Lock()

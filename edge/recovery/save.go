@@ -26,6 +26,7 @@ func (k *Ticket) save() {
 	t := k.table
 	k.mu.Lock()
 	k.changes++
+	k.isLate = k.isLate || k.state == forgotten && k.seq > 0
 	k.mu.Unlock()
 	t.mu.Lock()
 	t.dirty[k] = true
@@ -83,9 +84,9 @@ func (t *Table) save() {
 func areSaved(tickets []*Ticket) bool {
 	for _, k := range tickets {
 		k.mu.Lock()
-		hasFailed := k.failed
+		isSaved := !k.failed && !k.isLate
 		k.mu.Unlock()
-		if hasFailed {
+		if !isSaved {
 			return false
 		}
 	}
@@ -111,7 +112,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	r := recovery.Record{
 		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Renewed: k.renewed, Rooms: k.rooms, Past: k.past,
-		User: state.User, Data: state.Data, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
+		Given: recovery.Given{User: state.User, Data: state.Data, Grant: state.Grant}, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
 	}
 	switch k.state {
 	case ended:
@@ -154,9 +155,6 @@ func (k *Ticket) written(changes, seq uint64, err error) {
 		if wasPresent {
 			t.set.Wire.Drop(k)
 		}
-		t.mu.Lock()
-		t.hasMoved(k.ID)
-		t.mu.Unlock()
 		t.forget(k)
 	case err != nil:
 		t.stats.unsaved.Inc()

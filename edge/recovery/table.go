@@ -13,6 +13,7 @@ package recovery
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -63,7 +64,7 @@ type Store interface {
 type State struct {
 	User, Group, Owner string
 	Assignment, Rev    uint64
-	Data               []byte
+	Data, Grant        []byte // JSON, or nil
 }
 
 // Settings is what a Table needs.
@@ -108,11 +109,11 @@ type watch struct {
 
 // elsewhere is what is known of other edges.
 type elsewhere struct {
-	moved   map[string]struct{}  // ids of sockets that other edges have taken over
-	order   []string             // those of moved, the oldest first
-	beats   map[string]time.Time // the last of edges that are gone
-	seizing map[string][]func()  // by hash: records that are being written in the name of this edge, and who asks for them meanwhile
-	parting map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
+	departed map[string]string    // by id: hashes of sockets that were here, and that another edge may have now
+	order    []string             // those of departed, the oldest first
+	beats    map[string]time.Time // the last of edges that are gone
+	seizing  map[string][]func()  // by hash: records that are being written in the name of this edge, and who asks for them meanwhile
+	parting  map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
 }
 
 type stats struct {
@@ -123,8 +124,8 @@ type stats struct {
 }
 
 const (
-	// maxMoved is how many sockets of this edge are remembered that live elsewhere.
-	maxMoved = 100_000
+	// maxDeparted is how many sockets are remembered that another edge may have now.
+	maxDeparted = 100_000
 	// maxBeats is how many edges that are gone are remembered.
 	maxBeats = 1000
 	// maxClaims is how many clients may come back at once; others wait.
@@ -147,7 +148,7 @@ func New(set Settings) *Table {
 		set: set, complaints: throttle.New(set.Log), wake: wake.New(), claims: make(chan struct{}, maxClaims),
 		rewinds: make(chan struct{}, maxRewinds),
 		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
-		elsewhere: elsewhere{moved: make(map[string]struct{}), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
+		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
@@ -244,36 +245,60 @@ func (t *Table) Renewed(string) {
 	})
 }
 
-// Unknown calls answer for a socket that is not here, unless another edge has it, and answers. That may take a moment to find out. answer must not
-// wait.
+// Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record shows it, because this edge may
+// have been without NATS when the client came back. answer must not wait.
 func (t *Table) Unknown(id string, answer func()) {
 	t.mu.Lock()
-	k := t.parting[id]
-	_, moved := t.moved[id]
+	k, hash := t.parting[id], t.departed[id]
 	t.mu.Unlock()
 	switch {
-	case moved:
-	case k == nil:
-		answer()
-	default:
+	case k != nil:
 		t.AfterSaved([]*Ticket{k}, func(saved bool) {
 			if saved {
-				answer()
+				t.Unknown(id, answer)
 			}
 		})
+	case hash == "":
+		answer()
+	default:
+		t.lookUp(hash, answer)
 	}
 }
 
-// hasMoved notes that another edge has a socket. mu must be held.
-func (t *Table) hasMoved(id string) {
-	if _, known := t.moved[id]; known || !subjects.IsSocketID(id) {
+// lookUp calls fn if no edge has taken over the socket of a record since this edge wrote it. It does not if JetStream does not answer, or if too many
+// records are looked up.
+func (t *Table) lookUp(hash string, fn func()) {
+	select {
+	case t.claims <- struct{}{}:
+	default:
 		return
 	}
-	if len(t.order) >= maxMoved {
-		delete(t.moved, t.order[0])
+	t.running.Go(func() {
+		defer func() { <-t.claims }()
+		ctx, stop := context.WithTimeout(t.life, claimTimeout)
+		defer stop()
+		found, err := t.set.Store.Record(ctx, hash)
+		isHere := err == nil && found.Holder == t.set.Edge
+		if isHere {
+			r, failed := recovery.ParseRecord(found.Body)
+			isHere = failed == nil && (r.Left > 0 || r.Ended)
+		}
+		if isHere || errors.Is(err, eventlog.ErrNoRecord) {
+			fn()
+		}
+	})
+}
+
+// depart notes that another edge may have a socket from now on. mu must be held.
+func (t *Table) depart(id, hash string) {
+	if _, known := t.departed[id]; known || !subjects.IsSocketID(id) {
+		return
+	}
+	if len(t.order) >= maxDeparted {
+		delete(t.departed, t.order[0])
 		t.order = t.order[1:]
 	}
-	t.moved[id] = struct{}{}
+	t.departed[id] = hash
 	t.order = append(t.order, id)
 }
 

@@ -54,6 +54,7 @@ type places struct {
 type saving struct {
 	changes uint64          // counts what must be saved
 	failed  bool            // the latest write did
+	isLate  bool            // something has changed after another edge has got the record
 	savedAt time.Time       // when the latest succeeded
 	seq     uint64          // of the record; 0: there is none
 	latest  recovery.Record // that was written last, if the socket is yielded
@@ -102,7 +103,7 @@ func (k *Ticket) SetClient(client any) bool {
 	if k.state != present {
 		return false
 	}
-	k.client, k.given = client, nil
+	k.client = client // which has nothing yet of what services have given
 	return true
 }
 
@@ -186,6 +187,7 @@ func (k *Ticket) Left(reason string, recoverable bool, told func()) {
 	if is {
 		k.leftAt, k.reason, k.state, k.given, k.told = time.Now(), reason, to, state, told
 	}
+	k.isLate = k.isLate || k.state == yielded || k.state == forgotten && k.seq > 0
 	k.mu.Unlock()
 	if is {
 		k.table.mu.Lock()
@@ -277,7 +279,7 @@ func (k *Ticket) Forget() { k.table.forget(k) }
 // forget removes a ticket. What waits for its record gets that there is none.
 func (t *Table) forget(k *Ticket) {
 	k.mu.Lock()
-	was := k.state
+	was, wasStored := k.state, k.seq > 0
 	k.state = forgotten
 	done := k.stored
 	k.stored = nil
@@ -289,6 +291,9 @@ func (t *Table) forget(k *Ticket) {
 		}
 		if delete(t.dirty, k); t.parting[k.ID] == k {
 			delete(t.parting, k.ID)
+		}
+		if wasStored && was != ended {
+			t.depart(k.ID, k.hash)
 		}
 		t.release(k.feed)
 		t.mu.Unlock()

@@ -21,8 +21,6 @@ var (
 const (
 	claimTimeout = 4 * time.Second
 	yieldTimeout = 500 * time.Millisecond
-	// informFor is how long another edge is asked to note that a socket has moved.
-	informFor = time.Minute
 	// deadWithin is how long an edge without a subscriber must not have announced itself to be dead.
 	deadWithin = msg.BeatEvery + msg.BeatEvery/5
 )
@@ -38,10 +36,7 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			latest.Alive = time.Now()
 			*c = latest
 			return nil
-		case c.Record.Left > 0: // it was only to know. Else it would answer for the socket
-			if !errors.Is(err, ErrNotHeld) {
-				c.unaware = holder
-			}
+		case c.Record.Left > 0: // it was asked so that its notice of the end comes first
 			return nil
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
 			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
@@ -62,34 +57,6 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		t.rest(ctx, holder, errors.Is(err, ErrDead))
 	}
 	return errBusy
-}
-
-// inform asks an edge to note that a socket has moved, until it has done so, or is gone, or the socket has moved on: perhaps back to it.
-func (t *Table) inform(holder, hash, id string) {
-	ctx, stop := context.WithTimeout(t.life, informFor)
-	defer stop()
-	for ctx.Err() == nil && t.holds(hash) {
-		asking, end := context.WithTimeout(ctx, yieldTimeout)
-		_, err := t.ask(asking, holder, hash, id)
-		end()
-		if err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin) {
-			return
-		}
-		pause(ctx, yieldTimeout)
-	}
-}
-
-// holds reports whether this edge has the socket of a record.
-func (t *Table) holds(hash string) bool {
-	t.mu.Lock()
-	k := t.tickets[hash]
-	t.mu.Unlock()
-	if k == nil {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.state == present
 }
 
 // rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
@@ -165,7 +132,7 @@ func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 		t.seizing[hash] = append(waiting, func() { t.Yield(hash, id, answer) })
 	}
 	k := t.tickets[hash]
-	t.hasMoved(id)
+	t.depart(id, hash)
 	t.mu.Unlock()
 	if k == nil || isBusy {
 		if !isBusy {

@@ -20,7 +20,6 @@ import (
 	"partyline/eventlog"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
-	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -91,6 +90,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
 		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
+		Token:   edge.DefaultToken(),
 	}
 	if p.Journal = journal(c, prefix, p); p.Journal != nil {
 		set.Journal, set.Stream = p.Journal, p.Journal.Stream()
@@ -207,7 +207,7 @@ func (p *Parts) refusal() error {
 		return nil
 	}
 	for _, ns := range p.config.Namespaces {
-		if ns.Connect == rule.ConnectOpen {
+		if !ns.AsksService() {
 			return nil // it needs no service
 		}
 	}

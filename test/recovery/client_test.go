@@ -147,7 +147,7 @@ func (v *visit) await() error {
 		select {
 		case <-isIn:
 			isIn, late = nil, nil
-			if v.c.habit.stay > 0 {
+			if v.c.habit.stay > 0 && calm != nil {
 				stay = time.After(v.c.habit.stay/2 + rand.N(v.c.habit.stay))
 			}
 		case <-calm:

@@ -155,7 +155,12 @@ func (f *traffic) join(id, where string) {
 func (f *traffic) leave(id, where string, span *judge.Span) {
 	before := f.s.here()
 	f.s.service.change(func() { span.SureTo = before })
+	began := time.Now()
 	changed, certain := f.ask("leave", id, where)
+	if time.Since(began) > time.Second { // it may have overtaken events then
+		before.Seq -= min(before.Seq, early)
+		f.s.service.change(func() { span.SureTo = before })
+	}
 	after := f.s.here()
 	f.s.service.change(func() {
 		switch {

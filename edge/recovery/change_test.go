@@ -1,0 +1,80 @@
+package recovery
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A change of a socket that another edge has got meanwhile is not in the record, and is not answered as if it were.
+func TestAChangeTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+		defer func() {
+			for _, e := range w.edges {
+				e.end()
+				e.ended.Wait()
+			}
+		}()
+		for _, change := range []func(k *Ticket){
+			func(k *Ticket) { k.Changed(nil) },
+			func(k *Ticket) { k.Left("server namespace disconnect", false, func() {}) },
+		} {
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			k.Save(func(bool) {})
+			synctest.Wait()
+			k.Changed([]string{"r"})
+			saved := make(chan bool, 1)
+			a.table.AfterSaved([]*Ticket{k}, func(ok bool) { saved <- ok })
+			if !<-saved {
+				t.Error("a change before it is not saved")
+			}
+			b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { saved <- got })
+			if !<-saved {
+				t.Error("its client does not come back")
+			}
+			change(k)
+			a.table.AfterSaved([]*Ticket{k}, func(ok bool) { saved <- ok })
+			if <-saved {
+				t.Error("a change behind it is called saved")
+			}
+		}
+	})
+}
+
+// A command waits a second for events that were published before it, and longer while the edge knows that it lacks some.
+func TestACommandWaitsForWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		e := w.start("aaaaaaaa")
+		defer func() {
+			e.end()
+			e.ended.Wait()
+		}()
+		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+		ran := make(chan uint64, 1)
+		send := func() { e.Exclusive(func() { feed.Fence(func() { ran <- feed.Position() }) }) }
+		mark := func(seq uint64) { e.Exclusive(func() { feed.Returned(e.marked.Load(), seq) }) }
+		send()
+		time.Sleep(900 * time.Millisecond)
+		if len(ran) > 0 {
+			t.Error("it did not wait")
+		}
+		time.Sleep(400 * time.Millisecond)
+		if len(ran) == 0 {
+			t.Error("it waits for longer than a second")
+		}
+		<-ran
+		mark(1)
+		e.Exclusive(feed.Lost)
+		send()
+		time.Sleep(3 * time.Second)
+		mark(10) // what is missing is read up to here
+		synctest.Wait()
+		mark(11)
+		if at := <-ran; at != 11 {
+			t.Errorf("it ran at %d, before the end of what was missing", at)
+		}
+	})
+}
