@@ -24,10 +24,12 @@ var layers = map[string][]string{
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
 	"internal/tally":            {},
+	"internal/countdown":        {},
 	"internal/direct":           {},
 	"internal/fair":             {},
 	"internal/flow":             {},
 	"internal/handshakes":       {"internal/address"},
+	"internal/ids":              {},
 	"internal/liveness":         {},
 	"internal/memory":           {},
 	"internal/origin":           {},
@@ -44,18 +46,18 @@ var layers = map[string][]string{
 	"internal/permits":          {"internal/throttle"},
 	"bus":                       {"internal/direct", "internal/fair", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "wire/ws", "internal/accept", "internal/direct", "internal/handshakes", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
+	"engine":                    {"wire/eio", "wire/ws", "internal/accept", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/query":                {"internal/share", "subjects", "wire/msg"},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
 	"edge/registry":             {"internal/flow", "subjects"},
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
-	"edge":                      {"bus", "edge/owner", "edge/query", "edge/recovery", "edge/registry", "engine", "eventlog", "internal/bearer", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/flow", "internal/liveness", "internal/rates", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
+	"edge":                      {"bus", "edge/owner", "edge/query", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/rates", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/listen", "internal/tally", "rule", "subjects"},
-	"internal/edgetest":         {"bus", "cluster", "config", "edge", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule"},
-	"config":                    {"bus", "cluster", "edge", "engine", "internal/origin", "internal/redact", "rule", "subjects", "wire/msg"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects"},
+	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule"},
+	"config":                    {"bus", "cluster", "engine", "internal/origin", "internal/redact", "rule", "subjects", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
@@ -97,7 +99,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "edge/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

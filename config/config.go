@@ -15,7 +15,6 @@ import (
 
 	"partyline/bus"
 	"partyline/cluster"
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/rule"
 )
@@ -42,7 +41,7 @@ type Config struct {
 	Engine           engine.Config       `koanf:"engine"`
 	CORS             CORS                `koanf:"cors"`
 	Cookie           Cookie              `koanf:"cookie"`
-	Limits           edge.Limits         `koanf:"limits"`
+	Limits           Limits              `koanf:"limits"`
 	Advertise        string              `koanf:"advertise"` // http://host:port where other edges reach this one; "": they do not
 	Edges            Edges               `koanf:"edges"`
 	Drain            cluster.DrainConfig `koanf:"drain"`
@@ -152,6 +151,33 @@ type Cookie struct {
 	Name string `koanf:"name"` // "" sets no cookie
 }
 
+// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
+// session sends.
+type Limits struct {
+	RoomsPerSocket        int `koanf:"rooms_per_socket"`
+	NamespacesPerSession  int `koanf:"namespaces_per_session"`
+	Sessions              int `koanf:"sessions"`
+	SessionsPerAddress    int `koanf:"sessions_per_address"`
+	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
+	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
+	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets          int `koanf:"queue_packets"`           // the same
+	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
+
+	engine.Rates `koanf:",squash,flatten"`
+
+	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
+}
+
+// DefaultLimits are the limits an edge has when none are configured.
+func DefaultLimits() Limits {
+	return Limits{
+		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
+		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
+		Rates: engine.DefaultRates(),
+	}
+}
+
 // Default is the configuration of a program that is given nothing.
 func Default(f Flavour) Config {
 	c := Config{
@@ -162,7 +188,7 @@ func Default(f Flavour) Config {
 		Engine: engine.DefaultConfig(),
 		CORS:   CORS{Origins: []string{}},
 		Edges:  Edges{Networks: []string{}},
-		Limits: edge.DefaultLimits(),
+		Limits: DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},

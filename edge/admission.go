@@ -9,6 +9,7 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/ids"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -47,7 +48,7 @@ func (c *connection) arrive(a arrival) {
 // begin makes the socket of a CONNECT.
 func (c *connection) begin(a arrival) {
 	e, p, name := c.edge, a.Packet, string(a.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{
+	s := &socket{ID: ids.New(e.set.ID), Edge: client{
 		conn: c, rules: a.rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(a.rules)},
 	}}
 	s.Edge.granted.Store(a.shown)
@@ -101,7 +102,7 @@ func (c *connection) enter(s *socket, a *arrival) (entered, isOutOfTurn, isOneTo
 		s.Edge.asking, s.Edge.owner = true, e.owners.Begin(ownedSocket{s})
 	}
 	if s.Edge.asking {
-		c.idle.pause()
+		c.idle.Pause()
 	}
 	return true, false, false
 }
@@ -169,7 +170,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	e.grants.begin(s, d.Grant, d.isMade)
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(true)
+		c.idle.Resume(true)
 	}
 	if k != nil {
 		k.Enter(s.RoomNames(), position)
@@ -238,7 +239,7 @@ func (c *connection) sendConnect(s *socket) {
 		k.Waits.Store(false)
 	}
 	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
-	c.idle.stop()
+	c.idle.Stop()
 }
 
 // reject refuses a socket, unless it was admitted.
@@ -343,7 +344,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c := s.Edge.conn
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(false)
+		c.idle.Resume(false)
 	}
 	if len(s.Edge.asked) > 0 {
 		e.out.Do(func() { e.asks.abandon(s) })

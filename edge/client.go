@@ -11,6 +11,7 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/countdown"
 	"partyline/rule"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
@@ -70,7 +71,8 @@ type connection struct {
 
 	progress atomic.Int32 // of partial; see Beat
 
-	idle idleTimer // ends a session that joins no namespace in time
+	// idle ends a session that joins no namespace in time. It stands still while services are asked about its sockets.
+	idle countdown.Timer
 
 	mu      sync.Mutex
 	closed  bool // guarded by mu: the session has ended, no socket may begin
@@ -235,60 +237,6 @@ func (c *connection) isUsed() bool {
 		}
 	}
 	return false
-}
-
-// idleTimer ends a session that joins no namespace in time. It stands still while services are asked about its sockets. Its lock may
-// be taken while a connection's is held.
-type idleTimer struct {
-	mu     sync.Mutex
-	timer  *time.Timer   // guarded by mu; nil once a namespace was joined
-	left   time.Duration // guarded by mu: how much of the time was left at since
-	since  time.Time     // guarded by mu
-	asking int           // guarded by mu: sockets about which services are asked
-}
-
-func (t *idleTimer) start(after time.Duration, end func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.left, t.since = after, time.Now()
-	t.timer = time.AfterFunc(after, func() {
-		t.mu.Lock()
-		isOver := t.timer != nil && t.asking == 0
-		t.mu.Unlock()
-		if isOver {
-			end()
-		}
-	})
-}
-
-// pause is called for each socket about which services are asked.
-func (t *idleTimer) pause() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asking++; t.asking == 1 && t.timer != nil {
-		t.timer.Stop()
-		t.left -= time.Since(t.since)
-	}
-}
-
-// resume is called when that is over. The timer goes on with the time that was left, unless the socket was admitted.
-func (t *idleTimer) resume(admitted bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asking--; t.asking == 0 && t.timer != nil && !admitted {
-		t.since = time.Now()
-		t.timer.Reset(max(0, t.left))
-	}
-}
-
-// stop ends the timer.
-func (t *idleTimer) stop() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.timer != nil {
-		t.timer.Stop()
-		t.timer = nil
-	}
 }
 
 // handshake is the handshake of a socket as services read it, a JSON object.

@@ -18,7 +18,7 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 	c := &connection{edge: e, session: session}
 	c.request, c.shown = e.requestJSON(o, publicName(e.set.key, session.ID()))
 	o.Kept = cap(c.request) + len(c.shown)
-	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
+	c.idle.Start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
 
@@ -56,7 +56,7 @@ func (c *connection) Upgraded() {
 
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
-	c.idle.stop()
+	c.idle.Stop()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

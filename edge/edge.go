@@ -9,7 +9,6 @@ package edge
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
@@ -19,7 +18,6 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/engine"
 	"partyline/internal/bearer"
 	"partyline/internal/rates"
 	"partyline/internal/wake"
@@ -30,13 +28,12 @@ import (
 
 // Settings is what an Edge needs.
 type Settings struct {
-	ID             string                    // see NewID
+	ID             string                    // see ids.NewEdge
 	Prefix         subjects.Prefix           // of every subject
 	Replies        subjects.Replies          // where requests are answered
 	Namespaces     map[string]rule.Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace
-	QueueBytes     int           // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
 	MaxPayload     func() int    // the largest event with its attachments, in bytes
 	Bus            *bus.Bus
 	Log            *slog.Logger
@@ -103,24 +100,6 @@ type down struct {
 	pauses   *pauses
 }
 
-// NewID makes the id of an edge: 8 random characters, new at each start of a process.
-func NewID() string {
-	const letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	for i, c := range b {
-		b[i] = letters[int(c)%len(letters)]
-	}
-	return string(b[:])
-}
-
-// newSocketID makes a socket's id, which is public and opens nothing.
-func newSocketID(edge string) string {
-	var b [15]byte
-	_, _ = rand.Read(b[:])
-	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
-}
-
 // publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
 func publicName(key [32]byte, id string) string {
 	mac := hmac.New(sha256.New, key[:])
@@ -144,29 +123,10 @@ var everyEdge = []string{
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 
-// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
-// session sends.
+// Limits bounds what one client can make an edge keep. 0: no limit, except for the queue.
 type Limits struct {
-	RoomsPerSocket        int `koanf:"rooms_per_socket"`
-	NamespacesPerSession  int `koanf:"namespaces_per_session"`
-	Sessions              int `koanf:"sessions"`
-	SessionsPerAddress    int `koanf:"sessions_per_address"`
-	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
-	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
-	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets          int `koanf:"queue_packets"`           // the same
-	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
-
-	engine.Rates `koanf:",squash,flatten"`
-
-	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
-}
-
-// DefaultLimits are the limits an edge has when none are configured.
-func DefaultLimits() Limits {
-	return Limits{
-		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
-		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
-		Rates: engine.DefaultRates(),
-	}
+	RoomsPerSocket       int
+	NamespacesPerSession int
+	QueueBytes           int // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
+	QueuePackets         int // the same; 0: engine.DefaultQueuePackets
 }

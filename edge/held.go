@@ -108,7 +108,7 @@ func (c *connection) await(a *arrival) bool {
 		c.outOfTurn(a.Packet)
 	}
 	if begins {
-		c.idle.pause()
+		c.idle.Pause()
 	}
 	return begins
 }

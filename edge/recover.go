@@ -45,7 +45,7 @@ func (c *connection) claim(a arrival, pid, offset string) {
 	}
 	e.logged.table.Claim(rules.ConnectTimeout, pid, offset, string(a.Namespace), a.token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		e.out.Do(func() {
-			c.idle.resume(false)
+			c.idle.Resume(false)
 			if err != nil && recovery.Passes(err) {
 				c.session.Close(engine.ForcedServerClose)
 				return

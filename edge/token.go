@@ -48,7 +48,7 @@ func (c *connection) showToken(a arrival) {
 		return
 	}
 	verify(c, a.rules, cmp.Or(raw, c.shown), func(g *granted, err error) {
-		c.idle.resume(false)
+		c.idle.Resume(false)
 		c.mu.Lock()
 		c.arrived(string(a.Namespace))
 		c.mu.Unlock()

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"slices"
 	"strconv"
@@ -46,11 +44,4 @@ func refuseUpgrade(w http.ResponseWriter, message string) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(message)))
 	w.WriteHeader(http.StatusBadRequest)
 	_, _ = w.Write([]byte(message))
-}
-
-// randomPart returns the part of an id that cannot be guessed: 20 base64url characters, 120 random bits.
-func randomPart() string {
-	var b [15]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"partyline/internal/handshakes"
+	"partyline/internal/ids"
 	"partyline/internal/origin"
 	"partyline/internal/rates"
 	"partyline/internal/request"
@@ -237,7 +238,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	defer s.running.Done()
 	session := &Session{
-		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
+		id: ids.New(s.set.EdgeID), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
 	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot know.
 	if s.set.Cookie != "" && !isUpgrade {

@@ -19,7 +19,6 @@ import (
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/config"
-	"partyline/edge"
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/wiring"
@@ -31,7 +30,7 @@ type Options struct {
 	NATS       string // URL of the server; required unless InProcess is set
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
 	Namespaces map[string]rule.Namespace // default: everything open, every room, message to rooms or all
-	Limits     edge.Limits               // default: DefaultLimits
+	Limits     config.Limits             // default: DefaultLimits
 	Engine     engine.Config             // default: DefaultConfig
 	Origins    []string                  // other origins whose pages may connect
 	Trusted    []string                  // ranges of proxies whose X-Forwarded headers count
@@ -59,8 +58,8 @@ func (o *Options) config(address string) config.Config {
 	if c.Namespaces == nil {
 		c.Namespaces = Open()
 	}
-	if c.Limits == (edge.Limits{}) {
-		c.Limits = edge.DefaultLimits()
+	if c.Limits == (config.Limits{}) {
+		c.Limits = config.DefaultLimits()
 	}
 	if o.QueueBytes > 0 {
 		c.Limits.QueueBytes, c.Limits.SessionBytes = o.QueueBytes, max(c.Limits.SessionBytes, 2*o.QueueBytes)

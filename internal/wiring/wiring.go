@@ -18,6 +18,7 @@ import (
 	"partyline/edge"
 	"partyline/engine"
 	"partyline/eventlog"
+	"partyline/internal/ids"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
 	"partyline/subjects"
@@ -69,7 +70,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if err != nil {
 		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
 	}
-	p := &Parts{ID: edge.NewID(), config: c}
+	p := &Parts{ID: ids.NewEdge(), config: c}
 	p.log = log.With("edge", p.ID)
 	p.Engine = engine.NewServer(engine.Settings{
 		Config: c.Engine, Rates: c.Limits.Rates, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
@@ -86,7 +87,10 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		return nil, err
 	}
 	set := edge.Settings{
-		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: c.Limits, QueueBytes: c.Limits.QueueBytes,
+		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: edge.Limits{
+			RoomsPerSocket: c.Limits.RoomsPerSocket, NamespacesPerSession: c.Limits.NamespacesPerSession,
+			QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
+		},
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
 		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
@@ -152,7 +156,7 @@ const (
 
 // connectionsPerAddress returns how many connections an address may have. If only its sessions are limited, that
 // limits its connections, too: a session that has ended must not leave a connection that counts nowhere.
-func connectionsPerAddress(c edge.Limits) int {
+func connectionsPerAddress(c config.Limits) int {
 	if c.ConnectionsPerAddress == 0 && c.SessionsPerAddress > 0 {
 		return connectionsPerSession*c.SessionsPerAddress + moreConnections
 	}
