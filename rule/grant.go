@@ -73,7 +73,7 @@ func (n *Namespace) RoomsOf(g *msg.Grant) ([]string, error) {
 	}
 	room := n.UserRoom + g.User
 	if _, err := subjects.AppendRoom(nil, room); err != nil {
-		return nil, fmt.Errorf("user %.100q with user_room %q before it: %w", g.User, n.UserRoom, err)
+		return nil, fmt.Errorf("a user's name with user_room %q before it: %w", n.UserRoom, err)
 	}
 	return append(g.Rooms[:len(g.Rooms):len(g.Rooms)], room), nil
 }
