@@ -96,14 +96,14 @@ var doors = map[string][]string{
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8
 	"golang.org/x/term":                {"cmd/internal/node"},
-	"golang.org/x/time":                {"cluster", "internal/handshakes", "internal/rates"},
+	"golang.org/x/time":                {"cluster", "internal/handshakes", "internal/pace", "internal/rates"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":     {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":            {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 
