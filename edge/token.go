@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"partyline/engine"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ var (
 	errNoToken      = errors.New("token missing")
 	errOtherIssuer  = errors.New("token of another issuer")
 	errOtherSubject = errors.New("token of another user")
+	errTokenGrant   = errors.New("token grant invalid")
 )
 
 // temporary is an error that may pass.
@@ -30,7 +32,9 @@ type temporary interface {
 func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, error)) {
 	checked := func(issuer string, g msg.Grant, err error) {
 		if err == nil {
-			_, err = roomsOf(rules, &g)
+			if _, failed := roomsOf(rules, &g); failed != nil {
+				err = fmt.Errorf("%w: %w", errTokenGrant, failed)
+			}
 		}
 		c.edge.out.Do(func() { then(&granted{Grant: g, issuer: issuer, subject: g.User}, err) })
 	}
