@@ -11,10 +11,10 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
-	"partyline/edge/query"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/query"
 	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
