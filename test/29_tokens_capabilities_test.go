@@ -35,7 +35,7 @@ func (s *stage) granted(w way, namespace, user string, key *edgetest.TokenKey, g
 	return s.admit(w, namespace, key.Sign(edgetest.Subject(user, minutes, edgetest.Claims{"partyline": grant}), nil))
 }
 
-// Each capability is refused over each transport and parser, with an ack that says what is not allowed, and nobody gets
+// Each capability is refused over each transport and parser, with an ack that says what is not allowed. No one gets
 // what was refused.
 func TestCapabilities(t *testing.T) {
 	s, key := beginGrants(t)

@@ -112,7 +112,7 @@ func TestRoomsOfUsersAreNotForClients(t *testing.T) {
 			g.say("1/chat,")
 		}
 		a, device, other := s.granted(w, "/chat", "ann", key, nil), s.granted(w, "/chat", "ann", key, nil), s.granted(w, "/chat", "bob", key, nil)
-		a.say(`2/chat,["say","to nobody"]`) // a is in no room but that of its user
+		a.say(`2/chat,["say","to no one"]`) // a is in no room but that of its user
 		a.say(`2/chat,["either","to all"]`)
 		for _, g := range []*guest{device, other} {
 			g.gets(`2/chat,["either","to all"]`)
