@@ -73,7 +73,8 @@ var layers = map[string][]string{
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
-	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
+	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
+	"cmd/internal/node":         {"admin", "bus", "cmd/internal/tokens", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
