@@ -81,6 +81,7 @@ var layers = map[string][]string{
 
 // doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
+	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
