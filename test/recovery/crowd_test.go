@@ -111,6 +111,8 @@ func (c *crowd) finish() *judge.Verdict {
 		if v.Lost+v.Foreign > 0 {
 			v.Examples = append(v.Examples, fmt.Sprintf("rooms %v", session.Rooms))
 			v.Examples = append(v.Examples, c.s.service.story(session.ID)...)
+			v.Examples = append(v.Examples, c.historyOf(session)...)
+			v.Examples = append(v.Examples, c.s.copies.lackOf(log))
 		}
 		sum.Add(v)
 	}
@@ -121,6 +123,18 @@ func (c *crowd) finish() *judge.Verdict {
 		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 100), "\n"))
 	}
 	return &sum
+}
+
+// historyOf returns the visits of a session's client, if it is a raw one.
+func (c *crowd) historyOf(session *judge.Session) []string {
+	for _, one := range c.raw {
+		if strings.HasPrefix(session.Client, one.auth.Name+" ") {
+			one.mu.Lock()
+			defer one.mu.Unlock()
+			return slices.Clone(one.history)
+		}
+	}
+	return nil
 }
 
 // sessions returns what all clients recorded. Without recovery there are no offsets: the log has them.
