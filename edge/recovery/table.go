@@ -12,9 +12,12 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,17 +206,17 @@ func (t *Table) doubt() {
 func (t *Table) tick(now time.Time) {
 	t.losses()
 	t.ticked.Store(now.UnixNano())
+	feeds := t.all()
 	t.mu.Lock()
-	feeds := make([]*Feed, 0, len(t.feeds))
-	for _, f := range t.feeds {
-		feeds = append(feeds, f)
-	}
 	used := len(t.tickets) > 0
 	t.mu.Unlock()
 	if len(feeds) > 0 {
 		t.set.Wire.Exclusive(func() {
 			for i, f := range feeds {
 				f.tick(now, i == 0)
+			}
+			if feeds[0].isSilent() {
+				lost(feeds)
 			}
 		})
 	}
@@ -224,14 +227,31 @@ func (t *Table) tick(now time.Time) {
 	}
 }
 
+// all returns the feeds, always in the same order.
+func (t *Table) all() []*Feed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.SortedFunc(maps.Values(t.feeds), func(a, b *Feed) int { return cmp.Compare(a.namespace, b.namespace) })
+}
+
+// Elected is called when JetStream says that the log has another leader, before that repeats anything: what was stored in between may not have
+// been repeated. The NATS reader calls it.
+func (t *Table) Elected() { lost(t.all()) }
+
+// lost has feeds read in the log what they may not have received.
+func lost(feeds []*Feed) {
+	for _, f := range feeds {
+		if f.Lost(); f.state == deaf && f.number == 0 && !f.table.doubtful.Load() {
+			f.mark(time.Now())
+		}
+	}
+}
+
 // Renewed is called when the log was found, or was made again: what was known of the old one means nothing.
 func (t *Table) Renewed(string) {
 	isFirst := !t.found.Swap(true)
+	feeds := t.all()
 	t.mu.Lock()
-	feeds := make([]*Feed, 0, len(t.feeds))
-	for _, f := range t.feeds {
-		feeds = append(feeds, f)
-	}
 	for _, k := range t.tickets {
 		k.restart(isFirst)
 		t.dirty[k] = true

@@ -8,30 +8,36 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"partyline/internal/edgetest"
 	"partyline/test/recovery/judge"
+	"partyline/test/stand"
 )
 
-// copies are the events that NATS has repeated from the log, as a plain subscriber got them. What is missing there, no edge can have had
-// live, or the subscriber's own connection was away.
+// copies are the events that NATS has repeated from the log, as plain subscribers at all servers got them. What is missing there, no edge can
+// have had live.
 type copies struct {
 	mu   sync.Mutex
 	seqs map[uint64]bool // guarded by mu
 }
 
-func hearCopies(t *testing.T, nc *nats.Conn) *copies {
+func hearCopies(t *testing.T, servers []*stand.Server) *copies {
 	t.Helper()
 	c := &copies{seqs: make(map[uint64]bool)}
-	if _, err := nc.Subscribe("sio.chat.log.>", func(m *nats.Msg) {
-		if all := m.Header["Nats-Sequence"]; len(all) > 0 {
-			seq, _ := strconv.ParseUint(all[len(all)-1], 10, 64)
-			c.mu.Lock()
-			c.seqs[seq] = true
-			c.mu.Unlock()
+	for _, server := range servers {
+		if _, err := edgetest.Connect(t, server.URL).Subscribe("sio.chat.log.>", c.hear); err != nil {
+			t.Fatal(err)
 		}
-	}); err != nil {
-		t.Fatal(err)
 	}
 	return c
+}
+
+func (c *copies) hear(m *nats.Msg) {
+	if all := m.Header["Nats-Sequence"]; len(all) > 0 {
+		seq, _ := strconv.ParseUint(all[len(all)-1], 10, 64)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.seqs[seq] = true
+	}
 }
 
 // lackOf lists the events of a log that were not repeated.

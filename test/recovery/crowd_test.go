@@ -112,7 +112,6 @@ func (c *crowd) finish() *judge.Verdict {
 			v.Examples = append(v.Examples, fmt.Sprintf("rooms %v", session.Rooms))
 			v.Examples = append(v.Examples, c.s.service.story(session.ID)...)
 			v.Examples = append(v.Examples, c.historyOf(session)...)
-			v.Examples = append(v.Examples, c.s.copies.lackOf(log))
 		}
 		sum.Add(v)
 	}
@@ -120,7 +119,8 @@ func (c *crowd) finish() *judge.Verdict {
 	c.s.t.Logf("RECOVERY: %s: %d entries, %d room changes, %d recoveries, %d refused; %s", c.s.t.Name(), len(log.Entries),
 		c.traffic.moves, recoveries, refused, &sum)
 	if !*plain && (!sum.OK() || refused > c.refusals) {
-		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 100), "\n"))
+		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 500), "\n"))
+		c.s.t.Log(c.s.copies.lackOf(log))
 	}
 	return &sum
 }

@@ -99,7 +99,7 @@ func begin(t *testing.T, detours bool, flags ...string) *stage {
 		s.at = append(s.at, s.edges[i].Address)
 	}
 	s.service = serve(t, s.nc)
-	s.copies = hearCopies(t, s.nc)
+	s.copies = hearCopies(t, s.servers)
 	s.learnEra()
 	t.Cleanup(s.end)
 	return s
