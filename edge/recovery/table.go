@@ -115,6 +115,7 @@ type elsewhere struct {
 	departed map[string]string    // by id: hashes of sockets that were here, and that another edge may have now
 	order    []string             // those of departed, the oldest first
 	beats    map[string]time.Time // the last of edges that are gone
+	dead     map[string]time.Time // when an edge was found to be gone
 	seizing  map[string][]func()  // by hash: records that are being written in the name of this edge, and who asks for them meanwhile
 	parting  map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
 }
@@ -151,7 +152,7 @@ func New(set Settings) *Table {
 		set: set, complaints: throttle.New(set.Log), wake: wake.New(), claims: make(chan struct{}, maxClaims),
 		rewinds: make(chan struct{}, maxRewinds),
 		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
-		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
+		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time), dead: make(map[string]time.Time)},
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
