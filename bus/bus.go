@@ -18,6 +18,7 @@ import (
 	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
+	"partyline/internal/trouble"
 	"partyline/internal/wake"
 )
 
@@ -255,7 +256,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.permits.Refuse(err, b.shown(err))
 		return
 	}
-	if _, known := b.explain(err); known {
+	if _, known := trouble.Explain(err, b.identity); known {
 		b.connectFailed(err)
 		return
 	}

@@ -15,9 +15,10 @@ import (
 
 	"partyline/bus"
 	"partyline/cluster"
-	"partyline/edge"
 	"partyline/engine"
+	"partyline/internal/bearer"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Flavour is one of the two programs. They share most keys and differ in some defaults.
@@ -42,23 +43,34 @@ type Config struct {
 	Engine           engine.Config       `koanf:"engine"`
 	CORS             CORS                `koanf:"cors"`
 	Cookie           Cookie              `koanf:"cookie"`
-	Limits           edge.Limits         `koanf:"limits"`
+	Limits           Limits              `koanf:"limits"`
 	Advertise        string              `koanf:"advertise"` // http://host:port where other edges reach this one; "": they do not
 	Edges            Edges               `koanf:"edges"`
 	Drain            cluster.DrainConfig `koanf:"drain"`
 	IsolationTimeout time.Duration       `koanf:"isolation_timeout"` // cut off from NATS for that long, an edge sends clients elsewhere; 0: never
 }
 
-// Rules is what clients find: the namespaces, and the log that some of them need.
+// Rules is what clients find: the namespaces, and what some of them need: the log, and issuers of tokens.
 type Rules struct {
 	Recovery Recovery `koanf:"recovery"`
+	Token    Token    `koanf:"token"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]rule.Namespace `koanf:"-"`
 
+	// Tokens are the issuers whose tokens open namespaces. They have no defaults.
+	Tokens []token.Issuer `koanf:"-"`
+
 	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
 	// loopback may be listened on and only loopback names may be served.
 	Open bool `koanf:"-"`
+}
+
+// Token is how clients show tokens.
+type Token struct {
+	From  []string      `koanf:"from"`  // where one is looked for when a client connects, as bearer.Places
+	Event string        `koanf:"event"` // by which a client shows a new one
+	Grace time.Duration `koanf:"grace"` // how long a socket lives on when its grant has expired
 }
 
 // Front is where and how clients come in.
@@ -152,6 +164,33 @@ type Cookie struct {
 	Name string `koanf:"name"` // "" sets no cookie
 }
 
+// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
+// session sends.
+type Limits struct {
+	RoomsPerSocket        int `koanf:"rooms_per_socket"`
+	NamespacesPerSession  int `koanf:"namespaces_per_session"`
+	Sessions              int `koanf:"sessions"`
+	SessionsPerAddress    int `koanf:"sessions_per_address"`
+	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
+	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
+	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
+	QueuePackets          int `koanf:"queue_packets"`           // the same
+	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
+
+	engine.Rates `koanf:",squash,flatten"`
+
+	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
+}
+
+// DefaultLimits are the limits an edge has when none are configured.
+func DefaultLimits() Limits {
+	return Limits{
+		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
+		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
+		Rates: engine.DefaultRates(),
+	}
+}
+
 // Default is the configuration of a program that is given nothing.
 func Default(f Flavour) Config {
 	c := Config{
@@ -162,10 +201,11 @@ func Default(f Flavour) Config {
 		Engine: engine.DefaultConfig(),
 		CORS:   CORS{Origins: []string{}},
 		Edges:  Edges{Networks: []string{}},
-		Limits: edge.DefaultLimits(),
+		Limits: DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
+			Token:    Token{From: []string{bearer.Auth}, Event: "partyline:token", Grace: 25 * time.Second},
 			Namespaces: map[string]rule.Namespace{
 				"/": {Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout},
 			},
@@ -174,7 +214,7 @@ func Default(f Flavour) Config {
 	if f == FlavourEmbedded {
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
-		c.NATS.URL = "" // connected in the process
+		c.NATS.URL = "" // that of the NATS inside
 		c.NATS.RefuseSessions = bus.RefuseOff
 		c.Embedded.Listen = "127.0.0.1:4222"
 		c.Namespaces = openNamespaces()

@@ -15,7 +15,6 @@ import (
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/internal/redact"
-	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -31,13 +30,14 @@ func (l *loader) validate(c *Config) {
 	l.validateEdges(c)
 	l.validateReplies(c.NATS)
 	l.validateRecovery(c)
+	l.validateTokens(c)
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}
 	refuses := c.NATS.RefuseSessions == bus.RefuseOn
 	for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
-		if refuses && c.Namespaces[name].Connect == rule.ConnectOpen {
-			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: open) can be served without NATS", name)
+		if ns := c.Namespaces[name]; refuses && !ns.AsksService() {
+			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: %s) can be served without NATS", name, ns.Connect)
 			refuses = false // one line is enough
 		}
 		if n := c.Namespaces[name].EventsPerSecond; n > c.Limits.EventsPerSecond {
@@ -140,7 +140,7 @@ func (l *loader) validateListening(c *Config) {
 			}
 		case c.Open:
 			l.fault(l.at(a.name), "%s is not a loopback address, and without a `namespaces` section everything is open to everyone; "+
-				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), namespacesEnv)
+				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), Variable(namespacesKey))
 		case a.name == "embedded.listen":
 			l.warn("embedded.listen: %s is not a loopback address: whoever reaches it can publish and read everything, the NATS inside asks for no credentials", a.address)
 		}

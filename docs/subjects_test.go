@@ -55,7 +55,11 @@ func TestNamesTable(t *testing.T) {
 // occur.
 func TestErrorTexts(t *testing.T) {
 	server := natsdtest.Start(t)
-	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
+	open := edgetest.Open()
+	chat := open["*"]
+	chat.UserRoom = "user:"
+	open["/chat"] = chat
+	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: open}).Ready()
 	nc := edgetest.Connect(t, server.ClientURL())
 	id := n.Dial("ann").Connect("/chat", "")
 	section := section(t, "subjects.md", "## Errors")
@@ -88,6 +92,9 @@ func TestErrorTexts(t *testing.T) {
 		{"resume.socket." + id, `["a b"]`},
 		{"pause.socket." + id, `["a65"]`}, // the limit is 64
 		{"ack." + id + ".connect", `[]`},
+		{"grant.all", `[{"join":"a"}]`},
+		{"grant.socket." + id, `[{"rooms":["user:eve"]}]`},
+		{"grant.socket." + id, `[{"user":"` + strings.Repeat("a", 508) + `"}]`},
 	} {
 		subject := "sio.chat." + c.subject
 		if strings.HasSuffix(c.subject, "AAA1") { // only its own edge answers

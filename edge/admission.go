@@ -9,35 +9,50 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/ids"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
 
-// connect begins the admission to a namespace.
-func (c *connection) connect(p sio.Packet) {
+// connect begins the admission to a namespace. It reports whether that costs something.
+func (c *connection) connect(p sio.Packet) bool {
 	e, name := c.edge, string(p.Namespace)
 	token, err := subjects.AppendNamespace(nil, name)
 	if err != nil {
 		c.invalid(fmt.Errorf("namespace: %w", err))
-		return
+		return false
 	}
 	rules := e.rules.Find(name)
 	if rules == nil {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
-		return
+		return false
 	}
-	if !c.comesBack(&p, string(token), rules) {
-		c.begin(p, string(token), rules, nil)
+	a := arrival{Packet: p, token: string(token), rules: rules}
+	if rules.Connect == rule.ConnectToken {
+		c.showToken(a)
+		return true
+	}
+	c.arrive(a)
+	return c.socket(p.Namespace) != nil
+}
+
+// arrive makes the socket of a CONNECT, a new one or that which the client wants back.
+func (c *connection) arrive(a arrival) {
+	if !c.comesBack(&a) {
+		c.begin(a)
 	}
 }
 
-// begin makes the socket of a CONNECT. back is the end of a claim, or nil if there was none.
-func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *comeback) {
-	e, name := c.edge, string(p.Namespace)
-	s := &socket{ID: newSocketID(e.set.ID), Edge: client{conn: c, rules: rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(rules)}}}
-	entered, isOutOfTurn, isOneTooMany := c.enter(s, p, token, back)
+// begin makes the socket of a CONNECT.
+func (c *connection) begin(a arrival) {
+	e, p, name := c.edge, a.Packet, string(a.Namespace)
+	s := &socket{ID: ids.New(e.set.ID), Edge: client{
+		conn: c, rules: a.rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(a.rules)},
+	}}
+	s.Edge.granted.Store(a.shown)
+	entered, isOutOfTurn, isOneTooMany := c.enter(s, &a)
 	if !entered && s.Edge.ticket != nil { // the client has gone again
 		s.Edge.ticket.Left(engine.TransportClose.String(), true, nil)
 	}
@@ -55,11 +70,11 @@ func (c *connection) begin(p sio.Packet, token string, rules *rule.Rules, back *
 
 // enter puts a new socket into the registry, unless its CONNECT must wait for the decision about an earlier one, or has no place.
 // All three are false if it waits, or the session has ended meanwhile.
-func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback) (entered, isOutOfTurn, isOneTooMany bool) {
-	e, rules, name := c.edge, s.Edge.rules, string(p.Namespace)
+func (c *connection) enter(s *socket, a *arrival) (entered, isOutOfTurn, isOneTooMany bool) {
+	e, p, rules, name := c.edge, a.Packet, s.Edge.rules, string(a.Namespace)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if back != nil && !back.arrive(c, name, s) {
+	if a.back != nil && !a.back.arrive(c, name, s) {
 		s.Edge.ticket = nil // it is another edge's
 		e.out.Do(func() { c.session.Close(engine.ForcedServerClose) })
 		return false, false, false
@@ -75,19 +90,19 @@ func (c *connection) enter(s *socket, p sio.Packet, token string, back *comeback
 		return false, false, true
 	}
 	c.session.Charge(cap(s.Edge.auth))
-	e.reg.Enter(s, name, token, rules.IsLogged(), rules.AutoJoin)
-	e.logged.keepFor(s, name, token)
+	e.reg.Enter(s, name, a.token, rules.IsLogged(), rules.AutoJoin)
+	e.logged.keepFor(s, name, a.token)
 	list := append(slices.Clone(c.all()), s)
 	c.sockets.Store(&list)
 	switch r := s.Edge.recovered; {
 	case r != nil && r.Record.Owner != "":
 		s.Edge.owner = e.owners.Recover(ownedSocket{s}, r.Record.Owner, r.Record.Group, r.Record.Assignment, rules.Recovery.AskAgain)
 		s.Edge.asking = rules.Recovery.AskAgain
-	case !rules.IsOpen() && (r == nil || rules.Recovery.AskAgain):
+	case rules.AsksService() && (r == nil || rules.Recovery.AskAgain):
 		s.Edge.asking, s.Edge.owner = true, e.owners.Begin(ownedSocket{s})
 	}
 	if s.Edge.asking {
-		c.idle.pause()
+		c.idle.Pause()
 	}
 	return true, false, false
 }
@@ -106,42 +121,28 @@ func (e *Edge) announce(s *socket) {
 	case s.Edge.recovered != nil:
 		e.restore(s)
 		return
-	case !s.Edge.rules.IsOpen():
+	case s.Edge.rules.AsksService():
 		e.owners.Ask(s.Edge.owner)
 		return
 	case s.Life() == registry.Gone:
 		return
 	}
 	e.notice(s)
-	e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
-}
-
-// connectBody is the body of a connect request or notice.
-func connectBody(s *socket, handover *msg.State) []byte {
-	r := s.Edge.recovered
-	if r == nil || handover != nil {
-		return msg.Connect(handshake(s), handover)
-	}
-	had := r.withRecord(msg.Admission{})
-	return msg.ConnectRecovered(handshake(s), msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
-}
-
-// notice publishes the connect notice of a socket about which all services are told, and none is asked.
-func (e *Edge) notice(s *socket) {
-	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
-	if err := e.up.Publish(subject, e.answers.address(nil, s), nil, connectBody(s, nil)); err != nil {
-		e.complaints.about(string(subject), "a connect notice could not be published", err)
-	}
+	e.rewinds.between(s, func() { e.admit(s, shownBy(s), owner.Outcome{Verdict: owner.Admitted}) })
 }
 
 // admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. It
 // returns false if the socket was refused, because its rooms cannot be.
 func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
-	c, k, given := s.Edge.conn, s.Edge.ticket, d.Admission
+	c, k, given := s.Edge.conn, s.Edge.ticket, d.Grant
 	if r := s.Edge.recovered; r != nil {
-		given = r.withRecord(given)
+		given = r.withRecord(s, d.Grant, d.isMade)
 	}
-	rooms, err := registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), given.Rooms...))
+	names, err := s.Edge.rules.RoomsOf(&given)
+	var rooms []string
+	if err == nil {
+		rooms, err = registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), names...))
+	}
 	position := e.logged.position(k) // before it can receive anything
 	entered := s.Edge.past.without(s, rooms)
 	c.mu.Lock()
@@ -161,14 +162,15 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	}
 	if err != nil {
 		c.mu.Unlock()
-		e.complaints.about(s.Namespace.Name, "a service admitted a socket to rooms that cannot be", err)
+		e.complaints.about(s.Namespace.Name, "a socket was admitted to rooms that cannot be", err)
 		c.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return false
 	}
 	s.Edge.rules.Sockets.Add(1)
+	e.grants.begin(s, d.Grant, d.isMade)
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(true)
+		c.idle.Resume(true)
 	}
 	if k != nil {
 		k.Enter(s.RoomNames(), position)
@@ -203,7 +205,7 @@ func (c *connection) goLive(s *socket) {
 	c.mu.Unlock()
 	if isReady {
 		c.session.Write()
-		connectAgain(s)
+		connectAgain(c, s.Namespace.Name)
 	}
 	if s.Edge.recovered != nil {
 		c.edge.out.Do(func() { c.tellOfRecovered(s, isReady) })
@@ -237,7 +239,7 @@ func (c *connection) sendConnect(s *socket) {
 		k.Waits.Store(false)
 	}
 	c.edge.reg.GoLive(s) // behind CONNECT: from now on frames go to the session directly
-	c.idle.stop()
+	c.idle.Stop()
 }
 
 // reject refuses a socket, unless it was admitted.
@@ -263,7 +265,7 @@ func (c *connection) turnAway(s *socket, message string) bool {
 	if o != nil {
 		c.edge.owners.End(o, nil, msg.Ended{Reason: message}.Body())
 	}
-	connectAgain(s)
+	connectAgain(c, s.Namespace.Name)
 	return true
 }
 
@@ -297,7 +299,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	if ended == nil {
 		return
 	}
-	defer connectAgain(s)
+	defer connectAgain(c, s.Namespace.Name)
 	e.stats.disconnected[kind].Inc()
 	switch {
 	case tell && ended.Was < registry.Live: // the client knows of no connection that could end
@@ -342,7 +344,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c := s.Edge.conn
 	if s.Edge.asking {
 		s.Edge.asking = false
-		c.idle.resume(false)
+		c.idle.Resume(false)
 	}
 	if len(s.Edge.asked) > 0 {
 		e.out.Do(func() { e.asks.abandon(s) })
@@ -355,6 +357,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
 	}
+	s.Edge.granted.Load().stop()
 	list := slices.DeleteFunc(slices.Clone(c.all()), func(other *socket) bool { return other == s })
 	c.sockets.Store(&list)
 	if ended[0].Was.IsMember() {

@@ -12,6 +12,7 @@ import (
 	"partyline/bus"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/ids"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
 	"partyline/subjects"
@@ -47,7 +48,7 @@ func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules rule
 	replies, _ := subjects.NewReplies(prefix, []string{subjects.DefaultReplies})
 	x := &bench{nats: server.ClientURL()}
 	x.edge = New(Settings{
-		ID: NewID(), Prefix: prefix, Replies: replies, Namespaces: map[string]rule.Namespace{"/chat": rules}, Limits: DefaultLimits(),
+		ID: ids.NewEdge(), Prefix: prefix, Replies: replies, Namespaces: map[string]rule.Namespace{"/chat": rules}, Limits: Limits{RoomsPerSocket: 1000},
 		ConnectTimeout: time.Minute, MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

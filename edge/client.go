@@ -11,6 +11,7 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/countdown"
 	"partyline/rule"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
@@ -34,6 +35,7 @@ type client struct {
 	owner *owner.Socket
 
 	durable
+	granted atomic.Pointer[granted] // nil: nothing; set before it is a member, if a token opened the namespace
 
 	asking       bool            // guarded by conn.mu: services are asked about it
 	announced    bool            // guarded by conn.mu: announce has run
@@ -69,16 +71,22 @@ type connection struct {
 
 	progress atomic.Int32 // of partial; see Beat
 
-	idle idleTimer // ends a session that joins no namespace in time
+	// idle ends a session that joins no namespace in time. It stands still while services are asked about its sockets.
+	idle countdown.Timer
 
 	mu      sync.Mutex
 	closed  bool // guarded by mu: the session has ended, no socket may begin
 	waiting int  // guarded by mu: bytes that wait for the CONNECT of one of its sockets
-	joining int  // guarded by mu: joins and leaves of the client that are not answered yet
+	joining int  // guarded by mu: joins, leaves and renewals of the client that are not answered yet
+	admission
+}
 
-	claiming []string // guarded by mu: namespaces in which a client that comes back asks for its socket
-
-	again []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
+// admission is what a connection keeps of sockets that there are not yet, and of what opens namespaces.
+type admission struct {
+	shown    string       // the token that came with the session's first request, or ""; static
+	arriving []string     // guarded by mu: namespaces whose CONNECT waits for a socket to come back, or for a token's key
+	again    []sio.Packet // guarded by mu: CONNECTs that wait for the decision about an earlier one; they own their bytes
+	denials  time.Time    // guarded by mu: see countDenied
 }
 
 // past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
@@ -231,60 +239,6 @@ func (c *connection) isUsed() bool {
 	return false
 }
 
-// idleTimer ends a session that joins no namespace in time. It stands still while services are asked about its sockets. Its lock may
-// be taken while a connection's is held.
-type idleTimer struct {
-	mu     sync.Mutex
-	timer  *time.Timer   // guarded by mu; nil once a namespace was joined
-	left   time.Duration // guarded by mu: how much of the time was left at since
-	since  time.Time     // guarded by mu
-	asking int           // guarded by mu: sockets about which services are asked
-}
-
-func (t *idleTimer) start(after time.Duration, end func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.left, t.since = after, time.Now()
-	t.timer = time.AfterFunc(after, func() {
-		t.mu.Lock()
-		isOver := t.timer != nil && t.asking == 0
-		t.mu.Unlock()
-		if isOver {
-			end()
-		}
-	})
-}
-
-// pause is called for each socket about which services are asked.
-func (t *idleTimer) pause() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asking++; t.asking == 1 && t.timer != nil {
-		t.timer.Stop()
-		t.left -= time.Since(t.since)
-	}
-}
-
-// resume is called when that is over. The timer goes on with the time that was left, unless the socket was admitted.
-func (t *idleTimer) resume(admitted bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.asking--; t.asking == 0 && t.timer != nil && !admitted {
-		t.since = time.Now()
-		t.timer.Reset(max(0, t.left))
-	}
-}
-
-// stop ends the timer.
-func (t *idleTimer) stop() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.timer != nil {
-		t.timer.Stop()
-		t.timer = nil
-	}
-}
-
 // handshake is the handshake of a socket as services read it, a JSON object.
 func handshake(s *socket) []byte {
 	c := s.Edge.conn
@@ -325,3 +279,53 @@ const (
 	speaksMsgpack                // socket.io-msgpack-parser
 	dialects
 )
+
+// arrival is a CONNECT to a namespace that there may be.
+type arrival struct {
+	sio.Packet
+	token string // the namespace's, as in subjects
+	rules *rule.Rules
+	shown *granted  // what a token grants, where one opens the namespace
+	back  *comeback // the end of a claim, or nil if there was none
+}
+
+// granted is what a socket was granted. It does not change: another takes its place.
+type granted struct {
+	msg.Grant        // Data is not used
+	issuer    string // of the token; "": none
+	subject   string // the user whom the token names
+	timer     *time.Timer
+}
+
+// grant is what the client may do; nil: what its namespace allows.
+func (c *client) grant() *msg.Grant {
+	if g := c.granted.Load(); g != nil {
+		return &g.Grant
+	}
+	return nil
+}
+
+// shown is what the token grants that opened the namespace; nothing if none did.
+func (c *client) shown() (g msg.Grant) {
+	if shown := c.granted.Load(); shown != nil {
+		g = shown.Grant
+	}
+	return g
+}
+
+// stop ends the wait for its end. nil is nothing.
+func (g *granted) stop() {
+	if g != nil && g.timer != nil {
+		g.timer.Stop()
+	}
+}
+
+// record is what the record of a socket says of it.
+func (g *granted) record() []byte {
+	if g == nil {
+		return nil
+	}
+	kept := g.Grant
+	kept.User, kept.Data = "", nil
+	return kept.JSON()
+}

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 
 	"partyline/bus"
-	"partyline/edge/query"
 	"partyline/edge/registry"
+	"partyline/internal/query"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )

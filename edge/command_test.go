@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"partyline/bus"
-	"partyline/edge/query"
 	"partyline/edge/registry"
 	"partyline/internal/flow"
+	"partyline/internal/query"
 	"partyline/subjects"
 )
 

@@ -1,9 +1,6 @@
 package edge
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -51,37 +48,13 @@ func (c *complaints) drop(m *bus.Message, why int, err error) {
 		}
 	}
 	if why != dropUnknownSocket && why != dropUnknownVerb { // those are normal: sockets go, contracts grow
-		c.about(subject, "dropped a message from NATS: "+dropWords[why], explain(m.Data, err))
+		c.about(subject, "dropped a message from NATS: "+dropWords[why], msg.Explain(m.Data, err))
 	}
 }
 
 // connectSubject is where services are asked about sockets of a namespace.
 func (c *complaints) connectSubject(namespace string) string {
 	return string(c.prefix.AppendOn(nil, namespace, msg.EventConnect))
-}
-
-// explain adds to the error of a body that is not valid JSON what is wrong with it, for the log: publishers who mend one
-// fault and make another see that. It names no part of the body, and the texts are few.
-func explain(body []byte, err error) error {
-	if !errors.Is(err, msg.ErrNotJSON) {
-		return err
-	}
-	body = bytes.TrimLeft(body, " \t\r\n")
-	var raw json.RawMessage
-	var syntax *json.SyntaxError
-	switch fault := json.Unmarshal(body, &raw); {
-	case len(body) == 0:
-		return fmt.Errorf("%w: it is empty", err)
-	case body[0] != '[':
-		return fmt.Errorf("%w: it does not begin with [", err)
-	case !errors.As(fault, &syntax): // it is valid behind the attachments, or too deep
-		return err
-	case syntax.Offset >= int64(len(body)):
-		return fmt.Errorf("%w: it ends too early", err)
-	case body[max(syntax.Offset, 1)-1] == '\'':
-		return fmt.Errorf("%w: strings must be in double quotes, not in single ones", err)
-	}
-	return fmt.Errorf("%w: the fault is inside the array, at byte %d", err, syntax.Offset)
 }
 
 // answersNotice returns the subject of the connect notice that a message to a socket's address seems to answer, with an admission
@@ -95,10 +68,10 @@ func (c *complaints) answersNotice(m *bus.Message) string {
 	if err != nil {
 		return ""
 	}
-	if rules := c.rules.Find(name); rules == nil || !rules.IsOpen() {
+	if rules := c.rules.Find(name); rules == nil || rules.AsksService() {
 		return ""
 	}
-	if _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
+	if _, _, err := msg.ParseAdmission(m.Data); err != nil && !m.Header.Has(msg.HeaderError) {
 		return ""
 	}
 	return c.connectSubject(sub.Namespace)

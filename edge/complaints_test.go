@@ -34,7 +34,7 @@ func complaining(t *testing.T, test func(t *testing.T, e *Edge, lines func(strin
 		defer b.Close(t.Context())
 		prefix, _ := subjects.NewPrefix("sio")
 		e := New(Settings{
-			ID: "k3f9a0zz", Prefix: prefix, Namespaces: map[string]rule.Namespace{"/chat": openRoom}, Limits: DefaultLimits(),
+			ID: "k3f9a0zz", Prefix: prefix, Namespaces: map[string]rule.Namespace{"/chat": openRoom}, Limits: Limits{RoomsPerSocket: 1000},
 			MaxPayload: func() int { return 1 << 20 }, Bus: b, Log: slog.New(slog.NewTextHandler(&written, nil)),
 		})
 		test(t, e, func(text string) int {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -14,14 +15,15 @@ import (
 
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
-	c := &connection{edge: e, session: session, request: requestJSON(o, publicName(e.set.key, session.ID()))}
-	o.Kept = cap(c.request)
-	c.idle.start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
+	c := &connection{edge: e, session: session}
+	c.request, c.shown = e.requestJSON(o, publicName(e.set.key, session.ID()))
+	o.Kept = cap(c.request) + len(c.shown)
+	c.idle.Start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
 }
 
-// requestJSON is the part of a handshake that the sockets of a session share.
-func requestJSON(o *engine.Opening, session string) []byte {
+// requestJSON is the part of a handshake that the sockets of a session share, without the token in it, if there is one.
+func (e *Edge) requestJSON(o *engine.Opening, session string) (request []byte, token string) {
 	r := msg.Request{
 		Session: session, Query: make(map[string]string, len(o.Query)), Headers: msg.RequestHeaders(o.Host, o.Header),
 		Address: o.Address, URL: o.URL, Secure: o.Secure(), XDomain: o.Header.Get("Origin") != "",
@@ -29,7 +31,8 @@ func requestJSON(o *engine.Opening, session string) []byte {
 	for name, values := range o.Query {
 		r.Query[name] = values[len(values)-1]
 	}
-	return r.JSON()
+	token = strings.Clone(e.set.Token.From.FromRequest(&r))
+	return r.JSON(), token
 }
 
 // Beat ends the session if attachments are due and none has come since the last heartbeat.
@@ -53,7 +56,7 @@ func (c *connection) Upgraded() {
 
 // Closed ends all sockets of the session.
 func (c *connection) Closed(reason engine.Reason) {
-	c.idle.stop()
+	c.idle.Stop()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -165,7 +168,7 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 		if c.holdConnect(p) {
 			return
 		}
-		if c.connect(p); c.socket(p.Namespace) != nil {
+		if c.connect(p) {
 			c.pace()
 		}
 		return

@@ -23,11 +23,18 @@ var (
 // decision is an answer to a connect request.
 type decision struct {
 	owner.Answer
-	msg.Admission
-	group string // that handles the socket's events; "": all services do
-	no    msg.Refusal
-	close bool  // it is a refusal that closes the transport instead
-	err   error // why it is a refusal, although it was none
+	msg.Grant
+	isMade bool        // by a service or token; false: what the socket had is still so
+	has    msg.Members // of the grant
+	group  string      // that handles the socket's events; "": all services do
+	no     msg.Refusal
+	close  bool  // it is a refusal that closes the transport instead
+	err    error // why it is a refusal, although it was none
+}
+
+// shownBy is the decision of a socket's token, or that none was made.
+func shownBy(s *socket) *decision {
+	return &decision{Grant: s.Edge.shown(), isMade: s.Edge.granted.Load() != nil}
 }
 
 // readDecision reads an answer to a connect request. ok is false for a message that is none.
@@ -54,7 +61,8 @@ func readDecision(m *bus.Message, c *complaints) (d decision, ok bool) {
 			c.about(m.Subject, "a service refused a socket with a body that is none of a refusal", err)
 		}
 	default:
-		d.Admission, d.err = msg.ParseAdmission(m.Data)
+		d.isMade = true
+		d.Grant, d.has, d.err = msg.ParseAdmission(m.Data)
 		if d.group = tokenHeader(m.Header, msg.HeaderGroup); d.err == nil && d.group == "" && m.Header.Has(msg.HeaderGroup) {
 			d.err = errGroup
 		}
@@ -175,6 +183,7 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	if r := s.Edge.recovered; r != nil {
 		r.isOwned.Store(true)
 	}
+	d.isMade = false                     // of a handover: what it does not name stays
 	if s.Life() < registry.Subscribing { // it was taken over from another edge, and its owner was asked first
 		e.admit(s, d, ownedBefore)
 		return
@@ -183,11 +192,11 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	if err == nil {
 		_, err = e.rewinds.join(s, rooms, byRule)
 	}
+	if has := d.has &^ (msg.HasRooms | msg.HasUser); err == nil && has != 0 {
+		err = e.grants.replace(s, changed(s, &d.Grant, has), slices.Clone(d.Data))
+	}
 	if err != nil && !errors.Is(err, registry.ErrGone) {
 		e.complaints.about(s.Namespace.Name, "an instance took a socket over into rooms that cannot be", err)
-	}
-	if d.Data != nil {
-		e.reg.SetData(s, slices.Clone(d.Data))
 	}
 }
 

@@ -109,6 +109,8 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.commands.changeRooms(m, sub)
 	case verb == subjects.VerbDisconnect:
 		e.commands.end(m, sub)
+	case verb == subjects.VerbGrant:
+		e.grants.handle(m, sub)
 	case verb == subjects.VerbFetch, verb == subjects.VerbData, verb == subjects.VerbRooms:
 		e.commands.query(m, sub)
 	case verb == subjects.VerbAsk:

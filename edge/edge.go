@@ -9,7 +9,6 @@ package edge
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
@@ -19,21 +18,22 @@ import (
 	"partyline/edge/owner"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/engine"
+	"partyline/internal/bearer"
+	"partyline/internal/rates"
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // Settings is what an Edge needs.
 type Settings struct {
-	ID             string                    // see NewID
+	ID             string                    // see ids.NewEdge
 	Prefix         subjects.Prefix           // of every subject
 	Replies        subjects.Replies          // where requests are answered
 	Namespaces     map[string]rule.Namespace // by name or pattern
 	Limits         Limits
 	ConnectTimeout time.Duration // how long a session may be without a namespace
-	QueueBytes     int           // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
 	MaxPayload     func() int    // the largest event with its attachments, in bytes
 	Bus            *bus.Bus
 	Log            *slog.Logger
@@ -42,8 +42,25 @@ type Settings struct {
 	Stream  string                                       // the name of the log
 	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
 	Silence time.Duration                                // how long a broken connection may look alive
+	Token   Token
 
 	key [32]byte // of the public names of sessions; New draws it
+}
+
+// Keys verify tokens. Package token implements it.
+type Keys interface {
+	// Verify calls then once with what a token grants, which one of the named issuers must have made: before it returns if its key is known,
+	// else on another goroutine when keys have been fetched, within a time at the latest. It never waits. An error is for the client; one
+	// that may pass is a temporary.
+	Verify(issuers []string, token string, within time.Duration, then func(issuer string, g msg.Grant, err error))
+}
+
+// Token is how clients show tokens.
+type Token struct {
+	From  bearer.Places // where one is looked for when a client connects
+	Event string        // by which a client shows a new one
+	Grace time.Duration // how long a socket lives on when its grant has expired
+	Keys  Keys          // nil: no namespace asks for tokens
 }
 
 // Edge holds the sockets of one process.
@@ -51,9 +68,9 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	rates      map[*rule.Rules]*engine.Rate // of the namespaces that have one; static
-	out        bus.Outbox                   // all that the way down may use: it never waits
-	up         bus.Publisher                // for readers of clients and the bus's worker
+	rates      map[*rule.Rules]*rates.Rate // of the namespaces that have one; static
+	out        bus.Outbox                  // all that the way down may use: it never waits
+	up         bus.Publisher               // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 
@@ -72,26 +89,9 @@ type down struct {
 	rewinds  *rewinds
 	answers  *answers
 	commands *commands
+	grants   *grants
 	asks     *asks
 	pauses   *pauses
-}
-
-// NewID makes the id of an edge: 8 random characters, new at each start of a process.
-func NewID() string {
-	const letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	for i, c := range b {
-		b[i] = letters[int(c)%len(letters)]
-	}
-	return string(b[:])
-}
-
-// newSocketID makes a socket's id, which is public and opens nothing.
-func newSocketID(edge string) string {
-	var b [15]byte
-	_, _ = rand.Read(b[:])
-	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
@@ -113,33 +113,14 @@ func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answe
 
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
 var everyEdge = []string{
-	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect,
+	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbGrant,
 	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
 }
 
-// Limits bounds what one client can make an edge keep and do. Zero means no limit, except for the queue and what a
-// session sends.
+// Limits bounds what one client can make an edge keep. 0: no limit, except for the queue.
 type Limits struct {
-	RoomsPerSocket        int `koanf:"rooms_per_socket"`
-	NamespacesPerSession  int `koanf:"namespaces_per_session"`
-	Sessions              int `koanf:"sessions"`
-	SessionsPerAddress    int `koanf:"sessions_per_address"`
-	Connections           int `koanf:"connections"`             // TCP connections; 0: as many as descriptors allow
-	ConnectionsPerAddress int `koanf:"connections_per_address"` // 0: by SessionsPerAddress
-	QueueBytes            int `koanf:"queue_bytes"`             // what may wait for one session; 0 is the default, there is always a limit
-	QueuePackets          int `koanf:"queue_packets"`           // the same
-	SessionBytes          int `koanf:"session_bytes"`           // memory of one session, its queue included; 0 is the default
-
-	engine.Rates `koanf:",squash,flatten"`
-
-	Memory string `koanf:"memory"` // of the process: a share of its limit or bytes; "" or "0": no limit
-}
-
-// DefaultLimits are the limits an edge has when none are configured.
-func DefaultLimits() Limits {
-	return Limits{
-		RoomsPerSocket: 1000, NamespacesPerSession: 100, QueueBytes: engine.DefaultQueueBytes, QueuePackets: engine.DefaultQueuePackets,
-		SessionBytes: engine.DefaultSessionBytes, Memory: "80%",
-		Rates: engine.DefaultRates(),
-	}
+	RoomsPerSocket       int
+	NamespacesPerSession int
+	QueueBytes           int // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
+	QueuePackets         int // the same; 0: engine.DefaultQueuePackets
 }

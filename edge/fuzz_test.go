@@ -10,7 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
@@ -36,7 +36,7 @@ func FuzzSession(f *testing.F) {
 	}
 	server := natsdtest.Start(f)
 	n := edgetest.Start(f, edgetest.Options{
-		NATS: server.ClientURL(), Namespaces: edgetest.Open(), Limits: edge.Limits{RoomsPerSocket: 5, NamespacesPerSession: 3},
+		NATS: server.ClientURL(), Namespaces: edgetest.Open(), Limits: config.Limits{RoomsPerSocket: 5, NamespacesPerSession: 3},
 		Engine: engine.Config{
 			PingInterval: time.Second, PingTimeout: time.Second, UpgradeTimeout: 50 * time.Millisecond, MaxPayload: 2000,
 			Transports: []string{"polling", "websocket"},

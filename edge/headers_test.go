@@ -16,7 +16,7 @@ func TestRequestJSON(t *testing.T) {
 	for i := range all {
 		all[i] = byte(i)
 	}
-	body := requestJSON(&engine.Opening{
+	body, _ := new(Edge).requestJSON(&engine.Opening{
 		Header: http.Header{
 			"X-Mine": {"J\xfcrgen", "\xc3\xbc"}, "Cookie": {"a=\xe9", "b=2"}, "User-Agent": {"first", "second"}, "Authorization": {"first", "second"}, "X-All": {string(all)},
 		},

@@ -17,7 +17,7 @@ func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, s
 	held := heldPacket{socket: s, packet: p}
 	held.packet.Namespace, held.packet.Data = nil, nil
 	if p.Type == sio.Event || p.Type == sio.BinaryEvent {
-		if !c.edge.set.Bus.Connected() && !s.Edge.rules.IsRoomChange(sc.name) {
+		if !c.edge.set.Bus.Connected() && !s.Edge.rules.IsRoomChange(sc.name, s.Edge.grant()) {
 			c.edge.stats.event(bus.ErrOffline) // as if it were not held: events of an outage are dropped, however long it is
 			return true
 		}
@@ -72,7 +72,7 @@ func (c *connection) act(held *heldPacket) bool {
 		scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p,
 		rule: s.Edge.rules.RelayOf(sc.name), header: held.header, body: held.body,
 	}
-	if s.Edge.rules.IsRoomChange(sc.name) {
+	if u.isRoomChange() {
 		u.joinOrLeave()
 		return true
 	}
@@ -83,7 +83,7 @@ func (c *connection) act(held *heldPacket) bool {
 // must be held.
 func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
 	earlier := c.socket(p.Namespace)
-	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.claiming, string(p.Namespace))
+	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.arriving, string(p.Namespace))
 	if c.closed || !isUndecided || len(c.again) >= maxAgain {
 		return false, earlier != nil || isUndecided
 	}
@@ -92,20 +92,45 @@ func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
 	return true, false
 }
 
+// await has the later CONNECTs of an arrival's namespace wait for it. It returns false if it has no place, or must wait itself. The
+// arrival owns its bytes then.
+func (c *connection) await(a *arrival) bool {
+	a.Namespace, a.Data = slices.Clone(a.Namespace), slices.Clone(a.Data)
+	c.mu.Lock()
+	isClosed := c.closed
+	waits, isOutOfTurn := c.queueConnect(a.Packet)
+	begins := !isClosed && !waits && !isOutOfTurn
+	if begins {
+		c.arriving = append(c.arriving, string(a.Namespace))
+	}
+	c.mu.Unlock()
+	if isOutOfTurn && !isClosed {
+		c.outOfTurn(a.Packet)
+	}
+	if begins {
+		c.idle.Pause()
+	}
+	return begins
+}
+
+// arrived ends await. mu must be held.
+func (c *admission) arrived(namespace string) {
+	c.arriving = slices.DeleteFunc(c.arriving, func(one string) bool { return one == namespace })
+}
+
 // maxAgain is how many CONNECTs of a session wait for the decisions about earlier ones.
 const maxAgain = 100
 
 // againCost is the memory of a CONNECT that waits.
 func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
 
-// connectAgain acts on the CONNECTs that waited for the decision about a socket. If the socket was admitted, they are out of turn. It never
+// connectAgain acts on the CONNECTs that waited for the decision about the socket of a namespace. If it was admitted, they are out of turn. It never
 // waits.
-func connectAgain(s *socket) {
-	c := s.Edge.conn
+func connectAgain(c *connection, namespace string) {
 	var due []sio.Packet
 	c.mu.Lock()
 	c.again = slices.DeleteFunc(c.again, func(p sio.Packet) bool {
-		isDue := string(p.Namespace) == s.Namespace.Name
+		isDue := string(p.Namespace) == namespace
 		if isDue {
 			due = append(due, p)
 		}

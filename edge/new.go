@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	crand "crypto/rand"
 	"maps"
 	"math/rand/v2"
@@ -10,10 +11,10 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
-	"partyline/edge/query"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/query"
 	"partyline/internal/share"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
@@ -25,31 +26,29 @@ import (
 
 // New makes an edge. Its Listen must be called, its Accept given to the engine.
 func New(set Settings) *Edge {
-	if set.QueueBytes == 0 {
-		set.QueueBytes = engine.DefaultQueueBytes
-	}
 	_, _ = crand.Read(set.key[:]) // never fails (crypto/rand)
-	if set.Limits.QueuePackets == 0 {
-		set.Limits.QueuePackets = engine.DefaultQueuePackets
-	}
+	limits := &set.Limits
+	limits.QueueBytes = cmp.Or(limits.QueueBytes, engine.DefaultQueueBytes)
+	limits.QueuePackets = cmp.Or(limits.QueuePackets, engine.DefaultQueuePackets)
 	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: wake.New()}
 	e.rates = namespaceRates(e.rules)
-	e.reg = registry.New(e.prefix, set.Limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
+	e.reg = registry.New(e.prefix, limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
 	e.owners = owner.New(owner.Settings{
 		Wire: ownerWire{e}, Log: e.complaints.Logger, Wake: e.wake.Raise, Now: time.Now, Random: rand.IntN,
 	}, &e.stats.eventsFailed)
 	e.answers = &answers{set.ID, set.Prefix, set.Replies, e.out, &e.stats, e.complaints}
 	found := targets{e.reg, e.owners}
-	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: set.QueueBytes, stats: &e.stats, complaints: e.complaints}
+	d := &deliveries{out: e.out, writes: engine.NewFanout(), queueBytes: limits.QueueBytes, stats: &e.stats, complaints: e.complaints}
 	replays := *d
 	e.logged = logged{edge: set.ID, prefix: e.prefix, out: e.out, complaints: e.complaints, replays: &replays}
 	e.fanout = fanout{
 		deliveries: d, targets: found, prefix: e.prefix, logged: &e.logged,
-		most: min(maxFanout, set.Limits.QueuePackets/4), mostSize: min(maxFanoutBytes, set.QueueBytes/4),
+		most: min(maxFanout, limits.QueuePackets/4), mostSize: min(maxFanoutBytes, limits.QueueBytes/4),
 	}
-	e.rewinds = &rewinds{d, e.reg, &e.logged, set.Bus, set.Limits.QueuePackets / 4}
+	e.rewinds = &rewinds{d, e.reg, &e.logged, set.Bus, limits.QueuePackets / 4}
 	e.commands = &commands{e.answers, found, query.NewQueue(set.ID, set.Bus.MaxPayload, e.out.Do), &e.logged, e.rewinds, e.disconnect}
+	e.grants = &grants{commands: e.commands, reg: e.reg, grace: set.Token.Grace}
 	e.asks = &asks{commands: e.commands, deliveries: d, up: e.up, waiting: set.Bus.Waiting, awaited: share.New(maxAsked)}
 	e.pauses = &pauses{commands: e.commands, act: (*connection).act, holds: make(map[*hold]struct{})}
 	if set.Journal != nil {
@@ -130,6 +129,7 @@ func (e *Edge) Metrics() *tally.Set {
 	e.stats.metrics(set)
 	e.asks.metrics(set)
 	e.pauses.metrics(set)
+	e.grants.metrics(set)
 	e.owners.Metrics(set)
 	e.rules.Metrics(set)
 	if e.logged.table != nil {

@@ -107,11 +107,33 @@ func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
 	}
 }
 
+// connectBody is the body of a connect request or notice.
+func connectBody(s *socket, handover *msg.State) []byte {
+	r := s.Edge.recovered
+	if r == nil || handover != nil {
+		return msg.Connect(handshake(s), handover)
+	}
+	had := r.withRecord(s, s.Edge.shown(), false)
+	return msg.ConnectRecovered(handshake(s), msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
+}
+
+// notice publishes the connect notice of a socket about which all services are told, and none is asked.
+func (e *Edge) notice(s *socket) {
+	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	var header bus.Header
+	if g := s.Edge.granted.Load(); g != nil && g.User != "" {
+		header = bus.Header{msg.HeaderUser: {g.User}}
+	}
+	if err := e.up.Publish(subject, e.answers.address(nil, s), header, connectBody(s, nil)); err != nil {
+		e.complaints.about(string(subject), "a connect notice could not be published", err)
+	}
+}
+
 // state is what is known of a socket.
 func (w ownerWire) state(s *socket) msg.State {
 	v, isMember := w.reg.View(s)
 	if r := s.Edge.recovered; r != nil && !isMember {
-		had := r.withRecord(msg.Admission{})
+		had := r.withRecord(s, s.Edge.shown(), false)
 		return msg.State{Rooms: had.Rooms, User: had.User, Data: had.Data}
 	}
 	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}

@@ -1,19 +1,19 @@
 package edge
 
 import (
-	"partyline/engine"
+	"partyline/internal/rates"
 	"partyline/rule"
 )
 
 // namespaceRates makes the rates of the namespaces that have one of their own.
-func namespaceRates(book *rule.Book) map[*rule.Rules]*engine.Rate {
-	rates := make(map[*rule.Rules]*engine.Rate)
+func namespaceRates(book *rule.Book) map[*rule.Rules]*rates.Rate {
+	all := make(map[*rule.Rules]*rates.Rate)
 	for _, r := range book.All() {
 		if r.EventsPerSecond > 0 {
-			rates[r] = &engine.Rate{Name: "namespaces: " + r.Name + ": events_per_second", PerSecond: r.EventsPerSecond, Burst: r.EventsBurst}
+			all[r] = &rates.Rate{Name: "namespaces: " + r.Name + ": events_per_second", PerSecond: r.EventsPerSecond, Burst: r.EventsBurst}
 		}
 	}
-	return rates
+	return all
 }
 
 // countPacket counts an event or ack against the rate of its namespace, if that has one. The rate is the session's in

@@ -11,7 +11,6 @@ import (
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/eventlog"
-	"partyline/rule"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
@@ -24,48 +23,39 @@ var recoverable = []string{
 }
 
 // comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
-func (c *connection) comesBack(p *sio.Packet, token string, rules *rule.Rules) bool {
-	if rules.Recovery.For == 0 || c.edge.logged.table == nil {
+func (c *connection) comesBack(a *arrival) bool {
+	if a.rules.Recovery.For == 0 || c.edge.logged.table == nil {
 		return false
 	}
-	auth, pid, offset, err := wire.TakeFromAuth(p.Data)
+	auth, pid, offset, err := wire.TakeFromAuth(a.Data)
 	if err != nil {
 		return false
 	}
-	if p.Data = auth; pid != "" {
-		p.Data = slices.Clone(auth)
-		c.claim(*p, token, rules, pid, offset)
+	if a.Data = auth; pid != "" {
+		c.claim(*a, pid, offset)
 	}
 	return pid != ""
 }
 
 // claim asks for the socket that a client wants back, and goes on with it, or with a new one.
-func (c *connection) claim(p sio.Packet, token string, rules *rule.Rules, pid, offset string) {
-	e, name := c.edge, string(p.Namespace)
-	p.Namespace = []byte(name)
-	c.mu.Lock()
-	isClosed := c.closed
-	waits, isOutOfTurn := c.queueConnect(p)
-	begins := !isClosed && !waits && !isOutOfTurn
-	if begins {
-		c.claiming = append(c.claiming, name)
-	}
-	c.mu.Unlock()
-	if isOutOfTurn && !isClosed {
-		c.outOfTurn(p)
-	}
-	if !begins {
+func (c *connection) claim(a arrival, pid, offset string) {
+	e, rules := c.edge, a.rules
+	if !c.await(&a) {
 		return
 	}
-	c.idle.pause()
-	e.logged.table.Claim(rules.ConnectTimeout, pid, offset, name, token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
+	e.logged.table.Claim(rules.ConnectTimeout, pid, offset, string(a.Namespace), a.token, rules.Recovery.For, func(k *recovery.Ticket, claimed *recovery.Claimed, err error) {
 		e.out.Do(func() {
-			c.idle.resume(false)
+			c.idle.Resume(false)
 			if err != nil && recovery.Passes(err) {
 				c.session.Close(engine.ForcedServerClose)
 				return
 			}
-			c.begin(p, token, rules, &comeback{k, claimed})
+			if k != nil && a.shown != nil && claimed.Record.User != a.shown.User { // another user shows its pid
+				k.Left(engine.TransportClose.String(), true, nil)
+				k = nil
+			}
+			a.back = &comeback{k, claimed}
+			c.begin(a)
 		})
 	})
 }
@@ -78,7 +68,7 @@ type comeback struct {
 
 // arrive ends the claim, with its socket. It returns false if another edge has taken that over since. The connection's mu must be held.
 func (b *comeback) arrive(c *connection, name string, s *socket) bool {
-	c.claiming = slices.DeleteFunc(c.claiming, func(one string) bool { return one == name })
+	c.arrived(name)
 	k := b.ticket
 	if k == nil {
 		return true
@@ -109,9 +99,9 @@ func (e *Edge) restore(s *socket) {
 		s.Edge.recovered.asked = e.logged.position(s.Edge.ticket)
 		e.owners.Ask(o)
 	case o == nil:
-		e.rewinds.between(s, func() { e.admit(s, &decision{}, owner.Outcome{Verdict: owner.Admitted}) })
+		e.rewinds.between(s, func() { e.admit(s, shownBy(s), owner.Outcome{Verdict: owner.Admitted}) })
 	default: // it is asked behind CONNECT
-		e.rewinds.between(s, func() { e.admit(s, &decision{}, ownedBefore) })
+		e.rewinds.between(s, func() { e.admit(s, shownBy(s), ownedBefore) })
 	}
 }
 
@@ -121,7 +111,7 @@ func (c *connection) tellOfRecovered(s *socket, isLive bool) {
 	switch rules := s.Edge.rules; {
 	case s.Edge.recovered.Record.Owner != "":
 		c.edge.owners.Ask(s.Edge.owner)
-	case isLive && (rules.IsOpen() || !rules.Recovery.AskAgain):
+	case isLive && (!rules.AsksService() || !rules.Recovery.AskAgain):
 		c.edge.notice(s)
 	}
 }
@@ -129,21 +119,34 @@ func (c *connection) tellOfRecovered(s *socket, isLive bool) {
 // ownedBefore is the outcome for a socket that an instance owned when it was taken over: all services know of it.
 var ownedBefore = owner.Outcome{Verdict: owner.Owned, Open: true}
 
-// withRecord adds what a socket had before to what a service admits it with.
-func (s *recovered) withRecord(a msg.Admission) msg.Admission {
-	r := &s.Record
-	for room := range r.Rooms {
-		if name, err := subjects.Room(room); err == nil {
-			a.Rooms = append(a.Rooms, name)
+// withRecord adds what a socket had before to what it is admitted with.
+func (r *recovered) withRecord(s *socket, a msg.Grant, isMade bool) msg.Grant {
+	had, record := r.grant(), &r.Record
+	for room := range record.Rooms {
+		name, err := subjects.Room(room)
+		isOver := s.Edge.granted.Load() != nil && slices.Contains(had.Rooms, name) // another token names its rooms
+		if err == nil && !isOver && !s.Edge.rules.IsUserRoom(room) {
+			a.Rooms = append(a.Rooms[:len(a.Rooms):len(a.Rooms)], name)
 		}
 	}
 	if a.User == "" {
-		a.User = r.User
+		a.User = record.User
 	}
 	if a.Data == nil {
-		a.Data = r.Data
+		a.Data = record.Data
+	}
+	if !isMade {
+		a.Inherit(&had)
 	}
 	return a
+}
+
+// grant is what the record says of what the socket may do.
+func (r *recovered) grant() (g msg.Grant) {
+	if r.Record.Grant != nil {
+		g, _ = msg.ParseGrant(r.Record.Grant) // an edge wrote it
+	}
+	return g
 }
 
 // changedEarly notes that a socket that was taken over has joined or left rooms before its admission, which gives it the rooms of its record.
@@ -191,7 +194,10 @@ func (c *connection) beginAnew(s *socket, why error) {
 	}
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
 	c.tellOfRecovered(s, false)
-	c.connect(sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth})
+	c.arrive(arrival{
+		Packet: sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth},
+		token:  s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.granted.Load(),
+	})
 }
 
 // takeMissed returns what a recovered client has missed, before its CONNECT and after it. mu must be held.

@@ -29,7 +29,16 @@ const byRule = -1
 
 // between runs fn between two messages from NATS, if the socket's rooms have a past, or its ticket must know where in the log it enters them.
 func (r *rewinds) between(s *socket, fn func()) {
-	if s.Edge.past == nil && s.Edge.ticket == nil || !r.bus.Exclusive(fn) { // at the end of the process
+	if s.Edge.past == nil && s.Edge.ticket == nil {
+		fn()
+	} else {
+		r.exclusive(fn)
+	}
+}
+
+// exclusive runs fn between two messages from NATS.
+func (r *rewinds) exclusive(fn func()) {
+	if !r.bus.Exclusive(fn) { // at the end of the process
 		fn()
 	}
 }

@@ -14,6 +14,7 @@ type stats struct {
 type statsUp struct {
 	eventsIn, eventsFailed, acksIn, relayed tally.Counter
 	givenUp                                 tally.Counter // sessions closed because no service decided
+	renewalsRefused                         tally.Counter
 }
 
 type statsDown struct {
@@ -40,6 +41,7 @@ const (
 	refusedAnswer
 	refusedHandshake
 	refusedLimit
+	refusedToken
 	refusals
 )
 
@@ -51,6 +53,7 @@ var refusalWords = [refusals]string{
 	refusedAnswer:    "invalid answer",
 	refusedHandshake: "handshake too large",
 	refusedLimit:     "too many namespaces",
+	refusedToken:     "token",
 }
 
 // Why a socket left its namespace, for the count; sessions' ends are engine.Reasons.
@@ -94,7 +97,8 @@ var dropWords = [drops]string{
 func (s *stats) metrics(set *tally.Set) {
 	set.Counter(&s.eventsIn, "events_in_total", "Events from clients that were published.")
 	set.Counter(&s.eventsFailed, "events_failed_total", "Events from clients that could not be published, or came to an instance that does not own their socket; their clients get no ack.")
-	set.Counter(&s.givenUp, "connects_given_up_total", "Sessions closed because no service decided about a socket in time; their clients come back.")
+	set.Counter(&s.givenUp, "connects_given_up_total", "Sessions closed because no service decided about a socket in time, or no token could be verified; their clients come back.")
+	set.Counter(&s.renewalsRefused, "renewals_refused_total", "New tokens of connected clients that were refused.")
 	set.Counter(&s.acksIn, "acks_in_total", "Acks from clients.")
 	set.Counter(&s.eventsOut, "events_out_total", "Events from NATS that had receivers here.")
 	set.Counter(&s.deliveries, "deliveries_total", "Events handed to sessions: one for each receiver.")

@@ -51,6 +51,7 @@ func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
 	c.mu.Lock()
 	state, o := recovery.State{User: v.User, Data: v.Data, Rev: v.Rev, Group: s.Edge.group}, s.Edge.owner
 	c.mu.Unlock()
+	state.Grant = s.Edge.granted.Load().record()
 	if o != nil {
 		state.Group, state.Owner, state.Assignment = w.owners.Of(o)
 	}

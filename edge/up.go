@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -60,11 +61,18 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 	if p.Data == nil {
 		return // an event without name or arguments has no listener in the reference either
 	}
+	u := upward{scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p}
+	if u.renew() {
+		c.pace()
+		return
+	}
+	if !u.mayEmit() {
+		return
+	}
 	if c.hold.Load() != nil && c.holdPacket(s, p, attachments, sc) {
 		return
 	}
-	u := upward{scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p}
-	if s.Edge.rules.IsRoomChange(sc.name) {
+	if u.isRoomChange() {
 		if u.joinOrLeave() {
 			c.pace()
 		}
@@ -118,7 +126,7 @@ func receivers(s *socket, relay *rule.Relay) (sum int) {
 	case relay.To == rule.ToAll:
 		return s.Namespace.Members()
 	}
-	rooms := s.Rooms()
+	rooms := roomsOfRelay(s)
 	if len(rooms) == 0 && relay.To == rule.ToRoomsOrAll {
 		return s.Namespace.Members()
 	}
@@ -188,7 +196,7 @@ func (u *upward) relay() {
 	if relay.Self || relay.To == rule.ToSocket || s.Edge.rules.IsLogged() {
 		verb, u.reply = subjects.VerbEmit, u.reply[:0]
 	}
-	switch rooms := s.Rooms(); {
+	switch rooms := roomsOfRelay(s); {
 	case relay.To == rule.ToSocket:
 		var isString bool
 		u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data)
@@ -209,12 +217,25 @@ func (u *upward) relay() {
 	case len(rooms) == 1:
 		u.subject = u.prefix.AppendToRoom(u.subject[:0], token, verb, rooms[0].Name)
 	default: // several are a union, so that who is in two of them gets the event once
-		header = withHeader(header, msg.HeaderRooms, s.RoomNames()...)
+		names := make([]string, len(rooms))
+		for i, room := range rooms {
+			names[i] = room.Name
+		}
+		header = withHeader(header, msg.HeaderRooms, names...)
 		u.subject = u.prefix.AppendAll(u.subject[:0], token, verb)
 	}
 	if u.send(u.reply, header, u.body) == nil {
 		u.stats.relayed.Inc()
 	}
+}
+
+// roomsOfRelay lists the rooms of a sender to which its events are relayed: not that of its user, which it did not enter.
+func roomsOfRelay(s *socket) []*registry.Room[client] {
+	rooms := s.Rooms()
+	if s.Edge.rules.UserRoom == "" {
+		return rooms
+	}
+	return slices.DeleteFunc(slices.Clone(rooms), func(room *registry.Room[client]) bool { return s.Edge.rules.IsUserRoom(room.Name) })
 }
 
 // room is the room that the event's first argument names, as in subjects.
@@ -257,15 +278,31 @@ func (c *connection) pace() {
 // room.
 func (u *upward) joinOrLeave() (entered bool) {
 	entered, err := u.changeRoom()
-	if u.packet.HasID {
-		u.answerChange(err)
-	}
+	u.answerChange(err)
 	return entered
 }
 
-// answerChange acks a join or leave.
+// isRoomChange reports whether the edge itself acts on the event.
+func (u *upward) isRoomChange() bool {
+	return u.socket.Edge.rules.IsRoomChange(u.name, u.socket.Edge.grant())
+}
+
+// mayEmit reports whether the client may emit the event, and answers if it may not.
+func (u *upward) mayEmit() bool {
+	g := u.socket.Edge.grant()
+	if rule.MayEmit(u.name, g) || u.isRoomChange() {
+		return true
+	}
+	u.answerChange(&denied{deniedEmit, u.name})
+	return false
+}
+
+// answerChange acks a join, leave or renewal, if the client wants it, and what it may not do.
 func (u *upward) answerChange(err error) {
 	c, s, logged := u.conn, u.socket, &u.logged
+	if c.countDenied(err); !u.packet.HasID {
+		return
+	}
 	answer := []byte(`[{"ok":true}]`)
 	if err != nil {
 		answer = append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...)
@@ -301,27 +338,27 @@ func (c *connection) countJoining(change int) int {
 	return c.joining
 }
 
-// Errors that a client reads in the answer to its join or leave.
-var (
-	errNoRoom     = errors.New("the first argument must be the room's name, a string")
-	errNotAllowed = errors.New("this room cannot be joined or left by clients")
-)
+// errNoRoom is for the client, in the answer to its join or leave.
+var errNoRoom = errors.New("the first argument must be the room's name, a string")
 
 // changeRoom lets the socket enter or leave the room that the event names.
 func (u *upward) changeRoom() (entered bool, err error) {
 	token, err := u.room()
+	isLeave, rules, granted := string(u.name) == "leave", u.socket.Edge.rules, u.socket.Edge.grant()
 	switch {
 	case errors.Is(err, errNoRoom):
 		return false, err
-	case !u.socket.Edge.rules.MayEnter(u.arg):
-		return false, errNotAllowed
+	case !isLeave && !rules.MayEnter(u.arg, granted):
+		return false, &denied{deniedJoin, u.arg}
+	case isLeave && !rules.MayLeave(u.arg, granted):
+		return false, &denied{deniedLeave, u.arg}
 	case err != nil:
 		return false, err
 	case u.conn.countJoining(0) >= maxJoining:
 		return false, errTooManyJoins
 	}
 	u.rewinds.between(u.socket, func() {
-		if string(u.name) == "leave" {
+		if isLeave {
 			u.rewinds.leave(u.socket, []string{token})
 			return
 		}

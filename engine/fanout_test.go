@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"partyline/internal/direct"
+	"partyline/wire/ws"
 )
 
 // A client that reads gets everything once and in order, at any pace and from any number of writers.
@@ -219,7 +220,7 @@ func TestJoinedFrame(t *testing.T) {
 		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
 	}
 	var polled bytes.Buffer
-	p := payload{[]*Frame{f, controlFrame(wsPong, "")}, true}
+	p := payload{[]*Frame{f, controlFrame(ws.Pong, "")}, true}
 	p.write(&polled)
 	if got, want := polled.String(), "4a\x1e4b\x1ebAQID\x1e1"; got != want {
 		t.Errorf("as a polling payload it is %q, want %q", got, want)

@@ -1,17 +1,8 @@
 package engine
 
 import (
-	"encoding/binary"
-
 	"partyline/wire/eio"
-)
-
-// WebSocket frame heads that a server sends (RFC 6455, section 5.2): final frames, never masked.
-const (
-	wsText   = 0x81
-	wsBinary = 0x82
-	wsClose  = 0x88
-	wsPong   = 0x8A
+	"partyline/wire/ws"
 )
 
 // Frame is one Engine.IO packet, or a message with the binary packets that belong to it. It is encoded once and shared
@@ -36,22 +27,21 @@ type Options struct {
 func NewMessage(head, body []byte, attachments [][]byte, o Options) *Frame {
 	f := &Frame{volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 	text := 1 + len(head) + len(body)
-	size := wsHeadSize + text
+	size := ws.HeadSize + text
 	for _, a := range attachments {
-		size += wsHeadSize + len(a)
+		size += ws.HeadSize + len(a)
 	}
-	f.ws = append(appendWSHead(make([]byte, 0, size), wsText, text), byte(eio.Message))
+	f.ws = append(ws.AppendHead(make([]byte, 0, size), ws.Text, text), byte(eio.Message))
 	f.ws = append(append(f.ws, head...), body...)
 	for _, a := range attachments {
-		f.ws = append(appendWSHead(f.ws, wsBinary, len(a)), a...)
+		f.ws = append(ws.AppendHead(f.ws, ws.Binary, len(a)), a...)
 	}
 	return f
 }
 
 // NewBinaryMessage makes a message that is one binary packet. data is copied.
 func NewBinaryMessage(data []byte, o Options) *Frame {
-	b := appendWSHead(make([]byte, 0, wsHeadSize+len(data)), wsBinary, len(data))
-	return &Frame{ws: append(b, data...), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
+	return &Frame{ws: ws.Append(make([]byte, 0, ws.HeadSize+len(data)), ws.Binary, data), volatile: o.Volatile, plain: o.NoCompression, packets: 1}
 }
 
 // Join makes one frame of several messages, none of which may be volatile. It costs each receiver one place in a queue
@@ -76,8 +66,7 @@ func Join(parts []*Frame) *Frame {
 
 // newPacket makes a frame of any other Engine.IO packet from its text form.
 func newPacket(text string) *Frame {
-	b := appendWSHead(make([]byte, 0, wsHeadSize+len(text)), wsText, len(text))
-	return &Frame{ws: append(b, text...), packets: 1}
+	return &Frame{ws: ws.Append(nil, ws.Text, text), packets: 1}
 }
 
 // frameCost is the memory of a frame without its bytes: the Frame, its places in a queue, which grows by doubling, and
@@ -98,35 +87,10 @@ var (
 	pingFrame  = newPacket("2")
 	noopFrame  = newPacket("6")
 	probeFrame = newPacket("3probe")
-	closeFrame = &Frame{ws: []byte{wsClose, 0}}
+	closeFrame = &Frame{ws: ws.Append(nil, ws.Close, "")}
 )
-
-// wsHeadSize is the most that a frame head takes, in bytes.
-const wsHeadSize = 10
-
-// wsHead reads a frame head that appendWSHead has written, and returns its size and the size of the content.
-func wsHead(ws []byte) (head, size int) {
-	switch n := int(ws[1]); n {
-	case 126:
-		return 4, int(binary.BigEndian.Uint16(ws[2:]))
-	case 127:
-		return 10, int(binary.BigEndian.Uint64(ws[2:]))
-	default:
-		return 2, n
-	}
-}
-
-func appendWSHead(dst []byte, first byte, n int) []byte {
-	switch {
-	case n < 126:
-		return append(dst, first, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, first, 126), uint16(n))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(n))
-}
 
 // controlFrame makes a WebSocket control frame; payload has at most 125 bytes.
 func controlFrame(first byte, payload string) *Frame {
-	return &Frame{ws: append(appendWSHead(nil, first, len(payload)), payload...)}
+	return &Frame{ws: ws.Append(nil, first, payload)}
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"time"
+
+	"partyline/wire/ws"
 )
 
 // gate keeps a session from being read. A session has one while reading is stopped and none otherwise, which one
@@ -130,6 +132,6 @@ func (c *wsConn) control(data string) error {
 
 // pong queues the answer to a ping of WebSocket. A client that pings and does not read overflows its queue.
 func (c *wsConn) pong(data string) error {
-	c.session.Send(controlFrame(wsPong, data))
+	c.session.Send(controlFrame(ws.Pong, data))
 	return c.control(data)
 }

@@ -3,11 +3,9 @@ package engine
 import (
 	"crypto/tls"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -244,64 +242,5 @@ func TestSessionLimits(t *testing.T) {
 	}
 	if got := open("192.0.2.1"); got != 200 {
 		t.Errorf("after the others went: %d", got)
-	}
-}
-
-// The expected values are those of `new URL(…).searchParams` in Node.js; test/conformance compares more of them.
-func TestParseQuery(t *testing.T) {
-	for raw, want := range map[string]string{ // name=value, sorted, with "|" between them; the last value counts
-		"":                         "",
-		"a=x;y&b=50%":              "a=x;y|b=50%",
-		"a=1&a=2":                  "a=2",
-		"a+b=c+d%2Be":              "a b=c d+e",
-		"&&=x&y&z=":                "=x|y=|z=",
-		"a=%zz%4&%=%":              "%=%|a=%zz%4",
-		"a=1#b=2&c=3":              "a=1",
-		"a=b=c?d":                  "a=b=c?d",
-		"__proto__=x":              "__proto__=x",
-		"a=%E9%E9x":                "a=\uFFFD\uFFFDx",
-		"a=%E2%82&b=%F0%9F%98y":    "a=\uFFFD|b=\uFFFDy",
-		"a=%ED%A0%80&b=%C0%AF":     "a=\uFFFD\uFFFD\uFFFD|b=\uFFFD\uFFFD",
-		"a=%F4%90%80%80&b=%E0%80x": "a=\uFFFD\uFFFD\uFFFD\uFFFD|b=\uFFFD\uFFFDx",
-		"a=\xe9b":                  "a=\uFFFDb",
-		"a=%C3%BC%EF%BB%BF":        "a=ü\uFEFF",
-	} {
-		q := parseQuery(raw)
-		var pairs []string
-		for _, name := range slices.Sorted(maps.Keys(q)) {
-			pairs = append(pairs, name+"="+last(q, name))
-		}
-		if got := strings.Join(pairs, "|"); got != want {
-			t.Errorf("%q: got %q, want %q", raw, got, want)
-		}
-	}
-}
-
-func TestSubprotocol(t *testing.T) {
-	for _, c := range []struct {
-		lines []string
-		want  string
-		ok    bool
-	}{
-		{nil, "", true},
-		{[]string{"my-app"}, "my-app", true},
-		{[]string{"my-app, other"}, "my-app", true},
-		{[]string{"b\t,\ta", "c"}, "b", true},
-		{[]string{""}, "", false},
-		{[]string{"a,"}, "", false},
-		{[]string{",a"}, "", false},
-		{[]string{"a b"}, "", false},
-		{[]string{"a,a"}, "", false},
-		{[]string{"a", "a"}, "", false},
-		{[]string{"a/b"}, "", false},
-		{[]string{"é"}, "", false},
-	} {
-		h := map[string][]string{}
-		if c.lines != nil {
-			h["Sec-Websocket-Protocol"] = c.lines
-		}
-		if got, ok := subprotocol(h); got != c.want || ok != c.ok {
-			t.Errorf("%q: got %q, %t, want %q, %t", c.lines, got, ok, c.want, c.ok)
-		}
 	}
 }

@@ -6,9 +6,10 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
-	"runtime/metrics"
 	"slices"
 	"time"
+
+	"partyline/internal/memory"
 )
 
 // DefaultSessionBytes is how much memory a session may cost before it is closed.
@@ -128,10 +129,7 @@ const (
 func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	samples := make([]metrics.Sample, len(usageNames))
-	for i, name := range usageNames {
-		samples[i].Name = name
-	}
+	meter := memory.NewMeter()
 	full := uint64(fullFrom * float64(limit))
 	freedBy := uint64(0) // the collection that finds the memory of closed sessions free
 	for {
@@ -140,10 +138,10 @@ func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
 			return
 		case <-tick.C:
 		}
-		used, collections := readUsage(samples)
+		used, collections := meter.Read()
 		if used > limit && collections < freedBy {
 			runtime.GC()
-			used, collections = readUsage(samples)
+			used, collections = meter.Read()
 		}
 		log := s.complaints
 		if used > limit {
@@ -180,18 +178,4 @@ func (s *Server) closeLargest(enough uint64) (closed int) {
 		session.mu.Unlock()
 	}
 	return closed
-}
-
-// usageNames are what readUsage reads, in this order.
-var usageNames = []string{
-	"/gc/cycles/total:gc-cycles", "/gc/heap/live:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/objects:bytes",
-	"/memory/classes/heap/free:bytes", "/memory/classes/heap/unused:bytes", "/memory/classes/heap/released:bytes",
-}
-
-// readUsage returns what the process uses, in bytes: what was live at the last collection, and what Go needs besides
-// the heap. It also returns the number of collections.
-func readUsage(samples []metrics.Sample) (used, collections uint64) {
-	metrics.Read(samples)
-	value := func(i int) uint64 { return samples[i].Value.Uint64() }
-	return value(1) + value(2) - value(3) - value(4) - value(5) - value(6), value(0)
 }

@@ -51,7 +51,7 @@ func (s *Server) Metrics() *tally.Set {
 	}
 	for i := range st.denied {
 		set.LabelledCounter(&st.denied[i], "handshakes_refused_total", "Handshakes refused with 503, by reason: a limit, or the edge's own state.",
-			"reason", denialTexts[i].label)
+			"reason", denialsAs[i].label)
 	}
 	set.Func(tally.KindCounter, "sessions_refused_total",
 		"Sessions refused because there were too many, the edge is leaving, or it has no NATS or too little memory.",

@@ -14,6 +14,7 @@ import (
 	"partyline/internal/accept"
 	"partyline/internal/wake"
 	"partyline/wire/eio"
+	"partyline/wire/ws"
 )
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
@@ -284,10 +285,10 @@ func (p payload) size() (size int, compress bool) {
 // each calls packet for each packet, with its content as in a WebSocket message.
 func (p payload) each(packet func(data []byte, binary bool)) {
 	for _, f := range p.frames {
-		for ws := f.ws; len(ws) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
-			head, size := wsHead(ws)
-			packet(ws[head:head+size], ws[0] == wsBinary)
-			ws = ws[head+size:]
+		for frames := f.ws; len(frames) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
+			content, rest := ws.Next(frames)
+			packet(content, frames[0] == ws.Binary)
+			frames = rest
 		}
 	}
 	if p.ending {

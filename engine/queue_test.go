@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"partyline/wire/ws"
 )
 
 // heapInUse returns the memory that is in use after a collection, in bytes.
@@ -22,8 +24,8 @@ func heapInUse() int {
 func TestWhatWaitsCountsItsMemory(t *testing.T) {
 	bytes := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
 	for name, frame := range map[string]func() *Frame{
-		"pongs":             func() *Frame { return controlFrame(wsPong, "") },
-		"pongs with text":   func() *Frame { return controlFrame(wsPong, strings.Repeat("x", 125)) },
+		"pongs":             func() *Frame { return controlFrame(ws.Pong, "") },
+		"pongs with text":   func() *Frame { return controlFrame(ws.Pong, strings.Repeat("x", 125)) },
 		"empty messages":    func() *Frame { return message("") },
 		"short messages":    func() *Frame { return message("hello, world") },
 		"long messages":     func() *Frame { return message(strings.Repeat("x", 5000)) },

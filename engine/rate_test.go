@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"partyline/internal/rates"
 )
 
 // at allows 100 packets a second, and 50 at once.
@@ -18,7 +20,7 @@ func at100(set *Settings) { set.EventsPerSecond, set.EventsBurst = 100, 50 }
 // expectTook compares how long something took with what it should take, apart from one stop of reading.
 func expectTook(t *testing.T, since time.Time, want time.Duration) {
 	t.Helper()
-	if took := time.Since(since); took < want-leastStop || took > want+leastStop {
+	if took := time.Since(since); took < want-rates.LeastWait || took > want+rates.LeastWait {
 		t.Errorf("it took %s, want %s", took, want)
 	}
 }
@@ -185,7 +187,7 @@ func TestARateOfTheReceiver(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		ws := s.open()
 		defer ws.Close()
-		r, own := s.last(), &Rate{"own", 10, 1}
+		r, own := s.last(), &rates.Rate{Name: "own", PerSecond: 10, Burst: 1}
 		r.onData = func(data []byte, _ bool) {
 			if string(data) == "own" {
 				r.session.Count(own, 1)

@@ -24,7 +24,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"partyline/internal/handshakes"
+	"partyline/internal/ids"
 	"partyline/internal/origin"
+	"partyline/internal/rates"
+	"partyline/internal/request"
 	"partyline/internal/throttle"
 	"partyline/internal/turn"
 	"partyline/wire/eio"
@@ -93,8 +97,8 @@ type Settings struct {
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
 	set        Settings       // static
-	events     Rate           // of each session; static
-	bytes      Rate           // of each session; static
+	events     rates.Rate     // of each session; static
+	bytes      rates.Rate     // of each session; static
 	turns      *turn.Turns    // static
 	origins    *origin.Policy // static
 	complaints *throttle.Logger
@@ -102,11 +106,11 @@ type Server struct {
 	full       atomic.Bool    // the process has too little memory for new sessions
 	running    sync.WaitGroup // every goroutine that a session starts
 
-	mu        sync.Mutex
-	sessions  map[string]*Session  // guarded by mu: by session id
-	conns     map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
-	admission admission            // guarded by mu
-	owed      pollsOwed            // guarded by mu
+	mu         sync.Mutex
+	sessions   map[string]*Session  // guarded by mu: by session id
+	conns      map[*wsConn]struct{} // guarded by mu: every WebSocket that is not closed yet
+	handshakes *handshakes.Table    // guarded by mu
+	owed       pollsOwed            // guarded by mu
 
 	totals totals
 	stats  stats
@@ -117,16 +121,20 @@ func NewServer(set Settings) *Server {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
-	rates := DefaultRates()
-	set.EventsPerSecond = cmp.Or(set.EventsPerSecond, rates.EventsPerSecond)
-	set.EventsBurst = cmp.Or(set.EventsBurst, rates.EventsBurst)
-	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, rates.BytesPerSecond)
+	defaults := DefaultRates()
+	set.EventsPerSecond = cmp.Or(set.EventsPerSecond, defaults.EventsPerSecond)
+	set.EventsBurst = cmp.Or(set.EventsBurst, defaults.EventsBurst)
+	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, defaults.BytesPerSecond)
 	s := &Server{
 		set: set, origins: origin.NewPolicy(set.Origins, set.Credentials), complaints: throttle.New(set.Log),
-		events:   Rate{"limits.events_per_second", set.EventsPerSecond, set.EventsBurst},
-		bytes:    Rate{"limits.bytes_per_second", set.BytesPerSecond, max(set.BytesPerSecond, set.MaxPayload)},
+		events:   rates.Rate{Name: "limits.events_per_second", PerSecond: set.EventsPerSecond, Burst: set.EventsBurst},
+		bytes:    rates.Rate{Name: "limits.bytes_per_second", PerSecond: set.BytesPerSecond, Burst: max(set.BytesPerSecond, set.MaxPayload)},
 		turns:    turn.New(),
-		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), admission: newAdmission(&set.Rates),
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
+		handshakes: handshakes.New(handshakes.Limits{
+			Sessions: set.MaxSessions, PerAddress: set.MaxPerAddress,
+			PerSecond: set.HandshakesPerSecond, PerSecondPerAddress: set.HandshakesPerSecondPerAddress,
+		}),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))
 	return s
@@ -149,7 +157,7 @@ func (s *Server) Sessions() int {
 // handleUpgrade).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
-	q := parseQuery(r.URL.RawQuery)
+	q := request.ParseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
 	s.turns.Delay(r.Context(), peer.Address)
 	allowed := s.origins.Allows(origin.Of(r), peer)
@@ -160,19 +168,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if allowed && s.origins.Preflight(w, r) {
 		return
 	}
-	transport := last(q, "transport")
+	transport := request.Last(q, "transport")
 	switch {
 	case !slices.Contains(s.set.Transports, transport):
 		s.refuse(w, eio.UnknownTransport, isUpgrade)
 	case !allowed:
 		s.refuse(w, eio.Forbidden, isUpgrade)
-	case last(q, "sid") != "":
+	case request.Last(q, "sid") != "":
 		s.serveSession(w, r, q, isUpgrade)
 	case r.Method != http.MethodGet:
 		s.refuse(w, eio.BadHandshakeMethod, isUpgrade)
 	case isUpgrade != (transport == transportNames[kindWebSocket]):
 		s.refuse(w, eio.BadRequest, isUpgrade)
-	case last(q, "EIO") != "4":
+	case request.Last(q, "EIO") != "4":
 		s.refuse(w, eio.UnsupportedProtocol, isUpgrade)
 	default:
 		s.handshake(w, r, q, peer, isUpgrade)
@@ -181,8 +189,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveSession passes a request on to the session that it names. A session with a WebSocket takes no requests.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, q url.Values, isUpgrade bool) {
-	sid, isV4 := last(q, "sid"), last(q, "EIO") == "4"
-	isPolling := last(q, "transport") == transportNames[kindPolling]
+	sid, isV4 := request.Last(q, "sid"), request.Last(q, "EIO") == "4"
+	isPolling := request.Last(q, "transport") == transportNames[kindPolling]
 	s.mu.Lock()
 	session := s.sessions[sid]
 	s.mu.Unlock()
@@ -230,7 +238,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	defer s.running.Done()
 	session := &Session{
-		id: s.set.EdgeID + "." + randomPart(), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
+		id: ids.New(s.set.EdgeID), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
 	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot know.
 	if s.set.Cookie != "" && !isUpgrade {
@@ -239,7 +247,9 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 			Secure: peer.Secure(),
 		}).String())
 	}
-	opening := &Opening{Peer: peer, Header: s.withoutSessionID(r.Header), Query: q, URL: r.RequestURI, Time: time.Now()}
+	// The id of the browser's other session lets its holder read and write that, so it stays in the engine.
+	header := request.WithoutCookie(r.Header, s.set.Cookie)
+	opening := &Opening{Peer: peer, Header: header, Query: q, URL: r.RequestURI, Time: time.Now()}
 	if !isUpgrade {
 		p := &polling{session: session}
 		s.begin(session, p, opening)
@@ -277,7 +287,7 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
 	s.mu.Lock()
 	s.sessions[session.id] = session
-	leaving := s.admission.leaving
+	leaving := s.handshakes.Leaving
 	s.mu.Unlock()
 	session.queue.push(newPacket(string(eio.AppendOpen(nil, h))))
 	session.writeNow() // last: the client has it at once
@@ -294,7 +304,7 @@ func (s *Server) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, session.id)
-	s.admission.release(clientOf(session.address), &s.set)
+	s.handshakes.Release(session.address)
 }
 
 // ended counts and logs the end of a session.

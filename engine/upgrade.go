@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/wire/eio"
+	"partyline/wire/ws"
 )
 
 // releaseEvery is how often a waiting poll is released while a WebSocket wants to take over (reference: 100 ms).
@@ -68,7 +69,7 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 		if err := u.count(); err != nil {
 			return err
 		}
-		return conn.reply(controlFrame(wsPong, data))
+		return conn.reply(controlFrame(ws.Pong, data))
 	})
 	conn.ws.SetPongHandler(func(data string) error { return u.count() })
 	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })

@@ -15,8 +15,10 @@ import (
 	"github.com/gorilla/websocket"
 
 	"partyline/internal/direct"
+	"partyline/internal/request"
 	"partyline/internal/turn"
 	"partyline/wire/eio"
+	"partyline/wire/ws"
 )
 
 const (
@@ -72,7 +74,7 @@ var upgrader = websocket.Upgrader{
 // accept turns a request into a WebSocket, or answers it and returns nil. With a WebSocket the answer to the request
 // is not sent yet, but held.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session) *wsConn {
-	chosen, ok := subprotocol(r.Header)
+	chosen, ok := request.Subprotocol(r.Header)
 	if !ok {
 		refuseUpgrade(w, "Invalid Sec-WebSocket-Protocol header") // the words of the reference
 		return nil
@@ -81,14 +83,14 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, session *Session
 		w.Header().Set("Sec-Websocket-Protocol", chosen)
 	}
 	c := &wsConn{session: session, last: closeFrame}
-	ws, err := upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
+	conn, err := upgrader.Upgrade(&hijacker{w, c}, r, w.Header())
 	if err != nil {
 		return nil
 	}
-	c.ws = ws
-	ws.SetReadLimit(int64(session.maxPayload))
+	c.ws = conn
+	conn.SetReadLimit(int64(session.maxPayload))
 	c.handleControl()
-	ws.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
+	conn.SetCloseHandler(func(int, string) error { return nil }) // see answer: a second close frame would be an error
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -364,14 +366,14 @@ func (c *wsConn) answer(err error) *Frame {
 	var closeErr *websocket.CloseError
 	switch {
 	case errors.Is(err, errNotUTF8):
-		return controlFrame(wsClose, "\x03\xef") // 1007: invalid frame payload data
+		return controlFrame(ws.Close, "\x03\xef") // 1007: invalid frame payload data
 	case errors.Is(err, errHeads), errors.Is(err, errTooMuch):
-		return controlFrame(wsClose, "\x03\xf0") // 1008: policy violation
+		return controlFrame(ws.Close, "\x03\xf0") // 1008: policy violation
 	case len(c.held) > 0:
 		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
 		return nil
 	}
 	// RFC 6455, section 5.5.1: it repeats the code. The reference repeats the text, too.
-	return controlFrame(wsClose, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
+	return controlFrame(ws.Close, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }

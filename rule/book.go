@@ -104,18 +104,3 @@ func (r *Rules) RelayOf(event []byte) *Relay {
 	}
 	return nil
 }
-
-// IsRoomChange reports whether an event is a join or leave that the edge itself acts on.
-func (n *Namespace) IsRoomChange(event []byte) bool {
-	return len(n.Rooms) > 0 && (string(event) == "join" || string(event) == "leave")
-}
-
-// MayEnter reports whether clients may join and leave a room by themselves.
-func (n *Namespace) MayEnter(room []byte) bool {
-	for _, pattern := range n.Rooms {
-		if subjects.Matches(pattern, room) {
-			return true
-		}
-	}
-	return false
-}

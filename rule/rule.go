@@ -12,6 +12,7 @@ import (
 const (
 	ConnectService = "service" // a service answers the connect request
 	ConnectOpen    = "open"    // everyone is admitted, services get a notice
+	ConnectToken   = "token"   // who shows a token of one of the namespace's issuers is admitted, services get a notice
 )
 
 // Where a relay rule sends an event.
@@ -25,7 +26,9 @@ const (
 
 // Namespace says what clients may do in a namespace without a service.
 type Namespace struct {
-	Connect        string        `yaml:"connect"`                   // ConnectService or ConnectOpen; "" is ConnectService
+	Connect        string        `yaml:"connect"`                   // one of the Connect… constants; "" is ConnectService
+	Tokens         []string      `yaml:"tokens,omitempty,flow"`     // names of the issuers whose tokens admit, with ConnectToken
+	UserRoom       string        `yaml:"user_room,omitempty"`       // what the room of a user begins with, in which all its sockets are; "": there are none
 	ConnectTimeout time.Duration `yaml:"connect_timeout,omitempty"` // how long services are asked to admit; 0 is DefaultConnectTimeout
 	Unavailable    string        `yaml:"unavailable,omitempty"`     // what a client gets if no service decides: UnavailableWait or UnavailableRefuse; "" is UnavailableWait
 	Rooms          []string      `yaml:"rooms,omitempty,flow"`      // patterns of the rooms that a client may join and leave by itself
@@ -79,8 +82,8 @@ const (
 	UnavailableRefuse = "refuse"
 )
 
-// IsOpen reports whether everyone is admitted.
-func (n *Namespace) IsOpen() bool { return n.Connect == ConnectOpen }
+// AsksService reports whether a service decides who is admitted.
+func (n *Namespace) AsksService() bool { return n.Connect == ConnectService || n.Connect == "" }
 
 // Refuses reports whether a client is refused when no service decides.
 func (n *Namespace) Refuses() bool { return n.Unavailable == UnavailableRefuse }

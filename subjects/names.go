@@ -1,8 +1,10 @@
 package subjects
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -222,4 +224,19 @@ func Matches[T ~string | ~[]byte](pattern string, name T) bool {
 		p++
 	}
 	return p == len(pattern)
+}
+
+// ComparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.
+func ComparePatterns(a, b string) int {
+	return cmp.Or(cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*")), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
+}
+
+// BestPattern returns the most specific of some patterns that match a name.
+func BestPattern(patterns []string, name string) (best string, found bool) {
+	for _, pattern := range patterns {
+		if Matches(pattern, name) && (!found || ComparePatterns(pattern, best) < 0) {
+			best, found = pattern, true
+		}
+	}
+	return best, found
 }

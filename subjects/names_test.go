@@ -235,3 +235,14 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 }
+
+func TestBestPattern(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "", "/chat": "", "* /tenant-*": "/tenant-*", "/tenant-* /tenant-1*": "/tenant-1*", "/*1 /tenant-1 /tenant-*": "/tenant-1",
+		"/tenant-** /t*": "/t*", "/*t-1 /t*t-1": "/t*t-1", "/*-1 /t*1": "/*-1", "/t*1 /*-1": "/*-1",
+	} {
+		if got, found := BestPattern(strings.Fields(list), "/tenant-1"); got != want || found != (want != "") {
+			t.Errorf("%q: %q, want %q", list, got, want)
+		}
+	}
+}

@@ -36,6 +36,7 @@ const (
 	VerbJoin       = "join"       // put the sockets of the target into rooms
 	VerbLeave      = "leave"      // take them out
 	VerbDisconnect = "disconnect" // end the sockets of the target
+	VerbGrant      = "grant"      // change what the sockets of the target are and may do
 	VerbFetch      = "fetch"      // tell about the sockets of the target
 	VerbData       = "data"       // get or set the data of the sockets of the target
 	VerbRooms      = "rooms"      // list the rooms that the sockets of the target are in

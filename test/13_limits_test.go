@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/engine"
 	"partyline/internal/edgetest"
 	"partyline/rule"
@@ -15,7 +15,7 @@ func TestRoomsPerSocket(t *testing.T) {
 	s := begin(t, rules{
 		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, AutoJoin: []string{"auto"}},
 		"/door": {},
-	}, func(o *edgetest.Options) { o.Limits = edge.Limits{RoomsPerSocket: 3} })
+	}, func(o *edgetest.Options) { o.Limits = config.Limits{RoomsPerSocket: 3} })
 	a, b := s.Enter("a", "/chat"), s.Enter("b", "/chat")
 	s.join(a, `["1","auto","1"]`)
 	s.fails("sio.chat.join.socket."+a.ID, `["2","3"]`, "too many rooms")
@@ -40,7 +40,7 @@ func TestRoomsPerSocket(t *testing.T) {
 }
 
 func TestNamespacesPerSession(t *testing.T) {
-	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}}, func(o *edgetest.Options) { o.Limits = edge.Limits{NamespacesPerSession: 2} })
+	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}}, func(o *edgetest.Options) { o.Limits = config.Limits{NamespacesPerSession: 2} })
 	a := s.Enter("a", "/")
 	b := edgetest.Enter(a.Client, "/b", "")
 	a.Send("40/c,")
@@ -52,7 +52,7 @@ func TestNamespacesPerSession(t *testing.T) {
 
 // Events that arrive together are passed on together, but never as more than the smallest queue takes.
 func TestEventsThatComeTogetherFitIntoTheQueue(t *testing.T) {
-	s := begin(t, usual(), func(o *edgetest.Options) { o.Limits = edge.Limits{QueuePackets: 16} })
+	s := begin(t, usual(), func(o *edgetest.Options) { o.Limits = config.Limits{QueuePackets: 16} })
 	a := s.Enter("a", "/chat")
 	const events = 200
 	for n := range events {

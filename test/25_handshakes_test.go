@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 )
 
@@ -91,7 +91,7 @@ func TestASubprotocolIsChosen(t *testing.T) {
 // Sessions are counted by the client's address, not by its port, and not by the proxy's.
 func TestAddressesWithPorts(t *testing.T) {
 	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Trusted, o.Limits = []string{"127.0.0.0/8"}, edge.DefaultLimits()
+		o.Trusted, o.Limits = []string{"127.0.0.0/8"}, config.DefaultLimits()
 		o.Limits.SessionsPerAddress = 2
 	})
 	if got := s.known("", "X-Forwarded-For: 203.0.113.3:1003").Address; got != "203.0.113.3" {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/rule"
 )
@@ -33,7 +33,7 @@ func TestAFloodIsSlowedDown(t *testing.T) {
 	t.Parallel()
 	talk := rule.Namespace{Connect: rule.ConnectOpen, Relay: []rule.Relay{{Event: "say", To: rule.ToAll, Self: true}}}
 	s := begin(t, usual().with("/talk", talk), func(o *edgetest.Options) {
-		o.Limits = edge.DefaultLimits()
+		o.Limits = config.DefaultLimits()
 		o.Limits.EventsPerSecond, o.Limits.EventsBurst = 500, 100
 	})
 	pair := edgetest.NewPair(t, s.Node, "/talk")
@@ -65,7 +65,7 @@ func TestAFloodIsSlowedDown(t *testing.T) {
 func TestAFloodThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Limits = edge.DefaultLimits()
+		o.Limits = config.DefaultLimits()
 		o.Limits.EventsPerSecond, o.Limits.EventsBurst, o.Limits.Overrun = 50, 10, 500*time.Millisecond
 	})
 	a, notices := s.Enter("a", "/chat"), s.hear("sio.chat.on.disconnect")
@@ -160,7 +160,7 @@ func TestAFloodOverPolling(t *testing.T) {
 func TestHandshakesOfAnAddress(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual(), func(o *edgetest.Options) {
-		o.Limits = edge.DefaultLimits()
+		o.Limits = config.DefaultLimits()
 		o.Limits.HandshakesPerSecondPerAddress = 1
 		o.Trusted = []string{"127.0.0.1"}
 	})

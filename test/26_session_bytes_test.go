@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/engine"
 	"partyline/internal/edgetest"
 	"partyline/rule"
@@ -83,7 +83,7 @@ func TestWhatIsKeptForASession(t *testing.T) {
 
 func TestASessionThatKeepsTooMuchIsClosed(t *testing.T) {
 	s := begin(t, rules{"*": {Connect: rule.ConnectOpen}}, func(o *edgetest.Options) {
-		o.Limits = edge.Limits{SessionBytes: 100_000}
+		o.Limits = config.Limits{SessionBytes: 100_000}
 	})
 	a := s.Enter("a", "/")
 	auth := `{"a":"` + strings.Repeat("x", 40_000) + `"}`

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"partyline/subjects"
@@ -202,7 +201,7 @@ func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now ti
 	var all []candidate
 	others := false
 	for _, i := range is.all {
-		pattern, found := bestPattern(i.namespaces, namespace)
+		pattern, found := subjects.BestPattern(i.namespaces, namespace)
 		p := i.passed[namespace]
 		switch {
 		case !found || i.state == leaving || s.group != "" && i.group != s.group || p.notMine && now.Before(p.until):
@@ -250,7 +249,7 @@ type candidate struct {
 
 // compare puts those first that answer. Of these, the more specific pattern decides, and then the group's name.
 func (a candidate) compare(b candidate) int {
-	return cmp.Or(cmp.Compare(a.rank, b.rank), comparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
+	return cmp.Or(cmp.Compare(a.rank, b.rank), subjects.ComparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
 }
 
 // ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about one. It must be
@@ -270,24 +269,9 @@ func ofSibling(siblings []*Socket, all []candidate, first candidate) (found *Ins
 	return found
 }
 
-// comparePatterns puts the more specific pattern first: one with fewer stars, then the longer one.
-func comparePatterns(a, b string) int {
-	return cmp.Or(cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*")), cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
-}
-
-// bestPattern returns the most specific of some patterns that match a namespace.
-func bestPattern(patterns []string, namespace string) (best string, found bool) {
-	for _, pattern := range patterns {
-		if subjects.Matches(pattern, namespace) && (!found || comparePatterns(pattern, best) < 0) {
-			best, found = pattern, true
-		}
-	}
-	return best, found
-}
-
 // serves reports whether one of some patterns matches a namespace.
 func serves(patterns []string, namespace string) bool {
-	_, found := bestPattern(patterns, namespace)
+	_, found := subjects.BestPattern(patterns, namespace)
 	return found
 }
 

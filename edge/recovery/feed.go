@@ -25,16 +25,21 @@ type Feed struct {
 
 	state   feedState
 	losses  uint64    // what Table.losses said when nothing was missing
-	number  uint64    // of the mark under way; 0: none
-	sent    time.Time // when that was published
-	again   int       // how often it was published again
-	behind  uint64    // what had been taken when it was published first
+	marking
 	fenced  int       // commands in waiting and next
 	waiting []waiter  // for the mark under way
 	next    []waiter  // for the one after it
 	gap
 
 	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
+}
+
+// marking is the mark under way.
+type marking struct {
+	number uint64    // 0: there is none
+	sent   time.Time // when it was published
+	again  int       // how often it was published again
+	behind uint64    // what had been taken when it was published first
 }
 
 // gap is how a feed reads what it has missed.

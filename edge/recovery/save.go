@@ -112,7 +112,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	r := recovery.Record{
 		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Renewed: k.renewed, Rooms: k.rooms, Past: k.past,
-		User: state.User, Data: state.Data, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
+		Given: recovery.Given{User: state.User, Data: state.Data, Grant: state.Grant}, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
 	}
 	switch k.state {
 	case ended:

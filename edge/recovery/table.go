@@ -67,7 +67,7 @@ type Store interface {
 type State struct {
 	User, Group, Owner string
 	Assignment, Rev    uint64
-	Data               []byte
+	Data, Grant        []byte // JSON, or nil
 }
 
 // Settings is what a Table needs.

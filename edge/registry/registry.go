@@ -65,7 +65,7 @@ type Socket[C any] struct {
 	rooms  atomic.Pointer[[]*Room[C]] // replaced as a whole with Registry.mu held
 	places []int                      // guarded by Registry.mu: where it is among the members of rooms
 	index  int                        // guarded by Registry.mu: where it is among the members of the namespace
-	user   string                     // written by Admit, static then
+	user   atomic.Pointer[string]     // nil: none; written with Registry.mu held
 	data   []byte                     // guarded by Registry.mu: JSON, nil for none; never changed in place
 	rev    uint64                     // guarded by Registry.mu: counts changes of rooms and data since the admission
 	mark   uint64                     // guarded by Registry.mu: see Select
@@ -135,13 +135,18 @@ func (r *Registry[C]) Find(id string) *Socket[C] {
 	return r.sockets[id]
 }
 
-// User returns the user that a service named at the admission, or "". Only a member's is safe to read.
-func (s *Socket[C]) User() string { return s.user }
+// User returns whose socket it is now, or "". It takes no lock.
+func (s *Socket[C]) User() string {
+	if user := s.user.Load(); user != nil {
+		return *user
+	}
+	return ""
+}
 
 // View returns how a member is now; ok is false for a socket that is none.
 func (r *Registry[C]) View(s *Socket[C]) (v View, ok bool) {
 	r.mu.Lock()
-	v = View{User: s.user, Data: s.data, Rev: s.rev}
+	v = View{User: s.User(), Data: s.data, Rev: s.rev}
 	rooms := s.Rooms()
 	ok = s.Life().IsMember()
 	r.mu.Unlock()
@@ -202,7 +207,9 @@ func (r *Registry[C]) Admit(s *Socket[C], a Admission) (f Effects[C], err error)
 	if _, err := r.enterRooms(s, a.Rooms, &f); err != nil {
 		return f, err
 	}
-	s.user, s.data = a.User, a.Data
+	if s.data = a.Data; a.User != "" {
+		s.user.Store(&a.User)
+	}
 	r.spend(s, len(a.User)+len(a.Data))
 	s.index = s.Namespace.members.add(s)
 	r.members.Add(1)
@@ -224,6 +231,20 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 		r.changed(s, &f)
 	}
 	return f, err
+}
+
+// SetUser says whose socket a member is, "" for nobody's. It counts as a change, also of what the edge keeps with it. It returns false for a
+// socket that is no member.
+func (r *Registry[C]) SetUser(s *Socket[C], user string) (f Effects[C], ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !s.Life().IsMember() {
+		return f, false
+	}
+	r.spend(s, len(user)-len(s.User()))
+	s.user.Store(&user)
+	r.changed(s, &f)
+	return f, true
 }
 
 // SetData replaces what services keep with a member. It returns false for a socket that is none.

@@ -48,7 +48,7 @@ func wantCharged(t *testing.T, charged map[*Socket[int]]int) {
 	for s, got := range charged {
 		want := 0
 		if s.Life() != Gone {
-			want = SocketCost + nameCost*len(s.Namespace.Token) + len(s.user) + len(s.data)
+			want = SocketCost + nameCost*len(s.Namespace.Token) + len(s.User()) + len(s.data)
 			for _, room := range s.Rooms() {
 				want += s.roomCost(room.Name)
 			}

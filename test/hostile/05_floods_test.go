@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/engine"
 	"partyline/internal/edgetest"
 )
@@ -19,7 +19,7 @@ func (s *stage) subscriptions() int {
 
 // unlimited allows clients more than they can send, so that a test shows what is behind the rates.
 func unlimited(o *edgetest.Options) {
-	o.Limits = edge.DefaultLimits()
+	o.Limits = config.DefaultLimits()
 	o.Limits.EventsPerSecond, o.Limits.EventsBurst, o.Limits.BytesPerSecond = 1_000_000_000, 1_000_000_000, 1_000_000_000
 }
 
@@ -76,7 +76,7 @@ func TestTenThousandNamespaces(t *testing.T) {
 	r.drain()
 	said := len(s.Logged())
 	s.flood(r, 10_000, func(dst []byte, i int) []byte { return fmt.Appendf(dst, "40/extra-%d,", i) })
-	limit := edge.DefaultLimits().NamespacesPerSession
+	limit := config.DefaultLimits().NamespacesPerSession
 	edgetest.Eventually(s.t, "the first are admitted", func() bool { return s.Edge.Sockets() == 2+limit })
 	if got, want := s.Figure("connects_refused_total", "too many namespaces"), 10_000+1-limit; got != want {
 		t.Errorf("%d connects were refused, want %d", got, want)
@@ -191,7 +191,7 @@ func body(response *http.Response, err error) (string, error) {
 func TestMoreSessionsThanAllowed(t *testing.T) {
 	s := begin(t, func(o *edgetest.Options) {
 		impatient(o)
-		o.Limits = edge.Limits{RoomsPerSocket: 10, SessionsPerAddress: 50, Sessions: 60}
+		o.Limits = config.Limits{RoomsPerSocket: 10, SessionsPerAddress: 50, Sessions: 60}
 	})
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: edgetest.Patience}
 	defer client.CloseIdleConnections()

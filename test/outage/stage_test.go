@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/edge"
+	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/natsd/proxytest"
@@ -53,7 +53,7 @@ func begin(t *testing.T, change ...func(*edgetest.Options)) *stage {
 func beginAt(t *testing.T, server *natsdtest.Server, way string, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
 	usual := func(o *edgetest.Options) {
-		o.NATS, o.Limits = way, edge.Limits{RoomsPerSocket: 2 * rooms, NamespacesPerSession: 10}
+		o.NATS, o.Limits = way, config.Limits{RoomsPerSocket: 2 * rooms, NamespacesPerSession: 10}
 	}
 	s := edgetest.BeginAt(t, server, namespaces(), append([]func(*edgetest.Options){usual}, change...)...)
 	other := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces()}).Ready()

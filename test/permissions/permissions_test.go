@@ -43,7 +43,7 @@ func TestEachCanDoItsWork(t *testing.T) {
 
 	// The service: every verb to every target.
 	for _, target := range []string{"all", "room.news", "socket." + ann.ID} {
-		for _, change := range []struct{ verb, body string }{{"join", `["vip"]`}, {"leave", `["vip"]`}} {
+		for _, change := range []struct{ verb, body string }{{"join", `["vip"]`}, {"leave", `["vip"]`}, {"grant", `[{"emit":null}]`}} {
 			answer, err := service.NC.Request("sio.chat."+change.verb+"."+target, []byte(change.body), edgetest.Patience)
 			if err != nil || answer.Header != nil || !strings.HasPrefix(string(answer.Data), `[{"edge":"`+s.ID+`","sockets":`) {
 				t.Fatalf("%s %s: %v %v", change.verb, target, answer, err)
@@ -128,7 +128,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 		"edge": {
 			publish: []string{
 				"sio.chat.ask.all", "sio.chat.fetch.all", "sio.chat.data.all", "sio.chat.rooms.all",
-				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.ack." + s.ann.ID + ".1",
+				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.grant.all", "sio.chat.ack." + s.ann.ID + ".1",
 				"orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
 				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
@@ -139,7 +139,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 		"chat": {
 			publish: []string{
 				"sio.secret.emit.all", "sio.secret.emit.socket." + s.secret.ID, "sio.secret.join.all",
-				"sio.secret.disconnect.socket." + s.secret.ID,
+				"sio.secret.disconnect.socket." + s.secret.ID, "sio.secret.grant.socket." + s.secret.ID,
 				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.ID, "sio.secret.fetch.all", "sio.secret.data.all",
 				"sio.secret.rooms.all",
 				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect",
@@ -155,7 +155,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 			publish: []string{
 				"sio.chat.emit.all", "sio.chat.emit.socket." + s.ann.ID, "sio.chat.broadcast.room.news", "sio.chat.join.room.news",
 				"sio.chat.ask.room.news", "sio.chat.fetch.room.news", "sio.chat.data.room.news", "sio.chat.rooms.room.news",
-				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.ack." + s.ann.ID + ".1",
+				"sio.chat.leave.room.news", "sio.chat.disconnect.room.news", "sio.chat.grant.room.news", "sio.chat.ack." + s.ann.ID + ".1",
 				"sio.secret.emit.room.vault", "sio.chat.on.message",
 				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye",
 				"sio.$edge." + s.ID + ".pong.x",

@@ -45,7 +45,7 @@ func TestData(t *testing.T) {
 	if err := CheckData(make([]byte, maxDataBytes+1)); err == nil || err.Error() != "data of 65537 bytes; the limit is 65536" {
 		t.Errorf("CheckData says %v", err)
 	}
-	if _, err := ParseAdmission([]byte(`[{"data":{"xx":"` + exact[6:] + `}]`)); !errors.Is(err, errDataTooLarge) || !errors.Is(err, errAdmission) {
+	if _, _, err := ParseAdmission([]byte(`[{"data":{"xx":"` + exact[6:] + `}]`)); !errors.Is(err, errDataTooLarge) || !errors.Is(err, errAdmission) {
 		t.Errorf("an admission with more data: %v", err)
 	}
 }

@@ -64,6 +64,7 @@ var (
 	errDisconnect    = errors.New(`body of a disconnect must be empty, [], [true], [false] or ["close"]`)
 	errInstance      = errors.New("body of a pause or resume must be an array of one element, the instance's name")
 	errAdmission     = errors.New("bad answer to a connect request")
+	errChange        = errors.New("bad grant")
 	errRefusal       = errors.New("body of a refusal must be empty, [], [data] or [data,\"message\"]")
 	errAttachments   = errors.New("bad attachments")
 	errNotBlank      = errors.New("body must be empty or []")

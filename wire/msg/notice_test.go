@@ -35,7 +35,7 @@ func TestBodies(t *testing.T) {
 		`[{"edge":"k3f9a0zz","sockets":2}]`:                                            Answer{Edge: "k3f9a0zz", Sockets: 2}.Body(),
 		`[{"edge":"k3f9a0zz","sockets":1,"rev":7}]`:                                    Answer{Edge: "k3f9a0zz", Sockets: 1, Rev: &rev}.Body(),
 		`[{"edge":"k3f9a0zz","sockets":0,"markers":[]}]`:                               HandedOver{Edge: "k3f9a0zz", Markers: []string{}}.Body(),
-		`[{"rooms":["a"],"user":"ann"}]`:                                               Admission{Rooms: []string{"a"}, User: "ann"}.Body(),
+		`[{"rooms":["a"],"user":"ann"}]`:                                               Grant{Rooms: []string{"a"}, User: "ann"}.Body(),
 		`["chat-1"]`:                                                                   InstanceBody("chat-1"),
 		`{"id":"s","data":{ "a":1.0}}`:                                                 FetchedSocket{ID: "s", Data: []byte(`{ "a":1.0}`)}.DataElement(),
 		`"a\"b":3`:                                                                     RoomElement(`a"b`, 3),
@@ -110,8 +110,8 @@ func FuzzBodies(f *testing.F) {
 		if back, err := ParseHandedOver(handed.Body()); err != nil || !reflect.DeepEqual(back, handed) {
 			t.Errorf("%s: %+v, %v", handed.Body(), back, err)
 		}
-		admission := Admission{Rooms: rooms, User: b, Data: data}
-		if back, err := ParseAdmission(admission.Body()); FitsHeader(b) && (err != nil || !reflect.DeepEqual(back, admission)) {
+		admission := Grant{Rooms: rooms, User: b, Data: data}
+		if back, _, err := ParseAdmission(admission.Body()); FitsHeader(b) && (err != nil || !reflect.DeepEqual(back, admission)) {
 			t.Errorf("%s: %+v, %v", admission.Body(), back, err)
 		}
 		if name, err := Instance(InstanceBody(b)); err != nil || name != b {

@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -73,22 +74,25 @@ func TestInstance(t *testing.T) {
 }
 
 func TestParseAdmission(t *testing.T) {
-	for body, want := range map[string]Admission{
+	for body, want := range map[string]Grant{
 		`[]`:   {},
 		`[{}]`: {},
 		` [ { "rooms" : [ "a" , "b.c" ] , "user" : "al\u0069ce" , "data" : { "x" : 1 } } ] `: {
 			Rooms: []string{"a", "b.c"}, User: "alice", Data: []byte(`{ "x" : 1 }`)},
-		`[{"data":{},"user":"","rooms":[]}]`:                    {Data: []byte(`{}`)},
-		`[{"user":null,"rooms":null,"data":null}]`:              {Data: []byte(`null`)},
-		`[{"data":{},"data": "x" }]`:                            {Data: []byte(`"x"`)},
-		`[{"data":[1, 2]}]`:                                     {Data: []byte(`[1, 2]`)},
-		`[{"later":[1,{"user":"x"}],"User":1,"ROOMS":2,"":3}]`:  {},
-		`[{"\ud800":1,"user":"a b"}]`:                           {User: "a b"},
-		`[{"\u0075ser":"앨리스"}]`:                                 {User: "앨리스"},
-		`[{"user":"a","user":"b","rooms":["a"],"rooms":["b"]}]`: {User: "b", Rooms: []string{"b"}},
-		`[{"user":"a","user":null,"rooms":["a"],"rooms":null}]`: {},
+		`[{"data":{},"user":"","rooms":[]}]`:                      {Data: []byte(`{}`)},
+		`[{"user":null,"rooms":null,"data":null}]`:                {Data: []byte(`null`)},
+		`[{"data":{},"data": "x" }]`:                              {Data: []byte(`"x"`)},
+		`[{"data":[1, 2]}]`:                                       {Data: []byte(`[1, 2]`)},
+		`[{"later":[1,{"user":"x"}],"User":1,"ROOMS":2,"":3}]`:    {},
+		`[{"\ud800":1,"user":"a b"}]`:                             {User: "a b"},
+		`[{"\u0075ser":"앨리스"}]`:                                   {User: "앨리스"},
+		`[{"user":"a","user":"b","rooms":["a"],"rooms":["b"]}]`:   {User: "b", Rooms: []string{"b"}},
+		`[{"user":"a","user":null,"rooms":["a"],"rooms":null}]`:   {},
+		`[{"join":["lobby-*"],"leave":[],"emit":null}]`:           {Join: []string{"lobby-*"}, Leave: []string{}},
+		`[{"emit":["a"],"expires":1767225600.5}]`:                 {Emit: []string{"a"}, Expires: 1767225600},
+		`[{"expires":5,"expires":null,"join":["a"],"join":null}]`: {},
 	} {
-		got, err := ParseAdmission([]byte(body))
+		got, _, err := ParseAdmission([]byte(body))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ParseAdmission(%s) = %+v, %v", body, got, err)
 		}
@@ -121,9 +125,18 @@ func TestParseAdmissionRefuses(t *testing.T) {
 		`[{"user":" a"}]`:         {errAdmission, "header"},
 		`[{"user":"a "}]`:         {errAdmission, "header"},
 		`[{"rooms":["a"],"data"]`: {ErrNotJSON, ""},
+		`[{"join":"a"}]`:          {errAdmission, `"join" is not an array`},
+		`[{"leave":[1]}]`:         {errAdmission, `"leave": element 0 is not a string`},
+		`[{"emit":["a",""]}]`:     {errAdmission, `"emit": element 1 is empty`},
+		`[{"emit":["` + strings.Repeat("a", 513) + `"]}]`:     {errAdmission, `longer than 512`},
+		`[{"emit":["a"` + strings.Repeat(`,"a"`, 100) + `]}]`: {errAdmission, `more than 100 patterns`},
+		`[{"expires":0}]`:      {errAdmission, `"expires" is no time`},
+		`[{"expires":"2030"}]`: {errAdmission, `"expires" is no time`},
+		`[{"expires":1e300}]`:  {errAdmission, `"expires" is no time`},
+		`[{"expires":true}]`:   {errAdmission, `"expires" is no time`},
 	} {
-		got, err := ParseAdmission([]byte(body))
-		if !errors.Is(err, want.err) || !strings.Contains(err.Error(), want.says) || !reflect.DeepEqual(got, Admission{}) {
+		got, _, err := ParseAdmission([]byte(body))
+		if !errors.Is(err, want.err) || !strings.Contains(err.Error(), want.says) || !reflect.DeepEqual(got, Grant{}) {
 			t.Errorf("ParseAdmission(%s) = %+v, %v; want %v", body, got, err, want)
 		}
 	}
@@ -169,9 +182,14 @@ func FuzzVerbs(f *testing.F) {
 		if _, err := ParseRefusal("", body); err == nil && !isArray && !blank {
 			t.Error("ParseRefusal")
 		}
-		a, err := ParseAdmission(body)
+		a, _, err := ParseAdmission(body)
 		if err == nil && !isArray || a.Data != nil && !json.Valid(a.Data) || !FitsHeader(a.User) {
 			t.Error("ParseAdmission")
+		}
+		if g, err := ParseGrant(body); err == nil {
+			if back, err := ParseGrant(g.JSON()); err != nil || !bytes.Equal(back.JSON(), g.JSON()) {
+				t.Errorf("ParseGrant(%s) = %+v, and again %+v, %v", body, g, back, err)
+			}
 		}
 		_, _, _ = CheckObject(body), CheckPlaceholders(body, 3), AppendString(nil, string(body))
 	})
@@ -187,5 +205,18 @@ func TestRewind(t *testing.T) {
 		if _, err := Rewind(header); err == nil {
 			t.Errorf("%q is no number of events", header)
 		}
+	}
+}
+
+func TestParseChange(t *testing.T) {
+	g, has, err := ParseChange([]byte(`[{"user":null,"join":[],"other":1,"expires":null}]`))
+	if want := HasUser | HasJoin | HasExpires; err != nil || has != want || g.User != "" || g.Join == nil || g.Expires != 0 {
+		t.Errorf("%+v, %b, %v", g, has, err)
+	}
+	if _, _, err := ParseChange([]byte(`[{"join":1}]`)); !errors.Is(err, errChange) {
+		t.Error(err)
+	}
+	if g, err := ParseGrant([]byte(` {"user":"ann","rooms":["a"]} `)); err != nil || g.User != "ann" || len(g.Rooms) != 1 {
+		t.Errorf("%+v, %v", g, err)
 	}
 }

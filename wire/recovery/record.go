@@ -10,16 +10,15 @@ import (
 // Record is what edges store about a socket that may come back. Rooms are named as in subjects; numbers without a unit
 // are sequences of the log.
 type Record struct {
-	SID       string            `json:"sid"` // the socket's id, which it keeps
-	Namespace string            `json:"ns"`  // with its slash
-	User      string            `json:"user,omitempty"`
-	Data      json.RawMessage   `json:"data,omitempty"`    // any JSON value, byte for byte; nil for none
-	Epoch     string            `json:"epoch"`             // of the log in which the sequences count
-	Start     uint64            `json:"start"`             // the socket was admitted behind it
-	Renewed   bool              `json:"renewed,omitempty"` // an offset of another log has a hole behind it
-	Rooms     map[string]uint64 `json:"rooms,omitempty"`
-	Past      []Span            `json:"past,omitempty"` // rooms that it has left lately
-	Rev       uint64            `json:"rev,omitempty"`  // changes of rooms and data since the admission
+	SID       string `json:"sid"` // the socket's id, which it keeps
+	Namespace string `json:"ns"`  // with its slash
+	Given
+	Epoch   string            `json:"epoch"`             // of the log in which the sequences count
+	Start   uint64            `json:"start"`             // the socket was admitted behind it
+	Renewed bool              `json:"renewed,omitempty"` // an offset of another log has a hole behind it
+	Rooms   map[string]uint64 `json:"rooms,omitempty"`
+	Past    []Span            `json:"past,omitempty"` // rooms that it has left lately
+	Rev     uint64            `json:"rev,omitempty"`  // changes of rooms and data since the admission
 
 	Group      string `json:"group,omitempty"`      // the group that gets its events
 	Owner      string `json:"owner,omitempty"`      // the instance that gets its events
@@ -28,6 +27,13 @@ type Record struct {
 	Left   int64  `json:"left,omitempty"`   // when its connection ended, in milliseconds since 1970; 0: it has not
 	Reason string `json:"reason,omitempty"` // why
 	Ended  bool   `json:"ended,omitempty"`  // its client or a service ended it: nothing to recover
+}
+
+// Given is what services or a token gave to a socket.
+type Given struct {
+	User  string          `json:"user,omitempty"`
+	Data  json.RawMessage `json:"data,omitempty"`  // any JSON value, byte for byte; nil for none
+	Grant json.RawMessage `json:"grant,omitempty"` // what the client may do, an object; nil: what the namespace allows
 }
 
 // Span is the time that a socket was in a room: events of the room with From < sequence <= To were for it.

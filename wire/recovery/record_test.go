@@ -11,14 +11,14 @@ func TestRecord(t *testing.T) {
 	for want, r := range map[string]Record{
 		`{"v":1,"sid":"k3f9a0zz.AAAAAAAAAAAAAAAAAAAA","ns":"/","epoch":"0k3z9","start":0}`: {
 			SID: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", Namespace: "/", Epoch: testEpoch},
-		`{"v":1,"sid":"k3f9a0zz.AAAAAAAAAAAAAAAAAAAA","ns":"/chat","user":"ann","epoch":"0k3z9","start":7,"renewed":true,` +
+		`{"v":1,"sid":"k3f9a0zz.AAAAAAAAAAAAAAAAAAAA","ns":"/chat","user":"ann","grant":{"emit":["a"]},"epoch":"0k3z9","start":7,"renewed":true,` +
 			`"rooms":{"news":8,"order.7":18446744073709551615},"past":[{"room":"vip","from":8,"to":9}],"rev":3,` +
 			`"group":"shop","owner":"shop-1","assignment":2,"left":1767225600000,"reason":"transport close","ended":true,` +
 			`"data":{ "plan" : "<pro>", "n":1.0 }}`: {
-			SID: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", Namespace: "/chat", User: "ann", Data: json.RawMessage(`{ "plan" : "<pro>", "n":1.0 }`),
+			SID: "k3f9a0zz.AAAAAAAAAAAAAAAAAAAA", Namespace: "/chat", Given: Given{User: "ann", Data: json.RawMessage(`{ "plan" : "<pro>", "n":1.0 }`), Grant: json.RawMessage(`{"emit":["a"]}`)},
 			Epoch: testEpoch, Start: 7, Rooms: map[string]uint64{"news": 8, "order.7": 1<<64 - 1}, Past: []Span{{"vip", 8, 9}}, Rev: 3,
 			Group: "shop", Owner: "shop-1", Assignment: 2, Left: 1767225600000, Reason: "transport close", Ended: true, Renewed: true},
-		`{"v":1,"sid":"","ns":"","epoch":"00000","start":0,"data":null}`: {Epoch: "00000", Data: json.RawMessage("null")},
+		`{"v":1,"sid":"","ns":"","epoch":"00000","start":0,"data":null}`: {Epoch: "00000", Given: Given{Data: json.RawMessage("null")}},
 	} {
 		if got := string(r.JSON()); got != want {
 			t.Errorf("the record is %s, want %s", got, want)

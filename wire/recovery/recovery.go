@@ -129,34 +129,13 @@ func TakeFromAuth(auth []byte) (rest []byte, pid, offset string, err error) {
 	if start := jsontext.SkipSpace(auth, 0); !json.Valid(auth) || auth[start] != '{' {
 		return nil, "", "", errAuth
 	}
-	found, others := false, []byte{'{'}
-	for members := jsontext.Inside(auth); ; {
-		key, ok := members.Next()
-		if !ok {
-			break
-		}
-		value, _ := members.Next()
-		switch {
-		case jsontext.KeyIs(key, "pid"):
-			pid, found = text(value), true
-		case jsontext.KeyIs(key, "offset"):
-			offset, found = text(value), true
-		default:
-			if len(others) > 1 {
-				others = append(others, ',')
-			}
-			others = append(append(append(others, key...), ':'), value...)
-		}
-	}
-	if !found {
-		return auth, "", "", nil
-	}
-	return append(others, '}'), pid, offset, nil
+	rest, taken := jsontext.Take(auth, "pid", "offset")
+	return rest, text(taken[0]), text(taken[1]), nil
 }
 
-// text returns the characters of a string, "" for another value.
+// text returns the characters of a string, "" for another value, or none.
 func text(value []byte) string {
-	if !jsontext.IsString(value) {
+	if value == nil || !jsontext.IsString(value) {
 		return ""
 	}
 	decoded, _ := jsontext.AppendDecoded(nil, value)
