@@ -23,12 +23,12 @@ type Feed struct {
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 	first    atomic.Uint64 // that of the first one; 0: none was
 
-	state   feedState
-	losses  uint64    // what Table.losses said when nothing was missing
+	state  feedState
+	losses uint64 // what Table.losses said when nothing was missing
 	marking
-	fenced  int       // commands in waiting and next
-	waiting []waiter  // for the mark under way
-	next    []waiter  // for the one after it
+	fenced  int      // commands in waiting and next
+	waiting []waiter // for the mark under way
+	next    []waiter // for the one after it
 	gap
 
 	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
