@@ -237,7 +237,7 @@ func (e *entry) verify(t *parsed) *Refusal {
 			return nil
 		}
 	}
-	if len(found) == 0 || !named {
+	if isSet := e.JWKSURL != "" || e.JWKSFile != ""; len(found) == 0 || isSet && !named { // a file of one key has no ids
 		return ErrUnknownKey
 	}
 	return ErrSignature
