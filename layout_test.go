@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"internal/redact":           {},
 	"internal/request":          {},
 	"internal/share":            {},
+	"internal/snapshot":         {},
 	"internal/throttle":         {"internal/tally"},
 	"internal/trouble":          {},
 	"internal/turn":             {},
@@ -51,7 +52,7 @@ var layers = map[string][]string{
 	"engine":                    {"wire/eio", "wire/ws", "internal/accept", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
-	"edge/registry":             {"internal/flow", "subjects"},
+	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
 	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/rates", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
@@ -100,7 +101,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 
