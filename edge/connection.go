@@ -187,6 +187,14 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 	}
 }
 
+// countPacket counts an event or ack against the rate of its namespace, if that has one. The rate is the session's in
+// all namespaces of the same rules, so a client gains nothing by leaving and coming back.
+func (c *connection) countPacket(s *socket) {
+	if rate := s.Edge.rules.Rate; rate != nil {
+		c.session.Count(rate, 1)
+	}
+}
+
 // checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any packet
 // is valid.
 func checkPayload(p sio.Packet) error {

@@ -19,7 +19,6 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/internal/bearer"
-	"partyline/internal/rates"
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
@@ -74,9 +73,8 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	rates      map[*rule.Rules]*rates.Rate // of the namespaces that have one; static
-	out        bus.Outbox                  // all that the way down may use: it never waits
-	up         bus.Publisher               // for readers of clients and the bus's worker
+	out        bus.Outbox    // all that the way down may use: it never waits
+	up         bus.Publisher // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 
