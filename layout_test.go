@@ -11,7 +11,7 @@ import (
 
 // layer lists what a package may import of this module. Arrows only go down.
 var layers = map[string][]string{
-	"wire/eio":                  {},
+	"wire/eio":                  {"wire/ws"},
 	"wire/jsontext":             {},
 	"wire/sio":                  {"wire/jsontext"},
 	"wire/msg":                  {"wire/jsontext", "wire/sio"},
@@ -19,6 +19,7 @@ var layers = map[string][]string{
 	"wire/recovery":             {"wire/jsontext"},
 	"wire/ws":                   {},
 	"subjects":                  {},
+	"token":                     {"internal/tally", "internal/throttle", "wire/msg"},
 	"rule":                      {"internal/rates", "internal/tally", "subjects", "wire/msg"},
 	"internal/accept":           {},
 	"internal/address":          {},
@@ -57,9 +58,9 @@ var layers = map[string][]string{
 	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects"},
-	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule"},
-	"config":                    {"bus", "cluster", "engine", "internal/origin", "internal/redact", "rule", "subjects", "wire/msg"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token"},
+	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
+	"config":                    {"bus", "cluster", "engine", "internal/bearer", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/accept", "internal/redact"},
 	"internal/natsd":            {},
@@ -83,6 +84,8 @@ var doors = map[string][]string{
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
+	"github.com/golang-jwt/jwt":        {"token"},
+	"github.com/MicahParks/jwkset":     {"token"},
 	"github.com/nats-io/nkeys":         {"bus"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
@@ -94,14 +97,14 @@ var doors = map[string][]string{
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8
 	"golang.org/x/term":                {"cmd/internal/node"},
-	"golang.org/x/time":                {"cluster", "internal/handshakes", "internal/rates"},
+	"golang.org/x/time":                {"cluster", "internal/handshakes", "internal/pace", "internal/rates"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":     {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":            {"internal/natsd/proxytest"},
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/pace", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

@@ -102,13 +102,15 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 		return
 	}
 	so := a.newcomer(ns, c, from.socket)
+	so.user = cmp.Or(m.Header.Get(msg.HeaderUser), so.user)
 	if so.recovered && !from.connect {
 		a.calls.connected(so)
 		return
 	}
 	a.replace(c, from.socket)
 	had := c.former()
-	so.admission = &had
+	had.User = so.user
+	so.admission, so.granted = &had, map[string]any{}
 	for _, middleware := range ns.rules.admit {
 		if err := guarded(func() error { return middleware(so) }); err != nil {
 			a.refuse(so, m, from, err, d)
@@ -122,15 +124,15 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 // settle admits the socket, and answers the edge.
 func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 	so.mu.Lock()
-	state := so.admission
-	so.admission, so.user = nil, state.User
+	state, granted := so.admission, so.granted
+	so.admission, so.granted, so.user = nil, nil, state.User
 	so.mu.Unlock()
 	if !from.connect {
-		a.calls.settleOpen(so, state)
+		a.calls.settleOpen(so, state, granted)
 		a.calls.connected(so)
 		return
 	}
-	body := msg.Grant{Rooms: state.Rooms, User: state.User, Data: state.Data}.Body()
+	body := admissionOf(state, granted)
 	var header nats.Header
 	if so.own != nil {
 		so.own.notice(*state)

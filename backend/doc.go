@@ -29,6 +29,11 @@
 // Socket.Recovered; an instance that does not own the socket may see them in the other order. In such a namespace an ack
 // may overtake events that were emitted before it: what must come behind them is an event, too.
 //
+// # What clients may do
+//
+// The edges' configuration says which rooms clients may enter by themselves; they may emit every event. Socket.SetGrant
+// and Target.SetGrant say it for single sockets, and for how long; in middleware, the client is connected with it.
+//
 // # What waits, and what does not
 //
 // Emit, and everything else without a context, hands a message to NATS and returns. What has a context waits for

@@ -297,6 +297,30 @@ func ExampleTarget_Fetch() {
 	// 2 disconnected
 }
 
+// A guest may look on, until a moderator lets all guests speak.
+func ExampleSocket_SetGrant() {
+	scene := newScene()
+	defer scene.end()
+	io := scene.service()
+	chat := io.Of("/chat")
+	chat.Use(func(s *backend.Socket) error {
+		guest := backend.Grant{User: "guest", Rooms: []string{"guests"}, Emit: []string{}, Expires: time.Now().Add(time.Hour)}
+		return s.SetGrant(s.Context(), guest)
+	})
+	chat.On("message", func(s *backend.Socket, text string) string { return text })
+	scene.start(io)
+
+	ann := scene.connect("ann", "/chat", "")
+	fmt.Println(ann.emitWithAck(`["message","hello"]`))
+	sockets, err := chat.To("guests").SetGrant(context.Background(), backend.Grant{Emit: []string{"mess*"}})
+	fmt.Println(sockets, err)
+	fmt.Println(ann.emitWithAck(`["message","hello"]`))
+	// Output:
+	// [{"error":"not allowed: message"}]
+	// 1 <nil>
+	// ["hello"]
+}
+
 func ExampleNamespace_ServerSideEmitWithAck() {
 	scene := newScene()
 	defer scene.end()

@@ -257,12 +257,12 @@ func (c *caller) connected(so *Socket) {
 }
 
 // settleOpen applies an admission to a socket of an open namespace, which is connected already.
-func (c *caller) settleOpen(so *Socket, a *msg.State) {
-	if a.User != "" {
-		c.log.Error("SetUser has no effect in a namespace that is open at the edge: configure connect: service", "namespace", so.ns.name)
-	}
+func (c *caller) settleOpen(so *Socket, a *msg.State, granted map[string]any) {
 	var err error
-	if len(a.Rooms) > 0 {
+	if delete(granted, "rooms"); len(granted) > 0 { // they are among those of the state
+		err = so.grant(so.Context(), granted)
+	}
+	if len(a.Rooms) > 0 && err == nil {
 		err = so.Join(so.Context(), a.Rooms...)
 	}
 	if a.Data != nil && err == nil {

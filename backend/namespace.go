@@ -126,7 +126,7 @@ func (n *Namespace) Name() string { return n.name }
 // Use adds a middleware, which decides whether a socket may connect. They are called one after the other, in the order
 // in which they were added, before the socket is in any room. nil admits. A *Refusal refuses, and its message and data
 // go to the client. Any other error, and a panic, refuses with the message "not admitted", and goes to the log. What
-// the middleware does with Socket.SetUser, SetData and Join becomes part of the admission.
+// the middleware does with Socket.SetUser, SetGrant, SetData and Join becomes part of the admission.
 //
 // An edge asks again until it has a decision. This instance calls the middleware once and repeats its answer. The edge
 // waits for it for up to the namespace's connect_timeout, 20 s by default. If this instance cannot be reached, another

@@ -168,14 +168,9 @@ func (os *owners) notice(body []byte) {
 	if msg.ParseNotice(body, &state) != nil {
 		return
 	}
-	so := os.find(state.ID)
-	if so == nil {
-		return
+	if so := os.find(state.ID); so != nil {
+		so.own.notice(state)
 	}
-	so.own.notice(state)
-	so.mu.Lock()
-	so.user = state.User
-	so.mu.Unlock()
 }
 
 // mayOwn reports whether this instance may own sockets now.

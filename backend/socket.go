@@ -22,7 +22,7 @@ import (
 //
 // All methods may be called from several goroutines. Those with a context wait for an answer of the edge: until the
 // context ends, but not longer than Limits.Wait. Inside the middleware of Namespace.Use nothing is asked yet: Join,
-// SetUser and SetData become part of the admission.
+// SetUser, SetGrant and SetData become part of the admission.
 type Socket struct {
 	ns        *Namespace
 	id        string
@@ -30,11 +30,12 @@ type Socket struct {
 	recovered bool       // static
 
 	mu        sync.Mutex
-	user      string     // guarded by mu
-	admission *msg.State // guarded by mu; what the middleware has decided so far; nil once it has
-	left      []string   // guarded by mu; in disconnect handlers: the rooms that the socket was in
-	gone      bool       // guarded by mu
-	lost      bool       // guarded by mu; with gone: the connection broke, so that the client may come back
+	user      string         // guarded by mu; of an owned socket, own.state has it
+	admission *msg.State     // guarded by mu; what the middleware has decided so far; nil once it has
+	granted   map[string]any // guarded by mu; with admission: what it has granted, see Grant.change
+	left      []string       // guarded by mu; in disconnect handlers: the rooms that the socket was in
+	gone      bool           // guarded by mu
+	lost      bool           // guarded by mu; with gone: the connection broke, so that the client may come back
 
 	own *ownership // nil unless this instance owns the socket
 }
@@ -78,13 +79,16 @@ func (s *Socket) ID() string { return s.id }
 // Namespace is the namespace that the socket is in, by its name also where the handler's one is a pattern.
 func (s *Socket) Namespace() *Namespace { return s.ns }
 
-// User is the user to whom the middleware gave the socket. It is known in middleware, in handlers of events, and for
-// owned sockets; else it is empty, and Fetch tells.
+// User is the user to whom the middleware, SetGrant or the client's token gave the socket. It is known in middleware, in
+// handlers of events, as it was at the event, and for owned sockets; else it is empty, and Fetch tells.
 func (s *Socket) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admission != nil {
 		return s.admission.User
+	}
+	if s.own != nil {
+		return s.own.state().User
 	}
 	return s.user
 }
@@ -107,19 +111,20 @@ func (s *Socket) Context() context.Context {
 	return s.ns.svc.ctx
 }
 
-// SetUser gives the socket to a user. It works inside the middleware of Namespace.Use only; the user stays with the
-// socket. It must fit into a header: no control characters, no spaces around it.
+// SetUser gives the socket to a user, or with "" to none. It works inside the middleware of Namespace.Use only; later,
+// SetGrant gives the socket to another user. A user must fit into a header: no control characters, no spaces around it.
 func (s *Socket) SetUser(user string) error {
-	if !msg.FitsHeader(user) {
-		return failure(BadArguments, "SetUser: %.64q has control characters, or spaces around it", user)
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.admission == nil {
-		return failure(BadArguments, "SetUser works in the middleware of Use only: a socket's user does not change")
+	isAsked := s.admission != nil
+	s.mu.Unlock()
+	if !isAsked {
+		return failure(BadArguments, "SetUser works in the middleware of Use only; use SetGrant")
 	}
-	s.admission.User = user
-	return nil
+	g := Grant{User: user}
+	if user == "" {
+		g.TakeBack = GrantUser
+	}
+	return s.SetGrant(s.Context(), g)
 }
 
 // target is the socket itself.

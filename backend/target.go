@@ -204,8 +204,11 @@ func (t Target) command(ctx context.Context, verb string, body any) (total msg.A
 	}
 	m.Data, _ = json.Marshal(body) // names, flags and valid JSON
 	var rooms []string
-	if verb == subjects.VerbJoin {
+	switch verb {
+	case subjects.VerbJoin:
 		rooms = body.([]string)
+	case subjects.VerbGrant:
+		rooms, _ = body.([]map[string]any)[0]["rooms"].([]string)
 	}
 	err = t.ask(ctx, m, rooms, func(a *msg.Answer) error {
 		total.Sockets += a.Sockets

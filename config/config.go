@@ -16,7 +16,9 @@ import (
 	"partyline/bus"
 	"partyline/cluster"
 	"partyline/engine"
+	"partyline/internal/bearer"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Flavour is one of the two programs. They share most keys and differ in some defaults.
@@ -48,16 +50,27 @@ type Config struct {
 	IsolationTimeout time.Duration       `koanf:"isolation_timeout"` // cut off from NATS for that long, an edge sends clients elsewhere; 0: never
 }
 
-// Rules is what clients find: the namespaces, and the log that some of them need.
+// Rules is what clients find: the namespaces, and what some of them need: the log, and issuers of tokens.
 type Rules struct {
 	Recovery Recovery `koanf:"recovery"`
+	Token    Token    `koanf:"token"`
 
 	// Namespaces by name or pattern. It does not pass through koanf, whose delimiter the names may contain.
 	Namespaces map[string]rule.Namespace `koanf:"-"`
 
+	// Tokens are the issuers whose tokens open namespaces. They have no defaults.
+	Tokens []token.Issuer `koanf:"-"`
+
 	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
 	// loopback may be listened on and only loopback names may be served.
 	Open bool `koanf:"-"`
+}
+
+// Token is how clients show tokens.
+type Token struct {
+	From  []string      `koanf:"from"`  // where one is looked for when a client connects, as bearer.Places
+	Event string        `koanf:"event"` // by which a client shows a new one
+	Grace time.Duration `koanf:"grace"` // how long a socket lives on when its grant has expired
 }
 
 // Front is where and how clients come in.
@@ -192,6 +205,7 @@ func Default(f Flavour) Config {
 		Drain:  cluster.DefaultDrain(),
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
+			Token:    Token{From: []string{bearer.Auth}, Event: "partyline:token", Grace: 25 * time.Second},
 			Namespaces: map[string]rule.Namespace{
 				"/": {Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout},
 			},
@@ -200,7 +214,7 @@ func Default(f Flavour) Config {
 	if f == FlavourEmbedded {
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
-		c.NATS.URL = "" // connected in the process
+		c.NATS.URL = "" // that of the NATS inside
 		c.NATS.RefuseSessions = bus.RefuseOff
 		c.Embedded.Listen = "127.0.0.1:4222"
 		c.Namespaces = openNamespaces()

@@ -20,8 +20,8 @@ func (l *loader) readEnvironment(environ []string) source {
 		case !strings.HasPrefix(variable, envPrefix):
 		case i >= 0:
 			l.parse(values, l.keys[i], variable, text)
-		case variable == namespacesEnv:
-			l.namespacesFromJSON(text)
+		case slices.ContainsFunc(sections, func(name string) bool { return Variable(name) == variable }):
+			l.sectionFromJSON(variable, text)
 		default:
 			unknown = append(unknown, unquoted(variable)+l.aboutVariable(variable))
 		}
@@ -38,7 +38,10 @@ func (l *loader) aboutVariable(variable string) string {
 	if slices.ContainsFunc(allKeys, func(k key) bool { return k.env() == variable }) {
 		return " (" + otherProgram[l.flavour] + ")"
 	}
-	candidates := []string{strings.TrimPrefix(namespacesEnv, envPrefix)}
+	var candidates []string
+	for _, name := range sections {
+		candidates = append(candidates, strings.TrimPrefix(Variable(name), envPrefix))
+	}
 	for _, k := range l.keys {
 		candidates = append(candidates, strings.TrimPrefix(k.env(), envPrefix))
 	}
@@ -48,8 +51,9 @@ func (l *loader) aboutVariable(variable string) string {
 	return ""
 }
 
-// namespacesFromJSON reads PARTYLINE_NAMESPACES as if it were the file's section.
-func (l *loader) namespacesFromJSON(text string) {
+// sectionFromJSON reads a variable such as PARTYLINE_NAMESPACES as if it were the section of the file.
+func (l *loader) sectionFromJSON(variable, text string) {
+	name := strings.ToLower(strings.TrimPrefix(variable, envPrefix))
 	var tree any
 	var y yaml.Node
 	err := json.Unmarshal([]byte(text), &tree)
@@ -57,8 +61,20 @@ func (l *loader) namespacesFromJSON(text string) {
 		err = y.Encode(tree)
 	}
 	if err != nil {
-		l.fault(namespacesEnv, "is not JSON (%v); write an object such as {\"/\":{\"connect\":\"service\"}}, or unset it", err)
+		l.fault(variable, "is not JSON (%v); write %s, or unset it", err, map[string]string{
+			namespacesKey: `an object such as {"/":{"connect":"service"}}`, tokensKey: `an array such as [{"name":"main",…}]`,
+		}[name])
 		return
 	}
-	l.namespaces = readNamespaces(node{Node: &y, loader: l, source: namespacesEnv, path: namespacesKey})
+	l.readSection(name, node{Node: &y, loader: l, source: variable, path: name})
+}
+
+// readSection reads a section.
+func (l *loader) readSection(name string, n node) {
+	if name == tokensKey {
+		l.tokens = readTokens(n)
+		return
+	}
+	l.issuers = nil // of the same section in a weaker source
+	l.namespaces = readNamespaces(n)
 }

@@ -274,7 +274,7 @@ namespaces:
   "/j": {recovery: , rewind: }
 `, want: []string{
 		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
-		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open; did you mean open?`,
+		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open, token; did you mean open?`,
 		`FILE:3: namespaces: "chat": unknown key "conect"; did you mean connect?`,
 		`FILE:5: namespaces: "/a": connect_timeout: "5" is not a duration`,
 		`FILE:6: namespaces: "/a": rooms: must be a list such as [a, b], not a single value`,

@@ -76,7 +76,7 @@ func (l *loader) section(values source, n node, subject string) {
 	for _, e := range n.entries(subject) {
 		name := strings.TrimPrefix(n.path+"."+e.label, ".")
 		e.path = name
-		if !has(allKeys, name) && name != namespacesKey {
+		if !has(allKeys, name) && !slices.Contains(sections, name) {
 			e.path = unquoted(name) // it may be a value in the wrong place
 		}
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == name })
@@ -87,8 +87,8 @@ func (l *loader) section(values source, n node, subject string) {
 			e.fault("is given twice; remove one")
 		case i >= 0:
 			l.value(values, l.keys[i], e)
-		case name == namespacesKey:
-			l.namespaces = readNamespaces(e)
+		case slices.Contains(sections, name):
+			l.readSection(name, e)
 		case has(l.keys, name):
 			l.section(values, e, "it ")
 		case has(allKeys, name):
@@ -103,7 +103,7 @@ func (l *loader) section(values source, n node, subject string) {
 
 // namesInFile lists the names of sections and keys.
 func namesInFile(keys []key) []string {
-	names := []string{namespacesKey}
+	names := slices.Clone(sections)
 	for _, k := range keys {
 		if dot := strings.LastIndexByte(k.name, '.'); dot > 0 {
 			names = append(names, k.name[:dot])

@@ -128,8 +128,8 @@ func (l *loader) unknownFlag(flags *pflag.FlagSet, arg string) {
 	// nearest compares with dashes as underscores: "--print_config" finds "print-config" all the same, one letter off.
 	near := nearest(name, names)
 	switch {
-	case name == namespacesKey:
-		l.fault(where, "namespaces cannot be a flag; put them in the file (--config), or as JSON in %s", namespacesEnv)
+	case slices.Contains(sections, name):
+		l.fault(where, "%s cannot be a flag; put them in the file (--config), or as JSON in %s", name, Variable(name))
 	case has(allKeys, name) && !has(l.keys, name):
 		l.fault(where, "unknown flag: %s", otherProgram[l.flavour])
 	case near != "":

@@ -41,13 +41,14 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 		}
 		fmt.Fprintf(&b, "\n      %s\n", k.env())
 	}
-	fmt.Fprintf(&b, "\nNamespaces\n  In the file below namespaces, or as JSON in %s; no flag. They replace the default as a whole.\n", namespacesEnv)
+	fmt.Fprintf(&b, "\nNamespaces\n  In the file below namespaces, or as JSON in %s; no flag. They replace the default as a whole.\n", Variable(namespacesKey))
 	if f == FlavourEmbedded {
 		b.WriteString("  Default: everything is open, on loopback only.\n")
 	} else {
 		b.WriteString("  Default: {\"/\": {\"connect\": \"service\"}}\n")
 	}
-	b.WriteString("  --print-config shows an example of every section.\n")
+	fmt.Fprintf(&b, "\nIssuers of tokens\n  In the file below tokens, or as JSON in %s; no flag. None by default.\n", Variable(tokensKey))
+	b.WriteString("  --print-config shows the sections in use, and docs/configuration.md explains them.\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }

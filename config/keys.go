@@ -42,10 +42,13 @@ func Variable(name string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, ".", "_"))
 }
 
-// namespacesKey is the one key that is no scalar or list: it has no flag, and is JSON in the environment.
-const namespacesKey = "namespaces"
+// The sections that are no scalars or lists of them: they have no flags, and are JSON in the environment.
+const (
+	namespacesKey = "namespaces"
+	tokensKey     = "tokens"
+)
 
-const namespacesEnv = "PARTYLINE_NAMESPACES"
+var sections = []string{namespacesKey, tokensKey}
 
 // Checks that several keys share.
 var (
@@ -100,6 +103,10 @@ var allKeys = []key{
 	{"recovery.storage", text, "", "Recovery", "WHERE", "file or memory: where JetStream keeps the events of namespaces with recovery or rewind.", texts(oneOf("file", "memory"))},
 	{"recovery.replicas", integer, "", "Recovery", "N", "NATS servers that keep a copy: 1, 3 or 5.", isReplicas},
 	{"recovery.max_bytes", text, "", "Recovery", "BYTES", "Size of the log, such as 512MiB; past that the oldest events go.", texts(logSize)},
+
+	{"token.from", list, "", "Tokens", "PLACES", "Where a client's token is looked for: auth, authorization, cookie:NAME, query:NAME. The first counts.", items(tokenPlace)},
+	{"token.event", text, "", "Tokens", "EVENT", "The event by which a client shows a new token without reconnecting.", texts(tokenEvent)},
+	{"token.grace", duration, "", "Tokens", "DURATION", "How long a socket lives on when its token or grant has expired; then its transport is closed.", atLeast(0*time.Second, "negative; write 0s to close it at once")},
 
 	{"engine.ping_interval", duration, "", "Sessions", "DURATION", "From one heartbeat to the next.", beats},
 	{"engine.ping_timeout", duration, "", "Sessions", "DURATION", "How long a client may take to answer one.", beats},

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Action is what the command line asks for.
@@ -71,6 +72,8 @@ type loader struct {
 	keys       []key                     // that the program knows
 	given      source                    // the values of all sources
 	namespaces map[string]rule.Namespace // of the environment, else of the file; nil if neither has any
+	tokens     []token.Issuer            // the same
+	issuers    []node                    // where namespaces name issuers
 	faults     Faults
 	warnings   []string
 }
@@ -82,6 +85,7 @@ func (l *loader) merge() (Config, error) {
 	if l.namespaces != nil {
 		c.Namespaces, c.Open = l.namespaces, false
 	}
+	c.Tokens = l.tokens
 	values := defaults.values()
 	for _, k := range l.keys {
 		value := values.Get(k.name)

@@ -60,11 +60,13 @@ func readNamespace(n node) rule.Namespace {
 		return ns // `"/chat":` declares it with the defaults
 	}
 	n.fields(
-		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(rule.ConnectService, rule.ConnectOpen)) }},
+		field{"connect", func(n node) { ns.Connect = scalar(n, oneOf(rule.ConnectService, rule.ConnectOpen, rule.ConnectToken)) }},
+		field{"tokens", func(n node) { ns.Tokens = readIssuerNames(n) }},
+		field{"user_room", func(n node) { ns.UserRoom = scalar(n, userRoom) }},
 		field{"connect_timeout", func(n node) { ns.ConnectTimeout = scalar(n, checked(parseDuration, countsMs)) }},
 		field{"unavailable", func(n node) { ns.Unavailable = scalar(n, oneOf(rule.UnavailableWait, rule.UnavailableRefuse)) }},
-		field{"rooms", func(n node) { ns.Rooms = readRooms(n, roomPattern) }},
-		field{"auto_join", func(n node) { ns.AutoJoin = readRooms(n, roomName) }},
+		field{"rooms", func(n node) { ns.Rooms = readTexts(n, roomPattern) }},
+		field{"auto_join", func(n node) { ns.AutoJoin = readTexts(n, roomName) }},
 		field{"relay", func(n node) { ns.Relay = readRelay(n) }},
 		field{"events_per_second", func(n node) { ns.EventsPerSecond = scalar(n, checked(parseNumber, isRate)) }},
 		field{"events_burst", func(n node) { ns.EventsBurst = scalar(n, checked(parseNumber, isRate)) }},
@@ -75,6 +77,7 @@ func readNamespace(n node) rule.Namespace {
 			n.loader.warn("%s: has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it", n.where())
 		}},
 	)
+	validateAdmission(n, &ns)
 	if ns.EventsBurst > 0 && ns.EventsPerSecond == 0 {
 		n.fault("has events_burst without events_per_second; add that, or remove it")
 	}
@@ -128,12 +131,24 @@ func (n node) fields(known ...field) {
 	}
 }
 
-func readRooms(n node, parse func(string) (room, problem string)) []string {
-	var rooms []string
+func readTexts(n node, parse func(string) (text, problem string)) []string {
+	var texts []string
 	for _, item := range n.items("such as [a, b]") {
-		rooms = append(rooms, scalar(item, parse))
+		texts = append(texts, scalar(item, parse))
 	}
-	return rooms
+	return texts
+}
+
+// readIssuerNames reads the names of issuers, and keeps their places until all issuers are known.
+func readIssuerNames(n node) []string {
+	if n.Kind == yaml.SequenceNode {
+		for _, item := range n.items("") {
+			if item.Kind == yaml.ScalarNode {
+				n.loader.issuers = append(n.loader.issuers, item)
+			}
+		}
+	}
+	return readTexts(n, anyText)
 }
 
 // checked parses a value and checks it.

@@ -24,6 +24,9 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	for _, k := range keysOf(f) {
 		shown[k.name] = withoutSecret(k.name, values.Get(k.name))
 	}
+	if len(c.Tokens) > 0 {
+		shown[tokensKey] = shownTokens(c.Tokens)
+	}
 	if !c.Open {
 		shown[namespacesKey] = c.Namespaces
 	}

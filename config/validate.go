@@ -30,6 +30,7 @@ func (l *loader) validate(c *Config) {
 	l.validateEdges(c)
 	l.validateReplies(c.NATS)
 	l.validateRecovery(c)
+	l.validateTokens(c)
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}
@@ -139,7 +140,7 @@ func (l *loader) validateListening(c *Config) {
 			}
 		case c.Open:
 			l.fault(l.at(a.name), "%s is not a loopback address, and without a `namespaces` section everything is open to everyone; "+
-				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), namespacesEnv)
+				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), Variable(namespacesKey))
 		case a.name == "embedded.listen":
 			l.warn("embedded.listen: %s is not a loopback address: whoever reaches it can publish and read everything, the NATS inside asks for no credentials", a.address)
 		}

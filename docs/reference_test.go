@@ -13,6 +13,7 @@ import (
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // setting is a key of the configuration, as in --help.
@@ -91,8 +92,11 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 func TestMetricsTable(t *testing.T) {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	namespaces := edgetest.Open() // and one with a log, for its metrics
+	issuer := token.Default()
+	issuer.Name, issuer.Issuer, issuer.Audience, issuer.Algorithms = "main", "i", "a", []string{"RS256"}
+	issuer.JWKSURL = "http://127.0.0.1:1/"
 	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}
-	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready()
+	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces, Tokens: []token.Issuer{issuer}}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
 	for _, set := range n.Metrics() {
@@ -112,23 +116,25 @@ func TestMetricsTable(t *testing.T) {
 }
 
 // labels returns a metric's labels, and their values unless they come from the configuration.
-func labels(m tally.Metric, metrics []tally.Metric) string {
-	var names, values []string
-	for _, l := range m.Labels {
-		names = append(names, "`"+l.Name+"`")
-	}
-	for _, other := range metrics {
-		if other.Name == m.Name {
-			values = append(values, "`"+other.Value()+"`")
+func labels(m tally.Metric, metrics []tally.Metric) (text string) {
+	var fromConfiguration []string
+	for i, l := range m.Labels {
+		if l.Name == "namespace" || l.Name == "issuer" || i > 0 && m.Labels[0].Name == "namespace" {
+			fromConfiguration = append(fromConfiguration, "`"+l.Name+"`")
+			continue
 		}
+		var values []string
+		for _, other := range metrics {
+			if other.Name == m.Name && !slices.Contains(values, "`"+other.Labels[i].Value+"`") {
+				values = append(values, "`"+other.Labels[i].Value+"`")
+			}
+		}
+		text += " `" + l.Name + "`: " + strings.Join(values, ", ") + "."
 	}
-	switch {
-	case len(names) == 0:
-		return ""
-	case m.Labels[0].Name == "namespace":
-		return " " + strings.Join(names, ", ") + ": as in the configuration."
+	if len(fromConfiguration) > 0 {
+		text = " " + strings.Join(fromConfiguration, ", ") + ": as in the configuration." + text
 	}
-	return " " + names[0] + ": " + strings.Join(values, ", ") + "."
+	return text
 }
 
 // TestConfigurationExamples loads every configuration file in the documents.

@@ -56,16 +56,10 @@ type Keys interface {
 
 // Token is how clients show tokens.
 type Token struct {
-	From  bearer.Places `koanf:"from"`  // where one is looked for when a client connects
-	Event string        `koanf:"event"` // by which a client shows a new one
-	Grace time.Duration `koanf:"grace"` // how long a socket lives on when its grant has expired
-
-	Keys Keys `koanf:"-"` // nil: no namespace asks for tokens
-}
-
-// DefaultToken is how clients show tokens if nothing is configured.
-func DefaultToken() Token {
-	return Token{From: bearer.Places{bearer.Auth}, Event: "partyline:token", Grace: 25 * time.Second}
+	From  bearer.Places // where one is looked for when a client connects
+	Event string        // by which a client shows a new one
+	Grace time.Duration // how long a socket lives on when its grant has expired
+	Keys  Keys          // nil: no namespace asks for tokens
 }
 
 // Edge holds the sockets of one process.

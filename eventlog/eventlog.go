@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
@@ -67,6 +68,7 @@ type Settings struct {
 // Log is the log of events and the records of sockets. It is safe for concurrent use.
 type Log struct {
 	set        Settings // static
+	js         jetstream.JetStream
 	complaints *throttle.Logger
 	onEpoch    func(string) // static once Run has begun
 	doubt      wake.Flag
@@ -97,6 +99,7 @@ func New(set Settings) *Log {
 		set: set, complaints: throttle.New(set.Log), onEpoch: func(string) {}, doubt: wake.New(),
 		why: []string{"the streams of JetStream have not been looked at yet"},
 	}
+	l.js, _ = jetstream.New(set.Conn) // fails for its options, and has none
 	l.reader, l.writer = newReader(l), newWriter(l)
 	return l
 }

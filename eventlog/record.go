@@ -54,7 +54,7 @@ func (l *Log) LastBeat(ctx context.Context, edge string) (time.Time, error) {
 func (l *Log) get(ctx context.Context, stream string, request []byte) (Record, error) {
 	for {
 		attempt, stop := context.WithTimeout(ctx, getTimeout)
-		m, err := l.set.Conn.RequestWithContext(attempt, getSubject(stream), request)
+		m, err := l.set.Conn.RequestWithContext(attempt, "$JS.API.STREAM.MSG.GET."+stream, request)
 		stop()
 		switch {
 		case err == nil:
@@ -66,24 +66,12 @@ func (l *Log) get(ctx context.Context, stream string, request []byte) (Record, e
 	}
 }
 
-// getSubject is where the leader of a stream is asked.
-func getSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
-
 func getRequest(subject string) []byte { return fmt.Appendf(nil, `{"last_by_subj":%q}`, subject) }
-
-// apiError is an error in an answer of JetStream.
-type apiError struct {
-	Code        int    `json:"code"` // as in HTTP
-	ErrCode     int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
 
 // parseRecord parses the answer to a get.
 func parseRecord(answer []byte) (Record, error) {
 	var got struct {
-		Error   *apiError `json:"error"`
+		Error   *jetstream.APIError `json:"error"`
 		Message struct {
 			Seq    uint64    `json:"seq"`
 			Header []byte    `json:"hdrs"`
@@ -95,7 +83,7 @@ func parseRecord(answer []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	switch {
-	case got.Error != nil && got.Error.ErrCode == int(jetstream.JSErrCodeMessageNotFound):
+	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return Record{}, ErrNoRecord
 	case got.Error != nil:
 		return Record{}, fmt.Errorf("%w: %w", ErrAway, got.Error)

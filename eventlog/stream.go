@@ -79,19 +79,15 @@ func (l *Log) look(ctx context.Context) error {
 
 // ensureBoth makes or checks both streams, and returns the log's state.
 func (l *Log) ensureBoth(ctx context.Context) (*jetstream.StreamInfo, error) {
-	js, err := jetstream.New(l.set.Conn)
-	if err != nil {
-		return nil, fmt.Errorf("JetStream: %w", err)
-	}
-	records, err := ensure(ctx, js, l.recordsConfig())
+	records, err := ensure(ctx, l.js, l.recordsConfig())
 	if err != nil {
 		return nil, err
 	}
-	info, err := ensure(ctx, js, l.logConfig())
+	info, err := ensure(ctx, l.js, l.logConfig())
 	if err != nil {
 		return nil, err
 	}
-	if info, err = l.relive(ctx, js, info); err != nil {
+	if info, err = l.relive(ctx, info); err != nil {
 		return nil, err
 	}
 	l.stats.records.Set(int(records.State.Msgs))
@@ -115,7 +111,7 @@ func epochOf(info *jetstream.StreamInfo) string {
 
 // relive gives the log a new epoch if its sequence went back and no other edge was faster. One look may be answered by a server
 // that does not know yet that it leads no more, so two must agree.
-func (l *Log) relive(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
+func (l *Log) relive(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	wentBack := l.wentBack.Swap(false)
 	switch epoch := l.Epoch(); {
 	case epoch == "" || epoch != epochOf(info):
@@ -135,10 +131,10 @@ func (l *Log) relive(ctx context.Context, js jetstream.JetStream, info *jetstrea
 	config.Metadata[livesKey] = strconv.Itoa(lives(info) + 1)
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	stream, err := js.UpdateStream(ctx, config)
+	stream, err := l.js.UpdateStream(ctx, config)
 	if err != nil {
 		l.wentBack.Store(true)
-		return nil, explain(ctx, js, config, fmt.Errorf("it has lost messages, and its epoch cannot be changed: %w", err))
+		return nil, explain(ctx, l.js, config, fmt.Errorf("it has lost messages, and its epoch cannot be changed: %w", err))
 	}
 	l.set.Log.Warn("the log of events has lost its end: clients with older offsets are not recovered", "stream", config.Name,
 		"last", info.State.LastSeq, "before", l.lastSeq)

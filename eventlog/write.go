@@ -3,12 +3,11 @@ package eventlog
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,12 +18,11 @@ const (
 	// window is how many writes are under way at once. It is so small that a slow server is not overdue with all of them, and
 	// large enough for what a fast one can do. A stream drops what is above 100,000 messages of all who write.
 	window = 1024
-	// fillAtOnce is how many are published before answers are handled again.
-	fillAtOnce = 256
 	// writeTimeout bounds the wait for a PubAck, lookTime the look at the record after that.
 	writeTimeout = 3 * time.Second
 	lookTime     = time.Second
-	sweepEvery   = 100 * time.Millisecond
+	// writeAgain is the pause before a write that found no taker is published again.
+	writeAgain = 100 * time.Millisecond
 )
 
 // Headers of publishing to a stream.
@@ -45,34 +43,18 @@ type Write struct {
 	// kept, and Done gets ErrClaimed. One of the same claim, whose PubAck was lost, is replaced; so is one that has expired.
 	Expected uint64
 	TTL      time.Duration // whole seconds; 0: as long as the stream keeps records
-	// Done is called once, on the log's goroutine for writing; it must not block. seq is the sequence of the record. Errors:
+	// Done is called once, on any goroutine; it must not block. seq is the sequence of the record. Errors:
 	// ErrClaimed; ErrAway, after which the write may still be stored; others say what JetStream refused.
 	Done func(seq uint64, err error)
 }
 
-// underway is a write that has been published.
-type underway struct {
-	Write
-	until   time.Time // when the present answer is overdue
-	end     time.Time // when the write is given up
-	again   bool      // it found no taker and is published again
-	looking bool      // the record is asked for: it shows whether the write was stored
-	overdue bool      // no PubAck came
-}
-
-// writer writes records on one goroutine.
+// writer writes records: one goroutine takes those that wait, and starts one for each.
 type writer struct {
-	log     *Log
-	queue   queue[Write]
-	inbox   string
-	pending map[uint64]*underway // of run's goroutine
-	next    uint64               // key in pending; of run's goroutine
-	heard   time.Time            // when the last answer came; of run's goroutine
+	log   *Log
+	queue queue[Write]
 }
 
-func newWriter(l *Log) *writer {
-	return &writer{log: l, queue: newQueue[Write](), inbox: l.set.Conn.NewInbox() + ".", pending: make(map[uint64]*underway)}
-}
+func newWriter(l *Log) *writer { return &writer{log: l, queue: newQueue[Write]()} }
 
 // Write stores a record. It never blocks.
 func (l *Log) Write(w Write) {
@@ -82,178 +64,103 @@ func (l *Log) Write(w Write) {
 }
 
 func (w *writer) run(ctx context.Context) {
-	replies, stop := w.log.receive(w.inbox, 2*window)
-	defer stop()
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
-	for {
+	var storing sync.WaitGroup
+	room := make(chan struct{}, window)
+	for ctx.Err() == nil {
 		select {
-		case m := <-replies:
-			w.reply(m)
 		case <-w.queue.wake:
-		case <-sweep.C:
-			for range len(replies) { // what has come is not overdue
-				w.reply(<-replies)
-			}
-			w.sweep(time.Now())
 		case <-ctx.Done():
-			w.end()
-			return
 		}
-		w.fill()
+		isAway := false
+		for _, one := range w.queue.take(math.MaxInt) {
+			began := time.Now()
+			room <- struct{}{}
+			// If none of the others had an answer in that time, those that wait would only be overdue later.
+			if isAway = isAway || time.Since(began) > writeTimeout; isAway {
+				<-room
+				w.done(&one, 0, ErrAway)
+				continue
+			}
+			storing.Go(func() {
+				seq, err := w.store(ctx, &one)
+				if err != nil && ctx.Err() != nil {
+					err = ErrEnded
+				}
+				<-room
+				w.done(&one, seq, err)
+			})
+		}
 	}
-}
-
-// end gives up all writes.
-func (w *writer) end() {
-	for key := range w.pending {
-		w.done(key, 0, ErrEnded)
-	}
+	storing.Wait()
 	for _, one := range w.queue.end() {
 		one.Done(0, ErrEnded)
 	}
 }
 
-// fill publishes some of the writes that wait, if there is room in the window.
-func (w *writer) fill() {
-	room := min(window-len(w.pending), fillAtOnce)
-	if room == 0 {
-		return
-	}
-	now := time.Now()
-	for _, one := range w.queue.take(room) {
-		w.next++
-		w.pending[w.next] = &underway{Write: one, until: now.Add(writeTimeout), end: now.Add(writeTimeout + lookTime)}
-		w.publish(w.next)
+// store publishes a write until it is stored, or its record shows why it is not.
+func (w *writer) store(ctx context.Context, one *Write) (seq uint64, err error) {
+	bound, stop := context.WithTimeout(ctx, writeTimeout)
+	defer stop()
+	for {
+		ack, err := w.log.js.PublishMsg(bound, w.message(one), jetstream.WithRetryAttempts(0))
+		refused := &jetstream.APIError{}
+		isRefused := errors.As(err, &refused)
+		switch {
+		case err == nil:
+			return ack.Sequence, nil
+		case errors.Is(err, nats.ErrMaxPayload):
+			return 0, fmt.Errorf("a record of %d bytes: %w", len(one.Body), err)
+		case refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
+			refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant, bound.Err() != nil:
+			if seq, err = w.judge(ctx, one, bound.Err() != nil); seq > 0 || err != nil {
+				return seq, err
+			}
+		case isRefused && refused.Code != 503 && refused.Code != 429: // no leader, or too much to do
+			return 0, refused
+		default:
+			w.log.Doubt()
+			pause(bound, writeAgain, nil)
+		}
 	}
 }
 
-// publish publishes a write, or publishes it again.
-func (w *writer) publish(key uint64) {
-	u := w.pending[key]
-	m := nats.Msg{Subject: w.log.set.Prefix.Session(u.Key), Reply: w.replyTo('w', key), Data: u.Body, Header: nats.Header{
-		headerHolder:   {u.Holder},
-		headerClaim:    {u.Claim},
-		headerExpected: {strconv.FormatUint(u.Expected, 10)},
+// message is what a write publishes.
+func (w *writer) message(one *Write) *nats.Msg {
+	m := &nats.Msg{Subject: w.log.set.Prefix.Session(one.Key), Data: one.Body, Header: nats.Header{
+		headerHolder:   {one.Holder},
+		headerClaim:    {one.Claim},
+		headerExpected: {strconv.FormatUint(one.Expected, 10)},
 	}}
-	if u.TTL > 0 {
-		m.Header[headerTTL] = []string{u.TTL.Round(time.Second).String()}
+	if one.TTL > 0 {
+		m.Header[headerTTL] = []string{one.TTL.Round(time.Second).String()}
 	}
-	err := w.log.set.Conn.PublishMsg(&m)
-	if errors.Is(err, nats.ErrMaxPayload) {
-		w.done(key, 0, fmt.Errorf("a record of %d bytes: %w", len(u.Body), err))
-		return
-	}
-	u.again, u.looking = err != nil, false
+	return m
 }
 
-// look asks for the record that a write was to replace.
-func (w *writer) look(key uint64) {
-	u := w.pending[key]
-	u.looking, u.again = true, false
-	u.until = time.Now().Add(lookTime)
-	if err := w.log.set.Conn.PublishRequest(getSubject(w.log.records()), w.replyTo('g', key), getRequest(w.log.set.Prefix.Session(u.Key))); err != nil {
-		w.done(key, 0, fmt.Errorf("%w: %w", ErrAway, err))
-	}
-}
-
-// replyTo is the subject of an answer: 'w' to a write, 'g' to a get.
-func (w *writer) replyTo(kind byte, key uint64) string {
-	return w.inbox + string(kind) + strconv.FormatUint(key, 36)
-}
-
-// reply handles an answer.
-func (w *writer) reply(m *nats.Msg) {
-	token := strings.TrimPrefix(m.Subject, w.inbox)
-	key, err := strconv.ParseUint(token[1:], 36, 64)
-	u := w.pending[key]
-	if err != nil || u == nil {
-		return // it has been given up
-	}
-	w.heard = time.Now()
-	switch {
-	case token[0] == 'w':
-		w.acked(key, u, m)
-	case !u.looking:
-	case last(m.Header, headerStatus) == statusNoResponders:
-		w.done(key, 0, ErrAway)
-	default:
-		r, err := parseRecord(m.Data)
-		w.judge(key, u, r, err)
-	}
-}
-
-// acked handles the PubAck of a write.
-func (w *writer) acked(key uint64, u *underway, m *nats.Msg) {
-	if last(m.Header, headerStatus) == statusNoResponders {
-		u.again = true
-		w.log.Doubt()
-		return
-	}
-	var ack struct {
-		Seq   uint64    `json:"seq"`
-		Error *apiError `json:"error"`
-	}
-	switch err := json.Unmarshal(m.Data, &ack); {
-	case err != nil:
-		w.done(key, 0, fmt.Errorf("an answer of JetStream that is no PubAck: %w", err))
-	case ack.Error == nil:
-		w.done(key, ack.Seq, nil)
-	case ack.Error.ErrCode == int(jetstream.JSErrCodeStreamWrongLastSequence),
-		ack.Error.ErrCode == int(jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		w.look(key)
-	case ack.Error.Code == 503 || ack.Error.Code == 429:
-		u.again = true // no leader, or too much to do
-	default:
-		w.done(key, 0, ack.Error)
-	}
-}
-
-// judge handles the record as it is, after a write that failed or had no PubAck.
-func (w *writer) judge(key uint64, u *underway, r Record, err error) {
-	isOurs := r.Holder == u.Holder && r.claim == u.Claim
+// judge looks at the record after a write that was refused because of it, or had no PubAck: overdue. If it returns
+// neither a sequence nor an error, the write must be published again.
+func (w *writer) judge(ctx context.Context, one *Write, overdue bool) (seq uint64, err error) {
+	ctx, stop := context.WithTimeout(ctx, lookTime)
+	defer stop()
+	r, err := w.log.Record(ctx, one.Key)
+	isOurs := r.Holder == one.Holder && r.claim == one.Claim
 	switch {
 	case err != nil && !errors.Is(err, ErrNoRecord):
-		w.done(key, 0, err)
-	case err == nil && isOurs && bytes.Equal(r.Body, u.Body) && r.Seq > u.Expected:
-		w.done(key, r.Seq, nil) // only its PubAck was lost
-	case err == nil && !isOurs && r.Seq > u.Expected:
-		w.done(key, 0, ErrClaimed)
-	case u.overdue || time.Now().After(u.end):
-		w.done(key, 0, ErrAway)
-	default: // an earlier write of this claim was stored after it had been given up; or the record has expired
-		u.Expected, u.until = r.Seq, u.end
-		w.publish(key)
+		return 0, err
+	case err == nil && isOurs && bytes.Equal(r.Body, one.Body) && r.Seq > one.Expected:
+		return r.Seq, nil // only its PubAck was lost
+	case err == nil && !isOurs && r.Seq > one.Expected:
+		return 0, ErrClaimed
+	case overdue:
+		return 0, ErrAway
 	}
-}
-
-// sweep publishes again what found no taker, and looks at the records whose writes are overdue.
-func (w *writer) sweep(now time.Time) {
-	for key, u := range w.pending {
-		switch late := now.After(u.until); {
-		case late && u.looking:
-			w.done(key, 0, ErrAway)
-		case late && u.again:
-			w.done(key, 0, fmt.Errorf("%w: no server has stream %s", ErrAway, w.log.records()))
-		case late:
-			u.overdue = true
-			w.look(key)
-		case u.again:
-			w.publish(key)
-		}
-	}
-	if len(w.pending) == window && now.Sub(w.heard) > writeTimeout {
-		for _, one := range w.queue.take(math.MaxInt) { // those that wait would only be overdue later
-			w.log.stats.away.Inc()
-			one.Done(0, ErrAway)
-		}
-	}
+	one.Expected = r.Seq // an earlier write of this claim was stored after it had been given up; or the record has expired
+	return 0, nil
 }
 
 // done ends a write.
-func (w *writer) done(key uint64, seq uint64, err error) {
-	u, s := w.pending[key], &w.log.stats
-	delete(w.pending, key)
+func (w *writer) done(one *Write, seq uint64, err error) {
+	s := &w.log.stats
 	switch {
 	case err == nil:
 		s.written.Inc()
@@ -265,5 +172,5 @@ func (w *writer) done(key uint64, seq uint64, err error) {
 		s.writesFailed.Inc()
 		w.log.complaints.Warn("a record of a socket was not stored", w.log.records(), err)
 	}
-	u.Done(seq, err)
+	one.Done(seq, err)
 }

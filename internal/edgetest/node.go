@@ -23,6 +23,7 @@ import (
 	"partyline/engine/enginetest"
 	"partyline/internal/wiring"
 	"partyline/rule"
+	"partyline/token"
 )
 
 // Options of a running edge. A zero field has the default in its comment, or none.
@@ -30,6 +31,8 @@ type Options struct {
 	NATS       string // URL of the server; required unless InProcess is set
 	InProcess  interface{ InProcessConn() (net.Conn, error) }
 	Namespaces map[string]rule.Namespace // default: everything open, every room, message to rooms or all
+	Tokens     []token.Issuer            // of which Namespaces name some
+	Token      config.Token              // default: as in Default
 	Limits     config.Limits             // default: DefaultLimits
 	Engine     engine.Config             // default: DefaultConfig
 	Origins    []string                  // other origins whose pages may connect
@@ -53,10 +56,13 @@ func (o *Options) config(address string) config.Config {
 		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
-		Rules: config.Rules{Namespaces: o.Namespaces, Recovery: config.Default(config.FlavourEdge).Recovery},
+		Rules: config.Rules{Namespaces: o.Namespaces, Tokens: o.Tokens, Token: o.Token, Recovery: config.Default(config.FlavourEdge).Recovery},
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = Open()
+	}
+	if c.Token.From == nil {
+		c.Token = config.Default(config.FlavourEdge).Token
 	}
 	if c.Limits == (config.Limits{}) {
 		c.Limits = config.DefaultLimits()

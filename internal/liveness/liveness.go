@@ -1,71 +1,11 @@
-// Package liveness decides from beats which members live: edges as seen by edges and by services, and instances as
-// seen by edges. It has no clock and no goroutine: the caller passes the time and calls Expire regularly.
+// Package liveness detects that this process did not live: it did not run, or could not receive. Then the silence of
+// others means nothing. It has no goroutine, and the caller passes the time.
 package liveness
 
 import (
 	"sync/atomic"
 	"time"
 )
-
-// Table has the time of each member's last beat. It is not safe for concurrent use. Use New: the zero Table cannot be
-// used.
-type Table struct {
-	deadAfter time.Duration
-	heard     map[string]time.Time
-}
-
-// New returns an empty table. A member without a beat for longer than deadAfter counts as dead.
-func New(deadAfter time.Duration) *Table {
-	return &Table{deadAfter: deadAfter, heard: make(map[string]time.Time)}
-}
-
-// Heard records a beat, and reports whether the member is new.
-func (t *Table) Heard(member string, now time.Time) (first bool) {
-	_, known := t.heard[member]
-	t.heard[member] = now
-	return !known
-}
-
-// Lives reports whether a member is in the table.
-func (t *Table) Lives(member string) bool {
-	_, known := t.heard[member]
-	return known
-}
-
-// Remove removes a member, and reports whether it was in the table.
-func (t *Table) Remove(member string) bool {
-	_, known := t.heard[member]
-	delete(t.heard, member)
-	return known
-}
-
-// Members returns all members, in no order. The caller may keep the slice.
-func (t *Table) Members() []string {
-	all := make([]string, 0, len(t.heard))
-	for member := range t.heard {
-		all = append(all, member)
-	}
-	return all
-}
-
-// Expire removes and returns the members that count as dead.
-func (t *Table) Expire(now time.Time) (dead []string) {
-	for member, at := range t.heard {
-		if now.Sub(at) > t.deadAfter {
-			dead = append(dead, member)
-			delete(t.heard, member)
-		}
-	}
-	return dead
-}
-
-// Forgive sets the last beat of all members to now. It is for a caller that had no connection or did not run, and so
-// missed their beats.
-func (t *Table) Forgive(now time.Time) {
-	for member := range t.heard {
-		t.heard[member] = now
-	}
-}
 
 // Clock detects that its process did not run: it was stopped, or its machine was suspended. Tick must be called
 // regularly. It reads the wall clock, because the monotonic one stops while a machine is suspended. A wall clock that
@@ -86,8 +26,7 @@ func (c *Clock) Away(now time.Time) time.Duration {
 	return time.Duration(now.UnixNano() - last)
 }
 
-// Listener detects that its process could not receive. Then the silence of others means nothing (Table.Forgive). It
-// is not safe for concurrent use.
+// Listener detects that its process could not receive. It is not safe for concurrent use.
 type Listener struct {
 	connected bool
 	looked    time.Time

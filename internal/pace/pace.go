@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // grain is how long a Queue collects due items that it then returns together, and no more than those.
@@ -15,11 +17,10 @@ const grain = 20 * time.Millisecond
 // no clock and no goroutine: the caller passes the time, and calls Wait to find when Next may have an item. It is not
 // safe for concurrent use.
 type Queue[T any] struct {
-	perSecond float64
-	wake      func() // see NewQueue
-	items     items[T]
-	credit    float64   // items that may be returned
-	at        time.Time // when credit was computed
+	limiter *rate.Limiter
+	wake    func() // see NewQueue
+	items   items[T]
+	at      time.Time // when an item was due last
 }
 
 // Item is a place in a Queue. It may be in one queue at a time. The zero Item is in none.
@@ -37,7 +38,8 @@ func (i *Item[T]) At() time.Time { return i.at }
 
 // NewQueue makes a Queue that returns at most perSecond items each second. Set calls wake if its item has become the earliest.
 func NewQueue[T any](perSecond int, wake func()) *Queue[T] {
-	return &Queue[T]{perSecond: float64(perSecond), wake: wake}
+	burst := max(1, perSecond*int(grain)/int(time.Second))
+	return &Queue[T]{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), wake: wake}
 }
 
 // Len returns the number of items.
@@ -69,17 +71,9 @@ func (q *Queue[T]) Next(now time.Time) *Item[T] {
 	if len(q.items) == 0 || q.items[0].at.After(now) {
 		return nil
 	}
-	most := max(1, q.perSecond*grain.Seconds())
-	if q.at.IsZero() {
-		q.credit = most
-	} else if passed := now.Sub(q.at); passed > 0 {
-		q.credit = min(most, q.credit+passed.Seconds()*q.perSecond)
-	}
-	q.at = now
-	if q.credit < 1 {
+	if q.at = now; !q.limiter.AllowN(now, 1) {
 		return nil
 	}
-	q.credit--
 	return heap.Pop(&q.items).(*Item[T])
 }
 

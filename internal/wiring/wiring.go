@@ -22,6 +22,7 @@ import (
 	"partyline/internal/listen"
 	"partyline/internal/tally"
 	"partyline/subjects"
+	"partyline/token"
 )
 
 const (
@@ -43,20 +44,22 @@ type Parts struct {
 	Drain   *cluster.Drainer
 	Journal *eventlog.Log // nil if no namespace has a log
 
+	Keyring *token.Keyring // of the issuers of tokens
+
 	config    config.Config
 	log       *slog.Logger
-	reading   context.CancelFunc // ends the goroutine that reads from NATS
-	attending context.CancelFunc // ends the others, which announce the edge and watch others
-	running   sync.WaitGroup     // of the first
-	attentive sync.WaitGroup     // of the others
+	attending context.CancelFunc // ends the goroutines that announce the edge and watch others
+	attentive sync.WaitGroup     // of the latter
 
-	ending // of Journal
+	ending // of what comes last
 }
 
-// ending is how the log ends.
+// ending is how the log ends, and the reader of NATS.
 type ending struct {
-	journaling context.CancelFunc // ends it; nil if there is none
+	journaling context.CancelFunc // ends the log; nil if there is none
 	written    sync.WaitGroup     // of its goroutine
+	reading    context.CancelFunc // ends the goroutine that reads from NATS
+	running    sync.WaitGroup     // of that
 }
 
 // New connects to NATS, which may take long, and makes the parts. Other edges receive version. Nothing is read from
@@ -83,7 +86,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if options.OnConnect == nil {
 		options.OnConnect = func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) }
 	}
-	if p.Bus, err = bus.Connect(c.NATS, p.log, options); err != nil {
+	if err = p.open(options); err != nil {
 		return nil, err
 	}
 	set := edge.Settings{
@@ -94,7 +97,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
 		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
-		Token:   edge.DefaultToken(),
+		Token:   edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
 	}
 	if p.Journal = journal(c, prefix, p); p.Journal != nil {
 		set.Journal, set.Stream = p.Journal, p.Journal.Stream()
@@ -120,6 +123,17 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		Log: p.log,
 	})
 	return p, nil
+}
+
+// open opens what the edge gets its messages and keys from.
+func (p *Parts) open(options bus.Options) (err error) {
+	if p.Keyring, err = token.Open(p.config.Tokens, token.Options{Log: p.log}); err != nil {
+		return err
+	}
+	if p.Bus, err = bus.Connect(p.config.NATS, p.log, options); err != nil {
+		p.Keyring.Close()
+	}
+	return err
 }
 
 // journal makes the log of the namespaces that have one; nil if none has.
@@ -188,6 +202,7 @@ func (p *Parts) Leave() {
 	p.Drain.Stop() // if the caller has not stopped it
 	p.Engine.Abort()
 	p.Forward.Abort()
+	p.Keyring.Close()
 	p.attending()
 	p.attentive.Wait()
 	if p.journaling != nil { // behind the last records, which the others write
@@ -255,7 +270,7 @@ func (p *Parts) figures() cluster.Figures {
 // Metrics returns the metrics of the parts.
 func (p *Parts) Metrics() []*tally.Set {
 	sets := []*tally.Set{p.Engine.Metrics(), p.Edge.Metrics(), p.Cluster.Metrics(), p.Forward.Metrics(), p.Drain.Metrics(),
-		p.Bus.Metrics(), p.Limiter.Metrics()}
+		p.Bus.Metrics(), p.Limiter.Metrics(), p.Keyring.Metrics()}
 	if p.Journal != nil {
 		sets = append(sets, p.Journal.Metrics())
 	}

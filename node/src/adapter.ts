@@ -2,6 +2,8 @@
 import { Server } from "socket.io";
 import type { Namespace } from "socket.io";
 import { askMany, fetchSockets, moveMany } from "./everyone";
+import { grantOnWire } from "./grant";
+import type { Grant } from "./grant";
 import type { Hub } from "./hub";
 import { isSocketId, namespaceToken, roomOnWire } from "./names";
 import { EdgeSocket } from "./socket";
@@ -56,7 +58,7 @@ export class EdgeAdapter extends MemoryAdapter {
       return;
     }
     if (seat.state !== "told") {
-      return seat.state === "ended" ? undefined : seat.admitted.wait(); // the admission has the rooms
+      return seat.state === "open" ? seat.admitted.wait() : undefined; // the admission has the rooms
     }
     const joined = this.hub.rooms.join(seat, fresh);
     joined.catch(() => {}); // logged; a caller that awaits it gets the error
@@ -143,7 +145,8 @@ export class EdgeAdapter extends MemoryAdapter {
   override addSockets(options: any, rooms: any[]): void {
     const names = rooms.map(String);
     (this as any).apply(options, (socket: any) => this.mirror(socket.id, names, []));
-    moveMany(this, "join", options, names);
+    const wire = names.map(roomOnWire);
+    void moveMany(this, "join", options, wire, wire);
   }
 
   override delSockets(options: any, rooms: any[]): void {
@@ -151,14 +154,20 @@ export class EdgeAdapter extends MemoryAdapter {
     const members: any[] = [];
     (this as any).apply(options, (socket: any) => members.push(socket));
     members.forEach((socket) => this.mirror(socket.id, [], names));
-    moveMany(this, "leave", options, names);
+    void moveMany(this, "leave", options, names.map(roomOnWire));
+  }
+
+  /** setGrant changes what the sockets of a target are and may do, and returns how many they are. */
+  setGrant(options: BroadcastOptions, grant: Grant): Promise<number> {
+    const given = grantOnWire(grant);
+    return moveMany(this, "grant", options, [given], given.rooms);
   }
 
   override disconnectSockets(options: any, close: boolean): void {
     const members: any[] = [];
     (this as any).apply(options, (socket: any) => members.push(socket));
     if (!options.flags?.local) {
-      moveMany(this, "disconnect", options, close);
+      void moveMany(this, "disconnect", options, [close]);
     }
     members.forEach((socket) => socket.disconnect(close));
   }

@@ -157,10 +157,8 @@ export class Admissions {
     const now = [...seat.socket.rooms].filter((room) => room !== seat.id && !isSocketId(room));
     const rooms = now.map(roomOnWire).filter((room) => !before.has(room));
     const text = this.#hub.data.text(seat);
-    const admission: string[] = [];
-    if (rooms.length > 0) {
-      admission.push(`"rooms":${JSON.stringify(rooms)}`);
-    }
+    const granted = JSON.stringify({ ...seat.granted, ...(rooms.length > 0 && { rooms }) }).slice(1, -1);
+    const admission = granted ? [granted] : [];
     if (text !== seat.published) {
       admission.push(`"data":${text}`);
       seat.published = text;
@@ -198,8 +196,12 @@ export class Admissions {
       this.#hub.log.warn("an edge does not take an admission", error.message);
       this.#hub.endLater(seat, "transport close");
     } else if (this.#hub.seats.get(seat.id) === seat) {
-      // An earlier answer of this instance counts, from before it gave the socket up: it had not these rooms and data.
+      // An earlier answer of this instance counts, from before it gave the socket up: it had not these rooms, data
+      // and grant.
       this.#hub.rooms.join(seat, rooms).catch(() => {}); // it is in the log
+      if (Object.keys(seat.granted).length > 0) {
+        this.#hub.rooms.change(seat, seat.granted).catch(() => {});
+      }
       seat.published = "";
       this.#hub.data.publish(seat);
     }

@@ -15,6 +15,7 @@ async function run(): Promise<void> {
     beat = given;
   });
   const nc = await connect(workerData.options);
+  parentPort!.postMessage("ready");
   let count = -1n;
   let ran = Date.now();
   setInterval(() => {

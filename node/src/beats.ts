@@ -34,8 +34,8 @@ export class Beats {
     this.#log = log;
   }
 
-  /** start starts the worker, unless the options of NATS cannot be passed to it. */
-  start(option: NATSOption): void {
+  /** start starts the worker, unless the options of NATS cannot be passed to it, and waits until it can beat. */
+  async start(option: NATSOption): Promise<void> {
     if (isConnection(option)) {
       this.#log.warn(
         "beats come from the main thread, because a connection was given: a blocked event loop loses its sockets",
@@ -47,8 +47,9 @@ export class Beats {
         workerData: { options: connectionOptions(option), shared: this.shared.buffer },
       });
       worker.unref();
-      worker.on("error", (error) => this.#lost(error));
       this.#worker = worker;
+      worker.on("error", (error) => this.#lost(error));
+      await new Promise((resolve) => worker.once("message", resolve).once("exit", resolve));
     } catch (error) {
       this.#lost(error as Error);
     }

@@ -2,7 +2,7 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { EdgeAdapter } from "./adapter";
 import { AnswerError } from "./errors";
-import { roomFromWire, roomOnWire, roomTail } from "./names";
+import { roomFromWire, roomTail } from "./names";
 import { answerError, gather, isLastPart, patience } from "./questions";
 import { address } from "./target";
 import type { BroadcastOptions } from "./target";
@@ -168,32 +168,33 @@ function described(adapter: EdgeAdapter, socket: any): any {
 }
 
 /**
- * moveMany sends a command for the sockets of a target. Until all edges have answered a join, its rooms are
- * unconfirmed.
+ * moveMany sends a command for the sockets of a target, and returns how many they are. Until all edges have answered,
+ * the rooms into which it puts them, as on the wire, are unconfirmed. A failure is logged; the caller need not handle it.
  */
 export function moveMany(
   adapter: EdgeAdapter,
-  verb: "join" | "leave" | "disconnect",
+  verb: "join" | "leave" | "disconnect" | "grant",
   options: BroadcastOptions,
-  what: string[] | boolean,
-): void {
+  body: unknown[],
+  rooms?: string[] | null,
+): Promise<number> {
   const { hub } = adapter;
   hub.outbox.settle();
   const to = address(hub, adapter.token, verb, options);
   if (!to) {
-    return;
+    return Promise.resolve(0);
   }
   if (options.flags?.local) {
     to.headers.push([Header.ownedBy, hub.instance.name]);
   }
-  const rooms = Array.isArray(what) ? what.map(roomOnWire) : [];
-  const confirmation = verb === "join" ? hub.unconfirmed.begin(adapter.token, rooms.map(roomTail), "") : undefined;
+  const confirmation = rooms?.length ? hub.unconfirmed.begin(adapter.token, rooms.map(roomTail), "") : undefined;
   const edges = hub.instance.edges;
   const answered: string[] = [];
-  gather(
+  let total = 0;
+  const done = gather(
     hub.link,
     hub.outbox,
-    { ...to, body: JSON.stringify(Array.isArray(what) ? rooms : [what]) },
+    { ...to, body: JSON.stringify(body) },
     {
       members: to.edge ? [to.edge] : edges.names,
       among: edges,
@@ -206,15 +207,27 @@ export function moveMany(
         const { edge, sockets } = decode(m)[0];
         if (sockets > 0) {
           answered.push(edge);
+          total += sockets;
         }
         return to.edge ?? edge;
       },
     },
   )
-    .catch((error) => {
-      if (!error.message.endsWith("unknown socket")) {
-        hub.log.warn(`a ${verb} of many sockets failed`, error.message);
+    .then((unheard) => {
+      const silent = unheard.filter((edge) => edges.has(edge)); // the sockets of the others have gone
+      if (silent.length > 0) {
+        throw new AnswerError(`${silent.length} edges have not answered (${silent.join(", ")})`);
       }
+      return total;
+    })
+    .catch((error) => {
+      if (error.message.endsWith("unknown socket")) {
+        return 0;
+      }
+      hub.log.warn(`a ${verb} of many sockets failed`, error.message);
+      throw error;
     })
     .finally(() => confirmation && hub.unconfirmed.finish(confirmation, answered));
+  done.catch(() => {}); // logged
+  return done;
 }

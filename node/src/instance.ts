@@ -75,6 +75,7 @@ export class Instance {
 
   /** start announces the instance. Edges may assign sockets once it has said hello. */
   async start(): Promise<void> {
+    await this.beats.start(this.#hub.options.nats); // else only this thread would beat at first, and it may be busy
     this.state = "running";
     const said = Date.now();
     let finish = () => {};
@@ -95,7 +96,6 @@ export class Instance {
     this.#looked = Date.now();
     this.#reconnects = this.#hub.link.reconnects;
     this.beats.ran(this.#hub.link.connected);
-    this.beats.start(this.#hub.options.nats);
     this.#setBeat();
     this.#timer = setInterval(() => this.#attend(), attendEvery);
     setTimeout(finish, helloAtMost).unref();

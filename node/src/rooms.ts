@@ -1,11 +1,15 @@
-/** Joins and leaves of single sockets: they count here at once, and at the edge once it has answered. */
+/**
+ * Joins, leaves and grants of single sockets. Joins and leaves count here at once, and at the edge once it has answered.
+ */
 import type { Msg } from "@nats-io/transport-node";
 import type { EdgeAdapter } from "./adapter";
+import type { WireGrant } from "./grant";
 import type { Hub } from "./hub";
 import type { Expectation } from "./link";
 import { isSocketId, roomFromWire, roomOnWire, roomTail } from "./names";
 import { answerError } from "./questions";
 import type { Seat, State } from "./seat";
+import type { Verb } from "./subjects";
 import type { Confirmation } from "./unconfirmed";
 import { decode } from "./wire";
 
@@ -19,8 +23,7 @@ export class Rooms {
   /** join asks the edge to put a socket into rooms. The promise is resolved once that is active at the NATS server. */
   join(seat: Seat, rooms: string[]): Promise<void> {
     const wire = rooms.map(roomOnWire);
-    const confirmation = this.#hub.unconfirmed.begin(seat.token, wire.map(roomTail), seat.edge);
-    return this.#move(seat, "join", wire, confirmation).catch((error) => {
+    return this.#move(seat, "join", wire, wire).catch((error) => {
       this.#adapter(seat)?.mirror(seat.id, [], rooms);
       throw error;
     });
@@ -32,13 +35,43 @@ export class Rooms {
     return this.#move(seat, "leave", rooms).finally(() => rooms.forEach((room) => seat.leaving.delete(room)));
   }
 
-  #move(seat: Seat, verb: "join" | "leave", rooms: string[], confirmation?: Confirmation): Promise<void> {
+  /**
+   * grant changes what a socket is and may do, or its admission while there is none. rooms are those of the grant, as
+   * the program names them.
+   */
+  async grant(seat: Seat, given: WireGrant, rooms: string[]): Promise<void> {
+    if (seat.isFormer && seat.state === "asked") {
+      return;
+    }
+    if (seat.isFormer) {
+      this.#hub.outbox.settle(); // an admission of such a socket has no grant
+    }
+    switch (seat.state) {
+      case "asked":
+      case "open":
+        void this.#adapter(seat)?.addAll(seat.id, new Set(rooms));
+        Object.assign(seat.granted, given, { rooms: undefined });
+        return seat.state === "open" ? seat.admitted.wait() : undefined;
+      case "told":
+        return this.change(seat, given);
+    }
+  }
+
+  /** change asks the edge for what a grant changes. */
+  change(seat: Seat, given: WireGrant): Promise<void> {
+    return this.#move(seat, "grant", [given], given.rooms ?? []);
+  }
+
+  /** move sends a command. rooms are those into which it puts the socket. */
+  #move(seat: Seat, verb: Verb, body: unknown[], rooms: string[] = []): Promise<void> {
+    const confirmation =
+      rooms.length > 0 ? this.#hub.unconfirmed.begin(seat.token, rooms.map(roomTail), seat.edge) : undefined;
     return new Promise<void>((resolve, reject) => {
       const asked = this.confirm(seat, confirmation, { resolve, reject });
       try {
         this.#hub.outbox.publish(
           this.#hub.subjects.toSocket(seat.token, verb, seat.id),
-          JSON.stringify(rooms),
+          JSON.stringify(body),
           undefined,
           asked.reply,
         );
@@ -70,7 +103,7 @@ export class Rooms {
       if (!error || error.message.endsWith("unknown socket") || !done.reject) {
         done.resolve(); // the socket has gone: so has what was asked for it
       } else {
-        this.#hub.log.warn("an edge has not put a socket into rooms", error.message);
+        this.#hub.log.warn("an edge has not changed the rooms or the grant of a socket", error.message);
         done.reject(error);
       }
     });

@@ -1,5 +1,6 @@
 /** A seat is a socket as its edge knows it: what this instance was asked about it, and what it has answered. */
 import type { Conn } from "./conn";
+import type { WireGrant } from "./grant";
 import { edgeOf } from "./names";
 import type { Settings } from "./options";
 import type { EdgeSocket } from "./socket";
@@ -61,6 +62,8 @@ export class Seat {
   state: "asked" | "open" | "told" | "released" | "ended" = "asked";
   /** Events whose clients wait for an ack. */
   unacked = 0;
+  /** What the program has granted so far, for the admission. Its rooms are those of the socket. */
+  readonly granted: WireGrant = {};
   /** The body of the admission, once it is told. */
   admission = "[]";
   /** Resolved when the rooms of the admission are active. */
@@ -112,6 +115,11 @@ export class Seat {
   skipsMiddlewares({ skipMiddlewares }: Settings): boolean {
     const { recovered, decides } = this.handshake;
     return skipMiddlewares && recovered === true && !decides;
+  }
+
+  /** isFormer reports whether the socket was admitted before, so that it keeps what it was granted. */
+  get isFormer(): boolean {
+    return this.handshake.handover !== undefined && !this.handshake.decides;
   }
 
   /** decided ends what was done until there is a decision. */

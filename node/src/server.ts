@@ -4,6 +4,7 @@ import type { Server as HTTPServer } from "node:http";
 import { Server as SocketServer } from "socket.io";
 import type { DefaultEventsMap } from "socket.io";
 import { EdgeAdapter } from "./adapter";
+import type { Grant } from "./grant";
 import { Hub } from "./hub";
 import { settings } from "./options";
 import type { ServerOptions } from "./options";
@@ -141,6 +142,11 @@ export class Server<
       await hub.acks.finished(acksAtMost); // handlers that are slower may still answer
     }
     await this.#end();
+  }
+
+  /** setGrant changes what all sockets of the namespace "/" are and may do, as that of `io.to(room)` does. */
+  setGrant(grant: Grant): Promise<number> {
+    return this.sockets.setGrant(grant);
   }
 
   /** close ends all clients' connections; they come back to other instances. It also closes the HTTP server. */

@@ -1,6 +1,8 @@
 /** EdgeSocket is a Socket of socket.io whose id is the edge's. */
 import { Socket } from "socket.io";
 import type { EdgeAdapter } from "./adapter";
+import { grantOnWire } from "./grant";
+import type { Grant } from "./grant";
 import { OfflineError } from "./errors";
 import type { Seat } from "./seat";
 import { PacketType } from "./wire";
@@ -42,6 +44,13 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
     return this.#adapter.hub.link.canPublish
       ? super.emitWithAck(event, ...values)
       : Promise.reject(new OfflineError());
+  }
+
+  override setGrant(grant: Grant): Promise<void> {
+    const given = grantOnWire(grant);
+    const done = this.#adapter.hub.rooms.grant(this.seat, given, grant.rooms ?? []);
+    done.catch(() => {}); // logged
+    return done;
   }
 
   override onAnyOutgoing(listener: (...args: any[]) => void): this {

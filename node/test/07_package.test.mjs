@@ -91,7 +91,7 @@ test("options that are the edge's give an error with its setting", () => {
 
 const program = `
 import { createServer } from "node:http";
-import { Server, type Socket, type ServerOptions } from "partyline";
+import { Server, type Grant, type Socket, type ServerOptions } from "partyline";
 
 interface ClientToServerEvents { hello: (name: string, done: (length: number) => void) => void }
 interface ServerToClientEvents {
@@ -106,12 +106,17 @@ type Chat = [ClientToServerEvents, ServerToClientEvents, InterServerEvents, Sock
 const io = new Server<Chat[0], Chat[1], Chat[2], Chat[3]>(createServer(), options);
 io.on("connection", async (socket: Socket<Chat[0], Chat[1], Chat[2], Chat[3]>) => {
   socket.data.user = "ann";
+  const grant: Grant = { emit: ["hello"], join: null, expires: new Date() };
+  await socket.setGrant(grant);
+  const granted: number = await socket.to("room").setGrant(grant) + await io.setGrant(grant) + await io.of("/").setGrant(grant);
   socket.on("hello", (name, done) => done(name.length));
   socket.emit("news", 1);
   const answer: boolean = await socket.timeout(1000).emitWithAck("ask", "?");
   const answers: boolean[] = await io.timeout(1000).emitWithAck("ask", "?");
   const pongs: number[] = await io.serverSideEmitWithAck("ping");
-  console.log(answer, answers, pongs, io.instance);
+  console.log(answer, answers, pongs, granted, io.instance);
+  // @ts-expect-error
+  void socket.setGrant({ emits: [] });
   // @ts-expect-error
   socket.emit("news", "one");
   // @ts-expect-error

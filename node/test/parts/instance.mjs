@@ -3,7 +3,15 @@
 import { createRequire } from "node:module";
 
 const { Server } = createRequire(import.meta.url)("../../dist/index.js");
-const io = new Server({ nats: process.env.NATS_URL, ...JSON.parse(process.env.OPTIONS ?? "{}") });
+const logger = {
+  info() {},
+  warn(warning) {
+    console.warn(warning);
+    process.send({ warning });
+  },
+  error: console.error,
+};
+const io = new Server({ nats: process.env.NATS_URL, logger, ...JSON.parse(process.env.OPTIONS ?? "{}") });
 
 io.on("connection", (socket) => {
   process.send({ connection: socket.id, recovered: socket.recovered, rooms: [...socket.rooms], data: socket.data });
@@ -24,9 +32,16 @@ io.on("connection", (socket) => {
 });
 io.engine.on("handover", (socket, reason) => process.send({ handover: socket.id, reason }));
 
+let ran = Date.now();
+setInterval(() => {
+  const starved = Date.now() - ran;
+  ran += starved;
+  starved > 2000 && process.send({ starved });
+}, 100).unref();
+
 process.on("message", ({ block }) => {
-  const end = Date.now() + block;
-  while (Date.now() < end);
+  ran = Date.now() + block;
+  while (Date.now() < ran);
   process.send({ blocked: block });
 });
 await io.ready();

@@ -1,0 +1,307 @@
+package token
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"partyline/wire/msg"
+)
+
+// MaxSize is the size of the largest token, in bytes.
+const MaxSize = 16 << 10
+
+// Refusal is why a token is refused: an error whose text is a constant, which clients may see.
+type Refusal struct {
+	text string
+	rank int // the higher, the more of the token was good
+}
+
+// Error returns the reason. It begins with "token ".
+func (r *Refusal) Error() string { return r.text }
+
+// Temporary reports whether the same token may be accepted later.
+func (r *Refusal) Temporary() bool { return r == ErrNoKeys }
+
+// result is the reason as a label of a metric, such as "expired".
+func (r *Refusal) result() string {
+	return strings.ReplaceAll(strings.TrimPrefix(r.text, "token "), " ", "_")
+}
+
+// Why tokens are refused.
+var (
+	ErrMalformed     = refusal("token malformed")
+	ErrCritical      = refusal("token header unsupported") // crit
+	ErrUnknownIssuer = refusal("token issuer unknown")
+	ErrAlgorithm     = refusal("token algorithm not allowed")
+	ErrNoKeys        = refusal("token keys not available")
+	ErrUnknownKey    = refusal("token key unknown")
+	ErrSignature     = refusal("token signature invalid")
+	ErrClaims        = refusal("token claims invalid") // or missing
+	ErrAudience      = refusal("token audience wrong")
+	ErrLifetime      = refusal("token lifetime too long")
+	ErrExpired       = refusal("token expired")
+	ErrNotValidYet   = refusal("token not valid yet")
+	ErrGrant         = refusal("token grant invalid")
+)
+
+// refusals are those above, by rank.
+var refusals []*Refusal
+
+const refusalCount = 13
+
+func refusal(text string) *Refusal {
+	r := &Refusal{text, len(refusals)}
+	refusals = append(refusals, r)
+	return r
+}
+
+// parsed is a token that was decoded, and not verified.
+type parsed struct {
+	*jwt.Token
+	claims
+	signed  string // what the signature is of
+	kid     string
+	issuer  string
+	problem *Refusal // nil if its form is good
+}
+
+var parser = jwt.NewParser(jwt.WithStrictDecoding())
+
+// verdict is what was found out about a token.
+type verdict struct {
+	entry *entry // nil: it has no known issuer
+	grant msg.Grant
+	why   *Refusal // nil: it is accepted
+}
+
+// waits reports whether keys that are fetched now may change the verdict.
+func (v verdict) waits() bool { return v.why == ErrNoKeys || v.why == ErrUnknownKey }
+
+// count counts the verdict, and returns it as Check and Verify do.
+func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
+	counted := &k.foreign
+	if v.entry != nil {
+		counted, issuer = &v.entry.checked, v.entry.Name
+	}
+	if v.why == nil {
+		counted[0].Inc()
+		return issuer, v.grant, nil
+	}
+	counted[1+v.why.rank].Inc()
+	return issuer, msg.Grant{}, v.why
+}
+
+// Check verifies a token of one of the named issuers with the keys that are here, and returns the issuer's name and the
+// grant. Its User is the claim sub; Expires is the earlier of exp and that of the grant. It never waits.
+//
+// The error is a *Refusal: of several issuers, that of the one for which most of the token was good.
+func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Grant, err error) {
+	return k.judge(issuers, raw).count(k)
+}
+
+// Verify calls then once with what Check returns. If the keys of the issuer are not here yet, or lack the one that the
+// token names, that is when they have been fetched, on another goroutine, and then must not take long. The fetch begins after the call, so
+// that a key that the issuer has published is found. Unknown keys cause at most one fetch in 10 s for each issuer, however many
+// tokens wait. If there are no keys within a time, the error is ErrNoKeys. Verify never waits. After Close, then is not called.
+func (k *Keyring) Verify(issuers []string, raw string, within time.Duration, then func(issuer string, g msg.Grant, err error)) {
+	v := k.judge(issuers, raw)
+	if !v.waits() {
+		then(v.count(k))
+		return
+	}
+	v.entry.wait(within, func(fetched bool) {
+		if v.why = ErrNoKeys; fetched {
+			v = k.judge([]string{v.entry.Name}, raw)
+		}
+		then(v.count(k))
+	})
+}
+
+func (k *Keyring) judge(issuers []string, raw string) verdict {
+	t := parse(raw)
+	if t.problem != nil {
+		return verdict{why: t.problem}
+	}
+	best := verdict{why: ErrUnknownIssuer}
+	for _, name := range issuers {
+		e := k.entries[name]
+		if e == nil || e.Issuer.Issuer != t.issuer {
+			continue
+		}
+		g, why := e.check(&t)
+		if why == nil {
+			return verdict{entry: e, grant: g}
+		}
+		if why.rank > best.why.rank {
+			best = verdict{entry: e, why: why}
+		}
+	}
+	return best
+}
+
+// parse decodes a token.
+func parse(raw string) (t parsed) {
+	if len(raw) > MaxSize || strings.ContainsFunc(raw, notCompact) { // base64 would skip line ends
+		return parsed{problem: ErrMalformed}
+	}
+	token, parts, err := parser.ParseUnverified(raw, &t.claims)
+	if err != nil && !errors.Is(err, jwt.ErrTokenUnverifiable) {
+		return parsed{problem: ErrMalformed}
+	}
+	if t.Token = token; token.Method == nil { // an unknown alg, or none
+		return parsed{problem: ErrAlgorithm}
+	}
+	if _, has := token.Header["crit"]; has {
+		return parsed{problem: ErrCritical}
+	}
+	if kid, has := token.Header["kid"]; has {
+		if t.kid, has = kid.(string); !has {
+			return parsed{problem: ErrMalformed}
+		}
+	}
+	t.signed = parts[0] + "." + parts[1]
+	t.issuer, _ = t.GetIssuer()
+	return t
+}
+
+// notCompact reports whether a letter is in no token (RFC 7515, section 7.1).
+func notCompact(c rune) bool {
+	return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.'
+}
+
+// check verifies a token whose claim iss is the issuer's.
+func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
+	if why := e.verify(t); why != nil {
+		return msg.Grant{}, why
+	}
+	switch err := e.validator.Validate(&t.claims); {
+	case err == nil:
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing) || errors.Is(err, jwt.ErrInvalidType):
+		return msg.Grant{}, ErrClaims
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return msg.Grant{}, ErrAudience
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return msg.Grant{}, ErrExpired
+	case errors.Is(err, jwt.ErrTokenNotValidYet) || errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return msg.Grant{}, ErrNotValidYet
+	default:
+		return msg.Grant{}, ErrClaims
+	}
+	issued, _ := t.GetIssuedAt() // Validate takes one without
+	expires, _ := t.GetExpirationTime()
+	user, err := t.GetSubject()
+	switch {
+	case issued == nil || err != nil || user == "" || !msg.FitsHeader(user):
+		return msg.Grant{}, ErrClaims
+	case expires.Sub(issued.Time) > e.MaxLifetime:
+		return msg.Grant{}, ErrLifetime
+	}
+	var g msg.Grant
+	if object, has := t.members[e.Claim]; has {
+		if g, err = msg.ParseGrant(object); err != nil || g.User != "" && g.User != user {
+			return msg.Grant{}, ErrGrant
+		}
+	}
+	g.User = user
+	if at := expires.Unix(); g.Expires == 0 || at < g.Expires {
+		g.Expires = at
+	}
+	if !time.Now().Before(time.Unix(g.Expires, 0).Add(e.Leeway)) {
+		return msg.Grant{}, ErrExpired
+	}
+	return g, nil
+}
+
+// verify verifies the signature.
+func (e *entry) verify(t *parsed) *Refusal {
+	alg := t.Method.Alg()
+	if !slices.Contains(e.Algorithms, alg) {
+		return ErrAlgorithm
+	}
+	keys := e.keys.Load()
+	if keys == nil {
+		return ErrNoKeys
+	}
+	found, named := keys.find(t.kid, alg)
+	for _, key := range found {
+		if t.Method.Verify(t.signed, t.Signature, key) == nil {
+			return nil
+		}
+	}
+	if len(found) == 0 || !named {
+		return ErrUnknownKey
+	}
+	return ErrSignature
+}
+
+// claims are those of a token, as jwt.Claims. A struct would take "SUB" for "sub", too.
+type claims struct{ members map[string]json.RawMessage }
+
+func (c *claims) UnmarshalJSON(data []byte) error {
+	if !utf8.Valid(data) {
+		return jwt.ErrTokenMalformed
+	}
+	return json.Unmarshal(data, &c.members)
+}
+
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
+func (c *claims) GetIssuer() (string, error)                   { return text(c.members["iss"]) }
+func (c *claims) GetSubject() (string, error)                  { return text(c.members["sub"]) }
+
+// GetAudience returns the claim aud, which is a string or an array of strings.
+func (c *claims) GetAudience() (list jwt.ClaimStrings, err error) {
+	raw := c.members["aud"]
+	items := []json.RawMessage{raw}
+	if bytes.HasPrefix(raw, []byte("[")) {
+		if err := json.Unmarshal(raw, &items); err != nil {
+			return nil, jwt.ErrInvalidType
+		}
+	}
+	for _, item := range items {
+		one, err := text(item)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// time returns a claim that is a number of seconds since 1970, without its fraction; nil if there is none.
+func (c *claims) time(name string) (*jwt.NumericDate, error) {
+	raw, has := c.members[name]
+	if !has {
+		return nil, nil //nolint:nilnil // as jwt.Claims wants it
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || !(seconds >= 0 && seconds <= lastSecond) {
+		return nil, jwt.ErrInvalidType
+	}
+	return jwt.NewNumericDate(time.Unix(int64(math.Floor(seconds)), 0)), nil
+}
+
+// lastSecond is that of the year 9999.
+const lastSecond = 253402300799
+
+// text returns a claim that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
+// become one.
+func text(raw json.RawMessage) (s string, err error) {
+	if raw == nil {
+		return "", nil
+	}
+	if err := json.Unmarshal(raw, &s); err != nil || raw[0] != '"' || strings.ContainsRune(s, utf8.RuneError) {
+		return "", jwt.ErrInvalidType
+	}
+	return s, nil
+}

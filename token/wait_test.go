@@ -1,0 +1,87 @@
+package token
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A fetch that is under way counts for no token that comes meanwhile: it may bring older keys.
+func TestFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t)
+		slowly := func(text string) func(w http.ResponseWriter, r *http.Request) {
+			return func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(4 * time.Second)
+				answer(text)(w, r)
+			}
+		}
+		s.set(false, slowly(jwks(jwk("a", rsaKey, nil))))
+		k := fetched(t, s, io.Discard)
+		time.Sleep(time.Second)
+		s.set(false, slowly(jwks(jwk("a", rsaKey, nil), jwk("b", otherRSA, nil))))
+		ann := verify(k, signed("RS256", otherRSA, "b", nil))
+		time.Sleep(5 * time.Second)
+		ann.says(t, undecided)
+		time.Sleep(spacing)
+		if after := ann.says(t, accepted); after != 13*time.Second { // the next begins 10 s after the first, and takes 4
+			t.Errorf("admitted after %s", after)
+		}
+	})
+}
+
+// A bounded number of tokens waits for an issuer. Those beyond are refused for now, and counted.
+func TestTooManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t)
+		s.set(true, nil)
+		k := fetched(t, s, io.Discard)
+		k.maxWaiting = 100
+		raw := signed("RS256", rsaKey, "a", nil)
+		all := make([]*answered, k.maxWaiting+7)
+		for i := range all {
+			all[i] = verify(k, raw)
+		}
+		got := map[string]int{}
+		tally := func() {
+			clear(got)
+			synctest.Wait()
+			for _, each := range all {
+				text, _ := each.said()
+				got[text]++
+			}
+		}
+		if tally(); got[keyless] != 7 || got[undecided] != k.maxWaiting || count(t, k, "token_key_waits_dropped_total main") != 7 {
+			t.Errorf("%v", got)
+		}
+		s.set(false, answer(jwks())) // an empty set is an answer
+		time.Sleep(spacing * 5 / 4)
+		if tally(); got[keyless] != 7 || got[unknown] != k.maxWaiting {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// Close ends a fetch that is under way, and no token is answered afterwards.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t)
+		s.set(false, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		k := fetched(t, s, io.Discard)
+		raw := signed("RS256", rsaKey, "a", nil)
+		before := verify(k, raw)
+		synctest.Wait()
+		during := verify(k, raw)
+		start := time.Now()
+		if k.Close(); time.Since(start) > 0 {
+			t.Errorf("Close took %s", time.Since(start))
+		}
+		after := verify(k, raw)
+		time.Sleep(2 * patience)
+		for _, each := range []*answered{before, during, after} {
+			each.says(t, undecided)
+		}
+	})
+}
