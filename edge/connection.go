@@ -8,6 +8,7 @@ import (
 
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
@@ -216,11 +217,11 @@ func checkPayload(p sio.Packet) error {
 }
 
 // frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.
-func (c *connection) frame(p *packet) *engine.Frame {
+func (c *connection) frame(p *packet) *eio.Frame {
 	frame, err := p.encoded(c.dialect, math.MaxInt)
 	if err != nil { // nothing that is valid JSON and has no attachments can come here
 		c.edge.set.Log.Error("a packet of the edge's own could not be encoded", "error", err)
-		return engine.NewBinaryMessage(nil, engine.Options{})
+		return eio.NewBinaryMessage(nil, eio.Options{})
 	}
 	return frame
 }
