@@ -74,13 +74,15 @@ var layers = map[string][]string{
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
-	"cmd/internal/node":         {"admin", "bus", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
+	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
+	"cmd/internal/node":         {"admin", "bus", "cmd/internal/tokens", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
 
 // doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
+	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers

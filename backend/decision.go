@@ -83,14 +83,15 @@ func decisionKey(m *nats.Msg, id string) string {
 
 func recoveredKey(id string, issued int64) string { return id + " " + strconv.FormatInt(issued, 36) }
 
-// repeat notes a further request that a decision is to answer. It returns false if the decision is made.
-func (ds *decisions) repeat(d *decision, m *nats.Msg) bool {
+// repeat notes a further request, which a decision is to answer when it is made. It reports whether it is, and whether
+// its answer was published.
+func (ds *decisions) repeat(d *decision, m *nats.Msg) (made, told bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if !d.made {
 		d.latest = m
 	}
-	return !d.made
+	return d.made, d.told
 }
 
 // make records what the decision is. If there are too many, it forgets the oldest.
@@ -127,22 +128,15 @@ func (ds *decisions) remove(d *decision) {
 	}
 }
 
-// asked returns the request that a decision answers that is published for the first time: the latest, because only its
-// assignment counts for sure. m is the first.
-func (ds *decisions) asked(d *decision, m *nats.Msg) *nats.Msg {
+// asked returns the request that a decision is to answer, whether its answer was published, and the socket. When that
+// is published for the first time, the request is the latest, because only its assignment counts for sure. m is the first.
+func (ds *decisions) asked(d *decision, m *nats.Msg) (request *nats.Msg, told bool, so *Socket) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if d.latest != nil {
 		m, d.latest = d.latest, nil
 	}
-	return m
-}
-
-// look returns the state of a decision: whether it was made, whether its answer was published, and the socket.
-func (ds *decisions) look(d *decision) (made, told bool, so *Socket) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return d.made, d.told, d.socket
+	return m, d.told, d.socket
 }
 
 // tell records that an answer was published, and reports whether it was the first.
@@ -226,13 +220,12 @@ func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 		})
 		return
 	}
-	if a.decisions.repeat(d, m) {
+	switch made, told := a.decisions.repeat(d, m); {
+	case !made:
 		a.answer(m, nats.Header{msg.HeaderPending: {a.presence.name()}})
-		return
-	}
-	if _, told, _ := a.decisions.look(d); told {
+	case told:
 		a.tell(ns, m, from, d)
-	} else { // there was no connection when it was made, or it is being published now
+	default: // there was no connection when it was made, or it is being published now
 		a.lanes.always(key, func() { a.tell(ns, m, from, d) })
 	}
 }
@@ -240,8 +233,7 @@ func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
 // tell publishes the answer of a decision. After the first time it runs the connection handlers; it is called in the
 // socket's lane until then.
 func (a *admissions) tell(ns *Namespace, m *nats.Msg, from sender, d *decision) {
-	m = a.decisions.asked(d, m)
-	_, told, so := a.decisions.look(d)
+	m, told, so := a.decisions.asked(d, m)
 	counts, err := a.publishAnswer(ns, m, d, so, told)
 	switch {
 	case !counts && told: // the socket was given up meanwhile: the decision is not true any more

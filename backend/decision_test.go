@@ -40,7 +40,7 @@ func TestDecisionsAreForgotten(t *testing.T) {
 	}
 	ds.forget(now.Add(neverMade + 1))
 	ds.make(slow, nil, nil, []byte("[]"), now)
-	if made, _, _ := ds.look(slow); !made || known("slow") || len(ds.made) != 0 {
+	if made, _ := ds.repeat(slow, nil); !made || known("slow") || len(ds.made) != 0 {
 		t.Error("a decision that took too long must be answered, and not be remembered")
 	}
 

@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -100,8 +99,7 @@ func (o *ownership) notice(state msg.State) {
 // owners are the sockets that this instance owns.
 type owners struct {
 	ctx  context.Context // of the service
-	mu   sync.Mutex
-	byID map[string]*Socket // guarded by mu
+	byID sync.Map        // of *Socket, by id
 }
 
 // ownership returns that of a socket which this instance may own soon. edge holds the socket.
@@ -117,28 +115,18 @@ func (os *owners) add(so *Socket, instance string, state msg.State) {
 	o.mu.Lock()
 	o.known = state
 	o.mu.Unlock()
-	os.mu.Lock()
-	defer os.mu.Unlock()
 	o.instance = instance
-	os.byID[so.id] = so
+	os.byID.Store(so.id, so)
 }
 
 // remove ends the ownership of a socket, and reports whether it was owned.
-func (os *owners) remove(so *Socket) bool {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	if os.byID[so.id] != so {
-		return false
-	}
-	delete(os.byID, so.id)
-	return true
-}
+func (os *owners) remove(so *Socket) bool { return os.byID.CompareAndDelete(so.id, so) }
 
 // find is the owned socket with an id, or nil.
 func (os *owners) find(id string) *Socket {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	return os.byID[id]
+	found, _ := os.byID.Load(id)
+	so, _ := found.(*Socket)
+	return so
 }
 
 // holder is the edge that holds a socket, as far as it is known here: that of an owned socket, else the one in its id.
@@ -156,10 +144,11 @@ func (os *owners) has(instance string) bool {
 }
 
 // all are the owned sockets, in no order.
-func (os *owners) all() []*Socket {
-	os.mu.Lock()
-	defer os.mu.Unlock()
-	return slices.Collect(maps.Values(os.byID))
+func (os *owners) all() (all []*Socket) {
+	for _, so := range os.byID.Range {
+		all = append(all, so.(*Socket))
+	}
+	return all
 }
 
 // notice records an edge's notice about the rooms and data of an owned socket.

@@ -90,7 +90,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.pauses = &pauses{connection: s.connection, reports: s.reports, name: s.name}
 	s.lanes = newLanes(set.limits, s.pauses)
 	s.questions = questions{connection: s.connection, edges: &s.edges, limits: set.limits}
-	s.owners = owners{ctx: s.ctx, byID: make(map[string]*Socket)}
+	s.owners.ctx = s.ctx
 	s.admissions = admissions{s, decisions{byKey: make(map[string]*decision)}}
 	s.edges.init(set.secret)
 	s.peers.init()

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
 
 // Fault is one thing that is wrong in a configuration.
 type Fault struct {
@@ -28,13 +32,14 @@ func (f Faults) Error() string {
 // enough ("ping_interval"), and dashes count as underscores.
 func nearest(name string, candidates []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	distance := func(a, b string) int { return levenshtein.Distance(a, b, nil) }
 	most := max(1, len(name)/3) // of wrong letters; more is another word
 	best, bestScore := "", 2*most+2
 	for _, candidate := range candidates {
 		whole := strings.ToLower(candidate)
 		last := whole[strings.LastIndexByte(whole, '.')+1:]
 		// Of two that are equally far away, the one whose whole name is near wins.
-		if score := min(2*levenshtein(name, whole), 2*levenshtein(name, last)+1); score < bestScore {
+		if score := min(2*distance(name, whole), 2*distance(name, last)+1); score < bestScore {
 			best, bestScore = candidate, score
 		}
 	}
@@ -47,25 +52,4 @@ func didYouMean(name string, candidates []string) string {
 		return "; did you mean " + near + "?"
 	}
 	return ""
-}
-
-// levenshtein counts the letters to insert, remove or replace to turn a into b.
-func levenshtein(a, b string) int {
-	row := make([]int, len(b)+1) // distances from a's first i bytes to each beginning of b
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/agext/levenshtein"
 )
 
 // bad is a configuration with, for each of its faults, a part of the error line. FILE stands for the path of the file.
@@ -369,7 +371,7 @@ func TestNearest(t *testing.T) {
 		a, b string
 		want int
 	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}} {
-		if got := levenshtein(c.a, c.b); got != c.want {
+		if got := levenshtein.Distance(c.a, c.b, nil); got != c.want {
 			t.Errorf("levenshtein(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}
 	}

@@ -15,7 +15,7 @@ var summaries = map[Flavour]string{
 func WriteHelp(w io.Writer, f Flavour) error {
 	values := Default(f).values()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n", summaries[f], f)
+	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n       %[2]s token [flags]    (makes or explains a token, see its --help)\n", summaries[f], f)
 	b.WriteString(`
 A setting has the same name in the YAML file (nats.url is url below nats) and as a flag; each one's environment
 variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by

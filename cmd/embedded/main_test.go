@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -120,5 +121,33 @@ func hasJetStream(t *testing.T, url string, isOn, isLogged bool) {
 			_, err := js.StreamInfo(name)
 			return !isLogged || err == nil
 		})
+	}
+}
+
+// The programs themselves have the command token: one makes a token, the other explains it.
+func TestTokenOfThePrograms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs")
+	}
+	folder := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", folder+"/", ".", "../edge").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var yaml strings.Builder
+	made := exec.CommandContext(t.Context(), folder+"/embedded", "token", "--secret", folder+"/secret", "--user", "ann", "--join", "lobby-*", "--for", "1h")
+	made.Stderr = &yaml
+	raw, err := made.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, yaml.String())
+	}
+	file := filepath.Join(folder, "p.yaml")
+	if err := os.WriteFile(file, []byte(yaml.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checked := exec.CommandContext(t.Context(), folder+"/edge", "token", "--check", "--config", file)
+	checked.Stdin = strings.NewReader(string(raw))
+	out, err := checked.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "*: accepted, of the issuer dev") || !strings.Contains(string(out), "join: lobby-*") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/term"
 
+	"partyline/cmd/internal/tokens"
 	"partyline/config"
 	"partyline/internal/logqueue"
 )
@@ -57,6 +58,9 @@ func Main(f Flavour) int {
 	defer context.AfterFunc(ctx, stop)()
 	// Writes to a log whose reader has gone fail. By default the signal would end the process, and all sessions.
 	signal.Ignore(syscall.SIGPIPE)
+	if len(os.Args) > 1 && os.Args[1] == "token" {
+		return tokens.Run(ctx, f.Name, os.Args[2:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	}
 	return Run(ctx, f, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
