@@ -30,7 +30,13 @@ func (e *Edge) handle(m *bus.Message) bool {
 		return true
 	}
 	sub, ok := e.prefix.Parse(m.Subject)
-	if !ok {
+	switch {
+	case ok:
+	case e.logged.table != nil && m.Subject == e.prefix.Elections():
+		e.fanout.flush()
+		e.logged.table.Elected()
+		return false
+	default:
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
 	}

@@ -30,6 +30,8 @@ func (g *grants) begin(s *socket, grant msg.Grant, isMade bool) {
 	next := granted{Grant: grant}
 	if shown := s.Edge.granted.Load(); shown != nil {
 		next.issuer, next.subject = shown.issuer, shown.subject
+	} else {
+		next.Rooms = nil // a service has joined them, and leaves them if it wants to
 	}
 	if r := s.Edge.recovered; r != nil && !isMade {
 		had := r.grant()

@@ -72,7 +72,7 @@ func subscribe(set Settings) {
 		all = append(all, set.Prefix.EveryAll(verb), set.Prefix.EveryRoom(verb))
 	}
 	if set.Journal != nil {
-		all = append(all, set.Prefix.Marks(set.ID), set.Prefix.Yields(set.ID))
+		all = append(all, set.Prefix.Marks(set.ID), set.Prefix.Yields(set.ID), set.Prefix.Elections())
 	}
 	for _, subject := range all {
 		set.Bus.Subscribe(subject)

@@ -66,9 +66,9 @@ func (w recoveryWire) Drop(k *recovery.Ticket) {
 	w.out.Do(func() {
 		c := s.Edge.conn
 		c.mu.Lock()
-		ended, o := w.remove(s), s.Edge.owner
+		isEnded, o := s.Namespace != nil && w.remove(s) != nil, s.Edge.owner // it has none if its client has gone before it came
 		c.mu.Unlock()
-		if ended != nil && o != nil {
+		if isEnded && o != nil {
 			w.owners.Abandon(o)
 		}
 		c.session.Close(engine.ForcedServerClose)

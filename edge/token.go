@@ -3,11 +3,13 @@ package edge
 import (
 	"cmp"
 	"errors"
-	"partyline/engine"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"partyline/edge/registry"
+	"partyline/engine"
 	"partyline/rule"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -18,6 +20,7 @@ var (
 	errNoToken      = errors.New("token missing")
 	errOtherIssuer  = errors.New("token of another issuer")
 	errOtherSubject = errors.New("token of another user")
+	errTokenGrant   = errors.New("token grant invalid")
 )
 
 // temporary is an error that may pass.
@@ -30,7 +33,9 @@ type temporary interface {
 func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, error)) {
 	checked := func(issuer string, g msg.Grant, err error) {
 		if err == nil {
-			_, err = roomsOf(rules, &g)
+			if _, failed := roomsOf(rules, &g); failed != nil {
+				err = fmt.Errorf("%w: %w", errTokenGrant, failed)
+			}
 		}
 		c.edge.out.Do(func() { then(&granted{Grant: g, issuer: issuer, subject: g.User}, err) })
 	}
@@ -44,15 +49,26 @@ func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, er
 // showToken verifies the token of a CONNECT, and goes on with it or refuses it. Clients can tell the reasons apart by data.code.
 func (c *connection) showToken(a arrival) {
 	raw, auth := c.edge.set.Token.From.FromAuth(a.Data)
-	if a.Data = auth; !c.await(&a) {
-		return
+	if a.Data = auth; c.await(&a) {
+		c.verifyConnect(a, cmp.Or(raw, c.shown))
 	}
-	verify(c, a.rules, cmp.Or(raw, c.shown), func(g *granted, err error) {
+}
+
+// verifyConnect verifies the token of a CONNECT that others of its namespace wait for.
+func (c *connection) verifyConnect(a arrival, raw string) {
+	began := time.Now()
+	verify(c, a.rules, raw, func(g *granted, err error) {
+		may, is := errors.AsType[temporary](err)
+		maybe := is && may.Temporary()
+		if maybe && c.isUsed() && time.Since(began) > a.rules.ConnectTimeout/2 { // a session with a live socket goes on
+			c.verifyConnect(a, raw)
+			return
+		}
 		c.idle.Resume(false)
 		c.mu.Lock()
 		c.arrived(string(a.Namespace))
 		c.mu.Unlock()
-		if may, is := errors.AsType[temporary](err); is && may.Temporary() {
+		if maybe {
 			c.edge.stats.givenUp.Inc()
 			c.edge.complaints.about(string(a.Namespace), "closing transports of clients whose tokens could not be verified within connect_timeout", err)
 			c.session.Close(engine.ForcedServerClose)

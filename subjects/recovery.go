@@ -77,5 +77,10 @@ func (p Prefix) LogPermissions() (publish, subscribe []string) {
 		}
 	}
 	publish = append(publish, api+"DIRECT.GET."+p.Stream(StreamLog), api+"STREAM.MSG.GET."+p.Stream(StreamSessions))
-	return publish, []string{p.Marks("*"), "_INBOX.edge.>"} // its own inbox: it must not read answers to services
+	return publish, []string{p.Marks("*"), p.Elections(), "_INBOX.edge.>"} // its own inbox: it must not read answers to services
+}
+
+// Elections is where JetStream says that the log has another leader.
+func (p Prefix) Elections() string {
+	return "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + p.Stream(StreamLog)
 }

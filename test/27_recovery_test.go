@@ -189,6 +189,24 @@ func TestAnotherEdgeAnswers(t *testing.T) {
 	}
 }
 
+// A client leaves while its claim is under way, and comes back elsewhere: the other edge asks for a socket that never was one.
+func TestAClientIsGoneBeforeItIsBack(t *testing.T) {
+	s := withLog(t)
+	other := edgetest.Start(t, edgetest.Options{NATS: s.NATS.ClientURL(), Namespaces: durable()}).Ready()
+	a := connect(t, s.Node.Dial("ann"), "/chat", nil)
+	a.Hangup()
+	for range 100 {
+		for _, n := range []*edgetest.Node{other, s.Node} {
+			hasty := n.Dial("ann")
+			hasty.Send(fmt.Sprintf(`40/chat,{"pid":%q}`, a.pid))
+			hasty.Hangup()
+		}
+	}
+	for _, n := range []*edgetest.Node{other, s.Node} {
+		connect(t, n.Dial("ann"), "/chat", nil)
+	}
+}
+
 // A client whose edge was without NATS for a moment misses nothing, and need not come back.
 func TestNATSIsAwayForAMoment(t *testing.T) {
 	s := withLog(t)

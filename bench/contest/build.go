@@ -17,6 +17,7 @@ type Programs struct {
 	self      string // this program
 	config    string // of the edges
 	owned     string // of the edges in front of the package for Node.js
+	recovery  string // of the edges whose clients recover
 	profiling bool   // the edges serve their profiles
 }
 
@@ -39,6 +40,9 @@ const config = `namespaces:
 const ownedConfig = `namespaces:
   "/bench": {connect: service}
 `
+
+// recoveryConfig has clients recover, and is otherwise that of most scenarios.
+var recoveryConfig = strings.ReplaceAll(config, "    connect: open\n", "    connect: open\n    recovery: {for: 2m}\n")
 
 // Root is the repository's folder, in or above the working directory.
 func Root() (string, error) {
@@ -67,11 +71,11 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 		return nil, nil, err
 	}
 	p := &Programs{root: root, bin: filepath.Join(root, "bin", "bench-programs"), self: self, profiling: profiling}
-	p.config, p.owned = filepath.Join(p.bin, "partyline.yaml"), filepath.Join(p.bin, "owned.yaml")
+	p.config, p.owned, p.recovery = filepath.Join(p.bin, "partyline.yaml"), filepath.Join(p.bin, "owned.yaml"), filepath.Join(p.bin, "recovery.yaml")
 	if err := os.MkdirAll(p.bin, 0o755); err != nil {
 		return nil, nil, err
 	}
-	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig} {
+	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig, p.recovery: recoveryConfig} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return nil, nil, err
 		}

@@ -24,6 +24,7 @@ const (
 	Embedded = "embedded" // an edge with NATS inside
 	Edge     = "edge"     // NATS and an edge
 	Edges    = "edges"    // NATS and two edges
+	Recovery = "recovery" // NATS with JetStream and an edge, whose clients recover
 	SocketIO = "socketio" // the reference server
 	Redis    = "redis"    // two of them, and Redis
 	Limit    = "limit"    // a bare broadcaster
@@ -33,7 +34,7 @@ const (
 )
 
 // Servers lists all contestants.
-var Servers = []string{Embedded, Edge, Edges, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge}
+var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge}
 
 // deployment is a contestant that runs.
 type deployment struct {
@@ -41,6 +42,7 @@ type deployment struct {
 	nats      string   // URL of NATS, if it has one
 	bare      bool
 	config    string // of the edges; "" for that of most scenarios
+	store     string // JetStream's folder, which goes with the deployment; "" if there is none
 	programs  []*program
 }
 
@@ -60,6 +62,13 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}
 		if err == nil && server == Edges {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
+		}
+	case Recovery:
+		if d.store, err = os.MkdirTemp("", "partyline-bench"); err == nil {
+			err = p.addNATS(d, "-js", "-sd", d.store)
+		}
+		if d.config = p.recovery; err == nil {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}
 	case SocketIO:
@@ -278,5 +287,8 @@ func (d *deployment) occupiedBy(wanted func(*program) bool) (sum int64, err erro
 func (d *deployment) stop() {
 	for i := len(d.programs) - 1; i >= 0; i-- {
 		d.programs[i].stop()
+	}
+	if d.store != "" {
+		_ = os.RemoveAll(d.store)
 	}
 }

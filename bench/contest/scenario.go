@@ -35,13 +35,13 @@ func Scenarios(quick bool) []Scenario {
 	}
 	return []Scenario{
 		{
-			Name: "fanout", Servers: []string{Embedded, Edge, SocketIO, Limit},
+			Name: "fanout", Servers: []string{Embedded, Edge, Recovery, SocketIO, Limit},
 			job: load.Job{Kind: load.Fanout, Clients: 1000, Phases: []load.Phase{
 				first(0, 4), phase("paced", 25, 0), phase("full", 0, 32), phase("one", 0, 1),
 			}},
 		},
 		{
-			Name: "rooms", Servers: []string{Embedded, Edge, SocketIO},
+			Name: "rooms", Servers: []string{Embedded, Edge, Recovery, SocketIO},
 			job: load.Job{Kind: load.Rooms, Clients: 1000, RoomSize: 10, Phases: []load.Phase{
 				first(2000, 0), phase("1k", 1000, 0), phase("4k", 4000, 0), phase("full", 0, 1),
 			}},

@@ -218,7 +218,7 @@ func (s *swarm) frames(c *client, data []byte) error {
 			break
 		}
 		data = data[size:]
-		if opcode == opText && c.state == ready && len(payload) == messageSize && payload[0] == '4' {
+		if opcode == opText && c.state == ready && len(payload) >= messageSize && payload[0] == '4' {
 			s.receive(c, payload)
 			continue
 		}

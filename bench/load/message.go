@@ -8,7 +8,7 @@ import "time"
 //
 // five digits of the speaker, eight of the number, fourteen of the time in nanoseconds, and padding.
 const (
-	messageSize   = 128 // bytes of the Socket.IO packet, its Engine.IO type included
+	messageSize   = 128 // bytes of the Socket.IO packet, its Engine.IO type included; with recovery an offset follows
 	speakerDigits = 5
 	numberDigits  = 8
 	timeDigits    = 14

@@ -39,6 +39,7 @@ func (b *Bar) text(v float64) string {
 func Bars() []Bar {
 	ours := []string{contest.Edge, contest.Embedded}
 	two := []string{contest.Edges}
+	logged := []string{contest.Recovery}
 	node := []string{contest.NodeEmbedded, contest.NodeEdge}
 	return []Bar{
 		{"fanout at full speed, deliveries/s", "fanout", "full", contest.PerSecond, ours, contest.SocketIO, true, 12, false},
@@ -53,6 +54,8 @@ func Bars() []Bar {
 		{"two nodes at full speed, deliveries/s", "twonode", "full", contest.PerSecond, two, contest.Redis, true, 8, false},
 		{"echo paced, CPU an ack", "echo", "paced", contest.CPU, ours, contest.SocketIO, false, 1.9, false},
 		{"echo at full speed, CPU an ack", "echo", "full", contest.CPU, ours, contest.SocketIO, false, 1.9, false},
+		{"recovery, fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, logged, contest.Edge, false, 1.15, false},
+		{"recovery, rooms at 1,000 messages/s, p50", "rooms", "1k", contest.P50, logged, contest.Edge, false, .1, true},
 		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.SocketIO, false, .65, false},
 		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.Limit, false, .9, false},
 		{"connect, CPU", "idle", "idle", contest.ConnectCPU, ours, contest.SocketIO, false, .35, false},

@@ -104,7 +104,7 @@ func (s *Summary) draw(p picture) string {
 	var lines []line
 	for _, server := range s.Servers(phase) {
 		v := s.Figures[Key{p.scenario, p.phase, server}][p.figure]
-		ours := slices.Contains([]string{contest.Edge, contest.Embedded, contest.Edges}, server)
+		ours := slices.Contains([]string{contest.Edge, contest.Embedded, contest.Edges, contest.Recovery}, server)
 		lines = append(lines, line{server, v.Median, v.Least, v.Most, ours})
 	}
 	return chart(p.title, p.unit, lines)

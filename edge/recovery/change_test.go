@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"partyline/eventlog"
 )
 
 // A change of a socket that another edge has got meanwhile is not in the record, and is not answered as if it were.
@@ -75,6 +77,78 @@ func TestACommandWaitsForWhatIsMissing(t *testing.T) {
 		mark(11)
 		if at := <-ran; at != 11 {
 			t.Errorf("it ran at %d, before the end of what was missing", at)
+		}
+	})
+}
+
+// What the log stores around an election of its leader, or while it is silent, may not be repeated: an edge reads it before it goes on.
+func TestNothingIsTakenBehindAnElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newWorld().start("aaaaaaaa")
+		defer func() {
+			e.end()
+			e.ended.Wait()
+		}()
+		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+		takes := func(seq uint64) (takes bool) {
+			e.Exclusive(func() { takes = feed.Take(seq, func() *eventlog.Entry { return &eventlog.Entry{Seq: seq} }) })
+			return takes
+		}
+		mark := func(seq uint64) {
+			e.Exclusive(func() { feed.Returned(e.marked.Load(), seq) })
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second) // the first tick publishes a mark
+		mark(10)
+		if !takes(11) {
+			t.Fatal("an event is not taken")
+		}
+		e.Exclusive(e.table.Elected)
+		if takes(14) {
+			t.Error("an event is taken, and what was stored before it may be missing")
+		}
+		mark(15)
+		if !takes(16) {
+			t.Error("no event is taken once what was missing is read")
+		}
+		time.Sleep(4 * time.Second)
+		if takes(20) {
+			t.Error("an event is taken behind a silence")
+		}
+	})
+}
+
+// A leader of the log that was replaced repeats a mark late, behind events of the next one. The log has not gone back: it has if a mark comes in
+// front of what was taken before it was published.
+func TestALateMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newWorld().start("aaaaaaaa")
+		defer func() {
+			e.end()
+			e.ended.Wait()
+		}()
+		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+		time.Sleep(2 * time.Second) // the first tick publishes a mark
+		var reached uint64
+		e.Exclusive(func() {
+			feed.Take(20, nil)
+			feed.AfterMark(func(seq uint64) { reached = seq })
+			feed.Returned(e.marked.Load(), 10)
+		})
+		if e.wentBack.Load() || reached > 0 {
+			t.Errorf("a late mark counts: %v, %d", e.wentBack.Load(), reached)
+		}
+		e.Exclusive(func() { feed.Returned(e.marked.Load(), 21) })
+		e.Exclusive(func() { feed.Returned(e.marked.Load(), 22) })
+		if reached != 22 {
+			t.Errorf("the next mark has not come back: %d", reached)
+		}
+		e.Exclusive(func() {
+			feed.AfterMark(func(uint64) {})
+			feed.Returned(e.marked.Load(), 5)
+		})
+		if !e.wentBack.Load() {
+			t.Error("the log has gone back, and nobody says so")
 		}
 	})
 }

@@ -114,11 +114,16 @@ const claimsAgain = 3
 
 // seize finds a socket, has its edge give it up, and takes it over. Without an error the caller must call seized.
 func (t *Table) seize(ctx context.Context, hash string, offset recovery.Offset, name string, lasts time.Duration) (*Claimed, error) {
+	began := time.Now()
 	holder, c, err := t.look(ctx, hash, name, lasts)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+	case !t.wasDead(holder, began):
+		err = t.yield(ctx, holder, hash, lasts, c)
+	case c.Record.Left == 0:
+		err = t.died(ctx, holder, lasts, c)
 	}
-	if err := t.yield(ctx, holder, hash, lasts, c); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	c.Alive = c.Alive.Add(-t.set.Silence)

@@ -23,16 +23,23 @@ type Feed struct {
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 	first    atomic.Uint64 // that of the first one; 0: none was
 
-	state   feedState
-	losses  uint64    // what Table.losses said when nothing was missing
-	number  uint64    // of the mark under way; 0: none
-	sent    time.Time // when that was published
-	fenced  int       // commands in waiting and next
-	waiting []waiter  // for the mark under way
-	next    []waiter  // for the one after it
+	state  feedState
+	losses uint64 // what Table.losses said when nothing was missing
+	marking
+	fenced  int      // commands in waiting and next
+	waiting []waiter // for the mark under way
+	next    []waiter // for the one after it
 	gap
 
 	rewinds map[string][]Rewind // by room: what waits while the room is read; see Rewind
+}
+
+// marking is the mark under way.
+type marking struct {
+	number uint64    // 0: there is none
+	sent   time.Time // when it was published
+	again  int       // how often it was published again
+	behind uint64    // what had been taken when it was published first
 }
 
 // gap is how a feed reads what it has missed.
@@ -223,7 +230,7 @@ func (f *Feed) wait(w waiter) {
 // mark publishes a mark, for all that wait.
 func (f *Feed) mark(now time.Time) {
 	f.waiting, f.next = append(f.waiting, f.next...), nil
-	f.number, f.sent = lastMark.Add(1), now
+	f.number, f.sent, f.again, f.behind = lastMark.Add(1), now, 0, f.taken.Load()
 	f.table.set.Wire.Mark(f.namespace, f.number)
 }
 
@@ -233,8 +240,10 @@ func (f *Feed) Returned(n, seq uint64) {
 	switch {
 	case n != f.number, f.table.set.Store.Epoch() == "":
 		return
-	case seq <= f.taken.Load(): // the log was made again
+	case seq <= f.behind: // the log was made again
 		f.table.set.Store.WentBack()
+		return
+	case seq <= f.taken.Load(): // from a leader that was replaced meanwhile, and is late: it is published once more
 		return
 	}
 	f.number = 0
@@ -335,12 +344,17 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	case f.state == catching:
 	case isLate: // the same again: whichever is back first counts for those who wait
 		f.sent = now
+		f.again++
 		f.table.set.Wire.Mark(f.namespace, f.number)
 	case f.state == deaf && f.table.doubtful.Load():
 	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
 		f.mark(now)
 	}
 }
+
+// isSilent reports whether the log has not answered for so long that it may have another leader, or NATS has lost a part of its way. Then what has
+// been stored meanwhile may not have been repeated.
+func (f *Feed) isSilent() bool { return f.state == whole && f.again == 2 }
 
 // passed runs the waiters that give up, and returns the others.
 func (f *Feed) passed(list []waiter, now time.Time) []waiter {

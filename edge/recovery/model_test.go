@@ -46,6 +46,8 @@ type modelEdge struct {
 	reader sync.Mutex    // held while anything from NATS is handled
 	marked atomic.Uint64 // the last mark
 
+	wentBack atomic.Bool
+
 	// guarded by world.mu
 	live   map[string]*Ticket // by id of the socket
 	why    error
@@ -70,7 +72,7 @@ func (w *world) start(id string) *modelEdge {
 
 func (e *modelEdge) Epoch() string                                                  { return "abcde" }
 func (e *modelEdge) Doubt()                                                         {}
-func (e *modelEdge) WentBack()                                                      {}
+func (e *modelEdge) WentBack()                                                      { e.wentBack.Store(true) }
 func (e *modelEdge) Read(s eventlog.Scan)                                           { go s.Done(s.From+1, nil) }
 func (e *modelEdge) Beat(edge string)                                               { e.mu.Lock(); e.beats[edge] = time.Now(); e.mu.Unlock() }
 func (e *modelEdge) Mark(ns string, n uint64)                                       { e.marked.Store(n) }

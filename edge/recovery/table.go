@@ -12,9 +12,12 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +115,7 @@ type elsewhere struct {
 	departed map[string]string    // by id: hashes of sockets that were here, and that another edge may have now
 	order    []string             // those of departed, the oldest first
 	beats    map[string]time.Time // the last of edges that are gone
+	dead     map[string]time.Time // when an edge was found to be gone
 	seizing  map[string][]func()  // by hash: records that are being written in the name of this edge, and who asks for them meanwhile
 	parting  map[string]*Ticket   // by id: those of sockets that have ended, whose records do not say so yet
 }
@@ -148,7 +152,7 @@ func New(set Settings) *Table {
 		set: set, complaints: throttle.New(set.Log), wake: wake.New(), claims: make(chan struct{}, maxClaims),
 		rewinds: make(chan struct{}, maxRewinds),
 		feeds:   make(map[string]*Feed), tickets: make(map[string]*Ticket), dirty: make(map[*Ticket]bool),
-		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time)},
+		elsewhere: elsewhere{departed: make(map[string]string), parting: make(map[string]*Ticket), seizing: make(map[string][]func()), beats: make(map[string]time.Time), dead: make(map[string]time.Time)},
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
@@ -203,17 +207,17 @@ func (t *Table) doubt() {
 func (t *Table) tick(now time.Time) {
 	t.losses()
 	t.ticked.Store(now.UnixNano())
+	feeds := t.all()
 	t.mu.Lock()
-	feeds := make([]*Feed, 0, len(t.feeds))
-	for _, f := range t.feeds {
-		feeds = append(feeds, f)
-	}
 	used := len(t.tickets) > 0
 	t.mu.Unlock()
 	if len(feeds) > 0 {
 		t.set.Wire.Exclusive(func() {
 			for i, f := range feeds {
 				f.tick(now, i == 0)
+			}
+			if feeds[0].isSilent() {
+				lost(feeds)
 			}
 		})
 	}
@@ -224,14 +228,31 @@ func (t *Table) tick(now time.Time) {
 	}
 }
 
+// all returns the feeds, always in the same order.
+func (t *Table) all() []*Feed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.SortedFunc(maps.Values(t.feeds), func(a, b *Feed) int { return cmp.Compare(a.namespace, b.namespace) })
+}
+
+// Elected is called when JetStream says that the log has another leader, before that repeats anything: what was stored in between may not have
+// been repeated. The NATS reader calls it.
+func (t *Table) Elected() { lost(t.all()) }
+
+// lost has feeds read in the log what they may not have received.
+func lost(feeds []*Feed) {
+	for _, f := range feeds {
+		if f.Lost(); f.state == deaf && f.number == 0 && !f.table.doubtful.Load() {
+			f.mark(time.Now())
+		}
+	}
+}
+
 // Renewed is called when the log was found, or was made again: what was known of the old one means nothing.
 func (t *Table) Renewed(string) {
 	isFirst := !t.found.Swap(true)
+	feeds := t.all()
 	t.mu.Lock()
-	feeds := make([]*Feed, 0, len(t.feeds))
-	for _, f := range t.feeds {
-		feeds = append(feeds, f)
-	}
 	for _, k := range t.tickets {
 		k.restart(isFirst)
 		t.dirty[k] = true

@@ -39,6 +39,9 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		case c.Record.Left > 0: // it was asked so that its notice of the end comes first
 			return nil
 		case errors.Is(err, ErrNotHeld), errors.Is(err, ErrDead) && !t.set.Wire.IsHeard(holder, deadWithin), !t.set.Wire.IsHeard(holder, msg.DeadAfter):
+			if errors.Is(err, ErrDead) {
+				t.foundDead(holder)
+			}
 			has, latest, failed := t.look(ctx, hash, c.Record.Namespace, lasts) // the last word of the edge may be that the connection is gone
 			if failed != nil {
 				return failed
@@ -57,6 +60,28 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 		t.rest(ctx, holder, errors.Is(err, ErrDead))
 	}
 	return errBusy
+}
+
+// deadFor is how long it is known of an edge that it is gone. It may only have lost NATS: then the records say whose its sockets are.
+const deadFor = 10 * time.Second
+
+// foundDead notes that an edge is gone.
+func (t *Table) foundDead(edge string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.dead) > maxBeats {
+		clear(t.dead)
+	}
+	t.dead[edge] = time.Now()
+}
+
+// wasDead reports whether an edge was known to be gone at a time, so that what it has last written was there to be read. A crowd that comes from
+// it need not ask for it one by one.
+func (t *Table) wasDead(edge string, then time.Time) bool {
+	t.mu.Lock()
+	since, known := t.dead[edge]
+	t.mu.Unlock()
+	return known && then.After(since) && time.Since(since) < deadFor && !t.set.Wire.IsHeard(edge, deadWithin)
 }
 
 // rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is no claim under way meanwhile.

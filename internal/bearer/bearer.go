@@ -3,6 +3,7 @@ package bearer
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"partyline/wire/jsontext"
@@ -25,8 +26,11 @@ const (
 func IsPlace(s string) bool {
 	_, isCookie := strings.CutPrefix(s, Cookie)
 	_, isQuery := strings.CutPrefix(s, Query)
-	return s == Auth || s == Authorization || (isCookie || isQuery) && !strings.HasSuffix(s, ":")
+	return s == Auth || s == Authorization || (isCookie || isQuery) && !strings.HasSuffix(s, ":") && !slices.Contains(taken, s)
 }
+
+// taken are members of the query that Engine.IO uses itself.
+var taken = []string{Query + "EIO", Query + "transport", Query + "sid", Query + "t", Query + "b64", Query + "j"}
 
 // FromAuth takes the token out of what a client gave as auth, a JSON object or nil. rest is auth without it, or auth itself.
 func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
@@ -34,8 +38,8 @@ func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
 		if place != Auth || auth == nil {
 			continue
 		}
-		rest, taken := jsontext.Take(auth, "token")
-		if value := taken[0]; value != nil && jsontext.IsString(value) {
+		rest, values := jsontext.Take(auth, "token")
+		if value := values[0]; value != nil && jsontext.IsString(value) {
 			text, _ := jsontext.AppendDecoded(nil, value)
 			return string(text), rest
 		}

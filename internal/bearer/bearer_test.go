@@ -11,7 +11,7 @@ import (
 
 func TestIsPlace(t *testing.T) {
 	for place, want := range map[string]bool{
-		"auth": true, "authorization": true, "cookie:sid": true, "query:token": true, "": false, "cookie:": false, "query:": false, "header": false, "Auth": false,
+		"auth": true, "authorization": true, "cookie:sid": true, "query:token": true, "": false, "cookie:": false, "query:": false, "header": false, "query:t": false, "query:sid": false, "Auth": false,
 	} {
 		if IsPlace(place) != want {
 			t.Errorf("%q: %v", place, !want)

@@ -20,29 +20,32 @@ scene("a middleware grants, and the client is connected with it", async (stage) 
   const io = await stage.server(edge.nats, (io) => {
     io.use(async (socket, next) => {
       await socket.join("hall"); // does not wait for the admission, which waits for the middleware
-      await socket.setGrant({ user: "ann", rooms: ["team"], join: ["lobby-*"], emit: ["none"] });
-      await socket.setGrant({ emit: ["say", "rooms"] });
+      const expires = new Date(4e12 + 1);
+      await socket.setGrant({ user: "ann", rooms: ["team"], join: ["lobby-*"], emit: ["none"], expires });
+      await socket.setGrant({ emit: ["say", "rooms"], leave: undefined, join: undefined });
       next();
     });
     serve(io);
   });
+  const nats = await connect({ servers: edge.nats });
+  stage.later(() => nats.close());
+  const answers = nats.subscribe("sio._.ack.*.*.connect", { max: 1 });
+  await nats.flush();
   const ann = await stage.connected(edge.url);
+  for await (const answer of answers) {
+    assert.deepEqual(answer.json(), [
+      { user: "ann", rooms: ["hall", "team"], join: ["lobby-*"], emit: ["say", "rooms"], expires: 4e9 },
+    ]);
+  }
   assert.deepEqual(await ask(ann, "say"), "said");
   assert.deepEqual(await ask(ann, "shout"), refused("shout"));
   assert.deepEqual(await ask(ann, "join", "lobby-1"), { ok: true });
   assert.deepEqual(await ask(ann, "join", "public"), refused("public"));
   assert.deepEqual(await ask(ann, "rooms"), ["hall", "lobby-1", "team"]);
-  const [{ user }] = JSON.parse((await fetched(stage, edge, ann.id)).string()).slice(1);
+  const [, { user }] = (await nats.request(`sio._.fetch.socket.${ann.id}`)).json();
   assert.equal(user, "ann");
   assert.deepEqual((await io.fetchSockets()).map((socket) => socket.id), [ann.id]);
 });
-
-/** fetched asks the edge for a socket. */
-async function fetched(stage, edge, id) {
-  const nats = await connect({ servers: edge.nats });
-  stage.later(() => nats.close());
-  return nats.request(`sio._.fetch.socket.${id}`);
-}
 
 scene("setGrant of a socket, of rooms, of namespaces, and taking back", async (stage) => {
   const edge = await stage.embedded([], namespaces);

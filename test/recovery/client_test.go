@@ -52,6 +52,7 @@ type client struct {
 	left     time.Time        // guarded by mu: when the last visit ended
 	away     []time.Duration  // guarded by mu: from the end of a visit to the next CONNECT
 	refused  []string         // guarded by mu: how sessions ended that were not recovered
+	history  []string         // guarded by mu: its visits
 	probe    int              // guarded by mu: the newest that was received
 	comeBack int              // guarded by mu: recoveries
 	wrong    []string         // guarded by mu: what must not happen
@@ -134,7 +135,13 @@ func (c *client) visit() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = time.Now()
+	c.note("it left %s behind %s: %v", edge, c.offset, err)
 	return err
+}
+
+// note adds to the client's history. c.mu must be held.
+func (c *client) note(format string, args ...any) {
+	c.history = append(c.history, time.Now().Format("05.000 ")+c.auth.Name+": "+fmt.Sprintf(format, args...))
 }
 
 // await returns when the visit is over: nil if by the client's habit.
@@ -284,6 +291,7 @@ func (v *visit) connect(text string) {
 		c.comeBack++
 	}
 	v.session, v.connected, c.pid, c.in = c.sessions[last], true, hello.PID, true
+	c.note("%s has it as %s, behind %s, with %d missed events", v.edge, hello.SID, c.offset, len(v.early))
 	for _, g := range v.early {
 		c.take(v.session, g)
 	}

@@ -111,6 +111,7 @@ func (c *crowd) finish() *judge.Verdict {
 		if v.Lost+v.Foreign > 0 {
 			v.Examples = append(v.Examples, fmt.Sprintf("rooms %v", session.Rooms))
 			v.Examples = append(v.Examples, c.s.service.story(session.ID)...)
+			v.Examples = append(v.Examples, c.historyOf(session)...)
 		}
 		sum.Add(v)
 	}
@@ -118,9 +119,22 @@ func (c *crowd) finish() *judge.Verdict {
 	c.s.t.Logf("RECOVERY: %s: %d entries, %d room changes, %d recoveries, %d refused; %s", c.s.t.Name(), len(log.Entries),
 		c.traffic.moves, recoveries, refused, &sum)
 	if !*plain && (!sum.OK() || refused > c.refusals) {
-		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 100), "\n"))
+		c.s.t.Errorf("clients have missed something, or were not recovered:\n%s", strings.Join(first(sum.Examples, 500), "\n"))
+		c.s.t.Log(c.s.copies.lackOf(log))
 	}
 	return &sum
+}
+
+// historyOf returns the visits of a session's client, if it is a raw one.
+func (c *crowd) historyOf(session *judge.Session) []string {
+	for _, one := range c.raw {
+		if strings.HasPrefix(session.Client, one.auth.Name+" ") {
+			one.mu.Lock()
+			defer one.mu.Unlock()
+			return slices.Clone(one.history)
+		}
+	}
+	return nil
 }
 
 // sessions returns what all clients recorded. Without recovery there are no offsets: the log has them.

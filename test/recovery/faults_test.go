@@ -58,6 +58,7 @@ var faults = []fault{
 	{name: "a follower is killed", happens: func(c *crowd) { c.stopServer(1, syscall.SIGKILL) }},
 	{name: "the leader is stopped in order", happens: func(c *crowd) { c.stopServer(0, syscall.SIGUSR2) }},
 	{name: "the leader is killed", happens: func(c *crowd) { c.stopServer(0, syscall.SIGKILL) }},
+	{name: "the leader steps down", happens: (*crowd).stepDown},
 	{name: "a follower is stopped for 10 s", happens: func(c *crowd) { c.freezeServer(1) }},
 	{name: "the leader is stopped for 10 s", happens: func(c *crowd) { c.freezeServer(0) }},
 	{name: "the stream is deleted", happens: (*crowd).deleteStream},
@@ -102,6 +103,18 @@ func (c *crowd) stopServer(n int, signal syscall.Signal) {
 	_ = server.Kill(signal)
 	time.Sleep(10 * time.Second) // an election takes up to 9 s
 	server.Run(c.s.t)
+	c.settled()
+}
+
+// stepDown has the log's leader hand over to another server, again and again. What is stored meanwhile is not always repeated.
+func (c *crowd) stepDown() {
+	for range 10 {
+		if _, err := c.s.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+streamName, nil, 2*time.Second); err != nil {
+			c.s.t.Log(err)
+		}
+		time.Sleep(time.Second)
+		c.s.leader()
+	}
 	c.settled()
 }
 

@@ -55,6 +55,7 @@ type stage struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	service *service
+	copies  *copies
 	running sync.WaitGroup
 	over    chan struct{} // closed at the end
 	calm    chan struct{} // closed when clients stay from now on
@@ -98,6 +99,7 @@ func begin(t *testing.T, detours bool, flags ...string) *stage {
 		s.at = append(s.at, s.edges[i].Address)
 	}
 	s.service = serve(t, s.nc)
+	s.copies = hearCopies(t, s.servers)
 	s.learnEra()
 	t.Cleanup(s.end)
 	return s
@@ -226,21 +228,24 @@ func (s *stage) leader() int {
 func (s *stage) whole() {
 	s.t.Helper()
 	stand.WaitForRoutes(s.t, s.servers)
-	edgetest.Eventually(s.t, "all replicas are current", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		info, err := s.info(ctx)
-		if err != nil || info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != 2 {
-			return false
-		}
-		for _, r := range info.Cluster.Replicas {
-			if !r.Current || r.Offline {
-				return false
-			}
-		}
-		return true
-	})
+	edgetest.Eventually(s.t, "all replicas are current", s.isCurrent)
 	for _, e := range s.edges {
 		e.WaitReady(s.t)
 	}
+}
+
+// isCurrent reports whether all replicas of the log are current.
+func (s *stage) isCurrent() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	info, err := s.info(ctx)
+	if err != nil || info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != 2 {
+		return false
+	}
+	for _, r := range info.Cluster.Replicas {
+		if !r.Current || r.Offline {
+			return false
+		}
+	}
+	return true
 }

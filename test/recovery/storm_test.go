@@ -43,7 +43,11 @@ func TestManyComeBack(t *testing.T) {
 	failed(t, all, 0)
 	s.say("room.everyone", "hello", 0)
 	edgetest.Eventually(t, "all have received it", func() bool { return count(all, func(r *returning) bool { return r.heard.Load() >= 1 }) == len(all) })
-	before := []usage{use(s.edges[1]), use(s.edges[2])}
+	before, own := []usage{use(s.edges[1]), use(s.edges[2])}, used(os.Getpid())
+	var servers []usage
+	for _, server := range s.servers {
+		servers = append(servers, used(server.PID()))
+	}
 	t.Logf("%d clients are at edge 0: %v; the others: %v", len(all), use(s.edges[0]), before)
 	killed := time.Now()
 	_ = s.edges[0].Kill(syscall.SIGKILL)
@@ -98,9 +102,10 @@ func TestManyComeBack(t *testing.T) {
 	for why, n := range reasons {
 		t.Logf("%d attempts failed: %s", n, why)
 	}
-	for _, server := range s.servers {
-		t.Logf("NATS %s: %v", server.Called, used(server.PID()))
+	for i, server := range s.servers {
+		t.Logf("NATS %s: %v of CPU", server.Called, used(server.PID()).cpu-servers[i].cpu)
 	}
+	t.Logf("the clients: %v of CPU", used(os.Getpid()).cpu-own.cpu)
 	edgetest.Eventually(t, "all have received everything", func() bool { return count(all, func(r *returning) bool { return r.heard.Load() >= 21 }) == len(all) })
 	if doubled := count(all, func(r *returning) bool { return r.heard.Load() > 21 }); doubled > 0 {
 		t.Errorf("%d clients have received something twice", doubled)

@@ -145,8 +145,14 @@ func StartEdge(t *testing.T, name string, args ...string) *Edge {
 // Restart runs an edge that has ended at its old address, and returns when it is ready.
 func (e *Edge) Restart(t *testing.T) {
 	t.Helper()
-	e.run(t, e.Name, e.Address)
+	e.Run(t)
 	e.WaitReady(t)
+}
+
+// Run runs an edge that has ended at its old address, and returns when it listens.
+func (e *Edge) Run(t *testing.T) {
+	t.Helper()
+	e.run(t, e.Name, e.Address)
 }
 
 func (e *Edge) run(t *testing.T, name, listen string) {

@@ -231,7 +231,7 @@ func (j *judging) missing() {
 			continue
 		}
 		if j.v.Expected++; !j.seen[i] {
-			j.wrong(&j.v.Lost, "lost", "%s at %v; the newest received is %v", e.ID, e.Pos, j.newest)
+			j.wrong(&j.v.Lost, "lost", "%s at %v, to room %q, rooms %q without %q; the newest received is %v", e.ID, e.Pos, e.Room, e.Rooms, e.Except, j.newest)
 		}
 	}
 }
