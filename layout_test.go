@@ -21,7 +21,6 @@ var layers = map[string][]string{
 	"subjects":                  {},
 	"token":                     {"internal/tally", "internal/throttle", "wire/msg"},
 	"rule":                      {"internal/rates", "internal/tally", "subjects", "wire/msg"},
-	"internal/accept":           {},
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
 	"internal/tally":            {},
@@ -50,7 +49,7 @@ var layers = map[string][]string{
 	"internal/permits":          {"internal/throttle"},
 	"bus":                       {"internal/direct", "internal/fair", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "wire/ws", "internal/accept", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
+	"engine":                    {"wire/eio", "wire/ws", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
 	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
@@ -62,7 +61,7 @@ var layers = map[string][]string{
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"bus", "cluster", "engine", "internal/bearer", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
-	"web":                       {"internal/accept", "internal/redact"},
+	"web":                       {"internal/redact", "internal/request"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
 	"internal/natsd/proxytest":  {},
@@ -106,7 +105,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

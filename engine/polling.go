@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"partyline/internal/accept"
+	"partyline/internal/request"
 	"partyline/internal/wake"
 	"partyline/wire/eio"
 )
@@ -264,7 +264,7 @@ func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, p eio.Pay
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && size >= gzipFrom && accept.Gzip(r.Header) && s.tryCharge(gzipCost) {
+	if compress && size >= gzipFrom && request.AcceptsGzip(r.Header) && s.tryCharge(gzipCost) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
