@@ -7,7 +7,7 @@ import { headerText } from "./wire";
 export interface Grant {
   /** Whose sockets they are. */
   user?: string | null;
-  /** The sockets enter these rooms, and leave those of earlier grants and of their admission that are not among them. */
+  /** The sockets enter these rooms, and leave those of earlier grants that are not among them. Other rooms stay. */
   rooms?: string[] | null;
   /** Patterns of rooms that clients may enter with the event "join". null: what the namespace allows. */
   join?: string[] | null;
