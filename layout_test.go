@@ -73,6 +73,7 @@ var layers = map[string][]string{
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
+	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/tokens", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -85,7 +86,7 @@ var doors = map[string][]string{
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
 	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
-	"github.com/golang-jwt/jwt":        {"token"},
+	"github.com/golang-jwt/jwt":        {"examples/tokens", "token"},
 	"github.com/MicahParks/jwkset":     {"token"},
 	"github.com/nats-io/nkeys":         {"bus"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},

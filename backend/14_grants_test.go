@@ -2,12 +2,19 @@ package backend_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"partyline/backend"
+	"partyline/internal/edgetest"
+	"partyline/rule"
+	"partyline/token"
+	"partyline/wire/msg"
 )
 
 // refused makes what a client gets as its ack for what it may not do.
@@ -97,7 +104,7 @@ func TestSetGrant(t *testing.T) {
 	done(1)(chat.To(ann.id).SetGrant(t.Context(), backend.Grant{TakeBack: backend.GrantEmit | backend.GrantUser, Rooms: []string{"b"}}))
 	says(ann, `[""]`)
 	rooms, err := so.Rooms(t.Context())
-	if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"b"}) { // the hall was the admission's
+	if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"b", "hall"}) {
 		t.Errorf("ann is in %v, %v", rooms, err)
 	}
 	if err := chat.Socket("aaaaaaaa.aaaaaaaaaaaaaaaaaaaa").SetGrant(t.Context(), backend.Grant{User: "x"}); !errors.Is(err, backend.UnknownSocket) {
@@ -155,4 +162,48 @@ func TestGrantsThatAreNone(t *testing.T) {
 			t.Errorf("%+v: %v; want %q", g, err, says)
 		}
 	}
+}
+
+// Where a token admits, middleware sees its user, and what it grants changes what the token grants.
+func TestMiddlewareBehindAToken(t *testing.T) {
+	t.Parallel()
+	issuer := token.Default()
+	issuer.Name, issuer.Issuer, issuer.Audience, issuer.Algorithms = "main", "https://id.example", "partyline", []string{"HS256"}
+	issuer.HMACSecretFile = filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(issuer.HMACSecretFile, []byte(strings.Repeat("secret", 10)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := begin(t, func(o *edgetest.Options) {
+		o.Tokens = []token.Issuer{issuer}
+		o.Namespaces["/members"] = rule.Namespace{Connect: rule.ConnectToken, Tokens: []string{"main"}, ConnectTimeout: 5 * time.Second}
+	})
+	io := s.service("chat")
+	members := io.Of("/members")
+	members.Use(func(so *backend.Socket) error {
+		if so.User() == "bob" {
+			return backend.Refuse("not you")
+		}
+		return so.SetGrant(so.Context(), backend.Grant{TakeBack: backend.GrantJoin, Emit: []string{"who"}})
+	})
+	members.OnConnection(func(so *backend.Socket) { _ = so.Emit("welcome", so.User()) })
+	members.On("who", func(so *backend.Socket) string { return so.User() })
+	s.start(io)
+	auth := func(user string) string {
+		raw, err := issuer.Sign(msg.Grant{User: user, Rooms: []string{"team"}, Join: []string{"*"}}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf(`{"token":%q}`, raw)
+	}
+	ann := enter(s.Node, "ann", "/members", auth("ann"))
+	ann.gets(`["welcome","ann"]`)
+	for _, step := range [][2]string{{`["who"]`, `["ann"]`}, {`["other"]`, refused("other")}} {
+		ann.emit("1", step[0])
+		ann.acked("1", step[1])
+	}
+	got, err := members.Socket(ann.id).Fetch(t.Context())
+	if err != nil || got.User != "ann" || !slices.Equal(got.Rooms, []string{"team"}) {
+		t.Errorf("the edge has %+v, %v", got, err)
+	}
+	enter(s.Node, "bob", "/members", auth("bob")).Expect("41/members,")
 }

@@ -21,7 +21,7 @@ import (
 // bytes each.
 type Grant struct {
 	User    string    // whose sockets they are; see Socket.SetUser
-	Rooms   []string  // the sockets enter these, and leave those rooms of earlier grants that are not among them
+	Rooms   []string  // the sockets enter these, and leave those of earlier grants that are not among them
 	Join    []string  // patterns of rooms that clients may enter with the event "join"; empty and not nil: none
 	Leave   []string  // patterns of rooms that they may leave with "leave"; empty and not nil: none
 	Emit    []string  // patterns of other events that they may emit; empty and not nil: none
@@ -36,7 +36,7 @@ type GrantMembers uint8
 // The members of a Grant that can be taken back.
 const (
 	GrantUser    GrantMembers = 1 << iota // the sockets are nobody's
-	GrantRooms                            // they leave the rooms of earlier grants and of their admission
+	GrantRooms                            // they leave the rooms of earlier grants
 	GrantJoin                             // clients may enter the rooms that the namespace allows
 	GrantLeave                            // they may leave those
 	GrantEmit                             // they may emit the events that the namespace allows
@@ -77,7 +77,7 @@ func (g Grant) change() (map[string]any, error) {
 }
 
 // SetGrant changes what the socket is and may do. In the middleware of Namespace.Use it becomes part of the admission,
-// its Rooms in addition to those of Join. The grant stays with the socket, also when its client comes back or another
+// whose rooms no later grant takes back. The grant stays with the socket, also when its client comes back or another
 // instance takes it over. The errors are BadArguments and those of Target.Join.
 func (s *Socket) SetGrant(ctx context.Context, g Grant) error {
 	given, err := g.change()

@@ -94,7 +94,7 @@ func New(nc *nats.Conn, group string, options ...Option) (*Service, error) {
 	s.admissions = admissions{s, decisions{byKey: make(map[string]*decision)}}
 	s.edges.init(set.secret)
 	s.peers.init()
-	s.leave.init()
+	s.leave = leave{markers: make(map[marker]bool), came: make(chan struct{})}
 	s.unconfirmed.init(s.connection, func(what string, args ...any) { s.complaints.Log(slog.LevelWarn, what, "", "", args...) })
 	s.fence.stop = make(chan struct{})
 	return s, nil
@@ -207,11 +207,6 @@ type leave struct {
 
 // marker is an end marker: nothing more comes from the edge in the namespace.
 type marker struct{ namespace, edge string } // the namespace's token, the edge's id
-
-func (l *leave) init() {
-	l.markers = make(map[marker]bool)
-	l.came = make(chan struct{})
-}
 
 // marker notes an end marker.
 func (l *leave) marker(namespace string, body []byte) {

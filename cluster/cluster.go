@@ -47,11 +47,11 @@ type Settings struct {
 	Within  []netip.Prefix  // where other edges are; empty: anywhere
 	Sockets func() int      // returns the number of this edge's sockets
 	Version string          // of the program
-	Figures func() Figures  // for NATS's service protocol; nil: this edge does not answer it
+	Figures func() Figures  // for NATS's service protocol
 	// MayAnswer reports whether this edge may answer to the reply subject of a request. It must not block.
 	MayAnswer func(*bus.Message) bool
 	// Missed is called when services may have declared this edge dead, although it lives; announced: another edge has
-	// announced its death. It must not block. nil: not called.
+	// announced its death. It must not block.
 	Missed func(announced bool)
 	Bus    Bus
 	Log    *slog.Logger
@@ -111,10 +111,8 @@ func New(set Settings) *Cluster {
 		body, header := c.announcement(subjects.WordBeat)
 		return header, body
 	})
-	if set.Figures != nil {
-		for _, subject := range microSubjects(set.ID) {
-			set.Bus.SubscribeOptional(subject)
-		}
+	for _, subject := range microSubjects(set.ID) {
+		set.Bus.SubscribeOptional(subject)
 	}
 	return c
 }

@@ -158,7 +158,7 @@ func (c *Cluster) handleOwn(word string, a msg.EdgeAnnouncement, now time.Time) 
 		}
 		c.set.Log.Warn("services may have declared this edge dead: it could not announce itself for too long")
 	}
-	if c.set.Missed != nil && now.Sub(c.self.missed) > msg.DeadAfter { // both ways to notice it come together
+	if now.Sub(c.self.missed) > msg.DeadAfter { // both ways to notice it come together
 		c.self.missed = now
 		c.set.Missed(word == subjects.WordGone)
 	}

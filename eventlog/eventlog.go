@@ -4,8 +4,8 @@
 // Stream SIO_LOG captures the events of logged namespaces and republishes each with its sequence. Stream SIO_SESSIONS has
 // one message for each socket that can be recovered, and one for each edge. Edges make both streams; an operator may.
 //
-// A Log has three goroutines, all in Run: one keeps the streams in order, one reads the log for all scans, one writes
-// records. None of its methods for edges waits, except Record and LastBeat.
+// A Log has three goroutines, all in Run: one keeps the streams in order, one reads the log for all scans, one
+// starts a further one for each record to write. None of its methods for edges waits, except Record and LastBeat.
 package eventlog
 
 import (

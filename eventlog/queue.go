@@ -4,8 +4,6 @@ import (
 	"math"
 	"sync"
 
-	"github.com/nats-io/nats.go"
-
 	"partyline/internal/wake"
 )
 
@@ -52,16 +50,4 @@ func (q *queue[T]) end() []T {
 	q.ended = true
 	q.mu.Unlock()
 	return q.take(math.MaxInt)
-}
-
-// receive subscribes an inbox until stop is called. It has a channel, since nats.go takes stored messages with a forged status for
-// the server's own when they come to other kinds of subscriptions.
-func (l *Log) receive(inbox string, capacity int) (messages chan *nats.Msg, stop func()) {
-	messages = make(chan *nats.Msg, capacity)
-	sub, err := l.set.Conn.ChanSubscribe(inbox+"*", messages)
-	if err != nil { // the connection is closed
-		l.complaints.Warn("cannot receive from JetStream", l.Stream(), err)
-		return messages, func() {}
-	}
-	return messages, func() { _ = sub.Unsubscribe() }
 }

@@ -89,8 +89,14 @@ func (l *Log) Read(s Scan) {
 }
 
 func (r *reader) run(ctx context.Context) {
-	messages, stop := r.log.receive(r.inbox, 4*pageMessages)
-	defer stop()
+	// A channel, since nats.go takes stored messages with a forged status for the server's own when they come to other
+	// kinds of subscriptions.
+	messages := make(chan *nats.Msg, 4*pageMessages)
+	sub, err := r.log.set.Conn.ChanSubscribe(r.inbox+"*", messages)
+	if err != nil { // the connection is closed
+		r.log.complaints.Warn("cannot receive from JetStream", r.log.Stream(), err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
 	for {
 		select {
 		case <-r.queue.wake:

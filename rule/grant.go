@@ -9,7 +9,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// IsRoomChange reports whether an event is a join or leave that the edge itself acts on. g is what the socket was granted; nil: nothing.
+// IsRoomChange reports whether an event is a join or leave that the edge itself acts on. g is what the socket was
+// granted; nil: nothing.
 func (n *Namespace) IsRoomChange(event []byte, g *msg.Grant) bool {
 	switch string(event) {
 	case "join":
@@ -20,7 +21,7 @@ func (n *Namespace) IsRoomChange(event []byte, g *msg.Grant) bool {
 	return false
 }
 
-// MayEnter reports whether a client may join a room by itself, and MayLeave whether it may leave it. Nobody may those of users.
+// MayEnter reports whether a client may join a room by itself. It may never join that of a user.
 func (n *Namespace) MayEnter(room []byte, g *msg.Grant) bool {
 	patterns := n.Rooms
 	if g != nil && g.Join != nil {
@@ -29,7 +30,7 @@ func (n *Namespace) MayEnter(room []byte, g *msg.Grant) bool {
 	return !n.isOfUser(string(room)) && matchesOne(patterns, room)
 }
 
-// MayLeave is MayEnter for leaving.
+// MayLeave reports whether a client may leave a room by itself.
 func (n *Namespace) MayLeave(room []byte, g *msg.Grant) bool {
 	patterns := n.Rooms
 	if g != nil && g.Leave != nil {
@@ -60,8 +61,8 @@ func (n *Namespace) isOfUser(room string) bool {
 // ErrUserRoom is the error of a grant that names a room of users.
 var ErrUserRoom = errors.New("only user_room itself puts sockets into rooms below its prefix")
 
-// RoomsOf returns the rooms that a socket with a grant is in because of it: those that it names, and that of its user. The
-// errors say why there can be no such rooms.
+// RoomsOf returns the rooms that a grant puts a socket into: those that it names, and that of its user. The error says
+// which of them cannot be, and why.
 func (n *Namespace) RoomsOf(g *msg.Grant) ([]string, error) {
 	for _, room := range g.Rooms {
 		if n.isOfUser(room) {

@@ -108,17 +108,20 @@ func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Gran
 	return k.judge(issuers, raw).count(k)
 }
 
-// Verify calls then once with what Check returns. If the keys of the issuer are not here yet, or lack the one that the
-// token names, that is when they have been fetched, on another goroutine, and then must not take long. The fetch begins after the call, so
-// that a key that the issuer has published is found. Unknown keys cause at most one fetch in 10 s for each issuer, however many
-// tokens wait. If there are no keys within a time, the error is ErrNoKeys. Verify never waits. After Close, then is not called.
+// Verify calls then once with what Check returns: before it returns if it has the keys. If those of the issuer are not
+// here yet, or lack the one that the token names, it calls then on another goroutine, once they have been fetched; then
+// must not take long. The fetch begins after the call, so that it brings a key that the issuer has published. If it does
+// not succeed within a time, the error is ErrNoKeys.
+//
+// Unknown keys cause at most one fetch in 10 s for each issuer, however many tokens wait. Verify never waits. After Close,
+// then is not called.
 func (k *Keyring) Verify(issuers []string, raw string, within time.Duration, then func(issuer string, g msg.Grant, err error)) {
 	v := k.judge(issuers, raw)
 	if !v.waits() {
 		then(v.count(k))
 		return
 	}
-	v.entry.wait(within, func(fetched bool) {
+	v.entry.wait(raw, within, func(fetched bool) {
 		if v.why = ErrNoKeys; fetched {
 			v = k.judge([]string{v.entry.Name}, raw)
 		}

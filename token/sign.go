@@ -11,8 +11,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Sign returns a token with a grant, which is valid from now on for lifetime, in whole seconds. It is for development, and for issuers
-// with an HMAC secret only. The grant needs a user.
+// Sign returns a token with a grant, which is valid from now on for lifetime, in whole seconds. It is for development,
+// and for issuers with an HMAC secret only. The grant needs a user.
 func (i Issuer) Sign(g msg.Grant, lifetime time.Duration) (string, error) {
 	if i.HMACSecretFile == "" {
 		return "", fmt.Errorf("tokens: %s: only its owner can sign tokens: it has no hmac_secret_file", i.Name)

@@ -39,7 +39,7 @@ type Keyring struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	maxWaiting int // how many tokens wait for keys of one issuer; static
+	maxWaiting int // static
 }
 
 // entry is an issuer, and its keys.
@@ -55,8 +55,9 @@ type entry struct {
 	failures  tally.Counter
 	dropped   tally.Counter // tokens that could not wait, because too many did
 
-	mu      sync.Mutex
-	waiting map[*waiter]struct{} // guarded by mu: for the next fetch; nil after close
+	mu           sync.Mutex
+	waiting      map[*waiter]struct{} // guarded by mu: for the next fetch; nil after close
+	waitingBytes int                  // guarded by mu: of waiting
 }
 
 // Open returns a Keyring with the keys of issuers. It reads their files, and begins to fetch the keys of the others

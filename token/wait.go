@@ -2,12 +2,16 @@ package token
 
 import "time"
 
-// maxWaiting is how many tokens wait for keys of an issuer.
-const maxWaiting = 1 << 16
+// maxWaiting is how much of tokens waits for keys of an issuer, in bytes: anyone can make one whose key is unknown.
+const maxWaiting = 64 << 20
+
+// waiterBytes is what a token that waits costs beside its own bytes.
+const waiterBytes = 512
 
 // waiter is a token that waits for a fetch.
 type waiter struct {
 	entry *entry
+	size  int // in bytes
 	then  func(fetched bool)
 	timer *time.Timer // calls late
 
@@ -27,26 +31,31 @@ func (w *waiter) stop() bool {
 func (w *waiter) late() {
 	defer w.entry.ring.running.Done()
 	w.entry.mu.Lock()
-	delete(w.entry.waiting, w)
+	if _, waits := w.entry.waiting[w]; waits {
+		delete(w.entry.waiting, w)
+		w.entry.waitingBytes -= w.size
+	}
 	w.isLate = true
 	w.entry.mu.Unlock()
 	w.then(false)
 }
 
-// wait calls then once, on another goroutine: after a fetch that begins now or later has succeeded, or after a time, with false.
-func (e *entry) wait(within time.Duration, then func(fetched bool)) {
-	w := &waiter{entry: e, then: then}
+// wait calls then once, on another goroutine: after a fetch that begins now or later has succeeded, or after a time, with
+// false.
+func (e *entry) wait(raw string, within time.Duration, then func(fetched bool)) {
+	w := &waiter{entry: e, size: len(raw) + waiterBytes, then: then}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.waiting == nil {
 		return
 	}
 	e.ring.running.Add(1)
-	if len(e.waiting) >= e.ring.maxWaiting {
+	if e.waitingBytes+w.size > e.ring.maxWaiting {
 		e.dropped.Inc()
 		within = 0
 	} else {
 		e.waiting[w] = struct{}{}
+		e.waitingBytes += w.size
 	}
 	w.timer = time.AfterFunc(within, w.late)
 	select {
@@ -63,7 +72,7 @@ func (e *entry) take(others map[*waiter]struct{}) map[*waiter]struct{} {
 		return nil
 	}
 	taken := e.waiting
-	e.waiting = others
+	e.waiting, e.waitingBytes = others, 0
 	return taken
 }
 
@@ -76,6 +85,7 @@ func (e *entry) giveBack(taken map[*waiter]struct{}) bool {
 			w.stop()
 		} else if !w.isLate {
 			e.waiting[w] = struct{}{}
+			e.waitingBytes += w.size
 		}
 	}
 	return len(e.waiting) > 0

@@ -17,8 +17,8 @@ var pageFiles embed.FS
 
 // PageConfig is what the test page shows and uses.
 type PageConfig struct {
-	Prefix string // first tokens of every subject; "" is "sio"
-	Path   string // where the edge listens for Socket.IO, with slashes at both ends; "" is "/socket.io/"
+	Prefix string // first tokens of every subject
+	Path   string // where the edge listens for Socket.IO, with slashes at both ends
 	NATS   string // URL for a reader's NATS client, or several, separated by commas; shown without credentials; may be ""
 }
 
@@ -39,12 +39,6 @@ type pageFile struct {
 // as any client does, and shows the NATS subject of each message. It needs the open namespaces of the development
 // mode.
 func NewPage(config PageConfig) http.Handler {
-	if config.Prefix == "" {
-		config.Prefix = "sio"
-	}
-	if config.Path == "" {
-		config.Path = "/socket.io/"
-	}
 	config.NATS = redact.URLs(config.NATS)
 
 	var index bytes.Buffer

@@ -6,7 +6,7 @@ import (
 )
 
 func TestPageFiles(t *testing.T) {
-	p := NewPage(PageConfig{})
+	p := NewPage(PageConfig{Prefix: "sio", Path: "/socket.io/"})
 	for path, contentType := range map[string]string{
 		"/":            "text/html; charset=utf-8",
 		"/chat.js":     "text/javascript; charset=utf-8",
@@ -38,7 +38,7 @@ func TestPageFiles(t *testing.T) {
 }
 
 func TestPageRefuses(t *testing.T) {
-	p := NewPage(PageConfig{})
+	p := NewPage(PageConfig{Prefix: "sio", Path: "/socket.io/"})
 	for _, path := range []string{"/index.html", "/page/chat.js", "/contract.test.mjs", "/nothing", "//"} {
 		if response := get(t, p, "GET", path); response.StatusCode != 404 {
 			t.Errorf("%s: %d", path, response.StatusCode)
@@ -50,7 +50,7 @@ func TestPageRefuses(t *testing.T) {
 }
 
 func TestPageKnowsItsConfiguration(t *testing.T) {
-	html := bodyOf(t, get(t, NewPage(PageConfig{}), "GET", "/"))
+	html := bodyOf(t, get(t, NewPage(PageConfig{Prefix: "sio", Path: "/socket.io/"}), "GET", "/"))
 	for _, want := range []string{`data-prefix="sio"`, `data-path="/socket.io/"`, `data-nats=""`,
 		`src="/socket.io/socket.io.min.js"`} {
 		if !strings.Contains(html, want) {

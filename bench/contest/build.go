@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"partyline/bench/verify"
 )
 
 // Programs are where the contestants' programs are.
@@ -19,6 +22,9 @@ type Programs struct {
 	owned     string // of the edges in front of the package for Node.js
 	recovery  string // of the edges whose clients recover
 	profiling bool   // the edges serve their profiles
+
+	tokens      *verify.Tokens
+	tokenConfig string // of the edges that admit by these
 }
 
 // config is the application of all scenarios: clients join rooms and send to the others in them, without a service.
@@ -77,6 +83,11 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 	}
 	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig, p.recovery: recoveryConfig} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return nil, nil, err
+		}
+	}
+	if slices.Contains(servers, EdgeToken) || slices.Contains(servers, Verify) {
+		if err := p.makeTokens(); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -29,12 +29,15 @@ const (
 	Redis    = "redis"    // two of them, and Redis
 	Limit    = "limit"    // a bare broadcaster
 
+	EdgeToken = "edge-token" // NATS and an edge that admits by tokens
+	Verify    = "verify"     // no server: one verification of a token, by the library alone
+
 	NodeEmbedded = "node-embedded" // the package for Node.js, behind an edge with NATS inside
 	NodeEdge     = "node-edge"     // the package for Node.js, behind an edge and NATS
 )
 
 // Servers lists all contestants.
-var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge}
+var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge, EdgeToken, Verify}
 
 // deployment is a contestant that runs.
 type deployment struct {
@@ -57,7 +60,10 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 	switch server {
 	case Embedded:
 		err = p.addEdge(d, "embedded", "--embedded.listen=127.0.0.1:0")
-	case Edge, Edges:
+	case Edge, Edges, EdgeToken:
+		if server == EdgeToken {
+			d.config = p.tokenConfig
+		}
 		if err = p.addNATS(d); err == nil {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}

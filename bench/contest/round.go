@@ -18,6 +18,9 @@ import (
 
 // Round runs a scenario once against one server. Profiles go to a folder, "" for none.
 func (p *Programs) Round(s Scenario, server string, round int, profiles string) ([]Measurement, error) {
+	if server == Verify {
+		return p.verify(s, round)
+	}
 	d, err := p.deploy(server, s.job.Kind)
 	if err != nil {
 		return nil, err
@@ -57,6 +60,9 @@ func (r *run) all() (err error) {
 	defer r.fetching.Wait()
 	job := r.scenario.job
 	job.Addresses, job.Bare, job.Watch = r.addresses, r.bare, r.watch()
+	if r.server == EdgeToken {
+		job.Auth = r.programs.auths()
+	}
 	keepsMemory := job.Kind == load.Idle || job.Kind == load.Churn
 	var before int64
 	if keepsMemory {

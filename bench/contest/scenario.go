@@ -71,6 +71,10 @@ func Scenarios(quick bool) []Scenario {
 			job: load.Job{Kind: load.Idle, Clients: idle}, settles: settles,
 		},
 		{
+			Name: "tokens", Servers: []string{Edge, EdgeToken, Verify},
+			job: load.Job{Kind: load.Idle, Clients: idle}, settles: settles,
+		},
+		{
 			Name: "churn", Servers: []string{Embedded, Edge, SocketIO}, Once: true,
 			job: load.Job{Kind: load.Churn, Phases: []load.Phase{{Name: "churn", Rate: 200, Lasts: churns}}}, settles: settles,
 		},

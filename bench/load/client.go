@@ -269,11 +269,9 @@ func (s *swarm) control(c *client, opcode byte, payload []byte) error {
 		s.say(c, []byte("3"))
 	case c.state == probing && packet == "3probe":
 		s.say(c, []byte("5"))
-		c.state = joining
-		s.say(c, []byte("40"+namespace+","))
+		s.join(c)
 	case c.state == opening && packet[0] == '0':
-		c.state = joining
-		s.say(c, []byte("40"+namespace+","))
+		s.join(c)
 	case c.state == joining && bytes.HasPrefix(payload, []byte("40"+namespace+",")):
 		s.enter(c)
 	case bytes.HasPrefix(payload, []byte("43"+namespace+",")) && c.awaits > 0:
@@ -284,6 +282,16 @@ func (s *swarm) control(c *client, opcode byte, payload []byte) error {
 		return fmt.Errorf("client %d in state %d got %.80q", c.index, c.state, payload)
 	}
 	return nil
+}
+
+// join sends a client's CONNECT.
+func (s *swarm) join(c *client) {
+	c.state = joining
+	auth := ""
+	if len(s.job.Auth) > 0 {
+		auth = s.job.Auth[c.index%len(s.job.Auth)]
+	}
+	s.say(c, []byte("40"+namespace+","+auth))
 }
 
 // enter has a client, connected to its namespace, join its rooms.

@@ -30,6 +30,7 @@ type Job struct {
 	Began     int64    // in Crowd: the wall clock's ns from which the times of messages count, the same in all processes
 	Across    bool     // in Crowd: begin with polling at one server, and upgrade at any
 	Phases    []Phase
+	Auth      []string          // of CONNECTs as JSON, used alternately; none: without
 	Watch     []process.Watched // whose CPU is measured
 }
 

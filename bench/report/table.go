@@ -129,6 +129,8 @@ func (s *Summary) PhaseTable(phase Key) *Table {
 	switch phase.Scenario {
 	case "idle", "nodeidle":
 		columns, main = idle, contest.Memory
+	case "tokens":
+		columns, main = idle, contest.ConnectCPU
 	case "churn":
 		columns = churn
 	}

@@ -64,11 +64,12 @@ func (c *Conversation) Note(format string, args ...any) {
 	c.lines = append(c.lines, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
-// Dial opens a session over WebSocket; base is the server's http URL. The session ends with the test.
+// Dial opens a session over WebSocket; base is the server's http URL, and may have a query. The session ends with the test.
 func Dial(t testing.TB, talk *Conversation, name, base string, header http.Header) *Client {
 	t.Helper()
-	url := "ws" + strings.TrimPrefix(base, "http") + "/socket.io/?EIO=4&transport=websocket"
-	ws, response, err := websocket.DefaultDialer.Dial(url, header)
+	base, query, _ := strings.Cut(base, "?")
+	url := "ws" + strings.TrimPrefix(base, "http") + "/socket.io/?EIO=4&transport=websocket&" + query
+	ws, response, err := websocket.DefaultDialer.Dial(strings.TrimSuffix(url, "&"), header)
 	if err != nil {
 		if response != nil {
 			t.Fatalf("%s cannot connect: %v, status %d", name, err, response.StatusCode)

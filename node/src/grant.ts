@@ -7,7 +7,7 @@ import { headerText } from "./wire";
 export interface Grant {
   /** Whose sockets they are. */
   user?: string | null;
-  /** The sockets enter these rooms, and leave those of earlier grants and of their admission that are not among them. */
+  /** The sockets enter these rooms, and leave those of earlier grants that are not among them. Other rooms stay. */
   rooms?: string[] | null;
   /** Patterns of rooms that clients may enter with the event "join". null: what the namespace allows. */
   join?: string[] | null;
@@ -45,17 +45,18 @@ const forms: Record<keyof Grant, (value: any) => boolean> = {
 
 /** grantOnWire throws a TypeError if a member is unknown or has another form. */
 export function grantOnWire(grant: Grant): WireGrant {
-  for (const [member, value] of Object.entries(grant)) {
+  const given = Object.entries(grant).filter(([, value]) => value !== undefined);
+  for (const [member, value] of given) {
     const fits = forms[member as keyof Grant];
-    if (!fits || (value != null && !fits(value))) {
+    if (!fits || (value !== null && !fits(value))) {
       throw new TypeError(`partyline: a grant cannot have ${member}: ${value}`);
     }
   }
   const { rooms, expires } = grant;
   return {
-    ...grant,
-    rooms: rooms?.map((room) => roomOnWire(String(room))) ?? rooms,
-    expires: expires && Math.floor(expires.getTime() / 1000),
+    ...Object.fromEntries(given),
+    ...(rooms && { rooms: rooms.map((room) => roomOnWire(String(room))) }),
+    ...(expires && { expires: Math.floor(expires.getTime() / 1000) }),
   };
 }
 
