@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/eventlog"
+	"partyline/wire/recovery"
 )
 
 // A change of a socket that another edge has got meanwhile is not in the record, and is not answered as if it were.
@@ -149,6 +150,39 @@ func TestALateMark(t *testing.T) {
 		})
 		if !e.wentBack.Load() {
 			t.Error("the log has gone back, and nobody says so")
+		}
+	})
+}
+
+// A client comes back to an edge that has found the log, and has not noted that yet. Its record still says since when events are for it.
+func TestPositionsOutliveTheStartOfAnEdge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+		defer func() {
+			for _, e := range w.edges {
+				e.end()
+				e.ended.Wait()
+			}
+		}()
+		k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+		k.Enter([]string{"r"}, 7)
+		done := make(chan bool, 1)
+		k.Save(func(saved bool) { done <- saved })
+		<-done
+		b.table.found.Store(false)
+		b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+		if !<-done {
+			t.Fatal("its client does not come back")
+		}
+		b.table.Feed("chat").first.Store(20) // the first event that this edge has received
+		b.table.Renewed("")
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		r, err := recovery.ParseRecord(w.records[k.hash].Body)
+		if err != nil || r.Start != 7 || r.Rooms["r"] != 7 {
+			t.Errorf("%v: the record says %d, %v", err, r.Start, r.Rooms)
 		}
 	})
 }

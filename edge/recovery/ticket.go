@@ -164,15 +164,17 @@ func (k *Ticket) Changed(rooms []string) {
 	k.save()
 }
 
-// restart forgets positions: the log was made again.
+// restart forgets positions if the log was made again. Those of a ticket that was there before the first log was found are from its record, and right.
 func (k *Ticket) restart(isFirst bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.start, k.past, k.renewed = 0, nil, k.renewed || !isFirst
+	if k.changes++; isFirst {
+		return
+	}
+	k.start, k.past, k.renewed = 0, nil, true
 	for room := range k.rooms {
 		k.rooms[room] = 0
 	}
-	k.changes++
 }
 
 // Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good. Once the record says
