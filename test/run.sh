@@ -34,6 +34,18 @@ install_chromium() {
     { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
 }
 
+# What the examples in other languages need, if it can be had.
+install_languages() {
+  command -v php >/dev/null && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    leave_out "the examples in PHP: install php-cli (with root and apt this script does it)"
+    return
+  fi
+  echo "installing php-cli"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends php-cli; } >"$work/apt" 2>&1 ||
+    { tail -5 "$work/apt"; leave_out "the examples in PHP: apt could not install php-cli"; }
+}
+
 # The proxies of docs/how-to/deploy.md. Debian starts what it installs, and they would listen on ports 80 and 2019.
 install_proxies() {
   if command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null; then
@@ -84,6 +96,7 @@ benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
 install_chromium
 install_proxies
+install_languages
 install_npm
 run gofmt sh test/gofmt.sh
 run vet go vet ./...
