@@ -11,7 +11,7 @@ import (
 
 // layer lists what a package may import of this module. Arrows only go down.
 var layers = map[string][]string{
-	"wire/eio":                  {},
+	"wire/eio":                  {"wire/ws"},
 	"wire/jsontext":             {},
 	"wire/sio":                  {"wire/jsontext"},
 	"wire/msg":                  {"wire/jsontext", "wire/sio"},
@@ -20,8 +20,7 @@ var layers = map[string][]string{
 	"wire/ws":                   {},
 	"subjects":                  {},
 	"token":                     {"internal/tally", "internal/throttle", "wire/msg"},
-	"rule":                      {"internal/tally", "subjects", "wire/msg"},
-	"internal/accept":           {},
+	"rule":                      {"internal/rates", "internal/tally", "subjects", "wire/msg"},
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
 	"internal/tally":            {},
@@ -40,6 +39,7 @@ var layers = map[string][]string{
 	"internal/redact":           {},
 	"internal/request":          {},
 	"internal/share":            {},
+	"internal/snapshot":         {},
 	"internal/throttle":         {"internal/tally"},
 	"internal/trouble":          {},
 	"internal/turn":             {},
@@ -49,26 +49,26 @@ var layers = map[string][]string{
 	"internal/permits":          {"internal/throttle"},
 	"bus":                       {"internal/direct", "internal/fair", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "wire/ws", "internal/accept", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
+	"engine":                    {"wire/eio", "wire/ws", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
-	"edge/registry":             {"internal/flow", "subjects"},
+	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
-	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/rates", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
+	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"bus", "cluster", "engine", "internal/bearer", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
-	"web":                       {"internal/accept", "internal/redact"},
+	"web":                       {"internal/redact", "internal/request"},
 	"internal/natsd":            {},
 	"internal/natsd/natsdtest":  {},
 	"internal/natsd/proxytest":  {},
 	"test/conformance/scripted": {"backend"},
 	"test/deploy/worker":        {"backend"},
 	"test/suites/application":   {"backend"},
-	"test/suites/echo":          {"engine"},
+	"test/suites/echo":          {"engine", "wire/eio"},
 	"test/recovery/judge":       {},
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
@@ -106,7 +106,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/accept", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

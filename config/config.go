@@ -214,7 +214,7 @@ func Default(f Flavour) Config {
 	if f == FlavourEmbedded {
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
-		c.NATS.URL = "" // that of the NATS inside
+		c.NATS.URL = "" // connected in the process
 		c.NATS.RefuseSessions = bus.RefuseOff
 		c.Embedded.Listen = "127.0.0.1:4222"
 		c.Namespaces = openNamespaces()

@@ -13,6 +13,7 @@ import (
 	"partyline/engine"
 	"partyline/internal/countdown"
 	"partyline/rule"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
@@ -37,14 +38,14 @@ type client struct {
 	durable
 	granted atomic.Pointer[granted] // nil: nothing; set before it is a member, if a token opened the namespace
 
-	asking       bool            // guarded by conn.mu: services are asked about it
-	announced    bool            // guarded by conn.mu: announce has run
-	overdue      bool            // guarded by conn.mu: it has waited too long, and the session has another live socket
-	repeated     bool            // guarded by conn.mu: services were asked about it more than once
-	noticed      bool            // guarded by conn.mu: all services got a notice of an owned socket, and NATS may report no subscriber
-	waiting      []*engine.Frame // guarded by conn.mu: frames that came before CONNECT
-	waitingBytes int             // guarded by conn.mu
-	asked        []*question     // guarded by conn.mu: whose acks are awaited, in the order of their ids
+	asking       bool         // guarded by conn.mu: services are asked about it
+	announced    bool         // guarded by conn.mu: announce has run
+	overdue      bool         // guarded by conn.mu: it has waited too long, and the session has another live socket
+	repeated     bool         // guarded by conn.mu: services were asked about it more than once
+	noticed      bool         // guarded by conn.mu: all services got a notice of an owned socket, and NATS may report no subscriber
+	waiting      []*eio.Frame // guarded by conn.mu: frames that came before CONNECT
+	waitingBytes int          // guarded by conn.mu
+	asked        []*question  // guarded by conn.mu: whose acks are awaited, in the order of their ids
 }
 
 // durable is what a socket of a logged namespace has.
@@ -115,7 +116,7 @@ type rewind struct {
 
 // waiting is a frame, or a room's past, that goes to a socket in its turn.
 type waiting struct {
-	frame  *engine.Frame
+	frame  *eio.Frame
 	rewind *rewind
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
@@ -187,6 +188,14 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 	}
 }
 
+// countPacket counts an event or ack against the rate of its namespace, if that has one. The rate is the session's in
+// all namespaces of the same rules, so a client gains nothing by leaving and coming back.
+func (c *connection) countPacket(s *socket) {
+	if rate := s.Edge.rules.Rate; rate != nil {
+		c.session.Count(rate, 1)
+	}
+}
+
 // checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any packet
 // is valid.
 func checkPayload(p sio.Packet) error {
@@ -208,11 +217,11 @@ func checkPayload(p sio.Packet) error {
 }
 
 // frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.
-func (c *connection) frame(p *packet) *engine.Frame {
+func (c *connection) frame(p *packet) *eio.Frame {
 	frame, err := p.encoded(c.dialect, math.MaxInt)
 	if err != nil { // nothing that is valid JSON and has no attachments can come here
 		c.edge.set.Log.Error("a packet of the edge's own could not be encoded", "error", err)
-		return engine.NewBinaryMessage(nil, engine.Options{})
+		return eio.NewBinaryMessage(nil, eio.Options{})
 	}
 	return frame
 }

@@ -9,6 +9,7 @@ import (
 	"partyline/edge/registry"
 	"partyline/engine"
 	"partyline/subjects"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
@@ -25,13 +26,13 @@ type deliveries struct {
 
 // deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a room. It returns
 // what became of the frame: Queued also while it waits.
-func (d *deliveries) deliver(s *socket, f *engine.Frame) engine.Sent {
+func (d *deliveries) deliver(s *socket, f *eio.Frame) engine.Sent {
 	p := s.Edge.past
 	return d.pass(s, f, p != nil && len(p.waiting) > 0)
 }
 
 // pass is deliver. With isBehind the frame waits behind the past of a room; else it is its turn.
-func (d *deliveries) pass(s *socket, f *engine.Frame, isBehind bool) engine.Sent {
+func (d *deliveries) pass(s *socket, f *eio.Frame, isBehind bool) engine.Sent {
 	if !isBehind && s.Life() >= registry.Live {
 		return d.send(s, f)
 	}
@@ -62,7 +63,7 @@ func (d *deliveries) pass(s *socket, f *engine.Frame, isBehind bool) engine.Sent
 }
 
 // send hands a frame to the session of a socket whose CONNECT is out.
-func (d *deliveries) send(s *socket, f *engine.Frame) engine.Sent {
+func (d *deliveries) send(s *socket, f *eio.Frame) engine.Sent {
 	if s.Life() == registry.Gone {
 		return engine.Gone
 	}
@@ -77,7 +78,7 @@ func (d *deliveries) send(s *socket, f *engine.Frame) engine.Sent {
 // encode is the frame of a message in a dialect. One that cannot be sent at all is dropped like any other
 // publish that cannot be right, and nil: larger than a session's whole queue, it could reach no client, however idle, and
 // would close every session that it is for.
-func (d *deliveries) encode(p *packet, to dialect) *engine.Frame {
+func (d *deliveries) encode(p *packet, to dialect) *eio.Frame {
 	if p.failed[to] {
 		return nil
 	}
@@ -136,11 +137,11 @@ func (d *deliveries) content(m *bus.Message, event bool) (text []byte, attachmen
 }
 
 // options reads the headers that say how an event is sent.
-func options(h bus.Header) engine.Options {
+func options(h bus.Header) eio.Options {
 	if h == nil {
-		return engine.Options{}
+		return eio.Options{}
 	}
-	return engine.Options{
+	return eio.Options{
 		Volatile:      msg.IsVolatile(h),
 		NoCompression: h.Has(msg.HeaderCompress) && !msg.IsYes(h.Get(msg.HeaderCompress)),
 	}

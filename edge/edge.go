@@ -2,7 +2,7 @@
 // of it in terms of publishes on NATS subjects (docs/subjects.md).
 //
 // Up: connection.Message → sio.Parse → the event's subject → bus.Publish, on the goroutine that reads from the client.
-// Down: bus.Run → Edge.handle → the room's members → one engine.Frame → each session's queue; and when nothing more waits,
+// Down: bus.Run → Edge.handle → the room's members → one eio.Frame → each session's queue; and when nothing more waits,
 // Edge.flush writes to the clients. All of it is done by the NATS reader: one message after the other, mostly on the goroutine that
 // reads from NATS. It never waits: whatever needs an answer from NATS goes through an outbox to the bus's worker.
 package edge
@@ -19,7 +19,6 @@ import (
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/internal/bearer"
-	"partyline/internal/rates"
 	"partyline/internal/wake"
 	"partyline/rule"
 	"partyline/subjects"
@@ -68,9 +67,8 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
-	rates      map[*rule.Rules]*rates.Rate // of the namespaces that have one; static
-	out        bus.Outbox                  // all that the way down may use: it never waits
-	up         bus.Publisher               // for readers of clients and the bus's worker
+	out        bus.Outbox    // all that the way down may use: it never waits
+	up         bus.Publisher // for readers of clients and the bus's worker
 	stats      stats
 	complaints *complaints
 

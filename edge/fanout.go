@@ -3,8 +3,8 @@ package edge
 import (
 	"partyline/bus"
 	"partyline/edge/recovery"
-	"partyline/engine"
 	"partyline/subjects"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
 )
@@ -34,10 +34,10 @@ type fanout struct {
 	seqs     []uint64         // of the messages in the log, if they came by one
 	bytes    int              // of their bodies
 
-	packets []packet                // scratch: those of the messages that can be sent
-	frames  [dialects]*engine.Frame // nil until a client needs it
-	failed  [dialects]bool          // nothing can be sent in that dialect
-	single  [1]*socket              // scratch
+	packets []packet             // scratch: those of the messages that can be sent
+	frames  [dialects]*eio.Frame // nil until a client needs it
+	failed  [dialects]bool       // nothing can be sent in that dialect
+	single  [1]*socket           // scratch
 }
 
 // continues reports whether a message belongs to the fanout as well: it has the same subject and leaves out the same socket, and
@@ -82,7 +82,7 @@ func (f *fanout) flush() {
 	clear(f.messages)
 	clear(f.packets)
 	f.messages, f.bytes, f.packets = f.messages[:0], 0, f.packets[:0]
-	f.frames, f.failed = [dialects]*engine.Frame{}, [dialects]bool{}
+	f.frames, f.failed = [dialects]*eio.Frame{}, [dialects]bool{}
 	f.single[0] = nil
 }
 
@@ -188,8 +188,8 @@ func (f *fanout) discard(why int) {
 }
 
 // join is the packets as one frame; nil if none of them can be sent in that dialect.
-func (f *fanout) join(d dialect) *engine.Frame {
-	frames := make([]*engine.Frame, 0, len(f.packets))
+func (f *fanout) join(d dialect) *eio.Frame {
+	frames := make([]*eio.Frame, 0, len(f.packets))
 	for i := range f.packets {
 		if frame := f.encode(&f.packets[i], d); frame != nil {
 			frames = append(frames, frame)
@@ -198,5 +198,5 @@ func (f *fanout) join(d dialect) *engine.Frame {
 	if len(frames) == 0 {
 		return nil
 	}
-	return engine.Join(frames)
+	return eio.Join(frames)
 }

@@ -60,7 +60,7 @@ func TestFramesAreMadeOfPackets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name != "packet.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "engine.NewMessage(") {
+		if name != "packet.go" && !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), "eio.NewMessage(") {
 			t.Errorf("%s makes a frame itself; a packet must do it for each client", name)
 		}
 	}

@@ -31,7 +31,6 @@ func New(set Settings) *Edge {
 	limits.QueueBytes = cmp.Or(limits.QueueBytes, engine.DefaultQueueBytes)
 	limits.QueuePackets = cmp.Or(limits.QueuePackets, engine.DefaultQueuePackets)
 	e := &Edge{set: set, prefix: set.Prefix, rules: rule.NewBook(set.Namespaces), out: set.Bus, up: set.Bus, wake: wake.New()}
-	e.rates = namespaceRates(e.rules)
 	e.reg = registry.New(e.prefix, limits.RoomsPerSocket, e.follow, func(s *socket, n int) { s.Edge.conn.session.Charge(n) })
 	e.complaints = &complaints{throttle.New(set.Log), e.prefix, e.rules, &e.stats, set.Bus.Connected}
 	e.owners = owner.New(owner.Settings{

@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"partyline/bus"
-	"partyline/engine"
 	"partyline/internal/tally"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/msgpack"
 	"partyline/wire/sio"
@@ -25,12 +25,12 @@ type packet struct {
 	id          uint64
 	body        []byte   // JSON that has been checked, nil for none
 	attachments [][]byte // kept by frames; the placeholders in body are within their range
-	options     engine.Options
+	options     eio.Options
 	from        *bus.Message   // what it was made of, for complaints; nil for a packet of the edge's own
 	sent        *tally.Counter // counts the packet once it has a frame; nil for none
 
-	frames [dialects]*engine.Frame // nil until a client needs it
-	failed [dialects]bool          // it cannot be sent in that dialect
+	frames [dialects]*eio.Frame // nil until a client needs it
+	failed [dialects]bool       // it cannot be sent in that dialect
 }
 
 // encodeFor encodes a packet for all the dialects of some sockets.
@@ -44,11 +44,11 @@ func (p *packet) encodeFor(sockets []*socket, limit int) error {
 }
 
 // encoded is the packet in a dialect; limit is how many bytes a frame may have.
-func (p *packet) encoded(d dialect, limit int) (*engine.Frame, error) {
+func (p *packet) encoded(d dialect, limit int) (*eio.Frame, error) {
 	if p.frames[d] != nil {
 		return p.frames[d], nil
 	}
-	var frame *engine.Frame
+	var frame *eio.Frame
 	if d == speaksMsgpack {
 		var err error
 		if frame, err = p.packed(limit); err != nil {
@@ -65,18 +65,18 @@ func (p *packet) encoded(d dialect, limit int) (*engine.Frame, error) {
 }
 
 // text makes the frame for JSON clients.
-func (p *packet) text() *engine.Frame {
+func (p *packet) text() *eio.Frame {
 	kind := p.kind
 	if len(p.attachments) > 0 {
 		kind = kind.Binary()
 	}
 	var head [64]byte
-	return engine.NewMessage(
+	return eio.NewMessage(
 		sio.AppendHead(head[:0], kind, len(p.attachments), p.namespace, p.hasID, p.id), p.body, p.attachments, p.options)
 }
 
 // packed makes the frame for msgpack clients.
-func (p *packet) packed(limit int) (*engine.Frame, error) {
+func (p *packet) packed(limit int) (*eio.Frame, error) {
 	buffer := takeBuffer()
 	message, err := msgpack.Append(*buffer, sio.Packet{
 		Type: p.kind, Namespace: []byte(p.namespace), HasID: p.hasID, ID: p.id, Data: p.body,
@@ -88,7 +88,7 @@ func (p *packet) packed(limit int) (*engine.Frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.NewBinaryMessage(message, p.options), nil
+	return eio.NewBinaryMessage(message, p.options), nil
 }
 
 // pack returns a packet with its attachments as one body. Without attachments that is the text itself, and the header nil.

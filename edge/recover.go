@@ -12,6 +12,7 @@ import (
 	"partyline/engine"
 	"partyline/eventlog"
 	"partyline/subjects"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
@@ -84,10 +85,10 @@ func (b *comeback) arrive(c *connection, name string, s *socket) bool {
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
-	asked  uint64          // the position when services were asked; 0: none were, or it was not known; static then
-	frames []*engine.Frame // what the client has missed; written by one goroutine before CONNECT
-	before int             // how many of them come before CONNECT; the rest may be what a service says to the newcomer
-	bytes  int             // of them
+	asked  uint64       // the position when services were asked; 0: none were, or it was not known; static then
+	frames []*eio.Frame // what the client has missed; written by one goroutine before CONNECT
+	before int          // how many of them come before CONNECT; the rest may be what a service says to the newcomer
+	bytes  int          // of them
 
 	isOwned atomic.Bool // an instance knows that it came back
 }
@@ -201,7 +202,7 @@ func (c *connection) beginAnew(s *socket, why error) {
 }
 
 // takeMissed returns what a recovered client has missed, before its CONNECT and after it. mu must be held.
-func (c *connection) takeMissed(s *socket) (before, after []*engine.Frame) {
+func (c *connection) takeMissed(s *socket) (before, after []*eio.Frame) {
 	r := s.Edge.recovered
 	if r == nil {
 		return nil, nil

@@ -7,10 +7,10 @@ import (
 	"partyline/bus"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
-	"partyline/engine"
 	"partyline/eventlog"
 	"partyline/rule"
 	"partyline/subjects"
+	"partyline/wire/eio"
 	"partyline/wire/msg"
 	wire "partyline/wire/recovery"
 )
@@ -184,7 +184,7 @@ func (r *rewinds) deliverWaiting(s *socket) {
 }
 
 // frameOf is what a socket gets of the past of a room; nil for nothing. The offset is that of the mark, so that the client's does not go back.
-func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
+func (r *rewinds) frameOf(s *socket, w *rewind) *eio.Frame {
 	p := s.Edge.past
 	events := w.past.Events[max(0, len(w.past.Events)-w.most):]
 	if w.hasLeft {
@@ -194,7 +194,7 @@ func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
 	if len(events) > 0 {
 		stay.From = events[0].Seq - 1
 	}
-	var frames []*engine.Frame
+	var frames []*eio.Frame
 	for _, e := range events {
 		if !p.hasGot(s, w, e) {
 			if f := r.encode(r.logged.packet(r.deliveries, s, e, w.past.Seq), s.Edge.conn.dialect); f != nil {
@@ -206,7 +206,7 @@ func (r *rewinds) frameOf(s *socket, w *rewind) *engine.Frame {
 	if len(frames) == 0 {
 		return nil
 	}
-	return engine.Join(frames)
+	return eio.Join(frames)
 }
 
 // hasGot reports whether an event of a room's past is not for a socket, or has come to it by another room.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"partyline/internal/direct"
+	"partyline/wire/eio"
 )
 
 // How the sessions of a Fanout are shared among helpers. A write of a small frame takes about 6 µs, and waking a
@@ -40,10 +41,10 @@ func NewFanout() *Fanout {
 }
 
 // Send is Session.Send, except that the frame may stay in the queue until Flush.
-func (o *Fanout) Send(s *Session, f *Frame) Sent {
+func (o *Fanout) Send(s *Session, f *eio.Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listed && (f.volatile && !s.isIdle() || s.queue.exceededBy(f, &s.server.set) != noLimit) {
+	if s.listed && (f.IsVolatile() && !s.isIdle() || s.queue.exceededBy(f, &s.server.set) != noLimit) {
 		s.transport.flush(o.writer) // what has not been written here yet does not make a client slow
 	}
 	sent := s.accept(f)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,7 +8,7 @@ import (
 	"time"
 
 	"partyline/internal/direct"
-	"partyline/wire/ws"
+	"partyline/wire/eio"
 )
 
 // A client that reads gets everything once and in order, at any pace and from any number of writers.
@@ -30,7 +29,7 @@ func TestFanoutKeepsOrder(t *testing.T) {
 			}
 			pad := strings.Repeat("x", 5000)
 			for n := range flushes {
-				joined := Join([]*Frame{text("%d a", n), text("%d b", n)})
+				joined := eio.Join([]*eio.Frame{text("%d a", n), text("%d b", n)})
 				for i, v := range all {
 					if got := o.Send(v.peer.session, joined); got != Queued {
 						t.Fatalf("a frame was %v", got)
@@ -73,7 +72,7 @@ func TestFanoutDropsVolatileFramesForBusyClients(t *testing.T) {
 	f, o := newFront(t, Settings{QueueBytes: 64 << 20}), NewFanout()
 	defer o.Close()
 	quick, slow := f.visit(""), f.visit("")
-	volatile := func(s string) *Frame { return NewMessage(nil, []byte(s), nil, Options{Volatile: true}) }
+	volatile := func(s string) *eio.Frame { return eio.NewMessage(nil, []byte(s), nil, eio.Options{Volatile: true}) }
 	o.Send(quick.peer.session, text("first"))
 	if got := o.Send(quick.peer.session, volatile("second")); got != Queued {
 		t.Errorf("a volatile frame after another was %v", got)
@@ -98,7 +97,7 @@ func TestFanoutListsASessionOnce(t *testing.T) {
 	defer o.Close()
 	v := f.visit("")
 	for n := range 100 {
-		o.Send(v.peer.session, NewMessage(nil, fmt.Append(nil, n), nil, Options{Volatile: true}))
+		o.Send(v.peer.session, eio.NewMessage(nil, fmt.Append(nil, n), nil, eio.Options{Volatile: true}))
 	}
 	if len(o.listed) > 1 {
 		t.Errorf("the list has %d places for one session", len(o.listed))
@@ -213,39 +212,16 @@ func flushBesideBrokenInput(t *testing.T) time.Duration {
 	return time.Since(begin)
 }
 
-func TestJoinedFrame(t *testing.T) {
-	one, two := text("a"), NewMessage(nil, []byte("b"), [][]byte{{1, 2, 3}}, Options{NoCompression: true})
-	f := Join([]*Frame{one, two})
-	if want := append(bytes.Clone(one.ws), two.ws...); !bytes.Equal(f.ws, want) {
-		t.Errorf("as WebSocket frames it is %q, want %q", f.ws, want)
-	}
-	var polled bytes.Buffer
-	p := payload{[]*Frame{f, controlFrame(ws.Pong, "")}, true}
-	p.write(&polled)
-	if got, want := polled.String(), "4a\x1e4b\x1ebAQID\x1e1"; got != want {
-		t.Errorf("as a polling payload it is %q, want %q", got, want)
-	}
-	if size, _ := p.size(); size != polled.Len() {
-		t.Errorf("its size as a polling payload is %d, want %d", size, polled.Len())
-	}
-	if f.Messages() != 2 || f.Size() != one.Size()+two.Size()-frameCost || f.plain {
-		t.Errorf("it is %d messages of %d bytes, plain %v", f.Messages(), f.Size(), f.plain)
-	}
-	if Join([]*Frame{one}) != one {
-		t.Error("one frame is joined to another")
-	}
-}
-
 func BenchmarkDelivery(b *testing.B) {
 	all := newFront(b, Settings{}).crowd(100)
 	pad := text("%s", strings.Repeat("x", 120))
-	batch := make([]*Frame, 16)
+	batch := make([]*eio.Frame, 16)
 	for i := range batch {
 		batch[i] = pad
 	}
 	o := NewFanout()
 	defer o.Close()
-	for name, frame := range map[string]*Frame{"1 message": pad, "16 messages joined": Join(batch)} {
+	for name, frame := range map[string]*eio.Frame{"1 message": pad, "16 messages joined": eio.Join(batch)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

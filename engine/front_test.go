@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"partyline/wire/eio"
 )
 
 // front is a server on the loopback, where descriptors are real.
@@ -137,8 +139,8 @@ func (v *visitor) expect(format string, args ...any) {
 	}
 }
 
-func text(format string, args ...any) *Frame {
-	return NewMessage(nil, fmt.Appendf(nil, format, args...), nil, Options{})
+func text(format string, args ...any) *eio.Frame {
+	return eio.NewMessage(nil, fmt.Appendf(nil, format, args...), nil, eio.Options{})
 }
 
 // masked returns a text frame of a client. The mask is zeros.

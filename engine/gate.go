@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"partyline/wire/eio"
 	"partyline/wire/ws"
 )
 
@@ -132,6 +133,6 @@ func (c *wsConn) control(data string) error {
 
 // pong queues the answer to a ping of WebSocket. A client that pings and does not read overflows its queue.
 func (c *wsConn) pong(data string) error {
-	c.session.Send(controlFrame(ws.Pong, data))
+	c.session.Send(eio.NewControl(ws.Pong, data))
 	return c.control(data)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"partyline/internal/memory"
+	"partyline/wire/eio"
 )
 
 // DefaultSessionBytes is how much memory a session may cost before it is closed.
@@ -65,11 +66,11 @@ func (s *Session) tryCharge(n int) bool {
 func (q *queue) cost() int { return q.kept + q.bytes }
 
 // exceededBy returns the limit that a frame would exceed.
-func (q *queue) exceededBy(f *Frame, set *Settings) limit {
+func (q *queue) exceededBy(f *eio.Frame, set *Settings) limit {
 	switch size := f.Size(); {
 	case q.bytes+size > set.QueueBytes:
 		return limitQueueBytes
-	case q.packets+f.places() > set.QueuePackets:
+	case q.packets+f.Places() > set.QueuePackets:
 		return limitQueuePackets
 	case q.cost()+size > set.SessionBytes:
 		return limitSessionBytes

@@ -2,19 +2,16 @@ package engine
 
 import (
 	"compress/gzip"
-	"encoding/base64"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"partyline/internal/accept"
+	"partyline/internal/request"
 	"partyline/internal/wake"
 	"partyline/wire/eio"
-	"partyline/wire/ws"
 )
 
 // polling is the transport of a client that fetches packets with GET and sends packets with POST.
@@ -162,7 +159,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 		s.server.refuse(w, eio.BadRequest, false)
 		return
 	}
-	var frames []*Frame
+	var frames []*eio.Frame
 	if !replaced {
 		frames, s.queue.frames = s.queue.frames, nil // they count until they are written
 	}
@@ -174,9 +171,9 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 	packets := frames
 	switch {
 	case p.departing && s.state == closed:
-		packets, ending = []*Frame{noopFrame}, false
+		packets, ending = []*eio.Frame{noopFrame}, false
 	case waiting.alone, len(frames) == 0 && !ending:
-		packets = []*Frame{noopFrame}
+		packets = []*eio.Frame{noopFrame}
 	}
 	if s.state == closing && ending && !replaced { // before the reply, since the client may send requests behind it
 		p.cancelUpgrade()
@@ -189,7 +186,7 @@ func (p *polling) answerPoll(waiting *poll, w http.ResponseWriter, r *http.Reque
 		limit = lastWriteOf(s.Waiting())
 	}
 	_ = writing.SetWriteDeadline(time.Now().Add(limit))
-	n := s.writePayload(w, r, payload{packets, ending})
+	n := s.writePayload(w, r, eio.Payload{Frames: packets, IsLast: ending})
 	_ = writing.Flush()
 	_ = writing.SetWriteDeadline(time.Time{}) // net/http would keep it for the connection's next requests
 	s.server.stats.bytesOut.Add(n)
@@ -245,7 +242,7 @@ func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request, sid string
 	owed := isPoll && s.owed.take(sid, time.Now())
 	s.mu.Unlock()
 	if owed {
-		s.stats.bytesOut.Add((*Session)(nil).writePayload(w, r, payload{[]*Frame{noopFrame}, false}))
+		s.stats.bytesOut.Add((*Session)(nil).writePayload(w, r, eio.Payload{Frames: []*eio.Frame{noopFrame}}))
 		return
 	}
 	s.refuse(w, eio.UnknownSession, s.isUpgrade(r))
@@ -258,79 +255,26 @@ const (
 	gzipCost = 820 << 10
 )
 
-var (
-	gzipWriters      = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-	payloadSeparator = []byte{eio.Separator}
-	binaryHead       = eio.Append(nil, eio.Packet{Type: eio.Message, Binary: true})
-)
-
-// payload is the reply to a poll. It is encoded while it is written: a client that reads slowly would otherwise cost
-// its queue twice.
-type payload struct {
-	frames []*Frame
-	ending bool // the close packet is the last
-}
-
-// size returns the size in bytes, and whether the payload may be compressed.
-func (p payload) size() (size int, compress bool) {
-	p.each(func(data []byte, binary bool) {
-		if size += len(data) + 1; binary {
-			size += 1 + base64.StdEncoding.EncodedLen(len(data)) - len(data)
-		}
-	})
-	compress = slices.ContainsFunc(p.frames, func(f *Frame) bool { return !f.plain && f.packets > 0 })
-	return max(0, size-1), compress // one separator less than packets
-}
-
-// each calls packet for each packet, with its content as in a WebSocket message.
-func (p payload) each(packet func(data []byte, binary bool)) {
-	for _, f := range p.frames {
-		for frames := f.ws; len(frames) > 0 && f.packets > 0; { // none of them in a control frame of WebSocket
-			content, rest := ws.Next(frames)
-			packet(content, frames[0] == ws.Binary)
-			frames = rest
-		}
-	}
-	if p.ending {
-		packet([]byte{byte(eio.Close)}, false)
-	}
-}
-
-// write encodes the payload. An error of out ends it: the next request, or the heartbeat, shows that a client is gone.
-func (p payload) write(out io.Writer) {
-	var separator []byte
-	p.each(func(data []byte, binary bool) {
-		_, _ = out.Write(separator)
-		separator = payloadSeparator
-		if !binary {
-			_, _ = out.Write(data)
-			return
-		}
-		_, _ = out.Write(binaryHead)
-		encoder := base64.NewEncoder(base64.StdEncoding, out)
-		_, _ = encoder.Write(data)
-		_ = encoder.Close()
-	})
-}
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 // writePayload sends a polling reply and returns its size in bytes before compression. It is compressed if the session
 // has the memory for that. s may be nil.
-func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, p payload) int {
-	size, compress := p.size()
+func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, p eio.Payload) int {
+	size, compress := p.Size()
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Cache-Control", "no-store")
-	if compress && size >= gzipFrom && accept.Gzip(r.Header) && s.tryCharge(gzipCost) {
+	if compress && size >= gzipFrom && request.AcceptsGzip(r.Header) && s.tryCharge(gzipCost) {
 		h.Set("Content-Encoding", "gzip")
 		z := gzipWriters.Get().(*gzip.Writer)
 		z.Reset(w)
-		p.write(z)
+		p.Write(z)
 		_ = z.Close()
 		gzipWriters.Put(z)
 		s.Charge(-gzipCost)
 	} else {
 		h.Set("Content-Length", strconv.Itoa(size))
-		p.write(w)
+		p.Write(w)
 	}
 	return size
 }

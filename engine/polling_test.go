@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"partyline/wire/eio"
 )
 
 // Requests that a client sends together arrive in any order, because each has its own connection.
@@ -62,7 +64,7 @@ func TestPollingCarriesBinaryAsBase64(t *testing.T) {
 			t.Fatalf("received %q", got)
 		}
 		r.session.Send(message("one"))
-		r.session.Send(NewMessage([]byte("51-"), []byte("two"), [][]byte{{1, 2, 3}}, Options{}))
+		r.session.Send(eio.NewMessage([]byte("51-"), []byte("two"), [][]byte{{1, 2, 3}}, eio.Options{}))
 		if _, body, _ := s.request("GET", query, ""); body != "4one\x1e451-two\x1ebAQID" {
 			t.Fatalf("got %q", body)
 		}
@@ -86,7 +88,7 @@ func TestLargePollsAreCompressed(t *testing.T) {
 		if plain, err := io.ReadAll(z); err != nil || string(plain) != "4"+text {
 			t.Fatalf("%v, %d bytes", err, len(plain))
 		}
-		session.Send(NewMessage([]byte(text), nil, nil, Options{NoCompression: true}))
+		session.Send(eio.NewMessage([]byte(text), nil, nil, eio.Options{NoCompression: true}))
 		if _, body, _ := s.request("GET", query, "", "Accept-Encoding", "gzip"); body != "4"+text {
 			t.Fatalf("%d bytes, want it as it is", len(body))
 		}

@@ -1,5 +1,7 @@
 package engine
 
+import "partyline/wire/eio"
+
 const (
 	// keptQueue is the capacity, in frames, up to which an empty queue keeps its slice.
 	keptQueue = 16
@@ -11,7 +13,7 @@ const (
 // queue holds the frames that wait for a client, in order, and counts the memory that the session costs. Session.mu
 // guards it.
 type queue struct {
-	frames  []*Frame
+	frames  []*eio.Frame
 	sending int // frames at the front that are being written
 	written int // bytes of the first frame that the client has
 	bytes   int // memory of frames, and of those that a poll gets until uncount is called
@@ -21,17 +23,17 @@ type queue struct {
 	exceeded limit // the session is about to end because of it
 }
 
-func (q *queue) push(f *Frame) {
+func (q *queue) push(f *eio.Frame) {
 	q.frames = append(q.frames, f)
 	q.bytes += f.Size()
-	q.packets += f.places()
+	q.packets += f.Places()
 }
 
 // uncount stops counting frames and clears them.
-func (q *queue) uncount(frames []*Frame) {
+func (q *queue) uncount(frames []*eio.Frame) {
 	for _, f := range frames {
 		q.bytes -= f.Size()
-		q.packets -= f.places()
+		q.packets -= f.Places()
 	}
 	clear(frames)
 }
@@ -40,17 +42,17 @@ func (q *queue) uncount(frames []*Frame) {
 // maxJoined allows. It may use scratch for that. The queue must not be empty, and wrote must be called after the
 // write.
 func (q *queue) next(scratch *[]byte) []byte {
-	first := q.frames[0].ws[q.written:]
+	first := q.frames[0].WS()[q.written:]
 	q.sending = 1
-	if len(q.frames) == 1 || len(first)+len(q.frames[1].ws) > maxJoined {
+	if len(q.frames) == 1 || len(first)+len(q.frames[1].WS()) > maxJoined {
 		return first
 	}
 	joined := append((*scratch)[:0], first...)
 	for _, f := range q.frames[1:] {
-		if len(joined)+len(f.ws) > maxJoined {
+		if len(joined)+len(f.WS()) > maxJoined {
 			break
 		}
-		joined = append(joined, f.ws...)
+		joined = append(joined, f.WS()...)
 		q.sending++
 	}
 	*scratch = joined
@@ -61,8 +63,8 @@ func (q *queue) next(scratch *[]byte) []byte {
 func (q *queue) wrote(n int) {
 	n += q.written
 	done := 0
-	for done < len(q.frames) && n >= len(q.frames[done].ws) {
-		n -= len(q.frames[done].ws)
+	for done < len(q.frames) && n >= len(q.frames[done].WS()) {
+		n -= len(q.frames[done].WS())
 		done++
 	}
 	q.drop(done)
@@ -101,7 +103,7 @@ const (
 
 // Send queues a frame and returns at once. Frames leave in the order of the calls. The session keeps the frame until
 // it is written. Send takes the session's own lock only, so the caller may hold its own.
-func (s *Session) Send(f *Frame) Sent {
+func (s *Session) Send(f *eio.Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sent := s.accept(f)
@@ -112,7 +114,7 @@ func (s *Session) Send(f *Frame) Sent {
 }
 
 // Queue is Send without the write, for a caller that holds locks. Write or Send must be called afterwards.
-func (s *Session) Queue(f *Frame) Sent {
+func (s *Session) Queue(f *eio.Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.accept(f)
@@ -125,7 +127,7 @@ func (s *Session) Write() {
 	s.writeNow()
 }
 
-// Waiting returns the memory of what is queued or being written, in bytes (see Frame.Size).
+// Waiting returns the memory of what is queued or being written, in bytes (see eio.Frame.Size).
 func (s *Session) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,11 +135,11 @@ func (s *Session) Waiting() int {
 }
 
 // accept queues a frame if it may be queued. mu must be held.
-func (s *Session) accept(f *Frame) Sent {
+func (s *Session) accept(f *eio.Frame) Sent {
 	switch {
 	case s.state != open:
 		return Gone
-	case f.volatile && !s.isIdle():
+	case f.IsVolatile() && !s.isIdle():
 		return Dropped
 	case s.queue.exceeded != noLimit:
 		return Overflow
@@ -154,7 +156,7 @@ func (s *Session) accept(f *Frame) Sent {
 func (s *Session) isIdle() bool { return len(s.queue.frames) == 0 && s.transport.writable() }
 
 // enqueue queues a frame and starts to send it. mu must be held.
-func (s *Session) enqueue(f *Frame) {
+func (s *Session) enqueue(f *eio.Frame) {
 	s.queue.push(f)
 	s.transport.flush(nil)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"partyline/wire/eio"
 	"partyline/wire/ws"
 )
 
@@ -23,16 +24,18 @@ func heapInUse() int {
 // A queue takes no more memory than it counts, with any contents and over either transport.
 func TestWhatWaitsCountsItsMemory(t *testing.T) {
 	bytes := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
-	for name, frame := range map[string]func() *Frame{
-		"pongs":             func() *Frame { return controlFrame(ws.Pong, "") },
-		"pongs with text":   func() *Frame { return controlFrame(ws.Pong, strings.Repeat("x", 125)) },
-		"empty messages":    func() *Frame { return message("") },
-		"short messages":    func() *Frame { return message("hello, world") },
-		"long messages":     func() *Frame { return message(strings.Repeat("x", 5000)) },
-		"binary messages":   func() *Frame { return NewBinaryMessage(bytes(20), Options{}) },
-		"attachments":       func() *Frame { return NewMessage([]byte("51-"), bytes(10), [][]byte{bytes(5000)}, Options{}) },
-		"short attachments": func() *Frame { return NewMessage([]byte("53-"), nil, [][]byte{{1}, {2}, {3}}, Options{}) },
-		"joined messages":   func() *Frame { return Join([]*Frame{message("a"), message(strings.Repeat("x", 2000))}) },
+	for name, frame := range map[string]func() *eio.Frame{
+		"pongs":           func() *eio.Frame { return eio.NewControl(ws.Pong, "") },
+		"pongs with text": func() *eio.Frame { return eio.NewControl(ws.Pong, strings.Repeat("x", 125)) },
+		"empty messages":  func() *eio.Frame { return message("") },
+		"short messages":  func() *eio.Frame { return message("hello, world") },
+		"long messages":   func() *eio.Frame { return message(strings.Repeat("x", 5000)) },
+		"binary messages": func() *eio.Frame { return eio.NewBinaryMessage(bytes(20), eio.Options{}) },
+		"attachments": func() *eio.Frame {
+			return eio.NewMessage([]byte("51-"), bytes(10), [][]byte{bytes(5000)}, eio.Options{})
+		},
+		"short attachments": func() *eio.Frame { return eio.NewMessage([]byte("53-"), nil, [][]byte{{1}, {2}, {3}}, eio.Options{}) },
+		"joined messages":   func() *eio.Frame { return eio.Join([]*eio.Frame{message("a"), message(strings.Repeat("x", 2000))}) },
 	} {
 		for _, transport := range []string{"polling", "websocket"} {
 			t.Run(name+", "+transport, func(t *testing.T) {
@@ -97,7 +100,7 @@ func TestPingsWithoutReading(t *testing.T) {
 	play(t, func(set *Settings) { set.QueueBytes = 100_000 }, func(t *testing.T, s *stage) {
 		ws := s.open()
 		defer ws.Close()
-		r, most := s.last(), 100_000/frameCost+2
+		r, most := s.last(), 100_000/eio.FrameCost+2
 		for pings := 0; r.session.currentState() == open; pings++ {
 			if pings > most {
 				t.Fatalf("the session is open after %d pings", pings)

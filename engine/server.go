@@ -289,7 +289,7 @@ func (s *Server) begin(session *Session, t transport, o *Opening) {
 	s.sessions[session.id] = session
 	leaving := s.handshakes.Leaving
 	s.mu.Unlock()
-	session.queue.push(newPacket(string(eio.AppendOpen(nil, h))))
+	session.queue.push(eio.NewPacket(string(eio.AppendOpen(nil, h))))
 	session.writeNow() // last: the client has it at once
 	session.mu.Unlock()
 	s.stats.opened[t.kind()].Inc()

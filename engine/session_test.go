@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"partyline/wire/eio"
 )
 
 func TestMessagesBothWays(t *testing.T) {
@@ -23,7 +25,7 @@ func TestMessagesBothWays(t *testing.T) {
 		if got := r.messages(); !reflect.DeepEqual(got, []string{"hello", "b:\x01\x02"}) {
 			t.Fatalf("received %q", got)
 		}
-		r.session.Send(NewMessage([]byte("51-"), []byte("body"), [][]byte{{9}}, Options{}))
+		r.session.Send(eio.NewMessage([]byte("51-"), []byte("body"), [][]byte{{9}}, eio.Options{}))
 		r.session.Send(message("next"))
 		for _, want := range []string{"451-body", "b:\x09", "4next"} {
 			if got := s.read(ws); got != want {
@@ -42,9 +44,9 @@ func TestBinaryMessages(t *testing.T) {
 		for _, r := range []*recorder{polling, s.last()} {
 			r.session.Send(message("one"))
 			for _, data := range []string{"\x01\x02\x03", "", large} {
-				r.session.Send(NewBinaryMessage([]byte(data), Options{NoCompression: true}))
+				r.session.Send(eio.NewBinaryMessage([]byte(data), eio.Options{NoCompression: true}))
 			}
-			if sent := r.session.Send(NewBinaryMessage([]byte("v"), Options{Volatile: true})); sent != Dropped {
+			if sent := r.session.Send(eio.NewBinaryMessage([]byte("v"), eio.Options{Volatile: true})); sent != Dropped {
 				t.Errorf("a volatile message in a busy session: %v", sent)
 			}
 		}
@@ -57,7 +59,7 @@ func TestBinaryMessages(t *testing.T) {
 				t.Errorf("got %.100q, want %.100q", got, want)
 			}
 		}
-		if size := NewBinaryMessage([]byte(large), Options{}).Size(); size < len(large)+frameCost || size > len(large)+frameCost+10 {
+		if size := eio.NewBinaryMessage([]byte(large), eio.Options{}).Size(); size < len(large)+eio.FrameCost || size > len(large)+eio.FrameCost+10 {
 			t.Errorf("it counts %d bytes", size)
 		}
 	})
@@ -99,13 +101,13 @@ func TestVolatileIsDroppedWhenBusy(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *stage) {
 		query := s.poll()
 		session := s.last().session
-		if sent := session.Send(NewMessage([]byte("v"), nil, nil, Options{Volatile: true})); sent != Dropped {
+		if sent := session.Send(eio.NewMessage([]byte("v"), nil, nil, eio.Options{Volatile: true})); sent != Dropped {
 			t.Errorf("no poll waits, but the volatile frame was %v", sent)
 		}
 		answer := make(chan string)
 		go func() { _, body, _ := s.request("GET", query, ""); answer <- body }()
 		synctest.Wait()
-		if sent := session.Send(NewMessage([]byte("v"), nil, nil, Options{Volatile: true})); sent != Queued {
+		if sent := session.Send(eio.NewMessage([]byte("v"), nil, nil, eio.Options{Volatile: true})); sent != Queued {
 			t.Errorf("a poll waits, but the volatile frame was %v", sent)
 		}
 		if body := <-answer; body != "4v" {

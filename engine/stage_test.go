@@ -14,6 +14,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
+
+	"partyline/wire/eio"
 )
 
 // stage is a Server behind an HTTP server on connections in memory, for tests in a synctest bubble, where time stands
@@ -250,7 +252,7 @@ func (s *stage) expectClose(ws *websocket.Conn, code int) {
 	}
 }
 
-func message(text string) *Frame { return NewMessage([]byte(text), nil, nil, Options{}) }
+func message(text string) *eio.Frame { return eio.NewMessage([]byte(text), nil, nil, eio.Options{}) }
 
 // pipeListener accepts connections in memory.
 type pipeListener struct {

@@ -69,7 +69,7 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 		if err := u.count(); err != nil {
 			return err
 		}
-		return conn.reply(controlFrame(ws.Pong, data))
+		return conn.reply(eio.NewControl(ws.Pong, data))
 	})
 	conn.ws.SetPongHandler(func(data string) error { return u.count() })
 	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
@@ -81,7 +81,7 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 
 // readUpgrade reads the WebSocket until it is the session's transport, and returns nil then. Otherwise it returns the
 // last frame for the client.
-func (p *polling) readUpgrade(u *upgrade) *Frame {
+func (p *polling) readUpgrade(u *upgrade) *eio.Frame {
 	for {
 		buf, binary, err := u.conn.read()
 		if err == nil {
@@ -134,8 +134,8 @@ func (p *polling) stopUpgrade() {
 
 // reply writes a frame during the upgrade, when only the reader goroutine writes to the connection. It waits for the
 // client, so answers do not pile up. The deadline that takeOver sets, or the end of the upgrade, ends the wait.
-func (c *wsConn) reply(f *Frame) error {
-	_, err := c.Conn.Write(f.ws)
+func (c *wsConn) reply(f *eio.Frame) error {
+	_, err := c.Conn.Write(f.WS())
 	return err
 }
 

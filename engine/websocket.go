@@ -48,9 +48,9 @@ type wsConn struct {
 	turn    turn.Turn       // owned by the reader goroutine; it ends before that waits
 	held    []byte          // owned by the handshake, then by the reader goroutine: what gorilla wrote
 
-	writing  bool   // guarded by Session.mu: a goroutine writes
-	readDone bool   // guarded by Session.mu: the reader goroutine has ended
-	last     *Frame // guarded by Session.mu: the frame that abort sends, or nil
+	writing  bool       // guarded by Session.mu: a goroutine writes
+	readDone bool       // guarded by Session.mu: the reader goroutine has ended
+	last     *eio.Frame // guarded by Session.mu: the frame that abort sends, or nil
 
 	ending        atomic.Bool // the end was sent: what is still read counts in wsReader.late
 	deadlineFixed atomic.Bool // the connection is about to be closed: its deadline must not be extended
@@ -107,8 +107,8 @@ func (c *wsConn) Write(p []byte) (int, error) {
 }
 
 // takeHeld returns what gorilla wrote, and no longer holds it.
-func (c *wsConn) takeHeld() *Frame {
-	f := &Frame{ws: c.held}
+func (c *wsConn) takeHeld() *eio.Frame {
+	f := eio.NewRaw(c.held)
 	c.held = nil
 	return f
 }
@@ -362,18 +362,18 @@ func endOf(err error) Reason {
 
 // answer returns the last frame after a failed read: the answer to a close frame, or the close frame in which gorilla
 // names the client's fault. It returns nil if no client is left.
-func (c *wsConn) answer(err error) *Frame {
+func (c *wsConn) answer(err error) *eio.Frame {
 	var closeErr *websocket.CloseError
 	switch {
 	case errors.Is(err, errNotUTF8):
-		return controlFrame(ws.Close, "\x03\xef") // 1007: invalid frame payload data
+		return eio.NewControl(ws.Close, "\x03\xef") // 1007: invalid frame payload data
 	case errors.Is(err, errHeads), errors.Is(err, errTooMuch):
-		return controlFrame(ws.Close, "\x03\xf0") // 1008: policy violation
+		return eio.NewControl(ws.Close, "\x03\xf0") // 1008: policy violation
 	case len(c.held) > 0:
 		return c.takeHeld()
 	case !errors.As(err, &closeErr), closeErr.Code == websocket.CloseAbnormalClosure:
 		return nil
 	}
 	// RFC 6455, section 5.5.1: it repeats the code. The reference repeats the text, too.
-	return controlFrame(ws.Close, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
+	return eio.NewControl(ws.Close, string(websocket.FormatCloseMessage(closeErr.Code, closeErr.Text)))
 }

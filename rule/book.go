@@ -1,11 +1,13 @@
 package rule
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sort"
 	"strings"
 
+	"partyline/internal/rates"
 	"partyline/internal/tally"
 	"partyline/subjects"
 )
@@ -20,6 +22,7 @@ type Book struct {
 type Rules struct {
 	Namespace                 // static
 	Name      string          // or pattern; static
+	Rate      *rates.Rate     // of each session in all its namespaces; nil: no limit; static
 	Sockets   tally.Gauge     // members of all its namespaces
 	Slowed    tally.Counter   // events that waited because one of its namespaces had too much under way at NATS
 	hits      []tally.Counter // of each relay rule
@@ -33,8 +36,8 @@ func NewBook(namespaces map[string]Namespace) *Book {
 		if r.ConnectTimeout == 0 {
 			r.ConnectTimeout = DefaultConnectTimeout
 		}
-		if r.EventsBurst == 0 {
-			r.EventsBurst = 2 * r.EventsPerSecond
+		if n := r.EventsPerSecond; n > 0 {
+			r.Rate = &rates.Rate{Name: "namespaces: " + name + ": events_per_second", PerSecond: n, Burst: cmp.Or(r.EventsBurst, 2*n)}
 		}
 		if strings.Contains(name, "*") {
 			b.patterns = append(b.patterns, r)

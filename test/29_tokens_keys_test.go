@@ -60,6 +60,9 @@ func TestKeysThatDoNotComeInTime(t *testing.T) {
 
 // The last good keys stay while the server is away. A key that it never had waits.
 func TestTheKeysAreAwayLater(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	key, next := edgetest.ECKey(t, "k1"), edgetest.ECKey(t, "k2")
 	server := edgetest.NewKeyServer(t, key)
@@ -83,6 +86,9 @@ func TestTheKeysAreAwayLater(t *testing.T) {
 // A thousand tokens with made-up kids neither open anything nor hold up a rotation: the set is fetched at most every
 // 10 s, and the first fetch behind the rotation brings the new key.
 func TestARotationAmongUnknownKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	t.Parallel()
 	key, next, forged := edgetest.ECKey(t, "k1"), edgetest.ECKey(t, "k2"), edgetest.ECKey(t, "")
 	server := edgetest.NewKeyServer(t, key)

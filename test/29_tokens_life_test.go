@@ -126,6 +126,10 @@ func TestTheEventIsReservedWhereTokensCount(t *testing.T) {
 
 // Past its end and the grace, the edge closes the transport, and with it all namespaces. A client that renews in time stays.
 func TestATokenEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
 	r := beginRenewal(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		ends := s.hear("sio.*.on.disconnect")
@@ -161,6 +165,10 @@ func TestATokenEnds(t *testing.T) {
 
 // A renewed token that ends earlier counts, too.
 func TestARenewalMayShorten(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
 	r := beginRenewal(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		g := s.admit(w, "/chat", r.of("ann", minutes, nil))
@@ -171,6 +179,10 @@ func TestARenewalMayShorten(t *testing.T) {
 
 // There is no list of tokens that were taken back: who was disconnected returns until the token ends, and not after.
 func TestAKickedUserReturnsUntilTheTokenEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
 	r := beginRenewal(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		user := strings.ReplaceAll(w.name, " ", "-")

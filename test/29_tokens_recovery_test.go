@@ -111,6 +111,10 @@ func TestWhoDoesNotComeBackWithAToken(t *testing.T) {
 
 // A socket whose transport was closed since its token had ended comes back with a new token.
 func TestATokenEndsAndTheClientComesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
 	r := beginReturning(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		r := returning{s, r.key}

@@ -156,6 +156,10 @@ func TestBodiesThatAreNoGrant(t *testing.T) {
 
 // The verb sets an end, and takes it back; also of a socket that a service has admitted.
 func TestTheVerbSetsAnEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
 	key := edgetest.ECKey(t, "")
 	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) { c.Grace = 100 * time.Millisecond }))
 	s.serve("door", `[{"user":"ann"}]`)

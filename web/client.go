@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"partyline/internal/accept"
+	"partyline/internal/request"
 )
 
 //go:embed all:client
@@ -113,7 +113,7 @@ func (c *Client) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", c.etag)
 	h.Add("Vary", "Accept-Encoding") // beside the caller's Origin
 	body := file.plain
-	if accept.Gzip(r.Header) {
+	if request.AcceptsGzip(r.Header) {
 		body = file.compressed()
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Content-Length", strconv.Itoa(len(body))) // ServeContent omits it if there is a Content-Encoding

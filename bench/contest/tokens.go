@@ -8,7 +8,7 @@ import (
 	"partyline/bench/verify"
 )
 
-// Tokens are made once for all rounds. Each is used by several clients, and none is in a cache of the edge.
+// Tokens are made once for all rounds. Several clients use each one.
 const (
 	tokenCount   = 1000
 	verifyRounds = 20 // how often each is verified in a measurement

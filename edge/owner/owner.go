@@ -94,15 +94,12 @@ type Table struct {
 	Clock liveness.Clock
 
 	mu        sync.Mutex
-	all       []*request            // guarded by mu: those without a decision
-	repeats   *pace.Queue[*request] // guarded by mu
-	ends      *pace.Queue[*request] // guarded by mu
-	waiting   tally.Gauge           // requests that are no handovers
-	instances instances             // guarded by mu: those that have announced themselves
-	arrived   *arrivals             // guarded by mu: those that came since hurryArrived ran; nil: none
-	ended     map[string]*Socket    // guarded by mu; by id: sockets whose client has left while their events are held
-	again     time.Time             // guarded by mu: when all sockets were assigned again last
-	fearing   bool                  // guarded by mu: they are about to be, because this edge was away
+	requests                     // guarded by mu
+	instances instances          // guarded by mu: those that have announced themselves
+	arrived   *arrivals          // guarded by mu: those that came since hurryArrived ran; nil: none
+	ended     map[string]*Socket // guarded by mu; by id: sockets whose client has left while their events are held
+	again     time.Time          // guarded by mu: when all sockets were assigned again last
+	fearing   bool               // guarded by mu: they are about to be, because this edge was away
 	stats     stats
 }
 
@@ -117,12 +114,16 @@ type stats struct {
 
 // New makes a Table. failed counts the events that could not be published.
 func New(set Settings, failed *tally.Counter) *Table {
-	return &Table{
+	t := &Table{
 		set: set, wire: set.Wire, ended: make(map[string]*Socket), stats: stats{failed: failed},
-		repeats:   pace.NewQueue[*request](RepeatsPerSecond, set.Wake),
-		ends:      pace.NewQueue[*request](ClosingsPerSecond, set.Wake),
 		instances: instances{byName: make(map[string][]*Instance), places: share.New(maxInstances)},
 	}
+	t.requests = requests{
+		set:     &t.set,
+		repeats: pace.NewQueue[*request](RepeatsPerSecond, set.Wake),
+		ends:    pace.NewQueue[*request](ClosingsPerSecond, set.Wake),
+	}
+	return t
 }
 
 // Metrics adds what is counted to a set.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"partyline/internal/pace"
+	"partyline/internal/tally"
 )
 
 // When a connect request is published again.
@@ -51,16 +52,25 @@ var reasonWords = [reasons]string{
 	Reconnected: "reconnected",
 }
 
+// requests are the connect requests without a decision, and when each is published again, or ends. Table.mu guards them, and is held
+// when their methods are called.
+type requests struct {
+	set     *Settings // static
+	all     []*request
+	repeats *pace.Queue[*request]
+	ends    *pace.Queue[*request]
+	waiting tally.Gauge // those that are no handovers
+}
+
 // request is the connect request of a socket about which no service has decided yet, or that has no owner. It says when the
-// request is published again, and until when the session waits. Table.mu guards it, and is held by the callers
-// of add, drop, publishing, failed and hasten.
+// request is published again, and until when the session waits. Table.mu guards it.
 type request struct {
 	socket   *Socket // static
 	handover bool    // static: the socket was admitted before
 	from     string  // static: in a handover, the instance that owned it
 	since    time.Time
 
-	place   int                 // among Table.all
+	place   int                 // among requests.all
 	repeat  pace.Item[*request] // queued unless the request is on its way, or an instance decides
 	end     pace.Item[*request] // queued until the time is over; in a handover only of a client that waits
 	onWay   bool                // the worker is to publish it
@@ -99,54 +109,54 @@ func (r *request) find(a Answer) *Instance {
 }
 
 // add makes the request of a socket. The caller has it published soon.
-func (t *Table) add(s *Socket, handover bool, from string) *request {
-	r := &request{socket: s, handover: handover, from: from, since: t.set.Now(), onWay: true, why: First, place: len(t.all)}
+func (rs *requests) add(s *Socket, handover bool, from string) *request {
+	r := &request{socket: s, handover: handover, from: from, since: rs.set.Now(), onWay: true, why: First, place: len(rs.all)}
 	r.repeat.Value, r.end.Value = r, r
 	s.request = r
-	t.all = append(t.all, r)
+	rs.all = append(rs.all, r)
 	if !handover {
-		t.waiting.Add(1)
-		t.limit(r)
+		rs.waiting.Add(1)
+		rs.limit(r)
 	}
 	return r
 }
 
 // limit ends the wait for a decision some time after now.
-func (t *Table) limit(r *request) {
+func (rs *requests) limit(r *request) {
 	s := r.socket
 	timeout := s.Client.ConnectTimeout()
 	if !s.Client.Refuses() {
 		// The official client begins its back-off anew at each close, so those who came together must not go together.
-		timeout = timeout*3/4 + timeout*time.Duration(t.set.Random(1000))/2000
+		timeout = timeout*3/4 + timeout*time.Duration(rs.set.Random(1000))/2000
 	}
-	t.ends.Set(&r.end, t.set.Now().Add(timeout))
+	rs.ends.Set(&r.end, rs.set.Now().Add(timeout))
 }
 
 // drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
 // that they do not own it: an answer of theirs may be lost.
-func (t *Table) drop(r *request) {
+func (rs *requests) drop(r *request) {
 	for _, one := range r.assignments {
 		if one.to != r.socket.instance {
-			t.wire.Changed(r.socket, one.to.name, one.number)
+			rs.set.Wire.Changed(r.socket, one.to.name, one.number)
 		}
 	}
-	last := len(t.all) - 1
-	moved := t.all[last]
-	t.all[r.place], moved.place = moved, r.place
-	t.all[last] = nil
-	if t.all = t.all[:last]; last == 0 {
-		t.all = nil // a crowd has gone: its memory goes, too
+	last := len(rs.all) - 1
+	moved := rs.all[last]
+	rs.all[r.place], moved.place = moved, r.place
+	rs.all[last] = nil
+	if rs.all = rs.all[:last]; last == 0 {
+		rs.all = nil // a crowd has gone: its memory goes, too
 	}
-	t.repeats.Remove(&r.repeat)
-	t.ends.Remove(&r.end)
+	rs.repeats.Remove(&r.repeat)
+	rs.ends.Remove(&r.end)
 	if !r.handover {
-		t.waiting.Add(-1)
+		rs.waiting.Add(-1)
 	}
 	r.socket.request = nil
 }
 
 // publishing notes that a request is published now, and returns why. Without an answer it is due again.
-func (t *Table) publishing(r *request, now time.Time) (why Reason) {
+func (rs *requests) publishing(r *request, now time.Time) (why Reason) {
 	if why = r.why; r.asked.IsZero() {
 		why = First // the reasons so far were none to publish
 	}
@@ -166,30 +176,30 @@ func (t *Table) publishing(r *request, now time.Time) (why Reason) {
 	}
 	r.why = Silence
 	if toInstance || !s.Client.Refuses() {
-		t.repeats.Set(&r.repeat, now.Add(r.silence))
+		rs.repeats.Set(&r.repeat, now.Add(r.silence))
 	}
 	return why
 }
 
 // failed notes that a request found no taker, and when it is published again.
-func (t *Table) failed(r *request, why Reason, now time.Time) {
+func (rs *requests) failed(r *request, why Reason, now time.Time) {
 	if r.decider != "" && why != Again { // an earlier request failed, and the latest did not
 		return
 	}
 	r.onWay, r.decider, r.why = false, "", why
 	r.pause = min(max(firstPause, 2*r.pause), longestPause)
-	t.repeats.Set(&r.repeat, now.Add(r.pause))
+	rs.repeats.Set(&r.repeat, now.Add(r.pause))
 }
 
 // hasten makes a request due, unless it is on its way.
-func (t *Table) hasten(r *request, why Reason) {
+func (rs *requests) hasten(r *request, why Reason) {
 	if r.onWay {
 		return
 	}
 	r.decider, r.pause = "", 0
-	if now := t.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
+	if now := rs.set.Now(); !r.repeat.Queued() || r.repeat.At().After(now) {
 		r.why = why
-		t.repeats.Set(&r.repeat, now)
+		rs.repeats.Set(&r.repeat, now)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"partyline/internal/flow"
+	"partyline/internal/snapshot"
 	"partyline/subjects"
 )
 
@@ -49,10 +50,10 @@ type Namespace[C any] struct {
 
 	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
-	subjects []string            // static: what every socket of it receives
-	users    int                 // guarded by Registry.mu: sockets in any life but Gone
-	members  members[C]          // guarded by Registry.mu
-	rooms    map[string]*Room[C] // guarded by Registry.mu; by name as in subjects
+	subjects []string                 // static: what every socket of it receives
+	users    int                      // guarded by Registry.mu: sockets in any life but Gone
+	members  snapshot.List[Socket[C]] // guarded by Registry.mu
+	rooms    map[string]*Room[C]      // guarded by Registry.mu; by name as in subjects
 }
 
 // Socket is one session in one namespace. The edge makes it, with an ID and Edge, and Enter puts it into the registry.
@@ -126,7 +127,7 @@ func (r *Registry[C]) Namespace(token string) *Namespace[C] {
 }
 
 // Members is how many members a namespace has now. It takes no lock.
-func (n *Namespace[C]) Members() int { return int(n.members.count.Load()) }
+func (n *Namespace[C]) Members() int { return n.members.Len() }
 
 // Find returns the socket with an id, in any life but Gone, or nil.
 func (r *Registry[C]) Find(id string) *Socket[C] {
@@ -211,7 +212,7 @@ func (r *Registry[C]) Admit(s *Socket[C], a Admission) (f Effects[C], err error)
 		s.user.Store(&a.User)
 	}
 	r.spend(s, len(a.User)+len(a.Data))
-	s.index = s.Namespace.members.add(s)
+	s.index = s.Namespace.members.Add(s)
 	r.members.Add(1)
 	s.become(Subscribing)
 	r.effects(f)
@@ -285,7 +286,7 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	s.places = nil
 	r.spend(s, -s.cost)
 	if end.Was.IsMember() {
-		if moved := ns.members.removeAt(s.index); moved != nil {
+		if moved := ns.members.RemoveAt(s.index); moved != nil {
 			moved.index = s.index
 		}
 		r.members.Add(-1)

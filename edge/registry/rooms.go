@@ -4,55 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
+	"partyline/internal/snapshot"
 	"partyline/subjects"
 )
 
 // Room is a room with a member on this edge.
 type Room[C any] struct {
 	Name    string // as in subjects; static
-	members members[C]
+	members snapshot.List[Socket[C]]
 }
 
 // Members is how many members a room has now. It takes no lock.
-func (r *Room[C]) Members() int { return int(r.members.count.Load()) }
-
-// members is a list of sockets whose snapshots cost nothing: adding writes only behind the
-// end of a snapshot, and removing copies the list if a snapshot was taken since the last copy.
-type members[C any] struct {
-	list   []*Socket[C]
-	shared bool
-	count  atomic.Int64 // length of list, for readers without the lock
-}
-
-func (m *members[C]) add(s *Socket[C]) int {
-	m.list = append(m.list, s)
-	m.count.Add(1)
-	return len(m.list) - 1
-}
-
-// removeAt removes the socket at a place and returns the one that is there now, or nil.
-func (m *members[C]) removeAt(i int) *Socket[C] {
-	if m.shared {
-		m.list, m.shared = slices.Clone(m.list), false
-	}
-	m.count.Add(-1)
-	last := len(m.list) - 1
-	moved := m.list[last]
-	m.list[i], m.list[last] = moved, nil
-	m.list = m.list[:last]
-	if i == last {
-		return nil
-	}
-	return moved
-}
-
-// snapshot is the list as it is now. It must not be changed, and does not change.
-func (m *members[C]) snapshot() []*Socket[C] {
-	m.shared = true
-	return m.list
-}
+func (r *Room[C]) Members() int { return r.members.Len() }
 
 // errLooksLikeSocket is returned by RoomTokens.
 var errLooksLikeSocket = errors.New("a room cannot have the form of a socket id")
@@ -139,7 +103,7 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 			r.rooms.Add(1)
 			f.Subscribe = r.appendRoom(f.Subscribe, s.Namespace, name)
 		}
-		list, s.places = append(list, room), append(s.places, room.members.add(s))
+		list, s.places = append(list, room), append(s.places, room.members.Add(s))
 	}
 	s.rooms.Store(&list)
 	r.spend(s, cost)
@@ -171,10 +135,10 @@ func (r *Registry[C]) Leave(s *Socket[C], rooms []string) (f Effects[C]) {
 
 // unlink removes a socket from its place among a room's members. mu must be held.
 func (r *Registry[C]) unlink(s *Socket[C], room *Room[C], place int, f *Effects[C]) {
-	if moved := room.members.removeAt(place); moved != nil {
+	if moved := room.members.RemoveAt(place); moved != nil {
 		moved.places[slices.Index(moved.Rooms(), room)] = place
 	}
-	if len(room.members.list) == 0 {
+	if room.members.Len() == 0 {
 		delete(s.Namespace.rooms, room.Name)
 		r.rooms.Add(-1)
 		f.Unsubscribe = r.appendRoom(f.Unsubscribe, s.Namespace, room.Name)

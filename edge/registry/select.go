@@ -22,7 +22,7 @@ func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*S
 		all, rooms = &room.members, nil
 	}
 	if except == nil && rooms == nil {
-		return all.snapshot()
+		return all.Snapshot()
 	}
 	named := func(name string) []*Socket[C] { // a room, or the one with an id
 		if subjects.IsSocketID(name) {
@@ -32,7 +32,7 @@ func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*S
 			return nil
 		}
 		if room := ns.rooms[name]; room != nil {
-			return room.members.list
+			return room.members.Items()
 		}
 		return nil
 	}
@@ -53,7 +53,7 @@ func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*S
 		}
 	}
 	if rooms == nil {
-		add(all.list)
+		add(all.Items())
 	}
 	for _, name := range rooms {
 		add(named(name))

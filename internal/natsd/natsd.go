@@ -136,8 +136,17 @@ func (c Config) options() (*server.Options, error) {
 	}, nil
 }
 
-// ClientURL returns where NATS clients connect: "nats://127.0.0.1:4222", with the real port.
+// ClientURL returns where other NATS clients connect: "nats://127.0.0.1:4222", with the real port.
 func (s *Server) ClientURL() string { return s.ns.ClientURL() }
+
+// InProcessConn opens a connection without a socket. It implements nats.InProcessServer.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	conn, err := s.ns.InProcessConn()
+	if err != nil {
+		return nil, fmt.Errorf("natsd: %w", err)
+	}
+	return newPump(conn), nil
+}
 
 // Shutdown closes all connections, waits until the server has ended, and removes JetStream's temporary folder. Further
 // calls have no effect.

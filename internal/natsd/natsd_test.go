@@ -49,9 +49,9 @@ func start(t *testing.T, c Config) *Server {
 	return s
 }
 
-func connect(t *testing.T, url string) *nats.Conn {
+func connect(t *testing.T, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +59,10 @@ func connect(t *testing.T, url string) *nats.Conn {
 	return nc
 }
 
-func TestTwoClients(t *testing.T) {
+func TestInsideAndOutside(t *testing.T) {
 	var log lines
 	s := start(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	inside, outside := connect(t, s.ClientURL()), connect(t, s.ClientURL())
+	inside, outside := connect(t, "", nats.InProcessServer(s)), connect(t, s.ClientURL())
 	sub, err := outside.SubscribeSync("a")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTwoClients(t *testing.T) {
 	}
 	s.Shutdown()
 	s.Shutdown()
-	if _, err := nats.Connect(s.ClientURL()); err == nil {
+	if _, err := s.InProcessConn(); err == nil {
 		t.Error("a server that has ended takes connections")
 	}
 	if log.String() != "" {

@@ -1,4 +1,4 @@
-// Package request reads parts of HTTP requests as the reference server and Node.js do, where net/http differs.
+// Package request reads parts of HTTP requests that net/http does not read, or reads otherwise than the reference server and Node.js.
 package request
 
 import (
@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -88,4 +89,25 @@ func WithoutCookie(h http.Header, name string) http.Header {
 		h.Set("Cookie", strings.TrimSpace(strings.Join(kept, ";")))
 	}
 	return h
+}
+
+// AcceptsGzip reports whether a response may be compressed with gzip (RFC 9110, section 12.5.3): Accept-Encoding has gzip or
+// * with a weight that is not zero. The weight of gzip counts more than that of *.
+func AcceptsGzip(h http.Header) bool {
+	wildcard := false
+	for _, header := range h.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(header, ",") {
+			coding, parameters, _ := strings.Cut(part, ";")
+			weight, found := strings.CutPrefix(strings.ToLower(strings.TrimSpace(parameters)), "q=")
+			q, err := strconv.ParseFloat(weight, 64)
+			wanted := !found || err == nil && q > 0
+			switch strings.ToLower(strings.TrimSpace(coding)) {
+			case "gzip", "x-gzip":
+				return wanted
+			case "*":
+				wildcard = wanted
+			}
+		}
+	}
+	return wildcard
 }

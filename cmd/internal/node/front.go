@@ -36,11 +36,8 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		}
 		attend = append(attend, f.certificate.watch)
 	}
-	if inside != nil {
-		c.NATS.URL = inside.ClientURL()
-	}
 	var err error
-	if f.Parts, err = wiring.New(c, Version(), log, bus.Options{}); err != nil {
+	if f.Parts, err = wiring.New(c, Version(), log, bus.Options{InProcess: inside}); err != nil {
 		return nil, err
 	}
 	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -46,8 +47,9 @@ type Flavour struct {
 
 // NATS is a NATS server inside the process.
 type NATS interface {
-	ClientURL() string // returns where NATS clients connect
-	Shutdown()         // ends the server and waits for it
+	ClientURL() string                // returns where other NATS clients connect
+	InProcessConn() (net.Conn, error) // opens a connection without a socket
+	Shutdown()                        // ends the server and waits for it
 }
 
 // Main runs a program with the process's arguments, environment and signals, and returns its exit status. The first

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"partyline/engine"
+	"partyline/wire/eio"
 )
 
 func main() {
@@ -40,10 +41,10 @@ type receiver struct{ session *engine.Session }
 // Message sends the message back.
 func (r receiver) Message(data []byte, binary bool) {
 	if binary {
-		r.session.Send(engine.NewBinaryMessage(bytes.Clone(data), engine.Options{}))
+		r.session.Send(eio.NewBinaryMessage(bytes.Clone(data), eio.Options{}))
 		return
 	}
-	r.session.Send(engine.NewMessage(data, nil, nil, engine.Options{}))
+	r.session.Send(eio.NewMessage(data, nil, nil, eio.Options{}))
 }
 
 // Beat does nothing.

@@ -1,4 +1,4 @@
-package registry
+package snapshot
 
 import (
 	"math/rand/v2"
@@ -7,18 +7,18 @@ import (
 )
 
 // A snapshot never changes, whatever happens to the list afterwards, and the list stays correct.
-func TestMembersSnapshots(t *testing.T) {
+func TestSnapshots(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var m members[int]
-	var want []*Socket[int] // in any order
-	type taken struct{ snapshot, copied []*Socket[int] }
+	var m List[int]
+	var want []*int // in any order
+	type taken struct{ snapshot, copied []*int }
 	var snapshots []taken
-	places := map[*Socket[int]]int{}
+	places := map[*int]int{}
 	for range 5000 {
 		switch n := random.IntN(10); {
 		case n < 5:
-			s := &Socket[int]{}
-			places[s] = m.add(s)
+			s := new(int)
+			places[s] = m.Add(s)
 			want = append(want, s)
 		case n < 9 && len(want) > 0:
 			i := random.IntN(len(want))
@@ -26,20 +26,20 @@ func TestMembersSnapshots(t *testing.T) {
 			want = slices.Delete(want, i, i+1)
 			at := places[s]
 			delete(places, s)
-			if moved := m.removeAt(at); moved != nil {
+			if moved := m.RemoveAt(at); moved != nil {
 				places[moved] = at
 			}
 		default:
-			s := m.snapshot()
+			s := m.Snapshot()
 			snapshots = append(snapshots, taken{s, slices.Clone(s)})
 		}
 	}
-	if len(m.list) != len(want) {
-		t.Fatalf("%d members, want %d", len(m.list), len(want))
+	if m.Len() != len(want) || len(m.Items()) != len(want) {
+		t.Fatalf("%d items, want %d", m.Len(), len(want))
 	}
 	for s, at := range places {
-		if m.list[at] != s {
-			t.Fatal("a member is not in its place")
+		if m.Items()[at] != s {
+			t.Fatal("an item is not in its place")
 		}
 	}
 	for i, s := range snapshots {
