@@ -295,7 +295,9 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 		delete(r.namespaces, ns.Token)
 		f.Unsubscribe = append(f.Unsubscribe, ns.subjects...)
 	}
-	delete(r.sockets, s.ID)
+	if r.sockets[s.ID] == s { // else its client has come back
+		delete(r.sockets, s.ID)
+	}
 	r.effects(f)
 	f.Ended = []End[C]{end}
 	return f

@@ -356,3 +356,18 @@ func TestNoAnswerBeforeTheSubscription(t *testing.T) {
 		t.Errorf("%d of %d answers came early; active: %v", early.Load(), answered.Load(), active)
 	}
 }
+
+// A client has come back to its edge before its old socket is removed: both have the same id.
+func TestTheNewerSocketOfAnIDStays(t *testing.T) {
+	prefix, _ := subjects.NewPrefix("sio")
+	r := New(prefix, 0, func(Effects[int]) {}, func(*Socket[int], int) {})
+	older, newer := &Socket[int]{ID: "aaaaaaaa.AAAAAAAAAAAAAAAAAAAA"}, &Socket[int]{ID: "aaaaaaaa.AAAAAAAAAAAAAAAAAAAA"}
+	r.Enter(older, "/chat", "chat", true, nil)
+	r.Enter(newer, "/chat", "chat", true, nil)
+	if r.Remove(older); r.Find(newer.ID) != newer {
+		t.Error("the socket is not found by its id")
+	}
+	if r.Remove(newer); r.Find(newer.ID) != nil {
+		t.Error("a socket that is gone is found")
+	}
+}
