@@ -178,7 +178,8 @@ func TestASlowDecisionIsPending(t *testing.T) {
 	a.wants(`[]`)
 }
 
-// A decision answers the latest request: an edge that was away asks again under a new number, and the one before counts no more.
+// A decision answers the latest request: an edge that was away asks again under a new number, and the one before
+// counts no more.
 func TestADecisionAnswersTheLatestRequest(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

@@ -17,7 +17,8 @@ import (
 	"partyline/rule"
 )
 
-// comeback is the connect request or notice of a socket whose client has come back. number tells its connections apart.
+// comeback is the connect request or notice of a socket whose client has come back. number tells its connections
+// apart.
 func comeback(id string, number int, members string) []byte {
 	return fmt.Appendf(nil, `["connect",{"sid":%q,"auth":{},"issued":%d,%s}]`, id, number, members)
 }
@@ -182,7 +183,8 @@ func TestAnOwnerDecidesAboutARecoveredSocket(t *testing.T) {
 	c.fakeEdge.hears(c.heard, "transport close true")
 }
 
-// An event for a socket whose connection broke is published: its client may come back. One that was ended gets nothing.
+// An event for a socket whose connection broke is published: its client may come back. One that was ended gets
+// nothing.
 func TestEventsForASocketThatMayComeBack(t *testing.T) {
 	t.Parallel()
 	s := begin(t)

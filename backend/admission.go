@@ -176,8 +176,8 @@ func (a *admissions) refuse(so *Socket, m *nats.Msg, from sender, why error, d *
 	}
 }
 
-// refusalAnswer returns a refusal as the edge reads it. data is JSON, nil for none. A message that does not fit into the
-// header, or that means something else there, is in the body.
+// refusalAnswer returns a refusal as the edge reads it. data is JSON, nil for none. A message that does not fit into
+// the header, or that means something else there, is in the body.
 func refusalAnswer(message string, data []byte) (header nats.Header, body []byte) {
 	short := headerText(message)
 	body = append([]byte{'['}, data...)

@@ -74,8 +74,8 @@ func (s *Service) pong(m *nats.Msg, instance string) {
 	_ = s.reply(m.Reply, nil, []byte("[]")) // if it does not get there, the edge asks again
 }
 
-// ownNothingOf notifies an edge that its sockets have no owner here, because this instance counted it as dead and ended
-// them. The edge assigns them again.
+// ownNothingOf notifies an edge that its sockets have no owner here, because this instance counted it as dead and
+// ended them. The edge assigns them again.
 func (s *Service) ownNothingOf(edge string) {
 	s.log.Info("an edge that was counted as dead lives; its sockets have no owner here", "edge", edge)
 	header := nats.Header{msg.HeaderError: {msg.ErrorNotOwner}}

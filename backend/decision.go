@@ -129,7 +129,8 @@ func (ds *decisions) remove(d *decision) {
 }
 
 // asked returns the request that a decision is to answer, whether its answer was published, and the socket. When that
-// is published for the first time, the request is the latest, because only its assignment counts for sure. m is the first.
+// is published for the first time, the request is the latest, because only its assignment counts for sure. m is the
+// first.
 func (ds *decisions) asked(d *decision, m *nats.Msg) (request *nats.Msg, told bool, so *Socket) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()

@@ -24,15 +24,16 @@
 //
 // # Clients that come back
 //
-// Where the edges' configuration has recovery, a client that comes back in time has the same socket, and gets all events
-// that it missed. OnDisconnect runs when the connection breaks, and OnConnection when the client is back, with
-// Socket.Recovered; an instance that does not own the socket may see them in the other order. In such a namespace an ack
-// may overtake events that were emitted before it: what must come behind them is an event, too.
+// Where the edges' configuration has recovery, a client that comes back in time has the same socket, and gets all
+// events that it missed. OnDisconnect runs when the connection breaks, and OnConnection when the client is back, with
+// Socket.Recovered; an instance that does not own the socket may see them in the other order. In such a namespace an
+// ack may overtake events that were emitted before it: what must come behind them is an event, too.
 //
 // # What clients may do
 //
-// The edges' configuration says which rooms clients may enter by themselves; they may emit every event. Socket.SetGrant
-// and Target.SetGrant say it for single sockets, and for how long; in middleware, the client is connected with it.
+// The edges' configuration says which rooms clients may enter by themselves; they may emit every event.
+// Socket.SetGrant and Target.SetGrant say it for single sockets, and for how long; in middleware, the client is
+// connected with it.
 //
 // # What waits, and what does not
 //

@@ -124,8 +124,8 @@ func (e *edges) init(secret string) {
 	e.parted, e.mourned = make(map[string]time.Time), make(map[string]time.Time)
 }
 
-// hear records an announcement about an edge, and reports whether the edge has died. An error means that the announcement
-// does not count.
+// hear records an announcement about an edge, and reports whether the edge has died. An error means that the
+// announcement does not count.
 func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, err error) {
 	if err := e.verify(edge, word, m, now); err != nil {
 		return false, err
@@ -159,8 +159,8 @@ func (e *edges) verify(edge, word string, m *nats.Msg, now time.Time) error {
 	return err
 }
 
-// requested records that an edge has asked for something. Requests are not signed: with a secret, one counts only for an
-// edge that has announced itself.
+// requested records that an edge has asked for something. Requests are not signed: with a secret, one counts only for
+// an edge that has announced itself.
 func (e *edges) requested(edge string, now time.Time) {
 	if e.verifier.Secret == "" || e.lives(edge) {
 		e.members.hear(edge, nil, now)

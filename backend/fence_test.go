@@ -73,8 +73,8 @@ func TestAnInstanceThatLeavesIsFenced(t *testing.T) {
 	}
 }
 
-// A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner when it goes
-// on. When only its arrival was judged, some events of a burst were handled behind later ones.
+// A process may be stopped between an event's arrival and its handler, for so long that the socket has another owner
+// when it goes on. When only its arrival was judged, some events of a burst were handled behind later ones.
 func TestAnEventIsJudgedRightBeforeItsHandler(t *testing.T) {
 	t.Parallel()
 	s := offstage(t)

@@ -10,8 +10,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Grant changes whose sockets they are, what their clients may do by themselves, and for how long. A member that is nil
-// or zero stays as it is, and one in TakeBack is taken back:
+// Grant changes whose sockets they are, what their clients may do by themselves, and for how long. A member that is
+// nil or zero stays as it is, and one in TakeBack is taken back:
 //
 //	backend.Grant{Emit: []string{"chat.*"}, Expires: time.Now().Add(time.Hour)}
 //	backend.Grant{Emit: []string{}}            // no event at all

@@ -142,8 +142,8 @@ func (n *Namespace) Use(middleware func(*Socket) error) {
 }
 
 // OnConnection adds a handler that runs for each new socket, and, in an Owned namespace, for each that is taken over
-// (see Socket.TakenOver), and for each whose client has come back (see Socket.Recovered). What it emits reaches the client right after CONNECT. Events of the socket wait until it
-// returns.
+// (see Socket.TakenOver), and for each whose client has come back (see Socket.Recovered). What it emits reaches the
+// client right after CONNECT. Events of the socket wait until it returns.
 func (n *Namespace) OnConnection(handler func(*Socket)) {
 	n.register("OnConnection", handler != nil)
 	n.rules.connection = append(n.rules.connection, handler)

@@ -69,8 +69,8 @@ func Prefix(prefix string) Option {
 	}
 }
 
-// EdgesSecret is the secret that the edges share, edges.secret in their configuration. With it the service ignores, and
-// counts (Stats.Ignored), announcements of edges that are not signed with it, and copies of earlier ones: no other
+// EdgesSecret is the secret that the edges share, edges.secret in their configuration. With it the service ignores,
+// and counts (Stats.Ignored), announcements of edges that are not signed with it, and copies of earlier ones: no other
 // program can make it take an edge for dead, and end that edge's sockets. The clocks of the service and the edges may
 // differ by 30 seconds.
 func EdgesSecret(secret string) Option {

@@ -238,8 +238,9 @@ func (l *leave) missing(wanted []marker) (missing []marker, came <-chan struct{}
 // has left; then the edges give its sockets, and what they held, to other instances. Then it finishes what came for
 // any instance, and ends its subscriptions. The NATS connection stays open.
 //
-// ctx bounds all that. When it ends, Close gives up: events that wait for handlers are dropped, the contexts of handlers
-// end, and the error reports it; handlers that run on are not waited for. After Close everything fails with Closed.
+// ctx bounds all that. When it ends, Close gives up: events that wait for handlers are dropped, the contexts of
+// handlers end, and the error reports it; handlers that run on are not waited for. After Close everything fails with
+// Closed.
 func (s *Service) Close(ctx context.Context) error {
 	if s.state.CompareAndSwap(fresh, closed) {
 		s.cancel()

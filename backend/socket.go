@@ -79,8 +79,8 @@ func (s *Socket) ID() string { return s.id }
 // Namespace is the namespace that the socket is in, by its name also where the handler's one is a pattern.
 func (s *Socket) Namespace() *Namespace { return s.ns }
 
-// User is the user to whom the middleware, SetGrant or the client's token gave the socket. It is known in middleware, in
-// handlers of events, as it was at the event, and for owned sockets; else it is empty, and Fetch tells.
+// User is the user to whom the middleware, SetGrant or the client's token gave the socket. It is known in middleware,
+// in handlers of events, as it was at the event, and for owned sockets; else it is empty, and Fetch tells.
 func (s *Socket) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +98,8 @@ func (s *Socket) User() string {
 func (s *Socket) Handshake() *Handshake { return s.handshake }
 
 // Recovered reports whether the connection of the client broke, and it has come back in time (recovery in the edge's
-// configuration): to the same socket, with its rooms, user and data, and with all events that it missed. It is known in
-// middleware, in connection handlers, and for owned sockets.
+// configuration): to the same socket, with its rooms, user and data, and with all events that it missed. It is known
+// in middleware, in connection handlers, and for owned sockets.
 func (s *Socket) Recovered() bool { return s.recovered }
 
 // Context ends when an owned socket has gone and its last handler has run, or was handed over to another instance; of
@@ -112,7 +112,8 @@ func (s *Socket) Context() context.Context {
 }
 
 // SetUser gives the socket to a user, or with "" to none. It works inside the middleware of Namespace.Use only; later,
-// SetGrant gives the socket to another user. A user must fit into a header: no control characters, no spaces around it.
+// SetGrant gives the socket to another user. A user must fit into a header: no control characters, no spaces around
+// it.
 func (s *Socket) SetUser(user string) error {
 	s.mu.Lock()
 	isAsked := s.admission != nil

@@ -55,8 +55,8 @@ func (t Target) Volatile() Target {
 	return t
 }
 
-// Local leaves out sockets that this instance does not own (see Owned). An event then costs every edge of the target, but
-// reaches only those sockets.
+// Local leaves out sockets that this instance does not own (see Owned). An event then costs every edge of the target,
+// but reaches only those sockets.
 func (t Target) Local() Target {
 	t = t.broadcast()
 	t.local = true

@@ -51,11 +51,13 @@ var (
 // Bus is one NATS connection: it publishes, it keeps the subscriptions of the edge, and it hands every message that
 // arrives to one reader, in the order in which NATS delivered them.
 //
-// It has two doors. Publisher sends at once and may block: it is for messages from clients, on the goroutine that reads from the
-// client. Outbox leaves everything to a worker and never blocks: it is for messages from NATS, which are handled on nats.go's read loop.
+// It has two doors. Publisher sends at once and may block: it is for messages from clients, on the goroutine that
+// reads from the client. Outbox leaves everything to a worker and never blocks: it is for messages from NATS, which
+// are handled on nats.go's read loop.
 //
-// The path of a message from NATS: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run, on that
-// read loop's goroutine (see link). While many wait: the channel → the line of its namespace → the handler, on Run's goroutine.
+// The path of a message from NATS: nats.go's read loop → the shared channel (all subscriptions) → the handler of Run,
+// on that read loop's goroutine (see link). While many wait: the channel → the line of its namespace → the handler, on
+// Run's goroutine.
 //
 // A message arrives once for each matching subscription (see Subscribe).
 type Bus struct {
@@ -82,8 +84,8 @@ type Bus struct {
 
 // connection is the state of the connection to NATS.
 type connection struct {
-	// online reports whether nats.go is connected, according to its callbacks. Asking nats.go itself needs its lock. nats.go holds
-	// that while it writes and connects, which takes seconds if the network drops all packets.
+	// online reports whether nats.go is connected, according to its callbacks. Asking nats.go itself needs its lock.
+	// nats.go holds that while it writes and connects, which takes seconds if the network drops all packets.
 	online  atomic.Bool
 	dials   atomic.Uint64          // connections that were begun
 	began   atomic.Int64           // unix nanoseconds of the start of the latest connection; 0: there was none
@@ -109,15 +111,17 @@ type stats struct {
 
 // Options change how Connect works. The zero Options are the defaults.
 type Options struct {
-	// Channel is how many messages may wait for Run; past that they are dropped and counted. One namespace may have as many as are free:
-	// half of them if it is alone. 0: DefaultChannel.
+	// Channel is how many messages may wait for Run; past that they are dropped and counted. One namespace may have as
+	// many as are free: half of them if it is alone. 0: DefaultChannel.
 	Channel int
 	// Linger is how long a subscription is kept after its last user left. 0: DefaultLinger.
 	Linger time.Duration
-	// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks, which it must
-	// not block. maxPayload is the largest message in bytes that the server accepts, headers included. nil: nothing is called.
+	// OnConnect is called after the first connection and after each later one, on nats.go's goroutine for callbacks,
+	// which it must not block. maxPayload is the largest message in bytes that the server accepts, headers included.
+	// nil: nothing is called.
 	OnConnect func(maxPayload int)
-	// InProcess is a server in the same process, to which the bus connects through memory instead of to Config.URL. nil: there is none.
+	// InProcess is a server in the same process, to which the bus connects through memory instead of to Config.URL.
+	// nil: there is none.
 	InProcess nats.InProcessConnProvider
 }
 
@@ -177,8 +181,8 @@ func natsOptions(cfg Config) ([]nats.Option, error) {
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: nothing is sent minutes late
 		nats.PingInterval(pingInterval),
-		// nats.go writes under its lock, which its own timer needs, too. With the default of a minute a network that drops all
-		// packets would block every publisher, and with them the clients' heartbeats, for a minute.
+		// nats.go writes under its lock, which its own timer needs, too. With the default of a minute a network that
+		// drops all packets would block every publisher, and with them the clients' heartbeats, for a minute.
 		nats.FlusherTimeout(pingInterval),
 		nats.MaxPingsOutstanding(pingsMissed),
 	}
@@ -300,7 +304,8 @@ func (b *Bus) caughtUp() bool {
 // Connected reports whether a publish would be sent now.
 func (b *Bus) Connected() bool { return b.state.online.Load() }
 
-// BeganAt is when the latest connection to NATS began; the zero time if there was none. What was published before may be lost.
+// BeganAt is when the latest connection to NATS began; the zero time if there was none. What was published before may
+// be lost.
 func (b *Bus) BeganAt() time.Time { return at(b.state.began.Load()) }
 
 // LostAt is when the last connection to NATS ended; the zero time if none has.
@@ -318,8 +323,8 @@ func at(nanoseconds int64) time.Time {
 // connection.
 func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
-// Conn returns the connection. It is for package eventlog alone, which has subscriptions and requests of its own: what they receive
-// does not pass Run. The bus closes it.
+// Conn returns the connection. It is for package eventlog alone, which has subscriptions and requests of its own: what
+// they receive does not pass Run. The bus closes it.
 func (b *Bus) Conn() *nats.Conn { return b.nc }
 
 // Received is how many messages have arrived from NATS, without copies (see Run).
@@ -363,8 +368,8 @@ func (b *Bus) Metrics() *tally.Set {
 	return set
 }
 
-// Close publishes queued messages until ctx ends, closes the connection and waits until all goroutines of the bus have stopped.
-// Run returns when its own context ends.
+// Close publishes queued messages until ctx ends, closes the connection and waits until all goroutines of the bus have
+// stopped. Run returns when its own context ends.
 func (b *Bus) Close(ctx context.Context) {
 	b.work.stop(ctx)
 	b.nc.Close()

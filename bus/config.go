@@ -15,8 +15,8 @@ type Config struct {
 	RefuseSessions string `koanf:"refuse_sessions"`
 }
 
-// Whether an edge without NATS refuses new sessions, so that their clients reach another one. It does so only if services decide
-// about all of its namespaces.
+// Whether an edge without NATS refuses new sessions, so that their clients reach another one. It does so only if
+// services decide about all of its namespaces.
 const (
 	RefuseAuto = "auto" // if another edge was heard in the last minute before NATS was lost
 	RefuseOn   = "on"

@@ -35,7 +35,8 @@ type Message struct {
 	Data    []byte
 	// Subscription is the subject of the subscription that delivered it. If several match, each delivers the message.
 	Subscription string
-	// Lost is set instead of the rest, except Subject, which has the same namespace, if messages of a namespace were dropped in its place.
+	// Lost is set instead of the rest, except Subject, which has the same namespace, if messages of a namespace were
+	// dropped in its place.
 	Lost bool
 }
 
@@ -49,11 +50,11 @@ const (
 	maxBatch = 256
 	// maxInline is how many messages of one read are handled by the goroutine that reads.
 	maxInline = 4
-	// channelSize is how many messages nats.go may hand over before it reads again. It cannot have more: one read takes 32 kB, with
-	// TLS up to 100 kB may have been read ahead, and the shortest message needs 13 bytes.
+	// channelSize is how many messages nats.go may hand over before it reads again. It cannot have more: one read
+	// takes 32 kB, with TLS up to 100 kB may have been read ahead, and the shortest message needs 13 bytes.
 	channelSize = 8192
-	// maxChunk is how many messages of one namespace are handled before it is another's turn: about a millisecond of work
-	// in a room of a few hundred.
+	// maxChunk is how many messages of one namespace are handled before it is another's turn: about a millisecond of
+	// work in a room of a few hundred.
 	maxChunk = 8
 )
 
@@ -93,12 +94,12 @@ func lineOf(subject, prefix string) string {
 	return name
 }
 
-// Run calls handle with every message, one at a time, until ctx ends. Messages of one namespace come in the order of arrival. If many
-// wait, namespaces take turns, so that a flood in one does not delay the others. After each batch Run calls flush:
-// handle may defer work until then that costs less for several messages together. Neither may wait for NATS, nor call nats.go:
-// usually they run on the goroutine that reads from NATS, and perhaps with a lock of nats.go held. handle must not keep the message;
-// its strings and Data may be kept. It returns false for a message that must not be counted. Run may be called again after it
-// has returned.
+// Run calls handle with every message, one at a time, until ctx ends. Messages of one namespace come in the order of
+// arrival. If many wait, namespaces take turns, so that a flood in one does not delay the others. After each batch Run
+// calls flush: handle may defer work until then that costs less for several messages together. Neither may wait for
+// NATS, nor call nats.go: usually they run on the goroutine that reads from NATS, and perhaps with a lock of nats.go
+// held. handle must not keep the message; its strings and Data may be kept. It returns false for a message that must
+// not be counted. Run may be called again after it has returned.
 func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func()) {
 	i := b.inbox
 	i.mu.Lock()
@@ -118,9 +119,10 @@ func (b *Bus) Run(ctx context.Context, handle func(*Message) bool, flush func())
 	i.mu.Unlock()
 }
 
-// deliver handles the messages in the channel. The goroutine that fills the channel calls it before it reads more. If there are many, or
-// one read does not bring all that waits, it leaves them to Run's goroutine. Reading must continue: otherwise answers to pings would be
-// late, and the server would close the connection; and a message of another namespace would wait unseen behind all of them.
+// deliver handles the messages in the channel. The goroutine that fills the channel calls it before it reads more. If
+// there are many, or one read does not bring all that waits, it leaves them to Run's goroutine. Reading must continue:
+// otherwise answers to pings would be late, and the server would close the connection; and a message of another
+// namespace would wait unseen behind all of them.
 func (i *inbox) deliver() {
 	waiting := len(i.channel)
 	if waiting == 0 || waiting <= maxInline && !i.full.Load() && !i.lines.IsBehind() && i.inline(waiting) {
@@ -150,8 +152,8 @@ func (i *inbox) inline(messages int) bool {
 	return true
 }
 
-// batch handles up to maxBatch messages of one namespace, or fewer if another waits. It returns false if there are none, or Run is not
-// running.
+// batch handles up to maxBatch messages of one namespace, or fewer if another waits. It returns false if there are
+// none, or Run is not running.
 func (i *inbox) batch() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -189,8 +191,8 @@ func (i *inbox) one(raw *nats.Msg, handle func(*Message) bool) {
 	}
 }
 
-// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. It returns false if Run does not run: then
-// nothing happens.
+// Exclusive runs fn while no message is handled, and then flush. fn may do what handle may do. It returns false if Run
+// does not run: then nothing happens.
 func (b *Bus) Exclusive(fn func()) bool {
 	i := b.inbox
 	i.mu.Lock()
@@ -203,8 +205,8 @@ func (b *Bus) Exclusive(fn func()) bool {
 	return true
 }
 
-// Losses counts the attempts to connect: what NATS had for this edge between two connections is lost. It changes before
-// anything comes by the new one.
+// Losses counts the attempts to connect: what NATS had for this edge between two connections is lost. It changes
+// before anything comes by the new one.
 func (b *Bus) Losses() uint64 { return b.state.dials.Load() }
 
 // overflow notes that messages were dropped, and logs the first.

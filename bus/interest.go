@@ -14,8 +14,8 @@ import (
 // maxEnding is how many subscriptions are ended before the worker's other work: about 20 ms.
 const maxEnding = 2000
 
-// interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject ever
-// has two subscriptions.
+// interest is a subject with a subscription, or one that is wanted. It is the only one of its subject, so no subject
+// ever has two subscriptions.
 type interest struct {
 	subject string             // static
 	users   int                // guarded by interests.mu
@@ -24,7 +24,8 @@ type interest struct {
 	idle    *list.Element      // guarded by interests.mu: of interests.idle; nil while there is a user
 }
 
-// interests are the subscriptions of a bus. Any goroutine asks for them and never waits; the worker makes and ends them.
+// interests are the subscriptions of a bus. Any goroutine asks for them and never waits; the worker makes and ends
+// them.
 type interests struct {
 	bus    *Bus
 	linger time.Duration                                    // static
@@ -33,13 +34,13 @@ type interests struct {
 	mu        sync.Mutex
 	bySubject map[string]*interest // guarded by mu
 	wanted    map[string]*interest // guarded by mu: those of bySubject that are not subscribed yet
-	// idle are those of bySubject without a user, in the order in which the last one left. After linger they are ended as soon as
-	// NATS is there, unless they find a user first.
+	// idle are those of bySubject without a user, in the order in which the last one left. After linger they are ended
+	// as soon as NATS is there, unless they find a user first.
 	idle list.List // guarded by mu
 }
 
-// Subscribe adds a user of a subject, whose messages Run then receives. It never blocks; AfterSubscribed reports when the subscription
-// is active. Every Subscribe needs one Unsubscribe; a subject may have many users.
+// Subscribe adds a user of a subject, whose messages Run then receives. It never blocks; AfterSubscribed reports when
+// the subscription is active. Every Subscribe needs one Unsubscribe; a subject may have many users.
 //
 // Subscriptions are in no queue group: NATS keeps a dead connection for minutes, and would keep delivering its
 // share to it. So a message comes once for each subscription that matches it. Message.Subscription tells
@@ -88,9 +89,9 @@ func (b *Bus) Unsubscribe(subject string) {
 	}
 }
 
-// subscribe makes the subscriptions that are wanted, and reports whether it made any. One that fails is tried again in the next
-// pass of the worker, which comes within measureEvery. The worker calls it while NATS is there: nats.go may not be reached while it
-// tries to connect.
+// subscribe makes the subscriptions that are wanted, and reports whether it made any. One that fails is tried again in
+// the next pass of the worker, which comes within measureEvery. The worker calls it while NATS is there: nats.go may
+// not be reached while it tries to connect.
 func (i *interests) subscribe() (made bool) {
 	i.mu.Lock()
 	wanted := slices.Collect(maps.Values(i.wanted))
@@ -106,7 +107,8 @@ func (i *interests) subscribe() (made bool) {
 
 // make subscribes one subject.
 func (i *interests) make(in *interest) bool {
-	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is back.
+	// If the connection was lost just now, this only registers the subscription: nats.go sends all of them when it is
+	// back.
 	sub, err := i.open(in.subject)
 	i.mu.Lock()
 	isWanted := i.bySubject[in.subject] == in // else its last user left meanwhile
@@ -135,9 +137,9 @@ func (i *interests) renew(subject string) {
 	i.make(in)
 }
 
-// sweep ends what has lingered long enough, while NATS is there: nats.go may not be reached while it tries to connect. If a subject
-// is wanted again after that, the same goroutine subscribes it, after its end: NATS never has it twice. nats.go drops what still
-// comes by an ended subscription, which has no user. sweep returns when to call it again.
+// sweep ends what has lingered long enough, while NATS is there: nats.go may not be reached while it tries to connect.
+// If a subject is wanted again after that, the same goroutine subscribes it, after its end: NATS never has it twice.
+// nats.go drops what still comes by an ended subscription, which has no user. sweep returns when to call it again.
 func (i *interests) sweep(now time.Time) time.Duration {
 	for range maxEnding {
 		sub, wait := i.nextToEnd(now)
@@ -151,8 +153,8 @@ func (i *interests) sweep(now time.Time) time.Duration {
 	return 0
 }
 
-// nextToEnd takes a subscription that has lingered long enough. It returns nil and when there will be one if there is none, or NATS
-// is away.
+// nextToEnd takes a subscription that has lingered long enough. It returns nil and when there will be one if there is
+// none, or NATS is away.
 func (i *interests) nextToEnd(now time.Time) (sub *nats.Subscription, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 
 // link is the connection to a NATS server, under nats.go.
 //
-// nats.go reads from it on one goroutine. When it reads again, all messages of the read before are in the channel. The bus handles
-// them then: on the same goroutine, as one batch. Waking another goroutine costs more than the work under a light load: with package
-// direct, a third of the edge's part of an ack from a service (docs/performance.md).
+// nats.go reads from it on one goroutine. When it reads again, all messages of the read before are in the channel. The
+// bus handles them then: on the same goroutine, as one batch. Waking another goroutine costs more than the work under
+// a light load: with package direct, a third of the edge's part of an ack from a service (docs/performance.md).
 type link struct {
 	net.Conn
 	bus   *Bus
@@ -65,8 +65,8 @@ func (l *link) Write(p []byte) (int, error) {
 	return written + n, err
 }
 
-// lastWords reads the error that NATS sent before it closed the connection. A server with too many connections sends one and closes at
-// once. nats.go then fails to write, and does not read it.
+// lastWords reads the error that NATS sent before it closed the connection. A server with too many connections sends
+// one and closes at once. nats.go then fails to write, and does not read it.
 func (l *link) lastWords() {
 	if l.bus.state.online.Load() {
 		return
@@ -79,8 +79,8 @@ func (l *link) lastWords() {
 	})
 }
 
-// SetWriteDeadline is called by nats.go before and after each write. It counts only for a write that waits: to set it on Conn costs
-// more than most writes.
+// SetWriteDeadline is called by nats.go before and after each write. It counts only for a write that waits: to set it
+// on Conn costs more than most writes.
 func (l *link) SetWriteDeadline(t time.Time) error {
 	var until int64
 	if !t.IsZero() {

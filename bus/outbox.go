@@ -7,15 +7,15 @@ import (
 	"partyline/internal/wake"
 )
 
-// Publisher publishes at once, and may block while NATS reads slowly. It is for goroutines that may block: readers of clients, the
-// bus's worker, HTTP handlers.
+// Publisher publishes at once, and may block while NATS reads slowly. It is for goroutines that may block: readers of
+// clients, the bus's worker, HTTP handlers.
 type Publisher interface {
 	// Publish sends a message. See Bus.Publish.
 	Publish(subject, reply []byte, header Header, body []byte) error
 }
 
-// Outbox queues work for the bus's worker, and never blocks. Handlers of messages from NATS may use nothing else: they run on the
-// goroutine that reads from NATS, and perhaps with a lock of nats.go held.
+// Outbox queues work for the bus's worker, and never blocks. Handlers of messages from NATS may use nothing else: they
+// run on the goroutine that reads from NATS, and perhaps with a lock of nats.go held.
 type Outbox interface {
 	// Later publishes a message. See Bus.Later.
 	Later(Letter)
@@ -23,7 +23,8 @@ type Outbox interface {
 	Do(fn func())
 	// AfterSubscribed runs fn once earlier subscriptions are active. See Bus.AfterSubscribed.
 	AfterSubscribed(fn func()) bool
-	// AfterSubscribedOrOffline is AfterSubscribed, but does not wait for NATS to come back. See Bus.AfterSubscribedOrOffline.
+	// AfterSubscribedOrOffline is AfterSubscribed, but does not wait for NATS to come back. See
+	// Bus.AfterSubscribedOrOffline.
 	AfterSubscribedOrOffline(fn func())
 	// Subscribe and Unsubscribe change what the edge receives. See Bus.Subscribe.
 	Subscribe(subject string)
@@ -60,9 +61,9 @@ const (
 	call
 )
 
-// bounds are how much of each bounded kind may wait, and its name in metrics. Answers and notices have separate bounds: a burst of
-// answers must not displace the notice that a socket has disconnected. An edge may expect 262,144 acks, which may all arrive at once,
-// in addition to answers to commands. A notice is a few hundred bytes.
+// bounds are how much of each bounded kind may wait, and its name in metrics. Answers and notices have separate
+// bounds: a burst of answers must not displace the notice that a socket has disconnected. An edge may expect 262,144
+// acks, which may all arrive at once, in addition to answers to commands. A notice is a few hundred bytes.
 var bounds = [boundedKinds]struct {
 	name           string
 	entries, bytes int
@@ -127,8 +128,9 @@ func (b *Bus) add(e entry) bool {
 	return true
 }
 
-// Later publishes a message from the bus's worker, after all earlier entries of the outbox. Without a connection
-// it is dropped and counted, unless l.Keep is set: then it is a notice, and kept until NATS is back. At most 524,288 answers and
+// Later publishes a message from the bus's worker, after all earlier entries of the outbox. Without a connection it is
+// dropped and counted, unless l.Keep is set: then it is a notice, and kept until NATS is back. At most 524,288 answers
+// and
 // 100,000 notices wait, of 128 and 64 MiB. Any more are dropped and counted.
 func (b *Bus) Later(l Letter) {
 	kind := answer
@@ -142,9 +144,10 @@ func (b *Bus) Later(l Letter) {
 // the callbacks of AfterSubscribed, which wait. fn must not block, but it may publish.
 func (b *Bus) Do(fn func()) { b.add(entry{kind: call, fn: fn}) }
 
-// AfterSubscribed runs fn on the bus's worker once every subscription asked for before is active at the NATS server, which
-// one round trip shows for all that wait. Later entries of the outbox come later. While NATS is away fn waits. It must not
-// block, and is not called after the bus has closed. AfterSubscribed returns false, counts that, and does not keep fn, when
+// AfterSubscribed runs fn on the bus's worker once every subscription asked for before is active at the NATS server,
+// which one round trip shows for all that wait. Later entries of the outbox come later. While NATS is away fn waits.
+// It must not block, and is not called after the bus has closed. AfterSubscribed returns false, counts that, and does
+// not keep fn, when
 // 100,000 wait already.
 func (b *Bus) AfterSubscribed(fn func()) bool { return b.add(entry{kind: confirmation, fn: fn}) }
 

@@ -213,8 +213,8 @@ func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A flush that begins just after the connection has ended must not wait for an answer: entries of the outbox would wait behind it,
-// and clients be refused for the wrong reason.
+// A flush that begins just after the connection has ended must not wait for an answer: entries of the outbox would
+// wait behind it, and clients be refused for the wrong reason.
 func TestAFlushEndsWithTheConnection(t *testing.T) {
 	b := connect(t, natsdtest.Start(t).ClientURL(), nil)
 	flushed := make(chan bool, 1)

@@ -13,7 +13,8 @@ import (
 const errorsTimeout = time.Second
 
 // RequirePublish makes the bus Ready only while NATS lets it publish on a subject. probe makes a message that may be
-// published there at any time. It runs on the bus's worker, for each new connection and while NATS refuses the subject.
+// published there at any time. It runs on the bus's worker, for each new connection and while NATS refuses the
+// subject.
 func (b *Bus) RequirePublish(subject string, probe func() (Header, []byte)) {
 	b.permits.Expect(permits.Right{Publish: true, Subject: subject}, permits.Required, func() {
 		header, body := probe()
@@ -39,8 +40,9 @@ func (b *Bus) SubscribeOptional(subject string) {
 	b.Subscribe(subject)
 }
 
-// Permissions sets, as patterns, what NATS must permit the edge, so that the log can name what is missing. It requires every
-// subscription so far. Later ones may be refused without harm, unless another method requires them: others have chosen them.
+// Permissions sets, as patterns, what NATS must permit the edge, so that the log can name what is missing. It requires
+// every subscription so far. Later ones may be refused without harm, unless another method requires them: others have
+// chosen them.
 func (b *Bus) Permissions(publish, subscribe []string) {
 	for _, subject := range b.interests.subjects() {
 		b.RequireSubscription(subject)
@@ -48,8 +50,9 @@ func (b *Bus) Permissions(publish, subscribe []string) {
 	b.permits.Name(publish, subscribe)
 }
 
-// conclude ends what permits.Ask began. answered reports whether a round trip succeeded after it. It waits until nats.go's
-// callback has processed what NATS refused before that. nats.go keeps the last error before it calls back, on a goroutine of its own.
+// conclude ends what permits.Ask began. answered reports whether a round trip succeeded after it. It waits until
+// nats.go's callback has processed what NATS refused before that. nats.go keeps the last error before it calls back,
+// on a goroutine of its own.
 func (b *Bus) conclude(answered bool) {
 	for end := time.Now().Add(errorsTimeout); answered && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		err, passed := b.nc.LastError(), b.state.passed.Load()

@@ -12,13 +12,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// MaxSubjects is the largest length in bytes of a subject and its reply together. nats-server closes a connection whose
-// protocol line passes 4,096 bytes; the rest of the line and a margin stay free.
+// MaxSubjects is the largest length in bytes of a subject and its reply together. nats-server closes a connection
+// whose protocol line passes 4,096 bytes; the rest of the line and a margin stay free.
 const MaxSubjects = 3000
 
-// Publish sends a message, with headers or without (nil). reply may be empty. It keeps nothing: the caller may reuse subject, reply and
-// body at once. It may block while NATS reads slowly, for at most pingInterval, so the handler of Run must use Later instead.
-// Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
+// Publish sends a message, with headers or without (nil). reply may be empty. It keeps nothing: the caller may reuse
+// subject, reply and body at once. It may block while NATS reads slowly, for at most pingInterval, so the handler of
+// Run must use Later instead. Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
 	// nats.go copies subject and reply into its write buffer before it returns and keeps neither, so no string of
 	// our own is needed for each message (two allocations less on the path of an event).

@@ -10,7 +10,8 @@ import (
 	"partyline/internal/trouble"
 )
 
-// lookEvery is how often the bus checks why it is not connected: nats.go does not report that NATS refused a first connection.
+// lookEvery is how often the bus checks why it is not connected: nats.go does not report that NATS refused a first
+// connection.
 const lookEvery = 500 * time.Millisecond
 
 // identity returns, for the log, the kind of credentials of a configuration. It names keys and no values.

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// lastPasses is how many passes the worker makes when the bus closes: an entry may add another, up to three in a row (a session's
-// end, that of its socket, the notice to its owner).
+// lastPasses is how many passes the worker makes when the bus closes: an entry may add another, up to three in a row
+// (a session's end, that of its socket, the notice to its owner).
 const lastPasses = 4
 
-// worker does everything that may wait for NATS and must not block the reader: it processes the outbox, makes subscriptions, flushes,
-// and ends subscriptions after their linger.
+// worker does everything that may wait for NATS and must not block the reader: it processes the outbox, makes
+// subscriptions, flushes, and ends subscriptions after their linger.
 type worker struct {
 	bus  *Bus
 	quit chan struct{}
@@ -61,8 +61,8 @@ func (w *worker) run() {
 	}
 }
 
-// pass does all that can be done now: the entries up to the first barrier, the subscriptions that are wanted, one flush for all
-// barriers, and the other entries.
+// pass does all that can be done now: the entries up to the first barrier, the subscriptions that are wanted, one
+// flush for all barriers, and the other entries.
 func (w *worker) pass() {
 	online := w.bus.state.online.Load()
 	entries := w.bus.out.take()
@@ -130,8 +130,9 @@ func (w *worker) publish(e *entry, online bool) {
 	}
 }
 
-// flush makes a round trip to the server, which has processed everything written before when flush returns true. It returns false
-// at once if the connection ends: a flush that begins just then would wait for an answer that cannot come.
+// flush makes a round trip to the server, which has processed everything written before when flush returns true. It
+// returns false at once if the connection ends: a flush that begins just then would wait for an answer that cannot
+// come.
 func (w *worker) flush() bool {
 	w.measured = time.Now()
 	stale := w.stale.Load() // the connection may be another one when the answer arrives

@@ -160,8 +160,8 @@ func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	return c.signed(c.set.ID, word, a)
 }
 
-// now returns the time for an announcement. It is later than in all before, even if the clock is set back: readers take
-// one that is not for a copy.
+// now returns the time for an announcement. It is later than in all before, even if the clock is set back: readers
+// take one that is not for a copy.
 func (c *Cluster) now() int64 {
 	for {
 		last := c.lastAt.Load()

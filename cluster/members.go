@@ -23,7 +23,8 @@ type Member struct {
 	Draining bool          // it takes no new sessions
 }
 
-// maxEdges bounds the list of other edges. Each edge receives a beat a second of each other one, so far fewer can work.
+// maxEdges bounds the list of other edges. Each edge receives a beat a second of each other one, so far fewer can
+// work.
 const maxEdges = 1024
 
 var errTooManyEdges = fmt.Errorf("%d others are in the list", maxEdges)
@@ -226,7 +227,8 @@ func (c *Cluster) live() []string {
 	return all
 }
 
-// IsHeard reports whether an edge has announced itself within a time, which is at most the time after which it counts as dead.
+// IsHeard reports whether an edge has announced itself within a time, which is at most the time after which it counts
+// as dead.
 func (c *Cluster) IsHeard(edge string, within time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,8 +266,8 @@ func (c *Cluster) hostPort(edge string) string {
 }
 
 // Ready returns why clients should not come yet: until an edge has announced its address, the others forward nothing
-// to it, and until it has received theirs, it forwards nothing to them. Instances that own sockets answer its first hello
-// within that second, too.
+// to it, and until it has received theirs, it forwards nothing to them. Instances that own sockets answer its first
+// hello within that second, too.
 func (c *Cluster) Ready() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

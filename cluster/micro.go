@@ -47,8 +47,8 @@ func (c *Cluster) handleMicro(m *bus.Message) {
 }
 
 // microResponse returns the response to PING, INFO or STATS. Messages from NATS count as requests, and those dropped
-// because the edge was too slow as errors; edges do not measure processing times. The bus's worker calls it, because the
-// bus's counters take locks of nats.go.
+// because the edge was too slow as errors; edges do not measure processing times. The bus's worker calls it, because
+// the bus's counters take locks of nats.go.
 func (c *Cluster) microResponse(verb string) []byte {
 	identity := micro.ServiceIdentity{
 		Name: ServiceName, ID: c.set.ID, Version: semantic(c.set.Version),

@@ -82,8 +82,8 @@ func TestCopiesOfAnnouncements(t *testing.T) {
 	}
 }
 
-// Requests are passed on to no address outside edges.networks: neither to one that was announced, nor to one that a name
-// stands for.
+// Requests are passed on to no address outside edges.networks: neither to one that was announced, nor to one that a
+// name stands for.
 func TestEdgesOutsideTheNetworks(t *testing.T) {
 	for _, c := range []struct {
 		networks []string

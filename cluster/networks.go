@@ -28,8 +28,8 @@ func (c *Cluster) checkAnnounced(hostPort string) error {
 	return nil
 }
 
-// mayDial returns an error for an address outside the networks, before a connection to it is made. It is the Control of
-// a net.Dialer, so it sees the addresses that names resolve to.
+// mayDial returns an error for an address outside the networks, before a connection to it is made. It is the Control
+// of a net.Dialer, so it sees the addresses that names resolve to.
 func (c *Cluster) mayDial(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !Within(c.set.Within, to.Addr()) {

@@ -10,8 +10,9 @@ import (
 	"partyline/bus"
 )
 
-// How many questions of one kind are answered: so many at once after a quiet time, and so many a second. A dashboard asks
-// a few a second. Of a service that starts with many instances, those that get no answer to their hello receive a beat.
+// How many questions of one kind are answered: so many at once after a quiet time, and so many a second. A dashboard
+// asks a few a second. Of a service that starts with many instances, those that get no answer to their hello receive a
+// beat.
 const (
 	microBurst, microPerSecond = 50, 10
 	helloBurst, helloPerSecond = 500, 200
@@ -48,8 +49,8 @@ func newQuestion(perSecond rate.Limit, burst int) *question {
 	return &question{limiter: rate.NewLimiter(perSecond, burst)}
 }
 
-// add has a question answered by the bus's worker, which calls answer, or drops and counts it. It never blocks, and costs
-// little: a flood of questions passes here on the goroutine that delivers.
+// add has a question answered by the bus's worker, which calls answer, or drops and counts it. It never blocks, and
+// costs little: a flood of questions passes here on the goroutine that delivers.
 func (a *question) add(c *Cluster, reply string, answer func() ([]byte, bus.Header)) {
 	if !a.limiter.Allow() {
 		c.stats.unanswered.Inc()

@@ -102,8 +102,8 @@ func logLevel(s string) (normal, problem string) {
 	return oneOf("debug", "info", "warn", "error")(strings.ToLower(s))
 }
 
-// hostName matches names of hosts, and nothing: labels that neither begin nor end with a hyphen (RFC 1123, section 2.1;
-// with the underscores that containers have).
+// hostName matches names of hosts, and nothing: labels that neither begin nor end with a hyphen (RFC 1123, section
+// 2.1; with the underscores that containers have).
 var hostName = regexp.MustCompile(`^(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?)?$`)
 
 func listenAddress(s string) (normal, problem string) {
@@ -218,8 +218,8 @@ func readableFile(path string) (normal, problem string) {
 	return path, problem
 }
 
-// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an nkey's
-// seed, or a token such as a JWT. A fault must not repeat it.
+// isSecretItself reports whether a key that names a file seems to have what should be in the file: a PEM block, an
+// nkey's seed, or a token such as a JWT. A fault must not repeat it.
 func isSecretItself(value string) bool {
 	return strings.Contains(value, "-----BEGIN") || len(value) >= 50 && !strings.ContainsAny(value, "/\\")
 }

@@ -2,9 +2,9 @@
 //
 //	defaults < file (--config) < environment (PARTYLINE_…) < flags
 //
-// One table (keys.go) names the keys, and how each is read and checked. The sources are read
-// into typed values; koanf fills the struct with them. validate.go checks what depends on several keys. Nothing stops at the
-// first fault: Load returns all of them, each with the place it comes from and what to do about it.
+// One table (keys.go) names the keys, and how each is read and checked. The sources are read into typed values; koanf
+// fills the struct with them. validate.go checks what depends on several keys. Nothing stops at the first fault: Load
+// returns all of them, each with the place it comes from and what to do about it.
 package config
 
 import (
@@ -61,8 +61,8 @@ type Rules struct {
 	// Tokens are the issuers whose tokens open namespaces. They have no defaults.
 	Tokens []token.Issuer `koanf:"-"`
 
-	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so only
-	// loopback may be listened on and only loopback names may be served.
+	// Open is no key: it is true for FlavourEmbedded without a `namespaces` section. Everything is allowed then, so
+	// only loopback may be listened on and only loopback names may be served.
 	Open bool `koanf:"-"`
 }
 
@@ -134,7 +134,8 @@ type Log struct {
 	Level string `koanf:"level"` // debug, info, warn or error
 }
 
-// Embedded is the NATS server inside the process. (It is not natsd's own Config: this package must not link nats-server.)
+// Embedded is the NATS server inside the process. (It is not natsd's own Config: this package must not link
+// nats-server.)
 type Embedded struct {
 	Listen    string    `koanf:"listen"` // host:port for other NATS clients; port 0 picks a free one
 	JetStream JetStream `koanf:"jetstream"`

@@ -32,8 +32,8 @@ func (l *loader) readEnvironment(environ []string) source {
 	return values
 }
 
-// aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without the
-// prefix: with it, all are near one another.
+// aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without
+// the prefix: with it, all are near one another.
 func (l *loader) aboutVariable(variable string) string {
 	if slices.ContainsFunc(allKeys, func(k key) bool { return k.env() == variable }) {
 		return " (" + otherProgram[l.flavour] + ")"

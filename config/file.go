@@ -35,7 +35,8 @@ func (l *loader) readFile(path string) source {
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		l.fault(path, "holds more than one YAML document (---); put everything into one")
 	}
-	// The nodes are walked because they know their lines, repeated keys, and the texts of scalars: 007 is a good token.
+	// The nodes are walked because they know their lines, repeated keys, and the texts of scalars: 007 is a good
+	// token.
 	root := node{loader: l, source: path}
 	l.section(values, root.below(document.Content[0], document.Content[0].Line), "the file ")
 	return values

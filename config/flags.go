@@ -11,7 +11,8 @@ import (
 // flagConfig is the one flag that is neither a setting nor an action.
 const flagConfig = "config"
 
-// actions are the flags that ask for something else than to run, in the order of --help. The first that is given counts.
+// actions are the flags that ask for something else than to run, in the order of --help. The first that is given
+// counts.
 var actions = []struct {
 	name   string
 	letter string

@@ -199,8 +199,8 @@ func splitList(s string) []string {
 	return items
 }
 
-// quote keeps an operator's terminal safe from what a value contains, and short. If the value may be a URL, it hides the
-// credentials in it, whatever the value should have been.
+// quote keeps an operator's terminal safe from what a value contains, and short. If the value may be a URL, it hides
+// the credentials in it, whatever the value should have been.
 func quote(s string) string {
 	const most = 100
 	if mayBeURL(s) {

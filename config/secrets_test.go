@@ -45,8 +45,8 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 	}
 }
 
-// No key shows the password of a URL that was typed in its place: it is a fault without it, or the key is for URLs or a
-// secret.
+// No key shows the password of a URL that was typed in its place: it is a fault without it, or the key is for URLs or
+// a secret.
 func TestNoKeyShowsAURL(t *testing.T) {
 	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {
 		for _, k := range keysOf(f) {

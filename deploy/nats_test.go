@@ -55,8 +55,8 @@ var buckets = []string{
 	"$KV.chat_lines.>", "$JS.API.STREAM.*.KV_chat_lines", "$JS.API.CONSUMER.*.KV_chat_lines.>",
 }
 
-// NATS has the users of the contract, with /chat_room for /chat, the streams of recovery and the chat's buckets: nothing more,
-// nothing less.
+// NATS has the users of the contract, with /chat_room for /chat, the streams of recovery and the chat's buckets:
+// nothing more, nothing less.
 func TestPermissionsAreTheContracts(t *testing.T) {
 	contract := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindAllStringSubmatch(read(t, "../docs/subjects.md"), -1)
 	if len(contract) != 1 {

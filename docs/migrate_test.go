@@ -15,8 +15,8 @@ import (
 // nodePackage is the folder of the package for Node.js.
 const nodePackage = "../node"
 
-// TestTheSameServerOnThePackage plays the conversation of TestTheSameServerTwice with the Socket.IO server of the page,
-// of which only the import is replaced.
+// TestTheSameServerOnThePackage plays the conversation of TestTheSameServerTwice with the Socket.IO server of the
+// page, of which only the import is replaced.
 func TestTheSameServerOnThePackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")

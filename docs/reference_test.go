@@ -137,8 +137,8 @@ func labels(m tally.Metric, metrics []tally.Metric) (text string) {
 	return text
 }
 
-// TestConfigurationExamples loads every configuration file in the documents. The secret that one names is in the working
-// directory.
+// TestConfigurationExamples loads every configuration file in the documents. The secret that one names is in the
+// working directory.
 func TestConfigurationExamples(t *testing.T) {
 	examples := map[string]string{} // by place
 	for _, document := range append(pages(t), "../README.md") {

@@ -58,8 +58,8 @@ func (c *connection) begin(a arrival) {
 	}
 	switch {
 	case entered:
-		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so that
-		// the two cannot overtake each other.
+		// The worker asks, once the socket's subscriptions are active. It also publishes the disconnect notice, so
+		// that the two cannot overtake each other.
 		e.out.AfterSubscribedOrOffline(func() { e.announce(s) })
 	case isOutOfTurn:
 		c.outOfTurn(p)
@@ -68,8 +68,8 @@ func (c *connection) begin(a arrival) {
 	}
 }
 
-// enter puts a new socket into the registry, unless its CONNECT must wait for the decision about an earlier one, or has no place.
-// All three are false if it waits, or the session has ended meanwhile.
+// enter puts a new socket into the registry, unless its CONNECT must wait for the decision about an earlier one, or
+// has no place. All three are false if it waits, or the session has ended meanwhile.
 func (c *connection) enter(s *socket, a *arrival) (entered, isOutOfTurn, isOneTooMany bool) {
 	e, p, rules, name := c.edge, a.Packet, s.Edge.rules, string(a.Namespace)
 	c.mu.Lock()
@@ -131,8 +131,8 @@ func (e *Edge) announce(s *socket) {
 	e.rewinds.between(s, func() { e.admit(s, shownBy(s), owner.Outcome{Verdict: owner.Admitted}) })
 }
 
-// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are active. It
-// returns false if the socket was refused, because its rooms cannot be.
+// admit makes a socket a member of its namespace and its first rooms. CONNECT follows when the subscriptions are
+// active. It returns false if the socket was refused, because its rooms cannot be.
 func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	c, k, given := s.Edge.conn, s.Edge.ticket, d.Grant
 	if r := s.Edge.recovered; r != nil {
@@ -212,8 +212,8 @@ func (c *connection) goLive(s *socket) {
 	}
 }
 
-// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it. mu
-// must be held.
+// sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it.
+// mu must be held.
 func (c *connection) sendConnect(s *socket) {
 	body := msg.AppendString([]byte(`{"sid":`), s.ID)
 	k := s.Edge.ticket
@@ -249,7 +249,8 @@ func (c *connection) reject(s *socket, message string, data []byte, kind int) {
 	}
 }
 
-// turnAway ends the admission of a socket without a word to its client. It returns false if the socket was admitted, or has gone.
+// turnAway ends the admission of a socket without a word to its client. It returns false if the socket was admitted,
+// or has gone.
 func (c *connection) turnAway(s *socket, message string) bool {
 	c.mu.Lock()
 	if s.Life() >= registry.Subscribing {
@@ -334,8 +335,8 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 	}
 }
 
-// remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been done before.
-// Its connection's mu must be held.
+// remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been
+// done before. Its connection's mu must be held.
 func (e *Edge) remove(s *socket) *registry.End[client] {
 	ended := e.reg.Remove(s).Ended
 	if len(ended) == 0 {
@@ -369,9 +370,9 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	return &ended[0]
 }
 
-// disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client whose
-// transport is closed receives no DISCONNECT, so it comes back. Events of sockets that end here are not held any longer:
-// they are dropped.
+// disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client
+// whose transport is closed receives no DISCONNECT, so it comes back. Events of sockets that end here are not held any
+// longer: they are dropped.
 func (e *Edge) disconnect(sockets []*socket, ending msg.Ending) {
 	for _, s := range sockets {
 		if ending == msg.EndSocket {

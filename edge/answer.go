@@ -77,7 +77,8 @@ func (a *answers) address(dst []byte, s *socket) []byte {
 // body is the answer to a command that took effect for a number of sockets.
 func (a *answers) body(sockets int) []byte { return msg.Answer{Edge: a.edge, Sockets: sockets}.Body() }
 
-// mayAnswer reports whether a query or ask has a reply subject that may be answered. If not, it is dropped and counted.
+// mayAnswer reports whether a query or ask has a reply subject that may be answered. If not, it is dropped and
+// counted.
 func (a *answers) mayAnswer(m *bus.Message) bool {
 	if m.Reply == "" {
 		a.complaints.drop(m, dropNoReply, errNoReply)
@@ -101,16 +102,16 @@ func (a *answers) withholds(m *bus.Message) bool {
 	return true
 }
 
-// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an earlier one
-// that was, because a service may repeat itself.
+// notAdmitted answers an admission that has a reply subject and was not accepted. It comes behind the answer to an
+// earlier one that was, because a service may repeat itself.
 func (a *answers) notAdmitted(m *bus.Message, why error) {
 	if !m.NoResponders() && !m.Header.Has(msg.HeaderError) {
 		a.afterSubscribed(m, func(m *bus.Message) { a.fail(m, why) })
 	}
 }
 
-// admission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are active, and the
-// client has its CONNECT.
+// admission answers an admission that has a reply subject, as a join is answered: once the socket's subscriptions are
+// active, and the client has its CONNECT.
 func (a *answers) admission(m *bus.Message, isAdmitted bool) {
 	if !isAdmitted { // its rooms cannot be
 		a.notAdmitted(m, errAnswer)

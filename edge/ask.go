@@ -18,14 +18,14 @@ import (
 	"partyline/wire/sio"
 )
 
-// maxAsked bounds the acks that are waited for, all asks together: one costs a pointer with its socket and one in the list
-// of its question, so the whole table stays below 10 MB. An edge with more sockets cannot be asked in one go. Answers that
-// wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of another. Namespaces
-// share it: each may have half of what the others leave.
+// maxAsked bounds the acks that are waited for, all asks together: one costs a pointer with its socket and one in the
+// list of its question, so the whole table stays below 10 MB. An edge with more sockets cannot be asked in one go.
+// Answers that wait to be published count, too: if NATS is slow, the acks of one crowd must not push out those of
+// another. Namespaces share it: each may have half of what the others leave.
 const maxAsked = 1 << 18
 
-// askChunk is how many sockets the bus's worker answers for before it does other things: those answers then find room among
-// what waits to be published.
+// askChunk is how many sockets the bus's worker answers for before it does other things: those answers then find room
+// among what waits to be published.
 const askChunk = 1000
 
 // Errors of asks, as services read them.
@@ -34,7 +34,8 @@ var (
 	errNoAnswer    = errors.New("no answer")
 )
 
-// asks delivers events whose acks go to who asked. handle is called by the NATS reader alone, ack by readers of clients.
+// asks delivers events whose acks go to who asked. handle is called by the NATS reader alone, ack by readers of
+// clients.
 type asks struct {
 	*commands
 	deliveries *deliveries
@@ -125,8 +126,8 @@ func (a *asks) deliver(q *question, p *packet, timeout time.Duration) {
 	}
 }
 
-// remove removes a question from the list of a socket that was asked it. It returns nil if the socket does not owe it an answer, or
-// has been answered for.
+// remove removes a question from the list of a socket that was asked it. It returns nil if the socket does not owe it
+// an answer, or has been answered for.
 func (a *asks) remove(s *socket, id uint64) *question {
 	c := s.Edge.conn
 	c.mu.Lock()

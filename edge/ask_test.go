@@ -161,7 +161,8 @@ func TestAskOfAGoneSocket(t *testing.T) {
 	}
 }
 
-// What an ask and its ack allocate, not counting the frame: an entry in the socket's list, the answer, and its content.
+// What an ask and its ack allocate, not counting the frame: an entry in the socket's list, the answer, and its
+// content.
 func TestAskAllocates(t *testing.T) {
 	if raceEnabled {
 		t.Skip("under the race detector sync.Pool drops items")

@@ -32,7 +32,8 @@ type client struct {
 	auth   []byte      // what the client gave as auth, a JSON object; nil for nothing; static
 	issued time.Time   // when the client asked to connect; static
 	group  string      // written before it is a member, static then: of services that get its events; "": all do
-	// owner is set until it is a member, and static then: while services are asked about it, and if an instance owns it.
+	// owner is set until it is a member, and static then: while services are asked about it, and if an instance owns
+	// it.
 	owner *owner.Socket
 
 	durable
@@ -57,9 +58,9 @@ type durable struct {
 
 // connection is what a session means in Socket.IO: its sockets. It is the session's Receiver.
 //
-// A packet of its client takes no lock of the whole edge: sockets and what is in them are read atomically. What must go together
-// with a frame to the client, such as CONNECT and a socket's becoming live, happens with mu held, so a socket's life only changes
-// then.
+// A packet of its client takes no lock of the whole edge: sockets and what is in them are read atomically. What must
+// go together with a frame to the client, such as CONNECT and a socket's becoming live, happens with mu held, so a
+// socket's life only changes then.
 type connection struct {
 	edge    *Edge
 	session *engine.Session
@@ -90,12 +91,13 @@ type admission struct {
 	denials  time.Time    // guarded by mu: see countDenied
 }
 
-// past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within Bus.Exclusive.
+// past is what a socket keeps in a namespace with rewind. The NATS reader owns it, so rooms change within
+// Bus.Exclusive.
 //
 //	join ──▶ muted ──▶ mark ──▶ waiting ──▶ read ──▶ live
 //
-// While a room is muted, the socket gets none of its events: the log has them. From the mark on all that comes for the socket waits, until
-// the room's events up to the mark have been read and sent.
+// While a room is muted, the socket gets none of its events: the log has them. From the mark on all that comes for the
+// socket waits, until the room's events up to the mark have been read and sent.
 type past struct {
 	stays   []wire.Span // in which rooms it is, and so which events it has got
 	ended   []wire.Span // the same of rooms that it has left
@@ -146,8 +148,8 @@ const (
 	partOverdue       // none has
 )
 
-// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and the caller that removes
-// the question from the socket's list answers for it, so each is answered for once.
+// question is an ask whose acks are awaited. There is no table: each socket knows what it was asked, and the caller
+// that removes the question from the socket's list answers for it, so each is answered for once.
 type question struct {
 	id      uint64    // the ack id in the packet, the same for all sockets; static
 	reply   string    // where the answers go; static
@@ -166,16 +168,16 @@ type pause struct {
 	until    time.Time
 }
 
-// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind them.
-// It stands in front of owners, and there is one for a session while it is paused, and until all that is in it has been
-// published. When it is full the session is not read any more (engine.Session.StopReading).
+// hold keeps what a paused session's client sends and must stay in order: events, and DISCONNECT and CONNECT behind
+// them. It stands in front of owners, and there is one for a session while it is paused, and until all that is in it
+// has been published. When it is full the session is not read any more (engine.Session.StopReading).
 //
-// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no pause
-// is left: the bus's worker → publish → connection.act → upward.publish. While there is a hold only the worker
+// The path of an event: the session's reader → Session.packet → connection.event → keep, if there is a hold. When no
+// pause is left: the bus's worker → publish → connection.act → upward.publish. While there is a hold only the worker
 // publishes, so the order stays.
 //
-// Its mu comes before that of an owned socket (owner.Socket) and a connection's. It is held while events are published, so the NATS reader never
-// takes it: pauses change under pauses.mu.
+// Its mu comes before that of an owned socket (owner.Socket) and a connection's. It is held while events are
+// published, so the NATS reader never takes it: pauses change under pauses.mu.
 type hold struct {
 	conn   *connection // static
 	pauses []pause     // guarded by pauses.mu
@@ -256,8 +258,8 @@ func (c *connection) outOfTurn(p sio.Packet) {
 	c.expel(engine.ForcedServerClose, "packet out of turn, closing the session", "type", string(p.Type))
 }
 
-// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any packet
-// that was on its way is out of turn.
+// expel ends the session and says why in the log, unless it has ended already: then its sockets are gone, and any
+// packet that was on its way is out of turn.
 func (c *connection) expel(reason engine.Reason, what, name string, value any) {
 	c.mu.Lock()
 	hasEnded := c.closed
@@ -270,8 +272,8 @@ func (c *connection) expel(reason engine.Reason, what, name string, value any) {
 
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// dialect is how a client writes its packets, which is for its first message to show: with socket.io-msgpack-parser each
-// packet is one binary message, with the default parser the first one, CONNECT, is text.
+// dialect is how a client writes its packets, which is for its first message to show: with socket.io-msgpack-parser
+// each packet is one binary message, with the default parser the first one, CONNECT, is text.
 type dialect uint8
 
 const (

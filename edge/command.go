@@ -23,7 +23,8 @@ type commands struct {
 	disconnect func(sockets []*socket, ending msg.Ending)
 }
 
-// find returns the sockets that a command is about. If it is about one that is not there, it answers that and returns false.
+// find returns the sockets that a command is about. If it is about one that is not there, it answers that and returns
+// false.
 func (c *commands) find(m *bus.Message, sub *subjects.Subject) ([]*socket, bool) {
 	c.stats.commanded.Inc()
 	sockets, found := c.targets.of(m, sub)
@@ -53,7 +54,8 @@ func (c *commands) end(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// changeRooms makes sockets join or leave rooms, and answers for how many that took effect. It fails only for a single socket.
+// changeRooms makes sockets join or leave rooms, and answers for how many that took effect. It fails only for a single
+// socket.
 func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	names, err := msg.Rooms(m.Data)
 	var rooms []string
@@ -115,8 +117,8 @@ func (c *commands) answerSaved(m *bus.Message, sockets []*socket, answer []byte)
 	})
 }
 
-// changed is the answer to a change: for how many sockets it took effect, and of a single one that is owned also which revision its
-// owner must have to know of it.
+// changed is the answer to a change: for how many sockets it took effect, and of a single one that is owned also which
+// revision its owner must have to know of it.
 func (c *commands) changed(sub *subjects.Subject, sockets []*socket) []byte {
 	if sub.Target == subjects.TargetSocket && sockets[0].Edge.owner != nil {
 		if v, isMember := c.targets.View(sockets[0]); isMember {

@@ -37,8 +37,8 @@ func TestAQueryKeepsNoRoomsThatItDoesNotNeed(t *testing.T) {
 	}
 }
 
-// Where events take the way through the log, only a checkpoint that took it shows that earlier ones are handled. Its core
-// copy is faster.
+// Where events take the way through the log, only a checkpoint that took it shows that earlier ones are handled. Its
+// core copy is faster.
 func TestACheckpointComesFromTheLog(t *testing.T) {
 	prefix, err := subjects.NewPrefix("sio")
 	if err != nil {

@@ -57,8 +57,8 @@ func (c *complaints) connectSubject(namespace string) string {
 	return string(c.prefix.AppendOn(nil, namespace, msg.EventConnect))
 }
 
-// answersNotice returns the subject of the connect notice that a message to a socket's address seems to answer, with an admission
-// or a refusal, although the namespace is open; "" if it does not.
+// answersNotice returns the subject of the connect notice that a message to a socket's address seems to answer, with
+// an admission or a refusal, although the namespace is open; "" if it does not.
 func (c *complaints) answersNotice(m *bus.Message) string {
 	sub, ok := c.prefix.Parse(m.Subject)
 	if !ok || sub.Kind != subjects.KindCommand || sub.Verb != subjects.VerbEmit || sub.Target != subjects.TargetSocket {

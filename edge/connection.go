@@ -23,7 +23,8 @@ func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receive
 	return c
 }
 
-// requestJSON is the part of a handshake that the sockets of a session share, without the token in it, if there is one.
+// requestJSON is the part of a handshake that the sockets of a session share, without the token in it, if there is
+// one.
 func (e *Edge) requestJSON(o *engine.Opening, session string) (request []byte, token string) {
 	r := msg.Request{
 		Session: session, Query: make(map[string]string, len(o.Query)), Headers: msg.RequestHeaders(o.Host, o.Header),
@@ -196,8 +197,8 @@ func (c *connection) countPacket(s *socket) {
 	}
 }
 
-// checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any packet
-// is valid.
+// checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any
+// packet is valid.
 func checkPayload(p sio.Packet) error {
 	if p.Data == nil {
 		return nil

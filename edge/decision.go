@@ -122,9 +122,9 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 	}
 }
 
-// answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone, is told to
-// its service: a group, because the notice for all services came before, and on a subject that a service for many namespaces
-// does not subscribe to.
+// answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone,
+// is told to its service: a group, because the notice for all services came before, and on a subject that a service
+// for many namespaces does not subscribe to.
 func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
 	if d.Kind != owner.Admission && d.Kind != owner.Refusal {
 		return // no decision, and none is needed
@@ -155,7 +155,8 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	e.logged.unknown(sub.Socket, func() { e.answers.notAdmitted(&late, why) })
 }
 
-// refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of its session.
+// refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of
+// its session.
 func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 	kind := refusedByService
 	if d.err != nil {
@@ -200,8 +201,9 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	}
 }
 
-// timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own back-off,
-// which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the asking.
+// timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own
+// back-off, which it never does after a CONNECT_ERROR. A session with another live socket goes on, and so does the
+// asking.
 func timeIsUp(s *socket) {
 	c := s.Edge.conn
 	e := c.edge
@@ -223,7 +225,8 @@ func timeIsUp(s *socket) {
 	}
 }
 
-// endOverdue ends the wait of the sockets that have waited too long, when the session's last live one has gone. It never waits.
+// endOverdue ends the wait of the sockets that have waited too long, when the session's last live one has gone. It
+// never waits.
 func (c *connection) endOverdue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

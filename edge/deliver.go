@@ -24,8 +24,8 @@ type deliveries struct {
 	name       []byte // scratch for event names
 }
 
-// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a room. It returns
-// what became of the frame: Queued also while it waits.
+// deliver hands a frame to a socket, or keeps it until the socket's CONNECT is out, or until it has the past of a
+// room. It returns what became of the frame: Queued also while it waits.
 func (d *deliveries) deliver(s *socket, f *eio.Frame) engine.Sent {
 	p := s.Edge.past
 	return d.pass(s, f, p != nil && len(p.waiting) > 0)
@@ -75,9 +75,9 @@ func (d *deliveries) send(s *socket, f *eio.Frame) engine.Sent {
 	return sent
 }
 
-// encode is the frame of a message in a dialect. One that cannot be sent at all is dropped like any other
-// publish that cannot be right, and nil: larger than a session's whole queue, it could reach no client, however idle, and
-// would close every session that it is for.
+// encode is the frame of a message in a dialect. One that cannot be sent at all is dropped like any other publish that
+// cannot be right, and nil: larger than a session's whole queue, it could reach no client, however idle, and would
+// close every session that it is for.
 func (d *deliveries) encode(p *packet, to dialect) *eio.Frame {
 	if p.failed[to] {
 		return nil
@@ -153,8 +153,8 @@ type targets struct {
 	owners *owner.Table
 }
 
-// one returns the socket with an id if it is in a namespace, named as in subjects. Who may write to one namespace must not reach
-// another through a socket's id: why is the reason to drop the message then.
+// one returns the socket with an id if it is in a namespace, named as in subjects. Who may write to one namespace must
+// not reach another through a socket's id: why is the reason to drop the message then.
 func (t targets) one(id, namespace string) (s *socket, why int) {
 	switch s = t.Find(id); {
 	case s == nil:
@@ -174,8 +174,8 @@ func (t targets) of(m *bus.Message, sub *subjects.Subject) (sockets []*socket, f
 	return t.many(m, sub, m.Header[msg.HeaderExcept]), true
 }
 
-// many returns the sockets that a message to a room or to all is for, without those that names in except stand for. The list
-// must not be changed.
+// many returns the sockets that a message to a room or to all is for, without those that names in except stand for.
+// The list must not be changed.
 func (t targets) many(m *bus.Message, sub *subjects.Subject, except []string) []*socket {
 	list := t.Select(sub, m.Header[msg.HeaderRooms], except)
 	if !m.Header.Has(msg.HeaderOwnedBy) {
@@ -191,8 +191,8 @@ func (t targets) many(m *bus.Message, sub *subjects.Subject, except []string) []
 	return owned
 }
 
-// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled. In a logged
-// namespace that is so once the log gives it out: the core copy is faster than events are.
+// checkpointReturned notes that what the clients of a namespace published before a checkpoint has been handled. In a
+// logged namespace that is so once the log gives it out: the core copy is faster than events are.
 func (t targets) checkpointReturned(m *bus.Message, sub *subjects.Subject) {
 	number, err := strconv.ParseUint(asString(m.Data), 10, 64)
 	if n := t.Namespace(sub.Namespace); n != nil && err == nil && n.IsLogged == (sub.Verb == subjects.VerbLog) {

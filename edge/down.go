@@ -10,16 +10,17 @@ import (
 	"partyline/wire/msg"
 )
 
-// Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done by the NATS reader,
-// bus.Run, one thing at a time, whatever goroutine that is on. others may take a message away before the edge sees it; nil: none.
+// Listen takes what comes from NATS until ctx ends. It is called once. Everything that comes down is done by the NATS
+// reader, bus.Run, one thing at a time, whatever goroutine that is on. others may take a message away before the edge
+// sees it; nil: none.
 func (e *Edge) Listen(ctx context.Context, others func(*bus.Message) bool) {
 	e.set.Bus.Run(ctx, func(m *bus.Message) bool { return others != nil && others(m) || e.handle(m) }, e.flush)
 	e.fanout.writes.Close()
 	e.commands.queries.Close()
 }
 
-// handle processes one message from NATS. It must not block. Writes to clients are queued until flush. It returns false for a copy,
-// which is ignored.
+// handle processes one message from NATS. It must not block. Writes to clients are queued until flush. It returns
+// false for a copy, which is ignored.
 func (e *Edge) handle(m *bus.Message) bool {
 	if m.Lost {
 		e.lost(m)
@@ -85,7 +86,8 @@ func (e *Edge) flush() {
 	e.fanout.writes.Flush(e.set.Bus.Lagging)
 }
 
-// noResponders is called when NATS reports no subscriber for what was published for a socket, which is its reply subject.
+// noResponders is called when NATS reports no subscriber for what was published for a socket, which is its reply
+// subject.
 func (e *Edge) noResponders(sub *subjects.Subject) {
 	e.stats.noResponders.Inc()
 	s := e.reg.Find(sub.Socket)
@@ -144,10 +146,10 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by that for
-// commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for commands have a
-// wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events would take two
-// subscriptions a room.
+// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by
+// that for commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for
+// commands have a wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events
+// would take two subscriptions a room.
 func isCopy(prefix subjects.Prefix, m *bus.Message, sub *subjects.Subject) bool {
 	namespace := len(prefix.String()) + 1
 	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&

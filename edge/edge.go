@@ -1,10 +1,11 @@
-// Package edge gives Engine.IO sessions their Socket.IO meaning: sockets, namespaces, rooms, acks, and relay rules, all
-// of it in terms of publishes on NATS subjects (docs/subjects.md).
+// Package edge gives Engine.IO sessions their Socket.IO meaning: sockets, namespaces, rooms, acks, and relay rules,
+// all of it in terms of publishes on NATS subjects (docs/subjects.md).
 //
 // Up: connection.Message → sio.Parse → the event's subject → bus.Publish, on the goroutine that reads from the client.
-// Down: bus.Run → Edge.handle → the room's members → one eio.Frame → each session's queue; and when nothing more waits,
-// Edge.flush writes to the clients. All of it is done by the NATS reader: one message after the other, mostly on the goroutine that
-// reads from NATS. It never waits: whatever needs an answer from NATS goes through an outbox to the bus's worker.
+// Down: bus.Run → Edge.handle → the room's members → one eio.Frame → each session's queue; and when nothing more
+// waits, Edge.flush writes to the clients. All of it is done by the NATS reader: one message after the other, mostly
+// on the goroutine that reads from NATS. It never waits: whatever needs an answer from NATS goes through an outbox to
+// the bus's worker.
 package edge
 
 import (
@@ -48,9 +49,9 @@ type Settings struct {
 
 // Keys verify tokens. Package token implements it.
 type Keys interface {
-	// Verify calls then once with what a token grants, which one of the named issuers must have made: before it returns if its key is known,
-	// else on another goroutine when keys have been fetched, within a time at the latest. It never waits. An error is for the client; one
-	// that may pass is a temporary.
+	// Verify calls then once with what a token grants, which one of the named issuers must have made: before it
+	// returns if its key is known, else on another goroutine when keys have been fetched, within a time at the latest.
+	// It never waits. An error is for the client; one that may pass is a temporary.
 	Verify(issuers []string, token string, within time.Duration, then func(issuer string, g msg.Grant, err error))
 }
 
@@ -72,7 +73,8 @@ type Edge struct {
 	stats      stats
 	complaints *complaints
 
-	// reg knows who is where. Its lock may be taken while a connection's is held, and the outbox's and that of owners while it is.
+	// reg knows who is where. Its lock may be taken while a connection's is held, and the outbox's and that of owners
+	// while it is.
 	reg    *registry.Registry[client]
 	owners *owner.Table // has a lock of its own, which may be taken while that of reg or of a connection is held
 	wake   wake.Flag    // something is due earlier than Attend expects
@@ -105,8 +107,8 @@ func (e *Edge) Sockets() int { return e.reg.Sockets() }
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
 
-// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs those
-// that may not. It never waits.
+// MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs
+// those that may not. It never waits.
 func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
 
 // everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.

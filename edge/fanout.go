@@ -9,15 +9,17 @@ import (
 	"partyline/wire/sio"
 )
 
-// What a fanout may hold: enough that a client's write costs little a message, and little enough to fit into any queue.
+// What a fanout may hold: enough that a client's write costs little a message, and little enough to fit into any
+// queue.
 const (
 	maxFanout      = 64
 	maxFanoutBytes = 32 << 10
 )
 
-// fanout is a number of events that came one directly behind the other for the same sockets. They are handed to each of
-// these together, as one frame: at full speed nearly all that a delivery costs is the write, and a room's members do not
-// cost a look at each of them for every message (docs/performance.md). Under a light load a fanout has one event.
+// fanout is a number of events that came one directly behind the other for the same sockets. They are handed to each
+// of these together, as one frame: at full speed nearly all that a delivery costs is the write, and a room's members
+// do not cost a look at each of them for every message (docs/performance.md). Under a light load a fanout has one
+// event.
 //
 // It is owned by the NATS reader: Edge.handle flushes it before it does anything else.
 type fanout struct {
@@ -40,8 +42,8 @@ type fanout struct {
 	single  [1]*socket           // scratch
 }
 
-// continues reports whether a message belongs to the fanout as well: it has the same subject and leaves out the same socket, and
-// no headers, which might choose others.
+// continues reports whether a message belongs to the fanout as well: it has the same subject and leaves out the same
+// socket, and no headers, which might choose others.
 func (f *fanout) continues(m *bus.Message) bool {
 	if len(f.messages) == 0 {
 		return false
@@ -102,7 +104,8 @@ func (f *fanout) handOut() {
 		if s == except {
 			continue
 		}
-		// The log has for a client that is coming back what is here before its mark; what is in no log would take its offset back.
+		// The log has for a client that is coming back what is here before its mark; what is in no log would take its
+		// offset back.
 		if k := s.Edge.ticket; k != nil && k.Waits.Load() && (f.feed == nil || k.Deaf.Load()) {
 			continue
 		}
@@ -120,8 +123,8 @@ func (f *fanout) handOut() {
 	}
 }
 
-// receivers is the sockets that the fanout is for, and one of them that is left out: nil for none. If there are none here, why is the
-// reason to drop its messages, or notDropped.
+// receivers is the sockets that the fanout is for, and one of them that is left out: nil for none. If there are none
+// here, why is the reason to drop its messages, or notDropped.
 func (f *fanout) receivers(m *bus.Message) (list []*socket, except *socket, why int) {
 	ns, names := f.subject.Namespace, m.Header[msg.HeaderExcept]
 	switch {

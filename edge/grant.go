@@ -111,7 +111,8 @@ func changed(s *socket, by *msg.Grant, has msg.Members) *granted {
 	return &next
 }
 
-// replace gives a member another grant, with its rooms, and data unless that is nil. With an error nothing has changed.
+// replace gives a member another grant, with its rooms, and data unless that is nil. With an error nothing has
+// changed.
 func (g *grants) replace(s *socket, next *granted, data []byte) error {
 	if !s.Life().IsMember() {
 		return errUnknownSocket
@@ -168,13 +169,15 @@ type denied struct {
 
 func (d *denied) Error() string { return fmt.Sprintf("not allowed: %.100s", d.name) }
 
-// A client may try what it may not freeDenials times at once, and then once every denialEvery. One that goes on is ended.
+// A client may try what it may not freeDenials times at once, and then once every denialEvery. One that goes on is
+// ended.
 const (
 	freeDenials = 100
 	denialEvery = 100 * time.Millisecond
 )
 
-// countDenied counts what a client may not do, and ends its session if it goes on. Other errors, and nil, are no such thing.
+// countDenied counts what a client may not do, and ends its session if it goes on. Other errors, and nil, are no such
+// thing.
 func (c *connection) countDenied(err error) {
 	var d *denied
 	if !errors.As(err, &d) {

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names of an
-// event. It is called on the session's reader.
+// holdPacket keeps a packet of a live socket, if the session is paused, and reports whether it did. sc has the names
+// of an event. It is called on the session's reader.
 func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, sc *scratch) bool {
 	h := c.hold.Load()
 	if h == nil {
@@ -30,8 +30,8 @@ func (c *connection) holdPacket(s *socket, p sio.Packet, attachments [][]byte, s
 	return h.keep(held)
 }
 
-// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it did.
-// Every other CONNECT takes effect at once: order with events is by namespace.
+// holdConnect keeps a CONNECT, if it must stay behind the DISCONNECT of the same namespace, and reports whether it
+// did. Every other CONNECT takes effect at once: order with events is by namespace.
 func (c *connection) holdConnect(p sio.Packet) bool {
 	h := c.hold.Load()
 	if h == nil {
@@ -49,7 +49,8 @@ func (c *connection) holdConnect(p sio.Packet) bool {
 	return h.keep(heldPacket{packet: p, body: p.Data})
 }
 
-// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is held.
+// act does what a packet asks for that was held. It returns false if that is not possible yet. The hold's lock is
+// held.
 func (c *connection) act(held *heldPacket) bool {
 	s, p := held.socket, held.packet
 	switch {
@@ -79,8 +80,8 @@ func (c *connection) act(held *heldPacket) bool {
 	return u.publish() == nil
 }
 
-// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended. isOutOfTurn: it has no place. mu
-// must be held.
+// queueConnect keeps a CONNECT that waits for the decision about an earlier one, unless the session has ended.
+// isOutOfTurn: it has no place. mu must be held.
 func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
 	earlier := c.socket(p.Namespace)
 	isUndecided := earlier != nil && earlier.Life() < registry.Subscribing || slices.Contains(c.arriving, string(p.Namespace))
@@ -92,8 +93,8 @@ func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
 	return true, false
 }
 
-// await has the later CONNECTs of an arrival's namespace wait for it. It returns false if it has no place, or must wait itself. The
-// arrival owns its bytes then.
+// await has the later CONNECTs of an arrival's namespace wait for it. It returns false if it has no place, or must
+// wait itself. The arrival owns its bytes then.
 func (c *connection) await(a *arrival) bool {
 	a.Namespace, a.Data = slices.Clone(a.Namespace), slices.Clone(a.Data)
 	c.mu.Lock()
@@ -124,8 +125,8 @@ const maxAgain = 100
 // againCost is the memory of a CONNECT that waits.
 func againCost(p sio.Packet) int { return 256 + len(p.Namespace) + len(p.Data) }
 
-// connectAgain acts on the CONNECTs that waited for the decision about the socket of a namespace. If it was admitted, they are out of turn. It never
-// waits.
+// connectAgain acts on the CONNECTs that waited for the decision about the socket of a namespace. If it was admitted,
+// they are out of turn. It never waits.
 func connectAgain(c *connection, namespace string) {
 	var due []sio.Packet
 	c.mu.Lock()

@@ -50,8 +50,8 @@ func (l *logged) sequence(h bus.Header) uint64 {
 	return n
 }
 
-// handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The fanout is flushed
-// unless the message is an event.
+// handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The
+// fanout is flushed unless the message is an event.
 func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, counts bool) {
 	isLog := sub.Verb == subjects.VerbLog
 	feed := e.logged.feed(sub.Namespace)
@@ -124,7 +124,8 @@ func (e *Edge) handOut(m *bus.Message, sub *subjects.Subject, seq uint64, feed *
 	e.fanout.add(m, sub, seq, feed)
 }
 
-// isAlike reports whether two events with headers are for the same sockets, and need nothing else that would be different.
+// isAlike reports whether two events with headers are for the same sockets, and need nothing else that would be
+// different.
 func isAlike(a, b bus.Header) bool {
 	for _, h := range []bus.Header{a, b} {
 		for name := range h {
@@ -136,8 +137,9 @@ func isAlike(a, b bus.Header) bool {
 	return true
 }
 
-// stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or if it is volatile,
-// the event gets one only if the client would take its last argument for one (socket.io-client, emitEvent).
+// stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or
+// if it is volatile, the event gets one only if the client would take its last argument for one (socket.io-client,
+// emitEvent).
 func (l *logged) stamp(text []byte, h bus.Header, seq uint64, feed *recovery.Feed) []byte {
 	if seq == 0 || msg.IsVolatile(h) {
 		if !wire.EndsWithString(text) {

@@ -92,9 +92,10 @@ func (e *Edge) follow(f registry.Effects[client]) {
 	}
 }
 
-// require tells the bus what NATS must permit this edge: what it subscribes now, and for each namespace that is declared by its
-// name the commands for all of its sockets, and the events of clients. A pattern has no subject that could be tried: NATS may
-// permit some of its namespaces and not others, and which of them clients ask for is not the edge's choice.
+// require tells the bus what NATS must permit this edge: what it subscribes now, and for each namespace that is
+// declared by its name the commands for all of its sockets, and the events of clients. A pattern has no subject that
+// could be tried: NATS may permit some of its namespaces and not others, and which of them clients ask for is not the
+// edge's choice.
 func require(set Settings) {
 	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }

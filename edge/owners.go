@@ -148,7 +148,8 @@ func roomNames(tokens []string) []string {
 	return names
 }
 
-// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may be held.
+// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may
+// be held.
 func (e *Edge) changed(s *socket) {
 	if k := s.Edge.ticket; k != nil {
 		k.Changed(s.RoomNames())
@@ -182,7 +183,8 @@ func (w ownerWire) handleInstance(m *bus.Message, sub *subjects.Subject) {
 	}
 }
 
-// handleNotOwner takes an instance's word that it got an event of a socket that it does not own, and reports whether it was one.
+// handleNotOwner takes an instance's word that it got an event of a socket that it does not own, and reports whether
+// it was one.
 func (w ownerWire) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *socket) bool {
 	from := m.Header.Get(msg.HeaderFrom)
 	if m.Header.Get(msg.HeaderError) != msg.ErrorNotOwner || from == "" { // without it, a service refuses with that text
@@ -198,8 +200,8 @@ func (w ownerWire) handleNotOwner(m *bus.Message, sub *subjects.Subject, s *sock
 	return true
 }
 
-// Missed says that services may have taken this edge for dead, and with it the sockets that they owned. told says that another
-// edge said so; else this edge may have noticed by itself just before. It never waits.
+// Missed says that services may have taken this edge for dead, and with it the sockets that they owned. told says that
+// another edge said so; else this edge may have noticed by itself just before. It never waits.
 func (e *Edge) Missed(told bool) { e.owners.Missed(told) }
 
 // Attend watches over the instances that own sockets, and over the sockets that wait to be admitted, until ctx ends.

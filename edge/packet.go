@@ -14,8 +14,8 @@ import (
 	"partyline/wire/sio"
 )
 
-// packet is one packet on its way to clients. It is encoded once for each dialect, for the first client that speaks it, and the
-// frame is shared by the others. A packet belongs to one goroutine, and lives no longer than its body.
+// packet is one packet on its way to clients. It is encoded once for each dialect, for the first client that speaks
+// it, and the frame is shared by the others. A packet belongs to one goroutine, and lives no longer than its body.
 //
 // All frames of the edge are made here, so that no client is sent a dialect that it does not speak.
 type packet struct {
@@ -91,7 +91,8 @@ func (p *packet) packed(limit int) (*eio.Frame, error) {
 	return eio.NewBinaryMessage(message, p.options), nil
 }
 
-// pack returns a packet with its attachments as one body. Without attachments that is the text itself, and the header nil.
+// pack returns a packet with its attachments as one body. Without attachments that is the text itself, and the header
+// nil.
 func pack(text []byte, attachments [][]byte) ([]byte, bus.Header) {
 	if len(attachments) == 0 {
 		return text, nil

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// pauseFor is how long a pause is in force unless it is repeated: an instance that died delays no client for longer.
+	// pauseFor is how long a pause is in force unless it is repeated: an instance that died delays no client for
+	// longer.
 	pauseFor = 5 * time.Second
 	// maxPauses bounds the pauses of one session, which services could otherwise make up.
 	maxPauses = 64
@@ -74,9 +75,9 @@ func (p *pauses) publishSome(h *hold) {
 	}
 }
 
-// publish publishes what is held, at most so many packets, until the session is paused again or an owned socket has no more
-// room, and ends the hold when nothing is left. For the last time it drops what is left. It reports whether more can be published.
-// It runs on the bus's worker.
+// publish publishes what is held, at most so many packets, until the session is paused again or an owned socket has no
+// more room, and ends the hold when nothing is left. For the last time it drops what is left. It reports whether more
+// can be published. It runs on the bus's worker.
 func (p *pauses) publish(h *hold, most int, isLast bool) (more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,8 +183,8 @@ func (p *pauses) begin(s *socket, instance string) error {
 	return nil
 }
 
-// endOf ends the pauses that are over of one session, and publishes what is held if none is left. With retry it also goes on with what
-// could not be published before.
+// endOf ends the pauses that are over of one session, and publishes what is held if none is left. With retry it also
+// goes on with what could not be published before.
 func (p *pauses) endOf(c *connection, isOver func(pause) bool, retry bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

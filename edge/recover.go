@@ -18,12 +18,14 @@ import (
 	"partyline/wire/sio"
 )
 
-// recoverable are the reasons of an end after which a client may come back (socket.io, RECOVERABLE_DISCONNECT_REASONS).
+// recoverable are the reasons of an end after which a client may come back (socket.io,
+// RECOVERABLE_DISCONNECT_REASONS).
 var recoverable = []string{
 	"transport error", "transport close", "forced close", "ping timeout", "server shutting down", "forced server close",
 }
 
-// comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way then.
+// comesBack takes what a client shows to come back out of its auth, and reports whether it does. A claim is under way
+// then.
 func (c *connection) comesBack(a *arrival) bool {
 	if a.rules.Recovery.For == 0 || c.edge.logged.table == nil {
 		return false
@@ -67,7 +69,8 @@ type comeback struct {
 	claimed *recovery.Claimed
 }
 
-// arrive ends the claim, with its socket. It returns false if another edge has taken that over since. The connection's mu must be held.
+// arrive ends the claim, with its socket. It returns false if another edge has taken that over since. The connection's
+// mu must be held.
 func (b *comeback) arrive(c *connection, name string, s *socket) bool {
 	c.arrived(name)
 	k := b.ticket
@@ -106,8 +109,9 @@ func (e *Edge) restore(s *socket) {
 	}
 }
 
-// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes behind it. An owner is
-// asked also about a socket that has ended meanwhile, because it must get the end. It runs on the bus's worker.
+// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes
+// behind it. An owner is asked also about a socket that has ended meanwhile, because it must get the end. It runs on
+// the bus's worker.
 func (c *connection) tellOfRecovered(s *socket, isLive bool) {
 	switch rules := s.Edge.rules; {
 	case s.Edge.recovered.Record.Owner != "":
@@ -150,7 +154,8 @@ func (r *recovered) grant() (g msg.Grant) {
 	return g
 }
 
-// changedEarly notes that a socket that was taken over has joined or left rooms before its admission, which gives it the rooms of its record.
+// changedEarly notes that a socket that was taken over has joined or left rooms before its admission, which gives it
+// the rooms of its record.
 func (l *logged) changedEarly(s *socket, left []string) {
 	r := s.Edge.recovered
 	if r == nil || s.Life() >= registry.Subscribing {
@@ -162,8 +167,8 @@ func (l *logged) changedEarly(s *socket, left []string) {
 	s.Edge.ticket.Changed(slices.Concat(slices.Collect(maps.Keys(r.Record.Rooms)), s.RoomNames()))
 }
 
-// settle gives a socket of a namespace with recovery what its client needs to come back, or what it has missed, and then its CONNECT. It
-// runs on the bus's worker, once the socket's subscriptions are active.
+// settle gives a socket of a namespace with recovery what its client needs to come back, or what it has missed, and
+// then its CONNECT. It runs on the bus's worker, once the socket's subscriptions are active.
 func (e *Edge) settle(s *socket) {
 	c, k, r := s.Edge.conn, s.Edge.ticket, s.Edge.recovered
 	switch {
@@ -187,7 +192,8 @@ func (e *Edge) settle(s *socket) {
 	}
 }
 
-// beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's worker.
+// beginAnew gives a client that cannot be recovered a new socket, or has it come back once more. It runs on the bus's
+// worker.
 func (c *connection) beginAnew(s *socket, why error) {
 	if recovery.Passes(why) {
 		c.session.Close(engine.ForcedServerClose)

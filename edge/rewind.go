@@ -27,7 +27,8 @@ type rewinds struct {
 // byRule is the number of events of a join that names none.
 const byRule = -1
 
-// between runs fn between two messages from NATS, if the socket's rooms have a past, or its ticket must know where in the log it enters them.
+// between runs fn between two messages from NATS, if the socket's rooms have a past, or its ticket must know where in
+// the log it enters them.
 func (r *rewinds) between(s *socket, fn func()) {
 	if s.Edge.past == nil && s.Edge.ticket == nil {
 		fn()
@@ -43,7 +44,8 @@ func (r *rewinds) exclusive(fn func()) {
 	}
 }
 
-// join is Registry.Join, and begins to rewind. most is how many events the socket gets at most of each room that has a rule, or byRule.
+// join is Registry.Join, and begins to rewind. most is how many events the socket gets at most of each room that has a
+// rule, or byRule.
 func (r *rewinds) join(s *socket, rooms []string, most int) (registry.Effects[client], error) {
 	entered := s.Edge.past.without(s, rooms)
 	f, err := r.reg.Join(s, rooms)
@@ -183,7 +185,8 @@ func (r *rewinds) deliverWaiting(s *socket) {
 	p.waiting = nil
 }
 
-// frameOf is what a socket gets of the past of a room; nil for nothing. The offset is that of the mark, so that the client's does not go back.
+// frameOf is what a socket gets of the past of a room; nil for nothing. The offset is that of the mark, so that the
+// client's does not go back.
 func (r *rewinds) frameOf(s *socket, w *rewind) *eio.Frame {
 	p := s.Edge.past
 	events := w.past.Events[max(0, len(w.past.Events)-w.most):]

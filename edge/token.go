@@ -46,7 +46,8 @@ func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, er
 	}
 }
 
-// showToken verifies the token of a CONNECT, and goes on with it or refuses it. Clients can tell the reasons apart by data.code.
+// showToken verifies the token of a CONNECT, and goes on with it or refuses it. Clients can tell the reasons apart by
+// data.code.
 func (c *connection) showToken(a arrival) {
 	raw, auth := c.edge.set.Token.From.FromAuth(a.Data)
 	if a.Data = auth; c.await(&a) {

@@ -136,8 +136,8 @@ func receivers(s *socket, relay *rule.Relay) (sum int) {
 	return sum
 }
 
-// publish sends an event to services, and on to other clients if a relay rule applies. The only error is owner.ErrHeldFull: it did
-// neither because the socket's owner is away.
+// publish sends an event to services, and on to other clients if a relay rule applies. The only error is
+// owner.ErrHeldFull: it did neither because the socket's owner is away.
 func (u *upward) publish() error {
 	s := u.socket
 	if u.packet.HasID {
@@ -229,7 +229,8 @@ func (u *upward) relay() {
 	}
 }
 
-// roomsOfRelay lists the rooms of a sender to which its events are relayed: not that of its user, which it did not enter.
+// roomsOfRelay lists the rooms of a sender to which its events are relayed: not that of its user, which it did not
+// enter.
 func roomsOfRelay(s *socket) []*registry.Room[client] {
 	rooms := s.Rooms()
 	if s.Edge.rules.UserRoom == "" {
@@ -253,15 +254,15 @@ const maxJoining = 1000
 // joinCost is the memory of a join that waits for NATS, without its answer.
 const joinCost = 256
 
-// What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first few
-// a session gets as many a second as the bus can end with ease; more must wait.
+// What a client enters, a room or a namespace, may cost a subscription, and that outlives its leaving. Past the first
+// few a session gets as many a second as the bus can end with ease; more must wait.
 const (
 	freeEntries = 100
 	entryEvery  = time.Millisecond
 )
 
-// pace makes a client that enters rooms and namespaces in a loop wait, for entryEvery at the most. It is only called on
-// the session's reader.
+// pace makes a client that enters rooms and namespaces in a loop wait, for entryEvery at the most. It is only called
+// on the session's reader.
 func (c *connection) pace() {
 	now := time.Now()
 	if earliest := now.Add(-freeEntries * entryEvery); c.entered.Before(earliest) {
@@ -274,8 +275,8 @@ func (c *connection) pace() {
 	}
 }
 
-// joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has entered a
-// room.
+// joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has
+// entered a room.
 func (u *upward) joinOrLeave() (entered bool) {
 	entered, err := u.changeRoom()
 	u.answerChange(err)

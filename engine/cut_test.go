@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A client whose TLS connection ends in the middle of a record, because its process or its network is gone, has closed it. It has
-// broken no rule, and the log does not say so.
+// A client whose TLS connection ends in the middle of a record, because its process or its network is gone, has closed
+// it. It has broken no rule, and the log does not say so.
 func TestACutTLSConnectionIsNoFault(t *testing.T) {
 	t.Parallel()
 	accepted := make(chan *recorder, 1)

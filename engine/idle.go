@@ -31,8 +31,8 @@ const (
 	quietFor = time.Second
 	// lateLimit is how much is read from a client after the end was sent to it, in packets of the largest size.
 	lateLimit = 4
-	// headLimit is how many bytes of frame heads may come with a message beyond headShare times its content: every byte
-	// may be a fragment of its own, but fragments without content cost work and count in no other limit.
+	// headLimit is how many bytes of frame heads may come with a message beyond headShare times its content: every
+	// byte may be a fragment of its own, but fragments without content cost work and count in no other limit.
 	headLimit = 16 << 10
 	headShare = 15
 )
@@ -141,8 +141,8 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isFlooded reports whether a client has sent lateLimit packets since the end was sent to it. Reading it until lastRead
-// is over would cost a core. It resets late while the end is not sent.
+// isFlooded reports whether a client has sent lateLimit packets since the end was sent to it. Reading it until
+// lastRead is over would cost a core. It resets late while the end is not sent.
 func (c *wsConn) isFlooded() bool {
 	if !c.ending.Load() {
 		c.reader.late = 0

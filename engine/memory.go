@@ -36,9 +36,9 @@ var limitKeys = [limits]string{
 }
 
 // Charge adds n bytes to what is kept for the session, or takes them back if n is negative. The caller counts what it
-// keeps because of the client, with the place that it takes: structs, list slots. If that and the queue together exceed
-// Settings.SessionBytes, Charge returns false, and the session ends on another goroutine. The bytes count nevertheless
-// until they are taken back. Charge takes the session's own lock only, so the caller may hold its own.
+// keeps because of the client, with the place that it takes: structs, list slots. If that and the queue together
+// exceed Settings.SessionBytes, Charge returns false, and the session ends on another goroutine. The bytes count
+// nevertheless until they are taken back. Charge takes the session's own lock only, so the caller may hold its own.
 func (s *Session) Charge(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

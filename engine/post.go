@@ -67,8 +67,8 @@ func (p *polling) servePost(w http.ResponseWriter, r *http.Request) {
 	_ = request.SetWriteDeadline(time.Time{}) // that of waitForReading is not for the connection's next requests
 }
 
-// readBody reads the body of a POST, and reports whether the session has ended meanwhile. A body that comes too slowly is
-// given up: it would hold its connection permanently.
+// readBody reads the body of a POST, and reports whether the session has ended meanwhile. A body that comes too slowly
+// is given up: it would hold its connection permanently.
 func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r *http.Request) (_ []byte, isEnded bool, _ error) {
 	s := p.session
 	s.mu.Lock()
@@ -137,8 +137,8 @@ func (p *polling) postpone(payload []byte) bool {
 	return true
 }
 
-// handlePostponed handles what is postponed as soon as the session is read, also after an upgrade. It ends when no more
-// is postponed.
+// handlePostponed handles what is postponed as soon as the session is read, also after an upgrade. It ends when no
+// more is postponed.
 func (p *polling) handlePostponed(g *gate) {
 	s := p.session
 	for {

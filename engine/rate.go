@@ -19,8 +19,8 @@ type Rates struct {
 	HandshakesPerSecondPerAddress int `koanf:"handshakes_per_second_per_address"` // the same of one client address
 }
 
-// DefaultRates are above what a client can send that waits for the answer to each event, and a tenth of what an edge of
-// two cores takes.
+// DefaultRates are above what a client can send that waits for the answer to each event, and a tenth of what an edge
+// of two cores takes.
 func DefaultRates() Rates {
 	return Rates{EventsPerSecond: 10_000, EventsBurst: 20_000, BytesPerSecond: 10_000_000}
 }

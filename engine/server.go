@@ -240,7 +240,8 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	session := &Session{
 		id: ids.New(s.set.EdgeID), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
-	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot know.
+	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot
+	// know.
 	if s.set.Cookie != "" && !isUpgrade {
 		w.Header().Add("Set-Cookie", (&http.Cookie{
 			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,

@@ -309,7 +309,8 @@ func (c *wsConn) handle(data []byte, binary bool, now time.Time) {
 	s.packet(p, len(data), now)
 }
 
-// lockIn locks Session.in. The turn ends before that waits: a POST of the session may have the lock, and wait for a turn.
+// lockIn locks Session.in. The turn ends before that waits: a POST of the session may have the lock, and wait for a
+// turn.
 func (c *wsConn) lockIn() {
 	s := c.session
 	if !s.in.TryLock() {

@@ -200,7 +200,8 @@ func TestServersThatStop(t *testing.T) {
 	}
 }
 
-// A log in the memory of one server begins again when that restarts. Its stream keeps its time of creation in a cluster.
+// A log in the memory of one server begins again when that restarts. Its stream keeps its time of creation in a
+// cluster.
 func TestMemoryIsLost(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, func(set *Settings) { set.Storage = StorageMemory })

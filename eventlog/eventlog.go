@@ -1,8 +1,9 @@
-// Package eventlog is the door to JetStream: the log of events and the records of sockets, from which any edge recovers a
-// client. It knows streams, sequences and subjects, but no sockets.
+// Package eventlog is the door to JetStream: the log of events and the records of sockets, from which any edge
+// recovers a client. It knows streams, sequences and subjects, but no sockets.
 //
-// Stream SIO_LOG captures the events of logged namespaces and republishes each with its sequence. Stream SIO_SESSIONS has
-// one message for each socket that can be recovered, and one for each edge. Edges make both streams; an operator may.
+// Stream SIO_LOG captures the events of logged namespaces and republishes each with its sequence. Stream SIO_SESSIONS
+// has one message for each socket that can be recovered, and one for each edge. Edges make both streams; an operator
+// may.
 //
 // A Log has three goroutines, all in Run: one keeps the streams in order, one reads the log for all scans, one
 // starts a further one for each record to write. None of its methods for edges waits, except Record and LastBeat.
@@ -104,12 +105,12 @@ func New(set Settings) *Log {
 	return l
 }
 
-// OnEpoch sets what is called when the log is found, and again each time it was made again. Call it before Run, on whose
-// goroutine fn runs; fn must not block.
+// OnEpoch sets what is called when the log is found, and again each time it was made again. Call it before Run, on
+// whose goroutine fn runs; fn must not block.
 func (l *Log) OnEpoch(fn func(epoch string)) { l.onEpoch = fn }
 
-// Run keeps the streams in order, reads and writes until ctx ends. Scans and writes that have not ended get ErrEnded. Run must be
-// called once, and ends before the connection is closed.
+// Run keeps the streams in order, reads and writes until ctx ends. Scans and writes that have not ended get ErrEnded.
+// Run must be called once, and ends before the connection is closed.
 func (l *Log) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { l.reader.run(ctx) })
@@ -137,8 +138,8 @@ func pause(ctx context.Context, d time.Duration, early <-chan struct{}) {
 	}
 }
 
-// Ready returns why the log cannot be used: nothing while both streams are as they must be. An election of JetStream changes
-// nothing.
+// Ready returns why the log cannot be used: nothing while both streams are as they must be. An election of JetStream
+// changes nothing.
 func (l *Log) Ready() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,8 +152,8 @@ func (l *Log) Stream() string { return l.set.Prefix.Stream(subjects.StreamLog) }
 // records returns the name of the stream of records.
 func (l *Log) records() string { return l.set.Prefix.Stream(subjects.StreamSessions) }
 
-// Epoch returns the name of the log's present life, or "" before the log was found. Sequences of different epochs cannot be
-// compared.
+// Epoch returns the name of the log's present life, or "" before the log was found. Sequences of different epochs
+// cannot be compared.
 func (l *Log) Epoch() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,8 +163,9 @@ func (l *Log) Epoch() string {
 // Doubt has the streams looked at now. Call it when a mark has not come back. It never blocks.
 func (l *Log) Doubt() { l.doubt.Raise() }
 
-// WentBack gives the log a new epoch, unless it has one already. Call it when the log continues with sequences that it has used
-// before: NATS has lost the end of the stream with its memory or disk, so all offsets may be wrong. It never blocks.
+// WentBack gives the log a new epoch, unless it has one already. Call it when the log continues with sequences that it
+// has used before: NATS has lost the end of the stream with its memory or disk, so all offsets may be wrong. It never
+// blocks.
 func (l *Log) WentBack() {
 	l.wentBack.Store(true)
 	l.Doubt()

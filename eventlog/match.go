@@ -19,12 +19,13 @@ type Receiver struct {
 	Socket    string          // id; "": everything in the namespace
 	Owner     string          // the instance that owns the socket
 	Rooms     []recovery.Span // in which the socket was; To is 0 where it is still
-	// Alive is when the socket had everything for certain: what the log dropped was stored before, or it is a hole. Zero: the log must have
-	// everything since Scan.From.
+	// Alive is when the socket had everything for certain: what the log dropped was stored before, or it is a hole.
+	// Zero: the log must have everything since Scan.From.
 	Alive time.Time
 }
 
-// index finds the scans that an event may be for, by namespace, and by namespace and room or socket. Scans without a receiver are in every.
+// index finds the scans that an event may be for, by namespace, and by namespace and room or socket. Scans without a
+// receiver are in every.
 type index struct {
 	every                        []*Scan
 	whole, all, byRoom, bySocket map[string][]*Scan

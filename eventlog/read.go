@@ -25,8 +25,8 @@ const (
 	behindLongest = 100 * time.Millisecond
 )
 
-// Headers of messages that are read from a stream. A publisher's own headers of these names come before the server's, so only
-// the last of each counts.
+// Headers of messages that are read from a stream. A publisher's own headers of these names come before the server's,
+// so only the last of each counts.
 const (
 	headerStream   = "Nats-Stream"
 	headerSubject  = "Nats-Subject"
@@ -58,9 +58,9 @@ type Scan struct {
 	For      *Receiver // whose events are read; nil: all messages
 	// Each is called for each message, in order.
 	Each func(*Entry)
-	// Done is called once, at the end. first is at most From+1 if nothing is missing in the log. Else it is the first sequence since
-	// which nothing is missing: the log has dropped older messages, all stored before the message first. After an error Each was
-	// called for a part only.
+	// Done is called once, at the end. first is at most From+1 if nothing is missing in the log. Else it is the first
+	// sequence since which nothing is missing: the log has dropped older messages, all stored before the message
+	// first. After an error Each was called for a part only.
 	Done func(first uint64, err error)
 
 	first  uint64

@@ -20,7 +20,8 @@ const (
 const (
 	// askAgain is the pause before a request that had no responders is repeated.
 	askAgain = 100 * time.Millisecond
-	// getTimeout is how long one request may take: a server that hangs, or has died, does not answer what was sent to it.
+	// getTimeout is how long one request may take: a server that hangs, or has died, does not answer what was sent to
+	// it.
 	getTimeout = time.Second
 )
 
@@ -34,17 +35,18 @@ type Record struct {
 	claim string
 }
 
-// Record returns the record of a key, as the leader of the stream has it. Errors: ErrNoRecord; ErrAway if there is no answer
-// before ctx ends.
+// Record returns the record of a key, as the leader of the stream has it. Errors: ErrNoRecord; ErrAway if there is no
+// answer before ctx ends.
 func (l *Log) Record(ctx context.Context, key string) (Record, error) {
 	return l.get(ctx, l.records(), getRequest(l.set.Prefix.Session(key)))
 }
 
-// Beat notes that an edge lives. It may block while NATS reads slowly. A beat that is lost is no error: the next one counts.
+// Beat notes that an edge lives. It may block while NATS reads slowly. A beat that is lost is no error: the next one
+// counts.
 func (l *Log) Beat(edge string) { _ = l.set.Conn.Publish(l.set.Prefix.SessionBeat(edge), []byte(edge)) }
 
-// LastBeat returns when an edge noted last that it lives, by the clock of NATS. Errors are those of Record; beats are forgotten
-// after 24 hours.
+// LastBeat returns when an edge noted last that it lives, by the clock of NATS. Errors are those of Record; beats are
+// forgotten after 24 hours.
 func (l *Log) LastBeat(ctx context.Context, edge string) (time.Time, error) {
 	r, err := l.get(ctx, l.records(), getRequest(l.set.Prefix.SessionBeat(edge)))
 	return r.Time, err

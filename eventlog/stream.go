@@ -104,13 +104,14 @@ func lives(info *jetstream.StreamInfo) int {
 	return n
 }
 
-// epochOf returns the epoch of the log as it is. A stream keeps the time of its creation when its server loses the messages.
+// epochOf returns the epoch of the log as it is. A stream keeps the time of its creation when its server loses the
+// messages.
 func epochOf(info *jetstream.StreamInfo) string {
 	return recovery.Epoch(info.Created.Add(time.Duration(lives(info)) * time.Millisecond))
 }
 
-// relive gives the log a new epoch if its sequence went back and no other edge was faster. One look may be answered by a server
-// that does not know yet that it leads no more, so two must agree.
+// relive gives the log a new epoch if its sequence went back and no other edge was faster. One look may be answered by
+// a server that does not know yet that it leads no more, so two must agree.
 func (l *Log) relive(ctx context.Context, info *jetstream.StreamInfo) (*jetstream.StreamInfo, error) {
 	wentBack := l.wentBack.Swap(false)
 	switch epoch := l.Epoch(); {
@@ -243,7 +244,8 @@ func ownMetadata(all map[string]string) map[string]string {
 	return own
 }
 
-// withSubject adds a subject to those of a stream, in place of those that it covers. It returns false if one covers it already.
+// withSubject adds a subject to those of a stream, in place of those that it covers. It returns false if one covers it
+// already.
 func withSubject(all []string, subject string) ([]string, bool) {
 	if slices.ContainsFunc(all, func(s string) bool { return covers(s, subject) }) {
 		return all, false

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// window is how many writes are under way at once. It is so small that a slow server is not overdue with all of them, and
-	// large enough for what a fast one can do. A stream drops what is above 100,000 messages of all who write.
+	// window is how many writes are under way at once. It is so small that a slow server is not overdue with all of
+	// them, and large enough for what a fast one can do. A stream drops what is above 100,000 messages of all who
+	// write.
 	window = 1024
 	// writeTimeout bounds the wait for a PubAck, lookTime the look at the record after that.
 	writeTimeout = 3 * time.Second
@@ -35,12 +36,13 @@ const (
 type Write struct {
 	Key    string // one token
 	Holder string // the edge that has the socket
-	// Claim tells this socket's writes from those of all others with the same key, also at the same edge: one token, random. Who
-	// claims a record writes it with a new Claim.
+	// Claim tells this socket's writes from those of all others with the same key, also at the same edge: one token,
+	// random. Who claims a record writes it with a new Claim.
 	Claim string
 	Body  []byte // the log's from now on
-	// Expected is the sequence of the record that this one replaces, 0 for none. A record that another claim has stored since is
-	// kept, and Done gets ErrClaimed. One of the same claim, whose PubAck was lost, is replaced; so is one that has expired.
+	// Expected is the sequence of the record that this one replaces, 0 for none. A record that another claim has
+	// stored since is kept, and Done gets ErrClaimed. One of the same claim, whose PubAck was lost, is replaced; so is
+	// one that has expired.
 	Expected uint64
 	TTL      time.Duration // whole seconds; 0: as long as the stream keeps records
 	// Done is called once, on any goroutine; it must not block. seq is the sequence of the record. Errors:

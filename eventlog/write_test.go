@@ -92,7 +92,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// A write whose PubAck was lost, and which was given up, is in the way of the next one of the same socket only in appearance.
+// A write whose PubAck was lost, and which was given up, is in the way of the next one of the same socket only in
+// appearance.
 func TestWriteAfterLostPubAck(t *testing.T) {
 	s := natsdtest.Start(t, withJetStream(t))
 	l := ready(t, settings(t, client(t, s.ClientURL())))

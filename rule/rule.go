@@ -1,5 +1,5 @@
-// Package rule is what the configuration declares of namespaces: who admits clients, which rooms they may enter by themselves, and
-// which of their events are relayed to other clients.
+// Package rule is what the configuration declares of namespaces: who admits clients, which rooms they may enter by
+// themselves, and which of their events are relayed to other clients.
 package rule
 
 import (
@@ -78,7 +78,8 @@ const DefaultConnectTimeout = 20 * time.Second
 const (
 	// UnavailableWait lets it wait, and closes its transport at the end, so that it comes back by itself.
 	UnavailableWait = "wait"
-	// UnavailableRefuse refuses it with a CONNECT_ERROR, at once if there is no service. The official client stays away then.
+	// UnavailableRefuse refuses it with a CONNECT_ERROR, at once if there is no service. The official client stays
+	// away then.
 	UnavailableRefuse = "refuse"
 )
 

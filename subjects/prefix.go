@@ -104,8 +104,9 @@ func (p Prefix) AppendService(dst []byte, ns, event string) []byte {
 	return p.append(dst, ns, VerbService, event)
 }
 
-// AppendMark appends the subject with which an edge marks a place in the log of a namespace: <p>.<ns>.emit.mark.<edge>.<n>.
-// The log gives it out as <p>.<ns>.log.mark.<edge>.<n>. The limit of n is that of AppendAck.
+// AppendMark appends the subject with which an edge marks a place in the log of a namespace:
+// <p>.<ns>.emit.mark.<edge>.<n>. The log gives it out as <p>.<ns>.log.mark.<edge>.<n>. The limit of n is that of
+// AppendAck.
 func (p Prefix) AppendMark(dst []byte, ns, edge string, n uint64) []byte {
 	return strconv.AppendUint(p.append(dst, ns, VerbEmit, wordMark, edge, ""), n, 10)
 }

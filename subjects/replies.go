@@ -12,8 +12,8 @@ const DefaultReplies = "_INBOX.>"
 var errReplies = errors.New("bad reply prefix")
 
 // Replies are the reply subjects to which an edge may answer. NATS does not check that who names a reply subject may
-// publish there: the edge would publish in its own name. NewReplies makes it; the zero Replies allows no subject. It is
-// read-only.
+// publish there: the edge would publish in its own name. NewReplies makes it; the zero Replies allows no subject. It
+// is read-only.
 type Replies struct {
 	own    Prefix
 	dotted []string // each ends with a dot

@@ -135,8 +135,8 @@ type Subject struct {
 
 // Parse splits a subject under the prefix. It returns false for a subject outside the prefix; with too few tokens, an
 // empty one, a wildcard, or a byte that no subject may have; with an invalid socket id, more tokens behind all, or a
-// number of an ack or a mark that is not canonical (see AckNumber); and for an event whose first token is all, room or socket. It
-// does not allocate.
+// number of an ack or a mark that is not canonical (see AckNumber); and for an event whose first token is all, room or
+// socket. It does not allocate.
 func (p Prefix) Parse(subject string) (Subject, bool) {
 	if !p.Covers(subject) || !isLiteral(subject) {
 		return Subject{}, false

@@ -217,8 +217,8 @@ func TestAGroupAdmitsWhoHasGone(t *testing.T) {
 	group.Gets("sio.door.own.chat.marker", "", `["marker"]`) // nothing else came
 }
 
-// TestDisconnectComesBeforeTheEndOfItsSession disconnects sockets whose clients go on to send. A packet that comes too late
-// ends the session, but the client has read DISCONNECT before, so it does not come back by itself.
+// TestDisconnectComesBeforeTheEndOfItsSession disconnects sockets whose clients go on to send. A packet that comes too
+// late ends the session, but the client has read DISCONNECT before, so it does not come back by itself.
 func TestDisconnectComesBeforeTheEndOfItsSession(t *testing.T) {
 	s := begin(t, usual())
 	for i := range 100 {

@@ -202,8 +202,8 @@ func TestAHandoverIsRefused(t *testing.T) {
 	ends.Gets("sio.door.on.disconnect", so.Address(), `["disconnect",{"reason":"server namespace disconnect","rooms":[]}]`)
 }
 
-// A refused handover with Sio-Close closes the transport, and the client comes back. If the socket has gone meanwhile, its
-// session stays.
+// A refused handover with Sio-Close closes the transport, and the client comes back. If the socket has gone meanwhile,
+// its session stays.
 func TestARefusedHandoverCloses(t *testing.T) {
 	s := begin(t, usual())
 	a := startInstance(t, s.NC, "chat-a")

@@ -53,8 +53,8 @@ func TestALateWordEndsNoNewerAssignment(t *testing.T) {
 	s.Counts("takeovers_total", "", 1)
 }
 
-// An instance that answers after another one has decided is not the owner. It is notified, with the number of its assignment, once when
-// the other one decides and once for its answer.
+// An instance that answers after another one has decided is not the owner. It is notified, with the number of its
+// assignment, once when the other one decides and once for its answer.
 func TestALateAnswerIsNoAdmission(t *testing.T) {
 	t.Parallel()
 	s := begin(t, usual())

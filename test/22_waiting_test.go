@@ -308,8 +308,8 @@ func TestAnAnswerThatIsLostWithTheConnection(t *testing.T) {
 	s.Counts("connects_asked_again_total", "reconnected", 1)
 }
 
-// A CONNECT to a namespace about which a service is deciding waits for the decision: after a refusal it is a new request,
-// after an admission it is out of turn, as any CONNECT to a namespace that was joined.
+// A CONNECT to a namespace about which a service is deciding waits for the decision: after a refusal it is a new
+// request, after an admission it is out of turn, as any CONNECT to a namespace that was joined.
 func TestASecondConnectWaits(t *testing.T) {
 	s := begin(t, usual())
 	requests := s.hear("sio.door.on.connect")

@@ -88,8 +88,8 @@ func TestARefusalWithItsMessageInTheBody(t *testing.T) {
 	}
 }
 
-// A refusal with Sio-Close refuses nothing: it closes the transport without a word, so that the client comes back. A socket
-// that was not admitted gives no disconnect notice; the others of the session do.
+// A refusal with Sio-Close refuses nothing: it closes the transport without a word, so that the client comes back. A
+// socket that was not admitted gives no disconnect notice; the others of the session do.
 func TestARefusalThatCloses(t *testing.T) {
 	s := begin(t, usual())
 	requests, ends := s.hear("sio.door.on.connect"), s.hear("sio.*.on.disconnect")

@@ -155,7 +155,8 @@ func TestTheEdgeDies(t *testing.T) {
 	}
 }
 
-// A client leaves an edge, and comes to another one while the first is without NATS. Commands still reach the first: it must not answer.
+// A client leaves an edge, and comes to another one while the first is without NATS. Commands still reach the first:
+// it must not answer.
 func TestAnotherEdgeAnswers(t *testing.T) {
 	s := withLog(t)
 	peer := s.Peer
@@ -189,7 +190,8 @@ func TestAnotherEdgeAnswers(t *testing.T) {
 	}
 }
 
-// A client leaves while its claim is under way, and comes back elsewhere: the other edge asks for a socket that never was one.
+// A client leaves while its claim is under way, and comes back elsewhere: the other edge asks for a socket that never
+// was one.
 func TestAClientIsGoneBeforeItIsBack(t *testing.T) {
 	s := withLog(t)
 	other := edgetest.Start(t, edgetest.Options{NATS: s.NATS.ClientURL(), Namespaces: durable()}).Ready()

@@ -75,7 +75,8 @@ func TestThePastOfTheFirstRooms(t *testing.T) {
 	b.receives(t, "/home", `["n",22]`)
 }
 
-// A client comes back before it has read any of the past: it gets none of it twice, and nothing that came later is missing.
+// A client comes back before it has read any of the past: it gets none of it twice, and nothing that came later is
+// missing.
 func TestAClientLeavesWithoutThePast(t *testing.T) {
 	s := beginRewound(t)
 	s.say("sio.safe.emit.room.news", 1, 8)

@@ -214,8 +214,8 @@ func TestACrowdEnters(t *testing.T) {
 	}
 }
 
-// goOn publishes numbered events to room news, each third of them as a union with room other, until stop is closed, at least 300. It
-// returns the last number.
+// goOn publishes numbered events to room news, each third of them as a union with room other, until stop is closed, at
+// least 300. It returns the last number.
 func (s *stage) goOn(n int, stop <-chan struct{}) int {
 	pace := time.NewTicker(time.Millisecond)
 	defer pace.Stop()
@@ -236,8 +236,8 @@ func (s *stage) goOn(n int, stop <-chan struct{}) int {
 	}
 }
 
-// checkCrowd checks what one of a crowd got: unions from the beginning, and all since it is in room news, of which the last events come
-// first. The numbers of unions are 1 more than a multiple of 3.
+// checkCrowd checks what one of a crowd got: unions from the beginning, and all since it is in room news, of which the
+// last events come first. The numbers of unions are 1 more than a multiple of 3.
 func checkCrowd(t *testing.T, who int, list []string, n int) {
 	t.Helper()
 	seen := map[int]bool{}

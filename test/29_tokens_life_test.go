@@ -124,7 +124,8 @@ func TestTheEventIsReservedWhereTokensCount(t *testing.T) {
 	up.Gets("sio.lobby.on.partyline:token", a.Ack("1"), `["partyline:token","x"]`)
 }
 
-// Past its end and the grace, the edge closes the transport, and with it all namespaces. A client that renews in time stays.
+// Past its end and the grace, the edge closes the transport, and with it all namespaces. A client that renews in time
+// stays.
 func TestATokenEnds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

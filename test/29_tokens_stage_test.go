@@ -220,7 +220,8 @@ func (g *guest) refused(event, what string) {
 	}
 }
 
-// present opens a session in some way, and connects it to a namespace with a token in auth. answer is the first packet of the namespace.
+// present opens a session in some way, and connects it to a namespace with a token in auth. answer is the first packet
+// of the namespace.
 func (s *stage) present(w way, namespace, token string) (g *guest, answer string) {
 	s.t.Helper()
 	g = &guest{talker: w.open(s, "", nil), t: s.t, head: namespace + ","}

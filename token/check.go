@@ -100,8 +100,8 @@ func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
 	return issuer, msg.Grant{}, v.why
 }
 
-// Check verifies a token of one of the named issuers with the keys that are here, and returns the issuer's name and the
-// grant. Its User is the claim sub; Expires is the earlier of exp and that of the grant. It never waits.
+// Check verifies a token of one of the named issuers with the keys that are here, and returns the issuer's name and
+// the grant. Its User is the claim sub; Expires is the earlier of exp and that of the grant. It never waits.
 //
 // The error is a *Refusal: of several issuers, that of the one for which most of the token was good.
 func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Grant, err error) {
@@ -109,12 +109,12 @@ func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Gran
 }
 
 // Verify calls then once with what Check returns: before it returns if it has the keys. If those of the issuer are not
-// here yet, or lack the one that the token names, it calls then on another goroutine, once they have been fetched; then
-// must not take long. The fetch begins after the call, so that it brings a key that the issuer has published. If it does
-// not succeed within a time, the error is ErrNoKeys.
+// here yet, or lack the one that the token names, it calls then on another goroutine, once they have been fetched;
+// then must not take long. The fetch begins after the call, so that it brings a key that the issuer has published. If
+// it does not succeed within a time, the error is ErrNoKeys.
 //
-// Unknown keys cause at most one fetch in 10 s for each issuer, however many tokens wait. Verify never waits. After Close,
-// then is not called.
+// Unknown keys cause at most one fetch in 10 s for each issuer, however many tokens wait. Verify never waits. After
+// Close, then is not called.
 func (k *Keyring) Verify(issuers []string, raw string, within time.Duration, then func(issuer string, g msg.Grant, err error)) {
 	v := k.judge(issuers, raw)
 	if !v.waits() {

@@ -18,7 +18,8 @@ const (
 	fetchTimeout = 5 * time.Second
 	// maxAnswer is the size of the largest JWK Set, in bytes.
 	maxAnswer = 1 << 20
-	// refreshEvery is the time from one fetch to the next. Less a random tenth: edges that start together must not ask together.
+	// refreshEvery is the time from one fetch to the next. Less a random tenth: edges that start together must not ask
+	// together.
 	refreshEvery = time.Hour
 	// rereadEvery is the same for a file.
 	rereadEvery = time.Minute

@@ -78,8 +78,8 @@ func (a *answered) says(t *testing.T, want string) (after time.Duration) {
 	return after
 }
 
-// Thousands of tokens with unknown keys cause a fetch every 10 s. A client with the new key of the issuer is admitted by
-// the first that began after it came, and the others are refused.
+// Thousands of tokens with unknown keys cause a fetch every 10 s. A client with the new key of the issuer is admitted
+// by the first that began after it came, and the others are refused.
 func TestRotationBesideUnknownKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t)

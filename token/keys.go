@@ -35,8 +35,8 @@ type key struct {
 // keySet are the keys of an issuer, which fit its algorithms. It is static.
 type keySet []key
 
-// find returns the keys that a token may be signed with, at most maxTried. named reports whether one has the kid of the
-// token, or the token has none.
+// find returns the keys that a token may be signed with, at most maxTried. named reports whether one has the kid of
+// the token, or the token has none.
 func (s keySet) find(kid, alg string) (found []any, named bool) {
 	named = kid == ""
 	for _, k := range s {
@@ -136,8 +136,8 @@ func parsePublic(data []byte) (keySet, error) {
 	return keySet{{key: public}}, nil
 }
 
-// parseJWKS reads a JWK Set (RFC 7517, section 5). Keys that are not good are left out: the issuer may have others that
-// are not for signatures. An empty set is good, too: the issuer has taken back all keys.
+// parseJWKS reads a JWK Set (RFC 7517, section 5). Keys that are not good are left out: the issuer may have others
+// that are not for signatures. An empty set is good, too: the issuer has taken back all keys.
 func parseJWKS(data []byte) (set keySet, err error) {
 	var members map[string]json.RawMessage // a struct would take "KEYS", too
 	var list []json.RawMessage

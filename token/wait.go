@@ -40,8 +40,8 @@ func (w *waiter) late() {
 	w.then(false)
 }
 
-// wait calls then once, on another goroutine: after a fetch that begins now or later has succeeded, or after a time, with
-// false.
+// wait calls then once, on another goroutine: after a fetch that begins now or later has succeeded, or after a time,
+// with false.
 func (e *entry) wait(raw string, within time.Duration, then func(fetched bool)) {
 	w := &waiter{entry: e, size: len(raw) + waiterBytes, then: then}
 	e.mu.Lock()

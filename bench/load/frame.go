@@ -43,8 +43,8 @@ func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 
 var errLength = errors.New("a WebSocket frame is masked or longer than 1 GiB")
 
-// cutFrame cuts the first frame of a server off data. size is how long it was, with its header, and 0 while data does not hold
-// the whole of it.
+// cutFrame cuts the first frame of a server off data. size is how long it was, with its header, and 0 while data does
+// not hold the whole of it.
 func cutFrame(data []byte) (opcode byte, payload []byte, size int, err error) {
 	if len(data) < 2 {
 		return 0, nil, 0, nil

@@ -1,5 +1,5 @@
-// Package verify makes the tokens of the scenario tokens, and measures what a bare verification of one costs: golang-jwt
-// alone, in a process of its own.
+// Package verify makes the tokens of the scenario tokens, and measures what a bare verification of one costs:
+// golang-jwt alone, in a process of its own.
 package verify
 
 import (

@@ -55,8 +55,8 @@ func started(t *testing.T, args ...string) (log []line, stop func()) {
 	}
 }
 
-// A namespace that is logged needs JetStream. Without a folder of the operator's it has one of its own, and the log says
-// what that means.
+// A namespace that is logged needs JetStream. Without a folder of the operator's it has one of its own, and the log
+// says what that means.
 func TestJetStreamOfLoggedNamespaces(t *testing.T) {
 	folder := t.TempDir()
 	for name, test := range map[string]struct {

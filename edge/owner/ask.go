@@ -68,8 +68,8 @@ func (t *Table) Waits(s *Socket) bool {
 }
 
 // Ask publishes the connect request of a socket, for the first time or again: to an instance that owns sockets of the
-// namespace, or, where none lives, to all services. It runs on the worker, which tells the socket's end as well: that must not
-// overtake the request.
+// namespace, or, where none lives, to all services. It runs on the worker, which tells the socket's end as well: that
+// must not overtake the request.
 func (t *Table) Ask(s *Socket) {
 	online, siblings := t.wire.Connected(), s.Client.Siblings()
 	t.mu.Lock()
@@ -146,8 +146,8 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	r, i := s.request, s.instance
 	decides := a.Kind == Admission || a.Kind == Refusal
 	asked := r.find(a)
-	// A decision counts from every instance that was asked: else a crowd at a busy one would never get in, because each answer
-	// would come behind the next request.
+	// A decision counts from every instance that was asked: else a crowd at a busy one would never get in, because
+	// each answer would come behind the next request.
 	counts := asked != nil && (decides || a.Kind == Pending || asked == i && a.Number == s.number)
 	switch {
 	case r == nil || a.Number != 0 && !counts:
@@ -186,8 +186,8 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 	return out
 }
 
-// Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are active. It must
-// be called when Answer has returned Owned or Taken. It never waits.
+// Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are
+// active. It must be called when Answer has returned Owned or Taken. It never waits.
 func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
 
 // passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
@@ -214,7 +214,8 @@ func (t *Table) next(r *request, why Reason, text string) {
 	t.wire.Do(func() { r.undecided(t.wire, why) })
 }
 
-// decided acts on an admission or a refusal that counts, of i or, if that is nil, of a service that owns nothing. mu must be held.
+// decided acts on an admission or a refusal that counts, of i or, if that is nil, of a service that owns nothing. mu
+// must be held.
 func (t *Table) decided(r *request, a Answer, i *Instance) Verdict {
 	s := r.socket
 	if s.instance = i; a.Kind == Refusal {

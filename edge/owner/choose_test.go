@@ -82,8 +82,8 @@ func TestTheLessBusyIsAsked(t *testing.T) {
 	}
 }
 
-// An instance that does not answer is skipped for 2 seconds, doubling up to a minute. If no other one is left, it is asked
-// again. An instance that was asked and does not become the owner is notified.
+// An instance that does not answer is skipped for 2 seconds, doubling up to a minute. If no other one is left, it is
+// asked again. An instance that was asked and does not become the owner is notified.
 func TestSilencePassesAnInstanceOver(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")
@@ -117,7 +117,8 @@ func TestSilencePassesAnInstanceOver(t *testing.T) {
 	}
 }
 
-// An instance's admission counts although another one was asked since, or the instance itself again. The first one counts.
+// An instance's admission counts although another one was asked since, or the instance itself again. The first one
+// counts.
 func TestALateAdmissionCounts(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.hello("a-1", "/chat")
@@ -154,8 +155,8 @@ func TestALateAdmissionCounts(t *testing.T) {
 	}
 }
 
-// If an instance has gone, another one is asked at once, even if it was silent lately: a client that does not wait must not be
-// refused while it lives.
+// If an instance has gone, another one is asked at once, even if it was silent lately: a client that does not wait
+// must not be refused while it lives.
 func TestASilentInstanceIsAskedBeforeAClientIsRefused(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.refuses = true
@@ -184,8 +185,8 @@ func TestASilentInstanceIsAskedBeforeAClientIsRefused(t *testing.T) {
 	}
 }
 
-// A crowd gets in through instances that need longer for all of it than the edge waits for an answer, and they are not asked
-// about each socket every 2 seconds.
+// A crowd gets in through instances that need longer for all of it than the edge waits for an answer, and they are not
+// asked about each socket every 2 seconds.
 func TestACrowdAtBusyInstancesGetsIn(t *testing.T) {
 	const sockets, each = 1000, 10 * time.Millisecond
 	c := newCrowd(t, 0)
@@ -255,8 +256,8 @@ func TestNotMine(t *testing.T) {
 	}
 }
 
-// An instance that owns another socket of the session comes first, then one that is asked about one: within the group that
-// is asked, and until it was asked about this socket.
+// An instance that owns another socket of the session comes first, then one that is asked about one: within the group
+// that is asked, and until it was asked about this socket.
 func TestTheInstanceOfASiblingComesFirst(t *testing.T) {
 	c := newCrowd(t, 0)
 	for _, instance := range []string{"b-1", "b-2", "b-3"} {

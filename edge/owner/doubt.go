@@ -8,15 +8,16 @@ import (
 	"partyline/wire/msg"
 )
 
-// How doubts about an instance end. An instance that lost its connection gives up what it owns before deadAfterDoubt is over,
-// so that no other one owns it by then (docs/subjects.md, Groups and owners).
+// How doubts about an instance end. An instance that lost its connection gives up what it owns before deadAfterDoubt
+// is over, so that no other one owns it by then (docs/subjects.md, Groups and owners).
 const (
 	// TickEvery is how often Tick must be called. A doubtful instance is pinged as often.
 	TickEvery      = 250 * time.Millisecond
 	deadAfterDoubt = time.Second
 )
 
-// Doubt takes NATS's word that no subscriber got an event of a socket: its owner may have gone. A ping shows. It never waits.
+// Doubt takes NATS's word that no subscriber got an event of a socket: its owner may have gone. A ping shows. It never
+// waits.
 func (t *Table) Doubt(s *Socket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,10 +63,10 @@ func eachOf(t *Table, i *Instance, fn func(*Socket)) {
 	})
 }
 
-// NotOwner takes an instance's word that it got an event of a socket that it does not own. The event is lost: if instances
-// could send it back, a service that may answer a connect request could speak for clients. The socket is assigned again, to the
-// same instance if it wants it. number is that of the assignment that the instance knew last; 0 if it knew none. It never
-// waits.
+// NotOwner takes an instance's word that it got an event of a socket that it does not own. The event is lost: if
+// instances could send it back, a service that may answer a connect request could speak for clients. The socket is
+// assigned again, to the same instance if it wants it. number is that of the assignment that the instance knew last; 0
+// if it knew none. It never waits.
 func (t *Table) NotOwner(s *Socket, from string, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +76,8 @@ func (t *Table) NotOwner(s *Socket, from string, number uint64) {
 	}
 }
 
-// OwnsNothing takes the word of an instance that it took this edge for dead: it owns none of its sockets. It never waits.
+// OwnsNothing takes the word of an instance that it took this edge for dead: it owns none of its sockets. It never
+// waits.
 func (t *Table) OwnsNothing(instance string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -118,8 +120,8 @@ func fearFor(t *Table, s *Socket) bool {
 	return true
 }
 
-// fear has all sockets assigned again after this edge was away. Until all events of owned sockets are held, the clock does not
-// tick, so that none is published meanwhile. mu must be held.
+// fear has all sockets assigned again after this edge was away. Until all events of owned sockets are held, the clock
+// does not tick, so that none is published meanwhile. mu must be held.
 func (t *Table) fear(now time.Time) {
 	if t.fearing || !t.wire.Connected() { // without NATS there is no one to ask; Tick fears when it is back
 		return
@@ -145,8 +147,8 @@ func (t *Table) fear(now time.Time) {
 	})
 }
 
-// Tick does what time brings. deaf says that this edge could not hear for a while: it had no connection, or did not run. It
-// never waits.
+// Tick does what time brings. deaf says that this edge could not hear for a while: it had no connection, or did not
+// run. It never waits.
 func (t *Table) Tick(deaf bool) {
 	online := t.wire.Connected()
 	t.mu.Lock()

@@ -17,7 +17,8 @@ func (c *crowd) hears(group, name, word string) bool {
 	return true
 }
 
-// A group that makes up instances leaves room for those of others, and the worker looks at requests once for all of them.
+// A group that makes up instances leaves room for those of others, and the worker looks at requests once for all of
+// them.
 func TestInventedInstances(t *testing.T) {
 	c := newCrowd(t, 100)
 	c.work()

@@ -15,11 +15,12 @@ const (
 	busyFor = 10 * time.Second
 	// silentAfter is how long an instance may take to answer a connect request, or to say that it is deciding.
 	silentAfter = 2 * time.Second
-	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to longestPass.
+	// firstPass is how long an instance that did not answer is asked only if no other one is left. It doubles up to
+	// longestPass.
 	firstPass   = 2 * time.Second
 	longestPass = time.Minute
-	// longestRepeat bounds the time between two requests about a socket to instances that did not answer. It begins with
-	// silentAfter, and doubles.
+	// longestRepeat bounds the time between two requests about a socket to instances that did not answer. It begins
+	// with silentAfter, and doubles.
 	longestRepeat = 8 * time.Second
 )
 
@@ -32,9 +33,9 @@ const (
 	leaving                // it wants no more; events are held for the next owner
 )
 
-// Instance is a running copy of a service, known from its announcements. The group is part of its identity because NATS
-// permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the names, and is
-// held when its methods are called.
+// Instance is a running copy of a service, known from its announcements. The group is part of its identity because
+// NATS permissions are given by groups: no other group can beat or leave in its name. Table.mu guards all but the
+// names, and is held when its methods are called.
 type Instance struct {
 	group, name string // static
 	owns        bool
@@ -85,8 +86,8 @@ func (t *Table) Hello(a msg.InstanceAnnouncement, hello bool) {
 	}
 }
 
-// Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in every
-// namespace, and answer is called on the worker. It never waits.
+// Leaving takes the word of an instance that it wants no more. Its sockets' events are held, an end marker goes out in
+// every namespace, and answer is called on the worker. It never waits.
 func (t *Table) Leaving(a msg.InstanceAnnouncement, answer func(sockets int, markers []string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,8 +139,8 @@ func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 	})
 }
 
-// abandon assigns the sockets of an instance to others, and forgets it if it has gone. One that is dead may live after all, and is
-// told. mu must be held.
+// abandon assigns the sockets of an instance to others, and forgets it if it has gone. One that is dead may live after
+// all, and is told. mu must be held.
 func (t *Table) abandon(i *Instance, gone, dead bool) {
 	if gone {
 		t.instances.remove(i)
@@ -192,10 +193,10 @@ func (i *Instance) disown(s *Socket) {
 	i.sockets = i.sockets[:last]
 }
 
-// choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one with
-// less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was passed over is
-// asked if no other one is left. A socket that was owned stays in its group. Within the group that is asked, the instance of a
-// sibling comes first.
+// choose picks the instance that is asked about a socket, nil if none can be. Of two drawn at random it takes the one
+// with less to do: "fewest first" would send everything to an instance that hangs or refuses. An instance that was
+// passed over is asked if no other one is left. A socket that was owned stays in its group. Within the group that is
+// asked, the instance of a sibling comes first.
 func (is *instances) choose(s *Socket, siblings []*Socket, set *Settings, now time.Time) *Instance {
 	namespace := s.Client.Namespace()
 	var all []candidate
@@ -252,8 +253,9 @@ func (a candidate) compare(b candidate) int {
 	return cmp.Or(cmp.Compare(a.rank, b.rank), subjects.ComparePatterns(a.pattern, b.pattern), cmp.Compare(a.group, b.group))
 }
 
-// ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about one. It must be
-// a candidate that would be asked instead of first if both answered alike, and was not asked about this socket.
+// ofSibling returns the instance that owns another socket of the session or, if there is none, that is asked about
+// one. It must be a candidate that would be asked instead of first if both answered alike, and was not asked about
+// this socket.
 func ofSibling(siblings []*Socket, all []candidate, first candidate) (found *Instance) {
 	for _, sibling := range siblings {
 		for _, c := range all {
@@ -280,8 +282,8 @@ func (i *Instance) isFresh(namespace string, now time.Time) bool {
 	return i.state == serving && !now.Before(i.passed[namespace].until)
 }
 
-// passOver has an instance asked about a namespace only if no other one is left, or not at all: it is not its own. It returns
-// false if that is so already.
+// passOver has an instance asked about a namespace only if no other one is left, or not at all: it is not its own. It
+// returns false if that is so already.
 func (i *Instance) passOver(namespace string, now time.Time, notMine bool) bool {
 	p := i.passed[namespace]
 	if now.Before(p.until) && !notMine {

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxInstances bounds the instances that an edge knows. Groups share it, because NATS permissions are given by groups:
-	// a service can make up instances of its own group only.
+	// maxInstances bounds the instances that an edge knows. Groups share it, because NATS permissions are given by
+	// groups: a service can make up instances of its own group only.
 	maxInstances = 4096
 	// minGap is the least time between two hellos, and between two beats, of an instance.
 	minGap = 20 * time.Millisecond
@@ -56,8 +56,8 @@ func (a *arrivals) concern(r *request) bool {
 	return asked == nil || r.asked.Before(a.back[asked.name]) // it may be lost with the connection that the instance had before
 }
 
-// Hears reports whether an announcement of an instance counts: there is room for the instance, and it has not said hello
-// or beat just before. It costs little, so it comes before the body is read.
+// Hears reports whether an announcement of an instance counts: there is room for the instance, and it has not said
+// hello or beat just before. It costs little, so it comes before the body is read.
 func (t *Table) Hears(group, name, word string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,7 +109,8 @@ func (is *instances) hasRoom(group string) bool {
 	return true
 }
 
-// add returns the instance of a group with a name, and adds it if it is a new one. It returns nil if the group has too many.
+// add returns the instance of a group with a name, and adds it if it is a new one. It returns nil if the group has too
+// many.
 func (is *instances) add(group, name string, now time.Time) *Instance {
 	i := is.find(group, name)
 	if i != nil || !is.places.Take(group, 1, 0) {

@@ -1,16 +1,16 @@
 // Package owner is what an edge knows of the instances of services that own sockets, and what it decides about them
-// (docs/subjects.md, Groups and owners): which instance a socket is assigned to, when it is assigned again, and which events
-// wait meanwhile.
+// (docs/subjects.md, Groups and owners): which instance a socket is assigned to, when it is assigned again, and which
+// events wait meanwhile.
 //
-// The edge is the only one who decides. Each assignment of a socket has a number, and every word about ownership carries it:
-// a late word ends no newer assignment.
+// The edge is the only one who decides. Each assignment of a socket has a number, and every word about ownership
+// carries it: a late word ends no newer assignment.
 //
 //	CONNECT ──▶ Begin ──▶ Ask ──▶ Answer: admitted ──▶ Event … Event ──▶ End
 //	                       ▲                               │
 //	                       └── the instance left, died, or does not own the socket: events are held
 //
-// The package has no connection to NATS and no clock of its own. Wire is how it speaks. What may wait for NATS runs on the
-// client's reader (Event) or on the edge's worker (Ask, and whatever is given to Wire.Do).
+// The package has no connection to NATS and no clock of its own. Wire is how it speaks. What may wait for NATS runs on
+// the client's reader (Event) or on the edge's worker (Ask, and whatever is given to Wire.Do).
 package owner
 
 import (
@@ -24,7 +24,8 @@ import (
 	"partyline/internal/throttle"
 )
 
-// Client is a socket as its edge has it. Its methods, except Siblings, may be called with any lock of this package held.
+// Client is a socket as its edge has it. Its methods, except Siblings, may be called with any lock of this package
+// held.
 type Client interface {
 	ID() string
 	Namespace() string             // its name, such as /chat
@@ -42,15 +43,15 @@ type Request struct {
 	From     string // with Handover: the instance that owned it last
 }
 
-// Wire is how a Table speaks to services. The first methods may wait for NATS and take locks of the edge, so they are called
-// on the client's reader or on the worker, never with Table.mu held. The others never wait.
+// Wire is how a Table speaks to services. The first methods may wait for NATS and take locks of the edge, so they are
+// called on the client's reader or on the worker, never with Table.mu held. The others never wait.
 type Wire interface {
 	// Event publishes an event of a client to the owner of its socket.
 	Event(s *Socket, to string, event, reply []byte, header map[string][]string, body []byte) error
 	// Ask publishes a connect request. It returns the revision of the socket's rooms and data that it tells.
 	Ask(s *Socket, r Request) (rev uint64, err error)
-	// State tells an owner the rooms and data of a socket, and the transport of its session, unless it knows this revision. It returns
-	// the revision.
+	// State tells an owner the rooms and data of a socket, and the transport of its session, unless it knows this
+	// revision. It returns the revision.
 	State(s *Socket, to string, known uint64) uint64
 	// Ping asks an instance whether it is there.
 	Ping(group, instance string)
@@ -85,8 +86,8 @@ type Settings struct {
 // Table is what an edge knows of instances and of the sockets that they own. Its methods may be called from several
 // goroutines.
 //
-// Everything that an owner gets is published with the socket's lock held, so that a held socket has published all earlier
-// events. Lock order: Socket.mu, the locks of Client and Wire, Table.mu.
+// Everything that an owner gets is published with the socket's lock held, so that a held socket has published all
+// earlier events. Lock order: Socket.mu, the locks of Client and Wire, Table.mu.
 type Table struct {
 	set  Settings
 	wire Wire

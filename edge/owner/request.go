@@ -15,8 +15,8 @@ const (
 	// longestPause.
 	firstPause   = 250 * time.Millisecond
 	longestPause = 2 * time.Second
-	// firstSilence follows a request to all services without any answer. It doubles up to longestSilence, so that a slow
-	// service is not asked twice as much.
+	// firstSilence follows a request to all services without any answer. It doubles up to longestSilence, so that a
+	// slow service is not asked twice as much.
 	firstSilence   = 5 * time.Second
 	longestSilence = time.Minute
 	// RepeatsPerSecond and ClosingsPerSecond bound what a crowd of waiting sockets causes.
@@ -52,8 +52,8 @@ var reasonWords = [reasons]string{
 	Reconnected: "reconnected",
 }
 
-// requests are the connect requests without a decision, and when each is published again, or ends. Table.mu guards them, and is held
-// when their methods are called.
+// requests are the connect requests without a decision, and when each is published again, or ends. Table.mu guards
+// them, and is held when their methods are called.
 type requests struct {
 	set     *Settings // static
 	all     []*request
@@ -62,8 +62,8 @@ type requests struct {
 	waiting tally.Gauge // those that are no handovers
 }
 
-// request is the connect request of a socket about which no service has decided yet, or that has no owner. It says when the
-// request is published again, and until when the session waits. Table.mu guards it.
+// request is the connect request of a socket about which no service has decided yet, or that has no owner. It says
+// when the request is published again, and until when the session waits. Table.mu guards it.
 type request struct {
 	socket   *Socket // static
 	handover bool    // static: the socket was admitted before
@@ -132,8 +132,8 @@ func (rs *requests) limit(r *request) {
 	rs.ends.Set(&r.end, rs.set.Now().Add(timeout))
 }
 
-// drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except Socket.instance, are told
-// that they do not own it: an answer of theirs may be lost.
+// drop forgets a request: the socket is decided about, or has gone. The instances that were asked, except
+// Socket.instance, are told that they do not own it: an answer of theirs may be lost.
 func (rs *requests) drop(r *request) {
 	for _, one := range r.assignments {
 		if one.to != r.socket.instance {
@@ -272,8 +272,8 @@ func (t *Table) WaitOn(s *Socket) {
 	}
 }
 
-// Reconnected has the requests published again that went out before the connection began: they, or answers to them, may
-// have been lost with the one before.
+// Reconnected has the requests published again that went out before the connection began: they, or answers to them,
+// may have been lost with the one before.
 func (t *Table) Reconnected(began time.Time) {
 	t.hurry(Reconnected, func(r *request) bool { return !r.asked.After(began) })
 }

@@ -22,8 +22,8 @@ const toldNothing = math.MaxUint64
 // ErrHeldFull is returned by Event when too many events wait for an owner.
 var ErrHeldFull = errors.New("too many events wait for an instance that takes the socket over")
 
-// Socket is a socket that services are asked about, or that an instance owns. It outlives its client until its last events
-// have found an owner.
+// Socket is a socket that services are asked about, or that an instance owns. It outlives its client until its last
+// events have found an owner.
 type Socket struct {
 	Client Client // static
 
@@ -57,7 +57,8 @@ type event struct {
 func (t *Table) Event(s *Socket, name, reply []byte, header map[string][]string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the socket.
+	// This may be what the kernel kept of a client while the process did not run: its owner may have let go of the
+	// socket.
 	wasAway := !s.holding && isAway(t)
 	if (s.holding || wasAway) && !t.wire.Connected() {
 		return ErrOffline // as if it were not held: what is said in an outage is dropped, however long that is
@@ -126,8 +127,8 @@ func (t *Table) release(s *Socket) {
 	}
 }
 
-// Abandon forgets a socket that will have no owner any more, or that another edge has taken over, and what is held for it. Its owner
-// is not told that it has ended. It runs on the worker.
+// Abandon forgets a socket that will have no owner any more, or that another edge has taken over, and what is held for
+// it. Its owner is not told that it has ended. It runs on the worker.
 func (t *Table) Abandon(s *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +137,8 @@ func (t *Table) Abandon(s *Socket) {
 	t.forget(s)
 }
 
-// End tells the instance that was asked about the socket, or owns it, that its client has left, behind its last event. It
-// reports whether all services have a notice of the socket. It never waits.
+// End tells the instance that was asked about the socket, or owns it, that its client has left, behind its last event.
+// It reports whether all services have a notice of the socket. It never waits.
 func (t *Table) End(s *Socket, header map[string][]string, body []byte) (open bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -173,7 +174,8 @@ func (t *Table) endOwned(s *Socket, header map[string][]string, body []byte) {
 	t.forget(s)
 }
 
-// Of returns the group and the name of the instance that owns a socket, or did last, and the number of its latest assignment.
+// Of returns the group and the name of the instance that owns a socket, or did last, and the number of its latest
+// assignment.
 func (t *Table) Of(s *Socket) (group, instance string, number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -186,8 +188,9 @@ func (t *Table) Of(s *Socket) (group, instance string, number uint64) {
 	return s.group, instance, s.number
 }
 
-// Recover makes the request of a socket that was taken over from another edge: a handover, for which the instance that owned it is asked first,
-// if it is there. With decides the client waits for its decision. The caller has Ask called on the worker.
+// Recover makes the request of a socket that was taken over from another edge: a handover, for which the instance that
+// owned it is asked first, if it is there. With decides the client waits for its decision. The caller has Ask called
+// on the worker.
 func (t *Table) Recover(c Client, instance, group string, number uint64, decides bool) *Socket {
 	s := &Socket{Client: c, holding: true, group: group, number: number, told: toldNothing}
 	t.mu.Lock()
@@ -247,8 +250,8 @@ func (t *Table) Upgraded(s *Socket) {
 	}
 }
 
-// reassign has sockets assigned again. What comes meanwhile is held. With again the instance that owned them is asked first:
-// it lives, and may own them still. mu must be held.
+// reassign has sockets assigned again. What comes meanwhile is held. With again the instance that owned them is asked
+// first: it lives, and may own them still. mu must be held.
 func (t *Table) reassign(list []*Socket, again bool) {
 	if len(list) == 0 {
 		return
@@ -275,6 +278,6 @@ const lastEvents = time.Minute
 // isAway reports whether this edge was away, and its sockets' owners have not been asked since.
 func isAway(t *Table) bool { return t.Clock.Away(t.set.Now()) >= awayAfter }
 
-// awayAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead and its
-// sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.
+// awayAfter is how long an edge may be without NATS, or not run, before it must fear that services took it for dead
+// and its sockets for disconnected: from its last beat before to its hello after may be a beat and a half more.
 const awayAfter = msg.DeadAfter - 3*msg.BeatEvery/2

@@ -46,7 +46,8 @@ func TestAChangeTooLate(t *testing.T) {
 	})
 }
 
-// A command waits a second for events that were published before it, and longer while the edge knows that it lacks some.
+// A command waits a second for events that were published before it, and longer while the edge knows that it lacks
+// some.
 func TestACommandWaitsForWhatIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -82,7 +83,8 @@ func TestACommandWaitsForWhatIsMissing(t *testing.T) {
 	})
 }
 
-// What the log stores around an election of its leader, or while it is silent, may not be repeated: an edge reads it before it goes on.
+// What the log stores around an election of its leader, or while it is silent, may not be repeated: an edge reads it
+// before it goes on.
 func TestNothingIsTakenBehindAnElection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newWorld().start("aaaaaaaa")
@@ -119,8 +121,8 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 	})
 }
 
-// A leader of the log that was replaced repeats a mark late, behind events of the next one. The log has not gone back: it has if a mark comes in
-// front of what was taken before it was published.
+// A leader of the log that was replaced repeats a mark late, behind events of the next one. The log has not gone back:
+// it has if a mark comes in front of what was taken before it was published.
 func TestALateMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newWorld().start("aaaaaaaa")
@@ -154,7 +156,8 @@ func TestALateMark(t *testing.T) {
 	})
 }
 
-// A client comes back to an edge that has found the log, and has not noted that yet. Its record still says since when events are for it.
+// A client comes back to an edge that has found the log, and has not noted that yet. Its record still says since when
+// events are for it.
 func TestPositionsOutliveTheStartOfAnEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

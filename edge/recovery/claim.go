@@ -31,8 +31,8 @@ type Claimed struct {
 	claim string
 }
 
-// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its own, with an error if that
-// cannot be: see Passes. It waits while NATS is away, for wait at most.
+// Claim takes over the socket of a client that shows a pid and, or "", an offset. It calls done on a goroutine of its
+// own, with an error if that cannot be: see Passes. It waits while NATS is away, for wait at most.
 func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts time.Duration, done func(*Ticket, *Claimed, error)) {
 	t.running.Go(func() {
 		ctx, stop := context.WithTimeout(t.life, wait)

@@ -12,8 +12,8 @@ import (
 // maxHeldBytes bounds what waits while a feed reads what it has missed.
 const maxHeldBytes = 64 << 20
 
-// Feed is the logged events of one namespace, as they come to this edge. The NATS reader owns all but the position: methods are called by
-// it, or within Wire.Exclusive.
+// Feed is the logged events of one namespace, as they come to this edge. The NATS reader owns all but the position:
+// methods are called by it, or within Wire.Exclusive.
 type Feed struct {
 	table     *Table
 	namespace string // its token; static
@@ -120,7 +120,8 @@ func (f *Feed) HandedOut(seq uint64) {
 	}
 }
 
-// Take reports whether an event is to be handed out now. If not, it came before or waits, and then entry is called for a copy to keep.
+// Take reports whether an event is to be handed out now. If not, it came before or waits, and then entry is called for
+// a copy to keep.
 func (f *Feed) Take(seq uint64, entry func() *eventlog.Entry) bool {
 	f.check()
 	switch {
@@ -169,8 +170,8 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first log of the process
-// nothing is.
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first
+// log of the process nothing is.
 func (f *Feed) restart(isFirst bool) {
 	if f.lose(); isFirst {
 		f.state = whole
@@ -181,7 +182,8 @@ func (f *Feed) restart(isFirst bool) {
 	f.mark(time.Now())
 }
 
-// AfterMark runs fn with the sequence of a mark that is published from now on, when that is back and nothing is missing.
+// AfterMark runs fn with the sequence of a mark that is published from now on, when that is back and nothing is
+// missing.
 func (f *Feed) AfterMark(fn func(seq uint64)) { f.wait(waiter{run: fn}) }
 
 // maxFenced bounds the commands that wait; any more overtake events.
@@ -190,7 +192,8 @@ const maxFenced = 100_000
 // healTimeout is how much longer a command waits while the feed reads what it has missed.
 const healTimeout = 4 * time.Second
 
-// Fence runs a command behind all events that were published before it: a second later at the most, or five if some are missing.
+// Fence runs a command behind all events that were published before it: a second later at the most, or five if some
+// are missing.
 func (f *Feed) Fence(fn func()) {
 	if f.fenced >= maxFenced {
 		fn()
@@ -207,7 +210,8 @@ func (f *Feed) fence(fn func()) waiter {
 	}}
 }
 
-// Behind runs a command directly behind the last one that waits, so that commands keep their order. IsFenced must be true.
+// Behind runs a command directly behind the last one that waits, so that commands keep their order. IsFenced must be
+// true.
 func (f *Feed) Behind(fn func()) {
 	f.fenced++
 	list := &f.waiting
@@ -352,8 +356,8 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	}
 }
 
-// isSilent reports whether the log has not answered for so long that it may have another leader, or NATS has lost a part of its way. Then what has
-// been stored meanwhile may not have been repeated.
+// isSilent reports whether the log has not answered for so long that it may have another leader, or NATS has lost a
+// part of its way. Then what has been stored meanwhile may not have been repeated.
 func (f *Feed) isSilent() bool { return f.state == whole && f.again == 2 }
 
 // passed runs the waiters that give up, and returns the others.

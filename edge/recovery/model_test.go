@@ -187,7 +187,8 @@ func (w *world) holders(id string) (all []string) {
 	return all
 }
 
-// command has the edge at which a socket began receive a command about it. It must not answer for one that another edge has.
+// command has the edge at which a socket began receive a command about it. It must not answer for one that another
+// edge has.
 func (w *world) command(t *testing.T, id string) {
 	on := w.holders(id)
 	w.mu.Lock()
@@ -232,7 +233,8 @@ func (e *modelEdge) comeBack(c modelClient, done func(bool)) {
 	})
 }
 
-// Whatever the edges and the store do, a socket is live on one edge at most, and a client that comes back in time gets it.
+// Whatever the edges and the store do, a socket is live on one edge at most, and a client that comes back in time gets
+// it.
 func TestOneHolder(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -18,8 +18,8 @@ const (
 	maxRewinds = 32
 )
 
-// Rewind is a socket that has entered a room and gets its last events. From the call of Marked on it must keep what comes for the
-// socket: the log has what came before.
+// Rewind is a socket that has entered a room and gets its last events. From the call of Marked on it must keep what
+// comes for the socket: the log has what came before.
 type Rewind struct {
 	Room   string // as in subjects
 	Most   int
@@ -35,8 +35,8 @@ type Past struct {
 	Events []*eventlog.Entry // in order; perhaps more than a socket wants
 }
 
-// Rewind reads the last events of a room for a socket. The room's subscription must be active. While a room is read, sockets that enter
-// it wait for the next time. The NATS reader calls it, as all methods of a Feed.
+// Rewind reads the last events of a room for a socket. The room's subscription must be active. While a room is read,
+// sockets that enter it wait for the next time. The NATS reader calls it, as all methods of a Feed.
 func (f *Feed) Rewind(r Rewind) {
 	waiting, isRead := f.rewinds[r.Room]
 	f.rewinds[r.Room] = append(waiting, r)
@@ -109,8 +109,8 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 	return p
 }
 
-// IsRepeated reports whether an event is one of a room's past: volatile ones are delivered live only, as are those for the sockets that an
-// instance owns.
+// IsRepeated reports whether an event is one of a room's past: volatile ones are delivered live only, as are those for
+// the sockets that an instance owns.
 func IsRepeated(header map[string][]string) bool {
 	return !msg.IsVolatile(header) && header[msg.HeaderOwnedBy] == nil
 }

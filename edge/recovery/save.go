@@ -34,8 +34,8 @@ func (k *Ticket) save() {
 	t.wake.Raise()
 }
 
-// AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not wait. saved
-// is false if one of them was not.
+// AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not
+// wait. saved is false if one of them was not.
 func (t *Table) AfterSaved(of []*Ticket, fn func(saved bool)) {
 	t.mu.Lock()
 	t.barriers = append(t.barriers, barrier{of, fn})

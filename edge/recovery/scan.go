@@ -4,9 +4,9 @@ import (
 	"partyline/eventlog"
 )
 
-// CatchUp reads what a socket has missed, up to a mark, and gives it to take: in order, on one goroutine, while the NATS reader goes on. From the mark
-// on logged events wait (Ticket.Waits). Then it calls done, with nil, or why the client must begin again. The socket's subscriptions must be
-// active. take returns false if it is too much.
+// CatchUp reads what a socket has missed, up to a mark, and gives it to take: in order, on one goroutine, while the
+// NATS reader goes on. From the mark on logged events wait (Ticket.Waits). Then it calls done, with nil, or why the
+// client must begin again. The socket's subscriptions must be active. take returns false if it is too much.
 func (k *Ticket) CatchUp(c *Claimed, take func(*eventlog.Entry) bool, done func(error)) {
 	t := k.table
 	end := func(err error) {

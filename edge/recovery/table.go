@@ -1,14 +1,15 @@
 // Package recovery makes sockets survive their connections, and their edges (docs/subjects.md, Recovery).
 //
-// The events of a logged namespace come to an edge as a log repeats them, with their sequences. A Feed is that of one namespace:
-// it finds out what the edge has missed, and reads it in the log. A Ticket is what lets the client of one socket come back: its record is
-// written whenever its rooms or data change, so that any edge can take it over.
+// The events of a logged namespace come to an edge as a log repeats them, with their sequences. A Feed is that of one
+// namespace: it finds out what the edge has missed, and reads it in the log. A Ticket is what lets the client of one
+// socket come back: its record is written whenever its rooms or data change, so that any edge can take it over.
 //
 //	events:  handle ──▶ Feed.Take ──▶ the edge hands them out          missed: mark ──▶ scan (from, S] ──▶ what came meanwhile
 //	sockets: Issue ──▶ Changed … Changed ──▶ Left      a client comes back: Claim ──▶ subscribe ──▶ CatchUp ──▶ live
 //
-// A mark is a message that the edge itself sends through the log. When it is back, with the sequence S, all that the log had before has
-// been handled. This is the border: up to S a socket gets what it has missed from the log, behind S what comes.
+// A mark is a message that the edge itself sends through the log. When it is back, with the sequence S, all that the
+// log had before has been handled. This is the border: up to S a socket gets what it has missed from the log, behind S
+// what comes.
 package recovery
 
 import (
@@ -80,7 +81,8 @@ type Settings struct {
 	Silence time.Duration // how long a broken connection may look alive: ping interval and time-out
 }
 
-// Table is the feeds and tickets of an edge. Its lock may be taken while those of the registry and of a connection are held.
+// Table is the feeds and tickets of an edge. Its lock may be taken while those of the registry and of a connection are
+// held.
 type Table struct {
 	set        Settings
 	complaints *throttle.Logger
@@ -138,7 +140,8 @@ const (
 	beatEvery = 10 * time.Second
 	// tickEvery is how often feeds are looked at.
 	tickEvery = 250 * time.Millisecond
-	// napAfter is how long a process does not tick until it must have been stopped. Others take an edge for dead later.
+	// napAfter is how long a process does not tick until it must have been stopped. Others take an edge for dead
+	// later.
 	napAfter = time.Second
 	// markTimeout is how long a mark may take.
 	markTimeout = time.Second
@@ -235,8 +238,8 @@ func (t *Table) all() []*Feed {
 	return slices.SortedFunc(maps.Values(t.feeds), func(a, b *Feed) int { return cmp.Compare(a.namespace, b.namespace) })
 }
 
-// Elected is called when JetStream says that the log has another leader, before that repeats anything: what was stored in between may not have
-// been repeated. The NATS reader calls it.
+// Elected is called when JetStream says that the log has another leader, before that repeats anything: what was stored
+// in between may not have been repeated. The NATS reader calls it.
 func (t *Table) Elected() { lost(t.all()) }
 
 // lost has feeds read in the log what they may not have received.
@@ -266,8 +269,8 @@ func (t *Table) Renewed(string) {
 	})
 }
 
-// Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record shows it, because this edge may
-// have been without NATS when the client came back. answer must not wait.
+// Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record
+// shows it, because this edge may have been without NATS when the client came back. answer must not wait.
 func (t *Table) Unknown(id string, answer func()) {
 	t.mu.Lock()
 	k, hash := t.parting[id], t.departed[id]
@@ -286,8 +289,8 @@ func (t *Table) Unknown(id string, answer func()) {
 	}
 }
 
-// lookUp calls fn if no edge has taken over the socket of a record since this edge wrote it. It does not if JetStream does not answer, or if too many
-// records are looked up.
+// lookUp calls fn if no edge has taken over the socket of a record since this edge wrote it. It does not if JetStream
+// does not answer, or if too many records are looked up.
 func (t *Table) lookUp(hash string, fn func()) {
 	select {
 	case t.claims <- struct{}{}:

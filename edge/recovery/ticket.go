@@ -20,7 +20,8 @@ type Ticket struct {
 	feed  *Feed
 	identity
 
-	// Waits reports whether logged events must wait behind what the socket has missed, and Deaf whether they are dropped: the log has them.
+	// Waits reports whether logged events must wait behind what the socket has missed, and Deaf whether they are
+	// dropped: the log has them.
 	Waits, Deaf atomic.Bool
 
 	mu     sync.Mutex
@@ -96,7 +97,8 @@ func (t *Table) keep(k *Ticket, token string) *Ticket {
 	return k
 }
 
-// SetClient sets the edge's socket of a ticket that was taken over. It returns false if another edge has taken it over since.
+// SetClient sets the edge's socket of a ticket that was taken over. It returns false if another edge has taken it over
+// since.
 func (k *Ticket) SetClient(client any) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -117,7 +119,8 @@ func (k *Ticket) Client() any {
 // Feed is the events of its namespace.
 func (k *Ticket) Feed() *Feed { return k.feed }
 
-// Enter notes the rooms that a socket begins with, named as in subjects, and a position of the feed before it entered them.
+// Enter notes the rooms that a socket begins with, named as in subjects, and a position of the feed before it entered
+// them.
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -164,7 +167,8 @@ func (k *Ticket) Changed(rooms []string) {
 	k.save()
 }
 
-// restart forgets positions if the log was made again. Those of a ticket that was there before the first log was found are from its record, and right.
+// restart forgets positions if the log was made again. Those of a ticket that was there before the first log was found
+// are from its record, and right.
 func (k *Ticket) restart(isFirst bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -177,8 +181,9 @@ func (k *Ticket) restart(isFirst bool) {
 	}
 }
 
-// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for good. Once the record says
-// so, told is called, which must not wait; if another edge has taken the socket over, it is not.
+// Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for
+// good. Once the record says so, told is called, which must not wait; if another edge has taken the socket over, it is
+// not.
 func (k *Ticket) Left(reason string, recoverable bool, told func()) {
 	to, state := ended, &State{}
 	if recoverable {
@@ -221,8 +226,8 @@ func (k *Ticket) Known() string {
 	return k.PID
 }
 
-// Settle writes the first record of a socket, and calls done once, when the client may get its CONNECT. If the record cannot be
-// written soon, the ticket is void. done must not wait.
+// Settle writes the first record of a socket, and calls done once, when the client may get its CONNECT. If the record
+// cannot be written soon, the ticket is void. done must not wait.
 func (k *Ticket) Settle(done func()) {
 	save := func() {
 		k.Save(func(saved bool) {

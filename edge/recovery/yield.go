@@ -62,7 +62,8 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 	return errBusy
 }
 
-// deadFor is how long it is known of an edge that it is gone. It may only have lost NATS: then the records say whose its sockets are.
+// deadFor is how long it is known of an edge that it is gone. It may only have lost NATS: then the records say whose
+// its sockets are.
 const deadFor = 10 * time.Second
 
 // foundDead notes that an edge is gone.
@@ -75,8 +76,8 @@ func (t *Table) foundDead(edge string) {
 	t.dead[edge] = time.Now()
 }
 
-// wasDead reports whether an edge was known to be gone at a time, so that what it has last written was there to be read. A crowd that comes from
-// it need not ask for it one by one.
+// wasDead reports whether an edge was known to be gone at a time, so that what it has last written was there to be
+// read. A crowd that comes from it need not ask for it one by one.
 func (t *Table) wasDead(edge string, then time.Time) bool {
 	t.mu.Lock()
 	since, known := t.dead[edge]
@@ -84,7 +85,8 @@ func (t *Table) wasDead(edge string, then time.Time) bool {
 	return known && then.After(since) && time.Since(since) < deadFor && !t.set.Wire.IsHeard(edge, deadWithin)
 }
 
-// rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is no claim under way meanwhile.
+// rest waits before an edge is asked once more. If no edge was there, it waits until that edge counts as dead. It is
+// no claim under way meanwhile.
 func (t *Table) rest(ctx context.Context, holder string, isAway bool) {
 	<-t.claims
 	defer func() { t.claims <- struct{}{} }()
@@ -148,8 +150,8 @@ func (t *Table) ask(ctx context.Context, holder, hash, id string) (Claimed, erro
 	}
 }
 
-// Yield gives up a socket for the edge that asks for it, and calls answer with the record once it is written. answer must not wait. From
-// now on that edge answers for the socket.
+// Yield gives up a socket for the edge that asks for it, and calls answer with the record once it is written. answer
+// must not wait. From now on that edge answers for the socket.
 func (t *Table) Yield(hash, id string, answer func(Claimed, error)) {
 	t.mu.Lock()
 	waiting, isBusy := t.seizing[hash]

@@ -14,8 +14,8 @@ const (
 	Connecting Life = iota
 	// Deciding is a socket about which a service is asked.
 	Deciding
-	// Subscribing is a socket that was admitted. It is a member of its namespace and rooms, and waits for the barrier behind their
-	// subscriptions. Messages for it wait.
+	// Subscribing is a socket that was admitted. It is a member of its namespace and rooms, and waits for the barrier
+	// behind their subscriptions. Messages for it wait.
 	Subscribing
 	// Live is a socket whose client has its CONNECT.
 	Live
@@ -29,8 +29,8 @@ func (l Life) IsMember() bool { return l == Subscribing || l == Live }
 // Life returns how far the socket has come. It takes no lock.
 func (s *Socket[C]) Life() Life { return Life(s.life.Load()) }
 
-// become changes the life of a socket if the picture has that arrow: all go forward, and Live is reached from Subscribing alone.
-// mu must be held.
+// become changes the life of a socket if the picture has that arrow: all go forward, and Live is reached from
+// Subscribing alone. mu must be held.
 func (s *Socket[C]) become(to Life) bool {
 	if was := s.Life(); to <= was || to == Live && was != Subscribing {
 		return false

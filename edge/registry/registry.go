@@ -1,10 +1,12 @@
-// Package registry knows who is where on an edge: which sockets there are, in which namespace and rooms, how far each has come
-// (Life), and what services keep with it. It is data under one lock of its own and knows nothing of NATS, frames or sessions.
+// Package registry knows who is where on an edge: which sockets there are, in which namespace and rooms, how far each
+// has come (Life), and what services keep with it. It is data under one lock of its own and knows nothing of NATS,
+// frames or sessions.
 //
-// Each change returns its Effects: what must be subscribed, what no longer, whose owners must be notified, who has ended. The
-// first three are also given to the function that New was called with, before the lock is released: that function puts them into
-// the outbox, which never blocks. So whatever is put there after a change is behind the change's subscriptions, also if
-// another goroutine made the change: no second member of a room can be answered before the first one's subscription was asked for.
+// Each change returns its Effects: what must be subscribed, what no longer, whose owners must be notified, who has
+// ended. The first three are also given to the function that New was called with, before the lock is released: that
+// function puts them into the outbox, which never blocks. So whatever is put there after a change is behind the
+// change's subscriptions, also if another goroutine made the change: no second member of a room can be answered before
+// the first one's subscription was asked for.
 package registry
 
 import (
@@ -102,9 +104,9 @@ type View struct {
 	Rev   uint64
 }
 
-// New makes a registry. roomsPerSocket is how many rooms a socket may be in; 0: no limit. charge is called with the bytes of memory
-// that a socket costs more, or less if negative. effects and charge are called with the lock held and must neither block nor call the
-// registry.
+// New makes a registry. roomsPerSocket is how many rooms a socket may be in; 0: no limit. charge is called with the
+// bytes of memory that a socket costs more, or less if negative. effects and charge are called with the lock held and
+// must neither block nor call the registry.
 func New[C any](prefix subjects.Prefix, roomsPerSocket int, effects func(Effects[C]), charge func(*Socket[C], int)) *Registry[C] {
 	return &Registry[C]{
 		prefix: prefix, limit: roomsPerSocket, effects: effects,
@@ -155,9 +157,9 @@ func (r *Registry[C]) View(s *Socket[C]) (v View, ok bool) {
 	return v, ok
 }
 
-// Enter puts a new socket into a namespace. What every socket of it receives is subscribed from now on, not from the admission on,
-// because a service may publish right behind its answer: the namespace's own subjects, and those of the rooms in autoJoin. logged
-// is the same for all sockets of a namespace.
+// Enter puts a new socket into a namespace. What every socket of it receives is subscribed from now on, not from the
+// admission on, because a service may publish right behind its answer: the namespace's own subjects, and those of the
+// rooms in autoJoin. logged is the same for all sockets of a namespace.
 func (r *Registry[C]) Enter(s *Socket[C], name, token string, logged bool, autoJoin []string) (f Effects[C]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -219,8 +221,8 @@ func (r *Registry[C]) Admit(s *Socket[C], a Admission) (f Effects[C], err error)
 	return f, nil
 }
 
-// Join puts a socket into rooms, named as in subjects. All or none: with an error, which is ErrGone or ErrTooManyRooms, nothing has
-// changed. A socket that is not admitted yet may join, too.
+// Join puts a socket into rooms, named as in subjects. All or none: with an error, which is ErrGone or
+// ErrTooManyRooms, nothing has changed. A socket that is not admitted yet may join, too.
 func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,8 +236,8 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 	return f, err
 }
 
-// SetUser says whose socket a member is, "" for nobody's. It counts as a change, also of what the edge keeps with it. It returns false for a
-// socket that is no member.
+// SetUser says whose socket a member is, "" for nobody's. It counts as a change, also of what the edge keeps with it.
+// It returns false for a socket that is no member.
 func (r *Registry[C]) SetUser(s *Socket[C], user string) (f Effects[C], ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -303,8 +305,8 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	return f
 }
 
-// What a socket costs, in bytes of memory. Rooms and namespaces count as if no other socket were in them: with the place in all tables,
-// and the subscription.
+// What a socket costs, in bytes of memory. Rooms and namespaces count as if no other socket were in them: with the
+// place in all tables, and the subscription.
 const (
 	SocketCost = 2 << 10
 	RoomCost   = 1 << 10

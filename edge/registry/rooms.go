@@ -21,7 +21,8 @@ func (r *Room[C]) Members() int { return r.members.Len() }
 // errLooksLikeSocket is returned by RoomTokens.
 var errLooksLikeSocket = errors.New("a room cannot have the form of a socket id")
 
-// RoomToken returns a room's name as in subjects. The error says, for clients and services, why there can be no such room.
+// RoomToken returns a room's name as in subjects. The error says, for clients and services, why there can be no such
+// room.
 func RoomToken(name string) (string, error) {
 	if subjects.IsSocketID(name) {
 		return "", errLooksLikeSocket
@@ -50,7 +51,8 @@ func RoomTokens(names []string) ([]string, error) {
 	return tokens, nil
 }
 
-// Rooms returns the rooms that the socket is in now. It takes no lock. The list must not be changed, and does not change.
+// Rooms returns the rooms that the socket is in now. It takes no lock. The list must not be changed, and does not
+// change.
 func (s *Socket[C]) Rooms() []*Room[C] {
 	if list := s.rooms.Load(); list != nil {
 		return *list
@@ -74,11 +76,12 @@ func (s *Socket[C]) IsIn(room string) bool {
 	return slices.ContainsFunc(s.Rooms(), func(in *Room[C]) bool { return in.Name == room })
 }
 
-// isIn is IsIn for callers that hold the registry's lock. It compares no names, and does not look for a room without members (nil):
-// a client may try to join a million of them.
+// isIn is IsIn for callers that hold the registry's lock. It compares no names, and does not look for a room without
+// members (nil): a client may try to join a million of them.
 func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Contains(s.Rooms(), room) }
 
-// enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be held.
+// enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be
+// held.
 func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (entered bool, err error) {
 	list := s.Rooms() // appending writes only behind the end of what others may read
 	var fresh []string

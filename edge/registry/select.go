@@ -2,10 +2,10 @@ package registry
 
 import "partyline/subjects"
 
-// Select returns the members that a subject with target all or room is for. except names rooms and sockets that are left out.
-// rooms, used with target all alone, names those that are meant instead of all: a union, in which each socket is once. Names are as in
-// headers: a room's name in subjects, or a socket's id. The list must not be changed, and does not change. nil: there are none.
-// Without headers it costs nothing but the lock.
+// Select returns the members that a subject with target all or room is for. except names rooms and sockets that are
+// left out. rooms, used with target all alone, names those that are meant instead of all: a union, in which each
+// socket is once. Names are as in headers: a room's name in subjects, or a socket's id. The list must not be changed,
+// and does not change. nil: there are none. Without headers it costs nothing but the lock.
 func (r *Registry[C]) Select(sub *subjects.Subject, rooms, except []string) []*Socket[C] {
 	r.mu.Lock()
 	defer r.mu.Unlock()

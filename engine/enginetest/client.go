@@ -64,7 +64,8 @@ func (c *Conversation) Note(format string, args ...any) {
 	c.lines = append(c.lines, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
-// Dial opens a session over WebSocket; base is the server's http URL, and may have a query. The session ends with the test.
+// Dial opens a session over WebSocket; base is the server's http URL, and may have a query. The session ends with the
+// test.
 func Dial(t testing.TB, talk *Conversation, name, base string, header http.Header) *Client {
 	t.Helper()
 	base, query, _ := strings.Cut(base, "?")
@@ -123,7 +124,8 @@ func (c *Client) write(kind int, data []byte) {
 	_ = c.ws.WriteMessage(kind, data)
 }
 
-// Await is Next for code that must not fail the test. A binary frame begins with the letter b. ok is false if nothing arrived or the connection ended.
+// Await is Next for code that must not fail the test. A binary frame begins with the letter b. ok is false if nothing
+// arrived or the connection ended.
 func (c *Client) Await() (text string, ok bool) {
 	select {
 	case f, open := <-c.in:

@@ -26,7 +26,8 @@ func deployed(t *testing.T) (as func(user string) string) {
 	}
 }
 
-// The users of compose.yaml's NATS may do all that the edges and the chat do: an instance comes and goes, clients talk.
+// The users of compose.yaml's NATS may do all that the edges and the chat do: an instance comes and goes, clients
+// talk.
 func TestPermissionsOfCompose(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")

@@ -10,8 +10,8 @@ import (
 	"partyline/wire/msg"
 )
 
-// Places are where a client may show a token, the first that has one counts: Auth, Authorization, and the names of a cookie or of
-// a member of the query, behind Cookie or Query.
+// Places are where a client may show a token, the first that has one counts: Auth, Authorization, and the names of a
+// cookie or of a member of the query, behind Cookie or Query.
 type Places []string
 
 // The places.
@@ -32,7 +32,8 @@ func IsPlace(s string) bool {
 // taken are members of the query that Engine.IO uses itself.
 var taken = []string{Query + "EIO", Query + "transport", Query + "sid", Query + "t", Query + "b64", Query + "j"}
 
-// FromAuth takes the token out of what a client gave as auth, a JSON object or nil. rest is auth without it, or auth itself.
+// FromAuth takes the token out of what a client gave as auth, a JSON object or nil. rest is auth without it, or auth
+// itself.
 func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
 	for _, place := range p {
 		if place != Auth || auth == nil {
@@ -47,7 +48,8 @@ func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
 	return "", auth
 }
 
-// FromRequest takes the tokens out of the session's first request, and returns the first of them, or "". The maps of r change.
+// FromRequest takes the tokens out of the session's first request, and returns the first of them, or "". The maps of r
+// change.
 func (p Places) FromRequest(r *msg.Request) (token string) {
 	for _, place := range p {
 		found := ""

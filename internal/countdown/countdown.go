@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Timer calls a function once, when it has run for some time. It stands still while it is paused. The zero Timer has ended. It is
-// safe for concurrent use.
+// Timer calls a function once, when it has run for some time. It stands still while it is paused. The zero Timer has
+// ended. It is safe for concurrent use.
 type Timer struct {
 	mu     sync.Mutex
 	timer  *time.Timer   // guarded by mu; nil before Start and after Stop
@@ -41,8 +41,8 @@ func (t *Timer) Pause() {
 	}
 }
 
-// Resume takes a Pause back. After the last one the timer goes on with the time that was left, unless isLast is set: then it stands
-// still, and must be stopped.
+// Resume takes a Pause back. After the last one the timer goes on with the time that was left, unless isLast is set:
+// then it stands still, and must be stopped.
 func (t *Timer) Resume(isLast bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Below returns the connection below TLS, or conn itself if it has none. Its Close does not wait. That of a tls.Conn may
-// wait 5 seconds for a client that does not read, since it writes a last record.
+// Below returns the connection below TLS, or conn itself if it has none. Its Close does not wait. That of a tls.Conn
+// may wait 5 seconds for a client that does not read, since it writes a last record.
 func Below(conn net.Conn) net.Conn {
 	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		return secure.NetConn()

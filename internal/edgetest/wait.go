@@ -24,7 +24,8 @@ func SideBySide(tests int) {
 	}
 }
 
-// LongMain is TestMain of packages of whole programs and outages, which are not for `make check`. clean runs at the end.
+// LongMain is TestMain of packages of whole programs and outages, which are not for `make check`. clean runs at the
+// end.
 func LongMain(m *testing.M, clean func(), options ...goleak.Option) {
 	if flag.Parse(); testing.Short() {
 		return

@@ -1,11 +1,11 @@
-// Package fair holds what waits in one line a name. The lines take turns, so a flood under one name delays the others by
-// a chunk.
+// Package fair holds what waits in one line a name. The lines take turns, so a flood under one name delays the others
+// by a chunk.
 package fair
 
 import "sync"
 
-// Lines hold items that wait, in one line a name, such as a namespace. Within a line items keep their order. It is safe for
-// concurrent use.
+// Lines hold items that wait, in one line a name, such as a namespace. Within a line items keep their order. It is
+// safe for concurrent use.
 type Lines[T any] struct {
 	capacity int            // items, of all lines; static
 	name     func(T) string // of an item's line; static
@@ -31,8 +31,8 @@ type Item[T any] struct {
 	Lost  bool // Value is a mark: one or more were dropped in its place
 }
 
-// New makes Lines that hold so many items together. name returns the line of an item. mark makes, of an item that was dropped,
-// what stands in its place; items that are dropped one behind the other have one mark.
+// New makes Lines that hold so many items together. name returns the line of an item. mark makes, of an item that was
+// dropped, what stands in its place; items that are dropped one behind the other have one mark.
 func New[T any](capacity int, name func(T) string, mark func(T) T) *Lines[T] {
 	return &Lines[T]{capacity: capacity, name: name, mark: mark, byName: make(map[string]*line[T])}
 }

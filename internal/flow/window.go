@@ -91,8 +91,8 @@ func (w *Window) Touch() {
 }
 
 // Enter counts a message that will be published, if there is room for it. With wait it waits for that, one caller
-// after the other: for some times as long as it takes to handle what is under way, or 2 seconds for each checkpoint that
-// is lost. If checkpoint is not 0, the caller must publish that checkpoint now.
+// after the other: for some times as long as it takes to handle what is under way, or 2 seconds for each checkpoint
+// that is lost. If checkpoint is not 0, the caller must publish that checkpoint now.
 func (w *Window) Enter(cost int, wait bool) (checkpoint uint64, entered bool) {
 	w.Touch()
 	w.mu.Lock()

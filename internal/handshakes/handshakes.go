@@ -1,4 +1,5 @@
-// Package handshakes bounds how many sessions there are and how fast they begin: of all clients, and of each client address.
+// Package handshakes bounds how many sessions there are and how fast they begin: of all clients, and of each client
+// address.
 package handshakes
 
 import (
@@ -55,8 +56,8 @@ func clientOf(ip string) netip.Prefix {
 	return address.Key(parsed)
 }
 
-// Reserve reserves a session for an IP address, unless a limit forbids it. Release takes it back. The error is one of this
-// package.
+// Reserve reserves a session for an IP address, unless a limit forbids it. Release takes it back. The error is one of
+// this package.
 func (t *Table) Reserve(ip string, now time.Time) error {
 	client, limits := clientOf(ip), &t.limits
 	switch {

@@ -17,8 +17,8 @@ func NewEdge() string {
 	return string(b[:])
 }
 
-// New makes the id of a session or socket that begins at an edge. Behind the edge's own it has 20 base64url characters, 120
-// random bits: it cannot be guessed.
+// New makes the id of a session or socket that begins at an edge. Behind the edge's own it has 20 base64url
+// characters, 120 random bits: it cannot be guessed.
 func New(edge string) string {
 	var b [15]byte
 	_, _ = rand.Read(b[:])

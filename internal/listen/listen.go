@@ -1,10 +1,10 @@
 // Package listen bounds the TCP connections of a process, so that no client takes the file descriptors of the others.
 //
-// Every connection counts from the moment it is accepted, or dialled with Limiter.Dial, until it is closed: against the
-// process, and against its client's address unless that is a proxy's or another edge's. What is over a bound is closed
-// at once. A connection without a request, because none came yet or none comes any more, waits. Waiting connections
-// give way: beyond half of the process's bound, and at that bound, the one that has waited longest is closed for a
-// new one.
+// Every connection counts from the moment it is accepted, or dialled with Limiter.Dial, until it is closed: against
+// the process, and against its client's address unless that is a proxy's or another edge's. What is over a bound is
+// closed at once. A connection without a request, because none came yet or none comes any more, waits. Waiting
+// connections give way: beyond half of the process's bound, and at that bound, the one that has waited longest is
+// closed for a new one.
 package listen
 
 import (

@@ -64,8 +64,8 @@ func (t *table) admit(c *conn, now time.Time) (why reason, evicted *conn) {
 	return admitted, evicted
 }
 
-// reserve counts a connection against the process if there is a place for it, and returns the one that gives way to it,
-// or nil.
+// reserve counts a connection against the process if there is a place for it, and returns the one that gives way to
+// it, or nil.
 func (t *table) reserve(now time.Time) (ok bool, evicted *conn) {
 	if t.open >= t.max || t.waiting.Len() >= t.max/2 {
 		evicted = t.evict(now)

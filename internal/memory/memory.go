@@ -21,8 +21,8 @@ func NewMeter() *Meter {
 	return m
 }
 
-// Read returns what the process uses, in bytes: what was live at the last collection of garbage, and what Go needs besides
-// the heap. It also returns the number of collections so far. It takes some microseconds.
+// Read returns what the process uses, in bytes: what was live at the last collection of garbage, and what Go needs
+// besides the heap. It also returns the number of collections so far. It takes some microseconds.
 func (m *Meter) Read() (used, collections uint64) {
 	metrics.Read(m.samples[:])
 	value := func(i int) uint64 { return m.samples[i].Value.Uint64() }

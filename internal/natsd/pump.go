@@ -9,9 +9,9 @@ import (
 // pumpLimit is how many bytes a pump keeps before the server must wait.
 const pumpLimit = 1 << 20
 
-// pump is the client's side of a connection inside the process. nats-server provides a net.Pipe, in which each write waits for
-// its reader, so a read would never return more than one write, and the bus would have no batches. A pump reads ahead: at full
-// speed a delivery to a large room costs a sixth (docs/performance.md).
+// pump is the client's side of a connection inside the process. nats-server provides a net.Pipe, in which each write
+// waits for its reader, so a read would never return more than one write, and the bus would have no batches. A pump
+// reads ahead: at full speed a delivery to a large room costs a sixth (docs/performance.md).
 type pump struct {
 	net.Conn
 	done chan struct{} // closed when run has ended

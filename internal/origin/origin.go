@@ -1,5 +1,5 @@
-// Package origin finds where a request comes from: its sender, behind trusted proxies, and the origin of its page, which
-// may connect or not.
+// Package origin finds where a request comes from: its sender, behind trusted proxies, and the origin of its page,
+// which may connect or not.
 package origin
 
 import (
@@ -93,8 +93,8 @@ func sameHost(o origin, p Peer) bool {
 	return port == o.port || port == "" && p.Port != "" && p.Port == o.port
 }
 
-// Remedy returns a line for the log about a refused Origin, with the setting that would help, and its attributes. proxy
-// is the address of the proxy that is not trusted, if the request has the headers of one, otherwise "".
+// Remedy returns a line for the log about a refused Origin, with the setting that would help, and its attributes.
+// proxy is the address of the proxy that is not trusted, if the request has the headers of one, otherwise "".
 func Remedy(text string, p Peer, proxy string) (line string, args []any) {
 	parsed, ok := parseOrigin(text)
 	host, _, _ := splitHost(p.Host)

@@ -36,7 +36,8 @@ func (i *Item[T]) Queued() bool { return i.place > 0 }
 // At returns the time of the last Set.
 func (i *Item[T]) At() time.Time { return i.at }
 
-// NewQueue makes a Queue that returns at most perSecond items each second. Set calls wake if its item has become the earliest.
+// NewQueue makes a Queue that returns at most perSecond items each second. Set calls wake if its item has become the
+// earliest.
 func NewQueue[T any](perSecond int, wake func()) *Queue[T] {
 	burst := max(1, perSecond*int(grain)/int(time.Second))
 	return &Queue[T]{limiter: rate.NewLimiter(rate.Limit(perSecond), burst), wake: wake}

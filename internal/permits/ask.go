@@ -12,8 +12,9 @@ func (t *Table) Due(now time.Time) bool {
 	return t.pending || t.retry && now.Sub(t.askedAt) >= askEvery
 }
 
-// Ask does again what NATS may refuse. The caller then makes a round trip and calls Conclude. Of the refused subscriptions Ask
-// tries only one that the edge chose and one that others chose: NATS's own log would have forty lines otherwise, every few seconds.
+// Ask does again what NATS may refuse. The caller then makes a round trip and calls Conclude. Of the refused
+// subscriptions Ask tries only one that the edge chose and one that others chose: NATS's own log would have forty
+// lines otherwise, every few seconds.
 func (t *Table) Ask() {
 	var renew []string
 	var probes []func()
@@ -42,8 +43,8 @@ func (t *Table) Ask() {
 	}
 }
 
-// Conclude ends what Ask began. answered reports whether a round trip succeeded after it, and Refuse was called for all that NATS
-// refused before: what was asked and has not been refused is permitted then.
+// Conclude ends what Ask began. answered reports whether a round trip succeeded after it, and Refuse was called for
+// all that NATS refused before: what was asked and has not been refused is permitted then.
 func (t *Table) Conclude(answered bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +68,8 @@ func (t *Table) Conclude(answered bool) {
 	}
 }
 
-// Report logs what NATS does not permit, in one line, and when nothing is missing any more. It returns when to call it again.
+// Report logs what NATS does not permit, in one line, and when nothing is missing any more. It returns when to call it
+// again.
 func (t *Table) Report(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

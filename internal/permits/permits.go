@@ -1,7 +1,8 @@
 // Package permits keeps what NATS must permit a connection, and what it refuses.
 //
-// A refusal arrives as an error of nats.go that belongs to no call. So the caller tries again what is refused, makes a round
-// trip for each new connection and each new requirement, and takes what has not been refused until then as permitted:
+// A refusal arrives as an error of nats.go that belongs to no call. So the caller tries again what is refused, makes a
+// round trip for each new connection and each new requirement, and takes what has not been refused until then as
+// permitted:
 //
 //	connection, or Expect ──▶ Due ──▶ Ask ──▶ round trip ──▶ Conclude ──▶ Ready          Refuse may come at any time
 package permits
@@ -71,9 +72,9 @@ type Settings struct {
 	Lacks      func(subject string) bool // whether a subject is wanted and not subscribed yet
 }
 
-// Table is what NATS must permit a connection, and what it refuses. Only subjects that the edge alone chose affect Ready: clients
-// choose the names of events, and publishers choose reply subjects, so a refusal of those must not make the edge unready. It is
-// safe for concurrent use, but Ask and Conclude belong to one goroutine.
+// Table is what NATS must permit a connection, and what it refuses. Only subjects that the edge alone chose affect
+// Ready: clients choose the names of events, and publishers choose reply subjects, so a refusal of those must not make
+// the edge unready. It is safe for concurrent use, but Ask and Conclude belong to one goroutine.
 type Table struct {
 	set Settings
 
@@ -90,16 +91,16 @@ type Table struct {
 // New makes a Table that expects nothing.
 func New(set Settings) *Table { return &Table{set: set, grants: make(map[Right]*grant)} }
 
-// Name sets, as patterns, what NATS must permit, so that the log can name what is missing. Until then every subscription that is
-// refused counts as required.
+// Name sets, as patterns, what NATS must permit, so that the log can name what is missing. Until then every
+// subscription that is refused counts as required.
 func (t *Table) Name(publish, subscribe []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.patterns = map[bool][]string{true: publish, false: subscribe}
 }
 
-// Expect adds a right that the edge needs. NATS may have refused it already. probe publishes something harmless there, called
-// within Ask; nil for a subscription.
+// Expect adds a right that the edge needs. NATS may have refused it already. probe publishes something harmless there,
+// called within Ask; nil for a subscription.
 func (t *Table) Expect(r Right, need Need, probe func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,8 +150,8 @@ func violationOf(err error) (r Right) {
 	return r
 }
 
-// Refuse processes a refusal. It logs one of a subject that others chose, unless the permission is missing for the edge, too.
-// shown is the error's text for the log.
+// Refuse processes a refusal. It logs one of a subject that others chose, unless the permission is missing for the
+// edge, too. shown is the error's text for the log.
 func (t *Table) Refuse(err error, shown string) {
 	r := violationOf(err)
 	if !t.note(r) {
@@ -233,8 +234,9 @@ func covers(a, b string) bool {
 	}
 }
 
-// lacking lists, for people, the permissions to publish and to subscribe that the edge needs and NATS refuses. One that NATS grants in
-// part is narrowed to the missing part. count is the number of rights. isUseless reports whether the edge cannot do without one.
+// lacking lists, for people, the permissions to publish and to subscribe that the edge needs and NATS refuses. One
+// that NATS grants in part is narrowed to the missing part. count is the number of rights. isUseless reports whether
+// the edge cannot do without one.
 func lacking(grants map[Right]*grant, patterns map[bool][]string) (publish, subscribe string, count int, isUseless bool) {
 	lists := map[bool][]string{}
 	for r, g := range grants {

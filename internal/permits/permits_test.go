@@ -107,7 +107,8 @@ func (s *server) work() {
 	s.Report(time.Now())
 }
 
-// What the edge needs makes it unready while NATS refuses it. It is tried again, and the log has one line for each change.
+// What the edge needs makes it unready while NATS refuses it. It is tried again, and the log has one line for each
+// change.
 func TestARequiredRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		on, joins := Right{true, "sio.chat.on.$ready"}, Right{false, "sio.*.join.all"}

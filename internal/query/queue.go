@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	// maxSockets bounds the sockets that the queries under way are about, and namespaces share it. querySockets is what a query itself counts for.
+	// maxSockets bounds the sockets that the queries under way are about, and namespaces share it. querySockets is
+	// what a query itself counts for.
 	maxSockets   = 1 << 20
 	querySockets = 16
 	// budget is how many bytes of answers wait to be published before the goroutine waits, too.
 	budget = 1 << 20
 	// messageMargin is how much of a NATS message the headers of an answer take at most, in bytes.
 	messageMargin = 1 << 10
-	// A namespace whose questions have taken longWork without a pause rests after each of them for restTimes as long as
-	// it took: a program that asks in a loop must not take a processor from clients.
+	// A namespace whose questions have taken longWork without a pause rests after each of them for restTimes as long
+	// as it took: a program that asks in a loop must not take a processor from clients.
 	longWork  = 100 * time.Millisecond
 	restTimes = 3
 )
@@ -50,8 +51,8 @@ type Query struct {
 type Sockets interface {
 	// Len is how many sockets there are.
 	Len() int
-	// Look calls note for each socket that is a member of its namespace now, with its place and state. Without rooms, View.Rooms
-	// is not needed. It holds no lock for longer than a few thousand sockets take.
+	// Look calls note for each socket that is a member of its namespace now, with its place and state. Without rooms,
+	// View.Rooms is not needed. It holds no lock for longer than a few thousand sockets take.
 	Look(rooms bool, note func(place int, v View))
 	// Handshake is the handshake of the socket at a place, a JSON object.
 	Handshake(place int) []byte
@@ -65,8 +66,8 @@ type View struct {
 	Data          []byte // JSON; nil for nothing
 }
 
-// Queue holds the queries that wait. Those of one namespace are answered one after the other, by a goroutine that lives
-// while there are any. Namespaces take turns: a long answer in one does not keep another waiting.
+// Queue holds the queries that wait. Those of one namespace are answered one after the other, by a goroutine that
+// lives while there are any. Namespaces take turns: a long answer in one does not keep another waiting.
 type Queue struct {
 	edge       string
 	maxPayload func() int
@@ -83,8 +84,8 @@ type Queue struct {
 	waiting int           // owned by that goroutine: bytes since the outbox was last known to be empty
 }
 
-// NewQueue makes the queue of an edge. maxPayload is the largest message that NATS takes now, in bytes. published calls back once
-// what was put into the outbox before has been published or dropped; it must not block.
+// NewQueue makes the queue of an edge. maxPayload is the largest message that NATS takes now, in bytes. published
+// calls back once what was put into the outbox before has been published or dropped; it must not block.
 func NewQueue(edge string, maxPayload func() int, published func(fn func())) *Queue {
 	q := &Queue{
 		edge: edge, maxPayload: maxPayload, published: published, lines: make(map[string][]*Query), sockets: share.New(maxSockets),
@@ -95,7 +96,8 @@ func NewQueue(edge string, maxPayload func() int, published func(fn func())) *Qu
 	return q
 }
 
-// Add queues a query. It never blocks. The error is ErrTooMany; a query that waits alone in its namespace may be of any size.
+// Add queues a query. It never blocks. The error is ErrTooMany; a query that waits alone in its namespace may be of
+// any size.
 func (q *Queue) Add(query *Query) error {
 	ns, weight := query.Namespace, query.Sockets.Len()+querySockets
 	q.mu.Lock()
@@ -111,7 +113,8 @@ func (q *Queue) Add(query *Query) error {
 	return nil
 }
 
-// Close waits until the goroutines have ended. Queries that were not answered are dropped, and Add must not be called any more.
+// Close waits until the goroutines have ended. Queries that were not answered are dropped, and Add must not be called
+// any more.
 func (q *Queue) Close() {
 	q.close()
 	q.running.Wait()
@@ -150,8 +153,8 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 	return line[0]
 }
 
-// writer writes the messages of an answer and waits while too much of them is not published. It is owned by the goroutine of a
-// namespace, whose turn it is.
+// writer writes the messages of an answer and waits while too much of them is not published. It is owned by the
+// goroutine of a namespace, whose turn it is.
 type writer struct {
 	queue  *Queue
 	worked time.Duration

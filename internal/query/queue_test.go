@@ -104,7 +104,8 @@ func TestQueriesAreBounded(t *testing.T) {
 	})
 }
 
-// A namespace with long answers, and many of them, delays another one by a part of an answer, and takes no place from it.
+// A namespace with long answers, and many of them, delays another one by a part of an answer, and takes no place from
+// it.
 func TestNamespacesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &outbox{blocks: true}

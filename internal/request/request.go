@@ -1,4 +1,5 @@
-// Package request reads parts of HTTP requests that net/http does not read, or reads otherwise than the reference server and Node.js.
+// Package request reads parts of HTTP requests that net/http does not read, or reads otherwise than the reference
+// server and Node.js.
 package request
 
 import (
@@ -91,7 +92,8 @@ func WithoutCookie(h http.Header, name string) http.Header {
 	return h
 }
 
-// AcceptsGzip reports whether a response may be compressed with gzip (RFC 9110, section 12.5.3): Accept-Encoding has gzip or
+// AcceptsGzip reports whether a response may be compressed with gzip (RFC 9110, section 12.5.3): Accept-Encoding has
+// gzip or
 // * with a weight that is not zero. The weight of gzip counts more than that of *.
 func AcceptsGzip(h http.Header) bool {
 	wildcard := false

@@ -3,8 +3,8 @@ package share
 
 import "sync"
 
-// Table divides places. What a name may have is half of what the others leave: the first gets half of all, a second one
-// that comes then a quarter, and there is always room for one more. It is safe for concurrent use.
+// Table divides places. What a name may have is half of what the others leave: the first gets half of all, a second
+// one that comes then a quarter, and there is always room for one more. It is safe for concurrent use.
 type Table struct {
 	most int // static
 

@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// List is a list, in any order, of things that keep their places themselves. Adding writes only behind the end of a snapshot, and
-// removing copies the list if a snapshot was taken since the last copy. The caller guards all but Len. The zero List is empty.
+// List is a list, in any order, of things that keep their places themselves. Adding writes only behind the end of a
+// snapshot, and removing copies the list if a snapshot was taken since the last copy. The caller guards all but Len.
+// The zero List is empty.
 type List[T any] struct {
 	items  []*T
 	shared bool

@@ -59,8 +59,8 @@ func New(log *slog.Logger) *Logger {
 	return &Logger{log: log, seed: maphash.MakeSeed(), last: make(map[uint64]time.Time), kinds: make(map[string]*kind)}
 }
 
-// Busy reports whether so many lines come now that the next one is left out, which is counted. It costs less than Log, so
-// it comes before a reason is worked out: what others send in a flood must not cost the time to explain each fault.
+// Busy reports whether so many lines come now that the next one is left out, which is counted. It costs less than Log,
+// so it comes before a reason is worked out: what others send in a flood must not cost the time to explain each fault.
 func (l *Logger) Busy() bool {
 	if now := time.Now().Unix(); l.second.Swap(now) != now {
 		l.looked.Store(0)

@@ -6,8 +6,8 @@ import "strings"
 // Unreachable is the log line if the cause is unknown.
 const Unreachable = "cannot reach NATS, trying again until it answers (see nats.url)"
 
-// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for the kind of credentials. The first
-// match applies.
+// causes are texts of errors, in lower case, and what they mean to an operator; %s stands for the kind of credentials.
+// The first match applies.
 var causes = []struct{ text, meaning string }{
 	{"account authentication expired", "NATS refused %s: its account has expired"},
 	{"authentication expired", "NATS refused %s: the user has expired"},
@@ -25,8 +25,8 @@ var causes = []struct{ text, meaning string }{
 	{"tls: ", "the TLS handshake with the NATS server failed (see nats.url and nats.tls)"},
 }
 
-// Explain returns why an attempt to connect failed. credentials are what it was made with, in words. known is false for an error
-// that does not come from NATS or TLS; then the text is Unreachable.
+// Explain returns why an attempt to connect failed. credentials are what it was made with, in words. known is false
+// for an error that does not come from NATS or TLS; then the text is Unreachable.
 func Explain(err error, credentials string) (what string, known bool) {
 	text := strings.ToLower(err.Error())
 	for _, cause := range causes {

@@ -4,8 +4,8 @@
 // Without turns, a message of a quiet client would wait for seconds beside hundreds of clients that send all the time:
 // it passes three goroutines on its way, and Go lets one that never waits run for 10 ms while others are ready.
 //
-// If goroutines wait for a processor nevertheless, and a client that is not busy has sent something, a turn rests after
-// its work, longer and longer, until they do not.
+// If goroutines wait for a processor nevertheless, and a client that is not busy has sent something, a turn rests
+// after its work, longer and longer, until they do not.
 package turn
 
 import (
@@ -81,8 +81,8 @@ func (t *Turns) Begin(turn *Turn) {
 	turn.turns, turn.began = t, time.Now()
 }
 
-// Take waits until a packet of a client may be handled, of a size in bytes. a is nil for a client that was quiet. If the
-// client is busy and has no turn yet, it has that of turn then.
+// Take waits until a packet of a client may be handled, of a size in bytes. a is nil for a client that was quiet. If
+// the client is busy and has no turn yet, it has that of turn then.
 func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time) {
 	switch {
 	case a == nil || !a.isBusy(size, now):

@@ -53,8 +53,8 @@ func (s *stage) floods() (bounded, answered map[string]flood) {
 	return bounded, answered
 }
 
-// While one publisher floods an edge with what is no event, the events of another one arrive, in order. What is bounded
-// delays them by little more than the edge needs to read it and drop it.
+// While one publisher floods an edge with what is no event, the events of another one arrive, in order. What is
+// bounded delays them by little more than the edge needs to read it and drop it.
 func TestFloodsDelayNoDeliveries(t *testing.T) {
 	s := begin(t)
 	bounded, answered := s.floods()

@@ -132,8 +132,8 @@ func notDisconnected(t *testing.T, p *stand.Process) {
 	}
 }
 
-// fewEvents is how many events a client may lose when its owner is killed, beside those that had no ack by then: what it
-// sends until its edge has noticed. That takes milliseconds, and up to half a second on a busy machine.
+// fewEvents is how many events a client may lose when its owner is killed, beside those that had no ack by then: what
+// it sends until its edge has noticed. That takes milliseconds, and up to half a second on a busy machine.
 const fewEvents = 10
 
 func TestNodeInstancesAreKilled(t *testing.T) {

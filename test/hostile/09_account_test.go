@@ -18,8 +18,8 @@ import (
 	"partyline/internal/natsd/natsdtest"
 )
 
-// narrowHouse is a configuration in which a session may cost 256 KiB. The rates are above what clients can send, so that the
-// memory is the limit that they reach.
+// narrowHouse is a configuration in which a session may cost 256 KiB. The rates are above what clients can send, so
+// that the memory is the limit that they reach.
 const narrowHouse = `
 engine: {max_payload: 65536}
 limits:

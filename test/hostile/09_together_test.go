@@ -33,8 +33,8 @@ namespaces:
 `
 
 // Bad clients of all kinds together, in a process of their own, beside 50 good ones that chat in pairs and in rooms of
-// ten. The good ones lose nothing and nothing comes out of order. The log has how long their messages took, with the bad
-// clients and without.
+// ten. The good ones lose nothing and nothing comes out of order. The log has how long their messages took, with the
+// bad clients and without.
 func TestAllTogether(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "partyline.yaml")
 	if err := os.WriteFile(config, []byte(togetherNamespaces), 0o600); err != nil {

@@ -22,8 +22,8 @@ namespaces:
 // tokenHead is what each token of the script begins with: {"alg":"HS256",…
 const tokenHead = "eyJhbGciOiJIUzI1NiI"
 
-// TestTokens has official clients come with tokens, renew them and come back. Afterwards no token is in the edge's log,
-// which is that of level debug, or on the pages of its operator.
+// TestTokens has official clients come with tokens, renew them and come back. Afterwards no token is in the edge's
+// log, which is that of level debug, or on the pages of its operator.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	needScripts(t)

@@ -62,8 +62,8 @@ func beginLogged(t *testing.T) *stage {
 	return &stage{t: t, server: natsdtest.Start(t, conf)}
 }
 
-// With the documented permissions an edge makes the log and the records, writes to both and reads both. NATS refuses it
-// nothing, and refuses everyone else what only NATS and edges may.
+// With the documented permissions an edge makes the log and the records, writes to both and reads both. NATS refuses
+// it nothing, and refuses everyone else what only NATS and edges may.
 func TestTheLogWithPermissions(t *testing.T) {
 	s := beginLogged(t)
 	maker, chat := s.as("edge"), s.as("chat")
@@ -115,8 +115,8 @@ func TestTheLogWithPermissions(t *testing.T) {
 	}
 }
 
-// With the documented permissions a client recovers, and NATS refuses the edge nothing. With those of an edge without a
-// logged namespace it is not ready, and says what is missing.
+// With the documented permissions a client recovers, and NATS refuses the edge nothing. With those of an edge without
+// a logged namespace it is not ready, and says what is missing.
 func TestAnEdgeRecoversWithPermissions(t *testing.T) {
 	s := beginLogged(t)
 	namespaces := map[string]rule.Namespace{"/chat": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: time.Minute}}}

@@ -13,8 +13,8 @@ import (
 	"partyline/test/stand"
 )
 
-// copies are the events that NATS has repeated from the log, as plain subscribers at all servers got them. What is missing there, no edge can
-// have had live.
+// copies are the events that NATS has repeated from the log, as plain subscribers at all servers got them. What is
+// missing there, no edge can have had live.
 type copies struct {
 	mu   sync.Mutex
 	seqs map[uint64]bool // guarded by mu

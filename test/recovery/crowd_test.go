@@ -72,8 +72,8 @@ func (c *crowd) settled() {
 	c.begin()
 }
 
-// reached waits until each client has received an event that is published now, or later, and returns the position of the
-// latest.
+// reached waits until each client has received an event that is published now, or later, and returns the position of
+// the latest.
 func (c *crowd) reached() (at judge.Pos) {
 	c.s.t.Helper()
 	number, at := c.s.probe("all")
@@ -94,8 +94,8 @@ func (c *crowd) reached() (at judge.Pos) {
 	return at
 }
 
-// finish ends the traffic, waits for what is under way, and judges. Up to refusals sessions may have ended without being
-// recovered.
+// finish ends the traffic, waits for what is under way, and judges. Up to refusals sessions may have ended without
+// being recovered.
 func (c *crowd) finish() *judge.Verdict {
 	c.s.t.Helper()
 	c.traffic.hush()

@@ -106,7 +106,8 @@ func (c *crowd) stopServer(n int, signal syscall.Signal) {
 	c.settled()
 }
 
-// stepDown has the log's leader hand over to another server, again and again. What is stored meanwhile is not always repeated.
+// stepDown has the log's leader hand over to another server, again and again. What is stored meanwhile is not always
+// repeated.
 func (c *crowd) stepDown() {
 	for range 10 {
 		if _, err := c.s.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+streamName, nil, 2*time.Second); err != nil {
@@ -126,8 +127,8 @@ func (c *crowd) freezeServer(n int) {
 	c.settled()
 }
 
-// deleteStream deletes the log. What was in it is judged as far as it is read before. Sessions that were away meanwhile
-// need not be recovered.
+// deleteStream deletes the log. What was in it is judged as far as it is read before. Sessions that were away
+// meanwhile need not be recovered.
 func (c *crowd) deleteStream() {
 	t := c.s.t
 	c.s.moving.Lock()

@@ -11,8 +11,8 @@ import (
 	"partyline/internal/edgetest"
 )
 
-// Rooms and data that a service changed, and got an answer for, are there after the edge was killed at once. So are the
-// events that came meanwhile, of the rooms at their time.
+// Rooms and data that a service changed, and got an answer for, are there after the edge was killed at once. So are
+// the events that came meanwhile, of the rooms at their time.
 func TestWhatWasAnsweredIsKept(t *testing.T) {
 	needRecovery(t)
 	t.Parallel()

@@ -1,6 +1,6 @@
 // Package recovery judges that clients of a namespace with recovery miss nothing. Three NATS servers with JetStream,
-// three edges, publishers of numbered events, and clients that record what they receive run as one deployment. Parts of
-// it are killed, stopped and cut off. In the end the whole log is read, and package judge compares.
+// three edges, publishers of numbered events, and clients that record what they receive run as one deployment. Parts
+// of it are killed, stopped and cut off. In the end the whole log is read, and package judge compares.
 package recovery
 
 import (
@@ -181,8 +181,8 @@ func (s *stage) holders() map[string]int {
 	return sockets
 }
 
-// watch looks for sockets that two edges have, until the test ends. Both answer at slightly different times, and one may
-// have yielded between: only what two looks see in a row counts.
+// watch looks for sockets that two edges have, until the test ends. Both answer at slightly different times, and one
+// may have yielded between: only what two looks see in a row counts.
 func (s *stage) watch() {
 	last := make(map[string]int)
 	for {

@@ -20,8 +20,8 @@ import (
 	"partyline/test/stand"
 )
 
-// The clients of an edge that is killed come back, all at the same time, after the back-off of the official client. The
-// test measures; it demands that all are recovered.
+// The clients of an edge that is killed come back, all at the same time, after the back-off of the official client.
+// The test measures; it demands that all are recovered.
 func TestManyComeBack(t *testing.T) {
 	if *crowds == 0 {
 		t.Skip("a measurement; use -recovery.crowd=10000")

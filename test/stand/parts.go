@@ -62,8 +62,8 @@ func (s *Server) Run(t *testing.T) {
 	s.Line("Server is ready")
 }
 
-// Cluster runs three NATS servers, and returns when all are connected with one another. Each gets args. SERVER in one of
-// them is replaced by the server's name.
+// Cluster runs three NATS servers, and returns when all are connected with one another. Each gets args. SERVER in one
+// of them is replaced by the server's name.
 func Cluster(t *testing.T, args ...string) []*Server {
 	t.Helper()
 	const size = 3

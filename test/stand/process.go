@@ -68,8 +68,8 @@ type Process struct {
 	log []string // guarded by mu
 }
 
-// Start runs a program, edge, worker, bad, nats-server, or node from PATH, until the test ends. name is for the log of a
-// failure.
+// Start runs a program, edge, worker, bad, nats-server, or node from PATH, until the test ends. name is for the log of
+// a failure.
 func Start(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
 	p := launch(t, name, program, args...)

@@ -79,8 +79,8 @@ func (f *Frame) Places() int { return max(1, f.packets) }
 // Messages returns how many messages the frame has.
 func (f *Frame) Messages() int { return f.packets }
 
-// NewControl makes a WebSocket control frame, with one of the first bytes of package ws; payload has at most 125 bytes. A client that
-// polls gets none.
+// NewControl makes a WebSocket control frame, with one of the first bytes of package ws; payload has at most 125
+// bytes. A client that polls gets none.
 func NewControl(first byte, payload string) *Frame {
 	return &Frame{ws: ws.Append(nil, first, payload)}
 }

@@ -9,8 +9,8 @@
 //	                          <packet> = <type><data> | b<base64 of a binary message>
 //
 // The first packet of a session is the server's open packet, a Handshake as JSON. A request that the server refuses is
-// answered with a Refusal. A Frame is what the server sends to many sessions, encoded once for both transports. A Payload has frames as
-// the reply to a poll.
+// answered with a Refusal. A Frame is what the server sends to many sessions, encoded once for both transports. A
+// Payload has frames as the reply to a poll.
 //
 // The codec checks types, separators and base64 only. It does not interpret messages, nor check that they are UTF-8.
 // Nothing here allocates except to grow the destination, in the handshake, and for frames.

@@ -13,8 +13,8 @@ var (
 	binaryHead       = []byte{binaryMark}
 )
 
-// Payload is the reply to a poll, as a polling payload. It is encoded while it is written: a client that reads slowly would otherwise cost
-// its queue twice.
+// Payload is the reply to a poll, as a polling payload. It is encoded while it is written: a client that reads slowly
+// would otherwise cost its queue twice.
 type Payload struct {
 	Frames []*Frame
 	IsLast bool // the close packet ends it

@@ -1,8 +1,9 @@
 package jsontext
 
-// Take splits an object, which must be valid JSON, into the values of some members and the rest. taken has a value for each
-// name: as in JavaScript the last one counts, in whatever spelling; nil if there is none. They are parts of object. rest is object itself if it has none of
-// them; otherwise it has the other members byte for byte, without white space between them.
+// Take splits an object, which must be valid JSON, into the values of some members and the rest. taken has a value for
+// each name: as in JavaScript the last one counts, in whatever spelling; nil if there is none. They are parts of
+// object. rest is object itself if it has none of them; otherwise it has the other members byte for byte, without
+// white space between them.
 func Take(object []byte, names ...string) (rest []byte, taken [][]byte) {
 	taken = make([][]byte, len(names))
 	found, others := false, []byte{'{'}

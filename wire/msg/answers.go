@@ -46,8 +46,8 @@ func CheckData(data []byte) error {
 	return nil
 }
 
-// AskTimeout reads the value of Sio-Timeout: milliseconds up to MaxAskTimeout, DefaultAskTimeout if it is empty. 0 is no
-// time-out: the edge waits until the socket has gone.
+// AskTimeout reads the value of Sio-Timeout: milliseconds up to MaxAskTimeout, DefaultAskTimeout if it is empty. 0 is
+// no time-out: the edge waits until the socket has gone.
 func AskTimeout(header string) (time.Duration, error) {
 	if header == "" {
 		return DefaultAskTimeout, nil

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Explain adds to the error of a body that is not valid JSON what is wrong with it, for the log: publishers who mend one
-// fault and make another see that. It names no part of the body, and the texts are few.
+// Explain adds to the error of a body that is not valid JSON what is wrong with it, for the log: publishers who mend
+// one fault and make another see that. It names no part of the body, and the texts are few.
 func Explain(body []byte, err error) error {
 	if !errors.Is(err, ErrNotJSON) {
 		return err

@@ -12,8 +12,8 @@ import (
 	"partyline/wire/jsontext"
 )
 
-// Grant is what a socket is and may do (docs/subjects.md, Grants). It comes from a service's admission, a token, or the verb grant.
-// What it was parsed from must not change while it is used.
+// Grant is what a socket is and may do (docs/subjects.md, Grants). It comes from a service's admission, a token, or
+// the verb grant. What it was parsed from must not change while it is used.
 type Grant struct {
 	Rooms   []string        `json:"rooms,omitempty"`  // which the socket enters; before its client is connected, in an admission
 	User    string          `json:"user,omitempty"`   // whose socket it is, "" for no user; fits into a header
@@ -83,10 +83,9 @@ func (g Grant) Body() []byte { return encode([]any{g}) }
 // JSON returns the grant as ParseGrant reads it.
 func (g Grant) JSON() []byte { return encode(g) }
 
-// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":…}] to a connect request: a grant, or none. [] is [{}].
-// Any other form is an error: ErrNotArray, ErrNotJSON, or one that says which member is wrong. An empty body is an error
-// too, because it is no decision.
-// It says which members the object has.
+// ParseAdmission reads the answer [{"rooms":[…],"user":"…","data":…}] to a connect request: a grant, or none. [] is
+// [{}]. Any other form is an error: ErrNotArray, ErrNotJSON, or one that says which member is wrong. An empty body is
+// an error too, because it is no decision. It says which members the object has.
 func ParseAdmission(body []byte) (Grant, Members, error) { return parseGrant(body, errAdmission) }
 
 // ParseChange reads the body of the verb grant, [{…}], and says which members it has.
@@ -107,8 +106,9 @@ func parseGrant(body []byte, otherwise error) (Grant, Members, error) {
 	return g, has, nil
 }
 
-// ParseGrant reads a grant, one JSON object. All members are optional; null is the same as leaving one out, except for data. Other
-// members are ignored, and the last of repeated ones counts. A user must fit into a header: no control characters, no spaces around it.
+// ParseGrant reads a grant, one JSON object. All members are optional; null is the same as leaving one out, except for
+// data. Other members are ignored, and the last of repeated ones counts. A user must fit into a header: no control
+// characters, no spaces around it.
 func ParseGrant(object []byte) (Grant, error) {
 	if err := CheckObject(object); err != nil {
 		return Grant{}, err
@@ -239,7 +239,8 @@ func FitsHeader(s string) bool {
 	return strings.Trim(s, " ") == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
 }
 
-// Refusal is a service's answer to a connect request that keeps the socket out. Both go to the client in CONNECT_ERROR.
+// Refusal is a service's answer to a connect request that keeps the socket out. Both go to the client in
+// CONNECT_ERROR.
 type Refusal struct {
 	Message string
 	Data    json.RawMessage // nil for none; part of the body

@@ -14,8 +14,8 @@ var onceOnly = []string{
 	"Server", "User-Agent",
 }
 
-// RequestHeaders returns the headers of an HTTP request, by their canonical names, as a handshake has them: the lines of each joined
-// as Node.js joins them, by names in lower case.
+// RequestHeaders returns the headers of an HTTP request, by their canonical names, as a handshake has them: the lines
+// of each joined as Node.js joins them, by names in lower case.
 func RequestHeaders(host string, header map[string][]string) map[string]string {
 	all := make(map[string]string, len(header)+1)
 	all["host"] = latin1(host)
@@ -32,8 +32,8 @@ func RequestHeaders(host string, header map[string][]string) map[string]string {
 	return all
 }
 
-// latin1 returns the text of a header's bytes, one letter of ISO 8859-1 for each, as in the reference. HTTP does not name
-// an encoding (RFC 9110, section 5.5). A service decodes the values of clients that send UTF-8.
+// latin1 returns the text of a header's bytes, one letter of ISO 8859-1 for each, as in the reference. HTTP does not
+// name an encoding (RFC 9110, section 5.5). A service decodes the values of clients that send UTF-8.
 func latin1(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		return s

@@ -9,8 +9,8 @@ import (
 // minSweep is how many edges a Verifier remembers before it looks for those that it may forget.
 const minSweep = 256
 
-// Verifier reads announcements of edges, and with a secret only those that an edge has signed, each once. It is not safe
-// for concurrent use.
+// Verifier reads announcements of edges, and with a secret only those that an edge has signed, each once. It is not
+// safe for concurrent use.
 type Verifier struct {
 	Secret string // that the edges share; "": every announcement counts
 
@@ -39,8 +39,8 @@ func (v *Verifier) Read(edge, word string, body []byte, signature string, now ti
 	return a, nil
 }
 
-// isNew reports whether an announcement is later than those before it. Deaths are announced by other edges, whose clocks
-// differ.
+// isNew reports whether an announcement is later than those before it. Deaths are announced by other edges, whose
+// clocks differ.
 func (v *Verifier) isNew(a *EdgeAnnouncement, now time.Time) bool {
 	key := a.Edge
 	if a.By != "" {

@@ -43,7 +43,8 @@ type Span struct {
 	To   uint64 `json:"to"`
 }
 
-// WasIn reports whether one of the stays of a socket is in a room at the time of an event. To is 0 in those that have not ended.
+// WasIn reports whether one of the stays of a socket is in a room at the time of an event. To is 0 in those that have
+// not ended.
 func WasIn(stays []Span, room string, seq uint64) bool {
 	return slices.ContainsFunc(stays, func(s Span) bool { return s.Room == room && seq > s.From && (s.To == 0 || seq <= s.To) })
 }

@@ -1,6 +1,6 @@
 // Package recovery reads and writes what a client that comes back shows, and what edges store about it
-// (docs/subjects.md, Recovery): the offset, a place in the log; the pid, a secret that opens a session's record; and the
-// record itself.
+// (docs/subjects.md, Recovery): the offset, a place in the log; the pid, a secret that opens a session's record; and
+// the record itself.
 //
 // The package is pure. Functions that take a JSON text keep its bytes.
 package recovery

@@ -1,4 +1,5 @@
-// Package ws writes the WebSocket frames that a server sends (RFC 6455, section 5.2), and reads them back: final, and never masked.
+// Package ws writes the WebSocket frames that a server sends (RFC 6455, section 5.2), and reads them back: final, and
+// never masked.
 package ws
 
 import "encoding/binary"
