@@ -158,6 +158,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		}
 	}
 	if err == nil {
+		e.grants.begin(s, d.Grant, d.isMade) // before it is a member, which the verb grant may change
 		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: given.User, Data: slices.Clone(given.Data)})
 	}
 	if err != nil {
@@ -167,7 +168,6 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		return false
 	}
 	s.Edge.rules.Sockets.Add(1)
-	e.grants.begin(s, d.Grant, d.isMade)
 	if s.Edge.asking {
 		s.Edge.asking = false
 		c.idle.Resume(true)

@@ -77,12 +77,23 @@ func (g *grants) handle(m *bus.Message, sub *subjects.Subject) {
 	}
 	change.Data = slices.Clone(change.Data)
 	sockets, found := g.find(m, sub)
-	if !found {
-		return
+	switch {
+	case !found:
+	case sub.Target == subjects.TargetSocket && sockets[0].Life() < registry.Subscribing:
+		// A service may answer the notice of an open namespace before the worker, which published it, has admitted.
+		later, to := *m, *sub
+		g.out.Do(func() { g.rewinds.exclusive(func() { g.change(&later, &to, sockets, &change, has) }) })
+	default:
+		g.change(m, sub, sockets, &change, has)
 	}
+}
+
+// change changes the grants of sockets, and answers.
+func (g *grants) change(m *bus.Message, sub *subjects.Subject, sockets []*socket, by *msg.Grant, has msg.Members) {
+	var err error
 	done := make([]*socket, 0, len(sockets))
 	for _, s := range sockets {
-		if failed := g.replace(s, changed(s, &change, has), change.Data); failed != nil {
+		if failed := g.replace(s, changed(s, by, has), by.Data); failed != nil {
 			err = failed
 			continue
 		}
@@ -133,10 +144,7 @@ func (g *grants) replace(s *socket, next *granted, data []byte) error {
 	}
 	user := next.User
 	g.keep(s, next)
-	if data != nil {
-		g.reg.SetData(s, data)
-	}
-	if _, isMember := g.reg.SetUser(s, user); !isMember {
+	if _, isMember := g.reg.Regrant(s, user, data); !isMember {
 		return errUnknownSocket
 	}
 	return nil

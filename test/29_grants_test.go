@@ -2,7 +2,10 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"partyline/rule"
 )
@@ -13,6 +16,7 @@ func granting() rules {
 		"/door": {Connect: rule.ConnectService, Rooms: []string{"public-*"}, UserRoom: "user:", Relay: []rule.Relay{
 			{Event: "say", To: rule.ToRoomsOrAll, Self: true}, {Event: "shout", To: rule.ToAll, Self: true}}},
 		"/bare": {Connect: rule.ConnectService},
+		"/open": {Connect: rule.ConnectOpen},
 	}
 }
 
@@ -93,4 +97,23 @@ func TestWhoGoesOnWithWhatIsDenied(t *testing.T) {
 		a.Emit("", `["x"]`)
 	}
 	a.ExpectEnd()
+}
+
+// A service that answers the notice of an open namespace with a grant is never too early.
+func TestAGrantRightBehindTheNotice(t *testing.T) {
+	t.Parallel()
+	s := begin(t, granting())
+	s.Handle("sio.open.on.connect", func(m *nats.Msg) {
+		id := strings.TrimPrefix(m.Reply, "sio.open.emit.socket.")
+		_ = s.NC.PublishRequest("sio.open.grant.socket."+id, "_INBOX.granted", []byte(`[{"emit":["ok"]}]`))
+	})
+	granted := s.hear("_INBOX.granted")
+	for i := range 100 {
+		a := s.Enter(fmt.Sprint("a", i), "/open")
+		if m := granted.Next(); m.Header.Get("Sio-Error") != "" {
+			t.Fatalf("socket %d: %s", i, m.Header.Get("Sio-Error"))
+		}
+		asks(a, 1, `["no"]`, `[{"error":"not allowed: no"}]`)
+		a.Hangup()
+	}
 }

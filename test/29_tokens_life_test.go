@@ -134,8 +134,8 @@ func TestATokenEnds(t *testing.T) {
 	r := beginRenewal(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		ends := s.hear("sio.*.on.disconnect")
-		g := s.admit(w, "/chat", r.of("ann", 2*time.Second, nil))
-		stays := s.admit(w, "/chat", r.of("bob", 2*time.Second, nil))
+		g := s.admit(w, "/chat", r.of("ann", 4*time.Second, nil))
+		stays := s.admit(w, "/chat", r.of("bob", 4*time.Second, nil))
 		stays.renews(r.of("bob", minutes, nil))
 		lobby := *g
 		lobby.head = "/lobby,"

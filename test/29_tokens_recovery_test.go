@@ -118,7 +118,7 @@ func TestATokenEndsAndTheClientComesBack(t *testing.T) {
 	r := beginReturning(t)
 	everyWay(r.stage, func(s *stage, w way) {
 		r := returning{s, r.key}
-		a, pid, _ := r.comes(w, r.of("ann", time.Second, nil), "")
+		a, pid, _ := r.comes(w, r.of("ann", 3*time.Second, nil), "")
 		a.ends()
 		b, _, answer := r.comes(w, r.of("ann", minutes, nil), pid)
 		if b.id != a.id {

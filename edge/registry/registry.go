@@ -236,9 +236,9 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 	return f, err
 }
 
-// SetUser says whose socket a member is, "" for nobody's. It counts as a change, also of what the edge keeps with it.
-// It returns false for a socket that is no member.
-func (r *Registry[C]) SetUser(s *Socket[C], user string) (f Effects[C], ok bool) {
+// Regrant says whose socket a member is, "" for nobody's, and replaces its data unless that is nil. It counts as one
+// change, also of what the edge keeps with it. It returns false for a socket that is no member.
+func (r *Registry[C]) Regrant(s *Socket[C], user string, data []byte) (f Effects[C], ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !s.Life().IsMember() {
@@ -246,6 +246,10 @@ func (r *Registry[C]) SetUser(s *Socket[C], user string) (f Effects[C], ok bool)
 	}
 	r.spend(s, len(user)-len(s.User()))
 	s.user.Store(&user)
+	if data != nil {
+		r.spend(s, len(data)-len(s.data))
+		s.data = data
+	}
 	r.changed(s, &f)
 	return f, true
 }
