@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"partyline/wire/jsontext"
 )
@@ -121,12 +122,12 @@ var errAuth = errors.New("auth is not a JSON object")
 // that the official client adds. Both are removed, however often and in whatever spelling they are there. As in
 // JavaScript the last of a name counts; a value that is no string counts as none. rest is auth itself if it had
 // neither; otherwise it has the other members byte for byte, without white space between them. The error says that
-// auth is no object.
+// auth is no object in valid UTF-8.
 func TakeFromAuth(auth []byte) (rest []byte, pid, offset string, err error) {
 	if auth == nil {
 		return nil, "", "", nil
 	}
-	if start := jsontext.SkipSpace(auth, 0); !json.Valid(auth) || auth[start] != '{' {
+	if start := jsontext.SkipSpace(auth, 0); !utf8.Valid(auth) || !json.Valid(auth) || auth[start] != '{' {
 		return nil, "", "", errAuth
 	}
 	rest, taken := jsontext.Take(auth, "pid", "offset")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 const testEpoch = "0k3z9"
@@ -174,7 +175,7 @@ func FuzzTakeFromAuth(f *testing.F) {
 	f.Fuzz(func(t *testing.T, auth string) {
 		var want, got map[string]json.RawMessage
 		rest, pid, offset, err := TakeFromAuth([]byte(auth))
-		if invalid := json.Unmarshal([]byte(auth), &want); (invalid != nil || want == nil) != (err != nil) {
+		if invalid := json.Unmarshal([]byte(auth), &want); (invalid != nil || want == nil || !utf8.ValidString(auth)) != (err != nil) {
 			t.Fatalf("TakeFromAuth(%q): %v, encoding/json: %v", auth, err, invalid)
 		}
 		if err != nil {
