@@ -49,6 +49,9 @@ type Settings struct {
 
 // Keys verify tokens. Package token implements it.
 type Keys interface {
+	// TryVerify returns what a token grants, which one of the named issuers must have made. An error is for the
+	// client. waits: its key is not there yet; call Verify. It never waits.
+	TryVerify(issuers []string, token string) (issuer string, g msg.Grant, waits bool, err error)
 	// Verify calls then once with what a token grants, which one of the named issuers must have made: before it
 	// returns if its key is known, else on another goroutine when keys have been fetched, within a time at the latest.
 	// It never waits. An error is for the client; one that may pass is a temporary.

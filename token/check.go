@@ -108,6 +108,17 @@ func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Gran
 	return k.judge(issuers, raw).count(k)
 }
 
+// TryVerify returns what Check does. waits: keys that are not here may change it, and Verify must be called, which
+// fetches them.
+func (k *Keyring) TryVerify(issuers []string, raw string) (issuer string, g msg.Grant, waits bool, err error) {
+	v := k.judge(issuers, raw)
+	if v.waits() {
+		return "", msg.Grant{}, true, v.why
+	}
+	issuer, g, err = v.count(k)
+	return issuer, g, false, err
+}
+
 // Verify calls then once with what Check returns: before it returns if it has the keys. If those of the issuer are not
 // here yet, or lack the one that the token names, it calls then on another goroutine, once they have been fetched;
 // then must not take long. The fetch begins after the call, so that it brings a key that the issuer has published. If
