@@ -35,7 +35,7 @@ type GrantMembers uint8
 
 // The members of a Grant that can be taken back.
 const (
-	GrantUser    GrantMembers = 1 << iota // the sockets are nobody's
+	GrantUser    GrantMembers = 1 << iota // the sockets have no user
 	GrantRooms                            // they leave the rooms of earlier grants
 	GrantJoin                             // clients may enter the rooms that the namespace allows
 	GrantLeave                            // they may leave those

@@ -123,7 +123,7 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 }
 
 // answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone,
-// is told to its service: a group, because the notice for all services came before, and on a subject that a service
+// is answered to its service: a group, because the notice for all services came before, and on a subject that a service
 // for many namespaces does not subscribe to.
 func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
 	if d.Kind != owner.Admission && d.Kind != owner.Refusal {

@@ -140,7 +140,7 @@ func (t *Table) Left(a msg.InstanceAnnouncement, bye bool) {
 }
 
 // abandon assigns the sockets of an instance to others, and forgets it if it has gone. One that is dead may live after
-// all, and is told. mu must be held.
+// all, and is notified. mu must be held.
 func (t *Table) abandon(i *Instance, gone, dead bool) {
 	if gone {
 		t.instances.remove(i)

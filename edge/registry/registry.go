@@ -236,7 +236,7 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 	return f, err
 }
 
-// Regrant says whose socket a member is, "" for nobody's, and replaces its data unless that is nil. It counts as one
+// Regrant says whose socket a member is, "" for none, and replaces its data unless that is nil. It counts as one
 // change, also of what the edge keeps with it. It returns false for a socket that is no member.
 func (r *Registry[C]) Regrant(s *Socket[C], user string, data []byte) (f Effects[C], ok bool) {
 	r.mu.Lock()
