@@ -29,7 +29,7 @@ func (c *connection) connect(p sio.Packet) bool {
 		c.refuse(name, refusalWords[refusedNamespace], nil, refusedNamespace)
 		return false
 	}
-	a := arrival{Packet: p, token: string(token), rules: rules}
+	a := arrival{Packet: p, auth: p.Data, token: string(token), rules: rules}
 	if rules.Connect == rule.ConnectToken {
 		c.showToken(a)
 		return true
@@ -49,7 +49,7 @@ func (c *connection) arrive(a arrival) {
 func (c *connection) begin(a arrival) {
 	e, p, name := c.edge, a.Packet, string(a.Namespace)
 	s := &socket{ID: ids.New(e.set.ID), Edge: client{
-		conn: c, rules: a.rules, auth: slices.Clone(p.Data), issued: time.Now(), durable: durable{past: newPast(a.rules)},
+		conn: c, rules: a.rules, auth: slices.Clone(a.auth), issued: time.Now(), durable: durable{past: newPast(a.rules)},
 	}}
 	s.Edge.granted.Store(a.shown)
 	entered, isOutOfTurn, isOneTooMany := c.enter(s, &a)

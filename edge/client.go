@@ -285,11 +285,12 @@ const (
 
 // arrival is a CONNECT to a namespace that there may be.
 type arrival struct {
-	sio.Packet
-	token string // the namespace's, as in subjects
-	rules *rule.Rules
-	shown *granted  // what a token grants, where one opens the namespace
-	back  *comeback // the end of a claim, or nil if there was none
+	sio.Packet        // as the client sent it
+	auth       []byte // what the client gave, without what is for the edge alone
+	token      string // the namespace's, as in subjects
+	rules      *rule.Rules
+	shown      *granted  // what a token grants, where one opens the namespace
+	back       *comeback // the end of a claim, or nil if there was none
 }
 
 // granted is what a socket was granted. It does not change: another takes its place.

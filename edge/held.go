@@ -96,7 +96,7 @@ func (c *connection) queueConnect(p sio.Packet) (waits, isOutOfTurn bool) {
 // await has the later CONNECTs of an arrival's namespace wait for it. It returns false if it has no place, or must
 // wait itself. The arrival owns its bytes then.
 func (c *connection) await(a *arrival) bool {
-	a.Namespace, a.Data = slices.Clone(a.Namespace), slices.Clone(a.Data)
+	a.Namespace, a.Data, a.auth = slices.Clone(a.Namespace), slices.Clone(a.Data), slices.Clone(a.auth)
 	c.mu.Lock()
 	isClosed := c.closed
 	waits, isOutOfTurn := c.queueConnect(a.Packet)

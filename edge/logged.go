@@ -90,7 +90,7 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 }
 
 // fenced are the commands that must not overtake events, which take the way through the log. A join may.
-var fenced = []string{subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbAsk}
+var fenced = []string{subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbAsk, subjects.VerbGrant}
 
 // lost has a namespace read in the log what was dropped.
 func (e *Edge) lost(m *bus.Message) {

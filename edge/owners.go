@@ -121,7 +121,7 @@ func connectBody(s *socket, handover *msg.State) []byte {
 func (e *Edge) notice(s *socket) {
 	subject := e.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
 	var header bus.Header
-	if g := s.Edge.granted.Load(); g != nil && g.User != "" {
+	if g := s.Edge.granted.Load(); g != nil && g.issuer != "" {
 		header = bus.Header{msg.HeaderUser: {g.User}}
 	}
 	if err := e.up.Publish(subject, e.answers.address(nil, s), header, connectBody(s, nil)); err != nil {

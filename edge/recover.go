@@ -30,11 +30,11 @@ func (c *connection) comesBack(a *arrival) bool {
 	if a.rules.Recovery.For == 0 || c.edge.logged.table == nil {
 		return false
 	}
-	auth, pid, offset, err := wire.TakeFromAuth(a.Data)
+	auth, pid, offset, err := wire.TakeFromAuth(a.auth)
 	if err != nil {
 		return false
 	}
-	if a.Data = auth; pid != "" {
+	if a.auth = auth; pid != "" {
 		c.claim(*a, pid, offset)
 	}
 	return pid != ""
@@ -202,8 +202,8 @@ func (c *connection) beginAnew(s *socket, why error) {
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
 	c.tellOfRecovered(s, false)
 	c.arrive(arrival{
-		Packet: sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth},
-		token:  s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.granted.Load(),
+		Packet: sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth}, auth: s.Edge.auth,
+		token: s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.granted.Load(),
 	})
 }
 

@@ -59,9 +59,8 @@ func verify(c *connection, rules *rule.Rules, raw string, then func(*granted, er
 
 // showToken verifies the token of a CONNECT, and goes on with it or refuses it.
 func (c *connection) showToken(a arrival) {
-	raw, auth := c.edge.set.Token.From.FromAuth(a.Data)
-	a.Data = auth
-	raw = cmp.Or(raw, c.shown)
+	raw, auth := c.edge.set.Token.From.FromAuth(a.auth)
+	a.auth, raw = auth, cmp.Or(raw, c.shown)
 	g, waits, err := check(c, a.rules, raw)
 	if waits {
 		if c.await(&a) {

@@ -306,6 +306,14 @@ func TestCommandsComeBehindEvents(t *testing.T) {
 		peer.Publish("sio.chat.join.socket."+a.id, `["news"]`)
 		a.receives(t, "/chat", `["last"]`)
 	}
+	for range 50 {
+		peer.Publish("sio.chat.grant.socket."+a.id, `[{"rooms":["team"]}]`)
+		peer.Flush()
+		s.Ask("sio.chat.join.socket."+a.id, `["news"]`) // behind the grant
+		peer.Publish("sio.chat.emit.room.team", `["team"]`)
+		peer.Publish("sio.chat.grant.socket."+a.id, `[{"rooms":[]}]`)
+		a.receives(t, "/chat", `["team"]`)
+	}
 	peer.Publish("sio.chat.emit.room.news", `["bye"]`)
 	peer.Publish("sio.chat.disconnect.socket."+a.id, `[]`)
 	a.receives(t, "/chat", `["bye"]`)

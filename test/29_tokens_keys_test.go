@@ -44,6 +44,26 @@ func TestTheKeysAreAwayAtTheStart(t *testing.T) {
 	}
 }
 
+// A second CONNECT waits for the first one, and keeps its token meanwhile.
+func TestASecondConnectWaitsForKeys(t *testing.T) {
+	t.Parallel()
+	key := edgetest.ECKey(t, "k1")
+	server := edgetest.NewKeyServer(t)
+	server.Leave()
+	s := begin(t, jwksRules(), withTokens([]token.Issuer{byURL(server)}))
+	g := &guest{talker: ways[0].open(s, "", nil), t: t, head: "/chat,"}
+	g.connect(edgetest.ECKey(t, "k2").Sign(edgetest.Subject("ann", minutes, nil), nil))
+	g.connect(key.Sign(edgetest.Subject("ann", minutes, nil), nil))
+	edgetest.Eventually(t, "the edge tries again", func() bool { return server.Fetches.Load() > 1 })
+	server.Set(key)
+	answer, _ := g.hear()
+	if _, code := g.refusal(answer); code != "token_key_unknown" {
+		t.Fatalf("the first is answered %s", answer)
+	}
+	answer, _ = g.hear()
+	g.connected(answer)
+}
+
 // A client that waits too long for keys is sent away, not refused: it comes back by itself.
 func TestKeysThatDoNotComeInTime(t *testing.T) {
 	t.Parallel()
