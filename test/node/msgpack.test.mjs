@@ -134,7 +134,7 @@ for (const [name, transports] of [['polling', ['polling']], ['WebSocket', ['webs
     ];
     for (const socket of sockets) {
       assert.deepEqual(await socket.timeout(5000).emitWithAck('join', 'lobby-1'), { ok: true });
-      assert.match((await socket.timeout(5000).emitWithAck('join', 'secret')).error, /cannot be joined/);
+      assert.match((await socket.timeout(5000).emitWithAck('join', 'secret')).error, /^not allowed: secret$/);
     }
     for (const sender of sockets) {
       sender.emit('message', { picture: every, at: new Date(0), none: undefined }, [bytes(1), undefined]);
