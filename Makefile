@@ -1,6 +1,6 @@
 # Commands for people and CI. To try Partyline: `make run`.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
+LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
 .PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat bench bench-scale
 
