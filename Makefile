@@ -24,9 +24,9 @@ example-node: build
 	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
 
-## build: bin/edge and bin/embedded, with the official browser client
+## build: bin/edge, bin/embedded and bin/gateway, with the official browser client
 build: client
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded ./cmd/gateway
 
 ## client: fetch the official Socket.IO client, which the programs embed, from its npm package
 client:

@@ -128,7 +128,7 @@ var allKeys = []key{
 	{"embedded.jetstream.dir", text, natsInside, "NATS inside", "FOLDER", "Switches JetStream on and keeps its files here.", texts(folder)},
 
 	{"advertise", text, edges, "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
-	{"edges.listen", text, edges, "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optionalAddress)},
+	{"edges.listen", text, edges, "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optional(listenAddress))},
 	{"edges.secret", text, all, "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
 	{"edges.insecure", boolean, edges, "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
 	{"edges.networks", list, edges, "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
@@ -137,12 +137,12 @@ var allKeys = []key{
 	{"drain.timeout", duration, edges, "Leaving", "DURATION", "How long that may take; who is left then goes at once. 0s: all at once.", atLeast(0*time.Second, "negative; write 0s to send all clients away at once")},
 	{"isolation_timeout", duration, edges, "Leaving", "DURATION", "How long without NATS until this edge sends its clients to other edges, if there were any. 0s: never.", noneOr(atLeast(time.Second, "too short; write at least 1s, or 0s to keep the clients of an edge that is cut off from NATS"))},
 
-	{"gateway.listen", text, gateways, "Gateway", "HOST:PORT", "HTTP API and Admin UI; nothing: none of them. Keep it on loopback, or behind a proxy with TLS.", texts(optionalAddress)},
+	{"gateway.listen", text, gateways, "Gateway", "HOST:PORT", "HTTP API and Admin UI; nothing: none of them. Keep it on loopback, or behind a proxy with TLS.", texts(optional(listenAddress))},
 	{"gateway.group", text, gateways, "Gateway", "NAME", "The service group that all gateways form.", texts(groupName)},
-	{"gateway.user_room", text, gateways, "Gateway", "PREFIX", "What the rooms of users begin with: user_room of the edges' namespaces. Nothing: users have no rooms.", nil},
+	{"gateway.user_room", text, gateways, "Gateway", "PREFIX", "What the rooms of users begin with: user_room of the edges' namespaces. Nothing: users have no rooms.", texts(optional(userRoom))},
 	{"ui.users_file", text, gateways, "Gateway", "FILE", "Who may log in to the Admin UI: lines name:hash, see the command user. It switches the UI on.", texts(readableFile)},
 	{"ui.readonly", boolean, gateways, "Gateway", "", "The Admin UI only shows; false lets its users emit, join, leave and disconnect.", nil},
-	{"ui.url", text, gateways, "Gateway", "URL", "Where browsers reach the edges, for the Admin UI; nothing: its page asks.", texts(pageURL)},
+	{"ui.url", text, gateways, "Gateway", "URL", "Where browsers reach the edges, for the Admin UI; nothing: its page asks.", texts(optional(endpoint))},
 	{"api.requests_per_second", integer, gateways, "Gateway", "N", "Requests of one key per second; past that it gets 429. 0: no limit.", noLimit},
 
 	{"recovery.storage", text, edges, "Recovery", "WHERE", "file or memory: where JetStream keeps the events of namespaces with recovery or rewind.", texts(oneOf("file", "memory"))},

@@ -122,29 +122,18 @@ func hookEvent(s string) (event, problem string) {
 	return s, problem
 }
 
-// endpoint is the check of a hook's URL.
+// endpoint is the check of a URL for requests.
 func endpoint(s string) (normal, problem string) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		problem = quote(s) + " is no URL of an endpoint; write one such as https://app.example/partyline"
+		problem = quote(s) + " is no URL; write one such as https://app.example/partyline"
 	case u.User != nil:
-		problem = quote(s) + " has a user; requests are signed instead, see secrets_file"
+		problem = quote(s) + " has a user, which is never sent; remove it"
 	case u.Fragment != "":
 		problem = quote(s) + " has a fragment (#…), which is never sent; remove it"
 	}
 	return s, problem
-}
-
-// pageURL is the check of a URL for browsers, or nothing.
-func pageURL(s string) (normal, problem string) {
-	if s == "" {
-		return s, ""
-	}
-	if normal, problem = endpoint(s); problem != "" {
-		problem = quote(s) + " is no URL for browsers; write one such as https://chat.example"
-	}
-	return normal, problem
 }
 
 // secretPrefix begins a secret of Standard Webhooks.
