@@ -2,17 +2,16 @@ package token
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/base64"
 	"errors"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"partyline/wire/jsontext"
 	"partyline/wire/msg"
 )
 
@@ -64,17 +63,19 @@ func refusal(text string) *Refusal {
 	return r
 }
 
-// parsed is a token that was decoded, and not verified.
+// parsed is a token that was decoded, and not verified. golang-jwt would decode its header and claims into maps, which
+// costs as much as an elliptic curve's signature.
 type parsed struct {
-	*jwt.Token
 	claims
-	signed  string // what the signature is of
-	kid     string
-	issuer  string
-	problem *Refusal // nil if its form is good
+	issuer    string
+	method    jwt.SigningMethod
+	signed    string // what the signature is of
+	signature []byte
+	kid       string
+	problem   *Refusal // nil if its form is good
 }
 
-var parser = jwt.NewParser(jwt.WithStrictDecoding())
+var encoding = base64.RawURLEncoding.Strict()
 
 // verdict is what was found out about a token.
 type verdict struct {
@@ -164,32 +165,33 @@ func (k *Keyring) judge(issuers []string, raw string) verdict {
 
 // parse decodes a token.
 func parse(raw string) (t parsed) {
-	if len(raw) > MaxSize || strings.ContainsFunc(raw, notCompact) { // base64 would skip line ends
+	if len(raw) > MaxSize || strings.ContainsAny(raw, "\r\n") { // base64 would skip line ends
 		return parsed{problem: ErrMalformed}
 	}
-	token, parts, err := parser.ParseUnverified(raw, &t.claims)
-	if err != nil && !errors.Is(err, jwt.ErrTokenUnverifiable) {
-		return parsed{problem: ErrMalformed}
-	}
-	if t.Token = token; token.Method == nil { // an unknown alg, or none
-		return parsed{problem: ErrAlgorithm}
-	}
-	if _, has := token.Header["crit"]; has {
-		return parsed{problem: ErrCritical}
-	}
-	if kid, has := token.Header["kid"]; has {
-		if t.kid, has = kid.(string); !has {
+	var parts [3][]byte // header, claims, signature
+	for i, rest := 0, raw; i < len(parts); i++ {
+		part, after, more := strings.Cut(rest, ".")
+		decoded, err := encoding.DecodeString(part)
+		if isLast := i == len(parts)-1; err != nil || more == isLast || !isLast && msg.CheckObject(decoded) != nil {
 			return parsed{problem: ErrMalformed}
 		}
+		parts[i], rest = decoded, after
 	}
-	t.signed = parts[0] + "." + parts[1]
+	header, alg := parts[0], ""
+	t = parsed{claims: parts[1], signature: parts[2], signed: raw[:strings.LastIndexByte(raw, '.')]}
+	alg, _ = text(jsontext.Member(header, "alg"))
+	if t.method = jwt.GetSigningMethod(alg); t.method == nil {
+		return parsed{problem: ErrAlgorithm}
+	}
+	if jsontext.Member(header, "crit") != nil {
+		return parsed{problem: ErrCritical}
+	}
+	var err error
+	if t.kid, err = text(jsontext.Member(header, "kid")); err != nil {
+		return parsed{problem: ErrMalformed}
+	}
 	t.issuer, _ = t.GetIssuer()
 	return t
-}
-
-// notCompact reports whether a letter is in no token (RFC 7515, section 7.1).
-func notCompact(c rune) bool {
-	return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.'
 }
 
 // check verifies a token whose claim iss is the issuer's.
@@ -220,7 +222,7 @@ func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
 		return msg.Grant{}, ErrLifetime
 	}
 	var g msg.Grant
-	if object, has := t.members[e.Claim]; has {
+	if object := jsontext.Member(t.claims, e.Claim); object != nil {
 		if g, err = msg.ParseGrant(object); err != nil || g.User != "" && g.User != user {
 			return msg.Grant{}, ErrGrant
 		}
@@ -237,7 +239,7 @@ func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
 
 // verify verifies the signature.
 func (e *entry) verify(t *parsed) *Refusal {
-	alg := t.Method.Alg()
+	alg := t.method.Alg()
 	if !slices.Contains(e.Algorithms, alg) {
 		return ErrAlgorithm
 	}
@@ -247,7 +249,7 @@ func (e *entry) verify(t *parsed) *Refusal {
 	}
 	found, named := keys.find(t.kid, alg)
 	for _, key := range found {
-		if t.Method.Verify(t.signed, t.Signature, key) == nil {
+		if t.method.Verify(t.signed, t.signature, key) == nil {
 			return nil
 		}
 	}
@@ -257,65 +259,61 @@ func (e *entry) verify(t *parsed) *Refusal {
 	return ErrSignature
 }
 
-// claims are those of a token, as jwt.Claims. A struct would take "SUB" for "sub", too.
-type claims struct{ members map[string]json.RawMessage }
+// claims are those of a token, a JSON object, as jwt.Claims.
+type claims []byte
 
-func (c *claims) UnmarshalJSON(data []byte) error {
-	if !utf8.Valid(data) {
-		return jwt.ErrTokenMalformed
-	}
-	return json.Unmarshal(data, &c.members)
-}
-
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
-func (c *claims) GetIssuer() (string, error)                   { return text(c.members["iss"]) }
-func (c *claims) GetSubject() (string, error)                  { return text(c.members["sub"]) }
+func (c claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
+func (c claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
+func (c claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
+func (c claims) GetIssuer() (string, error)                   { return text(jsontext.Member(c, "iss")) }
+func (c claims) GetSubject() (string, error)                  { return text(jsontext.Member(c, "sub")) }
 
 // GetAudience returns the claim aud, which is a string or an array of strings.
-func (c *claims) GetAudience() (list jwt.ClaimStrings, err error) {
-	raw := c.members["aud"]
-	items := []json.RawMessage{raw}
-	if bytes.HasPrefix(raw, []byte("[")) {
-		if err := json.Unmarshal(raw, &items); err != nil {
-			return nil, jwt.ErrInvalidType
-		}
+func (c claims) GetAudience() (list jwt.ClaimStrings, err error) {
+	raw := jsontext.Member(c, "aud")
+	if !bytes.HasPrefix(raw, []byte("[")) {
+		one, err := text(raw)
+		return jwt.ClaimStrings{one}, err
 	}
-	for _, item := range items {
+	for items := jsontext.Inside(raw); ; {
+		item, more := items.Next()
+		if !more {
+			return list, nil
+		}
 		one, err := text(item)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, one)
 	}
-	return list, nil
 }
 
 // time returns a claim that is a number of seconds since 1970, without its fraction; nil if there is none.
-func (c *claims) time(name string) (*jwt.NumericDate, error) {
-	raw, has := c.members[name]
-	if !has {
+func (c claims) time(name string) (*jwt.NumericDate, error) {
+	raw := jsontext.Member(c, name)
+	if raw == nil {
 		return nil, nil //nolint:nilnil // as jwt.Claims wants it
 	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
 	if err != nil || !(seconds >= 0 && seconds <= lastSecond) {
 		return nil, jwt.ErrInvalidType
 	}
-	return jwt.NewNumericDate(time.Unix(int64(math.Floor(seconds)), 0)), nil
+	return &jwt.NumericDate{Time: time.Unix(int64(seconds), 0)}, nil
 }
 
 // lastSecond is that of the year 9999.
 const lastSecond = 253402300799
 
-// text returns a claim that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
+// text returns a value that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
 // become one.
-func text(raw json.RawMessage) (s string, err error) {
-	if raw == nil {
+func text(value []byte) (string, error) {
+	if value == nil {
 		return "", nil
 	}
-	if err := json.Unmarshal(raw, &s); err != nil || raw[0] != '"' || strings.ContainsRune(s, utf8.RuneError) {
+	var buffer [64]byte
+	decoded, whole := jsontext.AppendDecoded(buffer[:0], value)
+	if !whole || !jsontext.IsString(value) {
 		return "", jwt.ErrInvalidType
 	}
-	return s, nil
+	return string(decoded), nil
 }
