@@ -307,13 +307,9 @@ const lastSecond = 253402300799
 // text returns a value that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
 // become one.
 func text(value []byte) (string, error) {
-	if value == nil {
-		return "", nil
-	}
-	var buffer [64]byte
-	decoded, whole := jsontext.AppendDecoded(buffer[:0], value)
-	if !whole || !jsontext.IsString(value) {
+	s, ok := jsontext.Text(value)
+	if !ok && value != nil {
 		return "", jwt.ErrInvalidType
 	}
-	return string(decoded), nil
+	return s, nil
 }

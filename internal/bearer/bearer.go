@@ -40,9 +40,8 @@ func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
 			continue
 		}
 		rest, values := jsontext.Take(auth, "token")
-		if value := values[0]; value != nil && jsontext.IsString(value) {
-			text, _ := jsontext.AppendDecoded(nil, value)
-			return string(text), rest
+		if token, _ = jsontext.Text(values[0]); jsontext.IsString(values[0]) {
+			return token, rest
 		}
 	}
 	return "", auth

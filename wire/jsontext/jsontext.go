@@ -1,5 +1,5 @@
 // Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing recurses,
-// and only KeyIs and Take ever allocate.
+// and only KeyIs, Text and Take ever allocate.
 //
 // The functions are for text that encoding/json has found valid. On anything else their results mean nothing, but
 // they do not leave the text and do not panic.
@@ -171,6 +171,19 @@ const (
 	escaped = "\"\\\b\f\n\r\t"
 	letters = `"\bfnrt`
 )
+
+// Text returns the characters that a string, given with its quotes, stands for, "" for another value or nil. ok reports
+// whether it is a string, without half a surrogate pair, which becomes U+FFFD.
+func Text(value []byte) (text string, ok bool) {
+	if !IsString(value) {
+		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), true
+	}
+	decoded, whole := AppendDecoded(nil, value)
+	return string(decoded), whole
+}
 
 // unescaped returns the character that a backslash and c stand for.
 func unescaped(c byte) byte {
