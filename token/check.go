@@ -82,10 +82,8 @@ type verdict struct {
 	entry *entry // nil: it has no known issuer
 	grant msg.Grant
 	why   *Refusal // nil: it is accepted
+	waits bool     // keys that are fetched now may change it
 }
-
-// waits reports whether keys that are fetched now may change the verdict.
-func (v verdict) waits() bool { return v.why == ErrNoKeys || v.why == ErrUnknownKey }
 
 // count counts the verdict, and returns it as Check and Verify do.
 func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
@@ -106,14 +104,14 @@ func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
 //
 // The error is a *Refusal: of several issuers, that of the one for which most of the token was good.
 func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Grant, err error) {
-	return k.judge(issuers, raw).count(k)
+	return k.judge(issuers, nil, raw).count(k)
 }
 
 // TryVerify returns what Check does. waits: keys that are not here may change it, and Verify must be called, which
 // fetches them.
 func (k *Keyring) TryVerify(issuers []string, raw string) (issuer string, g msg.Grant, waits bool, err error) {
-	v := k.judge(issuers, raw)
-	if v.waits() {
+	v := k.judge(issuers, nil, raw)
+	if v.waits {
 		return "", msg.Grant{}, true, v.why
 	}
 	issuer, g, err = v.count(k)
@@ -128,20 +126,28 @@ func (k *Keyring) TryVerify(issuers []string, raw string) (issuer string, g msg.
 // Unknown keys cause at most one fetch in 10 s for each issuer, however many tokens wait. Verify never waits. After
 // Close, then is not called.
 func (k *Keyring) Verify(issuers []string, raw string, within time.Duration, then func(issuer string, g msg.Grant, err error)) {
-	v := k.judge(issuers, raw)
-	if !v.waits() {
+	k.verify(issuers, nil, raw, time.Now().Add(within), then)
+}
+
+// verify is Verify until a time, after keys of some issuers have been fetched for the token.
+func (k *Keyring) verify(issuers, fetched []string, raw string, until time.Time, then func(issuer string, g msg.Grant, err error)) {
+	v := k.judge(issuers, fetched, raw)
+	if !v.waits {
 		then(v.count(k))
 		return
 	}
-	v.entry.wait(raw, within, func(fetched bool) {
-		if v.why = ErrNoKeys; fetched {
-			v = k.judge([]string{v.entry.Name}, raw)
+	v.entry.wait(raw, time.Until(until), func(isFetched bool) {
+		if isFetched {
+			k.verify(issuers, append(fetched, v.entry.Name), raw, until, then)
+			return
 		}
+		v.why = ErrNoKeys
 		then(v.count(k))
 	})
 }
 
-func (k *Keyring) judge(issuers []string, raw string) verdict {
+// judge is Check. A token waits for no keys of the issuers in fetched.
+func (k *Keyring) judge(issuers, fetched []string, raw string) verdict {
 	t := parse(raw)
 	if t.problem != nil {
 		return verdict{why: t.problem}
@@ -156,8 +162,9 @@ func (k *Keyring) judge(issuers []string, raw string) verdict {
 		if why == nil {
 			return verdict{entry: e, grant: g}
 		}
-		if why.rank > best.why.rank {
-			best = verdict{entry: e, why: why}
+		waits := (why == ErrNoKeys || why == ErrUnknownKey) && !slices.Contains(fetched, name)
+		if waits && !best.waits || waits == best.waits && why.rank > best.why.rank {
+			best = verdict{entry: e, why: why, waits: waits}
 		}
 	}
 	return best

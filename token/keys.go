@@ -157,6 +157,9 @@ func parseJWKS(data []byte) (set keySet, err error) {
 			set = append(set, k)
 		}
 	}
+	slices.SortStableFunc(set, func(a, b key) int { // those without ids last: maxTried must not cut off others
+		return min(len(b.id), 1) - min(len(a.id), 1)
+	})
 	return set, nil
 }
 

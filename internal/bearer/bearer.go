@@ -62,6 +62,12 @@ func (p Places) FromRequest(r *msg.Request) (token string) {
 		if token == "" {
 			token = found
 		}
+		if strings.Count(found, ".") != 2 { // it has not the form of a token
+			continue
+		}
+		for name, value := range r.Headers { // proxies add headers with the whole URL
+			r.Headers[name] = strings.ReplaceAll(value, found, "")
+		}
 	}
 	return token
 }
