@@ -24,6 +24,10 @@ const (
 
 	// maxSockets is from how many sockets on, in all namespaces, pages get figures alone.
 	maxSockets = 10_000
+	// maxNamespaces bounds the namespaces of one server that pages show.
+	maxNamespaces = 1000
+	// namespaceSlots is how many namespaces there seem to be at least: pages do not notice that a list has become longer.
+	namespaceSlots = 32
 )
 
 // watch asks the edges while a page is open, and sends the pages what has changed.
@@ -215,13 +219,6 @@ type server struct {
 	last       backend.Edge
 	namespaces []string // their order never changes, and none is removed: pages merge the lists by position
 }
-
-const (
-	// maxNamespaces bounds the namespaces of one server that pages show.
-	maxNamespaces = 1000
-	// namespaceSlots is how many namespaces there seem to be at least: pages do not notice that a list has become longer.
-	namespaceSlots = 32
-)
 
 // reportServers sends pages what each edge has announced. To all pages, it sends what has happened since the last time, too.
 // An edge that has gone has nothing left; pages show it as unhealthy then.
