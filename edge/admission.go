@@ -157,6 +157,9 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 			s.Edge.owner = nil
 		}
 	}
+	if r := s.Edge.recovered; err == nil && s.Edge.owner == nil && !s.Edge.rules.AsksService() {
+		s.Edge.owner = e.owners.Assign(ownedSocket{s}, r.assignment())
+	}
 	if err == nil {
 		e.grants.begin(s, d.Grant, d.isMade) // before it is a member, which the verb grant may change
 		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: given.User, Data: slices.Clone(given.Data)})
@@ -207,8 +210,8 @@ func (c *connection) goLive(s *socket) {
 		c.session.Write()
 		connectAgain(c, s.Namespace.Name)
 	}
-	if s.Edge.recovered != nil {
-		c.edge.out.Do(func() { c.tellOfRecovered(s, isReady) })
+	if s.Edge.recovered != nil || s.Edge.owner != nil {
+		c.edge.out.Do(func() { c.tellLate(s, isReady) })
 	}
 }
 

@@ -115,8 +115,8 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 		isAdmitted := e.admit(s, &d, out)
 		e.owners.Release(o)
 		e.answers.admission(m, isAdmitted)
-	case owner.Taken:
-		e.takenOver(s, &d)
+	case owner.Taken, owner.Assigned:
+		e.takenOver(s, &d, out.Verdict)
 		e.owners.Release(o)
 		e.answers.admission(m, true)
 	}
@@ -180,7 +180,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 }
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
-func (e *Edge) takenOver(s *socket, d *decision) {
+func (e *Edge) takenOver(s *socket, d *decision, verdict owner.Verdict) {
 	if r := s.Edge.recovered; r != nil {
 		r.isOwned.Store(true)
 	}
@@ -193,7 +193,11 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	if err == nil {
 		_, err = e.rewinds.join(s, rooms, byRule)
 	}
-	if has := d.has &^ (msg.HasRooms | msg.HasUser); err == nil && has != 0 {
+	kept := msg.HasRooms | msg.HasUser
+	if verdict == owner.Assigned { // it is the first service to say whose socket it is
+		kept = msg.HasRooms
+	}
+	if has := d.has &^ kept; err == nil && has != 0 {
 		err = e.grants.replace(s, changed(s, &d.Grant, has), slices.Clone(d.Data))
 	}
 	if err != nil && !errors.Is(err, registry.ErrGone) {
