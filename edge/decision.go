@@ -139,20 +139,23 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	if s == nil || s.Life() == registry.Gone {
 		why = errUnknownSocket
 	}
-	switch {
-	case d.Kind != owner.Admission:
-	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
-		e.answers.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
-	case s == nil && d.group != "":
-		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
-		e.answers.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+	late, of := *m, *sub
+	tell := func() {
+		switch {
+		case d.Kind != owner.Admission:
+		case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
+			e.answers.ownerChanged(of.Namespace, of.Socket, d.From, d.Number)
+		case s == nil && d.group != "":
+			reply := string(e.prefix.AppendToSocket(nil, of.Namespace, subjects.VerbEmit, of.Socket))
+			e.answers.tellOwner(of.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+		}
+		e.answers.notAdmitted(&late, why)
 	}
 	if s != nil {
-		e.answers.notAdmitted(m, why)
-		return
+		tell()
+	} else {
+		e.logged.unknown(of.Socket, tell)
 	}
-	late := *m
-	e.logged.unknown(sub.Socket, func() { e.answers.notAdmitted(&late, why) })
 }
 
 // refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"partyline/internal/edgetest"
+	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
 	"partyline/token"
 )
@@ -224,4 +225,48 @@ func TestASocketIsGoneBeforeItHasAnOwner(t *testing.T) {
 			t.Errorf("%s came, want the end", m.Subject)
 		}
 	})
+}
+
+// A client that comes back to a socket without an owner gets one, and keeps it when it comes back again.
+func TestASocketHasAnOwnerWhenItsClientComesBack(t *testing.T) {
+	namespaces := rules{"/door": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, Recovery: rule.Recovery{For: edgetest.Patience}}}
+	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
+	s := beginAt(t, server, namespaces)
+	other := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces}).Ready()
+	all := s.hear("sio.door.on.>")
+	c := s.Dial("ann")
+	c.Send("40/door,")
+	so := connected(t, c, "/door")
+	all.Next()
+	c.Send(`42/door,1["join","vip"]`)
+	c.Expect(`43/door,1[{"ok":true}]`)
+	c.Send(`42/door,["one"]`)
+	all.Gets("sio.door.on.one", "sio.door.emit.socket."+so.id, `["one"]`)
+	a := startInstance(t, s.NC, "chat-a")
+	for number, node := range []*edgetest.Node{other, s.Node} {
+		c.Hangup()
+		for m := all.Next(); m.Subject != "sio.door.on.disconnect"; m = all.Next() {
+		}
+		c = node.Dial("ann")
+		c.Send(`40/door,{"pid":"` + so.pid + `"}`)
+		if back := connected(t, c, "/door"); back.id != so.id {
+			t.Fatalf("it came back as %s", back.id)
+		}
+		c.Send(`42/door,["two"]`)
+		m := a.owned.Next()
+		for ; m.Subject != "sio.door.own.chat-a.connect" || m.Reply == ""; m = a.owned.Next() {
+			if number == 0 || m.Subject != "sio.door.own.chat-a.disconnect" {
+				t.Errorf("%s %s came, want a request", m.Subject, m.Data)
+			}
+		}
+		asked, from := readBack(t, m), []string{"", "chat-a"}[number]
+		if asked.Handover == nil || asked.Handover.From != from || strings.Join(asked.Handover.Rooms, " ") != "vip" || string(asked.Recovered) != "true" {
+			t.Errorf("the request is %s", m.Data)
+		}
+		a.admits(m, `[]`)
+		if from != "" {
+			a.owned.Next() // its state
+		}
+		a.owned.Gets("sio.door.own.chat-a.two", "sio.door.emit.socket."+so.id, `["two"]`)
+	}
 }

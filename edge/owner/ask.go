@@ -120,7 +120,6 @@ func (t *Table) Ask(s *Socket) {
 		asked.given, asked.engaged = append(asked.given, now), true
 		r.assignments = append(r.assignments, assignment{asked, s.number, false})
 	}
-	isFirst := r.asked.IsZero()
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
@@ -143,13 +142,18 @@ func (t *Table) Ask(s *Socket) {
 		return
 	}
 	if r.handover {
-		s.mu.Lock()
-		if isFirst && s.told != toldNothing {
-			s.told = rev // if it changes until an instance answers, release tells
-		} else if s.told != rev {
-			s.told = toldNothing // the answer to an earlier request may count
-		}
-		s.mu.Unlock()
+		s.noteTold(rev, why == First)
+	}
+}
+
+// noteTold notes the revision of the socket's rooms and data that a request for a handover has told.
+func (s *Socket) noteTold(rev uint64, isFirst bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if isFirst && s.told != toldNothing {
+		s.told = rev // if it changes until an instance answers, release tells
+	} else if s.told != rev {
+		s.told = toldNothing // the answer to an earlier request may count
 	}
 }
 
