@@ -53,7 +53,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 			state.Edge = w.set.ID
 		}
 		state.Recovered = s.Edge.recovered != nil && !s.Edge.recovered.isOwned.Load()
-		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain
+		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain && q.From != ""
 	}
 	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))
 	if errors.Is(err, bus.ErrTooLarge) {

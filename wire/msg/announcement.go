@@ -60,7 +60,10 @@ type HandedOver struct {
 }
 
 // Body returns the answer as a body.
-func (h HandedOver) Body() []byte { return encode([]any{h}) }
+func (h HandedOver) Body() []byte {
+	h.Markers = orNone(h.Markers)
+	return encode([]any{h})
+}
 
 // ParseHandedOver reads such an answer. Its errors wrap ErrAnnouncement.
 func ParseHandedOver(body []byte) (HandedOver, error) { return parseAnnouncement[HandedOver](body) }
