@@ -19,7 +19,7 @@ var layers = map[string][]string{
 	"wire/recovery":             {"wire/jsontext"},
 	"wire/ws":                   {},
 	"subjects":                  {},
-	"token":                     {"internal/tally", "internal/throttle", "wire/msg"},
+	"token":                     {"internal/tally", "internal/throttle", "wire/jsontext", "wire/msg"},
 	"rule":                      {"internal/rates", "internal/tally", "subjects", "wire/msg"},
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
