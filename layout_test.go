@@ -77,13 +77,13 @@ var layers = map[string][]string{
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
-	"gateway":                   {"backend", "gateway/hook", "internal/tally"},
+	"gateway":                   {"backend", "gateway/adminui", "gateway/hook", "internal/tally"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
-	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
-	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
+	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd"},
 }
 
 // doors names the only packages that may import a heavy dependency.

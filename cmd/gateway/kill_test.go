@@ -128,6 +128,8 @@ func TestKilledGateway(t *testing.T) {
 	}
 	killed.Store(true)
 	running.Wait()
+	got.mu.Lock()
+	defer got.mu.Unlock()
 	lost := 0
 	for i, id := range ids {
 		last, has := 0, map[int]bool{}

@@ -27,6 +27,19 @@ type Flavour struct {
 	// StartNATS runs a NATS server inside the process; nil if NATS is elsewhere. If it cannot listen, its error wraps
 	// a *net.OpError.
 	StartNATS func(config.Config, *slog.Logger) (NATS, error)
+
+	// OpenGateway makes a gateway inside the process, over the NATS there; nil if there is never one. It is a field
+	// because cmd/edge must not link it.
+	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
+}
+
+// Gateway is a gateway inside the process.
+type Gateway interface {
+	Start(context.Context) error // returns nil if ctx has ended
+	Ready() []string
+	Metrics() []*tally.Set
+	Site(config.Config, *slog.Logger) (*program.Site, error) // opens its listener; nil if it has none
+	Close()
 }
 
 // NATS is a NATS server inside the process.
