@@ -12,7 +12,9 @@ import (
 )
 
 func main() {
-	os.Exit(node.Main(node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway}))
+	os.Exit(node.Main(node.Flavour{
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, Commands: gateways.Commands,
+	}))
 }
 
 func openGateway(c config.Config, nats node.NATS, log *slog.Logger) (node.Gateway, error) {

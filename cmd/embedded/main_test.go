@@ -155,28 +155,40 @@ func TestTokenOfThePrograms(t *testing.T) {
 	}
 }
 
-// With hooks the program has a gateway inside, and with gateway.listen the Admin UI, which in open mode needs no user.
-func TestGatewayInside(t *testing.T) {
+// With hooks the program has a gateway inside.
+func TestHooksInside(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Type string }
+		_ = json.NewDecoder(r.Body).Decode(&event)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"ack":["from HTTP"]}`)
+		_, _ = io.WriteString(w, map[string]string{"partyline.connect": "{}", "partyline.event": `{"ack":["from HTTP"]}`}[event.Type])
 	}))
 	defer app.Close()
 	secrets, file := filepath.Join(t.TempDir(), "secrets"), filepath.Join(t.TempDir(), "p.yaml")
 	for name, text := range map[string]string{
 		secrets: "whsec_" + strings.Repeat("QUJD", 11) + "\n",
-		file:    "hooks: [{namespaces: [/chat], events: [greet], url: \"" + app.URL + "\", secrets_file: " + secrets + "}]\n",
+		file: "namespaces: {/chat: {connect: service}}\n" +
+			"hooks: [{namespaces: [/chat], events: [connect, greet], url: \"" + app.URL + "\", secrets_file: " + secrets + "}]\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	log, stop := started(t, "--config", file, "--gateway.listen=127.0.0.1:0")
+	log, stop := started(t, "--config", file)
 	defer stop()
-	listening := log[len(log)-1]
-	talk := enginetest.NewConversation(t)
+	c := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+log[len(log)-1].Address, nil)
+	so := edgetest.Enter(c, "/chat", "")
+	so.Emit("1", `["greet"]`)
+	so.Acked("1", `["from HTTP"]`)
+	c.Hangup()
+}
+
+// With gateway.listen the program has the Admin UI, which in open mode needs no user.
+func TestAdminUIInside(t *testing.T) {
+	log, stop := started(t, "--gateway.listen=127.0.0.1:0")
+	defer stop()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Get("http://" + listening.Gateway + "/ui/")
+	response, err := client.Get("http://" + log[len(log)-1].Gateway + "/ui/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,12 +196,7 @@ func TestGatewayInside(t *testing.T) {
 	if policy := response.Header.Get("Content-Security-Policy"); policy == "" {
 		t.Errorf("/ui/ is answered with %s and %v", response.Status, response.Header)
 	}
-	c := enginetest.Dial(t, talk, "ann", "http://"+listening.Address, nil)
-	so := edgetest.Enter(c, "/chat", "")
-	edgetest.Eventually(t, "an event reaches the hook", func() bool { // the namespace is open: the gateway may come later
-		so.Emit("1", `["greet"]`)
-		text, ok := so.Await()
-		return ok && text == `43/chat,1["from HTTP"]`
-	})
+	c := enginetest.Dial(t, enginetest.NewConversation(t), "operator", "http://"+log[len(log)-1].Address, nil)
+	edgetest.Enter(c, "/admin", "")
 	c.Hangup()
 }

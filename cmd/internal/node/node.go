@@ -11,6 +11,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 
 	"partyline/cmd/internal/program"
@@ -31,6 +32,8 @@ type Flavour struct {
 	// OpenGateway makes a gateway inside the process, over the NATS there; nil if there is never one. It is a field
 	// because cmd/edge must not link it.
 	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
+
+	Commands map[string]func(context.Context, program.Call) int // beside token; see program.Program
 }
 
 // Gateway is a gateway inside the process.
@@ -59,15 +62,17 @@ func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr 
 }
 
 func (f Flavour) program() program.Program {
+	commands := map[string]func(context.Context, program.Call) int{
+		"token": func(ctx context.Context, c program.Call) int {
+			return tokens.Run(ctx, f.Name, c.Args, c.Environ, c.Stdin, c.Stdout, c.Stderr)
+		},
+	}
+	maps.Copy(commands, f.Commands)
 	return program.Program{
 		Name: f.Name,
 		Serve: func(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
 			return serve(ctx, f, c, log, logMetrics)
 		},
-		Commands: map[string]func(context.Context, program.Call) int{
-			"token": func(ctx context.Context, c program.Call) int {
-				return tokens.Run(ctx, f.Name, c.Args, c.Environ, c.Stdin, c.Stdout, c.Stderr)
-			},
-		},
+		Commands: commands,
 	}
 }
