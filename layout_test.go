@@ -56,6 +56,7 @@ var layers = map[string][]string{
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
 	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
+	"gateway/api":               {"backend", "internal/tally", "internal/throttle", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
@@ -91,7 +92,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nkeys":         {"bus"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
-	"github.com/go-json-experiment":    {"backend"}, // encoding/json/v2 until the toolchain has it
+	"github.com/go-json-experiment":    {"backend", "gateway/api"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":           {"config"},
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},
