@@ -73,7 +73,9 @@ func beginOn(t testing.TB, on *edgetest.Stage, change ...func(*Options)) *stage 
 	return &stage{Stage: on, API: a, t: t, url: server.URL}
 }
 
-type noteWriter struct{ talk interface{ Note(string, ...any) } }
+type noteWriter struct {
+	talk interface{ Note(string, ...any) }
+}
 
 func (w noteWriter) Write(p []byte) (int, error) {
 	w.talk.Note("gateway: %s", bytes.TrimSpace(p))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,7 +33,7 @@ type emitted struct {
 }
 
 // event sends an event to a target, once if the request has an Idempotency-Key.
-func (q *request) event(t backend.Target, e event, isVolatile bool) (any, error) {
+func (q *request) event(t backend.Target, namespace string, e event, isVolatile bool) (any, error) {
 	name, args, err := e.split()
 	if err != nil {
 		return nil, err
@@ -42,8 +44,9 @@ func (q *request) event(t backend.Target, e event, isVolatile bool) (any, error)
 	if q.id == "" {
 		return accepted, t.Emit(name, args...)
 	}
-	// Ids count for the whole log. Without the key's name, one key could suppress the events of another.
-	sequence, isDuplicate, err := t.EmitOnce(q.ctx, q.Name+"/"+q.id, name, args...)
+	// Ids count for the whole log. With nothing else in it, one key could suppress the events of another.
+	id := fmt.Sprintf("%x/%s/%s", q.sum[:8], url.PathEscape(namespace), q.id)
+	sequence, isDuplicate, err := t.EmitOnce(q.ctx, id, name, args...)
 	return emitted{sequence, isDuplicate}, err
 }
 
@@ -57,7 +60,7 @@ func emit(q *request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return q.event(t, b.Event, b.Volatile)
+	return q.event(t, b.Namespace, b.Event, b.Volatile)
 }
 
 // broadcast is emit without the socket that sent what it is about. Its id needs no permission.
@@ -75,7 +78,7 @@ func broadcast(q *request, body []byte) (any, error) {
 	if !subjects.IsSocketID(b.Sender) {
 		return nil, problemOf(badRequest, "sender must be the id of the socket that does not get the event")
 	}
-	return q.event(t.Except(b.Sender), b.Event, b.Volatile)
+	return q.event(t.Except(b.Sender), b.Namespace, b.Event, b.Volatile)
 }
 
 // answers are those of sockets to an event.

@@ -50,14 +50,18 @@ func TestAsk(t *testing.T) {
 	s := begin(t)
 	ann, bob := s.Enter("ann", "/chat"), s.Enter("bob", "/chat")
 	answer := make(chan reply, 1)
-	go func() { answer <- s.post("ask", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"event":["ready?",1]}`, ann.ID)) }()
+	go func() {
+		answer <- s.post("ask", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"event":["ready?",1]}`, ann.ID))
+	}()
 	ann.Expect(`42/chat,1["ready?",1]`)
 	ann.Acks("1", `["yes",{"n":1.0}]`)
 	want := fmt.Sprintf(`{"expected":1,"answers":[{"socket":%q,"ack":["yes",{"n":1.0}]}],"missing":[],"silent":[]}`, ann.ID)
 	if got := edgetest.Await(t, answer); got.status != 200 || got.body != want {
 		t.Errorf("%d %s, want %s", got.status, got.body, want)
 	}
-	go func() { answer <- s.post("ask", `{"namespace":"/chat","to":{"all":true},"event":["all?"],"timeout":1500}`) }()
+	go func() {
+		answer <- s.post("ask", `{"namespace":"/chat","to":{"all":true},"event":["all?"],"timeout":1500}`)
+	}()
 	ann.Expect(`42/chat,2["all?"]`)
 	bob.Expect(`42/chat,2["all?"]`)
 	ann.Acks("2", `[]`)

@@ -63,7 +63,7 @@ func begin(t *testing.T) (*judge, *edgetest.Stage) {
 	return &judge{v, t, server.URL}, s
 }
 
-// case is a request, and the status of its answer.
+// request is one to the handlers, and the status of its answer.
 type request struct {
 	method, path, body string
 	status             int
@@ -122,7 +122,7 @@ func TestHandlersDoWhatTheDocumentSays(t *testing.T) {
 		post("emit", `{"namespace":"/chat","to":`+to+`,"event":["x",{"a":[1,null]}],"volatile":true,"except":["c"]}`, 202)
 	}
 	for _, bad := range []string{
-		``, `[]`, `{}`, `{` + all + `}`, `{"namespace":"/chat","event":["x"]}`, `{"to":{"all":true},"event":["x"]}`,
+		`[]`, `{}`, `{` + all + `}`, `{"namespace":"/chat","event":["x"]}`, `{"to":{"all":true},"event":["x"]}`,
 		`{"namespace":"chat","to":{"all":true},"event":["x"]}`, `{"namespace":"/c*","to":{"all":true},"event":["x"]}`,
 		`{` + all + `,"event":[]}`, `{` + all + `,"event":[1]}`, `{` + all + `,"event":"x"}`, `{` + all + `,"event":["x"],"colour":1}`,
 		`{` + all + `,"event":["x"],"verb":"emit"}`, `{` + all + `,"event":["x"],"volatile":1}`, `{` + all + `,"event":["x"],"except":"a"}`,
