@@ -28,9 +28,10 @@ example-node: build
 build: client
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded ./cmd/gateway
 
-## client: fetch the official Socket.IO client, which the programs embed, from its npm package
+## client: fetch the official Socket.IO client and the Admin UI, which the programs embed, from their npm packages
 client:
 	@sh web/fetch-client.sh
+	@sh gateway/adminui/fetch-pages.sh
 
 ## node: the package partyline for Node.js, Socket.IO's server API, in node/dist
 node:

@@ -11,6 +11,7 @@ import (
 
 	"partyline/config"
 	"partyline/gateway"
+	"partyline/gateway/adminui"
 	httpapi "partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/edgetest"
@@ -105,7 +106,8 @@ func TestMetricsTable(t *testing.T) {
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
 	g, err := gateway.New(edgetest.Connect(t, server.ClientURL()), gateway.Options{
-		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}}, Keys: []httpapi.Key{{Name: "a", Hash: httpapi.HashKey("a")}},
+		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}},
+		UI: &adminui.Options{Loopback: true}, Keys: []httpapi.Key{{Name: "a", Hash: httpapi.HashKey("a")}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
+	"partyline/gateway/adminui"
 	"partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/tally"
@@ -25,6 +26,7 @@ type Options struct {
 	Secret   string // that the edges sign their announcements with; "" if they do not
 	UserRoom string // what the rooms of users begin with; "": they have none
 	Hooks    []hook.Hook
+	UI       *adminui.Options // nil: there is no Admin UI; Service and Log are the gateway's
 	Log      *slog.Logger
 
 	Keys              []api.Key // of the HTTP API; without keys there is none
@@ -36,6 +38,7 @@ type Gateway struct {
 	nc    *nats.Conn
 	io    *backend.Service
 	hooks *hook.Hooks
+	ui    *adminui.UI // nil: there is none
 	mux   *http.ServeMux
 	sets  []*tally.Set
 
@@ -71,6 +74,15 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 		g.mux.Handle("/openapi.json", a)
 		g.sets = append(g.sets, a.Metrics())
 	}
+	if o.UI != nil {
+		set := *o.UI
+		set.Service, set.Log = g.io, o.Log
+		if g.ui, err = adminui.New(set); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		g.mux.Handle("/ui/", g.ui.Handler())
+		g.sets = append(g.sets, g.ui.Metrics())
+	}
 	return g, nil
 }
 
@@ -90,6 +102,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 	g.started.Store(false)
 	err := g.io.Close(ctx)
 	g.hooks.Close()
+	if g.ui != nil {
+		g.ui.Close()
+	}
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
