@@ -84,7 +84,7 @@ var layers = map[string][]string{
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
-	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
+	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd"},
 }
 
 // doors names the only packages that may import a heavy dependency.
