@@ -15,15 +15,11 @@ import (
 func Main() int { return program.Main(Program()) }
 
 // Commands are those of all programs with a gateway.
-var Commands = map[string]func(context.Context, program.Call) int{"user": user}
+var Commands = map[string]func(context.Context, program.Call) int{"key": key, "user": user}
 
 // Program is cmd/gateway.
 func Program() program.Program {
-<<<<<<< HEAD
-	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: map[string]func(context.Context, program.Call) int{"key": MakeKey, "user": user}}
-=======
 	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: Commands}
->>>>>>> main
 }
 
 // serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.
