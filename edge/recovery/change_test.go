@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,35 +157,73 @@ func TestALateMark(t *testing.T) {
 	})
 }
 
-// A client comes back to an edge that has found the log, and has not noted that yet. Its record still says since when
-// events are for it.
-func TestPositionsOutliveTheStartOfAnEdge(t *testing.T) {
+// A client comes back to an edge that has received its first event, and perhaps has found the log and not noted that
+// yet. Its record still says since when events are for it: 0 if it was there before the log's first event.
+func TestPositionsOutliveEdges(t *testing.T) {
+	for _, entered := range []uint64{7, 0} {
+		for _, hasNoted := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+				defer func() {
+					for _, e := range w.edges {
+						e.end()
+						e.ended.Wait()
+					}
+				}()
+				k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+				k.Enter([]string{"r"}, entered)
+				done := make(chan bool, 1)
+				k.Save(func(saved bool) { done <- saved })
+				<-done
+				b.table.found.Store(hasNoted)
+				b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+				if !<-done {
+					t.Fatal("its client does not come back")
+				}
+				b.table.Feed("chat").first.Store(20) // the first event that this edge has received
+				if !hasNoted {
+					b.table.Renewed("")
+				}
+				b.live[k.ID].Enter([]string{"r"}, 19)
+				b.live[k.ID].Save(func(saved bool) { done <- saved })
+				<-done
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				r, err := recovery.ParseRecord(w.records[k.hash].Body)
+				if err != nil || r.Start != entered || r.Rooms["r"] != entered {
+					t.Errorf("%v: the record says %d, %v, want %d", err, r.Start, r.Rooms, entered)
+				}
+			})
+		}
+	}
+}
+
+// savesFirst is an edge that writes records before its NATS reader gets to anything else.
+type savesFirst struct {
+	*modelEdge
+	table *Table
+}
+
+func (e *savesFirst) Exclusive(fn func()) {
+	e.table.save()
+	e.modelEdge.Exclusive(fn)
+}
+
+// Positions in a log that is gone do not enter the record of the next one.
+func TestPositionsOfALogThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
-		defer func() {
-			for _, e := range w.edges {
-				e.end()
-				e.ended.Wait()
-			}
-		}()
-		k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
-		k.Enter([]string{"r"}, 7)
-		done := make(chan bool, 1)
-		k.Save(func(saved bool) { done <- saved })
-		<-done
-		b.table.found.Store(false)
-		b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
-		if !<-done {
-			t.Fatal("its client does not come back")
-		}
-		b.table.Feed("chat").first.Store(20) // the first event that this edge has received
-		b.table.Renewed("")
-		time.Sleep(time.Second)
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		e := &savesFirst{modelEdge: &modelEdge{world: w, id: "aaaaaaaa", live: make(map[string]*Ticket)}}
+		e.table = New(Settings{Edge: e.id, Wire: e, Store: e, Log: slog.New(slog.DiscardHandler)})
+		e.table.Renewed("")
+		k := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+		k.Enter([]string{"r"}, 19)
+		k.Feed().first.Store(20)
+		e.table.Renewed("")
+		e.table.save()
 		r, err := recovery.ParseRecord(w.records[k.hash].Body)
-		if err != nil || r.Start != 7 || r.Rooms["r"] != 7 {
+		if err != nil || r.Start != 0 || r.Rooms["r"] != 0 {
 			t.Errorf("%v: the record says %d, %v", err, r.Start, r.Rooms)
 		}
 	})

@@ -101,7 +101,9 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	if k.state == forgotten {
 		return w, 0, false
 	}
-	if first := k.feed.first.Load(); first > 0 { // what was not known when the socket entered: that was before the first event
+	// What was not known when the socket entered: that was before the first event here. In a record that was taken over,
+	// 0 is the beginning of the log.
+	if first := k.feed.first.Load(); first > 0 && !k.Recovered {
 		k.start = cmp.Or(k.start, first-1)
 		for room, since := range k.rooms {
 			k.rooms[room] = cmp.Or(since, first-1)

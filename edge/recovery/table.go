@@ -255,18 +255,18 @@ func lost(feeds []*Feed) {
 func (t *Table) Renewed(string) {
 	isFirst := !t.found.Swap(true)
 	feeds := t.all()
-	t.mu.Lock()
+	t.set.Wire.Exclusive(func() {
+		for _, f := range feeds {
+			f.restart(isFirst)
+		}
+	})
+	t.mu.Lock() // behind the feeds, whose first events become positions
 	for _, k := range t.tickets {
 		k.restart(isFirst)
 		t.dirty[k] = true
 	}
 	t.mu.Unlock()
 	t.wake.Raise()
-	t.set.Wire.Exclusive(func() {
-		for _, f := range feeds {
-			f.restart(isFirst)
-		}
-	})
 }
 
 // Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record
