@@ -199,6 +199,42 @@ func TestPositionsOutliveEdges(t *testing.T) {
 	}
 }
 
+// A socket has moved from its first edge, and has left or ended elsewhere. Its first edge says so, which alone may
+// receive commands about it now; while another edge has the socket, it does not.
+func TestTheFirstEdgeAnswersForOneThatHasLeft(t *testing.T) {
+	for _, isRecoverable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+			defer func() {
+				for _, e := range w.edges {
+					e.end()
+					e.ended.Wait()
+				}
+			}()
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			done := make(chan bool, 1)
+			k.Save(func(saved bool) { done <- saved })
+			<-done
+			b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+			if !<-done {
+				t.Fatal("its client does not come back")
+			}
+			answers := 0
+			a.table.Unknown(k.ID, func() { answers++ })
+			if time.Sleep(time.Second); answers > 0 {
+				t.Error("it answers for a socket that another edge has")
+			}
+			b.live[k.ID].Left("some reason", isRecoverable, func() {})
+			time.Sleep(time.Second)
+			a.table.Unknown(k.ID, func() { answers++ })
+			if time.Sleep(time.Second); answers != 1 {
+				t.Errorf("recoverable %v: %d answers", isRecoverable, answers)
+			}
+		})
+	}
+}
+
 // savesFirst is an edge that writes records before its NATS reader gets to anything else.
 type savesFirst struct {
 	*modelEdge

@@ -118,7 +118,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	switch k.state {
 	case ended:
-		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Ended: true, Reason: k.reason}
+		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Epoch: r.Epoch, Ended: true, Reason: k.reason}
 		w.TTL = endedTTL
 	case left, yielded:
 		r.Left, r.Reason = k.leftAt.UnixMilli(), k.reason

@@ -289,8 +289,8 @@ func (t *Table) Unknown(id string, answer func()) {
 	}
 }
 
-// lookUp calls fn if no edge has taken over the socket of a record since this edge wrote it. It does not if JetStream
-// does not answer, or if too many records are looked up.
+// lookUp calls fn if a record says that no edge has its socket. It does not if JetStream does not answer, or if too many
+// records are looked up.
 func (t *Table) lookUp(hash string, fn func()) {
 	select {
 	case t.claims <- struct{}{}:
@@ -302,12 +302,8 @@ func (t *Table) lookUp(hash string, fn func()) {
 		ctx, stop := context.WithTimeout(t.life, claimTimeout)
 		defer stop()
 		found, err := t.set.Store.Record(ctx, hash)
-		isHere := err == nil && found.Holder == t.set.Edge
-		if isHere {
-			r, failed := recovery.ParseRecord(found.Body)
-			isHere = failed == nil && (r.Left > 0 || r.Ended)
-		}
-		if isHere || errors.Is(err, eventlog.ErrNoRecord) {
+		r, failed := recovery.ParseRecord(found.Body)
+		if err == nil && failed == nil && (r.Left > 0 || r.Ended) || errors.Is(err, eventlog.ErrNoRecord) {
 			fn()
 		}
 	})
