@@ -321,6 +321,7 @@ func (f *Feed) caughtUp(to uint64, err error) {
 		f.table.stats.healed.Inc()
 	}
 	f.taken.Store(max(f.taken.Load(), to))
+	f.HandedOut(to)
 	held := f.held
 	f.state, f.held, f.bytes = whole, nil, 0
 	for _, e := range held {
@@ -351,14 +352,17 @@ func (f *Feed) tick(now time.Time, measured bool) {
 		f.again++
 		f.table.set.Wire.Mark(f.namespace, f.number)
 	case f.state == deaf && f.table.doubtful.Load():
-	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
+	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= silentAfter):
 		f.mark(now)
 	}
 }
 
 // isSilent reports whether the log has not answered for so long that it may have another leader, or NATS has lost a
 // part of its way. Then what has been stored meanwhile may not have been repeated.
-func (f *Feed) isSilent() bool { return f.state == whole && f.again == 2 }
+func (f *Feed) isSilent(now time.Time) bool {
+	isQuiet := f.number != 0 && f.taken.Load() == f.behind && now.Sub(f.sent) >= silentAfter
+	return f.state == whole && (isQuiet || f.again == 2)
+}
 
 // passed runs the waiters that give up, and returns the others.
 func (f *Feed) passed(list []waiter, now time.Time) []waiter {

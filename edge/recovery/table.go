@@ -145,6 +145,9 @@ const (
 	napAfter = time.Second
 	// markTimeout is how long a mark may take.
 	markTimeout = time.Second
+	// silentAfter is how long a mark may take if no event comes either, until some may be missing. It is also how often
+	// the way through the log is measured.
+	silentAfter = markTimeout / 2
 	// rewriteEvery is how often records are written although nothing has changed: the log keeps them for a day.
 	rewriteEvery = 12 * time.Hour
 )
@@ -216,11 +219,11 @@ func (t *Table) tick(now time.Time) {
 	t.mu.Unlock()
 	if len(feeds) > 0 {
 		t.set.Wire.Exclusive(func() {
+			if feeds[0].isSilent(now) {
+				lost(feeds)
+			}
 			for i, f := range feeds {
 				f.tick(now, i == 0)
-			}
-			if feeds[0].isSilent() {
-				lost(feeds)
 			}
 		})
 	}
