@@ -41,7 +41,8 @@ func (w recoveryWire) Exclusive(fn func()) { w.set.Bus.Exclusive(fn) }
 func (w recoveryWire) Losses() uint64 { return w.set.Bus.Losses() }
 
 func (w recoveryWire) IsHeard(edge string, within time.Duration) bool {
-	return w.set.IsHeard(edge, within)
+	b := w.set.Bus // an edge that is not connected, or not yet for so long, cannot know
+	return w.set.IsHeard(edge, within) || !b.Connected() || time.Since(b.BeganAt()) < within
 }
 
 func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {

@@ -47,7 +47,7 @@ type Wire interface {
 	Drop(k *Ticket)
 	// Yield asks the holder of a record for it. It returns ErrDead if no edge is there.
 	Yield(ctx context.Context, holder, hash, id string) (Claimed, error)
-	// IsHeard reports whether an edge has announced itself within a time.
+	// IsHeard reports whether an edge has announced itself within a time, or this edge could not have received that.
 	IsHeard(edge string, within time.Duration) bool
 }
 

@@ -53,7 +53,7 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			switch {
 			case c.Record.Left > 0:
 				return nil
-			case !errors.Is(err, ErrNotHeld): // else it is about to write, or to take the socket over
+			case !errors.Is(err, ErrNotHeld) && !t.set.Wire.IsHeard(holder, deadWithin): // else it is about to write, or to take the socket over
 				return t.died(ctx, holder, lasts, c)
 			}
 		}
