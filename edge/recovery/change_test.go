@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,16 +242,17 @@ func TestTheFirstEdgeAnswersForOneThatHasLeft(t *testing.T) {
 			if !<-done {
 				t.Fatal("its client does not come back")
 			}
-			answers := 0
-			a.table.Unknown(k.ID, func() { answers++ })
-			if time.Sleep(time.Second); answers > 0 {
+			var answers atomic.Int64
+			answer := func() { answers.Add(1) }
+			a.table.Unknown(k.ID, answer)
+			if time.Sleep(time.Second); answers.Load() > 0 {
 				t.Error("it answers for a socket that another edge has")
 			}
 			b.live[k.ID].Left("some reason", isRecoverable, func() {})
 			time.Sleep(time.Second)
-			a.table.Unknown(k.ID, func() { answers++ })
-			if time.Sleep(time.Second); answers != 1 {
-				t.Errorf("recoverable %v: %d answers", isRecoverable, answers)
+			a.table.Unknown(k.ID, answer)
+			if time.Sleep(time.Second); answers.Load() != 1 {
+				t.Errorf("recoverable %v: %d answers", isRecoverable, answers.Load())
 			}
 		})
 	}
