@@ -123,6 +123,31 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 	})
 }
 
+// While an edge reads what it has missed for long, it does not notice a silence of the log: what came meanwhile is read
+// in the log, too.
+func TestNothingIsTakenBehindALongReading(t *testing.T) {
+	for slow, want := range map[time.Duration]int{2 * time.Second: 0, 100 * time.Millisecond: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newWorld().start("aaaaaaaa")
+			defer func() {
+				e.end()
+				e.ended.Wait()
+			}()
+			feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+			time.Sleep(2 * time.Second) // the first tick publishes a mark
+			e.Exclusive(func() { feed.Returned(e.marked.Load(), 10) })
+			e.slow = slow
+			e.Exclusive(e.table.Elected)
+			e.Exclusive(func() { feed.Returned(e.marked.Load(), 15) })
+			e.Exclusive(func() { feed.Take(30, func() *eventlog.Entry { return &eventlog.Entry{Seq: 30} }) })
+			time.Sleep(slow + 10*time.Millisecond)
+			if e.handed != want || feed.Position() != 15 {
+				t.Errorf("reading took %v: %d events were handed out behind it; it is at %d", slow, e.handed, feed.Position())
+			}
+		})
+	}
+}
+
 // An edge that has read what was in the log, be it nothing, misses nothing of what comes next.
 func TestNothingIsMissedBehindAnEmptyLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -277,7 +277,7 @@ func (f *Feed) Returned(n, seq uint64) {
 
 // heal reads what was missed, up to a mark.
 func (f *Feed) heal(to uint64) {
-	f.state = catching
+	f.state, f.sent = catching, time.Now()
 	attempt, table := f.attempts, f.table
 	var page []*eventlog.Entry
 	flush := func() {
@@ -328,6 +328,10 @@ func (f *Feed) caughtUp(to uint64, err error) {
 	}
 	f.taken.Store(max(f.taken.Load(), to))
 	f.HandedOut(to, "")
+	if time.Since(f.sent) >= markTimeout { // the log may have been silent meanwhile: see isSilent
+		f.lose()
+		return
+	}
 	held := f.held
 	f.state, f.held, f.bytes = whole, nil, 0
 	for _, e := range held {
