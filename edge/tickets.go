@@ -105,6 +105,9 @@ func (l *logged) yield(m *bus.Message, sub *subjects.Subject) {
 	reply := m.Reply
 	l.table.Yield(sub.Hash, ids[0], func(c recovery.Claimed, err error) {
 		answer := bus.Letter{Subject: reply}
+		if err != nil && !errors.Is(err, recovery.ErrNotHeld) {
+			return // it is asked again
+		}
 		if err != nil {
 			answer.Header = bus.Header{msg.HeaderError: {errUnknownSocket.Error()}}
 		} else {

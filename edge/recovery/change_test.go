@@ -283,6 +283,32 @@ func TestTheFirstEdgeAnswersForOneThatHasLeft(t *testing.T) {
 	}
 }
 
+// An edge has given up a claim whose record was stored all the same. Its client comes back, there or elsewhere.
+func TestARecordWhoseHolderHasNoSocket(t *testing.T) {
+	for _, at := range []string{"aaaaaaaa", "bbbbbbbb"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			a := w.start("aaaaaaaa")
+			w.start("bbbbbbbb")
+			defer func() {
+				for _, e := range w.edges {
+					e.end()
+					e.ended.Wait()
+				}
+			}()
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			done := make(chan bool, 1)
+			k.Save(func(saved bool) { done <- saved })
+			<-done
+			k.Forget()
+			w.edges[at].comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+			if !<-done {
+				t.Errorf("its client does not come back to %s: %v", at, w.edges[at].why)
+			}
+		})
+	}
+}
+
 // savesFirst is an edge that writes records before its NATS reader gets to anything else.
 type savesFirst struct {
 	*modelEdge
