@@ -15,7 +15,7 @@ import (
 func Main() int { return program.Main(Program()) }
 
 // Commands are those of all programs with a gateway.
-var Commands = map[string]func(context.Context, program.Call) int{"user": user}
+var Commands = map[string]func(context.Context, program.Call) int{"key": key, "user": user}
 
 // Program is cmd/gateway.
 func Program() program.Program {
