@@ -141,6 +141,8 @@ func TestNothingIsTakenBehindALongReading(t *testing.T) {
 			e.Exclusive(func() { feed.Returned(e.marked.Load(), 15) })
 			e.Exclusive(func() { feed.Take(30, func() *eventlog.Entry { return &eventlog.Entry{Seq: 30} }) })
 			time.Sleep(slow + 10*time.Millisecond)
+			e.reader.Lock()
+			defer e.reader.Unlock()
 			if e.handed != want || feed.Position() != 15 {
 				t.Errorf("reading took %v: %d events were handed out behind it; it is at %d", slow, e.handed, feed.Position())
 			}
