@@ -23,15 +23,11 @@ type barrier struct {
 
 // save has the record written.
 func (k *Ticket) save() {
-	t := k.table
 	k.mu.Lock()
 	k.changes++
 	k.isLate = k.isLate || k.state == forgotten && k.seq > 0
 	k.mu.Unlock()
-	t.mu.Lock()
-	t.dirty[k] = true
-	t.mu.Unlock()
-	t.wake.Raise()
+	k.again()
 }
 
 // AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not
