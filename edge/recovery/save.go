@@ -97,7 +97,9 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	if k.state == forgotten {
 		return w, 0, false
 	}
-	if first := k.feed.first.Load(); first > 0 { // what was not known when the socket entered: that was before the first event
+	// What was not known when the socket entered: that was before the first event here. In a record that was taken over,
+	// 0 is the beginning of the log.
+	if first := k.feed.first.Load(); first > 0 && !k.Recovered {
 		k.start = cmp.Or(k.start, first-1)
 		for room, since := range k.rooms {
 			k.rooms[room] = cmp.Or(since, first-1)
@@ -112,7 +114,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	switch k.state {
 	case ended:
-		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Ended: true, Reason: k.reason}
+		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Epoch: r.Epoch, Ended: true, Reason: k.reason}
 		w.TTL = endedTTL
 	case left, yielded:
 		r.Left, r.Reason = k.leftAt.UnixMilli(), k.reason
