@@ -122,13 +122,22 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 	}
 }
 
-// answeredLate drops an answer that no request waits for. An admission of a socket that is not its own, or has gone,
-// is answered to its service: a group, because the notice for all services came before, and on a subject that a service
-// for many namespaces does not subscribe to.
+// answeredLate drops an answer that no request waits for. If another edge has the socket, that has asked.
 func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
-	if d.Kind != owner.Admission && d.Kind != owner.Refusal {
-		return // no decision, and none is needed
+	switch {
+	case d.Kind != owner.Admission && d.Kind != owner.Refusal: // no decision, and none is needed
+	case s != nil:
+		e.answerLate(m, sub, s, d, repeated)
+	default:
+		late, to, made := *m, *sub, *d
+		e.logged.unknown(sub.Socket, func() { e.answerLate(&late, &to, nil, &made, repeated) })
 	}
+}
+
+// answerLate counts and answers a decision that no request waits for. An admission of a socket that is not its own, or
+// has gone, is answered to its service: a group, because the notice for all services came before, and on a subject that
+// a service for many namespaces does not subscribe to.
+func (e *Edge) answerLate(m *bus.Message, sub *subjects.Subject, s *socket, d *decision, repeated bool) {
 	if repeated { // several may have answered
 		e.stats.dropped[dropLateAnswer].Inc()
 		e.stats.discardedBytes.Add(len(m.Data))
@@ -147,12 +156,7 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
 		e.answers.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
 	}
-	if s != nil {
-		e.answers.notAdmitted(m, why)
-		return
-	}
-	late := *m
-	e.logged.unknown(sub.Socket, func() { e.answers.notAdmitted(&late, why) })
+	e.answers.notAdmitted(m, why)
 }
 
 // refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of
