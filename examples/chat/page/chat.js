@@ -59,7 +59,7 @@ function enter(wanted) {
     at('chat').hidden = false;
     at('me').textContent = name;
     for (const c of conversations.values()) {
-      if (c.room && !mine.recovered) { join(c.room); } // it is a new socket
+      if (c.room && c.socket !== mine.id) { join(c.room); } // else it has recovered: it is in the room, and misses nothing
     }
     if (conversations.size === 0) {
       join(decodeURIComponent(location.hash.slice(1)) || 'lobby').then(() => at('text').focus());
@@ -145,6 +145,7 @@ async function join(room) {
   if (joining.get(room) === meanwhile) { joining.delete(room); }
   if (!answer) { return; }
   const c = open(`#${room}`);
+  c.socket = socket.id;
   c.people = new Set(answer.people);
   for (const act of meanwhile) { act(c.people); }
   if (shown === null || shown === c || document.activeElement === at('room')) { show(c); }
