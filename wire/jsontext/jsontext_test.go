@@ -36,6 +36,33 @@ func TestKeyIs(t *testing.T) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	object := []byte(`{"sub":"a","n":{"aud":1},"SUB":2,"s\u0075b" : ["b"] ,"aud":null}`)
+	var values [5][]byte
+	Find(values[:], object, "sub", "aud", "n", "SUB", "exp")
+	for i, want := range []string{`["b"]`, `null`, `{"aud":1}`, `2`, ``} {
+		if got := values[i]; string(got) != want || want == "" && got != nil {
+			t.Errorf("%d is %s, want %s", i, got, want)
+		}
+	}
+	if Find(values[4:], []byte(`{"https:\/\/id.example\/grant":1}`), "https://id.example/grant"); string(values[4]) != "1" {
+		t.Errorf("the long name is %q", values[4])
+	}
+}
+
+func TestText(t *testing.T) {
+	for value, want := range map[string]string{`""`: "", `"a"`: "a", `"\u0061\n"`: "a\n", `"\ufffd"`: "\ufffd"} {
+		if got, ok := Text([]byte(value)); got != want || !ok {
+			t.Errorf("%s: %q, %v", value, got, ok)
+		}
+	}
+	for value, want := range map[string]string{``: "", `null`: "", `12`: "", `["a"]`: "", `"\ud800a"`: "\ufffda"} {
+		if got, ok := Text([]byte(value)); got != want || ok {
+			t.Errorf("%s: %q, %v", value, got, ok)
+		}
+	}
+}
+
 // FuzzText checks that the walk and the strings are those of encoding/json where that accepts the text, and that there
 // is no panic elsewhere.
 func FuzzText(f *testing.F) {

@@ -8,10 +8,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"partyline/admin"
 	"partyline/bus"
+	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/internal/wiring"
 	"partyline/web"
@@ -22,6 +24,34 @@ type front struct {
 	*wiring.Parts
 	handler     http.Handler
 	certificate *certificate // nil without TLS
+	gateway     Gateway      // nil: there is none in the process
+}
+
+// gatewayListen is the key of the gateway's address.
+const gatewayListen = "gateway.listen"
+
+// startGateway starts the gateway, if there is one, and returns why it could not. stop waits until it was tried.
+func (f *front) startGateway(ctx context.Context) (refused <-chan error, stop func()) {
+	if f.gateway == nil {
+		return nil, func() {}
+	}
+	errs, starting := make(chan error, 1), sync.WaitGroup{}
+	ctx, cancel := context.WithCancel(ctx)
+	starting.Go(func() {
+		if err := f.gateway.Start(ctx); err != nil {
+			errs <- err
+		}
+	})
+	return errs, func() { cancel(); starting.Wait() }
+}
+
+// ready returns why clients should not come now.
+func (f *front) ready() []string {
+	why := f.Ready()
+	if f.gateway != nil {
+		why = append(why, f.gateway.Ready()...)
+	}
+	return why
 }
 
 // newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call
@@ -37,7 +67,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		attend = append(attend, f.certificate.watch)
 	}
 	var err error
-	if f.Parts, err = wiring.New(c, Version(), log, bus.Options{InProcess: inside}); err != nil {
+	if f.Parts, err = wiring.New(c, program.Version(), log, bus.Options{InProcess: inside}); err != nil {
 		return nil, err
 	}
 	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {
