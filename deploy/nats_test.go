@@ -49,7 +49,7 @@ func TestNATSAsksForPasswords(t *testing.T) {
 
 // bucket is what the example chat may do beyond the contract: its bucket of nicknames.
 var bucket = []string{
-	"$JS.API.INFO",
+	"$JS.API.INFO", "$JS.API.STREAM.INFO.SIO_LOG", // for EmitOnce
 	"$KV.chat_names.>", "$JS.API.STREAM.*.KV_chat_names", "$JS.API.DIRECT.GET.KV_chat_names.>",
 }
 

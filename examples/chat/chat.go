@@ -22,8 +22,14 @@ const (
 	longestName = 24   // runes, of nicknames and rooms
 	longestText = 2000 // runes
 
+	// linesPrefix begins the room for what is said in a room. partyline.yaml has its newcomers get the last lines; who
+	// comes and goes is not told again.
+	linesPrefix = "lines."
+
 	patience  = 4 * time.Second // of requests during a connect: less than an edge waits for this service
 	delivered = 3 * time.Second // for the ack of a direct message; the sender's further events wait meanwhile
+	stored    = 7 * time.Second // for a line: JetStream elects a leader in 5 to 8 seconds, and a page waits for 8
+	again     = 500 * time.Millisecond
 )
 
 // chat handles the events of clients. Its sockets are owned: the events of each come in order, and reading its rooms
@@ -166,7 +172,7 @@ func (c *chat) join(ctx context.Context, s *backend.Socket, room string) any {
 	if !isName(room) || strings.HasPrefix(room, linesPrefix) {
 		return failure{"a room's name has 1 to 24 letters, digits, signs or spaces inside"}
 	}
-	if err := s.Join(ctx, room, linesOf(room)); errors.Is(err, backend.BadArguments) || errors.Is(err, backend.Refused) {
+	if err := s.Join(ctx, room, linesPrefix+room); errors.Is(err, backend.BadArguments) || errors.Is(err, backend.Refused) {
 		return failure{err.Error()}
 	} else if err != nil {
 		return c.broken("join", err)
@@ -183,7 +189,7 @@ func (c *chat) leave(ctx context.Context, s *backend.Socket, room string) any {
 	if !c.isIn(ctx, s, room) {
 		return failure{"you are not in this room"}
 	}
-	if err := s.Leave(ctx, room, linesOf(room)); err != nil {
+	if err := s.Leave(ctx, room, linesPrefix+room); err != nil {
 		return c.broken("leave", err)
 	}
 	_ = c.ns.To(room).Emit("left", room, c.nameOf(s))
@@ -199,10 +205,28 @@ func (c *chat) message(ctx context.Context, s *backend.Socket, room, text string
 		return failure{"a message has 1 to 2000 characters"}
 	}
 	l := line{ID: rand.Text(), Room: room, From: c.nameOf(s), Text: text, At: time.Now()}
-	if err := c.store.publish(ctx, l); err != nil {
+	if err := c.publish(ctx, l); err != nil {
 		return c.broken("message", err)
 	}
 	return map[string]string{"id": l.ID}
+}
+
+// publish sends a line to its room, and returns once it is stored. Emit does not wait for that: while JetStream has no
+// leader, the line would be lost without notice.
+func (c *chat) publish(ctx context.Context, l line) error {
+	ctx, cancel := context.WithTimeout(ctx, stored)
+	defer cancel()
+	for {
+		_, _, err := c.ns.To(linesPrefix+l.Room).EmitOnce(ctx, l.ID, "message", l)
+		if !errors.Is(err, backend.NoAnswer) {
+			return err
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (c *chat) typing(ctx context.Context, s *backend.Socket, room string) error {

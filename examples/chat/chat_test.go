@@ -40,7 +40,7 @@ func TestAConversation(t *testing.T) {
 	ann.hearsOf("left", "lobby", "Bob")
 	bob.is(bob.asks("message", "lobby", "am I in?"), `{"error":"you are not in this room"}`)
 	bob.is(bob.asks("leave", "lobby"), `{"error":"you are not in this room"}`)
-	bob.is(bob.asks("join", linesOf("lobby")), `{"error":"a room's name has 1 to 24 letters, digits, signs or spaces inside"}`)
+	bob.is(bob.asks("join", linesPrefix+"lobby"), `{"error":"a room's name has 1 to 24 letters, digits, signs or spaces inside"}`)
 	bob.joins("lobby")
 	bob.Hangup()
 	ann.hearsOf("gone", "Bob")

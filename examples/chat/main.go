@@ -122,7 +122,7 @@ func openStore(ctx context.Context, nc *nats.Conn, replicas int) (store, error) 
 		return store{}, fmt.Errorf("the chat keeps nicknames in NATS's key-value store, which needs JetStream "+
 			"(nats-server -js; bin/embedded --embedded.jetstream.dir): %w", err)
 	}
-	return store{names, js}, nil
+	return store{names}, nil
 }
 
 // servePage serves the page, if configured, until the function that it returns is called.

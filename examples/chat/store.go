@@ -15,11 +15,8 @@ import (
 // namesBucket is the bucket of nicknames in NATS's key-value store. A key is a name.
 var namesBucket = jetstream.KeyValueConfig{Bucket: "chat_names", LimitMarkerTTL: time.Hour}
 
-// store has what all instances share.
-type store struct {
-	names jetstream.KeyValue
-	log   jetstream.Publisher // of the edges' events, where the namespace has recovery and rewind
-}
+// store has the nicknames, which all instances share.
+type store struct{ names jetstream.KeyValue }
 
 // owner is who has a nickname.
 type owner struct {
@@ -120,35 +117,6 @@ func parseOwner(entry jetstream.KeyValueEntry) (o owner, err error) {
 		return o, fmt.Errorf("the bucket of nicknames has no owner at %s: %w", entry.Key(), err)
 	}
 	return o, nil
-}
-
-// An election of JetStream's leader takes 5 to 8 seconds. A page waits for 8.
-const (
-	retryWait = 500 * time.Millisecond
-	retries   = 14
-)
-
-// publish sends a line to the page of everyone in its room, and returns once JetStream has stored it. Emit does not
-// wait for that: while JetStream has no leader, the line would be lost without notice.
-func (s store) publish(ctx context.Context, l line) error {
-	body, err := json.Marshal([]any{"message", l})
-	if err != nil {
-		return err
-	}
-	_, err = s.log.Publish(ctx, "sio.chat_room.emit.room."+linesOf(l.Room), body, jetstream.WithMsgID(l.ID),
-		jetstream.WithRetryWait(retryWait), jetstream.WithRetryAttempts(retries))
-	if err != nil {
-		return fmt.Errorf("JetStream does not store it (%s needs rewind in the edges' configuration): %w", namespace, err)
-	}
-	return nil
-}
-
-// linesPrefix begins the rooms to whose newcomers the edges send what was said: partyline.yaml names it.
-const linesPrefix = "lines."
-
-// linesOf returns the room for what is said in a room, which who comes and goes is not part of.
-func linesOf(room string) string {
-	return linesPrefix + base64.RawURLEncoding.EncodeToString([]byte(room)) // plain in a subject
 }
 
 // keyOf encodes a name of any script as a key of a bucket. Ann and ann are the same name.
