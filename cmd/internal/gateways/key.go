@@ -10,9 +10,9 @@ import (
 	"partyline/gateway/api"
 )
 
-// MakeKey is the command key. It prints a new key of the HTTP API, which nothing shows again, and on the standard error
+// key is the command key. It prints a new key of the HTTP API, which nothing shows again, and on the standard error
 // output the lines for the configuration, which have its hash.
-func MakeKey(_ context.Context, c program.Call) int {
+func key(_ context.Context, c program.Call) int {
 	flags := flag.NewFlagSet("key", flag.ContinueOnError)
 	flags.SetOutput(c.Stderr)
 	name := flags.String("name", "mine", "the key's `NAME` in the configuration, the log and metrics")
@@ -23,7 +23,7 @@ func MakeKey(_ context.Context, c program.Call) int {
 		fmt.Fprintln(c.Stderr, "key takes no arguments but --name NAME")
 		return program.ExitConfig
 	}
-	key := api.NewKey()
+	made := api.NewKey()
 	fmt.Fprintf(c.Stderr, `# Keep the key, which is shown only now. What it may do is up to you:
 api:
   keys:
@@ -33,7 +33,7 @@ api:
       verbs: [emit, broadcast]
       rooms: ["*"]
       may: []
-`, *name, api.HashKey(key))
-	fmt.Fprintln(c.Stdout, key)
+`, *name, api.HashKey(made))
+	fmt.Fprintln(c.Stdout, made)
 	return program.ExitOK
 }
