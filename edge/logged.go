@@ -18,6 +18,7 @@ import (
 const (
 	headerLog      = "Nats-Stream"
 	headerSequence = "Nats-Sequence"
+	headerStored   = "Nats-Time-Stamp"
 	headersOfNATS  = "Nats-"
 )
 
@@ -42,12 +43,19 @@ func (l *logged) feed(namespace string) *recovery.Feed {
 
 // sequence is the place of a message in the log; 0 for one that does not come from it.
 func (l *logged) sequence(h bus.Header) uint64 {
-	stream, seq := h[headerLog], h[headerSequence]
-	if len(seq) == 0 || len(stream) == 0 || stream[len(stream)-1] != l.stream {
+	if last(h, headerLog) != l.stream {
 		return 0
 	}
-	n, _ := strconv.ParseUint(seq[len(seq)-1], 10, 64)
+	n, _ := strconv.ParseUint(last(h, headerSequence), 10, 64)
 	return n
+}
+
+// last is the last value of a header, or "".
+func last(h bus.Header, name string) string {
+	if all := h[name]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
 }
 
 // handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The
