@@ -167,7 +167,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		c.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return false
 	}
-	s.Edge.rules.Sockets.Add(1)
+	e.entered(s)
 	if s.Edge.asking {
 		s.Edge.asking = false
 		c.idle.Resume(true)
@@ -257,7 +257,7 @@ func (c *connection) turnAway(s *socket, message string) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.edge.remove(s)
+	c.edge.remove(s, message)
 	o := s.Edge.owner
 	c.mu.Unlock()
 	if k := s.Edge.ticket; k != nil {
@@ -290,7 +290,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		// Who ends it knows of its admission, or made it, and may have sent more: that reaches the client first.
 		c.sendConnect(s)
 	}
-	ended := e.remove(s)
+	ended := e.remove(s, why)
 	o := s.Edge.owner
 	if ended != nil && tell && ended.Was >= registry.Live {
 		// Before the reader finds no socket for the client's next packet, and closes the session.
@@ -336,8 +336,8 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 }
 
 // remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been
-// done before. Its connection's mu must be held.
-func (e *Edge) remove(s *socket) *registry.End[client] {
+// done before. why is the reason of its end. Its connection's mu must be held.
+func (e *Edge) remove(s *socket, why string) *registry.End[client] {
 	ended := e.reg.Remove(s).Ended
 	if len(ended) == 0 {
 		return nil
@@ -363,6 +363,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c.sockets.Store(&list)
 	if ended[0].Was.IsMember() {
 		s.Edge.rules.Sockets.Add(-1)
+		e.touch(s, why)
 		if !c.closed {
 			e.out.Do(c.endOverdue)
 		}

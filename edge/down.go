@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"partyline/bus"
+	"partyline/edge/presence"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -37,6 +38,9 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.fanout.flush()
 		e.logged.table.Elected()
 		return false
+	case e.presence != nil && strings.HasPrefix(m.Subject, subjects.MemberAnswers(e.set.ID)):
+		e.presence.Answered(m.Subject, m.Header.Get(msg.HeaderPart), m.Data)
+		return true
 	default:
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
@@ -119,6 +123,10 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.asks.handle(m, sub)
 	case sub.Target == subjects.TargetSocket && (verb == subjects.VerbPause || verb == subjects.VerbResume):
 		e.pauses.handle(m, sub)
+	case verb == subjects.VerbMember && sub.Target == subjects.TargetRoom && e.presence != nil:
+		if err := e.presence.Handle(presence.Place{Namespace: sub.Namespace, Room: sub.Room}, m.Data); err != nil {
+			e.complaints.drop(m, dropBadBody, err)
+		}
 	default:
 		e.complaints.drop(m, dropUnknownVerb, nil)
 	}

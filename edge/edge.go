@@ -17,6 +17,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/presence"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/internal/bearer"
@@ -42,6 +43,7 @@ type Settings struct {
 	Stream  string                                       // the name of the log
 	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
 	Silence time.Duration                                // how long a broken connection may look alive
+	Edges   func() []string                              // lists the live edges, this one included
 	Token   Token
 
 	key [32]byte // of the public names of sessions; New draws it
@@ -81,6 +83,8 @@ type Edge struct {
 	reg    *registry.Registry[client]
 	owners *owner.Table // has a lock of its own, which may be taken while that of reg or of a connection is held
 	wake   wake.Flag    // something is due earlier than Attend expects
+
+	presence *presence.Table // nil if no room shows who is in it
 
 	down
 }

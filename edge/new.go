@@ -11,6 +11,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/presence"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -56,6 +57,9 @@ func New(set Settings) *Edge {
 			Edge: set.ID, Prefix: set.Prefix, Wire: recoveryWire{e}, Store: set.Journal, Log: set.Log, Silence: set.Silence,
 		})
 	}
+	if rule.ShowPresence(set.Namespaces) {
+		e.presence = presence.New(set.ID, e.prefix, presenceWire{set.Bus, e})
+	}
 	subscribe(set)
 	require(set)
 	return e
@@ -73,6 +77,9 @@ func subscribe(set Settings) {
 	}
 	if set.Journal != nil {
 		all = append(all, set.Prefix.Marks(set.ID), set.Prefix.Yields(set.ID), set.Prefix.Elections())
+	}
+	if rule.ShowPresence(set.Namespaces) {
+		all = append(all, subjects.MemberAnswers(set.ID)+"*")
 	}
 	for _, subject := range all {
 		set.Bus.Subscribe(subject)
@@ -102,6 +109,10 @@ func require(set Settings) {
 	publish, subscribe := set.Prefix.EdgePermissions()
 	if slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n rule.Namespace) bool { return n.IsLogged() }) {
 		morePublish, moreSubscribe := set.Prefix.LogPermissions()
+		publish, subscribe = append(publish, morePublish...), append(subscribe, moreSubscribe...)
+	}
+	if rule.ShowPresence(set.Namespaces) {
+		morePublish, moreSubscribe := set.Prefix.PresencePermissions()
 		publish, subscribe = append(publish, morePublish...), append(subscribe, moreSubscribe...)
 	}
 	set.Bus.Permissions(publish, subscribe)
@@ -134,6 +145,9 @@ func (e *Edge) Metrics() *tally.Set {
 	e.rules.Metrics(set)
 	if e.logged.table != nil {
 		e.logged.table.Metrics(set)
+	}
+	if e.presence != nil {
+		e.presence.Metrics(set)
 	}
 	e.complaints.Metrics(set, "edge")
 	return set

@@ -157,6 +157,7 @@ func (e *Edge) changed(s *socket) {
 	if s.Edge.owner != nil {
 		e.owners.Changed(s.Edge.owner)
 	}
+	e.touch(s, "")
 }
 
 // handleInstance takes an announcement of an instance.

@@ -62,7 +62,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		return // an event without name or arguments has no listener in the reference either
 	}
 	u := upward{scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p}
-	if u.renew() {
+	if u.renew() || u.asksPresence() {
 		c.pace()
 		return
 	}

@@ -157,6 +157,21 @@ func (p Prefix) RoomInterest(ns, room string) string {
 	return p.dotted + ns + ".*." + wordRoom + "." + room
 }
 
+// MemberInterest matches what edges publish about the members of a room. Of a namespace whose events are not logged it
+// is RoomInterest: a message must not match two subscriptions.
+func (p Prefix) MemberInterest(ns, room string, isLogged bool) string {
+	if isLogged {
+		return string(p.AppendToRoom(nil, ns, VerbMember, room))
+	}
+	return p.RoomInterest(ns, room)
+}
+
+// MemberAnswers begins the reply subjects of an edge's questions about rooms' members.
+func MemberAnswers(edge string) string { return EdgeInbox + "presence." + edge + "." }
+
+// EdgeInbox begins the reply subjects of edges.
+const EdgeInbox = "_INBOX.edge."
+
 // EveryEdge matches the announcements of all edges.
 func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
 
@@ -193,4 +208,11 @@ func (p Prefix) EdgePermissions() (publish, subscribe []string) {
 		subscribe = append(subscribe, p.dotted+tail)
 	}
 	return append(publish, "_INBOX.>"), append(subscribe, "$SRV.>")
+}
+
+// PresencePermissions returns the subjects for which an edge that shows who is in rooms needs permission in addition
+// to EdgePermissions.
+func (p Prefix) PresencePermissions() (publish, subscribe []string) {
+	publish = []string{p.dotted + "*." + VerbMember + "." + wordRoom + ".>", p.EveryRoom(VerbFetch)}
+	return publish, []string{EdgeInbox + ">"}
 }

@@ -21,6 +21,7 @@ import (
 	"partyline/internal/ids"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/token"
 )
@@ -69,7 +70,11 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
 	}
-	replies, err := subjects.NewReplies(prefix, c.NATS.ReplyPrefixes)
+	prefixes := c.NATS.ReplyPrefixes
+	if rule.ShowPresence(c.Namespaces) { // edges ask each other
+		prefixes = append(slices.Clone(prefixes), subjects.EdgeInbox+">")
+	}
+	replies, err := subjects.NewReplies(prefix, prefixes)
 	if err != nil {
 		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
 	}
@@ -97,6 +102,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
 		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
+		Edges:   func() []string { return p.Cluster.Edges() },
 		Token:   edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
 	}
 	if p.Journal = journal(c, prefix, p); p.Journal != nil {
@@ -191,7 +197,7 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
 	announce := func(ctx context.Context) { p.Cluster.Run(ctx, p.Bus) }
-	for _, each := range append(attend, announce, p.Edge.Attend, p.Edge.KeepRecords, p.Drain.Run) {
+	for _, each := range append(attend, announce, p.Edge.Attend, p.Edge.KeepRecords, p.Edge.KeepPresence, p.Drain.Run) {
 		p.attentive.Go(func() { each(attending) })
 	}
 }
