@@ -141,7 +141,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	names, err := s.Edge.rules.RoomsOf(&given)
 	var rooms []string
 	if err == nil {
-		rooms, err = registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), names...))
+		rooms, err = subjects.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), names...))
 	}
 	position := e.logged.position(k) // before it can receive anything
 	entered := s.Edge.past.without(s, rooms)

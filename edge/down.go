@@ -2,11 +2,10 @@ package edge
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"partyline/bus"
-	"partyline/edge/presence"
+	"partyline/internal/members"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -38,8 +37,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.fanout.flush()
 		e.logged.table.Elected()
 		return false
-	case e.presence != nil && strings.HasPrefix(m.Subject, subjects.MemberAnswers(e.set.ID)):
-		e.presence.Answered(m.Subject, m.Header.Get(msg.HeaderPart), m.Data)
+	case e.presence.Answered(m.Subject, m.Header.Get(msg.HeaderPart), m.Data):
 		return true
 	default:
 		e.complaints.drop(m, dropBadSubject, nil)
@@ -76,7 +74,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
-		if isCopy(e.prefix, m, &sub) {
+		if subjects.IsCopy(e.prefix, &sub, m.Subscription) {
 			return false
 		}
 		e.handleCommand(m, &sub)
@@ -124,7 +122,7 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 	case sub.Target == subjects.TargetSocket && (verb == subjects.VerbPause || verb == subjects.VerbResume):
 		e.pauses.handle(m, sub)
 	case verb == subjects.VerbMember && sub.Target == subjects.TargetRoom && e.presence != nil:
-		if err := e.presence.Handle(presence.Place{Namespace: sub.Namespace, Room: sub.Room}, m.Data); err != nil {
+		if err := e.presence.Handle(members.Place{Namespace: sub.Namespace, Room: sub.Room}, m.Data); err != nil {
 			e.complaints.drop(m, dropBadBody, err)
 		}
 	default:
@@ -152,14 +150,4 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	default:
 		e.fanout.ack(m, sub, s)
 	}
-}
-
-// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by
-// that for commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for
-// commands have a wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events
-// would take two subscriptions a room.
-func isCopy(prefix subjects.Prefix, m *bus.Message, sub *subjects.Subject) bool {
-	namespace := len(prefix.String()) + 1
-	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
-		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }

@@ -118,12 +118,6 @@ func (e *Edge) Rooms() int { return e.reg.Rooms() }
 // those that may not. It never waits.
 func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
 
-// everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
-var everyEdge = []string{
-	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbGrant,
-	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
-}
-
 // Limits bounds what one client can make an edge keep. 0: no limit, except for the queue.
 type Limits struct {
 	RoomsPerSocket       int

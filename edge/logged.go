@@ -18,7 +18,6 @@ import (
 const (
 	headerLog      = "Nats-Stream"
 	headerSequence = "Nats-Sequence"
-	headersOfNATS  = "Nats-"
 )
 
 // logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
@@ -70,7 +69,7 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 		return true, true
 	case sub.Verb == subjects.VerbEmit && !m.NoResponders():
 		return true, false // it comes by the log, too
-	case m.NoResponders(), isCopy(e.prefix, m, sub), !slices.Contains(everyEdge, sub.Verb):
+	case m.NoResponders(), subjects.IsCopy(e.prefix, sub, m.Subscription), !subjects.IsForEveryEdge(sub.Verb):
 		return false, true
 	}
 	later, about := *m, *sub
@@ -122,19 +121,6 @@ func (e *Edge) handOut(m *bus.Message, sub *subjects.Subject, seq uint64, feed *
 		e.fanout.flush()
 	}
 	e.fanout.add(m, sub, seq, feed)
-}
-
-// isAlike reports whether two events with headers are for the same sockets, and need nothing else that would be
-// different.
-func isAlike(a, b bus.Header) bool {
-	for _, h := range []bus.Header{a, b} {
-		for name := range h {
-			if !strings.HasPrefix(name, headersOfNATS) && (name != msg.HeaderExcept || !slices.Equal(a[name], b[name])) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or

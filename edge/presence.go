@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"partyline/bus"
-	"partyline/edge/presence"
+	"partyline/internal/members"
 	"partyline/subjects"
 	"partyline/wire/msg"
 	"partyline/wire/sio"
@@ -18,7 +18,7 @@ type presenceWire struct {
 	*Edge
 }
 
-func (w presenceWire) Look(id string) (is presence.Socket) {
+func (w presenceWire) Look(id string) (is members.Socket) {
 	s := w.reg.Find(id)
 	if s == nil {
 		return is
@@ -27,10 +27,10 @@ func (w presenceWire) Look(id string) (is presence.Socket) {
 	if !isMember {
 		return is
 	}
-	is.Rules, is.Present = s.Edge.rules, presence.Shown(s.Edge.rules, id, v.User, v.Data)
+	is.Rules, is.Present = s.Edge.rules, members.Shown(s.Edge.rules, id, v.User, v.Data)
 	for _, token := range v.Rooms {
 		if name, _ := subjects.Room(token); is.Rules.Presence.Has(name) {
-			is.Places = append(is.Places, presence.Place{Namespace: s.Namespace.Token, Room: token})
+			is.Places = append(is.Places, members.Place{Namespace: s.Namespace.Token, Room: token})
 		}
 	}
 	return is
@@ -40,12 +40,12 @@ func (w presenceWire) Publish(subject string, body []byte) {
 	w.out.Later(bus.Letter{Subject: subject, Body: body})
 }
 
-func (w presenceWire) Read(p presence.Place, reply string) {
+func (w presenceWire) Read(p members.Place, reply string) {
 	question := bus.Letter{Subject: string(w.prefix.AppendToRoom(nil, p.Namespace, subjects.VerbFetch, p.Room)), Reply: reply}
 	w.out.AfterSubscribed(func() { w.out.Later(question) }) // without an answer it is repeated
 }
 
-func (w presenceWire) Deliver(p presence.Place, body []byte) {
+func (w presenceWire) Deliver(p members.Place, body []byte) {
 	sub := subjects.Subject{Namespace: p.Namespace, Target: subjects.TargetRoom, Room: p.Room}
 	event := &packet{kind: sio.Event, body: body}
 	for _, s := range w.reg.Select(&sub, nil, nil) {
@@ -76,7 +76,7 @@ func (e *Edge) entered(s *socket) {
 
 // touch notes that the rooms, user or data of a member may have changed. reason is why it has gone; "" if it has not.
 func (e *Edge) touch(s *socket, reason string) {
-	if rules := s.Edge.rules; rules.Presence.IsOn() {
+	if rules := s.Edge.rules; e.presence != nil && rules.Presence.IsOn() {
 		e.presence.Touch(s.ID, reason, rules.Recovery.For > 0 && slices.Contains(recoverable, reason))
 	}
 }
@@ -108,7 +108,7 @@ func (u *upward) asksPresence() bool {
 	}
 	w, hasID, id := presenceWire{u.set.Bus, u.Edge}, u.packet.HasID, u.packet.ID
 	u.rewinds.exclusive(func() {
-		w.presence.Ask(presence.Place{Namespace: s.Namespace.Token, Room: room}, rules, func(list msg.Presence) {
+		w.presence.Ask(members.Place{Namespace: s.Namespace.Token, Room: room}, rules, func(list msg.Presence) {
 			if c.countJoining(-1); hasID {
 				w.present(s, &packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: id, body: list.Ack()})
 			}

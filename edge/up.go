@@ -245,7 +245,7 @@ func (u *upward) room() (token string, err error) {
 	if u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data); !isString {
 		return "", errNoRoom
 	}
-	return registry.RoomToken(string(u.arg))
+	return subjects.RoomToken(string(u.arg))
 }
 
 // maxJoining bounds the joins and leaves of one session that wait for NATS.

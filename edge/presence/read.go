@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"partyline/rule"
+	"partyline/internal/members"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -50,28 +50,28 @@ func (t *Table) read(r *room, now time.Time) {
 	}
 }
 
-// Answered takes an edge's answer, or a part of it, to a question of this edge. The NATS reader calls it. An error is
-// no answer: the edge is asked again.
-func (t *Table) Answered(subject, part string, body []byte) {
-	r := t.readings[strings.TrimPrefix(subject, subjects.MemberAnswers(t.edge))]
+// Answered takes an edge's answer, or a part of it, to a question of this edge, and reports whether it was one. The NATS
+// reader calls it. An error is no answer: the edge is asked again. t may be nil.
+func (t *Table) Answered(subject, part string, body []byte) bool {
+	if t == nil {
+		return false
+	}
+	token, isAnswer := strings.CutPrefix(subject, subjects.MemberAnswers(t.edge))
+	r := t.readings[token]
+	if r == nil {
+		return isAnswer
+	}
 	a, err := msg.ParseAnswer(body)
-	if r == nil || err != nil {
-		return
+	if err != nil {
+		return true
 	}
 	var sockets []msg.Present
 	for _, element := range a.Rest {
 		var s msg.FetchedSocket
 		if json.Unmarshal(element, &s) == nil {
-			sockets = append(sockets, Shown(r.rules, s.ID, s.User, s.Data))
+			sockets = append(sockets, members.Shown(r.rules, s.ID, s.User, s.Data))
 		}
 	}
 	r.Answer(a.Edge, sockets, msg.IsLastPart(part))
-}
-
-// Shown is what a socket shows of itself.
-func Shown(rules *rule.Rules, id, user string, data []byte) msg.Present {
-	if !rules.Presence.Data {
-		data = nil
-	}
-	return msg.Shown(id, user, data)
+	return true
 }

@@ -36,24 +36,21 @@ const (
 	maxListed = 100
 )
 
-// reasonLeave is why a socket has left a room that has not ended.
-const reasonLeave = "leave"
-
 // Wire is how a Table speaks to the edge and to NATS. All but Run calls it within Exclusive, and nothing may block.
 type Wire interface {
 	// Exclusive runs fn while nothing from NATS is handled.
 	Exclusive(fn func()) bool
 	// Look returns how a socket is now; the zero Socket if no member has the id.
-	Look(id string) Socket
+	Look(id string) members.Socket
 	// Publish publishes a message.
 	Publish(subject string, body []byte)
 	// Read publishes the question who is in a room, once what was subscribed before is active.
-	Read(p Place, reply string)
+	Read(p members.Place, reply string)
 	// Subscribe and Unsubscribe change what this edge receives.
 	Subscribe(subject string)
 	Unsubscribe(subject string)
 	// Deliver hands the body of an event to the sockets of this edge that are in a room.
-	Deliver(p Place, body []byte)
+	Deliver(p members.Place, body []byte)
 	// Connected reports whether there is a connection to NATS, and Losses counts what may have cost messages.
 	Connected() bool
 	Losses() uint64
@@ -61,16 +58,6 @@ type Wire interface {
 	Edges() []string
 	// MaxPayload is the largest message in bytes that NATS takes.
 	MaxPayload() int
-}
-
-// Place is a room in a namespace, as in subjects.
-type Place struct{ Namespace, Room string }
-
-// Socket is a socket of this edge as it is now.
-type Socket struct {
-	msg.Present
-	Places []Place // rooms that show it
-	Rules  *rule.Rules
 }
 
 // Table is what an edge knows of the members of rooms. It is guarded by Wire.Exclusive.
@@ -82,8 +69,8 @@ type Table struct {
 	mu      sync.Mutex        // may be taken while any lock of the edge is held
 	touched map[string]string // guarded by mu: sockets that may have changed, by id, and why they have gone if they have
 
-	sockets   map[string]Socket // as they were published, by id
-	rooms     map[Place]*room
+	own       *members.Own
+	rooms     map[members.Place]*room
 	readings  map[string]*room // rooms that are being read, by the end of the reply subject
 	live      []string         // edges at the last look
 	gone      map[string]bool  // edges that are not live any more
@@ -95,8 +82,8 @@ type Table struct {
 // New makes a Table. Run must be called.
 func New(edge string, prefix subjects.Prefix, wire Wire) *Table {
 	return &Table{
-		edge: edge, prefix: prefix, wire: wire, touched: make(map[string]string), sockets: make(map[string]Socket),
-		rooms: make(map[Place]*room), readings: make(map[string]*room), gone: make(map[string]bool),
+		edge: edge, prefix: prefix, wire: wire, touched: make(map[string]string), own: members.NewOwn(edge),
+		rooms: make(map[members.Place]*room), readings: make(map[string]*room), gone: make(map[string]bool),
 	}
 }
 
@@ -114,21 +101,12 @@ func (t *Table) Touch(id, reason string, mayRecover bool) {
 
 // room is who is in one room.
 type room struct {
-	Place
+	members.Place
 	*members.Room
 	rules *rule.Rules
 	used  time.Time // when a socket of this edge was in it, or a client asked
-	own
 	reading
 	asks []func(msg.Presence)
-}
-
-// own is what this edge has published of a room, and will.
-type own struct {
-	n            uint64 // of the last message
-	sockets      int
-	joined, left []msg.Present
-	isNews       bool // something is to be published, be it empty
 }
 
 // Run publishes, and tells clients, until ctx ends. t may be nil.
@@ -150,20 +128,24 @@ func (t *Table) look(now time.Time) {
 	isStale := t.compareEdges(t.wire.Edges())
 	if losses := t.wire.Losses(); losses != t.losses && now.Sub(t.restarted) >= restartEvery {
 		t.losses, t.restarted, isStale = losses, now, true
-		t.restart()
+		for _, id := range t.own.Restart() {
+			t.Touch(id, members.ReasonGone, false)
+		}
 	}
 	t.mu.Lock()
 	touched := t.touched
 	t.touched = make(map[string]string)
 	t.mu.Unlock()
 	for id, reason := range touched {
-		t.compare(id, reason)
+		t.own.Compare(id, t.wire.Look(id), reason)
 	}
+	most := max(1, min(maxListed, t.wire.MaxPayload()>>12)) // a socket has at most 4 KiB
+	t.own.Take(most, func(p members.Place, rules *rule.Rules) { t.room(p, rules).used = now }, func(p members.Place, m msg.RoomMembers) {
+		t.stats.published.Inc()
+		t.wire.Publish(string(t.prefix.AppendToRoom(nil, p.Namespace, subjects.VerbMember, p.Room)), m.Body())
+	})
 	for place, r := range t.rooms {
-		if t.send(r); r.sockets > 0 || len(r.asks) > 0 {
-			r.used = now
-		}
-		if now.Sub(r.used) >= linger {
+		if now.Sub(r.used) >= linger && len(r.asks) == 0 {
 			delete(t.readings, r.token)
 			delete(t.rooms, place)
 			t.wire.Unsubscribe(t.interest(r))
@@ -193,65 +175,11 @@ func (t *Table) compareEdges(live []string) (isBack bool) {
 	return isBack
 }
 
-// restart has all published again: n begins with 1, so other edges forget what they had.
-func (t *Table) restart() {
-	for id := range t.sockets {
-		t.Touch(id, members.ReasonGone, false)
-	}
-	clear(t.sockets)
-	for _, r := range t.rooms {
-		r.isNews, r.n, r.sockets = r.sockets > 0, 0, 0
-	}
-}
-
-// compare compares a socket with what was published of it.
-func (t *Table) compare(id, reason string) {
-	was, is := t.sockets[id], t.wire.Look(id)
-	if reason == "" || is.Rules != nil { // it is there, and in other rooms
-		reason = reasonLeave
-	}
-	for _, place := range was.Places {
-		if r := t.rooms[place]; !slices.Contains(is.Places, place) {
-			r.sockets--
-			r.left = append(r.left, was.Gone(reason))
-		}
-	}
-	for _, place := range is.Places {
-		r := t.room(place, is.Rules)
-		isIn := slices.Contains(was.Places, place)
-		if !isIn {
-			r.sockets++
-		}
-		if !isIn || !was.Equal(is.Present) {
-			r.joined = append(r.joined, is.Present)
-		}
-	}
-	if t.sockets[id] = is; len(is.Places) == 0 {
-		delete(t.sockets, id)
-	}
-}
-
-// send publishes what has changed in a room here, in as many messages as it needs.
-func (t *Table) send(r *room) {
-	most := max(1, min(maxListed, t.wire.MaxPayload()>>12)) // a member has at most 4 KiB
-	for ; r.isNews || len(r.joined)+len(r.left) > 0; r.isNews = false {
-		left := min(most, len(r.left))
-		joined := min(most-left, len(r.joined))
-		r.n++
-		t.stats.published.Inc()
-		t.wire.Publish(string(t.prefix.AppendToRoom(nil, r.Namespace, subjects.VerbMember, r.Place.Room)),
-			msg.RoomMembers{Edge: t.edge, N: r.n, Joined: r.joined[:joined], Left: r.left[:left]}.Body())
-		r.joined, r.left = r.joined[joined:], r.left[left:]
-	}
-	r.own = own{n: r.n, sockets: r.sockets}
-}
-
 // room returns a room, and begins to look after it if need be.
-func (t *Table) room(p Place, rules *rule.Rules) *room {
+func (t *Table) room(p members.Place, rules *rule.Rules) *room {
 	r := t.rooms[p]
 	if r == nil {
-		set := members.Settings{ByUser: rules.Presence.By == rule.ByUser, Max: rules.Presence.Max}
-		r = &room{Place: p, Room: members.New(set), rules: rules, used: time.Now(), reading: reading{isDue: true}}
+		r = &room{Place: p, Room: members.New(rules), rules: rules, used: time.Now(), reading: reading{isDue: true}}
 		t.rooms[p] = r
 		t.wire.Subscribe(t.interest(r))
 	}
@@ -264,7 +192,7 @@ func (t *Table) interest(r *room) string {
 }
 
 // Handle takes what an edge has published about a room. The NATS reader calls it.
-func (t *Table) Handle(p Place, body []byte) error {
+func (t *Table) Handle(p members.Place, body []byte) error {
 	m, err := msg.ParseMembers(body)
 	if r := t.rooms[p]; err == nil && r != nil {
 		r.isDue = !r.Apply(&m) || r.isDue
@@ -274,7 +202,7 @@ func (t *Table) Handle(p Place, body []byte) error {
 
 // Ask calls answer with the list of a room's members, at once or when it has been read. It is called within
 // Wire.Exclusive, and so is answer.
-func (t *Table) Ask(p Place, rules *rule.Rules, answer func(msg.Presence)) {
+func (t *Table) Ask(p members.Place, rules *rule.Rules, answer func(msg.Presence)) {
 	r := t.room(p, rules)
 	r.asks = append(r.asks, answer)
 	r.answer()

@@ -1,26 +1,21 @@
-// Package members keeps who is in a room, edge by edge, and finds out what is different from what clients were told.
-// It is pure: it has no lock, no goroutine and no clock.
+// Package members finds out what is different: Own, between the sockets of an edge and what it has published of them;
+// Room, between the members of a room at all edges and what clients were told. It has no lock, goroutine or clock.
 package members
 
 import (
 	"maps"
 	"slices"
 
+	"partyline/rule"
 	"partyline/wire/msg"
 )
 
 // ReasonGone is why a member has left whose edge is gone, or does not list it any more.
 const ReasonGone = "transport close"
 
-// Settings are how a room shows its members.
-type Settings struct {
-	ByUser bool // all sockets of a user are one member
-	Max    int  // clients get only the number of more members
-}
-
 // Room is the members of one room. A socket may be at several edges, while its client moves; it is one member.
 type Room struct {
-	set   Settings
+	rules *rule.Rules
 	edges map[string]*list
 	by    map[string][]*msg.Present // sockets, by what counts as one member: see key
 	told
@@ -49,9 +44,9 @@ type answer struct {
 }
 
 // New makes a room of which nothing is known.
-func New(set Settings) *Room {
+func New(rules *rule.Rules) *Room {
 	return &Room{
-		set: set, edges: make(map[string]*list), by: make(map[string][]*msg.Present),
+		rules: rules, edges: make(map[string]*list), by: make(map[string][]*msg.Present),
 		told: told{dirty: make(map[string]string), members: make(map[string]msg.Present)},
 	}
 }
@@ -91,7 +86,7 @@ func (r *Room) change(m *msg.RoomMembers) {
 
 // key is what counts as one member: a user, or a socket.
 func (r *Room) key(p *msg.Present) string {
-	if r.set.ByUser && p.User != "" {
+	if r.rules.Presence.By == rule.ByUser && p.User != "" {
 		return "@" + p.User // no socket's id begins so
 	}
 	return p.ID
@@ -176,7 +171,7 @@ func (r *Room) News() (p msg.Presence, ok bool) {
 		return p, false
 	}
 	defer clear(r.dirty)
-	n, most := len(r.by), r.set.Max
+	n, most := len(r.by), r.rules.Presence.Max
 	switch {
 	case n > most || r.count > 0 && n > most-most/10: // or a room at the limit would have its list sent again and again
 		clear(r.members)

@@ -70,11 +70,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
 	}
-	prefixes := c.NATS.ReplyPrefixes
-	if rule.ShowPresence(c.Namespaces) { // edges ask each other
-		prefixes = append(slices.Clone(prefixes), subjects.EdgeInbox+">")
-	}
-	replies, err := subjects.NewReplies(prefix, prefixes)
+	replies, err := subjects.NewReplies(prefix, replyPrefixes(c))
 	if err != nil {
 		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
 	}
@@ -101,9 +97,8 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		},
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
-		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
-		Edges:   func() []string { return p.Cluster.Edges() },
-		Token:   edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
+		Silence: c.Engine.PingInterval + c.Engine.PingTimeout, Edges: func() []string { return p.Cluster.Edges() },
+		Token: edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
 	}
 	if p.Journal = journal(c, prefix, p); p.Journal != nil {
 		set.Journal, set.Stream = p.Journal, p.Journal.Stream()
@@ -129,6 +124,14 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		Log: p.log,
 	})
 	return p, nil
+}
+
+// replyPrefixes returns where an edge answers. Edges that show who is in rooms ask each other.
+func replyPrefixes(c config.Config) []string {
+	if !rule.ShowPresence(c.Namespaces) {
+		return c.NATS.ReplyPrefixes
+	}
+	return append(slices.Clone(c.NATS.ReplyPrefixes), subjects.EdgeInbox+">")
 }
 
 // open opens what the edge gets its messages and keys from.
