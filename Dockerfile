@@ -18,7 +18,7 @@ RUN go mod download
 COPY . .
 COPY --from=client /web/client/ web/client/
 ARG VERSION=devel
-ENV CGO_ENABLED=0 LDFLAGS="-s -w -X partyline/cmd/internal/node.version=$VERSION"
+ENV CGO_ENABLED=0 LDFLAGS="-s -w -X partyline/cmd/internal/program.version=$VERSION"
 RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/edge ./examples/chat
 
 FROM scratch AS chat

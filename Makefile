@@ -1,6 +1,6 @@
 # Commands for people and CI. To try Partyline: `make run`.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS  = -s -w -X partyline/cmd/internal/node.version=$(VERSION)
+LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
 .PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat bench bench-scale
 
@@ -24,13 +24,14 @@ example-node: build
 	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
 
-## build: bin/edge and bin/embedded, with the official browser client
+## build: bin/edge, bin/embedded and bin/gateway, with the official browser client
 build: client
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded ./cmd/gateway
 
-## client: fetch the official Socket.IO client, which the programs embed, from its npm package
+## client: fetch the official Socket.IO client and the Admin UI, which the programs embed, from their npm packages
 client:
 	@sh web/fetch-client.sh
+	@sh gateway/adminui/fetch-pages.sh
 
 ## node: the package partyline for Node.js, Socket.IO's server API, in node/dist
 node:

@@ -19,7 +19,7 @@ var layers = map[string][]string{
 	"wire/recovery":             {"wire/jsontext"},
 	"wire/ws":                   {},
 	"subjects":                  {},
-	"token":                     {"internal/tally", "internal/throttle", "wire/msg"},
+	"token":                     {"internal/tally", "internal/throttle", "wire/jsontext", "wire/msg"},
 	"rule":                      {"internal/rates", "internal/tally", "subjects", "wire/msg"},
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
@@ -58,8 +58,9 @@ var layers = map[string][]string{
 	"edge/presence":             {"internal/members", "internal/tally", "rule", "subjects", "wire/msg"},
 	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
+	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token", "wire/msg"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"bus", "cluster", "engine", "internal/bearer", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
@@ -77,7 +78,12 @@ var layers = map[string][]string{
 	"examples/chat":             {"backend"},
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
-	"cmd/internal/node":         {"admin", "bus", "cmd/internal/tokens", "config", "engine", "internal/listen", "internal/logqueue", "internal/tally", "internal/throttle", "internal/wiring", "web"},
+	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
+	"gateway":                   {"backend", "gateway/hook", "internal/tally"},
+	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
+	"cmd/gateway":               {"cmd/internal/gateways"},
+	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
 }
@@ -86,7 +92,7 @@ var layers = map[string][]string{
 var doors = map[string][]string{
 	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
 	"github.com/golang-jwt/jwt":        {"examples/tokens", "token"},
 	"github.com/MicahParks/jwkset":     {"token"},
@@ -98,10 +104,11 @@ var doors = map[string][]string{
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},
 	"github.com/KimMachineGun":         {"cmd/internal/node"},
+	"golang.org/x/crypto":              {"gateway/adminui"},                                // bcrypt
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8
-	"golang.org/x/term":                {"cmd/internal/node"},
-	"golang.org/x/time":                {"cluster", "internal/handshakes", "internal/pace", "internal/rates"},
+	"golang.org/x/term":                {"cmd/internal/program"},
+	"golang.org/x/time":                {"cluster", "gateway/adminui", "internal/handshakes", "internal/pace", "internal/rates"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":     {"internal/natsd/proxytest"},
 	"github.com/rs/zerolog":            {"internal/natsd/proxytest"},

@@ -111,14 +111,33 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 	had := c.former()
 	had.User = so.user
 	so.admission, so.granted = &had, map[string]any{}
+	isAdmitted := !from.connect || c.Handover != nil && c.Handover.From == "" && !c.Decides // by the edge itself
 	for _, middleware := range ns.rules.admit {
-		if err := guarded(func() error { return middleware(so) }); err != nil {
+		err := guarded(func() error { return middleware(so) })
+		isMine := !errors.Is(err, NotMine)
+		switch {
+		case err == nil, isAdmitted && (!isMine || errors.Is(err, NotNow)):
+			continue
+		case isMine && !errors.Is(err, NotNow):
 			a.refuse(so, m, from, err, d)
-			so.own.end()
-			return
+		default:
+			a.undecided(m, d, isMine || so.own == nil)
 		}
+		so.own.end()
+		return
 	}
 	a.settle(so, m, from, d)
+}
+
+// undecided answers that this instance has not decided about a socket. isMine: it may later.
+func (a *admissions) undecided(m *nats.Msg, d *decision, isMine bool) {
+	m, _, _ = a.decisions.asked(d, m)
+	a.decisions.drop(d)
+	word := msg.ErrorAgain
+	if !isMine {
+		word = msg.ErrorNotMine
+	}
+	a.answer(m, nats.Header{msg.HeaderError: {word}})
 }
 
 // settle admits the socket, and answers the edge.

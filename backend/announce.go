@@ -55,7 +55,7 @@ func (s *Service) hear(m *nats.Msg) {
 		if sub.Word == subjects.WordLeft || sub.Word == subjects.WordBye {
 			s.peers.leaves(sub.Instance, time.Now(), 0)
 		} else if a, err := msg.ParseInstanceAnnouncement(m.Data); err == nil {
-			s.peers.hear(sub.Instance, a.Namespaces, time.Now())
+			s.peers.hear(sub.Instance, member{heard: time.Now(), namespaces: a.Namespaces})
 		}
 	default:
 		return

@@ -95,7 +95,7 @@ func (s *Service) handleEvent(ns *Namespace, m *nats.Msg, sub *subjects.Subject,
 			s.calls.ackError(ack, "the event cannot be read")
 			return
 		}
-		s.calls.deliver(so, &Packet{Event: event, Args: args, WantsAck: from.wantsAck, ack: ack})
+		s.calls.deliver(so, &Packet{Event: event, Args: args, WantsAck: from.wantsAck, ack: ack, m: m})
 	})
 }
 

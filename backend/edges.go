@@ -23,8 +23,9 @@ type members struct {
 
 // member is one that lives.
 type member struct {
-	heard      time.Time // its last announcement
-	namespaces []string  // of an instance: what it handles, by name or pattern
+	heard      time.Time            // its last announcement
+	namespaces []string             // of an instance: what it handles, by name or pattern
+	about      msg.EdgeAnnouncement // of an edge: its last one; the zero value if it was not readable
 }
 
 func (ms *members) init() {
@@ -36,13 +37,17 @@ func (ms *members) init() {
 const maxMembers = 4096
 
 // hear records an announcement of a member. It returns false if there are too many others.
-func (ms *members) hear(name string, namespaces []string, now time.Time) bool {
+func (ms *members) hear(name string, m member) bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	if _, known := ms.byName[name]; !known && len(ms.byName) >= maxMembers {
+	known, isKnown := ms.byName[name]
+	if !isKnown && len(ms.byName) >= maxMembers {
 		return false
 	}
-	ms.byName[name] = member{now, namespaces}
+	if m.about.Edge == "" {
+		m.about = known.about
+	}
+	ms.byName[name] = m
 	return true
 }
 
@@ -78,7 +83,8 @@ func (ms *members) forgive(now time.Time) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	for name, m := range ms.byName {
-		ms.byName[name] = member{now, m.namespaces}
+		m.heard = now
+		ms.byName[name] = m
 	}
 }
 
@@ -127,12 +133,13 @@ func (e *edges) init(secret string) {
 // hear records an announcement about an edge, and reports whether the edge has died. An error means that the
 // announcement does not count.
 func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, err error) {
-	if err := e.verify(edge, word, m, now); err != nil {
+	about, err := e.verify(edge, word, m, now)
+	if err != nil {
 		return false, err
 	}
 	switch word {
 	case subjects.WordHello, subjects.WordBeat:
-		if !e.members.hear(edge, nil, now) {
+		if !e.members.hear(edge, member{heard: now, about: about}) {
 			return false, fmt.Errorf("%d others live", maxMembers)
 		}
 	case subjects.WordBye:
@@ -148,22 +155,54 @@ func (e *edges) hear(edge, word string, m *nats.Msg, now time.Time) (died bool, 
 	return false, nil
 }
 
-// verify returns an error for an announcement that no edge has signed, if there is a secret.
-func (e *edges) verify(edge, word string, m *nats.Msg, now time.Time) error {
-	if e.verifier.Secret == "" { // static
-		return nil
-	}
+// verify reads an announcement. It returns an error for one that no edge has signed, if there is a secret. Without one
+// every announcement counts, also one that is not readable.
+func (e *edges) verify(edge, word string, m *nats.Msg, now time.Time) (about msg.EdgeAnnouncement, err error) {
 	e.was.Lock()
 	defer e.was.Unlock()
-	_, err := e.verifier.Read(edge, word, m.Data, m.Header.Get(msg.HeaderSignature), now)
-	return err
+	about, err = e.verifier.Read(edge, word, m.Data, m.Header.Get(msg.HeaderSignature), now)
+	if e.verifier.Secret == "" {
+		return about, nil
+	}
+	return about, err
+}
+
+// Edge is an edge that lives, as it last announced itself.
+type Edge struct {
+	ID       string
+	Address  string // http://host:port for other edges; "": they cannot reach it
+	Sockets  int
+	Draining bool // it takes no new sessions
+
+	Started           time.Time      // zero for edges of earlier versions, which do not announce what follows
+	Clients, Polling  int            // sessions, and those of them without a WebSocket
+	Opened, Ended     uint64         // sessions, since the start
+	BytesIn, BytesOut uint64         // of clients and to them, since the start
+	Namespaces        map[string]int // the sockets of the largest namespaces; must not be changed
+}
+
+// Edges are those that live, sorted by their ids.
+func (s *Service) Edges() []Edge {
+	s.edges.mu.Lock()
+	defer s.edges.mu.Unlock()
+	all := make([]Edge, 0, len(s.edges.byName))
+	for _, id := range slices.Sorted(maps.Keys(s.edges.byName)) {
+		a := s.edges.byName[id].about
+		e := Edge{ID: id, Address: a.Address, Sockets: a.Sockets, Draining: a.Draining}
+		if c := a.Counts; c != nil {
+			e.Started, e.Clients, e.Polling, e.Opened, e.Ended = time.UnixMilli(c.Started), c.Clients, c.Polling, c.Opened, c.Ended
+			e.BytesIn, e.BytesOut, e.Namespaces = c.BytesIn, c.BytesOut, c.Namespaces
+		}
+		all = append(all, e)
+	}
+	return all
 }
 
 // requested records that an edge has asked for something. Requests are not signed: with a secret, one counts only for
 // an edge that has announced itself.
 func (e *edges) requested(edge string, now time.Time) {
 	if e.verifier.Secret == "" || e.lives(edge) {
-		e.members.hear(edge, nil, now)
+		e.members.hear(edge, member{heard: now})
 	}
 }
 

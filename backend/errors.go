@@ -32,6 +32,15 @@ const (
 	Answered      Code = "answered already" // an ack can be sent once
 )
 
+// What a middleware of Namespace.Use returns that neither admits nor refuses. Where the edge has admitted the socket
+// itself, they do nothing.
+const (
+	// NotNow makes the edge ask again: another instance if there is one.
+	NotNow Code = "not now"
+	// NotMine makes the edge ask another group. It is for Owned namespaces; elsewhere it is NotNow.
+	NotMine Code = "not mine"
+)
+
 // Error makes a Code an error.
 func (c Code) Error() string { return "backend: " + string(c) }
 

@@ -1,11 +1,14 @@
 package backend
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -49,6 +52,17 @@ type Packet struct {
 	Args     Args
 	WantsAck bool // whether the client wants an ack
 	ack      Ack
+	m        *nats.Msg
+}
+
+// Ack answers the event; see the type Ack. It is for a middleware that handles events itself.
+func (p *Packet) Ack(args ...any) error { return p.ack(args...) }
+
+// Body returns the event as it came: the JSON array of its name and arguments, and what its placeholders stand for. The
+// caller must not change them.
+func (p *Packet) Body() (event json.RawMessage, attachments [][]byte, err error) {
+	text, attachments, err := msg.SplitAttachments(nil, p.m.Header.Get(msg.HeaderAttachments), p.m.Data)
+	return text, attachments, err
 }
 
 // namespaces are those that the service has handlers for.

@@ -130,8 +130,8 @@ type Options struct {
 func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
 	o.Channel, o.Linger = cmp.Or(o.Channel, DefaultChannel), cmp.Or(o.Linger, DefaultLinger)
 	b := newBus(log, o, cfg.Prefix)
-	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, identity(cfg)
-	opts, err := natsOptions(cfg)
+	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, cfg.Identity()
+	opts, err := cfg.Options("edge")
 	if err != nil {
 		return nil, err
 	}
@@ -169,11 +169,11 @@ func newBus(log *slog.Logger, o Options, prefix string) *Bus {
 	return b
 }
 
-// natsOptions turns the configuration into options of nats.go.
-func natsOptions(cfg Config) ([]nats.Option, error) {
+// Options turns the configuration into options of nats.go. program is the kind of program that connects.
+func (cfg Config) Options(program string) ([]nats.Option, error) {
 	opts := []nats.Option{
-		nats.Name("partyline edge"),
-		nats.CustomInboxPrefix("_INBOX.edge"), // NATS need not permit it to read the inboxes of services
+		nats.Name("partyline " + program),
+		nats.CustomInboxPrefix("_INBOX." + program), // NATS need not permit it to read the inboxes of services
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(), // an operator may correct the account meanwhile

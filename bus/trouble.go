@@ -14,8 +14,8 @@ import (
 // connection.
 const lookEvery = 500 * time.Millisecond
 
-// identity returns, for the log, the kind of credentials of a configuration. It names keys and no values.
-func identity(cfg Config) string {
+// Identity returns, for the log, the kind of credentials. It names keys and no values.
+func (cfg Config) Identity() string {
 	switch {
 	case cfg.Creds != "":
 		return "the credentials of nats.creds"

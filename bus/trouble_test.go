@@ -98,11 +98,11 @@ func TestIdentity(t *testing.T) {
 		"nats.creds": {Creds: "x"}, "nats.nkey": {NKey: "x"}, "nats.token": {Token: "x"}, "nats.tls.cert": {URL: "nats://a:1", TLS: TLS{Cert: "x"}},
 		"nats.url": {URL: "nats://a:1, nats://u:p@b:2"}, "without credentials": {URL: "nats://a:1,nats://b:2"},
 	} {
-		if got := identity(cfg); !strings.Contains(got, want) {
+		if got := cfg.Identity(); !strings.Contains(got, want) {
 			t.Errorf("%+v: %s, want %s", cfg, got, want)
 		}
 	}
-	if got := identity(Config{URL: "u:p@127.0.0.1:4"}); !strings.Contains(got, "nats.url") || strings.Contains(got, "u:p") {
+	if got := (Config{URL: "u:p@127.0.0.1:4"}).Identity(); !strings.Contains(got, "nats.url") || strings.Contains(got, "u:p") {
 		t.Error(got)
 	}
 }

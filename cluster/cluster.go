@@ -48,6 +48,8 @@ type Settings struct {
 	Sockets func() int      // returns the number of this edge's sockets
 	Version string          // of the program
 	Figures func() Figures  // for NATS's service protocol
+	// Counts returns what this edge counts, but not Started.
+	Counts func() msg.EdgeCounts
 	// MayAnswer reports whether this edge may answer to the reply subject of a request. It must not block.
 	MayAnswer func(*bus.Message) bool
 	// Missed is called when services may have declared this edge dead, although it lives; announced: another edge has
@@ -156,6 +158,10 @@ func (c *Cluster) announcement(word string) ([]byte, bus.Header) {
 	a := msg.EdgeAnnouncement{
 		Edge: c.set.ID, At: c.now(), Every: msg.BeatEvery.Milliseconds(), Sockets: c.set.Sockets(),
 		Address: c.set.Address, Draining: c.draining.Load(),
+	}
+	if word != subjects.WordBye {
+		counts := c.set.Counts()
+		counts.Started, a.Counts = c.started.UnixMilli(), &counts
 	}
 	return c.signed(c.set.ID, word, a)
 }

@@ -10,6 +10,7 @@ import (
 	"partyline/bus"
 	"partyline/internal/throttle"
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // idleWorker is a bus whose worker does nothing by itself.
@@ -42,7 +43,8 @@ func newIdle(t *testing.T) (*idleWorker, *Cluster) {
 	log := slog.New(slog.DiscardHandler)
 	return b, &Cluster{
 		set: Settings{ID: "a0000000", Prefix: prefix, Bus: b, Log: log, Sockets: func() int { return 0 },
-			MayAnswer: func(*bus.Message) bool { return true }, Figures: func() Figures { return Figures{} }},
+			MayAnswer: func(*bus.Message) bool { return true }, Figures: func() Figures { return Figures{} },
+			Counts: func() (none msg.EdgeCounts) { return none }},
 		reserved: "sio.$", complaints: throttle.New(log), questions: newQuestions(), beatNow: make(chan struct{}, 1),
 	}
 }

@@ -123,12 +123,14 @@ func listenAddress(s string) (normal, problem string) {
 	return s, quote(s) + " " + problem
 }
 
-// optionalAddress is the check of an address to listen on, or nothing.
-func optionalAddress(s string) (normal, problem string) {
-	if s == "" {
-		return s, ""
+// optional is the check of a text that may be empty.
+func optional(f func(string) (normal, problem string)) func(string) (normal, problem string) {
+	return func(s string) (string, string) {
+		if s == "" {
+			return s, ""
+		}
+		return f(s)
 	}
-	return listenAddress(s)
 }
 
 // bearerToken is the check of a token that travels in a header. Its problem does not repeat the token.

@@ -21,19 +21,21 @@ import (
 	"partyline/token"
 )
 
-// Flavour is one of the two programs. They share most keys and differ in some defaults.
+// Flavour is one of the programs. They share keys and differ in some defaults.
 type Flavour string
 
 // The programs.
 const (
 	FlavourEdge     Flavour = "edge"     // NATS is elsewhere
-	FlavourEmbedded Flavour = "embedded" // NATS is inside the process
+	FlavourEmbedded Flavour = "embedded" // NATS is inside the process, and a gateway if it has anything to do
+	FlavourGateway  Flavour = "gateway"  // holds no clients; NATS is elsewhere
 )
 
 // Config is everything an operator can choose. A Config from Load is valid.
 type Config struct {
 	Front `koanf:",squash,flatten"`
 	Rules `koanf:",squash,flatten"`
+	Web   `koanf:",squash,flatten"`
 
 	TLS              TLS                 `koanf:"tls"`
 	Admin            Admin               `koanf:"admin"`
@@ -204,6 +206,9 @@ func Default(f Flavour) Config {
 		Edges:  Edges{Networks: []string{}},
 		Limits: DefaultLimits(),
 		Drain:  cluster.DefaultDrain(),
+		Web: Web{
+			Gateway: Gateway{Group: "gateway", UserRoom: "user:"}, API: API{RequestsPerSecond: 1000}, UI: UI{ReadOnly: f != FlavourEmbedded},
+		},
 		Rules: Rules{
 			Recovery: Recovery{Storage: "file", Replicas: 1, MaxBytes: "1GiB"},
 			Token:    Token{From: []string{bearer.Auth}, Event: "partyline:token", Grace: 25 * time.Second},
@@ -212,7 +217,10 @@ func Default(f Flavour) Config {
 			},
 		},
 	}
-	if f == FlavourEmbedded {
+	switch f {
+	case FlavourGateway:
+		c.Admin.Listen, c.Gateway.Listen = "127.0.0.1:3081", "127.0.0.1:3080" // an edge may be on the same machine
+	case FlavourEmbedded:
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
 		c.NATS.URL = "" // connected in the process

@@ -20,7 +20,7 @@ func (l *loader) readEnvironment(environ []string) source {
 		case !strings.HasPrefix(variable, envPrefix):
 		case i >= 0:
 			l.parse(values, l.keys[i], variable, text)
-		case slices.ContainsFunc(sections, func(name string) bool { return Variable(name) == variable }):
+		case slices.ContainsFunc(l.sections(), func(name string) bool { return Variable(name) == variable }):
 			l.sectionFromJSON(variable, text)
 		default:
 			unknown = append(unknown, unquoted(variable)+l.aboutVariable(variable))
@@ -35,11 +35,18 @@ func (l *loader) readEnvironment(environ []string) source {
 // aboutVariable says in brackets what an unknown variable may have been meant to be. Candidates are compared without
 // the prefix: with it, all are near one another.
 func (l *loader) aboutVariable(variable string) string {
-	if slices.ContainsFunc(allKeys, func(k key) bool { return k.env() == variable }) {
-		return " (" + otherProgram[l.flavour] + ")"
+	for _, k := range allKeys {
+		if k.env() == variable {
+			return " (" + otherPrograms(l.flavour, k.name) + ")"
+		}
+	}
+	for _, s := range sections {
+		if Variable(s.name) == variable {
+			return " (" + otherPrograms(l.flavour, s.name) + ")"
+		}
 	}
 	var candidates []string
-	for _, name := range sections {
+	for _, name := range l.sections() {
 		candidates = append(candidates, strings.TrimPrefix(Variable(name), envPrefix))
 	}
 	for _, k := range l.keys {
@@ -53,7 +60,7 @@ func (l *loader) aboutVariable(variable string) string {
 
 // sectionFromJSON reads a variable such as PARTYLINE_NAMESPACES as if it were the section of the file.
 func (l *loader) sectionFromJSON(variable, text string) {
-	name := strings.ToLower(strings.TrimPrefix(variable, envPrefix))
+	s := &sections[slices.IndexFunc(sections, func(s section) bool { return Variable(s.name) == variable })]
 	var tree any
 	var y yaml.Node
 	err := json.Unmarshal([]byte(text), &tree)
@@ -61,20 +68,8 @@ func (l *loader) sectionFromJSON(variable, text string) {
 		err = y.Encode(tree)
 	}
 	if err != nil {
-		l.fault(variable, "is not JSON (%v); write %s, or unset it", err, map[string]string{
-			namespacesKey: `an object such as {"/":{"connect":"service"}}`, tokensKey: `an array such as [{"name":"main",…}]`,
-		}[name])
+		l.fault(variable, "is not JSON (%v); write %s, or unset it", err, s.example)
 		return
 	}
-	l.readSection(name, node{Node: &y, loader: l, source: variable, path: name})
-}
-
-// readSection reads a section.
-func (l *loader) readSection(name string, n node) {
-	if name == tokensKey {
-		l.tokens = readTokens(n)
-		return
-	}
-	l.issuers = nil // of the same section in a weaker source
-	l.namespaces = readNamespaces(n)
+	s.read(l, node{Node: &y, loader: l, source: variable, path: s.name})
 }

@@ -226,8 +226,8 @@ var badConfigurations = map[string]bad{
 		"FILE:1: embedded: unknown key: only cmd/embedded knows it",
 	}},
 	"the other program's keys, embedded": {flavour: FlavourEmbedded, file: "nats: {url: x, prefix: a, tls: {ca: x}}\n", want: []string{
-		"FILE:1: nats.url: unknown key: only cmd/edge knows it: cmd/embedded has NATS inside and connects to it in the process; remove it, or run cmd/edge",
-		"FILE:1: nats.tls: unknown key: only cmd/edge knows it",
+		"FILE:1: nats.url: unknown key: only cmd/edge and cmd/gateway know it: cmd/embedded has NATS inside and connects to it in the process; remove it, or run cmd/edge or cmd/gateway",
+		"FILE:1: nats.tls: unknown key: only cmd/edge and cmd/gateway know it",
 	}},
 	"open to the world": {flavour: FlavourEmbedded, args: []string{"--listen=0.0.0.0:3000", "--embedded.listen=:4222"}, want: []string{
 		"--listen: \"0.0.0.0:3000\" is not a loopback address, and without a `namespaces` section everything is open to everyone; declare namespaces in the file (or PARTYLINE_NAMESPACES), or listen on 127.0.0.1",

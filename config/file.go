@@ -77,7 +77,7 @@ func (l *loader) section(values source, n node, subject string) {
 	for _, e := range n.entries(subject) {
 		name := strings.TrimPrefix(n.path+"."+e.label, ".")
 		e.path = name
-		if !has(allKeys, name) && !slices.Contains(sections, name) {
+		if !isKnown(name) {
 			e.path = unquoted(name) // it may be a value in the wrong place
 		}
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.name == name })
@@ -88,24 +88,24 @@ func (l *loader) section(values source, n node, subject string) {
 			e.fault("is given twice; remove one")
 		case i >= 0:
 			l.value(values, l.keys[i], e)
-		case slices.Contains(sections, name):
-			l.readSection(name, e)
+		case slices.Contains(l.sections(), name):
+			sectionOf(name).read(l, e)
 		case has(l.keys, name):
 			l.section(values, e, "it ")
-		case has(allKeys, name):
-			e.fault("unknown key: %s", otherProgram[l.flavour])
+		case isKnown(name):
+			e.fault("unknown key: %s", otherPrograms(l.flavour, name))
 		case name == "recovery.for" || name == "recovery.skip_admission" || name == "rewind":
 			e.fault("belongs to a namespace, such as namespaces: {\"/chat\": {recovery: {for: 2m}}}")
 		default:
-			e.fault("unknown key%s", didYouMean(name, namesInFile(l.keys)))
+			e.fault("unknown key%s", didYouMean(name, l.namesInFile()))
 		}
 	}
 }
 
 // namesInFile lists the names of sections and keys.
-func namesInFile(keys []key) []string {
-	names := slices.Clone(sections)
-	for _, k := range keys {
+func (l *loader) namesInFile() []string {
+	names := l.sections()
+	for _, k := range l.keys {
 		if dot := strings.LastIndexByte(k.name, '.'); dot > 0 {
 			names = append(names, k.name[:dot])
 		}

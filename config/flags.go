@@ -129,10 +129,10 @@ func (l *loader) unknownFlag(flags *pflag.FlagSet, arg string) {
 	// nearest compares with dashes as underscores: "--print_config" finds "print-config" all the same, one letter off.
 	near := nearest(name, names)
 	switch {
-	case slices.Contains(sections, name):
+	case slices.Contains(l.sections(), name):
 		l.fault(where, "%s cannot be a flag; put them in the file (--config), or as JSON in %s", name, Variable(name))
-	case has(allKeys, name) && !has(l.keys, name):
-		l.fault(where, "unknown flag: %s", otherProgram[l.flavour])
+	case isKnown(name) && !has(l.keys, name):
+		l.fault(where, "unknown flag: %s", otherPrograms(l.flavour, name))
 	case near != "":
 		l.fault(where, "unknown flag; did you mean --%s?", near)
 	default:

@@ -3,19 +3,31 @@ package config
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
 var summaries = map[Flavour]string{
 	FlavourEdge:     "Holds the connections of Socket.IO clients and lets them talk over a NATS that runs elsewhere.",
+	FlavourGateway:  "Lets clients, and those who cannot hold a NATS connection, talk over HTTP: hooks, an API, and the Admin UI.",
 	FlavourEmbedded: "Holds the connections of Socket.IO clients, with NATS inside: for development and small sites.",
 }
+
+// commands are what the programs do beside running.
+var commands = map[Flavour]string{
+	FlavourEdge: tokenCommand, FlavourEmbedded: tokenCommand + gatewayCommands, FlavourGateway: gatewayCommands,
+}
+
+const (
+	tokenCommand    = "       PROGRAM token [flags]    (makes or explains a token, see its --help)\n"
+	gatewayCommands = "       PROGRAM key [--name NAME]    (makes a key for the HTTP API, and its lines for the configuration)\n"
+)
 
 // WriteHelp writes what --help shows: every key with its default, its flag and its variable, by group.
 func WriteHelp(w io.Writer, f Flavour) error {
 	values := Default(f).values()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n       %[2]s token [flags]    (makes or explains a token, see its --help)\n", summaries[f], f)
+	fmt.Fprintf(&b, "%s\n\nUsage: %s [--config FILE] [flags]\n%s", summaries[f], f, strings.ReplaceAll(commands[f], "PROGRAM", string(f)))
 	b.WriteString(`
 A setting has the same name in the YAML file (nats.url is url below nats) and as a flag; each one's environment
 variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by
@@ -41,13 +53,19 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 		}
 		fmt.Fprintf(&b, "\n      %s\n", k.env())
 	}
-	fmt.Fprintf(&b, "\nNamespaces\n  In the file below namespaces, or as JSON in %s; no flag. They replace the default as a whole.\n", Variable(namespacesKey))
-	if f == FlavourEmbedded {
-		b.WriteString("  Default: everything is open, on loopback only.\n")
-	} else {
-		b.WriteString("  Default: {\"/\": {\"connect\": \"service\"}}\n")
+	for _, section := range sections {
+		if !slices.Contains(section.in, f) {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s\n  In the file below %s, or as JSON in %s; no flag. %s\n", section.title, section.name, Variable(section.name), section.help)
+		switch {
+		case section.name != namespacesKey:
+		case f == FlavourEmbedded:
+			b.WriteString("  Default: everything is open, on loopback only.\n")
+		default:
+			b.WriteString("  Default: {\"/\": {\"connect\": \"service\"}}\n")
+		}
 	}
-	fmt.Fprintf(&b, "\nIssuers of tokens\n  In the file below tokens, or as JSON in %s; no flag. None by default.\n", Variable(tokensKey))
 	b.WriteString("  --print-config shows the sections in use, and docs/configuration.md explains them.\n")
 	_, err := io.WriteString(w, b.String())
 	return err

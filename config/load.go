@@ -57,6 +57,9 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 	return loaded, err
 }
 
+// sections lists the names of the sections that the program knows.
+func (l *loader) sections() []string { return sectionsOf(l.flavour) }
+
 // source has the good values of a source, by name of the key.
 type source map[string]given
 
@@ -73,6 +76,8 @@ type loader struct {
 	given      source                    // the values of all sources
 	namespaces map[string]rule.Namespace // of the environment, else of the file; nil if neither has any
 	tokens     []token.Issuer            // the same
+	hooks      []Hook                    // the same
+	apiKeys    []APIKey                  // the same
 	issuers    []node                    // where namespaces name issuers
 	faults     Faults
 	warnings   []string
@@ -85,7 +90,7 @@ func (l *loader) merge() (Config, error) {
 	if l.namespaces != nil {
 		c.Namespaces, c.Open = l.namespaces, false
 	}
-	c.Tokens = l.tokens
+	c.Tokens, c.Hooks, c.API.Keys = l.tokens, l.hooks, l.apiKeys
 	values := defaults.values()
 	for _, k := range l.keys {
 		value := values.Get(k.name)

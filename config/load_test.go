@@ -118,13 +118,10 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		"trusted_proxies": "10.0.0.0/8", "edges.networks": "10.0.0.0/8", "engine.transports": "websocket", "cors.origins": "*", "cookie.name": "io",
 		"engine.max_payload": "2048", "limits.queue_bytes": "100000", "limits.session_bytes": "9000000", "limits.memory": "70%", "embedded.jetstream.dir": t.TempDir(),
 		"recovery.storage": "memory", "recovery.replicas": "3", "recovery.max_bytes": "512MiB",
-		"token.from": "cookie:sid,auth", "token.event": "renew",
+		"gateway.listen": "127.0.0.1:3080", "gateway.group": "web", "gateway.user_room": "u-", "ui.url": "https://chat.example", "token.from": "cookie:sid,auth", "token.event": "renew",
 	}
 	for _, k := range allKeys {
-		f, value := k.only, samples[k.name]
-		if f == "" {
-			f = FlavourEdge
-		}
+		f, value := k.in[0], samples[k.name]
 		if k.name == "advertise" {
 			f = FlavourEmbedded // cmd/edge wants edges.secret, too
 		}

@@ -27,11 +27,18 @@ func (c Config) YAML(f Flavour) ([]byte, error) {
 	if len(c.Tokens) > 0 {
 		shown[tokensKey] = shownTokens(c.Tokens)
 	}
-	if !c.Open {
+	if len(c.Hooks) > 0 {
+		shown[hooksKey] = shownHooks(c.Hooks)
+	}
+	if len(c.API.Keys) > 0 {
+		shown[apiKeysKey] = c.API.Keys
+	}
+	hasNamespaces := slices.Contains(sectionsOf(f), namespacesKey)
+	if !c.Open && hasNamespaces {
 		shown[namespacesKey] = c.Namespaces
 	}
 	out, err := marshal(maps.Unflatten(shown, "."))
-	if err != nil || !c.Open {
+	if err != nil || !c.Open || !hasNamespaces {
 		return out, err
 	}
 	// As a section they would end open mode, and with it the rule about loopback.

@@ -48,7 +48,7 @@ func TestFaultsShowNoSecrets(t *testing.T) {
 // No key shows the password of a URL that was typed in its place: it is a fault without it, or the key is for URLs or
 // a secret.
 func TestNoKeyShowsAURL(t *testing.T) {
-	for _, f := range []Flavour{FlavourEdge, FlavourEmbedded} {
+	for _, f := range all {
 		for _, k := range keysOf(f) {
 			for _, url := range []string{"nats://bob:s3cret@h", "bob:s3cret@h", "nats://h?token=s3cret", "tls://s3cret@[::1]:1"} {
 				loaded, err := Load(f, []string{"--" + k.name + "=" + url}, nil)

@@ -93,7 +93,7 @@ func userRoom(s string) (prefix, problem string) {
 	const most = 64 // bytes, so that most of a room's name is the user's
 	_, err := subjects.AppendRoom(nil, s+"x")
 	switch {
-	case s == "" || len(s) > most || err != nil || strings.ContainsAny(s, "* ") || subjects.IsSocketID(s+"x"):
+	case s == "" || len(s) > most || err != nil || mayBeURL(s) || strings.ContainsAny(s, "* ") || subjects.IsSocketID(s+"x"):
 		problem = quote(s) + " cannot begin the rooms of users; write at most 64 letters and marks other than *, such as user:"
 	}
 	return s, problem

@@ -26,6 +26,19 @@ const EmbeddedMaxPayload = 64<<20 - 64<<10
 // validate checks what depends on more than one key, or on the program.
 func (l *loader) validate(c *Config) {
 	l.validateListening(c)
+	if l.flavour != FlavourEmbedded {
+		l.validateNATS(c.NATS)
+	}
+	if l.flavour != FlavourEdge {
+		l.validateWeb(c)
+	}
+	if l.flavour != FlavourGateway {
+		l.validateEdge(c)
+	}
+}
+
+// validateEdge checks what programs need that hold clients.
+func (l *loader) validateEdge(c *Config) {
 	l.validateTLS(c)
 	l.validateEdges(c)
 	l.validateReplies(c.NATS)
@@ -45,9 +58,7 @@ func (l *loader) validate(c *Config) {
 				quote(name), n, c.Limits.EventsPerSecond)
 		}
 	}
-	if l.flavour == FlavourEdge {
-		l.validateNATS(c.NATS)
-	} else if size := c.Engine.MaxPayload; size > EmbeddedMaxPayload {
+	if size := c.Engine.MaxPayload; l.flavour == FlavourEmbedded && size > EmbeddedMaxPayload {
 		l.fault(l.at("engine.max_payload"), "%d is more than NATS can carry; write at most %d bytes", size, EmbeddedMaxPayload)
 	}
 	if least := max(c.Limits.QueueBytes, 2*min(c.Engine.MaxPayload, EmbeddedMaxPayload)); c.Limits.SessionBytes < least && least <= mostNumber {
@@ -119,6 +130,7 @@ func (l *loader) validateReplies(c bus.Config) {
 func (l *loader) validateListening(c *Config) {
 	listeners := []struct{ name, address string }{
 		{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"embedded.listen", c.Embedded.Listen}, {"edges.listen", c.Edges.Listen},
+		{"gateway.listen", c.Gateway.Listen},
 	}
 	for i, a := range listeners {
 		if _, problem := listenAddress(a.address); problem != "" {
@@ -141,6 +153,8 @@ func (l *loader) validateListening(c *Config) {
 		case c.Open:
 			l.fault(l.at(a.name), "%s is not a loopback address, and without a `namespaces` section everything is open to everyone; "+
 				"declare namespaces in the file (or %s), or listen on 127.0.0.1", quote(a.address), Variable(namespacesKey))
+		case a.name == "gateway.listen" && l.flavour == FlavourEmbedded:
+			l.fault(l.at(a.name), "%s is not a loopback address; run cmd/gateway to serve the HTTP API to others", quote(a.address))
 		case a.name == "embedded.listen":
 			l.warn("embedded.listen: %s is not a loopback address: whoever reaches it can publish and read everything, the NATS inside asks for no credentials", a.address)
 		}

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"partyline/config"
+	"partyline/gateway"
+	"partyline/gateway/hook"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/internal/tally"
@@ -19,26 +22,24 @@ import (
 // setting is a key of the configuration, as in --help.
 type setting struct {
 	name, variable, help, standard string
-	only                           string // the only program that has it, or ""
+	in                             []string // the programs that have it
 }
 
 // TestConfigurationTable compares the table of keys with --help of the programs.
 func TestConfigurationTable(t *testing.T) {
-	settings := helpOf(t, config.FlavourEdge)
-	for _, inside := range helpOf(t, config.FlavourEmbedded) {
-		known := false
-		for i := range settings {
-			s := &settings[i]
-			if s.name != inside.name {
+	programs := []config.Flavour{config.FlavourEdge, config.FlavourEmbedded, config.FlavourGateway}
+	var settings []setting
+	for _, program := range programs {
+		for _, one := range helpOf(t, program) {
+			i := slices.IndexFunc(settings, func(s setting) bool { return s.name == one.name })
+			if i < 0 {
+				settings = append(settings, one)
 				continue
 			}
-			known, s.only = true, ""
-			if s.standard != inside.standard {
-				s.standard += "; embedded: " + inside.standard
+			s := &settings[i]
+			if s.in = append(s.in, one.in...); s.standard != one.standard {
+				s.standard += "; " + one.in[0] + ": " + one.standard
 			}
-		}
-		if !known {
-			settings = append(settings, inside)
 		}
 	}
 	table := "| Key | Default | Meaning |\n|---|---|---|\n"
@@ -47,8 +48,11 @@ func TestConfigurationTable(t *testing.T) {
 		if want := "PARTYLINE_" + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_")); s.variable != want {
 			t.Errorf("%s is %s in the environment, want %s", s.name, s.variable, want)
 		}
-		if s.only != "" {
-			s.help += " Only `cmd/" + s.only + "`."
+		switch { // most keys are those of edges
+		case len(s.in) == len(programs):
+			s.help += " All programs."
+		case !slices.Equal(s.in, []string{"edge", "embedded"}):
+			s.help += " Only `cmd/" + strings.Join(s.in, "` and `cmd/") + "`."
 		}
 		table += fmt.Sprintf("| `%s` | %s | %s |\n", s.name, s.standard, s.help)
 	}
@@ -80,9 +84,9 @@ func helpOf(t *testing.T, f config.Flavour) []setting {
 		} else {
 			standard = "none"
 		}
-		found = append(found, setting{flag[1], env[1], help, standard, string(f)})
+		found = append(found, setting{flag[1], env[1], help, standard, []string{string(f)}})
 	}
-	if len(found) < 20 {
+	if len(found) < 15 {
 		t.Fatalf("found %d keys in --help", len(found))
 	}
 	return found
@@ -95,11 +99,17 @@ func TestMetricsTable(t *testing.T) {
 	issuer := token.Default()
 	issuer.Name, issuer.Issuer, issuer.Audience, issuer.Algorithms = "main", "i", "a", []string{"RS256"}
 	issuer.JWKSURL = "http://127.0.0.1:1/"
-	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}
+	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}, Presence: rule.DefaultPresence("*")}
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces, Tokens: []token.Issuer{issuer}}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
-	for _, set := range n.Metrics() {
+	g, err := gateway.New(edgetest.Connect(t, server.ClientURL()), gateway.Options{
+		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range append(n.Metrics(), g.Metrics()...) {
 		metrics = append(metrics, set.Metrics()...)
 	}
 	for i, m := range metrics {
@@ -137,7 +147,7 @@ func labels(m tally.Metric, metrics []tally.Metric) (text string) {
 	return text
 }
 
-// TestConfigurationExamples loads every configuration file in the documents. The secret that one names is in the
+// TestConfigurationExamples loads every configuration file in the documents. The secrets that they name are in the
 // working directory.
 func TestConfigurationExamples(t *testing.T) {
 	examples := map[string]string{} // by place
@@ -147,10 +157,15 @@ func TestConfigurationExamples(t *testing.T) {
 		}
 	}
 	t.Chdir(t.TempDir())
+	writeFile(t, "hook-secrets", "whsec_"+strings.Repeat("QUJD", 11)+"\n")
 	writeFile(t, "token-secret", "5rVxYwqS0Zk3vJfT7uC2nB8mE1hQ6oLd\n")
 	for place, text := range examples {
 		writeFile(t, "config.yaml", text)
-		if _, err := config.Load(config.FlavourEdge, []string{"--config", "config.yaml"}, nil); err != nil {
+		program := config.FlavourEdge
+		if strings.Contains(text, "hooks:") || strings.Contains(text, "api:") || strings.Contains(text, "ui:") || strings.Contains(text, "gateway:") {
+			program = config.FlavourGateway
+		}
+		if _, err := config.Load(program, []string{"--config", "config.yaml"}, nil); err != nil {
 			t.Errorf("%s: %v", place, err)
 		}
 	}

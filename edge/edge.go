@@ -111,6 +111,9 @@ func publicName(key [32]byte, id string) string {
 // Sockets is the number of sockets now.
 func (e *Edge) Sockets() int { return e.reg.Sockets() }
 
+// Namespaces returns how many sockets each namespace has now; nil if there are more than most.
+func (e *Edge) Namespaces(most int) map[string]int { return e.reg.Namespaces(most) }
+
 // Rooms is the number of rooms with a member now.
 func (e *Edge) Rooms() int { return e.reg.Rooms() }
 

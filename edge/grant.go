@@ -38,19 +38,24 @@ func (g *grants) begin(s *socket, grant msg.Grant, isMade bool) {
 		next.Inherit(&had)
 		next.Rooms = append(had.Rooms, next.Rooms...)
 	}
-	g.keep(s, &next)
+	g.keep(s, next)
 }
 
 // keep sets what a socket was granted, and ends its session some time after that has expired.
-func (g *grants) keep(s *socket, next *granted) {
-	next.Data = nil
-	if next.issuer == "" && next.Join == nil && next.Leave == nil && next.Emit == nil && next.Expires == 0 && len(next.Rooms) == 0 {
-		next = nil // it says nothing, and costs nothing
-	} else if next.Expires != 0 {
-		left := min(time.Until(time.Unix(next.Expires, 0)), farOff)
-		next.timer = time.AfterFunc(max(0, left+g.grace), func() { g.expire(s, next) })
+func (g *grants) keep(s *socket, of granted) {
+	var next *granted // nil: it says nothing, and costs nothing
+	if of.issuer != "" || of.Join != nil || of.Leave != nil || of.Emit != nil || of.Expires != 0 || len(of.Rooms) > 0 {
+		next = &granted{Grant: of.Grant, issuer: of.issuer, subject: of.subject}
+		next.Data = nil
+	}
+	if next != nil && next.Expires != 0 {
+		next.timer = time.AfterFunc(farOff, func() { g.expire(s, next) })
 	}
 	s.Edge.granted.Swap(next).stop()
+	if next != nil && next.timer != nil { // not before: it may end at once
+		left := min(time.Until(time.Unix(next.Expires, 0)), farOff)
+		next.timer.Reset(max(0, left+g.grace))
+	}
 	if s.Life() == registry.Gone {
 		next.stop()
 	}
@@ -143,7 +148,7 @@ func (g *grants) replace(s *socket, next *granted, data []byte) error {
 		g.rewinds.leave(s, left)
 	}
 	user := next.User
-	g.keep(s, next)
+	g.keep(s, *next)
 	if _, isMember := g.reg.Regrant(s, user, data); !isMember {
 		return errUnknownSocket
 	}

@@ -23,6 +23,20 @@ type stats struct {
 // Moved returns how many times a session has begun or ended.
 func (s *Server) Moved() uint64 { return sum(s.stats.opened[:]) + sum(s.stats.ended[:]) }
 
+// Counts are the most important of the metrics.
+type Counts struct {
+	Sessions, Polling             int    // Polling: those without a WebSocket
+	Opened, Ended                 uint64 // sessions, since the start
+	ClientBytesIn, ClientBytesOut uint64
+}
+
+// Counts returns what the server counts. Polling is up to a second old.
+func (s *Server) Counts() Counts {
+	st := &s.stats
+	return Counts{s.Sessions(), s.totals.get(s).transports[kindPolling], sum(st.opened[:]), sum(st.ended[:]),
+		st.bytesIn.Value(), st.bytesOut.Value()}
+}
+
 // Metrics returns what the server counts.
 func (s *Server) Metrics() *tally.Set {
 	set, st := &tally.Set{}, &s.stats

@@ -28,7 +28,7 @@ type Last struct {
 // Last returns the last messages of a subject, in order, as the leader of the stream has them. It blocks until ctx
 // ends. Of a busy log it reads no more than it needs. The error is ErrAway.
 func (l *Log) Last(ctx context.Context, q Last) ([]*Entry, error) {
-	r := &tail{Last: q, log: l, inbox: nats.NewInbox(), messages: make(chan *nats.Msg, 2*pageMessages)}
+	r := &tail{Last: q, log: l, inbox: l.set.Conn.NewInbox(), messages: make(chan *nats.Msg, 2*pageMessages)}
 	sub, err := l.set.Conn.ChanSubscribe(r.inbox, r.messages) // a channel, as in reader.run
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAway, err)

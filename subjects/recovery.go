@@ -72,12 +72,11 @@ func (p Prefix) LogPermissions() (publish, subscribe []string) {
 	const api = "$JS.API."
 	publish = []string{p.Session(">"), api + "STREAM.NAMES"}
 	for _, word := range []string{StreamLog, StreamSessions} {
-		for _, request := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.UPDATE."} {
+		for _, request := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.UPDATE.", "STREAM.MSG.GET."} {
 			publish = append(publish, api+request+p.Stream(word))
 		}
 	}
-	publish = append(publish, api+"DIRECT.GET."+p.Stream(StreamLog), api+"STREAM.MSG.GET."+p.Stream(StreamSessions))
-	return publish, []string{p.Marks("*"), p.Elections(), EdgeInbox + ">"} // its own inbox: it must not read answers to services
+	return append(publish, api+"DIRECT.GET."+p.Stream(StreamLog)), []string{p.Marks("*"), p.Elections(), EdgeInbox + ">"} // its own inbox: it must not read answers to services
 }
 
 // Elections is where JetStream says that the log has another leader.

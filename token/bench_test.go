@@ -21,7 +21,7 @@ func BenchmarkCheck(b *testing.B) {
 		found, _ := (*k.entries["main"].keys.Load()).find(t.kid, name)
 		b.Run(name+" signature", func(b *testing.B) {
 			for b.Loop() {
-				if err := t.Method.Verify(t.signed, t.Signature, found[0]); err != nil {
+				if err := t.method.Verify(t.signed, t.signature, found[0]); err != nil {
 					b.Fatal(err)
 				}
 			}

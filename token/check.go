@@ -2,17 +2,16 @@ package token
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/base64"
 	"errors"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"partyline/wire/jsontext"
 	"partyline/wire/msg"
 )
 
@@ -64,27 +63,27 @@ func refusal(text string) *Refusal {
 	return r
 }
 
-// parsed is a token that was decoded, and not verified.
+// parsed is a token that was decoded, and not verified. golang-jwt would decode its header and claims into maps, which
+// costs as much as an elliptic curve's signature.
 type parsed struct {
-	*jwt.Token
 	claims
-	signed  string // what the signature is of
-	kid     string
-	issuer  string
-	problem *Refusal // nil if its form is good
+	issuer    string
+	method    jwt.SigningMethod
+	signed    string // what the signature is of
+	signature []byte
+	kid       string
+	problem   *Refusal // nil if its form is good
 }
 
-var parser = jwt.NewParser(jwt.WithStrictDecoding())
+var encoding = base64.RawURLEncoding.Strict()
 
 // verdict is what was found out about a token.
 type verdict struct {
 	entry *entry // nil: it has no known issuer
 	grant msg.Grant
 	why   *Refusal // nil: it is accepted
+	waits bool     // keys that are fetched now may change it
 }
-
-// waits reports whether keys that are fetched now may change the verdict.
-func (v verdict) waits() bool { return v.why == ErrNoKeys || v.why == ErrUnknownKey }
 
 // count counts the verdict, and returns it as Check and Verify do.
 func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
@@ -105,14 +104,14 @@ func (v verdict) count(k *Keyring) (issuer string, g msg.Grant, err error) {
 //
 // The error is a *Refusal: of several issuers, that of the one for which most of the token was good.
 func (k *Keyring) Check(issuers []string, raw string) (issuer string, g msg.Grant, err error) {
-	return k.judge(issuers, raw).count(k)
+	return k.judge(issuers, nil, raw).count(k)
 }
 
 // TryVerify returns what Check does. waits: keys that are not here may change it, and Verify must be called, which
 // fetches them.
 func (k *Keyring) TryVerify(issuers []string, raw string) (issuer string, g msg.Grant, waits bool, err error) {
-	v := k.judge(issuers, raw)
-	if v.waits() {
+	v := k.judge(issuers, nil, raw)
+	if v.waits {
 		return "", msg.Grant{}, true, v.why
 	}
 	issuer, g, err = v.count(k)
@@ -127,20 +126,28 @@ func (k *Keyring) TryVerify(issuers []string, raw string) (issuer string, g msg.
 // Unknown keys cause at most one fetch in 10 s for each issuer, however many tokens wait. Verify never waits. After
 // Close, then is not called.
 func (k *Keyring) Verify(issuers []string, raw string, within time.Duration, then func(issuer string, g msg.Grant, err error)) {
-	v := k.judge(issuers, raw)
-	if !v.waits() {
+	k.verify(issuers, nil, raw, time.Now().Add(within), then)
+}
+
+// verify is Verify until a time, after keys of some issuers have been fetched for the token.
+func (k *Keyring) verify(issuers, fetched []string, raw string, until time.Time, then func(issuer string, g msg.Grant, err error)) {
+	v := k.judge(issuers, fetched, raw)
+	if !v.waits {
 		then(v.count(k))
 		return
 	}
-	v.entry.wait(raw, within, func(fetched bool) {
-		if v.why = ErrNoKeys; fetched {
-			v = k.judge([]string{v.entry.Name}, raw)
+	v.entry.wait(raw, time.Until(until), func(isFetched bool) {
+		if isFetched {
+			k.verify(issuers, append(fetched, v.entry.Name), raw, until, then)
+			return
 		}
+		v.why = ErrNoKeys
 		then(v.count(k))
 	})
 }
 
-func (k *Keyring) judge(issuers []string, raw string) verdict {
+// judge is Check. A token waits for no keys of the issuers in fetched.
+func (k *Keyring) judge(issuers, fetched []string, raw string) verdict {
 	t := parse(raw)
 	if t.problem != nil {
 		return verdict{why: t.problem}
@@ -155,8 +162,9 @@ func (k *Keyring) judge(issuers []string, raw string) verdict {
 		if why == nil {
 			return verdict{entry: e, grant: g}
 		}
-		if why.rank > best.why.rank {
-			best = verdict{entry: e, why: why}
+		waits := (why == ErrNoKeys || why == ErrUnknownKey) && !slices.Contains(fetched, name)
+		if waits && !best.waits || waits == best.waits && why.rank > best.why.rank {
+			best = verdict{entry: e, why: why, waits: waits}
 		}
 	}
 	return best
@@ -164,32 +172,33 @@ func (k *Keyring) judge(issuers []string, raw string) verdict {
 
 // parse decodes a token.
 func parse(raw string) (t parsed) {
-	if len(raw) > MaxSize || strings.ContainsFunc(raw, notCompact) { // base64 would skip line ends
+	if len(raw) > MaxSize || strings.ContainsAny(raw, "\r\n") { // base64 would skip line ends
 		return parsed{problem: ErrMalformed}
 	}
-	token, parts, err := parser.ParseUnverified(raw, &t.claims)
-	if err != nil && !errors.Is(err, jwt.ErrTokenUnverifiable) {
-		return parsed{problem: ErrMalformed}
-	}
-	if t.Token = token; token.Method == nil { // an unknown alg, or none
-		return parsed{problem: ErrAlgorithm}
-	}
-	if _, has := token.Header["crit"]; has {
-		return parsed{problem: ErrCritical}
-	}
-	if kid, has := token.Header["kid"]; has {
-		if t.kid, has = kid.(string); !has {
+	var parts [3][]byte // header, claims, signature
+	for i, rest := 0, raw; i < len(parts); i++ {
+		part, after, more := strings.Cut(rest, ".")
+		decoded, err := encoding.DecodeString(part)
+		if isLast := i == len(parts)-1; err != nil || more == isLast || !isLast && msg.CheckObject(decoded) != nil {
 			return parsed{problem: ErrMalformed}
 		}
+		parts[i], rest = decoded, after
 	}
-	t.signed = parts[0] + "." + parts[1]
+	header, alg := parts[0], ""
+	t = parsed{claims: parts[1], signature: parts[2], signed: raw[:strings.LastIndexByte(raw, '.')]}
+	alg, _ = text(jsontext.Member(header, "alg"))
+	if t.method = jwt.GetSigningMethod(alg); t.method == nil {
+		return parsed{problem: ErrAlgorithm}
+	}
+	if jsontext.Member(header, "crit") != nil {
+		return parsed{problem: ErrCritical}
+	}
+	var err error
+	if t.kid, err = text(jsontext.Member(header, "kid")); err != nil {
+		return parsed{problem: ErrMalformed}
+	}
 	t.issuer, _ = t.GetIssuer()
 	return t
-}
-
-// notCompact reports whether a letter is in no token (RFC 7515, section 7.1).
-func notCompact(c rune) bool {
-	return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.'
 }
 
 // check verifies a token whose claim iss is the issuer's.
@@ -220,7 +229,7 @@ func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
 		return msg.Grant{}, ErrLifetime
 	}
 	var g msg.Grant
-	if object, has := t.members[e.Claim]; has {
+	if object := jsontext.Member(t.claims, e.Claim); object != nil {
 		if g, err = msg.ParseGrant(object); err != nil || g.User != "" && g.User != user {
 			return msg.Grant{}, ErrGrant
 		}
@@ -237,7 +246,7 @@ func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
 
 // verify verifies the signature.
 func (e *entry) verify(t *parsed) *Refusal {
-	alg := t.Method.Alg()
+	alg := t.method.Alg()
 	if !slices.Contains(e.Algorithms, alg) {
 		return ErrAlgorithm
 	}
@@ -247,7 +256,7 @@ func (e *entry) verify(t *parsed) *Refusal {
 	}
 	found, named := keys.find(t.kid, alg)
 	for _, key := range found {
-		if t.Method.Verify(t.signed, t.Signature, key) == nil {
+		if t.method.Verify(t.signed, t.signature, key) == nil {
 			return nil
 		}
 	}
@@ -257,64 +266,56 @@ func (e *entry) verify(t *parsed) *Refusal {
 	return ErrSignature
 }
 
-// claims are those of a token, as jwt.Claims. A struct would take "SUB" for "sub", too.
-type claims struct{ members map[string]json.RawMessage }
+// claims are those of a token, a JSON object, as jwt.Claims.
+type claims []byte
 
-func (c *claims) UnmarshalJSON(data []byte) error {
-	if !utf8.Valid(data) {
-		return jwt.ErrTokenMalformed
-	}
-	return json.Unmarshal(data, &c.members)
-}
-
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
-func (c *claims) GetIssuer() (string, error)                   { return text(c.members["iss"]) }
-func (c *claims) GetSubject() (string, error)                  { return text(c.members["sub"]) }
+func (c claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
+func (c claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
+func (c claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
+func (c claims) GetIssuer() (string, error)                   { return text(jsontext.Member(c, "iss")) }
+func (c claims) GetSubject() (string, error)                  { return text(jsontext.Member(c, "sub")) }
 
 // GetAudience returns the claim aud, which is a string or an array of strings.
-func (c *claims) GetAudience() (list jwt.ClaimStrings, err error) {
-	raw := c.members["aud"]
-	items := []json.RawMessage{raw}
-	if bytes.HasPrefix(raw, []byte("[")) {
-		if err := json.Unmarshal(raw, &items); err != nil {
-			return nil, jwt.ErrInvalidType
-		}
+func (c claims) GetAudience() (list jwt.ClaimStrings, err error) {
+	raw := jsontext.Member(c, "aud")
+	if !bytes.HasPrefix(raw, []byte("[")) {
+		one, err := text(raw)
+		return jwt.ClaimStrings{one}, err
 	}
-	for _, item := range items {
+	for items := jsontext.Inside(raw); ; {
+		item, more := items.Next()
+		if !more {
+			return list, nil
+		}
 		one, err := text(item)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, one)
 	}
-	return list, nil
 }
 
 // time returns a claim that is a number of seconds since 1970, without its fraction; nil if there is none.
-func (c *claims) time(name string) (*jwt.NumericDate, error) {
-	raw, has := c.members[name]
-	if !has {
+func (c claims) time(name string) (*jwt.NumericDate, error) {
+	raw := jsontext.Member(c, name)
+	if raw == nil {
 		return nil, nil //nolint:nilnil // as jwt.Claims wants it
 	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
 	if err != nil || !(seconds >= 0 && seconds <= lastSecond) {
 		return nil, jwt.ErrInvalidType
 	}
-	return jwt.NewNumericDate(time.Unix(int64(math.Floor(seconds)), 0)), nil
+	return &jwt.NumericDate{Time: time.Unix(int64(seconds), 0)}, nil
 }
 
 // lastSecond is that of the year 9999.
 const lastSecond = 253402300799
 
-// text returns a claim that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
+// text returns a value that is a string; "" if there is none. Half a surrogate pair is an error: two users must not
 // become one.
-func text(raw json.RawMessage) (s string, err error) {
-	if raw == nil {
-		return "", nil
-	}
-	if err := json.Unmarshal(raw, &s); err != nil || raw[0] != '"' || strings.ContainsRune(s, utf8.RuneError) {
+func text(value []byte) (string, error) {
+	s, ok := jsontext.Text(value)
+	if !ok && value != nil {
 		return "", jwt.ErrInvalidType
 	}
 	return s, nil

@@ -51,6 +51,8 @@ func (s keySet) find(kid, alg string) (found []any, named bool) {
 	return found, named
 }
 
+var curves = map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+
 // fits reports whether a key is of the type that an algorithm needs.
 func fits(public any, alg string) bool {
 	switch k := public.(type) {
@@ -58,7 +60,7 @@ func fits(public any, alg string) bool {
 		bits := k.N.BitLen()
 		return (strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS")) && bits >= leastRSA && bits <= mostRSA
 	case *ecdsa.PublicKey:
-		return map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[alg] == k.Params().Name
+		return curves[alg] == k.Params().Name
 	case ed25519.PublicKey:
 		return alg == "EdDSA"
 	case []byte:
@@ -155,6 +157,9 @@ func parseJWKS(data []byte) (set keySet, err error) {
 			set = append(set, k)
 		}
 	}
+	slices.SortStableFunc(set, func(a, b key) int { // those without ids last: maxTried must not cut off others
+		return min(len(b.id), 1) - min(len(a.id), 1)
+	})
 	return set, nil
 }
 

@@ -110,6 +110,18 @@ func TestKeysOfASet(t *testing.T) {
 	}
 }
 
+// The key that a token names comes before keys without ids, however many there are.
+func TestTheNamedKeyComesFirst(t *testing.T) {
+	var keys []any
+	for range maxTried {
+		keys = append(keys, jwk("", otherRSA, nil))
+	}
+	k := open(t, Options{}, issuer(func(i *Issuer) { i.JWKSFile = write(t, jwks(append(keys, jwk("a", rsaKey, nil))...)) }))
+	if got := result(k, signed("RS256", rsaKey, "a", nil)); got != accepted {
+		t.Error(got)
+	}
+}
+
 // A token without kid is verified with a few keys only. One with a kid is not verified with another's.
 func TestFind(t *testing.T) {
 	var set keySet

@@ -1,11 +1,14 @@
 package token
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"partyline/wire/msg"
 )
 
 // A fetch that is under way counts for no token that comes meanwhile: it may bring older keys.
@@ -48,6 +51,7 @@ func TestTooManyWait(t *testing.T) {
 			}
 			if round == 0 {
 				time.Sleep(patience)
+				synctest.Wait() // their time is over now, and so is their end
 			}
 		}
 		got := map[string]int{}
@@ -90,4 +94,35 @@ func TestClose(t *testing.T) {
 			each.says(t, undecided)
 		}
 	})
+}
+
+// Entries may share the claim iss: each has keys of its own, and a token waits for those of all that may accept it.
+func TestATokenWaitsForEachEntryOfItsIssuer(t *testing.T) {
+	oldKeys, newKeys := jwks(jwk("a", rsaKey, nil)), jwks(jwk("a", rsaKey, nil), jwk("b", otherRSA, nil))
+	byURL := func(name, audience, url string) Issuer {
+		return issuer(func(i *Issuer) { i.Name, i.Audience, i.JWKSURL = name, audience, url })
+	}
+	file := write(t, string(publicPEM()))
+	for name, first := range map[string]func(url string) Issuer{
+		"an entry of one key": func(string) Issuer { return issuer(func(i *Issuer) { i.Name, i.PublicKeyFile = "first", file }) },
+		"an entry for others": func(url string) Issuer { return byURL("first", "other", url) },
+	} {
+		for _, isAway := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t)
+				s.set(isAway, answer(oldKeys))
+				k := open(t, Options{transport: s.transport()}, first(s.url), byURL("main", "partyline", s.url))
+				time.Sleep(spacing * 3 / 2)
+				s.set(false, answer(newKeys))
+				said := undecided
+				k.Verify([]string{"first", "main"}, signed("RS256", otherRSA, "b", nil), patience, func(issuer string, g msg.Grant, err error) {
+					said = fmt.Sprint(issuer, " ", g.User, " ", err)
+				})
+				time.Sleep(spacing * 3)
+				if synctest.Wait(); said != accepted {
+					t.Errorf("beside %s, away %t: %s", name, isAway, said)
+				}
+			})
+		}
+	}
 }

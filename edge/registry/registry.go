@@ -128,6 +128,20 @@ func (r *Registry[C]) Namespace(token string) *Namespace[C] {
 	return r.namespaces[token]
 }
 
+// Namespaces returns how many members each namespace has; nil if there are more than most.
+func (r *Registry[C]) Namespaces(most int) map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.namespaces) > most {
+		return nil
+	}
+	found := make(map[string]int, len(r.namespaces))
+	for _, n := range r.namespaces {
+		found[n.Name] = n.Members()
+	}
+	return found
+}
+
 // Members is how many members a namespace has now. It takes no lock.
 func (n *Namespace[C]) Members() int { return n.members.Len() }
 

@@ -40,9 +40,8 @@ func (p Places) FromAuth(auth []byte) (token string, rest []byte) {
 			continue
 		}
 		rest, values := jsontext.Take(auth, "token")
-		if value := values[0]; value != nil && jsontext.IsString(value) {
-			text, _ := jsontext.AppendDecoded(nil, value)
-			return string(text), rest
+		if token, _ = jsontext.Text(values[0]); jsontext.IsString(values[0]) {
+			return token, rest
 		}
 	}
 	return "", auth
@@ -62,6 +61,12 @@ func (p Places) FromRequest(r *msg.Request) (token string) {
 		}
 		if token == "" {
 			token = found
+		}
+		if strings.Count(found, ".") != 2 { // it has not the form of a token
+			continue
+		}
+		for name, value := range r.Headers { // proxies add headers with the whole URL
+			r.Headers[name] = strings.ReplaceAll(value, found, "")
 		}
 	}
 	return token

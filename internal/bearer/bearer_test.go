@@ -63,6 +63,11 @@ func TestFromRequest(t *testing.T) {
 		t.Errorf("left: %v, %s, %v", r.Headers, r.URL, r.Query)
 	}
 	r = request()
+	r.Query["token"], r.Headers = "a.b.c", map[string]string{"x-original-uri": "/socket.io/?token=a.b.c&v=1"} // of a proxy
+	if token := (Places{Query + "token"}).FromRequest(r); token != "a.b.c" || r.Headers["x-original-uri"] != "/socket.io/?token=&v=1" {
+		t.Errorf("left: %v", r.Headers)
+	}
+	r = request()
 	r.Headers = map[string]string{"authorization": "Basic dTpw"}
 	if token := (Places{Authorization, Cookie + "sid"}).FromRequest(r); token != "" || r.Headers["authorization"] == "" {
 		t.Error("another scheme was taken")

@@ -206,6 +206,11 @@ func (n *Node) Dial(name string) *enginetest.Client {
 
 // Logged returns what the edge has logged so far, one string per line, without level debug.
 func (n *Node) Logged() []string {
+	return slices.DeleteFunc(n.LoggedAll(), func(line string) bool { return strings.Contains(line, "level=DEBUG") })
+}
+
+// LoggedAll returns what the edge has logged so far, with level debug.
+func (n *Node) LoggedAll() []string {
 	n.log.mu.Lock()
 	defer n.log.mu.Unlock()
 	return slices.Clone(n.log.lines)
@@ -222,10 +227,8 @@ type logWriter struct {
 func (w *logWriter) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
 	w.talk.Note("log: %s", line)
-	if !strings.Contains(line, "level=DEBUG") {
-		w.mu.Lock()
-		w.lines = append(w.lines, line)
-		w.mu.Unlock()
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, line)
 	return len(p), nil
 }

@@ -24,6 +24,7 @@ import (
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/token"
+	"partyline/wire/msg"
 )
 
 const (
@@ -110,7 +111,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	p.Cluster = cluster.New(cluster.Settings{
 		ID: p.ID, Address: c.Advertise, Prefix: prefix, Secret: c.Edges.Secret, Within: c.EdgeRanges(),
 		Sockets:   p.Edge.Sockets,
-		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Bus: p.Bus, Log: p.log,
+		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Counts: p.counts, Bus: p.Bus, Log: p.log,
 	})
 	p.Limiter = listen.New(listen.Settings{
 		Connections: c.Limits.Connections, PerAddress: connectionsPerAddress(c.Limits), Proxies: c.ProxyRanges(), Log: p.log,
@@ -274,6 +275,19 @@ func (p *Parts) Ready() []string {
 // figures are what this edge reports to `nats micro stats`.
 func (p *Parts) figures() cluster.Figures {
 	return cluster.Figures{Sessions: p.Engine.Sessions(), Sockets: p.Edge.Sockets(), Rooms: p.Edge.Rooms()}
+}
+
+// maxNamespaces is how many namespaces an edge may have and still announce their sockets: it looks through all of them
+// for each beat.
+const maxNamespaces = 4096
+
+// counts are what this edge announces.
+func (p *Parts) counts() msg.EdgeCounts {
+	c := p.Engine.Counts()
+	return msg.EdgeCounts{
+		Clients: c.Sessions, Polling: c.Polling, Opened: c.Opened, Ended: c.Ended, BytesIn: c.ClientBytesIn, BytesOut: c.ClientBytesOut,
+		Namespaces: msg.Largest(p.Edge.Namespaces(maxNamespaces)),
+	}
 }
 
 // Metrics returns the metrics of the parts.

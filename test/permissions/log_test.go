@@ -115,11 +115,12 @@ func TestTheLogWithPermissions(t *testing.T) {
 	}
 }
 
-// With the documented permissions a client recovers, and NATS refuses the edge nothing. With those of an edge without
-// a logged namespace it is not ready, and says what is missing.
+// With the documented permissions a client recovers, another one gets the last events of a room, and NATS refuses the
+// edge nothing. With those of an edge without a logged namespace it is not ready, and says what is missing.
 func TestAnEdgeRecoversWithPermissions(t *testing.T) {
 	s := beginLogged(t)
-	namespaces := map[string]rule.Namespace{"/chat": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: time.Minute}}}
+	namespaces := map[string]rule.Namespace{"/chat": {Connect: rule.ConnectService, Recovery: rule.Recovery{For: time.Minute},
+		Rewind: []rule.Rewind{{Room: "*", Messages: 2, Age: time.Minute}}}}
 	s.Node = start(t, s.server, "edge", namespaces).Ready()
 	service := s.as("chat")
 	service.answer("sio.chat.on.connect", `[{"rooms":["news"],"user":"u"}]`)
@@ -143,6 +144,13 @@ func TestAnEdgeRecoversWithPermissions(t *testing.T) {
 		t.Errorf("the client that came back gets %s", missed)
 	}
 	again.Expect(granted)
+	bob := s.Dial("bob")
+	bob.Connect("/chat", "")
+	for _, want := range []string{"one", "two"} {
+		if past := bob.Next(); !strings.HasPrefix(past, `42/chat,["`+want+`","`) {
+			t.Errorf("who enters the room gets %s, want %s", past, want)
+		}
+	}
 	service.unhindered()
 	if n := s.Figure("nats_errors_total", ""); n != 0 {
 		t.Errorf("NATS refused the edge %d things:\n%s", n, strings.Join(s.Logged(), "\n"))

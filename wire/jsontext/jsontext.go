@@ -1,5 +1,5 @@
-// Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing allocates or
-// recurses.
+// Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing recurses,
+// and only KeyIs, Text and Take ever allocate.
 //
 // The functions are for text that encoding/json has found valid. On anything else their results mean nothing, but
 // they do not leave the text and do not panic.
@@ -108,8 +108,21 @@ func IsNumber(value []byte) bool {
 	return len(value) > 0 && (value[0] == '-' || '0' <= value[0] && value[0] <= '9')
 }
 
-// KeyIs reports whether a member's key, a string with its quotes, stands for name, which is ASCII and of at most 16
-// bytes.
+// Member returns the value of a member of an object, nil if there is none. The last one counts, in whatever spelling.
+func Member(object []byte, name string) (value []byte) {
+	for members := Inside(object); ; {
+		key, more := members.Next()
+		if !more {
+			return value
+		}
+		if candidate, _ := members.Next(); KeyIs(key, name) {
+			value = candidate
+		}
+	}
+}
+
+// KeyIs reports whether a member's key, a string with its quotes, stands for name. It allocates if the key has escapes
+// and name has more than 16 bytes.
 func KeyIs(key []byte, name string) bool {
 	if len(key) == len(name)+2 {
 		return string(key[1:len(key)-1]) == name
@@ -158,6 +171,19 @@ const (
 	escaped = "\"\\\b\f\n\r\t"
 	letters = `"\bfnrt`
 )
+
+// Text returns the characters that a string, given with its quotes, stands for, "" for another value or nil. ok reports
+// whether it is a string, without half a surrogate pair, which becomes U+FFFD.
+func Text(value []byte) (text string, ok bool) {
+	if !IsString(value) {
+		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), true
+	}
+	decoded, whole := AppendDecoded(nil, value)
+	return string(decoded), whole
+}
 
 // unescaped returns the character that a backslash and c stand for.
 func unescaped(c byte) byte {

@@ -36,6 +36,34 @@ func TestKeyIs(t *testing.T) {
 	}
 }
 
+func TestMember(t *testing.T) {
+	object := []byte(`{"sub":"a","n":{"aud":1},"SUB":2,"s\u0075b" : ["b"] ,"aud":null}`)
+	for name, want := range map[string]string{"sub": `["b"]`, "aud": `null`, "n": `{"aud":1}`, "SUB": `2`} {
+		if got := Member(object, name); string(got) != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	if got := Member(object, "exp"); got != nil {
+		t.Errorf("exp is %s", got)
+	}
+	if got := Member([]byte(`{"https:\/\/id.example\/grant":1}`), "https://id.example/grant"); string(got) != "1" {
+		t.Errorf("the long name is %q", got)
+	}
+}
+
+func TestText(t *testing.T) {
+	for value, want := range map[string]string{`""`: "", `"a"`: "a", `"\u0061\n"`: "a\n", `"\ufffd"`: "\ufffd"} {
+		if got, ok := Text([]byte(value)); got != want || !ok {
+			t.Errorf("%s: %q, %v", value, got, ok)
+		}
+	}
+	for value, want := range map[string]string{``: "", `null`: "", `12`: "", `["a"]`: "", `"\ud800a"`: "\ufffda"} {
+		if got, ok := Text([]byte(value)); got != want || ok {
+			t.Errorf("%s: %q, %v", value, got, ok)
+		}
+	}
+}
+
 // FuzzText checks that the walk and the strings are those of encoding/json where that accepts the text, and that there
 // is no panic elsewhere.
 func FuzzText(f *testing.F) {

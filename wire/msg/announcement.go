@@ -1,13 +1,16 @@
 package msg
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +37,41 @@ type EdgeAnnouncement struct {
 	Address  string `json:"address,omitempty"`  // http://host:port for other edges; "": they cannot reach it
 	Draining bool   `json:"draining,omitempty"` // it takes no new sessions
 	By       string `json:"by,omitempty"`
+
+	Counts *EdgeCounts `json:"counts,omitempty"` // in hello and beat
+}
+
+// EdgeCounts are what an edge counts, for people and tools.
+type EdgeCounts struct {
+	Started    int64          `json:"started"` // milliseconds since 1970
+	Clients    int            `json:"clients"` // sessions
+	Polling    int            `json:"polling"` // those of them that have no WebSocket
+	Opened     uint64         `json:"opened"`  // sessions since the start, and those of them that have ended
+	Ended      uint64         `json:"ended"`
+	BytesIn    uint64         `json:"bytes_in"` // of clients since the start, and to them
+	BytesOut   uint64         `json:"bytes_out"`
+	Namespaces map[string]int `json:"namespaces,omitempty"` // their sockets; see Largest
+}
+
+// What an announcement may say of namespaces.
+const (
+	maxCounted      = 100
+	maxCountedBytes = 8192 // of names
+)
+
+// Largest returns the namespaces with the most sockets: at most 100, whose names have at most 8,192 bytes.
+func Largest(namespaces map[string]int) map[string]int {
+	names := slices.SortedFunc(maps.Keys(namespaces), func(a, b string) int {
+		return cmp.Or(namespaces[b]-namespaces[a], strings.Compare(a, b))
+	})
+	found, bytes := make(map[string]int), 0
+	for _, name := range names[:min(len(names), maxCounted)] {
+		if bytes += len(name); bytes > maxCountedBytes {
+			break
+		}
+		found[name] = namespaces[name]
+	}
+	return found
 }
 
 // InstanceAnnouncement is the body of $svc.<group>.<instance>.….
@@ -60,7 +98,10 @@ type HandedOver struct {
 }
 
 // Body returns the answer as a body.
-func (h HandedOver) Body() []byte { return encode([]any{h}) }
+func (h HandedOver) Body() []byte {
+	h.Markers = orNone(h.Markers)
+	return encode([]any{h})
+}
 
 // ParseHandedOver reads such an answer. Its errors wrap ErrAnnouncement.
 func ParseHandedOver(body []byte) (HandedOver, error) { return parseAnnouncement[HandedOver](body) }

@@ -14,11 +14,14 @@ func TestEdgeAnnouncement(t *testing.T) {
 	for want, a := range map[string]EdgeAnnouncement{
 		`[{"edge":"k3f9a0zz","at":1767225600000,"every":1000,"sockets":0}]`: {Edge: "k3f9a0zz", At: 1767225600000, Every: 1000},
 		`[{"edge":"k3f9a0zz","at":5,"sockets":3,"by":"aaaaaaaa"}]`:          {Edge: "k3f9a0zz", At: 5, Sockets: 3, By: "aaaaaaaa"},
+		`[{"edge":"k3f9a0zz","at":5,"sockets":3,"counts":{"started":4,"clients":2,"polling":1,"opened":9,"ended":7,` +
+			`"bytes_in":10,"bytes_out":20,"namespaces":{"/":1,"/chat":2}}}]`: {Edge: "k3f9a0zz", At: 5, Sockets: 3, Counts: &EdgeCounts{
+			Started: 4, Clients: 2, Polling: 1, Opened: 9, Ended: 7, BytesIn: 10, BytesOut: 20, Namespaces: map[string]int{"/": 1, "/chat": 2}}},
 	} {
 		if got := string(a.Body()); got != want {
 			t.Errorf("the body is %s, want %s", got, want)
 		}
-		if back, err := ParseEdgeAnnouncement([]byte(want)); err != nil || back != a {
+		if back, err := ParseEdgeAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
 			t.Errorf("ParseEdgeAnnouncement(%s) = %+v, %v", want, back, err)
 		}
 	}
@@ -37,6 +40,25 @@ func TestInstanceAnnouncement(t *testing.T) {
 		if back, err := ParseInstanceAnnouncement([]byte(want)); err != nil || !reflect.DeepEqual(back, a) {
 			t.Errorf("%+v, %v", back, err)
 		}
+	}
+}
+
+// An announcement has room for so many namespaces.
+func TestLargest(t *testing.T) {
+	all, long := make(map[string]int), make(map[string]int)
+	for i := range 300 {
+		all[fmt.Sprintf("/%d", i)] = i
+		long["/"+strings.Repeat("x", 500)+fmt.Sprint(i)] = i
+	}
+	got := Largest(all)
+	if _, small := got["/199"]; len(got) != 100 || small || got["/200"] != 200 {
+		t.Errorf("of 300 namespaces %d are kept: %v", len(got), got)
+	}
+	if got := Largest(long); len(got) != 16 {
+		t.Errorf("of 300 long names %d are kept", len(got))
+	}
+	if got := Largest(nil); len(got) != 0 {
+		t.Errorf("of none %v is kept", got)
 	}
 }
 

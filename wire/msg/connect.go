@@ -45,6 +45,14 @@ func orEmpty(value []byte) []byte {
 	return value
 }
 
+// orNone returns a list that marshals as an array, an empty one for nil.
+func orNone(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
 // Connect returns the body of a connect request or notice: ["connect",handshake]. With handover, the socket was
 // admitted before, and gets a new owner.
 func Connect(handshake []byte, handover *State) []byte {
@@ -53,9 +61,7 @@ func Connect(handshake []byte, handover *State) []byte {
 		return append(body, ']')
 	}
 	state := *handover
-	if state.Data = orEmpty(state.Data); state.Rooms == nil {
-		state.Rooms = []string{}
-	}
+	state.Data, state.Rooms = orEmpty(state.Data), orNone(state.Rooms)
 	body = append(append(body[:len(body)-1], `,"handover":`...), encode(state)...)
 	if state.Edge != "" {
 		body = AppendString(append(body, `,"edge":`...), state.Edge)
@@ -79,10 +85,7 @@ type Recovered struct {
 
 // ConnectRecovered returns the body of a connect request or notice about a recovered socket that no instance owns.
 func ConnectRecovered(handshake []byte, r Recovered) []byte {
-	if r.Rooms == nil {
-		r.Rooms = []string{}
-	}
-	r.Data = orEmpty(r.Data)
+	r.Data, r.Rooms = orEmpty(r.Data), orNone(r.Rooms)
 	body := append([]byte(`["`+EventConnect+`",`), handshake[:len(handshake)-1]...)
 	return append(append(append(body, `,"recovered":`...), encode(r)...), `}]`...)
 }
@@ -107,6 +110,6 @@ type State struct {
 
 // Body returns the state as the body of a connect event for the owner.
 func (s State) Body() []byte {
-	s.Data = orEmpty(s.Data)
+	s.Data, s.Rooms = orEmpty(s.Data), orNone(s.Rooms)
 	return notice(EventConnect, s)
 }

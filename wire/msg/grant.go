@@ -178,14 +178,14 @@ func user(value []byte) (string, error) {
 	if !jsontext.IsString(value) {
 		return "", errors.New(" is not a string")
 	}
-	text, err := appendDecoded(nil, value)
-	if err != nil {
-		return "", fmt.Errorf(": %w", err)
+	text, whole := jsontext.Text(value)
+	if !whole {
+		return "", fmt.Errorf(": %w", errLoneSurrogate)
 	}
-	if !FitsHeader(string(text)) {
+	if !FitsHeader(text) {
 		return "", errors.New(" has control characters, or spaces around it, and does not fit into a header")
 	}
-	return string(text), nil
+	return text, nil
 }
 
 // names reads an array of strings; nil for null.
@@ -263,8 +263,7 @@ func ParseRefusal(header string, body []byte) (Refusal, error) {
 		return r, errRefusal
 	}
 	if hasMessage {
-		text, _ := jsontext.AppendDecoded(nil, message)
-		r.Message = string(text)
+		r.Message, _ = jsontext.Text(message)
 	}
 	if !hasMessage || string(data) != "null" {
 		r.Data = data

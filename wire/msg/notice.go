@@ -64,9 +64,7 @@ type Ended struct {
 
 // Body returns the notice as the body of a disconnect event.
 func (n Ended) Body() []byte {
-	if n.Rooms == nil {
-		n.Rooms = []string{}
-	}
+	n.Rooms = orNone(n.Rooms)
 	return notice(EventDisconnect, n)
 }
 

@@ -79,9 +79,9 @@ func Instance(body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name, whole := jsontext.AppendDecoded(nil, element)
-	if !jsontext.IsString(element) || !whole {
+	name, ok := jsontext.Text(element)
+	if !ok {
 		return "", errInstance
 	}
-	return string(name), nil
+	return name, nil
 }

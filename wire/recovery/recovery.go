@@ -131,14 +131,7 @@ func TakeFromAuth(auth []byte) (rest []byte, pid, offset string, err error) {
 		return nil, "", "", errAuth
 	}
 	rest, taken := jsontext.Take(auth, "pid", "offset")
-	return rest, text(taken[0]), text(taken[1]), nil
-}
-
-// text returns the characters of a string, "" for another value, or none.
-func text(value []byte) string {
-	if value == nil || !jsontext.IsString(value) {
-		return ""
-	}
-	decoded, _ := jsontext.AppendDecoded(nil, value)
-	return string(decoded)
+	pid, _ = jsontext.Text(taken[0])
+	offset, _ = jsontext.Text(taken[1])
+	return rest, pid, offset, nil
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/cmd/internal/program"
 	"partyline/config"
 )
 
@@ -160,7 +161,7 @@ func runAccepted(f Flavour, args, environment []string) (wrong string, accepted 
 	cancel()
 	select {
 	case status := <-ended:
-		if status != exitOK {
+		if status != program.ExitOK {
 			wrong += fmt.Sprintf("; it ends with status %d", status)
 		}
 	case <-time.After(deadline):

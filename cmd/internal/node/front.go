@@ -12,6 +12,7 @@ import (
 
 	"partyline/admin"
 	"partyline/bus"
+	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/internal/wiring"
 	"partyline/web"
@@ -37,7 +38,7 @@ func newFront(c config.Config, inside NATS, log *slog.Logger) (*front, error) {
 		attend = append(attend, f.certificate.watch)
 	}
 	var err error
-	if f.Parts, err = wiring.New(c, Version(), log, bus.Options{InProcess: inside}); err != nil {
+	if f.Parts, err = wiring.New(c, program.Version(), log, bus.Options{InProcess: inside}); err != nil {
 		return nil, err
 	}
 	if limit := limitMemory(c.Limits.Memory, log); limit > 0 {

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd"
@@ -137,32 +138,32 @@ func TestExitStatus(t *testing.T) {
 		status         int
 		stdout, stderr string // parts
 	}{
-		{"help", edgeFlavour, []string{"--help"}, exitOK, "Usage: edge", ""},
-		{"version", embedded, []string{"--version"}, exitOK, "partyline embedded ", ""},
-		{"print", edgeFlavour, []string{"--print-config", "--listen=:9"}, exitOK, "listen: :9\n", ""},
-		{"one fault", edgeFlavour, []string{"--lisen=:1"}, exitConfig, "",
+		{"help", edgeFlavour, []string{"--help"}, program.ExitOK, "Usage: edge", ""},
+		{"version", embedded, []string{"--version"}, program.ExitOK, "partyline embedded ", ""},
+		{"print", edgeFlavour, []string{"--print-config", "--listen=:9"}, program.ExitOK, "listen: :9\n", ""},
+		{"one fault", edgeFlavour, []string{"--lisen=:1"}, program.ExitConfig, "",
 			"edge: 1 fault in the configuration:\n  --lisen: unknown flag; did you mean --listen?\n"},
-		{"all faults", edgeFlavour, []string{"--listen=1", "--path=x"}, exitConfig, "",
+		{"all faults", edgeFlavour, []string{"--listen=1", "--path=x"}, program.ExitConfig, "",
 			"edge: 2 faults in the configuration:\n  --listen: "},
-		{"faults in print", edgeFlavour, []string{"--print-config", "--listen=1"}, exitConfig, "", "1 fault"},
-		{"faults in health", edgeFlavour, []string{"--health", "--listen=1"}, exitFailed, "", "1 fault"},
-		{"nothing to be healthy", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:1"}, exitFailed, "",
+		{"faults in print", edgeFlavour, []string{"--print-config", "--listen=1"}, program.ExitConfig, "", "1 fault"},
+		{"faults in health", edgeFlavour, []string{"--health", "--listen=1"}, program.ExitFailed, "", "1 fault"},
+		{"nothing to be healthy", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:1"}, program.ExitFailed, "",
 			"unhealthy: http://127.0.0.1:1/healthz does not answer"},
-		{"health without an answer", edgeFlavour, []string{"--health", "--admin.listen=" + busy}, exitFailed, "",
+		{"health without an answer", edgeFlavour, []string{"--health", "--admin.listen=" + busy}, program.ExitFailed, "",
 			"does not answer"},
-		{"health of any port", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:0"}, exitFailed, "",
+		{"health of any port", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:0"}, program.ExitFailed, "",
 			"--health needs a fixed one"},
-		{"port of clients", edgeFlavour, []string{"--listen=" + busy, freePorts[1]}, exitFailed, "",
+		{"port of clients", edgeFlavour, []string{"--listen=" + busy, freePorts[1]}, program.ExitFailed, "",
 			"listen: " + busy + " is in use by another program: stop that program, or choose another address with --listen (PARTYLINE_LISTEN in the environment, listen in the file)"},
-		{"port of admin", edgeFlavour, []string{freePorts[0], "--admin.listen=" + busy}, exitFailed, "",
+		{"port of admin", edgeFlavour, []string{freePorts[0], "--admin.listen=" + busy}, program.ExitFailed, "",
 			"admin.listen: " + busy + " is in use by another program"},
-		{"port of NATS", embedded, append(freePorts[:2:2], "--embedded.listen="+busy), exitFailed, "",
+		{"port of NATS", embedded, append(freePorts[:2:2], "--embedded.listen="+busy), program.ExitFailed, "",
 			"embedded.listen: " + busy + " is in use by another program: stop that program, or choose another address with --embedded.listen (PARTYLINE_EMBEDDED_LISTEN"},
-		{"port of clients, NATS runs", embedded, append(freePorts[1:3:3], "--listen="+busy), exitFailed, "",
+		{"port of clients, NATS runs", embedded, append(freePorts[1:3:3], "--listen="+busy), program.ExitFailed, "",
 			"listen: " + busy + " is in use"},
-		{"no such address", edgeFlavour, []string{"--listen=192.0.2.1:0", freePorts[1]}, exitFailed, "",
+		{"no such address", edgeFlavour, []string{"--listen=192.0.2.1:0", freePorts[1]}, program.ExitFailed, "",
 			"listen: 192.0.2.1:0 is no address of this machine"},
-		{"folder of JetStream", embedded, append(freePorts[:3:3], "--embedded.jetstream.dir="+file+"/x"), exitFailed, "",
+		{"folder of JetStream", embedded, append(freePorts[:3:3], "--embedded.jetstream.dir="+file+"/x"), program.ExitFailed, "",
 			"the NATS inside does not start"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -186,7 +187,7 @@ func TestRunsUntilItsContextEnds(t *testing.T) {
 		}
 		where, stop := background(t, f, args...)
 		status, _, stderr := run(t, f, "--health", "--admin.listen="+where.Admin)
-		if status != exitOK {
+		if status != program.ExitOK {
 			t.Errorf("%s: --health: %d, %s", f.Name, status, stderr)
 		}
 		for _, path := range []string{"/readyz", "/metrics", "/"} {
@@ -211,7 +212,7 @@ func TestRunsUntilItsContextEnds(t *testing.T) {
 			}
 			conn.Close()
 		}
-		if status := stop(); status != exitOK {
+		if status := stop(); status != program.ExitOK {
 			t.Errorf("%s: status %d", f.Name, status)
 		}
 		for _, address := range addresses {
@@ -248,26 +249,12 @@ func TestSignalsEndIt(t *testing.T) {
 	}
 }
 
-func TestHealthURL(t *testing.T) {
-	for in, want := range map[string]string{
-		"127.0.0.1:1": "http://127.0.0.1:1/healthz", ":1": "http://127.0.0.1:1/healthz",
-		"0.0.0.0:1": "http://127.0.0.1:1/healthz",
-		"[::]:1":    "http://[::1]:1/healthz", "[::1]:1": "http://[::1]:1/healthz",
-		"localhost:1": "http://localhost:1/healthz",
-		"10.0.0.1:1":  "http://10.0.0.1:1/healthz",
-	} {
-		if got, err := healthURL(in); err != nil || got != want {
-			t.Errorf("healthURL(%q) = %q, %v, want %q", in, got, err, want)
-		}
-	}
-}
-
 func TestWarningsAndLevels(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	environ := []string{"PARTYLINE_NONSENSE=1", "PARTYLINE_LOG_LEVEL=warn"}
-	if status := Run(ctx, edgeFlavour, freePorts[:2], environ, io.Discard, &log); status != exitOK {
+	if status := Run(ctx, edgeFlavour, freePorts[:2], environ, io.Discard, &log); status != program.ExitOK {
 		t.Errorf("status %d", status)
 	}
 	var line struct{ Level, Msg string }
@@ -275,7 +262,7 @@ func TestWarningsAndLevels(t *testing.T) {
 		!strings.Contains(line.Msg, "PARTYLINE_NONSENSE") {
 		t.Errorf("log: %s", log.String())
 	}
-	if status := Run(ctx, edgeFlavour, []string{"--print-config"}, environ, io.Discard, &log); status != exitOK ||
+	if status := Run(ctx, edgeFlavour, []string{"--print-config"}, environ, io.Discard, &log); status != program.ExitOK ||
 		!strings.Contains(log.String(), "edge: warning: unknown environment variables") {
 		t.Errorf("--print-config: %d %s", status, log.String())
 	}

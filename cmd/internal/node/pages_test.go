@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"testing"
+
+	"partyline/cmd/internal/program"
 )
 
 // askAs is ask with a Host and a token, without the body.
@@ -55,7 +57,7 @@ func TestTheOperatorsPagesAreGuarded(t *testing.T) {
 		t.Errorf("/readyz under a name that is not listed: %d", got)
 	}
 	status, _, stderr := run(t, edgeFlavour, "--health", "--admin.insecure", "--admin.listen=:"+port)
-	if status != exitOK {
+	if status != program.ExitOK {
 		t.Errorf("--health: %d, %s", status, stderr)
 	}
 }

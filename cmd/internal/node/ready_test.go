@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"partyline/cmd/internal/program"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 )
@@ -86,7 +87,7 @@ func TestDefaultsStartWithoutAWarning(t *testing.T) {
 	}{{edgeFlavour, append(freePorts[:2:2], "--nats.url="+nats.ClientURL())}, {embedded, freePorts}} {
 		admin, log, stop := recorded(t, c.flavour, c.args...)
 		edgetest.Eventually(t, "it is ready", func() bool { status, _ := ask(t, "GET", admin+"/readyz"); return status == http.StatusOK })
-		if status := stop(); status != exitOK {
+		if status := stop(); status != program.ExitOK {
 			t.Errorf("%s: status %d", c.flavour.Name, status)
 		}
 		if all := log.lines(t, "WARN", "ERROR"); len(all) > 0 {

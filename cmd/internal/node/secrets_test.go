@@ -39,8 +39,8 @@ var secretURLs = []string{
 	"nats://bob:PASSW0RD@127.0.0.1:4;nats://bob:PASSW0RD@127.0.0.1:5", "'nats://bob:PASSW0RD@127.0.0.1:4'",
 }
 
-// program is the real program of a NATS elsewhere, which runs until then or its own end. It returns all that it wrote.
-func program(t *testing.T, args, environment []string, then func(where listening)) string {
+// realProgram is the real program of a NATS elsewhere, which runs until then or its own end. It returns all that it wrote.
+func realProgram(t *testing.T, args, environment []string, then func(where listening)) string {
 	t.Helper()
 	p := exec.Command(os.Args[0], args...)
 	p.Env = append(append(os.Environ(), asMain+"=edge"), environment...)
@@ -101,7 +101,7 @@ func TestNoCredentialIsShown(t *testing.T) {
 	for _, form := range secretURLs {
 		url := strings.ReplaceAll(form, "HOST", strings.TrimPrefix(nats.ClientURL(), "nats://"))
 		args := append(freePorts[:2:2], "--log.level=debug", "--admin.pprof", "--nats.url="+url)
-		said := program(t, args, nil, func(where listening) {
+		said := realProgram(t, args, nil, func(where listening) {
 			for _, page := range []string{"/", "/edges", "/readyz", "/metrics", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2"} {
 				if _, text := ask(t, http.MethodGet, "http://"+where.Admin+page); strings.Contains(strings.ToUpper(text), password) {
 					t.Errorf("%q: %s shows %s", form, page, text)

@@ -7,25 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
-	"syscall"
 	"time"
 
 	"partyline/admin"
+	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/engine"
-	"partyline/internal/listen"
 	"partyline/internal/tally"
 )
-
-// stopTimeout bounds how long an HTTP server waits for the requests in progress.
-const stopTimeout = 5 * time.Second
 
 // serve runs the program until ctx ends or a part fails, and returns when all parts have ended. They start from the
 // inside to the outside (NATS, listeners, pages, clients) and end in the opposite order. Of the HTTP servers the
 // operator's ends last, so that the operator can watch the end.
 func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
-	listening := []any{"version", Version()}
+	listening := []any{"version", program.Version()}
 	var nats NATS
 	if f.StartNATS != nil {
 		var err error
@@ -50,16 +45,10 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, len(sites))
-	var running sync.WaitGroup
-	defer running.Wait()
+	failed, wait := program.ServeAll(sites)
+	defer wait()
 	for _, s := range sites {
-		running.Go(func() {
-			if err := s.serve(); err != nil {
-				failed <- err
-			}
-		})
-		defer s.stop(log)
+		defer s.Stop(log)
 	}
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
@@ -77,7 +66,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 }
 
 // newSites makes the servers, in the order in which they start: the operator's first, so that it ends last.
-func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, logMetrics *tally.Set) ([]*site, error) {
+func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, logMetrics *tally.Set) ([]*program.Site, error) {
 	metrics := append(front.Metrics(), logMetrics)
 	if front.certificate != nil {
 		metrics = append(metrics, front.certificate.metrics())
@@ -86,27 +75,27 @@ func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, lo
 	if err != nil {
 		return nil, err
 	}
-	sites := []*site{{name: "admin.listen", listener: on.admin, server: admin.NewServer(pages, log)}}
+	sites := []*program.Site{{Name: "admin.listen", Listener: on.admin, Server: admin.NewServer(pages, log)}}
 	if on.edges != nil {
 		edges := newServer(front.Forward, c.Engine, log)
 		edges.IdleTimeout = edgesIdleTimeout
-		sites = append(sites, &site{
-			name: "edges.listen", listener: front.Limiter.Listen(on.edges), server: edges, limiter: front.Limiter,
+		sites = append(sites, &program.Site{
+			Name: "edges.listen", Listener: front.Limiter.Listen(on.edges), Server: edges, Limiter: front.Limiter,
 		})
 	}
 	clients := newServer(front.hangingUp(front.handler), c.Engine, log)
 	if front.certificate != nil {
 		clients.TLSConfig = front.certificate.config()
 	}
-	return append(sites, &site{
-		name: "listen", listener: front.Limiter.Listen(on.clients), server: clients, limiter: front.Limiter,
+	return append(sites, &program.Site{
+		Name: "listen", Listener: front.Limiter.Listen(on.clients), Server: clients, Limiter: front.Limiter,
 	}), nil
 }
 
 // newPages makes the operator's pages.
 func newPages(c config.Config, front *front, log *slog.Logger, metrics []*tally.Set) (http.Handler, error) {
 	return admin.NewHandler(admin.Options{
-		Version: Version(),
+		Version: program.Version(),
 		Ready:   front.Ready,
 		Edges:   front.edges,
 		Drain:   front.Drain,
@@ -135,7 +124,7 @@ func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
 	nats, err := f.StartNATS(c, log)
 	var network *net.OpError
 	if errors.As(err, &network) {
-		return nil, listenError("embedded.listen", c.Embedded.Listen, err)
+		return nil, program.ListenError("embedded.listen", c.Embedded.Listen, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the NATS inside does not start: %w", err)
@@ -190,42 +179,6 @@ func newServer(handler http.Handler, c engine.Config, log *slog.Logger) *http.Se
 	}
 }
 
-// site is an HTTP server on its listener.
-type site struct {
-	name     string // the key of its address
-	listener net.Listener
-	server   *http.Server
-	limiter  *listen.Limiter // of the listener, or nil
-}
-
-// serve serves until stop is called. Its error is the listener's.
-func (s *site) serve() error {
-	if s.limiter != nil {
-		s.server.ConnState = s.limiter.Track
-	}
-	serve := s.server.Serve
-	if s.server.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.server.ServeTLS(l, "", "") }
-	}
-	if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	return nil
-}
-
-// stop accepts no more requests, waits for those in progress, and ends the rest after stopTimeout.
-func (s *site) stop(log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := s.server.Shutdown(ctx); err != nil {
-		log.Warn("requests cut off", "key", s.name, "error", err)
-		if s.limiter != nil {
-			s.limiter.Cut() // Close waits for each connection that TLS ends with a last record
-		}
-		_ = s.server.Close() // its error is that of the log line
-	}
-}
-
 // listeners are those of a program.
 type listeners struct {
 	clients, admin net.Listener
@@ -245,7 +198,7 @@ func listenAll(c config.Config) (*listeners, error) {
 			continue
 		}
 		var err error
-		if *l.listener, err = openListener(l.key, l.address); err != nil {
+		if *l.listener, err = program.OpenListener(l.key, l.address); err != nil {
 			all.close()
 			return nil, err
 		}
@@ -259,32 +212,4 @@ func (l *listeners) close() {
 			_ = each.Close()
 		}
 	}
-}
-
-// openListener opens the listener of a key.
-func openListener(key, address string) (net.Listener, error) {
-	// No TCP keep-alive, which costs four system calls a connection: heartbeats find clients that are gone, and idle
-	// connections time out.
-	config := net.ListenConfig{KeepAlive: -1}
-	l, err := config.Listen(context.Background(), "tcp", address)
-	if err != nil {
-		return nil, listenError(key, address, err)
-	}
-	return l, nil
-}
-
-// listenError explains why listening failed, and which key to change.
-func listenError(key, address string, err error) error {
-	remedy := fmt.Sprintf("choose another address with --%s (%s in the environment, %s in the file)",
-		key, config.Variable(key), key)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: %s is in use by another program: stop that program, or %s: %w", key, address, remedy, err)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: this user may not listen on %s (ports below 1024 are often kept for root): %s: %w",
-			key, address, remedy, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s: %s is no address of this machine: %s: %w", key, address, remedy, err)
-	}
-	return fmt.Errorf("%s: cannot listen on %s: %s: %w", key, address, remedy, err)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
@@ -136,7 +137,7 @@ func TestTLS(t *testing.T) {
 	if _, err := tls.Dial("tcp", where.Address, &tls.Config{RootCAs: s.Pool, MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
-	if status, _, errs := run(t, embedded, append(s.args, "--health", "--admin.listen="+where.Admin)...); status != exitOK {
+	if status, _, errs := run(t, embedded, append(s.args, "--health", "--admin.listen="+where.Admin)...); status != program.ExitOK {
 		t.Errorf("--health: %s", errs)
 	}
 	if _, text := request(t, http.DefaultClient, "GET", "http://"+where.Admin+"/metrics", ""); !strings.Contains(text, "\npartyline_tls_certificate_expiry_seconds 1") {
@@ -144,7 +145,7 @@ func TestTLS(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	client.CloseIdleConnections()
-	if status := stop(); status != exitOK {
+	if status := stop(); status != program.ExitOK {
 		t.Errorf("status %d", status)
 	}
 }

@@ -1,0 +1,86 @@
+package gateways
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"partyline/admin"
+	"partyline/cmd/internal/program"
+	"partyline/config"
+	"partyline/internal/tally"
+)
+
+// Main runs cmd/gateway, and returns its exit status.
+func Main() int { return program.Main(Program()) }
+
+// Program is cmd/gateway.
+func Program() program.Program {
+	return program.Program{Name: config.FlavourGateway, Serve: serve}
+}
+
+// serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.
+func serve(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
+	g, err := Open(c, nil, log)
+	if err != nil {
+		return err
+	}
+	closing := sync.OnceFunc(g.Close)
+	defer closing()
+	pages, err := operatorsSite(c, g, log, logMetrics)
+	if err != nil {
+		return err
+	}
+	sites := []*program.Site{pages}
+	listening := []any{"version", program.Version(), "admin", pages.Listener.Addr().String()}
+	public, err := g.Site(c, log)
+	if err != nil {
+		_ = pages.Listener.Close()
+		return err
+	}
+	if public != nil {
+		sites = append(sites, public)
+		listening = append(listening, "address", public.Listener.Addr().String())
+	}
+	failed, wait := program.ServeAll(sites)
+	defer wait()
+	defer pages.Stop(log)
+	defer closing()
+	if public != nil {
+		defer public.Stop(log)
+	}
+	starting, stop := context.WithCancel(ctx)
+	var start sync.WaitGroup
+	defer start.Wait()
+	defer stop()
+	refused := make(chan error, 1)
+	start.Go(func() {
+		if err := g.Start(starting); err != nil {
+			refused <- err
+		}
+	})
+	log.Info("listening", listening...)
+	select {
+	case err = <-failed:
+	case err = <-refused:
+	case <-ctx.Done():
+		log.Info("stopping", "cause", context.Cause(ctx))
+	}
+	return err
+}
+
+// operatorsSite opens the operator's pages.
+func operatorsSite(c config.Config, g *Gateway, log *slog.Logger, logMetrics *tally.Set) (*program.Site, error) {
+	pages, err := admin.NewHandler(admin.Options{
+		Version: program.Version(), Ready: g.Ready, Pprof: c.Admin.Pprof, Token: c.Admin.Token, Hosts: c.Admin.Names(),
+		Metrics: append(g.Metrics(), logMetrics), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := program.OpenListener("admin.listen", c.Admin.Listen)
+	if err != nil {
+		return nil, err
+	}
+	return &program.Site{Name: "admin.listen", Listener: l, Server: admin.NewServer(pages, log)}, nil
+}
