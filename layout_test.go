@@ -79,9 +79,9 @@ var layers = map[string][]string{
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
-	"gateway":                   {"backend", "gateway/hook", "internal/tally"},
+	"gateway":                   {"backend", "gateway/adminui", "gateway/hook", "internal/tally"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
-	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -107,7 +107,7 @@ var doors = map[string][]string{
 	"golang.org/x/crypto":              {"gateway/adminui"},                                // bcrypt
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8
-	"golang.org/x/term":                {"cmd/internal/program"},
+	"golang.org/x/term":                {"cmd/internal/gateways", "cmd/internal/program"},
 	"golang.org/x/time":                {"cluster", "gateway/adminui", "internal/handshakes", "internal/pace", "internal/rates"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},
 	"github.com/Shopify/toxiproxy":     {"internal/natsd/proxytest"},

@@ -108,9 +108,9 @@ func TestARecoveredSocketIsAskedAbout(t *testing.T) {
 	for i := 1; i <= 2; i++ {
 		ask(i, "ann")
 		e.hears(heard, "use true ann [hall] map[n:1]", "connected true ann")
-		a.wants(`[{"rooms":["hall","more"],"user":"ann","data":{"n":2}}]`)
+		a.wants(`[{"rooms":["hall","more"],"data":{"n":2}}]`)
 		ask(i, "ann") // repeated
-		a.wants(`[{"rooms":["hall","more"],"user":"ann","data":{"n":2}}]`)
+		a.wants(`[{"rooms":["hall","more"],"data":{"n":2}}]`)
 	}
 	ask(3, "bad")
 	e.hears(heard, "use true bad [hall] map[n:1]")
@@ -172,7 +172,7 @@ func TestAnOwnerFollowsARecoveredSocket(t *testing.T) {
 func TestAnOwnerDecidesAboutARecoveredSocket(t *testing.T) {
 	t.Parallel()
 	c, second := beginOwned(t)
-	const admission = `[{"rooms":["hall","more"],"user":"ann","data":{"n":2}}]`
+	const admission = `[{"rooms":["hall","more"],"data":{"n":2}}]`
 	for number := 2; number <= 3; number++ {
 		if m := c.comesBack(number, 7, c.io.Instance(), `"edge":"second00","decides":true`); string(m.Data) != admission {
 			t.Fatalf("the answer is %s", m.Data)

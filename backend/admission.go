@@ -70,7 +70,7 @@ func (a *admissions) newcomer(ns *Namespace, c *connectBody, id string) *Socket 
 	}
 	so.own = a.owners.ownership(c.holder(id))
 	// A socket of this instance that has come back to it was not taken over.
-	if h := c.Handover; h != nil && !(so.recovered && (h.From == "" || h.From == a.presence.name())) {
+	if h := c.Handover; h != nil && h.From != "" && !(so.recovered && h.From == a.presence.name()) {
 		so.own.takeover = &Takeover{From: h.From}
 	}
 	return so
@@ -86,10 +86,6 @@ func (a *admissions) replace(c *connectBody, id string) {
 
 // admit asks the middleware about a newcomer and answers the edge. It is called in the socket's lane.
 func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision) {
-	if ns.rules.owned && !from.connect {
-		a.log.Error("a namespace is open at the edge, so its sockets cannot be owned: configure connect: service", "namespace", ns.name)
-		return
-	}
 	if ns.rules.owned && !a.mayOwn() {
 		a.decisions.drop(d)
 		a.answer(m, nats.Header{msg.HeaderError: {msg.ErrorAgain}})
@@ -110,7 +106,8 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 	a.replace(c, from.socket)
 	had := c.former()
 	had.User = so.user
-	so.admission, so.granted = &had, map[string]any{}
+	decided := had
+	so.admission, so.granted = &decided, map[string]any{}
 	isAdmitted := !from.connect || c.Handover != nil && c.Handover.From == "" && !c.Decides // by the edge itself
 	for _, middleware := range ns.rules.admit {
 		err := guarded(func() error { return middleware(so) })
@@ -126,7 +123,7 @@ func (a *admissions) admit(ns *Namespace, m *nats.Msg, from sender, d *decision)
 		so.own.end()
 		return
 	}
-	a.settle(so, m, from, d)
+	a.settle(so, m, from, d, &had)
 }
 
 // undecided answers that this instance has not decided about a socket. isMine: it may later.
@@ -140,8 +137,8 @@ func (a *admissions) undecided(m *nats.Msg, d *decision, isMine bool) {
 	a.answer(m, nats.Header{msg.HeaderError: {word}})
 }
 
-// settle admits the socket, and answers the edge.
-func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
+// settle admits the socket, and answers the edge with what has changed since had.
+func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision, had *msg.State) {
 	so.mu.Lock()
 	state, granted := so.admission, so.granted
 	so.admission, so.granted, so.user = nil, nil, state.User
@@ -151,7 +148,7 @@ func (a *admissions) settle(so *Socket, m *nats.Msg, from sender, d *decision) {
 		a.calls.connected(so)
 		return
 	}
-	body := admissionOf(state, granted)
+	body := admissionOf(state, had, granted)
 	var header nats.Header
 	if so.own != nil {
 		so.own.notice(*state)
@@ -236,7 +233,7 @@ func (a *admissions) assign(ns *Namespace, m *nats.Msg, from sender) {
 		return
 	}
 	a.edges.requested(c.holder(from.socket), time.Now()) // the edge lives: its sockets must not end here before its hello comes
-	if c.Handover == nil || c.isRecovered() && c.Decides {
+	if c.Handover == nil || c.Handover.From == "" || c.isRecovered() && c.Decides {
 		a.handleConnect(ns, m, from)
 		return
 	}

@@ -198,7 +198,7 @@ func keepFor(m *nats.Msg) time.Duration {
 
 // handleConnect puts the first request of a socket into its lane, or answers a repeated one. It must not block.
 func (a *admissions) handleConnect(ns *Namespace, m *nats.Msg, from sender) {
-	if !ns.rules.admits() {
+	if !ns.rules.admits() || ns.rules.owned && !from.connect { // about an owned socket its owner is asked
 		return
 	}
 	key, size := laneKey{ns.token, from.socket}, len(m.Data)+len(m.Subject)+len(m.Reply)

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -112,10 +113,16 @@ func (t Target) SetGrant(ctx context.Context, g Grant) (sockets int, err error) 
 	return total.Sockets, err
 }
 
-// admissionOf is the answer to a connect request. granted is what the middleware has granted, see Grant.change.
-func admissionOf(state *msg.State, granted map[string]any) []byte {
+// admissionOf is the answer to a connect request: the rooms, and what the middleware has changed since had, or granted,
+// see Grant.change.
+func admissionOf(state, had *msg.State, granted map[string]any) []byte {
 	text, _ := json.Marshal(granted)
 	g, _ := msg.ParseGrant(text) // checked by Grant.change
-	g.Rooms, g.User, g.Data = state.Rooms, state.User, state.Data
+	if g.Rooms = state.Rooms; state.User != had.User {
+		g.User = state.User
+	}
+	if !bytes.Equal(state.Data, had.Data) {
+		g.Data = state.Data
+	}
 	return g.Body()
 }

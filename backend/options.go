@@ -131,8 +131,11 @@ type NamespaceOption func(*rules)
 
 // Owned makes the instance that admits a socket its owner: it receives all events of the socket, in the order sent,
 // and may keep state for it, such as the closures of Socket.On. When the instance leaves or dies, another one of the
-// group takes the socket over, and its OnConnection runs there. The edges must declare the namespace with connect:
-// service.
+// group takes the socket over, and its OnConnection runs there.
+//
+// Where the edges' configuration says connect: open or token, a socket gets its owner after the edge has admitted it:
+// middleware may still refuse it, and the edge disconnects it. Without an instance of the service such clients connect
+// as well, and have no owner until they come back.
 func Owned() NamespaceOption { return func(r *rules) { r.owned = true } }
 
 // EventsOnly leaves it to another service (of another group) to admit the sockets of the namespace: this one does not

@@ -24,6 +24,9 @@ type Web struct {
 // HasWork reports whether a gateway would do anything.
 func (w Web) HasWork() bool { return w.Gateway.Listen != "" || len(w.Hooks) > 0 }
 
+// HasUI reports whether there is an Admin UI.
+func (c Config) HasUI() bool { return c.Gateway.Listen != "" && (c.UI.UsersFile != "" || c.Open) }
+
 // Gateway is what all parts of a gateway share.
 type Gateway struct {
 	Listen   string `koanf:"listen"`    // host:port of the HTTP API and the Admin UI; "": there is neither

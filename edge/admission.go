@@ -150,14 +150,8 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		c.mu.Unlock()
 		return true
 	}
-	if err == nil && s.Edge.owner != nil {
-		s.Edge.group, s.Edge.repeated = d.group, out.Repeated
-		s.Edge.noticed = out.Verdict == owner.Owned && !out.Open
-		if out.Verdict == owner.Admitted {
-			s.Edge.owner = nil
-		}
-	}
 	if err == nil {
+		e.findOwner(s, d, out)
 		e.grants.begin(s, d.Grant, d.isMade) // before it is a member, which the verb grant may change
 		_, err = e.reg.Admit(s, registry.Admission{Rooms: rooms, User: given.User, Data: slices.Clone(given.Data)})
 	}
@@ -194,6 +188,21 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	return true
 }
 
+// findOwner notes who gets the events of a socket that is being admitted. Of one that the edge itself admits that may be
+// an instance that is asked behind CONNECT. The connection's mu is held.
+func (e *Edge) findOwner(s *socket, d *decision, out owner.Outcome) {
+	switch c := &s.Edge; {
+	case c.owner != nil:
+		c.group, c.repeated = d.group, out.Repeated
+		c.noticed = out.Verdict == owner.Owned && !out.Open
+		if out.Verdict == owner.Admitted {
+			c.owner = nil
+		}
+	case !c.rules.AsksService():
+		c.owner = e.owners.Assign(ownedSocket{s}, c.recovered.assignment())
+	}
+}
+
 // goLive sends CONNECT to the client and what waited for it, and lets the rest through. It runs once the
 // socket's subscriptions are active.
 func (c *connection) goLive(s *socket) {
@@ -207,8 +216,8 @@ func (c *connection) goLive(s *socket) {
 		c.session.Write()
 		connectAgain(c, s.Namespace.Name)
 	}
-	if s.Edge.recovered != nil {
-		c.edge.out.Do(func() { c.tellOfRecovered(s, isReady) })
+	if s.Edge.recovered != nil || s.Edge.owner != nil {
+		c.edge.out.Do(func() { c.tellLate(s, isReady) })
 	}
 }
 

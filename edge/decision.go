@@ -115,8 +115,8 @@ func (e *Edge) handleDecision(m *bus.Message, sub *subjects.Subject, s *socket) 
 		isAdmitted := e.admit(s, &d, out)
 		e.owners.Release(o)
 		e.answers.admission(m, isAdmitted)
-	case owner.Taken:
-		e.takenOver(s, &d)
+	case owner.Taken, owner.Assigned:
+		e.takenOver(s, &d, out.Verdict)
 		e.owners.Release(o)
 		e.answers.admission(m, true)
 	}
@@ -139,20 +139,23 @@ func (e *Edge) answeredLate(m *bus.Message, sub *subjects.Subject, s *socket, d 
 	if s == nil || s.Life() == registry.Gone {
 		why = errUnknownSocket
 	}
-	switch {
-	case d.Kind != owner.Admission:
-	case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
-		e.answers.ownerChanged(sub.Namespace, sub.Socket, d.From, d.Number)
-	case s == nil && d.group != "":
-		reply := string(e.prefix.AppendToSocket(nil, sub.Namespace, subjects.VerbEmit, sub.Socket))
-		e.answers.tellOwner(sub.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+	late, of := *m, *sub
+	tell := func() {
+		switch {
+		case d.Kind != owner.Admission:
+		case d.Number != 0 && d.From != "" && (s == nil || s.Edge.owner == nil): // else package owner has told it
+			e.answers.ownerChanged(of.Namespace, of.Socket, d.From, d.Number)
+		case s == nil && d.group != "":
+			reply := string(e.prefix.AppendToSocket(nil, of.Namespace, subjects.VerbEmit, of.Socket))
+			e.answers.tellOwner(of.Namespace, d.group, msg.EventDisconnect, reply, nil, msg.Ended{Reason: engine.TransportClose.String()}.Body(), false)
+		}
+		e.answers.notAdmitted(&late, why)
 	}
 	if s != nil {
-		e.answers.notAdmitted(m, why)
-		return
+		tell()
+	} else {
+		e.logged.unknown(of.Socket, tell)
 	}
-	late := *m
-	e.logged.unknown(sub.Socket, func() { e.answers.notAdmitted(&late, why) })
 }
 
 // refused ends a socket that a service has refused, or admitted in a way that cannot be, or closes the transport of
@@ -180,7 +183,7 @@ func (e *Edge) refused(m *bus.Message, s *socket, d *decision) {
 }
 
 // takenOver gives a socket the rooms and data of its new owner's admission. It never waits.
-func (e *Edge) takenOver(s *socket, d *decision) {
+func (e *Edge) takenOver(s *socket, d *decision, verdict owner.Verdict) {
 	if r := s.Edge.recovered; r != nil {
 		r.isOwned.Store(true)
 	}
@@ -193,7 +196,11 @@ func (e *Edge) takenOver(s *socket, d *decision) {
 	if err == nil {
 		_, err = e.rewinds.join(s, rooms, byRule)
 	}
-	if has := d.has &^ (msg.HasRooms | msg.HasUser); err == nil && has != 0 {
+	kept := msg.HasRooms | msg.HasUser
+	if verdict == owner.Assigned { // it is the first service to say whose socket it is
+		kept = msg.HasRooms
+	}
+	if has := d.has &^ kept; err == nil && has != 0 {
 		err = e.grants.replace(s, changed(s, &d.Grant, has), slices.Clone(d.Data))
 	}
 	if err != nil && !errors.Is(err, registry.ErrGone) {

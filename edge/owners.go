@@ -27,7 +27,12 @@ func (w ownerWire) Do(fn func()) { w.out.Do(fn) }
 func (w ownerWire) AfterSubscribed(fn func()) { w.out.AfterSubscribedOrOffline(fn) }
 
 func (w ownerWire) Event(s *owner.Socket, to string, event, reply []byte, header map[string][]string, body []byte) error {
-	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token, to, asString(event))
+	subject, token := make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token
+	if to == "" {
+		subject = w.prefix.AppendOn(subject, token, asString(event))
+	} else {
+		subject = w.prefix.AppendOwn(subject, token, to, asString(event))
+	}
 	return w.up.Publish(subject, reply, header, body)
 }
 
@@ -48,7 +53,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 			state.Edge = w.set.ID
 		}
 		state.Recovered = s.Edge.recovered != nil && !s.Edge.recovered.isOwned.Load()
-		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain
+		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain && q.From != ""
 	}
 	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))
 	if errors.Is(err, bus.ErrTooLarge) {
@@ -65,7 +70,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 func (w ownerWire) State(o *owner.Socket, to string, known uint64) uint64 {
 	s := o.Client.(ownedSocket).socket
 	state := w.state(s)
-	if state.Rev != known {
+	if state.Rev != known && to != "" {
 		state.ID, state.Transport = s.ID, s.Edge.conn.session.Transport()
 		// Without a connection the instance may miss it; then it misses its beats as well, and others take over.
 		_ = w.Event(o, to, []byte(msg.EventConnect), nil, nil, state.Body())

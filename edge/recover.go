@@ -109,16 +109,26 @@ func (e *Edge) restore(s *socket) {
 	}
 }
 
-// tellOfRecovered tells services of a socket that was taken over, once its CONNECT is out: what they emit then comes
-// behind it. An owner is asked also about a socket that has ended meanwhile, because it must get the end. It runs on
-// the bus's worker.
-func (c *connection) tellOfRecovered(s *socket, isLive bool) {
-	switch rules := s.Edge.rules; {
-	case s.Edge.recovered.Record.Owner != "":
-		c.edge.owners.Ask(s.Edge.owner)
-	case isLive && (!rules.AsksService() || !rules.Recovery.AskAgain):
+// tellLate tells services of a socket that was taken over, or is to have an owner although it was admitted without one,
+// once its CONNECT is out: what they emit then comes behind it. An owner is asked also about a socket that has ended
+// meanwhile, because it must get the end. It runs on the bus's worker.
+func (c *connection) tellLate(s *socket, isLive bool) {
+	rules, r := s.Edge.rules, s.Edge.recovered
+	hadOwner := r != nil && r.Record.Owner != ""
+	if r != nil && !hadOwner && isLive && (!rules.AsksService() || !rules.Recovery.AskAgain) {
 		c.edge.notice(s)
 	}
+	if hadOwner || s.Edge.owner != nil && !rules.AsksService() {
+		c.edge.owners.Ask(s.Edge.owner)
+	}
+}
+
+// assignment is the number of the latest assignment; 0 for a new socket.
+func (r *recovered) assignment() uint64 {
+	if r == nil {
+		return 0
+	}
+	return r.Record.Assignment
 }
 
 // ownedBefore is the outcome for a socket that an instance owned when it was taken over: all services know of it.
@@ -200,7 +210,7 @@ func (c *connection) beginAnew(s *socket, why error) {
 		return
 	}
 	c.edge.end(s, engine.TransportClose.String(), endSession, false)
-	c.tellOfRecovered(s, false)
+	c.tellLate(s, false)
 	c.arrive(arrival{
 		Packet: sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth}, auth: s.Edge.auth,
 		token: s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.granted.Load(),

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
+	"partyline/gateway/adminui"
 	"partyline/gateway/hook"
 	"partyline/internal/tally"
 )
@@ -24,6 +25,7 @@ type Options struct {
 	Secret   string // that the edges sign their announcements with; "" if they do not
 	UserRoom string // what the rooms of users begin with; "": they have none
 	Hooks    []hook.Hook
+	UI       *adminui.Options // nil: there is no Admin UI; Service and Log are the gateway's
 	Log      *slog.Logger
 }
 
@@ -32,6 +34,7 @@ type Gateway struct {
 	nc    *nats.Conn
 	io    *backend.Service
 	hooks *hook.Hooks
+	ui    *adminui.UI // nil: there is none
 	mux   *http.ServeMux
 	sets  []*tally.Set
 
@@ -58,6 +61,15 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	g.hooks = hook.New(o.Hooks, o.UserRoom, o.Log)
 	g.hooks.Register(g.io)
 	g.sets = []*tally.Set{g.hooks.Metrics(), g.metrics()}
+	if o.UI != nil {
+		set := *o.UI
+		set.Service, set.Log = g.io, o.Log
+		if g.ui, err = adminui.New(set); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		g.mux.Handle("/ui/", g.ui.Handler())
+		g.sets = append(g.sets, g.ui.Metrics())
+	}
 	return g, nil
 }
 
@@ -77,6 +89,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 	g.started.Store(false)
 	err := g.io.Close(ctx)
 	g.hooks.Close()
+	if g.ui != nil {
+		g.ui.Close()
+	}
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

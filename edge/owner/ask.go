@@ -48,6 +48,7 @@ const (
 	Admitted                // services handle its events
 	Owned                   // the instance that was asked owns it
 	Taken                   // another instance owns it now; it was admitted before
+	Assigned                // an instance owns it now; it was admitted before, and had no owner
 	Refused
 )
 
@@ -57,6 +58,20 @@ func (t *Table) Begin(c Client) *Socket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.add(s, false, "")
+	return s
+}
+
+// Assign makes the request of a socket that the edge itself admits: a handover from no instance. number is that of its
+// latest assignment, 0 for none. The caller has Ask called on the worker. It returns nil if no instance can own it:
+// then all services get its events.
+func (t *Table) Assign(c Client, number uint64) *Socket {
+	s := &Socket{Client: c, holding: true, number: number}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.instances.choose(s, nil, &t.set, t.set.Now()) == nil {
+		return nil
+	}
+	t.add(s, true, "")
 	return s
 }
 
@@ -82,6 +97,13 @@ func (t *Table) Ask(s *Socket) {
 	if asked == nil || asked.state == leaving || t.instances.find(asked.group, asked.name) != asked {
 		asked = t.instances.choose(s, siblings, &t.set, now)
 	}
+	if online && asked == nil && r.handover && r.from == "" { // none is left: its events go to all services, as if there had been none
+		s.instance, s.open = nil, true // all have a notice of it
+		t.drop(r)
+		t.mu.Unlock()
+		t.release(s)
+		return
+	}
 	if !online || asked == nil && r.handover {
 		why := NoService
 		if !online {
@@ -98,7 +120,6 @@ func (t *Table) Ask(s *Socket) {
 		asked.given, asked.engaged = append(asked.given, now), true
 		r.assignments = append(r.assignments, assignment{asked, s.number, false})
 	}
-	isFirst := r.asked.IsZero()
 	if s.instance = asked; asked != nil {
 		q.To, q.Number = asked.name, s.number
 	}
@@ -121,13 +142,18 @@ func (t *Table) Ask(s *Socket) {
 		return
 	}
 	if r.handover {
-		s.mu.Lock()
-		if isFirst && s.told != toldNothing {
-			s.told = rev // if it changes until an instance answers, release tells
-		} else if s.told != rev {
-			s.told = toldNothing // the answer to an earlier request may count
-		}
-		s.mu.Unlock()
+		s.noteTold(rev, why == First)
+	}
+}
+
+// noteTold notes the revision of the socket's rooms and data that a request for a handover has told.
+func (s *Socket) noteTold(rev uint64, isFirst bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if isFirst && s.told != toldNothing {
+		s.told = rev // if it changes until an instance answers, release tells
+	} else if s.told != rev {
+		s.told = toldNothing // the answer to an earlier request may count
 	}
 }
 
@@ -187,7 +213,7 @@ func (t *Table) Answer(s *Socket, a Answer) Outcome {
 }
 
 // Release sends the owner what was held, and all that follows, once the rooms that it has put the socket into are
-// active. It must be called when Answer has returned Owned or Taken. It never waits.
+// active. It must be called when Answer has returned Owned, Taken or Assigned. It never waits.
 func (t *Table) Release(s *Socket) { t.wire.AfterSubscribed(func() { t.release(s) }) }
 
 // passOver takes a request from an instance that does not answer, and prefers others from now on. mu must be held.
@@ -224,6 +250,7 @@ func (t *Table) decided(r *request, a Answer, i *Instance) Verdict {
 	t.drop(r)
 	switch {
 	case a.Kind == Refusal && r.handover:
+		s.open = true // it was admitted, so all have a notice of it
 		t.wire.Do(func() { t.Abandon(s) })
 		return Refused
 	case a.Kind == Refusal:
@@ -236,11 +263,14 @@ func (t *Table) decided(r *request, a Answer, i *Instance) Verdict {
 	if i.state == leaving { // it should have said again
 		t.reassign([]*Socket{s}, false)
 	}
-	if r.handover {
-		t.stats.handovers.Inc()
-		return Taken
+	switch {
+	case !r.handover:
+		return Owned
+	case r.from == "":
+		return Assigned
 	}
-	return Owned
+	t.stats.handovers.Inc()
+	return Taken
 }
 
 var errNumber = errors.New("it has no " + msg.HeaderAssignment)

@@ -77,7 +77,9 @@ func (e *modelEdge) AfterSubscribed(fn func()) { e.Do(fn) }
 
 func (e *modelEdge) Event(s *Socket, to string, name, _ []byte, _ map[string][]string, _ []byte) error {
 	so := s.Client.(*modelSocket)
-	if to != so.decided || so.asking {
+	if to == "" && so.isLive && s.request == nil {
+		so.asking, to = false, "all services"
+	} else if to != so.decided || so.asking {
 		e.m.fatal("event %s of %s goes to %q, and the edge has decided for %q (asking %v)", name, so.id, to, so.decided, so.asking)
 	}
 	if !e.online {
@@ -116,7 +118,7 @@ func (e *modelEdge) Ask(s *Socket, r Request) (uint64, error) {
 
 func (e *modelEdge) State(s *Socket, to string, known uint64) uint64 {
 	so := s.Client.(*modelSocket)
-	if known != 0 && (known != toldNothing || to != so.decided || so.asking) { // the revision is always 0
+	if to != "" && known != 0 && (known != toldNothing || to != so.decided || so.asking) { // the revision is always 0
 		e.m.fatal("%s: revision %d is told %q, and the edge has decided for %q (asking %v)", so.id, known, to, so.decided, so.asking)
 	}
 	return 0
@@ -198,7 +200,7 @@ func (e *modelEdge) answer(w modelWord, a Answer) {
 		return
 	}
 	switch e.table.Answer(s.owner, a).Verdict {
-	case Owned, Taken:
+	case Owned, Taken, Assigned:
 		e.table.Release(s.owner)
 		s.isLive, s.decided, s.asking = true, w.from, false
 	}

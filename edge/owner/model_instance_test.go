@@ -143,13 +143,13 @@ func (i *modelInstance) handle(w modelWord) {
 
 func (i *modelInstance) connect(w modelWord) {
 	switch number, owns := i.owned[w.socket]; {
-	case i.hangs && !w.inquiry.Handover && w.event == 0: // its middleware hangs
+	case i.hangs && w.inquiry.From == "" && w.event == 0: // its middleware hangs
 	case i.narrow:
 		i.reply(w, "not mine", w.number)
 	case i.leaving || i.isFenced():
 		i.reply(w, "again", w.number)
 	case owns && w.number < number:
-	case i.slow && !i.decided[w.socket] && !w.inquiry.Handover:
+	case i.slow && !i.decided[w.socket] && w.inquiry.From == "":
 		i.reply(w, "pending", w.number)
 		i.pending = slices.DeleteFunc(i.pending, func(p modelWord) bool { return p.socket == w.socket })
 		i.pending = append(i.pending, w)

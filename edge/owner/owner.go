@@ -40,18 +40,18 @@ type Request struct {
 	To       string // an instance; "": any service that subscribes to on.connect
 	Number   uint64 // of the assignment that an admission makes; 0 without To
 	Handover bool   // the socket was admitted before
-	From     string // with Handover: the instance that owned it last
+	From     string // with Handover: the instance that owned it last; "": none has
 }
 
 // Wire is how a Table speaks to services. The first methods may wait for NATS and take locks of the edge, so they are
 // called on the client's reader or on the worker, never with Table.mu held. The others never wait.
 type Wire interface {
-	// Event publishes an event of a client to the owner of its socket.
+	// Event publishes an event of a client to the owner of its socket; to is "" if it goes to all services.
 	Event(s *Socket, to string, event, reply []byte, header map[string][]string, body []byte) error
 	// Ask publishes a connect request. It returns the revision of the socket's rooms and data that it tells.
 	Ask(s *Socket, r Request) (rev uint64, err error)
 	// State tells an owner the rooms and data of a socket, and the transport of its session, unless it knows this
-	// revision. It returns the revision.
+	// revision, or to is "". It returns the revision.
 	State(s *Socket, to string, known uint64) uint64
 	// Ping asks an instance whether it is there.
 	Ping(group, instance string)

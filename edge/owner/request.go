@@ -67,7 +67,7 @@ type requests struct {
 type request struct {
 	socket   *Socket // static
 	handover bool    // static: the socket was admitted before
-	from     string  // static: in a handover, the instance that owned it
+	from     string  // static: in a handover, the instance that owned it; "": none did
 	since    time.Time
 
 	place   int                 // among requests.all
@@ -90,9 +90,9 @@ type assignment struct {
 	isVoid bool // an answer counts no more
 }
 
-// hasAsked reports whether an instance was asked.
+// hasAsked reports whether an instance was asked. r may be nil.
 func (r *request) hasAsked(i *Instance) bool {
-	return slices.ContainsFunc(r.assignments, func(one assignment) bool { return one.to == i })
+	return r != nil && slices.ContainsFunc(r.assignments, func(one assignment) bool { return one.to == i })
 }
 
 // find returns the instance that gave an answer to a request, or nil if none was asked that. r may be nil.

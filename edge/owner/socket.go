@@ -37,7 +37,7 @@ type Socket struct {
 	place    int       // guarded by Table.mu: among Instance.sockets
 
 	mu      sync.Mutex // held while an event is published; the NATS reader never takes it
-	to      string     // guarded by mu: the token behind own
+	to      string     // guarded by mu: the token behind own; "": none, events go to all services
 	holding bool       // guarded by mu: events wait in held
 	held    []event    // guarded by mu: in order
 	bytes   int        // guarded by mu: size of held
@@ -101,22 +101,28 @@ func (s *Socket) empty() (events int) {
 	return events
 }
 
-// release sends an owner what was held, and all that follows. It runs on the worker.
+// release sends an owner, or all services if none is left that could be the first, what was held, and all that follows.
+// It runs on the worker.
 func (t *Table) release(s *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.mu.Lock()
-	i := s.instance
-	isOwned := i != nil && s.request == nil && i.state == serving
+	i, to := s.instance, ""
+	isDecided := s.request == nil && (i == nil && s.group == "" || i != nil && i.state == serving)
+	if i != nil {
+		to = i.name
+	}
 	t.mu.Unlock()
-	if !isOwned || !s.holding || isAway(t) && fearFor(t, s) {
+	if !isDecided || !s.holding || isAway(t) && fearFor(t, s) {
 		return
 	}
-	s.to, s.holding = i.name, false
+	s.to, s.holding = to, false
 	s.told = t.wire.State(s, s.to, s.told)
 	for _, e := range s.held {
-		if e.end {
+		if e.end && s.to != "" {
 			t.wire.Ended(s, s.to, e.header, e.body)
+		} else if e.end {
+			break // services have the notice for all
 		} else if err := t.wire.Event(s, s.to, []byte(e.name), []byte(e.reply), e.header, e.body); err != nil {
 			t.stats.failed.Inc()
 		}

@@ -80,7 +80,7 @@ export class Admissions {
       return;
     }
     this.#hub.outbox.settle();
-    if (h.handover) {
+    if (h.handover?.from) {
       // the edge was away: it has the rooms and the data
       this.#answer(reply, number, [], "[]");
       this.#hub.rooms.noticed(seat, {
@@ -112,7 +112,7 @@ export class Admissions {
     );
     this.#hub.seats.set(seat.id, seat);
     conn.seats.set(namespace, seat);
-    if (h.handover && !h.recovered && this.#hub.options.onInstanceLoss === "reconnect") {
+    if (h.handover?.from && !h.recovered && this.#hub.options.onInstanceLoss === "reconnect") {
       this.#closeInstead(seat);
       return;
     }

@@ -28,7 +28,8 @@ export interface Handshake {
   time: string;
   session?: string;
   transport?: string;
-  handover?: { from: string; rev: number; rooms: string[]; user?: string; data?: unknown };
+  /** Without from, this instance is the first that is asked about a socket that its edge has admitted. */
+  handover?: { from?: string; rev: number; rooms: string[]; user?: string; data?: unknown };
   /** The edge that holds the socket, if its id names another one. */
   edge?: string;
   /** With handover: the client has just come back. */
@@ -113,13 +114,12 @@ export class Seat {
 
   /** skipsMiddlewares reports whether the socket has come back, and is admitted without the program's middlewares. */
   skipsMiddlewares({ skipMiddlewares }: Settings): boolean {
-    const { recovered, decides } = this.handshake;
-    return skipMiddlewares && recovered === true && !decides;
+    return skipMiddlewares && this.handshake.recovered === true && this.isFormer;
   }
 
-  /** isFormer reports whether the socket was admitted before, so that it keeps what it was granted. */
+  /** isFormer reports whether an instance admitted the socket before, so that it keeps what it was granted. */
   get isFormer(): boolean {
-    return this.handshake.handover !== undefined && !this.handshake.decides;
+    return this.handshake.handover?.from !== undefined && !this.handshake.decides;
   }
 
   /** decided ends what was done until there is a decision. */

@@ -20,8 +20,9 @@ export class EdgeSocket extends (Socket as any as new (nsp: any, client: any, au
     super(nsp, client, auth, previousSession(seat));
     this.seat = seat;
     seat.socket = this;
-    if (!seat.handshake.handover) {
+    if (!seat.handshake.handover?.from) { // a new socket, of which its edge may know more
       (this as any).id = seat.id;
+      (this as any).recovered = false;
     }
     this.handshake.issued = seat.handshake.issued;
     this.handshake.time = seat.handshake.time;

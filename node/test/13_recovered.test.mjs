@@ -93,6 +93,18 @@ scene("a socket that has come back is recovered, without middlewares, once for e
   assert.deepEqual([...players.io.sockets.adapter.rooms.keys()].sort(), [id, "room"].sort());
 });
 
+scene("a socket that its edge admitted is a new one here, with what the edge has of it", async (stage) => {
+  const players = await Players.begin(stage, (socket) => socket.join("more"));
+  const handover = { rev: 3, rooms: ["team"], user: "ann", data: { n: 1 } };
+  for (const number of [1, 2]) { // the first answer was lost
+    assert.equal((await players.asks(number, 1, { handover })).string(), '[{"rooms":["more"]}]');
+  }
+  await players.hears("middleware false", 'connection false team {"n":1}');
+  const answer = await players.comesBack(3, 2); // and then it is one that is known
+  assert.equal(answer.string(), '[{"rooms":["more"]}]');
+  await players.hears("transport close", back);
+});
+
 scene("what is sent to a socket whose connection broke is published, and nothing once it was disconnected", async (stage) => {
   const sockets = [];
   const players = await Players.begin(stage, (socket) => sockets.push(socket));

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +14,7 @@ import (
 	"partyline/cmd/internal/program"
 	"partyline/config"
 	"partyline/gateway"
+	"partyline/gateway/adminui"
 	"partyline/gateway/hook"
 	"partyline/internal/redact"
 	"partyline/internal/throttle"
@@ -67,7 +69,11 @@ func Open(c config.Config, inside nats.InProcessConnProvider, log *slog.Logger) 
 	if g.nc, err = nats.Connect(url, options...); err != nil { // its text only: it may repeat the URL
 		return nil, fmt.Errorf("connect to NATS at %s: %s", shown, g.shown(err))
 	}
-	if g.Gateway, err = gateway.New(g.nc, optionsOf(c, log)); err != nil {
+	o := optionsOf(c, log)
+	if o.UI, err = uiOf(c); err == nil {
+		g.Gateway, err = gateway.New(g.nc, o)
+	}
+	if err != nil {
 		g.nc.Close()
 		<-g.ended
 		return nil, err
@@ -90,6 +96,24 @@ func optionsOf(c config.Config, log *slog.Logger) gateway.Options {
 		})
 	}
 	return o
+}
+
+// uiOf returns the Admin UI's part of a configuration; nil if it has none.
+func uiOf(c config.Config) (*adminui.Options, error) {
+	if !c.HasUI() {
+		return nil, nil
+	}
+	o := &adminui.Options{Loopback: c.Open, Readonly: c.UI.ReadOnly, URL: c.UI.URL, Secret: c.Edges.Secret}
+	if c.UI.UsersFile != "" {
+		text, err := os.ReadFile(c.UI.UsersFile)
+		if err == nil {
+			o.Users, err = adminui.ReadUsers(string(text))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ui.users_file %s: %w", c.UI.UsersFile, err)
+		}
+	}
+	return o, nil
 }
 
 const (

@@ -16,7 +16,7 @@ func Main() int { return program.Main(Program()) }
 
 // Program is cmd/gateway.
 func Program() program.Program {
-	return program.Program{Name: config.FlavourGateway, Serve: serve}
+	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: map[string]func(context.Context, program.Call) int{"user": user}}
 }
 
 // serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.
