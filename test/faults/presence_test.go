@@ -95,8 +95,10 @@ func (v *viewer) take(frame string) {
 		v.write("3")
 	case isConnect && json.Unmarshal([]byte(connected), &hello) == nil:
 		v.id = hello.SID
-		for room := range v.wants {
-			v.join(room)
+		for room, wants := range v.wants {
+			if wants {
+				v.join(room)
+			}
 		}
 	case isEvent && json.Unmarshal([]byte(strings.TrimSuffix(event, "]")), &news) == nil:
 		if picture := v.pictures[news.Room]; picture != nil {
@@ -173,7 +175,10 @@ func wrong(viewers []*viewer) string {
 		slices.Sort(there)
 		for _, v := range viewers {
 			if picture := slices.Sorted(maps.Keys(v.pictures[room])); v.in[room] && !slices.Equal(picture, there) {
-				return fmt.Sprintf("%s sees %q in %s, want %q", v.name, picture, room, there)
+				only := func(a, b []string) []string {
+					return slices.DeleteFunc(slices.Clone(a), func(id string) bool { return slices.Contains(b, id) })
+				}
+				return fmt.Sprintf("%s, %s, sees in %s also %q, and not %q", v.name, v.id, room, only(picture, there), only(there, picture))
 			}
 		}
 	}
@@ -214,7 +219,18 @@ func TestPresenceAfterAnEdgeIsKilled(t *testing.T) {
 		}
 		living.Wait()
 	})
-	right := func() { t.Helper(); edgetest.Eventually(t, "all pictures are right", func() bool { return wrong(viewers) == "" }) }
+	right := func() {
+		t.Helper()
+		var last string
+		for end := time.Now().Add(edgetest.Patience); ; time.Sleep(10 * time.Millisecond) {
+			if last = wrong(viewers); last == "" {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal(last)
+			}
+		}
+	}
 	right()
 	for run := range runs {
 		edge := edges[run%3]
