@@ -224,19 +224,15 @@ func (c *connection) goLive(s *socket) {
 // sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it.
 // mu must be held.
 func (c *connection) sendConnect(s *socket) {
-	body := msg.AppendString([]byte(`{"sid":`), s.ID)
-	k := s.Edge.ticket
+	k, pid := s.Edge.ticket, ""
 	missed, waiting := c.takeMissed(s)
 	if k != nil {
 		for _, f := range missed { // the official client keeps them until it has its CONNECT
 			c.session.Queue(f)
 		}
-		if pid := k.Known(); pid != "" {
-			body = msg.AppendString(append(body, `,"pid":`...), pid)
-		}
+		pid = k.Known()
 	}
-	body = append(body, '}')
-	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
+	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: msg.Connected(s.ID, pid)}))
 	waiting = append(waiting, s.Edge.waiting...)
 	c.waiting -= s.Edge.waitingBytes
 	c.session.Charge(-s.Edge.waitingBytes) // before they count in the queue
@@ -283,11 +279,7 @@ func (c *connection) turnAway(s *socket, message string) bool {
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
 	c.edge.complaints.refused(namespace, message, kind, c.session.Address())
-	body := msg.AppendString([]byte(`{"message":`), message)
-	if data != nil {
-		body = append(append(body, `,"data":`...), data...)
-	}
-	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: append(body, '}')}))
+	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: msg.ConnectError(message, data)}))
 }
 
 // end takes a socket out of its namespace and notifies services, with tell also the client. why is the
@@ -317,7 +309,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, bus.Header(nil)
+	notice, header := msg.Ended{Reason: why, Rooms: subjects.RoomNames(ended.Rooms)}, bus.Header(nil)
 	if user := s.User(); user != "" {
 		header = bus.Header{msg.HeaderUser: {user}}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/ids"
 	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/msgpack"
@@ -17,7 +18,7 @@ import (
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
 	c := &connection{edge: e, session: session}
-	c.request, c.shown = e.requestJSON(o, publicName(e.set.key, session.ID()))
+	c.request, c.shown = e.requestJSON(o, ids.Public(e.set.key, session.ID()))
 	o.Kept = cap(c.request) + len(c.shown)
 	c.idle.Start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c

@@ -9,9 +9,6 @@
 package edge
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"log/slog"
 	"time"
 
@@ -99,13 +96,6 @@ type down struct {
 	grants   *grants
 	asks     *asks
 	pauses   *pauses
-}
-
-// publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
-func publicName(key [32]byte, id string) string {
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(id))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:12]
 }
 
 // Sockets is the number of sockets now.

@@ -14,12 +14,6 @@ import (
 	"partyline/wire/sio"
 )
 
-// Headers of what a log repeats. A publisher may write them, too: the log's own come last.
-const (
-	headerLog      = "Nats-Stream"
-	headerSequence = "Nats-Sequence"
-)
-
 // logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
 type logged struct {
 	table      *recovery.Table // nil if no namespace has a log
@@ -39,16 +33,6 @@ func (l *logged) feed(namespace string) *recovery.Feed {
 	return l.table.Feed(namespace)
 }
 
-// sequence is the place of a message in the log; 0 for one that does not come from it.
-func (l *logged) sequence(h bus.Header) uint64 {
-	stream, seq := h[headerLog], h[headerSequence]
-	if len(seq) == 0 || len(stream) == 0 || stream[len(stream)-1] != l.stream {
-		return 0
-	}
-	n, _ := strconv.ParseUint(seq[len(seq)-1], 10, 64)
-	return n
-}
-
 // handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The
 // fanout is flushed unless the message is an event.
 func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, counts bool) {
@@ -58,7 +42,7 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 	case feed == nil:
 		return isLog || sub.Kind == subjects.KindMark, false // the log also has namespaces that do not want it
 	case sub.Kind == subjects.KindMark:
-		if seq := e.logged.sequence(m.Header); isLog && seq > 0 && sub.Edge == e.set.ID {
+		if seq := msg.LogSequence(m.Header, e.logged.stream); isLog && seq > 0 && sub.Edge == e.set.ID {
 			e.fanout.flush()
 			n, _ := strconv.ParseUint(sub.Mark, 10, 64)
 			feed.Returned(n, seq)
@@ -103,7 +87,7 @@ func (e *Edge) lost(m *bus.Message) {
 
 // takeLogged hands an event of the log out, if it is its turn.
 func (e *Edge) takeLogged(m *bus.Message, sub *subjects.Subject, feed *recovery.Feed) {
-	seq := e.logged.sequence(m.Header)
+	seq := msg.LogSequence(m.Header, e.logged.stream)
 	if seq == 0 {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return

@@ -304,11 +304,7 @@ func (u *upward) answerChange(err error) {
 	if c.countDenied(err); !u.packet.HasID {
 		return
 	}
-	answer := []byte(`[{"ok":true}]`)
-	if err != nil {
-		answer = append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...)
-	}
-	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: u.packet.ID, body: answer})
+	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: u.packet.ID, body: msg.Done(err)})
 	if err != nil {
 		c.session.Send(ack)
 		return

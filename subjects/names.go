@@ -179,6 +179,15 @@ func Event(tail string) (string, error) { return tailName(tail, true) }
 // Room returns the name of the room with this tail: the inverse of AppendRoom, as Event is of AppendEvent.
 func Room(tail string) (string, error) { return tailName(tail, false) }
 
+// RoomNames returns the names of rooms with these tails, which AppendRoom has made.
+func RoomNames(tails []string) []string {
+	names := make([]string, len(tails))
+	for i, tail := range tails {
+		names[i], _ = Room(tail)
+	}
+	return names
+}
+
 // tailName decodes a tail and encodes the name again: if the result differs, the tail was not canonical.
 func tailName(tail string, event bool) (string, error) {
 	if tail == "%" {

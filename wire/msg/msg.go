@@ -195,5 +195,21 @@ func CheckPayload(kind sio.Type, data []byte) error {
 	return nil
 }
 
+// Headers of what a log repeats. A publisher may write them, too: the log's own come last.
+const (
+	headerLog      = "Nats-Stream"
+	headerSequence = "Nats-Sequence"
+)
+
+// LogSequence returns the place of a message in a log, a stream; 0 for one that does not come from it.
+func LogSequence(h map[string][]string, log string) uint64 {
+	stream, seq := h[headerLog], h[headerSequence]
+	if len(seq) == 0 || len(stream) == 0 || stream[len(stream)-1] != log {
+		return 0
+	}
+	n, _ := strconv.ParseUint(seq[len(seq)-1], 10, 64)
+	return n
+}
+
 // IsYes reports whether the value of a header that switches something on does so.
 func IsYes(value string) bool { return value != "false" && value != "0" }
