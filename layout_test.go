@@ -58,6 +58,7 @@ var layers = map[string][]string{
 	"edge/presence":             {"internal/members", "internal/tally", "rule", "subjects", "wire/msg"},
 	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
+	"gateway/api":               {"backend", "internal/tally", "internal/throttle", "subjects"},
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token", "wire/msg"},
@@ -79,13 +80,13 @@ var layers = map[string][]string{
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
-	"gateway":                   {"backend", "gateway/adminui", "gateway/hook", "internal/tally"},
+	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
-	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
-	"cmd/embedded":              {"cmd/internal/node", "config", "internal/natsd"},
+	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd"},
 }
 
 // doors names the only packages that may import a heavy dependency.
@@ -99,7 +100,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nkeys":         {"bus"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
-	"github.com/go-json-experiment":    {"backend"}, // encoding/json/v2 until the toolchain has it
+	"github.com/go-json-experiment":    {"backend", "gateway/api"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":           {"config"},
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},

@@ -40,6 +40,7 @@ type Service struct {
 	admissions admissions
 	leave      leave
 	fence      fence
+	logged     logged
 }
 
 // life is how far a service has come, and what ends with it.

@@ -20,7 +20,8 @@ var commands = map[Flavour]string{
 
 const (
 	tokenCommand    = "       PROGRAM token [flags]    (makes or explains a token, see its --help)\n"
-	gatewayCommands = "       PROGRAM key [--name NAME]    (makes a key for the HTTP API, and its lines for the configuration)\n"
+	gatewayCommands = "       PROGRAM key [--name NAME]    (makes a key for the HTTP API, and its lines for the configuration)\n" +
+		"       PROGRAM user NAME            (asks for a password, and makes the line of ui.users_file)\n"
 )
 
 // WriteHelp writes what --help shows: every key with its default, its flag and its variable, by group.

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"partyline/rule"
 	"partyline/subjects"
 )
 
@@ -242,7 +244,31 @@ func (l *loader) validateWeb(c *Config) {
 	if c.UI.UsersFile != "" && c.Gateway.Listen == "" {
 		l.warn("ui.users_file: does nothing without gateway.listen, where the Admin UI is")
 	}
+	if l.flavour == FlavourEmbedded && c.HasUI() {
+		c.letUIConnect()
+	}
 	if l.flavour == FlavourGateway && !c.HasWork() {
 		l.fault(l.at("gateway.listen"), "is empty, and there are no hooks: the gateway would have nothing to do")
+	}
+}
+
+// adminNamespace is what the Admin UI connects to.
+const adminNamespace = "/admin"
+
+// letUIConnect makes the edge in the same process take the connections of the Admin UI.
+func (c *Config) letUIConnect() {
+	if _, isDeclared := c.Namespaces[adminNamespace]; !isDeclared {
+		c.Namespaces[adminNamespace] = rule.Namespace{Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout}
+	}
+	host, port, _ := net.SplitHostPort(c.Listen)
+	if _, uiPort, err := net.SplitHostPort(c.Gateway.Listen); err == nil && uiPort != "0" {
+		for _, name := range []string{"127.0.0.1", "localhost"} {
+			if origin := "http://" + net.JoinHostPort(name, uiPort); !slices.Contains(c.CORS.Origins, origin) {
+				c.CORS.Origins = append(c.CORS.Origins, origin)
+			}
+		}
+	}
+	if c.UI.URL == "" && port != "0" && isLoopback(host) && c.TLS.Cert == "" {
+		c.UI.URL = "http://" + net.JoinHostPort(host, port)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"partyline/config"
 	"partyline/gateway"
 	"partyline/gateway/adminui"
+	httpapi "partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
@@ -106,7 +107,7 @@ func TestMetricsTable(t *testing.T) {
 	var metrics []tally.Metric
 	g, err := gateway.New(edgetest.Connect(t, server.ClientURL()), gateway.Options{
 		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}},
-		UI: &adminui.Options{Loopback: true},
+		UI: &adminui.Options{Loopback: true}, Keys: []httpapi.Key{{Name: "a", Hash: httpapi.HashKey("a")}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func (b *comeback) arrive(c *connection, name string, s *socket) bool {
 	if s.Edge.past != nil {
 		s.Edge.past.stays = k.Stays()
 	}
-	s.ID, s.Edge.ticket, s.Edge.recovered = k.ID, k, &recovered{Claimed: b.claimed}
+	s.ID, s.Edge.ticket, s.Edge.recovered = k.ID, k, &recovered{Claimed: b.claimed, shown: s.Edge.granted.Load()}
 	s.Edge.group = b.claimed.Record.Group // unless a service decides otherwise
 	return k.SetClient(s)
 }
@@ -88,6 +88,7 @@ func (b *comeback) arrive(c *connection, name string, s *socket) bool {
 // recovered is what a socket keeps that was taken over, until its client has its CONNECT.
 type recovered struct {
 	*recovery.Claimed
+	shown  *granted     // by the token of its client; static
 	asked  uint64       // the position when services were asked; 0: none were, or it was not known; static then
 	frames []*eio.Frame // what the client has missed; written by one goroutine before CONNECT
 	before int          // how many of them come before CONNECT; the rest may be what a service says to the newcomer
@@ -213,7 +214,7 @@ func (c *connection) beginAnew(s *socket, why error) {
 	c.tellLate(s, false)
 	c.arrive(arrival{
 		Packet: sio.Packet{Type: sio.Connect, Namespace: []byte(s.Namespace.Name), Data: s.Edge.auth}, auth: s.Edge.auth,
-		token: s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.granted.Load(),
+		token: s.Namespace.Token, rules: s.Edge.rules, shown: s.Edge.recovered.shown,
 	})
 }
 

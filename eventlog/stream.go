@@ -18,8 +18,8 @@ import (
 const (
 	// maxRecordAge is how long a record stays that is not written again.
 	maxRecordAge = 24 * time.Hour
-	// duplicateWindow is short: nothing is published with an id.
-	duplicateWindow = 30 * time.Second
+	// duplicateWindow is how long the log remembers the ids of events: publishers repeat what is not confirmed.
+	duplicateWindow = 2 * time.Minute
 )
 
 // logConfig is what the log must be like.
@@ -43,7 +43,7 @@ func (l *Log) recordsConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: l.records(), Subjects: []string{l.set.Prefix.Session("*"), l.set.Prefix.SessionBeat("*")},
 		Storage: l.storage(), Replicas: l.set.Replicas, MaxBytes: -1, MaxAge: maxRecordAge, MaxMsgs: -1, MaxMsgsPerSubject: 1, MaxMsgSize: -1, MaxConsumers: -1,
-		Duplicates: duplicateWindow, AllowDirect: true, AllowMsgTTL: true,
+		Duplicates: 30 * time.Second, AllowDirect: true, AllowMsgTTL: true, // short: nothing is published with an id
 		Description: "What edges must know of a socket to recover it. Made by edges of Partyline.",
 	}
 }

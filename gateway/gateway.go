@@ -14,6 +14,7 @@ import (
 
 	"partyline/backend"
 	"partyline/gateway/adminui"
+	"partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/tally"
 )
@@ -27,6 +28,9 @@ type Options struct {
 	Hooks    []hook.Hook
 	UI       *adminui.Options // nil: there is no Admin UI; Service and Log are the gateway's
 	Log      *slog.Logger
+
+	Keys              []api.Key // of the HTTP API; without keys there is none
+	RequestsPerSecond int       // of one key; 0: as many as come
 }
 
 // Gateway is one instance. New makes it.
@@ -61,6 +65,15 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	g.hooks = hook.New(o.Hooks, o.UserRoom, o.Log)
 	g.hooks.Register(g.io)
 	g.sets = []*tally.Set{g.hooks.Metrics(), g.metrics()}
+	if len(o.Keys) > 0 {
+		a, err := api.New(g.io, api.Options{Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, Log: o.Log})
+		if err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		g.mux.Handle("/v1/", a)
+		g.mux.Handle("/openapi.json", a)
+		g.sets = append(g.sets, a.Metrics())
+	}
 	if o.UI != nil {
 		set := *o.UI
 		set.Service, set.Log = g.io, o.Log

@@ -48,7 +48,7 @@ type request struct {
 		Reason    string
 		Rooms     []string
 	}
-	header http.Header
+	http *http.Request
 }
 
 // name is what the request is about: connect, disconnect, or the event.
@@ -92,7 +92,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e.t.Errorf("a request is not signed: %v", err)
 		}
 	}
-	got := &request{header: r.Header}
+	got := &request{http: r}
 	if err := json.Unmarshal(body, got); err != nil {
 		e.t.Errorf("a request is no JSON: %v\n%s", err, body)
 	}
@@ -194,4 +194,3 @@ func (w noteWriter) Write(p []byte) (int, error) {
 	w.talk.Note("gateway log: %s", p)
 	return len(p), nil
 }
-

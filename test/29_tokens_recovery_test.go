@@ -25,7 +25,7 @@ func beginReturning(t *testing.T) returning {
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }`)
 	namespaces := rules{"/chat": {Connect: rule.ConnectToken, Tokens: []string{"main"}, UserRoom: "user:", Rooms: []string{"*"}, Recovery: rule.Recovery{For: edgetest.Patience}}}
 	return returning{beginAt(t, server, namespaces, withTokens([]token.Issuer{issuer("main", withPublic(key), func(i *token.Issuer) { i.Leeway = 0 })},
-		func(c *config.Token) { c.Grace = 100 * time.Millisecond })), key}
+		func(c *config.Token) { c.Grace = 100 * time.Millisecond }), func(o *edgetest.Options) { o.QueueBytes = 100_000 }), key}
 }
 
 func (r returning) of(user string, lasts time.Duration, grant edgetest.Claims) string {
@@ -82,6 +82,27 @@ func TestAClientComesBackWithAToken(t *testing.T) {
 		b.refused(`["x"]`, "x")
 		s.Publish("sio.chat.emit.room.user:ann", `["hello"]`)
 		b.event(`["hello"]`)
+	})
+}
+
+// Who has missed too much gets a new socket, with all that its token grants.
+func TestWhoMissedTooMuchBeginsAgainWithAToken(t *testing.T) {
+	r := beginReturning(t)
+	everyWay(r.stage, func(s *stage, w way) {
+		r := returning{s, r.key}
+		shown := r.of("ann", minutes, edgetest.Claims{"rooms": []string{"a"}, "data": edgetest.Claims{"n": 1}})
+		a, pid, _ := r.comes(w, shown, "")
+		s.has(a, `"data":{"n":1}`)
+		r.drop(a)
+		for range 6 {
+			s.Publish("sio.chat.emit.socket."+a.id, `["much","`+strings.Repeat("x", 30_000)+`"]`)
+		}
+		s.Flush()
+		b, _, answer := r.comes(w, shown, pid)
+		if b.id == "" || b.id == a.id {
+			s.t.Fatalf("it came back as %q (%.100s), was %s", b.id, answer, a.id)
+		}
+		s.has(b, `"a"`, `"user:ann"`, `"user":"ann"`, `"data":{"n":1}`)
 	})
 }
 

@@ -74,11 +74,11 @@ type vault struct {
 }
 
 // beginSecret starts a number of edges that look for tokens everywhere.
-func beginSecret(t *testing.T, edges int) *vault {
+func beginSecret(t *testing.T, edges int, namespaces rules) *vault {
 	t.Helper()
 	v := &vault{key: edgetest.ECKey(t, ""), store: t.TempDir()}
 	server := natsdtest.Start(t, `jetstream { store_dir: "`+v.store+`" }`)
-	o := edgetest.Options{NATS: server.ClientURL(), Namespaces: secretRules(), Secret: "open sesame"}
+	o := edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces, Secret: "open sesame"}
 	withTokens([]token.Issuer{issuer("main", withPublic(v.key))}, func(c *config.Token) {
 		c.From = []string{"auth", "authorization", "cookie:sid", "query:token"}
 	})(&o)
@@ -145,7 +145,7 @@ func (v *vault) isKept() {
 // Nothing of a token comes into NATS, logs, metrics, errors or records, wherever a client puts it: accepted, refused or
 // renewed; with sockets of other namespaces in the same session, before and after.
 func TestATokenIsASecret(t *testing.T) {
-	v := beginSecret(t, 1)
+	v := beginSecret(t, 1, secretRules())
 	v.serve("door", `[{"user":"door"}]`)
 	everyWay(v.stage, func(s *stage, w way) {
 		for i, place := range []string{"auth", "authorization", "cookie", "query"} {
@@ -205,7 +205,7 @@ func (v *vault) carried(t *testing.T, user string) {
 // The same between two edges: one forwards what a client sends to the other, with the token in each request, and takes
 // its socket over later. Other sockets of the session have an owner, and then another.
 func TestATokenIsASecretBetweenEdges(t *testing.T) {
-	v := beginSecret(t, 2)
+	v := beginSecret(t, 2, secretRules())
 	there := &stage{&edgetest.Stage{Node: v.edges[1], Peer: v.Peer, NATS: v.NATS}, t}
 	for _, isMsgpack := range []bool{false, true} {
 		user := fmt.Sprint("ann-", isMsgpack)
@@ -263,6 +263,30 @@ func TestATokenIsASecretBetweenEdges(t *testing.T) {
 		g = &guest{talker: &framed{t, enginetest.Upgrade(t, v.Talk, "up", url, func() {}), false}, t: t, head: "/chat,"}
 		g.say("0/chat,")
 		g.connected(v.hears(g))
+	}
+	v.isKept()
+}
+
+// The same with an instance that owns the sockets which a token has admitted.
+func TestATokenIsASecretFromOwners(t *testing.T) {
+	door := secretRules()["/chat"]
+	v := beginSecret(t, 1, rules{"/door": door})
+	a := startInstance(t, v.NC, "chat-a")
+	for i, w := range ways {
+		user := fmt.Sprint("ann-", i)
+		good, bad, next := v.sign(user, nil), v.sign(user, edgetest.Claims{"aud": "other"}), v.sign(user, edgetest.Claims{"nbf": 1})
+		header := http.Header{"Cookie": {"a=b; sid=" + good}, "Authorization": {"Bearer " + good}}
+		g := &guest{talker: w.open(v.stage, "token="+good, header), t: t, head: "/door,"}
+		g.connect(bad)
+		g.refusal(v.hears(g))
+		g.connect(good)
+		g.connected(v.hears(g))
+		if h := a.accepts(`[]`); h.SID != g.id || h.Handover == nil || h.Handover.User != user {
+			t.Errorf("the instance was asked %+v", h)
+		}
+		g.renews(next)
+		g.say(`2/door,["said"]`)
+		v.until(a.owned, "sio.door.own.chat-a.said")
 	}
 	v.isKept()
 }

@@ -184,19 +184,21 @@ func parse(raw string) (t parsed) {
 		}
 		parts[i], rest = decoded, after
 	}
-	header, alg := parts[0], ""
-	t = parsed{claims: parts[1], signature: parts[2], signed: raw[:strings.LastIndexByte(raw, '.')]}
-	alg, _ = text(jsontext.Member(header, "alg"))
-	if t.method = jwt.GetSigningMethod(alg); t.method == nil {
+	var header [3][]byte
+	jsontext.Find(header[:], parts[0], "alg", "kid", "crit")
+	alg, _ := text(header[0])
+	kid, err := text(header[1])
+	t = parsed{method: jwt.GetSigningMethod(alg), kid: kid, signed: raw[:strings.LastIndexByte(raw, '.')], signature: parts[2]}
+	switch {
+	case t.method == nil:
 		return parsed{problem: ErrAlgorithm}
-	}
-	if jsontext.Member(header, "crit") != nil {
+	case header[2] != nil:
 		return parsed{problem: ErrCritical}
-	}
-	var err error
-	if t.kid, err = text(jsontext.Member(header, "kid")); err != nil {
+	case err != nil:
 		return parsed{problem: ErrMalformed}
 	}
+	t.object = parts[1]
+	jsontext.Find(t.values[:], t.object, claimNames[:]...)
 	t.issuer, _ = t.GetIssuer()
 	return t
 }
@@ -229,8 +231,9 @@ func (e *entry) check(t *parsed) (msg.Grant, *Refusal) {
 		return msg.Grant{}, ErrLifetime
 	}
 	var g msg.Grant
-	if object := jsontext.Member(t.claims, e.Claim); object != nil {
-		if g, err = msg.ParseGrant(object); err != nil || g.User != "" && g.User != user {
+	var object [1][]byte
+	if jsontext.Find(object[:], t.object, e.Claim); object[0] != nil {
+		if g, err = msg.ParseGrant(object[0]); err != nil || g.User != "" && g.User != user {
 			return msg.Grant{}, ErrGrant
 		}
 	}
@@ -266,18 +269,23 @@ func (e *entry) verify(t *parsed) *Refusal {
 	return ErrSignature
 }
 
-// claims are those of a token, a JSON object, as jwt.Claims.
-type claims []byte
+// claims are those of a token, as jwt.Claims.
+type claims struct {
+	object []byte                  // JSON
+	values [len(claimNames)][]byte // of the claims in claimNames, nil for none
+}
 
-func (c claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.time("exp") }
-func (c claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.time("iat") }
-func (c claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.time("nbf") }
-func (c claims) GetIssuer() (string, error)                   { return text(jsontext.Member(c, "iss")) }
-func (c claims) GetSubject() (string, error)                  { return text(jsontext.Member(c, "sub")) }
+var claimNames = [...]string{"iss", "sub", "aud", "exp", "iat", "nbf"}
+
+func (c *claims) GetIssuer() (string, error)                   { return text(c.values[0]) }
+func (c *claims) GetSubject() (string, error)                  { return text(c.values[1]) }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return seconds(c.values[3]) }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return seconds(c.values[4]) }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return seconds(c.values[5]) }
 
 // GetAudience returns the claim aud, which is a string or an array of strings.
-func (c claims) GetAudience() (list jwt.ClaimStrings, err error) {
-	raw := jsontext.Member(c, "aud")
+func (c *claims) GetAudience() (list jwt.ClaimStrings, err error) {
+	raw := c.values[2]
 	if !bytes.HasPrefix(raw, []byte("[")) {
 		one, err := text(raw)
 		return jwt.ClaimStrings{one}, err
@@ -295,17 +303,16 @@ func (c claims) GetAudience() (list jwt.ClaimStrings, err error) {
 	}
 }
 
-// time returns a claim that is a number of seconds since 1970, without its fraction; nil if there is none.
-func (c claims) time(name string) (*jwt.NumericDate, error) {
-	raw := jsontext.Member(c, name)
-	if raw == nil {
+// seconds returns a value that is a number of seconds since 1970, without its fraction; nil if there is none.
+func seconds(value []byte) (*jwt.NumericDate, error) {
+	if value == nil {
 		return nil, nil //nolint:nilnil // as jwt.Claims wants it
 	}
-	seconds, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil || !(seconds >= 0 && seconds <= lastSecond) {
+	at, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || !(at >= 0 && at <= lastSecond) {
 		return nil, jwt.ErrInvalidType
 	}
-	return &jwt.NumericDate{Time: time.Unix(int64(seconds), 0)}, nil
+	return &jwt.NumericDate{Time: time.Unix(int64(at), 0)}, nil
 }
 
 // lastSecond is that of the year 9999.

@@ -1,6 +1,7 @@
 package contest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type Programs struct {
 	config    string // of the edges
 	owned     string // of the edges in front of the package for Node.js
 	recovery  string // of the edges whose clients recover
+	gateway   string // of the gateway
 	profiling bool   // the edges serve their profiles
 
 	tokens      *verify.Tokens
@@ -50,6 +52,16 @@ const ownedConfig = `namespaces:
 // recoveryConfig has clients recover, and is otherwise that of most scenarios.
 var recoveryConfig = strings.ReplaceAll(config, "    connect: open\n", "    connect: open\n    recovery: {for: 2m}\n")
 
+// postKey is the key of those who post, to the gateway and to the route of Express.
+const postKey = "partyline_bench"
+
+// gatewayConfig has that key.
+var gatewayConfig = fmt.Sprintf(`api:
+  requests_per_second: 0
+  keys:
+    - {name: bench, hash: "sha256:%x", namespaces: ["/bench"], verbs: [emit], rooms: ["*"]}
+`, sha256.Sum256([]byte(postKey)))
+
 // Root is the repository's folder, in or above the working directory.
 func Root() (string, error) {
 	folder, err := os.Getwd()
@@ -78,10 +90,11 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 	}
 	p := &Programs{root: root, bin: filepath.Join(root, "bin", "bench-programs"), self: self, profiling: profiling}
 	p.config, p.owned, p.recovery = filepath.Join(p.bin, "partyline.yaml"), filepath.Join(p.bin, "owned.yaml"), filepath.Join(p.bin, "recovery.yaml")
+	p.gateway = filepath.Join(p.bin, "gateway.yaml")
 	if err := os.MkdirAll(p.bin, 0o755); err != nil {
 		return nil, nil, err
 	}
-	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig, p.recovery: recoveryConfig} {
+	for file, text := range map[string]string{p.config: config, p.owned: ownedConfig, p.recovery: recoveryConfig, p.gateway: gatewayConfig} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return nil, nil, err
 		}
@@ -92,7 +105,7 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 		}
 	}
 	into := p.bin + string(filepath.Separator)
-	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded",
+	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded", "./cmd/gateway",
 		"github.com/nats-io/nats-server/v2"); err != nil {
 		return nil, nil, err
 	}
@@ -118,7 +131,7 @@ func (p *Programs) available(servers []string, out io.Writer) []string {
 				lacks[NodeEmbedded] = p.buildPackage()
 			}
 			lacks[name] = lacks[NodeEmbedded]
-		case SocketIO, Redis:
+		case SocketIO, Redis, Express:
 			if _, done := lacks[SocketIO]; !done {
 				lacks[SocketIO] = p.install(p.node())
 			}

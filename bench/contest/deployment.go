@@ -32,18 +32,22 @@ const (
 	EdgeToken = "edge-token" // NATS and an edge that admits by tokens
 	Verify    = "verify"     // no server: one verification of a token, by the library alone
 
+	Gateway = "gateway" // NATS, an edge, and a gateway, which emits what is posted to it
+	Express = "express" // the reference server with a route of Express that emits
+
 	NodeEmbedded = "node-embedded" // the package for Node.js, behind an edge with NATS inside
 	NodeEdge     = "node-edge"     // the package for Node.js, behind an edge and NATS
 )
 
 // Servers lists all contestants.
-var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge, EdgeToken, Verify}
+var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge, EdgeToken, Verify, Gateway, Express}
 
 // deployment is a contestant that runs.
 type deployment struct {
 	addresses []string // for clients
 	nats      string   // URL of NATS, if it has one
 	bare      bool
+	post      string // host:port for HTTP requests, if it takes them
 	config    string // of the edges; "" for that of most scenarios
 	store     string // JetStream's folder, which goes with the deployment; "" if there is none
 	programs  []*program
@@ -77,8 +81,19 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 		if d.config = p.recovery; err == nil {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}
+	case Gateway:
+		if err = p.addNATS(d); err == nil {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
+		}
+		if err == nil {
+			err = p.addGateway(d)
+		}
 	case SocketIO:
 		err = p.addNode(d)
+	case Express:
+		if err = p.addNode(d, "express", postKey); err == nil {
+			d.post = d.addresses[0]
+		}
 	case Redis:
 		var url string
 		if url, err = p.addRedis(d); err == nil {
@@ -160,6 +175,21 @@ func (p *Programs) addEdge(d *deployment, name string, args ...string) error {
 		d.nats = at.NATS
 	}
 	return d.programs[len(d.programs)-1].becomeReady()
+}
+
+// addGateway starts a gateway, to which no client connects.
+func (p *Programs) addGateway(d *deployment) error {
+	one, line, err := d.addSilent("gateway", process.Server, `"listening"`, exec.Command(filepath.Join(p.bin, "gateway"),
+		"--config="+p.gateway, "--nats.url="+d.nats, "--gateway.listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0"))
+	if err != nil {
+		return err
+	}
+	var at listening
+	if err := json.Unmarshal([]byte(line), &at); err != nil {
+		return fmt.Errorf("gateway says %q: %w", line, err)
+	}
+	d.post, one.admin = at.Address, at.Admin
+	return one.becomeReady()
 }
 
 // becomeReady waits until an edge is ready.

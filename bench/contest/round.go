@@ -60,6 +60,8 @@ func (r *run) all() (err error) {
 	defer r.fetching.Wait()
 	job := r.scenario.job
 	job.Addresses, job.Bare, job.Watch = r.addresses, r.bare, r.watch()
+	job.Post = r.post
+	job.PostHead = "POST /v1/emit HTTP/1.1\r\nHost: " + r.post + "\r\nAuthorization: Bearer " + postKey + "\r\nContent-Type: application/json\r\n"
 	if r.server == EdgeToken {
 		job.Auth = r.programs.auths()
 	}

@@ -75,6 +75,10 @@ func Scenarios(quick bool) []Scenario {
 			job: load.Job{Kind: load.Idle, Clients: idle}, settles: settles,
 		},
 		{
+			Name: "post", Servers: []string{Gateway, Express},
+			job: load.Job{Kind: load.Post, Clients: 1, Posters: 32, Phases: []load.Phase{first(0, 1), phase("full", 0, 1)}},
+		},
+		{
 			Name: "churn", Servers: []string{Embedded, Edge, SocketIO}, Once: true,
 			job: load.Job{Kind: load.Churn, Phases: []load.Phase{{Name: "churn", Rate: 200, Lasts: churns}}}, settles: settles,
 		},

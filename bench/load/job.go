@@ -15,6 +15,7 @@ const (
 	Fanout = "fanout" // one more client than listeners speaks to all of them
 	Rooms  = "rooms"  // all speak, each to the others in its room
 	Echo   = "echo"   // all emit with an ack
+	Post   = "post"   // one client listens; Posters emit over HTTP, each with one request under way
 	Churn  = "churn"  // come, join rooms, speak, leave and go
 	Crowd  = "crowd"  // stay in a room of a few and in one of all, execute Orders, and reconnect when an edge is gone
 )
@@ -29,6 +30,9 @@ type Job struct {
 	First     int      // the first client's number, in Crowd, whose clients are those of several processes
 	Began     int64    // in Crowd: the wall clock's ns from which the times of messages count, the same in all processes
 	Across    bool     // in Crowd: begin with polling at one server, and upgrade at any
+	Posters   int      // HTTP connections, in Post
+	Post      string   // host:port that they post to
+	PostHead  string   // their requests' lines, without Content-Length
 	Phases    []Phase
 	Auth      []string          // of CONNECTs as JSON, used alternately; none: without
 	Watch     []process.Watched // whose CPU is measured

@@ -32,6 +32,8 @@ func (s *swarm) prepare() {
 		s.listeners = int64(s.job.Clients)
 		s.order = []int{s.job.Clients} // the last client is the speaker
 		s.missing = make([]int32, 1<<12)
+	case Post:
+		s.number = make([]int, s.job.Posters)
 	case Rooms:
 		s.listeners = int64(s.job.RoomSize) - 1
 		s.left = make([]int32, len(s.all))
@@ -58,6 +60,12 @@ func (s *swarm) utter(index int, at int64) {
 	}
 	s.said++
 	s.awaited += s.listeners
+	if s.job.Kind == Post {
+		if err := s.post(index, number, at); err != nil {
+			s.failed = err
+		}
+		return
+	}
 	s.say(s.all[index], packet)
 }
 
@@ -97,7 +105,7 @@ func (s *swarm) receive(c *client, packet []byte) {
 	if s.left != nil {
 		s.left[speaker]--
 	}
-	if s.closed && !s.hushed && (s.left == nil || s.left[speaker] == 0) {
+	if s.closed && !s.hushed && s.job.Kind != Post && (s.left == nil || s.left[speaker] == 0) {
 		s.utter(speaker, s.at) // in Echo the client itself
 	}
 }
@@ -107,6 +115,8 @@ func (s *swarm) hears(c *client, speaker int) (stream int, ok bool) {
 	switch s.job.Kind {
 	case Fanout:
 		return 0, speaker == s.job.Clients && c.index != speaker
+	case Post:
+		return speaker, speaker < s.job.Posters
 	case Rooms:
 		return speaker % s.job.RoomSize, speaker/s.job.RoomSize == c.index/s.job.RoomSize && c.index != speaker
 	}

@@ -44,6 +44,10 @@ type swarm struct {
 	onReady             func(*client)
 	released            bool // the standard input had a line
 
+	posters map[int]*poster // by file descriptor
+	byIndex []*poster
+	failed  error // of a write that has no caller to return it to
+
 	speech
 	churning
 	crowd
@@ -95,6 +99,11 @@ func (s *swarm) main() error {
 		return s.stay()
 	}
 	s.prepare()
+	if s.job.Kind == Post {
+		if err := s.connectPosters(); err != nil {
+			return err
+		}
+	}
 	for _, p := range s.job.Phases {
 		if err := s.speak(p); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
@@ -152,6 +161,8 @@ func (s *swarm) place(index int) (rooms []string, streams int) {
 		rooms, streams = []string{"room-" + strconv.Itoa(index/s.job.RoomSize)}, s.job.RoomSize
 	case Echo:
 		streams = 1
+	case Post:
+		rooms, streams = []string{hall}, s.job.Posters
 	case Crowd:
 		rooms, streams = []string{fmt.Sprintf("room-%07d", index/s.job.RoomSize), Hall}, s.job.RoomSize+1
 	}
@@ -183,6 +194,9 @@ func (s *swarm) step(until int64) error {
 	if err := s.flushAll(); err != nil {
 		return err
 	}
+	if s.failed != nil {
+		return s.failed
+	}
 	events, err := s.poll.wait(until)
 	if err != nil {
 		return err
@@ -194,6 +208,10 @@ func (s *swarm) step(until int64) error {
 			s.poll.ring()
 		case fd == int(os.Stdin.Fd()):
 			s.released = true
+		case s.posters[fd] != nil:
+			if err := s.posted(s.posters[fd]); err != nil {
+				return err
+			}
 		case c == nil:
 		default:
 			if e.Events&unix.EPOLLOUT != 0 {

@@ -1,6 +1,6 @@
 // The same application on the reference server, or on the package partyline behind an edge:
 //
-//   node server.mjs | node server.mjs redis <URL> | node server.mjs partyline <URL of NATS>
+//   node server.mjs | node server.mjs redis <URL> | node server.mjs partyline <URL of NATS> | node server.mjs express <KEY>
 //
 // It prints where it listens, and collects its garbage on SIGUSR2, for the measurement of its memory (--expose-gc).
 
@@ -9,7 +9,7 @@ import { createServer } from 'node:http';
 const [kind, url] = process.argv.slice(2);
 const isBehindEdge = kind === 'partyline';
 const { Server } = await import(isBehindEdge ? '../../node/wrapper.mjs' : 'socket.io');
-const http = createServer((request, response) => response.writeHead(404).end());
+const http = createServer(kind === 'express' ? await route(url) : (request, response) => response.writeHead(404).end());
 const io = isBehindEdge
   ? new Server({ nats: url })
   : new Server(http, { serveClient: false, adapter: kind === 'redis' ? await redisAdapter(url) : undefined });
@@ -47,6 +47,22 @@ if (isBehindEdge) {
   http.listen(0, '127.0.0.1', () => {
     console.error(JSON.stringify({ msg: 'listening', address: `127.0.0.1:${http.address().port}` }));
   });
+}
+
+// route is an application of Express that emits what is posted to it.
+async function route(key) {
+  const { default: express } = await import('express');
+  const app = express();
+  app.post('/v1/emit', express.json(), (request, response) => {
+    if (request.headers.authorization !== `Bearer ${key}`) {
+      response.status(401).json({});
+      return;
+    }
+    const { namespace, to, event } = request.body;
+    io.of(namespace).to(to.room).emit(...event);
+    response.status(202).json({});
+  });
+  return app;
 }
 
 async function redisAdapter(url) {

@@ -63,6 +63,7 @@ func Bars() []Bar {
 		{"Node server, echo at full speed, CPU of Node.js an ack", "nodeserver", "full", contest.NodeCPU, node, contest.SocketIO, false, .5, false},
 		{"Node server, echo paced, p50", "nodeserver", "paced", contest.P50, node, contest.SocketIO, false, .4, true},
 		{"Node server, memory of Node.js a connection", "nodeidle", "idle", contest.NodeMemory, node, contest.SocketIO, false, .6, false},
+		{"POST /v1/emit at full speed, requests/s", "post", "full", contest.PerSecond, []string{contest.Gateway}, contest.Express, true, 4, false},
 		{"connect with a token, CPU", "tokens", "idle", contest.ConnectCPU, []string{contest.EdgeToken}, openAndVerified, false, 1, false},
 	}
 }

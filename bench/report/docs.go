@@ -102,6 +102,8 @@ var phaseNames = map[Key]string{
 	{Scenario: "echo", Phase: "paced"}:   "2,000 events/s",
 	{Scenario: "echo", Phase: "full"}:    "Full speed, one ack under way a client",
 
+	{Scenario: "post", Phase: "full"}: "Full speed, one request under way a connection",
+
 	{Scenario: "nodeserver", Phase: "paced"}: "2,000 events/s",
 	{Scenario: "nodeserver", Phase: "full"}:  "Full speed, one ack under way a client",
 }

@@ -5,13 +5,20 @@ import (
 	"log/slog"
 	"os"
 
+	"partyline/cmd/internal/gateways"
 	"partyline/cmd/internal/node"
 	"partyline/config"
 	"partyline/internal/natsd"
 )
 
 func main() {
-	os.Exit(node.Main(node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS}))
+	os.Exit(node.Main(node.Flavour{
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, Commands: gateways.Commands,
+	}))
+}
+
+func openGateway(c config.Config, nats node.NATS, log *slog.Logger) (node.Gateway, error) {
+	return gateways.Open(c, nats, log)
 }
 
 func startNATS(c config.Config, log *slog.Logger) (node.NATS, error) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,13 +18,14 @@ import (
 
 	"partyline/cmd/internal/node"
 	"partyline/config"
+	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // line is what the tests read of a line of the log.
-type line struct{ Msg, Folder, NATS string }
+type line struct{ Msg, Folder, NATS, Address, Gateway string }
 
 // started runs the program until stop is called, and returns the lines up to `listening`.
 func started(t *testing.T, args ...string) (log []line, stop func()) {
@@ -32,7 +35,7 @@ func started(t *testing.T, args ...string) (log []line, stop func()) {
 	ended := make(chan int, 1)
 	go func() {
 		args := append(args, "--listen=127.0.0.1:0", "--admin.listen=127.0.0.1:0", "--embedded.listen=127.0.0.1:0")
-		ended <- node.Run(ctx, node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS}, args, nil, io.Discard, writer)
+		ended <- node.Run(ctx, node.Flavour{Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway}, args, nil, io.Discard, writer)
 		_ = writer.Close()
 	}()
 	lines := bufio.NewScanner(reader)
@@ -150,4 +153,50 @@ func TestTokenOfThePrograms(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "*: accepted, of the issuer dev") || !strings.Contains(string(out), "join: lobby-*") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// With hooks the program has a gateway inside.
+func TestHooksInside(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Type string }
+		_ = json.NewDecoder(r.Body).Decode(&event)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, map[string]string{"partyline.connect": "{}", "partyline.event": `{"ack":["from HTTP"]}`}[event.Type])
+	}))
+	defer app.Close()
+	secrets, file := filepath.Join(t.TempDir(), "secrets"), filepath.Join(t.TempDir(), "p.yaml")
+	for name, text := range map[string]string{
+		secrets: "whsec_" + strings.Repeat("QUJD", 11) + "\n",
+		file: "namespaces: {/chat: {connect: service}}\n" +
+			"hooks: [{namespaces: [/chat], events: [connect, greet], url: \"" + app.URL + "\", secrets_file: " + secrets + "}]\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, stop := started(t, "--config", file)
+	defer stop()
+	c := enginetest.Dial(t, enginetest.NewConversation(t), "ann", "http://"+log[len(log)-1].Address, nil)
+	so := edgetest.Enter(c, "/chat", "")
+	so.Emit("1", `["greet"]`)
+	so.Acked("1", `["from HTTP"]`)
+	c.Hangup()
+}
+
+// With gateway.listen the program has the Admin UI, which in open mode needs no user.
+func TestAdminUIInside(t *testing.T) {
+	log, stop := started(t, "--gateway.listen=127.0.0.1:0")
+	defer stop()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + log[len(log)-1].Gateway + "/ui/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if policy := response.Header.Get("Content-Security-Policy"); policy == "" {
+		t.Errorf("/ui/ is answered with %s and %v", response.Status, response.Header)
+	}
+	c := enginetest.Dial(t, enginetest.NewConversation(t), "operator", "http://"+log[len(log)-1].Address, nil)
+	edgetest.Enter(c, "/admin", "")
+	c.Hangup()
 }

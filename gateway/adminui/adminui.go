@@ -99,9 +99,6 @@ func (u *UI) Metrics() *tally.Set {
 	return set
 }
 
-// commands are the events that the pages may emit.
-var commands = []string{"emit", "join", "leave", "_disconnect"}
-
 // admit is the middleware of Namespace. The grant ends the connection with the session, and keeps all other events away.
 func (u *UI) admit(s *backend.Socket) error {
 	user, expires, err := u.login.check(s.Handshake(), time.Now())
@@ -111,7 +108,7 @@ func (u *UI) admit(s *backend.Socket) error {
 	if u.stats.open.Value() >= maxPages {
 		return backend.Refuse("too many pages are open")
 	}
-	grant := backend.Grant{User: user, Emit: commands, Expires: expires}
+	grant := backend.Grant{User: user, Emit: []string{"emit", "join", "leave", "_disconnect"}, Expires: expires}
 	if u.set.Readonly {
 		grant.Emit = []string{}
 	}

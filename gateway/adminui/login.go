@@ -97,7 +97,7 @@ const (
 type login struct {
 	users    Users
 	loopback bool
-	key      []byte // of sessions
+	key      string // of sessions
 	stats    *stats
 	hashing  chan struct{} // has room for maxHashes
 
@@ -107,18 +107,14 @@ type login struct {
 
 func newLogin(o Options, st *stats) *login {
 	l := &login{users: o.Users, loopback: o.Loopback, stats: st, hashing: make(chan struct{}, maxHashes), recent: make(map[netip.Prefix]*rate.Limiter)}
-	secret := o.Secret
-	if secret == "" {
-		secret = rand.Text()
-	}
-	l.key = sum([]byte(secret), "partyline: sessions of the Admin UI")
+	l.key = sum(cmp.Or(o.Secret, rand.Text()), "partyline: sessions of the Admin UI")
 	return l
 }
 
-func sum(key []byte, parts ...string) []byte {
-	mac := hmac.New(sha256.New, key)
+func sum(key string, parts ...string) string {
+	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(strings.Join(parts, "\x00")))
-	return mac.Sum(nil)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // credentials are what a page gives as auth.
@@ -184,8 +180,7 @@ func (l *login) isPassword(given credentials) bool {
 // write makes a session: the user, the time and a signature. A new password ends it, and so does a new secret.
 func (l *login) write(user string, expires time.Time) string {
 	at := strconv.FormatInt(expires.Unix(), 10)
-	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(user)) + "." + at + "." + encode(sum(l.key, user, at, l.users[user]))
+	return base64.RawURLEncoding.EncodeToString([]byte(user)) + "." + at + "." + sum(l.key, user, at, l.users[user])
 }
 
 // read returns the user of a session, which any instance with the same secret and users has made.
@@ -195,9 +190,8 @@ func (l *login) read(text string, now time.Time) (user string, expires time.Time
 		return "", time.Time{}, false
 	}
 	name, _ := base64.RawURLEncoding.DecodeString(parts[0])
-	signature, _ := base64.RawURLEncoding.DecodeString(parts[2])
 	at, _ := strconv.ParseInt(parts[1], 10, 64)
 	user, expires = string(name), time.Unix(at, 0)
 	hash, isThere := l.users[user]
-	return user, expires, isThere && now.Before(expires) && hmac.Equal(signature, sum(l.key, user, parts[1], hash))
+	return user, expires, isThere && now.Before(expires) && hmac.Equal([]byte(parts[2]), []byte(sum(l.key, user, parts[1], hash)))
 }

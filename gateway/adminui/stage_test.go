@@ -258,14 +258,14 @@ func (p *page) shows(namespace string, ids ...string) {
 func (p *page) emit(body string) { p.Send("42/admin," + body) }
 
 // socketsOf returns what a server has in a namespace, as the page shows it.
-func (p *page) socketsOf(edge, namespace string) int {
+func (p *page) socketsOf(edge, namespace string) (sockets int) {
 	namespaces, _ := p.servers[edge]["namespaces"].([]any)
 	for _, ns := range namespaces {
 		if ns := ns.(map[string]any); ns["name"] == namespace {
-			return int(ns["socketsCount"].(float64))
+			sockets += int(ns["socketsCount"].(float64))
 		}
 	}
-	return -1
+	return sockets
 }
 
 func (p *page) edges() []string { return slices.Sorted(maps.Keys(p.servers)) }

@@ -24,6 +24,10 @@ const (
 
 	// maxSockets is from how many sockets on, in all namespaces, pages get figures alone.
 	maxSockets = 10_000
+	// maxNamespaces bounds the namespaces of one server that pages show.
+	maxNamespaces = 1000
+	// namespaceSlots is how many namespaces there seem to be at least: pages do not notice that a list has become longer.
+	namespaceSlots = 32
 )
 
 // watch asks the edges while a page is open, and sends the pages what has changed.
@@ -216,9 +220,6 @@ type server struct {
 	namespaces []string // their order never changes, and none is removed: pages merge the lists by position
 }
 
-// maxNamespaces bounds the namespaces of one server that pages show.
-const maxNamespaces = 1000
-
 // reportServers sends pages what each edge has announced. To all pages, it sends what has happened since the last time, too.
 // An edge that has gone has nothing left; pages show it as unhealthy then.
 func (v *view) reportServers(edges []backend.Edge, now time.Time, toAll bool, pages ...*page) {
@@ -237,7 +238,7 @@ func (v *view) reportServers(edges []backend.Edge, now time.Time, toAll bool, pa
 	for _, e := range edges {
 		living[e.ID] = true
 		if v.servers[e.ID] == nil {
-			v.servers[e.ID] = &server{last: e}
+			v.servers[e.ID] = &server{last: e, namespaces: []string{Namespace}}
 		}
 		report(v.servers[e.ID], e)
 	}
@@ -253,7 +254,7 @@ func (v *view) reportServers(edges []backend.Edge, now time.Time, toAll bool, pa
 
 // report is what the Admin UI calls ServerStats.
 func (s *server) report(e backend.Edge, now time.Time) map[string]any {
-	for name := range e.Namespaces {
+	for _, name := range slices.Sorted(maps.Keys(e.Namespaces)) {
 		if !slices.Contains(s.namespaces, name) && len(s.namespaces) < maxNamespaces {
 			s.namespaces = append(s.namespaces, name)
 		}
@@ -261,6 +262,9 @@ func (s *server) report(e backend.Edge, now time.Time) map[string]any {
 	namespaces, events := []any{}, []any{}
 	for _, name := range s.namespaces {
 		namespaces = append(namespaces, map[string]any{"name": name, "socketsCount": e.Namespaces[name]})
+	}
+	for len(namespaces)%namespaceSlots != 0 { // pages add up the entries with the same name
+		namespaces = append(namespaces, map[string]any{"name": Namespace, "socketsCount": 0})
 	}
 	count := func(kind string, is, was uint64) {
 		if is > was {

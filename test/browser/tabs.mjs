@@ -20,7 +20,7 @@ before(async () => {
 after(() => browser?.close());
 
 // browserScene is a scene with a new window. open opens its tabs.
-export function browserScene(name, play) {
+export function browserScene(name, play, timeout = 60_000) {
   scene(name, async (s) => {
     const window = new Window(s);
     try {
@@ -33,7 +33,7 @@ export function browserScene(name, play) {
     } finally {
       await window.context.close();
     }
-  }, { timeout: 60_000 });
+  }, { timeout });
 }
 
 class Window {

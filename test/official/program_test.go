@@ -35,7 +35,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator),
-		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/examples/chat")
+		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/cmd/gateway", "partyline/examples/chat")
 	if output, err := command.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%w\n%s", err, output)
 	}
@@ -117,7 +117,9 @@ func start(t *testing.T, name string, args ...string) *program {
 	if err != nil {
 		t.Fatalf("the programs do not build: %v", err)
 	}
-	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--listen=") }) {
+	if !slices.ContainsFunc(args, func(arg string) bool {
+		return strings.HasPrefix(arg, "--listen=") || strings.HasPrefix(arg, "--gateway.listen=")
+	}) {
 		args = append(args, "--listen="+freeAddress(t))
 	}
 	args = append(args, "--admin.listen="+freeAddress(t), "--log.level=debug")

@@ -108,15 +108,19 @@ func IsNumber(value []byte) bool {
 	return len(value) > 0 && (value[0] == '-' || '0' <= value[0] && value[0] <= '9')
 }
 
-// Member returns the value of a member of an object, nil if there is none. The last one counts, in whatever spelling.
-func Member(object []byte, name string) (value []byte) {
+// Find sets values to those of the members of an object with the given names, as far as there are any. The last one
+// counts, in whatever spelling.
+func Find(values [][]byte, object []byte, names ...string) {
 	for members := Inside(object); ; {
 		key, more := members.Next()
 		if !more {
-			return value
+			return
 		}
-		if candidate, _ := members.Next(); KeyIs(key, name) {
-			value = candidate
+		value, _ := members.Next()
+		for i, name := range names {
+			if KeyIs(key, name) {
+				values[i] = value
+			}
 		}
 	}
 }

@@ -36,18 +36,17 @@ func TestKeyIs(t *testing.T) {
 	}
 }
 
-func TestMember(t *testing.T) {
+func TestFind(t *testing.T) {
 	object := []byte(`{"sub":"a","n":{"aud":1},"SUB":2,"s\u0075b" : ["b"] ,"aud":null}`)
-	for name, want := range map[string]string{"sub": `["b"]`, "aud": `null`, "n": `{"aud":1}`, "SUB": `2`} {
-		if got := Member(object, name); string(got) != want {
-			t.Errorf("%s is %s, want %s", name, got, want)
+	var values [5][]byte
+	Find(values[:], object, "sub", "aud", "n", "SUB", "exp")
+	for i, want := range []string{`["b"]`, `null`, `{"aud":1}`, `2`, ``} {
+		if got := values[i]; string(got) != want || want == "" && got != nil {
+			t.Errorf("%d is %s, want %s", i, got, want)
 		}
 	}
-	if got := Member(object, "exp"); got != nil {
-		t.Errorf("exp is %s", got)
-	}
-	if got := Member([]byte(`{"https:\/\/id.example\/grant":1}`), "https://id.example/grant"); string(got) != "1" {
-		t.Errorf("the long name is %q", got)
+	if Find(values[4:], []byte(`{"https:\/\/id.example\/grant":1}`), "https://id.example/grant"); string(values[4]) != "1" {
+		t.Errorf("the long name is %q", values[4])
 	}
 }
 

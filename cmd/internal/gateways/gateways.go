@@ -15,6 +15,7 @@ import (
 	"partyline/config"
 	"partyline/gateway"
 	"partyline/gateway/adminui"
+	"partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/redact"
 	"partyline/internal/throttle"
@@ -88,6 +89,10 @@ func (g *Gateway) shown(err error) string { return redact.Text(err.Error(), g.ur
 func optionsOf(c config.Config, log *slog.Logger) gateway.Options {
 	o := gateway.Options{
 		Prefix: c.NATS.Prefix, Group: c.Gateway.Group, Secret: c.Edges.Secret, UserRoom: c.Gateway.UserRoom, Log: log,
+		RequestsPerSecond: c.API.RequestsPerSecond,
+	}
+	for _, k := range c.API.Keys {
+		o.Keys = append(o.Keys, api.Key(k))
 	}
 	for _, h := range c.Hooks {
 		o.Hooks = append(o.Hooks, hook.Hook{

@@ -14,9 +14,12 @@ import (
 // Main runs cmd/gateway, and returns its exit status.
 func Main() int { return program.Main(Program()) }
 
+// Commands are those of all programs with a gateway.
+var Commands = map[string]func(context.Context, program.Call) int{"key": key, "user": user}
+
 // Program is cmd/gateway.
 func Program() program.Program {
-	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: map[string]func(context.Context, program.Call) int{"user": user}}
+	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: Commands}
 }
 
 // serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.

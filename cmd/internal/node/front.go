@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"partyline/admin"
@@ -23,6 +24,34 @@ type front struct {
 	*wiring.Parts
 	handler     http.Handler
 	certificate *certificate // nil without TLS
+	gateway     Gateway      // nil: there is none in the process
+}
+
+// gatewayListen is the key of the gateway's address.
+const gatewayListen = "gateway.listen"
+
+// startGateway starts the gateway, if there is one, and returns why it could not. stop waits until it was tried.
+func (f *front) startGateway(ctx context.Context) (refused <-chan error, stop func()) {
+	if f.gateway == nil {
+		return nil, func() {}
+	}
+	errs, starting := make(chan error, 1), sync.WaitGroup{}
+	ctx, cancel := context.WithCancel(ctx)
+	starting.Go(func() {
+		if err := f.gateway.Start(ctx); err != nil {
+			errs <- err
+		}
+	})
+	return errs, func() { cancel(); starting.Wait() }
+}
+
+// ready returns why clients should not come now.
+func (f *front) ready() []string {
+	why := f.Ready()
+	if f.gateway != nil {
+		why = append(why, f.gateway.Ready()...)
+	}
+	return why
 }
 
 // newFront connects to NATS, which may take long, and makes everything that serves clients. The caller must call

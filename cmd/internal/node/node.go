@@ -11,6 +11,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 
 	"partyline/cmd/internal/program"
@@ -27,6 +28,21 @@ type Flavour struct {
 	// StartNATS runs a NATS server inside the process; nil if NATS is elsewhere. If it cannot listen, its error wraps
 	// a *net.OpError.
 	StartNATS func(config.Config, *slog.Logger) (NATS, error)
+
+	// OpenGateway makes a gateway inside the process, over the NATS there; nil if there is never one. It is a field
+	// because cmd/edge must not link it.
+	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
+
+	Commands map[string]func(context.Context, program.Call) int // beside token; see program.Program
+}
+
+// Gateway is a gateway inside the process.
+type Gateway interface {
+	Start(context.Context) error // returns nil if ctx has ended
+	Ready() []string
+	Metrics() []*tally.Set
+	Site(config.Config, *slog.Logger) (*program.Site, error) // opens its listener; nil if it has none
+	Close()
 }
 
 // NATS is a NATS server inside the process.
@@ -46,15 +62,17 @@ func Run(ctx context.Context, f Flavour, args, environ []string, stdout, stderr 
 }
 
 func (f Flavour) program() program.Program {
+	commands := map[string]func(context.Context, program.Call) int{
+		"token": func(ctx context.Context, c program.Call) int {
+			return tokens.Run(ctx, f.Name, c.Args, c.Environ, c.Stdin, c.Stdout, c.Stderr)
+		},
+	}
+	maps.Copy(commands, f.Commands)
 	return program.Program{
 		Name: f.Name,
 		Serve: func(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
 			return serve(ctx, f, c, log, logMetrics)
 		},
-		Commands: map[string]func(context.Context, program.Call) int{
-			"token": func(ctx context.Context, c program.Call) int {
-				return tokens.Run(ctx, f.Name, c.Args, c.Environ, c.Stdin, c.Stdout, c.Stderr)
-			},
-		},
+		Commands: commands,
 	}
 }

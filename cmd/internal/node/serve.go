@@ -41,6 +41,12 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		return err
 	}
 	defer front.Leave()
+	if f.OpenGateway != nil && c.HasWork() {
+		if front.gateway, err = f.OpenGateway(c, nats, log); err != nil {
+			return err
+		}
+		defer front.gateway.Close()
+	}
 	sites, err := newSites(c, front, listeners, log, logMetrics)
 	if err != nil {
 		return err
@@ -48,8 +54,13 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	failed, wait := program.ServeAll(sites)
 	defer wait()
 	for _, s := range sites {
+		if s.Name == gatewayListen {
+			listening = append(listening, "gateway", s.Listener.Addr().String())
+		}
 		defer s.Stop(log)
 	}
+	refused, stop := front.startGateway(ctx)
+	defer stop()
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
 	}
@@ -58,6 +69,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	log.Info("listening", listening...)
 	select {
 	case err = <-failed:
+	case err = <-refused:
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
@@ -70,6 +82,9 @@ func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, lo
 	metrics := append(front.Metrics(), logMetrics)
 	if front.certificate != nil {
 		metrics = append(metrics, front.certificate.metrics())
+	}
+	if front.gateway != nil {
+		metrics = append(metrics, front.gateway.Metrics()...)
 	}
 	pages, err := newPages(c, front, log, metrics)
 	if err != nil {
@@ -87,6 +102,15 @@ func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, lo
 	if front.certificate != nil {
 		clients.TLSConfig = front.certificate.config()
 	}
+	if front.gateway != nil {
+		site, err := front.gateway.Site(c, log)
+		if err != nil {
+			return nil, err
+		}
+		if site != nil {
+			sites = append(sites, site)
+		}
+	}
 	return append(sites, &program.Site{
 		Name: "listen", Listener: front.Limiter.Listen(on.clients), Server: clients, Limiter: front.Limiter,
 	}), nil
@@ -96,7 +120,7 @@ func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, lo
 func newPages(c config.Config, front *front, log *slog.Logger, metrics []*tally.Set) (http.Handler, error) {
 	return admin.NewHandler(admin.Options{
 		Version: program.Version(),
-		Ready:   front.Ready,
+		Ready:   front.ready,
 		Edges:   front.edges,
 		Drain:   front.Drain,
 		Pprof:   c.Admin.Pprof,

@@ -1,0 +1,112 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"partyline/subjects"
+)
+
+// EmitOnce is Emit for a namespace with recovery or rewind: it waits until the log of events has stored the event, and
+// returns its sequence there. Of several events with the same id, the log takes the first, whose sequence isDuplicate
+// ones return. It remembers an id for the stream's duplicate window, 2 minutes unless the stream was made otherwise.
+// Ids count for all namespaces together.
+//
+// The errors are those of Emit, TooMany, Refused (by the log), NoAnswer (the event may be stored: emit it again with
+// the same id), the context's, and BadArguments where the namespace is not logged under its own name: if the edges
+// have recovery or rewind for a pattern of namespaces, the stream does not show for which.
+func (t Target) EmitOnce(ctx context.Context, id, event string, args ...any) (sequence uint64, isDuplicate bool, err error) {
+	m, err := t.event(subjects.VerbEmit, event, args)
+	if err != nil {
+		return 0, false, err
+	}
+	s := t.ns.svc
+	bound, done, err := s.questions.bounded(ctx, s.wait)
+	if err != nil {
+		return 0, false, err
+	}
+	defer done()
+	if err = s.logged.check(bound, s.connection, t.ns); err == nil {
+		setHeader(m, nats.MsgIdHdr, id)
+		var stored streamAnswer
+		if stored, err = s.askStream(bound, m); err == nil {
+			return stored.Sequence, stored.Duplicate, nil
+		}
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return 0, false, err
+}
+
+// streamAnswer is what JetStream answers about a stream, or a message for one.
+type streamAnswer struct {
+	Config struct {
+		Subjects []string `json:"subjects"`
+	} `json:"config"`
+	Sequence  uint64 `json:"seq"`
+	Duplicate bool   `json:"duplicate"`
+	Error     *struct {
+		Code        int    `json:"code"`
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// noStream is the code of the error about a stream that is not there.
+const noStream = 404
+
+// askStream sends a request to JetStream. The error about a stream that is not there is in the answer.
+func (c *connection) askStream(ctx context.Context, m *nats.Msg) (a streamAnswer, err error) {
+	got, err := c.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return a, sendError(err, m, c.nc)
+	}
+	if err := json.Unmarshal(got.Data, &a); err != nil {
+		return a, because(Refused, err, "the answer to %s", m.Subject)
+	}
+	if a.Error != nil && a.Error.Code != noStream {
+		return a, failure(Refused, "%s: %s", m.Subject, a.Error.Description)
+	}
+	return a, nil
+}
+
+// logged has what the stream of the log captures.
+type logged struct {
+	mu       sync.Mutex
+	subjects []string  // guarded by mu
+	until    time.Time // guarded by mu: how long subjects count
+}
+
+// loggedFor is how long the stream's configuration counts. Edges change it when they start.
+const loggedFor = 5 * time.Second
+
+// check returns an error if a namespace is not logged, or if that cannot be known.
+func (l *logged) check(ctx context.Context, c *connection, ns *Namespace) error {
+	l.mu.Lock()
+	captured, isFresh := l.subjects, time.Now().Before(l.until)
+	l.mu.Unlock()
+	if !isFresh {
+		info, err := c.askStream(ctx, &nats.Msg{Subject: "$JS.API.STREAM.INFO." + c.prefix.Stream(subjects.StreamLog)})
+		if err != nil && !errors.Is(err, nats.ErrNoResponders) { // else there is no JetStream
+			return because(NoAnswer, err, "if that lasts, NATS may not permit it (docs/subjects.md, Permissions)")
+		}
+		l.mu.Lock()
+		captured = info.Config.Subjects
+		l.subjects, l.until = captured, time.Now().Add(loggedFor)
+		l.mu.Unlock()
+	}
+	switch {
+	case slices.Contains(captured, c.prefix.Captured(ns.token)):
+		return nil
+	case slices.Contains(captured, c.prefix.Captured("*")):
+		return failure(BadArguments, "the log does not show whether %s has recovery, because a pattern of namespaces has it: "+
+			"write their names into the edges' configuration", ns.name)
+	}
+	return failure(BadArguments, "namespace %s has neither recovery nor rewind in the edges' configuration", ns.name)
+}

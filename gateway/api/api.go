@@ -1,0 +1,247 @@
+// Package api is the HTTP API of the gateway: with one POST, any language emits to Socket.IO clients, asks them, moves
+// them between rooms, or ends them (docs/http-api.md). It speaks to edges over a service of package backend, and keeps
+// nothing.
+//
+// A request goes through the same steps: the key, its rate, the body as strict JSON, what the key allows, the verb.
+// What fails on the way is a problem (RFC 9457), is counted, and is logged if an operator can do something about it.
+package api
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // openapi.json
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"partyline/backend"
+	"partyline/internal/tally"
+	"partyline/internal/throttle"
+)
+
+// Bounds of requests.
+const (
+	mostBytes      = 1 << 20  // of a body
+	mostBatchBytes = 16 << 20 // of the body of a batch
+	mostCommands   = 1000     // of a batch
+	mostNames      = 1000     // of a list of rooms
+	mostOnPage     = 1000     // sockets or rooms
+	standardPage   = 100      // without limit
+	mostIDBytes    = 255      // of an Idempotency-Key
+	bodyTime       = 10 * time.Second
+	batchTime      = time.Minute // to carry out a batch
+)
+
+// Document is the OpenAPI 3.1 document that /openapi.json serves.
+//
+//go:embed openapi.json
+var Document []byte
+
+// Options of an API.
+type Options struct {
+	Keys              []Key
+	RequestsPerSecond float64 // of one key, and commands of batches; 0: as many as come
+	UserRoom          string  // what the rooms of users begin with: user_room of the edges' configuration; "": there are none
+	Log               *slog.Logger
+}
+
+// API answers requests of the HTTP API. New makes it. It is an http.Handler, and safe for concurrent use. The server
+// must give a request two minutes to be answered.
+type API struct {
+	io         *backend.Service
+	o          Options
+	holders    []*holder
+	operations []operation
+	complaints *throttle.Logger
+	commands   []tally.Counter // by operation
+	problems   []tally.Counter // by kind
+}
+
+// operation is one of the API. Of one with GET, the input is the query, else the body.
+type operation struct {
+	name, method string
+	run          func(q *request, input []byte) (any, error)
+}
+
+// verbs are the operations that a key must have. They, and they alone, can be commands of a batch.
+var verbs = []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", "grant", "data"}
+
+// New returns the API of a service, which must be started before requests come. The error is about a key of the
+// options.
+func New(io *backend.Service, o Options) (*API, error) {
+	a := &API{io: io, o: o, complaints: throttle.New(o.Log), problems: make([]tally.Counter, len(kinds))}
+	runs := []func(*request, []byte) (any, error){emit, broadcast, ask, join, leave, disconnect, grant, setData}
+	for i, verb := range verbs {
+		a.operations = append(a.operations, operation{verb, http.MethodPost, runs[i]})
+	}
+	a.operations = append(a.operations, operation{"batch", http.MethodPost, batch},
+		operation{"sockets", http.MethodGet, sockets}, operation{"rooms", http.MethodGet, rooms})
+	a.commands = make([]tally.Counter, len(a.operations))
+	for _, k := range o.Keys {
+		h, err := newHolder(k)
+		if err != nil {
+			return nil, err
+		}
+		a.holders = append(a.holders, h)
+	}
+	return a, nil
+}
+
+// Metrics returns the metrics.
+func (a *API) Metrics() *tally.Set {
+	set := &tally.Set{}
+	for i, op := range a.operations {
+		set.LabelledCounter(&a.commands[i], "api_commands_total", "Commands and reads of the HTTP API, those of batches included.", "operation", op.name)
+	}
+	for i, k := range kinds {
+		set.LabelledCounter(&a.problems[i], "api_problems_total", "Commands and reads of the HTTP API that failed, by type of problem.", "type", k.name)
+	}
+	a.complaints.Metrics(set, "api")
+	return set
+}
+
+// ServeHTTP answers a request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	key := "?"
+	result, err := a.answer(w, r, &key)
+	if err != nil {
+		p := asProblem(err)
+		a.report(p, key, r.URL.Path)
+		writeProblem(w, p)
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	if result == accepted {
+		write(w, http.StatusAccepted, result)
+	} else {
+		write(w, http.StatusOK, result)
+	}
+}
+
+// write answers with a value of this package as JSON, or with text.
+func write(w http.ResponseWriter, status int, value any) {
+	text, isText := value.([]byte)
+	if !isText {
+		text, _ = json.Marshal(value)
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}
+
+// request is one command, alone or in a batch, or one read.
+type request struct {
+	*API
+	*holder
+	ctx     context.Context
+	id      string // the Idempotency-Key; "" for none
+	isBatch bool   // it is a command of a batch
+}
+
+// answer carries out a request. It sets key to the name of the key.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, error) {
+	if r.URL.Path == "/openapi.json" {
+		return Document, allowMethod(w, r, http.MethodGet)
+	}
+	name, isOurs := strings.CutPrefix(r.URL.Path, "/v1/")
+	at := slices.IndexFunc(a.operations, func(op operation) bool { return op.name == name })
+	if !isOurs || at < 0 {
+		return nil, problemOf(noOperation, "there is no %.100q; /openapi.json has all operations", r.URL.Path)
+	}
+	op := &a.operations[at]
+	if err := allowMethod(w, r, op.method); err != nil {
+		return nil, err
+	}
+	h := a.holderOf(r.Header.Get("Authorization"))
+	if h == nil {
+		return nil, problemOf(badKey, "send a key of this gateway: Authorization: Bearer <key>")
+	}
+	*key = h.Name
+	id, err := idempotencyKey(r, name)
+	if err != nil {
+		return nil, err
+	}
+	q, most := &request{API: a, holder: h, ctx: r.Context(), id: id}, int64(mostBytes)
+	if name == "batch" { // pays for its commands
+		most = mostBatchBytes
+	} else if err := q.pay(1); err != nil {
+		return nil, err
+	}
+	input := []byte(r.URL.RawQuery)
+	if op.method == http.MethodPost {
+		if input, err = readBody(w, r, most); err != nil {
+			return nil, err
+		}
+	}
+	return q.carryOut(at, input)
+}
+
+// carryOut carries out an operation that is paid for, if the key has it.
+func (q *request) carryOut(at int, input []byte) (any, error) {
+	op := &q.operations[at]
+	q.commands[at].Inc()
+	if at < len(verbs) && !slices.Contains(q.Verbs, op.name) {
+		return nil, problemOf(notAllowed, "this key has no verb %s", op.name)
+	}
+	return op.run(q, input)
+}
+
+// pay returns a problem if the key has sent too many commands to send n more now.
+func (q *request) pay(n int) error {
+	rate := q.o.RequestsPerSecond
+	if rate == 0 {
+		return nil
+	}
+	if wait := q.take(n, rate, time.Now()); wait > 0 {
+		p := problemOf(tooFast, "this key may send %g commands a second", rate)
+		p.after = wait
+		return p
+	}
+	return nil
+}
+
+func allowMethod(w http.ResponseWriter, r *http.Request, method string) error {
+	if r.Method == method {
+		return nil
+	}
+	w.Header().Set("Allow", method)
+	return problemOf(badMethod, "%s takes %s", r.URL.Path, method)
+}
+
+// idempotencyKey returns the Idempotency-Key of a request, or "".
+func idempotencyKey(r *http.Request, operation string) (string, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	id := values[0]
+	isOdd := func(c rune) bool { return c <= ' ' || c > '~' }
+	switch {
+	case operation != "emit" && operation != "batch":
+		return "", problemOf(badRequest, "Idempotency-Key counts for emit, and for a batch of emits; leave it out")
+	case len(values) > 1 || id == "" || len(id) > mostIDBytes || strings.ContainsFunc(id, isOdd):
+		return "", problemOf(badRequest, "Idempotency-Key must be 1 to %d visible characters of ASCII, once", mostIDBytes)
+	}
+	return id, nil
+}
+
+// readBody reads the body of a request, which must come soon and have at most so many bytes.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return nil, problemOf(notJSON, "send Content-Type: application/json")
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+	var body bytes.Buffer
+	_, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, most))
+	_ = control.SetReadDeadline(time.Time{}) // else it would end the request's context
+	return body.Bytes(), err
+}

@@ -1,0 +1,186 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"partyline/internal/edgetest"
+)
+
+// TestBodiesThatAreRefused sends what is no command. Nothing of it reaches a client, and the answer says where.
+func TestBodiesThatAreRefused(t *testing.T) {
+	s := begin(t)
+	ann := s.Enter("ann", "/chat")
+	id := ann.ID
+	const to, event = `"to":{"all":true}`, `"event":["x"]`
+	for _, c := range []struct{ verb, body, detail string }{
+		{"emit", ``, ""},
+		{"emit", `{`, ""},
+		{"emit", `null`, ""},
+		{"emit", `[]`, ""},
+		{"emit", "\xef\xbb\xbf{}", ""},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `} x`, ""},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `,"colour":"red"}`, "/colour"},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `,"Except":[]}`, "/Except"},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `,"rooms":["a"]}`, "/rooms"},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `,"verb":"emit"}`, "/verb"},
+		{"emit", `{"namespace":"/chat",` + to + `,` + event + `,"event":["y"]}`, "/event"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["x",{"a":1,"a":2}]}`, "/event/1/a"},
+		{"emit", `{"namespace":"/chat","to":{"all":true,"room":"a"},` + event + `}`, "2 members"},
+		{"emit", `{"namespace":"/chat","to":{"room":"a","rooms":["b"]},` + event + `}`, "2 members"},
+		{"emit", `{"namespace":"/chat","to":{"everyone":true},` + event + `}`, "/to/everyone"},
+		{"emit", `{"namespace":"/chat","to":{},` + event + `}`, "0 members"},
+		{"emit", `{"namespace":"/chat","to":null,` + event + `}`, "to is missing"},
+		{"emit", `{"namespace":"/chat","to":{"all":false},` + event + `}`, "all must be true"},
+		{"emit", `{"namespace":"/chat","to":{"rooms":[]},` + event + `}`, "0 rooms"},
+		{"emit", `{"namespace":"/chat","to":{"rooms":null},` + event + `}`, "0 members"},
+		{"emit", `{"namespace":"/chat","to":{"room":7},` + event + `}`, "/to/room"},
+		{"emit", `{"namespace":"/chat","to":{"room":"` + id + `"},` + event + `}`, "form of a socket's id"},
+		{"emit", `{"namespace":"/chat","to":{"rooms":["a","` + id + `"]},` + event + `}`, "form of a socket's id"},
+		{"emit", `{"namespace":"/chat","to":{"socket":"all"},` + event + `}`, "not the id of a socket"},
+		{"emit", `{"namespace":"/chat","to":{"socket":"` + id[:8] + `.*"},` + event + `}`, "not the id of a socket"},
+		{"emit", `{"namespace":"/chat","to":{"socket":"` + id + `.x"},` + event + `}`, "not the id of a socket"},
+		{"emit", `{"namespace":"/chat","to":{"user":""},` + event + `}`, "user is empty"},
+		{"emit", `{"namespace":"/chat","to":{"room":"` + strings.Repeat("r", 513) + `"},` + event + `}`, "512"},
+		{"emit", `{"namespace":"/chat","to":{"room":"` + strings.Repeat("r.", 16) + `r"},` + event + `}`, "16 tokens"},
+		{"emit", `{"namespace":"/chat","to":{"rooms":["` + strings.Repeat(`a","`, 1000) + `b"]},` + event + `}`, "1001 rooms"},
+		{"emit", `{"namespace":"/chat",` + to + `,"except":["` + strings.Repeat(`a","`, 1000) + `b"],` + event + `}`, "1001 names"},
+		{"emit", "{\"namespace\":\"/chat\",\"to\":{\"room\":\"\xff\xfe\"}," + event + `}`, "UTF-8"},
+		{"emit", `{"namespace":"/chat","to":{"room":"\ud800"},` + event + `}`, "surrogate"},
+		{"emit", `{"namespace":"",` + to + `,` + event + `}`, "namespace"},
+		{"emit", `{` + to + `,` + event + `}`, "namespace"},
+		{"emit", `{"namespace":"chat",` + to + `,` + event + `}`, "namespace"},
+		{"emit", `{"namespace":"/ten*",` + to + `,` + event + `}`, "namespace"},
+		{"emit", `{"namespace":"/` + strings.Repeat("n", 600) + `",` + to + `,` + event + `}`, "namespace"},
+		{"emit", `{"namespace":"/chat",` + to + `}`, "event must be"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":[]}`, "event must be"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":[7]}`, "event must be"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":"x"}`, "/event"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["connect"]}`, "reserved"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["disconnecting"]}`, "reserved"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["\ud800"]}`, "surrogate"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["` + strings.Repeat("e", 513) + `"]}`, "512"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["x",` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `]}`, "depth"},
+		{"broadcast", `{"namespace":"/chat",` + to + `,` + event + `}`, "sender"},
+		{"broadcast", `{"namespace":"/chat",` + to + `,` + event + `,"sender":"lobby"}`, "sender"},
+		{"ask", `{"namespace":"/chat",` + to + `,` + event + `,"timeout":0}`, "1 to 60000"},
+		{"ask", `{"namespace":"/chat",` + to + `,` + event + `,"timeout":60001}`, "1 to 60000"},
+		{"ask", `{"namespace":"/chat",` + to + `,` + event + `,"timeout":1.5}`, "/timeout"},
+		{"ask", `{"namespace":"/chat",` + to + `,` + event + `,"timeout":99999999999999999999}`, "/timeout"},
+		{"join", `{"namespace":"/chat",` + to + `}`, "0 rooms"},
+		{"join", `{"namespace":"/chat",` + to + `,"rooms":[]}`, "0 rooms"},
+		{"join", `{"namespace":"/chat",` + to + `,"rooms":["` + id + `"]}`, "form of a socket's id"},
+		{"disconnect", `{"namespace":"/chat",` + to + `,"session":1}`, "/session"},
+		{"grant", `{"namespace":"/chat",` + to + `}`, "grant is missing"},
+		{"grant", `{"namespace":"/chat",` + to + `,"grant":{"user":""}}`, "user is empty"},
+		{"grant", `{"namespace":"/chat",` + to + `,"grant":{"data":{}}}`, "/grant/data"},
+		{"grant", `{"namespace":"/chat",` + to + `,"grant":{"emit":["` + strings.Repeat(`a","`, 100) + `b"]}}`, "100"},
+		{"grant", `{"namespace":"/chat",` + to + `,"grant":{"user":" ann"}}`, "user"},
+		{"data", `{"namespace":"/chat",` + to + `}`, "data is missing"},
+	} {
+		got := s.post(c.verb, c.body)
+		if s.isProblem(got, badRequest, c.detail); len(got.body) > 2000 {
+			t.Errorf("the answer has %d bytes", len(got.body))
+		}
+	}
+	s.isProblem(s.post("data", `{"namespace":"/chat",`+to+`,"data":"`+strings.Repeat("d", 70_000)+`"}`), tooLarge, "65536")
+	s.isProblem(s.post("grant", `{"namespace":"/chat","to":{"socket":"`+id+`"},"grant":{"rooms":["user:eve"]}}`), refused, "user_room")
+	// As deep as the contract allows, with the array of the event and the object around it.
+	deep := strings.Repeat("[", 9_998) + strings.Repeat("]", 9_998)
+	s.answers("emit", `{"namespace":"/chat",`+to+`,"event":["deep",`+deep+`]}`, 202, "{}")
+	ann.Gets(`["deep",` + deep + `]`)
+}
+
+func TestRequestsThatAreRefused(t *testing.T) {
+	s := begin(t)
+	const body = `{"namespace":"/chat","to":{"all":true},"event":["x"]}`
+	s.isProblem(s.do(http.MethodGet, "/v1/sing", theKey, ""), noOperation, "/v1/sing")
+	s.isProblem(s.do(http.MethodGet, "/emit", theKey, ""), noOperation, "")
+	s.isProblem(s.do(http.MethodPost, "/v1/emit/", theKey, body), noOperation, "")
+	s.isProblem(s.do(http.MethodPost, "/v1//emit", theKey, body), noOperation, "")
+	for method, path := range map[string]string{http.MethodGet: "/v1/emit", http.MethodOptions: "/v1/emit", http.MethodPut: "/v1/batch", http.MethodPost: "/v1/rooms", http.MethodDelete: "/openapi.json"} {
+		got := s.do(method, path, theKey, "")
+		if s.isProblem(got, badMethod, ""); got.header.Get("Allow") == "" {
+			t.Errorf("%s %s has no Allow", method, path)
+		}
+		for name := range got.header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s: %s", path, name)
+			}
+		}
+	}
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/problem+json", "application/json;;"} {
+		s.isProblem(s.do(http.MethodPost, "/v1/emit", theKey, body, "Content-Type", kind), notJSON, "")
+	}
+	if got := s.post("emit", body, "Content-Type", "Application/JSON; charset=utf-8"); got.status != 202 {
+		t.Error(got)
+	}
+	s.isProblem(s.post("emit", `{"namespace":"/chat","to":{"all":true},"event":["`+strings.Repeat("x", 1<<20)+`"]}`), tooLarge, "1048576 bytes")
+	// Less than a body may have, and more than NATS takes with the headers.
+	s.isProblem(s.post("emit", `{"namespace":"/chat","to":{"rooms":["`+strings.Repeat("a", 500)+strings.Repeat(`","`+strings.Repeat("%", 500), 999)+`"]},"event":["`+strings.Repeat("x", 500)+`"]}`), tooLarge, "NATS")
+	for _, id := range []string{"a b", strings.Repeat("k", 256), "é"} {
+		s.isProblem(s.post("emit", body, "Idempotency-Key", id), badRequest, "visible characters")
+	}
+	s.isProblem(s.post("join", body, "Idempotency-Key", "1"), badRequest, "leave it out")
+	s.isProblem(s.post("emit", body, "Idempotency-Key", "1"), badRequest, "neither recovery nor rewind")
+}
+
+// TestASlowBody sends a body byte by byte, and one that never ends.
+func TestASlowBody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for bodyTime")
+	}
+	t.Parallel()
+	s := begin(t)
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = fmt.Fprintf(c, "POST /v1/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", theKey)
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(response.Body)
+	s.isProblem(reply{response.StatusCode, response.Header, string(text)}, tooSlow, "10s")
+}
+
+// TestALongAskOutlivesTheTimeOfTheBody holds an ask for longer than its body could take.
+func TestALongAskOutlivesTheTimeOfTheBody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for bodyTime")
+	}
+	t.Parallel()
+	s := begin(t)
+	ann := s.Enter("ann", "/chat")
+	s.isProblem(s.post("ask", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"event":["x"],"timeout":%d}`, ann.ID, bodyTime.Milliseconds()+500)), noAnswer, "the client did not answer")
+}
+
+func TestWithoutNATS(t *testing.T) {
+	s := begin(t)
+	ann := s.Enter("ann", "/chat")
+	s.NATS.Stop()
+	edgetest.Eventually(t, "the API says that NATS is away", func() bool {
+		return s.post("emit", `{"namespace":"/chat","to":{"all":true},"event":["x"]}`).status == 503
+	})
+	for _, got := range []reply{
+		s.post("emit", `{"namespace":"/chat","to":{"all":true},"event":["x"]}`),
+		s.post("ask", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"event":["x"]}`, ann.ID)),
+		s.post("join", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"rooms":["x"]}`, ann.ID)),
+		s.do(http.MethodGet, "/v1/sockets?namespace=/chat&to=all", theKey, ""),
+	} {
+		if s.isProblem(got, offline, "NATS is away"); got.header.Get("Retry-After") != "1" {
+			t.Errorf("%v", got.header)
+		}
+	}
+	s.NATS.Restart()
+	edgetest.Eventually(t, "NATS is back", func() bool {
+		return s.post("emit", `{"namespace":"/chat","to":{"all":true},"event":["x"]}`).status == 202
+	})
+}
