@@ -1,5 +1,5 @@
 # Images that hold one static binary and the certificates of the public authorities, for TLS to NATS: `edge` (the default),
-# `chat`, the example service, and `embedded`, the edge with NATS inside. What compose.yaml needs comes first, so that a
+# `chat`, the example service, `gateway`, and `embedded`, the edge with NATS inside. What compose.yaml needs comes first, so that a
 # builder without BuildKit makes no more.
 
 # The official browser client, from its npm package. Nothing is fetched when `make client` has done so already; any image
@@ -10,6 +10,12 @@ FROM ${CLIENT_IMAGE} AS client
 WORKDIR /web
 COPY web/ ./
 RUN sh fetch-client.sh
+
+# The pages of the Admin UI, for programs with a gateway, in the same way.
+FROM ${CLIENT_IMAGE} AS pages
+WORKDIR /adminui
+COPY gateway/adminui/ ./
+RUN sh fetch-pages.sh
 
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
@@ -38,7 +44,20 @@ EXPOSE 3000
 HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/edge", "--health"]
 ENTRYPOINT ["/edge"]
 
+FROM build AS build-gateway
+COPY --from=pages /adminui/pages/ gateway/adminui/pages/
+RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/gateway
+
+FROM scratch AS gateway
+COPY --from=build-gateway /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build-gateway /out/gateway /gateway
+USER 65532:65532
+EXPOSE 3080
+HEALTHCHECK --interval=2s --timeout=3s --start-period=60s CMD ["/gateway", "--health"]
+ENTRYPOINT ["/gateway"]
+
 FROM build AS build-embedded
+COPY --from=pages /adminui/pages/ gateway/adminui/pages/
 RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/embedded
 
 FROM scratch AS embedded

@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
-.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat bench bench-scale
+.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -23,6 +23,10 @@ example-node-chat: build node
 example-node: build
 	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
+
+## example-http: the chat of `make run` with a hook in Python, and the HTTP API, on http://localhost:3000
+example-http: build
+	@sh examples/http/run.sh
 
 ## build: bin/edge, bin/embedded and bin/gateway, with the official browser client
 build: client

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"partyline/config"
 	"partyline/gateway"
 	httpapi "partyline/gateway/api"
 	"partyline/gateway/hook"
@@ -170,13 +171,16 @@ func TestHTTPExamples(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hook-secrets")
 	writeFile(t, file, "whsec_"+base64.StdEncoding.EncodeToString([]byte(secret))+"\n")
 	at := startHook(t, file)
-	server, key := natsdtest.Start(t), httpapi.NewKey()
-	edge := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{
-		"/chat_room": {Connect: rule.ConnectService, Rooms: []string{"*"}},
-	}}).Ready()
+	configured := filepath.Join(t.TempDir(), "partyline.yaml")
+	writeFile(t, configured, strings.Replace(read(t, filepath.Join(httpExamples, "partyline.yaml")), ".cache/example-http/hook-secrets", file, 1))
+	loaded, err := config.Load(config.FlavourEmbedded, []string{"--config=" + configured}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, key, h := natsdtest.Start(t), httpapi.NewKey(), loaded.Config.Hooks[0]
+	edge := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: loaded.Config.Namespaces}).Ready()
 	address := theGateway(t, server.ClientURL(), key, hook.Hook{
-		Namespaces: []string{"/chat_room"}, Events: []string{hook.Connect, hook.Disconnect, "*"}, URLs: []string{at}, Secrets: [][]byte{[]byte(secret)},
-		Timeout: edgetest.Patience, Concurrency: 4,
+		Namespaces: h.Namespaces, Events: h.Events, URLs: []string{at}, Secrets: h.Secrets, Timeout: edgetest.Patience, Concurrency: h.Concurrency,
 	})
 	mallory := edge.Dial("mallory")
 	mallory.Send(`40/chat_room,{"name":"mallory"}`)

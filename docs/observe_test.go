@@ -18,11 +18,12 @@ import (
 // metricName matches one of our metrics in an expression.
 var metricName = regexp.MustCompile(`\bpartyline_[a-z_]+`)
 
-// exposed returns the names of all metrics in /metrics.
+// exposed returns the names of all metrics in /metrics of an edge and a gateway.
 func exposed(t *testing.T) map[string]bool {
 	t.Helper()
-	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
-	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: n.Metrics()})
+	url := natsdtest.Start(t).ClientURL()
+	n := edgetest.Start(t, edgetest.Options{NATS: url}).Ready()
+	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: append(n.Metrics(), wholeGateway(t, url).Metrics()...)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,8 +45,9 @@ var (
 // only target, and short intervals.
 func startPrometheus(t *testing.T) *prometheus {
 	t.Helper()
-	n := edgetest.Start(t, edgetest.Options{NATS: natsdtest.Start(t).ClientURL()}).Ready()
-	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: n.Metrics(), Token: "s3cret"})
+	nats := natsdtest.Start(t).ClientURL()
+	n := edgetest.Start(t, edgetest.Options{NATS: nats}).Ready()
+	pages, err := admin.NewHandler(admin.Options{Version: "v1", Metrics: append(n.Metrics(), wholeGateway(t, nats).Metrics()...), Token: "s3cret"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,14 +105,7 @@ func TestMetricsTable(t *testing.T) {
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces, Tokens: []token.Issuer{issuer}}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric
-	g, err := gateway.New(edgetest.Connect(t, server.ClientURL()), gateway.Options{
-		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}},
-		UI: &adminui.Options{Loopback: true}, Keys: []httpapi.Key{{Name: "a", Hash: httpapi.HashKey("a")}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, set := range append(n.Metrics(), g.Metrics()...) {
+	for _, set := range append(n.Metrics(), wholeGateway(t, server.ClientURL()).Metrics()...) {
 		metrics = append(metrics, set.Metrics()...)
 	}
 	for i, m := range metrics {
@@ -126,6 +119,19 @@ func TestMetricsTable(t *testing.T) {
 		table += fmt.Sprintf("| `partyline_%s` | %s%s |\n", m.Name, m.Help, labels(m, metrics))
 	}
 	compareTable(t, "metrics.md", "metrics", table)
+}
+
+// wholeGateway returns a gateway with all its parts, not started.
+func wholeGateway(t *testing.T, url string) *gateway.Gateway {
+	t.Helper()
+	g, err := gateway.New(edgetest.Connect(t, url), gateway.Options{
+		Prefix: "sio", Group: "gateway", Log: slog.New(slog.DiscardHandler), Hooks: []hook.Hook{{URLs: []string{"http://127.0.0.1:1/"}}},
+		UI: &adminui.Options{Loopback: true}, Keys: []httpapi.Key{{Name: "a", Hash: httpapi.HashKey("a")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 // labels returns a metric's labels, and their values unless they come from the configuration.

@@ -188,21 +188,6 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	return true
 }
 
-// findOwner notes who gets the events of a socket that is being admitted. Of one that the edge itself admits that may be
-// an instance that is asked behind CONNECT. The connection's mu is held.
-func (e *Edge) findOwner(s *socket, d *decision, out owner.Outcome) {
-	switch c := &s.Edge; {
-	case c.owner != nil:
-		c.group, c.repeated = d.group, out.Repeated
-		c.noticed = out.Verdict == owner.Owned && !out.Open
-		if out.Verdict == owner.Admitted {
-			c.owner = nil
-		}
-	case !c.rules.AsksService():
-		c.owner = e.owners.Assign(ownedSocket{s}, c.recovered.assignment())
-	}
-}
-
 // goLive sends CONNECT to the client and what waited for it, and lets the rest through. It runs once the
 // socket's subscriptions are active.
 func (c *connection) goLive(s *socket) {
@@ -340,7 +325,7 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 // done before. why is the reason of its end. Its connection's mu must be held.
 func (e *Edge) remove(s *socket, why string) *registry.End[client] {
 	ended := e.reg.Remove(s).Ended
-	if len(ended) == 0 {
+	if ended == nil {
 		return nil
 	}
 	c := s.Edge.conn
@@ -355,21 +340,21 @@ func (e *Edge) remove(s *socket, why string) *registry.End[client] {
 	c.waiting -= s.Edge.waitingBytes
 	c.session.Charge(-s.Edge.waitingBytes)
 	s.Edge.waiting, s.Edge.waitingBytes = nil, 0
-	e.logged.release(s, ended[0].Was)
+	e.logged.release(s, ended.Was)
 	if s.Edge.announced {
 		c.session.Charge(-cap(s.Edge.auth))
 	}
 	s.Edge.granted.Load().stop()
 	list := slices.DeleteFunc(slices.Clone(c.all()), func(other *socket) bool { return other == s })
 	c.sockets.Store(&list)
-	if ended[0].Was.IsMember() {
+	if ended.Was.IsMember() {
 		s.Edge.rules.Sockets.Add(-1)
 		e.touch(s, why)
 		if !c.closed {
 			e.out.Do(c.endOverdue)
 		}
 	}
-	return &ended[0]
+	return ended
 }
 
 // disconnect ends sockets, or their sessions and so their other sockets, too (reference: socket.disconnect). A client

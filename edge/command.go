@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 
 	"partyline/bus"
 	"partyline/edge/registry"
@@ -74,35 +75,40 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	if !found {
 		return
 	}
-	done := make([]*socket, 0, len(sockets))
-	for _, s := range sockets {
+	c.changeEach(m, sub, sockets, "a socket could not join rooms", func(s *socket) (err error) {
 		if sub.Verb == subjects.VerbLeave {
 			c.rewinds.leave(s, rooms)
-		} else if _, failed := c.rewinds.join(s, rooms, rewind); failed != nil {
-			err = failed
-			continue
+		} else {
+			_, err = c.rewinds.join(s, rooms, rewind)
 		}
-		done = append(done, s)
+		return err
+	})
+}
+
+// changeEach changes sockets, and answers for how many that took effect. It fails only for a single socket.
+func (c *commands) changeEach(m *bus.Message, sub *subjects.Subject, sockets []*socket, failure string, change func(*socket) error) {
+	var err error
+	done := make([]*socket, 0, len(sockets))
+	for _, s := range sockets {
+		if failed := change(s); failed != nil {
+			err = failed
+		} else {
+			done = append(done, s)
+		}
 	}
 	if err != nil && sub.Target == subjects.TargetSocket {
 		c.fail(m, err)
 		return
 	}
-	if err != nil {
-		c.complaints.about(sub.Namespace, "a socket could not join rooms", err)
+	if err != nil && !errors.Is(err, errUnknownSocket) { // that is normal: sockets go
+		c.complaints.about(sub.Namespace, failure, err)
 	}
 	c.confirm(m, sub, done)
 }
 
-// confirm answers a change once its subscriptions are active.
+// confirm answers a change once its subscriptions are active, and the records of the sockets have it.
 func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*socket) {
-	if m.Reply != "" {
-		c.answerSaved(m, sockets, c.changed(sub, sockets))
-	}
-}
-
-// answerSaved answers a change once its subscriptions are active, and the records of the sockets have it.
-func (c *commands) answerSaved(m *bus.Message, sockets []*socket, answer []byte) {
+	answer := c.changed(sub, sockets)
 	c.afterSubscribed(m, func(m *bus.Message) {
 		c.logged.afterSaved(sockets, func(saved bool) {
 			switch failed := func() { c.fail(m, errNotRecorded) }; {
@@ -150,27 +156,13 @@ func (c *commands) query(m *bus.Message, sub *subjects.Subject) {
 	case data == nil:
 		c.queue(m, sub, sockets)
 	default:
-		c.setData(m, sub, sockets, data)
+		c.changeEach(m, sub, sockets, "", func(s *socket) error { // the answer comes behind the notices to owners
+			if _, ok := c.targets.SetData(s, data); !ok {
+				return errUnknownSocket
+			}
+			return nil
+		})
 	}
-}
-
-// setData sets the data of sockets. The answer comes behind the notices to owners.
-func (c *commands) setData(m *bus.Message, sub *subjects.Subject, sockets []*socket, data []byte) {
-	n := 0
-	for _, s := range sockets {
-		if _, ok := c.targets.SetData(s, data); ok {
-			n++
-		}
-	}
-	if sub.Target == subjects.TargetSocket && n == 0 {
-		c.fail(m, errUnknownSocket)
-		return
-	}
-	answer := c.body(n)
-	if sub.Target == subjects.TargetSocket {
-		answer = c.changed(sub, sockets)
-	}
-	c.answerSaved(m, sockets, answer) // bounded, unlike what is left to Do
 }
 
 // queue queues a query.

@@ -88,3 +88,26 @@ func serve(t *testing.T, server *natsdtest.Server) *nats.Conn {
 	t.Cleanup(func() { nc.Close(); <-closed })
 	return nc
 }
+
+// An edge that is not connected to NATS, or not yet for so long, calls no other edge dead, though it has not heard of it.
+func TestSilenceMeansNothingToAnEdgeThatCannotHear(t *testing.T) {
+	server := natsdtest.Start(t)
+	x := newBenchAt(t, server, 0, rule.Namespace{}, false)
+	x.edge.set.IsHeard = func(string, time.Duration) bool { return false }
+	wire := recoveryWire{x.edge}
+	if !wire.IsHeard("another", time.Hour) {
+		t.Error("an edge is dead that this one could not hear yet")
+	}
+	if wire.IsHeard("another", 0) {
+		t.Error("an edge lives that was not heard")
+	}
+	server.Stop()
+	for end := time.Now().Add(time.Minute); x.edge.set.Bus.Connected(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the bus does not notice the end of NATS")
+		}
+	}
+	if !wire.IsHeard("another", 0) {
+		t.Error("an edge is dead that this one cannot hear")
+	}
+}

@@ -78,7 +78,7 @@ func (f *fanout) flush() {
 	}
 	f.handOut()
 	if f.feed != nil {
-		f.feed.HandedOut(f.seqs[len(f.seqs)-1])
+		f.feed.HandedOut(f.seqs[len(f.seqs)-1], msg.LogTime(f.messages[len(f.messages)-1].Header))
 		f.feed, f.seqs = nil, f.seqs[:0]
 	}
 	clear(f.messages)

@@ -95,23 +95,9 @@ func (g *grants) handle(m *bus.Message, sub *subjects.Subject) {
 
 // change changes the grants of sockets, and answers.
 func (g *grants) change(m *bus.Message, sub *subjects.Subject, sockets []*socket, by *msg.Grant, has msg.Members) {
-	var err error
-	done := make([]*socket, 0, len(sockets))
-	for _, s := range sockets {
-		if failed := g.replace(s, changed(s, by, has), by.Data); failed != nil {
-			err = failed
-			continue
-		}
-		done = append(done, s)
-	}
-	if err != nil && sub.Target == subjects.TargetSocket {
-		g.fail(m, err)
-		return
-	}
-	if err != nil {
-		g.complaints.about(sub.Namespace, "the grant of a socket could not be changed", err)
-	}
-	g.confirm(m, sub, done)
+	g.changeEach(m, sub, sockets, "the grant of a socket could not be changed", func(s *socket) error {
+		return g.replace(s, changed(s, by, has), by.Data)
+	})
 }
 
 // changed is a socket's grant with other values of some members.

@@ -27,21 +27,15 @@ func (w ownerWire) Do(fn func()) { w.out.Do(fn) }
 func (w ownerWire) AfterSubscribed(fn func()) { w.out.AfterSubscribedOrOffline(fn) }
 
 func (w ownerWire) Event(s *owner.Socket, to string, event, reply []byte, header map[string][]string, body []byte) error {
-	subject, token := make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token
-	if to == "" {
-		subject = w.prefix.AppendOn(subject, token, asString(event))
-	} else {
-		subject = w.prefix.AppendOwn(subject, token, to, asString(event))
-	}
+	subject := w.prefix.AppendOwn(make([]byte, 0, 128), s.Client.(ownedSocket).socket.Namespace.Token, to, asString(event))
 	return w.up.Publish(subject, reply, header, body)
 }
 
 func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error) {
 	s := o.Client.(ownedSocket).socket
-	subject := w.prefix.AppendOn(nil, s.Namespace.Token, msg.EventConnect)
+	subject := w.prefix.AppendOwn(nil, s.Namespace.Token, q.To, msg.EventConnect)
 	header := bus.Header{msg.HeaderTimeout: {strconv.FormatInt(s.Edge.rules.ConnectTimeout.Milliseconds(), 10)}}
 	if q.To != "" {
-		subject = w.prefix.AppendOwn(nil, s.Namespace.Token, q.To, msg.EventConnect)
 		header[msg.HeaderAssignment] = []string{strconv.FormatUint(q.Number, 10)}
 	}
 	w.reg.Decide(s)
@@ -120,6 +114,25 @@ func connectBody(s *socket, handover *msg.State) []byte {
 	}
 	had := r.withRecord(s, s.Edge.shown(), false)
 	return msg.ConnectRecovered(handshake(s), msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
+}
+
+// findOwner notes who gets the events of a socket that is being admitted. Of one that the edge itself admits that may be
+// an instance that is asked behind CONNECT. The connection's mu is held.
+func (e *Edge) findOwner(s *socket, d *decision, out owner.Outcome) {
+	switch c := &s.Edge; {
+	case c.owner != nil:
+		c.group, c.repeated = d.group, out.Repeated
+		c.noticed = out.Verdict == owner.Owned && !out.Open
+		if out.Verdict == owner.Admitted {
+			c.owner = nil
+		}
+	case !c.rules.AsksService():
+		number := uint64(0)
+		if c.recovered != nil {
+			number = c.recovered.Record.Assignment
+		}
+		c.owner = e.owners.Assign(ownedSocket{s}, number)
+	}
 }
 
 // notice publishes the connect notice of a socket about which all services are told, and none is asked.

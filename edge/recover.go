@@ -124,14 +124,6 @@ func (c *connection) tellLate(s *socket, isLive bool) {
 	}
 }
 
-// assignment is the number of the latest assignment; 0 for a new socket.
-func (r *recovered) assignment() uint64 {
-	if r == nil {
-		return 0
-	}
-	return r.Record.Assignment
-}
-
 // ownedBefore is the outcome for a socket that an instance owned when it was taken over: all services know of it.
 var ownedBefore = owner.Outcome{Verdict: owner.Owned, Open: true}
 

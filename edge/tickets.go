@@ -41,7 +41,8 @@ func (w recoveryWire) Exclusive(fn func()) { w.set.Bus.Exclusive(fn) }
 func (w recoveryWire) Losses() uint64 { return w.set.Bus.Losses() }
 
 func (w recoveryWire) IsHeard(edge string, within time.Duration) bool {
-	return w.set.IsHeard(edge, within)
+	b := w.set.Bus // an edge that is not connected, or not yet for so long, cannot know
+	return w.set.IsHeard(edge, within) || !b.Connected() || time.Since(b.BeganAt()) < within
 }
 
 func (w recoveryWire) Describe(k *recovery.Ticket) recovery.State {
@@ -104,6 +105,9 @@ func (l *logged) yield(m *bus.Message, sub *subjects.Subject) {
 	reply := m.Reply
 	l.table.Yield(sub.Hash, ids[0], func(c recovery.Claimed, err error) {
 		answer := bus.Letter{Subject: reply}
+		if err != nil && !errors.Is(err, recovery.ErrNotHeld) {
+			return // it is asked again
+		}
 		if err != nil {
 			answer.Header = bus.Header{msg.HeaderError: {errUnknownSocket.Error()}}
 		} else {

@@ -149,19 +149,15 @@ func (u *upward) publish() error {
 	if user := s.User(); user != "" {
 		header = withHeader(header, msg.HeaderUser, user)
 	}
-	switch {
-	case s.Edge.owner != nil:
+	if s.Edge.owner != nil {
 		err := u.owners.Event(s.Edge.owner, u.event, u.reply, header, u.body)
 		if errors.Is(err, owner.ErrHeldFull) {
 			return err
 		}
 		u.complain(s.Namespace.Name, err)
 		u.stats.event(err)
-	case s.Edge.group != "":
+	} else {
 		u.subject = u.prefix.AppendOwn(u.subject[:0], s.Namespace.Token, s.Edge.group, asString(u.event))
-		u.stats.event(u.send(u.reply, header, u.body))
-	default:
-		u.subject = u.prefix.AppendOn(u.subject[:0], s.Namespace.Token, asString(u.event))
 		u.stats.event(u.send(u.reply, header, u.body))
 	}
 	if u.rule != nil {

@@ -95,8 +95,12 @@ func (p Prefix) AppendConnectReply(dst []byte, ns, socketID string) []byte {
 	return p.append(dst, ns, VerbAck, socketID, AckConnect)
 }
 
-// AppendOwn appends the subject of an event of an owned socket: <p>.<ns>.own.<owner>.<event>.
+// AppendOwn appends the subject of an event of an owned socket: <p>.<ns>.own.<owner>.<event>. Without an owner it is that
+// of AppendOn.
 func (p Prefix) AppendOwn(dst []byte, ns, owner, event string) []byte {
+	if owner == "" {
+		return p.AppendOn(dst, ns, event)
+	}
 	return p.append(dst, ns, VerbOwn, owner, event)
 }
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -34,5 +35,41 @@ func TestNothingIsOlderThanTheSession(t *testing.T) {
 		if b := connect(t, s.Node.Dial("ann"), name, a, `["missed"]`); b.id != a.id {
 			t.Errorf("%s: came back as %s, was %s", name, b.id, a.id)
 		}
+	}
+}
+
+// NATS starts from an older copy of its files: the log has lost its end, and goes on. Clients that are there get what
+// comes next, and nothing again.
+func TestALogThatGoesBack(t *testing.T) {
+	files, older := t.TempDir(), t.TempDir()
+	server := natsdtest.Start(t, `jetstream { store_dir: "`+files+`" }`)
+	s := beginAt(t, server, durable())
+	a := connect(t, s.Node.Dial("ann"), "/chat", nil)
+	say := func(event string) {
+		t.Helper()
+		s.Peer.Ask("sio.chat.emit.all", event) // the log acknowledges it
+		a.receives(t, "/chat", event)
+	}
+	exchange := func(from, to string) {
+		t.Helper()
+		server.Stop()
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+		server.Restart()
+		s.Node.Ready()
+	}
+	say(`["first"]`)
+	say(`["second"]`)
+	exchange(files, older)
+	for n := range 20 {
+		say(fmt.Sprintf(`["lost",%d]`, n))
+	}
+	exchange(older, files)
+	for n := range 20 {
+		say(fmt.Sprintf(`["next",%d]`, n))
 	}
 }

@@ -91,6 +91,9 @@ go_tests() {
 # Short runs of every fuzz target, starting with their seeds.
 fuzz() { FUZZTIME="${FUZZTIME:-90s}" sh test/fuzz.sh; }
 
+# The document of the HTTP API against its handlers, in a module of its own.
+openapi_tests() { go vet -C test/openapi ./... && go test -C test/openapi ./...; }
+
 # The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
@@ -106,6 +109,7 @@ run "allocations, which -race hides" go test -run 'Alloc' ./...
 run "what sessions cost, without the memory of -race" go test -run TestWhatASessionMayCost ./test/hostile
 run "fuzz targets, briefly" fuzz
 run "the benchmark's own tests" benchmark_tests
+run "OpenAPI" openapi_tests
 if command -v node >/dev/null; then
   run "the page's own code" node --test web/page/contract.test.mjs
 fi

@@ -136,7 +136,5 @@ func (t *Table) Metrics(set *tally.Set) {
 	set.Counter(&s.unheard, "instance_announcements_unheard_total",
 		"Announcements of instances that did not count: there were too many instances of their group, or the same came just before.")
 	set.Gauge(&t.waiting, "connects_waiting", "Sockets about which no service has decided yet.")
-	for i := range s.asked {
-		set.LabelledCounter(&s.asked[i], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", reasonWords[i])
-	}
+	set.LabelledCounters(s.asked[:], "connects_asked_again_total", "Connect requests that were published again, by reason.", "reason", reasonWords[:])
 }

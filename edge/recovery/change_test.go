@@ -1,6 +1,8 @@
 package recovery
 
 import (
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,10 +116,58 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 		if !takes(16) {
 			t.Error("no event is taken once what was missing is read")
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(1300 * time.Millisecond) // JetStream may have another leader after that
 		if takes(20) {
 			t.Error("an event is taken behind a silence")
 		}
+	})
+}
+
+// While an edge reads what it has missed for long, it does not notice a silence of the log: what came meanwhile is read
+// in the log, too.
+func TestNothingIsTakenBehindALongReading(t *testing.T) {
+	for slow, want := range map[time.Duration]int{2 * time.Second: 0, 100 * time.Millisecond: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newWorld().start("aaaaaaaa")
+			defer func() {
+				e.end()
+				e.ended.Wait()
+			}()
+			feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+			time.Sleep(2 * time.Second) // the first tick publishes a mark
+			e.Exclusive(func() { feed.Returned(e.marked.Load(), 10) })
+			e.slow = slow
+			e.Exclusive(e.table.Elected)
+			e.Exclusive(func() { feed.Returned(e.marked.Load(), 15) })
+			e.Exclusive(func() { feed.Take(30, func() *eventlog.Entry { return &eventlog.Entry{Seq: 30} }) })
+			time.Sleep(slow + 10*time.Millisecond)
+			e.reader.Lock()
+			defer e.reader.Unlock()
+			if e.handed != want || feed.Position() != 15 {
+				t.Errorf("reading took %v: %d events were handed out behind it; it is at %d", slow, e.handed, feed.Position())
+			}
+		})
+	}
+}
+
+// An edge that has read what was in the log, be it nothing, misses nothing of what comes next.
+func TestNothingIsMissedBehindAnEmptyLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newWorld().start("aaaaaaaa")
+		defer func() {
+			e.end()
+			e.ended.Wait()
+		}()
+		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+		e.table.Renewed("") // the log was made again
+		e.Exclusive(func() { feed.Returned(e.marked.Load(), 1) })
+		synctest.Wait()
+		e.Exclusive(feed.Lost)
+		e.Exclusive(func() {
+			if feed.Take(9, func() *eventlog.Entry { return &eventlog.Entry{Seq: 9} }) {
+				t.Error("an event is taken, and earlier ones were lost")
+			}
+		})
 	})
 }
 
@@ -156,35 +206,136 @@ func TestALateMark(t *testing.T) {
 	})
 }
 
-// A client comes back to an edge that has found the log, and has not noted that yet. Its record still says since when
-// events are for it.
-func TestPositionsOutliveTheStartOfAnEdge(t *testing.T) {
+// A client comes back to an edge that has received its first event, and perhaps has found the log and not noted that
+// yet. Its record still says since when events are for it: 0 if it was there before the log's first event.
+func TestPositionsOutliveEdges(t *testing.T) {
+	for _, entered := range []uint64{7, 0} {
+		for _, hasNoted := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+				defer func() {
+					for _, e := range w.edges {
+						e.end()
+						e.ended.Wait()
+					}
+				}()
+				k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+				k.Enter([]string{"r"}, entered)
+				done := make(chan bool, 1)
+				k.Save(func(saved bool) { done <- saved })
+				<-done
+				b.table.found.Store(hasNoted)
+				b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+				if !<-done {
+					t.Fatal("its client does not come back")
+				}
+				b.table.Feed("chat").first.Store(20) // the first event that this edge has received
+				if !hasNoted {
+					b.table.Renewed("")
+				}
+				b.live[k.ID].Enter([]string{"r"}, 19)
+				b.live[k.ID].Save(func(saved bool) { done <- saved })
+				<-done
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				r, err := recovery.ParseRecord(w.records[k.hash].Body)
+				if err != nil || r.Start != entered || r.Rooms["r"] != entered {
+					t.Errorf("%v: the record says %d, %v, want %d", err, r.Start, r.Rooms, entered)
+				}
+			})
+		}
+	}
+}
+
+// A socket has moved from its first edge, and has left or ended elsewhere. Its first edge says so, which alone may
+// receive commands about it now; while another edge has the socket, it does not.
+func TestTheFirstEdgeAnswersForOneThatHasLeft(t *testing.T) {
+	for _, isRecoverable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
+			defer func() {
+				for _, e := range w.edges {
+					e.end()
+					e.ended.Wait()
+				}
+			}()
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			done := make(chan bool, 1)
+			k.Save(func(saved bool) { done <- saved })
+			<-done
+			b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+			if !<-done {
+				t.Fatal("its client does not come back")
+			}
+			var answers atomic.Int64
+			answer := func() { answers.Add(1) }
+			a.table.Unknown(k.ID, answer)
+			if time.Sleep(time.Second); answers.Load() > 0 {
+				t.Error("it answers for a socket that another edge has")
+			}
+			b.live[k.ID].Left("some reason", isRecoverable, func() {})
+			time.Sleep(time.Second)
+			a.table.Unknown(k.ID, answer)
+			if time.Sleep(time.Second); answers.Load() != 1 {
+				t.Errorf("recoverable %v: %d answers", isRecoverable, answers.Load())
+			}
+		})
+	}
+}
+
+// An edge has given up a claim whose record was stored all the same. Its client comes back, there or elsewhere.
+func TestARecordWhoseHolderHasNoSocket(t *testing.T) {
+	for _, at := range []string{"aaaaaaaa", "bbbbbbbb"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			a := w.start("aaaaaaaa")
+			w.start("bbbbbbbb")
+			defer func() {
+				for _, e := range w.edges {
+					e.end()
+					e.ended.Wait()
+				}
+			}()
+			k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+			done := make(chan bool, 1)
+			k.Save(func(saved bool) { done <- saved })
+			<-done
+			k.Forget()
+			w.edges[at].comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
+			if !<-done {
+				t.Errorf("its client does not come back to %s: %v", at, w.edges[at].why)
+			}
+		})
+	}
+}
+
+// savesFirst is an edge that writes records before its NATS reader gets to anything else.
+type savesFirst struct {
+	*modelEdge
+	table *Table
+}
+
+func (e *savesFirst) Exclusive(fn func()) {
+	e.table.save()
+	e.modelEdge.Exclusive(fn)
+}
+
+// Positions in a log that is gone do not enter the record of the next one.
+func TestPositionsOfALogThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		a, b := w.start("aaaaaaaa"), w.start("bbbbbbbb")
-		defer func() {
-			for _, e := range w.edges {
-				e.end()
-				e.ended.Wait()
-			}
-		}()
-		k := a.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
-		k.Enter([]string{"r"}, 7)
-		done := make(chan bool, 1)
-		k.Save(func(saved bool) { done <- saved })
-		<-done
-		b.table.found.Store(false)
-		b.comeBack(modelClient{k.ID, k.PID}, func(got bool) { done <- got })
-		if !<-done {
-			t.Fatal("its client does not come back")
-		}
-		b.table.Feed("chat").first.Store(20) // the first event that this edge has received
-		b.table.Renewed("")
-		time.Sleep(time.Second)
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		e := &savesFirst{modelEdge: &modelEdge{world: w, id: "aaaaaaaa", live: make(map[string]*Ticket)}}
+		e.table = New(Settings{Edge: e.id, Wire: e, Store: e, Log: slog.New(slog.DiscardHandler)})
+		e.table.Renewed("")
+		k := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client")
+		k.Enter([]string{"r"}, 19)
+		k.Feed().first.Store(20)
+		e.table.Renewed("")
+		e.table.save()
 		r, err := recovery.ParseRecord(w.records[k.hash].Body)
-		if err != nil || r.Start != 7 || r.Rooms["r"] != 7 {
+		if err != nil || r.Start != 0 || r.Rooms["r"] != 0 {
 			t.Errorf("%v: the record says %d, %v", err, r.Start, r.Rooms)
 		}
 	})

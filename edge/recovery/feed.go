@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type Feed struct {
 	position atomic.Uint64 // sequence of the last event handed out; 0: none is known yet
 	taken    atomic.Uint64 // sequence of the last event that was taken, to be handed out
 	first    atomic.Uint64 // that of the first one; 0: none was
+	stored   string        // when NATS stored the last event that was handed out
+	earlier  time.Time     // what was stored until then is of a log that is gone, and was handed out from that
 
 	state  feedState
 	losses uint64 // what Table.losses said when nothing was missing
@@ -113,8 +116,9 @@ func (t *Table) release(f *Feed) {
 // Position is the sequence of the last event that was handed out; 0 if none is known.
 func (f *Feed) Position() uint64 { return f.position.Load() }
 
-// HandedOut notes that all up to an event has been handed out.
-func (f *Feed) HandedOut(seq uint64) {
+// HandedOut notes that all up to an event has been handed out. stored is when NATS stored it, or "" for a mark.
+func (f *Feed) HandedOut(seq uint64, stored string) {
+	f.stored = cmp.Or(stored, f.stored)
 	if f.position.Load() < seq {
 		f.position.Store(seq)
 	}
@@ -170,12 +174,13 @@ func (f *Feed) lose() {
 	f.waiting = nil
 }
 
-// restart forgets what is known of a log that is gone. What the new one has is read from its beginning; of the first
-// log of the process nothing is.
+// restart forgets what is known of a log that is gone. What the new one has is read from its beginning, without what it
+// has from the one before, if it is an older copy of that; of the first log of the process nothing is.
 func (f *Feed) restart(isFirst bool) {
 	if f.lose(); isFirst {
 		f.state = whole
 	}
+	f.earlier, _ = time.Parse(time.RFC3339Nano, f.stored)
 	f.taken.Store(0)
 	f.first.Store(0)
 	f.position.Store(0)
@@ -259,7 +264,7 @@ func (f *Feed) Returned(n, seq uint64) {
 		return
 	}
 	f.take(seq)
-	f.HandedOut(seq)
+	f.HandedOut(seq, "")
 	waiting := f.waiting
 	f.waiting = nil
 	for i := range waiting {
@@ -272,15 +277,16 @@ func (f *Feed) Returned(n, seq uint64) {
 
 // heal reads what was missed, up to a mark.
 func (f *Feed) heal(to uint64) {
-	f.state = catching
+	f.state, f.sent = catching, time.Now()
 	attempt, table := f.attempts, f.table
 	var page []*eventlog.Entry
 	flush := func() {
 		table.set.Wire.Exclusive(func() {
 			for _, e := range page {
 				if f.attempts == attempt && e.Seq > f.taken.Load() {
-					f.taken.Store(e.Seq)
-					table.set.Wire.HandOut(e)
+					if f.taken.Store(e.Seq); e.Time.After(f.earlier) {
+						table.set.Wire.HandOut(e)
+					}
 				}
 			}
 		})
@@ -321,6 +327,11 @@ func (f *Feed) caughtUp(to uint64, err error) {
 		f.table.stats.healed.Inc()
 	}
 	f.taken.Store(max(f.taken.Load(), to))
+	f.HandedOut(to, "")
+	if time.Since(f.sent) >= markTimeout { // the log may have been silent meanwhile: see isSilent
+		f.lose()
+		return
+	}
 	held := f.held
 	f.state, f.held, f.bytes = whole, nil, 0
 	for _, e := range held {
@@ -351,14 +362,17 @@ func (f *Feed) tick(now time.Time, measured bool) {
 		f.again++
 		f.table.set.Wire.Mark(f.namespace, f.number)
 	case f.state == deaf && f.table.doubtful.Load():
-	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= markTimeout):
+	case f.number == 0 && (f.state == deaf || len(f.next) > 0 || measured && now.Sub(f.sent) >= silentAfter):
 		f.mark(now)
 	}
 }
 
 // isSilent reports whether the log has not answered for so long that it may have another leader, or NATS has lost a
 // part of its way. Then what has been stored meanwhile may not have been repeated.
-func (f *Feed) isSilent() bool { return f.state == whole && f.again == 2 }
+func (f *Feed) isSilent(now time.Time) bool {
+	isQuiet := f.number != 0 && f.taken.Load() == f.behind && now.Sub(f.sent) >= silentAfter
+	return f.state == whole && (isQuiet || f.again == 2)
+}
 
 // passed runs the waiters that give up, and returns the others.
 func (f *Feed) passed(list []waiter, now time.Time) []waiter {

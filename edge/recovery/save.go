@@ -23,15 +23,11 @@ type barrier struct {
 
 // save has the record written.
 func (k *Ticket) save() {
-	t := k.table
 	k.mu.Lock()
 	k.changes++
 	k.isLate = k.isLate || k.state == forgotten && k.seq > 0
 	k.mu.Unlock()
-	t.mu.Lock()
-	t.dirty[k] = true
-	t.mu.Unlock()
-	t.wake.Raise()
+	k.again()
 }
 
 // AfterSaved runs fn once the records of sockets say what has changed before, or could not be written. fn must not
@@ -101,7 +97,9 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	if k.state == forgotten {
 		return w, 0, false
 	}
-	if first := k.feed.first.Load(); first > 0 { // what was not known when the socket entered: that was before the first event
+	// What was not known when the socket entered: that was before the first event here. In a record that was taken over,
+	// 0 is the beginning of the log.
+	if first := k.feed.first.Load(); first > 0 && !k.Recovered {
 		k.start = cmp.Or(k.start, first-1)
 		for room, since := range k.rooms {
 			k.rooms[room] = cmp.Or(since, first-1)
@@ -116,7 +114,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	switch k.state {
 	case ended:
-		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Ended: true, Reason: k.reason}
+		r = recovery.Record{SID: k.ID, Namespace: k.namespace, Epoch: r.Epoch, Ended: true, Reason: k.reason}
 		w.TTL = endedTTL
 	case left, yielded:
 		r.Left, r.Reason = k.leftAt.UnixMilli(), k.reason

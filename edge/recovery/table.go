@@ -47,7 +47,7 @@ type Wire interface {
 	Drop(k *Ticket)
 	// Yield asks the holder of a record for it. It returns ErrDead if no edge is there.
 	Yield(ctx context.Context, holder, hash, id string) (Claimed, error)
-	// IsHeard reports whether an edge has announced itself within a time.
+	// IsHeard reports whether an edge has announced itself within a time, or this edge could not have received that.
 	IsHeard(edge string, within time.Duration) bool
 }
 
@@ -145,6 +145,9 @@ const (
 	napAfter = time.Second
 	// markTimeout is how long a mark may take.
 	markTimeout = time.Second
+	// silentAfter is how long a mark may take if no event comes either, until some may be missing. It is also how often
+	// the way through the log is measured.
+	silentAfter = markTimeout / 2
 	// rewriteEvery is how often records are written although nothing has changed: the log keeps them for a day.
 	rewriteEvery = 12 * time.Hour
 )
@@ -216,11 +219,11 @@ func (t *Table) tick(now time.Time) {
 	t.mu.Unlock()
 	if len(feeds) > 0 {
 		t.set.Wire.Exclusive(func() {
+			if feeds[0].isSilent(now) {
+				lost(feeds)
+			}
 			for i, f := range feeds {
 				f.tick(now, i == 0)
-			}
-			if feeds[0].isSilent() {
-				lost(feeds)
 			}
 		})
 	}
@@ -255,18 +258,18 @@ func lost(feeds []*Feed) {
 func (t *Table) Renewed(string) {
 	isFirst := !t.found.Swap(true)
 	feeds := t.all()
-	t.mu.Lock()
+	t.set.Wire.Exclusive(func() {
+		for _, f := range feeds {
+			f.restart(isFirst)
+		}
+	})
+	t.mu.Lock() // behind the feeds, whose first events become positions
 	for _, k := range t.tickets {
 		k.restart(isFirst)
 		t.dirty[k] = true
 	}
 	t.mu.Unlock()
 	t.wake.Raise()
-	t.set.Wire.Exclusive(func() {
-		for _, f := range feeds {
-			f.restart(isFirst)
-		}
-	})
 }
 
 // Unknown calls answer for a socket that is not here, unless another edge may have it: that one answers. The record
@@ -289,8 +292,8 @@ func (t *Table) Unknown(id string, answer func()) {
 	}
 }
 
-// lookUp calls fn if no edge has taken over the socket of a record since this edge wrote it. It does not if JetStream
-// does not answer, or if too many records are looked up.
+// lookUp calls fn if a record says that no edge has its socket. It does not if JetStream does not answer, or if too many
+// records are looked up.
 func (t *Table) lookUp(hash string, fn func()) {
 	select {
 	case t.claims <- struct{}{}:
@@ -302,12 +305,8 @@ func (t *Table) lookUp(hash string, fn func()) {
 		ctx, stop := context.WithTimeout(t.life, claimTimeout)
 		defer stop()
 		found, err := t.set.Store.Record(ctx, hash)
-		isHere := err == nil && found.Holder == t.set.Edge
-		if isHere {
-			r, failed := recovery.ParseRecord(found.Body)
-			isHere = failed == nil && (r.Left > 0 || r.Ended)
-		}
-		if isHere || errors.Is(err, eventlog.ErrNoRecord) {
+		r, failed := recovery.ParseRecord(found.Body)
+		if err == nil && failed == nil && (r.Left > 0 || r.Ended) || errors.Is(err, eventlog.ErrNoRecord) {
 			fn()
 		}
 	})

@@ -124,7 +124,7 @@ func (k *Ticket) Feed() *Feed { return k.feed }
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.given = nil; k.start == 0 {
+	if k.given = nil; k.start == 0 && !k.Recovered {
 		k.start = position
 	}
 	k.enter(rooms, position)

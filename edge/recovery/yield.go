@@ -46,6 +46,7 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			if failed != nil {
 				return failed
 			}
+			isSame := latest.Seq == c.Seq
 			if *c = *latest; has != holder { // another edge was faster, and has the socket
 				holder = has
 				continue
@@ -53,7 +54,10 @@ func (t *Table) yield(ctx context.Context, holder, hash string, lasts time.Durat
 			switch {
 			case c.Record.Left > 0:
 				return nil
-			case !errors.Is(err, ErrNotHeld): // else it is about to write, or to take the socket over
+			case errors.Is(err, ErrNotHeld) && isSame: // it has given up a claim that was stored all the same
+				c.Alive = time.Time{}
+				return nil
+			case !errors.Is(err, ErrNotHeld) && !t.set.Wire.IsHeard(holder, deadWithin): // else it is about to write, or to take the socket over
 				return t.died(ctx, holder, lasts, c)
 			}
 		}

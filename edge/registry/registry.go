@@ -79,7 +79,7 @@ type Socket[C any] struct {
 type Effects[C any] struct {
 	Subscribe, Unsubscribe []string     // subjects
 	Changed                []*Socket[C] // whose rooms or data have changed since their admission
-	Ended                  []End[C]     // who has ended; for the caller alone
+	Ended                  *End[C]      // who has ended, or nil; for the caller alone
 }
 
 // End is a socket that has ended.
@@ -253,30 +253,29 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 // Regrant says whose socket a member is, "" for none, and replaces its data unless that is nil. It counts as one
 // change, also of what the edge keeps with it. It returns false for a socket that is no member.
 func (r *Registry[C]) Regrant(s *Socket[C], user string, data []byte) (f Effects[C], ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !s.Life().IsMember() {
-		return f, false
-	}
-	r.spend(s, len(user)-len(s.User()))
-	s.user.Store(&user)
-	if data != nil {
-		r.spend(s, len(data)-len(s.data))
-		s.data = data
-	}
-	r.changed(s, &f)
-	return f, true
+	return r.regrant(s, &user, data)
 }
 
 // SetData replaces what services keep with a member. It returns false for a socket that is none.
 func (r *Registry[C]) SetData(s *Socket[C], data []byte) (f Effects[C], ok bool) {
+	return r.regrant(s, nil, data)
+}
+
+// regrant changes a member. What is nil stays.
+func (r *Registry[C]) regrant(s *Socket[C], user *string, data []byte) (f Effects[C], ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !s.Life().IsMember() {
 		return f, false
 	}
-	r.spend(s, len(data)-len(s.data))
-	s.data = data
+	if user != nil {
+		r.spend(s, len(*user)-len(s.User()))
+		s.user.Store(user)
+	}
+	if data != nil {
+		r.spend(s, len(data)-len(s.data))
+		s.data = data
+	}
 	r.changed(s, &f)
 	return f, true
 }
@@ -290,7 +289,7 @@ func (r *Registry[C]) changed(s *Socket[C], f *Effects[C]) {
 	r.effects(*f)
 }
 
-// Remove takes a socket out of its rooms, its namespace and the registry. Ended is empty if that has been done before.
+// Remove takes a socket out of its rooms, its namespace and the registry. Ended is nil if that has been done before.
 func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -319,7 +318,7 @@ func (r *Registry[C]) Remove(s *Socket[C]) (f Effects[C]) {
 		delete(r.sockets, s.ID)
 	}
 	r.effects(f)
-	f.Ended = []End[C]{end}
+	f.Ended = &end
 	return f
 }
 

@@ -96,7 +96,7 @@ func TestLives(t *testing.T) {
 		Deciding:    func(h *hall, s *Socket[int]) bool { return h.Decide(s) },
 		Subscribing: func(h *hall, s *Socket[int]) bool { _, err := h.Admit(s, Admission{}); return err == nil },
 		Live:        func(h *hall, s *Socket[int]) bool { return h.GoLive(s) },
-		Gone:        func(h *hall, s *Socket[int]) bool { return len(h.Remove(s).Ended) == 1 },
+		Gone:        func(h *hall, s *Socket[int]) bool { return h.Remove(s).Ended != nil },
 	}
 	ways := map[Life][]Life{
 		Connecting: {}, Deciding: {Deciding}, Subscribing: {Deciding, Subscribing}, Live: {Subscribing, Live}, Gone: {Gone},
@@ -157,7 +157,7 @@ func TestEffects(t *testing.T) {
 		t.Errorf("the view is %+v, %v", v, ok)
 	}
 	f := h.Remove(a)
-	if len(f.Ended) != 1 || f.Ended[0].Was != Connecting || !slices.Equal(f.Ended[0].Rooms, []string{"x", "y"}) {
+	if f.Ended == nil || f.Ended.Was != Connecting || !slices.Equal(f.Ended.Rooms, []string{"x", "y"}) {
 		t.Errorf("ended: %+v", f.Ended)
 	}
 	if h.Remove(b); len(h.subscribed) > 0 || h.Rooms() != 0 || len(h.namespaces) > 0 || len(h.sockets) > 0 {

@@ -27,6 +27,10 @@ const styles = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-H0
 const policy = "default-src 'none'; script-src 'self'; style-src 'self' " + styles + "; img-src 'self'; font-src 'self'; " +
 	"connect-src %s; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// settings is a script of the page: what it does until its reader chooses otherwise. It polls with credentials, which the
+// edges' cors.credentials would have to allow.
+const settings = "localStorage.ws_only ||= true;\n"
+
 // pages serves the files of the Admin UI. It is static after construction.
 type pages struct {
 	policy   string
@@ -39,7 +43,7 @@ type pages struct {
 func newPages(serverURL string) (*pages, error) {
 	files, _ := fs.Sub(pageFiles, "pages")  // the directive above embeds this very folder
 	_, missing := fs.Stat(files, "VERSION") // fetch-pages.sh writes it last
-	p := &pages{policy: fmt.Sprintf(policy, "*"), files: http.StripPrefix(root, http.FileServerFS(files)), isBuilt: missing == nil}
+	p := &pages{policy: fmt.Sprintf(policy, "*"), settings: settings, files: http.StripPrefix(root, http.FileServerFS(files)), isBuilt: missing == nil}
 	if serverURL == "" {
 		return p, nil
 	}
@@ -50,8 +54,7 @@ func newPages(serverURL string) (*pages, error) {
 	origin := at.Scheme + "://" + at.Host
 	p.policy = fmt.Sprintf(policy, "'self' "+origin+" ws"+strings.TrimPrefix(origin, "http"))
 	text, _ := json.Marshal(origin) // a string; what could end a script is escaped
-	p.settings = fmt.Sprintf("// Where the page connects until someone chooses another server.\n"+
-		"if (!localStorage.getItem(\"server_url\")) localStorage.setItem(\"server_url\", %s);\n", text)
+	p.settings += fmt.Sprintf("localStorage.server_url ||= %s;\n", text)
 	return p, nil
 }
 

@@ -46,7 +46,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d, %d bytes", link[1], got.Code, got.Body.Len())
 		}
 	}
-	if got := get(t, p, "/ui/settings.js").Body.String(); !strings.Contains(got, `setItem("server_url", "https://chat.example")`) {
+	if got := get(t, p, "/ui/settings.js").Body.String(); !strings.Contains(got, `server_url ||= "https://chat.example"`) {
 		t.Errorf("the settings are %s", got)
 	}
 	if got := get(t, p, "/ui/icons/fonts/materialdesignicons-webfont.woff2").Header().Get("Content-Type"); got != "font/woff2" {

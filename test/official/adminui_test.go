@@ -19,10 +19,7 @@ import (
 func TestAdminUI(t *testing.T) {
 	t.Parallel()
 	needScripts(t)
-	environment := needBrowser(t)
-	if _, err := os.Stat("../../gateway/adminui/pages/VERSION"); err != nil {
-		leaveOut(t, "the test of the Admin UI needs its pages in gateway/adminui/pages; run `make client`")
-	}
+	environment := needUI(t)
 	// With the race detector, a hash of the command user takes many seconds.
 	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
 	users := filepath.Join(t.TempDir(), "users")
@@ -39,7 +36,7 @@ func TestAdminUI(t *testing.T) {
 	for range 3 {
 		address := freeAddress(t)
 		edges = append(edges, start(t, "edge", "--config="+filepath.Join("testdata", "admin.yaml"), "--listen="+address, "--advertise=http://"+address,
-			"--edges.secret=5ecret", "--cors.origins=http://"+page, "--cors.credentials=true", "--nats.url="+nats))
+			"--edges.secret=5ecret", "--cors.origins=http://"+page, "--nats.url="+nats))
 		addresses = append(addresses, "http://"+address)
 	}
 	for _, e := range edges {
@@ -55,4 +52,23 @@ func TestAdminUI(t *testing.T) {
 	t.Cleanup(killer.Close)
 	runScript(t, "../browser/cluster/admin.test.mjs", append(environment, "PARTYLINE_URL="+addresses[0], "PARTYLINE_NATS="+nats,
 		"PARTYLINE_CONTROL="+killer.URL, "PARTYLINE_EDGES="+strings.Join(addresses, ","), "PARTYLINE_UI=http://"+page)...)
+}
+
+// TestAdminUIInside opens that of cmd/embedded.
+func TestAdminUIInside(t *testing.T) {
+	t.Parallel()
+	needScripts(t)
+	environment := needUI(t)
+	page := freeAddress(t)
+	start(t, "embedded", "--listen="+freeAddress(t), "--gateway.listen="+page).run(t, "../browser/cluster/inside.test.mjs",
+		append(environment, "PARTYLINE_UI=http://"+page)...)
+}
+
+// needUI is needBrowser for the Admin UI.
+func needUI(t *testing.T) []string {
+	t.Helper()
+	if _, err := os.Stat("../../gateway/adminui/pages/VERSION"); err != nil {
+		leaveOut(t, "the tests of the Admin UI need its pages in gateway/adminui/pages; run `make client`")
+	}
+	return needBrowser(t)
 }

@@ -38,8 +38,24 @@ func (s *stage) gather(habits ...habit) *crowd {
 	c.begin()
 	s.running.Go(s.watch)
 	s.running.Go(s.keepLog)
-	c.traffic = s.publish()
+	c.traffic = s.publish(c.received)
 	return c
+}
+
+// received returns the position of the newest event that the client of a socket has.
+func (c *crowd) received(id string) (at judge.Pos) {
+	name, offset := c.s.service.nameOf(id), ""
+	if i := slices.IndexFunc(c.raw, func(one *client) bool { return one.auth.Name == name }); i >= 0 {
+		c.raw[i].mu.Lock()
+		offset = c.raw[i].offset
+		c.raw[i].mu.Unlock()
+	} else {
+		offset = c.official.offset(name)
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	at, _ = (&judge.Log{Epochs: c.s.eras}).Parse(offset)
+	return at
 }
 
 // someRooms returns three rooms.

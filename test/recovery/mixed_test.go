@@ -22,20 +22,26 @@ func TestNothingIsMissedWhateverComesTogether(t *testing.T) {
 	t.Parallel()
 	c := begin(t, true).gather(mixed...)
 	c.reached()
+	chosen := *seed
+	if chosen == 0 {
+		chosen = rand.Uint64()
+	}
+	t.Logf("the faults are those of -recovery.seed=%d", chosen)
+	random := rand.New(rand.NewPCG(chosen, 0))
 	for range *rounds {
-		c.suffer(time.Minute)
+		c.suffer(random, time.Minute)
 		c.settled()
 	}
 	c.finish()
 }
 
 // suffer begins troubles for some time, and ends all.
-func (c *crowd) suffer(d time.Duration) {
+func (c *crowd) suffer(random *rand.Rand, d time.Duration) {
 	type lasting struct {
 		end   func()
 		until time.Time
 	}
-	all, now := c.troubles(), make(map[string]lasting)
+	all, now := c.troubles(random), make(map[string]lasting)
 	last := time.Now().Add(d)
 	for next := time.Now(); time.Now().Before(last) || len(now) > 0; time.Sleep(20 * time.Millisecond) {
 		for at, one := range now {
@@ -44,7 +50,7 @@ func (c *crowd) suffer(d time.Duration) {
 				delete(now, at)
 			}
 		}
-		one := all[rand.IntN(len(all))]
+		one := all[random.IntN(len(all))]
 		_, isBusy := now[one.at]
 		if time.Now().Before(next) || time.Now().After(last) || isBusy || one.at == servers && !c.s.isCurrent() {
 			continue
@@ -52,22 +58,27 @@ func (c *crowd) suffer(d time.Duration) {
 		end, lasts := one.begin()
 		c.s.t.Logf("%s: %s, for %v", time.Now().Format("05.000"), one.name, lasts.Round(time.Millisecond))
 		now[one.at] = lasting{end, time.Now().Add(lasts)}
-		next = time.Now().Add(rand.N(2 * time.Second))
+		next = time.Now().Add(below(random, 2*time.Second))
 	}
 }
 
 // servers is what troubles of NATS servers are about.
 const servers = "NATS"
 
+// below draws a duration.
+func below(random *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(most)))
+}
+
 // troubles lists all.
-func (c *crowd) troubles() (all []trouble) {
+func (c *crowd) troubles(random *rand.Rand) (all []trouble) {
 	t := c.s.t
 	for i, e := range c.s.edges {
 		way := c.s.ways[i]
 		signal := func(name string, signal syscall.Signal, most time.Duration) {
 			all = append(all, trouble{e.Name + " gets " + name, e.Name, func() (func(), time.Duration) {
 				_ = e.Kill(signal)
-				return func() { e.Run(t) }, rand.N(most)
+				return func() { e.Run(t) }, below(random, most)
 			}})
 		}
 		signal("SIGKILL", syscall.SIGKILL, 3*time.Second)
@@ -75,24 +86,26 @@ func (c *crowd) troubles() (all []trouble) {
 		all = append(all,
 			trouble{e.Name + " is stopped", e.Name, func() (func(), time.Duration) {
 				e.Signal(syscall.SIGSTOP)
-				return func() { e.Signal(syscall.SIGCONT) }, rand.N(5 * time.Second)
+				return func() { e.Signal(syscall.SIGCONT) }, below(random, 5*time.Second)
 			}},
 			trouble{e.Name + " is cut off", fmt.Sprint("way ", i), func() (func(), time.Duration) {
 				way.Stop()
-				return way.Mend, rand.N(5 * time.Second)
+				return way.Mend, below(random, 5*time.Second)
 			}})
 	}
 	server := func(name string, begin func(n int) (end func())) {
 		all = append(all, trouble{name, servers, func() (func(), time.Duration) {
-			return begin((c.s.leader() + rand.IntN(3)) % 3), 5*time.Second + rand.N(5*time.Second)
+			return begin((c.s.leader() + random.IntN(3)) % 3), 5*time.Second + below(random, 5*time.Second)
 		}})
 	}
-	for name, signal := range map[string]syscall.Signal{"a server is killed": syscall.SIGKILL, "a server is stopped in order": syscall.SIGUSR2} {
-		server(name, func(n int) func() {
+	stop := func(signal syscall.Signal) func(n int) func() {
+		return func(n int) func() {
 			_ = c.s.servers[n].Kill(signal)
 			return func() { c.s.servers[n].Run(t) }
-		})
+		}
 	}
+	server("a server is killed", stop(syscall.SIGKILL))
+	server("a server is stopped in order", stop(syscall.SIGUSR2))
 	server("a server is frozen", func(n int) func() {
 		c.s.servers[n].Signal(syscall.SIGSTOP)
 		return func() { c.s.servers[n].Signal(syscall.SIGCONT) }

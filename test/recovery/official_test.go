@@ -3,6 +3,7 @@ package recovery
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,33 @@ func (o *official) records() (all []record) {
 		}
 	}
 	return all
+}
+
+// offset returns the last offset that a client has noted, if that is not long ago.
+func (o *official) offset(name string) (last string) {
+	if o == nil {
+		return ""
+	}
+	file, err := os.Open(o.file)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	const recent = 1 << 18
+	if end, err := file.Seek(0, io.SeekEnd); err == nil {
+		_, _ = file.Seek(max(0, end-recent), io.SeekStart)
+	}
+	data, _ := io.ReadAll(file)
+	for line := range strings.Lines(string(data)) {
+		var r record
+		if json.Unmarshal([]byte(line), &r) == nil && r.Name == name && r.Event != nil {
+			body, _ := json.Marshal(r.Event)
+			if _, offset, _ := parse(body); offset != "" {
+				last = offset
+			}
+		}
+	}
+	return last
 }
 
 // recorded returns the sessions of all official clients.

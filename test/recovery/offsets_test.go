@@ -52,6 +52,23 @@ func TestOffsetsOfClients(t *testing.T) {
 	}
 }
 
+// A client that was there before the log's first event gets everything, also if its first way back leads nowhere.
+func TestTheFirstToCome(t *testing.T) {
+	onlyInFull(t)
+	needRecovery(t)
+	t.Parallel()
+	s := begin(t, false, slowHeart...)
+	h := s.enter(0, "/chat", "ann", "", "", "first")
+	h.via.reset()
+	s.say("room.first", "away", 1)
+	for _, edge := range []int{1, 2, 0} {
+		back := s.enter(edge, "/chat", "ann", h.PID, "")
+		if back.SID != h.SID || !slices.Equal(back.got, []string{"away/1"}) {
+			t.Errorf("at edge %d: it was %s, came back as %s, and was sent %v", edge, h.SID, back.SID, back.got)
+		}
+	}
+}
+
 // other changes the stream of an offset.
 func other(offset string) string {
 	if offset[0] == 'a' {

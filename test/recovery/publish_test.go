@@ -20,16 +20,17 @@ func room(n int) string { return fmt.Sprint("r", n) }
 
 // traffic is what happens while faults come: publishers, and a service that moves sockets in and out of rooms.
 type traffic struct {
-	s       *stage
-	quiet   chan struct{}
-	running sync.WaitGroup
-	moves   int
+	s        *stage
+	received func(id string) judge.Pos // of the newest event that a socket's client has
+	quiet    chan struct{}
+	running  sync.WaitGroup
+	moves    int
 }
 
 // publish starts three publishers at different servers, and the mover.
-func (s *stage) publish() *traffic {
+func (s *stage) publish(received func(id string) judge.Pos) *traffic {
 	s.t.Helper()
-	f := &traffic{s: s, quiet: make(chan struct{})}
+	f := &traffic{s: s, received: received, quiet: make(chan struct{})}
 	for i := range s.servers {
 		nc := edgetest.Connect(s.t, s.servers[i].URL+","+s.servers[(i+1)%3].URL, nats.ReconnectBufSize(64<<20))
 		f.running.Go(func() { f.run(i, nc) })
@@ -109,9 +110,6 @@ func (f *traffic) event(publisher, n int) *nats.Msg {
 	return m
 }
 
-// early is how far the log may be ahead of an edge when a join overtakes it, in events.
-const early = 3000
-
 // move lets sockets join and leave rooms. Whatever was answered counts.
 func (f *traffic) move() {
 	for {
@@ -135,9 +133,10 @@ func (f *traffic) move() {
 	}
 }
 
+// join may take effect before what was published earlier is delivered (docs/subjects.md, The log), however much an edge
+// lags that reads what it has missed.
 func (f *traffic) join(id, where string) {
-	before := f.s.here()
-	before.Seq -= min(before.Seq, early)
+	before := f.received(id)
 	span := &judge.Span{Room: where, From: before, SureFrom: judge.Never, SureTo: judge.Never, To: judge.Never}
 	f.s.service.change(func() { f.s.service.spans[id] = append(f.s.service.spans[id], span) })
 	changed, certain := f.ask("join", id, where)
@@ -155,11 +154,10 @@ func (f *traffic) join(id, where string) {
 func (f *traffic) leave(id, where string, span *judge.Span) {
 	before := f.s.here()
 	f.s.service.change(func() { span.SureTo = before })
-	began := time.Now()
+	received, began := f.received(id), time.Now()
 	changed, certain := f.ask("leave", id, where)
 	if time.Since(began) > time.Second { // it may have overtaken events then
-		before.Seq -= min(before.Seq, early)
-		f.s.service.change(func() { span.SureTo = before })
+		f.s.service.change(func() { span.SureTo = received })
 	}
 	after := f.s.here()
 	f.s.service.change(func() {

@@ -90,6 +90,18 @@ func (s *service) socket() string {
 	return s.current[names[rand.IntN(len(names))]]
 }
 
+// nameOf returns the name of the client whose newest socket has an id.
+func (s *service) nameOf(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, one := range s.current {
+		if one == id {
+			return name
+		}
+	}
+	return ""
+}
+
 // roomsOf returns the memberships of a socket so far.
 func (s *service) roomsOf(id string) (all []judge.Span) {
 	s.mu.Lock()

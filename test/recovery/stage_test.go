@@ -29,6 +29,7 @@ var (
 	rate   = flag.Int("recovery.rate", 100, "events a second of each publisher")
 	size   = flag.Int("recovery.clients", 24, "raw clients")
 	plain  = flag.Bool("recovery.plain", false, "without recovery: only report what is lost")
+	seed   = flag.Uint64("recovery.seed", 0, "which faults come together; 0: any")
 	crowds = flag.Int("recovery.crowd", 0, "clients of an edge that is killed, for the measurement; 0: none")
 )
 

@@ -199,16 +199,27 @@ func CheckPayload(kind sio.Type, data []byte) error {
 const (
 	headerLog      = "Nats-Stream"
 	headerSequence = "Nats-Sequence"
+	headerStored   = "Nats-Time-Stamp"
 )
 
 // LogSequence returns the place of a message in a log, a stream; 0 for one that does not come from it.
 func LogSequence(h map[string][]string, log string) uint64 {
-	stream, seq := h[headerLog], h[headerSequence]
-	if len(seq) == 0 || len(stream) == 0 || stream[len(stream)-1] != log {
+	if last(h, headerLog) != log {
 		return 0
 	}
-	n, _ := strconv.ParseUint(seq[len(seq)-1], 10, 64)
+	n, _ := strconv.ParseUint(last(h, headerSequence), 10, 64)
 	return n
+}
+
+// LogTime returns when the log stored a message, as the log writes it; "" if it does not say so.
+func LogTime(h map[string][]string) string { return last(h, headerStored) }
+
+// last is the last value of a header, or "".
+func last(h map[string][]string, name string) string {
+	if all := h[name]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
 }
 
 // IsYes reports whether the value of a header that switches something on does so.

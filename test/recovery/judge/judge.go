@@ -225,14 +225,19 @@ func (j *judging) isUnread(p Pos) bool { return p.Era < len(j.Epochs)-1 && p.Seq
 
 // missing finds the entries that should have been received.
 func (j *judging) missing() {
+	var newest Pos // of what is lost
 	for i := range j.Entries {
 		e := &j.Entries[i]
 		if e.Volatile || !e.after(j.SureFrom) || j.Ended && e.after(j.newest) || j.forSession(e) != yes {
 			continue
 		}
 		if j.v.Expected++; !j.seen[i] {
+			newest = e.Pos
 			j.wrong(&j.v.Lost, "lost", "%s at %v, to room %q, rooms %q without %q; the newest received is %v", e.ID, e.Pos, e.Room, e.Rooms, e.Except, j.newest)
 		}
+	}
+	if j.v.Lost > 1 {
+		j.v.Examples = append(j.v.Examples, fmt.Sprintf("%s %s: %d lost, the last at %v", j.Client, j.ID, j.v.Lost, newest))
 	}
 }
 
