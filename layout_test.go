@@ -80,7 +80,7 @@ var layers = map[string][]string{
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
-	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally"},
+	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
 	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
 	"cmd/gateway":               {"cmd/internal/gateways"},

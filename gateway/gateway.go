@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"partyline/gateway/api"
 	"partyline/gateway/hook"
 	"partyline/internal/tally"
+	"partyline/internal/throttle"
+	"partyline/subjects"
 )
 
 // Options of a gateway.
@@ -35,12 +38,13 @@ type Options struct {
 
 // Gateway is one instance. New makes it.
 type Gateway struct {
-	nc    *nats.Conn
-	io    *backend.Service
-	hooks *hook.Hooks
-	ui    *adminui.UI // nil: there is none
-	mux   *http.ServeMux
-	sets  []*tally.Set
+	nc     *nats.Conn
+	io     *backend.Service
+	hooks  *hook.Hooks
+	rivals rivals
+	ui     *adminui.UI // nil: there is none
+	mux    *http.ServeMux
+	sets   []*tally.Set
 
 	started atomic.Bool
 }
@@ -64,6 +68,8 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	}
 	g.hooks = hook.New(o.Hooks, o.UserRoom, o.Log)
 	g.hooks.Register(g.io)
+	g.rivals = rivals{group: o.Group, hooks: g.hooks, complaints: throttle.New(o.Log)}
+	g.rivals.prefix, _ = subjects.NewPrefix(o.Prefix) // as backend.New has read it
 	g.sets = []*tally.Set{g.hooks.Metrics(), g.metrics()}
 	if len(o.Keys) > 0 {
 		a, err := api.New(g.io, api.Options{Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, Log: o.Log})
@@ -89,7 +95,7 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 // Start lets clients in. ctx bounds Start alone; what it starts ends with Close. It fails if NATS is away, or does not
 // permit what a gateway needs.
 func (g *Gateway) Start(ctx context.Context) error {
-	if err := g.io.Start(ctx); err != nil {
+	if err := errors.Join(g.rivals.listen(g.nc), g.io.Start(ctx)); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	g.started.Store(true)
@@ -100,6 +106,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 // any more to Handler. ctx bounds it; then the rest of these events is dropped.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.started.Store(false)
+	g.rivals.close()
 	err := g.io.Close(ctx)
 	g.hooks.Close()
 	if g.ui != nil {
@@ -145,6 +152,7 @@ func (g *Gateway) metrics() *tally.Set {
 	} {
 		set.Func(m.kind, m.name, m.help, func() float64 { return float64(m.read(g.io.Stats())) })
 	}
+	set.Counter(&g.rivals.seen, "gateway_rivals_total", "Beats of services of other groups that own sockets of hooked namespaces.")
 	set.Func(tally.KindGauge, "gateway_nats_connected", "1 while the gateway is connected to NATS.", func() float64 {
 		if g.nc.IsConnected() {
 			return 1

@@ -350,7 +350,7 @@ func TestNoHookForConnects(t *testing.T) {
 	e := newEndpoint(t, admitting("{}", `{"ack":["a hook"]}`))
 	h := hooked(e.URL)
 	h.Events = []string{"*"}
-	s.gateway(h)
+	g := s.gateway(h)
 	other, err := backend.New(edgetest.Connect(t, s.nats.ClientURL()), "other", backend.Logger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
@@ -360,4 +360,5 @@ func TestNoHookForConnects(t *testing.T) {
 	so := s.Enter("ann", "/chat")
 	so.Emit("1", `["e"]`)
 	so.Acked("1", `["a service"]`)
+	edgetest.Eventually(t, "the gateway reports the other service", func() bool { return figure(g, "gateway_rivals_total", "") > 0 })
 }
