@@ -211,7 +211,8 @@ func TestEventsForASocketThatMayComeBack(t *testing.T) {
 	}
 }
 
-// A client comes back to another edge: it gets what was sent meanwhile, and the service has the same socket.
+// A client comes back to another edge: it gets what was sent meanwhile, and the service has the same socket. The edge
+// that it has left lives, and does not take the socket from its owner.
 func TestAClientComesBackToAnotherEdge(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]backend.NamespaceOption{"owned": {backend.Owned()}, "not owned": nil} {
@@ -232,6 +233,8 @@ func TestAClientComesBackToAnotherEdge(t *testing.T) {
 			chat.OnDisconnect(func(so *backend.Socket, reason string) {
 				heard <- fmt.Sprint(reason, so.Emit("to it"), chat.To("hall").Emit("to the room"))
 			})
+			chat.OnHandover(func(_ *backend.Socket, reason string) { heard <- reason })
+			chat.On("sum", func(a, b int) int { return a + b })
 			s.start(io)
 			hear := &fakeEdge{t: t}
 			ann := s.Dial("ann")
@@ -252,6 +255,13 @@ func TestAClientComesBackToAnotherEdge(t *testing.T) {
 				}
 			}
 			hear.hears(heard, "connected true ann")
+			for i := range 3 {
+				back.Send(fmt.Sprintf(`42/chat,%d["sum",1,%d]`, i, i))
+				back.Expect(fmt.Sprintf(`43/chat,%d[%d]`, i, 1+i))
+			}
+			if len(heard) > 0 {
+				t.Errorf("the service hears %s", <-heard)
+			}
 		})
 	}
 }

@@ -1,8 +1,7 @@
 package deploy_test
 
 import (
-	"os"
-	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,14 +47,13 @@ func TestNATSAsksForPasswords(t *testing.T) {
 	}
 }
 
-// buckets is what the example chat may do beyond the contract: its two buckets.
-var buckets = []string{
-	"$JS.API.INFO",
+// bucket is what the example chat may do beyond the contract: its bucket of nicknames.
+var bucket = []string{
+	"$JS.API.INFO", "$JS.API.STREAM.INFO.SIO_LOG", // for EmitOnce
 	"$KV.chat_names.>", "$JS.API.STREAM.*.KV_chat_names", "$JS.API.DIRECT.GET.KV_chat_names.>",
-	"$KV.chat_lines.>", "$JS.API.STREAM.*.KV_chat_lines", "$JS.API.CONSUMER.*.KV_chat_lines.>",
 }
 
-// NATS has the users of the contract, with /chat_room for /chat, the streams of recovery and the chat's buckets:
+// NATS has the users of the contract, with /chat_room for /chat, the streams of recovery and the chat's bucket:
 // nothing more, nothing less.
 func TestPermissionsAreTheContracts(t *testing.T) {
 	contract := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindAllStringSubmatch(read(t, "../docs/subjects.md"), -1)
@@ -83,7 +81,7 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 		case "edge":
 			*publish, *subscribe = append(*publish, logPublish...), append(*subscribe, logSubscribe...)
 		case "chat":
-			*publish = append(*publish, buckets...)
+			*publish = append(*publish, bucket...)
 		}
 		if got.Username != want.Username {
 			t.Fatalf("user %d is %s, in the contract %s", i, got.Username, want.Username)
@@ -108,17 +106,20 @@ func same(t *testing.T, what string, got, want *server.SubjectPermission) {
 	}
 }
 
-// The comments in edge.yaml switch recovery on. Every NATS server has room for that and for the chat's buckets.
-func TestRecoveryCanBeSwitchedOn(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "edge.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(read(t, "edge.yaml"), "# recovery: ", "recovery: ")), 0o600); err != nil {
-		t.Fatal(err)
+// Every NATS server has room for what the edges keep, and for the chat's bucket. The edges of compose.yaml have the
+// chat's namespace as its own configuration has it.
+func TestEdgesKeepWhatWasSaid(t *testing.T) {
+	of := func(flavour config.Flavour, file string) config.Config {
+		loaded, err := config.Load(flavour, []string{"--config", file}, []string{"PARTYLINE_ADMIN_TOKEN=any"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return loaded.Config
 	}
-	loaded, err := config.Load(config.FlavourEdge, []string{"--config", file}, []string{"PARTYLINE_ADMIN_TOKEN=any"})
-	if err != nil || len(loaded.Warnings) > 0 {
-		t.Fatalf("%v, warnings %q", err, loaded.Warnings)
+	c, room := of(config.FlavourEdge, "edge.yaml"), natsOptions(t).JetStreamMaxStore/2
+	if want := of(config.FlavourEmbedded, "../examples/chat/partyline.yaml").Namespaces; !reflect.DeepEqual(c.Namespaces, want) {
+		t.Errorf("the namespaces are %+v, those of the example %+v", c.Namespaces, want)
 	}
-	c, room := loaded.Config, natsOptions(t).JetStreamMaxStore/2
 	if c.LogAge() == 0 || c.Recovery.Replicas != 3 || c.Recovery.Bytes() > room {
 		t.Errorf("the log is kept for %s by %d servers, with up to %d bytes of %d", c.LogAge(), c.Recovery.Replicas, c.Recovery.Bytes(), room)
 	}

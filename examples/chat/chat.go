@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +22,14 @@ const (
 	longestName = 24   // runes, of nicknames and rooms
 	longestText = 2000 // runes
 
+	// linesPrefix begins the room for what is said in a room. partyline.yaml has its newcomers get the last lines; who
+	// comes and goes is not told again.
+	linesPrefix = "lines."
+
 	patience  = 4 * time.Second // of requests during a connect: less than an edge waits for this service
 	delivered = 3 * time.Second // for the ack of a direct message; the sender's further events wait meanwhile
+	stored    = 7 * time.Second // for a line: JetStream elects a leader in 5 to 8 seconds, and a page waits for 8
+	again     = 500 * time.Millisecond
 )
 
 // chat handles the events of clients. Its sockets are owned: the events of each come in order, and reading its rooms
@@ -98,10 +106,10 @@ func (c *chat) take(ctx context.Context, o owner) error {
 	return err
 }
 
-// back claims the name of a socket again that comes from another instance, or from an edge that was declared dead.
-// The name may have been released meanwhile.
+// back claims the name of a socket again whose client has come back, or that comes from another instance or from an
+// edge that was declared dead. The name may have been released meanwhile.
 func (c *chat) back(s *backend.Socket) {
-	if _, taken := s.TakenOver(); !taken {
+	if _, taken := s.TakenOver(); !taken && !s.Recovered() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
@@ -119,8 +127,7 @@ func (c *chat) back(s *backend.Socket) {
 		c.log.Info("another socket has the name now", "name", name, "socket", s.ID())
 		err = s.Disconnect(ctx, false)
 	} else if err == nil {
-		rooms, _ := s.Rooms(ctx) // no round trip for an owned socket
-		for _, room := range rooms {
+		for _, room := range c.roomsOf(ctx, s) {
 			_ = s.To(room).Emit("joined", room, name)
 		}
 	}
@@ -154,18 +161,18 @@ func (c *chat) nickname(ctx context.Context, s *backend.Socket, name string) any
 			c.log.Warn("a name was not released; it is free once its socket has gone", "name", old, "error", err)
 		}
 	}
-	if rooms, _ := s.Rooms(ctx); len(rooms) > 0 {
+	if rooms := c.roomsOf(ctx, s); len(rooms) > 0 {
 		_ = s.To(rooms...).Emit("renamed", old, name) // a client that misses it gets the name with the next line
 	}
 	return map[string]string{"name": name}
 }
 
-// join adds the socket to a room and returns the people and the last lines in it.
+// join adds the socket to a room and returns the people in it. The room's last lines come as events, from the edge.
 func (c *chat) join(ctx context.Context, s *backend.Socket, room string) any {
-	if !isName(room) {
+	if !isName(room) || strings.HasPrefix(room, linesPrefix) {
 		return failure{"a room's name has 1 to 24 letters, digits, signs or spaces inside"}
 	}
-	if err := s.Join(ctx, room); errors.Is(err, backend.BadArguments) || errors.Is(err, backend.Refused) {
+	if err := s.Join(ctx, room, linesPrefix+room); errors.Is(err, backend.BadArguments) || errors.Is(err, backend.Refused) {
 		return failure{err.Error()}
 	} else if err != nil {
 		return c.broken("join", err)
@@ -175,26 +182,21 @@ func (c *chat) join(ctx context.Context, s *backend.Socket, room string) any {
 	if err != nil {
 		return c.broken("join", err)
 	}
-	// Lines that arrive meanwhile may be among these, too: the page recognises them by their numbers.
-	lines, err := c.store.last(ctx, room)
-	if err != nil {
-		return c.broken("join", err)
-	}
-	return map[string]any{"people": people, "lines": lines}
+	return map[string]any{"people": people}
 }
 
 func (c *chat) leave(ctx context.Context, s *backend.Socket, room string) any {
 	if !c.isIn(ctx, s, room) {
 		return failure{"you are not in this room"}
 	}
-	if err := s.Leave(ctx, room); err != nil {
+	if err := s.Leave(ctx, room, linesPrefix+room); err != nil {
 		return c.broken("leave", err)
 	}
 	_ = c.ns.To(room).Emit("left", room, c.nameOf(s))
 	return map[string]string{"room": room}
 }
 
-// message stores a line and sends it to everyone in the room, including its author: all see the same.
+// message sends a line to everyone in the room, including its author: all see the same.
 func (c *chat) message(ctx context.Context, s *backend.Socket, room, text string) any {
 	if !c.isIn(ctx, s, room) {
 		return failure{"you are not in this room"}
@@ -202,14 +204,29 @@ func (c *chat) message(ctx context.Context, s *backend.Socket, room, text string
 	if !isText(text) {
 		return failure{"a message has 1 to 2000 characters"}
 	}
-	l := line{Room: room, From: c.nameOf(s), Text: text, At: time.Now()}
-	if err := c.store.add(ctx, &l); err != nil {
+	l := line{ID: rand.Text(), Room: room, From: c.nameOf(s), Text: text, At: time.Now()}
+	if err := c.publish(ctx, l); err != nil {
 		return c.broken("message", err)
 	}
-	if err := c.ns.To(room).Emit("message", l); err != nil {
-		return c.broken("message", err)
+	return map[string]string{"id": l.ID}
+}
+
+// publish sends a line to its room, and returns once it is stored. Emit does not wait for that: while JetStream has no
+// leader, the line would be lost without notice.
+func (c *chat) publish(ctx context.Context, l line) error {
+	ctx, cancel := context.WithTimeout(ctx, stored)
+	defer cancel()
+	for {
+		_, _, err := c.ns.To(linesPrefix+l.Room).EmitOnce(ctx, l.ID, "message", l)
+		if !errors.Is(err, backend.NoAnswer) {
+			return err
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	return map[string]uint64{"n": l.N}
 }
 
 func (c *chat) typing(ctx context.Context, s *backend.Socket, room string) error {
@@ -252,6 +269,7 @@ func (c *chat) rooms(ctx context.Context) any {
 	if err != nil && !errors.Is(err, backend.NoAnswer) {
 		return c.broken("rooms", err)
 	}
+	maps.DeleteFunc(rooms, func(room string, _ int) bool { return strings.HasPrefix(room, linesPrefix) })
 	return map[string]any{"rooms": rooms}
 }
 
@@ -262,9 +280,8 @@ func (c *chat) gone(s *backend.Socket, _ string) {
 	if err != nil {
 		c.log.Warn("a name was not released; it is free all the same", "name", name, "error", err)
 	}
-	rooms, _ := s.Rooms(s.Context()) // no round trip for an owned socket
-	if (released || err != nil) && len(rooms) > 0 {
-		_ = c.ns.To(rooms...).Emit("gone", name)
+	if rooms := c.roomsOf(s.Context(), s); (released || err != nil) && len(rooms) > 0 {
+		_ = s.To(rooms...).Emit("gone", name) // not to its client, which may come back
 	}
 }
 
@@ -294,8 +311,13 @@ func (c *chat) nameOf(s *backend.Socket) string {
 }
 
 func (c *chat) isIn(ctx context.Context, s *backend.Socket, room string) bool {
+	return slices.Contains(c.roomsOf(ctx, s), room)
+}
+
+// roomsOf returns the rooms that the socket's person has entered, without those for their lines.
+func (c *chat) roomsOf(ctx context.Context, s *backend.Socket) []string {
 	rooms, _ := s.Rooms(ctx) // no round trip for an owned socket
-	return slices.Contains(rooms, room)
+	return slices.DeleteFunc(rooms, func(room string) bool { return strings.HasPrefix(room, linesPrefix) })
 }
 
 // isName reports whether a nickname or a room can be distinguished by people: it is visible, and has no outer spaces.

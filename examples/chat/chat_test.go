@@ -18,15 +18,15 @@ func TestAConversation(t *testing.T) {
 	s := begin(t)
 	s.instance("one")
 	ann, bob := s.enter("Ann", ""), s.enter("Bob", "")
-	if people, texts := ann.joins("lobby"); !slices.Equal(people, []string{"Ann"}) || texts != nil {
-		t.Fatalf("Ann finds %v %v", people, texts)
+	if people := ann.joins("lobby"); !slices.Equal(people, []string{"Ann"}) {
+		t.Fatalf("Ann finds %v", people)
 	}
 	ann.says("lobby", "hello?")
 	ann.hearsText("Ann", "hello?")
-	if people, texts := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) ||
-		!slices.Equal(texts, []string{"hello?"}) {
-		t.Fatalf("Bob finds %v %v", people, texts)
+	if people := bob.joins("lobby"); !slices.Equal(people, []string{"Ann", "Bob"}) {
+		t.Fatalf("Bob finds %v", people)
 	}
+	bob.hearsText("Ann", "hello?")
 	ann.hearsOf("joined", "lobby", "Bob")
 	bob.Send("42" + head + `["typing","lobby"]`)
 	ann.hearsOf("typing", "lobby", "Bob")
@@ -40,6 +40,7 @@ func TestAConversation(t *testing.T) {
 	ann.hearsOf("left", "lobby", "Bob")
 	bob.is(bob.asks("message", "lobby", "am I in?"), `{"error":"you are not in this room"}`)
 	bob.is(bob.asks("leave", "lobby"), `{"error":"you are not in this room"}`)
+	bob.is(bob.asks("join", linesPrefix+"lobby"), `{"error":"a room's name has 1 to 24 letters, digits, signs or spaces inside"}`)
 	bob.joins("lobby")
 	bob.Hangup()
 	ann.hearsOf("gone", "Bob")
@@ -160,24 +161,38 @@ func TestOneOfManyGetsAName(t *testing.T) {
 	}
 }
 
-func TestHistoryKeepsTheLastLines(t *testing.T) {
+// Who enters a room gets its last lines, each once, whoever came and went meanwhile.
+func TestTheLastLinesOfARoom(t *testing.T) {
 	s := begin(t)
 	stop := s.instance("one")
 	ann := s.enter("Ann", "")
 	ann.joins("a")
 	ann.joins("b")
+	const longest = 50
 	for i := range longest + 10 {
 		ann.says("a", fmt.Sprint(i))
+		if i%10 == 0 {
+			visitor := s.enter("Visitor", "")
+			visitor.joins("a")
+			visitor.is(visitor.asks("leave", "a"), `{"room":"a"}`)
+			visitor.Hangup()
+			ann.hearsOf("left", "a", "Visitor")
+		}
 	}
 	ann.says("b", "alone")
 	stop()
 	s.instance("two")
-	if _, texts := s.enter("Bob", "").joins("a"); len(texts) != longest || texts[0] != "10" ||
-		texts[longest-1] != fmt.Sprint(longest+9) {
-		t.Errorf("Bob finds %d lines: %v", len(texts), texts)
+	bob, cleo := s.enter("Bob", ""), s.enter("Cleo", "")
+	bob.joins("a")
+	cleo.joins("b")
+	for i := 10; i < longest+10; i++ {
+		bob.hearsText("Ann", fmt.Sprint(i))
 	}
-	if _, texts := s.enter("Cleo", "").joins("b"); !slices.Equal(texts, []string{"alone"}) {
-		t.Errorf("Cleo finds %v", texts)
+	cleo.hearsText("Ann", "alone")
+	ann.says("a", "and on")
+	bob.hearsText("Ann", "and on")
+	for _, frame := range bob.waiting {
+		t.Errorf("Bob received %s", frame)
 	}
 }
 
@@ -251,7 +266,7 @@ func TestADeployWithoutLoss(t *testing.T) {
 			switch {
 			case strings.HasPrefix(frame, "43"+head):
 				acked++
-				if !strings.Contains(frame, `{"n":`) {
+				if !strings.Contains(frame, `{"id":`) {
 					t.Fatalf("%s: %s", g.name, frame)
 				}
 			case strings.HasPrefix(frame, "42"+head+`["message"`):
@@ -326,7 +341,7 @@ func TestPermissions(t *testing.T) {
 					"sio.chat_room.emit.>", "sio.chat_room.broadcast.>", "sio.chat_room.ack.>", "sio.chat_room.ask.>", "sio.chat_room.join.>"
 					"sio.chat_room.leave.>", "sio.chat_room.disconnect.>", "sio.chat_room.fetch.>", "sio.chat_room.data.>", "sio.chat_room.rooms.>"
 					"sio.chat_room.service.>", "sio.$svc.chat.>", "sio.$edge.*.pong.*"
-					"$JS.API.>", "$KV.chat_names.>", "$KV.chat_lines.>"
+					"$JS.API.>", "$KV.chat_names.>"
 				]
 				subscribe: ["sio.chat_room.on.>", "sio.chat_room.own.>", "sio.chat_room.service.>", "sio.$edge.*.*", "sio.$svc.chat.>", "_INBOX.>"]
 			}}
@@ -339,9 +354,8 @@ func TestPermissions(t *testing.T) {
 	ann, bob := s.enter("Ann", ""), s.enter("Bob", "")
 	ann.joins("lobby")
 	ann.says("lobby", "hello")
-	if _, texts := bob.joins("lobby"); !slices.Equal(texts, []string{"hello"}) {
-		t.Errorf("Bob finds %v", texts)
-	}
+	bob.joins("lobby")
+	bob.hearsText("Ann", "hello")
 	bob.is(bob.asks("nickname", "Rob"), `{"name":"Rob"}`)
 	ann.hearsOf("renamed", "Bob", "Rob")
 	bob.Hangup()

@@ -31,7 +31,7 @@ type settings struct {
 	Secret string // PARTYLINE_EDGES_SECRET: what the edges sign their announcements with; "": they do not
 	Edge   string // EDGE_URL: where browsers reach the edges; "": at the page's own host, behind one proxy
 
-	Replicas int // REPLICAS: how many NATS servers of a cluster keep nicknames and history; 0 is one
+	Replicas int // REPLICAS: how many NATS servers of a cluster keep nicknames; 0 is one
 }
 
 // leaving bounds how long an instance takes to hand its sockets to others.
@@ -115,17 +115,14 @@ func openStore(ctx context.Context, nc *nats.Conn, replicas int) (store, error) 
 	if err != nil {
 		return store{}, err
 	}
-	ofNames, ofLines := namesBucket, linesBucket
-	ofNames.Replicas, ofLines.Replicas = replicas, replicas
-	names, err := js.CreateOrUpdateKeyValue(ctx, ofNames)
-	if err == nil {
-		var lines jetstream.KeyValue
-		if lines, err = js.CreateOrUpdateKeyValue(ctx, ofLines); err == nil {
-			return store{names, lines}, nil
-		}
+	bucket := namesBucket
+	bucket.Replicas = replicas
+	names, err := js.CreateOrUpdateKeyValue(ctx, bucket)
+	if err != nil {
+		return store{}, fmt.Errorf("the chat keeps nicknames in NATS's key-value store, which needs JetStream "+
+			"(nats-server -js; bin/embedded --embedded.jetstream.dir): %w", err)
 	}
-	return store{}, fmt.Errorf("the chat keeps nicknames and history in NATS's key-value store, which needs JetStream "+
-		"(nats-server -js; bin/embedded --embedded.jetstream.dir): %w", err)
+	return store{names}, nil
 }
 
 // servePage serves the page, if configured, until the function that it returns is called.

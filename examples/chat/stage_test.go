@@ -133,7 +133,7 @@ func (s *stage) enter(name, key string) *guest {
 func enter(t *testing.T, n *edgetest.Node, name, key string) *guest {
 	t.Helper()
 	g := &guest{Client: n.Dial(name), t: t, name: name}
-	g.id = g.Connect(namespace, fmt.Sprintf(`{"name":%q,"key":%q}`, name, key))
+	g.id, _, _ = strings.Cut(g.Connect(namespace, fmt.Sprintf(`{"name":%q,"key":%q}`, name, key)), `"`) // a pid comes behind it
 	return g
 }
 
@@ -177,32 +177,28 @@ func (g *guest) is(got, want string) {
 	}
 }
 
-// joins enters a room and returns the people and the texts that are there.
-func (g *guest) joins(room string) (people, texts []string) {
+// joins enters a room and returns the people who are there.
+func (g *guest) joins(room string) (people []string) {
 	g.t.Helper()
 	var answer struct {
 		People []string
-		Lines  []line
 		Error  string
 	}
 	if err := json.Unmarshal([]byte(g.asks("join", room)), &answer); err != nil || answer.Error != "" {
 		g.t.Fatalf("%s joins %s: %+v %v", g.name, room, answer, err)
 	}
-	for _, l := range answer.Lines {
-		texts = append(texts, l.Text)
-	}
-	return answer.People, texts
+	return answer.People
 }
 
 // says sends a message to a room, which must succeed.
 func (g *guest) says(room, text string) {
 	g.t.Helper()
-	if answer := g.asks("message", room, text); !strings.HasPrefix(answer, `{"n":`) {
+	if answer := g.asks("message", room, text); !strings.HasPrefix(answer, `{"id":`) {
 		g.t.Fatalf("%s says %q in %s: %s", g.name, text, room, answer)
 	}
 }
 
-// hears waits for an event, keeps earlier ones, and returns its arguments.
+// hears waits for an event, keeps earlier ones, and returns its arguments without the offset.
 func (g *guest) hears(event string) []json.RawMessage {
 	g.t.Helper()
 	for i := 0; ; i++ {
@@ -215,7 +211,7 @@ func (g *guest) hears(event string) []json.RawMessage {
 			continue
 		}
 		g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
-		return elements[1:]
+		return elements[1 : len(elements)-1]
 	}
 }
 
@@ -223,7 +219,7 @@ func (g *guest) hears(event string) []json.RawMessage {
 func (g *guest) hearsText(from, text string) {
 	g.t.Helper()
 	var l line
-	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.N == 0 ||
+	if err := json.Unmarshal(g.hears("message")[0], &l); err != nil || l.From != from || l.Text != text || l.ID == "" ||
 		l.At.IsZero() {
 		g.t.Fatalf("%s hears %+v (%v), want %q from %s", g.name, l, err, text, from)
 	}

@@ -6,25 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// longest is how many of a room's lines are kept.
-const longest = 50
+// namesBucket is the bucket of nicknames in NATS's key-value store. A key is a name.
+var namesBucket = jetstream.KeyValueConfig{Bucket: "chat_names", LimitMarkerTTL: time.Hour}
 
-// The buckets in NATS's key-value store. The one of nicknames has a key a name, the other a key a room, whose last
-// values are its last lines.
-var (
-	namesBucket = jetstream.KeyValueConfig{Bucket: "chat_names", LimitMarkerTTL: time.Hour}
-	linesBucket = jetstream.KeyValueConfig{Bucket: "chat_lines", History: longest, TTL: 30 * 24 * time.Hour}
-)
-
-// store has what all instances share.
-type store struct{ names, lines jetstream.KeyValue }
+// store has the nicknames, which all instances share.
+type store struct{ names jetstream.KeyValue }
 
 // owner is who has a nickname.
 type owner struct {
@@ -36,11 +28,11 @@ type owner struct {
 
 // line is one message, in a room unless it is for one person.
 type line struct {
+	ID   string    `json:"id,omitempty"` // of lines in rooms: a page recognises one that it has already
 	Room string    `json:"room,omitempty"`
 	From string    `json:"from"`
 	Text string    `json:"text"`
 	At   time.Time `json:"at"`
-	N    uint64    `json:"n,omitempty"` // larger than that of every earlier line of the room
 }
 
 // errTaken is returned for a nickname of another person.
@@ -125,35 +117,6 @@ func parseOwner(entry jetstream.KeyValueEntry) (o owner, err error) {
 		return o, fmt.Errorf("the bucket of nicknames has no owner at %s: %w", entry.Key(), err)
 	}
 	return o, nil
-}
-
-// add stores a line and sets its number.
-func (s store) add(ctx context.Context, l *line) error {
-	value, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	l.N, err = s.lines.Put(ctx, keyOf(l.Room), value)
-	return err
-}
-
-// last returns the lines of a room, the oldest first.
-func (s store) last(ctx context.Context, room string) ([]line, error) {
-	entries, err := s.lines.History(ctx, keyOf(room))
-	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, err
-	}
-	lines := make([]line, 0, len(entries))
-	for _, entry := range entries {
-		var l line
-		if err := json.Unmarshal(entry.Value(), &l); err != nil {
-			return nil, fmt.Errorf("the bucket of lines has none at %s: %w", entry.Key(), err)
-		}
-		l.N = entry.Revision()
-		lines = append(lines, l)
-	}
-	slices.SortFunc(lines, func(a, b line) int { return int(a.N) - int(b.N) })
-	return lines, nil
 }
 
 // keyOf encodes a name of any script as a key of a bucket. Ann and ann are the same name.

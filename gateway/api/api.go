@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -27,13 +28,15 @@ import (
 
 // Bounds of requests.
 const (
-	mostBytes      = 1 << 20  // of a body
-	mostBatchBytes = 16 << 20 // of the body of a batch
-	mostCommands   = 1000     // of a batch
-	mostNames      = 1000     // of a list of rooms
-	mostOnPage     = 1000     // sockets or rooms
-	standardPage   = 100      // without limit
-	mostIDBytes    = 255      // of an Idempotency-Key
+	mostBytes      = 1 << 20   // of a body
+	mostBatchBytes = 16 << 20  // of the body of a batch
+	mostCommands   = 1000      // of a batch
+	mostNames      = 1000      // of a list of rooms
+	mostOnPage     = 1000      // sockets or rooms
+	standardPage   = 100       // without limit
+	mostIDBytes    = 255       // of an Idempotency-Key
+	mostUnderWay   = 1000      // requests of one key: hooks and other keys share the service's questions to edges
+	mostBodies     = 256 << 20 // bytes of bodies of all requests under way
 	bodyTime       = 10 * time.Second
 	batchTime      = time.Minute // to carry out a batch
 )
@@ -59,6 +62,7 @@ type API struct {
 	holders    []*holder
 	operations []operation
 	complaints *throttle.Logger
+	bodies     atomic.Int64    // bytes of those under way
 	commands   []tally.Counter // by operation
 	problems   []tally.Counter // by kind
 }
@@ -165,6 +169,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 		return nil, problemOf(badKey, "send a key of this gateway: Authorization: Bearer <key>")
 	}
 	*key = h.Name
+	defer h.underWay.Add(-1)
+	if h.underWay.Add(1) > mostUnderWay {
+		return nil, problemOf(tooFast, "%d requests of this key are under way", mostUnderWay)
+	}
 	id, err := idempotencyKey(r, name)
 	if err != nil {
 		return nil, err
@@ -177,6 +185,13 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 	}
 	input := []byte(r.URL.RawQuery)
 	if op.method == http.MethodPost {
+		if r.ContentLength >= 0 {
+			most = min(most, max(1, r.ContentLength)) // net/http reads no more
+		}
+		defer a.bodies.Add(-most)
+		if a.bodies.Add(most) > mostBodies {
+			return nil, problemOf(busy, "the bodies under way have %d bytes", mostBodies)
+		}
 		if input, err = readBody(w, r, most); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/subjects"
@@ -56,7 +57,8 @@ func HashKey(key string) string {
 // holder is a key with what was counted of it.
 type holder struct {
 	Key
-	sum [sha256.Size]byte
+	sum      [sha256.Size]byte
+	underWay atomic.Int64 // its requests
 
 	mu     sync.Mutex
 	tokens float64   // guarded by mu; below 0 after a batch

@@ -91,7 +91,7 @@ browserScene('somebody comes while a room is being joined', async (s, window) =>
   let answer; // to Ann's join; it is overtaken by the event that Bob has come
   await window.context.routeWebSocket(/socket\.io/, (tab) => {
     tab.connectToServer().onMessage((frame) => {
-      if (!answer && /^43\/chat_room,\d+\[\{"lines"/.test(frame)) {
+      if (!answer && /^43\/chat_room,\d+\[\{"people"/.test(frame)) {
         answer = frame;
         return;
       }
@@ -111,18 +111,18 @@ browserScene('somebody comes while a room is being joined', async (s, window) =>
 browserScene('no service is there while the edge restarts, and then it comes', async (s, window) => {
   window.expected.push(/net::ERR_|WebSocket connection to .* failed/); // while the edge restarts
   const ann = await enter(window, 'Ann');
-  const waits = (tab, where) => tab.locator(where, { hasText: 'Waiting for the chat to answer' }).waitFor();
   const bob = await window.open('Bob', page); // one of the services has the page
   await deploy('stop', 'one');
   await deploy('stop', 'two');
   await control('stop');
   await control('start');
-  await waits(ann, '#problem');
-  assert.equal(await ann.locator('#door').isHidden(), true);
+  await connected(ann); // she has recovered, and what she says waits
+  await say(ann, 'is anybody there?');
+  await bob.bringToFront();
   await bob.fill('#name', 'Bob');
   await bob.click('#enter');
-  await waits(bob, '#door-problem');
-  await window.screenshot('example chat waiting', ann);
+  await bob.locator('#door-problem', { hasText: 'Waiting for the chat to answer' }).waitFor();
+  await window.screenshot('example chat waiting', bob);
   await deploy('start', 'one');
   await deploy('start', 'two');
   for (const tab of [ann, bob]) {
@@ -132,6 +132,35 @@ browserScene('no service is there while the edge restarts, and then it comes', a
   }
   await say(bob, 'here we are');
   await hears(ann, 'here we are');
+  await hears(bob, 'is anybody there?');
+});
+
+browserScene('the edge is killed, and each line is there once', async (s, window) => {
+  window.expected.push(/net::ERR_|WebSocket connection to .* failed/); // while the edge starts
+  const [ann, bob] = [await enter(window, 'Ann'), await enter(window, 'Bob')];
+  const once = async (tab) => {
+    await hears(tab, 'good night');
+    const texts = await tab.locator('#log .text').allTextContents();
+    assert.deepEqual(texts.slice(-2), ['good evening', 'good night']);
+    assert.equal(new Set(texts).size, texts.length, texts.join('\n'));
+  };
+  await say(ann, 'good evening');
+  await hears(bob, 'good evening');
+  await control('kill');
+  for (const tab of [ann, bob]) {
+    await tab.locator('#state:not([data-state=connected])').waitFor();
+  }
+  await control('start');
+  await connected(ann);
+  await connected(bob);
+  await say(bob, 'good night');
+  await once(ann);
+  await once(bob);
+  await ann.locator('#people .who', { hasText: 'Ann' }).waitFor();
+  await bob.reload();
+  await connected(bob);
+  await once(bob);
+  await bob.locator('#people .who', { hasText: 'Ann' }).waitFor();
 });
 
 browserScene('on a phone, while the service is replaced', async (s, window) => {

@@ -59,7 +59,7 @@ function enter(wanted) {
     at('chat').hidden = false;
     at('me').textContent = name;
     for (const c of conversations.values()) {
-      if (c.room) { join(c.room); } // again: it is a new socket
+      if (c.room && c.socket !== mine.id) { join(c.room); } // else it has recovered: it is in the room, and misses nothing
     }
     if (conversations.size === 0) {
       join(decodeURIComponent(location.hash.slice(1)) || 'lobby').then(() => at('text').focus());
@@ -101,7 +101,10 @@ async function ask(event, ...values) {
 }
 
 function listen(from) {
-  from.on('message', (line) => add(`#${line.room}`, line));
+  from.on('message', (line) => {
+    if (joining.has(line.room)) { open(`#${line.room}`); } // its last lines may come before the answer
+    add(`#${line.room}`, line);
+  });
   from.on('direct', (line, ack) => { add(open(`@${line.from}`).id, line); ack('seen'); });
   from.on('joined', (room, who) => change(room, (people) => people.add(who)));
   from.on('left', (room, who) => change(room, (people) => people.delete(who)));
@@ -142,24 +145,18 @@ async function join(room) {
   if (joining.get(room) === meanwhile) { joining.delete(room); }
   if (!answer) { return; }
   const c = open(`#${room}`);
+  c.socket = socket.id;
   c.people = new Set(answer.people);
   for (const act of meanwhile) { act(c.people); }
-  for (const line of answer.lines) { put(c, line); }
   if (shown === null || shown === c || document.activeElement === at('room')) { show(c); }
 }
 
-// put inserts a line in order, unless it is there already, from before a reconnect or from the history.
-function put(c, line) {
-  if (line.n && c.lines.some((known) => known.n === line.n)) { return; }
-  c.lines.push(line);
-  if (line.n) { c.lines.sort((a, b) => (a.n ?? 0) - (b.n ?? 0)); }
-  c.lines.splice(0, c.lines.length - 500);
-}
-
+// add appends a line, unless it is there already: a room that is joined again sends its last lines again.
 function add(id, line) {
   const c = conversations.get(id);
-  if (!c) { return; }
-  put(c, line);
+  if (!c || line.id && c.lines.some((known) => known.id === line.id)) { return; }
+  c.lines.push(line);
+  c.lines.splice(0, c.lines.length - 500);
   c.typing.delete(line.from);
   if (c === shown) {
     showLines();

@@ -6,13 +6,16 @@ import { pauseFor } from './docker.mjs';
 
 const patience = 5000; // milliseconds for an ack, as a user might have
 const perRoom = 5;
+const run = `run ${Date.now()}`; // what another run said is told again to who enters a room
 
 class Member {
-  heard = new Map(); // how often each message arrived, by id
-  history = new Set(); // ids in the chat's history when this client reconnected
-  drops = []; // {at, reason, connected: again, back: in the room again}
+  heard = new Set(); // ids of messages
+  drops = []; // {at, reason, connected: again, back: in the room again, recovered}
   faults = []; // other errors that the client saw
+  doubled = 0;
   reordered = 0;
+  #joined = ''; // id of the socket that is in the room
+  #here = new Set(); // as heard, by this socket: to a new one the room's last messages come once more
   #latest = new Map(); // number of the last message, by author
 
   constructor(url, n) {
@@ -23,7 +26,7 @@ class Member {
     this.socket.on('connect', () => this.#enter());
     this.socket.on('disconnect', (reason) => {
       this.present = false;
-      this.drops.push({ at: Date.now(), reason, connected: null, back: null });
+      this.drops.push({ at: Date.now(), reason, connected: null, back: null, recovered: false });
     });
     this.socket.on('connect_error', (error) => {
       this.faults.push({ at: Date.now(), what: error.message });
@@ -40,23 +43,41 @@ class Member {
   }
 
   async #enter() {
-    const { id } = this.socket;
+    const { id, recovered } = this.socket;
     const last = this.drops.at(-1);
-    if (last) { last.connected ??= Date.now(); }
+    if (last) {
+      last.connected ??= Date.now();
+      last.recovered = recovered;
+    }
+    if (this.#joined === id) { // it has recovered
+      this.#isBack(last);
+      return;
+    }
+    if (!recovered) {
+      this.#here.clear();
+      this.#latest.clear();
+    }
     while (this.socket.id === id) {
       const answer = await this.ask('join', this.room);
       if (this.socket.id === id && !answer.error) {
-        answer.lines.forEach(({ text }) => this.history.add(text));
-        this.present = true;
-        if (last) { last.back ??= Date.now(); }
+        this.#joined = id;
+        this.#isBack(last);
         return;
       }
       await pauseFor(200);
     }
   }
 
+  #isBack(drop) {
+    this.present = true;
+    if (drop) { drop.back ??= Date.now(); }
+  }
+
   #hear(text) {
-    this.heard.set(text, (this.heard.get(text) ?? 0) + 1);
+    if (!text.endsWith(run)) { return; }
+    this.heard.add(text);
+    if (this.#here.has(text)) { this.doubled++; }
+    this.#here.add(text);
     const [author, number] = text.split('#');
     if (Number(number) < (this.#latest.get(author) ?? 0)) { this.reordered++; }
     this.#latest.set(author, Number(number));
@@ -98,10 +119,11 @@ export class Crowd {
 
   async #say(room, author) {
     author.count = (author.count ?? 0) + 1;
-    const line = { id: `${author.name}#${author.count}`, room, at: Date.now(), settled: null, acked: false };
+    const line = { id: `${author.name}#${author.count}#${run}`, room, at: Date.now(), settled: null, acked: false };
     this.said.push(line);
     const answer = await author.ask('message', room, line.id);
     line.acked = !answer.error;
+    line.error = answer.error;
     line.settled = Date.now();
   }
 
@@ -116,10 +138,11 @@ export class Crowd {
   // tally returns what clients saw since a time, with each message counted once for each reader.
   tally(since) {
     const said = this.said.filter((line) => line.at >= since);
-    const sum = { disconnected: 0, away: 0, outside: 0, reasons: new Set(), faults: 0, refused: 0, said: said.length, unacked: 0, lost: 0, missed: 0, gone: 0, doubled: 0, reordered: 0, silence: 0 };
+    const sum = { disconnected: 0, recovered: 0, away: 0, outside: 0, reasons: new Set(), faults: 0, refused: 0, said: said.length, unacked: 0, lost: 0, doubled: 0, reordered: 0, silence: 0 };
     for (const m of this.members) {
       const drops = m.drops.filter((drop) => drop.at >= since);
       sum.disconnected += drops.length > 0;
+      sum.recovered += drops.length > 0 && drops.every((drop) => drop.recovered);
       for (const drop of drops) {
         sum.away = Math.max(sum.away, (drop.connected ?? Infinity) - drop.at);
         sum.outside = Math.max(sum.outside, (drop.back ?? Infinity) - drop.at);
@@ -128,17 +151,14 @@ export class Crowd {
       const faults = m.faults.filter((fault) => fault.at >= since);
       sum.faults += faults.filter((fault) => fault.what !== 'refused').length;
       sum.refused += faults.filter((fault) => fault.what === 'refused').length;
+      sum.doubled += m.doubled;
       sum.reordered += m.reordered;
-      m.reordered = 0;
-      for (const line of said.filter((l) => l.room === m.room)) {
-        const times = m.heard.get(line.id) ?? 0;
-        sum.doubled += Math.max(0, times - 1);
-        if (line.acked && times === 0) {
-          if (drops.length === 0) { sum.lost++; } else if (m.history.has(line.id)) { sum.missed++; } else { sum.gone++; }
-        }
-      }
+      m.doubled = m.reordered = 0;
+      sum.lost += said.filter((line) => line.room === m.room && line.acked && !m.heard.has(line.id)).length;
     }
-    sum.unacked = said.filter((line) => !line.acked).length;
+    const unacked = said.filter((line) => !line.acked);
+    sum.unacked = unacked.length;
+    sum.errors = new Set(unacked.map((line) => line.error));
     sum.silence = Math.max(...[...this.rooms.keys()].map((room) => longestWait(said.filter((l) => l.room === room && l.acked), since)));
     return sum;
   }

@@ -75,7 +75,7 @@ const faults = [
     await pause(victim);
     await pauseFor(8000);
     await unpause(victim);
-  }, {}],
+  }, complete],
   ['the balancer restarted', async () => { await restart('balancer'); }, complete],
 ];
 
@@ -144,14 +144,13 @@ function print(all) {
   const columns = {
     'what fails': (s, name) => name,
     'disconnected': (s) => `${s.disconnected} ${[...s.reasons].join(', ')}`,
+    'recovered': (s) => s.recovered,
     'connected again': (s) => seconds(s.away),
     'in the room again': (s) => seconds(s.outside),
     'said': (s) => s.said,
-    'no ack': (s) => s.unacked,
+    'no ack': (s) => [s.unacked, ...s.errors].join(' '),
     'longest without ack': (s) => seconds(s.silence),
-    'lost for who stayed': (s) => s.lost,
-    'missed while away': (s) => s.missed + s.gone,
-    'of these in the history': (s) => s.missed,
+    'lost': (s) => s.lost,
     'doubled': (s) => s.doubled,
     'reordered': (s) => s.reordered,
   };
