@@ -31,6 +31,7 @@ var layers = map[string][]string{
 	"internal/handshakes":       {"internal/address"},
 	"internal/ids":              {},
 	"internal/liveness":         {},
+	"internal/members":          {"rule", "wire/msg"},
 	"internal/memory":           {},
 	"internal/origin":           {},
 	"internal/pace":             {},
@@ -54,7 +55,8 @@ var layers = map[string][]string{
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
 	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
-	"edge":                      {"bus", "edge/owner", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
+	"edge/presence":             {"internal/members", "internal/tally", "rule", "subjects", "wire/msg"},
+	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"subjects", "wire/msg", "internal/liveness", "internal/throttle", "internal/wake"},
 	"gateway/api":               {"backend", "internal/tally", "internal/throttle", "subjects"},
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
@@ -114,7 +116,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

@@ -274,6 +274,9 @@ namespaces:
   "/h": {recovery: {skip_admision: no}, rewind: [{room: "", messages: 0, age: 25h}]}
   "/i": {recovery: {for: 500ms}, rewind: {messages: 1001, age: 0s, x: 1}}
   "/j": {recovery: , rewind: }
+  "/k": {presence: maybe}
+  "/l": {presence: [""]}
+  "/m": {presence: {rooms: [], by: name, max: 0, event: connect, who: x}}
 `, want: []string{
 		`FILE:3: namespaces: "chat": a namespace begins with a slash; write "/chat"`,
 		`FILE:3: namespaces: "chat": connect: "opn" is not one of service, open, token; did you mean open?`,
@@ -313,6 +316,13 @@ namespaces:
 		`FILE:21: namespaces: "/i": rewind: unknown key "x"`,
 		`FILE:22: namespaces: "/j": recovery: must hold keys such as {for: 2m}, not nothing`,
 		`FILE:22: namespaces: "/j": rewind: must be a list of rules`,
+		`FILE:23: namespaces: "/k": presence: "maybe" is neither true nor false`,
+		`FILE:24: namespaces: "/l": presence[0]: is empty; write a room's name or a pattern`,
+		`FILE:25: namespaces: "/m": presence: by: "name" is not one of socket, user`,
+		`FILE:25: namespaces: "/m": presence: max: 0 is too few; write at least 1`,
+		`FILE:25: namespaces: "/m": presence: event: "connect" has another meaning already; choose another name`,
+		`FILE:25: namespaces: "/m": presence: unknown key "who"`,
+		`FILE:25: namespaces: "/m": presence: names no room; write true for all rooms, or patterns`,
 	}},
 	"namespace in JSON": {environ: []string{`PARTYLINE_NAMESPACES={"/a":{"relay":[{"event":"","to":1}]}}`}, want: []string{
 		`PARTYLINE_NAMESPACES: namespaces: "/a": relay[0]: event: is empty`,

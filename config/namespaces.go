@@ -72,6 +72,7 @@ func readNamespace(n node) rule.Namespace {
 		field{"events_burst", func(n node) { ns.EventsBurst = scalar(n, checked(parseNumber, isRate)) }},
 		field{"recovery", func(n node) { ns.Recovery = readRecovery(n) }},
 		field{"rewind", func(n node) { ns.Rewind = readRewind(n) }},
+		field{"presence", func(n node) { ns.Presence = readPresence(n) }},
 		field{"strict_interest", func(n node) { // accepted for one release after it lost its meaning
 			scalar(n, parseBool)
 			n.loader.warn("%s: has no effect: an edge never hears rooms without a member. Remove it; the next release refuses it", n.where())

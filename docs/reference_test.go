@@ -101,7 +101,7 @@ func TestMetricsTable(t *testing.T) {
 	issuer := token.Default()
 	issuer.Name, issuer.Issuer, issuer.Audience, issuer.Algorithms = "main", "i", "a", []string{"RS256"}
 	issuer.JWKSURL = "http://127.0.0.1:1/"
-	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}
+	namespaces["/recovery"] = rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}, Presence: rule.DefaultPresence("*")}
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: namespaces, Tokens: []token.Issuer{issuer}}).Ready()
 	table := "| Metric | Meaning |\n|---|---|\n"
 	var metrics []tally.Metric

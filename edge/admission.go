@@ -141,7 +141,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 	names, err := s.Edge.rules.RoomsOf(&given)
 	var rooms []string
 	if err == nil {
-		rooms, err = registry.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), names...))
+		rooms, err = subjects.RoomTokens(append(slices.Clone(s.Edge.rules.AutoJoin), names...))
 	}
 	position := e.logged.position(k) // before it can receive anything
 	entered := s.Edge.past.without(s, rooms)
@@ -161,7 +161,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		c.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return false
 	}
-	s.Edge.rules.Sockets.Add(1)
+	e.entered(s)
 	if s.Edge.asking {
 		s.Edge.asking = false
 		c.idle.Resume(true)
@@ -209,19 +209,15 @@ func (c *connection) goLive(s *socket) {
 // sendConnect queues CONNECT and what waited for it, and makes the socket live; the caller has the session write it.
 // mu must be held.
 func (c *connection) sendConnect(s *socket) {
-	body := msg.AppendString([]byte(`{"sid":`), s.ID)
-	k := s.Edge.ticket
+	k, pid := s.Edge.ticket, ""
 	missed, waiting := c.takeMissed(s)
 	if k != nil {
 		for _, f := range missed { // the official client keeps them until it has its CONNECT
 			c.session.Queue(f)
 		}
-		if pid := k.Known(); pid != "" {
-			body = msg.AppendString(append(body, `,"pid":`...), pid)
-		}
+		pid = k.Known()
 	}
-	body = append(body, '}')
-	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: body}))
+	c.session.Queue(c.frame(&packet{kind: sio.Connect, namespace: s.Namespace.Name, body: msg.Connected(s.ID, pid)}))
 	waiting = append(waiting, s.Edge.waiting...)
 	c.waiting -= s.Edge.waitingBytes
 	c.session.Charge(-s.Edge.waitingBytes) // before they count in the queue
@@ -251,7 +247,7 @@ func (c *connection) turnAway(s *socket, message string) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.edge.remove(s)
+	c.edge.remove(s, message)
 	o := s.Edge.owner
 	c.mu.Unlock()
 	if k := s.Edge.ticket; k != nil {
@@ -268,11 +264,7 @@ func (c *connection) turnAway(s *socket, message string) bool {
 func (c *connection) refuse(namespace, message string, data []byte, kind int) {
 	c.edge.stats.connectRefused[kind].Inc()
 	c.edge.complaints.refused(namespace, message, kind, c.session.Address())
-	body := msg.AppendString([]byte(`{"message":`), message)
-	if data != nil {
-		body = append(append(body, `,"data":`...), data...)
-	}
-	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: append(body, '}')}))
+	c.session.Send(c.frame(&packet{kind: sio.ConnectError, namespace: namespace, body: msg.ConnectError(message, data)}))
 }
 
 // end takes a socket out of its namespace and notifies services, with tell also the client. why is the
@@ -284,7 +276,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 		// Who ends it knows of its admission, or made it, and may have sent more: that reaches the client first.
 		c.sendConnect(s)
 	}
-	ended := e.remove(s)
+	ended := e.remove(s, why)
 	o := s.Edge.owner
 	if ended != nil && tell && ended.Was >= registry.Live {
 		// Before the reader finds no socket for the client's next packet, and closes the session.
@@ -302,7 +294,7 @@ func (e *Edge) end(s *socket, why string, kind int, tell bool) {
 	case tell:
 		c.session.Write()
 	}
-	notice, header := msg.Ended{Reason: why, Rooms: roomNames(ended.Rooms)}, bus.Header(nil)
+	notice, header := msg.Ended{Reason: why, Rooms: subjects.RoomNames(ended.Rooms)}, bus.Header(nil)
 	if user := s.User(); user != "" {
 		header = bus.Header{msg.HeaderUser: {user}}
 	}
@@ -330,8 +322,8 @@ func (e *Edge) tellEnd(s *socket, o *owner.Socket, header bus.Header, body []byt
 }
 
 // remove takes a socket out of the registry and forgets what the edge keeps with it. It returns nil if that has been
-// done before. Its connection's mu must be held.
-func (e *Edge) remove(s *socket) *registry.End[client] {
+// done before. why is the reason of its end. Its connection's mu must be held.
+func (e *Edge) remove(s *socket, why string) *registry.End[client] {
 	ended := e.reg.Remove(s).Ended
 	if ended == nil {
 		return nil
@@ -357,6 +349,7 @@ func (e *Edge) remove(s *socket) *registry.End[client] {
 	c.sockets.Store(&list)
 	if ended.Was.IsMember() {
 		s.Edge.rules.Sockets.Add(-1)
+		e.touch(s, why)
 		if !c.closed {
 			e.out.Do(c.endOverdue)
 		}

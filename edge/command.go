@@ -61,7 +61,7 @@ func (c *commands) changeRooms(m *bus.Message, sub *subjects.Subject) {
 	names, err := msg.Rooms(m.Data)
 	var rooms []string
 	if err == nil {
-		rooms, err = registry.RoomTokens(names)
+		rooms, err = subjects.RoomTokens(names)
 	}
 	rewind := byRule
 	if err == nil && m.Header.Has(msg.HeaderRewind) {

@@ -1,9 +1,7 @@
 package edge
 
 import (
-	"fmt"
 	"log/slog"
-	"strings"
 
 	"partyline/bus"
 	"partyline/internal/throttle"
@@ -11,9 +9,6 @@ import (
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
-
-// maxDeclared is how many namespaces a line of the log lists.
-const maxDeclared = 20
 
 // complaints counts and logs what the edge drops and refuses. It logs at most once a minute a subject and reason.
 type complaints struct {
@@ -83,7 +78,7 @@ func (c *complaints) refused(namespace, message string, kind int, address string
 	switch kind {
 	case refusedNamespace:
 		c.Log(slog.LevelWarn, "refused a client: the configuration declares no such namespace (see namespaces)", namespace, "",
-			"namespace", namespace, "declared", c.declared(), "address", address)
+			"namespace", namespace, "declared", c.rules.Names(), "address", address)
 	case refusedNoService, refusedTimeout:
 		c.unanswered(namespace, kind)
 	case refusedHandshake:
@@ -115,18 +110,4 @@ func (c *complaints) unanswered(namespace string, kind int) {
 		what = "a client waits for a service: no answer came on the subject that decides who gets in (is the service stuck, or a monitor the only subscriber?)"
 	}
 	c.Log(slog.LevelWarn, what, namespace, "", "namespace", namespace, "subject", subject)
-}
-
-// declared lists the names and patterns of the configuration, for the log.
-func (c *complaints) declared() string {
-	var names []string
-	all := c.rules.All()
-	for _, r := range all[:min(len(all), maxDeclared)] {
-		names = append(names, r.Name)
-	}
-	list := strings.Join(names, ", ")
-	if more := len(all) - len(names); more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return list
 }

@@ -8,6 +8,7 @@ import (
 
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/ids"
 	"partyline/wire/eio"
 	"partyline/wire/msg"
 	"partyline/wire/msgpack"
@@ -17,7 +18,7 @@ import (
 // Accept makes the receiver of a session. It is the engine's Handler.
 func (e *Edge) Accept(session *engine.Session, o *engine.Opening) engine.Receiver {
 	c := &connection{edge: e, session: session}
-	c.request, c.shown = e.requestJSON(o, publicName(e.set.key, session.ID()))
+	c.request, c.shown = e.requestJSON(o, ids.Public(e.set.key, session.ID()))
 	o.Kept = cap(c.request) + len(c.shown)
 	c.idle.Start(e.set.ConnectTimeout, func() { session.Close(engine.ForcedServerClose) })
 	return c
@@ -82,7 +83,6 @@ func (c *connection) Closed(reason engine.Reason) {
 var (
 	errPlainInside  = errors.New("text while binary attachments are due")
 	errBinary       = errors.New("binary data without a packet that announces it")
-	errPayload      = errors.New("invalid payload")
 	errEventTooBig  = errors.New("an event with its attachments is larger than max_payload")
 	errOverdue      = errors.New("the attachments of a packet did not come in time")
 	errTooManyJoins = errors.New("too many joins and leaves under way")
@@ -116,7 +116,7 @@ func (c *connection) Message(data []byte, binary bool) {
 		c.packet(p, nil)
 		return
 	}
-	if err := checkPayload(p); err != nil {
+	if err := msg.CheckPayload(p.Type, p.Data); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -162,7 +162,7 @@ func (c *connection) packet(p sio.Packet, attachments [][]byte) {
 		c.event(p, attachments)
 		return
 	}
-	if err := checkPayload(p); err != nil {
+	if err := msg.CheckPayload(p.Type, p.Data); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -195,26 +195,6 @@ func (c *connection) countPacket(s *socket) {
 	if rate := s.Edge.rules.Rate; rate != nil {
 		c.session.Count(rate, 1)
 	}
-}
-
-// checkPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data any
-// packet is valid.
-func checkPayload(p sio.Packet) error {
-	if p.Data == nil {
-		return nil
-	}
-	switch p.Type {
-	case sio.Connect:
-		return msg.CheckObject(p.Data)
-	case sio.BinaryEvent:
-		_, err := msg.EventName(nil, p.Data)
-		return err
-	case sio.Ack, sio.BinaryAck:
-		return msg.CheckArray(p.Data)
-	case sio.Disconnect:
-		return errPayload
-	}
-	return nil
 }
 
 // frame is a packet of the edge's own, or with what the edge has checked whole, as its client wants it.

@@ -192,7 +192,7 @@ func (e *Edge) takenOver(s *socket, d *decision, verdict owner.Verdict) {
 		e.admit(s, d, ownedBefore)
 		return
 	}
-	rooms, err := registry.RoomTokens(d.Rooms)
+	rooms, err := subjects.RoomTokens(d.Rooms)
 	if err == nil {
 		_, err = e.rewinds.join(s, rooms, byRule)
 	}

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"strconv"
 
 	"partyline/bus"
@@ -114,25 +113,9 @@ func (d *deliveries) ack(m *bus.Message, sub *subjects.Subject, s *socket) {
 	}
 }
 
-// content takes the body of an event or of an ack apart and checks what would break a client's decoder.
+// content takes the body of an event or of an ack apart.
 func (d *deliveries) content(m *bus.Message, event bool) (text []byte, attachments [][]byte, err error) {
-	text = m.Data
-	if m.Header.Has(msg.HeaderAttachments) {
-		// The frame keeps the list of attachments, so it is a new one.
-		if text, attachments, err = msg.SplitAttachments(nil, m.Header.Get(msg.HeaderAttachments), m.Data); err != nil {
-			return nil, nil, err
-		}
-	}
-	// Clients would read white space in front of the array as an ack id (socket.io-parser: Number(" ") is 0).
-	text = bytes.TrimLeft(text, " \t\r\n")
-	if event {
-		d.name, err = msg.EventName(d.name[:0], text)
-	} else {
-		err = msg.CheckArray(text)
-	}
-	if err == nil && len(attachments) > 0 {
-		err = msg.CheckPlaceholders(text, len(attachments))
-	}
+	d.name, text, attachments, err = msg.Content(d.name, m.Header, m.Data, event)
 	return text, attachments, err
 }
 

@@ -2,10 +2,10 @@ package edge
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"partyline/bus"
+	"partyline/internal/members"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -37,6 +37,8 @@ func (e *Edge) handle(m *bus.Message) bool {
 		e.fanout.flush()
 		e.logged.table.Elected()
 		return false
+	case e.presence.Answered(m.Subject, m.Header.Get(msg.HeaderPart), m.Data):
+		return true
 	default:
 		e.complaints.drop(m, dropBadSubject, nil)
 		return true
@@ -72,7 +74,7 @@ func (e *Edge) handle(m *bus.Message) bool {
 	case m.NoResponders():
 		e.noResponders(&sub)
 	case sub.Kind == subjects.KindCommand:
-		if isCopy(e.prefix, m, &sub) {
+		if subjects.IsCopy(e.prefix, &sub, m.Subscription) {
 			return false
 		}
 		e.handleCommand(m, &sub)
@@ -119,6 +121,10 @@ func (e *Edge) handleCommand(m *bus.Message, sub *subjects.Subject) {
 		e.asks.handle(m, sub)
 	case sub.Target == subjects.TargetSocket && (verb == subjects.VerbPause || verb == subjects.VerbResume):
 		e.pauses.handle(m, sub)
+	case verb == subjects.VerbMember && sub.Target == subjects.TargetRoom && e.presence != nil:
+		if err := e.presence.Handle(members.Place{Namespace: sub.Namespace, Room: sub.Room}, m.Data); err != nil {
+			e.complaints.drop(m, dropBadBody, err)
+		}
 	default:
 		e.complaints.drop(m, dropUnknownVerb, nil)
 	}
@@ -144,14 +150,4 @@ func (e *Edge) handleAck(m *bus.Message, sub *subjects.Subject) {
 	default:
 		e.fanout.ack(m, sub, s)
 	}
-}
-
-// isCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by
-// that for commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for
-// commands have a wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events
-// would take two subscriptions a room.
-func isCopy(prefix subjects.Prefix, m *bus.Message, sub *subjects.Subject) bool {
-	namespace := len(prefix.String()) + 1
-	return sub.Target != subjects.TargetSocket && slices.Contains(everyEdge, sub.Verb) &&
-		len(m.Subscription) > namespace && m.Subscription[namespace] != '*'
 }

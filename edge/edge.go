@@ -9,14 +9,12 @@
 package edge
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"log/slog"
 	"time"
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/presence"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/internal/bearer"
@@ -42,6 +40,7 @@ type Settings struct {
 	Stream  string                                       // the name of the log
 	IsHeard func(edge string, within time.Duration) bool // whether another edge has announced itself
 	Silence time.Duration                                // how long a broken connection may look alive
+	Edges   func() []string                              // lists the live edges, this one included
 	Token   Token
 
 	key [32]byte // of the public names of sessions; New draws it
@@ -82,6 +81,8 @@ type Edge struct {
 	owners *owner.Table // has a lock of its own, which may be taken while that of reg or of a connection is held
 	wake   wake.Flag    // something is due earlier than Attend expects
 
+	presence *presence.Table // nil if no room shows who is in it
+
 	down
 }
 
@@ -97,13 +98,6 @@ type down struct {
 	pauses   *pauses
 }
 
-// publicName is what services know of a session. Its id is a secret, which the name does not tell without the key.
-func publicName(key [32]byte, id string) string {
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(id))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:12]
-}
-
 // Sockets is the number of sockets now.
 func (e *Edge) Sockets() int { return e.reg.Sockets() }
 
@@ -116,12 +110,6 @@ func (e *Edge) Rooms() int { return e.reg.Rooms() }
 // MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs
 // those that may not. It never waits.
 func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
-
-// everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
-var everyEdge = []string{
-	subjects.VerbJoin, subjects.VerbLeave, subjects.VerbDisconnect, subjects.VerbGrant,
-	subjects.VerbAsk, subjects.VerbFetch, subjects.VerbData, subjects.VerbRooms,
-}
 
 // Limits bounds what one client can make an edge keep. 0: no limit, except for the queue.
 type Limits struct {

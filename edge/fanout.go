@@ -52,7 +52,7 @@ func (f *fanout) continues(m *bus.Message) bool {
 	if m.Subject != first.Subject || m.Reply != first.Reply && f.subject.Verb == subjects.VerbBroadcast {
 		return false
 	}
-	return m.Header == nil && first.Header == nil || isAlike(m.Header, first.Header)
+	return m.Header == nil && first.Header == nil || msg.IsAlike(m.Header, first.Header)
 }
 
 // add adds an event to the fanout. The caller has flushed one that it does not continue.
@@ -78,7 +78,7 @@ func (f *fanout) flush() {
 	}
 	f.handOut()
 	if f.feed != nil {
-		f.feed.HandedOut(f.seqs[len(f.seqs)-1], last(f.messages[len(f.messages)-1].Header, headerStored))
+		f.feed.HandedOut(f.seqs[len(f.seqs)-1], msg.LogTime(f.messages[len(f.messages)-1].Header))
 		f.feed, f.seqs = nil, f.seqs[:0]
 	}
 	clear(f.messages)

@@ -128,7 +128,7 @@ func (g *grants) replace(s *socket, next *granted, data []byte) error {
 	if _, err := g.rewinds.join(s, rooms, byRule); err != nil {
 		return err
 	}
-	own, _ := registry.RoomTokens(s.Edge.rules.AutoJoin)
+	own, _ := subjects.RoomTokens(s.Edge.rules.AutoJoin)
 	left := slices.DeleteFunc(before, func(room string) bool { return slices.Contains(rooms, room) || slices.Contains(own, room) })
 	if len(left) > 0 {
 		g.rewinds.leave(s, left)
@@ -147,7 +147,7 @@ func roomsOf(rules *rule.Rules, g *msg.Grant) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return registry.RoomTokens(names)
+	return subjects.RoomTokens(names)
 }
 
 // What a client may not do.

@@ -14,14 +14,6 @@ import (
 	"partyline/wire/sio"
 )
 
-// Headers of what a log repeats. A publisher may write them, too: the log's own come last.
-const (
-	headerLog      = "Nats-Stream"
-	headerSequence = "Nats-Sequence"
-	headerStored   = "Nats-Time-Stamp"
-	headersOfNATS  = "Nats-"
-)
-
 // logged is the part of the way down that is for namespaces with a log. It is owned by the NATS reader.
 type logged struct {
 	table      *recovery.Table // nil if no namespace has a log
@@ -41,23 +33,6 @@ func (l *logged) feed(namespace string) *recovery.Feed {
 	return l.table.Feed(namespace)
 }
 
-// sequence is the place of a message in the log; 0 for one that does not come from it.
-func (l *logged) sequence(h bus.Header) uint64 {
-	if last(h, headerLog) != l.stream {
-		return 0
-	}
-	n, _ := strconv.ParseUint(last(h, headerSequence), 10, 64)
-	return n
-}
-
-// last is the last value of a header, or "".
-func last(h bus.Header, name string) string {
-	if all := h[name]; len(all) > 0 {
-		return all[len(all)-1]
-	}
-	return ""
-}
-
 // handleLogged takes a message of a namespace with a log, and reports whether it did. counts is false for a copy. The
 // fanout is flushed unless the message is an event.
 func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, counts bool) {
@@ -67,7 +42,7 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 	case feed == nil:
 		return isLog || sub.Kind == subjects.KindMark, false // the log also has namespaces that do not want it
 	case sub.Kind == subjects.KindMark:
-		if seq := e.logged.sequence(m.Header); isLog && seq > 0 && sub.Edge == e.set.ID {
+		if seq := msg.LogSequence(m.Header, e.logged.stream); isLog && seq > 0 && sub.Edge == e.set.ID {
 			e.fanout.flush()
 			n, _ := strconv.ParseUint(sub.Mark, 10, 64)
 			feed.Returned(n, seq)
@@ -78,7 +53,7 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 		return true, true
 	case sub.Verb == subjects.VerbEmit && !m.NoResponders():
 		return true, false // it comes by the log, too
-	case m.NoResponders(), isCopy(e.prefix, m, sub), !slices.Contains(everyEdge, sub.Verb):
+	case m.NoResponders(), subjects.IsCopy(e.prefix, sub, m.Subscription), !subjects.IsForEveryEdge(sub.Verb):
 		return false, true
 	}
 	later, about := *m, *sub
@@ -112,7 +87,7 @@ func (e *Edge) lost(m *bus.Message) {
 
 // takeLogged hands an event of the log out, if it is its turn.
 func (e *Edge) takeLogged(m *bus.Message, sub *subjects.Subject, feed *recovery.Feed) {
-	seq := e.logged.sequence(m.Header)
+	seq := msg.LogSequence(m.Header, e.logged.stream)
 	if seq == 0 {
 		e.complaints.drop(m, dropBadSubject, nil)
 		return
@@ -130,19 +105,6 @@ func (e *Edge) handOut(m *bus.Message, sub *subjects.Subject, seq uint64, feed *
 		e.fanout.flush()
 	}
 	e.fanout.add(m, sub, seq, feed)
-}
-
-// isAlike reports whether two events with headers are for the same sockets, and need nothing else that would be
-// different.
-func isAlike(a, b bus.Header) bool {
-	for _, h := range []bus.Header{a, b} {
-		for name := range h {
-			if !strings.HasPrefix(name, headersOfNATS) && (name != msg.HeaderExcept || !slices.Equal(a[name], b[name])) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or

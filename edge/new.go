@@ -11,6 +11,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/edge/presence"
 	"partyline/edge/recovery"
 	"partyline/edge/registry"
 	"partyline/engine"
@@ -56,27 +57,15 @@ func New(set Settings) *Edge {
 			Edge: set.ID, Prefix: set.Prefix, Wire: recoveryWire{e}, Store: set.Journal, Log: set.Log, Silence: set.Silence,
 		})
 	}
-	subscribe(set)
-	require(set)
-	return e
-}
-
-// subscribe asks for what every edge receives.
-func subscribe(set Settings) {
-	words := []string{subjects.WordHello, subjects.WordBeat, subjects.WordLeaving, subjects.WordLeft, subjects.WordBye}
-	all := []string{set.Prefix.Sockets(set.ID), set.Prefix.Acks(set.ID), set.Prefix.Pongs(set.ID)}
-	for _, word := range words {
-		all = append(all, set.Prefix.EveryInstance(word))
+	showsPresence := rule.ShowPresence(set.Namespaces)
+	if showsPresence {
+		e.presence = presence.New(set.ID, e.prefix, presenceWire{set.Bus, e})
 	}
-	for _, verb := range everyEdge {
-		all = append(all, set.Prefix.EveryAll(verb), set.Prefix.EveryRoom(verb))
-	}
-	if set.Journal != nil {
-		all = append(all, set.Prefix.Marks(set.ID), set.Prefix.Yields(set.ID), set.Prefix.Elections())
-	}
-	for _, subject := range all {
+	for _, subject := range e.prefix.EdgeSubscriptions(set.ID, set.Journal != nil, showsPresence) {
 		set.Bus.Subscribe(subject)
 	}
+	require(set)
+	return e
 }
 
 // follow puts what follows from a change in the registry into the outbox. The registry calls it with its lock held.
@@ -99,12 +88,8 @@ func (e *Edge) follow(f registry.Effects[client]) {
 func require(set Settings) {
 	// What the edge publishes to see whether it may: an event that no client can send, without a reply subject.
 	probe := func() (bus.Header, []byte) { return nil, msg.EdgeNotice{Edge: set.ID}.Body(subjects.Ready) }
-	publish, subscribe := set.Prefix.EdgePermissions()
-	if slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n rule.Namespace) bool { return n.IsLogged() }) {
-		morePublish, moreSubscribe := set.Prefix.LogPermissions()
-		publish, subscribe = append(publish, morePublish...), append(subscribe, moreSubscribe...)
-	}
-	set.Bus.Permissions(publish, subscribe)
+	isLogged := slices.ContainsFunc(slices.Collect(maps.Values(set.Namespaces)), func(n rule.Namespace) bool { return n.IsLogged() })
+	set.Bus.Permissions(set.Prefix.EdgePermissions(isLogged, rule.ShowPresence(set.Namespaces)))
 	for name, declared := range set.Namespaces {
 		token, err := subjects.AppendNamespace(nil, name)
 		if err != nil || strings.Contains(name, "*") {
@@ -134,6 +119,9 @@ func (e *Edge) Metrics() *tally.Set {
 	e.rules.Metrics(set)
 	if e.logged.table != nil {
 		e.logged.table.Metrics(set)
+	}
+	if e.presence != nil {
+		e.presence.Metrics(set)
 	}
 	e.complaints.Metrics(set, "edge")
 	return set

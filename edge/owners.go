@@ -154,16 +154,7 @@ func (w ownerWire) state(s *socket) msg.State {
 		had := r.withRecord(s, s.Edge.shown(), false)
 		return msg.State{Rooms: had.Rooms, User: had.User, Data: had.Data}
 	}
-	return msg.State{Rev: v.Rev, Rooms: roomNames(v.Rooms), User: v.User, Data: v.Data}
-}
-
-// roomNames is rooms as people write them, from their tokens in subjects.
-func roomNames(tokens []string) []string {
-	names := make([]string, len(tokens))
-	for i, token := range tokens {
-		names[i], _ = subjects.Room(token) // our own token
-	}
-	return names
+	return msg.State{Rev: v.Rev, Rooms: subjects.RoomNames(v.Rooms), User: v.User, Data: v.Data}
 }
 
 // changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may
@@ -175,6 +166,7 @@ func (e *Edge) changed(s *socket) {
 	if s.Edge.owner != nil {
 		e.owners.Changed(s.Edge.owner)
 	}
+	e.touch(s, "")
 }
 
 // handleInstance takes an announcement of an instance.

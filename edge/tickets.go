@@ -67,7 +67,7 @@ func (w recoveryWire) Drop(k *recovery.Ticket) {
 	w.out.Do(func() {
 		c := s.Edge.conn
 		c.mu.Lock()
-		isEnded, o := s.Namespace != nil && w.remove(s) != nil, s.Edge.owner // it has none if its client has gone before it came
+		isEnded, o := s.Namespace != nil && w.remove(s, engine.TransportClose.String()) != nil, s.Edge.owner // it has none if its client has gone before it came
 		c.mu.Unlock()
 		if isEnded && o != nil {
 			w.owners.Abandon(o)

@@ -62,7 +62,7 @@ func (c *connection) event(p sio.Packet, attachments [][]byte) {
 		return // an event without name or arguments has no listener in the reference either
 	}
 	u := upward{scratch: sc, Edge: c.edge, conn: c, socket: s, packet: p}
-	if u.renew() {
+	if u.renew() || u.asksPresence() {
 		c.pace()
 		return
 	}
@@ -241,7 +241,7 @@ func (u *upward) room() (token string, err error) {
 	if u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data); !isString {
 		return "", errNoRoom
 	}
-	return registry.RoomToken(string(u.arg))
+	return subjects.RoomToken(string(u.arg))
 }
 
 // maxJoining bounds the joins and leaves of one session that wait for NATS.
@@ -300,11 +300,7 @@ func (u *upward) answerChange(err error) {
 	if c.countDenied(err); !u.packet.HasID {
 		return
 	}
-	answer := []byte(`[{"ok":true}]`)
-	if err != nil {
-		answer = append(msg.AppendString([]byte(`[{"error":`), err.Error()), "}]"...)
-	}
-	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: u.packet.ID, body: answer})
+	ack := c.frame(&packet{kind: sio.Ack, namespace: s.Namespace.Name, hasID: true, id: u.packet.ID, body: msg.Done(err)})
 	if err != nil {
 		c.session.Send(ack)
 		return

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -70,6 +71,23 @@ func (b *Book) All() []*Rules {
 	all := slices.Concat(slices.Collect(maps.Values(b.exact)), b.patterns)
 	slices.SortFunc(all, func(p, q *Rules) int { return strings.Compare(p.Name, q.Name) })
 	return all
+}
+
+// maxNames is how many namespaces Names lists.
+const maxNames = 20
+
+// Names lists the names and patterns, for the log.
+func (b *Book) Names() string {
+	var names []string
+	all := b.All()
+	for _, r := range all[:min(len(all), maxNames)] {
+		names = append(names, r.Name)
+	}
+	list := strings.Join(names, ", ")
+	if more := len(all) - len(names); more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
 }
 
 // Metrics adds what is counted a namespace to a set. There are as many as the configuration declares, however many

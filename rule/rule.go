@@ -41,7 +41,45 @@ type Namespace struct {
 
 	Recovery Recovery `yaml:"recovery,omitempty"` // what a client gets that comes back
 	Rewind   []Rewind `yaml:"rewind,omitempty"`   // what a socket gets that enters a room; first rule whose Room matches applies
+
+	Presence Presence `yaml:"presence,omitempty"` // which rooms show who is in them
 }
+
+// Presence shows clients and services who is in rooms.
+type Presence struct {
+	Rooms []string `yaml:"rooms,flow"`     // patterns of rooms; none: there is no presence
+	By    string   `yaml:"by"`             // what counts: BySocket or ByUser
+	Event string   `yaml:"event"`          // what clients get, and by which they ask for the list
+	Max   int      `yaml:"max"`            // clients get only the number of more members
+	Data  bool     `yaml:"data,omitempty"` // whether the data of sockets is shown
+}
+
+// What is counted as a member of a room.
+const (
+	BySocket = "socket"
+	ByUser   = "user" // a user's sockets are one member
+)
+
+// DefaultPresence is presence in rooms, with the defaults.
+func DefaultPresence(rooms ...string) Presence {
+	return Presence{Rooms: rooms, By: BySocket, Event: "partyline:presence", Max: 1000}
+}
+
+// ShowPresence reports whether a room of any namespace shows who is in it.
+func ShowPresence(namespaces map[string]Namespace) bool {
+	for _, n := range namespaces {
+		if n.Presence.IsOn() {
+			return true
+		}
+	}
+	return false
+}
+
+// IsOn reports whether any room shows who is in it.
+func (p *Presence) IsOn() bool { return len(p.Rooms) > 0 }
+
+// Has reports whether a room does.
+func (p *Presence) Has(room string) bool { return matchesOne(p.Rooms, []byte(room)) }
 
 // Recovery keeps a socket for a client that comes back, and sends the client the events that it missed.
 type Recovery struct {

@@ -3,6 +3,7 @@ package subjects
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -21,6 +22,7 @@ var (
 	errTooManyTokens = errors.New("name of more than 16 tokens (parts between dots)")
 	errNotUTF8       = errors.New("name is not valid UTF-8")
 	errNamespace     = errors.New(`subjects: namespace does not begin with "/"`)
+	errSocketRoom    = errors.New("a room cannot have the form of a socket id")
 	// errSpelling is for a bad or needless escape, small hexadecimal digits, or a character that must be escaped.
 	errSpelling = errors.New("not the spelling of a name in a subject")
 )
@@ -38,6 +40,36 @@ func AppendEvent[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 // the rule about all, room and socket.
 func AppendRoom[T ~string | ~[]byte](dst []byte, name T) ([]byte, error) {
 	return appendTail(dst, name, false)
+}
+
+// RoomToken returns a room's name as in subjects. The error says, for clients and services, why there can be no such
+// room.
+func RoomToken(name string) (string, error) {
+	if IsSocketID(name) {
+		return "", errSocketRoom
+	}
+	token, err := AppendRoom(nil, name)
+	if err != nil {
+		return "", fmt.Errorf("room name: %w", err)
+	}
+	return string(token), nil
+}
+
+// RoomTokens returns the names of rooms as in subjects, each once.
+func RoomTokens(names []string) ([]string, error) {
+	tokens := make([]string, 0, len(names))
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		token, err := RoomToken(name)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[token] {
+			seen[token] = true
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens, nil
 }
 
 // AppendNamespace appends the token that stands for a namespace: "_" for "/", else the name without its leading
@@ -146,6 +178,15 @@ func Event(tail string) (string, error) { return tailName(tail, true) }
 
 // Room returns the name of the room with this tail: the inverse of AppendRoom, as Event is of AppendEvent.
 func Room(tail string) (string, error) { return tailName(tail, false) }
+
+// RoomNames returns the names of rooms with these tails, which AppendRoom has made.
+func RoomNames(tails []string) []string {
+	names := make([]string, len(tails))
+	for i, tail := range tails {
+		names[i], _ = Room(tail)
+	}
+	return names
+}
 
 // tailName decodes a tail and encodes the name again: if the result differs, the tail was not canonical.
 func tailName(tail string, event bool) (string, error) {

@@ -3,6 +3,7 @@ package subjects
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -161,6 +162,55 @@ func (p Prefix) RoomInterest(ns, room string) string {
 	return p.dotted + ns + ".*." + wordRoom + "." + room
 }
 
+// everyEdge are the verbs that concern every edge, also one without a socket in the namespace or room: each answers.
+var everyEdge = []string{VerbJoin, VerbLeave, VerbDisconnect, VerbGrant, VerbAsk, VerbFetch, VerbData, VerbRooms}
+
+// IsForEveryEdge reports whether a command to all or a room is for every edge.
+func IsForEveryEdge(verb string) bool { return slices.Contains(everyEdge, verb) }
+
+// IsCopy reports whether a message is a command to all or a room that came by a subscription for events: it comes by
+// that for commands, too, and counts there. Subscriptions for events name a namespace (sio.chat.*.room.x), those for
+// commands have a wildcard in its place (sio.*.join.room.>). To leave commands out of what is subscribed for events
+// would take two subscriptions a room.
+func IsCopy(p Prefix, s *Subject, subscription string) bool {
+	namespace := len(p.dotted)
+	return s.Target != TargetSocket && IsForEveryEdge(s.Verb) && len(subscription) > namespace && subscription[namespace] != '*'
+}
+
+// EdgeSubscriptions lists what an edge subscribes from its start: in addition with a logged namespace, and with one
+// whose rooms show who is in them.
+func (p Prefix) EdgeSubscriptions(edge string, isLogged, showsPresence bool) []string {
+	all := []string{p.Sockets(edge), p.Acks(edge), p.Pongs(edge)}
+	for _, word := range []string{WordHello, WordBeat, WordLeaving, WordLeft, WordBye} {
+		all = append(all, p.EveryInstance(word))
+	}
+	for _, verb := range everyEdge {
+		all = append(all, p.EveryAll(verb), p.EveryRoom(verb))
+	}
+	if isLogged {
+		all = append(all, p.Marks(edge), p.Yields(edge), p.Elections())
+	}
+	if showsPresence {
+		all = append(all, MemberAnswers(edge)+"*")
+	}
+	return all
+}
+
+// MemberInterest matches what edges publish about the members of a room. Of a namespace whose events are not logged it
+// is RoomInterest: a message must not match two subscriptions.
+func (p Prefix) MemberInterest(ns, room string, isLogged bool) string {
+	if isLogged {
+		return string(p.AppendToRoom(nil, ns, VerbMember, room))
+	}
+	return p.RoomInterest(ns, room)
+}
+
+// MemberAnswers begins the reply subjects of an edge's questions about rooms' members.
+func MemberAnswers(edge string) string { return EdgeInbox + "presence." + edge + "." }
+
+// EdgeInbox begins the reply subjects of edges.
+const EdgeInbox = "_INBOX.edge."
+
 // EveryEdge matches the announcements of all edges.
 func (p Prefix) EveryEdge() string { return p.dotted + internalEdge + ".*.*" }
 
@@ -182,8 +232,16 @@ func (p Prefix) EveryRoom(verb string) string { return p.dotted + "*." + verb + 
 const Ready = "$ready"
 
 // EdgePermissions returns the subjects for which an edge needs permission, as the contract lists them
-// (docs/subjects.md, Permissions).
-func (p Prefix) EdgePermissions() (publish, subscribe []string) {
+// (docs/subjects.md, Permissions): with a logged namespace those of LogPermissions, too, and more with one whose rooms
+// show who is in them.
+func (p Prefix) EdgePermissions(isLogged, showsPresence bool) (publish, subscribe []string) {
+	if isLogged {
+		publish, subscribe = p.LogPermissions()
+	}
+	if showsPresence {
+		publish = append(publish, p.dotted+"*."+VerbMember+"."+wordRoom+".>", p.EveryRoom(VerbFetch))
+		subscribe = append(subscribe, EdgeInbox+">")
+	}
 	for _, tail := range []string{
 		"*." + VerbOn + ".>", "*." + VerbOwn + ".>", "*." + VerbEmit + ".>", "*." + VerbBroadcast + ".>",
 		internalEdge + ".>", internalService + ".*.*." + WordPing,

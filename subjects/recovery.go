@@ -76,7 +76,7 @@ func (p Prefix) LogPermissions() (publish, subscribe []string) {
 			publish = append(publish, api+request+p.Stream(word))
 		}
 	}
-	return append(publish, api+"DIRECT.GET."+p.Stream(StreamLog)), []string{p.Marks("*"), p.Elections(), "_INBOX.edge.>"} // its own inbox: it must not read answers to services
+	return append(publish, api+"DIRECT.GET."+p.Stream(StreamLog)), []string{p.Marks("*"), p.Elections(), EdgeInbox + ">"} // its own inbox: it must not read answers to services
 }
 
 // Elections is where JetStream says that the log has another leader.

@@ -62,7 +62,7 @@ func TestLoggedSubscriptions(t *testing.T) {
 // Edges need permission for whatever they subscribe and publish about the log.
 func TestLogPermissions(t *testing.T) {
 	p := mustPrefix("prod.sio")
-	publish, subscribe := p.EdgePermissions()
+	publish, subscribe := p.EdgePermissions(false, false)
 	logPublish, logSubscribe := p.LogPermissions()
 	publish, subscribe = append(publish, logPublish...), append(subscribe, logSubscribe...)
 	for subject, among := range map[string][]string{

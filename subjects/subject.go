@@ -9,6 +9,7 @@
 //	<prefix>.<ns>.own.<owner>.<event>            a client emitted <event>, and an instance or a group gets the socket's events
 //	<prefix>.<ns>.service.<event>                an event of a service for services
 //	<prefix>.<ns>.log.<target>                   the copy of an emit that the log of the namespace gives a sequence
+//	<prefix>.<ns>.member.room.<room>             the members of a room have changed on an edge
 //	<prefix>.<ns>.emit.mark.<edge>.<n>           an edge marks a place in the log
 //	<prefix>.$edge.<edge>.<word>                 an edge announces itself
 //	<prefix>.$edge.<edge>.yield.<hash>           an edge is asked to give up a socket whose client came back elsewhere
@@ -46,6 +47,7 @@ const (
 	VerbOwn        = "own"        // an event of a socket that has an owner, or a group: edge to that service
 	VerbService    = "service"    // an event of a service for services
 	VerbLog        = "log"        // an event that was emitted, as the log of its namespace gives it out
+	VerbMember     = "member"     // sockets have entered or left a room: edge to edges and services
 )
 
 // The words of announcements. Edges and instances publish the first three.

@@ -1,12 +1,10 @@
 package registry
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"partyline/internal/snapshot"
-	"partyline/subjects"
 )
 
 // Room is a room with a member on this edge.
@@ -17,39 +15,6 @@ type Room[C any] struct {
 
 // Members is how many members a room has now. It takes no lock.
 func (r *Room[C]) Members() int { return r.members.Len() }
-
-// errLooksLikeSocket is returned by RoomTokens.
-var errLooksLikeSocket = errors.New("a room cannot have the form of a socket id")
-
-// RoomToken returns a room's name as in subjects. The error says, for clients and services, why there can be no such
-// room.
-func RoomToken(name string) (string, error) {
-	if subjects.IsSocketID(name) {
-		return "", errLooksLikeSocket
-	}
-	token, err := subjects.AppendRoom(nil, name)
-	if err != nil {
-		return "", fmt.Errorf("room name: %w", err)
-	}
-	return string(token), nil
-}
-
-// RoomTokens returns the names of rooms as in subjects, each once.
-func RoomTokens(names []string) ([]string, error) {
-	tokens := make([]string, 0, len(names))
-	seen := make(map[string]bool, len(names))
-	for _, name := range names {
-		token, err := RoomToken(name)
-		if err != nil {
-			return nil, err
-		}
-		if !seen[token] {
-			seen[token] = true
-			tokens = append(tokens, token)
-		}
-	}
-	return tokens, nil
-}
 
 // Rooms returns the rooms that the socket is in now. It takes no lock. The list must not be changed, and does not
 // change.

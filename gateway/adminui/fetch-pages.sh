@@ -11,6 +11,7 @@ wanted=$(cksum <package.json)$(cksum <"$(basename "$0")")
 
 # Its server part, which is not used, has socket.io as a peer.
 npm ci --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+mkdir -p pages
 find pages -mindepth 1 ! -name README.md -delete
 cp -R node_modules/@socket.io/admin-ui/ui/dist/. pages/
 cp node_modules/@socket.io/admin-ui/LICENSE pages/LICENSE

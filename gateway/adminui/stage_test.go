@@ -37,6 +37,9 @@ type stage struct {
 
 func begin(t *testing.T, edges int, change ...func(*edgetest.Options)) *stage {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("edges are asked every 5 seconds")
+	}
 	t.Parallel()
 	s := &stage{t: t, nats: natsdtest.Start(t)}
 	namespaces := edgetest.Open()

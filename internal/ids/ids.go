@@ -2,7 +2,9 @@
 package ids
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 )
 
@@ -23,4 +25,11 @@ func New(edge string) string {
 	var b [15]byte
 	_, _ = rand.Read(b[:])
 	return edge + "." + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Public is what services know of a session. Its id is a secret, which the name does not tell without the key.
+func Public(key [32]byte, id string) string {
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:12]
 }

@@ -21,6 +21,7 @@ import (
 	"partyline/internal/ids"
 	"partyline/internal/listen"
 	"partyline/internal/tally"
+	"partyline/rule"
 	"partyline/subjects"
 	"partyline/token"
 	"partyline/wire/msg"
@@ -70,7 +71,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if err != nil {
 		return nil, fmt.Errorf("nats.prefix: %w", err)
 	}
-	replies, err := subjects.NewReplies(prefix, c.NATS.ReplyPrefixes)
+	replies, err := subjects.NewReplies(prefix, replyPrefixes(c))
 	if err != nil {
 		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
 	}
@@ -97,8 +98,8 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		},
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
-		Silence: c.Engine.PingInterval + c.Engine.PingTimeout,
-		Token:   edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
+		Silence: c.Engine.PingInterval + c.Engine.PingTimeout, Edges: func() []string { return p.Cluster.Edges() },
+		Token: edge.Token{From: c.Token.From, Event: c.Token.Event, Grace: c.Token.Grace, Keys: p.Keyring},
 	}
 	if p.Journal = journal(c, prefix, p); p.Journal != nil {
 		set.Journal, set.Stream = p.Journal, p.Journal.Stream()
@@ -124,6 +125,14 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		Log: p.log,
 	})
 	return p, nil
+}
+
+// replyPrefixes returns where an edge answers. Edges that show who is in rooms ask each other.
+func replyPrefixes(c config.Config) []string {
+	if !rule.ShowPresence(c.Namespaces) {
+		return c.NATS.ReplyPrefixes
+	}
+	return append(slices.Clone(c.NATS.ReplyPrefixes), subjects.EdgeInbox+">")
 }
 
 // open opens what the edge gets its messages and keys from.
@@ -192,7 +201,7 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 	attending, stop := context.WithCancel(context.Background())
 	p.attending = stop
 	announce := func(ctx context.Context) { p.Cluster.Run(ctx, p.Bus) }
-	for _, each := range append(attend, announce, p.Edge.Attend, p.Edge.KeepRecords, p.Drain.Run) {
+	for _, each := range append(attend, announce, p.Edge.Attend, p.Edge.KeepRecords, p.Edge.KeepPresence, p.Drain.Run) {
 		p.attentive.Go(func() { each(attending) })
 	}
 }

@@ -131,7 +131,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.chat.join.all", "sio.chat.leave.all", "sio.chat.disconnect.all", "sio.chat.grant.all", "sio.chat.ack." + s.ann.ID + ".1",
 				"orders.new",
 				"$SYS.REQ.SERVER.PING", "$JS.API.INFO", "sio.$svc.x", "other.chat.emit.all",
-				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x",
+				"sio.$svc.chat.chat-1.beat", "sio.$svc.chat.chat-1.left", "sio.chat.service.x", "sio.chat.member.room.x", "sio.chat.fetch.room.x",
 				"sio.chat.pause.socket." + s.ann.ID, "sio.chat.resume.socket." + s.ann.ID,
 			},
 			subscribe: []string{">", "sio.>", "sio.chat.on.>", "sio.*.on.connect", "_INBOX.>", "$SYS.>", "orders.>"},
@@ -143,13 +143,13 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.secret.ask.all", "sio.secret.ask.socket." + s.secret.ID, "sio.secret.fetch.all", "sio.secret.data.all",
 				"sio.secret.rooms.all",
 				"sio.secret.ack." + s.secret.ID + ".1", "sio._.emit.all", "sio.chat.on.message", "sio.chat.on.connect",
-				"sio.$edge.x", "_INBOX.admin.x", "orders.new",
+				"sio.$edge.x", "_INBOX.admin.x", "orders.new", "sio.chat.member.room.x", "sio.secret.member.room.x",
 				"sio.$edge." + s.ID + ".beat", "sio.$edge." + s.ID + ".gone", "sio.$svc.other.other-1.left",
 				"sio.chat.own.chat-1.message", "sio.chat.own.chat.connect", "sio.chat.own.chat-1.connect", "sio.secret.own.chat.x", "sio.secret.service.x",
 				"sio.secret.pause.socket." + s.secret.ID, "sio.secret.resume.socket." + s.secret.ID,
 			},
 			subscribe: []string{">", "sio.>", "sio.*.on.>", "sio.secret.on.>", "sio.secret.own.>", "sio.$svc.other.>",
-				"sio.chat.emit.>", "sio.chat.ack.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
+				"sio.chat.emit.>", "sio.chat.ack.>", "sio.secret.member.>", "sio.$edge.>", "_INBOX.>", "_INBOX.admin.>"},
 		},
 		"news": {
 			publish: []string{
@@ -160,7 +160,7 @@ func TestNobodyCanDoMore(t *testing.T) {
 				"sio.chat.own.chat-1.message", "sio.chat.service.x", "sio.$svc.chat.chat-1.left", "sio.$edge." + s.ID + ".bye",
 				"sio.$edge." + s.ID + ".pong.x",
 			},
-			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>",
+			subscribe: []string{">", "sio.chat.on.>", "sio.chat.own.>", "sio.chat.member.>", "sio.chat.service.>", "sio.$edge.*.*", "sio.$svc.>",
 				"sio.chat.emit.room.news", "_INBOX.>", "_INBOX.news.>"},
 		},
 	} {

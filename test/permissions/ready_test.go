@@ -270,7 +270,7 @@ func TestEdgePermissions(t *testing.T) {
 		t.Fatal("the contract lists no permissions of an edge")
 	}
 	prefix, _ := subjects.NewPrefix("sio")
-	publish, subscribe := prefix.EdgePermissions()
+	publish, subscribe := prefix.EdgePermissions(false, false)
 	for i, want := range [][]string{publish, subscribe} {
 		got := quoted(found[i+1])
 		slices.Sort(got)

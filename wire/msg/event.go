@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -140,4 +141,27 @@ func CheckPlaceholders(text []byte, attachments int) error {
 		i = end
 	}
 	return nil
+}
+
+// Content takes the body of an event or of an ack apart and checks what would break a client's decoder. The name of an
+// event replaces what is in name. text is a part of the body.
+func Content(name []byte, header map[string][]string, body []byte, isEvent bool) (_, text []byte, attachments [][]byte, err error) {
+	text = body
+	if lengths := header[HeaderAttachments]; len(lengths) > 0 {
+		// The frame keeps the list of attachments, so it is a new one.
+		if text, attachments, err = SplitAttachments(nil, lengths[0], body); err != nil {
+			return name, nil, nil, err
+		}
+	}
+	// Clients would read white space in front of the array as an ack id (socket.io-parser: Number(" ") is 0).
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if isEvent {
+		name, err = EventName(name[:0], text)
+	} else {
+		err = CheckArray(text)
+	}
+	if err == nil && len(attachments) > 0 {
+		err = CheckPlaceholders(text, len(attachments))
+	}
+	return name, text, attachments, err
 }

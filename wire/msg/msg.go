@@ -15,11 +15,13 @@ package msg
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"partyline/wire/jsontext"
+	"partyline/wire/sio"
 )
 
 // The headers of the contract. Names are case-sensitive, exactly these.
@@ -56,6 +58,7 @@ var (
 // The other errors. After any error the body (or header) must be dropped or refused.
 var (
 	errNotUTF8       = errors.New("body is not valid UTF-8")
+	errPayload       = errors.New("invalid payload")
 	errNotObject     = errors.New("payload is not a JSON object")
 	errNoName        = errors.New("first element is not an event name (a string or a number)")
 	errReserved      = errors.New("event name is reserved (connect, connect_error, disconnect, disconnecting, newListener, removeListener)")
@@ -157,6 +160,66 @@ func IsReserved[T ~string | ~[]byte](name T) bool {
 func IsVolatile(header map[string][]string) bool {
 	v := header[HeaderVolatile]
 	return len(v) > 0 && IsYes(v[0])
+}
+
+// IsAlike reports whether two events with headers are for the same sockets, and need nothing else that would be
+// different.
+func IsAlike(a, b map[string][]string) bool {
+	for _, h := range []map[string][]string{a, b} {
+		for name := range h {
+			if !strings.HasPrefix(name, "Nats-") && (name != HeaderExcept || !slices.Equal(a[name], b[name])) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// CheckPayload judges a packet's data by its type (reference: socket.io-parser, isPayloadValid). Without data, nil, any
+// packet is valid. It does not check an Event, whose name must be read anyway.
+func CheckPayload(kind sio.Type, data []byte) error {
+	if data == nil {
+		return nil
+	}
+	switch kind {
+	case sio.Connect:
+		return CheckObject(data)
+	case sio.BinaryEvent:
+		_, err := EventName(nil, data)
+		return err
+	case sio.Ack, sio.BinaryAck:
+		return CheckArray(data)
+	case sio.Disconnect:
+		return errPayload
+	}
+	return nil
+}
+
+// Headers of what a log repeats. A publisher may write them, too: the log's own come last.
+const (
+	headerLog      = "Nats-Stream"
+	headerSequence = "Nats-Sequence"
+	headerStored   = "Nats-Time-Stamp"
+)
+
+// LogSequence returns the place of a message in a log, a stream; 0 for one that does not come from it.
+func LogSequence(h map[string][]string, log string) uint64 {
+	if last(h, headerLog) != log {
+		return 0
+	}
+	n, _ := strconv.ParseUint(last(h, headerSequence), 10, 64)
+	return n
+}
+
+// LogTime returns when the log stored a message, as the log writes it; "" if it does not say so.
+func LogTime(h map[string][]string) string { return last(h, headerStored) }
+
+// last is the last value of a header, or "".
+func last(h map[string][]string, name string) string {
+	if all := h[name]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
 }
 
 // IsYes reports whether the value of a header that switches something on does so.
