@@ -22,9 +22,6 @@ import (
 // socket is one session in one namespace. Its Edge is a client.
 type socket = registry.Socket[client]
 
-// namespace is what lives of a namespace on this edge.
-type namespace = registry.Namespace[client]
-
 // client is what the edge keeps with a socket.
 type client struct {
 	conn   *connection // static

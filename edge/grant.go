@@ -183,13 +183,8 @@ func (c *connection) countDenied(err error) {
 		return
 	}
 	c.edge.grants.denied[d.kind].Inc()
-	now := time.Now()
 	c.mu.Lock()
-	if earliest := now.Add(-freeDenials * denialEvery); c.denials.Before(earliest) {
-		c.denials = earliest
-	}
-	c.denials = c.denials.Add(denialEvery)
-	goesOn := c.denials.After(now)
+	goesOn := excess(&c.denials, freeDenials, denialEvery) > 0
 	c.mu.Unlock()
 	if goesOn {
 		c.expel(engine.ForcedServerClose, "a client goes on with what it may not do, closing the session", "error", err)

@@ -171,22 +171,18 @@ func (l *logged) replay(s *socket, event *eventlog.Entry) bool {
 	return r.bytes <= l.replays.queueBytes
 }
 
-// ticketsOf lists the tickets of sockets.
-func ticketsOf(sockets []*socket) (tickets []*recovery.Ticket) {
-	for _, s := range sockets {
-		if s.Edge.ticket != nil {
-			tickets = append(tickets, s.Edge.ticket)
-		}
-	}
-	return tickets
-}
-
 // errNotRecorded answers a change that holds, but is lost if the socket recovers at another edge.
 var errNotRecorded = errors.New("not recorded")
 
 // afterSaved runs fn once what has changed is in the records of sockets.
 func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
-	if tickets := ticketsOf(sockets); len(tickets) > 0 {
+	var tickets []*recovery.Ticket
+	for _, s := range sockets {
+		if s.Edge.ticket != nil {
+			tickets = append(tickets, s.Edge.ticket)
+		}
+	}
+	if len(tickets) > 0 {
 		l.table.AfterSaved(tickets, fn)
 	} else {
 		fn(true)

@@ -260,15 +260,21 @@ const (
 // pace makes a client that enters rooms and namespaces in a loop wait, for entryEvery at the most. It is only called
 // on the session's reader.
 func (c *connection) pace() {
-	now := time.Now()
-	if earliest := now.Add(-freeEntries * entryEvery); c.entered.Before(earliest) {
-		c.entered = earliest
-	}
-	c.entered = c.entered.Add(entryEvery)
-	if wait := c.entered.Sub(now); wait > 0 {
+	if wait := excess(&c.entered, freeEntries, entryEvery); wait > 0 {
 		c.session.EndTurn()
 		time.Sleep(wait)
 	}
+}
+
+// excess counts one more of what is free some times at once, and then once every so long. It returns by how much the
+// count is above that; at most 0: it is not. counted keeps the count; its zero value is none.
+func excess(counted *time.Time, free int, every time.Duration) time.Duration {
+	now := time.Now()
+	if earliest := now.Add(-time.Duration(free) * every); counted.Before(earliest) {
+		*counted = earliest
+	}
+	*counted = counted.Add(every)
+	return counted.Sub(now)
 }
 
 // joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has

@@ -5,9 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"runtime"
 	"slices"
-	"time"
 
 	"partyline/internal/memory"
 	"partyline/wire/eio"
@@ -116,8 +114,6 @@ func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
 const minRead = 512
 
 const (
-	// lookEvery is how often the memory of the process is looked at. The look takes some microseconds.
-	lookEvery = 100 * time.Millisecond
 	// fullFrom is the share of the limit from which no session may begin.
 	fullFrom = 0.9
 	// leastLarge is what a session must cost to be closed for it, in bytes. Idle ones would come back at once.
@@ -128,33 +124,17 @@ const (
 // begins, and above it the sessions that cost most are closed. Only what is live counts, so Go's own memory limit must
 // not be larger, or garbage takes more.
 func (s *Server) GuardMemory(ctx context.Context, limit uint64) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	meter := memory.NewMeter()
-	full := uint64(fullFrom * float64(limit))
-	freedBy := uint64(0) // the collection that finds the memory of closed sessions free
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		used, collections := meter.Read()
-		if used > limit && collections < freedBy {
-			runtime.GC()
-			used, collections = meter.Read()
-		}
-		log := s.complaints
+	full, log := uint64(fullFrom*float64(limit)), s.complaints
+	memory.Watch(ctx, limit, func(used uint64) {
 		if used > limit {
 			closed := s.closeLargest(used - full)
-			freedBy = collections + 2 // one may be under way
 			log.Log(slog.LevelWarn, "memory is short, closing the sessions that cost most", "", "",
 				"used", used, "limits.memory", limit, "closed", closed)
 		} else if used > full {
 			log.Log(slog.LevelWarn, "memory is short, refusing new sessions", "", "", "used", used, "limits.memory", limit)
 		}
 		s.full.Store(used > full)
-	}
+	})
 }
 
 // closeLargest closes the sessions that cost most, until they cost enough bytes together, and returns their number.

@@ -99,9 +99,7 @@ func (t *Table) past(namespace string, batch []Rewind, seq uint64) *Past {
 			t.complaints.Warn("sockets that entered a room do not get its last events", namespace, err)
 			return &Past{Seq: seq}
 		}
-		for _, e := range found {
-			p.Events = append(p.Events, e)
-		}
+		p.Events = append(p.Events, found...)
 	}
 	t.stats.rewinds.Inc()
 	slices.SortFunc(p.Events, func(a, b *eventlog.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
