@@ -92,6 +92,18 @@ func TestHookAnswersToEvents(t *testing.T) {
 		"emit-nameless": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":[]}]}`)
 		}, unusable, "bad answer"},
+		"emit-long-room": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"rooms":["a","`+strings.Repeat("x", 600)+`"]},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"except-long": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"except":["`+strings.Repeat("x", 600)+`"],"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"emit-no-socket": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"socket":"a"},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"emit-second": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["m"]},{"to":{"all":true},"event":["`+strings.Repeat("x", 600)+`"]}]}`)
+		}, unusable, "bad answer"},
 		"huge": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":["`+strings.Repeat("x", 1<<20)+`"]}`)
 		}, unusable, "bad answer"},

@@ -66,6 +66,7 @@ func (f *failure) Unwrap() error { return f.err }
 var (
 	errBusy     = errors.New("the endpoint wants no requests for longer than the event may wait")
 	errTooLarge = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	errSwitched = errors.New("the endpoint answers 101 and switches the protocol, which is no answer")
 	errRedirect = errors.New("the endpoint redirects, which is not followed: configure the URL that answers")
 )
 
@@ -132,6 +133,9 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte) (a *answ
 		return nil, c.because(ctx, bound, err, !sent.Load()), 0
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // neither bound nor the transport would end reading from it
+		return nil, &failure{badAnswer, false, errSwitched}, 0
+	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch status := response.StatusCode; {
 	case status >= 300 && status < 400:

@@ -214,3 +214,29 @@ func TestDeniedAddresses(t *testing.T) {
 		}
 	}
 }
+
+// An endpoint that switches protocols has no answer, and holds no request.
+func TestSwitchedProtocols(t *testing.T) {
+	over := make(chan struct{})
+	c := newTestCaller(t, Hook{Timeout: time.Second}, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1))
+		<-over
+	})
+	done := make(chan error, 1)
+	go func() { _, err := c.say(t, delivery{patience: time.Minute}); done <- err }()
+	select {
+	case err := <-done:
+		isResult(t, err, badAnswer)
+	case <-time.After(5 * time.Second):
+		t.Error("the request does not end")
+	}
+	close(over)
+}
