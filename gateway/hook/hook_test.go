@@ -240,3 +240,35 @@ func TestSwitchedProtocols(t *testing.T) {
 	}
 	close(over)
 }
+
+// An event does not wait for a free request for longer than it may.
+func TestPatienceWithoutASlot(t *testing.T) {
+	came, over := make(chan struct{}), make(chan struct{})
+	var requests atomic.Int64
+	c := newTestCaller(t, Hook{Concurrency: 1}, func(http.ResponseWriter, *http.Request) {
+		if requests.Add(1) == 1 {
+			close(came)
+		}
+		<-over
+	})
+	var first sync.WaitGroup
+	first.Go(func() {
+		if _, err := c.say(t, delivery{patience: time.Minute}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-came
+	done := make(chan error, 1)
+	go func() { _, err := c.say(t, delivery{patience: 50 * time.Millisecond, repeats: true}); done <- err }()
+	select {
+	case err := <-done:
+		isResult(t, err, busy)
+	case <-time.After(2 * time.Second):
+		t.Error("it waits on")
+	}
+	close(over)
+	first.Wait()
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests came", n)
+	}
+}
