@@ -2,9 +2,14 @@ package gateway_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"partyline/gateway"
+	"partyline/gateway/api"
 	"partyline/internal/edgetest"
 )
 
@@ -50,5 +55,32 @@ func TestGatewayStopsWhileARequestIsUnderWay(t *testing.T) {
 		if n := len(e.about(name)); n != 1 {
 			t.Errorf("%s came %d times", name, n)
 		}
+	}
+}
+
+// Requests that come before the gateway has started get 503, and leave nothing behind.
+func TestRequestsBeforeStart(t *testing.T) {
+	s := begin(t)
+	g, err := gateway.New(edgetest.Connect(t, s.nats.ClientURL()), gateway.Options{
+		Prefix: "sio", Group: "gateway", Log: slog.New(slog.NewTextHandler(noteWriter{s.Talk}, nil)),
+		Keys: []api.Key{{Name: "k", Hash: api.HashKey("key"), Namespaces: []string{"/x*"}, Verbs: []string{"emit"}, May: []string{"all"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	emit := func() int {
+		r := httptest.NewRequest(http.MethodPost, "/v1/emit", strings.NewReader(`{"namespace":"/xy","to":{"all":true},"event":["e"]}`))
+		r.Header.Set("Authorization", "Bearer key")
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		g.Handler().ServeHTTP(w, r)
+		return w.Code
+	}
+	if got := emit(); got != http.StatusServiceUnavailable {
+		t.Errorf("before the start: %d", got)
+	}
+	edgetest.Serve(t, g)
+	if got := emit(); got != http.StatusAccepted {
+		t.Errorf("afterwards: %d", got)
 	}
 }
