@@ -49,8 +49,8 @@ var Document []byte
 // Options of an API.
 type Options struct {
 	Keys              []Key
-	RequestsPerSecond float64 // of one key, and commands of batches; 0: as many as come
-	UserRoom          string  // what the rooms of users begin with: user_room of the edges' configuration; "": there are none
+	RequestsPerSecond float64     // of one key, and commands of batches; 0: as many as come
+	UserRoom          string      // what the rooms of users begin with: user_room of the edges' configuration; "": there are none
 	IsStarted         func() bool // whether the service has started, and is not closed; nil: it is
 	Log               *slog.Logger
 }
