@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"internal/liveness":         {},
 	"internal/members":          {"rule", "wire/msg"},
 	"internal/memory":           {},
+	"internal/natsconn":         {},
 	"internal/origin":           {},
 	"internal/pace":             {},
 	"internal/query":            {"internal/share", "subjects", "wire/msg"},
@@ -42,13 +43,12 @@ var layers = map[string][]string{
 	"internal/share":            {},
 	"internal/snapshot":         {},
 	"internal/throttle":         {"internal/tally"},
-	"internal/trouble":          {},
 	"internal/turn":             {},
 	"internal/wake":             {},
 	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally", "internal/wake"},
 	"internal/permits":          {"internal/throttle"},
-	"bus":                       {"internal/direct", "internal/fair", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble", "internal/wake"},
+	"bus":                       {"internal/direct", "internal/fair", "internal/natsconn", "internal/permits", "internal/redact", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
 	"engine":                    {"wire/eio", "wire/ws", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
@@ -61,9 +61,9 @@ var layers = map[string][]string{
 	"gateway/api":               {"backend", "internal/tally", "internal/throttle", "subjects"},
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/tally", "rule", "subjects", "token", "wire/msg"},
-	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
-	"config":                    {"bus", "cluster", "engine", "internal/bearer", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "rule", "subjects", "token", "wire/msg"},
+	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsconn", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
+	"config":                    {"cluster", "engine", "internal/bearer", "internal/natsconn", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
 	"web":                       {"internal/redact", "internal/request"},
 	"internal/natsd":            {},
@@ -82,7 +82,7 @@ var layers = map[string][]string{
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
-	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/redact", "internal/tally", "internal/throttle", "internal/trouble"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/natsconn", "internal/redact", "internal/tally", "internal/throttle"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
@@ -93,11 +93,11 @@ var layers = map[string][]string{
 var doors = map[string][]string{
 	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":       {"bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "internal/natsconn", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
 	"github.com/golang-jwt/jwt":        {"examples/tokens", "token"},
 	"github.com/MicahParks/jwkset":     {"token"},
-	"github.com/nats-io/nkeys":         {"bus"},
+	"github.com/nats-io/nkeys":         {"internal/natsconn"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
 	"github.com/go-json-experiment":    {"backend", "gateway/api"}, // encoding/json/v2 until the toolchain has it
@@ -116,7 +116,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/trouble", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 const module = "partyline"
 

@@ -52,10 +52,12 @@ const index = `<!doctype html>
 <li><a href="/readyz">/readyz</a>: it should be given clients, or why not
 <li><a href="/edges">/edges</a>: this edge and those that it knows, as JSON
 <li><a href="/metrics">/metrics</a>: figures for Prometheus
-<li>POST /drain: send the clients to other edges; POST /drain?cancel: take clients again
-</ul>
+%s</ul>
 </html>
 `
+
+// drainItem is in the index of programs that can drain.
+const drainItem = "<li>POST /drain: send the clients to other edges; POST /drain?cancel: take clients again\n"
 
 // NewHandler makes the pages. A request whose Host is a name that is not in Options.Hosts gets 403, unless it has the
 // token. The error names metrics that contradict each other, which is a bug of the program.
@@ -96,7 +98,11 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintf(w, index, o.Version)
+		drain := ""
+		if o.Drain != nil {
+			drain = drainItem
+		}
+		fmt.Fprintf(w, index, o.Version, drain)
 	})
 	return guard, nil
 }

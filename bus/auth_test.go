@@ -20,11 +20,12 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
+	"partyline/internal/natsconn"
 	"partyline/internal/natsd/natsdtest"
 )
 
 // tryAuth connects with a configuration that must be accepted, and without it, which must be refused.
-func tryAuth(t *testing.T, url string, cfg Config) {
+func tryAuth(t *testing.T, url string, cfg natsconn.Config) {
 	t.Helper()
 	cfg.URL = url
 	b, err := Connect(cfg, slog.New(slog.DiscardHandler), Options{})
@@ -34,7 +35,7 @@ func tryAuth(t *testing.T, url string, cfg Config) {
 	t.Cleanup(func() { b.Close(t.Context()) })
 	eventually(t, "the bus is ready", func() bool { return len(b.Ready()) == 0 })
 
-	stranger, err := Connect(Config{URL: url, TLS: TLS{CA: cfg.TLS.CA}}, slog.New(slog.DiscardHandler), Options{})
+	stranger, err := Connect(natsconn.Config{URL: url, TLS: natsconn.TLS{CA: cfg.TLS.CA}}, slog.New(slog.DiscardHandler), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +72,13 @@ func keyPair(t *testing.T, make func() (nkeys.KeyPair, error)) (pair nkeys.KeyPa
 
 func TestToken(t *testing.T) {
 	server := natsdtest.Start(t, `authorization { token: "s3cret" }`)
-	tryAuth(t, server.ClientURL(), Config{Token: "s3cret"})
+	tryAuth(t, server.ClientURL(), natsconn.Config{Token: "s3cret"})
 }
 
 func TestNKey(t *testing.T) {
 	_, public, seed := keyPair(t, nkeys.CreateUser)
 	server := natsdtest.Start(t, fmt.Sprintf(`authorization { users: [ {nkey: %s} ] }`, public))
-	tryAuth(t, server.ClientURL(), Config{NKey: write(t, "edge.nk", seed)})
+	tryAuth(t, server.ClientURL(), natsconn.Config{NKey: write(t, "edge.nk", seed)})
 }
 
 func TestCredentialsFile(t *testing.T) {
@@ -101,7 +102,7 @@ func TestCredentialsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := natsdtest.Start(t, fmt.Sprintf("operator: %s\nresolver: MEMORY\nresolver_preload { %s: %s }", operatorToken, accountKey, accountToken))
-	tryAuth(t, server.ClientURL(), Config{Creds: write(t, "edge.creds", creds)})
+	tryAuth(t, server.ClientURL(), natsconn.Config{Creds: write(t, "edge.creds", creds)})
 }
 
 // certificate writes a certificate for 127.0.0.1 and its key, signed by parent or by itself.
@@ -143,13 +144,13 @@ func TestTLSWithClientCertificate(t *testing.T) {
 	_, _, edgeCert, edgeKey := certificate(t, "edge", ca, caKey)
 	server := natsdtest.Start(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", serverCert, serverKey, caFile))
 	url := strings.Replace(server.ClientURL(), "nats://", "tls://", 1)
-	tryAuth(t, url, Config{TLS: TLS{CA: caFile, Cert: edgeCert, Key: edgeKey}})
+	tryAuth(t, url, natsconn.Config{TLS: natsconn.TLS{CA: caFile, Cert: edgeCert, Key: edgeKey}})
 }
 
 func TestUnreadableFilesAreErrors(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
-	for name, cfg := range map[string]Config{
-		"creds": {Creds: missing}, "nkey": {NKey: missing}, "ca": {TLS: TLS{CA: missing}}, "cert": {TLS: TLS{Cert: missing, Key: missing}},
+	for name, cfg := range map[string]natsconn.Config{
+		"creds": {Creds: missing}, "nkey": {NKey: missing}, "ca": {TLS: natsconn.TLS{CA: missing}}, "cert": {TLS: natsconn.TLS{Cert: missing, Key: missing}},
 	} {
 		cfg.URL = "nats://127.0.0.1:1"
 		b, err := Connect(cfg, slog.New(slog.DiscardHandler), Options{})

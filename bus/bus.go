@@ -1,3 +1,4 @@
+// Package bus is the edge's connection to NATS.
 package bus
 
 import (
@@ -6,28 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
+	"partyline/internal/natsconn"
 	"partyline/internal/permits"
 	"partyline/internal/redact"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
-	"partyline/internal/trouble"
 	"partyline/internal/wake"
 )
 
-// The pace of the connection. After two missed pings the connection counts as lost.
 const (
-	pingInterval  = 5 * time.Second
-	pingsMissed   = 2
-	reconnectWait = 250 * time.Millisecond
-	flushTimeout  = 10 * time.Second
+	// flushTimeout bounds the wait for the server's answer to a flush.
+	flushTimeout = 10 * time.Second
+	// flushAgain is how long after a flush without an answer the next one is made.
+	flushAgain = 250 * time.Millisecond
 	// measureEvery is the largest age of the measured round trip to NATS.
 	measureEvery = 5 * time.Second
 	// calmAfter is how long nothing must have been dropped before the bus has caught up.
@@ -120,14 +118,14 @@ type Options struct {
 	// which it must not block. maxPayload is the largest message in bytes that the server accepts, headers included.
 	// nil: nothing is called.
 	OnConnect func(maxPayload int)
-	// InProcess is a server in the same process, to which the bus connects through memory instead of to Config.URL.
+	// InProcess is a server in the same process, to which the bus connects through memory instead of to the configured URL.
 	// nil: there is none.
 	InProcess nats.InProcessConnProvider
 }
 
 // Connect starts a connection. An unreachable server is not an error: the bus keeps trying, logs that, and is not
 // Ready meanwhile. An unreadable credentials file or certificate is an error. The caller must Close the bus.
-func Connect(cfg Config, log *slog.Logger, o Options) (*Bus, error) {
+func Connect(cfg natsconn.Config, log *slog.Logger, o Options) (*Bus, error) {
 	o.Channel, o.Linger = cmp.Or(o.Channel, DefaultChannel), cmp.Or(o.Linger, DefaultLinger)
 	b := newBus(log, o, cfg.Prefix)
 	b.url, b.urls, b.identity = redact.URLs(cfg.URL), cfg.URL, cfg.Identity()
@@ -167,52 +165,6 @@ func newBus(log *slog.Logger, o Options, prefix string) *Bus {
 	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
 	b.work.stale.Store(true)
 	return b
-}
-
-// Options turns the configuration into options of nats.go. program is the kind of program that connects.
-func (cfg Config) Options(program string) ([]nats.Option, error) {
-	opts := []nats.Option{
-		nats.Name("partyline " + program),
-		nats.CustomInboxPrefix("_INBOX." + program), // NATS need not permit it to read the inboxes of services
-		nats.MaxReconnects(-1),
-		nats.RetryOnFailedConnect(true),
-		nats.IgnoreAuthErrorAbort(), // an operator may correct the account meanwhile
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait, reconnectWait),
-		nats.ReconnectBufSize(-1), // fail at once while disconnected: nothing is sent minutes late
-		nats.PingInterval(pingInterval),
-		// nats.go writes under its lock, which its own timer needs, too. With the default of a minute a network that
-		// drops all packets would block every publisher, and with them the clients' heartbeats, for a minute.
-		nats.FlusherTimeout(pingInterval),
-		nats.MaxPingsOutstanding(pingsMissed),
-	}
-	switch {
-	case cfg.Creds != "":
-		text, err := os.ReadFile(cfg.Creds)
-		if err != nil {
-			return nil, fmt.Errorf("nats.creds: %w", err)
-		}
-		// nats.go reads the file at each connect, and would keep trying with an invalid one.
-		if _, err := nkeys.ParseDecoratedUserNKey(text); err != nil {
-			return nil, fmt.Errorf("nats.creds: %s holds no user's seed: %w", cfg.Creds, err)
-		}
-		opts = append(opts, nats.UserCredentials(cfg.Creds))
-	case cfg.NKey != "":
-		nkey, err := nats.NkeyOptionFromSeed(cfg.NKey)
-		if err != nil {
-			return nil, fmt.Errorf("nats.nkey: cannot read a seed from %s: %w", cfg.NKey, err)
-		}
-		opts = append(opts, nkey)
-	case cfg.Token != "":
-		opts = append(opts, nats.Token(cfg.Token))
-	}
-	if cfg.TLS.CA != "" {
-		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
-	}
-	if cfg.TLS.Cert != "" {
-		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
-	}
-	return opts, nil
 }
 
 func (b *Bus) handlers() []nats.Option {
@@ -260,7 +212,7 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.permits.Refuse(err, b.shown(err))
 		return
 	}
-	if _, known := trouble.Explain(err, b.identity); known {
+	if _, known := natsconn.Explain(err, b.identity); known {
 		b.connectFailed(err)
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"partyline/internal/natsconn"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connect starts a bus and the goroutine that reads from it. heard gets every message.
 func connect(t *testing.T, url string, heard func(*Message), options ...Options) *Bus {
 	t.Helper()
-	b, err := Connect(Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), append(options, Options{})[0])
+	b, err := Connect(natsconn.Config{URL: url, Prefix: "sio"}, slog.New(slog.DiscardHandler), append(options, Options{})[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +288,7 @@ func TestNoResponders(t *testing.T) {
 
 // The error of a URL that does not parse repeats the URL, but not its password.
 func TestConnectHidesCredentials(t *testing.T) {
-	b, err := Connect(Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler), Options{})
+	b, err := Connect(natsconn.Config{URL: "nats://bob:%zzPASSW0RD@127.0.0.1:4"}, slog.New(slog.DiscardHandler), Options{})
 	if err == nil {
 		b.Close(t.Context())
 		t.Fatal("it connects")

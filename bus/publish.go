@@ -17,7 +17,7 @@ import (
 const MaxSubjects = 3000
 
 // Publish sends a message, with headers or without (nil). reply may be empty. It keeps nothing: the caller may reuse
-// subject, reply and body at once. It may block while NATS reads slowly, for at most pingInterval, so the handler of
+// subject, reply and body at once. It may block while NATS reads slowly, for at most natsconn.PingInterval, so the handler of
 // Run must use Later instead. Errors: ErrOffline, ErrSubjectTooLong, ErrTooLarge.
 func (b *Bus) Publish(subject, reply []byte, header Header, body []byte) error {
 	// nats.go copies subject and reply into its write buffer before it returns and keeps neither, so no string of

@@ -4,39 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
-	"partyline/internal/trouble"
+	"partyline/internal/natsconn"
 )
 
 // lookEvery is how often the bus checks why it is not connected: nats.go does not report that NATS refused a first
 // connection.
 const lookEvery = 500 * time.Millisecond
 
-// Identity returns, for the log, the kind of credentials. It names keys and no values.
-func (cfg Config) Identity() string {
-	switch {
-	case cfg.Creds != "":
-		return "the credentials of nats.creds"
-	case cfg.NKey != "":
-		return "the credentials of nats.nkey"
-	case cfg.Token != "":
-		return "the credentials of nats.token"
-	case strings.Contains(cfg.URL, "@"):
-		return "the credentials of nats.url (its user and password)"
-	case cfg.TLS.Cert != "":
-		return "the credentials of nats.tls.cert"
-	}
-	return "a connection without credentials (set nats.creds, nats.nkey, nats.token, or user and password in nats.url)"
-}
-
 // connectFailed logs why there is no connection, once a minute for each cause, and keeps it for Ready.
 func (b *Bus) connectFailed(err error) {
-	what, known := trouble.Explain(err, b.identity)
+	what, known := natsconn.Explain(err, b.identity)
 	if words := b.state.words.Load(); !known && words != nil {
 		err = errors.New("nats: " + *words)
-		what, known = trouble.Explain(err, b.identity)
+		what, known = natsconn.Explain(err, b.identity)
 	}
 	if known {
 		b.state.trouble.Store(&what)
@@ -70,7 +52,7 @@ func (b *Bus) watch() {
 			continue
 		}
 		if err := b.nc.LastError(); err != nil && !b.Connected() {
-			if _, known := trouble.Explain(err, b.identity); known || b.state.words.Load() != nil {
+			if _, known := natsconn.Explain(err, b.identity); known || b.state.words.Load() != nil {
 				b.connectFailed(err)
 			}
 		}

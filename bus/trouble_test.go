@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"partyline/internal/natsconn"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -29,7 +30,7 @@ func (l *logLines) all() string {
 
 // turnedAway connects with a configuration that NATS refuses. It expects one log line with a text, which Ready must
 // return, too. Neither may contain a secret.
-func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
+func turnedAway(t *testing.T, cfg natsconn.Config, says string, secrets ...string) {
 	t.Helper()
 	log := &logLines{}
 	b, err := Connect(cfg, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Options{})
@@ -56,16 +57,16 @@ func turnedAway(t *testing.T, cfg Config, says string, secrets ...string) {
 func TestWrongCredentials(t *testing.T) {
 	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
 	host := strings.TrimPrefix(server.ClientURL(), "nats://")
-	turnedAway(t, Config{URL: "nats://edge:wr0ng@" + host}, "NATS refused the credentials of nats.url", "wr0ng")
-	turnedAway(t, Config{URL: "nats://" + host, Token: "t0ken"}, "NATS refused the credentials of nats.token", "t0ken")
-	turnedAway(t, Config{URL: "nats://" + host}, "without credentials")
+	turnedAway(t, natsconn.Config{URL: "nats://edge:wr0ng@" + host}, "NATS refused the credentials of nats.url", "wr0ng")
+	turnedAway(t, natsconn.Config{URL: "nats://" + host, Token: "t0ken"}, "NATS refused the credentials of nats.token", "t0ken")
+	turnedAway(t, natsconn.Config{URL: "nats://" + host}, "without credentials")
 }
 
 // A user whose password changes while the edge runs loses its connection.
 func TestCredentialsThatStopWorking(t *testing.T) {
 	server := natsdtest.Start(t, `authorization {users: [{user: edge, password: right}]}`)
 	log := &logLines{}
-	b, err := Connect(Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)), Options{})
+	b, err := Connect(natsconn.Config{URL: strings.Replace(server.ClientURL(), "nats://", "nats://edge:right@", 1)}, slog.New(slog.NewTextHandler(log, nil)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,24 +86,10 @@ func TestCredentialsThatStopWorking(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	server := natsdtest.Start(t, `max_connections: 1`)
 	client(t, server.ClientURL())
-	turnedAway(t, Config{URL: server.ClientURL()}, "max_connections of the NATS server")
+	turnedAway(t, natsconn.Config{URL: server.ClientURL()}, "max_connections of the NATS server")
 }
 
 func TestTLSThatDoesNotFit(t *testing.T) {
 	plain := natsdtest.Start(t)
-	turnedAway(t, Config{URL: strings.Replace(plain.ClientURL(), "nats://", "tls://", 1)}, "wants TLS, and the NATS server has none")
-}
-
-func TestIdentity(t *testing.T) {
-	for want, cfg := range map[string]Config{
-		"nats.creds": {Creds: "x"}, "nats.nkey": {NKey: "x"}, "nats.token": {Token: "x"}, "nats.tls.cert": {URL: "nats://a:1", TLS: TLS{Cert: "x"}},
-		"nats.url": {URL: "nats://a:1, nats://u:p@b:2"}, "without credentials": {URL: "nats://a:1,nats://b:2"},
-	} {
-		if got := cfg.Identity(); !strings.Contains(got, want) {
-			t.Errorf("%+v: %s, want %s", cfg, got, want)
-		}
-	}
-	if got := (Config{URL: "u:p@127.0.0.1:4"}).Identity(); !strings.Contains(got, "nats.url") || strings.Contains(got, "u:p") {
-		t.Error(got)
-	}
+	turnedAway(t, natsconn.Config{URL: strings.Replace(plain.ClientURL(), "nats://", "tls://", 1)}, "wants TLS, and the NATS server has none")
 }

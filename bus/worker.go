@@ -150,7 +150,7 @@ func (w *worker) flush() bool {
 	if err != nil {
 		w.bus.complaints.Warn("NATS did not answer a flush", "", err)
 		// A connection that is slow but stays gives no further signal, so try again.
-		time.AfterFunc(reconnectWait, w.bus.out.wake.Raise)
+		time.AfterFunc(flushAgain, w.bus.out.wake.Raise)
 		return false
 	}
 	w.bus.stats.roundTrip.Set(int(time.Since(w.measured)))

@@ -13,10 +13,10 @@ import (
 	"slices"
 	"time"
 
-	"partyline/bus"
 	"partyline/cluster"
 	"partyline/engine"
 	"partyline/internal/bearer"
+	"partyline/internal/natsconn"
 	"partyline/rule"
 	"partyline/token"
 )
@@ -40,7 +40,7 @@ type Config struct {
 	TLS              TLS                 `koanf:"tls"`
 	Admin            Admin               `koanf:"admin"`
 	Log              Log                 `koanf:"log"`
-	NATS             bus.Config          `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
+	NATS             natsconn.Config     `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
 	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
 	Engine           engine.Config       `koanf:"engine"`
 	CORS             CORS                `koanf:"cors"`
@@ -200,7 +200,7 @@ func Default(f Flavour) Config {
 		Front:  Front{Listen: ":3000", Path: "/socket.io/", TrustedProxies: []string{}, ConnectTimeout: 45 * time.Second},
 		Admin:  Admin{Listen: "127.0.0.1:3001", Hosts: []string{}},
 		Log:    Log{Level: "info"},
-		NATS:   bus.DefaultConfig(),
+		NATS:   natsconn.DefaultConfig(),
 		Engine: engine.DefaultConfig(),
 		CORS:   CORS{Origins: []string{}},
 		Edges:  Edges{Networks: []string{}},
@@ -224,7 +224,7 @@ func Default(f Flavour) Config {
 		c.Listen = "127.0.0.1:3000"
 		c.Page = true
 		c.NATS.URL = "" // connected in the process
-		c.NATS.RefuseSessions = bus.RefuseOff
+		c.NATS.RefuseSessions = natsconn.RefuseOff
 		c.Embedded.Listen = "127.0.0.1:4222"
 		c.Namespaces = openNamespaces()
 		c.Open = true

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"partyline/bus"
+	"partyline/internal/natsconn"
 	"partyline/internal/redact"
 )
 
@@ -119,7 +119,7 @@ var allKeys = []key{
 	{"nats.creds", text, natsOutside, "NATS", "FILE", "Credentials file (JWT and seed).", texts(readableFile)},
 	{"nats.nkey", text, natsOutside, "NATS", "FILE", "NKey seed file.", texts(readableFile)},
 	{"nats.token", text, natsOutside, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file.", nil},
-	{"nats.refuse_sessions", text, edges, "NATS", "WHEN", "on, off or auto: without NATS, new sessions get 503 if services admit to all namespaces.", texts(oneOf(bus.RefuseAuto, bus.RefuseOn, bus.RefuseOff))},
+	{"nats.refuse_sessions", text, edges, "NATS", "WHEN", "on, off or auto: without NATS, new sessions get 503 if services admit to all namespaces.", texts(oneOf(natsconn.RefuseAuto, natsconn.RefuseOn, natsconn.RefuseOff))},
 	{"nats.tls.ca", text, natsOutside, "NATS", "FILE", "PEM file of the authorities that may sign the server's certificate.", texts(authorities)},
 	{"nats.tls.cert", text, natsOutside, "NATS", "FILE", "PEM file of the client certificate; needs nats.tls.key.", texts(readableFile)},
 	{"nats.tls.key", text, natsOutside, "NATS", "FILE", "PEM file of the client key; needs nats.tls.cert.", texts(readableFile)},

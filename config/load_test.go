@@ -167,7 +167,10 @@ func TestNamespaces(t *testing.T) {
 			Connect: rule.ConnectOpen, ConnectTimeout: 2 * time.Second, Rooms: []string{"room", "lobby-*"}, AutoJoin: []string{"a.b"},
 			Relay: []rule.Relay{{Event: "message", To: rule.ToRooms}, {Event: "x.*", To: rule.ToRoom, Self: true}},
 		},
-		"/dyn-*": {Connect: rule.ConnectOpen, ConnectTimeout: rule.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50},
+		"/dyn-*": {
+			Connect: rule.ConnectOpen, ConnectTimeout: rule.DefaultConnectTimeout, EventsPerSecond: 20, EventsBurst: 50,
+			Presence: rule.DefaultPresence("lobby-*"),
+		},
 		"/back": {
 			Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout, Recovery: rule.Recovery{For: 2 * time.Minute},
 			Rewind: []rule.Rewind{{Room: "news-*", Messages: 20, Age: time.Hour}, {Room: "*", Messages: 50, Age: 24 * time.Hour}},
@@ -188,14 +191,14 @@ namespaces:
     relay:
       - {event: message, to: rooms, self: false}
       - {event: x.*, to: room, self: true}
-  "/dyn-*": &open {connect: open, events_per_second: 20, events_burst: 50}
+  "/dyn-*": &open {connect: open, events_per_second: 20, events_burst: 50, presence: ["lobby-*"]}
   /back:
     recovery: {for: 2m, skip_admission: true}
     rewind: [{room: "news-*", messages: 20}, {age: 24h}]
   /asked: {recovery: {for: 1s, skip_admission: false}, rewind: {messages: 1000}}
 `)
 	inJSON := `{"/":{},"/v1.2/chat_room":{"connect":"open","connect_timeout":"2s","rooms":["room","lobby-*"],"auto_join":["a.b"],
-		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50},
+		"relay":[{"event":"message","to":"rooms"},{"event":"x.*","to":"room","self":true}]},"/dyn-*":{"connect":"open","events_per_second":20,"events_burst":50,"presence":["lobby-*"]},
 		"/back":{"recovery":{"for":"2m"},"rewind":[{"room":"news-*","messages":20},{"age":"24h"}]},
 		"/asked":{"recovery":{"for":"1s","skip_admission":false},"rewind":{"messages":1000}}}`
 	other := write(t, "namespaces: {\"/other\": {connect: open}}\n")

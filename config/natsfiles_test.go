@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"partyline/bus"
+	"partyline/internal/natsconn"
 )
 
 // pemFiles writes a certificate and its key into a folder of the test.
@@ -49,8 +49,8 @@ func TestFilesOfNATS(t *testing.T) {
 	creds := write(t, "anything")
 	c := mustLoad(t, FlavourEdge, []string{"--nats.creds", creds, "--nats.tls.ca", certificate},
 		[]string{"PARTYLINE_NATS_TLS_CERT=" + certificate, "PARTYLINE_NATS_TLS_KEY=" + key}).Config
-	want := bus.DefaultConfig()
-	want.Creds, want.TLS = creds, bus.TLS{CA: certificate, Cert: certificate, Key: key}
+	want := natsconn.DefaultConfig()
+	want.Creds, want.TLS = creds, natsconn.TLS{CA: certificate, Cert: certificate, Key: key}
 	if !reflect.DeepEqual(c.NATS, want) {
 		t.Errorf("got %+v, want %+v", c.NATS, want)
 	}

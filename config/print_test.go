@@ -19,6 +19,8 @@ recovery: {storage: memory, replicas: 1, max_bytes: 512MiB}
 namespaces:
   "*": {connect: open}
   "/back": {recovery: {for: 2m}, rewind: {messages: 7}}
+  "/team": {presence: true}
+  "/lobby": {presence: {rooms: ["lobby-*"], by: user, data: true, event: who, max: 7}}
   "/asked": {recovery: {for: 24h, skip_admission: false}}
   "/a.b": {connect: open, connect_timeout: 9s, unavailable: refuse, rooms: ["*", "yes", "1"], auto_join: ["# no: comment"], relay: [{event: "*", to: all, self: true}]}
 `)

@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"partyline/bus"
 	"partyline/cluster"
+	"partyline/internal/natsconn"
 	"partyline/internal/redact"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -47,7 +47,7 @@ func (l *loader) validateEdge(c *Config) {
 	if slices.Contains(c.CORS.Origins, "null") {
 		l.warn("cors.origins: \"null\" allows the pages of everybody: any page can open a sandboxed frame, whose origin it is")
 	}
-	refuses := c.NATS.RefuseSessions == bus.RefuseOn
+	refuses := c.NATS.RefuseSessions == natsconn.RefuseOn
 	for _, name := range slices.Sorted(maps.Keys(c.Namespaces)) {
 		if ns := c.Namespaces[name]; refuses && !ns.AsksService() {
 			l.warn("nats.refuse_sessions: on does nothing here: clients of %s (connect: %s) can be served without NATS", name, ns.Connect)
@@ -108,7 +108,7 @@ func (l *loader) validateEdges(c *Config) {
 }
 
 // validateReplies checks that answers go elsewhere than to the edge's own subjects, and somewhere.
-func (l *loader) validateReplies(c bus.Config) {
+func (l *loader) validateReplies(c natsconn.Config) {
 	prefix, err := subjects.NewPrefix(c.Prefix)
 	if err != nil {
 		return // it has its fault
@@ -180,7 +180,7 @@ func isLoopback(host string) bool {
 }
 
 // validateNATS checks how to reach a NATS that is elsewhere.
-func (l *loader) validateNATS(c bus.Config) {
+func (l *loader) validateNATS(c natsconn.Config) {
 	var ways []string
 	if l.validateServers(c.URL) {
 		ways = append(ways, "nats.url with a user or token")

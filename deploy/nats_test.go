@@ -80,6 +80,7 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 		switch want.Username {
 		case "edge":
 			*publish, *subscribe = append(*publish, logPublish...), append(*subscribe, logSubscribe...)
+			*publish = append(*publish, "sio.*.member.room.>", "sio.*.fetch.room.>") // to show who is in rooms
 		case "chat":
 			*publish = append(*publish, bucket...)
 		}

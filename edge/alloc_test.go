@@ -13,6 +13,7 @@ import (
 	"partyline/engine"
 	"partyline/engine/enginetest"
 	"partyline/internal/ids"
+	"partyline/internal/natsconn"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
 	"partyline/subjects"
@@ -35,7 +36,7 @@ func newBench(tb testing.TB, sockets int, rules rule.Namespace) *bench {
 func newBenchAt(tb testing.TB, server *natsdtest.Server, sockets int, rules rule.Namespace, listen bool) *bench {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
-	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, log, bus.Options{})
+	b, err := bus.Connect(natsconn.Config{URL: server.ClientURL()}, log, bus.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

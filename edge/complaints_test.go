@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"partyline/bus"
+	"partyline/internal/natsconn"
 	"partyline/internal/throttle"
 	"partyline/rule"
 	"partyline/subjects"
@@ -27,7 +28,7 @@ func (nowhere) InProcessConn() (net.Conn, error) { return nil, net.ErrClosed }
 func complaining(t *testing.T, test func(t *testing.T, e *Edge, lines func(string) int)) {
 	synctest.Test(t, func(t *testing.T) {
 		var written bytes.Buffer
-		b, err := bus.Connect(bus.Config{URL: "nats://nowhere"}, slog.New(slog.DiscardHandler), bus.Options{InProcess: nowhere{}})
+		b, err := bus.Connect(natsconn.Config{URL: "nats://nowhere"}, slog.New(slog.DiscardHandler), bus.Options{InProcess: nowhere{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/registry"
+	"partyline/internal/natsconn"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/subjects"
 )
@@ -19,7 +20,7 @@ import (
 // one of them caused the subscription. This is registry.TestNoAnswerBeforeTheSubscription with a real bus and NATS.
 func TestTheSecondMemberWaitsForTheFirstOnesSubscription(t *testing.T) {
 	server := natsdtest.Start(t)
-	b, err := bus.Connect(bus.Config{URL: server.ClientURL()}, slog.New(slog.DiscardHandler), bus.Options{})
+	b, err := bus.Connect(natsconn.Config{URL: server.ClientURL()}, slog.New(slog.DiscardHandler), bus.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -186,15 +186,11 @@ var errNotRecorded = errors.New("not recorded")
 
 // afterSaved runs fn once what has changed is in the records of sockets.
 func (l *logged) afterSaved(sockets []*socket, fn func(saved bool)) {
-	if l.table == nil {
-		fn(true)
-		return
-	}
 	if tickets := ticketsOf(sockets); len(tickets) > 0 {
 		l.table.AfterSaved(tickets, fn)
-		return
+	} else {
+		fn(true)
 	}
-	fn(true)
 }
 
 // release takes a socket that is gone out of what is kept for its client, and its subscriptions.

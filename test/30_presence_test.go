@@ -295,3 +295,25 @@ func TestPresenceOfRecoveredSockets(t *testing.T) {
 	seen.take(got)
 	seen.sees(t, watcher, "a", watcher.ID, bob.ID)
 }
+
+// While NATS is away, clients come and go. Afterwards all pictures are right again.
+func TestPresenceAfterNATSWasAway(t *testing.T) {
+	t.Parallel()
+	server := natsdtest.Start(t)
+	s := beginAt(t, server, present())
+	second := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: present()}).Ready()
+	ann, bob, carl := s.Enter("ann", "/chat"), second.Enter("bob", "/chat"), second.Enter("carl", "/chat")
+	anns, bobs := enters(t, ann, "a"), enters(t, bob, "a")
+	enters(t, carl, "a")
+	anns.sees(t, ann, "a", ann.ID, bob.ID, carl.ID)
+	bobs.sees(t, bob, "a", ann.ID, bob.ID, carl.ID)
+	server.Stop()
+	edgetest.Eventually(t, "both have lost NATS", func() bool { return !s.Bus.Connected() && !second.Bus.Connected() })
+	carl.Hangup()
+	dan := s.Enter("dan", "/chat")
+	dan.Emit("", `["join","a"]`)
+	edgetest.Eventually(t, "carl is gone", func() bool { return second.Edge.Sockets() == 1 })
+	server.Restart()
+	anns.sees(t, ann, "a", ann.ID, bob.ID, dan.ID)
+	bobs.sees(t, bob, "a", ann.ID, bob.ID, dan.ID)
+}

@@ -21,6 +21,7 @@ import (
 	"partyline/config"
 	"partyline/engine"
 	"partyline/engine/enginetest"
+	"partyline/internal/natsconn"
 	"partyline/internal/wiring"
 	"partyline/rule"
 	"partyline/token"
@@ -53,7 +54,7 @@ type Options struct {
 func (o *Options) config(address string) config.Config {
 	c := config.Config{
 		Front: config.Front{Path: "/socket.io/", ConnectTimeout: cmp.Or(o.Connect, 45*time.Second), TrustedProxies: o.Trusted},
-		NATS:  bus.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: bus.RefuseOff}, Engine: o.Engine,
+		NATS:  natsconn.Config{URL: o.NATS, Prefix: "sio", ReplyPrefixes: o.replies(), RefuseSessions: natsconn.RefuseOff}, Engine: o.Engine,
 		CORS:   config.CORS{Origins: o.Origins},
 		Limits: o.Limits, Advertise: address, Edges: config.Edges{Secret: o.Secret, Networks: o.Networks}, Drain: o.Drain, IsolationTimeout: o.Isolation,
 		Rules: config.Rules{Namespaces: o.Namespaces, Tokens: o.Tokens, Token: o.Token, Recovery: config.Default(config.FlavourEdge).Recovery},
@@ -79,7 +80,7 @@ func (o *Options) config(address string) config.Config {
 // replies returns where the edge answers.
 func (o *Options) replies() []string {
 	if o.Replies == nil {
-		return bus.DefaultConfig().ReplyPrefixes
+		return natsconn.DefaultConfig().ReplyPrefixes
 	}
 	return o.Replies
 }

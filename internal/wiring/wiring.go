@@ -20,6 +20,7 @@ import (
 	"partyline/eventlog"
 	"partyline/internal/ids"
 	"partyline/internal/listen"
+	"partyline/internal/natsconn"
 	"partyline/internal/tally"
 	"partyline/rule"
 	"partyline/subjects"
@@ -232,7 +233,7 @@ var errNoNATS = errors.New("this server cannot reach its services now: try again
 // refusal returns an error if no session may begin now. Without NATS no service admits its sockets. Another edge may
 // have NATS, and can do more for the client. Existing sessions go on.
 func (p *Parts) refusal() error {
-	if p.config.NATS.RefuseSessions == bus.RefuseOff || p.Bus.Connected() {
+	if p.config.NATS.RefuseSessions == natsconn.RefuseOff || p.Bus.Connected() {
 		return nil
 	}
 	for _, ns := range p.config.Namespaces {
@@ -240,7 +241,7 @@ func (p *Parts) refusal() error {
 			return nil // it needs no service
 		}
 	}
-	if p.config.NATS.RefuseSessions == bus.RefuseAuto && !p.Cluster.HadOthers() {
+	if p.config.NATS.RefuseSessions == natsconn.RefuseAuto && !p.Cluster.HadOthers() {
 		return nil
 	}
 	return errNoNATS

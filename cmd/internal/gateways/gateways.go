@@ -17,9 +17,9 @@ import (
 	"partyline/gateway/adminui"
 	"partyline/gateway/api"
 	"partyline/gateway/hook"
+	"partyline/internal/natsconn"
 	"partyline/internal/redact"
 	"partyline/internal/throttle"
-	"partyline/internal/trouble"
 )
 
 // closeTimeout bounds how long a gateway takes to hand its sockets to others, once their events are handled.
@@ -134,7 +134,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	complaints, since := throttle.New(g.log), time.Now()
 	for !g.nc.IsConnected() {
 		if err := g.nc.LastError(); err != nil && time.Since(since) > troubleAfter {
-			what, _ := trouble.Explain(err, g.credited)
+			what, _ := natsconn.Explain(err, g.credited)
 			complaints.Log(slog.LevelWarn, what, "", "", "url", redact.URLs(g.urls), "error", g.shown(err))
 		}
 		select {

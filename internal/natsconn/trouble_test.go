@@ -1,4 +1,4 @@
-package trouble
+package natsconn
 
 import (
 	"crypto/tls"
@@ -36,5 +36,19 @@ func TestExplain(t *testing.T) {
 	}
 	if what, known := Explain(errors.New("dial tcp 127.0.0.1:4: connect: connection refused"), ""); known || what != Unreachable {
 		t.Errorf("%q", what)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"nats.creds": {Creds: "x"}, "nats.nkey": {NKey: "x"}, "nats.token": {Token: "x"}, "nats.tls.cert": {URL: "nats://a:1", TLS: TLS{Cert: "x"}},
+		"nats.url": {URL: "nats://a:1, nats://u:p@b:2"}, "without credentials": {URL: "nats://a:1,nats://b:2"},
+	} {
+		if got := cfg.Identity(); !strings.Contains(got, want) {
+			t.Errorf("%+v: %s, want %s", cfg, got, want)
+		}
+	}
+	if got := (Config{URL: "u:p@127.0.0.1:4"}).Identity(); !strings.Contains(got, "nats.url") || strings.Contains(got, "u:p") {
+		t.Error(got)
 	}
 }

@@ -1,5 +1,4 @@
-// Package trouble tells an operator why there is no connection to NATS, in words that name the settings to look at.
-package trouble
+package natsconn
 
 import "strings"
 

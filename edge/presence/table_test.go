@@ -1,0 +1,73 @@
+package presence
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"partyline/internal/members"
+	"partyline/rule"
+	"partyline/subjects"
+	"partyline/wire/msg"
+)
+
+// crowd is an edge whose sockets are all in one room, and a NATS that returns what is published.
+type crowd struct {
+	rules     *rule.Rules
+	table     *Table
+	published [][]byte
+	delivered []string
+}
+
+var place = members.Place{Namespace: "chat", Room: "a"}
+
+func (c *crowd) Exclusive(fn func()) bool { fn(); return true }
+func (c *crowd) Look(id string) members.Socket {
+	return members.Socket{Present: members.Shown(c.rules, id, "ann", nil), Rules: c.rules, Places: []members.Place{place}}
+}
+func (c *crowd) Publish(_ string, body []byte) {
+	c.published = append(c.published, body)
+	_ = c.table.Handle(place, body)
+}
+func (c *crowd) Read(members.Place, string) {}
+func (c *crowd) Subscribe(string)           {}
+func (c *crowd) Unsubscribe(string)         {}
+func (c *crowd) Deliver(_ members.Place, body []byte) {
+	c.delivered = append(c.delivered, string(body))
+}
+func (c *crowd) Connected() bool { return true }
+func (c *crowd) Losses() uint64  { return 1 }
+func (c *crowd) Edges() []string { return []string{"edgeedge"} }
+func (c *crowd) MaxPayload() int { return 1 << 20 }
+
+// 10,000 sockets that enter a room within a second cost at most 110 messages, each far smaller than NATS takes, and its
+// clients at most one event a look.
+func TestACrowdEntersARoom(t *testing.T) {
+	prefix, _ := subjects.NewPrefix("sio")
+	c := &crowd{rules: rule.NewBook(map[string]rule.Namespace{"/chat": {Presence: rule.DefaultPresence("*")}}).Find("/chat")}
+	c.table = New("edgeedge", prefix, c)
+	now := time.Now()
+	for look := range 10 {
+		for i := range 1000 {
+			c.table.Touch(fmt.Sprintf("edgeedge.%05d---------------", look*1000+i), "", false)
+		}
+		now = now.Add(every)
+		c.table.look(now)
+	}
+	now = now.Add(every)
+	c.table.look(now)
+	sockets := 0
+	for i, body := range c.published {
+		m, err := msg.ParseMembers(body)
+		if err != nil || m.N != uint64(i+1) || len(m.Joined) > maxListed || len(body) > 64<<10 {
+			t.Fatalf("message %d has number %d, %d sockets and %d bytes: %v", i, m.N, len(m.Joined), len(body), err)
+		}
+		sockets += len(m.Joined)
+	}
+	if sockets != 10_000 || len(c.published) > 110 {
+		t.Errorf("%d messages have %d sockets", len(c.published), sockets)
+	}
+	if want := `["partyline:presence",{"room":"a","count":10000}]`; len(c.delivered) > 11 || c.delivered[len(c.delivered)-1] != want {
+		t.Errorf("clients get %d events, the last one %s", len(c.delivered), c.delivered[len(c.delivered)-1])
+	}
+}
