@@ -30,8 +30,8 @@ const (
 	mostUnderLock   = 44  // functions whose comment says that the caller must hold a lock; to go down to 25
 
 	// Lines of code: blank lines and those that are comments do not count.
-	mostInnerLines   = 11200 // of edge and the packages below edge/, of engine and of bus; to go down to 11000
-	mostProductLines = 33450 // to go down to 26000
+	mostInnerLines   = 11000 // of edge and the packages below edge/, of engine and of bus
+	mostProductLines = 33460 // to go down to 26000
 )
 
 // tooLong are the functions that are longer than longestFunction, with their lines. Keep it empty.

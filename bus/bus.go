@@ -16,6 +16,7 @@ import (
 	"partyline/internal/natsconn"
 	"partyline/internal/permits"
 	"partyline/internal/redact"
+	"partyline/internal/subscriptions"
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
 	"partyline/internal/wake"
@@ -69,11 +70,11 @@ type Bus struct {
 	permits    *permits.Table
 	state      connection
 
-	inbox     *inbox
-	interests *interests
-	out       outbox
-	work      *worker
-	watching  sync.WaitGroup
+	inbox         *inbox
+	subscriptions *subscriptions.Table
+	out           outbox
+	work          *worker
+	watching      sync.WaitGroup
 
 	onConnect func(int) // static; runs on nats.go's callback goroutine; nil: nothing does
 
@@ -118,8 +119,8 @@ type Options struct {
 	// which it must not block. maxPayload is the largest message in bytes that the server accepts, headers included.
 	// nil: nothing is called.
 	OnConnect func(maxPayload int)
-	// InProcess is a server in the same process, to which the bus connects through memory instead of to the configured URL.
-	// nil: there is none.
+	// InProcess is a server in the same process, to which the bus connects through memory instead of to the configured
+	// URL. nil: there is none.
 	InProcess nats.InProcessConnProvider
 }
 
@@ -154,13 +155,12 @@ func newBus(log *slog.Logger, o Options, prefix string) *Bus {
 	b.state.closed = make(chan struct{})
 	b.out.wake = wake.New()
 	b.inbox = newInbox(b, o.Channel, prefix)
-	b.interests = &interests{
-		bus: b, linger: o.Linger,
-		open:      func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
-		bySubject: make(map[string]*interest), wanted: make(map[string]*interest),
-	}
+	b.subscriptions = subscriptions.New(subscriptions.Settings{
+		Linger: o.Linger, Failed: b.subscribeFailed, Connected: b.Connected, Wake: b.out.wake.Raise, Log: log,
+		Open: func(subject string) (*nats.Subscription, error) { return b.nc.ChanSubscribe(subject, b.inbox.channel) },
+	})
 	b.permits = permits.New(permits.Settings{
-		Log: log, Complaints: b.complaints, Wake: b.out.wake.Raise, Renew: b.interests.renew, Lacks: b.interests.lacks,
+		Log: log, Complaints: b.complaints, Wake: b.out.wake.Raise, Renew: b.subscriptions.Renew, Lacks: b.subscriptions.Lacks,
 	})
 	b.work = &worker{bus: b, quit: make(chan struct{}), done: make(chan struct{})}
 	b.work.stale.Store(true)
@@ -217,6 +217,24 @@ func (b *Bus) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		return
 	}
 	b.complaints.Log(slog.LevelError, "NATS refused something", subject, err.Error(), "subscription", subject, "error", b.shown(err))
+}
+
+// Subscribe adds a user of a subject, whose messages Run then receives. It never blocks; AfterSubscribed reports when
+// the subscription is active. Every Subscribe needs one Unsubscribe; a subject may have many users.
+//
+// Subscriptions are in no queue group: NATS keeps a dead connection for minutes, and would keep delivering its
+// share to it. So a message comes once for each subscription that matches it. Message.Subscription tells
+// the copies apart.
+func (b *Bus) Subscribe(subject string) { b.subscriptions.Add(subject) }
+
+// Unsubscribe removes a user. After the last, the subscription lingers: clients that leave a room often
+// come back, or others enter it.
+func (b *Bus) Unsubscribe(subject string) { b.subscriptions.Remove(subject) }
+
+// subscribeFailed counts and logs that a subscription could not be made. It is tried again within measureEvery.
+func (b *Bus) subscribeFailed(subject string, err error) {
+	b.stats.asyncErrors.Inc()
+	b.complaints.Log(slog.LevelError, "cannot subscribe", subject, err.Error(), "subject", subject, "error", err)
 }
 
 // Ready returns why the bus is not ready: nothing if it is.
@@ -310,7 +328,7 @@ func (b *Bus) Metrics() *tally.Set {
 	set.Func(tally.KindGauge, "nats_round_trip_seconds", "Time that the last round trip to NATS took, what waited to be written included; 0 before the first.",
 		func() float64 { return time.Duration(s.roundTrip.Value()).Seconds() })
 	set.Func(tally.KindGauge, "nats_subscriptions", "Subscriptions of this edge.",
-		func() float64 { return float64(b.interests.count()) })
+		func() float64 { return float64(b.subscriptions.Count()) })
 	set.Func(tally.KindGauge, "nats_connected", "1 while there is a connection to NATS.", func() float64 {
 		if b.Connected() {
 			return 1

@@ -147,7 +147,7 @@ func TestSubscriptionsLinger(t *testing.T) {
 	b.Subscribe("a") // within the linger
 	b.Subscribe("later")
 	b.Unsubscribe("later")
-	eventually(t, "a subscription that was left later goes", func() bool { return b.interests.count() == 1 })
+	eventually(t, "a subscription that was left later goes", func() bool { return b.subscriptions.Count() == 1 })
 	if err := nc.Publish("a", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestSubscriptionsLinger(t *testing.T) {
 		t.Fatalf("heard %q", got)
 	}
 	b.Unsubscribe("a")
-	eventually(t, "the subscription goes", func() bool { return b.interests.count() == 0 })
+	eventually(t, "the subscription goes", func() bool { return b.subscriptions.Count() == 0 })
 }
 
 func TestNATSGoneAndBack(t *testing.T) {

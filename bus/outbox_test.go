@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/internal/natsd/natsdtest"
+	"partyline/internal/subscriptions"
 )
 
 // idle is a bus whose worker does nothing by itself.
@@ -192,20 +193,21 @@ func TestTheOutboxKeepsItsOrder(t *testing.T) {
 func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 	b := quiet()
 	tries := 0
-	b.interests.open = func(string) (*nats.Subscription, error) {
+	open := func(string) (*nats.Subscription, error) {
 		if tries++; tries < 3 {
 			return nil, nats.ErrMaxSubscriptionsExceeded
 		}
 		return &nats.Subscription{}, nil
 	}
+	b.subscriptions = subscriptions.New(subscriptions.Settings{Open: open, Failed: b.subscribeFailed, Connected: b.Connected, Wake: b.out.wake.Raise})
 	b.Subscribe("a")
 	for range 2 {
 		b.work.pass()
-		if !b.interests.lacks("a") {
+		if !b.subscriptions.Lacks("a") {
 			t.Fatal("nothing lacks after a failure")
 		}
 	}
-	if !b.interests.subscribe() || b.interests.lacks("a") {
+	if !b.subscriptions.Subscribe() || b.subscriptions.Lacks("a") {
 		t.Error("the subscription was not made at last")
 	}
 	if n := b.stats.asyncErrors.Value(); n != 2 {

@@ -44,7 +44,7 @@ func (b *Bus) SubscribeOptional(subject string) {
 // every subscription so far. Later ones may be refused without harm, unless another method requires them: others have
 // chosen them.
 func (b *Bus) Permissions(publish, subscribe []string) {
-	for _, subject := range b.interests.subjects() {
+	for _, subject := range b.subscriptions.Subjects() {
 		b.RequireSubscription(subject)
 	}
 	b.permits.Name(publish, subscribe)

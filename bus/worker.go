@@ -47,7 +47,7 @@ func (w *worker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(min(w.bus.interests.sweep(time.Now()), w.bus.permits.Report(time.Now()), measureEvery))
+		timer.Reset(min(w.bus.subscriptions.Sweep(time.Now()), w.bus.permits.Report(time.Now()), measureEvery))
 		select {
 		case <-w.quit:
 			for range lastPasses {
@@ -75,7 +75,7 @@ func (w *worker) pass() {
 	}
 	w.process(entries[:first], online)
 	if online {
-		subscribed := w.bus.interests.subscribe()
+		subscribed := w.bus.subscriptions.Subscribe()
 		asking := w.bus.permits.Due(time.Now())
 		if first < len(entries) || w.stale.Load() || subscribed || asking || time.Since(w.measured) >= measureEvery {
 			if asking {

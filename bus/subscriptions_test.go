@@ -91,11 +91,8 @@ func (r *rooms) hears(nc *nats.Conn) {
 }
 
 // waitingToEnd returns how many subscriptions wait to be ended.
-func (w *interests) waitingToEnd() int {
-	w.mu.Lock()
-	all := len(w.bySubject)
-	w.mu.Unlock()
-	return all - w.count()
+func (r *rooms) waitingToEnd() int {
+	return len(r.bus.subscriptions.Subjects()) - r.bus.subscriptions.Count()
 }
 
 // Rooms that are entered again while their subscriptions end receive each message once. A subscription that has not
@@ -123,7 +120,7 @@ func TestRoomsAreEnteredAgainWhileTheyEnd(t *testing.T) {
 		r.hears(nc)
 	}
 	r.leave(r.names)
-	eventually(t, "all have ended", func() bool { return r.bus.interests.count() == 1 })
+	eventually(t, "all have ended", func() bool { return r.bus.subscriptions.Count() == 1 })
 	r.enter(r.names)
 	inPlace(t, r.bus)
 	r.hears(nc)
@@ -136,8 +133,8 @@ func TestRoomsAreEnteredAgainWhileNATSIsAway(t *testing.T) {
 	server.Stop()
 	eventually(t, "the bus notices", func() bool { return !r.bus.Connected() })
 	r.leave(r.names)
-	eventually(t, "all wait to be ended", func() bool { return r.bus.interests.waitingToEnd() == manyRooms })
-	if n := r.bus.interests.count(); n != 1 {
+	eventually(t, "all wait to be ended", func() bool { return r.waitingToEnd() == manyRooms })
+	if n := r.bus.subscriptions.Count(); n != 1 {
 		t.Errorf("%d subscriptions are counted, want the marker's", n)
 	}
 	r.enter(r.names[:manyRooms/3])
