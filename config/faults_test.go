@@ -27,6 +27,9 @@ var badConfigurations = map[string]bad{
 		"FILE:5: ping_timeout: unknown key; did you mean engine.ping_timeout?",
 		"FILE:6: quite_other: unknown key",
 	}},
+	"the Admin UI's edges": {flavour: FlavourGateway, file: "ui: {url: \"https://chat.example/path\"}\n", want: []string{
+		`FILE:1: ui.url: "https://chat.example/path" has more than a host and a port; write where the edges are, such as https://chat.example`,
+	}},
 	"unknown flags": {args: []string{"--engine.ping-interval", "5s", "--nats.tokn=s3cret", "--helth", "-listen", ":1", "--zzz", "--namespaces={}", "--prefix=a", "stray", "--listen"}, want: []string{
 		"--engine.ping-interval: unknown flag; did you mean --engine.ping_interval?",
 		"--nats.tokn: unknown flag; did you mean --nats.token?",

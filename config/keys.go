@@ -142,7 +142,7 @@ var allKeys = []key{
 	{"gateway.user_room", text, gateways, "Gateway", "PREFIX", "What the rooms of users begin with: user_room of the edges' namespaces. Nothing: users have no rooms.", texts(optional(userRoom))},
 	{"ui.users_file", text, gateways, "Gateway", "FILE", "Who may log in to the Admin UI: lines name:hash, see the command user. It switches the UI on.", texts(readableFile)},
 	{"ui.readonly", boolean, gateways, "Gateway", "", "The Admin UI only shows; false lets its users emit, join, leave and disconnect.", nil},
-	{"ui.url", text, gateways, "Gateway", "URL", "Where browsers reach the edges, for the Admin UI; nothing: its page asks.", texts(optional(endpoint))},
+	{"ui.url", text, gateways, "Gateway", "URL", "Where browsers reach the edges, for the Admin UI; nothing: its page asks.", texts(optional(edgesURL))},
 	{"api.requests_per_second", integer, gateways, "Gateway", "N", "Requests of one key per second; past that it gets 429. 0: no limit.", noLimit},
 
 	{"recovery.storage", text, edges, "Recovery", "WHERE", "file or memory: where JetStream keeps the events of namespaces with recovery or rewind.", texts(oneOf("file", "memory"))},

@@ -141,6 +141,18 @@ func endpoint(s string) (normal, problem string) {
 	return s, problem
 }
 
+// edgesURL is the check of ui.url.
+func edgesURL(s string) (normal, problem string) {
+	if _, problem := endpoint(s); problem != "" {
+		return s, problem
+	}
+	u, _ := url.Parse(s) // by endpoint
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		problem = quote(s) + " has more than a host and a port; write where the edges are, such as https://chat.example"
+	}
+	return s, problem
+}
+
 // secretPrefix begins a secret of Standard Webhooks.
 const secretPrefix = "whsec_"
 

@@ -72,7 +72,9 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	g.rivals.prefix, _ = subjects.NewPrefix(o.Prefix) // as backend.New has read it
 	g.sets = []*tally.Set{g.hooks.Metrics(), g.metrics()}
 	if len(o.Keys) > 0 {
-		a, err := api.New(g.io, api.Options{Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, Log: o.Log})
+		a, err := api.New(g.io, api.Options{
+			Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, IsStarted: g.started.Load, Log: o.Log,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}

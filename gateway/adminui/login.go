@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,7 +136,7 @@ func (l *login) check(h *backend.Handshake, now time.Time) (user string, expires
 	switch {
 	case isSession:
 		result = bySession
-	case l.loopback && client.IsLoopback():
+	case l.loopback && client.IsLoopback() && !isForwarded(h):
 		user, expires, result = "", time.Time{}, byLoopback
 	case given.Username == "" || len(given.Password) > maxPassword: // a page without a session, before anyone has typed
 	case !l.allow(address.Key(client), now):
@@ -148,6 +149,12 @@ func (l *login) check(h *backend.Handshake, now time.Time) (user string, expires
 		err = errors.New(errCredentials)
 	}
 	return user, expires, err
+}
+
+// isForwarded reports whether a request has come through a proxy: on loopback is that, and perhaps not the client.
+func isForwarded(h *backend.Handshake) bool {
+	return slices.ContainsFunc([]string{"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"},
+		func(name string) bool { _, has := h.Headers[name]; return has })
 }
 
 // allow reports whether an address may log in now, and counts it.

@@ -73,6 +73,17 @@ func TestLoginsOfAnAddress(t *testing.T) {
 	other.Connect(adminui.Namespace, byPassword)
 }
 
+// Behind a proxy on the same machine that the edge does not trust, every client seems to be on loopback.
+func TestLoopbackBehindAProxy(t *testing.T) {
+	s := begin(t, 1)
+	s.start(inDev)
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		other := s.dial("elsewhere by "+name, http.Header{name: {"192.0.2.7"}})
+		other.Send("40/admin,")
+		other.Expect(`44/admin,{"message":"invalid credentials"}`)
+	}
+}
+
 // Only clients on loopback need no login.
 func TestLoopback(t *testing.T) {
 	s := begin(t, 1, func(o *edgetest.Options) { o.Trusted = []string{"127.0.0.1"} })

@@ -49,8 +49,9 @@ var Document []byte
 // Options of an API.
 type Options struct {
 	Keys              []Key
-	RequestsPerSecond float64 // of one key, and commands of batches; 0: as many as come
-	UserRoom          string  // what the rooms of users begin with: user_room of the edges' configuration; "": there are none
+	RequestsPerSecond float64     // of one key, and commands of batches; 0: as many as come
+	UserRoom          string      // what the rooms of users begin with: user_room of the edges' configuration; "": there are none
+	IsStarted         func() bool // whether the service has started, and is not closed; nil: it is
 	Log               *slog.Logger
 }
 
@@ -76,8 +77,8 @@ type operation struct {
 // verbs are the operations that a key must have. They, and they alone, can be commands of a batch.
 var verbs = []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", "grant", "data"}
 
-// New returns the API of a service, which must be started before requests come. The error is about a key of the
-// options.
+// New returns the API of a service. Without Options.IsStarted it must be started before requests come. The error is
+// about a key of the options.
 func New(io *backend.Service, o Options) (*API, error) {
 	a := &API{io: io, o: o, complaints: throttle.New(o.Log), problems: make([]tally.Counter, len(kinds))}
 	runs := []func(*request, []byte) (any, error){emit, broadcast, ask, join, leave, disconnect, grant, setData}
@@ -169,6 +170,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 		return nil, problemOf(badKey, "send a key of this gateway: Authorization: Bearer <key>")
 	}
 	*key = h.Name
+	if a.o.IsStarted != nil && !a.o.IsStarted() { // a service would handle the namespaces that it is asked for before
+		return nil, problemOf(offline, "the gateway has not started yet, or stops")
+	}
 	defer h.underWay.Add(-1)
 	if h.underWay.Add(1) > mostUnderWay {
 		return nil, problemOf(tooFast, "%d requests of this key are under way", mostUnderWay)

@@ -60,7 +60,8 @@ func TestWhatKeysAllow(t *testing.T) {
 	}
 	s := begin(t, func(o *Options) {
 		o.Keys = append(o.Keys, key("shop", verbs, nil), key("emitter", []string{"emit"}, nil), key("reader", nil, []string{mayRead, mayAll}),
-			key("all", verbs, []string{mayAll}), key("sockets", verbs, []string{maySocket}), key("users", verbs, []string{mayUser}))
+			key("all", verbs, []string{mayAll}), key("sockets", verbs, []string{maySocket}), key("users", verbs, []string{mayUser}),
+			Key{Name: "every", Hash: HashKey("every"), Namespaces: []string{"/chat"}, Verbs: verbs, Rooms: []string{"*"}})
 	})
 	ann := s.Enter("ann", "/chat")
 	id := ann.ID
@@ -94,6 +95,10 @@ func TestWhatKeysAllow(t *testing.T) {
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":["vip"]}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"user":"eve"}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"user":null}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":null}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"leave":null}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":null,"emit":null,"expires":null}`), true},
+		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":null,"leave":null}`), true},
 		{"emitter", "emit", with(`{"room":"lobby"}`, event), true},
 		{"emitter", "ask", with(`{"room":"lobby"}`, event), false},
 		{"emitter", "join", with(`{"room":"lobby"}`, rooms), false},

@@ -202,7 +202,14 @@ func grant(q *request, body []byte) (any, error) {
 			return nil, err
 		}
 	}
-	for member, list := range map[string][]string{"rooms": g.Rooms.value, "join": g.Join.value, "leave": g.Leave.value} {
+	join, leave := g.Join.value, g.Leave.value
+	if g.Join.isBack {
+		join = []string{"*"} // what the namespace allows may be any room
+	}
+	if g.Leave.isBack {
+		leave = []string{"*"}
+	}
+	for member, list := range map[string][]string{"rooms": g.Rooms.value, "join": join, "leave": leave} {
 		if err := q.allowRooms("grant: "+member, list); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,7 +147,7 @@ func (e *emit) read(ns *backend.Namespace, userRoom string) (t backend.Target, n
 	if len(e.Event) == 0 || json.Unmarshal(e.Event[0], &name) != nil {
 		return t, "", errors.New(`event must be an array that begins with a name: ["message","hi"]`)
 	}
-	members := 0
+	members, named := 0, slices.Clone(e.Except)
 	t = ns.Target
 	for _, member := range []struct {
 		isGiven bool
@@ -158,6 +159,12 @@ func (e *emit) read(ns *backend.Namespace, userRoom string) (t backend.Target, n
 		if member.isGiven {
 			members++
 			t = t.To(member.names...)
+			named = append(named, member.names...)
+		}
+	}
+	for _, name := range named {
+		if _, err := subjects.AppendRoom(nil, name); err != nil && !subjects.IsSocketID(name) {
+			return t, "", fmt.Errorf("room %.64q: %w", name, err)
 		}
 	}
 	switch {
@@ -167,6 +174,9 @@ func (e *emit) read(ns *backend.Namespace, userRoom string) (t backend.Target, n
 		return t, "", errors.New("to: socket is no socket's id")
 	case msg.IsReserved(name):
 		return t, "", fmt.Errorf("the event's name %.64q is reserved by Socket.IO", name)
+	}
+	if _, err := subjects.AppendEvent(nil, name); err != nil {
+		return t, "", fmt.Errorf("the event's name %.64q: %w", name, err)
 	}
 	return t.Except(e.Except...), name, nil
 }

@@ -65,7 +65,9 @@ func (f *failure) Unwrap() error { return f.err }
 
 var (
 	errBusy     = errors.New("the endpoint wants no requests for longer than the event may wait")
+	errCrowded  = errors.New("other requests of the hook took longer than the event may wait: give it more concurrency")
 	errTooLarge = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	errSwitched = errors.New("the endpoint answers 101 and switches the protocol, which is no answer")
 	errRedirect = errors.New("the endpoint redirects, which is not followed: configure the URL that answers")
 )
 
@@ -89,12 +91,17 @@ func newCaller(h Hook, s *stats) *caller {
 	}
 }
 
-// try makes one request. The failure is nil if there is an answer.
-func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, isConnect bool) (*answer, *failure) {
+// try makes one request, which begins before end. The failure is nil if there is an answer.
+func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, end time.Time, isConnect bool) (*answer, *failure) {
+	waiting, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-	case <-ctx.Done():
+	case <-waiting.Done():
+		if ctx.Err() == nil {
+			return nil, &failure{busy, true, errCrowded}
+		}
 		return nil, &failure{stopped, true, context.Cause(ctx)}
 	}
 	a, f, retryAfter := c.post(ctx, u.url, id, body)
@@ -132,6 +139,9 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte) (a *answ
 		return nil, c.because(ctx, bound, err, !sent.Load()), 0
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // neither bound nor the transport would end reading from it
+		return nil, &failure{badAnswer, false, errSwitched}, 0
+	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch status := response.StatusCode; {
 	case status >= 300 && status < 400:

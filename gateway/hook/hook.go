@@ -283,7 +283,7 @@ func (c *caller) deliver(ctx context.Context, e *cloudEvent, d delivery) (*answe
 		u, wait := c.pool.next(time.Now())
 		a, failed := (*answer)(nil), (*failure)(nil)
 		if wait == 0 {
-			if a, failed = c.try(ctx, u, e.ID, body, d.isConnect); failed == nil {
+			if a, failed = c.try(ctx, u, e.ID, body, end, d.isConnect); failed == nil {
 				return a, nil
 			}
 			if !failed.unsent && !d.isConnect && !(d.repeats && failed.result.mayRepeat()) {

@@ -214,3 +214,61 @@ func TestDeniedAddresses(t *testing.T) {
 		}
 	}
 }
+
+// An endpoint that switches protocols has no answer, and holds no request.
+func TestSwitchedProtocols(t *testing.T) {
+	over := make(chan struct{})
+	c := newTestCaller(t, Hook{Timeout: time.Second}, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1))
+		<-over
+	})
+	done := make(chan error, 1)
+	go func() { _, err := c.say(t, delivery{patience: time.Minute}); done <- err }()
+	select {
+	case err := <-done:
+		isResult(t, err, badAnswer)
+	case <-time.After(5 * time.Second):
+		t.Error("the request does not end")
+	}
+	close(over)
+}
+
+// An event does not wait for a free request for longer than it may.
+func TestPatienceWithoutASlot(t *testing.T) {
+	came, over := make(chan struct{}), make(chan struct{})
+	var requests atomic.Int64
+	c := newTestCaller(t, Hook{Concurrency: 1}, func(http.ResponseWriter, *http.Request) {
+		if requests.Add(1) == 1 {
+			close(came)
+		}
+		<-over
+	})
+	var first sync.WaitGroup
+	first.Go(func() {
+		if _, err := c.say(t, delivery{patience: time.Minute}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-came
+	done := make(chan error, 1)
+	go func() { _, err := c.say(t, delivery{patience: 50 * time.Millisecond, repeats: true}); done <- err }()
+	select {
+	case err := <-done:
+		isResult(t, err, busy)
+	case <-time.After(2 * time.Second):
+		t.Error("it waits on")
+	}
+	close(over)
+	first.Wait()
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests came", n)
+	}
+}

@@ -115,7 +115,10 @@ func uiOf(c config.Config) (*adminui.Options, error) {
 			o.Users, err = adminui.ReadUsers(string(text))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("ui.users_file %s: %w", c.UI.UsersFile, err)
+			return nil, fmt.Errorf("ui.users_file %[1]s: %w", c.UI.UsersFile, err)
+		}
+		if len(o.Users) == 0 && !o.Loopback {
+			return nil, fmt.Errorf("ui.users_file %[1]s: it has no users: add one with `gateway user NAME >>%[1]s`", c.UI.UsersFile)
 		}
 	}
 	return o, nil
