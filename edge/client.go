@@ -267,6 +267,17 @@ func (c *connection) expel(reason engine.Reason, what, name string, value any) {
 	}
 }
 
+// excess counts one more of what is free some times at once, and then once every so long. It returns by how much the
+// count is above that; at most 0: it is not. counted keeps the count; its zero value is none.
+func excess(counted *time.Time, free int, every time.Duration) time.Duration {
+	now := time.Now()
+	if earliest := now.Add(-time.Duration(free) * every); counted.Before(earliest) {
+		*counted = earliest
+	}
+	*counted = counted.Add(every)
+	return counted.Sub(now)
+}
+
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // dialect is how a client writes its packets, which is for its first message to show: with socket.io-msgpack-parser

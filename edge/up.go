@@ -266,17 +266,6 @@ func (c *connection) pace() {
 	}
 }
 
-// excess counts one more of what is free some times at once, and then once every so long. It returns by how much the
-// count is above that; at most 0: it is not. counted keeps the count; its zero value is none.
-func excess(counted *time.Time, free int, every time.Duration) time.Duration {
-	now := time.Now()
-	if earliest := now.Add(-time.Duration(free) * every); counted.Before(earliest) {
-		*counted = earliest
-	}
-	*counted = counted.Add(every)
-	return counted.Sub(now)
-}
-
 // joinOrLeave acts on a client's own join or leave, and answers once it holds. It reports whether the socket has
 // entered a room.
 func (u *upward) joinOrLeave() (entered bool) {
