@@ -241,34 +241,39 @@ func TestSwitchedProtocols(t *testing.T) {
 	close(over)
 }
 
-// An event does not wait for a free request for longer than it may.
+// A connect does not wait for a slot for longer than it may. An event does, and is tried all the same.
 func TestPatienceWithoutASlot(t *testing.T) {
 	came, over := make(chan struct{}), make(chan struct{})
 	var requests atomic.Int64
-	c := newTestCaller(t, Hook{Concurrency: 1}, func(http.ResponseWriter, *http.Request) {
-		if requests.Add(1) == 1 {
+	c := newTestCaller(t, Hook{Concurrency: 1}, func(w http.ResponseWriter, _ *http.Request) {
+		switch requests.Add(1) {
+		case 1:
 			close(came)
-		}
-		<-over
-	})
-	var first sync.WaitGroup
-	first.Go(func() {
-		if _, err := c.say(t, delivery{patience: time.Minute}); err != nil {
-			t.Error(err)
+			<-over
+		case 2:
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	var events sync.WaitGroup
+	say := func(patience time.Duration) {
+		events.Go(func() {
+			if _, err := c.say(t, delivery{patience: patience, repeats: true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	say(time.Minute)
 	<-came
-	done := make(chan error, 1)
-	go func() { _, err := c.say(t, delivery{patience: 50 * time.Millisecond, repeats: true}); done <- err }()
-	select {
-	case err := <-done:
-		isResult(t, err, busy)
-	case <-time.After(2 * time.Second):
-		t.Error("it waits on")
+	say(700 * time.Millisecond)
+	began := time.Now()
+	_, err := c.say(t, delivery{patience: time.Second, repeats: true, isConnect: true})
+	isResult(t, err, busy)
+	if waited := time.Since(began); waited < 900*time.Millisecond {
+		t.Errorf("it gave up after %s", waited)
 	}
 	close(over)
-	first.Wait()
-	if n := requests.Load(); n != 1 {
+	events.Wait()
+	if n := requests.Load(); n != 3 {
 		t.Errorf("%d requests came", n)
 	}
 }
