@@ -164,10 +164,10 @@ func TestTheVerbSetsAnEnd(t *testing.T) {
 	s := begin(t, grantRules(), withTokens([]token.Issuer{issuer("main", withPublic(key))}, func(c *config.Token) { c.Grace = 100 * time.Millisecond }))
 	s.serve("door", `[{"user":"ann"}]`)
 	everyWay(s, func(s *stage, w way) {
-		soon := fmt.Sprintf(`[{"expires":%d}]`, time.Now().Unix()+1)
 		stays, ends := s.granted(w, "/chat", "bob", key, nil), s.granted(w, "/chat", "ann", key, nil)
 		served, answer := s.present(w, "/door", "any")
 		served.connected(answer)
+		soon := fmt.Sprintf(`[{"expires":%d}]`, time.Now().Unix()+2) // at least a second, in which the next word takes it back
 		s.change("sio.chat.grant.socket."+stays.id, soon, 1)
 		s.change("sio.chat.grant.socket."+stays.id, `[{"expires":null}]`, 1)
 		s.change("sio.chat.grant.socket."+ends.id, soon, 1)

@@ -65,7 +65,7 @@ func (f *failure) Unwrap() error { return f.err }
 
 var (
 	errBusy     = errors.New("the endpoint wants no requests for longer than the event may wait")
-	errCrowded  = errors.New("other requests of the hook took longer than the event may wait: give it more concurrency")
+	errCrowded  = errors.New("other requests of the hook took longer than a connect may wait: give it more concurrency")
 	errTooLarge = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	errSwitched = errors.New("the endpoint answers 101 and switches the protocol, which is no answer")
 	errRedirect = errors.New("the endpoint redirects, which is not followed: configure the URL that answers")
@@ -91,22 +91,15 @@ func newCaller(h Hook, s *stats) *caller {
 	}
 }
 
-// try makes one request, which begins before end. The failure is nil if there is an answer.
-func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, end time.Time, isConnect bool) (*answer, *failure) {
-	waiting, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-waiting.Done():
-		if ctx.Err() == nil {
-			return nil, &failure{busy, true, errCrowded}
-		}
-		return nil, &failure{stopped, true, context.Cause(ctx)}
+// try makes one request. The failure is nil if there is an answer.
+func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, d *delivery) (*answer, *failure) {
+	if f := c.slot(ctx, d); f != nil {
+		return nil, f
 	}
+	defer func() { <-c.slots }()
 	a, f, retryAfter := c.post(ctx, u.url, id, body)
 	if f == nil {
-		f = a.check(isConnect)
+		f = a.check(d.isConnect)
 	}
 	if f == nil {
 		c.stats.requests[answered].Inc()
@@ -118,6 +111,29 @@ func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, e
 		u.failed(time.Now(), retryAfter)
 	}
 	return nil, f
+}
+
+// slot waits for a slot. A connect waits no longer than it may: its client does not wait, either. Events wait as long as
+// it takes, and have as much more time for their tries.
+func (c *caller) slot(ctx context.Context, d *delivery) *failure {
+	bound, began := ctx, time.Now()
+	if d.isConnect {
+		var cancel context.CancelFunc
+		bound, cancel = context.WithDeadline(ctx, d.end)
+		defer cancel()
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-bound.Done():
+		if ctx.Err() == nil {
+			return &failure{busy, true, errCrowded}
+		}
+		return &failure{stopped, true, context.Cause(ctx)}
+	}
+	if !d.isConnect {
+		d.end = d.end.Add(time.Since(began))
+	}
+	return nil
 }
 
 // post makes one request and reads the answer.

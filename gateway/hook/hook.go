@@ -264,6 +264,7 @@ type delivery struct {
 	patience  time.Duration // for all tries together
 	repeats   bool          // tries again where the endpoint may have received the event
 	isConnect bool          // an answer that cannot be used is not the last word
+	end       time.Time     // set by deliver: when patience has passed
 }
 
 // pause is how long the next try waits: it doubles from 250 ms to 5 s.
@@ -278,12 +279,12 @@ func (c *caller) deliver(ctx context.Context, e *cloudEvent, d delivery) (*answe
 	}
 	c.stats.waiting.Add(1)
 	defer c.stats.waiting.Add(-1)
-	end := time.Now().Add(d.patience)
+	d.end = time.Now().Add(d.patience)
 	for tries := 0; ; tries++ {
 		u, wait := c.pool.next(time.Now())
 		a, failed := (*answer)(nil), (*failure)(nil)
 		if wait == 0 {
-			if a, failed = c.try(ctx, u, e.ID, body, end, d.isConnect); failed == nil {
+			if a, failed = c.try(ctx, u, e.ID, body, &d); failed == nil {
 				return a, nil
 			}
 			if !failed.unsent && !d.isConnect && !(d.repeats && failed.result.mayRepeat()) {
@@ -295,7 +296,7 @@ func (c *caller) deliver(ctx context.Context, e *cloudEvent, d delivery) (*answe
 				return nil, failed
 			}
 		}
-		if time.Now().Add(wait).After(end) {
+		if time.Now().Add(wait).After(d.end) {
 			return nil, cmp.Or(failed, &failure{result: busy, err: errBusy})
 		}
 		select {

@@ -199,10 +199,10 @@ func TestDeniedAddresses(t *testing.T) {
 		"169.254.169.254": "always", "169.254.0.1": "always", "fe80::1": "always", "fe80::1%eth0": "always", "::ffff:169.254.169.254": "always",
 		"fd00:ec2::254": "always", "100.100.100.200": "always", "168.63.129.16": "always", "192.0.0.192": "always", "fd20:ce::254": "always",
 		"224.0.0.1": "always", "ff02::1": "always", "0.0.0.0": "always", "::": "always",
-		"64:ff9b::a9fe:a9fe": "always", "2002:a9fe:a9fe::1": "always", "::a9fe:a9fe": "always",
+		"64:ff9b::a9fe:a9fe": "always", "2002:a9fe:a9fe::1": "always", "::a9fe:a9fe": "always", "64:ff9b:1::a9fe:a9fe": "always",
 		"127.0.0.1": "private", "::1": "private", "10.0.0.1": "private", "172.16.0.1": "private", "192.168.1.1": "private", "fd12::1": "private",
 		"100.64.0.1": "private", "0.1.2.3": "private", "198.18.0.1": "private", "240.0.0.1": "private", "255.255.255.255": "private",
-		"::ffff:10.0.0.1": "private", "64:ff9b::a00:1": "private", "2002:a00:1::1": "private", "fec0::1": "private",
+		"::ffff:10.0.0.1": "private", "64:ff9b::a00:1": "private", "2002:a00:1::1": "private", "fec0::1": "private", "64:ff9b:1::101:101": "private",
 		"1.1.1.1": "", "2606:4700::1111": "", "64:ff9b::101:101": "", "172.32.0.1": "", "100.128.0.1": "",
 	} {
 		a := netip.MustParseAddr(address)
@@ -241,34 +241,39 @@ func TestSwitchedProtocols(t *testing.T) {
 	close(over)
 }
 
-// An event does not wait for a free request for longer than it may.
+// A connect does not wait for a slot for longer than it may. An event does, and is tried all the same.
 func TestPatienceWithoutASlot(t *testing.T) {
 	came, over := make(chan struct{}), make(chan struct{})
 	var requests atomic.Int64
-	c := newTestCaller(t, Hook{Concurrency: 1}, func(http.ResponseWriter, *http.Request) {
-		if requests.Add(1) == 1 {
+	c := newTestCaller(t, Hook{Concurrency: 1}, func(w http.ResponseWriter, _ *http.Request) {
+		switch requests.Add(1) {
+		case 1:
 			close(came)
-		}
-		<-over
-	})
-	var first sync.WaitGroup
-	first.Go(func() {
-		if _, err := c.say(t, delivery{patience: time.Minute}); err != nil {
-			t.Error(err)
+			<-over
+		case 2:
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	var events sync.WaitGroup
+	say := func(patience time.Duration) {
+		events.Go(func() {
+			if _, err := c.say(t, delivery{patience: patience, repeats: true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	say(time.Minute)
 	<-came
-	done := make(chan error, 1)
-	go func() { _, err := c.say(t, delivery{patience: 50 * time.Millisecond, repeats: true}); done <- err }()
-	select {
-	case err := <-done:
-		isResult(t, err, busy)
-	case <-time.After(2 * time.Second):
-		t.Error("it waits on")
+	say(700 * time.Millisecond)
+	began := time.Now()
+	_, err := c.say(t, delivery{patience: time.Second, repeats: true, isConnect: true})
+	isResult(t, err, busy)
+	if waited := time.Since(began); waited < 900*time.Millisecond {
+		t.Errorf("it gave up after %s", waited)
 	}
 	close(over)
-	first.Wait()
-	if n := requests.Load(); n != 1 {
+	events.Wait()
+	if n := requests.Load(); n != 3 {
 		t.Errorf("%d requests came", n)
 	}
 }

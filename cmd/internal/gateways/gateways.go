@@ -175,8 +175,8 @@ func (g *Gateway) Site(c config.Config, log *slog.Logger) (*program.Site, error)
 // Bounds of requests to the HTTP API.
 const (
 	headerTimeout  = 10 * time.Second
-	requestTimeout = time.Minute      // to read a request
-	answerTimeout  = 11 * time.Minute // an ask waits for up to 10
+	requestTimeout = time.Minute     // to read a request
+	answerTimeout  = 2 * time.Minute // an ask, or a batch, takes up to one
 	idleTimeout    = time.Minute
 	maxHeaderBytes = 16 << 10
 )
