@@ -11,6 +11,7 @@ import (
 	"partyline/gateway"
 	"partyline/gateway/api"
 	"partyline/internal/edgetest"
+	"partyline/internal/natsd/proxytest"
 )
 
 // A gateway that stops while a request is under way finishes what has come, in order. Another one goes on, and repeats
@@ -56,6 +57,35 @@ func TestGatewayStopsWhileARequestIsUnderWay(t *testing.T) {
 			t.Errorf("%s came %d times", name, n)
 		}
 	}
+}
+
+// A gateway that is cut off from NATS does not go on with what it could not deliver: another one has the socket.
+func TestGatewayIsCutOffWhileItTriesAgain(t *testing.T) {
+	s := begin(t)
+	proxy := proxytest.Start(t, s.nats.ClientURL())
+	e := newEndpoint(t, nil)
+	e.handle = func(w http.ResponseWriter, r *request) {
+		if r.name() != "first" {
+			answer(w, 200, "{}")
+			return
+		}
+		if len(e.about("second")) > 0 {
+			t.Error("an event came behind the next one of its socket")
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+	cutOff := s.gatewayAt(proxy.URL(), hooked(e.URL))
+	so := s.Enter("ann", "/chat")
+	other := s.gateway(hooked(e.URL))
+	so.Emit("", `["first"]`)
+	e.gets(1, "first")
+	proxy.Stop()
+	edgetest.Eventually(t, "another one has the socket", func() bool { return figure(other, "gateway_sockets", "") == 1 })
+	so.Emit("", `["second"]`)
+	e.gets(1, "second")
+	edgetest.Eventually(t, "it is given up", func() bool { return figure(cutOff, "hook_given_up_total", "stopped") == 1 })
+	proxy.Mend()
+	edgetest.Eventually(t, "it is back", func() bool { return len(cutOff.Ready()) == 0 })
 }
 
 // Requests that come before the gateway has started get 503, and leave nothing behind.

@@ -21,12 +21,13 @@ import (
 	"partyline/gateway/hook"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
+	"partyline/internal/natsd/proxytest"
 	"partyline/rule"
 )
 
 func TestMain(m *testing.M) {
 	edgetest.SideBySide(4)
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, proxytest.Leaks...)
 }
 
 // secrets are two, as while one replaces the other.
@@ -165,8 +166,14 @@ func hooked(urls ...string) hook.Hook {
 // gateway runs a gateway until the test ends.
 func (s *stage) gateway(hooks ...hook.Hook) *gateway.Gateway {
 	s.t.Helper()
+	return s.gatewayAt(s.nats.ClientURL(), hooks...)
+}
+
+// gatewayAt runs one that reaches NATS at a URL.
+func (s *stage) gatewayAt(url string, hooks ...hook.Hook) *gateway.Gateway {
+	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(noteWriter{s.Talk}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := gateway.New(edgetest.Connect(s.t, s.nats.ClientURL()), gateway.Options{
+	g, err := gateway.New(edgetest.Connect(s.t, url), gateway.Options{
 		Prefix: "sio", Group: "gateway", UserRoom: "user:", Hooks: hooks, Log: log,
 	})
 	if err != nil {

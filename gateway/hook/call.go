@@ -42,7 +42,7 @@ const (
 	refused    // 4xx
 	redirected // 3xx, which is not followed
 	badAnswer  // not what the documentation says
-	stopped    // the gateway was closed meanwhile
+	stopped    // the gateway was closed meanwhile, or has lost the socket
 	results
 )
 
@@ -68,6 +68,7 @@ var (
 	errCrowded  = errors.New("other requests of the hook took longer than a connect may wait: give it more concurrency")
 	errTooLarge = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	errSwitched = errors.New("the endpoint answers 101 and switches the protocol, which is no answer")
+	errNotOwned = errors.New("this gateway was cut off from NATS, and another one has the socket")
 	errRedirect = errors.New("the endpoint redirects, which is not followed: configure the URL that answers")
 )
 

@@ -54,6 +54,7 @@ const (
 
 // Hooks are those of a gateway. New makes them.
 type Hooks struct {
+	io         *backend.Service // set by Register
 	callers    []*caller
 	userRoom   string
 	complaints *throttle.Logger
@@ -72,6 +73,7 @@ func New(hooks []Hook, userRoom string, log *slog.Logger) *Hooks {
 
 // Register makes a service, before its start, the owner of the sockets of all hooked namespaces.
 func (hs *Hooks) Register(io *backend.Service) {
+	hs.io = io
 	for _, name := range hs.Namespaces() {
 		ns := io.Of(name, backend.Owned())
 		ns.Use(hs.admit)
@@ -112,6 +114,13 @@ func (hs *Hooks) find(namespace, event string) *caller {
 		}
 	}
 	return nil
+}
+
+// owns returns what reports whether this gateway still has the sockets that it has now. A gateway that was cut off from
+// NATS loses them, and its instance gets another name.
+func (hs *Hooks) owns() func() bool {
+	instance := hs.io.Instance()
+	return func() bool { return hs.io.Instance() == instance }
 }
 
 // admit asks a hook whether a socket may connect. It is a middleware.
@@ -156,7 +165,7 @@ func (hs *Hooks) event(so *backend.Socket, p *backend.Packet) error {
 	}
 	e := newEvent(so, typeEvent, p.Event)
 	e.WantsAck, e.Data = p.WantsAck, eventData{text, attachments}
-	a, err := c.deliver(so.Context(), e, delivery{patience: eventPatience, repeats: !p.WantsAck})
+	a, err := c.deliver(so.Context(), e, delivery{patience: eventPatience, repeats: !p.WantsAck, owns: hs.owns()})
 	if err == nil {
 		err = a.carryOut(so, p, hs.userRoom)
 	}
@@ -183,7 +192,7 @@ func (hs *Hooks) ended(so *backend.Socket, reason string) {
 	rooms, _ := so.Rooms(so.Context()) // known in this handler
 	e := newEvent(so, typeDisconnect, "")
 	e.Data = disconnectData{reason, rooms}
-	a, err := c.deliver(so.Context(), e, delivery{patience: eventPatience, repeats: true})
+	a, err := c.deliver(so.Context(), e, delivery{patience: eventPatience, repeats: true, owns: hs.owns()})
 	if err == nil {
 		err = a.carryOut(so, nil, hs.userRoom)
 	}
@@ -264,6 +273,7 @@ type delivery struct {
 	patience  time.Duration // for all tries together
 	repeats   bool          // tries again where the endpoint may have received the event
 	isConnect bool          // an answer that cannot be used is not the last word
+	owns      func() bool   // reports whether the socket may still be this gateway's; nil for a connect
 	end       time.Time     // set by deliver: when patience has passed
 }
 
@@ -303,6 +313,9 @@ func (c *caller) deliver(ctx context.Context, e *cloudEvent, d delivery) (*answe
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil, &failure{result: stopped, err: context.Cause(ctx)}
+		}
+		if d.owns != nil && !d.owns() { // another one may have handled the socket's next event
+			return nil, &failure{result: stopped, err: errNotOwned}
 		}
 	}
 }
