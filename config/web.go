@@ -200,7 +200,7 @@ func shownHooks(hooks []Hook) (shown []map[string]any) {
 // What a key of the API may name.
 var (
 	apiVerbs = []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", "grant", "data"}
-	apiMay   = []string{"all", "socket", "user", "read"}
+	apiMay   = []string{"all", "socket", "user", "read", "session"}
 	keyHash  = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 

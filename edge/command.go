@@ -108,6 +108,9 @@ func (c *commands) changeEach(m *bus.Message, sub *subjects.Subject, sockets []*
 
 // confirm answers a change once its subscriptions are active, and the records of the sockets have it.
 func (c *commands) confirm(m *bus.Message, sub *subjects.Subject, sockets []*socket) {
+	if m.Reply == "" {
+		return
+	}
 	answer := c.changed(sub, sockets)
 	c.afterSubscribed(m, func(m *bus.Message) {
 		c.logged.afterSaved(sockets, func(saved bool) {

@@ -23,15 +23,16 @@ type Key struct {
 	Namespaces []string // names, or patterns in which * is any run of characters
 	Verbs      []string // emit, broadcast, ask, join, leave, disconnect, grant and data
 	Rooms      []string // names or patterns of the rooms that it may name; they match no room of a user
-	May        []string // all, socket and user: targets that are no rooms; read: /v1/sockets and /v1/rooms
+	May        []string // all, socket and user: targets that are no rooms; read: /v1/sockets and /v1/rooms; session: whole connections
 }
 
 // The permissions of a key beside verbs and rooms.
 const (
-	mayAll    = "all"
-	maySocket = "socket"
-	mayUser   = "user"
-	mayRead   = "read"
+	mayAll     = "all"
+	maySocket  = "socket"
+	mayUser    = "user"
+	mayRead    = "read"
+	maySession = "session"
 )
 
 const (

@@ -109,6 +109,8 @@ func TestWhatKeysAllow(t *testing.T) {
 		{"all", "emit", with(`{"user":"ann"}`, event), false},
 		{"sockets", "emit", with(fmt.Sprintf(`{"socket":%q}`, id), event), true},
 		{"sockets", "emit", with(`{"room":"lobby"}`, event+fmt.Sprintf(`,"except":[%q]`, id)), true},
+		{"shop", "disconnect", with(`{"room":"lobby"}`, `,"session":true`), false},
+		{"shop", "disconnect", with(`{"room":"lobby"}`, `,"session":false`), true},
 		{"users", "emit", with(`{"user":"ann"}`, event), true},
 		{"users", "emit", with(`{"room":"user:ann"}`, event), true},
 		{"users", "grant", with(`{"room":"lobby"}`, `,"grant":{"user":"eve"}`), true},

@@ -37,7 +37,7 @@ type stage struct {
 func everything() Key {
 	return Key{
 		Name: "all", Hash: HashKey(theKey), Namespaces: []string{"/chat", "/news", "/ten*"}, Verbs: verbs, Rooms: []string{"*"},
-		May: []string{mayAll, maySocket, mayUser, mayRead},
+		May: []string{mayAll, maySocket, mayUser, mayRead, maySession},
 	}
 }
 

@@ -176,6 +176,11 @@ func disconnect(q *request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.Session { // it ends the clients' sockets in other namespaces, too
+		if err := q.allow(maySession); err != nil {
+			return nil, err
+		}
+	}
 	return done(t.Disconnect(q.ctx, b.Session))
 }
 

@@ -50,7 +50,7 @@ func begin(t *testing.T) (*judge, *edgetest.Stage) {
 	edgetest.Serve(t, service)
 	handler, err := api.New(service, api.Options{
 		Keys: []api.Key{{
-			Name: "all", Hash: api.HashKey(key), Namespaces: []string{"*"}, Rooms: []string{"*"}, May: []string{"all", "socket", "user", "read"},
+			Name: "all", Hash: api.HashKey(key), Namespaces: []string{"*"}, Rooms: []string{"*"}, May: []string{"all", "socket", "user", "read", "session"},
 			Verbs: []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", "grant", "data"},
 		}},
 		UserRoom: "user:", Log: slog.New(slog.DiscardHandler),
