@@ -20,6 +20,7 @@ const (
 	ActionVersion
 	ActionPrintConfig
 	ActionHealth
+	ActionCheck
 )
 
 // Loaded is what Load makes of its sources.
@@ -40,12 +41,15 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 			loaded.Action = a.action
 		}
 	}
+	if loaded.Action == ActionRun && flags.Changed(flagCheck) {
+		loaded.Action = ActionCheck
+	}
 	if loaded.Action == ActionHelp || loaded.Action == ActionVersion {
 		return loaded, nil
 	}
 	// The faults of the flags come first, though they are the strongest source.
 	fromFlags := l.flagValues(flags)
-	l.given = l.readFile(flags.Lookup(flagConfig).Value.String())
+	l.given = l.readFile(l.file(flags, environ))
 	maps.Copy(l.given, l.readEnvironment(environ))
 	maps.Copy(l.given, fromFlags)
 	var err error

@@ -13,7 +13,7 @@ import (
 
 func main() {
 	os.Exit(node.Main(node.Flavour{
-		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, Commands: gateways.Commands,
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, Check: gateways.Check, Commands: gateways.Commands,
 	}))
 }
 

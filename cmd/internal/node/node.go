@@ -33,6 +33,9 @@ type Flavour struct {
 	// because cmd/edge must not link it.
 	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
 
+	// Check finds what only this program can say of a configuration; see program.Program. nil: nothing.
+	Check func(config.Config) error
+
 	Commands map[string]func(context.Context, program.Call) int // beside token; see program.Program
 }
 
@@ -73,6 +76,7 @@ func (f Flavour) program() program.Program {
 		Serve: func(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
 			return serve(ctx, f, c, log, logMetrics)
 		},
+		Check:    f.Check,
 		Commands: commands,
 	}
 }
