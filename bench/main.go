@@ -14,6 +14,7 @@ import (
 
 	"partyline/bench/answer"
 	"partyline/bench/contest"
+	"partyline/bench/far"
 	"partyline/bench/flood"
 	"partyline/bench/limit"
 	"partyline/bench/load"
@@ -40,6 +41,8 @@ func dispatch(args []string) error {
 			return limit.Main()
 		case "answer":
 			return answer.Main(args[1])
+		case "far":
+			return far.Main(args[1], args[2])
 		case "flood":
 			return flood.Main(args[1])
 		case "verify":
@@ -65,7 +68,7 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one short round of everything; writes no documents")
 	flags.BoolVar(&o.write, "write", false, "write docs/performance.md, its charts and bench/README.md, after a whole run")
 	flags.BoolVar(&o.scale, "scale", false, "measure many connections and many rooms instead; writes no documents")
-	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, nodeserver, nodeidle, twonode, idle, tokens, post, churn; with --scale "+strings.Join(contest.Parts, ", "))
+	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, nodeserver, nodeidle, twonode, far, idle, tokens, post, churn; with --scale "+strings.Join(contest.Parts, ", "))
 	flags.StringVar(&o.servers, "servers", "", "`contestants`, separated by commas: "+strings.Join(contest.Servers, ", "))
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario (default 3, with --quick 1)")
 	flags.StringVar(&o.profile, "profile", "", "`folder` for CPU profiles of the edges and of NATS while they are measured")
