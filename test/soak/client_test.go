@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -390,20 +389,4 @@ func (v *visit) acked(ack string) error {
 		c.acked(ack[bracket:])
 	}
 	return nil
-}
-
-// cutSome cuts the connections of some clients.
-func (s *stage) cutSome(share float64) (n int) {
-	s.ledger.mu.Lock()
-	var all []*visit
-	for v := range s.visits {
-		if rand.Float64() < share {
-			all = append(all, v)
-		}
-	}
-	s.ledger.mu.Unlock()
-	for _, v := range slices.Clip(all) {
-		v.drop()
-	}
-	return len(all)
 }

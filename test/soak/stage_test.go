@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 )
 
 var (
-	lasts   = flag.Duration("soak.lasts", 8*time.Second, "how long; memory is judged from 10 minutes on")
+	lasts   = flag.Duration("soak.lasts", 5*time.Second, "how long; memory is judged after ten minutes")
 	size    = flag.Int("soak.clients", 150, "clients")
 	results = flag.String("soak.results", "", "file for the results as JSON, for docs/performance.md")
 )
@@ -178,7 +179,17 @@ func (s *stage) cutNATS(round int) string {
 
 // cutClients cuts the connections of a tenth of the clients.
 func (s *stage) cutClients(int) string {
-	s.cutSome(.1)
+	s.ledger.mu.Lock()
+	var some []*visit
+	for v := range s.visits {
+		if rand.IntN(10) == 0 {
+			some = append(some, v)
+		}
+	}
+	s.ledger.mu.Unlock()
+	for _, v := range some {
+		v.drop()
+	}
 	return "clients were cut"
 }
 
