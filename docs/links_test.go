@@ -38,7 +38,7 @@ func pages(t *testing.T) (found []string) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	found := pages(t)
-	for _, pattern := range []string{"../*.md", "../bench/*.md", "../examples/*.md", "../examples/*/*.md", "../test/*/*.md"} {
+	for _, pattern := range []string{"../*.md", "../llms.txt", "../bench/*.md", "../examples/*.md", "../examples/*/*.md", "../test/*/*.md"} {
 		more, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
