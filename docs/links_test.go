@@ -98,7 +98,7 @@ func TestEveryPageIsReachable(t *testing.T) {
 			if info, err := os.Stat(target); err == nil && info.IsDir() {
 				target = filepath.Join(target, "README.md")
 			}
-			if _, err := os.Stat(target); err == nil && filepath.Ext(target) == ".md" {
+			if _, err := os.Stat(target); err == nil && slices.Contains([]string{".md", ".txt"}, filepath.Ext(target)) {
 				queue = append(queue, target)
 			}
 		}
