@@ -103,6 +103,11 @@ func readFigures(admin string) figures {
 func (w *watch) begin() {
 	w.began, w.next = time.Now(), time.Now()
 	w.last = w.look()
+	for _, name := range slices.Concat(losses, slices.Collect(maps.Keys(back)), []string{resident, nextGC, seconds}) {
+		if _, known := w.last[0][name]; !known {
+			w.s.t.Fatalf("an edge has no metric %s", name)
+		}
+	}
 }
 
 // tick looks every five seconds.
