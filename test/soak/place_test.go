@@ -43,7 +43,7 @@ func (p *place) suffers(at time.Time) bool {
 func (p *place) suffer(t *testing.T, fault func()) {
 	t.Helper()
 	p.mu.Lock()
-	p.windows = append(p.windows, window{from: time.Now().Add(-about)})
+	p.windows = append(p.windows, window{from: time.Now().Add(-underWay)})
 	p.mu.Unlock()
 	fault()
 	p.edge.WaitReady(t)

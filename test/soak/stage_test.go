@@ -148,7 +148,7 @@ func (s *stage) pass(w *watch, lasts time.Duration) {
 		case <-end.C:
 			return
 		case <-ticker.C:
-			s.ledger.judge(slack + about)
+			s.ledger.judge(slack + underWay)
 			w.tick()
 		}
 	}

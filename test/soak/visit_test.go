@@ -90,25 +90,25 @@ func (v *visit) stay() {
 	for _, n := range rand.Perm(roomCount)[:roomsEach] {
 		v.join(n)
 	}
-	say, echo, move, leave := time.NewTimer(vary(sayEvery)), time.NewTimer(vary(echoEvery)), time.NewTimer(vary(moveEvery)), time.NewTimer(vary(stays))
+	say, echo, move, end := time.NewTimer(vary(sayEvery)), time.NewTimer(vary(echoEvery)), time.NewTimer(vary(moveEvery)), time.NewTimer(vary(stays))
 	quiet := v.s.quiet
 	for {
 		select {
 		case <-v.gone:
 			return
 		case <-v.s.over:
-			v.part()
+			v.leave()
 			return
 		case <-quiet:
 			quiet = nil
-			for _, t := range []*time.Timer{say, echo, move, leave} {
+			for _, t := range []*time.Timer{say, echo, move, end} {
 				t.Stop()
 			}
-		case <-leave.C:
+		case <-end.C:
 			if rand.IntN(3) == 0 {
 				v.drop()
 			} else {
-				v.part()
+				v.leave()
 			}
 			return
 		case <-say.C:
@@ -217,9 +217,9 @@ func (v *visit) send(make func() string) {
 // answer writes a packet that the ledger does not have.
 func (v *visit) answer(packet string) { v.send(func() string { return packet }) }
 
-// part disconnects as the official client does, behind everything that it sent. Acks that it waits for come first.
-func (v *visit) part() {
-	for end := time.Now().Add(about); time.Now().Before(end); {
+// leave disconnects as the official client does, behind everything that it sent. Acks that it waits for come first.
+func (v *visit) leave() {
+	for end := time.Now().Add(underWay); time.Now().Before(end); {
 		v.s.ledger.mu.Lock()
 		waits := len(v.calls)
 		v.s.ledger.mu.Unlock()
@@ -232,8 +232,8 @@ func (v *visit) part() {
 	}
 	v.finish(false)
 	v.answer("41" + v.namespace + ",")
-	_ = v.conn.WriteControl(websocket.CloseMessage, nil, time.Now().Add(about))
-	if !v.isGone(about) {
+	_ = v.conn.WriteControl(websocket.CloseMessage, nil, time.Now().Add(underWay))
+	if !v.isGone(underWay) {
 		_ = v.conn.Close()
 		<-v.gone
 	}

@@ -103,7 +103,7 @@ func readFigures(admin string) figures {
 func (w *watch) begin() {
 	w.began, w.next = time.Now(), time.Now()
 	w.last = w.look()
-	for _, name := range slices.Concat(losses, slices.Collect(maps.Keys(back)), []string{resident, nextGC, seconds}) {
+	for _, name := range slices.Concat(losses, slices.Collect(maps.Keys(mustReturn)), []string{resident, nextGC, seconds}) {
 		if _, known := w.last[0][name]; !known {
 			w.s.t.Fatalf("an edge has no metric %s", name)
 		}
@@ -138,7 +138,7 @@ func (w *watch) compare(now []figures) {
 		for _, name := range losses {
 			switch more := f[name] - last[name]; {
 			case more <= 0:
-			case p.suffers(time.Now()) || p.suffers(time.Now().Add(-about-settles)):
+			case p.suffers(time.Now()) || p.suffers(time.Now().Add(-underWay-settles)):
 				w.inFault[i][name] += more
 			default:
 				w.lost[i][name] += more
@@ -159,8 +159,8 @@ func (w *watch) end() {
 	}
 }
 
-// back are the figures that must return when all clients are gone, and how much more than before the run is allowed.
-var back = map[string]float64{
+// mustReturn are the figures that must return when all clients are gone, and how much more than before the run is allowed.
+var mustReturn = map[string]float64{
 	goroutines: 3, descriptors: 3, sessions: 0, "partyline_sockets": 0, "partyline_rooms": 0,
 	"partyline_nats_subscriptions": 0, "partyline_asks_awaited": 0, "partyline_connects_waiting": 0,
 }
@@ -173,7 +173,7 @@ func (w *watch) lookWhenQuiet(before []figures) (after []figures) {
 		http.DefaultClient.CloseIdleConnections()
 		if after, more = w.look(), nil; !slices.ContainsFunc(after, func(f figures) bool { return f == nil }) {
 			for i := range after {
-				for name, allowed := range back {
+				for name, allowed := range mustReturn {
 					if after[i][name] > before[i][name]+allowed {
 						more = append(more, w.s.edges[i].name+" has "+text(after[i][name])+" "+name+", and had "+text(before[i][name]))
 					}
