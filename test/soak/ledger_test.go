@@ -8,7 +8,7 @@ import (
 
 // Times of the judgement.
 const (
-	slack = 30 * time.Second // a message that has not arrived by then is lost
+	slack    = 30 * time.Second // a message that has not arrived by then is lost
 	underWay = 5 * time.Second  // what was sent this long before a connection broke may be lost with it
 )
 

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	lasts   = flag.Duration("soak.lasts", 5*time.Second, "how long; memory is judged after ten minutes")
+	lasts   = flag.Duration("soak.lasts", 5*time.Second, "how long; memory is judged from half an hour on")
 	size    = flag.Int("soak.clients", 150, "clients")
 	results = flag.String("soak.results", "", "file for the results as JSON, for docs/performance.md")
 )

@@ -220,7 +220,7 @@ func (w *watch) judge(before, after []figures) {
 // growth returns the growth of an edge's memory in bytes an hour, after a warm-up of a sixth of the run.
 func (w *watch) growth(i int) (rss, heap float64, ok bool) {
 	all := w.minutes[i][len(w.minutes[i])/6:]
-	if len(all) < 8 {
+	if len(all) < 24 { // of less than half an hour, noise is more than any growth
 		return 0, 0, false
 	}
 	rss = slope(all, func(m minute) float64 { return m.resident })
