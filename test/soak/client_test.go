@@ -51,6 +51,7 @@ func (c *client) live() {
 func (c *client) enter() (*visit, error) {
 	edge := c.s.edges[rand.IntN(len(c.s.edges))]
 	c.visits++
+	began := time.Now()
 	v := &visit{s: c.s, gone: make(chan struct{}), session: &session{
 		name: fmt.Sprintf("c%d.%d", c.number, c.visits), namespace: c.namespace, edge: edge,
 		in: make(map[string]*membership), sent: make(map[string]int), calls: make(map[int]*call),
@@ -65,7 +66,7 @@ func (c *client) enter() (*visit, error) {
 		l.sessions[v.name] = v.session
 		c.s.visits[v] = true
 		c.s.running.Go(v.read)
-	case edge.suffers(time.Now()):
+	case edge.suffered(began, time.Now()):
 		l.sum.refusedInFaults++
 	default:
 		l.sum.refused++

@@ -168,7 +168,7 @@ func (v *visit) join(n int) {
 
 // refused counts an ack that is an error. The ledger's mu must be held.
 func (v *visit) refused(what, ack string) {
-	if v.excuses(time.Now()) {
+	if now := time.Now(); v.excuses(now) || v.edge.suffered(now.Add(-slack), now) {
 		v.s.ledger.sum.refusedInFaults++
 		return
 	}
@@ -290,7 +290,7 @@ func (v *visit) read() {
 	delete(v.s.visits, v)
 	switch {
 	case !isSurprise:
-	case v.edge.suffers(time.Now()):
+	case v.edge.suffered(time.Now().Add(-lateBy), time.Now()):
 		l.sum.endedInFaults++
 	default:
 		l.sum.ended++

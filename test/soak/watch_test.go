@@ -138,7 +138,7 @@ func (w *watch) compare(now []figures) {
 		for _, name := range losses {
 			switch more := f[name] - last[name]; {
 			case more <= 0:
-			case p.suffers(time.Now()) || p.suffers(time.Now().Add(-underWay-settles)):
+			case p.suffered(time.Now().Add(-lateBy), time.Now()):
 				w.inFault[i][name] += more
 			default:
 				w.lost[i][name] += more
@@ -284,7 +284,7 @@ func (w *watch) store(s *stage, before, after []figures) {
 		value int
 	}{
 		{"clients", *size}, {"sessions", c.sessions}, {"changes of room", c.moves}, {"messages", c.messages}, {"deliveries", c.deliveries},
-		{"acks", c.acks}, {"faults", len(s.faults)},
+		{"acks", c.acks}, {"faults", len(s.faults)}, {"times the machine stalled for more than two seconds", s.stalls()},
 		{"lost", c.lost}, {"doubled", c.doubled}, {"reordered", c.reordered}, {"to a room after it was left", c.misplaced},
 		{"acks lost", c.acksLost}, {"acks doubled", c.acksDoubled}, {"sessions ended without a fault", c.ended}, {"connects and joins refused without a fault", c.refused},
 		{"deliveries lost in faults", c.lostInFaults}, {"acks lost in faults", c.acksLostInFaults},
