@@ -275,6 +275,7 @@ type delivery struct {
 	isConnect bool          // an answer that cannot be used is not the last word
 	owns      func() bool   // reports whether the socket may still be this gateway's; nil for a connect
 	end       time.Time     // set by deliver: when patience has passed
+	at        int64         // the timestamp of the last try; each has another, so that no recording of one looks like the next
 }
 
 // pause is how long the next try waits: it doubles from 250 ms to 5 s.
