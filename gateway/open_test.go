@@ -4,11 +4,13 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"partyline/backend"
 	"partyline/config"
+	"partyline/gateway/adminui"
 	"partyline/gateway/hook"
 	"partyline/internal/edgetest"
 	"partyline/rule"
@@ -131,4 +133,24 @@ func TestNoHookForConnects(t *testing.T) {
 	so.Emit("1", `["e"]`)
 	so.Acked("1", `["a service"]`)
 	edgetest.Eventually(t, "the gateway reports the other service", func() bool { return figure(g, "gateway_rivals_total", "") > 0 })
+}
+
+// Hooks of all namespaces get nothing of the Admin UI: passwords are in the connects of its pages.
+func TestHooksOfAllNamespacesLeaveTheAdminUIOut(t *testing.T) {
+	s := begin(t, func(o *edgetest.Options) {
+		o.Namespaces[adminui.Namespace] = rule.Namespace{Connect: rule.ConnectService, Unavailable: rule.UnavailableRefuse, ConnectTimeout: time.Second}
+	})
+	e := newEndpoint(t, admitting("{}", `{"ack":["yes"]}`))
+	h := hooked(e.URL)
+	h.Namespaces = []string{"*", "/*"}
+	s.gateway(h)
+	s.Enter("ann", "/chat")
+	c := s.Dial("bob")
+	c.Send(`40/admin,{"username":"bob","password":"open sesame"}`)
+	if got := c.Next(); !strings.HasPrefix(got, `44/admin,`) {
+		t.Errorf("the page was answered %s", got)
+	}
+	if got := e.about("connect"); len(got) != 1 || got[0].Source != "/chat" {
+		t.Errorf("the hook was asked about %d connects, the last one of %s", len(got), got[len(got)-1].Source)
+	}
 }
