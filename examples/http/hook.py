@@ -61,7 +61,7 @@ class Hook(BaseHTTPRequestHandler):
         request = of(self.headers["webhook-id"])
         with request.lock:  # a try that comes meanwhile waits
             if this in request.answered:
-                return self.send_error(409)  # somebody repeats what was recorded: a new try has a new timestamp
+                return self.send_error(409)  # a recording: a new try has a new timestamp
             if request.answer is None:  # else it has been done, and gets the same answer
                 request.answer = answer(json.loads(body))
             status, result = request.answer
