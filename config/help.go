@@ -34,7 +34,7 @@ A setting has the same name in the YAML file (nats.url is url below nats) and as
 variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by
 commas, durations are written 25s or 1m30s, and a flag without a value is true (--page, --page=false).
 `)
-	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n      %s\n", flagConfig, variableFor)
+	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file; without the flag, the one that %s names.\n", flagConfig, variableFor)
 	fmt.Fprintf(&b, "  --%s FILE\n      Check this file, the environment and the flags, and exit with status 0 or 2.\n", flagCheck)
 	for _, a := range actions {
 		name := "--" + a.name
