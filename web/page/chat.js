@@ -487,14 +487,16 @@ async function goTo(roomName, again = false) {
 }
 
 function showPlace() {
-  const relayed = relayOf(rules, 'message') !== undefined;
+  const rooms = new Set([...rules?.auto_join ?? [], ...joined === null ? [] : [joined]]);
   if (!socket?.connected) {
-    at('where').textContent = `Not connected to ${namespace}.`;
-  } else if (joined === null) {
+    at('where').textContent = `Not connected to ${namespace}`;
+  } else if (rooms.size === 0) {
     at('where').textContent = `In no room of ${namespace}`;
-    forgetPeople(relayed ? 'Join a room to see who is in it.' : '');
   } else {
-    at('where').textContent = `In room “${joined}” of ${namespace}`;
+    at('where').textContent = `In ${rooms.size > 1 ? 'rooms' : 'room'} ${[...rooms].map((room) => `“${room}”`).join(', ')} of ${namespace}`;
+  }
+  if (joined === null) {
+    forgetPeople('');
   }
   at('leave').disabled = joined === null && wanted === null;
   showComposer();

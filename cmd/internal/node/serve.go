@@ -36,7 +36,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		return err
 	}
 	defer listeners.close() // for the errors below; their servers close them
-	edge, err := newEdge(c, nats, log)
+	edge, err := newEdge(f, c, nats, log)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	}
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
+	defer edge.endTail()
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
 	}
