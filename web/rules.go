@@ -34,7 +34,7 @@ type presence struct {
 	Event string   `json:"event"`
 }
 
-// serveRules responds with the rules of the namespace that the query names. It lists no namespaces: a reader gets those
+// serveRules responds with the rules of the namespace that the query names, or null if it is not declared. It lists no namespaces: a reader gets those
 // that it knows.
 func (p *page) serveRules(w http.ResponseWriter, r *http.Request) {
 	if !allowRead(w, r) {
@@ -43,9 +43,10 @@ func (p *page) serveRules(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Type", "application/json")
 	declared := p.Rules(r.URL.Query().Get("namespace"))
 	if declared == nil {
-		http.Error(w, "This namespace is not declared.", http.StatusNotFound)
+		_, _ = w.Write([]byte("null")) // a browser would complain of a 404
 		return
 	}
 	out := rules{
@@ -64,6 +65,5 @@ func (p *page) serveRules(w http.ResponseWriter, r *http.Request) {
 	if declared.Presence.IsOn() {
 		out.Presence = &presence{declared.Presence.Rooms, declared.Presence.Event}
 	}
-	h.Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // an error is the client's: it has gone
 }

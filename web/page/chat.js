@@ -565,7 +565,8 @@ at('settings').addEventListener('submit', (event) => {
 });
 at('namespace').addEventListener('change', () => goTo(null));
 onEnter('namespace', () => goTo(null));
-at('auth').addEventListener('change', () => goTo(joined ?? wanted, true));
+at('auth').addEventListener('change', () => goTo(null, true));
+onEnter('auth', () => goTo(null, true));
 at('leave').addEventListener('click', () => { problem(''); inOrder(exit); });
 at('change').addEventListener('click', () => {
   fold(!at('settings').hidden);

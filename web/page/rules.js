@@ -9,9 +9,6 @@ export const anyEvent = '*';
 // readRules requests the rules of a namespace. It returns null if it is not declared.
 export async function readRules(namespace) {
   const response = await fetch(`rules?namespace=${encodeURIComponent(namespace)}`);
-  if (response.status === 404) {
-    return null;
-  }
   if (!response.ok) {
     throw new Error(`The edge does not tell the rules of ${namespace}: ${await response.text()}`);
   }
@@ -67,7 +64,7 @@ export function route(rules, subjects, event, first, { id, joined }) {
   const to = (target, where) => ({ subject: subjects.to(verb, target), where, reply, note: '' });
   const lost = (note) => ({ subject: '', where: 'to services', reply: '', note });
   if (relay.to === 'socket') {
-    return isSocketId(first) ? to(socketTarget(first), `to ${first}`) : lost('The relay rule needs the id of a socket as first argument.');
+    return isSocketId(first) ? to(socketTarget(first), `to …${first.slice(-6)}`) : lost('The relay rule needs the id of a socket as first argument.');
   }
   if (relay.to === 'all' || relay.to === 'rooms_or_all' && joined === null && ownRoomsOnly(rules)) {
     return to(all, 'to all');
