@@ -19,6 +19,7 @@ const at = (id) => document.getElementById(id);
 let socket = null; // in the current namespace
 let namespace = '';
 let subjects = null; // of that namespace
+let shownAuth = ''; // what the field had when the socket connected
 let rules = null; // of that namespace; null: not declared
 let joined = null; // the room this socket is in
 let wanted = null; // the room to join, also after a reconnect
@@ -32,6 +33,7 @@ async function connect(name) {
   }
   const next = new Subjects(prefix, name); // throws for a name that has no subject
   const auth = readAuth();
+  shownAuth = at('auth').value;
   socket?.disconnect();
   const mine = io(name, { path, forceNew: true, auth, autoConnect: false });
   socket = mine;
@@ -451,9 +453,8 @@ function showSide(show) {
   at('more').setAttribute('aria-expanded', String(show));
 }
 
-// goTo enters the namespace and, unless it is null, the room that the fields name. again connects even if the
-// namespace is the same.
-async function goTo(roomName, again = false) {
+// goTo enters the namespace and, unless it is null, the room that the fields name.
+async function goTo(roomName) {
   problem('');
   const typed = at('namespace').value.trim();
   const name = typed.startsWith('/') ? typed : `/${typed}`;
@@ -462,7 +463,7 @@ async function goTo(roomName, again = false) {
     problem('A namespace cannot hold a comma, a question mark or a number sign: they end it in a packet or a URL.');
     return;
   }
-  if (name !== namespace || socket === null || again) {
+  if (name !== namespace || socket === null || at('auth').value !== shownAuth) {
     try {
       wanted = roomName; // entered once connected
       await connect(name);
@@ -565,8 +566,8 @@ at('settings').addEventListener('submit', (event) => {
 });
 at('namespace').addEventListener('change', () => goTo(null));
 onEnter('namespace', () => goTo(null));
-at('auth').addEventListener('change', () => goTo(null, true));
-onEnter('auth', () => goTo(null, true));
+at('auth').addEventListener('change', () => goTo(null));
+onEnter('auth', () => goTo(null));
 at('leave').addEventListener('click', () => { problem(''); inOrder(exit); });
 at('change').addEventListener('click', () => {
   fold(!at('settings').hidden);
