@@ -147,7 +147,7 @@ func TestTemporaryJetStream(t *testing.T) {
 	if _, err := js.Publish("s", []byte("lost at the end")); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := os.Stat(s.Temporary()); err != nil || kept.Mode().Perm() != 0o700 {
+	if kept, err := os.Stat(s.folder); err != nil || kept.Mode().Perm() != 0o700 {
 		t.Errorf("the folder is %v, %v", kept, err)
 	}
 	s.Shutdown()
