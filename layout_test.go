@@ -122,10 +122,9 @@ var doors = map[string][]string{
 // stdOnly are packages that may import only the standard library, and the embedded files.
 var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
-const module = "partyline"
-
 func TestArrowsOnlyGoDown(t *testing.T) {
 	for _, p := range packages(t) {
+		module := p.Module.Path
 		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 		allowed, known := layers[name]
 		if len(p.GoFiles) == 0 {
@@ -166,13 +165,14 @@ func door(t *testing.T, name, imported string) {
 
 type goPackage struct {
 	ImportPath string
+	Module     struct{ Path string }
 	GoFiles    []string
 	Imports    []string
 }
 
 func packages(t *testing.T) []goPackage {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Module,GoFiles,Imports", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
