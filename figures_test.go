@@ -47,7 +47,7 @@ var underLock = regexp.MustCompile(`(?i)\bneeds (\w+\.)?mu\b|\bmu must be held`)
 func isProduct(file string) bool {
 	folder := path.Dir(file)
 	first, _, _ := strings.Cut(folder, "/")
-	return !strings.HasSuffix(file, "_test.go") && !strings.HasSuffix(folder, "test") && !slices.Contains([]string{".", "bench", "deploy", "docs", "examples", "test"}, first)
+	return !strings.HasSuffix(file, "_test.go") && !strings.HasSuffix(folder, "test") && !slices.Contains([]string{"bench", "deploy", "docs", "examples", "test"}, first)
 }
 
 // source is one file of Go.

@@ -52,7 +52,20 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 	l.given = l.readFile(l.file(flags, environ))
 	maps.Copy(l.given, l.readEnvironment(environ))
 	maps.Copy(l.given, fromFlags)
-	var err error
+	return l.finish(loaded)
+}
+
+// Parse reads a configuration from a text, which is YAML as in the file, and from an environment. In faults the text
+// is called name.
+func Parse(f Flavour, name, text string, environ []string) (Loaded, error) {
+	l := loader{flavour: f, keys: keysOf(f)}
+	l.given = l.readYAML(name, []byte(text))
+	maps.Copy(l.given, l.readEnvironment(environ))
+	return l.finish(Loaded{})
+}
+
+// finish merges what was given into loaded.
+func (l *loader) finish(loaded Loaded) (_ Loaded, err error) {
 	loaded.Config, err = l.merge()
 	loaded.Warnings = l.warnings
 	if err == nil && len(l.faults) > 0 {

@@ -94,6 +94,9 @@ fuzz() { FUZZTIME="${FUZZTIME:-60s}" sh test/fuzz.sh; }
 # The document of the HTTP API against its handlers, in a module of its own.
 openapi_tests() { go vet -C test/openapi ./... && go test -C test/openapi ./...; }
 
+# The server in programs with other routers, in a module of its own.
+embed_tests() { go vet -C test/embed ./... && go test -C test/embed ./...; }
+
 # The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
@@ -110,6 +113,7 @@ run "what sessions cost, without the memory of -race" go test -run TestWhatASess
 run "fuzz targets, briefly" fuzz
 run "the benchmark's own tests" benchmark_tests
 run "OpenAPI" openapi_tests
+run "net/http, Gin and Echo" embed_tests
 if command -v node >/dev/null; then
   run "the page's own code" node --test web/page/contract.test.mjs
 fi

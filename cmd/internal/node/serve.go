@@ -73,7 +73,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	edge.Drain.Stop() // closes transports, also forwarded ones; their clients reconnect to another edge
+	edge.Drain.Stop(context.Background()) // closes transports, also forwarded ones; their clients reconnect to another edge
 	return err
 }
 
@@ -147,7 +147,7 @@ func pageURL(c config.Config, address net.Addr) string {
 func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
 	nats, err := f.StartNATS(c, log)
 	var network *net.OpError
-	if errors.As(err, &network) {
+	if errors.As(err, &network) && c.Embedded.ServerConfig == "" {
 		return nil, program.ListenError("embedded.listen", c.Embedded.Listen, err)
 	}
 	if err != nil {
