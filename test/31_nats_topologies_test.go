@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,9 +26,9 @@ func freeAddress(t *testing.T) string {
 }
 
 // farAway checks that emits, events and acks pass between two NATS servers that are no cluster. The service is at the first.
-func farAway(t *testing.T, servers []*natsdtest.Server, namespaces rules) {
+func farAway(t *testing.T, servers []*natsdtest.Server, namespaces rules) (s *stage, edges []*edgetest.Node) {
 	t.Helper()
-	s, edges := edgesAt(t, servers, namespaces)
+	s, edges = edgesAt(t, servers, namespaces)
 	so := s.arrive(edges, "/chat")
 	far := edgetest.NewPeer(t, servers[1].ClientURL())
 	s.join(so[0], `["x"]`)
@@ -62,6 +63,7 @@ func farAway(t *testing.T, servers []*natsdtest.Server, namespaces rules) {
 		one.Emit("7", `["question"]`)
 		one.Acked("7", `["answer"]`)
 	}
+	return s, edges
 }
 
 // TestLeafNode has the log at the hub alone, as a site without storage has it. Without default_js_domain a leaf node passes
@@ -71,7 +73,12 @@ func TestLeafNode(t *testing.T) {
 	address := freeAddress(t)
 	hub := natsdtest.Start(t, `jetstream { store_dir: "`+t.TempDir()+`" }, leafnodes { listen: "`+address+`" }`)
 	leaf := natsdtest.Start(t, `default_js_domain: {"$G": ""}, leafnodes { remotes: [ {url: "nats-leaf://`+address+`"} ] }`)
-	farAway(t, []*natsdtest.Server{hub, leaf}, usual().with("/chat", rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}))
+	s, edges := farAway(t, []*natsdtest.Server{hub, leaf}, usual().with("/kept", rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}))
+	so := edges[1].Enter("ann", "/kept")
+	s.Publish("sio.kept.emit.all", `["kept"]`)
+	if got, ok := so.Await(); !ok || !strings.HasPrefix(got, `42/kept,["kept"`) {
+		t.Errorf("behind the leaf node a client gets %q (%v)", got, ok)
+	}
 }
 
 // TestSupercluster has two NATS servers, each a cluster of its own, behind NATS's gateways.

@@ -6,11 +6,13 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"helm.sh/helm/v4/pkg/chart/common"
+	apps "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
 	"partyline/config"
@@ -162,6 +164,34 @@ func TestSchemaRefusesSecrets(t *testing.T) {
 		if _, err := render(t, loadChart(t), values); err == nil {
 			t.Errorf("%s.config may have %s", part, name)
 		}
+	}
+}
+
+// TestExamples renders the values in the documents.
+func TestExamples(t *testing.T) {
+	text, err := os.ReadFile("../../docs/how-to/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := 0
+	for _, block := range regexp.MustCompile("(?s)```yml\n(.*?)```").FindAllSubmatch(text, -1) {
+		lines := strings.Split(string(block[1]), "\n")
+		indent := len(lines[0]) - len(strings.TrimLeft(lines[0], " "))
+		for i := range lines {
+			lines[i] = lines[i][min(indent, len(lines[i])):]
+		}
+		values, err := common.ReadValues([]byte(strings.Join(lines, "\n")))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, block[1])
+		}
+		examples++
+		r := newRelease(t, values)
+		for _, d := range all[*apps.Deployment](r) {
+			load(t, r, d)
+		}
+	}
+	if examples < 2 {
+		t.Errorf("there are %d examples", examples)
 	}
 }
 
