@@ -63,6 +63,7 @@ var layers = map[string][]string{
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "rule", "subjects", "token", "wire/msg"},
+	"internal/front":            {"bus", "config", "internal/wiring", "web"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsconn", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"cluster", "engine", "internal/bearer", "internal/natsconn", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
@@ -85,7 +86,7 @@ var layers = map[string][]string{
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
 	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/natsconn", "internal/redact", "internal/tally", "internal/throttle"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
-	"cmd/internal/node":         {"admin", "bus", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/tally", "internal/throttle", "internal/wiring", "web"},
+	"cmd/internal/node":         {"admin", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/front", "internal/tally", "internal/throttle"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
 	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd"},
 }
@@ -105,7 +106,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":           {"config"},
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},
-	"github.com/KimMachineGun":         {"cmd/internal/node"},
+	"github.com/KimMachineGun":         {"internal/front"},
 	"golang.org/x/crypto":              {"gateway/adminui"},                                // bcrypt
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8

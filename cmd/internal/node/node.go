@@ -12,11 +12,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 
 	"partyline/cmd/internal/program"
 	"partyline/cmd/internal/tokens"
 	"partyline/config"
+	"partyline/internal/front"
 	"partyline/internal/tally"
 )
 
@@ -47,9 +47,8 @@ type Gateway interface {
 
 // NATS is a NATS server inside the process.
 type NATS interface {
-	ClientURL() string                // returns where other NATS clients connect
-	InProcessConn() (net.Conn, error) // opens a connection without a socket
-	Shutdown()                        // ends the server and waits for it
+	front.NATS
+	Shutdown() // ends the server and waits for it
 }
 
 // Main runs a program with the process's arguments, environment and signals, and returns its exit status. The first

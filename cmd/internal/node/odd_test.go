@@ -81,7 +81,7 @@ func startAndStop(c config.Config) (said string) {
 		}
 	}()
 	c.Drain = config.Default(config.FlavourEdge).Drain
-	f, err := newFront(c, nil, slog.New(slog.DiscardHandler))
+	f, err := newEdge(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return ""
 	}
@@ -94,7 +94,7 @@ func startAndStop(c config.Config) (said string) {
 		}
 		r.RemoteAddr = "192.0.2.1:1"
 		w := &answer{header: http.Header{}}
-		f.handler.ServeHTTP(w, r)
+		f.Handler.ServeHTTP(w, r)
 		if w.status != want {
 			return fmt.Sprintf("GET %s is answered with %d, want %d", path, w.status, want)
 		}

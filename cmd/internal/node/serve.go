@@ -36,18 +36,18 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		return err
 	}
 	defer listeners.close() // for the errors below; their servers close them
-	front, err := newFront(c, nats, log)
+	edge, err := newEdge(c, nats, log)
 	if err != nil {
 		return err
 	}
-	defer front.Leave()
+	defer edge.Leave()
 	if f.OpenGateway != nil && c.HasWork() {
-		if front.gateway, err = f.OpenGateway(c, nats, log); err != nil {
+		if edge.gateway, err = f.OpenGateway(c, nats, log); err != nil {
 			return err
 		}
-		defer front.gateway.Close()
+		defer edge.gateway.Close()
 	}
-	sites, err := newSites(c, front, listeners, log, logMetrics)
+	sites, err := newSites(c, edge, listeners, log, logMetrics)
 	if err != nil {
 		return err
 	}
@@ -59,13 +59,13 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		}
 		defer s.Stop(log)
 	}
-	refused, stop := front.startGateway(ctx)
+	refused, stop := edge.startGateway(ctx)
 	defer stop()
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
 	}
 	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
-		"connections", front.Limiter.Max())
+		"connections", edge.Limiter.Max())
 	log.Info("listening", listening...)
 	select {
 	case err = <-failed:
@@ -73,37 +73,37 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	front.Drain.Stop() // closes transports, also forwarded ones; their clients reconnect to another edge
+	edge.Drain.Stop() // closes transports, also forwarded ones; their clients reconnect to another edge
 	return err
 }
 
 // newSites makes the servers, in the order in which they start: the operator's first, so that it ends last.
-func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, logMetrics *tally.Set) ([]*program.Site, error) {
-	metrics := append(front.Metrics(), logMetrics)
-	if front.certificate != nil {
-		metrics = append(metrics, front.certificate.metrics())
+func newSites(c config.Config, edge *edge, on *listeners, log *slog.Logger, logMetrics *tally.Set) ([]*program.Site, error) {
+	metrics := append(edge.Metrics(), logMetrics)
+	if edge.certificate != nil {
+		metrics = append(metrics, edge.certificate.metrics())
 	}
-	if front.gateway != nil {
-		metrics = append(metrics, front.gateway.Metrics()...)
+	if edge.gateway != nil {
+		metrics = append(metrics, edge.gateway.Metrics()...)
 	}
-	pages, err := newPages(c, front, log, metrics)
+	pages, err := newPages(c, edge, log, metrics)
 	if err != nil {
 		return nil, err
 	}
 	sites := []*program.Site{{Name: "admin.listen", Listener: on.admin, Server: admin.NewServer(pages, log)}}
 	if on.edges != nil {
-		edges := newServer(front.Forward, c.Engine, log)
+		edges := newServer(edge.Forward, c.Engine, log)
 		edges.IdleTimeout = edgesIdleTimeout
 		sites = append(sites, &program.Site{
-			Name: "edges.listen", Listener: front.Limiter.Listen(on.edges), Server: edges, Limiter: front.Limiter,
+			Name: "edges.listen", Listener: edge.Limiter.Listen(on.edges), Server: edges, Limiter: edge.Limiter,
 		})
 	}
-	clients := newServer(front.hangingUp(front.handler), c.Engine, log)
-	if front.certificate != nil {
-		clients.TLSConfig = front.certificate.config()
+	clients := newServer(edge.hangingUp(edge.Handler), c.Engine, log)
+	if edge.certificate != nil {
+		clients.TLSConfig = edge.certificate.config()
 	}
-	if front.gateway != nil {
-		site, err := front.gateway.Site(c, log)
+	if edge.gateway != nil {
+		site, err := edge.gateway.Site(c, log)
 		if err != nil {
 			return nil, err
 		}
@@ -112,17 +112,17 @@ func newSites(c config.Config, front *front, on *listeners, log *slog.Logger, lo
 		}
 	}
 	return append(sites, &program.Site{
-		Name: "listen", Listener: front.Limiter.Listen(on.clients), Server: clients, Limiter: front.Limiter,
+		Name: "listen", Listener: edge.Limiter.Listen(on.clients), Server: clients, Limiter: edge.Limiter,
 	}), nil
 }
 
 // newPages makes the operator's pages.
-func newPages(c config.Config, front *front, log *slog.Logger, metrics []*tally.Set) (http.Handler, error) {
+func newPages(c config.Config, edge *edge, log *slog.Logger, metrics []*tally.Set) (http.Handler, error) {
 	return admin.NewHandler(admin.Options{
 		Version: program.Version(),
-		Ready:   front.ready,
-		Edges:   front.edges,
-		Drain:   front.Drain,
+		Ready:   edge.ready,
+		Edges:   edge.edges,
+		Drain:   edge.Drain,
 		Pprof:   c.Admin.Pprof,
 		Token:   c.Admin.Token,
 		Hosts:   c.Admin.Names(),

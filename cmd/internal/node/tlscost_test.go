@@ -63,7 +63,7 @@ func (s secured) idleMemory(t *testing.T, scheme string, args ...string) float64
 		}
 		defer ws.Close()
 	}
-	time.Sleep(4 * tidyEvery)
+	time.Sleep(8 * time.Second) // package front returns memory within 2 seconds of calm
 	return (residentMemory(t, where.Admin) - before) / 1000 / float64(*tlsCost)
 }
 

@@ -1,10 +1,12 @@
-package node
+package front
 
 import (
+	"context"
 	"log/slog"
 	"math"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
@@ -43,4 +45,34 @@ func processLimit() (limit uint64, from string) {
 		return limit, "machine"
 	}
 	return 0, "unknown"
+}
+
+// When memory is returned to the system. A crowd of new sessions leaves as much garbage as it has live memory. Go
+// would keep that for later garbage until the next collection, which may be two minutes away, and return it bit by
+// bit after that. With 10,000 idle connections that is a quarter of the memory. The collection takes 30 ms of CPU.
+const (
+	tidyEvery = 2 * time.Second
+	crowd     = 1000 // sessions that have begun or ended
+	calm      = 100  // at most so many of them in tidyEvery
+)
+
+// tidy calls giveBack whenever a crowd of sessions has begun or ended and it is calm again. moved returns how many
+// sessions have begun and ended since the start.
+func tidy(ctx context.Context, moved func() uint64, giveBack func()) {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	var seen, tidied uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := moved()
+		if now-tidied >= crowd && now-seen <= calm {
+			giveBack()
+			tidied = now
+		}
+		seen = now
+	}
 }
