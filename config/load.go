@@ -27,7 +27,12 @@ type Loaded struct {
 	Config   Config
 	Action   Action
 	Warnings []string // for the log: what is odd but no fault
+
+	given source // the values of all sources
 }
+
+// at is where the value of a key comes from, as an operator reads it.
+func (l *Loaded) at(name string) string { return cmp.Or(l.given[name].where, name) }
 
 // Load reads the configuration of a program from its arguments (without the program's name) and environment
 // ("NAME=value"). A bad configuration gives Faults, all of them; Loaded.Action is set even then.
@@ -50,7 +55,7 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 	maps.Copy(l.given, fromFlags)
 	var err error
 	loaded.Config, err = l.merge()
-	loaded.Warnings = l.warnings
+	loaded.Warnings, loaded.given = l.warnings, l.given
 	if err == nil && len(l.faults) > 0 {
 		err = l.faults
 	}
