@@ -106,7 +106,7 @@ const (
 // allKeys in the order of --help, in which keys of one group stand together.
 var allKeys = []key{
 	{"listen", text, edges, restarts, "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
-	{"admin.listen", text, all, restarts, "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics and /drain for the operator.", texts(listenAddress)},
+	{"admin.listen", text, all, restarts, "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics, /drain and /reload for the operator.", texts(listenAddress)},
 	{"admin.token", text, all, restarts, "Listening", "TOKEN", "All of these but /healthz and /readyz need it (Authorization: Bearer TOKEN). Better in the environment or the file.", texts(bearerToken)},
 	{"admin.hosts", list, all, restarts, "Listening", "NAMES", "Names under which they are served without the token, beside IP addresses and localhost.", items(pagesHost)},
 	{"admin.insecure", boolean, all, restarts, "Listening", "", "Serve them on another address than loopback without a token. Anyone who reaches it can drain the edge.", nil},
