@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
-.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale
+.PHONY: run build client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
 
 ## run: one program with NATS and the test page inside, on http://localhost:3000
 run: build
@@ -81,6 +81,15 @@ bench:
 bench-scale:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --scale $(ARGS)
+
+## soak: a deployment of three edges with clients that come and go, and faults, for SOAK (default 1h); after an hour it
+## writes its section of docs/performance.md. It takes a fifth of a core
+SOAK ?= 1h
+soak:
+	@mkdir -p bench/results
+	go test -count=1 -v -timeout 0 -run TestSoak ./test/soak -soak.lasts=$(SOAK) -soak.results=$(CURDIR)/bench/results/soak.json
+	@go build -C bench -trimpath -o ../bin/bench .
+	@./bin/bench --soak bench/results/soak.json
 
 ## clean: remove the programs that were built
 clean:

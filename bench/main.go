@@ -14,6 +14,7 @@ import (
 
 	"partyline/bench/answer"
 	"partyline/bench/contest"
+	"partyline/bench/far"
 	"partyline/bench/flood"
 	"partyline/bench/limit"
 	"partyline/bench/load"
@@ -40,6 +41,8 @@ func dispatch(args []string) error {
 			return limit.Main()
 		case "answer":
 			return answer.Main(args[1])
+		case "far":
+			return far.Main(args[1], args[2])
 		case "flood":
 			return flood.Main(args[1])
 		case "verify":
@@ -56,6 +59,7 @@ type options struct {
 	only, servers string
 	rounds        int
 	profile, json string
+	soak          string
 }
 
 func parse(args []string) (options, error) {
@@ -64,11 +68,12 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one short round of everything; writes no documents")
 	flags.BoolVar(&o.write, "write", false, "write docs/performance.md, its charts and bench/README.md, after a whole run")
 	flags.BoolVar(&o.scale, "scale", false, "measure many connections and many rooms instead; writes no documents")
-	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, nodeserver, nodeidle, twonode, idle, tokens, post, churn; with --scale "+strings.Join(contest.Parts, ", "))
+	flags.StringVar(&o.only, "only", "", "`scenarios` to run, separated by commas: fanout, rooms, echo, nodeserver, nodeidle, twonode, far, idle, tokens, post, churn; with --scale "+strings.Join(contest.Parts, ", "))
 	flags.StringVar(&o.servers, "servers", "", "`contestants`, separated by commas: "+strings.Join(contest.Servers, ", "))
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each scenario (default 3, with --quick 1)")
 	flags.StringVar(&o.profile, "profile", "", "`folder` for CPU profiles of the edges and of NATS while they are measured")
 	flags.StringVar(&o.json, "json", "", "`file` for the results (default bench/results/<time>.json)")
+	flags.StringVar(&o.soak, "soak", "", "`file` with the results of make soak: measure nothing, and write them to docs/performance.md if they are of an hour")
 	err := flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -95,6 +100,9 @@ func bench(args []string) error {
 	}
 	if o.scale {
 		return scale(root, o)
+	}
+	if o.soak != "" {
+		return soak(root, o.soak)
 	}
 	scenarios, err := chosen(contest.Scenarios(o.quick), o)
 	if err != nil {
@@ -138,6 +146,21 @@ func bench(args []string) error {
 		return results.WriteDocs(root)
 	}
 	return nil
+}
+
+// soak shows the results of a soak, and writes them to the document.
+func soak(root, file string) error {
+	s, err := report.LoadSoak(file)
+	if err != nil {
+		return err
+	}
+	all, edges := s.Tables()
+	fmt.Print(all.Text(), "\n", edges.Text())
+	written, err := s.WriteDocs(root)
+	if err == nil && !written {
+		fmt.Println("\nit was shorter than an hour, so docs/performance.md stays as it is")
+	}
+	return err
 }
 
 // chosen returns the scenarios that the flags select, each with the selected contestants.

@@ -85,7 +85,7 @@ func readHooks(n node) (hooks []Hook) {
 func readHook(n node) Hook {
 	h, before := Hook{Timeout: 5 * time.Second, Concurrency: 64}, len(n.loader.faults)
 	n.fields(
-		field{"namespaces", func(n node) { h.Namespaces = readTexts(n, namespaceName) }},
+		field{"namespaces", func(n node) { h.Namespaces = readTexts(n, servedNamespace) }},
 		field{"events", func(n node) { h.Events = readTexts(n, hookEvent) }},
 		field{"url", func(n node) { h.URLs = append(h.URLs, scalar(n, endpoint)) }},
 		field{"urls", func(n node) { h.URLs = append(h.URLs, readTexts(n, endpoint)...) }},
@@ -118,7 +118,13 @@ func readHook(n node) Hook {
 	return h
 }
 
-func namespaceName(s string) (name, problem string) { return s, badNamespaceName(s) }
+// servedNamespace is the check of a namespace, or a pattern, for which a gateway works.
+func servedNamespace(s string) (name, problem string) {
+	if s == subjects.AdminUI {
+		return s, quote(s) + " is the Admin UI's, which no hook and no key reaches; give your own namespace another name"
+	}
+	return s, badNamespaceName(s)
+}
 
 func hookEvent(s string) (event, problem string) {
 	if s == "" {
@@ -214,7 +220,7 @@ func readAPIKeys(n node) (keys []APIKey) {
 		item.fields(
 			field{"name", func(n node) { k.Name = scalar(n, anyText) }},
 			field{"hash", func(n node) { k.Hash = scalar(n, apiKeyHash) }},
-			field{"namespaces", func(n node) { k.Namespaces = readTexts(n, namespaceName) }},
+			field{"namespaces", func(n node) { k.Namespaces = readTexts(n, servedNamespace) }},
 			field{"verbs", func(n node) { k.Verbs = readTexts(n, oneOf(apiVerbs...)) }},
 			field{"rooms", func(n node) { k.Rooms = readTexts(n, roomPattern) }},
 			field{"may", func(n node) { k.May = readTexts(n, oneOf(apiMay...)) }},
@@ -264,13 +270,10 @@ func (l *loader) validateWeb(c *Config) {
 	}
 }
 
-// adminNamespace is what the Admin UI connects to.
-const adminNamespace = "/admin"
-
 // letUIConnect makes the edge in the same process take the connections of the Admin UI.
 func (c *Config) letUIConnect() {
-	if _, isDeclared := c.Namespaces[adminNamespace]; !isDeclared {
-		c.Namespaces[adminNamespace] = rule.Namespace{Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout}
+	if _, isDeclared := c.Namespaces[subjects.AdminUI]; !isDeclared {
+		c.Namespaces[subjects.AdminUI] = rule.Namespace{Connect: rule.ConnectService, ConnectTimeout: rule.DefaultConnectTimeout}
 	}
 	host, port, _ := net.SplitHostPort(c.Listen)
 	if _, uiPort, err := net.SplitHostPort(c.Gateway.Listen); err == nil && uiPort != "0" {

@@ -32,6 +32,12 @@ var badGateways = map[string]bad{
 		"FILE:2: hooks[0]: concurrency: 0 is too few; write at least 1",
 		"FILE:2: hooks[0]: unknown key \"retries\"",
 	}},
+	"the Admin UI's namespace": {flavour: FlavourGateway, file: "hooks:\n  - {namespaces: [/admin], events: [x], url: \"http://h\", secrets_file: FILE}\napi:\n  keys:\n    - {name: a, hash: x, namespaces: [\"/*\", /admin]}\n", want: []string{
+		"FILE:2: hooks[0]: namespaces[0]: \"/admin\" is the Admin UI's, which no hook and no key reaches; give your own namespace another name",
+		"FILE:2: hooks[0]: secrets_file: FILE: line 1 is no secret",
+		"FILE:5: api.keys[0]: hash: is no hash of a key",
+		"FILE:5: api.keys[0]: namespaces[1]: \"/admin\" is the Admin UI's",
+	}},
 	"bad keys of the API": {flavour: FlavourGateway, environ: []string{
 		`PARTYLINE_API_KEYS=[{"name":"a","hash":"s3cret","namespaces":["/a"],"verbs":["fly"],"may":["x"]},{"name":"b"}]`,
 	}, want: []string{

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -170,7 +169,7 @@ func TestHTTPExamples(t *testing.T) {
 	secret := "0123456789abcdef0123456789abcdef"
 	file := filepath.Join(t.TempDir(), "hook-secrets")
 	writeFile(t, file, "whsec_"+base64.StdEncoding.EncodeToString([]byte(secret))+"\n")
-	at := startHook(t, file)
+	at := startHook(t, file, "hook.py")
 	configured := filepath.Join(t.TempDir(), "partyline.yaml")
 	writeFile(t, configured, strings.Replace(read(t, filepath.Join(httpExamples, "partyline.yaml")), ".cache/example-http/hook-secrets", file, 1))
 	loaded, err := config.Load(config.FlavourEmbedded, []string{"--config=" + configured}, nil)
@@ -218,30 +217,4 @@ func TestHTTPExamples(t *testing.T) {
 			}
 		})
 	}
-}
-
-// startHook runs hook.py on a free port until the test ends, and returns its address.
-func startHook(t *testing.T, secrets string) string {
-	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("LEFT OUT: the hook in Python: install python3")
-	}
-	port := freePort(t)
-	command := exec.Command(python, "hook.py", port)
-	command.Dir, command.Env, command.Stderr = httpExamples, append(os.Environ(), "HOOK_SECRETS_FILE="+secrets), os.Stderr
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	url := "http://127.0.0.1:" + port
-	edgetest.Eventually(t, "the hook answers", func() bool {
-		response, err := http.Post(url, "application/json", strings.NewReader("{}"))
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusBadRequest // it is not signed
-	})
-	return url
 }

@@ -38,7 +38,7 @@ func pages(t *testing.T) (found []string) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	found := pages(t)
-	for _, pattern := range []string{"../*.md", "../bench/*.md", "../examples/*.md", "../examples/*/*.md", "../test/*/*.md"} {
+	for _, pattern := range []string{"../*.md", "../llms.txt", "../bench/*.md", "../examples/*.md", "../examples/*/*.md", "../test/*/*.md"} {
 		more, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func TestEveryPageIsReachable(t *testing.T) {
 			if info, err := os.Stat(target); err == nil && info.IsDir() {
 				target = filepath.Join(target, "README.md")
 			}
-			if _, err := os.Stat(target); err == nil && filepath.Ext(target) == ".md" {
+			if _, err := os.Stat(target); err == nil && slices.Contains([]string{".md", ".txt"}, filepath.Ext(target)) {
 				queue = append(queue, target)
 			}
 		}

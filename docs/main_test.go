@@ -9,12 +9,16 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"partyline/test/stand"
 )
 
 // update writes the generated tables into the documents instead of comparing them.
 var update = flag.Bool("update", false, "write the tables that the code determines into the documents")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) { stand.Clean(); os.Exit(status) }))
+}
 
 // read returns a document's text.
 func read(t *testing.T, name string) string {

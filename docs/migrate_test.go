@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"partyline/engine/enginetest"
 	"partyline/internal/natsd/natsdtest"
 )
 
@@ -38,32 +37,11 @@ func TestTheSameServerOnThePackage(t *testing.T) {
 	converse(t, "http://127.0.0.1:"+firstLine(t, server))
 }
 
-// TestTheServerOfReadme runs the server in Node.js of the README, on another port, with two clients.
-func TestTheServerOfReadme(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds or starts programs")
+// TestTheDiffOfReadme: the README shows the change that is explained and played here.
+func TestTheDiffOfReadme(t *testing.T) {
+	if readme := theBlock(t, "../README.md", "diff"); readme != theBlock(t, migrate, "diff") {
+		t.Errorf("README shows another diff than %s:\n%s", migrate, readme)
 	}
-	folder := packed(t)
-	const listen = "server.listen(8080);"
-	script := theBlock(t, "../README.md", "js")
-	if !strings.Contains(script, listen) {
-		t.Fatalf("the server of the README has no %s", listen)
-	}
-	script = strings.Replace(script, listen, "server.listen(0, () => console.log(server.address().port));", 1)
-	writeFile(t, filepath.Join(folder, "server.mjs"), script)
-	nats := natsdtest.Start(t)
-	edge := chatEdge(t, nats.ClientURL())
-	server := exec.CommandContext(t.Context(), "node", "server.mjs")
-	server.Dir = folder
-	server.Env = append(os.Environ(), "NATS_URL="+nats.ClientURL(), "PARTYLINE_EDGE="+edge.URL)
-	url := "http://127.0.0.1:" + firstLine(t, server)
-	talk := enginetest.NewConversation(t)
-	ann, bob := enginetest.Dial(t, talk, "ann", url, nil), enginetest.Dial(t, talk, "bob", edge.URL, nil)
-	ann.Connect("/chat_room", "")
-	bob.Connect("/chat_room", "")
-	ann.Send(`42/chat_room,["message","hello"]`)
-	ann.Expect(`42/chat_room,["message","hello"]`)
-	bob.Expect(`42/chat_room,["message","hello"]`)
 }
 
 // packed compiles the package for Node.js into a new folder, where programs can import it. Its own tests may compile

@@ -3,7 +3,6 @@ package docs_test
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -239,26 +238,33 @@ func TestPermissions(t *testing.T) {
 // nodeModules is where `make test` installs the packages of the JavaScript tests.
 const nodeModules = "../test/node/node_modules"
 
-// TestNodeExample runs the Node.js service in the contract.
-func TestNodeExample(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds or starts programs")
-	}
+// withModules makes a folder in which the packages of the JavaScript tests can be imported, and finds Node.js.
+func withModules(t *testing.T) (folder, node string) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("LEFT OUT: the service in Node.js of docs/subjects.md: install Node.js")
+		t.Skip("LEFT OUT: services in Node.js: install Node.js")
 	}
 	modules, err := filepath.Abs(nodeModules)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(modules, "@nats-io/transport-node")); err != nil {
-		t.Skip("LEFT OUT: the service in Node.js of docs/subjects.md: its packages are not there (`make test` installs them): ", err)
+		t.Skip("LEFT OUT: services in Node.js: its packages are not there (`make test` installs them): ", err)
 	}
-	folder := t.TempDir()
+	folder = t.TempDir()
 	if err := os.Symlink(modules, filepath.Join(folder, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
+	return folder, node
+}
+
+// TestNodeExample runs the Node.js service in the contract.
+func TestNodeExample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
+	folder, node := withModules(t)
 	writeFile(t, filepath.Join(folder, "service.mjs"), theBlock(t, "subjects.md", "js"))
 	server := natsdtest.Start(t, "jetstream { store_dir: "+strconv.Quote(t.TempDir())+" }")
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: exampleNamespaces(t)}).Ready()
@@ -293,30 +299,72 @@ func TestNodeExample(t *testing.T) {
 	ann.Expect(`42/chat,["said","somebody","hi"]`)
 }
 
-// TestGoExample runs the Go service in the README.
-func TestGoExample(t *testing.T) {
+// greeterGo and greeterJS are what the README leaves out around its services.
+const (
+	greeterGo = `package main
+
+import (
+	"os"
+
+	"github.com/nats-io/nats.go"
+)
+
+func main() {
+	nc, err := nats.Connect(os.Getenv("NATS_URL"))
+	if err != nil {
+		panic(err)
+	}
+	%s
+	select {}
+}
+`
+	greeterJS = `import { connect } from "@nats-io/transport-node";
+
+const nc = await connect({ servers: process.env.NATS_URL });
+%s`
+)
+
+// TestTheServiceInGo runs the service in Go in the README.
+func TestTheServiceInGo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds or starts programs")
 	}
 	folder := t.TempDir()
-	writeFile(t, filepath.Join(folder, "main.go"), theBlock(t, "../README.md", "go"))
+	writeFile(t, filepath.Join(folder, "main.go"), fmt.Sprintf(greeterGo, theBlock(t, "../README.md", "go")))
 	program := filepath.Join(folder, "service")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, filepath.Join(folder, "main.go"))
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	greets(t, exec.CommandContext(t.Context(), program))
+}
+
+// TestTheServiceInJavaScript runs that in JavaScript.
+func TestTheServiceInJavaScript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds or starts programs")
+	}
+	folder, node := withModules(t)
+	writeFile(t, filepath.Join(folder, "service.mjs"), fmt.Sprintf(greeterJS, theBlock(t, "../README.md", "js")))
+	service := exec.CommandContext(t.Context(), node, "service.mjs")
+	service.Dir = folder
+	greets(t, service)
+}
+
+// greets runs a service of the README and talks to it.
+func greets(t *testing.T, service *exec.Cmd) {
+	t.Helper()
 	server := natsdtest.Start(t)
 	n := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL()}).Ready()
-	service := exec.CommandContext(t.Context(), program)
 	service.Env = append(os.Environ(), "NATS_URL="+server.ClientURL())
 	if err := service.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
 	nc := edgetest.Connect(t, server.ClientURL())
-	edgetest.Eventually(t, "the service listens", func() bool { // it does not answer other events
-		_, err := nc.Request("sio.chat_room.on.greet", []byte(`[]`), 50*time.Millisecond)
-		return errors.Is(err, nats.ErrTimeout)
+	edgetest.Eventually(t, "the service listens", func() bool {
+		_, err := nc.Request("sio.chat_room.on.greet", []byte(`["greet","nobody"]`), 50*time.Millisecond)
+		return err == nil
 	})
 
 	ann, bob := n.Dial("ann"), n.Dial("bob")

@@ -206,6 +206,9 @@ func (e *Edge) takenOver(s *socket, d *decision, verdict owner.Verdict) {
 	if err != nil && !errors.Is(err, registry.ErrGone) {
 		e.complaints.about(s.Namespace.Name, "an instance took a socket over into rooms that cannot be", err)
 	}
+	if k := s.Edge.ticket; k != nil { // a client that comes back gets the owner that its record names
+		k.Save(func(bool) {})
+	}
 }
 
 // timeIsUp ends a wait without a decision. It closes the transport: the official client then comes back by its own

@@ -177,9 +177,12 @@ func TestHookAnswersToConnects(t *testing.T) {
 			s.gateway(hooked(e.URL))
 			s.Enter("ann", "/chat")
 			requests := e.gets(3, "connect")
-			for _, r := range requests[1:] {
+			for i, r := range requests[1:] {
 				if r.ID != requests[0].ID {
 					t.Errorf("the tries have the ids %s and %s", requests[0].ID, r.ID)
+				}
+				if at := "Webhook-Timestamp"; r.http.Header.Get(at) <= requests[i].http.Header.Get(at) {
+					t.Error("a try has the timestamp of the one before, so it looks like its recording")
 				}
 			}
 		})

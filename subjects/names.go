@@ -11,6 +11,9 @@ import (
 
 // Limits of a name. NATS allows longer subjects, but they are expensive: each token of a subscription is a level of
 // the server's tree (250 tokens took 97 kB a subscription).
+// AdminUI is the namespace of the Admin UI. What gateways do for others leaves it out.
+const AdminUI = "/admin"
+
 const (
 	maxNameBytes  = 512              // before escaping; of a namespace with its slash
 	maxNameTokens = 16               // of the tail of an event or a room

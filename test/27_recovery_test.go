@@ -182,11 +182,42 @@ func TestAnotherEdgeAnswers(t *testing.T) {
 	b.Hangup()
 	ended.Next()
 	c := connect(t, first.Dial("ann"), "/chat", b)
-	if peer.Ask("sio.chat.disconnect.socket."+c.id, "[]").Header.Get("Sio-Error") != "" {
-		t.Error("its first edge does not answer for it again")
+	if answer := peer.Ask("sio.chat.disconnect.socket."+c.id, "[]"); answer.Header.Get("Sio-Error") != "" {
+		t.Errorf("its first edge does not answer for it again: %v %s", answer.Header, answer.Data)
 	}
 	if answer := peer.Ask("sio.chat.join.socket."+c.id, `["vip"]`); answer.Header.Get("Sio-Error") != "unknown socket" {
 		t.Errorf("a command about a socket that has ended: %v %s", answer.Header, answer.Data)
+	}
+}
+
+// The edge that ends a socket answers the command, wherever the socket began, and however soon another edge that gets the
+// command, too, reads in the record that it has ended.
+func TestTheEdgeThatEndsASocketAnswers(t *testing.T) {
+	s := withLog(t)
+	other := edgetest.Start(t, edgetest.Options{NATS: s.NATS.ClientURL(), Namespaces: durable()}).Ready()
+	ended := s.Peer.Hear("sio.chat.on.disconnect")
+	s.Peer.Flush()
+	leave := func(a *admitted) {
+		a.Hangup()
+		ended.Next()
+	}
+	for range 10 {
+		a := connect(t, other.Dial("ann"), "/chat", nil)
+		leave(a)
+		b := connect(t, s.Node.Dial("ann"), "/chat", a)
+		if answer := s.Peer.Ask("sio.chat.disconnect.socket."+b.id, "[]"); answer.Header.Get("Sio-Error") != "" {
+			t.Fatalf("a socket that began at another edge: %v", answer.Header)
+		}
+		ended.Next()
+		a = connect(t, other.Dial("ann"), "/chat", nil)
+		leave(a)
+		b = connect(t, s.Node.Dial("ann"), "/chat", a)
+		leave(b)
+		c := connect(t, other.Dial("ann"), "/chat", b)
+		if answer := s.Peer.Ask("sio.chat.disconnect.socket."+c.id, "[]"); answer.Header.Get("Sio-Error") != "" {
+			t.Fatalf("a socket that was at another edge: %v", answer.Header)
+		}
+		ended.Next()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"partyline/bench/far"
 	"partyline/bench/verify"
 )
 
@@ -24,6 +25,8 @@ type Programs struct {
 	recovery  string // of the edges whose clients recover
 	gateway   string // of the gateway
 	profiling bool   // the edges serve their profiles
+
+	certificate, key string // files, of the servers that are far away
 
 	tokens      *verify.Tokens
 	tokenConfig string // of the edges that admit by these
@@ -104,6 +107,12 @@ func Build(root string, profiling bool, servers []string, out io.Writer) (*Progr
 			return nil, nil, err
 		}
 	}
+	p.certificate, p.key = filepath.Join(p.bin, "certificate.pem"), filepath.Join(p.bin, "key.pem")
+	if slices.Contains(servers, EdgeFar) || slices.Contains(servers, SocketIOFar) {
+		if err := far.WriteCertificate(p.certificate, p.key); err != nil {
+			return nil, nil, err
+		}
+	}
 	into := p.bin + string(filepath.Separator)
 	if err := p.run(root, "go", "build", "-trimpath", "-o", into, "./cmd/edge", "./cmd/embedded", "./cmd/gateway",
 		"github.com/nats-io/nats-server/v2"); err != nil {
@@ -131,7 +140,7 @@ func (p *Programs) available(servers []string, out io.Writer) []string {
 				lacks[NodeEmbedded] = p.buildPackage()
 			}
 			lacks[name] = lacks[NodeEmbedded]
-		case SocketIO, Redis, Express:
+		case SocketIO, SocketIOFar, Redis, Express:
 			if _, done := lacks[SocketIO]; !done {
 				lacks[SocketIO] = p.install(p.node())
 			}

@@ -32,6 +32,9 @@ const (
 	EdgeToken = "edge-token" // NATS and an edge that admits by tokens
 	Verify    = "verify"     // no server: one verification of a token, by the library alone
 
+	EdgeFar     = "edge-far"     // NATS and an edge with TLS, 20 ms away
+	SocketIOFar = "socketio-far" // the reference server with TLS, 20 ms away
+
 	Gateway = "gateway" // NATS, an edge, and a gateway, which emits what is posted to it
 	Express = "express" // the reference server with a route of Express that emits
 
@@ -40,7 +43,7 @@ const (
 )
 
 // Servers lists all contestants.
-var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge, EdgeToken, Verify, Gateway, Express}
+var Servers = []string{Embedded, Edge, Edges, Recovery, SocketIO, Redis, Limit, NodeEmbedded, NodeEdge, EdgeToken, Verify, Gateway, Express, EdgeFar, SocketIOFar}
 
 // deployment is a contestant that runs.
 type deployment struct {
@@ -87,6 +90,17 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 		}
 		if err == nil {
 			err = p.addGateway(d)
+		}
+	case EdgeFar:
+		if err = p.addNATS(d); err == nil {
+			err = p.addEdge(d, "edge", "--nats.url="+d.nats, "--tls.cert="+p.certificate, "--tls.key="+p.key)
+		}
+		if err == nil {
+			err = p.moveAway(d)
+		}
+	case SocketIOFar:
+		if err = p.addNode(d, "tls", p.certificate, p.key); err == nil {
+			err = p.moveAway(d)
 		}
 	case SocketIO:
 		err = p.addNode(d)
@@ -192,6 +206,14 @@ func (p *Programs) addGateway(d *deployment) error {
 	return one.becomeReady()
 }
 
+// moveAway puts the way of package far in front of the server. Its cost is not part of the server's.
+func (p *Programs) moveAway(d *deployment) error {
+	server := d.addresses[0]
+	d.addresses = nil
+	_, err := d.add("way", way, exec.Command(p.self, "far", server, p.certificate))
+	return err
+}
+
 // becomeReady waits until an edge is ready.
 func (p *program) becomeReady() error {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -232,6 +254,9 @@ func (p *Programs) addNATS(d *deployment, more ...string) error {
 	d.nats = "nats://127.0.0.1:" + strconv.Itoa(port)
 	return nil
 }
+
+// way is the role of what stands between clients and a server.
+const way = "way"
 
 // node is the name of a process of Node.js.
 const node = "node"

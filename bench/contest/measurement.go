@@ -81,5 +81,6 @@ func (d *deployment) connects(c *load.Connected) map[string]float64 {
 		ConnectCPU: (sums[process.Server] + sums[process.Broker]) * 1e6 / float64(c.Clients),
 		Cores:      (sums[process.Server] + sums[process.Broker]) / c.Seconds,
 		OwnCores:   c.Own / c.Seconds,
+		P50:        float64(c.P50) / 1e3, P99: float64(c.P99) / 1e3, Most: float64(c.Most) / 1e3,
 	}
 }

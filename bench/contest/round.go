@@ -168,6 +168,8 @@ func (r *run) heed(line load.Line, in io.Writer, before int64) error {
 			f[NodeCPU] = line.Done.CPU[node] * 1e6 / max(1, float64(line.Done.Delivered))
 		}
 		r.note(line.Done.Phase, f)
+	case line.Connected != nil && r.scenario.connect:
+		r.note("connect", r.connects(line.Connected))
 	case line.Connected != nil && r.scenario.job.Kind == load.Idle:
 		time.Sleep(r.scenario.settles)
 		after, err := r.memory()

@@ -14,6 +14,7 @@ type Scenario struct {
 	Servers []string
 	Once    bool // one round is enough
 	apart   bool // what Node.js costs is also measured alone
+	connect bool // the connects are a phase
 	job     load.Job
 	settles time.Duration // before memory is read
 }
@@ -65,6 +66,10 @@ func Scenarios(quick bool) []Scenario {
 		{
 			Name: "twonode", Servers: []string{Edges, Redis},
 			job: load.Job{Kind: load.Fanout, Clients: 1000, Phases: []load.Phase{first(0, 4), phase("full", 0, 32)}},
+		},
+		{
+			Name: "far", Servers: []string{EdgeFar, SocketIOFar}, connect: true,
+			job: load.Job{Kind: load.Echo, Clients: 200, AtOnce: 8, Phases: []load.Phase{first(500, 0), phase("paced", 500, 0)}},
 		},
 		{
 			Name: "idle", Servers: []string{Embedded, Edge, SocketIO, Limit},

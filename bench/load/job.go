@@ -29,6 +29,7 @@ type Job struct {
 	RoomSize  int      // clients of a room, in Rooms and Crowd
 	First     int      // the first client's number, in Crowd, whose clients are those of several processes
 	Began     int64    // in Crowd: the wall clock's ns from which the times of messages count, the same in all processes
+	AtOnce    int      // connects in progress; 0: 64
 	Across    bool     // in Crowd: begin with polling at one server, and upgrade at any
 	Posters   int      // HTTP connections, in Post
 	Post      string   // host:port that they post to
@@ -62,6 +63,9 @@ type Connected struct {
 	Seconds float64
 	CPU     map[string]float64 // by name, seconds
 	Own     float64            // the generator's, seconds
+	P50     int64              // from the first packet until a client is in its rooms, ns
+	P99     int64
+	Most    int64
 }
 
 // Measuring is sent when the measurement of a phase begins.

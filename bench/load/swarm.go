@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 
 const (
 	sources   = 8      // addresses of the loopback that clients connect from
-	atOnce    = 64     // connects in progress
+	atOnce    = 64     // connects in progress, by default
 	openFiles = 20_000 // limit of this process
 	patience  = 20 * time.Second
 
@@ -123,9 +124,12 @@ func (s *swarm) gather() error {
 		return err
 	}
 	late := now() + int64(patience) + int64(count)*int64(5*time.Millisecond)
+	begun, latency := make([]int64, count), &Histogram{}
+	s.onReady = func(c *client) { latency.Add(now() - begun[c.index-s.job.First]) }
 	for s.arrived < count {
-		for s.connecting < atOnce && len(s.all) < count {
+		for s.connecting < cmp.Or(s.job.AtOnce, atOnce) && len(s.all) < count {
 			index := s.job.First + len(s.all)
+			begun[len(s.all)] = now()
 			rooms, streams := s.place(index)
 			c, err := s.connect(index, rooms, streams)
 			if err != nil {
@@ -140,6 +144,7 @@ func (s *swarm) gather() error {
 			return fmt.Errorf("%d of %d clients are ready in time", s.arrived, count)
 		}
 	}
+	s.onReady = nil
 	spent, err := cost()
 	if err != nil {
 		return err
@@ -149,7 +154,7 @@ func (s *swarm) gather() error {
 	}
 	s.order = rand.New(rand.NewPCG(1, 2)).Perm(count) // the same in each run
 	return s.out.Encode(Line{Connected: &Connected{Clients: count, Seconds: spent.seconds, CPU: spent.cpu,
-		Own: spent.own}})
+		Own: spent.own, P50: latency.Quantile(.5), P99: latency.Quantile(.99), Most: latency.Most}})
 }
 
 // place returns the rooms that a client joins, and how many speakers it receives from.

@@ -1,15 +1,20 @@
 // The same application on the reference server, or on the package partyline behind an edge:
 //
-//   node server.mjs | node server.mjs redis <URL> | node server.mjs partyline <URL of NATS> | node server.mjs express <KEY>
+//   node server.mjs | node server.mjs redis <URL> | node server.mjs partyline <URL of NATS> | node server.mjs express <KEY> | node server.mjs tls <CERTIFICATE> <KEY>
 //
 // It prints where it listens, and collects its garbage on SIGUSR2, for the measurement of its memory (--expose-gc).
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 
-const [kind, url] = process.argv.slice(2);
+const [kind, url, key] = process.argv.slice(2);
 const isBehindEdge = kind === 'partyline';
 const { Server } = await import(isBehindEdge ? '../../node/wrapper.mjs' : 'socket.io');
-const http = createServer(kind === 'express' ? await route(url) : (request, response) => response.writeHead(404).end());
+const notFound = (request, response) => response.writeHead(404).end();
+const http = kind === 'tls'
+  ? createSecureServer({ cert: readFileSync(url), key: readFileSync(key) }, notFound)
+  : createServer(kind === 'express' ? await route(url) : notFound);
 const io = isBehindEdge
   ? new Server({ nats: url })
   : new Server(http, { serveClient: false, adapter: kind === 'redis' ? await redisAdapter(url) : undefined });

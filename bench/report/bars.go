@@ -56,6 +56,8 @@ func Bars() []Bar {
 		{"echo at full speed, CPU an ack", "echo", "full", contest.CPU, ours, contest.SocketIO, false, 1.9, false},
 		{"recovery, fanout paced, CPU a delivery", "fanout", "paced", contest.CPU, logged, contest.Edge, false, 1.15, false},
 		{"recovery, rooms at 1,000 messages/s, p50", "rooms", "1k", contest.P50, logged, contest.Edge, false, .1, true},
+		{"TLS and 20 ms, echo, p50", "far", "paced", contest.P50, []string{contest.EdgeFar}, contest.SocketIOFar, false, 1, true},
+		{"TLS and 20 ms, connect, p50", "far", "connect", contest.P50, []string{contest.EdgeFar}, contest.SocketIOFar, false, 2, true},
 		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.SocketIO, false, .65, false},
 		{"idle, memory a connection", "idle", "idle", contest.Memory, ours, contest.Limit, false, .9, false},
 		{"connect, CPU", "idle", "idle", contest.ConnectCPU, ours, contest.SocketIO, false, .35, false},

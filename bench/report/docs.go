@@ -102,6 +102,9 @@ var phaseNames = map[Key]string{
 	{Scenario: "echo", Phase: "paced"}:   "2,000 events/s",
 	{Scenario: "echo", Phase: "full"}:    "Full speed, one ack under way a client",
 
+	{Scenario: "far", Phase: "connect"}: "Connects, eight at once",
+	{Scenario: "far", Phase: "paced"}:   "Acks, 500 events/s",
+
 	{Scenario: "post", Phase: "full"}: "Full speed, one request under way a connection",
 
 	{Scenario: "nodeserver", Phase: "paced"}: "2,000 events/s",

@@ -97,8 +97,39 @@ func TestDocumentsKeepTheirProse(t *testing.T) {
 	}
 }
 
+func TestSoakIsShownIfItWasLong(t *testing.T) {
+	root := t.TempDir()
+	document, file := filepath.Join(root, performance), filepath.Join(root, "soak.json")
+	if err := os.MkdirAll(filepath.Dir(document), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := "prose\n<!-- soak -->\nold\n<!-- end -->\nlast\n"
+	if err := os.WriteFile(document, []byte(before), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for seconds, want := range map[string]string{"60": "old\n", "3600": "| lost | 0 |"} {
+		facts := `{"seconds":` + seconds + `,"facts":[{"part":"all","what":"lost"},{"part":"edge 0","what":"heap","value":1.5}]}`
+		if err := os.WriteFile(file, []byte(facts), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := LoadSoak(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.WriteDocs(root); err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := os.ReadFile(document); !strings.Contains(string(text), want) {
+			t.Errorf("after %s s the document has no %q:\n%s", seconds, want, text)
+		}
+		if err := os.WriteFile(document, []byte(before), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRealDocumentsHaveAllMarks(t *testing.T) {
-	marks := map[string][]string{performance: {"machine", "bars", "charts"}}
+	marks := map[string][]string{performance: {"machine", "bars", "charts", "soak"}}
 	for _, s := range contest.Scenarios(false) {
 		marks[details] = append(marks[details], s.Name)
 	}

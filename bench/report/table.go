@@ -120,6 +120,10 @@ var (
 		{"MiB before", contest.PSSBefore, 1. / (1 << 20)}, {"most", contest.PSSPeak, 1. / (1 << 20)},
 		{"after", contest.PSSAfter, 1. / (1 << 20)},
 	}
+	connects = []column{
+		{"connects/s", contest.PerSecond, 1}, {"CPU µs a connect", contest.ConnectCPU, 1}, {"p50 ms", contest.P50, 1e-3},
+		{"p99 ms", contest.P99, 1e-3}, {"max ms", contest.Most, 1e-3},
+	}
 	cores = []column{{"cores", contest.Cores, 1}, {"generator", contest.OwnCores, 1}, {"others", contest.OtherCores, 1}}
 )
 
@@ -133,6 +137,10 @@ func (s *Summary) PhaseTable(phase Key) *Table {
 		columns, main = idle, contest.ConnectCPU
 	case "churn":
 		columns = churn
+	case "far":
+		if phase.Phase == "connect" {
+			columns, main = connects, contest.ConnectCPU
+		}
 	}
 	columns = append(columns[:len(columns):len(columns)], cores...)
 	t := &Table{Head: []string{"server"}}

@@ -22,20 +22,30 @@ import (
 
 // received are the numbers that an endpoint got of each socket, in order.
 type received struct {
-	mu    sync.Mutex
-	of    map[string][]int // guarded by mu
-	total atomic.Int64
+	mu       sync.Mutex
+	of       map[string][]int           // guarded by mu
+	connects map[string]map[string]bool // guarded by mu: the ids of the connects of each socket
+	users    map[string]bool            // guarded by mu: of all events
+	total    atomic.Int64
 }
 
 func (r *received) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	var event struct {
-		Type, Socket string
-		Data         struct{ Event []any }
+		ID, Type, Socket, User string
+		Data                   struct{ Event []any }
 	}
 	if json.NewDecoder(request.Body).Decode(&event) != nil {
 		return // its gateway was killed
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if event.Type == "partyline.connect" {
+		r.mu.Lock()
+		if r.connects[event.Socket] == nil {
+			r.connects[event.Socket] = map[string]bool{}
+		}
+		r.connects[event.Socket][event.ID] = true
+		r.mu.Unlock()
+	}
 	if event.Type != "partyline.event" {
 		_, _ = io.WriteString(w, "{}")
 		return
@@ -43,9 +53,14 @@ func (r *received) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	n := int(event.Data.Event[1].(float64))
 	r.mu.Lock()
 	r.of[event.Socket] = append(r.of[event.Socket], n)
+	r.users[event.User] = true
 	r.mu.Unlock()
 	r.total.Add(1)
 	fmt.Fprintf(w, `{"ack":[%d]}`, n)
+}
+
+func newReceived() *received {
+	return &received{of: map[string][]int{}, connects: map[string]map[string]bool{}, users: map[string]bool{}}
 }
 
 // takeAck reads the next ack of a client.
@@ -71,7 +86,7 @@ func TestKilledGateway(t *testing.T) {
 	edge := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{
 		"/chat": {Connect: rule.ConnectService, ConnectTimeout: 20 * time.Second},
 	}}).Ready()
-	got := &received{of: map[string][]int{}}
+	got := newReceived()
 	app := httptest.NewServer(got)
 	defer app.Close()
 	secrets := filepath.Join(t.TempDir(), "secrets")

@@ -19,6 +19,7 @@ import (
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
+	"partyline/test/stand"
 )
 
 // asMain makes the test program the real one.
@@ -28,7 +29,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	edgetest.SideBySide(4)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		stand.Clean()
+		os.Exit(status)
+	}))
 }
 
 // gateway is the program as a process.

@@ -292,8 +292,12 @@ func (t *Table) Unknown(id string, answer func()) {
 	}
 }
 
-// lookUp calls fn if a record says that no edge has its socket. It does not if JetStream does not answer, or if too many
-// records are looked up.
+// holderAnswers is how long an edge has that ends a socket for a command, to answer that itself: others that look up
+// the record meanwhile would say that there is no such socket.
+const holderAnswers = time.Second / 2
+
+// lookUp calls fn if a record says that no edge has its socket, behind the answer of an edge that has just ended it. It
+// does not if JetStream does not answer, or if too many records are looked up.
 func (t *Table) lookUp(hash string, fn func()) {
 	select {
 	case t.claims <- struct{}{}:
@@ -301,14 +305,19 @@ func (t *Table) lookUp(hash string, fn func()) {
 		return
 	}
 	t.running.Go(func() {
-		defer func() { <-t.claims }()
 		ctx, stop := context.WithTimeout(t.life, claimTimeout)
 		defer stop()
 		found, err := t.set.Store.Record(ctx, hash)
+		<-t.claims
 		r, failed := recovery.ParseRecord(found.Body)
-		if err == nil && failed == nil && (r.Left > 0 || r.Ended) || errors.Is(err, eventlog.ErrNoRecord) {
-			fn()
+		switch {
+		case errors.Is(err, eventlog.ErrNoRecord):
+		case err != nil, failed != nil, r.Left == 0 && !r.Ended:
+			return
+		case found.Holder != t.set.Edge && t.set.Wire.IsHeard(found.Holder, deadWithin):
+			pause(ctx, holderAnswers)
 		}
+		fn()
 	})
 }
 

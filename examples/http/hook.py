@@ -7,20 +7,36 @@ import hmac
 import json
 import os
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 with open(os.environ["HOOK_SECRETS_FILE"]) as file:
     secrets = [base64.b64decode(line.strip().removeprefix("whsec_")) for line in file if line.strip()]
-answers = {}  # to the requests of the last 10 minutes, by their ids: a request may come again
+tries = {}  # of the last 10 minutes, by the id of the request: all tries of one have the same id
+guard = threading.Lock()
 
 
-def is_genuine(headers, body):
+class Tries:
+    def __init__(self):
+        self.began, self.lock, self.answer, self.answered = time.time(), threading.Lock(), None, set()
+
+
+def signature(headers, body):
+    """Returns what tells this try from all others, or None if the gateway did not send it within the last 5 minutes."""
     at = headers.get("webhook-timestamp", "0")
     signed = f"{headers['webhook-id']}.{at}.".encode() + body
     good = [b"v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in secrets]
     given = headers.get("webhook-signature", "").encode().split()
-    return abs(time.time() - float(at)) < 300 and any(hmac.compare_digest(a, b) for a in good for b in given)
+    is_genuine = any(hmac.compare_digest(a, b) for a in good for b in given)
+    return good[0] if is_genuine and abs(time.time() - float(at)) < 300 else None
+
+
+def of(key):
+    with guard:
+        while tries and time.time() - next(iter(tries.values())).began > 600:
+            del tries[next(iter(tries))]
+        return tries.setdefault(key, Tries())
 
 
 def answer(request):
@@ -39,18 +55,21 @@ def answer(request):
 class Hook(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        if not is_genuine(self.headers, body):
+        this = signature(self.headers, body)
+        if this is None:
             return self.send_error(400)
-        key, now = self.headers["webhook-id"], time.time()
-        while answers and now - next(iter(answers.values()))[0] > 600:
-            del answers[next(iter(answers))]
-        if key not in answers:  # else it has been done, and gets the same answer
-            answers[key] = now, answer(json.loads(body))
-        status, result = answers[key][1]
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(result).encode())
+        request = of(self.headers["webhook-id"])
+        with request.lock:  # a try that comes meanwhile waits
+            if this in request.answered:
+                return self.send_error(409)  # a recording: a new try has a new timestamp
+            if request.answer is None:  # else it has been done, and gets the same answer
+                request.answer = answer(json.loads(body))
+            status, result = request.answer
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(result).encode())
+            request.answered.add(this)  # behind the answer, which fails if the gateway has gone
 
     def log_message(self, *_):
         pass

@@ -24,7 +24,7 @@ import (
 
 // Namespace is what the pages connect to. The edges must declare it with connect: service, and without rooms: the
 // commands join and leave of the pages are events of these names.
-const Namespace = "/admin"
+const Namespace = subjects.AdminUI
 
 // maxPages bounds the pages that are open at this instance.
 const maxPages = 50

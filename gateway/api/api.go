@@ -7,12 +7,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	_ "embed" // openapi.json
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"reflect"
 	"slices"
@@ -208,7 +205,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 	if err != nil {
 		return nil, err
 	}
-	q, most := &request{API: a, holder: h, ctx: r.Context(), id: id}, int64(mostBytes)
+	q, most := &request{API: a, holder: h, ctx: r.Context(), id: id}, mostBytes
 	if name == "batch" { // pays for its commands
 		most = mostBatchBytes
 	} else if err := q.pay(1); err != nil {
@@ -216,16 +213,12 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 	}
 	input := []byte(r.URL.RawQuery)
 	if op.method == http.MethodPost {
-		if r.ContentLength >= 0 {
-			most = min(most, max(1, r.ContentLength)) // net/http reads no more
-		}
-		defer a.bodies.Add(-most)
-		if a.bodies.Add(most) > mostBodies {
-			return nil, problemOf(busy, "the bodies under way have %d bytes", mostBodies)
-		}
-		if input, err = readBody(w, r, most); err != nil {
+		b := body{api: a, most: most}
+		defer b.release()
+		if err := b.read(w, r); err != nil {
 			return nil, err
 		}
+		input = b.text
 	}
 	return q.carryOut(at, input)
 }
@@ -277,17 +270,4 @@ func idempotencyKey(r *http.Request, operation string) (string, error) {
 		return "", problemOf(badRequest, "Idempotency-Key must be 1 to %d visible characters of ASCII, once", mostIDBytes)
 	}
 	return id, nil
-}
-
-// readBody reads the body of a request, which must come soon and have at most so many bytes.
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, problemOf(notJSON, "send Content-Type: application/json")
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	var body bytes.Buffer
-	_, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, most))
-	_ = control.SetReadDeadline(time.Time{}) // else it would end the request's context
-	return body.Bytes(), err
 }

@@ -59,6 +59,8 @@ func (q *request) namespace(name string) (*backend.Namespace, error) {
 	switch {
 	case err != nil || strings.Contains(name, "*"):
 		return nil, problemOf(badRequest, `namespace: %.100q cannot be one; "/" begins one, and "*" is in none (%v)`, name, err)
+	case name == subjects.AdminUI:
+		return nil, problemOf(notAllowed, "%s is the Admin UI's, which no key reaches", name)
 	case !matches(q.Namespaces, name):
 		return nil, problemOf(notAllowed, "this key has no namespace %.100q", name)
 	}

@@ -2,10 +2,13 @@ package api
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"partyline/internal/edgetest"
 )
 
 func TestKeyAndHash(t *testing.T) {
@@ -89,16 +92,20 @@ func TestWhatKeysAllow(t *testing.T) {
 		{"shop", "leave", with(`{"room":"lobby"}`, `,"rooms":["vip"]`), false},
 		{"shop", "join", with(`{"room":"lobby"}`, `,"rooms":["user:eve"]`), false},
 		{"shop", "broadcast", with(`{"room":"lobby"}`, event+fmt.Sprintf(`,"sender":%q`, id)), true},
-		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":["order-1*"],"rooms":["lobby"],"leave":["order-*"]}`), true},
-		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":["*"]}`), false},
-		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"leave":["o*"]}`), false},
-		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":["vip"]}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":["lobby"]}`), false}, // would take other rooms away
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":[]}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":null}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":["order-1*"]}`), false},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"leave":[]}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"user":"eve"}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"user":null}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":null}`), false},
 		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"leave":null}`), false},
-		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":null,"emit":null,"expires":null}`), true},
-		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":null,"leave":null}`), true},
+		{"shop", "grant", with(`{"room":"lobby"}`, `,"grant":{"emit":null,"expires":null}`), true},
+		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":null,"leave":null,"rooms":null}`), true},
+		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":["order-1*"],"rooms":["lobby"],"leave":["*"]}`), true},
+		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"join":["user:*"]}`), false},
+		{"every", "grant", with(`{"room":"lobby"}`, `,"grant":{"rooms":["user:eve"]}`), false},
 		{"emitter", "emit", with(`{"room":"lobby"}`, event), true},
 		{"emitter", "ask", with(`{"room":"lobby"}`, event), false},
 		{"emitter", "join", with(`{"room":"lobby"}`, rooms), false},
@@ -132,6 +139,29 @@ func TestWhatKeysAllow(t *testing.T) {
 	}
 	if got := s.do(http.MethodGet, "/v1/sockets?namespace=/chat&to=all", "reader", ""); !strings.Contains(got.body, `"rooms":["lobby","order-1"]`) {
 		t.Error(got.body)
+	}
+}
+
+// No key reaches the pages of the Admin UI, whatever its patterns match, and whatever stands around the name.
+func TestNoKeyReachesTheAdminUI(t *testing.T) {
+	s := begin(t, func(o *Options) {
+		for _, pattern := range []string{"/*", "*", "/admi*", "/admin"} {
+			k := everything()
+			k.Name, k.Hash, k.Namespaces = pattern, HashKey(pattern), []string{pattern}
+			o.Keys = append(o.Keys, k)
+		}
+	})
+	for _, key := range []string{"/*", "*", "/admi*", "/admin"} {
+		for _, verb := range verbs {
+			s.isProblem(s.do(http.MethodPost, "/v1/"+verb, key, `{"namespace":"/admin","to":{"all":true}}`), notAllowed, "Admin UI")
+		}
+		for _, read := range []string{"sockets", "rooms"} {
+			s.isProblem(s.do(http.MethodGet, "/v1/"+read+"?namespace=/admin&to=all", key, ""), notAllowed, "Admin UI")
+		}
+		got := s.do(http.MethodPost, "/v1/batch", key, `{"commands":[{"verb":"emit","namespace":"/admin","to":{"all":true},"event":["x"]}]}`)
+		if !strings.Contains(got.body, `"status":403`) {
+			t.Errorf("a batch: %s", got.body)
+		}
 	}
 }
 
@@ -188,4 +218,30 @@ func TestWhatIsUnderWay(t *testing.T) {
 	if n, m := s.now.Load().holders[0].underWay.Load(), s.bodies.Load(); n != 0 || m != 0 {
 		t.Errorf("%d requests and %d bytes are still under way", n, m)
 	}
+}
+
+// Bodies count what has come of them, not what they may have: few bytes in many bodies, with a large Content-Length or with
+// none, leave room for others.
+func TestBodiesCountWhatHasCome(t *testing.T) {
+	s := begin(t)
+	const each, large = 400, 900_000
+	var open []net.Conn
+	for i := range each {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+		size := fmt.Sprintf("Content-Length: %d\r\n\r\n{", large)
+		if i%2 == 0 {
+			size = "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+		}
+		_, _ = fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n%s", theKey, size)
+	}
+	edgetest.Eventually(t, "all bodies have begun", func() bool { return s.bodies.Load() == each*4096 })
+	s.answers("emit", `{"namespace":"/chat","to":{"all":true},"event":["e","`+strings.Repeat("x", large)+`"]}`, 202, "{}")
+	for _, c := range open {
+		_ = c.Close()
+	}
+	edgetest.Eventually(t, "nothing is under way", func() bool { return s.bodies.Load() == 0 && s.holders[0].underWay.Load() == 0 })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"os"
@@ -88,6 +89,8 @@ func asProblem(err error) *problem {
 		return problemOf(tooLarge, "the body has more than %d bytes", large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemOf(tooSlow, "the body did not come within %s", bodyTime)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return problemOf(badRequest, "the body ended before its end")
 	case errors.As(err, &silent):
 		return problemOf(noAnswer, "%d edges did not answer; at the others it is done: %v", len(silent.Edges), silent.Edges)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

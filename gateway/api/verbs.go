@@ -184,8 +184,9 @@ func disconnect(q *request, body []byte) (any, error) {
 	return done(t.Disconnect(q.ctx, b.Session))
 }
 
-// grant changes what sockets may do. A key gives no more than it has: the rooms and the patterns of rooms must be its
-// own, and whose sockets they are it changes only with the permission user.
+// grant changes what sockets are and may do. Its lists of rooms, and of patterns of rooms, replace those of a token or an
+// earlier grant, whatever rooms these name: so they need a key for all rooms. Whose sockets they are it changes only with
+// the permission user.
 func grant(q *request, body []byte) (any, error) {
 	var b struct {
 		addressed
@@ -207,15 +208,11 @@ func grant(q *request, body []byte) (any, error) {
 			return nil, err
 		}
 	}
-	join, leave := g.Join.value, g.Leave.value
-	if g.Join.isBack {
-		join = []string{"*"} // what the namespace allows may be any room
-	}
-	if g.Leave.isBack {
-		leave = []string{"*"}
-	}
-	for member, list := range map[string][]string{"rooms": g.Rooms.value, "join": join, "leave": leave} {
-		if err := q.allowRooms("grant: "+member, list); err != nil {
+	for member, c := range map[string]*change[[]string]{"rooms": &g.Rooms, "join": &g.Join, "leave": &g.Leave} {
+		if c.isGiven && !q.hasRoom("*") {
+			return nil, problemOf(notAllowed, "grant: %s replaces what sockets have of any room, so the key needs all rooms: \"*\"", member)
+		}
+		if err := q.allowRooms("grant: "+member, c.value); err != nil {
 			return nil, err
 		}
 	}

@@ -98,7 +98,8 @@ func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, d
 		return nil, f
 	}
 	defer func() { <-c.slots }()
-	a, f, retryAfter := c.post(ctx, u.url, id, body)
+	d.at = max(d.at+1, time.Now().Unix())
+	a, f, retryAfter := c.post(ctx, u.url, id, body, d.at)
 	if f == nil {
 		f = a.check(d.isConnect)
 	}
@@ -137,8 +138,8 @@ func (c *caller) slot(ctx context.Context, d *delivery) *failure {
 	return nil
 }
 
-// post makes one request and reads the answer.
-func (c *caller) post(ctx context.Context, url, id string, body []byte) (a *answer, f *failure, retryAfter time.Duration) {
+// post makes one request, signed at some Unix time, and reads the answer.
+func (c *caller) post(ctx context.Context, url, id string, body []byte, at int64) (a *answer, f *failure, retryAfter time.Duration) {
 	bound, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -150,7 +151,7 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte) (a *answ
 	r.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "partyline-gateway")
-	c.sign(r.Header, id, body, time.Now())
+	c.sign(r.Header, id, body, strconv.FormatInt(at, 10))
 	response, err := c.transport.RoundTrip(r) // follows no redirects, and keeps no cookies
 	if err != nil {
 		return nil, c.because(ctx, bound, err, !sent.Load()), 0
@@ -189,8 +190,7 @@ func (c *caller) because(ctx, bound context.Context, err error, unsent bool) *fa
 }
 
 // sign adds the headers of Standard Webhooks: one signature for each secret.
-func (c *caller) sign(header http.Header, id string, body []byte, now time.Time) {
-	at := strconv.FormatInt(now.Unix(), 10)
+func (c *caller) sign(header http.Header, id string, body []byte, at string) {
 	signatures := ""
 	for _, secret := range c.Secrets {
 		mac := hmac.New(sha256.New, secret)

@@ -124,8 +124,12 @@ func (hs *Hooks) Close() {
 	}
 }
 
-// find returns the hook that takes an event, or nil.
+// find returns the hook that takes an event, or nil. What pages of the Admin UI send is for no endpoint, whatever matches:
+// passwords are in their connects.
 func (hs *Hooks) find(namespace, event string) *caller {
+	if namespace == subjects.AdminUI {
+		return nil
+	}
 	isOwn := event == Connect || event == Disconnect
 	for _, c := range hs.all() {
 		matches := func(pattern string) bool {
@@ -298,6 +302,7 @@ type delivery struct {
 	isConnect bool          // an answer that cannot be used is not the last word
 	owns      func() bool   // reports whether the socket may still be this gateway's; nil for a connect
 	end       time.Time     // set by deliver: when patience has passed
+	at        int64         // the timestamp of the last try; each has another, so that no recording of one looks like the next
 }
 
 // pause is how long the next try waits: it doubles from 250 ms to 5 s.

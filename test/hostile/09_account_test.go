@@ -65,7 +65,7 @@ func misers(session int) []miser {
 		}
 	}
 	return []miser{
-		{name: "pings that are not read", ends: true, crowd: 40, begin: enter, more: func(int) []byte {
+		{name: "pings that are not read", ends: true, crowd: 20, begin: enter, more: func(int) []byte {
 			b := textFrame(`42/extra-0,["x"]`) // or the pings would be cut
 			for range 50 {
 				b = frame(b, true, opPing, big[:125])
@@ -84,7 +84,7 @@ func misers(session int) []miser {
 		{name: "rooms with long names", ends: true, begin: enter, more: func(i int) []byte {
 			return textFrame(fmt.Sprintf(`42/extra-0,["join","%s"]`, long("room", session, i)))
 		}},
-		{name: "refusals that are not read", ends: true, crowd: 40, more: func(i int) []byte {
+		{name: "refusals that are not read", ends: true, crowd: 20, more: func(i int) []byte {
 			return textFrame(fmt.Sprintf("40/no-%d-%s,", i, big[:400]))
 		}},
 		{name: "joins whose answers are not polled", http: func(int) string {
@@ -220,7 +220,7 @@ func (m miser) work(r *raw) {
 		return
 	}
 	for i, sent := 0, 0; sent < 16<<20; i++ {
-		_ = r.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a session that ended may read no more
+		_ = r.conn.SetWriteDeadline(time.Now().Add(time.Minute)) // a session that ended may read no more
 		n, err := r.conn.Write(m.more(i))
 		if sent += n; err != nil {
 			return

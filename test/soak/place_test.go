@@ -1,0 +1,60 @@
+package soak
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"partyline/internal/natsd/proxytest"
+	"partyline/test/stand"
+)
+
+// settles is how long after an edge is ready the others may need to send it everything.
+const settles = 3 * time.Second
+
+// place is where an edge is, also while it is restarted, with the faults that it suffered.
+type place struct {
+	name    string
+	address string           // for clients, constant
+	way     *proxytest.Proxy // its only path to NATS
+	edge    *stand.Edge      // of the test's goroutine alone
+
+	mu      sync.Mutex
+	admin   string   // guarded by mu
+	windows []window // guarded by mu
+}
+
+// window is a time in which messages may be lost. to is zero while it lasts.
+type window struct{ from, to time.Time }
+
+// suffers reports whether a fault of the edge explains a loss at a time.
+func (p *place) suffers(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.windows {
+		if !at.Before(w.from) && (w.to.IsZero() || at.Before(w.to)) {
+			return true
+		}
+	}
+	return false
+}
+
+// suffer causes a fault that is over when the edge is ready.
+func (p *place) suffer(t *testing.T, fault func()) {
+	t.Helper()
+	p.mu.Lock()
+	p.windows = append(p.windows, window{from: time.Now().Add(-about)})
+	p.mu.Unlock()
+	fault()
+	p.edge.WaitReady(t)
+	p.mu.Lock()
+	p.windows[len(p.windows)-1].to = time.Now().Add(settles)
+	p.admin = p.edge.Admin
+	p.mu.Unlock()
+}
+
+func (p *place) adminAddress() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.admin
+}
