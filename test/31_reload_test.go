@@ -50,7 +50,7 @@ func TestNamespacesThatAreRemovedOrNarrowed(t *testing.T) {
 	a.Emit("", `["say",2]`) // by the old rules, to all that are there
 	b.Gets(`["say",2]`)
 	d.Gets(`["say",2]`)
-	d.Emit("", `["say",3]`) // by the new ones, to nobody
+	d.Emit("", `["say",3]`) // by the new ones, only to services
 	onlyLap(d, d, a, b)
 	s.Counts("sockets_by_namespace", "/chat", 3)
 

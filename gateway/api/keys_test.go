@@ -243,5 +243,5 @@ func TestBodiesCountWhatHasCome(t *testing.T) {
 	for _, c := range open {
 		_ = c.Close()
 	}
-	edgetest.Eventually(t, "nothing is under way", func() bool { return s.bodies.Load() == 0 && s.holders[0].underWay.Load() == 0 })
+	edgetest.Eventually(t, "nothing is under way", func() bool { return s.bodies.Load() == 0 && s.now.Load().holders[0].underWay.Load() == 0 })
 }
