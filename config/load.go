@@ -28,7 +28,12 @@ type Loaded struct {
 	Config   Config
 	Action   Action
 	Warnings []string // for the log: what is odd but no fault
+
+	given source // the values of all sources
 }
+
+// at is where the value of a key comes from, as an operator reads it.
+func (l *Loaded) at(name string) string { return cmp.Or(l.given[name].where, name) }
 
 // Load reads the configuration of a program from its arguments (without the program's name) and environment
 // ("NAME=value"). A bad configuration gives Faults, all of them; Loaded.Action is set even then.
@@ -67,7 +72,7 @@ func Parse(f Flavour, name, text string, environ []string) (Loaded, error) {
 // finish merges what was given into loaded.
 func (l *loader) finish(loaded Loaded) (_ Loaded, err error) {
 	loaded.Config, err = l.merge()
-	loaded.Warnings = l.warnings
+	loaded.Warnings, loaded.given = l.warnings, l.given
 	if err == nil && len(l.faults) > 0 {
 		err = l.faults
 	}
