@@ -234,14 +234,6 @@ var badConfigurations = map[string]bad{
 		"--listen: \"0.0.0.0:3000\" is not a loopback address, and without a `namespaces` section everything is open to everyone; declare namespaces in the file (or PARTYLINE_NAMESPACES), or listen on 127.0.0.1",
 		"--embedded.listen: \":4222\" is not a loopback address",
 	}},
-	"a file of nats-server, and what it replaces": {flavour: FlavourEmbedded, args: []string{"--embedded.server_config=FILE", "--embedded.listen=:4222", "--embedded.jetstream.dir=x"}, want: []string{
-		"--embedded.listen: does nothing beside embedded.server_config, whose file says it (listen, jetstream); remove one of them",
-		"--embedded.jetstream.dir: does nothing beside embedded.server_config",
-	}},
-	"no file of nats-server": {flavour: FlavourEmbedded, args: []string{"--embedded.server_config=/no/such.conf"}, want: []string{"--embedded.server_config: "}},
-	"credentials for nothing": {flavour: FlavourEmbedded, environ: []string{"PARTYLINE_NATS_TOKEN=x"}, want: []string{
-		"PARTYLINE_NATS_TOKEN: needs embedded.server_config: without it the NATS inside asks for no credentials; remove it",
-	}},
 	"JetStream in a file": {flavour: FlavourEmbedded, file: "embedded: {jetstream: {dir: FILE}}\n", want: []string{`FILE:1: embedded.jetstream.dir: "FILE" is a file; name a folder`}},
 
 	"log": {args: []string{"--recovery.storage=disk", "--recovery.replicas=2", "--recovery.max_bytes=80%"}, want: []string{
