@@ -93,13 +93,17 @@ func render(t *testing.T, c *chart.Chart, values map[string]any) (map[string]str
 // release is what the chart makes of a set of values.
 type release struct {
 	t       *testing.T
+	ip      string // of its pods
 	objects []runtime.Object
 }
 
 // newRelease renders a set of values, and decodes every object.
 func newRelease(t *testing.T, values map[string]any) *release {
 	t.Helper()
-	r := &release{t: t}
+	r := &release{t: t, ip: "10.1.2.3"}
+	if edge, _ := values["edge"].(map[string]any); edge["ipv6"] == true {
+		r.ip = "fd00::17"
+	}
 	texts, err := render(t, loadChart(t), values)
 	if err != nil {
 		t.Fatal(err)

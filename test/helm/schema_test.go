@@ -190,7 +190,7 @@ func TestExamples(t *testing.T) {
 			load(t, r, d)
 		}
 	}
-	if examples < 2 {
+	if examples != 3 {
 		t.Errorf("there are %d examples", examples)
 	}
 }
