@@ -53,7 +53,7 @@ func (s *stage) learnEra() {
 func (s *stage) readLog(to judge.Pos) *judge.Log {
 	s.t.Helper()
 	edgetest.Eventually(s.t, "the log is read", func() bool {
-		err := s.readOn(to.Seq)
+		err := s.readOn(to.Seq, edgetest.Patience)
 		if err != nil {
 			s.t.Logf("reading the log: %v", err)
 		}
@@ -70,17 +70,18 @@ func (s *stage) keepLog() {
 		select {
 		case <-s.over:
 			return
-		case <-time.After(15 * time.Second):
-			_ = s.readOn(0)
+		case <-time.After(5 * time.Second):
+			_ = s.readOn(0, 10*time.Second) // not longer: a server that is gone does not answer
 		}
 	}
 }
 
-// readOn reads what the stream has since the last call: up to a sequence, or for 0 what there is now.
-func (s *stage) readOn(to uint64) error {
+// readOn reads what the stream has since the last call: up to a sequence, or for 0 what there is now. It takes so long at
+// the most.
+func (s *stage) readOn(to uint64, atMost time.Duration) error {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), edgetest.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), atMost)
 	defer cancel()
 	if to == 0 {
 		info, err := s.info(ctx)
@@ -121,6 +122,9 @@ func (s *stage) keep(m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return err
+	}
+	if missed := meta.Sequence.Stream - s.read - 1; missed > 0 {
+		s.t.Logf("%d entries before %d were not read in time: events of theirs count as foreign", missed, meta.Sequence.Stream)
 	}
 	s.read = meta.Sequence.Stream
 	e, ok := entry(m)
