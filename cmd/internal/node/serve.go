@@ -21,7 +21,6 @@ import (
 // operator's ends last, so that the operator can watch the end.
 func serve(ctx context.Context, f Flavour, s program.Start) error {
 	c, log := s.Config, s.Log
-	listening := []any{"version", program.Version()}
 	var nats NATS
 	if f.StartNATS != nil {
 		var err error
@@ -29,7 +28,6 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 			return err
 		}
 		defer nats.Shutdown()
-		listening = append(listening, "nats", nats.ClientURL())
 	}
 
 	listeners, err := listenAll(c)
@@ -37,7 +35,7 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 		return err
 	}
 	defer listeners.close() // for the errors below; their servers close them
-	edge, err := newEdge(c, nats, log)
+	edge, err := newEdge(f, c, nats, log)
 	if err != nil {
 		return err
 	}
@@ -55,20 +53,15 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 	failed, wait := program.ServeAll(sites)
 	defer wait()
 	for _, site := range sites {
-		if site.Name == gatewayListen {
-			listening = append(listening, "gateway", site.Listener.Addr().String())
-		}
 		defer site.Stop(log)
 	}
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
 	defer s.Reloads.Begin(edge.prepare)()
-	if c.Page {
-		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
-	}
-	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
-		"connections", edge.Limiter.Max())
-	log.Info("listening", listening...)
+	defer edge.endTail()
+	page := pageURL(c, listeners.clients.Addr())
+	log.Info("listening", places(c, nats, sites, listeners, page, edge.Limiter.Max())...)
+	tell(c, log, page, nats)
 	select {
 	case err = <-failed:
 	case err = <-refused:
@@ -77,6 +70,23 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 	}
 	edge.Drain.Stop(context.Background()) // closes transports, also forwarded ones; their clients reconnect to another edge
 	return err
+}
+
+// places are the attributes of the line that says where the program listens.
+func places(c config.Config, nats NATS, sites []*program.Site, on *listeners, page string, connections int) []any {
+	all := []any{"version", program.Version()}
+	if nats != nil {
+		all = append(all, "nats", nats.ClientURL())
+	}
+	for _, site := range sites {
+		if site.Name == gatewayListen {
+			all = append(all, "gateway", site.Listener.Addr().String())
+		}
+	}
+	if c.Page {
+		all = append(all, "page", page)
+	}
+	return append(all, "address", on.clients.Addr().String(), "admin", on.admin.Addr().String(), "connections", connections)
 }
 
 // newSites makes the servers, in the order in which they start: the operator's first, so that it ends last.
@@ -134,6 +144,19 @@ func newPages(s program.Start, edge *edge, metrics []*tally.Set) (http.Handler, 
 		Metrics: metrics,
 		Log:     s.Log,
 	})
+}
+
+// tell writes what to do next, for a person who started the program without a configuration.
+func tell(c config.Config, log *slog.Logger, page string, nats NATS) {
+	if !c.Open || !c.Page {
+		return
+	}
+	server := ""
+	if url := nats.ClientURL(); url != "nats://127.0.0.1:4222" { // the command's default
+		server = "-s " + url + " "
+	}
+	program.Tell(log, fmt.Sprintf("\n  Open %s in two tabs, and press Join in both. Then, in another terminal:\n"+
+		"  nats %spub %s.chat_room.emit.room.room '[\"message\",\"hello from NATS\"]'\n\n", page, server, c.NATS.Prefix))
 }
 
 // pageURL returns the URL of the page for a person on this machine.
