@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
-.PHONY: run build release images client node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
+.PHONY: run build release images client module node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
 
 # PORT_BASE is the port of the edge in `make run` and the examples; examples/ports.sh counts all others from it.
 export PORT_BASE ?= 3000
@@ -40,6 +40,10 @@ build:
 client:
 	@sh web/fetch-client.sh
 	@sh gateway/adminui/fetch-pages.sh
+
+## module: give the Go module another path, to publish and import it: make module PATH=example.org/you/partyline
+module:
+	@/bin/sh deploy/module.sh '$(PATH)'
 
 ## node: the package partyline for Node.js, Socket.IO's server API, in node/dist
 node:

@@ -15,15 +15,20 @@ import (
 
 // readFile reads the YAML file that where names, or nothing if path is "".
 func (l *loader) readFile(where, path string) source {
-	values := source{}
 	if path == "" {
-		return values
+		return source{}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		l.fault(where, "%s", unreadable(path, err))
-		return values
+		return source{}
 	}
+	return l.readYAML(path, data)
+}
+
+// readYAML reads the contents of the file.
+func (l *loader) readYAML(path string, data []byte) source {
+	values := source{}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {

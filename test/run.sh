@@ -98,6 +98,9 @@ fuzz() { FUZZTIME="${FUZZTIME:-60s}" sh test/fuzz.sh; }
 # The document of the HTTP API against its handlers, in a module of its own.
 openapi_tests() { go vet -C test/openapi ./... && go test -C test/openapi ./...; }
 
+# The server in programs with other routers, in a module of its own.
+embed_tests() { go vet -C test/embed ./... && go test -C test/embed ./...; }
+
 # The Helm chart, in a module of its own.
 helm_tests() { go vet -C test/helm ./... && quietly go test -C test/helm -v ./...; }
 
@@ -117,6 +120,7 @@ run "what sessions cost, without the memory of -race" go test -run TestWhatASess
 run "fuzz targets, briefly" fuzz
 run "the benchmark's own tests" benchmark_tests
 run "OpenAPI" openapi_tests
+run "net/http, Gin and Echo" embed_tests
 if go list -C test/helm -deps -test ./... >"$work/modules" 2>&1; then
   run "Helm chart" helm_tests
 else

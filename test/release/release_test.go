@@ -4,6 +4,7 @@ package release
 import (
 	"archive/tar"
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"io"
@@ -218,10 +219,15 @@ func startExample(t *testing.T, embedded string) {
 		t.Fatal(err)
 	}
 	_ = writer.Close()
-	said := make(chan string, 1)
+	var said strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "The service has ended") {
+		said.WriteString(lines.Text() + "\n")
+	}
+	drained := make(chan struct{})
 	go func() {
-		all, _ := io.ReadAll(out)
-		said <- string(all)
+		_, _ = io.Copy(io.Discard, out)
+		close(drained)
 	}()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	edgetest.Eventually(t, "the edge answers at PORT_BASE", func() bool {
@@ -236,14 +242,14 @@ func startExample(t *testing.T, embedded string) {
 	if err := command.Wait(); err != nil {
 		t.Errorf("run.sh ended with %v", err)
 	}
-	all := <-said
+	<-drained
 	for _, want := range []string{
 		"http://localhost:" + strconv.Itoa(base+10), "PAGE_LISTEN=127.0.0.1:" + strconv.Itoa(base+10),
 		"NATS_URL=nats://127.0.0.1:" + strconv.Itoa(base+1222), "EDGE_URL=http://localhost:" + strconv.Itoa(base),
 		".cache/example-chat-" + strconv.Itoa(base) + "}",
 	} {
-		if !strings.Contains(all, want) {
-			t.Errorf("the example has not %s:\n%s", want, all)
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the example has not %s:\n%s", want, said.String())
 		}
 	}
 }

@@ -43,9 +43,7 @@ func TestMain(m *testing.M) {
 var (
 	edgeFlavour = Flavour{Name: config.FlavourEdge}
 	embedded    = Flavour{Name: config.FlavourEmbedded, StartNATS: func(c config.Config, log *slog.Logger) (NATS, error) {
-		server, err := natsd.Start(natsd.Config{
-			Listen: c.Embedded.Listen, JetStreamDir: c.Embedded.JetStream.Dir, NeedsStreams: c.LogAge() > 0, Log: log,
-		})
+		server, err := natsd.Inside(c, log)
 		if err != nil {
 			return nil, err
 		}
