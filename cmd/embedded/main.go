@@ -14,13 +14,8 @@ import (
 
 func main() {
 	os.Exit(node.Main(node.Flavour{
-<<<<<<< HEAD
-		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail,
-		Check: gateways.Check, Commands: gateways.Commands,
-=======
 		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail, Check: gateways.Check,
 		Commands: gateways.Commands,
->>>>>>> main
 	}))
 }
 
