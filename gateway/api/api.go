@@ -235,15 +235,9 @@ func (q *request) carryOut(at int, input []byte) (any, error) {
 	return op.run(q, input)
 }
 
-<<<<<<< HEAD
 // pay returns a problem if the key has sent too many commands to send one more now.
 func (q *request) pay() error {
-	rate := q.o.RequestsPerSecond
-=======
-// pay returns a problem if the key has sent too many commands to send n more now.
-func (q *request) pay(n int) error {
 	rate := q.now.Load().requestsPerSecond
->>>>>>> main
 	if rate == 0 {
 		return nil
 	}
