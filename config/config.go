@@ -244,5 +244,6 @@ func openNamespaces() map[string]rule.Namespace {
 			{Event: "everyone", To: rule.ToAll},
 			{Event: "direct", To: rule.ToSocket},
 		},
+		Presence: rule.DefaultPresence("*"),
 	}}
 }

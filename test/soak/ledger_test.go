@@ -8,8 +8,8 @@ import (
 
 // Times of the judgement.
 const (
-	slack = 30 * time.Second // a message that has not arrived by then is lost
-	about = 5 * time.Second  // what was sent this long before a connection broke may be lost with it
+	slack    = 30 * time.Second // a message that has not arrived by then is lost
+	underWay = 5 * time.Second  // what was sent this long before a connection broke may be lost with it
 )
 
 // session is one connection of a client, from its CONNECT on. Its fields are guarded by the ledger's mu, except for
@@ -243,7 +243,7 @@ func (l *ledger) missing() (n int) {
 // excuses reports whether a fault explains that what was sent at a time, by or to the session, is lost. The ledger's
 // mu must be held.
 func (s *session) excuses(at time.Time) bool {
-	return s.isBroken && at.After(s.end.Add(-about)) || s.edge.suffers(at)
+	return s.isBroken && at.After(s.end.Add(-underWay)) || s.edge.suffers(at)
 }
 
 func keep[T any](all []T, wanted func(T) bool) []T {

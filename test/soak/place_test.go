@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 // settles is how long after an edge is ready the others may need to send it everything.
 const settles = 3 * time.Second
+
+// lateBy is how long after its cause a session may end, or a connect fail: a ping and its timeout.
+const lateBy = 50 * time.Second
 
 // place is where an edge is, also while it is restarted, with the faults that it suffered.
 type place struct {
@@ -28,22 +32,32 @@ type place struct {
 type window struct{ from, to time.Time }
 
 // suffers reports whether a fault of the edge explains a loss at a time.
-func (p *place) suffers(at time.Time) bool {
+func (p *place) suffers(at time.Time) bool { return p.suffered(at, at) }
+
+// suffered reports whether there was a fault of the edge between two times.
+func (p *place) suffered(from, to time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.windows {
-		if !at.Before(w.from) && (w.to.IsZero() || at.Before(w.to)) {
+		if !to.Before(w.from) && (w.to.IsZero() || from.Before(w.to)) {
 			return true
 		}
 	}
 	return false
 }
 
+// stalled notes that the edge, or what it needs, got no processor for some time: a fault of the machine.
+func (p *place) stalled(from, to time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.windows = slices.Insert(p.windows, 0, window{from.Add(-underWay), to.Add(settles)}) // the last may be under way
+}
+
 // suffer causes a fault that is over when the edge is ready.
 func (p *place) suffer(t *testing.T, fault func()) {
 	t.Helper()
 	p.mu.Lock()
-	p.windows = append(p.windows, window{from: time.Now().Add(-about)})
+	p.windows = append(p.windows, window{from: time.Now().Add(-underWay)})
 	p.mu.Unlock()
 	fault()
 	p.edge.WaitReady(t)

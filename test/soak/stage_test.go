@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"partyline/backend"
 	"partyline/internal/edgetest"
 	"partyline/internal/natsd/proxytest"
@@ -23,7 +25,7 @@ import (
 )
 
 var (
-	lasts   = flag.Duration("soak.lasts", 5*time.Second, "how long; memory is judged after ten minutes")
+	lasts   = flag.Duration("soak.lasts", 5*time.Second, "how long; memory is judged from half an hour on")
 	size    = flag.Int("soak.clients", 150, "clients")
 	results = flag.String("soak.results", "", "file for the results as JSON, for docs/performance.md")
 )
@@ -40,6 +42,8 @@ type stage struct {
 	quiet   chan struct{} // closed when clients say no more
 	over    chan struct{} // closed when they leave
 	faults  []string      // what happened, of the test's goroutine alone
+	nc      *nats.Conn
+	pulse   pulse
 }
 
 // begin starts NATS, edges and service.
@@ -55,6 +59,7 @@ func begin(t *testing.T) *stage {
 		p.address, p.admin = p.edge.Address, p.edge.Admin
 		s.edges = append(s.edges, p)
 	}
+	s.nc = edgetest.Connect(t, url)
 	for range 2 {
 		io, err := backend.New(edgetest.Connect(t, url), "talk", backend.Logger(slog.New(slog.DiscardHandler)))
 		if err != nil {
@@ -100,6 +105,7 @@ func TestSoak(t *testing.T) {
 		}
 	})
 	w.begin()
+	s.feel()
 	s.breakThings(w)
 	close(s.quiet)
 	edgetest.Eventually(t, "all messages have arrived", func() bool { return s.ledger.missing() == 0 })
@@ -148,7 +154,7 @@ func (s *stage) pass(w *watch, lasts time.Duration) {
 		case <-end.C:
 			return
 		case <-ticker.C:
-			s.ledger.judge(slack + about)
+			s.ledger.judge(slack + underWay)
 			w.tick()
 		}
 	}
@@ -200,7 +206,7 @@ func (s *stage) report(w *watch, before, after []figures) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	sum := l.sum
-	s.t.Logf("SOAK: %v: %+v", *lasts, sum)
+	s.t.Logf("SOAK: %v: %+v; the machine stalled %d times", *lasts, sum, s.stalls())
 	if n := sum.lost + sum.doubled + sum.reordered + sum.misplaced + sum.acksLost + sum.acksDoubled + sum.ended + sum.refused; n > 0 {
 		s.t.Errorf("%d times something went wrong that no fault explains", n)
 	}

@@ -103,6 +103,11 @@ func readFigures(admin string) figures {
 func (w *watch) begin() {
 	w.began, w.next = time.Now(), time.Now()
 	w.last = w.look()
+	for _, name := range slices.Concat(losses, slices.Collect(maps.Keys(mustReturn)), []string{resident, nextGC, seconds}) {
+		if _, known := w.last[0][name]; !known {
+			w.s.t.Fatalf("an edge has no metric %s", name)
+		}
+	}
 }
 
 // tick looks every five seconds.
@@ -133,7 +138,7 @@ func (w *watch) compare(now []figures) {
 		for _, name := range losses {
 			switch more := f[name] - last[name]; {
 			case more <= 0:
-			case p.suffers(time.Now()) || p.suffers(time.Now().Add(-about-settles)):
+			case p.suffered(time.Now().Add(-lateBy), time.Now()):
 				w.inFault[i][name] += more
 			default:
 				w.lost[i][name] += more
@@ -154,8 +159,8 @@ func (w *watch) end() {
 	}
 }
 
-// back are the figures that must return when all clients are gone, and how much more than before the run is allowed.
-var back = map[string]float64{
+// mustReturn are the figures that must return when all clients are gone, and how much more than before the run is allowed.
+var mustReturn = map[string]float64{
 	goroutines: 3, descriptors: 3, sessions: 0, "partyline_sockets": 0, "partyline_rooms": 0,
 	"partyline_nats_subscriptions": 0, "partyline_asks_awaited": 0, "partyline_connects_waiting": 0,
 }
@@ -168,7 +173,7 @@ func (w *watch) lookWhenQuiet(before []figures) (after []figures) {
 		http.DefaultClient.CloseIdleConnections()
 		if after, more = w.look(), nil; !slices.ContainsFunc(after, func(f figures) bool { return f == nil }) {
 			for i := range after {
-				for name, allowed := range back {
+				for name, allowed := range mustReturn {
 					if after[i][name] > before[i][name]+allowed {
 						more = append(more, w.s.edges[i].name+" has "+text(after[i][name])+" "+name+", and had "+text(before[i][name]))
 					}
@@ -215,7 +220,7 @@ func (w *watch) judge(before, after []figures) {
 // growth returns the growth of an edge's memory in bytes an hour, after a warm-up of a sixth of the run.
 func (w *watch) growth(i int) (rss, heap float64, ok bool) {
 	all := w.minutes[i][len(w.minutes[i])/6:]
-	if len(all) < 8 {
+	if len(all) < 24 { // of less than half an hour, noise is more than any growth
 		return 0, 0, false
 	}
 	rss = slope(all, func(m minute) float64 { return m.resident })
@@ -279,7 +284,7 @@ func (w *watch) store(s *stage, before, after []figures) {
 		value int
 	}{
 		{"clients", *size}, {"sessions", c.sessions}, {"changes of room", c.moves}, {"messages", c.messages}, {"deliveries", c.deliveries},
-		{"acks", c.acks}, {"faults", len(s.faults)},
+		{"acks", c.acks}, {"faults", len(s.faults)}, {"times the machine stalled for more than two seconds", s.stalls()},
 		{"lost", c.lost}, {"doubled", c.doubled}, {"reordered", c.reordered}, {"to a room after it was left", c.misplaced},
 		{"acks lost", c.acksLost}, {"acks doubled", c.acksDoubled}, {"sessions ended without a fault", c.ended}, {"connects and joins refused without a fault", c.refused},
 		{"deliveries lost in faults", c.lostInFaults}, {"acks lost in faults", c.acksLostInFaults},

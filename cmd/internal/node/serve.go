@@ -22,12 +22,11 @@ import (
 func serve(ctx context.Context, f Flavour, s program.Start) error {
 	c, log := s.Config, s.Log
 	listening := []any{"version", program.Version()}
-	var nats NATS
-	if f.StartNATS != nil {
-		var err error
-		if nats, err = startNATS(f, c, log); err != nil {
-			return err
-		}
+	nats, err := startNATS(f, c, log)
+	if err != nil {
+		return err
+	}
+	if nats != nil {
 		defer nats.Shutdown()
 		listening = append(listening, "nats", nats.ClientURL())
 	}
@@ -37,7 +36,7 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 		return err
 	}
 	defer listeners.close() // for the errors below; their servers close them
-	edge, err := newEdge(c, nats, log)
+	edge, err := newEdge(f, c, nats, log)
 	if err != nil {
 		return err
 	}
@@ -63,12 +62,14 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
 	defer s.Reloads.Begin(edge.prepare)()
+	defer edge.endTail()
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
 	}
 	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
 		"connections", edge.Limiter.Max())
 	log.Info("listening", listening...)
+	tell(c, log, pageURL(c, listeners.clients.Addr()), nats)
 	select {
 	case err = <-failed:
 	case err = <-refused:
@@ -136,6 +137,19 @@ func newPages(s program.Start, edge *edge, metrics []*tally.Set) (http.Handler, 
 	})
 }
 
+// tell writes what to do next, for a person who started the program without a configuration.
+func tell(c config.Config, log *slog.Logger, page string, nats NATS) {
+	if !c.Open || !c.Page {
+		return
+	}
+	server := ""
+	if url := nats.ClientURL(); url != "nats://127.0.0.1:4222" { // the command's default
+		server = "-s " + url + " "
+	}
+	program.Tell(log, fmt.Sprintf("\n  Open %s in two tabs, and press Join in both. Then, in another terminal:\n"+
+		"  nats %spub %s.chat_room.emit.room.room '[\"message\",\"hello from NATS\"]'\n\n", page, server, c.NATS.Prefix))
+}
+
 // pageURL returns the URL of the page for a person on this machine.
 func pageURL(c config.Config, address net.Addr) string {
 	host, port, err := net.SplitHostPort(address.String())
@@ -148,8 +162,11 @@ func pageURL(c config.Config, address net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// startNATS runs the NATS server inside the process.
+// startNATS runs the NATS server inside the process, if there is to be one.
 func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
+	if f.StartNATS == nil {
+		return nil, nil //nolint:nilnil // NATS is elsewhere
+	}
 	nats, err := f.StartNATS(c, log)
 	var network *net.OpError
 	if errors.As(err, &network) {
