@@ -83,7 +83,7 @@ hooks:
 	}
 	read := func(key string) int {
 		t.Helper()
-		request, _ := http.NewRequest(http.MethodGet, "http://"+g.address+"/v1/sockets?namespace=/chat", nil)
+		request, _ := http.NewRequest(http.MethodGet, "http://"+g.address+"/v1/sockets?namespace=/chat&to=all", nil)
 		request.Header.Set("Authorization", "Bearer "+key)
 		response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
 		if err != nil {
