@@ -134,7 +134,10 @@ func Connect(cfg natsconn.Config, log *slog.Logger, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := linker{b, o.InProcess}
+	if cfg.Like != nil {
+		o.InProcess = cfg.Like.Opts.InProcessServer
+	}
+	l := linker{b, o.InProcess, cfg.Dialer()}
 	opts = append(append(opts, b.handlers()...), nats.SetCustomDialer(l))
 	url := cfg.URL
 	if o.InProcess != nil {

@@ -94,12 +94,13 @@ func (l *link) SetWriteDeadline(t time.Time) error {
 type linker struct {
 	bus    *Bus
 	server nats.InProcessConnProvider // nil: NATS is elsewhere
+	dialer nats.CustomDialer          // for that
 }
 
 // Dial is called by nats.go for each attempt to connect to a NATS server elsewhere.
 func (l linker) Dial(network, address string) (net.Conn, error) {
 	l.bus.state.words.Store(nil)
-	conn, err := net.DialTimeout(network, address, nats.DefaultTimeout)
+	conn, err := l.dialer.Dial(network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ type Drainer struct {
 func NewDrainer(set DrainSettings) *Drainer { return &Drainer{set: set} }
 
 // Drain begins to send the clients elsewhere and returns at once. The edge drains until Return.
-func (d *Drainer) Drain() { d.change(asked, true) }
+func (d *Drainer) Drain() { d.change(context.Background(), asked, true) }
 
 // Return takes clients again after a Drain, and stops closing the transports that are left. Its error is ErrStopping.
 func (d *Drainer) Return() error {
@@ -80,19 +80,20 @@ func (d *Drainer) Return() error {
 	if ending {
 		return ErrStopping
 	}
-	d.change(asked, false)
+	d.change(context.Background(), asked, false)
 	return nil
 }
 
 // Stop drains the edge for the last time, with a new timeout even if it drains already. It returns when every
-// transport has been closed; a polling session may last until its client notices.
-func (d *Drainer) Stop() {
-	d.change(stopping, true)
+// transport has been closed, or ctx has been cancelled; when ctx's deadline passes, the rest is closed at once. A
+// polling session may last until its client notices.
+func (d *Drainer) Stop(ctx context.Context) {
+	d.change(ctx, stopping, true)
 	d.closing.Wait()
 }
 
-// change sets whether a reason holds, and begins or ends the drain if that decides it.
-func (d *Drainer) change(reason int, holds bool) {
+// change sets whether a reason holds, and begins or ends the drain if that decides it. A drain is bounded by ctx.
+func (d *Drainer) change(ctx context.Context, reason int, holds bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.because[reason] == holds || d.because[stopping] && reason != stopping {
@@ -102,7 +103,7 @@ func (d *Drainer) change(reason int, holds bool) {
 	d.because[reason] = holds
 	switch now := d.anyReason(); {
 	case now && (!before || reason == stopping):
-		d.begin(drainWords[reason])
+		d.begin(ctx, drainWords[reason])
 	case before && !now:
 		d.cancel()
 		d.cancel = nil
@@ -117,12 +118,11 @@ func (d *Drainer) change(reason int, holds bool) {
 func (d *Drainer) anyReason() bool { return d.because != [drainReasons]bool{} }
 
 // begin starts a drain, and stops the current one. mu must be held.
-func (d *Drainer) begin(why string) {
+func (d *Drainer) begin(ctx context.Context, why string) {
 	if d.cancel != nil {
 		d.cancel()
 	}
-	var ctx context.Context
-	ctx, d.cancel = context.WithCancel(context.Background())
+	ctx, d.cancel = context.WithCancel(ctx)
 	d.set.Engine.Leave()
 	d.set.Forward.Leave()
 	d.set.Cluster.SetDraining(true)
@@ -183,7 +183,7 @@ func (d *Drainer) Run(ctx context.Context) {
 			return
 		case now := <-watch.C:
 			lasts := cut.lasts(c.set.Bus.Connected(), now)
-			d.change(cutOff, lasts >= d.set.Isolation && c.HadOthers())
+			d.change(context.Background(), cutOff, lasts >= d.set.Isolation && c.HadOthers())
 		}
 	}
 }

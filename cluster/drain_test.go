@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -128,7 +129,7 @@ func TestStopEndsADrainAtOnceWhenThereIsNoTime(t *testing.T) {
 		a.Dial("ann").Ignore()
 	}
 	a.Drain.Drain()
-	a.Drain.Stop()
+	a.Drain.Stop(context.Background())
 	edgetest.Eventually(t, "all have ended", func() bool { return a.Engine.Sessions() == 0 })
 	if err := a.Drain.Return(); !errors.Is(err, cluster.ErrStopping) {
 		t.Errorf("Return: %v", err)

@@ -29,6 +29,9 @@ const (
 	FlavourEdge     Flavour = "edge"     // NATS is elsewhere
 	FlavourEmbedded Flavour = "embedded" // NATS is inside the process, and a gateway if it has anything to do
 	FlavourGateway  Flavour = "gateway"  // holds no clients; NATS is elsewhere
+
+	// FlavourServer is package partyline: a program of others holds the clients, which has its own listeners and log.
+	FlavourServer Flavour = "partyline"
 )
 
 // Config is everything an operator can choose. A Config from Load is valid.
@@ -40,7 +43,7 @@ type Config struct {
 	TLS              TLS                 `koanf:"tls"`
 	Admin            Admin               `koanf:"admin"`
 	Log              Log                 `koanf:"log"`
-	NATS             natsconn.Config     `koanf:"nats"`     // with FlavourEmbedded only Prefix and RefuseSessions count
+	NATS             natsconn.Config     `koanf:"nats"`     // with FlavourEmbedded URL and TLS do not count
 	Embedded         Embedded            `koanf:"embedded"` // FlavourEmbedded only
 	Engine           engine.Config       `koanf:"engine"`
 	CORS             CORS                `koanf:"cors"`
@@ -139,8 +142,11 @@ type Log struct {
 // Embedded is the NATS server inside the process. (It is not natsd's own Config: this package must not link
 // nats-server.)
 type Embedded struct {
-	Listen    string    `koanf:"listen"` // host:port for other NATS clients; port 0 picks a free one
+	Listen    string    `koanf:"listen"` // host:port for other NATS clients; port 0 picks a free one; "": nowhere
 	JetStream JetStream `koanf:"jetstream"`
+
+	// ServerConfig is the path of a configuration file of nats-server, which replaces the keys above; "": none.
+	ServerConfig string `koanf:"server_config"`
 }
 
 // JetStream is switched on by naming a folder for its files.
@@ -218,6 +224,10 @@ func Default(f Flavour) Config {
 		},
 	}
 	switch f {
+	case FlavourServer:
+		c.Listen, c.Admin.Listen, c.NATS.URL = "", "", ""
+		c.Limits.Memory = "0" // the process is not only the edge's
+		c.Namespaces = map[string]rule.Namespace{"*": c.Namespaces["/"]}
 	case FlavourGateway:
 		c.Admin.Listen, c.Gateway.Listen = "127.0.0.1:3081", "127.0.0.1:3080" // an edge may be on the same machine
 	case FlavourEmbedded:

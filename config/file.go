@@ -13,17 +13,22 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readFile reads the YAML file, or nothing if path is "".
-func (l *loader) readFile(path string) source {
-	values := source{}
+// readFile reads the YAML file that where names, or nothing if path is "".
+func (l *loader) readFile(where, path string) source {
 	if path == "" {
-		return values
+		return source{}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		l.fault("--config", "%s", unreadable(path, err))
-		return values
+		l.fault(where, "%s", unreadable(path, err))
+		return source{}
 	}
+	return l.readYAML(path, data)
+}
+
+// readYAML reads the contents of the file.
+func (l *loader) readYAML(path string, data []byte) source {
+	values := source{}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {

@@ -40,7 +40,8 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 SIGHUP and POST /reload at admin.listen read the file again. That changes the sections at the end of this text, and what is
 marked "` + strings.TrimPrefix(liveMark, ", ") + `"; all else needs a restart, and a file that changes it is refused.
 `)
-	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n", flagConfig)
+	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file; without the flag, the one that %s names.\n", flagConfig, variableFor)
+	fmt.Fprintf(&b, "  --%s FILE\n      Check this file, the environment and the flags, and exit with status 0 or 2.\n", flagCheck)
 	for _, a := range actions {
 		name := "--" + a.name
 		if a.letter != "" {

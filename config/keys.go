@@ -81,11 +81,13 @@ func sectionOf(name string) *section {
 
 // Which programs know a key.
 var (
+	everywhere  = []Flavour{FlavourEdge, FlavourEmbedded, FlavourGateway, FlavourServer}
 	all         = []Flavour{FlavourEdge, FlavourEmbedded, FlavourGateway}
-	edges       = []Flavour{FlavourEdge, FlavourEmbedded}
+	edges       = []Flavour{FlavourEdge, FlavourEmbedded, FlavourServer}
+	listeners   = []Flavour{FlavourEdge, FlavourEmbedded} // edges that listen for clients
 	gateways    = []Flavour{FlavourGateway, FlavourEmbedded}
 	natsOutside = []Flavour{FlavourEdge, FlavourGateway}
-	natsInside  = []Flavour{FlavourEmbedded}
+	natsInside  = []Flavour{FlavourEmbedded, FlavourServer}
 )
 
 // Checks that several keys share.
@@ -105,38 +107,39 @@ const (
 
 // allKeys in the order of --help, in which keys of one group stand together.
 var allKeys = []key{
-	{"listen", text, edges, restarts, "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
+	{"listen", text, listeners, restarts, "Listening", "HOST:PORT", "HTTP and WebSocket for clients; port 0 picks a free one.", texts(listenAddress)},
 	{"admin.listen", text, all, restarts, "Listening", "HOST:PORT", "/healthz, /readyz, /edges, /metrics, /drain and /reload for the operator.", texts(listenAddress)},
 	{"admin.token", text, all, restarts, "Listening", "TOKEN", "All of these but /healthz and /readyz need it (Authorization: Bearer TOKEN). Better in the environment or the file.", texts(bearerToken)},
 	{"admin.hosts", list, all, restarts, "Listening", "NAMES", "Names under which they are served without the token, beside IP addresses and localhost.", items(pagesHost)},
 	{"admin.insecure", boolean, all, restarts, "Listening", "", "Serve them on another address than loopback without a token. Anyone who reaches it can drain the edge.", nil},
 	{"admin.pprof", boolean, all, restarts, "Listening", "", "Also /debug/pprof/ there: profiles of the running process, for Go's tools.", nil},
 	{"path", text, edges, restarts, "Listening", "PATH", "Where clients connect.", texts(clientPath)},
-	{"page", boolean, edges, restarts, "Listening", "", "Serve a page at / on which to try everything.", nil},
+	{"page", boolean, listeners, restarts, "Listening", "", "Serve a page at / on which to try everything.", nil},
 	{"trusted_proxies", list, edges, restarts, "Listening", "ADDRESSES", "Proxies whose X-Forwarded-… and Forwarded headers count: addresses or ranges such as 10.0.0.0/8.", items(addresses)},
 
-	{"tls.cert", text, edges, restarts, "TLS", "FILE", "PEM file of the certificate and its chain, for https:// and wss://. Read again when it changes.", texts(readableFile)},
-	{"tls.key", text, edges, restarts, "TLS", "FILE", "PEM file of its private key.", texts(readableFile)},
+	{"tls.cert", text, listeners, restarts, "TLS", "FILE", "PEM file of the certificate and its chain, for https:// and wss://. Read again when it changes.", texts(readableFile)},
+	{"tls.key", text, listeners, restarts, "TLS", "FILE", "PEM file of its private key.", texts(readableFile)},
 
 	{"log.level", text, all, reloads, "Logs", "LEVEL", "debug, info, warn or error.", texts(logLevel)},
 
 	{"nats.url", text, natsOutside, restarts, "NATS", "URLS", "Servers, separated by commas.", nil},
-	{"nats.prefix", text, all, restarts, "NATS", "PREFIX", "First token or tokens of every subject.", texts(subjectPrefix)},
+	{"nats.prefix", text, everywhere, restarts, "NATS", "PREFIX", "First token or tokens of every subject.", texts(subjectPrefix)},
 	{"nats.reply_prefixes", list, edges, restarts, "NATS", "SUBJECTS", "Where requests are answered: only below these subjects, such as _INBOX.chat.>.", items(replyPrefix)},
-	{"nats.creds", text, natsOutside, restarts, "NATS", "FILE", "Credentials file (JWT and seed).", texts(readableFile)},
-	{"nats.nkey", text, natsOutside, restarts, "NATS", "FILE", "NKey seed file.", texts(readableFile)},
-	{"nats.token", text, natsOutside, restarts, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file.", nil},
+	{"nats.creds", text, all, restarts, "NATS", "FILE", "Credentials file (JWT and seed).", texts(readableFile)},
+	{"nats.nkey", text, all, restarts, "NATS", "FILE", "NKey seed file.", texts(readableFile)},
+	{"nats.token", text, all, restarts, "NATS", "TOKEN", "Token. Other users of a machine can read flags: better in the environment or the file.", nil},
 	{"nats.refuse_sessions", text, edges, restarts, "NATS", "WHEN", "on, off or auto: without NATS, new sessions get 503 if services admit to all namespaces.", texts(oneOf(natsconn.RefuseAuto, natsconn.RefuseOn, natsconn.RefuseOff))},
 	{"nats.tls.ca", text, natsOutside, restarts, "NATS", "FILE", "PEM file of the authorities that may sign the server's certificate.", texts(authorities)},
 	{"nats.tls.cert", text, natsOutside, restarts, "NATS", "FILE", "PEM file of the client certificate; needs nats.tls.key.", texts(readableFile)},
 	{"nats.tls.key", text, natsOutside, restarts, "NATS", "FILE", "PEM file of the client key; needs nats.tls.cert.", texts(readableFile)},
 
-	{"embedded.listen", text, natsInside, restarts, "NATS inside", "HOST:PORT", "Where other NATS clients (services, the nats command) connect.", texts(listenAddress)},
+	{"embedded.listen", text, natsInside, restarts, "NATS inside", "HOST:PORT", "Where other NATS clients (services, the nats command) connect.", texts(optional(listenAddress))},
 	{"embedded.jetstream.dir", text, natsInside, restarts, "NATS inside", "FOLDER", "Switches JetStream on and keeps its files here.", texts(folder)},
+	{"embedded.server_config", text, natsInside[:1], restarts, "NATS inside", "FILE", "Configuration of nats-server (routes, accounts, TLS, …), instead of the two keys above.", texts(readableFile)},
 
 	{"advertise", text, edges, restarts, "Other edges", "URL", "http://host:port where the other edges reach this one; they pass on requests of its sessions.", texts(edgeURL)},
-	{"edges.listen", text, edges, restarts, "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optional(listenAddress))},
-	{"edges.secret", text, all, restarts, "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
+	{"edges.listen", text, listeners, restarts, "Other edges", "HOST:PORT", "Plain HTTP for other edges alone: needed for advertise beside tls.cert. Keep it private.", texts(optional(listenAddress))},
+	{"edges.secret", text, everywhere, restarts, "Other edges", "SECRET", "The same on every edge: what edges announce and pass on must be signed with it. Better in the environment or the file.", nil},
 	{"edges.insecure", boolean, edges, restarts, "Other edges", "", "Advertise without edges.secret: who may announce edges in NATS then receives clients' requests.", nil},
 	{"edges.networks", list, edges, restarts, "Other edges", "ADDRESSES", "Where edges are: addresses or ranges such as 10.0.0.0/8. Requests are passed on to no other. None: anywhere.", items(addresses)},
 
@@ -174,8 +177,8 @@ var allKeys = []key{
 	{"limits.namespaces_per_session", integer, edges, reloads, "Limits", "N", "Namespaces a session may join. 0: no limit.", noLimit},
 	{"limits.sessions", integer, edges, reloads, "Limits", "N", "Sessions of this process. 0: no limit.", noLimit},
 	{"limits.sessions_per_address", integer, edges, reloads, "Limits", "N", "Sessions of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
-	{"limits.connections", integer, edges, reloads, "Limits", "N", "TCP connections of this process. 0: as many as the limit of open files allows.", atLeast(0, "negative; write 0 for as many as the limit of open files allows")},
-	{"limits.connections_per_address", integer, edges, reloads, "Limits", "N", "TCP connections of an address (IPv6: /64). 0: no limit, or 16 + 4 * limits.sessions_per_address.", atLeast(0, "negative; write 0 for no limit")},
+	{"limits.connections", integer, listeners, reloads, "Limits", "N", "TCP connections of this process. 0: as many as the limit of open files allows.", atLeast(0, "negative; write 0 for as many as the limit of open files allows")},
+	{"limits.connections_per_address", integer, listeners, reloads, "Limits", "N", "TCP connections of an address (IPv6: /64). 0: no limit, or 16 + 4 * limits.sessions_per_address.", atLeast(0, "negative; write 0 for no limit")},
 	{"limits.handshakes_per_second", integer, edges, reloads, "Limits", "N", "New sessions accepted per second. The rest get 503 with Retry-After. 0: no limit.", noLimit},
 	{"limits.handshakes_per_second_per_address", integer, edges, reloads, "Limits", "N", "The same, of one client address. Of IPv6 a /64 is one address. 0: no limit.", noLimit},
 	{"limits.events_per_second", integer, edges, reloads, "Limits", "N", "Packets of one session per second; past that it is slowed down. At least 1.", isRate},
@@ -203,6 +206,7 @@ func otherPrograms(f Flavour, name string) string {
 	if s := sectionOf(name); s != nil {
 		known = s.in
 	}
+	known = slices.DeleteFunc(slices.Clone(known), func(each Flavour) bool { return each == FlavourServer }) // it is no program
 	names := make([]string, len(known))
 	for i, each := range known {
 		names[i] = "cmd/" + string(each)
@@ -212,9 +216,11 @@ func otherPrograms(f Flavour, name string) string {
 		text = "only " + strings.Join(names, " and ") + " know it: "
 	}
 	switch {
+	case f == FlavourServer:
+		return text + "a program that embeds the edge listens, logs and connects to NATS itself; remove it"
 	case f == FlavourEmbedded:
 		why = "cmd/embedded has NATS inside and connects to it in the process"
-	case slices.Equal(known, natsInside):
+	case slices.Equal(known, natsInside[:1]):
 		why = "cmd/" + string(f) + " has no NATS inside"
 	case f == FlavourGateway:
 		why = "clients connect to edges, not to cmd/gateway"

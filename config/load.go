@@ -20,6 +20,7 @@ const (
 	ActionVersion
 	ActionPrintConfig
 	ActionHealth
+	ActionCheck
 )
 
 // Loaded is what Load makes of its sources.
@@ -45,15 +46,31 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 			loaded.Action = a.action
 		}
 	}
+	if loaded.Action == ActionRun && flags.Changed(flagCheck) {
+		loaded.Action = ActionCheck
+	}
 	if loaded.Action == ActionHelp || loaded.Action == ActionVersion {
 		return loaded, nil
 	}
 	// The faults of the flags come first, though they are the strongest source.
 	fromFlags := l.flagValues(flags)
-	l.given = l.readFile(flags.Lookup(flagConfig).Value.String())
+	l.given = l.readFile(l.file(flags, environ))
 	maps.Copy(l.given, l.readEnvironment(environ))
 	maps.Copy(l.given, fromFlags)
-	var err error
+	return l.finish(loaded)
+}
+
+// Parse reads a configuration from a text, which is YAML as in the file, and from an environment. In faults the text
+// is called name.
+func Parse(f Flavour, name, text string, environ []string) (Loaded, error) {
+	l := loader{flavour: f, keys: keysOf(f)}
+	l.given = l.readYAML(name, []byte(text))
+	maps.Copy(l.given, l.readEnvironment(environ))
+	return l.finish(Loaded{})
+}
+
+// finish merges what was given into loaded.
+func (l *loader) finish(loaded Loaded) (_ Loaded, err error) {
 	loaded.Config, err = l.merge()
 	loaded.Warnings, loaded.given = l.warnings, l.given
 	if err == nil && len(l.faults) > 0 {

@@ -111,7 +111,7 @@ var (
 
 // validateRecovery checks recovery against the namespaces and the program.
 func (l *loader) validateRecovery(c *Config) {
-	if l.flavour == FlavourEmbedded && c.Recovery.Replicas > 1 {
+	if l.flavour == FlavourEmbedded && c.Embedded.ServerConfig == "" && c.Recovery.Replicas > 1 {
 		l.fault(l.at("recovery.replicas"), "%d is more than there are servers: the NATS inside is one; write 1", c.Recovery.Replicas)
 	}
 	for _, k := range l.keys {

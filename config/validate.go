@@ -25,11 +25,14 @@ const EmbeddedMaxPayload = 64<<20 - 64<<10
 
 // validate checks what depends on more than one key, or on the program.
 func (l *loader) validate(c *Config) {
+	if l.flavour == FlavourEmbedded {
+		l.validateInside(c)
+	}
 	l.validateListening(c)
-	if l.flavour != FlavourEmbedded {
+	if l.flavour != FlavourServer {
 		l.validateNATS(c.NATS)
 	}
-	if l.flavour != FlavourEdge {
+	if l.flavour == FlavourEmbedded || l.flavour == FlavourGateway {
 		l.validateWeb(c)
 	}
 	if l.flavour != FlavourGateway {
@@ -94,7 +97,7 @@ func (l *loader) validateEdges(c *Config) {
 	case c.Edges.Secret != "" && c.Edges.Insecure:
 		l.warn("edges.insecure: does nothing here, because there is edges.secret; remove it")
 	case c.Advertise == "" || c.Edges.Secret != "":
-	case !c.Edges.Insecure && l.flavour == FlavourEdge:
+	case !c.Edges.Insecure && l.flavour != FlavourEmbedded:
 		l.fault(l.at("advertise"), "needs edges.secret, the same on every edge: %s; "+
 			"set it (better as %s), or edges.insecure to go without", risk, Variable("edges.secret"))
 	default:
@@ -182,7 +185,7 @@ func isLoopback(host string) bool {
 // validateNATS checks how to reach a NATS that is elsewhere.
 func (l *loader) validateNATS(c natsconn.Config) {
 	var ways []string
-	if l.validateServers(c.URL) {
+	if l.flavour != FlavourEmbedded && l.validateServers(c.URL) {
 		ways = append(ways, "nats.url with a user or token")
 	}
 	last := "nats.url"
@@ -210,6 +213,24 @@ func (l *loader) validatePair(section, certificate, key string) {
 			l.fault(l.at(section+".cert"), "%s and %s are no pair of certificate and key: %v", quote(certificate), quote(key), err)
 		}
 	}
+}
+
+// validateInside checks what describes the NATS inside, which a file of its own may describe instead.
+func (l *loader) validateInside(c *Config) {
+	if c.Embedded.ServerConfig == "" {
+		for _, name := range []string{"nats.creds", "nats.nkey", "nats.token"} {
+			if l.given[name].value != nil && l.given[name].value != "" {
+				l.fault(l.at(name), "needs embedded.server_config: without it the NATS inside asks for no credentials; remove it")
+			}
+		}
+		return
+	}
+	for _, name := range []string{"embedded.listen", "embedded.jetstream.dir"} {
+		if l.given[name].value != nil && l.given[name].value != "" {
+			l.fault(l.at(name), "does nothing beside embedded.server_config, whose file says it (listen, jetstream); remove one of them")
+		}
+	}
+	c.Embedded.Listen = "" // the default
 }
 
 // validateServers checks nats.url, and reports whether a server has credentials in it.

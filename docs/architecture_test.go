@@ -14,7 +14,7 @@ func TestPackagesTable(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(section(t, "architecture.md", "## Packages"), -1) {
 		rows = append(rows, spans(m[1])...)
 	}
-	list := exec.Command("go", "list", "-f", "{{if .GoFiles}}{{.ImportPath}}{{end}}", "./...")
+	list := exec.Command("go", "list", "-f", "{{if .GoFiles}}partyline{{slice .ImportPath (len .Module.Path)}}{{end}}", "./...")
 	list.Dir = ".."
 	output, err := list.Output()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	os.Exit(node.Main(node.Flavour{
-		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail,
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail, Check: gateways.Check,
 		Commands: gateways.Commands,
 	}))
 }
@@ -28,19 +28,9 @@ func openTail(c config.Config, nats node.NATS, log *slog.Logger) node.Tail {
 }
 
 func startNATS(c config.Config, log *slog.Logger) (node.NATS, error) {
-	server, err := natsd.Start(natsd.Config{
-		Listen:       c.Embedded.Listen,
-		JetStreamDir: c.Embedded.JetStream.Dir,
-		NeedsStreams: c.LogAge() > 0,
-		MaxPayload:   c.Engine.MaxPayload,
-		Log:          log,
-	})
+	server, err := natsd.Inside(c, log)
 	if err != nil {
-		return nil, err
-	}
-	if folder := server.Temporary(); folder != "" {
-		log.Warn("clients recover only while this process runs: JetStream keeps their events in a temporary folder; "+
-			"name a folder in embedded.jetstream.dir to keep them", "folder", folder)
+		return nil, err // not a node.NATS that holds nil
 	}
 	return server, nil
 }

@@ -22,7 +22,12 @@ import (
 	"partyline/internal/edgetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // line is what the tests read of a line of the log.
 type line struct{ Msg, Folder, NATS, Address, Gateway string }

@@ -1,6 +1,6 @@
 // Package api is the HTTP API of the gateway: with one POST, any language emits to Socket.IO clients, asks them, moves
 // them between rooms, or ends them (docs/http-api.md). It speaks to edges over a service of package backend, and keeps
-// nothing.
+// nothing but ids of sockets for the next pages of a list.
 //
 // A request goes through the same steps: the key, its rate, the body as strict JSON, what the key allows, the verb.
 // What fails on the way is a problem (RFC 9457), is counted, and is logged if an operator can do something about it.
@@ -61,7 +61,8 @@ type API struct {
 	now        atomic.Pointer[access]
 	operations []operation
 	complaints *throttle.Logger
-	bodies     atomic.Int64    // bytes of those under way
+	bodies     atomic.Int64 // bytes of those under way
+	lists      lists
 	commands   []tally.Counter // by operation
 	problems   []tally.Counter // by kind
 }
@@ -84,7 +85,7 @@ var verbs = []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", 
 // New returns the API of a service. Without Options.IsStarted it must be started before requests come. The error is
 // about a key of the options.
 func New(io *backend.Service, o Options) (*API, error) {
-	a := &API{io: io, o: o, complaints: throttle.New(o.Log), problems: make([]tally.Counter, len(kinds))}
+	a := &API{io: io, o: o, complaints: throttle.New(o.Log), lists: lists{kept: make(map[listed][]string)}, problems: make([]tally.Counter, len(kinds))}
 	runs := []func(*request, []byte) (any, error){emit, broadcast, ask, join, leave, disconnect, grant, setData}
 	for i, verb := range verbs {
 		a.operations = append(a.operations, operation{verb, http.MethodPost, runs[i]})

@@ -4,6 +4,7 @@ package edgetest
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -140,7 +141,7 @@ func Start(t testing.TB, o Options) *Node {
 		for _, end := range n.Engine.Closers(engine.ServerShutdown) { // whatever the rate of o.Drain
 			end()
 		}
-		n.Drain.Stop()
+		n.Drain.Stop(context.Background())
 		n.Engine.Abort()
 		n.Forward.Abort()
 		front.Close()

@@ -4,6 +4,7 @@ package natsconn
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ type Config struct {
 	ReplyPrefixes []string `koanf:"reply_prefixes"`
 	// RefuseSessions is one of the Refuse… constants.
 	RefuseSessions string `koanf:"refuse_sessions"`
+	// Like is a connection of a Go program: Options makes another one to the same servers, with the same credentials.
+	// URL, Creds, NKey, Token and TLS do not count then. nil: there is none.
+	Like *nats.Conn `koanf:"-"`
 }
 
 // Whether an edge without NATS refuses new sessions, so that their clients reach another one. It does so only if
@@ -58,6 +62,8 @@ func DefaultConfig() Config {
 // Identity returns, for the log, the kind of credentials. It names keys and no values.
 func (cfg Config) Identity() string {
 	switch {
+	case cfg.Like != nil:
+		return "the credentials of the program's own connection (Options.Conn)"
 	case cfg.Creds != "":
 		return "the credentials of nats.creds"
 	case cfg.NKey != "":
@@ -90,6 +96,8 @@ func (cfg Config) Options(program string) ([]nats.Option, error) {
 		nats.MaxPingsOutstanding(pingsMissed),
 	}
 	switch {
+	case cfg.Like != nil:
+		opts = append(opts, like(&cfg.Like.Opts))
 	case cfg.Creds != "":
 		text, err := os.ReadFile(cfg.Creds)
 		if err != nil {
@@ -116,4 +124,29 @@ func (cfg Config) Options(program string) ([]nats.Option, error) {
 		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
 	}
 	return opts, nil
+}
+
+// Dialer returns what opens connections to a server elsewhere.
+func (cfg Config) Dialer() nats.CustomDialer {
+	switch {
+	case cfg.Like != nil && cfg.Like.Opts.CustomDialer != nil:
+		return cfg.Like.Opts.CustomDialer
+	case cfg.Like != nil && cfg.Like.Opts.Dialer != nil:
+		return cfg.Like.Opts.Dialer
+	}
+	return &net.Dialer{Timeout: nats.DefaultTimeout}
+}
+
+// like copies what says where to connect, and as whom: not the pace and the callbacks, which are the connection's own.
+func like(from *nats.Options) nats.Option {
+	return func(o *nats.Options) error {
+		o.Url, o.Servers, o.NoRandomize, o.IgnoreDiscoveredServers = from.Url, from.Servers, from.NoRandomize, from.IgnoreDiscoveredServers
+		o.InProcessServer, o.SkipHostLookup = from.InProcessServer, from.SkipHostLookup
+		o.User, o.Password, o.UserInfo, o.Token, o.TokenHandler = from.User, from.Password, from.UserInfo, from.Token, from.TokenHandler
+		o.UserJWT, o.Nkey, o.SignatureCB, o.InboxPrefix = from.UserJWT, from.Nkey, from.SignatureCB, from.InboxPrefix
+		o.Secure, o.TLSConfig, o.TLSCertCB, o.RootCAsCB, o.TLSHandshakeFirst = from.Secure, from.TLSConfig, from.TLSCertCB, from.RootCAsCB, from.TLSHandshakeFirst
+		o.ProxyPath, o.Compression = from.ProxyPath, from.Compression
+		o.WebSocketConnectionHeaders, o.WebSocketConnectionHeadersHandler = from.WebSocketConnectionHeaders, from.WebSocketConnectionHeadersHandler
+		return nil
+	}
 }

@@ -3,6 +3,7 @@
 package natsd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,14 +14,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"partyline/config"
 )
 
 // Config configures the embedded server.
 type Config struct {
-	Listen       string       // host:port for other NATS clients; port 0 picks a free one
+	Listen       string       // host:port for other NATS clients; port 0 picks a free one; "": only InProcessConn connects
 	JetStreamDir string       // folder of JetStream's files, made if it is missing
 	NeedsStreams bool         // without JetStreamDir, JetStream has a temporary folder; false leaves it off
 	MaxPayload   int          // largest event in bytes; a message may be larger by Headroom. 0: NATS's default
+	ServerConfig string       // a configuration file of nats-server, instead of Listen and JetStreamDir; "": none
+	OnlyLoopback bool         // the file may let clients connect at a loopback address only
 	Log          *slog.Logger // nil logs nothing
 }
 
@@ -45,6 +50,7 @@ const startTimeout = 30 * time.Second
 type Server struct {
 	ns     *server.Server
 	folder string // temporary folder of JetStream, or ""
+	silent bool   // it listens nowhere
 	log    *slog.Logger
 }
 
@@ -54,7 +60,7 @@ func Start(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.JetStreamDir != "" || !c.NeedsStreams {
+	if c.JetStreamDir != "" || !c.NeedsStreams || c.ServerConfig != "" {
 		return c.start()
 	}
 	folder, err := os.MkdirTemp("", "partyline-jetstream-")
@@ -71,20 +77,20 @@ func Start(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Temporary returns the temporary folder of JetStream, or "".
-func (s *Server) Temporary() string { return s.folder }
-
 // start is Start with the folder as it is.
 func (c Config) start() (*Server, error) {
 	options, err := c.options()
 	if err != nil {
 		return nil, fmt.Errorf("natsd: %w", err)
 	}
-	// nats-server only logs why it cannot listen, so the address is tested first.
-	if probe, err := net.Listen("tcp", c.Listen); err != nil {
-		return nil, fmt.Errorf("natsd: %w", err)
-	} else if err := probe.Close(); err != nil {
-		return nil, fmt.Errorf("natsd: %w", err)
+	if !options.DontListen { // nats-server only logs why it cannot listen, so the address is tested first
+		probe, err := net.Listen("tcp", net.JoinHostPort(options.Host, strconv.Itoa(max(options.Port, 0))))
+		if err != nil {
+			return nil, fmt.Errorf("natsd: %w", err)
+		}
+		if err := probe.Close(); err != nil {
+			return nil, fmt.Errorf("natsd: %w", err)
+		}
 	}
 	ns, err := server.NewServer(options)
 	if err != nil {
@@ -92,7 +98,7 @@ func (c Config) start() (*Server, error) {
 	}
 	log := newBridge(c.Log)
 	ns.SetLogger(log, false, false)
-	s := &Server{ns: ns, log: c.Log}
+	s := &Server{ns: ns, log: c.Log, silent: options.DontListen}
 	ns.Start()
 	for end := time.Now().Add(startTimeout); !ns.ReadyForConnections(50 * time.Millisecond); {
 		if fatal := log.fatal(); fatal != "" {
@@ -109,35 +115,88 @@ func (c Config) start() (*Server, error) {
 
 // options translates the configuration.
 func (c Config) options() (*server.Options, error) {
-	host, portText, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return nil, fmt.Errorf("port %q is not a number", portText)
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
 	message := max(server.MAX_PAYLOAD_SIZE, c.MaxPayload+Headroom)
 	if message > maxMessage {
 		return nil, fmt.Errorf("events of %d bytes are too large: NATS takes at most %d", c.MaxPayload, maxMessage-Headroom)
 	}
-	return &server.Options{
-		Host:         host,
-		Port:         port,
-		NoSigs:       true, // the program decides when it ends
-		MaxPayload:   int32(message),
-		PingInterval: pingInterval,
-		MaxPingsOut:  pingsMissed,
-		JetStream:    c.JetStreamDir != "",
-		StoreDir:     c.JetStreamDir,
-	}, nil
+	o := &server.Options{JetStream: c.JetStreamDir != "", StoreDir: c.JetStreamDir}
+	switch {
+	case c.ServerConfig != "":
+		var err error
+		if o, err = c.fromFile(); err != nil {
+			return nil, err
+		}
+	case c.Listen == "":
+		o.DontListen = true
+	default:
+		host, port, err := net.SplitHostPort(c.Listen)
+		if err != nil {
+			return nil, err
+		}
+		if o.Port, err = strconv.Atoi(port); err != nil {
+			return nil, fmt.Errorf("port %q is not a number", port)
+		}
+		o.Host, o.Port = host, cmp.Or(o.Port, server.RANDOM_PORT)
+	}
+	o.NoSigs = true // the program decides when it ends
+	o.MaxPayload = cmp.Or(o.MaxPayload, int32(message))
+	o.PingInterval, o.MaxPingsOut = cmp.Or(o.PingInterval, pingInterval), cmp.Or(o.MaxPingsOut, pingsMissed)
+	return o, nil
 }
 
-// ClientURL returns where other NATS clients connect: "nats://127.0.0.1:4222", with the real port.
-func (s *Server) ClientURL() string { return s.ns.ClientURL() }
+// fromFile reads a configuration file of nats-server.
+func (c Config) fromFile() (*server.Options, error) {
+	o, err := server.ProcessConfigFile(c.ServerConfig)
+	if err != nil { // a line for each fault, with its place
+		return nil, fmt.Errorf("embedded.server_config: %s: %w", c.ServerConfig, err)
+	}
+	o.Port = cmp.Or(o.Port, server.DEFAULT_PORT)
+	host := net.ParseIP(o.Host)
+	switch {
+	case c.OnlyLoopback && o.Host != "localhost" && !host.IsLoopback():
+		return nil, fmt.Errorf("embedded.server_config: %s lets NATS clients connect from other machines (listen: %s), and without a "+
+			"`namespaces` section everything is open to everyone; declare namespaces, or write listen: 127.0.0.1:%d",
+			c.ServerConfig, net.JoinHostPort(cmp.Or(o.Host, "0.0.0.0"), strconv.Itoa(o.Port)), o.Port)
+	case c.NeedsStreams && !o.JetStream:
+		return nil, fmt.Errorf("embedded.server_config: %s has no JetStream, which recovery and rewind need; "+
+			"write jetstream { store_dir: \"/var/lib/nats\" }", c.ServerConfig)
+	}
+	return o, nil
+}
+
+// Inside runs the server that the configuration of an edge describes.
+func Inside(c config.Config, log *slog.Logger) (*Server, error) {
+	s, err := Start(Config{
+		Listen: c.Embedded.Listen, JetStreamDir: c.Embedded.JetStream.Dir, NeedsStreams: c.LogAge() > 0, MaxPayload: c.Engine.MaxPayload,
+		ServerConfig: c.Embedded.ServerConfig, OnlyLoopback: c.Open, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.folder != "" {
+		log.Warn("clients recover only while this process runs: JetStream keeps their events in a temporary folder; "+
+			"name a folder in embedded.jetstream.dir to keep them", "folder", s.folder)
+	}
+	if c.Embedded.ServerConfig != "" && !s.asksForCredentials() {
+		log.Warn("the NATS inside asks for no credentials: whoever reaches it can publish and read everything",
+			"url", s.ClientURL(), "embedded.server_config", c.Embedded.ServerConfig)
+	}
+	return s, nil
+}
+
+// asksForCredentials reports whether clients from outside need credentials.
+func (s *Server) asksForCredentials() bool {
+	about, err := s.ns.Varz(nil)
+	return err == nil && about.AuthRequired
+}
+
+// ClientURL returns where other NATS clients connect: "nats://127.0.0.1:4222", with the real port; "" if none can.
+func (s *Server) ClientURL() string {
+	if s.silent {
+		return ""
+	}
+	return s.ns.ClientURL()
+}
 
 // InProcessConn opens a connection without a socket. It implements nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) {

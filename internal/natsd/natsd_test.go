@@ -147,7 +147,7 @@ func TestTemporaryJetStream(t *testing.T) {
 	if _, err := js.Publish("s", []byte("lost at the end")); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := os.Stat(s.Temporary()); err != nil || kept.Mode().Perm() != 0o700 {
+	if kept, err := os.Stat(s.folder); err != nil || kept.Mode().Perm() != 0o700 {
 		t.Errorf("the folder is %v, %v", kept, err)
 	}
 	s.Shutdown()
@@ -185,7 +185,7 @@ func TestJetStreamFolderCannotBeMade(t *testing.T) {
 // The embedded server and those of compose.yaml find dead clients equally soon, and sooner than nats-server by
 // default.
 func TestDeadClientsAreNoticedSoon(t *testing.T) {
-	for _, name := range []string{"SERVER_NAME", "NATS_EDGE_PASSWORD", "NATS_CHAT_PASSWORD", "NATS_NEWS_PASSWORD",
+	for _, name := range []string{"SERVER_NAME", "NATS_EDGE_PASSWORD", "NATS_CHAT_PASSWORD", "NATS_NEWS_PASSWORD", "NATS_GATEWAY_PASSWORD",
 		"NATS_ROUTE_PASSWORD"} {
 		t.Setenv(name, "any")
 	}
@@ -202,5 +202,60 @@ func TestDeadClientsAreNoticedSoon(t *testing.T) {
 		if o.PingInterval != 5*time.Second || o.MaxPingsOut != 2 {
 			t.Errorf("%s pings every %s and lets %d pings be unanswered, want 5s and 2", name, o.PingInterval, o.MaxPingsOut)
 		}
+	}
+}
+
+// A file of nats-server counts as it is, and a bad one is an error that names its place.
+func TestServerConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	start := func(text string, c Config) (*Server, error) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.ServerConfig = file
+		return Start(c)
+	}
+	for name, c := range map[string]struct {
+		text   string
+		config Config
+		want   string
+	}{
+		"no syntax":     {"listen: 127.0.0.1:-1\ncluster {\n", Config{}, "embedded.server_config: " + file},
+		"unknown key":   {"listen: 127.0.0.1:-1\nclustr { name: x }\n", Config{}, file + ":2:1: unknown field \"clustr\""},
+		"open":          {"listen: 0.0.0.0:4299\n", Config{OnlyLoopback: true}, "write listen: 127.0.0.1:4299"},
+		"open, default": {"max_payload: 1MB\n", Config{OnlyLoopback: true}, "(listen: 0.0.0.0:4222)"},
+		"no JetStream":  {"listen: 127.0.0.1:-1\n", Config{NeedsStreams: true}, "has no JetStream, which recovery and rewind need"},
+	} {
+		if s, err := start(c.text, c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+			if err == nil {
+				s.Shutdown()
+			}
+		}
+	}
+	s, err := start("listen: 127.0.0.1:-1\nmax_payload: 100KB\nauthorization { token: x }\n", Config{MaxPayload: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	if _, err := nats.Connect(s.ClientURL()); err == nil || !s.asksForCredentials() {
+		t.Errorf("it asks for no token: %v", err)
+	}
+	inside := connect(t, "", nats.InProcessServer(s), nats.Token("x"))
+	if limit := inside.MaxPayload(); limit != 100_000 && limit != 100<<10 {
+		t.Errorf("the largest message has %d bytes", limit)
+	}
+}
+
+// Without an address only the process itself connects.
+func TestNoAddress(t *testing.T) {
+	s, err := Start(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	connect(t, "", nats.InProcessServer(s))
+	if url := s.ClientURL(); url != "" {
+		t.Errorf("others connect at %s", url)
 	}
 }

@@ -242,7 +242,7 @@ func (p *Parts) Run(handle func(*bus.Message) bool, attend ...func(context.Conte
 // Leave ends the parts and the remaining sessions: it publishes the last notices and disconnects from NATS. No
 // request may come any more.
 func (p *Parts) Leave() {
-	p.Drain.Stop() // if the caller has not stopped it
+	p.Drain.Stop(context.Background()) // if the caller has not stopped it
 	p.Engine.Abort()
 	p.Forward.Abort()
 	p.Keyring.Close()

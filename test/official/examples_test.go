@@ -222,6 +222,18 @@ func TestExampleNodeService(t *testing.T) {
 		controlServices(t, services))
 }
 
+func TestExampleOneFile(t *testing.T) {
+	t.Parallel()
+	needScripts(t)
+	dir, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, nats := freeAddress(t), freeAddress(t)
+	startService(t, ".", []string{filepath.Join(dir, "one-file")}, "LISTEN="+address, "PARTYLINE_EMBEDDED_LISTEN="+nats)
+	runScript(t, "../examples/one-file.test.mjs", "PARTYLINE_URL=http://"+address, "PARTYLINE_NATS=nats://"+nats)
+}
+
 func TestExampleCLI(t *testing.T) {
 	t.Parallel()
 	needScripts(t)

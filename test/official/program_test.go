@@ -35,7 +35,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	command := exec.Command("go", "build", "-race", "-o", dir+string(filepath.Separator),
-		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/cmd/gateway", "partyline/examples/chat")
+		"partyline/cmd/edge", "partyline/cmd/embedded", "partyline/cmd/gateway", "partyline/examples/chat", "partyline/examples/one-file")
 	if output, err := command.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%w\n%s", err, output)
 	}

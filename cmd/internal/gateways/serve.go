@@ -17,7 +17,13 @@ var Commands = map[string]func(context.Context, program.Call) int{"key": key, "u
 
 // Program is cmd/gateway.
 func Program() program.Program {
-	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: Commands}
+	return program.Program{Name: config.FlavourGateway, Serve: serve, Check: Check, Commands: Commands}
+}
+
+// Check finds what only a program with a gateway can say of a configuration.
+func Check(c config.Config) error {
+	_, err := uiOf(c)
+	return err
 }
 
 // serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.

@@ -34,6 +34,9 @@ type Flavour struct {
 	// because cmd/edge must not link it.
 	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
 
+	// Check finds what only this program can say of a configuration; see program.Program. nil: nothing.
+	Check func(config.Config) error
+
 	// OpenTail makes the live tail of the test page, in the open mode; nil if there is never one. It is a field because
 	// cmd/edge must not link it.
 	OpenTail func(config.Config, NATS, *slog.Logger) Tail
@@ -81,6 +84,7 @@ func (f Flavour) program() program.Program {
 	maps.Copy(commands, f.Commands)
 	return program.Program{
 		Name:     f.Name,
+		Check:    f.Check,
 		Serve:    func(ctx context.Context, s program.Start) error { return serve(ctx, f, s) },
 		Commands: commands,
 	}

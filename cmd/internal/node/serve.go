@@ -21,14 +21,13 @@ import (
 // operator's ends last, so that the operator can watch the end.
 func serve(ctx context.Context, f Flavour, s program.Start) error {
 	c, log := s.Config, s.Log
-	listening := []any{"version", program.Version()}
-	nats, err := startNATS(f, c, log)
-	if err != nil {
-		return err
-	}
-	if nats != nil {
+	var nats NATS
+	if f.StartNATS != nil {
+		var err error
+		if nats, err = startNATS(f, c, log); err != nil {
+			return err
+		}
 		defer nats.Shutdown()
-		listening = append(listening, "nats", nats.ClientURL())
 	}
 
 	listeners, err := listenAll(c)
@@ -54,30 +53,40 @@ func serve(ctx context.Context, f Flavour, s program.Start) error {
 	failed, wait := program.ServeAll(sites)
 	defer wait()
 	for _, site := range sites {
-		if site.Name == gatewayListen {
-			listening = append(listening, "gateway", site.Listener.Addr().String())
-		}
 		defer site.Stop(log)
 	}
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
 	defer s.Reloads.Begin(edge.prepare)()
 	defer edge.endTail()
-	if c.Page {
-		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
-	}
-	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
-		"connections", edge.Limiter.Max())
-	log.Info("listening", listening...)
-	tell(c, log, pageURL(c, listeners.clients.Addr()), nats)
+	page := pageURL(c, listeners.clients.Addr())
+	log.Info("listening", places(c, nats, sites, listeners, page, edge.Limiter.Max())...)
+	tell(c, log, page, nats)
 	select {
 	case err = <-failed:
 	case err = <-refused:
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
 	}
-	edge.Drain.Stop() // closes transports, also forwarded ones; their clients reconnect to another edge
+	edge.Drain.Stop(context.Background()) // closes transports, also forwarded ones; their clients reconnect to another edge
 	return err
+}
+
+// places are the attributes of the line that says where the program listens.
+func places(c config.Config, nats NATS, sites []*program.Site, on *listeners, page string, connections int) []any {
+	all := []any{"version", program.Version()}
+	if nats != nil {
+		all = append(all, "nats", nats.ClientURL())
+	}
+	for _, site := range sites {
+		if site.Name == gatewayListen {
+			all = append(all, "gateway", site.Listener.Addr().String())
+		}
+	}
+	if c.Page {
+		all = append(all, "page", page)
+	}
+	return append(all, "address", on.clients.Addr().String(), "admin", on.admin.Addr().String(), "connections", connections)
 }
 
 // newSites makes the servers, in the order in which they start: the operator's first, so that it ends last.
@@ -162,14 +171,11 @@ func pageURL(c config.Config, address net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// startNATS runs the NATS server inside the process, if there is to be one.
+// startNATS runs the NATS server inside the process.
 func startNATS(f Flavour, c config.Config, log *slog.Logger) (NATS, error) {
-	if f.StartNATS == nil {
-		return nil, nil //nolint:nilnil // NATS is elsewhere
-	}
 	nats, err := f.StartNATS(c, log)
 	var network *net.OpError
-	if errors.As(err, &network) {
+	if errors.As(err, &network) && c.Embedded.ServerConfig == "" {
 		return nil, program.ListenError("embedded.listen", c.Embedded.Listen, err)
 	}
 	if err != nil {

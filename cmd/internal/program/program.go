@@ -37,6 +37,9 @@ type Program struct {
 	// Serve runs the program until ctx ends or a part fails. When it returns, nothing of it runs any more.
 	Serve func(ctx context.Context, s Start) error
 
+	// Check finds what only this program can say of a configuration, for --check-config. nil: there is nothing.
+	Check func(config.Config) error
+
 	// Commands are what the program does instead if its first argument is their name. They return the exit status.
 	Commands map[string]func(context.Context, Call) int
 }
@@ -88,10 +91,16 @@ func run(ctx context.Context, p Program, args, environ []string, stdout, stderr 
 	case config.ActionVersion:
 		_, err = fmt.Fprintf(stdout, "partyline %s %s (%s %s/%s)\n",
 			p.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	case config.ActionPrintConfig:
-		for _, warning := range loaded.Warnings {
-			fmt.Fprintf(stderr, "%s: warning: %s\n", p.Name, warning)
+	case config.ActionCheck:
+		warn(p, loaded, stderr)
+		if p.Check != nil {
+			if err := p.Check(c); err != nil {
+				return badConfig(p, loaded.Action, config.Faults{{Problem: err.Error()}}, stderr)
+			}
 		}
+		_, err = fmt.Fprintln(stdout, "the configuration has no faults")
+	case config.ActionPrintConfig:
+		warn(p, loaded, stderr)
 		var printed []byte
 		if printed, err = c.YAML(p.Name); err == nil {
 			_, err = stdout.Write(printed)
@@ -109,6 +118,13 @@ func run(ctx context.Context, p Program, args, environ []string, stdout, stderr 
 		return ExitFailed
 	}
 	return ExitOK
+}
+
+// warn prints what is odd in a configuration, and no fault.
+func warn(p Program, loaded config.Loaded, stderr io.Writer) {
+	for _, warning := range loaded.Warnings {
+		fmt.Fprintf(stderr, "%s: warning: %s\n", p.Name, warning)
+	}
 }
 
 // start serves until ctx ends, and returns the exit status. load reads the configuration again.
