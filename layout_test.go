@@ -64,11 +64,12 @@ var layers = map[string][]string{
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "rule", "subjects", "token", "wire/msg"},
-	"internal/front":            {"bus", "config", "internal/wiring", "web"},
+	"internal/front":            {"bus", "config", "internal/wiring", "rule", "web"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsconn", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"cluster", "engine", "internal/bearer", "internal/natsconn", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
 	"admin":                     {"internal/tally", "internal/throttle"},
-	"web":                       {"internal/redact", "internal/request"},
+	"web":                       {"internal/redact", "internal/request", "rule"},
+	"web/tail":                  {},
 	"internal/natsd":            {"config"},
 	"internal/natsd/natsdtest":  {},
 	"internal/natsd/proxytest":  {},
@@ -90,14 +91,14 @@ var layers = map[string][]string{
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/front", "internal/tally", "internal/throttle"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},
-	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd"},
+	"cmd/embedded":              {"cmd/internal/gateways", "cmd/internal/node", "config", "internal/natsd", "web/tail"},
 }
 
 // doors names the only packages that may import a heavy dependency.
 var doors = map[string][]string{
 	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":       {"", "bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "internal/natsconn", "internal/subscriptions", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":       {"", "bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "internal/natsconn", "internal/subscriptions", "web/tail", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
 	"github.com/golang-jwt/jwt":        {"examples/tokens", "token"},
 	"github.com/MicahParks/jwkset":     {"token"},

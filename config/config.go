@@ -254,5 +254,6 @@ func openNamespaces() map[string]rule.Namespace {
 			{Event: "everyone", To: rule.ToAll},
 			{Event: "direct", To: rule.ToSocket},
 		},
+		Presence: rule.DefaultPresence("*"),
 	}}
 }

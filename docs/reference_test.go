@@ -168,10 +168,13 @@ func TestConfigurationExamples(t *testing.T) {
 	t.Chdir(t.TempDir())
 	writeFile(t, "hook-secrets", "whsec_"+strings.Repeat("QUJD", 11)+"\n")
 	writeFile(t, "token-secret", "5rVxYwqS0Zk3vJfT7uC2nB8mE1hQ6oLd\n")
+	writeFile(t, "nats.conf", "")
 	for place, text := range examples {
-		writeFile(t, "config.yaml", text)
+		writeFile(t, "config.yaml", strings.ReplaceAll(text, "/etc/partyline/", ""))
 		program := config.FlavourEdge
-		if strings.Contains(text, "hooks:") || strings.Contains(text, "api:") || strings.Contains(text, "ui:") || strings.Contains(text, "gateway:") {
+		if strings.Contains(text, "embedded:") {
+			program = config.FlavourEmbedded
+		} else if strings.Contains(text, "hooks:") || strings.Contains(text, "api:") || strings.Contains(text, "ui:") || strings.Contains(text, "gateway:") {
 			program = config.FlavourGateway
 		}
 		if _, err := config.Load(program, []string{"--config", "config.yaml"}, nil); err != nil {

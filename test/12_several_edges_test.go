@@ -16,11 +16,16 @@ import (
 	"partyline/rule"
 )
 
-// cluster is three NATS servers with an edge at each; the service is at the first server. It returns when each server
-// knows each edge.
+// cluster is three NATS servers with an edge at each; the service is at the first server.
 func cluster(t *testing.T, namespaces rules) (first *stage, edges []*edgetest.Node) {
 	t.Helper()
-	servers := natsdtest.StartCluster(t, 3)
+	return edgesAt(t, natsdtest.StartCluster(t, 3), namespaces)
+}
+
+// edgesAt starts an edge at each NATS server; the service is at the first one. It returns when each server knows each
+// edge.
+func edgesAt(t *testing.T, servers []*natsdtest.Server, namespaces rules) (first *stage, edges []*edgetest.Node) {
+	t.Helper()
 	first = beginAt(t, servers[0], namespaces)
 	edges = []*edgetest.Node{first.Node}
 	for _, server := range servers[1:] {
@@ -30,7 +35,7 @@ func cluster(t *testing.T, namespaces rules) (first *stage, edges []*edgetest.No
 		nc := edgetest.Connect(t, server.ClientURL())
 		for j, n := range edges {
 			edgetest.Eventually(t, fmt.Sprintf("server %d knows edge %d", i, j), func() bool {
-				answer, err := nc.Request("sio.x.leave.socket."+n.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), edgetest.Patience)
+				answer, err := nc.Request("sio.x.leave.socket."+n.ID+".aaaaaaaaaaaaaaaaaaaa", []byte(`["x"]`), time.Second)
 				return err == nil && answer.Header.Get("Sio-Error") == "unknown socket"
 			})
 		}

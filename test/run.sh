@@ -76,9 +76,10 @@ install_npm() {
     leave_out "the comparison with the reference server: npm could not install test/conformance"
 }
 
-# All Go tests. Only -v prints what a test left out. After a successful run, only that and Go's own lines are shown.
-go_tests() {
-  go test -race -v -timeout 12m ./... >"$work/go" 2>&1
+# quietly COMMAND…: runs go test -v; only that prints what a test left out. After a success only that and Go's own lines are
+# shown.
+quietly() {
+  "$@" >"$work/go" 2>&1
   status=$?
   if [ "$status" = 0 ]; then
     grep -oE '^(ok|FAIL|[?]) .*|(LEFT OUT|CONFORMANCE): .*' "$work/go"
@@ -87,6 +88,9 @@ go_tests() {
   fi
   return "$status"
 }
+
+# All Go tests.
+go_tests() { quietly go test -race -v -timeout 12m ./...; }
 
 # Only in the packages that have such tests: linking all the others takes a minute.
 allocation_tests() {
@@ -101,6 +105,9 @@ openapi_tests() { go vet -C test/openapi ./... && go test -C test/openapi ./...;
 
 # The server in programs with other routers, in a module of its own.
 embed_tests() { go vet -C test/embed ./... && go test -C test/embed ./...; }
+
+# The Helm chart, in a module of its own.
+helm_tests() { go vet -C test/helm ./... && quietly go test -C test/helm -v ./...; }
 
 # The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
@@ -119,6 +126,12 @@ run "fuzz targets, briefly" fuzz
 run "the benchmark's own tests" benchmark_tests
 run "OpenAPI" openapi_tests
 run "net/http, Gin and Echo" embed_tests
+if go list -C test/helm -deps -test ./... >"$work/modules" 2>&1; then
+  run "Helm chart" helm_tests
+else
+  tail -3 "$work/modules"
+  leave_out "the Helm chart: Go could not fetch the modules of test/helm"
+fi
 if command -v node >/dev/null; then
   run "the page's own code" node --test web/page/contract.test.mjs
 fi

@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"partyline/internal/redact"
+	"partyline/rule"
 )
 
-//go:embed page/index.html page/chat.js page/log.js page/contract.js page/style.css page/favicon.svg
+//go:embed page/index.html page/*.js page/style.css page/favicon.svg
 var pageFiles embed.FS
 
 // PageConfig is what the test page shows and uses.
@@ -20,6 +21,10 @@ type PageConfig struct {
 	Prefix string // first tokens of every subject
 	Path   string // where the edge listens for Socket.IO, with slashes at both ends
 	NATS   string // URL for a reader's NATS client, or several, separated by commas; shown without credentials; may be ""
+	Open   bool   // everything is allowed, as in the development mode
+
+	Rules func(namespace string) *rule.Rules // finds the rules that apply now; it returns nil if none are declared
+	Tail  http.Handler                       // the live tail; nil: there is none
 }
 
 // contentSecurityPolicy allows the page its own files and connections to its own host, and nothing else.
@@ -27,7 +32,10 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // page serves the test page from memory. It is static after construction.
-type page map[string]pageFile // by the URL's path
+type page struct {
+	files map[string]pageFile // by the URL's path
+	PageConfig
+}
 
 type pageFile struct {
 	contentType string
@@ -35,33 +43,40 @@ type pageFile struct {
 	body        []byte
 }
 
-// NewPage returns a handler for "/" and the page's own files; any other path is a 404. The page connects to the edge
-// as any client does, and shows the NATS subject of each message. It needs the open namespaces of the development
-// mode.
+// NewPage returns a handler for "/", the page's own files, /rules and, if there is one, /tail; any other path is a 404.
+// The page connects to the edge as any client does, and shows the NATS subject of each message.
 func NewPage(config PageConfig) http.Handler {
 	config.NATS = redact.URLs(config.NATS)
 
 	var index bytes.Buffer
 	if err := template.Must(template.ParseFS(pageFiles, "page/index.html")).Execute(&index, config); err != nil {
-		panic(err) // the template is embedded and the data are three strings
+		panic(err) // the template is embedded and the data are plain
 	}
 	icon := newPageFile("image/svg+xml", read("favicon.svg"))
-	return page{
+	p := &page{PageConfig: config, files: map[string]pageFile{
 		"/":            newPageFile("text/html; charset=utf-8", index.Bytes()),
-		"/chat.js":     newPageFile("text/javascript; charset=utf-8", read("chat.js")),
-		"/log.js":      newPageFile("text/javascript; charset=utf-8", read("log.js")),
-		"/contract.js": newPageFile("text/javascript; charset=utf-8", read("contract.js")),
 		"/style.css":   newPageFile("text/css; charset=utf-8", read("style.css")),
 		"/favicon.svg": icon,
 		"/favicon.ico": icon, // browsers ask for this name on pages without a link, such as a plain test page
+	}}
+	for _, name := range []string{"chat.js", "contract.js", "log.js", "rules.js", "side.js"} {
+		p.files["/"+name] = newPageFile("text/javascript; charset=utf-8", read(name))
 	}
+	return p
 }
 
 // ServeHTTP serves the file with exactly the URL's path. Browsers must revalidate it, so that a new binary shows its
 // own page at once.
-func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	file, ok := p[r.URL.Path]
-	if !ok {
+func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	file, ok := p.files[r.URL.Path]
+	switch {
+	case r.URL.Path == "/rules" && p.Rules != nil:
+		p.serveRules(w, r)
+		return
+	case r.URL.Path == "/tail" && p.Tail != nil:
+		p.Tail.ServeHTTP(w, r)
+		return
+	case !ok:
 		http.NotFound(w, r)
 		return
 	}

@@ -3,6 +3,9 @@ package web
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"partyline/rule"
 )
 
 func TestPageFiles(t *testing.T) {
@@ -12,6 +15,8 @@ func TestPageFiles(t *testing.T) {
 		"/chat.js":     "text/javascript; charset=utf-8",
 		"/log.js":      "text/javascript; charset=utf-8",
 		"/contract.js": "text/javascript; charset=utf-8",
+		"/rules.js":    "text/javascript; charset=utf-8",
+		"/side.js":     "text/javascript; charset=utf-8",
 		"/style.css":   "text/css; charset=utf-8",
 		"/favicon.svg": "image/svg+xml",
 		"/favicon.ico": "image/svg+xml",
@@ -39,7 +44,7 @@ func TestPageFiles(t *testing.T) {
 
 func TestPageRefuses(t *testing.T) {
 	p := NewPage(PageConfig{Prefix: "sio", Path: "/socket.io/"})
-	for _, path := range []string{"/index.html", "/page/chat.js", "/contract.test.mjs", "/nothing", "//"} {
+	for _, path := range []string{"/index.html", "/page/chat.js", "/contract.test.mjs", "/nothing", "//", "/rules", "/tail"} {
 		if response := get(t, p, "GET", path); response.StatusCode != 404 {
 			t.Errorf("%s: %d", path, response.StatusCode)
 		}
@@ -73,5 +78,30 @@ func TestPageShowsNoCredentials(t *testing.T) {
 	if html := bodyOf(t, get(t, p, "GET", "/")); strings.Contains(html, "s3cret") ||
 		!strings.Contains(html, "ann:hidden@a:1") {
 		t.Errorf("the page says %s", html)
+	}
+}
+
+// The page gets the rules of the namespace that it names, and no list of them.
+func TestPageTellsTheRulesOfANamespace(t *testing.T) {
+	book := rule.NewBook(map[string]rule.Namespace{
+		"/plain": {},
+		"/full": {Connect: rule.ConnectToken, Tokens: []string{"secret-issuer"}, Rooms: []string{"lobby-*"}, AutoJoin: []string{"news"},
+			Relay: []rule.Relay{{Event: "message", To: rule.ToRooms, Self: true}}, Recovery: rule.Recovery{For: 2 * time.Minute},
+			Rewind: []rule.Rewind{{Room: "*", Messages: 9}}, Presence: rule.DefaultPresence("lobby-*")},
+	})
+	p := NewPage(PageConfig{Prefix: "sio", Path: "/socket.io/", Rules: book.Find})
+	for name, want := range map[string]string{
+		"/missing": "null", "": "null",
+		"/plain": `{"connect":"service","rooms":[],"auto_join":[],"relay":[],"recovery":0,"rewind":[]}`,
+		"/full": `{"connect":"token","rooms":["lobby-*"],"auto_join":["news"],"relay":[{"event":"message","to":"rooms","self":true}],` +
+			`"recovery":120,"rewind":[{"room":"*","messages":9}],"presence":{"rooms":["lobby-*"],"event":"partyline:presence"}}`,
+	} {
+		response := get(t, p, "GET", "/rules?namespace="+name)
+		if got := strings.TrimSpace(bodyOf(t, response)); got != want || response.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if response := get(t, p, "POST", "/rules?namespace=/plain"); response.StatusCode != 405 {
+		t.Errorf("POST: %d", response.StatusCode)
 	}
 }

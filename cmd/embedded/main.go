@@ -9,16 +9,22 @@ import (
 	"partyline/cmd/internal/node"
 	"partyline/config"
 	"partyline/internal/natsd"
+	"partyline/web/tail"
 )
 
 func main() {
 	os.Exit(node.Main(node.Flavour{
-		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, Commands: gateways.Commands,
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail,
+		Commands: gateways.Commands,
 	}))
 }
 
 func openGateway(c config.Config, nats node.NATS, log *slog.Logger) (node.Gateway, error) {
 	return gateways.Open(c, nats, log)
+}
+
+func openTail(c config.Config, nats node.NATS, log *slog.Logger) node.Tail {
+	return tail.New(tail.Settings{NATS: nats, Prefix: c.NATS.Prefix, Log: log})
 }
 
 func startNATS(c config.Config, log *slog.Logger) (node.NATS, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ const (
 	stored    = 7 * time.Second // for a line: JetStream elects a leader in 5 to 8 seconds, and a page waits for 8
 	again     = 500 * time.Millisecond
 )
+
+// lineID is the form of a line's id. No one can guess another's, so a page that invents one harms only itself.
+var lineID = regexp.MustCompile(`^[0-9A-Za-z]{16,32}$`)
 
 // chat handles the events of clients. Its sockets are owned: the events of each come in order, and reading its rooms
 // and data costs no round trip. It stores nothing of a socket in this process: the nickname is in the socket's data,
@@ -196,15 +200,19 @@ func (c *chat) leave(ctx context.Context, s *backend.Socket, room string) any {
 	return map[string]string{"room": room}
 }
 
-// message sends a line to everyone in the room, including its author: all see the same.
-func (c *chat) message(ctx context.Context, s *backend.Socket, room, text string) any {
+// message sends a line to everyone in the room, including its author: all see the same. A page that got no answer sends
+// it again with the same id, and all see it once.
+func (c *chat) message(ctx context.Context, s *backend.Socket, room, text, id string) any {
 	if !c.isIn(ctx, s, room) {
 		return failure{"you are not in this room"}
 	}
 	if !isText(text) {
 		return failure{"a message has 1 to 2000 characters"}
 	}
-	l := line{ID: rand.Text(), Room: room, From: c.nameOf(s), Text: text, At: time.Now()}
+	if !lineID.MatchString(id) {
+		id = rand.Text()
+	}
+	l := line{ID: id, Room: room, From: c.nameOf(s), Text: text, At: time.Now()}
 	if err := c.publish(ctx, l); err != nil {
 		return c.broken("message", err)
 	}
@@ -217,7 +225,7 @@ func (c *chat) publish(ctx context.Context, l line) error {
 	ctx, cancel := context.WithTimeout(ctx, stored)
 	defer cancel()
 	for {
-		_, _, err := c.ns.To(linesPrefix+l.Room).EmitOnce(ctx, l.ID, "message", l)
+		_, _, err := c.ns.To(linesPrefix+l.Room).EmitOnce(ctx, "chat."+l.ID, "message", l)
 		if !errors.Is(err, backend.NoAnswer) {
 			return err
 		}

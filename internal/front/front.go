@@ -14,6 +14,7 @@ import (
 	"partyline/bus"
 	"partyline/config"
 	"partyline/internal/wiring"
+	"partyline/rule"
 	"partyline/web"
 )
 
@@ -29,6 +30,7 @@ type Settings struct {
 	Version string // for other edges
 	NATS    NATS   // nil: NATS is where Config says
 	Log     *slog.Logger
+	Tail    http.Handler // for the page; nil: there is none
 
 	Attend []func(context.Context) // run beside the parts, until Leave
 }
@@ -51,7 +53,7 @@ func New(set Settings) (*Front, error) {
 		attend = append(attend, func(ctx context.Context) { parts.Engine.GuardMemory(ctx, limit) })
 	}
 	parts.Run(parts.Cluster.Handle, attend...)
-	return &Front{parts, routes(c, parts, elsewhere(c, set.NATS))}, nil
+	return &Front{parts, routes(c, parts, elsewhere(set))}, nil
 }
 
 // routes returns the handler for clients. It compares paths itself: in the patterns of a ServeMux characters of the
@@ -86,14 +88,16 @@ func routes(c config.Config, parts *wiring.Parts, elsewhere http.Handler) http.H
 	})
 }
 
-// elsewhere returns the handler for paths that are not below c.Path.
-func elsewhere(c config.Config, inside NATS) http.Handler {
+// elsewhere returns the handler for paths that are not below the configured one.
+func elsewhere(set Settings) http.Handler {
+	c := set.Config
 	if c.Page {
 		url := "" // where a reader of the page reaches NATS, perhaps not where the edge does
-		if inside != nil {
-			url = inside.ClientURL()
+		if set.NATS != nil {
+			url = set.NATS.ClientURL()
 		}
-		return web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url})
+		return web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url, Open: c.Open,
+			Rules: rule.NewBook(c.Namespaces).Find, Tail: set.Tail})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+

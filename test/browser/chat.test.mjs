@@ -1,6 +1,8 @@
-// The chat page in the default mode: all its functions, and that it shows the real NATS subjects.
+// The page in the default mode: all its functions, and that it shows the real NATS subjects.
 
 import { assert, browserScene, control, until } from './tabs.mjs';
+
+const inspecting = 180_000; // milliseconds for a scene that inspects a tab
 
 const connected = (tab) => tab.locator('#state[data-state=connected]').waitFor();
 const inRoom = (tab, room) => tab.locator('#where', { hasText: `“${room}”` }).waitFor();
@@ -10,7 +12,7 @@ const hears = (tab, text) => tab.locator('#log [data-direction=in]', { hasText: 
 
 // messages returns the messages in a tab: direction, event, body and subjects of each.
 const messages = (tab) => tab.locator('#log [data-direction]').evaluateAll((all) => all.map((m) => (
-  { direction: m.dataset.direction, event: m.dataset.event, body: m.dataset.body, subject: m.dataset.subject, subjects: m.dataset.subjects.split(' '), text: m.innerText })));
+  { direction: m.dataset.direction, command: m.dataset.command, event: m.dataset.event, body: m.dataset.body, subject: m.dataset.subject, subjects: m.dataset.subjects.split(' '), text: m.innerText })));
 
 const heardBy = async (tab) => (await messages(tab)).filter((m) => m.direction === 'in').map((m) => JSON.parse(m.body)).map(([event, ...values]) => values[event === 'direct' ? 1 : 0]);
 
@@ -26,11 +28,22 @@ async function enter(tab, name, room) {
   await tab.fill('#room', room);
   await click(tab, '#join');
   await inRoom(tab, room);
+  await tab.locator('#settings').waitFor({ state: 'hidden' });
 }
 
-async function say(tab, text, button = '#send-room') {
+async function say(tab, text, event = 'message') {
+  await tab.selectOption('#kind', event);
   await tab.fill('#text', text);
-  await click(tab, button);
+  await click(tab, '#send');
+}
+
+// emits sends any event with arguments as JSON.
+async function emits(tab, event, args) {
+  await tab.selectOption('#kind', '*');
+  await tab.fill('#event', event);
+  await tab.check('#ack');
+  await tab.fill('#text', args);
+  await click(tab, '#send');
 }
 
 // matches reports whether a subject matches a subscription.
@@ -58,17 +71,21 @@ browserScene('join, talk, to all, to one, leave, and a NATS client among them', 
   await say(a, 'hello room');
   await hears(b, 'hello room');
   assert.match((await messages(b)).at(-1).text, /Ann/);
-  await say(b, 'hello everyone', '#send-all');
+  await say(b, 'hello everyone', 'everyone');
   await hears(a, 'hello everyone');
   await hears(c, 'hello everyone');
 
-  // To one socket: a click on a sender fills in its id.
-  await click(a, a.locator('#log [data-direction=in] button.who', { hasText: 'Bo' }).first());
+  // To one socket: its message opens, and has its id. Or its name is among those in the room.
+  await click(a, a.locator('#log [data-direction=in] summary', { hasText: 'hello everyone' }));
+  await click(a, a.locator('#log [data-direction=in] button', { hasText: 'Write to this socket' }));
   assert.equal(await a.inputValue('#target'), await idOf(b));
-  await say(a, 'between us', '#send-direct');
+  await say(a, 'between us', 'direct');
   await hears(b, 'between us');
+  await click(b, b.locator('#people button', { hasText: 'Ann' }));
+  assert.equal(await b.inputValue('#target'), await idOf(a));
+  await c.selectOption('#kind', 'direct');
   await c.fill('#target', await idOf(a));
-  await say(c, 'from outside', '#send-direct');
+  await say(c, 'from outside', 'direct');
   await hears(a, 'from outside');
 
   s.publish(nats, 'sio.chat_room.emit.room.room', '["message","hi"]');
@@ -76,12 +93,14 @@ browserScene('join, talk, to all, to one, leave, and a NATS client among them', 
   await hears(a, /\bhi\b/);
   await hears(b, /\bhi\b/);
   await hears(c, 'only c');
-  await window.screenshot('chat');
+  assert.match((await messages(c)).at(-1).text, /from NATS/);
+  assert.match((await messages(c)).at(-1).command, /^nats .*pub sio\.chat_room\.emit\.all /);
 
+  await click(b, '#change');
   await click(b, '#leave');
   await inNoRoom(b);
   await say(a, 'who is left?');
-  await say(a, 'bye', '#send-all');
+  await say(a, 'bye', 'everyone');
   await hears(b, 'bye');
   await hears(c, 'bye');
 
@@ -105,6 +124,54 @@ browserScene('join, talk, to all, to one, leave, and a NATS client among them', 
     }
   }
   assert.equal(compared, 16);
+  await a.locator('#people .person', { hasText: 'Ann (you)' }).waitFor();
+  await a.locator('#people .person', { hasText: 'Bo' }).waitFor({ state: 'detached' }); // he has left
+
+  // The live tail has each of these messages, with its subject.
+  await a.bringToFront();
+  await say(a, 'the last one');
+  await a.locator('#tail [data-subject="sio.chat_room.broadcast.room.room"]', { hasText: 'the last one' }).waitFor();
+  await a.locator('#tail [data-subject="sio.chat_room.on.message"]', { hasText: 'the last one' }).waitFor();
+  await window.inspect('chat', a, '#composer', '#text', '#send', '#change');
+}, inspecting);
+
+browserScene('any event, with JSON and an ack', async (s, window) => {
+  const nats = await s.nats();
+  await s.service(nats, 'sio.chat_room.on.order.>', (m) => (m.subject.endsWith('.created') ? `[{"got":${m.string()}}]` : undefined));
+  const tab = await window.open('tab', '/');
+  await connected(tab);
+  await emits(tab, 'order.created', '{"id": 7}, "today"');
+  await tab.locator('#log .ack', { hasText: 'ack {"got":["order.created",{"id":7},"today"]}' }).waitFor();
+  await emits(tab, 'order.created', '{"id": 7');
+  await tab.locator('#problem', { hasText: 'The arguments are no JSON' }).waitFor();
+  assert.equal(await tab.inputValue('#text'), '{"id": 7');
+  // The other way round: a service asks, and the page answers.
+  const answer = await nats.request(`sio.chat_room.ask.socket.${await idOf(tab)}`, '["ready?"]');
+  assert.equal(answer.string(), '["ok"]');
+  await tab.locator('#log [data-direction=in]', { hasText: 'ready?' }).waitFor();
+});
+
+browserScene('five tabs: the live tail has four readers, and says so to the fifth', async (s, window) => {
+  window.expected.push(/503 \(Service Unavailable\)/);
+  const nats = await s.nats();
+  const hold = [];
+  for (let n = 0; n < 4; n++) {
+    const reader = new AbortController();
+    hold.push(reader);
+    await fetch(new URL('/tail', process.env.PARTYLINE_URL), { signal: reader.signal });
+  }
+  const tab = await window.open('fifth', '/');
+  await connected(tab);
+  await tab.locator('#tail-note', { hasText: 'Other tabs have the live tail' }).waitFor();
+  hold.pop().abort();
+  await until('there is a place', async () => {
+    await click(tab, '#tail-pause');
+    s.publish(nats, 'sio.chat_room.emit.all', '["message","in the tail"]');
+    return (await tab.locator('#tail [data-subject]', { hasText: 'in the tail' }).count()) > 0;
+  });
+  for (const reader of hold) {
+    reader.abort();
+  }
 });
 
 browserScene('another namespace and a room with a difficult name', async (s, window) => {
@@ -155,43 +222,63 @@ browserScene('by keyboard alone, on a narrow screen, in the dark', async (s, win
   const [a, b] = [await window.open('a', '/'), await window.open('b', '/')];
   await enter(b, 'Bo', 'quiet');
   await a.bringToFront();
-  await a.setViewportSize({ width: 360, height: 740 });
+  await a.setViewportSize({ width: 390, height: 844 });
   await a.emulateMedia({ colorScheme: 'dark' });
   await connected(a);
+  await window.inspect('chat before it has joined', a, '#composer', '#text', '#send', '#join');
 
-  const tabTo = async (id) => {
-    for (let presses = 0; presses < 40; presses++) {
-      if (await a.evaluate((wanted) => document.activeElement?.id === wanted, id)) {
+  const focused = (selector) => a.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector);
+  const tabTo = async (selector, key = 'Tab') => {
+    for (let presses = 0; presses < 30; presses++) {
+      if (await focused(selector)) {
         return;
       }
-      await a.keyboard.press('Tab');
+      await a.keyboard.press(key);
     }
-    assert.fail(`#${id} cannot be reached with Tab`);
+    assert.fail(`${selector} cannot be reached with ${key}`);
   };
-  await tabTo('name');
+  await tabTo('#name');
   await a.keyboard.type('Kit');
-  await tabTo('room');
+  await tabTo('#room');
   await a.keyboard.press('Control+A');
   await a.keyboard.type('quiet');
   await a.keyboard.press('Enter');
   await inRoom(a, 'quiet');
-  await tabTo('text');
+  await until('the message has the focus', () => focused('#text'));
   await a.keyboard.type('by keyboard');
   await a.keyboard.press('Enter');
   await hears(b, 'by keyboard');
-  await tabTo('text');
+  await tabTo('#kind', 'Shift+Tab');
+  await a.keyboard.press('ArrowDown');
+  assert.equal(await a.inputValue('#kind'), 'everyone');
+  await tabTo('#text');
   await a.keyboard.type('to all by keyboard');
-  await tabTo('send-all');
   await a.keyboard.press('Enter');
   await hears(b, 'to all by keyboard');
   await say(b, `a long word: ${'m'.repeat(300)}`);
   await hears(a, 'a long word');
 
-  const { scroll, client } = await a.evaluate(() => ({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth }));
-  assert.ok(scroll <= client, `the page is ${scroll} px wide on a screen of ${client} px`);
-  await window.screenshot('chat narrow', a);
-  await a.keyboard.press('Shift+Tab');
-  await tabTo('leave');
+  // The newest message is one step back; from there the arrows go on.
+  await a.bringToFront();
+  await tabTo('#log summary', 'Shift+Tab');
+  await a.keyboard.press('End');
+  await a.keyboard.press('Enter');
+  await a.locator('#log details[open]', { hasText: 'a long word' }).locator('.facts').waitFor();
+  await a.keyboard.press('ArrowUp');
+  assert.ok(await a.locator('#log summary:focus', { hasText: 'to all by keyboard' }).count() === 1);
+  await window.inspect('chat with an open message', a, '#composer', '#text', '#send');
+
+  // What is beside the messages has their place, and goes again.
+  await tabTo('#more', 'Shift+Tab');
+  await a.keyboard.press('Enter');
+  await a.locator('#tail [data-subject]').first().waitFor();
+  await window.inspect('chat beside', a, '#composer', '#text', '#send');
+  await tabTo('#more', 'Shift+Tab'); // a wide screen has no such button
+  await a.keyboard.press('Enter');
+  await a.locator('#tail').waitFor({ state: 'hidden' });
+  await tabTo('#change', 'Shift+Tab');
+  await a.keyboard.press('Enter');
+  await tabTo('#leave');
   await a.keyboard.press('Enter');
   await inNoRoom(a);
-});
+}, inspecting);

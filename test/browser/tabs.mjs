@@ -4,6 +4,7 @@
 import { after, before } from 'node:test';
 import { mkdir } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { assert, base, chromium, scene } from '../node/scene.mjs';
 
@@ -12,6 +13,9 @@ export * from '../node/scene.mjs';
 const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 const patience = 10_000; // milliseconds
+
+const axe = readFileSync(createRequire(new URL('../node/package.json', import.meta.url)).resolve('axe-core/axe.min.js'), 'utf8');
+export const screens = [[1280, 800], [820, 1180], [390, 844]];
 
 let browser;
 before(async () => {
@@ -84,6 +88,35 @@ class Window {
   async serve(path, html) {
     const body = html ?? readFileSync(new URL(path.slice(1), import.meta.url), 'utf8');
     await this.context.route(base + path, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }));
+  }
+
+  // inspect looks at a tab on each screen, light and dark: axe-core finds nothing serious, nothing is wider than the
+  // screen, and the elements that selectors name are visible in full.
+  async inspect(name, tab, ...selectors) {
+    const before = tab.viewportSize();
+    await tab.bringToFront();
+    await tab.evaluate(axe);
+    for (const [width, height] of screens) {
+      for (const colorScheme of ['light', 'dark']) {
+        await tab.setViewportSize({ width, height });
+        await tab.emulateMedia({ colorScheme });
+        const where = `${name} on ${width} × ${height}, ${colorScheme}`;
+        await this.screenshot(where, tab);
+        const { violations } = await tab.evaluate('axe.run({ resultTypes: ["violations"] })');
+        const found = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+          .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
+        assert.deepEqual(found, [], where);
+        const scroll = await tab.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(scroll <= width, `${where}: it is ${scroll} px wide`);
+        for (const selector of selectors) {
+          const box = await tab.locator(selector).boundingBox();
+          assert.ok(box && box.y >= 0 && box.y + box.height <= height && box.x >= 0 && box.x + box.width <= width,
+            `${where}: ${selector} is not in sight: ${JSON.stringify(box)}`);
+        }
+      }
+    }
+    await tab.setViewportSize(before);
+    await tab.emulateMedia({ colorScheme: 'light' });
   }
 
   // screenshot saves a picture of each tab, or of one.

@@ -4,6 +4,7 @@ import { assert, browserScene, control, until } from '../browser/tabs.mjs';
 import { deploy } from './deploy.mjs';
 
 const page = process.env.PARTYLINE_PAGE;
+const inspecting = 180_000; // milliseconds for a scene that inspects a tab
 
 async function enter(window, name) {
   const tab = await window.open(name, page);
@@ -36,7 +37,7 @@ browserScene('a conversation', async (s, window) => {
     await bob.locator('#text').pressSequentially('.');
     return (await ann.locator('#typing').textContent()) === 'Bob is typing …';
   });
-  await window.screenshot('example chat', ann);
+  await window.inspect('example chat', ann, '#composer', '#text');
 
   // A room of its own, and a name that is taken.
   await ann.fill('#room', 'tea 茶');
@@ -51,7 +52,7 @@ browserScene('a conversation', async (s, window) => {
   await third.fill('#name', 'ANN');
   await third.click('#enter');
   await third.locator('#door-problem', { hasText: 'somebody else has this name' }).waitFor();
-  await window.screenshot('example chat door', third);
+  await window.inspect('example chat door', third, '#enter');
   await third.fill('#name', 'Cleo');
   await third.click('#enter');
   await hears(third, 'behind the biscuits');
@@ -80,7 +81,7 @@ browserScene('a conversation', async (s, window) => {
   assert.equal(await third.locator('#me').textContent(), 'Cleo');
   await bob.close();
   await third.locator('#people .who', { hasText: 'Robert' }).waitFor({ state: 'detached' });
-});
+}, inspecting);
 
 browserScene('somebody comes while a room is being joined', async (s, window) => {
   await window.context.addInitScript(() => { // what follows looks at WebSocket alone
@@ -133,6 +134,45 @@ browserScene('no service is there while the edge restarts, and then it comes', a
   await say(bob, 'here we are');
   await hears(ann, 'here we are');
   await hears(bob, 'is anybody there?');
+});
+
+browserScene('the service is gone: lines are under way, and go out when it is back', async (s, window) => {
+  const [ann, bob] = [await enter(window, 'Ann'), await enter(window, 'Bob')];
+  await say(ann, 'all is well');
+  await hears(bob, 'all is well');
+  await ann.locator('#log .under-way').waitFor({ state: 'detached' });
+  await deploy('stop', 'one');
+  await deploy('stop', 'two');
+  await say(ann, 'is it me?');
+  await ann.locator('#log .under-way', { hasText: 'sending' }).waitFor();
+  await ann.locator('#problem', { hasText: 'The chat does not answer just now' }).waitFor();
+  await ann.locator('#state[data-state=waiting]').waitFor();
+  await ann.locator('#log .under-way', { hasText: 'waits for the chat' }).waitFor();
+  await window.inspect('example chat away', ann, '#composer', '#back');
+  await deploy('start', 'one');
+  await ann.bringToFront();
+  await connected(ann);
+  await ann.locator('#problem').waitFor({ state: 'hidden' });
+  await hears(bob, 'is it me?');
+  await ann.locator('#log .under-way').waitFor({ state: 'detached' });
+  await say(ann, 'there you are');
+  await hears(bob, 'there you are');
+  for (const tab of [ann, bob]) {
+    const texts = await tab.locator('#log .text').allTextContents();
+    assert.deepEqual(texts.slice(-3), ['all is well', 'is it me?', 'there you are']);
+  }
+  await deploy('start', 'two');
+}, inspecting);
+
+browserScene('in two tabs: the first has a way back', async (s, window) => {
+  const first = await enter(window, 'Ann');
+  const key = await first.evaluate(() => sessionStorage.getItem('chat-key'));
+  await window.context.addInitScript((it) => { sessionStorage.setItem('chat-key', it); }, key);
+  const second = await enter(window, 'Ann');
+  await first.bringToFront();
+  await first.click('#back:has-text("Come back here")');
+  await connected(first);
+  await second.locator('#back', { hasText: 'Come back here' }).waitFor();
 });
 
 browserScene('the edge is killed, and each line is there once', async (s, window) => {

@@ -72,8 +72,8 @@ func TestBrowser(t *testing.T) {
 	for _, script := range scripts(t, "../browser") {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".test.mjs"), func(t *testing.T) {
 			var args []string // as `make run` starts it
-			if strings.HasPrefix(filepath.Base(script), "clients.") {
-				args = append(args, namespaces) // it tests refusals, too
+			if name := filepath.Base(script); strings.HasPrefix(name, "clients.") || strings.HasPrefix(name, "rules.") {
+				args = append(args, namespaces) // they test refusals, too
 			}
 			start(t, "embedded", args...).run(t, script, environment...)
 		})
@@ -149,7 +149,7 @@ func needScripts(t *testing.T) {
 		leaveOut(t, "the tests with the official clients need node in PATH")
 	}
 	for _, name := range []string{"socket.io-client", "socket.io-msgpack-parser", "@nats-io/transport-node",
-		"playwright-core"} {
+		"axe-core", "playwright-core"} {
 		if _, err := os.Stat(filepath.Join("../node/node_modules", name)); err != nil {
 			leaveOut(t, "the tests with the official clients need the npm package "+name+"; run `npm ci` in test/node")
 		}

@@ -1,10 +1,8 @@
-// The log: one article for each message, with its subject and the command that does the same. Everything is set as
-// text, so messages cannot contain markup. Each article carries data-direction, data-event, data-body, data-subject
-// and data-subjects.
+// Lists of one line an entry. An entry opens on a click or with Enter; the arrow keys go from one to the next.
+// Everything is set as text, so messages cannot contain markup.
 
-const longest = 400; // messages kept on the page
+const longest = 300; // entries kept in a list
 
-const log = document.getElementById('log');
 const announcer = document.getElementById('announcer');
 
 // element makes one element with a class, texts or elements inside, and attributes.
@@ -41,104 +39,92 @@ export async function copy(text, button, selectable) {
 export function line(command, label) {
   const words = command.match(/(?:--?[a-z-]+ )?(?:'[^']*'|\\.|[^\s'\\])+/g);
   const code = element('code', '', words.flatMap((word, i) => [i > 0 ? ' ' : '', element('span', 'word', word)]));
-  return element('div', 'line', [copyButton(command, label, code), code]);
+  return element('div', 'line', [code, copyButton(command, label, code)]);
 }
 
 // subjectCode shows a subject with marked parts: prefix, namespace, verb, target. The prefix may have several tokens.
-function subjectCode(subject, prefix) {
-  const [namespace, verb, ...target] = subject.slice(prefix.length + 1).split('.');
+export function subjectCode(subject, prefix) {
+  const [namespace, verb = '', ...target] = subject.slice(prefix.length + 1).split('.');
   return element('code', 'subject', [
-    element('span', 'part-prefix', prefix), '.',
-    element('span', 'part-namespace', namespace), '.',
-    element('span', 'part-verb', verb), '.',
-    element('span', 'part-target', target.join('.')),
+    element('span', 'part-prefix', `${prefix}.`), `${namespace}.`, element('span', 'part-verb', verb),
+    target.length > 0 ? '.' : '', element('span', 'part-target', target.join('.')),
   ]);
 }
 
-// addMessage shows a message:
-//   direction  'in' or 'out'
-//   event, body    the event's name and its body on NATS
-//   who, from      the speaker's name, and its socket's id if it is known
-//   where          a short description of the receivers
-//   text           what was said
-//   subject        the subject that carried it to its receivers, subjects: all of them, or all that may have
-//   wire           [[term, subjects, hint]] the same for display
-//   command        the command that does the same, or ''
-//   note           a remark, or ''
-//   choose         called with the socket's id when the speaker is clicked
-export function addMessage(message) {
-  const { direction, event, body, who, from, where, text, subject, subjects, wire, prefix, command, note, choose } = message;
-  const name = from && choose
-    ? element('button', 'who', who, { type: 'button', title: `${from}: write to this socket` })
-    : element('span', 'who', who);
-  if (from && choose) {
-    name.addEventListener('click', () => choose(from));
-  }
-  const face = element('span', 'face', [...who][0].toUpperCase(), { 'aria-hidden': 'true' });
-  face.style.setProperty('--hue', hue(from || who));
-  const head = element('p', 'head', [face, name, element('span', 'where', where), clock()]);
+// list makes an element a list of entries, of which one is a stop of the Tab key.
+export function list(at) {
+  at.addEventListener('keydown', (event) => {
+    const entry = event.target.matches('summary') ? event.target.parentElement : null;
+    const to = { ArrowUp: entry?.previousElementSibling, ArrowDown: entry?.nextElementSibling, Home: at.firstElementChild, End: at.lastElementChild }[event.key];
+    if (entry && to?.matches('details')) {
+      event.preventDefault();
+      stop(at, to);
+      to.firstElementChild.focus();
+    }
+  });
+  at.addEventListener('focusin', (event) => {
+    if (event.target.matches('summary')) {
+      stop(at, event.target.parentElement);
+    }
+  });
+}
 
-  const details = element('dl', 'wire');
-  for (const [term, list, hint = ''] of wire) {
-    details.append(element('dt', '', term, { title: hint }), element('dd', '', list.map((s) => subjectCode(s, prefix))));
+// stop makes one entry the stop of the Tab key.
+function stop(at, entry) {
+  at.querySelector('summary[tabindex="0"]')?.setAttribute('tabindex', '-1');
+  entry.firstElementChild.setAttribute('tabindex', '0');
+}
+
+// entry makes an entry: what its line has, and a function that returns what is shown once it is opened.
+export function entry(className, inside, details, attributes = {}) {
+  const summary = element('summary', '', [clock(), ...inside], { tabindex: '-1' });
+  const made = element('details', `entry ${className}`, summary, attributes);
+  made.addEventListener('toggle', () => {
+    if (made.open && made.childElementCount === 1) {
+      made.append(details());
+    }
+  });
+  return made;
+}
+
+// facts makes the table of an open entry of terms and texts or elements. It leaves out empty ones.
+export function facts(pairs) {
+  const table = element('dl', 'facts');
+  for (const [term, value] of pairs) {
+    if (value && (!Array.isArray(value) || value.length > 0)) {
+      table.append(element('dt', '', term), element('dd', '', value));
+    }
   }
-  if (command) {
-    details.append(element('dt', '', 'the same by hand'), element('dd', '', line(command, 'Copy this command')));
+  return table;
+}
+
+// append adds an entry at the end of a list, which follows it, unless a person reads earlier ones.
+export function append(at, made) {
+  const follows = at.scrollHeight - at.scrollTop - at.clientHeight < 40;
+  at.append(made);
+  while (at.childElementCount > longest) {
+    at.firstElementChild.remove();
   }
-  if (note) {
-    details.append(element('dd', 'note', note));
+  if (!at.contains(document.activeElement)) {
+    stop(at, made);
   }
-  append(element('article', `message ${direction}`, [head, element('p', 'text', text), details], {
-    'data-direction': direction,
-    'data-event': event,
-    'data-body': body,
-    'data-subject': subject,
-    'data-subjects': subjects.join(' '),
-    'data-command': command,
-  }));
-  if (direction === 'in') {
-    announcer.textContent = [who, where].filter(Boolean).join(', ') + `: ${text}`;
+  if (follows || made.matches('.out')) {
+    at.scrollTop = at.scrollHeight;
   }
 }
 
-// addNotice shows what happened to this page's socket, with its messages on NATS.
-export function addNotice(text, { term = '', subject = '', prefix = '', command = '' } = {}) {
-  const inside = [element('p', 'head', [element('span', 'happened', text), clock()])];
-  const details = element('dl', 'wire');
-  if (subject) {
-    details.append(element('dt', '', term), element('dd', '', subjectCode(subject, prefix)));
-  }
-  if (command) {
-    details.append(element('dt', '', 'the same by hand'), element('dd', '', line(command, 'Copy this command')));
-  }
-  if (details.childElementCount > 0) {
-    inside.push(details);
-  }
-  append(element('div', 'notice', inside));
-}
-
-function append(entry) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const empty = document.getElementById('empty'); // stays after the notices until the first message
-  log.insertBefore(entry, empty);
-  if (entry.matches('.message')) {
-    empty?.remove();
-  }
-  while (log.childElementCount > longest) {
-    log.firstElementChild.remove();
-  }
-  if (atEnd || entry.classList.contains('out')) {
-    log.scrollTop = log.scrollHeight;
-  }
+// announce reads a text to those who do not see the page.
+export function announce(text) {
+  announcer.textContent = text;
 }
 
 function clock() {
   const now = new Date();
-  return element('time', '', now.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' }), { datetime: now.toISOString() });
+  return element('time', '', now.toLocaleTimeString('en-GB'), { datetime: now.toISOString() });
 }
 
 // hue returns the colour of a speaker, which never changes.
-function hue(text) {
+export function hue(text) {
   let sum = 0;
   for (const character of text) {
     sum = (sum * 31 + character.codePointAt(0)) % 360;

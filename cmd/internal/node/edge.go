@@ -16,6 +16,7 @@ type edge struct {
 	*front.Front
 	certificate *certificate // nil without TLS
 	gateway     Gateway      // nil: there is none in the process
+	tail        Tail         // nil: there is none
 }
 
 // gatewayListen is the key of the gateway's address.
@@ -47,7 +48,7 @@ func (e *edge) ready() []string {
 
 // newEdge connects to NATS, which may take long, and makes everything that serves clients. The caller must call
 // Leave.
-func newEdge(c config.Config, inside NATS, log *slog.Logger) (*edge, error) {
+func newEdge(f Flavour, c config.Config, inside NATS, log *slog.Logger) (*edge, error) {
 	e := &edge{}
 	set := front.Settings{Config: c, Version: program.Version(), NATS: inside, Log: log}
 	var err error
@@ -57,10 +58,21 @@ func newEdge(c config.Config, inside NATS, log *slog.Logger) (*edge, error) {
 		}
 		set.Attend = append(set.Attend, e.certificate.watch)
 	}
+	if f.OpenTail != nil && c.Open && c.Page {
+		e.tail = f.OpenTail(c, inside, log)
+		set.Tail = e.tail
+	}
 	if e.Front, err = front.New(set); err != nil {
 		return nil, err
 	}
 	return e, nil
+}
+
+// endTail ends the requests that would not end by themselves.
+func (e *edge) endTail() {
+	if e.tail != nil {
+		e.tail.Close()
+	}
 }
 
 // edges returns what /edges shows.

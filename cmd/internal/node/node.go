@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 
 	"partyline/cmd/internal/program"
 	"partyline/cmd/internal/tokens"
@@ -33,6 +34,10 @@ type Flavour struct {
 	// because cmd/edge must not link it.
 	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
 
+	// OpenTail makes the live tail of the test page, in the open mode; nil if there is never one. It is a field because
+	// cmd/edge must not link it.
+	OpenTail func(config.Config, NATS, *slog.Logger) Tail
+
 	Commands map[string]func(context.Context, program.Call) int // beside token; see program.Program
 }
 
@@ -43,6 +48,12 @@ type Gateway interface {
 	Metrics() []*tally.Set
 	Site(config.Config, *slog.Logger) (*program.Site, error) // opens its listener; nil if it has none
 	Close()
+}
+
+// Tail is the live tail of the test page.
+type Tail interface {
+	http.Handler
+	Close() // ends its requests
 }
 
 // NATS is a NATS server inside the process.

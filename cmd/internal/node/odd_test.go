@@ -81,7 +81,7 @@ func startAndStop(c config.Config) (said string) {
 		}
 	}()
 	c.Drain = config.Default(config.FlavourEdge).Drain
-	f, err := newEdge(c, nil, slog.New(slog.DiscardHandler))
+	f, err := newEdge(edgeFlavour, c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return ""
 	}

@@ -36,7 +36,7 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		return err
 	}
 	defer listeners.close() // for the errors below; their servers close them
-	edge, err := newEdge(c, nats, log)
+	edge, err := newEdge(f, c, nats, log)
 	if err != nil {
 		return err
 	}
@@ -61,12 +61,14 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	}
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
+	defer edge.endTail()
 	if c.Page {
 		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
 	}
 	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
 		"connections", edge.Limiter.Max())
 	log.Info("listening", listening...)
+	tell(c, log, pageURL(c, listeners.clients.Addr()), nats)
 	select {
 	case err = <-failed:
 	case err = <-refused:
@@ -129,6 +131,19 @@ func newPages(c config.Config, edge *edge, log *slog.Logger, metrics []*tally.Se
 		Metrics: metrics,
 		Log:     log,
 	})
+}
+
+// tell writes what to do next, for a person who started the program without a configuration.
+func tell(c config.Config, log *slog.Logger, page string, nats NATS) {
+	if !c.Open || !c.Page {
+		return
+	}
+	server := ""
+	if url := nats.ClientURL(); url != "nats://127.0.0.1:4222" { // the command's default
+		server = "-s " + url + " "
+	}
+	program.Tell(log, fmt.Sprintf("\n  Open %s in two tabs, and press Join in both. Then, in another terminal:\n"+
+		"  nats %spub %s.chat_room.emit.room.room '[\"message\",\"hello from NATS\"]'\n\n", page, server, c.NATS.Prefix))
 }
 
 // pageURL returns the URL of the page for a person on this machine.

@@ -160,10 +160,23 @@ func newLogger(w io.Writer, level string) (*slog.Logger, *logqueue.Queue) {
 	options := &slog.HandlerOptions{Level: least}
 	format := func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }
 	if isTerminal(w) {
-		format = func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, options) }
+		format = func(out io.Writer) slog.Handler { return terminal{slog.NewTextHandler(out, options), out} }
 	}
 	queue, handler := logqueue.New(w, format)
 	return slog.New(handler), queue
+}
+
+// terminal is the handler of a log that a person reads.
+type terminal struct {
+	slog.Handler
+	out io.Writer
+}
+
+// Tell writes whole lines behind those of the log, if a person reads it. log is the one that Serve got.
+func Tell(log *slog.Logger, lines string) {
+	if t, ok := log.Handler().(terminal); ok {
+		_, _ = io.WriteString(t.out, lines) // the queue never fails
+	}
 }
 
 func isTerminal(w io.Writer) (yes bool) {

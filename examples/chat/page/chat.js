@@ -3,11 +3,13 @@
 
 const namespace = '/chat_room';
 const patience = 8000; // milliseconds for an answer
+const again = 3000; // milliseconds until the next attempt, while nothing answers
 const at = (id) => document.getElementById(id);
 
 let socket = null;
 let name = '';
 let shown = null; // the conversation on the screen
+let isAway = false; // the edge is there, and no service of the chat answers
 const conversations = new Map(); // by id: "#room" or "@name"
 const joining = new Map(); // rooms whose people are not known yet, with the changes of them that have come already
 
@@ -31,9 +33,9 @@ function remember(what, value) {
 
 // --- Connection -----------------------------------------------------------------------------------------------------
 
-function enter(wanted) {
-  if (typeof io === 'undefined') {
-    doorProblem('The Socket.IO client cannot be loaded: is the edge running?');
+async function enter(wanted) {
+  if (typeof io === 'undefined' && !await loadClient()) {
+    doorProblem('The Socket.IO client cannot be loaded: is the edge running? Press Enter to try again.');
     return;
   }
   socket?.disconnect();
@@ -54,6 +56,7 @@ function enter(wanted) {
     clearTimeout(waiting);
     doorProblem('');
     remember('name', name);
+    isAway = false;
     state('connected');
     at('door').hidden = true;
     at('chat').hidden = false;
@@ -64,6 +67,7 @@ function enter(wanted) {
     if (conversations.size === 0) {
       join(decodeURIComponent(location.hash.slice(1)) || 'lobby').then(() => at('text').focus());
     }
+    sendAgain();
   });
   mine.on('connect_error', (error) => {
     if (mine.active) {
@@ -77,9 +81,22 @@ function enter(wanted) {
   });
   mine.on('disconnect', (reason) => {
     state(mine.active ? 'connecting' : 'ended');
-    if (reason === 'io server disconnect') { problem('You are here in another tab now, or somebody else took your name. Reload to come back.'); }
+    if (reason === 'io server disconnect') {
+      problem('You are here in another tab now, or somebody else took your name.', 'Come back here', () => { state('connecting'); mine.connect(); });
+    }
   });
   listen(mine);
+}
+
+// loadClient loads the client again, which the page could not load, and returns whether it is there.
+function loadClient() {
+  const script = document.createElement('script');
+  script.src = at('client').src;
+  return new Promise((done) => {
+    script.onload = () => done(true);
+    script.onerror = () => done(false);
+    document.head.append(script);
+  });
 }
 
 function state(value) {
@@ -90,14 +107,45 @@ function state(value) {
 
 // ask emits an event and returns its ack. If it fails, it shows why and returns null.
 async function ask(event, ...values) {
-  let answer;
-  try {
-    answer = await socket.timeout(patience).emitWithAck(event, ...values);
-  } catch {
-    answer = { error: 'the chat does not answer, please try again' };
-  }
+  const answer = await answerTo(event, ...values);
+  if (!answer) { return null; }
   problem(answer.error ?? '');
   return answer.error ? null : answer;
+}
+
+// answerTo emits an event and returns its ack, or null if there is none in time.
+async function answerTo(event, ...values) {
+  const mine = socket;
+  try {
+    const answer = await mine.timeout(patience).emitWithAck(event, ...values);
+    if (mine === socket && isAway) { back(); }
+    return answer;
+  } catch {
+    if (mine === socket && mine.connected && !isAway) { away(); }
+    return null;
+  }
+}
+
+// away asks again and again while no service answers. There is a button for those who do not want to wait.
+function away() {
+  isAway = true;
+  state('waiting');
+  problem('The chat does not answer just now. What you write waits here, and is sent when it is back.', 'Try now', () => answerTo('rooms'));
+  const probe = async () => {
+    if (!isAway) { return; }
+    if (socket.connected) { await answerTo('rooms'); }
+    setTimeout(probe, again);
+  };
+  probe();
+}
+
+function back() {
+  isAway = false;
+  state('connected');
+  for (const c of conversations.values()) {
+    if (c.room && c.socket !== socket.id) { join(c.room); }
+  }
+  sendAgain();
 }
 
 function listen(from) {
@@ -126,7 +174,7 @@ function listen(from) {
 function open(id) {
   let c = conversations.get(id);
   if (!c) {
-    c = { id, room: id.startsWith('#') ? id.slice(1) : null, who: id.startsWith('@') ? id.slice(1) : null, lines: [], people: new Set(), typing: new Map(), unread: 0 };
+    c = { id, room: id.startsWith('#') ? id.slice(1) : null, who: id.startsWith('@') ? id.slice(1) : null, lines: [], underWay: [], people: new Set(), typing: new Map(), unread: 0 };
     conversations.set(id, c);
     showConversations();
   }
@@ -155,6 +203,7 @@ async function join(room) {
 function add(id, line) {
   const c = conversations.get(id);
   if (!c || line.id && c.lines.some((known) => known.id === line.id)) { return; }
+  c.underWay = c.underWay.filter((mine) => mine.id !== line.id);
   c.lines.push(line);
   c.lines.splice(0, c.lines.length - 500);
   c.typing.delete(line.from);
@@ -165,6 +214,60 @@ function add(id, line) {
     c.unread++;
     showConversations();
   }
+}
+
+// --- Lines under way ------------------------------------------------------------------------------------------------
+
+// say shows a line at once, and sends it. Its id lets the chat know it again if it is sent twice.
+function say(c, text) {
+  const line = { id: [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join(''), from: name, text, at: new Date().toISOString() };
+  c.underWay.push(line);
+  deliver(c, line);
+}
+
+// deliver sends a line that is under way. In a room it comes back as a line of all.
+async function deliver(c, line) {
+  line.failed = '';
+  line.isSent = true;
+  redraw(c);
+  const answer = c.room ? await answerTo('message', c.room, line.text, line.id) : await answerTo('direct', c.who, line.text);
+  line.isSent = false;
+  if (answer && !answer.error && c.who) {
+    c.underWay = c.underWay.filter((mine) => mine !== line);
+    c.lines.push({ ...line, at: answer.at });
+  } else if (!answer || answer.error) {
+    line.failed = answer?.error ?? 'no answer yet';
+    line.again = !answer && c.room !== null; // by itself: a direct message could arrive twice
+  }
+  redraw(c);
+}
+
+// sendAgain sends the lines to rooms that got no answer.
+function sendAgain() {
+  for (const c of conversations.values()) {
+    for (const line of c.underWay.filter((each) => each.again && !each.isSent)) { deliver(c, line); }
+  }
+}
+
+function redraw(c) {
+  if (c === shown) { showLines(); }
+}
+
+// fate shows what becomes of a line that is under way.
+function fate(c, line) {
+  const text = line.isSent ? 'sending …' : line.again ? 'waits for the chat …' : `Not sent: ${line.failed}`;
+  const made = element('p', line.isSent || line.again ? 'fate' : 'fate failed', `${text} `);
+  const act = (label, on) => {
+    const button = element('button', '', label);
+    button.type = 'button';
+    button.addEventListener('click', on);
+    made.append(button);
+  };
+  if (!line.isSent && !line.again) { act('Send again', () => deliver(c, line)); }
+  if (!line.isSent) {
+    act('Discard', () => { c.underWay = c.underWay.filter((mine) => mine !== line); redraw(c); at('text').focus(); });
+  }
+  return made;
 }
 
 // change changes the people of a room.
@@ -239,7 +342,7 @@ function showPeople() {
 
 function showLines() {
   const log = at('log');
-  const lines = shown?.lines ?? [];
+  const lines = [...shown?.lines ?? [], ...shown?.underWay ?? []];
   const atEnd = log.dataset.of !== shown?.id || log.scrollHeight - log.scrollTop - log.clientHeight < 80; // else a person reads older lines
   log.dataset.of = shown?.id;
   log.replaceChildren(...lines.map((line, i) => {
@@ -255,6 +358,10 @@ function showLines() {
       entry.append(head);
     }
     entry.append(element('p', 'text', line.text));
+    if (shown.underWay.includes(line)) {
+      entry.classList.add('under-way');
+      entry.append(fate(shown, line));
+    }
     return entry;
   }));
   if (lines.length === 0) {
@@ -268,9 +375,13 @@ function showTyping() {
   at('typing').textContent = now.length === 0 ? '' : `${now.join(', ')} ${now.length === 1 ? 'is' : 'are'} typing …`;
 }
 
-function problem(text) {
-  at('problem').textContent = text;
+// problem shows what is wrong, and a button that may help.
+function problem(text, button = '', act = null) {
+  at('problem-text').textContent = text;
   at('problem').hidden = text === '';
+  at('back').textContent = button;
+  at('back').hidden = button === '';
+  at('back').onclick = act;
 }
 
 function doorProblem(text) {
@@ -310,18 +421,12 @@ onSubmit('join', async () => {
 
 let lastTyping = 0; // when the others were told
 
-onSubmit('composer', async () => {
+onSubmit('composer', () => {
   const text = at('text').value;
-  const c = shown;
-  if (!c || text.trim() === '') { return; }
+  if (!shown || text.trim() === '') { return; }
   at('text').value = '';
   lastTyping = 0;
-  const answer = c.room ? await ask('message', c.room, text) : await ask('direct', c.who, text);
-  if (!answer) {
-    if (at('text').value === '') { at('text').value = text; } // nothing is lost
-  } else if (c.who) {
-    add(c.id, { from: name, text, at: answer.at });
-  }
+  say(shown, text);
 });
 
 at('text').addEventListener('input', () => {
